@@ -1,0 +1,1 @@
+//! From ONNX vision transformers to ViTCoD programs.

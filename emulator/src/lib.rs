@@ -1,0 +1,1 @@
+//! Executes ViTCoD programs.

@@ -1,0 +1,1 @@
+//! What the ViTCoD machine is. Depends on no sibling crate.

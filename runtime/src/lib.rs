@@ -1,0 +1,1 @@
+//! Loads a program, binds tensors and runs it on a device.

@@ -1,0 +1,2 @@
+//! The `vitcod` command line.
+fn main() {}

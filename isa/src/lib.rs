@@ -1,1 +1,17 @@
 //! What the ViTCoD machine is. Depends on no sibling crate.
+//!
+//! - [`machine`]: the configuration, what can differ between machines;
+//! - [`instr`]: the instruction table and what is derived from it;
+//! - [`numerics`]: every function on numbers that the machine computes;
+//! - [`operands`]: layouts of structured operands;
+//! - [`effects`]: what an instruction touches;
+//! - [`cost`]: what it costs;
+//! - [`program`]: a program with its data, bindings and machine.
+
+pub mod cost;
+pub mod effects;
+pub mod instr;
+pub mod machine;
+pub mod numerics;
+pub mod operands;
+pub mod program;

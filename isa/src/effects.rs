@@ -1,0 +1,343 @@
+//! What an instruction touches: the byte ranges that it reads and writes.
+//!
+//! Token insertion in the compiler, the program verifier and the emulator's accounting all rest on this one function.
+
+use crate::instr::table::*;
+use crate::instr::{Dram as DramAddress, Sram as SramAddress, Width};
+use crate::numerics::LayerNormParams;
+use crate::operands::{Channel, autoencoder_bytes};
+
+/// A memory of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// The on-chip scratchpad.
+    Sram,
+    /// The DRAM behind the channel.
+    Dram,
+}
+
+/// How an operand is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Bytes are read.
+    Read,
+    /// Bytes are written, without a look at what they were.
+    Write,
+    /// Bytes are read and written (running row maxima and sums).
+    Update,
+}
+
+impl Mode {
+    /// Whether the old bytes matter.
+    pub fn reads(self) -> bool {
+        self != Mode::Write
+    }
+
+    /// Whether the bytes change.
+    pub fn writes(self) -> bool {
+        self != Mode::Read
+    }
+}
+
+/// `outer` x `inner` runs of `bytes` bytes: run `(i, j)` starts at `base + i * outer_stride + j * inner_stride`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Address of the first run.
+    pub base: u64,
+    /// Bytes of a run.
+    pub bytes: u64,
+    /// Runs of the inner loop.
+    pub inner: u64,
+    /// Bytes between runs of the inner loop.
+    pub inner_stride: u64,
+    /// Runs of the outer loop.
+    pub outer: u64,
+    /// Bytes between runs of the outer loop.
+    pub outer_stride: u64,
+}
+
+impl Region {
+    /// `bytes` contiguous bytes.
+    pub fn contiguous(base: u64, bytes: u64) -> Region {
+        Region { base, bytes, inner: 1, inner_stride: 0, outer: 1, outer_stride: 0 }
+    }
+
+    /// `rows` rows of `bytes` bytes, `stride` bytes apart.
+    pub fn rows(base: u64, rows: u64, bytes: u64, stride: u64) -> Region {
+        Region { base, bytes, inner: rows, inner_stride: stride, outer: 1, outer_stride: 0 }.merged()
+    }
+
+    /// The same bytes with adjacent runs joined, as far as the loops show it.
+    pub fn merged(mut self) -> Region {
+        if self.inner == 1 || self.inner_stride == self.bytes {
+            self.bytes *= self.inner;
+            (self.inner, self.inner_stride) = (self.outer, self.outer_stride);
+            (self.outer, self.outer_stride) = (1, 0);
+            if self.inner == 1 || self.inner_stride == self.bytes {
+                self.bytes *= self.inner;
+                (self.inner, self.inner_stride) = (1, 0);
+            }
+        } else if self.outer == 1 {
+            self.outer_stride = 0;
+        }
+        self
+    }
+
+    /// Bytes touched, runs that overlap counted each.
+    pub fn total(&self) -> u64 {
+        self.bytes * self.inner * self.outer
+    }
+
+    /// The address after the last byte, saturating; equal to `base` where nothing is touched.
+    pub fn end(&self) -> u64 {
+        if self.total() == 0 {
+            return self.base;
+        }
+        let inner = (self.inner - 1).saturating_mul(self.inner_stride);
+        let outer = (self.outer - 1).saturating_mul(self.outer_stride);
+        self.base.saturating_add(self.bytes).saturating_add(inner).saturating_add(outer)
+    }
+
+    /// The runs, as `(first address, bytes)`.
+    pub fn runs(self) -> impl Iterator<Item = (u64, u64)> {
+        (0..self.outer).flat_map(move |i| {
+            (0..self.inner).map(move |j| (self.base + i * self.outer_stride + j * self.inner_stride, self.bytes))
+        })
+    }
+}
+
+/// One operand of an instruction as a memory access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The operand's name in the instruction table.
+    pub operand: &'static str,
+    /// Where it lies.
+    pub space: Space,
+    /// How it is touched.
+    pub mode: Mode,
+    /// Which bytes.
+    pub region: Region,
+    /// Bytes to which the address and the strides must be aligned.
+    pub align: u64,
+}
+
+/// The accesses of an operation, in the order of its operands.
+pub fn accesses(op: &Op) -> Vec<Access> {
+    let mut all = Accesses(Vec::new());
+    match *op {
+        Op::Load(Load {
+            dst,
+            src,
+            bytes,
+            inner,
+            outer,
+            src_inner_stride,
+            src_outer_stride,
+            dst_inner_stride,
+            dst_outer_stride,
+            ..
+        }) => {
+            let runs = (bytes, inner, outer);
+            all.nest("dst", Space::Sram, Mode::Write, dst.0.into(), runs, dst_inner_stride, dst_outer_stride);
+            all.nest("src", Space::Dram, Mode::Read, src.0, runs, src_inner_stride, src_outer_stride);
+        }
+        Op::Store(Store {
+            src,
+            dst,
+            bytes,
+            inner,
+            outer,
+            src_inner_stride,
+            src_outer_stride,
+            dst_inner_stride,
+            dst_outer_stride,
+            ..
+        }) => {
+            let runs = (bytes, inner, outer);
+            all.nest("src", Space::Sram, Mode::Read, src.0.into(), runs, src_inner_stride, src_outer_stride);
+            all.nest("dst", Space::Dram, Mode::Write, dst.0, runs, dst_inner_stride, dst_outer_stride);
+        }
+        Op::Gather(Gather { dst, src, bytes, rows, limit, src_stride, dst_stride, index, .. }) => {
+            all.rows("dst", Mode::Write, dst, rows, bytes.into(), dst_stride, 1);
+            all.dram_rows("src", Mode::Read, src, limit, bytes.into(), src_stride);
+            all.vector("index", Mode::Read, index, rows, 2);
+        }
+        Op::Matmul(Matmul {
+            out,
+            accumulate,
+            a,
+            b,
+            params,
+            acc,
+            dst,
+            m,
+            n,
+            k,
+            a_stride,
+            b_stride,
+            acc_stride,
+            dst_stride,
+            ..
+        }) => {
+            all.rows("a", Mode::Read, a, m, k.into(), a_stride, 1);
+            all.rows("b", Mode::Read, b, n, k.into(), b_stride, 1);
+            if !accumulate || out != Width::I32 {
+                all.push(
+                    "params",
+                    Mode::Read,
+                    Region::contiguous(params.0.into(), u64::from(n) * Channel::BYTES as u64),
+                    4,
+                );
+            }
+            if accumulate {
+                all.matrix("acc", Mode::Read, acc, m, n, acc_stride, 4);
+            }
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, out.bytes());
+        }
+        Op::Sddmm(Sddmm { fresh, q, k, max, dst, m, n, d, q_stride, k_stride, dst_stride, .. }) => {
+            all.rows("q", Mode::Read, q, m, d.into(), q_stride, 1);
+            all.rows("k", Mode::Read, k, n, d.into(), k_stride, 1);
+            all.vector("max", running(fresh), max, m, 2);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 2);
+        }
+        Op::Softmax(Softmax { fresh, both, src, max, other_max, sum, dst, m, n, src_stride, dst_stride, .. }) => {
+            all.matrix("src", Mode::Read, src, m, n, src_stride, 2);
+            all.vector("max", Mode::Read, max, m, 2);
+            if both {
+                all.vector("other_max", Mode::Read, other_max, m, 2);
+            }
+            all.vector("sum", running(fresh), sum, m, 4);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
+        }
+        Op::Spmm(Spmm {
+            out,
+            accumulate,
+            both,
+            p,
+            v,
+            sum,
+            other_sum,
+            acc,
+            dst,
+            m,
+            n,
+            d,
+            p_stride,
+            v_stride,
+            acc_stride,
+            dst_stride,
+            ..
+        }) => {
+            all.rows("p", Mode::Read, p, m, n.into(), p_stride, 1);
+            all.rows("v", Mode::Read, v, n, d.into(), v_stride, 1);
+            if out != Width::I32 {
+                all.vector("sum", Mode::Read, sum, m, 4);
+                if both {
+                    all.vector("other_sum", Mode::Read, other_sum, m, 4);
+                }
+            }
+            if accumulate {
+                all.matrix("acc", Mode::Read, acc, m, d, acc_stride, 4);
+            }
+            all.matrix("dst", Mode::Write, dst, m, d, dst_stride, out.bytes());
+        }
+        Op::LayerNorm(LayerNorm { src, params, dst, m, n, src_stride, dst_stride }) => {
+            let bytes = LayerNormParams::encoded_len(n.into()) as u64;
+            all.matrix("src", Mode::Read, src, m, n, src_stride, 2);
+            all.push("params", Mode::Read, Region::contiguous(params.0.into(), bytes), 8);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
+        }
+        Op::Add(Add { a, b, dst, m, n, a_stride, b_stride, dst_stride, .. }) => {
+            all.matrix("a", Mode::Read, a, m, n, a_stride, 2);
+            all.matrix("b", Mode::Read, b, m, n, b_stride, 2);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 2);
+        }
+        Op::Lut(Lut { src, table, dst, m, n, src_stride, dst_stride }) => {
+            all.matrix("src", Mode::Read, src, m, n, src_stride, 1);
+            all.push("table", Mode::Read, Region::contiguous(table.0.into(), 256), 1);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
+        }
+        Op::Encode(Encode { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride, .. })
+        | Op::Decode(Decode { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride, .. }) => {
+            let features = u64::from(d);
+            all.rows("src", Mode::Read, src, m, features * u64::from(heads_in), src_stride, 1);
+            let bytes = autoencoder_bytes(heads_in.into(), heads_out.into()) as u64;
+            all.push("params", Mode::Read, Region::contiguous(params.0.into(), bytes), 4);
+            all.rows("dst", Mode::Write, dst, m, features * u64::from(heads_out), dst_stride, 1);
+        }
+        Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => {}
+    }
+    all.0
+}
+
+/// How a running maximum or sum is touched.
+fn running(fresh: bool) -> Mode {
+    if fresh { Mode::Write } else { Mode::Update }
+}
+
+struct Accesses(Vec<Access>);
+
+impl Accesses {
+    fn push(&mut self, operand: &'static str, mode: Mode, region: Region, align: u64) {
+        self.0.push(Access { operand, space: Space::Sram, mode, region, align });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the loop nest of a transfer has that many numbers")]
+    fn nest(
+        &mut self,
+        operand: &'static str,
+        space: Space,
+        mode: Mode,
+        base: u64,
+        (bytes, inner, outer): (u32, u16, u16),
+        inner_stride: u32,
+        outer_stride: u32,
+    ) {
+        let region = Region {
+            base,
+            bytes: bytes.into(),
+            inner: inner.into(),
+            inner_stride: inner_stride.into(),
+            outer: outer.into(),
+            outer_stride: outer_stride.into(),
+        };
+        self.0.push(Access { operand, space, mode, region: region.merged(), align: 1 });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a strided matrix has that many numbers")]
+    fn rows(
+        &mut self,
+        operand: &'static str,
+        mode: Mode,
+        at: SramAddress,
+        rows: u16,
+        bytes: u64,
+        stride: u32,
+        align: u64,
+    ) {
+        self.push(operand, mode, Region::rows(at.0.into(), rows.into(), bytes, stride.into()), align);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a strided matrix has that many numbers")]
+    fn matrix(
+        &mut self,
+        operand: &'static str,
+        mode: Mode,
+        at: SramAddress,
+        rows: u16,
+        columns: u16,
+        stride: u32,
+        element: u32,
+    ) {
+        self.rows(operand, mode, at, rows, u64::from(columns) * u64::from(element), stride, element.into());
+    }
+
+    fn vector(&mut self, operand: &'static str, mode: Mode, at: SramAddress, count: u16, element: u64) {
+        self.push(operand, mode, Region::contiguous(at.0.into(), u64::from(count) * element), element);
+    }
+
+    fn dram_rows(&mut self, operand: &'static str, mode: Mode, at: DramAddress, rows: u16, bytes: u64, stride: u32) {
+        let region = Region::rows(at.0, rows.into(), bytes, stride.into());
+        self.0.push(Access { operand, space: Space::Dram, mode, region, align: 1 });
+    }
+}

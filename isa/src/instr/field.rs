@@ -1,0 +1,291 @@
+//! What a field of an instruction can hold: its type, its width, its text.
+//!
+//! Widths are constants of the ISA. A machine narrows the legal values (a smaller scratchpad, fewer lines); the
+//! program verifier checks that, the codec does not.
+
+use std::fmt;
+
+use super::unit::{Unit, UnitSet};
+use crate::numerics::Scale;
+
+/// Bytes of scratchpad that an address field can name.
+pub const MAX_SRAM: u32 = 1 << Sram::WIDTH;
+
+/// Bytes of DRAM that an address field can name.
+pub const MAX_DRAM: u64 = 1 << Dram::WIDTH;
+
+/// MAC lines that a line set can name.
+pub const MAX_LINES: u32 = 256;
+
+/// A type that an instruction field can have.
+///
+/// `to_bits` and `from_bits` are inverse: every legal bit pattern is the encoding of exactly one value.
+pub trait Field: Copy + fmt::Display {
+    /// Width in bits, at most 64.
+    const WIDTH: u32;
+    /// What the manual calls the type, with units and legal values.
+    const MEANING: &'static str;
+    /// The bits of the value; a value that does not fit sets bits beyond `WIDTH`.
+    fn to_bits(self) -> u64;
+    /// The value of the bits, `None` where they are not a legal pattern.
+    fn from_bits(bits: u64) -> Option<Self>;
+}
+
+/// A byte address in the scratchpad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sram(pub u32);
+
+impl Field for Sram {
+    const WIDTH: u32 = 24;
+    const MEANING: &'static str = "scratchpad byte address";
+    fn to_bits(self) -> u64 {
+        u64::from(self.0)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        Some(Sram(bits as u32))
+    }
+}
+
+impl fmt::Display for Sram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sram:{:#x}", self.0)
+    }
+}
+
+/// A byte address in DRAM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dram(pub u64);
+
+impl Field for Dram {
+    const WIDTH: u32 = 40;
+    const MEANING: &'static str = "DRAM byte address";
+    fn to_bits(self) -> u64 {
+        self.0
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        Some(Dram(bits))
+    }
+}
+
+impl fmt::Display for Dram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dram:{:#x}", self.0)
+    }
+}
+
+impl Field for u16 {
+    const WIDTH: u32 = 16;
+    const MEANING: &'static str = "count";
+    fn to_bits(self) -> u64 {
+        u64::from(self)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        u16::try_from(bits).ok()
+    }
+}
+
+impl Field for u32 {
+    const WIDTH: u32 = 32;
+    const MEANING: &'static str = "number of bytes";
+    fn to_bits(self) -> u64 {
+        u64::from(self)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        u32::try_from(bits).ok()
+    }
+}
+
+impl Field for bool {
+    const WIDTH: u32 = 1;
+    const MEANING: &'static str = "true or false";
+    fn to_bits(self) -> u64 {
+        u64::from(self)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        Some(bits != 0)
+    }
+}
+
+/// Multiplier of a rescaled add: a signed 32-bit integer.
+impl Field for i32 {
+    const WIDTH: u32 = 32;
+    const MEANING: &'static str = "signed multiplier";
+    fn to_bits(self) -> u64 {
+        u64::from(self as u32)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        u32::try_from(bits).ok().map(|bits| bits as i32)
+    }
+}
+
+/// Right shift of a rescaled add.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift(pub u8);
+
+impl Field for Shift {
+    const WIDTH: u32 = 6;
+    const MEANING: &'static str = "right shift, 0 to 62";
+    fn to_bits(self) -> u64 {
+        u64::from(self.0)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        (bits <= 62).then_some(Shift(bits as u8))
+    }
+}
+
+impl fmt::Display for Shift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A requantisation multiplier: mantissa in the low 31 bits, shift in the next 6.
+impl Field for Scale {
+    const WIDTH: u32 = 37;
+    const MEANING: &'static str = "multiplier, mantissa >> shift";
+    fn to_bits(self) -> u64 {
+        u64::from(self.mantissa() as u32) | u64::from(self.shift()) << 31
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        let [a, b, c, d] = ((bits & 0x7fff_ffff) as u32).to_le_bytes();
+        Scale::from_bytes([a, b, c, d, (bits >> 31) as u8, 0, 0, 0]).ok()
+    }
+}
+
+/// A run of consecutive MAC lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LineSet {
+    /// The first line.
+    pub first: u16,
+    /// How many lines, at least one.
+    pub count: u16,
+}
+
+impl LineSet {
+    /// The line after the last one.
+    pub fn end(self) -> u32 {
+        u32::from(self.first) + u32::from(self.count)
+    }
+}
+
+impl Field for LineSet {
+    const WIDTH: u32 = 17;
+    const MEANING: &'static str = "MAC lines, first+count";
+    fn to_bits(self) -> u64 {
+        // A first line beyond 8 bits must not run into the count: it has to fail the width check.
+        if self.first > 0xff { u64::MAX } else { u64::from(self.first) | u64::from(self.count) << 8 }
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        let lines = LineSet { first: (bits & 0xff) as u16, count: (bits >> 8) as u16 };
+        (lines.count > 0 && lines.end() <= MAX_LINES).then_some(lines)
+    }
+}
+
+impl fmt::Display for LineSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.first, self.count)
+    }
+}
+
+impl Field for UnitSet {
+    const WIDTH: u32 = 12;
+    const MEANING: &'static str = "set of units";
+    fn to_bits(self) -> u64 {
+        u64::from(self.bits())
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        UnitSet::from_bits(u16::try_from(bits).ok()?)
+    }
+}
+
+impl Field for Unit {
+    const WIDTH: u32 = 4;
+    const MEANING: &'static str = "unit";
+    fn to_bits(self) -> u64 {
+        self.index() as u64
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        Unit::ALL.get(bits as usize).copied()
+    }
+}
+
+/// Defines an enumeration whose variants are the legal patterns of a field.
+macro_rules! choices {
+    ($(#[$doc:meta])* $name:ident, $width:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every choice, by its bits.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The text of the choice.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl Field for $name {
+            const WIDTH: u32 = $width;
+            const MEANING: &'static str = concat!("one of:" $(, " ", $text)+);
+            fn to_bits(self) -> u64 { self as u64 }
+            fn from_bits(bits: u64) -> Option<Self> { Self::ALL.get(bits as usize).copied() }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(self.name()) }
+        }
+    };
+}
+
+choices! {
+    /// Which of the two engines executes.
+    Engine, 1 {
+        /// The engine for dense blocks.
+        Denser = "denser",
+        /// The engine for scattered non-zeros.
+        Sparser = "sparser",
+    }
+}
+
+choices! {
+    /// Width of the integers that an instruction writes.
+    Width, 2 {
+        /// Requantised to 8 bits.
+        I8 = "i8",
+        /// Requantised to 16 bits.
+        I16 = "i16",
+        /// Raw 32-bit accumulators, to be continued by another instruction.
+        I32 = "i32",
+    }
+}
+
+impl Width {
+    /// Bytes of one element.
+    pub const fn bytes(self) -> u32 {
+        match self {
+            Width::I8 => 1,
+            Width::I16 => 2,
+            Width::I32 => 4,
+        }
+    }
+}
+
+choices! {
+    /// What a transfer carries; reports count traffic by it.
+    Traffic, 3 {
+        /// Weight matrices.
+        Weights = "weights",
+        /// Biases, multipliers, tables, embeddings.
+        Params = "params",
+        /// Indices of non-zeros.
+        Indices = "indices",
+        /// Inputs of the model.
+        Inputs = "inputs",
+        /// Outputs of the model.
+        Outputs = "outputs",
+        /// Intermediate tensors that leave the chip and come back.
+        Activations = "activations",
+    }
+}

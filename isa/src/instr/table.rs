@@ -1,0 +1,515 @@
+//! The instruction table: the one place where an instruction is stated.
+//!
+//! From it come the operand structs, the encoder, the decoder, the disassembler, the manual (`docs/isa.md`) and the
+//! generators of random instructions in tests. Overlapping fields, fields outside the word and opcodes used twice do not
+//! compile. What an instruction touches and what it costs are exhaustive matches elsewhere ([`crate::effects`],
+//! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
+//!
+//! Notation of the docs: `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride` bytes
+//! apart and whose elements are contiguous. Integers are little-endian. `requantise` and the other functions are those of
+//! [`crate::numerics`].
+
+use std::fmt;
+
+use super::field::{Dram, Engine, Field, LineSet, Shift, Sram, Traffic, Width};
+use super::unit::{Unit, UnitSet};
+use super::{DecodeError, EncodeError, FieldSpec, OPERAND_BIT, Spec, WORD_BITS, Word};
+use crate::numerics::Scale;
+
+macro_rules! instructions {
+    ($(
+        $(#[doc = $doc:literal])+
+        $opcode:literal $mnemonic:literal $name:ident {
+            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $bit:literal ),* $(,)?
+        }
+    )*) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            pub struct $name {
+                $( $(#[doc = $field_doc])+ pub $field: $ty ),*
+            }
+
+            impl From<$name> for Op {
+                fn from(operands: $name) -> Op { Op::$name(operands) }
+            }
+        )*
+
+        /// An operation with its operands.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Op {
+            $( $(#[doc = $doc])+ $name($name) ),*
+        }
+
+        /// The rows of the table, by opcode.
+        pub static TABLE: &[Spec] = ROWS;
+
+        const ROWS: &[Spec] = &[$(
+            Spec {
+                opcode: $opcode,
+                mnemonic: $mnemonic,
+                doc: &[$($doc),+],
+                fields: &[$( FieldSpec {
+                    name: stringify!($field),
+                    doc: &[$($field_doc),+],
+                    bit: $bit,
+                    width: <$ty as Field>::WIDTH,
+                    meaning: <$ty as Field>::MEANING,
+                } ),*],
+            }
+        ),*];
+
+        impl Op {
+            /// The row of the table.
+            pub fn spec(&self) -> &'static Spec {
+                let opcode: u8 = match self { $( Op::$name(_) => $opcode ),* };
+                TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
+            }
+
+            pub(super) fn put_operands(&self, word: &mut Word) -> Result<(), EncodeError> {
+                match self { $( Op::$name(_operands) => {
+                    $( word.put($mnemonic, stringify!($field), $bit, _operands.$field)?; )*
+                } )* }
+                Ok(())
+            }
+
+            pub(super) fn take_operands(opcode: u8, _word: &Word) -> Result<Op, DecodeError> {
+                match opcode {
+                    $( $opcode => Ok(Op::$name($name {
+                        $( $field: _word.take($mnemonic, stringify!($field), $bit)? ),*
+                    })), )*
+                    _ => Err(DecodeError::Opcode(opcode)),
+                }
+            }
+        }
+
+        impl fmt::Display for Op {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $( Op::$name(_operands) => {
+                    f.write_str($mnemonic)?;
+                    $( write!(f, concat!(" ", stringify!($field), "={}"), _operands.$field)?; )*
+                } )* }
+                Ok(())
+            }
+        }
+    };
+}
+
+instructions! {
+    /// Copies from DRAM into the scratchpad: for `i < outer`, `j < inner`, `bytes` bytes from
+    /// `src + i * src_outer_stride + j * src_inner_stride` to `dst + i * dst_outer_stride + j * dst_inner_stride`.
+    0x01 "load" Load {
+        /// First byte written.
+        dst: Sram = 32,
+        /// First byte read.
+        src: Dram = 64,
+        /// Bytes of one run.
+        bytes: u32 = 128,
+        /// Runs of the inner loop.
+        inner: u16 = 160,
+        /// Runs of the outer loop.
+        outer: u16 = 176,
+        /// Bytes between runs of the inner loop in DRAM.
+        src_inner_stride: u32 = 192,
+        /// Bytes between runs of the outer loop in DRAM.
+        src_outer_stride: u32 = 224,
+        /// Bytes between runs of the inner loop in the scratchpad.
+        dst_inner_stride: u32 = 256,
+        /// Bytes between runs of the outer loop in the scratchpad.
+        dst_outer_stride: u32 = 288,
+        /// What the transfer carries.
+        traffic: Traffic = 320,
+    }
+
+    /// Copies from the scratchpad into DRAM; the loops are those of `load`.
+    0x02 "store" Store {
+        /// First byte read.
+        src: Sram = 32,
+        /// First byte written.
+        dst: Dram = 64,
+        /// Bytes of one run.
+        bytes: u32 = 128,
+        /// Runs of the inner loop.
+        inner: u16 = 160,
+        /// Runs of the outer loop.
+        outer: u16 = 176,
+        /// Bytes between runs of the inner loop in the scratchpad.
+        src_inner_stride: u32 = 192,
+        /// Bytes between runs of the outer loop in the scratchpad.
+        src_outer_stride: u32 = 224,
+        /// Bytes between runs of the inner loop in DRAM.
+        dst_inner_stride: u32 = 256,
+        /// Bytes between runs of the outer loop in DRAM.
+        dst_outer_stride: u32 = 288,
+        /// What the transfer carries.
+        traffic: Traffic = 320,
+    }
+
+    /// Gathers rows from DRAM: for `i < rows`, `bytes` bytes from `src + index[i] * src_stride` to `dst + i * dst_stride`.
+    /// Each row pays whole bursts. An index not below `limit` stops the machine.
+    0x03 "gather" Gather {
+        /// First byte written.
+        dst: Sram = 32,
+        /// Row 0 of the table.
+        src: Dram = 64,
+        /// Bytes of one row.
+        bytes: u32 = 128,
+        /// Rows gathered.
+        rows: u16 = 160,
+        /// Rows of the table; at least 1.
+        limit: u16 = 176,
+        /// Bytes between rows of the table.
+        src_stride: u32 = 192,
+        /// Bytes between rows in the scratchpad.
+        dst_stride: u32 = 224,
+        /// Where the indices lie: `rows` unsigned 16-bit integers.
+        index: Sram = 256,
+        /// What the transfer carries.
+        traffic: Traffic = 288,
+    }
+
+    /// Dense matrix product `dst[i, j] = requantise(init(i, j) + sum over l < k of a[i, l] * b[j, l])` for `i < m`, `j < n`, on int8
+    /// operands with int32 accumulation. Both operands lie along `k` (inter-MAC accumulation): `a` is activations, `b` weights.
+    /// Channel `j` is requantised by `params[j]`, 12 bytes each: int32 bias, int32 mantissa, shift, three zero bytes.
+    /// `init` is the bias, or where `accumulate` is set the int32 at `acc`.
+    /// With `out=i32` the accumulators are written as they are, and `params` gives only the bias.
+    0x10 "matmul" Matmul {
+        /// The engine that executes.
+        engine: Engine = 32,
+        /// Width of the results.
+        out: Width = 33,
+        /// Whether to continue from the int32 at `acc` instead of the bias.
+        accumulate: bool = 35,
+        /// The lines that execute.
+        lines: LineSet = 40,
+        /// The left operand, `m` rows of `k` int8.
+        a: Sram = 64,
+        /// The right operand, `n` rows of `k` int8.
+        b: Sram = 96,
+        /// `n` channel parameters.
+        params: Sram = 128,
+        /// Int32 accumulators to continue, `m` rows of `n`; read only where `accumulate` is set.
+        acc: Sram = 160,
+        /// The results, `m` rows of `n`.
+        dst: Sram = 192,
+        /// Rows of `a`.
+        m: u16 = 224,
+        /// Rows of `b`.
+        n: u16 = 240,
+        /// Length of the sums.
+        k: u16 = 256,
+        /// Bytes between rows of `a`.
+        a_stride: u32 = 288,
+        /// Bytes between rows of `b`.
+        b_stride: u32 = 320,
+        /// Bytes between rows of `acc`.
+        acc_stride: u32 = 352,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 384,
+    }
+
+    /// Attention scores of one head: `dst[i, j] = requantise(sum over l < d of q[i, l] * k[j, l])` as int16 in units of log2 / 256,
+    /// for `i < m` queries and `j < n` keys. Row maxima are taken as scores are written:
+    /// `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
+    0x11 "sddmm" Sddmm {
+        /// The engine that executes.
+        engine: Engine = 32,
+        /// Whether `max` starts anew.
+        fresh: bool = 33,
+        /// The lines that execute.
+        lines: LineSet = 40,
+        /// Queries, `m` rows of `d` int8.
+        q: Sram = 64,
+        /// Keys, `n` rows of `d` int8.
+        k: Sram = 96,
+        /// Row maxima, `m` int16.
+        max: Sram = 128,
+        /// Scores, `m` rows of `n` int16.
+        dst: Sram = 160,
+        /// Queries.
+        m: u16 = 192,
+        /// Keys.
+        n: u16 = 208,
+        /// Features.
+        d: u16 = 224,
+        /// Scale from the accumulator to log2 / 256.
+        scale: Scale = 256,
+        /// Bytes between rows of `q`.
+        q_stride: u32 = 320,
+        /// Bytes between rows of `k`.
+        k_stride: u32 = 352,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 384,
+    }
+
+    /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum,
+    /// and their row sums: `sum[i] += dst[i, j]`, from zero where `fresh` is set. The division by the sum is left to `spmm`.
+    /// Where `both` is set, the row's maximum is the larger of `max[i]` and `other_max[i]`: a row that spans both engines.
+    0x12 "softmax" Softmax {
+        /// The engine whose softmax unit executes.
+        engine: Engine = 32,
+        /// Whether `sum` starts anew.
+        fresh: bool = 33,
+        /// Whether `other_max` counts.
+        both: bool = 34,
+        /// Scores, `m` rows of `n` int16.
+        src: Sram = 64,
+        /// Row maxima, `m` int16.
+        max: Sram = 96,
+        /// Row maxima of the other engine, `m` int16.
+        other_max: Sram = 128,
+        /// Row sums, `m` uint32.
+        sum: Sram = 160,
+        /// Probabilities, `m` rows of `n` int8.
+        dst: Sram = 192,
+        /// Rows.
+        m: u16 = 224,
+        /// Scores of a row.
+        n: u16 = 240,
+        /// Bytes between rows of `src`.
+        src_stride: u32 = 256,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 288,
+    }
+
+    /// Product with the values: `dst[i, j] = requantise(init(i, j) + sum over l < n of p[i, l] * v[l, j])` for `i < m` queries and `j < d`
+    /// features, with output-stationary (intra-MAC) accumulation. Row `i` is requantised by `scale / sum[i]`, and by
+    /// `scale / (sum[i] + other_sum[i])` where `both` is set. `init` is zero, or where `accumulate` is set the int32 at `acc`.
+    /// With `out=i32` the accumulators are written as they are and no sum is read.
+    0x13 "spmm" Spmm {
+        /// The engine that executes.
+        engine: Engine = 32,
+        /// Width of the results.
+        out: Width = 33,
+        /// Whether to continue from the int32 at `acc`.
+        accumulate: bool = 35,
+        /// Whether `other_sum` counts.
+        both: bool = 36,
+        /// The lines that execute.
+        lines: LineSet = 40,
+        /// Probabilities, `m` rows of `n` int8.
+        p: Sram = 64,
+        /// Values, `n` rows of `d` int8.
+        v: Sram = 96,
+        /// Row sums, `m` uint32.
+        sum: Sram = 128,
+        /// Row sums of the other engine, `m` uint32.
+        other_sum: Sram = 160,
+        /// Int32 accumulators to continue, `m` rows of `d`; read only where `accumulate` is set.
+        acc: Sram = 192,
+        /// The results, `m` rows of `d`.
+        dst: Sram = 224,
+        /// Queries.
+        m: u16 = 256,
+        /// Keys.
+        n: u16 = 272,
+        /// Features.
+        d: u16 = 288,
+        /// Scale of the product, before the division by the row sum.
+        scale: Scale = 320,
+        /// Bytes between rows of `p`.
+        p_stride: u32 = 384,
+        /// Bytes between rows of `v`.
+        v_stride: u32 = 416,
+        /// Bytes between rows of `acc`.
+        acc_stride: u32 = 448,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 480,
+    }
+
+    /// LayerNorm of `m` rows of `n` int16, to int8, by the function `layer_norm_row`. `params` is its 16-byte header and 8 bytes per channel.
+    0x20 "layernorm" LayerNorm {
+        /// The rows, int16.
+        src: Sram = 64,
+        /// Header and channels of the parameters.
+        params: Sram = 96,
+        /// The results, int8.
+        dst: Sram = 128,
+        /// Rows.
+        m: u16 = 160,
+        /// Channels.
+        n: u16 = 176,
+        /// Bytes between rows of `src`.
+        src_stride: u32 = 192,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 224,
+    }
+
+    /// Rescaled add of two int16 matrices: `dst[i, j] = saturate(round_shift(a[i, j] * a_scale + b[i, j] * b_scale, shift))`, int16.
+    0x21 "add" Add {
+        /// The left operand, int16.
+        a: Sram = 64,
+        /// The right operand, int16.
+        b: Sram = 96,
+        /// The sum, int16.
+        dst: Sram = 128,
+        /// Rows.
+        m: u16 = 160,
+        /// Columns.
+        n: u16 = 176,
+        /// Multiplier of `a`.
+        a_scale: i32 = 192,
+        /// Multiplier of `b`.
+        b_scale: i32 = 224,
+        /// Right shift of the sum.
+        shift: Shift = 256,
+        /// Bytes between rows of `a`.
+        a_stride: u32 = 288,
+        /// Bytes between rows of `b`.
+        b_stride: u32 = 320,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 352,
+    }
+
+    /// Looks every int8 up: `dst[i, j] = table[src[i, j] + 128]`.
+    0x22 "lut" Lut {
+        /// The elements looked up, int8.
+        src: Sram = 64,
+        /// 256 int8.
+        table: Sram = 96,
+        /// The results, int8.
+        dst: Sram = 128,
+        /// Rows.
+        m: u16 = 160,
+        /// Columns.
+        n: u16 = 176,
+        /// Bytes between rows of `src`.
+        src_stride: u32 = 192,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 224,
+    }
+
+    /// The auto-encoder's encoder: compresses `heads_in` heads of `d` features to `heads_out`,
+    /// `dst[i, o * d + f] = requantise(bias[o] + sum over h < heads_in of src[i, h * d + f] * weights[o, h])`, int8, for `i < m` tokens.
+    /// `params` is `heads_out` rows of `heads_in` int8 weights, padded to a multiple of 4, then `heads_out` channel parameters as in `matmul`.
+    0x30 "encode" Encode {
+        /// The lines that execute.
+        lines: LineSet = 40,
+        /// Tokens, int8.
+        src: Sram = 64,
+        /// Weights and channel parameters.
+        params: Sram = 96,
+        /// The results, int8.
+        dst: Sram = 128,
+        /// Tokens.
+        m: u16 = 160,
+        /// Features of a head.
+        d: u16 = 176,
+        /// Heads read.
+        heads_in: u16 = 192,
+        /// Heads written.
+        heads_out: u16 = 208,
+        /// Bytes between tokens of `src`.
+        src_stride: u32 = 224,
+        /// Bytes between tokens of `dst`.
+        dst_stride: u32 = 256,
+    }
+
+    /// The auto-encoder's decoder: the function of `encode`, on the decoder lines, from compressed heads to all heads.
+    0x31 "decode" Decode {
+        /// The lines that execute.
+        lines: LineSet = 40,
+        /// Tokens, int8.
+        src: Sram = 64,
+        /// Weights and channel parameters.
+        params: Sram = 96,
+        /// The results, int8.
+        dst: Sram = 128,
+        /// Tokens.
+        m: u16 = 160,
+        /// Features of a head.
+        d: u16 = 176,
+        /// Heads read.
+        heads_in: u16 = 192,
+        /// Heads written.
+        heads_out: u16 = 208,
+        /// Bytes between tokens of `src`.
+        src_stride: u32 = 224,
+        /// Bytes between tokens of `dst`.
+        dst_stride: u32 = 256,
+    }
+
+    /// Does nothing on `unit` but wait and signal.
+    0x40 "sync" Sync {
+        /// The unit whose order it takes part in.
+        unit: Unit = 32,
+    }
+
+    /// Every unit waits until all units have completed what stands before it. Neither waits nor signals by tokens.
+    0x41 "barrier" Barrier {}
+
+    /// The end of the program, its last instruction; the machine stops when all units have completed.
+    0x42 "halt" Halt {}
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+// The table is checked where it stands: a mistake in it does not compile.
+const _: () = {
+    let mut i = 0;
+    while i < ROWS.len() {
+        let row = &ROWS[i];
+        let mut j = 0;
+        while j < i {
+            assert!(ROWS[j].opcode < row.opcode, "opcodes rise, so none is used twice");
+            assert!(!same(ROWS[j].mnemonic, row.mnemonic), "a mnemonic is used twice");
+            j += 1;
+        }
+        let mut f = 0;
+        while f < row.fields.len() {
+            let field = &row.fields[f];
+            assert!(field.bit >= OPERAND_BIT, "a field runs into the header");
+            assert!(field.bit + field.width <= WORD_BITS, "a field leaves the word");
+            let mut g = 0;
+            while g < f {
+                let other = &row.fields[g];
+                assert!(
+                    other.bit + other.width <= field.bit || field.bit + field.width <= other.bit,
+                    "two fields overlap"
+                );
+                g += 1;
+            }
+            f += 1;
+        }
+        i += 1;
+    }
+};
+
+impl Op {
+    /// The units that execute it: one, or all of them for `barrier` and `halt`.
+    pub fn units(&self) -> UnitSet {
+        let unit = match self {
+            Op::Load(_) | Op::Gather(_) => Unit::Load,
+            Op::Store(_) => Unit::Store,
+            Op::Matmul(Matmul { engine, .. }) | Op::Sddmm(Sddmm { engine, .. }) | Op::Spmm(Spmm { engine, .. }) => {
+                match engine {
+                    Engine::Denser => Unit::Denser,
+                    Engine::Sparser => Unit::Sparser,
+                }
+            }
+            Op::Softmax(Softmax { engine, .. }) => match engine {
+                Engine::Denser => Unit::DenserSoftmax,
+                Engine::Sparser => Unit::SparserSoftmax,
+            },
+            Op::LayerNorm(_) | Op::Add(_) | Op::Lut(_) => Unit::Vector,
+            Op::Encode(_) => Unit::Encoder,
+            Op::Decode(_) => Unit::Decoder,
+            Op::Sync(Sync { unit }) => *unit,
+            Op::Barrier(_) | Op::Halt(_) => return Unit::ALL.into_iter().collect(),
+        };
+        UnitSet::from_iter([unit])
+    }
+}

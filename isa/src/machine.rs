@@ -1,0 +1,230 @@
+//! The machine configuration: what can differ between two ViTCoD machines, as data.
+//!
+//! A configuration narrows the values that an instruction may hold (addresses, line sets) and sets its cost. It never changes
+//! what the bits of an instruction mean, nor any result: the same model gives the same output bits on every machine.
+//!
+//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper) and `vitcod-sim` (the authors' simulator).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::instr::field;
+
+/// A complete, validated description of one machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Name under which reports cite the machine.
+    pub name: String,
+    /// Clock in MHz; turns cycles into milliseconds.
+    pub clock_mhz: f64,
+    /// The MAC lines.
+    pub lines: Lines,
+    /// The on-chip scratchpad.
+    pub sram: Sram,
+    /// The DRAM channel.
+    pub dram: Dram,
+    /// The softmax unit of each engine.
+    pub softmax: Softmax,
+    /// The vector unit.
+    pub vector: Vector,
+}
+
+/// MAC lines: all multiplications happen here, those of encode and decode included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lines {
+    /// Number of MAC lines.
+    pub count: u32,
+    /// Int8 MACs per line.
+    pub macs: u32,
+    /// Width in bytes of each of a line's three ports (Q/V read, K/S read, write).
+    pub port_bytes: u32,
+    /// Cycles from a line's last operand to its last result in the scratchpad.
+    pub fill_cycles: u32,
+}
+
+/// The scratchpad.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sram {
+    /// Capacity in bytes.
+    pub bytes: u32,
+}
+
+/// One DRAM channel, shared by loads and stores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dram {
+    /// Bandwidth in bytes per cycle; three decimal places count.
+    pub bytes_per_cycle: f64,
+    /// Cycles from a request's last burst to its completion.
+    pub latency_cycles: u32,
+    /// Burst size in bytes, a power of two; every transfer pays whole aligned bursts.
+    pub burst_bytes: u32,
+}
+
+/// The softmax unit of an engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Softmax {
+    /// Scores per cycle.
+    pub scores_per_cycle: u32,
+    /// Cycles from the last score to the last probability.
+    pub fill_cycles: u32,
+}
+
+/// The vector unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// Elements per cycle.
+    pub elements_per_cycle: u32,
+    /// Cycles from the last element read to the last written.
+    pub fill_cycles: u32,
+}
+
+/// A configuration that cannot be used: all its problems at once.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct MachineError(pub Vec<String>);
+
+/// Names and texts of the presets.
+pub const PRESETS: [(&str, &str); 2] =
+    [("vitcod", include_str!("../machines/vitcod.toml")), ("vitcod-sim", include_str!("../machines/vitcod-sim.toml"))];
+
+impl Machine {
+    /// The preset of that name, if there is one.
+    pub fn preset(name: &str) -> Option<Machine> {
+        let (_, text) = PRESETS.iter().find(|(preset, _)| *preset == name)?;
+        Some(Machine::from_toml(text).expect("presets are valid; a test reads each"))
+    }
+
+    /// Reads and validates a configuration.
+    ///
+    /// # Errors
+    /// The TOML parser's message with line and caret, or every field out of range.
+    pub fn from_toml(text: &str) -> Result<Machine, MachineError> {
+        let machine: Machine = toml::from_str(text).map_err(|e| MachineError(vec![e.to_string()]))?;
+        machine.validate()?;
+        Ok(machine)
+    }
+
+    /// The canonical text form: what a program carries and what the digest covers.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a machine is plain data")
+    }
+
+    /// SHA-256 of the canonical text form, in hexadecimal.
+    pub fn digest(&self) -> String {
+        Sha256::digest(self.to_toml()).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// MACs of all lines together: the multiplications that one cycle can hold.
+    pub fn macs_per_cycle(&self) -> u64 {
+        u64::from(self.lines.count) * u64::from(self.lines.macs)
+    }
+
+    /// DRAM bandwidth in thousandths of a byte per cycle, the unit in which transfers are timed.
+    pub fn dram_millibytes_per_cycle(&self) -> u64 {
+        (self.dram.bytes_per_cycle * 1000.0).round() as u64
+    }
+
+    /// Milliseconds that `cycles` take.
+    pub fn milliseconds(&self, cycles: u64) -> f64 {
+        cycles as f64 / (self.clock_mhz * 1000.0)
+    }
+
+    fn validate(&self) -> Result<(), MachineError> {
+        let mut problems = Vec::new();
+        let mut range = |field: &str, value: u32, low: u32, high: u32| {
+            if !(low..=high).contains(&value) {
+                problems.push(format!("{field} = {value}: expected {low} to {high}"));
+            }
+        };
+        range("lines.count", self.lines.count, 1, field::MAX_LINES);
+        range("lines.macs", self.lines.macs, 1, 256);
+        range("lines.port_bytes", self.lines.port_bytes, 1, 256);
+        range("lines.fill_cycles", self.lines.fill_cycles, 0, 10_000);
+        range("sram.bytes", self.sram.bytes, 1024, field::MAX_SRAM);
+        range("dram.latency_cycles", self.dram.latency_cycles, 0, 1_000_000);
+        range("dram.burst_bytes", self.dram.burst_bytes, 1, 4096);
+        range("softmax.scores_per_cycle", self.softmax.scores_per_cycle, 1, 4096);
+        range("softmax.fill_cycles", self.softmax.fill_cycles, 0, 10_000);
+        range("vector.elements_per_cycle", self.vector.elements_per_cycle, 1, 4096);
+        range("vector.fill_cycles", self.vector.fill_cycles, 0, 10_000);
+        if !self.dram.burst_bytes.is_power_of_two() {
+            problems.push(format!("dram.burst_bytes = {}: expected a power of two", self.dram.burst_bytes));
+        }
+        if !(0.001..=1e6).contains(&self.dram.bytes_per_cycle) {
+            problems.push(format!("dram.bytes_per_cycle = {}: expected 0.001 to 1000000", self.dram.bytes_per_cycle));
+        }
+        if !(0.001..=1e6).contains(&self.clock_mhz) {
+            problems.push(format!("clock_mhz = {}: expected 0.001 to 1000000", self.clock_mhz));
+        }
+        if self.name.is_empty() || self.name.len() > 64 || self.name.contains(char::is_control) {
+            problems.push("name: expected 1 to 64 printable characters".to_owned());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(MachineError(problems)) }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} lines x {} MACs, {} KB, {} B/cycle, {} MHz",
+            self.name,
+            self.lines.count,
+            self.lines.macs,
+            self.sram.bytes / 1024,
+            self.dram.bytes_per_cycle,
+            self.clock_mhz
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_survive_their_text_form() {
+        for (name, _) in PRESETS {
+            let machine = Machine::preset(name).unwrap();
+            assert_eq!(machine.name, name);
+            assert_eq!(Machine::from_toml(&machine.to_toml()).unwrap(), machine);
+        }
+    }
+
+    #[test]
+    fn presets_state_the_figures_of_the_paper_and_of_the_simulator() {
+        let paper = Machine::preset("vitcod").unwrap();
+        assert_eq!(paper.macs_per_cycle(), 512);
+        assert_eq!(paper.sram.bytes, 320 * 1024);
+        assert_eq!(paper.dram_millibytes_per_cycle(), 153_600);
+        let simulator = Machine::preset("vitcod-sim").unwrap();
+        assert_eq!(simulator.macs_per_cycle(), 4096);
+        assert_ne!(paper.digest(), simulator.digest());
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let mut machine = Machine::preset("vitcod").unwrap();
+        machine.lines.count = 0;
+        machine.dram.burst_bytes = 48;
+        machine.dram.bytes_per_cycle = f64::NAN;
+        let problems = Machine::from_toml(&machine.to_toml()).unwrap_err().0;
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("lines.count = 0: expected 1 to 256"));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named() {
+        let text = PRESETS[0].1.replace("clock_mhz", "clock_mzh");
+        let message = Machine::from_toml(&text).unwrap_err().to_string();
+        assert!(message.contains("clock_mzh"), "{message}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Layouts of structured operands in memory: channel parameters and auto-encoder parameters.
+
+use crate::numerics::{NumericsError, Scale};
+
+/// How one output channel of a matrix product is requantised: `requantise(acc + bias, scale)`.
+///
+/// 12 bytes: int32 bias, then the 8 bytes of the [`Scale`]; little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Added to the accumulator.
+    pub bias: i32,
+    /// Multiplied with the sum.
+    pub scale: Scale,
+}
+
+impl Channel {
+    /// Bytes of one channel.
+    pub const BYTES: usize = 4 + Scale::BYTES;
+
+    /// The encoding.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..4].copy_from_slice(&self.bias.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.scale.to_bytes());
+        bytes
+    }
+
+    /// Reads the encoding.
+    ///
+    /// # Errors
+    /// The scale's bytes are not those of a scale.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Result<Channel, NumericsError> {
+        let (bias, scale) = bytes.split_at(4);
+        let bias = i32::from_le_bytes(bias.try_into().expect("4 bytes"));
+        let scale = Scale::from_bytes(scale.try_into().expect("8 bytes"))?;
+        Ok(Channel { bias, scale })
+    }
+
+    /// Reads channels that lie side by side; bytes after the last whole one are ignored.
+    ///
+    /// # Errors
+    /// As [`Channel::from_bytes`].
+    pub fn read_all(bytes: &[u8]) -> Result<Vec<Channel>, NumericsError> {
+        bytes.as_chunks().0.iter().map(Channel::from_bytes).collect()
+    }
+}
+
+/// Where the channel parameters start in the parameters of `encode` and `decode`: after `heads_out` rows of `heads_in`
+/// int8 weights, padded to a multiple of 4.
+pub fn autoencoder_channels_at(heads_in: usize, heads_out: usize) -> usize {
+    (heads_in * heads_out).next_multiple_of(4)
+}
+
+/// Bytes of the parameters of `encode` and `decode`.
+pub fn autoencoder_bytes(heads_in: usize, heads_out: usize) -> usize {
+    autoencoder_channels_at(heads_in, heads_out) + heads_out * Channel::BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_survives_its_bytes() {
+        let channel = Channel { bias: -7, scale: Scale::from_f64(0.003).unwrap() };
+        assert_eq!(Channel::from_bytes(&channel.to_bytes()).unwrap(), channel);
+        assert_eq!(Channel::read_all(&[channel.to_bytes(), channel.to_bytes()].concat()).unwrap(), [channel; 2]);
+    }
+
+    #[test]
+    fn channels_of_an_autoencoder_are_aligned() {
+        assert_eq!(autoencoder_channels_at(3, 2), 8);
+        assert_eq!(autoencoder_bytes(3, 2), 8 + 2 * 12);
+    }
+}

@@ -1,0 +1,107 @@
+//! A program: instructions with all that is needed to run them and to explain what they did.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::instr::Instr;
+use crate::machine::Machine;
+
+/// A compiled model.
+///
+/// DRAM starts with `image` at address 0, followed by the regions of the bindings and by space for intermediate tensors,
+/// up to `dram_bytes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// Facts about the program other than its instructions and constants.
+    pub header: Header,
+    /// The machine that it was made for.
+    pub machine: Machine,
+    /// The instructions, in program order.
+    pub code: Vec<Instr>,
+    /// Per instruction, the index of the layer it belongs to.
+    pub layer_of: Vec<u32>,
+    /// Constants: weights and parameters.
+    pub image: Bytes,
+    /// The quantised IR as JSON, its constants by reference into `image`; absent in a stripped program.
+    pub ir: Option<Bytes>,
+}
+
+/// Facts about a program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Name of the model.
+    pub name: String,
+    /// Bytes of DRAM that the program uses.
+    pub dram_bytes: u64,
+    /// The model's inputs.
+    pub inputs: Vec<Binding>,
+    /// The model's outputs.
+    pub outputs: Vec<Binding>,
+    /// The layers, in program order.
+    pub layers: Vec<Layer>,
+}
+
+/// An input or output tensor in DRAM: row-major, contiguous.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// Name in the model.
+    pub name: String,
+    /// Shape in the model.
+    pub shape: Vec<u64>,
+    /// Width of the integers.
+    pub element: Element,
+    /// Real value of one step.
+    pub step: f64,
+    /// Address of the first element.
+    pub address: u64,
+}
+
+impl Binding {
+    /// Number of elements; `None` where it does not fit.
+    pub fn elements(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim))
+    }
+
+    /// Bytes in DRAM; `None` where they do not fit.
+    pub fn bytes(&self) -> Option<u64> {
+        self.elements()?.checked_mul(self.element.bytes())
+    }
+}
+
+/// Integers of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Element {
+    /// 8 bits, signed.
+    I8,
+    /// 16 bits, signed, little-endian.
+    I16,
+}
+
+impl Element {
+    /// Bytes of one element.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Element::I8 => 1,
+            Element::I16 => 2,
+        }
+    }
+}
+
+/// A layer: the instructions that came from one operation of the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Name in reports: that of the operation's first ONNX node.
+    pub name: String,
+    /// The operation of the quantised IR.
+    pub operation: String,
+    /// The ONNX nodes that it stands for.
+    pub nodes: Vec<String>,
+    /// Multiplications that the operation needs, without padding.
+    pub needed_macs: u64,
+    /// DRAM bytes that no schedule can avoid: its weights and parameters, the model's inputs and outputs it reads or writes, indices.
+    pub compulsory_bytes: u64,
+}

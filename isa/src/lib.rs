@@ -1,1 +1,3 @@
 //! What the ViTCoD machine is. Depends on no sibling crate.
+
+pub mod numerics;

@@ -1,0 +1,58 @@
+use thiserror::Error;
+
+/// Why a parameter of the arithmetic cannot be built or decoded.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum NumericsError {
+    /// A scale, ratio or epsilon that is negative, infinite or not a number.
+    #[error("{what} must be finite and not negative, and is {value}")]
+    Invalid {
+        /// The parameter's name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A value that is too large for its fixed-point field.
+    #[error("{what} = {value} is too large for its fixed-point field")]
+    TooLarge {
+        /// The parameter's name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Vectors of different length, or of a length the machine does not take.
+    #[error("{what} has length {found}, expected {expected}")]
+    Length {
+        /// The vector's name.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The lengths that are accepted.
+        expected: String,
+    },
+    /// Bytes that no encoder writes.
+    #[error("malformed {what}: {reason}")]
+    Malformed {
+        /// What was being decoded.
+        what: &'static str,
+        /// The rule that is broken.
+        reason: &'static str,
+    },
+}
+
+/// Rejects a parameter unless it is finite and not negative.
+pub(super) fn check_not_negative(what: &'static str, value: f64) -> Result<(), NumericsError> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(NumericsError::Invalid { what, value })
+    }
+}
+
+/// Rejects the step of a quantised tensor unless it is finite and positive.
+pub(super) fn check_step(what: &'static str, value: f64) -> Result<(), NumericsError> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(NumericsError::Invalid { what, value })
+    }
+}

@@ -39,18 +39,12 @@ pub fn quantise_bias(bias: f64, step: f64) -> Result<i32, NumericsError> {
     check_step("accumulator step", step)?;
     let value = bias / step;
     if value.is_nan() {
-        return Err(NumericsError::Invalid {
-            what: "bias",
-            value,
-        });
+        return Err(NumericsError::Invalid { what: "bias", value });
     }
     i32::try_from(round_f64(value))
         .ok()
         .filter(|q| q.unsigned_abs() <= BIAS_LIMIT.unsigned_abs())
-        .ok_or(NumericsError::TooLarge {
-            what: "bias in accumulator steps",
-            value,
-        })
+        .ok_or(NumericsError::TooLarge { what: "bias in accumulator steps", value })
 }
 
 #[cfg(test)]

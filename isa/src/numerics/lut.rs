@@ -48,10 +48,7 @@ mod tests {
         let lut = Lut::from_fn(0.1, 0.1, |x| x);
         assert!((i8::MIN..=i8::MAX).all(|x| lut.apply(x) == x));
         let bytes = lut.to_bytes();
-        assert_eq!(
-            [bytes[1], bytes[127], bytes[128], bytes[255]],
-            [1, 127, 0x80, 0xff]
-        );
+        assert_eq!([bytes[1], bytes[127], bytes[128], bytes[255]], [1, 127, 0x80, 0xff]);
         assert_eq!(Lut::from_bytes(&bytes), lut);
     }
 

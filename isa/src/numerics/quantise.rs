@@ -52,10 +52,7 @@ mod tests {
         assert_eq!(quantise_i8(f32::NAN, 1.0), 0);
         assert_eq!(quantise_i8(f32::INFINITY, 1.0), 127);
         assert_eq!(quantise_i8(f32::NEG_INFINITY, 1.0), -128);
-        assert_eq!(
-            [0.5, -0.5, 1.5, -1.5].map(|x| quantise_i8(x, 1.0)),
-            [1, 0, 2, -1]
-        );
+        assert_eq!([0.5, -0.5, 1.5, -1.5].map(|x| quantise_i8(x, 1.0)), [1, 0, 2, -1]);
         assert_eq!(quantise_i16(40_000.0, 1.0), i16::MAX);
         assert_eq!(quantise_i16(f32::MAX, f64::MIN_POSITIVE), i16::MAX);
     }

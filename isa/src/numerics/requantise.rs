@@ -36,17 +36,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EDGES: [i32; 9] = [
-        i32::MIN,
-        i32::MIN + 1,
-        -(1 << 30),
-        -1,
-        0,
-        1,
-        1 << 30,
-        i32::MAX - 1,
-        i32::MAX,
-    ];
+    const EDGES: [i32; 9] = [i32::MIN, i32::MIN + 1, -(1 << 30), -1, 0, 1, 1 << 30, i32::MAX - 1, i32::MAX];
 
     /// The scale with this mantissa and shift.
     fn scale(mantissa: i32, shift: u8) -> Scale {
@@ -91,10 +81,7 @@ mod tests {
         for x in i8::MIN..=i8::MAX {
             assert_eq!(requantise_i8(x.into(), Scale::ONE), x);
             let half = Scale::from_f64(0.5).unwrap();
-            assert_eq!(
-                i32::from(requantise_i8(x.into(), half)),
-                (i32::from(x) + 1).div_euclid(2)
-            );
+            assert_eq!(i32::from(requantise_i8(x.into(), half)), (i32::from(x) + 1).div_euclid(2));
         }
     }
 

@@ -33,16 +33,10 @@ impl RescaleAdd {
         check_step("step of the second operand", step_y)?;
         check_step("step of the sum", step_out)?;
         let (x, y) = (step_x / step_out, step_y / step_out);
-        let shift = widest_shift(x.max(y), Self::MAX_SHIFT).ok_or(NumericsError::TooLarge {
-            what: "ratio of steps",
-            value: x.max(y),
-        })?;
+        let shift = widest_shift(x.max(y), Self::MAX_SHIFT)
+            .ok_or(NumericsError::TooLarge { what: "ratio of steps", value: x.max(y) })?;
         let fixed = |ratio: f64| round_f64(ratio * pow2(shift)) as i32;
-        Ok(RescaleAdd {
-            mx: fixed(x),
-            my: fixed(y),
-            shift,
-        })
+        Ok(RescaleAdd { mx: fixed(x), my: fixed(y), shift })
     }
 
     /// The sum of two values, narrowed to int8 or int16.
@@ -76,10 +70,7 @@ impl RescaleAdd {
         } else {
             return Ok(RescaleAdd { mx, my, shift });
         };
-        Err(NumericsError::Malformed {
-            what: "rescaled add",
-            reason,
-        })
+        Err(NumericsError::Malformed { what: "rescaled add", reason })
     }
 }
 
@@ -108,17 +99,10 @@ mod tests {
 
     #[test]
     fn extremes() {
-        let widest = RescaleAdd {
-            mx: i32::MAX,
-            my: i32::MAX,
-            shift: 0,
-        };
+        let widest = RescaleAdd { mx: i32::MAX, my: i32::MAX, shift: 0 };
         assert_eq!(widest.apply::<i16>(i16::MIN, i16::MIN), i16::MIN);
         assert_eq!(widest.apply::<i8>(i16::MAX, i16::MAX), i8::MAX);
-        let narrowest = RescaleAdd {
-            shift: 62,
-            ..widest
-        };
+        let narrowest = RescaleAdd { shift: 62, ..widest };
         assert_eq!(narrowest.apply::<i16>(i16::MIN, i16::MIN), 0);
     }
 

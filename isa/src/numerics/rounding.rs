@@ -31,9 +31,7 @@ pub(super) fn round_f64(x: f64) -> i64 {
 /// The largest shift up to `max_shift` at which `round(value * 2^shift)` fits in an `i32`,
 /// or `None` where not even shift 0 does. `value` is not negative.
 pub(super) fn widest_shift(value: f64, max_shift: u8) -> Option<u8> {
-    (0..=max_shift)
-        .rev()
-        .find(|&shift| round_f64(value * pow2(shift)) <= i64::from(i32::MAX))
+    (0..=max_shift).rev().find(|&shift| round_f64(value * pow2(shift)) <= i64::from(i32::MAX))
 }
 
 /// `2^exponent`, exactly; `exponent` is at most 63.
@@ -77,10 +75,7 @@ mod tests {
         if shift == 0 {
             return x;
         }
-        (i128::from(x) + (1i128 << (shift - 1)))
-            .div_euclid(1i128 << shift)
-            .try_into()
-            .unwrap()
+        (i128::from(x) + (1i128 << (shift - 1))).div_euclid(1i128 << shift).try_into().unwrap()
     }
 
     #[test]
@@ -93,11 +88,7 @@ mod tests {
     fn extremes_of_every_shift() {
         for x in [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX] {
             for shift in 0..=100 {
-                assert_eq!(
-                    round_shift(x, shift),
-                    definition(x, shift),
-                    "{x} >> {shift}"
-                );
+                assert_eq!(round_shift(x, shift), definition(x, shift), "{x} >> {shift}");
             }
         }
         assert_eq!(round_shift(i64::MIN, u8::MAX), 0);
@@ -123,14 +114,8 @@ mod tests {
 
     #[test]
     fn saturation() {
-        assert_eq!(
-            [-129, -128, 127, 128].map(i8::saturate),
-            [-128, -128, 127, 127]
-        );
-        assert_eq!(
-            [i64::MIN, -32_768, 32_767, i64::MAX].map(i16::saturate),
-            [i16::MIN, i16::MIN, i16::MAX, i16::MAX]
-        );
+        assert_eq!([-129, -128, 127, 128].map(i8::saturate), [-128, -128, 127, 127]);
+        assert_eq!([i64::MIN, -32_768, 32_767, i64::MAX].map(i16::saturate), [i16::MIN, i16::MIN, i16::MAX, i16::MAX]);
     }
 
     proptest! {

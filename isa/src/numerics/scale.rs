@@ -18,20 +18,11 @@ pub struct Scale {
 
 impl Scale {
     /// The multiplier 0.
-    pub const ZERO: Scale = Scale {
-        mantissa: 0,
-        shift: 0,
-    };
+    pub const ZERO: Scale = Scale { mantissa: 0, shift: 0 };
     /// The multiplier 1.
-    pub const ONE: Scale = Scale {
-        mantissa: 1 << 30,
-        shift: 30,
-    };
+    pub const ONE: Scale = Scale { mantissa: 1 << 30, shift: 30 };
     /// The largest multiplier, `2^31 - 1`.
-    pub const MAX: Scale = Scale {
-        mantissa: i32::MAX,
-        shift: 0,
-    };
+    pub const MAX: Scale = Scale { mantissa: i32::MAX, shift: 0 };
     /// The largest shift.
     pub const MAX_SHIFT: u8 = 62;
     /// Length of the encoding in bytes.
@@ -68,12 +59,8 @@ impl Scale {
         }
         let significand = (bits & ((1 << FRACTION_BITS) - 1)) | (1 << FRACTION_BITS);
         let shift = EXPONENT_BIAS + 30 - exponent;
-        Self::normalised(round_shift(significand as i64, 22), shift).ok_or(
-            NumericsError::TooLarge {
-                what: "scale",
-                value,
-            },
-        )
+        Self::normalised(round_shift(significand as i64, 22), shift)
+            .ok_or(NumericsError::TooLarge { what: "scale", value })
     }
 
     /// The exact value.
@@ -108,19 +95,13 @@ impl Scale {
         }
         let divisor = divisor as u64;
         if divisor.is_power_of_two() {
-            return Scale {
-                mantissa: 1 << 30,
-                shift: 30 + divisor.trailing_zeros() as u8,
-            };
+            return Scale { mantissa: 1 << 30, shift: 30 + divisor.trailing_zeros() as u8 };
         }
         // 2^(bits-1) < divisor < 2^bits puts the quotient strictly between 2^30 and 2^31, and
         // even 2^62 / (2^31 + 1), the largest, rounds to less than 2^31.
         let bits = u64::BITS - divisor.leading_zeros();
         let mantissa = ((1 << (30 + bits)) + divisor / 2) / divisor;
-        Scale {
-            mantissa: mantissa as i32,
-            shift: 30 + bits as u8,
-        }
+        Scale { mantissa: mantissa as i32, shift: 30 + bits as u8 }
     }
 
     /// The encoding: mantissa as little-endian `i32`, shift as `u8`, three zero bytes.
@@ -145,29 +126,19 @@ impl Scale {
         } else {
             return Ok(Scale { mantissa, shift });
         };
-        Err(NumericsError::Malformed {
-            what: "scale",
-            reason,
-        })
+        Err(NumericsError::Malformed { what: "scale", reason })
     }
 
     /// The scale of a rounded mantissa in `[2^30, 2^31]`, where the upper end is a carry:
     /// zero below the range of scales, `None` above it.
     const fn normalised(mantissa: i64, shift: i32) -> Option<Scale> {
-        let (mantissa, shift) = if mantissa == 1 << 31 {
-            (1 << 30, shift - 1)
-        } else {
-            (mantissa, shift)
-        };
+        let (mantissa, shift) = if mantissa == 1 << 31 { (1 << 30, shift - 1) } else { (mantissa, shift) };
         if shift < 0 {
             None
         } else if shift > Self::MAX_SHIFT as i32 {
             Some(Scale::ZERO)
         } else {
-            Some(Scale {
-                mantissa: mantissa as i32,
-                shift: shift as u8,
-            })
+            Some(Scale { mantissa: mantissa as i32, shift: shift as u8 })
         }
     }
 }
@@ -183,9 +154,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub(super) fn scales() -> impl Strategy<Value = Scale> {
-        (1i32 << 30..=i32::MAX, 0..=Scale::MAX_SHIFT)
-            .prop_map(|(mantissa, shift)| Scale { mantissa, shift })
+    fn scales() -> impl Strategy<Value = Scale> {
+        (1i32 << 30..=i32::MAX, 0..=Scale::MAX_SHIFT).prop_map(|(mantissa, shift)| Scale { mantissa, shift })
     }
 
     fn scale(value: f64) -> Scale {
@@ -199,29 +169,11 @@ mod tests {
         assert_eq!(scale(-0.0), Scale::ZERO);
         assert_eq!(scale(f64::MIN_POSITIVE / 2.0), Scale::ZERO);
         assert_eq!(scale(2_147_483_647.0), Scale::MAX);
-        assert_eq!(
-            scale(0.75),
-            Scale {
-                mantissa: 3 << 29,
-                shift: 31
-            }
-        );
+        assert_eq!(scale(0.75), Scale { mantissa: 3 << 29, shift: 31 });
         // 2^-32 is the smallest scale; half a unit below it still rounds to it.
         let smallest = 1.0 / 4_294_967_296.0;
-        assert_eq!(
-            scale(smallest),
-            Scale {
-                mantissa: 1 << 30,
-                shift: 62
-            }
-        );
-        assert_eq!(
-            scale(smallest.next_down()),
-            Scale {
-                mantissa: 1 << 30,
-                shift: 62
-            }
-        );
+        assert_eq!(scale(smallest), Scale { mantissa: 1 << 30, shift: 62 });
+        assert_eq!(scale(smallest.next_down()), Scale { mantissa: 1 << 30, shift: 62 });
         assert_eq!(scale(smallest * 0.999), Scale::ZERO);
         // Rounding carries into the next power of two.
         assert_eq!(scale(1.0f64.next_down()), Scale::ONE);
@@ -230,16 +182,10 @@ mod tests {
     #[test]
     fn rejects_what_is_no_scale() {
         for value in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(matches!(
-                Scale::from_f64(value),
-                Err(NumericsError::Invalid { .. })
-            ));
+            assert!(matches!(Scale::from_f64(value), Err(NumericsError::Invalid { .. })));
         }
         for value in [2_147_483_647.5, 2_147_483_648.0, f64::MAX] {
-            assert!(matches!(
-                Scale::from_f64(value),
-                Err(NumericsError::TooLarge { .. })
-            ));
+            assert!(matches!(Scale::from_f64(value), Err(NumericsError::TooLarge { .. })));
         }
     }
 
@@ -248,15 +194,7 @@ mod tests {
         let good = scale(0.3).to_bytes();
         assert_eq!(Scale::from_bytes(good), Ok(scale(0.3)));
         assert_eq!(Scale::from_bytes([0; 8]), Ok(Scale::ZERO));
-        for (at, value) in [
-            (3, 0x3f),
-            (3, 0xff),
-            (3, 0),
-            (4, 63),
-            (5, 1),
-            (6, 1),
-            (7, 1),
-        ] {
+        for (at, value) in [(3, 0x3f), (3, 0xff), (3, 0), (4, 63), (5, 1), (6, 1), (7, 1)] {
             let mut bad = good;
             bad[at] = value;
             assert!(Scale::from_bytes(bad).is_err(), "{bad:?}");
@@ -267,10 +205,7 @@ mod tests {
     #[test]
     fn products_out_of_range() {
         assert_eq!(Scale::MAX.combine(Scale::MAX), Scale::MAX);
-        let smallest = Scale {
-            mantissa: 1 << 30,
-            shift: 62,
-        };
+        let smallest = Scale { mantissa: 1 << 30, shift: 62 };
         assert_eq!(smallest.combine(smallest), Scale::ZERO);
         assert_eq!(Scale::ZERO.combine(Scale::MAX), Scale::ZERO);
         assert_eq!(smallest.combine(Scale::ONE), smallest);
@@ -281,28 +216,10 @@ mod tests {
         assert_eq!(Scale::reciprocal(0), Scale::ZERO);
         assert_eq!(Scale::reciprocal(1), Scale::ONE);
         for bit in 0..32 {
-            assert_eq!(
-                Scale::reciprocal(1 << bit),
-                Scale {
-                    mantissa: 1 << 30,
-                    shift: 30 + bit
-                }
-            );
+            assert_eq!(Scale::reciprocal(1 << bit), Scale { mantissa: 1 << 30, shift: 30 + bit });
         }
-        assert_eq!(
-            Scale::reciprocal((1 << 31) + 1),
-            Scale {
-                mantissa: i32::MAX,
-                shift: 62
-            }
-        );
-        assert_eq!(
-            Scale::reciprocal(u32::MAX),
-            Scale {
-                mantissa: 1 << 30,
-                shift: 62
-            }
-        );
+        assert_eq!(Scale::reciprocal((1 << 31) + 1), Scale { mantissa: i32::MAX, shift: 62 });
+        assert_eq!(Scale::reciprocal(u32::MAX), Scale { mantissa: 1 << 30, shift: 62 });
     }
 
     /// `2 |mantissa * divisor - 2^shift| <= divisor`: no other mantissa is nearer.

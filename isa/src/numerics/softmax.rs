@@ -23,8 +23,7 @@ const SCORE_FRACTION_BITS: u32 = 8;
 
 /// Score units in one unit of the natural exponent: `2^8 log2(e)`. Scores reach about 88.7 nats
 /// to either side of zero, with a step of 0.0027.
-pub const SCORE_UNITS_PER_NAT: f64 =
-    (1u32 << SCORE_FRACTION_BITS) as f64 * std::f64::consts::LOG2_E;
+pub const SCORE_UNITS_PER_NAT: f64 = (1u32 << SCORE_FRACTION_BITS) as f64 * std::f64::consts::LOG2_E;
 
 /// Fraction bits of the table. 16 is the smallest width at which [`exp2_neg`] is correctly
 /// rounded everywhere (a test shows it).
@@ -96,11 +95,8 @@ pub fn softmax_probs(scores: &[i16], max: i16, out: &mut [i8]) -> u32 {
     assert_eq!(scores.len(), out.len(), "one probability for each score");
     let mut sum = 0u32;
     for (&score, out) in scores.iter().zip(out) {
-        let probability = if score == PRUNED {
-            0
-        } else {
-            exp2_neg((i32::from(max) - i32::from(score)).max(0).unsigned_abs())
-        };
+        let probability =
+            if score == PRUNED { 0 } else { exp2_neg((i32::from(max) - i32::from(score)).max(0).unsigned_abs()) };
         *out = probability as i8;
         sum = sum.wrapping_add(probability.into());
     }
@@ -123,17 +119,11 @@ mod tests {
     fn table_is_correctly_rounded() {
         for (f, &entry) in FRACTIONS.iter().enumerate() {
             let real = 65_536.0 * (-(f as f64) / 256.0).exp2();
-            // No entry but the first and last powers is so near a half that f64 could misjudge.
-            assert!(
-                (f64::from(entry) - real).abs() < 0.5 - 1e-6,
-                "{f}: {entry} for {real}"
-            );
+            // No entry is so near a half that f64 could misjudge it.
+            assert!((f64::from(entry) - real).abs() < 0.5 - 1e-6, "{f}: {entry} for {real}");
         }
         // Worked out independently: 2^16 / 2^(1/2), 2^16 / 2^(1/256), 2^16 / 2^(255/256).
-        assert_eq!(
-            [0, 1, 128, 255].map(|f| FRACTIONS[f]),
-            [65_536, 65_359, 46_341, 32_857]
-        );
+        assert_eq!([0, 1, 128, 255].map(|f| FRACTIONS[f]), [65_536, 65_359, 46_341, 32_857]);
     }
 
     #[test]
@@ -164,14 +154,8 @@ mod tests {
         assert_eq!(row_max(&[]), PRUNED);
         assert_eq!(softmax(&[]), (vec![], 0));
         assert_eq!(softmax(&[PRUNED; 3]), (vec![0; 3], 0));
-        assert_eq!(
-            softmax(&[i16::MAX, -32_767, PRUNED]),
-            (vec![127, 0, 0], 127)
-        );
-        assert_eq!(
-            softmax(&[-32_767, PRUNED, -32_767]),
-            (vec![127, 0, 127], 254)
-        );
+        assert_eq!(softmax(&[i16::MAX, -32_767, PRUNED]), (vec![127, 0, 0], 127));
+        assert_eq!(softmax(&[-32_767, PRUNED, -32_767]), (vec![127, 0, 127], 254));
         // A maximum that is too small is no overflow.
         let mut probs = [0; 2];
         assert_eq!(softmax_probs(&[5, i16::MAX], PRUNED, &mut probs), 254);
@@ -182,9 +166,7 @@ mod tests {
         // With a fixed step of 1/127 each of 1,024 equal weights would vanish.
         let (probs, sum) = softmax(&[17; 1024]);
         assert!(probs.iter().all(|&p| p == 127));
-        let scale = Scale::from_f64(1.0)
-            .unwrap()
-            .combine(Scale::reciprocal(sum));
+        let scale = Scale::from_f64(1.0).unwrap().combine(Scale::reciprocal(sum));
         let accumulator: i32 = probs.iter().map(|&p| i32::from(p) * -100).sum();
         assert_eq!(requantise(accumulator, scale), -100);
     }

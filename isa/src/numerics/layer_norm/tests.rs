@@ -26,11 +26,7 @@ fn definition(x: &[i16], params: &LayerNormParams) -> Vec<i16> {
     // The largest r with r^2 w <= 2^124, bit by bit.
     let r = (0..=31).rev().fold(0u128, |r, bit| {
         let next = r | 1 << bit;
-        if w != 0 && next * next * w <= 1 << 124 {
-            next
-        } else {
-            r
-        }
+        if w != 0 && next * next * w <= 1 << 124 { next } else { r }
     });
     x.iter()
         .zip(&params.channels)
@@ -45,21 +41,13 @@ fn definition(x: &[i16], params: &LayerNormParams) -> Vec<i16> {
 
 /// LayerNorm in f64: the normalised values and the outputs in output steps, neither rounded nor
 /// saturated.
-fn real(
-    x: &[i16],
-    gamma: &[f64],
-    beta: &[f64],
-    epsilon: f64,
-    steps: (f64, f64),
-) -> Vec<(f64, f64)> {
+fn real(x: &[i16], gamma: &[f64], beta: &[f64], epsilon: f64, steps: (f64, f64)) -> Vec<(f64, f64)> {
     let n = x.len() as f64;
     let x: Vec<f64> = x.iter().map(|&x| f64::from(x) * steps.0).collect();
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
     let norm = |x: f64| (x - mean) / (variance + epsilon).sqrt();
-    (0..x.len())
-        .map(|i| (norm(x[i]), (norm(x[i]) * gamma[i] + beta[i]) / steps.1))
-        .collect()
+    (0..x.len()).map(|i| (norm(x[i]), (norm(x[i]) * gamma[i] + beta[i]) / steps.1)).collect()
 }
 
 /// Rows that reach every bound of the module's documentation at width `c`.
@@ -81,18 +69,10 @@ fn no_overflow_at_the_extremes() {
     // Overflow checks are on in tests; the constants are the ends of their fields.
     for c in [1, 2, 3, 192, MAX_LAYER_NORM_WIDTH] {
         for epsilon_term in [0, 1, MAX_EPSILON_TERM] {
-            for (gamma, beta) in [
-                (i32::MIN, i32::MIN),
-                (i32::MAX, i32::MIN),
-                (i32::MAX, i32::MAX),
-            ] {
+            for (gamma, beta) in [(i32::MIN, i32::MIN), (i32::MAX, i32::MIN), (i32::MAX, i32::MAX)] {
                 for shift in [0, MAX_SHIFT] {
                     let channels = vec![Channel { gamma, beta }; c];
-                    let params = LayerNormParams {
-                        epsilon_term,
-                        shift,
-                        channels,
-                    };
+                    let params = LayerNormParams { epsilon_term, shift, channels };
                     for x in extreme_rows(c) {
                         assert_eq!(row(&x, &params), definition(&x, &params));
                     }
@@ -154,15 +134,9 @@ fn constructor_rejects() {
         ("too wide", new(&too_wide, &too_wide, 0.0, 1.0, 1.0)),
         ("lengths differ", new(&[1.0], &[1.0, 2.0], 0.0, 1.0, 1.0)),
         ("gamma NaN", new(&[f64::NAN], &[1.0], 0.0, 1.0, 1.0)),
-        (
-            "beta infinite",
-            new(&[1.0], &[f64::NEG_INFINITY], 0.0, 1.0, 1.0),
-        ),
+        ("beta infinite", new(&[1.0], &[f64::NEG_INFINITY], 0.0, 1.0, 1.0)),
         ("epsilon negative", new(&[1.0], &[1.0], -1.0, 1.0, 1.0)),
-        (
-            "epsilon term too large",
-            new(&[1.0], &[1.0], 1.0, 1e-10, 1.0),
-        ),
+        ("epsilon term too large", new(&[1.0], &[1.0], 1.0, 1e-10, 1.0)),
         ("epsilon term NaN", new(&[1.0], &[1.0], 0.0, 1e-320, 1.0)),
         ("input step zero", new(&[1.0], &[1.0], 0.0, 0.0, 1.0)),
         ("output step negative", new(&[1.0], &[1.0], 0.0, 1.0, -1.0)),
@@ -177,10 +151,7 @@ fn decoder_rejects() {
     let good = params(&[1.0, -2.0], &[0.5, 0.25], 1e-6).to_bytes();
     assert_eq!(good.len(), LayerNormParams::encoded_len(2));
     for length in (0..good.len()).filter(|&length| length != LayerNormParams::encoded_len(1)) {
-        assert!(
-            LayerNormParams::from_bytes(&good[..length]).is_err(),
-            "{length}"
-        );
+        assert!(LayerNormParams::from_bytes(&good[..length]).is_err(), "{length}");
     }
     for (at, value) in [(7, 0x41), (8, 43), (9, 1), (15, 1)] {
         let mut bad = good.clone();

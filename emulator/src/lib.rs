@@ -1,1 +1,3 @@
 //! Executes ViTCoD programs.
+
+pub mod kernels;

@@ -2,6 +2,7 @@
 
 use super::error::{NumericsError, check_not_negative};
 use super::rounding::round_shift;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The real multiplier `mantissa * 2^-shift`: zero, or a number in `[2^-32, 2^31)` with 31
@@ -10,7 +11,8 @@ use std::fmt;
 /// Each value has one representation: `mantissa` is in `[2^30, 2^31)` and `shift` in `0..=62`,
 /// and zero is mantissa 0 with shift 0. `Display` prints the exact value as a decimal that
 /// [`Scale::from_f64`] reads back to the same scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u8; Scale::BYTES]", into = "[u8; Scale::BYTES]")]
 pub struct Scale {
     mantissa: i32,
     shift: u8,
@@ -140,6 +142,20 @@ impl Scale {
         } else {
             Some(Scale { mantissa: mantissa as i32, shift: shift as u8 })
         }
+    }
+}
+
+impl From<Scale> for [u8; Scale::BYTES] {
+    fn from(scale: Scale) -> Self {
+        scale.to_bytes()
+    }
+}
+
+impl TryFrom<[u8; Scale::BYTES]> for Scale {
+    type Error = NumericsError;
+
+    fn try_from(bytes: [u8; Scale::BYTES]) -> Result<Scale, NumericsError> {
+        Scale::from_bytes(bytes)
     }
 }
 

@@ -1,0 +1,309 @@
+//! The graph and its entities.
+
+use bytes::Bytes;
+use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap};
+
+use super::infer::{self, InferError};
+use super::{Const, Elem, Node, Op, OpKind, Stage, TensorType, Value};
+
+/// A graph of operations on tensors. The module documentation of [`crate::ir`] says what holds for it.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// Name of the model.
+    pub name: String,
+    /// How far the graph has come.
+    pub stage: Stage,
+    /// The inputs, in the model's order: name and value.
+    pub inputs: Vec<(String, Value)>,
+    /// The outputs, in the model's order.
+    pub outputs: Vec<GraphOutput>,
+    /// The operations in execution order.
+    pub order: Vec<Op>,
+    values: PrimaryMap<Value, ValueData>,
+    ops: PrimaryMap<Op, OpData>,
+    consts: PrimaryMap<Const, Constant>,
+    nodes: PrimaryMap<Node, String>,
+}
+
+/// A tensor that the model returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphOutput {
+    /// Name in the model.
+    pub name: String,
+    /// What is returned.
+    pub value: Value,
+    /// Shape in the model: as many elements as the value has.
+    pub shape: Vec<usize>,
+}
+
+/// A value: its type and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueData {
+    /// Element type, shape, step.
+    pub ty: TensorType,
+    /// Where it comes from.
+    pub def: ValueDef,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueDef {
+    /// The i-th input of the graph.
+    Input(usize),
+    /// A constant.
+    Const(Const),
+    /// The i-th result of an operation.
+    Result(Op, usize),
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpData {
+    /// What it does.
+    pub kind: OpKind,
+    /// Its operands.
+    pub operands: Vec<Value>,
+    /// Its results.
+    pub results: Vec<Value>,
+    /// The ONNX nodes that it came from, the one that names it first.
+    pub nodes: Vec<Node>,
+}
+
+/// The data of a constant: row-major, little-endian, possibly a view of the model's file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constant {
+    /// Name in the model; empty for what the compiler made.
+    pub name: String,
+    /// The elements.
+    pub bytes: Bytes,
+}
+
+impl Graph {
+    /// A graph without operations.
+    pub fn new(name: impl Into<String>, stage: Stage) -> Graph {
+        Graph {
+            name: name.into(),
+            stage,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            order: Vec::new(),
+            values: PrimaryMap::new(),
+            ops: PrimaryMap::new(),
+            consts: PrimaryMap::new(),
+            nodes: PrimaryMap::new(),
+        }
+    }
+
+    /// An empty graph of another stage that knows the same ONNX nodes: what a rewriting pass fills.
+    pub fn successor(&self, stage: Stage) -> Graph {
+        Graph { nodes: self.nodes.clone(), ..Graph::new(self.name.clone(), stage) }
+    }
+
+    /// Adds an input.
+    pub fn add_input(&mut self, name: impl Into<String>, ty: TensorType) -> Value {
+        let value = self.values.push(ValueData { ty, def: ValueDef::Input(self.inputs.len()) });
+        self.inputs.push((name.into(), value));
+        value
+    }
+
+    /// Adds an output.
+    pub fn add_output(&mut self, name: impl Into<String>, value: Value, shape: impl Into<Vec<usize>>) {
+        self.outputs.push(GraphOutput { name: name.into(), value, shape: shape.into() });
+    }
+
+    /// Adds a constant whose elements are `bytes`.
+    pub fn add_const(&mut self, name: impl Into<String>, ty: TensorType, bytes: impl Into<Bytes>) -> Value {
+        let constant = self.consts.push(Constant { name: name.into(), bytes: bytes.into() });
+        self.values.push(ValueData { ty, def: ValueDef::Const(constant) })
+    }
+
+    /// Adds a float constant.
+    pub fn add_f32(&mut self, name: impl Into<String>, shape: impl Into<Vec<usize>>, elements: &[f32]) -> Value {
+        let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.add_const(name, TensorType::f32(shape), bytes)
+    }
+
+    /// Adds the name of an ONNX node.
+    pub fn add_node(&mut self, name: impl Into<String>) -> Node {
+        self.nodes.push(name.into())
+    }
+
+    /// Appends an operation with one result whose type follows from the operands.
+    ///
+    /// # Errors
+    /// The operands do not fit the operation.
+    pub fn push(&mut self, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Result<Value, InferError> {
+        let types: Vec<&TensorType> = operands.iter().map(|v| self.ty(*v)).collect();
+        let ty = infer::infer(&kind, &types)?;
+        Ok(self.push_typed(kind, operands, vec![ty], nodes)[0])
+    }
+
+    /// Appends an operation whose result types are given; [`Graph::verify`] checks them.
+    pub fn push_typed(
+        &mut self,
+        kind: OpKind,
+        operands: &[Value],
+        types: Vec<TensorType>,
+        nodes: &[Node],
+    ) -> Vec<Value> {
+        let op = self.ops.next_key();
+        let results: Vec<Value> = types
+            .into_iter()
+            .enumerate()
+            .map(|(i, ty)| self.values.push(ValueData { ty, def: ValueDef::Result(op, i) }))
+            .collect();
+        self.ops.push(OpData { kind, operands: operands.to_vec(), results: results.clone(), nodes: nodes.to_vec() });
+        self.order.push(op);
+        results
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, value: Value) -> &TensorType {
+        &self.values[value].ty
+    }
+
+    /// Where a value comes from.
+    pub fn def(&self, value: Value) -> ValueDef {
+        self.values[value].def
+    }
+
+    /// An operation.
+    pub fn op(&self, op: Op) -> &OpData {
+        &self.ops[op]
+    }
+
+    /// An operation, to change its operands; its results stay.
+    pub fn op_mut(&mut self, op: Op) -> &mut OpData {
+        &mut self.ops[op]
+    }
+
+    /// The operation that a value is a result of.
+    pub fn producer(&self, value: Value) -> Option<(Op, &OpData)> {
+        match self.def(value) {
+            ValueDef::Result(op, _) => Some((op, self.op(op))),
+            ValueDef::Input(_) | ValueDef::Const(_) => None,
+        }
+    }
+
+    /// The data of a value that is a constant.
+    pub fn constant(&self, value: Value) -> Option<&Constant> {
+        match self.def(value) {
+            ValueDef::Const(constant) => Some(&self.consts[constant]),
+            ValueDef::Input(_) | ValueDef::Result(..) => None,
+        }
+    }
+
+    /// The elements of a float constant; `None` for anything else.
+    pub fn const_f32(&self, value: Value) -> Option<Vec<f32>> {
+        let constant = self.constant(value)?;
+        (self.ty(value).elem == Elem::F32)
+            .then(|| constant.bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
+    }
+
+    /// The elements of an integer constant; `None` for anything else.
+    pub fn const_i64(&self, value: Value) -> Option<Vec<i64>> {
+        let constant = self.constant(value)?;
+        (self.ty(value).elem == Elem::I64)
+            .then(|| constant.bytes.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect())
+    }
+
+    /// The single element of a float constant with one element.
+    pub fn const_scalar(&self, value: Value) -> Option<f32> {
+        if self.ty(value).elements() != 1 {
+            return None;
+        }
+        self.const_f32(value)?.first().copied()
+    }
+
+    /// The name of an ONNX node.
+    pub fn node(&self, node: Node) -> &str {
+        &self.nodes[node]
+    }
+
+    /// Every ONNX node known to the graph, with its name.
+    pub fn nodes(&self) -> impl Iterator<Item = (Node, &str)> {
+        self.nodes.iter().map(|(node, name)| (node, name.as_str()))
+    }
+
+    /// Every value, whether used or not.
+    pub fn values(&self) -> impl Iterator<Item = (Value, &ValueData)> {
+        self.values.iter()
+    }
+
+    /// Number of values; also one more than the largest index.
+    pub fn value_count(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(super) fn has_value(&self, value: Value) -> bool {
+        value.index() < self.values.len()
+    }
+
+    pub(super) fn has_op(&self, op: Op) -> bool {
+        op.index() < self.ops.len()
+    }
+
+    /// Per value, the operations in order that read it; an operation that reads it twice counts twice.
+    pub fn uses(&self) -> SecondaryMap<Value, Vec<Op>> {
+        let mut uses: SecondaryMap<Value, Vec<Op>> = SecondaryMap::new();
+        for op in &self.order {
+            for operand in &self.op(*op).operands {
+                uses[*operand].push(*op);
+            }
+        }
+        uses
+    }
+
+    /// Lets everything that reads `old`, outputs included, read `new` instead.
+    pub fn replace_uses(&mut self, old: Value, new: Value) {
+        for data in self.ops.values_mut() {
+            data.operands.iter_mut().filter(|operand| **operand == old).for_each(|operand| *operand = new);
+        }
+        self.outputs.iter_mut().filter(|output| output.value == old).for_each(|output| output.value = new);
+    }
+
+    /// The same graph without what no output needs, entities numbered in order of appearance. Inputs stay.
+    pub fn compacted(&self) -> Graph {
+        let mut needed: SecondaryMap<Value, bool> = SecondaryMap::new();
+        self.outputs.iter().for_each(|output| needed[output.value] = true);
+        for op in self.order.iter().rev() {
+            let data = self.op(*op);
+            if data.results.iter().any(|result| needed[*result]) {
+                data.operands.iter().for_each(|operand| needed[*operand] = true);
+            }
+        }
+
+        let mut graph = self.successor(self.stage);
+        let mut renamed: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
+        for (name, value) in &self.inputs {
+            renamed[*value] = Some(graph.add_input(name.clone(), self.ty(*value).clone()));
+        }
+        for op in &self.order {
+            let data = self.op(*op);
+            if !data.results.iter().any(|result| needed[*result]) {
+                continue;
+            }
+            let operands: Vec<Value> =
+                data.operands.iter().map(|operand| self.rename(&mut graph, &mut renamed, *operand)).collect();
+            let types = data.results.iter().map(|result| self.ty(*result).clone()).collect();
+            let results = graph.push_typed(data.kind.clone(), &operands, types, &data.nodes);
+            data.results.iter().zip(results).for_each(|(old, new)| renamed[*old] = Some(new));
+        }
+        for output in &self.outputs {
+            let value = self.rename(&mut graph, &mut renamed, output.value);
+            graph.outputs.push(GraphOutput { value, ..output.clone() });
+        }
+        graph
+    }
+
+    fn rename(&self, graph: &mut Graph, renamed: &mut SecondaryMap<Value, Option<Value>>, value: Value) -> Value {
+        if let Some(new) = renamed[value] {
+            return new;
+        }
+        // Inputs and results are renamed before they are read: this is the first use of a constant.
+        let constant = self.constant(value).expect("operands precede their uses");
+        let new = graph.add_const(constant.name.clone(), self.ty(value).clone(), constant.bytes.clone());
+        renamed[value] = Some(new);
+        new
+    }
+}

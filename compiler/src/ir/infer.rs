@@ -1,0 +1,190 @@
+//! Result types of float operations, and the shape rules of all operations.
+
+use super::{Elem, OpKind, TensorType};
+
+/// Operands that do not fit an operation: what was found and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{mnemonic}: {message}")]
+pub struct InferError {
+    /// The operation.
+    pub mnemonic: &'static str,
+    /// What does not fit.
+    pub message: String,
+}
+
+/// The type of the one result of an imported or canonical operation.
+///
+/// # Errors
+/// The operands do not fit, or the operation is a quantised one, whose types carry steps that nobody can infer.
+pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
+    let fail = |message: String| InferError { mnemonic: kind.mnemonic(), message };
+    if !kind.takes(operands.len()) {
+        return Err(fail(format!("{} operands do not fit", operands.len())));
+    }
+    shape(kind, operands)
+        .map(|shape| TensorType::new(operands[0].elem, shape))
+        .map_err(|message| fail(if message.is_empty() { misfit(operands) } else { message }))
+}
+
+fn misfit(operands: &[&TensorType]) -> String {
+    let types: Vec<String> = operands.iter().map(|ty| ty.to_string()).collect();
+    format!("operands {} do not fit", types.join(", "))
+}
+
+/// The shape of an operation's first result. An empty message stands for "the operands do not fit".
+pub(super) fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
+    let x = &operands[0].shape;
+    let expect = |holds: bool| if holds { Ok(()) } else { Err(String::new()) };
+    match kind {
+        OpKind::Unary { .. } => Ok(x.clone()),
+        OpKind::Binary { .. } => broadcast(x, &operands[1].shape),
+        OpKind::MatMul {} => {
+            let y = &operands[1].shape;
+            expect(x.len() >= 2 && y.len() >= 2 && x[x.len() - 1] == y[y.len() - 2])?;
+            let mut shape = broadcast(&x[..x.len() - 2], &y[..y.len() - 2])?;
+            shape.extend([x[x.len() - 2], y[y.len() - 1]]);
+            Ok(shape)
+        }
+        OpKind::Conv { stride, pad, dilation, group } => {
+            let w = &operands[1].shape;
+            expect(x.len() == 4 && w.len() == 4 && *group > 0 && w[0].is_multiple_of(*group) && x[1] == w[1] * group)?;
+            expect(operands.get(2).is_none_or(|b| b.shape == [w[0]]))?;
+            let reach = |axis: usize| w[2 + axis].checked_sub(1)?.checked_mul(dilation[axis])?.checked_add(1);
+            let (Some(height), Some(width)) = (reach(0), reach(1)) else { return Err(String::new()) };
+            Ok(vec![
+                x[0],
+                w[0],
+                windows(x[2] + pad[0] + pad[2], height, stride[0])?,
+                windows(x[3] + pad[1] + pad[3], width, stride[1])?,
+            ])
+        }
+        OpKind::Patches { kernel, stride, pad } => {
+            expect(x.len() == 4 && x[0] == 1)?;
+            let rows = windows(x[2] + pad[0] + pad[2], kernel[0], stride[0])?;
+            let columns = windows(x[3] + pad[1] + pad[3], kernel[1], stride[1])?;
+            Ok(vec![rows * columns, x[1] * kernel[0] * kernel[1]])
+        }
+        OpKind::Reshape { shape } => {
+            if count(shape) == Some(operands[0].elements()) {
+                Ok(shape.clone())
+            } else {
+                Err(format!("{} does not have the elements of {shape:?}", operands[0]))
+            }
+        }
+        OpKind::Transpose { perm } => {
+            let mut sorted = perm.clone();
+            sorted.sort_unstable();
+            expect(sorted.into_iter().eq(0..x.len()))?;
+            Ok(perm.iter().map(|axis| x[*axis]).collect())
+        }
+        OpKind::Concat { axis } => {
+            expect(*axis < x.len())?;
+            let mut shape = x.clone();
+            for ty in &operands[1..] {
+                expect(ty.rank() == x.len() && (0..x.len()).all(|i| i == *axis || ty.shape[i] == x[i]))?;
+                shape[*axis] += ty.shape[*axis];
+            }
+            Ok(shape)
+        }
+        OpKind::Slice { axis, start, len, stride } => {
+            let last = len.checked_sub(1).and_then(|n| n.checked_mul(*stride)?.checked_add(*start));
+            if *axis >= x.len() || *stride == 0 || last.is_none_or(|last| last >= x[*axis]) {
+                return Err(format!("{len} from {start} by {stride} along axis {axis} leave {}", operands[0]));
+            }
+            let mut shape = x.clone();
+            shape[*axis] = *len;
+            Ok(shape)
+        }
+        OpKind::Gather { axis } => {
+            expect(*axis < x.len() && operands[1].elem == Elem::I64)?;
+            Ok([&x[..*axis], &operands[1].shape, &x[axis + 1..]].concat())
+        }
+        OpKind::Expand { shape } => {
+            let result = broadcast(x, shape)?;
+            expect(result == *shape)?;
+            Ok(result)
+        }
+        OpKind::ReduceMean { axes, keep } => {
+            expect(axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|axis| *axis < x.len()))?;
+            let kept = x.iter().enumerate().filter_map(|(i, extent)| match axes.contains(&i) {
+                true => keep.then_some(1),
+                false => Some(*extent),
+            });
+            Ok(kept.collect())
+        }
+        OpKind::Softmax { axis } => {
+            expect(*axis < x.len())?;
+            Ok(x.clone())
+        }
+        OpKind::LayerNorm { .. } => {
+            let channels = x.last().copied().ok_or_else(String::new)?;
+            expect(operands[1].shape == [channels] && operands[2].shape == [channels])?;
+            Ok(x.clone())
+        }
+        OpKind::Linear {} => {
+            let w = &operands[1].shape;
+            expect(x.len() == 2 && w.len() == 2 && x[1] == w[1] && operands[2].shape == [w[0]])?;
+            Ok(vec![x[0], w[0]])
+        }
+        OpKind::QLinear {} => {
+            let w = &operands[1].shape;
+            expect(x.len() == 2 && w.len() == 2 && x[1] == w[1] && operands[2].shape == [w[0]])?;
+            Ok(vec![x[0], w[0]])
+        }
+        OpKind::Attention { heads, .. } => {
+            let (k, v) = (&operands[1].shape, &operands[2].shape);
+            expect(x.len() == 2 && k.len() == 2 && v.len() == 2 && x[1] == k[1] && k[0] == v[0])?;
+            expect(*heads > 0 && x[1].is_multiple_of(*heads) && v[1].is_multiple_of(*heads))?;
+            expect(operands.get(3).is_none_or(|bias| bias.shape == [*heads, x[0], k[0]]))?;
+            Ok(vec![x[0], v[1]])
+        }
+        OpKind::QLayerNorm {} | OpKind::Lut {} => {
+            expect(x.len() == 2)?;
+            Ok(x.clone())
+        }
+        OpKind::QAdd { .. } => {
+            expect(x.len() == 2 && *x == operands[1].shape)?;
+            Ok(x.clone())
+        }
+        OpKind::Sddmm { heads, .. } => {
+            let k = &operands[1].shape;
+            expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            Ok(vec![*heads, x[0], k[0]])
+        }
+        OpKind::QSoftmax {} => {
+            expect(x.len() == 3)?;
+            Ok(x.clone())
+        }
+        OpKind::Spmm { .. } => {
+            let (sums, v) = (&operands[1].shape, &operands[2].shape);
+            expect(x.len() == 3 && *sums == x[..2] && v.len() == 2 && v[0] == x[2] && v[1].is_multiple_of(x[0]))?;
+            Ok(vec![x[1], v[1]])
+        }
+    }
+}
+
+/// The shape to which both broadcast.
+fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+    let rank = a.len().max(b.len());
+    let extent = |shape: &[usize], i: usize| if i + shape.len() < rank { 1 } else { shape[i + shape.len() - rank] };
+    (0..rank)
+        .map(|i| match (extent(a, i), extent(b, i)) {
+            (x, y) if x == y => Ok(x),
+            (1, other) | (other, 1) => Ok(other),
+            _ => Err(format!("{a:?} and {b:?} do not broadcast")),
+        })
+        .collect()
+}
+
+/// Positions of a window in an extent.
+fn windows(extent: usize, window: usize, stride: usize) -> Result<usize, String> {
+    if stride == 0 || window == 0 || window > extent {
+        return Err(format!("a window of {window}, step {stride}, does not fit {extent}"));
+    }
+    Ok((extent - window) / stride + 1)
+}
+
+/// Number of elements of a shape, `None` on overflow.
+pub fn count(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent))
+}

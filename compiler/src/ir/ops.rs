@@ -1,0 +1,296 @@
+//! The operation table: name, stages, operands and attributes of every operation, stated once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use vitcod_isa::numerics::Scale;
+
+use super::Attr;
+
+/// How far a graph has come. See the module documentation of [`crate::ir`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// What the exporter wrote.
+    Imported,
+    /// What the model means.
+    Canonical,
+    /// In integers.
+    Quantised,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Imported => "imported",
+            Stage::Canonical => "canonical",
+            Stage::Quantised => "quantised",
+        })
+    }
+}
+
+macro_rules! functions {
+    ($(#[$doc:meta])* $name:ident { $( $(#[$vdoc:meta])* $variant:ident = $text:literal ),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $( $(#[$vdoc])* $variant ),+ }
+
+        impl $name {
+            /// Every function.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// Name in the text form.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl From<$name> for Attr {
+            fn from(function: $name) -> Attr { Attr::Name(function.name()) }
+        }
+    };
+}
+
+functions! {
+    /// A function of one real number.
+    UnaryFn {
+        /// Gauss's error function.
+        Erf = "erf",
+        /// Exponential.
+        Exp = "exp",
+        /// Negation.
+        Neg = "neg",
+        /// Square root.
+        Sqrt = "sqrt",
+        /// 1 / x.
+        Reciprocal = "reciprocal",
+        /// Hyperbolic tangent.
+        Tanh = "tanh",
+        /// Logistic function.
+        Sigmoid = "sigmoid",
+        /// max(x, 0).
+        Relu = "relu",
+        /// x max(0, min(1, x / 6 + 1 / 2)).
+        HardSwish = "hard_swish",
+        /// max(0, min(1, x / 6 + 1 / 2)).
+        HardSigmoid = "hard_sigmoid",
+        /// x (1 + erf(x / sqrt 2)) / 2.
+        Gelu = "gelu",
+        /// GELU in its tanh approximation.
+        GeluTanh = "gelu_tanh",
+    }
+}
+
+functions! {
+    /// A function of two real numbers.
+    BinaryFn {
+        /// Sum.
+        Add = "add",
+        /// Difference.
+        Sub = "sub",
+        /// Product.
+        Mul = "mul",
+        /// Quotient.
+        Div = "div",
+        /// Power.
+        Pow = "pow",
+        /// The larger.
+        Max = "max",
+        /// The smaller.
+        Min = "min",
+    }
+}
+
+macro_rules! operations {
+    ($(
+        $(#[doc = $doc:literal])+
+        $mnemonic:literal $name:ident ($($stage:ident)|+) [$operands:pat] -> $results:literal
+        { $( $(#[doc = $attr_doc:literal])+ $attr:ident : $ty:ty ),* $(,)? }
+    )*) => {
+        /// What an operation does, with its attributes.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case", deny_unknown_fields)]
+        pub enum OpKind {
+            $( $(#[doc = $doc])+ $name { $( $(#[doc = $attr_doc])+ $attr: $ty ),* } ),*
+        }
+
+        impl OpKind {
+            /// Name in the text form.
+            pub const fn mnemonic(&self) -> &'static str {
+                match self { $( OpKind::$name { .. } => $mnemonic ),* }
+            }
+
+            /// The stages in which it may occur.
+            pub const fn stages(&self) -> &'static [Stage] {
+                match self { $( OpKind::$name { .. } => &[$(Stage::$stage),+] ),* }
+            }
+
+            /// Whether it takes so many operands.
+            pub const fn takes(&self, operands: usize) -> bool {
+                match self { $( OpKind::$name { .. } => matches!(operands, $operands) ),* }
+            }
+
+            /// How many results it has.
+            pub const fn results(&self) -> usize {
+                match self { $( OpKind::$name { .. } => $results ),* }
+            }
+
+            /// Its attributes, in the order of the text form.
+            pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
+                match self { $( OpKind::$name { $( $attr ),* } => {
+                    vec![$( (stringify!($attr), Attr::from($attr.clone())) ),*]
+                } )* }
+            }
+        }
+    };
+}
+
+operations! {
+    /// A function of every element.
+    "unary" Unary (Imported|Canonical) [1] -> 1 {
+        /// The function.
+        f: UnaryFn,
+    }
+
+    /// A function of every pair of elements; shapes broadcast as in NumPy. In the canonical stage operands have equal shapes.
+    "binary" Binary (Imported|Canonical) [2] -> 1 {
+        /// The function.
+        f: BinaryFn,
+    }
+
+    /// Matrix product over the last two dimensions; leading ones broadcast.
+    "matmul" MatMul (Imported) [2] -> 1 {}
+
+    /// 2-D convolution of `x[n,c,h,w]` with `w[o,c/group,kh,kw]` and an optional bias `b[o]`.
+    "conv" Conv (Imported) [2 | 3] -> 1 {
+        /// Vertical and horizontal step.
+        stride: [usize; 2],
+        /// Zeros added at top, left, bottom and right.
+        pad: [usize; 4],
+        /// Vertical and horizontal distance of taps.
+        dilation: [usize; 2],
+        /// Number of groups.
+        group: usize,
+    }
+
+    /// The same elements in another shape.
+    "reshape" Reshape (Imported) [1] -> 1 {
+        /// The new extents.
+        shape: Vec<usize>,
+    }
+
+    /// Permutes dimensions: dimension `i` of the result is dimension `perm[i]` of the operand.
+    "transpose" Transpose (Imported) [1] -> 1 {
+        /// The permutation.
+        perm: Vec<usize>,
+    }
+
+    /// Joins tensors along an axis.
+    "concat" Concat (Imported|Canonical|Quantised) [1..] -> 1 {
+        /// The axis; 0 after import.
+        axis: usize,
+    }
+
+    /// `len` elements along an axis, from `start` on, `stride` apart.
+    "slice" Slice (Imported|Canonical|Quantised) [1] -> 1 {
+        /// The axis; 0 after import.
+        axis: usize,
+        /// First element.
+        start: usize,
+        /// Number of elements.
+        len: usize,
+        /// Distance of elements; 1 after import.
+        stride: usize,
+    }
+
+    /// Picks slices along an axis by constant indices `i64[...]`; the index shape replaces the axis.
+    "gather" Gather (Imported) [2] -> 1 {
+        /// The axis.
+        axis: usize,
+    }
+
+    /// Broadcasts to a shape.
+    "expand" Expand (Imported) [1] -> 1 {
+        /// The new extents.
+        shape: Vec<usize>,
+    }
+
+    /// Mean over axes.
+    "reduce_mean" ReduceMean (Imported) [1] -> 1 {
+        /// The axes, rising.
+        axes: Vec<usize>,
+        /// Whether they stay with extent 1.
+        keep: bool,
+    }
+
+    /// Softmax along an axis.
+    "softmax" Softmax (Imported) [1] -> 1 {
+        /// The axis.
+        axis: usize,
+    }
+
+    /// `(x - mean) / sqrt(var + eps) * gamma + beta` over the last dimension; operands `x`, `gamma`, `beta`.
+    "layer_norm" LayerNorm (Imported|Canonical) [3] -> 1 {
+        /// Added to the variance.
+        eps: f64,
+    }
+
+    /// Rows of image patches: `x[1,c,h,w]` to `[patches, c * kh * kw]`, row-major in both. A convolution is this and a linear layer.
+    "patches" Patches (Canonical|Quantised) [1] -> 1 {
+        /// Height and width of a patch.
+        kernel: [usize; 2],
+        /// Vertical and horizontal step.
+        stride: [usize; 2],
+        /// Zeros added at top, left, bottom and right.
+        pad: [usize; 4],
+    }
+
+    /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
+    "linear" Linear (Canonical) [3] -> 1 {}
+
+    /// Multi-head attention `softmax(scale q k^T) v`, heads side by side in the columns of `q[m,c]`, `k[n,c]`, `v[n,cv]`.
+    /// An optional constant `[heads,m,n]` is added to the scaled scores.
+    "attention" Attention (Canonical) [3 | 4] -> 1 {
+        /// Number of heads.
+        heads: usize,
+        /// Factor of the scores.
+        scale: f64,
+    }
+
+    /// `requantise(x w^T + bias)` per output channel: `x` i8[m,k], constant `w` i8[n,k], constant channel[n]; to i8 or i16.
+    "qlinear" QLinear (Quantised) [3] -> 1 {}
+
+    /// `layer_norm_row` of every row: `x` i16[m,n], constant parameters byte[..]; to i8.
+    "qlayer_norm" QLayerNorm (Quantised) [2] -> 1 {}
+
+    /// Looks every element up: `x` i8[m,n], constant table byte[256]; to i8.
+    "lut" Lut (Quantised) [2] -> 1 {}
+
+    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i16; operands i16[m,n].
+    "qadd" QAdd (Quantised) [2] -> 1 {
+        /// Multiplier of the first operand.
+        a_scale: i32,
+        /// Multiplier of the second operand.
+        b_scale: i32,
+        /// Right shift of the sum.
+        shift: u8,
+    }
+
+    /// Scores of every head: `q` i8[m,c], `k` i8[n,c] to i16[heads,m,n] in units of log2 / 256.
+    "sddmm" Sddmm (Quantised) [2] -> 1 {
+        /// Number of heads.
+        heads: usize,
+        /// Scale from the accumulator to log2 / 256.
+        scale: Scale,
+    }
+
+    /// Unnormalised probabilities i8[heads,m,n] and their row sums u32[heads,m], from scores i16[heads,m,n].
+    "qsoftmax" QSoftmax (Quantised) [1] -> 2 {}
+
+    /// Probabilities i8[heads,m,n] with row sums u32[heads,m], times values i8[n,c], to i8[m,c].
+    "spmm" Spmm (Quantised) [3] -> 1 {
+        /// Scale of the product before the division by the row sum.
+        scale: Scale,
+    }
+}

@@ -1,0 +1,130 @@
+//! Types of tensors.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use vitcod_isa::operands::Channel;
+
+/// What a tensor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Elem {
+    /// 32-bit float.
+    F32,
+    /// 64-bit integer: indices and shapes of imported graphs.
+    I64,
+    /// 8-bit integer, in steps of the type's step.
+    I8,
+    /// 16-bit integer, in steps of the type's step.
+    I16,
+    /// Unsigned 32-bit integer: row sums of softmax.
+    U32,
+    /// A byte of a structured parameter (LayerNorm parameters, lookup tables).
+    Byte,
+    /// Bias and multiplier of an output channel ([`Channel`]).
+    Channel,
+}
+
+impl Elem {
+    /// Every element type.
+    pub const ALL: [Elem; 7] = [Elem::F32, Elem::I64, Elem::I8, Elem::I16, Elem::U32, Elem::Byte, Elem::Channel];
+
+    /// Bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Elem::F32 | Elem::U32 => 4,
+            Elem::I64 => 8,
+            Elem::I8 | Elem::Byte => 1,
+            Elem::I16 => 2,
+            Elem::Channel => Channel::BYTES,
+        }
+    }
+
+    /// Name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Elem::F32 => "f32",
+            Elem::I64 => "i64",
+            Elem::I8 => "i8",
+            Elem::I16 => "i16",
+            Elem::U32 => "u32",
+            Elem::Byte => "byte",
+            Elem::Channel => "channel",
+        }
+    }
+}
+
+impl fmt::Display for Elem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Element type, shape (row-major), and for integers that stand for real numbers the value of one step.
+///
+/// Text form: `f32[197,192]`, `i8[197,192]*0.0125`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorType {
+    /// What each element is.
+    pub elem: Elem,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Real value of one step of an integer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
+}
+
+impl TensorType {
+    /// A tensor of plain elements.
+    pub fn new(elem: Elem, shape: impl Into<Vec<usize>>) -> TensorType {
+        TensorType { elem, shape: shape.into(), step: None }
+    }
+
+    /// A float tensor.
+    pub fn f32(shape: impl Into<Vec<usize>>) -> TensorType {
+        TensorType::new(Elem::F32, shape)
+    }
+
+    /// Integers in steps of `step`.
+    pub fn quantised(elem: Elem, shape: impl Into<Vec<usize>>, step: f64) -> TensorType {
+        TensorType { elem, shape: shape.into(), step: Some(step) }
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Number of elements. Shapes are checked against overflow where they enter the compiler.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of the tensor, contiguous.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.elem.bytes()
+    }
+
+    /// Rows and columns of a matrix.
+    ///
+    /// # Panics
+    /// The tensor is no matrix: a broken invariant of the stage.
+    pub fn matrix(&self) -> (usize, usize) {
+        match self.shape[..] {
+            [rows, columns] => (rows, columns),
+            _ => panic!("{self} is no matrix"),
+        }
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[", self.elem)?;
+        for (i, extent) in self.shape.iter().enumerate() {
+            write!(f, "{}{extent}", if i > 0 { "," } else { "" })?;
+        }
+        f.write_str("]")?;
+        self.step.map_or(Ok(()), |step| write!(f, "*{step:?}"))
+    }
+}

@@ -1,0 +1,113 @@
+//! The verifier: what the module documentation of [`crate::ir`] promises.
+//!
+//! It does not look at the elements of constants (except their number), nor does it compare steps with calibration.
+
+use super::infer::{count, shape};
+use super::{Elem, Graph, OpKind, TensorType, Value, ValueDef};
+
+/// Broken invariants, each with the operation or value where it broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {stage} graph is malformed:\n{}", problems.join("\n"))]
+pub struct VerifyError {
+    /// The stage of the graph.
+    pub stage: String,
+    /// What is wrong, one line each.
+    pub problems: Vec<String>,
+}
+
+impl Graph {
+    /// Checks the invariants of the graph's stage.
+    ///
+    /// # Errors
+    /// All broken invariants.
+    pub fn verify(&self) -> Result<(), VerifyError> {
+        let mut problems = Vec::new();
+        let mut defined = vec![false; self.value_count()];
+        for (value, data) in self.values() {
+            if let ValueDef::Input(_) | ValueDef::Const(_) = data.def {
+                defined[value.as_u32() as usize] = true;
+            }
+            let bytes = count(&data.ty.shape).and_then(|elements| elements.checked_mul(data.ty.elem.bytes()));
+            match (self.constant(value), bytes) {
+                (_, None) => problems.push(format!("{value}: {} has too many elements", data.ty)),
+                (Some(constant), Some(bytes)) if constant.bytes.len() != bytes => {
+                    problems.push(format!("{value}: {} takes {bytes} bytes, not {}", data.ty, constant.bytes.len()))
+                }
+                _ => {}
+            }
+            if data.ty.step.is_some_and(|step| !(step.is_finite() && step > 0.0)) {
+                problems.push(format!("{value}: {} has no usable step", data.ty));
+            }
+        }
+        for op in &self.order {
+            if !self.has_op(*op) {
+                problems.push(format!("{op} does not exist"));
+                continue;
+            }
+            let data = self.op(*op);
+            let at = |message: String| format!("{op} ({}): {message}", data.kind.mnemonic());
+            if !data.kind.stages().contains(&self.stage) {
+                problems.push(at(format!("not an operation of the {} stage", self.stage)));
+            }
+            let unknown: Vec<&Value> =
+                data.operands.iter().filter(|v| !self.has_value(**v) || !defined[v.as_u32() as usize]).collect();
+            if !unknown.is_empty() {
+                problems.push(at(format!("{unknown:?} are used before they are defined")));
+            } else if !data.kind.takes(data.operands.len()) || data.results.len() != data.kind.results() {
+                problems.push(at(format!("{} operands and {} results", data.operands.len(), data.results.len())));
+            } else if let Err(message) = self.check_types(&data.kind, &data.operands, &data.results) {
+                problems.push(at(message));
+            }
+            for result in &data.results {
+                if self.has_value(*result) {
+                    defined[result.as_u32() as usize] = true;
+                }
+            }
+        }
+        for output in &self.outputs {
+            if !self.has_value(output.value) || !defined[output.value.as_u32() as usize] {
+                problems.push(format!("output {:?}: {} is not defined", output.name, output.value));
+            } else if count(&output.shape) != Some(self.ty(output.value).elements()) {
+                problems.push(format!("output {:?}: {} is not {:?}", output.name, self.ty(output.value), output.shape));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(VerifyError { stage: self.stage.to_string(), problems }) }
+    }
+
+    fn check_types(&self, kind: &OpKind, operands: &[Value], results: &[Value]) -> Result<(), String> {
+        let operands: Vec<&TensorType> = operands.iter().map(|v| self.ty(*v)).collect();
+        let results: Vec<&TensorType> = results.iter().map(|v| self.ty(*v)).collect();
+        let inferred = shape(kind, &operands)?;
+        if inferred != results[0].shape {
+            return Err(format!("result {} should have shape {inferred:?}", results[0]));
+        }
+        let elems: Vec<Elem> = operands.iter().map(|ty| ty.elem).collect();
+        let fits = match kind {
+            OpKind::QLinear {} => {
+                elems == [Elem::I8, Elem::I8, Elem::Channel] && matches!(results[0].elem, Elem::I8 | Elem::I16)
+            }
+            OpKind::QLayerNorm {} => elems == [Elem::I16, Elem::Byte] && results[0].elem == Elem::I8,
+            OpKind::Lut {} => {
+                elems == [Elem::I8, Elem::Byte] && operands[1].shape == [256] && results[0].elem == Elem::I8
+            }
+            OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && results[0].elem == Elem::I16,
+            OpKind::Sddmm { .. } => elems == [Elem::I8, Elem::I8] && results[0].elem == Elem::I16,
+            OpKind::QSoftmax {} => {
+                elems == [Elem::I16]
+                    && results[0].elem == Elem::I8
+                    && *results[1] == TensorType::new(Elem::U32, &results[0].shape[..2])
+            }
+            OpKind::Spmm { .. } => elems == [Elem::I8, Elem::U32, Elem::I8] && results[0].elem == Elem::I8,
+            OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
+                operands.iter().all(|ty| ty.elem == results[0].elem && ty.step == results[0].step)
+            }
+            _ => results[0].elem == elems[0],
+        };
+        if fits {
+            Ok(())
+        } else {
+            let names = |types: &[&TensorType]| types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ");
+            Err(format!("types {} -> {} do not fit", names(&operands), names(&results)))
+        }
+    }
+}

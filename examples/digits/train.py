@@ -3,7 +3,8 @@
 
     pip install -r requirements.txt && python3 train.py
 
-Seeded and deterministic: the same versions on the same kind of CPU give the same files. Takes a few minutes on two threads.
+Seeded and deterministic: the same versions on the same kind of CPU give the same files. Takes a few
+minutes on two threads.
 """
 import io
 import pathlib

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Exports tiny timm models in the forms that exporters give them, beside this file, with input, output and README.md.
+
+    pip install -r requirements.txt && python3 make.py
+
+Seeded: the same versions give the same graphs and weights; outputs may differ in the last bits between CPUs.
+"""
+import pathlib
+import re
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxsim
+import timm
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+
+HERE = pathlib.Path(__file__).parent
+SIZES = dict(img_size=16, num_classes=10, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2)
+# Largest difference allowed between PyTorch in float32 and ONNX Runtime on the file.
+FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file; its name is `MODEL.EXPORTER.ATTENTION.opN[.VARIANT]`."""
+
+    name: str
+    note: str
+
+    @property
+    def parts(self):
+        model, exporter, attention, opset, *variant = self.name.split(".")
+        return model, exporter, attention == "fused", int(opset[2:]), variant[0] if variant else ""
+
+
+CASES = [
+    Case("vit.legacy.unfused.op13", "LayerNorm as nine operators, GELU as five"),
+    Case("vit.legacy.unfused.op17", "LayerNormalization, GELU as five operators"),
+    Case("vit.legacy.unfused.op20", "LayerNormalization, Gelu"),
+    Case("vit.legacy.fused.op14", "as op13; the scale is a chain from Shape and multiplies Q and K"),
+    Case("vit.legacy.fused.op17", "LayerNormalization; the scale as in op14"),
+    Case("vit.legacy.fused.op20", "LayerNormalization, Gelu; the scale as in op14"),
+    Case("vit.dynamo.unfused.op18", "Q, K, V by Slice and Squeeze; GELU as five operators"),
+    Case("vit.dynamo.unfused.op20", "Q, K, V by Slice and Squeeze; Gelu"),
+    Case("vit.dynamo.fused.op17", "Reshape, Transpose, Reshape around K; converted down from 18 by the exporter"),
+    Case("vit.dynamo.fused.op18", "Reshape, Transpose, Reshape around K; GELU as five operators"),
+    Case("vit.dynamo.fused.op20", "Reshape, Transpose, Reshape around K; Gelu"),
+    Case("vit.dynamo.fused.op20.default", "as the exporter writes by default: weights in a second file, `metadata_props`"),
+    Case("vit.legacy.unfused.op17.sim", "after onnxsim: Reshape, Gemm, Reshape for MatMul, Add"),
+    Case("vit.dynamo.fused.op20.sim", "after onnxsim"),
+    Case("vit.legacy.unfused.op17.batch", "first axis dynamic: shapes by Shape, Gather, Concat chains"),
+    Case("vit.dynamo.unfused.op20.batch", "first axis dynamic"),
+    Case("vit.legacy.unfused.op17.zerobias", "biases 0 and scales 1 as initialised: equal tensors aliased by Identity"),
+    Case("vit.legacy.unfused.op17.weights16", "float16 weights, cast to float32 before use"),
+    Case("vit.legacy.unfused.op17.half", "all float16 between two Casts, rounded at every operator: 5e-4 off `weights16`"),
+    Case("deit.legacy.unfused.op17", "distilled: two prefix tokens, the mean of two heads; patch 8, so 6 tokens"),
+    Case("deit.dynamo.fused.op20", "the same"),
+]
+
+
+def draw(name, shape, fresh_biases):
+    """Weights of one parameter: matrices N(0, 1/fan_in), which keeps attention from being uniform; see `build`."""
+    noise = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
+    if "token" in name or "embed" in name and len(shape) == 3:
+        return noise * 0.5
+    if len(shape) > 1:
+        return noise * np.prod(shape[1:]) ** -0.5
+    return (1.0 if "norm" in name and "weight" in name else 0.0) + (0.0 if fresh_biases else 0.1) * noise
+
+
+def build(model, fused, fresh_biases):
+    """The model in evaluation mode; `fresh_biases` leaves biases at 0 and LayerNorm scales at 1."""
+    kind, patch = (VisionTransformer, 4) if model == "vit" else (VisionTransformerDistilled, 8)
+    built = kind(patch_size=patch, **SIZES).eval()
+    for name, parameter in built.named_parameters():
+        parameter.data = torch.from_numpy(draw(name, parameter.shape, fresh_biases).astype(np.float32))
+    for block in built.blocks:
+        block.attn.fused_attn = fused
+    return built
+
+
+class Half(torch.nn.Module):
+    """A model in float16 with input and output in float32."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model.half()
+
+    def forward(self, x):
+        return self.model(x.half()).float()
+
+
+def export(model, x, path, exporter, opset, variant):
+    """Writes `model` to `path`."""
+    options = dict(opset_version=opset, dynamo=exporter == "dynamo")
+    if variant == "default":
+        torch.onnx.export(model, (x,), path, verbose=False, **options)
+        return
+    options |= dict(input_names=["x"], output_names=["logits"])
+    if exporter == "dynamo":
+        options |= dict(external_data=False, verbose=False)
+    if variant == "batch":
+        x = x.repeat(2, 1, 1, 1)
+        if exporter == "dynamo":
+            options["dynamic_shapes"] = ({0: "batch"},)
+        else:
+            options["dynamic_axes"] = {"x": {0: "batch"}, "logits": {0: "batch"}}
+    torch.onnx.export(model, (x,), path, **options)
+
+
+def strip(model):
+    """Removes what no importer reads: source locations and other notes of the exporter."""
+    graph = model.graph
+    for item in [model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        del item.metadata_props[:]
+        item.ClearField("doc_string")
+
+
+def relocate(model):
+    """Makes the paths in stack traces independent of where Python's packages are installed."""
+    for node in model.graph.node:
+        for entry in node.metadata_props:
+            entry.value = re.sub(r'File "[^"]*/site-packages/', 'File "', entry.value)
+
+
+def weights_to_float16(model):
+    """Stores every float32 initialiser of the graph as float16 with a Cast behind it."""
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        stored = tensor.name + ".float16"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], stored + ".cast", to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), stored))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(casts + nodes)
+
+
+def run(path, x):
+    """Output of ONNX Runtime on the graph as it stands, one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def make(case):
+    """Writes the files of one case and returns its row of the table."""
+    kind, exporter, fused, opset, variant = case.parts
+    path = HERE / f"{case.name}.onnx"
+    x = np.random.Generator(np.random.PCG64(0)).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    model = build(kind, fused, variant == "zerobias")
+    with torch.no_grad():
+        reference = model(torch.from_numpy(x)).numpy()
+    export(Half(model) if variant == "half" else model, torch.from_numpy(x), path, exporter, opset, variant)
+
+    exported = onnx.load(path, load_external_data=False)
+    if variant == "default":
+        relocate(exported)
+    else:
+        if variant == "sim":
+            exported, _ = onnxsim.simplify(exported)
+        if variant == "weights16":
+            weights_to_float16(exported)
+        strip(exported)
+    onnx.save(exported, path)
+    onnx.checker.check_model(path, full_check=True)
+
+    y = run(path, x)
+    difference = np.abs(y - reference).max()
+    allowed = FLOAT16_TOLERANCE if variant in ("half", "weights16") else FLOAT32_TOLERANCE
+    assert y.dtype == np.float32 and difference <= allowed, f"{case.name}: off by {difference:.1e}"
+    np.save(HERE / f"{case.name}.in.npy", x)
+    np.save(HERE / f"{case.name}.out.npy", y)
+    print(f"{case.name}: {path.stat().st_size} bytes, {len(exported.graph.node)} nodes, off by {difference:.1e}")
+    return f"| `{case.name}` | {len(exported.graph.node)} | {case.note} |"
+
+
+README = """\
+# Small exports for tests
+
+Made by `make.py`, which also writes this file. Each `NAME.onnx` comes with `NAME.in.npy` (input, float32
+[1, 3, 16, 16], standard normal) and `NAME.out.npy` (what ONNX Runtime {onnxruntime} computes from it, float32 [1, 10]).
+The names say model, exporter (PyTorch {torch}), timm's `fused_attn`, opset and variant.
+
+Models are timm {timm}: width 24, 2 layers, 3 heads of 8 features, MLP ratio 2, patches of 4 x 4 (17 tokens) unless the
+table says otherwise. Weights are random, drawn so that attention is not uniform
+(entropy 0.72 to 0.92 of the maximum, per head). All `vit` files but `zerobias`,
+`weights16` and `half` hold the same weights, so their outputs agree, and so do those of the two `deit` files.
+Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
+
+| NAME | nodes | what it shows |
+|---|---|---|
+{rows}
+"""
+
+
+def main():
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(2)
+    rows = "\n".join(make(case) for case in CASES)
+    versions = dict(onnxruntime=onnxruntime.__version__, torch=torch.__version__.split("+")[0], timm=timm.__version__)
+    (HERE / "README.md").write_text(README.format(rows=rows, **versions))
+
+
+if __name__ == "__main__":
+    main()

@@ -66,6 +66,14 @@ macro_rules! instructions {
                 TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
             }
 
+            /// Its scratchpad addresses, in table order: for the compiler, which moves operands.
+            pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
+                match self { $( Op::$name(_operands) => {
+                    let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
+                    operands.into_iter().flatten().collect()
+                } )* }
+            }
+
             pub(super) fn put_operands(&self, word: &mut Word) -> Result<(), EncodeError> {
                 match self { $( Op::$name(_operands) => {
                     $( word.put($mnemonic, stringify!($field), $bit, _operands.$field)?; )*

@@ -29,6 +29,10 @@ pub trait Field: Copy + fmt::Display {
     fn to_bits(self) -> u64;
     /// The value of the bits, `None` where they are not a legal pattern.
     fn from_bits(bits: u64) -> Option<Self>;
+    /// The value itself, where it is a scratchpad address.
+    fn as_sram(&mut self) -> Option<&mut Sram> {
+        None
+    }
 }
 
 /// A byte address in the scratchpad.
@@ -43,6 +47,9 @@ impl Field for Sram {
     }
     fn from_bits(bits: u64) -> Option<Self> {
         Some(Sram(bits as u32))
+    }
+    fn as_sram(&mut self) -> Option<&mut Sram> {
+        Some(self)
     }
 }
 

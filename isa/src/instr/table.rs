@@ -66,6 +66,13 @@ macro_rules! instructions {
                 TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
             }
 
+            /// Its scratchpad addresses, in table order: for the compiler, which moves operands.
+            pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
+                match self { $( Op::$name(_operands) => {
+                    [$( _operands.$field.as_sram() ),*].into_iter().flatten().collect()
+                } )* }
+            }
+
             pub(super) fn put_operands(&self, word: &mut Word) -> Result<(), EncodeError> {
                 match self { $( Op::$name(_operands) => {
                     $( word.put($mnemonic, stringify!($field), $bit, _operands.$field)?; )*

@@ -1,5 +1,13 @@
 //! A program: instructions with all that is needed to run them and to explain what they did.
 
+mod container;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use container::{ELF_MACHINE, FORMAT};
+pub use error::{Problem, ProgramError, WriteError};
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 

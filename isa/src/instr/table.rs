@@ -69,7 +69,8 @@ macro_rules! instructions {
             /// Its scratchpad addresses, in table order: for the compiler, which moves operands.
             pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
                 match self { $( Op::$name(_operands) => {
-                    [$( _operands.$field.as_sram() ),*].into_iter().flatten().collect()
+                    let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
+                    operands.into_iter().flatten().collect()
                 } )* }
             }
 

@@ -11,8 +11,12 @@
 //! an instruction with unit `c` in its *signal* set sends one token to `c` when it completes. A pair has one sender and one
 //! receiver, both in order, so the i-th wait always takes the i-th token: who waits for whom is known without running anything.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub mod field;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod unit;
 
 pub use field::{Dram, Engine, Field, LineSet, Shift, Sram, Traffic, Width};
@@ -70,6 +74,8 @@ pub struct FieldSpec {
     pub width: u32,
     /// What its type can hold.
     pub meaning: &'static str,
+    /// Whether bits within the width stand for a value.
+    pub legal: fn(u64) -> bool,
 }
 
 /// A value that its field cannot hold.

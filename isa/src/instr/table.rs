@@ -55,6 +55,7 @@ macro_rules! instructions {
                     bit: $bit,
                     width: <$ty as Field>::WIDTH,
                     meaning: <$ty as Field>::MEANING,
+                    legal: |bits| <$ty as Field>::from_bits(bits).is_some(),
                 } ),*],
             }
         ),*];

@@ -1,3 +1,0 @@
-//! c
-/// c
-pub fn check() {}

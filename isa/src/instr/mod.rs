@@ -16,7 +16,7 @@ pub(crate) mod arbitrary;
 pub mod field;
 pub mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod unit;
 
 pub use field::{Dram, Engine, Field, LineSet, Shift, Sram, Traffic, Width};

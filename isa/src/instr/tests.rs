@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// The cases of `golden.txt`: assembly and word.
-fn golden() -> Vec<(String, Word)> {
+pub(crate) fn golden() -> Vec<(String, Word)> {
     let mut cases: Vec<(String, Word)> = Vec::new();
     for line in include_str!("golden.txt").lines() {
         let line = line.split('#').next().unwrap_or_default().trim_end();

@@ -1,6 +1,20 @@
 //! What an instruction touches: the byte ranges that it reads and writes.
 //!
 //! Token insertion in the compiler, the program verifier and the emulator's accounting all rest on this one function.
+//!
+//! # Operands in memory
+//!
+//! An operand is read or written as a whole; one that a flag switches off is not touched, and its fields mean nothing. Operands
+//! are not empty, lie inside their memory, and have addresses and strides that are multiples of their alignment. Rows that are
+//! written do not overlap; rows that are read may, and a stride of 0 repeats one row.
+//!
+//! An operand that is written overlaps no other operand of its instruction, with one exception: a result that is computed
+//! element by element may take the place of its source, at the same address and stride. These are `a` or `b` of `add`, `src` of
+//! `lut`, and `acc` of `matmul` and `spmm` with `out=i32`.
+//!
+//! An instruction that waits for tokens touches no operand before it has them, and its tokens are sent after its last write.
+//! Nothing else orders the accesses of two units, nor those of two instructions of one unit where the second starts before the
+//! first has completed.
 
 mod region;
 #[cfg(test)]
@@ -209,8 +223,7 @@ pub fn accesses(op: &Op) -> Vec<Access> {
     all.0
 }
 
-/// Whether two operands may be the same bytes though one is written: a result that is computed element by element, in the
-/// place of an operand of equal address and stride. Otherwise an operand that is written overlaps no other.
+/// Whether two operands may be the same bytes though one is written: the exception that the module's documentation states.
 pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
     let source = match (a.operand, b.operand) {
         ("dst", source) | (source, "dst") => source,

@@ -99,6 +99,16 @@ fn a_value_that_does_not_fit_is_not_encoded() {
     }
 }
 
+#[test]
+fn a_negative_multiplier_is_not_encoded() {
+    let add = golden().into_iter().find_map(|(_, word)| match Instr::decode(&word).unwrap().op {
+        Op::Add(add) => Some(add),
+        _ => None,
+    });
+    let error = Instr::new(table::Add { b_scale: -1, ..add.unwrap() }).encode().unwrap_err();
+    assert_eq!(error.to_string(), "add: b_scale = -1 does not fit 31 bits");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 

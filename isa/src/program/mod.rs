@@ -8,6 +8,8 @@ mod tests;
 pub use container::{ELF_MACHINE, FORMAT};
 pub use error::{Problem, ProgramError, WriteError};
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +97,15 @@ impl Element {
             Element::I8 => 1,
             Element::I16 => 2,
         }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Element::I8 => "i8",
+            Element::I16 => "i16",
+        })
     }
 }
 

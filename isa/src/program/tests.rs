@@ -15,7 +15,7 @@ fn program() -> Program {
         m: 2,
         n: 16,
         a_scale: 1,
-        b_scale: -1,
+        b_scale: 1,
         shift: Shift(1),
         a_stride: 32,
         b_stride: 32,

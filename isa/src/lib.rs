@@ -6,12 +6,20 @@
 //! - [`operands`]: layouts of structured operands;
 //! - [`effects`]: what an instruction touches;
 //! - [`cost`]: what it costs;
-//! - [`program`]: a program with its data, bindings and machine.
+//! - [`program`]: a program with its data, bindings and machine, and its file form;
+//! - [`check`]: the static checks of a program;
+//! - [`listing`]: a program as text;
+//! - [`manual`]: the reference manual, `docs/isa.md`;
+//! - [`problems`]: errors that state all that is wrong.
 
+pub mod check;
 pub mod cost;
 pub mod effects;
 pub mod instr;
+pub mod listing;
 pub mod machine;
+pub mod manual;
 pub mod numerics;
 pub mod operands;
+pub mod problems;
 pub mod program;

@@ -137,7 +137,8 @@ impl Machine {
         cycles as f64 / (self.clock_mhz * 1000.0)
     }
 
-    fn validate(&self) -> Result<(), MachineError> {
+    /// Every field out of range.
+    pub(crate) fn validate(&self) -> Result<(), MachineError> {
         let mut problems = Vec::new();
         let mut range = |field: &str, value: u32, low: u32, high: u32| {
             if !(low..=high).contains(&value) {

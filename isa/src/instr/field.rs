@@ -113,15 +113,16 @@ impl Field for bool {
     }
 }
 
-/// Multiplier of a rescaled add: a signed 32-bit integer.
+/// Multiplier of a rescaled add: not negative, like those of [`RescaleAdd`](crate::numerics::RescaleAdd).
 impl Field for i32 {
-    const WIDTH: u32 = 32;
-    const MEANING: &'static str = "signed multiplier";
+    const WIDTH: u32 = 31;
+    const MEANING: &'static str = "integer multiplier, not negative";
     fn to_bits(self) -> u64 {
+        // A negative value has bit 31 set and so fails the width check.
         u64::from(self as u32)
     }
     fn from_bits(bits: u64) -> Option<Self> {
-        u32::try_from(bits).ok().map(|bits| bits as i32)
+        i32::try_from(bits).ok()
     }
 }
 
@@ -149,7 +150,7 @@ impl fmt::Display for Shift {
 /// A requantisation multiplier: mantissa in the low 31 bits, shift in the next 6.
 impl Field for Scale {
     const WIDTH: u32 = 37;
-    const MEANING: &'static str = "multiplier, mantissa >> shift";
+    const MEANING: &'static str = "multiplier mantissa / 2^shift: mantissa in the low 31 bits, shift in the high 6; 0, or mantissa at least 2^30 and shift at most 62";
     fn to_bits(self) -> u64 {
         u64::from(self.mantissa() as u32) | u64::from(self.shift()) << 31
     }
@@ -177,7 +178,8 @@ impl LineSet {
 
 impl Field for LineSet {
     const WIDTH: u32 = 17;
-    const MEANING: &'static str = "MAC lines, first+count";
+    const MEANING: &'static str =
+        "run of MAC lines: the first in the low 8 bits, their count in the high 9; at least 1, none beyond 255";
     fn to_bits(self) -> u64 {
         // A first line beyond 8 bits must not run into the count: it has to fail the width check.
         if self.first > 0xff { u64::MAX } else { u64::from(self.first) | u64::from(self.count) << 8 }
@@ -207,7 +209,7 @@ impl Field for UnitSet {
 
 impl Field for Unit {
     const WIDTH: u32 = 4;
-    const MEANING: &'static str = "unit";
+    const MEANING: &'static str = "number of a unit";
     fn to_bits(self) -> u64 {
         self.index() as u64
     }
@@ -235,7 +237,7 @@ macro_rules! choices {
 
         impl Field for $name {
             const WIDTH: u32 = $width;
-            const MEANING: &'static str = concat!("one of:" $(, " ", $text)+);
+            const MEANING: &'static str = concat!("choice, from 0:" $(, " ", $text)+);
             fn to_bits(self) -> u64 { self as u64 }
             fn from_bits(bits: u64) -> Option<Self> { Self::ALL.get(bits as usize).copied() }
         }

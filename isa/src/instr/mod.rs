@@ -1,8 +1,12 @@
 //! Instructions: one table, and everything that is derived from it.
 //!
+//! The manual (`docs/isa.md`, made by [`manual`](crate::manual)) quotes the sections that follow.
+//!
+//! # Encoding
+//!
 //! An instruction is a word of 64 bytes, little-endian. The opcode is in bits 0..8, the units it waits for in bits 8..20,
-//! the units it signals in bits 20..32; operands follow at the positions that [`table`] states. Bits that no field covers
-//! are zero, so each instruction has exactly one encoding.
+//! the units it signals in bits 20..32, one bit per unit; operands follow at the positions that the instruction's table
+//! states. Bits that no field covers are zero, so each instruction has exactly one encoding.
 //!
 //! # Synchronisation
 //!
@@ -10,9 +14,14 @@
 //! An instruction with unit `p` in its *wait* set starts only after it has taken one token that `p` sent to its own unit;
 //! an instruction with unit `c` in its *signal* set sends one token to `c` when it completes. A pair has one sender and one
 //! receiver, both in order, so the i-th wait always takes the i-th token: who waits for whom is known without running anything.
+//! A unit may send tokens to itself: its next instruction may start before the last one has completed.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub mod field;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod unit;
 
 pub use field::{Dram, Engine, Field, LineSet, Shift, Sram, Traffic, Width};
@@ -70,6 +79,8 @@ pub struct FieldSpec {
     pub width: u32,
     /// What its type can hold.
     pub meaning: &'static str,
+    /// Whether bits within the width stand for a value.
+    pub legal: fn(u64) -> bool,
 }
 
 /// A value that its field cannot hold.
@@ -130,7 +141,7 @@ impl Word {
     }
 
     /// Sets bits that are zero so far.
-    fn set(&mut self, bit: u32, bits: u64) {
+    pub(crate) fn set(&mut self, bit: u32, bits: u64) {
         let first = (bit / 8) as usize;
         let shifted = u128::from(bits) << (bit % 8);
         for (byte, part) in self.0[first..].iter_mut().zip(shifted.to_le_bytes()) {

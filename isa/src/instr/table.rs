@@ -5,7 +5,9 @@
 //! compile. What an instruction touches and what it costs are exhaustive matches elsewhere ([`crate::effects`],
 //! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
 //!
-//! Notation of the docs: `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride` bytes
+//! # Notation
+//!
+//! `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride` bytes
 //! apart and whose elements are contiguous. Integers are little-endian. `requantise` and the other functions are those of
 //! [`crate::numerics`].
 
@@ -55,6 +57,7 @@ macro_rules! instructions {
                     bit: $bit,
                     width: <$ty as Field>::WIDTH,
                     meaning: <$ty as Field>::MEANING,
+                    legal: |bits| <$ty as Field>::from_bits(bits).is_some(),
                 } ),*],
             }
         ),*];
@@ -216,8 +219,8 @@ instructions! {
         dst_stride: u32 = 384,
     }
 
-    /// Attention scores of one head: `dst[i, j] = requantise(sum over l < d of q[i, l] * k[j, l])` as int16 in units of log2 / 256,
-    /// for `i < m` queries and `j < n` keys. Row maxima are taken as scores are written:
+    /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
+    /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a pruned entry, is not among them. Row maxima are taken as scores are written:
     /// `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
@@ -250,8 +253,8 @@ instructions! {
         dst_stride: u32 = 384,
     }
 
-    /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum,
-    /// and their row sums: `sum[i] += dst[i, j]`, from zero where `fresh` is set. The division by the sum is left to `spmm`.
+    /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum
+    /// and 0 for the smallest int16, and their row sums: `sum[i] += dst[i, j]`, from zero where `fresh` is set. The division by the sum is left to `spmm`.
     /// Where `both` is set, the row's maximum is the larger of `max[i]` and `other_max[i]`: a row that spans both engines.
     0x12 "softmax" Softmax {
         /// The engine whose softmax unit executes.
@@ -516,7 +519,7 @@ impl Op {
             Op::Encode(_) => Unit::Encoder,
             Op::Decode(_) => Unit::Decoder,
             Op::Sync(Sync { unit }) => *unit,
-            Op::Barrier(_) | Op::Halt(_) => return Unit::ALL.into_iter().collect(),
+            Op::Barrier(_) | Op::Halt(_) => return UnitSet::ALL,
         };
         UnitSet::from_iter([unit])
     }

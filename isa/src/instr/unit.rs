@@ -2,65 +2,59 @@
 
 use std::fmt;
 
-/// A unit: executes its instructions in program order, concurrently with the other units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Unit {
+/// Defines the units: variant, name, what it does.
+macro_rules! units {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal),+ $(,)?) => {
+        /// A unit: executes its instructions in program order, concurrently with the other units.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Unit { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Unit {
+            /// Every unit, by number.
+            pub const ALL: [Unit; [$($name),+].len()] = [$(Unit::$variant),+];
+
+            /// Name in assembly and reports.
+            pub const fn name(self) -> &'static str {
+                match self { $(Unit::$variant => $name),+ }
+            }
+
+            /// What it does, as the manual says it.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Unit::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+units! {
     /// DMA from DRAM into the scratchpad.
-    Load,
+    Load = "load",
     /// DMA from the scratchpad into DRAM.
-    Store,
+    Store = "store",
     /// The engine for dense blocks.
-    Denser,
+    Denser = "denser",
     /// The engine for scattered non-zeros.
-    Sparser,
+    Sparser = "sparser",
     /// The auto-encoder's encoder.
-    Encoder,
+    Encoder = "encoder",
     /// The auto-encoder's decoder.
-    Decoder,
+    Decoder = "decoder",
     /// The softmax unit of the denser engine.
-    DenserSoftmax,
+    DenserSoftmax = "denser_softmax",
     /// The softmax unit of the sparser engine.
-    SparserSoftmax,
+    SparserSoftmax = "sparser_softmax",
     /// LayerNorm, rescaled add and LUT.
-    Vector,
+    Vector = "vector",
 }
 
 impl Unit {
-    /// Every unit, by number.
-    pub const ALL: [Unit; 9] = [
-        Unit::Load,
-        Unit::Store,
-        Unit::Denser,
-        Unit::Sparser,
-        Unit::Encoder,
-        Unit::Decoder,
-        Unit::DenserSoftmax,
-        Unit::SparserSoftmax,
-        Unit::Vector,
-    ];
-
     /// Number of units.
     pub const COUNT: usize = Unit::ALL.len();
 
     /// Position in [`Unit::ALL`] and bit in a [`UnitSet`].
     pub const fn index(self) -> usize {
         self as usize
-    }
-
-    /// Name in assembly and reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Unit::Load => "load",
-            Unit::Store => "store",
-            Unit::Denser => "denser",
-            Unit::Sparser => "sparser",
-            Unit::Encoder => "encoder",
-            Unit::Decoder => "decoder",
-            Unit::DenserSoftmax => "denser_softmax",
-            Unit::SparserSoftmax => "sparser_softmax",
-            Unit::Vector => "vector",
-        }
     }
 }
 
@@ -77,6 +71,9 @@ pub struct UnitSet(u16);
 impl UnitSet {
     /// No unit.
     pub const EMPTY: UnitSet = UnitSet(0);
+
+    /// Every unit.
+    pub const ALL: UnitSet = UnitSet((1 << Unit::COUNT) - 1);
 
     /// The set with these bits, if each bit stands for a unit.
     pub const fn from_bits(bits: u16) -> Option<UnitSet> {

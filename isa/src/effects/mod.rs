@@ -1,6 +1,26 @@
 //! What an instruction touches: the byte ranges that it reads and writes.
 //!
 //! Token insertion in the compiler, the program verifier and the emulator's accounting all rest on this one function.
+//!
+//! # Operands in memory
+//!
+//! An operand is read or written as a whole; one that a flag switches off is not touched, and its fields mean nothing. Operands
+//! are not empty, lie inside their memory, and have addresses and strides that are multiples of their alignment. Rows that are
+//! written do not overlap; rows that are read may, and a stride of 0 repeats one row.
+//!
+//! An operand that is written overlaps no other operand of its instruction, with one exception: a result that is computed
+//! element by element may take the place of its source, at the same address and stride. These are `a` or `b` of `add`, `src` of
+//! `lut`, and `acc` of `matmul` and `spmm` with `out=i32`.
+//!
+//! An instruction that waits for tokens touches no operand before it has them, and its tokens are sent after its last write.
+//! Nothing else orders the accesses of two units, nor those of two instructions of one unit where the second starts before the
+//! first has completed.
+
+mod region;
+#[cfg(test)]
+mod tests;
+
+pub use region::Region;
 
 use crate::instr::table::*;
 use crate::instr::{Dram as DramAddress, Sram as SramAddress, Width};
@@ -36,73 +56,6 @@ impl Mode {
     /// Whether the bytes change.
     pub fn writes(self) -> bool {
         self != Mode::Read
-    }
-}
-
-/// `outer` x `inner` runs of `bytes` bytes: run `(i, j)` starts at `base + i * outer_stride + j * inner_stride`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Address of the first run.
-    pub base: u64,
-    /// Bytes of a run.
-    pub bytes: u64,
-    /// Runs of the inner loop.
-    pub inner: u64,
-    /// Bytes between runs of the inner loop.
-    pub inner_stride: u64,
-    /// Runs of the outer loop.
-    pub outer: u64,
-    /// Bytes between runs of the outer loop.
-    pub outer_stride: u64,
-}
-
-impl Region {
-    /// `bytes` contiguous bytes.
-    pub fn contiguous(base: u64, bytes: u64) -> Region {
-        Region { base, bytes, inner: 1, inner_stride: 0, outer: 1, outer_stride: 0 }
-    }
-
-    /// `rows` rows of `bytes` bytes, `stride` bytes apart.
-    pub fn rows(base: u64, rows: u64, bytes: u64, stride: u64) -> Region {
-        Region { base, bytes, inner: rows, inner_stride: stride, outer: 1, outer_stride: 0 }.merged()
-    }
-
-    /// The same bytes with adjacent runs joined, as far as the loops show it.
-    pub fn merged(mut self) -> Region {
-        if self.inner == 1 || self.inner_stride == self.bytes {
-            self.bytes *= self.inner;
-            (self.inner, self.inner_stride) = (self.outer, self.outer_stride);
-            (self.outer, self.outer_stride) = (1, 0);
-            if self.inner == 1 || self.inner_stride == self.bytes {
-                self.bytes *= self.inner;
-                (self.inner, self.inner_stride) = (1, 0);
-            }
-        } else if self.outer == 1 {
-            self.outer_stride = 0;
-        }
-        self
-    }
-
-    /// Bytes touched, runs that overlap counted each.
-    pub fn total(&self) -> u64 {
-        self.bytes * self.inner * self.outer
-    }
-
-    /// The address after the last byte, saturating; equal to `base` where nothing is touched.
-    pub fn end(&self) -> u64 {
-        if self.total() == 0 {
-            return self.base;
-        }
-        let inner = (self.inner - 1).saturating_mul(self.inner_stride);
-        let outer = (self.outer - 1).saturating_mul(self.outer_stride);
-        self.base.saturating_add(self.bytes).saturating_add(inner).saturating_add(outer)
-    }
-
-    /// The runs, as `(first address, bytes)`.
-    pub fn runs(self) -> impl Iterator<Item = (u64, u64)> {
-        (0..self.outer).flat_map(move |i| {
-            (0..self.inner).map(move |j| (self.base + i * self.outer_stride + j * self.inner_stride, self.bytes))
-        })
     }
 }
 
@@ -268,6 +221,31 @@ pub fn accesses(op: &Op) -> Vec<Access> {
         Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => {}
     }
     all.0
+}
+
+/// Whether two operands may be the same bytes though one is written: the exception that the module's documentation states.
+pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
+    let source = match (a.operand, b.operand) {
+        ("dst", source) | (source, "dst") => source,
+        _ => return false,
+    };
+    let elementwise = match op {
+        Op::Matmul(Matmul { out, .. }) | Op::Spmm(Spmm { out, .. }) => source == "acc" && *out == Width::I32,
+        Op::Add(_) => source == "a" || source == "b",
+        Op::Lut(_) => source == "src",
+        Op::Load(_)
+        | Op::Store(_)
+        | Op::Gather(_)
+        | Op::Sddmm(_)
+        | Op::Softmax(_)
+        | Op::LayerNorm(_)
+        | Op::Encode(_)
+        | Op::Decode(_)
+        | Op::Sync(_)
+        | Op::Barrier(_)
+        | Op::Halt(_) => false,
+    };
+    elementwise && a.region == b.region
 }
 
 /// How a running maximum or sum is touched.

@@ -14,9 +14,10 @@
 //!   while it normalises one.
 //! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth; neighbouring runs share bursts; latency is paid once per
 //!   instruction and overlaps with the next one.
+//! - *Scratchpad bytes* (ours): what streams through the lines counts as often as it is read, all other operands once.
 //! - *Issue* (ours): no instruction takes its unit for less than a cycle.
 
-use crate::effects::{Region, Space, accesses};
+use crate::effects::{Access, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
 use crate::machine::Machine;
@@ -42,20 +43,23 @@ pub struct Cost {
     pub sram_written: u64,
 }
 
-/// The cost of an operation on a machine.
+/// The cost of an operation on a machine, of a program that [`check`](crate::check::check) accepts.
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
     match *op {
         Op::Load(_) | Op::Store(_) | Op::Gather(_) => transfer(op, machine),
         Op::Matmul(Matmul { lines, m, n, k, out, accumulate, .. }) => {
-            along_sum(machine, lines, m, n, k, out.bytes(), accumulate)
+            along_sum(machine, lines, m, n, k, out.bytes(), accumulate).plus_rest(op, &["a", "b"])
         }
-        Op::Sddmm(Sddmm { lines, m, n, d, .. }) => along_sum(machine, lines, m, n, d, 2, false),
+        Op::Sddmm(Sddmm { lines, m, n, d, .. }) => {
+            along_sum(machine, lines, m, n, d, 2, false).plus_rest(op, &["q", "k"])
+        }
         Op::Spmm(Spmm { lines, m, n, d, out, accumulate, .. }) => {
-            along_outputs(machine, lines, m.into(), d, n, out.bytes(), accumulate)
+            along_outputs(machine, lines, m.into(), d, n, out.bytes(), accumulate).plus_rest(op, &["p", "v"])
         }
         Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. })
         | Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
-            along_outputs(machine, lines, u64::from(m) * u64::from(heads_out), d, heads_in, 1, false)
+            let rows = u64::from(m) * u64::from(heads_out);
+            along_outputs(machine, lines, rows, d, heads_in, 1, false).plus_rest(op, &["src"])
         }
         Op::Softmax(Softmax { m, n, .. }) => {
             let softmax = &machine.softmax;
@@ -83,8 +87,7 @@ fn along_sum(machine: &Machine, lines: LineSet, m: u16, n: u16, k: u16, out_byte
         lines: Some(lines),
         macs: m * n * k,
         // Each line streams its row of the right operand; the lines of a round share the row of the left one.
-        sram_read: m * n * k + rounds * k + if accumulate { 4 * m * n } else { 0 },
-        sram_written: m * n * u64::from(out_bytes),
+        sram_read: m * n * k + rounds * k,
         ..Cost::default()
     }
 }
@@ -112,26 +115,32 @@ fn along_outputs(
         lines: Some(lines),
         macs: rows * d * terms,
         // Features come through one port, the factor that they share through the other.
-        sram_read: rows * terms * (d + d.div_ceil(macs)) + if accumulate { 4 * rows * d } else { 0 },
-        sram_written: rows * d * u64::from(out_bytes),
+        sram_read: rows * terms * (d + d.div_ceil(macs)),
         ..Cost::default()
+    }
+}
+
+impl Cost {
+    /// Adds the scratchpad traffic of the operands that are not streamed through the lines: each byte once.
+    fn plus_rest(mut self, op: &Op, streamed: &[&str]) -> Cost {
+        for access in accesses(op).iter().filter(|access| !streamed.contains(&access.operand)) {
+            self.add_sram(access);
+        }
+        self
+    }
+
+    fn add_sram(&mut self, access: &Access) {
+        if access.space == Space::Sram {
+            self.sram_read += if access.mode.reads() { access.region.total() } else { 0 };
+            self.sram_written += if access.mode.writes() { access.region.total() } else { 0 };
+        }
     }
 }
 
 /// Softmax and vector unit: `m` rows of `n` elements, `per_cycle` at a time.
 fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
-    let (mut sram_read, mut sram_written) = (0, 0);
-    for access in accesses(op) {
-        sram_read += if access.mode.reads() { access.region.total() } else { 0 };
-        sram_written += if access.mode.writes() { access.region.total() } else { 0 };
-    }
-    Cost {
-        cycles: (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1),
-        latency: fill.into(),
-        sram_read,
-        sram_written,
-        ..Cost::default()
-    }
+    let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
+    Cost { cycles, latency: fill.into(), ..Cost::default() }.plus_rest(op, &[])
 }
 
 fn transfer(op: &Op, machine: &Machine) -> Cost {
@@ -139,10 +148,7 @@ fn transfer(op: &Op, machine: &Machine) -> Cost {
     let mut cost = Cost { latency: machine.dram.latency_cycles.into(), ..Cost::default() };
     for access in accesses(op) {
         match access.space {
-            Space::Sram => {
-                cost.sram_read += if access.mode.reads() { access.region.total() } else { 0 };
-                cost.sram_written += if access.mode.writes() { access.region.total() } else { 0 };
-            }
+            Space::Sram => cost.add_sram(&access),
             // Which rows a gather takes is not known; each may straddle one burst more than it fills.
             Space::Dram => {
                 if let Op::Gather(gather) = op {
@@ -182,90 +188,4 @@ fn periodic(count: u64, stride: u64, period: u64, of: impl Fn(u64) -> u64) -> u6
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::instr::{Dram, Engine, Sram, Traffic, Width};
-
-    fn vitcod() -> Machine {
-        Machine::preset("vitcod").unwrap()
-    }
-
-    fn matmul(m: u16, n: u16, k: u16) -> Op {
-        Matmul {
-            engine: Engine::Denser,
-            out: Width::I8,
-            accumulate: false,
-            lines: LineSet { first: 0, count: 64 },
-            a: Sram(0),
-            b: Sram(0),
-            params: Sram(0),
-            acc: Sram(0),
-            dst: Sram(0),
-            m,
-            n,
-            k,
-            a_stride: k.into(),
-            b_stride: k.into(),
-            acc_stride: 0,
-            dst_stride: n.into(),
-        }
-        .into()
-    }
-
-    #[test]
-    fn a_matrix_product_fills_every_mac_where_shapes_allow() {
-        let cost = cost(&matmul(197, 64, 192), &vitcod());
-        assert_eq!(cost.cycles, 197 * 64 * 192 / 512);
-        assert_eq!(cost.macs, 197 * 64 * 192);
-    }
-
-    #[test]
-    fn ragged_shapes_waste_the_last_round_and_the_last_step() {
-        assert_eq!(cost(&matmul(1, 65, 9), &vitcod()).cycles, 2 * 2);
-    }
-
-    #[test]
-    fn a_wide_result_is_bound_by_the_write_port() {
-        let mut machine = vitcod();
-        machine.lines.port_bytes = 1;
-        let Op::Matmul(mut op) = matmul(64, 1, 1) else { unreachable!() };
-        op.out = Width::I32;
-        assert_eq!(cost(&op.into(), &machine).cycles, 4);
-    }
-
-    fn load(src: u64, bytes: u32, inner: u16, stride: u32) -> Op {
-        Load {
-            dst: Sram(0),
-            src: Dram(src),
-            bytes,
-            inner,
-            outer: 1,
-            src_inner_stride: stride,
-            src_outer_stride: 0,
-            dst_inner_stride: bytes,
-            dst_outer_stride: 0,
-            traffic: Traffic::Weights,
-        }
-        .into()
-    }
-
-    #[test]
-    fn runs_pay_whole_bursts_and_neighbours_share_them() {
-        let burst_bytes = |op| cost(&op, &vitcod()).burst_bytes;
-        assert_eq!(burst_bytes(load(0, 16, 14, 16)), 4 * 64, "one run of 224 bytes");
-        assert_eq!(burst_bytes(load(0, 16, 14, 64)), 14 * 64);
-        assert_eq!(burst_bytes(load(60, 8, 1, 0)), 2 * 64, "straddles a boundary");
-        // Offsets 0, 48, 32, 16 within the burst, twenty times: only the second straddles.
-        assert_eq!(burst_bytes(load(0, 32, 80, 48)), (80 + 20) * 64);
-    }
-
-    #[test]
-    fn periodic_sums_equal_plain_ones() {
-        for (count, stride) in [(1, 7), (5, 48), (200, 24), (64, 64), (1000, 1)] {
-            let region =
-                Region { base: 13, bytes: 40, inner: count, inner_stride: stride, outer: 3, outer_stride: 100 };
-            let plain: u64 = region.runs().map(|(at, bytes)| (at % 64 + bytes).div_ceil(64)).sum();
-            assert_eq!(bursts(region, 64), plain, "{count} runs, {stride} apart");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,15 @@
 //! A program: instructions with all that is needed to run them and to explain what they did.
 
+mod container;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use container::{ELF_MACHINE, FORMAT};
+pub use error::{Problem, ProgramError, WriteError};
+
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +97,15 @@ impl Element {
             Element::I8 => 1,
             Element::I16 => 2,
         }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Element::I8 => "i8",
+            Element::I16 => "i16",
+        })
     }
 }
 

@@ -1,0 +1,58 @@
+//! Inputs and outputs.
+
+use std::collections::BTreeSet;
+
+use super::Report;
+use crate::program::{Binding, Program};
+
+pub(super) fn check(program: &Program, problems: &mut Report) {
+    let header = &program.header;
+    for bindings in [&header.inputs, &header.outputs] {
+        let mut names = BTreeSet::new();
+        for binding in bindings {
+            if !names.insert(&binding.name) {
+                problems.binding(&binding.name, || "the name is used twice".to_owned());
+            }
+        }
+    }
+
+    let mut placed = Vec::new();
+    for binding in header.inputs.iter().chain(&header.outputs) {
+        if !(binding.step.is_finite() && binding.step > 0.0) {
+            problems.binding(&binding.name, || format!("the step {} is not positive and finite", binding.step));
+        }
+        match end(program, binding) {
+            Ok(end) => placed.push((binding.address, end, &binding.name)),
+            Err(message) => problems.binding(&binding.name, || message),
+        }
+    }
+    placed.sort_unstable();
+    // The binding that reaches furthest, of those that start earlier.
+    let mut reached: Option<(u64, &str)> = None;
+    for (start, end, name) in placed {
+        if let Some((_, other)) = reached.filter(|(reach, _)| start < *reach) {
+            problems.binding(name, || format!("overlaps binding {other:?}"));
+        }
+        if reached.is_none_or(|(reach, _)| end > reach) {
+            reached = Some((end, name));
+        }
+    }
+}
+
+/// The address after the last byte, if the binding lies where it may.
+fn end(program: &Program, binding: &Binding) -> Result<u64, String> {
+    let dram = program.header.dram_bytes;
+    let image = program.image.len() as u64;
+    let bytes = binding.bytes().filter(|bytes| *bytes <= dram);
+    let bytes = bytes.ok_or_else(|| format!("shape {:?} does not fit {dram} bytes of DRAM", binding.shape))?;
+    let end = binding.address.saturating_add(bytes);
+    if bytes == 0 {
+        Err(format!("shape {:?} is empty", binding.shape))
+    } else if binding.address < image {
+        Err(format!("starts at {:#x}, inside the image of {image:#x} bytes", binding.address))
+    } else if end > dram {
+        Err(format!("ends at {end:#x}; DRAM has {dram:#x} bytes"))
+    } else {
+        Ok(end)
+    }
+}

@@ -1,0 +1,90 @@
+//! Operands and limits of one instruction.
+
+use super::Report;
+use crate::effects::{Access, Space, accesses, in_place};
+use crate::instr::table::*;
+use crate::instr::{Instr, LineSet};
+use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
+use crate::program::Program;
+
+// The lengths of sums are 16 bits wide.
+const _: () = assert!(max_accumulation_depth(8, 8) >= u16::MAX as u32);
+
+pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &mut Report) {
+    let mut report = |message: String| problems.instruction(index, instr, || message);
+
+    if let Some(lines) = lines(&instr.op)
+        && lines.end() > program.machine.lines.count
+    {
+        report(format!("lines {lines} on a machine of {}", program.machine.lines.count));
+    }
+    if let Op::LayerNorm(LayerNorm { n, .. }) = instr.op
+        && usize::from(n) > MAX_LAYER_NORM_WIDTH
+    {
+        report(format!("rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"));
+    }
+
+    let accesses = accesses(&instr.op);
+    let mut sound = Vec::with_capacity(accesses.len());
+    for access in &accesses {
+        match access_problem(program, access) {
+            Some(message) => report(format!("{} {message}", access.operand)),
+            None => sound.push(access),
+        }
+    }
+    for (i, a) in sound.iter().enumerate() {
+        for b in &sound[i + 1..] {
+            let conflict = a.space == b.space && (a.mode.writes() || b.mode.writes());
+            if conflict && a.region.overlaps(&b.region) && !in_place(&instr.op, a, b) {
+                report(format!("{} overlaps {}", a.operand, b.operand));
+            }
+        }
+    }
+}
+
+/// What is wrong with an operand by itself.
+fn access_problem(program: &Program, access: &Access) -> Option<String> {
+    let Access { space, mode, region, align, .. } = *access;
+    let (memory, capacity) = match space {
+        Space::Sram => ("the scratchpad", u64::from(program.machine.sram.bytes)),
+        Space::Dram => ("DRAM", program.header.dram_bytes),
+    };
+    let strides = [(region.inner, region.inner_stride), (region.outer, region.outer_stride)];
+    if region.total() == 0 {
+        Some("is empty: a count is 0".to_owned())
+    } else if region.end() > capacity {
+        Some(format!("ends at {:#x}; {memory} has {capacity:#x} bytes", region.end()))
+    } else if !region.base.is_multiple_of(align) {
+        Some(format!("starts at {:#x}, which is no multiple of {align}", region.base))
+    } else if let Some((_, stride)) = strides.iter().find(|(count, stride)| *count > 1 && !stride.is_multiple_of(align))
+    {
+        Some(format!("has a stride of {stride}, which is no multiple of {align}"))
+    } else if mode.writes() && !region.is_disjoint() {
+        Some("has rows that overlap".to_owned())
+    } else if mode.writes() && space == Space::Dram && region.base < program.image.len() as u64 {
+        Some(format!("starts at {:#x}, inside the image", region.base))
+    } else {
+        None
+    }
+}
+
+/// The lines on which an operation executes.
+fn lines(op: &Op) -> Option<LineSet> {
+    match *op {
+        Op::Matmul(Matmul { lines, .. })
+        | Op::Sddmm(Sddmm { lines, .. })
+        | Op::Spmm(Spmm { lines, .. })
+        | Op::Encode(Encode { lines, .. })
+        | Op::Decode(Decode { lines, .. }) => Some(lines),
+        Op::Load(_)
+        | Op::Store(_)
+        | Op::Gather(_)
+        | Op::Softmax(_)
+        | Op::LayerNorm(_)
+        | Op::Add(_)
+        | Op::Lut(_)
+        | Op::Sync(_)
+        | Op::Barrier(_)
+        | Op::Halt(_) => None,
+    }
+}

@@ -1,0 +1,433 @@
+//! One broken program per check, and random ones.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::instr::arbitrary;
+use crate::instr::table::*;
+use crate::instr::{Dram, Engine, LineSet, Shift, Sram, Traffic, Unit, UnitSet, Width};
+use crate::machine::Machine;
+use crate::program::{Binding, Element, Header, Layer};
+
+fn load() -> Load {
+    Load {
+        dst: Sram(0),
+        src: Dram(256),
+        bytes: 32,
+        inner: 2,
+        outer: 1,
+        src_inner_stride: 32,
+        src_outer_stride: 0,
+        dst_inner_stride: 32,
+        dst_outer_stride: 0,
+        traffic: Traffic::Inputs,
+    }
+}
+
+fn add() -> Add {
+    Add {
+        a: Sram(0),
+        b: Sram(64),
+        dst: Sram(128),
+        m: 2,
+        n: 16,
+        a_scale: 1,
+        b_scale: 1,
+        shift: Shift(0),
+        a_stride: 32,
+        b_stride: 32,
+        dst_stride: 32,
+    }
+}
+
+fn store() -> Store {
+    Store {
+        src: Sram(128),
+        dst: Dram(320),
+        bytes: 64,
+        inner: 1,
+        outer: 1,
+        src_inner_stride: 0,
+        src_outer_stride: 0,
+        dst_inner_stride: 0,
+        dst_outer_stride: 0,
+        traffic: Traffic::Outputs,
+    }
+}
+
+fn matmul() -> Matmul {
+    Matmul {
+        engine: Engine::Denser,
+        out: Width::I32,
+        accumulate: true,
+        lines: LineSet { first: 0, count: 64 },
+        a: Sram(0),
+        b: Sram(64),
+        params: Sram(1 << 20),
+        acc: Sram(256),
+        dst: Sram(256),
+        m: 4,
+        n: 4,
+        k: 16,
+        a_stride: 16,
+        b_stride: 16,
+        acc_stride: 16,
+        dst_stride: 16,
+    }
+}
+
+fn units(units: &[Unit]) -> UnitSet {
+    units.iter().copied().collect()
+}
+
+fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
+    Instr { wait: units(wait), signal: units(signal), op: op.into() }
+}
+
+fn binding(name: &str, address: u64) -> Binding {
+    Binding { name: name.to_owned(), shape: vec![2, 16], element: Element::I16, step: 0.5, address }
+}
+
+/// A program whose only instruction but `halt` is the one given.
+fn of(op: impl Into<Op>) -> Program {
+    with(vec![Instr::new(op), Instr::new(Halt {})])
+}
+
+fn with(code: Vec<Instr>) -> Program {
+    Program {
+        header: Header {
+            name: "tiny".to_owned(),
+            dram_bytes: 384,
+            inputs: vec![binding("x", 256)],
+            outputs: vec![binding("x", 320)],
+            layers: vec![Layer {
+                name: "/add".to_owned(),
+                operation: "add".to_owned(),
+                nodes: vec![],
+                needed_macs: 0,
+                compulsory_bytes: 128,
+            }],
+        },
+        machine: Machine::preset("vitcod").unwrap(),
+        layer_of: vec![0; code.len()],
+        code,
+        image: Bytes::from_static(&[0; 256]),
+        ir: None,
+    }
+}
+
+/// Loads, adds on the vector unit, stores.
+fn pipeline() -> Program {
+    with(vec![
+        instr(load(), &[], &[Unit::Vector]),
+        instr(add(), &[Unit::Load], &[Unit::Store]),
+        instr(store(), &[Unit::Vector], &[]),
+        instr(Barrier {}, &[], &[]),
+        instr(Halt {}, &[], &[]),
+    ])
+}
+
+/// The message without the assembly of the instruction.
+fn error(program: &Program) -> String {
+    let error = check(program).unwrap_err();
+    assert_eq!(error.omitted(), 0);
+    let short = |problem: &CheckProblem| match &problem.place {
+        Place::Instruction { index, text } => {
+            assert_eq!(*text, program.code[*index].to_string());
+            format!("{index}: {}", problem.message)
+        }
+        _ => problem.to_string(),
+    };
+    error.kept().iter().map(short).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_sound_program_passes() {
+    assert_eq!(check(&pipeline()), Ok(()));
+    assert_eq!(check(&of(matmul())), Ok(()), "accumulators continue in place, parameters are not read");
+    assert_eq!(check(&of(Add { dst: Sram(64), ..add() })), Ok(()), "the sum replaces an operand");
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let mut program = pipeline();
+    program.header.inputs[0].step = 0.0;
+    program.layer_of[1] = 1;
+    program.code[2].wait = UnitSet::EMPTY;
+    program.code[0].op = Load { bytes: 0, ..load() }.into();
+    assert_eq!(
+        error(&program),
+        "1: layer 1 of 1\n\
+         0: dst is empty: a count is 0\n\
+         0: src is empty: a count is 0\n\
+         vector sends 1 tokens to store, which waits for 0\n\
+         binding \"x\": the step 0 is not positive and finite"
+    );
+}
+
+#[test]
+fn messages_show_the_instruction() {
+    assert_eq!(
+        check(&of(Sync { unit: Unit::Load })).and(check(&with(vec![]))).unwrap_err().to_string(),
+        "the last instruction is not halt"
+    );
+    let mut program = pipeline();
+    program.code[3] = Instr::new(Halt {});
+    assert_eq!(check(&program).unwrap_err().to_string(), "instruction 3: halt before the end: `halt`");
+}
+
+#[test]
+fn structure() {
+    let mut program = pipeline();
+    program.layer_of.pop();
+    assert_eq!(error(&program), "4 layer indices for 5 instructions");
+
+    let mut program = pipeline();
+    program.header.dram_bytes = (1 << 40) + 1;
+    assert_eq!(error(&program), "1099511627777 bytes of DRAM; addresses reach 1099511627776");
+
+    let mut program = of(Barrier {});
+    (program.header.inputs, program.header.outputs) = (vec![], vec![]);
+    program.header.dram_bytes = 255;
+    assert_eq!(error(&program), "the image has 256 bytes, DRAM 255");
+}
+
+#[test]
+fn counts_are_at_least_one() {
+    assert_eq!(error(&of(Add { n: 0, ..add() })).lines().count(), 3);
+    assert_eq!(error(&of(Matmul { k: 0, ..matmul() })), "0: a is empty: a count is 0\n0: b is empty: a count is 0");
+    let gather = Gather {
+        dst: Sram(0),
+        src: Dram(256),
+        bytes: 8,
+        rows: 2,
+        limit: 0,
+        src_stride: 8,
+        dst_stride: 8,
+        index: Sram(16),
+        traffic: Traffic::Params,
+    };
+    assert_eq!(error(&of(gather)), "0: src is empty: a count is 0");
+    assert_eq!(error(&of(Gather { rows: 0, limit: 1, ..gather })).lines().count(), 2);
+    let encode = Encode {
+        lines: LineSet { first: 0, count: 1 },
+        src: Sram(0),
+        params: Sram(64),
+        dst: Sram(128),
+        m: 1,
+        d: 16,
+        heads_in: 3,
+        heads_out: 0,
+        src_stride: 48,
+        dst_stride: 32,
+    };
+    assert_eq!(error(&of(encode)), "0: params is empty: a count is 0\n0: dst is empty: a count is 0");
+}
+
+#[test]
+fn operands_lie_in_memory() {
+    let last = 320 * 1024 - 64;
+    assert_eq!(check(&of(Add { dst: Sram(last), ..add() })), Ok(()));
+    assert_eq!(
+        error(&of(Add { dst: Sram(last + 2), ..add() })),
+        "0: dst ends at 0x50002; the scratchpad has 0x50000 bytes"
+    );
+    assert_eq!(check(&of(Load { src: Dram(320), ..load() })), Ok(()));
+    assert_eq!(error(&of(Load { src: Dram(321), ..load() })), "0: src ends at 0x181; DRAM has 0x180 bytes");
+    assert_eq!(
+        error(&of(Load { src_inner_stride: u32::MAX, ..load() })),
+        "0: src ends at 0x10000011f; DRAM has 0x180 bytes"
+    );
+}
+
+#[test]
+fn operands_are_aligned() {
+    assert_eq!(error(&of(Add { a: Sram(1), ..add() })), "0: a starts at 0x1, which is no multiple of 2");
+    assert_eq!(error(&of(Add { b_stride: 33, ..add() })), "0: b has a stride of 33, which is no multiple of 2");
+    assert_eq!(
+        error(&of(Matmul { out: Width::I8, acc: Sram(512), params: Sram(1030), dst_stride: 5, ..matmul() })),
+        "0: params starts at 0x406, which is no multiple of 4"
+    );
+}
+
+#[test]
+fn nothing_is_written_twice() {
+    assert_eq!(error(&of(Add { dst_stride: 30, ..add() })), "0: dst has rows that overlap");
+    assert_eq!(error(&of(Load { dst_inner_stride: 0, ..load() })), "0: dst has rows that overlap");
+    assert_eq!(check(&of(Load { src_inner_stride: 0, ..load() })), Ok(()), "reading twice is fine");
+    let store = Store { dst: Dram(256), bytes: 8, inner: 4, outer: 4, ..store() };
+    let transposed = Store { dst_inner_stride: 32, dst_outer_stride: 8, ..store };
+    assert_eq!(check(&of(transposed)), Ok(()));
+    assert_eq!(error(&of(Store { dst_inner_stride: 31, ..transposed })), "0: dst has rows that overlap");
+}
+
+#[test]
+fn a_result_replaces_an_operand_as_a_whole_or_not_at_all() {
+    assert_eq!(error(&of(Add { dst: Sram(66), ..add() })), "0: b overlaps dst");
+    assert_eq!(error(&of(Add { b: Sram(256), dst: Sram(0), dst_stride: 34, ..add() })), "0: a overlaps dst");
+    assert_eq!(error(&of(Matmul { dst: Sram(0), ..matmul() })), "0: a overlaps dst");
+    assert_eq!(
+        error(&of(Matmul { out: Width::I16, params: Sram(1024), dst_stride: 16, ..matmul() })),
+        "0: acc overlaps dst",
+        "elements of different width"
+    );
+    let softmax = Softmax {
+        engine: Engine::Denser,
+        fresh: true,
+        both: false,
+        src: Sram(0),
+        max: Sram(256),
+        other_max: Sram(0),
+        sum: Sram(256),
+        dst: Sram(512),
+        m: 2,
+        n: 16,
+        src_stride: 32,
+        dst_stride: 16,
+    };
+    assert_eq!(error(&of(softmax)), "0: max overlaps sum");
+    // Columns of one matrix beside columns of another.
+    let columns =
+        Add { a: Sram(0), b: Sram(64), dst: Sram(32), a_stride: 128, b_stride: 128, dst_stride: 128, ..add() };
+    assert_eq!(check(&of(columns)), Ok(()));
+}
+
+#[test]
+fn the_image_is_not_written() {
+    assert_eq!(error(&of(Store { dst: Dram(255), ..store() })), "0: dst starts at 0xff, inside the image");
+}
+
+#[test]
+fn limits_of_the_machine() {
+    assert_eq!(
+        error(&of(Matmul { lines: LineSet { first: 1, count: 64 }, ..matmul() })),
+        "0: lines 1+64 on a machine of 64"
+    );
+    let norm = LayerNorm {
+        src: Sram(0),
+        params: Sram(1 << 16),
+        dst: Sram(1 << 15),
+        m: 1,
+        n: 8193,
+        src_stride: 0,
+        dst_stride: 0,
+    };
+    assert_eq!(error(&of(norm)), "0: rows of 8193; the widest that LayerNorm takes has 8192");
+    assert_eq!(check(&of(LayerNorm { n: 8192, ..norm })), Ok(()));
+}
+
+#[test]
+fn tokens_balance() {
+    let mut program = pipeline();
+    program.code[1].signal = units(&[Unit::Store, Unit::Load]);
+    assert_eq!(error(&program), "vector sends 1 tokens to load, which waits for 0");
+
+    let mut program = pipeline();
+    program.code[0].signal = UnitSet::EMPTY;
+    assert_eq!(
+        error(&program),
+        "load sends 0 tokens to vector, which waits for 1\n\
+         2: never starts: no token comes from vector\n\
+         1: never starts: no token comes from load"
+    );
+
+    let mut program = pipeline();
+    program.code[3].wait = units(&[Unit::Load]);
+    assert_eq!(error(&program), "3: an instruction of all units has no tokens");
+}
+
+#[test]
+fn waits_in_a_circle_never_end() {
+    let program = with(vec![
+        instr(load(), &[Unit::Store], &[Unit::Store]),
+        instr(store(), &[Unit::Load], &[Unit::Load]),
+        instr(Halt {}, &[], &[]),
+    ]);
+    assert_eq!(
+        error(&program),
+        "0: never starts: no token comes from store\n1: never starts: no token comes from load"
+    );
+}
+
+#[test]
+fn a_token_does_not_pass_a_barrier_backwards() {
+    let program = with(vec![
+        instr(store(), &[Unit::Load], &[]),
+        instr(Barrier {}, &[], &[]),
+        instr(load(), &[], &[Unit::Store]),
+        instr(Halt {}, &[], &[]),
+    ]);
+    assert_eq!(error(&program), "0: never starts: no token comes from load");
+}
+
+#[test]
+fn tokens_may_be_sent_long_before_they_are_taken_and_to_oneself() {
+    let sync = |unit, wait: &[Unit], signal: &[Unit]| instr(Sync { unit }, wait, signal);
+    let program = with(vec![
+        sync(Unit::Store, &[Unit::Load], &[]),
+        sync(Unit::Load, &[], &[Unit::Load, Unit::Store]),
+        sync(Unit::Load, &[Unit::Load], &[Unit::Store]),
+        instr(Barrier {}, &[], &[]),
+        sync(Unit::Store, &[Unit::Load], &[]),
+        instr(Halt {}, &[], &[]),
+    ]);
+    assert_eq!(check(&program), Ok(()));
+
+    let own = with(vec![sync(Unit::Load, &[Unit::Load], &[Unit::Load]), instr(Halt {}, &[], &[])]);
+    assert_eq!(error(&own), "0: never starts: no token comes from load");
+}
+
+#[test]
+fn bindings() {
+    let error_of = |change: &dyn Fn(&mut Header)| {
+        let mut program = pipeline();
+        change(&mut program.header);
+        error(&program)
+    };
+    assert_eq!(
+        error_of(&|header| header.inputs.push(Binding { name: "y".to_owned(), ..binding("x", 319) })),
+        "binding \"y\": overlaps binding \"x\"\nbinding \"x\": overlaps binding \"y\""
+    );
+    assert_eq!(
+        error_of(&|header| header.inputs.push(Binding { shape: vec![], ..binding("x", 256) })),
+        "binding \"x\": the name is used twice\nbinding \"x\": overlaps binding \"x\""
+    );
+    assert_eq!(error_of(&|header| header.inputs[0].shape[0] = 0), "binding \"x\": shape [0, 16] is empty");
+    assert_eq!(
+        error_of(&|header| header.inputs[0].shape = vec![1 << 40, 1 << 40]),
+        "binding \"x\": shape [1099511627776, 1099511627776] does not fit 384 bytes of DRAM"
+    );
+    assert_eq!(
+        error_of(&|header| header.inputs[0].address = 255),
+        "binding \"x\": starts at 0xff, inside the image of 0x100 bytes"
+    );
+    assert_eq!(
+        error_of(&|header| header.outputs[0].address = u64::MAX),
+        "binding \"x\": ends at 0xffffffffffffffff; DRAM has 0x180 bytes"
+    );
+    for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(error_of(&|header| header.outputs[0].step = step).ends_with("is not positive and finite"));
+    }
+}
+
+#[test]
+fn the_number_of_messages_is_bounded() {
+    let error = check(&with(vec![Instr::new(Halt {}); 1000])).unwrap_err();
+    assert_eq!(error.kept().len() + error.omitted(), 999);
+    assert!(error.to_string().len() < 10_000);
+}
+
+proptest! {
+    #[test]
+    fn any_program_passes_or_is_refused(
+        code in prop::collection::vec(arbitrary::instr(), 0..20),
+        dram_bytes in any::<u64>(),
+        sram_bytes in 1024..=crate::instr::field::MAX_SRAM,
+    ) {
+        let mut program = with(code);
+        program.header.dram_bytes = dram_bytes;
+        program.machine.sram.bytes = sram_bytes;
+        let _ = check(&program);
+    }
+}

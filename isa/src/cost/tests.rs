@@ -1,0 +1,298 @@
+//! Costs worked out by hand, and against models that go cycle by cycle and burst by burst.
+
+use super::*;
+use crate::instr::{Dram, Engine, Sram, Traffic, Width};
+
+fn vitcod() -> Machine {
+    Machine::preset("vitcod").unwrap()
+}
+
+fn matmul(m: u16, n: u16, k: u16) -> Op {
+    Matmul {
+        engine: Engine::Denser,
+        out: Width::I8,
+        accumulate: false,
+        lines: LineSet { first: 0, count: 64 },
+        a: Sram(0),
+        b: Sram(0),
+        params: Sram(0),
+        acc: Sram(0),
+        dst: Sram(0),
+        m,
+        n,
+        k,
+        a_stride: k.into(),
+        b_stride: k.into(),
+        acc_stride: 0,
+        dst_stride: n.into(),
+    }
+    .into()
+}
+
+#[test]
+fn a_matrix_product_fills_every_mac_where_shapes_allow() {
+    let cost = cost(&matmul(197, 64, 192), &vitcod());
+    assert_eq!(cost.cycles, 197 * 64 * 192 / 512);
+    assert_eq!(cost.macs, 197 * 64 * 192);
+}
+
+#[test]
+fn ragged_shapes_waste_the_last_round_and_the_last_step() {
+    assert_eq!(cost(&matmul(1, 65, 9), &vitcod()).cycles, 2 * 2);
+}
+
+#[test]
+fn a_wide_result_is_bound_by_the_write_port() {
+    let mut machine = vitcod();
+    machine.lines.port_bytes = 1;
+    let Op::Matmul(mut op) = matmul(64, 1, 1) else { unreachable!() };
+    op.out = Width::I32;
+    assert_eq!(cost(&op.into(), &machine).cycles, 4);
+}
+
+fn load(src: u64, bytes: u32, inner: u16, stride: u32) -> Op {
+    Load {
+        dst: Sram(0),
+        src: Dram(src),
+        bytes,
+        inner,
+        outer: 1,
+        src_inner_stride: stride,
+        src_outer_stride: 0,
+        dst_inner_stride: bytes,
+        dst_outer_stride: 0,
+        traffic: Traffic::Weights,
+    }
+    .into()
+}
+
+#[test]
+fn runs_pay_whole_bursts_and_neighbours_share_them() {
+    let burst_bytes = |op| cost(&op, &vitcod()).burst_bytes;
+    assert_eq!(burst_bytes(load(0, 16, 14, 16)), 4 * 64, "one run of 224 bytes");
+    assert_eq!(burst_bytes(load(0, 16, 14, 64)), 14 * 64);
+    assert_eq!(burst_bytes(load(60, 8, 1, 0)), 2 * 64, "straddles a boundary");
+    // Offsets 0, 48, 32, 16 within the burst, twenty times: only the second straddles.
+    assert_eq!(burst_bytes(load(0, 32, 80, 48)), (80 + 20) * 64);
+}
+
+#[test]
+fn each_gathered_row_pays_whole_bursts() {
+    let gather = |bytes, src_stride| {
+        let gather = Gather {
+            dst: Sram(0),
+            src: Dram(0),
+            bytes,
+            rows: 10,
+            limit: 100,
+            src_stride,
+            dst_stride: bytes,
+            index: Sram(0),
+            traffic: Traffic::Params,
+        };
+        let cost = cost(&gather.into(), &vitcod());
+        assert_eq!((cost.dram_bytes, cost.sram_read, cost.sram_written), (bytes as u64 * 10, 20, bytes as u64 * 10));
+        cost.burst_bytes
+    };
+    assert_eq!(gather(64, 64), 10 * 64);
+    assert_eq!(gather(48, 64), 10 * 64);
+    // A row of 48 bytes may straddle a boundary.
+    assert_eq!(gather(48, 48), 10 * 128);
+}
+
+#[test]
+fn periodic_sums_equal_plain_ones() {
+    for (count, stride) in [(1, 7), (5, 48), (200, 24), (64, 64), (1000, 1)] {
+        let region = Region { base: 13, bytes: 40, inner: count, inner_stride: stride, outer: 3, outer_stride: 100 };
+        let plain: u64 = region.runs().map(|(at, bytes)| (at % 64 + bytes).div_ceil(64)).sum();
+        assert_eq!(bursts(region, 64), plain, "{count} runs, {stride} apart");
+    }
+}
+
+fn lines(count: u16) -> LineSet {
+    LineSet { first: 0, count }
+}
+
+fn spmm(m: u16, n: u16, d: u16) -> Spmm {
+    Spmm {
+        engine: Engine::Denser,
+        out: Width::I8,
+        accumulate: false,
+        both: false,
+        lines: lines(64),
+        p: Sram(0),
+        v: Sram(0),
+        sum: Sram(0),
+        other_sum: Sram(0),
+        acc: Sram(0),
+        dst: Sram(0),
+        m,
+        n,
+        d,
+        scale: crate::numerics::Scale::ONE,
+        p_stride: n.into(),
+        v_stride: d.into(),
+        acc_stride: 0,
+        dst_stride: d.into(),
+    }
+}
+
+#[test]
+fn products_with_the_values_fill_every_mac_where_shapes_allow() {
+    // 8 lines hold the 64 features of a token, so 64 lines hold 8 tokens at a time: 25 rounds of 197 keys.
+    let cost = cost(&spmm(197, 197, 64).into(), &vitcod());
+    assert_eq!((cost.cycles, cost.latency), (25 * 197, 12));
+    assert_eq!(cost.macs, 197 * 197 * 64);
+    // Values through one port, one probability per line through the other; row sums once.
+    assert_eq!(cost.sram_read, 197 * 197 * (64 + 8) + 4 * 197);
+    assert_eq!(cost.sram_written, 197 * 64);
+}
+
+#[test]
+fn narrow_features_leave_macs_idle() {
+    assert_eq!(cost(&spmm(64, 10, 3).into(), &vitcod()).cycles, 10);
+    // 4 bytes for each of 8 accumulators come through the port before the first term.
+    let more = Spmm { accumulate: true, ..spmm(8, 10, 64) };
+    assert_eq!(cost(&more.into(), &vitcod()).cycles, 10 + 4);
+    // They leave through it too, which takes longer than one term.
+    let wide = Spmm { out: Width::I32, ..spmm(8, 1, 64) };
+    assert_eq!(cost(&wide.into(), &vitcod()).cycles, 4);
+}
+
+#[test]
+fn the_encoder_is_a_short_product_per_head() {
+    let encode = Encode {
+        lines: lines(4),
+        src: Sram(0),
+        params: Sram(0),
+        dst: Sram(0),
+        m: 197,
+        d: 64,
+        heads_in: 3,
+        heads_out: 2,
+        src_stride: 192,
+        dst_stride: 128,
+    };
+    let cost = cost(&encode.into(), &vitcod());
+    // 197 tokens of 2 heads in 8 parts each, dealt to 4 lines, 3 terms each.
+    assert_eq!(cost.cycles, 197 * 2 * 8 / 4 * 3);
+    assert_eq!(cost.macs, 197 * 64 * 6);
+    // Parameters: 6 weights padded to 8, 2 channels.
+    assert_eq!(cost.sram_read, 197 * 2 * 3 * (64 + 8) + 32);
+}
+
+#[test]
+fn scores_are_written_with_their_row_maxima() {
+    let sddmm = Sddmm {
+        engine: Engine::Sparser,
+        fresh: false,
+        lines: lines(64),
+        q: Sram(0),
+        k: Sram(0),
+        max: Sram(0),
+        dst: Sram(0),
+        m: 16,
+        n: 64,
+        d: 64,
+        scale: crate::numerics::Scale::ONE,
+        q_stride: 64,
+        k_stride: 64,
+        dst_stride: 128,
+    };
+    let cost = cost(&sddmm.into(), &vitcod());
+    assert_eq!(cost.cycles, 16 * 8);
+    assert_eq!(cost.sram_written, 16 * 64 * 2 + 16 * 2);
+    assert_eq!(cost.sram_read, 16 * 64 * 64 + 16 * 64 + 16 * 2);
+}
+
+#[test]
+fn rows_take_whole_words() {
+    let softmax = Softmax {
+        engine: Engine::Denser,
+        fresh: true,
+        both: false,
+        src: Sram(0),
+        max: Sram(0),
+        other_max: Sram(0),
+        sum: Sram(0),
+        dst: Sram(0),
+        m: 10,
+        n: 197,
+        src_stride: 394,
+        dst_stride: 197,
+    };
+    let softmax = cost(&softmax.into(), &vitcod());
+    assert_eq!((softmax.cycles, softmax.latency, softmax.macs), (10 * 25, 8, 0));
+    assert_eq!((softmax.sram_read, softmax.sram_written), (10 * 394 + 20, 10 * 197 + 40));
+
+    let lut = Lut { src: Sram(0), table: Sram(0), dst: Sram(0), m: 3, n: 48, src_stride: 48, dst_stride: 48 };
+    let lut = cost(&lut.into(), &vitcod());
+    assert_eq!((lut.cycles, lut.sram_read, lut.sram_written), (9, 3 * 48 + 256, 3 * 48));
+}
+
+#[test]
+fn synchronisation_takes_a_cycle() {
+    let one = Cost { cycles: 1, ..Cost::default() };
+    assert_eq!(cost(&Sync { unit: crate::instr::Unit::Load }.into(), &vitcod()), one);
+    assert_eq!(cost(&Barrier {}.into(), &vitcod()), one);
+    assert_eq!(cost(&Halt {}.into(), &vitcod()), one);
+}
+
+/// A MAC line, cycle by cycle: per result `acc` bytes of accumulators and then the operands of every step pass the read port,
+/// `port` bytes per cycle; a finished result waits in one register for the write port, which takes `port` bytes per cycle.
+/// Returns the cycle after the last one in which the line computes, and that after the last write.
+fn step_line(results: u64, steps: &[u64], acc: u64, out: u64, port: u64) -> (u64, u64) {
+    let (mut cycle, mut finished, mut written) = (0, 0, 0);
+    // Bytes that are still to pass: of the operands of each step of the result under way; of the result being written.
+    let whole =
+        |steps: &[u64]| std::iter::once(acc).chain(steps.iter().copied()).filter(|b| *b > 0).collect::<Vec<_>>();
+    let (mut reading, mut writing) = (whole(steps), 0u64);
+    let mut computed = 0;
+    while written < results {
+        if finished < results {
+            if let Some(left) = reading.first_mut() {
+                *left = left.saturating_sub(port);
+                if *left == 0 {
+                    reading.remove(0);
+                }
+            }
+            computed = cycle + 1;
+        }
+        if writing > 0 {
+            writing = writing.saturating_sub(port);
+            written += u64::from(writing == 0);
+        }
+        if finished < results && reading.is_empty() && writing == 0 {
+            finished += 1;
+            (reading, writing) = (whole(steps), out);
+        }
+        cycle += 1;
+    }
+    (computed, cycle)
+}
+
+#[test]
+fn closed_forms_equal_a_line_stepped_cycle_by_cycle() {
+    for (port, k, accumulate, out) in [
+        (8, 64, false, Width::I8),
+        (8, 20, true, Width::I32),
+        (1, 1, false, Width::I32),
+        (2, 3, true, Width::I16),
+        (3, 9, false, Width::I32),
+        (1, 2, true, Width::I32),
+        (64, 100, false, Width::I8),
+    ] {
+        let mut machine = vitcod();
+        machine.lines.port_bytes = port;
+        let (m, n) = (5, 7);
+        let Op::Matmul(product) = matmul(m, n, k) else { unreachable!() };
+        let op = Matmul { lines: lines(1), out, accumulate, ..product };
+        let steps: Vec<u64> = (0..k).step_by(8).map(|at| u64::from((k - at).min(8))).collect();
+        let results = u64::from(m) * u64::from(n);
+        let acc = if accumulate { 4 } else { 0 };
+        let (computed, written) = step_line(results, &steps, acc, out.bytes().into(), port.into());
+        let cycles = cost(&op.into(), &machine).cycles;
+        // What remains after the last operand is part of the fill.
+        assert!((computed..=written).contains(&cycles), "{computed} <= {cycles} <= {written}");
+    }
+}

@@ -1,0 +1,317 @@
+//! The file form of a program: ELF64, little-endian, with a private machine number.
+//!
+//! | section | holds |
+//! |---|---|
+//! | `.vitcod.header` | JSON: format version, digest of the machine, the program's [`Header`] |
+//! | `.vitcod.machine` | the machine, canonical TOML |
+//! | `.vitcod.text` | instruction words of 64 bytes |
+//! | `.vitcod.layer` | per instruction its layer, u32 |
+//! | `.vitcod.image` | DRAM constants, aligned to 64 bytes in the file |
+//! | `.vitcod.ir` | the quantised IR; absent in a stripped program |
+//!
+//! There are no segments, since nothing but this project loads the file; `readelf -S` and its like list the sections.
+//! Sections whose names do not start with `.vitcod.` are ignored. Equal programs have equal bytes.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use object::elf;
+use object::read::elf::{FileHeader as _, SectionHeader as _};
+use object::write::elf::{FileHeader, SectionHeader, Writer};
+use object::{Endianness, LittleEndian};
+use serde::{Deserialize, Serialize};
+
+use super::error::{Problem, ProgramError, WriteError};
+use super::{Header, Program};
+use crate::instr::{Instr, WORD_BYTES, Word};
+use crate::machine::Machine;
+use crate::problems::Collector;
+
+/// The `e_machine` of program files: "tV" in the order of the file, a number that no architecture has registered.
+pub const ELF_MACHINE: u16 = 0x5674;
+
+/// The version of the format; a reader takes no other.
+pub const FORMAT: u32 = 1;
+
+const HEADER: &str = ".vitcod.header";
+const MACHINE: &str = ".vitcod.machine";
+const TEXT: &str = ".vitcod.text";
+const LAYER: &str = ".vitcod.layer";
+const IMAGE: &str = ".vitcod.image";
+const IR: &str = ".vitcod.ir";
+
+/// The sections in the order of the file.
+const SECTIONS: [&str; 6] = [HEADER, MACHINE, TEXT, LAYER, IMAGE, IR];
+
+/// What the name of each section of the project starts with.
+const PREFIX: &str = ".vitcod.";
+
+/// What `.vitcod.header` holds, by reference for writing and owned for reading.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Preamble<H> {
+    format: u32,
+    machine_digest: String,
+    program: H,
+}
+
+/// What every version of `.vitcod.header` holds.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Program {
+    /// The file form.
+    ///
+    /// # Errors
+    /// A program that [`Program::from_bytes`] would not give back: an instruction without encoding, an invalid machine, not
+    /// one layer per instruction, a step that is not finite.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, WriteError> {
+        self.machine.validate()?;
+        if self.layer_of.len() != self.code.len() {
+            return Err(WriteError::Layers { instructions: self.code.len(), layers: self.layer_of.len() });
+        }
+        // JSON has no other numbers.
+        if let Some(binding) = self.header.inputs.iter().chain(&self.header.outputs).find(|b| !b.step.is_finite()) {
+            return Err(WriteError::Step { binding: binding.name.clone(), step: binding.step });
+        }
+        let preamble = Preamble { format: FORMAT, machine_digest: self.machine.digest(), program: &self.header };
+        let header = serde_json::to_vec(&preamble).map_err(|e| WriteError::Format(e.to_string()))?;
+        let machine = self.machine.to_toml();
+        let mut text = Vec::with_capacity(self.code.len() * WORD_BYTES);
+        for (index, instr) in self.code.iter().enumerate() {
+            text.extend(instr.encode().map_err(|error| WriteError::Instruction { index, error })?.0);
+        }
+        let layer: Vec<u8> = self.layer_of.iter().flat_map(|layer| layer.to_le_bytes()).collect();
+        let mut sections = vec![
+            Content { name: HEADER, data: &header, align: 1, entry: 0 },
+            Content { name: MACHINE, data: machine.as_bytes(), align: 1, entry: 0 },
+            Content { name: TEXT, data: &text, align: WORD_BYTES as u64, entry: WORD_BYTES as u64 },
+            Content { name: LAYER, data: &layer, align: 4, entry: 4 },
+            Content { name: IMAGE, data: &self.image, align: 64, entry: 0 },
+        ];
+        if let Some(ir) = &self.ir {
+            sections.push(Content { name: IR, data: ir, align: 1, entry: 0 });
+        }
+        write_elf(&sections).map_err(|e| WriteError::Format(e.to_string()))
+    }
+
+    /// Reads the file form; image and IR share the memory of `bytes`.
+    ///
+    /// The bytes may come from anywhere. Memory is bounded by a small multiple of their number. What the program means is
+    /// not looked at: [`check`](crate::check::check) does that.
+    ///
+    /// # Errors
+    /// Every problem that was found, with section, offset and instruction.
+    pub fn from_bytes(bytes: Bytes) -> Result<Program, ProgramError> {
+        let mut problems = Problems::new();
+        let program = read(&bytes, &mut problems);
+        problems.finish()?;
+        Ok(program.expect("a program that cannot be read has a problem"))
+    }
+}
+
+type Problems = Collector<Problem>;
+
+/// A section to be written.
+struct Content<'a> {
+    name: &'static str,
+    data: &'a [u8],
+    align: u64,
+    entry: u64,
+}
+
+fn write_elf(sections: &[Content<'_>]) -> object::write::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    let mut writer = Writer::new(Endianness::Little, true, &mut buffer);
+    writer.reserve_file_header();
+    let names: Vec<_> = sections
+        .iter()
+        .map(|section| {
+            writer.reserve_section_index();
+            writer.add_section_name(section.name.as_bytes())
+        })
+        .collect();
+    writer.reserve_shstrtab_section_index();
+    let offsets: Vec<u64> =
+        sections.iter().map(|section| writer.reserve(section.data.len() as u64, section.align)).collect();
+    writer.reserve_shstrtab()?;
+    // The table of sections stands last, so that a truncated file is always noticed.
+    writer.reserve_section_headers();
+
+    writer.write_file_header(&FileHeader {
+        os_abi: elf::ELFOSABI_NONE,
+        abi_version: 0,
+        e_type: elf::ET_EXEC,
+        e_machine: elf::Machine(ELF_MACHINE),
+        e_entry: 0,
+        e_flags: elf::FileFlags(0),
+    })?;
+    for (section, offset) in sections.iter().zip(&offsets) {
+        writer.pad_until(*offset);
+        writer.write(section.data);
+    }
+    writer.write_shstrtab();
+    writer.write_null_section_header();
+    for ((section, offset), name) in sections.iter().zip(offsets).zip(names) {
+        writer.write_section_header(&SectionHeader {
+            sh_name: writer.section_name_offset(Some(name)),
+            sh_type: elf::SHT_PROGBITS,
+            sh_flags: elf::SectionFlags(0),
+            sh_addr: 0,
+            sh_offset: offset,
+            sh_size: section.data.len() as u64,
+            sh_link: 0,
+            sh_info: 0,
+            sh_addralign: section.align,
+            sh_entsize: section.entry,
+        });
+    }
+    writer.write_shstrtab_section_header();
+    Ok(buffer)
+}
+
+/// The program, or `None` and at least one problem.
+fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
+    let sections = match locate(bytes, problems) {
+        Ok(sections) => sections,
+        Err(message) => {
+            problems.push(|| Problem::of_file(message));
+            return None;
+        }
+    };
+    for (section, name) in sections.iter().zip(SECTIONS) {
+        if section.is_none() && name != IR {
+            problems.push(|| Problem::of_file(format!("section {name} is missing")));
+        }
+    }
+    let [header, machine, text, layer, image, ir] = sections.map(|range| range.map(|range| bytes.slice(range)));
+    let preamble = header.and_then(|data| read_preamble(&data, problems));
+    let machine = machine.and_then(|data| read_machine(&data, problems));
+    let code = text.and_then(|data| read_text(&data, problems));
+    let layer_of = layer.and_then(|data| read_layers(&data, problems));
+
+    let (preamble, machine, code, layer_of, image) = (preamble?, machine?, code?, layer_of?, image?);
+    if preamble.machine_digest != machine.digest() {
+        let message = format!("the digest is not that of the machine, {}", machine.digest());
+        problems.push(|| Problem::new(HEADER, 0, message));
+    }
+    if layer_of.len() != code.len() {
+        let message = format!("{} entries for {} instructions", layer_of.len(), code.len());
+        problems.push(|| Problem::new(LAYER, 0, message));
+    }
+    Some(Program { header: preamble.program, machine, code, layer_of, image, ir })
+}
+
+/// Where the sections of [`SECTIONS`] lie in the file.
+fn locate(bytes: &[u8], problems: &mut Problems) -> Result<[Option<Range<usize>>; SECTIONS.len()], String> {
+    type File = elf::FileHeader64<LittleEndian>;
+    let header = File::parse(bytes).map_err(|e| format!("not an ELF64 file: {e}"))?;
+    if !header.is_little_endian() {
+        return Err("not a little-endian ELF file".to_owned());
+    }
+    let machine = header.e_machine(LittleEndian).0;
+    if machine != ELF_MACHINE {
+        return Err(format!("an ELF file for machine {machine:#06x}; a program has {ELF_MACHINE:#06x}"));
+    }
+    let table = header.sections(LittleEndian, bytes).map_err(|e| e.to_string())?;
+    let mut found = [const { None }; SECTIONS.len()];
+    for (index, section) in table.enumerate() {
+        let name = match table.section_name(LittleEndian, section) {
+            Ok(name) => String::from_utf8_lossy(name),
+            Err(e) => {
+                problems.push(|| Problem::of_file(format!("section {}: {e}", index.0)));
+                continue;
+            }
+        };
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        let Some(slot) = SECTIONS.iter().position(|known| *known == name) else {
+            problems.push(|| Problem::of_file(format!("section {name:?} is unknown")));
+            continue;
+        };
+        let range = section.file_range(LittleEndian).and_then(|(offset, size)| {
+            let start = usize::try_from(offset).ok()?;
+            let end = start.checked_add(usize::try_from(size).ok()?)?;
+            (end <= bytes.len()).then_some(start..end)
+        });
+        match range {
+            None => problems.push(|| Problem::of_file(format!("section {name} is not inside the file"))),
+            Some(range) => {
+                if found[slot].replace(range).is_some() {
+                    problems.push(|| Problem::of_file(format!("section {name} is there twice")));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read_preamble(data: &[u8], problems: &mut Problems) -> Option<Preamble<Header>> {
+    let (offset, message) = match serde_json::from_slice::<Version>(data) {
+        Ok(Version { format }) if format != FORMAT => {
+            (0, format!("format {format}; this version reads format {FORMAT}"))
+        }
+        Ok(_) => match serde_json::from_slice(data) {
+            Ok(preamble) => return Some(preamble),
+            Err(e) => (offset_in(data, &e), e.to_string()),
+        },
+        Err(e) => (offset_in(data, &e), e.to_string()),
+    };
+    problems.push(|| Problem::new(HEADER, offset, message));
+    None
+}
+
+/// The byte offset of an error, which states a line and a byte of the line, both from 1.
+fn offset_in(data: &[u8], error: &serde_json::Error) -> u64 {
+    let lines = data.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    (lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1)) as u64
+}
+
+fn read_machine(data: &[u8], problems: &mut Problems) -> Option<Machine> {
+    let (offset, message) = match std::str::from_utf8(data) {
+        Err(e) => (e.valid_up_to() as u64, e.to_string()),
+        Ok(text) => match Machine::from_toml(text) {
+            Ok(machine) if machine.to_toml() == text => return Some(machine),
+            Ok(_) => (0, "the text is not in canonical form".to_owned()),
+            Err(e) => (0, e.to_string()),
+        },
+    };
+    problems.push(|| Problem::new(MACHINE, offset, message));
+    None
+}
+
+fn read_text(data: &[u8], problems: &mut Problems) -> Option<Vec<Instr>> {
+    let words = whole::<WORD_BYTES>(TEXT, data, problems)?;
+    let mut code = Vec::with_capacity(words.len());
+    for (index, word) in words.iter().enumerate() {
+        match Instr::decode(&Word(*word)) {
+            Ok(instr) => code.push(instr),
+            Err(error) => problems.push(|| Problem {
+                section: TEXT,
+                offset: (index * WORD_BYTES) as u64,
+                instruction: Some(index),
+                message: error.to_string(),
+            }),
+        }
+    }
+    (code.len() == words.len()).then_some(code)
+}
+
+fn read_layers(data: &[u8], problems: &mut Problems) -> Option<Vec<u32>> {
+    let entries = whole::<4>(LAYER, data, problems)?;
+    Some(entries.iter().map(|entry| u32::from_le_bytes(*entry)).collect())
+}
+
+/// The entries of a section that holds nothing else.
+fn whole<'a, const N: usize>(section: &'static str, data: &'a [u8], problems: &mut Problems) -> Option<&'a [[u8; N]]> {
+    let (entries, rest) = data.as_chunks::<N>();
+    if rest.is_empty() {
+        return Some(entries);
+    }
+    let offset = (data.len() - rest.len()) as u64;
+    problems.push(|| Problem::new(section, offset, format!("{} bytes after the last entry of {N}", rest.len())));
+    None
+}

@@ -1,3 +1,24 @@
-//! Executes ViTCoD programs.
+//! Executes ViTCoD programs instruction by instruction and counts cycles and traffic.
+//!
+//! - [`timing`]: when each instruction runs, by a discrete-event simulation of the units; needs no data;
+//! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
+//! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
+//! - [`trace`]: the schedule for Perfetto;
+//! - [`kernels`]: fast exact int8 matrix products.
+//!
+//! Timing does not depend on data, so a program is simulated once and executed as often as there are inputs:
+//! [`Emulator`] joins the two.
 
+mod emulator;
+pub mod execute;
 pub mod kernels;
+pub mod report;
+#[cfg(test)]
+mod testing;
+pub mod timing;
+pub mod trace;
+
+pub use emulator::Emulator;
+pub use execute::{Fault, Memory, MemoryError};
+pub use report::Report;
+pub use timing::{Timing, TimingError};

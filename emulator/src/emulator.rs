@@ -1,0 +1,91 @@
+//! A program on the emulated machine.
+
+use std::sync::Arc;
+
+use vitcod_isa::program::Program;
+
+use crate::execute::{Core, Fault, Memory};
+use crate::report::Report;
+use crate::timing::{Timing, TimingError, simulate};
+
+/// A program whose timing is known and that is ready to execute.
+#[derive(Debug)]
+pub struct Emulator {
+    program: Arc<Program>,
+    timing: Timing,
+    core: Core,
+}
+
+impl Emulator {
+    /// Simulates the timing of a program.
+    ///
+    /// # Errors
+    /// The program cannot run to its end.
+    pub fn new(program: Arc<Program>) -> Result<Emulator, TimingError> {
+        let timing = simulate(&program.code, &program.machine)?;
+        Ok(Emulator { program, timing, core: Core::new() })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// When each instruction runs.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// What a run costs.
+    pub fn report(&self) -> Report {
+        Report::new(&self.program, &self.timing)
+    }
+
+    /// Executes the program once, in the order in which the simulation starts its instructions, from an empty scratchpad.
+    ///
+    /// DRAM keeps what an earlier run left there, so that many inputs need one image.
+    ///
+    /// # Errors
+    /// The first instruction that cannot execute; memory is then in the state before it.
+    pub fn run(&mut self, memory: &mut Memory) -> Result<(), Fault> {
+        memory.clear_sram();
+        for &index in self.timing.order() {
+            self.core.execute(index, &self.program.code[index], memory)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vitcod_isa::instr::{Engine, Instr, LineSet, Unit};
+
+    use super::*;
+    use crate::testing::{instr, load, matmul, program, store};
+
+    /// Without tokens the machine does what its units do on their own: the product does not see what the second load brings.
+    #[test]
+    fn a_program_without_tokens_computes_what_the_race_gives() {
+        // a = 1..=8 is there from the start; b comes second and is late.
+        let image: Vec<u8> = (1..=8).chain([1; 8]).chain([0; 48]).collect();
+        let mut channel = vec![0; 12];
+        channel[4..9].copy_from_slice(&[0, 0, 0, 0x40, 30]);
+        let image = [image, channel, vec![0; 52]].concat();
+        let product = matmul(Engine::Denser, LineSet { first: 0, count: 1 }, (1, 1, 8), [0, 64, 128, 192]);
+        let run = |wait: &[Unit], signal: &[Unit]| {
+            let code = [
+                Instr::new(load(128, 64, 12)),
+                Instr::new(load(0, 0, 8)),
+                instr(load(64, 8, 8), &[], signal),
+                instr(product, wait, &[Unit::Store]),
+                instr(store(192, 4096, 1), &[Unit::Denser], &[]),
+            ];
+            let program = Arc::new(program(code, &image));
+            let mut memory = Memory::new(&program).unwrap();
+            Emulator::new(program).unwrap().run(&mut memory).unwrap();
+            memory.dram()[4096]
+        };
+        assert_eq!(run(&[Unit::Load], &[Unit::Denser]), 36);
+        assert_eq!(run(&[], &[]), 0);
+    }
+}

@@ -1,0 +1,78 @@
+//! What each instruction does to the bytes of the machine.
+//!
+//! An instruction reads all its operands at its start, and writes all its results at its start. Every access is checked against the
+//! memory before anything is read or written, so that no program, checked or not, reaches outside of the machine: what cannot
+//! be executed is a [`Fault`]. Work and memory are bounded by the size of the memories, because no instruction may write more
+//! bytes than a memory has.
+//!
+//! Every scalar function is that of [`vitcod_isa::numerics`]; matrix products are exact, by [`crate::kernels`].
+
+mod block;
+mod fault;
+mod memory;
+mod products;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod transfers;
+
+pub use fault::{Fault, Reason};
+pub use memory::{MAX_DRAM_BYTES, Memory, MemoryError};
+
+use vitcod_isa::effects::accesses;
+use vitcod_isa::instr::{Instr, Op};
+
+use crate::kernels::Scratch;
+
+/// Executes instructions; holds the buffers of the matrix products.
+#[derive(Debug, Default)]
+pub struct Core {
+    scratch: Scratch,
+    /// Accumulators of the instruction being executed.
+    sums: Vec<i32>,
+}
+
+impl Core {
+    /// With the fastest kernels of this processor.
+    pub fn new() -> Core {
+        Core::default()
+    }
+
+    /// Executes one instruction, the `index`-th of its program.
+    ///
+    /// # Errors
+    /// An operand that the machine cannot read or write as it stands. Nothing has been written then.
+    pub fn execute(&mut self, index: usize, instr: &Instr, memory: &mut Memory) -> Result<(), Fault> {
+        self.try_execute(&instr.op, memory).map_err(|(operand, reason)| Fault {
+            index,
+            instruction: instr.to_string(),
+            operand,
+            reason,
+        })
+    }
+
+    fn try_execute(&mut self, op: &Op, memory: &mut Memory) -> Result<(), OperandFault> {
+        for access in accesses(op) {
+            memory.check(&access).map_err(|reason| (access.operand, reason))?;
+        }
+        match op {
+            Op::Load(op) => transfers::load(op, memory),
+            Op::Store(op) => transfers::store(op, memory),
+            Op::Gather(op) => transfers::gather(op, memory)?,
+            Op::Matmul(op) => self.matmul(op, &mut memory.sram)?,
+            Op::Sddmm(op) => self.sddmm(op, &mut memory.sram),
+            Op::Spmm(op) => self.spmm(op, &mut memory.sram),
+            Op::Encode(op) => products::encode(op, &mut memory.sram)?,
+            Op::Decode(op) => products::decode(op, &mut memory.sram)?,
+            Op::Softmax(op) => rows::softmax(op, &mut memory.sram),
+            Op::LayerNorm(op) => rows::layer_norm(op, &mut memory.sram)?,
+            Op::Add(op) => rows::add(op, &mut memory.sram),
+            Op::Lut(op) => rows::lut(op, &mut memory.sram),
+            Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// An operand's name and what is wrong with it.
+type OperandFault = (&'static str, Reason);

@@ -1,0 +1,64 @@
+//! Instructions of the softmax units and of the vector unit.
+
+use vitcod_isa::instr::table::{Add, LayerNorm, Lut, Softmax};
+use vitcod_isa::numerics::{self, LayerNormParams, Quantised as _, layer_norm_row, round_shift, softmax_probs};
+
+use super::OperandFault;
+use super::block::Block;
+
+pub(super) fn softmax(op: &Softmax, sram: &mut [u8]) {
+    let Softmax { m, n, .. } = *op;
+    let (rows, columns) = (usize::from(m), usize::from(n));
+    let scores = Block::new(op.src, m, columns, 2, op.src_stride).read(sram, i16::from_le_bytes);
+    let mut maxima = Block::vector(op.max, rows, 2).read(sram, i16::from_le_bytes);
+    if op.both {
+        let others = Block::vector(op.other_max, rows, 2).read(sram, i16::from_le_bytes);
+        maxima.iter_mut().zip(others).for_each(|(max, other)| *max = other.max(*max));
+    }
+    let sum = Block::vector(op.sum, rows, 4);
+    let mut sums = if op.fresh { vec![0; rows] } else { sum.read(sram, u32::from_le_bytes) };
+    let mut probabilities = vec![0i8; scores.len()];
+    for (i, (sum, max)) in sums.iter_mut().zip(maxima).enumerate() {
+        let row = i * columns..(i + 1) * columns;
+        *sum = sum.wrapping_add(softmax_probs(&scores[row.clone()], max, &mut probabilities[row]));
+    }
+    sum.write(sram, &sums, u32::to_le_bytes);
+    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &probabilities, i8::to_le_bytes);
+}
+
+pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandFault> {
+    let LayerNorm { m, n, .. } = *op;
+    let columns = usize::from(n);
+    let params = Block::vector(op.params, LayerNormParams::encoded_len(columns), 1).bytes(sram);
+    let params = LayerNormParams::from_bytes(params).map_err(|error| ("params", error.into()))?;
+    let src = Block::new(op.src, m, columns, 2, op.src_stride).read(sram, i16::from_le_bytes);
+    let mut results = vec![0i8; src.len()];
+    for (row, result) in src.chunks_exact(columns).zip(results.chunks_exact_mut(columns)) {
+        layer_norm_row(row, &params, result);
+    }
+    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &results, i8::to_le_bytes);
+    Ok(())
+}
+
+pub(super) fn add(op: &Add, sram: &mut [u8]) {
+    let Add { m, n, a_scale, b_scale, shift, .. } = *op;
+    let columns = usize::from(n);
+    let a = Block::new(op.a, m, columns, 2, op.a_stride).read(sram, i16::from_le_bytes);
+    let b = Block::new(op.b, m, columns, 2, op.b_stride).read(sram, i16::from_le_bytes);
+    let sum = |(a, b): (&i16, &i16)| {
+        let sum = i64::from(*a) * i64::from(a_scale) + i64::from(*b) * i64::from(b_scale);
+        i16::saturate(round_shift(sum, shift.0))
+    };
+    let sums: Vec<i16> = a.iter().zip(&b).map(sum).collect();
+    Block::new(op.dst, m, columns, 2, op.dst_stride).write(sram, &sums, i16::to_le_bytes);
+}
+
+pub(super) fn lut(op: &Lut, sram: &mut [u8]) {
+    let Lut { m, n, .. } = *op;
+    let columns = usize::from(n);
+    let mut table = [0; 256];
+    table.copy_from_slice(Block::vector(op.table, 256, 1).bytes(sram));
+    let table = numerics::Lut::from_bytes(&table);
+    let src = Block::new(op.src, m, columns, 1, op.src_stride).read(sram, i8::from_le_bytes);
+    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &src, |x| table.apply(x).to_le_bytes());
+}

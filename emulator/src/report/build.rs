@@ -1,0 +1,157 @@
+//! A report from a program and its timing.
+
+use std::collections::BTreeMap;
+
+use vitcod_isa::cost::Cost;
+use vitcod_isa::effects::{Space, accesses};
+use vitcod_isa::instr::table::{Gather, Load, Store};
+use vitcod_isa::instr::{Op, Traffic, Unit};
+use vitcod_isa::program::Program;
+
+use super::{
+    Bound, Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Report, SramUse, Stalls, UnitReport,
+};
+use crate::timing::{Timing, UnitCycles};
+
+impl Report {
+    /// The report of a run of `program` that took `timing`.
+    pub fn new(program: &Program, timing: &Timing) -> Report {
+        let machine = &program.machine;
+        let mut report = Report {
+            model: program.header.name.clone(),
+            machine: MachineReport {
+                name: machine.name.clone(),
+                digest: machine.digest(),
+                clock_mhz: machine.clock_mhz,
+            },
+            cycles: Cycles {
+                total: timing.total(),
+                by_unit: Unit::ALL.into_iter().map(|unit| (unit.to_string(), timing.unit(unit).into())).collect(),
+            },
+            time_ms: machine.milliseconds(timing.total()),
+            instructions: Instructions { total: program.code.len() as u64, by_mnemonic: BTreeMap::new() },
+            macs: Macs { executed: 0, needed: 0, utilisation: 0.0 },
+            bound: Bound { compute_cycles: 0.0, dram_cycles: 0.0, ratio: None },
+            dram: DramTraffic {
+                read_bytes: 0,
+                write_bytes: 0,
+                burst_read_bytes: 0,
+                burst_write_bytes: 0,
+                by_kind: BTreeMap::new(),
+            },
+            sram: SramUse { peak_bytes: 0, capacity_bytes: machine.sram.bytes.into(), read_bytes: 0, written_bytes: 0 },
+            layers: layers(program, timing),
+        };
+        for (instr, cost) in program.code.iter().zip(timing.costs()) {
+            report.count(&instr.op, cost);
+        }
+        report.bound(program);
+        report
+    }
+
+    fn count(&mut self, op: &Op, cost: &Cost) {
+        *self.instructions.by_mnemonic.entry(op.spec().mnemonic.to_owned()).or_default() += 1;
+        add(&mut self.macs.executed, cost.macs);
+        add(&mut self.sram.read_bytes, cost.sram_read);
+        add(&mut self.sram.written_bytes, cost.sram_written);
+        for access in accesses(op) {
+            if access.space == Space::Sram && access.region.total() > 0 {
+                self.sram.peak_bytes = self.sram.peak_bytes.max(access.region.end());
+            }
+        }
+        if let Some((direction, traffic)) = transfer(op) {
+            let (wanted, bursts) = match direction {
+                Direction::Read => (&mut self.dram.read_bytes, &mut self.dram.burst_read_bytes),
+                Direction::Write => (&mut self.dram.write_bytes, &mut self.dram.burst_write_bytes),
+            };
+            add(wanted, cost.dram_bytes);
+            add(bursts, cost.burst_bytes);
+            add(self.dram.by_kind.entry(traffic.to_string()).or_default(), cost.dram_bytes);
+        }
+    }
+
+    fn bound(&mut self, program: &Program) {
+        let (layers, machine) = (&program.header.layers, &program.machine);
+        let macs_per_cycle = machine.macs_per_cycle() as f64;
+        let needed: u64 = layers.iter().map(|layer| layer.needed_macs).fold(0, u64::saturating_add);
+        let compulsory: u64 = layers.iter().map(|layer| layer.compulsory_bytes).fold(0, u64::saturating_add);
+        let cycles = self.cycles.total as f64;
+        self.macs.needed = needed;
+        if cycles > 0.0 {
+            self.macs.utilisation = needed as f64 / (cycles * macs_per_cycle);
+        }
+        let compute_cycles = needed as f64 / macs_per_cycle;
+        let dram_cycles = compulsory as f64 / machine.dram.bytes_per_cycle;
+        let larger = compute_cycles.max(dram_cycles);
+        self.bound = Bound { compute_cycles, dram_cycles, ratio: (larger > 0.0).then(|| cycles / larger) };
+    }
+}
+
+/// Counts, up to what the counter holds: a program may be made to overflow it.
+fn add(counter: &mut u64, amount: u64) {
+    *counter = counter.saturating_add(amount);
+}
+
+impl From<&UnitCycles> for UnitReport {
+    fn from(cycles: &UnitCycles) -> UnitReport {
+        let UnitCycles { busy, token, lines, channel, barrier, drained } = *cycles;
+        let token = Unit::ALL.into_iter().zip(token).filter(|(_, cycles)| *cycles > 0);
+        let token = token.map(|(unit, cycles)| (unit.to_string(), cycles)).collect();
+        UnitReport { busy, stalls: Stalls { token, lines, channel, barrier, drained } }
+    }
+}
+
+enum Direction {
+    Read,
+    Write,
+}
+
+/// The direction of a transfer and what it carries.
+fn transfer(op: &Op) -> Option<(Direction, Traffic)> {
+    match *op {
+        Op::Load(Load { traffic, .. }) | Op::Gather(Gather { traffic, .. }) => Some((Direction::Read, traffic)),
+        Op::Store(Store { traffic, .. }) => Some((Direction::Write, traffic)),
+        _ => None,
+    }
+}
+
+fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
+    let mut layers: Vec<LayerReport> = (program.header.layers.iter())
+        .map(|layer| LayerReport {
+            name: layer.name.clone(),
+            operation: layer.operation.clone(),
+            cycles: 0,
+            macs: 0,
+            macs_needed: layer.needed_macs,
+            dram_read_bytes: 0,
+            dram_write_bytes: 0,
+            busy: BTreeMap::new(),
+        })
+        .collect();
+    let mut ends = vec![0; layers.len()];
+    for (index, instr) in program.code.iter().enumerate() {
+        let (span, cost) = (timing.spans()[index], &timing.costs()[index]);
+        let layer = program.layer_of.get(index).map(|layer| *layer as usize);
+        let Some((layer, end)) = layer.and_then(|layer| Some((layers.get_mut(layer)?, ends.get_mut(layer)?))) else {
+            continue;
+        };
+        *end = span.completion.max(*end);
+        add(&mut layer.macs, cost.macs);
+        match transfer(&instr.op) {
+            Some((Direction::Read, _)) => add(&mut layer.dram_read_bytes, cost.dram_bytes),
+            Some((Direction::Write, _)) => add(&mut layer.dram_write_bytes, cost.dram_bytes),
+            None => {}
+        }
+        if !matches!(instr.op, Op::Barrier(_) | Op::Halt(_)) {
+            for unit in instr.op.units().iter() {
+                *layer.busy.entry(unit.to_string()).or_default() += span.end - span.start;
+            }
+        }
+    }
+    let mut frontier = 0;
+    for (layer, end) in layers.iter_mut().zip(ends) {
+        layer.cycles = end.saturating_sub(frontier);
+        frontier = frontier.max(end);
+    }
+    layers
+}

@@ -1,0 +1,125 @@
+//! Small programs for tests.
+
+use bytes::Bytes;
+use vitcod_isa::instr::table::*;
+use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Sram, Traffic, Unit, Width};
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::{Header, Layer, Program};
+
+pub(crate) fn vitcod() -> Machine {
+    Machine::preset("vitcod").unwrap()
+}
+
+/// A program of one layer on `vitcod`, with 64 KiB of DRAM; `halt` is added.
+pub(crate) fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Program {
+    let code: Vec<Instr> = code.into_iter().chain([Instr::new(Halt {})]).collect();
+    let layer = Layer {
+        name: "layer".to_owned(),
+        operation: "operation".to_owned(),
+        nodes: vec![],
+        needed_macs: 0,
+        compulsory_bytes: 0,
+    };
+    Program {
+        header: Header {
+            name: "test".to_owned(),
+            dram_bytes: 1 << 16,
+            inputs: vec![],
+            outputs: vec![],
+            layers: vec![layer],
+        },
+        machine: vitcod(),
+        layer_of: vec![0; code.len()],
+        code,
+        image: Bytes::copy_from_slice(image),
+        ir: None,
+    }
+}
+
+pub(crate) fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
+    Instr { wait: wait.iter().copied().collect(), signal: signal.iter().copied().collect(), op: op.into() }
+}
+
+pub(crate) fn load(dst: u32, src: u64, bytes: u32) -> Load {
+    Load {
+        dst: Sram(dst),
+        src: Dram(src),
+        bytes,
+        inner: 1,
+        outer: 1,
+        src_inner_stride: 0,
+        src_outer_stride: 0,
+        dst_inner_stride: 0,
+        dst_outer_stride: 0,
+        traffic: Traffic::Weights,
+    }
+}
+
+pub(crate) fn store(src: u32, dst: u64, bytes: u32) -> Store {
+    Store {
+        src: Sram(src),
+        dst: Dram(dst),
+        bytes,
+        inner: 1,
+        outer: 1,
+        src_inner_stride: 0,
+        src_outer_stride: 0,
+        dst_inner_stride: 0,
+        dst_outer_stride: 0,
+        traffic: Traffic::Outputs,
+    }
+}
+
+/// Contiguous operands; those of a product without a bias do not matter for timing.
+pub(crate) fn matmul(
+    engine: Engine,
+    lines: LineSet,
+    (m, n, k): (u16, u16, u16),
+    [a, b, params, dst]: [u32; 4],
+) -> Matmul {
+    Matmul {
+        engine,
+        out: Width::I8,
+        accumulate: false,
+        lines,
+        a: Sram(a),
+        b: Sram(b),
+        params: Sram(params),
+        acc: Sram(0),
+        dst: Sram(dst),
+        m,
+        n,
+        k,
+        a_stride: k.into(),
+        b_stride: k.into(),
+        acc_stride: 0,
+        dst_stride: n.into(),
+    }
+}
+
+/// A product that takes `cycles` cycles on lines `first..first + count`.
+pub(crate) fn work(engine: Engine, first: u16, count: u16, cycles: u16) -> Matmul {
+    matmul(engine, LineSet { first, count }, (count, cycles, 8), [0, 4096, 32768, 16384])
+}
+
+/// Two layers: a load and a product, and a store.
+pub(crate) fn two_layers() -> Program {
+    let mut program = program(
+        [
+            instr(load(0, 0, 1500), &[], &[Unit::Denser]),
+            instr(work(Engine::Denser, 0, 64, 100), &[Unit::Load], &[Unit::Store]),
+            instr(store(16, 4096, 100), &[Unit::Denser], &[]),
+        ],
+        &[],
+    );
+    let layer = |name: &str, needed_macs, compulsory_bytes| Layer {
+        name: name.to_owned(),
+        operation: "linear".to_owned(),
+        nodes: vec![],
+        needed_macs,
+        compulsory_bytes,
+    };
+    program.header.layers = vec![layer("first", 51_200, 1500), layer("second", 0, 36)];
+    program.layer_of = vec![0, 0, 1, 1];
+    program
+}

@@ -1,0 +1,275 @@
+//! The simulation itself.
+//!
+//! No event queue is needed. The completion of an instruction is known when it starts, so a token is given its arrival time
+//! when its sender starts, and every unit knows the earliest start of its next instruction as soon as all senders have started.
+//! Each step starts the instruction that can start first. What it causes lies later than its start, because every
+//! instruction takes at least a cycle; hence starts come out in order of time.
+
+use std::collections::VecDeque;
+
+use vitcod_isa::cost::{Cost, cost};
+use vitcod_isa::instr::{Instr, LineSet, Op, Unit, UnitSet};
+use vitcod_isa::machine::Machine;
+
+use super::time::{Bandwidth, Time};
+use super::{Blocked, Span, Timing, TimingError, UnitCycles};
+
+pub(super) struct Simulation<'a> {
+    code: &'a [Instr],
+    bandwidth: Bandwidth,
+    lanes: [Lane; Unit::COUNT],
+    /// Arrival times of tokens that are not taken yet, by sender and receiver.
+    tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
+    /// When the channel is free.
+    channel: Time,
+    /// The latest start so far.
+    now: Time,
+    timing: Timing,
+}
+
+/// The state of a unit.
+#[derive(Default)]
+struct Lane {
+    /// Its instructions, in program order.
+    queue: Vec<usize>,
+    /// How many of them have started.
+    started: usize,
+    /// When it is free.
+    free: Time,
+    /// When its last instruction completes.
+    completed: u64,
+    /// The MAC lines that it holds until it is free.
+    lines: Option<LineSet>,
+    head: Head,
+}
+
+/// What keeps the next instruction of a unit.
+#[derive(Clone, Copy, Default)]
+enum Head {
+    /// There is none.
+    #[default]
+    Drained,
+    /// A token whose sender has not started.
+    Tokens,
+    /// All units have to come to a barrier or to the end.
+    Barrier,
+    /// At most a resource: unit and tokens are there from `at` on.
+    Ready {
+        at: Time,
+        /// When the last token arrived, and its sender.
+        token: Option<(u64, Unit)>,
+    },
+}
+
+impl<'a> Simulation<'a> {
+    pub(super) fn new(code: &'a [Instr], machine: &Machine) -> Result<Self, TimingError> {
+        let mut lanes: [Lane; Unit::COUNT] = Default::default();
+        for (index, instr) in code.iter().enumerate() {
+            let malformed = |reason| Err(TimingError::Malformed { index, instruction: instr.to_string(), reason });
+            let everyone = matches!(instr.op, Op::Barrier(_) | Op::Halt(_));
+            if everyone && !(instr.wait.is_empty() && instr.signal.is_empty()) {
+                return malformed("it takes part in no tokens");
+            }
+            if matches!(instr.op, Op::Halt(_)) && index + 1 != code.len() {
+                return malformed("nothing may follow it");
+            }
+            for unit in instr.op.units().iter() {
+                lanes[unit.index()].queue.push(index);
+            }
+        }
+        if !matches!(code.last(), Some(Instr { op: Op::Halt(_), .. })) {
+            return Err(TimingError::NoHalt);
+        }
+        Ok(Simulation {
+            code,
+            bandwidth: Bandwidth::new(machine.dram_millibytes_per_cycle()),
+            lanes,
+            tokens: Default::default(),
+            channel: Time::default(),
+            now: Time::default(),
+            timing: Timing {
+                spans: vec![Span::default(); code.len()],
+                costs: code.iter().map(|instr| cost(&instr.op, machine)).collect(),
+                order: Vec::with_capacity(code.len()),
+                units: [UnitCycles::default(); Unit::COUNT],
+                total: 0,
+            },
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<Timing, TimingError> {
+        Unit::ALL.into_iter().for_each(|unit| self.look_at_head(unit));
+        loop {
+            if let Some((unit, start)) = self.first_to_start() {
+                self.start(unit, start);
+            } else if self.lanes.iter().all(|lane| matches!(lane.head, Head::Barrier)) {
+                self.pass_barrier();
+            } else if self.lanes.iter().all(|lane| matches!(lane.head, Head::Drained)) {
+                return Ok(self.timing);
+            } else {
+                return Err(self.deadlock());
+            }
+        }
+    }
+
+    /// The next instruction of a unit that has not drained.
+    fn head(&self, unit: Unit) -> Option<usize> {
+        let lane = &self.lanes[unit.index()];
+        lane.queue.get(lane.started).copied()
+    }
+
+    /// Finds out what keeps the next instruction of a unit, and takes its tokens where all are on their way.
+    fn look_at_head(&mut self, unit: Unit) {
+        let head = match self.head(unit).map(|index| &self.code[index]) {
+            None => Head::Drained,
+            Some(Instr { op: Op::Barrier(_) | Op::Halt(_), .. }) => Head::Barrier,
+            Some(Instr { wait, .. }) => match self.take_tokens(unit, *wait) {
+                None => Head::Tokens,
+                Some(token) => {
+                    let arrival = Time::at(token.map_or(0, |(arrival, _)| arrival));
+                    Head::Ready { at: self.lanes[unit.index()].free.max(arrival), token }
+                }
+            },
+        };
+        self.lanes[unit.index()].head = head;
+    }
+
+    /// Takes a token from every sender, or none where one is missing; the last to arrive is returned.
+    fn take_tokens(&mut self, receiver: Unit, senders: UnitSet) -> Option<Option<(u64, Unit)>> {
+        let pending = |sender: Unit| self.tokens[sender.index()][receiver.index()].is_empty();
+        if senders.iter().any(pending) {
+            return None;
+        }
+        let mut last: Option<(u64, Unit)> = None;
+        for sender in senders.iter() {
+            let arrival = self.tokens[sender.index()][receiver.index()].pop_front()?;
+            if last.is_none_or(|(latest, _)| arrival > latest) {
+                last = Some((arrival, sender));
+            }
+        }
+        Some(last)
+    }
+
+    /// The unit whose next instruction can start first, and when.
+    fn first_to_start(&self) -> Option<(Unit, Time)> {
+        let mut first = None;
+        for unit in Unit::ALL {
+            let (Head::Ready { at, .. }, Some(index)) = (self.lanes[unit.index()].head, self.head(unit)) else {
+                continue;
+            };
+            let resource = self.resource(index);
+            let start = match resource {
+                Resource::Channel => at.max(self.channel),
+                Resource::Lines(lines) => at.max(self.lines_free(unit, lines)),
+                Resource::None => at,
+            };
+            // A unit forgets the lines of its last instruction when it starts the next one, which is now at the earliest.
+            let start = start.max(self.now);
+            // The channel serves by the time of the request; elsewhere units have priority by number.
+            let request = if resource == Resource::Channel { at } else { start };
+            let key = (start, request, unit);
+            if first.is_none_or(|best| key < best) {
+                first = Some(key);
+            }
+        }
+        first.map(|(start, _, unit)| (unit, start))
+    }
+
+    fn resource(&self, index: usize) -> Resource {
+        match self.code[index].op {
+            Op::Load(_) | Op::Store(_) | Op::Gather(_) => Resource::Channel,
+            _ => self.timing.costs[index].lines.map_or(Resource::None, Resource::Lines),
+        }
+    }
+
+    /// When no other unit holds any of the lines.
+    fn lines_free(&self, unit: Unit, lines: LineSet) -> Time {
+        let overlap = |held: LineSet| u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end();
+        let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != unit.index());
+        others.filter(|(_, lane)| lane.lines.is_some_and(overlap)).map(|(_, lane)| lane.free).max().unwrap_or_default()
+    }
+
+    fn start(&mut self, unit: Unit, start: Time) {
+        let Some(index) = self.head(unit) else { return };
+        self.now = start;
+        let resource = self.resource(index);
+        let Cost { cycles, latency, lines, burst_bytes, .. } = self.timing.costs[index];
+        let lane = &mut self.lanes[unit.index()];
+        let units = &mut self.timing.units[unit.index()];
+
+        // What the unit did since it was free: it waited for a token first, for its resource then.
+        let idle_from = lane.free.ceil();
+        let mut ready = idle_from;
+        if let Head::Ready { token: Some((arrival, sender)), .. } = lane.head
+            && arrival > ready
+        {
+            units.token[sender.index()] += arrival - ready;
+            ready = arrival;
+        }
+        let waited = start.ceil() - ready;
+        match resource {
+            Resource::Channel => units.channel += waited,
+            Resource::Lines(_) => units.lines += waited,
+            Resource::None => {}
+        }
+
+        let free = match resource {
+            Resource::Channel => {
+                self.channel = self.bandwidth.end(start, burst_bytes);
+                self.channel.max(start.later(1))
+            }
+            _ => start.later(cycles.max(1)),
+        };
+        let end = free.ceil();
+        let completion = end.saturating_add(latency).max(lane.completed);
+        units.busy += end - start.ceil();
+        (lane.free, lane.completed, lane.lines) = (free, completion, lines);
+        lane.started += 1;
+        self.timing.spans[index] = Span { start: start.ceil(), end, completion };
+        self.timing.order.push(index);
+
+        self.look_at_head(unit);
+        for receiver in self.code[index].signal.iter() {
+            self.tokens[unit.index()][receiver.index()].push_back(completion);
+            if matches!(self.lanes[receiver.index()].head, Head::Tokens) {
+                self.look_at_head(receiver);
+            }
+        }
+    }
+
+    /// Starts the barrier or halt that every unit has come to.
+    fn pass_barrier(&mut self) {
+        let Some(index) = self.head(Unit::ALL[0]) else { return };
+        let halt = matches!(self.code[index].op, Op::Halt(_));
+        let start = self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0);
+        let end = start.saturating_add(self.timing.costs[index].cycles);
+        for (lane, units) in self.lanes.iter_mut().zip(&mut self.timing.units) {
+            let waited = if halt { &mut units.drained } else { &mut units.barrier };
+            *waited += end - lane.free.ceil();
+            (lane.free, lane.completed, lane.lines) = (Time::at(end), end, None);
+            lane.started += 1;
+        }
+        self.timing.spans[index] = Span { start, end, completion: end };
+        self.timing.order.push(index);
+        self.timing.total = end;
+        Unit::ALL.into_iter().for_each(|unit| self.look_at_head(unit));
+    }
+
+    fn deadlock(&self) -> TimingError {
+        let blocked = Unit::ALL.into_iter().filter_map(|unit| {
+            let index = self.head(unit)?;
+            let Instr { wait, op, .. } = &self.code[index];
+            let missing = |sender: &Unit| self.tokens[sender.index()][unit.index()].is_empty();
+            Some(Blocked { unit, index, mnemonic: op.spec().mnemonic, missing: wait.iter().filter(missing).collect() })
+        });
+        TimingError::Deadlock(blocked.collect())
+    }
+}
+
+/// What an instruction needs besides its unit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    None,
+    Lines(LineSet),
+    Channel,
+}

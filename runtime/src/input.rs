@@ -1,0 +1,87 @@
+//! Inputs of a run, bound to those of the model.
+
+use ndarray::{ArrayViewD, Axis, Slice};
+use vitcod_isa::numerics::{quantise_i8, quantise_i16};
+use vitcod_isa::program::{Binding, Element};
+
+use crate::error::{InputError, InputProblem};
+
+/// The inputs of a run in the order of the model's, each of which holds `items` times the model's shape.
+#[derive(Debug)]
+pub(crate) struct Inputs<'a> {
+    tensors: Vec<(&'a Binding, ArrayViewD<'a, f32>)>,
+    pub(crate) items: usize,
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn bind(bindings: &'a [Binding], given: &[(&str, ArrayViewD<'a, f32>)]) -> Result<Self, InputError> {
+        let mut problems = Vec::new();
+        for (name, _) in given {
+            if !bindings.iter().any(|binding| binding.name == *name) {
+                problems.push(InputProblem::Unknown((*name).to_owned()));
+            }
+        }
+        let mut tensors = Vec::new();
+        let mut first: Option<(&str, usize)> = None;
+        for binding in bindings {
+            let name = || binding.name.clone();
+            let mut found = given.iter().filter(|(name, _)| *name == binding.name);
+            let Some((_, tensor)) = found.next() else {
+                problems.push(InputProblem::Missing(name()));
+                continue;
+            };
+            if found.next().is_some() {
+                problems.push(InputProblem::Repeated(name()));
+            }
+            let Some(items) = items(&binding.shape, tensor.shape()) else {
+                problems.push(InputProblem::Shape { name: name(), found: tensor.shape().to_vec() });
+                continue;
+            };
+            let (first, first_items) = *first.get_or_insert((&binding.name, items));
+            if items != first_items {
+                problems.push(InputProblem::Items { name: name(), items, first: first.to_owned(), first_items });
+            }
+            tensors.push((binding, tensor.clone()));
+        }
+        if problems.is_empty() {
+            Ok(Inputs { tensors, items: first.map_or(1, |(_, items)| items) })
+        } else {
+            Err(InputError::new(problems, bindings))
+        }
+    }
+
+    /// The integers of one item, with the address of each tensor.
+    pub(crate) fn quantised(&self, item: usize) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        self.tensors.iter().map(move |(binding, tensor)| {
+            let mut part = tensor.view();
+            if tensor.ndim() > 0 {
+                let rows = tensor.shape()[0] / self.items;
+                part.slice_axis_inplace(Axis(0), Slice::from(item * rows..(item + 1) * rows));
+            }
+            (binding.address, quantise(part, binding))
+        })
+    }
+}
+
+/// How many times `found` holds `expected` along the first axis.
+fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
+    let same = |(expected, found): (&u64, &usize)| *expected == *found as u64;
+    if expected.len() != found.len() || !expected.iter().zip(found).skip(1).all(same) {
+        return None;
+    }
+    match (expected.first(), found.first()) {
+        (Some(batch), Some(rows)) => {
+            let items = (*rows as u64).checked_div(*batch).filter(|items| *items > 0)?;
+            (items * batch == *rows as u64).then_some(items as usize)
+        }
+        _ => Some(1),
+    }
+}
+
+fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
+    let values = tensor.iter();
+    match binding.element {
+        Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),
+        Element::I16 => values.flat_map(|x| quantise_i16(*x, binding.step).to_le_bytes()).collect(),
+    }
+}

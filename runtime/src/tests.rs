@@ -1,0 +1,190 @@
+//! A program that copies its inputs, on the emulator.
+
+use bytes::Bytes;
+use ndarray::{Array, ArrayD, IxDyn, array};
+use vitcod_isa::instr::table::{Gather, Halt, Load, Store};
+use vitcod_isa::instr::{Dram, Instr, Op, Sram, Traffic, Unit};
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
+
+use super::*;
+
+fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64) -> Binding {
+    Binding { name: name.to_owned(), shape: shape.to_vec(), element, step, address }
+}
+
+fn load(dst: u32, src: u64, bytes: u32) -> Instr {
+    let load = Load {
+        dst: Sram(dst),
+        src: Dram(src),
+        bytes,
+        inner: 1,
+        outer: 1,
+        src_inner_stride: 0,
+        src_outer_stride: 0,
+        dst_inner_stride: 0,
+        dst_outer_stride: 0,
+        traffic: Traffic::Inputs,
+    };
+    Instr { signal: [Unit::Store].into_iter().collect(), ..Instr::new(load) }
+}
+
+fn store(src: u32, dst: u64, bytes: u32) -> Instr {
+    let store = Store {
+        src: Sram(src),
+        dst: Dram(dst),
+        bytes,
+        inner: 1,
+        outer: 1,
+        src_inner_stride: 0,
+        src_outer_stride: 0,
+        dst_inner_stride: 0,
+        dst_outer_stride: 0,
+        traffic: Traffic::Outputs,
+    };
+    Instr { wait: [Unit::Load].into_iter().collect(), ..Instr::new(store) }
+}
+
+/// Inputs `a` i8[2, 3] and `b` i16[2]; outputs are both as they are, and `a`'s first element as a scalar.
+fn copies() -> Program {
+    let code = vec![
+        load(0, 64, 6),
+        load(64, 128, 4),
+        store(0, 192, 6),
+        store(64, 256, 4),
+        Instr { wait: Default::default(), ..store(0, 320, 1) },
+        Instr::new(Halt {}),
+    ];
+    Program {
+        header: Header {
+            name: "copies".to_owned(),
+            dram_bytes: 384,
+            inputs: vec![binding("a", &[2, 3], Element::I8, 0.5, 64), binding("b", &[2], Element::I16, 0.25, 128)],
+            outputs: vec![
+                binding("a'", &[2, 3], Element::I8, 0.5, 192),
+                binding("b'", &[2], Element::I16, 0.5, 256),
+                binding("first", &[], Element::I8, 0.5, 320),
+            ],
+            layers: vec![Layer {
+                name: "copy".to_owned(),
+                operation: "copy".to_owned(),
+                nodes: vec![],
+                needed_macs: 0,
+                compulsory_bytes: 21,
+            }],
+        },
+        machine: Machine::preset("vitcod").unwrap(),
+        layer_of: vec![0; code.len()],
+        code,
+        image: Bytes::from(vec![0; 64]),
+        ir: None,
+    }
+}
+
+fn session() -> Session {
+    let model = Model::from_bytes(copies().to_bytes().unwrap()).unwrap();
+    model.open(&EmulatorDevice).unwrap()
+}
+
+#[test]
+fn inputs_are_quantised_and_outputs_dequantised() {
+    let a = array![[0.5, 1.0, 1.3], [-100.0, 100.0, f32::NAN]].into_dyn();
+    let b = array![1.0, -2.0].into_dyn();
+    let outputs = session().run(&[("b", b.view()), ("a", a.view())]).unwrap();
+    let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["a'", "b'", "first"]);
+    assert_eq!(outputs[0].values, Integers::I8(array![[1, 2, 3], [-128, 127, 0]].into_dyn()));
+    assert_eq!(outputs[0].to_f32(), array![[0.5, 1.0, 1.5], [-64.0, 63.5, 0.0]].into_dyn());
+    // The steps of this input and its output differ.
+    assert_eq!(outputs[1].values, Integers::I16(array![4, -8].into_dyn()));
+    assert_eq!(outputs[1].to_f32(), array![2.0, -4.0].into_dyn());
+    assert_eq!(outputs[2].to_f32(), Array::from_elem(IxDyn(&[]), 0.5));
+}
+
+#[test]
+fn a_multiple_of_the_batch_runs_item_by_item() {
+    let a = Array::from_shape_fn((6, 3), |(i, j)| (3 * i + j) as f32 * 0.5).into_dyn();
+    let b = Array::from_shape_fn(6, |i| i as f32 * 0.25).into_dyn();
+    let mut session = session();
+    let joined = session.run(&[("a", a.view()), ("b", b.view())]).unwrap();
+    assert_eq!(joined[0].to_f32(), a);
+    assert_eq!(joined[1].to_f32(), b.mapv(|x| 2.0 * x));
+    assert_eq!(joined[2].to_f32(), array![0.0, 3.0, 6.0].into_dyn());
+    // A layout that is not row-major means the same.
+    let columns = a.t().as_standard_layout().into_owned();
+    assert_eq!(session.run(&[("a", columns.t()), ("b", b.view())]).unwrap(), joined);
+}
+
+#[test]
+fn all_that_is_wrong_with_inputs_is_said_with_what_is_expected() {
+    let wrong = ArrayD::<f32>::zeros(vec![3, 3]);
+    let error = session().run(&[("a", wrong.view()), ("c", wrong.view())]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "there is no input \"c\"\n\
+         input \"a\" has shape [3, 3]\n\
+         input \"b\" is missing\n\
+         the model's inputs (the first axis may be a multiple): \"a\" [2, 3] \"b\" [2]"
+    );
+}
+
+#[test]
+fn shapes_are_multiples_along_the_first_axis_and_alike() {
+    let zeros = |shape: &[usize]| ArrayD::<f32>::zeros(shape);
+    let problems = |a: &[usize], b: &[usize]| {
+        let (a, b) = (zeros(a), zeros(b));
+        match session().run(&[("a", a.view()), ("b", b.view())]).unwrap_err() {
+            RunError::Input(error) => error.problems,
+            RunError::Device(error) => panic!("{error}"),
+        }
+    };
+    for shape in [&[0, 3][..], &[1, 3], &[3, 3], &[2, 4], &[2], &[2, 3, 1], &[]] {
+        assert_eq!(problems(shape, &[2]), [InputProblem::Shape { name: "a".to_owned(), found: shape.to_vec() }]);
+    }
+    assert!(matches!(problems(&[4, 3], &[2])[..], [InputProblem::Items { items: 1, first_items: 2, .. }]));
+    let (a, b) = (zeros(&[2, 3]), zeros(&[2]));
+    let error = session().run(&[("a", a.view()), ("b", b.view()), ("b", b.view())]).unwrap_err();
+    assert!(error.to_string().starts_with("input \"b\" is given more than once"), "{error}");
+}
+
+#[test]
+fn the_report_is_that_of_one_item() {
+    let session = session();
+    let report = session.report();
+    assert_eq!((report.dram.read_bytes, report.dram.write_bytes), (10, 11));
+    assert_eq!(report.model, "copies");
+}
+
+#[test]
+fn programs_are_checked_before_they_run() {
+    assert!(matches!(Model::from_bytes(vec![0; 100]), Err(LoadError::Format(_))));
+    let mut program = copies();
+    program.code.pop();
+    program.layer_of.pop();
+    let error = Model::from_bytes(program.to_bytes().unwrap()).unwrap_err();
+    assert!(error.to_string().starts_with("the program fails its checks:\n"), "{error}");
+}
+
+#[test]
+fn what_stops_the_machine_is_an_error() {
+    let mut program = copies();
+    // The indices are `a`'s first two elements.
+    let gather = Gather {
+        dst: Sram(128),
+        src: Dram(0),
+        bytes: 1,
+        rows: 1,
+        limit: 64,
+        src_stride: 1,
+        dst_stride: 1,
+        index: Sram(0),
+        traffic: Traffic::Indices,
+    };
+    program.code.insert(1, Instr::new(Op::from(gather)));
+    program.layer_of.push(0);
+    let mut session = Model::new(program).unwrap().open(&EmulatorDevice).unwrap();
+    let (a, b) = (ArrayD::zeros(vec![2, 3]), ArrayD::zeros(vec![2]));
+    session.run(&[("a", a.view()), ("b", b.view())]).unwrap();
+    let error = session.run(&[("a", (a + 1.0f32).view()), ("b", b.view())]).unwrap_err().to_string();
+    assert!(error.starts_with("instruction 1, `gather "), "{error}");
+}

@@ -1,0 +1,245 @@
+//! What is wrong with a file, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::external::ExternalFault;
+use super::tensor::{DataType, TensorFault};
+use super::wire::WireFault;
+
+/// Everything that was found wrong with an ONNX file; there is at least one problem.
+///
+/// Displayed as one line per problem, each beginning with the file.
+#[derive(Debug, thiserror::Error)]
+pub struct OnnxError {
+    /// The file; `None` where the model came as bytes.
+    pub file: Option<PathBuf>,
+    /// The problems in the order of the file, at most [`Limits::problems`](super::Limits::problems).
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub omitted: usize,
+}
+
+impl OnnxError {
+    pub(super) fn single(problem: Problem) -> Self {
+        Self { file: None, problems: vec![problem], omitted: 0 }
+    }
+}
+
+impl fmt::Display for OnnxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match &self.file {
+                Some(file) => write!(f, "{}: {problem}", file.display())?,
+                None => write!(f, "{problem}")?,
+            }
+        }
+        match self.omitted {
+            0 => Ok(()),
+            omitted => write!(f, "\nand {omitted} more problems"),
+        }
+    }
+}
+
+/// One fault with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {fault}")]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub fault: Fault,
+}
+
+/// A place in an ONNX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The model as a whole.
+    Model,
+    /// A byte of the file.
+    Byte {
+        /// Bytes from the start of the file.
+        offset: usize,
+        /// The protobuf field, as `graph.node[3].attribute[0].name`.
+        path: String,
+    },
+    /// An input of the graph.
+    Input(String),
+    /// An output of the graph.
+    Output(String),
+    /// An initialiser; `#3` for the fourth where it has no name.
+    Initializer(String),
+    /// A node.
+    Node {
+        /// The name of [`Node`](super::Node).
+        name: String,
+        /// The operator.
+        op_type: String,
+    },
+    /// An attribute of a node.
+    Attribute {
+        /// The name of [`Node`](super::Node).
+        node: String,
+        /// The operator.
+        op_type: String,
+        /// The attribute's name.
+        attribute: String,
+    },
+}
+
+impl Place {
+    /// The problem that this place has this fault.
+    pub fn has(self, fault: Fault) -> Problem {
+        Problem { place: self, fault }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model => f.write_str("model"),
+            Self::Byte { offset, path } if path.is_empty() => write!(f, "byte {offset}"),
+            Self::Byte { offset, path } => write!(f, "byte {offset}, {path}"),
+            Self::Input(name) => write!(f, "input {}", Quoted(name)),
+            Self::Output(name) => write!(f, "output {}", Quoted(name)),
+            Self::Initializer(name) => write!(f, "initializer {}", Quoted(name)),
+            Self::Node { name, op_type } => write!(f, "node {} ({})", Quoted(name), Shown(op_type)),
+            Self::Attribute { node, op_type, attribute } => {
+                let (node, op_type) = (Quoted(node), Shown(op_type));
+                write!(f, "node {node} ({op_type}), attribute {}", Quoted(attribute))
+            }
+        }
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The file cannot be read.
+    #[error("cannot read the file: {0}")]
+    Io(#[source] std::io::Error),
+    /// The bytes are no protobuf message of ONNX's schema.
+    #[error(transparent)]
+    Wire(#[from] WireFault),
+    /// The bytes passed the scan and were changed before they were decoded.
+    #[error("the file changed while it was read: {0}")]
+    Changed(#[source] prost::DecodeError),
+    /// No graph.
+    #[error("expected a model with a graph, found none; the file is no ONNX model")]
+    NoGraph,
+    /// A version of the format that is not known.
+    #[error("expected an IR version from 3 to {newest}, found {found}")]
+    IrVersion {
+        /// The newest version that is read.
+        newest: i64,
+        /// The file's version; 0 where there is none.
+        found: i64,
+    },
+    /// No version of the standard operators.
+    #[error("expected an opset of the default domain, found none")]
+    NoOpset,
+    /// A domain whose version is below 1 or given twice.
+    #[error("expected one opset version of at least 1 for domain {}, found {found}", Quoted(.domain))]
+    Opset {
+        /// The domain.
+        domain: String,
+        /// The version at fault.
+        found: i64,
+    },
+    /// Sparse initialisers.
+    #[error("expected dense initializers only, found {found} sparse ones")]
+    Sparse {
+        /// How many there are.
+        found: usize,
+    },
+    /// A node of a domain without an opset.
+    #[error("expected an opset for the domain {}, found none", Quoted(.domain))]
+    Domain {
+        /// The node's domain.
+        domain: String,
+    },
+    /// A node that calls a function of the model.
+    #[error("expected an operator, found a call of the model's own function {}::{}; inline it first (onnx.inliner)", Quoted(.domain), Quoted(.name))]
+    Function {
+        /// The function's domain.
+        domain: String,
+        /// The function's name.
+        name: String,
+    },
+    /// Something without the name that it must have.
+    #[error("expected a name, found none")]
+    NoName,
+    /// A node without an operator.
+    #[error("expected an operator, found none")]
+    NoOperator,
+    /// A value or attribute defined twice.
+    #[error("{} is defined a second time", Quoted(.name))]
+    Duplicate {
+        /// Its name.
+        name: String,
+    },
+    /// A value that nothing defines.
+    #[error("expected a value that an input, an initializer or an earlier node defines, found {}", Quoted(.name))]
+    Undefined {
+        /// Its name.
+        name: String,
+    },
+    /// A value used before the node that defines it.
+    #[error("expected nodes in the order of their values, found {}, which {} defines later", Quoted(.name), Quoted(.by))]
+    Order {
+        /// The value.
+        name: String,
+        /// The node that defines it.
+        by: String,
+    },
+    /// An input or output of the graph that is no tensor or does not say which.
+    #[error("expected a tensor with element type and shape, found {found}")]
+    NoTensorType {
+        /// What is there instead.
+        found: &'static str,
+    },
+    /// An attribute of another kind than can be read, or than its value is.
+    #[error("expected a value of kind {expected}, found {found}")]
+    Attribute {
+        /// What can be read.
+        expected: &'static str,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A tensor that cannot be read, or is of the wrong element type.
+    #[error(transparent)]
+    Tensor(#[from] TensorFault),
+    /// External data that cannot be had.
+    #[error(transparent)]
+    External(#[from] ExternalFault),
+    /// External data together with data inside the model.
+    #[error("expected either external data or data of {data_type} inside the model, found both")]
+    TwoPlaces {
+        /// The element type.
+        data_type: DataType,
+    },
+}
+
+/// Text of a file inside a message: in backquotes, escaped, and cut short where it is long.
+pub(super) struct Quoted<'a>(pub(super) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", Shown(self.0))
+    }
+}
+
+/// [`Quoted`] without the quotes.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 200;
+        let (shown, rest) = self.0.split_at(self.0.floor_char_boundary(LONGEST));
+        write!(f, "{}{}", shown.escape_debug(), if rest.is_empty() { "" } else { "..." })
+    }
+}

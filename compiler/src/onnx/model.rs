@@ -1,0 +1,197 @@
+//! An ONNX model whose structure has been checked.
+
+use std::collections::BTreeMap;
+
+use super::error::{Fault, Place, Problem};
+use super::tensor::{DataType, Tensor};
+
+/// An ONNX file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The version of the file format, 3 or later.
+    pub ir_version: i64,
+    /// Operator set versions by domain. The default domain is the empty string, which is always
+    /// there; a file may also write it `ai.onnx`.
+    pub opset: BTreeMap<String, i64>,
+    /// The program that wrote the file; may be empty.
+    pub producer_name: String,
+    /// Its version; may be empty.
+    pub producer_version: String,
+    /// The computation.
+    pub graph: Graph,
+}
+
+/// A graph in static single assignment form, nodes in an order in which they can be computed.
+///
+/// Every value (named by an input, an initializer or a node's output) is defined once, and before
+/// it is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The graph's name; may be empty.
+    pub name: String,
+    /// The operations in the order of the file.
+    pub nodes: Vec<Node>,
+    /// What a caller supplies: the file's inputs less those that have an initialiser.
+    pub inputs: Vec<ValueInfo>,
+    /// What a caller gets.
+    pub outputs: Vec<ValueInfo>,
+    /// Constants by the name of their value.
+    pub initializers: BTreeMap<String, Tensor>,
+}
+
+/// An input or output of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueInfo {
+    /// The value's name.
+    pub name: String,
+    /// Its element type.
+    pub data_type: DataType,
+    /// Its shape, outermost dimension first.
+    pub shape: Vec<Dim>,
+}
+
+/// One dimension of an input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// A fixed extent.
+    Known(usize),
+    /// An extent that has a name, as `batch`.
+    Symbol(String),
+    /// An extent that has none.
+    Unknown,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// A name that no other node has: the file's; `NAME #12` where node 12 repeats a name;
+    /// `#12 MatMul` where it has none. Nodes count from 0.
+    pub name: String,
+    /// Path of the module in the exported program, as `blocks.0.attn`; empty where the exporter did
+    /// not say. PyTorch's dynamo exporter writes it.
+    pub scope: String,
+    /// The operator.
+    pub op_type: String,
+    /// The operator's domain, a key of [`Model::opset`].
+    pub domain: String,
+    /// Names of the operands; `None` where an optional one is left out.
+    pub inputs: Vec<Option<String>>,
+    /// Names of the results; `None` where an optional one is left out.
+    pub outputs: Vec<Option<String>>,
+    /// Attributes by name.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attribute {
+    /// A number.
+    Float(f32),
+    /// An integer.
+    Int(i64),
+    /// Text.
+    String(String),
+    /// A constant.
+    Tensor(Tensor),
+    /// Numbers.
+    Floats(Vec<f32>),
+    /// Integers.
+    Ints(Vec<i64>),
+    /// Texts.
+    Strings(Vec<String>),
+}
+
+impl Attribute {
+    /// The name of the kind in ONNX.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Float(_) => "FLOAT",
+            Self::Int(_) => "INT",
+            Self::String(_) => "STRING",
+            Self::Tensor(_) => "TENSOR",
+            Self::Floats(_) => "FLOATS",
+            Self::Ints(_) => "INTS",
+            Self::Strings(_) => "STRINGS",
+        }
+    }
+}
+
+/// Attributes by kind: `Ok(None)` where the node has none of that name.
+///
+/// # Errors
+/// A [`Fault::Attribute`] at the attribute where it is of another kind.
+impl Node {
+    /// A FLOAT attribute.
+    pub fn float(&self, name: &str) -> Result<Option<f32>, Box<Problem>> {
+        self.attribute(name, "FLOAT", |attribute| match attribute {
+            Attribute::Float(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// An INT attribute.
+    pub fn int(&self, name: &str) -> Result<Option<i64>, Box<Problem>> {
+        self.attribute(name, "INT", |attribute| match attribute {
+            Attribute::Int(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// A STRING attribute.
+    pub fn string(&self, name: &str) -> Result<Option<&str>, Box<Problem>> {
+        self.attribute(name, "STRING", |attribute| match attribute {
+            Attribute::String(value) => Some(value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A TENSOR attribute.
+    pub fn tensor(&self, name: &str) -> Result<Option<&Tensor>, Box<Problem>> {
+        self.attribute(name, "TENSOR", |attribute| match attribute {
+            Attribute::Tensor(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// A FLOATS attribute.
+    pub fn floats(&self, name: &str) -> Result<Option<&[f32]>, Box<Problem>> {
+        self.attribute(name, "FLOATS", |attribute| match attribute {
+            Attribute::Floats(values) => Some(values.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// An INTS attribute.
+    pub fn ints(&self, name: &str) -> Result<Option<&[i64]>, Box<Problem>> {
+        self.attribute(name, "INTS", |attribute| match attribute {
+            Attribute::Ints(values) => Some(values.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// Where a problem of this node lies.
+    pub fn place(&self) -> Place {
+        Place::Node { name: self.name.clone(), op_type: self.op_type.clone() }
+    }
+
+    /// Where a problem of one of its attributes lies.
+    pub fn attribute_place(&self, name: &str) -> Place {
+        Place::Attribute { node: self.name.clone(), op_type: self.op_type.clone(), attribute: name.to_owned() }
+    }
+
+    fn attribute<'a, T>(
+        &'a self,
+        name: &str,
+        expected: &'static str,
+        read: impl FnOnce(&'a Attribute) -> Option<T>,
+    ) -> Result<Option<T>, Box<Problem>> {
+        let Some(attribute) = self.attributes.get(name) else {
+            return Ok(None);
+        };
+        read(attribute).map(Some).ok_or_else(|| {
+            let found = attribute.kind();
+            let fault = Fault::Attribute { expected, found };
+            Box::new(self.attribute_place(name).has(fault))
+        })
+    }
+}

@@ -1,5 +1,8 @@
 //! From ONNX vision transformers to ViTCoD programs.
 //!
-//! - [`ir`]: the intermediate representation.
+//! - [`ir`]: the intermediate representation;
+//! - [`interp`]: interpreters of it;
+//! - [`quantise`]: calibration and quantisation.
 
+pub mod interp;
 pub mod ir;

@@ -40,8 +40,8 @@ pub enum InterpError {
         /// What else was expected.
         hint: String,
     },
-    /// An output that is a constant of another element type than f32.
-    #[error("output {name:?} is {found}, no float tensor")]
+    /// An output that is no tensor of real numbers.
+    #[error("output {name:?} is {found}, which stands for no real numbers")]
     Output {
         /// Name of the output.
         name: String,

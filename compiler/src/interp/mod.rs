@@ -9,9 +9,11 @@ mod error;
 mod float;
 mod live;
 mod patches;
+mod quantised;
 
 pub use error::InterpError;
 pub use float::FloatInterpreter;
+pub use quantised::{QuantisedInterpreter, Tensor};
 
 /// Ratio of signal to quantisation noise in decibels, `10 log10(sum r^2 / sum (r - x)^2)`, of a result `x` against its reference `r`.
 ///

@@ -255,5 +255,5 @@ fn integers_are_rejected() {
     assert_eq!(run(&graph).to_string(), "op0 (binary): i64[1] is not float");
     graph.order.clear();
     graph.outputs[0].value = ids;
-    assert_eq!(run(&graph).to_string(), "output \"y\" is i64[1], no float tensor");
+    assert_eq!(run(&graph).to_string(), "output \"y\" is i64[1], which stands for no real numbers");
 }

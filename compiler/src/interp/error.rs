@@ -26,19 +26,18 @@ pub enum InterpError {
         /// What was given.
         found: String,
     },
-    /// Samples of which the first axis is no multiple of the graph's, or differs between inputs.
-    #[error(
-        "samples of input {name:?}: found {found}, and the model takes items of {expected} along the first axis{hint}"
-    )]
+    /// Samples that are no items of an input, or not as many as those of the inputs before it.
+    #[error("samples of input {name:?}: found {found}, which are not {}items of {expected} along the first axis",
+        .items.map_or(String::new(), |items| format!("{items} ")))]
     Samples {
         /// Name of the input.
         name: String,
-        /// The graph's type.
+        /// The graph's type: one item.
         expected: TensorType,
         /// What was given.
         found: String,
-        /// What else was expected.
-        hint: String,
+        /// How many items were expected, where the inputs before have settled it.
+        items: Option<usize>,
     },
     /// An output that is no tensor of real numbers.
     #[error("output {name:?} is {found}, which stands for no real numbers")]
@@ -61,15 +60,11 @@ pub enum InterpError {
 impl InterpError {
     /// An error at an operation.
     pub(super) fn at(graph: &Graph, op: Op, message: impl Into<String>) -> InterpError {
-        let data = graph.op(op);
-        let at = match data.nodes.first() {
-            Some(node) => format!("{} ({op} {})", graph.node(*node), data.kind.mnemonic()),
-            None => format!("{op} ({})", data.kind.mnemonic()),
-        };
-        InterpError::Operation { at, message: message.into() }
+        InterpError::Operation { at: graph.describe(op), message: message.into() }
     }
 
-    pub(super) fn input_count(graph: &Graph, found: usize) -> InterpError {
+    /// An error about the number of inputs.
+    pub(crate) fn input_count(graph: &Graph, found: usize) -> InterpError {
         let names: Vec<&str> = graph.inputs.iter().map(|(name, _)| name.as_str()).collect();
         InterpError::InputCount { expected: names.len(), found, names: names.join(", ") }
     }

@@ -313,8 +313,7 @@ fn a_residual_stream_of_eight_bits_costs_accuracy() {
     let calibration = calibrate(&graph, &samples(&graph, 4));
     let measure = |reach| fidelity(&graph, &quantise_reaching(&graph, &calibration, reach).unwrap())[0];
     let (wide, narrow) = (measure(super::plan::I16_REACH), measure(127.0));
-    println!("16 bits {wide:.1} dB, 8 bits {narrow:.1} dB");
-    assert!(wide > narrow + 1.0, "{wide} dB with 16 bits, {narrow} with 8");
+    assert!(wide > narrow + 3.0, "{wide} dB with 16 bits, {narrow} with 8");
 }
 
 proptest! {

@@ -1,7 +1,13 @@
 //! From ONNX vision transformers to ViTCoD programs.
 //!
-//! - [`ir`]: the intermediate representation.
-//! - [`onnx`]: reading ONNX files.
+//! - [`onnx`]: reading ONNX files;
+//! - [`ir`]: the intermediate representation;
+//! - [`passes`]: passes over it;
+//! - [`interp`]: interpreters of it;
+//! - [`quantise`]: calibration and quantisation.
 
+pub mod interp;
 pub mod ir;
 pub mod onnx;
+pub mod passes;
+pub mod quantise;

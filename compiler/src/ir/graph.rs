@@ -177,6 +177,15 @@ impl Graph {
         &mut self.ops[op]
     }
 
+    /// How messages name an operation: by its ONNX node, where it has one, and its place in the graph.
+    pub fn describe(&self, op: Op) -> String {
+        let data = self.op(op);
+        match data.nodes.first() {
+            Some(node) => format!("{} ({op} {})", self.node(*node), data.kind.mnemonic()),
+            None => format!("{op} ({})", data.kind.mnemonic()),
+        }
+    }
+
     /// The operation that a value is a result of.
     pub fn producer(&self, value: Value) -> Option<(Op, &OpData)> {
         match self.def(value) {

@@ -21,9 +21,12 @@ pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, Infe
     if !kind.takes(operands.len()) {
         return Err(fail(format!("{} operands do not fit", operands.len())));
     }
-    shape(kind, operands)
-        .map(|shape| TensorType::new(operands[0].elem, shape))
-        .map_err(|message| fail(if message.is_empty() { misfit(operands) } else { message }))
+    result_shape(kind, operands).map(|shape| TensorType::new(operands[0].elem, shape)).map_err(fail)
+}
+
+/// The shape of an operation's first result, or why the operands, as many as the operation takes, do not fit.
+pub(super) fn result_shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
+    shape(kind, operands).map_err(|message| if message.is_empty() { misfit(operands) } else { message })
 }
 
 fn misfit(operands: &[&TensorType]) -> String {
@@ -31,8 +34,8 @@ fn misfit(operands: &[&TensorType]) -> String {
     format!("operands {} do not fit", types.join(", "))
 }
 
-/// The shape of an operation's first result. An empty message stands for "the operands do not fit".
-pub(super) fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
+/// As [`result_shape`]. An empty message stands for "the operands do not fit".
+fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
     let x = &operands[0].shape;
     let expect = |holds: bool| if holds { Ok(()) } else { Err(String::new()) };
     match kind {
@@ -47,22 +50,29 @@ pub(super) fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize
         }
         OpKind::Conv { stride, pad, dilation, group } => {
             let w = &operands[1].shape;
-            expect(x.len() == 4 && w.len() == 4 && *group > 0 && w[0].is_multiple_of(*group) && x[1] == w[1] * group)?;
+            expect(
+                x.len() == 4
+                    && w.len() == 4
+                    && *group > 0
+                    && w[0].is_multiple_of(*group)
+                    && Some(x[1]) == w[1].checked_mul(*group),
+            )?;
             expect(operands.get(2).is_none_or(|b| b.shape == [w[0]]))?;
             let reach = |axis: usize| w[2 + axis].checked_sub(1)?.checked_mul(dilation[axis])?.checked_add(1);
             let (Some(height), Some(width)) = (reach(0), reach(1)) else { return Err(String::new()) };
             Ok(vec![
                 x[0],
                 w[0],
-                windows(x[2] + pad[0] + pad[2], height, stride[0])?,
-                windows(x[3] + pad[1] + pad[3], width, stride[1])?,
+                windows(x[2], [pad[0], pad[2]], height, stride[0])?,
+                windows(x[3], [pad[1], pad[3]], width, stride[1])?,
             ])
         }
         OpKind::Patches { kernel, stride, pad } => {
             expect(x.len() == 4 && x[0] == 1)?;
-            let rows = windows(x[2] + pad[0] + pad[2], kernel[0], stride[0])?;
-            let columns = windows(x[3] + pad[1] + pad[3], kernel[1], stride[1])?;
-            Ok(vec![rows * columns, x[1] * kernel[0] * kernel[1]])
+            let down = windows(x[2], [pad[0], pad[2]], kernel[0], stride[0])?;
+            let across = windows(x[3], [pad[1], pad[3]], kernel[1], stride[1])?;
+            let product = |extents: &[usize]| count(extents).ok_or_else(String::new);
+            Ok(vec![product(&[down, across])?, product(&[x[1], kernel[0], kernel[1]])?])
         }
         OpKind::Reshape { shape } => {
             if count(shape) == Some(operands[0].elements()) {
@@ -176,12 +186,13 @@ fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
         .collect()
 }
 
-/// Positions of a window in an extent.
-fn windows(extent: usize, window: usize, stride: usize) -> Result<usize, String> {
-    if stride == 0 || window == 0 || window > extent {
-        return Err(format!("a window of {window}, step {stride}, does not fit {extent}"));
+/// Positions of a window in a padded extent.
+fn windows(extent: usize, pad: [usize; 2], window: usize, stride: usize) -> Result<usize, String> {
+    let padded = extent.checked_add(pad[0]).and_then(|padded| padded.checked_add(pad[1]));
+    match padded.and_then(|padded| padded.checked_sub(window)) {
+        Some(room) if stride > 0 && window > 0 => Ok(room / stride + 1),
+        _ => Err(format!("a window of {window}, step {stride}, does not fit {extent} padded by {pad:?}")),
     }
-    Ok((extent - window) / stride + 1)
 }
 
 /// Number of elements of a shape, `None` on overflow.

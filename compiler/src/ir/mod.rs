@@ -27,6 +27,7 @@ mod graph;
 pub mod infer;
 mod ops;
 mod print;
+mod saved;
 mod types;
 mod verify;
 
@@ -34,5 +35,6 @@ pub use attr::Attr;
 pub use entities::{Const, Node, Op, Value};
 pub use graph::{Constant, Graph, GraphOutput, OpData, ValueData, ValueDef};
 pub use ops::{BinaryFn, OpKind, Stage, UnaryFn};
+pub use saved::{LoadError, MAX_ACTIVATION_BYTES, SavedEntry, SavedGraph, SavedInput, SavedOutput};
 pub use types::{Elem, TensorType};
 pub use verify::VerifyError;

@@ -258,16 +258,16 @@ operations! {
         scale: f64,
     }
 
-    /// `requantise(x w^T + bias)` per output channel: `x` i8[m,k], constant `w` i8[n,k], constant channel[n]; to i8 or i16.
+    /// `requantise(x w^T + bias)` per output channel: `x` `i8[m,k]`, constant `w` `i8[n,k]`, constant `channel[n]`; to i8 or i16.
     "qlinear" QLinear (Quantised) [3] -> 1 {}
 
-    /// `layer_norm_row` of every row: `x` i16[m,n], constant parameters byte[..]; to i8.
+    /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8.
     "qlayer_norm" QLayerNorm (Quantised) [2] -> 1 {}
 
-    /// Looks every element up: `x` i8[m,n], constant table byte[256]; to i8.
+    /// Looks every element up: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
     "lut" Lut (Quantised) [2] -> 1 {}
 
-    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i16; operands i16[m,n].
+    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i16; operands `i16[m,n]`.
     "qadd" QAdd (Quantised) [2] -> 1 {
         /// Multiplier of the first operand.
         a_scale: i32,
@@ -277,7 +277,7 @@ operations! {
         shift: u8,
     }
 
-    /// Scores of every head: `q` i8[m,c], `k` i8[n,c] to i16[heads,m,n] in units of log2 / 256.
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256.
     "sddmm" Sddmm (Quantised) [2] -> 1 {
         /// Number of heads.
         heads: usize,
@@ -285,10 +285,10 @@ operations! {
         scale: Scale,
     }
 
-    /// Unnormalised probabilities i8[heads,m,n] and their row sums u32[heads,m], from scores i16[heads,m,n].
+    /// Unnormalised probabilities `i8[heads,m,n]` and their row sums `u32[heads,m]`, from scores `i16[heads,m,n]`.
     "qsoftmax" QSoftmax (Quantised) [1] -> 2 {}
 
-    /// Probabilities i8[heads,m,n] with row sums u32[heads,m], times values i8[n,c], to i8[m,c].
+    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to `i8[m,c]`.
     "spmm" Spmm (Quantised) [3] -> 1 {
         /// Scale of the product before the division by the row sum.
         scale: Scale,

@@ -2,7 +2,7 @@
 //!
 //! It does not look at the elements of constants (except their number), nor does it compare steps with calibration.
 
-use super::infer::{count, shape};
+use super::infer::{count, result_shape};
 use super::{Elem, Graph, OpKind, TensorType, Value, ValueDef};
 
 /// Broken invariants, each with the operation or value where it broke.
@@ -77,7 +77,7 @@ impl Graph {
     fn check_types(&self, kind: &OpKind, operands: &[Value], results: &[Value]) -> Result<(), String> {
         let operands: Vec<&TensorType> = operands.iter().map(|v| self.ty(*v)).collect();
         let results: Vec<&TensorType> = results.iter().map(|v| self.ty(*v)).collect();
-        let inferred = shape(kind, &operands)?;
+        let inferred = result_shape(kind, &operands)?;
         if inferred != results[0].shape {
             return Err(format!("result {} should have shape {inferred:?}", results[0]));
         }

@@ -1,0 +1,71 @@
+use crate::ir::{Graph, Op, Stage, TensorType};
+
+/// Why a graph cannot be interpreted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InterpError {
+    /// The graph is of a stage that the interpreter does not run.
+    #[error("a graph of the {0} stage cannot be run here")]
+    Stage(Stage),
+    /// Too many inputs, or too few.
+    #[error("{found} inputs were given, and the model has {expected}: {names}")]
+    InputCount {
+        /// Inputs of the graph.
+        expected: usize,
+        /// Inputs given.
+        found: usize,
+        /// Their names in the graph.
+        names: String,
+    },
+    /// An input of another type than the graph's.
+    #[error("input {name:?}: found {found}, and the model takes {expected}")]
+    Input {
+        /// Name of the input.
+        name: String,
+        /// The graph's type.
+        expected: TensorType,
+        /// What was given.
+        found: String,
+    },
+    /// Samples that are no items of an input, or not as many as those of the inputs before it.
+    #[error("samples of input {name:?}: found {found}, which are not {}items of {expected} along the first axis",
+        .items.map_or(String::new(), |items| format!("{items} ")))]
+    Samples {
+        /// Name of the input.
+        name: String,
+        /// The graph's type: one item.
+        expected: TensorType,
+        /// What was given.
+        found: String,
+        /// How many items were expected, where the inputs before have settled it.
+        items: Option<usize>,
+    },
+    /// An output that is no tensor of real numbers.
+    #[error("output {name:?} is {found}, which stands for no real numbers")]
+    Output {
+        /// Name of the output.
+        name: String,
+        /// Its type.
+        found: TensorType,
+    },
+    /// A constant or operand that the operation cannot take.
+    #[error("{at}: {message}")]
+    Operation {
+        /// The operation, by the name of its ONNX node where it has one.
+        at: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl InterpError {
+    /// An error at an operation.
+    pub(super) fn at(graph: &Graph, op: Op, message: impl Into<String>) -> InterpError {
+        InterpError::Operation { at: graph.describe(op), message: message.into() }
+    }
+
+    /// An error about the number of inputs.
+    pub(crate) fn input_count(graph: &Graph, found: usize) -> InterpError {
+        let names: Vec<&str> = graph.inputs.iter().map(|(name, _)| name.as_str()).collect();
+        InterpError::InputCount { expected: names.len(), found, names: names.join(", ") }
+    }
+}

@@ -1,0 +1,67 @@
+//! Functions of elements.
+
+use ndarray::{IxDyn, Zip};
+
+use super::Shared;
+use crate::ir::{BinaryFn, UnaryFn};
+
+/// The function as one of an f32.
+fn function(f: UnaryFn) -> fn(f32) -> f32 {
+    use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+    fn hard_sigmoid(x: f32) -> f32 {
+        (x / 6.0 + 0.5).clamp(0.0, 1.0)
+    }
+    match f {
+        UnaryFn::Erf => libm::erff,
+        UnaryFn::Exp => libm::expf,
+        UnaryFn::Neg => |x| -x,
+        UnaryFn::Sqrt => f32::sqrt,
+        UnaryFn::Reciprocal => f32::recip,
+        UnaryFn::Tanh => libm::tanhf,
+        UnaryFn::Sigmoid => |x| 1.0 / (1.0 + libm::expf(-x)),
+        UnaryFn::Relu => |x| x.max(0.0),
+        UnaryFn::HardSwish => |x| x * hard_sigmoid(x),
+        UnaryFn::HardSigmoid => hard_sigmoid,
+        UnaryFn::Gelu => |x| 0.5 * x * (1.0 + libm::erff(x * FRAC_1_SQRT_2)),
+        UnaryFn::GeluTanh => |x| {
+            let inner = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (x + 0.044715 * x * x * x);
+            0.5 * x * (1.0 + libm::tanhf(inner))
+        },
+    }
+}
+
+/// A function of every element.
+pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
+    x.mapv_inplace(function(f));
+    x
+}
+
+/// A function of every pair of elements, shapes broadcast.
+pub(super) fn binary(f: BinaryFn, a: &Shared, b: &Shared) -> Shared {
+    match f {
+        BinaryFn::Add => zip(a, b, |a, b| a + b),
+        BinaryFn::Sub => zip(a, b, |a, b| a - b),
+        BinaryFn::Mul => zip(a, b, |a, b| a * b),
+        BinaryFn::Div => zip(a, b, |a, b| a / b),
+        // The only power in the models, and exact.
+        BinaryFn::Pow => zip(a, b, |a, b| if b == 2.0 { a * a } else { libm::powf(a, b) }),
+        BinaryFn::Max => zip(a, b, f32::max),
+        BinaryFn::Min => zip(a, b, f32::min),
+    }
+}
+
+fn zip(a: &Shared, b: &Shared, f: impl Fn(f32, f32) -> f32) -> Shared {
+    let rank = a.ndim().max(b.ndim());
+    let extent = |x: &Shared, axis: usize| {
+        let missing = rank - x.ndim();
+        if axis < missing { 1 } else { x.shape()[axis - missing] }
+    };
+    let shape: Vec<usize> = (0..rank)
+        .map(|axis| match (extent(a, axis), extent(b, axis)) {
+            (1, other) | (other, _) => other,
+        })
+        .collect();
+    let shape = IxDyn(&shape);
+    let [a, b] = [a, b].map(|x| x.broadcast(shape.clone()).expect("verified shapes"));
+    super::standard(Zip::from(a).and(b).map_collect(|a, b| f(*a, *b)).into_shared())
+}

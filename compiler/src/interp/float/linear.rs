@@ -1,0 +1,121 @@
+//! Matrix products and what is made of them.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, Array4, ArrayD, ArrayView2, Axis, Dimension as _, Ix1, Ix2, Ix3, Ix4, IxDyn, s};
+
+use super::super::patches::Windows;
+use super::{Shared, rows};
+
+fn matrix(x: &Shared) -> ArrayView2<'_, f32> {
+    x.view().into_dimensionality::<Ix2>().expect("verified rank")
+}
+
+/// A product in row-major order, which `dot` does not promise.
+fn product(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut product = Array2::zeros((a.nrows(), b.ncols()));
+    general_mat_mul(1.0, a, b, 0.0, &mut product);
+    product
+}
+
+/// Product of the last two dimensions; leading ones broadcast.
+pub(super) fn matmul(a: &Shared, b: &Shared) -> ArrayD<f32> {
+    let rank = a.ndim().max(b.ndim());
+    let [(m, k), (_, n)] = [a, b].map(|x| (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]));
+    let batch = |x: &Shared, axis: usize| if axis + x.ndim() < rank { 1 } else { x.shape()[axis + x.ndim() - rank] };
+    let leading: Vec<usize> = (0..rank - 2)
+        .map(|axis| match (batch(a, axis), batch(b, axis)) {
+            (1, other) | (other, _) => other,
+        })
+        .collect();
+    if b.ndim() == 2 {
+        // One product instead of one for each leading index.
+        let rows = a.view().into_shape_with_order((leading.iter().product::<usize>() * m, k)).expect("standard layout");
+        let shape = [&leading[..], &[m, n]].concat();
+        return product(&rows, &matrix(b)).into_shape_with_order(IxDyn(&shape)).expect("as many elements");
+    }
+    let shape = |rows: usize, columns: usize| IxDyn(&[&leading[..], &[rows, columns]].concat());
+    let a = a.broadcast(shape(m, k)).expect("verified shapes");
+    let b = b.broadcast(shape(k, n)).expect("verified shapes");
+    let mut products = ArrayD::zeros(shape(m, n));
+    for index in ndarray::indices(&leading[..]) {
+        let (mut a, mut b, mut out) = (a.view(), b.view(), products.view_mut());
+        for at in index.slice() {
+            a.index_axis_inplace(Axis(0), *at);
+            b.index_axis_inplace(Axis(0), *at);
+            out.index_axis_inplace(Axis(0), *at);
+        }
+        let [a, b] = [a, b].map(|x| x.into_dimensionality::<Ix2>().expect("leading dimensions are gone"));
+        let mut out = out.into_dimensionality::<Ix2>().expect("leading dimensions are gone");
+        general_mat_mul(1.0, &a, &b, 0.0, &mut out);
+    }
+    products
+}
+
+/// `x w^T + b`.
+pub(super) fn linear(x: &Shared, w: &Shared, b: &Shared) -> ArrayD<f32> {
+    let mut y = product(&matrix(x), &matrix(w).t());
+    y += &b.view().into_dimensionality::<Ix1>().expect("verified rank");
+    y.into_dyn()
+}
+
+/// Patches of the one image in `x[1,c,h,w]`.
+pub(super) fn patches(x: &Shared, windows: &Windows) -> Array2<f32> {
+    let image = [x.shape()[1], x.shape()[2], x.shape()[3]];
+    let [down, across] = windows.positions([image[1], image[2]]);
+    let columns = image[0] * windows.kernel[0] * windows.kernel[1];
+    let rows = windows.rows(x.as_slice().expect("standard layout"), image);
+    Array2::from_shape_vec((down * across, columns), rows).expect("one row per window")
+}
+
+/// Convolution of `x[n,c,h,w]` with `w[o,c/group,kh,kw]` as a product with patches.
+pub(super) fn conv(x: &Shared, w: &Shared, bias: Option<&Shared>, windows: &Windows, group: usize) -> ArrayD<f32> {
+    let x = x.view().into_dimensionality::<Ix4>().expect("verified rank");
+    let (items, channels, height, width) = x.dim();
+    let (outputs, taps) = (w.shape()[0], w.shape()[1..].iter().product());
+    let w = w.view().into_shape_with_order((outputs, taps)).expect("standard layout");
+    let [down, across] = windows.positions([height, width]);
+    let (inputs, outputs_each) = (channels / group, outputs / group);
+    let mut y = Array4::zeros((items, outputs, down, across));
+    for item in 0..items {
+        for g in 0..group {
+            let image = x.slice(s![item, g * inputs..(g + 1) * inputs, .., ..]);
+            let rows = windows.rows(image.as_slice().expect("standard layout"), [inputs, height, width]);
+            let rows = Array2::from_shape_vec((down * across, taps), rows).expect("one row per window");
+            let channels = g * outputs_each..(g + 1) * outputs_each;
+            let product = product(&w.slice(s![channels.clone(), ..]), &rows.t());
+            let product = product.into_shape_with_order((outputs_each, down, across)).expect("standard layout");
+            y.slice_mut(s![item, channels, .., ..]).assign(&product);
+        }
+    }
+    if let Some(bias) = bias {
+        y += &bias.view().into_shape_with_order((outputs, 1, 1)).expect("verified rank");
+    }
+    y.into_dyn()
+}
+
+/// `softmax(scale q k^T + bias) v` of every head.
+pub(super) fn attention(
+    q: &Shared,
+    k: &Shared,
+    v: &Shared,
+    bias: Option<&Shared>,
+    heads: usize,
+    scale: f64,
+) -> ArrayD<f32> {
+    let [q, k, v] = [q, k, v].map(matrix);
+    let bias = bias.map(|bias| bias.view().into_dimensionality::<Ix3>().expect("verified rank"));
+    let (features, values) = (q.ncols() / heads, v.ncols() / heads);
+    let mut out = Array2::zeros((q.nrows(), v.ncols()));
+    let mut scores = Array2::zeros((q.nrows(), k.nrows()));
+    for head in 0..heads {
+        let columns = s![.., head * features..(head + 1) * features];
+        general_mat_mul(scale as f32, &q.slice(columns), &k.slice(columns).t(), 0.0, &mut scores);
+        if let Some(bias) = &bias {
+            scores += &bias.index_axis(Axis(0), head);
+        }
+        scores.rows_mut().into_iter().for_each(rows::softmax);
+        let columns = s![.., head * values..(head + 1) * values];
+        general_mat_mul(1.0, &scores, &v.slice(columns), 0.0, &mut out.slice_mut(columns));
+    }
+    out.into_dyn()
+}

@@ -1,0 +1,191 @@
+//! The float interpreter.
+//!
+//! Tensors are f32; sums of softmax, LayerNorm and means are f64. Matrix products are ndarray's, which are `matrixmultiply`'s and
+//! use the processor's widest registers: results differ between kinds of processors in the last bits, and never between
+//! runs or thread counts. Everything else is the same everywhere (functions are those of the portable `libm` crate).
+
+mod elementwise;
+mod linear;
+mod rows;
+
+use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn, Slice};
+
+use super::InterpError;
+use super::live::Live;
+use super::patches::Windows;
+use crate::ir::{Elem, Graph, Op, OpKind, Stage, Value};
+
+/// A tensor of the interpreter; clones share the elements.
+type Shared = ArcArray<f32, IxDyn>;
+
+/// Runs imported and canonical graphs.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatInterpreter<'g> {
+    graph: &'g Graph,
+}
+
+impl<'g> FloatInterpreter<'g> {
+    /// An interpreter of a verified graph.
+    ///
+    /// # Errors
+    /// The graph is quantised.
+    pub fn new(graph: &'g Graph) -> Result<FloatInterpreter<'g>, InterpError> {
+        match graph.stage {
+            Stage::Imported | Stage::Canonical => Ok(FloatInterpreter { graph }),
+            Stage::Quantised => Err(InterpError::Stage(graph.stage)),
+        }
+    }
+
+    /// The outputs for inputs of the graph's shapes, both in the graph's order. Outputs have their shapes of the model.
+    ///
+    /// # Errors
+    /// The inputs are not those of the graph, or an index of a `gather` is out of range.
+    pub fn run(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<ArrayD<f32>>, InterpError> {
+        self.observe(inputs, &mut |_, _| {})
+    }
+
+    /// As [`FloatInterpreter::run`], and shows every input and every result of an operation to `observer` once, in execution order.
+    ///
+    /// # Errors
+    /// As [`FloatInterpreter::run`].
+    pub fn observe(
+        &self,
+        inputs: &[ArrayViewD<'_, f32>],
+        observer: &mut dyn FnMut(Value, ArrayViewD<'_, f32>),
+    ) -> Result<Vec<ArrayD<f32>>, InterpError> {
+        let graph = self.graph;
+        if inputs.len() != graph.inputs.len() {
+            return Err(InterpError::input_count(graph, inputs.len()));
+        }
+        let mut live = Live::new(graph);
+        for ((name, value), input) in graph.inputs.iter().zip(inputs) {
+            let ty = graph.ty(*value);
+            if ty.elem != Elem::F32 || ty.shape != input.shape() {
+                let found = format!("f32{:?}", input.shape());
+                return Err(InterpError::Input { name: name.clone(), expected: ty.clone(), found });
+            }
+            observer(*value, input.view());
+            // A standard layout, on which reshapes can rely.
+            live.define(*value, input.as_standard_layout().into_owned().into_shared());
+        }
+        for op in &graph.order {
+            let result = self.evaluate(*op, &live)?;
+            let value = graph.op(*op).results[0];
+            debug_assert_eq!(result.shape(), graph.ty(value).shape, "{op}");
+            observer(value, result.view());
+            live.define(value, result);
+            live.release(graph, *op);
+        }
+        let outputs = graph.outputs.iter().map(|output| {
+            let ty = graph.ty(output.value);
+            let not_float = || InterpError::Output { name: output.name.clone(), found: ty.clone() };
+            let tensor = self.read(&live, output.value).ok_or_else(not_float)?.into_owned();
+            Ok(tensor.into_shape_with_order(IxDyn(&output.shape)).expect("the verifier compares element counts"))
+        });
+        outputs.collect()
+    }
+
+    /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it is not float.
+    fn read(&self, live: &Live<Shared>, value: Value) -> Option<Shared> {
+        live.get(value).cloned().or_else(|| {
+            let elements = self.graph.const_f32(value)?;
+            Some(Shared::from_shape_vec(IxDyn(&self.graph.ty(value).shape), elements).expect("verified constant"))
+        })
+    }
+
+    /// The result of an operation, in standard layout.
+    fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
+        let data = self.graph.op(op);
+        // The indices of a gather are read where they are used.
+        let float = if let OpKind::Gather { .. } = data.kind { &data.operands[..1] } else { &data.operands[..] };
+        let operands = float
+            .iter()
+            .map(|value| {
+                let not_float = || InterpError::at(self.graph, op, format!("{} is not float", self.graph.ty(*value)));
+                self.read(live, *value).ok_or_else(not_float)
+            })
+            .collect::<Result<Vec<Shared>, _>>()?;
+        let x = &operands[0];
+        let result = match &data.kind {
+            OpKind::Unary { f } => elementwise::unary(*f, x.clone()),
+            OpKind::Binary { f } => elementwise::binary(*f, x, &operands[1]),
+            OpKind::MatMul {} => linear::matmul(x, &operands[1]).into_shared(),
+            OpKind::Conv { stride, pad, dilation, group } => {
+                let w = &operands[1];
+                let kernel = [w.shape()[2], w.shape()[3]];
+                let windows = Windows { kernel, stride: *stride, pad: *pad, dilation: *dilation };
+                linear::conv(x, w, operands.get(2), &windows, *group).into_shared()
+            }
+            OpKind::Reshape { shape } => {
+                x.clone().into_shape_with_order(IxDyn(shape)).expect("the verifier compares element counts")
+            }
+            OpKind::Transpose { perm } => standard(x.clone().permuted_axes(IxDyn(perm))),
+            OpKind::Concat { axis } => {
+                let views: Vec<_> = operands.iter().map(|part| part.view()).collect();
+                standard(ndarray::concatenate(Axis(*axis), &views).expect("verified shapes").into_shared())
+            }
+            OpKind::Slice { axis, start, len, stride } => {
+                let last = start + (len - 1) * stride;
+                let range = Slice::new(*start as isize, Some(last as isize + 1), *stride as isize);
+                standard(x.slice_axis(Axis(*axis), range).to_shared())
+            }
+            OpKind::Gather { axis } => self.gather(op, x, *axis)?,
+            OpKind::Expand { shape } => standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared()),
+            OpKind::ReduceMean { axes, keep } => rows::mean(x, axes, *keep),
+            OpKind::Softmax { axis } => {
+                let mut x = x.clone();
+                x.lanes_mut(Axis(*axis)).into_iter().for_each(rows::softmax);
+                x
+            }
+            OpKind::LayerNorm { eps } => rows::layer_norm(x.clone(), &operands[1], &operands[2], *eps),
+            OpKind::Patches { kernel, stride, pad } => {
+                let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
+                linear::patches(x, &windows).into_dyn().into_shared()
+            }
+            OpKind::Linear {} => linear::linear(x, &operands[1], &operands[2]).into_shared(),
+            OpKind::Attention { heads, scale } => {
+                linear::attention(x, &operands[1], &operands[2], operands.get(3), *heads, *scale).into_shared()
+            }
+            OpKind::QLinear {}
+            | OpKind::QLayerNorm {}
+            | OpKind::Lut {}
+            | OpKind::QAdd { .. }
+            | OpKind::Sddmm { .. }
+            | OpKind::QSoftmax {}
+            | OpKind::Spmm { .. } => {
+                return Err(InterpError::at(self.graph, op, "quantised operations have no float form"));
+            }
+        };
+        Ok(result)
+    }
+
+    fn gather(&self, op: Op, x: &Shared, axis: usize) -> Result<Shared, InterpError> {
+        let operand = self.graph.op(op).operands[1];
+        let indices = self
+            .graph
+            .const_i64(operand)
+            .ok_or_else(|| InterpError::at(self.graph, op, "the indices are not constant"))?;
+        let extent = x.shape()[axis];
+        let indices: Vec<usize> = indices
+            .into_iter()
+            .map(|index| {
+                // As in ONNX, negative indices count from the end.
+                let from_start = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
+                from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < extent).ok_or_else(
+                    || InterpError::at(self.graph, op, format!("index {index} is not within an extent of {extent}")),
+                )
+            })
+            .collect::<Result<_, _>>()?;
+        let rows = x.select(Axis(axis), &indices);
+        let shape = [&x.shape()[..axis], &self.graph.ty(operand).shape, &x.shape()[axis + 1..]].concat();
+        Ok(standard(rows.into_shared()).into_shape_with_order(IxDyn(&shape)).expect("one slice per index"))
+    }
+}
+
+/// The same tensor with row-major elements.
+fn standard(x: Shared) -> Shared {
+    if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned().into_shared() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The quantised operations as loops over their definitions.
+//!
+//! Matrices are row-major slices with their extents. Sums wrap as the machine's do; where programs keep to
+//! `max_accumulation_depth` none does.
+
+use vitcod_isa::numerics::{
+    LayerNormParams, Lut, Quantised, Scale, add_bias, layer_norm_row, requantise, requantise_i8, requantise_score,
+    round_shift, row_max, softmax_probs,
+};
+use vitcod_isa::operands::Channel;
+
+fn row<T>(x: &[T], width: usize, i: usize) -> &[T] {
+    &x[i * width..][..width]
+}
+
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).fold(0i32, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
+}
+
+/// `requantise(x w^T + bias)` for `x[m,k]` and `w[n,k]` with a channel for each row of `w`.
+pub(super) fn linear<O: Quantised>(x: &[i8], w: &[i8], channels: &[Channel], [m, k]: [usize; 2]) -> Vec<O> {
+    let mut out = Vec::with_capacity(m * channels.len());
+    for i in 0..m {
+        for (j, channel) in channels.iter().enumerate() {
+            let sum = add_bias(dot(row(x, k, i), row(w, k, j)), channel.bias);
+            out.push(O::saturate(requantise(sum, channel.scale)));
+        }
+    }
+    out
+}
+
+/// LayerNorm of every row of `x[m,n]`, `n` being the parameters' width.
+pub(super) fn layer_norm(x: &[i16], params: &LayerNormParams, m: usize) -> Vec<i8> {
+    let n = params.width();
+    let mut out = vec![0; m * n];
+    for i in 0..m {
+        layer_norm_row(row(x, n, i), params, &mut out[i * n..][..n]);
+    }
+    out
+}
+
+/// An activation of every element.
+pub(super) fn lut(x: &[i8], lut: &Lut) -> Vec<i8> {
+    x.iter().map(|x| lut.apply(*x)).collect()
+}
+
+/// `round_shift(a * a_scale + b * b_scale, shift)`, saturated.
+pub(super) fn add(a: &[i16], b: &[i16], a_scale: i32, b_scale: i32, shift: u8) -> Vec<i16> {
+    let sum = |a: i16, b: i16| i64::from(a) * i64::from(a_scale) + i64::from(b) * i64::from(b_scale);
+    a.iter().zip(b).map(|(a, b)| i16::saturate(round_shift(sum(*a, *b), shift))).collect()
+}
+
+/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`.
+pub(super) fn sddmm(q: &[i8], k: &[i8], [m, n, c]: [usize; 3], heads: usize, scale: Scale) -> Vec<i16> {
+    let d = c / heads;
+    let mut scores = Vec::with_capacity(heads * m * n);
+    for head in 0..heads {
+        for i in 0..m {
+            for j in 0..n {
+                let sum = dot(row(row(q, c, i), d, head), row(row(k, c, j), d, head));
+                scores.push(requantise_score(sum, scale));
+            }
+        }
+    }
+    scores
+}
+
+/// Unnormalised probabilities of rows of `n` scores, and the rows' sums.
+pub(super) fn softmax(scores: &[i16], rows: usize, n: usize) -> (Vec<i8>, Vec<u32>) {
+    let mut probs = vec![0; rows * n];
+    let sums = (0..rows)
+        .map(|i| {
+            let scores = row(scores, n, i);
+            softmax_probs(scores, row_max(scores), &mut probs[i * n..][..n])
+        })
+        .collect();
+    (probs, sums)
+}
+
+/// Probabilities `p[heads,m,n]`, normalised by their row sums, times values `v[n,c]`, to `[m,c]`.
+pub(super) fn spmm(p: &[i8], sums: &[u32], v: &[i8], [heads, m, n]: [usize; 3], c: usize, scale: Scale) -> Vec<i8> {
+    let mut out = vec![0; m * c];
+    let mut accumulators = vec![0i32; c.checked_div(heads).unwrap_or(0)];
+    let d = accumulators.len();
+    for head in 0..heads {
+        for i in 0..m {
+            let p = row(p, n, head * m + i);
+            accumulators.fill(0);
+            for (j, p) in p.iter().enumerate() {
+                let v = row(row(v, c, j), d, head);
+                for (sum, v) in accumulators.iter_mut().zip(v) {
+                    *sum = sum.wrapping_add(i32::from(*p) * i32::from(*v));
+                }
+            }
+            let scale = scale.combine(Scale::reciprocal(sums[head * m + i]));
+            let out = &mut out[i * c + head * d..][..d];
+            out.iter_mut().zip(&accumulators).for_each(|(out, sum)| *out = requantise_i8(*sum, scale));
+        }
+    }
+    out
+}

@@ -1,0 +1,251 @@
+//! The quantised interpreter.
+
+mod kernels;
+mod tensor;
+
+use cranelift_entity::SecondaryMap;
+use ndarray::{ArrayD, ArrayViewD};
+use vitcod_isa::numerics::{LayerNormParams, Lut};
+use vitcod_isa::operands::Channel;
+
+use super::InterpError;
+use super::live::Live;
+use super::patches::Windows;
+use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
+pub use tensor::Tensor;
+
+/// Runs quantised graphs: what the machine must compute.
+#[derive(Clone, Debug)]
+pub struct QuantisedInterpreter<'g> {
+    graph: &'g Graph,
+    constants: SecondaryMap<Value, Option<Tensor>>,
+    params: SecondaryMap<Op, Option<Params>>,
+}
+
+/// The structured parameters of an operation.
+#[derive(Clone, Debug)]
+enum Params {
+    Channels(Vec<Channel>),
+    LayerNorm(LayerNormParams),
+    Lut(Box<Lut>),
+}
+
+impl<'g> QuantisedInterpreter<'g> {
+    /// An interpreter of a verified graph; decodes its constants.
+    ///
+    /// # Errors
+    /// The graph is not quantised, or a constant is not what its operation takes.
+    pub fn new(graph: &'g Graph) -> Result<QuantisedInterpreter<'g>, InterpError> {
+        if graph.stage != Stage::Quantised {
+            return Err(InterpError::Stage(graph.stage));
+        }
+        let mut interpreter =
+            QuantisedInterpreter { graph, constants: SecondaryMap::new(), params: SecondaryMap::new() };
+        for (value, data) in graph.values() {
+            if let Some(constant) = graph.constant(value) {
+                interpreter.constants[value] = Tensor::from_le_bytes(data.ty.elem, &constant.bytes);
+            }
+        }
+        for op in &graph.order {
+            interpreter.params[*op] =
+                interpreter.params(*op).map_err(|message| InterpError::at(graph, *op, message))?;
+        }
+        Ok(interpreter)
+    }
+
+    /// The parameters of an operation, from its last operand.
+    fn params(&self, op: Op) -> Result<Option<Params>, String> {
+        let data = self.graph.op(op);
+        let constant = || {
+            let last = data.operands.last().and_then(|operand| self.graph.constant(*operand));
+            last.ok_or_else(|| "the parameters are not constant".to_owned())
+        };
+        Ok(match &data.kind {
+            OpKind::QLinear {} => {
+                Some(Params::Channels(Channel::read_all(&constant()?.bytes).map_err(|e| e.to_string())?))
+            }
+            OpKind::QLayerNorm {} => {
+                let params = LayerNormParams::from_bytes(&constant()?.bytes).map_err(|e| e.to_string())?;
+                let x = self.graph.ty(data.operands[0]);
+                if x.shape[1] != params.width() {
+                    return Err(format!("{} channels of parameters for {x}", params.width()));
+                }
+                Some(Params::LayerNorm(params))
+            }
+            OpKind::Lut {} => {
+                let bytes = constant()?.bytes.first_chunk().ok_or_else(|| "the table is too short".to_owned())?;
+                Some(Params::Lut(Box::new(Lut::from_bytes(bytes))))
+            }
+            _ => None,
+        })
+    }
+
+    /// The outputs for inputs of the graph's types, both in the graph's order.
+    ///
+    /// # Errors
+    /// The inputs are not those of the graph, or an operation moves elements that are no integers.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, InterpError> {
+        self.observe(inputs, &mut |_, _| {})
+    }
+
+    /// As [`QuantisedInterpreter::run`], and shows every input and result to `observer` once, in execution order.
+    ///
+    /// # Errors
+    /// As [`QuantisedInterpreter::run`].
+    pub fn observe(
+        &self,
+        inputs: &[Tensor],
+        observer: &mut dyn FnMut(Value, &Tensor),
+    ) -> Result<Vec<Tensor>, InterpError> {
+        let graph = self.graph;
+        if inputs.len() != graph.inputs.len() {
+            return Err(InterpError::input_count(graph, inputs.len()));
+        }
+        let mut live = Live::new(graph);
+        for ((name, value), input) in graph.inputs.iter().zip(inputs) {
+            let expected = graph.ty(*value);
+            if expected.elem != input.elem() || expected.elements() != input.len() {
+                let found = format!("{}[{}]", input.elem(), input.len());
+                return Err(InterpError::Input { name: name.clone(), expected: expected.clone(), found });
+            }
+            observer(*value, input);
+            live.define(*value, input.clone());
+        }
+        for op in &graph.order {
+            let results = self.evaluate(*op, &live).map_err(|message| InterpError::at(graph, *op, message))?;
+            for (value, result) in graph.op(*op).results.iter().zip(results) {
+                debug_assert_eq!(result.len(), graph.ty(*value).elements(), "{op}");
+                observer(*value, &result);
+                live.define(*value, result);
+            }
+            live.release(graph, *op);
+        }
+        let outputs = graph.outputs.iter().map(|output| {
+            let tensor = self.read(&live, output.value).cloned();
+            let found = graph.ty(output.value).clone();
+            tensor.ok_or_else(|| InterpError::Output { name: output.name.clone(), found })
+        });
+        outputs.collect()
+    }
+
+    /// Quantises the inputs, runs, and returns the outputs as real numbers in their shapes of the model.
+    ///
+    /// # Errors
+    /// As [`QuantisedInterpreter::run`], or an input or output has no step.
+    pub fn run_f32(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<ArrayD<f32>>, InterpError> {
+        let graph = self.graph;
+        if inputs.len() != graph.inputs.len() {
+            return Err(InterpError::input_count(graph, inputs.len()));
+        }
+        let quantised = graph.inputs.iter().zip(inputs).map(|((name, value), input)| {
+            let ty = graph.ty(*value);
+            Tensor::quantise(input, ty).filter(|_| input.shape() == ty.shape).ok_or_else(|| {
+                let found = TensorType::f32(input.shape()).to_string();
+                InterpError::Input { name: name.clone(), expected: ty.clone(), found }
+            })
+        });
+        let outputs = self.run(&quantised.collect::<Result<Vec<_>, _>>()?)?;
+        let outputs = graph.outputs.iter().zip(outputs).map(|(output, tensor)| {
+            let ty = graph.ty(output.value);
+            ty.step
+                .and_then(|step| tensor.dequantise(step, &output.shape))
+                .ok_or_else(|| InterpError::Output { name: output.name.clone(), found: ty.clone() })
+        });
+        outputs.collect()
+    }
+
+    /// The tensor of a value that is defined; `None` where it is a parameter, not a tensor of integers.
+    fn read<'a>(&'a self, live: &'a Live<Tensor>, value: Value) -> Option<&'a Tensor> {
+        live.get(value).or(self.constants[value].as_ref())
+    }
+
+    fn evaluate(&self, op: Op, live: &Live<Tensor>) -> Result<Vec<Tensor>, String> {
+        let data = self.graph.op(op);
+        let ty = |i: usize| self.graph.ty(data.operands[i]);
+        let tensor =
+            |i: usize| self.read(live, data.operands[i]).ok_or_else(|| format!("{} is no tensor of integers", ty(i)));
+        let i8s = |i: usize| match tensor(i)? {
+            Tensor::I8(x) => Ok(x.as_slice()),
+            _ => Err(format!("{} where i8 is needed", ty(i))),
+        };
+        let i16s = |i: usize| match tensor(i)? {
+            Tensor::I16(x) => Ok(x.as_slice()),
+            _ => Err(format!("{} where i16 is needed", ty(i))),
+        };
+        let result = match (&data.kind, &self.params[op]) {
+            (OpKind::QLinear {}, Some(Params::Channels(channels))) => {
+                let (m, k) = ty(0).matrix();
+                match self.graph.ty(data.results[0]).elem {
+                    Elem::I16 => Tensor::I16(kernels::linear(i8s(0)?, i8s(1)?, channels, [m, k])),
+                    _ => Tensor::I8(kernels::linear(i8s(0)?, i8s(1)?, channels, [m, k])),
+                }
+            }
+            (OpKind::QLayerNorm {}, Some(Params::LayerNorm(params))) => {
+                Tensor::I8(kernels::layer_norm(i16s(0)?, params, ty(0).matrix().0))
+            }
+            (OpKind::Lut {}, Some(Params::Lut(lut))) => Tensor::I8(kernels::lut(i8s(0)?, lut)),
+            (OpKind::QAdd { a_scale, b_scale, shift }, _) => {
+                Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift))
+            }
+            (OpKind::Sddmm { heads, scale }, _) => {
+                let ((m, c), (n, _)) = (ty(0).matrix(), ty(1).matrix());
+                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, [m, n, c], *heads, *scale))
+            }
+            (OpKind::QSoftmax {}, _) => {
+                let shape = &ty(0).shape;
+                let (probs, sums) = kernels::softmax(i16s(0)?, shape[0] * shape[1], shape[2]);
+                return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
+            }
+            (OpKind::Spmm { scale }, _) => {
+                let Tensor::U32(sums) = tensor(1)? else { return Err(format!("{} where u32 is needed", ty(1))) };
+                let shape = [ty(0).shape[0], ty(0).shape[1], ty(0).shape[2]];
+                Tensor::I8(kernels::spmm(i8s(0)?, sums, i8s(2)?, shape, ty(2).matrix().1, *scale))
+            }
+            (OpKind::Patches { kernel, stride, pad }, _) => {
+                let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
+                let image = [ty(0).shape[1], ty(0).shape[2], ty(0).shape[3]];
+                match tensor(0)? {
+                    Tensor::I8(x) => Tensor::I8(windows.rows(x, image)),
+                    Tensor::I16(x) => Tensor::I16(windows.rows(x, image)),
+                    Tensor::U32(x) => Tensor::U32(windows.rows(x, image)),
+                }
+            }
+            (OpKind::Concat { axis }, _) => {
+                let parts = (0..data.operands.len()).map(|i| (i, 0, ty(i).shape[*axis]));
+                self.join(op, *axis, parts, tensor)?
+            }
+            (OpKind::Slice { axis, start, len, stride }, _) => {
+                let steps = (0..*len).map(|i| (0, start + i * stride, 1));
+                self.join(op, *axis, steps, tensor)?
+            }
+            _ => return Err("not an operation of the quantised stage".to_owned()),
+        };
+        Ok(vec![result])
+    }
+
+    /// Joins parts of operands along an axis. A part is an operand with its first step along the axis and the number of steps.
+    fn join<'a>(
+        &'a self,
+        op: Op,
+        axis: usize,
+        parts: impl Iterator<Item = (usize, usize, usize)> + Clone,
+        tensor: impl Fn(usize) -> Result<&'a Tensor, String>,
+    ) -> Result<Tensor, String> {
+        let data = self.graph.op(op);
+        let result = self.graph.ty(data.results[0]);
+        let misfit = || format!("{result} is not of the operands' element type");
+        let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(misfit)?;
+        let (blocks, inner): (usize, usize) =
+            (result.shape[..axis].iter().product(), result.shape[axis + 1..].iter().product());
+        for block in 0..blocks {
+            for (operand, start, steps) in parts.clone() {
+                let first = block * self.graph.ty(data.operands[operand]).shape[axis] + start;
+                out.append(tensor(operand)?, first * inner..(first + steps) * inner).ok_or_else(misfit)?;
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests;

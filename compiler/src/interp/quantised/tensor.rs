@@ -1,0 +1,133 @@
+//! Integer tensors.
+
+use std::ops::Range;
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use vitcod_isa::numerics::{dequantise, quantise_i8, quantise_i16};
+
+use crate::ir::{Elem, TensorType};
+
+/// The elements of a quantised tensor, row-major. Shape and step are those of the value's [`TensorType`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tensor {
+    /// 8-bit integers.
+    I8(Vec<i8>),
+    /// 16-bit integers.
+    I16(Vec<i16>),
+    /// Row sums of softmax.
+    U32(Vec<u32>),
+}
+
+impl Tensor {
+    /// What the elements are.
+    pub fn elem(&self) -> Elem {
+        match self {
+            Tensor::I8(_) => Elem::I8,
+            Tensor::I16(_) => Elem::I16,
+            Tensor::U32(_) => Elem::U32,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Tensor::I8(x) => x.len(),
+            Tensor::I16(x) => x.len(),
+            Tensor::U32(x) => x.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as they lie in memory, little-endian.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        match self {
+            Tensor::I8(x) => x.iter().map(|x| *x as u8).collect(),
+            Tensor::I16(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Tensor::U32(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    }
+
+    /// Reads [`Tensor::to_le_bytes`]. `None` where these are no whole elements, or the element type is none of a tensor's.
+    pub fn from_le_bytes(elem: Elem, bytes: &[u8]) -> Option<Tensor> {
+        match elem {
+            Elem::I8 => Some(Tensor::I8(bytes.iter().map(|x| *x as i8).collect())),
+            Elem::I16 => {
+                let (elements, rest) = bytes.as_chunks();
+                rest.is_empty().then(|| Tensor::I16(elements.iter().map(|x| i16::from_le_bytes(*x)).collect()))
+            }
+            Elem::U32 => {
+                let (elements, rest) = bytes.as_chunks();
+                rest.is_empty().then(|| Tensor::U32(elements.iter().map(|x| u32::from_le_bytes(*x)).collect()))
+            }
+            Elem::F32 | Elem::I64 | Elem::Byte | Elem::Channel => None,
+        }
+    }
+
+    /// Appends some of another tensor's elements; `None` where the element types differ.
+    pub(super) fn append(&mut self, other: &Tensor, range: Range<usize>) -> Option<()> {
+        match (self, other) {
+            (Tensor::I8(x), Tensor::I8(other)) => x.extend_from_slice(&other[range]),
+            (Tensor::I16(x), Tensor::I16(other)) => x.extend_from_slice(&other[range]),
+            (Tensor::U32(x), Tensor::U32(other)) => x.extend_from_slice(&other[range]),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The tensor of a type that is nearest to real numbers. `None` where the type stands for no real numbers or has another
+    /// number of elements.
+    pub fn quantise(x: &ArrayViewD<'_, f32>, ty: &TensorType) -> Option<Tensor> {
+        let step = ty.step.filter(|_| x.len() == ty.elements())?;
+        match ty.elem {
+            Elem::I8 => Some(Tensor::I8(x.iter().map(|x| quantise_i8(*x, step)).collect())),
+            Elem::I16 => Some(Tensor::I16(x.iter().map(|x| quantise_i16(*x, step)).collect())),
+            _ => None,
+        }
+    }
+
+    /// The real numbers that the elements stand for, in some shape. `None` where they stand for none or do not fill the shape.
+    pub fn dequantise(&self, step: f64, shape: &[usize]) -> Option<ArrayD<f32>> {
+        let elements = match self {
+            Tensor::I8(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
+            Tensor::I16(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
+            Tensor::U32(_) => return None,
+        };
+        ArrayD::from_shape_vec(IxDyn(shape), elements).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_little_endian() {
+        for (tensor, bytes) in [
+            (Tensor::I8(vec![1, -2]), vec![1, 0xfe]),
+            (Tensor::I16(vec![1, -2]), vec![1, 0, 0xfe, 0xff]),
+            (Tensor::U32(vec![0x0403_0201]), vec![1, 2, 3, 4]),
+        ] {
+            assert_eq!(tensor.to_le_bytes(), bytes);
+            assert_eq!(Tensor::from_le_bytes(tensor.elem(), &bytes), Some(tensor));
+        }
+        assert_eq!(Tensor::from_le_bytes(Elem::I16, &[0; 3]), None);
+        assert_eq!(Tensor::from_le_bytes(Elem::F32, &[0; 4]), None);
+    }
+
+    #[test]
+    fn real_numbers() {
+        let x = ArrayD::from_shape_vec(IxDyn(&[1, 2]), vec![0.3, -1000.0]).unwrap();
+        let quantise = |ty| Tensor::quantise(&x.view(), &ty);
+        let i8s = quantise(TensorType::quantised(Elem::I8, [2], 0.25)).unwrap();
+        assert_eq!(i8s, Tensor::I8(vec![1, -128]));
+        assert_eq!(quantise(TensorType::quantised(Elem::I16, [2], 0.25)), Some(Tensor::I16(vec![1, -4000])));
+        assert_eq!(quantise(TensorType::quantised(Elem::I8, [3], 0.25)), None);
+        assert_eq!(quantise(TensorType::new(Elem::I8, [2])), None);
+        assert_eq!(i8s.dequantise(0.25, &[1, 2]).unwrap().into_raw_vec_and_offset().0, [0.25, -32.0]);
+        assert_eq!(i8s.dequantise(0.25, &[3]), None);
+    }
+}

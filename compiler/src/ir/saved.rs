@@ -1,0 +1,221 @@
+//! Quantised graphs as JSON, in which constants are places of a program's DRAM image.
+//!
+//! Loading trusts nothing: sizes are bounded before anything is allocated by them, entities are checked as they are named, and the
+//! graph is verified. Values are numbered as [`Graph::compacted`] numbers them, so that a compacted graph prints the same before and after.
+
+use bytes::Bytes;
+use cranelift_entity::SecondaryMap;
+use serde::{Deserialize, Serialize};
+
+use super::infer::count;
+use super::{Graph, Node, OpKind, Stage, TensorType, Value, VerifyError};
+
+/// Bytes that all inputs and results of a saved graph may take together: more than ten times what DeiT-Base's take.
+pub const MAX_ACTIVATION_BYTES: usize = 1 << 30;
+
+/// Why bytes are no saved graph.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The bytes are not JSON of the form.
+    #[error("the saved graph is malformed: {0}")]
+    Json(#[from] serde_json::Error),
+    /// An entity that does not exist where it is named, or something too large.
+    #[error("the saved graph is malformed: {0}")]
+    Malformed(String),
+    /// The graph breaks the invariants of its stage.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+}
+
+/// A quantised graph without the bytes of its constants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedGraph {
+    /// Name of the model.
+    pub name: String,
+    /// Names of the ONNX nodes.
+    pub nodes: Vec<String>,
+    /// The inputs; they define the first values.
+    pub inputs: Vec<SavedInput>,
+    /// Constants and operations in execution order; each defines the next values.
+    pub body: Vec<SavedEntry>,
+    /// The outputs.
+    pub outputs: Vec<SavedOutput>,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedInput {
+    /// Name in the model.
+    pub name: String,
+    /// Its type.
+    pub ty: TensorType,
+}
+
+/// What defines values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SavedEntry {
+    /// A constant, one value.
+    Const {
+        /// Name in the model; empty for what the compiler made.
+        name: String,
+        /// Its type.
+        ty: TensorType,
+        /// Where its bytes start in the image.
+        offset: u64,
+    },
+    /// An operation, a value for each result.
+    Op {
+        /// What it does.
+        kind: OpKind,
+        /// Indices of the values it reads.
+        operands: Vec<u32>,
+        /// Types of the results.
+        results: Vec<TensorType>,
+        /// Indices of its ONNX nodes.
+        nodes: Vec<u32>,
+    },
+}
+
+/// An output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedOutput {
+    /// Name in the model.
+    pub name: String,
+    /// Index of the value.
+    pub value: u32,
+    /// Shape in the model.
+    pub shape: Vec<usize>,
+}
+
+impl SavedGraph {
+    /// The form of a graph. `place` says where in the image the bytes of a constant (a value of `graph`) start; it is asked once for each
+    /// that is used, in order of use.
+    pub fn new(graph: &Graph, place: impl FnMut(Value) -> u64) -> SavedGraph {
+        let inputs =
+            graph.inputs.iter().map(|(name, value)| SavedInput { name: name.clone(), ty: graph.ty(*value).clone() });
+        let mut writer = Writer { graph, place, body: Vec::new(), renamed: SecondaryMap::new(), defined: 0 };
+        let inputs = inputs.collect();
+        graph.inputs.iter().for_each(|(_, value)| writer.define(*value));
+        for op in &graph.order {
+            let data = graph.op(*op);
+            let operands = data.operands.iter().map(|operand| writer.index(*operand)).collect();
+            let results = data.results.iter().map(|result| graph.ty(*result).clone()).collect();
+            let nodes = data.nodes.iter().map(|node| node.as_u32()).collect();
+            writer.body.push(SavedEntry::Op { kind: data.kind.clone(), operands, results, nodes });
+            data.results.iter().for_each(|result| writer.define(*result));
+        }
+        let outputs = graph.outputs.iter().map(|output| {
+            let value = writer.index(output.value);
+            SavedOutput { name: output.name.clone(), value, shape: output.shape.clone() }
+        });
+        let outputs = outputs.collect();
+        let nodes = graph.nodes().map(|(_, name)| name.to_owned()).collect();
+        SavedGraph { name: graph.name.clone(), nodes, inputs, body: writer.body, outputs }
+    }
+
+    /// The JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("no maps, no failing serialisers")
+    }
+
+    /// Reads the JSON of a graph and takes its constants from `image`, without copying them.
+    ///
+    /// # Errors
+    /// The bytes are no saved graph, or not one of this image. Never panics, and allocates in proportion to the bytes.
+    pub fn load(json: &[u8], image: &Bytes) -> Result<Graph, LoadError> {
+        serde_json::from_slice::<SavedGraph>(json)?.graph(image)
+    }
+
+    /// The graph, with its constants from `image`.
+    fn graph(self, image: &Bytes) -> Result<Graph, LoadError> {
+        let mut graph = Graph::new(self.name, Stage::Quantised);
+        let nodes: Vec<Node> = self.nodes.into_iter().map(|name| graph.add_node(name)).collect();
+        let mut room = MAX_ACTIVATION_BYTES;
+        let mut take = |ty: &TensorType| {
+            room = room.checked_sub(size(ty)?).ok_or_else(|| {
+                LoadError::Malformed(format!("inputs and results take more than {MAX_ACTIVATION_BYTES} bytes"))
+            })?;
+            Ok::<(), LoadError>(())
+        };
+        for input in self.inputs {
+            take(&input.ty)?;
+            graph.add_input(input.name, input.ty);
+        }
+        for entry in self.body {
+            match entry {
+                SavedEntry::Const { name, ty, offset } => {
+                    let bytes = size(&ty)?;
+                    let start = usize::try_from(offset).ok();
+                    let range = start.and_then(|start| Some(start..start.checked_add(bytes)?));
+                    let Some(range) = range.filter(|range| range.end <= image.len()) else {
+                        return Err(LoadError::Malformed(format!("constant {name:?} leaves the image")));
+                    };
+                    graph.add_const(name, ty, image.slice(range));
+                }
+                SavedEntry::Op { kind, operands, results, nodes: of } => {
+                    results.iter().try_for_each(&mut take)?;
+                    let operands = operands.into_iter().map(|i| value(&graph, i)).collect::<Result<Vec<_>, _>>()?;
+                    let node = |i: u32| {
+                        let node = usize::try_from(i).ok().and_then(|i| nodes.get(i));
+                        node.copied().ok_or_else(|| LoadError::Malformed(format!("no ONNX node {i}")))
+                    };
+                    let of = of.into_iter().map(node).collect::<Result<Vec<_>, _>>()?;
+                    graph.push_typed(kind, &operands, results, &of);
+                }
+            }
+        }
+        for output in self.outputs {
+            let value = value(&graph, output.value)?;
+            graph.add_output(output.name, value, output.shape);
+        }
+        graph.verify()?;
+        Ok(graph)
+    }
+}
+
+/// A value that is defined so far.
+fn value(graph: &Graph, index: u32) -> Result<Value, LoadError> {
+    let known = usize::try_from(index).is_ok_and(|index| index < graph.value_count());
+    known
+        .then(|| Value::from_u32(index))
+        .ok_or_else(|| LoadError::Malformed(format!("v{index} is used before it is defined")))
+}
+
+/// Bytes of a tensor, which must have elements: work on none would be bounded by nothing.
+fn size(ty: &TensorType) -> Result<usize, LoadError> {
+    let bytes = count(&ty.shape).and_then(|elements| elements.checked_mul(ty.elem.bytes()));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| LoadError::Malformed(format!("{ty} has no elements or too many")))
+}
+
+/// Numbers values anew while the body grows.
+struct Writer<'g, F> {
+    graph: &'g Graph,
+    place: F,
+    body: Vec<SavedEntry>,
+    renamed: SecondaryMap<Value, Option<u32>>,
+    defined: u32,
+}
+
+impl<F: FnMut(Value) -> u64> Writer<'_, F> {
+    fn define(&mut self, value: Value) {
+        self.renamed[value] = Some(self.defined);
+        self.defined += 1;
+    }
+
+    /// The new index of a value; a constant is written when it is first asked for.
+    fn index(&mut self, value: Value) -> u32 {
+        if let (None, Some(constant)) = (self.renamed[value], self.graph.constant(value)) {
+            let (name, ty) = (constant.name.clone(), self.graph.ty(value).clone());
+            self.body.push(SavedEntry::Const { name, ty, offset: (self.place)(value) });
+            self.define(value);
+        }
+        self.renamed[value].expect("operands precede their uses")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+use proptest::prelude::*;
+use vitcod_isa::numerics::Scale;
+use vitcod_isa::operands::Channel;
+
+use super::*;
+use crate::interp::{QuantisedInterpreter, Tensor};
+use crate::ir::Elem;
+
+/// Attention and a linear layer on 2 tokens of 4 features.
+fn graph() -> Graph {
+    let mut graph = Graph::new("tiny \"model\"", Stage::Quantised);
+    let node = graph.add_node("/blocks.0/attn");
+    let i8s = TensorType::quantised(Elem::I8, [2, 4], 0.1);
+    let x = graph.add_input("x", i8s.clone());
+    let scale = Scale::from_f64(0.3).unwrap();
+    let scores = graph.push_typed(
+        OpKind::Sddmm { heads: 2, scale },
+        &[x, x],
+        vec![TensorType::new(Elem::I16, [2, 2, 2])],
+        &[node],
+    )[0];
+    let types = vec![TensorType::new(Elem::I8, [2, 2, 2]), TensorType::new(Elem::U32, [2, 2])];
+    let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[node]);
+    let mixed = graph.push_typed(OpKind::Spmm { scale }, &[soft[0], soft[1], x], vec![i8s], &[node])[0];
+    let w = graph.add_const("w", TensorType::new(Elem::I8, [3, 4]), (0..12).collect::<Vec<u8>>());
+    let channel = Channel { bias: 5, scale: Scale::from_f64(2.5).unwrap() };
+    let b = graph.add_const("b", TensorType::new(Elem::Channel, [3]), [channel.to_bytes(); 3].concat());
+    let ty = TensorType::quantised(Elem::I16, [2, 3], 0.1 / 3.0);
+    let y = graph.push_typed(OpKind::QLinear {}, &[mixed, w, b], vec![ty.clone()], &[node])[0];
+    let add = OpKind::QAdd { a_scale: -7, b_scale: 1 << 30, shift: 30 };
+    let sum = graph.push_typed(add, &[y, y], vec![ty], &[])[0];
+    graph.add_output("y", sum, [1, 2, 3]);
+    graph.verify().unwrap();
+    graph
+}
+
+/// A graph's JSON and an image of its constants, which start at byte 3.
+fn save(graph: &Graph) -> (Vec<u8>, Bytes) {
+    let mut image = vec![0; 3];
+    let saved = SavedGraph::new(graph, |value| {
+        let offset = image.len() as u64;
+        image.extend_from_slice(&graph.constant(value).unwrap().bytes);
+        offset
+    });
+    (saved.to_json(), image.into())
+}
+
+#[test]
+fn a_graph_survives() {
+    let graph = graph().compacted();
+    let (json, image) = save(&graph);
+    let loaded = SavedGraph::load(&json, &image).unwrap();
+    assert_eq!(loaded.to_string(), graph.to_string());
+    assert_eq!(save(&loaded).0, json);
+    let run = |graph: &Graph| {
+        let x = Tensor::I8(vec![1, -20, 30, 4, -50, 60, 7, 80]);
+        QuantisedInterpreter::new(graph).unwrap().run(&[x]).unwrap()
+    };
+    assert_eq!(run(&loaded), run(&graph));
+    // No copy of a constant was made.
+    let constant = loaded.values().find_map(|(value, _)| loaded.constant(value)).unwrap();
+    assert!(image.as_ptr_range().contains(&constant.bytes.as_ptr()));
+}
+
+#[test]
+fn values_are_numbered_as_compacted() {
+    let mut graph = graph();
+    let unused = graph.add_const("unused", TensorType::new(Elem::I8, [1]), vec![0]);
+    let late = graph.add_input("late", TensorType::quantised(Elem::I8, [1], 1.0));
+    graph.add_output("late", late, [1]);
+    assert!(unused < late);
+    let (json, image) = save(&graph);
+    assert_eq!(SavedGraph::load(&json, &image).unwrap().to_string(), graph.compacted().to_string());
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let (json, image) = save(&graph());
+    let text = String::from_utf8(json).unwrap();
+    let load = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from} is not in {text}");
+        SavedGraph::load(text.replacen(from, to, 1).as_bytes(), &image).unwrap_err().to_string()
+    };
+    assert!(load("\"offset\":3", "\"offset\":40").contains("\"w\" leaves the image"));
+    assert!(load("\"offset\":3", "\"offset\":18446744073709551615").contains("\"w\" leaves the image"));
+    assert!(load("\"operands\":[0,0]", "\"operands\":[0,1]").contains("v1 is used before it is defined"));
+    assert!(load("\"operands\":[0,0]", "\"operands\":[0]").contains("op0 (sddmm): 1 operands"));
+    assert!(load("\"operands\":[0,0]", "\"operands\":[]").contains("op0 (sddmm): 0 operands"));
+    assert!(load("\"nodes\":[0]", "\"nodes\":[1]").contains("no ONNX node 1"));
+    assert!(load("\"shape\":[2,4]", "\"shape\":[2,5]").contains("do not fit"));
+    assert!(load("\"shape\":[2,4]", "\"shape\":[2,0]").contains("has no elements or too many"));
+    assert!(load("\"shape\":[2,4]", "\"shape\":[4294967296,4294967296]").contains("has no elements or too many"));
+    assert!(load("\"shape\":[2,4]", "\"shape\":[65536,65536]").contains("take more than 1073741824 bytes"));
+    assert!(load("\"heads\":2", "\"heads\":0").contains("op0 (sddmm): operands"));
+    assert!(load("\"step\":0.1", "\"step\":-0.1").contains("no usable step"));
+    assert!(load("\"value\":8", "\"value\":9").contains("v9 is used before it is defined"));
+    assert!(load("\"shape\":[1,2,3]", "\"shape\":[7]").contains("output \"y\""));
+    assert!(load("sddmm", "matmul").contains("unknown variant"));
+    assert!(SavedGraph::load(&[b'['; 100_000], &image).is_err());
+}
+
+#[test]
+fn windows_beyond_every_image() {
+    let patches = |kernel, stride, pad| {
+        let mut graph = Graph::new("x", Stage::Quantised);
+        let x = graph.add_input("x", TensorType::quantised(Elem::I8, [1, 1, 2, 2], 1.0));
+        let ty = TensorType::quantised(Elem::I8, [4, 1], 1.0);
+        let y = graph.push_typed(OpKind::Patches { kernel, stride, pad }, &[x], vec![ty], &[])[0];
+        graph.add_output("y", y, [4, 1]);
+        let (json, image) = save(&graph);
+        SavedGraph::load(&json, &image)
+    };
+    assert!(patches([1, 1], [1, 1], [0; 4]).is_ok());
+    const MAX: usize = usize::MAX;
+    for (kernel, stride, pad) in [
+        ([1, 1], [1, 1], [MAX, 0, MAX, 0]),
+        ([1, 1], [1, 1], [MAX / 2, MAX / 2, 0, 0]),
+        ([MAX, MAX], [1, 1], [MAX - 2, MAX - 2, 0, 0]),
+        ([0, 1], [1, 1], [0; 4]),
+        ([1, 1], [1, 0], [0; 4]),
+    ] {
+        assert!(patches(kernel, stride, pad).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever bytes are changed, loading returns, and what it accepts can be run.
+    #[test]
+    fn changed_bytes_do_not_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), b'0'..=b'9']), 1..4),
+        cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+    ) {
+        let (mut json, image) = save(&graph());
+        for (at, byte) in changes {
+            *at.get_mut(&mut json) = byte;
+        }
+        if let Some(cut) = cut {
+            json.truncate(cut.index(json.len()));
+        }
+        if let Ok(graph) = SavedGraph::load(&json, &image)
+            && let Ok(interpreter) = QuantisedInterpreter::new(&graph)
+        {
+            let inputs = graph.inputs.iter().map(|(_, value)| {
+                let ty = graph.ty(*value);
+                Tensor::from_le_bytes(ty.elem, &vec![0x5a; ty.bytes()])
+            });
+            if let Some(inputs) = inputs.collect::<Option<Vec<_>>>() {
+                let _ = interpreter.run(&inputs);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Calibration: which numbers occur in a model.
+
+use cranelift_entity::SecondaryMap;
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
+use rayon::prelude::*;
+
+use crate::interp::{FloatInterpreter, InterpError};
+use crate::ir::{Graph, TensorType, Value};
+
+/// What is known of the numbers that a tensor takes.
+///
+/// Ranges of parts are merged, in any order, into that of the whole. A statistic that clips rare values would be kept here,
+/// beside the largest, and change [`Range::limit`] alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Range {
+    /// The largest magnitude; infinite where a number is none.
+    max_abs: f32,
+}
+
+impl Range {
+    /// The range of some numbers.
+    pub fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Range {
+        let max_abs =
+            numbers.into_iter().fold(0f32, |max, x| if x.is_nan() { f32::INFINITY } else { max.max(x.abs()) });
+        Range { max_abs }
+    }
+
+    /// The range of this and other numbers.
+    #[must_use]
+    pub fn merge(self, other: Range) -> Range {
+        Range { max_abs: self.max_abs.max(other.max_abs) }
+    }
+
+    /// The largest magnitude that integers should reach; infinite where a number was infinite or none.
+    pub fn limit(self) -> f64 {
+        self.max_abs.into()
+    }
+}
+
+/// The range of every input and result of a graph.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calibration {
+    ranges: SecondaryMap<Value, Range>,
+}
+
+impl Calibration {
+    /// Runs a float graph on samples: for each input an array that holds one or more items along its first axis. Items run in
+    /// parallel; the result does not depend on how many at a time.
+    ///
+    /// # Errors
+    /// The samples are not items of the graph's inputs, equally many of each, or the graph cannot be run.
+    pub fn run(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Calibration, InterpError> {
+        let interpreter = FloatInterpreter::new(graph)?;
+        let items = items(graph, samples)?;
+        let calibrations = (0..items).into_par_iter().map(|item| {
+            let inputs = samples.iter().map(|sample| {
+                let extent = sample.shape()[0] / items;
+                sample.slice_axis(Axis(0), Slice::from(item * extent..(item + 1) * extent))
+            });
+            let mut ranges = SecondaryMap::new();
+            let inputs: Vec<_> = inputs.collect();
+            interpreter.observe(&inputs, &mut |value, tensor| ranges[value] = Range::of(tensor))?;
+            Ok(Calibration { ranges })
+        });
+        let calibrations = calibrations.collect::<Result<Vec<_>, InterpError>>()?;
+        Ok(calibrations.into_iter().fold(Calibration::default(), Calibration::merge))
+    }
+
+    fn merge(mut self, other: Calibration) -> Calibration {
+        for (value, range) in other.ranges.iter() {
+            self.ranges[value] = self.ranges[value].merge(*range);
+        }
+        self
+    }
+
+    /// The range of a value; that of no numbers for a constant.
+    pub fn range(&self, value: Value) -> Range {
+        self.ranges[value]
+    }
+}
+
+/// How many items samples hold.
+fn items(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<usize, InterpError> {
+    if samples.len() != graph.inputs.len() {
+        return Err(InterpError::input_count(graph, samples.len()));
+    }
+    let mut common = None;
+    for ((name, value), sample) in graph.inputs.iter().zip(samples) {
+        let expected = graph.ty(*value);
+        let items = match (&expected.shape[..], sample.shape()) {
+            ([extent, item @ ..], [found, rest @ ..])
+                if *extent > 0 && item == rest && found.is_multiple_of(*extent) =>
+            {
+                found / extent
+            }
+            _ => 0,
+        };
+        if items == 0 || *common.get_or_insert(items) != items {
+            return Err(InterpError::Samples {
+                name: name.clone(),
+                expected: expected.clone(),
+                found: TensorType::f32(sample.shape()).to_string(),
+                items: common,
+            });
+        }
+    }
+    // A graph without inputs is its own only item.
+    Ok(common.unwrap_or(1))
+}
+
+/// Noise in place of samples: `items` items for each input, of mean 0 and standard deviation 1, always the same.
+///
+/// Each number is the sum of twelve 32-bit uniform ones less 6 (Irwin and Hall), exact in f64: no logarithm, whose last bits
+/// differ between platforms. The source is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) from seed 0.
+pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
+    let mut state = 0u64;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut normal = || {
+        let sum: u64 = (0..6).map(|_| next()).map(|bits| (bits >> 32) + (bits & 0xffff_ffff)).sum();
+        (sum as f64 / 4_294_967_296.0 - 6.0) as f32
+    };
+    graph
+        .inputs
+        .iter()
+        .map(|(_, value)| {
+            let mut shape = graph.ty(*value).shape.clone();
+            if let Some(extent) = shape.first_mut() {
+                *extent *= items;
+            }
+            ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut normal)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{OpKind, Stage, UnaryFn};
+
+    fn graph() -> (Graph, Value, Value) {
+        let mut graph = Graph::new("test", Stage::Canonical);
+        let x = graph.add_input("x", TensorType::f32([2, 3]));
+        let y = graph.push(OpKind::Unary { f: UnaryFn::Reciprocal }, &[x], &[]).unwrap();
+        graph.add_output("y", y, [2, 3]);
+        (graph, x, y)
+    }
+
+    #[test]
+    fn ranges_cover_all_items() {
+        let (graph, x, y) = graph();
+        let mut samples = ArrayD::from_elem(IxDyn(&[6, 3]), 1.0);
+        samples[[3, 1]] = -4.0;
+        samples[[5, 2]] = 0.125;
+        let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();
+        assert_eq!((calibration.range(x).limit(), calibration.range(y).limit()), (4.0, 8.0));
+        samples[[0, 0]] = 0.0;
+        samples[[0, 1]] = f32::NAN;
+        let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();
+        assert_eq!((calibration.range(x).limit(), calibration.range(y).limit()), (f64::INFINITY, f64::INFINITY));
+    }
+
+    #[test]
+    fn samples_must_be_items_of_the_inputs() {
+        let (mut graph, ..) = graph();
+        for shape in [&[3, 3][..], &[2, 4], &[0, 3], &[2, 3, 1], &[]] {
+            let error = Calibration::run(&graph, &[ArrayD::zeros(IxDyn(shape)).view()]).unwrap_err();
+            assert!(matches!(error, InterpError::Samples { .. }), "{error}");
+        }
+        graph.add_input("z", TensorType::f32([1]));
+        let samples = [ArrayD::zeros(IxDyn(&[4, 3])), ArrayD::zeros(IxDyn(&[3]))];
+        let samples = samples.each_ref().map(|sample| sample.view());
+        let error = Calibration::run(&graph, &samples).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "samples of input \"z\": found f32[3], which are not 2 items of f32[1] along the first axis"
+        );
+        assert!(matches!(Calibration::run(&graph, &[]), Err(InterpError::InputCount { .. })));
+    }
+
+    #[test]
+    fn noise_is_normal_and_always_the_same() {
+        let mut graph = Graph::new("test", Stage::Canonical);
+        graph.add_input("x", TensorType::f32([1, 50_000]));
+        graph.add_input("y", TensorType::f32([2]));
+        let noise = noise(&graph, 4);
+        assert_eq!((noise[0].shape(), noise[1].shape()), (&[4, 50_000][..], &[8][..]));
+        let moment = |power| noise[0].iter().map(|x| f64::from(*x).powi(power)).sum::<f64>() / 200_000.0;
+        assert!(moment(1).abs() < 0.01 && (moment(2) - 1.0).abs() < 0.01 && (moment(4) - 2.9).abs() < 0.1);
+        // The published first output of SplitMix64 from seed 0 is e220a8397b1dcdaf.
+        let first: u64 = [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]
+            .into_iter()
+            .chain([0xf88b_b8a8_724c_81ec, 0x1b39_896a_51a8_749b, 0x53cb_9f0c_747e_a2ea])
+            .map(|bits: u64| (bits >> 32) + (bits & 0xffff_ffff))
+            .sum();
+        assert_eq!(noise[0][[0, 0]], (first as f64 / 4_294_967_296.0 - 6.0) as f32);
+    }
+}

@@ -1,0 +1,54 @@
+//! From float to integers: calibration, and the pass from canonical to quantised graphs.
+//!
+//! Everything is symmetric. Weights are int8 with a step for each output channel; activations have one step for a tensor.
+//! `docs/quantisation.md` gives the reasons and what was measured.
+//!
+//! | canonical | quantised | integers |
+//! |---|---|---|
+//! | `linear` | `qlinear` | reads 8 bits; writes 8 if something reads them so, and 16 otherwise |
+//! | `layer_norm` | `qlayer_norm` | reads 16, writes 8 |
+//! | `unary` | `lut` | reads 8, writes 8 |
+//! | `attention` | `sddmm`, `qsoftmax`, `spmm` | reads 8, writes 8 |
+//! | `binary` add, sub; mul and div by one constant number | `qadd` | reads 16, writes 16 |
+//! | `concat`, `slice`, `patches` | the same | operands and result alike, in one step |
+//!
+//! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8 bits are written and 16
+//! read, a `qlinear` with the identity widens them exactly. The other way only LayerNorm narrows; what else would need it is an error.
+
+mod calibrate;
+mod pass;
+mod plan;
+mod weights;
+
+use crate::ir::{Graph, Stage};
+pub use calibrate::{Calibration, Range, noise};
+
+/// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the model cannot be quantised:\n{}", problems.join("\n"))]
+pub struct QuantiseError {
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Quantises a canonical graph by the ranges of its values.
+///
+/// The result is compacted ([`Graph::compacted`]) and the same on every platform, for the same calibration.
+///
+/// # Errors
+/// The graph is not canonical, or holds what the machine cannot compute: every such place.
+pub fn quantise(graph: &Graph, calibration: &Calibration) -> Result<Graph, QuantiseError> {
+    quantise_reaching(graph, calibration, plan::I16_REACH)
+}
+
+/// [`quantise`], with the magnitude of the 16-bit integer that stands for a tensor's largest number: 127 measures what a residual
+/// stream of 8 bits would cost.
+fn quantise_reaching(graph: &Graph, calibration: &Calibration, i16_reach: f64) -> Result<Graph, QuantiseError> {
+    if graph.stage != Stage::Canonical {
+        return Err(QuantiseError { problems: vec![format!("the graph is {}, not canonical", graph.stage)] });
+    }
+    pass::run(graph, calibration, i16_reach).map_err(|problems| QuantiseError { problems })
+}
+
+#[cfg(test)]
+mod tests;

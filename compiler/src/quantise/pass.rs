@@ -1,0 +1,287 @@
+//! The pass: what each operation becomes.
+
+use cranelift_entity::SecondaryMap;
+use vitcod_isa::numerics::{
+    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation, max_accumulation_depth, quantise_i8,
+    quantise_i16,
+};
+use vitcod_isa::operands::Channel;
+
+use super::Calibration;
+use super::calibrate::Range;
+use super::plan::{self, Plan};
+use super::weights::{QuantisedLinear, multiplier};
+use crate::ir::{BinaryFn, Elem, Graph, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+
+/// Quantises a canonical graph, or says all that is in the way.
+pub(super) fn run(graph: &Graph, calibration: &Calibration, i16_reach: f64) -> Result<Graph, Vec<String>> {
+    let mut problems = Vec::new();
+    let plan = Plan::new(graph, calibration, i16_reach, &mut problems);
+    let out = graph.successor(Stage::Quantised);
+    let mut pass = Pass { graph, plan, out, renamed: SecondaryMap::new(), widened: SecondaryMap::new() };
+    for (name, value) in &graph.inputs {
+        pass.renamed[*value] = Some(pass.out.add_input(name.clone(), pass.plan.ty(graph, *value)));
+    }
+    for op in &graph.order {
+        let result = graph.op(*op).results[0];
+        let new = pass.operation(*op).unwrap_or_else(|problem| {
+            problems.push(format!("{}: {problem}", graph.describe(*op)));
+            // The graph is lost, but what follows may hold other problems.
+            pass.out.add_input("", pass.plan.ty(graph, result))
+        });
+        pass.renamed[result] = Some(new);
+    }
+    for output in &graph.outputs {
+        match pass.read(output.value, None) {
+            Ok(value) => pass.out.add_output(output.name.clone(), value, output.shape.clone()),
+            Err(problem) => problems.push(format!("output {:?}: {problem}", output.name)),
+        }
+    }
+    if problems.is_empty() { Ok(pass.out.compacted()) } else { Err(problems) }
+}
+
+/// The state of the pass.
+struct Pass<'g> {
+    graph: &'g Graph,
+    plan: Plan,
+    out: Graph,
+    /// Values of `out` for activations of `graph`.
+    renamed: SecondaryMap<Value, Option<Value>>,
+    /// 16-bit copies of 8-bit values of `out`.
+    widened: SecondaryMap<Value, Option<Value>>,
+}
+
+impl Pass<'_> {
+    /// Appends what an operation becomes.
+    fn operation(&mut self, op: Op) -> Result<Value, String> {
+        let graph = self.graph;
+        let data = graph.op(op);
+        let ty = self.plan.ty(graph, data.results[0]);
+        let moves = matches!(data.kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. });
+        if !moves && ty.rank() != 2 {
+            return Err(format!("{} is no matrix", graph.ty(data.results[0])));
+        }
+        let mut x = Vec::new();
+        for operand in plan::activations(data) {
+            let constant = graph.constant(*operand).is_some();
+            // Constants take the step of what they are joined with.
+            let quantised = if moves && constant {
+                self.constant(*operand, ty.elem, self.step_of(&ty))
+            } else {
+                self.read(*operand, plan::operand_elem(&data.kind))
+            };
+            x.push(quantised?);
+        }
+        match &data.kind {
+            OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. } => {
+                Ok(self.push(data.kind.clone(), &x, ty, data))
+            }
+            OpKind::Linear {} => self.linear(x[0], ty, data),
+            OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
+            OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
+            OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
+            OpKind::Attention { heads, scale } => self.attention([x[0], x[1], x[2]], *heads, *scale, ty, data),
+            _ => Err("not an operation of the canonical stage".to_owned()),
+        }
+    }
+
+    fn push(&mut self, kind: OpKind, operands: &[Value], ty: TensorType, data: &OpData) -> Value {
+        self.out.push_typed(kind, operands, vec![ty], &data.nodes)[0]
+    }
+
+    fn step_of(&self, ty: &TensorType) -> f64 {
+        ty.step.expect("activations have steps")
+    }
+
+    fn step(&self, value: Value) -> f64 {
+        self.step_of(self.out.ty(value))
+    }
+
+    /// The quantised form of an activation, with elements of a given type where one is asked for.
+    fn read(&mut self, value: Value, elem: Option<Elem>) -> Result<Value, String> {
+        let Some(quantised) = self.renamed[value] else {
+            let elem = elem.unwrap_or(Elem::I16);
+            let limit = Range::of(&self.parameter(value)?).limit();
+            if !limit.is_finite() {
+                return Err("a constant operand is infinite or undefined".to_owned());
+            }
+            return self.constant(value, elem, self.plan.step(elem, limit));
+        };
+        match (self.out.ty(quantised).elem, elem) {
+            (Elem::I8, Some(Elem::I16)) => Ok(self.widen(quantised)),
+            (Elem::I16, Some(Elem::I8)) => {
+                let source = self.graph.producer(value).map_or(format!("{value}"), |(op, _)| self.graph.describe(op));
+                Err(format!("not supported yet: it reads 8 bits, {source} writes 16, and only LayerNorm narrows"))
+            }
+            _ => Ok(quantised),
+        }
+    }
+
+    /// A constant as an activation.
+    fn constant(&mut self, value: Value, elem: Elem, step: f64) -> Result<Value, String> {
+        let elements = self.parameter(value)?;
+        let bytes: Vec<u8> = match elem {
+            Elem::I8 => elements.iter().map(|x| quantise_i8(*x, step) as u8).collect(),
+            _ => elements.iter().flat_map(|x| quantise_i16(*x, step).to_le_bytes()).collect(),
+        };
+        let ty = TensorType::quantised(elem, self.graph.ty(value).shape.clone(), step);
+        Ok(self.out.add_const(self.name(value), ty, bytes))
+    }
+
+    fn name(&self, value: Value) -> String {
+        self.graph.constant(value).map_or(String::new(), |constant| constant.name.clone())
+    }
+
+    /// An 8-bit activation in 16 bits: 256 times as many steps, each as much finer.
+    fn widen(&mut self, value: Value) -> Value {
+        const FACTOR: f64 = 256.0;
+        if let Some(wide) = self.widened[value] {
+            return wide;
+        }
+        let (_, columns) = self.out.ty(value).matrix();
+        let weights = (0..columns).flat_map(|i| (0..columns).map(move |j| u8::from(i == j))).collect();
+        let channels = vec![Channel { bias: 0, scale: multiplier(FACTOR) }; columns];
+        let ty = TensorType::quantised(Elem::I16, self.out.ty(value).shape.clone(), self.step(value) / FACTOR);
+        let nodes = self.out.producer(value).map_or(Vec::new(), |(_, data)| data.nodes.clone());
+        let wide =
+            self.qlinear(value, QuantisedLinear { weights, channels }, [String::new(), String::new()], ty, &nodes);
+        self.widened[value] = Some(wide);
+        wide
+    }
+
+    fn qlinear(
+        &mut self,
+        x: Value,
+        linear: QuantisedLinear,
+        [weights_name, channels_name]: [String; 2],
+        ty: TensorType,
+        nodes: &[Node],
+    ) -> Value {
+        let (_, depth) = self.out.ty(x).matrix();
+        let channels = linear.channels.len();
+        let bytes: Vec<u8> = linear.channels.iter().flat_map(|channel| channel.to_bytes()).collect();
+        let w = self.out.add_const(weights_name, TensorType::new(Elem::I8, [channels, depth]), linear.weights);
+        let b = self.out.add_const(channels_name, TensorType::new(Elem::Channel, [channels]), bytes);
+        self.out.push_typed(OpKind::QLinear {}, &[x, w, b], vec![ty], nodes)[0]
+    }
+
+    /// The elements of a float parameter.
+    fn parameter(&self, value: Value) -> Result<Vec<f32>, String> {
+        self.graph.const_f32(value).ok_or_else(|| format!("{value} is no float constant"))
+    }
+
+    fn linear(&mut self, x: Value, ty: TensorType, data: &OpData) -> Result<Value, String> {
+        let [w, b] = [data.operands[1], data.operands[2]];
+        check_depth(self.graph.ty(w).shape[1])?;
+        let linear = QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty))?;
+        let names = [self.name(w), self.name(b)];
+        Ok(self.qlinear(x, linear, names, ty, &data.nodes))
+    }
+
+    fn layer_norm(&mut self, x: Value, eps: f64, ty: TensorType, data: &OpData) -> Result<Value, String> {
+        let real = |value| Ok::<_, String>(self.parameter(value)?.into_iter().map(f64::from).collect::<Vec<f64>>());
+        let (gamma, beta) = (real(data.operands[1])?, real(data.operands[2])?);
+        let params = LayerNormParams::new(&gamma, &beta, eps, self.step(x), self.step_of(&ty));
+        let bytes = params.map_err(|error| error.to_string())?.to_bytes();
+        let params = self.out.add_const(self.name(data.operands[1]), TensorType::new(Elem::Byte, [bytes.len()]), bytes);
+        Ok(self.push(OpKind::QLayerNorm {}, &[x, params], ty, data))
+    }
+
+    fn lut(&mut self, x: Value, f: UnaryFn, ty: TensorType, data: &OpData) -> Value {
+        let table = Lut::from_fn(self.step(x), self.step_of(&ty), real_function(f));
+        let table = self.out.add_const(f.name(), TensorType::new(Elem::Byte, [256]), table.to_bytes().to_vec());
+        self.push(OpKind::Lut {}, &[x, table], ty, data)
+    }
+
+    fn binary(&mut self, x: [Value; 2], f: BinaryFn, ty: TensorType, data: &OpData) -> Result<Value, String> {
+        let [a, b] = [data.operands[0], data.operands[1]];
+        let out = self.step_of(&ty);
+        let (operands, [a_factor, b_factor]) = match (f, self.uniform(a), self.uniform(b)) {
+            (BinaryFn::Add, ..) => (x, [self.step(x[0]), self.step(x[1])]),
+            (BinaryFn::Sub, ..) => (x, [self.step(x[0]), -self.step(x[1])]),
+            (BinaryFn::Mul, _, Some(c)) => ([x[0]; 2], [self.step(x[0]) * c, 0.0]),
+            (BinaryFn::Mul, Some(c), _) => ([x[1]; 2], [self.step(x[1]) * c, 0.0]),
+            (BinaryFn::Div, _, Some(c)) if c != 0.0 => ([x[0]; 2], [self.step(x[0]) / c, 0.0]),
+            _ => return Err(format!("the machine has no {} of two tensors", f.name())),
+        };
+        let (a_scale, b_scale, shift) = add_scales(a_factor, b_factor, out)?;
+        Ok(self.push(OpKind::QAdd { a_scale, b_scale, shift }, &operands, ty, data))
+    }
+
+    /// The number that all elements of a constant are.
+    fn uniform(&self, value: Value) -> Option<f64> {
+        let elements = self.graph.const_f32(value)?;
+        let first = *elements.first()?;
+        elements.iter().all(|x| *x == first).then(|| first.into())
+    }
+
+    fn attention(
+        &mut self,
+        [q, k, v]: [Value; 3],
+        heads: usize,
+        scale: f64,
+        ty: TensorType,
+        data: &OpData,
+    ) -> Result<Value, String> {
+        if data.operands.len() > 3 {
+            return Err("not supported yet: something is added to the scores, a mask or a bias".to_owned());
+        }
+        let ((m, c), (n, _)) = (self.out.ty(q).matrix(), self.out.ty(k).matrix());
+        check_depth(c / heads)?;
+        check_depth(n)?;
+        let to_score = self.step(q) * self.step(k) * scale * SCORE_UNITS_PER_NAT;
+        let score_scale = Scale::from_f64(to_score).map_err(|error| format!("scores: {error}"))?;
+        let kind = OpKind::Sddmm { heads, scale: score_scale };
+        let scores = self.push(kind, &[q, k], TensorType::new(Elem::I16, [heads, m, n]), data);
+        let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+        let soft = self.out.push_typed(OpKind::QSoftmax {}, &[scores], types, &data.nodes);
+        let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)) };
+        Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
+    }
+}
+
+/// Rejects sums of products that could leave the accumulator.
+fn check_depth(depth: usize) -> Result<(), String> {
+    let most = max_accumulation_depth(8, 8);
+    if depth <= most as usize { Ok(()) } else { Err(format!("sums of {depth} products; the accumulator holds {most}")) }
+}
+
+/// Multipliers and shift of a rescaled add of operands of steps `a` and `b`, either of which may be negative or zero.
+fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
+    // A step of zero takes any multiplier before it is struck out; the other one's does not cost precision.
+    let magnitude = |x: f64, other: f64| if x == 0.0 { other.abs() } else { x.abs() };
+    if a == 0.0 && b == 0.0 {
+        return Ok((0, 0, 0));
+    }
+    let add = RescaleAdd::new(magnitude(a, b), magnitude(b, a), out).map_err(|error| error.to_string())?;
+    let [a0, a1, a2, a3, b0, b1, b2, b3, shift, ..] = add.to_bytes();
+    let signed = |multiplier: [u8; 4], step: f64| {
+        let multiplier = i32::from_le_bytes(multiplier);
+        if step == 0.0 {
+            0
+        } else if step < 0.0 {
+            -multiplier
+        } else {
+            multiplier
+        }
+    };
+    Ok((signed([a0, a1, a2, a3], a), signed([b0, b1, b2, b3], b), shift))
+}
+
+/// A function in f64, the same on every platform.
+fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
+    match f {
+        UnaryFn::Erf => activation::erf,
+        UnaryFn::Exp => activation::exp,
+        UnaryFn::Neg => |x| -x,
+        UnaryFn::Sqrt => f64::sqrt,
+        UnaryFn::Reciprocal => |x| 1.0 / x,
+        UnaryFn::Tanh => activation::tanh,
+        UnaryFn::Sigmoid => activation::sigmoid,
+        UnaryFn::Relu => activation::relu,
+        UnaryFn::HardSwish => activation::hard_swish,
+        UnaryFn::HardSigmoid => |x| (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        UnaryFn::Gelu => activation::gelu,
+        UnaryFn::GeluTanh => activation::gelu_tanh,
+    }
+}

@@ -1,0 +1,146 @@
+//! Which integers every tensor becomes: 8 or 16 bits, in which step.
+
+use cranelift_entity::SecondaryMap;
+
+use super::Calibration;
+use super::calibrate::Range;
+use super::weights::I8_MAX;
+use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
+
+/// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it has not seen.
+pub(super) const I16_REACH: f64 = 16_383.0;
+
+/// Element type and step of every activation.
+///
+/// Tensors whose elements an operation only moves share both, as one group.
+pub(super) struct Plan {
+    i16_reach: f64,
+    types: SecondaryMap<Value, Option<(Elem, f64)>>,
+}
+
+/// What is known of a group.
+#[derive(Clone, Default)]
+struct Group {
+    range: Range,
+    /// An operation that writes only 8 bits, one that writes only 16.
+    writes: [Option<Op>; 2],
+    /// Whether something reads 8 bits.
+    read_as_i8: bool,
+}
+
+/// The element type of an operand for which the machine has one only.
+pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
+    match kind {
+        OpKind::Linear {} | OpKind::Unary { .. } | OpKind::Attention { .. } => Some(Elem::I8),
+        OpKind::LayerNorm { .. } | OpKind::Binary { .. } => Some(Elem::I16),
+        _ => None,
+    }
+}
+
+/// The operands of an operation that are activations, not parameters.
+pub(super) fn activations(data: &OpData) -> &[Value] {
+    match data.kind {
+        OpKind::Linear {} | OpKind::LayerNorm { .. } => &data.operands[..1],
+        OpKind::Attention { .. } => &data.operands[..3],
+        _ => &data.operands,
+    }
+}
+
+impl Plan {
+    /// The plan of a canonical graph. `i16_reach` is the magnitude of the 16-bit integer that stands for a tensor's largest number.
+    ///
+    /// What cannot be planned is appended to `problems`.
+    pub(super) fn new(graph: &Graph, calibration: &Calibration, i16_reach: f64, problems: &mut Vec<String>) -> Plan {
+        let group_of = groups(graph);
+        let mut groups: SecondaryMap<Value, Group> = SecondaryMap::new();
+        for (value, data) in graph.values() {
+            let range = match data.def {
+                ValueDef::Const(_) => continue,
+                ValueDef::Input(_) | ValueDef::Result(..) => calibration.range(value),
+            };
+            let group = &mut groups[group_of[value]];
+            group.range = group.range.merge(range);
+        }
+        for op in &graph.order {
+            let data = graph.op(*op);
+            let group = &mut groups[group_of[data.results[0]]];
+            match data.kind {
+                OpKind::LayerNorm { .. } | OpKind::Unary { .. } | OpKind::Attention { .. } => {
+                    group.writes[0].get_or_insert(*op);
+                }
+                OpKind::Binary { .. } => {
+                    group.writes[1].get_or_insert(*op);
+                }
+                _ => {}
+            }
+            for operand in activations(data) {
+                if operand_elem(&data.kind) == Some(Elem::I8) {
+                    groups[group_of[*operand]].read_as_i8 = true;
+                } else if let (OpKind::Concat { .. }, Some(elements)) = (&data.kind, graph.const_f32(*operand)) {
+                    let group = &mut groups[group_of[data.results[0]]];
+                    group.range = group.range.merge(Range::of(&elements));
+                }
+            }
+        }
+        let mut plan = Plan { i16_reach, types: SecondaryMap::new() };
+        for (value, data) in graph.values() {
+            let Group { range, writes, read_as_i8 } = &groups[group_of[value]];
+            let limit = range.limit();
+            if group_of[value] == value {
+                if let [Some(narrow), Some(wide)] = writes {
+                    let [narrow, wide] = [narrow, wide].map(|op| graph.describe(*op));
+                    problems.push(format!("{narrow} writes 8 bits and {wide} 16, and a concat or slice joins them"));
+                }
+                if !limit.is_finite() {
+                    let name = match data.def {
+                        ValueDef::Result(op, _) => graph.describe(op),
+                        _ => format!("{value}"),
+                    };
+                    problems.push(format!("{name}: infinite or undefined numbers occur in calibration"));
+                }
+            }
+            let elem = match writes {
+                [Some(_), _] => Elem::I8,
+                [None, Some(_)] => Elem::I16,
+                [None, None] if *read_as_i8 => Elem::I8,
+                [None, None] => Elem::I16,
+            };
+            plan.types[value] = Some((elem, plan.step(elem, limit)));
+        }
+        plan
+    }
+
+    /// The type of an activation.
+    pub(super) fn ty(&self, graph: &Graph, value: Value) -> TensorType {
+        let (elem, step) = self.types[value].expect("every value is planned");
+        TensorType::quantised(elem, graph.ty(value).shape.clone(), step)
+    }
+
+    /// The step in which integers reach numbers up to `limit`; 1 where there is nothing but zeros, or no usable limit.
+    pub(super) fn step(&self, elem: Elem, limit: f64) -> f64 {
+        let reach = if elem == Elem::I8 { I8_MAX } else { self.i16_reach };
+        if limit.is_finite() && limit > 0.0 { limit / reach } else { 1.0 }
+    }
+}
+
+/// For each value the one that stands for its group: the earliest tensor whose elements are moved into or beside it.
+fn groups(graph: &Graph) -> SecondaryMap<Value, Value> {
+    let mut group_of = SecondaryMap::with_default(Value::from_u32(0));
+    graph.values().for_each(|(value, _)| group_of[value] = value);
+    for op in &graph.order {
+        let data = graph.op(*op);
+        if !matches!(data.kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. }) {
+            continue;
+        }
+        for operand in data.operands.iter().filter(|operand| graph.constant(**operand).is_none()) {
+            let (a, b) = (group_of[*operand], group_of[data.results[0]]);
+            let (kept, gone) = (a.min(b), a.max(b));
+            for (value, _) in graph.values() {
+                if group_of[value] == gone {
+                    group_of[value] = kept;
+                }
+            }
+        }
+    }
+    group_of
+}

@@ -1,0 +1,230 @@
+//! The canonical graph while it is made: operations on matrices, with what can be folded into constants folded.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::columns::ColumnMap;
+use super::constants::{PerElement, check_size, data, floats, transpose};
+use super::view::{Axis, View, Walk, places, walks};
+use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::passes::error::Misfit;
+
+pub(super) struct Builder<'a> {
+    source: &'a Graph,
+    pub(super) graph: Graph,
+    /// Constants of the source that are in the graph already.
+    adopted: BTreeMap<Value, Value>,
+    /// The same for those that are there transposed.
+    transposed: BTreeMap<Value, Value>,
+    /// The ONNX nodes of the operation that is being translated.
+    pub(super) nodes: Vec<Node>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(source: &'a Graph) -> Builder<'a> {
+        Builder {
+            source,
+            graph: source.successor(Stage::Canonical),
+            adopted: BTreeMap::new(),
+            transposed: BTreeMap::new(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Appends an operation that came from the current nodes.
+    pub(super) fn push(&mut self, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
+        let nodes = self.nodes.clone();
+        self.push_for(kind, operands, &nodes)
+    }
+
+    pub(super) fn push_for(&mut self, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Result<Value, Misfit> {
+        self.graph.push(kind, operands, nodes).map_err(|error| Misfit::new(error.to_string(), "operands that fit"))
+    }
+
+    /// Appends what replaces an operation: it came from its nodes and the current ones.
+    pub(super) fn replace(&mut self, old: &OpData, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
+        let mut nodes = old.nodes.clone();
+        nodes.extend(self.nodes.iter().filter(|node| !old.nodes.contains(node)));
+        self.push_for(kind, operands, &nodes)
+    }
+
+    /// The operation that a value is the result of.
+    pub(super) fn producer(&self, value: Value) -> Option<OpData> {
+        self.graph.producer(value).map(|(_, op)| op.clone())
+    }
+
+    /// Rows and columns of a value.
+    pub(super) fn extents(&self, value: Value) -> (usize, usize) {
+        self.graph.ty(value).matrix()
+    }
+
+    /// A float constant of the source graph in another shape with as many elements.
+    pub(super) fn adopt(&mut self, value: Value, shape: &[usize]) -> Result<Value, Misfit> {
+        if let Some(known) = self.adopted.get(&value).filter(|known| self.graph.ty(**known).shape == shape) {
+            return Ok(*known);
+        }
+        let (name, bytes) = self.float_constant(value)?;
+        let adopted = self.graph.add_const(name, TensorType::f32(shape), bytes);
+        self.adopted.insert(value, adopted);
+        Ok(adopted)
+    }
+
+    /// A float matrix of the source graph, `rows x columns`, transposed.
+    pub(super) fn adopt_transposed(&mut self, value: Value, rows: usize, columns: usize) -> Result<Value, Misfit> {
+        if let Some(known) = self.transposed.get(&value) {
+            return Ok(*known);
+        }
+        let (name, bytes) = self.float_constant(value)?;
+        let bytes = transpose(&bytes, rows, columns);
+        let adopted = self.graph.add_const(name, TensorType::f32([columns, rows]), bytes);
+        self.transposed.insert(value, adopted);
+        Ok(adopted)
+    }
+
+    fn float_constant(&self, value: Value) -> Result<(String, Bytes), Misfit> {
+        let ty = self.source.ty(value);
+        match self.source.constant(value) {
+            Some(constant) if ty.elem == Elem::F32 => Ok((constant.name.clone(), constant.bytes.clone())),
+            _ => Err(Misfit::new(format!("{value} of type {ty}"), "a float constant")),
+        }
+    }
+
+    /// A constant like `old` with other elements.
+    pub(super) fn derive(&mut self, old: Value, shape: &[usize], bytes: Bytes) -> Value {
+        let name = self.graph.constant(old).map_or_else(String::new, |constant| constant.name.clone());
+        self.graph.add_const(name, TensorType::f32(shape), bytes)
+    }
+
+    pub(super) fn zeros(&mut self, extent: usize) -> Result<Value, Misfit> {
+        check_size(&[extent])?;
+        Ok(self.graph.add_f32("", [extent], &vec![0.0; extent]))
+    }
+
+    /// The matrix whose rows and columns are visited by these walks from the view's first element, times the view's factor.
+    fn matrix_of(&mut self, view: &View, rows: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
+        let (height, width) = self.extents(view.matrix);
+        let len = match rows {
+            [] => 1,
+            [Walk { extent, stride: 1, .. }] => *extent,
+            _ => {
+                return Err(Misfit::new(
+                    format!("tokens in another order or with gaps ({})", describe(rows)),
+                    "neighbouring tokens in their order",
+                ));
+            }
+        };
+        let mut matrix = view.matrix;
+        if len != height {
+            matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
+        }
+        let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
+        check_size(&extents)?;
+        let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
+        if !all {
+            matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)))?;
+        }
+        if view.factor != 1.0 {
+            let width = check_size(&[self.extents(matrix).1])?;
+            matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]))?;
+        }
+        Ok(matrix)
+    }
+
+    /// The view as a matrix whose rows are the elements of some dimensions in row-major order, and whose columns those of others.
+    /// Together they must be all dimensions.
+    pub(super) fn layout(&mut self, view: &View, rows: &[usize], columns: &[usize]) -> Result<Value, Misfit> {
+        let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
+        let (rows, columns) = (pick(rows), pick(columns));
+        let strays = rows.iter().any(|walk| walk.axis != Axis::Row) || columns.iter().any(|walk| walk.axis != Axis::Column);
+        if strays {
+            return Err(Misfit::new(
+                format!("rows that walk {} and columns that walk {}", describe(&rows), describe(&columns)),
+                "tokens along rows and channels along columns",
+            ));
+        }
+        self.matrix_of(view, &rows, &columns)
+    }
+
+    /// The view as a matrix whose rows are the elements of the dimensions before `split`.
+    pub(super) fn matrix(&mut self, view: &View, split: usize) -> Result<Value, Misfit> {
+        let dims: Vec<usize> = (0..view.dims.len()).collect();
+        self.layout(view, &dims[..split], &dims[split..])
+    }
+
+    /// The same tensor as a view with factor 1 that covers its matrix.
+    pub(super) fn whole(&mut self, view: &View) -> Result<View, Misfit> {
+        let [rows, columns] = view.sorted();
+        let matrix = self.matrix_of(view, &rows, &columns)?;
+        // In the new matrix nothing lies between what the walks visit.
+        let closed = |walk: &Walk| {
+            let inner = view.dims.iter().flatten().filter(|other| other.axis == walk.axis && other.stride < walk.stride);
+            Walk { stride: inner.map(|other| other.extent).product(), ..*walk }
+        };
+        let dims = view.dims.iter().map(|dim| walks(dim.iter().map(closed))).collect();
+        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0 })
+    }
+
+    /// A constant added to a matrix.
+    pub(super) fn add_constant(&mut self, value: Value, addend: &PerElement) -> Result<Value, Misfit> {
+        let (rows, columns) = self.extents(value);
+        if addend.is_zero() {
+            return Ok(value);
+        }
+        if let Some(constant) = self.graph.constant(value) {
+            let sum = floats(&constant.bytes).enumerate().map(|(i, x)| x + addend.at(i));
+            let bytes = data(sum);
+            return Ok(self.derive(value, &[rows, columns], bytes));
+        }
+        let op = self.producer(value);
+        match (op.as_ref().map(|op| (&op.kind, op)), addend) {
+            // What is added to joined tokens is added before they are joined.
+            (Some((OpKind::Concat { axis: 0 }, op)), _) => {
+                let mut start = 0;
+                let mut parts = Vec::with_capacity(op.operands.len());
+                for part in &op.operands {
+                    let len = self.extents(*part).0;
+                    parts.push(self.add_constant(*part, &addend.rows(start, len, columns))?);
+                    start += len;
+                }
+                self.replace(op, op.kind.clone(), &parts)
+            }
+            (Some((OpKind::Linear {} | OpKind::LayerNorm { .. }, op)), PerElement::Columns(_)) => {
+                let [x, weight, bias] = op.operands[..] else { return Err(misfit_of(op)) };
+                let old = self.graph.const_f32(bias).ok_or_else(|| misfit_of(op))?;
+                let bytes = data(old.iter().enumerate().map(|(i, x)| x + addend.at(i)));
+                let bias = self.derive(bias, &[columns], bytes);
+                self.replace(op, op.kind.clone(), &[x, weight, bias])
+            }
+            _ => {
+                let count = check_size(&[rows, columns])?;
+                let bytes = data((0..count).map(|i| addend.at(i)));
+                let constant = self.graph.add_const("", TensorType::f32([rows, columns]), bytes);
+                self.push(OpKind::Binary { f: BinaryFn::Add }, &[value, constant])
+            }
+        }
+    }
+
+    /// `x w^T + b`.
+    pub(super) fn linear(&mut self, x: Value, weight: Value, bias: Value) -> Result<Value, Misfit> {
+        self.push(OpKind::Linear {}, &[x, weight, bias])
+    }
+
+    /// A function of every element.
+    pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Misfit> {
+        self.push(OpKind::Unary { f }, &[x])
+    }
+}
+
+/// An operation whose operands are not what they are in a canonical graph.
+pub(super) fn misfit_of(op: &OpData) -> Misfit {
+    Misfit::new(format!("{} with operands {:?}", op.kind.mnemonic(), op.operands), "constant parameters")
+}
+
+fn describe(walks: &[Walk]) -> String {
+    let one = |walk: &Walk| {
+        let axis = if walk.axis == Axis::Row { "tokens" } else { "channels" };
+        format!("{} {axis} {} apart", walk.extent, walk.stride)
+    };
+    if walks.is_empty() { "nothing".to_string() } else { walks.iter().map(one).collect::<Vec<_>>().join(", ") }
+}

@@ -1,0 +1,98 @@
+//! Selections of columns and factors per column, moved into the constants that they come from.
+
+use super::builder::{Builder, misfit_of};
+use super::constants::{data, floats, select_rows};
+use crate::ir::{BinaryFn, OpKind, Value};
+use crate::passes::error::Misfit;
+
+/// A change of a matrix that treats all rows alike.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum ColumnMap {
+    /// These columns, in this order.
+    Select(Vec<usize>),
+    /// Each column times its factor.
+    Scale(Vec<f64>),
+}
+
+/// Operations through which a change is moved. Joined tokens, their sums and selections are few and near the
+/// linear layers; each sum doubles the work.
+const DEPTH: usize = 4;
+
+impl Builder<'_> {
+    /// The matrix with changed columns. Costs no operation: a linear layer computes other columns, or scaled ones.
+    pub(super) fn map_columns(&mut self, value: Value, map: &ColumnMap) -> Result<Value, Misfit> {
+        self.map_within(value, map, DEPTH)
+    }
+
+    fn map_within(&mut self, value: Value, map: &ColumnMap, depth: usize) -> Result<Value, Misfit> {
+        if self.graph.constant(value).is_some() {
+            return self.map_constant(value, map);
+        }
+        let (Some(op), Some(depth)) = (self.producer(value), depth.checked_sub(1)) else {
+            return Err(unmapped(map, "a graph input, or a value far from linear layers"));
+        };
+        let mut operands = op.operands.clone();
+        match (&op.kind, map) {
+            (OpKind::Linear {}, ColumnMap::Select(columns)) => {
+                let inputs = self.extents(operands[1]).1;
+                for (operand, row) in [(1, inputs), (2, 1)] {
+                    let bytes = &self.graph.constant(operands[operand]).ok_or_else(|| misfit_of(&op))?.bytes;
+                    let bytes = select_rows(bytes, row * size_of::<f32>(), columns);
+                    let shape = if operand == 1 { vec![columns.len(), inputs] } else { vec![columns.len()] };
+                    operands[operand] = self.derive(operands[operand], &shape, bytes);
+                }
+            }
+            (OpKind::Linear {}, ColumnMap::Scale(factors)) => {
+                let inputs = self.extents(operands[1]).1;
+                operands[1] = self.scale(operands[1], |i| factors[i / inputs])?;
+                operands[2] = self.scale(operands[2], |i| factors[i])?;
+            }
+            (OpKind::LayerNorm { .. }, ColumnMap::Scale(factors)) => {
+                operands[1] = self.scale(operands[1], |i| factors[i])?;
+                operands[2] = self.scale(operands[2], |i| factors[i])?;
+            }
+            (OpKind::Attention { .. }, ColumnMap::Scale(_)) => {
+                operands[2] = self.map_within(operands[2], map, depth)?;
+            }
+            (OpKind::Unary { .. }, ColumnMap::Select(_))
+            | (OpKind::Binary { f: BinaryFn::Add } | OpKind::Concat { axis: 0 } | OpKind::Slice { axis: 0, .. }, _) => {
+                for operand in &mut operands {
+                    *operand = self.map_within(*operand, map, depth)?;
+                }
+            }
+            (kind, _) => return Err(unmapped(map, &format!("the result of {}", kind.mnemonic()))),
+        }
+        self.push_for(op.kind.clone(), &operands, &op.nodes)
+    }
+
+    /// A constant whose i-th element in row-major order is times `factor(i)`.
+    fn scale(&mut self, constant: Value, factor: impl Fn(usize) -> f64) -> Result<Value, Misfit> {
+        let Some(old) = self.graph.constant(constant) else {
+            return Err(Misfit::new(format!("{constant}, which is computed"), "a constant parameter"));
+        };
+        let bytes = data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
+        let shape = self.graph.ty(constant).shape.clone();
+        Ok(self.derive(constant, &shape, bytes))
+    }
+
+    fn map_constant(&mut self, value: Value, map: &ColumnMap) -> Result<Value, Misfit> {
+        let (rows, width) = self.extents(value);
+        match map {
+            ColumnMap::Scale(factors) => self.scale(value, |i| factors[i % width]),
+            ColumnMap::Select(columns) => {
+                let old: Vec<f32> = self.graph.const_f32(value).unwrap_or_default();
+                let picked = (0..rows).flat_map(|row| columns.iter().map(move |column| row * width + column));
+                let bytes = data(picked.map(|i| old[i]));
+                Ok(self.derive(value, &[rows, columns.len()], bytes))
+            }
+        }
+    }
+}
+
+fn unmapped(map: &ColumnMap, of: &str) -> Misfit {
+    let what = match map {
+        ColumnMap::Select(_) => "a selection or another order of the channels",
+        ColumnMap::Scale(_) => "a factor",
+    };
+    Misfit::new(format!("{what} of {of}"), format!("{what} of a linear layer, or of what is made of such row by row"))
+}

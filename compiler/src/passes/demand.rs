@@ -66,7 +66,7 @@ fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<O
 
 fn needed(graph: &Graph) -> Rows {
     let mut needed: Rows = SecondaryMap::new();
-    let mut need = |needed: &mut Rows, value: Value, rows: Range<usize>| {
+    let need = |needed: &mut Rows, value: Value, rows: Range<usize>| {
         needed[value] = Some(match &needed[value] {
             Some(known) => known.start.min(rows.start)..known.end.max(rows.end),
             None => rows,

@@ -5,15 +5,24 @@ use std::ops::Range;
 
 use cranelift_entity::SecondaryMap;
 
-use crate::ir::{Graph, OpData, OpKind, TensorType, Value};
+use crate::ir::{Graph, Node, OpData, OpKind, TensorType, Value};
 
 /// Rows of each value that are computed: one range around all that is needed, `None` where nothing is.
 type Rows = SecondaryMap<Value, Option<Range<usize>>>;
 
 /// The same graph with selections of rows as near to the inputs as they save work.
 pub(super) fn run(graph: &Graph) -> Graph {
+    if graph.values().any(|(_, data)| data.ty.shape.contains(&0)) {
+        // Nothing is as little as can be computed.
+        return graph.compacted();
+    }
     let rows = needed(graph);
-    let mut rewriter = Rewriter { old: graph, new: graph.successor(graph.stage), values: SecondaryMap::new(), slices: BTreeMap::new() };
+    let mut rewriter = Rewriter {
+        old: graph,
+        new: graph.successor(graph.stage),
+        values: SecondaryMap::new(),
+        slices: BTreeMap::new(),
+    };
     for (name, value) in &graph.inputs {
         let input = rewriter.new.add_input(name, graph.ty(*value).clone());
         rewriter.values[*value] = Some((input, all(graph, *value)));
@@ -39,8 +48,12 @@ fn all(graph: &Graph, value: Value) -> Range<usize> {
 fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<Option<Range<usize>>>> {
     match op.kind {
         OpKind::Unary { .. } => Some(vec![Some(rows.clone())]),
-        OpKind::Binary { .. } => Some(vec![Some(rows.clone()); 2]),
-        OpKind::Linear {} | OpKind::LayerNorm { .. } => {
+        OpKind::Binary { .. } if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape => {
+            Some(vec![Some(rows.clone()); 2])
+        }
+        OpKind::Attention { .. } if op.operands.get(3).is_some_and(|bias| graph.constant(*bias).is_none()) => None,
+        // The second dimension of attention's bias are rows, too: the rewriter sees to it.
+        OpKind::Linear {} | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {
             let parameters = op.operands[1..].iter().map(|parameter| Some(all(graph, *parameter)));
             Some(std::iter::once(Some(rows.clone())).chain(parameters).collect())
         }
@@ -55,10 +68,6 @@ fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<O
                 (from < to).then_some(from..to)
             };
             Some(op.operands.iter().map(part).collect())
-        }
-        // Without a bias: its rows are no leading dimension.
-        OpKind::Attention { .. } if op.operands.len() == 3 => {
-            Some(vec![Some(rows.clone()), Some(all(graph, op.operands[1])), Some(all(graph, op.operands[2]))])
         }
         _ => None,
     }
@@ -105,12 +114,15 @@ impl Rewriter<'_> {
     fn operation(&mut self, op: &OpData, rows: &Range<usize>) {
         let reads = operand_rows(self.old, op, rows)
             .unwrap_or_else(|| op.operands.iter().map(|operand| Some(all(self.old, *operand))).collect());
-        let operands: Vec<Value> = op
+        let mut operands: Vec<Value> = op
             .operands
             .iter()
             .zip(reads)
             .filter_map(|(operand, rows)| Some(self.value(*operand, &rows?, &op.nodes)))
             .collect();
+        if let (OpKind::Attention { .. }, Some(bias)) = (&op.kind, operands.get_mut(3)) {
+            *bias = self.bias(*bias, rows);
+        }
         let result = match (&op.kind, &operands[..]) {
             (OpKind::Slice { axis: 0, stride: 1, .. } | OpKind::Concat { axis: 0 }, [x]) => *x,
             (kind, _) => {
@@ -122,8 +134,21 @@ impl Rewriter<'_> {
         self.values[op.results[0]] = Some((result, rows.clone()));
     }
 
+    /// The rows `[heads, rows, n]` of attention's constant bias `[heads, m, n]`.
+    fn bias(&mut self, bias: Value, rows: &Range<usize>) -> Value {
+        let mut ty = self.new.ty(bias).clone();
+        let Some(constant) = self.new.constant(bias).filter(|_| rows.len() != ty.shape[1]).cloned() else {
+            return bias;
+        };
+        let row = ty.shape[2] * ty.elem.bytes();
+        let heads = constant.bytes.chunks(ty.shape[1] * row).map(|head| &head[rows.start * row..rows.end * row]);
+        let bytes = heads.collect::<Vec<_>>().concat();
+        ty.shape[1] = rows.len();
+        self.new.add_const(constant.name, ty, bytes)
+    }
+
     /// Rows of an old value in the new graph; of those that are computed.
-    fn value(&mut self, old: Value, rows: &Range<usize>, nodes: &[crate::ir::Node]) -> Value {
+    fn value(&mut self, old: Value, rows: &Range<usize>, nodes: &[Node]) -> Value {
         let (value, computed) = self.values[old].clone().unwrap_or_else(|| {
             let ty = self.old.ty(old).clone();
             let constant = self.old.constant(old).expect("operands precede their uses");

@@ -107,8 +107,7 @@ impl Pass {
         if graph.stage != self.requires {
             return Err(PassError::Stage { pass: self.name, requires: self.requires, found: graph.stage });
         }
-        let result =
-            (self.run)(graph).map_err(|problems| PassError::Unrecognised { pass: self.name, problems })?;
+        let result = (self.run)(graph).map_err(|problems| PassError::Unrecognised { pass: self.name, problems })?;
         result.verify().map_err(|source| PassError::Malformed { pass: self.name, source })?;
         debug_assert_eq!(result.stage, self.establishes);
         Ok(result)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::constants::{broadcast, check_size};
+use super::constants::{broadcast, check_size, data};
 use super::view::View;
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
@@ -65,7 +65,8 @@ impl Canonicaliser<'_> {
         let shape = self.source.ty(op.results[0]).shape.clone();
         let rank = shape.len();
         let leading = rank - 2;
-        let same_heads = |view: &View| view.shape().get(..leading) == Some(&shape[..leading]) && view.dims.len() == rank;
+        let same_heads =
+            |view: &View| view.shape().get(..leading) == Some(&shape[..leading]) && view.dims.len() == rank;
         if !(same_heads(a) && same_heads(b)) {
             return Err(Misfit::new(
                 format!("a product of tokens {:?} and {:?}", a.shape(), b.shape()),
@@ -97,9 +98,10 @@ impl Canonicaliser<'_> {
                 check_size(&[scores.heads(), m, n])?;
                 let ty = self.source.ty(constant);
                 let bias = self.source.const_f32(constant);
-                let bias = bias.and_then(|elements| broadcast(&elements, &ty.shape, &scores.shape)).ok_or_else(|| {
-                    Misfit::new(format!("a constant {ty}"), format!("one that broadcasts to {:?}", scores.shape))
-                })?;
+                let bias =
+                    bias.and_then(|elements| broadcast(&elements, &ty.shape, &scores.shape)).ok_or_else(|| {
+                        Misfit::new(format!("a constant {ty}"), format!("one that broadcasts to {:?}", scores.shape))
+                    })?;
                 let old = result.bias.take().unwrap_or_else(|| vec![0.0; bias.len()]);
                 result.bias = Some(old.into_iter().zip(bias).map(|(a, b)| a + b).collect());
             }
@@ -114,7 +116,10 @@ impl Canonicaliser<'_> {
     pub(super) fn softmax(&mut self, op: &OpData, x: &Meaning, axis: usize) -> Result<Meaning, Misfit> {
         let Meaning::Scores(scores) = x else { return Err(unexpected(x, "attention scores")) };
         if axis + 1 != scores.shape.len() {
-            return Err(Misfit::new(format!("a softmax along axis {axis} of {:?}", scores.shape), "along the last axis"));
+            return Err(Misfit::new(
+                format!("a softmax along axis {axis} of {:?}", scores.shape),
+                "along the last axis",
+            ));
         }
         let mut scores = scores.clone();
         scores.nodes.extend(&op.nodes);
@@ -134,9 +139,10 @@ impl Canonicaliser<'_> {
         let mut operands = vec![scores.q, scores.k, values];
         if let Some(bias) = &scores.bias {
             let extents = [heads, m, self.builder.extents(scores.k).0];
-            operands.push(self.builder.graph.add_f32("", extents, bias));
+            operands.push(self.builder.make("", &extents, data(bias.iter().copied()))?);
         }
-        self.builder.nodes = scores.nodes.iter().chain(&op.nodes).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        self.builder.nodes =
+            scores.nodes.iter().chain(&op.nodes).copied().collect::<BTreeSet<_>>().into_iter().collect();
         let matrix = self.builder.push(OpKind::Attention { heads, scale: scores.scale }, &operands)?;
 
         // Tokens are rows, heads and their features columns; the tensor has the heads outside.

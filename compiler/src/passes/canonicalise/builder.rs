@@ -10,6 +10,13 @@ use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::error::Misfit;
 
+/// The most elements in all constants that are made, 1 GiB of them: three times all weights of ViT-Base. Weights that are only transposed do
+/// not count.
+const MAX_MADE: usize = 1 << 28;
+
+/// How deep joined tokens may be nested for what is added to them to be added to their parts.
+const NESTED: usize = 4;
+
 pub(super) struct Builder<'a> {
     source: &'a Graph,
     pub(super) graph: Graph,
@@ -17,6 +24,8 @@ pub(super) struct Builder<'a> {
     adopted: BTreeMap<Value, Value>,
     /// The same for those that are there transposed.
     transposed: BTreeMap<Value, Value>,
+    /// Elements of the constants that were made.
+    made: usize,
     /// The ONNX nodes of the operation that is being translated.
     pub(super) nodes: Vec<Node>,
 }
@@ -28,6 +37,7 @@ impl<'a> Builder<'a> {
             graph: source.successor(Stage::Canonical),
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
+            made: 0,
             nodes: Vec::new(),
         }
     }
@@ -90,15 +100,23 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A constant like `old` with other elements.
-    pub(super) fn derive(&mut self, old: Value, shape: &[usize], bytes: Bytes) -> Value {
-        let name = self.graph.constant(old).map_or_else(String::new, |constant| constant.name.clone());
-        self.graph.add_const(name, TensorType::f32(shape), bytes)
+    /// A constant with new elements.
+    pub(super) fn make(&mut self, name: &str, shape: &[usize], bytes: Bytes) -> Result<Value, Misfit> {
+        self.made = self.made.saturating_add(bytes.len() / size_of::<f32>());
+        if self.made > MAX_MADE {
+            return Err(Misfit::new("more constants than a model needs", format!("{MAX_MADE} elements in all")));
+        }
+        Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
+    }
+
+    /// The name of a constant; empty for anything else.
+    pub(super) fn name(&self, constant: Value) -> String {
+        self.graph.constant(constant).map_or_else(String::new, |constant| constant.name.clone())
     }
 
     pub(super) fn zeros(&mut self, extent: usize) -> Result<Value, Misfit> {
         check_size(&[extent])?;
-        Ok(self.graph.add_f32("", [extent], &vec![0.0; extent]))
+        self.make("", &[extent], data(std::iter::repeat_n(0.0, extent)))
     }
 
     /// The matrix whose rows and columns are visited by these walks from the view's first element, times the view's factor.
@@ -136,7 +154,8 @@ impl<'a> Builder<'a> {
     pub(super) fn layout(&mut self, view: &View, rows: &[usize], columns: &[usize]) -> Result<Value, Misfit> {
         let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
         let (rows, columns) = (pick(rows), pick(columns));
-        let strays = rows.iter().any(|walk| walk.axis != Axis::Row) || columns.iter().any(|walk| walk.axis != Axis::Column);
+        let strays =
+            rows.iter().any(|walk| walk.axis != Axis::Row) || columns.iter().any(|walk| walk.axis != Axis::Column);
         if strays {
             return Err(Misfit::new(
                 format!("rows that walk {} and columns that walk {}", describe(&rows), describe(&columns)),
@@ -158,51 +177,59 @@ impl<'a> Builder<'a> {
         let matrix = self.matrix_of(view, &rows, &columns)?;
         // In the new matrix nothing lies between what the walks visit.
         let closed = |walk: &Walk| {
-            let inner = view.dims.iter().flatten().filter(|other| other.axis == walk.axis && other.stride < walk.stride);
+            let inner =
+                view.dims.iter().flatten().filter(|other| other.axis == walk.axis && other.stride < walk.stride);
             Walk { stride: inner.map(|other| other.extent).product(), ..*walk }
         };
         let dims = view.dims.iter().map(|dim| walks(dim.iter().map(closed))).collect();
         Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0 })
     }
 
-    /// A constant added to a matrix.
-    pub(super) fn add_constant(&mut self, value: Value, addend: &PerElement) -> Result<Value, Misfit> {
-        let (rows, columns) = self.extents(value);
+    /// A constant of some name added to a matrix.
+    pub(super) fn add_constant(&mut self, value: Value, addend: &PerElement, name: &str) -> Result<Value, Misfit> {
+        self.add_within(value, addend, name, NESTED)
+    }
+
+    fn add_within(&mut self, value: Value, addend: &PerElement, name: &str, depth: usize) -> Result<Value, Misfit> {
         if addend.is_zero() {
             return Ok(value);
         }
-        if let Some(constant) = self.graph.constant(value) {
-            let sum = floats(&constant.bytes).enumerate().map(|(i, x)| x + addend.at(i));
-            let bytes = data(sum);
-            return Ok(self.derive(value, &[rows, columns], bytes));
+        let (rows, columns) = self.extents(value);
+        if self.graph.constant(value).is_some() {
+            return self.add_to_elements(value, addend, name);
         }
         let op = self.producer(value);
         match (op.as_ref().map(|op| (&op.kind, op)), addend) {
             // What is added to joined tokens is added before they are joined.
-            (Some((OpKind::Concat { axis: 0 }, op)), _) => {
+            (Some((OpKind::Concat { axis: 0 }, op)), _) if depth > 0 => {
                 let mut start = 0;
                 let mut parts = Vec::with_capacity(op.operands.len());
                 for part in &op.operands {
                     let len = self.extents(*part).0;
-                    parts.push(self.add_constant(*part, &addend.rows(start, len, columns))?);
+                    parts.push(self.add_within(*part, &addend.rows(start, len, columns), name, depth - 1)?);
                     start += len;
                 }
                 self.replace(op, op.kind.clone(), &parts)
             }
             (Some((OpKind::Linear {} | OpKind::LayerNorm { .. }, op)), PerElement::Columns(_)) => {
-                let [x, weight, bias] = op.operands[..] else { return Err(misfit_of(op)) };
-                let old = self.graph.const_f32(bias).ok_or_else(|| misfit_of(op))?;
-                let bytes = data(old.iter().enumerate().map(|(i, x)| x + addend.at(i)));
-                let bias = self.derive(bias, &[columns], bytes);
-                self.replace(op, op.kind.clone(), &[x, weight, bias])
+                let mut operands = op.operands.clone();
+                operands[2] = self.add_to_elements(operands[2], addend, name)?;
+                self.replace(op, op.kind.clone(), &operands)
             }
             _ => {
                 let count = check_size(&[rows, columns])?;
-                let bytes = data((0..count).map(|i| addend.at(i)));
-                let constant = self.graph.add_const("", TensorType::f32([rows, columns]), bytes);
+                let constant = self.make(name, &[rows, columns], data((0..count).map(|i| addend.at(i))))?;
                 self.push(OpKind::Binary { f: BinaryFn::Add }, &[value, constant])
             }
         }
+    }
+
+    fn add_to_elements(&mut self, constant: Value, addend: &PerElement, name: &str) -> Result<Value, Misfit> {
+        let old = self.graph.constant(constant).ok_or_else(computed_parameter)?;
+        let sum = data(floats(&old.bytes).enumerate().map(|(i, x)| x + addend.at(i)));
+        let name = if old.name.is_empty() { name.to_string() } else { old.name.clone() };
+        let shape = self.graph.ty(constant).shape.clone();
+        self.make(&name, &shape, sum)
     }
 
     /// `x w^T + b`.
@@ -216,9 +243,9 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// An operation whose operands are not what they are in a canonical graph.
-pub(super) fn misfit_of(op: &OpData) -> Misfit {
-    Misfit::new(format!("{} with operands {:?}", op.kind.mnemonic(), op.operands), "constant parameters")
+/// A weight, bias or scale that is no constant, as it is in every graph that the builder makes.
+pub(super) fn computed_parameter() -> Misfit {
+    Misfit::new("a computed parameter", "a constant parameter")
 }
 
 fn describe(walks: &[Walk]) -> String {

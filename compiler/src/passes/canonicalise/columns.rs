@@ -1,8 +1,10 @@
 //! Selections of columns and factors per column, moved into the constants that they come from.
 
-use super::builder::{Builder, misfit_of};
-use super::constants::{data, floats, select_rows};
-use crate::ir::{BinaryFn, OpKind, Value};
+use std::ops::Range;
+
+use super::builder::{Builder, computed_parameter};
+use super::constants::{data, floats};
+use crate::ir::{BinaryFn, OpKind, TensorType, Value};
 use crate::passes::error::Misfit;
 
 /// A change of a matrix that treats all rows alike.
@@ -35,12 +37,8 @@ impl Builder<'_> {
         match (&op.kind, map) {
             (OpKind::Linear {}, ColumnMap::Select(columns)) => {
                 let inputs = self.extents(operands[1]).1;
-                for (operand, row) in [(1, inputs), (2, 1)] {
-                    let bytes = &self.graph.constant(operands[operand]).ok_or_else(|| misfit_of(&op))?.bytes;
-                    let bytes = select_rows(bytes, row * size_of::<f32>(), columns);
-                    let shape = if operand == 1 { vec![columns.len(), inputs] } else { vec![columns.len()] };
-                    operands[operand] = self.derive(operands[operand], &shape, bytes);
-                }
+                operands[1] = self.select(operands[1], &[columns.len(), inputs], columns)?;
+                operands[2] = self.select(operands[2], &[columns.len()], columns)?;
             }
             (OpKind::Linear {}, ColumnMap::Scale(factors)) => {
                 let inputs = self.extents(operands[1]).1;
@@ -65,14 +63,30 @@ impl Builder<'_> {
         self.push_for(op.kind.clone(), &operands, &op.nodes)
     }
 
+    /// Some rows of a constant; `shape` is what they make.
+    fn select(&mut self, constant: Value, shape: &[usize], rows: &[usize]) -> Result<Value, Misfit> {
+        let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
+        let row_bytes = shape[1..].iter().product::<usize>() * size_of::<f32>();
+        match neighbours(rows) {
+            // Not made: a part of what is there.
+            Some(rows) => {
+                let bytes = old.bytes.slice(rows.start * row_bytes..rows.end * row_bytes);
+                Ok(self.graph.add_const(old.name, TensorType::f32(shape), bytes))
+            }
+            None => {
+                let picked = rows.iter().flat_map(|row| &old.bytes[row * row_bytes..(row + 1) * row_bytes]);
+                let bytes: Vec<u8> = picked.copied().collect();
+                self.make(&old.name, shape, bytes.into())
+            }
+        }
+    }
+
     /// A constant whose i-th element in row-major order is times `factor(i)`.
     fn scale(&mut self, constant: Value, factor: impl Fn(usize) -> f64) -> Result<Value, Misfit> {
-        let Some(old) = self.graph.constant(constant) else {
-            return Err(Misfit::new(format!("{constant}, which is computed"), "a constant parameter"));
-        };
+        let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
         let bytes = data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
         let shape = self.graph.ty(constant).shape.clone();
-        Ok(self.derive(constant, &shape, bytes))
+        self.make(&old.name, &shape, bytes)
     }
 
     fn map_constant(&mut self, value: Value, map: &ColumnMap) -> Result<Value, Misfit> {
@@ -83,10 +97,17 @@ impl Builder<'_> {
                 let old: Vec<f32> = self.graph.const_f32(value).unwrap_or_default();
                 let picked = (0..rows).flat_map(|row| columns.iter().map(move |column| row * width + column));
                 let bytes = data(picked.map(|i| old[i]));
-                Ok(self.derive(value, &[rows, columns.len()], bytes))
+                let name = self.name(value);
+                self.make(&name, &[rows, columns.len()], bytes)
             }
         }
     }
+}
+
+/// The range that rising neighbours make.
+fn neighbours(rows: &[usize]) -> Option<Range<usize>> {
+    let (first, last) = (*rows.first()?, *rows.last()?);
+    rows.windows(2).all(|pair| pair[1] == pair[0] + 1).then_some(first..last + 1)
 }
 
 fn unmapped(map: &ColumnMap, of: &str) -> Misfit {

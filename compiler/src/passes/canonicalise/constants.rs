@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::view::{Axis, View, Walk};
 use crate::passes::error::Misfit;
 
-/// The most elements of a constant that the compiler makes: the largest weight of ViT-Huge is a fortieth of this.
-pub(super) const MAX_ELEMENTS: usize = 1 << 28;
+/// The most elements of a constant that is made: ten times the largest weight of ViT-Huge.
+const MAX_ELEMENTS: usize = 1 << 26;
 
-/// The number of elements of a constant to be made.
+/// The number of elements of a constant to be made. Shapes are only numbers in the model's file, and may be large in a small one.
 pub(super) fn check_size(extents: &[usize]) -> Result<usize, Misfit> {
     crate::ir::infer::count(extents)
         .filter(|count| *count <= MAX_ELEMENTS)
@@ -23,15 +23,6 @@ pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
 /// The data of float elements.
 pub(super) fn data(elements: impl IntoIterator<Item = f32>) -> Bytes {
     elements.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
-}
-
-/// Rows of a matrix; without a copy where they are neighbours.
-pub(super) fn select_rows(bytes: &Bytes, row_bytes: usize, rows: &[usize]) -> Bytes {
-    if rows.windows(2).all(|pair| pair[1] == pair[0] + 1) {
-        let first = rows.first().map_or(0, |row| row * row_bytes);
-        return bytes.slice(first..first + rows.len() * row_bytes);
-    }
-    rows.iter().flat_map(|row| &bytes[row * row_bytes..(row + 1) * row_bytes]).copied().collect::<Vec<u8>>().into()
 }
 
 /// The transposed matrix of 4-byte elements.
@@ -90,8 +81,9 @@ impl PerElement {
     /// A constant broadcast to the shape of a view that covers its matrix.
     pub(super) fn of(elements: &[f32], shape: &[usize], view: &View) -> Result<PerElement, Misfit> {
         let target = view.shape();
-        let strides = strides(shape, &target)
-            .ok_or_else(|| Misfit::new(format!("a constant {shape:?}"), format!("one that broadcasts to {target:?}")))?;
+        let strides = strides(shape, &target).ok_or_else(|| {
+            Misfit::new(format!("a constant {shape:?}"), format!("one that broadcasts to {target:?}"))
+        })?;
         let mut rows = Vec::new();
         let mut columns = Vec::new();
         for (dim, stride) in view.dims.iter().zip(strides) {
@@ -131,7 +123,9 @@ impl PerElement {
     pub(super) fn rows(&self, start: usize, len: usize, columns: usize) -> PerElement {
         match self {
             PerElement::Columns(_) => self.clone(),
-            PerElement::Matrix(numbers) => PerElement::Matrix(numbers[start * columns..(start + len) * columns].to_vec()),
+            PerElement::Matrix(numbers) => {
+                PerElement::Matrix(numbers[start * columns..(start + len) * columns].to_vec())
+            }
         }
     }
 

@@ -85,7 +85,8 @@ impl Canonicaliser<'_> {
     fn shifted(&mut self, x: &View, constant: Value, sign: f32) -> Result<View, Misfit> {
         let view = self.builder.whole(x)?;
         let addend = self.per_element(&view, constant)?.map(|x| sign * x);
-        let matrix = self.builder.add_constant(view.matrix, &addend)?;
+        let name = self.source.constant(constant).map_or("", |constant| &constant.name);
+        let matrix = self.builder.add_constant(view.matrix, &addend, name)?;
         Ok(View { matrix, ..view })
     }
 

@@ -65,8 +65,7 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     // Operations that no output needs must not fail.
     let source = graph.compacted();
     let mut problems = Vec::new();
-    let mut walk =
-        Canonicaliser { source: &source, builder: Builder::new(&source), meanings: SecondaryMap::new() };
+    let mut walk = Canonicaliser { source: &source, builder: Builder::new(&source), meanings: SecondaryMap::new() };
     for (name, value) in &source.inputs {
         let meaning = walk.input(name, *value).unwrap_or_else(|misfit| {
             problems.push(Problem::new(format!("input {name:?}"), misfit));

@@ -1,9 +1,9 @@
 //! Operations that move elements: they become part of views. Joining tokens is the only one that remains an operation.
 
-use super::{Canonicaliser, Meaning, unexpected};
 use super::constants::{data, floats};
 use super::view::View;
-use crate::ir::{Graph, OpData, OpKind, TensorType, Value};
+use super::{Canonicaliser, Meaning, unexpected};
+use crate::ir::{Graph, OpData, OpKind, Value};
 use crate::passes::error::Misfit;
 
 /// More operands than this are not gathered into one `concat`: joining in a long chain must not take quadratic space.
@@ -48,29 +48,28 @@ impl Canonicaliser<'_> {
                 _ => parts.push(part),
             }
         }
-        let parts = self.join_constants(&parts);
+        let parts = self.join_constants(&parts)?;
         let matrix = self.builder.push(OpKind::Concat { axis: 0 }, &parts)?;
         Ok(Meaning::View(View::row_major(matrix, shape, axis + 1)))
     }
 
     /// The same parts with neighbouring constants joined.
-    fn join_constants(&mut self, parts: &[Value]) -> Vec<Value> {
-        let graph = &mut self.builder.graph;
+    fn join_constants(&mut self, parts: &[Value]) -> Result<Vec<Value>, Misfit> {
         let mut joined: Vec<Value> = Vec::new();
         for part in parts {
-            let bytes = |value: &Value| graph.constant(*value).map(|constant| constant.bytes.clone());
-            match joined.last().and_then(bytes).zip(bytes(part)) {
+            let constant = |value: &Value| self.builder.graph.constant(*value).cloned();
+            match joined.last().and_then(constant).zip(constant(part)) {
                 Some((before, after)) => {
-                    let (rows, columns) = graph.ty(*part).matrix();
-                    let last = joined.len() - 1;
-                    let rows = rows + graph.ty(joined[last]).matrix().0;
-                    let bytes = data(floats(&before).chain(floats(&after)));
-                    joined[last] = graph.add_const("", TensorType::f32([rows, columns]), bytes);
+                    joined.pop();
+                    let columns = self.builder.extents(*part).1;
+                    let elements: Vec<f32> = floats(&before.bytes).chain(floats(&after.bytes)).collect();
+                    let name = format!("{}, {}", before.name, after.name);
+                    joined.push(self.builder.make(&name, &[elements.len() / columns, columns], data(elements))?);
                 }
                 None => joined.push(*part),
             }
         }
-        joined
+        Ok(joined)
     }
 }
 
@@ -90,9 +89,7 @@ fn moved(graph: &Graph, op: &OpData, view: &View, to: &[usize]) -> Result<View, 
     };
     match &op.kind {
         OpKind::Transpose { perm } => Ok(view.transposed(perm)),
-        OpKind::Slice { axis, start, len, stride } => {
-            view.sliced(*axis, *start, *len, *stride).ok_or_else(uneven)
-        }
+        OpKind::Slice { axis, start, len, stride } => view.sliced(*axis, *start, *len, *stride).ok_or_else(uneven),
         OpKind::Gather { axis } => {
             let (start, len, stride) = progression(graph, op.operands[1], view.shape()[*axis])?;
             let view = view.sliced(*axis, start, len, stride).ok_or_else(uneven)?;
@@ -118,8 +115,11 @@ fn progression(graph: &Graph, indices: Value, extent: usize) -> Result<(usize, u
         // Exporters count from the end, too.
         let wrapped = if first < 0 { first.checked_add_unsigned(extent as u64)? } else { first };
         let last = step.checked_mul(indices.len() as i64 - 1)?.checked_add(wrapped)?;
-        (regular && step > 0 && wrapped >= 0 && last < extent as i64)
-            .then_some((wrapped as usize, indices.len(), step as usize))
+        (regular && step > 0 && wrapped >= 0 && last < extent as i64).then_some((
+            wrapped as usize,
+            indices.len(),
+            step as usize,
+        ))
     };
     regular().ok_or_else(|| Misfit::new("other indices", expected()))
 }

@@ -47,11 +47,8 @@ impl View {
     pub(super) fn row_major(matrix: Value, shape: &[usize], split: usize) -> View {
         let dims = (0..shape.len())
             .map(|d| {
-                let (axis, inner) = if d < split {
-                    (Axis::Row, &shape[d + 1..split])
-                } else {
-                    (Axis::Column, &shape[d + 1..])
-                };
+                let (axis, inner) =
+                    if d < split { (Axis::Row, &shape[d + 1..split]) } else { (Axis::Column, &shape[d + 1..]) };
                 walks([Walk { axis, extent: shape[d], stride: inner.iter().product() }])
             })
             .collect();
@@ -134,9 +131,8 @@ impl View {
 
     /// The walks of all dimensions in order, along rows and along columns.
     pub(super) fn split(&self) -> [Vec<Walk>; 2] {
-        [Axis::Row, Axis::Column].map(|axis| {
-            walks(self.dims.iter().flatten().filter(|walk| walk.axis == axis).copied())
-        })
+        [Axis::Row, Axis::Column]
+            .map(|axis| walks(self.dims.iter().flatten().filter(|walk| walk.axis == axis).copied()))
     }
 
     /// As [`View::split`], but in the order of the matrix.

@@ -140,11 +140,11 @@ impl<'a> Builder<'a> {
         check_size(&extents)?;
         let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
         if !all {
-            matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)))?;
+            matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
         }
         if view.factor != 1.0 {
             let width = check_size(&[self.extents(matrix).1])?;
-            matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]))?;
+            matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]), "")?;
         }
         Ok(matrix)
     }
@@ -158,7 +158,7 @@ impl<'a> Builder<'a> {
             rows.iter().any(|walk| walk.axis != Axis::Row) || columns.iter().any(|walk| walk.axis != Axis::Column);
         if strays {
             return Err(Misfit::new(
-                format!("rows that walk {} and columns that walk {}", describe(&rows), describe(&columns)),
+                format!("a matrix with {} along rows and {} along columns", describe(&rows), describe(&columns)),
                 "tokens along rows and channels along columns",
             ));
         }
@@ -251,7 +251,8 @@ pub(super) fn computed_parameter() -> Misfit {
 fn describe(walks: &[Walk]) -> String {
     let one = |walk: &Walk| {
         let axis = if walk.axis == Axis::Row { "tokens" } else { "channels" };
-        format!("{} {axis} {} apart", walk.extent, walk.stride)
+        let apart = if walk.stride == 1 { String::new() } else { format!(" {} apart", walk.stride) };
+        format!("{} {axis}{apart}", walk.extent)
     };
-    if walks.is_empty() { "nothing".to_string() } else { walks.iter().map(one).collect::<Vec<_>>().join(", ") }
+    if walks.is_empty() { "one".to_string() } else { walks.iter().map(one).collect::<Vec<_>>().join(" x ") }
 }

@@ -22,13 +22,14 @@ const DEPTH: usize = 4;
 
 impl Builder<'_> {
     /// The matrix with changed columns. Costs no operation: a linear layer computes other columns, or scaled ones.
-    pub(super) fn map_columns(&mut self, value: Value, map: &ColumnMap) -> Result<Value, Misfit> {
-        self.map_within(value, map, DEPTH)
+    /// Parameters that had no name get `name`.
+    pub(super) fn map_columns(&mut self, value: Value, map: &ColumnMap, name: &str) -> Result<Value, Misfit> {
+        self.map_within(value, map, name, DEPTH)
     }
 
-    fn map_within(&mut self, value: Value, map: &ColumnMap, depth: usize) -> Result<Value, Misfit> {
+    fn map_within(&mut self, value: Value, map: &ColumnMap, name: &str, depth: usize) -> Result<Value, Misfit> {
         if self.graph.constant(value).is_some() {
-            return self.map_constant(value, map);
+            return self.map_constant(value, map, name);
         }
         let (Some(op), Some(depth)) = (self.producer(value), depth.checked_sub(1)) else {
             return Err(unmapped(map, "a graph input, or a value far from linear layers"));
@@ -42,20 +43,20 @@ impl Builder<'_> {
             }
             (OpKind::Linear {}, ColumnMap::Scale(factors)) => {
                 let inputs = self.extents(operands[1]).1;
-                operands[1] = self.scale(operands[1], |i| factors[i / inputs])?;
-                operands[2] = self.scale(operands[2], |i| factors[i])?;
+                operands[1] = self.scale(operands[1], name, |i| factors[i / inputs])?;
+                operands[2] = self.scale(operands[2], "", |i| factors[i])?;
             }
             (OpKind::LayerNorm { .. }, ColumnMap::Scale(factors)) => {
-                operands[1] = self.scale(operands[1], |i| factors[i])?;
-                operands[2] = self.scale(operands[2], |i| factors[i])?;
+                operands[1] = self.scale(operands[1], name, |i| factors[i])?;
+                operands[2] = self.scale(operands[2], "", |i| factors[i])?;
             }
             (OpKind::Attention { .. }, ColumnMap::Scale(_)) => {
-                operands[2] = self.map_within(operands[2], map, depth)?;
+                operands[2] = self.map_within(operands[2], map, name, depth)?;
             }
             (OpKind::Unary { .. }, ColumnMap::Select(_))
             | (OpKind::Binary { f: BinaryFn::Add } | OpKind::Concat { axis: 0 } | OpKind::Slice { axis: 0, .. }, _) => {
                 for operand in &mut operands {
-                    *operand = self.map_within(*operand, map, depth)?;
+                    *operand = self.map_within(*operand, map, name, depth)?;
                 }
             }
             (kind, _) => return Err(unmapped(map, &format!("the result of {}", kind.mnemonic()))),
@@ -82,17 +83,18 @@ impl Builder<'_> {
     }
 
     /// A constant whose i-th element in row-major order is times `factor(i)`.
-    fn scale(&mut self, constant: Value, factor: impl Fn(usize) -> f64) -> Result<Value, Misfit> {
+    fn scale(&mut self, constant: Value, name: &str, factor: impl Fn(usize) -> f64) -> Result<Value, Misfit> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
         let bytes = data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
         let shape = self.graph.ty(constant).shape.clone();
-        self.make(&old.name, &shape, bytes)
+        let name = if old.name.is_empty() { name } else { &old.name };
+        self.make(name, &shape, bytes)
     }
 
-    fn map_constant(&mut self, value: Value, map: &ColumnMap) -> Result<Value, Misfit> {
+    fn map_constant(&mut self, value: Value, map: &ColumnMap, name: &str) -> Result<Value, Misfit> {
         let (rows, width) = self.extents(value);
         match map {
-            ColumnMap::Scale(factors) => self.scale(value, |i| factors[i % width]),
+            ColumnMap::Scale(factors) => self.scale(value, name, |i| factors[i % width]),
             ColumnMap::Select(columns) => {
                 let old: Vec<f32> = self.graph.const_f32(value).unwrap_or_default();
                 let picked = (0..rows).flat_map(|row| columns.iter().map(move |column| row * width + column));

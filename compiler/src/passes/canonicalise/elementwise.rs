@@ -7,7 +7,7 @@ use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, OpData, OpKind, UnaryFn, Value};
 use crate::passes::error::Misfit;
 
-impl Canonicaliser<'_> {
+impl<'a> Canonicaliser<'a> {
     pub(super) fn unary(&mut self, f: UnaryFn, x: &Meaning) -> Result<Meaning, Misfit> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         if f == UnaryFn::Neg {
@@ -85,8 +85,7 @@ impl Canonicaliser<'_> {
     fn shifted(&mut self, x: &View, constant: Value, sign: f32) -> Result<View, Misfit> {
         let view = self.builder.whole(x)?;
         let addend = self.per_element(&view, constant)?.map(|x| sign * x);
-        let name = self.source.constant(constant).map_or("", |constant| &constant.name);
-        let matrix = self.builder.add_constant(view.matrix, &addend, name)?;
+        let matrix = self.builder.add_constant(view.matrix, &addend, self.name(constant))?;
         Ok(View { matrix, ..view })
     }
 
@@ -96,11 +95,15 @@ impl Canonicaliser<'_> {
         match self.per_element(&view, constant)? {
             PerElement::Columns(factors) => {
                 let factors = factors.into_iter().map(factor).collect();
-                let matrix = self.builder.map_columns(view.matrix, &ColumnMap::Scale(factors))?;
+                let matrix = self.builder.map_columns(view.matrix, &ColumnMap::Scale(factors), self.name(constant))?;
                 Ok(View { matrix, ..view })
             }
             PerElement::Matrix(_) => Err(Misfit::new("another factor for each token", "a factor per channel")),
         }
+    }
+
+    fn name(&self, constant: Value) -> &'a str {
+        self.source.constant(constant).map_or("", |constant| &constant.name)
     }
 
     fn per_element(&self, view: &View, constant: Value) -> Result<PerElement, Misfit> {

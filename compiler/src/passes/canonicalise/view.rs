@@ -164,3 +164,126 @@ pub(super) fn places(first: usize, list: &[Walk]) -> Vec<usize> {
         outer.iter().flat_map(|place| (0..walk.extent).map(move |i| place + i * walk.stride)).collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use cranelift_entity::EntityRef as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Places in the matrix of all elements of a view, in row-major order.
+    fn elements(view: &View) -> Vec<(usize, usize)> {
+        view.dims.iter().flatten().fold(vec![(view.row, view.column)], |outer, walk| {
+            let step = |(row, column): (usize, usize), i: usize| match walk.axis {
+                Axis::Row => (row + i * walk.stride, column),
+                Axis::Column => (row, column + i * walk.stride),
+            };
+            outer.into_iter().flat_map(|place| (0..walk.extent).map(move |i| step(place, i))).collect()
+        })
+    }
+
+    /// The same tensor element by element: its shape, and the place of each.
+    struct Explicit {
+        shape: Vec<usize>,
+        elements: Vec<(usize, usize)>,
+    }
+
+    impl Explicit {
+        /// The elements at these indices of the old tensor.
+        fn picked(&self, shape: Vec<usize>, old_index: impl Fn(&[usize]) -> Vec<usize>) -> Explicit {
+            let count: usize = shape.iter().product();
+            let elements = (0..count)
+                .map(|flat| {
+                    let mut rest = flat;
+                    let mut index: Vec<usize> =
+                        shape.iter().rev().map(|extent| (rest % extent, rest /= extent).0).collect();
+                    index.reverse();
+                    let old = old_index(&index).iter().zip(&self.shape).fold(0, |flat, (i, extent)| flat * extent + i);
+                    self.elements[old]
+                })
+                .collect();
+            Explicit { shape, elements }
+        }
+    }
+
+    /// All shapes with so many elements that merge or split neighbouring dimensions of `shape`.
+    fn reshapes(shape: &[usize]) -> Vec<Vec<usize>> {
+        let mut shapes = Vec::new();
+        for d in 0..shape.len() {
+            for divisor in (1..=shape[d]).filter(|divisor| shape[d].is_multiple_of(*divisor)) {
+                let mut split = shape.to_vec();
+                split.splice(d..=d, [shape[d] / divisor, divisor]);
+                shapes.push(split);
+            }
+            if d > 0 {
+                let mut merged = shape.to_vec();
+                merged.splice(d - 1..=d, [shape[d - 1] * shape[d]]);
+                shapes.push(merged);
+            }
+        }
+        shapes
+    }
+
+    proptest! {
+        #[test]
+        fn views_follow_every_chain(
+            rows in 1usize..9, columns in 1usize..13, steps in prop::collection::vec((0u8..4, any::<u32>(), any::<u32>()), 1..10)
+        ) {
+            let mut view = View::row_major(Value::new(0), &[rows, columns], 1);
+            let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).collect();
+            let mut explicit = Explicit { shape: vec![rows, columns], elements: places };
+            for (step, a, b) in steps {
+                let (a, b) = (a as usize, b as usize);
+                let rank = explicit.shape.len();
+                let (next, expected) = match step {
+                    0 => {
+                        let mut perm: Vec<usize> = (0..rank).collect();
+                        perm.swap(a % rank, b % rank);
+                        let shape = perm.iter().map(|d| explicit.shape[*d]).collect();
+                        // A swap is its own inverse.
+                        let picked = explicit.picked(shape, |index| perm.iter().map(|d| index[*d]).collect());
+                        (Some(view.transposed(&perm)), picked)
+                    }
+                    1 => {
+                        let d = a % rank;
+                        let extent = explicit.shape[d];
+                        let start = b % extent;
+                        let stride = 1 + b / extent % 2;
+                        let len = 1 + (a / rank) % (extent - start).div_ceil(stride);
+                        let mut shape = explicit.shape.clone();
+                        shape[d] = len;
+                        let picked = explicit.picked(shape, |index| {
+                            let mut index = index.to_vec();
+                            index[d] = start + index[d] * stride;
+                            index
+                        });
+                        (view.sliced(d, start, len, stride), picked)
+                    }
+                    _ if rank < 6 => {
+                        let shapes = reshapes(&explicit.shape);
+                        let shape = shapes[a % shapes.len()].clone();
+                        let elements = explicit.elements.clone();
+                        (view.reshaped(&shape), Explicit { shape, elements })
+                    }
+                    _ => continue,
+                };
+                // Where a walk would be cut unevenly, there is no view.
+                let Some(next) = next else { continue };
+                prop_assert_eq!(next.shape(), &expected.shape[..]);
+                prop_assert_eq!(elements(&next), &expected.elements[..]);
+                (view, explicit) = (next, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn heads_merge_into_channels_again() {
+        let tokens = View::row_major(Value::new(0), &[1, 5, 6], 2);
+        let heads = tokens.reshaped(&[1, 5, 2, 3]).unwrap().transposed(&[0, 2, 1, 3]);
+        assert_eq!(heads.shape(), [1, 2, 5, 3]);
+        assert_eq!(heads.reshaped(&[2, 15]).unwrap().reshaped(&[1, 2, 5, 3]).unwrap(), heads);
+        assert_eq!(heads.transposed(&[0, 2, 1, 3]).reshaped(&[1, 5, 6]).unwrap(), tokens);
+        assert_eq!(heads.reshaped(&[3, 10]), None);
+    }
+}

@@ -46,6 +46,11 @@ impl Scores {
         Ok(())
     }
 
+    /// Elements that a copy takes.
+    pub(super) fn size(&self) -> usize {
+        self.bias.as_ref().map_or(0, Vec::len) + self.nodes.len()
+    }
+
     /// The same in another shape that leaves `m` and `n` alone.
     pub(super) fn reshaped(&self, shape: &[usize]) -> Result<Scores, Misfit> {
         let (_, m, n) = self.extents();

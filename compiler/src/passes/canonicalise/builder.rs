@@ -10,9 +10,9 @@ use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::error::Misfit;
 
-/// The most elements in all constants that are made, 1 GiB of them: three times all weights of ViT-Base. Weights that are only transposed do
-/// not count.
-const MAX_MADE: usize = 1 << 28;
+/// The most elements that are made in all, of constants and of lists of nodes: three times the weights of ViT-Base, of which
+/// most are only transposed and do not count. It bounds time and space for graphs that nobody would train.
+const BUDGET: usize = 1 << 28;
 
 /// How deep joined tokens may be nested for what is added to them to be added to their parts.
 const NESTED: usize = 4;
@@ -24,8 +24,8 @@ pub(super) struct Builder<'a> {
     adopted: BTreeMap<Value, Value>,
     /// The same for those that are there transposed.
     transposed: BTreeMap<Value, Value>,
-    /// Elements of the constants that were made.
-    made: usize,
+    /// What is left of [`BUDGET`].
+    budget: usize,
     /// The ONNX nodes of the operation that is being translated.
     pub(super) nodes: Vec<Node>,
 }
@@ -37,7 +37,7 @@ impl<'a> Builder<'a> {
             graph: source.successor(Stage::Canonical),
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
-            made: 0,
+            budget: BUDGET,
             nodes: Vec::new(),
         }
     }
@@ -56,6 +56,7 @@ impl<'a> Builder<'a> {
     pub(super) fn replace(&mut self, old: &OpData, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
         let mut nodes = old.nodes.clone();
         nodes.extend(self.nodes.iter().filter(|node| !old.nodes.contains(node)));
+        self.charge(nodes.len())?;
         self.push_for(kind, operands, &nodes)
     }
 
@@ -100,12 +101,17 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Takes elements from the budget.
+    pub(super) fn charge(&mut self, elements: usize) -> Result<(), Misfit> {
+        self.budget = self.budget.checked_sub(elements).ok_or_else(|| {
+            Misfit::new("more constants than a model needs", format!("at most {BUDGET} elements in all"))
+        })?;
+        Ok(())
+    }
+
     /// A constant with new elements.
     pub(super) fn make(&mut self, name: &str, shape: &[usize], bytes: Bytes) -> Result<Value, Misfit> {
-        self.made = self.made.saturating_add(bytes.len() / size_of::<f32>());
-        if self.made > MAX_MADE {
-            return Err(Misfit::new("more constants than a model needs", format!("{MAX_MADE} elements in all")));
-        }
+        self.charge(bytes.len() / size_of::<f32>())?;
         Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
     }
 
@@ -136,14 +142,16 @@ impl<'a> Builder<'a> {
         if len != height {
             matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
         }
-        let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
-        check_size(&extents)?;
         let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
         if !all {
+            let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
+            let count = check_size(&extents)?;
+            self.charge(count)?;
             matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
         }
         if view.factor != 1.0 {
             let width = check_size(&[self.extents(matrix).1])?;
+            self.charge(width)?;
             matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]), "")?;
         }
         Ok(matrix)

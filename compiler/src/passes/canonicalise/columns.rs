@@ -72,7 +72,8 @@ impl Builder<'_> {
             // Not made: a part of what is there.
             Some(rows) => {
                 let bytes = old.bytes.slice(rows.start * row_bytes..rows.end * row_bytes);
-                Ok(self.graph.add_const(old.name, TensorType::f32(shape), bytes))
+                let name = if old.name.is_empty() { old.name } else { format!("{}[{rows:?}]", old.name) };
+                Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
             }
             None => {
                 let picked = rows.iter().flat_map(|row| &old.bytes[row * row_bytes..(row + 1) * row_bytes]);

@@ -137,6 +137,13 @@ impl PerElement {
         }
     }
 
+    /// How many numbers there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            PerElement::Columns(numbers) | PerElement::Matrix(numbers) => numbers.len(),
+        }
+    }
+
     /// Whether every number is zero.
     pub(super) fn is_zero(&self) -> bool {
         match self {

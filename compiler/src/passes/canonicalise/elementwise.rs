@@ -62,7 +62,7 @@ impl<'a> Canonicaliser<'a> {
         let view = match (f, factor, swapped) {
             (BinaryFn::Mul, Some(factor), _) => View { factor: x.factor * factor, ..x.clone() },
             (BinaryFn::Div, Some(divisor), false) if divisor != 0.0 => View { factor: x.factor / divisor, ..x.clone() },
-            (BinaryFn::Mul, None, _) => self.scaled(x, constant, |x| f64::from(x))?,
+            (BinaryFn::Mul, None, _) => self.scaled(x, constant, f64::from)?,
             (BinaryFn::Div, None, false) => self.scaled(x, constant, |x| 1.0 / f64::from(x))?,
             (BinaryFn::Add, ..) => self.shifted(x, constant, 1.0)?,
             (BinaryFn::Sub, _, false) => self.shifted(x, constant, -1.0)?,
@@ -106,12 +106,14 @@ impl<'a> Canonicaliser<'a> {
         self.source.constant(constant).map_or("", |constant| &constant.name)
     }
 
-    fn per_element(&self, view: &View, constant: Value) -> Result<PerElement, Misfit> {
+    fn per_element(&mut self, view: &View, constant: Value) -> Result<PerElement, Misfit> {
         let ty = self.source.ty(constant);
         let elements = self
             .source
             .const_f32(constant)
             .ok_or_else(|| Misfit::new(format!("a constant {ty}"), "a float constant"))?;
-        PerElement::of(&elements, &ty.shape, view)
+        let numbers = PerElement::of(&elements, &ty.shape, view)?;
+        self.builder.charge(numbers.len())?;
+        Ok(numbers)
     }
 }

@@ -132,6 +132,11 @@ impl Canonicaliser<'_> {
         if operands.iter().any(|meaning| matches!(meaning, Meaning::Unknown)) {
             return Ok(Meaning::Unknown);
         }
+        for meaning in &operands {
+            if let Meaning::Scores(scores) | Meaning::Probabilities(scores) = meaning {
+                self.builder.charge(scores.size())?;
+            }
+        }
         let ty = self.source.ty(op.results[0]);
         if ty.elem != Elem::F32 || ty.shape.contains(&0) {
             return Err(Misfit::new(format!("a result {ty}"), "a float tensor with elements"));

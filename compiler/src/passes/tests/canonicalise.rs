@@ -212,6 +212,20 @@ fn large_shapes_do_not_take_memory() {
 }
 
 #[test]
+fn long_chains_do_not_take_memory() {
+    let mut b = Builder::new();
+    let x = b.input(&[1, 2, 3]);
+    let mut x = b.linear(x, 3, "fc");
+    let one = b.graph.add_f32("one", [3], &[1.0; 3]);
+    // Every sum is folded into the linear layer, which remembers all its nodes.
+    for _ in 0..30_000 {
+        x = b.add(x, one);
+    }
+    let error = error(&b.finish(&[x])).to_string();
+    assert!(error.contains("more constants than a model needs"), "{error}");
+}
+
+#[test]
 fn chains_of_sums_and_factors_take_linear_time() {
     let mut b = Builder::new();
     let x = b.input(&[1, 2, 3]);

@@ -1,5 +1,7 @@
 //! The graph and its entities.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap};
 
@@ -250,6 +252,15 @@ impl Graph {
 
     pub(super) fn has_op(&self, op: Op) -> bool {
         op.index() < self.ops.len()
+    }
+
+    /// How many operations of each kind there are, by mnemonic.
+    pub fn operator_counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for op in &self.order {
+            *counts.entry(self.op(*op).kind.mnemonic()).or_default() += 1;
+        }
+        counts
     }
 
     /// Per value, the operations in order that read it; an operation that reads it twice counts twice.

@@ -1,0 +1,160 @@
+//! Products of queries and keys, their softmax, and products with values.
+
+use std::collections::BTreeSet;
+
+use super::constants::{broadcast, check_size, data};
+use super::view::View;
+use super::{Canonicaliser, Meaning, unexpected};
+use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
+use crate::passes::error::Misfit;
+
+/// `scale q k^T + bias` for every head.
+#[derive(Clone, Debug)]
+pub(super) struct Scores {
+    /// Queries `[m, heads * d]`.
+    q: Value,
+    /// Keys `[n, heads * d]`.
+    k: Value,
+    scale: f64,
+    /// `[heads, m, n]`.
+    bias: Option<Vec<f32>>,
+    /// Shape of the tensor: leading dimensions that make the heads, then `m` and `n`.
+    shape: Vec<usize>,
+    /// The ONNX nodes that it came from.
+    nodes: BTreeSet<Node>,
+}
+
+impl Scores {
+    /// The leading dimensions, `m` and `n`.
+    fn extents(&self) -> (&[usize], usize, usize) {
+        let [leading @ .., m, n] = &self.shape[..] else { unreachable!("made with two dimensions at least") };
+        (leading, *m, *n)
+    }
+
+    fn heads(&self) -> usize {
+        self.extents().0.iter().product()
+    }
+
+    fn multiply(&mut self, factor: f64) -> Result<(), Misfit> {
+        self.scale *= factor;
+        if !self.scale.is_finite() {
+            return Err(Misfit::new(format!("a factor of {}", self.scale), "a finite factor"));
+        }
+        for bias in self.bias.iter_mut().flatten() {
+            *bias = (f64::from(*bias) * factor) as f32;
+        }
+        Ok(())
+    }
+
+    /// Elements that a copy takes.
+    pub(super) fn size(&self) -> usize {
+        self.bias.as_ref().map_or(0, Vec::len) + self.nodes.len()
+    }
+
+    /// The same in another shape that leaves `m` and `n` alone.
+    pub(super) fn reshaped(&self, shape: &[usize]) -> Result<Scores, Misfit> {
+        let (_, m, n) = self.extents();
+        if shape.ends_with(&[m, n]) {
+            return Ok(Scores { shape: shape.to_vec(), ..self.clone() });
+        }
+        Err(Misfit::new(
+            format!("attention scores {:?} made {shape:?}", self.shape),
+            "queries and keys in the last two dimensions",
+        ))
+    }
+}
+
+impl Canonicaliser<'_> {
+    /// `a b` where both are computed: queries and transposed keys.
+    pub(super) fn scores(&mut self, op: &OpData, a: &View, b: &View) -> Result<Meaning, Misfit> {
+        let shape = self.source.ty(op.results[0]).shape.clone();
+        let rank = shape.len();
+        let leading = rank - 2;
+        let same_heads =
+            |view: &View| view.shape().get(..leading) == Some(&shape[..leading]) && view.dims.len() == rank;
+        if !(same_heads(a) && same_heads(b)) {
+            return Err(Misfit::new(
+                format!("a product of tokens {:?} and {:?}", a.shape(), b.shape()),
+                "queries and keys of the same heads",
+            ));
+        }
+        let heads_and = |last| (0..leading).chain([last]).collect::<Vec<_>>();
+        let q = self.builder.layout(&View { factor: 1.0, ..a.clone() }, &[rank - 2], &heads_and(rank - 1))?;
+        let k = self.builder.layout(&View { factor: 1.0, ..b.clone() }, &[rank - 1], &heads_and(rank - 2))?;
+        let scale = a.factor * b.factor;
+        Ok(Meaning::Scores(Scores { q, k, scale, bias: None, shape, nodes: op.nodes.iter().copied().collect() }))
+    }
+
+    /// A function of scores and a constant, which is the first operand where `swapped`.
+    pub(super) fn scores_with_constant(
+        &mut self,
+        f: BinaryFn,
+        scores: &Scores,
+        constant: Value,
+        swapped: bool,
+    ) -> Result<Meaning, Misfit> {
+        let mut result = scores.clone();
+        result.nodes.extend(&self.builder.nodes);
+        match (f, self.source.const_scalar(constant).map(f64::from), swapped) {
+            (BinaryFn::Mul, Some(factor), _) => result.multiply(factor)?,
+            (BinaryFn::Div, Some(divisor), false) => result.multiply(1.0 / divisor)?,
+            (BinaryFn::Add, ..) => {
+                let (_, m, n) = scores.extents();
+                check_size(&[scores.heads(), m, n])?;
+                let ty = self.source.ty(constant);
+                let bias = self.source.const_f32(constant);
+                let bias =
+                    bias.and_then(|elements| broadcast(&elements, &ty.shape, &scores.shape)).ok_or_else(|| {
+                        Misfit::new(format!("a constant {ty}"), format!("one that broadcasts to {:?}", scores.shape))
+                    })?;
+                let old = result.bias.take().unwrap_or_else(|| vec![0.0; bias.len()]);
+                result.bias = Some(old.into_iter().zip(bias).map(|(a, b)| a + b).collect());
+            }
+            _ => {
+                let order = if swapped { "a constant and attention scores" } else { "attention scores and a constant" };
+                return Err(Misfit::new(format!("{} of {order}", f.name()), "a factor or a sum"));
+            }
+        }
+        Ok(Meaning::Scores(result))
+    }
+
+    pub(super) fn softmax(&mut self, op: &OpData, x: &Meaning, axis: usize) -> Result<Meaning, Misfit> {
+        let Meaning::Scores(scores) = x else { return Err(unexpected(x, "attention scores")) };
+        if axis + 1 != scores.shape.len() {
+            return Err(Misfit::new(
+                format!("a softmax along axis {axis} of {:?}", scores.shape),
+                "along the last axis",
+            ));
+        }
+        let mut scores = scores.clone();
+        scores.nodes.extend(&op.nodes);
+        Ok(Meaning::Probabilities(scores))
+    }
+
+    /// Probabilities times values.
+    pub(super) fn attention(&mut self, op: &OpData, scores: &Scores, v: &View) -> Result<Meaning, Misfit> {
+        let rank = v.dims.len();
+        let heads = scores.heads();
+        let (leading, m, _) = scores.extents();
+        if rank < 2 || v.shape()[..rank - 2].iter().product::<usize>() != heads {
+            return Err(Misfit::new(format!("values {:?} for {heads} heads", v.shape()), "values of the same heads"));
+        }
+        let columns: Vec<usize> = (0..rank - 2).chain([rank - 1]).collect();
+        let values = self.builder.layout(&View { factor: 1.0, ..v.clone() }, &[rank - 2], &columns)?;
+        let mut operands = vec![scores.q, scores.k, values];
+        if let Some(bias) = &scores.bias {
+            let extents = [heads, m, self.builder.extents(scores.k).0];
+            operands.push(self.builder.make("", &extents, data(bias.iter().copied()))?);
+        }
+        self.builder.nodes =
+            scores.nodes.iter().chain(&op.nodes).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let matrix = self.builder.push(OpKind::Attention { heads, scale: scores.scale }, &operands)?;
+
+        // Tokens are rows, heads and their features columns; the tensor has the heads outside.
+        let features = v.shape()[rank - 1];
+        let shape: Vec<usize> = [m].iter().chain(leading).chain(&[features]).copied().collect();
+        let perm: Vec<usize> = (1..=leading.len()).chain([0, leading.len() + 1]).collect();
+        let view = View::row_major(matrix, &shape, 1).transposed(&perm);
+        Ok(Meaning::View(View { factor: v.factor, ..view }))
+    }
+}

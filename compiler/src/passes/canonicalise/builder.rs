@@ -1,0 +1,266 @@
+//! The canonical graph while it is made: operations on matrices, with what can be folded into constants folded.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::columns::ColumnMap;
+use super::constants::{PerElement, check_size, data, floats, transpose};
+use super::view::{Axis, View, Walk, places, walks};
+use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::passes::error::Misfit;
+
+/// The most elements that are made in all, of constants and of lists of nodes: three times the weights of ViT-Base, of which
+/// most are only transposed and do not count. It bounds time and space for graphs that nobody would train.
+const BUDGET: usize = 1 << 28;
+
+/// How deep joined tokens may be nested for what is added to them to be added to their parts.
+const NESTED: usize = 4;
+
+pub(super) struct Builder<'a> {
+    source: &'a Graph,
+    pub(super) graph: Graph,
+    /// Constants of the source that are in the graph already.
+    adopted: BTreeMap<Value, Value>,
+    /// The same for those that are there transposed.
+    transposed: BTreeMap<Value, Value>,
+    /// What is left of [`BUDGET`].
+    budget: usize,
+    /// The ONNX nodes of the operation that is being translated.
+    pub(super) nodes: Vec<Node>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(source: &'a Graph) -> Builder<'a> {
+        Builder {
+            source,
+            graph: source.successor(Stage::Canonical),
+            adopted: BTreeMap::new(),
+            transposed: BTreeMap::new(),
+            budget: BUDGET,
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Appends an operation that came from the current nodes.
+    pub(super) fn push(&mut self, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
+        let nodes = self.nodes.clone();
+        self.push_for(kind, operands, &nodes)
+    }
+
+    pub(super) fn push_for(&mut self, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Result<Value, Misfit> {
+        self.graph.push(kind, operands, nodes).map_err(|error| Misfit::new(error.to_string(), "operands that fit"))
+    }
+
+    /// Appends what replaces an operation: it came from its nodes and the current ones.
+    pub(super) fn replace(&mut self, old: &OpData, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
+        let mut nodes = old.nodes.clone();
+        nodes.extend(self.nodes.iter().filter(|node| !old.nodes.contains(node)));
+        self.charge(nodes.len())?;
+        self.push_for(kind, operands, &nodes)
+    }
+
+    /// The operation that a value is the result of.
+    pub(super) fn producer(&self, value: Value) -> Option<OpData> {
+        self.graph.producer(value).map(|(_, op)| op.clone())
+    }
+
+    /// Rows and columns of a value.
+    pub(super) fn extents(&self, value: Value) -> (usize, usize) {
+        self.graph.ty(value).matrix()
+    }
+
+    /// A float constant of the source graph in another shape with as many elements.
+    pub(super) fn adopt(&mut self, value: Value, shape: &[usize]) -> Result<Value, Misfit> {
+        if let Some(known) = self.adopted.get(&value).filter(|known| self.graph.ty(**known).shape == shape) {
+            return Ok(*known);
+        }
+        let (name, bytes) = self.float_constant(value)?;
+        let adopted = self.graph.add_const(name, TensorType::f32(shape), bytes);
+        self.adopted.insert(value, adopted);
+        Ok(adopted)
+    }
+
+    /// A float matrix of the source graph, `rows x columns`, transposed.
+    pub(super) fn adopt_transposed(&mut self, value: Value, rows: usize, columns: usize) -> Result<Value, Misfit> {
+        if let Some(known) = self.transposed.get(&value) {
+            return Ok(*known);
+        }
+        let (name, bytes) = self.float_constant(value)?;
+        let bytes = transpose(&bytes, rows, columns);
+        let adopted = self.graph.add_const(name, TensorType::f32([columns, rows]), bytes);
+        self.transposed.insert(value, adopted);
+        Ok(adopted)
+    }
+
+    fn float_constant(&self, value: Value) -> Result<(String, Bytes), Misfit> {
+        let ty = self.source.ty(value);
+        match self.source.constant(value) {
+            Some(constant) if ty.elem == Elem::F32 => Ok((constant.name.clone(), constant.bytes.clone())),
+            _ => Err(Misfit::new(format!("{value} of type {ty}"), "a float constant")),
+        }
+    }
+
+    /// Takes elements from the budget.
+    pub(super) fn charge(&mut self, elements: usize) -> Result<(), Misfit> {
+        self.budget = self.budget.checked_sub(elements).ok_or_else(|| {
+            Misfit::new("more constants than a model needs", format!("at most {BUDGET} elements in all"))
+        })?;
+        Ok(())
+    }
+
+    /// A constant with new elements.
+    pub(super) fn make(&mut self, name: &str, shape: &[usize], bytes: Bytes) -> Result<Value, Misfit> {
+        self.charge(bytes.len() / size_of::<f32>())?;
+        Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
+    }
+
+    /// The name of a constant; empty for anything else.
+    pub(super) fn name(&self, constant: Value) -> String {
+        self.graph.constant(constant).map_or_else(String::new, |constant| constant.name.clone())
+    }
+
+    pub(super) fn zeros(&mut self, extent: usize) -> Result<Value, Misfit> {
+        check_size(&[extent])?;
+        self.make("", &[extent], data(std::iter::repeat_n(0.0, extent)))
+    }
+
+    /// The matrix whose rows and columns are visited by these walks from the view's first element, times the view's factor.
+    fn matrix_of(&mut self, view: &View, rows: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
+        let (height, width) = self.extents(view.matrix);
+        let len = match rows {
+            [] => 1,
+            [Walk { extent, stride: 1, .. }] => *extent,
+            _ => {
+                return Err(Misfit::new(
+                    format!("tokens in another order or with gaps ({})", describe(rows)),
+                    "neighbouring tokens in their order",
+                ));
+            }
+        };
+        let mut matrix = view.matrix;
+        if len != height {
+            matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
+        }
+        let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
+        if !all {
+            let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
+            let count = check_size(&extents)?;
+            self.charge(count)?;
+            matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
+        }
+        if view.factor != 1.0 {
+            let width = check_size(&[self.extents(matrix).1])?;
+            self.charge(width)?;
+            matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]), "")?;
+        }
+        Ok(matrix)
+    }
+
+    /// The view as a matrix whose rows are the elements of some dimensions in row-major order, and whose columns those of others.
+    /// Together they must be all dimensions.
+    pub(super) fn layout(&mut self, view: &View, rows: &[usize], columns: &[usize]) -> Result<Value, Misfit> {
+        let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
+        let (rows, columns) = (pick(rows), pick(columns));
+        let strays =
+            rows.iter().any(|walk| walk.axis != Axis::Row) || columns.iter().any(|walk| walk.axis != Axis::Column);
+        if strays {
+            return Err(Misfit::new(
+                format!("a matrix with {} along rows and {} along columns", describe(&rows), describe(&columns)),
+                "tokens along rows and channels along columns",
+            ));
+        }
+        self.matrix_of(view, &rows, &columns)
+    }
+
+    /// The view as a matrix whose rows are the elements of the dimensions before `split`.
+    pub(super) fn matrix(&mut self, view: &View, split: usize) -> Result<Value, Misfit> {
+        let dims: Vec<usize> = (0..view.dims.len()).collect();
+        self.layout(view, &dims[..split], &dims[split..])
+    }
+
+    /// The same tensor as a view with factor 1 that covers its matrix.
+    pub(super) fn whole(&mut self, view: &View) -> Result<View, Misfit> {
+        let [rows, columns] = view.sorted();
+        let matrix = self.matrix_of(view, &rows, &columns)?;
+        // In the new matrix nothing lies between what the walks visit.
+        let closed = |walk: &Walk| {
+            let inner =
+                view.dims.iter().flatten().filter(|other| other.axis == walk.axis && other.stride < walk.stride);
+            Walk { stride: inner.map(|other| other.extent).product(), ..*walk }
+        };
+        let dims = view.dims.iter().map(|dim| walks(dim.iter().map(closed))).collect();
+        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0 })
+    }
+
+    /// A constant of some name added to a matrix.
+    pub(super) fn add_constant(&mut self, value: Value, addend: &PerElement, name: &str) -> Result<Value, Misfit> {
+        self.add_within(value, addend, name, NESTED)
+    }
+
+    fn add_within(&mut self, value: Value, addend: &PerElement, name: &str, depth: usize) -> Result<Value, Misfit> {
+        if addend.is_zero() {
+            return Ok(value);
+        }
+        let (rows, columns) = self.extents(value);
+        if self.graph.constant(value).is_some() {
+            return self.add_to_elements(value, addend, name);
+        }
+        let op = self.producer(value);
+        match (op.as_ref().map(|op| (&op.kind, op)), addend) {
+            // What is added to joined tokens is added before they are joined.
+            (Some((OpKind::Concat { axis: 0 }, op)), _) if depth > 0 => {
+                let mut start = 0;
+                let mut parts = Vec::with_capacity(op.operands.len());
+                for part in &op.operands {
+                    let len = self.extents(*part).0;
+                    parts.push(self.add_within(*part, &addend.rows(start, len, columns), name, depth - 1)?);
+                    start += len;
+                }
+                self.replace(op, op.kind.clone(), &parts)
+            }
+            (Some((OpKind::Linear {} | OpKind::LayerNorm { .. }, op)), PerElement::Columns(_)) => {
+                let mut operands = op.operands.clone();
+                operands[2] = self.add_to_elements(operands[2], addend, name)?;
+                self.replace(op, op.kind.clone(), &operands)
+            }
+            _ => {
+                let count = check_size(&[rows, columns])?;
+                let constant = self.make(name, &[rows, columns], data((0..count).map(|i| addend.at(i))))?;
+                self.push(OpKind::Binary { f: BinaryFn::Add }, &[value, constant])
+            }
+        }
+    }
+
+    fn add_to_elements(&mut self, constant: Value, addend: &PerElement, name: &str) -> Result<Value, Misfit> {
+        let old = self.graph.constant(constant).ok_or_else(computed_parameter)?;
+        let sum = data(floats(&old.bytes).enumerate().map(|(i, x)| x + addend.at(i)));
+        let name = if old.name.is_empty() { name.to_string() } else { old.name.clone() };
+        let shape = self.graph.ty(constant).shape.clone();
+        self.make(&name, &shape, sum)
+    }
+
+    /// `x w^T + b`.
+    pub(super) fn linear(&mut self, x: Value, weight: Value, bias: Value) -> Result<Value, Misfit> {
+        self.push(OpKind::Linear {}, &[x, weight, bias])
+    }
+
+    /// A function of every element.
+    pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Misfit> {
+        self.push(OpKind::Unary { f }, &[x])
+    }
+}
+
+/// A weight, bias or scale that is no constant, as it is in every graph that the builder makes.
+pub(super) fn computed_parameter() -> Misfit {
+    Misfit::new("a computed parameter", "a constant parameter")
+}
+
+fn describe(walks: &[Walk]) -> String {
+    let one = |walk: &Walk| {
+        let axis = if walk.axis == Axis::Row { "tokens" } else { "channels" };
+        let apart = if walk.stride == 1 { String::new() } else { format!(" {} apart", walk.stride) };
+        format!("{} {axis}{apart}", walk.extent)
+    };
+    if walks.is_empty() { "one".to_string() } else { walks.iter().map(one).collect::<Vec<_>>().join(" x ") }
+}

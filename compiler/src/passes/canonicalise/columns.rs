@@ -1,0 +1,122 @@
+//! Selections of columns and factors per column, moved into the constants that they come from.
+
+use std::ops::Range;
+
+use super::builder::{Builder, computed_parameter};
+use super::constants::{data, floats};
+use crate::ir::{BinaryFn, OpKind, TensorType, Value};
+use crate::passes::error::Misfit;
+
+/// A change of a matrix that treats all rows alike.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum ColumnMap {
+    /// These columns, in this order.
+    Select(Vec<usize>),
+    /// Each column times its factor.
+    Scale(Vec<f64>),
+}
+
+/// Operations through which a change is moved. Joined tokens, their sums and selections are few and near the
+/// linear layers; each sum doubles the work.
+const DEPTH: usize = 4;
+
+impl Builder<'_> {
+    /// The matrix with changed columns. Costs no operation: a linear layer computes other columns, or scaled ones.
+    /// Parameters that had no name get `name`.
+    pub(super) fn map_columns(&mut self, value: Value, map: &ColumnMap, name: &str) -> Result<Value, Misfit> {
+        self.map_within(value, map, name, DEPTH)
+    }
+
+    fn map_within(&mut self, value: Value, map: &ColumnMap, name: &str, depth: usize) -> Result<Value, Misfit> {
+        if self.graph.constant(value).is_some() {
+            return self.map_constant(value, map, name);
+        }
+        let (Some(op), Some(depth)) = (self.producer(value), depth.checked_sub(1)) else {
+            return Err(unmapped(map, "a graph input, or a value far from linear layers"));
+        };
+        let mut operands = op.operands.clone();
+        match (&op.kind, map) {
+            (OpKind::Linear {}, ColumnMap::Select(columns)) => {
+                let inputs = self.extents(operands[1]).1;
+                operands[1] = self.select(operands[1], &[columns.len(), inputs], columns)?;
+                operands[2] = self.select(operands[2], &[columns.len()], columns)?;
+            }
+            (OpKind::Linear {}, ColumnMap::Scale(factors)) => {
+                let inputs = self.extents(operands[1]).1;
+                operands[1] = self.scale(operands[1], name, |i| factors[i / inputs])?;
+                operands[2] = self.scale(operands[2], "", |i| factors[i])?;
+            }
+            (OpKind::LayerNorm { .. }, ColumnMap::Scale(factors)) => {
+                operands[1] = self.scale(operands[1], name, |i| factors[i])?;
+                operands[2] = self.scale(operands[2], "", |i| factors[i])?;
+            }
+            (OpKind::Attention { .. }, ColumnMap::Scale(_)) => {
+                operands[2] = self.map_within(operands[2], map, name, depth)?;
+            }
+            (OpKind::Unary { .. }, ColumnMap::Select(_))
+            | (OpKind::Binary { f: BinaryFn::Add } | OpKind::Concat { axis: 0 } | OpKind::Slice { axis: 0, .. }, _) => {
+                for operand in &mut operands {
+                    *operand = self.map_within(*operand, map, name, depth)?;
+                }
+            }
+            (kind, _) => return Err(unmapped(map, &format!("the result of {}", kind.mnemonic()))),
+        }
+        self.push_for(op.kind.clone(), &operands, &op.nodes)
+    }
+
+    /// Some rows of a constant; `shape` is what they make.
+    fn select(&mut self, constant: Value, shape: &[usize], rows: &[usize]) -> Result<Value, Misfit> {
+        let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
+        let row_bytes = shape[1..].iter().product::<usize>() * size_of::<f32>();
+        match neighbours(rows) {
+            // Not made: a part of what is there.
+            Some(rows) => {
+                let bytes = old.bytes.slice(rows.start * row_bytes..rows.end * row_bytes);
+                let name = if old.name.is_empty() { old.name } else { format!("{}[{rows:?}]", old.name) };
+                Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
+            }
+            None => {
+                let picked = rows.iter().flat_map(|row| &old.bytes[row * row_bytes..(row + 1) * row_bytes]);
+                let bytes: Vec<u8> = picked.copied().collect();
+                self.make(&old.name, shape, bytes.into())
+            }
+        }
+    }
+
+    /// A constant whose i-th element in row-major order is times `factor(i)`.
+    fn scale(&mut self, constant: Value, name: &str, factor: impl Fn(usize) -> f64) -> Result<Value, Misfit> {
+        let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
+        let bytes = data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
+        let shape = self.graph.ty(constant).shape.clone();
+        let name = if old.name.is_empty() { name } else { &old.name };
+        self.make(name, &shape, bytes)
+    }
+
+    fn map_constant(&mut self, value: Value, map: &ColumnMap, name: &str) -> Result<Value, Misfit> {
+        let (rows, width) = self.extents(value);
+        match map {
+            ColumnMap::Scale(factors) => self.scale(value, name, |i| factors[i % width]),
+            ColumnMap::Select(columns) => {
+                let old: Vec<f32> = self.graph.const_f32(value).unwrap_or_default();
+                let picked = (0..rows).flat_map(|row| columns.iter().map(move |column| row * width + column));
+                let bytes = data(picked.map(|i| old[i]));
+                let name = self.name(value);
+                self.make(&name, &[rows, columns.len()], bytes)
+            }
+        }
+    }
+}
+
+/// The range that rising neighbours make.
+fn neighbours(rows: &[usize]) -> Option<Range<usize>> {
+    let (first, last) = (*rows.first()?, *rows.last()?);
+    rows.windows(2).all(|pair| pair[1] == pair[0] + 1).then_some(first..last + 1)
+}
+
+fn unmapped(map: &ColumnMap, of: &str) -> Misfit {
+    let what = match map {
+        ColumnMap::Select(_) => "a selection or another order of the channels",
+        ColumnMap::Scale(_) => "a factor",
+    };
+    Misfit::new(format!("{what} of {of}"), format!("{what} of a linear layer, or of what is made of such row by row"))
+}

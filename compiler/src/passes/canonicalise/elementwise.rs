@@ -1,0 +1,119 @@
+//! Functions of every element, sums, and factors.
+
+use super::columns::ColumnMap;
+use super::constants::PerElement;
+use super::view::View;
+use super::{Canonicaliser, Meaning, unexpected};
+use crate::ir::{BinaryFn, OpData, OpKind, UnaryFn, Value};
+use crate::passes::error::Misfit;
+
+impl<'a> Canonicaliser<'a> {
+    pub(super) fn unary(&mut self, f: UnaryFn, x: &Meaning) -> Result<Meaning, Misfit> {
+        let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
+        if f == UnaryFn::Neg {
+            return Ok(Meaning::View(View { factor: -view.factor, ..view.clone() }));
+        }
+        let view = self.builder.whole(view)?;
+        let matrix = self.builder.unary(f, view.matrix)?;
+        Ok(Meaning::View(View { matrix, ..view }))
+    }
+
+    pub(super) fn binary(&mut self, f: BinaryFn, op: &OpData, operands: &[Meaning]) -> Result<Meaning, Misfit> {
+        let [a, b] = op.operands[..] else { return Err(Misfit::new("missing operands", "two operands")) };
+        match (&operands[0], &operands[1]) {
+            (Meaning::View(x), Meaning::View(y)) => self.combine(f, &self.aligned(op, x)?, &self.aligned(op, y)?),
+            (Meaning::View(x), Meaning::Constant) => self.with_constant(f, &self.aligned(op, x)?, b, false),
+            (Meaning::Constant, Meaning::View(x)) => self.with_constant(f, &self.aligned(op, x)?, a, true),
+            (Meaning::Scores(scores), Meaning::Constant) => self.scores_with_constant(f, scores, b, false),
+            (Meaning::Constant, Meaning::Scores(scores)) => self.scores_with_constant(f, scores, a, true),
+            (Meaning::Constant, other) | (other, _) => Err(unexpected(other, "tokens")),
+        }
+    }
+
+    /// The operand in the shape of the result, which may have more dimensions but not more elements.
+    fn aligned(&self, op: &OpData, x: &View) -> Result<View, Misfit> {
+        let result = &self.source.ty(op.results[0]).shape;
+        x.reshaped(result).ok_or_else(|| {
+            Misfit::new(format!("tokens {:?} repeated to {result:?}", x.shape()), "only constants repeated")
+        })
+    }
+
+    /// Sum or difference of two tensors.
+    fn combine(&mut self, f: BinaryFn, x: &View, y: &View) -> Result<Meaning, Misfit> {
+        let y = match f {
+            BinaryFn::Add => y.clone(),
+            BinaryFn::Sub => View { factor: -y.factor, ..y.clone() },
+            _ => return Err(Misfit::new(format!("{} of two computed tensors", f.name()), "their sum or difference")),
+        };
+        let (x, y) = (self.builder.whole(x)?, self.builder.whole(&y)?);
+        if x.dims != y.dims {
+            return Err(Misfit::new(
+                format!("tensors of shapes {:?} and {:?} that lie differently", x.shape(), y.shape()),
+                "the same tokens and channels in both",
+            ));
+        }
+        let matrix = self.builder.push(OpKind::Binary { f: BinaryFn::Add }, &[x.matrix, y.matrix])?;
+        Ok(Meaning::View(View { matrix, ..x }))
+    }
+
+    /// A function of a tensor and a constant, which is the first operand where `swapped`.
+    fn with_constant(&mut self, f: BinaryFn, x: &View, constant: Value, swapped: bool) -> Result<Meaning, Misfit> {
+        let factor = self.source.const_scalar(constant).map(f64::from);
+        let view = match (f, factor, swapped) {
+            (BinaryFn::Mul, Some(factor), _) => View { factor: x.factor * factor, ..x.clone() },
+            (BinaryFn::Div, Some(divisor), false) if divisor != 0.0 => View { factor: x.factor / divisor, ..x.clone() },
+            (BinaryFn::Mul, None, _) => self.scaled(x, constant, f64::from)?,
+            (BinaryFn::Div, None, false) => self.scaled(x, constant, |x| 1.0 / f64::from(x))?,
+            (BinaryFn::Add, ..) => self.shifted(x, constant, 1.0)?,
+            (BinaryFn::Sub, _, false) => self.shifted(x, constant, -1.0)?,
+            (BinaryFn::Sub, _, true) => self.shifted(&View { factor: -x.factor, ..x.clone() }, constant, 1.0)?,
+            (BinaryFn::Pow, Some(1.0), false) => x.clone(),
+            _ => {
+                let order = if swapped { "a constant and tokens" } else { "tokens and a constant" };
+                return Err(Misfit::new(format!("{} of {order}", f.name()), "a sum, or a factor"));
+            }
+        };
+        // The factor stays for whom it is cheapest; what adds must know that it is finite.
+        if view.factor.is_finite() {
+            Ok(Meaning::View(view))
+        } else {
+            Err(Misfit::new(format!("a factor of {}", view.factor), "a finite factor"))
+        }
+    }
+
+    /// `x` plus `sign` times a constant.
+    fn shifted(&mut self, x: &View, constant: Value, sign: f32) -> Result<View, Misfit> {
+        let view = self.builder.whole(x)?;
+        let addend = self.per_element(&view, constant)?.map(|x| sign * x);
+        let matrix = self.builder.add_constant(view.matrix, &addend, self.name(constant))?;
+        Ok(View { matrix, ..view })
+    }
+
+    /// `x` times `factor` of each element of a constant.
+    fn scaled(&mut self, x: &View, constant: Value, factor: impl Fn(f32) -> f64) -> Result<View, Misfit> {
+        let view = self.builder.whole(x)?;
+        match self.per_element(&view, constant)? {
+            PerElement::Columns(factors) => {
+                let factors = factors.into_iter().map(factor).collect();
+                let matrix = self.builder.map_columns(view.matrix, &ColumnMap::Scale(factors), self.name(constant))?;
+                Ok(View { matrix, ..view })
+            }
+            PerElement::Matrix(_) => Err(Misfit::new("another factor for each token", "a factor per channel")),
+        }
+    }
+
+    fn name(&self, constant: Value) -> &'a str {
+        self.source.constant(constant).map_or("", |constant| &constant.name)
+    }
+
+    fn per_element(&mut self, view: &View, constant: Value) -> Result<PerElement, Misfit> {
+        let ty = self.source.ty(constant);
+        let elements = self
+            .source
+            .const_f32(constant)
+            .ok_or_else(|| Misfit::new(format!("a constant {ty}"), "a float constant"))?;
+        let numbers = PerElement::of(&elements, &ty.shape, view)?;
+        self.builder.charge(numbers.len())?;
+        Ok(numbers)
+    }
+}

@@ -1,0 +1,77 @@
+//! Products with constants, convolutions, LayerNorm.
+
+use super::view::View;
+use super::{Canonicaliser, Meaning, unexpected};
+use crate::ir::{OpData, OpKind};
+use crate::passes::error::Misfit;
+
+impl Canonicaliser<'_> {
+    pub(super) fn matmul(&mut self, op: &OpData, operands: &[Meaning]) -> Result<Meaning, Misfit> {
+        match (&operands[0], &operands[1]) {
+            (Meaning::View(x), Meaning::Constant) => self.linear(op, x),
+            (Meaning::View(a), Meaning::View(b)) => self.scores(op, a, b),
+            (Meaning::Probabilities(scores), Meaning::View(v)) => self.attention(op, scores, v),
+            (a, b) => Err(Misfit::new(
+                format!("a product of {} and {}", a.name(), b.name()),
+                "tokens and constant weights, queries and keys, or attention probabilities and values",
+            )),
+        }
+    }
+
+    fn linear(&mut self, op: &OpData, x: &View) -> Result<Meaning, Misfit> {
+        let [leading @ .., inputs, outputs] = &self.source.ty(op.operands[1]).shape[..] else {
+            return Err(Misfit::new("weights without dimensions", "a matrix of weights"));
+        };
+        if leading.iter().any(|extent| *extent != 1) {
+            let ty = self.source.ty(op.operands[1]);
+            return Err(Misfit::new(format!("weights {ty}"), "one matrix of weights for all tokens"));
+        }
+        let last = x.dims.len() - 1;
+        let matrix = self.builder.matrix(x, last)?;
+        let weight = self.builder.adopt_transposed(op.operands[1], *inputs, *outputs)?;
+        let bias = self.builder.zeros(*outputs)?;
+        let matrix = self.builder.linear(matrix, weight, bias)?;
+        let shape = &self.source.ty(op.results[0]).shape;
+        Ok(Meaning::View(View::row_major(matrix, shape, shape.len() - 1)))
+    }
+
+    pub(super) fn convolution(
+        &mut self,
+        op: &OpData,
+        x: &Meaning,
+        stride: [usize; 2],
+        pad: [usize; 4],
+        dilation: [usize; 2],
+        group: usize,
+    ) -> Result<Meaning, Misfit> {
+        let Meaning::Image(image) = x else { return Err(unexpected(x, "an image")) };
+        if dilation != [1, 1] || group != 1 {
+            return Err(Misfit::new(format!("{group} groups, dilation {dilation:?}"), "1 group, dilation 1"));
+        }
+        let [outputs, channels, height, width] = self.source.ty(op.operands[1]).shape[..] else {
+            return Err(Misfit::new("weights of another rank", "weights [o,c,kh,kw]"));
+        };
+        let patches = self.builder.push(OpKind::Patches { kernel: [height, width], stride, pad }, &[*image])?;
+        let weight = self.builder.adopt(op.operands[1], &[outputs, channels * height * width])?;
+        let bias = match op.operands.get(2) {
+            Some(bias) => self.builder.adopt(*bias, &[outputs])?,
+            None => self.builder.zeros(outputs)?,
+        };
+        let matrix = self.builder.linear(patches, weight, bias)?;
+        let [_, _, rows, columns] = self.source.ty(op.results[0]).shape[..] else {
+            return Err(Misfit::new("a result of another rank", "an image"));
+        };
+        Ok(Meaning::View(View::row_major(matrix, &[1, rows, columns, outputs], 3).transposed(&[0, 3, 1, 2])))
+    }
+
+    pub(super) fn layer_norm(&mut self, op: &OpData, x: &Meaning, eps: f64) -> Result<Meaning, Misfit> {
+        let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
+        let shape = &self.source.ty(op.results[0]).shape;
+        let split = shape.len() - 1;
+        let matrix = self.builder.matrix(view, split)?;
+        let gamma = self.builder.adopt(op.operands[1], &shape[split..])?;
+        let beta = self.builder.adopt(op.operands[2], &shape[split..])?;
+        let matrix = self.builder.push(OpKind::LayerNorm { eps }, &[matrix, gamma, beta])?;
+        Ok(Meaning::View(View::row_major(matrix, shape, split)))
+    }
+}

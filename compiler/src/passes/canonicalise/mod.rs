@@ -1,0 +1,180 @@
+//! From imported to canonical graphs.
+//!
+//! One walk over the operations in order gives every value of the imported graph a [`Meaning`] in the canonical one. Operations that only
+//! move elements change the meaning and nothing else; computing operations ask for their operands as matrices and append to the
+//! canonical graph. What has no meaning is noted as a problem, and what depends on it is passed over, so that all problems
+//! are found at once and each is told once.
+
+mod attention;
+mod builder;
+mod columns;
+mod constants;
+mod elementwise;
+mod linear;
+mod movement;
+mod view;
+
+use cranelift_entity::SecondaryMap;
+
+use self::attention::Scores;
+use self::builder::Builder;
+use self::view::View;
+use super::cse;
+use super::error::{Misfit, Problem};
+use crate::ir::{Elem, Graph, OpData, OpKind, TensorType, Value};
+
+/// What a value of the imported graph is in the canonical one.
+#[derive(Clone, Debug)]
+enum Meaning {
+    /// A constant, found in the imported graph.
+    Constant,
+    /// An image: a graph input of rank 4.
+    Image(Value),
+    /// Elements of a matrix.
+    View(View),
+    /// Products of queries and keys, perhaps scaled and biased.
+    Scores(Scores),
+    /// The softmax of such.
+    Probabilities(Scores),
+    /// It has none, which a problem says.
+    Unknown,
+}
+
+impl Meaning {
+    fn name(&self) -> &'static str {
+        match self {
+            Meaning::Constant => "a constant",
+            Meaning::Image(_) => "an image",
+            Meaning::View(_) => "tokens",
+            Meaning::Scores(_) => "attention scores",
+            Meaning::Probabilities(_) => "attention probabilities",
+            Meaning::Unknown => "an unrecognised value",
+        }
+    }
+}
+
+/// The walk.
+struct Canonicaliser<'a> {
+    source: &'a Graph,
+    builder: Builder<'a>,
+    meanings: SecondaryMap<Value, Option<Meaning>>,
+}
+
+/// The canonical graph of an imported one.
+pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
+    // Operations that no output needs must not fail.
+    let source = graph.compacted();
+    let mut problems = Vec::new();
+    let mut walk = Canonicaliser { source: &source, builder: Builder::new(&source), meanings: SecondaryMap::new() };
+    for (name, value) in &source.inputs {
+        let meaning = walk.input(name, *value).unwrap_or_else(|misfit| {
+            problems.push(Problem::new(format!("input {name:?}"), misfit));
+            Meaning::Unknown
+        });
+        walk.meanings[*value] = Some(meaning);
+    }
+    for id in &source.order {
+        let op = source.op(*id);
+        walk.builder.nodes.clone_from(&op.nodes);
+        let meaning = walk.operation(op).unwrap_or_else(|misfit| {
+            problems.push(Problem::at_op(&source, op, misfit));
+            Meaning::Unknown
+        });
+        walk.meanings[op.results[0]] = Some(meaning);
+    }
+    walk.builder.nodes.clear();
+    for output in &source.outputs {
+        match walk.output(output.value) {
+            Ok(Some(value)) => walk.builder.graph.add_output(&output.name, value, output.shape.clone()),
+            Ok(None) => {}
+            Err(misfit) => problems.push(Problem::new(format!("output {:?}", output.name), misfit)),
+        }
+    }
+    if problems.is_empty() { Ok(cse::run(&walk.builder.graph)) } else { Err(problems) }
+}
+
+impl Canonicaliser<'_> {
+    fn input(&mut self, name: &str, value: Value) -> Result<Meaning, Misfit> {
+        let ty = self.source.ty(value);
+        match (ty.elem, &ty.shape[..]) {
+            _ if ty.shape.contains(&0) => Err(Misfit::new(ty.to_string(), "extents of at least 1")),
+            (Elem::F32, [1, _, _, _]) => Ok(Meaning::Image(self.builder.graph.add_input(name, ty.clone()))),
+            (Elem::F32, [1, rows, columns] | [rows, columns]) => {
+                let matrix = self.builder.graph.add_input(name, TensorType::f32([*rows, *columns]));
+                Ok(Meaning::View(View::row_major(matrix, &ty.shape, ty.rank() - 1)))
+            }
+            _ => Err(Misfit::new(ty.to_string(), "an image f32[1,c,h,w] or tokens f32[1,n,c] or f32[n,c]")),
+        }
+    }
+
+    /// The matrix of an output; `None` where its problem is told already.
+    fn output(&mut self, value: Value) -> Result<Option<Value>, Misfit> {
+        match self.meaning(value) {
+            Meaning::Unknown => Ok(None),
+            Meaning::View(view) => {
+                let split = view.dims.iter().take_while(|dim| dim.iter().all(|walk| walk.axis == view::Axis::Row));
+                let split = split.count();
+                self.builder.matrix(&view, split).map(Some)
+            }
+            other => Err(Misfit::new(other.name(), "tokens")),
+        }
+    }
+
+    fn meaning(&self, value: Value) -> Meaning {
+        match self.source.constant(value) {
+            Some(_) => Meaning::Constant,
+            None => self.meanings[value].clone().unwrap_or(Meaning::Unknown),
+        }
+    }
+
+    fn operation(&mut self, op: &OpData) -> Result<Meaning, Misfit> {
+        let operands: Vec<Meaning> = op.operands.iter().map(|operand| self.meaning(*operand)).collect();
+        if operands.iter().any(|meaning| matches!(meaning, Meaning::Unknown)) {
+            return Ok(Meaning::Unknown);
+        }
+        for meaning in &operands {
+            if let Meaning::Scores(scores) | Meaning::Probabilities(scores) = meaning {
+                self.builder.charge(scores.size())?;
+            }
+        }
+        let ty = self.source.ty(op.results[0]);
+        if ty.elem != Elem::F32 || ty.shape.contains(&0) {
+            return Err(Misfit::new(format!("a result {ty}"), "a float tensor with elements"));
+        }
+        match &op.kind {
+            OpKind::Unary { f } => self.unary(*f, &operands[0]),
+            OpKind::Binary { f } => self.binary(*f, op, &operands),
+            OpKind::MatMul {} => self.matmul(op, &operands),
+            OpKind::Conv { stride, pad, dilation, group } => {
+                self.convolution(op, &operands[0], *stride, *pad, *dilation, *group)
+            }
+            OpKind::LayerNorm { eps } => self.layer_norm(op, &operands[0], *eps),
+            OpKind::Softmax { axis } => self.softmax(op, &operands[0], *axis),
+            OpKind::Concat { axis } => self.concat(op, &operands, *axis),
+            OpKind::Reshape { .. }
+            | OpKind::Expand { .. }
+            | OpKind::Transpose { .. }
+            | OpKind::Slice { .. }
+            | OpKind::Gather { .. } => self.movement(op, &operands[0]),
+            OpKind::ReduceMean { axes, .. } => Err(Misfit::new(
+                format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),
+                "means only within LayerNorm",
+            )),
+            OpKind::Patches { .. }
+            | OpKind::Linear {}
+            | OpKind::Attention { .. }
+            | OpKind::QLinear {}
+            | OpKind::QLayerNorm {}
+            | OpKind::Lut {}
+            | OpKind::QAdd { .. }
+            | OpKind::Sddmm { .. }
+            | OpKind::QSoftmax {}
+            | OpKind::Spmm { .. } => Err(Misfit::new("an operation of a later stage", "an imported operation")),
+        }
+    }
+}
+
+/// An operand that an operation cannot take.
+fn unexpected(found: &Meaning, expected: &str) -> Misfit {
+    Misfit::new(found.name(), expected)
+}

@@ -1,0 +1,95 @@
+//! What a pass could not do.
+
+use std::fmt;
+
+use crate::ir::{Graph, OpData, Stage, VerifyError};
+
+/// Why a pass gave no graph.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PassError {
+    /// No pass has this name.
+    #[error("there is no pass {name:?}; the passes are {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// The graph is of a stage that the pass does not take.
+    #[error("{pass}: takes a graph of the {requires} stage, not of the {found} stage")]
+    Stage {
+        /// The pass.
+        pass: &'static str,
+        /// What it takes.
+        requires: Stage,
+        /// What it was given.
+        found: Stage,
+    },
+    /// Parts of the model have no form that the pass knows.
+    #[error("{pass}: {}", list(problems))]
+    Unrecognised {
+        /// The pass.
+        pass: &'static str,
+        /// Every such part that does not follow from another one.
+        problems: Vec<Problem>,
+    },
+    /// The pass broke an invariant of the graph: a defect of the compiler, not of the model.
+    #[error("{pass}: {source}")]
+    Malformed {
+        /// The pass.
+        pass: &'static str,
+        /// What is broken.
+        source: VerifyError,
+    },
+}
+
+fn list(problems: &[Problem]) -> String {
+    let count = match problems {
+        [_] => "1 place of the model is not part of a form that is recognised".to_string(),
+        _ => format!("{} places of the model are not part of a form that is recognised", problems.len()),
+    };
+    problems.iter().fold(count, |text, problem| format!("{text}\n  {problem}"))
+}
+
+/// A part of the model that a pass cannot express.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: the ONNX nodes with the operator of the IR, or an input or output.
+    pub place: String,
+    /// What is there.
+    pub found: String,
+    /// What could be there instead.
+    pub expected: String,
+}
+
+impl Problem {
+    pub(super) fn at_op(graph: &Graph, op: &OpData, misfit: Misfit) -> Problem {
+        let names: Vec<&str> = op.nodes.iter().map(|node| graph.node(*node)).collect();
+        let node = if names.len() > 1 { "nodes" } else { "node" };
+        let place = format!("{node} {} ({})", names.join(", "), op.kind.mnemonic());
+        Problem::new(place, misfit)
+    }
+
+    pub(super) fn new(place: impl Into<String>, misfit: Misfit) -> Problem {
+        Problem { place: place.into(), found: misfit.found, expected: misfit.expected }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: found {}, expected {}", self.place, self.found, self.expected)
+    }
+}
+
+/// A [`Problem`] before its place is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Misfit {
+    found: String,
+    expected: String,
+}
+
+impl Misfit {
+    pub(super) fn new(found: impl Into<String>, expected: impl Into<String>) -> Misfit {
+        Misfit { found: found.into(), expected: expected.into() }
+    }
+}

@@ -1,0 +1,48 @@
+//! The registry.
+
+use super::Builder;
+use crate::ir::Stage;
+use crate::passes::{CANONICALISE, PASSES, PassError, find, run};
+
+#[test]
+fn the_pipeline_is_made_of_known_passes_whose_stages_follow() {
+    let mut stage = Stage::Imported;
+    for name in CANONICALISE {
+        let pass = find(name).unwrap();
+        assert_eq!(pass.requires, stage, "{name}");
+        stage = pass.establishes;
+    }
+    assert_eq!(stage, Stage::Canonical);
+    assert!(PASSES.iter().all(|pass| pass.name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+}
+
+#[test]
+fn the_hook_sees_every_result() {
+    let mut b = Builder::new();
+    let x = b.input(&[1, 2, 3]);
+    let y = b.linear(x, 4, "fc");
+    let mut seen = Vec::new();
+    let graph = b.finish(&[y]);
+    run(&graph, CANONICALISE, |pass, graph| seen.push((pass.name, graph.stage, graph.order.len()))).unwrap();
+    let stages = seen.iter().map(|(name, stage, _)| format!("{name}: {stage}")).collect::<Vec<_>>().join(", ");
+    assert_eq!(
+        stages,
+        "cse: imported, layer-norm: imported, gelu: imported, canonicalise: canonical, demand: canonical"
+    );
+    assert_eq!(seen.iter().map(|(.., ops)| *ops).collect::<Vec<_>>(), [2, 2, 2, 1, 1]);
+}
+
+#[test]
+fn wrong_names_and_stages_are_errors() {
+    let mut b = Builder::new();
+    let x = b.input(&[1, 2, 3]);
+    let y = b.linear(x, 4, "fc");
+    let graph = b.finish(&[y]);
+    let unknown = run(&graph, &["cse", "speed"], |_, _| panic!("nothing may run")).unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "there is no pass \"speed\"; the passes are cse, layer-norm, gelu, canonicalise, demand"
+    );
+    let stage = run(&graph, &["demand"], |_, _| ()).unwrap_err();
+    assert!(matches!(stage, PassError::Stage { pass: "demand", requires: Stage::Canonical, found: Stage::Imported }));
+}

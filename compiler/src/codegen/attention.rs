@@ -1,0 +1,251 @@
+//! Attention: scores, softmax and product with the values, head by head in stripes of queries.
+//!
+//! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the next, so stripe `i + 1` is scored
+//! before the product of stripe `i`. Stripes take turns on the softmax units of the two engines.
+
+use std::ops::Range;
+
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::table::{Sddmm, Softmax, Spmm};
+use vitcod_isa::instr::{Engine, Op as Instruction, Sram, Width};
+use vitcod_isa::numerics::Scale;
+
+use super::CodegenError;
+use super::groups::AttentionGroup;
+use super::task::{Builder, Tile, Window, steps};
+use crate::ir::{OpKind, Value};
+
+/// A stripe between its scores and its product.
+struct Stripe {
+    head: usize,
+    rows: Range<usize>,
+    probabilities: Tile,
+    sums: Sram,
+}
+
+/// Extents of one head.
+#[derive(Clone, Copy)]
+struct Shape {
+    queries: usize,
+    keys: usize,
+    /// Features of queries and keys.
+    d: usize,
+    /// Features of values.
+    dv: usize,
+}
+
+/// Lowers attention.
+pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result<(), CodegenError> {
+    let graph = builder.graph;
+    let (q, k) = (graph.op(group.sddmm).operands[0], graph.op(group.sddmm).operands[1]);
+    let v = graph.op(group.spmm).operands[2];
+    let result = graph.op(group.spmm).results[0];
+    let (OpKind::Sddmm { heads, scale }, OpKind::Spmm { scale: product_scale }) =
+        (&graph.op(group.sddmm).kind, &graph.op(group.spmm).kind)
+    else {
+        unreachable!("groups are formed by kind")
+    };
+    let heads = *heads;
+    let shape = Shape {
+        queries: graph.ty(q).shape[0],
+        keys: graph.ty(k).shape[0],
+        d: graph.ty(q).shape[1] / heads,
+        dv: graph.ty(v).shape[1] / heads,
+    };
+    let height = choose(builder, group, shape, [q, k, v, result])?;
+
+    let mut waiting: Option<Stripe> = None;
+    let mut values: Vec<Tile> = Vec::new();
+    for (turn, (head, rows)) in
+        (0..heads).flat_map(|head| steps(shape.queries, height).map(move |rows| (head, rows))).enumerate()
+    {
+        let columns = |d: usize| head * d..(head + 1) * d;
+        if rows.start == 0 {
+            values.push(builder.read(group.sddmm, k, &Window { rows: 0..shape.keys, bytes: columns(shape.d) }));
+        }
+        let keys = values[2 * head];
+        let queries = builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) });
+        let stripe = scores(builder, group, shape, *scale, (queries, keys), (head, rows), turn);
+        if stripe.rows.start == 0 {
+            values.push(builder.read(group.spmm, v, &Window { rows: 0..shape.keys, bytes: columns(shape.dv) }));
+        }
+        if let Some(previous) = waiting.replace(stripe) {
+            product(builder, group, shape, *product_scale, values[2 * previous.head + 1], &previous, result);
+        }
+    }
+    if let Some(last) = waiting {
+        product(builder, group, shape, *product_scale, values[2 * last.head + 1], &last, result);
+    }
+    Ok(())
+}
+
+fn scores(
+    builder: &mut Builder<'_>,
+    group: &AttentionGroup,
+    shape: Shape,
+    scale: Scale,
+    (q, k): (Tile, Tile),
+    (head, rows): (usize, Range<usize>),
+    turn: usize,
+) -> Stripe {
+    let (m, n) = (rows.len(), shape.keys);
+    let scores = builder.tile(m, 2 * n);
+    let probabilities = builder.tile(m, n);
+    let max = builder.tile(1, 2 * m).at;
+    let sums = builder.tile(1, 4 * m).at;
+    let (m, n) = (m as u16, n as u16);
+    builder.push(
+        group.sddmm,
+        Sddmm {
+            engine: Engine::Denser,
+            fresh: true,
+            lines: builder.all_lines(),
+            q: q.at,
+            k: k.at,
+            max,
+            dst: scores.at,
+            m,
+            n,
+            d: shape.d as u16,
+            scale,
+            q_stride: q.stride,
+            k_stride: k.stride,
+            dst_stride: scores.stride,
+        },
+    );
+    builder.push(
+        group.softmax,
+        Softmax {
+            engine: Engine::ALL[turn % Engine::ALL.len()],
+            fresh: true,
+            both: false,
+            src: scores.at,
+            max,
+            other_max: Sram(0),
+            sum: sums,
+            dst: probabilities.at,
+            m,
+            n,
+            src_stride: scores.stride,
+            dst_stride: probabilities.stride,
+        },
+    );
+    Stripe { head, rows, probabilities, sums }
+}
+
+fn product(
+    builder: &mut Builder<'_>,
+    group: &AttentionGroup,
+    shape: Shape,
+    scale: Scale,
+    v: Tile,
+    stripe: &Stripe,
+    result: Value,
+) {
+    let columns = stripe.head * shape.dv..(stripe.head + 1) * shape.dv;
+    let target = builder.write(result, &Window { rows: stripe.rows.clone(), bytes: columns });
+    builder.push(
+        group.spmm,
+        Spmm {
+            engine: Engine::Denser,
+            out: Width::I8,
+            accumulate: false,
+            both: false,
+            lines: builder.all_lines(),
+            p: stripe.probabilities.at,
+            v: v.at,
+            sum: stripe.sums,
+            other_sum: Sram(0),
+            acc: Sram(0),
+            dst: target.tile.at,
+            m: stripe.rows.len() as u16,
+            n: shape.keys as u16,
+            d: shape.dv as u16,
+            scale,
+            p_stride: stripe.probabilities.stride,
+            v_stride: v.stride,
+            acc_stride: 0,
+            dst_stride: target.tile.stride,
+        },
+    );
+    builder.written(group.spmm, &target);
+}
+
+/// Queries of a stripe: the height with the smallest estimate of cycles among those that fit.
+fn choose(
+    builder: &Builder<'_>,
+    group: &AttentionGroup,
+    shape: Shape,
+    tensors: [Value; 4],
+) -> Result<usize, CodegenError> {
+    let [q, k, v, result] = tensors.map(|value| if builder.on_chip(value) { 0 } else { 1 });
+    let bytes = |height: usize| {
+        // Two stripes are in flight, a third has its scores made; keys and values of two heads overlap.
+        let stripe = height * (3 * shape.keys + 6) + 64;
+        let moved = 2 * height * (q * shape.d + result * shape.dv) + 2 * shape.keys * (k * shape.d + v * shape.dv);
+        (3 * stripe + moved) as u64
+    };
+    (1..=shape.queries)
+        .rev()
+        .filter(|height| {
+            // Heights that cut the queries into as many stripes as a smaller one are not looked at.
+            let stripes = shape.queries.div_ceil(*height);
+            *height == shape.queries.div_ceil(stripes)
+        })
+        .filter(|height| bytes(*height) <= builder.room())
+        .min_by_key(|height| estimate(builder, shape, *height))
+        .ok_or_else(|| builder.too_small(group.sddmm, bytes(1)))
+}
+
+/// Cycles of a head's stripes on the MAC lines, and those that the first and the last softmax stand alone.
+fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
+    let cycles = |op: Instruction| cost(&op, builder.machine).cycles;
+    let at = Tile { at: Sram(0), stride: 0 };
+    let of = |m: usize| {
+        let (m, n) = (m as u16, shape.keys as u16);
+        let lines = builder.all_lines();
+        let scores = Sddmm {
+            engine: Engine::Denser,
+            fresh: true,
+            lines,
+            q: at.at,
+            k: at.at,
+            max: at.at,
+            dst: at.at,
+            m,
+            n,
+            d: shape.d as u16,
+            scale: Scale::ONE,
+            q_stride: 0,
+            k_stride: 0,
+            dst_stride: 0,
+        };
+        let product = Spmm {
+            engine: Engine::Denser,
+            out: Width::I8,
+            accumulate: false,
+            both: false,
+            lines,
+            p: at.at,
+            v: at.at,
+            sum: at.at,
+            other_sum: at.at,
+            acc: at.at,
+            dst: at.at,
+            m,
+            n,
+            d: shape.dv as u16,
+            scale: Scale::ONE,
+            p_stride: 0,
+            v_stride: 0,
+            acc_stride: 0,
+            dst_stride: 0,
+        };
+        cycles(scores.into()) + cycles(product.into())
+    };
+    let (full, rest) = (shape.queries / height, shape.queries % height);
+    let stripes = full as u64 * of(height) + if rest > 0 { of(rest) } else { 0 };
+    let softmax = height as u64 * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
+    let drains = shape.queries.div_ceil(height) as u64 * u64::from(builder.machine.lines.fill_cycles);
+    stripes + softmax + drains
+}

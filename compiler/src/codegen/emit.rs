@@ -1,0 +1,125 @@
+//! Emission: the program's header, image and code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use vitcod_isa::instr::Instr;
+use vitcod_isa::instr::table::Halt;
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
+
+use super::storage::{Home, Storages};
+use super::task::Task;
+use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
+
+/// Joins the parts of a program.
+pub(super) fn program(
+    graph: &Graph,
+    machine: &Machine,
+    storages: &Storages,
+    tasks: &[Task],
+    mut code: Vec<Instr>,
+) -> Program {
+    // Layers are the operations that have instructions, in the graph's order.
+    let used: BTreeSet<Op> = tasks.iter().map(|task| task.layer).collect();
+    let order: Vec<Op> = graph.order.iter().copied().filter(|op| used.contains(op)).collect();
+    let number: BTreeMap<Op, u32> = order.iter().enumerate().map(|(index, op)| (*op, index as u32)).collect();
+    let mut layer_of: Vec<u32> = tasks.iter().map(|task| number[&task.layer]).collect();
+    code.push(Instr::new(Halt {}));
+    layer_of.push(order.len().saturating_sub(1) as u32);
+
+    let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {
+        name: name.to_owned(),
+        shape: shape.iter().map(|extent| *extent as u64).collect(),
+        element: if ty.elem == Elem::I16 { Element::I16 } else { Element::I8 },
+        step: ty.step.unwrap_or(1.0),
+        address,
+    };
+    let inputs = graph.inputs.iter().zip(&storages.inputs).map(|((name, value), address)| {
+        let ty = graph.ty(*value);
+        bind(name, &ty.shape, ty, *address)
+    });
+    let outputs = graph.outputs.iter().zip(&storages.outputs).map(|(output, place)| {
+        let address = match storages.data(*place).home {
+            Home::Dram(address) => address,
+            Home::Sram => unreachable!("outputs live in DRAM"),
+        };
+        bind(&output.name, &output.shape, graph.ty(output.value), address)
+    });
+
+    Program {
+        header: Header {
+            name: graph.name.clone(),
+            dram_bytes: storages.dram_bytes,
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            layers: layers(graph, &order),
+        },
+        machine: machine.clone(),
+        code,
+        layer_of,
+        image: image(graph, storages),
+        ir: Some(SavedGraph::new(graph, |value| storages.constants[&value]).to_json().into()),
+    }
+}
+
+/// The constants at their addresses.
+fn image(graph: &Graph, storages: &Storages) -> Bytes {
+    let mut image = vec![0; storages.image_bytes as usize];
+    for (value, address) in &storages.constants {
+        if let Some(constant) = graph.constant(*value) {
+            image[*address as usize..][..constant.bytes.len()].copy_from_slice(&constant.bytes);
+        }
+    }
+    image.into()
+}
+
+/// What reports say of each layer. Bytes that must travel count where they are needed first.
+fn layers(graph: &Graph, order: &[Op]) -> Vec<Layer> {
+    let mut seen: BTreeSet<Value> = BTreeSet::new();
+    let inputs: BTreeSet<Value> = graph.inputs.iter().map(|(_, value)| *value).collect();
+    let mut layers: Vec<Layer> = order
+        .iter()
+        .map(|op| {
+            let data = graph.op(*op);
+            let travels = |value: &&Value| graph.constant(**value).is_some() || inputs.contains(value);
+            let compulsory: usize = data
+                .operands
+                .iter()
+                .filter(travels)
+                .filter(|value| seen.insert(**value))
+                .map(|value| graph.ty(*value).bytes())
+                .sum();
+            let nodes: Vec<String> = data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
+            Layer {
+                name: nodes.first().cloned().unwrap_or_else(|| op.to_string()),
+                operation: data.kind.mnemonic().to_owned(),
+                nodes,
+                needed_macs: needed_macs(graph, *op),
+                compulsory_bytes: compulsory as u64,
+            }
+        })
+        .collect();
+    // Outputs and constants that no layer reads directly (they join a concat) travel all the same.
+    for output in &graph.outputs {
+        let maker = graph.producer(output.value).and_then(|(op, _)| order.iter().position(|other| *other == op));
+        if let Some(layer) = maker.or(order.len().checked_sub(1)).and_then(|index| layers.get_mut(index)) {
+            layer.compulsory_bytes += graph.ty(output.value).bytes() as u64;
+        }
+    }
+    layers
+}
+
+/// Multiplications of an operation on the MAC lines, without padding.
+fn needed_macs(graph: &Graph, op: Op) -> u64 {
+    let data = graph.op(op);
+    let shape = |value: usize| &graph.ty(data.operands[value]).shape;
+    let product = match data.kind {
+        OpKind::QLinear {} => shape(0)[0] * shape(1).iter().product::<usize>(),
+        OpKind::Sddmm { .. } => shape(0)[0] * shape(1)[0] * shape(0)[1],
+        // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the columns.
+        OpKind::Spmm { .. } => shape(0)[1] * shape(0)[2] * shape(2)[1],
+        _ => 0,
+    };
+    product as u64
+}

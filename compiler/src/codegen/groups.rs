@@ -1,0 +1,254 @@
+//! Groups: operations that are lowered together because their tiles flow from one to the next without being stored.
+
+use cranelift_entity::SecondaryMap;
+
+use crate::ir::{Graph, Op, OpKind, Value};
+
+/// What is lowered as one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Group {
+    /// A linear layer with what its tiles flow through.
+    Linear(LinearGroup),
+    /// SDDMM, softmax and SpMM of all heads.
+    Attention(AttentionGroup),
+    /// An operation on whole rows: `qlayer_norm`, `lut`, `qadd`.
+    Rows(Op),
+    /// Rows that are copied: an operand of a concat, or an output, that could not be computed in place.
+    Copy(CopyGroup),
+}
+
+/// `[patches ->] qlinear [-> lut ...] [-> qadd]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct LinearGroup {
+    /// The `patches` that makes the left operand, if it is not a stored matrix.
+    pub(super) patches: Option<Op>,
+    /// The linear layer.
+    pub(super) linear: Op,
+    /// Lookups of its result.
+    pub(super) luts: Vec<Op>,
+    /// The add that takes the last result.
+    pub(super) add: Option<Op>,
+    /// The value that leaves the group.
+    pub(super) result: Value,
+}
+
+/// `sddmm -> qsoftmax -> spmm`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct AttentionGroup {
+    pub(super) sddmm: Op,
+    pub(super) softmax: Op,
+    pub(super) spmm: Op,
+}
+
+/// `rows` rows of `from` become those of `to` from `at` on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CopyGroup {
+    pub(super) from: Value,
+    pub(super) to: Destination,
+    pub(super) at: usize,
+}
+
+/// Where copied rows go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// A value: the result of a concat.
+    Value(Value),
+    /// The i-th output of the graph.
+    Output(usize),
+}
+
+impl Group {
+    /// The operations of the group, in order.
+    pub(super) fn ops(&self) -> Vec<Op> {
+        match self {
+            Group::Linear(g) => {
+                g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied()).chain(g.add).collect()
+            }
+            Group::Attention(g) => vec![g.sddmm, g.softmax, g.spmm],
+            Group::Rows(op) => vec![*op],
+            Group::Copy(_) => Vec::new(),
+        }
+    }
+
+    /// The stored values that the group reads: constants and what earlier groups made.
+    pub(super) fn reads(&self, graph: &Graph) -> Vec<Value> {
+        let ops = self.ops();
+        let inside: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).results.clone()).collect();
+        let mut reads: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).operands.clone()).collect();
+        if let Group::Copy(copy) = self {
+            reads.push(copy.from);
+        }
+        reads.retain(|value| !inside.contains(value));
+        reads
+    }
+
+    /// The value that the group makes and stores; `None` for copies.
+    pub(super) fn result(&self, graph: &Graph) -> Option<Value> {
+        match self {
+            Group::Linear(g) => Some(g.result),
+            Group::Attention(g) => graph.op(g.spmm).results.first().copied(),
+            Group::Rows(op) => graph.op(*op).results.first().copied(),
+            Group::Copy(_) => None,
+        }
+    }
+}
+
+/// The groups of a graph in execution order, or what has no instruction.
+///
+/// Slices and concats make no group: they are a matter of where values are stored. Copies are inserted where that fails.
+pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
+    let uses = graph.uses();
+    let mut former = Former { graph, uses: &uses, taken: SecondaryMap::new(), problems: Vec::new() };
+    let mut groups = Vec::new();
+    for op in &graph.order {
+        if !former.taken[*op] {
+            former.group(*op, &mut groups);
+        }
+    }
+    for (index, output) in graph.outputs.iter().enumerate() {
+        if !computed_into(graph, output.value, index) {
+            groups.push(Group::Copy(CopyGroup { from: output.value, to: Destination::Output(index), at: 0 }));
+        }
+    }
+    if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
+}
+
+/// Whether output `index` is where the value is computed: values that no group makes, and second outputs of one value, are copied.
+pub(super) fn computed_into(graph: &Graph, value: Value, index: usize) -> bool {
+    let made = graph.producer(value).is_some_and(|(_, data)| {
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Patches { .. })
+    });
+    made && graph.outputs[..index].iter().all(|output| output.value != value)
+}
+
+/// Whether an operand of a concat is computed where the concat's result is stored, instead of being copied there.
+pub(super) fn joins_in_place(graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, operand: Value) -> bool {
+    let made = graph.producer(operand).is_some_and(|(_, data)| {
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Patches { .. })
+    });
+    made && uses[operand].len() == 1 && graph.outputs.iter().all(|output| output.value != operand)
+}
+
+struct Former<'a> {
+    graph: &'a Graph,
+    uses: &'a SecondaryMap<Value, Vec<Op>>,
+    taken: SecondaryMap<Op, bool>,
+    problems: Vec<String>,
+}
+
+impl Former<'_> {
+    fn group(&mut self, op: Op, groups: &mut Vec<Group>) {
+        let data = self.graph.op(op);
+        match &data.kind {
+            OpKind::QLinear {} => groups.push(self.linear(op)),
+            OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => groups.push(Group::Rows(op)),
+            OpKind::Sddmm { .. } => match self.attention(op) {
+                Some(group) => groups.push(Group::Attention(group)),
+                None => self.problem(op, "scores are stored for other operations than one softmax and its product"),
+            },
+            OpKind::QSoftmax {} | OpKind::Spmm { .. } => {
+                self.problem(op, "is not fed by the scores of one sddmm alone");
+            }
+            OpKind::Concat { axis: 0 } => {
+                let mut at = 0;
+                for operand in &data.operands {
+                    if !joins_in_place(self.graph, self.uses, *operand) {
+                        let to = Destination::Value(data.results[0]);
+                        groups.push(Group::Copy(CopyGroup { from: *operand, to, at }));
+                    }
+                    at += self.graph.ty(*operand).shape[0];
+                }
+            }
+            OpKind::Slice { axis: 0, stride: 1, .. } => {}
+            OpKind::Patches { pad, .. } => {
+                let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
+                if !self.uses[data.results[0]].iter().all(linear) {
+                    self.problem(op, "patches are read by other operations than linear layers");
+                } else if *pad != [0; 4] {
+                    self.problem(op, "patches with padding are not supported yet");
+                } else if !self.graph.inputs.iter().any(|(_, value)| *value == data.operands[0]) {
+                    self.problem(op, "patches of anything but an input are not supported yet");
+                }
+            }
+            _ => self.problem(op, "has no instruction"),
+        }
+    }
+
+    fn problem(&mut self, op: Op, message: &str) {
+        self.problems.push(format!("{}: {message}", self.graph.describe(op)));
+    }
+
+    /// The one operation that reads `value`, if the value is needed nowhere else.
+    fn only_reader(&self, value: Value) -> Option<Op> {
+        let output = self.graph.outputs.iter().any(|output| output.value == value);
+        match self.uses[value][..] {
+            [reader] if !output => Some(reader),
+            _ => None,
+        }
+    }
+
+    fn linear(&mut self, linear: Op) -> Group {
+        let operand = self.graph.op(linear).operands[0];
+        let patches = match self.graph.producer(operand) {
+            Some((op, data)) if matches!(data.kind, OpKind::Patches { .. }) => Some(op),
+            _ => None,
+        };
+        let mut group =
+            LinearGroup { patches, linear, luts: Vec::new(), add: None, result: self.graph.op(linear).results[0] };
+        while let Some(reader) = self.only_reader(group.result) {
+            let data = self.graph.op(reader);
+            match data.kind {
+                OpKind::Lut {} => group.luts.push(reader),
+                OpKind::QAdd { .. } if self.ready(linear, reader, group.result) => group.add = Some(reader),
+                _ => break,
+            }
+            self.taken[reader] = true;
+            group.result = data.results[0];
+            if group.add.is_some() {
+                break;
+            }
+        }
+        Group::Linear(group)
+    }
+
+    /// Whether all that `add` reads besides `value` is there when `linear` executes.
+    fn ready(&self, linear: Op, add: Op, value: Value) -> bool {
+        let mut others = self.graph.op(add).operands.iter().filter(|operand| **operand != value);
+        others.all(|other| {
+            let mut root = *other;
+            // A slice is a view of what it slices.
+            while let Some((_, data)) = self.graph.producer(root) {
+                match data.kind {
+                    OpKind::Slice { .. } => root = data.operands[0],
+                    _ => break,
+                }
+            }
+            match self.graph.producer(root) {
+                None => true,
+                Some((op, _)) => {
+                    let position = |op: Op| self.graph.order.iter().position(|other| *other == op);
+                    position(op) < position(linear)
+                }
+            }
+        })
+    }
+
+    fn attention(&mut self, sddmm: Op) -> Option<AttentionGroup> {
+        let softmax = self.only_reader(self.graph.op(sddmm).results[0])?;
+        let data = self.graph.op(softmax);
+        if !matches!(data.kind, OpKind::QSoftmax {}) {
+            return None;
+        }
+        let spmm = self.only_reader(data.results[0])?;
+        let product = self.graph.op(spmm);
+        let fits = matches!(product.kind, OpKind::Spmm { .. })
+            && product.operands[..2] == data.results[..]
+            && self.only_reader(data.results[1]) == Some(spmm);
+        if !fits {
+            return None;
+        }
+        self.taken[softmax] = true;
+        self.taken[spmm] = true;
+        Some(AttentionGroup { sddmm, softmax, spmm })
+    }
+}

@@ -1,0 +1,118 @@
+//! From a quantised graph to a program: lowering to tile-sized tasks, scheduling, emission.
+//!
+//! ```text
+//! quantised graph
+//!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
+//!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
+//!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
+//!   -> prefetch   loads move ahead of their use, as far as memory allows
+//!   -> place      buffers get addresses by their lifetimes
+//!   -> tokens     conflicting accesses of different units are ordered
+//!   -> Program
+//! ```
+//!
+//! The program order alone defines the result: executed one by one, the tasks compute the graph. Every later step keeps that
+//! result: prefetch moves a load only over tasks that do not touch what it touches, placement gives buffers that live at the same
+//! time different addresses, and tokens order all that conflicts, by [`vitcod_isa::effects`].
+//!
+//! Memory is shared out by a budget for tensors that stay on chip. If placement finds no room, a smaller budget is tried:
+//! more tensors travel, but each machine with room for the smallest tiles compiles.
+
+mod attention;
+mod emit;
+mod groups;
+mod linear;
+mod place;
+mod prefetch;
+mod rows;
+mod storage;
+mod task;
+mod tokens;
+
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Program;
+
+use crate::ir::{Graph, Stage, VerifyError};
+use groups::Group;
+use storage::Storages;
+use task::Builder;
+
+/// Why a graph cannot become a program.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CodegenError {
+    /// The graph is not quantised.
+    #[error("the graph is {0}, not quantised")]
+    Stage(Stage),
+    /// The graph breaks an invariant of its stage.
+    #[error(transparent)]
+    Malformed(#[from] VerifyError),
+    /// Operations that have no instruction, all of them.
+    #[error("the model cannot be lowered:\n{}", .0.join("\n"))]
+    Unsupported(Vec<String>),
+    /// Not even the smallest tiles of a layer fit.
+    #[error(
+        "{machine} is too small for {layer}: its smallest tiles take {needed} bytes of the scratchpad's {capacity}"
+    )]
+    TooSmall {
+        /// The machine.
+        machine: String,
+        /// The layer, by its ONNX node.
+        layer: String,
+        /// Bytes that the smallest tiles take.
+        needed: u64,
+        /// Bytes that there are.
+        capacity: u64,
+    },
+    /// Buffers that fit one by one leave no room for each other, whatever stays on chip.
+    #[error("no placement of the program's buffers in the {capacity} bytes of {machine} was found")]
+    NoPlacement {
+        /// The machine.
+        machine: String,
+        /// Bytes that there are.
+        capacity: u64,
+    },
+}
+
+/// Percentages of the scratchpad that tensors between groups may fill, tried in turn.
+const RESIDENT_PERCENT: [u64; 8] = [100, 90, 80, 65, 50, 35, 20, 0];
+
+/// Compiles a quantised graph for a machine.
+///
+/// The program carries the graph, its constants by reference into the program's image.
+///
+/// # Errors
+/// The graph is not a well-formed quantised graph, holds what no instruction computes, or does not fit the machine.
+pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError> {
+    if graph.stage != Stage::Quantised {
+        return Err(CodegenError::Stage(graph.stage));
+    }
+    graph.verify()?;
+    let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
+    let capacity = u64::from(machine.sram.bytes);
+
+    let mut failure = None;
+    for percent in RESIDENT_PERCENT {
+        let storages = Storages::plan(graph, &groups, capacity * percent / 100);
+        let mut builder = Builder::new(graph, machine, &storages);
+        let lowered = groups.iter().enumerate().try_for_each(|(index, group)| {
+            builder.enter(index);
+            match group {
+                Group::Linear(group) => linear::lower(&mut builder, group),
+                Group::Attention(group) => attention::lower(&mut builder, group),
+                Group::Rows(op) => rows::lower(&mut builder, *op),
+                Group::Copy(copy) => rows::copy(&mut builder, copy),
+            }
+        });
+        if let Err(error) = lowered {
+            failure = Some(error);
+            continue;
+        }
+        let mut tasks = builder.finish();
+        let lifetimes = prefetch::run(&mut tasks, machine);
+        let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
+        let tasks = tasks.at_addresses(&addresses);
+        let code = tokens::insert(&tasks, machine, &storages);
+        return Ok(emit::program(graph, machine, &storages, &tasks, code));
+    }
+    Err(failure.unwrap_or(CodegenError::NoPlacement { machine: machine.name.clone(), capacity }))
+}

@@ -1,0 +1,142 @@
+//! Prefetch: moves loads ahead of their use, and keeps buffers a little longer than they are needed, as far as memory allows.
+//!
+//! Units wait only where accesses conflict. A load into a buffer that overlaps nothing live conflicts with nothing, so moving it up in
+//! program order (which makes its buffer live earlier) lets it run during earlier computation: double buffering. A buffer whose
+//! place is not given away before the next task of the unit that wrote it lets that unit go on while others still read.
+
+use cranelift_entity::{EntityRef as _, SecondaryMap};
+use vitcod_isa::cost::cost;
+use vitcod_isa::effects::{Region, Space, accesses};
+use vitcod_isa::instr::{Op as Instruction, Unit};
+use vitcod_isa::machine::Machine;
+
+use super::task::{Buffer, Task, Tasks};
+
+/// A load moves up until the computation that it passes takes this many times its own time; the rest is slack for its neighbours.
+const LOOKAHEAD: u64 = 4;
+
+/// Tasks that a buffer is kept longer at most.
+const KEEP: usize = 64;
+
+/// First and last task of every buffer; the last one includes what it is kept longer.
+pub(super) type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
+
+/// Reorders the tasks and returns the lifetimes of their buffers.
+pub(super) fn run(tasks: &mut Tasks, machine: &Machine) -> Lifetimes {
+    hoist_loads(tasks, machine);
+    let mut lives = lifetimes(tasks);
+    keep_longer(tasks, &mut lives, machine.sram.bytes.into());
+    lives
+}
+
+fn lifetimes(tasks: &Tasks) -> Lifetimes {
+    let mut lives = Lifetimes::new();
+    for (index, task) in tasks.tasks.iter().enumerate() {
+        for buffer in tasks.buffers_of(task) {
+            lives[buffer] = Some(lives[buffer].map_or((index, index), |(first, _)| (first, index)));
+        }
+    }
+    lives
+}
+
+/// Bytes live at every task.
+fn profile(tasks: &Tasks, lives: &Lifetimes) -> Vec<u64> {
+    let mut change = vec![0i64; tasks.tasks.len() + 1];
+    for (buffer, bytes) in tasks.buffers.iter() {
+        if let Some((first, last)) = lives[buffer] {
+            change[first] += *bytes as i64;
+            change[last + 1] -= *bytes as i64;
+        }
+    }
+    let mut live = 0;
+    change
+        .iter()
+        .map(|step| {
+            live += step;
+            live as u64
+        })
+        .collect()
+}
+
+fn unit(task: &Task) -> Option<Unit> {
+    task.op.units().iter().next()
+}
+
+/// The part of DRAM that a load reads or a store writes.
+fn dram_region(op: &Instruction) -> Option<Region> {
+    accesses(op).into_iter().find(|access| access.space == Space::Dram).map(|access| access.region)
+}
+
+fn hoist_loads(tasks: &mut Tasks, machine: &Machine) {
+    let capacity = u64::from(machine.sram.bytes);
+    let lives = lifetimes(tasks);
+    let mut live = profile(tasks, &lives);
+    let per_cycle = machine.dram_millibytes_per_cycle();
+    let list = &tasks.tasks;
+    // Per task, the task before which it is emitted. Loads keep their order among each other.
+    let mut position: Vec<usize> = (0..list.len()).collect();
+    let mut earliest = 0;
+    for index in 0..list.len() {
+        let task = &list[index];
+        if unit(task) != Some(Unit::Load) {
+            continue;
+        }
+        let mut fresh = 0;
+        let mut movable = true;
+        for buffer in tasks.buffers_of(task) {
+            match lives[buffer] {
+                Some((first, _)) if first == index => fresh += tasks.buffers[buffer],
+                // A later load into a buffer moves with its first one; into anything else, it stays behind what was there.
+                Some((first, _)) if position[first] < first && unit(&list[first]) == Some(Unit::Load) => {}
+                _ => movable = false,
+            }
+        }
+        let (source, price) = (dram_region(&task.op), cost(&task.op, machine));
+        let wanted = LOOKAHEAD * (price.burst_bytes * 1000).div_ceil(per_cycle) + 2 * price.latency + 500;
+        let (mut at, mut passed) = (index, 0);
+        while movable && at > earliest && passed < wanted && live[at - 1] + fresh <= capacity {
+            let before = &list[at - 1];
+            let stored = matches!(before.op, Instruction::Store(_))
+                .then(|| dram_region(&before.op))
+                .flatten()
+                .zip(source)
+                .is_some_and(|(stored, read)| stored.base < read.end() && read.base < stored.end());
+            if stored {
+                break;
+            }
+            at -= 1;
+            live[at] += fresh;
+            if matches!(unit(before), Some(Unit::Denser | Unit::Sparser)) {
+                passed += cost(&before.op, machine).cycles;
+            }
+        }
+        position[index] = at;
+        earliest = at;
+    }
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    // A load goes before the task at its position; stable, so loads of one position keep their order.
+    order.sort_by_key(|index| (position[*index], position[*index] == *index, *index));
+    tasks.tasks = order.into_iter().map(|index| tasks.tasks[index]).collect();
+}
+
+fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
+    let mut live = profile(tasks, lives);
+    let mut writer: SecondaryMap<Buffer, Option<Unit>> = SecondaryMap::new();
+    for task in &tasks.tasks {
+        for buffer in tasks.buffers_of(task) {
+            writer[buffer] = writer[buffer].or(unit(task));
+        }
+    }
+    let mut buffers: Vec<Buffer> = tasks.buffers.keys().filter(|buffer| lives[*buffer].is_some()).collect();
+    buffers.sort_by_key(|buffer| (lives[*buffer].map(|(_, last)| last), buffer.index()));
+    for buffer in buffers {
+        let (Some((first, last)), bytes) = (lives[buffer], tasks.buffers[buffer]) else { continue };
+        let end = tasks.tasks.len().min(last + 1 + KEEP);
+        let next = (last + 1..end).find(|index| unit(&tasks.tasks[*index]) == writer[buffer]);
+        let Some(next) = next else { continue };
+        if live[last + 1..=next].iter().all(|taken| taken + bytes <= capacity) {
+            live[last + 1..=next].iter_mut().for_each(|taken| *taken += bytes);
+            lives[buffer] = Some((first, next));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Operations on whole rows: LayerNorm, lookups and adds that no linear layer takes along, and copies.
+
+use vitcod_isa::instr::table::{Add, LayerNorm, Lut};
+use vitcod_isa::instr::{Shift, Sram, Traffic};
+
+use super::CodegenError;
+use super::groups::CopyGroup;
+use super::storage::Home;
+use super::task::{Builder, Tile, Window, steps};
+use crate::ir::{Graph, Op, OpKind, Value};
+
+/// Stripes of rows in which rowwise operations run, so that what follows can start before they end.
+const STRIPES: usize = 4;
+
+/// Multipliers of the two operands and shift of a `qadd`.
+pub(super) fn add_scales(graph: &Graph, add: Op) -> (i32, i32, u8) {
+    match graph.op(add).kind {
+        OpKind::QAdd { a_scale, b_scale, shift } => (a_scale, b_scale, shift),
+        _ => unreachable!("groups are formed by kind"),
+    }
+}
+
+/// Lowers `qlayer_norm`, `lut` or `qadd`.
+pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
+    let graph = builder.graph;
+    let data = graph.op(op);
+    let result = data.results[0];
+    let (m, n) = graph.ty(result).matrix();
+    let matrices: &[Value] = match data.kind {
+        OpKind::QAdd { .. } => &data.operands,
+        _ => &data.operands[..1],
+    };
+    let width = |value: Value| graph.ty(value).elem.bytes();
+
+    // Columns can be tiled where no row is looked at as a whole.
+    let params = match data.kind {
+        OpKind::QAdd { .. } => None,
+        _ => Some((data.operands[1], graph.ty(data.operands[1]).bytes())),
+    };
+    let moved = |value: &Value| if builder.on_chip(*value) { 0 } else { width(*value) };
+    let per_element: usize = matrices.iter().map(moved).sum::<usize>() + moved(&result);
+    let fixed = params.map_or(0, |(_, bytes)| bytes as u64);
+    let room = builder.room();
+    let tileable = !matches!(data.kind, OpKind::QLayerNorm {});
+    let (rows, columns) = tiling(m, n, per_element, tileable, room.saturating_sub(fixed))
+        .ok_or_else(|| builder.too_small(op, fixed + 2 * (per_element * if tileable { 1 } else { n }) as u64))?;
+
+    let table = params.map(|(value, bytes)| builder.constant(op, value, 0..bytes, Traffic::Params));
+    for rows in steps(m, rows) {
+        for columns in steps(n, columns) {
+            let window = |value: Value| Window {
+                rows: rows.clone(),
+                bytes: columns.start * width(value)..columns.end * width(value),
+            };
+            let tiles: Vec<Tile> = matrices.iter().map(|value| builder.read(op, *value, &window(*value))).collect();
+            let target = builder.write(result, &window(result));
+            let (m, n) = (rows.len() as u16, columns.len() as u16);
+            let (src, src_stride) = (tiles[0].at, tiles[0].stride);
+            let (dst, dst_stride) = (target.tile.at, target.tile.stride);
+            let params = table.unwrap_or(Sram(0));
+            match data.kind {
+                OpKind::QLayerNorm {} => builder.push(op, LayerNorm { src, params, dst, m, n, src_stride, dst_stride }),
+                OpKind::Lut {} => builder.push(op, Lut { src, table: params, dst, m, n, src_stride, dst_stride }),
+                _ => {
+                    let (a_scale, b_scale, shift) = add_scales(graph, op);
+                    let (b, b_stride) = (tiles[1].at, tiles[1].stride);
+                    let (a, a_stride, shift) = (src, src_stride, Shift(shift));
+                    builder.push(op, Add { a, b, dst, m, n, a_scale, b_scale, shift, a_stride, b_stride, dst_stride });
+                }
+            }
+            builder.written(op, &target);
+        }
+    }
+    Ok(())
+}
+
+/// Copies rows into a concat's result or into an output.
+pub(super) fn copy(builder: &mut Builder<'_>, copy: &CopyGroup) -> Result<(), CodegenError> {
+    let graph = builder.graph;
+    let ty = graph.ty(copy.from);
+    let place = builder.storages.place(copy.from);
+    let source = builder.storages.data(place).clone();
+    let mut to = builder.storages.destination(copy.to);
+    to.row += copy.at as u64;
+    let m = if ty.rank() == 2 { ty.shape[0] } else { 1 };
+    let bytes = ty.bytes() / m.max(1);
+    // The layer is the one that asked for the rows to be there.
+    let layer = match graph.producer(copy.from) {
+        Some((op, _)) => op,
+        None => first_reader(graph, copy.from),
+    };
+    let into_chip = builder.storages.data(to).home == Home::Sram;
+    let buffered = usize::from(!(into_chip && source.home != Home::Sram));
+    let (rows, columns) =
+        tiling(m, bytes, buffered, true, builder.room()).ok_or_else(|| builder.too_small(layer, 2))?;
+    for rows in steps(m, rows) {
+        for columns in steps(bytes, columns) {
+            let window = Window { rows: rows.clone(), bytes: columns.clone() };
+            let shifted = Window { rows: rows.clone(), bytes: columns };
+            if into_chip && source.home != Home::Sram {
+                let target = builder.write_at(to, &shifted);
+                builder.load(layer, place, &window, target.tile);
+            } else {
+                let tile = builder.read(layer, copy.from, &window);
+                builder.store(layer, to, &shifted, tile);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The operation that a constant or input belongs to in reports.
+fn first_reader(graph: &Graph, value: Value) -> Op {
+    let reads = |op: &&Op| graph.op(**op).operands.contains(&value);
+    graph.order.iter().find(reads).copied().unwrap_or_else(|| graph.order[0])
+}
+
+/// Rows and columns of a tile of which two fit, `per_element` bytes each; whole rows where columns cannot be tiled.
+fn tiling(m: usize, n: usize, per_element: usize, tileable: bool, room: u64) -> Option<(usize, usize)> {
+    let fits = |rows: usize, columns: usize| 2 * (rows * columns * per_element) as u64 <= room;
+    let mut rows = m.div_ceil(STRIPES).max(1);
+    while rows > 1 && !fits(rows, n) {
+        rows = rows.div_ceil(2);
+    }
+    let mut columns = n;
+    while tileable && columns > 1 && !fits(rows, columns) {
+        columns = columns.div_ceil(2);
+    }
+    fits(rows, columns).then_some((rows, columns))
+}

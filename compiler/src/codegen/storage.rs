@@ -1,0 +1,279 @@
+//! Storage: where the tensors between groups live.
+//!
+//! A storage is a row-major matrix in the scratchpad or in DRAM. Several values can share one: a slice is some rows of what
+//! it slices, operands of a concat are computed into the rows of its result, and an add may take the place of an operand that
+//! nobody reads afterwards. Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip,
+//! tensors that live shortest first: they save the most traffic for the room that they take.
+
+use std::collections::BTreeMap;
+
+use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
+use vitcod_isa::instr::Traffic;
+
+use super::groups::{Destination, Group, computed_into, joins_in_place};
+use crate::ir::{Graph, Op, OpKind, TensorType, Value};
+
+/// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that none shares one.
+const DRAM_ALIGN: u64 = 64;
+
+/// A matrix with a place of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Storage(u32);
+entity_impl!(Storage, "st");
+
+/// What is known about a storage.
+#[derive(Clone, Debug)]
+pub(super) struct StorageData {
+    /// Bytes of a row; rows are contiguous.
+    pub(super) row_bytes: u64,
+    /// Number of rows.
+    pub(super) rows: u64,
+    /// Where it lives.
+    pub(super) home: Home,
+    /// What transfers of it carry.
+    pub(super) traffic: Traffic,
+    /// The first and the last group that touches it.
+    pub(super) life: (usize, usize),
+    /// Whether it must live in DRAM: nothing copies within the scratchpad.
+    copied: bool,
+}
+
+/// A memory and, in DRAM, an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// The scratchpad; placement finds the address.
+    Sram,
+    /// DRAM, at this address.
+    Dram(u64),
+}
+
+/// Where a value lies: in a storage, from a row on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) storage: Storage,
+    pub(super) row: u64,
+}
+
+/// The storages of a program.
+#[derive(Debug)]
+pub(super) struct Storages {
+    pub(super) all: PrimaryMap<Storage, StorageData>,
+    places: SecondaryMap<Value, Option<Place>>,
+    /// Address of every constant that the graph reads, in order of appearance.
+    pub(super) constants: BTreeMap<Value, u64>,
+    /// Addresses of the inputs and of the outputs.
+    pub(super) inputs: Vec<u64>,
+    pub(super) outputs: Vec<Place>,
+    /// Bytes of the image of constants.
+    pub(super) image_bytes: u64,
+    /// Bytes of DRAM.
+    pub(super) dram_bytes: u64,
+    /// Per group, bytes of the scratchpad that storages take.
+    pub(super) resident: Vec<u64>,
+}
+
+impl Storages {
+    /// Plans the storages, with at most `budget` bytes on chip at any time.
+    pub(super) fn plan(graph: &Graph, groups: &[Group], budget: u64) -> Storages {
+        let mut plan = Storages {
+            all: PrimaryMap::new(),
+            places: SecondaryMap::new(),
+            constants: BTreeMap::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            image_bytes: 0,
+            dram_bytes: 0,
+            resident: vec![0; groups.len()],
+        };
+        plan.constants(graph);
+        plan.bindings(graph);
+        plan.values(graph, groups);
+        plan.lives(graph, groups);
+        plan.stay_on_chip(budget);
+        plan
+    }
+
+    /// Where a value lies. Every value that a group reads or makes has a place.
+    pub(super) fn place(&self, value: Value) -> Place {
+        self.places[value].expect("every stored value has a place")
+    }
+
+    /// A storage by its place.
+    pub(super) fn data(&self, place: Place) -> &StorageData {
+        &self.all[place.storage]
+    }
+
+    fn dram(&mut self, bytes: u64) -> u64 {
+        let address = self.dram_bytes.next_multiple_of(DRAM_ALIGN);
+        self.dram_bytes = address + bytes;
+        address
+    }
+
+    fn add(&mut self, ty: &TensorType, home: Home, traffic: Traffic) -> Storage {
+        // What is no matrix (images) is one row; only patches read it, and they know its shape.
+        let rows = if ty.rank() == 2 { ty.shape[0] as u64 } else { 1 };
+        let row_bytes = ty.bytes() as u64 / rows.max(1);
+        self.all.push(StorageData { row_bytes, rows, home, traffic, life: (usize::MAX, 0), copied: false })
+    }
+
+    fn constants(&mut self, graph: &Graph) {
+        let operands = graph.order.iter().flat_map(|op| &graph.op(*op).operands);
+        for value in operands.chain(graph.outputs.iter().map(|output| &output.value)) {
+            if graph.constant(*value).is_some() && !self.constants.contains_key(value) {
+                let address = self.dram(graph.ty(*value).bytes() as u64);
+                self.constants.insert(*value, address);
+                let storage = self.add(graph.ty(*value), Home::Dram(address), Traffic::Params);
+                self.places[*value] = Some(Place { storage, row: 0 });
+            }
+        }
+        self.image_bytes = self.dram_bytes;
+    }
+
+    fn bindings(&mut self, graph: &Graph) {
+        for (_, value) in &graph.inputs {
+            let address = self.dram(graph.ty(*value).bytes() as u64);
+            self.inputs.push(address);
+            let storage = self.add(graph.ty(*value), Home::Dram(address), Traffic::Inputs);
+            self.places[*value] = Some(Place { storage, row: 0 });
+        }
+        for (index, output) in graph.outputs.iter().enumerate() {
+            let ty = graph.ty(output.value);
+            let address = self.dram(ty.bytes() as u64);
+            let storage = self.add(ty, Home::Dram(address), Traffic::Outputs);
+            let place = Place { storage, row: 0 };
+            self.outputs.push(place);
+            if computed_into(graph, output.value, index) {
+                self.places[output.value] = Some(place);
+            }
+        }
+    }
+
+    fn values(&mut self, graph: &Graph, groups: &[Group]) {
+        let uses = graph.uses();
+        let made: Vec<Value> = groups.iter().filter_map(|group| group.result(graph)).collect();
+        // Results of concats come first, as their operands are placed in them.
+        for op in &graph.order {
+            let data = graph.op(*op);
+            if let OpKind::Concat { .. } = data.kind {
+                let storage = self.add(graph.ty(data.results[0]), Home::Sram, Traffic::Activations);
+                self.places[data.results[0]] = Some(Place { storage, row: 0 });
+                let mut row = 0;
+                for operand in &data.operands {
+                    if joins_in_place(graph, &uses, *operand) {
+                        self.places[*operand] = Some(Place { storage, row });
+                    }
+                    row += graph.ty(*operand).shape[0] as u64;
+                }
+            }
+        }
+        let last_use = last_uses(graph);
+        for op in &graph.order {
+            let data = graph.op(*op);
+            let result = data.results[0];
+            if let OpKind::Slice { start, .. } = data.kind {
+                let place = self.place(data.operands[0]);
+                self.places[result] = Some(Place { row: place.row + start as u64, ..place });
+            } else if made.contains(&result) && self.places[result].is_none() {
+                let taken_over = match data.kind {
+                    OpKind::QAdd { .. } => self.taken_over(graph, *op, &last_use),
+                    _ => None,
+                };
+                self.places[result] = Some(taken_over.unwrap_or_else(|| Place {
+                    storage: self.add(graph.ty(result), Home::Sram, Traffic::Activations),
+                    row: 0,
+                }));
+            }
+        }
+    }
+
+    /// The place of an operand that an add may overwrite: a matrix of its own that nobody reads later.
+    fn taken_over(&self, graph: &Graph, add: Op, last_use: &SecondaryMap<Value, Option<Op>>) -> Option<Place> {
+        graph.op(add).operands.iter().find_map(|operand| {
+            let place = self.places[*operand]?;
+            let data = self.data(place);
+            let whole = place.row == 0 && data.rows == graph.ty(*operand).shape[0] as u64;
+            let owned = matches!(data.traffic, Traffic::Activations);
+            (whole && owned && last_use[*operand] == Some(add)).then_some(place)
+        })
+    }
+
+    fn lives(&mut self, graph: &Graph, groups: &[Group]) {
+        for (index, group) in groups.iter().enumerate() {
+            let mut touched: Vec<Place> =
+                group.reads(graph).into_iter().filter_map(|value| self.places[value]).collect();
+            touched.extend(group.result(graph).map(|value| self.place(value)));
+            if let Group::Copy(copy) = group {
+                touched.push(self.destination(copy.to));
+                if let (Destination::Value(_), Some(place)) = (copy.to, self.places[copy.from]) {
+                    self.all[place.storage].copied = true;
+                }
+            }
+            for place in touched {
+                let life = &mut self.all[place.storage].life;
+                *life = (life.0.min(index), life.1.max(index));
+            }
+        }
+    }
+
+    /// Where a copy goes.
+    pub(super) fn destination(&self, to: Destination) -> Place {
+        match to {
+            Destination::Value(value) => self.place(value),
+            Destination::Output(index) => self.outputs[index],
+        }
+    }
+
+    fn stay_on_chip(&mut self, budget: u64) {
+        let mut candidates: Vec<Storage> =
+            self.all.iter().filter(|(_, data)| data.home == Home::Sram).map(|(storage, _)| storage).collect();
+        candidates.sort_by_key(|storage| {
+            let (first, last) = self.all[*storage].life;
+            (last.saturating_sub(first), first, storage.index())
+        });
+        for storage in candidates {
+            let data = &self.all[storage];
+            let bytes = data.row_bytes * data.rows;
+            let life = data.life.0..=data.life.1;
+            // An eighth is left for tiles; where that is too little, lowering or placement fails and less stays.
+            let room = budget - budget / 8;
+            if !data.copied
+                && data.life.0 < self.resident.len()
+                && self.resident[life.clone()].iter().all(|taken| taken + bytes <= room)
+            {
+                self.resident[life].iter_mut().for_each(|taken| *taken += bytes);
+            } else {
+                let address = self.dram(bytes);
+                self.all[storage].home = Home::Dram(address);
+            }
+        }
+    }
+}
+
+/// Per value, the last operation that reads it or a slice of it.
+fn last_uses(graph: &Graph) -> SecondaryMap<Value, Option<Op>> {
+    let mut last: SecondaryMap<Value, Option<Op>> = SecondaryMap::new();
+    for op in graph.order.iter().rev() {
+        let data = graph.op(*op);
+        let reader = match data.kind {
+            OpKind::Slice { .. } => last[data.results[0]].or(Some(*op)),
+            _ => Some(*op),
+        };
+        for operand in &data.operands {
+            // Reading backwards, the first reader seen is the last; readers of slices may come later still.
+            last[*operand] = match last[*operand] {
+                Some(seen) => Some(later(graph, seen, reader)),
+                None => reader,
+            };
+        }
+    }
+    last
+}
+
+/// The one of two operations that executes later.
+fn later(graph: &Graph, a: Op, b: Option<Op>) -> Op {
+    let position = |op: Op| graph.order.iter().position(|other| *other == op);
+    match b {
+        Some(b) if position(b) > position(a) => b,
+        _ => a,
+    }
+}

@@ -1,0 +1,133 @@
+//! Tokens: orders every conflicting pair of accesses of instructions that could otherwise overlap in time.
+//!
+//! The memories are cut into granules; for each, the last instruction that wrote it and the last of each unit that read it since
+//! are known. An instruction must wait for those that it conflicts with, unless it is known to start after they have completed:
+//! each unit's knowledge of the others is a vector clock, advanced by every token. So no token is redundant at its place, and
+//! since a later wait on a unit is always for a later instruction of it, the i-th wait takes the i-th token.
+//!
+//! Within a unit, instructions start and complete in order, and read before they write. A later one overwrites what an earlier one
+//! reads or writes only after it; but to read what an earlier one writes, it waits for a token of its own unit.
+
+use vitcod_isa::effects::{Space, accesses};
+use vitcod_isa::instr::{Instr, Unit};
+use vitcod_isa::machine::Machine;
+
+use super::storage::Storages;
+use super::task::Task;
+
+/// Bytes of a granule of the scratchpad. Operands that share one are ordered as if they overlapped.
+const SRAM_GRANULE: u64 = 8;
+
+/// Bytes of a granule of DRAM.
+const DRAM_GRANULE: u64 = 64;
+
+/// Per unit, how many of its instructions have completed, as far as is known.
+type Clock = [u32; Unit::COUNT];
+
+/// Who touched a granule: numbers of instructions within their units, from 1; 0 for nobody.
+#[derive(Clone, Copy, Default)]
+struct Granule {
+    writer: (u8, u32),
+    readers: Clock,
+}
+
+/// The instructions of the tasks, with their tokens.
+pub(super) fn insert(tasks: &[Task], machine: &Machine, storages: &Storages) -> Vec<Instr> {
+    let mutable = storages.dram_bytes - storages.image_bytes;
+    let mut memory = Memory {
+        sram: vec![Granule::default(); u64::from(machine.sram.bytes).div_ceil(SRAM_GRANULE) as usize],
+        dram: vec![Granule::default(); mutable.div_ceil(DRAM_GRANULE) as usize + 1],
+        image_bytes: storages.image_bytes,
+    };
+    let mut instructions: Vec<Instr> = tasks.iter().map(|task| Instr::new(task.op)).collect();
+    // Per instruction, what is known to have completed when it has.
+    let mut completed: Vec<Clock> = Vec::with_capacity(tasks.len());
+    // Per unit, the positions of its instructions in the program.
+    let mut sequence: [Vec<usize>; Unit::COUNT] = Default::default();
+    let mut known: [Clock; Unit::COUNT] = Default::default();
+
+    for (index, task) in tasks.iter().enumerate() {
+        let unit = task.op.units().iter().next().unwrap_or(Unit::Load);
+        sequence[unit.index()].push(index);
+        let number = sequence[unit.index()].len() as u32;
+        let needed = memory.touch(task, unit, number);
+
+        // The latest first: what it knows may cover the others.
+        let mut waits: Vec<(usize, Unit)> = Unit::ALL
+            .into_iter()
+            .filter(|other| needed[other.index()] > 0)
+            .map(|other| (sequence[other.index()][needed[other.index()] as usize - 1], other))
+            .collect();
+        waits.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
+        for (position, other) in waits {
+            if known[unit.index()][other.index()] >= needed[other.index()] {
+                continue;
+            }
+            instructions[position].signal.insert(unit);
+            instructions[index].wait.insert(other);
+            for (mine, theirs) in known[unit.index()].iter_mut().zip(completed[position]) {
+                *mine = (*mine).max(theirs);
+            }
+        }
+        let mut clock = known[unit.index()];
+        clock[unit.index()] = number;
+        completed.push(clock);
+    }
+    instructions
+}
+
+struct Memory {
+    sram: Vec<Granule>,
+    dram: Vec<Granule>,
+    /// Bytes at the start of DRAM that nothing writes.
+    image_bytes: u64,
+}
+
+impl Memory {
+    /// Notes what an instruction touches, and returns per unit the last instruction that it must wait for.
+    fn touch(&mut self, task: &Task, unit: Unit, number: u32) -> Clock {
+        let mut needed = Clock::default();
+        let all = accesses(&task.op);
+        // Reads come before writes: an operand overwritten in place is ordered by what was there.
+        for writes in [false, true] {
+            for access in all.iter().filter(|access| if writes { access.mode.writes() } else { access.mode.reads() }) {
+                let (granules, size, base) = match access.space {
+                    Space::Sram => (&mut self.sram, SRAM_GRANULE, 0),
+                    Space::Dram => (&mut self.dram, DRAM_GRANULE, self.image_bytes),
+                };
+                for (start, bytes) in access.region.runs() {
+                    let Some(start) = start.checked_sub(base) else { continue };
+                    let range = (start / size) as usize..((start + bytes).div_ceil(size) as usize).min(granules.len());
+                    for granule in &mut granules[range] {
+                        granule.touch(writes, unit, number, &mut needed);
+                    }
+                }
+            }
+        }
+        needed
+    }
+}
+
+impl Granule {
+    fn touch(&mut self, writes: bool, unit: Unit, number: u32, needed: &mut Clock) {
+        let mut wait = |unit: usize, number: u32| needed[unit] = needed[unit].max(number);
+        let (writer, written) = (usize::from(self.writer.0), self.writer.1);
+        let own = writer == unit.index();
+        if writes {
+            if !own {
+                wait(writer, written);
+            }
+            for (reader, read) in self.readers.iter().enumerate() {
+                if reader != unit.index() {
+                    wait(reader, *read);
+                }
+            }
+            *self = Granule { writer: (unit.index() as u8, number), readers: Clock::default() };
+        } else {
+            if !own || written < number {
+                wait(writer, written);
+            }
+            self.readers[unit.index()] = number;
+        }
+    }
+}

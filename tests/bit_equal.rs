@@ -1,0 +1,95 @@
+//! The emulator computes what the reference interpreter computes, bit for bit, on every machine.
+
+mod common;
+
+use common::{Random, Vit, assert_bit_equal, quantised, vit};
+use vitcod_compiler::codegen::CodegenError;
+use vitcod_isa::machine::{Machine, PRESETS};
+
+const SMALL: Vit = Vit {
+    image: 16,
+    patch: 4,
+    channels: 3,
+    heads: 3,
+    head_dim: 8,
+    hidden: 48,
+    depth: 2,
+    classes: 10,
+    all_tokens: false,
+};
+
+/// A machine whose every number is drawn.
+fn machine(random: &mut Random) -> Machine {
+    let mut pick = |choices: &[u32]| choices[random.next() as usize % choices.len()];
+    let mut machine = Machine::preset("vitcod").unwrap();
+    machine.name = "random".to_owned();
+    machine.lines.count = pick(&[1, 3, 8, 64, 256]);
+    machine.lines.macs = pick(&[1, 4, 8, 16, 64]);
+    machine.lines.port_bytes = pick(&[1, 8, 64]);
+    machine.lines.fill_cycles = pick(&[0, 12, 100]);
+    machine.sram.bytes = pick(&[6, 8, 12, 16, 24, 32, 64, 320, 4096]) * 1024;
+    machine.dram.bytes_per_cycle = [1.0, 12.8, 153.6, 1000.0][pick(&[0, 1, 2, 3]) as usize];
+    machine.dram.latency_cycles = pick(&[0, 50, 1000]);
+    machine.dram.burst_bytes = pick(&[1, 32, 64, 256]);
+    machine.softmax.scores_per_cycle = pick(&[1, 8, 64]);
+    machine.vector.elements_per_cycle = pick(&[1, 16, 100]);
+    machine
+}
+
+#[test]
+fn on_presets() {
+    let graph = quantised(&vit(SMALL, 1));
+    for (name, _) in PRESETS {
+        let report = assert_bit_equal(&graph, &Machine::preset(name).unwrap()).unwrap();
+        assert!(report.sram.peak_bytes <= 320 * 1024);
+    }
+}
+
+#[test]
+fn with_several_outputs() {
+    let graph = quantised(&vit(Vit { all_tokens: true, ..SMALL }, 2));
+    assert_bit_equal(&graph, &Machine::preset("vitcod").unwrap()).unwrap();
+}
+
+#[test]
+fn on_random_machines_and_graphs() {
+    let mut random = Random(7);
+    let mut compiled = 0;
+    for round in 0..48 {
+        let mut pick = |choices: &[usize]| choices[random.next() as usize % choices.len()];
+        let patch = pick(&[2, 4, 5]);
+        let shape = Vit {
+            image: patch * pick(&[1, 2, 3, 6]),
+            patch,
+            channels: pick(&[1, 3]),
+            heads: pick(&[1, 2, 3]),
+            head_dim: pick(&[1, 7, 8, 16]),
+            hidden: pick(&[5, 32, 100]),
+            depth: pick(&[1, 2]),
+            classes: pick(&[1, 10, 33]),
+            all_tokens: pick(&[0, 1]) == 1,
+        };
+        let graph = quantised(&vit(shape, round));
+        let machine = machine(&mut random);
+        match assert_bit_equal(&graph, &machine) {
+            Ok(report) => {
+                assert!(report.sram.peak_bytes <= u64::from(machine.sram.bytes));
+                compiled += 1;
+            }
+            Err(CodegenError::TooSmall { .. } | CodegenError::NoPlacement { .. }) => {
+                assert!(machine.sram.bytes < 32 * 1024, "{shape:?} does not fit {machine}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(compiled > 40, "{compiled}");
+}
+
+#[test]
+fn a_machine_without_room_is_named_with_the_layer() {
+    let graph = quantised(&vit(SMALL, 3));
+    let mut machine = Machine::preset("vitcod").unwrap();
+    machine.sram.bytes = 1024;
+    let message = assert_bit_equal(&graph, &machine).unwrap_err().to_string();
+    assert!(message.contains("vitcod is too small for"), "{message}");
+}

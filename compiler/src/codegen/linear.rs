@@ -337,7 +337,10 @@ fn estimate(builder: &Builder<'_>, layer: &Layer, tiling: Tiling) -> u64 {
     let operand = if layer.operand_on_chip { 0 } else { layer.m * layer.k };
     let first = tiling.channels * layer.k + if layer.operand_on_chip { 0 } else { tiling.rows * layer.k };
     let tail = tiling.rows * tiling.channels.div_ceil(machine.vector.elements_per_cycle as usize);
-    // Each instruction costs its drain once where the next one waits for it; a cycle stands for the tokens of the others.
+    // Small tiles wait for each other: a drain of the lines for each. Traffic that hides behind computation is not free either, for
+    // other layers' loads wait behind it.
     let tiles = (stripes * layer.n.div_ceil(tiling.channels)) as u64;
-    mac_cycles.max(transfer(weights + operand)) + transfer(first) + tail as u64 + tiles
+    let drains = 2 * tiles * u64::from(machine.lines.fill_cycles);
+    let traffic = transfer(weights + operand);
+    mac_cycles.max(traffic) + traffic / 4 + transfer(first) + tail as u64 + drains
 }

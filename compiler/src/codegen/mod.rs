@@ -15,8 +15,8 @@
 //! result: prefetch moves a load only over tasks that do not touch what it touches, placement gives buffers that live at the same
 //! time different addresses, and tokens order all that conflicts, by [`vitcod_isa::effects`].
 //!
-//! Memory is shared out by a budget for tensors that stay on chip. If placement finds no room, a smaller budget is tried:
-//! more tensors travel, but each machine with room for the smallest tiles compiles.
+//! Memory is shared out by two budgets: for tensors that stay on chip, and for loads ahead of their use. If placement finds no room,
+//! smaller ones are tried: more travels and more waits, but each machine with room for the smallest tiles compiles.
 
 mod attention;
 mod emit;
@@ -29,13 +29,14 @@ mod storage;
 mod task;
 mod tokens;
 
+use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
 use crate::ir::{Graph, Stage, VerifyError};
 use groups::Group;
 use storage::Storages;
-use task::Builder;
+use task::{Builder, Tasks};
 
 /// Why a graph cannot become a program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -73,8 +74,11 @@ pub enum CodegenError {
     },
 }
 
-/// Percentages of the scratchpad that tensors between groups may fill, tried in turn.
-const RESIDENT_PERCENT: [u64; 8] = [100, 90, 80, 65, 50, 35, 20, 0];
+/// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
+const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
+
+/// Percentages of the scratchpad that loads may fill ahead of their use, tried in turn for each of the above.
+const AHEAD_PERCENT: [u64; 5] = [100, 96, 90, 75, 0];
 
 /// Compiles a quantised graph for a machine.
 ///
@@ -91,28 +95,54 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
     let capacity = u64::from(machine.sram.bytes);
 
     let mut failure = None;
+    let mut candidates = Vec::new();
     for percent in RESIDENT_PERCENT {
         let storages = Storages::plan(graph, &groups, capacity * percent / 100);
-        let mut builder = Builder::new(graph, machine, &storages);
-        let lowered = groups.iter().enumerate().try_for_each(|(index, group)| {
-            builder.enter(index);
-            match group {
-                Group::Linear(group) => linear::lower(&mut builder, group),
-                Group::Attention(group) => attention::lower(&mut builder, group),
-                Group::Rows(op) => rows::lower(&mut builder, *op),
-                Group::Copy(copy) => rows::copy(&mut builder, copy),
-            }
-        });
-        if let Err(error) = lowered {
-            failure = Some(error);
-            continue;
+        match lower(graph, machine, &groups, &storages) {
+            Ok(tasks) => candidates.push((estimate(&tasks, machine), storages, tasks)),
+            Err(error) => failure = Some(error),
         }
-        let mut tasks = builder.finish();
-        let lifetimes = prefetch::run(&mut tasks, machine);
-        let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
-        let tasks = tasks.at_addresses(&addresses);
-        let code = tokens::insert(&tasks, machine, &storages);
-        return Ok(emit::program(graph, machine, &storages, &tasks, code));
+    }
+    candidates.sort_by_key(|(cycles, _, _)| *cycles);
+    for (_, storages, lowered) in candidates {
+        for ahead in AHEAD_PERCENT {
+            let mut tasks = lowered.clone();
+            let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
+            let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
+            let tasks = tasks.at_addresses(&addresses);
+            let code = tokens::insert(&tasks, machine, &storages);
+            return Ok(emit::program(graph, machine, &storages, &tasks, code));
+        }
     }
     Err(failure.unwrap_or(CodegenError::NoPlacement { machine: machine.name.clone(), capacity }))
+}
+
+/// The tasks of all groups, in program order.
+fn lower(graph: &Graph, machine: &Machine, groups: &[Group], storages: &Storages) -> Result<Tasks, CodegenError> {
+    let mut builder = Builder::new(graph, machine, storages);
+    for (index, group) in groups.iter().enumerate() {
+        builder.enter(index);
+        match group {
+            Group::Linear(group) => linear::lower(&mut builder, group)?,
+            Group::Attention(group) => attention::lower(&mut builder, group)?,
+            Group::Rows(op) => rows::lower(&mut builder, *op)?,
+            Group::Copy(copy) => rows::copy(&mut builder, copy)?,
+        }
+    }
+    Ok(builder.finish())
+}
+
+/// Cycles that tasks take if all that can overlap does: those of the busier of MAC lines and DRAM channel, for each instruction of
+/// the lines a drain, because small tiles wait for each other, and half of the traffic, because some of it is waited for.
+fn estimate(tasks: &Tasks, machine: &Machine) -> u64 {
+    let (mut lines, mut burst_bytes) = (0, 0);
+    for task in &tasks.tasks {
+        let cost = cost(&task.op, machine);
+        burst_bytes += cost.burst_bytes;
+        if cost.lines.is_some() {
+            lines += cost.cycles + 2 * cost.latency;
+        }
+    }
+    let channel = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();
+    lines.max(channel) + channel / 2
 }

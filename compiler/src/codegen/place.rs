@@ -1,6 +1,6 @@
 //! Placement: addresses for buffers, so that those which live at the same time do not overlap.
 //!
-//! Greedy by size: the largest buffer first, each at the lowest address where nothing lives that overlaps it in time. This is the
+//! Greedy: the largest (or longest-lived) buffer first, each at the lowest address where nothing lives that overlaps it in time. This is the
 //! heuristic of TensorFlow Lite and of TVM; ties go to the earlier buffer, so that the result is the same everywhere.
 
 use cranelift_entity::SecondaryMap;
@@ -14,19 +14,37 @@ const ALIGN: u64 = 16;
 /// Tasks per slice of time in the table of what is placed.
 const SLICE: usize = 64;
 
+/// A buffer with its size and its first and last task.
+type Interval = (Buffer, u64, (usize, usize));
+
+/// What is placed first: the largest key of a buffer's bytes and tasks.
+type Order = fn(u64, u64) -> (u64, u64);
+
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
+///
+/// Three orders are tried: by size, by lifetime, and by the product of both.
 pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<SecondaryMap<Buffer, u32>> {
-    let mut buffers: Vec<(Buffer, u64, (usize, usize))> = tasks
+    let mut buffers: Vec<Interval> = tasks
         .buffers
         .iter()
         .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(ALIGN), lives[buffer]?)))
         .collect();
-    buffers.sort_by_key(|(buffer, bytes, (first, last))| (std::cmp::Reverse((*bytes, last - first)), index(*buffer)));
+    let orders: [Order; 3] =
+        [|bytes, life| (bytes, life), |bytes, life| (life, bytes), |bytes, life| (bytes * life, bytes)];
+    orders.into_iter().find_map(|order| {
+        buffers.sort_by_key(|(buffer, bytes, (first, last))| {
+            (std::cmp::Reverse(order(*bytes, (last - first) as u64 + 1)), index(*buffer))
+        });
+        place(&buffers, tasks.tasks.len(), capacity)
+    })
+}
 
+/// Each buffer in turn at the lowest address that is free for its lifetime.
+fn place(buffers: &[Interval], tasks: usize, capacity: u64) -> Option<SecondaryMap<Buffer, u32>> {
     let mut addresses = SecondaryMap::new();
-    let mut slices: Vec<Vec<usize>> = vec![Vec::new(); tasks.tasks.len() / SLICE + 1];
+    let mut slices: Vec<Vec<usize>> = vec![Vec::new(); tasks / SLICE + 1];
     let mut placed: Vec<(u64, u64, (usize, usize))> = Vec::new();
-    for (buffer, bytes, life) in buffers {
+    for &(buffer, bytes, life) in buffers {
         let range = life.0 / SLICE..=life.1 / SLICE;
         let mut taken: Vec<(u64, u64)> = slices[range.clone()]
             .iter()

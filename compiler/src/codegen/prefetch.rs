@@ -21,11 +21,11 @@ const KEEP: usize = 64;
 /// First and last task of every buffer; the last one includes what it is kept longer.
 pub(super) type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
 
-/// Reorders the tasks and returns the lifetimes of their buffers.
-pub(super) fn run(tasks: &mut Tasks, machine: &Machine) -> Lifetimes {
-    hoist_loads(tasks, machine);
+/// Reorders the tasks and returns the lifetimes of their buffers. At no time does what is done here take more than `capacity` bytes.
+pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifetimes {
+    hoist_loads(tasks, machine, capacity);
     let mut lives = lifetimes(tasks);
-    keep_longer(tasks, &mut lives, machine.sram.bytes.into());
+    keep_longer(tasks, &mut lives, capacity);
     lives
 }
 
@@ -67,8 +67,7 @@ fn dram_region(op: &Instruction) -> Option<Region> {
     accesses(op).into_iter().find(|access| access.space == Space::Dram).map(|access| access.region)
 }
 
-fn hoist_loads(tasks: &mut Tasks, machine: &Machine) {
-    let capacity = u64::from(machine.sram.bytes);
+fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
     let lives = lifetimes(tasks);
     let mut live = profile(tasks, &lives);
     let per_cycle = machine.dram_millibytes_per_cycle();

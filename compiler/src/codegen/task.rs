@@ -25,7 +25,7 @@ pub(super) struct Task {
 }
 
 /// Tasks in program order, with their buffers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tasks {
     pub(super) tasks: Vec<Task>,
     /// Bytes of every buffer.

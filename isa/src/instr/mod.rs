@@ -14,7 +14,11 @@
 //! An instruction with unit `p` in its *wait* set starts only after it has taken one token that `p` sent to its own unit;
 //! an instruction with unit `c` in its *signal* set sends one token to `c` when it completes. A pair has one sender and one
 //! receiver, both in order, so the i-th wait always takes the i-th token: who waits for whom is known without running anything.
-//! A unit may send tokens to itself: its next instruction may start before the last one has completed.
+//! A unit starts and completes its instructions in order. It starts one when the last one has read all its operands, which is
+//! before that one has completed; to read what the last one writes, it waits for a token that it sends to itself.
+//!
+//! MAC lines need no tokens: an instruction that names lines which another unit has taken starts when all of its lines are free.
+//! Lines are not reserved; of two that could start at once, the unit with the lower number does.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;

@@ -372,7 +372,7 @@ instructions! {
         dst_stride: u32 = 352,
     }
 
-    /// Looks every int8 up: `dst[i, j] = table[src[i, j] + 128]`.
+    /// Looks every int8 up: `dst[i, j] = table[src[i, j]]`, the index taken as an unsigned byte (`-1` is entry 255).
     0x22 "lut" Lut {
         /// The elements looked up, int8.
         src: Sram = 64,

@@ -13,8 +13,8 @@
 //! `lut`, and `acc` of `matmul` and `spmm` with `out=i32`.
 //!
 //! An instruction that waits for tokens touches no operand before it has them, and its tokens are sent after its last write.
-//! Nothing else orders the accesses of two units, nor those of two instructions of one unit where the second starts before the
-//! first has completed.
+//! Within a unit, an instruction has read its operands when the next one starts, and writes happen in order; what it writes is there
+//! for the next one only when it has completed. Nothing else orders the accesses of two units.
 
 mod region;
 #[cfg(test)]

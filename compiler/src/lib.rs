@@ -1,11 +1,15 @@
 //! From ONNX vision transformers to ViTCoD programs.
 //!
+//! - [`frontend`]: from a file to a canonical graph;
 //! - [`onnx`]: reading ONNX files;
+//! - [`import`]: from ONNX models to the representation;
 //! - [`ir`]: the intermediate representation;
 //! - [`passes`]: passes over it;
 //! - [`interp`]: interpreters of it;
 //! - [`quantise`]: calibration and quantisation.
 
+pub mod frontend;
+pub mod import;
 pub mod interp;
 pub mod ir;
 pub mod onnx;

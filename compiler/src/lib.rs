@@ -1,6 +1,8 @@
 //! From ONNX vision transformers to ViTCoD programs.
 //!
+//! - [`frontend`]: from a file to a canonical graph;
 //! - [`onnx`]: reading ONNX files;
+//! - [`import`]: from ONNX models to the representation;
 //! - [`ir`]: the intermediate representation;
 //! - [`passes`]: passes over it;
 //! - [`interp`]: interpreters of it;
@@ -8,6 +10,8 @@
 //! - [`codegen`]: from a quantised graph to a program.
 
 pub mod codegen;
+pub mod frontend;
+pub mod import;
 pub mod interp;
 pub mod ir;
 pub mod onnx;

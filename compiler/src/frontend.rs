@@ -1,0 +1,33 @@
+//! The front door: from a model's file to its canonical graph.
+
+use std::path::Path;
+
+use crate::import::{self, ImportError, ImportOptions};
+use crate::ir::Graph;
+use crate::onnx::{self, OnnxError};
+use crate::passes::{self, PassError};
+
+/// Why a file gives no canonical graph.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// The model holds what is not supported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The model is not of a form that is recognised.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+}
+
+/// Reads an ONNX file, imports its model, and canonicalises it ([`passes::CANONICALISE`]).
+///
+/// Constants share the memory of the mapped file: see [`onnx::load`] for what that asks of the file.
+///
+/// # Errors
+/// Those of [`onnx::load`], [`import::import`] and [`passes::run`].
+pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
+    let imported = import::import(&onnx::load(path)?, options)?;
+    Ok(passes::run(&imported, passes::CANONICALISE, |_, _| {})?)
+}

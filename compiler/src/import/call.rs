@@ -1,0 +1,257 @@
+//! A node while it is translated: its operands and attributes, and the operations that it becomes.
+
+use crate::ir::{BinaryFn, Elem, Graph, Node, OpKind, TensorType, UnaryFn, Value};
+use crate::onnx;
+
+use super::constant;
+use super::error::{Fault, Problem};
+use super::fold::{self, Budget};
+
+/// What a translation gives: the node's results, or what is in the way.
+pub(super) type Translated<T = Vec<Value>> = Result<T, Box<Problem>>;
+
+/// A node, and the graph that it is translated into.
+pub(super) struct Call<'a> {
+    pub(super) node: &'a onnx::Node,
+    /// The model's opset.
+    pub(super) opset: i64,
+    graph: &'a mut Graph,
+    budget: &'a mut Budget,
+    operands: Vec<Option<Value>>,
+    /// The node's entity, once an operation came from it.
+    entity: Option<Node>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        node: &'a onnx::Node,
+        opset: i64,
+        graph: &'a mut Graph,
+        budget: &'a mut Budget,
+        operands: Vec<Option<Value>>,
+    ) -> Call<'a> {
+        Call { node, opset, graph, budget, operands, entity: None }
+    }
+
+    /// The problem that something does not fit.
+    pub(super) fn mismatch(&self, expected: impl Into<String>, found: impl Into<String>) -> Box<Problem> {
+        Fault::mismatch(expected, found).at(self.node.place())
+    }
+
+    /// The problem that an attribute has a value that is not supported.
+    pub(super) fn attribute(&self, name: &str, expected: impl Into<String>, found: impl Into<String>) -> Box<Problem> {
+        Fault::mismatch(expected, found).at(self.node.attribute_place(name))
+    }
+
+    fn located<T>(&self, result: Result<T, Fault>) -> Translated<T> {
+        result.map_err(|fault| fault.at(self.node.place()))
+    }
+
+    /// The operand at an index.
+    pub(super) fn operand(&self, index: usize) -> Translated<Value> {
+        self.optional(index).ok_or_else(|| self.mismatch(format!("an operand {index}"), "none"))
+    }
+
+    /// The operand at an index, where it is given.
+    pub(super) fn optional(&self, index: usize) -> Option<Value> {
+        self.operands.get(index).copied().flatten()
+    }
+
+    /// All operands, at least one and none left out.
+    pub(super) fn operands(&self) -> Translated<Vec<Value>> {
+        match self.operands.iter().copied().collect::<Option<Vec<Value>>>() {
+            Some(operands) if !operands.is_empty() => Ok(operands),
+            _ => Err(self.mismatch("operands", "one left out, or none")),
+        }
+    }
+
+    /// A value's type.
+    pub(super) fn ty(&self, value: Value) -> &TensorType {
+        self.graph.ty(value)
+    }
+
+    /// A value's shape.
+    pub(super) fn shape(&self, value: Value) -> &[usize] {
+        &self.ty(value).shape
+    }
+
+    /// Whether a value is known at compile time.
+    pub(super) fn is_constant(&self, value: Value) -> bool {
+        self.graph.constant(value).is_some()
+    }
+
+    /// The elements of a constant operand of integers.
+    pub(super) fn integers(&self, value: Value, what: &str) -> Translated<Vec<i64>> {
+        self.graph
+            .const_i64(value)
+            .ok_or_else(|| self.mismatch(format!("{what} as integers known at compile time"), self.describe(value)))
+    }
+
+    /// The only element of a constant operand of integers.
+    pub(super) fn integer(&self, value: Value, what: &str) -> Translated<i64> {
+        match self.integers(value, what)?[..] {
+            [element] => Ok(element),
+            _ => Err(self.mismatch(format!("{what} as a single integer"), self.describe(value))),
+        }
+    }
+
+    /// The elements of a constant operand of floats.
+    pub(super) fn floats(&self, value: Value, what: &str) -> Translated<Vec<f32>> {
+        self.graph
+            .const_f32(value)
+            .ok_or_else(|| self.mismatch(format!("{what} as floats known at compile time"), self.describe(value)))
+    }
+
+    /// Type and origin of a value, for messages.
+    pub(super) fn describe(&self, value: Value) -> String {
+        let origin = if self.is_constant(value) { "a constant" } else { "a computed tensor" };
+        format!("{origin} {}", self.ty(value))
+    }
+
+    /// An INT attribute.
+    pub(super) fn int(&self, name: &str, default: i64) -> Translated<i64> {
+        Ok(self.node.int(name)?.unwrap_or(default))
+    }
+
+    /// A FLOAT attribute.
+    pub(super) fn float(&self, name: &str, default: f32) -> Translated<f32> {
+        Ok(self.node.float(name)?.unwrap_or(default))
+    }
+
+    /// An axis of a tensor with `rank` dimensions; negative ones count from the end.
+    pub(super) fn axis(&self, axis: i64, rank: usize) -> Translated<usize> {
+        let from_start = if axis < 0 { axis.checked_add_unsigned(rank as u64) } else { Some(axis) };
+        from_start
+            .and_then(|axis| usize::try_from(axis).ok())
+            .filter(|axis| *axis < rank)
+            .ok_or_else(|| self.mismatch(format!("an axis of a tensor with {rank} dimensions"), axis.to_string()))
+    }
+
+    /// Axes, normalised and rising.
+    pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Translated<Vec<usize>> {
+        let mut normal = axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Translated<Vec<usize>>>()?;
+        normal.sort_unstable();
+        match normal.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(self.mismatch("distinct axes", format!("{axes:?}"))),
+            false => Ok(normal),
+        }
+    }
+
+    /// A list that is an operand from some opset on, and an attribute before; `None` where it is not given.
+    pub(super) fn list(&self, name: &str, index: usize, operand_since: i64) -> Translated<Option<Vec<i64>>> {
+        match self.optional(index) {
+            Some(value) if self.opset >= operand_since => self.integers(value, name).map(Some),
+            _ if self.opset < operand_since => Ok(self.node.ints(name)?.map(<[i64]>::to_vec)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Appends an operation, or computes it where its operands are constants.
+    pub(super) fn emit(&mut self, kind: OpKind, operands: &[Value]) -> Translated<Value> {
+        let result = self.try_emit(kind, operands);
+        self.located(result)
+    }
+
+    fn try_emit(&mut self, kind: OpKind, operands: &[Value]) -> Result<Value, Fault> {
+        let ty = fold::result_type(self.graph, &kind, operands)?;
+        if operands.iter().all(|operand| self.graph.constant(*operand).is_some()) {
+            let bytes = fold::evaluate(self.graph, self.budget, &kind, operands, &ty)?;
+            // A parameter keeps its name while its elements only move.
+            let name = match operands {
+                [x] => self.graph.constant(*x).map_or("", |constant| &constant.name).to_owned(),
+                _ => String::new(),
+            };
+            return Ok(self.graph.add_const(name, ty, bytes));
+        }
+        fold::check_activation(&ty.shape)?;
+        // The indices of a gather are the only integers among the operands of what is computed.
+        let float = if let OpKind::Gather { .. } = kind { &operands[..1] } else { operands };
+        if let Some(other) = float.iter().find(|operand| self.graph.ty(**operand).elem != Elem::F32) {
+            return Err(Fault::mismatch("float operands", self.describe(*other)));
+        }
+        let node = *self.entity.get_or_insert_with(|| self.graph.add_node(name(self.node)));
+        self.graph
+            .push(kind, operands, &[node])
+            .map_err(|error| Fault::mismatch("operands that fit", error.to_string()))
+    }
+
+    /// Appends or computes a function of every element.
+    pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Translated<Value> {
+        self.emit(OpKind::Unary { f }, &[x])
+    }
+
+    /// Appends or computes a function of every pair of elements.
+    pub(super) fn binary(&mut self, f: BinaryFn, a: Value, b: Value) -> Translated<Value> {
+        self.emit(OpKind::Binary { f }, &[a, b])
+    }
+
+    /// The same elements in another shape.
+    pub(super) fn reshape(&mut self, x: Value, shape: &[usize]) -> Translated<Value> {
+        if self.shape(x) == shape {
+            return Ok(x);
+        }
+        self.emit(OpKind::Reshape { shape: shape.to_vec() }, &[x])
+    }
+
+    /// A tensor broadcast to a shape.
+    pub(super) fn expand(&mut self, x: Value, shape: &[usize]) -> Translated<Value> {
+        if self.shape(x) == shape {
+            return Ok(x);
+        }
+        self.emit(OpKind::Expand { shape: shape.to_vec() }, &[x])
+    }
+
+    /// Some of a tensor along an axis.
+    pub(super) fn slice(
+        &mut self,
+        x: Value,
+        axis: usize,
+        start: usize,
+        len: usize,
+        stride: usize,
+    ) -> Translated<Value> {
+        let ty = self.ty(x);
+        if (start, len, stride) == (0, ty.shape[axis], 1) {
+            return Ok(x);
+        }
+        if len == 0 && self.is_constant(x) {
+            let mut ty = ty.clone();
+            ty.shape[axis] = 0;
+            return Ok(self.graph.add_const("", ty, Vec::new()));
+        }
+        self.emit(OpKind::Slice { axis, start, len, stride }, &[x])
+    }
+
+    /// A constant of floats.
+    pub(super) fn float_constant(&mut self, shape: &[usize], elements: Vec<f32>) -> Translated<Value> {
+        let checked = fold::check_count(shape, elements.len()).and_then(|()| self.budget.charge(elements.len()));
+        self.located(checked)?;
+        Ok(self.graph.add_const("", TensorType::f32(shape), fold::f32_bytes(elements)))
+    }
+
+    /// A constant of integers.
+    pub(super) fn integer_constant(&mut self, shape: &[usize], elements: Vec<i64>) -> Translated<Value> {
+        let checked = fold::check_count(shape, elements.len()).and_then(|()| self.budget.charge(elements.len()));
+        self.located(checked)?;
+        Ok(self.graph.add_const("", TensorType::new(Elem::I64, shape), fold::i64_bytes(elements)))
+    }
+
+    /// Takes the elements of a constant yet to be made from the budget.
+    pub(super) fn charge(&mut self, elements: usize) -> Translated<()> {
+        let charged = self.budget.charge(elements);
+        self.located(charged)
+    }
+
+    /// A constant with the elements of a tensor in an attribute.
+    pub(super) fn tensor_constant(&mut self, tensor: &onnx::Tensor) -> Translated<Value> {
+        // The name of the node's result is what the model calls it.
+        let name = self.node.outputs.first().and_then(Option::as_deref).unwrap_or_default();
+        let value = constant(self.graph, self.budget, name, tensor);
+        self.located(value)
+    }
+}
+
+/// What operations of a node are called: the node's name, after its module where the exporter says which.
+fn name(node: &onnx::Node) -> String {
+    if node.scope.is_empty() { node.name.clone() } else { format!("{}/{}", node.scope, node.name) }
+}

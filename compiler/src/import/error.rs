@@ -1,0 +1,91 @@
+//! What of a model cannot be imported, and where.
+
+use std::fmt;
+
+use crate::onnx::{self, Place};
+
+/// Everything of a model that cannot be imported; there is at least one problem.
+///
+/// Displayed as one line per problem.
+#[derive(Debug, thiserror::Error)]
+pub struct ImportError {
+    /// The problems: those of options and inputs, then those of nodes in the order of the file, then those of outputs.
+    pub problems: Vec<Problem>,
+    /// How many more there are; at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS) are kept.
+    pub omitted: usize,
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if index > 0 { "\n" } else { "" })?;
+        }
+        match self.omitted {
+            0 => Ok(()),
+            omitted => write!(f, "\nand {omitted} more problems"),
+        }
+    }
+}
+
+/// One fault with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {fault}")]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub fault: Fault,
+}
+
+/// What cannot be imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// An operator that is not supported, or not in the model's opset.
+    #[error("unsupported operator of {} opset {opset}: {advice}", if .domain.is_empty() { "ai.onnx" } else { .domain })]
+    Operator {
+        /// The operator's domain; empty for ONNX's own.
+        domain: String,
+        /// The model's opset of that domain.
+        opset: i64,
+        /// Why, and what would be supported.
+        advice: String,
+    },
+    /// An opset that is not supported.
+    #[error("expected an opset of ai.onnx from {oldest} to {newest}, found {found}")]
+    Opset {
+        /// The oldest supported.
+        oldest: i64,
+        /// The newest supported.
+        newest: i64,
+        /// The model's.
+        found: i64,
+    },
+    /// An operand, result, attribute or option that does not fit.
+    #[error("expected {expected}, found {found}")]
+    Mismatch {
+        /// What could be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// An attribute of the wrong kind, or a constant that cannot be read.
+    #[error(transparent)]
+    Model(#[from] onnx::Fault),
+}
+
+impl Fault {
+    pub(super) fn mismatch(expected: impl Into<String>, found: impl Into<String>) -> Fault {
+        Fault::Mismatch { expected: expected.into(), found: found.into() }
+    }
+
+    pub(super) fn at(self, place: Place) -> Box<Problem> {
+        Box::new(Problem { place, fault: self })
+    }
+}
+
+impl From<Box<onnx::Problem>> for Box<Problem> {
+    fn from(problem: Box<onnx::Problem>) -> Box<Problem> {
+        Fault::Model(problem.fault).at(problem.place)
+    }
+}

@@ -1,0 +1,288 @@
+//! From ONNX models to graphs of the imported stage.
+//!
+//! [`import`] walks the nodes in order. [`OPERATORS`] names the function that writes each operator as operations of the IR. An
+//! operation whose operands are all constants is computed at once, so that shape arithmetic, class tokens and aliased
+//! parameters leave nothing behind: what remains is the computation on the model's inputs, and every shape is known.
+//!
+//! - Floats of every width become f32; arithmetic in half precision is not imitated.
+//! - Integers and booleans exist only as constants (`i64`; true is 1). An input, or a result that depends on one, is float.
+//! - Parameters stored as little-endian f32 are not copied: constants share the memory of the model's file.
+//! - Dynamic dimensions are bound by [`ImportOptions::dims`].
+//! - Operations are named by their node, after its module where the exporter says which: `blocks.0.attn.qkv/node_linear`.
+//!
+//! All problems are found at once: a node that depends on a failed one is passed over, unless its operator is unsupported as well.
+//!
+//! # Bounds
+//!
+//! The model is untrusted. Shapes are checked against overflow and [`MAX_RANK`], a computed tensor against
+//! [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), and all constants made at compile time against a budget that grows with the
+//! parameters in the model, before anything is allocated.
+
+mod call;
+mod error;
+mod fold;
+mod operators;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ir::{Elem, Graph, Stage, TensorType, Value};
+use crate::onnx::{self, DataType, Dim, Model, Place, TensorFault, ValueInfo};
+use call::Call;
+pub use error::{Fault, ImportError, Problem};
+use fold::Budget;
+pub use operators::{OPERATORS, OPSETS, Operator};
+
+/// The most dimensions of a tensor.
+pub const MAX_RANK: usize = 16;
+
+/// The most problems that are reported; further ones are counted.
+pub const MAX_PROBLEMS: usize = 256;
+
+/// How to import a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// Extents of dynamic dimensions by name, as `batch`; 1 for those not named here.
+    pub dims: BTreeMap<String, usize>,
+}
+
+/// The imported graph of a model, compacted ([`Graph::compacted`]).
+///
+/// # Errors
+/// Everything in the model that is not supported or does not fit, and names in `options` that the model does not have.
+pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportError> {
+    let mut importer = Importer {
+        model,
+        graph: Graph::new(model.graph.name.clone(), Stage::Imported),
+        values: BTreeMap::new(),
+        budget: Budget::of(model),
+        problems: Vec::new(),
+        omitted: 0,
+    };
+    importer.options(options);
+    importer.opset();
+    for input in &model.graph.inputs {
+        let value = importer.input(input, options);
+        let slot = importer.noted(value);
+        importer.values.insert(&input.name, slot);
+    }
+    for node in &model.graph.nodes {
+        importer.node(node);
+    }
+    for output in &model.graph.outputs {
+        let added = importer.output(output, options);
+        importer.noted(added);
+    }
+    if importer.problems.is_empty() {
+        Ok(importer.graph.compacted())
+    } else {
+        Err(ImportError { problems: importer.problems, omitted: importer.omitted })
+    }
+}
+
+/// What the name of an ONNX value stands for.
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    /// A value of the graph.
+    Known(Value),
+    /// Nothing, which a problem says.
+    Failed,
+    /// A result that its operator does not give here, as the mask of Dropout: a problem where it is used.
+    Omitted,
+}
+
+/// The walk over a model.
+struct Importer<'m> {
+    model: &'m Model,
+    graph: Graph,
+    values: BTreeMap<&'m str, Slot>,
+    budget: Budget,
+    problems: Vec<Problem>,
+    omitted: usize,
+}
+
+impl<'m> Importer<'m> {
+    fn report(&mut self, problem: Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    fn noted(&mut self, value: Result<Slot, Box<Problem>>) -> Slot {
+        value.unwrap_or_else(|problem| {
+            self.report(*problem);
+            Slot::Failed
+        })
+    }
+
+    /// Checks that every dimension in the options exists.
+    fn options(&mut self, options: &ImportOptions) {
+        let inputs = &self.model.graph.inputs;
+        let dims = inputs.iter().flat_map(|input| &input.shape);
+        let symbols: BTreeSet<&str> = dims
+            .filter_map(|dim| match dim {
+                Dim::Symbol(name) => Some(name.as_str()),
+                Dim::Known(_) | Dim::Unknown => None,
+            })
+            .collect();
+        for name in options.dims.keys().filter(|name| !symbols.contains(name.as_str())) {
+            let names: Vec<&str> = symbols.iter().copied().collect();
+            let expected = match names[..] {
+                [] => "no names of dimensions, since no input has a dynamic one".to_owned(),
+                _ => format!("names of dynamic dimensions ({})", names.join(", ")),
+            };
+            self.report(*Fault::mismatch(expected, format!("{name:?}")).at(Place::Model));
+        }
+    }
+
+    fn opset(&mut self) {
+        let found = self.model.opset.get("").copied().unwrap_or(0);
+        if !OPSETS.contains(&found) {
+            let fault = Fault::Opset { oldest: *OPSETS.start(), newest: *OPSETS.end(), found };
+            self.report(*fault.at(Place::Model));
+        }
+    }
+
+    fn input(&mut self, input: &ValueInfo, options: &ImportOptions) -> Result<Slot, Box<Problem>> {
+        let place = || Place::Input(input.name.clone());
+        if !is_float(input.data_type) {
+            let found = format!("{}", input.data_type);
+            return Err(Fault::mismatch("elements of a float type", found).at(place()));
+        }
+        let extent = |dim: &Dim| match dim {
+            Dim::Known(extent) => *extent,
+            Dim::Symbol(name) => options.dims.get(name).copied().unwrap_or(1),
+            Dim::Unknown => 1,
+        };
+        let shape: Vec<usize> = input.shape.iter().map(extent).collect();
+        fold::check_activation(&shape).map_err(|fault| fault.at(place()))?;
+        Ok(Slot::Known(self.graph.add_input(input.name.clone(), TensorType::f32(shape))))
+    }
+
+    fn node(&mut self, node: &'m onnx::Node) {
+        let results = match operators::find(self.model, node) {
+            Err(fault) => Err(fault.at(node.place())),
+            Ok(operator) => match self.operands(node) {
+                Err(problem) => Err(problem),
+                Ok(None) => Ok(Vec::new()),
+                Ok(Some(operands)) => {
+                    let opset = self.model.opset.get("").copied().unwrap_or(0);
+                    let Importer { graph, budget, .. } = self;
+                    let mut call = Call::new(node, opset, graph, budget, operands);
+                    (operator.translate)(&mut call).map(|results| results.into_iter().map(Slot::Known).collect())
+                }
+            },
+        };
+        // What a node that failed would give has failed; what a translated one does not give is omitted.
+        let (results, missing) = match results {
+            Ok(results) if results.is_empty() => (results, Slot::Failed),
+            Ok(results) => (results, Slot::Omitted),
+            Err(problem) => {
+                self.report(*problem);
+                (Vec::new(), Slot::Failed)
+            }
+        };
+        let mut results = results.into_iter();
+        for name in &node.outputs {
+            let slot = results.next().unwrap_or(missing);
+            if let Some(name) = name {
+                self.values.insert(name, slot);
+            }
+        }
+    }
+
+    /// The operands of a node; `None` where one has failed.
+    fn operands(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Option<Value>>>, Box<Problem>> {
+        let mut operands = Vec::with_capacity(node.inputs.len());
+        for name in &node.inputs {
+            operands.push(match name {
+                None => None,
+                Some(name) => match self.value(name, &node.place())? {
+                    Some(value) => Some(value),
+                    None => return Ok(None),
+                },
+            });
+        }
+        Ok(Some(operands))
+    }
+
+    /// The value of a name used at some place; `None` where it has failed.
+    fn value(&mut self, name: &'m str, place: &Place) -> Result<Option<Value>, Box<Problem>> {
+        let slot = match self.values.get(name) {
+            Some(slot) => *slot,
+            None => {
+                let slot = self.initializer(name);
+                let slot = self.noted(slot);
+                self.values.insert(name, slot);
+                slot
+            }
+        };
+        match slot {
+            Slot::Known(value) => Ok(Some(value)),
+            Slot::Failed => Ok(None),
+            Slot::Omitted => {
+                let found = format!("{name:?}, a secondary result of its operator");
+                Err(Fault::mismatch("values that are computed", found).at(place.clone()))
+            }
+        }
+    }
+
+    fn initializer(&mut self, name: &str) -> Result<Slot, Box<Problem>> {
+        let place = || Place::Initializer(name.to_owned());
+        let tensor = self.model.graph.initializers.get(name);
+        let tensor =
+            tensor.ok_or_else(|| Fault::Model(onnx::Fault::Undefined { name: name.to_owned() }).at(place()))?;
+        constant(&mut self.graph, &mut self.budget, name, tensor).map(Slot::Known).map_err(|fault| fault.at(place()))
+    }
+
+    fn output(&mut self, output: &'m ValueInfo, options: &ImportOptions) -> Result<Slot, Box<Problem>> {
+        let place = Place::Output(output.name.clone());
+        let Some(value) = self.value(&output.name, &place)? else { return Ok(Slot::Failed) };
+        let ty = self.graph.ty(value).clone();
+        if ty.elem != Elem::F32 {
+            return Err(Fault::mismatch("a float tensor", ty.to_string()).at(place));
+        }
+        let fits = |(dim, extent): (&Dim, &usize)| match dim {
+            Dim::Known(expected) => expected == extent,
+            Dim::Symbol(name) => options.dims.get(name).is_none_or(|bound| bound == extent),
+            Dim::Unknown => true,
+        };
+        if output.shape.len() != ty.rank() || !output.shape.iter().zip(&ty.shape).all(fits) {
+            let dims: Vec<String> = output.shape.iter().map(dim_text).collect();
+            let expected = format!("the shape that the model declares, [{}]", dims.join(","));
+            return Err(Fault::mismatch(expected, ty.to_string()).at(place));
+        }
+        self.graph.add_output(output.name.clone(), value, ty.shape);
+        Ok(Slot::Known(value))
+    }
+}
+
+fn dim_text(dim: &Dim) -> String {
+    match dim {
+        Dim::Known(extent) => extent.to_string(),
+        Dim::Symbol(name) => name.clone(),
+        Dim::Unknown => "?".to_owned(),
+    }
+}
+
+fn is_float(data_type: DataType) -> bool {
+    matches!(data_type, DataType::F32 | DataType::F64 | DataType::F16 | DataType::Bf16)
+}
+
+/// A constant of the graph with the elements of a tensor: those of f32 shared, others converted.
+fn constant(graph: &mut Graph, budget: &mut Budget, name: &str, tensor: &onnx::Tensor) -> Result<Value, Fault> {
+    let shape = tensor.dims();
+    fold::count(shape)?;
+    let faulty = |fault: TensorFault| Fault::Model(fault.into());
+    let (elem, bytes) = if tensor.data_type() == DataType::F32 {
+        (Elem::F32, tensor.data().clone())
+    } else if is_float(tensor.data_type()) {
+        budget.charge(tensor.elements())?;
+        (Elem::F32, fold::f32_bytes(tensor.to_f32().map_err(faulty)?.iter().copied()))
+    } else {
+        budget.charge(tensor.elements())?;
+        (Elem::I64, fold::i64_bytes(tensor.to_i64().map_err(faulty)?))
+    };
+    Ok(graph.add_const(name, TensorType::new(elem, shape), bytes))
+}

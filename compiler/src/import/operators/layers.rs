@@ -1,0 +1,162 @@
+//! Products, convolutions, normalisations and softmax.
+
+use super::{Call, Translated};
+use crate::ir::{BinaryFn, OpKind, UnaryFn, Value};
+
+pub(super) fn mat_mul(call: &mut Call<'_>) -> Translated {
+    let (a, b) = (call.operand(0)?, call.operand(1)?);
+    let (a_shape, b_shape) = (call.shape(a).to_vec(), call.shape(b).to_vec());
+    if a_shape.is_empty() || b_shape.is_empty() {
+        return Err(call.mismatch("operands with dimensions", "a scalar"));
+    }
+    // Vectors are matrices of one row or column, which the result does not have.
+    let row = if let [n] = a_shape[..] { call.reshape(a, &[1, n])? } else { a };
+    let column = if let [n] = b_shape[..] { call.reshape(b, &[n, 1])? } else { b };
+    let product = call.emit(OpKind::MatMul {}, &[row, column])?;
+    let mut shape = call.shape(product).to_vec();
+    if b_shape.len() == 1 {
+        shape.pop();
+    }
+    if a_shape.len() == 1 {
+        shape.remove(shape.len() - if b_shape.len() == 1 { 1 } else { 2 });
+    }
+    Ok(vec![call.reshape(product, &shape)?])
+}
+
+pub(super) fn gemm(call: &mut Call<'_>) -> Translated {
+    let (mut a, mut b) = (call.operand(0)?, call.operand(1)?);
+    for x in [a, b] {
+        if call.ty(x).rank() != 2 {
+            return Err(call.mismatch("matrices", call.describe(x)));
+        }
+    }
+    let swap = OpKind::Transpose { perm: vec![1, 0] };
+    if call.int("transA", 0)? != 0 {
+        a = call.emit(swap.clone(), &[a])?;
+    }
+    if call.int("transB", 0)? != 0 {
+        b = call.emit(swap, &[b])?;
+    }
+    let product = call.emit(OpKind::MatMul {}, &[a, b])?;
+    let alpha = call.float("alpha", 1.0)?;
+    let result = scaled(call, product, alpha)?;
+    let Some(c) = call.optional(2) else { return Ok(vec![result]) };
+    let beta = call.float("beta", 1.0)?;
+    let c = scaled(call, c, beta)?;
+    let shape = call.shape(result).to_vec();
+    let sum = call.binary(BinaryFn::Add, result, c)?;
+    match call.shape(sum) == shape {
+        true => Ok(vec![sum]),
+        false => Err(call.mismatch(format!("an addend that broadcasts to {shape:?}"), call.describe(c))),
+    }
+}
+
+/// A tensor times a number.
+fn scaled(call: &mut Call<'_>, x: Value, factor: f32) -> Translated<Value> {
+    if factor == 1.0 {
+        return Ok(x);
+    }
+    let factor = call.float_constant(&[], vec![factor])?;
+    call.binary(BinaryFn::Mul, x, factor)
+}
+
+pub(super) fn conv(call: &mut Call<'_>) -> Translated {
+    let (x, w) = (call.operand(0)?, call.operand(1)?);
+    let ([_, _, _, _], &[_, _, kh, kw]) = (call.shape(x), call.shape(w)) else {
+        return Err(call.mismatch("an image and weights of 4 dimensions", call.describe(x)));
+    };
+    match call.node.string("auto_pad")? {
+        None | Some("NOTSET" | "VALID") => {}
+        Some(other) => return Err(call.attribute("auto_pad", "NOTSET or VALID", format!("{other:?}"))),
+    }
+    let kernel: [usize; 2] = extents(call, "kernel_shape", [kh, kw])?;
+    if kernel != [kh, kw] {
+        return Err(call.attribute(
+            "kernel_shape",
+            format!("that of the weights, {:?}", [kh, kw]),
+            format!("{kernel:?}"),
+        ));
+    }
+    let kind = OpKind::Conv {
+        stride: extents(call, "strides", [1; 2])?,
+        pad: extents(call, "pads", [0; 4])?,
+        dilation: extents(call, "dilations", [1; 2])?,
+        group: call.int("group", 1)?.try_into().unwrap_or(0),
+    };
+    let operands: Vec<Value> = [Some(x), Some(w), call.optional(2)].into_iter().flatten().collect();
+    Ok(vec![call.emit(kind, &operands)?])
+}
+
+/// An INTS attribute of so many extents.
+fn extents<const N: usize>(call: &Call<'_>, name: &str, default: [usize; N]) -> Translated<[usize; N]> {
+    let Some(found) = call.node.ints(name)? else { return Ok(default) };
+    let extents: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+    extents
+        .and_then(|extents| extents.try_into().ok())
+        .ok_or_else(|| call.attribute(name, format!("{N} integers that are not negative"), format!("{found:?}")))
+}
+
+pub(super) fn layer_normalization(call: &mut Call<'_>) -> Translated {
+    let (x, gamma) = (call.operand(0)?, call.operand(1)?);
+    let rank = call.ty(x).rank();
+    let axis = call.axis(call.int("axis", -1)?, rank)?;
+    if axis + 1 != rank {
+        return Err(call.attribute("axis", format!("the last of {rank}"), axis.to_string()));
+    }
+    let channels = [call.shape(x)[axis]];
+    let eps = f64::from(call.float("epsilon", 1e-5)?);
+    let gamma = call.expand(gamma, &channels)?;
+    let beta = match call.optional(2) {
+        Some(beta) => call.expand(beta, &channels)?,
+        None => call.float_constant(&channels, vec![0.0; channels[0]])?,
+    };
+    Ok(vec![call.emit(OpKind::LayerNorm { eps }, &[x, gamma, beta])?])
+}
+
+pub(super) fn batch_normalization(call: &mut Call<'_>) -> Translated {
+    if call.int("training_mode", 0)? != 0 {
+        return Err(call.attribute("training_mode", "0", "another value"));
+    }
+    let x = call.operand(0)?;
+    let rank = call.ty(x).rank();
+    if rank < 2 {
+        return Err(call.mismatch("a tensor with channels along axis 1", call.describe(x)));
+    }
+    let [gamma, beta, mean, variance] = [call.operand(1)?, call.operand(2)?, call.operand(3)?, call.operand(4)?];
+    // gamma (x - mean) / sqrt(variance + eps) + beta as a factor and an offset per channel.
+    let eps = call.float("epsilon", 1e-5)?;
+    let eps = call.float_constant(&[], vec![eps])?;
+    let variance = call.binary(BinaryFn::Add, variance, eps)?;
+    let deviation = call.unary(UnaryFn::Sqrt, variance)?;
+    let factor = call.binary(BinaryFn::Div, gamma, deviation)?;
+    let shift = call.binary(BinaryFn::Mul, mean, factor)?;
+    let offset = call.binary(BinaryFn::Sub, beta, shift)?;
+    let mut shape = vec![1; rank - 1];
+    shape[0] = call.shape(x)[1];
+    let (factor, offset) = (call.reshape(factor, &shape)?, call.reshape(offset, &shape)?);
+    let scaled = call.binary(BinaryFn::Mul, x, factor)?;
+    Ok(vec![call.binary(BinaryFn::Add, scaled, offset)?])
+}
+
+pub(super) fn softmax(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let rank = call.ty(x).rank();
+    let axis = call.axis(call.int("axis", if call.opset < 13 { 1 } else { -1 })?, rank)?;
+    // Before opset 13, softmax was over all dimensions from the axis on.
+    if call.opset < 13 && call.shape(x)[axis + 1..].iter().any(|extent| *extent != 1) {
+        return Err(call.attribute("axis", format!("the last of {rank}"), axis.to_string()));
+    }
+    Ok(vec![call.emit(OpKind::Softmax { axis }, &[x])?])
+}
+
+pub(super) fn reduce_mean(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let rank = call.ty(x).rank();
+    let keep = call.int("keepdims", 1)? != 0;
+    let axes = call.list("axes", 1, 18)?.unwrap_or_default();
+    if axes.is_empty() && call.int("noop_with_empty_axes", 0)? != 0 {
+        return Ok(vec![x]);
+    }
+    let axes = if axes.is_empty() { (0..rank).collect() } else { call.axes(&axes, rank)? };
+    Ok(vec![call.emit(OpKind::ReduceMean { axes, keep }, &[x])?])
+}

@@ -1,0 +1,165 @@
+//! The operators that are imported, stated once.
+
+mod constants;
+mod elementwise;
+mod layers;
+mod movement;
+mod selection;
+
+use std::ops::RangeInclusive;
+
+use super::call::{Call, Translated};
+use super::error::Fault;
+use crate::onnx::{Model, Node};
+
+/// The opsets of ONNX whose models are imported. Later ones changed none of the operators here in what they do to floats.
+pub const OPSETS: RangeInclusive<i64> = 11..=24;
+
+/// An operator of ONNX's default domain that is imported.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator {
+    /// The operator's name.
+    pub name: &'static str,
+    /// The opset that it came with, or the first of [`OPSETS`].
+    pub since: i64,
+    /// Whether it is only understood where all its operands, or their shapes, are known at compile time.
+    pub constant: bool,
+    /// What of it is not supported; may be empty.
+    pub limits: &'static str,
+    pub(super) translate: fn(&mut Call<'_>) -> Translated,
+}
+
+/// An operator on computed tensors.
+const fn computed(
+    name: &'static str,
+    since: i64,
+    translate: fn(&mut Call<'_>) -> Translated,
+    limits: &'static str,
+) -> Operator {
+    Operator { name, since, constant: false, limits, translate }
+}
+
+/// An operator of shape arithmetic.
+const fn folded(
+    name: &'static str,
+    since: i64,
+    translate: fn(&mut Call<'_>) -> Translated,
+    limits: &'static str,
+) -> Operator {
+    Operator { name, since, constant: true, limits, translate }
+}
+
+/// Every operator that is imported, by name.
+pub const OPERATORS: &[Operator] = &[
+    folded("Abs", 11, elementwise::abs, ""),
+    computed("Add", 11, elementwise::add, ""),
+    folded("And", 11, constants::and, ""),
+    computed("BatchNormalization", 11, layers::batch_normalization, "inference"),
+    computed("Cast", 11, constants::cast, "of computed tensors: to float types"),
+    computed("CastLike", 15, constants::cast_like, "of computed tensors: to float types"),
+    folded("Ceil", 11, elementwise::ceil, ""),
+    computed("Concat", 11, selection::concat, ""),
+    folded("Constant", 11, constants::constant, "dense numbers"),
+    folded("ConstantOfShape", 11, constants::constant_of_shape, ""),
+    computed("Conv", 11, layers::conv, "2-D; explicit padding, not negative"),
+    computed("Div", 11, elementwise::div, ""),
+    computed("Dropout", 11, movement::dropout, "inference"),
+    folded("Equal", 11, constants::equal, ""),
+    computed("Erf", 11, elementwise::erf, ""),
+    computed("Exp", 11, elementwise::exp, ""),
+    computed("Expand", 11, movement::expand, "constant shape"),
+    computed("Flatten", 11, movement::flatten, ""),
+    folded("Floor", 11, elementwise::floor, ""),
+    computed("Gather", 11, selection::gather, "constant indices"),
+    computed("Gelu", 20, elementwise::gelu, ""),
+    computed("Gemm", 11, layers::gemm, ""),
+    folded("Greater", 11, constants::greater, ""),
+    folded("GreaterOrEqual", 12, constants::greater_or_equal, ""),
+    computed("HardSigmoid", 11, elementwise::hard_sigmoid, "alpha 1/6, beta 1/2"),
+    computed("HardSwish", 14, elementwise::hard_swish, ""),
+    computed("Identity", 11, movement::identity, ""),
+    computed("LayerNormalization", 17, layers::layer_normalization, "last axis; first result"),
+    folded("Less", 11, constants::less, ""),
+    folded("LessOrEqual", 12, constants::less_or_equal, ""),
+    computed("MatMul", 11, layers::mat_mul, ""),
+    computed("Max", 11, elementwise::max, ""),
+    computed("Min", 11, elementwise::min, ""),
+    folded("Mod", 11, constants::modulo, "integers"),
+    computed("Mul", 11, elementwise::mul, ""),
+    computed("Neg", 11, elementwise::neg, ""),
+    folded("Not", 11, constants::not, ""),
+    folded("Or", 11, constants::or, ""),
+    computed("Pad", 11, movement::pad, "widths of 0"),
+    computed("Pow", 11, elementwise::pow, ""),
+    folded("Range", 11, constants::range, ""),
+    computed("Reciprocal", 11, elementwise::reciprocal, ""),
+    folded("ReduceMax", 11, constants::reduce_max, "integers"),
+    computed("ReduceMean", 11, layers::reduce_mean, ""),
+    folded("ReduceMin", 11, constants::reduce_min, "integers"),
+    folded("ReduceProd", 11, constants::reduce_prod, "integers"),
+    folded("ReduceSum", 11, constants::reduce_sum, "integers"),
+    computed("Relu", 11, elementwise::relu, ""),
+    computed("Reshape", 11, movement::reshape, "constant shape"),
+    folded("Shape", 11, constants::shape, ""),
+    computed("Sigmoid", 11, elementwise::sigmoid, ""),
+    folded("Size", 11, constants::size, ""),
+    computed("Slice", 11, selection::slice, "constant bounds, positive steps"),
+    computed("Softmax", 11, layers::softmax, "below opset 13: last axis, or only extents of 1 behind it"),
+    computed("Split", 11, selection::split, "constant sizes"),
+    computed("Sqrt", 11, elementwise::sqrt, ""),
+    computed("Squeeze", 11, movement::squeeze, "constant axes"),
+    computed("Sub", 11, elementwise::sub, ""),
+    computed("Sum", 11, elementwise::sum, ""),
+    computed("Tanh", 11, elementwise::tanh, ""),
+    computed("Tile", 11, movement::tile, "constant repeats"),
+    computed("Transpose", 11, movement::transpose, ""),
+    computed("Unsqueeze", 11, movement::unsqueeze, "constant axes"),
+    computed("Where", 11, constants::where_, "constant condition; all true or all false between computed tensors"),
+];
+
+/// Operators that models are known to hold and that are not imported, with what to do about it.
+const ADVICE: &[(&[&str], &str)] = &[
+    (
+        &[
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "DynamicQuantizeLinear",
+            "MatMulInteger",
+            "ConvInteger",
+            "QLinearMatMul",
+            "QLinearConv",
+        ],
+        "quantised models are not supported; use the float model, which is quantised here",
+    ),
+    (&["Attention"], "export with opset 20, which writes attention as MatMul and Softmax"),
+    (&["Loop", "If", "Scan"], "control flow is not supported; export with fixed shapes, or simplify with onnxsim"),
+];
+
+/// The operator of a node.
+///
+/// # Errors
+/// It is not supported, or came after the model's opset.
+pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Fault> {
+    let opset = model.opset.get(&node.domain).copied().unwrap_or(0);
+    let unsupported = |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
+    if !node.domain.is_empty() {
+        let quantised = ["QLinear", "Quant", "Integer", "Quantize"].iter().any(|part| node.op_type.contains(part));
+        let advice = if quantised {
+            ADVICE[0].1
+        } else {
+            "only operators of ai.onnx are; export without runtime-specific fusions"
+        };
+        return Err(unsupported(advice.to_owned()));
+    }
+    match OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name) {
+        Ok(found) if opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
+        Ok(found) => Err(unsupported(format!("it came with opset {}", OPERATORS[found].since))),
+        Err(_) => {
+            let known = ADVICE.iter().find(|(names, _)| names.contains(&node.op_type.as_str()));
+            Err(unsupported(match known {
+                Some((_, advice)) => (*advice).to_owned(),
+                None => "those of vision transformers are, as PyTorch exports them with opset 13 to 20".to_owned(),
+            }))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Parts of tensors, and tensors joined.
+
+use super::{Call, Translated};
+use crate::ir::{OpKind, Value};
+
+pub(super) fn concat(call: &mut Call<'_>) -> Translated {
+    let operands = call.operands()?;
+    let axis = call.node.int("axis")?.ok_or_else(|| call.mismatch("an attribute axis", "none"))?;
+    let axis = call.axis(axis, call.ty(operands[0]).rank())?;
+    // Empty constants join nothing.
+    let empty = |x: &Value| call.is_constant(*x) && call.shape(*x).get(axis) == Some(&0);
+    let parts: Vec<Value> = operands.iter().copied().filter(|x| !empty(x)).collect();
+    match parts[..] {
+        [] => Ok(vec![operands[0]]),
+        [x] => Ok(vec![x]),
+        _ => Ok(vec![call.emit(OpKind::Concat { axis }, &parts)?]),
+    }
+}
+
+pub(super) fn split(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let axis = call.axis(call.int("axis", 0)?, call.ty(x).rank())?;
+    let extent = call.shape(x)[axis];
+    let sizes: Vec<usize> = match call.list("split", 1, 13)? {
+        Some(sizes) => {
+            let sizes: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
+            sizes.ok_or_else(|| call.mismatch("sizes that are not negative", "a negative one"))?
+        }
+        None => {
+            let parts = call.node.outputs.len();
+            let named = call.int("num_outputs", parts as i64)?;
+            if parts == 0 || named != parts as i64 {
+                return Err(call.mismatch(format!("{named} results"), parts.to_string()));
+            }
+            // The last part is smaller where the extent does not divide.
+            let size = extent.div_ceil(parts);
+            (0..parts).map(|part| size.min(extent.saturating_sub(part * size))).collect()
+        }
+    };
+    let sum = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(*size));
+    if sum != Some(extent) || sizes.len() != call.node.outputs.len() {
+        let expected = format!("{} sizes that add up to {extent}", call.node.outputs.len());
+        return Err(call.mismatch(expected, format!("{sizes:?}")));
+    }
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        parts.push(call.slice(x, axis, start, size, 1)?);
+        start += size;
+    }
+    Ok(parts)
+}
+
+pub(super) fn slice(call: &mut Call<'_>) -> Translated {
+    let mut x = call.operand(0)?;
+    let rank = call.ty(x).rank();
+    let starts = call.integers(call.operand(1)?, "starts")?;
+    let ends = call.integers(call.operand(2)?, "ends")?;
+    let axes = match call.optional(3) {
+        Some(axes) => call.integers(axes, "axes")?,
+        None => (0..starts.len() as i64).collect(),
+    };
+    let steps = match call.optional(4) {
+        Some(steps) => call.integers(steps, "steps")?,
+        None => vec![1; starts.len()],
+    };
+    if [&ends, &axes, &steps].iter().any(|list| list.len() != starts.len()) {
+        let lengths = [&starts, &ends, &axes, &steps].map(Vec::len);
+        return Err(call.mismatch("as many starts as ends, axes and steps", format!("{lengths:?}")));
+    }
+    call.axes(&axes, rank)?;
+    for (((start, end), axis), step) in starts.iter().zip(ends).zip(axes).zip(steps) {
+        let axis = call.axis(axis, rank)?;
+        let Some(step) = usize::try_from(step).ok().filter(|step| *step > 0) else {
+            return Err(call.mismatch("steps of at least 1", step.to_string()));
+        };
+        let extent = call.shape(x)[axis];
+        let (start, end) = (clamped(*start, extent), clamped(end, extent));
+        let len = end.saturating_sub(start).div_ceil(step);
+        x = call.slice(x, axis, start, len, if len > 1 { step } else { 1 })?;
+    }
+    Ok(vec![x])
+}
+
+/// A bound of a slice within an extent; negative ones count from the end, and those beyond either end are that end.
+fn clamped(bound: i64, extent: usize) -> usize {
+    let from_start = if bound < 0 { bound.saturating_add_unsigned(extent as u64) } else { bound };
+    usize::try_from(from_start.max(0)).map_or(extent, |bound| bound.min(extent))
+}
+
+pub(super) fn gather(call: &mut Call<'_>) -> Translated {
+    let (x, indices) = (call.operand(0)?, call.operand(1)?);
+    let axis = call.axis(call.int("axis", 0)?, call.ty(x).rank())?;
+    let extent = call.shape(x)[axis];
+    let elements = call.integers(indices, "indices")?;
+    let normal = |index: &i64| {
+        let from_start = if *index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(*index) };
+        from_start.filter(|index| (0..extent as i64).contains(index))
+    };
+    let mut normalised = Vec::with_capacity(elements.len());
+    for index in &elements {
+        let index = normal(index)
+            .ok_or_else(|| call.mismatch(format!("indices into an extent of {extent}"), index.to_string()))?;
+        normalised.push(index);
+    }
+    let shape = call.shape(indices).to_vec();
+    let indices = if normalised == elements { indices } else { call.integer_constant(&shape, normalised)? };
+    Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?])
+}

@@ -1,7 +1,7 @@
 //! Files: what is read, and outputs that appear only once everything has succeeded.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -11,14 +11,26 @@ use vitcod_isa::program::Program;
 
 /// The bytes of a regular file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes = (|| {
+    head(path, u64::MAX)
+}
+
+/// Whether a regular file starts with these bytes.
+pub(crate) fn starts_with(path: &Path, magic: &[u8]) -> anyhow::Result<bool> {
+    Ok(head(path, magic.len() as u64)? == magic)
+}
+
+/// The first bytes of a regular file, up to a number of them.
+fn head(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let read = || {
         // Before opening: opening a pipe waits for its other end, and a device may never end.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        fs::read(path)
-    })();
-    bytes.with_context(|| format!("cannot read {}", path.display()))
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// A program, well-formed but not checked.

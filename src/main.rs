@@ -6,6 +6,8 @@ mod files;
 mod machines;
 mod named;
 mod npy;
+mod pipeline;
+mod progress;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let share = |name: &str, a: &[usize], b: &[usize], out: &mut dyn Write| {
         let equal = a.iter().zip(b).filter(|(a, b)| a == b).count();
         let percent = 100.0 * equal as f64 / a.len() as f64;
-        writeln!(out, " {name:<18}{equal} of {} ({percent:.1} %)", a.len())
+        writeln!(out, " {name:<20}{equal} of {} ({percent:.1} %)", a.len())
     };
     share("accuracy, float", &float, &labels, out)?;
     share("accuracy, emulated", &emulated, &labels, out)?;

@@ -60,7 +60,7 @@ fn canonical(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     let constants = graph.values().filter(|(_, data)| matches!(data.def, ValueDef::Const(_)));
     let parameters: usize = constants.map(|(_, data)| data.ty.elements()).sum();
     writeln!(out, "parameters  {parameters}")?;
-    writeln!(out, "multiplications of matrix products  {}", multiplications(graph))?;
+    writeln!(out, "MACs        {}", multiplications(graph))?;
     Ok(())
 }
 

@@ -6,106 +6,93 @@ use anyhow::{Context as _, ensure};
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::SavedGraph;
+use vitcod_compiler::ir::{Graph, SavedGraph};
 use vitcod_isa::program::Program;
 use vitcod_runtime::{Integers, Output};
 
-/// What a comparison found.
-pub(crate) struct Comparison {
+/// How many integers were compared, and that they are equal.
+pub(crate) struct Agreement {
     /// Items that were run.
     pub(crate) items: usize,
-    /// Integers that were compared.
+    /// Integers of all outputs.
     pub(crate) integers: usize,
-    /// How many of them differ.
-    pub(crate) different: usize,
-    /// The first that does.
-    pub(crate) first: Option<Difference>,
 }
 
-/// Two integers that should be equal.
-pub(crate) struct Difference {
-    output: String,
-    item: usize,
-    /// Index in the item's tensor, by dimension.
-    index: Vec<usize>,
-    emulated: i64,
-    expected: i64,
-}
-
-impl fmt::Display for Difference {
+impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference { output, item, index, emulated, expected } = self;
-        write!(f, "output {output:?} of item {item} at {index:?} is {emulated}, and the interpreter says {expected}")
+        let Agreement { items, integers } = self;
+        write!(f, "all {integers} integers of the outputs equal the reference interpreter's (items: {items})")
     }
 }
 
 /// Compares the outputs of a run with what the quantised graph in the program gives for the same inputs, integer by integer.
 ///
-/// `inputs` and `outputs` are those of `runtime::Session::run`, which has accepted the inputs. Items run in parallel.
+/// `inputs` and `outputs` are those of `vitcod_runtime::Session::run`, which has accepted the inputs. Items run in parallel.
+///
+/// # Errors
+/// They differ: in how many places, and where first. Or the program holds no graph, or one that is not its own.
 pub(crate) fn compare(
     program: &Program,
     inputs: &[(&str, ArrayViewD<'_, f32>)],
     outputs: &[Output],
-) -> anyhow::Result<Comparison> {
+) -> anyhow::Result<Agreement> {
     let ir = program.ir.as_ref().context("the program is stripped: it holds no quantised graph to compare with")?;
     let graph = SavedGraph::load(ir, &program.image)?;
     let interpreter = QuantisedInterpreter::new(&graph)?;
-
-    let types = graph.inputs.iter().map(|(name, value)| {
-        let given = inputs.iter().find(|(given, _)| given == name);
-        let (_, array) =
-            given.with_context(|| format!("the quantised graph has an input {name:?}, the program not"))?;
-        Ok((name, array, graph.ty(*value)))
-    });
-    let types = types.collect::<anyhow::Result<Vec<_>>>()?;
+    let inputs = in_order_of(&graph, inputs)?;
     let names = graph.outputs.iter().map(|output| &output.name);
-    ensure!(
-        names.eq(outputs.iter().map(|output| &output.name)),
-        "the quantised graph has other outputs than the program"
-    );
+    ensure!(names.eq(outputs.iter().map(|output| &output.name)), "the quantised graph has not the program's outputs");
 
-    let items = items(program, inputs);
-    let found = (0..items).into_par_iter().map(|item| {
-        let inputs = types.iter().map(|(name, array, ty)| {
-            Tensor::quantise(&part(array, item, items), ty)
-                .with_context(|| format!("input {name:?} of the quantised graph is {ty}: not that of the program"))
-        });
-        let expected = interpreter.run(&inputs.collect::<anyhow::Result<Vec<_>>>()?)?;
-        let mut found = Comparison { items: 1, integers: 0, different: 0, first: None };
+    let items = items(program, outputs);
+    let compared = (0..items).into_par_iter().map(|item| {
+        let expected = interpreter.run(&quantised(&graph, &inputs, item, items)?)?;
+        let mut compared = Compared::default();
         for ((output, expected), shape) in outputs.iter().zip(&expected).zip(graph.outputs.iter().map(|o| &o.shape)) {
-            let emulated = integers(output, item, items);
-            let expected = tensor_integers(expected);
-            ensure!(
-                emulated.len() == expected.len(),
-                "output {:?} of the quantised graph is not as large as that of the program",
-                output.name
-            );
-            found.integers += emulated.len();
-            for (position, (emulated, expected)) in emulated.into_iter().zip(expected).enumerate() {
-                if emulated != expected {
-                    found.different += 1;
-                    found.first.get_or_insert_with(|| Difference {
-                        output: output.name.clone(),
-                        item,
-                        index: indices(position, shape),
-                        emulated,
-                        expected,
-                    });
-                }
-            }
+            let (emulated, expected) = (integers(output, item, items), of_tensor(expected));
+            let sizes_agree = emulated.len() == expected.len();
+            ensure!(sizes_agree, "output {:?} of the quantised graph has not the program's size", output.name);
+            compared.tensor(&emulated, &expected, |position| {
+                format!("output {:?} of item {item} at {:?}", output.name, index(position, shape))
+            });
         }
-        Ok(found)
+        Ok(compared)
     });
-    let none = Comparison { items: 0, integers: 0, different: 0, first: None };
-    let found: Vec<Comparison> = found.collect::<anyhow::Result<_>>()?;
-    Ok(found.into_iter().fold(none, Comparison::join))
+    let compared: Vec<Compared> = compared.collect::<anyhow::Result<_>>()?;
+    let Compared { integers, different, first } = compared.into_iter().fold(Compared::default(), Compared::join);
+    match first {
+        None => Ok(Agreement { items, integers }),
+        Some(first) => {
+            anyhow::bail!(
+                "{different} of {integers} integers differ from the reference interpreter's; the first: {first}"
+            )
+        }
+    }
 }
 
-impl Comparison {
-    /// This comparison and one of later items.
-    fn join(self, later: Comparison) -> Comparison {
-        Comparison {
-            items: self.items + later.items,
+/// What is known after some comparisons.
+#[derive(Default)]
+struct Compared {
+    integers: usize,
+    different: usize,
+    /// The first difference, as text.
+    first: Option<String>,
+}
+
+impl Compared {
+    /// Compares a tensor; `place` names a position in it.
+    fn tensor(&mut self, emulated: &[i64], expected: &[i64], place: impl Fn(usize) -> String) {
+        self.integers += emulated.len();
+        for (position, (emulated, expected)) in emulated.iter().zip(expected).enumerate() {
+            if emulated != expected {
+                self.different += 1;
+                self.first.get_or_insert_with(|| format!("{} is {emulated}, expected {expected}", place(position)));
+            }
+        }
+    }
+
+    /// These comparisons and later ones.
+    fn join(self, later: Compared) -> Compared {
+        Compared {
             integers: self.integers + later.integers,
             different: self.different + later.different,
             first: self.first.or(later.first),
@@ -113,26 +100,47 @@ impl Comparison {
     }
 }
 
-/// How many times the inputs hold what the program takes.
-fn items(program: &Program, inputs: &[(&str, ArrayViewD<'_, f32>)]) -> usize {
-    let items = program.header.inputs.iter().find_map(|binding| {
-        let (_, array) = inputs.iter().find(|(name, _)| *name == binding.name)?;
-        let (found, batch) = (array.shape().first()?, usize::try_from(*binding.shape.first()?).ok()?);
-        found.checked_div(batch)
+/// The inputs in the order of the graph's.
+fn in_order_of<'a>(
+    graph: &Graph,
+    inputs: &'a [(&str, ArrayViewD<'a, f32>)],
+) -> anyhow::Result<Vec<&'a ArrayViewD<'a, f32>>> {
+    let inputs = graph.inputs.iter().map(|(name, _)| {
+        let input = inputs.iter().find(|(given, _)| given == name);
+        input
+            .map(|(_, array)| array)
+            .with_context(|| format!("the quantised graph has an input {name:?}, the program none"))
     });
-    items.unwrap_or(1)
+    inputs.collect()
 }
 
-/// One of `items` equal parts along the first axis.
-fn part<'a>(array: &'a ArrayViewD<'_, f32>, item: usize, items: usize) -> ArrayViewD<'a, f32> {
-    if array.ndim() == 0 {
-        return array.view();
-    }
-    let rows = array.shape()[0] / items;
-    array.slice_axis(Axis(0), Slice::from(item * rows..(item + 1) * rows))
+/// How many times a run gave the program's outputs.
+fn items(program: &Program, outputs: &[Output]) -> usize {
+    let counts = program.header.outputs.iter().zip(outputs).filter_map(|(binding, output)| {
+        let elements = match &output.values {
+            Integers::I8(values) => values.len(),
+            Integers::I16(values) => values.len(),
+        };
+        elements.checked_div(usize::try_from(binding.elements()?).ok()?)
+    });
+    counts.min().unwrap_or(0)
 }
 
-/// The integers of one item of an output.
+/// The integers of one of `items` items of the inputs.
+fn quantised(graph: &Graph, inputs: &[&ArrayViewD<'_, f32>], item: usize, items: usize) -> anyhow::Result<Vec<Tensor>> {
+    let tensors = graph.inputs.iter().zip(inputs).map(|((name, value), array)| {
+        let mut part = array.view();
+        if array.ndim() > 0 {
+            let rows = array.shape()[0] / items;
+            part.slice_axis_inplace(Axis(0), Slice::from(item * rows..(item + 1) * rows));
+        }
+        Tensor::quantise(&part, graph.ty(*value))
+            .with_context(|| format!("input {name:?} of the quantised graph has not the program's size"))
+    });
+    tensors.collect()
+}
+
+/// The integers of one of `items` items of an output.
 fn integers(output: &Output, item: usize, items: usize) -> Vec<i64> {
     fn of_item<T: Copy + Into<i64>>(values: &ArrayD<T>, item: usize, items: usize) -> Vec<i64> {
         let each = values.len() / items;
@@ -144,7 +152,7 @@ fn integers(output: &Output, item: usize, items: usize) -> Vec<i64> {
     }
 }
 
-fn tensor_integers(tensor: &Tensor) -> Vec<i64> {
+fn of_tensor(tensor: &Tensor) -> Vec<i64> {
     match tensor {
         Tensor::I8(values) => values.iter().map(|x| (*x).into()).collect(),
         Tensor::I16(values) => values.iter().map(|x| (*x).into()).collect(),
@@ -153,7 +161,7 @@ fn tensor_integers(tensor: &Tensor) -> Vec<i64> {
 }
 
 /// The index by dimension of a position in row-major order.
-fn indices(mut position: usize, shape: &[usize]) -> Vec<usize> {
+fn index(mut position: usize, shape: &[usize]) -> Vec<usize> {
     let mut index: Vec<usize> = shape
         .iter()
         .rev()
@@ -165,4 +173,18 @@ fn indices(mut position: usize, shape: &[usize]) -> Vec<usize> {
         .collect();
     index.reverse();
     index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_counted_and_the_first_is_named() {
+        let mut compared = Compared::default();
+        compared.tensor(&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 0, 0], |position| format!("{:?}", index(position, &[2, 3])));
+        let none = Compared { integers: 4, ..Compared::default() };
+        let Compared { integers, different, first } = none.join(compared);
+        assert_eq!((integers, different, first.as_deref()), (10, 2, Some("[1, 1] is 5, expected 0")));
+    }
 }

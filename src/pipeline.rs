@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::codegen;
-use vitcod_compiler::frontend::{self, ImportOptions};
+use vitcod_compiler::frontend;
+use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise::{self, Calibration};
 use vitcod_isa::machine::Machine;
@@ -32,7 +33,7 @@ fn dim(text: &str) -> Result<(String, usize), String> {
 
 /// Reads a model and brings it into canonical form.
 pub(crate) fn import(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
-    let options = ImportOptions { dims: dims.dims.iter().cloned().collect(), ..ImportOptions::default() };
+    let options = ImportOptions { dims: dims.dims.iter().cloned().collect() };
     Ok(frontend::import_file(path, &options)?)
 }
 

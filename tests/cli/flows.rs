@@ -86,7 +86,7 @@ fn several_items_run_one_by_one() {
     write_npy(sandbox.path("all.npy"), &concatenate(Axis(0), &views).unwrap()).unwrap();
     let text = sandbox.ok(&["run", "p.vitcod", "--input", "all.npy", "--check", "--raw", "--output", "all.out.npy"]);
     assert!(
-        text.contains("check: all 30 integers of the outputs equal the reference interpreter's (3 items)"),
+        text.contains("check: all 30 integers of the outputs equal the reference interpreter's (items: 3)"),
         "{text}"
     );
     let all: ArrayD<i16> = read_npy(sandbox.path("all.out.npy")).unwrap();

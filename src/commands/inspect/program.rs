@@ -1,0 +1,48 @@
+//! What a program holds.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use vitcod_isa::program::{Binding, Layer, Program};
+
+/// Prints a program's machine, tensors, sizes and layers.
+pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Program { header, machine, code, layer_of, image, ir } = program;
+    writeln!(out, "program       {:?}", header.name)?;
+    writeln!(out, "machine       {machine}")?;
+    writeln!(out, "digest        {}", machine.digest())?;
+    for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
+        for Binding { name, shape, element, step, .. } in bindings {
+            writeln!(out, "{kind:<13} {name:?} {element}{shape:?}, step {step}")?;
+        }
+    }
+    writeln!(out, "DRAM          {} B", header.dram_bytes)?;
+    writeln!(out, "constants     {} B", image.len())?;
+    match ir {
+        Some(ir) => writeln!(out, "quantised IR  {} B", ir.len())?,
+        None => writeln!(out, "quantised IR  none (stripped)")?,
+    }
+    let mut mnemonics: BTreeMap<&str, usize> = BTreeMap::new();
+    for instr in code {
+        *mnemonics.entry(instr.op.spec().mnemonic).or_default() += 1;
+    }
+    writeln!(out, "instructions  {}", code.len())?;
+    for (mnemonic, count) in mnemonics {
+        writeln!(out, "  {count:>8} {mnemonic}")?;
+    }
+
+    let mut instructions = vec![0usize; header.layers.len()];
+    for layer in layer_of {
+        if let Some(count) = instructions.get_mut(*layer as usize) {
+            *count += 1;
+        }
+    }
+    writeln!(out, "layers        {}", header.layers.len())?;
+    writeln!(out, "  {:>12} {:>15} {:>15}  layer", "instructions", "multiplications", "compulsory B")?;
+    for (Layer { name, operation, needed_macs, compulsory_bytes, .. }, count) in header.layers.iter().zip(instructions)
+    {
+        let (name, operation) = (name.escape_debug(), operation.escape_debug());
+        writeln!(out, "  {count:>12} {needed_macs:>15} {compulsory_bytes:>15}  {name} ({operation})")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The subcommands.
+
+mod compile;
+mod demo;
+mod disasm;
+mod inspect;
+mod run;
+
+use std::io::Write;
+
+use clap::Subcommand;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Compile(compile::Args),
+    Run(run::Args),
+    Disasm(disasm::Args),
+    Inspect(inspect::Args),
+    Demo(demo::Args),
+}
+
+impl Command {
+    /// Does it; text for people goes to `out`.
+    pub(crate) fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
+        match self {
+            Command::Compile(args) => compile::run(&args, out),
+            Command::Run(args) => run::run(&args, out),
+            Command::Disasm(args) => disasm::run(&args, out),
+            Command::Inspect(args) => inspect::run(&args, out),
+            Command::Demo(args) => demo::run(&args, out),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `vitcod run`: a program on the emulated machine.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ndarray::{ArrayD, ArrayViewD};
+use vitcod_emulator::{Emulator, trace};
+use vitcod_runtime::{EmulatorDevice, Integers, Model, Output};
+
+use crate::check::{self, Agreement};
+use crate::files::{self, Outputs};
+use crate::named;
+use crate::npy;
+
+/// Run a program on the emulated machine
+///
+/// Prints what the run costs: cycles, stalls, traffic, and the share of each layer. Inputs whose first axis is a multiple of
+/// the model's run item by item, and their outputs are joined; the report is of one item. Files are written only if
+/// everything has succeeded.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The program
+    #[arg(value_name = "P.vitcod")]
+    program: PathBuf,
+
+    /// An input tensor; the name can be left out if the model has one input
+    #[arg(long, value_name = "[NAME=]X.npy", required_unless_present = "timing_only")]
+    input: Vec<String>,
+
+    /// Where to write an output tensor; the name can be left out if the model has one output
+    #[arg(long, value_name = "[NAME=]Y.npy")]
+    output: Vec<String>,
+
+    /// Write the integers of the machine (int8 or int16) instead of float32
+    #[arg(long, requires = "output")]
+    raw: bool,
+
+    /// Compare every output with the quantised reference interpreter, bit for bit; differences are an error
+    #[arg(long)]
+    check: bool,
+
+    /// Simulate the timing without data
+    #[arg(long, conflicts_with_all = ["input", "output", "raw", "check"])]
+    timing_only: bool,
+
+    /// Write the report as JSON
+    #[arg(long, value_name = "R.json")]
+    report: Option<PathBuf>,
+
+    /// Write the schedule as Chrome trace events, for Perfetto; a microsecond stands for a cycle
+    #[arg(long, value_name = "T.json")]
+    trace: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let program = files::read_program(&args.program)?;
+    let model = Model::new(program).with_context(|| format!("{} fails its checks", args.program.display()))?;
+    let mut files = Outputs::default();
+    let agreement = if args.timing_only { None } else { execute(args, &model, &mut files)? };
+
+    let emulator = Emulator::new(Arc::clone(model.program()))?;
+    let report = emulator.report();
+    if let Some(path) = &args.report {
+        files.stage(path, |file| Ok(writeln!(file, "{}", report.to_json())?))?;
+    }
+    if let Some(path) = &args.trace {
+        files.stage(path, |file| Ok(trace::write(model.program(), emulator.timing(), file)?))?;
+    }
+    files.commit()?;
+    write!(out, "{report}")?;
+    if let Some(agreement) = agreement {
+        writeln!(out, "check: {agreement}")?;
+    }
+    Ok(())
+}
+
+/// Runs the inputs, compares where that is asked for, and stages the outputs.
+fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Option<Agreement>> {
+    let inputs = named::bind("input", &args.input, model.inputs())?;
+    let paths = named::bind("output", &args.output, model.outputs())?;
+    let arrays: Vec<ArrayD<f32>> = inputs.iter().map(|(_, path)| npy::read(path)).collect::<anyhow::Result<_>>()?;
+    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> =
+        inputs.iter().zip(&arrays).map(|((binding, _), array)| (binding.name.as_str(), array.view())).collect();
+
+    let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
+    let agreement = args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()?;
+    for (binding, path) in paths {
+        let output = outputs.iter().find(|output| output.name == binding.name);
+        let output = output.context("a run gives all outputs")?;
+        files.stage(&path, |file| write_output(output, args.raw, file))?;
+    }
+    Ok(agreement)
+}
+
+fn write_output(output: &Output, raw: bool, file: &mut dyn Write) -> anyhow::Result<()> {
+    match &output.values {
+        Integers::I8(values) if raw => npy::write(values, file),
+        Integers::I16(values) if raw => npy::write(values, file),
+        Integers::I8(_) | Integers::I16(_) => npy::write(&output.to_f32(), file),
+    }
+}

@@ -1,0 +1,132 @@
+//! Files: what is read, and outputs that appear only once everything has succeeded.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use tempfile::NamedTempFile;
+use vitcod_isa::program::Program;
+
+/// The bytes of a regular file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    head(path, u64::MAX)
+}
+
+/// Whether a regular file starts with these bytes.
+pub(crate) fn starts_with(path: &Path, magic: &[u8]) -> anyhow::Result<bool> {
+    Ok(head(path, magic.len() as u64)? == magic)
+}
+
+/// The first bytes of a regular file, up to a number of them.
+fn head(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let read = || {
+        // Before opening: opening a pipe waits for its other end, and a device may never end.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A program, well-formed but not checked.
+pub(crate) fn read_program(path: &Path) -> anyhow::Result<Program> {
+    let bytes = Bytes::from(read(path)?);
+    Program::from_bytes(bytes).with_context(|| format!("{} is no program", path.display()))
+}
+
+/// Files to be written: their bytes wait in temporary files beside them.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    staged: Vec<Staged>,
+}
+
+struct Staged {
+    path: PathBuf,
+    /// Where the bytes go; behind symbolic links.
+    target: PathBuf,
+    content: Content,
+}
+
+enum Content {
+    /// Replaces the target by being renamed.
+    Beside(NamedTempFile),
+    /// For pipes and devices, which must not be replaced.
+    Direct(Vec<u8>),
+}
+
+impl Outputs {
+    /// Adds a file whose bytes `write` gives. Nothing is visible at `path` before [`Outputs::commit`].
+    pub(crate) fn stage(
+        &mut self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let staged = self.staged(path, write).with_context(|| format!("cannot write {}", path.display()))?;
+        ensure!(
+            self.staged.iter().all(|other| other.target != staged.target),
+            "{} would be written twice",
+            path.display()
+        );
+        self.staged.push(staged);
+        Ok(())
+    }
+
+    fn staged(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<Staged> {
+        let target = fs::canonicalize(path).or_else(|_| absolute(path))?;
+        let content = match fs::metadata(&target) {
+            Ok(metadata) if metadata.is_dir() => anyhow::bail!("it is a directory"),
+            Ok(metadata) if !metadata.is_file() => {
+                let mut bytes = Vec::new();
+                write(&mut bytes)?;
+                Content::Direct(bytes)
+            }
+            _ => {
+                let mut file = temporary(target.parent().unwrap_or(Path::new("/")))?;
+                let mut buffered = io::BufWriter::new(&mut file);
+                write(&mut buffered)?;
+                buffered.flush()?;
+                drop(buffered);
+                Content::Beside(file)
+            }
+        };
+        Ok(Staged { path: path.to_owned(), target, content })
+    }
+
+    /// Lets all files appear.
+    pub(crate) fn commit(self) -> anyhow::Result<()> {
+        for Staged { path, target, content } in self.staged {
+            let done = match content {
+                Content::Beside(file) => file.persist(&target).map(drop).map_err(|error| error.error),
+                Content::Direct(bytes) => {
+                    File::options().write(true).open(&target).and_then(|mut f| f.write_all(&bytes))
+                }
+            };
+            done.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The path with its folder, which must exist, spelt out.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(fs::canonicalize(folder)?.join(name))
+}
+
+/// A new file in a folder, with the permissions that the user's files have, and gone when it is dropped.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".vitcod-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}

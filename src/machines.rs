@@ -1,0 +1,33 @@
+//! The machine that a command line names.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use vitcod_isa::machine::{Machine, PRESETS};
+
+use crate::files;
+
+/// The option that names a machine.
+#[derive(clap::Args)]
+pub(crate) struct MachineArg {
+    /// The machine to compile for: a preset (vitcod, vitcod-sim) or a TOML file (its name ends in .toml)
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "vitcod")]
+    machine: String,
+}
+
+impl MachineArg {
+    /// The preset of that name, or what the file says.
+    pub(crate) fn load(&self) -> anyhow::Result<Machine> {
+        let name = &self.machine;
+        if let Some(machine) = Machine::preset(name) {
+            return Ok(machine);
+        }
+        let path = Path::new(name);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            let presets = PRESETS.map(|(preset, _)| preset).join(", ");
+            bail!("there is no machine {name:?}: expected a preset ({presets}) or a file that ends in .toml");
+        }
+        let text = String::from_utf8(files::read(path)?).with_context(|| name.clone())?;
+        Machine::from_toml(&text).with_context(|| format!("{name} describes no machine"))
+    }
+}

@@ -1,0 +1,85 @@
+//! Files bound to tensors by name: `[NAME=]FILE`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+use vitcod_isa::program::Binding;
+
+/// What the command line says, one `[NAME=]FILE` each, as pairs of a binding and a file in the order of the command line.
+///
+/// The name can be left out where the model has a single tensor of that `kind` ("input", "output").
+pub(crate) fn bind<'a>(
+    kind: &str,
+    arguments: &'a [String],
+    bindings: &'a [Binding],
+) -> anyhow::Result<Vec<(&'a Binding, PathBuf)>> {
+    let mut bound: Vec<(&Binding, PathBuf)> = Vec::new();
+    for argument in arguments {
+        let (binding, path) = find(kind, argument, bindings)?;
+        let name = &binding.name;
+        ensure!(bound.iter().all(|(other, _)| other.name != *name), "{kind} {name:?} is given more than once");
+        bound.push((binding, path.to_owned()));
+    }
+    Ok(bound)
+}
+
+fn find<'a>(kind: &str, argument: &'a str, bindings: &'a [Binding]) -> anyhow::Result<(&'a Binding, &'a Path)> {
+    // Names may hold "=", so those of the model decide where one ends.
+    let named = bindings.iter().filter_map(|binding| {
+        let path = argument.strip_prefix(binding.name.as_str())?.strip_prefix('=')?;
+        Some((binding, Path::new(path)))
+    });
+    if let Some(found) = named.max_by_key(|(binding, _)| binding.name.len()) {
+        return Ok(found);
+    }
+    let names = || bindings.iter().map(|binding| format!("{:?}", binding.name)).collect::<Vec<_>>().join(", ");
+    match (argument.split_once('='), bindings) {
+        (Some((name, _)), _) => bail!("there is no {kind} {name:?}; the model's {kind}s are {}", names()),
+        (None, [binding]) => Ok((binding, Path::new(argument))),
+        (None, _) => bail!("which {kind} is {argument}? Write NAME={argument} with one of {}", names()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vitcod_isa::program::Element;
+
+    use super::*;
+
+    fn bindings(names: &[&str]) -> Vec<Binding> {
+        let binding = |name: &&str| Binding {
+            name: (*name).to_owned(),
+            shape: vec![1],
+            element: Element::I8,
+            step: 1.0,
+            address: 0,
+        };
+        names.iter().map(binding).collect()
+    }
+
+    fn bound(arguments: &[&str], names: &[&str]) -> Result<Vec<(String, String)>, String> {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let bindings = bindings(names);
+        let bound = bind("input", &arguments, &bindings).map_err(|error| error.to_string())?;
+        Ok(bound.into_iter().map(|(binding, path)| (binding.name.clone(), path.display().to_string())).collect())
+    }
+
+    #[test]
+    fn files_are_bound_by_name() {
+        let pair = |name: &str, path: &str| (name.to_owned(), path.to_owned());
+        assert_eq!(bound(&["x.npy"], &["x"]), Ok(vec![pair("x", "x.npy")]));
+        assert_eq!(bound(&["x=a=b.npy"], &["x"]), Ok(vec![pair("x", "a=b.npy")]));
+        assert_eq!(bound(&["y=1", "x=2"], &["x", "y"]), Ok(vec![pair("y", "1"), pair("x", "2")]));
+        assert_eq!(bound(&["a=b=c"], &["a", "a=b"]), Ok(vec![pair("a=b", "c")]));
+    }
+
+    #[test]
+    fn what_cannot_be_bound_is_named() {
+        assert_eq!(bound(&["z=1"], &["x"]), Err("there is no input \"z\"; the model's inputs are \"x\"".to_owned()));
+        assert_eq!(
+            bound(&["1.npy"], &["x", "y"]),
+            Err("which input is 1.npy? Write NAME=1.npy with one of \"x\", \"y\"".to_owned())
+        );
+        assert_eq!(bound(&["x=1", "2"], &["x"]), Err("input \"x\" is given more than once".to_owned()));
+    }
+}

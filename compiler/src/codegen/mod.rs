@@ -133,7 +133,7 @@ fn lower(graph: &Graph, machine: &Machine, groups: &[Group], storages: &Storages
 }
 
 /// Cycles that tasks take if all that can overlap does: those of the busier of MAC lines and DRAM channel, for each instruction of
-/// the lines a drain, because small tiles wait for each other, and half of the traffic, because some of it is waited for.
+/// the lines a drain, because small tiles wait for each other, and a quarter of the traffic, because some of it is waited for.
 fn estimate(tasks: &Tasks, machine: &Machine) -> u64 {
     let (mut lines, mut burst_bytes) = (0, 0);
     for task in &tasks.tasks {
@@ -144,5 +144,5 @@ fn estimate(tasks: &Tasks, machine: &Machine) -> u64 {
         }
     }
     let channel = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();
-    lines.max(channel) + channel / 2
+    lines.max(channel) + channel / 4
 }

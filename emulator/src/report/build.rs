@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vitcod_isa::cost::Cost;
-use vitcod_isa::effects::{Space, accesses};
+use vitcod_isa::effects::{Data, Space, accesses};
 use vitcod_isa::instr::table::{Gather, Load, Store};
 use vitcod_isa::instr::{Op, Traffic, Unit};
 use vitcod_isa::program::Program;
@@ -39,7 +39,13 @@ impl Report {
                 burst_write_bytes: 0,
                 by_kind: BTreeMap::new(),
             },
-            sram: SramUse { peak_bytes: 0, capacity_bytes: machine.sram.bytes.into(), read_bytes: 0, written_bytes: 0 },
+            sram: SramUse {
+                peak_bytes: 0,
+                capacity_bytes: machine.sram.bytes.into(),
+                read_bytes: 0,
+                written_bytes: 0,
+                by_kind: BTreeMap::new(),
+            },
             layers: layers(program, timing),
         };
         for (instr, cost) in program.code.iter().zip(timing.costs()) {
@@ -52,8 +58,9 @@ impl Report {
     fn count(&mut self, op: &Op, cost: &Cost) {
         *self.instructions.by_mnemonic.entry(op.spec().mnemonic.to_owned()).or_default() += 1;
         add(&mut self.macs.executed, cost.macs);
-        add(&mut self.sram.read_bytes, cost.sram_read);
-        add(&mut self.sram.written_bytes, cost.sram_written);
+        add(&mut self.sram.read_bytes, cost.sram.read_bytes());
+        add(&mut self.sram.written_bytes, cost.sram.written_bytes());
+        add_sram(&mut self.sram.by_kind, cost);
         for access in accesses(op) {
             if access.space == Space::Sram && access.region.total() > 0 {
                 self.sram.peak_bytes = self.sram.peak_bytes.max(access.region.end());
@@ -66,7 +73,7 @@ impl Report {
             };
             add(wanted, cost.dram_bytes);
             add(bursts, cost.burst_bytes);
-            add(self.dram.by_kind.entry(traffic.to_string()).or_default(), cost.dram_bytes);
+            add_kind(&mut self.dram.by_kind, traffic.name(), cost.dram_bytes);
         }
     }
 
@@ -90,6 +97,24 @@ impl Report {
 /// Counts, up to what the counter holds: a program may be made to overflow it.
 fn add(counter: &mut u64, amount: u64) {
     *counter = counter.saturating_add(amount);
+}
+
+fn add_kind(by_kind: &mut BTreeMap<String, u64>, kind: &str, bytes: u64) {
+    match by_kind.get_mut(kind) {
+        Some(counter) => add(counter, bytes),
+        None => {
+            by_kind.insert(kind.to_owned(), bytes);
+        }
+    }
+}
+
+fn add_sram(by_kind: &mut BTreeMap<String, u64>, cost: &Cost) {
+    for data in Data::ALL {
+        let bytes = cost.sram.read(data).saturating_add(cost.sram.written(data));
+        if bytes > 0 {
+            add_kind(by_kind, data.name(), bytes);
+        }
+    }
 }
 
 impl From<&UnitCycles> for UnitReport {
@@ -125,6 +150,8 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             macs_needed: layer.needed_macs,
             dram_read_bytes: 0,
             dram_write_bytes: 0,
+            dram_by_kind: BTreeMap::new(),
+            sram_by_kind: BTreeMap::new(),
             busy: BTreeMap::new(),
         })
         .collect();
@@ -137,10 +164,13 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
         };
         *end = span.completion.max(*end);
         add(&mut layer.macs, cost.macs);
-        match transfer(&instr.op) {
-            Some((Direction::Read, _)) => add(&mut layer.dram_read_bytes, cost.dram_bytes),
-            Some((Direction::Write, _)) => add(&mut layer.dram_write_bytes, cost.dram_bytes),
-            None => {}
+        add_sram(&mut layer.sram_by_kind, cost);
+        if let Some((direction, traffic)) = transfer(&instr.op) {
+            match direction {
+                Direction::Read => add(&mut layer.dram_read_bytes, cost.dram_bytes),
+                Direction::Write => add(&mut layer.dram_write_bytes, cost.dram_bytes),
+            }
+            add_kind(&mut layer.dram_by_kind, traffic.name(), cost.dram_bytes);
         }
         if !matches!(instr.op, Op::Barrier(_) | Op::Halt(_)) {
             for unit in instr.op.units().iter() {

@@ -138,6 +138,8 @@ pub struct SramUse {
     pub read_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
+    /// Bytes read and written by what they hold; kinds that do not occur are left out.
+    pub by_kind: BTreeMap<String, u64>,
 }
 
 /// The cost of a layer.
@@ -158,6 +160,10 @@ pub struct LayerReport {
     pub dram_read_bytes: u64,
     /// Bytes that it wrote to DRAM.
     pub dram_write_bytes: u64,
+    /// Bytes that it moved from and to DRAM by what they carry; kinds that do not occur are left out.
+    pub dram_by_kind: BTreeMap<String, u64>,
+    /// Bytes that it read from and wrote to the scratchpad by what they hold; kinds that do not occur are left out.
+    pub sram_by_kind: BTreeMap<String, u64>,
     /// Cycles for which its instructions occupied each unit; units that it did not use are left out.
     pub busy: BTreeMap<String, u64>,
 }

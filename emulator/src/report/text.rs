@@ -62,6 +62,9 @@ impl Report {
                 grouped(sram.written_bytes)
             ),
         );
+        let kinds: Vec<String> =
+            sram.by_kind.iter().map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes))).collect();
+        row("scratchpad by kind", kinds.join(", "));
         row("instructions", grouped(self.instructions.total));
         table
     }

@@ -17,7 +17,7 @@
 //! - *Scratchpad bytes* (ours): what streams through the lines counts as often as it is read, all other operands once.
 //! - *Issue* (ours): no instruction takes its unit for less than a cycle.
 
-use crate::effects::{Access, Region, Space, accesses};
+use crate::effects::{Data, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
 use crate::machine::Machine;
@@ -37,10 +37,37 @@ pub struct Cost {
     pub burst_bytes: u64,
     /// Bytes that are wanted of them.
     pub dram_bytes: u64,
-    /// Bytes read from the scratchpad.
-    pub sram_read: u64,
-    /// Bytes written to the scratchpad.
-    pub sram_written: u64,
+    /// Bytes that pass the ports of the scratchpad.
+    pub sram: SramTraffic,
+}
+
+/// Bytes read from and written to the scratchpad, by what they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SramTraffic {
+    read: [u64; Data::COUNT],
+    written: [u64; Data::COUNT],
+}
+
+impl SramTraffic {
+    /// Bytes read of one kind.
+    pub fn read(&self, data: Data) -> u64 {
+        self.read[data as usize]
+    }
+
+    /// Bytes written of one kind.
+    pub fn written(&self, data: Data) -> u64 {
+        self.written[data as usize]
+    }
+
+    /// All bytes read.
+    pub fn read_bytes(&self) -> u64 {
+        self.read.iter().sum()
+    }
+
+    /// All bytes written.
+    pub fn written_bytes(&self) -> u64 {
+        self.written.iter().sum()
+    }
 }
 
 /// The cost of an operation on a machine, of a program that [`check`](crate::check::check) accepts.
@@ -48,18 +75,16 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
     match *op {
         Op::Load(_) | Op::Store(_) | Op::Gather(_) => transfer(op, machine),
         Op::Matmul(Matmul { lines, m, n, k, out, accumulate, .. }) => {
-            along_sum(machine, lines, m, n, k, out.bytes(), accumulate).plus_rest(op, &["a", "b"])
+            along_sum(op, machine, lines, (m, n, k), ["a", "b"], out.bytes(), accumulate)
         }
-        Op::Sddmm(Sddmm { lines, m, n, d, .. }) => {
-            along_sum(machine, lines, m, n, d, 2, false).plus_rest(op, &["q", "k"])
-        }
+        Op::Sddmm(Sddmm { lines, m, n, d, .. }) => along_sum(op, machine, lines, (m, n, d), ["q", "k"], 2, false),
         Op::Spmm(Spmm { lines, m, n, d, out, accumulate, .. }) => {
-            along_outputs(machine, lines, m.into(), d, n, out.bytes(), accumulate).plus_rest(op, &["p", "v"])
+            along_outputs(op, machine, lines, (m.into(), d, n), [Some("p"), Some("v")], out.bytes(), accumulate)
         }
         Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. })
         | Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
             let rows = u64::from(m) * u64::from(heads_out);
-            along_outputs(machine, lines, rows, d, heads_in, 1, false).plus_rest(op, &["src"])
+            along_outputs(op, machine, lines, (rows, d, heads_in), [None, Some("src")], 1, false)
         }
         Op::Softmax(Softmax { m, n, .. }) => {
             let softmax = &machine.softmax;
@@ -73,8 +98,16 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
     }
 }
 
-/// Inter-MAC accumulation: `m x n` results, each a sum of `k` products.
-fn along_sum(machine: &Machine, lines: LineSet, m: u16, n: u16, k: u16, out_bytes: u32, accumulate: bool) -> Cost {
+/// Inter-MAC accumulation: `m x n` results, each a sum of `k` products of the operands `left` and `right`.
+fn along_sum(
+    op: &Op,
+    machine: &Machine,
+    lines: LineSet,
+    (m, n, k): (u16, u16, u16),
+    [left, right]: [&str; 2],
+    out_bytes: u32,
+    accumulate: bool,
+) -> Cost {
     let (m, n, k) = (u64::from(m), u64::from(n), u64::from(k));
     let (macs, port) = (u64::from(machine.lines.macs), u64::from(machine.lines.port_bytes));
     let steps = (k / macs) * macs.div_ceil(port) + (k % macs).div_ceil(port);
@@ -86,19 +119,19 @@ fn along_sum(machine: &Machine, lines: LineSet, m: u16, n: u16, k: u16, out_byte
         latency: machine.lines.fill_cycles.into(),
         lines: Some(lines),
         macs: m * n * k,
-        // Each line streams its row of the right operand; the lines of a round share the row of the left one.
-        sram_read: m * n * k + rounds * k,
         ..Cost::default()
     }
+    // Each line streams its row of the right operand; the lines of a round share the row of the left one.
+    .with_sram(op, &[(Some(left), rounds * k), (Some(right), m * n * k)])
 }
 
-/// Intra-MAC accumulation: `rows x d` results, each a sum of `terms` products.
+/// Intra-MAC accumulation: `rows x d` results, each a sum of `terms` products of a factor and of features.
 fn along_outputs(
+    op: &Op,
     machine: &Machine,
     lines: LineSet,
-    rows: u64,
-    d: u16,
-    terms: u16,
+    (rows, d, terms): (u64, u16, u16),
+    [factor, features]: [Option<&str>; 2],
     out_bytes: u32,
     accumulate: bool,
 ) -> Cost {
@@ -114,55 +147,50 @@ fn along_outputs(
         latency: machine.lines.fill_cycles.into(),
         lines: Some(lines),
         macs: rows * d * terms,
-        // Features come through one port, the factor that they share through the other.
-        sram_read: rows * terms * (d + d.div_ceil(macs)),
         ..Cost::default()
     }
+    // Features come through one port, the factor that they share through the other, unless it stays in the lines: the weights of
+    // the auto-encoder do.
+    .with_sram(op, &[(factor, rows * terms * d.div_ceil(macs)), (features, rows * terms * d)])
 }
 
 impl Cost {
-    /// Adds the scratchpad traffic of the operands that are not streamed through the lines: each byte once.
-    fn plus_rest(mut self, op: &Op, streamed: &[&str]) -> Cost {
-        for access in accesses(op).iter().filter(|access| !streamed.contains(&access.operand)) {
-            self.add_sram(access);
+    /// Adds the scratchpad traffic: operands that stream through the lines with the bytes given, all others once.
+    fn with_sram(mut self, op: &Op, streamed: &[(Option<&str>, u64)]) -> Cost {
+        for access in accesses(op).iter().filter(|access| access.space == Space::Sram) {
+            let data = Data::of(op, access) as usize;
+            match streamed.iter().find(|(operand, _)| *operand == Some(access.operand)) {
+                Some((_, bytes)) => self.sram.read[data] += bytes,
+                None => {
+                    self.sram.read[data] += if access.mode.reads() { access.region.total() } else { 0 };
+                    self.sram.written[data] += if access.mode.writes() { access.region.total() } else { 0 };
+                }
+            }
         }
         self
-    }
-
-    fn add_sram(&mut self, access: &Access) {
-        if access.space == Space::Sram {
-            self.sram_read += if access.mode.reads() { access.region.total() } else { 0 };
-            self.sram_written += if access.mode.writes() { access.region.total() } else { 0 };
-        }
     }
 }
 
 /// Softmax and vector unit: `m` rows of `n` elements, `per_cycle` at a time.
 fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
     let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
-    Cost { cycles, latency: fill.into(), ..Cost::default() }.plus_rest(op, &[])
+    Cost { cycles, latency: fill.into(), ..Cost::default() }.with_sram(op, &[])
 }
 
 fn transfer(op: &Op, machine: &Machine) -> Cost {
     let burst = u64::from(machine.dram.burst_bytes);
-    let mut cost = Cost { latency: machine.dram.latency_cycles.into(), ..Cost::default() };
-    for access in accesses(op) {
-        match access.space {
-            Space::Sram => cost.add_sram(&access),
+    let mut cost = Cost { latency: machine.dram.latency_cycles.into(), ..Cost::default() }.with_sram(op, &[]);
+    for access in accesses(op).iter().filter(|access| access.space == Space::Dram) {
+        if let Op::Gather(gather) = op {
             // Which rows a gather takes is not known; each may straddle one burst more than it fills.
-            Space::Dram => {
-                if let Op::Gather(gather) = op {
-                    let row = u64::from(gather.bytes);
-                    let aligned =
-                        gather.src.0.is_multiple_of(burst) && u64::from(gather.src_stride).is_multiple_of(burst);
-                    let bursts = if aligned { row.div_ceil(burst) } else { (row + burst - 1).div_ceil(burst) };
-                    cost.dram_bytes = row * u64::from(gather.rows);
-                    cost.burst_bytes = bursts * burst * u64::from(gather.rows);
-                } else {
-                    cost.dram_bytes = access.region.total();
-                    cost.burst_bytes = bursts(access.region, burst) * burst;
-                }
-            }
+            let row = u64::from(gather.bytes);
+            let aligned = gather.src.0.is_multiple_of(burst) && u64::from(gather.src_stride).is_multiple_of(burst);
+            let bursts = if aligned { row.div_ceil(burst) } else { (row + burst - 1).div_ceil(burst) };
+            cost.dram_bytes = row * u64::from(gather.rows);
+            cost.burst_bytes = bursts * burst * u64::from(gather.rows);
+        } else {
+            cost.dram_bytes = access.region.total();
+            cost.burst_bytes = bursts(access.region, burst) * burst;
         }
     }
     cost

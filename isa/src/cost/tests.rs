@@ -91,7 +91,10 @@ fn each_gathered_row_pays_whole_bursts() {
             traffic: Traffic::Params,
         };
         let cost = cost(&gather.into(), &vitcod());
-        assert_eq!((cost.dram_bytes, cost.sram_read, cost.sram_written), (bytes as u64 * 10, 20, bytes as u64 * 10));
+        assert_eq!(
+            (cost.dram_bytes, cost.sram.read_bytes(), cost.sram.written_bytes()),
+            (bytes as u64 * 10, 20, bytes as u64 * 10)
+        );
         cost.burst_bytes
     };
     assert_eq!(gather(64, 64), 10 * 64);
@@ -144,8 +147,8 @@ fn products_with_the_values_fill_every_mac_where_shapes_allow() {
     assert_eq!((cost.cycles, cost.latency), (25 * 197, 12));
     assert_eq!(cost.macs, 197 * 197 * 64);
     // Values through one port, one probability per line through the other; row sums once.
-    assert_eq!(cost.sram_read, 197 * 197 * (64 + 8) + 4 * 197);
-    assert_eq!(cost.sram_written, 197 * 64);
+    assert_eq!(cost.sram.read_bytes(), 197 * 197 * (64 + 8) + 4 * 197);
+    assert_eq!(cost.sram.written_bytes(), 197 * 64);
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn the_encoder_is_a_short_product_per_head() {
     assert_eq!(cost.cycles, 197 * 2 * 8 / 4 * 3);
     assert_eq!(cost.macs, 197 * 64 * 6);
     // Parameters: 6 weights padded to 8, 2 channels.
-    assert_eq!(cost.sram_read, 197 * 2 * 3 * (64 + 8) + 32);
+    assert_eq!(cost.sram.read_bytes(), 197 * 2 * 3 * 64 + 32);
 }
 
 #[test]
@@ -201,8 +204,8 @@ fn scores_are_written_with_their_row_maxima() {
     };
     let cost = cost(&sddmm.into(), &vitcod());
     assert_eq!(cost.cycles, 16 * 8);
-    assert_eq!(cost.sram_written, 16 * 64 * 2 + 16 * 2);
-    assert_eq!(cost.sram_read, 16 * 64 * 64 + 16 * 64 + 16 * 2);
+    assert_eq!(cost.sram.written_bytes(), 16 * 64 * 2 + 16 * 2);
+    assert_eq!(cost.sram.read_bytes(), 16 * 64 * 64 + 16 * 64 + 16 * 2);
 }
 
 #[test]
@@ -223,11 +226,11 @@ fn rows_take_whole_words() {
     };
     let softmax = cost(&softmax.into(), &vitcod());
     assert_eq!((softmax.cycles, softmax.latency, softmax.macs), (10 * 25, 8, 0));
-    assert_eq!((softmax.sram_read, softmax.sram_written), (10 * 394 + 20, 10 * 197 + 40));
+    assert_eq!((softmax.sram.read_bytes(), softmax.sram.written_bytes()), (10 * 394 + 20, 10 * 197 + 40));
 
     let lut = Lut { src: Sram(0), table: Sram(0), dst: Sram(0), m: 3, n: 48, src_stride: 48, dst_stride: 48 };
     let lut = cost(&lut.into(), &vitcod());
-    assert_eq!((lut.cycles, lut.sram_read, lut.sram_written), (9, 3 * 48 + 256, 3 * 48));
+    assert_eq!((lut.cycles, lut.sram.read_bytes(), lut.sram.written_bytes()), (9, 3 * 48 + 256, 3 * 48));
 }
 
 #[test]

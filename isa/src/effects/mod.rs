@@ -16,10 +16,12 @@
 //! Within a unit, an instruction has read its operands when the next one starts, and writes happen in order; what it writes is there
 //! for the next one only when it has completed. Nothing else orders the accesses of two units.
 
+mod data;
 mod region;
 #[cfg(test)]
 mod tests;
 
+pub use data::Data;
 pub use region::Region;
 
 use crate::instr::table::*;

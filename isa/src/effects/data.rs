@@ -1,0 +1,67 @@
+//! What an operand in the scratchpad holds, for accounting.
+
+use super::Access;
+use crate::instr::table::*;
+use crate::instr::{Op, Traffic};
+
+/// What an operand in the scratchpad holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Data {
+    /// Weight matrices.
+    Weights,
+    /// Biases, multipliers, tables.
+    Params,
+    /// Indices.
+    Indices,
+    /// Inputs, outputs and what layers pass on.
+    Activations,
+    /// Attention scores.
+    Scores,
+    /// Attention probabilities.
+    Probabilities,
+    /// Row maxima and row sums of softmax.
+    Statistics,
+}
+
+impl Data {
+    /// Every kind.
+    pub const ALL: [Data; 7] = [
+        Data::Weights,
+        Data::Params,
+        Data::Indices,
+        Data::Activations,
+        Data::Scores,
+        Data::Probabilities,
+        Data::Statistics,
+    ];
+
+    /// Number of kinds.
+    pub const COUNT: usize = Data::ALL.len();
+
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Data::Weights => "weights",
+            Data::Params => "params",
+            Data::Indices => "indices",
+            Data::Activations => "activations",
+            Data::Scores => "scores",
+            Data::Probabilities => "probabilities",
+            Data::Statistics => "statistics",
+        }
+    }
+
+    /// What an operand of an operation holds.
+    pub fn of(op: &Op, access: &Access) -> Data {
+        match (op, access.operand) {
+            (_, "index") => Data::Indices,
+            (_, "params" | "table") | (Op::Load(Load { traffic: Traffic::Params, .. }), _) => Data::Params,
+            (Op::Matmul(_), "b") | (Op::Load(Load { traffic: Traffic::Weights, .. }), _) => Data::Weights,
+            (Op::Load(Load { traffic: Traffic::Indices, .. }), _) => Data::Indices,
+            (_, "max" | "other_max" | "sum" | "other_sum") => Data::Statistics,
+            (Op::Sddmm(_), "dst") | (Op::Softmax(_), "src") => Data::Scores,
+            (Op::Softmax(_), "dst") | (Op::Spmm(_), "p") => Data::Probabilities,
+            _ => Data::Activations,
+        }
+    }
+}

@@ -1,11 +1,13 @@
 //! A node while it is translated: its operands and attributes, and the operations that it becomes.
 
+use std::fmt;
+
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpKind, TensorType, UnaryFn, Value};
 use crate::onnx;
 
-use super::constant;
 use super::error::{Fault, Problem};
 use super::fold::{self, Budget};
+use super::{MAX_RANK, constant};
 
 /// What a translation gives: the node's results, or what is in the way.
 pub(super) type Translated<T = Vec<Value>> = Result<T, Box<Problem>>;
@@ -81,14 +83,15 @@ impl<'a> Call<'a> {
     }
 
     /// The elements of a constant operand of integers.
-    pub(super) fn integers(&self, value: Value, what: &str) -> Translated<Vec<i64>> {
+    pub(super) fn integers(&mut self, value: Value, what: &str) -> Translated<Vec<i64>> {
+        self.charge(self.ty(value).elements())?;
         self.graph
             .const_i64(value)
             .ok_or_else(|| self.mismatch(format!("{what} as integers known at compile time"), self.describe(value)))
     }
 
     /// The only element of a constant operand of integers.
-    pub(super) fn integer(&self, value: Value, what: &str) -> Translated<i64> {
+    pub(super) fn integer(&mut self, value: Value, what: &str) -> Translated<i64> {
         match self.integers(value, what)?[..] {
             [element] => Ok(element),
             _ => Err(self.mismatch(format!("{what} as a single integer"), self.describe(value))),
@@ -96,7 +99,8 @@ impl<'a> Call<'a> {
     }
 
     /// The elements of a constant operand of floats.
-    pub(super) fn floats(&self, value: Value, what: &str) -> Translated<Vec<f32>> {
+    pub(super) fn floats(&mut self, value: Value, what: &str) -> Translated<Vec<f32>> {
+        self.charge(self.ty(value).elements())?;
         self.graph
             .const_f32(value)
             .ok_or_else(|| self.mismatch(format!("{what} as floats known at compile time"), self.describe(value)))
@@ -132,13 +136,13 @@ impl<'a> Call<'a> {
         let mut normal = axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Translated<Vec<usize>>>()?;
         normal.sort_unstable();
         match normal.windows(2).any(|pair| pair[0] == pair[1]) {
-            true => Err(self.mismatch("distinct axes", format!("{axes:?}"))),
+            true => Err(self.mismatch("distinct axes", shown(axes))),
             false => Ok(normal),
         }
     }
 
     /// A list that is an operand from some opset on, and an attribute before; `None` where it is not given.
-    pub(super) fn list(&self, name: &str, index: usize, operand_since: i64) -> Translated<Option<Vec<i64>>> {
+    pub(super) fn list(&mut self, name: &str, index: usize, operand_since: i64) -> Translated<Option<Vec<i64>>> {
         match self.optional(index) {
             Some(value) if self.opset >= operand_since => self.integers(value, name).map(Some),
             _ if self.opset < operand_since => Ok(self.node.ints(name)?.map(<[i64]>::to_vec)),
@@ -170,9 +174,7 @@ impl<'a> Call<'a> {
             return Err(Fault::mismatch("float operands", self.describe(*other)));
         }
         let node = *self.entity.get_or_insert_with(|| self.graph.add_node(name(self.node)));
-        self.graph
-            .push(kind, operands, &[node])
-            .map_err(|error| Fault::mismatch("operands that fit", error.to_string()))
+        Ok(self.graph.push(kind, operands, &[node])?)
     }
 
     /// Appends or computes a function of every element.
@@ -222,6 +224,11 @@ impl<'a> Call<'a> {
         self.emit(OpKind::Slice { axis, start, len, stride }, &[x])
     }
 
+    /// Checks the shape of what computing a result takes.
+    pub(super) fn check_activation(&self, shape: &[usize]) -> Translated<()> {
+        self.located(fold::check_activation(shape))
+    }
+
     /// A constant of floats.
     pub(super) fn float_constant(&mut self, shape: &[usize], elements: Vec<f32>) -> Translated<Value> {
         let checked = fold::check_count(shape, elements.len()).and_then(|()| self.budget.charge(elements.len()));
@@ -236,7 +243,7 @@ impl<'a> Call<'a> {
         Ok(self.graph.add_const("", TensorType::new(Elem::I64, shape), fold::i64_bytes(elements)))
     }
 
-    /// Takes the elements of a constant yet to be made from the budget.
+    /// Takes elements that are read, or yet to be made, from the budget.
     pub(super) fn charge(&mut self, elements: usize) -> Translated<()> {
         let charged = self.budget.charge(elements);
         self.located(charged)
@@ -248,6 +255,14 @@ impl<'a> Call<'a> {
         let name = self.node.outputs.first().and_then(Option::as_deref).unwrap_or_default();
         let value = constant(self.graph, self.budget, name, tensor);
         self.located(value)
+    }
+}
+
+/// A list of numbers for messages, cut short where it is long.
+pub(super) fn shown<T: fmt::Debug>(list: &[T]) -> String {
+    match list.get(..MAX_RANK) {
+        Some(first) if list.len() > MAX_RANK => format!("{first:?} and {} more", list.len() - MAX_RANK),
+        _ => format!("{list:?}"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::ir::infer::InferError;
 use crate::onnx::{self, Place};
 
 /// Everything of a model that cannot be imported; there is at least one problem.
@@ -69,6 +70,9 @@ pub enum Fault {
         /// What is there.
         found: String,
     },
+    /// Operands that do not fit the operation that a node becomes.
+    #[error(transparent)]
+    Operands(#[from] InferError),
     /// An attribute of the wrong kind, or a constant that cannot be read.
     #[error(transparent)]
     Model(#[from] onnx::Fault),

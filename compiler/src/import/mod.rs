@@ -22,6 +22,8 @@ mod call;
 mod error;
 mod fold;
 mod operators;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,14 +54,15 @@ pub struct ImportOptions {
 pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportError> {
     let mut importer = Importer {
         model,
+        opset: model.opset.get("").copied().unwrap_or(0),
         graph: Graph::new(model.graph.name.clone(), Stage::Imported),
         values: BTreeMap::new(),
         budget: Budget::of(model),
         problems: Vec::new(),
         omitted: 0,
     };
-    importer.options(options);
-    importer.opset();
+    importer.check_options(options);
+    importer.check_opset();
     for input in &model.graph.inputs {
         let value = importer.input(input, options);
         let slot = importer.noted(value);
@@ -93,6 +96,8 @@ enum Slot {
 /// The walk over a model.
 struct Importer<'m> {
     model: &'m Model,
+    /// The version of the default domain.
+    opset: i64,
     graph: Graph,
     values: BTreeMap<&'m str, Slot>,
     budget: Budget,
@@ -117,7 +122,7 @@ impl<'m> Importer<'m> {
     }
 
     /// Checks that every dimension in the options exists.
-    fn options(&mut self, options: &ImportOptions) {
+    fn check_options(&mut self, options: &ImportOptions) {
         let inputs = &self.model.graph.inputs;
         let dims = inputs.iter().flat_map(|input| &input.shape);
         let symbols: BTreeSet<&str> = dims
@@ -136,10 +141,9 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn opset(&mut self) {
-        let found = self.model.opset.get("").copied().unwrap_or(0);
-        if !OPSETS.contains(&found) {
-            let fault = Fault::Opset { oldest: *OPSETS.start(), newest: *OPSETS.end(), found };
+    fn check_opset(&mut self) {
+        if !OPSETS.contains(&self.opset) {
+            let fault = Fault::Opset { oldest: *OPSETS.start(), newest: *OPSETS.end(), found: self.opset };
             self.report(*fault.at(Place::Model));
         }
     }
@@ -161,35 +165,27 @@ impl<'m> Importer<'m> {
     }
 
     fn node(&mut self, node: &'m onnx::Node) {
-        let results = match operators::find(self.model, node) {
-            Err(fault) => Err(fault.at(node.place())),
-            Ok(operator) => match self.operands(node) {
-                Err(problem) => Err(problem),
-                Ok(None) => Ok(Vec::new()),
-                Ok(Some(operands)) => {
-                    let opset = self.model.opset.get("").copied().unwrap_or(0);
-                    let Importer { graph, budget, .. } = self;
-                    let mut call = Call::new(node, opset, graph, budget, operands);
-                    (operator.translate)(&mut call).map(|results| results.into_iter().map(Slot::Known).collect())
-                }
-            },
-        };
-        // What a node that failed would give has failed; what a translated one does not give is omitted.
-        let (results, missing) = match results {
-            Ok(results) if results.is_empty() => (results, Slot::Failed),
-            Ok(results) => (results, Slot::Omitted),
-            Err(problem) => {
-                self.report(*problem);
-                (Vec::new(), Slot::Failed)
-            }
-        };
-        let mut results = results.into_iter();
+        let translated = self.translate(node).unwrap_or_else(|problem| {
+            self.report(*problem);
+            None
+        });
+        // Whatever a node that failed would give has failed; what a translation does not give is omitted.
+        let missing = if translated.is_some() { Slot::Omitted } else { Slot::Failed };
+        let mut results = translated.unwrap_or_default().into_iter();
         for name in &node.outputs {
-            let slot = results.next().unwrap_or(missing);
+            let slot = results.next().map_or(missing, Slot::Known);
             if let Some(name) = name {
                 self.values.insert(name, slot);
             }
         }
+    }
+
+    /// The results of a node; `None` where an operand has failed.
+    fn translate(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Value>>, Box<Problem>> {
+        let operator = operators::find(self.model, node).map_err(|fault| fault.at(node.place()))?;
+        let Some(operands) = self.operands(node)? else { return Ok(None) };
+        let mut call = Call::new(node, self.opset, &mut self.graph, &mut self.budget, operands);
+        (operator.translate)(&mut call).map(Some)
     }
 
     /// The operands of a node; `None` where one has failed.

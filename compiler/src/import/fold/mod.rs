@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::MAX_RANK;
 use super::error::Fault;
-use crate::interp::FloatInterpreter;
+use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Elem, Graph, MAX_ACTIVATION_BYTES, OpKind, Stage, TensorType, Value, infer};
 use crate::onnx::{Model, Tensor};
 
@@ -82,7 +82,7 @@ pub(super) fn check_count(shape: &[usize], elements: usize) -> Result<(), Fault>
 /// The type of an operation's result.
 pub(super) fn result_type(graph: &Graph, kind: &OpKind, operands: &[Value]) -> Result<TensorType, Fault> {
     let types: Vec<&TensorType> = operands.iter().map(|operand| graph.ty(*operand)).collect();
-    let ty = infer::infer(kind, &types).map_err(|error| Fault::mismatch("operands that fit", error.to_string()))?;
+    let ty = infer::infer(kind, &types)?;
     count(&ty.shape)?;
     Ok(ty)
 }
@@ -119,6 +119,7 @@ pub(super) fn evaluate(
             Ok(moves::evaluate(kind, ty, &parts))
         }
         _ if ty.elements() == 0 => Ok(Bytes::new()),
+        _ if types.iter().any(|x| x.elements() == 0) => Err(Fault::mismatch("operands with elements", "none")),
         _ if types.iter().any(|x| x.elem != ty.elem) => Err(mixed()),
         _ if ty.elem == Elem::I64 => integers::evaluate(graph, kind, operands, ty),
         _ => floats(graph, budget, kind, operands, ty),
@@ -151,11 +152,11 @@ fn floats(
         .iter()
         .map(|operand| single.add_const("", graph.ty(*operand).clone(), elements(graph, *operand).clone()))
         .collect();
-    let failed = |error: &dyn ToString| Fault::mismatch("an operation on constants", error.to_string());
-    let result = single.push(kind.clone(), &copies, &[]).map_err(|error| failed(&error))?;
+    let failed = |error: InterpError| Fault::mismatch("an operation on constants", error.to_string());
+    let result = single.push(kind.clone(), &copies, &[])?;
     single.add_output("", result, ty.shape.clone());
-    let interpreter = FloatInterpreter::new(&single).map_err(|error| failed(&error))?;
-    let tensors = interpreter.run(&[]).map_err(|error| failed(&error))?;
+    let interpreter = FloatInterpreter::new(&single).map_err(failed)?;
+    let tensors = interpreter.run(&[]).map_err(failed)?;
     Ok(f32_bytes(tensors.into_iter().flatten()))
 }
 

@@ -1,6 +1,6 @@
 //! Constants, and operators that are understood on constants: shape arithmetic.
 
-use super::{Call, Translated};
+use super::{Call, Translated, shown};
 use crate::ir::{Elem, Value};
 use crate::onnx::Attribute;
 
@@ -23,7 +23,7 @@ pub(super) fn constant(call: &mut Call<'_>) -> Translated {
 pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Translated {
     let found = call.integers(call.operand(0)?, "a shape")?;
     let shape: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
-    let shape = shape.ok_or_else(|| call.mismatch("a shape without negative numbers", format!("{found:?}")))?;
+    let shape = shape.ok_or_else(|| call.mismatch("a shape without negative numbers", shown(&found)))?;
     let element = match call.node.tensor("value")? {
         Some(tensor) => call.tensor_constant(tensor)?,
         None => call.float_constant(&[], vec![0.0])?,
@@ -205,7 +205,7 @@ pub(super) fn or(call: &mut Call<'_>) -> Translated {
 
 pub(super) fn modulo(call: &mut Call<'_>) -> Translated {
     if call.int("fmod", 0)? != 0 {
-        return pairs(call, i64::checked_rem, None);
+        return pairs(call, |a, b| (b != 0).then(|| a.wrapping_rem(b)), None);
     }
     // The sign of the divisor, as in Python.
     pairs(
@@ -276,7 +276,7 @@ fn reduce(call: &mut Call<'_>, operand_since: i64, empty: Option<i64>, f: fn(i64
         return Ok(vec![x]);
     }
     if !axes.is_empty() && call.axes(&axes, rank)?.len() != rank {
-        return Err(call.mismatch("a reduction of all axes", format!("axes {axes:?} of {rank}")));
+        return Err(call.mismatch("a reduction of all axes", format!("axes {} of {rank}", shown(&axes))));
     }
     let result = elements.into_iter().reduce(f).or(empty);
     let result = result.ok_or_else(|| call.mismatch("elements", "none"))?;

@@ -1,6 +1,6 @@
 //! Products, convolutions, normalisations and softmax.
 
-use super::{Call, Translated};
+use super::{Call, Translated, shown};
 use crate::ir::{BinaryFn, OpKind, UnaryFn, Value};
 
 pub(super) fn mat_mul(call: &mut Call<'_>) -> Translated {
@@ -62,7 +62,7 @@ fn scaled(call: &mut Call<'_>, x: Value, factor: f32) -> Translated<Value> {
 
 pub(super) fn conv(call: &mut Call<'_>) -> Translated {
     let (x, w) = (call.operand(0)?, call.operand(1)?);
-    let ([_, _, _, _], &[_, _, kh, kw]) = (call.shape(x), call.shape(w)) else {
+    let (&[_, channels, _, _], &[_, _, kh, kw]) = (call.shape(x), call.shape(w)) else {
         return Err(call.mismatch("an image and weights of 4 dimensions", call.describe(x)));
     };
     match call.node.string("auto_pad")? {
@@ -84,7 +84,12 @@ pub(super) fn conv(call: &mut Call<'_>) -> Translated {
         group: call.int("group", 1)?.try_into().unwrap_or(0),
     };
     let operands: Vec<Value> = [Some(x), Some(w), call.optional(2)].into_iter().flatten().collect();
-    Ok(vec![call.emit(kind, &operands)?])
+    let result = call.emit(kind, &operands)?;
+    // What is computed is a product with the patches of the image.
+    if let [n, _, down, across] = *call.shape(result) {
+        call.check_activation(&[n, down, across, channels, kh, kw])?;
+    }
+    Ok(vec![result])
 }
 
 /// An INTS attribute of so many extents.
@@ -93,7 +98,7 @@ fn extents<const N: usize>(call: &Call<'_>, name: &str, default: [usize; N]) -> 
     let extents: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
     extents
         .and_then(|extents| extents.try_into().ok())
-        .ok_or_else(|| call.attribute(name, format!("{N} integers that are not negative"), format!("{found:?}")))
+        .ok_or_else(|| call.attribute(name, format!("{N} integers that are not negative"), shown(found)))
 }
 
 pub(super) fn layer_normalization(call: &mut Call<'_>) -> Translated {

@@ -8,7 +8,7 @@ mod selection;
 
 use std::ops::RangeInclusive;
 
-use super::call::{Call, Translated};
+use super::call::{Call, Translated, shown};
 use super::error::Fault;
 use crate::onnx::{Model, Node};
 
@@ -117,23 +117,21 @@ pub const OPERATORS: &[Operator] = &[
     computed("Where", 11, constants::where_, "constant condition; all true or all false between computed tensors"),
 ];
 
-/// Operators that models are known to hold and that are not imported, with what to do about it.
-const ADVICE: &[(&[&str], &str)] = &[
-    (
-        &[
-            "QuantizeLinear",
-            "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "MatMulInteger",
-            "ConvInteger",
-            "QLinearMatMul",
-            "QLinearConv",
-        ],
-        "quantised models are not supported; use the float model, which is quantised here",
-    ),
-    (&["Attention"], "export with opset 20, which writes attention as MatMul and Softmax"),
-    (&["Loop", "If", "Scan"], "control flow is not supported; export with fixed shapes, or simplify with onnxsim"),
-];
+/// What to do about an operator that is not imported.
+fn advice(node: &Node) -> &'static str {
+    let name = node.op_type.as_str();
+    let quantised =
+        name.starts_with('Q') || ["Quantize", "quantize", "Integer", "NBits"].iter().any(|x| name.contains(x));
+    match name {
+        _ if quantised => "quantised models are not supported yet; use the float model, which is quantised here",
+        _ if !node.domain.is_empty() => {
+            "only operators of ai.onnx are; use the model before it was optimised for a runtime"
+        }
+        "Attention" => "not supported yet; export with opset 20, which writes attention as MatMul and Softmax",
+        "If" | "Loop" | "Scan" => "control flow is not supported; export with fixed shapes",
+        _ => "the supported ones are those of vision transformers as PyTorch exports them with opset 13 to 20",
+    }
+}
 
 /// The operator of a node.
 ///
@@ -142,24 +140,12 @@ const ADVICE: &[(&[&str], &str)] = &[
 pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Fault> {
     let opset = model.opset.get(&node.domain).copied().unwrap_or(0);
     let unsupported = |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
-    if !node.domain.is_empty() {
-        let quantised = ["QLinear", "Quant", "Integer", "Quantize"].iter().any(|part| node.op_type.contains(part));
-        let advice = if quantised {
-            ADVICE[0].1
-        } else {
-            "only operators of ai.onnx are; export without runtime-specific fusions"
-        };
-        return Err(unsupported(advice.to_owned()));
-    }
-    match OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name) {
-        Ok(found) if opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
-        Ok(found) => Err(unsupported(format!("it came with opset {}", OPERATORS[found].since))),
-        Err(_) => {
-            let known = ADVICE.iter().find(|(names, _)| names.contains(&node.op_type.as_str()));
-            Err(unsupported(match known {
-                Some((_, advice)) => (*advice).to_owned(),
-                None => "those of vision transformers are, as PyTorch exports them with opset 13 to 20".to_owned(),
-            }))
+    let known = OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name);
+    match known {
+        Ok(found) if node.domain.is_empty() && opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
+        Ok(found) if node.domain.is_empty() => {
+            Err(unsupported(format!("it came with opset {}", OPERATORS[found].since)))
         }
+        _ => Err(unsupported(advice(node).to_owned())),
     }
 }

@@ -1,6 +1,7 @@
 //! Operators that keep all elements: other shapes, other orders, copies.
 
-use super::{Call, Translated};
+use super::{Call, Translated, shown};
+use crate::import::MAX_RANK;
 use crate::ir::{OpKind, Value};
 
 pub(super) fn identity(call: &mut Call<'_>) -> Translated {
@@ -19,7 +20,7 @@ pub(super) fn dropout(call: &mut Call<'_>) -> Translated {
 pub(super) fn pad(call: &mut Call<'_>) -> Translated {
     let pads = call.integers(call.operand(1)?, "pads")?;
     if pads.iter().any(|width| *width != 0) {
-        return Err(call.mismatch("widths of 0", format!("{pads:?}")));
+        return Err(call.mismatch("widths of 0", shown(&pads)));
     }
     identity(call)
 }
@@ -29,8 +30,7 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Translated {
     let requested = call.integers(call.operand(1)?, "a shape")?;
     let allow_zero = call.int("allowzero", 0)? != 0;
     let from = call.shape(x).to_vec();
-    let misfit =
-        |call: &Call<'_>| call.mismatch(format!("a shape for the elements of {from:?}"), format!("{requested:?}"));
+    let misfit = |call: &Call<'_>| call.mismatch(format!("a shape for the elements of {from:?}"), shown(&requested));
     let mut shape = Vec::with_capacity(requested.len());
     let mut inferred = None;
     for (axis, extent) in requested.iter().enumerate() {
@@ -75,6 +75,9 @@ pub(super) fn unsqueeze(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let axes = call.list("axes", 1, 13)?.ok_or_else(|| call.mismatch("axes", "none"))?;
     let mut shape = call.shape(x).to_vec();
+    if shape.len() + axes.len() > MAX_RANK {
+        return Err(call.mismatch(format!("at most {MAX_RANK} dimensions"), (shape.len() + axes.len()).to_string()));
+    }
     for axis in call.axes(&axes, shape.len() + axes.len())? {
         shape.insert(axis, 1);
     }
@@ -112,7 +115,7 @@ pub(super) fn tile(call: &mut Call<'_>) -> Translated {
     let repeats = extents(call, 1, "repeats")?;
     let from = call.shape(x).to_vec();
     if repeats.len() != from.len() {
-        return Err(call.mismatch(format!("repeats for {} dimensions", from.len()), format!("{repeats:?}")));
+        return Err(call.mismatch(format!("repeats for {} dimensions", from.len()), shown(&repeats)));
     }
     let overflow = |call: &Call<'_>| call.mismatch("a smaller result", format!("{from:?} repeated {repeats:?} times"));
     let mut shape = Vec::with_capacity(from.len());
@@ -138,9 +141,9 @@ pub(super) fn tile(call: &mut Call<'_>) -> Translated {
 }
 
 /// A constant operand of extents.
-fn extents(call: &Call<'_>, index: usize, what: &str) -> Translated<Vec<usize>> {
+fn extents(call: &mut Call<'_>, index: usize, what: &str) -> Translated<Vec<usize>> {
     let operand: Value = call.operand(index)?;
     let found = call.integers(operand, what)?;
     let extents: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
-    extents.ok_or_else(|| call.mismatch(format!("{what} without negative numbers"), format!("{found:?}")))
+    extents.ok_or_else(|| call.mismatch(format!("{what} without negative numbers"), shown(&found)))
 }

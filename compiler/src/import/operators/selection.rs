@@ -1,6 +1,6 @@
 //! Parts of tensors, and tensors joined.
 
-use super::{Call, Translated};
+use super::{Call, Translated, shown};
 use crate::ir::{OpKind, Value};
 
 pub(super) fn concat(call: &mut Call<'_>) -> Translated {
@@ -40,7 +40,7 @@ pub(super) fn split(call: &mut Call<'_>) -> Translated {
     let sum = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(*size));
     if sum != Some(extent) || sizes.len() != call.node.outputs.len() {
         let expected = format!("{} sizes that add up to {extent}", call.node.outputs.len());
-        return Err(call.mismatch(expected, format!("{sizes:?}")));
+        return Err(call.mismatch(expected, shown(&sizes)));
     }
     let mut start = 0;
     let mut parts = Vec::with_capacity(sizes.len());

@@ -1,0 +1,95 @@
+//! What cannot be imported.
+
+use super::{Builder, ints};
+use crate::import::MAX_PROBLEMS;
+use crate::onnx::{Attribute, DataType};
+
+#[test]
+fn all_unsupported_operators_are_told_at_once() {
+    let mut builder = Builder::new(17)
+        .input("x", &[1, 2])
+        .node("TopK", "x", "a", &[])
+        .node("Tanh", "a", "b", &[])
+        .node("QAttention", "b", "c", &[])
+        .node("DynamicQuantizeLinear", "x", "d", &[])
+        .node("Gelu", "x", "e", &[])
+        .node("Attention", "c d e", "f", &[])
+        .output("f", &[1, 2]);
+    builder.model.graph.nodes[2].domain = "com.microsoft".into();
+    builder.model.opset.insert("com.microsoft".into(), 1);
+    insta::assert_snapshot!(builder.refusal(), @r"
+    node `/TopK_0` (TopK): unsupported operator of ai.onnx opset 17: the supported ones are those of vision transformers as PyTorch exports them with opset 13 to 20
+    node `/QAttention_2` (QAttention): unsupported operator of com.microsoft opset 1: quantised models are not supported yet; use the float model, which is quantised here
+    node `/DynamicQuantizeLinear_3` (DynamicQuantizeLinear): unsupported operator of ai.onnx opset 17: quantised models are not supported yet; use the float model, which is quantised here
+    node `/Gelu_4` (Gelu): unsupported operator of ai.onnx opset 17: it came with opset 20
+    node `/Attention_5` (Attention): unsupported operator of ai.onnx opset 17: not supported yet; export with opset 20, which writes attention as MatMul and Softmax
+    ");
+}
+
+#[test]
+fn misfits_are_told_with_their_place_and_only_once() {
+    let builder = Builder::new(17)
+        .input("x", &[2, 3])
+        .input("y", &[4, 5])
+        .node("MatMul", "x y", "a", &[])
+        .node("Add", "a x", "b", &[])
+        .node("Transpose", "x", "c", &[("perm", ints(&[0, 0]))])
+        .node("Concat", "x y", "d", &[])
+        .node("Softmax", "x", "e", &[("axis", Attribute::Float(1.0))])
+        .node("Dropout", "x", "f mask", &[])
+        .node("Neg", "mask", "g", &[])
+        .node("Shape", "x", "h", &[])
+        .output("f", &[3, 3])
+        .output("b", &[2, 3])
+        .output("h", &[2]);
+    insta::assert_snapshot!(builder.refusal(), @r#"
+    node `/MatMul_0` (MatMul): matmul: operands f32[2,3], f32[4,5] do not fit
+    node `/Transpose_2` (Transpose): transpose: operands f32[2,3] do not fit
+    node `/Concat_3` (Concat): expected an attribute axis, found none
+    node `/Softmax_4` (Softmax), attribute `axis`: expected a value of kind INT, found FLOAT
+    node `/Neg_6` (Neg): expected values that are computed, found "mask", a secondary result of its operator
+    output `f`: expected the shape that the model declares, [3,3], found f32[2,3]
+    output `h`: expected a float tensor, found i64[2]
+    "#);
+}
+
+#[test]
+fn opsets_and_inputs() {
+    let mut builder = Builder::new(7).input("x", &[1, 2]).input("y", &[0, 2]).output("x", &[1, 2]);
+    builder.model.graph.inputs[0].data_type = DataType::I64;
+    insta::assert_snapshot!(builder.refusal(), @r"
+    model: expected an opset of ai.onnx from 11 to 24, found 7
+    input `x`: expected elements of a float type, found i64
+    input `y`: expected extents of at least 1 in what is computed, found [0, 2]
+    ");
+}
+
+#[test]
+fn small_files_ask_for_little() {
+    let huge = 1 << 33;
+    let refused = |builder: Builder| builder.output("y", &[-1]).refusal().to_string();
+    let expand = Builder::new(17).input("x", &[1]).integers("s", &[huge]).node("Expand", "x s", "y", &[]);
+    assert!(refused(expand).contains("tensors of at most 1073741824 bytes"));
+    let constant = Builder::new(17).integers("s", &[huge]).node("ConstantOfShape", "s", "y", &[]);
+    assert!(refused(constant).contains("less to compute at compile time"));
+    let overflow = Builder::new(17).integers("s", &[i64::MAX, 4]).node("ConstantOfShape", "s", "y", &[]);
+    assert!(refused(overflow).contains("at most 16 dimensions and 2^40 elements"));
+    let empty = Builder::new(17).integers("s", &[0, i64::MAX]).node("ConstantOfShape", "s", "y", &[]);
+    assert!(refused(empty).contains("at most 16 dimensions and 2^40 elements"));
+    let ranks = Builder::new(17).input("x", &[1]).integers("axes", &(1..40).collect::<Vec<_>>());
+    assert!(refused(ranks.node("Unsqueeze", "x axes", "y", &[])).contains("at most 16 dimensions"));
+    // Doubling in every node.
+    let doubling = (0..60).fold(Builder::new(17).floats("c0", &[1], &[1.0]), |builder, i| {
+        builder.node("Concat", &format!("c{i} c{i}"), &format!("c{}", i + 1), &[("axis", Attribute::Int(0))])
+    });
+    assert!(refused(doubling.node("Identity", "c60", "y", &[])).contains("less to compute at compile time"));
+}
+
+#[test]
+fn problems_are_counted_beyond_a_limit() {
+    let many = (0..MAX_PROBLEMS + 5)
+        .fold(Builder::new(17).input("x", &[1]), |builder, i| builder.node("TopK", "x", &format!("y{i}"), &[]));
+    let error = many.refusal();
+    assert_eq!((error.problems.len(), error.omitted), (MAX_PROBLEMS, 5));
+    assert!(error.to_string().ends_with("\nand 5 more problems"));
+}

@@ -1,0 +1,139 @@
+//! What operators become.
+
+use super::{Builder, ints, mnemonics, run};
+use crate::import::{OPERATORS, OPSETS};
+use crate::onnx::Attribute;
+
+#[test]
+fn the_table_is_sorted_and_within_the_opsets() {
+    assert!(OPERATORS.is_sorted_by(|a, b| a.name < b.name));
+    assert!(OPERATORS.iter().all(|operator| OPSETS.contains(&operator.since)));
+}
+
+#[test]
+fn gemm() {
+    let attributes = [
+        ("alpha", Attribute::Float(2.0)),
+        ("beta", Attribute::Float(0.5)),
+        ("transA", Attribute::Int(1)),
+        ("transB", Attribute::Int(1)),
+    ];
+    let graph = Builder::new(17)
+        .input("x", &[2, 1])
+        .floats("w", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        .floats("b", &[3], &[2.0, 4.0, 6.0])
+        .node("Gemm", "x w b", "y", &attributes)
+        .output("y", &[1, 3])
+        .import();
+    assert_eq!(mnemonics(&graph), ["transpose", "matmul", "binary", "binary"]);
+    // x is [0, 1]: twice the second column of w, and half of b.
+    assert_eq!(run(&graph), [(vec![1, 3], vec![5.0, 10.0, 15.0])]);
+}
+
+#[test]
+fn products_with_vectors() {
+    let product = |a: &[usize], b: &[usize]| {
+        let model = Builder::new(17).input("a", a).input("b", b).node("MatMul", "a b", "y", &[]);
+        let rank = a.len().max(b.len()) - usize::from(a.len() == 1) - usize::from(b.len() == 1);
+        run(&model.output("y", &vec![-1; rank]).import()).remove(0)
+    };
+    assert_eq!(product(&[2], &[2, 3]), (vec![3], vec![3.0, 4.0, 5.0]));
+    assert_eq!(product(&[1, 2, 2], &[2]), (vec![1, 2], vec![1.0, 3.0]));
+}
+
+#[test]
+fn splits() {
+    let split = |opset: i64, attributes: &[(&str, Attribute)], operand: &str| {
+        let model = Builder::new(opset).input("x", &[1, 5]).integers("sizes", &[1, 1, 3]);
+        let attributes = [&[("axis", Attribute::Int(-1))], attributes].concat();
+        let model = model.node("Split", operand, "a b c", &attributes);
+        let graph = model.output("a", &[1, -1]).output("b", &[1, -1]).output("c", &[1, -1]).import();
+        run(&graph).into_iter().map(|(_, elements)| elements).collect::<Vec<_>>()
+    };
+    let unequal = [vec![0.0], vec![1.0], vec![2.0, 3.0, 4.0]];
+    assert_eq!(split(13, &[], "x sizes"), unequal);
+    assert_eq!(split(11, &[("split", ints(&[1, 1, 3]))], "x"), unequal);
+    assert_eq!(split(18, &[("num_outputs", Attribute::Int(3))], "x"), [vec![0.0, 1.0], vec![2.0, 3.0], vec![4.0]]);
+}
+
+#[test]
+fn batch_normalisation() {
+    let graph = Builder::new(17)
+        .input("x", &[1, 2, 2])
+        .floats("gamma", &[2], &[2.0, 3.0])
+        .floats("beta", &[2], &[1.0, -1.0])
+        .floats("mean", &[2], &[0.5, 2.0])
+        .floats("var", &[2], &[0.75, 3.75])
+        .node("BatchNormalization", "x gamma beta mean var", "y", &[("epsilon", Attribute::Float(0.25))])
+        .output("y", &[1, 2, 2])
+        .import();
+    assert_eq!(mnemonics(&graph), ["binary", "binary"]);
+    assert_eq!(run(&graph), [(vec![1, 2, 2], vec![0.0, 2.0, -1.0, 0.5])]);
+}
+
+#[test]
+fn reshapes() {
+    let reshape = |extents: &[i64], allow_zero: i64| {
+        let model = Builder::new(17).input("x", &[2, 3, 4]).integers("s", extents);
+        let model = model.node("Reshape", "x s", "y", &[("allowzero", Attribute::Int(allow_zero))]);
+        let rank = extents.len();
+        model.output("y", &vec![-1; rank])
+    };
+    assert_eq!(reshape(&[0, -1], 0).import().outputs[0].shape, [2, 12]);
+    assert_eq!(reshape(&[4, 0, -1], 0).import().outputs[0].shape, [4, 3, 2]);
+    assert!(reshape(&[2, 3, 4], 0).import().order.is_empty());
+    for (extents, allow_zero) in
+        [(&[-1, -1][..], 0), (&[5, -1], 0), (&[2, 3, 4, 0], 0), (&[0, -1], 1), (&[-2, 12], 0), (&[i64::MAX, 3, -1], 0)]
+    {
+        let error = reshape(extents, allow_zero).refusal().to_string();
+        assert!(error.starts_with("node `/Reshape_0` (Reshape): expected"), "{error}");
+    }
+}
+
+#[test]
+fn layer_normalisation_without_a_bias() {
+    let graph = Builder::new(17)
+        .input("x", &[1, 2])
+        .floats("gamma", &[2], &[2.0, 4.0])
+        .node("LayerNormalization", "x gamma _", "y", &[("epsilon", Attribute::Float(0.0))])
+        .output("y", &[1, 2])
+        .import();
+    assert_eq!(run(&graph), [(vec![1, 2], vec![-2.0, 4.0])]);
+}
+
+#[test]
+fn axes_from_attributes_and_operands() {
+    let mean = |opset: i64, list: &str, attributes: &[(&str, Attribute)]| {
+        let model = Builder::new(opset).input("x", &[1, 2, 2]).integers("axes", &[-1]);
+        let graph = model.node("ReduceMean", list, "y", attributes).output("y", &[1, 2]).import();
+        run(&graph).remove(0).1
+    };
+    let keep = ("keepdims", Attribute::Int(0));
+    assert_eq!(mean(17, "x", &[("axes", ints(&[-1])), keep.clone()]), [0.5, 2.5]);
+    assert_eq!(mean(18, "x axes", &[keep]), [0.5, 2.5]);
+    let squeezed = |opset: i64, list: &str, attributes: &[(&str, Attribute)]| {
+        let model = Builder::new(opset).input("x", &[1, 2, 1]).integers("axes", &[-1]);
+        model.node("Squeeze", list, "y", attributes).output("y", &[1, 2]).import().outputs[0].shape.clone()
+    };
+    assert_eq!(squeezed(11, "x", &[("axes", ints(&[-1]))]), [1, 2]);
+    assert_eq!(squeezed(13, "x axes", &[]), [1, 2]);
+}
+
+#[test]
+fn the_axis_of_softmax() {
+    let softmax = |opset: i64, shape: &[usize]| {
+        Builder::new(opset).input("x", shape).node("Softmax", "x", "y", &[]).output("y", &vec![-1; shape.len()])
+    };
+    assert_eq!(run(&softmax(11, &[1, 2]).import()), run(&softmax(13, &[1, 2]).import()));
+    let error = softmax(11, &[1, 2, 2]).refusal().to_string();
+    assert_eq!(error, "node `/Softmax_0` (Softmax), attribute `axis`: expected the last of 3, found 1");
+}
+
+#[test]
+fn operations_are_named_by_module_and_node() {
+    let mut model = Builder::new(17).input("x", &[1, 2]).node("Tanh", "x", "h", &[]).node("Erf", "h", "y", &[]);
+    model.model.graph.nodes[1].scope = "blocks.0.mlp".into();
+    let graph = model.output("y", &[1, 2]).import();
+    let names: Vec<&str> = graph.nodes().map(|(_, name)| name).collect();
+    assert_eq!(names, ["/Tanh_0", "blocks.0.mlp//Erf_1"]);
+}

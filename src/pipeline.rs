@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::codegen;
-use vitcod_compiler::frontend;
+use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise::{self, Calibration};
@@ -34,7 +34,11 @@ fn dim(text: &str) -> Result<(String, usize), String> {
 /// Reads a model and brings it into canonical form.
 pub(crate) fn import(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
     let options = ImportOptions { dims: dims.dims.iter().cloned().collect() };
-    Ok(frontend::import_file(path, &options)?)
+    frontend::import_file(path, &options).map_err(|error| match error {
+        // It names the file itself, which can also be one of external data.
+        FrontendError::Onnx(error) => error.into(),
+        error => anyhow::Error::new(error).context(path.display().to_string()),
+    })
 }
 
 /// Compiles a canonical graph; `samples` are items of its only input, and without them noise calibrates.

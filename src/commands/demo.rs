@@ -38,7 +38,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     progress.step("reading the model");
     let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
     file.as_file().write_all(MODEL)?;
-    let graph = pipeline::import(file.path(), &Dims::default())?;
+    let mut graph = pipeline::import(file.path(), &Dims::default())?;
+    graph.name = "digits".to_owned();
     let model = Model::new(pipeline::compile(&graph, Some(&samples), &machine, &progress)?)?;
 
     progress.step("running the model in float");

@@ -23,9 +23,10 @@ struct Stripe {
     sums: Sram,
 }
 
-/// Extents of one head.
+/// Extents of one head, and their number.
 #[derive(Clone, Copy)]
 struct Shape {
+    heads: usize,
     queries: usize,
     keys: usize,
     /// Features of queries and keys.
@@ -47,6 +48,7 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     };
     let heads = *heads;
     let shape = Shape {
+        heads,
         queries: graph.ty(q).shape[0],
         keys: graph.ty(k).shape[0],
         d: graph.ty(q).shape[1] / heads,
@@ -197,7 +199,7 @@ fn choose(
         .ok_or_else(|| builder.too_small(group.sddmm, bytes(1)))
 }
 
-/// Cycles of a head's stripes on the MAC lines, and those that the first and the last softmax stand alone.
+/// Cycles of all stripes on the MAC lines, and those for which a softmax stands alone at the end.
 fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     let cycles = |op: Instruction| cost(&op, builder.machine).cycles;
     let at = Tile { at: Sram(0), stride: 0 };
@@ -246,6 +248,7 @@ fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     let (full, rest) = (shape.queries / height, shape.queries % height);
     let stripes = full as u64 * of(height) + if rest > 0 { of(rest) } else { 0 };
     let softmax = height as u64 * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
-    let drains = shape.queries.div_ceil(height) as u64 * u64::from(builder.machine.lines.fill_cycles);
-    stripes + softmax + drains
+    // A stripe's product waits for its softmax and the next scores for the product: a drain of the lines each.
+    let drains = 2 * shape.queries.div_ceil(height) as u64 * u64::from(builder.machine.lines.fill_cycles);
+    shape.heads as u64 * (stripes + drains) + softmax
 }

@@ -111,8 +111,8 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
         }
         let [start, limit, delta] = bounds;
         let count = ((limit - start) / delta).ceil().max(0.0);
-        // NaN, too, is no count.
-        if !(count < (1u64 << 40) as f64) {
+        // `contains` is false for NaN, too.
+        if !(0.0..(1u64 << 40) as f64).contains(&count) {
             return Err(call.mismatch("bounds and a step of a finite range", format!("{bounds:?}")));
         }
         call.charge(count as usize)?;

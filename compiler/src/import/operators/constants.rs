@@ -110,13 +110,14 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
             *bound = f64::from(element);
         }
         let [start, limit, delta] = bounds;
-        let count = ((limit - start) / delta).ceil().max(0.0);
-        // `contains` is false for NaN, too.
-        if !(0.0..(1u64 << 40) as f64).contains(&count) {
+        let count = ((limit - start) / delta).ceil();
+        if !count.is_finite() || count > (1u64 << 40) as f64 {
             return Err(call.mismatch("bounds and a step of a finite range", format!("{bounds:?}")));
         }
-        call.charge(count as usize)?;
-        let elements: Vec<f32> = (0..count as usize).map(|i| (start + i as f64 * delta) as f32).collect();
+        // Negative numbers saturate to 0.
+        let count = count as usize;
+        call.charge(count)?;
+        let elements: Vec<f32> = (0..count).map(|i| (start + i as f64 * delta) as f32).collect();
         return Ok(vec![call.float_constant(&[elements.len()], elements)?]);
     }
     let (start, limit, delta) =

@@ -86,7 +86,7 @@ fn reshapes() {
         [(&[-1, -1][..], 0), (&[5, -1], 0), (&[2, 3, 4, 0], 0), (&[0, -1], 1), (&[-2, 12], 0), (&[i64::MAX, 3, -1], 0)]
     {
         let error = reshape(extents, allow_zero).refusal().to_string();
-        assert!(error.starts_with("node `/Reshape_0` (Reshape): expected"), "{error}");
+        assert!(error.starts_with("node `/Reshape_0` (Reshape): "), "{error}");
     }
 }
 

@@ -72,7 +72,10 @@ def train(model, images, labels, epochs, peak_lr):
 
 
 def export(model, path):
-    """Writes `model` as ONNX with the legacy exporter: input `x` [1, 1, 32, 32], output `logits` [1, 10]."""
+    """Writes `model` as ONNX with the legacy exporter: input `x` [1, 1, 32, 32], output `logits` [1, 10].
+
+    `path` may also be a binary file.
+    """
     example = torch.zeros(1, 1, digits.IMAGE, digits.IMAGE)
     buffer = io.BytesIO()
     torch.onnx.export(
@@ -83,11 +86,14 @@ def export(model, path):
     onnx.save(exported, path)
 
 
-def run_onnx(path, images):
-    """Logits that ONNX Runtime computes, one image at a time as the model is exported for batch 1."""
+def run_onnx(model, images):
+    """Logits that ONNX Runtime computes, one image at a time as the model is exported for batch 1.
+
+    `model` is the path of an ONNX file, or its bytes.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return np.concatenate([session.run(["logits"], {"x": image[None]})[0] for image in images])
 
 

@@ -107,19 +107,19 @@ fn theta_for(shares: &[Array3<f64>], sparsity: f64) -> Result<f64, PruneError> {
     }
     let entries: usize = shares.iter().map(Array3::len).sum();
     let to_prune = (sparsity * entries as f64).ceil() as usize;
+    if to_prune == 0 {
+        return Ok(1.0);
+    }
     let mut prunable: Vec<f64> = shares
         .iter()
         .flat_map(|layer| layer.indexed_iter())
         .filter(|((_, query, key), _)| !is_class_token(*query, *key))
         .map(|(_, share)| *share)
         .collect();
-    prunable.sort_by(f64::total_cmp);
-    if to_prune == 0 {
-        return Ok(1.0);
-    }
+    let kept = prunable.len().checked_sub(to_prune);
     // Theta equal to the share of an entry prunes it and everything above. A share of 0 is a row's largest entry, which stays.
-    let last = prunable.len().checked_sub(to_prune).map(|kept| prunable[kept]);
-    last.filter(|theta| *theta > 0.0).ok_or_else(|| {
+    let theta = kept.map(|kept| *prunable.select_nth_unstable_by(kept, f64::total_cmp).1);
+    theta.filter(|theta| *theta > 0.0).ok_or_else(|| {
         let reachable = prunable.iter().filter(|share| **share > 0.0).count() as f64 / entries as f64;
         PruneError::Unreachable { asked: sparsity, reachable }
     })

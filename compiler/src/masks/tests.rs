@@ -62,10 +62,7 @@ fn any_masks() -> impl Strategy<Value = Masks> {
 #[test]
 fn bits() {
     let mask = trained(130);
-    assert_eq!(
-        mask.row(100).collect::<Vec<_>>(),
-        [0, 3, 70, 100].map(|key| key).to_vec().into_iter().filter(|key| mask.is_kept(100, *key)).collect::<Vec<_>>()
-    );
+    assert_eq!(mask.row(102).collect::<Vec<_>>(), [0, 3, 70, 102]);
     assert_eq!(mask.row(0).count(), 130);
     assert_eq!(mask.kept(), (0..130).map(|query| mask.row(query).count()).sum::<usize>());
     assert_eq!(mask.kept_per_key().iter().sum::<usize>(), mask.kept());
@@ -239,9 +236,11 @@ fn global_tokens_come_first() {
     assert_eq!((split.globals(), split.dense_cells(), split.fill()), (2, 8, 1.0));
     assert_eq!(split.sparser, Csc { column_starts: vec![0, 1, 3], rows: vec![0, 0, 2] });
     let split = polarise(&mask, 1);
-    assert_eq!((split.order, split.denser.keys(), split.denser.kept()), (vec![0, 2, 3, 1], 3, 10));
+    assert_eq!((split.globals(), split.denser.kept()), (3, 10));
+    assert_eq!(split.order, [0, 2, 3, 1]);
     let split = polarise(&mask, 4);
-    assert_eq!((split.order, split.globals(), split.fill()), (vec![0, 1, 2, 3], 0, 1.0));
+    assert_eq!((split.globals(), split.fill()), (0, 1.0));
+    assert_eq!(split.order, [0, 1, 2, 3]);
     assert_eq!(split.sparser.nonzeros(), mask.kept());
     assert_eq!(polarise(&mask, 0).sparser, Csc { column_starts: vec![0], rows: vec![] });
 }

@@ -16,6 +16,9 @@ use crate::quantise::items;
 /// fixed order. Samples are items along the first axis of each input, as in calibration; they run in parallel, and the
 /// result does not depend on how many at a time.
 ///
+/// The pass `demand` leaves the last layer only the queries that an output depends on, in a classifier the class token's. Maps of all
+/// queries, which masks of one shape and the authors' files need, are those of the graph before it.
+///
 /// # Errors
 /// The graph is not canonical or cannot be run, or the samples are not items of its inputs.
 pub fn average_attention(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Vec<Array3<f64>>, InterpError> {

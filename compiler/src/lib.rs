@@ -7,6 +7,7 @@
 //! - [`passes`]: passes over it;
 //! - [`interp`]: interpreters of it;
 //! - [`quantise`]: calibration and quantisation;
+//! - [`masks`]: which attention entries are computed, and by which engine;
 //! - [`codegen`]: from a quantised graph to a program.
 
 pub mod codegen;
@@ -14,6 +15,7 @@ pub mod frontend;
 pub mod import;
 pub mod interp;
 pub mod ir;
+pub mod masks;
 pub mod onnx;
 pub mod passes;
 pub mod quantise;

@@ -51,14 +51,8 @@ impl Calibration {
     /// The samples are not items of the graph's inputs, equally many of each, or the graph cannot be run.
     pub fn run(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Calibration, InterpError> {
         let interpreter = FloatInterpreter::new(graph)?;
-        let items = items(graph, samples)?;
-        let calibrations = (0..items).into_par_iter().map(|item| {
-            let inputs = samples.iter().map(|sample| {
-                let extent = sample.shape()[0] / items;
-                sample.slice_axis(Axis(0), Slice::from(item * extent..(item + 1) * extent))
-            });
+        let calibrations = items(graph, samples)?.into_par_iter().map(|inputs| {
             let mut ranges = SecondaryMap::new();
-            let inputs: Vec<_> = inputs.collect();
             interpreter.observe(&inputs, &mut |value, tensor| ranges[value] = Range::of(tensor))?;
             Ok(Calibration { ranges })
         });
@@ -79,8 +73,14 @@ impl Calibration {
     }
 }
 
-/// How many items samples hold.
-fn items(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<usize, InterpError> {
+/// The items that samples hold: of each its inputs.
+///
+/// # Errors
+/// The samples are not items of the graph's inputs, equally many of each.
+pub(crate) fn items<'a>(
+    graph: &Graph,
+    samples: &'a [ArrayViewD<'_, f32>],
+) -> Result<Vec<Vec<ArrayViewD<'a, f32>>>, InterpError> {
     if samples.len() != graph.inputs.len() {
         return Err(InterpError::input_count(graph, samples.len()));
     }
@@ -105,7 +105,12 @@ fn items(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<usize, Interp
         }
     }
     // A graph without inputs is its own only item.
-    Ok(common.unwrap_or(1))
+    let items = common.unwrap_or(1);
+    let part = |sample: &'a ArrayViewD<'_, f32>, item| {
+        let extent = sample.shape()[0] / items;
+        sample.slice_axis(Axis(0), Slice::from(item * extent..(item + 1) * extent))
+    };
+    Ok((0..items).map(|item| samples.iter().map(|sample| part(sample, item)).collect()).collect())
 }
 
 /// Noise in place of samples: `items` items for each input, of mean 0 and standard deviation 1, always the same.

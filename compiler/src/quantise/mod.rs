@@ -21,6 +21,7 @@ mod plan;
 mod weights;
 
 use crate::ir::{Graph, Stage};
+pub(crate) use calibrate::items;
 pub use calibrate::{Calibration, Range, noise};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.

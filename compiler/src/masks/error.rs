@@ -1,0 +1,151 @@
+use std::fmt;
+
+use super::MAX_TOKENS;
+
+/// A place in the masks or attention maps of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Layer, from 0.
+    pub layer: usize,
+    /// Head within the layer.
+    pub head: usize,
+    /// Row: the query.
+    pub query: usize,
+    /// Column: the key.
+    pub key: usize,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, {}, {}, {}]", self.layer, self.head, self.query, self.key)
+    }
+}
+
+/// Why something is not the masks of a model.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskError {
+    /// The file cannot be read.
+    #[error("the mask cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// The bytes are not of the `.npy` format.
+    #[error("not a .npy file: {0}")]
+    Format(&'static str),
+    /// Elements that cannot hold a mask.
+    #[error("elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats")]
+    ElementType(String),
+    /// Not four dimensions, or empty ones, or too many tokens.
+    #[error(
+        "a mask of shape {found:?}: expected [layers, heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens"
+    )]
+    Shape {
+        /// The shape.
+        found: Vec<usize>,
+    },
+    /// More or fewer bytes than the shape needs.
+    #[error("a mask of shape {shape:?} has {found} bytes of elements of {element} bytes")]
+    Length {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Bytes of one element.
+        element: usize,
+        /// Bytes in the file after its header.
+        found: usize,
+    },
+    /// An element that is neither 0 nor 1.
+    #[error("the mask is not binary: element {at} is {value}")]
+    NotBinary {
+        /// The first such element.
+        at: Entry,
+        /// What it is.
+        value: f64,
+    },
+    /// Neither reading of the elements keeps the class token.
+    #[error(
+        "the mask's polarity cannot be told: row 0 and column 0 of every head are the class token's and must be kept, \
+         but element [0, 0, 0, 0] is {first} and element {at} is {}; state the polarity", !.first
+    )]
+    Polarity {
+        /// The first element of the mask.
+        first: bool,
+        /// The first element of a class token's row or column that differs.
+        at: Entry,
+    },
+    /// A query that keeps no key: its softmax has no value.
+    #[error("layer {layer}, head {head}: row {query} is pruned entirely")]
+    EmptyRow {
+        /// Layer.
+        layer: usize,
+        /// Head.
+        head: usize,
+        /// Row.
+        query: usize,
+    },
+    /// Layers that one array cannot hold.
+    #[error("layer {layer} differs from layer 0 in its heads or tokens: one .npy array cannot hold both")]
+    Ragged {
+        /// The first such layer.
+        layer: usize,
+    },
+}
+
+/// Why attention maps cannot be pruned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PruneError {
+    /// There is nothing to prune.
+    #[error("the model has no attention")]
+    NoAttention,
+    /// A layer without heads or tokens, or with too many tokens.
+    #[error(
+        "layer {layer}: attention maps of shape {found:?}: expected [heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens"
+    )]
+    Shape {
+        /// The layer.
+        layer: usize,
+        /// Its shape.
+        found: [usize; 3],
+    },
+    /// A number that is no probability.
+    #[error("attention map element {at} is {value}, which is no probability")]
+    NotProbability {
+        /// The first such element.
+        at: Entry,
+        /// What it is.
+        value: f64,
+    },
+    /// A row without mass.
+    #[error("layer {layer}, head {head}: the attention of row {query} sums to 0")]
+    NoMass {
+        /// Layer.
+        layer: usize,
+        /// Head.
+        head: usize,
+        /// Row.
+        query: usize,
+    },
+    /// A share of mass that is none.
+    #[error("theta {0} is not above 0 and at most 1")]
+    Theta(f64),
+    /// A sparsity that is none.
+    #[error("sparsity {0} is not at least 0 and below 1")]
+    Sparsity(f64),
+    /// More sparsity than rows, columns and largest entries that are always kept allow.
+    #[error(
+        "sparsity {asked} cannot be reached: the class token and the largest entry of every row stay, which leaves {reachable:.4}"
+    )]
+    Unreachable {
+        /// The sparsity asked for.
+        asked: f64,
+        /// The largest sparsity there is.
+        reachable: f64,
+    },
+}
+
+/// Why masks cannot be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a picture of {width} x {height} pixels is larger than PNG allows or memory holds")]
+pub struct PictureError {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+}

@@ -1,0 +1,298 @@
+//! Masks as `.npy` files, the format of NumPy's `numpy.lib.format`.
+//!
+//! The reader is our own: it takes no memory by what a header claims, and names the element that is wrong.
+
+use std::path::Path;
+
+use super::{Entry, MAX_TOKENS, Mask, MaskError, Masks};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+/// NumPy starts the elements at a multiple of this.
+const ALIGNMENT: usize = 64;
+
+/// What an element 1, or `True`, of a mask file means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polarity {
+    /// The entry is kept.
+    KeptIsTrue,
+    /// The entry is pruned: the form of the authors' files.
+    PrunedIsTrue,
+}
+
+impl Masks {
+    /// The masks in the bytes of a `.npy` file: an array `[layers, heads, queries, keys]` of bool, or of integers or floats that are
+    /// 0 or 1, little-endian, in C or Fortran order.
+    ///
+    /// Without a polarity it is told from the class token, whose row and column (0) are kept in every head.
+    /// Memory stays within a constant factor of the file's length.
+    ///
+    /// # Errors
+    /// The bytes are no such array, no polarity fits, or a query keeps nothing.
+    pub fn from_npy(bytes: &[u8], polarity: Option<Polarity>) -> Result<Masks, MaskError> {
+        let array = Array::parse(bytes)?;
+        array.check_binary()?;
+        let polarity = polarity.map_or_else(|| array.polarity(), Ok)?;
+        let [layers, heads, queries, keys] = array.shape;
+        let mask = |layer, head| {
+            Mask::from_fn(queries, keys, |query, key| {
+                array.is_true(Entry { layer, head, query, key }) == (polarity == Polarity::KeptIsTrue)
+            })
+        };
+        Masks::new((0..layers).map(|layer| (0..heads).map(|head| mask(layer, head)).collect()).collect())
+    }
+
+    /// As [`Masks::from_npy`], from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or as [`Masks::from_npy`].
+    pub fn read_npy(path: impl AsRef<Path>, polarity: Option<Polarity>) -> Result<Masks, MaskError> {
+        Masks::from_npy(&std::fs::read(path)?, polarity)
+    }
+
+    /// The bytes of a `.npy` file of bool that [`Masks::from_npy`] reads as these masks.
+    ///
+    /// # Errors
+    /// The layers differ in heads or tokens: they are no one array.
+    pub fn to_npy(&self, polarity: Polarity) -> Result<Vec<u8>, MaskError> {
+        let shape = |layer: &[Mask]| (layer.len(), layer[0].queries(), layer[0].keys());
+        let (heads, queries, keys) = shape(&self.layers()[0]);
+        if let Some(layer) = self.layers().iter().position(|layer| shape(layer) != (heads, queries, keys)) {
+            return Err(MaskError::Ragged { layer });
+        }
+        let mut header = format!(
+            "{{'descr': '|b1', 'fortran_order': False, 'shape': ({}, {heads}, {queries}, {keys}), }}",
+            self.layers().len()
+        );
+        let prefix = MAGIC.len() + 4;
+        let length = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
+        header.extend(std::iter::repeat_n(' ', length - header.len() - 1));
+        header.push('\n');
+
+        let mut bytes = Vec::with_capacity(prefix + length + self.entries());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&[1, 0]);
+        bytes.extend_from_slice(&(length as u16).to_le_bytes());
+        bytes.extend_from_slice(header.as_bytes());
+        for mask in self.layers().iter().flatten() {
+            let entries = (0..queries).flat_map(|query| (0..keys).map(move |key| (query, key)));
+            bytes.extend(entries.map(|(q, k)| u8::from(mask.is_kept(q, k) == (polarity == Polarity::KeptIsTrue))));
+        }
+        Ok(bytes)
+    }
+}
+
+/// A four-dimensional array whose elements are all there.
+struct Array<'a> {
+    element: Element,
+    fortran: bool,
+    shape: [usize; 4],
+    data: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Array<'a>, MaskError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(MaskError::Format("it does not begin with \\x93NUMPY"))?;
+        let truncated = || MaskError::Format("the header is truncated");
+        let ([major, _minor], rest) = rest.split_first_chunk().ok_or_else(truncated)?;
+        let (length, rest) = match major {
+            1 => rest.split_first_chunk().map(|(length, rest)| (u16::from_le_bytes(*length).into(), rest)),
+            2 | 3 => rest.split_first_chunk().map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
+            _ => return Err(MaskError::Format("the version is not 1, 2 or 3")),
+        }
+        .ok_or_else(truncated)?;
+        let (header, data) = rest.split_at_checked(length).ok_or_else(truncated)?;
+        let header = Header::parse(header)?;
+
+        let element = Element::parse(header.descr).ok_or_else(|| MaskError::ElementType(header.descr.to_owned()))?;
+        let Ok(shape) = <[usize; 4]>::try_from(&header.shape[..]) else {
+            return Err(MaskError::Shape { found: header.shape });
+        };
+        if shape.contains(&0) || shape[2..].iter().any(|tokens| *tokens > MAX_TOKENS) {
+            return Err(MaskError::Shape { found: header.shape });
+        }
+        let expected = shape.iter().try_fold(element.bytes(), |product, extent| product.checked_mul(*extent));
+        if expected != Some(data.len()) {
+            return Err(MaskError::Length { shape: header.shape, element: element.bytes(), found: data.len() });
+        }
+        Ok(Array { element, fortran: header.fortran, shape, data })
+    }
+
+    fn value(&self, at: Entry) -> f64 {
+        let [layers, heads, queries, keys] = self.shape;
+        let Entry { layer, head, query, key } = at;
+        let index = if self.fortran {
+            layer + layers * (head + heads * (query + queries * key))
+        } else {
+            ((layer * heads + head) * queries + query) * keys + key
+        };
+        let bytes = self.element.bytes();
+        self.element.value(&self.data[index * bytes..][..bytes])
+    }
+
+    fn is_true(&self, at: Entry) -> bool {
+        self.value(at) == 1.0
+    }
+
+    /// Every place, in the order of a message that counts rows.
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        let [layers, heads, queries, keys] = self.shape;
+        let heads = (0..layers).flat_map(move |layer| (0..heads).map(move |head| (layer, head)));
+        heads.flat_map(move |(layer, head)| {
+            (0..queries).flat_map(move |query| (0..keys).map(move |key| Entry { layer, head, query, key }))
+        })
+    }
+
+    fn check_binary(&self) -> Result<(), MaskError> {
+        for at in self.entries() {
+            let value = self.value(at);
+            if value != 0.0 && value != 1.0 {
+                return Err(MaskError::NotBinary { at, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// The polarity in which every head keeps its row 0 and its column 0.
+    fn polarity(&self) -> Result<Polarity, MaskError> {
+        let first = self.is_true(Entry { layer: 0, head: 0, query: 0, key: 0 });
+        let mut class_token = self.entries().filter(|at| at.query == 0 || at.key == 0);
+        match class_token.find(|at| self.is_true(*at) != first) {
+            Some(at) => Err(MaskError::Polarity { first, at }),
+            None if first => Ok(Polarity::KeptIsTrue),
+            None => Ok(Polarity::PrunedIsTrue),
+        }
+    }
+}
+
+/// Types of elements that can hold a mask.
+#[derive(Clone, Copy)]
+enum Element {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+impl Element {
+    /// The type of a NumPy description.
+    fn parse(descr: &str) -> Option<Element> {
+        Some(match descr {
+            "|b1" | "|u1" => Element::U8,
+            "|i1" => Element::I8,
+            "<u2" => Element::U16,
+            "<i2" => Element::I16,
+            "<u4" => Element::U32,
+            "<i4" => Element::I32,
+            "<u8" => Element::U64,
+            "<i8" => Element::I64,
+            "<f4" => Element::F32,
+            "<f8" => Element::F64,
+            _ => return None,
+        })
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Element::U8 | Element::I8 => 1,
+            Element::U16 | Element::I16 => 2,
+            Element::U32 | Element::I32 | Element::F32 => 4,
+            Element::U64 | Element::I64 | Element::F64 => 8,
+        }
+    }
+
+    /// An element's value, which rounding makes neither 0 nor 1.
+    fn value(self, bytes: &[u8]) -> f64 {
+        fn of<const N: usize>(bytes: &[u8]) -> [u8; N] {
+            bytes.try_into().expect("as many bytes as the type has")
+        }
+        match self {
+            Element::U8 => u8::from_le_bytes(of(bytes)).into(),
+            Element::I8 => i8::from_le_bytes(of(bytes)).into(),
+            Element::U16 => u16::from_le_bytes(of(bytes)).into(),
+            Element::I16 => i16::from_le_bytes(of(bytes)).into(),
+            Element::U32 => u32::from_le_bytes(of(bytes)).into(),
+            Element::I32 => i32::from_le_bytes(of(bytes)).into(),
+            Element::U64 => u64::from_le_bytes(of(bytes)) as f64,
+            Element::I64 => i64::from_le_bytes(of(bytes)) as f64,
+            Element::F32 => f32::from_le_bytes(of(bytes)).into(),
+            Element::F64 => f64::from_le_bytes(of(bytes)),
+        }
+    }
+}
+
+/// The header: a Python dictionary of three keys.
+struct Header<'a> {
+    descr: &'a str,
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+impl<'a> Header<'a> {
+    fn parse(header: &'a [u8]) -> Result<Header<'a>, MaskError> {
+        let malformed = MaskError::Format("the header is no dictionary of 'descr', 'fortran_order' and 'shape'");
+        std::str::from_utf8(header).ok().and_then(|text| Cursor(text).header()).ok_or(malformed)
+    }
+}
+
+/// What of a header is still to be read; every method takes leading white space with it.
+struct Cursor<'a>(&'a str);
+
+impl<'a> Cursor<'a> {
+    fn header(mut self) -> Option<Header<'a>> {
+        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        self.take("{")?;
+        while self.take("}").is_none() {
+            let key = self.string()?;
+            self.take(":")?;
+            match key {
+                "descr" => descr = Some(self.string()?),
+                "fortran_order" => fortran = Some(self.bool()?),
+                "shape" => shape = Some(self.tuple()?),
+                _ => return None,
+            }
+            if self.take(",").is_none() {
+                self.take("}")?;
+                break;
+            }
+        }
+        self.0.trim_start().is_empty().then_some(Header { descr: descr?, fortran: fortran?, shape: shape? })
+    }
+
+    fn take(&mut self, token: &str) -> Option<()> {
+        self.0 = self.0.trim_start().strip_prefix(token)?;
+        Some(())
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        let quote = if self.take("'").is_some() { '\'' } else { self.take("\"").map(|()| '"')? };
+        let (string, rest) = self.0.split_once(quote)?;
+        self.0 = rest;
+        Some(string)
+    }
+
+    fn bool(&mut self) -> Option<bool> {
+        self.take("True").map(|()| true).or_else(|| self.take("False").map(|()| false))
+    }
+
+    fn tuple(&mut self) -> Option<Vec<usize>> {
+        let mut extents = Vec::new();
+        self.take("(")?;
+        while self.take(")").is_none() {
+            let text = self.0.trim_start();
+            let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            extents.push(text[..end].parse().ok()?);
+            self.0 = &text[end..];
+            if self.take(",").is_none() {
+                self.take(")")?;
+                break;
+            }
+        }
+        Some(extents)
+    }
+}

@@ -12,6 +12,7 @@ use vitcod_isa::numerics::Scale;
 
 use super::CodegenError;
 use super::groups::AttentionGroup;
+use super::limits::MAX_COUNT;
 use super::task::{Builder, Tile, Window, steps};
 use crate::ir::{OpKind, Value};
 
@@ -187,7 +188,7 @@ fn choose(
         let moved = 2 * height * (q * shape.d + result * shape.dv) + 2 * shape.keys * (k * shape.d + v * shape.dv);
         (3 * stripe + moved) as u64
     };
-    (1..=shape.queries)
+    (1..=shape.queries.min(MAX_COUNT))
         .rev()
         .filter(|height| {
             // Heights that cut the queries into as many stripes as a smaller one are not looked at.

@@ -1,7 +1,12 @@
 //! Groups: operations that are lowered together because their tiles flow from one to the next without being stored.
+//!
+//! A group executes as a whole where one of its operations stands: a linear layer's lookups and its add earlier than they stand, scores
+//! and softmax later. Values never change, so all that this asks for is that what the group reads is there, and that the storage
+//! of what it reads is not given away before: so [`storage`](super::storage) counts lifetimes in groups, not in operations.
 
 use cranelift_entity::SecondaryMap;
 
+use super::storage::sliced;
 use crate::ir::{Graph, Op, OpKind, Value};
 
 /// What is lowered as one.
@@ -98,7 +103,10 @@ impl Group {
 /// Slices and concats make no group: they are a matter of where values are stored. Copies are inserted where that fails.
 pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
     let uses = graph.uses();
-    let mut former = Former { graph, uses: &uses, taken: SecondaryMap::new(), problems: Vec::new() };
+    let mut position = SecondaryMap::new();
+    graph.order.iter().enumerate().for_each(|(index, op)| position[*op] = index);
+    let (taken, attentions) = (SecondaryMap::new(), SecondaryMap::new());
+    let mut former = Former { graph, uses: &uses, taken, attentions, position, problems: Vec::new() };
     let mut groups = Vec::new();
     for op in &graph.order {
         if !former.taken[*op] {
@@ -133,6 +141,10 @@ struct Former<'a> {
     graph: &'a Graph,
     uses: &'a SecondaryMap<Value, Vec<Op>>,
     taken: SecondaryMap<Op, bool>,
+    /// Per product, the attention that it completes.
+    attentions: SecondaryMap<Op, Option<AttentionGroup>>,
+    /// Places of the operations in the graph's order.
+    position: SecondaryMap<Op, usize>,
     problems: Vec<String>,
 }
 
@@ -143,12 +155,18 @@ impl Former<'_> {
             OpKind::QLinear {} => groups.push(self.linear(op)),
             OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => groups.push(Group::Rows(op)),
             OpKind::Sddmm { .. } => match self.attention(op) {
-                Some(group) => groups.push(Group::Attention(group)),
+                // Executed where the product stands: the values may be made after the scores.
+                Some(group) => {
+                    self.taken[group.softmax] = true;
+                    let product = group.spmm;
+                    self.attentions[product] = Some(group);
+                }
                 None => self.problem(op, "scores are stored for other operations than one softmax and its product"),
             },
-            OpKind::QSoftmax {} | OpKind::Spmm { .. } => {
-                self.problem(op, "is not fed by the scores of one sddmm alone");
-            }
+            OpKind::QSoftmax {} | OpKind::Spmm { .. } => match self.attentions[op].take() {
+                Some(group) => groups.push(Group::Attention(group)),
+                None => self.problem(op, "is not fed by the scores of one sddmm alone"),
+            },
             OpKind::Concat { axis: 0 } => {
                 let mut at = 0;
                 for operand in &data.operands {
@@ -162,7 +180,8 @@ impl Former<'_> {
             OpKind::Slice { axis: 0, stride: 1, .. } => {}
             OpKind::Patches { pad, .. } => {
                 let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
-                if !self.uses[data.results[0]].iter().all(linear) {
+                let returned = self.graph.outputs.iter().any(|output| output.value == data.results[0]);
+                if returned || !self.uses[data.results[0]].iter().all(linear) {
                     self.problem(op, "patches are read by other operations than linear layers");
                 } else if *pad != [0; 4] {
                     self.problem(op, "patches with padding are not supported yet");
@@ -214,26 +233,13 @@ impl Former<'_> {
     /// Whether all that `add` reads besides `value` is there when `linear` executes.
     fn ready(&self, linear: Op, add: Op, value: Value) -> bool {
         let mut others = self.graph.op(add).operands.iter().filter(|operand| **operand != value);
-        others.all(|other| {
-            let mut root = *other;
-            // A slice is a view of what it slices.
-            while let Some((_, data)) = self.graph.producer(root) {
-                match data.kind {
-                    OpKind::Slice { .. } => root = data.operands[0],
-                    _ => break,
-                }
-            }
-            match self.graph.producer(root) {
-                None => true,
-                Some((op, _)) => {
-                    let position = |op: Op| self.graph.order.iter().position(|other| *other == op);
-                    position(op) < position(linear)
-                }
-            }
+        others.all(|other| match self.graph.producer(sliced(self.graph, *other)) {
+            None => true,
+            Some((op, _)) => self.position[op] < self.position[linear],
         })
     }
 
-    fn attention(&mut self, sddmm: Op) -> Option<AttentionGroup> {
+    fn attention(&self, sddmm: Op) -> Option<AttentionGroup> {
         let softmax = self.only_reader(self.graph.op(sddmm).results[0])?;
         let data = self.graph.op(softmax);
         if !matches!(data.kind, OpKind::QSoftmax {}) {
@@ -244,11 +250,6 @@ impl Former<'_> {
         let fits = matches!(product.kind, OpKind::Spmm { .. })
             && product.operands[..2] == data.results[..]
             && self.only_reader(data.results[1]) == Some(spmm);
-        if !fits {
-            return None;
-        }
-        self.taken[softmax] = true;
-        self.taken[spmm] = true;
-        Some(AttentionGroup { sddmm, softmax, spmm })
+        fits.then_some(AttentionGroup { sddmm, softmax, spmm })
     }
 }

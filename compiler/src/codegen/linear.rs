@@ -13,6 +13,7 @@ use vitcod_isa::operands::Channel;
 
 use super::CodegenError;
 use super::groups::LinearGroup;
+use super::limits::MAX_COUNT;
 use super::rows::add_scales;
 use super::storage::Home;
 use super::task::{Builder, Tile, Window, steps};
@@ -261,7 +262,9 @@ fn patch_rows(builder: &mut Builder<'_>, patches: Op, window: &Window) -> Tile {
     let mut patch = window.rows.start;
     while patch < window.rows.end {
         let (y, x) = (patch / across, patch % across);
-        let run = (across - x).min(window.rows.end - patch);
+        let run = (across - x).min(window.rows.end - patch).min(MAX_COUNT);
+        // Not used by a run of one, which may be all that there is room for.
+        let step = if run > 1 { stride[1] } else { 0 };
         for channel in 0..depth {
             let source = (channel * height + y * stride[0]) * width + x * stride[1];
             let target = (patch - window.rows.start) * row_bytes + channel * kernel[0] * kernel[1];
@@ -274,7 +277,7 @@ fn patch_rows(builder: &mut Builder<'_>, patches: Op, window: &Window) -> Tile {
                     bytes: kernel[1] as u32,
                     inner: run as u16,
                     outer: kernel[0] as u16,
-                    src_inner_stride: stride[1] as u32,
+                    src_inner_stride: step as u32,
                     src_outer_stride: width as u32,
                     dst_inner_stride: row_bytes as u32,
                     dst_outer_stride: kernel[1] as u32,
@@ -291,10 +294,11 @@ fn patch_rows(builder: &mut Builder<'_>, patches: Op, window: &Window) -> Tile {
 fn choose(builder: &Builder<'_>, linear: Op, layer: &Layer) -> Result<Tiling, CodegenError> {
     let room = builder.room();
     let heights = (1..=16).map(|parts| layer.m.div_ceil(parts)).chain([8, 4, 2, 1]);
-    let widths = [layer.n, 512, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
+    let widths = [layer.n.min(MAX_COUNT), 512, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
+    let (most_rows, most_channels) = (layer.m.min(MAX_COUNT), layer.n.min(MAX_COUNT));
     heights
-        .flat_map(|rows| widths.map(|channels| Tiling { rows, channels }))
-        .filter(|tiling| tiling.rows <= layer.m && tiling.channels <= layer.n && layer.bytes(*tiling) <= room)
+        .flat_map(|rows| widths.map(|channels| Tiling { rows: rows.min(MAX_COUNT), channels }))
+        .filter(|tiling| tiling.rows <= most_rows && tiling.channels <= most_channels && layer.bytes(*tiling) <= room)
         .min_by_key(|tiling| estimate(builder, layer, *tiling))
         .ok_or_else(|| builder.too_small(linear, layer.bytes(Tiling { rows: 1, channels: 1 })))
 }

@@ -1,7 +1,7 @@
 //! From a quantised graph to a program: lowering to tile-sized tasks, scheduling, emission.
 //!
 //! ```text
-//! quantised graph
+//! quantised graph          within what instructions can hold   (limits)
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
@@ -21,6 +21,7 @@
 mod attention;
 mod emit;
 mod groups;
+mod limits;
 mod linear;
 mod place;
 mod prefetch;
@@ -30,6 +31,7 @@ mod task;
 mod tokens;
 
 use vitcod_isa::cost::cost;
+use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
@@ -47,7 +49,7 @@ pub enum CodegenError {
     /// The graph breaks an invariant of its stage.
     #[error(transparent)]
     Malformed(#[from] VerifyError),
-    /// Operations that have no instruction, all of them.
+    /// Operations and tensors that no instruction computes or holds, all of them.
     #[error("the model cannot be lowered:\n{}", .0.join("\n"))]
     Unsupported(Vec<String>),
     /// Not even the smallest tiles of a layer fit.
@@ -91,6 +93,10 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
         return Err(CodegenError::Stage(graph.stage));
     }
     graph.verify()?;
+    let problems = limits::check(graph);
+    if !problems.is_empty() {
+        return Err(CodegenError::Unsupported(problems));
+    }
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
     let capacity = u64::from(machine.sram.bytes);
 
@@ -98,10 +104,18 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
     let mut candidates = Vec::new();
     for percent in RESIDENT_PERCENT {
         let storages = Storages::plan(graph, &groups, capacity * percent / 100);
+        if storages.dram_bytes > MAX_DRAM {
+            let message = format!("the model takes {} bytes of DRAM; addresses reach {MAX_DRAM}", storages.dram_bytes);
+            return Err(CodegenError::Unsupported(vec![message]));
+        }
         match lower(graph, machine, &groups, &storages) {
             Ok(tasks) => candidates.push((estimate(&tasks, machine), storages, tasks)),
             Err(error) => failure = Some(error),
         }
+    }
+    if let (true, Some(failure)) = (candidates.is_empty(), failure) {
+        // That of the last plan, which leaves all room to tiles.
+        return Err(failure);
     }
     candidates.sort_by_key(|(cycles, _, _)| *cycles);
     for (_, storages, lowered) in candidates {
@@ -114,7 +128,7 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
             return Ok(emit::program(graph, machine, &storages, &tasks, code));
         }
     }
-    Err(failure.unwrap_or(CodegenError::NoPlacement { machine: machine.name.clone(), capacity }))
+    Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity })
 }
 
 /// The tasks of all groups, in program order.

@@ -5,6 +5,7 @@ use vitcod_isa::instr::{Shift, Sram, Traffic};
 
 use super::CodegenError;
 use super::groups::CopyGroup;
+use super::limits::MAX_COUNT;
 use super::storage::Home;
 use super::task::{Builder, Tile, Window, steps};
 use crate::ir::{Graph, Op, OpKind, Value};
@@ -82,8 +83,8 @@ pub(super) fn copy(builder: &mut Builder<'_>, copy: &CopyGroup) -> Result<(), Co
     let source = builder.storages.data(place).clone();
     let mut to = builder.storages.destination(copy.to);
     to.row += copy.at as u64;
-    let m = if ty.rank() == 2 { ty.shape[0] } else { 1 };
-    let bytes = ty.bytes() / m.max(1);
+    let m = ty.shape.first().copied().unwrap_or(1);
+    let bytes = ty.bytes() / m;
     // The layer is the one that asked for the rows to be there.
     let layer = match graph.producer(copy.from) {
         Some((op, _)) => op,
@@ -115,14 +116,15 @@ fn first_reader(graph: &Graph, value: Value) -> Op {
     graph.order.iter().find(reads).copied().unwrap_or_else(|| graph.order[0])
 }
 
-/// Rows and columns of a tile of which two fit, `per_element` bytes each; whole rows where columns cannot be tiled.
+/// Rows and columns of a tile of which two fit, `per_element` bytes each, and that an instruction can count; whole rows where columns
+/// cannot be tiled.
 fn tiling(m: usize, n: usize, per_element: usize, tileable: bool, room: u64) -> Option<(usize, usize)> {
     let fits = |rows: usize, columns: usize| 2 * (rows * columns * per_element) as u64 <= room;
-    let mut rows = m.div_ceil(STRIPES).max(1);
+    let mut rows = m.div_ceil(STRIPES).clamp(1, MAX_COUNT);
     while rows > 1 && !fits(rows, n) {
         rows = rows.div_ceil(2);
     }
-    let mut columns = n;
+    let mut columns = if tileable { n.min(MAX_COUNT) } else { n };
     while tileable && columns > 1 && !fits(rows, columns) {
         columns = columns.div_ceil(2);
     }

@@ -1,8 +1,9 @@
 //! Storage: where the tensors between groups live.
 //!
-//! A storage is a row-major matrix in the scratchpad or in DRAM. Several values can share one: a slice is some rows of what
-//! it slices, operands of a concat are computed into the rows of its result, and an add may take the place of an operand that
-//! nobody reads afterwards. Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip,
+//! A storage is a row-major matrix in the scratchpad or in DRAM; a tensor of another rank is one with rows along its first
+//! dimension. Several values can share one: a slice is some rows of what it slices, operands of a concat are computed into the rows
+//! of its result, and an add may take the place of an operand if no later group reads what the storage holds, be it as another slice or
+//! to copy it. What counts is the order of groups: an add that a linear layer takes along executes before operations that precede it. Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip,
 //! tensors that live shortest first: they save the most traffic for the room that they take.
 
 use std::collections::BTreeMap;
@@ -110,8 +111,7 @@ impl Storages {
     }
 
     fn add(&mut self, ty: &TensorType, home: Home, traffic: Traffic) -> Storage {
-        // What is no matrix (images) is one row; only patches read it, and they know its shape.
-        let rows = if ty.rank() == 2 { ty.shape[0] as u64 } else { 1 };
+        let rows = ty.shape.first().copied().unwrap_or(1) as u64;
         let row_bytes = ty.bytes() as u64 / rows.max(1);
         self.all.push(StorageData { row_bytes, rows, home, traffic, life: (usize::MAX, 0), copied: false })
     }
@@ -150,7 +150,6 @@ impl Storages {
 
     fn values(&mut self, graph: &Graph, groups: &[Group]) {
         let uses = graph.uses();
-        let made: Vec<Value> = groups.iter().filter_map(|group| group.result(graph)).collect();
         // Results of concats come first, as their operands are placed in them.
         for op in &graph.order {
             let data = graph.op(*op);
@@ -166,16 +165,18 @@ impl Storages {
                 }
             }
         }
-        let last_use = last_uses(graph);
+        let maker: BTreeMap<Value, usize> =
+            groups.iter().enumerate().filter_map(|(index, group)| Some((group.result(graph)?, index))).collect();
+        let last_read = last_reads(graph, groups);
         for op in &graph.order {
             let data = graph.op(*op);
             let result = data.results[0];
             if let OpKind::Slice { start, .. } = data.kind {
                 let place = self.place(data.operands[0]);
                 self.places[result] = Some(Place { row: place.row + start as u64, ..place });
-            } else if made.contains(&result) && self.places[result].is_none() {
+            } else if let (Some(group), None) = (maker.get(&result), self.places[result]) {
                 let taken_over = match data.kind {
-                    OpKind::QAdd { .. } => self.taken_over(graph, *op, &last_use),
+                    OpKind::QAdd { .. } => self.taken_over(graph, *op, *group, &last_read),
                     _ => None,
                 };
                 self.places[result] = Some(taken_over.unwrap_or_else(|| Place {
@@ -186,14 +187,20 @@ impl Storages {
         }
     }
 
-    /// The place of an operand that an add may overwrite: a matrix of its own that nobody reads later.
-    fn taken_over(&self, graph: &Graph, add: Op, last_use: &SecondaryMap<Value, Option<Op>>) -> Option<Place> {
+    /// The place of an operand that an add of a group may overwrite: a matrix of its own that no later group reads.
+    fn taken_over(
+        &self,
+        graph: &Graph,
+        add: Op,
+        group: usize,
+        last_read: &SecondaryMap<Value, usize>,
+    ) -> Option<Place> {
         graph.op(add).operands.iter().find_map(|operand| {
             let place = self.places[*operand]?;
             let data = self.data(place);
             let whole = place.row == 0 && data.rows == graph.ty(*operand).shape[0] as u64;
             let owned = matches!(data.traffic, Traffic::Activations);
-            (whole && owned && last_use[*operand] == Some(add)).then_some(place)
+            (whole && owned && last_read[sliced(graph, *operand)] <= group).then_some(place)
         })
     }
 
@@ -249,31 +256,21 @@ impl Storages {
     }
 }
 
-/// Per value, the last operation that reads it or a slice of it.
-fn last_uses(graph: &Graph) -> SecondaryMap<Value, Option<Op>> {
-    let mut last: SecondaryMap<Value, Option<Op>> = SecondaryMap::new();
-    for op in graph.order.iter().rev() {
-        let data = graph.op(*op);
-        let reader = match data.kind {
-            OpKind::Slice { .. } => last[data.results[0]].or(Some(*op)),
-            _ => Some(*op),
-        };
-        for operand in &data.operands {
-            // Reading backwards, the first reader seen is the last; readers of slices may come later still.
-            last[*operand] = match last[*operand] {
-                Some(seen) => Some(later(graph, seen, reader)),
-                None => reader,
-            };
-        }
+/// Per value that is no slice, the last group that reads it or a slice of it.
+fn last_reads(graph: &Graph, groups: &[Group]) -> SecondaryMap<Value, usize> {
+    let mut last = SecondaryMap::new();
+    for (index, group) in groups.iter().enumerate() {
+        group.reads(graph).into_iter().for_each(|value| last[sliced(graph, value)] = index);
     }
     last
 }
 
-/// The one of two operations that executes later.
-fn later(graph: &Graph, a: Op, b: Option<Op>) -> Op {
-    let position = |op: Op| graph.order.iter().position(|other| *other == op);
-    match b {
-        Some(b) if position(b) > position(a) => b,
-        _ => a,
+/// What a value is a slice of, through slices of slices; the value itself where it is none.
+pub(super) fn sliced(graph: &Graph, mut value: Value) -> Value {
+    while let Some((_, data)) = graph.producer(value)
+        && let OpKind::Slice { .. } = data.kind
+    {
+        value = data.operands[0];
     }
+    value
 }

@@ -1,0 +1,106 @@
+//! Limits: what makes no program whatever its tiling, found before anything is planned.
+//!
+//! The fields of an instruction are narrower than the integers of the compiler, and lowering tiles only what it can: rows and
+//! output channels of a linear layer, rows, and columns where no row is looked at as a whole. The rest is checked here, layer by
+//! layer, so that lowering never truncates: lengths of sums, keys and features of a head, rows of LayerNorm, strides. It also checks
+//! what the [verifier](crate::ir::Graph::verify) of graphs leaves open and instructions rely on: parameters that are constants of the
+//! right size, multipliers and shifts in range, no empty tensor.
+
+use vitcod_isa::instr::field::MAX_DRAM;
+use vitcod_isa::instr::{Field as _, Shift};
+use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH};
+
+use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
+
+/// Largest count that an instruction names: rows, columns and lengths of sums.
+pub(super) const MAX_COUNT: usize = u16::MAX as usize;
+
+/// All that is in the way, one line each, with the layer.
+pub(super) fn check(graph: &Graph) -> Vec<String> {
+    let mut problems = Vec::new();
+    if graph.order.is_empty() {
+        problems.push(format!("the model {:?} has no operation", graph.name));
+    }
+    let inputs = graph.inputs.iter().map(|(name, value)| (format!("input {name:?}"), *value));
+    let outputs = graph.outputs.iter().map(|output| (format!("output {:?}", output.name), output.value));
+    for (name, value) in inputs.chain(outputs) {
+        problems.extend(tensor(graph, value).map(|problem| format!("{name}: {problem}")));
+        if !matches!(graph.ty(value).elem, Elem::I8 | Elem::I16) {
+            problems.push(format!("{name}: {} is no activation", graph.ty(value)));
+        }
+    }
+    for op in &graph.order {
+        let data = graph.op(*op);
+        let touched = data.operands.iter().chain(&data.results);
+        let tensor = touched.filter_map(|value| tensor(graph, *value)).next();
+        problems.extend(tensor.or_else(|| operation(graph, data)).map(|problem| describe(graph, *op, &problem)));
+    }
+    problems
+}
+
+fn describe(graph: &Graph, op: Op, problem: &str) -> String {
+    format!("{}: {problem}", graph.describe(op))
+}
+
+/// What is wrong with a tensor.
+fn tensor(graph: &Graph, value: Value) -> Option<String> {
+    let ty = graph.ty(value);
+    let bytes = ty.bytes() as u64;
+    let rows = ty.shape.first().copied().unwrap_or(1) as u64;
+    if bytes == 0 {
+        Some(format!("{ty} is empty"))
+    } else if bytes > MAX_DRAM {
+        Some(format!("{ty} exceeds the {MAX_DRAM} bytes of DRAM that addresses reach"))
+    } else if rows > 1 && bytes / rows > u32::MAX.into() {
+        Some(format!("{ty} has rows of more than {} bytes", u32::MAX))
+    } else {
+        None
+    }
+}
+
+/// What no instruction computes.
+fn operation(graph: &Graph, data: &OpData) -> Option<String> {
+    let ty = |operand: usize| graph.ty(data.operands[operand]);
+    let too_many = |count: usize, what: &str| {
+        (count > MAX_COUNT).then(|| format!("{what} {count}; an instruction holds {MAX_COUNT}"))
+    };
+    let parameters = match data.kind {
+        OpKind::QLinear {} | OpKind::QLayerNorm {} | OpKind::Lut {} => &data.operands[1..],
+        _ => &[],
+    };
+    if parameters.iter().any(|value| graph.constant(*value).is_none()) {
+        return Some("its parameters are no constants".to_owned());
+    }
+    match data.kind {
+        // As many products as the accumulator holds: the count is the narrower one.
+        OpKind::QLinear {} => too_many(ty(0).shape[1], "products in a sum:"),
+        OpKind::QLayerNorm {} => {
+            let (width, bytes) = (ty(0).shape[1], ty(1).bytes());
+            if width > MAX_LAYER_NORM_WIDTH {
+                Some(format!("rows of {width}; an instruction holds {MAX_LAYER_NORM_WIDTH}"))
+            } else if bytes != LayerNormParams::encoded_len(width) {
+                Some(format!("{bytes} bytes of parameters for rows of {width}"))
+            } else {
+                None
+            }
+        }
+        OpKind::QAdd { a_scale, b_scale, shift } => {
+            if Shift::from_bits(shift.into()).is_none() {
+                Some(format!("a shift by {shift} is out of range"))
+            } else if [a_scale, b_scale].iter().any(|scale| *scale < 0) {
+                Some(format!("multipliers {a_scale} and {b_scale}: the machine has no negative ones"))
+            } else {
+                None
+            }
+        }
+        OpKind::Sddmm { heads, .. } => {
+            too_many(ty(1).shape[0], "keys:").or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
+        }
+        OpKind::Spmm { .. } => too_many(ty(2).shape[1] / ty(0).shape[0], "features of a head:"),
+        OpKind::Patches { .. } => {
+            let width = ty(0).shape[3];
+            (width > u32::MAX as usize).then(|| format!("an image of {width} columns"))
+        }
+        _ => None,
+    }
+}

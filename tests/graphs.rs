@@ -1,0 +1,411 @@
+//! Graphs at the edges of code generation: what shares a storage, what is fused out of its place, what the graph returns.
+
+#[allow(dead_code, reason = "each test takes a part of it")]
+mod common;
+
+use common::{Random, assert_bit_equal};
+use vitcod_compiler::codegen::{self, CodegenError};
+use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
+use vitcod_isa::machine::Machine;
+use vitcod_isa::numerics::{LayerNormParams, Scale};
+use vitcod_isa::operands::Channel;
+
+/// Step of every tensor.
+const STEP: f64 = 1.0 / 64.0;
+
+/// A quantised graph with seeded parameters.
+struct Net {
+    graph: Graph,
+    random: Random,
+}
+
+impl Net {
+    fn new() -> Net {
+        Net { graph: Graph::new("net", Stage::Quantised), random: Random(3) }
+    }
+
+    fn ty(elem: Elem, shape: &[usize]) -> TensorType {
+        TensorType::quantised(elem, shape, STEP)
+    }
+
+    fn input(&mut self, elem: Elem, shape: &[usize]) -> Value {
+        let name = format!("x{}", self.graph.inputs.len());
+        self.graph.add_input(name, Net::ty(elem, shape))
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.random.next() as u8).collect()
+    }
+
+    fn constant(&mut self, elem: Elem, shape: &[usize]) -> Value {
+        let ty = Net::ty(elem, shape);
+        let bytes = self.bytes(ty.bytes());
+        self.graph.add_const("", ty, bytes)
+    }
+
+    fn push(&mut self, kind: OpKind, operands: &[Value], elem: Elem, shape: &[usize]) -> Value {
+        self.graph.push_typed(kind, operands, vec![Net::ty(elem, shape)], &[])[0]
+    }
+
+    fn linear(&mut self, x: Value, n: usize, elem: Elem) -> Value {
+        let (m, k) = self.graph.ty(x).matrix();
+        let weights = self.bytes(n * k);
+        let weights = self.graph.add_const("", TensorType::new(Elem::I8, [n, k]), weights);
+        let scale = Scale::from_f64(if elem == Elem::I8 { 0.01 } else { 0.5 }).unwrap();
+        let channels = (0..n as i32).flat_map(|i| Channel { bias: i - 5, scale }.to_bytes()).collect::<Vec<u8>>();
+        let channels = self.graph.add_const("", TensorType::new(Elem::Channel, [n]), channels);
+        self.push(OpKind::QLinear {}, &[x, weights, channels], elem, &[m, n])
+    }
+
+    fn add(&mut self, a: Value, b: Value) -> Value {
+        let shape = self.graph.ty(a).shape.clone();
+        self.push(OpKind::QAdd { a_scale: 3, b_scale: 2, shift: 2 }, &[a, b], Elem::I16, &shape)
+    }
+
+    fn norm(&mut self, x: Value) -> Value {
+        let (m, n) = self.graph.ty(x).matrix();
+        let bytes = LayerNormParams::new(&vec![1.5; n], &vec![0.25; n], 1e-6, STEP, STEP).unwrap().to_bytes();
+        let params = self.graph.add_const("", TensorType::new(Elem::Byte, [bytes.len()]), bytes);
+        self.push(OpKind::QLayerNorm {}, &[x, params], Elem::I8, &[m, n])
+    }
+
+    fn lut(&mut self, x: Value) -> Value {
+        let shape = self.graph.ty(x).shape.clone();
+        let table = self.bytes(256);
+        let table = self.graph.add_const("", TensorType::new(Elem::Byte, [256]), table);
+        self.push(OpKind::Lut {}, &[x, table], Elem::I8, &shape)
+    }
+
+    fn slice(&mut self, x: Value, start: usize, len: usize) -> Value {
+        let TensorType { elem, mut shape, .. } = self.graph.ty(x).clone();
+        shape[0] = len;
+        self.push(OpKind::Slice { axis: 0, start, len, stride: 1 }, &[x], elem, &shape)
+    }
+
+    fn concat(&mut self, parts: &[Value]) -> Value {
+        let TensorType { elem, mut shape, .. } = self.graph.ty(parts[0]).clone();
+        shape[0] = parts.iter().map(|part| self.graph.ty(*part).shape[0]).sum();
+        self.push(OpKind::Concat { axis: 0 }, parts, elem, &shape)
+    }
+
+    fn sddmm(&mut self, q: Value, k: Value, heads: usize) -> [Value; 2] {
+        let ((m, _), (n, _)) = (self.graph.ty(q).matrix(), self.graph.ty(k).matrix());
+        let scale = Scale::from_f64(0.01).unwrap();
+        let kind = OpKind::Sddmm { heads, scale };
+        let scores = self.graph.push_typed(kind, &[q, k], vec![TensorType::new(Elem::I16, [heads, m, n])], &[])[0];
+        let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+        let soft = self.graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
+        [soft[0], soft[1]]
+    }
+
+    fn spmm(&mut self, soft: [Value; 2], v: Value) -> Value {
+        let (_, columns) = self.graph.ty(v).matrix();
+        let rows = self.graph.ty(soft[1]).shape[1];
+        let kind = OpKind::Spmm { scale: Scale::ONE };
+        self.push(kind, &[soft[0], soft[1], v], Elem::I8, &[rows, columns])
+    }
+
+    fn output(&mut self, value: Value) {
+        let shape = self.graph.ty(value).shape.clone();
+        self.graph.add_output(format!("y{}", self.graph.outputs.len()), value, shape);
+    }
+
+    /// Compiles and compares, where everything stays on chip and where little does.
+    #[track_caller]
+    fn assert_bit_equal(&self) {
+        for bytes in [16 << 20, 320 << 10, 6 << 10, 3 << 10] {
+            assert_bit_equal(&self.graph, &machine(bytes)).unwrap_or_else(|error| panic!("{bytes}: {error}"));
+        }
+    }
+
+    /// Why it does not compile, with a scratchpad of 16 MiB.
+    #[track_caller]
+    fn refused(&self) -> String {
+        match codegen::compile(&self.graph, &machine(16 << 20)) {
+            Err(error @ (CodegenError::Unsupported(_) | CodegenError::TooSmall { .. })) => error.to_string(),
+            other => panic!("{:?}", other.map(|program| program.code.len())),
+        }
+    }
+}
+
+fn machine(sram: u32) -> Machine {
+    let mut machine = Machine::preset("vitcod").unwrap();
+    machine.sram.bytes = sram;
+    machine
+}
+
+#[test]
+fn what_a_fused_add_would_overwrite_is_read_after_its_linear_layer() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[9, 16]);
+    let stream = net.linear(x, 16, Elem::I16);
+    let first = net.norm(stream);
+    let product = net.linear(first, 16, Elem::I16);
+    let second = net.norm(stream);
+    let sum = net.add(stream, product);
+    let out = net.linear(second, 16, Elem::I16);
+    let sum = net.add(sum, out);
+    net.output(sum);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn an_add_takes_no_place_that_outputs_are_copied_from() {
+    for whole in [false, true] {
+        let mut net = Net::new();
+        let x = net.input(Elem::I8, &[9, 16]);
+        let stream = net.linear(x, 16, Elem::I16);
+        let part = if whole { net.slice(stream, 0, 9) } else { net.slice(stream, 2, 3) };
+        net.output(part);
+        let other = net.linear(x, 16, Elem::I16);
+        let both = net.concat(&[stream, other]);
+        net.output(both);
+        let normed = net.norm(stream);
+        let product = net.linear(normed, 16, Elem::I16);
+        let sum = net.add(stream, product);
+        let doubled = net.add(both, both);
+        let normed = net.norm(sum);
+        let last = net.norm(doubled);
+        net.output(normed);
+        net.output(last);
+        net.assert_bit_equal();
+    }
+}
+
+#[test]
+fn an_add_takes_no_place_through_a_slice_of_all_rows() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[9, 16]);
+    let stream = net.linear(x, 16, Elem::I16);
+    let all = net.slice(stream, 0, 9);
+    let sum = net.add(all, all);
+    let normed = net.norm(sum);
+    let later = net.norm(stream);
+    net.output(normed);
+    net.output(later);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn values_may_be_made_between_softmax_and_product() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[9, 16]);
+    let (q, k) = (net.linear(x, 16, Elem::I8), net.linear(x, 16, Elem::I8));
+    let soft = net.sddmm(q, k, 2);
+    let v = net.linear(x, 16, Elem::I8);
+    let attended = net.spmm(soft, v);
+    net.output(attended);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn queries_keys_and_values_may_be_one_or_differ_in_extent() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[9, 16]);
+    let one = net.lut(x);
+    let soft = net.sddmm(one, one, 4);
+    let attended = net.spmm(soft, one);
+    let few = net.slice(attended, 3, 2);
+    let v = net.linear(x, 12, Elem::I8);
+    let soft = net.sddmm(few, x, 2);
+    let attended = net.spmm(soft, v);
+    net.output(attended);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn concats_of_all_kinds() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[5, 8]);
+    let y = net.input(Elem::I16, &[3, 8]);
+    let constant = net.constant(Elem::I16, &[2, 8]);
+    let made = net.linear(x, 8, Elem::I16);
+    let twice = net.concat(&[made, made]);
+    let part = net.slice(twice, 4, 3);
+    let alone = net.linear(x, 8, Elem::I16);
+    let single = net.concat(&[alone]);
+    let all = net.concat(&[constant, part, y, twice, constant, single, y]);
+    let returned = net.linear(x, 8, Elem::I16);
+    let with_returned = net.concat(&[returned, all, returned]);
+    let normed = net.norm(with_returned);
+    net.output(returned);
+    net.output(normed);
+    net.output(twice);
+    net.output(all);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn outputs_of_all_kinds() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[5, 8]);
+    let constant = net.constant(Elem::I16, &[2, 7]);
+    let made = net.linear(x, 8, Elem::I16);
+    let part = net.slice(made, 1, 3);
+    let of_part = net.slice(part, 1, 1);
+    let of_input = net.slice(x, 2, 3);
+    let sum = net.add(made, made);
+    for value in [made, x, constant, part, of_part, of_input, made, sum, x, sum] {
+        net.output(value);
+    }
+    net.assert_bit_equal();
+}
+
+#[test]
+fn images_pass_through() {
+    let mut net = Net::new();
+    let image = net.input(Elem::I8, &[1, 2, 3, 4]);
+    let other = net.input(Elem::I8, &[2, 2, 3, 4]);
+    let all = net.concat(&[image, other]);
+    let last = net.slice(all, 2, 1);
+    net.output(all);
+    net.output(last);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn a_linear_layer_may_feed_lookups_and_an_add_of_an_input() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[7, 5]);
+    let y = net.input(Elem::I16, &[7, 6]);
+    let narrow = net.linear(x, 6, Elem::I8);
+    let looked = net.lut(narrow);
+    let looked = net.lut(looked);
+    let wide = net.linear(looked, 6, Elem::I16);
+    let sum = net.add(y, wide);
+    let own = net.linear(x, 6, Elem::I16);
+    let doubled = net.add(own, own);
+    let sum = net.add(doubled, sum);
+    net.output(sum);
+    net.output(looked);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn patches_may_overlap_and_feed_several_layers() {
+    let mut net = Net::new();
+    let image = net.input(Elem::I8, &[1, 2, 7, 9]);
+    let kind = OpKind::Patches { kernel: [3, 2], stride: [2, 3], pad: [0; 4] };
+    let patches = net.push(kind, &[image], Elem::I8, &[9, 12]);
+    let a = net.linear(patches, 8, Elem::I16);
+    let b = net.linear(patches, 8, Elem::I16);
+    let sum = net.add(a, b);
+    net.output(sum);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn what_nothing_reads_does_no_harm() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[7, 5]);
+    net.input(Elem::I16, &[3]);
+    let y = net.linear(x, 6, Elem::I16);
+    let dead = net.linear(x, 6, Elem::I16);
+    let joined = net.concat(&[dead, y]);
+    net.slice(joined, 0, 2);
+    net.output(y);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn extents_beyond_sixteen_bits_are_tiled() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[70_000, 1]);
+    let y = net.linear(x, 1, Elem::I16);
+    let y = net.add(y, y);
+    let part = net.slice(y, 1, 69_000);
+    net.output(part);
+    let wide = net.linear(x, 2, Elem::I8);
+    let wide = net.lut(wide);
+    net.output(wide);
+    let row = net.input(Elem::I8, &[1, 2]);
+    let columns = net.linear(row, 70_000, Elem::I16);
+    let doubled = net.add(columns, columns);
+    net.output(doubled);
+    let tall = net.constant(Elem::I8, &[300_001, 2]);
+    let joined = net.concat(&[tall, row]);
+    net.output(joined);
+    for bytes in [16 << 20, 64 << 10] {
+        assert_bit_equal(&net.graph, &machine(bytes)).unwrap();
+    }
+}
+
+#[test]
+fn extents_that_no_instruction_holds_are_refused_with_their_layer() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[1, 65_536]);
+    let y = net.linear(x, 1, Elem::I8);
+    net.output(y);
+    let message = net.refused();
+    assert!(message.contains("op0 (qlinear): products in a sum: 65536"), "{message}");
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I16, &[1, 8193]);
+    let ty = TensorType::new(Elem::Byte, [LayerNormParams::encoded_len(8193)]);
+    let params = net.graph.add_const("", ty.clone(), vec![0; ty.bytes()]);
+    let y = net.push(OpKind::QLayerNorm {}, &[x, params], Elem::I8, &[1, 8193]);
+    net.output(y);
+    assert!(net.refused().contains("op0 (qlayer_norm): rows of 8193"));
+
+    let mut net = Net::new();
+    let q = net.input(Elem::I8, &[1, 2]);
+    let k = net.input(Elem::I8, &[65_536, 2]);
+    let soft = net.sddmm(q, k, 1);
+    let y = net.spmm(soft, k);
+    net.output(y);
+    assert!(net.refused().contains("op0 (sddmm): keys: 65536"));
+}
+
+#[test]
+fn graphs_that_make_no_program_are_refused() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[1, 2]);
+    net.output(x);
+    assert!(net.refused().contains("has no operation"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[0, 2]);
+    let y = net.linear(x, 3, Elem::I8);
+    net.output(y);
+    assert!(net.refused().contains("i8[0,2]*0.015625 is empty"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[2, 0]);
+    let y = net.lut(x);
+    net.output(y);
+    assert!(net.refused().contains("is empty"));
+
+    let mut net = Net::new();
+    let image = net.input(Elem::I8, &[1, 1, 2, 2]);
+    let kind = OpKind::Patches { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+    let patches = net.push(kind, &[image], Elem::I8, &[1, 4]);
+    net.output(patches);
+    assert!(net.refused().contains("op0 (patches)"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[2, 4]);
+    let weights = net.input(Elem::I8, &[3, 4]);
+    let channels = net.graph.add_const("", TensorType::new(Elem::Channel, [3]), vec![0; 36]);
+    let y = net.push(OpKind::QLinear {}, &[x, weights, channels], Elem::I8, &[2, 3]);
+    net.output(y);
+    assert!(net.refused().contains("op0 (qlinear): its parameters are no constants"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I16, &[2, 4]);
+    let params = net.graph.add_const("", TensorType::new(Elem::Byte, [3]), vec![0; 3]);
+    let y = net.push(OpKind::QLayerNorm {}, &[x, params], Elem::I8, &[2, 4]);
+    net.output(y);
+    assert!(net.refused().contains("op0 (qlayer_norm): 3 bytes of parameters"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I16, &[2, 4]);
+    let y = net.push(OpKind::QAdd { a_scale: 1, b_scale: 1, shift: 63 }, &[x, x], Elem::I16, &[2, 4]);
+    net.output(y);
+    assert!(net.refused().contains("op0 (qadd): a shift by 63"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I16, &[1 << 40, 1 << 10]);
+    let y = net.add(x, x);
+    net.output(y);
+    assert!(net.refused().contains("bytes of DRAM"));
+}

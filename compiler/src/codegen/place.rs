@@ -70,3 +70,52 @@ fn place(buffers: &[Interval], tasks: usize, capacity: u64) -> Option<SecondaryM
     }
     Some(addresses)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Buffers with their first task and how many tasks they outlive it.
+    fn buffers() -> impl Strategy<Value = Vec<(u64, usize, usize)>> {
+        prop::collection::vec((1u64..200, 0usize..300, 0usize..150), 0..40)
+    }
+
+    fn place_all(buffers: &[(u64, usize, usize)], capacity: u64) -> Option<Vec<(u64, u64, usize, usize)>> {
+        let mut tasks = Tasks::default();
+        let mut lives = Lifetimes::new();
+        for (bytes, first, rest) in buffers {
+            let buffer = tasks.buffers.push(*bytes);
+            lives[buffer] = Some((*first, first + rest));
+        }
+        // Only their number matters.
+        tasks.tasks = vec![super::super::prefetch::tests::idle(); 450];
+        let addresses = run(&tasks, &lives, capacity)?;
+        let placed = |(buffer, bytes): (Buffer, &u64)| {
+            let (first, last) = lives[buffer].unwrap();
+            (u64::from(addresses[buffer]), *bytes, first, last)
+        };
+        Some(tasks.buffers.iter().map(placed).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn buffers_that_live_together_do_not_overlap(buffers in buffers(), capacity in 200u64..3000) {
+            let Some(placed) = place_all(&buffers, capacity) else { return Ok(()) };
+            for (index, (address, bytes, first, last)) in placed.iter().enumerate() {
+                prop_assert!(address % ALIGN == 0 && address + bytes <= capacity);
+                for (other, other_bytes, other_first, other_last) in &placed[..index] {
+                    let together = first <= other_last && other_first <= last;
+                    prop_assert!(!together || address + bytes <= *other || other + other_bytes <= *address);
+                }
+            }
+        }
+
+        #[test]
+        fn there_is_room_where_all_fit_side_by_side(buffers in buffers()) {
+            let bytes = buffers.iter().map(|(bytes, ..)| bytes.next_multiple_of(ALIGN)).sum();
+            prop_assert!(place_all(&buffers, bytes).is_some());
+        }
+    }
+}

@@ -139,3 +139,135 @@ fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use cranelift_entity::PrimaryMap;
+    use proptest::prelude::*;
+    use vitcod_isa::instr::table::{Add, Load, Store, Sync};
+    use vitcod_isa::instr::{Dram, Shift, Sram, Traffic};
+
+    use super::*;
+    use crate::ir::Op;
+
+    fn task(op: impl Into<Instruction>) -> Task {
+        Task { op: op.into(), layer: Op::from_u32(0) }
+    }
+
+    /// A task that touches nothing.
+    pub(in super::super) fn idle() -> Task {
+        task(Sync { unit: Unit::Vector })
+    }
+
+    /// Bytes of a buffer and of a block of DRAM.
+    const BYTES: u64 = 64;
+
+    /// A task on a few buffers and blocks: which it is, its buffers, its block.
+    type Draw = (u8, [usize; 3], u64);
+
+    /// Tasks that write half a buffer each, so that a buffer may have several writers.
+    fn tasks(draws: &[Draw]) -> Tasks {
+        let mut tasks = Tasks { locations: vec![None], buffers: PrimaryMap::new(), ..Tasks::default() };
+        let buffers: Vec<Buffer> = (0..8).map(|_| tasks.buffers.push(BYTES)).collect();
+        for (kind, picked, block) in draws {
+            let half = BYTES / 2;
+            let [a, b, c] = picked.map(|index| {
+                tasks.locations.push(Some((buffers[index / 2], (index % 2) as u32 * half as u32)));
+                Sram(tasks.locations.len() as u32 - 1)
+            });
+            let dram = Dram(block * half);
+            let (bytes, inner, outer, traffic) = (half as u32, 1, 1, Traffic::Activations);
+            let (src_inner_stride, src_outer_stride, dst_inner_stride, dst_outer_stride) = (0, 0, 0, 0);
+            tasks.tasks.push(match kind {
+                0 => task(Load {
+                    dst: a,
+                    src: dram,
+                    bytes,
+                    inner,
+                    outer,
+                    src_inner_stride,
+                    src_outer_stride,
+                    dst_inner_stride,
+                    dst_outer_stride,
+                    traffic,
+                }),
+                1 => task(Store {
+                    src: a,
+                    dst: dram,
+                    bytes,
+                    inner,
+                    outer,
+                    src_inner_stride,
+                    src_outer_stride,
+                    dst_inner_stride,
+                    dst_outer_stride,
+                    traffic,
+                }),
+                _ => task(Add {
+                    a,
+                    b,
+                    dst: c,
+                    m: 1,
+                    n: 16,
+                    a_scale: 1,
+                    b_scale: 1,
+                    shift: Shift(0),
+                    a_stride: 0,
+                    b_stride: 0,
+                    dst_stride: 0,
+                }),
+            });
+        }
+        tasks
+    }
+
+    /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what it reads.
+    fn execute(tasks: &Tasks, order: &[Task]) -> (Vec<u64>, Vec<u64>) {
+        let (mut sram, mut dram) = (vec![0u64; 16], vec![0u64; 8]);
+        let half = (BYTES / 2) as u32;
+        for task in order {
+            let mut op = task.op;
+            let at: Vec<usize> = op
+                .sram_operands()
+                .into_iter()
+                .filter_map(|handle| tasks.locations[handle.0 as usize])
+                .map(|(buffer, offset)| buffer.index() * 2 + (offset / half) as usize)
+                .collect();
+            let mix = |x: u64| (x ^ (x >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+            match op {
+                Instruction::Load(load) => sram[at[0]] = mix(dram[(load.src.0 / u64::from(half)) as usize]),
+                Instruction::Store(store) => dram[(store.dst.0 / u64::from(half)) as usize] = mix(sram[at[0]]) ^ 7,
+                _ => sram[at[2]] = mix(sram[at[0]]).wrapping_add(mix(mix(sram[at[1]]))),
+            }
+        }
+        (sram, dram)
+    }
+
+    proptest! {
+        /// Lowering loads into a buffer only before anything else is computed from it: that much is drawn here as well.
+        #[test]
+        fn the_order_computes_the_same(
+            mut draws in prop::collection::vec((0u8..4, [0usize..16, 0usize..16, 0usize..16], 0u64..8), 1..60),
+            capacity in 0u64..600,
+        ) {
+            let mut written = [false; 16];
+            draws.retain(|(kind, [a, b, c], _)| match kind {
+                // The halves of a buffer are loaded once each.
+                0 => !std::mem::replace(&mut written[*a], true),
+                1 => written[*a],
+                _ => written[*a] && written[*b] && std::mem::replace(&mut written[*c], true),
+            });
+            let before = tasks(&draws);
+            let mut after = before.clone();
+            let lives = run(&mut after, &Machine::preset("vitcod").unwrap(), capacity);
+            prop_assert_eq!(before.tasks.len(), after.tasks.len());
+            prop_assert_eq!(execute(&before, &before.tasks), execute(&before, &after.tasks));
+            for (index, task) in after.tasks.iter().enumerate() {
+                for buffer in after.buffers_of(task) {
+                    let (first, last) = lives[buffer].unwrap();
+                    prop_assert!((first..=last).contains(&index));
+                }
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Random, Vit, assert_bit_equal, quantised, vit};
 use vitcod_compiler::codegen::CodegenError;
+use vitcod_compiler::ir::{Graph, Stage, TensorType};
 use vitcod_isa::machine::{Machine, PRESETS};
 
 const SMALL: Vit = Vit {
@@ -83,6 +84,25 @@ fn on_random_machines_and_graphs() {
         }
     }
     assert!(compiled > 40, "{compiled}");
+}
+
+#[test]
+fn keys_and_values_of_one_head_at_a_time_are_enough() {
+    let graph = quantised(&vit(Vit { image: 24, patch: 2, heads: 3, head_dim: 64, depth: 1, ..SMALL }, 5));
+    let mut machine = Machine::preset("vitcod").unwrap();
+    // Of 145 keys and values 18.6 KB; those of two heads would take 37 KB.
+    machine.sram.bytes = 24 * 1024;
+    let report = assert_bit_equal(&graph, &machine).unwrap();
+    assert!(report.sram.peak_bytes <= u64::from(machine.sram.bytes));
+}
+
+#[test]
+fn a_model_that_computes_nothing_is_refused() {
+    let mut graph = Graph::new("identity", Stage::Canonical);
+    let x = graph.add_input("x", TensorType::f32([4, 8]));
+    graph.add_output("y", x, [4, 8]);
+    let error = assert_bit_equal(&quantised(&graph), &Machine::preset("vitcod").unwrap()).unwrap_err();
+    assert_eq!(error, CodegenError::Unsupported(vec!["it computes nothing".to_owned()]));
 }
 
 #[test]

@@ -24,6 +24,14 @@ struct Stripe {
     sums: Sram,
 }
 
+/// How heads are cut into stripes.
+struct Stripes {
+    /// Queries of a stripe.
+    height: usize,
+    /// Whether the next head's first stripe is scored before the product of a head's last one.
+    heads_overlap: bool,
+}
+
 /// Extents of one head, and their number.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -55,7 +63,7 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         d: graph.ty(q).shape[1] / heads,
         dv: graph.ty(v).shape[1] / heads,
     };
-    let height = choose(builder, group, shape, [q, k, v, result])?;
+    let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result])?;
 
     let mut waiting: Option<Stripe> = None;
     let mut values: Vec<Tile> = Vec::new();
@@ -64,6 +72,9 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     {
         let columns = |d: usize| head * d..(head + 1) * d;
         if rows.start == 0 {
+            if let Some(last) = waiting.take_if(|_| !heads_overlap) {
+                product(builder, group, shape, *product_scale, values[2 * last.head + 1], &last, result);
+            }
             values.push(builder.read(group.sddmm, k, &Window { rows: 0..shape.keys, bytes: columns(shape.d) }));
         }
         let keys = values[2 * head];
@@ -174,30 +185,33 @@ fn product(
     builder.written(group.spmm, &target);
 }
 
-/// Queries of a stripe: the height with the smallest estimate of cycles among those that fit.
+/// The stripes with the smallest estimate of cycles among those that fit; heads stand apart only where they do not fit otherwise.
 fn choose(
     builder: &Builder<'_>,
     group: &AttentionGroup,
     shape: Shape,
     tensors: [Value; 4],
-) -> Result<usize, CodegenError> {
+) -> Result<Stripes, CodegenError> {
     let [q, k, v, result] = tensors.map(|value| if builder.on_chip(value) { 0 } else { 1 });
-    let bytes = |height: usize| {
-        // Two stripes are in flight, a third has its scores made; keys and values of two heads overlap.
+    let bytes = |height: usize, heads: usize| {
+        // Two stripes are in flight, a third has its scores made.
         let stripe = height * (3 * shape.keys + 6) + 64;
-        let moved = 2 * height * (q * shape.d + result * shape.dv) + 2 * shape.keys * (k * shape.d + v * shape.dv);
+        let moved = 2 * height * (q * shape.d + result * shape.dv) + heads * shape.keys * (k * shape.d + v * shape.dv);
         (3 * stripe + moved) as u64
     };
-    (1..=shape.queries.min(MAX_COUNT))
-        .rev()
-        .filter(|height| {
-            // Heights that cut the queries into as many stripes as a smaller one are not looked at.
-            let stripes = shape.queries.div_ceil(*height);
-            *height == shape.queries.div_ceil(stripes)
-        })
-        .filter(|height| bytes(*height) <= builder.room())
-        .min_by_key(|height| estimate(builder, shape, *height))
-        .ok_or_else(|| builder.too_small(group.sddmm, bytes(1)))
+    let best = |heads: usize| {
+        (1..=shape.queries.min(MAX_COUNT))
+            .rev()
+            .filter(|height| {
+                // Heights that cut the queries into as many stripes as a smaller one are not looked at.
+                let stripes = shape.queries.div_ceil(*height);
+                *height == shape.queries.div_ceil(stripes)
+            })
+            .filter(|height| bytes(*height, heads) <= builder.room())
+            .min_by_key(|height| estimate(builder, shape, *height))
+            .map(|height| Stripes { height, heads_overlap: heads > 1 })
+    };
+    best(2).or_else(|| best(1)).ok_or_else(|| builder.too_small(group.sddmm, bytes(1, 1)))
 }
 
 /// Cycles of all stripes on the MAC lines, and those for which a softmax stands alone at the end.

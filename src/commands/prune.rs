@@ -92,7 +92,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     files.commit()?;
 
-    let origin = if args.theta_d.is_none() { format!(", a quarter of {tokens} tokens") } else { String::new() };
+    let origin =
+        if args.theta_d.is_none() { format!(", a quarter of {tokens} tokens, rounded up") } else { String::new() };
     writeln!(out, "theta    {theta}")?;
     writeln!(out, "theta-d  {theta_d}{origin}\n")?;
     print(&masks, &splits, out)

@@ -33,8 +33,21 @@ fn dim(text: &str) -> Result<(String, usize), String> {
 
 /// Reads a model and brings it into canonical form.
 pub(crate) fn import(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
+    import_by(frontend::import_file, path, dims)
+}
+
+/// [`import`], with all rows of every layer.
+pub(crate) fn import_with_all_rows(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
+    import_by(frontend::import_file_with_all_rows, path, dims)
+}
+
+fn import_by(
+    import_file: impl Fn(&Path, &ImportOptions) -> Result<Graph, FrontendError>,
+    path: &Path,
+    dims: &Dims,
+) -> anyhow::Result<Graph> {
     let options = ImportOptions { dims: dims.dims.iter().cloned().collect() };
-    frontend::import_file(path, &options).map_err(|error| match error {
+    import_file(path, &options).map_err(|error| match error {
         // It names the file itself, which can also be one of external data.
         FrontendError::Onnx(error) => error.into(),
         error => anyhow::Error::new(error).context(path.display().to_string()),

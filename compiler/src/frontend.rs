@@ -28,6 +28,21 @@ pub enum FrontendError {
 /// # Errors
 /// Those of [`onnx::load`], [`import::import`] and [`passes::run`].
 pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
+    import_by(path, options, passes::CANONICALISE)
+}
+
+/// [`import_file`] without the pass `demand`: every layer keeps all rows, whether an output depends on them or not.
+///
+/// [`average_attention`](crate::masks::average_attention) needs such a graph.
+///
+/// # Errors
+/// As [`import_file`].
+pub fn import_file_with_all_rows(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
+    let names: Vec<&str> = passes::CANONICALISE.iter().copied().filter(|name| *name != "demand").collect();
+    import_by(path, options, &names)
+}
+
+fn import_by(path: &Path, options: &ImportOptions, names: &[&str]) -> Result<Graph, FrontendError> {
     let imported = import::import(&onnx::load(path)?, options)?;
-    Ok(passes::run(&imported, passes::CANONICALISE, |_, _| {})?)
+    Ok(passes::run(&imported, names, |_, _| {})?)
 }

@@ -4,6 +4,7 @@ mod compile;
 mod demo;
 mod disasm;
 mod inspect;
+mod prune;
 mod run;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ pub(crate) enum Command {
     Run(run::Args),
     Disasm(disasm::Args),
     Inspect(inspect::Args),
+    Prune(prune::Args),
     Demo(demo::Args),
 }
 
@@ -28,6 +30,7 @@ impl Command {
             Command::Run(args) => run::run(&args, out),
             Command::Disasm(args) => disasm::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
+            Command::Prune(args) => prune::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
         }
     }

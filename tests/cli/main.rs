@@ -3,6 +3,7 @@
 mod demo;
 mod errors;
 mod flows;
+mod prune;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

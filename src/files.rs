@@ -43,6 +43,8 @@ pub(crate) fn read_program(path: &Path) -> anyhow::Result<Program> {
 #[derive(Default)]
 pub(crate) struct Outputs {
     staged: Vec<Staged>,
+    /// Files that were read: no output may replace one.
+    inputs: Vec<PathBuf>,
 }
 
 struct Staged {
@@ -60,6 +62,12 @@ enum Content {
 }
 
 impl Outputs {
+    /// Refuses to replace a file that was read.
+    pub(crate) fn keep(&mut self, input: &Path) {
+        // What cannot be resolved was not read either.
+        self.inputs.extend(fs::canonicalize(input));
+    }
+
     /// Adds a file whose bytes `write` gives. Nothing is visible at `path` before [`Outputs::commit`].
     pub(crate) fn stage(
         &mut self,
@@ -72,6 +80,7 @@ impl Outputs {
             "{} would be written twice",
             path.display()
         );
+        ensure!(!self.inputs.contains(&staged.target), "{} is an input: choose another output", path.display());
         self.staged.push(staged);
         Ok(())
     }

@@ -50,6 +50,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let program = if args.strip { vitcod_isa::program::Program { ir: None, ..program } } else { program };
     let bytes = program.to_bytes()?;
     let mut files = Outputs::default();
+    [Some(&args.model), args.calibration.as_ref()].into_iter().flatten().for_each(|input| files.keep(input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     files.commit()?;
 

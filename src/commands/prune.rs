@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         masks.layers().iter().map(|heads| heads.iter().map(|mask| masks::polarise(mask, theta_d)).collect()).collect();
 
     let mut files = Outputs::default();
+    [&args.model, &args.calibration].into_iter().for_each(|input| files.keep(input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     if let Some(path) = &args.image {
         let picture = masks::picture(&masks, &splits)?;

@@ -58,6 +58,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let program = files::read_program(&args.program)?;
     let model = Model::new(program).with_context(|| format!("{} fails its checks", args.program.display()))?;
     let mut files = Outputs::default();
+    files.keep(&args.program);
     let agreement = if args.timing_only { None } else { execute(args, &model, &mut files)? };
 
     let emulator = Emulator::new(Arc::clone(model.program()))?;
@@ -80,6 +81,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Option<Agreement>> {
     let inputs = named::bind("input", &args.input, model.inputs())?;
     let paths = named::bind("output", &args.output, model.outputs())?;
+    inputs.iter().for_each(|(_, path)| files.keep(path));
     let arrays: Vec<ArrayD<f32>> = inputs.iter().map(|(_, path)| npy::read(path)).collect::<anyhow::Result<_>>()?;
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> =
         inputs.iter().zip(&arrays).map(|((binding, _), array)| (binding.name.as_str(), array.view())).collect();

@@ -95,6 +95,8 @@ fn outputs_that_cannot_be_written_leave_nothing() {
     let error = sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--output", "y.npy", "--report", "./y.npy"]);
     assert!(error.contains("written twice"), "{error}");
     sandbox.fails(&["run", "p.vitcod", "--timing-only", "--report", "."]);
+    let error = sandbox.fails(&["run", "p.vitcod", "--timing-only", "--report", "./p.vitcod"]);
+    assert!(error.contains("./p.vitcod is an input"), "{error}");
     // What was there stays.
     sandbox.fails(&["compile", &input(), "-o", "p.vitcod"]);
     assert!(fs::read(sandbox.path("p.vitcod")).unwrap() == before);

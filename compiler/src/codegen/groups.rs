@@ -102,9 +102,6 @@ impl Group {
 ///
 /// Slices and concats make no group: they are a matter of where values are stored. Copies are inserted where that fails.
 pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
-    if graph.order.is_empty() {
-        return Err(vec!["it computes nothing".to_owned()]);
-    }
     let uses = graph.uses();
     let mut position = SecondaryMap::new();
     graph.order.iter().enumerate().for_each(|(index, op)| position[*op] = index);

@@ -79,8 +79,9 @@ pub enum CodegenError {
 /// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
 const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
-/// Percentages of the scratchpad that loads may fill ahead of their use, tried in turn for each of the above.
-const AHEAD_PERCENT: [u64; 5] = [100, 96, 90, 75, 0];
+/// Percentages of the scratchpad that may fill with loads ahead of their use. All plans are tried with the first ones before any with
+/// the others: a plan that leaves no room to load ahead waits for every load.
+const AHEAD_PERCENT: [&[u64]; 2] = [&[100, 96, 90], &[75, 0]];
 
 /// Compiles a quantised graph for a machine.
 ///
@@ -118,15 +119,16 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
         return Err(failure);
     }
     candidates.sort_by_key(|(cycles, _, _)| *cycles);
-    for (_, storages, lowered) in candidates {
-        for ahead in AHEAD_PERCENT {
-            let mut tasks = lowered.clone();
-            let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
-            let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
-            let tasks = tasks.at_addresses(&addresses);
-            let code = tokens::insert(&tasks, machine, &storages);
-            return Ok(emit::program(graph, machine, &storages, &tasks, code));
-        }
+    let attempts = AHEAD_PERCENT.iter().flat_map(|percents| {
+        candidates.iter().flat_map(|candidate| percents.iter().map(move |percent| (candidate, percent)))
+    });
+    for ((_, storages, lowered), ahead) in attempts {
+        let mut tasks = lowered.clone();
+        let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
+        let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
+        let tasks = tasks.at_addresses(&addresses);
+        let code = tokens::insert(&tasks, machine, storages);
+        return Ok(emit::program(graph, machine, storages, &tasks, code));
     }
     Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity })
 }

@@ -108,25 +108,8 @@ fn scores(
     let max = builder.tile(1, 2 * m).at;
     let sums = builder.tile(1, 4 * m).at;
     let (m, n) = (m as u16, n as u16);
-    builder.push(
-        group.sddmm,
-        Sddmm {
-            engine: Engine::Denser,
-            fresh: true,
-            lines: builder.all_lines(),
-            q: q.at,
-            k: k.at,
-            max,
-            dst: scores.at,
-            m,
-            n,
-            d: shape.d as u16,
-            scale,
-            q_stride: q.stride,
-            k_stride: k.stride,
-            dst_stride: scores.stride,
-        },
-    );
+    let op = sddmm(builder, shape, m, scale, [q, k, scores], max);
+    builder.push(group.sddmm, op);
     builder.push(
         group.softmax,
         Softmax {
@@ -158,31 +141,54 @@ fn product(
 ) {
     let columns = stripe.head * shape.dv..(stripe.head + 1) * shape.dv;
     let target = builder.write(result, &Window { rows: stripe.rows.clone(), bytes: columns });
-    builder.push(
-        group.spmm,
-        Spmm {
-            engine: Engine::Denser,
-            out: Width::I8,
-            accumulate: false,
-            both: false,
-            lines: builder.all_lines(),
-            p: stripe.probabilities.at,
-            v: v.at,
-            sum: stripe.sums,
-            other_sum: Sram(0),
-            acc: Sram(0),
-            dst: target.tile.at,
-            m: stripe.rows.len() as u16,
-            n: shape.keys as u16,
-            d: shape.dv as u16,
-            scale,
-            p_stride: stripe.probabilities.stride,
-            v_stride: v.stride,
-            acc_stride: 0,
-            dst_stride: target.tile.stride,
-        },
-    );
+    let op = spmm(builder, shape, stripe.rows.len() as u16, scale, [stripe.probabilities, v, target.tile], stripe.sums);
+    builder.push(group.spmm, op);
     builder.written(group.spmm, &target);
+}
+
+/// The scores of `m` queries.
+fn sddmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [q, k, scores]: [Tile; 3], max: Sram) -> Sddmm {
+    Sddmm {
+        engine: Engine::Denser,
+        fresh: true,
+        lines: builder.all_lines(),
+        q: q.at,
+        k: k.at,
+        max,
+        dst: scores.at,
+        m,
+        n: shape.keys as u16,
+        d: shape.d as u16,
+        scale,
+        q_stride: q.stride,
+        k_stride: k.stride,
+        dst_stride: scores.stride,
+    }
+}
+
+/// The product of the probabilities of `m` queries with the values.
+fn spmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [p, v, result]: [Tile; 3], sum: Sram) -> Spmm {
+    Spmm {
+        engine: Engine::Denser,
+        out: Width::I8,
+        accumulate: false,
+        both: false,
+        lines: builder.all_lines(),
+        p: p.at,
+        v: v.at,
+        sum,
+        other_sum: Sram(0),
+        acc: Sram(0),
+        dst: result.at,
+        m,
+        n: shape.keys as u16,
+        d: shape.dv as u16,
+        scale,
+        p_stride: p.stride,
+        v_stride: v.stride,
+        acc_stride: 0,
+        dst_stride: result.stride,
+    }
 }
 
 /// The stripes with the smallest estimate of cycles among those that fit; heads stand apart only where they do not fit otherwise.
@@ -217,47 +223,11 @@ fn choose(
 /// Cycles of all stripes on the MAC lines, and those for which a softmax stands alone at the end.
 fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     let cycles = |op: Instruction| cost(&op, builder.machine).cycles;
-    let at = Tile { at: Sram(0), stride: 0 };
+    // Costs do not depend on where operands lie.
+    let anywhere = [Tile { at: Sram(0), stride: 0 }; 3];
     let of = |m: usize| {
-        let (m, n) = (m as u16, shape.keys as u16);
-        let lines = builder.all_lines();
-        let scores = Sddmm {
-            engine: Engine::Denser,
-            fresh: true,
-            lines,
-            q: at.at,
-            k: at.at,
-            max: at.at,
-            dst: at.at,
-            m,
-            n,
-            d: shape.d as u16,
-            scale: Scale::ONE,
-            q_stride: 0,
-            k_stride: 0,
-            dst_stride: 0,
-        };
-        let product = Spmm {
-            engine: Engine::Denser,
-            out: Width::I8,
-            accumulate: false,
-            both: false,
-            lines,
-            p: at.at,
-            v: at.at,
-            sum: at.at,
-            other_sum: at.at,
-            acc: at.at,
-            dst: at.at,
-            m,
-            n,
-            d: shape.dv as u16,
-            scale: Scale::ONE,
-            p_stride: 0,
-            v_stride: 0,
-            acc_stride: 0,
-            dst_stride: 0,
-        };
+        let scores = sddmm(builder, shape, m as u16, Scale::ONE, anywhere, Sram(0));
+        let product = spmm(builder, shape, m as u16, Scale::ONE, anywhere, Sram(0));
         cycles(scores.into()) + cycles(product.into())
     };
     let (full, rest) = (shape.queries / height, shape.queries % height);

@@ -121,20 +121,21 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
     if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
 }
 
+/// Whether a group computes the value: inputs and constants are there, and slices, concats and patches are views of other values.
+fn is_made(graph: &Graph, value: Value) -> bool {
+    graph.producer(value).is_some_and(|(_, data)| {
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Patches { .. })
+    })
+}
+
 /// Whether output `index` is where the value is computed: values that no group makes, and second outputs of one value, are copied.
 pub(super) fn computed_into(graph: &Graph, value: Value, index: usize) -> bool {
-    let made = graph.producer(value).is_some_and(|(_, data)| {
-        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Patches { .. })
-    });
-    made && graph.outputs[..index].iter().all(|output| output.value != value)
+    is_made(graph, value) && graph.outputs[..index].iter().all(|output| output.value != value)
 }
 
 /// Whether an operand of a concat is computed where the concat's result is stored, instead of being copied there.
 pub(super) fn joins_in_place(graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, operand: Value) -> bool {
-    let made = graph.producer(operand).is_some_and(|(_, data)| {
-        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Patches { .. })
-    });
-    made && uses[operand].len() == 1 && graph.outputs.iter().all(|output| output.value != operand)
+    is_made(graph, operand) && uses[operand].len() == 1 && graph.outputs.iter().all(|output| output.value != operand)
 }
 
 struct Former<'a> {

@@ -7,6 +7,8 @@
 //!   takes `ceil(m n / lines)` results on its busiest line.
 //! - *MAC lines, along the outputs* (`spmm`, `encode`, `decode`; paper: output-stationary with intra-MAC accumulation): a line makes
 //!   `macs` neighbouring features of one token at a time, one term of the sum per cycle.
+//! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn; `spmm_list` gives whole queries to groups of lines and states the steps
+//!   of its busiest group, which the compiler knows. The softmax of a list takes entries without regard to rows.
 //! - *Ports* (ours): a cycle's operands come through ports of `port_bytes`; a narrower port stretches the cycle. A result passes the
 //!   write port while the next is computed, so it costs only where it takes longer than that. Continued accumulators are read
 //!   through the port before the first term.
@@ -21,6 +23,7 @@ use crate::effects::{Data, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
 use crate::machine::Machine;
+use crate::operands::LineGroups;
 
 /// What an instruction takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +84,12 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
         Op::Spmm(Spmm { lines, m, n, d, out, accumulate, .. }) => {
             along_outputs(op, machine, lines, (m.into(), d, n), [Some("p"), Some("v")], out.bytes(), accumulate)
         }
+        Op::SddmmList(op) => list_scores(&op, machine),
+        Op::SpmmList(op) => list_product(&op, machine),
+        Op::SoftmaxList(SoftmaxList { entries, .. }) => {
+            let softmax = &machine.softmax;
+            streamed(op, entries.0.into(), softmax.scores_per_cycle, softmax.fill_cycles)
+        }
         Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. })
         | Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
             let rows = u64::from(m) * u64::from(heads_out);
@@ -109,8 +118,8 @@ fn along_sum(
     accumulate: bool,
 ) -> Cost {
     let (m, n, k) = (u64::from(m), u64::from(n), u64::from(k));
-    let (macs, port) = (u64::from(machine.lines.macs), u64::from(machine.lines.port_bytes));
-    let steps = (k / macs) * macs.div_ceil(port) + (k % macs).div_ceil(port);
+    let port = u64::from(machine.lines.port_bytes);
+    let steps = sum_cycles(machine, k);
     let read = if accumulate { 4u64.div_ceil(port) } else { 0 };
     let write = u64::from(out_bytes).div_ceil(port);
     let rounds = (m * n).div_ceil(u64::from(lines.count));
@@ -123,6 +132,52 @@ fn along_sum(
     }
     // Each line streams its row of the right operand; the lines of a round share the row of the left one.
     .with_sram(op, &[(Some(left), rounds * k), (Some(right), m * n * k)])
+}
+
+/// Cycles of one sum of `k` products along the MACs of a line.
+fn sum_cycles(machine: &Machine, k: u64) -> u64 {
+    let (macs, port) = (u64::from(machine.lines.macs), u64::from(machine.lines.port_bytes));
+    (k / macs) * macs.div_ceil(port) + (k % macs).div_ceil(port)
+}
+
+/// Inter-MAC accumulation of the entries of a list, dealt to the lines in turn.
+fn list_scores(op: &SddmmList, machine: &Machine) -> Cost {
+    let (entries, d) = (u64::from(op.entries.0), u64::from(op.d));
+    let rounds = entries.div_ceil(u64::from(op.lines.count));
+    let write = 2u64.div_ceil(machine.lines.port_bytes.into());
+    // A query's entries are neighbours, so the lines of a round share it, but for rounds in which the query changes.
+    let queries = (u64::from(op.heads) * u64::from(op.m) + rounds).min(entries);
+    Cost {
+        cycles: (rounds * sum_cycles(machine, d).max(write)).max(1),
+        latency: machine.lines.fill_cycles.into(),
+        lines: Some(op.lines),
+        macs: entries * d,
+        ..Cost::default()
+    }
+    .with_sram(&(*op).into(), &[(Some("q"), queries * d), (Some("k"), entries * d)])
+}
+
+/// Intra-MAC accumulation of the rows of a list and of dense blocks. The instruction states the steps of its busiest group of lines.
+fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
+    let LineGroups { lines_each, .. } = LineGroups::new(op.d, op.lines.count, machine.lines.macs);
+    let (d, macs) = (u64::from(op.d), u64::from(machine.lines.macs));
+    let passes = d.div_ceil(macs).div_ceil(lines_each.into());
+    // A result takes no longer to write than the one term that every row has at least.
+    let step = macs.min(d).div_ceil(machine.lines.port_bytes.into());
+    let listed = if op.list { u64::from(op.entries.0) } else { 0 };
+    let dense = if op.block { u64::from(op.columns) * u64::from(op.m) } else { 0 };
+    Cost {
+        cycles: (u64::from(op.steps.0) * passes * step).max(1),
+        latency: machine.lines.fill_cycles.into(),
+        lines: Some(op.lines),
+        macs: (listed + dense) * d,
+        ..Cost::default()
+    }
+    // The lines of a group share the probability.
+    .with_sram(
+        &(*op).into(),
+        &[(Some("p"), listed * passes), (Some("block_p"), dense * passes), (Some("v"), (listed + dense) * d)],
+    )
 }
 
 /// Intra-MAC accumulation: `rows x d` results, each a sum of `terms` products of a factor and of features.
@@ -174,6 +229,12 @@ impl Cost {
 /// Softmax and vector unit: `m` rows of `n` elements, `per_cycle` at a time.
 fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
     let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
+    Cost { cycles, latency: fill.into(), ..Cost::default() }.with_sram(op, &[])
+}
+
+/// Softmax of a list: `per_cycle` entries at a time, whatever their rows.
+fn streamed(op: &Op, entries: u64, per_cycle: u32, fill: u32) -> Cost {
+    let cycles = entries.div_ceil(per_cycle.into()).max(1);
     Cost { cycles, latency: fill.into(), ..Cost::default() }.with_sram(op, &[])
 }
 

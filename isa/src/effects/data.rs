@@ -11,7 +11,7 @@ pub enum Data {
     Weights,
     /// Biases, multipliers, tables.
     Params,
-    /// Indices.
+    /// Indices and bit masks of sparse patterns.
     Indices,
     /// Inputs, outputs and what layers pass on.
     Activations,
@@ -54,13 +54,15 @@ impl Data {
     /// What an operand of an operation holds.
     pub fn of(op: &Op, access: &Access) -> Data {
         match (op, access.operand) {
-            (_, "index") => Data::Indices,
+            (_, "index" | "mask" | "rows" | "keys" | "block_keys") => Data::Indices,
             (_, "params" | "table") | (Op::Load(Load { traffic: Traffic::Params, .. }), _) => Data::Params,
             (Op::Matmul(_), "b") | (Op::Load(Load { traffic: Traffic::Weights, .. }), _) => Data::Weights,
             (Op::Load(Load { traffic: Traffic::Indices, .. }), _) => Data::Indices,
-            (_, "max" | "other_max" | "sum" | "other_sum") => Data::Statistics,
-            (Op::Sddmm(_), "dst") | (Op::Softmax(_), "src") => Data::Scores,
-            (Op::Softmax(_), "dst") | (Op::Spmm(_), "p") => Data::Probabilities,
+            (_, "max" | "other_max" | "sum" | "other_sum" | "block_sum") => Data::Statistics,
+            (Op::Sddmm(_) | Op::SddmmList(_), "dst") | (Op::Softmax(_) | Op::SoftmaxList(_), "src") => Data::Scores,
+            (Op::Softmax(_) | Op::SoftmaxList(_), "dst") | (Op::Spmm(_) | Op::SpmmList(_), "p") | (_, "block_p") => {
+                Data::Probabilities
+            }
             _ => Data::Activations,
         }
     }

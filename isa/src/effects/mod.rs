@@ -27,7 +27,7 @@ pub use region::Region;
 use crate::instr::table::*;
 use crate::instr::{Dram as DramAddress, Sram as SramAddress, Width};
 use crate::numerics::LayerNormParams;
-use crate::operands::{Channel, autoencoder_bytes};
+use crate::operands::{Channel, LIST_ROW_BYTES, autoencoder_bytes, block_keys_bytes, list_key_bytes};
 
 /// A memory of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,11 +149,112 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             }
             all.matrix("dst", Mode::Write, dst, m, n, dst_stride, out.bytes());
         }
-        Op::Sddmm(Sddmm { fresh, q, k, max, dst, m, n, d, q_stride, k_stride, dst_stride, .. }) => {
+        Op::Sddmm(Sddmm {
+            fresh,
+            indexed,
+            masked,
+            q,
+            k,
+            max,
+            dst,
+            m,
+            n,
+            d,
+            q_stride,
+            k_stride,
+            dst_stride,
+            index,
+            mask,
+            limit,
+            ..
+        }) => {
             all.rows("q", Mode::Read, q, m, d.into(), q_stride, 1);
-            all.rows("k", Mode::Read, k, n, d.into(), k_stride, 1);
+            all.rows("k", Mode::Read, k, if indexed { limit } else { n }, d.into(), k_stride, 1);
             all.vector("max", running(fresh), max, m, 2);
             all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 2);
+            if indexed {
+                all.vector("index", Mode::Read, index, n, 2);
+            }
+            if masked {
+                all.bytes("mask", Mode::Read, mask, u64::from(m) * u64::from(n.div_ceil(8)), 1);
+            }
+        }
+        Op::SddmmList(SddmmList {
+            wide,
+            rows,
+            keys,
+            q,
+            k,
+            max,
+            dst,
+            m,
+            n,
+            d,
+            heads,
+            q_stride,
+            k_stride,
+            entries,
+            ..
+        }) => {
+            let (queries, entries) = (u64::from(heads) * u64::from(m), u64::from(entries.0));
+            let width = u64::from(heads) * u64::from(d);
+            all.bytes("rows", Mode::Read, rows, queries * LIST_ROW_BYTES, 2);
+            all.keys(keys, wide, entries);
+            all.rows("q", Mode::Read, q, m, width, q_stride.into(), 1);
+            all.rows("k", Mode::Read, k, n, width, k_stride.into(), 1);
+            all.bytes("max", Mode::Write, max, queries * 2, 2);
+            all.bytes("dst", Mode::Write, dst, entries * 2, 2);
+        }
+        Op::SoftmaxList(SoftmaxList { both, rows, src, max, other_max, sum, dst, count, queries, entries, .. }) => {
+            let entries = u64::from(entries.0);
+            all.bytes("rows", Mode::Read, rows, u64::from(count) * LIST_ROW_BYTES, 2);
+            all.bytes("src", Mode::Read, src, entries * 2, 2);
+            all.vector("max", Mode::Read, max, queries, 2);
+            if both {
+                all.vector("other_max", Mode::Read, other_max, queries, 2);
+            }
+            all.vector("sum", Mode::Write, sum, count, 4);
+            all.bytes("dst", Mode::Write, dst, entries, 1);
+        }
+        Op::SpmmList(SpmmList {
+            wide,
+            list,
+            block,
+            rows,
+            keys,
+            p,
+            sum,
+            block_keys,
+            block_p,
+            block_sum,
+            v,
+            dst,
+            m,
+            n,
+            d,
+            heads,
+            columns,
+            v_stride,
+            dst_stride,
+            entries,
+            ..
+        }) => {
+            let (queries, entries) = (u64::from(heads) * u64::from(m), u64::from(entries.0));
+            let width = u64::from(heads) * u64::from(d);
+            all.bytes("rows", Mode::Read, rows, queries * LIST_ROW_BYTES, 2);
+            if list {
+                all.keys(keys, wide, entries);
+                all.bytes("p", Mode::Read, p, entries, 1);
+                all.bytes("sum", Mode::Read, sum, queries * 4, 4);
+            }
+            if block {
+                let columns = u64::from(columns);
+                all.bytes("block_keys", Mode::Read, block_keys, block_keys_bytes(heads.into(), columns), 2);
+                all.bytes("block_p", Mode::Read, block_p, columns * u64::from(m), 1);
+                all.bytes("block_sum", Mode::Read, block_sum, queries * 4, 4);
+            }
+            all.rows("v", Mode::Read, v, n, width, v_stride.into(), 1);
+            all.rows("dst", Mode::Write, dst, m, width, dst_stride.into(), 1);
         }
         Op::Softmax(Softmax { fresh, both, src, max, other_max, sum, dst, m, n, src_stride, dst_stride, .. }) => {
             all.matrix("src", Mode::Read, src, m, n, src_stride, 2);
@@ -240,6 +341,9 @@ pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
         | Op::Gather(_)
         | Op::Sddmm(_)
         | Op::Softmax(_)
+        | Op::SddmmList(_)
+        | Op::SoftmaxList(_)
+        | Op::SpmmList(_)
         | Op::LayerNorm(_)
         | Op::Encode(_)
         | Op::Decode(_)
@@ -310,6 +414,16 @@ impl Accesses {
         element: u32,
     ) {
         self.rows(operand, mode, at, rows, u64::from(columns) * u64::from(element), stride, element.into());
+    }
+
+    fn bytes(&mut self, operand: &'static str, mode: Mode, at: SramAddress, bytes: u64, align: u64) {
+        self.push(operand, mode, Region::contiguous(at.0.into(), bytes), align);
+    }
+
+    /// The keys of a list's entries.
+    fn keys(&mut self, at: SramAddress, wide: bool, entries: u64) {
+        let each = list_key_bytes(wide);
+        self.bytes("keys", Mode::Read, at, entries * each, each);
     }
 
     fn vector(&mut self, operand: &'static str, mode: Mode, at: SramAddress, count: u16, element: u64) {

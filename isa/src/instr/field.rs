@@ -126,6 +126,27 @@ impl Field for i32 {
     }
 }
 
+/// A number of entries of a sparse pattern.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entries(pub u32);
+
+impl Field for Entries {
+    const WIDTH: u32 = 24;
+    const MEANING: &'static str = "number of entries";
+    fn to_bits(self) -> u64 {
+        u64::from(self.0)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        Some(Entries(bits as u32))
+    }
+}
+
+impl fmt::Display for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Right shift of a rescaled add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shift(pub u8);

@@ -28,7 +28,7 @@ pub mod table;
 pub(crate) mod tests;
 pub mod unit;
 
-pub use field::{Dram, Engine, Field, LineSet, Shift, Sram, Traffic, Width};
+pub use field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width};
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};
 

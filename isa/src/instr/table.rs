@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use super::field::{Dram, Engine, Field, LineSet, Shift, Sram, Traffic, Width};
+use super::field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width};
 use super::unit::{Unit, UnitSet};
 use super::{DecodeError, EncodeError, FieldSpec, OPERAND_BIT, Spec, WORD_BITS, Word};
 use crate::numerics::Scale;
@@ -222,16 +222,23 @@ instructions! {
     /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
     /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a pruned entry, is not among them. Row maxima are taken as scores are written:
     /// `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
+    /// Where `indexed` is set, row `index[j]` of `k` takes the place of row `j`: the block's keys may lie anywhere and in any order. An
+    /// index not below `limit` stops the machine.
+    /// Where `masked` is set, cells whose bit in `mask` is 0 are pruned: `dst[i, j]` is the smallest int16, which raises no maximum.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
         engine: Engine = 32,
         /// Whether `max` starts anew.
         fresh: bool = 33,
+        /// Whether `index` names the keys.
+        indexed: bool = 34,
+        /// Whether `mask` prunes cells.
+        masked: bool = 35,
         /// The lines that execute.
         lines: LineSet = 40,
         /// Queries, `m` rows of `d` int8.
         q: Sram = 64,
-        /// Keys, `n` rows of `d` int8.
+        /// Keys, `n` rows of `d` int8; `limit` rows where `indexed` is set.
         k: Sram = 96,
         /// Row maxima, `m` int16.
         max: Sram = 128,
@@ -251,6 +258,12 @@ instructions! {
         k_stride: u32 = 352,
         /// Bytes between rows of `dst`.
         dst_stride: u32 = 384,
+        /// The rows of `k` that are the block's keys: `n` unsigned 16-bit integers.
+        index: Sram = 416,
+        /// Kept cells: `m` rows of `n` bits, each row in whole bytes, low bits first.
+        mask: Sram = 440,
+        /// Rows of `k`; at least 1.
+        limit: u16 = 464,
     }
 
     /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum
@@ -326,6 +339,138 @@ instructions! {
         acc_stride: u32 = 448,
         /// Bytes between rows of `dst`.
         dst_stride: u32 = 480,
+    }
+
+    /// Attention scores of a list of entries, over all heads: entry `e` joins query `i` of head `h` with key `j = keys[e]`, and
+    /// `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`. The list goes query by query: `rows` has for each of
+    /// the `heads * m` queries, in any order, each once, its number `r = h * m + i` and how many of the next entries are its own. `max[r]` becomes
+    /// the largest score of query `r`, the smallest int16 where it has no entry.
+    /// A list that does not name every query once, has other than `entries` entries or a key not below `n` stops the machine.
+    0x18 "sddmm_list" SddmmList {
+        /// The engine that executes.
+        engine: Engine = 32,
+        /// Whether a key takes two bytes instead of one.
+        wide: bool = 33,
+        /// The lines that execute; entries are dealt to them in turn.
+        lines: LineSet = 40,
+        /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
+        rows: Sram = 64,
+        /// Keys of the entries, `entries` uint8 or uint16.
+        keys: Sram = 88,
+        /// Queries, `m` rows of `heads * d` int8.
+        q: Sram = 112,
+        /// Keys, `n` rows of `heads * d` int8.
+        k: Sram = 136,
+        /// Row maxima by query, `heads * m` int16.
+        max: Sram = 160,
+        /// Scores of the entries, int16.
+        dst: Sram = 184,
+        /// Queries of a head.
+        m: u16 = 208,
+        /// Keys of a head.
+        n: u16 = 224,
+        /// Features of a head.
+        d: u16 = 240,
+        /// Heads.
+        heads: u16 = 256,
+        /// Bytes between rows of `q`.
+        q_stride: u16 = 272,
+        /// Bytes between rows of `k`.
+        k_stride: u16 = 288,
+        /// Entries of the list.
+        entries: Entries = 304,
+        /// Scale from the accumulator to log2 / 256.
+        scale: Scale = 328,
+    }
+
+    /// Unnormalised probabilities of the scores of a list, as `softmax` makes them of rows: for query `r` of position `p` in `rows` and each
+    /// of its entries `e`, `dst[e] = exp2_neg(max[r] - src[e])`, and `sum[p]` is what they add up to. Where `both` is set, the maximum is the
+    /// larger of `max[r]` and `other_max[r]`: a row that spans both engines. `rows` may be part of a list, with the scores of its entries.
+    /// A query not below `queries`, or other than `entries` entries, stop the machine.
+    0x19 "softmax_list" SoftmaxList {
+        /// The engine whose softmax unit executes.
+        engine: Engine = 32,
+        /// Whether `other_max` counts.
+        both: bool = 33,
+        /// Queries in the order of the list: `count` pairs of uint16, number and entries.
+        rows: Sram = 64,
+        /// Scores of the entries, int16.
+        src: Sram = 88,
+        /// Row maxima by query, `queries` int16.
+        max: Sram = 112,
+        /// Row maxima by query of the other engine, `queries` int16.
+        other_max: Sram = 136,
+        /// Row sums by position in `rows`, `count` uint32.
+        sum: Sram = 160,
+        /// Probabilities of the entries, int8.
+        dst: Sram = 184,
+        /// Queries in `rows`.
+        count: u16 = 208,
+        /// Queries that numbers name.
+        queries: u16 = 224,
+        /// Entries of these queries.
+        entries: Entries = 240,
+    }
+
+    /// Product with the values of rows that a list and a dense block share, over all heads, with output-stationary (intra-MAC)
+    /// accumulation: for each query `r = h * m + i` at position `p` of `rows`,
+    /// `dst[i, h * d + f] = requantise(sum over its entries e of p[e] * v[keys[e], h * d + f] + sum over its block's columns c of block_p[i, c] * v[key(c), h * d + f])`
+    /// with `scale / (sum[p] + block_sum[r])`.
+    /// `list` and `block` say which of the two parts there are; without `list`, `rows` names queries of no entries.
+    /// The block of a head has columns of its own: `block_keys` holds their number for each head, then the key of every column, head after
+    /// head, all uint16; `block_p` holds for each head `m` rows of as many int8 as it has columns.
+    /// The lines form groups of `min(ceil(d / macs), lines)`, `macs` being the MACs of a line; lines that are left over rest. A group takes all features of
+    /// one query at a time, an entry or a column a step, and when it is done the next query of `rows`; of two free groups, the lower. `steps` is what the
+    /// busiest group takes. Other `steps`, a list or block that does not add up, and a key not below `n` stop the machine.
+    0x1a "spmm_list" SpmmList {
+        /// The engine that executes.
+        engine: Engine = 32,
+        /// Whether a key takes two bytes instead of one.
+        wide: bool = 33,
+        /// Whether there are entries.
+        list: bool = 34,
+        /// Whether there is a block.
+        block: bool = 35,
+        /// The lines that execute.
+        lines: LineSet = 40,
+        /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
+        rows: Sram = 64,
+        /// Keys of the entries, `entries` uint8 or uint16.
+        keys: Sram = 88,
+        /// Probabilities of the entries, int8.
+        p: Sram = 112,
+        /// Row sums of the entries by position in `rows`, `heads * m` uint32.
+        sum: Sram = 136,
+        /// Columns of each head's block and their keys: `heads`, then `columns` uint16.
+        block_keys: Sram = 160,
+        /// Probabilities of the blocks, `columns * m` int8.
+        block_p: Sram = 184,
+        /// Row sums of the blocks by query, `heads * m` uint32.
+        block_sum: Sram = 208,
+        /// Values, `n` rows of `heads * d` int8.
+        v: Sram = 232,
+        /// The results, `m` rows of `heads * d` int8.
+        dst: Sram = 256,
+        /// Queries of a head.
+        m: u16 = 280,
+        /// Keys of a head.
+        n: u16 = 296,
+        /// Features of a head.
+        d: u16 = 312,
+        /// Heads.
+        heads: u16 = 328,
+        /// Columns of all heads' blocks.
+        columns: u16 = 344,
+        /// Bytes between rows of `v`.
+        v_stride: u16 = 360,
+        /// Bytes between rows of `dst`.
+        dst_stride: u16 = 376,
+        /// Entries of the list.
+        entries: Entries = 392,
+        /// Entries and columns that the busiest group takes.
+        steps: Entries = 416,
+        /// Scale of the product, before the division by the row sum.
+        scale: Scale = 440,
     }
 
     /// LayerNorm of `m` rows of `n` int16, to int8, by the function `layer_norm_row`. `params` is its 16-byte header and 8 bytes per channel.
@@ -505,13 +650,15 @@ impl Op {
         let unit = match self {
             Op::Load(_) | Op::Gather(_) => Unit::Load,
             Op::Store(_) => Unit::Store,
-            Op::Matmul(Matmul { engine, .. }) | Op::Sddmm(Sddmm { engine, .. }) | Op::Spmm(Spmm { engine, .. }) => {
-                match engine {
-                    Engine::Denser => Unit::Denser,
-                    Engine::Sparser => Unit::Sparser,
-                }
-            }
-            Op::Softmax(Softmax { engine, .. }) => match engine {
+            Op::Matmul(Matmul { engine, .. })
+            | Op::Sddmm(Sddmm { engine, .. })
+            | Op::Spmm(Spmm { engine, .. })
+            | Op::SddmmList(SddmmList { engine, .. })
+            | Op::SpmmList(SpmmList { engine, .. }) => match engine {
+                Engine::Denser => Unit::Denser,
+                Engine::Sparser => Unit::Sparser,
+            },
+            Op::Softmax(Softmax { engine, .. }) | Op::SoftmaxList(SoftmaxList { engine, .. }) => match engine {
                 Engine::Denser => Unit::DenserSoftmax,
                 Engine::Sparser => Unit::SparserSoftmax,
             },

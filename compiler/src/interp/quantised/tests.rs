@@ -33,9 +33,9 @@ fn add_by_hand() {
 fn scores_by_hand() {
     // Two heads of two features. Saturation stays off the mark of pruned entries.
     let (q, k) = ([1, 2, -128, -128], [3, 4, 127, 127, -1, 0, 0, 1]);
-    let scores = kernels::sddmm(&q, &k, [1, 2, 4], 2, Scale::ONE);
+    let scores = kernels::sddmm(&q, &k, None, [1, 2, 4], 2, Scale::ONE);
     assert_eq!(scores, [11, -1, -32512, -128]);
-    assert_eq!(kernels::sddmm(&q, &k, [1, 2, 4], 2, scale(1000.0)), [11000, -1000, -32767, -32767]);
+    assert_eq!(kernels::sddmm(&q, &k, None, [1, 2, 4], 2, scale(1000.0)), [11000, -1000, -32767, -32767]);
 }
 
 #[test]

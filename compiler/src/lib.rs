@@ -8,6 +8,7 @@
 //! - [`interp`]: interpreters of it;
 //! - [`quantise`]: calibration and quantisation;
 //! - [`masks`]: which attention entries are computed, and by which engine;
+//! - [`split`]: masked attention divided between the engines;
 //! - [`codegen`]: from a quantised graph to a program.
 
 pub mod codegen;
@@ -19,3 +20,4 @@ pub mod masks;
 pub mod onnx;
 pub mod passes;
 pub mod quantise;
+pub mod split;

@@ -23,7 +23,8 @@ impl Emulator {
     /// The program cannot run to its end.
     pub fn new(program: Arc<Program>) -> Result<Emulator, TimingError> {
         let timing = simulate(&program.code, &program.machine)?;
-        Ok(Emulator { program, timing, core: Core::new() })
+        let core = Core::new(&program.machine);
+        Ok(Emulator { program, timing, core })
     }
 
     /// The program.

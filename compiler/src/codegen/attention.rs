@@ -151,6 +151,8 @@ fn sddmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [q, k, score
     Sddmm {
         engine: Engine::Denser,
         fresh: true,
+        indexed: false,
+        masked: false,
         lines: builder.all_lines(),
         q: q.at,
         k: k.at,
@@ -163,6 +165,9 @@ fn sddmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [q, k, score
         q_stride: q.stride,
         k_stride: k.stride,
         dst_stride: scores.stride,
+        index: Sram(0),
+        mask: Sram(0),
+        limit: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Elem, OpKind, TensorType};
 use crate::masks::Mask;
+use crate::split::{BlockKeys, CscPattern, ProductParts};
 
 /// Operands that do not fit an operation: what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -173,7 +174,57 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 3 && *sums == x[..2] && v.len() == 2 && v[0] == x[2] && v[1].is_multiple_of(x[0]))?;
             Ok(vec![x[1], v[1]])
         }
+        OpKind::BlockSddmm { heads, .. } => {
+            let (k, mask) = (&operands[1].shape, &operands[3].shape);
+            expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            expect(mask.len() == 1)?;
+            Ok(vec![block_cells(*heads, x[0], operands[2])?])
+        }
+        OpKind::CscSddmm { heads, .. } => {
+            let k = &operands[1].shape;
+            expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            Ok(vec![csc_entries(*heads, k[0], operands[2])?])
+        }
+        OpKind::BlockSoftmax {} => {
+            let maxima = &operands[2].shape;
+            expect(maxima.len() == 2 && operands.get(3).is_none_or(|other| other.shape == *maxima))?;
+            expect(*x == [block_cells(maxima[0], maxima[1], operands[1])?])?;
+            Ok(x.clone())
+        }
+        OpKind::CscSoftmax {} => {
+            let (csc, maxima) = (&operands[1].shape, &operands[2].shape);
+            expect(x.len() == 1 && csc.len() == 1 && maxima.len() == 2)?;
+            expect(operands.get(3).is_none_or(|other| other.shape == *maxima))?;
+            expect(CscPattern::keys_in(maxima[0], x[0], csc[0]).is_some())?;
+            Ok(x.clone())
+        }
+        OpKind::SplitSpmm { heads, block, csc, .. } => {
+            let parts = ProductParts::of(*block, *csc);
+            expect(operands.len() == 1 + 3 * parts.iter().count())?;
+            expect(x.len() == 2 && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            let sums = parts.iter().next().map_or(&[][..], |part| &operands[part.sums].shape);
+            expect(sums.len() == 2 && sums[0] == *heads && parts.iter().all(|part| operands[part.sums].shape == sums))?;
+            if let Some(part) = parts.block {
+                expect(operands[part.probs].shape == [block_cells(*heads, sums[1], operands[part.pattern])?])?;
+            }
+            if let Some(part) = parts.csc {
+                expect(operands[part.probs].shape == [csc_entries(*heads, x[0], operands[part.pattern])?])?;
+            }
+            Ok(vec![sums[1], x[1]])
+        }
     }
+}
+
+/// Cells of the dense blocks of heads with `queries` queries.
+fn block_cells(heads: usize, queries: usize, keys: &TensorType) -> Result<usize, String> {
+    let [bytes] = keys.shape[..] else { return Err(String::new()) };
+    BlockKeys::columns_in(heads, bytes).and_then(|columns| columns.checked_mul(queries)).ok_or_else(String::new)
+}
+
+/// Entries of a sparse pattern of heads with `keys` keys.
+fn csc_entries(heads: usize, keys: usize, csc: &TensorType) -> Result<usize, String> {
+    let [bytes] = csc.shape[..] else { return Err(String::new()) };
+    CscPattern::nonzeros_in(heads, keys, bytes).ok_or_else(String::new)
 }
 
 /// The shape to which both broadcast.

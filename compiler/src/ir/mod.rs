@@ -10,6 +10,8 @@
 //! - **canonical**: what the model means; float. All activations but the image are matrices, tokens x channels, without the batch.
 //!   Linear layers, LayerNorm, activations and attention are single operations, in whatever form they were exported.
 //! - **quantised**: integers; every function is one of `vitcod_isa::numerics`. Attention is SDDMM, softmax and SpMM.
+//! - **split**: as quantised, but masked attention is tasks for the two engines: dense blocks of global tokens and a sparse rest.
+//!   Computes the same bits.
 //!
 //! [`Stage`] says which operations may occur ([`OpKind::stages`]); [`verify`](Graph::verify) checks it.
 //!
@@ -19,7 +21,8 @@
 //! 2. Each operation is allowed in the graph's stage and has the operands and results that its kind takes.
 //! 3. Result types are what [`infer`] says, or for quantised operations fit its shape rules.
 //! 4. A constant's bytes are as many as its type needs.
-//! 5. A quantised tensor that stands for real numbers has a positive, finite step.
+//! 5. The patterns of split attention are constants in their layouts ([`crate::split`]).
+//! 6. A quantised tensor that stands for real numbers has a positive, finite step.
 
 mod attr;
 mod entities;

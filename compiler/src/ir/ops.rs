@@ -17,6 +17,8 @@ pub enum Stage {
     Canonical,
     /// In integers.
     Quantised,
+    /// Masked attention divided between the engines.
+    Split,
 }
 
 impl fmt::Display for Stage {
@@ -25,6 +27,7 @@ impl fmt::Display for Stage {
             Stage::Imported => "imported",
             Stage::Canonical => "canonical",
             Stage::Quantised => "quantised",
+            Stage::Split => "split",
         })
     }
 }
@@ -187,13 +190,13 @@ operations! {
     }
 
     /// Joins tensors along an axis.
-    "concat" Concat (Imported|Canonical|Quantised) [1..] -> 1 {
+    "concat" Concat (Imported|Canonical|Quantised|Split) [1..] -> 1 {
         /// The axis; 0 after import.
         axis: usize,
     }
 
     /// `len` elements along an axis, from `start` on, `stride` apart.
-    "slice" Slice (Imported|Canonical|Quantised) [1] -> 1 {
+    "slice" Slice (Imported|Canonical|Quantised|Split) [1] -> 1 {
         /// The axis; 0 after import.
         axis: usize,
         /// First element.
@@ -237,7 +240,7 @@ operations! {
     }
 
     /// Rows of image patches: `x[1,c,h,w]` to `[patches, c * kh * kw]`, row-major in both. A convolution is this and a linear layer.
-    "patches" Patches (Canonical|Quantised) [1] -> 1 {
+    "patches" Patches (Canonical|Quantised|Split) [1] -> 1 {
         /// Height and width of a patch.
         kernel: [usize; 2],
         /// Vertical and horizontal step.
@@ -259,16 +262,16 @@ operations! {
     }
 
     /// `requantise(x w^T + bias)` per output channel: `x` `i8[m,k]`, constant `w` `i8[n,k]`, constant `channel[n]`; to i8 or i16.
-    "qlinear" QLinear (Quantised) [3] -> 1 {}
+    "qlinear" QLinear (Quantised|Split) [3] -> 1 {}
 
     /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8.
-    "qlayer_norm" QLayerNorm (Quantised) [2] -> 1 {}
+    "qlayer_norm" QLayerNorm (Quantised|Split) [2] -> 1 {}
 
     /// Looks every element up: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
-    "lut" Lut (Quantised) [2] -> 1 {}
+    "lut" Lut (Quantised|Split) [2] -> 1 {}
 
     /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i16; operands `i16[m,n]`.
-    "qadd" QAdd (Quantised) [2] -> 1 {
+    "qadd" QAdd (Quantised|Split) [2] -> 1 {
         /// Multiplier of the first operand.
         a_scale: i32,
         /// Multiplier of the second operand.
@@ -279,7 +282,7 @@ operations! {
 
     /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional constant mask
     /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, keeps no entry, the score is `PRUNED`.
-    "sddmm" Sddmm (Quantised) [2 | 3] -> 1 {
+    "sddmm" Sddmm (Quantised|Split) [2 | 3] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Scale from the accumulator to log2 / 256.
@@ -287,11 +290,51 @@ operations! {
     }
 
     /// Unnormalised probabilities `i8[heads,m,n]` and their row sums `u32[heads,m]`, from scores `i16[heads,m,n]`.
-    "qsoftmax" QSoftmax (Quantised) [1] -> 2 {}
+    "qsoftmax" QSoftmax (Quantised|Split) [1] -> 2 {}
 
     /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to `i8[m,c]`.
-    "spmm" Spmm (Quantised) [3] -> 1 {
+    "spmm" Spmm (Quantised|Split) [3] -> 1 {
         /// Scale of the product before the division by the row sum.
         scale: Scale,
+    }
+
+    /// Scores of the dense blocks of all heads, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`, `k` `i8[n,c]`, constant keys of the
+    /// columns `byte[..]` ([`BlockKeys`](crate::split::BlockKeys)), constant kept cells `byte[..]` ([`BlockMask`](crate::split::BlockMask)); to
+    /// `i16[cells]`: head after head, `m` rows of the head's columns. A cell that is not kept is `PRUNED`.
+    "block_sddmm" BlockSddmm (Split) [4] -> 2 {
+        /// Number of heads.
+        heads: usize,
+        /// Scale from the accumulator to log2 / 256.
+        scale: Scale,
+    }
+
+    /// Scores of the entries of a sparse pattern, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`, `k` `i8[n,c]`, constant
+    /// pattern `byte[..]` ([`CscPattern`](crate::split::CscPattern)); to `i16[entries]` in the order of the pattern.
+    "csc_sddmm" CscSddmm (Split) [3] -> 2 {
+        /// Number of heads.
+        heads: usize,
+        /// Scale from the accumulator to log2 / 256.
+        scale: Scale,
+    }
+
+    /// Unnormalised probabilities `i8[cells]` of dense blocks and their row sums `u32[heads,m]`, from scores `i16[cells]`, the constant
+    /// keys of the columns, and row maxima `i16[heads,m]`. With maxima of the sparse part too, the larger of both counts.
+    "block_softmax" BlockSoftmax (Split) [3 | 4] -> 2 {}
+
+    /// Unnormalised probabilities `i8[entries]` of a sparse pattern and their row sums `u32[heads,m]`, from scores `i16[entries]`, the
+    /// constant pattern, and row maxima `i16[heads,m]`. With maxima of the dense blocks too, the larger of both counts.
+    "csc_softmax" CscSoftmax (Split) [3 | 4] -> 2 {}
+
+    /// Probabilities times values `v` `i8[n,c]`, divided by the sum of the parts' row sums, to `i8[m,c]`. After `v` follow probabilities,
+    /// row sums and the constant keys of the dense blocks, then probabilities, row sums and the constant pattern of the sparse part.
+    "split_spmm" SplitSpmm (Split) [4 | 7] -> 1 {
+        /// Number of heads.
+        heads: usize,
+        /// Scale of the product before the division by the row sum.
+        scale: Scale,
+        /// Whether there are dense blocks.
+        block: bool,
+        /// Whether there is a sparse part.
+        csc: bool,
     }
 }

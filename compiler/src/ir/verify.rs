@@ -1,9 +1,11 @@
 //! The verifier: what the module documentation of [`crate::ir`] promises.
 //!
-//! It does not look at the elements of constants (except their number), nor does it compare steps with calibration.
+//! It does not look at the elements of constants (except their number, and the patterns of split attention, which types depend on),
+//! nor does it compare steps with calibration.
 
 use super::infer::{count, result_shape};
-use super::{Elem, Graph, OpKind, TensorType, Value, ValueDef};
+use super::{Elem, Graph, OpData, OpKind, TensorType, Value, ValueDef};
+use crate::split::{Patterns, ProductParts};
 
 /// Broken invariants, each with the operation or value where it broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +57,7 @@ impl Graph {
                 problems.push(at(format!("{unknown:?} are used before they are defined")));
             } else if !data.kind.takes(data.operands.len()) || data.results.len() != data.kind.results() {
                 problems.push(at(format!("{} operands and {} results", data.operands.len(), data.results.len())));
-            } else if let Err(message) = self.check_types(&data.kind, &data.operands, &data.results) {
+            } else if let Err(message) = self.check_types(data) {
                 problems.push(at(message));
             }
             for result in &data.results {
@@ -74,9 +76,10 @@ impl Graph {
         if problems.is_empty() { Ok(()) } else { Err(VerifyError { stage: self.stage.to_string(), problems }) }
     }
 
-    fn check_types(&self, kind: &OpKind, operands: &[Value], results: &[Value]) -> Result<(), String> {
-        let operands: Vec<&TensorType> = operands.iter().map(|v| self.ty(*v)).collect();
-        let results: Vec<&TensorType> = results.iter().map(|v| self.ty(*v)).collect();
+    fn check_types(&self, data: &OpData) -> Result<(), String> {
+        let kind = &data.kind;
+        let operands: Vec<&TensorType> = data.operands.iter().map(|v| self.ty(*v)).collect();
+        let results: Vec<&TensorType> = data.results.iter().map(|v| self.ty(*v)).collect();
         let inferred = result_shape(kind, &operands)?;
         if inferred != results[0].shape {
             return Err(format!("result {} should have shape {inferred:?}", results[0]));
@@ -102,13 +105,33 @@ impl Graph {
                     && *results[1] == TensorType::new(Elem::U32, &results[0].shape[..2])
             }
             OpKind::Spmm { .. } => elems == [Elem::I8, Elem::U32, Elem::I8] && results[0].elem == Elem::I8,
+            OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
+                elems[..2] == [Elem::I8, Elem::I8]
+                    && elems[2..].iter().all(|pattern| *pattern == Elem::Byte)
+                    && results[0].elem == Elem::I16
+                    && *results[1] == TensorType::new(Elem::I16, [*heads, operands[0].shape[0]])
+            }
+            OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => {
+                elems[..2] == [Elem::I16, Elem::Byte]
+                    && elems[2..].iter().all(|maxima| *maxima == Elem::I16)
+                    && results[0].elem == Elem::I8
+                    && *results[1] == TensorType::new(Elem::U32, &operands[2].shape[..])
+            }
+            OpKind::SplitSpmm { block, csc, .. } => {
+                let mut parts = ProductParts::of(*block, *csc).iter();
+                let fits = |i: usize, elem: Elem| elems[i] == elem;
+                elems[0] == Elem::I8
+                    && parts
+                        .all(|at| fits(at.probs, Elem::I8) && fits(at.sums, Elem::U32) && fits(at.pattern, Elem::Byte))
+                    && results[0].elem == Elem::I8
+            }
             OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
                 operands.iter().all(|ty| ty.elem == results[0].elem && ty.step == results[0].step)
             }
             _ => results[0].elem == elems[0],
         };
         if fits {
-            Ok(())
+            Patterns::read(self, data).map(|_| ())
         } else {
             let names = |types: &[&TensorType]| types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ");
             Err(format!("types {} -> {} do not fit", names(&operands), names(&results)))

@@ -34,12 +34,17 @@ pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
     let attentions: Vec<Op> = graph.order.iter().copied().filter(|op| heads_of(graph, *op).is_some()).collect();
     let layers = masks.layers();
     let mut problems = Vec::new();
-    if let Some(op) = attentions.get(layers.len()) {
-        let rest = format!("the first without is {}", graph.describe(*op));
-        problems.push(format!("masks of {} layers for {} attentions: {rest}", layers.len(), attentions.len()));
-    } else if attentions.len() < layers.len() {
-        let last = attentions.last().map_or(String::new(), |op| format!(": the last is {}", graph.describe(*op)));
-        problems.push(format!("masks of {} layers for {} attentions{last}", layers.len(), attentions.len()));
+    if attentions.len() != layers.len() {
+        let which = match (attentions.get(layers.len()), attentions.last()) {
+            (Some(op), _) => format!("; the first without masks is {}", graph.describe(*op)),
+            (None, Some(op)) => format!("; the last is {}", graph.describe(*op)),
+            (None, None) => String::new(),
+        };
+        problems.push(format!(
+            "layers of masks: {}, attentions of the model: {}{which}",
+            layers.len(),
+            attentions.len()
+        ));
     }
     let mut masked = graph.clone();
     for (layer, (op, heads)) in attentions.iter().zip(layers).enumerate() {
@@ -97,3 +102,6 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
     }
     Ok(Some(bias))
 }
+
+#[cfg(test)]
+mod tests;

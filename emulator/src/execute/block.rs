@@ -37,6 +37,11 @@ impl Block {
         &sram[self.row(0)]
     }
 
+    /// The bytes of row `i`.
+    pub(super) fn row_bytes(self, sram: &[u8], i: usize) -> &[u8] {
+        &sram[self.row(i)]
+    }
+
     /// The bytes of each row.
     pub(super) fn rows(self, sram: &[u8]) -> impl Iterator<Item = &[u8]> {
         (0..self.rows).map(move |i| &sram[self.row(i)])

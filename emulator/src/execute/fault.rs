@@ -45,17 +45,61 @@ pub enum Reason {
     /// It writes into the program's image.
     #[error("writes at {0:#x}, where the program's constants are")]
     Constant(u64),
-    /// A row of a gather that the table does not have.
-    #[error("is {index} for row {row}; the table has {limit} rows")]
+    /// An index of a row that its table does not have: of a gather, of a key, of a query.
+    #[error("holds {index} at position {position}, where only {limit} can be named")]
     Index {
-        /// The row that is gathered.
-        row: usize,
-        /// Its index.
+        /// Which index, from 0.
+        position: usize,
+        /// The index.
         index: u16,
-        /// Rows of the table.
-        limit: u16,
+        /// The indices below it are rows of the table.
+        limit: usize,
+    },
+    /// A list that names a query again, and so leaves out another.
+    #[error("names query {query} a second time at position {position}")]
+    Repeated {
+        /// Which row of the list, from 0.
+        position: usize,
+        /// The query.
+        query: u16,
+    },
+    /// Entries of a list or columns of blocks that are not as many as the instruction states.
+    #[error("adds up to {found}, not to the {stated} that are stated")]
+    Total {
+        /// What its counts add up to.
+        found: u64,
+        /// What the instruction states.
+        stated: u64,
+    },
+    /// Steps of a product that are not those its busiest group of lines takes.
+    #[error("is {stated}; the busiest group takes {found}")]
+    Steps {
+        /// What the group takes.
+        found: u64,
+        /// What the instruction states.
+        stated: u32,
     },
     /// Bytes that are no parameters.
     #[error("cannot be read: {0}")]
     Parameters(#[from] NumericsError),
+}
+
+/// An operand's name and what is wrong with it.
+pub(super) type OperandFault = (&'static str, Reason);
+
+/// Whether every index is below the limit.
+pub(super) fn below(
+    operand: &'static str,
+    mut indices: impl Iterator<Item = u16>,
+    limit: usize,
+) -> Result<(), OperandFault> {
+    let mut position = 0;
+    let beyond = indices.find(|index| {
+        position += 1;
+        usize::from(*index) >= limit
+    });
+    match beyond {
+        None => Ok(()),
+        Some(index) => Err((operand, Reason::Index { position: position - 1, index, limit })),
+    }
 }

@@ -9,6 +9,7 @@
 
 mod block;
 mod fault;
+mod lists;
 mod memory;
 mod products;
 mod rows;
@@ -19,23 +20,27 @@ mod transfers;
 pub use fault::{Fault, Reason};
 pub use memory::{MAX_DRAM_BYTES, Memory, MemoryError};
 
+use fault::OperandFault;
 use vitcod_isa::effects::accesses;
 use vitcod_isa::instr::{Instr, Op};
+use vitcod_isa::machine::Machine;
 
 use crate::kernels::Scratch;
 
 /// Executes instructions; holds the buffers of the matrix products.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Core {
+    /// MACs of a line.
+    macs: u32,
     scratch: Scratch,
     /// Accumulators of the instruction being executed.
     sums: Vec<i32>,
 }
 
 impl Core {
-    /// With the fastest kernels of this processor.
-    pub fn new() -> Core {
-        Core::default()
+    /// Of a machine, with the fastest kernels of this processor.
+    pub fn new(machine: &Machine) -> Core {
+        Core { macs: machine.lines.macs, scratch: Scratch::default(), sums: Vec::new() }
     }
 
     /// Executes one instruction, the `index`-th of its program.
@@ -60,10 +65,13 @@ impl Core {
             Op::Store(op) => transfers::store(op, memory),
             Op::Gather(op) => transfers::gather(op, memory)?,
             Op::Matmul(op) => self.matmul(op, &mut memory.sram)?,
-            Op::Sddmm(op) => self.sddmm(op, &mut memory.sram),
+            Op::Sddmm(op) => self.sddmm(op, &mut memory.sram)?,
             Op::Spmm(op) => self.spmm(op, &mut memory.sram),
             Op::Encode(op) => products::encode(op, &mut memory.sram)?,
             Op::Decode(op) => products::decode(op, &mut memory.sram)?,
+            Op::SddmmList(op) => lists::sddmm(op, &mut memory.sram)?,
+            Op::SoftmaxList(op) => lists::softmax(op, &mut memory.sram)?,
+            Op::SpmmList(op) => lists::spmm(op, self.macs, &mut memory.sram)?,
             Op::Softmax(op) => rows::softmax(op, &mut memory.sram),
             Op::LayerNorm(op) => rows::layer_norm(op, &mut memory.sram)?,
             Op::Add(op) => rows::add(op, &mut memory.sram),
@@ -73,6 +81,3 @@ impl Core {
         Ok(())
     }
 }
-
-/// An operand's name and what is wrong with it.
-type OperandFault = (&'static str, Reason);

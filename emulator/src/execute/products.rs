@@ -5,9 +5,13 @@ use vitcod_isa::instr::{Sram, Width};
 use vitcod_isa::numerics::{PRUNED, Scale, add_bias, requantise_i8, requantise_i16, requantise_score};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
+use super::Core;
 use super::block::Block;
-use super::{Core, OperandFault};
-use crate::kernels::{Init, MatrixMut, gemm_nn, gemm_nt};
+use super::fault::{OperandFault, below};
+use crate::kernels::{Init, Matrix, MatrixMut, gemm_nn, gemm_nt};
+
+/// Keys that are gathered for one call of a kernel take at most this, or are one.
+const GATHERED_BYTES: usize = 1 << 16;
 
 impl Core {
     pub(super) fn matmul(&mut self, op: &Matmul, sram: &mut [u8]) -> Result<(), OperandFault> {
@@ -33,14 +37,28 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn sddmm(&mut self, op: &Sddmm, sram: &mut [u8]) {
+    pub(super) fn sddmm(&mut self, op: &Sddmm, sram: &mut [u8]) -> Result<(), OperandFault> {
         let Sddmm { m, n, d, scale, .. } = *op;
         let (keys, features) = (usize::from(n), usize::from(d));
         let q = Block::new(op.q, m, features, 1, op.q_stride).int8(sram);
-        let k = Block::new(op.k, n, features, 1, op.k_stride).int8(sram);
-        gemm_nt(&mut self.scratch, q, k, &mut accumulators(&mut self.sums, m, keys), Init::Zero);
+        if op.indexed {
+            self.indexed_scores(op, q, sram)?;
+        } else {
+            let k = Block::new(op.k, n, features, 1, op.k_stride).int8(sram);
+            gemm_nt(&mut self.scratch, q, k, &mut accumulators(&mut self.sums, m, keys), Init::Zero);
+        }
 
-        let scores: Vec<i16> = self.sums.iter().map(|sum| requantise_score(*sum, scale)).collect();
+        let mut scores: Vec<i16> = self.sums.iter().map(|sum| requantise_score(*sum, scale)).collect();
+        if op.masked && keys > 0 {
+            let mask = Block::new(op.mask, m, keys.div_ceil(8), 1, u32::from(n.div_ceil(8)));
+            for (scores, kept) in scores.chunks_exact_mut(keys).zip(mask.rows(sram)) {
+                for (j, score) in scores.iter_mut().enumerate() {
+                    if kept[j / 8] >> (j % 8) & 1 == 0 {
+                        *score = PRUNED;
+                    }
+                }
+            }
+        }
         let max = Block::vector(op.max, m.into(), 2);
         let mut maxima = if op.fresh { vec![PRUNED; m.into()] } else { max.read(sram, i16::from_le_bytes) };
         if keys > 0 {
@@ -50,6 +68,32 @@ impl Core {
         }
         max.write(sram, &maxima, i16::to_le_bytes);
         Block::new(op.dst, m, keys, 2, op.dst_stride).write(sram, &scores, i16::to_le_bytes);
+        Ok(())
+    }
+
+    /// Makes the accumulators of scores whose keys lie anywhere.
+    fn indexed_scores(&mut self, op: &Sddmm, q: Matrix<'_>, sram: &[u8]) -> Result<(), OperandFault> {
+        let Sddmm { m, n, d, limit, .. } = *op;
+        let (queries, keys, features) = (usize::from(m), usize::from(n), usize::from(d));
+        let index = Block::vector(op.index, keys, 2).read(sram, u16::from_le_bytes);
+        below("index", index.iter().copied(), limit.into())?;
+        self.sums.resize(queries * keys, 0);
+        if queries == 0 || keys == 0 {
+            return Ok(());
+        }
+        let rows = Block::new(op.k, limit, features, 1, op.k_stride);
+        // As many keys at a time as keep the copy small, however wide they are.
+        let at_once = (GATHERED_BYTES / features.max(1)).max(1);
+        let mut gathered = Vec::new();
+        for (part, index) in index.chunks(at_once).enumerate() {
+            gathered.clear();
+            index.iter().for_each(|row| gathered.extend_from_slice(rows.row_bytes(sram, (*row).into())));
+            let k = Matrix::from_bytes(&gathered, index.len(), features, features).expect("the copy has that size");
+            let sums = &mut self.sums[part * at_once..];
+            let mut sums = MatrixMut::new(sums, queries, index.len(), keys).expect("the columns lie in the rows");
+            gemm_nt(&mut self.scratch, q, k, &mut sums, Init::Zero);
+        }
+        Ok(())
     }
 
     pub(super) fn spmm(&mut self, op: &Spmm, sram: &mut [u8]) {

@@ -3,7 +3,7 @@
 use vitcod_isa::instr::table::{Gather, Load, Store};
 
 use super::block::Block;
-use super::{Memory, OperandFault, Reason};
+use super::{Memory, OperandFault, fault};
 
 /// The loops of a transfer; the offsets of a run are those of its source and its destination.
 struct Loops {
@@ -58,9 +58,7 @@ pub(super) fn store(op: &Store, memory: &mut Memory) {
 pub(super) fn gather(op: &Gather, memory: &mut Memory) -> Result<(), OperandFault> {
     let Gather { dst, src, bytes, rows, limit, src_stride, dst_stride, index, .. } = *op;
     let indices = Block::vector(index, rows.into(), 2).read(&memory.sram, u16::from_le_bytes);
-    if let Some(row) = indices.iter().position(|index| *index >= limit) {
-        return Err(("index", Reason::Index { row, index: indices[row], limit }));
-    }
+    fault::below("index", indices.iter().copied(), limit.into())?;
     let bytes = bytes as usize;
     if bytes == 0 {
         return Ok(());

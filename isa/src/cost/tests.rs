@@ -189,6 +189,8 @@ fn scores_are_written_with_their_row_maxima() {
     let sddmm = Sddmm {
         engine: Engine::Sparser,
         fresh: false,
+        indexed: false,
+        masked: false,
         lines: lines(64),
         q: Sram(0),
         k: Sram(0),
@@ -201,6 +203,9 @@ fn scores_are_written_with_their_row_maxima() {
         q_stride: 64,
         k_stride: 64,
         dst_stride: 128,
+        index: Sram(0),
+        mask: Sram(0),
+        limit: 0,
     };
     let cost = cost(&sddmm.into(), &vitcod());
     assert_eq!(cost.cycles, 16 * 8);

@@ -4,8 +4,8 @@
 //! `max_accumulation_depth` none does.
 
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, layer_norm_row, requantise, requantise_i8, requantise_score,
-    round_shift, row_max, softmax_probs,
+    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, layer_norm_row, requantise, requantise_i8,
+    requantise_score, round_shift, row_max, softmax_probs,
 };
 use vitcod_isa::operands::Channel;
 

@@ -10,7 +10,7 @@ use crate::testing;
 fn fault(op: impl Into<Op>, image: &[u8]) -> Fault {
     let mut memory = Memory::new(&testing::program([], image)).unwrap();
     let before = memory.clone();
-    let fault = Core::new().execute(7, &Instr::new(op), &mut memory).unwrap_err();
+    let fault = Core::new(&testing::vitcod()).execute(7, &Instr::new(op), &mut memory).unwrap_err();
     assert!(memory.sram == before.sram && memory.dram == before.dram, "{fault}");
     fault
 }
@@ -61,7 +61,7 @@ fn bytes_that_are_no_parameters_are_faults() {
     let mut memory = Memory::new(&testing::program([], &[])).unwrap();
     memory.sram[8] = 255;
     let product = testing::matmul(Engine::Denser, LINES, (1, 1, 8), [64, 64, 0, 128]);
-    let fault = Core::new().execute(0, &Instr::new(product), &mut memory).unwrap_err();
+    let fault = Core::new(&testing::vitcod()).execute(0, &Instr::new(product), &mut memory).unwrap_err();
     assert!(
         fault.to_string().ends_with("operand params cannot be read: malformed scale: the shift is above 62"),
         "{fault}"
@@ -83,17 +83,17 @@ fn a_gather_beyond_its_table_is_a_fault() {
         index: Sram(0),
         traffic: Traffic::Activations,
     };
-    let fault = Core::new().execute(0, &Instr::new(op), &mut memory).unwrap_err();
-    assert!(fault.to_string().ends_with("operand index is 3 for row 1; the table has 3 rows"), "{fault}");
+    let fault = Core::new(&testing::vitcod()).execute(0, &Instr::new(op), &mut memory).unwrap_err();
+    assert!(fault.to_string().ends_with("operand index holds 3 at position 1, where only 3 can be named"), "{fault}");
 }
 
 #[test]
 fn empty_operands_touch_nothing() {
     let product = Matmul { a_stride: u32::MAX, ..testing::matmul(Engine::Denser, LINES, (u16::MAX, 0, 0), [0; 4]) };
     let mut memory = Memory::new(&testing::program([], &[])).unwrap();
-    Core::new().execute(0, &Instr::new(product), &mut memory).unwrap();
+    Core::new(&testing::vitcod()).execute(0, &Instr::new(product), &mut memory).unwrap();
     let load = Load { inner: u16::MAX, outer: u16::MAX, src_inner_stride: 9, ..testing::load(0, 0, 0) };
-    Core::new().execute(0, &Instr::new(load), &mut memory).unwrap();
+    Core::new(&testing::vitcod()).execute(0, &Instr::new(load), &mut memory).unwrap();
     assert!(memory.sram.iter().all(|byte| *byte == 0));
 }
 

@@ -79,7 +79,7 @@ impl Bench {
         let dram = self.memory.dram.clone();
         plain(&mut expected);
         let instr = Instr::new(op);
-        Core::new().execute(0, &instr, &mut self.memory).unwrap();
+        Core::new(&testing::vitcod()).execute(0, &instr, &mut self.memory).unwrap();
         assert!(self.memory.sram == expected.new, "{instr}");
         assert!(self.memory.dram == dram, "{instr}");
     }
@@ -175,7 +175,10 @@ proptest! {
         let (max, _) = bench.rows(1, 2 * u32::from(m));
         let (dst, dst_stride) = bench.rows(m, 2 * u32::from(n));
         let scale = bench.scale();
-        let op = Sddmm { engine, fresh, lines: LINES, q, k, max, dst, m, n, d, scale, q_stride, k_stride, dst_stride };
+        let op = Sddmm {
+            engine, fresh, indexed: false, masked: false, lines: LINES, q, k, max, dst, m, n, d, scale, q_stride, k_stride, dst_stride,
+            index: Sram(0), mask: Sram(0), limit: 0,
+        };
         bench.expect(op, |plain| for i in 0..m.into() {
             let mut row_max = if fresh { i16::MIN } else { plain.i16(max, 0, 0, i) };
             for j in 0..n.into() {
@@ -343,7 +346,7 @@ proptest! {
         let mut memory = Bench::new(seed).memory;
         let mut expected = memory.dram.clone();
         pairs.iter().for_each(|(near, far)| expected[*far] = memory.sram[*near]);
-        Core::new().execute(0, &Instr::new(store), &mut memory).unwrap();
+        Core::new(&testing::vitcod()).execute(0, &Instr::new(store), &mut memory).unwrap();
         prop_assert!(memory.dram == expected);
     }
 
@@ -384,8 +387,8 @@ proptest! {
             let n = to - from;
             let at = |base: Sram, step: u32| Sram(base.0 + u32::from(from) * step);
             let sddmm = Sddmm {
-                engine, fresh: true, lines: LINES, q, k: at(k, k_stride), max, dst: at(scores, 2), m, n, d, scale: score_scale,
-                q_stride, k_stride, dst_stride,
+                engine, fresh: true, indexed: false, masked: false, lines: LINES, q, k: at(k, k_stride), max, dst: at(scores, 2), m, n, d,
+                scale: score_scale, q_stride, k_stride, dst_stride, index: Sram(0), mask: Sram(0), limit: 0,
             };
             let softmax = Softmax {
                 engine, fresh: true, both, src: at(scores, 2), max, other_max, sum, dst: at(p, 1), m, n,
@@ -402,7 +405,7 @@ proptest! {
         let sparse = part(Engine::Sparser, cut, n, [other_max, max, other_sum, sum], true);
         let first = Spmm { out: Width::I32, dst: acc, dst_stride: acc_stride, ..dense.2 };
         let second = Spmm { accumulate: true, dst: results[1].0, dst_stride: results[1].1, ..sparse.2 };
-        let mut core = Core::new();
+        let mut core = Core::new(&testing::vitcod());
         for op in [whole.0, whole.1, whole.2.into(), dense.0, sparse.0, dense.1, sparse.1, first.into(), second.into()] {
             core.execute(0, &Instr::new(op), &mut bench.memory).unwrap();
         }

@@ -1,7 +1,11 @@
 //! Layouts of structured operands in memory: channel parameters, auto-encoder parameters, lists of sparse patterns.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+mod lists;
+
+pub use lists::{
+    LIST_ROW_BYTES, LineGroups, ListRow, block_keys_bytes, block_keys_from_bytes, block_keys_to_bytes, list_key_bytes,
+    list_keys_from_bytes, list_keys_to_bytes,
+};
 
 use crate::numerics::{NumericsError, Scale};
 
@@ -57,51 +61,6 @@ pub fn autoencoder_channels_at(heads_in: usize, heads_out: usize) -> usize {
 /// Bytes of the parameters of `encode` and `decode`.
 pub fn autoencoder_bytes(heads_in: usize, heads_out: usize) -> usize {
     autoencoder_channels_at(heads_in, heads_out) + heads_out * Channel::BYTES
-}
-
-/// Bytes of a query in the `rows` of a list: number and entries, uint16 each.
-pub const LIST_ROW_BYTES: u64 = 4;
-
-/// Bytes of a key of a list.
-pub const fn list_key_bytes(wide: bool) -> u64 {
-    if wide { 2 } else { 1 }
-}
-
-/// Bytes of the `block_keys` of blocks with `columns` columns in all.
-pub const fn block_keys_bytes(heads: u64, columns: u64) -> u64 {
-    2 * (heads + columns)
-}
-
-/// How the lines of `spmm_list` work together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineGroups {
-    /// Groups; each takes a query at a time. At least 1.
-    pub groups: u32,
-    /// Lines of each group.
-    pub lines_each: u32,
-}
-
-impl LineGroups {
-    /// The groups of `lines` lines of `macs` MACs for `d` features.
-    pub fn new(d: u16, lines: u16, macs: u32) -> LineGroups {
-        let lines = u32::from(lines).max(1);
-        let lines_each = u32::from(d).div_ceil(macs.max(1)).clamp(1, lines);
-        LineGroups { groups: lines / lines_each, lines_each }
-    }
-
-    /// Steps of the busiest group, where each takes the next query as soon as it is free, of two the lower; `steps` are those of the queries
-    /// in order.
-    pub fn busiest(self, steps: impl IntoIterator<Item = u32>) -> u64 {
-        let mut free: BinaryHeap<Reverse<u64>> = vec![Reverse(0); self.groups as usize].into();
-        let mut last = 0;
-        for steps in steps {
-            if let Some(mut group) = free.peek_mut() {
-                group.0 += u64::from(steps);
-                last = last.max(group.0);
-            }
-        }
-        last
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,98 @@
+//! The constant operands of split operations, decoded.
+
+use super::layout::{BlockKeys, BlockMask, CscPattern};
+use crate::ir::{Graph, OpData, OpKind};
+use crate::masks::MAX_TOKENS;
+
+/// The constant operands of a split operation; each is there if the operation takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patterns {
+    /// Keys of the dense blocks.
+    pub keys: Option<BlockKeys>,
+    /// Kept cells of the dense blocks.
+    pub mask: Option<BlockMask>,
+    /// Entries outside of the blocks.
+    pub csc: Option<CscPattern>,
+}
+
+impl Patterns {
+    /// Decodes the constant operands of an operation whose operands have the shapes that it takes. An operation that is none of split
+    /// attention has none.
+    ///
+    /// # Errors
+    /// An operand is no constant, or not in its layout.
+    pub fn read(graph: &Graph, data: &OpData) -> Result<Patterns, String> {
+        let bytes = |i: usize| {
+            let constant = graph.constant(data.operands[i]).map(|constant| &constant.bytes[..]);
+            constant.ok_or_else(|| format!("operand {} is no constant", data.operands[i]))
+        };
+        let shape = |i: usize| &graph.ty(data.operands[i]).shape[..];
+        let keys = |i: usize, heads: usize, keys: usize| {
+            BlockKeys::from_bytes(heads, keys, bytes(i)?).map_err(|error| error.to_string())
+        };
+        let csc = |i: usize, heads: usize, queries: usize, keys: usize| {
+            CscPattern::from_bytes(heads, queries, keys, bytes(i)?).map_err(|error| error.to_string())
+        };
+        let mut patterns = Patterns::default();
+        match data.kind {
+            OpKind::BlockSddmm { heads, .. } => {
+                let keys = keys(2, heads, shape(1)[0])?;
+                let mask = BlockMask::from_bytes(shape(0)[0], &keys, bytes(3)?).map_err(|error| error.to_string())?;
+                (patterns.keys, patterns.mask) = (Some(keys), Some(mask));
+            }
+            OpKind::CscSddmm { heads, .. } => patterns.csc = Some(csc(2, heads, shape(0)[0], shape(1)[0])?),
+            // How many keys there are is for the operations that read them.
+            OpKind::BlockSoftmax {} => patterns.keys = Some(keys(1, shape(2)[0], MAX_TOKENS)?),
+            OpKind::CscSoftmax {} => {
+                let [heads, queries] = [shape(2)[0], shape(2)[1]];
+                let keys = CscPattern::keys_in(heads, shape(0)[0], shape(1)[0])
+                    .ok_or("the entries are not those of the pattern")?;
+                patterns.csc = Some(csc(1, heads, queries, keys)?);
+            }
+            OpKind::SplitSpmm { heads, block, csc: sparse, .. } => {
+                let parts = ProductParts::of(block, sparse);
+                if let Some(part) = parts.block {
+                    patterns.keys = Some(keys(part.pattern, heads, shape(0)[0])?);
+                }
+                if let Some(part) = parts.csc {
+                    patterns.csc = Some(csc(part.pattern, heads, shape(part.sums)[1], shape(0)[0])?);
+                }
+            }
+            _ => {}
+        }
+        Ok(patterns)
+    }
+}
+
+/// Where among the operands of a `split_spmm` its parts are; operand 0 is the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProductParts {
+    /// The dense blocks; their pattern is [`BlockKeys`].
+    pub block: Option<ProductPart>,
+    /// The entries outside of them; their pattern is [`CscPattern`].
+    pub csc: Option<ProductPart>,
+}
+
+/// Indices of the operands of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProductPart {
+    /// Probabilities.
+    pub probs: usize,
+    /// Their row sums.
+    pub sums: usize,
+    /// The constant that says where they belong.
+    pub pattern: usize,
+}
+
+impl ProductParts {
+    /// The parts of a `split_spmm` with these attributes.
+    pub fn of(block: bool, csc: bool) -> ProductParts {
+        let part = |first: usize| ProductPart { probs: first, sums: first + 1, pattern: first + 2 };
+        ProductParts { block: block.then(|| part(1)), csc: csc.then(|| part(if block { 4 } else { 1 })) }
+    }
+
+    /// The parts that there are.
+    pub fn iter(self) -> impl Iterator<Item = ProductPart> {
+        self.block.into_iter().chain(self.csc)
+    }
+}

@@ -11,13 +11,13 @@ use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
 use super::lists::Lists;
 use super::storage::{Home, Storages};
 use super::task::Task;
-use crate::ir::{Elem, Graph, Op, OpKind, TensorType, Value};
+use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
 use crate::masks::Mask;
 use crate::split::{Patterns, ProductParts};
 
-/// Joins the parts of a program.
+/// Joins the parts of a program. What is executed is the split graph; the reference for its results is the quantised one.
 pub(super) fn program(
-    graph: &Graph,
+    [graph, reference]: [&Graph; 2],
     machine: &Machine,
     storages: &Storages,
     lists: &Lists,
@@ -63,7 +63,7 @@ pub(super) fn program(
         code,
         layer_of,
         image: image(graph, storages, lists),
-        ir: None,
+        ir: Some(SavedGraph::new(reference, |value| lists.address(storages, value)).to_json().into()),
     }
 }
 

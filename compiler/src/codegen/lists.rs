@@ -10,7 +10,7 @@ use vitcod_isa::instr::{Dram, Op as Instruction};
 
 use super::storage::{DRAM_ALIGN, Storages};
 use super::task::Tasks;
-use crate::ir::Op;
+use crate::ir::{Graph, Op, Value};
 
 /// Address of the first list until it is placed. Everything else lies below.
 pub(super) const LISTS: u64 = MAX_DRAM / 2;
@@ -22,16 +22,42 @@ pub(super) struct Lists {
     pub(super) bytes: Vec<u8>,
     /// Bytes of the lists of each operation.
     pub(super) of_layer: BTreeMap<Op, u64>,
+    /// Where constants start, behind the lists, that only the reference reads.
+    kept: BTreeMap<Value, u64>,
+    /// Address of the first list.
+    start: u64,
 }
 
 impl Lists {
     /// Appends a list that a layer reads; returns its address before [`place`].
     pub(super) fn add(&mut self, layer: Op, bytes: Vec<u8>) -> Dram {
+        *self.of_layer.entry(layer).or_default() += bytes.len() as u64;
+        Dram(LISTS + self.append(&bytes))
+    }
+
+    /// Keeps the constants of the reference that no task loads: the masks that the lists were made of.
+    pub(super) fn keep(&mut self, reference: &Graph, storages: &Storages) {
+        for value in reference.order.iter().flat_map(|op| &reference.op(*op).operands) {
+            if let Some(constant) = reference.constant(*value)
+                && !storages.constants.contains_key(value)
+                && !self.kept.contains_key(value)
+            {
+                let start = self.append(&constant.bytes);
+                self.kept.insert(*value, start);
+            }
+        }
+    }
+
+    /// Where a constant of the reference starts in the image.
+    pub(super) fn address(&self, storages: &Storages, value: Value) -> u64 {
+        storages.constants.get(&value).copied().unwrap_or_else(|| self.start + self.kept[&value])
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> u64 {
         let start = self.bytes.len().next_multiple_of(DRAM_ALIGN as usize);
         self.bytes.resize(start, 0);
-        *self.of_layer.entry(layer).or_default() += bytes.len() as u64;
         self.bytes.extend(bytes);
-        Dram(LISTS + start as u64)
+        start as u64
     }
 }
 
@@ -40,6 +66,7 @@ pub(super) fn place(lists: &mut Lists, storages: &mut Storages, tasks: &mut Task
     let aligned = lists.bytes.len().next_multiple_of(DRAM_ALIGN as usize);
     lists.bytes.resize(aligned, 0);
     let (start, moved) = (storages.image_bytes, aligned as u64);
+    lists.start = start;
     storages.extend_image(moved);
     for task in &mut tasks.tasks {
         let address = match &mut task.op {

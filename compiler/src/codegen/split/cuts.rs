@@ -7,10 +7,10 @@ use vitcod_isa::instr::{Engine, Op};
 use vitcod_isa::machine::Machine;
 
 use super::stripe::{Image, Stripe};
-use super::{Attention, CodegenError};
-use crate::codegen::limits::MAX_COUNT;
-use crate::codegen::split::SplitGroup;
-use crate::codegen::task::{Builder, steps};
+use super::super::CodegenError;
+use super::super::limits::MAX_COUNT;
+use super::super::task::{Builder, steps};
+use super::{Attention, SplitGroup};
 
 /// Heads side by side, and how many queries at a time.
 #[derive(Clone, Debug)]
@@ -26,6 +26,9 @@ const FREE_PARTS: usize = 8;
 
 /// Entries of a list that fit its instructions.
 const MAX_ENTRIES: usize = (1 << 24) - 1;
+
+/// Bytes that the alignment of a buffer may cost.
+const ALIGN: usize = 16;
 
 /// Which of the tensors travel: q, k, v and the result, 1 where one does.
 type Moved = [usize; 4];
@@ -118,7 +121,7 @@ impl Attention {
         let (queries, cells) = (stripe.queries(), stripe.rows.len() * stripe.all_columns());
         // Scores of two bytes and probabilities of one; maxima of two and sums of four for either engine.
         let bytes = 3 * (stripe.entries() + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
-        (bytes + 12 * 16 + 2 * (stripe.heads.len() + stripe.all_columns())) as u64
+        (bytes + 12 * ALIGN + 2 * (stripe.heads.len() + stripe.all_columns())) as u64
     }
 
     /// Cycles until the probabilities of a stripe are there, its list divided between the softmax units.

@@ -15,15 +15,14 @@ mod stripe;
 
 use std::ops::Range;
 
-use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
 use vitcod_isa::instr::{Engine, Sram};
 use vitcod_isa::numerics::Scale;
-use vitcod_isa::operands::LIST_ROW_BYTES;
+use vitcod_isa::operands::{LIST_ROW_BYTES, block_keys_to_bytes};
 
 use super::CodegenError;
 use super::task::{Builder, Tile, Window, steps};
-use crate::ir::{Op, Value};
+use crate::ir::{Graph, Op, OpKind, Value};
 use pattern::Pattern;
 use stripe::{Image, Stripe};
 
@@ -66,6 +65,34 @@ struct Attention {
 }
 
 impl Attention {
+    fn of(graph: &Graph, group: &SplitGroup) -> Attention {
+        let data = graph.op(group.product);
+        let OpKind::SplitSpmm { scale: product_scale, .. } = data.kind else { unreachable!("groups are formed by kind") };
+        let scores = |task: Option<Task>| task.map(|task| task.scores);
+        let first = graph.op(scores(group.block.or(group.list)).expect("a group has a block or a list"));
+        let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = first.kind else {
+            unreachable!("groups are formed by kind")
+        };
+        let [q, k, v] = [first.operands[0], first.operands[1], data.operands[0]];
+        let ((queries, width), (keys, width_v)) = (graph.ty(q).matrix(), graph.ty(v).matrix());
+        Attention {
+            block: group.block,
+            list: group.list,
+            product: group.product,
+            q,
+            k,
+            v,
+            result: data.results[0],
+            pattern: Pattern::of(heads, queries, graph, scores(group.block), scores(group.list)),
+            queries,
+            keys,
+            d: width / heads,
+            dv: width_v / heads,
+            score_scale: scale,
+            product_scale,
+        }
+    }
+
     fn heads(&self) -> usize {
         self.pattern.heads.len()
     }
@@ -140,7 +167,7 @@ impl Attention {
         let columns: Vec<&[u16]> = patterns.iter().map(|head| head.columns.as_slice()).collect();
         let block_keys = match self.block {
             Some(task) if columns.iter().any(|columns| !columns.is_empty()) => {
-                builder.list(task.scores, vitcod_isa::lists::block_keys(&columns))
+                builder.list(task.scores, block_keys_to_bytes(&columns).expect("cuts have fewer columns"))
             }
             _ => Sram(0),
         };
@@ -278,7 +305,6 @@ impl Attention {
             dst_stride: target.tile.stride as u16,
             ..self.product(stripe, builder.machine)
         };
-        debug_assert!(cost(&op.into(), builder.machine).cycles > 0);
         builder.push(self.product, op);
         builder.written(self.product, &target);
     }

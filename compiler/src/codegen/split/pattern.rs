@@ -2,12 +2,38 @@
 
 use std::ops::Range;
 
+use crate::ir::{Graph, Op};
 use crate::masks::Mask;
+use crate::split::Patterns;
 
 /// The kept entries of all heads.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     pub(super) heads: Vec<HeadPattern>,
+}
+
+impl Pattern {
+    /// What the scores of blocks and of the rest say.
+    pub(super) fn of(heads: usize, queries: usize, graph: &Graph, block: Option<Op>, list: Option<Op>) -> Pattern {
+        let patterns = |op: Option<Op>| {
+            let read = op.map(|op| Patterns::read(graph, graph.op(op)));
+            read.map_or(Patterns::default(), |patterns| patterns.expect("the graph has been verified"))
+        };
+        let (block, list) = (patterns(block), patterns(list));
+        let mut keys_of = vec![vec![Vec::new(); queries]; heads];
+        for (head, key, query) in list.csc.iter().flat_map(|csc| csc.entries()) {
+            keys_of[head][query].push(key as u16);
+        }
+        let block = |head: usize| match (&block.keys, &block.mask) {
+            (Some(keys), Some(mask)) => (keys.head(head).to_vec(), mask.head(head).clone()),
+            _ => (Vec::new(), Mask::from_fn(queries, 0, |_, _| false)),
+        };
+        let head = |(head, keys_of): (usize, Vec<Vec<u16>>)| {
+            let (columns, mask) = block(head);
+            HeadPattern::new(columns, &mask, keys_of)
+        };
+        Pattern { heads: keys_of.into_iter().enumerate().map(head).collect() }
+    }
 }
 
 /// The kept entries of a head.

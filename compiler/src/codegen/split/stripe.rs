@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use vitcod_isa::lists::ListRow;
+use vitcod_isa::operands::{ListRow, list_keys_to_bytes};
 
 use super::pattern::Pattern;
 
@@ -64,7 +64,7 @@ impl Stripe {
         self.columns.iter().sum()
     }
 
-    /// The queries and entries of the first part of the list that has at least `entries` entries.
+    /// The queries and entries of the first part of the list that has at least `entries` entries; all queries where none are left.
     pub(super) fn prefix(&self, entries: usize) -> (usize, usize) {
         let mut taken = 0;
         let count = self.order.iter().take_while(|row| {
@@ -72,7 +72,8 @@ impl Stripe {
             taken += if more { usize::from(row.entries) } else { 0 };
             more
         });
-        (count.count(), taken)
+        let count = count.count();
+        (if taken == self.entries() { self.queries() } else { count }, taken)
     }
 }
 
@@ -90,10 +91,7 @@ impl Image {
     pub(super) fn new(stripe: &Stripe, pattern: &Pattern, wide: bool) -> Image {
         let mut bytes: Vec<u8> = stripe.order.iter().flat_map(|row| row.to_bytes()).collect();
         let keys = bytes.len() as u64;
-        match wide {
-            true => bytes.extend(stripe.keys.iter().flat_map(|key| key.to_le_bytes())),
-            false => bytes.extend(stripe.keys.iter().map(|key| *key as u8)),
-        }
+        bytes.extend(list_keys_to_bytes(&stripe.keys, wide).expect("narrow keys are below 256"));
         let masks = pattern.heads[stripe.heads.clone()].iter().map(|head| {
             let mask = head.mask_rows(stripe.rows.clone())?;
             let at = bytes.len() as u64;

@@ -51,34 +51,29 @@ impl Forwarding {
             Forwarding { total: Queries::default(), layers: vec![Queries::default(); program.header.layers.len()] };
         let window = window(program);
         let mut readers = vec![Readers::NONE; window.len()];
-        if window.is_empty() {
+        if readers.is_empty() {
             return forwarding;
         }
         for (index, instr) in program.code.iter().enumerate() {
-            // Without a layer it counts in the total only.
-            let layer = program.layer_of.get(index).copied().unwrap_or(u32::MAX);
             let operands = accesses(&instr.op);
             if let Some(engine) = engine_of_scores(&instr.op) {
-                for query in operands.iter().filter(|access| is_query(access)) {
-                    for range in distinct(query.region) {
-                        let bytes = &mut readers[within(&range, &window)];
-                        match engine {
-                            Engine::Denser => forwarding.denser_reads(bytes),
-                            Engine::Sparser => {
-                                forwarding.count(
-                                    layer,
-                                    Queries { sparser_read_bytes: range.end - range.start, ..Queries::default() },
-                                );
-                                forwarding.sparser_reads(bytes, layer);
-                            }
-                        }
+                // Without a layer it counts in the total only.
+                let layer = program.layer_of.get(index).copied().unwrap_or(u32::MAX);
+                for range in operands.iter().filter(|access| is_query(access)).flat_map(|query| distinct(query.region))
+                {
+                    let bytes = &mut readers[within(range, &window)];
+                    match engine {
+                        Engine::Denser => forwarding.denser_reads(bytes),
+                        Engine::Sparser => forwarding.sparser_reads(bytes, layer),
                     }
                 }
             }
-            for written in operands.iter().filter(|access| access.space == Space::Sram && access.mode.writes()) {
-                if written.region.base < window.end as u64 && written.region.end() > window.start as u64 {
-                    for (at, bytes) in written.region.runs() {
-                        readers[within(&(at..at.saturating_add(bytes)), &window)].fill(Readers::NONE);
+            let written = operands.iter().filter(|access| access.space == Space::Sram && access.mode.writes());
+            for region in written.map(|access| access.region) {
+                // Most results lie elsewhere.
+                if !within(region.base..region.end(), &window).is_empty() {
+                    for (at, bytes) in region.runs() {
+                        readers[within(at..at.saturating_add(bytes), &window)].fill(Readers::NONE);
                     }
                 }
             }
@@ -88,26 +83,22 @@ impl Forwarding {
 
     fn denser_reads(&mut self, bytes: &mut [Readers]) {
         for byte in bytes {
-            if let Readers::Sparser { layer, reads } = std::mem::replace(byte, Readers::Denser)
-                && reads > 0
-            {
-                self.forward(layer, reads.into());
+            if let Readers::Sparser { layer, reads: reads @ 1.. } = std::mem::replace(byte, Readers::Denser) {
+                self.count(layer, Queries { sparser_read_bytes: 0, forwarded_bytes: reads.into() });
             }
         }
     }
 
     fn sparser_reads(&mut self, bytes: &mut [Readers], by: u32) {
+        let mut queries = Queries { sparser_read_bytes: bytes.len() as u64, forwarded_bytes: 0 };
         for byte in bytes {
             match byte {
-                Readers::Denser => self.forward(by, 1),
+                Readers::Denser => queries.forwarded_bytes += 1,
                 Readers::Sparser { layer, reads } if *layer == by => *reads = reads.saturating_add(1),
                 Readers::Sparser { .. } => *byte = Readers::Sparser { layer: by, reads: 1 },
             }
         }
-    }
-
-    fn forward(&mut self, layer: u32, bytes: u64) {
-        self.count(layer, Queries { forwarded_bytes: bytes, ..Queries::default() });
+        self.count(by, queries);
     }
 
     fn count(&mut self, layer: u32, queries: Queries) {
@@ -124,13 +115,13 @@ fn window(program: &Program) -> Range<usize> {
     let regions = scores.flat_map(|instr| accesses(&instr.op)).filter(is_query).map(|access| access.region);
     let hull = regions.map(|region| region.base..region.end());
     let hull = hull.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or_default();
-    // The machine has no bytes beyond, whatever an unchecked program names.
+    // Bytes that the machine does not have, as an unchecked program may name, do not count.
     let capacity = u64::from(program.machine.sram.bytes);
     hull.start.min(capacity) as usize..hull.end.min(capacity) as usize
 }
 
 /// The part of `range` that lies in `window`, from the window's start on.
-fn within(range: &Range<u64>, window: &Range<usize>) -> Range<usize> {
+fn within(range: Range<u64>, window: &Range<usize>) -> Range<usize> {
     let inside = |at: u64| (at.clamp(window.start as u64, window.end as u64) as usize) - window.start;
     inside(range.start)..inside(range.end)
 }
@@ -240,6 +231,8 @@ mod tests {
     fn operands_beyond_the_machine_and_missing_layers_are_survived() {
         let mut program = program([denser(0xff_fff0), sparser(0xff_fff0), bring(0xff_fff0, 100)], &[]);
         program.layer_of = vec![7];
-        assert_eq!(Forwarding::of(&program).total, Queries { sparser_read_bytes: 32, forwarded_bytes: 0 });
+        assert_eq!(Forwarding::of(&program).total, Queries::default());
+        let end = program.machine.sram.bytes;
+        assert_eq!(queries([denser(end - 8), sparser(end - 16), bring(end - 16, 100)]), (16, 8));
     }
 }

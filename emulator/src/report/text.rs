@@ -109,7 +109,7 @@ impl Report {
 
     /// The engines in total, and in the layers of which several took part; those of one ONNX node are taken together.
     fn engines(&self) -> Table {
-        let mut table = plain(&["MAC lines of", "lines", "busy", "idle", "MAC slots used", "", "wasted", "in"]);
+        let mut table = plain(&["engine", "lines", "busy", "idle", "MAC slots used", "", "wasted", "layer"]);
         let mut add = |engines: &BTreeMap<String, EngineReport>, place: &str| {
             for unit in Unit::ALL {
                 let Some(engine) = engines.get(unit.name()) else { continue };
@@ -125,7 +125,7 @@ impl Report {
                 ]);
             }
         };
-        add(&self.engines, "all layers");
+        add(&self.engines, "(all)");
         for layers in self.layers.chunk_by(|a, b| a.name == b.name) {
             let engines = merged(layers.iter().map(|layer| &layer.engines));
             if engines.len() > 1 {
@@ -148,7 +148,7 @@ impl Report {
             });
             lines[line].1.push(&decision.layer);
         }
-        let mut table = plain(&["decision", "chosen", "because", "in"]);
+        let mut table = plain(&["decision", "chosen", "because", "layer"]);
         for ([subject, chosen, reason], layers) in lines {
             let layers = match layers.as_slice() {
                 [layer] => (*layer).to_owned(),

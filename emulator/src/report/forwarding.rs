@@ -139,6 +139,9 @@ fn distinct(rows: Region) -> impl Iterator<Item = Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
     use vitcod_isa::instr::table::Barrier;
     use vitcod_isa::instr::{Instr, LineSet, Sram};
     use vitcod_isa::numerics::Scale;
@@ -234,5 +237,46 @@ mod tests {
         assert_eq!(Forwarding::of(&program).total, Queries::default());
         let end = program.machine.sram.bytes;
         assert_eq!(queries([denser(end - 8), sparser(end - 16), bring(end - 16, 100)]), (16, 8));
+    }
+
+    /// The definition: a read is forwarded if the denser engine reads a byte with the same number of writes before it.
+    fn defined(code: &[Instr]) -> (u64, u64) {
+        let bytes = |access: &Access| -> BTreeSet<u64> {
+            access.region.runs().flat_map(|(at, bytes)| at..at + bytes).collect()
+        };
+        let mut writes = vec![0; 1 << 16];
+        let (mut denser, mut sparser) = (BTreeSet::new(), Vec::new());
+        for Instr { op, .. } in code {
+            let operands = accesses(op);
+            if let Some(engine) = engine_of_scores(op) {
+                for byte in operands.iter().filter(|access| is_query(access)).flat_map(bytes) {
+                    let content = (byte, writes[byte as usize]);
+                    match engine {
+                        Engine::Denser => denser.extend([content]),
+                        Engine::Sparser => sparser.push(content),
+                    }
+                }
+            }
+            for access in operands.iter().filter(|access| access.space == Space::Sram && access.mode.writes()) {
+                bytes(access).into_iter().for_each(|byte| writes[byte as usize] += 1);
+            }
+        }
+        (sparser.len() as u64, sparser.iter().filter(|content| denser.contains(content)).count() as u64)
+    }
+
+    proptest! {
+        #[test]
+        fn follows_the_definition(
+            code in prop::collection::vec(
+                prop_oneof![
+                    (0u32..100, 0u32..40).prop_map(|(q, stride)| scores(Engine::Denser, q, stride)),
+                    (0u32..100, 0u32..40).prop_map(|(q, stride)| scores(Engine::Sparser, q, stride)),
+                    (0u32..200, 1u32..60).prop_map(|(at, bytes)| bring(at, bytes)),
+                ],
+                0..20,
+            ),
+        ) {
+            prop_assert_eq!(queries(code.clone()), defined(&code));
+        }
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn program(
             inputs: inputs.collect(),
             outputs: outputs.collect(),
             layers: layers(graph, storages, lists, &order),
+            decisions: Vec::new(),
         },
         machine: machine.clone(),
         code,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use vitcod_isa::operands::block_keys_bytes;
+use vitcod_isa::operands::{block_keys_from_bytes, block_keys_to_bytes};
 
 use crate::masks::Mask;
 
@@ -64,16 +64,20 @@ pub enum LayoutError {
     },
 }
 
-/// The keys of every head's dense block: global tokens, in the order of the block's columns. The machine's `block_keys`
-/// ([`block_keys_bytes`]): per head the number of its columns, then the keys of all columns, head after head; all uint16.
+/// The keys of every head's dense block: global tokens, in the order of the block's columns. The layout is that of the machine's
+/// [`block_keys`](block_keys_to_bytes): per head the number of its columns, then the keys of all columns, head after head; all uint16.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockKeys {
     heads: Vec<Vec<u16>>,
 }
 
 impl BlockKeys {
-    /// The columns of these heads. What [`BlockKeys::from_bytes`] rejects must not be among them.
+    /// The columns of these heads, no key twice.
+    ///
+    /// # Panics
+    /// A head has more than 65,535 columns.
     pub fn new(heads: Vec<Vec<u16>>) -> BlockKeys {
+        assert!(heads.iter().all(|keys| keys.len() <= usize::from(u16::MAX)), "the number of columns is 16 bits wide");
         BlockKeys { heads }
     }
 
@@ -107,10 +111,7 @@ impl BlockKeys {
 
     /// The layout.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let counts = self.heads.iter().map(|keys| keys.len() as u16);
-        let bytes: Vec<u8> = counts.chain(self.heads.iter().flatten().copied()).flat_map(u16::to_le_bytes).collect();
-        debug_assert_eq!(bytes.len() as u64, block_keys_bytes(self.heads.len() as u64, self.columns() as u64));
-        bytes
+        block_keys_to_bytes(&self.heads).expect("the number of a head's keys is 16 bits wide")
     }
 
     /// Reads the layout, for `heads` heads of `keys` keys.
@@ -118,16 +119,10 @@ impl BlockKeys {
     /// # Errors
     /// The bytes are not as many as the columns need, or a head has a column of a key that there is not, or two of one key.
     pub fn from_bytes(heads: usize, keys: usize, bytes: &[u8]) -> Result<BlockKeys, LayoutError> {
-        let length = LayoutError::Length { what: "block keys", found: bytes.len() };
-        let columns = BlockKeys::columns_in(heads, bytes.len()).ok_or_else(|| length.clone())?;
-        let words: Vec<u16> = bytes.as_chunks().0.iter().map(|word| u16::from_le_bytes(*word)).collect();
-        let (counts, mut rest) = words.split_at(heads);
-        if counts.iter().map(|count| usize::from(*count)).sum::<usize>() != columns {
-            return Err(length);
-        }
-        let mut blocks = Vec::with_capacity(heads);
-        for (head, count) in counts.iter().enumerate() {
-            let (block, after) = rest.split_at((*count).into());
+        let length = || LayoutError::Length { what: "block keys", found: bytes.len() };
+        BlockKeys::columns_in(heads, bytes.len()).ok_or_else(length)?;
+        let blocks = block_keys_from_bytes(bytes, heads).map_err(|_| length())?;
+        for (head, block) in blocks.iter().enumerate() {
             let mut seen = BTreeSet::new();
             for key in block {
                 if usize::from(*key) >= keys {
@@ -137,8 +132,6 @@ impl BlockKeys {
                     return Err(LayoutError::Twice { head, key: *key });
                 }
             }
-            blocks.push(block.to_vec());
-            rest = after;
         }
         Ok(BlockKeys { heads: blocks })
     }
@@ -309,9 +302,13 @@ mod tests {
         assert_eq!(mask.to_bytes(), bytes);
         assert_eq!(BlockMask::from_bytes(2, &keys, &bytes), Ok(mask));
         assert_eq!(BlockMask::from_bytes(2, &keys, &[4, 3, 2, 0, 0xff, 1]), Err(LayoutError::MaskBits { head: 0 }));
-        for queries in [1, 3, usize::MAX] {
+        for queries in [3, usize::MAX] {
             assert!(matches!(BlockMask::from_bytes(queries, &keys, &bytes), Err(LayoutError::Length { .. })));
         }
+        assert_eq!(
+            BlockMask::from_bytes(2, &keys, &[2, 3, 2, 0, 0xff, 1, 0]),
+            Err(LayoutError::Length { what: "a block mask", found: 7 })
+        );
     }
 
     #[test]

@@ -28,11 +28,11 @@ impl<'g> FloatInterpreter<'g> {
     /// An interpreter of a verified graph.
     ///
     /// # Errors
-    /// The graph is quantised.
+    /// The graph is in integers.
     pub fn new(graph: &'g Graph) -> Result<FloatInterpreter<'g>, InterpError> {
         match graph.stage {
             Stage::Imported | Stage::Canonical => Ok(FloatInterpreter { graph }),
-            Stage::Quantised => Err(InterpError::Stage(graph.stage)),
+            Stage::Quantised | Stage::Split => Err(InterpError::Stage(graph.stage)),
         }
     }
 
@@ -157,7 +157,12 @@ impl<'g> FloatInterpreter<'g> {
             | OpKind::QAdd { .. }
             | OpKind::Sddmm { .. }
             | OpKind::QSoftmax {}
-            | OpKind::Spmm { .. } => {
+            | OpKind::Spmm { .. }
+            | OpKind::BlockSddmm { .. }
+            | OpKind::CscSddmm { .. }
+            | OpKind::BlockSoftmax {}
+            | OpKind::CscSoftmax {}
+            | OpKind::SplitSpmm { .. } => {
                 return Err(InterpError::at(self.graph, op, "quantised operations have no float form"));
             }
         };

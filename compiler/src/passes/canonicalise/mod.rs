@@ -172,7 +172,12 @@ impl Canonicaliser<'_> {
             | OpKind::QAdd { .. }
             | OpKind::Sddmm { .. }
             | OpKind::QSoftmax {}
-            | OpKind::Spmm { .. } => Err(Misfit::new("an operation of a later stage", "an imported operation")),
+            | OpKind::Spmm { .. }
+            | OpKind::BlockSddmm { .. }
+            | OpKind::CscSddmm { .. }
+            | OpKind::BlockSoftmax {}
+            | OpKind::CscSoftmax {}
+            | OpKind::SplitSpmm { .. } => Err(Misfit::new("an operation of a later stage", "an imported operation")),
         }
     }
 }

@@ -12,7 +12,6 @@ use super::lists::Lists;
 use super::storage::{Home, Storages};
 use super::task::Task;
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
-use crate::masks::Mask;
 use crate::split::{Patterns, ProductParts};
 
 /// Joins the parts of a program. What is executed is the split graph; the reference for its results is the quantised one.
@@ -144,7 +143,7 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
 /// Entries that scores of split attention are made of: those of a block count if they are kept.
 fn kept(graph: &Graph, scores: Op) -> usize {
     let patterns = Patterns::read(graph, graph.op(scores)).unwrap_or_default();
-    let cells = patterns.mask.map_or(0, |mask| mask.iter().map(Mask::kept).sum());
+    let cells = patterns.mask.map_or(0, |mask| mask.kept());
     cells + patterns.csc.map_or(0, |csc| csc.nonzeros())
 }
 

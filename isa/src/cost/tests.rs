@@ -1,5 +1,7 @@
 //! Costs worked out by hand, and against models that go cycle by cycle and burst by burst.
 
+mod lists;
+
 use super::*;
 use crate::instr::{Dram, Engine, Sram, Traffic, Width};
 

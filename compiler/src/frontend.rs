@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::import::{self, ImportError, ImportOptions};
 use crate::ir::Graph;
+use crate::masks::{self, ApplyError, Masks};
 use crate::onnx::{self, OnnxError};
 use crate::passes::{self, PassError};
 
@@ -19,7 +20,13 @@ pub enum FrontendError {
     /// The model is not of a form that is recognised.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The masks are not of the model.
+    #[error(transparent)]
+    Masks(#[from] ApplyError),
 }
+
+/// The pass that removes rows.
+const DEMAND: &str = "demand";
 
 /// Reads an ONNX file, imports its model, and canonicalises it ([`passes::CANONICALISE`]).
 ///
@@ -38,8 +45,17 @@ pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, Fronte
 /// # Errors
 /// As [`import_file`].
 pub fn import_file_with_all_rows(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
-    let names: Vec<&str> = passes::CANONICALISE.iter().copied().filter(|name| *name != "demand").collect();
+    let names: Vec<&str> = passes::CANONICALISE.iter().copied().filter(|name| *name != DEMAND).collect();
     import_by(path, options, &names)
+}
+
+/// [`import_file`] of a model that computes only what masks keep, one layer of them for each attention: see [`masks::apply`].
+///
+/// # Errors
+/// As [`import_file`], or those of [`masks::apply`].
+pub fn import_file_with_masks(path: &Path, options: &ImportOptions, masks: &Masks) -> Result<Graph, FrontendError> {
+    let masked = masks::apply(&import_file_with_all_rows(path, options)?, masks)?;
+    Ok(passes::run(&masked, &[DEMAND], |_, _| {})?)
 }
 
 fn import_by(path: &Path, options: &ImportOptions, names: &[&str]) -> Result<Graph, FrontendError> {

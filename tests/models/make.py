@@ -5,6 +5,7 @@
 
 Seeded: the same versions give the same graphs and weights; outputs may differ in the last bits between CPUs.
 """
+import functools
 import pathlib
 import re
 import warnings
@@ -60,6 +61,8 @@ CASES = [
     Case("vit.legacy.unfused.op17.zerobias", "biases 0 and scales 1 as initialised: equal tensors aliased by Identity"),
     Case("vit.legacy.unfused.op17.weights16", "float16 weights, cast to float32 before use"),
     Case("vit.legacy.unfused.op17.half", "all float16 between two Casts, rounded at every operator: 5e-4 off `weights16`"),
+    Case("vit.legacy.unfused.op17.masked", "a mask [1, 3, 17, 17] of 0 and -inf for each layer is added to the scores"),
+    Case("vit.dynamo.unfused.op20.masked", "the same masks, with float32's minimum for -inf"),
     Case("deit.legacy.unfused.op17", "distilled: two prefix tokens, the mean of two heads; patch 8, so 6 tokens"),
     Case("deit.dynamo.fused.op20", "the same"),
 ]
@@ -84,6 +87,16 @@ def build(model, fused, fresh_biases):
     for block in built.blocks:
         block.attn.fused_attn = fused
     return built
+
+
+def mask(model, pruned):
+    """Adds a fixed mask to the scores of each layer: `pruned` but for the class token, the diagonal and a quarter of the rest."""
+    tokens = model.pos_embed.shape[1]
+    for layer, block in enumerate(model.blocks):
+        kept = np.random.Generator(np.random.PCG64(layer)).random((1, SIZES["num_heads"], tokens, tokens)) < 0.25
+        kept[..., 0, :] = kept[..., :, 0] = kept[..., range(tokens), range(tokens)] = True
+        block.register_buffer("mask", torch.from_numpy(np.where(kept, 0, pruned).astype(np.float32)))
+        block.forward = functools.partial(block.forward, attn_mask=block.mask)
 
 
 class Half(torch.nn.Module):
@@ -159,6 +172,8 @@ def make(case):
     path = HERE / f"{case.name}.onnx"
     x = np.random.Generator(np.random.PCG64(0)).standard_normal((1, 3, 16, 16)).astype(np.float32)
     model = build(kind, fused, variant == "zerobias")
+    if variant == "masked":
+        mask(model, -np.inf if exporter == "legacy" else np.finfo(np.float32).min)
     with torch.no_grad():
         reference = model(torch.from_numpy(x)).numpy()
     export(Half(model) if variant == "half" else model, torch.from_numpy(x), path, exporter, opset, variant)
@@ -195,7 +210,8 @@ The names say model, exporter (PyTorch {torch}), timm's `fused_attn`, opset and 
 Models are timm {timm}: width 24, 2 layers, 3 heads of 8 features, MLP ratio 2, patches of 4 x 4 (17 tokens) unless the
 table says otherwise. Weights are random, drawn so that attention is not uniform
 (entropy 0.72 to 0.92 of the maximum, per head). All `vit` files but `zerobias`,
-`weights16` and `half` hold the same weights, so their outputs agree, and so do those of the two `deit` files.
+`weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
+of the two `deit` files.
 Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
 
 | NAME | nodes | what it shows |

@@ -54,6 +54,7 @@ pub(super) fn program(
             inputs: inputs.collect(),
             outputs: outputs.collect(),
             layers: layers(graph, &order),
+            decisions: Vec::new(),
         },
         machine: machine.clone(),
         code,

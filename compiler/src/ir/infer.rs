@@ -1,6 +1,7 @@
 //! Result types of float operations, and the shape rules of all operations.
 
 use super::{Elem, OpKind, TensorType};
+use crate::masks::Mask;
 
 /// Operands that do not fit an operation: what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,6 +160,8 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         OpKind::Sddmm { heads, .. } => {
             let k = &operands[1].shape;
             expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            let kept = [*heads, x[0], Mask::kept_row_bytes(k[0])];
+            expect(operands.get(2).is_none_or(|mask| mask.shape == kept))?;
             Ok(vec![*heads, x[0], k[0]])
         }
         OpKind::QSoftmax {} => {

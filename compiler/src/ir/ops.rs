@@ -277,8 +277,9 @@ operations! {
         shift: u8,
     }
 
-    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256.
-    "sddmm" Sddmm (Quantised) [2] -> 1 {
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional constant mask
+    /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, keeps no entry, the score is `PRUNED`.
+    "sddmm" Sddmm (Quantised) [2 | 3] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Scale from the accumulator to log2 / 256.

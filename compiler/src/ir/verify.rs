@@ -91,7 +91,11 @@ impl Graph {
                 elems == [Elem::I8, Elem::Byte] && operands[1].shape == [256] && results[0].elem == Elem::I8
             }
             OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && results[0].elem == Elem::I16,
-            OpKind::Sddmm { .. } => elems == [Elem::I8, Elem::I8] && results[0].elem == Elem::I16,
+            OpKind::Sddmm { .. } => {
+                elems[..2] == [Elem::I8, Elem::I8]
+                    && elems[2..].iter().all(|mask| *mask == Elem::Byte)
+                    && results[0].elem == Elem::I16
+            }
             OpKind::QSoftmax {} => {
                 elems == [Elem::I16]
                     && results[0].elem == Elem::I8

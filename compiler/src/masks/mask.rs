@@ -31,6 +31,34 @@ impl Mask {
         Mask { queries, keys, bits }
     }
 
+    /// Reads [`Mask::to_kept_bytes`]. `None` where the length is another, bits past the last key are set, or there are more than
+    /// [`MAX_TOKENS`] queries or keys.
+    pub fn from_kept_bytes(queries: usize, keys: usize, bytes: &[u8]) -> Option<Mask> {
+        if queries > MAX_TOKENS || keys > MAX_TOKENS {
+            return None;
+        }
+        let width = Mask::kept_row_bytes(keys);
+        if bytes.len() != queries * width {
+            return None;
+        }
+        let bit = |query: usize, key: usize| bytes[query * width + key / 8] >> (key % 8) & 1 == 1;
+        let mut past = (0..queries).flat_map(|query| (keys..8 * width).map(move |key| (query, key)));
+        (!past.any(|(query, key)| bit(query, key))).then(|| Mask::from_fn(queries, keys, bit))
+    }
+
+    /// The mask as an operand of quantised graphs: row by row [`Mask::kept_row_bytes`]. Bit `j % 8` of byte `j / 8` of a row is 1 if key `j`
+    /// is kept; bits past the last key are 0.
+    pub fn to_kept_bytes(&self) -> Vec<u8> {
+        let width = Mask::kept_row_bytes(self.keys);
+        let row = |query| self.words(query).iter().flat_map(|word| word.to_le_bytes()).take(width);
+        (0..self.queries).flat_map(row).collect()
+    }
+
+    /// Bytes of one row of [`Mask::to_kept_bytes`].
+    pub const fn kept_row_bytes(keys: usize) -> usize {
+        keys.div_ceil(8)
+    }
+
     /// Number of rows.
     pub fn queries(&self) -> usize {
         self.queries

@@ -1,6 +1,7 @@
 //! Compile-time attention masks: where they come from, and how one head's mask is divided between the two engines.
 //!
 //! - [`Masks`] holds the kept entries of every head, read from `.npy` or made by [`prune`];
+//! - [`apply`] adds them to the scores of a canonical graph;
 //! - [`average_attention`] runs a model on samples and averages its attention maps, which [`prune`] needs;
 //! - [`polarise`] divides one head into a denser block of global tokens and a sparser rest;
 //! - [`picture`] draws all of it.
@@ -18,6 +19,7 @@
 //! | cells of the denser blocks | 53,978, of which 34,508 are kept |
 //! | non-zeros of the sparser parts | 39,891 |
 
+mod apply;
 mod average;
 mod error;
 mod mask;
@@ -26,6 +28,8 @@ mod picture;
 mod polarise;
 mod prune;
 
+pub(crate) use apply::prunes;
+pub use apply::{ApplyError, apply};
 pub use average::average_attention;
 pub use error::{Entry, MaskError, PictureError, PruneError};
 pub use mask::{MAX_TOKENS, Mask, Masks};

@@ -71,6 +71,19 @@ fn bits() {
 }
 
 #[test]
+fn kept_bytes() {
+    let mask = drawn(&["x.......x.", ".x.......x"]);
+    assert_eq!(mask.to_kept_bytes(), [0b1, 0b1, 0b10, 0b10]);
+    assert_eq!(Mask::kept_row_bytes(10), 2);
+    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2, 2]), Some(mask));
+    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2]), None, "too short");
+    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2, 2, 0]), None, "too long");
+    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2, 6]), None, "a bit past the last key");
+    assert_eq!(Mask::from_kept_bytes(1, MAX_TOKENS + 1, &[0; MAX_TOKENS / 8 + 1]), None);
+    assert_eq!(Mask::from_kept_bytes(usize::MAX, 8, &[]), None);
+}
+
+#[test]
 fn masks_of_a_model_have_heads_alike_and_no_empty_rows() {
     let two = || drawn(&["x.", "xx"]);
     assert!(Masks::new(vec![vec![two(), two()], vec![drawn(&["x"])]]).is_ok(), "layers may differ");
@@ -293,6 +306,13 @@ proptest! {
             prop_assert!(column.iter().copied().eq(expected));
             prop_assert_eq!(column.len() > theta_d, place < split.globals());
         }
+    }
+
+    #[test]
+    fn kept_bytes_round_trip(mask in any_mask(90)) {
+        let bytes = mask.to_kept_bytes();
+        prop_assert_eq!(bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>(), mask.kept());
+        prop_assert_eq!(Mask::from_kept_bytes(mask.queries(), mask.keys(), &bytes), Some(mask));
     }
 
     #[test]

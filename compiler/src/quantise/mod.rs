@@ -12,10 +12,14 @@
 //! | `binary` add, sub; mul and div by one constant number | `qadd` | reads 16, writes 16 |
 //! | `concat`, `slice`, `patches` | the same | operands and result alike, in one step |
 //!
+//! What attention adds to its scores must be a mask: 0 where an entry is kept, -inf or `f32::MIN`, which Hugging Face writes
+//! for it, where it is pruned. It is a parameter in bits, of no step, and no part of calibration but by what it prunes.
+//!
 //! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8 bits are written and 16
 //! read, a `qlinear` with the identity widens them exactly. The other way only LayerNorm narrows; what else would need it is an error.
 
 mod calibrate;
+mod mask;
 mod pass;
 mod plan;
 mod weights;

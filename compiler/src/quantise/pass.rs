@@ -9,9 +9,11 @@ use vitcod_isa::operands::Channel;
 
 use super::Calibration;
 use super::calibrate::Range;
+use super::mask;
 use super::plan::{self, Plan};
 use super::weights::{QuantisedLinear, multiplier};
 use crate::ir::{BinaryFn, Elem, Graph, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::masks::Mask;
 
 /// Quantises a canonical graph, or says all that is in the way.
 pub(super) fn run(graph: &Graph, calibration: &Calibration, i16_reach: f64) -> Result<Graph, Vec<String>> {
@@ -223,20 +225,34 @@ impl Pass<'_> {
         ty: TensorType,
         data: &OpData,
     ) -> Result<Value, String> {
-        if data.operands.len() > 3 {
-            return Err("not supported yet: something is added to the scores, a mask or a bias".to_owned());
-        }
         let ((m, c), (n, _)) = (self.out.ty(q).matrix(), self.out.ty(k).matrix());
         check_depth(c / heads)?;
         check_depth(n)?;
         let to_score = self.step(q) * self.step(k) * scale * SCORE_UNITS_PER_NAT;
         let score_scale = Scale::from_f64(to_score).map_err(|error| format!("scores: {error}"))?;
         let kind = OpKind::Sddmm { heads, scale: score_scale };
-        let scores = self.push(kind, &[q, k], TensorType::new(Elem::I16, [heads, m, n]), data);
+        let mut operands = vec![q, k];
+        if let Some(bias) = data.operands.get(3) {
+            operands.extend(self.mask(*bias)?);
+        }
+        let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [heads, m, n]), data);
         let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
         let soft = self.out.push_typed(OpKind::QSoftmax {}, &[scores], types, &data.nodes);
         let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)) };
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
+    }
+
+    /// What is added to scores as the mask that it is; `None` where it keeps everything.
+    fn mask(&mut self, bias: Value) -> Result<Option<Value>, String> {
+        let elements = self.parameter(bias)?;
+        let shape = &self.graph.ty(bias).shape;
+        let masks = mask::masks(&elements, [shape[0], shape[1], shape[2]])?;
+        if masks.iter().all(|mask| mask.kept() == mask.entries()) {
+            return Ok(None);
+        }
+        let ty = TensorType::new(Elem::Byte, [shape[0], shape[1], Mask::kept_row_bytes(shape[2])]);
+        let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
+        Ok(Some(self.out.add_const(self.name(bias), ty, bytes)))
     }
 }
 

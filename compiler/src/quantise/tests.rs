@@ -129,6 +129,53 @@ fn attention_scales() {
     assert!(quantised.order.iter().all(|op| quantised.node(quantised.op(*op).nodes[0]) == "node0"));
 }
 
+/// Attention over 3 queries and 10 keys in 2 heads, with what is added to the scores.
+fn biased_attention(bias: Option<&[f32]>) -> Graph {
+    let mut graph = canonical();
+    let [q, k, v] = [("q", 3), ("k", 10), ("v", 10)].map(|(name, rows)| matrix(&mut graph, name, rows, 4));
+    let bias = bias.map(|bias| graph.add_f32("mask", [2, 3, 10], bias));
+    let operands: Vec<Value> = [q, k, v].into_iter().chain(bias).collect();
+    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5 }, &operands);
+    output(&mut graph, y);
+    graph
+}
+
+#[test]
+fn masks_become_bits() {
+    let mut bias = [0.0f32; 60];
+    (bias[9], bias[30], bias[38]) = (f32::NEG_INFINITY, f32::MIN, f32::NEG_INFINITY);
+    let graph = biased_attention(Some(&bias));
+    let quantised = quantised(&graph);
+    let sddmm = quantised.op(quantised.order[0]);
+    let [_, _, mask] = sddmm.operands[..] else { panic!("{quantised}") };
+    assert_eq!(*quantised.ty(mask), TensorType::new(Elem::Byte, [2, 3, 2]));
+    assert_eq!(quantised.constant(mask).unwrap().name, "mask");
+    let all = [0xff, 0b11];
+    assert_eq!(quantised.constant(mask).unwrap().bytes[..], [[0xff, 0b01], all, all, [0xfe, 0b10], all, all].concat());
+    // Neither ranges nor noise see the mask: inputs have the steps that they have without one.
+    let dense = self::quantised(&biased_attention(None));
+    for ((_, masked), (_, dense_value)) in quantised.inputs.iter().zip(&dense.inputs) {
+        assert_eq!(quantised.ty(*masked), dense.ty(*dense_value));
+    }
+    assert!(quantised.ty(quantised.outputs[0].value).step.unwrap() < 1.0);
+    assert!(fidelity(&graph, &quantised)[0] > 25.0);
+}
+
+#[test]
+fn masks_that_keep_everything_are_none() {
+    let dense = quantised(&biased_attention(None)).to_string();
+    assert_eq!(quantised(&biased_attention(Some(&[0.0; 60]))).to_string(), dense);
+    assert_eq!(quantised(&biased_attention(Some(&[-0.0; 60]))).to_string(), dense);
+}
+
+#[test]
+fn rows_that_are_pruned_entirely() {
+    let mut bias = [0.0f32; 60];
+    bias[50..].fill(f32::MIN);
+    let graph = biased_attention(Some(&bias));
+    assert_eq!(problems(&graph), ["node0 (op0 attention): head 1: row 2 is pruned entirely by its mask"]);
+}
+
 #[test]
 fn moved_elements_share_a_step() {
     let mut graph = canonical();
@@ -206,8 +253,9 @@ fn all_problems_at_once() {
     let sum = push(&mut graph, OpKind::Binary { f: BinaryFn::Add }, &[a, a]);
     let narrow = linear(&mut graph, sum, 8, 2);
     let mask = graph.add_f32("mask", [2, 4, 4], &[f32::NEG_INFINITY; 32]);
-    let zeros = graph.add_f32("zeros", [2, 4, 4], &[0.0; 32]);
-    let masked = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0 }, &[x, x, x, zeros]);
+    let bias: Vec<f32> = (0..32).map(|i| if i < 22 { 0.0 } else { 25.0 - i as f32 }).collect();
+    let bias = graph.add_f32("bias", [2, 4, 4], &bias);
+    let masked = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0 }, &[x, x, x, bias]);
     let product = push(&mut graph, OpKind::Binary { f: BinaryFn::Mul }, &[sum, sum]);
     let joined = push(&mut graph, OpKind::Concat { axis: 0 }, &[masked, product]);
     output(&mut graph, joined);
@@ -217,7 +265,8 @@ fn all_problems_at_once() {
         [
             "node3 (op3 attention) writes 8 bits and node4 (op4 binary) 16, and a concat or slice joins them",
             "node2 (op2 linear): not supported yet: it reads 8 bits, node1 (op1 binary) writes 16, and only LayerNorm narrows",
-            "node3 (op3 attention): not supported yet: something is added to the scores, a mask or a bias",
+            "node3 (op3 attention): not supported yet: a bias on the scores other than a mask of 0 and -inf: 9 of 32 elements, \
+             from -6 to 3; the first, at [1, 1, 2], is 3",
             "node4 (op4 binary): the machine has no mul of two tensors",
         ]
     );
@@ -225,6 +274,7 @@ fn all_problems_at_once() {
     output(&mut graph, hidden);
     let found = problems(&graph);
     assert_eq!(found[1], "node6 (op6 attention): infinite or undefined numbers occur in calibration");
+    assert_eq!(found.last().unwrap(), "node6 (op6 attention): head 0: row 0 is pruned entirely by its mask");
     let error = quantise(&Graph::new("x", Stage::Imported), &Calibration::default()).unwrap_err();
     assert_eq!(error.to_string(), "the model cannot be quantised:\nthe graph is imported, not canonical");
 }

@@ -109,6 +109,7 @@ fn with(code: Vec<Instr>) -> Program {
                 needed_macs: 0,
                 compulsory_bytes: 128,
             }],
+            decisions: vec![],
         },
         machine: Machine::preset("vitcod").unwrap(),
         layer_of: vec![0; code.len()],

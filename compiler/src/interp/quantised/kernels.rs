@@ -4,10 +4,12 @@
 //! `max_accumulation_depth` none does.
 
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, Quantised, Scale, add_bias, layer_norm_row, requantise, requantise_i8, requantise_score,
-    round_shift, row_max, softmax_probs,
+    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, layer_norm_row, requantise, requantise_i8,
+    requantise_score, round_shift, row_max, softmax_probs,
 };
 use vitcod_isa::operands::Channel;
+
+use crate::masks::Mask;
 
 fn row<T>(x: &[T], width: usize, i: usize) -> &[T] {
     &x[i * width..][..width]
@@ -50,13 +52,24 @@ pub(super) fn add(a: &[i16], b: &[i16], a_scale: i32, b_scale: i32, shift: u8) -
     a.iter().zip(b).map(|(a, b)| i16::saturate(round_shift(sum(*a, *b), shift))).collect()
 }
 
-/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`.
-pub(super) fn sddmm(q: &[i8], k: &[i8], [m, n, c]: [usize; 3], heads: usize, scale: Scale) -> Vec<i16> {
+/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`; [`PRUNED`] where the mask of a head, if there are any, keeps nothing.
+pub(super) fn sddmm(
+    q: &[i8],
+    k: &[i8],
+    masks: Option<&[Mask]>,
+    [m, n, c]: [usize; 3],
+    heads: usize,
+    scale: Scale,
+) -> Vec<i16> {
     let d = c / heads;
     let mut scores = Vec::with_capacity(heads * m * n);
     for head in 0..heads {
         for i in 0..m {
             for j in 0..n {
+                if masks.is_some_and(|masks| !masks[head].is_kept(i, j)) {
+                    scores.push(PRUNED);
+                    continue;
+                }
                 let sum = dot(row(row(q, c, i), d, head), row(row(k, c, j), d, head));
                 scores.push(requantise_score(sum, scale));
             }

@@ -12,6 +12,7 @@ use super::InterpError;
 use super::live::Live;
 use super::patches::Windows;
 use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
+use crate::masks::Mask;
 pub use tensor::Tensor;
 
 /// Runs quantised graphs: what the machine must compute.
@@ -28,6 +29,8 @@ enum Params {
     Channels(Vec<Channel>),
     LayerNorm(LayerNormParams),
     Lut(Box<Lut>),
+    /// One for each head.
+    Masks(Vec<Mask>),
 }
 
 impl<'g> QuantisedInterpreter<'g> {
@@ -75,6 +78,15 @@ impl<'g> QuantisedInterpreter<'g> {
             OpKind::Lut {} => {
                 let bytes = constant()?.bytes.first_chunk().ok_or_else(|| "the table is too short".to_owned())?;
                 Some(Params::Lut(Box::new(Lut::from_bytes(bytes))))
+            }
+            OpKind::Sddmm { .. } if data.operands.len() > 2 => {
+                let scores = &self.graph.ty(data.results[0]).shape;
+                let head = scores[1] * Mask::kept_row_bytes(scores[2]);
+                let bytes = &constant()?.bytes;
+                let masks: Option<Vec<Mask>> = (0..scores[0])
+                    .map(|i| Mask::from_kept_bytes(scores[1], scores[2], bytes.get(i * head..(i + 1) * head)?))
+                    .collect();
+                Some(Params::Masks(masks.ok_or("the mask has bits past the last key, or too many tokens")?))
             }
             _ => None,
         })
@@ -187,9 +199,13 @@ impl<'g> QuantisedInterpreter<'g> {
             (OpKind::QAdd { a_scale, b_scale, shift }, _) => {
                 Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift))
             }
-            (OpKind::Sddmm { heads, scale }, _) => {
+            (OpKind::Sddmm { heads, scale }, params) => {
                 let ((m, c), (n, _)) = (ty(0).matrix(), ty(1).matrix());
-                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, [m, n, c], *heads, *scale))
+                let masks = match params {
+                    Some(Params::Masks(masks)) => Some(&masks[..]),
+                    _ => None,
+                };
+                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, masks, [m, n, c], *heads, *scale))
             }
             (OpKind::QSoftmax {}, _) => {
                 let shape = &ty(0).shape;

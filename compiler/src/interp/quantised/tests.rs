@@ -33,9 +33,73 @@ fn add_by_hand() {
 fn scores_by_hand() {
     // Two heads of two features. Saturation stays off the mark of pruned entries.
     let (q, k) = ([1, 2, -128, -128], [3, 4, 127, 127, -1, 0, 0, 1]);
-    let scores = kernels::sddmm(&q, &k, [1, 2, 4], 2, Scale::ONE);
+    let scores = kernels::sddmm(&q, &k, None, [1, 2, 4], 2, Scale::ONE);
     assert_eq!(scores, [11, -1, -32512, -128]);
-    assert_eq!(kernels::sddmm(&q, &k, [1, 2, 4], 2, scale(1000.0)), [11000, -1000, -32767, -32767]);
+    assert_eq!(kernels::sddmm(&q, &k, None, [1, 2, 4], 2, scale(1000.0)), [11000, -1000, -32767, -32767]);
+}
+
+/// Scores, probabilities, and products with the queries of a masked attention of 2 heads; the bytes of its mask are `mask`.
+fn masked(mask: Option<Vec<u8>>) -> Graph {
+    let mut graph = Graph::new("masked", Stage::Quantised);
+    let i8s = TensorType::quantised(Elem::I8, [3, 4], 0.5);
+    let x = graph.add_input("x", i8s.clone());
+    let mut operands = vec![x, x];
+    operands.extend(mask.map(|mask| graph.add_const("mask", TensorType::new(Elem::Byte, [2, 3, 1]), mask)));
+    let kind = OpKind::Sddmm { heads: 2, scale: scale(20.0) };
+    let scores = graph.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [2, 3, 3])], &[])[0];
+    let types = vec![TensorType::new(Elem::I8, [2, 3, 3]), TensorType::new(Elem::U32, [2, 3])];
+    let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
+    let kind = OpKind::Spmm { scale: Scale::ONE };
+    let y = graph.push_typed(kind, &[soft[0], soft[1], x], vec![i8s], &[])[0];
+    for (name, value) in [("scores", scores), ("probs", soft[0]), ("sums", soft[1]), ("y", y)] {
+        graph.add_output(name, value, graph.ty(value).shape.clone());
+    }
+    graph
+}
+
+#[test]
+fn pruned_scores() {
+    let x = Tensor::I8(vec![1, 2, 3, 4, -5, 6, 7, -8, 9, 10, -11, 12]);
+    let run = |mask: Option<Vec<u8>>| {
+        let graph = masked(mask);
+        graph.verify().unwrap();
+        QuantisedInterpreter::new(&graph).unwrap().run(std::slice::from_ref(&x)).unwrap()
+    };
+    let dense = run(None);
+    assert_eq!(run(Some(vec![0b111; 6])), dense);
+    let [Tensor::I16(scores), ..] = &dense[..] else { panic!() };
+    // Of head 0 the diagonal is kept, of head 1 all but it; both keep everything in their last row.
+    let kept = [0b001, 0b010, 0b111, 0b110, 0b101, 0b111];
+    let expected =
+        scores.iter().enumerate().map(|(i, score)| if kept[i / 3] >> (i % 3) & 1 == 1 { *score } else { PRUNED });
+    let sparse = run(Some(kept.to_vec()));
+    assert_eq!(sparse[0], Tensor::I16(expected.collect()));
+    let [_, Tensor::I8(probs), Tensor::U32(sums), Tensor::I8(y)] = &sparse[..] else { panic!() };
+    // A pruned score is no maximum: the only one of a row has the largest probability.
+    assert_eq!((&probs[..6], &sums[..2]), (&[127, 0, 0, 0, 127, 0][..], &[127, 127][..]));
+    assert_eq!((probs[9], probs[13]), (0, 0));
+    assert_eq!((&y[..2], &y[4..6]), (&[1, 2][..], &[-5, 6][..]));
+}
+
+#[test]
+fn masks_are_checked() {
+    let message = |graph: &Graph| QuantisedInterpreter::new(graph).unwrap_err().to_string();
+    let past = masked(Some(vec![0b1111; 6]));
+    past.verify().unwrap();
+    assert_eq!(message(&past), "op0 (sddmm): the mask has bits past the last key, or too many tokens");
+    let mut graph = masked(None);
+    let sddmm = graph.order[0];
+    let mask = graph.add_input("mask", TensorType::new(Elem::Byte, [2, 3, 1]));
+    graph.op_mut(sddmm).operands.push(mask);
+    graph.verify().unwrap();
+    assert_eq!(message(&graph), "op0 (sddmm): the parameters are not constant");
+    for ty in [TensorType::new(Elem::Byte, [2, 3, 3]), TensorType::new(Elem::I8, [2, 3, 1])] {
+        let mut graph = masked(None);
+        let mask = graph.add_const("mask", ty.clone(), vec![0; ty.elements()]);
+        graph.op_mut(sddmm).operands.push(mask);
+        let error = graph.verify().unwrap_err().to_string();
+        assert!(error.contains("op0 (sddmm): ") && error.contains("do not fit"), "{error}");
+    }
 }
 
 #[test]

@@ -189,8 +189,8 @@ proptest! {
         };
         bench.expect(op, |plain| for i in 0..m.into() {
             let mut row_max = if fresh { i16::MIN } else { plain.i16(max, 0, 0, i) };
-            for j in 0..n.into() {
-                let row = if indexed { usize::from(rows[j]) } else { j };
+            for (j, row) in rows.iter().enumerate() {
+                let row = if indexed { usize::from(*row) } else { j };
                 let sum = (0..d.into()).map(|l| plain.i8(q, q_stride, i, l) * plain.i8(k, k_stride, row, l)).sum();
                 let [bits] = plain.get(mask, i * usize::from(mask_row) + j / 8);
                 let kept = !masked || bits & 1 << (j % 8) != 0;

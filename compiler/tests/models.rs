@@ -63,7 +63,7 @@ fn names() -> Vec<String> {
     let names = files.filter_map(|file| Some(file.unwrap().file_name().to_str()?.strip_suffix(".onnx")?.to_owned()));
     let mut names: Vec<String> = names.collect();
     names.sort();
-    assert!(names.len() >= 23);
+    assert!(names.len() >= 26);
     names
 }
 
@@ -99,7 +99,7 @@ fn one_model_has_one_canonical_form() {
         let first = forms.entry(model).or_insert_with(|| counts.clone());
         assert_eq!(*first, counts, "{name}");
     }
-    assert_eq!(forms.len(), 2);
+    assert_eq!(forms.len(), 3);
 }
 
 /// What every attention of a graph adds to its scores.
@@ -189,6 +189,17 @@ fn the_digits_example() {
         agree += usize::from(best(&reference) == best(&result));
     }
     assert!(agree * 100 >= IMAGES * 97, "{agree} of {IMAGES} predictions agree");
+}
+
+#[test]
+fn auto_encoders_of_the_digits_example() {
+    let file = repository().join("examples/digits/digits_sparse90_ae.onnx");
+    let counts = import_file(&file, &ImportOptions::default()).unwrap().operator_counts();
+    // Four layers, an encoder and a decoder on Q and on K of each.
+    assert_eq!((counts["attention"], counts["mix_heads"]), (4, 16));
+    // Projections of Q, K and V, that of the output, two of the MLP; patches and classifier. Of the sums, the residual ones and that of
+    // the positions are left: biases are part of what they follow.
+    assert_eq!((counts["linear"], counts["binary"]), (4 * 6 + 2, 4 * 2 + 1));
 }
 
 #[test]

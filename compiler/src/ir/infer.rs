@@ -1,7 +1,12 @@
 //! Result types of float operations, and the shape rules of all operations.
 
+use vitcod_isa::operands::autoencoder_bytes;
+
 use super::{Elem, OpKind, TensorType};
 use crate::masks::Mask;
+
+/// The most heads that an operation combines: as many as an instruction's field holds.
+const MAX_HEADS: usize = u16::MAX as usize;
 
 /// Operands that do not fit an operation: what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,6 +154,16 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(operands.get(3).is_none_or(|bias| bias.shape == [*heads, x[0], k[0]]))?;
             Ok(vec![x[0], v[1]])
         }
+        OpKind::MixHeads { heads_in, heads_out } => {
+            let shape = mixed(x, *heads_in, *heads_out)?;
+            expect(operands[1].shape == [*heads_out, *heads_in] && operands[2].shape == [*heads_out])?;
+            Ok(shape)
+        }
+        OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
+            let shape = mixed(x, *heads_in, *heads_out)?;
+            expect(operands[1].shape == [autoencoder_bytes(*heads_in, *heads_out)])?;
+            Ok(shape)
+        }
         OpKind::QLayerNorm {} | OpKind::Lut {} => {
             expect(x.len() == 2)?;
             Ok(x.clone())
@@ -173,6 +188,21 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 3 && *sums == x[..2] && v.len() == 2 && v[0] == x[2] && v[1].is_multiple_of(x[0]))?;
             Ok(vec![x[1], v[1]])
         }
+    }
+}
+
+/// The shape of `heads_out` combinations of the `heads_in` heads of `x`.
+fn mixed(x: &[usize], heads_in: usize, heads_out: usize) -> Result<Vec<usize>, String> {
+    for heads in [heads_in, heads_out] {
+        if !(1..=MAX_HEADS).contains(&heads) {
+            return Err(format!("{heads} heads; 1 to {MAX_HEADS} can be combined"));
+        }
+    }
+    match x {
+        [m, columns] if columns.is_multiple_of(heads_in) => {
+            Ok(vec![*m, (columns / heads_in).checked_mul(heads_out).ok_or_else(String::new)?])
+        }
+        _ => Err(String::new()),
     }
 }
 

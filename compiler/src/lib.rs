@@ -8,8 +8,10 @@
 //! - [`interp`]: interpreters of it;
 //! - [`quantise`]: calibration and quantisation;
 //! - [`masks`]: which attention entries are computed, and by which engine;
+//! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
 //! - [`codegen`]: from a quantised graph to a program.
 
+pub mod autoencoder;
 pub mod codegen;
 pub mod frontend;
 pub mod import;

@@ -9,7 +9,8 @@
 //! - [`quantise`]: calibration and quantisation;
 //! - [`masks`]: which attention entries are computed, and by which engine;
 //! - [`split`]: masked attention divided between the engines;
-//! - [`codegen`]: from a quantised graph to a program.
+//! - [`codegen`]: from a quantised graph to a program;
+//! - [`workload`]: graphs without a model.
 
 pub mod codegen;
 pub mod frontend;
@@ -20,4 +21,6 @@ pub mod masks;
 pub mod onnx;
 pub mod passes;
 pub mod quantise;
+mod random;
 pub mod split;
+pub mod workload;

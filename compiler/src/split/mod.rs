@@ -8,18 +8,33 @@ pub use patterns::{Patterns, ProductPart, ProductParts};
 // TEMP
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 /// temp
-pub enum GlobalTokens { /// a
-#[default] Auto, /// b
-Above(usize) }
+pub enum GlobalTokens {
+    /// a
+    #[default]
+    Auto,
+    /// b
+    Above(usize),
+}
 /// temp
 #[derive(Debug)]
 pub struct Polarised;
-impl Polarised { /// temp
-pub fn decision(&self) -> vitcod_isa::program::Decision { unimplemented!() } }
+impl Polarised {
+    /// temp
+    pub fn decision(&self) -> vitcod_isa::program::Decision {
+        unimplemented!()
+    }
+}
 /// temp
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("x")]
 pub struct SplitError;
 /// temp
-pub fn run(g: &crate::ir::Graph, _m: &vitcod_isa::machine::Machine, _t: GlobalTokens) -> Result<(crate::ir::Graph, Vec<Polarised>), SplitError> {
- let mut g = g.clone(); g.stage = crate::ir::Stage::Split; Ok((g, vec![])) }
+pub fn run(
+    g: &crate::ir::Graph,
+    _m: &vitcod_isa::machine::Machine,
+    _t: GlobalTokens,
+) -> Result<(crate::ir::Graph, Vec<Polarised>), SplitError> {
+    let mut g = g.clone();
+    g.stage = crate::ir::Stage::Split;
+    Ok((g, vec![]))
+}

@@ -22,7 +22,9 @@ impl Patterns {
             OpKind::BlockSddmm { .. } => vec![2, 3],
             OpKind::CscSddmm { .. } => vec![2],
             OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => vec![1],
-            OpKind::SplitSpmm { block, csc, .. } => ProductParts::of(block, csc).iter().map(|part| part.pattern).collect(),
+            OpKind::SplitSpmm { block, csc, .. } => {
+                ProductParts::of(block, csc).iter().map(|part| part.pattern).collect()
+            }
             _ => Vec::new(),
         };
         at.into_iter().map(|operand| data.operands[operand]).collect()

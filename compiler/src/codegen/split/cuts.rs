@@ -6,10 +6,10 @@ use vitcod_isa::cost::cost;
 use vitcod_isa::instr::{Engine, Op};
 use vitcod_isa::machine::Machine;
 
-use super::stripe::{Image, Stripe};
 use super::super::CodegenError;
 use super::super::limits::MAX_COUNT;
 use super::super::task::{Builder, steps};
+use super::stripe::{Image, Stripe};
 use super::{Attention, SplitGroup};
 
 /// Heads side by side, and how many queries at a time.
@@ -44,7 +44,9 @@ impl Attention {
             for stripes in 1..=self.queries {
                 let height = self.queries.div_ceil(stripes);
                 // Smaller ones are looked at only where nothing larger fits, heights that cut as a smaller one does not at all.
-                if (stripes > FREE_PARTS && best.is_some()) || height != self.queries.div_ceil(self.queries.div_ceil(height)) {
+                if (stripes > FREE_PARTS && best.is_some())
+                    || height != self.queries.div_ceil(self.queries.div_ceil(height))
+                {
                     continue;
                 }
                 for heads_overlap in [true, false] {

@@ -67,7 +67,9 @@ struct Attention {
 impl Attention {
     fn of(graph: &Graph, group: &SplitGroup) -> Attention {
         let data = graph.op(group.product);
-        let OpKind::SplitSpmm { scale: product_scale, .. } = data.kind else { unreachable!("groups are formed by kind") };
+        let OpKind::SplitSpmm { scale: product_scale, .. } = data.kind else {
+            unreachable!("groups are formed by kind")
+        };
         let scores = |task: Option<Task>| task.map(|task| task.scores);
         let first = graph.op(scores(group.block.or(group.list)).expect("a group has a block or a list"));
         let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = first.kind else {
@@ -178,7 +180,8 @@ impl Attention {
     fn score(&self, builder: &mut Builder<'_>, index: usize, heads: &Heads, stripe: Stripe) -> Pending {
         let lines = self.divide(&stripe, builder.machine);
         let image = Image::new(&stripe, &self.pattern, self.wide());
-        let window = Window { rows: stripe.rows.clone(), bytes: stripe.heads.start * self.d..stripe.heads.end * self.d };
+        let window =
+            Window { rows: stripe.rows.clone(), bytes: stripe.heads.start * self.d..stripe.heads.end * self.d };
         let layer = self.list.or(self.block).map_or(self.product, |task| task.scores);
         let rows = builder.list(layer, image.bytes);
         let keys = builder.behind(rows, image.keys);
@@ -257,10 +260,8 @@ impl Attention {
             p = builder.tile(1, entries).at;
             sum = builder.tile(1, 4 * queries).at;
             let split = stripe.prefix(self.sparser_share(&stripe, builder));
-            let parts = [
-                (Engine::Sparser, (0, 0), split),
-                (Engine::Denser, split, (queries - split.0, entries - split.1)),
-            ];
+            let parts =
+                [(Engine::Sparser, (0, 0), split), (Engine::Denser, split, (queries - split.0, entries - split.1))];
             for (engine, (first, entry), part) in parts.into_iter().filter(|(_, _, (count, _))| *count > 0) {
                 let op = SoftmaxList {
                     rows: builder.behind(rows, first as u64 * LIST_ROW_BYTES),

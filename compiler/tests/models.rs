@@ -160,18 +160,6 @@ fn masks_of_another_model_are_refused() {
 }
 
 #[test]
-fn programs_with_masks_are_refused_so_far() {
-    let name = "vit.legacy.unfused.op17.masked";
-    let canonical = graphs(&path(name, "onnx")).1;
-    let calibration = Calibration::run(&canonical, &[npy(&path(name, "in.npy")).view()]).unwrap();
-    let error = codegen::compile(&quantise(&canonical, &calibration).unwrap(), &Machine::preset("vitcod").unwrap())
-        .unwrap_err();
-    let error = error.to_string();
-    assert!(error.contains("/blocks/blocks.0/attn/MatMul (op"), "{error}");
-    assert!(error.contains("sddmm): not supported yet: a mask on the scores"), "{error}");
-}
-
-#[test]
 fn the_digits_example() {
     let folder = repository().join("examples/digits");
     let canonical = import_file(&folder.join("digits.onnx"), &ImportOptions::default()).unwrap();

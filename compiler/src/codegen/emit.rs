@@ -50,6 +50,7 @@ pub(super) fn program(
         bind(&output.name, &output.shape, graph.ty(output.value), address)
     });
 
+    let place = |value| lists.address(reference.constant(value).expect("constants are asked for"));
     Program {
         header: Header {
             name: graph.name.clone(),
@@ -63,7 +64,7 @@ pub(super) fn program(
         code,
         layer_of,
         image: image(graph, storages, lists),
-        ir: Some(SavedGraph::new(reference, |value| lists.address(storages, value)).to_json().into()),
+        ir: Some(SavedGraph::new(reference, place).to_json().into()),
     }
 }
 

@@ -10,7 +10,7 @@ use vitcod_isa::instr::{Dram, Op as Instruction};
 
 use super::storage::{DRAM_ALIGN, Storages};
 use super::task::Tasks;
-use crate::ir::{Graph, Op, Value};
+use crate::ir::{Constant, Graph, Op};
 
 /// Address of the first list until it is placed. Everything else lies below.
 pub(super) const LISTS: u64 = MAX_DRAM / 2;
@@ -22,10 +22,24 @@ pub(super) struct Lists {
     pub(super) bytes: Vec<u8>,
     /// Bytes of the lists of each operation.
     pub(super) of_layer: BTreeMap<Op, u64>,
-    /// Where constants start, behind the lists, that only the reference reads.
-    kept: BTreeMap<Value, u64>,
+    /// Where the constants of the reference start: addresses of those that tasks load too, and of the others their place behind the lists.
+    reference: BTreeMap<Shared, Place>,
     /// Address of the first list.
     start: u64,
+}
+
+/// A constant's bytes, which a graph shares with those that were made of it: the address in memory and the length.
+type Shared = (usize, usize);
+
+fn shared(constant: &Constant) -> Shared {
+    (constant.bytes.as_ptr() as usize, constant.bytes.len())
+}
+
+/// Where a constant of the reference starts.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Address(u64),
+    Behind(u64),
 }
 
 impl Lists {
@@ -35,22 +49,30 @@ impl Lists {
         Dram(LISTS + self.append(&bytes))
     }
 
-    /// Keeps the constants of the reference that no task loads: the masks that the lists were made of.
-    pub(super) fn keep(&mut self, reference: &Graph, storages: &Storages) {
-        for value in reference.order.iter().flat_map(|op| &reference.op(*op).operands) {
+    /// Finds the constants of the reference, and keeps those that no task loads: the masks that the lists were made of.
+    pub(super) fn keep(&mut self, reference: &Graph, graph: &Graph, storages: &Storages) {
+        for (value, address) in &storages.constants {
+            if let Some(constant) = graph.constant(*value) {
+                self.reference.insert(shared(constant), Place::Address(*address));
+            }
+        }
+        let operands = reference.order.iter().flat_map(|op| &reference.op(*op).operands);
+        for value in operands.chain(reference.outputs.iter().map(|output| &output.value)) {
             if let Some(constant) = reference.constant(*value)
-                && !storages.constants.contains_key(value)
-                && !self.kept.contains_key(value)
+                && !self.reference.contains_key(&shared(constant))
             {
                 let start = self.append(&constant.bytes);
-                self.kept.insert(*value, start);
+                self.reference.insert(shared(constant), Place::Behind(start));
             }
         }
     }
 
     /// Where a constant of the reference starts in the image.
-    pub(super) fn address(&self, storages: &Storages, value: Value) -> u64 {
-        storages.constants.get(&value).copied().unwrap_or_else(|| self.start + self.kept[&value])
+    pub(super) fn address(&self, constant: &Constant) -> u64 {
+        match self.reference[&shared(constant)] {
+            Place::Address(address) => address,
+            Place::Behind(offset) => self.start + offset,
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> u64 {

@@ -134,7 +134,7 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Progr
         }
         match lower(graph, machine, &groups, &storages) {
             Ok((mut tasks, mut lists)) => {
-                lists.keep(reference, &storages);
+                lists.keep(reference, graph, &storages);
                 lists::place(&mut lists, &mut storages, &mut tasks);
                 candidates.push((estimate(&tasks, machine), Plan { storages, lists, tasks }));
             }

@@ -1,40 +1,129 @@
-//! Split attention: masked attention as tasks for the two engines.
+//! Split attention: masked attention of a quantised graph as tasks for the two engines.
+//!
+//! ```text
+//! sddmm q k mask          ->  block_sddmm    the dense block of every head's global tokens (denser engine)
+//!                             csc_sddmm      the kept entries of all other keys (sparser engine)
+//! qsoftmax                ->  block_softmax  each with the row maxima of both
+//!                             csc_softmax
+//! spmm                    ->  split_spmm     one product, divided by the row sums of both
+//! ```
+//!
+//! Entries outside of the blocks that the mask prunes are in no task. A head without global tokens has a block of no columns; where no
+//! head has any there are no block operations, and where the blocks hold all that is kept no CSC operations. The order of keys within
+//! a block and within the pattern is stated by constants: reordering moves no data. A row's maximum and its sum do not depend on how
+//! the row is divided or ordered, so a split graph computes the bits of the quantised graph whatever the global tokens are.
+//!
+//! [`run`] is the pass; [`GlobalTokens`] says how it finds global tokens, by a threshold as the paper does or by [the cost
+//! model](vitcod_isa::cost). [`BlockKeys`], [`BlockMask`] and [`CscPattern`] are the layouts of the constants.
 
+mod choose;
 mod layout;
+mod pass;
 mod patterns;
+mod prices;
 
+use std::fmt;
+
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Decision;
+
+use crate::ir::{Graph, Stage};
 pub use layout::{BlockKeys, BlockMask, CscPattern, LayoutError};
+pub(crate) use patterns::sddmm_masks;
 pub use patterns::{Patterns, ProductPart, ProductParts};
-// TEMP
+
+/// How global tokens are found, head by head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-/// temp
 pub enum GlobalTokens {
-    /// a
+    /// Those with which the layer takes the fewest cycles by the cost model.
     #[default]
     Auto,
-    /// b
+    /// Keys with more kept entries than this, the paper's theta_d.
     Above(usize),
 }
-/// temp
-#[derive(Debug)]
-pub struct Polarised;
+
+/// How a layer's attention was divided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polarised {
+    /// The layer, by its ONNX node.
+    pub layer: String,
+    /// What became of each head.
+    pub heads: Vec<HeadSplit>,
+    /// What the layer takes by the cost model.
+    pub estimate: Estimate,
+    /// Why these are the global tokens.
+    pub reason: String,
+}
+
 impl Polarised {
-    /// temp
-    pub fn decision(&self) -> vitcod_isa::program::Decision {
-        unimplemented!()
+    /// As reports say it.
+    pub fn decision(&self) -> Decision {
+        let globals: Vec<String> = self.heads.iter().map(|head| head.globals.to_string()).collect();
+        Decision {
+            layer: self.layer.clone(),
+            subject: "global tokens".to_owned(),
+            chosen: globals.join(", "),
+            reason: self.reason.clone(),
+        }
     }
 }
-/// temp
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("x")]
-pub struct SplitError;
-/// temp
-pub fn run(
-    g: &crate::ir::Graph,
-    _m: &vitcod_isa::machine::Machine,
-    _t: GlobalTokens,
-) -> Result<(crate::ir::Graph, Vec<Polarised>), SplitError> {
-    let mut g = g.clone();
-    g.stage = crate::ir::Stage::Split;
-    Ok((g, vec![]))
+
+/// How a head's attention was divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadSplit {
+    /// Global tokens: columns of the dense block.
+    pub globals: usize,
+    /// Cells of the dense block.
+    pub cells: usize,
+    /// Cells of it that the mask keeps.
+    pub cells_kept: usize,
+    /// Kept entries outside of it.
+    pub nonzeros: usize,
+}
+
+/// Cycles of an attention layer by the cost model, if each unit worked on without waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// All MAC lines, for scores and product.
+    pub lines: u64,
+    /// The softmax units of the two engines, which share the work.
+    pub softmax: u64,
+    /// The DRAM channel, for indices, and for what the layer reads from inputs of the graph and writes to its outputs.
+    pub channel: u64,
+}
+
+impl Estimate {
+    /// Cycles of the layer: those of the busiest unit, and a quarter of the traffic, because some of it is waited for.
+    pub fn cycles(&self) -> u64 {
+        self.lines.max(self.softmax).max(self.channel) + self.channel / 4
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Estimate { lines, softmax, channel } = self;
+        write!(f, "{} cycles (lines {lines}, softmax {softmax}, channel {channel})", self.cycles())
+    }
+}
+
+/// Why the attention of a graph cannot be split.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// The graph is not quantised.
+    #[error("the graph is {0}, not quantised")]
+    Stage(Stage),
+    /// What is in the way, one line each, with the layer.
+    #[error("attention cannot be split:\n{}", .0.join("\n"))]
+    Unsupported(Vec<String>),
+}
+
+/// Splits the masked attention of a verified quantised graph; all else stays as it is. A mask that keeps everything goes.
+///
+/// Returns the graph of stage [`Stage::Split`], compacted, and how each masked layer was divided, in order.
+///
+/// # Errors
+/// The graph is not quantised; or, of some masked layer, the mask is malformed or prunes a row entirely, the scores or probabilities
+/// are read by something else too, or there are more keys than indices hold.
+pub fn run(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Result<(Graph, Vec<Polarised>), SplitError> {
+    pass::run(graph, &mut |layer| choose::choose(layer, machine, globals))
 }

@@ -2,7 +2,7 @@
 
 use super::layout::{BlockKeys, BlockMask, CscPattern};
 use crate::ir::{Graph, OpData, OpKind, Value};
-use crate::masks::MAX_TOKENS;
+use crate::masks::{MAX_TOKENS, Mask};
 
 /// The constant operands of a split operation; each is there if the operation takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,4 +109,21 @@ impl ProductParts {
     pub fn iter(self) -> impl Iterator<Item = ProductPart> {
         self.block.into_iter().chain(self.csc)
     }
+}
+
+/// The masks of the heads of an `sddmm`; `None` where it has none.
+///
+/// # Errors
+/// They are no constant, have bits past the last key, or too many tokens.
+pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mask>>, String> {
+    let Some(mask) = data.operands.get(2) else { return Ok(None) };
+    let bytes = &graph.constant(*mask).ok_or("the parameters are not constant")?.bytes;
+    let [heads, queries, keys] = graph.ty(data.results[0]).shape[..] else {
+        return Err("no scores of heads".to_owned());
+    };
+    let width = queries * Mask::kept_row_bytes(keys);
+    let masks: Option<Vec<Mask>> = (0..heads)
+        .map(|head| Mask::from_kept_bytes(queries, keys, bytes.get(head * width..(head + 1) * width)?))
+        .collect();
+    masks.map(Some).ok_or_else(|| "the mask has bits past the last key, or too many tokens".to_owned())
 }

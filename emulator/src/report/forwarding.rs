@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use vitcod_isa::effects::{Access, Region, Space, accesses};
-use vitcod_isa::instr::table::Sddmm;
+use vitcod_isa::instr::table::{Sddmm, SddmmList};
 use vitcod_isa::instr::{Engine, Op};
 use vitcod_isa::program::Program;
 
@@ -23,7 +23,7 @@ pub(super) struct Forwarding {
 /// The engine of an instruction that computes scores from queries, its operand `q`.
 fn engine_of_scores(op: &Op) -> Option<Engine> {
     match op {
-        Op::Sddmm(Sddmm { engine, .. }) => Some(*engine),
+        Op::Sddmm(Sddmm { engine, .. }) | Op::SddmmList(SddmmList { engine, .. }) => Some(*engine),
         _ => None,
     }
 }
@@ -154,6 +154,8 @@ mod tests {
         Instr::new(Sddmm {
             engine,
             fresh: true,
+            indexed: false,
+            masked: false,
             lines: LineSet { first: 0, count: 1 },
             q: Sram(q),
             k: Sram(4096),
@@ -166,6 +168,9 @@ mod tests {
             q_stride: stride,
             k_stride: 8,
             dst_stride: 2,
+            index: Sram(0),
+            mask: Sram(0),
+            limit: 0,
         })
     }
 

@@ -11,11 +11,11 @@ use vitcod_isa::operands::Channel;
 
 use crate::masks::Mask;
 
-fn row<T>(x: &[T], width: usize, i: usize) -> &[T] {
+pub(super) fn row<T>(x: &[T], width: usize, i: usize) -> &[T] {
     &x[i * width..][..width]
 }
 
-fn dot(a: &[i8], b: &[i8]) -> i32 {
+pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).fold(0i32, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
 }
 

@@ -1,6 +1,7 @@
 //! The quantised interpreter.
 
 mod kernels;
+mod split;
 mod tensor;
 
 use cranelift_entity::SecondaryMap;
@@ -13,9 +14,10 @@ use super::live::Live;
 use super::patches::Windows;
 use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::Mask;
+use crate::split::{Patterns, ProductParts, sddmm_masks};
 pub use tensor::Tensor;
 
-/// Runs quantised graphs: what the machine must compute.
+/// Runs quantised graphs, split or not: what the machine must compute.
 #[derive(Clone, Debug)]
 pub struct QuantisedInterpreter<'g> {
     graph: &'g Graph,
@@ -32,6 +34,7 @@ enum Params {
     Lut(Box<Lut>),
     /// One for each head.
     Masks(Vec<Mask>),
+    Patterns(Patterns),
 }
 
 /// The parameters of `encode` and `decode`.
@@ -47,9 +50,9 @@ impl<'g> QuantisedInterpreter<'g> {
     /// An interpreter of a verified graph; decodes its constants.
     ///
     /// # Errors
-    /// The graph is not quantised, or a constant is not what its operation takes.
+    /// The graph is neither quantised nor split, or a constant is not what its operation takes.
     pub fn new(graph: &'g Graph) -> Result<QuantisedInterpreter<'g>, InterpError> {
-        if graph.stage != Stage::Quantised {
+        if !matches!(graph.stage, Stage::Quantised | Stage::Split) {
             return Err(InterpError::Stage(graph.stage));
         }
         let mut interpreter =
@@ -98,15 +101,12 @@ impl<'g> QuantisedInterpreter<'g> {
                 let bytes = constant()?.bytes.first_chunk().ok_or_else(|| "the table is too short".to_owned())?;
                 Some(Params::Lut(Box::new(Lut::from_bytes(bytes))))
             }
-            OpKind::Sddmm { .. } if data.operands.len() > 2 => {
-                let scores = &self.graph.ty(data.results[0]).shape;
-                let head = scores[1] * Mask::kept_row_bytes(scores[2]);
-                let bytes = &constant()?.bytes;
-                let masks: Option<Vec<Mask>> = (0..scores[0])
-                    .map(|i| Mask::from_kept_bytes(scores[1], scores[2], bytes.get(i * head..(i + 1) * head)?))
-                    .collect();
-                Some(Params::Masks(masks.ok_or("the mask has bits past the last key, or too many tokens")?))
-            }
+            OpKind::Sddmm { .. } => sddmm_masks(self.graph, data)?.map(Params::Masks),
+            OpKind::BlockSddmm { .. }
+            | OpKind::CscSddmm { .. }
+            | OpKind::BlockSoftmax {}
+            | OpKind::CscSoftmax {}
+            | OpKind::SplitSpmm { .. } => Some(Params::Patterns(Patterns::read(self.graph, data)?)),
             _ => None,
         })
     }
@@ -203,6 +203,10 @@ impl<'g> QuantisedInterpreter<'g> {
             Tensor::I16(x) => Ok(x.as_slice()),
             _ => Err(format!("{} where i16 is needed", ty(i))),
         };
+        let u32s = |i: usize| match tensor(i)? {
+            Tensor::U32(x) => Ok(x.as_slice()),
+            _ => Err(format!("{} where u32 is needed", ty(i))),
+        };
         let result = match (&data.kind, &self.params[op]) {
             (OpKind::QLinear {}, Some(Params::Channels(channels))) => {
                 let (m, k) = ty(0).matrix();
@@ -239,9 +243,47 @@ impl<'g> QuantisedInterpreter<'g> {
                 return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
             }
             (OpKind::Spmm { scale }, _) => {
-                let Tensor::U32(sums) = tensor(1)? else { return Err(format!("{} where u32 is needed", ty(1))) };
                 let shape = [ty(0).shape[0], ty(0).shape[1], ty(0).shape[2]];
-                Tensor::I8(kernels::spmm(i8s(0)?, sums, i8s(2)?, shape, ty(2).matrix().1, *scale))
+                Tensor::I8(kernels::spmm(i8s(0)?, u32s(1)?, i8s(2)?, shape, ty(2).matrix().1, *scale))
+            }
+            (
+                OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale },
+                Some(Params::Patterns(patterns)),
+            ) => {
+                let (m, c) = ty(0).matrix();
+                let rows = split::Rows { heads: *heads, m };
+                let scores = split::Scores { q: i8s(0)?, k: i8s(1)?, c, rows, scale: *scale };
+                let (scores, maxima) = match patterns {
+                    Patterns { keys: Some(keys), mask: Some(mask), .. } => scores.block(keys, mask),
+                    Patterns { csc: Some(csc), .. } => scores.csc(csc),
+                    _ => return Err("no pattern".to_owned()),
+                };
+                return Ok(vec![Tensor::I16(scores), Tensor::I16(maxima)]);
+            }
+            (OpKind::BlockSoftmax {} | OpKind::CscSoftmax {}, Some(Params::Patterns(patterns))) => {
+                let (heads, m) = ty(2).matrix();
+                let rows = split::Rows { heads, m };
+                let mut maxima = i16s(2)?.to_vec();
+                if data.operands.len() > 3 {
+                    maxima.iter_mut().zip(i16s(3)?).for_each(|(max, other)| *max = (*max).max(*other));
+                }
+                let (probs, sums) = match patterns {
+                    Patterns { keys: Some(keys), .. } => split::block_softmax(i16s(0)?, keys, &maxima, rows),
+                    Patterns { csc: Some(csc), .. } => split::csc_softmax(i16s(0)?, csc, &maxima, rows),
+                    _ => return Err("no pattern".to_owned()),
+                };
+                return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
+            }
+            (OpKind::SplitSpmm { heads, scale, block, csc }, Some(Params::Patterns(patterns))) => {
+                let ((m, c), parts) = (self.graph.ty(data.results[0]).matrix(), ProductParts::of(*block, *csc));
+                let mut product = split::Product::new(i8s(0)?, c, split::Rows { heads: *heads, m });
+                if let (Some(at), Some(keys)) = (parts.block, &patterns.keys) {
+                    product.block(i8s(at.probs)?, u32s(at.sums)?, keys);
+                }
+                if let (Some(at), Some(csc)) = (parts.csc, &patterns.csc) {
+                    product.csc(i8s(at.probs)?, u32s(at.sums)?, csc);
+                }
+                Tensor::I8(product.requantised(*scale))
             }
             (OpKind::Patches { kernel, stride, pad }, _) => {
                 let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };

@@ -1,0 +1,279 @@
+//! What split attention takes by the cost model, before there are instructions.
+
+use std::collections::BTreeSet;
+use std::iter::Sum;
+use std::ops::Add;
+
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::table::{Op as Instruction, Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
+use vitcod_isa::instr::{Engine, Entries, LineSet, Sram};
+use vitcod_isa::machine::Machine;
+use vitcod_isa::numerics::Scale;
+use vitcod_isa::operands::{LIST_ROW_BYTES, LineGroups, block_keys_bytes, list_key_bytes};
+
+use super::Estimate;
+use super::pass::Layer;
+use crate::ir::Value;
+use crate::masks::{Mask, Split};
+
+/// Entries of the lists by which the price of one is taken: enough for rounding to vanish.
+const SAMPLE: Entries = Entries(1 << 16);
+
+/// What a head leaves to the engines.
+pub(super) struct Work {
+    pub(super) columns: usize,
+    pub(super) cells: usize,
+    pub(super) cells_kept: usize,
+    pub(super) nonzeros: usize,
+}
+
+impl Work {
+    pub(super) fn of(split: &Split) -> Work {
+        Work {
+            columns: split.globals(),
+            cells: split.dense_cells(),
+            cells_kept: split.denser.kept(),
+            nonzeros: split.sparser.nonzeros(),
+        }
+    }
+}
+
+/// Cycles of the units, with fractions: what one entry of a list takes is less than a cycle.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cycles {
+    lines: f64,
+    softmax: f64,
+    channel: f64,
+}
+
+impl Cycles {
+    pub(super) fn weighted(&self, [lines, softmax, channel]: [f64; 3]) -> f64 {
+        lines * self.lines + softmax * self.softmax + channel * self.channel
+    }
+
+    pub(super) fn estimate(&self) -> Estimate {
+        let whole = |cycles: f64| cycles.ceil() as u64;
+        Estimate { lines: whole(self.lines), softmax: whole(self.softmax), channel: whole(self.channel) }
+    }
+}
+
+impl Add for Cycles {
+    type Output = Cycles;
+    fn add(self, other: Cycles) -> Cycles {
+        Cycles {
+            lines: self.lines + other.lines,
+            softmax: self.softmax + other.softmax,
+            channel: self.channel + other.channel,
+        }
+    }
+}
+
+impl Sum for Cycles {
+    fn sum<I: Iterator<Item = Cycles>>(cycles: I) -> Cycles {
+        cycles.fold(Cycles::default(), Add::add)
+    }
+}
+
+/// What work costs on a machine, by its cost model.
+pub(super) struct Prices<'m> {
+    machine: &'m Machine,
+    queries: u16,
+    /// Features of a head of queries and keys.
+    d: u16,
+    /// Cycles of the lines for the score of an entry of the list.
+    list_score: f64,
+    /// Cycles of the lines for the products of an entry or a cell.
+    product: f64,
+    /// Cycles of a softmax unit for an entry of the list.
+    list_softmax: f64,
+    /// Bytes of the key of an entry of the list.
+    list_key: u64,
+    /// What the layer takes whatever its global tokens are.
+    pub(super) layer: Cycles,
+}
+
+impl Prices<'_> {
+    /// Prices of a layer on a machine.
+    pub(super) fn new<'m>(layer: &Layer<'_>, machine: &'m Machine) -> Prices<'m> {
+        let [queries, keys] = layer.tokens();
+        let [d, dv] = [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
+        let per_entry = |op: Instruction| cost(&op, machine).cycles as f64 / f64::from(SAMPLE.0);
+        let lines = all_lines(machine);
+        let groups = LineGroups::new(dv, lines.count, machine.lines.macs).groups;
+        let product = per_entry(Instruction::SpmmList(spmm_list(lines, dv))) / f64::from(groups);
+        let rows = (layer.heads * queries) as u64 * LIST_ROW_BYTES;
+        let indices = rows + block_keys_bytes(layer.heads as u64, 0);
+        Prices {
+            machine,
+            queries: field(queries),
+            d,
+            list_score: per_entry(Instruction::SddmmList(sddmm_list(lines, d))),
+            product,
+            list_softmax: per_entry(Instruction::SoftmaxList(softmax_list())),
+            list_key: list_key_bytes(keys > 1 << 8),
+            layer: Cycles { channel: transfer(machine, indices + travelling(layer)), ..Cycles::default() },
+        }
+    }
+
+    /// What a head takes.
+    pub(super) fn head(&self, work: &Work) -> Cycles {
+        let cycles = |op: Instruction| if work.columns > 0 { cost(&op, self.machine).cycles as f64 } else { 0.0 };
+        let columns = field(work.columns);
+        let nonzeros = work.nonzeros as f64;
+        let block_scores = cycles(sddmm(all_lines(self.machine), self.queries, columns, self.d).into());
+        let block_softmax = cycles(softmax(self.queries, columns).into());
+        // A block without holes needs no mask.
+        let mask =
+            if work.cells_kept < work.cells { self.queries as usize * Mask::kept_row_bytes(work.columns) } else { 0 };
+        let indices = block_keys_bytes(0, work.columns as u64) + mask as u64 + work.nonzeros as u64 * self.list_key;
+        Cycles {
+            lines: block_scores + nonzeros * self.list_score + (work.cells as f64 + nonzeros) * self.product,
+            // Two units share the work.
+            softmax: (block_softmax + nonzeros * self.list_softmax) / Engine::ALL.len() as f64,
+            channel: transfer(self.machine, indices),
+        }
+    }
+}
+
+/// Cycles of the channel for some bytes.
+fn transfer(machine: &Machine, bytes: u64) -> f64 {
+    bytes as f64 * 1000.0 / machine.dram_millibytes_per_cycle() as f64
+}
+
+/// Bytes of the inputs and outputs of the graph that attention reads and writes: directly, or by one operation on an input that makes
+/// queries, keys or values, as `decode` does.
+fn travelling(layer: &Layer<'_>) -> u64 {
+    let graph = layer.graph;
+    let is_input = |value: &Value| graph.inputs.iter().any(|(_, input)| input == value);
+    let [q, k, v, result] = layer.tensors();
+    let read = [q, k, v].into_iter().filter_map(|value| {
+        let source = graph.producer(value).and_then(|(_, data)| data.operands.first().copied());
+        [Some(value), source].into_iter().flatten().find(is_input)
+    });
+    let written = graph.outputs.iter().map(|output| output.value).filter(|value| *value == result);
+    let values: BTreeSet<Value> = read.chain(written).collect();
+    values.into_iter().map(|value| graph.ty(value).bytes() as u64).sum()
+}
+
+/// A count as instructions hold it; limits of code generation reject larger ones.
+fn field(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+fn all_lines(machine: &Machine) -> LineSet {
+    LineSet { first: 0, count: machine.lines.count as u16 }
+}
+
+// Costs do not depend on where operands lie.
+const ANYWHERE: Sram = Sram(0);
+
+fn sddmm(lines: LineSet, m: u16, n: u16, d: u16) -> Sddmm {
+    Sddmm {
+        engine: Engine::Denser,
+        fresh: true,
+        indexed: true,
+        masked: true,
+        lines,
+        q: ANYWHERE,
+        k: ANYWHERE,
+        max: ANYWHERE,
+        dst: ANYWHERE,
+        m,
+        n,
+        d,
+        scale: Scale::ONE,
+        q_stride: 0,
+        k_stride: 0,
+        dst_stride: 0,
+        index: ANYWHERE,
+        mask: ANYWHERE,
+        limit: 1,
+    }
+}
+
+fn softmax(m: u16, n: u16) -> Softmax {
+    Softmax {
+        engine: Engine::Denser,
+        fresh: true,
+        both: true,
+        src: ANYWHERE,
+        max: ANYWHERE,
+        other_max: ANYWHERE,
+        sum: ANYWHERE,
+        dst: ANYWHERE,
+        m,
+        n,
+        src_stride: 0,
+        dst_stride: 0,
+    }
+}
+
+/// Scores of the entries of a sample.
+fn sddmm_list(lines: LineSet, d: u16) -> SddmmList {
+    SddmmList {
+        engine: Engine::Sparser,
+        wide: false,
+        lines,
+        rows: ANYWHERE,
+        keys: ANYWHERE,
+        q: ANYWHERE,
+        k: ANYWHERE,
+        max: ANYWHERE,
+        dst: ANYWHERE,
+        m: 1,
+        n: 1,
+        d,
+        heads: 1,
+        q_stride: 0,
+        k_stride: 0,
+        entries: SAMPLE,
+        scale: Scale::ONE,
+    }
+}
+
+/// Softmax of the entries of a sample.
+fn softmax_list() -> SoftmaxList {
+    SoftmaxList {
+        engine: Engine::Sparser,
+        both: true,
+        rows: ANYWHERE,
+        src: ANYWHERE,
+        max: ANYWHERE,
+        other_max: ANYWHERE,
+        sum: ANYWHERE,
+        dst: ANYWHERE,
+        count: 1,
+        queries: 1,
+        entries: SAMPLE,
+    }
+}
+
+/// A product in which the busiest group of lines takes as many steps as a sample has entries.
+fn spmm_list(lines: LineSet, d: u16) -> SpmmList {
+    SpmmList {
+        engine: Engine::Sparser,
+        wide: false,
+        list: true,
+        block: true,
+        lines,
+        rows: ANYWHERE,
+        keys: ANYWHERE,
+        p: ANYWHERE,
+        sum: ANYWHERE,
+        block_keys: ANYWHERE,
+        block_p: ANYWHERE,
+        block_sum: ANYWHERE,
+        v: ANYWHERE,
+        dst: ANYWHERE,
+        m: 1,
+        n: 1,
+        d,
+        heads: 1,
+        columns: 1,
+        v_stride: 0,
+        dst_stride: 0,
+        entries: SAMPLE,
+        steps: SAMPLE,
+        scale: Scale::ONE,
+    }
+}

@@ -48,7 +48,10 @@ impl Builder<'_> {
             }
             (OpKind::MixHeads { heads_in, heads_out }, ColumnMap::Scale(factors)) => {
                 let factors = per_head(factors, *heads_out).ok_or_else(|| {
-                    Misfit::new("different factors of the features of a combination of heads", "one factor for each head")
+                    Misfit::new(
+                        "different factors of the features of a combination of heads",
+                        "one factor for each head",
+                    )
                 })?;
                 operands[1] = self.scale(operands[1], name, |i| factors[i / heads_in])?;
                 operands[2] = self.scale(operands[2], "", |i| factors[i])?;

@@ -223,8 +223,8 @@ Models are timm {timm}: width 24, 2 layers, 3 heads of 8 features, MLP ratio 2, 
 table says otherwise. Weights are random, drawn so that attention is not uniform
 (entropy 0.72 to 0.92 of the maximum, per head). All `vit` files but `zerobias`,
 `weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
-of the two `deit` files and of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py` and its
-auto-encoders, 3 heads to 2 and back.
+of the two `deit` files, and those of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py`
+and its auto-encoders, 3 heads to 2 and back.
 Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
 
 | NAME | nodes | what it shows |

@@ -9,9 +9,6 @@ use crate::split::{BlockKeys, CscPattern, ProductParts};
 /// The most heads that an operation combines: as many as an instruction's field holds.
 const MAX_HEADS: usize = u16::MAX as usize;
 
-/// The most heads that an operation combines: as many as an instruction's field holds.
-const MAX_HEADS: usize = u16::MAX as usize;
-
 /// Operands that do not fit an operation: what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{mnemonic}: {message}")]
@@ -243,21 +240,6 @@ fn block_cells(heads: usize, queries: usize, keys: &TensorType) -> Result<usize,
 fn csc_entries(heads: usize, keys: usize, csc: &TensorType) -> Result<usize, String> {
     let [bytes] = csc.shape[..] else { return Err(String::new()) };
     CscPattern::nonzeros_in(heads, keys, bytes).ok_or_else(String::new)
-}
-
-/// The shape of `heads_out` combinations of the `heads_in` heads of `x`.
-fn mixed(x: &[usize], heads_in: usize, heads_out: usize) -> Result<Vec<usize>, String> {
-    for heads in [heads_in, heads_out] {
-        if !(1..=MAX_HEADS).contains(&heads) {
-            return Err(format!("{heads} heads; 1 to {MAX_HEADS} can be combined"));
-        }
-    }
-    match x {
-        [m, columns] if columns.is_multiple_of(heads_in) => {
-            Ok(vec![*m, (columns / heads_in).checked_mul(heads_out).ok_or_else(String::new)?])
-        }
-        _ => Err(String::new()),
-    }
 }
 
 /// The shape of `heads_out` combinations of the `heads_in` heads of `x`.

@@ -112,3 +112,6 @@ pub enum SplitError {
 pub fn run(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Result<(Graph, Vec<Polarised>), SplitError> {
     pass::run(graph, &mut |layer| choose::choose(layer, machine, globals))
 }
+
+#[cfg(test)]
+mod tests;

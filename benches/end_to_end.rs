@@ -37,7 +37,7 @@ fn end_to_end(criterion: &mut Criterion) {
     let calibration = Calibration::run(&graph, &views).expect("noise is a sample");
     let compile = || {
         let quantised = quantise(&import(), &calibration).expect("the model can be quantised");
-        codegen::compile(&quantised, &machine).expect("the model can be compiled")
+        codegen::compile(&quantised, &machine, codegen::Options::default()).expect("the model can be compiled")
     };
 
     criterion.bench_function("compile", |b| b.iter(|| compile().to_bytes().expect("a program has a file form")));

@@ -68,5 +68,5 @@ pub(crate) fn compile(
     progress.step("quantising");
     let quantised = quantise::quantise(graph, &calibration)?;
     progress.step("generating code");
-    Ok(codegen::compile(&quantised, machine)?)
+    Ok(codegen::compile(&quantised, machine, codegen::Options::default())?)
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Random, Vit, assert_bit_equal, quantised, vit};
+use common::{Random, Vit, assert_bit_equal, machine, quantised, vit};
 use vitcod_compiler::codegen::CodegenError;
 use vitcod_isa::machine::{Machine, PRESETS};
 
@@ -17,24 +17,6 @@ const SMALL: Vit = Vit {
     classes: 10,
     all_tokens: false,
 };
-
-/// A machine whose every number is drawn.
-fn machine(random: &mut Random) -> Machine {
-    let mut pick = |choices: &[u32]| choices[random.next() as usize % choices.len()];
-    let mut machine = Machine::preset("vitcod").unwrap();
-    machine.name = "random".to_owned();
-    machine.lines.count = pick(&[1, 3, 8, 64, 256]);
-    machine.lines.macs = pick(&[1, 4, 8, 16, 64]);
-    machine.lines.port_bytes = pick(&[1, 8, 64]);
-    machine.lines.fill_cycles = pick(&[0, 12, 100]);
-    machine.sram.bytes = pick(&[6, 8, 12, 16, 24, 32, 64, 320, 4096]) * 1024;
-    machine.dram.bytes_per_cycle = [1.0, 12.8, 153.6, 1000.0][pick(&[0, 1, 2, 3]) as usize];
-    machine.dram.latency_cycles = pick(&[0, 50, 1000]);
-    machine.dram.burst_bytes = pick(&[1, 32, 64, 256]);
-    machine.softmax.scores_per_cycle = pick(&[1, 8, 64]);
-    machine.vector.elements_per_cycle = pick(&[1, 16, 100]);
-    machine
-}
 
 #[test]
 fn on_presets() {

@@ -121,7 +121,7 @@ impl Net {
     /// Why it does not compile, with a scratchpad of 16 MiB.
     #[track_caller]
     fn refused(&self) -> String {
-        match codegen::compile(&self.graph, &machine(16 << 20)) {
+        match codegen::compile(&self.graph, &machine(16 << 20), codegen::Options::default()) {
             Err(error @ (CodegenError::Unsupported(_) | CodegenError::TooSmall { .. })) => error.to_string(),
             other => panic!("{:?}", other.map(|program| program.code.len())),
         }

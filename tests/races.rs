@@ -101,7 +101,7 @@ fn programs() -> Vec<Program> {
             let (preset, _) = PRESETS[pick(&[0, 1])];
             let mut machine = Machine::preset(preset).unwrap();
             machine.sram.bytes = sram * 1024;
-            programs.extend(codegen::compile(&graph, &machine));
+            programs.extend(codegen::compile(&graph, &machine, codegen::Options::default()));
         }
     }
     assert!(programs.len() > 30, "{}", programs.len());

@@ -36,6 +36,7 @@ fn quantised_graph() {
 
 #[test]
 fn listing() {
-    let program = codegen::compile(&quantised(), &Machine::preset("vitcod").unwrap()).unwrap();
+    let program =
+        codegen::compile(&quantised(), &Machine::preset("vitcod").unwrap(), codegen::Options::default()).unwrap();
     insta::assert_snapshot!(program.listing());
 }

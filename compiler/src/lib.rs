@@ -9,8 +9,10 @@
 //! - [`quantise`]: calibration and quantisation;
 //! - [`masks`]: which attention entries are computed, and by which engine;
 //! - [`split`]: masked attention divided between the engines;
+//! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
 //! - [`codegen`]: from a quantised graph to a program.
 
+pub mod autoencoder;
 pub mod codegen;
 pub mod frontend;
 pub mod import;

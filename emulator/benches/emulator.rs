@@ -91,6 +91,7 @@ fn program(tiles: usize) -> Program {
             inputs: vec![],
             outputs: vec![],
             layers: vec![layer],
+            decisions: vec![],
         },
         machine: Machine::preset("vitcod").expect("the preset"),
         layer_of: vec![0; code.len()],

@@ -27,6 +27,7 @@ pub(crate) fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Pr
             inputs: vec![],
             outputs: vec![],
             layers: vec![layer],
+            decisions: vec![],
         },
         machine: vitcod(),
         layer_of: vec![0; code.len()],

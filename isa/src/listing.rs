@@ -83,6 +83,7 @@ mod tests {
                 }],
                 outputs: vec![],
                 layers: vec![layer("/a", "matmul"), layer("/b", "add")],
+                decisions: vec![],
             },
             machine: Machine::preset("vitcod").unwrap(),
             layer_of: vec![0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 7],

@@ -72,6 +72,7 @@ fn copies() -> Program {
                 needed_macs: 0,
                 compulsory_bytes: 21,
             }],
+            decisions: vec![],
         },
         machine: Machine::preset("vitcod").unwrap(),
         layer_of: vec![0; code.len()],

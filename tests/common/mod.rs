@@ -1,7 +1,7 @@
 //! What tests across the crates share: vision transformers of any size, and running one by reference and by emulator.
 
 use ndarray::ArrayD;
-use vitcod_compiler::codegen::{self, CodegenError};
+use vitcod_compiler::codegen::{self, CodegenError, Options};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
 use vitcod_compiler::quantise::{self, Calibration};
@@ -41,6 +41,24 @@ impl Random {
     fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
+}
+
+/// A machine whose every number is drawn.
+pub(crate) fn machine(random: &mut Random) -> Machine {
+    let mut pick = |choices: &[u32]| choices[random.next() as usize % choices.len()];
+    let mut machine = Machine::preset("vitcod").unwrap();
+    machine.name = "random".to_owned();
+    machine.lines.count = pick(&[1, 3, 8, 64, 256]);
+    machine.lines.macs = pick(&[1, 4, 8, 16, 64]);
+    machine.lines.port_bytes = pick(&[1, 8, 64]);
+    machine.lines.fill_cycles = pick(&[0, 12, 100]);
+    machine.sram.bytes = pick(&[6, 8, 12, 16, 24, 32, 64, 320, 4096]) * 1024;
+    machine.dram.bytes_per_cycle = [1.0, 12.8, 153.6, 1000.0][pick(&[0, 1, 2, 3]) as usize];
+    machine.dram.latency_cycles = pick(&[0, 50, 1000]);
+    machine.dram.burst_bytes = pick(&[1, 32, 64, 256]);
+    machine.softmax.scores_per_cycle = pick(&[1, 8, 64]);
+    machine.vector.elements_per_cycle = pick(&[1, 16, 100]);
+    machine
 }
 
 /// A canonical graph with seeded weights.
@@ -126,7 +144,16 @@ pub(crate) fn quantised(graph: &Graph) -> Graph {
 
 /// Compiles, emulates one item of noise, and asserts that every output has the bits of the reference interpreter.
 pub(crate) fn assert_bit_equal(quantised: &Graph, machine: &Machine) -> Result<Report, CodegenError> {
-    let program = codegen::compile(quantised, machine)?;
+    assert_bit_equal_with(quantised, machine, Options::default())
+}
+
+/// [`assert_bit_equal`] of what is compiled with options.
+pub(crate) fn assert_bit_equal_with(
+    quantised: &Graph,
+    machine: &Machine,
+    options: Options,
+) -> Result<Report, CodegenError> {
+    let program = codegen::compile(quantised, machine, options)?;
     // What is executed has been through the file format.
     let model = Model::from_bytes(program.to_bytes().unwrap()).unwrap_or_else(|e| panic!("{machine}: {e}"));
     assert_eq!(**model.program(), program, "{machine}");

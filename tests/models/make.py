@@ -8,6 +8,7 @@ Seeded: the same versions give the same graphs and weights; outputs may differ i
 import functools
 import pathlib
 import re
+import sys
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -23,7 +24,11 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE.parents[1] / "examples/digits"))
+from model import VitcodAttention  # noqa: E402
+
 SIZES = dict(img_size=16, num_classes=10, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2)
+COMPRESSED_HEADS = 2
 # Largest difference allowed between PyTorch in float32 and ONNX Runtime on the file.
 FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-2
 
@@ -65,6 +70,9 @@ CASES = [
     Case("vit.dynamo.unfused.op20.masked", "the same masks, with float32's minimum for -inf"),
     Case("deit.legacy.unfused.op17", "distilled: two prefix tokens, the mean of two heads; patch 8, so 6 tokens"),
     Case("deit.dynamo.fused.op20", "the same"),
+    Case("vitcod.legacy.unfused.op17", "auto-encoders on Q and K; on K the transpose behind one is merged into that of the scores"),
+    Case("vitcod.dynamo.unfused.op20", "auto-encoders on Q and K"),
+    Case("vitcod.legacy.unfused.op17.sim", "auto-encoders on Q and K, after onnxsim"),
 ]
 
 
@@ -80,8 +88,12 @@ def draw(name, shape, fresh_biases):
 
 def build(model, fused, fresh_biases):
     """The model in evaluation mode; `fresh_biases` leaves biases at 0 and LayerNorm scales at 1."""
-    kind, patch = (VisionTransformer, 4) if model == "vit" else (VisionTransformerDistilled, 8)
-    built = kind(patch_size=patch, **SIZES).eval()
+    kind, patch = (VisionTransformerDistilled, 8) if model == "deit" else (VisionTransformer, 4)
+    options = dict(attn_layer=VitcodAttention) if model == "vitcod" else {}
+    built = kind(patch_size=patch, **SIZES, **options).eval()
+    if model == "vitcod":
+        for block in built.blocks:
+            block.attn.compress_heads(COMPRESSED_HEADS)
     for name, parameter in built.named_parameters():
         parameter.data = torch.from_numpy(draw(name, parameter.shape, fresh_biases).astype(np.float32))
     for block in built.blocks:
@@ -211,7 +223,8 @@ Models are timm {timm}: width 24, 2 layers, 3 heads of 8 features, MLP ratio 2, 
 table says otherwise. Weights are random, drawn so that attention is not uniform
 (entropy 0.72 to 0.92 of the maximum, per head). All `vit` files but `zerobias`,
 `weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
-of the two `deit` files.
+of the two `deit` files, and those of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py`
+and its auto-encoders, 3 heads to 2 and back.
 Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
 
 | NAME | nodes | what it shows |

@@ -8,15 +8,18 @@ use vitcod_isa::instr::table::Halt;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
 
+use super::lists::Lists;
 use super::storage::{Home, Storages};
 use super::task::Task;
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
+use crate::split::{Patterns, ProductParts};
 
-/// Joins the parts of a program.
+/// Joins the parts of a program. What is executed is the split graph; the reference for its results is the quantised one.
 pub(super) fn program(
-    graph: &Graph,
+    [graph, reference]: [&Graph; 2],
     machine: &Machine,
     storages: &Storages,
+    lists: &Lists,
     tasks: &[Task],
     mut code: Vec<Instr>,
 ) -> Program {
@@ -47,42 +50,46 @@ pub(super) fn program(
         bind(&output.name, &output.shape, graph.ty(output.value), address)
     });
 
+    let place = |value| lists.address(reference.constant(value).expect("constants are asked for"));
     Program {
         header: Header {
             name: graph.name.clone(),
             dram_bytes: storages.dram_bytes,
             inputs: inputs.collect(),
             outputs: outputs.collect(),
-            layers: layers(graph, &order),
+            layers: layers(graph, storages, lists, &order),
+            decisions: Vec::new(),
         },
         machine: machine.clone(),
         code,
         layer_of,
-        image: image(graph, storages),
-        ir: Some(SavedGraph::new(graph, |value| storages.constants[&value]).to_json().into()),
+        image: image(graph, storages, lists),
+        ir: Some(SavedGraph::new(reference, place).to_json().into()),
     }
 }
 
-/// The constants at their addresses.
-fn image(graph: &Graph, storages: &Storages) -> Bytes {
+/// The constants at their addresses, then the lists.
+fn image(graph: &Graph, storages: &Storages, lists: &Lists) -> Bytes {
     let mut image = vec![0; storages.image_bytes as usize];
     for (value, address) in &storages.constants {
         if let Some(constant) = graph.constant(*value) {
             image[*address as usize..][..constant.bytes.len()].copy_from_slice(&constant.bytes);
         }
     }
+    let start = image.len() - lists.bytes.len();
+    image[start..].copy_from_slice(&lists.bytes);
     image.into()
 }
 
 /// What reports say of each layer. Bytes that must travel count where they are needed first.
-fn layers(graph: &Graph, order: &[Op]) -> Vec<Layer> {
+fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Vec<Layer> {
     let mut seen: BTreeSet<Value> = BTreeSet::new();
     let inputs: BTreeSet<Value> = graph.inputs.iter().map(|(_, value)| *value).collect();
     let mut layers: Vec<Layer> = order
         .iter()
         .map(|op| {
             let data = graph.op(*op);
-            let travels = |value: &&Value| graph.constant(**value).is_some() || inputs.contains(value);
+            let travels = |value: &&Value| storages.constants.contains_key(value) || inputs.contains(value);
             let compulsory: usize = data
                 .operands
                 .iter()
@@ -90,13 +97,14 @@ fn layers(graph: &Graph, order: &[Op]) -> Vec<Layer> {
                 .filter(|value| seen.insert(**value))
                 .map(|value| graph.ty(*value).bytes())
                 .sum();
+            let listed = lists.of_layer.get(op).copied().unwrap_or(0);
             let nodes: Vec<String> = data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
             Layer {
                 name: nodes.first().cloned().unwrap_or_else(|| op.to_string()),
                 operation: data.kind.mnemonic().to_owned(),
                 nodes,
                 needed_macs: needed_macs(graph, *op),
-                compulsory_bytes: compulsory as u64,
+                compulsory_bytes: compulsory as u64 + listed,
             }
         })
         .collect();
@@ -117,9 +125,31 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
     let product = match data.kind {
         OpKind::QLinear {} => shape(0)[0] * shape(1).iter().product::<usize>(),
         OpKind::Sddmm { .. } => shape(0)[0] * shape(1)[0] * shape(0)[1],
+        OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
+            shape(0)[0] * (shape(0)[1] / heads_in) * heads_in * heads_out
+        }
+        OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => kept(graph, op) * shape(0)[1] / heads,
+        OpKind::SplitSpmm { heads, block, csc, .. } => {
+            let parts = ProductParts::of(block, csc);
+            let kept = parts.iter().map(|part| kept_of(graph, data.operands[part.probs])).sum::<usize>();
+            kept * shape(0)[1] / heads
+        }
         // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the columns.
         OpKind::Spmm { .. } => shape(0)[1] * shape(0)[2] * shape(2)[1],
         _ => 0,
     };
     product as u64
+}
+
+/// Entries that scores of split attention are made of: those of a block count if they are kept.
+fn kept(graph: &Graph, scores: Op) -> usize {
+    let patterns = Patterns::read(graph, graph.op(scores)).unwrap_or_default();
+    let cells = patterns.mask.map_or(0, |mask| mask.kept());
+    cells + patterns.csc.map_or(0, |csc| csc.nonzeros())
+}
+
+/// [`kept`] of the scores that probabilities are made of.
+fn kept_of(graph: &Graph, probabilities: Value) -> usize {
+    let scores = graph.producer(probabilities).and_then(|(_, softmax)| graph.producer(softmax.operands[0]));
+    scores.map_or(0, |(op, _)| kept(graph, op))
 }

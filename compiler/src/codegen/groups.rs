@@ -6,8 +6,10 @@
 
 use cranelift_entity::SecondaryMap;
 
+use super::split::{SplitGroup, Task};
 use super::storage::sliced;
 use crate::ir::{Graph, Op, OpKind, Value};
+use crate::split::{ProductPart, ProductParts};
 
 /// What is lowered as one.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,10 @@ pub(super) enum Group {
     Linear(LinearGroup),
     /// SDDMM, softmax and SpMM of all heads.
     Attention(AttentionGroup),
+    /// Scores, softmax and product of split attention.
+    Split(SplitGroup),
+    /// The auto-encoder's `encode` or `decode`.
+    Coder(Op),
     /// An operation on whole rows: `qlayer_norm`, `lut`, `qadd`.
     Rows(Op),
     /// Rows that are copied: an operand of a concat, or an output, that could not be computed in place.
@@ -70,7 +76,11 @@ impl Group {
                 g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied()).chain(g.add).collect()
             }
             Group::Attention(g) => vec![g.sddmm, g.softmax, g.spmm],
-            Group::Rows(op) => vec![*op],
+            Group::Split(g) => {
+                let tasks = g.block.iter().chain(&g.list);
+                tasks.flat_map(|task| [task.scores, task.softmax]).chain([g.product]).collect()
+            }
+            Group::Rows(op) | Group::Coder(op) => vec![*op],
             Group::Copy(_) => Vec::new(),
         }
     }
@@ -92,7 +102,8 @@ impl Group {
         match self {
             Group::Linear(g) => Some(g.result),
             Group::Attention(g) => graph.op(g.spmm).results.first().copied(),
-            Group::Rows(op) => graph.op(*op).results.first().copied(),
+            Group::Split(g) => graph.op(g.product).results.first().copied(),
+            Group::Rows(op) | Group::Coder(op) => graph.op(*op).results.first().copied(),
             Group::Copy(_) => None,
         }
     }
@@ -168,6 +179,21 @@ impl Former<'_> {
                 Some(group) => groups.push(Group::Attention(group)),
                 None => self.problem(op, "is not fed by the scores of one sddmm alone"),
             },
+            OpKind::Encode { .. } | OpKind::Decode { .. } => groups.push(Group::Coder(op)),
+            OpKind::BlockSddmm { .. } | OpKind::CscSddmm { .. } | OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => {
+                if !self.is_part(op) {
+                    self.problem(op, "is not part of a product of split attention");
+                }
+            }
+            OpKind::SplitSpmm { block, csc, .. } => {
+                let parts = ProductParts::of(*block, *csc);
+                let task = |part: ProductPart| self.task(op, part);
+                groups.push(Group::Split(SplitGroup {
+                    block: parts.block.and_then(task),
+                    list: parts.csc.and_then(task),
+                    product: op,
+                }));
+            }
             OpKind::Concat { axis: 0 } => {
                 let mut at = 0;
                 for operand in &data.operands {
@@ -237,6 +263,28 @@ impl Former<'_> {
         others.all(|other| match self.graph.producer(sliced(self.graph, *other)) {
             None => true,
             Some((op, _)) => self.position[op] < self.position[linear],
+        })
+    }
+
+    /// The scores and the softmax of a part of a product.
+    fn task(&self, product: Op, part: ProductPart) -> Option<Task> {
+        let operands = &self.graph.op(product).operands;
+        let (softmax, data) = self.graph.producer(operands[part.probs])?;
+        let (scores, _) = self.graph.producer(data.operands[0])?;
+        Some(Task { scores, softmax })
+    }
+
+    /// Whether all that scores or a softmax of split attention makes is for one product.
+    fn is_part(&self, op: Op) -> bool {
+        let output = |value: &Value| self.graph.outputs.iter().any(|output| output.value == *value);
+        let results = &self.graph.op(op).results;
+        results.iter().all(|value| {
+            let feeds = |reader: &Op| match self.graph.op(*reader).kind {
+                OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => self.is_part(*reader),
+                OpKind::SplitSpmm { .. } => true,
+                _ => false,
+            };
+            !output(value) && !self.uses[*value].is_empty() && self.uses[*value].iter().all(feeds)
         })
     }
 

@@ -93,7 +93,6 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
                 None
             }
         }
-        OpKind::Sddmm { .. } if data.operands.len() > 2 => Some("not supported yet: a mask on the scores".to_owned()),
         OpKind::Sddmm { heads, .. } => {
             too_many(ty(1).shape[0], "keys:").or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
         }

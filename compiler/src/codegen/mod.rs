@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! quantised graph          within what instructions can hold   (limits)
+//!   -> split graph         masked attention as tasks for the two engines   (crate::split)
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
@@ -19,24 +20,28 @@
 //! smaller ones are tried: more travels and more waits, but each machine with room for the smallest tiles compiles.
 
 mod attention;
+mod coder;
 mod emit;
 mod groups;
 mod limits;
 mod linear;
+mod lists;
 mod place;
 mod prefetch;
 mod rows;
+mod split;
 mod storage;
 mod task;
 mod tokens;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
 use crate::ir::{Graph, Stage, VerifyError};
+use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
 use groups::Group;
+use lists::{LISTS, Lists};
 use storage::Storages;
 use task::{Builder, Tasks};
 
@@ -49,6 +54,9 @@ pub enum CodegenError {
     /// The graph breaks an invariant of its stage.
     #[error(transparent)]
     Malformed(#[from] VerifyError),
+    /// Masked attention that cannot be divided between the engines.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// Operations and tensors that no instruction computes or holds, all of them.
     #[error("the model cannot be lowered:\n{}", .0.join("\n"))]
     Unsupported(Vec<String>),
@@ -83,13 +91,20 @@ const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 /// the others: a plan that leaves no room to load ahead waits for every load.
 const AHEAD_PERCENT: [&[u64]; 2] = [&[100, 96, 90], &[75, 0]];
 
+/// What the user decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Which keys of masked attention make the denser engine's blocks.
+    pub globals: GlobalTokens,
+}
+
 /// Compiles a quantised graph for a machine.
 ///
 /// The program carries the graph, its constants by reference into the program's image.
 ///
 /// # Errors
 /// The graph is not a well-formed quantised graph, holds what no instruction computes, or does not fit the machine.
-pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError> {
+pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Program, CodegenError> {
     if graph.stage != Stage::Quantised {
         return Err(CodegenError::Stage(graph.stage));
     }
@@ -98,19 +113,31 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
     if !problems.is_empty() {
         return Err(CodegenError::Unsupported(problems));
     }
+    let (split, polarised) = engines::run(graph, machine, options.globals)?;
+    let mut program = generate(&split, graph, machine)?;
+    program.header.decisions = polarised.iter().map(Polarised::decision).collect();
+    Ok(program)
+}
+
+/// The program of a split graph; `reference` is the quantised one, which the program carries.
+fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Program, CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
     let capacity = u64::from(machine.sram.bytes);
 
     let mut failure = None;
     let mut candidates = Vec::new();
     for percent in RESIDENT_PERCENT {
-        let storages = Storages::plan(graph, &groups, capacity * percent / 100);
-        if storages.dram_bytes > MAX_DRAM {
-            let message = format!("the model takes {} bytes of DRAM; addresses reach {MAX_DRAM}", storages.dram_bytes);
+        let mut storages = Storages::plan(graph, &groups, capacity * percent / 100);
+        if storages.dram_bytes > LISTS {
+            let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
             return Err(CodegenError::Unsupported(vec![message]));
         }
         match lower(graph, machine, &groups, &storages) {
-            Ok(tasks) => candidates.push((estimate(&tasks, machine), storages, tasks)),
+            Ok((mut tasks, mut lists)) => {
+                lists.keep(reference, graph, &storages);
+                lists::place(&mut lists, &mut storages, &mut tasks);
+                candidates.push((estimate(&tasks, machine), Plan { storages, lists, tasks }));
+            }
             Err(error) => failure = Some(error),
         }
     }
@@ -118,29 +145,43 @@ pub fn compile(graph: &Graph, machine: &Machine) -> Result<Program, CodegenError
         // That of the last plan, which leaves all room to tiles.
         return Err(failure);
     }
-    candidates.sort_by_key(|(cycles, _, _)| *cycles);
+    candidates.sort_by_key(|(cycles, _)| *cycles);
     let attempts = AHEAD_PERCENT.iter().flat_map(|percents| {
-        candidates.iter().flat_map(|candidate| percents.iter().map(move |percent| (candidate, percent)))
+        candidates.iter().flat_map(|(_, plan)| percents.iter().map(move |percent| (plan, percent)))
     });
-    for ((_, storages, lowered), ahead) in attempts {
-        let mut tasks = lowered.clone();
+    for (Plan { storages, lists, tasks }, ahead) in attempts {
+        let mut tasks = tasks.clone();
         let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
         let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
         let tasks = tasks.at_addresses(&addresses);
         let code = tokens::insert(&tasks, machine, storages);
-        return Ok(emit::program(graph, machine, storages, &tasks, code));
+        return Ok(emit::program([graph, reference], machine, storages, lists, &tasks, code));
     }
     Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity })
 }
 
-/// The tasks of all groups, in program order.
-fn lower(graph: &Graph, machine: &Machine, groups: &[Group], storages: &Storages) -> Result<Tasks, CodegenError> {
+/// A way to lower a graph.
+struct Plan {
+    storages: Storages,
+    lists: Lists,
+    tasks: Tasks,
+}
+
+/// The tasks of all groups in program order, and their lists.
+fn lower(
+    graph: &Graph,
+    machine: &Machine,
+    groups: &[Group],
+    storages: &Storages,
+) -> Result<(Tasks, Lists), CodegenError> {
     let mut builder = Builder::new(graph, machine, storages);
     for (index, group) in groups.iter().enumerate() {
         builder.enter(index);
         match group {
             Group::Linear(group) => linear::lower(&mut builder, group)?,
             Group::Attention(group) => attention::lower(&mut builder, group)?,
+            Group::Split(group) => split::lower(&mut builder, group)?,
+            Group::Coder(op) => coder::lower(&mut builder, *op)?,
             Group::Rows(op) => rows::lower(&mut builder, *op)?,
             Group::Copy(copy) => rows::copy(&mut builder, copy)?,
         }

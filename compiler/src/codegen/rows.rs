@@ -11,7 +11,7 @@ use super::task::{Builder, Tile, Window, steps};
 use crate::ir::{Graph, Op, OpKind, Value};
 
 /// Stripes of rows in which rowwise operations run, so that what follows can start before they end.
-const STRIPES: usize = 4;
+pub(super) const STRIPES: usize = 4;
 
 /// Multipliers of the two operands and shift of a `qadd`.
 pub(super) fn add_scales(graph: &Graph, add: Op) -> (i32, i32, u8) {

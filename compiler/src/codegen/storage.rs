@@ -6,16 +6,17 @@
 //! to copy it. What counts is the order of groups: an add that a linear layer takes along executes before operations that precede it. Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip,
 //! tensors that live shortest first: they save the most traffic for the room that they take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
 use vitcod_isa::instr::Traffic;
 
 use super::groups::{Destination, Group, computed_into, joins_in_place};
 use crate::ir::{Graph, Op, OpKind, TensorType, Value};
+use crate::split::Patterns;
 
 /// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that none shares one.
-const DRAM_ALIGN: u64 = 64;
+pub(super) const DRAM_ALIGN: u64 = 64;
 
 /// A matrix with a place of its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,16 +118,19 @@ impl Storages {
     }
 
     fn constants(&mut self, graph: &Graph) {
+        // What is kept of attention travels as lists, which lowering makes of it.
+        let patterns: BTreeSet<Value> = graph.order.iter().flat_map(|op| Patterns::operands(graph.op(*op))).collect();
         let operands = graph.order.iter().flat_map(|op| &graph.op(*op).operands);
         for value in operands.chain(graph.outputs.iter().map(|output| &output.value)) {
-            if graph.constant(*value).is_some() && !self.constants.contains_key(value) {
+            if graph.constant(*value).is_some() && !patterns.contains(value) && !self.constants.contains_key(value) {
                 let address = self.dram(graph.ty(*value).bytes() as u64);
                 self.constants.insert(*value, address);
                 let storage = self.add(graph.ty(*value), Home::Dram(address), Traffic::Params);
                 self.places[*value] = Some(Place { storage, row: 0 });
             }
         }
-        self.image_bytes = self.dram_bytes;
+        self.image_bytes = self.dram_bytes.next_multiple_of(DRAM_ALIGN);
+        self.dram_bytes = self.image_bytes;
     }
 
     fn bindings(&mut self, graph: &Graph) {
@@ -220,6 +224,20 @@ impl Storages {
                 *life = (life.0.min(index), life.1.max(index));
             }
         }
+    }
+
+    /// Makes room for `bytes` more bytes of image behind the constants: all that a program writes moves up.
+    pub(super) fn extend_image(&mut self, bytes: u64) {
+        let start = self.image_bytes;
+        let moved = |address: &mut u64| *address += if *address >= start { bytes } else { 0 };
+        self.inputs.iter_mut().for_each(moved);
+        for (_, data) in self.all.iter_mut() {
+            if let Home::Dram(address) = &mut data.home {
+                moved(address);
+            }
+        }
+        self.image_bytes += bytes;
+        self.dram_bytes += bytes;
     }
 
     /// Where a copy goes.

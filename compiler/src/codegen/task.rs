@@ -8,6 +8,7 @@ use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Sram, Traffic};
 use vitcod_isa::machine::Machine;
 
 use super::CodegenError;
+use super::lists::Lists;
 use super::storage::{Home, Place, Storage, Storages};
 use crate::ir::{Graph, Op, Value};
 
@@ -91,13 +92,14 @@ pub(super) struct Builder<'a> {
     pub(super) storages: &'a Storages,
     tasks: Tasks,
     homes: SecondaryMap<Storage, Option<Buffer>>,
+    lists: Lists,
     group: usize,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(graph: &'a Graph, machine: &'a Machine, storages: &'a Storages) -> Builder<'a> {
         let tasks = Tasks { locations: vec![None], ..Tasks::default() };
-        Builder { graph, machine, storages, tasks, homes: SecondaryMap::new(), group: 0 }
+        Builder { graph, machine, storages, tasks, homes: SecondaryMap::new(), lists: Lists::default(), group: 0 }
     }
 
     /// Starts a group.
@@ -105,8 +107,8 @@ impl<'a> Builder<'a> {
         self.group = group;
     }
 
-    pub(super) fn finish(self) -> Tasks {
-        self.tasks
+    pub(super) fn finish(self) -> (Tasks, Lists) {
+        (self.tasks, self.lists)
     }
 
     /// Bytes of the scratchpad that the group's tiles may take.
@@ -143,6 +145,12 @@ impl<'a> Builder<'a> {
     pub(super) fn at(&mut self, buffer: Buffer, offset: u64) -> Sram {
         self.tasks.locations.push(Some((buffer, offset as u32)));
         Sram(self.tasks.locations.len() as u32 - 1)
+    }
+
+    /// An operand `offset` bytes behind another in the same buffer.
+    pub(super) fn behind(&mut self, at: Sram, offset: u64) -> Sram {
+        let Some((buffer, start)) = self.tasks.locations[at.0 as usize] else { return at };
+        self.at(buffer, u64::from(start) + offset)
     }
 
     /// A new buffer as a tile of contiguous rows.
@@ -237,12 +245,25 @@ impl<'a> Builder<'a> {
 
     /// Loads contiguous bytes of a constant into a new buffer.
     pub(super) fn constant(&mut self, layer: Op, value: Value, bytes: Range<usize>, traffic: Traffic) -> Sram {
-        let buffer = self.buffer(bytes.len() as u64);
-        let at = self.at(buffer, 0);
+        let src = Dram(self.storages.constants[&value] + bytes.start as u64);
+        self.fetch(layer, src, bytes.len(), traffic)
+    }
+
+    /// Loads the bytes of a list, which become part of the image, into a new buffer.
+    pub(super) fn list(&mut self, layer: Op, bytes: Vec<u8>) -> Sram {
+        let length = bytes.len();
+        let src = self.lists.add(layer, bytes);
+        self.fetch(layer, src, length, Traffic::Indices)
+    }
+
+    /// Loads contiguous bytes into a new buffer.
+    fn fetch(&mut self, layer: Op, src: Dram, bytes: usize, traffic: Traffic) -> Sram {
+        let buffer = self.buffer(bytes as u64);
+        let dst = self.at(buffer, 0);
         let load = Load {
-            dst: at,
-            src: Dram(self.storages.constants[&value] + bytes.start as u64),
-            bytes: bytes.len() as u32,
+            dst,
+            src,
+            bytes: bytes as u32,
             inner: 1,
             outer: 1,
             src_inner_stride: 0,
@@ -252,7 +273,7 @@ impl<'a> Builder<'a> {
             traffic,
         };
         self.push(layer, load);
-        at
+        dst
     }
 
     fn resident(&mut self, place: Place, window: &Window) -> Option<Tile> {

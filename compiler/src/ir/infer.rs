@@ -1,8 +1,13 @@
 //! Result types of float operations, and the shape rules of all operations.
 
+use vitcod_isa::operands::autoencoder_bytes;
+
 use super::{Elem, OpKind, TensorType};
 use crate::masks::Mask;
 use crate::split::{BlockKeys, CscPattern, ProductParts};
+
+/// The most heads that an operation combines: as many as an instruction's field holds.
+const MAX_HEADS: usize = u16::MAX as usize;
 
 /// Operands that do not fit an operation: what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +155,16 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(operands.get(3).is_none_or(|bias| bias.shape == [*heads, x[0], k[0]]))?;
             Ok(vec![x[0], v[1]])
         }
+        OpKind::MixHeads { heads_in, heads_out } => {
+            let shape = mixed(x, *heads_in, *heads_out)?;
+            expect(operands[1].shape == [*heads_out, *heads_in] && operands[2].shape == [*heads_out])?;
+            Ok(shape)
+        }
+        OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
+            let shape = mixed(x, *heads_in, *heads_out)?;
+            expect(operands[1].shape == [autoencoder_bytes(*heads_in, *heads_out)])?;
+            Ok(shape)
+        }
         OpKind::QLayerNorm {} | OpKind::Lut {} => {
             expect(x.len() == 2)?;
             Ok(x.clone())
@@ -225,6 +240,21 @@ fn block_cells(heads: usize, queries: usize, keys: &TensorType) -> Result<usize,
 fn csc_entries(heads: usize, keys: usize, csc: &TensorType) -> Result<usize, String> {
     let [bytes] = csc.shape[..] else { return Err(String::new()) };
     CscPattern::nonzeros_in(heads, keys, bytes).ok_or_else(String::new)
+}
+
+/// The shape of `heads_out` combinations of the `heads_in` heads of `x`.
+fn mixed(x: &[usize], heads_in: usize, heads_out: usize) -> Result<Vec<usize>, String> {
+    for heads in [heads_in, heads_out] {
+        if !(1..=MAX_HEADS).contains(&heads) {
+            return Err(format!("{heads} heads; 1 to {MAX_HEADS} can be combined"));
+        }
+    }
+    match x {
+        [m, columns] if columns.is_multiple_of(heads_in) => {
+            Ok(vec![*m, (columns / heads_in).checked_mul(heads_out).ok_or_else(String::new)?])
+        }
+        _ => Err(String::new()),
+    }
 }
 
 /// The shape to which both broadcast.

@@ -261,6 +261,15 @@ operations! {
         scale: f64,
     }
 
+    /// Heads as combinations of heads: `y[i, o*d+f] = b[o] + sum over h of w[o,h] x[i, h*d+f]` for `x[m, heads_in*d]`, constant
+    /// `w[heads_out, heads_in]`, constant `b[heads_out]`; to `[m, heads_out*d]`. The auto-encoder's encoder or decoder.
+    "mix_heads" MixHeads (Canonical) [3] -> 1 {
+        /// Heads of `x`.
+        heads_in: usize,
+        /// Heads of the result.
+        heads_out: usize,
+    }
+
     /// `requantise(x w^T + bias)` per output channel: `x` `i8[m,k]`, constant `w` `i8[n,k]`, constant `channel[n]`; to i8 or i16.
     "qlinear" QLinear (Quantised|Split) [3] -> 1 {}
 
@@ -278,6 +287,23 @@ operations! {
         b_scale: i32,
         /// Right shift of the sum.
         shift: u8,
+    }
+
+    /// `mix_heads` to fewer heads: `requantise(sum over h of x[i, h*d+f] w[o,h] + bias[o])` per result head, of `x` `i8[m, heads_in*d]`,
+    /// constant `params` `byte[autoencoder_bytes(heads_in, heads_out)]` as `isa::operands` lays them out; to `i8[m, heads_out*d]`.
+    "encode" Encode (Quantised|Split) [2] -> 1 {
+        /// Heads of `x`.
+        heads_in: usize,
+        /// Heads of the result.
+        heads_out: usize,
+    }
+
+    /// The function of `encode`, to as many heads or more.
+    "decode" Decode (Quantised|Split) [2] -> 1 {
+        /// Heads of `x`.
+        heads_in: usize,
+        /// Heads of the result.
+        heads_out: usize,
     }
 
     /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional constant mask

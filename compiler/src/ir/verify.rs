@@ -93,6 +93,9 @@ impl Graph {
             OpKind::Lut {} => {
                 elems == [Elem::I8, Elem::Byte] && operands[1].shape == [256] && results[0].elem == Elem::I8
             }
+            OpKind::Encode { .. } | OpKind::Decode { .. } => {
+                elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8
+            }
             OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && results[0].elem == Elem::I16,
             OpKind::Sddmm { .. } => {
                 elems[..2] == [Elem::I8, Elem::I8]

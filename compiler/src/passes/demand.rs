@@ -53,7 +53,7 @@ fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<O
         }
         OpKind::Attention { .. } if op.operands.get(3).is_some_and(|bias| graph.constant(*bias).is_none()) => None,
         // The second dimension of attention's bias are rows, too: the rewriter sees to it.
-        OpKind::Linear {} | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {
+        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {
             let parameters = op.operands[1..].iter().map(|parameter| Some(all(graph, *parameter)));
             Some(std::iter::once(Some(rows.clone())).chain(parameters).collect())
         }

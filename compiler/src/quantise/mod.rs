@@ -6,6 +6,7 @@
 //! | canonical | quantised | integers |
 //! |---|---|---|
 //! | `linear` | `qlinear` | reads 8 bits; writes 8 if something reads them so, and 16 otherwise |
+//! | `mix_heads` | `encode` to fewer heads, `decode` otherwise | reads 8, writes 8 |
 //! | `layer_norm` | `qlayer_norm` | reads 16, writes 8 |
 //! | `unary` | `lut` | reads 8, writes 8 |
 //! | `attention` | `sddmm`, `qsoftmax`, `spmm` | reads 8, writes 8 |

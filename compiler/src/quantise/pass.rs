@@ -5,7 +5,7 @@ use vitcod_isa::numerics::{
     LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation, max_accumulation_depth, quantise_i8,
     quantise_i16,
 };
-use vitcod_isa::operands::Channel;
+use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::Calibration;
 use super::calibrate::Range;
@@ -79,6 +79,7 @@ impl Pass<'_> {
                 Ok(self.push(data.kind.clone(), &x, ty, data))
             }
             OpKind::Linear {} => self.linear(x[0], ty, data),
+            OpKind::MixHeads { heads_in, heads_out } => self.mix_heads(x[0], *heads_in, *heads_out, ty, data),
             OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
             OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
             OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
@@ -178,6 +179,30 @@ impl Pass<'_> {
         let linear = QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty))?;
         let names = [self.name(w), self.name(b)];
         Ok(self.qlinear(x, linear, names, ty, &data.nodes))
+    }
+
+    /// Weights and biases as those of a linear layer whose channels are the result heads.
+    fn mix_heads(
+        &mut self,
+        x: Value,
+        heads_in: usize,
+        heads_out: usize,
+        ty: TensorType,
+        data: &OpData,
+    ) -> Result<Value, String> {
+        let [w, b] = [data.operands[1], data.operands[2]];
+        check_depth(heads_in)?;
+        let coder = QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty))?;
+        let mut bytes = coder.weights;
+        bytes.resize(autoencoder_channels_at(heads_in, heads_out), 0);
+        bytes.extend(coder.channels.iter().flat_map(|channel| channel.to_bytes()));
+        let params = self.out.add_const(self.name(w), TensorType::new(Elem::Byte, [bytes.len()]), bytes);
+        let kind = if heads_out < heads_in {
+            OpKind::Encode { heads_in, heads_out }
+        } else {
+            OpKind::Decode { heads_in, heads_out }
+        };
+        Ok(self.push(kind, &[x, params], ty, data))
     }
 
     fn layer_norm(&mut self, x: Value, eps: f64, ty: TensorType, data: &OpData) -> Result<Value, String> {

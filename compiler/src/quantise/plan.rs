@@ -31,7 +31,7 @@ struct Group {
 /// The element type of an operand for which the machine has one only.
 pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     match kind {
-        OpKind::Linear {} | OpKind::Unary { .. } | OpKind::Attention { .. } => Some(Elem::I8),
+        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::Unary { .. } | OpKind::Attention { .. } => Some(Elem::I8),
         OpKind::LayerNorm { .. } | OpKind::Binary { .. } => Some(Elem::I16),
         _ => None,
     }
@@ -40,7 +40,7 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
 /// The operands of an operation that are activations, not parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {
-        OpKind::Linear {} | OpKind::LayerNorm { .. } => &data.operands[..1],
+        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } => &data.operands[..1],
         OpKind::Attention { .. } => &data.operands[..3],
         _ => &data.operands,
     }
@@ -65,7 +65,10 @@ impl Plan {
             let data = graph.op(*op);
             let group = &mut groups[group_of[data.results[0]]];
             match data.kind {
-                OpKind::LayerNorm { .. } | OpKind::Unary { .. } | OpKind::Attention { .. } => {
+                OpKind::MixHeads { .. }
+                | OpKind::LayerNorm { .. }
+                | OpKind::Unary { .. }
+                | OpKind::Attention { .. } => {
                     group.writes[0].get_or_insert(*op);
                 }
                 OpKind::Binary { .. } => {

@@ -3,6 +3,7 @@
 use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
+use vitcod_isa::operands::Channel;
 
 use super::{Calibration, noise, quantise, quantise_reaching};
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sqnr_db};
@@ -109,6 +110,64 @@ fn a_linear_layer_by_hand() {
     let expected = (f64::from(accumulator) * 2.0 / 127.0 * 0.01 / step).round();
     let [Tensor::I16(found)] = &interpreter.run(&[Tensor::I8(vec![127, -63])]).unwrap()[..] else { panic!() };
     assert!((f64::from(found[0]) - expected).abs() <= 1.0, "{found:?} {expected}");
+}
+
+#[test]
+fn an_auto_encoder_by_hand() {
+    let mut graph = canonical();
+    let x = matrix(&mut graph, "x", 1, 4);
+    let w = graph.add_f32("w", [1, 2], &[1.27, -0.5]);
+    let b = graph.add_f32("b", [1], &[0.25]);
+    let z = push(&mut graph, OpKind::MixHeads { heads_in: 2, heads_out: 1 }, &[x, w, b]);
+    let w = graph.add_f32("w", [2, 1], &[0.8, -2.0]);
+    let b = graph.add_f32("b", [2], &[0.0, 0.0]);
+    let y = push(&mut graph, OpKind::MixHeads { heads_in: 1, heads_out: 2 }, &[z, w, b]);
+    output(&mut graph, y);
+    // z = 1.27 * 2 - 0.5 * -1 + 0.25 = 3.29 and 1.27 * 0 - 0.5 * 0 + 0.25.
+    let calibration = calibrate(&graph, &[array(&[1, 4], &[2.0, 0.0, -1.0, 0.0])]);
+    let quantised = quantise(&graph, &calibration).unwrap();
+    let ops: Vec<_> = quantised.order.iter().map(|op| quantised.op(*op)).collect();
+    let kinds = [OpKind::Encode { heads_in: 2, heads_out: 1 }, OpKind::Decode { heads_in: 1, heads_out: 2 }];
+    assert_eq!(ops.iter().map(|op| op.kind.clone()).collect::<Vec<_>>(), kinds);
+    let step = |value: Value| quantised.ty(value).step.unwrap();
+    let steps = [2.0, 3.29, 6.58].map(|limit| limit / 127.0);
+    for (value, expected) in [quantised.inputs[0].1, ops[0].results[0], ops[1].results[0]].into_iter().zip(steps) {
+        assert!((step(value) - expected).abs() < 1e-8);
+    }
+    // Weights 127 and -50 in steps of 0.01, padded to 4 bytes; a bias of 0.25 in steps of 0.01 * 2 / 127: 1587.5, a
+    // little more in f32.
+    let params = &quantised.constant(ops[0].operands[1]).unwrap().bytes;
+    assert_eq!(params[..4], [127, -50i8 as u8, 0, 0]);
+    let channel = Channel::from_bytes(params[4..].try_into().unwrap()).unwrap();
+    assert_eq!(channel.bias, 1588);
+    assert!((channel.scale.to_f64() / (0.01 * 2.0 / 3.29) - 1.0).abs() < 1e-6);
+    let [Tensor::I8(found)] =
+        &QuantisedInterpreter::new(&quantised).unwrap().run(&[Tensor::I8(vec![127, 0, -63, 0])]).unwrap()[..]
+    else {
+        panic!()
+    };
+    // z is 127 and round(0.25 / 3.29 * 127) = 10; y is round(0.4 z) and -z.
+    assert_eq!(found, &[51, 4, -127, -10]);
+}
+
+#[test]
+fn auto_encoders_keep_the_signal() {
+    let mut graph = canonical();
+    let x = matrix(&mut graph, "x", 6, 16);
+    let [mut q, mut k, v] = [1, 3, 5].map(|seed| linear(&mut graph, x, 24, seed));
+    for (value, seed) in [(&mut q, 7), (&mut k, 9)] {
+        for (heads_in, heads_out) in [(3, 2), (2, 3)] {
+            let w: Vec<f32> = wild(6, seed + heads_out as u64).map(|x| x * 0.6).collect();
+            let b: Vec<f32> = wild(heads_out, seed).collect();
+            let (w, b) = (graph.add_f32("", [heads_out, heads_in], &w), graph.add_f32("", [heads_out], &b));
+            *value = push(&mut graph, OpKind::MixHeads { heads_in, heads_out }, &[*value, w, b]);
+        }
+        output(&mut graph, *value);
+    }
+    let y = push(&mut graph, OpKind::Attention { heads: 3, scale: 0.35 }, &[q, k, v]);
+    output(&mut graph, y);
+    let fidelity = fidelity(&graph, &quantised(&graph));
+    assert!(fidelity.iter().all(|db| *db > 25.0), "{fidelity:?}");
 }
 
 #[test]

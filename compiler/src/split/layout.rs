@@ -149,6 +149,11 @@ impl BlockMask {
         BlockMask { heads }
     }
 
+    /// Kept cells of all heads.
+    pub fn kept(&self) -> usize {
+        self.heads.iter().map(Mask::kept).sum()
+    }
+
     /// The mask of a head's block.
     ///
     /// # Panics

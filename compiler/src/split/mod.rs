@@ -25,6 +25,7 @@ mod prices;
 use std::fmt;
 
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Decision;
 
 use crate::ir::{Graph, Stage};
 pub use layout::{BlockKeys, BlockMask, CscPattern, LayoutError};
@@ -32,9 +33,10 @@ pub(crate) use patterns::sddmm_masks;
 pub use patterns::{Patterns, ProductPart, ProductParts};
 
 /// How global tokens are found, head by head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GlobalTokens {
     /// Those with which the layer takes the fewest cycles by the cost model.
+    #[default]
     Auto,
     /// Keys with more kept entries than this, the paper's theta_d.
     Above(usize),
@@ -51,6 +53,19 @@ pub struct Polarised {
     pub estimate: Estimate,
     /// Why these are the global tokens.
     pub reason: String,
+}
+
+impl Polarised {
+    /// As reports say it.
+    pub fn decision(&self) -> Decision {
+        let globals: Vec<String> = self.heads.iter().map(|head| head.globals.to_string()).collect();
+        Decision {
+            layer: self.layer.clone(),
+            subject: "global tokens".to_owned(),
+            chosen: globals.join(", "),
+            reason: self.reason.clone(),
+        }
+    }
 }
 
 /// How a head's attention was divided.

@@ -1,7 +1,7 @@
 //! The constant operands of split operations, decoded.
 
 use super::layout::{BlockKeys, BlockMask, CscPattern};
-use crate::ir::{Graph, OpData, OpKind};
+use crate::ir::{Graph, OpData, OpKind, Value};
 use crate::masks::{MAX_TOKENS, Mask};
 
 /// The constant operands of a split operation; each is there if the operation takes it.
@@ -16,6 +16,20 @@ pub struct Patterns {
 }
 
 impl Patterns {
+    /// The operands of an operation that [`Patterns::read`] decodes.
+    pub fn operands(data: &OpData) -> Vec<Value> {
+        let at: Vec<usize> = match data.kind {
+            OpKind::BlockSddmm { .. } => vec![2, 3],
+            OpKind::CscSddmm { .. } => vec![2],
+            OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => vec![1],
+            OpKind::SplitSpmm { block, csc, .. } => {
+                ProductParts::of(block, csc).iter().map(|part| part.pattern).collect()
+            }
+            _ => Vec::new(),
+        };
+        at.into_iter().map(|operand| data.operands[operand]).collect()
+    }
+
     /// Decodes the constant operands of an operation whose operands have the shapes that it takes. An operation that is none of split
     /// attention has none.
     ///

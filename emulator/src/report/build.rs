@@ -8,8 +8,11 @@ use vitcod_isa::instr::table::{Gather, Load, Store};
 use vitcod_isa::instr::{Op, Traffic, Unit};
 use vitcod_isa::program::Program;
 
+use super::engines::Engines;
+use super::forwarding::Forwarding;
 use super::{
-    Bound, Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Report, SramUse, Stalls, UnitReport,
+    Bound, Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, SramUse, Stalls,
+    UnitReport, Waits,
 };
 use crate::timing::{Timing, UnitCycles};
 
@@ -17,6 +20,8 @@ impl Report {
     /// The report of a run of `program` that took `timing`.
     pub fn new(program: &Program, timing: &Timing) -> Report {
         let machine = &program.machine;
+        let engines = Engines::of(program, timing);
+        let queries = Forwarding::of(program);
         let mut report = Report {
             model: program.header.name.clone(),
             machine: MachineReport {
@@ -46,8 +51,14 @@ impl Report {
                 written_bytes: 0,
                 by_kind: BTreeMap::new(),
             },
+            engines: engines.total,
+            queries: queries.total,
+            decisions: program.header.decisions.clone(),
             layers: layers(program, timing),
         };
+        for ((layer, engines), queries) in report.layers.iter_mut().zip(engines.layers).zip(queries.layers) {
+            (layer.engines, layer.queries) = (engines, queries);
+        }
         for (instr, cost) in program.code.iter().zip(timing.costs()) {
             report.count(&instr.op, cost);
         }
@@ -95,7 +106,7 @@ impl Report {
 }
 
 /// Counts, up to what the counter holds: a program may be made to overflow it.
-fn add(counter: &mut u64, amount: u64) {
+pub(super) fn add(counter: &mut u64, amount: u64) {
     *counter = counter.saturating_add(amount);
 }
 
@@ -122,7 +133,7 @@ impl From<&UnitCycles> for UnitReport {
         let UnitCycles { busy, token, lines, channel, barrier, drained } = *cycles;
         let token = Unit::ALL.into_iter().zip(token).filter(|(_, cycles)| *cycles > 0);
         let token = token.map(|(unit, cycles)| (unit.to_string(), cycles)).collect();
-        UnitReport { busy, stalls: Stalls { token, lines, channel, barrier, drained } }
+        UnitReport { busy, stalls: Stalls { waits: Waits { token, lines, channel, barrier }, drained } }
     }
 }
 
@@ -153,6 +164,8 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             dram_by_kind: BTreeMap::new(),
             sram_by_kind: BTreeMap::new(),
             busy: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            queries: Queries::default(),
         })
         .collect();
     let mut ends = vec![0; layers.len()];

@@ -4,6 +4,8 @@
 //! of the compiled batch. The names of its fields in JSON are stable. [`Report`] displays itself as text for people.
 
 mod build;
+mod engines;
+mod forwarding;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -11,6 +13,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vitcod_isa::program::Decision;
 
 /// The cost of one run of a program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub struct Report {
     pub dram: DramTraffic,
     /// Use of the scratchpad.
     pub sram: SramUse,
+    /// The units that executed on MAC lines; those that the program did not use are left out.
+    pub engines: BTreeMap<String, EngineReport>,
+    /// Queries that both engines share.
+    pub queries: Queries,
+    /// What the compiler chose.
+    pub decisions: Vec<Decision>,
     /// The layers, in program order.
     pub layers: Vec<LayerReport>,
 }
@@ -69,6 +78,16 @@ pub struct UnitReport {
 /// Cycles in which a unit did nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stalls {
+    /// Before its instructions; in JSON its fields stand beside `drained`.
+    #[serde(flatten)]
+    pub waits: Waits,
+    /// After the unit's last instruction.
+    pub drained: u64,
+}
+
+/// Cycles in which a unit did nothing because its next instruction could not start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
     /// Waiting for tokens, by the unit whose token came last; units that were not waited for are left out.
     pub token: BTreeMap<String, u64>,
     /// Waiting for MAC lines.
@@ -77,8 +96,41 @@ pub struct Stalls {
     pub channel: u64,
     /// Waiting at barriers.
     pub barrier: u64,
-    /// After the unit's last instruction.
-    pub drained: u64,
+}
+
+/// What a unit did on MAC lines.
+///
+/// A MAC slot is a multiplication that a MAC could have done: a line that an instruction takes for a cycle has as many as it
+/// has MACs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineReport {
+    /// The fewest lines that an instruction took.
+    pub lines_min: u32,
+    /// The most lines that an instruction took.
+    pub lines_max: u32,
+    /// Cycles occupied by instructions.
+    pub busy: u64,
+    /// Cycles not occupied, before these instructions.
+    pub idle: Waits,
+    /// MAC slots of the lines that instructions took.
+    pub mac_slots: u64,
+    /// Slots with a product of the operands.
+    pub mac_slots_used: u64,
+    /// Slots without: lines that had no result left to compute, MACs beyond the end of a sum, cycles in which a port was awaited.
+    pub mac_slots_wasted: u64,
+}
+
+/// Queries that the sparser engine read to compute scores.
+///
+/// Both engines read one scratchpad, so forwarding a query from one to the other is reading the same copy. A byte counts as
+/// forwarded if the denser engine computes scores from it too, before or after, without a write in between in program order. Where
+/// several layers read a byte on the sparser engine first, only the last of them is forwarded to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queries {
+    /// Bytes of queries that instructions of the sparser engine read; each counts once per instruction.
+    pub sparser_read_bytes: u64,
+    /// How many of them the denser engine read too. The others are there for the sparser engine alone.
+    pub forwarded_bytes: u64,
 }
 
 /// Instructions of a run.
@@ -166,6 +218,10 @@ pub struct LayerReport {
     pub sram_by_kind: BTreeMap<String, u64>,
     /// Cycles for which its instructions occupied each unit; units that it did not use are left out.
     pub busy: BTreeMap<String, u64>,
+    /// The units that executed its instructions on MAC lines; those that it did not use are left out.
+    pub engines: BTreeMap<String, EngineReport>,
+    /// Queries that both engines share.
+    pub queries: Queries,
 }
 
 impl Report {

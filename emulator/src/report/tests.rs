@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use vitcod_isa::program::Program;
+use vitcod_isa::instr::{Engine, Instr, Unit, table};
+use vitcod_isa::program::{Decision, Layer, Program};
 
 use super::*;
 use crate::Emulator;
-use crate::testing::{program, two_layers};
+use crate::testing::{instr, load, program, two_layers, work};
 
 fn report(program: Program) -> Report {
     Emulator::new(Arc::new(program)).unwrap().report()
@@ -19,7 +20,7 @@ fn numbers_of_a_small_program() {
     assert_eq!(report.cycles.total, 224);
     assert_eq!(report.time_ms, 224.0 / 500_000.0);
     let denser = &report.cycles.by_unit["denser"];
-    assert_eq!((denser.busy, denser.stalls.token["load"], denser.stalls.drained), (100, 60, 64));
+    assert_eq!((denser.busy, denser.stalls.waits.token["load"], denser.stalls.drained), (100, 60, 64));
     assert_eq!(report.instructions.total, 4);
     assert_eq!(report.instructions.by_mnemonic["halt"], 1);
     assert_eq!((report.macs.executed, report.macs.needed), (51_200, 51_200));
@@ -85,6 +86,20 @@ fn names_in_json_are_stable() {
         "/layers/0/dram_read_bytes",
         "/layers/0/dram_write_bytes",
         "/layers/0/busy/denser",
+        "/engines/denser/lines_min",
+        "/engines/denser/idle/token/load",
+        "/layers/0/engines/denser/lines_max",
+        "/layers/0/engines/denser/busy",
+        "/layers/0/engines/denser/idle/lines",
+        "/layers/0/engines/denser/idle/channel",
+        "/layers/0/engines/denser/idle/barrier",
+        "/layers/0/engines/denser/mac_slots",
+        "/layers/0/engines/denser/mac_slots_used",
+        "/layers/0/engines/denser/mac_slots_wasted",
+        "/queries/sparser_read_bytes",
+        "/layers/0/queries/forwarded_bytes",
+        "/decisions",
+        "/cycles/by_unit/store/stalls/drained",
     ] {
         assert!(json.pointer(path).is_some(), "{path}");
     }
@@ -94,4 +109,76 @@ fn names_in_json_are_stable() {
 #[test]
 fn text() {
     insta::assert_snapshot!(report(two_layers()));
+}
+
+/// Two layers of which the second is spread over both engines, who contend for lines; with decisions.
+fn two_engines() -> Program {
+    let mut program = program(
+        [
+            instr(load(0, 0, 1536), &[], &[Unit::Denser]),
+            instr(work(Engine::Denser, 0, 64, 10), &[Unit::Load], &[Unit::Sparser]),
+            Instr::new(work(Engine::Denser, 0, 40, 30)),
+            instr(work(Engine::Sparser, 40, 24, 50), &[Unit::Denser], &[]),
+            Instr::new(work(Engine::Sparser, 0, 32, 5)),
+            Instr::new(table::Barrier {}),
+            instr(table::Sync { unit: Unit::Denser }, &[], &[]),
+        ],
+        &[],
+    );
+    // A result of 7 instead of 8 products wastes a MAC.
+    let vitcod_isa::instr::Op::Matmul(product) = &mut program.code[4].op else { unreachable!() };
+    product.k = 7;
+    let layer = |name: &str| Layer { name: name.to_owned(), ..program.header.layers[0].clone() };
+    program.header.layers = vec![layer("first"), layer("second"), layer("second")];
+    program.layer_of = vec![0, 0, 1, 2, 2, 0, 1, 1];
+    let decision = |layer: &str, chosen: &str| Decision {
+        layer: layer.to_owned(),
+        subject: "auto-encoder".to_owned(),
+        chosen: chosen.to_owned(),
+        reason: "the least cost".to_owned(),
+    };
+    program.header.decisions =
+        vec![decision("first", "folded"), decision("second", "apart"), decision("third", "folded")];
+    program
+}
+
+#[test]
+fn engines_of_layers() {
+    let report = report(two_engines());
+    let waits = |token: &[(&str, u64)], lines, barrier| Waits {
+        token: token.iter().map(|(unit, cycles)| ((*unit).to_owned(), *cycles)).collect(),
+        lines,
+        channel: 0,
+        barrier,
+    };
+    // The load arrives at 60; the denser engine works 60..70 and 70..100; the sparser engine has its token at 82 and works
+    // 82..132 and 132..137; the barrier is passed at 149..150; then there is a cycle of `sync`.
+    let denser = &report.layers[0].engines["denser"];
+    assert_eq!(report.layers[0].engines.len(), 1);
+    assert_eq!((denser.lines_min, denser.lines_max, denser.busy), (64, 64, 10));
+    assert_eq!(denser.idle, waits(&[("load", 60)], 0, 50));
+    assert_eq!((denser.mac_slots, denser.mac_slots_used, denser.mac_slots_wasted), (5120, 5120, 0));
+
+    let denser = &report.layers[1].engines["denser"];
+    assert_eq!((denser.lines_min, denser.lines_max, denser.busy), (40, 40, 30 + 1));
+    assert_eq!((&denser.idle, denser.mac_slots), (&waits(&[], 0, 0), 30 * 40 * 8));
+
+    let sparser = &report.layers[2].engines["sparser"];
+    assert_eq!((sparser.lines_min, sparser.lines_max, sparser.busy), (24, 32, 55));
+    assert_eq!(sparser.idle, waits(&[("denser", 82)], 0, 0));
+    let slots = (50 * 24 + 5 * 32) * 8;
+    assert_eq!((sparser.mac_slots, sparser.mac_slots_used, sparser.mac_slots_wasted), (slots, slots - 160, 160));
+
+    // In total the sparser engine waits at the barrier of a layer that it has no part in, too.
+    assert_eq!(report.engines["sparser"].idle, waits(&[("denser", 82)], 0, 13));
+    for (unit, engine) in &report.engines {
+        let UnitReport { busy, stalls } = &report.cycles.by_unit[unit];
+        assert_eq!((engine.busy, &engine.idle), (*busy, &stalls.waits), "{unit}");
+    }
+}
+
+#[test]
+fn text_of_two_engines_and_decisions() {
+    let queries = Queries { sparser_read_bytes: 12_608, forwarded_bytes: 12_544 };
+    insta::assert_snapshot!(Report { queries, ..report(two_engines()) });
 }

@@ -52,12 +52,39 @@ pub struct UnitCycles {
     pub drained: u64,
 }
 
+/// Why a unit was not busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A token was missing; where several were, that of this unit came last.
+    Token(Unit),
+    /// MAC lines were taken.
+    Lines,
+    /// The DRAM channel was taken.
+    Channel,
+    /// The other units had to come to a barrier.
+    Barrier,
+}
+
+/// Cycles that a unit was not busy because its next instruction could not start; for a barrier, until it is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Index of the instruction.
+    pub index: usize,
+    /// The unit.
+    pub unit: Unit,
+    /// What it waited for.
+    pub reason: Reason,
+    /// How long, at least a cycle.
+    pub cycles: u64,
+}
+
 /// The timing of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     spans: Vec<Span>,
     costs: Vec<Cost>,
     order: Vec<usize>,
+    waits: Vec<Wait>,
     units: [UnitCycles; Unit::COUNT],
     total: u64,
 }
@@ -78,6 +105,12 @@ impl Timing {
         &self.order
     }
 
+    /// What instructions waited for, in the order in which they started: at most two waits each, and one per unit at a barrier.
+    /// With the cycles after a unit's last instruction they are all the time in which it was not busy.
+    pub fn waits(&self) -> &[Wait] {
+        &self.waits
+    }
+
     /// How a unit spent its time.
     pub fn unit(&self, unit: Unit) -> &UnitCycles {
         &self.units[unit.index()]
@@ -86,6 +119,21 @@ impl Timing {
     /// Cycles of the whole run.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Accounts for a wait.
+    fn add_wait(&mut self, wait: Wait) {
+        let unit = &mut self.units[wait.unit.index()];
+        let total = match wait.reason {
+            Reason::Token(sender) => &mut unit.token[sender.index()],
+            Reason::Lines => &mut unit.lines,
+            Reason::Channel => &mut unit.channel,
+            Reason::Barrier => &mut unit.barrier,
+        };
+        *total += wait.cycles;
+        if wait.cycles > 0 {
+            self.waits.push(wait);
+        }
     }
 }
 

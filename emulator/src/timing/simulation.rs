@@ -12,7 +12,7 @@ use vitcod_isa::instr::{Instr, LineSet, Op, Unit, UnitSet};
 use vitcod_isa::machine::Machine;
 
 use super::time::{Bandwidth, Time};
-use super::{Blocked, Span, Timing, TimingError, UnitCycles};
+use super::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait};
 
 pub(super) struct Simulation<'a> {
     code: &'a [Instr],
@@ -91,6 +91,7 @@ impl<'a> Simulation<'a> {
                 spans: vec![Span::default(); code.len()],
                 costs: code.iter().map(|instr| cost(&instr.op, machine)).collect(),
                 order: Vec::with_capacity(code.len()),
+                waits: Vec::new(),
                 units: [UnitCycles::default(); Unit::COUNT],
                 total: 0,
             },
@@ -195,7 +196,6 @@ impl<'a> Simulation<'a> {
         let resource = self.resource(index);
         let Cost { cycles, latency, lines, burst_bytes, .. } = self.timing.costs[index];
         let lane = &mut self.lanes[unit.index()];
-        let units = &mut self.timing.units[unit.index()];
 
         // What the unit did since it was free: it waited for a token first, for its resource then.
         let idle_from = lane.free.ceil();
@@ -203,14 +203,17 @@ impl<'a> Simulation<'a> {
         if let Head::Ready { token: Some((arrival, sender)), .. } = lane.head
             && arrival > ready
         {
-            units.token[sender.index()] += arrival - ready;
+            let (reason, cycles) = (Reason::Token(sender), arrival - ready);
+            self.timing.add_wait(Wait { index, unit, reason, cycles });
             ready = arrival;
         }
-        let waited = start.ceil() - ready;
-        match resource {
-            Resource::Channel => units.channel += waited,
-            Resource::Lines(_) => units.lines += waited,
-            Resource::None => {}
+        let reason = match resource {
+            Resource::Channel => Some(Reason::Channel),
+            Resource::Lines(_) => Some(Reason::Lines),
+            Resource::None => None,
+        };
+        if let Some(reason) = reason {
+            self.timing.add_wait(Wait { index, unit, reason, cycles: start.ceil() - ready });
         }
 
         let free = match resource {
@@ -222,7 +225,7 @@ impl<'a> Simulation<'a> {
         };
         let end = free.ceil();
         let completion = end.saturating_add(latency).max(lane.completed);
-        units.busy += end - start.ceil();
+        self.timing.units[unit.index()].busy += end - start.ceil();
         (lane.free, lane.completed, lane.lines) = (free, completion, lines);
         lane.started += 1;
         self.timing.spans[index] = Span { start: start.ceil(), end, completion };
@@ -243,9 +246,13 @@ impl<'a> Simulation<'a> {
         let halt = matches!(self.code[index].op, Op::Halt(_));
         let start = self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0);
         let end = start.saturating_add(self.timing.costs[index].cycles);
-        for (lane, units) in self.lanes.iter_mut().zip(&mut self.timing.units) {
-            let waited = if halt { &mut units.drained } else { &mut units.barrier };
-            *waited += end - lane.free.ceil();
+        for (unit, lane) in Unit::ALL.into_iter().zip(&mut self.lanes) {
+            let cycles = end - lane.free.ceil();
+            if halt {
+                self.timing.units[unit.index()].drained += cycles;
+            } else {
+                self.timing.add_wait(Wait { index, unit, reason: Reason::Barrier, cycles });
+            }
             (lane.free, lane.completed, lane.lines) = (Time::at(end), end, None);
             lane.started += 1;
         }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Barrier, Halt, Sync};
-use vitcod_isa::instr::{Engine, Instr, Op, Unit};
+use vitcod_isa::instr::{Engine, Instr, Op, Unit, UnitSet};
 use vitcod_isa::machine::Machine;
 
 use super::*;
@@ -47,6 +47,9 @@ fn tokens_chain_load_product_and_store() {
     assert_eq!(timing.spans(), [span(0, 10, 60), span(60, 61, 73), span(73, 74, 124), span(124, 125, 125)]);
     assert_eq!(timing.unit(Unit::Denser).token[Unit::Load.index()], 60);
     assert_eq!(timing.unit(Unit::Store).token[Unit::Denser.index()], 73);
+    let waits: Vec<_> = timing.waits().iter().map(|wait| (wait.index, wait.unit, wait.reason, wait.cycles)).collect();
+    let (load, denser) = (Reason::Token(Unit::Load), Reason::Token(Unit::Denser));
+    assert_eq!(waits, [(1, Unit::Denser, load, 60), (2, Unit::Store, denser, 73)]);
 }
 
 #[test]
@@ -117,6 +120,9 @@ fn a_barrier_waits_for_every_completion() {
     assert_eq!(timing.spans()[1..3], [span(60, 61, 61), span(61, 66, 78)]);
     assert_eq!(timing.unit(Unit::Denser).barrier, 61);
     assert_eq!(timing.unit(Unit::Load).barrier, 51);
+    let waits: Vec<_> = timing.waits().iter().map(|wait| (wait.index, wait.unit, wait.reason, wait.cycles)).collect();
+    assert_eq!(waits.len(), Unit::COUNT);
+    assert_eq!(waits[0], (1, Unit::Load, Reason::Barrier, 51));
 }
 
 #[test]
@@ -289,6 +295,31 @@ proptest! {
             let UnitCycles { busy, token, lines, channel, barrier, drained } = *timing.unit(unit);
             let sum = busy + token.iter().sum::<u64>() + lines + channel + barrier + drained;
             prop_assert_eq!(sum, timing.total(), "{}", unit);
+        }
+        let mut waits = [UnitCycles::default(); Unit::COUNT];
+        let mut before = vec![0; code.len()];
+        for Wait { index, unit, reason, cycles } in timing.waits() {
+            let sums = &mut waits[unit.index()];
+            match reason {
+                Reason::Token(sender) => sums.token[sender.index()] += cycles,
+                Reason::Lines => sums.lines += cycles,
+                Reason::Channel => sums.channel += cycles,
+                Reason::Barrier => sums.barrier += cycles,
+            }
+            prop_assert!(code[*index].op.units().contains(*unit) && *cycles > 0);
+            before[*index] += cycles;
+        }
+        for unit in Unit::ALL {
+            let UnitCycles { busy, drained, .. } = *timing.unit(unit);
+            prop_assert_eq!(UnitCycles { busy, drained, ..waits[unit.index()] }, *timing.unit(unit), "{}", unit);
+            let mut free = 0;
+            for (index, instr) in code.iter().enumerate().filter(|(_, instr)| instr.op.units().contains(unit)) {
+                let span = timing.spans()[index];
+                if instr.op.units() != UnitSet::ALL {
+                    prop_assert_eq!(before[index], span.start - free, "instruction {}", index);
+                }
+                free = span.end;
+            }
         }
         prop_assert!(timing.order().is_sorted_by_key(|index| timing.spans()[*index].start));
         prop_assert_eq!(timing.order().len(), code.len());

@@ -9,8 +9,9 @@
 //!   the rows of one that is written do not overlap; one that is written overlaps no other of the instruction, but for those
 //!   that may be [updated in place](crate::effects::in_place); none that is written lies in the image.
 //! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are no wider than
-//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH). The sum of one instruction always fits its accumulator,
-//!   since its length has 16 bits.
+//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH); lists have no more queries than they can number; `spmm_list`
+//!   has a list or a block, no entries without the one and no columns without the other. The sum of one instruction always fits
+//!   its accumulator, since its length has 16 bits, as have entries and columns of a row.
 //! - *Tokens*: for each ordered pair of units as many signals as waits; every instruction gets to start, found by a run
 //!   without timing (the order of units does not matter for that, because each token has one sender and one receiver, both
 //!   in order); none on `barrier` and `halt`.
@@ -21,8 +22,8 @@
 //!
 //! - *Races*: that tokens order every two accesses that conflict, of different units or of one unit whose instruction
 //!   completes after the next one starts.
-//! - *Data*: indices of a gather (an index beyond the limit stops the machine), parameters in the image (a scale without a
-//!   meaning stops the machine), whether bytes were written before they are read.
+//! - *Data*: indices of a gather and of keys, lists and their `steps` (what the instruction table says stops the machine),
+//!   parameters in the image (a scale without a meaning stops the machine), whether bytes were written before they are read.
 //! - *Accumulators that several instructions continue*: whether the sum of all their lengths stays within
 //!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth), and biases within
 //!   [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT). Beyond, sums wrap; the result is still one and the same everywhere.

@@ -5,10 +5,12 @@ use crate::effects::{Access, Space, accesses, in_place};
 use crate::instr::table::*;
 use crate::instr::{Instr, LineSet};
 use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
+use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
 
-// The lengths of sums are 16 bits wide.
+// The lengths of sums are 16 bits wide; a row of `spmm_list` has that many entries and that many columns, but no bias.
 const _: () = assert!(max_accumulation_depth(8, 8) >= u16::MAX as u32);
+const _: () = assert!((2 * u16::MAX as i64) << 14 <= i32::MAX as i64);
 
 pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &mut Report) {
     let mut report = |message: String| problems.instruction(index, instr, || message);
@@ -22,6 +24,23 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
         && usize::from(n) > MAX_LAYER_NORM_WIDTH
     {
         report(format!("rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"));
+    }
+
+    if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) = instr.op
+        && u32::from(heads) * u32::from(m) > MAX_LIST_QUERIES
+    {
+        report(format!("{heads} heads of {m} queries; a list numbers at most {MAX_LIST_QUERIES}"));
+    }
+    if let Op::SpmmList(SpmmList { list, block, entries, columns, .. }) = instr.op {
+        if !list && !block {
+            report("neither list nor block".to_owned());
+        }
+        if !list && entries.0 > 0 {
+            report(format!("{} entries without a list", entries.0));
+        }
+        if !block && columns > 0 {
+            report(format!("{columns} columns without a block"));
+        }
     }
 
     let accesses = accesses(&instr.op);

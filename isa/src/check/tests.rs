@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::instr::arbitrary;
 use crate::instr::table::*;
-use crate::instr::{Dram, Engine, LineSet, Shift, Sram, Traffic, Unit, UnitSet, Width};
+use crate::instr::{Dram, Engine, Entries, LineSet, Shift, Sram, Traffic, Unit, UnitSet, Width};
 use crate::machine::Machine;
+use crate::numerics::Scale;
 use crate::program::{Binding, Element, Header, Layer};
 
 fn load() -> Load {
@@ -108,6 +109,7 @@ fn with(code: Vec<Instr>) -> Program {
                 needed_macs: 0,
                 compulsory_bytes: 128,
             }],
+            decisions: vec![],
         },
         machine: Machine::preset("vitcod").unwrap(),
         layer_of: vec![0; code.len()],
@@ -315,6 +317,122 @@ fn limits_of_the_machine() {
     };
     assert_eq!(error(&of(norm)), "0: rows of 8193; the widest that LayerNorm takes has 8192");
     assert_eq!(check(&of(LayerNorm { n: 8192, ..norm })), Ok(()));
+}
+
+/// Three entries and two columns; every operand somewhere else.
+fn spmm_list() -> SpmmList {
+    let at = |operand: u32| Sram(operand << 12);
+    SpmmList {
+        engine: Engine::Sparser,
+        wide: false,
+        list: true,
+        block: true,
+        lines: LineSet { first: 0, count: 64 },
+        rows: at(0),
+        keys: at(1),
+        p: at(2),
+        sum: at(3),
+        block_keys: at(4),
+        block_p: at(5),
+        block_sum: at(6),
+        v: at(7),
+        dst: at(8),
+        m: 4,
+        n: 5,
+        d: 8,
+        heads: 2,
+        columns: 2,
+        v_stride: 16,
+        dst_stride: 16,
+        entries: Entries(3),
+        steps: Entries(3),
+        scale: Scale::ONE,
+    }
+}
+
+#[test]
+fn a_product_has_a_list_or_a_block() {
+    assert_eq!(check(&of(spmm_list())), Ok(()));
+    let listed = SpmmList { block: false, columns: 0, ..spmm_list() };
+    assert_eq!(check(&of(listed)), Ok(()));
+    let dense = SpmmList { list: false, entries: Entries(0), ..spmm_list() };
+    assert_eq!(check(&of(dense)), Ok(()));
+    assert_eq!(error(&of(SpmmList { columns: 2, ..listed })), "0: 2 columns without a block");
+    assert_eq!(error(&of(SpmmList { entries: Entries(3), ..dense })), "0: 3 entries without a list");
+    assert_eq!(error(&of(SpmmList { list: false, entries: Entries(0), ..listed })), "0: neither list nor block");
+    assert_eq!(
+        error(&of(SpmmList { columns: 0, ..spmm_list() })),
+        "0: block_p is empty: a count is 0",
+        "a block has columns, though not every head does"
+    );
+    assert_eq!(error(&of(SpmmList { p: Sram(8 << 12), ..spmm_list() })), "0: p overlaps dst");
+}
+
+#[test]
+fn lists_number_their_queries() {
+    let list = SddmmList {
+        engine: Engine::Sparser,
+        wide: true,
+        lines: LineSet { first: 63, count: 1 },
+        rows: Sram(0),
+        keys: Sram(1 << 20),
+        q: Sram(2 << 20),
+        k: Sram(3 << 20),
+        max: Sram(4 << 20),
+        dst: Sram(5 << 20),
+        m: 1 << 12,
+        n: 5,
+        d: 1,
+        heads: 1 << 4,
+        q_stride: 16,
+        k_stride: 16,
+        entries: Entries(7),
+        scale: Scale::ONE,
+    };
+    let large = |list: SddmmList| {
+        let mut program = of(list);
+        program.machine.sram.bytes = crate::instr::field::MAX_SRAM;
+        program
+    };
+    assert_eq!(check(&large(list)), Ok(()));
+    assert_eq!(
+        error(&large(SddmmList { heads: 17, q_stride: 17, ..list })),
+        "0: 17 heads of 4096 queries; a list numbers at most 65536"
+    );
+    let beyond = SddmmList { lines: LineSet { first: 63, count: 2 }, keys: Sram(1), ..list };
+    assert_eq!(
+        error(&large(beyond)),
+        "0: lines 63+2 on a machine of 64\n0: keys starts at 0x1, which is no multiple of 2"
+    );
+}
+
+#[test]
+fn scores_with_an_index_have_a_table() {
+    let sddmm = Sddmm {
+        engine: Engine::Denser,
+        fresh: true,
+        indexed: true,
+        masked: true,
+        lines: LineSet { first: 0, count: 64 },
+        q: Sram(0),
+        k: Sram(1 << 12),
+        max: Sram(2 << 12),
+        dst: Sram(3 << 12),
+        m: 2,
+        n: 9,
+        d: 8,
+        scale: Scale::ONE,
+        q_stride: 8,
+        k_stride: 8,
+        dst_stride: 18,
+        index: Sram(4 << 12),
+        mask: Sram(5 << 12),
+        limit: 3,
+    };
+    assert_eq!(check(&of(sddmm)), Ok(()));
+    assert_eq!(error(&of(Sddmm { limit: 0, ..sddmm })), "0: k is empty: a count is 0");
+    let off = Sddmm { indexed: false, masked: false, limit: 0, index: Sram(1), mask: Sram(1 << 22), ..sddmm };
+    assert_eq!(check(&of(off)), Ok(()), "what is switched off does not count");
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
     let LineGroups { lines_each, .. } = LineGroups::new(op.d, op.lines.count, machine.lines.macs);
     let (d, macs) = (u64::from(op.d), u64::from(machine.lines.macs));
     let passes = d.div_ceil(macs).div_ceil(lines_each.into());
-    // A result takes no longer to write than the one term that every row has at least.
+    // A result takes no longer to write than the one step that a query takes at least.
     let step = macs.min(d).div_ceil(machine.lines.port_bytes.into());
     let listed = if op.list { u64::from(op.entries.0) } else { 0 };
     let dense = if op.block { u64::from(op.columns) * u64::from(op.m) } else { 0 };

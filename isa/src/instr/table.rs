@@ -10,6 +10,13 @@
 //! `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride` bytes
 //! apart and whose elements are contiguous. Integers are little-endian. `requantise` and the other functions are those of
 //! [`crate::numerics`].
+//!
+//! # Lists
+//!
+//! A list holds the entries of a sparse pattern of attention, over all heads, query by query. Query `i` of head `h` has the number
+//! `r = h * m + i`. `rows` names the queries in any order, each by its number and how many of the next entries are its own, two
+//! uint16; `t` is a query's position in `rows`. `keys` has the key of every entry, a uint8 or, where `wide` is set, a uint16.
+//! Operands of entries (`keys`, scores, probabilities) are vectors in the order of the list.
 
 use std::fmt;
 
@@ -220,9 +227,9 @@ instructions! {
     }
 
     /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
-    /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a pruned entry, is not among them. Row maxima are taken as scores are written:
-    /// `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
-    /// Where `indexed` is set, row `index[j]` of `k` takes the place of row `j`: the block's keys may lie anywhere and in any order. An
+    /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a pruned entry, is not among them.
+    /// Row maxima are taken as scores are written: `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
+    /// Where `indexed` is set, row `index[j]` of `k` takes the place of row `j`, so that keys may lie anywhere and in any order; an
     /// index not below `limit` stops the machine.
     /// Where `masked` is set, cells whose bit in `mask` is 0 are pruned: `dst[i, j]` is the smallest int16, which raises no maximum.
     0x11 "sddmm" Sddmm {
@@ -260,7 +267,7 @@ instructions! {
         dst_stride: u32 = 384,
         /// The rows of `k` that are the block's keys: `n` unsigned 16-bit integers.
         index: Sram = 416,
-        /// Kept cells: `m` rows of `n` bits, each row in whole bytes, low bits first.
+        /// Which cells are kept: `m` rows of `n` bits, low bits first, each row padded to whole bytes; rows are contiguous.
         mask: Sram = 440,
         /// Rows of `k`; at least 1.
         limit: u16 = 464,
@@ -341,11 +348,11 @@ instructions! {
         dst_stride: u32 = 480,
     }
 
-    /// Attention scores of a list of entries, over all heads: entry `e` joins query `i` of head `h` with key `j = keys[e]`, and
-    /// `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`. The list goes query by query: `rows` has for each of
-    /// the `heads * m` queries, in any order, each once, its number `r = h * m + i` and how many of the next entries are its own. `max[r]` becomes
-    /// the largest score of query `r`, the smallest int16 where it has no entry.
-    /// A list that does not name every query once, has other than `entries` entries or a key not below `n` stops the machine.
+    /// Attention scores of the entries of a list: for each entry `e` of query `i` of head `h`, with `j = keys[e]`,
+    /// `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`. `max[r]` becomes the largest score of query `r`,
+    /// the smallest int16 where it has no entry.
+    /// A list that does not name every query once or whose queries have other than `entries` entries in all stops the machine, and so
+    /// does a key not below `n`.
     0x18 "sddmm_list" SddmmList {
         /// The engine that executes.
         engine: Engine = 32,
@@ -383,10 +390,11 @@ instructions! {
         scale: Scale = 328,
     }
 
-    /// Unnormalised probabilities of the scores of a list, as `softmax` makes them of rows: for query `r` of position `p` in `rows` and each
-    /// of its entries `e`, `dst[e] = exp2_neg(max[r] - src[e])`, and `sum[p]` is what they add up to. Where `both` is set, the maximum is the
-    /// larger of `max[r]` and `other_max[r]`: a row that spans both engines. `rows` may be part of a list, with the scores of its entries.
-    /// A query not below `queries`, or other than `entries` entries, stop the machine.
+    /// Unnormalised probabilities of the scores of a list, as `softmax` makes them of rows: for the query `r` at each position `t` of `rows`
+    /// and each of its entries `e`, `dst[e] = exp2_neg(max[r] - src[e])`, and `sum[t]` becomes what they add up to. Where `both` is set,
+    /// the row's maximum is the larger of `max[r]` and `other_max[r]`: a row that spans both engines.
+    /// `rows` may be a part of a list, with the scores of its entries. A query not below `queries`, or queries with other than `entries`
+    /// entries in all, stop the machine.
     0x19 "softmax_list" SoftmaxList {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
@@ -413,21 +421,24 @@ instructions! {
     }
 
     /// Product with the values of rows that a list and a dense block share, over all heads, with output-stationary (intra-MAC)
-    /// accumulation: for each query `r = h * m + i` at position `p` of `rows`,
-    /// `dst[i, h * d + f] = requantise(sum over its entries e of p[e] * v[keys[e], h * d + f] + sum over its block's columns c of block_p[i, c] * v[key(c), h * d + f])`
-    /// with `scale / (sum[p] + block_sum[r])`.
-    /// `list` and `block` say which of the two parts there are; without `list`, `rows` names queries of no entries.
+    /// accumulation. Row `i` of head `h`, query `r` at position `t`, is the sum over its entries `e` of
+    /// `p[e] * v[keys[e], h * d + f]` and over the columns `c` of its head's block of `block_p[i, c] * v[key(c), h * d + f]`, for `f < d`;
+    /// `dst[i, h * d + f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`.
+    /// Without `list` there are no entries, and `rows` only orders the queries; without `block` there are no columns. What is not there
+    /// counts as zero.
     /// The block of a head has columns of its own: `block_keys` holds their number for each head, then the key of every column, head after
-    /// head, all uint16; `block_p` holds for each head `m` rows of as many int8 as it has columns.
-    /// The lines form groups of `min(ceil(d / macs), lines)`, `macs` being the MACs of a line; lines that are left over rest. A group takes all features of
-    /// one query at a time, an entry or a column a step, and when it is done the next query of `rows`; of two free groups, the lower. `steps` is what the
-    /// busiest group takes. Other `steps`, a list or block that does not add up, and a key not below `n` stop the machine.
+    /// head, all uint16; `block_p` holds for each head `m` contiguous rows of as many int8 as it has columns.
+    /// The lines form groups of `min(ceil(d / macs), lines)`, `macs` being the MACs of a line; lines that are left over rest. A group that
+    /// is free takes the next query of `rows`, all its features, an entry or a column a step, but at least one step. `steps` is what the
+    /// busiest group takes.
+    /// The machine stops where `sddmm_list` does, and at other `steps`, numbers of columns that do not add up to `columns`, or the key of
+    /// a column not below `n`.
     0x1a "spmm_list" SpmmList {
         /// The engine that executes.
         engine: Engine = 32,
         /// Whether a key takes two bytes instead of one.
         wide: bool = 33,
-        /// Whether there are entries.
+        /// Whether there is a list.
         list: bool = 34,
         /// Whether there is a block.
         block: bool = 35,
@@ -467,7 +478,7 @@ instructions! {
         dst_stride: u16 = 376,
         /// Entries of the list.
         entries: Entries = 392,
-        /// Entries and columns that the busiest group takes.
+        /// Steps of the busiest group.
         steps: Entries = 416,
         /// Scale of the product, before the division by the row sum.
         scale: Scale = 440,

@@ -110,7 +110,8 @@ fn a_negative_multiplier_is_not_encoded() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    // Few patterns of some fields are legal.
+    #![proptest_config(ProptestConfig { cases: 4096, max_local_rejects: 1 << 20, ..ProptestConfig::default() })]
 
     #[test]
     fn legal_words_are_instructions_with_that_one_word(word in arbitrary::word()) {

@@ -24,6 +24,7 @@ pub fn render() -> String {
     text += &section("Types of operands", &types());
     text += &section("Operands in memory", &quote(include_str!("../effects/mod.rs"), Some("Operands in memory")));
     text += &section("Notation", &quote(include_str!("../instr/table.rs"), Some("Notation")));
+    text += &section("Lists", &quote(include_str!("../instr/table.rs"), Some("Lists")));
     text += "\n## Instructions\n";
     for spec in TABLE {
         text += &instruction(spec);

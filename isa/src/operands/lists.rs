@@ -12,6 +12,9 @@ pub struct ListRow {
     pub entries: u16,
 }
 
+/// The most queries that a list can number.
+pub const MAX_LIST_QUERIES: u32 = 1 << u16::BITS;
+
 /// Bytes of a [`ListRow`].
 pub const LIST_ROW_BYTES: u64 = 4;
 

@@ -3,8 +3,8 @@
 mod lists;
 
 pub use lists::{
-    LIST_ROW_BYTES, LineGroups, ListRow, block_keys_bytes, block_keys_from_bytes, block_keys_to_bytes, list_key_bytes,
-    list_keys_from_bytes, list_keys_to_bytes,
+    LIST_ROW_BYTES, LineGroups, ListRow, MAX_LIST_QUERIES, block_keys_bytes, block_keys_from_bytes,
+    block_keys_to_bytes, list_key_bytes, list_keys_from_bytes, list_keys_to_bytes,
 };
 
 use crate::numerics::{NumericsError, Scale};

@@ -50,6 +50,9 @@ pub struct Header {
     pub outputs: Vec<Binding>,
     /// The layers, in program order.
     pub layers: Vec<Layer>,
+    /// What the compiler chose where it had a choice, for reports; absent in the file where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
 }
 
 /// An input or output tensor in DRAM: row-major, contiguous.
@@ -123,4 +126,18 @@ pub struct Layer {
     pub needed_macs: u64,
     /// DRAM bytes that no schedule can avoid: its weights and parameters, the model's inputs and outputs it reads or writes, indices.
     pub compulsory_bytes: u64,
+}
+
+/// A choice that the compiler made for a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Name of the layer.
+    pub layer: String,
+    /// What was to be decided, as "auto-encoder".
+    pub subject: String,
+    /// What was chosen.
+    pub chosen: String,
+    /// Why.
+    pub reason: String,
 }

@@ -42,6 +42,12 @@ fn program() -> Program {
                 needed_macs: 0,
                 compulsory_bytes: 128,
             }],
+            decisions: vec![Decision {
+                layer: "/add".to_owned(),
+                subject: "place of the sum".to_owned(),
+                chosen: "scratchpad".to_owned(),
+                reason: "it fits".to_owned(),
+            }],
         },
         machine: Machine::preset("vitcod").unwrap(),
         code: vec![Instr { signal: UnitSet::from_iter([Unit::Store]), ..Instr::new(add) }, Instr::new(Halt {})],
@@ -84,6 +90,15 @@ fn an_empty_program_has_a_file_form() {
     let mut empty = program();
     (empty.code, empty.layer_of, empty.image, empty.ir) = (vec![], vec![], Bytes::new(), Some(Bytes::new()));
     assert_eq!(Program::from_bytes(empty.to_bytes().unwrap().into()).unwrap(), empty);
+}
+
+#[test]
+fn a_program_without_decisions_does_not_mention_them() {
+    let mut program = program();
+    program.header.decisions.clear();
+    let bytes = program.to_bytes().unwrap();
+    assert!(!bytes.windows(9).any(|window| window == b"decisions"));
+    assert_eq!(Program::from_bytes(bytes.into()).unwrap(), program);
 }
 
 #[test]

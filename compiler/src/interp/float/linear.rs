@@ -58,6 +58,21 @@ pub(super) fn linear(x: &Shared, w: &Shared, b: &Shared) -> ArrayD<f32> {
     y.into_dyn()
 }
 
+/// Heads as combinations `w[heads_out, heads_in]` of the heads of `x`, plus `b[heads_out]`.
+pub(super) fn mix_heads(x: &Shared, w: &Shared, b: &Shared, heads_in: usize) -> ArrayD<f32> {
+    let (x, w) = (matrix(x), matrix(w));
+    let features = x.ncols() / heads_in;
+    let mut y = Array2::zeros((x.nrows(), w.nrows() * features));
+    for (head, (w, b)) in w.rows().into_iter().zip(b).enumerate() {
+        let mut mixed = y.slice_mut(s![.., head * features..(head + 1) * features]);
+        mixed.fill(*b);
+        for (source, w) in w.iter().enumerate() {
+            mixed.scaled_add(*w, &x.slice(s![.., source * features..(source + 1) * features]));
+        }
+    }
+    y.into_dyn()
+}
+
 /// Patches of the one image in `x[1,c,h,w]`.
 pub(super) fn patches(x: &Shared, windows: &Windows) -> Array2<f32> {
     let image = [x.shape()[1], x.shape()[2], x.shape()[3]];

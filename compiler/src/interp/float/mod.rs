@@ -146,7 +146,12 @@ impl<'g> FloatInterpreter<'g> {
             OpKind::Attention { heads, scale } => {
                 linear::attention(x, &operands[1], &operands[2], operands.get(3), *heads, *scale).into_shared()
             }
+            OpKind::MixHeads { heads_in, .. } => {
+                linear::mix_heads(x, &operands[1], &operands[2], *heads_in).into_shared()
+            }
             OpKind::QLinear {}
+            | OpKind::Encode { .. }
+            | OpKind::Decode { .. }
             | OpKind::QLayerNorm {}
             | OpKind::Lut {}
             | OpKind::QAdd { .. }

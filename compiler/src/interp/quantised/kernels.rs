@@ -31,6 +31,25 @@ pub(super) fn linear<O: Quantised>(x: &[i8], w: &[i8], channels: &[Channel], [m,
     out
 }
 
+/// `requantise(sum over h of w[o,h] x[i, h*d+f] + bias[o])` for `x[m, heads * d]` and `w[heads_out, heads]` with a channel for each
+/// row of `w`; to `[m, heads_out * d]`.
+pub(super) fn mix_heads(x: &[i8], w: &[i8], channels: &[Channel], [m, heads, d]: [usize; 3]) -> Vec<i8> {
+    let mut out = Vec::with_capacity(m * channels.len() * d);
+    for i in 0..m {
+        let token = row(x, heads * d, i);
+        for (o, channel) in channels.iter().enumerate() {
+            let weights = row(w, heads, o);
+            out.extend((0..d).map(|feature| {
+                let sum = weights.iter().enumerate().fold(0i32, |sum, (head, weight)| {
+                    sum.wrapping_add(i32::from(*weight) * i32::from(token[head * d + feature]))
+                });
+                requantise_i8(add_bias(sum, channel.bias), channel.scale)
+            }));
+        }
+    }
+    out
+}
+
 /// LayerNorm of every row of `x[m,n]`, `n` being the parameters' width.
 pub(super) fn layer_norm(x: &[i16], params: &LayerNormParams, m: usize) -> Vec<i8> {
     let n = params.width();

@@ -7,7 +7,7 @@ mod tensor;
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_isa::numerics::{LayerNormParams, Lut};
-use vitcod_isa::operands::Channel;
+use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::InterpError;
 use super::live::Live;
@@ -29,11 +29,21 @@ pub struct QuantisedInterpreter<'g> {
 #[derive(Clone, Debug)]
 enum Params {
     Channels(Vec<Channel>),
+    Coder(Coder),
     LayerNorm(LayerNormParams),
     Lut(Box<Lut>),
     /// One for each head.
     Masks(Vec<Mask>),
     Patterns(Patterns),
+}
+
+/// The parameters of `encode` and `decode`.
+#[derive(Clone, Debug)]
+struct Coder {
+    /// `[heads_out, heads_in]`.
+    weights: Vec<i8>,
+    /// One for each result head.
+    channels: Vec<Channel>,
 }
 
 impl<'g> QuantisedInterpreter<'g> {
@@ -69,6 +79,15 @@ impl<'g> QuantisedInterpreter<'g> {
         Ok(match &data.kind {
             OpKind::QLinear {} => {
                 Some(Params::Channels(Channel::read_all(&constant()?.bytes).map_err(|e| e.to_string())?))
+            }
+            OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
+                let (weights, channels) = constant()?
+                    .bytes
+                    .split_at_checked(autoencoder_channels_at(*heads_in, *heads_out))
+                    .ok_or_else(|| "the parameters are too short".to_owned())?;
+                let weights = weights[..heads_in * heads_out].iter().map(|weight| *weight as i8).collect();
+                let channels = Channel::read_all(channels).map_err(|e| e.to_string())?;
+                Some(Params::Coder(Coder { weights, channels }))
             }
             OpKind::QLayerNorm {} => {
                 let params = LayerNormParams::from_bytes(&constant()?.bytes).map_err(|e| e.to_string())?;
@@ -195,6 +214,13 @@ impl<'g> QuantisedInterpreter<'g> {
                     Elem::I16 => Tensor::I16(kernels::linear(i8s(0)?, i8s(1)?, channels, [m, k])),
                     _ => Tensor::I8(kernels::linear(i8s(0)?, i8s(1)?, channels, [m, k])),
                 }
+            }
+            (
+                OpKind::Encode { heads_in, .. } | OpKind::Decode { heads_in, .. },
+                Some(Params::Coder(Coder { weights, channels })),
+            ) => {
+                let (m, columns) = ty(0).matrix();
+                Tensor::I8(kernels::mix_heads(i8s(0)?, weights, channels, [m, *heads_in, columns / heads_in]))
             }
             (OpKind::QLayerNorm {}, Some(Params::LayerNorm(params))) => {
                 Tensor::I8(kernels::layer_norm(i16s(0)?, params, ty(0).matrix().0))

@@ -22,6 +22,36 @@ fn linear_by_hand() {
 }
 
 #[test]
+fn heads_mixed_by_hand() {
+    let channels = [Channel { bias: 10, scale: scale(0.5) }, Channel { bias: -3, scale: scale(100.0) }];
+    // Two tokens of three heads of two features. First head: 1 * 1 + 3 * 2 - 5 + 10 = 12, 2 + 8 - 6 + 10 = 14; second:
+    // -1 + 2 * 5 - 3 = 6 and -2 + 12 - 3 = 7, saturated.
+    let (x, w) = ([1, 2, 3, 4, 5, 6, -128, 127, 0, 1, 127, -128], [1, 2, -1, -1, 0, 2]);
+    let expected = [6, 7, 127, 127, /* -245 / 2, 267 / 2 */ -122, 127, 127, -128];
+    assert_eq!(kernels::mix_heads(&x, &w, &channels, [2, 3, 2]), expected);
+
+    let mut graph = Graph::new("coder", Stage::Quantised);
+    let x_in = graph.add_input("x", TensorType::quantised(Elem::I8, [2, 6], 0.1));
+    let mut params = bytes(&w);
+    params.extend([0x55; 2]);
+    channels.iter().for_each(|channel| params.extend(channel.to_bytes()));
+    let params = graph.add_const("", TensorType::new(Elem::Byte, [32]), params);
+    let ty = TensorType::quantised(Elem::I8, [2, 4], 0.1);
+    let kind = OpKind::Encode { heads_in: 3, heads_out: 2 };
+    let y = graph.push_typed(kind, &[x_in, params], vec![ty], &[])[0];
+    graph.add_output("y", y, [2, 4]);
+    graph.verify().unwrap();
+    let outputs = QuantisedInterpreter::new(&graph).unwrap().run(&[Tensor::I8(x.to_vec())]).unwrap();
+    assert_eq!(outputs, [Tensor::I8(expected.to_vec())]);
+
+    for (heads_in, heads_out) in [(0, 2), (4, 2), (3, 3), (3, usize::MAX), (usize::MAX, usize::MAX)] {
+        let op = graph.order[0];
+        graph.op_mut(op).kind = OpKind::Decode { heads_in, heads_out };
+        assert!(graph.verify().is_err(), "{heads_in} to {heads_out}");
+    }
+}
+
+#[test]
 fn add_by_hand() {
     // (3 * 2 + 5 * -1) / 2 = 0.5, (-32768 * 2 + 1 * -1) / 2 = -32768.5, (32767 * 2 + 32768) / 2 saturates.
     let (a, b) = ([3, i16::MIN, i16::MAX], [5, 1, i16::MIN]);

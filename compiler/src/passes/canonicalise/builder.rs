@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::columns::ColumnMap;
+use super::columns::{ColumnMap, per_head};
 use super::constants::{PerElement, check_size, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
@@ -126,7 +126,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The matrix whose rows and columns are visited by these walks from the view's first element, times the view's factor.
-    fn matrix_of(&mut self, view: &View, rows: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
+    pub(super) fn matrix_of(&mut self, view: &View, rows: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
         let (height, width) = self.extents(view.matrix);
         let len = match rows {
             [] => 1,
@@ -222,6 +222,13 @@ impl<'a> Builder<'a> {
             (Some((OpKind::Linear {} | OpKind::LayerNorm { .. }, op)), PerElement::Columns(_)) => {
                 let mut operands = op.operands.clone();
                 operands[2] = self.add_to_elements(operands[2], addend, name)?;
+                self.replace(op, op.kind.clone(), &operands)
+            }
+            (Some((OpKind::MixHeads { heads_out, .. }, op)), PerElement::Columns(addends))
+                if let Some(addends) = per_head(addends, *heads_out) =>
+            {
+                let mut operands = op.operands.clone();
+                operands[2] = self.add_to_elements(operands[2], &PerElement::Columns(addends), name)?;
                 self.replace(op, op.kind.clone(), &operands)
             }
             _ => {

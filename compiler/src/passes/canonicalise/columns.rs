@@ -46,6 +46,16 @@ impl Builder<'_> {
                 operands[1] = self.scale(operands[1], name, |i| factors[i / inputs])?;
                 operands[2] = self.scale(operands[2], "", |i| factors[i])?;
             }
+            (OpKind::MixHeads { heads_in, heads_out }, ColumnMap::Scale(factors)) => {
+                let factors = per_head(factors, *heads_out).ok_or_else(|| {
+                    Misfit::new(
+                        "different factors of the features of a combination of heads",
+                        "one factor for each head",
+                    )
+                })?;
+                operands[1] = self.scale(operands[1], name, |i| factors[i / heads_in])?;
+                operands[2] = self.scale(operands[2], "", |i| factors[i])?;
+            }
             (OpKind::LayerNorm { .. }, ColumnMap::Scale(factors)) => {
                 operands[1] = self.scale(operands[1], name, |i| factors[i])?;
                 operands[2] = self.scale(operands[2], "", |i| factors[i])?;
@@ -105,6 +115,13 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// One number for each head, of equally many for each; `None` where those of a head differ.
+pub(super) fn per_head<T: Copy + PartialEq>(numbers: &[T], heads: usize) -> Option<Vec<T>> {
+    let features = numbers.len().checked_div(heads).filter(|features| *features > 0)?;
+    let heads = numbers.chunks(features);
+    heads.map(|head| head.iter().all(|number| *number == head[0]).then_some(head[0])).collect()
 }
 
 /// The range that rising neighbours make.

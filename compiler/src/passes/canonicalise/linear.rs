@@ -1,6 +1,6 @@
 //! Products with constants, convolutions, LayerNorm.
 
-use super::view::View;
+use super::view::{Axis, View, Walk, walks};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{OpData, OpKind};
 use crate::passes::error::Misfit;
@@ -27,12 +27,43 @@ impl Canonicaliser<'_> {
             return Err(Misfit::new(format!("weights {ty}"), "one matrix of weights for all tokens"));
         }
         let last = x.dims.len() - 1;
+        let channels = |dim: &Vec<Walk>| dim.iter().any(|walk| walk.axis == Axis::Column);
+        if x.dims[..last].iter().any(channels) && x.dims[last].iter().all(|walk| walk.axis == Axis::Column) {
+            return self.mix_heads(op, x, *inputs, *outputs);
+        }
         let matrix = self.builder.matrix(x, last)?;
         let weight = self.builder.adopt_transposed(op.operands[1], *inputs, *outputs)?;
         let bias = self.builder.zeros(*outputs)?;
         let matrix = self.builder.linear(matrix, weight, bias)?;
         let shape = &self.source.ty(op.results[0]).shape;
         Ok(Meaning::View(View::row_major(matrix, shape, shape.len() - 1)))
+    }
+
+    /// A product whose sums run over the heads of `x`, its last dimension: every token and feature is mixed by the same weights.
+    fn mix_heads(&mut self, op: &OpData, x: &View, heads_in: usize, heads_out: usize) -> Result<Meaning, Misfit> {
+        let (heads, others) = x.dims.split_last().expect("an operand of a product has dimensions");
+        let along = |axis| others.iter().flatten().copied().filter(move |walk: &Walk| walk.axis == axis);
+        let features: usize = along(Axis::Column).map(|walk| walk.extent).product();
+        let rows = walks(along(Axis::Row));
+        let columns = walks(heads.iter().copied().chain(along(Axis::Column)));
+        let matrix = self.builder.matrix_of(&View { factor: 1.0, ..x.clone() }, &rows, &columns)?;
+        let weight = self.builder.adopt_transposed(op.operands[1], heads_in, heads_out)?;
+        let bias = self.builder.zeros(heads_out)?;
+        let matrix = self.builder.push(OpKind::MixHeads { heads_in, heads_out }, &[matrix, weight, bias])?;
+
+        // Tokens and features lie in the result as the dimensions name them, inside each head.
+        let mut left = [rows.iter().map(|walk| walk.extent).product(), features];
+        let mut closed = |walk: &Walk| {
+            let left = &mut left[usize::from(walk.axis == Axis::Column)];
+            *left /= walk.extent;
+            Walk { stride: *left, ..*walk }
+        };
+        let mut dims: Vec<Vec<Walk>> = others.iter().map(|dim| walks(dim.iter().map(&mut closed))).collect();
+        dims.push(walks([Walk { axis: Axis::Column, extent: heads_out, stride: features }]));
+        // Weights of more dimensions add dimensions of extent 1 in front.
+        let missing = self.source.ty(op.results[0]).rank().saturating_sub(dims.len());
+        dims.splice(0..0, vec![Vec::new(); missing]);
+        Ok(Meaning::View(View { matrix, row: 0, column: 0, dims, factor: x.factor }))
     }
 
     pub(super) fn convolution(

@@ -162,8 +162,11 @@ impl Canonicaliser<'_> {
             )),
             OpKind::Patches { .. }
             | OpKind::Linear {}
+            | OpKind::MixHeads { .. }
             | OpKind::Attention { .. }
             | OpKind::QLinear {}
+            | OpKind::Encode { .. }
+            | OpKind::Decode { .. }
             | OpKind::QLayerNorm {}
             | OpKind::Lut {}
             | OpKind::QAdd { .. }

@@ -4,6 +4,7 @@ mod attention;
 mod canonicalise;
 mod demand;
 mod fusion;
+mod mix_heads;
 mod model;
 mod pipeline;
 

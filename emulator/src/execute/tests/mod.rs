@@ -1,6 +1,7 @@
 //! Each instruction against a plain reading of the instruction table: element by element, by address, without the kernels.
 
 mod faults;
+mod lists;
 
 use proptest::prelude::*;
 use vitcod_isa::instr::table::*;
@@ -168,22 +169,32 @@ proptest! {
     }
 
     #[test]
-    fn sddmm(seed: u64, engine in engine(), fresh: bool, m in 1u16..9, n in 1u16..40, d in 1u16..50) {
+    fn sddmm(
+        seed: u64, engine in engine(), fresh: bool, indexed: bool, masked: bool, m in 1u16..9, n in 1u16..40, d in 1u16..50,
+    ) {
         let mut bench = Bench::new(seed);
+        let limit = 30;
         let (q, q_stride) = bench.rows(m, d.into());
-        let (k, k_stride) = bench.rows(n, d.into());
+        let (k, k_stride) = bench.rows(if indexed { limit } else { n }, d.into());
         let (max, _) = bench.rows(1, 2 * u32::from(m));
         let (dst, dst_stride) = bench.rows(m, 2 * u32::from(n));
+        let mask_row = n.div_ceil(8);
+        let (mask, _) = bench.rows(1, u32::from(m * mask_row));
+        let rows: Vec<u16> = (0..n).map(|_| bench.next() as u16 % limit).collect();
+        let index = bench.put(&rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>());
         let scale = bench.scale();
         let op = Sddmm {
-            engine, fresh, indexed: false, masked: false, lines: LINES, q, k, max, dst, m, n, d, scale, q_stride, k_stride, dst_stride,
-            index: Sram(0), mask: Sram(0), limit: 0,
+            engine, fresh, indexed, masked, lines: LINES, q, k, max, dst, m, n, d, scale, q_stride, k_stride, dst_stride,
+            index, mask, limit,
         };
         bench.expect(op, |plain| for i in 0..m.into() {
             let mut row_max = if fresh { i16::MIN } else { plain.i16(max, 0, 0, i) };
-            for j in 0..n.into() {
-                let sum = (0..d.into()).map(|l| plain.i8(q, q_stride, i, l) * plain.i8(k, k_stride, j, l)).sum();
-                let score = requantise_score(sum, scale);
+            for (j, row) in rows.iter().enumerate() {
+                let row = if indexed { usize::from(*row) } else { j };
+                let sum = (0..d.into()).map(|l| plain.i8(q, q_stride, i, l) * plain.i8(k, k_stride, row, l)).sum();
+                let [bits] = plain.get(mask, i * usize::from(mask_row) + j / 8);
+                let kept = !masked || bits & 1 << (j % 8) != 0;
+                let score = if kept { requantise_score(sum, scale) } else { i16::MIN };
                 row_max = row_max.max(score);
                 plain.put(dst, i * dst_stride as usize + 2 * j, score.to_le_bytes());
             }

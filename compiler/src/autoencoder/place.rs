@@ -1,0 +1,241 @@
+//! Where encoder and decoder are computed, layer by layer.
+
+use std::fmt;
+
+use cranelift_entity::SecondaryMap;
+use serde::Serialize;
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::table::{Decode, Encode, Matmul, Op as Instruction};
+use vitcod_isa::instr::{Engine, LineSet, Sram, Width};
+use vitcod_isa::machine::Machine;
+
+use super::chain::{Chain, chains, readers};
+use super::fold::fold;
+use super::{AutoencoderError, OPERANDS, layer};
+use crate::ir::{Graph, Op, OpData, OpKind, Stage, Value};
+
+/// Where the halves of an auto-encoder are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// By `encode` and `decode`, as in the paper.
+    Apart,
+    /// The encoder by the projection, the decoder by `decode`.
+    FoldEncoder,
+    /// Both by the projection.
+    FoldBoth,
+}
+
+impl Form {
+    /// Every form.
+    pub const ALL: [Form; 3] = [Form::Apart, Form::FoldEncoder, Form::FoldBoth];
+
+    /// Name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Form::Apart => "apart",
+            Form::FoldEncoder => "fold-encoder",
+            Form::FoldBoth => "fold-both",
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who chooses the form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The cost model, for each layer.
+    Auto,
+    /// The user, for all layers.
+    Always(Form),
+}
+
+/// What was chosen for a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The first ONNX node of the layer's attention.
+    pub layer: String,
+    /// The form of its auto-encoders, where it can be had: `reason` names those that stay apart.
+    pub form: Form,
+    /// What projections, encoders, decoders and the traffic of Q and K would cost in every form; see the module documentation.
+    pub cycles: [(Form, u64); 3],
+    /// Why.
+    pub reason: String,
+}
+
+/// Places the auto-encoders of a canonical graph: a layer is one attention with its Q and K. A layer without auto-encoders has no decision.
+///
+/// The result computes the same in real numbers, and is compacted.
+///
+/// # Errors
+/// The graph is not canonical, or a layer is too large for instructions, so that it has no cost.
+pub fn place(graph: &Graph, machine: &Machine, choice: Choice) -> Result<(Graph, Vec<Decision>), AutoencoderError> {
+    if graph.stage != Stage::Canonical {
+        return Err(AutoencoderError::Stage(graph.stage));
+    }
+    let readers = readers(graph);
+    let mut placed = graph.clone();
+    let mut decisions = Vec::new();
+    for op in &graph.order {
+        if let Some(layer) = Layer::new(graph, &readers, *op) {
+            let decision = layer.decide(graph, machine, choice)?;
+            layer.chains.iter().for_each(|chain| apply(graph, &mut placed, chain, decision.form));
+            decisions.push(decision);
+        }
+    }
+    Ok((placed.compacted(), decisions))
+}
+
+/// Gives a chain of `graph` a form in `placed`, if it can have it.
+fn apply(graph: &Graph, placed: &mut Graph, chain: &Chain, form: Form) {
+    let Ok(projection) = chain.projection else { return };
+    match form {
+        Form::Apart => {}
+        Form::FoldEncoder => fold(graph, placed, projection, &[chain.encoder]),
+        Form::FoldBoth => fold(graph, placed, projection, &[chain.encoder, chain.decoder]),
+    }
+}
+
+/// An attention with auto-encoders.
+struct Layer<'g> {
+    name: String,
+    attention: &'g OpData,
+    chains: Vec<Chain>,
+}
+
+impl<'g> Layer<'g> {
+    fn new(graph: &'g Graph, readers: &SecondaryMap<Value, usize>, op: Op) -> Option<Layer<'g>> {
+        let attention = graph.op(op);
+        if !matches!(attention.kind, OpKind::Attention { .. }) {
+            return None;
+        }
+        let chains = chains(graph, readers, attention);
+        (!chains.is_empty()).then(|| Layer { name: layer(graph, op), attention, chains })
+    }
+
+    fn decide(&self, graph: &Graph, machine: &Machine, choice: Choice) -> Result<Decision, AutoencoderError> {
+        let mut cycles = Form::ALL.map(|form| (form, 0));
+        for (form, cycles) in &mut cycles {
+            let traffic = self.traffic(graph, machine, *form).1;
+            *cycles = self.compute_cycles(graph, machine, *form)?.saturating_add(traffic);
+        }
+        let stuck: Vec<String> = self
+            .chains
+            .iter()
+            .filter_map(|chain| Some(format!("the encoder of {} stays: {}", chain.operand, chain.projection.err()?)))
+            .collect();
+        let (form, why) = if stuck.len() == self.chains.len() {
+            (Form::Apart, "nothing can be folded")
+        } else {
+            match choice {
+                // The first of equals: the nearest to the paper.
+                Choice::Auto => {
+                    (cycles.iter().min_by_key(|(_, cycles)| *cycles).expect("three forms").0, "fewest cycles")
+                }
+                Choice::Always(form) => (form, "asked for"),
+            }
+        };
+        let (bytes, dram_cycles) = self.traffic(graph, machine, form);
+        let stored = match dram_cycles {
+            0 => format!("Q and K stay on chip ({bytes} bytes)"),
+            _ => format!("Q and K travel ({bytes} bytes, {dram_cycles} cycles of DRAM)"),
+        };
+        let reason = [why.to_owned(), stored].into_iter().chain(stuck).collect::<Vec<_>>().join("; ");
+        Ok(Decision { layer: self.name.clone(), form, cycles, reason })
+    }
+
+    /// Cycles of projections, encoders and decoders.
+    fn compute_cycles(&self, graph: &Graph, machine: &Machine, form: Form) -> Result<u64, AutoencoderError> {
+        let mut sum = 0;
+        for chain in &self.chains {
+            let form = chain.takes(form);
+            let m = self.field("tokens:", chain.tokens)?;
+            let d = self.field("features of a head:", chain.features)?;
+            let [heads, compressed] = [chain.heads, chain.compressed];
+            if let Ok(projection) = chain.projection {
+                let projected = if form == Form::FoldEncoder { compressed } else { heads };
+                let n = self.field("channels:", projected * chain.features)?;
+                let k = self.field("inputs of a projection:", graph.ty(graph.op(projection).operands[0]).matrix().1)?;
+                sum += cost(&matmul(machine, m, n, k), machine).cycles;
+            }
+            let [heads, compressed] = [self.field("heads:", heads)?, self.field("heads:", compressed)?];
+            if form == Form::Apart {
+                sum += cost(&encode(machine, m, d, heads, compressed), machine).cycles;
+            }
+            if form != Form::FoldBoth {
+                sum += cost(&decode(machine, m, d, compressed, heads), machine).cycles;
+            }
+        }
+        Ok(sum)
+    }
+
+    fn field(&self, what: &'static str, count: usize) -> Result<u16, AutoencoderError> {
+        u16::try_from(count).map_err(|_| AutoencoderError::TooLarge { layer: self.name.clone(), what, count })
+    }
+
+    /// Bytes of Q and K as stored, and the cycles for which they take the DRAM channel: none where they stay on chip.
+    fn traffic(&self, graph: &Graph, machine: &Machine, form: Form) -> (u64, u64) {
+        let operands = self.attention.operands[..2].iter().zip(OPERANDS);
+        let bytes = operands.fold(0u64, |sum, (value, operand)| {
+            let coded = |chain: &&Chain| chain.operand == operand && chain.takes(form) != Form::FoldBoth;
+            let stored = match self.chains.iter().find(coded) {
+                Some(chain) => chain.tokens * chain.compressed * chain.features,
+                None => graph.ty(*value).elements(),
+            };
+            sum.saturating_add(stored as u64)
+        });
+        if bytes <= u64::from(machine.sram.bytes) / 2 {
+            return (bytes, 0);
+        }
+        (bytes, bytes.saturating_mul(2 * 1000).div_ceil(machine.dram_millibytes_per_cycle()))
+    }
+}
+
+impl Chain {
+    /// The form that it has where the layer has this one.
+    fn takes(&self, form: Form) -> Form {
+        if self.projection.is_ok() { form } else { Form::Apart }
+    }
+}
+
+fn all_lines(machine: &Machine) -> LineSet {
+    LineSet { first: 0, count: machine.lines.count as u16 }
+}
+
+/// A projection as one instruction; where its operands lie does not matter to its cost.
+fn matmul(machine: &Machine, m: u16, n: u16, k: u16) -> Instruction {
+    let operands = Matmul {
+        engine: Engine::Denser,
+        out: Width::I8,
+        accumulate: false,
+        lines: all_lines(machine),
+        a: Sram(0),
+        b: Sram(0),
+        params: Sram(0),
+        acc: Sram(0),
+        dst: Sram(0),
+        m,
+        n,
+        k,
+        a_stride: 0,
+        b_stride: 0,
+        acc_stride: 0,
+        dst_stride: 0,
+    };
+    operands.into()
+}
+
+fn encode(machine: &Machine, m: u16, d: u16, heads_in: u16, heads_out: u16) -> Instruction {
+    let (lines, at) = (all_lines(machine), Sram(0));
+    Encode { lines, src: at, params: at, dst: at, m, d, heads_in, heads_out, src_stride: 0, dst_stride: 0 }.into()
+}
+
+fn decode(machine: &Machine, m: u16, d: u16, heads_in: u16, heads_out: u16) -> Instruction {
+    let (lines, at) = (all_lines(machine), Sram(0));
+    Decode { lines, src: at, params: at, dst: at, m, d, heads_in, heads_out, src_stride: 0, dst_stride: 0 }.into()
+}

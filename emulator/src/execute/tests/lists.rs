@@ -1,0 +1,533 @@
+//! The instructions on lists: small cases by hand, and against dense instructions with pruned cells.
+
+use vitcod_isa::instr::Entries;
+use vitcod_isa::operands::{LineGroups, ListRow, block_keys_to_bytes, list_keys_to_bytes};
+
+use super::*;
+
+fn rows(rows: &[(u16, u16)]) -> Vec<u8> {
+    rows.iter().flat_map(|(query, entries)| ListRow { query: *query, entries: *entries }.to_bytes()).collect()
+}
+
+fn uint32s(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn int16s(values: &[i16]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Two heads of one feature, two queries and three keys. Query 3 has keys 2 and 0, query 0 has key 1, the others have none.
+fn sddmm_list(bench: &mut Bench) -> SddmmList {
+    SddmmList {
+        engine: Engine::Sparser,
+        wide: false,
+        lines: LINES,
+        rows: bench.put(&rows(&[(3, 2), (1, 0), (0, 1), (2, 0)])),
+        keys: bench.put(&[2, 0, 1]),
+        q: bench.put(&[1, 2, 3, 4]),
+        k: bench.put(&[5, 6, 7, 8, 9, 10]),
+        max: bench.put(&[0; 8]),
+        dst: bench.put(&[0; 6]),
+        m: 2,
+        n: 3,
+        d: 1,
+        heads: 2,
+        q_stride: 2,
+        k_stride: 2,
+        entries: Entries(3),
+        scale: Scale::ONE,
+    }
+}
+
+#[test]
+fn scores_by_hand() {
+    let mut bench = Bench::new(1);
+    let op = sddmm_list(&mut bench);
+    bench.expect(op, |plain| {
+        // Query 3 is query 1 of head 1, 4; its keys are 10 and 6. Query 0 is 1, its key 7.
+        plain.put::<6>(op.dst, 0, int16s(&[40, 24, 7]).try_into().unwrap());
+        plain.put::<8>(op.max, 0, int16s(&[7, i16::MIN, i16::MIN, 40]).try_into().unwrap());
+    });
+}
+
+/// Part of a list: queries 4 and 0 of 5, with two entries and one.
+fn softmax_list(bench: &mut Bench) -> SoftmaxList {
+    SoftmaxList {
+        engine: Engine::Sparser,
+        both: true,
+        rows: bench.put(&rows(&[(4, 2), (1, 0), (0, 1)])),
+        src: bench.put(&int16s(&[0, 256, 1000])),
+        max: bench.put(&int16s(&[1000, 0, 0, 0, 256])),
+        other_max: bench.put(&int16s(&[1256, 0, 0, 0, -5])),
+        sum: bench.put(&[0; 12]),
+        dst: bench.put(&[0; 3]),
+        count: 3,
+        queries: 5,
+        entries: Entries(3),
+    }
+}
+
+#[test]
+fn probabilities_by_hand() {
+    let mut bench = Bench::new(2);
+    let op = softmax_list(&mut bench);
+    bench.expect(op, |plain| {
+        // An octave below the maximum is one half of 127.
+        plain.put(op.dst, 0, [64, 127, 64]);
+        plain.put::<12>(op.sum, 0, uint32s(&[191, 0, 64]).try_into().unwrap());
+    });
+    let mut bench = Bench::new(2);
+    let op = SoftmaxList { both: false, ..softmax_list(&mut bench) };
+    bench.expect(op, |plain| {
+        plain.put(op.dst, 0, [64, 127, 127]);
+        plain.put::<12>(op.sum, 0, uint32s(&[191, 0, 127]).try_into().unwrap());
+    });
+}
+
+/// The list of [`sddmm_list`]; a block of keys 2 and 1 in head 0 and of none in head 1.
+fn spmm_list(bench: &mut Bench) -> SpmmList {
+    SpmmList {
+        engine: Engine::Sparser,
+        wide: true,
+        list: true,
+        block: true,
+        lines: LineSet { first: 0, count: 2 },
+        rows: bench.put(&rows(&[(3, 2), (1, 0), (0, 1), (2, 0)])),
+        keys: bench.put(&[2, 0, 0, 0, 1, 0]),
+        p: bench.put(&[3, 1, 2]),
+        sum: bench.put(&uint32s(&[4, 0, 2, 0])),
+        block_keys: bench.put(&block_keys_to_bytes(&[vec![2, 1], vec![]]).unwrap()),
+        block_p: bench.put(&[1, 1, 0, 4]),
+        block_sum: bench.put(&uint32s(&[2, 4, 0, 0])),
+        v: bench.put(&[10, 20, 30, 40, 50, 60]),
+        dst: bench.put(&[9; 4]),
+        m: 2,
+        n: 3,
+        d: 1,
+        heads: 2,
+        columns: 2,
+        v_stride: 2,
+        dst_stride: 2,
+        entries: Entries(3),
+        // Two groups of one line. Queries take 2, 2, 3 and, though there is nothing to add, 1: the first group takes 3 and 0.
+        steps: Entries(5),
+        scale: Scale::ONE,
+    }
+}
+
+#[test]
+fn products_by_hand() {
+    let mut bench = Bench::new(3);
+    let op = spmm_list(&mut bench);
+    bench.expect(op, |plain| {
+        // Query 0: (1 * 50 + 1 * 30 + 2 * 30) / 4. Query 2: nothing. Query 1: 4 * 30 / 4. Query 3: (3 * 60 + 1 * 20) / 4.
+        plain.put(op.dst, 0, [35, 0, 30, 50]);
+    });
+}
+
+/// The fault of an instruction after a change of the scratchpad.
+fn fault<T: Into<Op>>(op: impl Fn(&mut Bench) -> T, change: impl FnOnce(&mut T, &mut [u8])) -> (&'static str, Reason) {
+    let mut bench = Bench::new(4);
+    let mut op = op(&mut bench);
+    change(&mut op, &mut bench.memory.sram);
+    let before = bench.memory.clone();
+    let fault = Core::new(&testing::vitcod()).execute(0, &Instr::new(op), &mut bench.memory).unwrap_err();
+    assert!(bench.memory.sram == before.sram, "{fault}");
+    (fault.operand, fault.reason)
+}
+
+#[test]
+fn lists_that_do_not_hold_together_are_faults() {
+    let at = |at: Sram, offset: usize| at.0 as usize + offset;
+    let total = |found, stated| Reason::Total { found, stated };
+    // Of position 1, the query becomes 4 and 3.
+    let beyond = Reason::Index { position: 1, index: 4, limit: 4 };
+    let twice = Reason::Repeated { position: 1, query: 3 };
+    assert_eq!(fault(sddmm_list, |op, sram| sram[at(op.rows, 4)] = 4), ("rows", beyond.clone()));
+    assert_eq!(fault(sddmm_list, |op, sram| sram[at(op.rows, 4)] = 3), ("rows", twice.clone()));
+    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.rows, 4)] = 4), ("rows", beyond));
+    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.rows, 4)] = 3), ("rows", twice));
+    let beyond = Reason::Index { position: 0, index: 4, limit: 4 };
+    assert_eq!(fault(softmax_list, |op, _| op.queries = 4), ("rows", beyond));
+
+    assert_eq!(fault(sddmm_list, |op, _| op.entries = Entries(2)), ("rows", total(3, 2)));
+    assert_eq!(fault(softmax_list, |op, _| op.entries = Entries(4)), ("rows", total(3, 4)));
+    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.rows, 2)] = 1), ("rows", total(2, 3)));
+    assert_eq!(fault(spmm_list, |op, _| op.list = false), ("rows", total(3, 0)));
+
+    let key = |position, index| Reason::Index { position, index, limit: 3 };
+    assert_eq!(fault(sddmm_list, |op, sram| sram[at(op.keys, 1)] = 3), ("keys", key(1, 3)));
+    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.keys, 5)] = 1), ("keys", key(2, 257)));
+    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.block_keys, 6)] = 5), ("block_keys", key(1, 5)));
+    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.block_keys, 2)] = 1), ("block_keys", total(3, 2)));
+
+    assert_eq!(fault(spmm_list, |op, _| op.steps = Entries(4)), ("steps", Reason::Steps { found: 5, stated: 4 }));
+    // Without a block, the queries take 2, 1, 1 and 1 steps.
+    let listed = |op: &mut SpmmList, _: &mut [u8]| op.block = false;
+    assert_eq!(fault(spmm_list, listed), ("steps", Reason::Steps { found: 3, stated: 5 }));
+}
+
+#[test]
+fn a_key_that_the_index_of_scores_invents_is_a_fault() {
+    let scores = |bench: &mut Bench| Sddmm {
+        engine: Engine::Denser,
+        fresh: true,
+        indexed: true,
+        masked: false,
+        lines: LINES,
+        q: bench.put(&[1]),
+        k: bench.put(&[1, 2]),
+        max: bench.put(&[0; 2]),
+        dst: bench.put(&[0; 4]),
+        m: 1,
+        n: 2,
+        d: 1,
+        scale: Scale::ONE,
+        q_stride: 1,
+        k_stride: 1,
+        dst_stride: 4,
+        index: bench.put(&[1, 0, 2, 0]),
+        mask: Sram(0),
+        limit: 2,
+    };
+    let (operand, reason) = fault(scores, |_, _| {});
+    assert_eq!((operand, reason), ("index", Reason::Index { position: 1, index: 2, limit: 2 }));
+}
+
+#[test]
+fn keys_too_wide_to_be_copied_together_are_scored_one_by_one() {
+    let mut bench = Bench::new(5);
+    let (m, n, d) = (2, 3, 40_000);
+    let [q, k] = [m, n].map(|rows| bench.rows(1, u32::from(rows) * u32::from(d)).0);
+    let [max, dst, other_max, other_dst] = [2, 6, 2, 6].map(|bytes| bench.rows(1, u32::from(m) * bytes).0);
+    let index = bench.put(&[2, 0, 0, 0, 1, 0]);
+    let plain = Sddmm {
+        engine: Engine::Denser,
+        fresh: true,
+        indexed: false,
+        masked: false,
+        lines: LINES,
+        q,
+        k,
+        max,
+        dst,
+        m,
+        n,
+        d,
+        scale: Scale::from_f64(0.001).unwrap(),
+        q_stride: d.into(),
+        k_stride: d.into(),
+        dst_stride: 6,
+        index,
+        mask: Sram(0),
+        limit: n,
+    };
+    let mut core = Core::new(&testing::vitcod());
+    for op in [plain, Sddmm { indexed: true, max: other_max, dst: other_dst, ..plain }] {
+        core.execute(0, &Instr::new(op), &mut bench.memory).unwrap();
+    }
+    let scores = |at| Block::new(at, m, 3, 2, 6).read(&bench.memory.sram, i16::from_le_bytes);
+    let (plain, indexed) = (scores(dst), scores(other_dst));
+    assert_eq!(indexed, [2, 0, 1, 5, 3, 4].map(|cell: usize| plain[cell]));
+}
+
+/// Attention of a few heads, and which of its cells are kept.
+#[derive(Clone, Debug)]
+struct Case {
+    heads: u16,
+    m: u16,
+    n: u16,
+    d: u16,
+    /// By head, query, key.
+    kept: Vec<bool>,
+    /// Keys of each head's block, in their order.
+    columns: Vec<Vec<u16>>,
+    /// Queries in the order of the list.
+    order: Vec<u16>,
+    wide: bool,
+    lines: LineSet,
+    /// Where the softmax of the list is cut.
+    cut: prop::sample::Index,
+}
+
+impl Case {
+    fn any() -> impl Strategy<Value = Case> {
+        (1u16..4, 1u16..7, 1u16..20, 1u16..20, 1u16..=64).prop_flat_map(|(heads, m, n, d, count)| {
+            let queries = heads * m;
+            let keys: Vec<u16> = (0..n).collect();
+            (
+                prop::collection::vec(prop::bool::weighted(0.3), usize::from(queries * n)),
+                prop::collection::vec(
+                    prop::sample::subsequence(keys, 0..=usize::from(n)).prop_shuffle(),
+                    usize::from(heads),
+                ),
+                Just((0..queries).collect::<Vec<u16>>()).prop_shuffle(),
+                any::<bool>(),
+                any::<prop::sample::Index>(),
+            )
+                .prop_map(move |(kept, columns, order, wide, cut)| {
+                    let lines = LineSet { first: 0, count };
+                    Case { heads, m, n, d, kept, columns, order, wide, lines, cut }
+                })
+        })
+    }
+
+    fn kept(&self, query: u16, key: u16) -> bool {
+        self.kept[usize::from(query) * usize::from(self.n) + usize::from(key)]
+    }
+
+    /// The mask of a head's queries over the keys given.
+    fn mask(&self, head: u16, keys: &[u16]) -> Vec<u8> {
+        let row = |i| {
+            let bits = |keys: &[u16]| {
+                (0..keys.len()).map(|bit| u8::from(self.kept(head * self.m + i, keys[bit])) << bit).sum()
+            };
+            keys.chunks(8).map(bits).collect::<Vec<u8>>()
+        };
+        (0..self.m).flat_map(row).collect()
+    }
+
+    /// The keys of a query that are kept and not in its head's block.
+    fn listed(&self, query: u16) -> Vec<u16> {
+        let block = &self.columns[usize::from(query / self.m)];
+        // In any order, here backwards.
+        (0..self.n).rev().filter(|key| self.kept(query, *key) && !block.contains(key)).collect()
+    }
+
+    /// Runs a head's scores and softmax over some keys, and returns the probabilities.
+    fn dense(
+        &self,
+        run: &mut Run,
+        head: u16,
+        keys: &[u16],
+        max: Sram,
+        sum: Sram,
+        other_max: Option<Sram>,
+    ) -> (Op, Sram) {
+        let (m, n, d) = (self.m, keys.len() as u16, self.d);
+        let bench = &mut run.bench;
+        let (scores, probabilities) = (bench.rows(m, 2 * u32::from(n)), bench.rows(1, u32::from(m) * u32::from(n)).0);
+        let mask = bench.put(&self.mask(head, keys));
+        let index = bench.put(&keys.iter().flat_map(|key| key.to_le_bytes()).collect::<Vec<u8>>());
+        let width = u32::from(self.heads * d);
+        let of_head = |at: Sram| Sram(at.0 + u32::from(head * d));
+        run.execute(Sddmm {
+            engine: Engine::Denser,
+            fresh: true,
+            indexed: true,
+            masked: true,
+            lines: LINES,
+            q: of_head(run.q),
+            k: of_head(run.k),
+            max,
+            dst: scores.0,
+            m,
+            n,
+            d,
+            scale: run.score_scale,
+            q_stride: width,
+            k_stride: width,
+            dst_stride: scores.1,
+            index,
+            mask,
+            limit: self.n,
+        });
+        let softmax = Softmax {
+            engine: Engine::Denser,
+            fresh: true,
+            both: other_max.is_some(),
+            src: scores.0,
+            max,
+            other_max: other_max.unwrap_or(Sram(0)),
+            sum,
+            dst: probabilities,
+            m,
+            n,
+            src_stride: scores.1,
+            dst_stride: n.into(),
+        };
+        (softmax.into(), probabilities)
+    }
+
+    /// The result of dense instructions.
+    fn whole(&self, run: &mut Run) -> Vec<u8> {
+        let width = u32::from(self.heads * self.d);
+        let (dst, _) = run.bench.rows(1, u32::from(self.m) * width);
+        let keys: Vec<u16> = (0..self.n).collect();
+        for head in 0..self.heads {
+            let [max, sum] = [2, 4].map(|element| run.bench.rows(1, element * u32::from(self.m)).0);
+            let (softmax, p) = self.dense(run, head, &keys, max, sum, None);
+            run.execute(softmax);
+            run.execute(Spmm {
+                engine: Engine::Denser,
+                out: Width::I8,
+                accumulate: false,
+                both: false,
+                lines: LINES,
+                p,
+                v: Sram(run.v.0 + u32::from(head * self.d)),
+                sum,
+                other_sum: Sram(0),
+                acc: Sram(0),
+                dst: Sram(dst.0 + u32::from(head * self.d)),
+                m: self.m,
+                n: self.n,
+                d: self.d,
+                scale: run.scale,
+                p_stride: self.n.into(),
+                v_stride: width,
+                acc_stride: 0,
+                dst_stride: width,
+            });
+        }
+        run.bytes(dst, u32::from(self.m) * width)
+    }
+
+    /// The result of blocks and a list.
+    fn split(&self, run: &mut Run) -> Vec<u8> {
+        let Case { heads, m, n, d, wide, lines, .. } = *self;
+        let width = u32::from(heads * d);
+        let queries = heads * m;
+        let listed: Vec<Vec<u16>> = self.order.iter().map(|query| self.listed(*query)).collect();
+        let (names, keys): (Vec<(u16, u16)>, Vec<u16>) = (
+            self.order.iter().zip(&listed).map(|(query, keys)| (*query, keys.len() as u16)).collect(),
+            listed.concat(),
+        );
+        let entries = keys.len() as u32;
+        let columns: u16 = self.columns.iter().map(|columns| columns.len() as u16).sum();
+
+        let bench = &mut run.bench;
+        // Heads without a block have neither maxima nor sums.
+        let block_max = bench.put(&int16s(&vec![i16::MIN; queries.into()]));
+        let block_sum = bench.put(&uint32s(&vec![0; queries.into()]));
+        let (rows_at, keys_at) = (bench.put(&rows(&names)), bench.put(&list_keys_to_bytes(&keys, wide).unwrap()));
+        let block_keys = bench.put(&block_keys_to_bytes(&self.columns).unwrap());
+        let [max, sum, scores, p, block_p, dst] = [
+            2 * u32::from(queries),
+            4 * u32::from(queries),
+            2 * entries,
+            entries,
+            u32::from(columns * m),
+            u32::from(m) * width,
+        ]
+        .map(|bytes| bench.rows(1, bytes).0);
+
+        run.execute(SddmmList {
+            engine: Engine::Sparser,
+            wide,
+            lines,
+            rows: rows_at,
+            keys: keys_at,
+            q: run.q,
+            k: run.k,
+            max,
+            dst: scores,
+            m,
+            n,
+            d,
+            heads,
+            q_stride: width as u16,
+            k_stride: width as u16,
+            entries: Entries(entries),
+            scale: run.score_scale,
+        });
+        let mut block_end = block_p;
+        for (head, keys) in (0..heads).zip(&self.columns).filter(|(_, keys)| !keys.is_empty()) {
+            let of_head = |at: Sram, element: u32| Sram(at.0 + u32::from(head * m) * element);
+            let (softmax, _) =
+                self.dense(run, head, keys, of_head(block_max, 2), of_head(block_sum, 4), Some(of_head(max, 2)));
+            let Op::Softmax(softmax) = softmax else { unreachable!() };
+            run.execute(Softmax { dst: block_end, ..softmax });
+            block_end.0 += u32::from(m) * keys.len() as u32;
+        }
+        let (first, second) = names.split_at(self.cut.index(names.len() + 1));
+        let before: u32 = first.iter().map(|(_, entries)| u32::from(*entries)).sum();
+        for (part, at, from) in [(first, 0, 0), (second, first.len() as u32, before)] {
+            run.execute(SoftmaxList {
+                engine: Engine::Sparser,
+                both: true,
+                rows: Sram(rows_at.0 + 4 * at),
+                src: Sram(scores.0 + 2 * from),
+                max,
+                other_max: block_max,
+                sum: Sram(sum.0 + 4 * at),
+                dst: Sram(p.0 + from),
+                count: part.len() as u16,
+                queries,
+                entries: Entries(part.iter().map(|(_, entries)| u32::from(*entries)).sum()),
+            });
+        }
+        let steps = names
+            .iter()
+            .map(|(query, entries)| u32::from(*entries) + self.columns[usize::from(query / m)].len() as u32);
+        let groups = LineGroups::new(d, lines.count, testing::vitcod().lines.macs);
+        run.execute(SpmmList {
+            engine: Engine::Sparser,
+            wide,
+            list: entries > 0,
+            block: columns > 0,
+            lines,
+            rows: rows_at,
+            keys: keys_at,
+            p,
+            sum,
+            block_keys,
+            block_p,
+            block_sum,
+            v: run.v,
+            dst,
+            m,
+            n,
+            d,
+            heads,
+            columns,
+            v_stride: width as u16,
+            dst_stride: width as u16,
+            entries: Entries(entries),
+            steps: Entries(groups.busiest(steps) as u32),
+            scale: run.scale,
+        });
+        run.bytes(dst, u32::from(m) * width)
+    }
+}
+
+/// A machine with queries, keys and values of all heads.
+struct Run {
+    bench: Bench,
+    core: Core,
+    q: Sram,
+    k: Sram,
+    v: Sram,
+    score_scale: Scale,
+    scale: Scale,
+}
+
+impl Run {
+    fn new(case: &Case, seed: u64) -> Run {
+        let mut bench = Bench::new(seed);
+        let width = u32::from(case.heads * case.d);
+        let [q, k, v] = [case.m, case.n, case.n].map(|rows| bench.rows(1, u32::from(rows) * width).0);
+        let [score_scale, scale] = [0.05, 0.9].map(|scale| Scale::from_f64(scale).unwrap());
+        Run { bench, core: Core::new(&testing::vitcod()), q, k, v, score_scale, scale }
+    }
+
+    fn execute(&mut self, op: impl Into<Op>) {
+        self.core.execute(0, &Instr::new(op), &mut self.bench.memory).unwrap();
+    }
+
+    fn bytes(&self, at: Sram, bytes: u32) -> Vec<u8> {
+        self.bench.memory.sram[at.0 as usize..][..bytes as usize].to_vec()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn blocks_and_a_list_give_the_bits_of_masked_attention(case in Case::any(), seed: u64) {
+        let mut run = Run::new(&case, seed);
+        let whole = case.whole(&mut run);
+        prop_assert_eq!(case.split(&mut run), whole);
+    }
+}

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
+use vitcod_isa::operands::autoencoder_bytes;
 
 use super::pass::{self, Choice};
 use super::{Estimate, GlobalTokens, HeadSplit, Patterns, SplitError, run};
@@ -13,11 +14,23 @@ use crate::masks::{Mask, Split};
 
 /// The attention of these heads' masks, queries, keys and values being inputs of `d` features a head.
 fn attention(masks: &[Mask], d: usize) -> Graph {
+    attention_on(masks, d, masks.len())
+}
+
+/// As [`attention`], on queries that are decoded from so many heads where these are fewer.
+fn attention_on(masks: &[Mask], d: usize, compressed: usize) -> Graph {
     let (heads, m, n) = (masks.len(), masks[0].queries(), masks[0].keys());
     let mut graph = Graph::new("attention", Stage::Quantised);
     let nodes = ["/attn/MatMul", "/attn/Softmax", "/attn/MatMul_1"].map(|node| graph.add_node(node));
-    let ty = |rows| TensorType::quantised(Elem::I8, [rows, heads * d], 0.5);
-    let [q, k, v] = [("q", m), ("k", n), ("v", n)].map(|(name, rows)| graph.add_input(name, ty(rows)));
+    let ty = |rows: usize, heads: usize| TensorType::quantised(Elem::I8, [rows, heads * d], 0.5);
+    let inputs = [("q", m, compressed), ("k", n, heads), ("v", n, heads)];
+    let [mut q, k, v] = inputs.map(|(name, rows, heads)| graph.add_input(name, ty(rows, heads)));
+    if compressed < heads {
+        let params = vec![0; autoencoder_bytes(compressed, heads)];
+        let params = graph.add_const("decoder", TensorType::new(Elem::Byte, [params.len()]), params);
+        let kind = OpKind::Decode { heads_in: compressed, heads_out: heads };
+        q = graph.push_typed(kind, &[q, params], vec![ty(m, heads)], &[])[0];
+    }
     let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
     let mask = TensorType::new(Elem::Byte, [heads, m, Mask::kept_row_bytes(n)]);
     let mask = graph.add_const("mask", mask, bytes);
@@ -28,7 +41,7 @@ fn attention(masks: &[Mask], d: usize) -> Graph {
     let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
     let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &nodes[1..2]);
     let kind = OpKind::Spmm { scale: Scale::from_f64(1.7).unwrap() };
-    let out = graph.push_typed(kind, &[soft[0], soft[1], v], vec![ty(m)], &nodes[2..])[0];
+    let out = graph.push_typed(kind, &[soft[0], soft[1], v], vec![ty(m, heads)], &nodes[2..])[0];
     graph.add_output("out", out, [m, heads * d]);
     graph.verify().unwrap();
     graph
@@ -120,6 +133,19 @@ fn full_columns_are_global_tokens() {
             keys.iter().map(|keys| keys.iter().map(|key| usize::from(*key)).collect()).collect();
         assert_eq!(found, expected, "{name}: {}", report[0].reason);
     }
+}
+
+/// Compressed queries take lines to decode and less of the channel: 20 tokens by 1 head of 8 features instead of 2.
+#[test]
+fn decoding_counts() {
+    let masks = [drawn(&["x.x"; 20]), drawn(&["xx."; 20])];
+    let (plain, compressed) = (attention(&masks, 8), attention_on(&masks, 8, 1));
+    let estimate = |graph| run(graph, &machine(), GlobalTokens::Above(0)).unwrap().1[0].estimate;
+    let (with, without) = (estimate(&compressed), estimate(&plain));
+    // 20 tokens of 2 heads, 8 features in a line at a time: 40 rounds of 1 term on 64 lines.
+    assert_eq!(with.lines, without.lines + 1);
+    assert_eq!(with.softmax, without.softmax);
+    assert_eq!(without.channel - with.channel, 1, "160 bytes at 153.6 a cycle");
 }
 
 #[test]

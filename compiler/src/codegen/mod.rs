@@ -6,7 +6,7 @@
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
-//!   -> prefetch   loads move ahead of their use, as far as memory allows
+//!   -> schedule   tasks in the order in which they can start, as far ahead as memory allows
 //!   -> place      buffers get addresses by their lifetimes
 //!   -> tokens     conflicting accesses of different units are ordered
 //!   -> Program
@@ -27,8 +27,8 @@ mod limits;
 mod linear;
 mod lists;
 mod place;
-mod prefetch;
 mod rows;
+mod schedule;
 mod split;
 mod storage;
 mod task;
@@ -42,6 +42,7 @@ use crate::ir::{Graph, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
 use groups::Group;
 use lists::{LISTS, Lists};
+use schedule::{Schedule, TaskGraph};
 use storage::Storages;
 use task::{Builder, Tasks};
 
@@ -87,9 +88,9 @@ pub enum CodegenError {
 /// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
 const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
-/// Percentages of the scratchpad that may fill with loads ahead of their use, and by how many per cent a plan with less than the first
-/// ones is thought to be slower: without room to load ahead it waits for every load.
-const AHEAD_PERCENT: [(u64, u64); 6] = [(100, 0), (96, 0), (90, 0), (75, 5), (50, 20), (0, 60)];
+/// Percentages of the scratchpad that may fill with what runs ahead of the oldest layer that is not done, and with all that a schedule counts:
+/// what is left lets placement find gaps.
+const ROOM_PERCENT: [[u64; 2]; 8] = [[100, 100], [96, 96], [92, 92], [84, 92], [72, 92], [55, 84], [30, 72], [0, 55]];
 
 /// What the user decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,17 +148,24 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Progr
     }
     candidates.sort_by_key(|(cycles, _)| *cycles);
     candidates.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
-    let mut attempts: Vec<(u64, &Plan, u64)> = candidates
-        .iter()
-        .flat_map(|(cycles, plan)| AHEAD_PERCENT.map(|(ahead, slower)| (cycles * (100 + slower), plan, ahead)))
-        .collect();
-    attempts.sort_by_key(|(cycles, ..)| *cycles);
-    for (_, Plan { storages, lists, tasks }, ahead) in attempts {
-        let mut tasks = tasks.clone();
-        let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
-        let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
+    let mut schedules: Vec<(&Plan, Schedule)> = Vec::new();
+    for (_, plan) in &candidates {
+        let graph = TaskGraph::new(&plan.tasks, machine, plan.storages.image_bytes);
+        for percents in ROOM_PERCENT {
+            let [ahead, room] = percents.map(|percent| capacity * percent / 100);
+            schedules.push((plan, schedule::run(&graph, machine, ahead, room)));
+        }
+        schedules.push((plan, Schedule::program_order(&plan.tasks)));
+    }
+    schedules.sort_by_key(|(_, schedule)| schedule.cycles);
+    for (Plan { storages, lists, tasks }, schedule) in schedules {
+        let tasks = schedule.apply(tasks);
+        let placed = place::run(&tasks, &schedule.lives, capacity);
+        if std::env::var("DBG").is_ok() { eprintln!("predicted {} placed {} tasks {}", schedule.cycles, placed.is_some(), tasks.tasks.len()); }
+        let Some(addresses) = placed else { continue };
+        if std::env::var("DBG").is_ok() { std::fs::write("/tmp/pred.txt", schedule.starts.iter().map(|s| s.to_string()).collect::<Vec<_>>().join("\n")).unwrap(); }
         let tasks = tasks.at_addresses(&addresses);
-        let code = tokens::insert(&tasks, machine, storages);
+        let code = tokens::insert(&tasks, storages);
         return Ok(emit::program([graph, reference], machine, storages, lists, &tasks, code));
     }
     Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity })

@@ -8,6 +8,7 @@ mod named;
 mod npy;
 mod pipeline;
 mod progress;
+mod sparse;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,18 +1,23 @@
 //! From a model to a program: the compiler's steps in their order.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use ndarray::{ArrayD, ArrayViewD};
+use vitcod_compiler::autoencoder::{self, Choice, PcaError};
 use vitcod_compiler::codegen;
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
+use vitcod_compiler::masks::Masks;
 use vitcod_compiler::quantise::{self, Calibration};
+use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Decision, Program};
 
 use crate::progress::Progress;
+use crate::sparse::Autoencoder;
 
 /// Items of noise that stand in for samples.
 const NOISE_ITEMS: usize = 4;
@@ -41,6 +46,11 @@ pub(crate) fn import_with_all_rows(path: &Path, dims: &Dims) -> anyhow::Result<G
     import_by(frontend::import_file_with_all_rows, path, dims)
 }
 
+/// [`import`], computing only what masks keep.
+pub(crate) fn import_with_masks(path: &Path, dims: &Dims, masks: &Masks) -> anyhow::Result<Graph> {
+    import_by(|path, options| frontend::import_file_with_masks(path, options, masks), path, dims)
+}
+
 fn import_by(
     import_file: impl Fn(&Path, &ImportOptions) -> Result<Graph, FrontendError>,
     path: &Path,
@@ -54,19 +64,81 @@ fn import_by(
     })
 }
 
+/// How a canonical graph is compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) autoencoder: Autoencoder,
+    pub(crate) globals: GlobalTokens,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { autoencoder: Autoencoder::AUTO, globals: GlobalTokens::Auto }
+    }
+}
+
+/// A program, and what it lost on the way.
+pub(crate) struct Compiled {
+    pub(crate) program: Program,
+    /// Of the auto-encoders that were made.
+    pub(crate) losses: Vec<PcaError>,
+}
+
 /// Compiles a canonical graph; `samples` are items of its only input, and without them noise calibrates.
 pub(crate) fn compile(
     graph: &Graph,
     samples: Option<&ArrayD<f32>>,
     machine: &Machine,
+    options: Options,
     progress: &Progress,
-) -> anyhow::Result<Program> {
+) -> anyhow::Result<Compiled> {
+    let (graph, losses, decisions) = place_autoencoders(graph, samples, machine, options.autoencoder, progress)?;
     progress.step("calibrating");
-    let noise = if samples.is_none() { quantise::noise(graph, NOISE_ITEMS) } else { Vec::new() };
+    let noise = if samples.is_none() { quantise::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
     let samples: Vec<ArrayViewD<'_, f32>> = samples.into_iter().chain(&noise).map(|array| array.view()).collect();
-    let calibration = Calibration::run(graph, &samples).context("the model cannot be calibrated")?;
+    let calibration = Calibration::run(&graph, &samples).context("the model cannot be calibrated")?;
     progress.step("quantising");
-    let quantised = quantise::quantise(graph, &calibration)?;
+    let quantised = quantise::quantise(&graph, &calibration)?;
     progress.step("generating code");
-    Ok(codegen::compile(&quantised, machine, codegen::Options::default())?)
+    let mut program = codegen::compile(&quantised, machine, codegen::Options { globals: options.globals })?;
+    program.header.decisions.splice(0..0, decisions);
+    Ok(Compiled { program, losses })
+}
+
+/// Auto-encoders where they are computed, made before if that is asked for; what making them lost; what was decided.
+fn place_autoencoders(
+    graph: &Graph,
+    samples: Option<&ArrayD<f32>>,
+    machine: &Machine,
+    Autoencoder { principal, form }: Autoencoder,
+    progress: &Progress,
+) -> anyhow::Result<(Graph, Vec<PcaError>, Vec<Decision>)> {
+    let (graph, losses) = match principal {
+        None => (Cow::Borrowed(graph), Vec::new()),
+        Some(heads) => {
+            progress.step("finding principal components");
+            let samples = samples.context("auto-encoders are made from samples: pca:E needs --calibration")?;
+            let (graph, losses) = autoencoder::pca(graph, &[samples.view()], heads)?;
+            ensure!(!losses.is_empty(), "there is no attention without auto-encoders to make some for");
+            (Cow::Owned(graph), losses)
+        }
+    };
+    progress.step("placing auto-encoders");
+    let (placed, decisions) = autoencoder::place(&graph, machine, form)?;
+    if let (Choice::Always(form), []) = (form, decisions.as_slice()) {
+        bail!("there is no auto-encoder of Q and K that could be computed in the form {form}; pca:E makes some");
+    }
+    Ok((placed, losses, decisions.iter().map(decision).collect()))
+}
+
+/// What was chosen for the auto-encoders of a layer, as a program states it.
+fn decision(decision: &autoencoder::Decision) -> Decision {
+    let autoencoder::Decision { layer, form, cycles, reason } = decision;
+    let cycles = cycles.map(|(form, cycles)| format!("{form} {cycles}")).join(", ");
+    Decision {
+        layer: layer.clone(),
+        subject: "auto-encoder".to_owned(),
+        chosen: form.to_string(),
+        reason: format!("{reason}; cycles: {cycles}"),
+    }
 }

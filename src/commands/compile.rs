@@ -3,16 +3,21 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
+use vitcod_emulator::report::table;
+
 use crate::files::Outputs;
 use crate::machines::MachineArg;
 use crate::npy;
-use crate::pipeline::{self, Dims};
+use crate::pipeline::{self, Compiled, Dims, Options};
 use crate::progress::Progress;
+use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Compile an ONNX vision transformer
 ///
 /// The model becomes integers (int8, the residual stream int16) whose ranges come from running it on the calibration
-/// samples. Two compilations of the same files give the same bytes.
+/// samples. Masks make attention sparse: what is pruned is not computed. Two compilations of the same files give the same bytes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is looked for beside it
@@ -30,6 +35,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "X.npy")]
     calibration: Option<PathBuf>,
 
+    #[command(flatten)]
+    masks: MaskArgs,
+
+    #[command(flatten)]
+    globals: GlobalTokensArg,
+
+    #[command(flatten)]
+    autoencoder: AutoencoderArg,
+
     /// Leave out the quantised IR, which `run --check` compares with
     #[arg(long)]
     strip: bool,
@@ -41,16 +55,26 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let samples = args.calibration.as_deref().map(npy::read).transpose()?;
-    let program = {
+    let masks = args.masks.read()?;
+    let Compiled { mut program, losses } = {
         let progress = Progress::new();
         progress.step("reading the model");
-        let graph = pipeline::import(&args.model, &args.dims)?;
-        pipeline::compile(&graph, samples.as_ref(), &machine, &progress)?
+        let graph = match (&masks, &args.masks.masks) {
+            (Some(masks), Some(path)) => pipeline::import_with_masks(&args.model, &args.dims, masks)
+                .with_context(|| format!("with the masks of {}", path.display()))?,
+            _ => pipeline::import(&args.model, &args.dims)?,
+        };
+        let options = Options { autoencoder: args.autoencoder.autoencoder, globals: args.globals.theta_d };
+        pipeline::compile(&graph, samples.as_ref(), &machine, options, &progress)
+            .with_context(|| args.model.display().to_string())?
     };
-    let program = if args.strip { vitcod_isa::program::Program { ir: None, ..program } } else { program };
+    if args.strip {
+        program.ir = None;
+    }
     let bytes = program.to_bytes()?;
     let mut files = Outputs::default();
-    [Some(&args.model), args.calibration.as_ref()].into_iter().flatten().for_each(|input| files.keep(input));
+    let inputs = [Some(&args.model), args.calibration.as_ref(), args.masks.masks.as_ref()];
+    inputs.into_iter().flatten().for_each(|input| files.keep(input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     files.commit()?;
 
@@ -68,5 +92,23 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         "{name:?} for {machine}: {layers} layers, {instructions} instructions, {} bytes in {file}",
         bytes.len()
     )?;
+    if !program.header.decisions.is_empty() {
+        writeln!(out, "\n{}", table::decisions(&program.header.decisions).trim_fmt())?;
+    }
+    if !losses.is_empty() {
+        print_losses(&losses, out)?;
+    }
+    Ok(())
+}
+
+/// What auto-encoders that were made lose, layer by layer.
+fn print_losses(losses: &[PcaError], out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut lost = table::plain(&["auto-encoder's error", "Q", "K", "mean square, Q", "K"]);
+    let percent = |loss: Reconstruction| format!("{:.2} %", 100.0 * loss.relative);
+    let mean = |loss: Reconstruction| format!("{:.3e}", loss.mse);
+    for PcaError { layer, q, k } in losses {
+        lost.add_row([layer.clone(), percent(*q), percent(*k), mean(*q), mean(*k)]);
+    }
+    writeln!(out, "\n{}", lost.trim_fmt())?;
     Ok(())
 }

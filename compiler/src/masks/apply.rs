@@ -12,7 +12,7 @@ pub struct ApplyError {
 }
 
 /// Whether what is added to a score prunes its entry: -inf does, and so does `f32::MIN`, which Hugging Face writes for it.
-pub(crate) fn prunes(bias: f32) -> bool {
+pub fn prunes(bias: f32) -> bool {
     bias <= f32::MIN
 }
 

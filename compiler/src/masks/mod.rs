@@ -28,8 +28,7 @@ mod picture;
 mod polarise;
 mod prune;
 
-pub(crate) use apply::prunes;
-pub use apply::{ApplyError, apply};
+pub use apply::{ApplyError, apply, prunes};
 pub use average::average_attention;
 pub use error::{Entry, MaskError, PictureError, PruneError};
 pub use mask::{MAX_TOKENS, Mask, Masks};

@@ -31,6 +31,7 @@ impl Report {
             },
             cycles: Cycles {
                 total: timing.total(),
+                attention: 0,
                 by_unit: Unit::ALL.into_iter().map(|unit| (unit.to_string(), timing.unit(unit).into())).collect(),
             },
             time_ms: machine.milliseconds(timing.total()),
@@ -62,6 +63,8 @@ impl Report {
         for (instr, cost) in program.code.iter().zip(timing.costs()) {
             report.count(&instr.op, cost);
         }
+        let attention = report.layers.iter().filter(|layer| layer.attention);
+        report.cycles.attention = attention.map(|layer| layer.cycles).sum();
         report.bound(program);
         report
     }
@@ -151,11 +154,36 @@ fn transfer(op: &Op) -> Option<(Direction, Traffic)> {
     }
 }
 
+/// Whether an instruction belongs to attention, whatever the layer.
+fn of_attention(op: &Op) -> bool {
+    match op {
+        Op::Sddmm(_)
+        | Op::Softmax(_)
+        | Op::Spmm(_)
+        | Op::SddmmList(_)
+        | Op::SoftmaxList(_)
+        | Op::SpmmList(_)
+        | Op::Encode(_)
+        | Op::Decode(_) => true,
+        Op::Load(_)
+        | Op::Store(_)
+        | Op::Gather(_)
+        | Op::Matmul(_)
+        | Op::LayerNorm(_)
+        | Op::Add(_)
+        | Op::Lut(_)
+        | Op::Sync(_)
+        | Op::Barrier(_)
+        | Op::Halt(_) => false,
+    }
+}
+
 fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
     let mut layers: Vec<LayerReport> = (program.header.layers.iter())
         .map(|layer| LayerReport {
             name: layer.name.clone(),
             operation: layer.operation.clone(),
+            attention: false,
             cycles: 0,
             macs: 0,
             macs_needed: layer.needed_macs,
@@ -176,6 +204,7 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             continue;
         };
         *end = span.completion.max(*end);
+        layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
         if let Some((direction, traffic)) = transfer(&instr.op) {

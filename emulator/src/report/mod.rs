@@ -6,6 +6,7 @@
 mod build;
 mod engines;
 mod forwarding;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -62,6 +63,8 @@ pub struct MachineReport {
 pub struct Cycles {
     /// From the start to the end of `halt`.
     pub total: u64,
+    /// Those of the attention layers.
+    pub attention: u64,
     /// What each unit did meanwhile.
     pub by_unit: BTreeMap<String, UnitReport>,
 }
@@ -201,6 +204,8 @@ pub struct LayerReport {
     pub name: String,
     /// Its operation.
     pub operation: String,
+    /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The projections before and after are not.
+    pub attention: bool,
     /// By how much it moved the end of the run: layers taken in program order, the cycles from the completion of all that
     /// came before it to the completion of all up to it. Zero where it was hidden behind others. They add up to the total.
     pub cycles: u64,

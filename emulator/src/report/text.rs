@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use comfy_table::Table;
 use vitcod_isa::instr::Unit;
 
 use super::engines::merged;
+use super::table::{decisions, grouped, left, percent, plain};
 use super::{EngineReport, Report, UnitReport, Waits};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for table in [self.summary(), self.units(), self.engines(), self.decisions(), self.per_layer()] {
+        for table in [self.summary(), self.units(), self.engines(), decisions(&self.decisions), self.per_layer()] {
             if table.row_count() > 0 {
                 writeln!(f, "{}\n", table.trim_fmt())?;
             }
@@ -30,6 +31,10 @@ impl Report {
         row("model", self.model.clone());
         row("machine", format!("{} at {} MHz", machine.name, machine.clock_mhz));
         row("cycles", format!("{} ({:.3} ms)", grouped(cycles.total), self.time_ms));
+        if cycles.attention > 0 {
+            let share = percent(cycles.attention as f64 / cycles.total.max(1) as f64);
+            row("attention", format!("{} cycles ({share})", grouped(cycles.attention)));
+        }
         let ratio =
             bound.ratio.map_or_else(String::new, |ratio| format!("; the run takes {ratio:.3} times the larger"));
         let (compute, traffic) = (grouped_f64(bound.compute_cycles), grouped_f64(bound.dram_cycles));
@@ -136,30 +141,6 @@ impl Report {
         table
     }
 
-    /// Equal decisions of several layers are one line.
-    fn decisions(&self) -> Table {
-        let mut lines: Vec<([&str; 3], Vec<&str>)> = Vec::new();
-        let mut line_of = BTreeMap::new();
-        for decision in &self.decisions {
-            let content = [decision.subject.as_str(), &decision.chosen, &decision.reason];
-            let line = *line_of.entry(content).or_insert_with(|| {
-                lines.push((content, Vec::new()));
-                lines.len() - 1
-            });
-            lines[line].1.push(&decision.layer);
-        }
-        let mut table = plain(&["decision", "chosen", "because", "layer"]);
-        for ([subject, chosen, reason], layers) in lines {
-            let layers = match layers.as_slice() {
-                [layer] => (*layer).to_owned(),
-                layers => format!("{} layers", layers.len()),
-            };
-            table.add_row([subject, chosen, reason, &layers]);
-        }
-        (1..4).for_each(|column| left(&mut table, column));
-        table
-    }
-
     fn per_layer(&self) -> Table {
         let mut table =
             plain(&["layer", "operation", "cycles", "", "multiplications", "needed", "DRAM read B", "DRAM written B"]);
@@ -180,24 +161,6 @@ impl Report {
     }
 }
 
-/// A table whose columns but the first are numbers, where it has a header.
-fn plain(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-')));
-    if !header.is_empty() {
-        table.set_header(header.iter().copied());
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    }
-    table
-}
-
-/// Makes a column one of text.
-fn left(table: &mut Table, column: usize) {
-    if let Some(column) = table.column_mut(column) {
-        column.set_cell_alignment(CellAlignment::Left);
-    }
-}
-
 /// All waits and the main reason.
 fn idle(waits: &Waits) -> String {
     let Waits { token, lines, channel, barrier } = waits;
@@ -215,33 +178,6 @@ fn range(min: u32, max: u32) -> String {
 }
 
 /// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn grouped_f64(number: f64) -> String {
     grouped(number.round() as u64)
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_apart() {
-        let texts = [0, 999, 1000, 1_234_567].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
-    }
 }

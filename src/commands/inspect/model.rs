@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use vitcod_compiler::ir::{Graph, OpKind, ValueDef};
+use vitcod_compiler::ir::{Graph, OpData, OpKind, ValueDef};
+use vitcod_compiler::masks;
 use vitcod_compiler::onnx::{self, Dim, Model, ValueInfo};
 
 use crate::pipeline::{self, Dims};
@@ -61,7 +62,40 @@ fn canonical(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     let parameters: usize = constants.map(|(_, data)| data.ty.elements()).sum();
     writeln!(out, "parameters  {parameters}")?;
     writeln!(out, "MACs        {}", multiplications(graph))?;
+    print_masks(graph, out)
+}
+
+/// How much of attention is pruned, where some of it is.
+fn print_masks(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (mut masked, mut attentions, mut kept, mut entries) = (0, 0, 0, 0);
+    for op in graph.order.iter().map(|op| graph.op(*op)) {
+        if let OpKind::Attention { .. } = op.kind {
+            attentions += 1;
+            masked += usize::from(op.operands.len() > 3);
+            let layer = scores(graph, op);
+            (kept, entries) = (kept + layer.kept, entries + layer.all);
+        }
+    }
+    if kept < entries {
+        let pruned = 100.0 * (entries - kept) as f64 / entries as f64;
+        writeln!(out, "masks       {masked} of {attentions} attentions, {pruned:.2} % of all {entries} scores pruned")?;
+    }
     Ok(())
+}
+
+/// Scores of an attention.
+struct Scores {
+    all: u64,
+    /// Those that its mask, if it has one, does not prune.
+    kept: u64,
+}
+
+fn scores(graph: &Graph, attention: &OpData) -> Scores {
+    let OpKind::Attention { heads, .. } = attention.kind else { return Scores { all: 0, kept: 0 } };
+    let rows = |operand: usize| graph.ty(attention.operands[operand]).matrix().0 as u64;
+    let all = heads as u64 * rows(0) * rows(1);
+    let bias = attention.operands.get(3).and_then(|bias| graph.const_f32(*bias));
+    Scores { all, kept: bias.map_or(all, |bias| bias.iter().filter(|bias| !masks::prunes(**bias)).count() as u64) }
 }
 
 fn counts(operators: &BTreeMap<&str, usize>, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -71,7 +105,7 @@ fn counts(operators: &BTreeMap<&str, usize>, out: &mut dyn Write) -> anyhow::Res
     Ok(())
 }
 
-/// Multiplications of the linear layers and of attention in a canonical graph.
+/// Multiplications of the linear layers, auto-encoders and attention, but for pruned scores, in a canonical graph.
 fn multiplications(graph: &Graph) -> u64 {
     let operations = graph.order.iter().map(|op| {
         let data = graph.op(*op);
@@ -81,7 +115,11 @@ fn multiplications(graph: &Graph) -> u64 {
         };
         match data.kind {
             OpKind::Linear {} => matrix(0).0 * matrix(0).1 * matrix(1).0,
-            OpKind::Attention { .. } => matrix(0).0 * matrix(1).0 * (matrix(0).1 + matrix(2).1),
+            OpKind::MixHeads { heads_out, .. } => matrix(0).0 * matrix(0).1 * heads_out as u64,
+            OpKind::Attention { heads, .. } => {
+                let features = (matrix(0).1 + matrix(2).1) / heads as u64;
+                scores(graph, data).kept * features
+            }
             _ => 0,
         }
     });

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 const DENSE: Example =
     Example { name: "digits", onnx: include_bytes!("../../examples/digits/digits.onnx"), masks: None };
 const SPARSE: Example = Example {
-    name: "digits, 90 % sparse",
+    name: "digits_sparse90_ae",
     onnx: include_bytes!("../../examples/digits/digits_sparse90_ae.onnx"),
     masks: Some(include_bytes!("../../examples/digits/masks90.npy")),
 };
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let sparse = SPARSE.run(&data, &machine, &progress)?;
     drop(progress);
     compare(&dense, &sparse, out)?;
-    write!(out, "One image on the sparse model:\n\n{}", sparse.report)?;
+    write!(out, "An image on the sparse model; `vitcod run` shows every layer:\n\n{}", sparse.report.overview())?;
     Ok(())
 }
 

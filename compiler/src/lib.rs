@@ -11,6 +11,8 @@
 //! - [`split`]: masked attention divided between the engines;
 //! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
 //! - [`codegen`]: from a quantised graph to a program.
+//! - [`codegen`]: from a quantised graph to a program;
+//! - [`workload`]: graphs without a model.
 
 pub mod autoencoder;
 pub mod codegen;
@@ -22,4 +24,6 @@ pub mod masks;
 pub mod onnx;
 pub mod passes;
 pub mod quantise;
+mod random;
 pub mod split;
+pub mod workload;

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Graph, TensorType, Value};
+use crate::random::Random;
 
 /// What is known of the numbers that a tensor takes.
 ///
@@ -113,23 +114,14 @@ pub(crate) fn items<'a>(
     Ok((0..items).map(|item| samples.iter().map(|sample| part(sample, item)).collect()).collect())
 }
 
-/// Noise in place of samples: `items` items for each input, of mean 0 and standard deviation 1, always the same.
-///
-/// Each number is the sum of twelve 32-bit uniform ones less 6 (Irwin and Hall), exact in f64: no logarithm, whose last bits
-/// differ between platforms. The source is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) from seed 0.
+/// Noise in place of samples: [`seeded_noise`] of seed 0.
 pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
-    let mut state = 0u64;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let mut normal = || {
-        let sum: u64 = (0..6).map(|_| next()).map(|bits| (bits >> 32) + (bits & 0xffff_ffff)).sum();
-        (sum as f64 / 4_294_967_296.0 - 6.0) as f32
-    };
+    seeded_noise(graph, items, 0)
+}
+
+/// `items` items of noise for each input, of mean 0 and standard deviation 1, always the same for a seed.
+pub fn seeded_noise(graph: &Graph, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
+    let mut random = Random::new(seed);
     graph
         .inputs
         .iter()
@@ -138,7 +130,7 @@ pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
             if let Some(extent) = shape.first_mut() {
                 *extent *= items;
             }
-            ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut normal)
+            ArrayD::from_shape_simple_fn(IxDyn(&shape), || random.normal() as f32)
         })
         .collect()
 }

@@ -27,7 +27,7 @@ mod weights;
 
 use crate::ir::{Graph, Stage};
 pub(crate) use calibrate::items;
-pub use calibrate::{Calibration, Range, noise};
+pub use calibrate::{Calibration, Range, noise, seeded_noise};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -84,7 +84,7 @@ pub struct HeadSplit {
 /// Cycles of an attention layer by the cost model, if each unit worked on without waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
-    /// All MAC lines, for scores and product.
+    /// All MAC lines, for scores and product, and to decode queries and keys where the model does.
     pub lines: u64,
     /// The softmax units of the two engines, which share the work.
     pub softmax: u64,
@@ -127,3 +127,6 @@ pub enum SplitError {
 pub fn run(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Result<(Graph, Vec<Polarised>), SplitError> {
     pass::run(graph, &mut |layer| choose::choose(layer, machine, globals))
 }
+
+#[cfg(test)]
+mod tests;

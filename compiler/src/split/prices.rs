@@ -5,7 +5,7 @@ use std::iter::Sum;
 use std::ops::Add;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::table::{Op as Instruction, Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
+use vitcod_isa::instr::table::{Decode, Op as Instruction, Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
 use vitcod_isa::instr::{Engine, Entries, LineSet, Sram};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
@@ -13,7 +13,7 @@ use vitcod_isa::operands::{LIST_ROW_BYTES, LineGroups, block_keys_bytes, list_ke
 
 use super::Estimate;
 use super::pass::Layer;
-use crate::ir::Value;
+use crate::ir::{Graph, OpData, OpKind, Value, ValueDef};
 use crate::masks::{Mask, Split};
 
 /// Entries of the lists by which the price of one is taken: enough for rounding to vanish.
@@ -111,7 +111,11 @@ impl Prices<'_> {
             product,
             list_softmax: per_entry(Instruction::SoftmaxList(softmax_list())),
             list_key: list_key_bytes(keys > 1 << 8),
-            layer: Cycles { channel: transfer(machine, indices + travelling(layer)), ..Cycles::default() },
+            layer: Cycles {
+                lines: decoding(layer, machine) as f64,
+                softmax: 0.0,
+                channel: transfer(machine, indices + travelling(layer)),
+            },
         }
     }
 
@@ -140,18 +144,36 @@ fn transfer(machine: &Machine, bytes: u64) -> f64 {
     bytes as f64 * 1000.0 / machine.dram_millibytes_per_cycle() as f64
 }
 
-/// Bytes of the inputs and outputs of the graph that attention reads and writes: directly, or by one operation on an input that makes
-/// queries, keys or values, as `decode` does.
+/// The `decode` that makes a value, with what it reads.
+fn decoded(graph: &Graph, value: Value) -> Option<(Value, [usize; 2])> {
+    match graph.producer(value)?.1 {
+        OpData { kind: OpKind::Decode { heads_in, heads_out }, operands, .. } => {
+            Some((operands[0], [*heads_in, *heads_out]))
+        }
+        _ => None,
+    }
+}
+
+/// Cycles of the lines to decode queries and keys.
+fn decoding(layer: &Layer<'_>, machine: &Machine) -> u64 {
+    let [q, k, ..] = layer.tensors();
+    let values: BTreeSet<Value> = [q, k].into();
+    let cycles = values.into_iter().filter_map(|value| {
+        let (_, heads) = decoded(layer.graph, value)?;
+        let (rows, columns) = layer.graph.ty(value).matrix();
+        Some(cost(&decode(all_lines(machine), rows, columns / heads[1], heads).into(), machine).cycles)
+    });
+    cycles.sum()
+}
+
+/// Bytes of the inputs and outputs of the graph that attention reads, compressed where it decodes them, and writes.
 fn travelling(layer: &Layer<'_>) -> u64 {
     let graph = layer.graph;
-    let is_input = |value: &Value| graph.inputs.iter().any(|(_, input)| input == value);
     let [q, k, v, result] = layer.tensors();
-    let read = [q, k, v].into_iter().filter_map(|value| {
-        let source = graph.producer(value).and_then(|(_, data)| data.operands.first().copied());
-        [Some(value), source].into_iter().flatten().find(is_input)
-    });
-    let written = graph.outputs.iter().map(|output| output.value).filter(|value| *value == result);
-    let values: BTreeSet<Value> = read.chain(written).collect();
+    let read = [q, k, v].map(|value| decoded(graph, value).map_or(value, |(source, _)| source));
+    let inputs = read.into_iter().filter(|value| matches!(graph.def(*value), ValueDef::Input(_)));
+    let outputs = graph.outputs.iter().map(|output| output.value).filter(|value| *value == result);
+    let values: BTreeSet<Value> = inputs.chain(outputs).collect();
     values.into_iter().map(|value| graph.ty(value).bytes() as u64).sum()
 }
 
@@ -203,6 +225,21 @@ fn softmax(m: u16, n: u16) -> Softmax {
         dst: ANYWHERE,
         m,
         n,
+        src_stride: 0,
+        dst_stride: 0,
+    }
+}
+
+fn decode(lines: LineSet, m: usize, d: usize, [heads_in, heads_out]: [usize; 2]) -> Decode {
+    Decode {
+        lines,
+        src: ANYWHERE,
+        params: ANYWHERE,
+        dst: ANYWHERE,
+        m: field(m),
+        d: field(d),
+        heads_in: field(heads_in),
+        heads_out: field(heads_out),
         src_stride: 0,
         dst_stride: 0,
     }

@@ -40,7 +40,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     file.as_file().write_all(MODEL)?;
     let mut graph = pipeline::import(file.path(), &Dims::default())?;
     graph.name = "digits".to_owned();
-    let model = Model::new(pipeline::compile(&graph, Some(&samples), &machine, pipeline::Options::default(), &progress)?.program)?;
+    let model = Model::new(
+        pipeline::compile(&graph, Some(&samples), &machine, pipeline::Options::default(), &progress)?.program,
+    )?;
 
     progress.step("running the model in float");
     let float = float_predictions(&graph, &images)?;

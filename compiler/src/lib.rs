@@ -10,6 +10,7 @@
 //! - [`masks`]: which attention entries are computed, and by which engine;
 //! - [`split`]: masked attention divided between the engines;
 //! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
+//! - [`codegen`]: from a quantised graph to a program.
 //! - [`codegen`]: from a quantised graph to a program;
 //! - [`workload`]: graphs without a model.
 

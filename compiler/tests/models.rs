@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
-use vitcod_compiler::codegen;
+use vitcod_compiler::autoencoder::{Choice, Form, pca, place};
 use vitcod_compiler::frontend::{import_file, import_file_with_all_rows, import_file_with_masks};
 use vitcod_compiler::import::{ImportOptions, import};
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sqnr_db};
@@ -181,13 +181,53 @@ fn the_digits_example() {
 
 #[test]
 fn auto_encoders_of_the_digits_example() {
-    let file = repository().join("examples/digits/digits_sparse90_ae.onnx");
-    let counts = import_file(&file, &ImportOptions::default()).unwrap().operator_counts();
+    let folder = repository().join("examples/digits");
+    let masks = Masks::from_npy(&std::fs::read(folder.join("masks90.npy")).unwrap(), None).unwrap();
+    let file = folder.join("digits_sparse90_ae.onnx");
+    let graph = import_file_with_masks(&file, &ImportOptions::default(), &masks).unwrap();
+    let counts = graph.operator_counts();
     // Four layers, an encoder and a decoder on Q and on K of each.
     assert_eq!((counts["attention"], counts["mix_heads"]), (4, 16));
     // Projections of Q, K and V, that of the output, two of the MLP; patches and classifier. Of the sums, the residual ones and that of
     // the positions are left: biases are part of what they follow.
     assert_eq!((counts["linear"], counts["binary"]), (4 * 6 + 2, 4 * 2 + 1));
+
+    let images = npy(&folder.join("test_images.npy"));
+    let logits = npy(&folder.join("expected_logits_sparse90.npy"));
+    let calibration = npy(&folder.join("calibration.npy"));
+    let machine = Machine::preset("vitcod").unwrap();
+    const IMAGES: usize = 50;
+    for form in Form::ALL {
+        let (placed, decisions) = place(&graph, &machine, Choice::Always(form)).unwrap();
+        assert!(decisions.len() == 4 && decisions.iter().all(|decision| decision.form == form));
+        let integers = quantise(&placed, &Calibration::run(&placed, &[calibration.view()]).unwrap()).unwrap();
+        let mut agree = 0;
+        for item in 0..IMAGES {
+            let slice = Slice::from(item..item + 1);
+            let (input, reference) =
+                (images.slice_axis(Axis(0), slice), logits.slice_axis(Axis(0), slice).into_owned());
+            assert!(error(&reference, &float(&placed, input.view())) < 1e-4);
+            agree += usize::from(best(&reference) == best(&quantised(&integers, input.view())));
+        }
+        println!("{form}: {agree} of {IMAGES} predictions agree, {:?}", decisions[0].cycles);
+        assert!(agree * 100 >= IMAGES * 95, "{form}: {agree} of {IMAGES} predictions agree");
+    }
+}
+
+#[test]
+fn principal_components_of_the_digits_example() {
+    let folder = repository().join("examples/digits");
+    let graph = import_file(&folder.join("digits.onnx"), &ImportOptions::default()).unwrap();
+    let calibration = npy(&folder.join("calibration.npy"));
+    let image = npy(&folder.join("test_images.npy")).slice_axis(Axis(0), Slice::from(..1)).into_owned();
+    let reference = float(&graph, image.view());
+    let (whole, errors) = pca(&graph, &[calibration.view()], 3).unwrap();
+    assert!(errors.len() == 4 && errors.iter().all(|error| error.q.relative < 1e-12 && error.k.relative < 1e-12));
+    assert!(error(&reference, &float(&whole, image.view())) < 1e-4);
+    let (compressed, errors) = pca(&graph, &[calibration.view()], 2).unwrap();
+    errors.iter().for_each(|error| println!("{error:?}"));
+    assert_eq!(compressed.operator_counts()["mix_heads"], 16);
+    assert!(errors.iter().all(|error| (0.0..1.0 / 3.0).contains(&error.q.relative)), "{errors:?}");
 }
 
 #[test]
@@ -232,7 +272,12 @@ const HOSTILE: [i64; 8] = [i64::MIN, -7, -1, 0, 1, 3, 1 << 33, i64::MAX];
 
 #[test]
 fn hostile_numbers_are_refused_or_imported() {
-    for name in ["vit.legacy.fused.op14", "vit.dynamo.unfused.op20.batch", "vit.legacy.unfused.op17.sim"] {
+    for name in [
+        "vit.legacy.fused.op14",
+        "vit.dynamo.unfused.op20.batch",
+        "vit.legacy.unfused.op17.sim",
+        "vitcod.legacy.unfused.op17",
+    ] {
         let model = onnx::load(&path(name, "onnx")).unwrap();
         let mut sites = 0;
         let mut try_all = |change: &dyn Fn(&mut Model, i64)| {
@@ -283,7 +328,7 @@ fn with_integer(tensor: &onnx::Tensor, index: usize, element: i64) -> onnx::Tens
 
 #[test]
 fn exchanged_operands_are_refused_or_imported() {
-    for name in ["vit.legacy.fused.op14", "vit.dynamo.fused.op18"] {
+    for name in ["vit.legacy.fused.op14", "vit.dynamo.fused.op18", "vitcod.dynamo.unfused.op20"] {
         let model = onnx::load(&path(name, "onnx")).unwrap();
         let mut known: Vec<String> = model.graph.initializers.keys().cloned().collect();
         known.push("x".to_owned());

@@ -8,7 +8,8 @@
 //!
 //! - **imported**: what the exporter wrote, node by node, shape arithmetic folded; float tensors of any rank with a leading batch of 1.
 //! - **canonical**: what the model means; float. All activations but the image are matrices, tokens x channels, without the batch.
-//!   Linear layers, LayerNorm, activations and attention are single operations, in whatever form they were exported.
+//!   Linear layers, LayerNorm, activations, attention and combinations of heads are single operations, in whatever form they were
+//!   exported.
 //! - **quantised**: integers; every function is one of `vitcod_isa::numerics`. Attention is SDDMM, softmax and SpMM.
 //! - **split**: as quantised, but masked attention is tasks for the two engines: dense blocks of global tokens and a sparse rest.
 //!   Computes the same bits.

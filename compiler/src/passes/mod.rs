@@ -67,8 +67,8 @@ pub const PASSES: &[Pass] = &[
         doc: "From n-dimensional tensors to matrices of tokens x channels. Reshapes, transposes, slices and gathers become \
               views of matrices and vanish; products with constants become linear layers, selections of their outputs \
               rows of their weights; convolutions become patches and linear layers; products around a softmax \
-              become attention; factors and offsets per channel are folded into the operation before; what is added to \
-              joined tokens is added before they are joined.",
+              become attention, those across heads combinations of heads; factors and offsets per channel are folded into the \
+              operation before; what is added to joined tokens is added before they are joined.",
         requires: Stage::Imported,
         establishes: Stage::Canonical,
         run: canonicalise::run,

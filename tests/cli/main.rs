@@ -4,6 +4,7 @@ mod demo;
 mod errors;
 mod flows;
 mod prune;
+mod sparse;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     model: Option<PathBuf>,
 
     /// Inputs that are typical of the model, joined along the first axis; without them noise of mean 0 and standard deviation 1 is used
-    #[arg(long, value_name = "X.npy", requires = "model")]
+    #[arg(long, value_name = "X.npy", conflicts_with = "head_dim")]
     calibration: Option<PathBuf>,
 
     /// Which attention entries are computed: [layers, heads, queries, keys], bool or 0 and 1, as `vitcod prune` and the authors write it

@@ -87,9 +87,9 @@ pub enum CodegenError {
 /// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
 const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
-/// Percentages of the scratchpad that may fill with loads ahead of their use. All plans are tried with the first ones before any with
-/// the others: a plan that leaves no room to load ahead waits for every load.
-const AHEAD_PERCENT: [&[u64]; 2] = [&[100, 96, 90], &[75, 0]];
+/// Percentages of the scratchpad that may fill with loads ahead of their use, and by how many per cent a plan with less than the first
+/// ones is thought to be slower: without room to load ahead it waits for every load.
+const AHEAD_PERCENT: [(u64, u64); 6] = [(100, 0), (96, 0), (90, 0), (75, 5), (50, 20), (0, 60)];
 
 /// What the user decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,10 +146,13 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Progr
         return Err(failure);
     }
     candidates.sort_by_key(|(cycles, _)| *cycles);
-    let attempts = AHEAD_PERCENT.iter().flat_map(|percents| {
-        candidates.iter().flat_map(|(_, plan)| percents.iter().map(move |percent| (plan, percent)))
-    });
-    for (Plan { storages, lists, tasks }, ahead) in attempts {
+    candidates.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
+    let mut attempts: Vec<(u64, &Plan, u64)> = candidates
+        .iter()
+        .flat_map(|(cycles, plan)| AHEAD_PERCENT.map(|(ahead, slower)| (cycles * (100 + slower), plan, ahead)))
+        .collect();
+    attempts.sort_by_key(|(cycles, ..)| *cycles);
+    for (_, Plan { storages, lists, tasks }, ahead) in attempts {
         let mut tasks = tasks.clone();
         let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
         let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
@@ -196,8 +199,8 @@ fn estimate(tasks: &Tasks, machine: &Machine) -> u64 {
     for task in &tasks.tasks {
         let cost = cost(&task.op, machine);
         burst_bytes += cost.burst_bytes;
-        if cost.lines.is_some() {
-            lines += cost.cycles + 2 * cost.latency;
+        if let Some(taken) = cost.lines {
+            lines += cost.cycles * u64::from(taken.count) / u64::from(machine.lines.count) + 2 * cost.latency;
         }
     }
     let channel = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();

@@ -19,6 +19,8 @@ use crate::sparse::Autoencoder;
 /// What every step computes.
 pub(super) struct Work {
     name: String,
+    /// What messages call the masks.
+    file: String,
     masks: Masks,
     /// Heads of an auto-encoder that is made.
     compressed_heads: Option<usize>,
@@ -34,12 +36,13 @@ impl Work {
     /// What the command line says.
     pub(super) fn of(args: &Args) -> anyhow::Result<Work> {
         let masks = args.polarity.read(&args.masks)?;
+        let file = args.masks.display().to_string();
         let (name, source) = match (&args.model, args.head_dim) {
             (Some(path), _) => {
                 let samples = args.calibration.as_deref().map(npy::read).transpose()?;
                 let dense = pipeline::import(path, &args.dims)?;
                 let pruned = pipeline::import_with_masks(path, &args.dims, &masks)
-                    .with_context(|| format!("with the masks of {}", args.masks.display()))?;
+                    .with_context(|| format!("with the masks of {file}"))?;
                 (dense.name.clone(), Source::Model { dense, pruned, samples })
             }
             (None, head_dim) => {
@@ -47,7 +50,7 @@ impl Work {
                 ("attention core".to_owned(), Source::Core { unpruned: unpruned(&masks), head_dim })
             }
         };
-        Ok(Work { name, masks, compressed_heads: args.compressed_heads, source })
+        Ok(Work { name, file, masks, compressed_heads: args.compressed_heads, source })
     }
 
     /// Name of the model.
@@ -83,7 +86,7 @@ impl Work {
                 let masks = if pruned { &self.masks } else { unpruned };
                 let compressed_heads = self.compressed_heads.filter(|_| autoencoder);
                 let core = AttentionCore { head_dim: *head_dim, compressed_heads, seed: 0 };
-                let graph = workload::attention_core(masks, core)?;
+                let graph = workload::attention_core(masks, core).with_context(|| self.file.clone())?;
                 Ok(codegen::compile(&graph, machine, codegen::Options { globals })?)
             }
             Source::Model { dense, pruned: masked, samples } => {

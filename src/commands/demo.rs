@@ -42,42 +42,10 @@ const LABELS: &[u8] = include_bytes!("../../examples/digits/test_labels.npy");
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
-<<<<<<< HEAD
     let data = Data {
         samples: npy::decode(CALIBRATION)?,
         images: npy::decode(IMAGES)?,
         labels: npy::decode(LABELS)?.iter().map(|label| *label as usize).collect(),
-=======
-    let (samples, images, labels) = (npy::decode(CALIBRATION)?, npy::decode(IMAGES)?, npy::decode(LABELS)?);
-
-    let progress = Progress::new();
-    progress.step("reading the model");
-    let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
-    file.as_file().write_all(MODEL)?;
-    let mut graph = pipeline::import(file.path(), &Dims::default())?;
-    graph.name = "digits".to_owned();
-    let model = Model::new(
-        pipeline::compile(&graph, Some(&samples), &machine, pipeline::Options::default(), &progress)?.program,
-    )?;
-
-    progress.step("running the model in float");
-    let float = float_predictions(&graph, &images)?;
-    progress.step("running the program");
-    let mut session = model.open(&EmulatorDevice)?;
-    let [input] = model.inputs() else { bail!("the example model has one input") };
-    let inputs = [(input.name.as_str(), images.view())];
-    let outputs = session.run(&inputs)?;
-    let emulated = predictions(&outputs[0].to_f32());
-    progress.step("running the reference interpreter");
-    let agreement = check::compare(model.program(), &inputs, &outputs)?;
-    drop(progress);
-
-    let labels: Vec<usize> = labels.iter().map(|label| *label as usize).collect();
-    let share = |name: &str, a: &[usize], b: &[usize], out: &mut dyn Write| {
-        let equal = a.iter().zip(b).filter(|(a, b)| a == b).count();
-        let percent = 100.0 * equal as f64 / a.len() as f64;
-        writeln!(out, " {name:<20}{equal} of {} ({percent:.1} %)", a.len())
->>>>>>> gen3
     };
     let progress = Progress::new();
     let dense = DENSE.run(&data, &machine, &progress)?;

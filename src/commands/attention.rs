@@ -129,7 +129,8 @@ fn compare(report: &Report, macs: u32, out: &mut dyn Write) -> anyhow::Result<()
     writeln!(out, "{}\n", rows.trim_fmt())?;
     writeln!(
         out,
-        "The factor is how many times as long theirs takes. It takes head 0 for every head and charges no softmax, no indices and no outputs.\n"
+        " The factor is how many times as long the simulator takes on as many MACs. It takes head 0 for every head and"
     )?;
+    writeln!(out, " charges no softmax, no indices and no outputs.\n")?;
     Ok(())
 }

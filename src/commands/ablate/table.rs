@@ -44,7 +44,7 @@ pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<
         writeln!(out, " There is no auto-encoder: --compressed-heads E adds its step.")?;
     }
 
-    let mut table = plain(&["attention only", "ours", "paper, mean", "paper, 90 % sparse"]);
+    let mut table = plain(&["core attention", "ours", "paper, mean", "paper, 90 % sparse"]);
     for comparison in comparisons {
         let text = |figure: f64| match comparison.unit {
             Unit::Factor => format!("{figure:.2}"),
@@ -60,7 +60,7 @@ pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<
     )?;
     writeln!(
         out,
-        " share in which data move; of ours, the share in which the DRAM channel is busy, computing meanwhile."
+        " share in which data move; of our whole run, the share in which the DRAM channel is busy, computing meanwhile."
     )?;
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(super) struct Work {
 
 enum Source {
     Core { unpruned: Masks, head_dim: usize },
-    Model { dense: Graph, pruned: Graph, samples: Option<ArrayD<f32>> },
+    Model { dense: Box<Graph>, pruned: Box<Graph>, samples: Option<ArrayD<f32>> },
 }
 
 impl Work {
@@ -43,7 +43,7 @@ impl Work {
                 let dense = pipeline::import(path, &args.dims)?;
                 let pruned = pipeline::import_with_masks(path, &args.dims, &masks)
                     .with_context(|| format!("with the masks of {file}"))?;
-                (dense.name.clone(), Source::Model { dense, pruned, samples })
+                (dense.name.clone(), Source::Model { dense: dense.into(), pruned: pruned.into(), samples })
             }
             (None, head_dim) => {
                 let head_dim = head_dim.context("--head-dim is needed where there is no model")?;

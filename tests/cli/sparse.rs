@@ -103,8 +103,8 @@ fn auto_encoders_take_every_form() {
             assert_eq!(listing.contains(" encode "), form == Form::Apart);
             assert_eq!(listing.contains(" decode "), form != Form::FoldBoth);
         }
-        let [compiled, _] = check(&sandbox, &onnx, &["--autoencoder", "auto"]);
-        assert!(compiled.contains("fewest cycles"), "{compiled}");
+        let [_, run] = check(&sandbox, &onnx, &["--autoencoder", "auto"]);
+        assert!(run.contains("fewest cycles"), "{run}");
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Overview<'r>(&'r Report);
 impl fmt::Display for Overview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Overview(report) = self;
-        write_tables(&[report.summary(), report.units(), report.engines(), decisions(&report.decisions)], f)
+        write_tables(&[report.summary(), report.units(), report.engines(), decisions(&report.decisions, true)], f)
     }
 }
 

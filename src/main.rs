@@ -8,6 +8,8 @@ mod named;
 mod npy;
 mod pipeline;
 mod progress;
+mod published;
+mod reporting;
 mod sparse;
 
 use std::io::{self, Write};

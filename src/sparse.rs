@@ -76,7 +76,7 @@ fn global_tokens(text: &str) -> Result<GlobalTokens, String> {
 pub(crate) struct AutoencoderArg {
     /// Auto-encoders of Q and K: FORM is how the model's are computed (apart: by encode and decode instructions; fold-encoder: the
     /// encoder within the projection; fold-both: both within it; auto: the form with the fewest cycles, layer by layer);
-    /// pca:E[:FORM] makes some with E compressed heads for a model that has none
+    /// `pca:E[:FORM]` makes some with E compressed heads for a model that has none
     #[arg(long, value_name = "FORM|pca:E[:FORM]", default_value = "auto", value_parser = autoencoder)]
     pub(crate) autoencoder: Autoencoder,
 }

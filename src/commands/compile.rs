@@ -17,7 +17,8 @@ use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 /// Compile an ONNX vision transformer
 ///
 /// The model becomes integers (int8, the residual stream int16) whose ranges come from running it on the calibration
-/// samples. Masks make attention sparse: what is pruned is not computed. Two compilations of the same files give the same bytes.
+/// samples. Masks make attention sparse: what is pruned is not computed. Prints what the compiler chose for
+/// which layer; the report of `vitcod run` says why. Two compilations of the same files give the same bytes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is looked for beside it
@@ -93,7 +94,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         bytes.len()
     )?;
     if !program.header.decisions.is_empty() {
-        writeln!(out, "\n{}", table::decisions(&program.header.decisions).trim_fmt())?;
+        writeln!(out, "\n{}", table::decisions(&program.header.decisions, false).trim_fmt())?;
     }
     if !losses.is_empty() {
         print_losses(&losses, out)?;

@@ -1,4 +1,4 @@
-//! `vitcod demo`: the example model of the repository, from ONNX to accuracy and cycles.
+//! `vitcod demo`: the example models of the repository, from ONNX to accuracy and cycles.
 
 use std::io::Write;
 
@@ -7,66 +7,152 @@ use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
 use vitcod_compiler::interp::FloatInterpreter;
 use vitcod_compiler::ir::Graph;
-use vitcod_runtime::{EmulatorDevice, Model};
+use vitcod_compiler::masks::Masks;
+use vitcod_emulator::report::table::{self, grouped, percent};
+use vitcod_isa::machine::Machine;
+use vitcod_runtime::{EmulatorDevice, Model, Report};
 
-use crate::check;
+use crate::check::{self, Agreement};
 use crate::machines::MachineArg;
 use crate::npy;
-use crate::pipeline::{self, Dims};
+use crate::pipeline::{self, Dims, Options};
 use crate::progress::Progress;
 
-/// Compile and run the example model
+/// Compile and run the example models
 ///
-/// A small vision transformer that reads handwritten digits is compiled and runs on its 500 test images. Prints its accuracy in
-/// float and on the emulated machine, and what an image costs. Everything it needs is part of this command.
+/// A small vision transformer that reads handwritten digits, and the same with 90 % of its attention pruned and auto-encoders of
+/// queries and keys, are compiled and run on 500 test images. Prints their accuracy in float and on the emulated machine, and what an
+/// image costs. Everything it needs is part of this command.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 }
 
-const MODEL: &[u8] = include_bytes!("../../examples/digits/digits.onnx");
+const DENSE: Example =
+    Example { name: "digits", onnx: include_bytes!("../../examples/digits/digits.onnx"), masks: None };
+const SPARSE: Example = Example {
+    name: "digits_sparse90_ae",
+    onnx: include_bytes!("../../examples/digits/digits_sparse90_ae.onnx"),
+    masks: Some(include_bytes!("../../examples/digits/masks90.npy")),
+};
 const CALIBRATION: &[u8] = include_bytes!("../../examples/digits/calibration.npy");
 const IMAGES: &[u8] = include_bytes!("../../examples/digits/test_images.npy");
 const LABELS: &[u8] = include_bytes!("../../examples/digits/test_labels.npy");
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
-    let (samples, images, labels) = (npy::decode(CALIBRATION)?, npy::decode(IMAGES)?, npy::decode(LABELS)?);
-
-    let progress = Progress::new();
-    progress.step("reading the model");
-    let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
-    file.as_file().write_all(MODEL)?;
-    let mut graph = pipeline::import(file.path(), &Dims::default())?;
-    graph.name = "digits".to_owned();
-    let model = Model::new(
-        pipeline::compile(&graph, Some(&samples), &machine, pipeline::Options::default(), &progress)?.program,
-    )?;
-
-    progress.step("running the model in float");
-    let float = float_predictions(&graph, &images)?;
-    progress.step("running the program");
-    let mut session = model.open(&EmulatorDevice)?;
-    let [input] = model.inputs() else { bail!("the example model has one input") };
-    let inputs = [(input.name.as_str(), images.view())];
-    let outputs = session.run(&inputs)?;
-    let emulated = predictions(&outputs[0].to_f32());
-    progress.step("running the reference interpreter");
-    let agreement = check::compare(model.program(), &inputs, &outputs)?;
-    drop(progress);
-
-    let labels: Vec<usize> = labels.iter().map(|label| *label as usize).collect();
-    let share = |name: &str, a: &[usize], b: &[usize], out: &mut dyn Write| {
-        let equal = a.iter().zip(b).filter(|(a, b)| a == b).count();
-        let percent = 100.0 * equal as f64 / a.len() as f64;
-        writeln!(out, " {name:<20}{equal} of {} ({percent:.1} %)", a.len())
+    let data = Data {
+        samples: npy::decode(CALIBRATION)?,
+        images: npy::decode(IMAGES)?,
+        labels: npy::decode(LABELS)?.iter().map(|label| *label as usize).collect(),
     };
-    share("accuracy, float", &float, &labels, out)?;
-    share("accuracy, emulated", &emulated, &labels, out)?;
-    share("equal predictions", &emulated, &float, out)?;
-    writeln!(out, " bit for bit         {agreement}\n")?;
-    write!(out, "One image:\n\n{}", session.report())?;
+    let progress = Progress::new();
+    let dense = DENSE.run(&data, &machine, &progress)?;
+    let sparse = SPARSE.run(&data, &machine, &progress)?;
+    drop(progress);
+    compare(&dense, &sparse, out)?;
+    write!(out, "An image on the sparse model; `vitcod run` shows every layer:\n\n{}", sparse.report.overview())?;
+    Ok(())
+}
+
+/// What the models calibrate on, read, and should find.
+struct Data {
+    samples: ArrayD<f32>,
+    images: ArrayD<f32>,
+    labels: Vec<usize>,
+}
+
+/// An example model.
+struct Example {
+    name: &'static str,
+    onnx: &'static [u8],
+    masks: Option<&'static [u8]>,
+}
+
+/// What came of an example.
+struct Outcome {
+    /// Images whose digit was found in float.
+    float: usize,
+    /// Images whose digit was found by the program.
+    emulated: usize,
+    /// Images on which both predict the same.
+    equal: usize,
+    images: usize,
+    agreement: Agreement,
+    report: Report,
+}
+
+impl Example {
+    fn run(&self, data: &Data, machine: &Machine, progress: &Progress) -> anyhow::Result<Outcome> {
+        progress.step("reading the model");
+        let graph = self.graph()?;
+        let compiled = pipeline::compile(&graph, Some(&data.samples), machine, Options::default(), progress)?;
+        let model = Model::new(compiled.program)?;
+
+        progress.step("running the model in float");
+        let float = float_predictions(&graph, &data.images)?;
+        progress.step("running the program");
+        let mut session = model.open(&EmulatorDevice)?;
+        let [input] = model.inputs() else { bail!("the example model has one input") };
+        let inputs = [(input.name.as_str(), data.images.view())];
+        let outputs = session.run(&inputs)?;
+        let emulated = predictions(&outputs[0].to_f32());
+        progress.step("running the reference interpreter");
+        let agreement = check::compare(model.program(), &inputs, &outputs)?;
+        Ok(Outcome {
+            float: same(&float, &data.labels),
+            emulated: same(&emulated, &data.labels),
+            equal: same(&float, &emulated),
+            images: data.labels.len(),
+            agreement,
+            report: session.report(),
+        })
+    }
+
+    fn graph(&self) -> anyhow::Result<Graph> {
+        let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
+        file.as_file().write_all(self.onnx)?;
+        let mut graph = match self.masks {
+            Some(masks) => pipeline::import_with_masks(file.path(), &Dims::default(), &Masks::from_npy(masks, None)?)?,
+            None => pipeline::import(file.path(), &Dims::default())?,
+        };
+        graph.name = self.name.to_owned();
+        Ok(graph)
+    }
+}
+
+/// The two models side by side.
+fn compare(dense: &Outcome, sparse: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut models = table::plain(&["", "dense", "90 % sparse", "dense / sparse"]);
+    let mut share = |name: &str, count: fn(&Outcome) -> usize| {
+        let text = |outcome: &Outcome| {
+            let (count, images) = (count(outcome), outcome.images);
+            format!("{count} of {images} ({})", percent(count as f64 / images as f64))
+        };
+        models.add_row([name.to_owned(), text(dense), text(sparse)]);
+    };
+    share("accuracy, float", |outcome| outcome.float);
+    share("accuracy, emulated", |outcome| outcome.emulated);
+    share("equal predictions", |outcome| outcome.equal);
+    let mut cost = |name: &str, cost: fn(&Report) -> u64| {
+        let (dense, sparse) = (cost(&dense.report), cost(&sparse.report));
+        let ratio = format!("{:.2}", dense as f64 / sparse.max(1) as f64);
+        models.add_row([name.to_owned(), grouped(dense), grouped(sparse), ratio]);
+    };
+    cost("cycles per image", |report| report.cycles.total);
+    cost("  in attention", |report| report.cycles.attention);
+    cost("multiplications needed", |report| report.macs.needed);
+    cost("  in attention", |report| {
+        report.layers.iter().filter(|layer| layer.attention).map(|layer| layer.macs_needed).sum()
+    });
+    cost("DRAM bytes", |report| report.dram.read_bytes + report.dram.write_bytes);
+    cost("scratchpad bytes used", |report| report.sram.peak_bytes);
+    writeln!(out, "{}\n", models.trim_fmt())?;
+    for (name, outcome) in [("dense ", dense), ("sparse", sparse)] {
+        writeln!(out, " {name}  {}", outcome.agreement)?;
+    }
+    writeln!(out)?;
     Ok(())
 }
 
@@ -88,4 +174,9 @@ fn predictions(scores: &ArrayD<f32>) -> Vec<usize> {
         scores.fold((0, f32::NEG_INFINITY), |best, (i, x)| if *x > best.1 { (i, *x) } else { best }).0
     };
     scores.axis_iter(Axis(0)).map(best).collect()
+}
+
+/// In how many places two lists hold the same.
+fn same(a: &[usize], b: &[usize]) -> usize {
+    a.iter().zip(b).filter(|(a, b)| a == b).count()
 }

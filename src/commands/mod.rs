@@ -1,5 +1,7 @@
 //! The subcommands.
 
+mod ablate;
+mod attention;
 mod compile;
 mod demo;
 mod disasm;
@@ -19,6 +21,8 @@ pub(crate) enum Command {
     Disasm(disasm::Args),
     Inspect(inspect::Args),
     Prune(prune::Args),
+    Attention(attention::Args),
+    Ablate(ablate::Args),
     Demo(demo::Args),
 }
 
@@ -31,6 +35,8 @@ impl Command {
             Command::Disasm(args) => disasm::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),
+            Command::Attention(args) => attention::run(&args, out),
+            Command::Ablate(args) => ablate::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
         }
     }

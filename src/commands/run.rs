@@ -2,17 +2,16 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
-use vitcod_emulator::{Emulator, trace};
 use vitcod_runtime::{EmulatorDevice, Integers, Model, Output};
 
 use crate::check::{self, Agreement};
 use crate::files::{self, Outputs};
 use crate::named;
 use crate::npy;
+use crate::reporting::ReportArgs;
 
 /// Run a program on the emulated machine
 ///
@@ -45,13 +44,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["input", "output", "raw", "check"])]
     timing_only: bool,
 
-    /// Write the report as JSON
-    #[arg(long, value_name = "R.json")]
-    report: Option<PathBuf>,
-
-    /// Write the schedule as Chrome trace events, for Perfetto; a microsecond stands for a cycle
-    #[arg(long, value_name = "T.json")]
-    trace: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -60,15 +54,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut files = Outputs::default();
     files.keep(&args.program);
     let agreement = if args.timing_only { None } else { execute(args, &model, &mut files)? };
-
-    let emulator = Emulator::new(Arc::clone(model.program()))?;
-    let report = emulator.report();
-    if let Some(path) = &args.report {
-        files.stage(path, |file| Ok(writeln!(file, "{}", report.to_json())?))?;
-    }
-    if let Some(path) = &args.trace {
-        files.stage(path, |file| Ok(trace::write(model.program(), emulator.timing(), file)?))?;
-    }
+    let report = args.report.stage(&model, &mut files)?;
     files.commit()?;
     write!(out, "{report}")?;
     if let Some(agreement) = agreement {

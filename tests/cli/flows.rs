@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 
@@ -47,6 +48,10 @@ fn the_report_adds_up() {
     assert!(at(".layers").as_array().unwrap().iter().all(|layer| layer["name"].is_string()));
     let cycles = number(".cycles.total");
     assert_eq!(of_layers("cycles"), cycles);
+    let attention = at(".layers").as_array().unwrap().iter().filter(|layer| layer["attention"] == true);
+    let operations: BTreeSet<&str> = attention.clone().map(|layer| layer["operation"].as_str().unwrap()).collect();
+    assert_eq!(operations, BTreeSet::from(["qsoftmax", "sddmm", "spmm"]));
+    assert_eq!(number(".cycles.attention"), attention.map(|layer| layer["cycles"].as_f64().unwrap()).sum::<f64>());
     for unit in at(".cycles.by_unit").as_object().unwrap().values() {
         let stalls = &unit["stalls"];
         let tokens: u64 = stalls["token"].as_object().unwrap().values().map(|x| x.as_u64().unwrap()).sum();

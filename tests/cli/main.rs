@@ -1,9 +1,12 @@
 //! The command line as users call it: a process, files, standard output and error, exit status.
 
+mod ablate;
+mod attention;
 mod demo;
 mod errors;
 mod flows;
 mod prune;
+mod sparse;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -23,27 +23,31 @@ pub fn left(table: &mut Table, column: usize) {
     }
 }
 
-/// What a compiler chose; equal decisions of several layers are one line.
-pub fn decisions(decisions: &[Decision]) -> Table {
-    let mut lines: Vec<([&str; 3], Vec<&str>)> = Vec::new();
+/// What a compiler chose and, if asked for, why; equal lines of several layers are one.
+pub fn decisions(decisions: &[Decision], with_reasons: bool) -> Table {
+    let columns = if with_reasons { 3 } else { 2 };
+    let mut lines: Vec<(&[&str], Vec<&str>)> = Vec::new();
     let mut line_of = BTreeMap::new();
-    for decision in decisions {
-        let content = [decision.subject.as_str(), &decision.chosen, &decision.reason];
+    let contents: Vec<[&str; 3]> = (decisions.iter())
+        .map(|decision| [decision.subject.as_str(), decision.chosen.as_str(), decision.reason.as_str()])
+        .collect();
+    for (decision, content) in decisions.iter().zip(&contents) {
+        let content = &content[..columns];
         let line = *line_of.entry(content).or_insert_with(|| {
             lines.push((content, Vec::new()));
             lines.len() - 1
         });
         lines[line].1.push(&decision.layer);
     }
-    let mut table = plain(&["decision", "chosen", "because", "layer"]);
-    for ([subject, chosen, reason], layers) in lines {
+    let mut table = plain(&[&["decision", "chosen", "because"][..columns], &["layer"]].concat());
+    for (content, layers) in lines {
         let layers = match layers.as_slice() {
             [layer] => (*layer).to_owned(),
             layers => format!("{} layers", layers.len()),
         };
-        table.add_row([subject, chosen, reason, &layers]);
+        table.add_row(content.iter().copied().chain([layers.as_str()]));
     }
-    (1..4).for_each(|column| left(&mut table, column));
+    (1..=columns).for_each(|column| left(&mut table, column));
     table
 }
 

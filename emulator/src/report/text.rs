@@ -12,16 +12,31 @@ use super::{EngineReport, Report, UnitReport, Waits};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for table in [self.summary(), self.units(), self.engines(), decisions(&self.decisions), self.per_layer()] {
-            if table.row_count() > 0 {
-                writeln!(f, "{}\n", table.trim_fmt())?;
-            }
-        }
-        Ok(())
+        self.overview().fmt(f)?;
+        write_tables(&[self.per_layer()], f)
     }
 }
 
+/// A report as text without the table of its layers.
+pub struct Overview<'r>(&'r Report);
+
+impl fmt::Display for Overview<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overview(report) = self;
+        write_tables(&[report.summary(), report.units(), report.engines(), decisions(&report.decisions, true)], f)
+    }
+}
+
+fn write_tables(tables: &[Table], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    tables.iter().filter(|table| table.row_count() > 0).try_for_each(|table| writeln!(f, "{}\n", table.trim_fmt()))
+}
+
 impl Report {
+    /// What the text says of the whole run.
+    pub fn overview(&self) -> Overview<'_> {
+        Overview(self)
+    }
+
     fn summary(&self) -> Table {
         let Report { machine, cycles, macs, bound, dram, sram, .. } = self;
         let mut table = plain(&[]);

@@ -1,0 +1,167 @@
+//! What steps cost, beside what is published.
+
+use serde::Serialize;
+use vitcod_compiler::masks::Masks;
+use vitcod_emulator::Report;
+use vitcod_isa::machine::Machine;
+
+use crate::published;
+
+/// The table, as it is written to JSON; the names of its fields are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Ablation {
+    /// Name of the model.
+    pub(super) model: String,
+    pub(super) machine: AblatedMachine,
+    pub(super) masks: AblatedMasks,
+    /// What each step costs, the first one dense.
+    pub(super) steps: Vec<StepReport>,
+    /// What steps are worth on top of each other.
+    pub(super) comparisons: Vec<Comparison>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct AblatedMachine {
+    pub(super) name: String,
+    /// Digest of its configuration.
+    pub(super) digest: String,
+    pub(super) macs: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct AblatedMasks {
+    pub(super) layers: usize,
+    pub(super) entries: usize,
+    pub(super) kept_entries: usize,
+    /// Share of the entries that is pruned.
+    pub(super) sparsity: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct StepReport {
+    pub(super) step: String,
+    pub(super) cycles: u64,
+    /// Those of the attention layers.
+    pub(super) attention_cycles: u64,
+    /// How many times as long the dense step takes.
+    pub(super) factor_to_dense: f64,
+    /// How many times as long the step before takes.
+    pub(super) factor_to_previous: f64,
+    /// Needed multiplications over cycles times MACs.
+    pub(super) mac_utilisation: f64,
+    /// Bytes read and written.
+    pub(super) dram_bytes: u64,
+    /// Share of the cycles for which the DRAM channel is busy.
+    pub(super) dram_busy_share: f64,
+    /// The larger of the lower bounds for computing and moving.
+    pub(super) bound_cycles: f64,
+    /// Cycles over the bound; absent where it is 0.
+    pub(super) bound_ratio: Option<f64>,
+}
+
+/// A figure of ours beside that of the paper.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Comparison {
+    pub(super) of: &'static str,
+    pub(super) unit: Unit,
+    pub(super) ours: f64,
+    /// The paper's mean.
+    pub(super) paper_mean: f64,
+    /// The paper's figure at 90 % sparsity, where it is stated.
+    pub(super) paper_at_90_percent: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Unit {
+    /// How many times as long attention takes without the step.
+    Factor,
+    /// A share of 1.
+    Share,
+}
+
+impl Ablation {
+    /// The table of the reports of [`STEPS`](super::STEPS), of which the last may be missing.
+    pub(super) fn new(model: &str, machine: &Machine, masks: &Masks, reports: &[(&'static str, Report)]) -> Ablation {
+        let mut steps: Vec<StepReport> = Vec::new();
+        for (name, report) in reports {
+            let (dense, previous) = (steps.first(), steps.last());
+            steps.push(StepReport::new(name, report, machine, dense, previous));
+        }
+        Ablation {
+            model: model.to_owned(),
+            machine: AblatedMachine {
+                name: machine.name.clone(),
+                digest: machine.digest(),
+                macs: u64::from(machine.lines.count) * u64::from(machine.lines.macs),
+            },
+            masks: AblatedMasks {
+                layers: masks.layers().len(),
+                entries: masks.entries(),
+                kept_entries: masks.kept(),
+                sparsity: masks.sparsity(),
+            },
+            comparisons: comparisons(&steps),
+            steps,
+        }
+    }
+}
+
+impl StepReport {
+    fn new(
+        name: &str,
+        report: &Report,
+        machine: &Machine,
+        dense: Option<&StepReport>,
+        previous: Option<&StepReport>,
+    ) -> StepReport {
+        let Report { cycles, macs, dram, bound, .. } = report;
+        let factor = |other: Option<&StepReport>| other.map_or(1.0, |other| ratio(other.cycles, cycles.total));
+        let channel_bytes = machine.dram_millibytes_per_cycle() as f64 / 1000.0 * cycles.total as f64;
+        StepReport {
+            step: name.to_owned(),
+            cycles: cycles.total,
+            attention_cycles: cycles.attention,
+            factor_to_dense: factor(dense),
+            factor_to_previous: factor(previous),
+            mac_utilisation: macs.utilisation,
+            dram_bytes: dram.read_bytes + dram.write_bytes,
+            dram_busy_share: (dram.burst_read_bytes + dram.burst_write_bytes) as f64 / channel_bytes,
+            bound_cycles: bound.compute_cycles.max(bound.dram_cycles),
+            bound_ratio: bound.ratio,
+        }
+    }
+}
+
+/// What the paper states of core attention, and ours.
+fn comparisons(steps: &[StepReport]) -> Vec<Comparison> {
+    let [_, reordered, pruned, both, rest @ ..] = steps else { return Vec::new() };
+    let factor = |of, without: &StepReport, paper: published::Factors| Comparison {
+        of,
+        unit: Unit::Factor,
+        ours: ratio(without.attention_cycles, both.attention_cycles),
+        paper_mean: paper.mean,
+        paper_at_90_percent: Some(paper.at_90_percent),
+    };
+    let movement = |of, step: &StepReport, share| Comparison {
+        of,
+        unit: Unit::Share,
+        ours: step.dram_busy_share,
+        paper_mean: share,
+        paper_at_90_percent: None,
+    };
+    let mut comparisons = vec![
+        factor("pruning, on top of reordering", reordered, published::PRUNING),
+        factor("reordering, on top of pruning", pruned, published::REORDERING),
+    ];
+    if let [coded] = rest {
+        let [without, with] = published::DATA_MOVEMENT;
+        comparisons.push(movement("data movement, without the auto-encoder", both, without));
+        comparisons.push(movement("data movement, with the auto-encoder", coded, with));
+    }
+    comparisons
+}
+
+fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b.max(1) as f64
+}

@@ -1,0 +1,114 @@
+//! The work whose steps are compared.
+
+use anyhow::Context as _;
+use ndarray::ArrayD;
+use vitcod_compiler::autoencoder::{Choice, Form};
+use vitcod_compiler::codegen;
+use vitcod_compiler::ir::{Graph, OpKind};
+use vitcod_compiler::masks::{Mask, Masks};
+use vitcod_compiler::workload::{self, AttentionCore};
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Program;
+
+use super::{Args, Step};
+use crate::npy;
+use crate::pipeline;
+use crate::progress::Progress;
+use crate::sparse::Autoencoder;
+
+/// What every step computes.
+pub(super) struct Work {
+    name: String,
+    /// What messages call the masks.
+    file: String,
+    masks: Masks,
+    /// Heads of an auto-encoder that is made.
+    compressed_heads: Option<usize>,
+    source: Source,
+}
+
+enum Source {
+    Core { unpruned: Masks, head_dim: usize },
+    Model { dense: Box<Graph>, pruned: Box<Graph>, samples: Option<ArrayD<f32>> },
+}
+
+impl Work {
+    /// What the command line says.
+    pub(super) fn of(args: &Args) -> anyhow::Result<Work> {
+        let masks = args.polarity.read(&args.masks)?;
+        let file = args.masks.display().to_string();
+        let (name, source) = match (&args.model, args.head_dim) {
+            (Some(path), _) => {
+                let samples = args.calibration.as_deref().map(npy::read).transpose()?;
+                let dense = pipeline::import(path, &args.dims)?;
+                let pruned = pipeline::import_with_masks(path, &args.dims, &masks)
+                    .with_context(|| format!("with the masks of {file}"))?;
+                (dense.name.clone(), Source::Model { dense: dense.into(), pruned: pruned.into(), samples })
+            }
+            (None, head_dim) => {
+                let head_dim = head_dim.context("--head-dim is needed where there is no model")?;
+                ("attention core".to_owned(), Source::Core { unpruned: unpruned(&masks), head_dim })
+            }
+        };
+        Ok(Work { name, file, masks, compressed_heads: args.compressed_heads, source })
+    }
+
+    /// Name of the model.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The masks of the steps that prune.
+    pub(super) fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
+    /// Whether there is a step with an auto-encoder.
+    pub(super) fn has_autoencoder(&self) -> bool {
+        self.compressed_heads.is_some() || self.has_its_own()
+    }
+
+    /// Whether the model brings its auto-encoder.
+    fn has_its_own(&self) -> bool {
+        match &self.source {
+            Source::Core { .. } => false,
+            Source::Model { dense, .. } => {
+                dense.order.iter().any(|op| matches!(dense.op(*op).kind, OpKind::MixHeads { .. }))
+            }
+        }
+    }
+
+    /// The program of a step.
+    pub(super) fn compile(&self, step: &Step, machine: &Machine, progress: &Progress) -> anyhow::Result<Program> {
+        let &Step { pruned, globals, autoencoder, .. } = step;
+        match &self.source {
+            Source::Core { unpruned, head_dim } => {
+                let masks = if pruned { &self.masks } else { unpruned };
+                let compressed_heads = self.compressed_heads.filter(|_| autoencoder);
+                let core = AttentionCore { head_dim: *head_dim, compressed_heads, seed: 0 };
+                let graph = workload::attention_core(masks, core).with_context(|| self.file.clone())?;
+                Ok(codegen::compile(&graph, machine, codegen::Options { globals })?)
+            }
+            Source::Model { dense, pruned: masked, samples } => {
+                let autoencoder = match autoencoder {
+                    true => Autoencoder { principal: self.compressed_heads, form: Choice::Auto },
+                    // Within the projection an auto-encoder costs nothing: as if there were none.
+                    false if self.has_its_own() => {
+                        Autoencoder { principal: None, form: Choice::Always(Form::FoldBoth) }
+                    }
+                    false => Autoencoder::AUTO,
+                };
+                let graph = if pruned { masked } else { dense };
+                let options = pipeline::Options { autoencoder, globals };
+                Ok(pipeline::compile(graph, samples.as_ref(), machine, options, progress)?.program)
+            }
+        }
+    }
+}
+
+/// Masks of the same shape that keep everything.
+fn unpruned(masks: &Masks) -> Masks {
+    let all = |mask: &Mask| Mask::from_fn(mask.queries(), mask.keys(), |_, _| true);
+    let layers = masks.layers().iter().map(|heads| heads.iter().map(all).collect());
+    Masks::new(layers.collect()).expect("the shape is that of masks")
+}

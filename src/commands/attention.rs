@@ -1,0 +1,136 @@
+//! `vitcod attention`: the attention of every layer alone.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use ndarray::ArrayViewD;
+use vitcod_compiler::codegen;
+use vitcod_compiler::ir::Graph;
+use vitcod_compiler::quantise;
+use vitcod_compiler::workload::{self, AttentionCore};
+use vitcod_emulator::report::table::{self, grouped};
+use vitcod_runtime::{EmulatorDevice, Model, Report};
+
+use crate::check::{self, Agreement};
+use crate::files::Outputs;
+use crate::machines::MachineArg;
+use crate::progress::Progress;
+use crate::published::{SIMULATIONS, Simulation, is_simulated};
+use crate::reporting::ReportArgs;
+use crate::sparse::{GlobalTokensArg, PolarityArg};
+
+/// Compile and run the attention of every layer alone
+///
+/// Queries, keys and values are in DRAM, results go there, and nothing else is computed: the work that the authors' simulator sums
+/// up. Inputs are random. Prints what the run costs, as `run` does, and for the authors' mask of DeiT-Tiny with --head-dim 64
+/// --compressed-heads 2 what their simulator says.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which attention entries are computed: [layers, heads, queries, keys], bool or 0 and 1, as `vitcod prune` and the authors write it
+    #[arg(long, value_name = "M.npy")]
+    masks: PathBuf,
+
+    #[command(flatten)]
+    polarity: PolarityArg,
+
+    /// Features of a head
+    #[arg(long, value_name = "D")]
+    head_dim: usize,
+
+    /// Heads of queries and keys in DRAM, which are decoded to those of the masks [default: no auto-encoder]
+    #[arg(long, value_name = "E")]
+    compressed_heads: Option<usize>,
+
+    #[command(flatten)]
+    globals: GlobalTokensArg,
+
+    #[command(flatten)]
+    machine: MachineArg,
+
+    /// Where to write the program
+    #[arg(short, long, value_name = "P.vitcod")]
+    output: Option<PathBuf>,
+
+    /// Compare every output with the quantised reference interpreter, bit for bit; differences are an error
+    #[arg(long)]
+    check: bool,
+
+    /// Seed of the inputs and of the decoders' weights
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Simulate the timing without data
+    #[arg(long, conflicts_with = "check")]
+    timing_only: bool,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let machine = args.machine.load()?;
+    let masks = args.polarity.read(&args.masks)?;
+    let &Args { head_dim, compressed_heads, seed, .. } = args;
+    let core = AttentionCore { head_dim, compressed_heads, seed };
+    let graph = workload::attention_core(&masks, core).with_context(|| args.masks.display().to_string())?;
+
+    let progress = Progress::new();
+    progress.step("generating code");
+    let options = codegen::Options { globals: args.globals.theta_d };
+    let program = codegen::compile(&graph, &machine, options).with_context(|| args.masks.display().to_string())?;
+    let mut files = Outputs::default();
+    files.keep(&args.masks);
+    if let Some(path) = &args.output {
+        let bytes = program.to_bytes()?;
+        files.stage(path, |file| Ok(file.write_all(&bytes)?))?;
+    }
+    let model = Model::new(program).context("the program fails its checks")?;
+    progress.step("running the program");
+    let agreement = if args.timing_only { None } else { execute(&graph, &model, args)? };
+    let report = args.report.stage(&model, &mut files)?;
+    drop(progress);
+
+    files.commit()?;
+    write!(out, "{report}")?;
+    if is_simulated(&masks, &core) {
+        compare(&report, machine.lines.count * machine.lines.macs, out)?;
+    }
+    if let Some(agreement) = agreement {
+        writeln!(out, "check: {agreement}")?;
+    }
+    Ok(())
+}
+
+/// Runs random inputs, and compares where that is asked for.
+fn execute(graph: &Graph, model: &Model, args: &Args) -> anyhow::Result<Option<Agreement>> {
+    // The decoders have the seed itself.
+    let arrays = quantise::seeded_noise(graph, 1, args.seed.wrapping_add(1));
+    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> =
+        graph.inputs.iter().zip(&arrays).map(|((name, _), array)| (name.as_str(), array.view())).collect();
+    let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
+    args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()
+}
+
+/// The run beside the authors' simulator; a factor only where both have as many MACs.
+fn compare(report: &Report, macs: u32, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut rows = table::plain(&["compared with", "MACs", "cycles", "factor"]);
+    let mut row = |name: &str, macs: u32, cycles: u64, factor: Option<f64>| {
+        let factor = factor.map_or_else(String::new, |factor| format!("{factor:.2}"));
+        rows.add_row([name.to_owned(), grouped(macs.into()), grouped(cycles), factor]);
+    };
+    let cycles = report.cycles.total;
+    row("this run", macs, cycles, None);
+    for simulation in SIMULATIONS {
+        let Simulation { version, macs: theirs, cycles: their_cycles } = simulation;
+        let factor = (macs == theirs).then(|| their_cycles as f64 / cycles as f64);
+        row(&format!("the authors' simulator ({version})"), theirs, their_cycles, factor);
+    }
+    writeln!(out, "{}\n", rows.trim_fmt())?;
+    writeln!(
+        out,
+        " The factor is how many times as long the simulator takes on as many MACs. It takes head 0 for every head and"
+    )?;
+    writeln!(out, " charges no softmax, no indices and no outputs.\n")?;
+    Ok(())
+}

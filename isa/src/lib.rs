@@ -6,6 +6,7 @@
 //! - [`operands`]: layouts of structured operands;
 //! - [`effects`]: what an instruction touches;
 //! - [`cost`]: what it costs;
+//! - [`timing`]: when the instructions of a program run;
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
 //! - [`check`]: the static checks of a program;
 //! - [`listing`]: a program as text;
@@ -23,3 +24,4 @@ pub mod numerics;
 pub mod operands;
 pub mod problems;
 pub mod program;
+pub mod timing;

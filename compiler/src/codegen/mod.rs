@@ -6,9 +6,10 @@
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
-//!   -> schedule   tasks in the order in which they can start, as far ahead as memory allows
-//!   -> place      buffers get addresses by their lifetimes
-//!   -> tokens     conflicting accesses of different units are ordered
+//!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; what is done first wins
+//!        schedule            tasks as they can start, as far ahead as memory allows, or
+//!        prefetch, place     loads ahead of their use, then addresses by lifetimes
+//!        tokens              conflicting accesses of different units are ordered
 //!   -> Program
 //! ```
 //!
@@ -27,8 +28,10 @@ mod limits;
 mod linear;
 mod lists;
 mod place;
+mod prefetch;
 mod rows;
 mod schedule;
+mod search;
 mod split;
 mod storage;
 mod task;
@@ -42,7 +45,6 @@ use crate::ir::{Graph, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
 use groups::Group;
 use lists::{LISTS, Lists};
-use schedule::{Schedule, TaskGraph};
 use storage::Storages;
 use task::{Builder, Tasks};
 
@@ -87,10 +89,6 @@ pub enum CodegenError {
 
 /// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
 const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
-
-/// Percentages of the scratchpad that may fill with what runs ahead of the oldest layer that is not done, and with all that a schedule counts:
-/// what is left lets placement find gaps.
-const ROOM_PERCENT: [[u64; 2]; 8] = [[100, 100], [96, 96], [92, 92], [84, 92], [72, 92], [55, 84], [30, 72], [0, 55]];
 
 /// What the user decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,27 +146,11 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Progr
     }
     candidates.sort_by_key(|(cycles, _)| *cycles);
     candidates.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
-    let mut schedules: Vec<(&Plan, Schedule)> = Vec::new();
-    for (_, plan) in &candidates {
-        let graph = TaskGraph::new(&plan.tasks, machine, plan.storages.image_bytes);
-        for percents in ROOM_PERCENT {
-            let [ahead, room] = percents.map(|percent| capacity * percent / 100);
-            schedules.push((plan, schedule::run(&graph, machine, ahead, room)));
-        }
-        schedules.push((plan, Schedule::program_order(&plan.tasks)));
-    }
-    schedules.sort_by_key(|(_, schedule)| schedule.cycles);
-    for (Plan { storages, lists, tasks }, schedule) in schedules {
-        let tasks = schedule.apply(tasks);
-        let placed = place::run(&tasks, &schedule.lives, capacity);
-        if std::env::var("DBG").is_ok() { eprintln!("predicted {} placed {} tasks {}", schedule.cycles, placed.is_some(), tasks.tasks.len()); }
-        let Some(addresses) = placed else { continue };
-        if std::env::var("DBG").is_ok() { std::fs::write("/tmp/pred.txt", schedule.starts.iter().map(|s| s.to_string()).collect::<Vec<_>>().join("\n")).unwrap(); }
-        let tasks = tasks.at_addresses(&addresses);
-        let code = tokens::insert(&tasks, storages);
-        return Ok(emit::program([graph, reference], machine, storages, lists, &tasks, code));
-    }
-    Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity })
+    let Some(found) = search::run(&candidates, machine) else {
+        return Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity });
+    };
+    let Plan { storages, lists, .. } = &candidates[found.plan].1;
+    Ok(emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code))
 }
 
 /// A way to lower a graph.

@@ -13,7 +13,7 @@ pub(super) const ALIGN: u64 = 16;
 /// Tasks per slice of time in the table of what is placed.
 const SLICE: usize = 64;
 
-/// First and last task of every buffer that a task touches.
+/// First and last task of every buffer, between which its bytes are its own.
 pub(super) type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
 
 /// A buffer with its size and its first and last task.

@@ -29,8 +29,7 @@ struct Segment {
 
 /// The instructions of the tasks, with their tokens.
 pub(super) fn insert(tasks: &[Task], storages: &Storages) -> Vec<Instr> {
-    let mut memory =
-        Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: storages.image_bytes };
+    let mut memory = Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: storages.image_bytes };
     let mut instructions: Vec<Instr> = tasks.iter().map(|task| Instr::new(task.op)).collect();
     // Per instruction, what is known to have completed when it has.
     let mut completed: Vec<Clock> = Vec::with_capacity(tasks.len());

@@ -15,6 +15,7 @@ use vitcod_isa::machine::Machine;
 
 use super::super::place::ALIGN;
 use super::super::task::{Buffer, Tasks};
+use super::memory::Wanted;
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,24 +35,31 @@ pub(super) struct Node {
     pub(super) buffers: Vec<Buffer>,
     /// Its place in the order in which tasks are preferred.
     pub(super) rank: usize,
-    /// The group that it belongs to, counted in that order.
-    pub(super) group: usize,
 }
 
 /// The tasks of a program with their order.
 pub(in super::super) struct TaskGraph {
     pub(super) nodes: Vec<Node>,
     edges: DiGraph<(), Order>,
-    /// Bytes of every buffer, with its alignment.
-    pub(super) bytes: SecondaryMap<Buffer, u64>,
+    buffers: SecondaryMap<Buffer, Life>,
+}
+
+/// What is known of a buffer.
+#[derive(Clone, Copy, Default)]
+struct Life {
+    bytes: u64,
+    /// The first and the last group that touches it.
+    groups: Option<(usize, usize)>,
+    /// The first and the last rank of the tasks that touch it.
+    ranks: Option<(usize, usize)>,
 }
 
 impl TaskGraph {
     /// The graph of tasks in program order; nothing writes the first `image_bytes` of DRAM.
     pub(in super::super) fn new(tasks: &Tasks, machine: &Machine, image_bytes: u64) -> TaskGraph {
-        let mut bytes = SecondaryMap::new();
+        let mut lives: SecondaryMap<Buffer, Life> = SecondaryMap::new();
         for (buffer, size) in tasks.buffers.iter() {
-            bytes[buffer] = size.next_multiple_of(ALIGN);
+            lives[buffer].bytes = size.next_multiple_of(ALIGN);
         }
         let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
         let mut history = History { of_buffer: SecondaryMap::new(), of_dram: Vec::new() };
@@ -61,6 +69,10 @@ impl TaskGraph {
             let mut buffers: Vec<Buffer> = tasks.buffers_of(task).collect();
             buffers.sort_by_key(|buffer| buffer.index());
             buffers.dedup();
+            for buffer in &buffers {
+                let groups = &mut lives[*buffer].groups;
+                *groups = Some(groups.map_or((task.group, task.group), |(first, _)| (first, task.group)));
+            }
             let this = edges.add_node(());
             for (access, buffer) in tasks.accesses_of(task) {
                 let past = match (access.space, buffer) {
@@ -75,11 +87,39 @@ impl TaskGraph {
                     edges.add_edge(NodeIndex::new(before.task), this, order);
                 });
             }
-            nodes.push(Node { unit, cost: cost(&task.op, machine), buffers, rank: index, group: task.group });
+            nodes.push(Node { unit, cost: cost(&task.op, machine), buffers, rank: index });
         }
-        let mut graph = TaskGraph { nodes, edges, bytes };
+        let mut graph = TaskGraph { nodes, edges, buffers: lives };
         graph.rank(machine);
         graph
+    }
+
+    /// A buffer as memory is asked for it.
+    pub(super) fn wanted(&self, buffer: Buffer) -> Wanted {
+        let Life { bytes, groups, .. } = self.buffers[buffer];
+        Wanted { buffer, bytes, stays: groups.is_some_and(|(first, last)| first < last) }
+    }
+
+    /// The rank of the first task that touches a buffer.
+    pub(super) fn first_rank(&self, buffer: Buffer) -> usize {
+        self.buffers[buffer].ranks.map_or(0, |(first, _)| first)
+    }
+
+    /// Bytes that live while each rank executes, if tasks execute one by one by rank.
+    pub(super) fn profile(&self) -> Vec<u64> {
+        let mut change = vec![0i64; self.nodes.len() + 1];
+        for (_, life) in self.buffers.iter() {
+            if let Some((first, last)) = life.ranks {
+                change[first] += life.bytes as i64;
+                change[last + 1] -= life.bytes as i64;
+            }
+        }
+        let mut live = 0;
+        let running = change.iter().map(|step| {
+            live += step;
+            live as u64
+        });
+        running.collect()
     }
 
     /// What a task waits for.
@@ -118,12 +158,12 @@ impl TaskGraph {
             let part = parts.find(*task);
             (std::cmp::Reverse(longest[part]), first[part], *task)
         });
-        let (mut group, mut last) = (0, None);
         for (rank, task) in order.into_iter().enumerate() {
-            let of = self.nodes[task].group;
-            group += usize::from(last.is_some_and(|last| last != of));
-            last = Some(of);
-            (self.nodes[task].rank, self.nodes[task].group) = (rank, group);
+            self.nodes[task].rank = rank;
+            for buffer in &self.nodes[task].buffers {
+                let ranks = &mut self.buffers[*buffer].ranks;
+                *ranks = Some(ranks.map_or((rank, rank), |(first, _)| (first, rank)));
+            }
         }
     }
 }

@@ -5,51 +5,38 @@
 //! whose next task has to wait takes a later one. So loads run ahead as far as memory allows, and what is independent fills the gaps. The order in which
 //! tasks start becomes the program order. Its cycles are those of the emulator, if placement keeps the buffers apart that live at the same time.
 //!
-//! A buffer lives from the start of the first task that touches it to the end of the last one. Tasks of later groups than the oldest
-//! that is not done leave some memory to that one: how much decides how far ahead the program runs, and whether the
-//! buffers can be placed. The oldest task of all starts whether there is room or not, so a schedule is always found, and placement decides
-//! whether it is one.
+//! A buffer gets its address when the first task that touches it starts, and gives it up when the last one is done. A task may take room
+//! early only if the tasks before it, executed one by one, would still have theirs: `ahead` bytes at most, less than there are where gaps between buffers
+//! are lost. If the oldest task finds no gap all the same, there is no schedule, and the caller tries with less.
 
 mod graph;
+mod memory;
 mod simulation;
 
+use cranelift_entity::SecondaryMap;
 use vitcod_isa::machine::Machine;
 
-use super::place::Lifetimes;
-use super::task::Tasks;
+use super::task::{Buffer, Task, Tasks};
 pub(super) use graph::TaskGraph;
 
-/// An order of tasks.
+/// An order of tasks, and addresses of their buffers.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     /// The tasks, by their places in the program that was scheduled.
     order: Vec<usize>,
-    /// The first and the last task of every buffer in the new order; the last is the last one that starts before the buffer is free.
-    pub(super) lives: Lifetimes,
-    /// Cycles until everything is done.
-    pub(super) cycles: u64,
-    pub(super) starts: Vec<u64>,
+    addresses: SecondaryMap<Buffer, u32>,
 }
 
-/// Schedules tasks on a machine; what runs ahead may take `ahead` bytes of the scratchpad, what is due all of `capacity`.
-pub(super) fn run(graph: &TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Schedule {
+/// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may fill `ahead`. `None` where that finds no
+/// room for the oldest task.
+pub(super) fn run(graph: &TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Option<Schedule> {
     simulation::Simulation::new(graph, machine, ahead, capacity).run()
 }
 
 impl Schedule {
-    /// The order in which the tasks stand, for machines that have no room for another one: no buffer lives longer than it must.
-    pub(super) fn program_order(tasks: &Tasks) -> Schedule {
-        let mut lives = Lifetimes::new();
-        for (index, task) in tasks.tasks.iter().enumerate() {
-            for buffer in tasks.buffers_of(task) {
-                lives[buffer] = Some(lives[buffer].map_or((index, index), |(first, _)| (first, index)));
-            }
-        }
-        Schedule { order: (0..tasks.tasks.len()).collect(), lives, cycles: u64::MAX, starts: vec![] }
-    }
-
-    /// The tasks in their new order.
-    pub(super) fn apply(&self, tasks: &Tasks) -> Tasks {
-        Tasks { tasks: self.order.iter().map(|task| tasks.tasks[*task]).collect(), ..tasks.clone() }
+    /// The tasks in their new order, at addresses.
+    pub(super) fn apply(&self, tasks: &Tasks) -> Vec<Task> {
+        let tasks = Tasks { tasks: self.order.iter().map(|task| tasks.tasks[*task]).collect(), ..tasks.clone() };
+        tasks.at_addresses(&self.addresses)
     }
 }

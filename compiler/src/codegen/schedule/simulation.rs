@@ -2,17 +2,16 @@
 //!
 //! Times are in parts of a cycle, of which one has as many as the channel moves thousandths of a byte: transfers take whole parts.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::instr::{LineSet, Unit};
 use vitcod_isa::machine::Machine;
 
-use super::super::place::Lifetimes;
 use super::super::task::Buffer;
 use super::Schedule;
 use super::graph::{Node, Order, TaskGraph};
+use super::memory::{Memory, Wanted};
 
 /// Tasks of a unit that are looked at for the next one to start.
 const WINDOW: usize = 24;
@@ -22,24 +21,34 @@ pub(super) struct Simulation<'a> {
     graph: &'a TaskGraph,
     /// Parts of a cycle.
     parts: u64,
+    /// Bytes that may live with what runs ahead.
     ahead: u64,
-    capacity: u64,
+    memory: Memory,
+    /// Bytes that live while each rank executes, if from now on tasks execute one by one by rank.
+    profile: Vec<u64>,
     lanes: [Lane; Unit::COUNT],
     channel: u64,
     /// Per task, how many that it waits for have not started.
     missing: Vec<usize>,
     /// Per task, when those that it waits for are done.
     ready_at: Vec<u64>,
-    /// Bytes of the buffers that live.
-    live: u64,
-    /// Buffers that are no longer needed: when they are free, and their bytes.
-    freed: BinaryHeap<Reverse<(u64, u64)>>,
     buffers: SecondaryMap<Buffer, Use>,
+    addresses: SecondaryMap<Buffer, u32>,
     /// Ranks of the tasks that have not started.
     waiting: BTreeSet<(usize, usize)>,
     order: Vec<usize>,
-    starts: Vec<u64>,
-    end: u64,
+}
+
+/// A task that could start.
+struct Next {
+    /// When it starts, since when it asks for its resource, and the number of its unit. The channel serves by the time of the request;
+    /// elsewhere units have priority by number.
+    key: (u64, u64, usize),
+    rank: usize,
+    task: usize,
+    /// The buffers that it touches first, and their places.
+    wanted: Vec<Wanted>,
+    places: Vec<u64>,
 }
 
 /// The state of a unit.
@@ -58,8 +67,8 @@ struct Lane {
 struct Use {
     /// Tasks that touch it and have not started.
     left: usize,
-    /// The place in the order of the first one.
-    first: Option<usize>,
+    /// Whether one has started.
+    placed: bool,
     /// When the last one is done.
     end: u64,
 }
@@ -71,18 +80,16 @@ impl<'a> Simulation<'a> {
             graph,
             parts: machine.dram_millibytes_per_cycle().max(1),
             ahead,
-            capacity,
+            memory: Memory::new(capacity),
+            profile: graph.profile(),
             lanes: Default::default(),
             channel: 0,
             missing: (0..count).map(|task| graph.before(task).count()).collect(),
             ready_at: vec![0; count],
-            live: 0,
-            freed: BinaryHeap::new(),
             buffers: SecondaryMap::new(),
+            addresses: SecondaryMap::new(),
             waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
             order: Vec::with_capacity(count),
-            starts: Vec::with_capacity(count),
-            end: 0,
         };
         for (task, node) in graph.nodes.iter().enumerate() {
             node.buffers.iter().for_each(|buffer| simulation.buffers[*buffer].left += 1);
@@ -93,35 +100,56 @@ impl<'a> Simulation<'a> {
         simulation
     }
 
-    pub(super) fn run(mut self) -> Schedule {
+    /// The schedule; `None` where buffers are in the way of each other and none of them can be freed.
+    pub(super) fn run(mut self) -> Option<Schedule> {
         while let Some((_, oldest)) = self.waiting.first().copied() {
-            let due = self.graph.nodes[oldest].group;
-            let next = Unit::ALL.into_iter().filter_map(|unit| self.next_of(unit, oldest, due)).min();
-            let (start, task) = next.map_or_else(|| (self.start_of(oldest).0, oldest), |next| (next.0, next.3));
-            self.start(task, start);
+            let due = self.graph.nodes[oldest].rank;
+            let next = Unit::ALL.into_iter().filter_map(|unit| self.next_of(unit, due)).min_by_key(|next| next.key)?;
+            self.start(next, due);
         }
-        let cycles = self.end.div_ceil(self.parts);
-        let mut lives = Lifetimes::new();
-        for (buffer, used) in self.buffers.iter() {
-            // What starts later may have its place.
-            let after = self.starts.partition_point(|start| *start < used.end);
-            lives[buffer] = used.first.map(|first| (first, after.saturating_sub(1).max(first)));
-        }
-        let starts = self.starts.iter().map(|s| s.div_ceil(self.parts)).collect();
-        Schedule { order: self.order, lives, cycles, starts }
+        Some(Schedule { order: self.order, addresses: self.addresses })
     }
 
-    /// The task that a unit would start next: when, since when it asks for its resource, which unit, and the task. The channel serves
-    /// by the time of the request; elsewhere units have priority by number.
-    fn next_of(&self, unit: Unit, oldest: usize, due: usize) -> Option<(u64, u64, usize, usize)> {
-        let candidates = self.lanes[unit.index()].ready.iter().take(WINDOW);
-        let start = |(rank, task): &(usize, usize)| {
-            let (start, request) = self.start_of(*task);
-            let room = if *task == oldest { Some(0) } else { self.room_at(*task, due) };
-            room.map(|room| (start.max(room), *rank, request.max(room), *task))
-        };
-        let (start, _, request, task) = candidates.filter_map(start).min()?;
-        Some((start, request, unit.index(), task))
+    /// The task that a unit would start next.
+    fn next_of(&self, unit: Unit, due: usize) -> Option<Next> {
+        let ready = self.lanes[unit.index()].ready.iter().take(WINDOW);
+        let mut candidates: Vec<_> = ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
+        candidates.sort_unstable_by_key(|((start, _), rank, _)| (*start, *rank));
+        let mut best: Option<Next> = None;
+        for ((start, request), rank, task) in candidates {
+            if best.as_ref().is_some_and(|best| (best.key.0, best.rank) < (start, rank)) {
+                break;
+            }
+            let node = &self.graph.nodes[task];
+            let wanted: Vec<Wanted> = self.wanted(node).collect();
+            let Some((room, places)) = (match wanted[..] {
+                [] => Some((start, Vec::new())),
+                _ if !self.leaves_room(&wanted, due) => None,
+                _ => self.memory.places(&wanted, start),
+            }) else {
+                continue;
+            };
+            let key = (start.max(room), if room > start { room } else { request }, unit.index());
+            if best.as_ref().is_none_or(|best| (key.0, rank) < (best.key.0, best.rank)) {
+                best = Some(Next { key, rank, task, wanted, places });
+            }
+        }
+        best
+    }
+
+    /// Whether the tasks that come before those that would have touched these buffers first still have room, from rank `due` on.
+    fn leaves_room(&self, wanted: &[Wanted], due: usize) -> bool {
+        let early = wanted.iter().map(|wanted| (self.graph.first_rank(wanted.buffer), wanted.bytes));
+        let (last, bytes) = early
+            .filter(|(first, _)| *first > due)
+            .fold((due, 0), |(last, sum), (first, bytes)| (last.max(first), sum + bytes));
+        self.profile[due..last].iter().all(|live| live + bytes <= self.ahead)
+    }
+
+    /// The buffers that a task touches first.
+    fn wanted<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = Wanted> + 'n {
+        let new = node.buffers.iter().filter(|buffer| !self.buffers[**buffer].placed);
+        new.map(|buffer| self.graph.wanted(*buffer))
     }
 
     /// When a task could start but for the room that its buffers take, and since when it asks for its resource.
@@ -144,41 +172,16 @@ impl<'a> Simulation<'a> {
         others.filter(|(_, lane)| lane.lines.is_some_and(overlap)).map(|(_, lane)| lane.free).max().unwrap_or(0)
     }
 
-    /// When there is room for the buffers that a task touches first; `None` as long as tasks that have not started hold it.
-    fn room_at(&self, task: usize, due: usize) -> Option<u64> {
-        let node = &self.graph.nodes[task];
-        let new: u64 = self.new_bytes(node);
-        if new == 0 {
-            return Some(0);
-        }
-        let limit = if node.group <= due { self.capacity } else { self.ahead };
-        let mut live = self.live + new;
-        if live <= limit {
-            return Some(0);
-        }
-        let mut freed: Vec<(u64, u64)> = self.freed.iter().map(|Reverse(freed)| *freed).collect();
-        freed.sort_unstable();
-        freed.into_iter().find_map(|(at, bytes)| {
-            live -= bytes;
-            (live <= limit).then_some(at)
-        })
-    }
-
-    fn new_bytes(&self, node: &Node) -> u64 {
-        let new = node.buffers.iter().filter(|buffer| self.buffers[**buffer].first.is_none());
-        new.map(|buffer| self.graph.bytes[*buffer]).sum()
-    }
-
-    fn start(&mut self, task: usize, start: u64) {
+    fn start(&mut self, Next { key: (start, ..), task, wanted, places, .. }: Next, due: usize) {
         let graph = self.graph;
         let node = &graph.nodes[task];
-        while let Some(Reverse((at, bytes))) = self.freed.peek().copied()
-            && at <= start
-        {
-            self.freed.pop();
-            self.live -= bytes;
+        self.memory.take(&wanted, &places, start);
+        for (Wanted { buffer, bytes, .. }, place) in wanted.into_iter().zip(places) {
+            self.addresses[buffer] = place as u32;
+            self.buffers[buffer].placed = true;
+            let first = graph.first_rank(buffer).max(due);
+            self.profile[due..first].iter_mut().for_each(|live| *live += bytes);
         }
-        self.live += self.new_bytes(node);
 
         let lane = &mut self.lanes[node.unit.index()];
         let busy = match node.unit {
@@ -195,18 +198,14 @@ impl<'a> Simulation<'a> {
         (lane.free, lane.completed, lane.lines) = (free, completion, node.cost.lines);
         lane.ready.remove(&(node.rank, task));
         self.waiting.remove(&(node.rank, task));
-        self.end = self.end.max(completion);
 
-        let place = self.order.len();
         self.order.push(task);
-        self.starts.push(start);
         for buffer in &node.buffers {
             let used = &mut self.buffers[*buffer];
-            used.first.get_or_insert(place);
             used.left -= 1;
             used.end = used.end.max(completion);
             if used.left == 0 {
-                self.freed.push(Reverse((used.end, graph.bytes[*buffer])));
+                self.memory.free(*buffer, used.end);
             }
         }
         for (next, order) in graph.after(task) {

@@ -1,0 +1,271 @@
+//! Prefetch: moves loads ahead of their use, and keeps buffers a little longer than they are needed, as far as memory allows.
+//!
+//! Units wait only where accesses conflict. A load into a buffer that overlaps nothing live conflicts with nothing, so moving it up in
+//! program order (which makes its buffer live earlier) lets it run during earlier computation: double buffering. A buffer whose
+//! place is not given away before the next task of the unit that wrote it lets that unit go on while others still read.
+
+use cranelift_entity::{EntityRef as _, SecondaryMap};
+use vitcod_isa::cost::cost;
+use vitcod_isa::effects::{Region, Space, accesses};
+use vitcod_isa::instr::{Op as Instruction, Unit};
+use vitcod_isa::machine::Machine;
+
+use super::place::Lifetimes;
+use super::task::{Buffer, Task, Tasks};
+
+/// A load moves up until the computation that it passes takes this many times its own time; the rest is slack for its neighbours.
+const LOOKAHEAD: u64 = 4;
+
+/// Tasks that a buffer is kept longer at most.
+const KEEP: usize = 64;
+
+/// Reorders the tasks and returns the lifetimes of their buffers. At no time does what is done here take more than `capacity` bytes.
+pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifetimes {
+    hoist_loads(tasks, machine, capacity);
+    let mut lives = lifetimes(tasks);
+    keep_longer(tasks, &mut lives, capacity);
+    lives
+}
+
+fn lifetimes(tasks: &Tasks) -> Lifetimes {
+    let mut lives = Lifetimes::new();
+    for (index, task) in tasks.tasks.iter().enumerate() {
+        for buffer in tasks.buffers_of(task) {
+            lives[buffer] = Some(lives[buffer].map_or((index, index), |(first, _)| (first, index)));
+        }
+    }
+    lives
+}
+
+/// Bytes live at every task.
+fn profile(tasks: &Tasks, lives: &Lifetimes) -> Vec<u64> {
+    let mut change = vec![0i64; tasks.tasks.len() + 1];
+    for (buffer, bytes) in tasks.buffers.iter() {
+        if let Some((first, last)) = lives[buffer] {
+            change[first] += *bytes as i64;
+            change[last + 1] -= *bytes as i64;
+        }
+    }
+    let mut live = 0;
+    change
+        .iter()
+        .map(|step| {
+            live += step;
+            live as u64
+        })
+        .collect()
+}
+
+fn unit(task: &Task) -> Option<Unit> {
+    task.op.units().iter().next()
+}
+
+/// The part of DRAM that a load reads or a store writes.
+fn dram_region(op: &Instruction) -> Option<Region> {
+    accesses(op).into_iter().find(|access| access.space == Space::Dram).map(|access| access.region)
+}
+
+fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
+    let lives = lifetimes(tasks);
+    let mut live = profile(tasks, &lives);
+    let per_cycle = machine.dram_millibytes_per_cycle();
+    let list = &tasks.tasks;
+    // Per task, the task before which it is emitted. Loads keep their order among each other.
+    let mut position: Vec<usize> = (0..list.len()).collect();
+    let mut earliest = 0;
+    for index in 0..list.len() {
+        let task = &list[index];
+        if unit(task) != Some(Unit::Load) {
+            continue;
+        }
+        let mut fresh = 0;
+        let mut movable = true;
+        for buffer in tasks.buffers_of(task) {
+            match lives[buffer] {
+                Some((first, _)) if first == index => fresh += tasks.buffers[buffer],
+                // A later load into a buffer moves with its first one; into anything else, it stays behind what was there.
+                Some((first, _)) if position[first] < first && unit(&list[first]) == Some(Unit::Load) => {}
+                _ => movable = false,
+            }
+        }
+        let (source, price) = (dram_region(&task.op), cost(&task.op, machine));
+        let wanted = LOOKAHEAD * (price.burst_bytes * 1000).div_ceil(per_cycle) + 2 * price.latency + 500;
+        let (mut at, mut passed) = (index, 0);
+        while movable && at > earliest && passed < wanted && live[at - 1] + fresh <= capacity {
+            let before = &list[at - 1];
+            let stored = matches!(before.op, Instruction::Store(_))
+                .then(|| dram_region(&before.op))
+                .flatten()
+                .zip(source)
+                .is_some_and(|(stored, read)| stored.base < read.end() && read.base < stored.end());
+            if stored {
+                break;
+            }
+            at -= 1;
+            live[at] += fresh;
+            if matches!(unit(before), Some(Unit::Denser | Unit::Sparser)) {
+                passed += cost(&before.op, machine).cycles;
+            }
+        }
+        position[index] = at;
+        earliest = at;
+    }
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    // A load goes before the task at its position; stable, so loads of one position keep their order.
+    order.sort_by_key(|index| (position[*index], position[*index] == *index, *index));
+    tasks.tasks = order.into_iter().map(|index| tasks.tasks[index]).collect();
+}
+
+fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
+    let mut live = profile(tasks, lives);
+    let mut writer: SecondaryMap<Buffer, Option<Unit>> = SecondaryMap::new();
+    for task in &tasks.tasks {
+        for buffer in tasks.buffers_of(task) {
+            writer[buffer] = writer[buffer].or(unit(task));
+        }
+    }
+    let mut buffers: Vec<Buffer> = tasks.buffers.keys().filter(|buffer| lives[*buffer].is_some()).collect();
+    buffers.sort_by_key(|buffer| (lives[*buffer].map(|(_, last)| last), buffer.index()));
+    for buffer in buffers {
+        let (Some((first, last)), bytes) = (lives[buffer], tasks.buffers[buffer]) else { continue };
+        let end = tasks.tasks.len().min(last + 1 + KEEP);
+        let next = (last + 1..end).find(|index| unit(&tasks.tasks[*index]) == writer[buffer]);
+        let Some(next) = next else { continue };
+        if live[last + 1..=next].iter().all(|taken| taken + bytes <= capacity) {
+            live[last + 1..=next].iter_mut().for_each(|taken| *taken += bytes);
+            lives[buffer] = Some((first, next));
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use cranelift_entity::PrimaryMap;
+    use proptest::prelude::*;
+    use vitcod_isa::instr::table::{Add, Load, Store, Sync};
+    use vitcod_isa::instr::{Dram, Shift, Sram, Traffic};
+
+    use super::*;
+    use crate::ir::Op;
+
+    fn task(op: impl Into<Instruction>) -> Task {
+        Task { op: op.into(), layer: Op::from_u32(0), group: 0 }
+    }
+
+    /// A task that touches nothing.
+    pub(in super::super) fn idle() -> Task {
+        task(Sync { unit: Unit::Vector })
+    }
+
+    /// Bytes of a buffer and of a block of DRAM.
+    const BYTES: u64 = 64;
+
+    /// A task on a few buffers and blocks: which it is, its buffers, its block.
+    type Draw = (u8, [usize; 3], u64);
+
+    /// Tasks that write half a buffer each, so that a buffer may have several writers.
+    fn tasks(draws: &[Draw]) -> Tasks {
+        let mut tasks = Tasks { locations: vec![None], buffers: PrimaryMap::new(), ..Tasks::default() };
+        let buffers: Vec<Buffer> = (0..8).map(|_| tasks.buffers.push(BYTES)).collect();
+        for (kind, picked, block) in draws {
+            let half = BYTES / 2;
+            let [a, b, c] = picked.map(|index| {
+                tasks.locations.push(Some((buffers[index / 2], (index % 2) as u32 * half as u32)));
+                Sram(tasks.locations.len() as u32 - 1)
+            });
+            let dram = Dram(block * half);
+            let (bytes, inner, outer, traffic) = (half as u32, 1, 1, Traffic::Activations);
+            let (src_inner_stride, src_outer_stride, dst_inner_stride, dst_outer_stride) = (0, 0, 0, 0);
+            tasks.tasks.push(match kind {
+                0 => task(Load {
+                    dst: a,
+                    src: dram,
+                    bytes,
+                    inner,
+                    outer,
+                    src_inner_stride,
+                    src_outer_stride,
+                    dst_inner_stride,
+                    dst_outer_stride,
+                    traffic,
+                }),
+                1 => task(Store {
+                    src: a,
+                    dst: dram,
+                    bytes,
+                    inner,
+                    outer,
+                    src_inner_stride,
+                    src_outer_stride,
+                    dst_inner_stride,
+                    dst_outer_stride,
+                    traffic,
+                }),
+                _ => task(Add {
+                    a,
+                    b,
+                    dst: c,
+                    m: 1,
+                    n: 16,
+                    a_scale: 1,
+                    b_scale: 1,
+                    shift: Shift(0),
+                    a_stride: 0,
+                    b_stride: 0,
+                    dst_stride: 0,
+                }),
+            });
+        }
+        tasks
+    }
+
+    /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what it reads.
+    fn execute(tasks: &Tasks, order: &[Task]) -> (Vec<u64>, Vec<u64>) {
+        let (mut sram, mut dram) = (vec![0u64; 16], vec![0u64; 8]);
+        let half = (BYTES / 2) as u32;
+        for task in order {
+            let mut op = task.op;
+            let at: Vec<usize> = op
+                .sram_operands()
+                .into_iter()
+                .filter_map(|handle| tasks.locations[handle.0 as usize])
+                .map(|(buffer, offset)| buffer.index() * 2 + (offset / half) as usize)
+                .collect();
+            let mix = |x: u64| (x ^ (x >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+            match op {
+                Instruction::Load(load) => sram[at[0]] = mix(dram[(load.src.0 / u64::from(half)) as usize]),
+                Instruction::Store(store) => dram[(store.dst.0 / u64::from(half)) as usize] = mix(sram[at[0]]) ^ 7,
+                _ => sram[at[2]] = mix(sram[at[0]]).wrapping_add(mix(mix(sram[at[1]]))),
+            }
+        }
+        (sram, dram)
+    }
+
+    proptest! {
+        /// Lowering loads into a buffer only before anything else is computed from it: that much is drawn here as well.
+        #[test]
+        fn the_order_computes_the_same(
+            mut draws in prop::collection::vec((0u8..4, [0usize..16, 0usize..16, 0usize..16], 0u64..8), 1..60),
+            capacity in 0u64..600,
+        ) {
+            let mut written = [false; 16];
+            draws.retain(|(kind, [a, b, c], _)| match kind {
+                // The halves of a buffer are loaded once each.
+                0 => !std::mem::replace(&mut written[*a], true),
+                1 => written[*a],
+                _ => written[*a] && written[*b] && std::mem::replace(&mut written[*c], true),
+            });
+            let before = tasks(&draws);
+            let mut after = before.clone();
+            let lives = run(&mut after, &Machine::preset("vitcod").unwrap(), capacity);
+            prop_assert_eq!(before.tasks.len(), after.tasks.len());
+            prop_assert_eq!(execute(&before, &before.tasks), execute(&before, &after.tasks));
+            for (index, task) in after.tasks.iter().enumerate() {
+                for buffer in after.buffers_of(task) {
+                    let (first, last) = lives[buffer].unwrap();
+                    prop_assert!((first..=last).contains(&index));
+                }
+            }
+        }
+    }
+}

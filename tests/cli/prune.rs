@@ -95,7 +95,10 @@ fn pictures_of_the_documentation() {
         let [made, committed] = [sandbox.path("maps.png"), path.into()].map(|path| pixels(&path));
         assert_eq!(made.len(), committed.len(), "{name}");
         let differing = made.iter().zip(&committed).filter(|(a, b)| a != b).count();
-        assert!(differing * 50 <= made.len(), "{name}: BLESS=1 cargo test --test cli pictures: {differing} pixels differ");
+        assert!(
+            differing * 50 <= made.len(),
+            "{name}: BLESS=1 cargo test --test cli pictures: {differing} pixels differ"
+        );
     }
 }
 

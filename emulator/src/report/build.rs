@@ -196,14 +196,12 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             queries: Queries::default(),
         })
         .collect();
-    let mut ends = vec![0; layers.len()];
+    let mut completions = Vec::with_capacity(program.code.len());
     for (index, instr) in program.code.iter().enumerate() {
         let (span, cost) = (timing.spans()[index], &timing.costs()[index]);
-        let layer = program.layer_of.get(index).map(|layer| *layer as usize);
-        let Some((layer, end)) = layer.and_then(|layer| Some((layers.get_mut(layer)?, ends.get_mut(layer)?))) else {
-            continue;
-        };
-        *end = span.completion.max(*end);
+        let number = program.layer_of.get(index).map_or(usize::MAX, |layer| *layer as usize);
+        let Some(layer) = layers.get_mut(number) else { continue };
+        completions.push((span.completion, index, number));
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
@@ -220,10 +218,11 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             }
         }
     }
+    completions.sort_unstable();
     let mut frontier = 0;
-    for (layer, end) in layers.iter_mut().zip(ends) {
-        layer.cycles = end.saturating_sub(frontier);
-        frontier = frontier.max(end);
+    for (completion, _, layer) in completions {
+        layers[layer].cycles += completion - frontier;
+        frontier = completion;
     }
     layers
 }

@@ -208,8 +208,8 @@ pub struct LayerReport {
     pub operation: String,
     /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The projections before and after are not.
     pub attention: bool,
-    /// By how much it moved the end of the run: layers taken in program order, the cycles from the completion of all that
-    /// came before it to the completion of all up to it. Zero where it was hidden behind others. They add up to the total.
+    /// Its share of the run: every cycle belongs to the layer of the instruction that completes next, of several the first in the program.
+    /// Zero where it was hidden behind others. They add up to the total.
     pub cycles: u64,
     /// Products of its instructions' operands.
     pub macs: u64,

@@ -39,7 +39,7 @@ mod tokens;
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Decision, Program};
 
 use crate::ir::{Graph, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
@@ -113,13 +113,25 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
         return Err(CodegenError::Unsupported(problems));
     }
     let (split, polarised) = engines::run(graph, machine, options.globals)?;
-    let mut program = generate(&split, graph, machine)?;
+    let (price, mut program) = generate(&split, graph, machine)?;
     program.header.decisions = polarised.iter().map(Polarised::decision).collect();
+    // The cost model of one layer does not see how layers overlap, the program does.
+    if options.globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
+        let (split, polarised) = engines::run(graph, machine, GlobalTokens::NONE)?;
+        if let Ok((price_without, mut without)) = generate(&split, graph, machine)
+            && price_without < price
+        {
+            let reason = "a program without global tokens is faster than one with those that the cost model finds";
+            let decision = |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
+            without.header.decisions = polarised.iter().map(decision).collect();
+            return Ok(without);
+        }
+    }
     Ok(program)
 }
 
-/// The program of a split graph; `reference` is the quantised one, which the program carries.
-fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Program, CodegenError> {
+/// The program of a split graph, and what decides between programs; `reference` is the quantised one, which the program carries.
+fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64, Program), CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
     let capacity = u64::from(machine.sram.bytes);
 
@@ -150,7 +162,8 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Progr
         return Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity });
     };
     let Plan { storages, lists, .. } = &candidates[found.plan].1;
-    Ok(emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code))
+    let program = emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code);
+    Ok((found.price, program))
 }
 
 /// A way to lower a graph.

@@ -37,6 +37,8 @@ pub(super) struct Found {
     pub(super) plan: usize,
     pub(super) tasks: Vec<Task>,
     pub(super) code: Vec<Instr>,
+    /// What decides between programs: the less, the better.
+    pub(super) price: u64,
 }
 
 /// The best program of plans, each with an estimate of its cycles; `None` where none of them fits.
@@ -47,7 +49,7 @@ pub(super) fn run(plans: &[(u64, Plan)], machine: &Machine) -> Option<Found> {
         .flat_map(|(rank, plan, ahead)| [Order::Scheduled, Order::Prefetched].map(|order| (rank, plan, ahead, order)))
         .collect();
     let mut graphs: Vec<Option<TaskGraph>> = plans.iter().map(|_| None).collect();
-    let mut best: Option<(u64, Found)> = None;
+    let mut best: Option<Found> = None;
     let mut effort = 0;
     for (_, plan, ahead, order) in attempts {
         let Plan { storages, tasks, .. } = &plans[plan].1;
@@ -67,11 +69,11 @@ pub(super) fn run(plans: &[(u64, Plan)], machine: &Machine) -> Option<Found> {
         let mut code = tokens::insert(&tasks, storages);
         code.push(Instr::new(Halt {}));
         let price = price(&code, machine);
-        if best.as_ref().is_none_or(|(least, _)| price < *least) {
-            best = Some((price, Found { plan, tasks, code }));
+        if best.as_ref().is_none_or(|best| price < best.price) {
+            best = Some(Found { plan, tasks, code, price });
         }
     }
-    best.map(|(_, found)| found)
+    best
 }
 
 fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) -> Option<Vec<Task>> {

@@ -6,6 +6,7 @@
 mod build;
 mod engines;
 mod forwarding;
+mod occupancy;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -187,7 +188,9 @@ pub struct DramTraffic {
 /// Use of the scratchpad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SramUse {
-    /// The highest address that an instruction touched, plus one: the scratchpad that the program needs.
+    /// Bytes that instructions touched at any time, each once.
+    pub touched_bytes: u64,
+    /// The highest address that an instruction touched, plus one.
     pub peak_bytes: u64,
     /// Bytes that the machine has.
     pub capacity_bytes: u64,

@@ -78,6 +78,7 @@ fn names_in_json_are_stable() {
         "/dram/burst_read_bytes",
         "/dram/burst_write_bytes",
         "/dram/by_kind/weights",
+        "/sram/touched_bytes",
         "/sram/peak_bytes",
         "/layers/0/name",
         "/layers/0/operation",

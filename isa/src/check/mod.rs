@@ -30,10 +30,18 @@
 //! - *Meaning*: that the program computes the model.
 
 mod bindings;
+mod flow;
 mod operands;
+mod order;
+mod redundant;
+mod shadow;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod tokens;
+
+pub use redundant::remove_redundant_tokens;
+pub use tokens::{Token, tokens};
 
 use std::fmt;
 
@@ -41,6 +49,7 @@ use crate::instr::field::MAX_DRAM;
 use crate::instr::{Instr, Op};
 use crate::problems::{Collector, Problems};
 use crate::program::Program;
+use order::{Clock, Order};
 
 /// A program that must not run: everything that is wrong with it.
 pub type CheckError = Problems<CheckProblem>;
@@ -88,14 +97,32 @@ impl fmt::Display for CheckProblem {
 /// # Errors
 /// Everything that was found.
 pub fn check(program: &Program) -> Result<(), CheckError> {
-    let mut problems = Report(Collector::new());
-    structure(program, &mut problems);
+    verify(program).map(|_| ())
+}
+
+/// [`check`]; returns what was worked out: the order of the instructions and, for each, what has to have completed when it starts.
+fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
+    let mut problems = Report::new();
+    let proof = match form(program, &mut problems) {
+        Some(order) if problems.0.is_empty() => {
+            let needed = flow::check(program, &order, &mut problems);
+            (order, needed)
+        }
+        _ => Default::default(),
+    };
+    problems.0.finish().map(|()| proof)
+}
+
+/// Checks all but the flow of data, which has a meaning only where the rest is sound. Returns the order of the instructions if each
+/// of them gets to start.
+fn form(program: &Program, problems: &mut Report) -> Option<Order> {
+    structure(program, problems);
     for (index, instr) in program.code.iter().enumerate() {
-        operands::check(program, index, instr, &mut problems);
+        operands::check(program, index, instr, problems);
     }
-    tokens::check(&program.code, &mut problems);
-    bindings::check(program, &mut problems);
-    problems.0.finish()
+    tokens::check(&program.code, problems);
+    bindings::check(program, problems);
+    Order::new(&program.code, problems)
 }
 
 fn structure(program: &Program, problems: &mut Report) {
@@ -128,6 +155,10 @@ fn structure(program: &Program, problems: &mut Report) {
 struct Report(Collector<CheckProblem>);
 
 impl Report {
+    fn new() -> Report {
+        Report(Collector::new())
+    }
+
     fn program(&mut self, message: impl FnOnce() -> String) {
         self.0.push(|| CheckProblem { place: Place::Program, message: message() });
     }

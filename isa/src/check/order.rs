@@ -42,7 +42,7 @@ impl Order {
         let mut taken = vec![0..0; code.len()];
         for (at, token) in tokens.iter().enumerate() {
             let range = &mut taken[token.receiver];
-            *range = if range.is_empty() { at..at + 1 } else { range.start..at + 1 };
+            *range = if range.end == 0 { at..at + 1 } else { range.start..at + 1 };
         }
         let units: Vec<Option<Unit>> = code.iter().map(|instr| only(instr.op.units())).collect();
         let mut queues: [Vec<usize>; Unit::COUNT] = Default::default();
@@ -193,9 +193,12 @@ impl Order {
             if links[unit].is_none() {
                 continue;
             }
+            let circle = &mut path[start..];
+            let first = (0..circle.len()).min_by_key(|at| heads[circle[*at]]).unwrap_or(0);
+            circle.rotate_left(first);
             let waits: Vec<String> =
-                path[start..].iter().filter_map(|unit| links[*unit].as_ref()?.describe(heads[*unit]?, heads)).collect();
-            if let Some(index) = path[start..].iter().filter_map(|unit| heads[*unit]).min() {
+                circle.iter().filter_map(|unit| links[*unit].as_ref()?.describe(heads[*unit]?, heads)).collect();
+            if let Some(index) = heads[circle[0]] {
                 problems.instruction(index, &code[index], || format!("deadlock: {}", waits.join("; ")));
             }
         }

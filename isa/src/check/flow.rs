@@ -22,7 +22,9 @@ pub(super) fn check(program: &Program, order: &Order, problems: &mut Report) -> 
     }
     flow.outputs(problems);
     if flow.budget.is_spent() {
-        problems.program(|| "operands are scattered over too many pieces of memory for the flow of data to be followed".to_owned());
+        problems.program(|| {
+            "operands are scattered over too many pieces of memory for the flow of data to be followed".to_owned()
+        });
     }
     needed
 }

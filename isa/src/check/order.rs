@@ -87,8 +87,7 @@ impl Order {
                 }
             }
             // Where all units stand at the same instruction, it is one of all units.
-            let heads: [Option<usize>; Unit::COUNT] =
-                std::array::from_fn(|unit| queues[unit].get(next[unit]).copied());
+            let heads: [Option<usize>; Unit::COUNT] = std::array::from_fn(|unit| queues[unit].get(next[unit]).copied());
             if let Some(index) = heads[0]
                 && heads.iter().all(|head| *head == Some(index))
             {
@@ -167,15 +166,14 @@ impl Order {
                 let late = Unit::ALL.into_iter().find(|other| heads[other.index()] != Some(index));
                 late.map(|late| Link { unit: late, through: heads[late.index()] })
             } else {
-                let answered = |sender: &Unit| self.taken(index).iter().any(|token| self.units[token.sender] == Some(*sender));
+                let answered =
+                    |sender: &Unit| self.taken(index).iter().any(|token| self.units[token.sender] == Some(*sender));
                 if let Some(silent) = code[index].wait.iter().find(|sender| !answered(sender)) {
                     problems.instruction(index, &code[index], || format!("never starts: no token comes from {silent}"));
                     None
                 } else {
                     let token = self.taken(index).iter().find(|token| !started[token.sender]);
-                    token.and_then(|token| {
-                        Some(Link { unit: self.units[token.sender]?, through: Some(token.sender) })
-                    })
+                    token.and_then(|token| Some(Link { unit: self.units[token.sender]?, through: Some(token.sender) }))
                 }
             };
         }

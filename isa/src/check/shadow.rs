@@ -179,7 +179,12 @@ impl Shadow {
     }
 
     /// The sums that every element of a region holds, by `terms`; none where it holds others.
-    pub(super) fn sums(&mut self, region: &Region, visit: &mut Visit<'_>, terms: fn(Held) -> Option<u32>) -> Option<u32> {
+    pub(super) fn sums(
+        &mut self,
+        region: &Region,
+        visit: &mut Visit<'_>,
+        terms: fn(Held) -> Option<u32>,
+    ) -> Option<u32> {
         let mut most = Some(0);
         self.each(region, visit, |pieces, range, _, _| {
             for piece in &pieces[range] {

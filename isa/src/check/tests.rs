@@ -473,10 +473,7 @@ fn waits_in_a_circle_never_end() {
         instr(store(), &[Unit::Load], &[Unit::Load]),
         instr(Halt {}, &[], &[]),
     ]);
-    assert_eq!(
-        error(&program),
-        "0: deadlock: 0 waits for 1 of store; 1 waits for 0 of load"
-    );
+    assert_eq!(error(&program), "0: deadlock: 0 waits for 1 of store; 1 waits for 0 of load");
 }
 
 #[test]
@@ -487,10 +484,7 @@ fn a_token_does_not_pass_a_barrier_backwards() {
         instr(load(), &[], &[Unit::Store]),
         instr(Halt {}, &[], &[]),
     ]);
-    assert_eq!(
-        error(&program),
-        "0: deadlock: 0 waits for 2 of load, which comes after 1; 1 waits for 0 of store"
-    );
+    assert_eq!(error(&program), "0: deadlock: 0 waits for 2 of load, which comes after 1; 1 waits for 0 of store");
 }
 
 #[test]

@@ -36,8 +36,7 @@ fn accumulated(k: u16, times: usize, start: impl Into<Op>) -> Program {
     program.header.dram_bytes = 1 << 20;
     program.image = Bytes::from(vec![0; 256]);
     let bytes = u32::from(k).max(64);
-    program.header.inputs =
-        vec![Binding { shape: vec![bytes.into()], element: Element::I8, ..binding("x", 1 << 17) }];
+    program.header.inputs = vec![Binding { shape: vec![bytes.into()], element: Element::I8, ..binding("x", 1 << 17) }];
     program.code.push(instr(load_of(0, 1 << 17, bytes), &[], &[Unit::Denser]));
     program.code.push(instr(start, &[Unit::Load], &[Unit::Denser]));
     for _ in 0..times {
@@ -81,10 +80,7 @@ fn pipeline_that_flows() -> Program {
 fn what_is_read_was_written() {
     let mut code = sums();
     code[1] = instr(load_of(64, 0, 60), &[], &[Unit::Vector]);
-    assert_eq!(
-        flow_error(&with(code.clone())),
-        "2: b reads 0x7c..0x80 of the scratchpad, which nothing has written"
-    );
+    assert_eq!(flow_error(&with(code.clone())), "2: b reads 0x7c..0x80 of the scratchpad, which nothing has written");
     // Behind the image and in front of the input there is nothing.
     let mut program = with(sums());
     program.image = Bytes::from_static(&[0; 16]);

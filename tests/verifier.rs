@@ -34,12 +34,12 @@ fn compiled() -> [(&'static str, Program); 2] {
     machine.sram.bytes = 12 * 1024;
     let graph = vit(TINY, 3);
     let mut entries = Random(5);
-    let mut kept = |i: usize, j: usize| j % 9 == 0 || i == j || entries.next() % 100 < 15;
+    let mut kept = |i: usize, j: usize| j.is_multiple_of(9) || i == j || entries.next() % 100 < 15;
     let tokens = (TINY.image / TINY.patch).pow(2) + 1;
     let mut layer = || (0..TINY.heads).map(|_| Mask::from_fn(tokens, tokens, &mut kept)).collect();
     let masks = Masks::new((0..TINY.depth).map(|_| layer()).collect()).unwrap();
     let sparse = masks::apply(&graph, &masks).unwrap();
-    let options = Options { globals: GlobalTokens::Above(12), ..Options::default() };
+    let options = Options { globals: GlobalTokens::Above(12) };
     [("dense", graph), ("sparse", sparse)].map(|(name, graph)| {
         let program = codegen::compile(&quantised(&graph), &machine, options).unwrap();
         let used = |unit: Unit| program.code.iter().any(|instr| instr.op.units().iter().eq([unit]));

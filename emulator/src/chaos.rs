@@ -44,7 +44,7 @@ pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> R
             Step::Start(unit) => machine.start(unit, core, memory)?,
             Step::Complete(unit) => machine.complete(unit, memory),
         }
-        if random.next() % PATIENCE == 0 {
+        if random.next().is_multiple_of(PATIENCE) {
             *step.priority(&mut priorities) = random.next();
         }
     }

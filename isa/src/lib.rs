@@ -8,7 +8,7 @@
 //! - [`cost`]: what it costs;
 //! - [`timing`]: when the instructions of a program run;
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
-//! - [`check`]: the static checks of a program;
+//! - [`check`]: the verifier of programs;
 //! - [`listing`]: a program as text;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
 //! - [`problems`]: errors that state all that is wrong.

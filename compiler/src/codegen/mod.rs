@@ -37,6 +37,7 @@ mod storage;
 mod task;
 mod tokens;
 
+use vitcod_isa::check::{CheckError, remove_redundant_tokens};
 use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
@@ -85,6 +86,9 @@ pub enum CodegenError {
         /// Bytes that there are.
         capacity: u64,
     },
+    /// A fault of the compiler: the verifier refuses what it made.
+    #[error("the compiled program must not run; this is a fault of the compiler:\n{0}")]
+    Rejected(#[from] CheckError),
 }
 
 /// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
@@ -162,7 +166,9 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64,
         return Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity });
     };
     let Plan { storages, lists, .. } = &candidates[found.plan].1;
-    let program = emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code);
+    let mut program = emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code);
+    // Which is to say that it is verified: what the compiler emits is sound, or it is not emitted.
+    remove_redundant_tokens(&mut program)?;
     Ok((found.price, program))
 }
 

@@ -62,7 +62,7 @@ impl<'a> Flow<'a> {
         let (sram, dram) = (&mut self.sram, &mut self.dram);
         let mut visit = visit(stamp, &self.order.known[index], &mut self.budget);
         let all = accesses(&instr.op);
-        let mut clashes: Vec<(&Access, Clash)> = Vec::new();
+        let mut clashes: Vec<(&Access, &str, Clash)> = Vec::new();
 
         // Operands are read before results are written, also where those take their place.
         for access in all.iter().filter(|access| access.mode.reads()) {
@@ -70,7 +70,7 @@ impl<'a> Flow<'a> {
                 Space::Sram => sram.read(&access.region, &mut visit),
                 Space::Dram => dram.read(&access.region, &mut visit),
             }
-            clashes.extend(visit.clashes.drain(..).map(|clash| (access, clash)));
+            clashes.extend(visit.clashes.drain(..).map(|clash| (access, "reads", clash)));
         }
         let mut kept = None;
         if let Some(sums) = sums(&instr.op) {
@@ -97,37 +97,34 @@ impl<'a> Flow<'a> {
                 Space::Sram => sram.write(&access.region, held, &mut visit),
                 Space::Dram => dram.write(&access.region, Held::Anything, &mut visit),
             }
-            clashes.extend(visit.clashes.drain(..).map(|clash| (access, clash)));
+            clashes.extend(visit.clashes.drain(..).map(|clash| (access, "writes", clash)));
         }
         let needed = visit.needed;
-        for (access, clash) in clashes {
-            problems.instruction(index, instr, || self.describe(access, &clash));
+        for (access, does, clash) in clashes {
+            problems.instruction(index, instr, || self.describe(access, does, &clash));
         }
         needed
     }
 
     /// A clash as text.
-    fn describe(&self, access: &Access, Clash { other, bytes }: &Clash) -> String {
+    fn describe(&self, access: &Access, does: &str, Clash { other, bytes }: &Clash) -> String {
         let memory = match access.space {
             Space::Sram => "the scratchpad",
             Space::Dram => "DRAM",
         };
         let place = format!("{:#x}..{:#x} of {memory}", bytes.start, bytes.end);
         let Some(index) = other.and_then(|stamp| self.order.index(stamp.unit, stamp.number)) else {
-            return format!("{} reads {place}, which nothing has written", access.operand);
+            return format!("{} {does} {place}, which nothing has written", access.operand);
         };
-        let does = if access.mode == crate::effects::Mode::Read { "reads" } else { "writes" };
         let op = &self.program.code[index].op;
         let region = Region::contiguous(bytes.start, bytes.end - bytes.start);
         let conflict = |other: &&Access| {
-            other.space == access.space
-                && (other.mode.writes() || access.mode.writes())
-                && other.region.overlaps(&region)
+            other.space == access.space && (other.mode.writes() || does == "writes") && other.region.overlaps(&region)
         };
-        let (operand, did) = accesses(op)
-            .iter()
-            .find(conflict)
-            .map_or(("?", "touches"), |other| (other.operand, if other.mode.writes() { "writes" } else { "reads" }));
+        let others = accesses(op);
+        let other = others.iter().find(conflict);
+        let operand = other.map_or("an operand", |other| other.operand);
+        let did = if other.is_none_or(|other| other.mode.writes()) { "writes" } else { "reads" };
         let mnemonic = op.spec().mnemonic;
         format!(
             "{} {does} {place}, which {operand} of instruction {index} ({mnemonic}) {did}; no token orders them",

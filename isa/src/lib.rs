@@ -11,10 +11,12 @@
 //! - [`check`]: the verifier of programs;
 //! - [`listing`]: a program as text;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
-//! - [`problems`]: errors that state all that is wrong.
+//! - [`problems`]: errors that state all that is wrong;
+//! - [`diagnostics`]: the same for texts, shown with the line.
 
 pub mod check;
 pub mod cost;
+pub mod diagnostics;
 pub mod effects;
 pub mod instr;
 pub mod listing;

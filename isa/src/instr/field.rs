@@ -19,7 +19,8 @@ pub const MAX_LINES: u32 = 256;
 
 /// A type that an instruction field can have.
 ///
-/// `to_bits` and `from_bits` are inverse: every legal bit pattern is the encoding of exactly one value.
+/// `to_bits` and `from_bits` are inverse: every legal bit pattern is the encoding of exactly one value. `parse` reads what `Display`
+/// writes.
 pub trait Field: Copy + fmt::Display {
     /// Width in bits, at most 64.
     const WIDTH: u32;
@@ -29,10 +30,30 @@ pub trait Field: Copy + fmt::Display {
     fn to_bits(self) -> u64;
     /// The value of the bits, `None` where they are not a legal pattern.
     fn from_bits(bits: u64) -> Option<Self>;
+    /// The words of its text, where they are few.
+    const NAMES: &'static [&'static str] = &[];
+    /// The value of a text; integers may be decimal or hexadecimal. Not all values fit `WIDTH`.
+    fn parse(text: &str) -> Option<Self>;
     /// The value itself, where it is a scratchpad address.
     fn as_sram(&mut self) -> Option<&mut Sram> {
         None
     }
+}
+
+/// The bits of a text, if it is that of a legal value.
+pub(super) fn bits_of<F: Field>(text: &str) -> Option<u64> {
+    let bits = F::parse(text)?.to_bits();
+    (bits >> F::WIDTH == 0 && F::from_bits(bits).is_some()).then_some(bits)
+}
+
+/// An integer that is not negative: decimal, or hexadecimal after `0x`.
+pub(crate) fn integer<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    // `from_str_radix` takes signs.
+    if !digits.starts_with(|c: char| c.is_digit(radix)) {
+        return None;
+    }
+    T::try_from(u64::from_str_radix(digits, radix).ok()?).ok()
 }
 
 /// A byte address in the scratchpad.
@@ -50,6 +71,9 @@ impl Field for Sram {
     }
     fn as_sram(&mut self) -> Option<&mut Sram> {
         Some(self)
+    }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text.strip_prefix("sram:")?).map(Sram)
     }
 }
 
@@ -72,6 +96,9 @@ impl Field for Dram {
     fn from_bits(bits: u64) -> Option<Self> {
         Some(Dram(bits))
     }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text.strip_prefix("dram:")?).map(Dram)
+    }
 }
 
 impl fmt::Display for Dram {
@@ -89,6 +116,9 @@ impl Field for u16 {
     fn from_bits(bits: u64) -> Option<Self> {
         u16::try_from(bits).ok()
     }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text)
+    }
 }
 
 impl Field for u32 {
@@ -100,16 +130,23 @@ impl Field for u32 {
     fn from_bits(bits: u64) -> Option<Self> {
         u32::try_from(bits).ok()
     }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text)
+    }
 }
 
 impl Field for bool {
     const WIDTH: u32 = 1;
     const MEANING: &'static str = "true or false";
+    const NAMES: &'static [&'static str] = &["false", "true"];
     fn to_bits(self) -> u64 {
         u64::from(self)
     }
     fn from_bits(bits: u64) -> Option<Self> {
         Some(bits != 0)
+    }
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 
@@ -123,6 +160,9 @@ impl Field for i32 {
     }
     fn from_bits(bits: u64) -> Option<Self> {
         i32::try_from(bits).ok()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text)
     }
 }
 
@@ -138,6 +178,9 @@ impl Field for Entries {
     }
     fn from_bits(bits: u64) -> Option<Self> {
         Some(Entries(bits as u32))
+    }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text).map(Entries)
     }
 }
 
@@ -160,6 +203,9 @@ impl Field for Shift {
     fn from_bits(bits: u64) -> Option<Self> {
         (bits <= 62).then_some(Shift(bits as u8))
     }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text).map(Shift)
+    }
 }
 
 impl fmt::Display for Shift {
@@ -178,6 +224,9 @@ impl Field for Scale {
     fn from_bits(bits: u64) -> Option<Self> {
         let [a, b, c, d] = ((bits & 0x7fff_ffff) as u32).to_le_bytes();
         Scale::from_bytes([a, b, c, d, (bits >> 31) as u8, 0, 0, 0]).ok()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        Scale::from_f64(text.parse().ok()?).ok()
     }
 }
 
@@ -209,6 +258,10 @@ impl Field for LineSet {
         let lines = LineSet { first: (bits & 0xff) as u16, count: (bits >> 8) as u16 };
         (lines.count > 0 && lines.end() <= MAX_LINES).then_some(lines)
     }
+    fn parse(text: &str) -> Option<Self> {
+        let (first, count) = text.split_once('+')?;
+        Some(LineSet { first: integer(first)?, count: integer(count)? })
+    }
 }
 
 impl fmt::Display for LineSet {
@@ -220,22 +273,40 @@ impl fmt::Display for LineSet {
 impl Field for UnitSet {
     const WIDTH: u32 = 12;
     const MEANING: &'static str = "set of units";
+    const NAMES: &'static [&'static str] = Unit::NAMES;
     fn to_bits(self) -> u64 {
         u64::from(self.bits())
     }
     fn from_bits(bits: u64) -> Option<Self> {
         UnitSet::from_bits(u16::try_from(bits).ok()?)
     }
+    fn parse(text: &str) -> Option<Self> {
+        text.split('|').map(Unit::parse).collect()
+    }
 }
+
+const UNIT_NAMES: [&str; Unit::COUNT] = {
+    let mut names = [""; Unit::COUNT];
+    let mut unit = 0;
+    while unit < Unit::COUNT {
+        names[unit] = Unit::ALL[unit].name();
+        unit += 1;
+    }
+    names
+};
 
 impl Field for Unit {
     const WIDTH: u32 = 4;
     const MEANING: &'static str = "number of a unit";
+    const NAMES: &'static [&'static str] = &UNIT_NAMES;
     fn to_bits(self) -> u64 {
         self.index() as u64
     }
     fn from_bits(bits: u64) -> Option<Self> {
         Unit::ALL.get(bits as usize).copied()
+    }
+    fn parse(text: &str) -> Option<Self> {
+        Unit::ALL.into_iter().find(|unit| unit.name() == text)
     }
 }
 
@@ -261,6 +332,8 @@ macro_rules! choices {
             const MEANING: &'static str = concat!("choice, from 0:" $(, " ", $text)+);
             fn to_bits(self) -> u64 { self as u64 }
             fn from_bits(bits: u64) -> Option<Self> { Self::ALL.get(bits as usize).copied() }
+            const NAMES: &'static [&'static str] = &[$($text),+];
+            fn parse(text: &str) -> Option<Self> { Self::ALL.iter().copied().find(|choice| choice.name() == text) }
         }
 
         impl fmt::Display for $name {

@@ -44,8 +44,11 @@ pub const WORD_BITS: u32 = WORD_BYTES as u32 * 8;
 /// First bit of the operands; below are opcode, wait set and signal set.
 pub const OPERAND_BIT: u32 = 32;
 
-const WAIT_BIT: u32 = 8;
-const SIGNAL_BIT: u32 = 20;
+/// First bit of the wait set.
+pub(crate) const WAIT_BIT: u32 = 8;
+
+/// First bit of the signal set.
+pub(crate) const SIGNAL_BIT: u32 = 20;
 
 /// An instruction: what to do, and which units to wait for and to signal.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +89,12 @@ pub struct FieldSpec {
     pub meaning: &'static str,
     /// Whether bits within the width stand for a value.
     pub legal: fn(u64) -> bool,
+    /// The bits of a value's text in assembly.
+    pub parse: fn(&str) -> Option<u64>,
+    /// The words of its text, where they are few.
+    pub names: &'static [&'static str],
+    /// Its bits where assembly leaves it out; `None` where it may not.
+    pub default: Option<u64>,
 }
 
 /// A value that its field cannot hold.

@@ -5,6 +5,9 @@
 //! compile. What an instruction touches and what it costs are exhaustive matches elsewhere ([`crate::effects`],
 //! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
 //!
+//! A field is `name: Type = lowest bit`; with `or bits` assembly may leave it out. That is for loops and strides of transfers, and for
+//! what a flag switches off; an address that is left out must not be touched.
+//!
 //! # Notation
 //!
 //! `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride` bytes
@@ -30,7 +33,7 @@
 
 use std::fmt;
 
-use super::field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width};
+use super::field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width, bits_of};
 use super::unit::{Unit, UnitSet};
 use super::{DecodeError, EncodeError, FieldSpec, OPERAND_BIT, Spec, WORD_BITS, Word};
 use crate::numerics::Scale;
@@ -39,7 +42,7 @@ macro_rules! instructions {
     ($(
         $(#[doc = $doc:literal])+
         $opcode:literal $mnemonic:literal $name:ident {
-            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $bit:literal ),* $(,)?
+            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $bit:literal $(or $default:literal)? ),* $(,)?
         }
     )*) => {
         $(
@@ -75,6 +78,9 @@ macro_rules! instructions {
                     width: <$ty as Field>::WIDTH,
                     meaning: <$ty as Field>::MEANING,
                     legal: |bits| <$ty as Field>::from_bits(bits).is_some(),
+                    parse: bits_of::<$ty>,
+                    names: <$ty as Field>::NAMES,
+                    default: optional(&[$($default)?]),
                 } ),*],
             }
         ),*];
@@ -134,17 +140,17 @@ instructions! {
         /// Bytes of one run.
         bytes: u32 = 128,
         /// Runs of the inner loop.
-        inner: u16 = 160,
+        inner: u16 = 160 or 1,
         /// Runs of the outer loop.
-        outer: u16 = 176,
+        outer: u16 = 176 or 1,
         /// Bytes between runs of the inner loop in DRAM.
-        src_inner_stride: u32 = 192,
+        src_inner_stride: u32 = 192 or 0,
         /// Bytes between runs of the outer loop in DRAM.
-        src_outer_stride: u32 = 224,
+        src_outer_stride: u32 = 224 or 0,
         /// Bytes between runs of the inner loop in the scratchpad.
-        dst_inner_stride: u32 = 256,
+        dst_inner_stride: u32 = 256 or 0,
         /// Bytes between runs of the outer loop in the scratchpad.
-        dst_outer_stride: u32 = 288,
+        dst_outer_stride: u32 = 288 or 0,
         /// What the transfer carries.
         traffic: Traffic = 320,
     }
@@ -207,7 +213,7 @@ instructions! {
         /// Width of the results.
         out: Width = 33,
         /// Whether to continue from the int32 at `acc` instead of the bias.
-        accumulate: bool = 35,
+        accumulate: bool = 35 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
         /// The left operand, `m` rows of `k` int8.
@@ -217,7 +223,7 @@ instructions! {
         /// `n` channel parameters.
         params: Sram = 128,
         /// Int32 accumulators to continue, `m` rows of `n`; read only where `accumulate` is set.
-        acc: Sram = 160,
+        acc: Sram = 160 or 0,
         /// The results, `m` rows of `n`.
         dst: Sram = 192,
         /// Rows of `a`.
@@ -231,7 +237,7 @@ instructions! {
         /// Bytes between rows of `b`.
         b_stride: u32 = 320,
         /// Bytes between rows of `acc`.
-        acc_stride: u32 = 352,
+        acc_stride: u32 = 352 or 0,
         /// Bytes between rows of `dst`.
         dst_stride: u32 = 384,
     }
@@ -248,9 +254,9 @@ instructions! {
         /// Whether `max` starts anew.
         fresh: bool = 33,
         /// Whether `index` names the keys.
-        indexed: bool = 34,
+        indexed: bool = 34 or 0,
         /// Whether `mask` prunes cells.
-        masked: bool = 35,
+        masked: bool = 35 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
         /// Queries, `m` rows of `d` int8.
@@ -276,11 +282,11 @@ instructions! {
         /// Bytes between rows of `dst`.
         dst_stride: u32 = 384,
         /// The rows of `k` that are the block's keys: `n` unsigned 16-bit integers.
-        index: Sram = 416,
+        index: Sram = 416 or 0,
         /// Which cells are kept: `m` rows of `n` bits, low bits first, each row padded to whole bytes; rows are contiguous.
-        mask: Sram = 440,
+        mask: Sram = 440 or 0,
         /// Rows of `k`; at least 1.
-        limit: u16 = 464,
+        limit: u16 = 464 or 0,
     }
 
     /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum
@@ -292,13 +298,13 @@ instructions! {
         /// Whether `sum` starts anew.
         fresh: bool = 33,
         /// Whether `other_max` counts.
-        both: bool = 34,
+        both: bool = 34 or 0,
         /// Scores, `m` rows of `n` int16.
         src: Sram = 64,
         /// Row maxima, `m` int16.
         max: Sram = 96,
         /// Row maxima of the other engine, `m` int16.
-        other_max: Sram = 128,
+        other_max: Sram = 128 or 0,
         /// Row sums, `m` uint32.
         sum: Sram = 160,
         /// Probabilities, `m` rows of `n` int8.
@@ -323,9 +329,9 @@ instructions! {
         /// Width of the results.
         out: Width = 33,
         /// Whether to continue from the int32 at `acc`.
-        accumulate: bool = 35,
+        accumulate: bool = 35 or 0,
         /// Whether `other_sum` counts.
-        both: bool = 36,
+        both: bool = 36 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
         /// Probabilities, `m` rows of `n` int8.
@@ -333,11 +339,11 @@ instructions! {
         /// Values, `n` rows of `d` int8.
         v: Sram = 96,
         /// Row sums, `m` uint32.
-        sum: Sram = 128,
+        sum: Sram = 128 or 0,
         /// Row sums of the other engine, `m` uint32.
-        other_sum: Sram = 160,
+        other_sum: Sram = 160 or 0,
         /// Int32 accumulators to continue, `m` rows of `d`; read only where `accumulate` is set.
-        acc: Sram = 192,
+        acc: Sram = 192 or 0,
         /// The results, `m` rows of `d`.
         dst: Sram = 224,
         /// Queries.
@@ -353,7 +359,7 @@ instructions! {
         /// Bytes between rows of `v`.
         v_stride: u32 = 416,
         /// Bytes between rows of `acc`.
-        acc_stride: u32 = 448,
+        acc_stride: u32 = 448 or 0,
         /// Bytes between rows of `dst`.
         dst_stride: u32 = 480,
     }
@@ -367,7 +373,7 @@ instructions! {
         /// The engine that executes.
         engine: Engine = 32,
         /// Whether a key takes two bytes instead of one.
-        wide: bool = 33,
+        wide: bool = 33 or 0,
         /// The lines that execute; entries are dealt to them in turn.
         lines: LineSet = 40,
         /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
@@ -409,7 +415,7 @@ instructions! {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
         /// Whether `other_max` counts.
-        both: bool = 33,
+        both: bool = 33 or 0,
         /// Queries in the order of the list: `count` pairs of uint16, number and entries.
         rows: Sram = 64,
         /// Scores of the entries, int16.
@@ -417,7 +423,7 @@ instructions! {
         /// Row maxima by query, `queries` int16.
         max: Sram = 112,
         /// Row maxima by query of the other engine, `queries` int16.
-        other_max: Sram = 136,
+        other_max: Sram = 136 or 0,
         /// Row sums by position in `rows`, `count` uint32.
         sum: Sram = 160,
         /// Probabilities of the entries, int8.
@@ -447,27 +453,27 @@ instructions! {
         /// The engine that executes.
         engine: Engine = 32,
         /// Whether a key takes two bytes instead of one.
-        wide: bool = 33,
+        wide: bool = 33 or 0,
         /// Whether there is a list.
-        list: bool = 34,
+        list: bool = 34 or 0,
         /// Whether there is a block.
-        block: bool = 35,
+        block: bool = 35 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
         /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
         rows: Sram = 64,
         /// Keys of the entries, `entries` uint8 or uint16.
-        keys: Sram = 88,
+        keys: Sram = 88 or 0,
         /// Probabilities of the entries, int8.
-        p: Sram = 112,
+        p: Sram = 112 or 0,
         /// Row sums of the entries by position in `rows`, `heads * m` uint32.
-        sum: Sram = 136,
+        sum: Sram = 136 or 0,
         /// Columns of each head's block and their keys: `heads`, then `columns` uint16.
-        block_keys: Sram = 160,
+        block_keys: Sram = 160 or 0,
         /// Probabilities of the blocks, `columns * m` int8.
-        block_p: Sram = 184,
+        block_p: Sram = 184 or 0,
         /// Row sums of the blocks by query, `heads * m` uint32.
-        block_sum: Sram = 208,
+        block_sum: Sram = 208 or 0,
         /// Values, `n` rows of `heads * d` int8.
         v: Sram = 232,
         /// The results, `m` rows of `heads * d` int8.
@@ -481,13 +487,13 @@ instructions! {
         /// Heads.
         heads: u16 = 328,
         /// Columns of all heads' blocks.
-        columns: u16 = 344,
+        columns: u16 = 344 or 0,
         /// Bytes between rows of `v`.
         v_stride: u16 = 360,
         /// Bytes between rows of `dst`.
         dst_stride: u16 = 376,
         /// Entries of the list.
-        entries: Entries = 392,
+        entries: Entries = 392 or 0,
         /// Steps of the busiest group.
         steps: Entries = 416,
         /// Scale of the product, before the division by the row sum.
@@ -619,6 +625,13 @@ instructions! {
     0x42 "halt" Halt {}
 }
 
+const fn optional(default: &[u64]) -> Option<u64> {
+    match default {
+        [bits] => Some(*bits),
+        _ => None,
+    }
+}
+
 const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
@@ -650,6 +663,9 @@ const _: () = {
             let field = &row.fields[f];
             assert!(field.bit >= OPERAND_BIT, "a field runs into the header");
             assert!(field.bit + field.width <= WORD_BITS, "a field leaves the word");
+            if let Some(bits) = field.default {
+                assert!(bits >> field.width == 0, "a default does not fit its field");
+            }
             let mut g = 0;
             while g < f {
                 let other = &row.fields[g];

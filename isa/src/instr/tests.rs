@@ -122,6 +122,16 @@ proptest! {
     }
 
     #[test]
+    fn the_text_of_a_field_has_its_bits(instr in arbitrary::instr()) {
+        let (text, word, spec) = (instr.to_string(), instr.encode().unwrap(), instr.op.spec());
+        for (operand, field) in text.split(' ').skip(1).zip(spec.fields) {
+            let (name, value) = operand.split_once('=').unwrap();
+            prop_assert_eq!(name, field.name);
+            prop_assert_eq!((field.parse)(value), Some(word.get(field.bit, field.width)), "{}", operand);
+        }
+    }
+
+    #[test]
     fn text_tells_instructions_apart(a in arbitrary::instr(), b in arbitrary::instr()) {
         prop_assert_eq!(a.to_string() == b.to_string(), a == b);
     }
@@ -149,6 +159,31 @@ proptest! {
             prop_assert_eq!(instr.encode().unwrap(), word);
         }
     }
+}
+
+#[test]
+fn defaults_are_legal() {
+    for field in TABLE.iter().flat_map(|spec| spec.fields) {
+        assert!(field.default.is_none_or(field.legal), "{}", field.name);
+    }
+}
+
+#[test]
+fn values_of_fields() {
+    let parse = |mnemonic, field| {
+        let spec = TABLE.iter().find(|spec| spec.mnemonic == mnemonic).unwrap();
+        spec.fields.iter().find(|spec| spec.name == field).unwrap().parse
+    };
+    let (dst, m, lines, scale) =
+        (parse("matmul", "dst"), parse("matmul", "m"), parse("matmul", "lines"), parse("sddmm", "scale"));
+    assert_eq!((dst("sram:0x10"), dst("sram:16")), (Some(16), Some(16)));
+    assert_eq!(["16", "dram:16", "sram:0x1000000", "sram:-1", "sram:"].map(dst), [None; 5]);
+    assert_eq!((m("65535"), m("0xff")), (Some(65535), Some(255)));
+    assert_eq!(["65536", "-1", "+1", "0x", "0x+1", "", "1e3"].map(m), [None; 7]);
+    assert_eq!(lines("1+2"), Some(0x201));
+    assert_eq!(["1+0", "256+1", "255+2", "1", "1+2+3"].map(lines), [None; 5]);
+    assert_eq!((scale("1.0"), scale("0")), (Some(30 << 31 | 1 << 30), Some(0)));
+    assert_eq!(["-1", "nan", "inf", "1e10", "x"].map(scale), [None; 5]);
 }
 
 #[test]

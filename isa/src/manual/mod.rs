@@ -95,9 +95,11 @@ fn instruction(spec: &'static Spec) -> String {
     writeln!(text, "; executed by {units}.").expect("a string grows");
     if !fields.is_empty() {
         text += "\n| operand | bits | type | meaning |\n|---|---|---|---|\n";
-        for FieldSpec { name, doc, bit, width, meaning, .. } in *fields {
+        for FieldSpec { name, doc, bit, width, meaning, default, .. } in *fields {
             let end = bit + width;
-            writeln!(text, "| `{name}` | {bit}..{end} | {meaning} | {} |", joined(doc)).expect("a string grows");
+            let default = default.map(|bits| format!(" {bits} if left out.")).unwrap_or_default();
+            writeln!(text, "| `{name}` | {bit}..{end} | {meaning} | {}{default} |", joined(doc))
+                .expect("a string grows");
         }
     }
     text + &effects(spec)

@@ -9,17 +9,17 @@
 //! - [`timing`]: when the instructions of a program run;
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
 //! - [`check`]: the verifier of programs;
-//! - [`listing`]: a program as text;
+//! - [`asm`]: a program as text, and back;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
 //! - [`problems`]: errors that state all that is wrong;
 //! - [`diagnostics`]: the same for texts, shown with the line.
 
+pub mod asm;
 pub mod check;
 pub mod cost;
 pub mod diagnostics;
 pub mod effects;
 pub mod instr;
-pub mod listing;
 pub mod machine;
 pub mod manual;
 pub mod numerics;

@@ -66,6 +66,16 @@ impl<P> Collector<P> {
         }
     }
 
+    /// Counts problems that were found and not kept elsewhere.
+    pub fn add_omitted(&mut self, problems: usize) {
+        self.0.omitted += problems;
+    }
+
+    /// Orders the problems that are kept; equal ones stay as they are.
+    pub fn sort_by_key<K: Ord>(&mut self, key: impl FnMut(&P) -> K) {
+        self.0.kept.sort_by_key(key);
+    }
+
     /// Whether no problem was found.
     pub fn is_empty(&self) -> bool {
         self.0.kept.is_empty()

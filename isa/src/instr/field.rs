@@ -41,7 +41,7 @@ pub trait Field: Copy + fmt::Display {
 }
 
 /// The bits of a text, if it is that of a legal value.
-pub(super) fn bits_of<F: Field>(text: &str) -> Option<u64> {
+pub(crate) fn bits_of<F: Field>(text: &str) -> Option<u64> {
     let bits = F::parse(text)?.to_bits();
     (bits >> F::WIDTH == 0 && F::from_bits(bits).is_some()).then_some(bits)
 }

@@ -1,0 +1,84 @@
+//! The arguments of a directive.
+
+use std::vec;
+
+use super::syntax::{Argument, Atom, Line, Value};
+use crate::diagnostics::{Diagnostic, did_you_mean};
+
+/// The arguments of a directive, to be taken one by one.
+pub(crate) struct Arguments<'s> {
+    /// The directive.
+    pub(crate) head: Atom<'s>,
+    unnamed: vec::IntoIter<Value<'s>>,
+    named: Vec<(Atom<'s>, Value<'s>)>,
+}
+
+impl<'s> Arguments<'s> {
+    /// Tells the arguments of a line apart; no name may be there twice.
+    pub(crate) fn new(line: Line<'s>) -> Result<Arguments<'s>, Diagnostic> {
+        let mut unnamed = Vec::new();
+        let mut named: Vec<(Atom<'s>, Value<'s>)> = Vec::new();
+        for Argument { name, value } in line.arguments {
+            match name {
+                None => unnamed.push(value),
+                Some(name) if named.iter().any(|(other, _)| other.text == name.text) => {
+                    return Err(Diagnostic::at(name.span, format!("`{}` is given twice", name.text)));
+                }
+                // What may be named is little; without a limit the search for doubles would take quadratic time.
+                Some(name) if named.len() == MOST_NAMED => return Err(Diagnostic::at(name.span, "too many arguments")),
+                Some(name) => named.push((name, value)),
+            }
+        }
+        Ok(Arguments { head: line.head, unnamed: unnamed.into_iter(), named })
+    }
+
+    /// The next value without a name.
+    pub(crate) fn next(&mut self, expected: &str) -> Result<Value<'s>, Diagnostic> {
+        self.unnamed
+            .next()
+            .ok_or_else(|| Diagnostic::at(self.head.span.clone(), format!("`{}` needs {expected}", self.head.text)))
+    }
+
+    /// The next value without a name, if there is one.
+    pub(crate) fn next_if_any(&mut self) -> Option<Value<'s>> {
+        self.unnamed.next()
+    }
+
+    /// All values without a name that are left.
+    pub(crate) fn unnamed(&mut self) -> impl Iterator<Item = Value<'s>> {
+        self.unnamed.by_ref()
+    }
+
+    /// The value of a name, if it is there.
+    pub(crate) fn named(&mut self, name: &str) -> Option<Value<'s>> {
+        let at = self.named.iter().position(|(other, _)| other.text == name)?;
+        Some(self.named.remove(at).1)
+    }
+
+    /// The value of a name.
+    pub(crate) fn required(&mut self, name: &str) -> Result<Value<'s>, Diagnostic> {
+        self.named(name)
+            .ok_or_else(|| Diagnostic::at(self.head.span.clone(), format!("`{}` needs `{name}=`", self.head.text)))
+    }
+
+    /// All names that are left, with their values.
+    pub(crate) fn all_named(&mut self) -> Vec<(Atom<'s>, Value<'s>)> {
+        std::mem::take(&mut self.named)
+    }
+
+    /// Nothing may be left; `names` are those that could have been there.
+    pub(crate) fn end(mut self, names: &[&str]) -> Result<(), Diagnostic> {
+        if let Some(value) = self.unnamed.next() {
+            return Err(Diagnostic::at(value.span(), format!("`{}` takes no such argument", self.head.text)));
+        }
+        match self.named.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!("`{}` takes no `{}=`", self.head.text, name.text);
+                Err(Diagnostic::at(name.span, message).with_help(did_you_mean(name.text, names.iter().copied())))
+            }
+        }
+    }
+}
+
+const MOST_NAMED: usize = 100;

@@ -1,0 +1,126 @@
+//! A line of assembly as an instruction, by the instruction table.
+
+use super::symbols::Symbols;
+use super::syntax::{Argument, AtomKind, Line, Value};
+use crate::diagnostics::{Diagnostic, closest, did_you_mean};
+use crate::effects::accesses;
+use crate::instr::field::{Field, bits_of};
+use crate::instr::{FieldSpec, Instr, SIGNAL_BIT, Spec, TABLE, UnitSet, WAIT_BIT, WORD_BYTES, Word};
+use crate::problems::Collector;
+
+/// What every instruction takes beside the fields of its row.
+static TOKENS: [FieldSpec; 2] = [token_field("wait", WAIT_BIT), token_field("signal", SIGNAL_BIT)];
+
+const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
+    FieldSpec {
+        name,
+        doc: &[],
+        bit,
+        width: UnitSet::WIDTH,
+        meaning: UnitSet::MEANING,
+        legal: |bits| UnitSet::from_bits(bits as u16).is_some(),
+        parse: bits_of::<UnitSet>,
+        names: UnitSet::NAMES,
+        default: Some(0),
+    }
+}
+
+/// The instruction of a line; all that is wrong with the line goes to `problems`.
+pub(crate) fn instruction(
+    line: &Line<'_>,
+    symbols: &Symbols<'_>,
+    problems: &mut Collector<Diagnostic>,
+) -> Option<Instr> {
+    let head = &line.head;
+    let Some(spec) = TABLE.iter().find(|spec| spec.mnemonic == head.text) else {
+        let help = did_you_mean(head.text, TABLE.iter().map(|spec| spec.mnemonic));
+        problems.push(|| Diagnostic::at(head.span.clone(), format!("no instruction `{}`", head.text)).with_help(help));
+        return None;
+    };
+    let fields = || spec.fields.iter().chain(&TOKENS);
+    // Bits by field, `None` for one that is left out or wrong.
+    let mut bits = vec![None; spec.fields.len() + TOKENS.len()];
+    let mut given = vec![false; bits.len()];
+    let mut sound = true;
+    for argument in &line.arguments {
+        let done = find(spec, argument, fields()).and_then(|(index, field)| {
+            if std::mem::replace(&mut given[index], true) {
+                return Err(Diagnostic::at(argument.span(), format!("`{}` is given twice", field.name)));
+            }
+            bits[index] = Some(value(field, &argument.value, symbols)?);
+            Ok(())
+        });
+        if let Err(problem) = done {
+            sound = false;
+            problems.push(|| problem);
+        }
+    }
+    let lacking: Vec<String> = fields()
+        .zip(&given)
+        .filter(|(field, given)| !**given && field.default.is_none())
+        .map(|(field, _)| format!("`{}`", field.name))
+        .collect();
+    if !lacking.is_empty() {
+        problems.push(|| Diagnostic::at(head.span.clone(), format!("`{}` lacks {}", head.text, lacking.join(", "))));
+        return None;
+    }
+    if !sound {
+        return None;
+    }
+
+    let mut word = Word([0; WORD_BYTES]);
+    word.set(0, spec.opcode.into());
+    for (field, bits) in fields().zip(bits) {
+        word.set(field.bit, bits.or(field.default).unwrap_or_default());
+    }
+    // Every field is legal, so the word is an instruction.
+    let instr = Instr::decode(&word).ok()?;
+    let touched = accesses(&instr.op);
+    for (field, _) in fields().zip(given).filter(|(_, given)| !given) {
+        if touched.iter().any(|access| access.operand == field.name) {
+            sound = false;
+            problems.push(|| Diagnostic::at(head.span.clone(), format!("`{}` needs `{}` here", head.text, field.name)));
+        }
+    }
+    sound.then_some(instr)
+}
+
+/// The field that an argument is for, with its position.
+fn find(
+    spec: &Spec,
+    argument: &Argument<'_>,
+    fields: impl Iterator<Item = &'static FieldSpec> + Clone,
+) -> Result<(usize, &'static FieldSpec), Diagnostic> {
+    let Some(name) = &argument.name else {
+        return Err(Diagnostic::at(argument.span(), "expected `operand=value`"));
+    };
+    fields.clone().enumerate().find(|(_, field)| field.name == name.text).ok_or_else(|| {
+        let help = did_you_mean(name.text, fields.map(|field| field.name));
+        Diagnostic::at(name.span.clone(), format!("`{}` has no operand `{}`", spec.mnemonic, name.text)).with_help(help)
+    })
+}
+
+/// The bits of a field's value. What is a value by itself is no name.
+fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>) -> Result<u64, Diagnostic> {
+    let text = match value {
+        Value::Atom(atom) if atom.kind == AtomKind::Word => atom.text,
+        _ => return Err(Diagnostic::at(value.span(), format!("`{}`: expected {}", field.name, field.meaning))),
+    };
+    if let Some(bits) = (field.parse)(text) {
+        return Ok(bits);
+    }
+    let resolved = symbols.resolve(text, &value.span())?;
+    if let Some(bits) = resolved.as_deref().and_then(field.parse) {
+        return Ok(bits);
+    }
+    let help = match &resolved {
+        Some(resolved) => Some(format!("`{text}` is `{resolved}`")),
+        None if field.names.is_empty() => symbols.near(text),
+        None => {
+            let unknown = text.split('|').find(|part| !field.names.contains(part)).unwrap_or(text);
+            closest(unknown, field.names.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+        }
+    };
+    let message = format!("`{}`: expected {}, found `{text}`", field.name, field.meaning);
+    Err(Diagnostic::at(value.span(), message).with_help(help))
+}

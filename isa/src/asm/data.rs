@@ -1,0 +1,62 @@
+//! Directives for bytes.
+
+use super::text::signed;
+use crate::instr::Field as _;
+use crate::instr::field::integer;
+use crate::numerics::Scale;
+
+/// A kind of data.
+pub(super) struct Kind {
+    name: &'static str,
+    /// What its values are.
+    pub(super) expected: &'static str,
+    /// Appends the bytes of a value.
+    pub(super) append: fn(&str, &mut Vec<u8>) -> Option<()>,
+}
+
+/// A kind whose values have a fixed number of bytes, little-endian.
+macro_rules! fixed {
+    ($name:literal, $expected:literal, $parse:expr) => {
+        Kind {
+            name: $name,
+            expected: $expected,
+            append: |text, bytes| {
+                bytes.extend($parse(text)?);
+                Some(())
+            },
+        }
+    };
+}
+
+const KINDS: [Kind; 8] = [
+    fixed!(".i8", "an integer from -128 to 127", |text| signed(text).map(i8::to_le_bytes)),
+    fixed!(".u8", "an integer from 0 to 255", |text| integer(text).map(u8::to_le_bytes)),
+    fixed!(".i16", "an integer of 16 bits", |text| signed(text).map(i16::to_le_bytes)),
+    fixed!(".u16", "an integer from 0 to 65535", |text| integer(text).map(u16::to_le_bytes)),
+    fixed!(".i32", "an integer of 32 bits", |text| signed(text).map(i32::to_le_bytes)),
+    fixed!(".u32", "an integer from 0 to 4294967295", |text| integer(text).map(u32::to_le_bytes)),
+    fixed!(".scale", "a multiplier", |text| Scale::parse(text).map(Scale::to_bytes)),
+    Kind { name: ".hex", expected: "an even number of hexadecimal digits", append: hex },
+];
+
+/// The kind of a directive.
+pub(super) fn kind(directive: &str) -> Option<&'static Kind> {
+    const { &KINDS }.iter().find(|kind| kind.name == directive)
+}
+
+/// The directives.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    const { &KINDS }.iter().map(|kind| kind.name)
+}
+
+fn hex(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let digit = |c: u8| char::from(c).to_digit(16).map(|digit| digit as u8);
+    for [high, low] in pairs {
+        bytes.push(digit(*high)? << 4 | digit(*low)?);
+    }
+    Some(())
+}

@@ -1,0 +1,285 @@
+//! Directives: everything of a program but its instructions.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::arguments::Arguments;
+use super::data;
+use super::machine;
+use super::symbols::{Symbol, Symbols};
+use super::syntax::{Atom, Line, Value};
+use super::text::{atom, items, number, string, strings, word};
+use crate::diagnostics::{Diagnostic, did_you_mean};
+use crate::effects::Space;
+use crate::instr::field::integer;
+use crate::instr::{Dram, Field as _, Sram};
+use crate::machine::Machine;
+use crate::program::{Binding, Decision, Element, Layer, Program};
+
+/// Reads a file that stands beside the text, by its name.
+pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
+
+/// Buffers and tensors that are placed by the assembler start at multiples of this.
+pub(super) const PLACED_AT: u64 = 64;
+
+type Done = Result<(), Diagnostic>;
+
+/// A directive and what it does.
+struct Directive {
+    name: &'static str,
+    apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
+}
+
+const DIRECTIVES: [Directive; 13] = [
+    Directive { name: ".program", apply: |this, arguments| this.program(arguments) },
+    Directive { name: ".machine", apply: |this, arguments| this.machine(arguments) },
+    Directive { name: ".input", apply: |this, arguments| this.tensor(arguments, true) },
+    Directive { name: ".output", apply: |this, arguments| this.tensor(arguments, false) },
+    Directive { name: ".layer", apply: |this, arguments| this.layer(arguments) },
+    Directive { name: ".in", apply: |this, arguments| this.in_layer(arguments) },
+    Directive { name: ".decision", apply: |this, arguments| this.decision(arguments) },
+    Directive { name: ".set", apply: |this, arguments| this.set(arguments) },
+    Directive { name: ".buffer", apply: |this, arguments| this.buffer(arguments) },
+    Directive { name: ".const", apply: |this, arguments| this.constant(arguments) },
+    Directive { name: ".align", apply: |this, arguments| this.align(arguments) },
+    Directive { name: ".image", apply: |this, arguments| this.section(arguments, false) },
+    Directive { name: ".ir", apply: |this, arguments| this.section(arguments, true) },
+];
+
+/// What the directives of a text have defined so far.
+pub(super) struct Definitions<'s, 'f> {
+    files: &'f Files<'f>,
+    pub(super) symbols: Symbols<'s>,
+    pub(super) name: Option<String>,
+    pub(super) dram_bytes: Option<u64>,
+    pub(super) machine: Option<Machine>,
+    pub(super) tensors: Vec<Tensor>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) decisions: Vec<Decision>,
+    /// The layer of the next instruction.
+    pub(super) current: Option<u32>,
+    pub(super) image: Section,
+    pub(super) ir: Option<Section>,
+    /// Whether data goes to the IR and not to the image.
+    data_to_ir: bool,
+    /// The end of the furthest buffer.
+    sram_end: u64,
+}
+
+/// An input or output; its address may be still open.
+pub(super) struct Tensor {
+    pub(super) is_input: bool,
+    pub(super) binding: Binding,
+    pub(super) is_placed: bool,
+    pub(super) span: Range<usize>,
+}
+
+/// Bytes from data directives or from a file.
+#[derive(Default)]
+pub(super) struct Section {
+    data: Vec<u8>,
+    file: Option<Bytes>,
+}
+
+impl Section {
+    pub(super) fn len(&self) -> u64 {
+        self.file.as_ref().map_or(self.data.len(), Bytes::len) as u64
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.file.unwrap_or_else(|| self.data.into())
+    }
+
+    fn data(&mut self, head: &Atom<'_>) -> Result<&mut Vec<u8>, Diagnostic> {
+        match self.file {
+            None => Ok(&mut self.data),
+            Some(_) => Err(Diagnostic::at(head.span.clone(), "these bytes are in a file: they take no others")),
+        }
+    }
+}
+
+impl<'s, 'f> Definitions<'s, 'f> {
+    pub(super) fn new(files: &'f Files<'f>) -> Self {
+        Definitions {
+            files,
+            symbols: Symbols::default(),
+            name: None,
+            dram_bytes: None,
+            machine: None,
+            tensors: Vec::new(),
+            layers: Vec::new(),
+            decisions: Vec::new(),
+            current: None,
+            image: Section::default(),
+            ir: None,
+            data_to_ir: false,
+            sram_end: 0,
+        }
+    }
+
+    /// Does what a line that is no instruction says.
+    pub(super) fn apply(&mut self, line: Line<'s>) -> Done {
+        let mut arguments = Arguments::new(line)?;
+        let name = arguments.head.text;
+        if let Some(directive) = DIRECTIVES.iter().find(|directive| directive.name == name) {
+            return (directive.apply)(self, arguments);
+        }
+        let Some(kind) = data::kind(name) else {
+            let names = DIRECTIVES.iter().map(|directive| directive.name).chain(data::names());
+            return Err(Diagnostic::at(arguments.head.span, format!("no directive `{name}`"))
+                .with_help(did_you_mean(name, names)));
+        };
+        let section = if self.data_to_ir { self.ir.get_or_insert_default() } else { &mut self.image };
+        let bytes = section.data(&arguments.head)?;
+        for value in arguments.unnamed() {
+            let value = word(&value, kind.expected, |text| Some((text, value.span())))?;
+            if (kind.append)(value.0, bytes).is_none() {
+                return Err(Diagnostic::at(value.1, format!("expected {}", kind.expected)));
+            }
+        }
+        arguments.end(&[])
+    }
+
+    fn program(&mut self, mut arguments: Arguments<'s>) -> Done {
+        once(self.name.is_some(), &arguments.head)?;
+        self.name = Some(string(&arguments.next("a name")?)?);
+        self.dram_bytes = arguments.named("dram").map(|bytes| number(&bytes)).transpose()?;
+        arguments.end(&["dram"])
+    }
+
+    fn machine(&mut self, arguments: Arguments<'s>) -> Done {
+        once(self.machine.is_some(), &arguments.head)?;
+        self.machine = Some(machine::read(arguments)?);
+        Ok(())
+    }
+
+    fn tensor(&mut self, mut arguments: Arguments<'s>, is_input: bool) -> Done {
+        let span = arguments.head.span.clone();
+        let name = string(&arguments.next("a name")?)?;
+        let element = word(&arguments.next("an element type")?, "`i8` or `i16`", |text| {
+            [Element::I8, Element::I16].into_iter().find(|element| element.to_string() == text)
+        })?;
+        let shape = arguments.next("a shape")?;
+        let shape = items(&shape)?.iter().map(|dim| number(&Value::Atom(dim.clone()))).collect::<Result<_, _>>()?;
+        let step = word(&arguments.required("step")?, "a finite number", |text| {
+            text.parse().ok().filter(|step: &f64| step.is_finite())
+        })?;
+        let address = arguments.named("at").map(|at| word(&at, "an address as dram:0x40", Dram::parse)).transpose()?;
+        let binding = Binding { name, shape, element, step, address: address.unwrap_or_default().0 };
+        self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
+        arguments.end(&["step", "at"])
+    }
+
+    fn layer(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let name = string(&arguments.next("a name")?)?;
+        let mut count = |name| arguments.named(name).map_or(Ok(0), |value| number(&value));
+        let (needed_macs, compulsory_bytes) = (count("macs")?, count("bytes")?);
+        let operation = arguments.named("operation").map(|value| string(&value)).transpose()?.unwrap_or_default();
+        let nodes = arguments.named("nodes").map(|value| strings(&value)).transpose()?.unwrap_or_default();
+        self.current = u32::try_from(self.layers.len()).ok();
+        self.layers.push(Layer { name, operation, nodes, needed_macs, compulsory_bytes });
+        arguments.end(&["operation", "nodes", "macs", "bytes"])
+    }
+
+    fn in_layer(&mut self, mut arguments: Arguments<'s>) -> Done {
+        self.current = Some(number(&arguments.next("the number of a layer")?)?);
+        arguments.end(&[])
+    }
+
+    fn decision(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let mut text = |name| arguments.required(name).and_then(|value| string(&value));
+        let decision = Decision {
+            layer: text("layer")?,
+            subject: text("subject")?,
+            chosen: text("chosen")?,
+            reason: text("reason")?,
+        };
+        self.decisions.push(decision);
+        arguments.end(&["layer", "subject", "chosen", "reason"])
+    }
+
+    fn set(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let name = arguments.next("a name")?;
+        let value = word(&arguments.next("a value")?, "a value", Some)?;
+        self.symbols.define(atom(&name, "a name")?, Symbol::Text(value))?;
+        arguments.end(&[])
+    }
+
+    fn buffer(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let name = arguments.next("a name")?;
+        let bytes: u32 = number(&arguments.next("a number of bytes")?)?;
+        let address = arguments.named("at").map(|at| word(&at, "an address as sram:0x40", Sram::parse)).transpose()?;
+        let address = address.map_or(self.sram_end.next_multiple_of(PLACED_AT), |address| address.0.into());
+        let bytes = u64::from(bytes);
+        self.symbols
+            .define(atom(&name, "a name")?, Symbol::Region { space: Space::Sram, address, bytes: Some(bytes) })?;
+        self.sram_end = self.sram_end.max(address + bytes);
+        arguments.end(&["at"])
+    }
+
+    fn constant(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let name = arguments.next("a name")?;
+        let symbol = Symbol::Region { space: Space::Dram, address: self.image.len(), bytes: None };
+        self.symbols.define(atom(&name, "a name")?, symbol)?;
+        arguments.end(&[])
+    }
+
+    fn align(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let align = word(&arguments.next("an alignment")?, "a power of two up to 64", |text| {
+            integer(text).filter(|align: &usize| align.is_power_of_two() && *align <= 64)
+        })?;
+        let image = self.image.data(&arguments.head)?;
+        image.resize(image.len().next_multiple_of(align), 0);
+        arguments.end(&[])
+    }
+
+    /// Data that follows belongs to the image or to the IR; with a file, its bytes are all there is.
+    fn section(&mut self, mut arguments: Arguments<'s>, is_ir: bool) -> Done {
+        self.data_to_ir = is_ir;
+        let files = self.files;
+        let section = if is_ir { self.ir.get_or_insert_default() } else { &mut self.image };
+        if let Some(file) = arguments.next_if_any() {
+            if !section.data(&arguments.head)?.is_empty() {
+                return Err(Diagnostic::at(file.span(), "these bytes are in the text: they take no file"));
+            }
+            let wrong = |message: String| Diagnostic::at(file.span(), message);
+            let bytes = part_of(read(files, &string(&file)?).map_err(wrong)?, is_ir).map_err(wrong)?;
+            if let Some(digest) = arguments.named("sha256") {
+                let found = sha256(&bytes);
+                if string(&digest)? != found {
+                    return Err(Diagnostic::at(digest.span(), format!("the file's digest is {found}")));
+                }
+            }
+            section.file = Some(bytes);
+        }
+        arguments.end(&["sha256"])
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn once(done: bool, head: &Atom<'_>) -> Done {
+    if done { Err(Diagnostic::at(head.span.clone(), format!("a second `{}`", head.text))) } else { Ok(()) }
+}
+
+/// A file beside the text: a text may come from anywhere, and must not reach elsewhere.
+fn read(files: &Files<'_>, name: &str) -> Result<Bytes, String> {
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', ':', '\0']) {
+        return Err("expected the name of a file beside the text, without folder".to_owned());
+    }
+    files(name)
+}
+
+/// The image or the IR of a program; all of any other file.
+fn part_of(bytes: Bytes, is_ir: bool) -> Result<Bytes, String> {
+    if !bytes.starts_with(b"\x7fELF") {
+        return Ok(bytes);
+    }
+    let program = Program::from_bytes(bytes).map_err(|error| error.to_string())?;
+    if is_ir { program.ir.ok_or_else(|| "that program has no IR".to_owned()) } else { Ok(program.image) }
+}

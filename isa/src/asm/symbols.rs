@@ -1,0 +1,86 @@
+//! Names that a program gives to places and values.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::syntax::Atom;
+use crate::diagnostics::{Diagnostic, did_you_mean};
+use crate::effects::Space;
+use crate::instr::field::integer;
+use crate::instr::{Dram, Sram};
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Symbol<'s> {
+    /// A text, wherever the name stands as a value.
+    Text(&'s str),
+    /// A region of a memory. `bytes` is `None` where it has no end of its own.
+    Region { space: Space, address: u64, bytes: Option<u64> },
+    /// Tensors with one name.
+    Ambiguous,
+}
+
+/// The names of a program.
+#[derive(Debug, Default)]
+pub(crate) struct Symbols<'s>(BTreeMap<String, Symbol<'s>>);
+
+impl<'s> Symbols<'s> {
+    /// Defines a name, which must be new.
+    pub(crate) fn define(&mut self, name: &Atom<'_>, symbol: Symbol<'s>) -> Result<(), Diagnostic> {
+        if !is_name(name.text) {
+            let message = "a name starts with a letter and has letters, digits, `_` and `.`";
+            return Err(Diagnostic::at(name.span.clone(), message));
+        }
+        if self.0.contains_key(name.text) {
+            return Err(Diagnostic::at(name.span.clone(), format!("`{}` has a meaning already", name.text)));
+        }
+        self.0.insert(name.text.to_owned(), symbol);
+        Ok(())
+    }
+
+    /// Defines the name of a tensor if it can be one; programs may have tensors of one name.
+    pub(crate) fn define_tensor(&mut self, name: &str, symbol: Symbol<'s>) {
+        if is_name(name) {
+            self.0.entry(name.to_owned()).and_modify(|symbol| *symbol = Symbol::Ambiguous).or_insert(symbol);
+        }
+    }
+
+    /// The text that `name` or `name+offset` stands for; `None` where it is no known name.
+    pub(crate) fn resolve(&self, text: &str, span: &Range<usize>) -> Result<Option<String>, Diagnostic> {
+        let (name, offset) = text.split_once('+').map_or((text, None), |(name, offset)| (name, Some(offset)));
+        let Some(symbol) = self.0.get(name) else { return Ok(None) };
+        let wrong = |message: String| Err(Diagnostic::at(span.clone(), message));
+        let (space, address, bytes) = match (*symbol, offset) {
+            (Symbol::Ambiguous, _) => return wrong(format!("`{name}` is the name of several tensors")),
+            (Symbol::Text(value), None) => return Ok(Some(value.to_owned())),
+            (Symbol::Text(_), Some(_)) => return wrong(format!("`{name}` is no place")),
+            (Symbol::Region { space, address, bytes }, _) => (space, address, bytes),
+        };
+        let Some(offset) = offset.map_or(Some(0), integer::<u64>) else {
+            return wrong(format!("expected a number of bytes after `{name}+`"));
+        };
+        if let Some(bytes) = bytes.filter(|bytes| offset >= *bytes) {
+            return wrong(format!("`{name}` has only {bytes} bytes"));
+        }
+        let Some(address) = address.checked_add(offset) else {
+            return wrong("the address is too large".to_owned());
+        };
+        Ok(Some(match space {
+            Space::Sram => match u32::try_from(address) {
+                Ok(address) => Sram(address).to_string(),
+                Err(_) => return wrong("the address is too large".to_owned()),
+            },
+            Space::Dram => Dram(address).to_string(),
+        }))
+    }
+
+    /// The question whether another name was meant.
+    pub(crate) fn near(&self, text: &str) -> Option<String> {
+        did_you_mean(text.split('+').next().unwrap_or(text), self.0.keys().map(String::as_str))
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+}

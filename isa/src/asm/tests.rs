@@ -1,0 +1,188 @@
+//! Text and binary hold the same, for any program; and no text does harm. Cases are files of `tests/asm`.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::instr::arbitrary::instr;
+use crate::machine::{Machine, PRESETS};
+use crate::program::{Binding, Decision, Element, Layer};
+
+fn no_files(name: &str) -> Result<Bytes, String> {
+    Err(format!("cannot read {name}"))
+}
+
+fn parse(text: &str) -> Program {
+    Assembly::parse(text, &no_files).unwrap_or_else(|error| panic!("{}", error.render("text", text))).program
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z_.]{1,4}", "/blocks\\.[0-9]/[A-Z]", any::<String>()]
+}
+
+fn machine() -> impl Strategy<Value = Machine> {
+    (0..PRESETS.len(), any::<bool>(), 1..=256u32, 0.001..1e6f64, "[ -~]{1,64}").prop_map(
+        |(preset, differs, lines, bandwidth, name)| {
+            let mut machine = Machine::preset(PRESETS[preset].0).unwrap();
+            if differs {
+                (machine.lines.count, machine.dram.bytes_per_cycle, machine.name) = (lines, bandwidth, name);
+            }
+            machine
+        },
+    )
+}
+
+fn bindings() -> impl Strategy<Value = Vec<Binding>> {
+    let element = prop_oneof![Just(Element::I8), Just(Element::I16)];
+    let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
+    let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
+    let binding = (name(), prop::collection::vec(any::<u64>(), 0..4), element, step, address)
+        .prop_map(|(name, shape, element, step, address)| Binding { name, shape, element, step, address });
+    prop::collection::vec(binding, 0..3)
+}
+
+fn layers() -> impl Strategy<Value = Vec<Layer>> {
+    let layer = (name(), name(), prop::collection::vec(name(), 0..3), any::<u64>(), any::<u64>()).prop_map(
+        |(name, operation, nodes, needed_macs, compulsory_bytes)| Layer {
+            name,
+            operation,
+            nodes,
+            needed_macs,
+            compulsory_bytes,
+        },
+    );
+    prop::collection::vec(layer, 0..4)
+}
+
+fn decisions() -> impl Strategy<Value = Vec<Decision>> {
+    let decision = (name(), name(), name(), name()).prop_map(|(layer, subject, chosen, reason)| Decision {
+        layer,
+        subject,
+        chosen,
+        reason,
+    });
+    prop::collection::vec(decision, 0..2)
+}
+
+/// Any program that has a file form, most of them without sense.
+fn program() -> impl Strategy<Value = Program> {
+    let header = (name(), any::<u64>(), bindings(), bindings(), layers(), decisions());
+    let code = prop::collection::vec((instr(), prop_oneof![9 => 0..5u32, 1 => any::<u32>()]), 0..8);
+    let bytes = || prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
+    (header, machine(), code, bytes(), prop::option::of(bytes())).prop_map(|(header, machine, code, image, ir)| {
+        let (name, dram_bytes, inputs, outputs, layers, decisions) = header;
+        let (code, layer_of) = code.into_iter().unzip();
+        let header = Header { name, dram_bytes, inputs, outputs, layers, decisions };
+        Program { header, machine, code, layer_of, image, ir }
+    })
+}
+
+/// A text with a bit of everything.
+const TEXT: &str = r#"
+.program "sample" ; a comment
+.machine vitcod lines.count=32 name="half" # another
+.set d 16
+.const table
+    .i8 -1 2 0x7f
+    .align 4
+    .u16 65535
+    .scale 0.5
+.input x i8 [2, 16] step=0.5
+.output "y\n" i16 [32] step=1e-3 at=dram:0x100
+.buffer a 32
+.buffer b 64 at=sram:0x1000
+.layer head operation=add macs=3 nodes=["a", b]
+    load dst=a src=x+16 bytes=d traffic=inputs signal=vector|load
+    add a=a b=a dst=b m=1 n=d a_scale=1 b_scale=2 shift=1 a_stride=32 b_stride=32 dst_stride=0x20 wait=load
+    halt
+"#;
+
+#[test]
+fn names_places_and_values() {
+    let program = parse(TEXT);
+    assert_eq!(program.image[..], [0xff, 2, 0x7f, 0, 0xff, 0xff, 0, 0, 0, 0x40, 31, 0, 0, 0]);
+    assert_eq!(program.machine.lines.count, 32);
+    assert_eq!(program.header.inputs[0].address, 0x140);
+    assert_eq!(program.header.dram_bytes, 0x160);
+    assert_eq!(
+        program.code[0].to_string(),
+        "load dst=sram:0x0 src=dram:0x150 bytes=16 inner=1 outer=1 src_inner_stride=0 src_outer_stride=0 \
+         dst_inner_stride=0 dst_outer_stride=0 traffic=inputs signal=load|vector"
+    );
+    assert_eq!(parse(&program.listing().to_string()), program);
+}
+
+#[test]
+fn large_constants_are_in_the_program_file() {
+    let mut program = parse(TEXT);
+    program.image = Bytes::from(vec![7; 10_000]);
+    program.ir = Some(Bytes::from_static(b"{}"));
+    let file = Bytes::from(program.to_bytes().unwrap());
+    let text = program.listing().with_constants_in("p.vitcod").to_string();
+    assert!(text.len() < 3000, "{text}");
+    let files = |name: &str| if name == "p.vitcod" { Ok(file.clone()) } else { Err("none".to_owned()) };
+    assert_eq!(Assembly::parse(&text, &files).unwrap().program, program);
+
+    let message = |text: &str| Assembly::parse(text, &files).unwrap_err().kept()[0].message.clone();
+    assert!(message(&text.replace("sha256=", "sha256=0")).starts_with("the file's digest is "));
+    for name in ["../p.vitcod", "/etc/passwd", "..", ""] {
+        let message = message(&text.replace("p.vitcod", name));
+        assert_eq!(message, "expected the name of a file beside the text, without folder");
+    }
+    assert_eq!(message(&text.replace("p.vitcod", "q")), "none");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, max_local_rejects: 1 << 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_program_survives_its_text_and_any_printed_text_its_program(program in program()) {
+        let text = program.listing().to_string();
+        let again = parse(&text);
+        prop_assert_eq!(&again, &program);
+        prop_assert_eq!(again.to_bytes().unwrap(), program.to_bytes().unwrap());
+        prop_assert_eq!(again.listing().to_string(), text);
+    }
+}
+
+/// Replaces, removes and repeats pieces of a text.
+fn damaged(text: &str, changes: &[(prop::sample::Index, prop::sample::Index, String)]) -> String {
+    let mut text = text.to_owned();
+    for (at, length, piece) in changes {
+        let start = text.floor_char_boundary(at.index(text.len() + 1));
+        let end = text.floor_char_boundary((start + length.index(12)).min(text.len()));
+        text.replace_range(start..end.max(start), piece);
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, max_local_rejects: 1 << 24, ..ProptestConfig::default() })]
+
+    /// Whatever is read from a damaged text is a program: it has a text that reads back the same.
+    #[test]
+    fn damaged_texts_do_no_harm(
+        program in program(),
+        is_sample: bool,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(),
+            prop_oneof!["[ -~\n]{0,4}", Just("\"".to_owned()), Just(" 18446744073709551615".to_owned()),
+                Just("at=dram:0xffffffffff".to_owned()), any::<String>()]), 1..6),
+    ) {
+        let text = if is_sample { TEXT.to_owned() } else { program.listing().to_string() };
+        let text = damaged(&text, &changes);
+        match Assembly::parse(&text, &no_files) {
+            Ok(assembly) => {
+                if let Err(error) = assembly.check() {
+                    prop_assert!(!error.render("text", &text).is_empty());
+                }
+                prop_assert_eq!(parse(&assembly.program.listing().to_string()), assembly.program);
+            }
+            Err(error) => prop_assert!(!error.render("text", &text).is_empty()),
+        }
+    }
+
+    #[test]
+    fn noise_does_no_harm(text: String) {
+        prop_assert!(Assembly::parse(&text, &no_files).is_err());
+    }
+}

@@ -38,5 +38,5 @@ fn quantised_graph() {
 fn listing() {
     let program =
         codegen::compile(&quantised(), &Machine::preset("vitcod").unwrap(), codegen::Options::default()).unwrap();
-    insta::assert_snapshot!(program.listing());
+    insta::assert_snapshot!(program.listing().with_constants_in("vit.vitcod"));
 }

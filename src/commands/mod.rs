@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod ablate;
+mod asm;
 mod attention;
 mod compile;
 mod demo;
@@ -18,6 +19,7 @@ use clap::Subcommand;
 pub(crate) enum Command {
     Compile(compile::Args),
     Run(run::Args),
+    Asm(asm::Args),
     Disasm(disasm::Args),
     Inspect(inspect::Args),
     Prune(prune::Args),
@@ -32,6 +34,7 @@ impl Command {
         match self {
             Command::Compile(args) => compile::run(&args, out),
             Command::Run(args) => run::run(&args, out),
+            Command::Asm(args) => asm::run(&args, out),
             Command::Disasm(args) => disasm::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),

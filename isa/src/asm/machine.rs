@@ -38,8 +38,9 @@ pub(super) fn read(mut arguments: Arguments<'_>) -> Result<Machine, Diagnostic> 
     arguments.end(&[])?;
 
     let blame = |message: &str| {
-        let named = keys.iter().find(|(key, _)| message.contains(key.text.rsplit('.').next().unwrap_or(key.text)));
-        named.map_or(head.clone(), |(key, _)| key.span.clone())
+        let field = |key: &str| message.find(key.rsplit('.').next().unwrap_or(key));
+        let named = keys.iter().filter_map(|(key, _)| Some((field(key.text)?, key))).min_by_key(|(at, _)| *at);
+        named.map_or(head.clone(), |(_, key)| key.span.clone())
     };
     let machine: Machine = Toml::Table(table)
         .try_into()

@@ -164,17 +164,17 @@ instructions! {
         /// Bytes of one run.
         bytes: u32 = 128,
         /// Runs of the inner loop.
-        inner: u16 = 160,
+        inner: u16 = 160 or 1,
         /// Runs of the outer loop.
-        outer: u16 = 176,
+        outer: u16 = 176 or 1,
         /// Bytes between runs of the inner loop in the scratchpad.
-        src_inner_stride: u32 = 192,
+        src_inner_stride: u32 = 192 or 0,
         /// Bytes between runs of the outer loop in the scratchpad.
-        src_outer_stride: u32 = 224,
+        src_outer_stride: u32 = 224 or 0,
         /// Bytes between runs of the inner loop in DRAM.
-        dst_inner_stride: u32 = 256,
+        dst_inner_stride: u32 = 256 or 0,
         /// Bytes between runs of the outer loop in DRAM.
-        dst_outer_stride: u32 = 288,
+        dst_outer_stride: u32 = 288 or 0,
         /// What the transfer carries.
         traffic: Traffic = 320,
     }

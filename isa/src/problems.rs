@@ -76,6 +76,11 @@ impl<P> Collector<P> {
         self.0.kept.sort_by_key(key);
     }
 
+    /// Whether no further problem would be kept.
+    pub fn is_full(&self) -> bool {
+        self.0.kept.len() >= KEPT
+    }
+
     /// Whether no problem was found.
     pub fn is_empty(&self) -> bool {
         self.0.kept.is_empty()

@@ -1,6 +1,6 @@
 ; A product with constants: y = a w^T / 2 + bias / 2.
 ; in a: 1 2 3 4
-; out y: 3 -4 6 -8
+; out y: 3 -4 5 -8
 .program "matmul"
 .machine vitcod lines.count=2
 .input a i8 [2, 2] step=1

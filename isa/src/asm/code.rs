@@ -43,6 +43,9 @@ pub(crate) fn instruction(
     let mut given = vec![false; bits.len()];
     let mut sound = true;
     for argument in &line.arguments {
+        if problems.is_full() {
+            return None;
+        }
         let done = find(spec, argument, fields()).and_then(|(index, field)| {
             if std::mem::replace(&mut given[index], true) {
                 return Err(Diagnostic::at(argument.span(), format!("`{}` is given twice", field.name)));

@@ -51,13 +51,17 @@ impl Assembly {
     /// Reads a program, of which only the form is looked at. `files` reads a file beside the text.
     ///
     /// # Errors
-    /// Everything that was found, in the order of the text.
+    /// Everything that was found, in the order of the text. Reading stops when there are [`KEPT`](crate::problems::KEPT) mistakes: to look for
+    /// what was meant by each takes time.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Assembly, AssemblyError> {
         let mut problems = Collector::new();
         let mut definitions = Definitions::new(files);
         // Names may be used before they are defined: directives first, and instructions when all names are known.
         let mut layer_of = Vec::new();
         for line in syntax::lines(text) {
+            if problems.is_full() {
+                break;
+            }
             match line {
                 Ok(line) if line.head.text.starts_with('.') => {
                     if let Err(problem) = definitions.apply(line) {
@@ -81,6 +85,9 @@ impl Assembly {
         let dram_bytes = place(&mut definitions, &mut problems);
         let (mut code, mut spans) = (Vec::new(), Vec::new());
         for line in syntax::lines(text).flatten().filter(|line| !line.head.text.starts_with('.')) {
+            if problems.is_full() {
+                break;
+            }
             code.extend(code::instruction(&line, &definitions.symbols, &mut problems));
             spans.push(line.head.span);
         }

@@ -83,7 +83,7 @@ impl Listing<'_> {
                 write!(f, ", {bytes} B of {name}")?;
             }
         }
-        write!(f, ", {cycles} cycles")
+        write!(f, ", {cycles} cycle{}", if cycles == 1 { "" } else { "s" })
     }
 }
 

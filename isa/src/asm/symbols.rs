@@ -74,9 +74,9 @@ impl<'s> Symbols<'s> {
         }))
     }
 
-    /// The question whether another name was meant.
+    /// The question whether another name was meant; of many names, not all are compared.
     pub(crate) fn near(&self, text: &str) -> Option<String> {
-        did_you_mean(text.split('+').next().unwrap_or(text), self.0.keys().map(String::as_str))
+        did_you_mean(text.split('+').next().unwrap_or(text), self.0.keys().map(String::as_str).take(1000))
     }
 }
 

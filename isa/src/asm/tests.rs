@@ -145,6 +145,31 @@ proptest! {
     }
 }
 
+#[test]
+fn work_is_bounded_by_the_text() {
+    let texts = [
+        "x\n".repeat(300_000),
+        "x=1 ".repeat(300_000),
+        "x ".repeat(300_000),
+        format!("load {}", "dsst=1 ".repeat(200_000)),
+        format!(".hex {}", "00".repeat(1 << 20)),
+        format!(".input x i8 [{}1] step=1", "1,".repeat(300_000)),
+        format!(".program \"{}", "\\u{41}".repeat(100_000)),
+        format!(".layer a\n{}", "load dst=y\n".repeat(100_000)),
+        (0..50_000).map(|i| format!(".set name{i} {i}\nload dst=name_{i}\n")).collect(),
+        "[".repeat(500_000),
+        "\"".repeat(500_000),
+    ];
+    for text in texts {
+        let start = std::time::Instant::now();
+        if let Err(error) = Assembly::parse(&text, &no_files) {
+            error.render("text", &text);
+        }
+        let taken = start.elapsed().as_secs_f64();
+        assert!(taken < 5.0, "{:.40} takes {taken} s", text);
+    }
+}
+
 /// Replaces, removes and repeats pieces of a text.
 fn damaged(text: &str, changes: &[(prop::sample::Index, prop::sample::Index, String)]) -> String {
     let mut text = text.to_owned();

@@ -68,6 +68,9 @@ impl Argument<'_> {
     }
 }
 
+/// Tokens that a line may have: parsed, they take far more memory than their text.
+const MOST_TOKENS: usize = 1 << 16;
+
 /// The lines of a text that hold something, each parsed for itself: a mistake in one hides none in another.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, Diagnostic>> {
     let parser = grammar::LineParser::new();
@@ -79,12 +82,13 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, Diagnos
             match token {
                 Ok(Token::Newline) if line.is_empty() && stray.is_none() => {}
                 Ok(Token::Newline) => break,
-                Ok(token) => line.push((span.start, token, span.end)),
-                Err(()) => stray = stray.or(Some(span)),
+                Ok(token) if line.len() < MOST_TOKENS => line.push((span.start, token, span.end)),
+                Ok(_) => stray = stray.or_else(|| Some(Diagnostic::at(span, "this line is too long"))),
+                Err(()) => stray = stray.or_else(|| Some(unreadable(text, span))),
             }
         }
-        if let Some(span) = stray {
-            return Some(Err(unreadable(text, span)));
+        if let Some(problem) = stray {
+            return Some(Err(problem));
         }
         if line.is_empty() {
             return None;

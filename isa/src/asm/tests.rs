@@ -170,6 +170,14 @@ fn work_is_bounded_by_the_text() {
     }
 }
 
+#[test]
+fn a_line_has_a_greatest_length() {
+    let text = format!(".program x\n.hex {}", "00 ".repeat(1 << 16));
+    let error = Assembly::parse(&text, &no_files).unwrap_err();
+    assert_eq!(error.kept()[0].message, "this line is too long");
+    assert_eq!(error.kept()[0].line(&text), Some(2));
+}
+
 /// Replaces, removes and repeats pieces of a text.
 fn damaged(text: &str, changes: &[(prop::sample::Index, prop::sample::Index, String)]) -> String {
     let mut text = text.to_owned();

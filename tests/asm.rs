@@ -10,8 +10,11 @@ use ndarray::{Array1, ArrayD};
 use vitcod_isa::asm::Assembly;
 use vitcod_runtime::{EmulatorDevice, Integers, Model};
 
-/// The program, or what is wrong as shown and by line.
-fn assemble(path: &Path) -> Result<Assembly, (String, Vec<(Option<usize>, String)>)> {
+/// A mistake: its line and its message.
+type Mistake = (Option<usize>, String);
+
+/// The program, or its mistakes as they are shown and one by one.
+fn assemble(path: &Path) -> Result<Assembly, (String, Vec<Mistake>)> {
     let text = fs::read_to_string(path).unwrap();
     let assembly = Assembly::parse(&text, &|name| Err(format!("there is no file {name}")));
     assembly.and_then(|assembly| assembly.check().map(|()| assembly)).map_err(|error| {
@@ -25,7 +28,7 @@ fn assemble(path: &Path) -> Result<Assembly, (String, Vec<(Option<usize>, String
 fn texts() {
     insta::glob!("asm/*.s", |path| {
         let text = fs::read_to_string(path).unwrap();
-        let stated: Vec<(Option<usize>, String)> = text
+        let stated: Vec<Mistake> = text
             .lines()
             .enumerate()
             .flat_map(|(index, line)| {

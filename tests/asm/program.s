@@ -12,9 +12,10 @@
     .hex 7b7d
 .decision layer=a subject="global tokens" chosen="0" reason="\"quoted\"\n"
 .layer a operation=lut macs=3 bytes=4 nodes=["/a", b]
-    load dst=sram:0x40 src=table+1 bytes=one traffic=params signal=vector
+    load dst=sram:0x40 src=table+1 bytes=one traffic=params signal=store
 .layer b
-    sync unit=vector wait=load
+    store src=sram:0x40 dst=y+3 bytes=1 traffic=outputs wait=load
+    store src=sram:0x40 dst=y bytes=1 inner=3 dst_inner_stride=1 traffic=outputs
 .in 0
     barrier # both signs start a comment
     halt

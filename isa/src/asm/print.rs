@@ -145,6 +145,9 @@ impl fmt::Display for Listing<'_> {
             }
             f.write_str("\n")?;
         }
+        if layers.len() > 0 {
+            f.write_str("\n")?;
+        }
         layers.try_for_each(|layer| define(f, layer))
     }
 }

@@ -239,6 +239,6 @@ fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     let stripes = full as u64 * of(height) + if rest > 0 { of(rest) } else { 0 };
     let softmax = height as u64 * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
     // A stripe's product waits for its softmax and the next scores for the product: a drain of the lines each.
-    let drains = 2 * shape.queries.div_ceil(height) as u64 * u64::from(builder.machine.lines.fill_cycles);
+    let drains = 2 * shape.queries.div_ceil(height) as u64 * builder.turnaround();
     shape.heads as u64 * (stripes + drains) + softmax
 }

@@ -344,7 +344,7 @@ fn estimate(builder: &Builder<'_>, layer: &Layer, tiling: Tiling) -> u64 {
     // Small tiles wait for each other: a drain of the lines for each. Traffic that hides behind computation is not free either, for
     // other layers' loads wait behind it.
     let tiles = (stripes * layer.n.div_ceil(tiling.channels)) as u64;
-    let drains = 2 * tiles * u64::from(machine.lines.fill_cycles);
+    let drains = 2 * tiles * builder.turnaround();
     let traffic = transfer(weights + operand);
     mac_cycles.max(traffic) + traffic / 4 + transfer(first) + tail as u64 + drains
 }

@@ -47,7 +47,7 @@ use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
 use groups::Group;
 use lists::{LISTS, Lists};
 use storage::Storages;
-use task::{Builder, Tasks};
+use task::{Builder, Grain, Tasks};
 
 /// Why a graph cannot become a program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -141,13 +141,14 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64,
 
     let mut failure = None;
     let mut candidates = Vec::new();
-    for percent in RESIDENT_PERCENT {
+    let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
+    for (percent, grain) in ways {
         let mut storages = Storages::plan(graph, &groups, capacity * percent / 100);
         if storages.dram_bytes > LISTS {
             let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
             return Err(CodegenError::Unsupported(vec![message]));
         }
-        match lower(graph, machine, &groups, &storages) {
+        match lower(graph, machine, &groups, &storages, grain) {
             Ok((mut tasks, mut lists)) => {
                 lists.keep(reference, graph, &storages);
                 lists::place(&mut lists, &mut storages, &mut tasks);
@@ -185,8 +186,9 @@ fn lower(
     machine: &Machine,
     groups: &[Group],
     storages: &Storages,
+    grain: Grain,
 ) -> Result<(Tasks, Lists), CodegenError> {
-    let mut builder = Builder::new(graph, machine, storages);
+    let mut builder = Builder::new(graph, machine, storages, grain);
     for (index, group) in groups.iter().enumerate() {
         builder.enter(index);
         match group {
@@ -209,7 +211,8 @@ fn estimate(tasks: &Tasks, machine: &Machine) -> u64 {
         let cost = cost(&task.op, machine);
         burst_bytes += cost.burst_bytes;
         if let Some(taken) = cost.lines {
-            lines += cost.cycles * u64::from(taken.count) / u64::from(machine.lines.count) + 2 * cost.latency;
+            lines +=
+                cost.cycles * u64::from(taken.count) / u64::from(machine.lines.count) + 2 * task::turnaround(machine);
         }
     }
     let channel = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();

@@ -21,8 +21,10 @@ use super::{place, prefetch, tokens};
 /// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less room is thought to make a program slower.
 const AHEAD_PERCENT: [(u64, u64); 7] = [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
 
-/// Tasks that are ordered in search of a better program, all attempts together. A first program is searched for as long as it takes.
+/// Tasks that are ordered in search of a better program, all attempts together, and attempts for programs so large that they are too few. A
+/// first program is searched for as long as it takes.
 const EFFORT: usize = 80_000;
+const ATTEMPTS: usize = 10;
 
 /// How tasks are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,10 +53,10 @@ pub(super) fn run(plans: &[(u64, Plan)], machine: &Machine) -> Option<Found> {
     let mut graphs: Vec<Option<TaskGraph>> = plans.iter().map(|_| None).collect();
     let mut best: Option<Found> = None;
     let mut effort = 0;
-    for (_, plan, ahead, order) in attempts {
+    for (attempt, (_, plan, ahead, order)) in attempts.into_iter().enumerate() {
         let Plan { storages, tasks, .. } = &plans[plan].1;
         effort += tasks.tasks.len();
-        if best.is_some() && effort > EFFORT {
+        if best.is_some() && effort > EFFORT && attempt >= ATTEMPTS {
             break;
         }
         let ahead = capacity * ahead / 100;

@@ -99,6 +99,26 @@ pub(super) struct Target {
     store: Option<(Place, Window)>,
 }
 
+/// How small tiles are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grain {
+    /// As large as it takes for what each instruction costs besides its work not to matter.
+    Coarse,
+    /// Smaller, so that others can start on what is done.
+    Fine,
+}
+
+impl Grain {
+    pub(super) const ALL: [Grain; 2] = [Grain::Coarse, Grain::Fine];
+}
+
+/// Cycles from the end of an instruction on the lines to the start of one that waits for it: the lines' fill, and on machines of little fill
+/// what others that come in between take.
+pub(super) fn turnaround(machine: &Machine) -> u64 {
+    const OTHERS: u64 = 12;
+    OTHERS.max(machine.lines.fill_cycles.into())
+}
+
 /// Collects tasks.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
@@ -109,12 +129,22 @@ pub(super) struct Builder<'a> {
     homes: SecondaryMap<Storage, Option<Buffer>>,
     lists: Lists,
     group: usize,
+    grain: Grain,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(graph: &'a Graph, machine: &'a Machine, storages: &'a Storages) -> Builder<'a> {
+    pub(super) fn new(graph: &'a Graph, machine: &'a Machine, storages: &'a Storages, grain: Grain) -> Builder<'a> {
         let tasks = Tasks { locations: vec![None], ..Tasks::default() };
-        Builder { graph, machine, storages, tasks, homes: SecondaryMap::new(), lists: Lists::default(), group: 0 }
+        Builder {
+            graph,
+            machine,
+            storages,
+            tasks,
+            homes: SecondaryMap::new(),
+            lists: Lists::default(),
+            group: 0,
+            grain,
+        }
     }
 
     /// Starts a group.
@@ -124,6 +154,14 @@ impl<'a> Builder<'a> {
 
     pub(super) fn finish(self) -> (Tasks, Lists) {
         (self.tasks, self.lists)
+    }
+
+    /// Cycles from the end of an instruction on the lines to the start of one that waits for it, as tilings are chosen by them.
+    pub(super) fn turnaround(&self) -> u64 {
+        match self.grain {
+            Grain::Coarse => turnaround(self.machine),
+            Grain::Fine => 0,
+        }
     }
 
     /// Bytes of the scratchpad that the group's tiles may take.

@@ -30,15 +30,15 @@ mod entities;
 mod graph;
 pub mod infer;
 mod ops;
-mod print;
 mod saved;
+pub mod text;
 mod types;
 mod verify;
 
 pub use attr::Attr;
 pub use entities::{Const, Node, Op, Value};
 pub use graph::{Constant, Graph, GraphOutput, OpData, ValueData, ValueDef};
-pub use ops::{BinaryFn, OpKind, Stage, UnaryFn};
+pub use ops::{AttrSpec, BinaryFn, OPERATIONS, OpKind, OpSpec, Stage, UnaryFn};
 pub use saved::{LoadError, MAX_ACTIVATION_BYTES, SavedEntry, SavedGraph, SavedInput, SavedOutput};
 pub use types::{Elem, TensorType};
-pub use verify::VerifyError;
+pub use verify::{Defect, Place, VerifyError};

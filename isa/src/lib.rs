@@ -10,10 +10,12 @@
 //! - [`check`]: the static checks of a program;
 //! - [`listing`]: a program as text;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
-//! - [`problems`]: errors that state all that is wrong.
+//! - [`problems`]: errors that state all that is wrong;
+//! - [`diagnostics`]: the same for texts, shown with the line.
 
 pub mod check;
 pub mod cost;
+pub mod diagnostics;
 pub mod effects;
 pub mod instr;
 pub mod listing;

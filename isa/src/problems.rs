@@ -42,15 +42,23 @@ impl<P: fmt::Display> fmt::Display for Problems<P> {
 impl<P: fmt::Display + fmt::Debug> std::error::Error for Problems<P> {}
 
 /// Gathers problems.
-pub(crate) struct Collector<P>(Problems<P>);
+#[derive(Debug)]
+pub struct Collector<P>(Problems<P>);
+
+impl<P> Default for Collector<P> {
+    fn default() -> Self {
+        Collector::new()
+    }
+}
 
 impl<P> Collector<P> {
-    pub(crate) fn new() -> Self {
+    /// Without problems so far.
+    pub fn new() -> Self {
         Collector(Problems { kept: Vec::new(), omitted: 0 })
     }
 
     /// Adds a problem; it is made only if it is kept.
-    pub(crate) fn push(&mut self, problem: impl FnOnce() -> P) {
+    pub fn push(&mut self, problem: impl FnOnce() -> P) {
         if self.0.kept.len() < KEPT {
             self.0.kept.push(problem());
         } else {
@@ -58,12 +66,16 @@ impl<P> Collector<P> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no problem was found.
+    pub fn is_empty(&self) -> bool {
         self.0.kept.is_empty()
     }
 
-    /// The problems as an error, if there are any.
-    pub(crate) fn finish(self) -> Result<(), Problems<P>> {
+    /// Nothing, if no problem was found.
+    ///
+    /// # Errors
+    /// The problems.
+    pub fn finish(self) -> Result<(), Problems<P>> {
         if self.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }

@@ -2,7 +2,8 @@
 
 fn main() {
     lalrpop::Configuration::new()
+        .use_cargo_dir_conventions()
         .emit_rerun_directives(true)
-        .process_file("src/ir/text/grammar.lalrpop")
+        .process()
         .expect("the grammar is LR(1)");
 }

@@ -30,6 +30,7 @@ mod entities;
 mod graph;
 pub mod infer;
 mod ops;
+pub mod random;
 mod saved;
 pub mod text;
 mod types;

@@ -148,7 +148,7 @@ pub struct OpSpec {
     pub results: usize,
     /// Its attributes, in the order of the text form.
     pub attrs: &'static [AttrSpec],
-    build: fn(&[Attr]) -> Result<OpKind, usize>,
+    build: fn(&[Attr]) -> Result<OpKind, &'static str>,
 }
 
 /// An attribute of an operation.
@@ -166,11 +166,11 @@ impl OpSpec {
     /// The operation with these attributes, one for each of [`OpSpec::attrs`].
     ///
     /// # Errors
-    /// The index of the first attribute that is not of its type.
+    /// The name of the first attribute that is not of its type.
     ///
     /// # Panics
-    /// There are fewer attributes.
-    pub fn build(&self, attrs: &[Attr]) -> Result<OpKind, usize> {
+    /// There are more attributes, or fewer.
+    pub fn build(&self, attrs: &[Attr]) -> Result<OpKind, &'static str> {
         (self.build)(attrs)
     }
 }
@@ -230,13 +230,8 @@ macro_rules! operations {
                 expected: <$ty as AttrType>::expected,
             } ),*],
             build: |attrs| {
-                let mut next = attrs.iter().enumerate();
-                $( let $attr = {
-                    let (index, attr) = next.next().expect("an attribute for each of the table");
-                    <$ty as AttrType>::from_attr(attr).ok_or(index)?
-                }; )*
-                let _ = next;
-                Ok(OpKind::$name { $($attr),* })
+                let [$($attr),*] = attrs else { panic!("{} takes other attributes", $mnemonic) };
+                Ok(OpKind::$name { $( $attr: AttrType::from_attr($attr).ok_or(stringify!($attr))? ),* })
             },
         } ),*];
     };

@@ -1,14 +1,15 @@
 //! From the lines of a text to a graph: names are resolved, operations bound by the table, types and elements checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use vitcod_isa::diagnostics::{Diagnostic, did_you_mean};
 
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
 use super::names::unquoted;
-use super::{Diagnostic, MAX_SEEDED_BYTES};
+use super::MAX_SEEDED_BYTES;
 use crate::ir::{Attr, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value};
 
 /// The most dimensions of a tensor.
@@ -69,7 +70,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
             None => {
                 let names = Stage::ALL.map(Stage::name);
                 let message = format!("there is no stage `{}`; the stages are {}", file.stage, names.join(", "));
-                self.report(file.stage, message).suggest(file.stage, names);
+                self.report_unknown(file.stage, message, names);
                 return Err(self.diagnostics);
             }
         }
@@ -101,9 +102,13 @@ impl<'s, 'f> Lowering<'s, 'f> {
     }
 
     /// Adds a diagnostic at a part of the source.
-    fn report(&mut self, text: &str, message: impl Into<String>) -> &mut Diagnostic {
-        let diagnostic = Diagnostic::new(self.span(text), message);
-        self.diagnostics.push_mut(diagnostic)
+    fn report(&mut self, text: &str, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::at(self.span(text), message));
+    }
+
+    /// Adds a diagnostic at a word that is none of those that are known.
+    fn report_unknown<'a>(&mut self, word: &str, message: String, known: impl IntoIterator<Item = &'a str>) {
+        self.diagnostics.push(Diagnostic::at(self.span(word), message).with_help(did_you_mean(word, known)));
     }
 
     fn give_up<T>(&mut self, text: &str, message: impl Into<String>) -> Lowered<T> {
@@ -213,7 +218,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         let names = Elem::ALL.map(Elem::name);
         let Some(elem) = Elem::ALL.into_iter().find(|elem| elem.name() == ty.elem) else {
             let message = format!("there is no element type `{}`; there are {}", ty.elem, names.join(", "));
-            self.report(ty.elem, message).suggest(ty.elem, names);
+            self.report_unknown(ty.elem, message, names);
             return Err(GivenUp);
         };
         let shape = self.shape(&ty.shape)?;
@@ -356,7 +361,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         let Some(spec) = OPERATIONS.iter().find(|spec| spec.mnemonic == op.mnemonic) else {
             let stage = self.graph.stage;
             let known = OPERATIONS.iter().filter(|spec| spec.stages.contains(&stage)).map(|spec| spec.mnemonic);
-            self.report(op.mnemonic, format!("there is no operation `{}`", op.mnemonic)).suggest(op.mnemonic, known);
+            self.report_unknown(op.mnemonic, format!("there is no operation `{}`", op.mnemonic), known);
             return Err(GivenUp);
         };
         let mut found: BTreeMap<&str, &Literal<'s>> = BTreeMap::new();
@@ -364,7 +369,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         for (name, literal) in &op.attrs {
             let names = spec.attrs.iter().map(|attr| attr.name);
             if !names.clone().any(|known| known == *name) {
-                self.report(name, no_attribute(spec, name)).suggest(name, names);
+                self.report_unknown(name, no_attribute(spec, name), names);
                 wrong = true;
             } else if found.insert(name, literal).is_some() {
                 self.report(name, format!("`{name}` is given more than once"));
@@ -382,14 +387,13 @@ impl<'s, 'f> Lowering<'s, 'f> {
         if wrong {
             return Err(GivenUp);
         }
-        let literals: Vec<&Literal<'s>> = spec.attrs.iter().map(|attr| found[attr.name]).collect();
-        let attrs = literals.iter().map(|literal| self.attr(literal)).collect::<Lowered<Vec<_>>>()?;
+        let attrs = spec.attrs.iter().map(|attr| self.attr(found[attr.name])).collect::<Lowered<Vec<_>>>()?;
         match spec.build(&attrs) {
             Ok(kind) => Ok(kind),
-            Err(i) => {
-                let (attr, literal) = (&spec.attrs[i], literals[i]);
-                let message = format!("`{}` is {}, not `{}`", attr.name, (attr.expected)(), literal.text);
-                self.give_up(literal.text, message)
+            Err(name) => {
+                let expected = spec.attrs.iter().find(|attr| attr.name == name).map(|attr| (attr.expected)());
+                let text = found[name].text;
+                self.give_up(text, format!("`{name}` is {}, not `{text}`", expected.unwrap_or_default()))
             }
         }
     }

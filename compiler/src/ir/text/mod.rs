@@ -41,6 +41,8 @@ lalrpop_util::lalrpop_mod!(
 
 use bytes::Bytes;
 use lalrpop_util::ParseError;
+use vitcod_isa::diagnostics::Diagnostic;
+use vitcod_isa::problems::{Collector, Problems};
 
 pub use data::digest;
 pub use print::{Constants, print};
@@ -57,28 +59,25 @@ pub const MAX_SEEDED_BYTES: usize = 256 << 20;
 /// # Errors
 /// All that is wrong with the text: with its form, or if that is right with its words, or if these are right with the graph
 /// ([`Graph::verify`]). Lines after a wrong one are read as if it was right.
-pub fn parse(source: &str, files: &mut dyn FnMut(&str) -> Result<Bytes, String>) -> Result<Graph, Vec<Diagnostic>> {
+pub fn parse(
+    source: &str,
+    files: &mut dyn FnMut(&str) -> Result<Bytes, String>,
+) -> Result<Graph, Problems<Diagnostic>> {
     let mut recovered = Vec::new();
     let file = grammar::FileParser::new().parse(source, &mut recovered, Tokens::new(source));
     let broken: Vec<usize> = recovered.iter().map(|recovery| span(source, &recovery.error).start).collect();
     let mut diagnostics: Vec<Diagnostic> =
         recovered.into_iter().map(|recovery| syntax(source, recovery.error)).collect();
-    let file = match file {
-        Ok(file) => file,
-        Err(error) => {
-            diagnostics.push(syntax(source, error));
-            return Err(diagnostics);
-        }
+    let graph = match file {
+        Ok(file) => Lowering::new(source, files, &broken).graph(&file),
+        Err(error) => Err(vec![syntax(source, error)]),
     };
-    match Lowering::new(source, files, &broken).graph(&file) {
-        Ok(graph) if diagnostics.is_empty() => Ok(graph),
-        Ok(_) => Err(diagnostics),
-        Err(more) => {
-            diagnostics.extend(more);
-            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-            Err(diagnostics)
-        }
-    }
+    let graph = graph.map_err(|more| diagnostics.extend(more)).ok();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| span.start));
+    let mut problems = Collector::new();
+    diagnostics.into_iter().for_each(|diagnostic| problems.push(|| diagnostic));
+    problems.finish()?;
+    Ok(graph.expect("no problems"))
 }
 
 type SyntaxError<'s> = ParseError<usize, Token<'s>, NoError>;
@@ -113,5 +112,5 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
         true => format!("unexpected {found}"),
         false => format!("expected {}, found {found}", expected.join(", ")),
     };
-    Diagnostic::new(span, message)
+    Diagnostic::at(span, message)
 }

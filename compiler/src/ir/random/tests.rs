@@ -1,0 +1,46 @@
+use std::collections::BTreeSet;
+
+use super::super::{OPERATIONS, Stage};
+use super::graph;
+use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
+use crate::passes;
+use crate::quantise::noise;
+
+#[test]
+fn every_operation_of_every_stage_occurs() {
+    for stage in Stage::ALL {
+        let mut found = BTreeSet::new();
+        for seed in 0..400 {
+            let graph = graph(stage, seed);
+            graph.verify().unwrap_or_else(|error| panic!("{seed}: {error}\n{graph}"));
+            found.extend(graph.operator_counts().into_keys());
+        }
+        let specs = OPERATIONS.iter().filter(|spec| spec.stages.contains(&stage));
+        // Attention without masks stays whole, with masks no `sddmm` is left.
+        let expected: BTreeSet<&str> = specs.map(|spec| spec.mnemonic).collect();
+        assert_eq!(found, expected, "{stage}");
+    }
+}
+
+#[test]
+fn they_run_and_no_pass_panics() {
+    for seed in 0..300 {
+        for stage in Stage::ALL {
+            let graph = graph(stage, seed);
+            let inputs = noise(&graph, 1);
+            if stage.is_float() {
+                let inputs: Vec<_> = inputs.iter().map(|input| input.view()).collect();
+                FloatInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
+            } else {
+                let tensor = |(input, (_, value)): (&ndarray::ArrayD<f32>, &(String, _))| {
+                    Tensor::quantise(&input.view(), graph.ty(*value)).unwrap()
+                };
+                let inputs: Vec<Tensor> = inputs.iter().zip(&graph.inputs).map(tensor).collect();
+                QuantisedInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
+            }
+            for pass in passes::PASSES.iter().filter(|pass| pass.requires == stage) {
+                let _ = pass.run(&graph);
+            }
+        }
+    }
+}

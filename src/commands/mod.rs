@@ -6,6 +6,8 @@ mod compile;
 mod demo;
 mod disasm;
 mod inspect;
+mod interp;
+mod opt;
 mod prune;
 mod run;
 
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Run(run::Args),
     Disasm(disasm::Args),
     Inspect(inspect::Args),
+    Opt(opt::Args),
+    Interp(interp::Args),
     Prune(prune::Args),
     Attention(attention::Args),
     Ablate(ablate::Args),
@@ -34,6 +38,8 @@ impl Command {
             Command::Run(args) => run::run(&args, out),
             Command::Disasm(args) => disasm::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
+            Command::Opt(args) => opt::run(&args, out),
+            Command::Interp(args) => interp::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),

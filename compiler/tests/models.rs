@@ -15,6 +15,10 @@ use vitcod_compiler::passes::{self, Context};
 use vitcod_compiler::quantise::{Calibration, quantise};
 use vitcod_isa::machine::Machine;
 
+#[path = "../../tests/common/shortened.rs"]
+mod shortened;
+use shortened::shortened;
+
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository")
 }
@@ -237,31 +241,6 @@ fn the_text_of_a_tiny_model() {
     insta::assert_snapshot!("canonical", canonical);
     let calibration = Calibration::run(&canonical, &[npy(&path(name, "in.npy")).view()]).unwrap();
     insta::assert_snapshot!("quantised", shortened(&quantise(&canonical, &calibration).unwrap().to_string()));
-}
-
-/// Numbers to four digits, constants without elements: the last digits of a step differ between kinds of processors, as float matrix
-/// products do.
-fn shortened(text: &str) -> String {
-    let mut short = String::new();
-    let mut digits = 0;
-    let without_elements = |line| match line {
-        line if str::contains(line, " = const ") => line.rsplit_once(" = ").map_or(line, |(constant, _)| constant),
-        line => line,
-    };
-    let text: Vec<&str> = text.lines().map(without_elements).collect();
-    for character in text.join("\n").chars() {
-        digits = match character {
-            '0' if digits == 0 => 0,
-            '0'..='9' => digits + 1,
-            _ => 0,
-        };
-        match digits {
-            0..=4 => short.push(character),
-            5 => short.push('~'),
-            _ => {}
-        }
-    }
-    short
 }
 
 /// Imports a model that was changed, and canonicalises what can be imported: either may fail, neither may panic.

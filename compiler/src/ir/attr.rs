@@ -34,6 +34,9 @@ impl fmt::Display for Attr {
 
 /// The type of an attribute in the operation table: how its values are written.
 pub(super) trait AttrType: Sized {
+    /// The names that there are, where it is one of a set.
+    const NAMES: &'static [&'static str] = &[];
+
     /// What the text may be, as messages and the manual say it.
     fn expected() -> String;
 
@@ -135,6 +138,8 @@ impl AttrType for Scale {
 }
 
 impl AttrType for bool {
+    const NAMES: &'static [&'static str] = &["true", "false"];
+
     fn expected() -> String {
         "true or false".to_owned()
     }

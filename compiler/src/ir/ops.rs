@@ -66,9 +66,10 @@ macro_rules! functions {
         }
 
         impl AttrType for $name {
+            const NAMES: &'static [&'static str] = &[$($text),+];
+
             fn expected() -> String {
-                let names: Vec<&str> = $name::ALL.iter().map(|function| function.name()).collect();
-                format!("one of {}", names.join(", "))
+                format!("one of {}", Self::NAMES.join(", "))
             }
 
             fn to_attr(&self) -> Attr {
@@ -160,6 +161,8 @@ pub struct AttrSpec {
     pub doc: &'static str,
     /// What its text may be.
     pub expected: fn() -> String,
+    /// The names that there are, where it is one of a set.
+    pub names: &'static [&'static str],
 }
 
 impl OpSpec {
@@ -228,6 +231,7 @@ macro_rules! operations {
                 name: stringify!($attr),
                 doc: concat!($($attr_doc, "\n"),+),
                 expected: <$ty as AttrType>::expected,
+                names: <$ty as AttrType>::NAMES,
             } ),*],
             build: |attrs| {
                 let [$($attr),*] = attrs else { panic!("{} takes other attributes", $mnemonic) };

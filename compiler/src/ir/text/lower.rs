@@ -391,9 +391,12 @@ impl<'s, 'f> Lowering<'s, 'f> {
         match spec.build(&attrs) {
             Ok(kind) => Ok(kind),
             Err(name) => {
-                let expected = spec.attrs.iter().find(|attr| attr.name == name).map(|attr| (attr.expected)());
                 let text = found[name].text;
-                self.give_up(text, format!("`{name}` is {}, not `{text}`", expected.unwrap_or_default()))
+                for attr in spec.attrs.iter().filter(|attr| attr.name == name) {
+                    let message = format!("`{name}` is {}, not `{text}`", (attr.expected)());
+                    self.report_unknown(text, message, attr.names.iter().copied());
+                }
+                Err(GivenUp)
             }
         }
     }
@@ -427,6 +430,8 @@ fn missing(attr: &crate::ir::AttrSpec) -> String {
 fn defined_in_line(source: &str, place: usize) -> Vec<&str> {
     let start = source[..place].rfind('\n').map_or(0, |newline| newline + 1);
     let line = source[start..].split('\n').next().unwrap_or_default();
-    let before = line.split('=').next().unwrap_or_default();
-    before.split([',', ' ', '\t']).filter(|word| word.starts_with('v')).collect()
+    let Some((before, _)) = line.split_once('=') else { return Vec::new() };
+    let is_value = |word: &str| word.strip_prefix('v').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+    let words: Vec<&str> = before.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+    if words.iter().all(|word| is_value(word)) { words } else { Vec::new() }
 }

@@ -107,7 +107,14 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
     };
     // The parser only goes through that token to report what is none.
     expected.retain(|name| name != "\"unknown\"");
-    let expected: Vec<&str> = expected.iter().map(|name| name.trim_matches('"')).collect();
+    let expected = expected.iter().map(|name| name.trim_matches('"'));
+    // Words are names of kinds of tokens, or stand for themselves like punctuation.
+    let expected: Vec<String> = expected
+        .map(|name| match name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            true => name.to_owned(),
+            false => format!("`{name}`"),
+        })
+        .collect();
     let message = match expected.is_empty() {
         true => format!("unexpected {found}"),
         false => format!("expected {}, found {found}", expected.join(", ")),

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::{Constants, parse, print};
 use crate::ir::{Graph, Stage, random};
@@ -64,5 +65,69 @@ fn ten_thousand_random_graphs_are_the_same_after_text() {
         for stage in Stage::ALL {
             assert_round_trip(&random::graph(stage, seed));
         }
+    }
+}
+
+/// What survives parsing is well-formed, and its text is stable.
+fn assert_survives(text: &str) {
+    match parse(text, &mut no_files) {
+        Ok(graph) => {
+            let printed = print(&graph.compacted(), Constants::Inline);
+            assert_eq!(print(&parsed(&printed), Constants::Inline), printed);
+        }
+        Err(problems) => assert!(!problems.render("text", text).is_empty()),
+    }
+}
+
+#[test]
+fn every_cut_text_is_a_graph_or_an_error() {
+    for stage in Stage::ALL {
+        let text = print(&random::graph(stage, 5), Constants::Inline);
+        (0..text.len()).filter(|cut| text.is_char_boundary(*cut)).for_each(|cut| assert_survives(&text[..cut]));
+    }
+}
+
+#[test]
+fn long_texts_take_time_and_memory_in_proportion() {
+    let header = "graph \"g\" imported {\n";
+    // Wrong lines, brackets, numbers, operands, dimensions.
+    assert_survives(&format!("{header}{}", "v0 = (\n".repeat(100_000)));
+    assert_survives(&format!("{header}{}", "[".repeat(1_000_000)));
+    assert_survives(&format!("{header}v0 = const \"\" : i8[9] = [{}", "1, ".repeat(500_000)));
+    let operands = vec!["v0"; 300_000].join(", ");
+    assert_survives(&format!("{header}v0 = input \"\" : f32[1099511627775]\nv1 = concat({operands}) {{axis=0}}\n}}"));
+    let ones = vec!["1"; 300_000].join(",");
+    assert_survives(&format!("{header}v0 = input \"\" : f32[{ones}]\n}}"));
+    assert_survives(&format!("{header}v0 = input \"\" : f32[2]\nv1 = reshape(v0) {{shape=[{ones},2]}}\n}}"));
+    assert_survives(&format!("{header}v0 = input \"\" : f32[1048576]\nv1 = expand(v0) {{shape=[1048576,1048576,1048576]}}\n}}"));
+    let seeds: String = (0..1000).map(|i| format!("v{i} = const \"\" : f32[100000] = seed 1\n")).collect();
+    assert_survives(&format!("{header}{seeds}}}"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn changed_text_is_a_graph_or_an_error(
+        seed in 0u64..200,
+        stage in 0usize..4,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0usize..3, 0usize..24), 1..4),
+    ) {
+        const WORDS: [&str; 24] = [
+            "v0", "v1", "n0", "(", ")", "[", "]", "{", "}", ",", "=", "*", "@", ":", "\"", "\n", "0", "-1", "inf",
+            "18446744073709551615", "i8[4294967296]", "axis=9", "const", "é",
+        ];
+        let mut text = print(&random::graph(Stage::ALL[stage], seed), Constants::Inline);
+        for (at, kind, word) in changes {
+            let at = text.floor_char_boundary(at.index(text.len().max(1)));
+            let end = text.ceil_char_boundary((at + 1).min(text.len()));
+            let word = WORDS[word];
+            match kind {
+                0 => text.insert_str(at, word),
+                1 => text.replace_range(at..end, word),
+                _ => text.replace_range(at..end, ""),
+            }
+        }
+        assert_survives(&text);
     }
 }

@@ -1,8 +1,13 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use vitcod_isa::machine::Machine;
+
 use super::{Constants, parse, print};
+use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use crate::ir::{Graph, Stage, random};
+use crate::passes::{Context, PASSES};
+use crate::quantise::noise;
 
 fn no_files(_: &str) -> Result<Bytes, String> {
     Err("there are no files".to_owned())
@@ -74,8 +79,30 @@ fn assert_survives(text: &str) {
         Ok(graph) => {
             let printed = print(&graph.compacted(), Constants::Inline);
             assert_eq!(print(&parsed(&printed), Constants::Inline), printed);
+            run_everything(&graph);
         }
         Err(problems) => assert!(!problems.render("text", text).is_empty()),
+    }
+}
+
+/// Runs a graph that is small, and every pass that takes it; what they say does not matter.
+fn run_everything(graph: &Graph) {
+    if graph.values().any(|(_, data)| data.ty.elements() > 100_000) {
+        return;
+    }
+    let machine = Machine::preset("vitcod").unwrap();
+    let samples = noise(graph, 1);
+    let context = Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
+    for pass in PASSES.iter().filter(|pass| pass.requires == graph.stage) {
+        let _ = pass.run(graph, &context);
+    }
+    if graph.stage.is_float() {
+        let inputs: Vec<_> = samples.iter().map(|sample| sample.view()).collect();
+        let _ = FloatInterpreter::new(graph).unwrap().run(&inputs);
+    } else if let Ok(interpreter) = QuantisedInterpreter::new(graph) {
+        let inputs = samples.iter().zip(&graph.inputs);
+        let inputs = inputs.map(|(sample, (_, value))| Tensor::quantise(&sample.view(), graph.ty(*value)));
+        let _ = inputs.collect::<Option<Vec<Tensor>>>().map(|inputs| interpreter.run(&inputs));
     }
 }
 
@@ -105,7 +132,7 @@ fn long_texts_take_time_and_memory_in_proportion() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
     fn changed_text_is_a_graph_or_an_error(

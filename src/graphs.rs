@@ -52,8 +52,7 @@ pub(crate) fn stage(graph: &Graph, path: &Path, inline: bool, files: &mut Output
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("{}: the name is no text", path.display()))?;
     let (side_name, mut side) = (format!("{name}.bin"), Vec::new());
-    let constants =
-        if inline { Constants::Inline } else { Constants::File { name: &side_name, bytes: &mut side } };
+    let constants = if inline { Constants::Inline } else { Constants::File { name: &side_name, bytes: &mut side } };
     let text = text::print(graph, constants);
     files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
     if !side.is_empty() {

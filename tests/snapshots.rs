@@ -64,7 +64,11 @@ fn every_pass_on_a_sparse_model() {
 
 #[test]
 fn listing() {
-    let program =
-        codegen::compile(&passed(None, "vit.legacy.unfused.op17", Stage::Quantised, None), &Machine::preset("vitcod").unwrap(), codegen::Options::default()).unwrap();
+    let program = codegen::compile(
+        &passed(None, "vit.legacy.unfused.op17", Stage::Quantised, None),
+        &Machine::preset("vitcod").unwrap(),
+        codegen::Options::default(),
+    )
+    .unwrap();
     insta::assert_snapshot!(program.listing());
 }

@@ -168,7 +168,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// What calibrates, if a pass asks for it.
 fn samples(args: &Args, names: &[&str], graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
-    let needed = names.iter().filter_map(|name| passes::find(name).ok()).any(|pass| pass.needs.contains(&Need::Samples));
+    let needed =
+        names.iter().filter_map(|name| passes::find(name).ok()).any(|pass| pass.needs.contains(&Need::Samples));
     if !needed {
         return Ok(None);
     }

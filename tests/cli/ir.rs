@@ -28,7 +28,9 @@ fn passes_are_listed_and_their_results_printed() {
     let sandbox = Sandbox::new();
     let onnx = model(&format!("{VIT}.onnx"));
     for text in [sandbox.ok(&["opt", "--list"]), sandbox.ok(&["opt", "--help"])] {
-        for line in ["layer-norm: imported -> imported; keeps real numbers", "split: quantised -> split; needs a machine"] {
+        for line in
+            ["layer-norm: imported -> imported; keeps real numbers", "split: quantised -> split; needs a machine"]
+        {
             assert!(text.contains(line), "{text}");
         }
     }
@@ -85,8 +87,11 @@ fn errors_are_shown_where_they_are() {
     let text = |lines: &str| format!("graph \"g\" canonical {{\n{lines}}}\n");
     fs::write(sandbox.path("x.vir"), text("v0 = const \"c\" : i8[1] = file \"../x\" @ 0\n")).unwrap();
     assert!(sandbox.fails(&["opt", "x.vir"]).contains("is not in the folder of the text or below"));
-    fs::write(sandbox.path("x.vir"), text("v0 = input \"c\" : f32[1048576,65536]\noutput \"c\" [1048576,65536] = v0\n"))
-        .unwrap();
+    fs::write(
+        sandbox.path("x.vir"),
+        text("v0 = input \"c\" : f32[1048576,65536]\noutput \"c\" [1048576,65536] = v0\n"),
+    )
+    .unwrap();
     for arguments in [&["interp", "x.vir"][..], &["opt", "x.vir", "--to", "quantised"]] {
         assert!(sandbox.fails(arguments).contains("take 274877906944 bytes together"));
     }

@@ -127,14 +127,15 @@ pub const CANONICALISE: &[&str] = &["cse", "layer-norm", "gelu", "canonicalise",
 /// that stay within a stage only the ones that have what they need.
 pub fn pipeline(from: Stage, to: Stage, context: &Context<'_>) -> Vec<&'static str> {
     let within = PASSES.iter().filter(|pass| from <= pass.requires && pass.establishes <= to);
-    let wanted = within
-        .filter(|pass| pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need)));
+    let wanted =
+        within.filter(|pass| pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need)));
     wanted.map(|pass| pass.name).collect()
 }
 
 /// A table of the passes in Markdown, for `docs/ir.md`.
 pub fn table() -> String {
-    let mut text = String::from("| pass | requires | establishes | needs | keeps | what it does |\n|---|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| pass | requires | establishes | needs | keeps | what it does |\n|---|---|---|---|---|---|\n");
     for Pass { name, doc, requires, establishes, needs, keeps, .. } in PASSES {
         let needs: Vec<String> = needs.iter().map(Need::to_string).collect();
         text += &format!("| `{name}` | {requires} | {establishes} | {} | {keeps} | {doc} |\n", needs.join(", "));

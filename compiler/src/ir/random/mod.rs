@@ -48,8 +48,7 @@ struct Generator {
 impl Generator {
     fn new(stage: Stage, seed: u64) -> Generator {
         let stage = if stage == Stage::Split { Stage::Quantised } else { stage };
-        let mut generator =
-            Generator { graph: Graph::new("", stage), random: Random::new(seed), pool: Vec::new() };
+        let mut generator = Generator { graph: Graph::new("", stage), random: Random::new(seed), pool: Vec::new() };
         generator.graph.name = generator.name();
         generator
     }

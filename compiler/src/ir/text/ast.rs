@@ -62,7 +62,10 @@ pub(super) enum DataKind<'s> {
     Elements(Vec<&'s str>),
     Hex(&'s str),
     Seed(&'s str),
-    File { name: &'s str, offset: &'s str },
+    File {
+        name: &'s str,
+        offset: &'s str,
+    },
     /// Only the digest is there.
     Elided,
 }

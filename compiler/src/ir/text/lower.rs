@@ -6,10 +6,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use vitcod_isa::diagnostics::{Diagnostic, did_you_mean};
 
+use super::MAX_SEEDED_BYTES;
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
 use super::names::unquoted;
-use super::MAX_SEEDED_BYTES;
 use crate::ir::{Attr, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value};
 
 /// The most dimensions of a tensor.
@@ -184,7 +184,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
 
     /// Binds names to the values that a line has made, if it has.
     fn define(&mut self, names: &[&'s str], made: Lowered<Vec<Value>>) -> Lowered<()> {
-        let made = made.map_or_else(|GivenUp| Vec::new(), |made| made);
+        let made = made.unwrap_or_else(|GivenUp| Vec::new());
         for (i, name) in names.iter().enumerate() {
             if made.get(i).is_some() {
                 self.value_texts.push(name);
@@ -272,7 +272,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
             DataKind::Hex(text) => match unhex(&text[2..text.len() - 1]) {
                 Some(bytes) if bytes.len() == expected => Bytes::from(bytes),
                 _ => {
-                    let message = format!("{} hexadecimal digits for {ty}, which takes {}", text.len() - 3, 2 * expected);
+                    let message =
+                        format!("{} hexadecimal digits for {ty}, which takes {}", text.len() - 3, 2 * expected);
                     return self.give_up(text, message);
                 }
             },
@@ -280,7 +281,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 let seed = self.integer(text, "a seed of 64 bits")?;
                 self.seeded = self.seeded.saturating_add(expected);
                 if self.seeded > MAX_SEEDED_BYTES {
-                    return self.give_up(data.text, format!("constants of seeds take more than {MAX_SEEDED_BYTES} bytes"));
+                    return self
+                        .give_up(data.text, format!("constants of seeds take more than {MAX_SEEDED_BYTES} bytes"));
                 }
                 Bytes::from(seeded(ty, seed))
             }
@@ -317,7 +319,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
             return self.give_up(op.mnemonic, message);
         }
         if !op.types.is_empty() && op.types.len() != op.results.len() {
-            return self.give_up(op.types[0].text, format!("{} types for {} results", op.types.len(), op.results.len()));
+            return self
+                .give_up(op.types[0].text, format!("{} types for {} results", op.types.len(), op.results.len()));
         }
         let operands = operands.into_iter().collect::<Lowered<Vec<_>>>()?;
         let types = types.into_iter().collect::<Lowered<Vec<_>>>()?;
@@ -334,7 +337,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
     /// The result of an operation whose type the text leaves out.
     fn inferred(&mut self, op: &Op<'s>, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Lowered<Value> {
         if !kind.stages().iter().any(|stage| stage.is_float()) || !self.graph.stage.is_float() {
-            return self.give_up(op.mnemonic, "types of integers have steps, which nobody can infer: write them after `:`");
+            return self
+                .give_up(op.mnemonic, "types of integers have steps, which nobody can infer: write them after `:`");
         }
         let inferred = {
             let types: Vec<&TensorType> = operands.iter().map(|operand| self.graph.ty(*operand)).collect();
@@ -376,7 +380,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 wrong = true;
             }
         }
-        let missing: Vec<String> = spec.attrs.iter().filter(|attr| !found.contains_key(attr.name)).map(missing).collect();
+        let missing: Vec<String> =
+            spec.attrs.iter().filter(|attr| !found.contains_key(attr.name)).map(missing).collect();
         if !missing.is_empty() {
             // A misspelt name says the same.
             if !wrong {

@@ -11,7 +11,7 @@
 //! }
 //! ```
 //!
-//! `docs/ir.md` describes it. [`print`] writes it, [`parse`] reads it and verifies the graph. The grammar (`grammar.lalrpop`) knows no
+//! `docs/ir.md` describes it. [`print()`] writes it, [`parse`] reads it and verifies the graph. The grammar (`grammar.lalrpop`) knows no
 //! operation: a new row of the operation table is all that its text needs.
 //!
 //! Text is not trusted: a tensor has at most 2^40 bytes and 32 dimensions, constants made of seeds take at most
@@ -85,9 +85,8 @@ type SyntaxError<'s> = ParseError<usize, Token<'s>, NoError>;
 /// Where in the source a syntax error is.
 fn span(source: &str, error: &SyntaxError<'_>) -> std::ops::Range<usize> {
     match error {
-        ParseError::UnrecognizedToken { token: (start, _, end), .. } | ParseError::ExtraToken { token: (start, _, end) } => {
-            *start..*end
-        }
+        ParseError::UnrecognizedToken { token: (start, _, end), .. }
+        | ParseError::ExtraToken { token: (start, _, end) } => *start..*end,
         ParseError::InvalidToken { location } => *location..*location,
         ParseError::UnrecognizedEof { .. } => source.len()..source.len(),
         ParseError::User { error } => match *error {},

@@ -45,7 +45,8 @@ mod tests {
         for string in ["", "a b", "\"\\'", "\n\r\t\0\u{1}\u{7f}", "käse \u{301} 😀", "\u{200b}\u{feff}"] {
             assert_eq!(unquoted(&format!("{string:?}")), Ok(string.to_owned()));
         }
-        for (text, escape) in [(r#""\x""#, r"\x"), (r#""a\u{d800}""#, r"\u"), (r#""\u{1""#, r"\u"), (r#""\ä""#, r"\ä")] {
+        for (text, escape) in [(r#""\x""#, r"\x"), (r#""a\u{d800}""#, r"\u"), (r#""\u{1""#, r"\u"), (r#""\ä""#, r"\ä")]
+        {
             assert_eq!(unquoted(text), Err(escape));
         }
     }

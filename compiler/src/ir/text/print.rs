@@ -28,7 +28,7 @@ pub enum Constants<'a> {
     },
 }
 
-/// The text with digests of long constants, as [`print`] of [`Constants::Digests`].
+/// The text with digests of long constants, as [`print()`] of [`Constants::Digests`].
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Printer { graph: self, constants: Constants::Digests, out: f }.graph()

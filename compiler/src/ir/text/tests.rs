@@ -126,7 +126,9 @@ fn long_texts_take_time_and_memory_in_proportion() {
     let ones = vec!["1"; 300_000].join(",");
     assert_survives(&format!("{header}v0 = input \"\" : f32[{ones}]\n}}"));
     assert_survives(&format!("{header}v0 = input \"\" : f32[2]\nv1 = reshape(v0) {{shape=[{ones},2]}}\n}}"));
-    assert_survives(&format!("{header}v0 = input \"\" : f32[1048576]\nv1 = expand(v0) {{shape=[1048576,1048576,1048576]}}\n}}"));
+    assert_survives(&format!(
+        "{header}v0 = input \"\" : f32[1048576]\nv1 = expand(v0) {{shape=[1048576,1048576,1048576]}}\n}}"
+    ));
     let seeds: String = (0..1000).map(|i| format!("v{i} = const \"\" : f32[100000] = seed 1\n")).collect();
     assert_survives(&format!("{header}{seeds}}}"));
 }

@@ -133,7 +133,9 @@ fn canonical(graph: &Graph) -> Graph {
 
 /// What the pipeline to the canonical form has to say.
 fn error(graph: &Graph) -> PassError {
-    passes::run(graph, passes::CANONICALISE, &Context::default(), |_, _| ()).map(|graph| graph.to_string()).expect_err("not recognised")
+    passes::run(graph, passes::CANONICALISE, &Context::default(), |_, _| ())
+        .map(|graph| graph.to_string())
+        .expect_err("not recognised")
 }
 
 /// Mnemonics and counts as text.

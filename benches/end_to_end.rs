@@ -1,4 +1,5 @@
-//! Time from an ONNX file to its results, on one thread: compilation (calibration excluded), an emulated run, and the timing alone.
+//! Time from an ONNX file to its results, on one thread: compilation (calibration excluded), verification, an emulated run, and
+//! the timing alone.
 //!
 //! `VITCOD_BENCH_MODEL` names the model; without it the digits model runs. Absolute paths are safest: benchmarks run in the folder
 //! of the package.
@@ -22,6 +23,7 @@ use vitcod_compiler::frontend::import_file;
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::quantise::{Calibration, noise, quantise};
 use vitcod_emulator::Emulator;
+use vitcod_isa::check::check;
 use vitcod_isa::machine::Machine;
 use vitcod_runtime::{EmulatorDevice, Model};
 
@@ -43,6 +45,7 @@ fn end_to_end(criterion: &mut Criterion) {
     criterion.bench_function("compile", |b| b.iter(|| compile().to_bytes().expect("a program has a file form")));
 
     let model = Model::new(compile()).expect("the compiler's programs are valid");
+    criterion.bench_function("verify", |b| b.iter(|| check(black_box(model.program())).expect("it is valid still")));
     let names = graph.inputs.iter().map(|(name, _)| name.as_str());
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = names.zip(views).collect();
     let mut session = model.open(&EmulatorDevice).expect("the emulator runs every valid program");

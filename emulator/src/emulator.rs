@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vitcod_isa::program::Program;
 
+use crate::chaos;
 use crate::execute::{Core, Fault, Memory};
 use crate::report::Report;
 use crate::timing::{Timing, TimingError, simulate};
@@ -54,6 +55,16 @@ impl Emulator {
             self.core.execute(index, &self.program.code[index], memory)?;
         }
         Ok(())
+    }
+
+    /// Executes the program once as [`run`](Self::run) does, but in an order in which a machine of any speed might: one that
+    /// [`chaos`](crate::chaos) draws.
+    ///
+    /// # Errors
+    /// The first instruction that cannot execute.
+    pub fn run_in_random_order(&mut self, memory: &mut Memory, seed: u64) -> Result<(), Fault> {
+        memory.clear_sram();
+        chaos::run(&self.program.code, &mut self.core, memory, seed)
     }
 }
 

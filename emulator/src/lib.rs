@@ -2,6 +2,7 @@
 //!
 //! - [`timing`]: when each instruction runs, by a discrete-event simulation of the units; needs no data;
 //! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
+//! - [`chaos`]: a program executed in any order that its tokens allow;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
 //! - [`trace`]: the schedule for Perfetto;
 //! - [`kernels`]: fast exact int8 matrix products.
@@ -9,6 +10,7 @@
 //! Timing does not depend on data, so a program is simulated once and executed as often as there are inputs:
 //! [`Emulator`] joins the two.
 
+pub mod chaos;
 mod emulator;
 pub mod execute;
 pub mod kernels;

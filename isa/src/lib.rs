@@ -6,8 +6,9 @@
 //! - [`operands`]: layouts of structured operands;
 //! - [`effects`]: what an instruction touches;
 //! - [`cost`]: what it costs;
+//! - [`timing`]: when the instructions of a program run;
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
-//! - [`check`]: the static checks of a program;
+//! - [`check`]: the verifier of programs;
 //! - [`listing`]: a program as text;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
 //! - [`problems`]: errors that state all that is wrong;
@@ -25,3 +26,4 @@ pub mod numerics;
 pub mod operands;
 pub mod problems;
 pub mod program;
+pub mod timing;

@@ -181,7 +181,9 @@ fn what_stops_the_machine_is_an_error() {
         index: Sram(0),
         traffic: Traffic::Indices,
     };
-    program.code.insert(1, Instr::new(Op::from(gather)));
+    // It reads what the load before it writes.
+    program.code[0].signal.insert(Unit::Load);
+    program.code.insert(1, Instr { wait: [Unit::Load].into_iter().collect(), ..Instr::new(Op::from(gather)) });
     program.layer_of.push(0);
     let mut session = Model::new(program).unwrap().open(&EmulatorDevice).unwrap();
     let (a, b) = (ArrayD::zeros(vec![2, 3]), ArrayD::zeros(vec![2]));

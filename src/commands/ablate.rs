@@ -76,7 +76,7 @@ const STEPS: [Step; 5] = [
     // Every key is a global token.
     Step { name: "reordered", pruned: false, globals: GlobalTokens::Above(0), autoencoder: false },
     // No key is one: all that is kept is the sparser engine's.
-    Step { name: "pruned", pruned: true, globals: GlobalTokens::Above(usize::MAX), autoencoder: false },
+    Step { name: "pruned", pruned: true, globals: GlobalTokens::NONE, autoencoder: false },
     Step { name: "pruned, reordered", pruned: true, globals: GlobalTokens::Auto, autoencoder: false },
     Step { name: "pruned, reordered, auto-encoder", pruned: true, globals: GlobalTokens::Auto, autoencoder: true },
 ];

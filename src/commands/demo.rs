@@ -147,7 +147,7 @@ fn compare(dense: &Outcome, sparse: &Outcome, out: &mut dyn Write) -> anyhow::Re
         report.layers.iter().filter(|layer| layer.attention).map(|layer| layer.macs_needed).sum()
     });
     cost("DRAM bytes", |report| report.dram.read_bytes + report.dram.write_bytes);
-    cost("scratchpad bytes used", |report| report.sram.peak_bytes);
+    cost("scratchpad bytes used", |report| report.sram.touched_bytes);
     writeln!(out, "{}\n", models.trim_fmt())?;
     for (name, outcome) in [("dense ", dense), ("sparse", sparse)] {
         writeln!(out, " {name}  {}", outcome.agreement)?;

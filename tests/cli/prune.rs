@@ -1,4 +1,6 @@
-use std::fs;
+use std::env;
+use std::fs::{self, File};
+use std::io::BufReader;
 
 use ndarray::{ArrayD, Axis, Slice};
 use ndarray_npy::{read_npy, write_npy};
@@ -75,6 +77,37 @@ fn one_criterion_and_samples_are_required() {
     assert_eq!(status(&["--calibration", "x.npy", "--theta", "0.9", "--sparsity", "0.9"]), Some(2));
     assert_eq!(status(&["--calibration", "x.npy", "--theta", "most"]), Some(2));
     assert_eq!(status(&["--theta", "0.9"]), Some(2));
+}
+
+/// The pictures of docs/algorithm.md; with `BLESS=1` in the environment they are made. The averages differ in their last bits between kinds
+/// of processors, which may move a few entries.
+#[test]
+fn pictures_of_the_documentation() {
+    let sandbox = Sandbox::new();
+    let (onnx, calibration) = (file("examples/digits/digits.onnx"), file("examples/digits/calibration.npy"));
+    for (name, theta_d) in [("digits90", "17"), ("digits90_theta5", "5")] {
+        let options = ["--sparsity", "0.9", "--theta-d", theta_d, "-o", "masks.npy", "--image", "maps.png"];
+        sandbox.ok(&[&["prune", &onnx, "--calibration", &calibration], &options[..]].concat());
+        let path = file(&format!("docs/images/{name}.png"));
+        if env::var_os("BLESS").is_some_and(|value| value == "1") {
+            fs::copy(sandbox.path("maps.png"), &path).unwrap();
+        }
+        let [made, committed] = [sandbox.path("maps.png"), path.into()].map(|path| pixels(&path));
+        assert_eq!(made.len(), committed.len(), "{name}");
+        let differing = made.iter().zip(&committed).filter(|(a, b)| a != b).count();
+        assert!(
+            differing * 50 <= made.len(),
+            "{name}: BLESS=1 cargo test --test cli pictures: {differing} pixels differ"
+        );
+    }
+}
+
+/// The bytes of a picture's pixels.
+fn pixels(path: &Path) -> Vec<u8> {
+    let mut reader = png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    pixels
 }
 
 /// An ONNX model of one operator, `y = tanh(x)` of float32 `[2, 4]`.

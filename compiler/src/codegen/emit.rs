@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use vitcod_isa::instr::Instr;
-use vitcod_isa::instr::table::Halt;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
 
@@ -21,14 +20,14 @@ pub(super) fn program(
     storages: &Storages,
     lists: &Lists,
     tasks: &[Task],
-    mut code: Vec<Instr>,
+    code: Vec<Instr>,
 ) -> Program {
     // Layers are the operations that have instructions, in the graph's order.
     let used: BTreeSet<Op> = tasks.iter().map(|task| task.layer).collect();
     let order: Vec<Op> = graph.order.iter().copied().filter(|op| used.contains(op)).collect();
     let number: BTreeMap<Op, u32> = order.iter().enumerate().map(|(index, op)| (*op, index as u32)).collect();
     let mut layer_of: Vec<u32> = tasks.iter().map(|task| number[&task.layer]).collect();
-    code.push(Instr::new(Halt {}));
+    // The end belongs to the last one.
     layer_of.push(order.len().saturating_sub(1) as u32);
 
     let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {

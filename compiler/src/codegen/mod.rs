@@ -6,9 +6,10 @@
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
-//!   -> prefetch   loads move ahead of their use, as far as memory allows
-//!   -> place      buffers get addresses by their lifetimes
-//!   -> tokens     conflicting accesses of different units are ordered
+//!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; what is done first wins
+//!        schedule            tasks as they can start, as far ahead as memory allows, or
+//!        prefetch, place     loads ahead of their use, then addresses by lifetimes
+//!        tokens              conflicting accesses of different units are ordered
 //!   -> Program
 //! ```
 //!
@@ -29,14 +30,17 @@ mod lists;
 mod place;
 mod prefetch;
 mod rows;
+mod schedule;
+mod search;
 mod split;
 mod storage;
 mod task;
 mod tokens;
 
+use vitcod_isa::check::{CheckError, remove_redundant_tokens};
 use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Decision, Program};
 
 use crate::ir::{Graph, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
@@ -82,14 +86,13 @@ pub enum CodegenError {
         /// Bytes that there are.
         capacity: u64,
     },
+    /// A fault of the compiler: the verifier refuses what it made.
+    #[error("the compiled program must not run; this is a fault of the compiler:\n{0}")]
+    Rejected(#[from] CheckError),
 }
 
 /// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
 const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
-
-/// Percentages of the scratchpad that may fill with loads ahead of their use, and by how many per cent a plan with less than the first
-/// ones is thought to be slower: without room to load ahead it waits for every load.
-const AHEAD_PERCENT: [(u64, u64); 6] = [(100, 0), (96, 0), (90, 0), (75, 5), (50, 20), (0, 60)];
 
 /// What the user decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,13 +117,25 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
         return Err(CodegenError::Unsupported(problems));
     }
     let (split, polarised) = engines::run(graph, machine, options.globals)?;
-    let mut program = generate(&split, graph, machine)?;
+    let (price, mut program) = generate(&split, graph, machine)?;
     program.header.decisions = polarised.iter().map(Polarised::decision).collect();
+    // The cost model of one layer does not see how layers overlap, the program does.
+    if options.globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
+        let (split, polarised) = engines::run(graph, machine, GlobalTokens::NONE)?;
+        if let Ok((price_without, mut without)) = generate(&split, graph, machine)
+            && price_without < price
+        {
+            let reason = "a program without global tokens is faster than one with those that the cost model finds";
+            let decision = |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
+            without.header.decisions = polarised.iter().map(decision).collect();
+            return Ok(without);
+        }
+    }
     Ok(program)
 }
 
-/// The program of a split graph; `reference` is the quantised one, which the program carries.
-fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Program, CodegenError> {
+/// The program of a split graph, and what decides between programs; `reference` is the quantised one, which the program carries.
+fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64, Program), CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
     let capacity = u64::from(machine.sram.bytes);
 
@@ -147,20 +162,14 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<Progr
     }
     candidates.sort_by_key(|(cycles, _)| *cycles);
     candidates.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
-    let mut attempts: Vec<(u64, &Plan, u64)> = candidates
-        .iter()
-        .flat_map(|(cycles, plan)| AHEAD_PERCENT.map(|(ahead, slower)| (cycles * (100 + slower), plan, ahead)))
-        .collect();
-    attempts.sort_by_key(|(cycles, ..)| *cycles);
-    for (_, Plan { storages, lists, tasks }, ahead) in attempts {
-        let mut tasks = tasks.clone();
-        let lifetimes = prefetch::run(&mut tasks, machine, capacity * ahead / 100);
-        let Some(addresses) = place::run(&tasks, &lifetimes, capacity) else { continue };
-        let tasks = tasks.at_addresses(&addresses);
-        let code = tokens::insert(&tasks, machine, storages);
-        return Ok(emit::program([graph, reference], machine, storages, lists, &tasks, code));
-    }
-    Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity })
+    let Some(found) = search::run(&candidates, machine) else {
+        return Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity });
+    };
+    let Plan { storages, lists, .. } = &candidates[found.plan].1;
+    let mut program = emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code);
+    // Which is to say that it is verified: what the compiler emits is sound, or it is not emitted.
+    remove_redundant_tokens(&mut program)?;
+    Ok((found.price, program))
 }
 
 /// A way to lower a graph.

@@ -5,14 +5,16 @@
 
 use cranelift_entity::SecondaryMap;
 
-use super::prefetch::Lifetimes;
 use super::task::{Buffer, Tasks, index};
 
 /// Alignment of buffers: that of the widest element and of the ports.
-const ALIGN: u64 = 16;
+pub(super) const ALIGN: u64 = 16;
 
 /// Tasks per slice of time in the table of what is placed.
 const SLICE: usize = 64;
+
+/// First and last task of every buffer, between which its bytes are its own.
+pub(super) type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
 
 /// A buffer with its size and its first and last task.
 type Interval = (Buffer, u64, (usize, usize));

@@ -10,6 +10,7 @@ use vitcod_isa::effects::{Region, Space, accesses};
 use vitcod_isa::instr::{Op as Instruction, Unit};
 use vitcod_isa::machine::Machine;
 
+use super::place::Lifetimes;
 use super::task::{Buffer, Task, Tasks};
 
 /// A load moves up until the computation that it passes takes this many times its own time; the rest is slack for its neighbours.
@@ -17,9 +18,6 @@ const LOOKAHEAD: u64 = 4;
 
 /// Tasks that a buffer is kept longer at most.
 const KEEP: usize = 64;
-
-/// First and last task of every buffer; the last one includes what it is kept longer.
-pub(super) type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
 
 /// Reorders the tasks and returns the lifetimes of their buffers. At no time does what is done here take more than `capacity` bytes.
 pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifetimes {
@@ -151,7 +149,7 @@ pub(super) mod tests {
     use crate::ir::Op;
 
     fn task(op: impl Into<Instruction>) -> Task {
-        Task { op: op.into(), layer: Op::from_u32(0) }
+        Task { op: op.into(), layer: Op::from_u32(0), group: 0 }
     }
 
     /// A task that touches nothing.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
+use vitcod_isa::effects::{Access, Space, accesses};
 use vitcod_isa::instr::table::{Load, Store};
 use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Sram, Traffic};
 use vitcod_isa::machine::Machine;
@@ -23,6 +24,8 @@ pub(super) struct Task {
     pub(super) op: Instruction,
     /// The operation of the graph that it belongs to.
     pub(super) layer: Op,
+    /// The group that it belongs to.
+    pub(super) group: usize,
 }
 
 /// Tasks in program order, with their buffers.
@@ -41,6 +44,18 @@ impl Tasks {
         let mut op = task.op;
         let handles: Vec<u32> = op.sram_operands().into_iter().map(|at| at.0).collect();
         handles.into_iter().filter_map(|handle| self.locations[handle as usize]).map(|(buffer, _)| buffer)
+    }
+
+    /// What a task touches; where that is a buffer, its region starts at the place in it.
+    pub(super) fn accesses_of(&self, task: &Task) -> impl Iterator<Item = (Access, Option<Buffer>)> {
+        accesses(&task.op).into_iter().map(|mut access| {
+            // An operand's address is the number of its location.
+            let location = (access.space == Space::Sram).then(|| self.locations[access.region.base as usize]).flatten();
+            if let Some((_, offset)) = location {
+                access.region.base = offset.into();
+            }
+            (access, location.map(|(buffer, _)| buffer))
+        })
     }
 
     /// The tasks with addresses in place of locations.
@@ -133,7 +148,7 @@ impl<'a> Builder<'a> {
 
     /// Appends an instruction.
     pub(super) fn push(&mut self, layer: Op, op: impl Into<Instruction>) {
-        self.tasks.tasks.push(Task { op: op.into(), layer });
+        self.tasks.tasks.push(Task { op: op.into(), layer, group: self.group });
     }
 
     /// A new buffer.

@@ -1,44 +1,35 @@
 //! Tokens: orders every conflicting pair of accesses of instructions that could otherwise overlap in time.
 //!
-//! The memories are cut into granules; for each, the last instruction that wrote it and the last of each unit that read it since
-//! are known. An instruction must wait for those that it conflicts with, unless it is known to start after they have completed:
+//! The memories are cut into segments, wherever an operand starts or ends; for each, the last instruction that wrote it and the last of each
+//! unit that read it since are known. An instruction must wait for those that it conflicts with, unless it is known to start after they have completed:
 //! each unit's knowledge of the others is a vector clock, advanced by every token. So no token is redundant at its place, and
 //! since a later wait on a unit is always for a later instruction of it, the i-th wait takes the i-th token.
 //!
 //! Within a unit, instructions start and complete in order, and read before they write. A later one overwrites what an earlier one
 //! reads or writes only after it; but to read what an earlier one writes, it waits for a token of its own unit.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use vitcod_isa::effects::{Space, accesses};
 use vitcod_isa::instr::{Instr, Unit};
-use vitcod_isa::machine::Machine;
 
 use super::storage::Storages;
 use super::task::Task;
 
-/// Bytes of a granule of the scratchpad. Operands that share one are ordered as if they overlapped.
-const SRAM_GRANULE: u64 = 8;
-
-/// Bytes of a granule of DRAM.
-const DRAM_GRANULE: u64 = 64;
-
 /// Per unit, how many of its instructions have completed, as far as is known.
 type Clock = [u32; Unit::COUNT];
 
-/// Who touched a granule: numbers of instructions within their units, from 1; 0 for nobody.
+/// Who touched a segment: numbers of instructions within their units, from 1; 0 for nobody.
 #[derive(Clone, Copy, Default)]
-struct Granule {
+struct Segment {
     writer: (u8, u32),
     readers: Clock,
 }
 
 /// The instructions of the tasks, with their tokens.
-pub(super) fn insert(tasks: &[Task], machine: &Machine, storages: &Storages) -> Vec<Instr> {
-    let mutable = storages.dram_bytes - storages.image_bytes;
-    let mut memory = Memory {
-        sram: vec![Granule::default(); u64::from(machine.sram.bytes).div_ceil(SRAM_GRANULE) as usize],
-        dram: vec![Granule::default(); mutable.div_ceil(DRAM_GRANULE) as usize + 1],
-        image_bytes: storages.image_bytes,
-    };
+pub(super) fn insert(tasks: &[Task], storages: &Storages) -> Vec<Instr> {
+    let mut memory = Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: storages.image_bytes };
     let mut instructions: Vec<Instr> = tasks.iter().map(|task| Instr::new(task.op)).collect();
     // Per instruction, what is known to have completed when it has.
     let mut completed: Vec<Clock> = Vec::with_capacity(tasks.len());
@@ -76,9 +67,13 @@ pub(super) fn insert(tasks: &[Task], machine: &Machine, storages: &Storages) -> 
     instructions
 }
 
+/// A memory in segments: bytes side by side that the same instructions touched.
+#[derive(Default)]
+struct Segments(BTreeMap<u64, (u64, Segment)>);
+
 struct Memory {
-    sram: Vec<Granule>,
-    dram: Vec<Granule>,
+    sram: Segments,
+    dram: Segments,
     /// Bytes at the start of DRAM that nothing writes.
     image_bytes: u64,
 }
@@ -91,16 +86,13 @@ impl Memory {
         // Reads come before writes: an operand overwritten in place is ordered by what was there.
         for writes in [false, true] {
             for access in all.iter().filter(|access| if writes { access.mode.writes() } else { access.mode.reads() }) {
-                let (granules, size, base) = match access.space {
-                    Space::Sram => (&mut self.sram, SRAM_GRANULE, 0),
-                    Space::Dram => (&mut self.dram, DRAM_GRANULE, self.image_bytes),
+                let segments = match access.space {
+                    Space::Sram => &mut self.sram,
+                    Space::Dram if access.region.base < self.image_bytes => continue,
+                    Space::Dram => &mut self.dram,
                 };
                 for (start, bytes) in access.region.runs() {
-                    let Some(start) = start.checked_sub(base) else { continue };
-                    let range = (start / size) as usize..((start + bytes).div_ceil(size) as usize).min(granules.len());
-                    for granule in &mut granules[range] {
-                        granule.touch(writes, unit, number, &mut needed);
-                    }
+                    segments.touch(start..start + bytes, writes, unit, number, &mut needed);
                 }
             }
         }
@@ -108,7 +100,50 @@ impl Memory {
     }
 }
 
-impl Granule {
+impl Segments {
+    fn touch(&mut self, range: Range<u64>, writes: bool, unit: Unit, number: u32, needed: &mut Clock) {
+        self.cut(range.start);
+        self.cut(range.end);
+        if writes {
+            let inside: Vec<u64> = self.0.range(range.clone()).map(|(start, _)| *start).collect();
+            let mut written = Segment::default();
+            for start in inside {
+                if let Some((_, mut segment)) = self.0.remove(&start) {
+                    segment.touch(true, unit, number, needed);
+                }
+            }
+            written.touch(true, unit, number, needed);
+            self.0.insert(range.start, (range.end, written));
+            return;
+        }
+        let mut at = range.start;
+        let mut gaps = Vec::new();
+        for (start, (end, segment)) in self.0.range_mut(range.clone()) {
+            gaps.push(at..*start);
+            at = *end;
+            segment.touch(false, unit, number, needed);
+        }
+        gaps.push(at..range.end);
+        for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
+            let mut read = Segment::default();
+            read.touch(false, unit, number, needed);
+            self.0.insert(gap.start, (gap.end, read));
+        }
+    }
+
+    /// Makes a segment end, and the next one start, at `at`.
+    fn cut(&mut self, at: u64) {
+        if let Some((_, (end, segment))) = self.0.range_mut(..at).next_back()
+            && *end > at
+        {
+            let rest = (*end, *segment);
+            *end = at;
+            self.0.insert(at, rest);
+        }
+    }
+}
+
+impl Segment {
     fn touch(&mut self, writes: bool, unit: Unit, number: u32, needed: &mut Clock) {
         let mut wait = |unit: usize, number: u32| needed[unit] = needed[unit].max(number);
         let (writer, written) = (usize::from(self.writer.0), self.writer.1);
@@ -122,7 +157,7 @@ impl Granule {
                     wait(reader, *read);
                 }
             }
-            *self = Granule { writer: (unit.index() as u8, number), readers: Clock::default() };
+            *self = Segment { writer: (unit.index() as u8, number), readers: Clock::default() };
         } else {
             if !own || written < number {
                 wait(writer, written);

@@ -55,7 +55,17 @@ pub struct Polarised {
     pub reason: String,
 }
 
+impl GlobalTokens {
+    /// No global tokens: everything is for the sparser engine.
+    pub const NONE: GlobalTokens = GlobalTokens::Above(usize::MAX);
+}
+
 impl Polarised {
+    /// Whether a head has global tokens.
+    pub fn has_globals(&self) -> bool {
+        self.heads.iter().any(|head| head.globals > 0)
+    }
+
     /// As reports say it.
     pub fn decision(&self) -> Decision {
         let globals: Vec<String> = self.heads.iter().map(|head| head.globals.to_string()).collect();

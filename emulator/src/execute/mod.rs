@@ -1,6 +1,7 @@
 //! What each instruction does to the bytes of the machine.
 //!
-//! An instruction reads all its operands at its start, and writes all its results at its start. Every access is checked against the
+//! An instruction reads all its operands at its start, and writes all its results at its start, or later if asked to
+//! ([`Core::execute_deferred`]). Every access is checked against the
 //! memory before anything is read or written, so that no program, checked or not, reaches outside of the machine: what cannot
 //! be executed is a [`Fault`]. Work and memory are bounded by the size of the memories, because no instruction may write more
 //! bytes than a memory has.
@@ -8,6 +9,7 @@
 //! Every scalar function is that of [`vitcod_isa::numerics`]; matrix products are exact, by [`crate::kernels`].
 
 mod block;
+mod deferred;
 mod fault;
 mod lists;
 mod memory;
@@ -17,6 +19,7 @@ mod rows;
 mod tests;
 mod transfers;
 
+pub use deferred::Results;
 pub use fault::{Fault, Reason};
 pub use memory::{MAX_DRAM_BYTES, Memory, MemoryError};
 

@@ -10,6 +10,7 @@ use vitcod_isa::program::Program;
 
 use super::engines::Engines;
 use super::forwarding::Forwarding;
+use super::occupancy::Occupancy;
 use super::{
     Bound, Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, SramUse, Stalls,
     UnitReport, Waits,
@@ -46,6 +47,7 @@ impl Report {
                 by_kind: BTreeMap::new(),
             },
             sram: SramUse {
+                touched_bytes: 0,
                 peak_bytes: 0,
                 capacity_bytes: machine.sram.bytes.into(),
                 read_bytes: 0,
@@ -60,16 +62,18 @@ impl Report {
         for ((layer, engines), queries) in report.layers.iter_mut().zip(engines.layers).zip(queries.layers) {
             (layer.engines, layer.queries) = (engines, queries);
         }
+        let mut occupancy = Occupancy::new(machine.sram.bytes);
         for (instr, cost) in program.code.iter().zip(timing.costs()) {
-            report.count(&instr.op, cost);
+            report.count(&instr.op, cost, &mut occupancy);
         }
+        report.sram.touched_bytes = occupancy.bytes();
         let attention = report.layers.iter().filter(|layer| layer.attention);
         report.cycles.attention = attention.map(|layer| layer.cycles).sum();
         report.bound(program);
         report
     }
 
-    fn count(&mut self, op: &Op, cost: &Cost) {
+    fn count(&mut self, op: &Op, cost: &Cost, occupancy: &mut Occupancy) {
         *self.instructions.by_mnemonic.entry(op.spec().mnemonic.to_owned()).or_default() += 1;
         add(&mut self.macs.executed, cost.macs);
         add(&mut self.sram.read_bytes, cost.sram.read_bytes());
@@ -78,6 +82,7 @@ impl Report {
         for access in accesses(op) {
             if access.space == Space::Sram && access.region.total() > 0 {
                 self.sram.peak_bytes = self.sram.peak_bytes.max(access.region.end());
+                occupancy.touch(access.region);
             }
         }
         if let Some((direction, traffic)) = transfer(op) {
@@ -196,14 +201,12 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             queries: Queries::default(),
         })
         .collect();
-    let mut ends = vec![0; layers.len()];
+    let mut completions = Vec::with_capacity(program.code.len());
     for (index, instr) in program.code.iter().enumerate() {
         let (span, cost) = (timing.spans()[index], &timing.costs()[index]);
-        let layer = program.layer_of.get(index).map(|layer| *layer as usize);
-        let Some((layer, end)) = layer.and_then(|layer| Some((layers.get_mut(layer)?, ends.get_mut(layer)?))) else {
-            continue;
-        };
-        *end = span.completion.max(*end);
+        let number = program.layer_of.get(index).map_or(usize::MAX, |layer| *layer as usize);
+        let Some(layer) = layers.get_mut(number) else { continue };
+        completions.push((span.completion, index, number));
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
@@ -220,10 +223,11 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             }
         }
     }
+    completions.sort_unstable();
     let mut frontier = 0;
-    for (layer, end) in layers.iter_mut().zip(ends) {
-        layer.cycles = end.saturating_sub(frontier);
-        frontier = frontier.max(end);
+    for (completion, _, layer) in completions {
+        layers[layer].cycles += completion - frontier;
+        frontier = completion;
     }
     layers
 }

@@ -6,6 +6,7 @@
 mod build;
 mod engines;
 mod forwarding;
+mod occupancy;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -187,7 +188,9 @@ pub struct DramTraffic {
 /// Use of the scratchpad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SramUse {
-    /// The highest address that an instruction touched, plus one: the scratchpad that the program needs.
+    /// Bytes that instructions touched at any time, each once.
+    pub touched_bytes: u64,
+    /// The highest address that an instruction touched, plus one.
     pub peak_bytes: u64,
     /// Bytes that the machine has.
     pub capacity_bytes: u64,
@@ -208,8 +211,8 @@ pub struct LayerReport {
     pub operation: String,
     /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The projections before and after are not.
     pub attention: bool,
-    /// By how much it moved the end of the run: layers taken in program order, the cycles from the completion of all that
-    /// came before it to the completion of all up to it. Zero where it was hidden behind others. They add up to the total.
+    /// Its share of the run: every cycle belongs to the layer of the instruction that completes next, of several the first in the program.
+    /// Zero where it was hidden behind others. They add up to the total.
     pub cycles: u64,
     /// Products of its instructions' operands.
     pub macs: u64,

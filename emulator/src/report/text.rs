@@ -80,7 +80,7 @@ impl Report {
             "scratchpad",
             format!(
                 "{} of {} B used; {} B read, {} B written",
-                grouped(sram.peak_bytes),
+                grouped(sram.touched_bytes),
                 grouped(sram.capacity_bytes),
                 grouped(sram.read_bytes),
                 grouped(sram.written_bytes)

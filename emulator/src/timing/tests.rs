@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
-use vitcod_isa::cost::cost;
+use vitcod_isa::cost::{Cost, cost};
 use vitcod_isa::instr::table::{Barrier, Halt, Sync};
 use vitcod_isa::instr::{Engine, Instr, Op, Unit, UnitSet};
 use vitcod_isa::machine::Machine;

@@ -1,19 +1,50 @@
-//! Tokens: that they balance, and that every instruction gets those it waits for.
+//! Who waits for whom: each token with its sender and its receiver.
 
 use super::Report;
 use crate::instr::{Instr, Unit, UnitSet};
 
-/// A number per ordered pair of units: sender, receiver.
-type PerPair = [[u32; Unit::COUNT]; Unit::COUNT];
-
-pub(super) fn check(code: &[Instr], problems: &mut Report) {
-    balance(code, problems);
-    progress(code, problems);
+/// A token, by the instructions that send and take it. Who takes which is static: the i-th wait of a pair of units takes its
+/// i-th signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token {
+    /// The instruction that takes it before it starts.
+    pub receiver: usize,
+    /// The instruction that sends it when it has completed.
+    pub sender: usize,
 }
 
-/// As many signals as waits.
-fn balance(code: &[Instr], problems: &mut Report) {
-    let (mut signals, mut waits): (PerPair, PerPair) = Default::default();
+impl Token {
+    /// Takes the token out of the program it was found in: its signal and its wait. All other tokens keep their senders and
+    /// receivers.
+    pub fn remove(self, code: &mut [Instr]) {
+        let units = [self.sender, self.receiver].map(|index| code[index].op.units());
+        units[1].iter().for_each(|unit| code[self.sender].signal.remove(unit));
+        units[0].iter().for_each(|unit| code[self.receiver].wait.remove(unit));
+    }
+}
+
+/// The tokens of a program, in the order of their receivers and then of the numbers of their senders' units. Signals that
+/// nothing takes, waits that nothing answers, and tokens of instructions of all units are left out.
+pub fn tokens(code: &[Instr]) -> Vec<Token> {
+    let mut sent: [[Vec<usize>; Unit::COUNT]; Unit::COUNT] = Default::default();
+    for (index, instr) in code.iter().enumerate() {
+        let Some(unit) = only(instr.op.units()) else { continue };
+        instr.signal.iter().for_each(|receiver| sent[unit.index()][receiver.index()].push(index));
+    }
+    let mut sent = sent.map(|pairs| pairs.map(Vec::into_iter));
+    let mut tokens = Vec::new();
+    for (receiver, instr) in code.iter().enumerate() {
+        let Some(unit) = only(instr.op.units()) else { continue };
+        let senders = instr.wait.iter().filter_map(|from| sent[from.index()][unit.index()].next());
+        tokens.extend(senders.map(|sender| Token { receiver, sender }));
+    }
+    tokens
+}
+
+/// As many signals as waits, and none where they mean nothing.
+pub(super) fn check(code: &[Instr], problems: &mut Report) {
+    let mut sent = [[0u32; Unit::COUNT]; Unit::COUNT];
+    let mut taken = sent;
     for (index, instr) in code.iter().enumerate() {
         let Some(unit) = only(instr.op.units()) else {
             if !(instr.wait.is_empty() && instr.signal.is_empty()) {
@@ -21,12 +52,12 @@ fn balance(code: &[Instr], problems: &mut Report) {
             }
             continue;
         };
-        instr.signal.iter().for_each(|to| signals[unit.index()][to.index()] += 1);
-        instr.wait.iter().for_each(|from| waits[from.index()][unit.index()] += 1);
+        instr.signal.iter().for_each(|to| sent[unit.index()][to.index()] += 1);
+        instr.wait.iter().for_each(|from| taken[from.index()][unit.index()] += 1);
     }
     for from in Unit::ALL {
         for to in Unit::ALL {
-            let (sent, taken) = (signals[from.index()][to.index()], waits[from.index()][to.index()]);
+            let (sent, taken) = (sent[from.index()][to.index()], taken[from.index()][to.index()]);
             if sent != taken {
                 problems.program(|| format!("{from} sends {sent} tokens to {to}, which waits for {taken}"));
             }
@@ -34,51 +65,8 @@ fn balance(code: &[Instr], problems: &mut Report) {
     }
 }
 
-/// Runs the units without timing until no instruction can start. Which unit goes first makes no difference to what can start.
-fn progress(code: &[Instr], problems: &mut Report) {
-    let mut queues: [Vec<usize>; Unit::COUNT] = Default::default();
-    for (index, instr) in code.iter().enumerate() {
-        instr.op.units().iter().for_each(|unit| queues[unit.index()].push(index));
-    }
-    let mut queues = queues.map(|queue| queue.into_iter().peekable());
-    let mut tokens = PerPair::default();
-    loop {
-        let mut moved = false;
-        for unit in Unit::ALL {
-            let to = unit.index();
-            while let Some(index) = queues[to].next_if(|index| {
-                let instr = &code[*index];
-                only(instr.op.units()).is_some() && instr.wait.iter().all(|from| tokens[from.index()][to] > 0)
-            }) {
-                code[index].wait.iter().for_each(|from| tokens[from.index()][to] -= 1);
-                code[index].signal.iter().for_each(|receiver| tokens[to][receiver.index()] += 1);
-                moved = true;
-            }
-        }
-        // Where all units stand at the same instruction, it is one of all units.
-        let first = queues[0].peek().copied();
-        if first.is_some() && queues.iter_mut().all(|queue| queue.peek().copied() == first) {
-            for queue in &mut queues {
-                queue.next();
-            }
-            moved = true;
-        }
-        if !moved {
-            break;
-        }
-    }
-    for unit in Unit::ALL {
-        let Some(&index) = queues[unit.index()].peek() else { continue };
-        let instr = &code[index];
-        let missing = instr.wait.iter().filter(|from| tokens[from.index()][unit.index()] == 0).collect::<UnitSet>();
-        if only(instr.op.units()).is_some() {
-            problems.instruction(index, instr, || format!("never starts: no token comes from {missing}"));
-        }
-    }
-}
-
 /// The unit of a set of one.
-fn only(units: UnitSet) -> Option<Unit> {
+pub(super) fn only(units: UnitSet) -> Option<Unit> {
     let mut units = units.iter();
     units.next().filter(|_| units.next().is_none())
 }

@@ -16,6 +16,7 @@
 //! receiver, both in order, so the i-th wait always takes the i-th token: who waits for whom is known without running anything.
 //! A unit starts and completes its instructions in order. It starts one when the last one has read all its operands, which is
 //! before that one has completed; to read what the last one writes, it waits for a token that it sends to itself.
+//! That tokens order all accesses that conflict is proved of each program before it runs: see [the verifier](verifier.md).
 //!
 //! MAC lines need no tokens: an instruction that names lines which another unit has taken starts when all of its lines are free.
 //! Lines are not reserved; of two that could start at once, the unit with the lower number does.

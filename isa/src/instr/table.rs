@@ -13,10 +13,20 @@
 //!
 //! # Lists
 //!
-//! A list holds the entries of a sparse pattern of attention, over all heads, query by query. Query `i` of head `h` has the number
-//! `r = h * m + i`. `rows` names the queries in any order, each by its number and how many of the next entries are its own, two
-//! uint16; `t` is a query's position in `rows`. `keys` has the key of every entry, a uint8 or, where `wide` is set, a uint16.
-//! Operands of entries (`keys`, scores, probabilities) are vectors in the order of the list.
+//! A list is a sparse pattern of attention in the order in which an engine works it off: all entries of one query, then all of the
+//! next, over all heads. The order of queries is the compiler's choice: it decides how evenly MAC lines are loaded, and no result. Nothing
+//! points into a list: both of its operands are read from front to back.
+//!
+//! - `rows` has 4 bytes for each query, two uint16: its number, `r = h * m + i` for query `i` of head `h`, and how many entries it has,
+//!   0 included.
+//! - `keys` has the key of each entry, a uint8 or, where `wide` is set, a uint16.
+//!
+//! With `m = 2` queries in each of 2 heads, `rows` = (3, 2) (0, 1) (1, 1) (2, 0) and `keys` = 4 6 0 5 say: query 1 of head 1 attends keys 4
+//! and 6, query 0 of head 0 key 0, query 1 of head 0 key 5, and query 0 of head 1 none.
+//!
+//! Three indices address what belongs to a list. Scores and probabilities are vectors by entry, `e`, in the order of `keys`. Row maxima, and all
+//! that dense blocks have of a query, are by the query's number `r`, so that both engines find a row's parts. Row sums of a list are by the
+//! query's position `t` in `rows`.
 
 use std::fmt;
 

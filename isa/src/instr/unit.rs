@@ -90,6 +90,11 @@ impl UnitSet {
         self.0 |= 1 << unit.index();
     }
 
+    /// Removes a unit.
+    pub const fn remove(&mut self, unit: Unit) {
+        self.0 &= !(1 << unit.index());
+    }
+
     /// Whether the unit is in the set.
     pub const fn contains(self, unit: Unit) -> bool {
         self.0 >> unit.index() & 1 != 0

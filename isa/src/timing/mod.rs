@@ -1,4 +1,5 @@
-//! When each instruction runs: a discrete-event simulation of the units, without data.
+//! When each instruction runs: a discrete-event simulation of the units, without data. The compiler chooses among programs by it, the emulator
+//! reports by it.
 //!
 //! # Rules
 //!
@@ -14,15 +15,13 @@
 //! - `barrier` and `halt` start when everything before them has completed, and take every unit for a cycle.
 
 mod simulation;
-#[cfg(test)]
-mod tests;
 mod time;
 
 use std::fmt;
 
-use vitcod_isa::cost::Cost;
-use vitcod_isa::instr::{Instr, Unit};
-use vitcod_isa::machine::Machine;
+use crate::cost::Cost;
+use crate::instr::{Instr, Unit};
+use crate::machine::Machine;
 
 /// When an instruction ran, in cycles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

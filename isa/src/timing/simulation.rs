@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 
-use vitcod_isa::cost::{Cost, cost};
-use vitcod_isa::instr::{Instr, LineSet, Op, Unit, UnitSet};
-use vitcod_isa::machine::Machine;
+use crate::cost::{Cost, cost};
+use crate::instr::{Instr, LineSet, Op, Unit, UnitSet};
+use crate::machine::Machine;
 
 use super::time::{Bandwidth, Time};
 use super::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait};

@@ -1,0 +1,198 @@
+//! The task graph: which tasks must come before which.
+//!
+//! Two tasks that touch the same bytes, one of them writing, keep their order. Buffers have no addresses yet and no two share bytes, so
+//! nothing is ordered only because a place is used again: that is for [`place`](super::super::place) to avoid.
+
+use cranelift_entity::{EntityRef as _, SecondaryMap};
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::unionfind::UnionFind;
+use petgraph::visit::EdgeRef as _;
+use vitcod_isa::cost::{Cost, cost};
+use vitcod_isa::effects::{Access, Region, Space};
+use vitcod_isa::instr::Unit;
+use vitcod_isa::machine::Machine;
+
+use super::super::place::ALIGN;
+use super::super::task::{Buffer, Tasks};
+use super::memory::Wanted;
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The end of another: it reads what that one writes, or they execute on different units.
+    Completion,
+    /// The start of another of the same unit, which reads its operands before the next one starts and writes in order.
+    Start,
+}
+
+/// A task as the scheduler sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) unit: Unit,
+    pub(super) cost: Cost,
+    /// The buffers that it touches, each once.
+    pub(super) buffers: Vec<Buffer>,
+    /// Its place in the order in which tasks are preferred.
+    pub(super) rank: usize,
+}
+
+/// The tasks of a program with their order.
+pub(in super::super) struct TaskGraph {
+    pub(super) nodes: Vec<Node>,
+    edges: DiGraph<(), Order>,
+    buffers: SecondaryMap<Buffer, Life>,
+}
+
+/// What is known of a buffer.
+#[derive(Clone, Copy, Default)]
+struct Life {
+    bytes: u64,
+    /// The first and the last group that touches it.
+    groups: Option<(usize, usize)>,
+    /// The first and the last rank of the tasks that touch it.
+    ranks: Option<(usize, usize)>,
+}
+
+impl TaskGraph {
+    /// The graph of tasks in program order; nothing writes the first `image_bytes` of DRAM.
+    pub(in super::super) fn new(tasks: &Tasks, machine: &Machine, image_bytes: u64) -> TaskGraph {
+        let mut lives: SecondaryMap<Buffer, Life> = SecondaryMap::new();
+        for (buffer, size) in tasks.buffers.iter() {
+            lives[buffer].bytes = size.next_multiple_of(ALIGN);
+        }
+        let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
+        let mut history = History { of_buffer: SecondaryMap::new(), of_dram: Vec::new() };
+        let mut nodes = Vec::with_capacity(tasks.tasks.len());
+        for (index, task) in tasks.tasks.iter().enumerate() {
+            let unit = task.op.units().iter().next().expect("a task has a unit");
+            let mut buffers: Vec<Buffer> = tasks.buffers_of(task).collect();
+            buffers.sort_by_key(|buffer| buffer.index());
+            buffers.dedup();
+            for buffer in &buffers {
+                let groups = &mut lives[*buffer].groups;
+                *groups = Some(groups.map_or((task.group, task.group), |(first, _)| (first, task.group)));
+            }
+            let this = edges.add_node(());
+            for (access, buffer) in tasks.accesses_of(task) {
+                let past = match (access.space, buffer) {
+                    (Space::Sram, Some(buffer)) => &mut history.of_buffer[buffer],
+                    (Space::Dram, _) if access.region.base >= image_bytes => &mut history.of_dram,
+                    _ => continue,
+                };
+                touch(past, &access, index, |before| {
+                    let other: &Node = &nodes[before.task];
+                    let reads_written = before.writes && access.mode.reads();
+                    let order = if other.unit == unit && !reads_written { Order::Start } else { Order::Completion };
+                    edges.add_edge(NodeIndex::new(before.task), this, order);
+                });
+            }
+            nodes.push(Node { unit, cost: cost(&task.op, machine), buffers, rank: index });
+        }
+        let mut graph = TaskGraph { nodes, edges, buffers: lives };
+        graph.rank(machine);
+        graph
+    }
+
+    /// A buffer as memory is asked for it.
+    pub(super) fn wanted(&self, buffer: Buffer) -> Wanted {
+        let Life { bytes, groups, .. } = self.buffers[buffer];
+        Wanted { buffer, bytes, stays: groups.is_some_and(|(first, last)| first < last) }
+    }
+
+    /// The rank of the first task that touches a buffer.
+    pub(super) fn first_rank(&self, buffer: Buffer) -> usize {
+        self.buffers[buffer].ranks.map_or(0, |(first, _)| first)
+    }
+
+    /// Bytes that live while each rank executes, if tasks execute one by one by rank.
+    pub(super) fn profile(&self) -> Vec<u64> {
+        let mut change = vec![0i64; self.nodes.len() + 1];
+        for (_, life) in self.buffers.iter() {
+            if let Some((first, last)) = life.ranks {
+                change[first] += life.bytes as i64;
+                change[last + 1] -= life.bytes as i64;
+            }
+        }
+        let mut live = 0;
+        let running = change.iter().map(|step| {
+            live += step;
+            live as u64
+        });
+        running.collect()
+    }
+
+    /// What a task waits for.
+    pub(super) fn before(&self, task: usize) -> impl Iterator<Item = (usize, Order)> {
+        let edges = self.edges.edges_directed(NodeIndex::new(task), Direction::Incoming);
+        edges.map(|edge| (edge.source().index(), *edge.weight()))
+    }
+
+    /// What waits for a task.
+    pub(super) fn after(&self, task: usize) -> impl Iterator<Item = (usize, Order)> {
+        let edges = self.edges.edges_directed(NodeIndex::new(task), Direction::Outgoing);
+        edges.map(|edge| (edge.target().index(), *edge.weight()))
+    }
+
+    /// Ranks tasks in program order, but parts of the program that have nothing to do with each other by their critical path, the longest
+    /// first: what takes long does not come last, where nothing is left to overlap with it.
+    fn rank(&mut self, machine: &Machine) {
+        let mut parts = UnionFind::new(self.nodes.len());
+        self.edges.edge_indices().filter_map(|edge| self.edges.edge_endpoints(edge)).for_each(|(a, b)| {
+            parts.union(a.index(), b.index());
+        });
+        let mut path = vec![0; self.nodes.len()];
+        let mut longest = vec![0; self.nodes.len()];
+        let mut first = vec![usize::MAX; self.nodes.len()];
+        for task in (0..self.nodes.len()).rev() {
+            let Cost { cycles, latency, burst_bytes, .. } = self.nodes[task].cost;
+            let transfer = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();
+            let after = self.after(task).map(|(next, _)| path[next]).max().unwrap_or(0);
+            path[task] = after + cycles + latency + transfer;
+            let part = parts.find(task);
+            longest[part] = longest[part].max(path[task]);
+            first[part] = task;
+        }
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|task| {
+            let part = parts.find(*task);
+            (std::cmp::Reverse(longest[part]), first[part], *task)
+        });
+        for (rank, task) in order.into_iter().enumerate() {
+            self.nodes[task].rank = rank;
+            for buffer in &self.nodes[task].buffers {
+                let ranks = &mut self.buffers[*buffer].ranks;
+                *ranks = Some(ranks.map_or((rank, rank), |(first, _)| (first, rank)));
+            }
+        }
+    }
+}
+
+/// An access of an earlier task.
+#[derive(Clone, Copy)]
+struct Past {
+    task: usize,
+    writes: bool,
+    region: Region,
+}
+
+/// The accesses that later ones may conflict with.
+struct History {
+    of_buffer: SecondaryMap<Buffer, Vec<Past>>,
+    of_dram: Vec<Past>,
+}
+
+/// Notes an access and reports those that it conflicts with.
+fn touch(past: &mut Vec<Past>, access: &Access, task: usize, mut conflict: impl FnMut(&Past)) {
+    let (region, writes) = (access.region, access.mode.writes());
+    for before in past.iter().filter(|before| before.task != task && (writes || before.writes)) {
+        if before.region.overlaps(&region) {
+            conflict(before);
+        }
+    }
+    if writes {
+        // Whoever conflicts with one of these conflicts with this access, which comes after them.
+        past.retain(|before| before.region != region);
+    }
+    past.push(Past { task, writes, region });
+}

@@ -1,0 +1,42 @@
+//! Scheduling: the order of the tasks, by list scheduling on the task graph with the cost model.
+//!
+//! The machine is simulated: each unit takes one task after the other, lines and the DRAM channel are shared, a task starts when those that it
+//! waits for are done and its buffers have room. Of the tasks that could start first, those that stand earlier in the program do; a unit
+//! whose next task has to wait takes a later one. So loads run ahead as far as memory allows, and what is independent fills the gaps. The order in which
+//! tasks start becomes the program order. Its cycles are those of the emulator, if placement keeps the buffers apart that live at the same time.
+//!
+//! A buffer gets its address when the first task that touches it starts, and gives it up when the last one is done. A task may take room
+//! early only if the tasks before it, executed one by one, would still have theirs: `ahead` bytes at most, less than there are where gaps between buffers
+//! are lost. If the oldest task finds no gap all the same, there is no schedule, and the caller tries with less.
+
+mod graph;
+mod memory;
+mod simulation;
+
+use cranelift_entity::SecondaryMap;
+use vitcod_isa::machine::Machine;
+
+use super::task::{Buffer, Task, Tasks};
+pub(super) use graph::TaskGraph;
+
+/// An order of tasks, and addresses of their buffers.
+#[derive(Clone, Debug)]
+pub(super) struct Schedule {
+    /// The tasks, by their places in the program that was scheduled.
+    order: Vec<usize>,
+    addresses: SecondaryMap<Buffer, u32>,
+}
+
+/// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may fill `ahead`. `None` where that finds no
+/// room for the oldest task.
+pub(super) fn run(graph: &TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Option<Schedule> {
+    simulation::Simulation::new(graph, machine, ahead, capacity).run()
+}
+
+impl Schedule {
+    /// The tasks in their new order, at addresses.
+    pub(super) fn apply(&self, tasks: &Tasks) -> Vec<Task> {
+        let tasks = Tasks { tasks: self.order.iter().map(|task| tasks.tasks[*task]).collect(), ..tasks.clone() };
+        tasks.at_addresses(&self.addresses)
+    }
+}

@@ -1,0 +1,221 @@
+//! The simulated machine of list scheduling.
+//!
+//! Times are in parts of a cycle, of which one has as many as the channel moves thousandths of a byte: transfers take whole parts.
+
+use std::collections::BTreeSet;
+
+use cranelift_entity::SecondaryMap;
+use vitcod_isa::instr::{LineSet, Unit};
+use vitcod_isa::machine::Machine;
+
+use super::super::task::Buffer;
+use super::Schedule;
+use super::graph::{Node, Order, TaskGraph};
+use super::memory::{Memory, Wanted};
+
+/// Tasks of a unit that are looked at for the next one to start.
+const WINDOW: usize = 24;
+
+/// The state of the machine.
+pub(super) struct Simulation<'a> {
+    graph: &'a TaskGraph,
+    /// Parts of a cycle.
+    parts: u64,
+    /// Bytes that may live with what runs ahead.
+    ahead: u64,
+    memory: Memory,
+    /// Bytes that live while each rank executes, if from now on tasks execute one by one by rank.
+    profile: Vec<u64>,
+    lanes: [Lane; Unit::COUNT],
+    channel: u64,
+    /// Per task, how many that it waits for have not started.
+    missing: Vec<usize>,
+    /// Per task, when those that it waits for are done.
+    ready_at: Vec<u64>,
+    buffers: SecondaryMap<Buffer, Use>,
+    addresses: SecondaryMap<Buffer, u32>,
+    /// Ranks of the tasks that have not started.
+    waiting: BTreeSet<(usize, usize)>,
+    order: Vec<usize>,
+}
+
+/// A task that could start.
+struct Next {
+    /// When it starts, since when it asks for its resource, and the number of its unit. The channel serves by the time of the request;
+    /// elsewhere units have priority by number.
+    key: (u64, u64, usize),
+    rank: usize,
+    task: usize,
+    /// The buffers that it touches first, and their places.
+    wanted: Vec<Wanted>,
+    places: Vec<u64>,
+}
+
+/// The state of a unit.
+#[derive(Default)]
+struct Lane {
+    /// Tasks that wait for no start, by rank.
+    ready: BTreeSet<(usize, usize)>,
+    free: u64,
+    completed: u64,
+    /// The lines that it holds until it is free.
+    lines: Option<LineSet>,
+}
+
+/// The state of a buffer.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    /// Tasks that touch it and have not started.
+    left: usize,
+    /// Whether one has started.
+    placed: bool,
+    /// When the last one is done.
+    end: u64,
+}
+
+impl<'a> Simulation<'a> {
+    pub(super) fn new(graph: &'a TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Simulation<'a> {
+        let count = graph.nodes.len();
+        let mut simulation = Simulation {
+            graph,
+            parts: machine.dram_millibytes_per_cycle().max(1),
+            ahead,
+            memory: Memory::new(capacity),
+            profile: graph.profile(),
+            lanes: Default::default(),
+            channel: 0,
+            missing: (0..count).map(|task| graph.before(task).count()).collect(),
+            ready_at: vec![0; count],
+            buffers: SecondaryMap::new(),
+            addresses: SecondaryMap::new(),
+            waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
+            order: Vec::with_capacity(count),
+        };
+        for (task, node) in graph.nodes.iter().enumerate() {
+            node.buffers.iter().for_each(|buffer| simulation.buffers[*buffer].left += 1);
+            if simulation.missing[task] == 0 {
+                simulation.lanes[node.unit.index()].ready.insert((node.rank, task));
+            }
+        }
+        simulation
+    }
+
+    /// The schedule; `None` where buffers are in the way of each other and none of them can be freed.
+    pub(super) fn run(mut self) -> Option<Schedule> {
+        while let Some((_, oldest)) = self.waiting.first().copied() {
+            let due = self.graph.nodes[oldest].rank;
+            let next = Unit::ALL.into_iter().filter_map(|unit| self.next_of(unit, due)).min_by_key(|next| next.key)?;
+            self.start(next, due);
+        }
+        Some(Schedule { order: self.order, addresses: self.addresses })
+    }
+
+    /// The task that a unit would start next.
+    fn next_of(&self, unit: Unit, due: usize) -> Option<Next> {
+        let ready = self.lanes[unit.index()].ready.iter().take(WINDOW);
+        let mut candidates: Vec<_> = ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
+        candidates.sort_unstable_by_key(|((start, _), rank, _)| (*start, *rank));
+        let mut best: Option<Next> = None;
+        for ((start, request), rank, task) in candidates {
+            if best.as_ref().is_some_and(|best| (best.key.0, best.rank) < (start, rank)) {
+                break;
+            }
+            let node = &self.graph.nodes[task];
+            let wanted: Vec<Wanted> = self.wanted(node).collect();
+            let Some((room, places)) = (match wanted[..] {
+                [] => Some((start, Vec::new())),
+                _ if !self.leaves_room(&wanted, due) => None,
+                _ => self.memory.places(&wanted, start),
+            }) else {
+                continue;
+            };
+            let key = (start.max(room), if room > start { room } else { request }, unit.index());
+            if best.as_ref().is_none_or(|best| (key.0, rank) < (best.key.0, best.rank)) {
+                best = Some(Next { key, rank, task, wanted, places });
+            }
+        }
+        best
+    }
+
+    /// Whether the tasks that come before those that would have touched these buffers first still have room, from rank `due` on.
+    fn leaves_room(&self, wanted: &[Wanted], due: usize) -> bool {
+        let early = wanted.iter().map(|wanted| (self.graph.first_rank(wanted.buffer), wanted.bytes));
+        let (last, bytes) = early
+            .filter(|(first, _)| *first > due)
+            .fold((due, 0), |(last, sum), (first, bytes)| (last.max(first), sum + bytes));
+        self.profile[due..last].iter().all(|live| live + bytes <= self.ahead)
+    }
+
+    /// The buffers that a task touches first.
+    fn wanted<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = Wanted> + 'n {
+        let new = node.buffers.iter().filter(|buffer| !self.buffers[**buffer].placed);
+        new.map(|buffer| self.graph.wanted(*buffer))
+    }
+
+    /// When a task could start but for the room that its buffers take, and since when it asks for its resource.
+    fn start_of(&self, task: usize) -> (u64, u64) {
+        let node = &self.graph.nodes[task];
+        let at = self.lanes[node.unit.index()].free.max(self.ready_at[task]);
+        match (node.cost.lines, node.unit) {
+            (None, Unit::Load | Unit::Store) => (at.max(self.channel), at),
+            (lines, unit) => {
+                let start = lines.map_or(at, |lines| at.max(self.lines_free(unit, lines)));
+                (start, start)
+            }
+        }
+    }
+
+    /// When no other unit holds any of the lines.
+    fn lines_free(&self, unit: Unit, lines: LineSet) -> u64 {
+        let overlap = |held: LineSet| u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end();
+        let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != unit.index());
+        others.filter(|(_, lane)| lane.lines.is_some_and(overlap)).map(|(_, lane)| lane.free).max().unwrap_or(0)
+    }
+
+    fn start(&mut self, Next { key: (start, ..), task, wanted, places, .. }: Next, due: usize) {
+        let graph = self.graph;
+        let node = &graph.nodes[task];
+        self.memory.take(&wanted, &places, start);
+        for (Wanted { buffer, bytes, .. }, place) in wanted.into_iter().zip(places) {
+            self.addresses[buffer] = place as u32;
+            self.buffers[buffer].placed = true;
+            let first = graph.first_rank(buffer).max(due);
+            self.profile[due..first].iter_mut().for_each(|live| *live += bytes);
+        }
+
+        let lane = &mut self.lanes[node.unit.index()];
+        let busy = match node.unit {
+            Unit::Load | Unit::Store => (node.cost.burst_bytes * 1000).max(self.parts),
+            _ => node.cost.cycles.max(1).saturating_mul(self.parts),
+        };
+        let free = start.saturating_add(busy);
+        if matches!(node.unit, Unit::Load | Unit::Store) {
+            self.channel = start.saturating_add(node.cost.burst_bytes * 1000);
+        }
+        // Tokens are sent at whole cycles.
+        let end = free.div_ceil(self.parts).saturating_add(node.cost.latency).saturating_mul(self.parts);
+        let completion = end.max(lane.completed);
+        (lane.free, lane.completed, lane.lines) = (free, completion, node.cost.lines);
+        lane.ready.remove(&(node.rank, task));
+        self.waiting.remove(&(node.rank, task));
+
+        self.order.push(task);
+        for buffer in &node.buffers {
+            let used = &mut self.buffers[*buffer];
+            used.left -= 1;
+            used.end = used.end.max(completion);
+            if used.left == 0 {
+                self.memory.free(*buffer, used.end);
+            }
+        }
+        for (next, order) in graph.after(task) {
+            let at = if order == Order::Completion { completion } else { start };
+            self.ready_at[next] = self.ready_at[next].max(at);
+            self.missing[next] -= 1;
+            if self.missing[next] == 0 {
+                let next_node = &graph.nodes[next];
+                self.lanes[next_node.unit.index()].ready.insert((next_node.rank, next));
+            }
+        }
+    }
+}

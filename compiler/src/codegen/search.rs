@@ -1,0 +1,90 @@
+//! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one whose program is done first.
+//!
+//! There are two ways to order tasks. The [scheduler](super::schedule) takes them as they can start; it is the better one where there is much that
+//! is independent. [Prefetch](super::prefetch) keeps the order of the program but for loads, and [`place`] packs buffers knowing
+//! the lifetimes of all; it is the better one where memory is scarce. Both are tried with more and less room to run ahead, in the order of
+//! their promise, until enough has been tried. What a program takes is not estimated: it is timed, as the emulator times it.
+
+use std::collections::BTreeSet;
+
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::Instr;
+use vitcod_isa::instr::table::Halt;
+use vitcod_isa::machine::Machine;
+use vitcod_isa::timing::simulate;
+
+use super::Plan;
+use super::schedule::{self, TaskGraph};
+use super::task::{Task, Tasks};
+use super::{place, prefetch, tokens};
+
+/// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less room is thought to make a program slower.
+const AHEAD_PERCENT: [(u64, u64); 7] = [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
+
+/// Tasks that are ordered in search of a better program, all attempts together. A first program is searched for as long as it takes.
+const EFFORT: usize = 80_000;
+
+/// How tasks are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Scheduled,
+    Prefetched,
+}
+
+/// A program's tasks at addresses, and their instructions.
+pub(super) struct Found {
+    /// The plan that they are of.
+    pub(super) plan: usize,
+    pub(super) tasks: Vec<Task>,
+    pub(super) code: Vec<Instr>,
+    /// What decides between programs: the less, the better.
+    pub(super) price: u64,
+}
+
+/// The best program of plans, each with an estimate of its cycles; `None` where none of them fits.
+pub(super) fn run(plans: &[(u64, Plan)], machine: &Machine) -> Option<Found> {
+    let capacity = u64::from(machine.sram.bytes);
+    let attempts: BTreeSet<(u64, usize, u64, Order)> = (plans.iter().enumerate())
+        .flat_map(|(plan, (cycles, _))| AHEAD_PERCENT.map(|(ahead, slower)| (cycles * (100 + slower), plan, ahead)))
+        .flat_map(|(rank, plan, ahead)| [Order::Scheduled, Order::Prefetched].map(|order| (rank, plan, ahead, order)))
+        .collect();
+    let mut graphs: Vec<Option<TaskGraph>> = plans.iter().map(|_| None).collect();
+    let mut best: Option<Found> = None;
+    let mut effort = 0;
+    for (_, plan, ahead, order) in attempts {
+        let Plan { storages, tasks, .. } = &plans[plan].1;
+        effort += tasks.tasks.len();
+        if best.is_some() && effort > EFFORT {
+            break;
+        }
+        let ahead = capacity * ahead / 100;
+        let placed = match order {
+            Order::Scheduled => {
+                let graph = graphs[plan].get_or_insert_with(|| TaskGraph::new(tasks, machine, storages.image_bytes));
+                schedule::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
+            }
+            Order::Prefetched => prefetched(tasks.clone(), machine, ahead, capacity),
+        };
+        let Some(tasks) = placed else { continue };
+        let mut code = tokens::insert(&tasks, storages);
+        code.push(Instr::new(Halt {}));
+        let price = price(&code, machine);
+        if best.as_ref().is_none_or(|best| price < best.price) {
+            best = Some(Found { plan, tasks, code, price });
+        }
+    }
+    best
+}
+
+fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) -> Option<Vec<Task>> {
+    let lives = prefetch::run(&mut tasks, machine, ahead);
+    let addresses = place::run(&tasks, &lives, capacity)?;
+    Some(tasks.at_addresses(&addresses))
+}
+
+/// What decides between programs: sixteen times their cycles, and those of the channel, since traffic is not free where it hides.
+fn price(code: &[Instr], machine: &Machine) -> u64 {
+    let cycles = simulate(code, machine).map_or(u64::MAX / 32, |timing| timing.total());
+    let bytes: u64 = code.iter().map(|instr| cost(&instr.op, machine).burst_bytes).sum();
+    16 * cycles + bytes * 1000 / machine.dram_millibytes_per_cycle()
+}

@@ -1,0 +1,66 @@
+//! Instructions that read at one time and write at a later one.
+
+use vitcod_isa::effects::{Access, Region, Space, accesses};
+use vitcod_isa::instr::Instr;
+
+use super::{Core, Fault, Memory};
+
+/// The results of an instruction that has read its operands and has written nothing yet.
+#[derive(Debug)]
+pub struct Results(Vec<(Access, Vec<u8>)>);
+
+impl Results {
+    /// Writes them to the memory on which the instruction was executed.
+    pub fn write(self, memory: &mut Memory) {
+        for (access, bytes) in self.0 {
+            memory.set_bytes(&access, &bytes);
+        }
+    }
+}
+
+impl Core {
+    /// Executes one instruction, the `index`-th of its program, but for its writes.
+    ///
+    /// # Errors
+    /// As [`Core::execute`].
+    pub fn execute_deferred(&mut self, index: usize, instr: &Instr, memory: &mut Memory) -> Result<Results, Fault> {
+        let written: Vec<Access> = accesses(&instr.op).into_iter().filter(|access| access.mode.writes()).collect();
+        // What lies outside of the memory is no loss: the instruction is refused.
+        let inside = written.iter().filter(|access| memory.check(access).is_ok());
+        let before: Vec<(Access, Vec<u8>)> = inside.map(|access| (*access, memory.bytes(access))).collect();
+        self.execute(index, instr, memory)?;
+        let results = written.into_iter().map(|access| (access, memory.bytes(&access))).collect();
+        before.iter().for_each(|(access, bytes)| memory.set_bytes(access, bytes));
+        Ok(Results(results))
+    }
+}
+
+impl Memory {
+    /// The bytes of an access that has been checked, run by run.
+    fn bytes(&self, access: &Access) -> Vec<u8> {
+        let memory = match access.space {
+            Space::Sram => &self.sram,
+            Space::Dram => &self.dram,
+        };
+        ranges(access.region).flat_map(|range| &memory[range]).copied().collect()
+    }
+
+    /// Writes what [`Self::bytes`] returns.
+    fn set_bytes(&mut self, access: &Access, mut bytes: &[u8]) {
+        let memory = match access.space {
+            Space::Sram => &mut self.sram,
+            Space::Dram => &mut self.dram,
+        };
+        for range in ranges(access.region) {
+            let (run, rest) = bytes.split_at(range.len());
+            memory[range].copy_from_slice(run);
+            bytes = rest;
+        }
+    }
+}
+
+/// The runs of a region that is not empty, or none.
+fn ranges(region: Region) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let runs = if region.bytes == 0 { None } else { Some(region.runs()) };
+    runs.into_iter().flatten().map(|(at, bytes)| at as usize..(at + bytes) as usize)
+}

@@ -1,0 +1,151 @@
+//! The flow of data: every byte that is read was written before, and conflicting accesses are ordered.
+//!
+//! The instructions are visited in one order in which they can run. For each byte the shadow knows the last writer and, per unit, the
+//! last reader since. If an access is ordered after those, it is ordered after all before them, because they were found to
+//! be ordered in their turn; so one visit finds a race in every program that has one, whichever order is taken.
+
+use super::Report;
+use super::order::{Clock, Order};
+use super::shadow::{Budget, Clash, HOST, Held, Shadow, Stamp, Visit};
+use super::sums::sums;
+use crate::effects::{Access, Region, Space, accesses};
+use crate::instr::Unit;
+use crate::program::Program;
+
+/// Checks the flow of a program whose operands lie in memory. Returns per instruction what has to have completed when it starts,
+/// for the conflicts of its accesses.
+pub(super) fn check(program: &Program, order: &Order, problems: &mut Report) -> Vec<Clock> {
+    let mut flow = Flow::new(program, order);
+    let mut needed = vec![Clock::default(); program.code.len()];
+    for &index in &order.sequence {
+        needed[index] = flow.instruction(index, problems);
+    }
+    flow.outputs(problems);
+    if flow.budget.is_spent() {
+        problems.program(|| {
+            "operands are scattered over too many pieces of memory for the flow of data to be followed".to_owned()
+        });
+    }
+    needed
+}
+
+struct Flow<'a> {
+    program: &'a Program,
+    order: &'a Order,
+    sram: Shadow,
+    /// Behind the image, which is never written.
+    dram: Shadow,
+    budget: Budget,
+}
+
+impl<'a> Flow<'a> {
+    fn new(program: &'a Program, order: &'a Order) -> Flow<'a> {
+        let mut flow = Flow {
+            program,
+            order,
+            sram: Shadow::new(0..program.machine.sram.bytes.into()),
+            dram: Shadow::new(program.image.len() as u64..program.header.dram_bytes),
+            budget: Budget::of(program.code.len()),
+        };
+        let (dram, mut visit) = (&mut flow.dram, visit(HOST, &[0; Unit::COUNT], &mut flow.budget));
+        for binding in &program.header.inputs {
+            let region = Region::contiguous(binding.address, binding.bytes().unwrap_or(0));
+            dram.write(&region, Held::Anything, &mut visit);
+        }
+        flow
+    }
+
+    fn instruction(&mut self, index: usize, problems: &mut Report) -> Clock {
+        let instr = &self.program.code[index];
+        let Some(unit) = self.order.units[index] else { return Clock::default() };
+        let stamp = Stamp { unit, number: self.order.numbers[index] };
+        let (sram, dram) = (&mut self.sram, &mut self.dram);
+        let mut visit = visit(stamp, &self.order.known[index], &mut self.budget);
+        let all = accesses(&instr.op);
+        let mut clashes: Vec<(&Access, &str, Clash)> = Vec::new();
+
+        // Operands are read before results are written, also where those take their place.
+        for access in all.iter().filter(|access| access.mode.reads()) {
+            match access.space {
+                Space::Sram => sram.read(&access.region, &mut visit),
+                Space::Dram => dram.read(&access.region, &mut visit),
+            }
+            clashes.extend(visit.clashes.drain(..).map(|clash| (access, "reads", clash)));
+        }
+        let mut kept = None;
+        if let Some(sums) = sums(&instr.op) {
+            let mut terms = sums.terms;
+            if let Some(access) = all.iter().find(|access| Some(access.operand) == sums.continued) {
+                match sram.sums(&access.region, &mut visit, sums.terms_of) {
+                    Some(before) => terms = terms.saturating_add(before),
+                    None => problems.instruction(index, instr, || {
+                        format!("{} is to be continued, but holds no sums of {}", access.operand, sums.name)
+                    }),
+                }
+            }
+            if terms > sums.limit {
+                problems.instruction(index, instr, || {
+                    format!("sums of {terms} {}; {} fit the accumulator", sums.name, sums.limit)
+                });
+                terms = 0;
+            }
+            kept = sums.kept.map(|operand| (operand, (sums.held)(terms)));
+        }
+        for access in all.iter().filter(|access| access.mode.writes()) {
+            let held = kept.filter(|(operand, _)| *operand == access.operand).map_or(Held::Anything, |(_, held)| held);
+            match access.space {
+                Space::Sram => sram.write(&access.region, held, &mut visit),
+                Space::Dram => dram.write(&access.region, Held::Anything, &mut visit),
+            }
+            clashes.extend(visit.clashes.drain(..).map(|clash| (access, "writes", clash)));
+        }
+        let needed = visit.needed;
+        for (access, does, clash) in clashes {
+            problems.instruction(index, instr, || self.describe(access, does, &clash));
+        }
+        needed
+    }
+
+    /// A clash as text.
+    fn describe(&self, access: &Access, does: &str, Clash { other, bytes }: &Clash) -> String {
+        let memory = match access.space {
+            Space::Sram => "the scratchpad",
+            Space::Dram => "DRAM",
+        };
+        let place = format!("{:#x}..{:#x} of {memory}", bytes.start, bytes.end);
+        let Some(index) = other.and_then(|stamp| self.order.index(stamp.unit, stamp.number)) else {
+            return format!("{} {does} {place}, which nothing has written", access.operand);
+        };
+        let op = &self.program.code[index].op;
+        let region = Region::contiguous(bytes.start, bytes.end - bytes.start);
+        let conflict = |other: &&Access| {
+            other.space == access.space && (other.mode.writes() || does == "writes") && other.region.overlaps(&region)
+        };
+        let others = accesses(op);
+        let other = others.iter().find(conflict);
+        let operand = other.map_or("an operand", |other| other.operand);
+        let did = if other.is_none_or(|other| other.mode.writes()) { "writes" } else { "reads" };
+        let mnemonic = op.spec().mnemonic;
+        format!(
+            "{} {does} {place}, which {operand} of instruction {index} ({mnemonic}) {did}; no token orders them",
+            access.operand
+        )
+    }
+
+    /// The host reads the outputs when the program has ended.
+    fn outputs(&mut self, problems: &mut Report) {
+        for binding in &self.program.header.outputs {
+            let mut visit = visit(HOST, &[u32::MAX; Unit::COUNT], &mut self.budget);
+            let end = binding.address + binding.bytes().unwrap_or(0);
+            if let Some(bytes) = self.dram.unwritten(binding.address..end, &mut visit) {
+                problems.binding(&binding.name, || {
+                    format!("{:#x}..{:#x} of DRAM, which nothing has written", bytes.start, bytes.end)
+                });
+            }
+        }
+    }
+}
+
+fn visit<'a>(stamp: Stamp, known: &'a Clock, budget: &'a mut Budget) -> Visit<'a> {
+    Visit { stamp, known, needed: Clock::default(), clashes: Vec::new(), budget }
+}

@@ -1,0 +1,72 @@
+//! Tokens that order nothing which the others leave unordered.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use super::order::{Clock, Order, covers};
+use super::tokens::Token;
+use super::{CheckError, verify};
+use crate::program::Program;
+
+/// Removes tokens, in program order of their receivers, until each one that is left is needed: without any of them, the program
+/// would have a race. Returns those that were removed, by the instructions that sent and took them.
+///
+/// Whether a token is needed is found by following what later instructions then do not know, until it makes no difference; most
+/// tokens are needed by the very instruction that takes them. Takes at most time in proportion to tokens times instructions.
+///
+/// # Errors
+/// The program must not run in the first place.
+pub fn remove_redundant_tokens(program: &mut Program) -> Result<Vec<Token>, CheckError> {
+    let (order, needed) = verify(program)?;
+    let removed = Redundancy::new(order, needed).find();
+    removed.iter().for_each(|token| token.remove(&mut program.code));
+    Ok(removed)
+}
+
+struct Redundancy {
+    order: Order,
+    /// Per instruction, what has to have completed when it starts.
+    needed: Vec<Clock>,
+    successors: Vec<Vec<usize>>,
+    /// Per instruction, its place in the sequence.
+    place: Vec<usize>,
+    removed: BTreeSet<Token>,
+}
+
+impl Redundancy {
+    fn new(order: Order, needed: Vec<Clock>) -> Redundancy {
+        let mut place = vec![0; needed.len()];
+        order.sequence.iter().enumerate().for_each(|(at, index)| place[*index] = at);
+        Redundancy { successors: order.successors(), order, needed, place, removed: BTreeSet::new() }
+    }
+
+    fn find(mut self) -> Vec<Token> {
+        for token in self.order.tokens().to_vec() {
+            self.removed.insert(token);
+            if !self.suffices_from(token.receiver) {
+                self.removed.remove(&token);
+            }
+        }
+        self.removed.into_iter().collect()
+    }
+
+    /// Whether every instruction from this one on still knows all that it needs. If not, nothing has changed.
+    fn suffices_from(&mut self, first: usize) -> bool {
+        let mut changed: Vec<(usize, Clock)> = Vec::new();
+        let mut waiting = BinaryHeap::from([Reverse(self.place[first])]);
+        while let Some(Reverse(place)) = waiting.pop() {
+            let index = self.order.sequence[place];
+            let known = self.order.knowledge_without(index, |token| self.removed.contains(&token));
+            if known == self.order.known[index] {
+                continue;
+            }
+            changed.push((index, std::mem::replace(&mut self.order.known[index], known)));
+            if !covers(&known, &self.needed[index]) {
+                changed.into_iter().rev().for_each(|(index, known)| self.order.known[index] = known);
+                return false;
+            }
+            waiting.extend(self.successors[index].iter().map(|next| Reverse(self.place[*next])));
+        }
+        true
+    }
+}

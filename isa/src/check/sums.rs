@@ -1,0 +1,70 @@
+//! Sums that several instructions continue: whether they stay within their accumulators.
+
+use super::shadow::Held;
+use crate::instr::table::*;
+use crate::instr::{Op, Width};
+use crate::numerics::max_accumulation_depth;
+
+/// Probabilities of a row sum: two of them may be added, and the result has 32 bits.
+const MAX_PROBABILITIES: u32 = u32::MAX / 2 / i8::MAX as u32;
+
+/// The sums that an instruction makes.
+pub(super) struct Sums {
+    /// The operand that holds the sums to continue, if they do not start anew.
+    pub(super) continued: Option<&'static str>,
+    /// The operand that keeps the results, if they are kept as sums.
+    pub(super) kept: Option<&'static str>,
+    /// Terms that the instruction adds to each.
+    pub(super) terms: u32,
+    /// Terms that fit.
+    pub(super) limit: u32,
+    /// What the terms are called.
+    pub(super) name: &'static str,
+    /// Sums of that many terms, in memory.
+    pub(super) held: fn(u32) -> Held,
+    /// How many terms such sums have, if they are of the same kind.
+    pub(super) terms_of: fn(Held) -> Option<u32>,
+}
+
+/// The sums of an operation, if it can continue or keep any.
+pub(super) fn sums(op: &Op) -> Option<Sums> {
+    let products = |accumulate: bool, out: Width, terms: u16| Sums {
+        continued: accumulate.then_some("acc"),
+        kept: (out == Width::I32).then_some("dst"),
+        terms: terms.into(),
+        limit: max_accumulation_depth(8, 8),
+        name: "products",
+        held: Held::Products,
+        terms_of: |held| if let Held::Products(terms) = held { Some(terms) } else { None },
+    };
+    let probabilities = |continued: bool, terms: u16| Sums {
+        continued: continued.then_some("sum"),
+        kept: Some("sum"),
+        terms: terms.into(),
+        limit: MAX_PROBABILITIES,
+        name: "probabilities",
+        held: Held::Probabilities,
+        terms_of: |held| if let Held::Probabilities(terms) = held { Some(terms) } else { None },
+    };
+    match *op {
+        Op::Matmul(Matmul { out, accumulate, k, .. }) => Some(products(accumulate, out, k)),
+        Op::Spmm(Spmm { out, accumulate, n, .. }) => Some(products(accumulate, out, n)),
+        Op::Softmax(Softmax { fresh, n, .. }) => Some(probabilities(!fresh, n)),
+        // A row of a list counts its entries in 16 bits.
+        Op::SoftmaxList(_) => Some(probabilities(false, u16::MAX)),
+        Op::Load(_)
+        | Op::Store(_)
+        | Op::Gather(_)
+        | Op::Sddmm(_)
+        | Op::SddmmList(_)
+        | Op::SpmmList(_)
+        | Op::LayerNorm(_)
+        | Op::Add(_)
+        | Op::Lut(_)
+        | Op::Encode(_)
+        | Op::Decode(_)
+        | Op::Sync(_)
+        | Op::Barrier(_)
+        | Op::Halt(_) => None,
+    }
+}

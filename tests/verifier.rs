@@ -1,0 +1,171 @@
+//! Evidence that the verifier finds every race and invents none.
+//!
+//! - On random small programs it agrees with an oracle that compares every pair of accesses.
+//! - Of a compiled model no token can be taken out unnoticed, once the redundant ones are gone.
+//! - What it accepts gives the same bits in every order of execution that chaos scheduling draws; what it refuses does not.
+
+#[allow(dead_code, reason = "each test takes a part of it")]
+mod common;
+#[path = "common/oracle.rs"]
+#[allow(dead_code, reason = "each test takes a part of it")]
+mod oracle;
+#[path = "common/random_program.rs"]
+mod random_program;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use common::{Random, Vit, quantised, vit};
+use vitcod_compiler::codegen::{self, Options};
+use vitcod_compiler::masks::{self, Mask, Masks};
+use vitcod_compiler::split::GlobalTokens;
+use vitcod_emulator::{Emulator, Fault, Memory};
+use vitcod_isa::check::{self, check};
+use vitcod_isa::instr::Unit;
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Program;
+
+const TINY: Vit =
+    Vit { image: 24, patch: 4, channels: 2, heads: 3, head_dim: 8, hidden: 48, depth: 2, classes: 5, all_tokens: true };
+
+/// A vision transformer on a small machine, so that memory is used again and again: dense, and with masks for both engines.
+fn compiled() -> [(&'static str, Program); 2] {
+    let mut machine = Machine::preset("vitcod").unwrap();
+    machine.sram.bytes = 12 * 1024;
+    let graph = vit(TINY, 3);
+    let mut entries = Random(5);
+    let mut kept = |i: usize, j: usize| j.is_multiple_of(9) || i == j || entries.next() % 100 < 15;
+    let tokens = (TINY.image / TINY.patch).pow(2) + 1;
+    let mut layer = || (0..TINY.heads).map(|_| Mask::from_fn(tokens, tokens, &mut kept)).collect();
+    let masks = Masks::new((0..TINY.depth).map(|_| layer()).collect()).unwrap();
+    let sparse = masks::apply(&graph, &masks).unwrap();
+    let options = Options { globals: GlobalTokens::Above(12) };
+    [("dense", graph), ("sparse", sparse)].map(|(name, graph)| {
+        let program = codegen::compile(&quantised(&graph), &machine, options).unwrap();
+        let used = |unit: Unit| program.code.iter().any(|instr| instr.op.units().iter().eq([unit]));
+        assert_eq!(used(Unit::Sparser), name == "sparse", "both engines work");
+        (name, program)
+    })
+}
+
+#[test]
+fn agrees_with_the_oracle_on_random_programs() {
+    let mut random = Random(1);
+    let (mut sound, mut racing, mut undefined) = (0, 0, 0);
+    for round in 0..4000 {
+        let program = random_program::program(&mut random);
+        let races = oracle::races(&program.code);
+        let defined = oracle::is_defined(&program);
+        let verdict = check(&program);
+        let listing = || program.code.iter().map(|instr| format!("{instr}\n")).collect::<String>();
+        assert_eq!(
+            verdict.is_ok(),
+            races.is_empty() && defined,
+            "round {round}: races {races:?}, defined: {defined}, verifier: {verdict:?}\n{}",
+            listing()
+        );
+        match (races.is_empty(), defined) {
+            (true, true) => {
+                sound += 1;
+                no_token_is_redundant_after_the_pass(&program);
+            }
+            (false, _) => racing += 1,
+            (true, false) => undefined += 1,
+        }
+    }
+    assert!(sound > 500 && racing > 500 && undefined > 100, "{sound} {racing} {undefined}");
+}
+
+/// By the oracle.
+fn no_token_is_redundant_after_the_pass(program: &Program) {
+    let mut program = program.clone();
+    let before = check::tokens(&program.code).len();
+    let removed = check::remove_redundant_tokens(&mut program).unwrap();
+    let left = check::tokens(&program.code);
+    assert_eq!(left.len() + removed.len(), before);
+    assert!(oracle::races(&program.code).is_empty(), "a needed token was removed");
+    for token in left {
+        let mut code = program.code.clone();
+        token.remove(&mut code);
+        assert!(!oracle::races(&code).is_empty(), "{token:?} is redundant");
+    }
+}
+
+#[test]
+fn no_token_of_a_compiled_model_is_taken_out_unnoticed() {
+    for (name, mut program) in compiled() {
+        let without = |program: &Program, token: check::Token| {
+            let mut program = program.clone();
+            token.remove(&mut program.code);
+            program
+        };
+        let tokens = check::tokens(&program.code);
+        let redundant: BTreeSet<_> =
+            tokens.iter().copied().filter(|token| check(&without(&program, *token)).is_ok()).collect();
+        let removed = check::remove_redundant_tokens(&mut program).unwrap();
+        // Of several that stand in for each other not all can go.
+        assert!(removed.iter().all(|token| redundant.contains(token)), "{name}");
+        assert_eq!(removed.is_empty(), redundant.is_empty(), "{name}");
+        assert_eq!(check(&program), Ok(()), "{name}");
+        let left = check::tokens(&program.code);
+        assert!(left.len() > 60, "{name}: {}", left.len());
+        for token in left {
+            assert!(check(&without(&program, token)).is_err(), "{name}: {token:?}");
+        }
+    }
+}
+
+/// The outputs of a run on inputs of noise: in the order of the simulation, or in one that a seed draws.
+fn outputs(program: &Arc<Program>, emulator: &mut Emulator, seed: Option<u64>) -> Result<Vec<u8>, Fault> {
+    let mut memory = Memory::new(program).unwrap();
+    let mut noise = Random(9);
+    for input in &program.header.inputs {
+        let bytes = &mut memory.dram_mut()[input.address as usize..][..input.bytes().unwrap() as usize];
+        bytes.fill_with(|| noise.next() as u8);
+    }
+    match seed {
+        None => emulator.run(&mut memory)?,
+        Some(seed) => emulator.run_in_random_order(&mut memory, seed)?,
+    }
+    let bytes = |address: u64, bytes: u64| memory.dram()[address as usize..][..bytes as usize].to_vec();
+    Ok(program.header.outputs.iter().flat_map(|output| bytes(output.address, output.bytes().unwrap())).collect())
+}
+
+#[test]
+fn accepted_programs_give_the_same_bits_in_every_order() {
+    for (name, program) in compiled() {
+        assert_eq!(check(&program), Ok(()));
+        let program = Arc::new(program);
+        let mut emulator = Emulator::new(Arc::clone(&program)).unwrap();
+        let expected = outputs(&program, &mut emulator, None).unwrap();
+        assert!(expected.iter().any(|byte| *byte != expected[0]), "{name}: outputs that show something");
+        for seed in 0..100 {
+            assert_eq!(outputs(&program, &mut emulator, Some(seed)).as_ref(), Ok(&expected), "{name}, seed {seed}");
+        }
+    }
+}
+
+/// Chaos finds what the verifier finds: the test above can fail.
+#[test]
+fn without_a_needed_token_some_order_gives_other_bits() {
+    for (name, program) in compiled() {
+        let program = Arc::new(program);
+        let mut emulator = Emulator::new(Arc::clone(&program)).unwrap();
+        let expected = outputs(&program, &mut emulator, None).unwrap();
+        let (mut tried, mut found) = (0, 0);
+        for token in check::tokens(&program.code).into_iter().step_by(3) {
+            let mut racing = (*program).clone();
+            token.remove(&mut racing.code);
+            if check(&racing).is_ok() {
+                continue;
+            }
+            let racing = Arc::new(racing);
+            let mut emulator = Emulator::new(Arc::clone(&racing)).unwrap();
+            // Bytes that come too late can also be such that an instruction cannot execute.
+            let differs = |seed| outputs(&racing, &mut emulator, Some(seed)).as_ref() != Ok(&expected);
+            tried += 1;
+            found += usize::from((0..50).any(differs));
+        }
+        assert!(tried > 30 && found * 10 >= tried * 9, "{name}: {found} of {tried} races were seen");
+    }
+}

@@ -3,6 +3,7 @@
 mod check;
 mod commands;
 mod files;
+mod graphs;
 mod machines;
 mod named;
 mod npy;

@@ -3,39 +3,65 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
+use vitcod_compiler::ir::{GraphOutput, Value};
 use vitcod_isa::program::Binding;
 
-/// What the command line says, one `[NAME=]FILE` each, as pairs of a binding and a file in the order of the command line.
+/// A tensor that the command line can name.
+pub(crate) trait Named {
+    /// Its name in the model.
+    fn name(&self) -> &str;
+}
+
+impl Named for Binding {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// An input of a graph.
+impl Named for (String, Value) {
+    fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Named for GraphOutput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// What the command line says, one `[NAME=]FILE` each, as pairs of a tensor and a file in the order of the command line.
 ///
 /// The name can be left out where the model has a single tensor of that `kind` ("input", "output").
-pub(crate) fn bind<'a>(
+pub(crate) fn bind<'a, T: Named>(
     kind: &str,
     arguments: &'a [String],
-    bindings: &'a [Binding],
-) -> anyhow::Result<Vec<(&'a Binding, PathBuf)>> {
-    let mut bound: Vec<(&Binding, PathBuf)> = Vec::new();
+    tensors: &'a [T],
+) -> anyhow::Result<Vec<(&'a T, PathBuf)>> {
+    let mut bound: Vec<(&T, PathBuf)> = Vec::new();
     for argument in arguments {
-        let (binding, path) = find(kind, argument, bindings)?;
-        let name = &binding.name;
-        ensure!(bound.iter().all(|(other, _)| other.name != *name), "{kind} {name:?} is given more than once");
-        bound.push((binding, path.to_owned()));
+        let (tensor, path) = find(kind, argument, tensors)?;
+        let name = tensor.name();
+        ensure!(bound.iter().all(|(other, _)| other.name() != name), "{kind} {name:?} is given more than once");
+        bound.push((tensor, path.to_owned()));
     }
     Ok(bound)
 }
 
-fn find<'a>(kind: &str, argument: &'a str, bindings: &'a [Binding]) -> anyhow::Result<(&'a Binding, &'a Path)> {
+fn find<'a, T: Named>(kind: &str, argument: &'a str, tensors: &'a [T]) -> anyhow::Result<(&'a T, &'a Path)> {
     // Names may hold "=", so those of the model decide where one ends.
-    let named = bindings.iter().filter_map(|binding| {
-        let path = argument.strip_prefix(binding.name.as_str())?.strip_prefix('=')?;
-        Some((binding, Path::new(path)))
+    let named = tensors.iter().filter_map(|tensor| {
+        let path = argument.strip_prefix(tensor.name())?.strip_prefix('=')?;
+        Some((tensor, Path::new(path)))
     });
-    if let Some(found) = named.max_by_key(|(binding, _)| binding.name.len()) {
+    if let Some(found) = named.max_by_key(|(tensor, _)| tensor.name().len()) {
         return Ok(found);
     }
-    let names = || bindings.iter().map(|binding| format!("{:?}", binding.name)).collect::<Vec<_>>().join(", ");
-    match (argument.split_once('='), bindings) {
+    let names = || tensors.iter().map(|tensor| format!("{:?}", tensor.name())).collect::<Vec<_>>().join(", ");
+    match (argument.split_once('='), tensors) {
         (Some((name, _)), _) => bail!("there is no {kind} {name:?}; the model's {kind}s are {}", names()),
-        (None, [binding]) => Ok((binding, Path::new(argument))),
+        (None, [tensor]) => Ok((tensor, Path::new(argument))),
         (None, _) => bail!("which {kind} is {argument}? Write NAME={argument} with one of {}", names()),
     }
 }

@@ -8,9 +8,10 @@ use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::{self, Choice, PcaError};
 use vitcod_compiler::codegen;
 use vitcod_compiler::frontend::{self, FrontendError};
-use vitcod_compiler::import::ImportOptions;
+use vitcod_compiler::import::{self, ImportOptions};
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
+use vitcod_compiler::onnx;
 use vitcod_compiler::quantise::{self, Calibration};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
@@ -20,7 +21,7 @@ use crate::progress::Progress;
 use crate::sparse::Autoencoder;
 
 /// Items of noise that stand in for samples.
-const NOISE_ITEMS: usize = 4;
+pub(crate) const NOISE_ITEMS: usize = 4;
 
 /// Extents for the named dimensions of a model.
 #[derive(clap::Args, Default)]
@@ -39,6 +40,11 @@ fn dim(text: &str) -> Result<(String, usize), String> {
 /// Reads a model and brings it into canonical form.
 pub(crate) fn import(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
     import_by(frontend::import_file, path, dims)
+}
+
+/// Reads a model as its exporter wrote it.
+pub(crate) fn import_as_exported(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
+    import_by(|path, options| Ok(import::import(&onnx::load(path)?, options)?), path, dims)
 }
 
 /// [`import`], with all rows of every layer.

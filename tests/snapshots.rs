@@ -1,42 +1,74 @@
-//! What the compiler makes of a small exported model, stage by stage: snapshots to be read and compared.
+//! What the compiler makes of small exported models, pass by pass: snapshots to be read and compared.
 
-use std::path::Path;
+#[path = "common/shortened.rs"]
+mod shortened;
+
+use std::path::{Path, PathBuf};
 
 use ndarray::ArrayD;
+use shortened::shortened;
 use vitcod_compiler::codegen;
-use vitcod_compiler::frontend;
-use vitcod_compiler::import::ImportOptions;
-use vitcod_compiler::ir::Graph;
-use vitcod_compiler::quantise::{self, Calibration};
+use vitcod_compiler::import::{self, ImportOptions};
+use vitcod_compiler::ir::{Graph, Stage};
+use vitcod_compiler::masks::{Mask, Masks};
+use vitcod_compiler::onnx;
+use vitcod_compiler::passes::{self, Context};
+use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
 
-fn canonical() -> Graph {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/vit.legacy.unfused.op17.onnx");
-    frontend::import_file(&path, &ImportOptions::default()).unwrap()
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name)
 }
 
-/// The model, with its own input as calibration.
-fn quantised() -> Graph {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/vit.legacy.unfused.op17.in.npy");
-    let input: ArrayD<f32> = ndarray_npy::read_npy(path).unwrap();
-    let graph = canonical();
-    let calibration = Calibration::run(&graph, &[input.view()]).unwrap();
-    quantise::quantise(&graph, &calibration).unwrap()
+/// The graph of a model at the end of a stage, with its own input as calibration. With a `name` the text after every pass is a snapshot; after
+/// a pass that changes nothing there is none.
+fn passed(name: Option<&str>, model: &str, to: Stage, masks: Option<&Masks>) -> Graph {
+    let imported =
+        import::import(&onnx::load(&file(&format!("{model}.onnx"))).unwrap(), &ImportOptions::default()).unwrap();
+    let machine = Machine::preset("vitcod").unwrap();
+    let samples: [ArrayD<f32>; 1] = [ndarray_npy::read_npy(file(&format!("{model}.in.npy"))).unwrap()];
+    let context = Context {
+        masks,
+        machine: Some(&machine),
+        samples: Some(&samples),
+        globals: GlobalTokens::Above(8),
+        ..Context::default()
+    };
+    let mut before = imported.to_string();
+    let names = passes::pipeline(Stage::Imported, to, &context);
+    let result = passes::run(&imported, &names, &context, |pass, graph| {
+        let text = graph.to_string();
+        if let Some(name) = name.filter(|_| text != before) {
+            let text = if graph.stage.is_float() { text.clone() } else { shortened(&text) };
+            insta::assert_snapshot!(format!("{name}_{}", pass.name), text);
+        }
+        before = text;
+    });
+    result.unwrap()
 }
 
 #[test]
-fn canonical_graph() {
-    insta::assert_snapshot!(canonical());
+fn every_pass_on_a_dense_model() {
+    let graph = passed(Some("dense"), "vit.legacy.unfused.op17", Stage::Split, None);
+    assert_eq!(graph.stage, Stage::Split);
 }
 
+/// The model of the authors, with auto-encoders; masks keep the class token, the diagonal and its neighbours.
 #[test]
-fn quantised_graph() {
-    insta::assert_snapshot!(quantised());
+fn every_pass_on_a_sparse_model() {
+    let head = |head: usize| Mask::from_fn(17, 17, move |i, j| j == 0 || i.abs_diff(j) <= head);
+    let masks = Masks::new(vec![(0..3).map(head).collect(); 2]).unwrap();
+    let graph = passed(Some("sparse"), "vitcod.legacy.unfused.op17", Stage::Split, Some(&masks));
+    assert!(graph.operator_counts().contains_key("csc_sddmm"));
 }
 
 #[test]
 fn listing() {
-    let program =
-        codegen::compile(&quantised(), &Machine::preset("vitcod").unwrap(), codegen::Options::default()).unwrap();
+    let program = codegen::compile(
+        &passed(None, "vit.legacy.unfused.op17", Stage::Quantised, None),
+        &Machine::preset("vitcod").unwrap(),
+        codegen::Options::default(),
+    )
+    .unwrap();
     insta::assert_snapshot!(program.listing().with_constants_in("vit.vitcod"));
 }

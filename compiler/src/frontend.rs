@@ -6,7 +6,7 @@ use crate::import::{self, ImportError, ImportOptions};
 use crate::ir::Graph;
 use crate::masks::{self, ApplyError, Masks};
 use crate::onnx::{self, OnnxError};
-use crate::passes::{self, PassError};
+use crate::passes::{self, Context, PassError};
 
 /// Why a file gives no canonical graph.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +55,10 @@ pub fn import_file_with_all_rows(path: &Path, options: &ImportOptions) -> Result
 /// As [`import_file`], or those of [`masks::apply`].
 pub fn import_file_with_masks(path: &Path, options: &ImportOptions, masks: &Masks) -> Result<Graph, FrontendError> {
     let masked = masks::apply(&import_file_with_all_rows(path, options)?, masks)?;
-    Ok(passes::run(&masked, &[DEMAND], |_, _| {})?)
+    Ok(passes::run(&masked, &[DEMAND], &Context::default(), |_, _| {})?)
 }
 
 fn import_by(path: &Path, options: &ImportOptions, names: &[&str]) -> Result<Graph, FrontendError> {
     let imported = import::import(&onnx::load(path)?, options)?;
-    Ok(passes::run(&imported, names, |_, _| {})?)
+    Ok(passes::run(&imported, names, &Context::default(), |_, _| {})?)
 }

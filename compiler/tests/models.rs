@@ -11,9 +11,13 @@ use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sq
 use vitcod_compiler::ir::{Graph, OpKind};
 use vitcod_compiler::masks::{Mask, Masks, Polarity};
 use vitcod_compiler::onnx::{self, Attribute, DataType, Model};
-use vitcod_compiler::passes;
+use vitcod_compiler::passes::{self, Context};
 use vitcod_compiler::quantise::{Calibration, quantise};
 use vitcod_isa::machine::Machine;
+
+#[path = "../../tests/common/shortened.rs"]
+mod shortened;
+use shortened::shortened;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository")
@@ -29,7 +33,7 @@ fn graphs(path: &Path) -> (Graph, Graph) {
     let imported =
         import(&model, &ImportOptions::default()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     imported.verify().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let canonical = passes::run(&imported, passes::CANONICALISE, |_, _| {})
+    let canonical = passes::run(&imported, passes::CANONICALISE, &Context::default(), |_, _| {})
         .unwrap_or_else(|error| panic!("{}: {error}\n{imported}", path.display()));
     (imported, canonical)
 }
@@ -239,30 +243,11 @@ fn the_text_of_a_tiny_model() {
     insta::assert_snapshot!("quantised", shortened(&quantise(&canonical, &calibration).unwrap().to_string()));
 }
 
-/// Numbers to four digits: the last ones of a step differ between kinds of processors, as float matrix products do.
-fn shortened(text: &str) -> String {
-    let mut short = String::new();
-    let mut digits = 0;
-    for character in text.chars() {
-        digits = match character {
-            '0' if digits == 0 => 0,
-            '0'..='9' => digits + 1,
-            _ => 0,
-        };
-        match digits {
-            0..=4 => short.push(character),
-            5 => short.push('~'),
-            _ => {}
-        }
-    }
-    short
-}
-
 /// Imports a model that was changed, and canonicalises what can be imported: either may fail, neither may panic.
 fn survives(model: &Model) {
     if let Ok(graph) = import(model, &ImportOptions::default()) {
         graph.verify().unwrap();
-        if let Ok(graph) = passes::run(&graph, passes::CANONICALISE, |_, _| {}) {
+        if let Ok(graph) = passes::run(&graph, passes::CANONICALISE, &Context::default(), |_, _| {}) {
             graph.verify().unwrap();
         }
     }

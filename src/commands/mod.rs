@@ -7,6 +7,8 @@ mod compile;
 mod demo;
 mod disasm;
 mod inspect;
+mod interp;
+mod opt;
 mod prune;
 mod run;
 
@@ -22,6 +24,8 @@ pub(crate) enum Command {
     Asm(asm::Args),
     Disasm(disasm::Args),
     Inspect(inspect::Args),
+    Opt(opt::Args),
+    Interp(interp::Args),
     Prune(prune::Args),
     Attention(attention::Args),
     Ablate(ablate::Args),
@@ -37,6 +41,8 @@ impl Command {
             Command::Asm(args) => asm::run(&args, out),
             Command::Disasm(args) => disasm::run(&args, out),
             Command::Inspect(args) => inspect::run(&args, out),
+            Command::Opt(args) => opt::run(&args, out),
+            Command::Interp(args) => interp::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),

@@ -6,6 +6,7 @@ mod attention;
 mod demo;
 mod errors;
 mod flows;
+mod ir;
 mod prune;
 mod sparse;
 

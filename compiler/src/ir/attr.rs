@@ -1,10 +1,11 @@
-//! Attributes of operations, in the one form in which all of them print.
+//! Attributes of operations, in the one form in which all of them print and parse.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use vitcod_isa::numerics::Scale;
 
-/// The value of an attribute.
+/// The value of an attribute, as text has it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attr {
     /// A count, an axis, an extent.
@@ -14,11 +15,7 @@ pub enum Attr {
     /// A real number.
     Float(f64),
     /// One of a set of names.
-    Name(&'static str),
-    /// True or false.
-    Bool(bool),
-    /// A fixed-point multiplier.
-    Scale(Scale),
+    Name(Cow<'static, str>),
 }
 
 impl fmt::Display for Attr {
@@ -31,56 +28,130 @@ impl fmt::Display for Attr {
             }
             Attr::Float(value) => write!(f, "{value:?}"),
             Attr::Name(name) => f.write_str(name),
-            Attr::Bool(value) => write!(f, "{value}"),
-            Attr::Scale(scale) => write!(f, "{scale}"),
         }
     }
 }
 
-impl From<usize> for Attr {
-    fn from(value: usize) -> Attr {
-        Attr::Int(value as i64)
+/// The type of an attribute in the operation table: how its values are written.
+pub(super) trait AttrType: Sized {
+    /// The names that there are, where it is one of a set.
+    const NAMES: &'static [&'static str] = &[];
+
+    /// What the text may be, as messages and the manual say it.
+    fn expected() -> String;
+
+    /// The text of a value.
+    fn to_attr(&self) -> Attr;
+
+    /// The value of a text, the inverse of [`AttrType::to_attr`].
+    fn from_attr(attr: &Attr) -> Option<Self>;
+}
+
+macro_rules! integers {
+    ($($ty:ty, $expected:literal;)*) => { $(
+        impl AttrType for $ty {
+            fn expected() -> String {
+                $expected.to_owned()
+            }
+
+            fn to_attr(&self) -> Attr {
+                Attr::Int(*self as i64)
+            }
+
+            fn from_attr(attr: &Attr) -> Option<$ty> {
+                match attr {
+                    Attr::Int(value) => (*value).try_into().ok(),
+                    _ => None,
+                }
+            }
+        }
+    )* };
+}
+
+integers! {
+    usize, "an integer of at least 0";
+    i32, "an integer of 32 bits";
+    u8, "an integer from 0 to 255";
+}
+
+impl AttrType for Vec<usize> {
+    fn expected() -> String {
+        "a list of integers of at least 0".to_owned()
+    }
+
+    fn to_attr(&self) -> Attr {
+        Attr::Ints(self.iter().map(|value| *value as i64).collect())
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Vec<usize>> {
+        match attr {
+            Attr::Ints(values) => values.iter().map(|value| (*value).try_into().ok()).collect(),
+            _ => None,
+        }
     }
 }
 
-impl From<i32> for Attr {
-    fn from(value: i32) -> Attr {
-        Attr::Int(value.into())
+impl<const N: usize> AttrType for [usize; N] {
+    fn expected() -> String {
+        format!("a list of {N} integers of at least 0")
+    }
+
+    fn to_attr(&self) -> Attr {
+        self.to_vec().to_attr()
+    }
+
+    fn from_attr(attr: &Attr) -> Option<[usize; N]> {
+        Vec::from_attr(attr)?.try_into().ok()
     }
 }
 
-impl From<u8> for Attr {
-    fn from(value: u8) -> Attr {
-        Attr::Int(value.into())
+impl AttrType for f64 {
+    fn expected() -> String {
+        "a number".to_owned()
+    }
+
+    fn to_attr(&self) -> Attr {
+        Attr::Float(*self)
+    }
+
+    fn from_attr(attr: &Attr) -> Option<f64> {
+        match attr {
+            Attr::Int(value) => Some(*value as f64),
+            Attr::Float(value) => Some(*value),
+            Attr::Ints(_) | Attr::Name(_) => None,
+        }
     }
 }
 
-impl From<bool> for Attr {
-    fn from(value: bool) -> Attr {
-        Attr::Bool(value)
+impl AttrType for Scale {
+    fn expected() -> String {
+        format!("a number of at least 0 and below {:?}", Scale::MAX.to_f64())
+    }
+
+    fn to_attr(&self) -> Attr {
+        Attr::Float(self.to_f64())
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Scale> {
+        Scale::from_f64(f64::from_attr(attr)?).ok()
     }
 }
 
-impl From<f64> for Attr {
-    fn from(value: f64) -> Attr {
-        Attr::Float(value)
-    }
-}
+impl AttrType for bool {
+    const NAMES: &'static [&'static str] = &["true", "false"];
 
-impl From<Scale> for Attr {
-    fn from(value: Scale) -> Attr {
-        Attr::Scale(value)
+    fn expected() -> String {
+        "true or false".to_owned()
     }
-}
 
-impl From<Vec<usize>> for Attr {
-    fn from(values: Vec<usize>) -> Attr {
-        Attr::Ints(values.into_iter().map(|value| value as i64).collect())
+    fn to_attr(&self) -> Attr {
+        Attr::Name(if *self { "true" } else { "false" }.into())
     }
-}
 
-impl<const N: usize> From<[usize; N]> for Attr {
-    fn from(values: [usize; N]) -> Attr {
-        values.to_vec().into()
+    fn from_attr(attr: &Attr) -> Option<bool> {
+        match attr {
+            Attr::Name(name) => name.parse().ok(),
+            _ => None,
+        }
     }
 }

@@ -99,7 +99,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             let mut shape = x.clone();
             for ty in &operands[1..] {
                 expect(ty.rank() == x.len() && (0..x.len()).all(|i| i == *axis || ty.shape[i] == x[i]))?;
-                shape[*axis] += ty.shape[*axis];
+                shape[*axis] = shape[*axis].checked_add(ty.shape[*axis]).ok_or_else(String::new)?;
             }
             Ok(shape)
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use vitcod_isa::numerics::Scale;
 
 use super::Attr;
+use super::attr::AttrType;
 
 /// How far a graph has come. See the module documentation of [`crate::ir`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,14 +22,29 @@ pub enum Stage {
     Split,
 }
 
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Stage {
+    /// Every stage, in the order in which a graph goes through them.
+    pub const ALL: [Stage; 4] = [Stage::Imported, Stage::Canonical, Stage::Quantised, Stage::Split];
+
+    /// Name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
             Stage::Imported => "imported",
             Stage::Canonical => "canonical",
             Stage::Quantised => "quantised",
             Stage::Split => "split",
-        })
+        }
+    }
+
+    /// Whether its tensors are float: the interpreter is then the float interpreter.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Stage::Imported | Stage::Canonical)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -49,8 +65,21 @@ macro_rules! functions {
             }
         }
 
-        impl From<$name> for Attr {
-            fn from(function: $name) -> Attr { Attr::Name(function.name()) }
+        impl AttrType for $name {
+            const NAMES: &'static [&'static str] = &[$($text),+];
+
+            fn expected() -> String {
+                format!("one of {}", Self::NAMES.join(", "))
+            }
+
+            fn to_attr(&self) -> Attr {
+                Attr::Name(self.name().into())
+            }
+
+            fn from_attr(attr: &Attr) -> Option<$name> {
+                let Attr::Name(name) = attr else { return None };
+                $name::ALL.iter().copied().find(|function| function.name() == *name)
+            }
         }
     };
 }
@@ -105,6 +134,50 @@ functions! {
     }
 }
 
+/// An operation as the table states it.
+#[derive(Clone, Copy, Debug)]
+pub struct OpSpec {
+    /// Name in the text form.
+    pub mnemonic: &'static str,
+    /// What it does, in Markdown.
+    pub doc: &'static str,
+    /// The stages in which it may occur.
+    pub stages: &'static [Stage],
+    /// How many operands it takes, as a pattern.
+    pub operands: &'static str,
+    /// How many results it has.
+    pub results: usize,
+    /// Its attributes, in the order of the text form.
+    pub attrs: &'static [AttrSpec],
+    build: fn(&[Attr]) -> Result<OpKind, &'static str>,
+}
+
+/// An attribute of an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct AttrSpec {
+    /// Name in the text form.
+    pub name: &'static str,
+    /// What it says, in Markdown.
+    pub doc: &'static str,
+    /// What its text may be.
+    pub expected: fn() -> String,
+    /// The names that there are, where it is one of a set.
+    pub names: &'static [&'static str],
+}
+
+impl OpSpec {
+    /// The operation with these attributes, one for each of [`OpSpec::attrs`].
+    ///
+    /// # Errors
+    /// The name of the first attribute that is not of its type.
+    ///
+    /// # Panics
+    /// There are more attributes, or fewer.
+    pub fn build(&self, attrs: &[Attr]) -> Result<OpKind, &'static str> {
+        (self.build)(attrs)
+    }
+}
+
 macro_rules! operations {
     ($(
         $(#[doc = $doc:literal])+
@@ -142,10 +215,29 @@ macro_rules! operations {
             /// Its attributes, in the order of the text form.
             pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
                 match self { $( OpKind::$name { $( $attr ),* } => {
-                    vec![$( (stringify!($attr), Attr::from($attr.clone())) ),*]
+                    vec![$( (stringify!($attr), $attr.to_attr()) ),*]
                 } )* }
             }
         }
+
+        /// Every operation.
+        pub const OPERATIONS: &[OpSpec] = &[$( OpSpec {
+            mnemonic: $mnemonic,
+            doc: concat!($($doc, "\n"),+),
+            stages: &[$(Stage::$stage),+],
+            operands: stringify!($operands),
+            results: $results,
+            attrs: &[$( AttrSpec {
+                name: stringify!($attr),
+                doc: concat!($($attr_doc, "\n"),+),
+                expected: <$ty as AttrType>::expected,
+                names: <$ty as AttrType>::NAMES,
+            } ),*],
+            build: |attrs| {
+                let [$($attr),*] = attrs else { panic!("{} takes other attributes", $mnemonic) };
+                Ok(OpKind::$name { $( $attr: AttrType::from_attr($attr).ok_or(stringify!($attr))? ),* })
+            },
+        } ),*];
     };
 }
 

@@ -4,17 +4,40 @@
 //! nor does it compare steps with calibration.
 
 use super::infer::{count, result_shape};
-use super::{Elem, Graph, OpData, OpKind, TensorType, Value, ValueDef};
+use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef};
 use crate::split::{Patterns, ProductParts};
 
 /// Broken invariants, each with the operation or value where it broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {stage} graph is malformed:\n{}", problems.join("\n"))]
+#[error("the {stage} graph is malformed:\n{}", defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct VerifyError {
     /// The stage of the graph.
-    pub stage: String,
-    /// What is wrong, one line each.
-    pub problems: Vec<String>,
+    pub stage: Stage,
+    /// What is wrong.
+    pub defects: Vec<Defect>,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{subject}: {message}")]
+pub struct Defect {
+    /// What it is about.
+    pub place: Place,
+    /// Name of the place.
+    pub subject: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// What a [`Defect`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A value.
+    Value(Value),
+    /// An operation.
+    Op(Op),
+    /// The i-th output of the graph.
+    Output(usize),
 }
 
 impl Graph {
@@ -23,42 +46,45 @@ impl Graph {
     /// # Errors
     /// All broken invariants.
     pub fn verify(&self) -> Result<(), VerifyError> {
-        let mut problems = Vec::new();
+        let mut defects = Vec::new();
+        let mut report =
+            |place: Place, subject: String, message: String| defects.push(Defect { place, subject, message });
         let mut defined = vec![false; self.value_count()];
         for (value, data) in self.values() {
             if let ValueDef::Input(_) | ValueDef::Const(_) = data.def {
                 defined[value.as_u32() as usize] = true;
             }
+            let mut report = |message| report(Place::Value(value), value.to_string(), message);
             let bytes = count(&data.ty.shape).and_then(|elements| elements.checked_mul(data.ty.elem.bytes()));
             match (self.constant(value), bytes) {
-                (_, None) => problems.push(format!("{value}: {} has too many elements", data.ty)),
+                (_, None) => report(format!("{} has too many elements", data.ty)),
                 (Some(constant), Some(bytes)) if constant.bytes.len() != bytes => {
-                    problems.push(format!("{value}: {} takes {bytes} bytes, not {}", data.ty, constant.bytes.len()))
+                    report(format!("{} takes {bytes} bytes, not {}", data.ty, constant.bytes.len()))
                 }
                 _ => {}
             }
             if data.ty.step.is_some_and(|step| !(step.is_finite() && step > 0.0)) {
-                problems.push(format!("{value}: {} has no usable step", data.ty));
+                report(format!("{} has no usable step", data.ty));
             }
         }
         for op in &self.order {
             if !self.has_op(*op) {
-                problems.push(format!("{op} does not exist"));
+                report(Place::Op(*op), op.to_string(), "does not exist".to_owned());
                 continue;
             }
             let data = self.op(*op);
-            let at = |message: String| format!("{op} ({}): {message}", data.kind.mnemonic());
+            let mut report = |message| report(Place::Op(*op), format!("{op} ({})", data.kind.mnemonic()), message);
             if !data.kind.stages().contains(&self.stage) {
-                problems.push(at(format!("not an operation of the {} stage", self.stage)));
+                report(format!("not an operation of the {} stage", self.stage));
             }
             let unknown: Vec<&Value> =
                 data.operands.iter().filter(|v| !self.has_value(**v) || !defined[v.as_u32() as usize]).collect();
             if !unknown.is_empty() {
-                problems.push(at(format!("{unknown:?} are used before they are defined")));
+                report(format!("{unknown:?} are used before they are defined"));
             } else if !data.kind.takes(data.operands.len()) || data.results.len() != data.kind.results() {
-                problems.push(at(format!("{} operands and {} results", data.operands.len(), data.results.len())));
+                report(format!("{} operands and {} results", data.operands.len(), data.results.len()));
             } else if let Err(message) = self.check_types(data) {
-                problems.push(at(message));
+                report(message);
             }
             for result in &data.results {
                 if self.has_value(*result) {
@@ -66,14 +92,15 @@ impl Graph {
                 }
             }
         }
-        for output in &self.outputs {
+        for (i, output) in self.outputs.iter().enumerate() {
+            let mut report = |message| report(Place::Output(i), format!("output {:?}", output.name), message);
             if !self.has_value(output.value) || !defined[output.value.as_u32() as usize] {
-                problems.push(format!("output {:?}: {} is not defined", output.name, output.value));
+                report(format!("{} is not defined", output.value));
             } else if count(&output.shape) != Some(self.ty(output.value).elements()) {
-                problems.push(format!("output {:?}: {} is not {:?}", output.name, self.ty(output.value), output.shape));
+                report(format!("{} is not {:?}", self.ty(output.value), output.shape));
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(VerifyError { stage: self.stage.to_string(), problems }) }
+        if defects.is_empty() { Ok(()) } else { Err(VerifyError { stage: self.stage, defects }) }
     }
 
     fn check_types(&self, data: &OpData) -> Result<(), String> {

@@ -2,18 +2,21 @@
 
 use std::fmt;
 
+use super::Need;
 use crate::ir::{Graph, OpData, Stage, VerifyError};
 
 /// Why a pass gave no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassError {
     /// No pass has this name.
-    #[error("there is no pass {name:?}; the passes are {known}")]
+    #[error("there is no pass {name:?}; {}the passes are {known}", help.as_ref().map_or(String::new(), |help| format!("{help} ")))]
     Unknown {
         /// The name asked for.
         name: String,
         /// The names that exist.
         known: String,
+        /// The one that may have been meant.
+        help: Option<String>,
     },
     /// The graph is of a stage that the pass does not take.
     #[error("{pass}: takes a graph of the {requires} stage, not of the {found} stage")]
@@ -24,6 +27,22 @@ pub enum PassError {
         requires: Stage,
         /// What it was given.
         found: Stage,
+    },
+    /// What the pass needs besides the graph is not there.
+    #[error("{pass}: needs {need}")]
+    Needs {
+        /// The pass.
+        pass: &'static str,
+        /// What is missing.
+        need: Need,
+    },
+    /// A step of the compiler cannot be done.
+    #[error("{pass}: {message}")]
+    Refused {
+        /// The pass.
+        pass: &'static str,
+        /// Why.
+        message: String,
     },
     /// Parts of the model have no form that the pass knows.
     #[error("{pass}: {}", list(problems))]

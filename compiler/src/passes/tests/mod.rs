@@ -9,7 +9,7 @@ mod model;
 mod pipeline;
 
 use crate::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
-use crate::passes::{self, PassError};
+use crate::passes::{self, Context, PassError};
 
 /// An imported graph under construction. Operations are nodes named after what they do and a running number.
 struct Builder {
@@ -124,7 +124,7 @@ impl Builder {
 
 /// The result of some passes.
 fn run(graph: &Graph, names: &[&str]) -> Graph {
-    passes::run(graph, names, |_, _| ()).unwrap_or_else(|error| panic!("{error}\n{graph}"))
+    passes::run(graph, names, &Context::default(), |_, _| ()).unwrap_or_else(|error| panic!("{error}\n{graph}"))
 }
 
 fn canonical(graph: &Graph) -> Graph {
@@ -133,7 +133,9 @@ fn canonical(graph: &Graph) -> Graph {
 
 /// What the pipeline to the canonical form has to say.
 fn error(graph: &Graph) -> PassError {
-    passes::run(graph, passes::CANONICALISE, |_, _| ()).map(|graph| graph.to_string()).expect_err("not recognised")
+    passes::run(graph, passes::CANONICALISE, &Context::default(), |_, _| ())
+        .map(|graph| graph.to_string())
+        .expect_err("not recognised")
 }
 
 /// Mnemonics and counts as text.

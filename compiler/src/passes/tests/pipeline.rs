@@ -2,7 +2,7 @@
 
 use super::Builder;
 use crate::ir::Stage;
-use crate::passes::{CANONICALISE, PASSES, PassError, find, run};
+use crate::passes::{CANONICALISE, Context, PASSES, PassError, find, run};
 
 #[test]
 fn the_pipeline_is_made_of_known_passes_whose_stages_follow() {
@@ -23,7 +23,9 @@ fn the_hook_sees_every_result() {
     let y = b.linear(x, 4, "fc");
     let mut seen = Vec::new();
     let graph = b.finish(&[y]);
-    run(&graph, CANONICALISE, |pass, graph| seen.push((pass.name, graph.stage, graph.order.len()))).unwrap();
+    let names = ["cse", "layer-norm", "gelu", "canonicalise", "demand"];
+    run(&graph, &names, &Context::default(), |pass, graph| seen.push((pass.name, graph.stage, graph.order.len())))
+        .unwrap();
     let stages = seen.iter().map(|(name, stage, _)| format!("{name}: {stage}")).collect::<Vec<_>>().join(", ");
     assert_eq!(
         stages,
@@ -38,11 +40,11 @@ fn wrong_names_and_stages_are_errors() {
     let x = b.input(&[1, 2, 3]);
     let y = b.linear(x, 4, "fc");
     let graph = b.finish(&[y]);
-    let unknown = run(&graph, &["cse", "speed"], |_, _| panic!("nothing may run")).unwrap_err();
-    assert_eq!(
-        unknown.to_string(),
-        "there is no pass \"speed\"; the passes are cse, layer-norm, gelu, canonicalise, demand"
-    );
-    let stage = run(&graph, &["demand"], |_, _| ()).unwrap_err();
+    let unknown = run(&graph, &["cse", "speed"], &Context::default(), |_, _| panic!("nothing may run")).unwrap_err();
+    let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
+    assert_eq!(unknown.to_string(), format!("there is no pass \"speed\"; the passes are {}", names.join(", ")));
+    let near = run(&graph, &["gleu"], &Context::default(), |_, _| ()).unwrap_err().to_string();
+    assert!(near.starts_with("there is no pass \"gleu\"; did you mean `gelu`? the passes are"), "{near}");
+    let stage = run(&graph, &["demand"], &Context::default(), |_, _| ()).unwrap_err();
     assert!(matches!(stage, PassError::Stage { pass: "demand", requires: Stage::Canonical, found: Stage::Imported }));
 }

@@ -1,0 +1,187 @@
+//! Operations of the imported and canonical stages.
+
+use super::Generator;
+use crate::ir::{BinaryFn, Elem, OpKind, TensorType, UnaryFn, Value};
+
+impl Generator {
+    /// Appends an operation of the imported stage.
+    pub(super) fn imported(&mut self) {
+        let x = self.tensor();
+        let shape = self.graph.ty(x).shape.clone();
+        let axis = self.below(shape.len().max(1));
+        let _ = match self.below(14) {
+            0 => self.unary(x),
+            1 => {
+                let y = self.broadcasting(&shape);
+                let f = self.pick(BinaryFn::ALL);
+                self.push(OpKind::Binary { f }, &[x, y])
+            }
+            2 => {
+                let columns = self.extent();
+                let w = self.floats([shape.last().copied().unwrap_or(1), columns]);
+                self.push(OpKind::MatMul {}, &[x, w])
+            }
+            3 => self.conv(),
+            4 => {
+                let mut shape = vec![shape.iter().product::<usize>()];
+                shape.insert(self.below(2), 1);
+                self.push(OpKind::Reshape { shape }, &[x])
+            }
+            5 => {
+                let mut perm: Vec<usize> = (0..shape.len()).collect();
+                (1..perm.len()).for_each(|i| perm.swap(i, self.below(i + 1)));
+                self.push(OpKind::Transpose { perm }, &[x])
+            }
+            6 => self.concat(x, axis),
+            7 => self.slice(x, axis),
+            8 => self.gather(x, axis),
+            9 => {
+                let shape = [&[self.extent()], &shape[..]].concat();
+                self.push(OpKind::Expand { shape }, &[x])
+            }
+            10 => {
+                let axes = (0..shape.len()).filter(|_| self.one_in(2)).collect();
+                let keep = self.one_in(2);
+                self.push(OpKind::ReduceMean { axes, keep }, &[x])
+            }
+            11 => self.push(OpKind::Softmax { axis }, &[x]),
+            12 => self.layer_norm(x),
+            _ => {
+                // Deep enough for the passes to look into.
+                let squared = self.push(OpKind::Binary { f: BinaryFn::Mul }, &[x, x]);
+                squared.and_then(|squared| self.unary(squared))
+            }
+        };
+    }
+
+    /// Appends an operation of the canonical stage.
+    pub(super) fn canonical(&mut self) {
+        let x = self.matrix();
+        let (m, k) = self.graph.ty(x).matrix();
+        let _ = match self.below(9) {
+            0 => self.unary(x),
+            1 => {
+                let y = if self.one_in(2) { x } else { self.floats([m, k]) };
+                let f = self.pick(BinaryFn::ALL);
+                self.push(OpKind::Binary { f }, &[x, y])
+            }
+            2 => self.concat(x, 0),
+            3 => self.slice(x, 0),
+            4 => self.layer_norm(x),
+            5 => {
+                let (c, height, width) = (self.extent(), self.extent(), self.extent());
+                let image = self.input(TensorType::f32([1, c, height, width]));
+                let kernel = [1 + self.below(height), 1 + self.below(width)];
+                let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
+                self.push(OpKind::Patches { kernel, stride, pad }, &[image])
+            }
+            6 => {
+                let n = self.extent();
+                let (w, b) = (self.floats([n, k]), self.floats([n]));
+                self.push(OpKind::Linear {}, &[x, w, b])
+            }
+            7 => self.attention(),
+            _ => {
+                let heads_in = self.pick(&(1..=k).filter(|heads| k.is_multiple_of(*heads)).collect::<Vec<_>>());
+                let heads_out = self.extent();
+                let (w, b) = (self.floats([heads_out, heads_in]), self.floats([heads_out]));
+                self.push(OpKind::MixHeads { heads_in, heads_out }, &[x, w, b])
+            }
+        };
+    }
+
+    /// Of any rank; not too large, whatever came before.
+    fn tensor(&mut self) -> Value {
+        let rank = self.below(5);
+        let shape: Vec<usize> = (0..rank).map(|_| self.extent()).collect();
+        self.value(|ty| ty.elem == Elem::F32 && ty.elements() < 1000, TensorType::f32(shape))
+    }
+
+    fn matrix(&mut self) -> Value {
+        let shape = [self.extent(), self.extent()];
+        self.value(|ty| ty.rank() == 2 && ty.elements() < 1000, TensorType::f32(shape))
+    }
+
+    /// A float constant; one in eight of any bits.
+    fn floats(&mut self, shape: impl Into<Vec<usize>>) -> Value {
+        if self.one_in(8) {
+            return self.bytes(Elem::F32, shape, None);
+        }
+        let ty = TensorType::f32(shape);
+        let bytes = (0..ty.elements()).flat_map(|_| (self.random.normal() as f32).to_le_bytes()).collect();
+        self.constant(ty, bytes)
+    }
+
+    /// A constant that broadcasts to a shape.
+    fn broadcasting(&mut self, shape: &[usize]) -> Value {
+        let first = self.below(shape.len() + 1);
+        let shape: Vec<usize> = shape[first..].iter().map(|extent| if self.one_in(3) { 1 } else { *extent }).collect();
+        self.floats(shape)
+    }
+
+    fn unary(&mut self, x: Value) -> Option<Value> {
+        let f = self.pick(UnaryFn::ALL);
+        self.push(OpKind::Unary { f }, &[x])
+    }
+
+    fn layer_norm(&mut self, x: Value) -> Option<Value> {
+        let channels = *self.graph.ty(x).shape.last()?;
+        let (gamma, beta) = (self.floats([channels]), self.floats([channels]));
+        let eps = self.real();
+        self.push(OpKind::LayerNorm { eps }, &[x, gamma, beta])
+    }
+
+    fn concat(&mut self, x: Value, axis: usize) -> Option<Value> {
+        let shape = self.graph.ty(x).shape.clone();
+        let constant = self.floats(shape);
+        let parts = self.extent();
+        let parts: Vec<Value> = (0..parts).map(|_| self.pick(&[x, constant])).collect();
+        self.push(OpKind::Concat { axis }, &parts)
+    }
+
+    fn slice(&mut self, x: Value, axis: usize) -> Option<Value> {
+        let extent = *self.graph.ty(x).shape.get(axis)?;
+        let start = self.below(extent);
+        let len = 1 + self.below(extent - start);
+        self.push(OpKind::Slice { axis, start, len, stride: 1 }, &[x])
+    }
+
+    fn gather(&mut self, x: Value, axis: usize) -> Option<Value> {
+        let extent = *self.graph.ty(x).shape.get(axis)?;
+        let shape: Vec<usize> = (0..self.below(3)).map(|_| self.extent()).collect();
+        let ty = TensorType::new(Elem::I64, shape);
+        // From the end, too.
+        let index = |random: usize| random as i64 - extent as i64;
+        let bytes = (0..ty.elements()).flat_map(|_| index(self.below(2 * extent)).to_le_bytes()).collect();
+        let indices = self.constant(ty, bytes);
+        self.push(OpKind::Gather { axis }, &[x, indices])
+    }
+
+    fn conv(&mut self) -> Option<Value> {
+        let group = 1 + self.below(2);
+        let (c, height, width) = (group * self.extent(), self.extent(), self.extent());
+        let x = self.input(TensorType::f32([1, c, height, width]));
+        let o = group * self.extent();
+        let kernel = [1 + self.below(height), 1 + self.below(width)];
+        let w = self.floats([o, c / group, kernel[0], kernel[1]]);
+        let mut operands = vec![x, w];
+        if self.one_in(2) {
+            operands.push(self.floats([o]));
+        }
+        let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
+        self.push(OpKind::Conv { stride, pad, dilation: [1, 1], group }, &operands)
+    }
+
+    fn attention(&mut self) -> Option<Value> {
+        let (heads, d, m, n) = (self.extent(), self.extent(), self.extent(), self.extent());
+        let mut operands: Vec<Value> = Vec::new();
+        for shape in [[m, heads * d], [n, heads * d], [n, heads]] {
+            operands.push(self.value(|ty| ty.shape == shape, TensorType::f32(shape)));
+        }
+        if self.one_in(2) {
+            operands.push(self.floats([heads, m, n]));
+        }
+        let scale = self.real();
+        self.push(OpKind::Attention { heads, scale }, &operands)
+    }
+}

@@ -1,0 +1,149 @@
+//! Random well-formed graphs of every stage, for tests and fuzzing.
+//!
+//! Every operation occurs, with extents of a few elements; what the graphs compute means nothing. Their parameters decode, so that the
+//! interpreters run them.
+
+mod float;
+mod quantised;
+#[cfg(test)]
+mod tests;
+
+use vitcod_isa::machine::Machine;
+
+use super::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
+use crate::random::Random;
+use crate::split::{self, GlobalTokens};
+
+/// The most operations that are chosen for a graph; some of them are several operations.
+const MAX_STEPS: usize = 10;
+
+/// A graph of a stage, the same for the same seed. It verifies, and its values are numbered in order of appearance.
+pub fn graph(stage: Stage, seed: u64) -> Graph {
+    let mut generator = Generator::new(stage, seed);
+    let steps = 1 + generator.below(MAX_STEPS);
+    for _ in 0..steps {
+        match stage {
+            Stage::Imported => generator.imported(),
+            Stage::Canonical => generator.canonical(),
+            Stage::Quantised | Stage::Split => generator.quantised(),
+        }
+    }
+    generator.outputs();
+    let graph = generator.graph.compacted();
+    if stage != Stage::Split {
+        return graph;
+    }
+    let machine = Machine::preset("vitcod").expect("a preset");
+    let globals = GlobalTokens::Above(generator.random.bits() as usize % 4);
+    split::run(&graph, &machine, globals).expect("masks keep an entry of each row").0
+}
+
+struct Generator {
+    graph: Graph,
+    random: Random,
+    /// Values that operations and outputs may read.
+    pool: Vec<Value>,
+}
+
+impl Generator {
+    fn new(stage: Stage, seed: u64) -> Generator {
+        let stage = if stage == Stage::Split { Stage::Quantised } else { stage };
+        let mut generator = Generator { graph: Graph::new("", stage), random: Random::new(seed), pool: Vec::new() };
+        generator.graph.name = generator.name();
+        generator
+    }
+
+    /// A number below `n`.
+    fn below(&mut self, n: usize) -> usize {
+        (self.random.bits() % n as u64) as usize
+    }
+
+    /// A small extent.
+    fn extent(&mut self) -> usize {
+        1 + self.below(5)
+    }
+
+    /// True once in `n` times.
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    /// A positive step or scale.
+    fn real(&mut self) -> f64 {
+        (1.0 + self.below(1 << 20) as f64) * 2f64.powi(-10 - self.below(20) as i32)
+    }
+
+    /// A name as models have it, or one with characters that text escapes.
+    fn name(&mut self) -> String {
+        const PARTS: [&str; 10] = ["blocks", "0", "/", ".", "attn", "MatMul", " ", "\"", "\\", "\n\t\u{301}é\0"];
+        let parts = self.below(5);
+        (0..parts).map(|_| self.pick(&PARTS)).collect()
+    }
+
+    fn input(&mut self, ty: TensorType) -> Value {
+        let name = self.name();
+        let input = self.graph.add_input(name, ty);
+        self.pool.push(input);
+        input
+    }
+
+    fn constant(&mut self, ty: TensorType, bytes: Vec<u8>) -> Value {
+        let name = self.name();
+        self.graph.add_const(name, ty, bytes)
+    }
+
+    /// A constant of random bytes.
+    fn bytes(&mut self, elem: Elem, shape: impl Into<Vec<usize>>, step: Option<f64>) -> Value {
+        let ty = TensorType { elem, shape: shape.into(), step };
+        let bytes = (0..ty.bytes()).map(|_| self.random.bits() as u8).collect();
+        self.constant(ty, bytes)
+    }
+
+    /// One to three nodes, known before or new; mostly none.
+    fn nodes(&mut self) -> Vec<Node> {
+        let count = self.below(6).saturating_sub(2);
+        let known: Vec<Node> = self.graph.nodes().map(|(node, _)| node).collect();
+        let nodes = (0..count).map(|_| match known.is_empty() || self.one_in(2) {
+            true => {
+                let name = self.name();
+                self.graph.add_node(name)
+            }
+            false => self.pick(&known),
+        });
+        nodes.collect()
+    }
+
+    /// Appends an operation if the operands fit.
+    fn push(&mut self, kind: OpKind, operands: &[Value]) -> Option<Value> {
+        let nodes = self.nodes();
+        let result = self.graph.push(kind, operands, &nodes).ok()?;
+        self.pool.push(result);
+        Some(result)
+    }
+
+    /// Appends an operation whose result types carry steps.
+    fn push_typed(&mut self, kind: OpKind, operands: &[Value], types: Vec<TensorType>) -> Vec<Value> {
+        let nodes = self.nodes();
+        self.graph.push_typed(kind, operands, types, &nodes)
+    }
+
+    /// A value of the pool that fits, or a new input of the type.
+    fn value(&mut self, fits: impl Fn(&TensorType) -> bool, otherwise: TensorType) -> Value {
+        let fitting: Vec<Value> = self.pool.iter().copied().filter(|value| fits(self.graph.ty(*value))).collect();
+        if fitting.is_empty() || self.one_in(5) { self.input(otherwise) } else { self.pick(&fitting) }
+    }
+
+    fn outputs(&mut self) {
+        let last = *self.pool.last().expect("an operation or an input");
+        let more = self.pick(&self.pool.clone());
+        for value in [last, more] {
+            let (name, shape) = (self.name(), self.graph.ty(value).shape.clone());
+            let shape = if self.one_in(2) { [&[1], &shape[..]].concat() } else { shape };
+            self.graph.add_output(name, value, shape);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Operations of the quantised stage.
+
+use vitcod_isa::numerics::{LayerNormParams, Scale};
+use vitcod_isa::operands::{Channel, autoencoder_channels_at};
+
+use super::Generator;
+use crate::ir::{Elem, OpKind, TensorType, Value};
+use crate::masks::Mask;
+
+impl Generator {
+    /// Appends an operation of the quantised stage, or the three of an attention.
+    pub(super) fn quantised(&mut self) {
+        let elem = self.pick(&[Elem::I8, Elem::I16]);
+        match self.below(9) {
+            0 => {
+                let x = self.integers(elem);
+                let ty = self.graph.ty(x).clone();
+                let constant = self.bytes(elem, &ty.shape[..], ty.step);
+                let parts = self.extent();
+                let parts: Vec<Value> = (0..parts).map(|_| self.pick(&[x, constant])).collect();
+                let shape = vec![parts.len() * ty.shape[0], ty.shape[1]];
+                self.result(OpKind::Concat { axis: 0 }, &parts, TensorType { shape, ..ty });
+            }
+            1 => {
+                let x = self.integers(elem);
+                let mut ty = self.graph.ty(x).clone();
+                let start = self.below(ty.shape[0]);
+                let len = 1 + self.below(ty.shape[0] - start);
+                ty.shape[0] = len;
+                self.result(OpKind::Slice { axis: 0, start, len, stride: 1 }, &[x], ty);
+            }
+            2 => {
+                let (c, side, kernel, step) = (self.extent(), self.extent(), self.extent(), self.real());
+                let image = TensorType::quantised(Elem::I8, [1, c, side * kernel, kernel], step);
+                let image = self.input(image);
+                let kind = OpKind::Patches { kernel: [kernel; 2], stride: [kernel; 2], pad: [0; 4] };
+                self.result(kind, &[image], TensorType::quantised(Elem::I8, [side, c * kernel * kernel], step));
+            }
+            3 => {
+                let x = self.integers(Elem::I8);
+                let ((m, k), n) = (self.graph.ty(x).matrix(), self.extent());
+                let weights = self.bytes(Elem::I8, [n, k], None);
+                let channels = self.channels(n);
+                let channels = self.constant(TensorType::new(Elem::Channel, [n]), channels);
+                self.stepped(OpKind::QLinear {}, &[x, weights, channels], elem, vec![m, n]);
+            }
+            4 => {
+                let x = self.integers(Elem::I16);
+                let (m, n) = self.graph.ty(x).matrix();
+                let (gamma, beta) = (self.random.normal(), self.random.normal());
+                let params = LayerNormParams::new(&vec![gamma; n], &vec![beta; n], 1e-6, 0.01, 0.05);
+                let params = params.expect("usual numbers").to_bytes();
+                let params = self.constant(TensorType::new(Elem::Byte, [params.len()]), params);
+                self.stepped(OpKind::QLayerNorm {}, &[x, params], Elem::I8, vec![m, n]);
+            }
+            5 => {
+                let x = self.integers(Elem::I8);
+                let (m, n) = self.graph.ty(x).matrix();
+                let table = self.bytes(Elem::Byte, [256], None);
+                self.stepped(OpKind::Lut {}, &[x, table], Elem::I8, vec![m, n]);
+            }
+            6 => {
+                let a = self.integers(Elem::I16);
+                let shape = self.graph.ty(a).shape.clone();
+                let step = self.real();
+                let b = self.value(
+                    |ty| ty.elem == Elem::I16 && ty.shape == shape,
+                    TensorType::quantised(Elem::I16, &shape[..], step),
+                );
+                let kind = OpKind::QAdd {
+                    a_scale: self.below(1 << 20) as i32,
+                    b_scale: -(self.below(1 << 20) as i32),
+                    shift: self.below(32) as u8,
+                };
+                self.stepped(kind, &[a, b], Elem::I16, shape);
+            }
+            7 => self.coder(),
+            _ => self.masked_attention(),
+        }
+    }
+
+    fn integers(&mut self, elem: Elem) -> Value {
+        let (shape, step) = ([self.extent(), self.extent()], self.real());
+        let fits = |ty: &TensorType| ty.elem == elem && ty.rank() == 2 && ty.elements() < 1000;
+        self.value(fits, TensorType::quantised(elem, shape, step))
+    }
+
+    fn result(&mut self, kind: OpKind, operands: &[Value], ty: TensorType) {
+        let results = self.push_typed(kind, operands, vec![ty]);
+        self.pool.extend(results);
+    }
+
+    fn stepped(&mut self, kind: OpKind, operands: &[Value], elem: Elem, shape: Vec<usize>) {
+        let step = self.real();
+        self.result(kind, operands, TensorType::quantised(elem, shape, step));
+    }
+
+    fn scale(&mut self) -> Scale {
+        Scale::from_f64(self.real()).expect("a scale")
+    }
+
+    fn channels(&mut self, n: usize) -> Vec<u8> {
+        (0..n).flat_map(|_| Channel { bias: self.random.bits() as i8 as i32, scale: self.scale() }.to_bytes()).collect()
+    }
+
+    fn coder(&mut self) {
+        let (heads_in, heads_out) = (self.extent(), self.extent());
+        let (m, d, step) = (self.extent(), self.extent(), self.real());
+        let fits = |ty: &TensorType| ty.elem == Elem::I8 && ty.rank() == 2 && ty.shape[1] == heads_in * d;
+        let x = self.value(fits, TensorType::quantised(Elem::I8, [m, heads_in * d], step));
+        let m = self.graph.ty(x).shape[0];
+        let mut params: Vec<u8> = (0..heads_in * heads_out).map(|_| self.random.bits() as u8).collect();
+        params.resize(autoencoder_channels_at(heads_in, heads_out), 0);
+        params.extend(self.channels(heads_out));
+        let params = self.constant(TensorType::new(Elem::Byte, [params.len()]), params);
+        let kind = match heads_out < heads_in {
+            true => OpKind::Encode { heads_in, heads_out },
+            false => OpKind::Decode { heads_in, heads_out },
+        };
+        self.stepped(kind, &[x, params], Elem::I8, vec![m, heads_out * d]);
+    }
+
+    /// Attention, mostly with a mask that keeps an entry of each row.
+    fn masked_attention(&mut self) {
+        let (heads, d, m, n) = (1 + self.below(3), self.extent(), self.extent(), 1 + self.below(12));
+        let [q, k, v] = [[m, heads * d], [n, heads * d], [n, heads]].map(|shape| {
+            let step = self.real();
+            let fits = |ty: &TensorType| ty.elem == Elem::I8 && ty.shape == shape;
+            self.value(fits, TensorType::quantised(Elem::I8, shape, step))
+        });
+        let mut operands = vec![q, k];
+        if !self.one_in(4) {
+            let density = self.below(101);
+            let masks = (0..heads).flat_map(|_| {
+                let always = self.below(n);
+                Mask::from_fn(m, n, |_, key| key == always || self.below(100) < density).to_kept_bytes()
+            });
+            let masks = masks.collect();
+            let ty = TensorType::new(Elem::Byte, [heads, m, Mask::kept_row_bytes(n)]);
+            operands.push(self.constant(ty, masks));
+        }
+        let kind = OpKind::Sddmm { heads, scale: self.scale() };
+        let scores = self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [heads, m, n])]);
+        let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+        let probs = self.push_typed(OpKind::QSoftmax {}, &scores, types);
+        let kind = OpKind::Spmm { scale: self.scale() };
+        self.stepped(kind, &[probs[0], probs[1], v], Elem::I8, vec![m, heads]);
+    }
+}

@@ -1,0 +1,50 @@
+use std::collections::BTreeSet;
+
+use vitcod_isa::machine::Machine;
+
+use super::super::{OPERATIONS, Stage};
+use super::graph;
+use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
+use crate::passes::{self, Context};
+use crate::quantise::noise;
+
+#[test]
+fn every_operation_of_every_stage_occurs() {
+    for stage in Stage::ALL {
+        let mut found = BTreeSet::new();
+        for seed in 0..400 {
+            let graph = graph(stage, seed);
+            graph.verify().unwrap_or_else(|error| panic!("{seed}: {error}\n{graph}"));
+            found.extend(graph.operator_counts().into_keys());
+        }
+        let specs = OPERATIONS.iter().filter(|spec| spec.stages.contains(&stage));
+        // Attention without masks stays whole, with masks no `sddmm` is left.
+        let expected: BTreeSet<&str> = specs.map(|spec| spec.mnemonic).collect();
+        assert_eq!(found, expected, "{stage}");
+    }
+}
+
+#[test]
+fn they_run_and_no_pass_panics() {
+    let machine = Machine::preset("vitcod").unwrap();
+    for seed in 0..300 {
+        for stage in Stage::ALL {
+            let graph = graph(stage, seed);
+            let samples = noise(&graph, 1);
+            if stage.is_float() {
+                let inputs: Vec<_> = samples.iter().map(|input| input.view()).collect();
+                FloatInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
+            } else {
+                let tensor = |(input, (_, value)): (&ndarray::ArrayD<f32>, &(String, _))| {
+                    Tensor::quantise(&input.view(), graph.ty(*value)).unwrap()
+                };
+                let inputs: Vec<Tensor> = samples.iter().zip(&graph.inputs).map(tensor).collect();
+                QuantisedInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
+            }
+            let context = Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
+            for pass in passes::PASSES.iter().filter(|pass| pass.requires == stage) {
+                let _ = pass.run(&graph, &context);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the grammar makes of a text: its lines, whose words are parts of the source.
+
+/// A text.
+pub(super) struct File<'s> {
+    pub(super) name: &'s str,
+    pub(super) stage: &'s str,
+    pub(super) lines: Vec<Line<'s>>,
+}
+
+/// A line.
+pub(super) enum Line<'s> {
+    Input { results: Vec<&'s str>, name: &'s str, ty: Type<'s> },
+    Const { results: Vec<&'s str>, name: &'s str, ty: Type<'s>, data: Data<'s> },
+    Op(Op<'s>),
+    Output { name: &'s str, shape: Vec<&'s str>, value: &'s str },
+    Node { node: &'s str, name: &'s str },
+}
+
+/// An operation.
+pub(super) struct Op<'s> {
+    pub(super) results: Vec<&'s str>,
+    pub(super) mnemonic: &'s str,
+    pub(super) operands: Vec<&'s str>,
+    pub(super) attrs: Vec<(&'s str, Literal<'s>)>,
+    /// Types of the results; empty where they are to be inferred.
+    pub(super) types: Vec<Type<'s>>,
+    pub(super) nodes: Vec<&'s str>,
+}
+
+/// A type.
+pub(super) struct Type<'s> {
+    /// All of it.
+    pub(super) text: &'s str,
+    pub(super) elem: &'s str,
+    pub(super) shape: Vec<&'s str>,
+    pub(super) step: Option<&'s str>,
+}
+
+/// The value of an attribute.
+pub(super) struct Literal<'s> {
+    /// All of it.
+    pub(super) text: &'s str,
+    pub(super) kind: LiteralKind<'s>,
+}
+
+pub(super) enum LiteralKind<'s> {
+    Integer,
+    Real,
+    Word,
+    Integers(Vec<&'s str>),
+}
+
+/// The elements of a constant.
+pub(super) struct Data<'s> {
+    /// All of it.
+    pub(super) text: &'s str,
+    pub(super) kind: DataKind<'s>,
+    pub(super) digest: Option<&'s str>,
+}
+
+pub(super) enum DataKind<'s> {
+    Elements(Vec<&'s str>),
+    Hex(&'s str),
+    Seed(&'s str),
+    File {
+        name: &'s str,
+        offset: &'s str,
+    },
+    /// Only the digest is there.
+    Elided,
+}

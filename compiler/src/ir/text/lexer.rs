@@ -1,0 +1,88 @@
+//! Tokens of the text form.
+
+use logos::{Lexer, Logos};
+
+/// A token; its text is a part of the source.
+#[derive(Logos, Clone, Copy, Debug, PartialEq, Eq)]
+#[logos(skip r"[ \t\r]+")]
+#[logos(skip(r"//[^\n]*", allow_greedy = true))]
+pub(super) enum Token<'s> {
+    #[token("\n")]
+    Newline,
+    #[token("{")]
+    OpenBrace,
+    #[token("}")]
+    CloseBrace,
+    #[token("(")]
+    OpenParen,
+    #[token(")")]
+    CloseParen,
+    #[token("[")]
+    OpenBracket,
+    #[token("]")]
+    CloseBracket,
+    #[token(",")]
+    Comma,
+    #[token(":")]
+    Colon,
+    #[token("=")]
+    Equals,
+    #[token("*")]
+    Star,
+    #[token("@")]
+    At,
+    #[token("graph")]
+    Graph,
+    #[token("input")]
+    Input,
+    #[token("const")]
+    Const,
+    #[token("output")]
+    Output,
+    #[token("node")]
+    Node,
+    #[token("file")]
+    File,
+    #[token("seed")]
+    Seed,
+    #[token("digest")]
+    Digest,
+    #[regex(r"v[0-9]+", |lexer| lexer.slice(), priority = 20)]
+    ValueName(&'s str),
+    #[regex(r"n[0-9]+", |lexer| lexer.slice(), priority = 20)]
+    NodeName(&'s str),
+    #[regex(r"[A-Za-z_][A-Za-z0-9_]*", |lexer| lexer.slice(), priority = 1)]
+    Word(&'s str),
+    #[regex(r"-?[0-9]+", |lexer| lexer.slice(), priority = 20)]
+    Integer(&'s str),
+    #[regex(r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?|-?inf|NaN", |lexer| lexer.slice(), priority = 10)]
+    Real(&'s str),
+    #[regex(r#""([^"\\\n]|\\[^\n])*""#, |lexer| lexer.slice())]
+    Str(&'s str),
+    #[regex(r#"x"[0-9a-f]*""#, |lexer| lexer.slice(), priority = 20)]
+    Hex(&'s str),
+    /// What is no token: the parser reports it, and goes on in the next line.
+    Unknown(&'s str),
+}
+
+/// The tokens of a text with where they start and end, in the form that the parser takes.
+pub(super) struct Tokens<'s>(Lexer<'s, Token<'s>>);
+
+impl<'s> Tokens<'s> {
+    pub(super) fn new(source: &'s str) -> Tokens<'s> {
+        Tokens(Token::lexer(source))
+    }
+}
+
+/// There are no errors besides those of the grammar.
+pub(super) type NoError = std::convert::Infallible;
+
+impl<'s> Iterator for Tokens<'s> {
+    type Item = Result<(usize, Token<'s>, usize), NoError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let token = self.0.next()?.unwrap_or(Token::Unknown(self.0.slice()));
+        let span = self.0.span();
+        Some(Ok((span.start, token, span.end)))
+    }
+}

@@ -1,0 +1,122 @@
+//! The text form of graphs: complete, so that it parses back to the same graph.
+//!
+//! ```text
+//! graph "digits" quantised {
+//!     v0 = input "x" : i8[1,1,32,32]*0.00787
+//!     v1 = patches(v0) {kernel=[4,4], stride=[4,4], pad=[0,0,0,0]} : i8[64,16]*0.00787 @ n0  // /patch_embed/proj/Conv
+//!     v2 = const "patch_embed.proj.weight" : i8[48,16] = file "digits.vir.bin" @ 0 digest x"12c4a87ec6cf5d5a"
+//!     ...
+//!     output "logits" [1,10] = v9
+//!     n0 = node "/patch_embed/proj/Conv"
+//! }
+//! ```
+//!
+//! `docs/ir.md` describes it. [`print()`] writes it, [`parse`] reads it and verifies the graph. The grammar (`grammar.lalrpop`) knows no
+//! operation: a new row of the operation table is all that its text needs.
+//!
+//! Text is not trusted: a tensor has at most 2^40 bytes and 32 dimensions, constants made of seeds take at most
+//! [`MAX_SEEDED_BYTES`] together, and files are read by the caller, who decides which.
+
+mod ast;
+mod data;
+mod lexer;
+mod lower;
+mod names;
+mod print;
+#[cfg(test)]
+mod tests;
+
+lalrpop_util::lalrpop_mod!(
+    #[allow(
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        unreachable_pub,
+        unused,
+        reason = "generated"
+    )]
+    grammar,
+    "/ir/text/grammar.rs"
+);
+
+use bytes::Bytes;
+use lalrpop_util::ParseError;
+use vitcod_isa::diagnostics::Diagnostic;
+use vitcod_isa::problems::{Collector, Problems};
+
+pub use data::digest;
+pub use print::{Constants, print};
+
+use super::Graph;
+use lexer::{NoError, Token, Tokens};
+use lower::Lowering;
+
+/// Bytes that constants made of seeds may take in a text together.
+pub const MAX_SEEDED_BYTES: usize = 256 << 20;
+
+/// Reads the graph of a text. `files` gives the bytes of a file that constants name, or why it does not; it is asked once for each constant.
+///
+/// # Errors
+/// All that is wrong with the text: with its form, or if that is right with its words, or if these are right with the graph
+/// ([`Graph::verify`]). Lines after a wrong one are read as if it was right.
+pub fn parse(
+    source: &str,
+    files: &mut dyn FnMut(&str) -> Result<Bytes, String>,
+) -> Result<Graph, Problems<Diagnostic>> {
+    let mut recovered = Vec::new();
+    let file = grammar::FileParser::new().parse(source, &mut recovered, Tokens::new(source));
+    let broken: Vec<usize> = recovered.iter().map(|recovery| span(source, &recovery.error).start).collect();
+    let mut diagnostics: Vec<Diagnostic> =
+        recovered.into_iter().map(|recovery| syntax(source, recovery.error)).collect();
+    let graph = match file {
+        Ok(file) => Lowering::new(source, files, &broken).graph(&file),
+        Err(error) => Err(vec![syntax(source, error)]),
+    };
+    let graph = graph.map_err(|more| diagnostics.extend(more)).ok();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| span.start));
+    let mut problems = Collector::new();
+    diagnostics.into_iter().for_each(|diagnostic| problems.push(|| diagnostic));
+    problems.finish()?;
+    Ok(graph.expect("no problems"))
+}
+
+type SyntaxError<'s> = ParseError<usize, Token<'s>, NoError>;
+
+/// Where in the source a syntax error is.
+fn span(source: &str, error: &SyntaxError<'_>) -> std::ops::Range<usize> {
+    match error {
+        ParseError::UnrecognizedToken { token: (start, _, end), .. }
+        | ParseError::ExtraToken { token: (start, _, end) } => *start..*end,
+        ParseError::InvalidToken { location } => *location..*location,
+        ParseError::UnrecognizedEof { .. } => source.len()..source.len(),
+        ParseError::User { error } => match *error {},
+    }
+}
+
+fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
+    let span = span(source, &error);
+    let found = match error {
+        ParseError::UnrecognizedEof { .. } => "the end of the text".to_owned(),
+        _ if source[span.clone()] == *"\n" => "the end of the line".to_owned(),
+        _ => format!("`{}`", &source[span.clone()]),
+    };
+    let mut expected = match error {
+        ParseError::UnrecognizedToken { expected, .. } | ParseError::UnrecognizedEof { expected, .. } => expected,
+        _ => Vec::new(),
+    };
+    // The parser only goes through that token to report what is none.
+    expected.retain(|name| name != "\"unknown\"");
+    let expected = expected.iter().map(|name| name.trim_matches('"'));
+    // Words are names of kinds of tokens, or stand for themselves like punctuation.
+    let expected: Vec<String> = expected
+        .map(|name| match name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            true => name.to_owned(),
+            false => format!("`{name}`"),
+        })
+        .collect();
+    let message = match expected.is_empty() {
+        true => format!("unexpected {found}"),
+        false => format!("expected {}, found {found}", expected.join(", ")),
+    };
+    Diagnostic::at(span, message)
+}

@@ -1,0 +1,125 @@
+//! From a graph to its text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+
+use super::super::{Graph, Node, OpData, Value};
+use super::data::{digest, elements};
+
+/// Bytes of the longest constant whose elements are always part of the text.
+const SHORT: usize = 64;
+
+/// Distance of constants in a side file.
+const ALIGNMENT: usize = 64;
+
+/// What stands for the elements of constants of more than 64 bytes.
+#[derive(Debug)]
+pub enum Constants<'a> {
+    /// Their digest: for reading and comparing. Such text does not parse back.
+    Digests,
+    /// All elements.
+    Inline,
+    /// Places in a side file.
+    File {
+        /// How the text calls the file.
+        name: &'a str,
+        /// What the file is to hold; constants are appended.
+        bytes: &'a mut Vec<u8>,
+    },
+}
+
+/// The text with digests of long constants, as [`print()`] of [`Constants::Digests`].
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Printer { graph: self, constants: Constants::Digests, out: f }.graph()
+    }
+}
+
+/// The text of a graph.
+///
+/// Constants come where they are first used, and those that nothing uses are left out. ONNX nodes that no operation names are left out, too, and the
+/// others are numbered in the model's order. With values numbered as they appear, as [`Graph::compacted`] numbers them, the text parses to
+/// the same graph.
+pub fn print(graph: &Graph, constants: Constants<'_>) -> String {
+    let mut text = String::new();
+    Printer { graph, constants, out: &mut text }.graph().expect("strings take any text");
+    text
+}
+
+struct Printer<'a, W> {
+    graph: &'a Graph,
+    constants: Constants<'a>,
+    out: &'a mut W,
+}
+
+impl<W: Write> Printer<'_, W> {
+    fn graph(mut self) -> fmt::Result {
+        let graph = self.graph;
+        writeln!(self.out, "graph {:?} {} {{", graph.name, graph.stage)?;
+        for (name, value) in &graph.inputs {
+            writeln!(self.out, "    {value} = input {name:?} : {}", graph.ty(*value))?;
+        }
+        let used: BTreeSet<Node> = graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();
+        let nodes: BTreeMap<Node, Node> =
+            used.into_iter().zip(0..).map(|(node, number)| (node, Node::from_u32(number))).collect();
+        let mut printed = vec![false; graph.value_count()];
+        for op in &graph.order {
+            let data = graph.op(*op);
+            for operand in &data.operands {
+                self.constant(*operand, &mut printed)?;
+            }
+            self.operation(data, &nodes)?;
+        }
+        for output in &graph.outputs {
+            self.constant(output.value, &mut printed)?;
+        }
+        for output in &graph.outputs {
+            let shape = output.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+            writeln!(self.out, "    output {:?} [{shape}] = {}", output.name, output.value)?;
+        }
+        for (node, number) in &nodes {
+            writeln!(self.out, "    {number} = node {:?}", graph.node(*node))?;
+        }
+        writeln!(self.out, "}}")
+    }
+
+    /// The line of a value that is a constant and has none yet.
+    fn constant(&mut self, value: Value, printed: &mut [bool]) -> fmt::Result {
+        let Some(constant) = self.graph.constant(value) else { return Ok(()) };
+        if std::mem::replace(&mut printed[value.as_u32() as usize], true) {
+            return Ok(());
+        }
+        let ty = self.graph.ty(value);
+        let data = match &mut self.constants {
+            Constants::Digests if constant.bytes.len() > SHORT => format!("digest x\"{}\"", digest(&constant.bytes)),
+            Constants::File { name, bytes } if constant.bytes.len() > SHORT => {
+                bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+                let offset = bytes.len();
+                bytes.extend_from_slice(&constant.bytes);
+                format!("file {name:?} @ {offset} digest x\"{}\"", digest(&constant.bytes))
+            }
+            _ => elements(ty.elem, &constant.bytes),
+        };
+        writeln!(self.out, "    {value} = const {:?} : {ty} = {data}", constant.name)
+    }
+
+    fn operation(&mut self, data: &OpData, nodes: &BTreeMap<Node, Node>) -> fmt::Result {
+        let (results, mnemonic) = (commas(&data.results), data.kind.mnemonic());
+        write!(self.out, "    {results} = {mnemonic}({})", commas(&data.operands))?;
+        let attrs = data.kind.attrs();
+        if !attrs.is_empty() {
+            let attrs = attrs.iter().map(|(name, attr)| format!("{name}={attr}"));
+            write!(self.out, " {{{}}}", commas(attrs))?;
+        }
+        write!(self.out, " : {}", commas(data.results.iter().map(|result| self.graph.ty(*result))))?;
+        if let Some(first) = data.nodes.first() {
+            let name: String = self.graph.node(*first).escape_debug().collect();
+            write!(self.out, " @ {}  // {name}", commas(data.nodes.iter().map(|node| nodes[node])))?;
+        }
+        writeln!(self.out)
+    }
+}
+
+fn commas(items: impl IntoIterator<Item = impl ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,190 @@
+//! The table of passes.
+
+use ndarray::ArrayViewD;
+
+use super::{Context, Failure, Keeps, Need, Pass, canonicalise, cse, demand, gelu, layer_norm};
+use crate::ir::Stage;
+use crate::{autoencoder, masks, quantise, split};
+
+/// Every pass, in the order of the usual pipeline.
+pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "cse",
+        doc: "Merges operations of equal kind on equal operands, and constants with equal elements: exporters write \
+              the same subexpression once per use, and alias or copy equal initialisers.",
+        requires: Stage::Imported,
+        establishes: Stage::Imported,
+        needs: &[],
+        keeps: Keeps::Bits,
+        run: |graph, _| Ok(cse::run(graph)),
+    },
+    Pass {
+        name: "layer-norm",
+        doc: "Makes one layer_norm of (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) written out, the square as a power \
+              or a product, the quotient also as a product with the reciprocal. A following scale and offset per \
+              channel are left to canonicalise.",
+        requires: Stage::Imported,
+        establishes: Stage::Imported,
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: |graph, _| Ok(layer_norm::run(graph)),
+    },
+    Pass {
+        name: "gelu",
+        doc: "Makes one unary of x (1 + erf(x / sqrt 2)) / 2 and of its tanh approximation, however the products and sums \
+              are arranged: subexpressions are compared as polynomials in x and in the value of erf or tanh.",
+        requires: Stage::Imported,
+        establishes: Stage::Imported,
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: |graph, _| Ok(gelu::run(graph)),
+    },
+    Pass {
+        name: "canonicalise",
+        doc: "From n-dimensional tensors to matrices of tokens x channels. Reshapes, transposes, slices and gathers become \
+              views of matrices and vanish; products with constants become linear layers, selections of their outputs \
+              rows of their weights; convolutions become patches and linear layers; products around a softmax \
+              become attention, those across heads combinations of heads; factors and offsets per channel are folded into the \
+              operation before; what is added to joined tokens is added before they are joined.",
+        requires: Stage::Imported,
+        establishes: Stage::Canonical,
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: |graph, _| canonicalise::run(graph).map_err(Failure::Unrecognised),
+    },
+    Pass {
+        name: "masks",
+        doc: "Lets attention compute only what the masks keep: they become what is added to its scores, 0 or -inf. Masks are of \
+              all queries, so this comes before demand.",
+        requires: Stage::Canonical,
+        establishes: Stage::Canonical,
+        needs: &[Need::Masks],
+        keeps: Keeps::Approximately,
+        run: |graph, context| match context.masks {
+            Some(masks) => masks::apply(graph, masks).map_err(Failure::new),
+            None => Err(Failure::Needs(Need::Masks)),
+        },
+    },
+    Pass {
+        name: "demand",
+        doc: "Computes only the rows (tokens) that an output depends on: selections of rows move towards the inputs, \
+              through attention to its queries.",
+        requires: Stage::Canonical,
+        establishes: Stage::Canonical,
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: |graph, _| Ok(demand::run(graph)),
+    },
+    Pass {
+        name: "auto-encoders",
+        doc: "Computes the auto-encoders of queries and keys where they cost the fewest cycles, layer by layer: apart, or within the \
+              projections before them.",
+        requires: Stage::Canonical,
+        establishes: Stage::Canonical,
+        needs: &[Need::Machine],
+        keeps: Keeps::Reals,
+        run: |graph, context| match context.machine {
+            Some(machine) => {
+                autoencoder::place(graph, machine, context.form).map(|(graph, _)| graph).map_err(Failure::new)
+            }
+            None => Err(Failure::Needs(Need::Machine)),
+        },
+    },
+    Pass {
+        name: "quantise",
+        doc: "From real numbers to integers, with the ranges that the samples give: int8, the residual stream int16. Attention \
+              becomes sddmm, qsoftmax and spmm.",
+        requires: Stage::Canonical,
+        establishes: Stage::Quantised,
+        needs: &[Need::Samples],
+        keeps: Keeps::Approximately,
+        run: |graph, context| {
+            let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
+            let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|samples| samples.view()).collect();
+            let calibration = quantise::Calibration::run(graph, &samples).map_err(Failure::new)?;
+            quantise::quantise(graph, &calibration).map_err(Failure::new)
+        },
+    },
+    Pass {
+        name: "split",
+        doc: "Divides masked attention between the engines: dense blocks of global tokens for the denser engine, the other kept \
+              entries as a sparse pattern for the sparser one.",
+        requires: Stage::Quantised,
+        establishes: Stage::Split,
+        needs: &[Need::Machine],
+        keeps: Keeps::Bits,
+        run: |graph, context| match context.machine {
+            Some(machine) => split::run(graph, machine, context.globals).map(|(graph, _)| graph).map_err(Failure::new),
+            None => Err(Failure::Needs(Need::Machine)),
+        },
+    },
+];
+
+/// The passes from an imported to a canonical graph that need nothing besides it, in order.
+pub const CANONICALISE: &[&str] = &["cse", "layer-norm", "gelu", "canonicalise", "demand"];
+
+/// The passes that bring a graph of one stage to the end of another, in order: all whose graphs are between the two, but of those
+/// that stay within a stage only the ones that have what they need.
+pub fn pipeline(from: Stage, to: Stage, context: &Context<'_>) -> Vec<&'static str> {
+    let within = PASSES.iter().filter(|pass| from <= pass.requires && pass.establishes <= to);
+    let wanted =
+        within.filter(|pass| pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need)));
+    wanted.map(|pass| pass.name).collect()
+}
+
+/// A table of the passes in Markdown, for `docs/ir.md`.
+pub fn table() -> String {
+    let mut text =
+        String::from("| pass | requires | establishes | needs | keeps | what it does |\n|---|---|---|---|---|---|\n");
+    for Pass { name, doc, requires, establishes, needs, keeps, .. } in PASSES {
+        let needs: Vec<String> = needs.iter().map(Need::to_string).collect();
+        text += &format!("| `{name}` | {requires} | {establishes} | {} | {keeps} | {doc} |\n", needs.join(", "));
+    }
+    text
+}
+
+impl Failure {
+    /// What a step of the compiler says.
+    fn new(error: impl std::error::Error) -> Failure {
+        Failure::Refused(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Graph;
+    use crate::passes::PassError;
+
+    #[test]
+    fn passes_follow_each_other() {
+        let mut stage = Stage::Imported;
+        for pass in PASSES {
+            assert_eq!(pass.requires, stage, "{}", pass.name);
+            stage = pass.establishes;
+        }
+        assert_eq!(stage, Stage::Split);
+    }
+
+    #[test]
+    fn pipelines_leave_out_what_is_not_asked_for() {
+        let context = Context::default();
+        assert_eq!(pipeline(Stage::Imported, Stage::Canonical, &context), CANONICALISE);
+        assert_eq!(pipeline(Stage::Canonical, Stage::Split, &context), ["demand", "quantise", "split"]);
+        let machine = vitcod_isa::machine::Machine::preset("vitcod").expect("a preset");
+        let context = Context { machine: Some(&machine), ..context };
+        assert_eq!(pipeline(Stage::Canonical, Stage::Canonical, &context), ["demand", "auto-encoders"]);
+        assert!(pipeline(Stage::Split, Stage::Imported, &context).is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_is_what_is_declared() {
+        for pass in PASSES {
+            let graph = Graph::new("empty", pass.requires);
+            match pass.run(&graph, &Context::default()) {
+                Err(PassError::Needs { need, .. }) => assert_eq!(pass.needs, [need]),
+                _ => assert!(pass.needs.is_empty(), "{}", pass.name),
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why not), `print` (text that comes back as it
+//! is), `pass` (what passes make of a graph). `docs/ir.md` says how to write one; `INSTA_UPDATE=always` blesses the snapshots.
+
+#[path = "common/shortened.rs"]
+mod shortened;
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use shortened::shortened;
+use vitcod_compiler::ir::text::{self, Constants};
+use vitcod_compiler::ir::{Graph, Stage};
+use vitcod_compiler::passes::{self, Context};
+use vitcod_compiler::quantise;
+use vitcod_compiler::split::GlobalTokens;
+use vitcod_isa::diagnostics::Diagnostic;
+use vitcod_isa::machine::Machine;
+use vitcod_isa::problems::Problems;
+
+fn source(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// The graph of a text; side files are beside it.
+fn parse(path: &Path, source: &str) -> Result<Graph, Problems<Diagnostic>> {
+    text::parse(source, &mut |name| {
+        fs::read(path.with_file_name(name)).map(Bytes::from).map_err(|_| format!("there is no file {name:?}"))
+    })
+}
+
+fn parsed(path: &Path, source: &str) -> Graph {
+    parse(path, source).unwrap_or_else(|problems| panic!("{}", problems.render(&name(path), source)))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Every error is stated on the line that is to blame, as `// error: part of the message`, and every such comment is met.
+fn assert_errors(path: &Path, source: &str, problems: &Problems<Diagnostic>) {
+    let found: Vec<(usize, &str)> =
+        problems.kept().iter().map(|problem| (problem.line(source).unwrap(), problem.message.as_str())).collect();
+    let stated: Vec<(usize, &str)> = source
+        .lines()
+        .enumerate()
+        .flat_map(|(i, line)| line.split("// error: ").skip(1).map(move |message| (i + 1, message.trim())))
+        .collect();
+    let met = found.len() == stated.len()
+        && stated.iter().zip(&found).all(|(stated, found)| stated.0 == found.0 && found.1.contains(stated.1));
+    assert!(met, "{}: stated {stated:#?}, found {found:#?}", path.display());
+}
+
+fn assert_parsed_or_refused(kind: &str, path: &Path) {
+    let source = source(path);
+    match parse(path, &source) {
+        Ok(graph) => {
+            assert!(!source.contains("// error:"), "{} is accepted", path.display());
+            insta::assert_snapshot!(kind, text::print(&graph, Constants::Inline));
+        }
+        Err(problems) => {
+            assert_errors(path, &source, &problems);
+            insta::assert_snapshot!(kind, problems.render(&name(path), &source));
+        }
+    }
+}
+
+#[test]
+fn parse_cases() {
+    insta::glob!("ir/parse", "*.vir", |path| assert_parsed_or_refused("parse", path));
+}
+
+#[test]
+fn verify_cases() {
+    insta::glob!("ir/verify", "*.vir", |path| assert_parsed_or_refused("verify", path));
+}
+
+#[test]
+fn print_cases() {
+    insta::glob!("ir/print", "*.vir", |path| {
+        let source = source(path);
+        assert_eq!(text::print(&parsed(path, &source), Constants::Inline), source, "{}", path.display());
+    });
+}
+
+/// The first line of a case says `// passes: a, b`, or `// to: stage`.
+#[test]
+fn pass_cases() {
+    insta::glob!("ir/pass", "*.vir", |path| {
+        let source = source(path);
+        let graph = parsed(path, &source);
+        let machine = Machine::preset("vitcod").unwrap();
+        let samples = quantise::noise(&graph, 1);
+        let context = Context {
+            machine: Some(&machine),
+            samples: Some(&samples),
+            globals: GlobalTokens::Above(2),
+            ..Context::default()
+        };
+        let first = source.lines().next().unwrap_or_default();
+        let names: Vec<&str> = match (first.strip_prefix("// passes: "), first.strip_prefix("// to: ")) {
+            (Some(names), _) => names.split(", ").collect(),
+            (_, Some(to)) => {
+                let to = Stage::ALL.into_iter().find(|stage| stage.name() == to).unwrap();
+                passes::pipeline(graph.stage, to, &context)
+            }
+            _ => panic!("{}: the first line names no passes", path.display()),
+        };
+        let result = passes::run(&graph, &names, &context, |_, _| {});
+        let text = match result {
+            Ok(graph) if graph.stage.is_float() => graph.to_string(),
+            Ok(graph) => shortened(&graph.to_string()),
+            Err(error) => format!("error: {error}\n"),
+        };
+        insta::assert_snapshot!("pass", text);
+    });
+}

@@ -9,7 +9,7 @@ use vitcod_isa::machine::Machine;
 use super::super::CodegenError;
 use super::super::limits::MAX_COUNT;
 use super::super::task::{Builder, steps};
-use super::stripe::{Image, Stripe};
+use super::stripe::{Counts, Image, Stripe};
 use super::{Attention, SplitGroup};
 
 /// Heads side by side, and how many queries at a time.
@@ -24,7 +24,7 @@ pub(super) struct Cuts {
 /// Numbers of parts that a head group or the queries are cut into without need.
 const FREE_PARTS: usize = 8;
 
-/// Entries of a list that fit its instructions.
+/// Entries of a list, and steps of a product, that fit their instructions.
 const MAX_ENTRIES: usize = (1 << 24) - 1;
 
 /// Bytes that the alignment of a buffer may cost.
@@ -37,10 +37,15 @@ impl Attention {
     /// The cuts with the smallest estimate of cycles among those that fit.
     pub(super) fn cut(&self, builder: &Builder<'_>, group: &SplitGroup) -> Result<Cuts, CodegenError> {
         let moved = [self.q, self.k, self.v, self.result].map(|value| usize::from(!builder.on_chip(value)));
+        self.check_strides(builder, group, moved)?;
         let mut best: Option<(u64, Cuts)> = None;
         let mut smallest = u64::MAX;
         for parts in 1..=self.heads() {
-            let heads = self.head_groups(self.heads().div_ceil(parts));
+            let size = self.heads().div_ceil(parts);
+            if parts != self.heads().div_ceil(size) {
+                continue;
+            }
+            let heads = self.head_groups(size);
             for stripes in 1..=self.queries {
                 let height = self.queries.div_ceil(stripes);
                 // Smaller ones are looked at only where nothing larger fits, heights that cut as a smaller one does not at all.
@@ -49,14 +54,16 @@ impl Attention {
                 {
                     continue;
                 }
-                for heads_overlap in [true, false] {
-                    let cuts = Cuts { heads: heads.clone(), height, heads_overlap };
-                    let Some((cycles, bytes)) = self.estimate(&cuts, moved, builder.machine) else { continue };
+                // Where there is room for the heads to overlap, they do: it costs no cycle.
+                for heads_overlap in if heads.len() > 1 { [true, false].as_slice() } else { &[true] } {
+                    let cuts = Cuts { heads: heads.clone(), height, heads_overlap: *heads_overlap };
+                    let Some(bytes) = self.bytes(&cuts, moved) else { continue };
                     smallest = smallest.min(bytes);
-                    if bytes <= builder.room() && best.as_ref().is_none_or(|(least, _)| cycles < *least) {
-                        best = Some((cycles, cuts));
-                    }
-                    if heads.len() == 1 {
+                    if bytes <= builder.room() {
+                        let cycles = self.cycles(&cuts, builder.machine);
+                        if best.as_ref().is_none_or(|(least, _)| cycles < *least) {
+                            best = Some((cycles, cuts));
+                        }
                         break;
                     }
                 }
@@ -66,6 +73,16 @@ impl Attention {
             }
         }
         best.map(|(_, cuts)| cuts).ok_or_else(|| builder.too_small(group.product, smallest))
+    }
+
+    /// Rows that stay on chip are as far apart as all heads are wide, whatever the cuts; lists' instructions have narrow strides.
+    fn check_strides(&self, builder: &Builder<'_>, group: &SplitGroup, moved: Moved) -> Result<(), CodegenError> {
+        let widths = [self.d, self.d, self.dv, self.dv].map(|d| self.heads() * d);
+        let mut wide = widths.into_iter().zip(moved).filter(|(width, moved)| *moved == 0 && *width > MAX_COUNT);
+        wide.next().map_or(Ok(()), |(width, _)| {
+            let problem = format!("rows of {width} bytes on chip; an instruction's are {MAX_COUNT} apart at most");
+            Err(CodegenError::Unsupported(vec![format!("{}: {problem}", builder.graph.describe(group.product))]))
+        })
     }
 
     /// Neighbouring heads in groups of at most `size`. Those of a group all have a block or all have none, since an instruction of the group
@@ -82,48 +99,55 @@ impl Attention {
         groups
     }
 
-    /// Cycles and bytes of the scratchpad that cuts take; `None` where they do not fit the instructions.
-    fn estimate(&self, cuts: &Cuts, moved: Moved, machine: &Machine) -> Option<(u64, u64)> {
+    /// Bytes of the scratchpad that cuts take; `None` where they do not fit the instructions.
+    fn bytes(&self, cuts: &Cuts, moved: Moved) -> Option<u64> {
         let [_, k, v, _] = moved;
         let kept_heads = if cuts.heads_overlap && cuts.heads.len() > 1 { 2 } else { 1 };
         let widest = cuts.heads.iter().map(|heads| heads.len()).max()?;
+        // Heads that travel lie side by side.
+        if widest > 1 && widest * self.d.max(self.dv) > MAX_COUNT {
+            return None;
+        }
         let tensors = kept_heads * widest * self.keys * (k * self.d + v * self.dv);
-        let mut pipeline = Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
-        let mut tiles: Vec<u64> = Vec::new();
-        let mut loaded = 0;
+        let mut tiles: Vec<usize> = Vec::new();
         for heads in &cuts.heads {
-            let columns: usize = self.pattern.heads[heads.clone()].iter().map(|head| head.columns.len()).sum();
-            if columns > MAX_COUNT {
-                return None;
-            }
             for rows in steps(self.queries, cuts.height) {
-                if heads.len() * rows.len() > MAX_COUNT {
+                let counts = Counts::new(&self.pattern, heads.clone(), rows);
+                // A query takes a step of the product for each entry and cell, or one for its result.
+                let steps = counts.entries + counts.cells + counts.queries;
+                if counts.columns > MAX_COUNT || counts.queries > MAX_COUNT || steps > MAX_ENTRIES {
                     return None;
                 }
-                let stripe = Stripe::new(&self.pattern, heads.clone(), rows);
-                if stripe.entries() > MAX_ENTRIES {
-                    return None;
-                }
-                let image = Image::new(&stripe, &self.pattern, self.wide()).bytes.len() as u64;
-                loaded += image;
-                tiles.push(image + self.tile_bytes(&stripe, moved));
-                let scores = self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
-                let product = cost(&self.product(&stripe, machine).into(), machine).cycles;
-                pipeline.stripe(scores.into_iter().max()?, self.softmax_cycles(&stripe, machine), product);
+                tiles.push(Image::bytes(&counts, self.wide()) + self.tile_bytes(&counts, moved));
             }
         }
-        let transfer = loaded * 1000 / machine.dram_millibytes_per_cycle();
         // Two stripes are in flight, a third has its scores made.
-        let in_flight = tiles.windows(tiles.len().min(3)).map(|three| three.iter().sum::<u64>()).max()?;
-        Some((pipeline.finish() + transfer / 4, in_flight + tensors as u64))
+        let in_flight = tiles.windows(tiles.len().min(3)).map(|three| three.iter().sum::<usize>()).max()?;
+        Some((in_flight + tensors) as u64)
+    }
+
+    /// Cycles that cuts take.
+    fn cycles(&self, cuts: &Cuts, machine: &Machine) -> u64 {
+        let mut pipeline = Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
+        let mut loaded = 0;
+        for heads in &cuts.heads {
+            for rows in steps(self.queries, cuts.height) {
+                loaded += Image::bytes(&Counts::new(&self.pattern, heads.clone(), rows.clone()), self.wide()) as u64;
+                let stripe = Stripe::new(&self.pattern, heads.clone(), rows);
+                let [denser, sparser] = self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
+                let product = cost(&self.product(&stripe, machine).into(), machine).cycles;
+                pipeline.stripe(denser.max(sparser), self.softmax_cycles(&stripe, machine), product);
+            }
+        }
+        pipeline.finish() + loaded * 1000 / machine.dram_millibytes_per_cycle() / 4
     }
 
     /// Bytes of a stripe's tiles besides what it loads of its list, with room for their alignment.
-    fn tile_bytes(&self, stripe: &Stripe, [q, _, _, result]: Moved) -> u64 {
-        let (queries, cells) = (stripe.queries(), stripe.rows.len() * stripe.all_columns());
+    fn tile_bytes(&self, counts: &Counts, [q, _, _, result]: Moved) -> usize {
+        let &Counts { heads, queries, entries, columns, cells, .. } = counts;
         // Scores of two bytes and probabilities of one; maxima of two and sums of four for either engine.
-        let bytes = 3 * (stripe.entries() + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
-        (bytes + 12 * ALIGN + 2 * (stripe.heads.len() + stripe.all_columns())) as u64
+        let bytes = 3 * (entries + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
+        bytes + 12 * ALIGN + 2 * (heads + columns)
     }
 
     /// Cycles until the probabilities of a stripe are there, its list divided between the softmax units.

@@ -67,6 +67,11 @@ impl HeadPattern {
         &self.keys[self.starts[query]..self.starts[query + 1]]
     }
 
+    /// How many entries some queries have outside of the block.
+    pub(super) fn entries_of(&self, rows: Range<usize>) -> usize {
+        self.starts[rows.end] - self.starts[rows.start]
+    }
+
     /// Kept cells of some queries, where the block has pruned ones.
     pub(super) fn mask_rows(&self, rows: Range<usize>) -> Option<&[u8]> {
         let width = Mask::kept_row_bytes(self.columns.len());

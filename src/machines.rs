@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use vitcod_isa::diagnostics::did_you_mean;
 use vitcod_isa::machine::{Machine, PRESETS};
 
 use crate::files;
@@ -25,9 +26,12 @@ impl MachineArg {
         let path = Path::new(name);
         if path.extension().is_none_or(|extension| extension != "toml") {
             let presets = PRESETS.map(|(preset, _)| preset).join(", ");
-            bail!("there is no machine {name:?}: expected a preset ({presets}) or a file that ends in .toml");
+            let help = did_you_mean(name, PRESETS.map(|(preset, _)| preset));
+            let help = help.map_or(String::new(), |help| format!("{help} "));
+            bail!("there is no machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml");
         }
         let text = String::from_utf8(files::read(path)?).with_context(|| name.clone())?;
-        Machine::from_toml(&text).with_context(|| format!("{name} describes no machine"))
+        Machine::from_toml(&text)
+            .map_err(|problems| anyhow!("{name} describes no machine\n\n{}", problems.render(name, &text)))
     }
 }

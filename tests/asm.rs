@@ -1,7 +1,7 @@
 //! Texts of `tests/asm`, one case per file: what they assemble to, or the mistakes, each stated on its line as `; error: message`.
 //! Programs of `tests/run` that state what they compute: `; in NAME: integers`, `; out NAME: integers`.
 //!
-//! Snapshots are accepted by `INSTA_UPDATE=always cargo test --test asm`.
+//! `cargo bless --test asm` writes the snapshots.
 
 use std::fs;
 use std::path::Path;

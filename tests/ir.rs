@@ -1,5 +1,5 @@
 //! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why not), `print` (text that comes back as it
-//! is), `pass` (what passes make of a graph). `docs/ir.md` says how to write one; `INSTA_UPDATE=always` blesses the snapshots.
+//! is), `pass` (what passes make of a graph). `docs/ir.md` says how to write one; `cargo bless --test ir` writes the snapshots.
 
 #[path = "common/shortened.rs"]
 mod shortened;

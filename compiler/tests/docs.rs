@@ -1,4 +1,4 @@
-//! The tables of `docs/ir.md` are those of the compiler. With `BLESS=1` in the environment the file is written.
+//! The tables of `docs/ir.md` are those of the compiler. `cargo bless` writes the file.
 
 use std::fs;
 use std::path::Path;
@@ -32,9 +32,9 @@ fn the_tables_are_those_of_the_compiler() {
     let text = fs::read_to_string(&path).unwrap();
     let expected = with_part(&text, "operations", &operations());
     let expected = with_part(&expected, "passes", &passes::table());
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
         fs::write(&path, expected).unwrap();
     } else {
-        assert!(text == expected, "docs/ir.md: `BLESS=1 cargo test -p vitcod-compiler --test docs` writes it");
+        assert!(text == expected, "docs/ir.md: `cargo bless --test docs` writes it");
     }
 }

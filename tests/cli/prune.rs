@@ -79,7 +79,7 @@ fn one_criterion_and_samples_are_required() {
     assert_eq!(status(&["--theta", "0.9"]), Some(2));
 }
 
-/// The pictures of docs/algorithm.md; with `BLESS=1` in the environment they are made. The averages differ in their last bits between kinds
+/// The pictures of docs/algorithm.md; `cargo bless` makes them. The averages differ in their last bits between kinds
 /// of processors, which may move a few entries.
 #[test]
 fn pictures_of_the_documentation() {
@@ -89,16 +89,13 @@ fn pictures_of_the_documentation() {
         let options = ["--sparsity", "0.9", "--theta-d", theta_d, "-o", "masks.npy", "--image", "maps.png"];
         sandbox.ok(&[&["prune", &onnx, "--calibration", &calibration], &options[..]].concat());
         let path = file(&format!("docs/images/{name}.png"));
-        if env::var_os("BLESS").is_some_and(|value| value == "1") {
+        if env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
             fs::copy(sandbox.path("maps.png"), &path).unwrap();
         }
         let [made, committed] = [sandbox.path("maps.png"), path.into()].map(|path| pixels(&path));
         assert_eq!(made.len(), committed.len(), "{name}");
         let differing = made.iter().zip(&committed).filter(|(a, b)| a != b).count();
-        assert!(
-            differing * 50 <= made.len(),
-            "{name}: BLESS=1 cargo test --test cli pictures: {differing} pixels differ"
-        );
+        assert!(differing * 50 <= made.len(), "{name}: cargo bless --test cli pictures: {differing} pixels differ");
     }
 }
 

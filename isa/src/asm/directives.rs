@@ -16,6 +16,7 @@ use crate::effects::Space;
 use crate::instr::field::integer;
 use crate::instr::{Dram, Field as _, Sram};
 use crate::machine::Machine;
+use crate::problems::Collector;
 use crate::program::{Binding, Decision, Element, Layer, Program};
 
 /// Reads a file that stands beside the text, by its name.
@@ -51,6 +52,7 @@ const DIRECTIVES: [Directive; 13] = [
 /// What the directives of a text have defined so far.
 pub(super) struct Definitions<'s, 'f> {
     files: &'f Files<'f>,
+    pub(super) problems: Collector<Diagnostic>,
     pub(super) symbols: Symbols<'s>,
     pub(super) name: Option<String>,
     pub(super) dram_bytes: Option<u64>,
@@ -104,6 +106,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
     pub(super) fn new(files: &'f Files<'f>) -> Self {
         Definitions {
             files,
+            problems: Collector::new(),
             symbols: Symbols::default(),
             name: None,
             dram_bytes: None,
@@ -151,7 +154,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
 
     fn machine(&mut self, arguments: Arguments<'s>) -> Done {
         once(self.machine.is_some(), &arguments.head)?;
-        self.machine = Some(machine::read(arguments)?);
+        self.machine = Some(machine::read(arguments, &mut self.problems)?);
         Ok(())
     }
 

@@ -3,13 +3,16 @@
 use toml::{Table, Value as Toml};
 
 use super::arguments::Arguments;
-use super::syntax::{AtomKind, Value};
+use super::syntax::{Atom, AtomKind, Value};
 use super::text::{atom, string};
 use crate::diagnostics::{Diagnostic, did_you_mean};
+use crate::machine::text::{self, Given};
 use crate::machine::{Machine, PRESETS};
+use crate::problems::Collector;
 
-/// The machine that `.machine` describes. Named arguments are the keys of the TOML form.
-pub(super) fn read(mut arguments: Arguments<'_>) -> Result<Machine, Diagnostic> {
+/// The machine that `.machine` describes. Named arguments are the keys of the TOML form. Of mistakes in several the
+/// first is returned; the rest goes to `problems`.
+pub(super) fn read(mut arguments: Arguments<'_>, problems: &mut Collector<Diagnostic>) -> Result<Machine, Diagnostic> {
     let head = arguments.head.span.clone();
     let mut table = match arguments.next_if_any() {
         None => Table::new(),
@@ -24,30 +27,25 @@ pub(super) fn read(mut arguments: Arguments<'_>) -> Result<Machine, Diagnostic> 
     };
     let digest = arguments.named("digest");
     let keys = arguments.all_named();
-    for (key, value) in &keys {
-        let value = toml_of(value)?;
-        let old = match key.text.split_once('.') {
-            None => table.insert(key.text.to_owned(), value),
-            Some((section, field)) => {
-                let section = table.entry(section).or_insert_with(|| Table::new().into()).as_table_mut();
-                section.and_then(|section| section.insert(field.to_owned(), value))
-            }
-        };
-        drop(old);
-    }
     arguments.end(&[])?;
 
-    let blame = |message: &str| {
-        let field = |key: &str| message.find(key.rsplit('.').next().unwrap_or(key));
-        let named = keys.iter().filter_map(|(key, _)| Some((field(key.text)?, key))).min_by_key(|(at, _)| *at);
-        named.map_or(head.clone(), |(_, key)| key.span.clone())
+    let mut mistakes = keys.iter().filter_map(|(key, value)| set(&mut table, key, value).err());
+    if let Some(first) = mistakes.next() {
+        mistakes.for_each(|problem| problems.push(|| problem));
+        return Err(first);
+    }
+    let is_there = |key: &str| match key.split_once('.') {
+        None => table.contains_key(key),
+        Some((section, name)) => table.get(section).is_some_and(|section| section.get(name).is_some()),
     };
+    let lacking: Vec<String> = text::keys().filter(|key| !is_there(key)).map(|key| format!("`{key}=`")).collect();
+    if !lacking.is_empty() {
+        let help = Some("name a preset to change only some: `.machine vitcod lines.count=32`".to_owned());
+        return Err(Diagnostic::at(head, format!("`.machine` lacks {}", lacking.join(", "))).with_help(help));
+    }
     let machine: Machine = Toml::Table(table)
         .try_into()
-        .map_err(|error: toml::de::Error| Diagnostic::at(blame(error.message()), error.message().trim_end()))?;
-    if let Err(error) = machine.validate() {
-        return Err(Diagnostic::at(blame(&error.to_string()), error.to_string()));
-    }
+        .map_err(|error: toml::de::Error| Diagnostic::at(head, error.message().trim_end()))?;
     if let Some(digest) = digest {
         let found = machine.digest();
         if string(&digest)? != found {
@@ -55,6 +53,39 @@ pub(super) fn read(mut arguments: Arguments<'_>) -> Result<Machine, Diagnostic> 
         }
     }
     Ok(machine)
+}
+
+/// Puts a value into the TOML form, if that may hold it.
+fn set(table: &mut Table, key: &Atom<'_>, value: &Value<'_>) -> Result<(), Diagnostic> {
+    let given = toml_of(value)?;
+    let (section, name) = key.text.split_once('.').unwrap_or(("", key.text));
+    match text::check(section, name, &given_by(&given)) {
+        Some(Ok(())) => {}
+        Some(Err(message)) => return Err(Diagnostic::at(value.span(), message)),
+        None => {
+            let keys: Vec<String> = text::keys().collect();
+            let help = did_you_mean(key.text, keys.iter().map(String::as_str));
+            return Err(Diagnostic::at(key.span.clone(), format!("a machine has no `{}`", key.text)).with_help(help));
+        }
+    }
+    let table = if section.is_empty() {
+        Some(table)
+    } else {
+        table.entry(section).or_insert_with(|| Table::new().into()).as_table_mut()
+    };
+    if let Some(table) = table {
+        table.insert(name.to_owned(), given);
+    }
+    Ok(())
+}
+
+fn given_by(value: &Toml) -> Given<'_> {
+    match value {
+        Toml::String(text) => Given::Text(text),
+        Toml::Integer(value) => Given::Integer(*value),
+        Toml::Float(value) => Given::Number(*value),
+        value => Given::Other(value.type_str()),
+    }
 }
 
 fn toml_of(value: &Value<'_>) -> Result<Toml, Diagnostic> {

@@ -54,52 +54,51 @@ impl Assembly {
     /// Everything that was found, in the order of the text. Reading stops when there are [`KEPT`](crate::problems::KEPT) mistakes: to look for
     /// what was meant by each takes time.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Assembly, AssemblyError> {
-        let mut problems = Collector::new();
         let mut definitions = Definitions::new(files);
         // Names may be used before they are defined: directives first, and instructions when all names are known.
         let mut layer_of = Vec::new();
         for line in syntax::lines(text) {
-            if problems.is_full() {
+            if definitions.problems.is_full() {
                 break;
             }
             match line {
                 Ok(line) if line.head.text.starts_with('.') => {
                     if let Err(problem) = definitions.apply(line) {
-                        problems.push(|| problem);
+                        definitions.problems.push(|| problem);
                     }
                 }
                 Ok(line) => {
                     // A `.layer` with a mistake is not missing.
-                    if definitions.current.is_none() && problems.is_empty() {
-                        problems.push(|| {
+                    if definitions.current.is_none() && definitions.problems.is_empty() {
+                        definitions.problems.push(|| {
                             Diagnostic::at(line.head.span, "this instruction belongs to no layer")
                                 .with_help(Some("write `.layer \"a name\"` before it".to_owned()))
                         });
                     }
                     layer_of.push(*definitions.current.get_or_insert(0));
                 }
-                Err(problem) => problems.push(|| problem),
+                Err(problem) => definitions.problems.push(|| problem),
             }
         }
         let bindings = definitions.tensors.iter().map(|t| (t.binding.name.clone(), t.span.clone())).collect();
-        let dram_bytes = place(&mut definitions, &mut problems);
+        let dram_bytes = place(&mut definitions);
         let (mut code, mut spans) = (Vec::new(), Vec::new());
         for line in syntax::lines(text).flatten().filter(|line| !line.head.text.starts_with('.')) {
-            if problems.is_full() {
+            if definitions.problems.is_full() {
                 break;
             }
-            code.extend(code::instruction(&line, &definitions.symbols, &mut problems));
+            code.extend(code::instruction(&line, &definitions.symbols, &mut definitions.problems));
             spans.push(line.head.span);
         }
         let (name, machine) = (definitions.name.take(), definitions.machine.take());
         for (is_missing, directive) in [(name.is_none(), ".program"), (machine.is_none(), ".machine")] {
             // A directive with a mistake is not missing.
-            if is_missing && problems.is_empty() {
-                problems.push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
+            if is_missing && definitions.problems.is_empty() {
+                definitions.problems.push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
             }
         }
-        problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
-        problems.finish()?;
+        definitions.problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
+        definitions.problems.finish()?;
 
         let (inputs, outputs): (Vec<Tensor>, Vec<Tensor>) =
             definitions.tensors.into_iter().partition(|tensor| tensor.is_input);
@@ -141,7 +140,7 @@ impl Assembly {
 }
 
 /// Places the tensors that have no address behind all that has one, and names all. Returns the size of DRAM.
-fn place(definitions: &mut Definitions<'_, '_>, problems: &mut Collector<Diagnostic>) -> u64 {
+fn place(definitions: &mut Definitions<'_, '_>) -> u64 {
     let mut end = definitions.image.len();
     let placed = definitions.tensors.iter().filter(|tensor| tensor.is_placed);
     for tensor in placed.clone() {
@@ -151,7 +150,9 @@ fn place(definitions: &mut Definitions<'_, '_>, problems: &mut Collector<Diagnos
         let start = end.checked_next_multiple_of(directives::PLACED_AT);
         match start.and_then(|start| Some((start, start.checked_add(tensor.binding.bytes()?)?))) {
             Some((start, after)) => (tensor.binding.address, end) = (start, after),
-            None => problems.push(|| Diagnostic::at(tensor.span.clone(), "there is no place for this tensor")),
+            None => {
+                definitions.problems.push(|| Diagnostic::at(tensor.span.clone(), "there is no place for this tensor"))
+            }
         }
     }
     let symbols: &mut Symbols<'_> = &mut definitions.symbols;

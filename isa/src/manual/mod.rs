@@ -1,7 +1,7 @@
 //! The reference manual of the instruction set, `docs/isa.md`: made from the instruction table, the effects and the module
 //! documentation, so that it cannot disagree with them.
 //!
-//! A test compares the file with [`render`]; with `BLESS=1` in the environment it writes the file instead.
+//! A test compares the file with [`render`]; `cargo bless` makes it write the file instead.
 
 mod samples;
 
@@ -16,7 +16,7 @@ use samples::Touch;
 pub fn render() -> String {
     let mut text = String::from(
         "# The ViTCoD instruction set\n\n\
-         This file is generated from the crate `vitcod-isa`; `BLESS=1 cargo test -p vitcod-isa manual` writes it.\n",
+         This file is generated from the crate `vitcod-isa`; `cargo bless` writes it.\n",
     );
     text += &section("Encoding", &quote(include_str!("../instr/mod.rs"), Some("Encoding")));
     text += &section("Synchronisation", &quote(include_str!("../instr/mod.rs"), Some("Synchronisation")));
@@ -132,11 +132,11 @@ mod tests {
     fn docs_isa_md_is_current() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/isa.md");
         let manual = super::render();
-        if env::var_os("BLESS").is_some_and(|value| value == "1") {
+        if env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
             fs::write(&path, manual).unwrap();
         } else {
             let file = fs::read_to_string(&path).unwrap_or_default();
-            assert!(file == manual, "docs/isa.md is not current: BLESS=1 cargo test -p vitcod-isa manual");
+            assert!(file == manual, "docs/isa.md is not current: cargo bless");
         }
     }
 

@@ -271,15 +271,17 @@ fn offset_in(data: &[u8], error: &serde_json::Error) -> u64 {
 }
 
 fn read_machine(data: &[u8], problems: &mut Problems) -> Option<Machine> {
-    let (offset, message) = match std::str::from_utf8(data) {
-        Err(e) => (e.valid_up_to() as u64, e.to_string()),
+    let mut push = |offset, message| problems.push(|| Problem::new(MACHINE, offset, message));
+    match std::str::from_utf8(data) {
+        Err(e) => push(e.valid_up_to() as u64, e.to_string()),
         Ok(text) => match Machine::from_toml(text) {
             Ok(machine) if machine.to_toml() == text => return Some(machine),
-            Ok(_) => (0, "the text is not in canonical form".to_owned()),
-            Err(e) => (0, e.to_string()),
+            Ok(_) => push(0, "the text is not in canonical form".to_owned()),
+            Err(found) => found.kept().iter().for_each(|problem| {
+                push(problem.span.as_ref().map_or(0, |span| span.start as u64), problem.message.clone());
+            }),
         },
-    };
-    problems.push(|| Problem::new(MACHINE, offset, message));
+    }
     None
 }
 

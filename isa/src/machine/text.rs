@@ -1,0 +1,205 @@
+//! The text form of a machine: what its keys may hold, and all that is wrong with a text.
+//!
+//! The text may come from anywhere. Every mistake is reported with its place; a line that is not TOML has only that one.
+
+use std::fmt;
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::Machine;
+use crate::diagnostics::{Diagnostic, closest};
+use crate::instr::field;
+use crate::problems::{Collector, KEPT, Problems};
+
+/// What a key may hold.
+enum Kind {
+    /// An integer in this range.
+    Integer(u32, u32),
+    /// A power of two up to this one.
+    PowerOfTwo(u32),
+    /// A rate: a number in [`RATES`].
+    Rate,
+    /// What reports print.
+    Name,
+}
+
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
+
+/// Every key with its section, which is empty for those before the first.
+const FIELDS: [(&str, &str, Kind); 14] = [
+    ("", "name", Kind::Name),
+    ("", "clock_mhz", Kind::Rate),
+    ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
+    ("lines", "macs", Kind::Integer(1, 256)),
+    ("lines", "port_bytes", Kind::Integer(1, 256)),
+    ("lines", "fill_cycles", Kind::Integer(0, 10_000)),
+    ("sram", "bytes", Kind::Integer(1024, field::MAX_SRAM)),
+    ("dram", "bytes_per_cycle", Kind::Rate),
+    ("dram", "latency_cycles", Kind::Integer(0, 1_000_000)),
+    ("dram", "burst_bytes", Kind::PowerOfTwo(4096)),
+    ("softmax", "scores_per_cycle", Kind::Integer(1, 4096)),
+    ("softmax", "fill_cycles", Kind::Integer(0, 10_000)),
+    ("vector", "elements_per_cycle", Kind::Integer(1, 4096)),
+    ("vector", "fill_cycles", Kind::Integer(0, 10_000)),
+];
+
+const SECTIONS: [&str; 5] = ["lines", "sram", "dram", "softmax", "vector"];
+
+/// A value as a text gives it.
+pub(crate) enum Given<'a> {
+    Integer(i64),
+    Number(f64),
+    Text(&'a str),
+    /// What no key holds.
+    Other(&'static str),
+}
+
+impl fmt::Display for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Given::Integer(value) => write!(f, "{value}"),
+            Given::Number(value) => write!(f, "{value:?}"),
+            Given::Text(value) => write!(f, "{value:?}"),
+            Given::Other(kind) => f.write_str(kind),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Integer(low, high) => write!(f, "an integer from {low} to {high}"),
+            Kind::PowerOfTwo(high) => write!(f, "a power of two up to {high}"),
+            Kind::Rate => write!(f, "a number from {} to {}", RATES.start(), RATES.end()),
+            Kind::Name => write!(f, "a text of 1 to 64 printable characters"),
+        }
+    }
+}
+
+impl Kind {
+    fn holds(&self, given: &Given<'_>) -> bool {
+        match (self, given) {
+            (Kind::Integer(low, high), Given::Integer(value)) => (i64::from(*low)..=i64::from(*high)).contains(value),
+            (Kind::PowerOfTwo(high), Given::Integer(value)) => {
+                u32::try_from(*value).is_ok_and(|value| value.is_power_of_two() && value <= *high)
+            }
+            (Kind::Rate, Given::Integer(value)) => RATES.contains(&(*value as f64)),
+            (Kind::Rate, Given::Number(value)) => RATES.contains(value),
+            (Kind::Name, Given::Text(name)) => (1..=64).contains(&name.len()) && !name.contains(char::is_control),
+            (Kind::Integer(..) | Kind::PowerOfTwo(_) | Kind::Rate | Kind::Name, _) => false,
+        }
+    }
+}
+
+/// A key with its section before it: its name in messages and in assembly.
+fn dotted(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+/// All keys in dotted form.
+pub(crate) fn keys() -> impl Iterator<Item = String> {
+    FIELDS.iter().map(|(section, name, _)| dotted(section, name))
+}
+
+/// Why a key cannot hold a value, if it cannot; `None` where there is no such key.
+pub(crate) fn check(section: &str, name: &str, given: &Given<'_>) -> Option<Result<(), String>> {
+    let (_, _, kind) = FIELDS.iter().find(|field| (field.0, field.1) == (section, name))?;
+    let refused = || format!("{} = {given}: expected {kind}", dotted(section, name));
+    Some(if kind.holds(given) { Ok(()) } else { Err(refused()) })
+}
+
+/// The machine that a text in TOML describes.
+pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { text, broken: Vec::new(), problems: Collector::new() };
+    for error in errors.iter().take(KEPT) {
+        let message = error.message().trim_end().replace('\n', ", ");
+        let problem = Diagnostic { span: error.span(), message, help: None };
+        reader.broken.extend(problem.line(text));
+        reader.problems.push(|| problem);
+    }
+    reader.table("", None, root.get_ref());
+    let mut problems = reader.problems;
+    problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
+    problems.finish()?;
+    toml::from_str(text).map_err(|error| {
+        let mut problems = Collector::new();
+        problems.push(|| Diagnostic { span: error.span(), message: error.message().to_owned(), help: None });
+        problems.finish().expect_err("there is one")
+    })
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    /// Lines with an error of syntax.
+    broken: Vec<usize>,
+    problems: Collector<Diagnostic>,
+}
+
+impl Reader<'_> {
+    /// Looks at the keys of a section, whose name is at `place`.
+    fn table(&mut self, section: &str, place: Option<Range<usize>>, table: &DeTable<'_>) {
+        let sections: &[&str] = if section.is_empty() { &SECTIONS } else { &[] };
+        let fields = FIELDS.iter().filter(|field| field.0 == section).map(|field| field.1);
+        let names: Vec<&str> = fields.chain(sections.iter().copied()).collect();
+        let mut meant = Vec::new();
+        for (key, value) in table {
+            // To look for the place of each and for what was meant by it takes time.
+            if self.problems.is_full() {
+                break;
+            }
+            let name = key.get_ref().as_ref();
+            let problem = if sections.contains(&name) {
+                if let DeValue::Table(inner) = value.get_ref() {
+                    self.table(name, Some(key.span()), inner);
+                    continue;
+                }
+                Some(Diagnostic::at(value.span(), format!("`{name}` is a section: write `[{name}]`")))
+            } else {
+                match check(section, name, &given(value.get_ref())) {
+                    Some(Ok(())) => None,
+                    Some(Err(message)) => Some(Diagnostic::at(value.span(), message)),
+                    None => {
+                        let near = closest(name, names.iter().copied());
+                        meant.extend(near);
+                        let help = near.map(|near| format!("did you mean `{near}`?"));
+                        let message = format!("a machine has no `{}`", dotted(section, name));
+                        Some(Diagnostic::at(key.span(), message).with_help(help))
+                    }
+                }
+            };
+            if let Some(problem) = problem.filter(|problem| !self.is_broken(problem)) {
+                self.problems.push(|| problem);
+            }
+        }
+        // What is misspelt, or lost with a line that is not TOML, is not missing.
+        if self.broken.is_empty() {
+            for name in names.iter().filter(|name| !table.contains_key(**name) && !meant.contains(name)) {
+                let name = if sections.contains(name) { format!("[{name}]") } else { dotted(section, name) };
+                let problem = Diagnostic { span: place.clone(), message: format!("`{name}` is missing"), help: None };
+                self.problems.push(|| problem);
+            }
+        }
+    }
+
+    fn is_broken(&self, problem: &Diagnostic) -> bool {
+        problem.line(self.text).is_some_and(|line| self.broken.contains(&line))
+    }
+}
+
+fn given<'a>(value: &'a DeValue<'_>) -> Given<'a> {
+    match value {
+        DeValue::String(text) => Given::Text(text),
+        DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(value) => Given::Integer(value),
+            Err(_) => Given::Other("an integer of more than 64 bits"),
+        },
+        DeValue::Float(float) => float.as_str().parse().map_or(Given::Other("a float"), Given::Number),
+        DeValue::Boolean(true) => Given::Other("true"),
+        DeValue::Boolean(false) => Given::Other("false"),
+        DeValue::Datetime(_) => Given::Other("a date"),
+        DeValue::Array(_) => Given::Other("an array"),
+        DeValue::Table(_) => Given::Other("a table"),
+    }
+}

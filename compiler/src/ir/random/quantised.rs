@@ -7,7 +7,7 @@ use super::Generator;
 use crate::ir::{Elem, OpKind, TensorType, Value};
 use crate::masks::Mask;
 
-impl Generator {
+impl Generator<'_> {
     /// Appends an operation of the quantised stage, or the three of an attention.
     pub(super) fn quantised(&mut self) {
         let elem = self.pick(&[Elem::I8, Elem::I16]);

@@ -3,16 +3,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vitcod_isa::effects::effects;
+use vitcod_isa::effects::accesses;
 use vitcod_isa::instr::{Instr, WORD_BYTES, Word};
 
-fuzz_target!(|bytes: [u8; WORD_BYTES]| {
-    let word = Word(bytes);
-    match Instr::decode(&word) {
-        Err(error) => drop(error.to_string()),
-        Ok(instr) => {
-            assert_eq!(instr.encode(), Ok(word));
-            let _ = (instr.to_string(), effects(&instr.op));
+fuzz_target!(|bytes: &[u8]| {
+    for word in bytes.as_chunks::<WORD_BYTES>().0 {
+        let word = Word(*word);
+        match Instr::decode(&word) {
+            Err(error) => drop(error.to_string()),
+            Ok(instr) => {
+                assert_eq!(instr.encode(), Ok(word));
+                let _ = (instr.to_string(), accesses(&instr.op));
+            }
         }
     }
 });

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use vitcod_emulator::{Emulator, Fault, Memory, Reason};
+use vitcod_emulator::execute::Reason;
+use vitcod_emulator::{Emulator, Fault, Memory};
 use vitcod_isa::asm::Assembly;
 use vitcod_isa::program::Program;
 

@@ -364,6 +364,13 @@ fn graphs_that_make_no_program_are_refused() {
     assert!(net.refused().contains("has no operation"));
 
     let mut net = Net::new();
+    let x = net.input(Elem::I8, &[1, 2]);
+    let y = net.lut(x);
+    net.graph.add_output("y", y, [1, 2]);
+    net.graph.add_output("y", y, [1, 2]);
+    assert!(net.refused().contains("several outputs are called \"y\""));
+
+    let mut net = Net::new();
     let x = net.input(Elem::I8, &[0, 2]);
     let y = net.linear(x, 3, Elem::I8);
     net.output(y);

@@ -98,8 +98,9 @@ impl<'a> Generator<'a> {
         (0..parts).map(|_| self.pick(&PARTS)).collect()
     }
 
+    /// Its name is that of no other: one that is used twice makes no program.
     fn input(&mut self, ty: TensorType) -> Value {
-        let name = self.name();
+        let name = format!("{}{}", self.name(), self.graph.inputs.len());
         let input = self.graph.add_input(name, ty);
         self.pool.push(input);
         input
@@ -156,6 +157,7 @@ impl<'a> Generator<'a> {
         let more = self.pick(&self.pool.clone());
         for value in [last, more] {
             let (name, shape) = (self.name(), self.graph.ty(value).shape.clone());
+            let name = format!("{name}{}", self.graph.outputs.len());
             let shape = if self.one_in(2) { [&[1], &shape[..]].concat() } else { shape };
             self.graph.add_output(name, value, shape);
         }

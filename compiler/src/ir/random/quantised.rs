@@ -69,7 +69,8 @@ impl Generator<'_> {
                 );
                 let kind = OpKind::QAdd {
                     a_scale: self.below(1 << 20) as i32,
-                    b_scale: -(self.below(1 << 20) as i32),
+                    // Text has negative ones; programs have none.
+                    b_scale: self.below(1 << 20) as i32 * if self.one_in(8) { -1 } else { 1 },
                     shift: self.below(32) as u8,
                 };
                 self.stepped(kind, &[a, b], Elem::I16, shape);

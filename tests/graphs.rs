@@ -5,7 +5,7 @@ mod common;
 
 use common::{Random, assert_bit_equal};
 use vitcod_compiler::codegen::{self, CodegenError};
-use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
+use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value, random};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::{LayerNormParams, Scale};
 use vitcod_isa::operands::Channel;
@@ -305,6 +305,22 @@ fn what_nothing_reads_does_no_harm() {
     net.slice(joined, 0, 2);
     net.output(y);
     net.assert_bit_equal();
+}
+
+#[test]
+fn random_graphs_on_random_machines() {
+    let mut machines = Random(5);
+    let mut compiled = 0;
+    for seed in 0..400 {
+        let graph = random::graph(Stage::Quantised, seed);
+        match assert_bit_equal(&graph, &common::machine(&mut machines)) {
+            Ok(_) => compiled += 1,
+            // Sums with negative multipliers; graphs without an operation.
+            Err(CodegenError::Unsupported(_)) => {}
+            Err(error) => panic!("{seed}: {error}\n{graph}"),
+        }
+    }
+    assert!(compiled > 300, "{compiled}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vitcod_compiler::ir::{Graph, ValueDef};
 use vitcod_compiler::ir::text::{Constants, parse, print};
+use vitcod_compiler::ir::{Graph, ValueDef};
 use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::problems::Problems;
 
@@ -20,7 +20,13 @@ fuzz_target!(|text: &str| {
         Err(problems) => drop(problems.render("fuzzed", text)),
         Ok(graph) => {
             graph.verify().expect("what is parsed is verified");
-            if graph.values().filter(|(_, value)| matches!(value.def, ValueDef::Const(_))).map(|(_, value)| value.ty.bytes()).sum::<usize>() > MAX_PRINTED {
+            if graph
+                .values()
+                .filter(|(_, value)| matches!(value.def, ValueDef::Const(_)))
+                .map(|(_, value)| value.ty.bytes())
+                .sum::<usize>()
+                > MAX_PRINTED
+            {
                 return;
             }
             let printed = print(&graph, Constants::Inline);

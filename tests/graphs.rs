@@ -5,7 +5,7 @@ mod common;
 
 use common::{Random, assert_bit_equal};
 use vitcod_compiler::codegen::{self, CodegenError};
-use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
+use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value, random};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::{LayerNormParams, Scale};
 use vitcod_isa::operands::Channel;
@@ -308,6 +308,22 @@ fn what_nothing_reads_does_no_harm() {
 }
 
 #[test]
+fn random_graphs_on_random_machines() {
+    let mut machines = Random(5);
+    let mut compiled = 0;
+    for seed in 0..400 {
+        let graph = random::graph(Stage::Quantised, seed);
+        match assert_bit_equal(&graph, &common::machine(&mut machines)) {
+            Ok(_) => compiled += 1,
+            // Sums with negative multipliers; graphs without an operation.
+            Err(CodegenError::Unsupported(_)) => {}
+            Err(error) => panic!("{seed}: {error}\n{graph}"),
+        }
+    }
+    assert!(compiled > 300, "{compiled}");
+}
+
+#[test]
 fn extents_beyond_sixteen_bits_are_tiled() {
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[70_000, 1]);
@@ -362,6 +378,13 @@ fn graphs_that_make_no_program_are_refused() {
     let x = net.input(Elem::I8, &[1, 2]);
     net.output(x);
     assert!(net.refused().contains("has no operation"));
+
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[1, 2]);
+    let y = net.lut(x);
+    net.graph.add_output("y", y, [1, 2]);
+    net.graph.add_output("y", y, [1, 2]);
+    assert!(net.refused().contains("several outputs are called \"y\""));
 
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[0, 2]);

@@ -6,6 +6,8 @@
 //! what the [verifier](crate::ir::Graph::verify) of graphs leaves open and instructions rely on: parameters that are constants of the
 //! right size, multipliers and shifts in range, no empty tensor.
 
+use std::collections::BTreeSet;
+
 use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::instr::{Field as _, Shift};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH};
@@ -21,6 +23,8 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
     if graph.order.is_empty() {
         problems.push(format!("the model {:?} has no operation", graph.name));
     }
+    problems.extend(repeated("inputs", graph.inputs.iter().map(|(name, _)| name)));
+    problems.extend(repeated("outputs", graph.outputs.iter().map(|output| &output.name)));
     let inputs = graph.inputs.iter().map(|(name, value)| (format!("input {name:?}"), *value));
     let outputs = graph.outputs.iter().map(|output| (format!("output {:?}", output.name), output.value));
     for (name, value) in inputs.chain(outputs) {
@@ -36,6 +40,12 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
         problems.extend(tensor.or_else(|| operation(graph, data)).map(|problem| describe(graph, *op, &problem)));
     }
     problems
+}
+
+/// Names that several inputs or several outputs have: a program is given and asked for its tensors by name.
+fn repeated<'a>(of: &str, names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    names.filter(|name| !known.insert(*name)).map(|name| format!("several {of} are called {name:?}")).collect()
 }
 
 fn describe(graph: &Graph, op: Op, problem: &str) -> String {

@@ -3,7 +3,7 @@
 use super::Generator;
 use crate::ir::{BinaryFn, Elem, OpKind, TensorType, UnaryFn, Value};
 
-impl Generator {
+impl Generator<'_> {
     /// Appends an operation of the imported stage.
     pub(super) fn imported(&mut self) {
         let x = self.tensor();

@@ -19,43 +19,57 @@ const MAX_STEPS: usize = 10;
 
 /// A graph of a stage, the same for the same seed. It verifies, and its values are numbered in order of appearance.
 pub fn graph(stage: Stage, seed: u64) -> Graph {
-    let mut generator = Generator::new(stage, seed);
-    let steps = 1 + generator.below(MAX_STEPS);
-    for _ in 0..steps {
-        match stage {
-            Stage::Imported => generator.imported(),
-            Stage::Canonical => generator.canonical(),
-            Stage::Quantised | Stage::Split => generator.quantised(),
-        }
-    }
-    generator.outputs();
-    let graph = generator.graph.compacted();
-    if stage != Stage::Split {
-        return graph;
-    }
-    let machine = Machine::preset("vitcod").expect("a preset");
-    let globals = GlobalTokens::Above(generator.random.bits() as usize % 4);
-    split::run(&graph, &machine, globals).expect("masks keep an entry of each row").0
+    Generator::new(stage, seed, &[]).run(stage)
 }
 
-struct Generator {
+/// A graph of a stage as [`graph`] makes them, whose first choices are bytes: a fuzzer that changes a byte changes one of them. The other
+/// choices and the elements of constants follow from a fixed seed.
+pub fn graph_by(stage: Stage, choices: &[u8]) -> Graph {
+    Generator::new(stage, 0, choices).run(stage)
+}
+
+struct Generator<'a> {
     graph: Graph,
     random: Random,
+    /// What is chosen next, until there are no more.
+    choices: std::slice::Iter<'a, u8>,
     /// Values that operations and outputs may read.
     pool: Vec<Value>,
 }
 
-impl Generator {
-    fn new(stage: Stage, seed: u64) -> Generator {
+impl<'a> Generator<'a> {
+    fn new(stage: Stage, seed: u64, choices: &'a [u8]) -> Generator<'a> {
         let stage = if stage == Stage::Split { Stage::Quantised } else { stage };
-        let mut generator = Generator { graph: Graph::new("", stage), random: Random::new(seed), pool: Vec::new() };
+        let (graph, random) = (Graph::new("", stage), Random::new(seed));
+        let mut generator = Generator { graph, random, choices: choices.iter(), pool: Vec::new() };
         generator.graph.name = generator.name();
         generator
     }
 
+    fn run(mut self, stage: Stage) -> Graph {
+        let steps = 1 + self.below(MAX_STEPS);
+        for _ in 0..steps {
+            match stage {
+                Stage::Imported => self.imported(),
+                Stage::Canonical => self.canonical(),
+                Stage::Quantised | Stage::Split => self.quantised(),
+            }
+        }
+        self.outputs();
+        let graph = self.graph.compacted();
+        if stage != Stage::Split {
+            return graph;
+        }
+        let machine = Machine::preset("vitcod").expect("a preset");
+        let globals = GlobalTokens::Above(self.random.bits() as usize % 4);
+        split::run(&graph, &machine, globals).expect("masks keep an entry of each row").0
+    }
+
     /// A number below `n`.
     fn below(&mut self, n: usize) -> usize {
-        (self.random.bits() % n as u64) as usize
+        // A byte chooses among no more than its values.
+        let choice = if n <= 256 { self.choices.next() } else { None };
+        choice.map_or_else(|| (self.random.bits() % n as u64) as usize, |choice| usize::from(*choice) % n)
     }
 
     /// A small extent.
@@ -84,8 +98,9 @@ impl Generator {
         (0..parts).map(|_| self.pick(&PARTS)).collect()
     }
 
+    /// Its name is that of no other: one that is used twice makes no program.
     fn input(&mut self, ty: TensorType) -> Value {
-        let name = self.name();
+        let name = format!("{}{}", self.name(), self.graph.inputs.len());
         let input = self.graph.add_input(name, ty);
         self.pool.push(input);
         input
@@ -142,6 +157,7 @@ impl Generator {
         let more = self.pick(&self.pool.clone());
         for value in [last, more] {
             let (name, shape) = (self.name(), self.graph.ty(value).shape.clone());
+            let name = format!("{name}{}", self.graph.outputs.len());
             let shape = if self.one_in(2) { [&[1], &shape[..]].concat() } else { shape };
             self.graph.add_output(name, value, shape);
         }

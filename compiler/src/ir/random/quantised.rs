@@ -7,7 +7,7 @@ use super::Generator;
 use crate::ir::{Elem, OpKind, TensorType, Value};
 use crate::masks::Mask;
 
-impl Generator {
+impl Generator<'_> {
     /// Appends an operation of the quantised stage, or the three of an attention.
     pub(super) fn quantised(&mut self) {
         let elem = self.pick(&[Elem::I8, Elem::I16]);
@@ -69,7 +69,8 @@ impl Generator {
                 );
                 let kind = OpKind::QAdd {
                     a_scale: self.below(1 << 20) as i32,
-                    b_scale: -(self.below(1 << 20) as i32),
+                    // Text has negative ones; programs have none.
+                    b_scale: self.below(1 << 20) as i32 * if self.one_in(8) { -1 } else { 1 },
                     shift: self.below(32) as u8,
                 };
                 self.stepped(kind, &[a, b], Elem::I16, shape);

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use vitcod_isa::machine::Machine;
 
 use super::super::{OPERATIONS, Stage};
-use super::graph;
+use super::{graph, graph_by};
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use crate::passes::{self, Context};
 use crate::quantise::noise;
@@ -21,6 +21,15 @@ fn every_operation_of_every_stage_occurs() {
         // Attention without masks stays whole, with masks no `sddmm` is left.
         let expected: BTreeSet<&str> = specs.map(|spec| spec.mnemonic).collect();
         assert_eq!(found, expected, "{stage}");
+    }
+}
+
+#[test]
+fn any_bytes_choose_a_graph() {
+    for stage in Stage::ALL {
+        let graphs = (0..=255).map(|byte| graph_by(stage, &[byte; 40]));
+        let texts: BTreeSet<String> = graphs.inspect(|graph| graph.verify().unwrap()).map(|g| g.to_string()).collect();
+        assert!(texts.len() > 100, "{stage}: {} graphs", texts.len());
     }
 }
 

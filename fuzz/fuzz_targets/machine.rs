@@ -1,0 +1,16 @@
+//! TOML is a machine or an error, and a machine's text is that machine.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use vitcod_isa::machine::Machine;
+
+fuzz_target!(|text: &str| {
+    match Machine::from_toml(text) {
+        Err(error) => drop(error.to_string()),
+        Ok(machine) => {
+            assert_eq!(Machine::from_toml(&machine.to_toml()).as_ref(), Ok(&machine));
+            let _ = (machine.to_string(), machine.digest());
+        }
+    }
+});

@@ -1,0 +1,25 @@
+//! A file is a model or an error, a model a graph or an error, and a graph canonical or refused.
+
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use vitcod_compiler::import::{ImportOptions, import};
+use vitcod_compiler::onnx;
+use vitcod_compiler::passes::{self, CANONICALISE, Context};
+
+fuzz_target!(|bytes: &[u8]| {
+    let model = match onnx::parse(Bytes::copy_from_slice(bytes), None) {
+        Err(error) => return drop(error.to_string()),
+        Ok(model) => model,
+    };
+    let graph = match import(&model, &ImportOptions::default()) {
+        Err(error) => return drop(error.to_string()),
+        Ok(graph) => graph,
+    };
+    graph.verify().expect("what is imported is well-formed");
+    match passes::run(&graph, CANONICALISE, &Context::default(), |_, _| {}) {
+        Err(error) => drop(error.to_string()),
+        Ok(canonical) => canonical.verify().expect("passes keep graphs well-formed"),
+    }
+});

@@ -47,12 +47,12 @@ pub(crate) fn import_as_exported(path: &Path, dims: &Dims) -> anyhow::Result<Gra
     import_by(|path, options| Ok(import::import(&onnx::load(path)?, options)?), path, dims)
 }
 
-/// [`import`], with all rows of every layer.
+/// [`import()`], with all rows of every layer.
 pub(crate) fn import_with_all_rows(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
     import_by(frontend::import_file_with_all_rows, path, dims)
 }
 
-/// [`import`], computing only what masks keep.
+/// [`import()`], computing only what masks keep.
 pub(crate) fn import_with_masks(path: &Path, dims: &Dims, masks: &Masks) -> anyhow::Result<Graph> {
     import_by(|path, options| frontend::import_file_with_masks(path, options, masks), path, dims)
 }

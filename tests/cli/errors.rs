@@ -58,7 +58,7 @@ fn machines_that_do_not_fit_are_refused() {
     let preset = fs::read_to_string(file("isa/machines/vitcod.toml")).unwrap();
     fs::write(sandbox.path("m.toml"), preset.replace("port_bytes = 8", "port_bytes = \"wide\"")).unwrap();
     let error = compile("m.toml");
-    assert!(error.contains("m.toml") && error.contains("line 9"), "{error}");
+    assert!(error.contains("m.toml:9:14"), "{error}");
     fs::write(
         sandbox.path("m.toml"),
         preset.replace("bytes = 327680", "bytes = 1024").replace("\"vitcod\"", "\"tiny\""),

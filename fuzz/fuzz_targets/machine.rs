@@ -7,7 +7,7 @@ use vitcod_isa::machine::Machine;
 
 fuzz_target!(|text: &str| {
     match Machine::from_toml(text) {
-        Err(error) => drop(error.to_string()),
+        Err(problems) => drop(problems.render("machine.toml", text)),
         Ok(machine) => {
             assert_eq!(Machine::from_toml(&machine.to_toml()).as_ref(), Ok(&machine));
             let _ = (machine.to_string(), machine.digest());

@@ -10,8 +10,8 @@
 //! - [`masks`]: which attention entries are computed, and by which engine;
 //! - [`split`]: masked attention divided between the engines;
 //! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
-//! - [`codegen`]: from a quantised graph to a program.
 //! - [`codegen`]: from a quantised graph to a program;
+//! - [`tiled`]: what it makes on the way, tasks on buffers and their schedule;
 //! - [`workload`]: graphs without a model.
 
 pub mod autoencoder;
@@ -26,4 +26,5 @@ pub mod passes;
 pub mod quantise;
 mod random;
 pub mod split;
+pub mod tiled;
 pub mod workload;

@@ -9,8 +9,8 @@ use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::instr::{Dram, Op as Instruction};
 
 use super::storage::{DRAM_ALIGN, Storages};
-use super::task::Tasks;
 use crate::ir::{Constant, Graph, Op};
+use crate::tiled::Tasks;
 
 /// Address of the first list until it is placed. Everything else lies below.
 pub(super) const LISTS: u64 = MAX_DRAM / 2;

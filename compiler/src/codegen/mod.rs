@@ -5,13 +5,16 @@
 //!   -> split graph         masked attention as tasks for the two engines   (crate::split)
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
-//!   -> tasks      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
+//!   -> tiled      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
 //!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; what is done first wins
 //!        schedule            tasks as they can start, as far ahead as memory allows, or
 //!        prefetch, place     loads ahead of their use, then addresses by lifetimes
-//!        tokens              conflicting accesses of different units are ordered
-//!   -> Program
+//!   -> scheduled  the same instructions in another order, buffers at addresses
+//!   -> Program    conflicting accesses of different units ordered by tokens   (tokens)
 //! ```
+//!
+//! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run: [`tile`], [`schedule`] and [`emit`] go
+//! from one to the next. [`compile`] looks at several tilings before it decides for one.
 //!
 //! The program order alone defines the result: executed one by one, the tasks compute the graph. Every later step keeps that
 //! result: prefetch moves a load only over tasks that do not touch what it touches, placement gives buffers that live at the same
@@ -22,7 +25,7 @@
 
 mod attention;
 mod coder;
-mod emit;
+mod frame;
 mod groups;
 mod limits;
 mod linear;
@@ -42,12 +45,14 @@ use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
-use crate::ir::{Graph, Stage, VerifyError};
+use crate::ir::{Graph, Op, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
+use crate::tiled::{Scheduled, Tasks, Tiled};
 use groups::Group;
 use lists::{LISTS, Lists};
+use search::{Candidate, Found};
 use storage::Storages;
-use task::{Builder, Grain, Tasks};
+use task::{Builder, Grain};
 
 /// Why a graph cannot become a program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -136,11 +141,69 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
 
 /// The program of a split graph, and what decides between programs; `reference` is the quantised one, which the program carries.
 fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64, Program), CodegenError> {
+    let (plan, found) = choose(graph, reference, machine)?;
+    let price = found.price;
+    let scheduled = found.apply(frame::tiled([graph, reference], machine, plan));
+    Ok((price, emit(&scheduled)?))
+}
+
+/// Tiles a split graph for a machine: of several ways the one whose best schedule is done first.
+///
+/// # Errors
+/// The graph is not a well-formed split graph, holds what no instruction computes, or does not fit the machine.
+pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
+    graph.verify()?;
+    let problems = limits::check(graph);
+    if !problems.is_empty() {
+        return Err(CodegenError::Unsupported(problems));
+    }
+    let (plan, _) = choose(graph, graph, machine)?;
+    Ok(frame::tiled([graph, graph], machine, plan))
+}
+
+/// Orders the tasks of a program and places its buffers: of several ways the one that is done first.
+///
+/// # Errors
+/// No placement was found.
+pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
+    let candidate = Candidate { cycles: 1, tasks: &tiled.tasks, image_bytes: tiled.image.len() as u64 };
+    let found = search::run(&[candidate], &tiled.machine).ok_or_else(|| no_placement(&tiled.machine))?;
+    Ok(found.apply(tiled))
+}
+
+/// The program of a schedule: its instructions with the tokens that they need and no others.
+///
+/// # Errors
+/// The verifier refuses the program: the schedule is unsound.
+pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
+    let Scheduled { tiled: Tiled { header, machine, image, ir, tasks }, addresses } = scheduled;
+    let mut layer_of: Vec<u32> = tasks.tasks.iter().map(|task| task.layer).collect();
+    // The end belongs to the last one.
+    layer_of.push(header.layers.len().saturating_sub(1) as u32);
+    let mut program = Program {
+        header: header.clone(),
+        machine: machine.clone(),
+        code: tokens::insert(&tasks.tasks, addresses, image.len() as u64),
+        layer_of,
+        image: image.clone(),
+        ir: ir.clone(),
+    };
+    // Which is to say that it is verified: what the compiler emits is sound, or it is not emitted.
+    remove_redundant_tokens(&mut program)?;
+    Ok(program)
+}
+
+fn no_placement(machine: &Machine) -> CodegenError {
+    CodegenError::NoPlacement { machine: machine.name.clone(), capacity: machine.sram.bytes.into() }
+}
+
+/// Of the ways to lower a graph the one with the best schedule, and that.
+fn choose(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(Plan, Found), CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
     let capacity = u64::from(machine.sram.bytes);
 
     let mut failure = None;
-    let mut candidates = Vec::new();
+    let mut plans = Vec::new();
     let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
     for (percent, grain) in ways {
         let mut storages = Storages::plan(graph, &groups, capacity * percent / 100);
@@ -149,28 +212,30 @@ fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64,
             return Err(CodegenError::Unsupported(vec![message]));
         }
         match lower(graph, machine, &groups, &storages, grain) {
-            Ok((mut tasks, mut lists)) => {
+            Ok((mut tasks, mut lists, layers)) => {
                 lists.keep(reference, graph, &storages);
                 lists::place(&mut lists, &mut storages, &mut tasks);
-                candidates.push((estimate(&tasks, machine), Plan { storages, lists, tasks }));
+                plans.push((estimate(&tasks, machine), Plan { storages, lists, tasks, layers }));
             }
             Err(error) => failure = Some(error),
         }
     }
-    if let (true, Some(failure)) = (candidates.is_empty(), failure) {
+    if let (true, Some(failure)) = (plans.is_empty(), failure) {
         // That of the last plan, which leaves all room to tiles.
         return Err(failure);
     }
-    candidates.sort_by_key(|(cycles, _)| *cycles);
-    candidates.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
-    let Some(found) = search::run(&candidates, machine) else {
-        return Err(CodegenError::NoPlacement { machine: machine.name.clone(), capacity });
-    };
-    let Plan { storages, lists, .. } = &candidates[found.plan].1;
-    let mut program = emit::program([graph, reference], machine, storages, lists, &found.tasks, found.code);
-    // Which is to say that it is verified: what the compiler emits is sound, or it is not emitted.
-    remove_redundant_tokens(&mut program)?;
-    Ok((found.price, program))
+    plans.sort_by_key(|(cycles, _)| *cycles);
+    plans.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
+    let candidates: Vec<Candidate<'_>> = (plans.iter())
+        .map(|(cycles, Plan { tasks, storages, .. })| Candidate {
+            cycles: *cycles,
+            tasks,
+            image_bytes: storages.image_bytes,
+        })
+        .collect();
+    let found = search::run(&candidates, machine).ok_or_else(|| no_placement(machine))?;
+    let (_, plan) = plans.swap_remove(found.candidate);
+    Ok((plan, found))
 }
 
 /// A way to lower a graph.
@@ -178,16 +243,18 @@ struct Plan {
     storages: Storages,
     lists: Lists,
     tasks: Tasks,
+    /// The operations that layers stand for.
+    layers: Vec<Op>,
 }
 
-/// The tasks of all groups in program order, and their lists.
+/// The tasks of all groups in program order, their lists, and their layers.
 fn lower(
     graph: &Graph,
     machine: &Machine,
     groups: &[Group],
     storages: &Storages,
     grain: Grain,
-) -> Result<(Tasks, Lists), CodegenError> {
+) -> Result<(Tasks, Lists, Vec<Op>), CodegenError> {
     let mut builder = Builder::new(graph, machine, storages, grain);
     for (index, group) in groups.iter().enumerate() {
         builder.enter(index);

@@ -3,9 +3,9 @@
 //! Greedy: the largest (or longest-lived) buffer first, each at the lowest address where nothing lives that overlaps it in time. This is the
 //! heuristic of TensorFlow Lite and of TVM; ties go to the earlier buffer, so that the result is the same everywhere.
 
-use cranelift_entity::SecondaryMap;
+use cranelift_entity::{EntityRef as _, SecondaryMap};
 
-use super::task::{Buffer, Tasks, index};
+use crate::tiled::{Addresses, Buffer, Tasks};
 
 /// Alignment of buffers: that of the widest element and of the ports.
 pub(super) const ALIGN: u64 = 16;
@@ -25,7 +25,7 @@ type Order = fn(u64, u64) -> (u64, u64);
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
 ///
 /// Three orders are tried: by size, by lifetime, and by the product of both.
-pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<SecondaryMap<Buffer, u32>> {
+pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Addresses> {
     let mut buffers: Vec<Interval> = tasks
         .buffers
         .iter()
@@ -35,15 +35,15 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Sec
         [|bytes, life| (bytes, life), |bytes, life| (life, bytes), |bytes, life| (bytes * life, bytes)];
     orders.into_iter().find_map(|order| {
         buffers.sort_by_key(|(buffer, bytes, (first, last))| {
-            (std::cmp::Reverse(order(*bytes, (last - first) as u64 + 1)), index(*buffer))
+            (std::cmp::Reverse(order(*bytes, (last - first) as u64 + 1)), buffer.index())
         });
         place(&buffers, tasks.tasks.len(), capacity)
     })
 }
 
 /// Each buffer in turn at the lowest address that is free for its lifetime.
-fn place(buffers: &[Interval], tasks: usize, capacity: u64) -> Option<SecondaryMap<Buffer, u32>> {
-    let mut addresses = SecondaryMap::new();
+fn place(buffers: &[Interval], tasks: usize, capacity: u64) -> Option<Addresses> {
+    let mut addresses = Addresses::new();
     let mut slices: Vec<Vec<usize>> = vec![Vec::new(); tasks / SLICE + 1];
     let mut placed: Vec<(u64, u64, (usize, usize))> = Vec::new();
     for &(buffer, bytes, life) in buffers {

@@ -11,7 +11,7 @@ use vitcod_isa::instr::{Op as Instruction, Unit};
 use vitcod_isa::machine::Machine;
 
 use super::place::Lifetimes;
-use super::task::{Buffer, Task, Tasks};
+use crate::tiled::{Buffer, Task, Tasks};
 
 /// A load moves up until the computation that it passes takes this many times its own time; the rest is slack for its neighbours.
 const LOOKAHEAD: u64 = 4;
@@ -30,7 +30,7 @@ pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifeti
 fn lifetimes(tasks: &Tasks) -> Lifetimes {
     let mut lives = Lifetimes::new();
     for (index, task) in tasks.tasks.iter().enumerate() {
-        for buffer in tasks.buffers_of(task) {
+        for buffer in task.buffers() {
             lives[buffer] = Some(lives[buffer].map_or((index, index), |(first, _)| (first, index)));
         }
     }
@@ -80,7 +80,7 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
         }
         let mut fresh = 0;
         let mut movable = true;
-        for buffer in tasks.buffers_of(task) {
+        for buffer in task.buffers() {
             match lives[buffer] {
                 Some((first, _)) if first == index => fresh += tasks.buffers[buffer],
                 // A later load into a buffer moves with its first one; into anything else, it stays behind what was there.
@@ -120,7 +120,7 @@ fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
     let mut live = profile(tasks, lives);
     let mut writer: SecondaryMap<Buffer, Option<Unit>> = SecondaryMap::new();
     for task in &tasks.tasks {
-        for buffer in tasks.buffers_of(task) {
+        for buffer in task.buffers() {
             writer[buffer] = writer[buffer].or(unit(task));
         }
     }
@@ -140,21 +140,24 @@ fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use cranelift_entity::PrimaryMap;
+    use cranelift_entity::packed_option::PackedOption;
     use proptest::prelude::*;
     use vitcod_isa::instr::table::{Add, Load, Store, Sync};
     use vitcod_isa::instr::{Dram, Shift, Sram, Traffic};
 
     use super::*;
-    use crate::ir::Op;
+    use crate::tiled::Buffers;
 
-    fn task(op: impl Into<Instruction>) -> Task {
-        Task { op: op.into(), layer: Op::from_u32(0), group: 0 }
+    /// A task whose operands lie in those buffers.
+    fn task(op: impl Into<Instruction>, operands: &[Buffer]) -> Task {
+        let mut buffers = Buffers::default();
+        operands.iter().zip(&mut buffers).for_each(|(buffer, operand)| *operand = PackedOption::from(*buffer));
+        Task { op: op.into(), buffers, layer: 0, group: 0 }
     }
 
     /// A task that touches nothing.
     pub(in super::super) fn idle() -> Task {
-        task(Sync { unit: Unit::Vector })
+        task(Sync { unit: Unit::Vector }, &[])
     }
 
     /// Bytes of a buffer and of a block of DRAM.
@@ -165,72 +168,76 @@ pub(super) mod tests {
 
     /// Tasks that write half a buffer each, so that a buffer may have several writers.
     fn tasks(draws: &[Draw]) -> Tasks {
-        let mut tasks = Tasks { locations: vec![None], buffers: PrimaryMap::new(), ..Tasks::default() };
+        let mut tasks = Tasks::default();
         let buffers: Vec<Buffer> = (0..8).map(|_| tasks.buffers.push(BYTES)).collect();
         for (kind, picked, block) in draws {
             let half = BYTES / 2;
-            let [a, b, c] = picked.map(|index| {
-                tasks.locations.push(Some((buffers[index / 2], (index % 2) as u32 * half as u32)));
-                Sram(tasks.locations.len() as u32 - 1)
-            });
+            let [a, b, c] = picked.map(|index| Sram((index % 2) as u32 * half as u32));
+            let [in_a, in_b, in_c] = picked.map(|index| buffers[index / 2]);
             let dram = Dram(block * half);
             let (bytes, inner, outer, traffic) = (half as u32, 1, 1, Traffic::Activations);
             let (src_inner_stride, src_outer_stride, dst_inner_stride, dst_outer_stride) = (0, 0, 0, 0);
             tasks.tasks.push(match kind {
-                0 => task(Load {
-                    dst: a,
-                    src: dram,
-                    bytes,
-                    inner,
-                    outer,
-                    src_inner_stride,
-                    src_outer_stride,
-                    dst_inner_stride,
-                    dst_outer_stride,
-                    traffic,
-                }),
-                1 => task(Store {
-                    src: a,
-                    dst: dram,
-                    bytes,
-                    inner,
-                    outer,
-                    src_inner_stride,
-                    src_outer_stride,
-                    dst_inner_stride,
-                    dst_outer_stride,
-                    traffic,
-                }),
-                _ => task(Add {
-                    a,
-                    b,
-                    dst: c,
-                    m: 1,
-                    n: 16,
-                    a_scale: 1,
-                    b_scale: 1,
-                    shift: Shift(0),
-                    a_stride: 0,
-                    b_stride: 0,
-                    dst_stride: 0,
-                }),
+                0 => task(
+                    Load {
+                        dst: a,
+                        src: dram,
+                        bytes,
+                        inner,
+                        outer,
+                        src_inner_stride,
+                        src_outer_stride,
+                        dst_inner_stride,
+                        dst_outer_stride,
+                        traffic,
+                    },
+                    &[in_a],
+                ),
+                1 => task(
+                    Store {
+                        src: a,
+                        dst: dram,
+                        bytes,
+                        inner,
+                        outer,
+                        src_inner_stride,
+                        src_outer_stride,
+                        dst_inner_stride,
+                        dst_outer_stride,
+                        traffic,
+                    },
+                    &[in_a],
+                ),
+                _ => task(
+                    Add {
+                        a,
+                        b,
+                        dst: c,
+                        m: 1,
+                        n: 16,
+                        a_scale: 1,
+                        b_scale: 1,
+                        shift: Shift(0),
+                        a_stride: 0,
+                        b_stride: 0,
+                        dst_stride: 0,
+                    },
+                    &[in_a, in_b, in_c],
+                ),
             });
         }
         tasks
     }
 
     /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what it reads.
-    fn execute(tasks: &Tasks, order: &[Task]) -> (Vec<u64>, Vec<u64>) {
+    fn execute(order: &[Task]) -> (Vec<u64>, Vec<u64>) {
         let (mut sram, mut dram) = (vec![0u64; 16], vec![0u64; 8]);
         let half = (BYTES / 2) as u32;
         for task in order {
             let mut op = task.op;
-            let at: Vec<usize> = op
-                .sram_operands()
-                .into_iter()
-                .filter_map(|handle| tasks.locations[handle.0 as usize])
-                .map(|(buffer, offset)| buffer.index() * 2 + (offset / half) as usize)
-                .collect();
+            let operands = op.sram_operands().into_iter().zip(task.buffers());
+            let at: Vec<usize> =
+                operands.map(|(offset, buffer)| buffer.index() * 2 + (offset.0 / half) as usize).collect();
             let mix = |x: u64| (x ^ (x >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
             match op {
                 Instruction::Load(load) => sram[at[0]] = mix(dram[(load.src.0 / u64::from(half)) as usize]),
@@ -259,9 +266,9 @@ pub(super) mod tests {
             let mut after = before.clone();
             let lives = run(&mut after, &Machine::preset("vitcod").unwrap(), capacity);
             prop_assert_eq!(before.tasks.len(), after.tasks.len());
-            prop_assert_eq!(execute(&before, &before.tasks), execute(&before, &after.tasks));
+            prop_assert_eq!(execute(&before.tasks), execute(&after.tasks));
             for (index, task) in after.tasks.iter().enumerate() {
-                for buffer in after.buffers_of(task) {
+                for buffer in task.buffers() {
                     let (first, last) = lives[buffer].unwrap();
                     prop_assert!((first..=last).contains(&index));
                 }

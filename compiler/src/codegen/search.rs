@@ -9,14 +9,12 @@ use std::collections::BTreeSet;
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::Instr;
-use vitcod_isa::instr::table::Halt;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::timing::simulate;
 
-use super::Plan;
 use super::schedule::{self, TaskGraph};
-use super::task::{Task, Tasks};
 use super::{place, prefetch, tokens};
+use crate::tiled::{Addresses, Scheduled, Task, Tasks, Tiled};
 
 /// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less room is thought to make a program slower.
 const AHEAD_PERCENT: [(u64, u64); 7] = [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
@@ -33,28 +31,48 @@ enum Order {
     Prefetched,
 }
 
-/// A program's tasks at addresses, and their instructions.
+/// A way to tile a graph.
+pub(super) struct Candidate<'a> {
+    /// An estimate of its cycles.
+    pub(super) cycles: u64,
+    pub(super) tasks: &'a Tasks,
+    /// Bytes at the start of DRAM that nothing writes.
+    pub(super) image_bytes: u64,
+}
+
+/// A schedule.
 pub(super) struct Found {
-    /// The plan that they are of.
-    pub(super) plan: usize,
+    /// The candidate that it is of.
+    pub(super) candidate: usize,
+    /// The tasks in their order.
     pub(super) tasks: Vec<Task>,
-    pub(super) code: Vec<Instr>,
+    pub(super) addresses: Addresses,
     /// What decides between programs: the less, the better.
     pub(super) price: u64,
 }
 
-/// The best program of plans, each with an estimate of its cycles; `None` where none of them fits.
-pub(super) fn run(plans: &[(u64, Plan)], machine: &Machine) -> Option<Found> {
+impl Found {
+    /// The schedule of the tiled program that it is of.
+    pub(super) fn apply(self, tiled: Tiled) -> Scheduled {
+        let tasks = Tasks { tasks: self.tasks, ..tiled.tasks };
+        Scheduled { tiled: Tiled { tasks, ..tiled }, addresses: self.addresses }
+    }
+}
+
+/// The best schedule of all candidates; `None` where none of them fits.
+pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Found> {
     let capacity = u64::from(machine.sram.bytes);
-    let attempts: BTreeSet<(u64, usize, u64, Order)> = (plans.iter().enumerate())
-        .flat_map(|(plan, (cycles, _))| AHEAD_PERCENT.map(|(ahead, slower)| (cycles * (100 + slower), plan, ahead)))
-        .flat_map(|(rank, plan, ahead)| [Order::Scheduled, Order::Prefetched].map(|order| (rank, plan, ahead, order)))
+    let attempts: BTreeSet<(u64, usize, u64, Order)> = (candidates.iter().enumerate())
+        .flat_map(|(index, candidate)| {
+            AHEAD_PERCENT.map(|(ahead, slower)| (candidate.cycles * (100 + slower), index, ahead))
+        })
+        .flat_map(|(rank, index, ahead)| [Order::Scheduled, Order::Prefetched].map(|order| (rank, index, ahead, order)))
         .collect();
-    let mut graphs: Vec<Option<TaskGraph>> = plans.iter().map(|_| None).collect();
+    let mut graphs: Vec<Option<TaskGraph>> = candidates.iter().map(|_| None).collect();
     let mut best: Option<Found> = None;
     let mut effort = 0;
-    for (attempt, (_, plan, ahead, order)) in attempts.into_iter().enumerate() {
-        let Plan { storages, tasks, .. } = &plans[plan].1;
+    for (attempt, (_, index, ahead, order)) in attempts.into_iter().enumerate() {
+        let Candidate { tasks, image_bytes, .. } = candidates[index];
         effort += tasks.tasks.len();
         if best.is_some() && effort > EFFORT && attempt >= ATTEMPTS {
             break;
@@ -62,26 +80,24 @@ pub(super) fn run(plans: &[(u64, Plan)], machine: &Machine) -> Option<Found> {
         let ahead = capacity * ahead / 100;
         let placed = match order {
             Order::Scheduled => {
-                let graph = graphs[plan].get_or_insert_with(|| TaskGraph::new(tasks, machine, storages.image_bytes));
+                let graph = graphs[index].get_or_insert_with(|| TaskGraph::new(tasks, machine, image_bytes));
                 schedule::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
             }
             Order::Prefetched => prefetched(tasks.clone(), machine, ahead, capacity),
         };
-        let Some(tasks) = placed else { continue };
-        let mut code = tokens::insert(&tasks, storages);
-        code.push(Instr::new(Halt {}));
-        let price = price(&code, machine);
+        let Some((tasks, addresses)) = placed else { continue };
+        let price = price(&tokens::insert(&tasks, &addresses, image_bytes), machine);
         if best.as_ref().is_none_or(|best| price < best.price) {
-            best = Some(Found { plan, tasks, code, price });
+            best = Some(Found { candidate: index, tasks, addresses, price });
         }
     }
     best
 }
 
-fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) -> Option<Vec<Task>> {
+fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) -> Option<(Vec<Task>, Addresses)> {
     let lives = prefetch::run(&mut tasks, machine, ahead);
     let addresses = place::run(&tasks, &lives, capacity)?;
-    Some(tasks.at_addresses(&addresses))
+    Some((tasks.tasks, addresses))
 }
 
 /// What decides between programs: sixteen times their cycles, and those of the channel, since traffic is not free where it hides.

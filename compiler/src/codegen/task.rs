@@ -1,9 +1,10 @@
-//! Tasks: instructions whose operands lie in buffers that have no address yet, and the builder that lowering fills.
+//! What lowering fills with [tasks](crate::tiled): the builder, and tiles of values as it hands them out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
-use vitcod_isa::effects::{Access, Space, accesses};
+use cranelift_entity::packed_option::PackedOption;
+use cranelift_entity::SecondaryMap;
 use vitcod_isa::instr::table::{Load, Store};
 use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Sram, Traffic};
 use vitcod_isa::machine::Machine;
@@ -12,67 +13,12 @@ use super::CodegenError;
 use super::lists::Lists;
 use super::storage::{Home, Place, Storage, Storages};
 use crate::ir::{Graph, Op, Value};
-
-/// A piece of the scratchpad, live from its first to its last task.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Buffer(u32);
-entity_impl!(Buffer, "b");
-
-/// An instruction of the program order. Its scratchpad addresses are indices into [`Tasks::locations`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Task {
-    pub(super) op: Instruction,
-    /// The operation of the graph that it belongs to.
-    pub(super) layer: Op,
-    /// The group that it belongs to.
-    pub(super) group: usize,
-}
-
-/// Tasks in program order, with their buffers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tasks {
-    pub(super) tasks: Vec<Task>,
-    /// Bytes of every buffer.
-    pub(super) buffers: PrimaryMap<Buffer, u64>,
-    /// Where operands lie: a buffer and an offset. Index 0 stands for operands that are not used.
-    pub(super) locations: Vec<Option<(Buffer, u32)>>,
-}
-
-impl Tasks {
-    /// The buffers that a task touches, each once for each operand.
-    pub(super) fn buffers_of(&self, task: &Task) -> impl Iterator<Item = Buffer> {
-        let mut op = task.op;
-        let handles: Vec<u32> = op.sram_operands().into_iter().map(|at| at.0).collect();
-        handles.into_iter().filter_map(|handle| self.locations[handle as usize]).map(|(buffer, _)| buffer)
-    }
-
-    /// What a task touches; where that is a buffer, its region starts at the place in it.
-    pub(super) fn accesses_of(&self, task: &Task) -> impl Iterator<Item = (Access, Option<Buffer>)> {
-        accesses(&task.op).into_iter().map(|mut access| {
-            // An operand's address is the number of its location.
-            let location = (access.space == Space::Sram).then(|| self.locations[access.region.base as usize]).flatten();
-            if let Some((_, offset)) = location {
-                access.region.base = offset.into();
-            }
-            (access, location.map(|(buffer, _)| buffer))
-        })
-    }
-
-    /// The tasks with addresses in place of locations.
-    pub(super) fn at_addresses(mut self, addresses: &SecondaryMap<Buffer, u32>) -> Vec<Task> {
-        for task in &mut self.tasks {
-            for at in task.op.sram_operands() {
-                at.0 = self.locations[at.0 as usize].map_or(0, |(buffer, offset)| addresses[buffer] + offset);
-            }
-        }
-        self.tasks
-    }
-}
+use crate::tiled::{Buffer, Buffers, Task, Tasks};
 
 /// A strided matrix in the scratchpad.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
-    /// First byte.
+    /// First byte, as [`Builder::at`] names it.
     pub(super) at: Sram,
     /// Bytes between rows.
     pub(super) stride: u32,
@@ -120,12 +66,18 @@ pub(super) fn turnaround(machine: &Machine) -> u64 {
 }
 
 /// Collects tasks.
+///
+/// While instructions are put together their scratchpad operands are numbers of places, which [`Builder::push`] looks up.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     pub(super) graph: &'a Graph,
     pub(super) machine: &'a Machine,
     pub(super) storages: &'a Storages,
     tasks: Tasks,
+    /// Buffers and offsets in them. Number 0 stands for operands that are not used.
+    places: Vec<Option<(Buffer, u32)>>,
+    /// Per task, the operation that it belongs to.
+    layers: Vec<Op>,
     homes: SecondaryMap<Storage, Option<Buffer>>,
     lists: Lists,
     group: usize,
@@ -134,12 +86,13 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(graph: &'a Graph, machine: &'a Machine, storages: &'a Storages, grain: Grain) -> Builder<'a> {
-        let tasks = Tasks { locations: vec![None], ..Tasks::default() };
         Builder {
             graph,
             machine,
             storages,
-            tasks,
+            tasks: Tasks::default(),
+            places: vec![None],
+            layers: Vec::new(),
             homes: SecondaryMap::new(),
             lists: Lists::default(),
             group: 0,
@@ -152,8 +105,15 @@ impl<'a> Builder<'a> {
         self.group = group;
     }
 
-    pub(super) fn finish(self) -> (Tasks, Lists) {
-        (self.tasks, self.lists)
+    /// The tasks, the lists that they load, and the operations that layers stand for, in the order of the graph.
+    pub(super) fn finish(mut self) -> (Tasks, Lists, Vec<Op>) {
+        let used: BTreeSet<Op> = self.layers.iter().copied().collect();
+        let order: Vec<Op> = self.graph.order.iter().copied().filter(|op| used.contains(op)).collect();
+        let number: BTreeMap<Op, u32> = order.iter().zip(0..).map(|(op, number)| (*op, number)).collect();
+        for (task, layer) in self.tasks.tasks.iter_mut().zip(&self.layers) {
+            task.layer = number[layer];
+        }
+        (self.tasks, self.lists, order)
     }
 
     /// Cycles from the end of an instruction on the lines to the start of one that waits for it, as tilings are chosen by them.
@@ -186,7 +146,16 @@ impl<'a> Builder<'a> {
 
     /// Appends an instruction.
     pub(super) fn push(&mut self, layer: Op, op: impl Into<Instruction>) {
-        self.tasks.tasks.push(Task { op: op.into(), layer, group: self.group });
+        let mut op = op.into();
+        let mut buffers = Buffers::default();
+        for (at, buffer) in op.sram_operands().into_iter().zip(&mut buffers) {
+            if let Some((lies_in, offset)) = self.places[at.0 as usize] {
+                (*buffer, at.0) = (PackedOption::from(lies_in), offset);
+            }
+        }
+        // Layers have their numbers when all are known.
+        self.tasks.tasks.push(Task { op, buffers, layer: 0, group: self.group as u32 });
+        self.layers.push(layer);
     }
 
     /// A new buffer.
@@ -196,13 +165,13 @@ impl<'a> Builder<'a> {
 
     /// An operand `offset` bytes into a buffer.
     pub(super) fn at(&mut self, buffer: Buffer, offset: u64) -> Sram {
-        self.tasks.locations.push(Some((buffer, offset as u32)));
-        Sram(self.tasks.locations.len() as u32 - 1)
+        self.places.push(Some((buffer, offset as u32)));
+        Sram(self.places.len() as u32 - 1)
     }
 
     /// An operand `offset` bytes behind another in the same buffer.
     pub(super) fn behind(&mut self, at: Sram, offset: u64) -> Sram {
-        let Some((buffer, start)) = self.tasks.locations[at.0 as usize] else { return at };
+        let Some((buffer, start)) = self.places[at.0 as usize] else { return at };
         self.at(buffer, u64::from(start) + offset)
     }
 
@@ -352,9 +321,4 @@ impl<'a> Builder<'a> {
 /// `0..extent` in steps of `step`.
 pub(super) fn steps(extent: usize, step: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     (0..extent).step_by(step.max(1)).map(move |start| start..extent.min(start + step))
-}
-
-/// Index of a buffer, for tie-breaking.
-pub(super) fn index(buffer: Buffer) -> usize {
-    buffer.index()
 }

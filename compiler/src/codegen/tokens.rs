@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vitcod_isa::effects::{Space, accesses};
-use vitcod_isa::instr::{Instr, Unit};
+use vitcod_isa::instr::table::Halt;
+use vitcod_isa::instr::{Instr, Op, Unit};
 
-use super::storage::Storages;
-use super::task::Task;
+use crate::tiled::{Addresses, Task};
 
 /// Per unit, how many of its instructions have completed, as far as is known.
 type Clock = [u32; Unit::COUNT];
@@ -27,21 +27,23 @@ struct Segment {
     readers: Clock,
 }
 
-/// The instructions of the tasks, with their tokens.
-pub(super) fn insert(tasks: &[Task], storages: &Storages) -> Vec<Instr> {
-    let mut memory = Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: storages.image_bytes };
-    let mut instructions: Vec<Instr> = tasks.iter().map(|task| Instr::new(task.op)).collect();
+/// The code of scheduled tasks: their instructions with tokens, and the end. Nothing writes the first `image_bytes` of DRAM.
+pub(super) fn insert(tasks: &[Task], addresses: &Addresses, image_bytes: u64) -> Vec<Instr> {
+    let mut memory = Memory { sram: Segments::default(), dram: Segments::default(), image_bytes };
+    let mut instructions: Vec<Instr> =
+        tasks.iter().map(|task| Instr::new(task.at(|buffer| addresses[buffer]))).collect();
     // Per instruction, what is known to have completed when it has.
     let mut completed: Vec<Clock> = Vec::with_capacity(tasks.len());
     // Per unit, the positions of its instructions in the program.
     let mut sequence: [Vec<usize>; Unit::COUNT] = Default::default();
     let mut known: [Clock; Unit::COUNT] = Default::default();
 
-    for (index, task) in tasks.iter().enumerate() {
-        let unit = task.op.units().iter().next().unwrap_or(Unit::Load);
+    for index in 0..instructions.len() {
+        let op = instructions[index].op;
+        let unit = op.units().iter().next().unwrap_or(Unit::Load);
         sequence[unit.index()].push(index);
         let number = sequence[unit.index()].len() as u32;
-        let needed = memory.touch(task, unit, number);
+        let needed = memory.touch(&op, unit, number);
 
         // The latest first: what it knows may cover the others.
         let mut waits: Vec<(usize, Unit)> = Unit::ALL
@@ -64,6 +66,7 @@ pub(super) fn insert(tasks: &[Task], storages: &Storages) -> Vec<Instr> {
         clock[unit.index()] = number;
         completed.push(clock);
     }
+    instructions.push(Instr::new(Halt {}));
     instructions
 }
 
@@ -80,9 +83,9 @@ struct Memory {
 
 impl Memory {
     /// Notes what an instruction touches, and returns per unit the last instruction that it must wait for.
-    fn touch(&mut self, task: &Task, unit: Unit, number: u32) -> Clock {
+    fn touch(&mut self, op: &Op, unit: Unit, number: u32) -> Clock {
         let mut needed = Clock::default();
-        let all = accesses(&task.op);
+        let all = accesses(op);
         // Reads come before writes: an operand overwritten in place is ordered by what was there.
         for writes in [false, true] {
             for access in all.iter().filter(|access| if writes { access.mode.writes() } else { access.mode.reads() }) {

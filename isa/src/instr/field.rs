@@ -34,6 +34,8 @@ pub trait Field: Copy + fmt::Display {
     const NAMES: &'static [&'static str] = &[];
     /// The value of a text; integers may be decimal or hexadecimal. Not all values fit `WIDTH`.
     fn parse(text: &str) -> Option<Self>;
+    /// Whether it is a scratchpad address.
+    const IS_SRAM: bool = false;
     /// The value itself, where it is a scratchpad address.
     fn as_sram(&mut self) -> Option<&mut Sram> {
         None
@@ -69,6 +71,7 @@ impl Field for Sram {
     fn from_bits(bits: u64) -> Option<Self> {
         Some(Sram(bits as u32))
     }
+    const IS_SRAM: bool = true;
     fn as_sram(&mut self) -> Option<&mut Sram> {
         Some(self)
     }

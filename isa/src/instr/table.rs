@@ -66,6 +66,9 @@ macro_rules! instructions {
         /// The rows of the table, by opcode.
         pub static TABLE: &[Spec] = ROWS;
 
+        /// The most scratchpad addresses that an instruction has.
+        pub const MAX_SRAM_OPERANDS: usize = most(&[$( 0 $( + <$ty as Field>::IS_SRAM as usize )* ),*]);
+
         const ROWS: &[Spec] = &[$(
             Spec {
                 opcode: $opcode,
@@ -92,7 +95,7 @@ macro_rules! instructions {
                 TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
             }
 
-            /// Its scratchpad addresses, in table order: for the compiler, which moves operands.
+            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]: for the compiler, which moves operands.
             pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
                 match self { $( Op::$name(_operands) => {
                     let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
@@ -630,6 +633,17 @@ const fn optional(default: &[u64]) -> Option<u64> {
         [bits] => Some(*bits),
         _ => None,
     }
+}
+
+const fn most(counts: &[usize]) -> usize {
+    let (mut most, mut i) = (0, 0);
+    while i < counts.len() {
+        if counts[i] > most {
+            most = counts[i];
+        }
+        i += 1;
+    }
+    most
 }
 
 const fn same(a: &str, b: &str) -> bool {

@@ -14,8 +14,8 @@ use vitcod_isa::instr::Unit;
 use vitcod_isa::machine::Machine;
 
 use super::super::place::ALIGN;
-use super::super::task::{Buffer, Tasks};
 use super::memory::Wanted;
+use crate::tiled::{Buffer, Tasks};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(in super::super) struct TaskGraph {
 struct Life {
     bytes: u64,
     /// The first and the last group that touches it.
-    groups: Option<(usize, usize)>,
+    groups: Option<(u32, u32)>,
     /// The first and the last rank of the tasks that touch it.
     ranks: Option<(usize, usize)>,
 }
@@ -66,7 +66,7 @@ impl TaskGraph {
         let mut nodes = Vec::with_capacity(tasks.tasks.len());
         for (index, task) in tasks.tasks.iter().enumerate() {
             let unit = task.op.units().iter().next().expect("a task has a unit");
-            let mut buffers: Vec<Buffer> = tasks.buffers_of(task).collect();
+            let mut buffers: Vec<Buffer> = task.buffers().collect();
             buffers.sort_by_key(|buffer| buffer.index());
             buffers.dedup();
             for buffer in &buffers {
@@ -74,7 +74,7 @@ impl TaskGraph {
                 *groups = Some(groups.map_or((task.group, task.group), |(first, _)| (first, task.group)));
             }
             let this = edges.add_node(());
-            for (access, buffer) in tasks.accesses_of(task) {
+            for (access, buffer) in task.accesses() {
                 let past = match (access.space, buffer) {
                     (Space::Sram, Some(buffer)) => &mut history.of_buffer[buffer],
                     (Space::Dram, _) if access.region.base >= image_bytes => &mut history.of_dram,

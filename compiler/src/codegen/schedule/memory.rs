@@ -3,7 +3,7 @@
 //! Buffers that outlive their group are placed from the bottom, the others from the top, each in the first gap that holds it: what comes and
 //! goes quickly does not leave holes between what stays.
 
-use super::super::task::Buffer;
+use crate::tiled::Buffer;
 
 /// A buffer to be placed.
 #[derive(Clone, Copy, Debug)]

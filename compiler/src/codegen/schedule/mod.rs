@@ -13,18 +13,17 @@ mod graph;
 mod memory;
 mod simulation;
 
-use cranelift_entity::SecondaryMap;
+pub(super) use graph::TaskGraph;
 use vitcod_isa::machine::Machine;
 
-use super::task::{Buffer, Task, Tasks};
-pub(super) use graph::TaskGraph;
+use crate::tiled::{Addresses, Task, Tasks};
 
 /// An order of tasks, and addresses of their buffers.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     /// The tasks, by their places in the program that was scheduled.
     order: Vec<usize>,
-    addresses: SecondaryMap<Buffer, u32>,
+    addresses: Addresses,
 }
 
 /// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may fill `ahead`. `None` where that finds no
@@ -34,9 +33,8 @@ pub(super) fn run(graph: &TaskGraph, machine: &Machine, ahead: u64, capacity: u6
 }
 
 impl Schedule {
-    /// The tasks in their new order, at addresses.
-    pub(super) fn apply(&self, tasks: &Tasks) -> Vec<Task> {
-        let tasks = Tasks { tasks: self.order.iter().map(|task| tasks.tasks[*task]).collect(), ..tasks.clone() };
-        tasks.at_addresses(&self.addresses)
+    /// The tasks in their new order, and the addresses of their buffers.
+    pub(super) fn apply(self, tasks: &Tasks) -> (Vec<Task>, Addresses) {
+        (self.order.into_iter().map(|task| tasks.tasks[task]).collect(), self.addresses)
     }
 }

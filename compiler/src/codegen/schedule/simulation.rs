@@ -8,10 +8,10 @@ use cranelift_entity::SecondaryMap;
 use vitcod_isa::instr::{LineSet, Unit};
 use vitcod_isa::machine::Machine;
 
-use super::super::task::Buffer;
 use super::Schedule;
 use super::graph::{Node, Order, TaskGraph};
 use super::memory::{Memory, Wanted};
+use crate::tiled::{Addresses, Buffer};
 
 /// Tasks of a unit that are looked at for the next one to start.
 const WINDOW: usize = 24;
@@ -33,7 +33,7 @@ pub(super) struct Simulation<'a> {
     /// Per task, when those that it waits for are done.
     ready_at: Vec<u64>,
     buffers: SecondaryMap<Buffer, Use>,
-    addresses: SecondaryMap<Buffer, u32>,
+    addresses: Addresses,
     /// Ranks of the tasks that have not started.
     waiting: BTreeSet<(usize, usize)>,
     order: Vec<usize>,
@@ -87,7 +87,7 @@ impl<'a> Simulation<'a> {
             missing: (0..count).map(|task| graph.before(task).count()).collect(),
             ready_at: vec![0; count],
             buffers: SecondaryMap::new(),
-            addresses: SecondaryMap::new(),
+            addresses: Addresses::new(),
             waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
             order: Vec::with_capacity(count),
         };

@@ -1,35 +1,21 @@
-//! Emission: the program's header, image and code.
+//! The frame of a program: what is around its instructions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use vitcod_isa::instr::Instr;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
+use vitcod_isa::program::{Binding, Element, Header, Layer};
 
+use super::Plan;
 use super::lists::Lists;
 use super::storage::{Home, Storages};
-use super::task::Task;
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
 use crate::split::{Patterns, ProductParts};
+use crate::tiled::Tiled;
 
-/// Joins the parts of a program. What is executed is the split graph; the reference for its results is the quantised one.
-pub(super) fn program(
-    [graph, reference]: [&Graph; 2],
-    machine: &Machine,
-    storages: &Storages,
-    lists: &Lists,
-    tasks: &[Task],
-    code: Vec<Instr>,
-) -> Program {
-    // Layers are the operations that have instructions, in the graph's order.
-    let used: BTreeSet<Op> = tasks.iter().map(|task| task.layer).collect();
-    let order: Vec<Op> = graph.order.iter().copied().filter(|op| used.contains(op)).collect();
-    let number: BTreeMap<Op, u32> = order.iter().enumerate().map(|(index, op)| (*op, index as u32)).collect();
-    let mut layer_of: Vec<u32> = tasks.iter().map(|task| number[&task.layer]).collect();
-    // The end belongs to the last one.
-    layer_of.push(order.len().saturating_sub(1) as u32);
-
+/// The tiled program of a plan. What is executed is the split graph; the reference for its results is the quantised one.
+pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
+    let Plan { storages, lists, tasks, layers: order } = plan;
     let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {
         name: name.to_owned(),
         shape: shape.iter().map(|extent| *extent as u64).collect(),
@@ -50,20 +36,19 @@ pub(super) fn program(
     });
 
     let place = |value| lists.address(reference.constant(value).expect("constants are asked for"));
-    Program {
+    Tiled {
         header: Header {
             name: graph.name.clone(),
             dram_bytes: storages.dram_bytes,
             inputs: inputs.collect(),
             outputs: outputs.collect(),
-            layers: layers(graph, storages, lists, &order),
+            layers: layers(graph, &storages, &lists, &order),
             decisions: Vec::new(),
         },
         machine: machine.clone(),
-        code,
-        layer_of,
-        image: image(graph, storages, lists),
+        image: image(graph, &storages, &lists),
         ir: Some(SavedGraph::new(reference, place).to_json().into()),
+        tasks,
     }
 }
 

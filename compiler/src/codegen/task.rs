@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
 use vitcod_isa::instr::table::{Load, Store};
 use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Sram, Traffic};
 use vitcod_isa::machine::Machine;

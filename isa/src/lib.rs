@@ -6,6 +6,7 @@
 //! - [`operands`]: layouts of structured operands;
 //! - [`effects`]: what an instruction touches;
 //! - [`cost`]: what it costs;
+//! - [`energy`]: what energy the events of a run take;
 //! - [`timing`]: when the instructions of a program run;
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
 //! - [`check`]: the verifier of programs;
@@ -19,6 +20,7 @@ pub mod check;
 pub mod cost;
 pub mod diagnostics;
 pub mod effects;
+pub mod energy;
 pub mod instr;
 pub mod machine;
 pub mod manual;

@@ -33,6 +33,9 @@ pub struct Machine {
     pub softmax: Softmax,
     /// The vector unit.
     pub vector: Vector,
+    /// What events cost; absent where nobody has said, and reports then have no energy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
 }
 
 /// MAC lines: all multiplications happen here, those of encode and decode included.
@@ -87,6 +90,24 @@ pub struct Vector {
     pub elements_per_cycle: u32,
     /// Cycles from the last element read to the last written.
     pub fill_cycles: u32,
+}
+
+/// Energy per event, in pJ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Energy {
+    /// A product of two int8 and its addition to an int32.
+    pub mac_pj: f64,
+    /// A byte read from the scratchpad through a port.
+    pub sram_read_pj_per_byte: f64,
+    /// A byte written to the scratchpad through a port.
+    pub sram_write_pj_per_byte: f64,
+    /// A byte that passes the DRAM channel, either way; whole bursts do.
+    pub dram_pj_per_byte: f64,
+    /// A score in a softmax unit or an element in the vector unit, without the bytes that it reads and writes.
+    pub element_pj: f64,
+    /// What a cycle costs whatever happens in it: leakage, clock, control.
+    pub static_pj_per_cycle: f64,
 }
 
 /// A configuration that cannot be used: all its problems at once.
@@ -182,6 +203,13 @@ mod tests {
         let simulator = Machine::preset("vitcod-sim").unwrap();
         assert_eq!(simulator.macs_per_cycle(), 4096);
         assert_ne!(paper.digest(), simulator.digest());
+    }
+
+    #[test]
+    fn a_machine_may_say_nothing_of_energy() {
+        let silent = Machine { energy: None, ..Machine::preset("vitcod").unwrap() };
+        assert!(!silent.to_toml().contains("energy"));
+        assert_eq!(Machine::from_toml(&silent.to_toml()).unwrap(), silent);
     }
 
     #[test]

@@ -6,14 +6,16 @@ use vitcod_isa::cost::Cost;
 use vitcod_isa::effects::{Data, Space, accesses};
 use vitcod_isa::instr::table::{Gather, Load, Store};
 use vitcod_isa::instr::{Op, Traffic, Unit};
+use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
 use super::engines::Engines;
 use super::forwarding::Forwarding;
 use super::occupancy::Occupancy;
+use super::work::Work;
 use super::{
-    Bound, Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, SramUse, Stalls,
-    UnitReport, Waits,
+    Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, RunBound, RunEnergy, SramUse,
+    Stalls, UnitReport, Waits,
 };
 use crate::timing::{Timing, UnitCycles};
 
@@ -23,6 +25,8 @@ impl Report {
         let machine = &program.machine;
         let engines = Engines::of(program, timing);
         let queries = Forwarding::of(program);
+        let (layers, work) = layers(program, timing);
+        let time_ms = machine.milliseconds(timing.total());
         let mut report = Report {
             model: program.header.name.clone(),
             machine: MachineReport {
@@ -35,10 +39,11 @@ impl Report {
                 attention: 0,
                 by_unit: Unit::ALL.into_iter().map(|unit| (unit.to_string(), timing.unit(unit).into())).collect(),
             },
-            time_ms: machine.milliseconds(timing.total()),
+            time_ms,
             instructions: Instructions { total: program.code.len() as u64, by_mnemonic: BTreeMap::new() },
-            macs: Macs { executed: 0, needed: 0, utilisation: 0.0 },
-            bound: Bound { compute_cycles: 0.0, dram_cycles: 0.0, ratio: None },
+            macs: macs(&work, timing.total(), machine, &engines),
+            bound: run_bound(&work, timing.total(), machine),
+            energy: work.energy(machine).map(|energy| RunEnergy::new(energy, time_ms)),
             dram: DramTraffic {
                 read_bytes: 0,
                 write_bytes: 0,
@@ -57,7 +62,7 @@ impl Report {
             engines: engines.total,
             queries: queries.total,
             decisions: program.header.decisions.clone(),
-            layers: layers(program, timing),
+            layers,
         };
         for ((layer, engines), queries) in report.layers.iter_mut().zip(engines.layers).zip(queries.layers) {
             (layer.engines, layer.queries) = (engines, queries);
@@ -69,13 +74,11 @@ impl Report {
         report.sram.touched_bytes = occupancy.bytes();
         let attention = report.layers.iter().filter(|layer| layer.attention);
         report.cycles.attention = attention.map(|layer| layer.cycles).sum();
-        report.bound(program);
         report
     }
 
     fn count(&mut self, op: &Op, cost: &Cost, occupancy: &mut Occupancy) {
         *self.instructions.by_mnemonic.entry(op.spec().mnemonic.to_owned()).or_default() += 1;
-        add(&mut self.macs.executed, cost.macs);
         add(&mut self.sram.read_bytes, cost.sram.read_bytes());
         add(&mut self.sram.written_bytes, cost.sram.written_bytes());
         add_sram(&mut self.sram.by_kind, cost);
@@ -95,22 +98,27 @@ impl Report {
             add_kind(&mut self.dram.by_kind, traffic.name(), cost.dram_bytes);
         }
     }
+}
 
-    fn bound(&mut self, program: &Program) {
-        let (layers, machine) = (&program.header.layers, &program.machine);
-        let macs_per_cycle = machine.macs_per_cycle() as f64;
-        let needed: u64 = layers.iter().map(|layer| layer.needed_macs).fold(0, u64::saturating_add);
-        let compulsory: u64 = layers.iter().map(|layer| layer.compulsory_bytes).fold(0, u64::saturating_add);
-        let cycles = self.cycles.total as f64;
-        self.macs.needed = needed;
-        if cycles > 0.0 {
-            self.macs.utilisation = needed as f64 / (cycles * macs_per_cycle);
-        }
-        let compute_cycles = needed as f64 / macs_per_cycle;
-        let dram_cycles = compulsory as f64 / machine.dram.bytes_per_cycle;
-        let larger = compute_cycles.max(dram_cycles);
-        self.bound = Bound { compute_cycles, dram_cycles, ratio: (larger > 0.0).then(|| cycles / larger) };
+/// The multiplications, and what became of the time for more.
+fn macs(work: &Work, cycles: u64, machine: &Machine, engines: &Engines) -> Macs {
+    let executed = work.events.macs;
+    let slots = cycles.saturating_mul(machine.macs_per_cycle());
+    let wasted_slots = engines.total.values().map(|engine| engine.mac_slots_wasted).fold(0, u64::saturating_add);
+    Macs {
+        executed,
+        needed: work.needed_macs,
+        utilisation: if slots > 0 { work.needed_macs as f64 / slots as f64 } else { 0.0 },
+        slots,
+        wasted_slots,
+        idle_slots: slots.saturating_sub(executed).saturating_sub(wasted_slots),
     }
+}
+
+fn run_bound(work: &Work, cycles: u64, machine: &Machine) -> RunBound {
+    let of = work.bound(machine);
+    let larger = of.compute_cycles.max(of.dram_cycles);
+    RunBound { of, ratio: (larger > 0.0).then(|| cycles as f64 / larger) }
 }
 
 /// Counts, up to what the counter holds: a program may be made to overflow it.
@@ -183,7 +191,13 @@ fn of_attention(op: &Op) -> bool {
     }
 }
 
-fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
+/// The layers, and the work of all together.
+fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
+    let machine = &program.machine;
+    let mut work: Vec<Work> = program.header.layers.iter().map(Work::of).collect();
+    let mut total = Work::default();
+    program.header.layers.iter().for_each(|layer| total.need(layer));
+    total.events.cycles = timing.total();
     let mut layers: Vec<LayerReport> = (program.header.layers.iter())
         .map(|layer| LayerReport {
             name: layer.name.clone(),
@@ -192,6 +206,8 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
             cycles: 0,
             macs: 0,
             macs_needed: layer.needed_macs,
+            bound: Work::default().bound(machine),
+            energy: None,
             dram_read_bytes: 0,
             dram_write_bytes: 0,
             dram_by_kind: BTreeMap::new(),
@@ -204,9 +220,11 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
     let mut completions = Vec::with_capacity(program.code.len());
     for (index, instr) in program.code.iter().enumerate() {
         let (span, cost) = (timing.spans()[index], &timing.costs()[index]);
+        total.count(&instr.op, cost);
         let number = program.layer_of.get(index).map_or(usize::MAX, |layer| *layer as usize);
         let Some(layer) = layers.get_mut(number) else { continue };
         completions.push((span.completion, index, number));
+        work[number].count(&instr.op, cost);
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
@@ -229,5 +247,9 @@ fn layers(program: &Program, timing: &Timing) -> Vec<LayerReport> {
         layers[layer].cycles += completion - frontier;
         frontier = completion;
     }
-    layers
+    for (layer, work) in layers.iter_mut().zip(&mut work) {
+        work.events.cycles = layer.cycles;
+        (layer.bound, layer.energy) = (work.bound(machine), work.energy(machine));
+    }
+    (layers, total)
 }

@@ -11,10 +11,12 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod work;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vitcod_isa::energy::Energy;
 use vitcod_isa::program::Decision;
 
 pub use text::Overview;
@@ -35,7 +37,9 @@ pub struct Report {
     /// Multiplications.
     pub macs: Macs,
     /// What no schedule can beat.
-    pub bound: Bound,
+    pub bound: RunBound,
+    /// Energy of the run; null where the machine does not say what events cost.
+    pub energy: Option<RunEnergy>,
     /// DRAM traffic.
     pub dram: DramTraffic,
     /// Use of the scratchpad.
@@ -157,17 +161,82 @@ pub struct Macs {
     pub needed: u64,
     /// Needed multiplications over cycles times MACs.
     pub utilisation: f64,
+    /// Cycles times MACs: the multiplications that there was time for. What is not executed of them is wasted or idle.
+    pub slots: u64,
+    /// Slots on lines that instructions took, without a product: [`EngineReport::mac_slots_wasted`] of all units.
+    pub wasted_slots: u64,
+    /// Slots on lines that no instruction took.
+    pub idle_slots: u64,
 }
 
-/// Lower bounds of the cycles.
+/// What a run or a layer needs of a resource, in cycles in which that is fully used: no schedule takes less.
+///
+/// The scores and elements of softmax and vector units are those of the program's instructions; multiplications and DRAM bytes
+/// are what the model needs, whatever the program makes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
     /// Needed multiplications over MACs per cycle.
     pub compute_cycles: f64,
     /// Compulsory DRAM bytes over bytes per cycle.
     pub dram_cycles: f64,
-    /// Cycles of the run over the larger bound; absent where both are zero.
+    /// Scores over those that the softmax units of both engines take per cycle.
+    pub softmax_cycles: f64,
+    /// Elements over those that the vector unit takes per cycle.
+    pub vector_cycles: f64,
+    /// The largest of these.
+    pub combined_cycles: f64,
+    /// The resource that it is of; null where all are zero.
+    pub binding: Option<Resource>,
+}
+
+/// What can bound a run or a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// The MACs.
+    Compute,
+    /// The DRAM channel.
+    Dram,
+    /// The softmax units.
+    Softmax,
+    /// The vector unit.
+    Vector,
+}
+
+impl Resource {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resource::Compute => "compute",
+            Resource::Dram => "DRAM",
+            Resource::Softmax => "softmax",
+            Resource::Vector => "vector",
+        }
+    }
+}
+
+/// Lower bounds of a run's cycles; in JSON all fields stand side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunBound {
+    /// What each resource takes.
+    #[serde(flatten)]
+    pub of: Bound,
+    /// Cycles of the run over the larger of the bounds for computing and for DRAM; absent where both are zero.
     pub ratio: Option<f64>,
+}
+
+/// Energy of a run; in JSON all fields stand side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunEnergy {
+    /// By kind of event.
+    #[serde(flatten)]
+    pub of: Energy,
+    /// All but DRAM, in pJ.
+    pub chip_pj: f64,
+    /// Energy over time, in mW.
+    pub average_power_mw: f64,
+    /// The same without DRAM.
+    pub average_chip_power_mw: f64,
 }
 
 /// Traffic on the DRAM channel.
@@ -203,7 +272,7 @@ pub struct SramUse {
 }
 
 /// The cost of a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
     /// Its name.
     pub name: String,
@@ -218,6 +287,10 @@ pub struct LayerReport {
     pub macs: u64,
     /// Multiplications that it needs.
     pub macs_needed: u64,
+    /// What it needs of each resource. A layer that is hidden behind others has fewer cycles than its bound.
+    pub bound: Bound,
+    /// Energy of its instructions, and of the cycles that are its share; null where the machine does not say what events cost.
+    pub energy: Option<Energy>,
     /// Bytes that it read from DRAM.
     pub dram_read_bytes: u64,
     /// Bytes that it wrote to DRAM.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vitcod_isa::instr::{Engine, Instr, Unit, table};
+use vitcod_isa::instr::{Engine, Instr, Op, Sram, Unit, table};
 use vitcod_isa::program::{Decision, Layer, Program};
 
 use super::*;
@@ -25,7 +25,8 @@ fn numbers_of_a_small_program() {
     assert_eq!(report.instructions.by_mnemonic["halt"], 1);
     assert_eq!((report.macs.executed, report.macs.needed), (51_200, 51_200));
     assert_eq!(report.macs.utilisation, 100.0 / 224.0);
-    assert_eq!((report.bound.compute_cycles, report.bound.dram_cycles), (100.0, 10.0));
+    assert_eq!((report.macs.slots, report.macs.wasted_slots, report.macs.idle_slots), (224 * 512, 0, 124 * 512));
+    assert_eq!((report.bound.of.compute_cycles, report.bound.of.dram_cycles), (100.0, 10.0));
     assert_eq!(report.bound.ratio, Some(2.24));
     assert_eq!((report.dram.read_bytes, report.dram.burst_read_bytes), (1500, 1536));
     assert_eq!((report.dram.write_bytes, report.dram.burst_write_bytes), (100, 128));
@@ -46,6 +47,68 @@ fn a_cycle_belongs_to_the_layer_of_the_instruction_that_completes_next() {
     let cycles: Vec<u64> = report.layers.iter().map(|layer| layer.cycles).collect();
     // The load, which everything waits for, completes after 60 cycles.
     assert_eq!(cycles, [224 - 60, 60]);
+}
+
+/// What a layer needs is bounded by the resource that it takes longest, and its energy is that of its events.
+#[test]
+fn bounds_and_energy_of_layers() {
+    let report = report(two_layers());
+    let bound = |layer: usize| {
+        let Bound { combined_cycles, binding, .. } = report.layers[layer].bound;
+        (combined_cycles, binding)
+    };
+    assert_eq!(bound(0), (100.0, Some(Resource::Compute)));
+    assert_eq!(bound(1), (36.0 / 153.6, Some(Resource::Dram)));
+    assert_eq!((report.bound.of.combined_cycles, report.bound.of.binding), bound(0));
+
+    let energy = report.layers.iter().map(|layer| layer.energy.unwrap()).collect::<Vec<_>>();
+    assert_eq!((energy[0].dram_pj, energy[1].dram_pj), (1536.0 * 108.0, 128.0 * 108.0));
+    assert_eq!((energy[0].mac_pj, energy[0].static_pj), (51_200.0 * 0.152, 172.0 * 240.0));
+    let total = report.energy.unwrap();
+    assert!((total.of.total_pj - energy[0].total_pj - energy[1].total_pj).abs() < 1e-3);
+    assert_eq!(total.chip_pj, total.of.chip_pj());
+    // 224 cycles of 2 ns.
+    assert!((total.average_chip_power_mw - total.chip_pj / 448.0).abs() < 1e-9);
+}
+
+#[test]
+fn softmax_and_vector_units_bound_a_layer_by_what_they_take_per_cycle() {
+    let softmax = table::Softmax {
+        engine: Engine::Denser,
+        fresh: true,
+        both: false,
+        src: Sram(0),
+        max: Sram(4096),
+        other_max: Sram(0),
+        sum: Sram(8192),
+        dst: Sram(16384),
+        m: 10,
+        n: 36,
+        src_stride: 72,
+        dst_stride: 36,
+    };
+    let lut =
+        table::Lut { src: Sram(0), table: Sram(4096), dst: Sram(8192), m: 10, n: 36, src_stride: 36, dst_stride: 36 };
+    let bound = |ops: &[Op]| report(program(ops.iter().map(|op| Instr::new(*op)), &[])).layers[0].bound.clone();
+    // 360 scores, 8 per cycle in each of two units; 360 elements, 16 per cycle.
+    let scores = bound(&[softmax.into()]);
+    assert_eq!((scores.softmax_cycles, scores.vector_cycles), (22.5, 0.0));
+    assert_eq!(scores.binding, Some(Resource::Softmax));
+    let both = bound(&[softmax.into(), lut.into(), lut.into()]);
+    assert_eq!((both.softmax_cycles, both.vector_cycles, both.combined_cycles), (22.5, 45.0, 45.0));
+    assert_eq!(both.binding, Some(Resource::Vector));
+}
+
+#[test]
+fn a_machine_that_says_nothing_of_energy_has_none() {
+    let mut program = two_layers();
+    program.machine.energy = None;
+    let report = report(program);
+    assert_eq!((report.energy.clone(), report.layers[0].energy), (None, None));
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert!(json["energy"].is_null() && json["layers"][0]["energy"].is_null());
+    let text = report.to_string();
+    assert!(text.contains("not stated by the machine") && !text.contains("nJ"), "{text}");
 }
 
 #[test]
@@ -73,6 +136,28 @@ fn names_in_json_are_stable() {
         "/bound/compute_cycles",
         "/bound/dram_cycles",
         "/bound/ratio",
+        "/macs/slots",
+        "/macs/wasted_slots",
+        "/macs/idle_slots",
+        "/bound/softmax_cycles",
+        "/bound/vector_cycles",
+        "/bound/combined_cycles",
+        "/bound/binding",
+        "/energy/total_pj",
+        "/energy/mac_pj",
+        "/energy/sram_read_pj",
+        "/energy/sram_write_pj",
+        "/energy/dram_pj",
+        "/energy/element_pj",
+        "/energy/static_pj",
+        "/energy/chip_pj",
+        "/energy/average_power_mw",
+        "/energy/average_chip_power_mw",
+        "/layers/0/bound/compute_cycles",
+        "/layers/0/bound/dram_cycles",
+        "/layers/0/bound/combined_cycles",
+        "/layers/0/bound/binding",
+        "/layers/0/energy/total_pj",
         "/dram/read_bytes",
         "/dram/write_bytes",
         "/dram/burst_read_bytes",

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use comfy_table::Table;
+use vitcod_isa::energy::Energy;
 use vitcod_isa::instr::Unit;
 
 use super::engines::merged;
 use super::table::{decisions, grouped, left, percent, plain};
-use super::{EngineReport, Report, UnitReport, Waits};
+use super::{Bound, EngineReport, LayerReport, Report, Resource, UnitReport, Waits};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.overview().fmt(f)?;
-        write_tables(&[self.per_layer()], f)
+        write_tables(&[self.bounds(), self.per_layer()], f)
     }
 }
 
@@ -38,7 +39,7 @@ impl Report {
     }
 
     fn summary(&self) -> Table {
-        let Report { machine, cycles, macs, bound, dram, sram, .. } = self;
+        let Report { machine, cycles, macs, bound, energy, dram, sram, .. } = self;
         let mut table = plain(&[]);
         let mut row = |name: &str, value: String| {
             table.add_row([name.to_owned(), value]);
@@ -52,8 +53,11 @@ impl Report {
         }
         let ratio =
             bound.ratio.map_or_else(String::new, |ratio| format!("; the run takes {ratio:.3} times the larger"));
-        let (compute, traffic) = (grouped_f64(bound.compute_cycles), grouped_f64(bound.dram_cycles));
+        let Bound { compute_cycles, dram_cycles, softmax_cycles, vector_cycles, .. } = bound.of;
+        let (compute, traffic) = (grouped_f64(compute_cycles), grouped_f64(dram_cycles));
         row("lower bounds", format!("compute {compute}, DRAM {traffic} cycles{ratio}"));
+        let (softmax, vector) = (grouped_f64(softmax_cycles), grouped_f64(vector_cycles));
+        row("other units", format!("softmax {softmax}, vector {vector} cycles at least"));
         row(
             "multiplications",
             format!(
@@ -63,6 +67,24 @@ impl Report {
                 percent(macs.utilisation)
             ),
         );
+        let of_slots = |slots: u64| percent(slots as f64 / macs.slots.max(1) as f64);
+        row(
+            "MACs' other cycles",
+            format!(
+                "{} for multiplications beyond need, {} wasted on busy lines, {} on idle lines",
+                of_slots(macs.executed.saturating_sub(macs.needed)),
+                of_slots(macs.wasted_slots),
+                of_slots(macs.idle_slots)
+            ),
+        );
+        match energy {
+            None => row("energy", "not stated by the machine".to_owned()),
+            Some(energy) => {
+                row("energy", energy_text(&energy.of));
+                let (all, chip) = (energy.average_power_mw, energy.average_chip_power_mw);
+                row("power", format!("{chip:.1} mW, {all:.1} mW with DRAM"));
+            }
+        }
         row(
             "DRAM",
             format!(
@@ -156,6 +178,26 @@ impl Report {
         table
     }
 
+    /// What each layer needs of the machine's resources, and what it takes.
+    fn bounds(&self) -> Table {
+        let header = ["layer", "cycles", "compute", "DRAM", "softmax", "vector", "bound by", "beyond it", "energy nJ"];
+        let columns = if self.energy.is_some() { header.len() } else { header.len() - 1 };
+        let mut table = plain(&header[..columns]);
+        for LayerReport { name, cycles, bound, energy, .. } in &self.layers {
+            let resources = [bound.compute_cycles, bound.dram_cycles, bound.softmax_cycles, bound.vector_cycles];
+            let beyond = *cycles as f64 - bound.combined_cycles;
+            let sign = if beyond < -0.5 { "-" } else { "" };
+            let mut row = vec![name.clone(), grouped(*cycles)];
+            row.extend(resources.map(grouped_f64));
+            row.push(bound.binding.map_or("", Resource::name).to_owned());
+            row.push(format!("{sign}{}", grouped_f64(beyond.abs())));
+            row.extend(energy.map(|energy| grouped_f64(energy.total_pj / 1e3)));
+            table.add_row(row);
+        }
+        left(&mut table, 6);
+        table
+    }
+
     fn per_layer(&self) -> Table {
         let mut table =
             plain(&["layer", "operation", "cycles", "", "multiplications", "needed", "DRAM read B", "DRAM written B"]);
@@ -173,6 +215,30 @@ impl Report {
         }
         left(&mut table, 1);
         table
+    }
+}
+
+/// How much energy, and for what.
+fn energy_text(energy: &Energy) -> String {
+    let Energy { total_pj, mac_pj, sram_read_pj, sram_write_pj, dram_pj, element_pj, static_pj } = *energy;
+    let parts = [
+        ("MACs", mac_pj),
+        ("scratchpad", sram_read_pj + sram_write_pj),
+        ("softmax and vector", element_pj),
+        ("static", static_pj),
+        ("DRAM", dram_pj),
+    ];
+    let share =
+        |(name, pj): (&str, f64)| format!("{name} {}", percent(if total_pj > 0.0 { pj / total_pj } else { 0.0 }));
+    format!("{} uJ: {}", three_digits(total_pj / 1e6), parts.map(share).join(", "))
+}
+
+/// A number with three significant digits or all before the point.
+fn three_digits(number: f64) -> String {
+    match number {
+        100.0.. => grouped_f64(number),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
     }
 }
 

@@ -36,7 +36,10 @@ pub(super) fn read(mut arguments: Arguments<'_>, problems: &mut Collector<Diagno
     }
     let is_there = |key: &str| match key.split_once('.') {
         None => table.contains_key(key),
-        Some((section, name)) => table.get(section).is_some_and(|section| section.get(name).is_some()),
+        Some((section, name)) => match table.get(section) {
+            None => text::is_optional(section),
+            Some(section) => section.get(name).is_some(),
+        },
     };
     let lacking: Vec<String> = text::keys().filter(|key| !is_there(key)).map(|key| format!("`{key}=`")).collect();
     if !lacking.is_empty() {

@@ -36,6 +36,8 @@ pub struct Cost {
     pub lines: Option<LineSet>,
     /// Multiplications of the operands, without padding.
     pub macs: u64,
+    /// Scores or elements that a softmax unit or the vector unit takes, without padding.
+    pub elements: u64,
     /// Bytes that pass the DRAM channel, in whole bursts.
     pub burst_bytes: u64,
     /// Bytes that are wanted of them.
@@ -229,13 +231,14 @@ impl Cost {
 /// Softmax and vector unit: `m` rows of `n` elements, `per_cycle` at a time.
 fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
     let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
-    Cost { cycles, latency: fill.into(), ..Cost::default() }.with_sram(op, &[])
+    let elements = u64::from(m) * u64::from(n);
+    Cost { cycles, latency: fill.into(), elements, ..Cost::default() }.with_sram(op, &[])
 }
 
 /// Softmax of a list: `per_cycle` entries at a time, whatever their rows.
 fn streamed(op: &Op, entries: u64, per_cycle: u32, fill: u32) -> Cost {
     let cycles = entries.div_ceil(per_cycle.into()).max(1);
-    Cost { cycles, latency: fill.into(), ..Cost::default() }.with_sram(op, &[])
+    Cost { cycles, latency: fill.into(), elements: entries, ..Cost::default() }.with_sram(op, &[])
 }
 
 fn transfer(op: &Op, machine: &Machine) -> Cost {

@@ -20,14 +20,17 @@ enum Kind {
     PowerOfTwo(u32),
     /// A rate: a number in [`RATES`].
     Rate,
+    /// An energy in pJ: a number in [`ENERGIES`].
+    Energy,
     /// What reports print.
     Name,
 }
 
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
+const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section, which is empty for those before the first.
-const FIELDS: [(&str, &str, Kind); 14] = [
+const FIELDS: [(&str, &str, Kind); 20] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -42,9 +45,18 @@ const FIELDS: [(&str, &str, Kind); 14] = [
     ("softmax", "fill_cycles", Kind::Integer(0, 10_000)),
     ("vector", "elements_per_cycle", Kind::Integer(1, 4096)),
     ("vector", "fill_cycles", Kind::Integer(0, 10_000)),
+    ("energy", "mac_pj", Kind::Energy),
+    ("energy", "sram_read_pj_per_byte", Kind::Energy),
+    ("energy", "sram_write_pj_per_byte", Kind::Energy),
+    ("energy", "dram_pj_per_byte", Kind::Energy),
+    ("energy", "element_pj", Kind::Energy),
+    ("energy", "static_pj_per_cycle", Kind::Energy),
 ];
 
-const SECTIONS: [&str; 5] = ["lines", "sram", "dram", "softmax", "vector"];
+const SECTIONS: [&str; 6] = ["lines", "sram", "dram", "softmax", "vector", "energy"];
+
+/// Sections that may be left out as a whole.
+const OPTIONAL: [&str; 1] = ["energy"];
 
 /// A value as a text gives it.
 pub(crate) enum Given<'a> {
@@ -72,6 +84,7 @@ impl fmt::Display for Kind {
             Kind::Integer(low, high) => write!(f, "an integer from {low} to {high}"),
             Kind::PowerOfTwo(high) => write!(f, "a power of two up to {high}"),
             Kind::Rate => write!(f, "a number from {} to {}", RATES.start(), RATES.end()),
+            Kind::Energy => write!(f, "a number from {} to {}", ENERGIES.start(), ENERGIES.end()),
             Kind::Name => write!(f, "a text of 1 to 64 printable characters"),
         }
     }
@@ -86,8 +99,10 @@ impl Kind {
             }
             (Kind::Rate, Given::Integer(value)) => RATES.contains(&(*value as f64)),
             (Kind::Rate, Given::Number(value)) => RATES.contains(value),
+            (Kind::Energy, Given::Integer(value)) => ENERGIES.contains(&(*value as f64)),
+            (Kind::Energy, Given::Number(value)) => ENERGIES.contains(value),
             (Kind::Name, Given::Text(name)) => (1..=64).contains(&name.len()) && !name.contains(char::is_control),
-            (Kind::Integer(..) | Kind::PowerOfTwo(_) | Kind::Rate | Kind::Name, _) => false,
+            (Kind::Integer(..) | Kind::PowerOfTwo(_) | Kind::Rate | Kind::Energy | Kind::Name, _) => false,
         }
     }
 }
@@ -100,6 +115,11 @@ fn dotted(section: &str, name: &str) -> String {
 /// All keys in dotted form.
 pub(crate) fn keys() -> impl Iterator<Item = String> {
     FIELDS.iter().map(|(section, name, _)| dotted(section, name))
+}
+
+/// Whether a machine may lack the section of a key in dotted form, with all of its keys.
+pub(crate) fn is_optional(section: &str) -> bool {
+    OPTIONAL.contains(&section)
 }
 
 /// Why a key cannot hold a value, if it cannot; `None` where there is no such key.
@@ -175,7 +195,8 @@ impl Reader<'_> {
         }
         // What is misspelt, or lost with a line that is not TOML, is not missing.
         if self.broken.is_empty() {
-            for name in names.iter().filter(|name| !table.contains_key(**name) && !meant.contains(name)) {
+            let lacks = |name: &str| !table.contains_key(name) && !meant.contains(&name) && !is_optional(name);
+            for name in names.iter().filter(|name| lacks(name)) {
                 let name = if sections.contains(name) { format!("[{name}]") } else { dotted(section, name) };
                 let problem = Diagnostic { span: place.clone(), message: format!("`{name}` is missing"), help: None };
                 self.problems.push(|| problem);

@@ -127,7 +127,7 @@ impl StepReport {
             mac_utilisation: macs.utilisation,
             dram_bytes: dram.read_bytes + dram.write_bytes,
             dram_busy_share: (dram.burst_read_bytes + dram.burst_write_bytes) as f64 / channel_bytes,
-            bound_cycles: bound.compute_cycles.max(bound.dram_cycles),
+            bound_cycles: bound.of.compute_cycles.max(bound.of.dram_cycles),
             bound_ratio: bound.ratio,
         }
     }

@@ -14,6 +14,7 @@ mod gelu;
 mod layer_norm;
 mod polynomial;
 mod registry;
+mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,7 @@ seed() {
 }
 
 seed ir_text tests/ir/*/*.vir
+seed tasks tests/ir/{tiled,scheduled}/*.vir tests/ir/pass/schedule.vir
 seed asm tests/asm/*.s tests/run/*.s examples/kernel/*.s
 seed onnx tests/models/*.onnx
 seed npy examples/digits/masks90.npy examples/digits/test_labels.npy tests/models/*.in.npy

@@ -1,12 +1,18 @@
-//! Graphs in files: IR text with its side file, and models as imported.
+//! IR in files: text of any stage with its side file, and models as imported.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
 use vitcod_compiler::ir::text::{self, Constants};
 use vitcod_compiler::ir::{Graph, MAX_ACTIVATION_BYTES};
+use vitcod_compiler::passes::Module;
+use vitcod_compiler::tiled::{Scheduled, Tiled};
+use vitcod_isa::asm::{Assembly, Kind, Sections};
+use vitcod_isa::diagnostics::Diagnostic;
+use vitcod_isa::problems::Problems;
+use vitcod_isa::program::Program;
 
 use crate::files::{self, Outputs};
 use crate::pipeline::{self, Dims};
@@ -14,18 +20,31 @@ use crate::pipeline::{self, Dims};
 /// How the names of files of IR text end.
 const EXTENSION: &str = "vir";
 
-/// The graph in a file whose name ends in .vir, or else the imported graph of an ONNX model.
-pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
-    if path.extension().is_some_and(|extension| extension == EXTENSION) {
-        read_text(path)
-    } else {
-        pipeline::import_as_exported(path, dims)
-    }
-}
+/// How the names of program files end.
+const PROGRAM: &str = "vitcod";
 
-fn read_text(path: &Path) -> anyhow::Result<Graph> {
+/// What is in a file whose name ends in .vir, or else the imported graph of an ONNX model.
+pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
+    if path.extension().is_none_or(|extension| extension != EXTENSION) {
+        return Ok(Module::Graph(pipeline::import_as_exported(path, dims)?));
+    }
     let source = String::from_utf8(files::read(path)?).with_context(|| path.display().to_string())?;
     let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = |name: &str| files::read(&folder.join(name)).map(Bytes::from).map_err(|error| format!("{error:#}"));
+    let kind = Kind::of(&source);
+    let (module, expected) = match kind {
+        None => (read_graph(&source, folder).map(Module::Graph), "graph"),
+        Some(Kind::Tiled) => (Tiled::parse(&source, &beside).map(Module::Tiled), "tiled program"),
+        Some(Kind::Scheduled) => (Scheduled::parse(&source, &beside).map(Module::Scheduled), "scheduled program"),
+        Some(Kind::Program) => bail!("{} is assembly: `vitcod asm` makes a program of it", path.display()),
+    };
+    module.map_err(|problems| {
+        let name = path.display().to_string();
+        anyhow!("{name} is no {expected}\n\n{}", problems.render(&name, &source))
+    })
+}
+
+fn read_graph(source: &str, folder: &Path) -> Result<Graph, Problems<Diagnostic>> {
     let mut read: BTreeMap<PathBuf, Bytes> = BTreeMap::new();
     let mut side_file = |name: &str| {
         let side: PathBuf = Path::new(name).components().collect();
@@ -40,25 +59,87 @@ fn read_text(path: &Path) -> anyhow::Result<Graph> {
         let bytes = Bytes::from(files::read(&folder.join(&side)).map_err(|error| format!("{error:#}"))?);
         Ok(read.entry(side).or_insert(bytes).clone())
     };
-    text::parse(&source, &mut side_file).map_err(|problems| {
-        let name = path.display().to_string();
-        anyhow!("{name} is no graph\n\n{}", problems.render(&name, &source))
-    })
+    text::parse(source, &mut side_file)
 }
 
-/// Stages a graph as IR text. Long constants go to a side file beside it, whose name is that of the text with `.bin`, or with `inline` into
-/// the text.
-pub(crate) fn stage(graph: &Graph, path: &Path, inline: bool, files: &mut Outputs) -> anyhow::Result<()> {
+/// Stages a module as text. Long constants go to a side file beside it, whose name is that of the text with `.bin`, or with `inline` into
+/// the text. A program whose name ends in .vitcod becomes its binary form.
+pub(crate) fn stage(module: &Module, path: &Path, inline: bool, files: &mut Outputs) -> anyhow::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("{}: the name is no text", path.display()))?;
-    let (side_name, mut side) = (format!("{name}.bin"), Vec::new());
-    let constants = if inline { Constants::Inline } else { Constants::File { name: &side_name, bytes: &mut side } };
-    let text = text::print(graph, constants);
+    let side_name = format!("{name}.bin");
+    let sections = if inline { Sections::Inline } else { Sections::Side(side_name.clone()) };
+    let side_of = |program: &Program| if inline { Vec::new() } else { Sections::side(program) };
+    let (text, side) = match module {
+        Module::Graph(graph) if inline => (text::print(graph, Constants::Inline), Vec::new()),
+        Module::Graph(graph) => {
+            let mut side = Vec::new();
+            (text::print(graph, Constants::File { name: &side_name, bytes: &mut side }), side)
+        }
+        Module::Tiled(tiled) => (tiled.text(sections), side_of(&tiled.draft().program)),
+        Module::Scheduled(scheduled) => (scheduled.text(sections), side_of(&scheduled.draft().program)),
+        Module::Program(program) if path.extension().is_some_and(|extension| extension == PROGRAM) => {
+            let bytes = program.to_bytes()?;
+            return files.stage(path, |file| Ok(file.write_all(&bytes)?));
+        }
+        Module::Program(program) => (program.listing().with_sections(sections).to_string(), side_of(program)),
+    };
     files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
     if !side.is_empty() {
         files.stage(&path.with_file_name(&side_name), |file| Ok(file.write_all(&side)?))?;
     }
     Ok(())
+}
+
+/// All of a module as text.
+pub(crate) fn inline(module: &Module) -> String {
+    match module {
+        Module::Graph(graph) => text::print(graph, Constants::Inline),
+        Module::Tiled(tiled) => tiled.text(Sections::Inline),
+        Module::Scheduled(scheduled) => scheduled.text(Sections::Inline),
+        Module::Program(program) => program.listing().to_string(),
+    }
+}
+
+/// What is not the same after text, if anything.
+pub(crate) fn round_trip(module: &Module) -> Option<String> {
+    const SIDE: &str = "side";
+    let mut side = Vec::new();
+    let constants = Constants::File { name: SIDE, bytes: &mut side };
+    let sections = Sections::Side(SIDE.to_owned());
+    let (written, again) = match module {
+        Module::Graph(graph) => {
+            let written = text::print(&graph.compacted(), constants);
+            let side = Bytes::from(side);
+            let again = text::parse(&written, &mut |_| Ok(side.clone())).map(|again| {
+                let mut copy = Vec::new();
+                let text = text::print(&again, Constants::File { name: SIDE, bytes: &mut copy });
+                text == written && side == copy
+            });
+            (written, again)
+        }
+        Module::Tiled(tiled) => {
+            let (written, side) = (tiled.text(sections), Bytes::from(Sections::side(&tiled.draft().program)));
+            let again = Tiled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *tiled);
+            (written, again)
+        }
+        Module::Scheduled(scheduled) => {
+            let (written, side) = (scheduled.text(sections), Bytes::from(Sections::side(&scheduled.draft().program)));
+            let again = Scheduled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *scheduled);
+            (written, again)
+        }
+        Module::Program(program) => {
+            let written = program.listing().with_sections(sections).to_string();
+            let side = Bytes::from(Sections::side(program));
+            let again = Assembly::parse(&written, &|_| Ok(side.clone())).map(|again| again.program == *program);
+            (written, again)
+        }
+    };
+    match again {
+        Ok(true) => None,
+        Ok(false) => Some("the text parses to something else".to_owned()),
+        Err(problems) => Some(format!("the text does not parse\n\n{}", problems.render("text", &written))),
+    }
 }
 
 /// Refuses a graph that takes too much memory to be run: text of a few lines can ask for any amount.

@@ -12,11 +12,14 @@ use crate::files;
 #[derive(clap::Args)]
 pub(crate) struct MachineArg {
     /// The machine to compile for: a preset (vitcod, vitcod-sim) or a TOML file (its name ends in .toml)
-    #[arg(long, value_name = "NAME|FILE.toml", default_value = "vitcod")]
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = MachineArg::DEFAULT)]
     machine: String,
 }
 
 impl MachineArg {
+    /// The machine if none is named.
+    pub(crate) const DEFAULT: &str = "vitcod";
+
     /// The preset of that name, or what the file says.
     pub(crate) fn load(&self) -> anyhow::Result<Machine> {
         let name = &self.machine;

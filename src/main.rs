@@ -1,6 +1,5 @@
 //! The `vitcod` command line: what the libraries offer, one subcommand per file of [`commands`].
 
-mod calibration;
 mod check;
 mod commands;
 mod files;

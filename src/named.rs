@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use vitcod_compiler::ir::{GraphOutput, Value};
 use vitcod_isa::program::Binding;
 
 /// A tensor that the command line can name.
@@ -13,19 +12,6 @@ pub(crate) trait Named {
 }
 
 impl Named for Binding {
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// An input of a graph.
-impl Named for (String, Value) {
-    fn name(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Named for GraphOutput {
     fn name(&self) -> &str {
         &self.name
     }

@@ -1,5 +1,6 @@
 //! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why not), `print` (text that comes back as it
-//! is), `pass` (what passes make of a graph). `docs/ir.md` says how to write one; `cargo bless --test ir` writes the snapshots.
+//! is), `pass` (what passes make of it), `tiled` and `scheduled` (programs before they are programs: what is accepted or why not).
+//! `docs/ir.md` says how to write one; `cargo bless --test ir` writes the snapshots.
 
 #[path = "common/shortened.rs"]
 mod shortened;
@@ -9,11 +10,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use shortened::shortened;
+use vitcod_compiler::ir::Graph;
 use vitcod_compiler::ir::text::{self, Constants};
-use vitcod_compiler::ir::{Graph, Stage};
-use vitcod_compiler::passes::{self, Context};
+use vitcod_compiler::passes::{self, Context, Level, Module};
 use vitcod_compiler::quantise;
 use vitcod_compiler::split::GlobalTokens;
+use vitcod_compiler::tiled::{Scheduled, Tiled};
+use vitcod_isa::asm::{Kind, Sections};
 use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::problems::Problems;
@@ -37,14 +40,17 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// Every error is stated on the line that is to blame, as `// error: part of the message`, and every such comment is met.
+/// Every error is stated on the line that is to blame, as `// error: part of the message` (`; error:` in tasks), and every such comment is met.
 fn assert_errors(path: &Path, source: &str, problems: &Problems<Diagnostic>) {
     let found: Vec<(usize, &str)> =
         problems.kept().iter().map(|problem| (problem.line(source).unwrap(), problem.message.as_str())).collect();
     let stated: Vec<(usize, &str)> = source
         .lines()
         .enumerate()
-        .flat_map(|(i, line)| line.split("// error: ").skip(1).map(move |message| (i + 1, message.trim())))
+        .flat_map(|(i, line)| {
+            let comment = if line.contains("; error: ") { "; error: " } else { "// error: " };
+            line.split(comment).skip(1).map(move |message| (i + 1, message.trim()))
+        })
         .collect();
     let met = found.len() == stated.len()
         && stated.iter().zip(&found).all(|(stated, found)| stated.0 == found.0 && found.1.contains(stated.1));
@@ -83,33 +89,83 @@ fn print_cases() {
     });
 }
 
+/// The module of a text of any stage; nothing is beside it.
+fn parsed_module(path: &Path, source: &str) -> Module {
+    let none = |name: &str| Err(format!("there is no file {name:?}"));
+    let parsed = match Kind::of(source) {
+        Some(Kind::Tiled) => Tiled::parse(source, &none).map(Module::Tiled),
+        Some(Kind::Scheduled) => Scheduled::parse(source, &none).map(Module::Scheduled),
+        _ => parse(path, source).map(Module::Graph),
+    };
+    parsed.unwrap_or_else(|problems| panic!("{}", problems.render(&name(path), source)))
+}
+
+/// A text is accepted, and then prints to what parses to the same, or each of its mistakes is stated.
+fn assert_tasks<T: PartialEq + std::fmt::Debug>(
+    kind: &str,
+    path: &Path,
+    parse: impl Fn(&str) -> Result<T, Problems<Diagnostic>>,
+    print: impl Fn(&T) -> String,
+) {
+    let source = source(path);
+    match parse(&source) {
+        Ok(tasks) => {
+            assert!(!source.contains("; error:"), "{} is accepted", path.display());
+            let text = print(&tasks);
+            assert_eq!(parse(&text).unwrap(), tasks);
+            insta::assert_snapshot!(kind, text);
+        }
+        Err(problems) => {
+            assert_errors(path, &source, &problems);
+            insta::assert_snapshot!(kind, problems.render(&name(path), &source));
+        }
+    }
+}
+
+#[test]
+fn tiled_cases() {
+    let none = |name: &str| Err(format!("there is no file {name:?}"));
+    insta::glob!("ir/tiled", "*.vir", |path| {
+        assert_tasks("tiled", path, |text| Tiled::parse(text, &none), |tiled| tiled.text(Sections::Inline));
+    });
+}
+
+#[test]
+fn scheduled_cases() {
+    let none = |name: &str| Err(format!("there is no file {name:?}"));
+    insta::glob!("ir/scheduled", "*.vir", |path| {
+        assert_tasks("scheduled", path, |text| Scheduled::parse(text, &none), |all| all.text(Sections::Inline));
+    });
+}
+
 /// The first line of a case says `// passes: a, b`, or `// to: stage`.
 #[test]
 fn pass_cases() {
     insta::glob!("ir/pass", "*.vir", |path| {
         let source = source(path);
-        let graph = parsed(path, &source);
+        let module = parsed_module(path, &source);
         let machine = Machine::preset("vitcod").unwrap();
-        let samples = quantise::noise(&graph, 1);
+        let samples = module.graph().map(|graph| quantise::noise(graph, 1));
         let context = Context {
             machine: Some(&machine),
-            samples: Some(&samples),
+            samples: samples.as_deref(),
             globals: GlobalTokens::Above(2),
             ..Context::default()
         };
         let first = source.lines().next().unwrap_or_default();
-        let names: Vec<&str> = match (first.strip_prefix("// passes: "), first.strip_prefix("// to: ")) {
+        let line = first.trim_start_matches(['/', ';']).trim_start();
+        let names: Vec<&str> = match (line.strip_prefix("passes: "), line.strip_prefix("to: ")) {
             (Some(names), _) => names.split(", ").collect(),
             (_, Some(to)) => {
-                let to = Stage::ALL.into_iter().find(|stage| stage.name() == to).unwrap();
-                passes::pipeline(graph.stage, to, &context)
+                let to = Level::ALL.into_iter().find(|level| level.name() == to).unwrap();
+                passes::pipeline(module.level(), to, &context)
             }
             _ => panic!("{}: the first line names no passes", path.display()),
         };
-        let result = passes::run(&graph, &names, &context, |_, _| {});
+        let result = passes::run(module, &names, &context, |_, _| {});
         let text = match result {
-            Ok(graph) if graph.stage.is_float() => graph.to_string(),
-            Ok(graph) => shortened(&graph.to_string()),
+            Ok(module) if module.graph().is_some_and(|graph| !graph.stage.is_float()) => shortened(&module.to_string()),
+            Ok(module) => module.to_string(),
             Err(error) => format!("error: {error}\n"),
         };
         insta::assert_snapshot!("pass", text);

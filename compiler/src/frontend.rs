@@ -33,7 +33,7 @@ const DEMAND: &str = "demand";
 /// Constants share the memory of the mapped file: see [`onnx::load`] for what that asks of the file.
 ///
 /// # Errors
-/// Those of [`onnx::load`], [`import::import`] and [`passes::run`].
+/// Those of [`onnx::load`], [`import::import`] and [`passes::run_on_graph`].
 pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
     import_by(path, options, passes::CANONICALISE)
 }
@@ -55,10 +55,10 @@ pub fn import_file_with_all_rows(path: &Path, options: &ImportOptions) -> Result
 /// As [`import_file`], or those of [`masks::apply`].
 pub fn import_file_with_masks(path: &Path, options: &ImportOptions, masks: &Masks) -> Result<Graph, FrontendError> {
     let masked = masks::apply(&import_file_with_all_rows(path, options)?, masks)?;
-    Ok(passes::run(&masked, &[DEMAND], &Context::default(), |_, _| {})?)
+    Ok(passes::run_on_graph(&masked, &[DEMAND], &Context::default())?)
 }
 
 fn import_by(path: &Path, options: &ImportOptions, names: &[&str]) -> Result<Graph, FrontendError> {
     let imported = import::import(&onnx::load(path)?, options)?;
-    Ok(passes::run(&imported, names, &Context::default(), |_, _| {})?)
+    Ok(passes::run_on_graph(&imported, names, &Context::default())?)
 }

@@ -14,7 +14,6 @@
 //! - [`tiled`]: what it makes on the way, tasks on buffers and their schedule;
 //! - [`workload`]: graphs without a model.
 
-pub mod accuracy;
 pub mod autoencoder;
 pub mod codegen;
 pub mod frontend;
@@ -25,7 +24,6 @@ pub mod masks;
 pub mod onnx;
 pub mod passes;
 pub mod quantise;
-mod random;
 pub mod split;
 pub mod tiled;
 pub mod workload;

@@ -13,7 +13,7 @@ use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
 use crate::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
 use crate::masks::{Mask, Masks};
-use crate::random::Random;
+use vitcod_isa::random::Random;
 
 /// Real value of a step of every int8 tensor: 127 steps are about four standard deviations.
 const STEP: f64 = 1.0 / 32.0;

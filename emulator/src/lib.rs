@@ -3,6 +3,7 @@
 //! - [`timing`]: when each instruction runs, by a discrete-event simulation of the units; needs no data;
 //! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
 //! - [`chaos`]: a program executed in any order that its tokens allow;
+//! - [`draft`]: what is not yet a program, executed one instruction after the other;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
 //! - [`trace`]: the schedule for Perfetto;
 //! - [`kernels`]: fast exact int8 matrix products.
@@ -11,6 +12,7 @@
 //! [`Emulator`] joins the two.
 
 pub mod chaos;
+pub mod draft;
 mod emulator;
 pub mod execute;
 pub mod kernels;

@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(graph) => graph,
     };
     graph.verify().expect("what is imported is well-formed");
-    match passes::run(&graph, CANONICALISE, &Context::default(), |_, _| {}) {
+    match passes::run_on_graph(&graph, CANONICALISE, &Context::default()) {
         Err(error) => drop(error.to_string()),
         Ok(canonical) => canonical.verify().expect("passes keep graphs well-formed"),
     }

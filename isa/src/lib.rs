@@ -12,6 +12,7 @@
 //! - [`check`]: the verifier of programs;
 //! - [`asm`]: a program as text, and back;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
+//! - [`random`]: seeded random numbers;
 //! - [`problems`]: errors that state all that is wrong;
 //! - [`diagnostics`]: the same for texts, shown with the line.
 
@@ -28,4 +29,5 @@ pub mod numerics;
 pub mod operands;
 pub mod problems;
 pub mod program;
+pub mod random;
 pub mod timing;

@@ -6,7 +6,7 @@ use std::fmt;
 pub const KEPT: usize = 100;
 
 /// A non-empty list of problems as one error: one line each.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems<P> {
     kept: Vec<P>,
     omitted: usize,

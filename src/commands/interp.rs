@@ -1,25 +1,31 @@
-//! `vitcod interp`: a graph run by the reference interpreters.
+//! `vitcod interp`: IR of any stage, run.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use ndarray::{ArrayD, IxDyn};
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::{Graph, GraphOutput, TensorType, Value};
+use vitcod_compiler::ir::{Elem, Graph, GraphOutput, TensorType, Value};
+use vitcod_compiler::passes::Module;
 use vitcod_compiler::quantise;
+use vitcod_compiler::tiled::Scheduled;
+use vitcod_emulator::{Memory, draft};
+use vitcod_isa::asm::Draft;
+use vitcod_isa::program::{Binding, Element};
 
 use crate::files::Outputs;
+use crate::named::{self, Named};
 use crate::pipeline::Dims;
-use crate::{graphs, named, npy};
+use crate::{graphs, npy};
 
 /// Elements of an output that are printed.
 const PRINTED: usize = 8;
 
-/// Run a graph of any stage with the reference interpreters
+/// Run IR of any stage
 ///
-/// Imported and canonical graphs run in float, quantised and split ones in the integers of the machine. Prints the first
-/// elements of each output.
+/// Reference interpreters run graphs, imported and canonical ones in float, quantised and split ones in the integers of the machine.
+/// The instructions of tiled and scheduled programs are executed one after the other. Prints the first elements of each output.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// IR text (its name ends in .vir), or an ONNX model, which is run as exported
@@ -47,35 +53,91 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
-    let graph = graphs::read(&args.file, &args.dims)?;
-    graphs::check_size(&graph)?;
-    let paths = named::bind("output", &args.output, &graph.outputs)?;
+    let module = graphs::read(&args.file, &args.dims)?;
+    if let Some(graph) = module.graph() {
+        graphs::check_size(graph)?;
+    }
+    let Ports { inputs, outputs } = Ports::of(&module);
+    let paths = named::bind("output", &args.output, &outputs)?;
     let mut files = Outputs::default();
     files.keep(&args.file);
-    let inputs = inputs(args, &graph, &mut files)?;
-    let outputs = execute(&graph, &inputs, args.raw).with_context(|| args.file.display().to_string())?;
+    let given = given(args, &inputs, &mut files)?;
+    let results = execute(&module, &inputs, &outputs, &given, args.raw);
+    let results = results.with_context(|| args.file.display().to_string())?;
     for (output, path) in paths {
-        let position = graph.outputs.iter().position(|other| std::ptr::eq(other, output));
-        let result = position.and_then(|i| outputs.get(i)).context("a run gives all outputs")?;
+        let position = outputs.iter().position(|other| std::ptr::eq(other, output));
+        let result = position.and_then(|i| results.get(i)).context("a run gives all outputs")?;
         files.stage(&path, |file| result.write(file))?;
     }
     files.commit()?;
-    for (output, result) in graph.outputs.iter().zip(&outputs) {
+    for (output, result) in outputs.iter().zip(&results) {
         writeln!(out, "{:?} {:?} = {}", output.name, output.shape, result.beginning())?;
     }
     Ok(())
 }
 
+/// An input or output.
+struct Port {
+    name: String,
+    /// Shape in the model.
+    shape: Vec<usize>,
+    ty: TensorType,
+}
+
+impl Named for Port {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+struct Ports {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+impl Ports {
+    fn of(module: &Module) -> Ports {
+        let header = match module {
+            Module::Graph(graph) => return Ports::of_graph(graph),
+            Module::Tiled(tiled) | Module::Scheduled(Scheduled { tiled, .. }) => &tiled.header,
+            Module::Program(program) => &program.header,
+        };
+        let port = |Binding { name, shape, element, step, .. }: &Binding| {
+            // Bindings that are larger than memory are refused before they are run.
+            let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
+            let elem = match element {
+                Element::I8 => Elem::I8,
+                Element::I16 => Elem::I16,
+            };
+            Port { name: name.clone(), ty: TensorType::quantised(elem, shape.clone(), *step), shape }
+        };
+        Ports { inputs: header.inputs.iter().map(port).collect(), outputs: header.outputs.iter().map(port).collect() }
+    }
+
+    fn of_graph(graph: &Graph) -> Ports {
+        let input = |(name, value): &(String, Value)| {
+            let ty = graph.ty(*value).clone();
+            Port { name: name.clone(), shape: ty.shape.clone(), ty }
+        };
+        let output = |output: &GraphOutput| Port {
+            name: output.name.clone(),
+            shape: output.shape.clone(),
+            ty: graph.ty(output.value).clone(),
+        };
+        Ports { inputs: graph.inputs.iter().map(input).collect(), outputs: graph.outputs.iter().map(output).collect() }
+    }
+}
+
 /// The tensor of each input, noise where none is given.
-fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let mut inputs = quantise::seeded_noise(graph, 1, args.seed);
-    for (input, path) in named::bind("input", &args.input, &graph.inputs)? {
+fn given(args: &Args, inputs: &[Port], files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
+    let mut given = quantise::noise_of(inputs.iter().map(|input| input.shape.clone()), args.seed);
+    for (input, path) in named::bind("input", &args.input, inputs)? {
         files.keep(&path);
-        let position = graph.inputs.iter().position(|other| std::ptr::eq(other, input));
-        let slot = position.and_then(|i| inputs.get_mut(i)).context("an input of the graph")?;
+        let position = inputs.iter().position(|other| std::ptr::eq(other, input));
+        let slot = position.and_then(|i| given.get_mut(i)).context("an input of the model")?;
         *slot = npy::read(&path)?;
     }
-    Ok(inputs)
+    Ok(given)
 }
 
 /// An output: real numbers or integers.
@@ -86,25 +148,54 @@ enum Output {
     U32(ArrayD<u32>),
 }
 
-fn execute(graph: &Graph, inputs: &[ArrayD<f32>], raw: bool) -> anyhow::Result<Vec<Output>> {
-    if graph.stage.is_float() {
-        let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
+fn execute(
+    module: &Module,
+    inputs: &[Port],
+    outputs: &[Port],
+    given: &[ArrayD<f32>],
+    raw: bool,
+) -> anyhow::Result<Vec<Output>> {
+    if let Some(graph) = module.graph().filter(|graph| graph.stage.is_float()) {
+        let views: Vec<_> = given.iter().map(|input| input.view()).collect();
         return Ok(FloatInterpreter::new(graph)?.run(&views)?.into_iter().map(Output::Real).collect());
     }
-    let tensors = graph.inputs.iter().zip(inputs).map(|((name, value), input)| quantised(graph, name, *value, input));
+    let tensors = inputs.iter().zip(given).map(|(port, input)| quantised(port, input));
     let tensors = tensors.collect::<anyhow::Result<Vec<Tensor>>>()?;
-    let outputs = QuantisedInterpreter::new(graph)?.run(&tensors)?;
-    outputs.into_iter().zip(&graph.outputs).map(|(tensor, output)| result(graph, tensor, output, raw)).collect()
+    let results = match module {
+        Module::Graph(graph) => QuantisedInterpreter::new(graph)?.run(&tensors)?,
+        Module::Tiled(tiled) => execute_draft(&tiled.draft(), &tensors)?,
+        Module::Scheduled(scheduled) => execute_draft(&scheduled.draft(), &tensors)?,
+        Module::Program(_) => bail!("`vitcod run` runs programs"),
+    };
+    results.into_iter().zip(outputs).map(|(tensor, output)| result(output, tensor, raw)).collect()
 }
 
-fn quantised(graph: &Graph, name: &str, value: Value, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
-    let ty: &TensorType = graph.ty(value);
-    ensure!(input.shape() == ty.shape, "input {name:?} has the shape {:?}, and the graph takes {ty}", input.shape());
+/// Executes tasks one by one.
+fn execute_draft(draft: &Draft, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>> {
+    let mut memory = Memory::new(&draft.program)?;
+    let header = &draft.program.header;
+    // The verifier has found bindings inside the DRAM.
+    for (binding, tensor) in header.inputs.iter().zip(inputs) {
+        let bytes = tensor.to_le_bytes();
+        memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
+    }
+    draft::run(draft, &mut memory)?;
+    let output = |binding: &Binding| {
+        let bytes = binding.bytes().context("the verifier has found that it fits")?;
+        let elem = if binding.element == Element::I8 { Elem::I8 } else { Elem::I16 };
+        let held = &memory.dram()[binding.address as usize..][..bytes as usize];
+        Tensor::from_le_bytes(elem, held).context("integers of 8 or 16 bits")
+    };
+    header.outputs.iter().map(output).collect()
+}
+
+fn quantised(Port { name, shape, ty }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
+    ensure!(input.shape() == shape, "input {name:?} has the shape {:?}, and the model takes {ty}", input.shape());
     Tensor::quantise(&input.view(), ty).with_context(|| format!("input {name:?}: {ty} stands for no real numbers"))
 }
 
-fn result(graph: &Graph, tensor: Tensor, output: &GraphOutput, raw: bool) -> anyhow::Result<Output> {
-    let step = graph.ty(output.value).step.filter(|_| !raw);
+fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {
+    let step = output.ty.step.filter(|_| !raw);
     if let Some(real) = step.and_then(|step| tensor.dequantise(step, &output.shape)) {
         return Ok(Output::Real(real));
     }

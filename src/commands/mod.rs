@@ -1,7 +1,6 @@
 //! The subcommands.
 
 mod ablate;
-mod accuracy;
 mod asm;
 mod attention;
 mod compile;
@@ -27,7 +26,6 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     Opt(opt::Args),
     Interp(interp::Args),
-    Accuracy(accuracy::Args),
     Prune(prune::Args),
     Attention(attention::Args),
     Ablate(ablate::Args),
@@ -45,7 +43,6 @@ impl Command {
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Opt(args) => opt::run(&args, out),
             Command::Interp(args) => interp::run(&args, out),
-            Command::Accuracy(args) => accuracy::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),

@@ -1,28 +1,26 @@
 //! `vitcod opt`: passes over the IR.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use bytes::Bytes;
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ndarray::ArrayD;
-use vitcod_compiler::ir::text::{self, Constants};
-use vitcod_compiler::ir::{Graph, Stage};
-use vitcod_compiler::passes::{self, Context, Need, PASSES, Pass};
+use vitcod_compiler::passes::{self, Context, Level, Module, Need, PASSES, Pass};
 use vitcod_compiler::quantise;
+use vitcod_compiler::tiled::Scheduled;
+use vitcod_isa::machine::Machine;
 
-use crate::calibration::CalibrationArgs;
 use crate::files::Outputs;
-use crate::graphs;
 use crate::machines::MachineArg;
 use crate::pipeline::{Dims, NOISE_ITEMS};
 use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
+use crate::{graphs, npy};
 
 /// Run passes of the compiler on IR text or an ONNX model
 ///
-/// Without passes the graph is printed as it is. The verifier runs after every pass. What is printed is for reading:
-/// long constants are digests. What -o writes parses back, with long constants in a file beside it.
+/// Without passes the IR is printed as it is. The verifier runs after every pass. What is printed is for reading:
+/// long constants are digests. What -o writes parses back, with long constants in a file beside it. A program is printed as assembly.
 #[derive(clap::Args)]
 #[command(after_long_help = pass_list())]
 pub(crate) struct Args {
@@ -35,22 +33,22 @@ pub(crate) struct Args {
     passes: Vec<String>,
 
     /// Run the usual passes up to the end of a stage; masks and auto-encoders' placement only where they have what they need
-    #[arg(long, value_enum, value_name = "STAGE")]
-    to: Option<StageName>,
+    #[arg(long, value_parser = levels(), value_name = "STAGE")]
+    to: Option<Level>,
 
-    /// Print the graph after this pass
+    /// Print the IR after this pass
     #[arg(long, value_name = "PASS")]
     print_after: Vec<String>,
 
-    /// Print the graph after each pass that changes it
+    /// Print the IR after each pass that changes it
     #[arg(long)]
     print_changed: bool,
 
-    /// Check after each pass that the text of its result parses back to the same graph, too
+    /// Check after each pass that the text of its result parses back to the same, too
     #[arg(long)]
     verify_each: bool,
 
-    /// Where to write the graph as text
+    /// Where to write the result as text; a program is written in its binary form where the name ends in .vitcod
     #[arg(short, long, value_name = "OUT.vir")]
     output: Option<PathBuf>,
 
@@ -65,8 +63,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 
-    #[command(flatten)]
-    calibration: CalibrationArgs,
+    /// Inputs that are typical of the model, joined along the first axis; without them noise is used
+    #[arg(long, value_name = "X.npy")]
+    calibration: Option<PathBuf>,
 
     #[command(flatten)]
     masks: MaskArgs,
@@ -81,23 +80,10 @@ pub(crate) struct Args {
     dims: Dims,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum StageName {
-    Imported,
-    Canonical,
-    Quantised,
-    Split,
-}
-
-impl StageName {
-    fn stage(self) -> Stage {
-        match self {
-            StageName::Imported => Stage::Imported,
-            StageName::Canonical => Stage::Canonical,
-            StageName::Quantised => Stage::Quantised,
-            StageName::Split => Stage::Split,
-        }
-    }
+/// A level by its name.
+fn levels() -> impl TypedValueParser<Value = Level> {
+    let find = |name: String| Level::ALL.into_iter().find(|level| level.name() == name);
+    PossibleValuesParser::new(Level::ALL.map(Level::name)).map(move |name| find(name).expect("one of the names"))
 }
 
 /// The passes as help shows them.
@@ -124,64 +110,80 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let graph = graphs::read(path, &args.dims)?;
+    let module = graphs::read(path, &args.dims)?;
+    check_machine(&module, &machine, path)?;
     let mut context = Context {
         masks: masks.as_ref(),
         machine: Some(&machine),
         samples: None,
-        quantise: args.calibration.options(),
         form: args.autoencoder.autoencoder.form,
         globals: args.globals.theta_d,
     };
     let names: Vec<&str> = match args.to {
         Some(to) => {
-            let to = to.stage();
-            ensure!(graph.stage <= to, "{} is {} already", path.display(), graph.stage);
-            passes::pipeline(graph.stage, to, &context)
+            let from = module.level();
+            ensure!(from <= to, "{} is {from} already", path.display());
+            passes::pipeline(from, to, &context)
         }
         None => args.passes.iter().map(String::as_str).collect(),
     };
-    let samples = samples(args, &names, &graph)?;
+    let samples = samples(args, &names, &module)?;
     context.samples = samples.as_deref();
 
-    let mut listener = Listener { args, printed: String::new(), before: graph.to_string(), broken: None };
-    let graph = passes::run(&graph, &names, &context, |pass, graph| listener.after(pass, graph))
+    let mut listener = Listener { args, printed: String::new(), before: String::new(), broken: None };
+    if args.print_changed {
+        listener.before = module.to_string();
+    }
+    let module = passes::run(module, &names, &context, |pass, module| listener.after(pass, module))
         .with_context(|| path.display().to_string());
     let Listener { printed, broken, .. } = listener;
     // What led to an error is shown before it.
     write!(out, "{printed}")?;
-    let graph = graph?.compacted();
+    let module = match module? {
+        Module::Graph(graph) => Module::Graph(graph.compacted()),
+        module => module,
+    };
     if let Some(broken) = broken {
         bail!(broken);
     }
     if let Some(output) = &args.output {
         let mut files = Outputs::default();
         files.keep(path);
-        graphs::stage(&graph, output, args.inline, &mut files)?;
+        graphs::stage(&module, output, args.inline, &mut files)?;
         files.commit()?;
     } else if args.inline {
-        write!(out, "{}", text::print(&graph, Constants::Inline))?;
+        write!(out, "{}", graphs::inline(&module))?;
     } else if args.print_after.is_empty() && !args.print_changed {
-        write!(out, "{graph}")?;
+        write!(out, "{module}")?;
     }
     Ok(())
 }
 
+/// Tasks are for the machine that they name: another one cannot be asked for.
+fn check_machine(module: &Module, machine: &Machine, path: &Path) -> anyhow::Result<()> {
+    let of = match module {
+        Module::Graph(_) => return Ok(()),
+        Module::Tiled(tiled) | Module::Scheduled(Scheduled { tiled, .. }) => &tiled.machine,
+        Module::Program(program) => &program.machine,
+    };
+    let is_default = Machine::preset(MachineArg::DEFAULT).as_ref() == Some(machine);
+    ensure!(is_default || of == machine, "{} is for the machine {}, not for {}", path.display(), of.name, machine.name);
+    Ok(())
+}
+
 /// What calibrates, if a pass asks for it.
-fn samples(args: &Args, names: &[&str], graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
+fn samples(args: &Args, names: &[&str], module: &Module) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
     let needed =
         names.iter().filter_map(|name| passes::find(name).ok()).any(|pass| pass.needs.contains(&Need::Samples));
-    if !needed {
-        return Ok(None);
-    }
+    let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
     graphs::check_size(graph)?;
-    Ok(Some(match args.calibration.read()? {
-        Some(samples) => vec![samples],
+    Ok(Some(match &args.calibration {
+        Some(path) => vec![npy::read(path)?],
         None => quantise::noise(graph, NOISE_ITEMS),
     }))
 }
 
-/// Looks at the graph after each pass.
+/// Looks at the result of each pass.
 struct Listener<'a> {
     args: &'a Args,
     printed: String,
@@ -191,35 +193,20 @@ struct Listener<'a> {
 }
 
 impl Listener<'_> {
-    fn after(&mut self, pass: &Pass, graph: &Graph) {
+    fn after(&mut self, pass: &Pass, module: &Module) {
         let name = pass.name;
         if self.args.print_changed || self.args.print_after.iter().any(|after| after == name) {
-            let text = graph.to_string();
+            let text = module.to_string();
+            let comment = if module.graph().is_some() { "//" } else { ";" };
             if self.args.print_changed && text == self.before {
-                self.printed += &format!("// {name} changes nothing\n\n");
+                self.printed += &format!("{comment} {name} changes nothing\n\n");
             } else {
-                self.printed += &format!("// after {name}\n{text}\n");
+                self.printed += &format!("{comment} after {name}\n{text}\n");
             }
             self.before = text;
         }
         if self.args.verify_each && self.broken.is_none() {
-            self.broken = round_trip(graph).map(|difference| format!("{name}: {difference}"));
-        }
-    }
-}
-
-/// What is not the same after text, if anything.
-fn round_trip(graph: &Graph) -> Option<String> {
-    const SIDE: &str = "side";
-    let mut side = Vec::new();
-    let written = text::print(&graph.compacted(), Constants::File { name: SIDE, bytes: &mut side });
-    let side = Bytes::from(side);
-    match text::parse(&written, &mut |_| Ok(side.clone())) {
-        Err(problems) => Some(format!("the text does not parse\n\n{}", problems.render("text", &written))),
-        Ok(again) => {
-            let mut copy = Vec::new();
-            let again = text::print(&again, Constants::File { name: SIDE, bytes: &mut copy });
-            (again != written || side != copy).then(|| "the text parses to another graph".to_owned())
+            self.broken = graphs::round_trip(module).map(|difference| format!("{name}: {difference}"));
         }
     }
 }

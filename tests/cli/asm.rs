@@ -45,7 +45,7 @@ fn mistakes_are_shown_and_nothing_is_written() {
     assert!(sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]).contains("wrong.s is no text"));
     fs::write(sandbox.path("wrong.s"), ".image \"wrong.s\" sha256=0\n.image \"none.bin\"").unwrap();
     let error = sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]);
-    assert!(error.contains("the file's digest is") && error.contains("cannot read none.bin"), "{error}");
+    assert!(error.contains("the digest of these bytes is") && error.contains("cannot read none.bin"), "{error}");
     fs::write(sandbox.path("good.s"), kernel).unwrap();
     assert!(sandbox.fails(&["asm", "good.s", "-o", "good.s"]).contains("is an input"));
 }

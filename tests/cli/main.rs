@@ -1,7 +1,6 @@
 //! The command line as users call it: a process, files, standard output and error, exit status.
 
 mod ablate;
-mod accuracy;
 mod asm;
 mod attention;
 mod demo;

@@ -103,10 +103,11 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
                 None
             }
         }
-        OpKind::Sddmm { heads, .. } => {
+        OpKind::Sddmm { heads, .. } | OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
             too_many(ty(1).shape[0], "keys:").or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
         }
         OpKind::Spmm { .. } => too_many(ty(2).shape[1] / ty(0).shape[0], "features of a head:"),
+        OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:"),
         OpKind::Patches { .. } => {
             let width = ty(0).shape[3];
             (width > u32::MAX as usize).then(|| format!("an image of {width} columns"))

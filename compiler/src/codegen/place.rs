@@ -3,18 +3,12 @@
 //! Greedy: the largest (or longest-lived) buffer first, each at the lowest address where nothing lives that overlaps it in time. This is the
 //! heuristic of TensorFlow Lite and of TVM; ties go to the earlier buffer, so that the result is the same everywhere.
 
-use cranelift_entity::{EntityRef as _, SecondaryMap};
+use cranelift_entity::EntityRef as _;
 
-use crate::tiled::{Addresses, Buffer, Tasks};
-
-/// Alignment of buffers: that of the widest element and of the ports.
-pub(super) const ALIGN: u64 = 16;
+use crate::tiled::{Addresses, BUFFER_ALIGN, Buffer, Lifetimes, Tasks};
 
 /// Tasks per slice of time in the table of what is placed.
 const SLICE: usize = 64;
-
-/// First and last task of every buffer, between which its bytes are its own.
-pub(super) type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
 
 /// A buffer with its size and its first and last task.
 type Interval = (Buffer, u64, (usize, usize));
@@ -29,7 +23,7 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
     let mut buffers: Vec<Interval> = tasks
         .buffers
         .iter()
-        .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(ALIGN), lives[buffer]?)))
+        .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?)))
         .collect();
     let orders: [Order; 3] =
         [|bytes, life| (bytes, life), |bytes, life| (life, bytes), |bytes, life| (bytes * life, bytes)];
@@ -106,7 +100,7 @@ mod tests {
         fn buffers_that_live_together_do_not_overlap(buffers in buffers(), capacity in 200u64..3000) {
             let Some(placed) = place_all(&buffers, capacity) else { return Ok(()) };
             for (index, (address, bytes, first, last)) in placed.iter().enumerate() {
-                prop_assert!(address % ALIGN == 0 && address + bytes <= capacity);
+                prop_assert!(address % BUFFER_ALIGN == 0 && address + bytes <= capacity);
                 for (other, other_bytes, other_first, other_last) in &placed[..index] {
                     let together = first <= other_last && other_first <= last;
                     prop_assert!(!together || address + bytes <= *other || other + other_bytes <= *address);
@@ -116,7 +110,7 @@ mod tests {
 
         #[test]
         fn there_is_room_where_all_fit_side_by_side(buffers in buffers()) {
-            let bytes = buffers.iter().map(|(bytes, ..)| bytes.next_multiple_of(ALIGN)).sum();
+            let bytes = buffers.iter().map(|(bytes, ..)| bytes.next_multiple_of(BUFFER_ALIGN)).sum();
             prop_assert!(place_all(&buffers, bytes).is_some());
         }
     }

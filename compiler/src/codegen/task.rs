@@ -154,7 +154,8 @@ impl<'a> Builder<'a> {
             }
         }
         // Layers have their numbers when all are known.
-        self.tasks.tasks.push(Task { op, buffers, layer: 0, group: self.group as u32 });
+        let task = Task { op, buffers, layer: 0, group: self.group as u32 };
+        self.tasks.tasks.push(task.without_unused());
         self.layers.push(layer);
     }
 

@@ -33,6 +33,9 @@ pub enum LoadError {
 pub struct SavedGraph {
     /// Name of the model.
     pub name: String,
+    /// Quantised, which is left out, or split.
+    #[serde(default = "quantised", skip_serializing_if = "is_quantised")]
+    pub stage: Stage,
     /// Names of the ONNX nodes.
     pub nodes: Vec<String>,
     /// The inputs; they define the first values.
@@ -41,6 +44,14 @@ pub struct SavedGraph {
     pub body: Vec<SavedEntry>,
     /// The outputs.
     pub outputs: Vec<SavedOutput>,
+}
+
+fn quantised() -> Stage {
+    Stage::Quantised
+}
+
+fn is_quantised(stage: &Stage) -> bool {
+    *stage == Stage::Quantised
 }
 
 /// An input.
@@ -114,7 +125,7 @@ impl SavedGraph {
         });
         let outputs = outputs.collect();
         let nodes = graph.nodes().map(|(_, name)| name.to_owned()).collect();
-        SavedGraph { name: graph.name.clone(), nodes, inputs, body: writer.body, outputs }
+        SavedGraph { name: graph.name.clone(), stage: graph.stage, nodes, inputs, body: writer.body, outputs }
     }
 
     /// The JSON.
@@ -132,7 +143,10 @@ impl SavedGraph {
 
     /// The graph, with its constants from `image`.
     fn graph(self, image: &Bytes) -> Result<Graph, LoadError> {
-        let mut graph = Graph::new(self.name, Stage::Quantised);
+        if self.stage.is_float() {
+            return Err(LoadError::Malformed(format!("a graph of the {} stage is no program's", self.stage)));
+        }
+        let mut graph = Graph::new(self.name, self.stage);
         let nodes: Vec<Node> = self.nodes.into_iter().map(|name| graph.add_node(name)).collect();
         let mut room = MAX_ACTIVATION_BYTES;
         let mut take = |ty: &TensorType| {

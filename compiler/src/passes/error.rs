@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Need;
-use crate::ir::{Graph, OpData, Stage, VerifyError};
+use super::{Level, ModuleError, Need};
+use crate::ir::{Graph, OpData};
 
 /// Why a pass gave no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,17 +18,23 @@ pub enum PassError {
         /// The one that may have been meant.
         help: Option<String>,
     },
-    /// The graph is of a stage that the pass does not take.
-    #[error("{pass}: takes a graph of the {requires} stage, not of the {found} stage")]
-    Stage {
+    /// The module is of a level that the pass does not take.
+    #[error("{pass}: takes what is {requires}, and this is {found}")]
+    Level {
         /// The pass.
         pass: &'static str,
         /// What it takes.
-        requires: Stage,
+        requires: Level,
         /// What it was given.
-        found: Stage,
+        found: Level,
     },
-    /// What the pass needs besides the graph is not there.
+    /// A graph was to come out, and the passes go further.
+    #[error("the result is {level}, no graph")]
+    NoGraph {
+        /// What it is.
+        level: Level,
+    },
+    /// What the pass needs besides is not there.
     #[error("{pass}: needs {need}")]
     Needs {
         /// The pass.
@@ -52,13 +58,13 @@ pub enum PassError {
         /// Every such part that does not follow from another one.
         problems: Vec<Problem>,
     },
-    /// The pass broke an invariant of the graph: a defect of the compiler, not of the model.
+    /// The pass broke an invariant: a defect of the compiler, not of the model.
     #[error("{pass}: {source}")]
     Malformed {
         /// The pass.
         pass: &'static str,
         /// What is broken.
-        source: VerifyError,
+        source: ModuleError,
     },
 }
 

@@ -1,8 +1,8 @@
-//! Passes: what turns one graph into another.
+//! Passes: what turns one graph into another, and at last into a program.
 //!
-//! Every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the stage that it takes and the stage that it gives, what else it
-//! needs, and what of the results it keeps. [`run`] runs some of them in the order given and verifies the graph after each.
-//! Nothing else orders passes: a pass that needs another one to have run before says so by its stage.
+//! Every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the level that it takes and the level that it gives, what else it
+//! needs, and what of the results it keeps. [`run`] runs some of them in the order given and verifies the [`Module`] after each.
+//! Nothing else orders passes: a pass that needs another one to have run before says so by its level.
 
 mod canonicalise;
 mod cone;
@@ -12,9 +12,9 @@ mod demand;
 mod error;
 mod gelu;
 mod layer_norm;
+mod module;
 mod polynomial;
 mod registry;
-mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +22,13 @@ use std::fmt;
 
 pub use context::{Context, Need};
 pub use error::{PassError, Problem};
+pub use module::{Level, Module, ModuleError};
 pub use registry::{CANONICALISE, PASSES, pipeline, table};
 use vitcod_isa::diagnostics::did_you_mean;
+use vitcod_isa::program::Program;
 
-use crate::ir::{Graph, Stage};
+use crate::ir::Graph;
+use crate::tiled::{Scheduled, Tiled};
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +37,27 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does, in a paragraph.
     pub doc: &'static str,
-    /// The stage of the graphs that it takes.
-    pub requires: Stage,
-    /// The stage of the graphs that it gives.
-    pub establishes: Stage,
-    /// What it needs besides the graph.
+    /// The level of what it takes.
+    pub requires: Level,
+    /// The level of what it gives.
+    pub establishes: Level,
+    /// What it needs besides.
     pub needs: &'static [Need],
     /// What of the results of a graph it keeps.
     pub keeps: Keeps,
-    run: fn(&Graph, &Context<'_>) -> Result<Graph, Failure>,
+    run: Run,
 }
+
+/// What a pass does, by what it takes and gives.
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    Graph(Step<Graph, Graph>),
+    Tile(Step<Graph, Tiled>),
+    Schedule(Step<Tiled, Scheduled>),
+    Emit(Step<Scheduled, Program>),
+}
+
+type Step<From, To> = fn(&From, &Context<'_>) -> Result<To, Failure>;
 
 /// What of the results of a graph a pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +106,28 @@ impl Pass {
     /// Runs the pass and verifies what it gives.
     ///
     /// # Errors
-    /// The graph is of another stage; or the context lacks what the pass needs; or the graph holds what the pass cannot express, with all
+    /// The module is of another level; or the context lacks what the pass needs; or the module holds what the pass cannot express, with all
     /// such places; or the result is malformed, which is a defect of the pass.
-    pub fn run(&self, graph: &Graph, context: &Context<'_>) -> Result<Graph, PassError> {
-        if graph.stage != self.requires {
-            return Err(PassError::Stage { pass: self.name, requires: self.requires, found: graph.stage });
+    pub fn run(&self, module: &Module, context: &Context<'_>) -> Result<Module, PassError> {
+        let found = module.level();
+        let other = PassError::Level { pass: self.name, requires: self.requires, found };
+        if found != self.requires {
+            return Err(other);
         }
-        let result = (self.run)(graph, context).map_err(|failure| match failure {
+        let result = match (self.run, module) {
+            (Run::Graph(run), Module::Graph(graph)) => run(graph, context).map(Module::Graph),
+            (Run::Tile(run), Module::Graph(graph)) => run(graph, context).map(Module::Tiled),
+            (Run::Schedule(run), Module::Tiled(tiled)) => run(tiled, context).map(Module::Scheduled),
+            (Run::Emit(run), Module::Scheduled(scheduled)) => run(scheduled, context).map(Module::Program),
+            _ => return Err(other),
+        };
+        let result = result.map_err(|failure| match failure {
             Failure::Unrecognised(problems) => PassError::Unrecognised { pass: self.name, problems },
             Failure::Needs(need) => PassError::Needs { pass: self.name, need },
             Failure::Refused(message) => PassError::Refused { pass: self.name, message },
         })?;
         result.verify().map_err(|source| PassError::Malformed { pass: self.name, source })?;
-        debug_assert_eq!(result.stage, self.establishes);
+        debug_assert_eq!(result.level(), self.establishes);
         Ok(result)
     }
 }
@@ -114,16 +137,27 @@ impl Pass {
 /// # Errors
 /// A name is unknown (nothing runs then), or the first pass that fails, as [`Pass::run`].
 pub fn run(
-    graph: &Graph,
+    module: Module,
     names: &[&str],
     context: &Context<'_>,
-    mut after: impl FnMut(&Pass, &Graph),
-) -> Result<Graph, PassError> {
+    mut after: impl FnMut(&Pass, &Module),
+) -> Result<Module, PassError> {
     let passes = names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut current = graph.clone();
+    let mut current = module;
     for pass in passes {
         current = pass.run(&current, context)?;
         after(pass, &current);
     }
     Ok(current)
+}
+
+/// [`run`] with passes that turn graphs into graphs.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_on_graph(graph: &Graph, names: &[&str], context: &Context<'_>) -> Result<Graph, PassError> {
+    match run(graph.clone().into(), names, context, |_, _| {})? {
+        Module::Graph(graph) => Ok(graph),
+        module => Err(PassError::NoGraph { level: module.level() }),
+    }
 }

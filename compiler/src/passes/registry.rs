@@ -2,53 +2,42 @@
 
 use ndarray::ArrayViewD;
 
-use super::{Context, Failure, Keeps, Need, Pass, canonicalise, cse, demand, gelu, layer_norm, steps};
+use super::{Context, Failure, Keeps, Level, Need, Pass, Run, canonicalise, cse, demand, gelu, layer_norm};
 use crate::ir::Stage;
-use crate::{autoencoder, masks, quantise, split};
+use crate::{autoencoder, codegen, masks, quantise, split};
 
 /// Every pass, in the order of the usual pipeline.
 pub const PASSES: &[Pass] = &[
     Pass {
-        name: "steps",
-        doc: "Takes the quantisation that a model brings (QDQ form) out of the graph: every tensor that is quantised has the int8 step \
-              noted in its type whose range holds that of the model's integers. Exact for symmetric int8; what rounds between \
-              operations that later become one is dropped.",
-        requires: Stage::Imported,
-        establishes: Stage::Imported,
-        needs: &[],
-        keeps: Keeps::Approximately,
-        run: |graph, _| Ok(steps::run(graph)),
-    },
-    Pass {
         name: "cse",
         doc: "Merges operations of equal kind on equal operands, and constants with equal elements: exporters write \
               the same subexpression once per use, and alias or copy equal initialisers.",
-        requires: Stage::Imported,
-        establishes: Stage::Imported,
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
         needs: &[],
         keeps: Keeps::Bits,
-        run: |graph, _| Ok(cse::run(graph)),
+        run: Run::Graph(|graph, _| Ok(cse::run(graph))),
     },
     Pass {
         name: "layer-norm",
         doc: "Makes one layer_norm of (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) written out, the square as a power \
               or a product, the quotient also as a product with the reciprocal. A following scale and offset per \
               channel are left to canonicalise.",
-        requires: Stage::Imported,
-        establishes: Stage::Imported,
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
         needs: &[],
         keeps: Keeps::Reals,
-        run: |graph, _| Ok(layer_norm::run(graph)),
+        run: Run::Graph(|graph, _| Ok(layer_norm::run(graph))),
     },
     Pass {
         name: "gelu",
         doc: "Makes one unary of x (1 + erf(x / sqrt 2)) / 2 and of its tanh approximation, however the products and sums \
               are arranged: subexpressions are compared as polynomials in x and in the value of erf or tanh.",
-        requires: Stage::Imported,
-        establishes: Stage::Imported,
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
         needs: &[],
         keeps: Keeps::Reals,
-        run: |graph, _| Ok(gelu::run(graph)),
+        run: Run::Graph(|graph, _| Ok(gelu::run(graph))),
     },
     Pass {
         name: "canonicalise",
@@ -57,87 +46,119 @@ pub const PASSES: &[Pass] = &[
               rows of their weights; convolutions become patches and linear layers; products around a softmax \
               become attention, those across heads combinations of heads; factors and offsets per channel are folded into the \
               operation before; what is added to joined tokens is added before they are joined.",
-        requires: Stage::Imported,
-        establishes: Stage::Canonical,
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Canonical),
         needs: &[],
         keeps: Keeps::Reals,
-        run: |graph, _| canonicalise::run(graph).map_err(Failure::Unrecognised),
+        run: Run::Graph(|graph, _| canonicalise::run(graph).map_err(Failure::Unrecognised)),
     },
     Pass {
         name: "masks",
         doc: "Lets attention compute only what the masks keep: they become what is added to its scores, 0 or -inf. Masks are of \
               all queries, so this comes before demand.",
-        requires: Stage::Canonical,
-        establishes: Stage::Canonical,
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Masks],
         keeps: Keeps::Approximately,
-        run: |graph, context| match context.masks {
+        run: Run::Graph(|graph, context| match context.masks {
             Some(masks) => masks::apply(graph, masks).map_err(Failure::new),
             None => Err(Failure::Needs(Need::Masks)),
-        },
+        }),
     },
     Pass {
         name: "demand",
         doc: "Computes only the rows (tokens) that an output depends on: selections of rows move towards the inputs, \
               through attention to its queries.",
-        requires: Stage::Canonical,
-        establishes: Stage::Canonical,
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
         needs: &[],
         keeps: Keeps::Reals,
-        run: |graph, _| Ok(demand::run(graph)),
+        run: Run::Graph(|graph, _| Ok(demand::run(graph))),
     },
     Pass {
         name: "auto-encoders",
         doc: "Computes the auto-encoders of queries and keys where they cost the fewest cycles, layer by layer: apart, or within the \
               projections before them.",
-        requires: Stage::Canonical,
-        establishes: Stage::Canonical,
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Machine],
         keeps: Keeps::Reals,
-        run: |graph, context| match context.machine {
+        run: Run::Graph(|graph, context| match context.machine {
             Some(machine) => {
                 autoencoder::place(graph, machine, context.form).map(|(graph, _)| graph).map_err(Failure::new)
             }
             None => Err(Failure::Needs(Need::Machine)),
-        },
+        }),
     },
     Pass {
         name: "quantise",
         doc: "From real numbers to integers, with the ranges that the samples give: int8, the residual stream int16. Attention \
               becomes sddmm, qsoftmax and spmm.",
-        requires: Stage::Canonical,
-        establishes: Stage::Quantised,
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Quantised),
         needs: &[Need::Samples],
         keeps: Keeps::Approximately,
-        run: |graph, context| {
+        run: Run::Graph(|graph, context| {
             let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
             let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|samples| samples.view()).collect();
             let calibration = quantise::Calibration::run(graph, &samples).map_err(Failure::new)?;
-            let quantised = quantise::quantise_with(graph, &calibration, context.quantise);
-            quantised.map(|quantised| quantised.graph).map_err(Failure::new)
-        },
+            quantise::quantise(graph, &calibration).map_err(Failure::new)
+        }),
     },
     Pass {
         name: "split",
         doc: "Divides masked attention between the engines: dense blocks of global tokens for the denser engine, the other kept \
               entries as a sparse pattern for the sparser one.",
-        requires: Stage::Quantised,
-        establishes: Stage::Split,
+        requires: Level::Graph(Stage::Quantised),
+        establishes: Level::Graph(Stage::Split),
         needs: &[Need::Machine],
         keeps: Keeps::Bits,
-        run: |graph, context| match context.machine {
+        run: Run::Graph(|graph, context| match context.machine {
             Some(machine) => split::run(graph, machine, context.globals).map(|(graph, _)| graph).map_err(Failure::new),
             None => Err(Failure::Needs(Need::Machine)),
-        },
+        }),
+    },
+    Pass {
+        name: "tile",
+        doc: "Makes tasks of the graph: instructions on tiles that fit the scratchpad. Decides which tensors stay on chip, how large tiles are and \
+              in which order they come, and lays out the DRAM. Of several ways it takes the one whose best schedule is done first.",
+        requires: Level::Graph(Stage::Split),
+        establishes: Level::Tiled,
+        needs: &[Need::Machine],
+        keeps: Keeps::Bits,
+        run: Run::Tile(|graph, context| match context.machine {
+            Some(machine) => codegen::tile(graph, machine).map_err(Failure::new),
+            None => Err(Failure::Needs(Need::Machine)),
+        }),
+    },
+    Pass {
+        name: "schedule",
+        doc: "Orders the tasks and gives buffers their addresses: several orders and placements are timed on the machine that the \
+              tasks are for, and the one that is done first is taken.",
+        requires: Level::Tiled,
+        establishes: Level::Scheduled,
+        needs: &[],
+        keeps: Keeps::Bits,
+        run: Run::Schedule(|tiled, _| codegen::schedule(tiled.clone()).map_err(Failure::new)),
+    },
+    Pass {
+        name: "emit",
+        doc: "Makes a program of the schedule: conflicting accesses of different units are ordered by tokens, as few as it takes.",
+        requires: Level::Scheduled,
+        establishes: Level::Program,
+        needs: &[],
+        keeps: Keeps::Bits,
+        run: Run::Emit(|scheduled, _| codegen::emit(scheduled).map_err(Failure::new)),
     },
 ];
 
 /// The passes from an imported to a canonical graph that need nothing besides it, in order.
-pub const CANONICALISE: &[&str] = &["steps", "cse", "layer-norm", "gelu", "canonicalise", "demand"];
+pub const CANONICALISE: &[&str] = &["cse", "layer-norm", "gelu", "canonicalise", "demand"];
 
-/// The passes that bring a graph of one stage to the end of another, in order: all whose graphs are between the two, but of those
+/// The passes that bring a model from one level to the end of another, in order: all whose levels are between the two, but of those
 /// that stay within a stage only the ones that have what they need.
-pub fn pipeline(from: Stage, to: Stage, context: &Context<'_>) -> Vec<&'static str> {
+pub fn pipeline(from: impl Into<Level>, to: impl Into<Level>, context: &Context<'_>) -> Vec<&'static str> {
+    let (from, to) = (from.into(), to.into());
     let within = PASSES.iter().filter(|pass| from <= pass.requires && pass.establishes <= to);
     let wanted =
         within.filter(|pass| pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need)));
@@ -170,12 +191,12 @@ mod tests {
 
     #[test]
     fn passes_follow_each_other() {
-        let mut stage = Stage::Imported;
+        let mut level = Level::Graph(Stage::Imported);
         for pass in PASSES {
-            assert_eq!(pass.requires, stage, "{}", pass.name);
-            stage = pass.establishes;
+            assert_eq!(pass.requires, level, "{}", pass.name);
+            level = pass.establishes;
         }
-        assert_eq!(stage, Stage::Split);
+        assert_eq!(level, Level::Program);
     }
 
     #[test]
@@ -192,8 +213,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_what_is_declared() {
         for pass in PASSES {
-            let graph = Graph::new("empty", pass.requires);
-            match pass.run(&graph, &Context::default()) {
+            // Only what graphs become may need something.
+            let Level::Graph(stage) = pass.requires else {
+                assert!(pass.needs.is_empty(), "{}", pass.name);
+                continue;
+            };
+            match pass.run(&Graph::new("empty", stage).into(), &Context::default()) {
                 Err(PassError::Needs { need, .. }) => assert_eq!(pass.needs, [need]),
                 _ => assert!(pass.needs.is_empty(), "{}", pass.name),
             }

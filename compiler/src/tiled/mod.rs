@@ -9,6 +9,25 @@
 //!
 //! In both, the order of tasks alone defines the result: executed one by one, they compute the graph. There are no tokens: those follow from the
 //! order and from what the instructions touch ([`vitcod_isa::effects`]), and make it a program ([`codegen::emit`](crate::codegen::emit)).
+//!
+//! # Invariants (checked by [`Tiled::verify`] and [`Scheduled::verify`])
+//!
+//! 1. An operand in the scratchpad lies in a buffer of the program, all of it, at a multiple of the operand's alignment. One that is not touched
+//!    lies in none.
+//! 2. A task touches memory: `sync`, `barrier` and `halt` are none.
+//! 3. Every buffer has bytes and is touched by a task. The buffers of a task fit the scratchpad together, each in whole multiples of
+//!    [`BUFFER_ALIGN`].
+//! 4. Executed one by one, tasks and bindings are what the [verifier of programs](vitcod_isa::check) asks for without tokens: shapes and lines
+//!    that the machine has, DRAM accesses inside the DRAM and none that writes the image, bytes written before they are read (where no
+//!    two buffers share any), sums that fit, outputs written.
+//! 5. Tiled: tasks stand in the order of their groups.
+//! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and those that live at the same time do not overlap. A buffer lives
+//!    from the first to the last task that touches it.
+//!
+//! Not checked: that the tasks compute the graph, and that a schedule is a permutation of what was tiled. `vitcod interp` runs both.
+
+mod text;
+mod verify;
 
 use bytes::Bytes;
 use cranelift_entity::packed_option::PackedOption;
@@ -18,6 +37,11 @@ use vitcod_isa::instr::table::MAX_SRAM_OPERANDS;
 use vitcod_isa::instr::{Op, Sram};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Header;
+
+pub use verify::{Defect, Place, VerifyError};
+
+/// Buffers start at multiples of this and take whole multiples of it, in bytes: the alignment of the widest element and of the ports.
+pub const BUFFER_ALIGN: u64 = 16;
 
 /// A piece of the scratchpad, live from the first to the last task that touches it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,21 +72,27 @@ impl Task {
 
     /// What it touches; where that is in a buffer, the region starts at the offset in it.
     pub fn accesses(&self) -> impl Iterator<Item = (Access, Option<Buffer>)> {
-        // An operand's region starts at its address: with the operand's number there, it is known which it is.
-        let mut numbered = self.op;
-        let mut offsets = [0; MAX_SRAM_OPERANDS];
-        for (number, (at, offset)) in numbered.sram_operands().into_iter().zip(&mut offsets).enumerate() {
-            *offset = std::mem::replace(&mut at.0, number as u32);
-        }
+        let mut op = self.op;
+        let offsets: Vec<u32> = op.sram_operands().into_iter().map(|at| at.0).collect();
         let buffers = self.buffers;
-        accesses(&numbered).into_iter().map(move |mut access| {
-            if access.space != Space::Sram {
-                return (access, None);
+        numbered_accesses(op).into_iter().map(move |(mut access, number)| match number {
+            Some(number) => {
+                access.region.base = offsets[number].into();
+                (access, buffers[number].expand())
             }
-            let number = access.region.base as usize;
-            access.region.base = offsets[number].into();
-            (access, buffers[number].expand())
+            None => (access, None),
         })
+    }
+
+    /// The task with operands nowhere that it does not touch.
+    pub(crate) fn without_unused(mut self) -> Task {
+        let used: Vec<usize> = numbered_accesses(self.op).into_iter().filter_map(|(_, number)| number).collect();
+        for (number, (at, buffer)) in self.op.sram_operands().into_iter().zip(&mut self.buffers).enumerate() {
+            if !used.contains(&number) {
+                (*at, *buffer) = (Sram(0), PackedOption::default());
+            }
+        }
+        self
     }
 
     /// The instruction with its buffers at addresses.
@@ -75,6 +105,14 @@ impl Task {
     }
 }
 
+/// What an instruction touches, with the numbers of operands in the scratchpad.
+fn numbered_accesses(mut op: Op) -> Vec<(Access, Option<usize>)> {
+    // An operand's region starts at its address: with the operand's number there, it is known which it is.
+    op.sram_operands().into_iter().zip(0..).for_each(|(at, number)| at.0 = number);
+    let number = |access: &Access| (access.space == Space::Sram).then_some(access.region.base as usize);
+    accesses(&op).into_iter().map(|access| (access, number(&access))).collect()
+}
+
 /// Tasks in their order, and the buffers that they are on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tasks {
@@ -82,6 +120,23 @@ pub struct Tasks {
     pub tasks: Vec<Task>,
     /// Bytes of every buffer.
     pub buffers: PrimaryMap<Buffer, u64>,
+}
+
+/// First and last task of buffers; none for those that no task touches.
+pub type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
+
+impl Tasks {
+    /// The first and the last task that touch each buffer.
+    pub fn lives(&self) -> Lifetimes {
+        let mut lives = Lifetimes::new();
+        for (index, task) in self.tasks.iter().enumerate() {
+            for buffer in task.buffers() {
+                let life = &mut lives[buffer];
+                *life = Some(life.map_or((index, index), |(first, _)| (first, index)));
+            }
+        }
+        lives
+    }
 }
 
 /// Where buffers start in the scratchpad.

@@ -58,6 +58,11 @@ impl Memory {
         &self.sram
     }
 
+    /// The scratchpad, for a host that puts something there.
+    pub fn sram_mut(&mut self) -> &mut [u8] {
+        &mut self.sram
+    }
+
     /// DRAM.
     pub fn dram(&self) -> &[u8] {
         &self.dram

@@ -1,6 +1,7 @@
 //! A line of assembly as an instruction, by the instruction table.
 
-use super::symbols::Symbols;
+use super::draft::{Kind, Operands};
+use super::symbols::{Resolved, Symbols};
 use super::syntax::{Argument, AtomKind, Line, Value};
 use crate::diagnostics::{Diagnostic, closest, did_you_mean};
 use crate::effects::accesses;
@@ -22,24 +23,28 @@ const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
         parse: bits_of::<UnitSet>,
         names: UnitSet::NAMES,
         default: Some(0),
+        is_sram: false,
     }
 }
 
-/// The instruction of a line; all that is wrong with the line goes to `problems`.
+/// The instruction of a line of a program or draft, and the buffers that its operands lie in; all that is wrong with the line goes to `problems`.
 pub(crate) fn instruction(
     line: &Line<'_>,
     symbols: &Symbols<'_>,
+    kind: Kind,
     problems: &mut Collector<Diagnostic>,
-) -> Option<Instr> {
+) -> Option<(Instr, Operands)> {
     let head = &line.head;
     let Some(spec) = TABLE.iter().find(|spec| spec.mnemonic == head.text) else {
         let help = did_you_mean(head.text, TABLE.iter().map(|spec| spec.mnemonic));
         problems.push(|| Diagnostic::at(head.span.clone(), format!("no instruction `{}`", head.text)).with_help(help));
         return None;
     };
-    let fields = || spec.fields.iter().chain(&TOKENS);
+    let tokens = if kind == Kind::Program { &TOKENS[..] } else { &[] };
+    let fields = || spec.fields.iter().chain(tokens);
     // Bits by field, `None` for one that is left out or wrong.
-    let mut bits = vec![None; spec.fields.len() + TOKENS.len()];
+    let mut bits = vec![None; fields().count()];
+    let mut operands = Operands::default();
     let mut given = vec![false; bits.len()];
     let mut sound = true;
     for argument in &line.arguments {
@@ -50,7 +55,14 @@ pub(crate) fn instruction(
             if std::mem::replace(&mut given[index], true) {
                 return Err(Diagnostic::at(argument.span(), format!("`{}` is given twice", field.name)));
             }
-            bits[index] = Some(value(field, &argument.value, symbols)?);
+            bits[index] = Some(match value(field, &argument.value, symbols, kind)? {
+                Given::Bits(bits) => bits,
+                Given::InBuffer { number, offset } => {
+                    let operand = spec.fields[..index].iter().filter(|field| field.is_sram).count();
+                    operands[operand] = Some(number);
+                    offset.into()
+                }
+            });
             Ok(())
         });
         if let Err(problem) = done {
@@ -85,7 +97,17 @@ pub(crate) fn instruction(
             problems.push(|| Diagnostic::at(head.span.clone(), format!("`{}` needs `{}` here", head.text, field.name)));
         }
     }
-    sound.then_some(instr)
+    sound.then_some((instr, operands))
+}
+
+/// The value of a field.
+enum Given {
+    Bits(u64),
+    /// A place in a buffer of a draft.
+    InBuffer {
+        number: u32,
+        offset: u32,
+    },
 }
 
 /// The field that an argument is for, with its position.
@@ -103,27 +125,39 @@ fn find(
     })
 }
 
-/// The bits of a field's value. What is a value by itself is no name.
-fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>) -> Result<u64, Diagnostic> {
+/// The value of a field. What is a value by itself is no name. In a draft nothing lies at an address of the scratchpad.
+fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>, kind: Kind) -> Result<Given, Diagnostic> {
+    let on_buffers = kind != Kind::Program && field.is_sram;
+    let meaning = if on_buffers { "a place in a buffer, as `b0+0x40`" } else { field.meaning };
+    let parse = |text: &str| if on_buffers { None } else { (field.parse)(text) };
     let text = match value {
         Value::Atom(atom) if atom.kind == AtomKind::Word => atom.text,
-        _ => return Err(Diagnostic::at(value.span(), format!("`{}`: expected {}", field.name, field.meaning))),
+        _ => return Err(Diagnostic::at(value.span(), format!("`{}`: expected {meaning}", field.name))),
     };
-    if let Some(bits) = (field.parse)(text) {
-        return Ok(bits);
+    if let Some(bits) = parse(text) {
+        return Ok(Given::Bits(bits));
     }
     let resolved = symbols.resolve(text, &value.span())?;
-    if let Some(bits) = resolved.as_deref().and_then(field.parse) {
-        return Ok(bits);
+    match &resolved {
+        Some(Resolved::InBuffer { number, offset }) if on_buffers => {
+            return Ok(Given::InBuffer { number: *number, offset: *offset });
+        }
+        Some(Resolved::Text(text)) => {
+            if let Some(bits) = parse(text) {
+                return Ok(Given::Bits(bits));
+            }
+        }
+        _ => {}
     }
     let help = match &resolved {
-        Some(resolved) => Some(format!("`{text}` is `{resolved}`")),
+        Some(Resolved::Text(resolved)) => Some(format!("`{text}` is `{resolved}`")),
+        Some(Resolved::InBuffer { .. }) => Some(format!("`{text}` is a place in a buffer")),
         None if field.names.is_empty() => symbols.near(text),
         None => {
             let unknown = text.split('|').find(|part| !field.names.contains(part)).unwrap_or(text);
             closest(unknown, field.names.iter().copied()).map(|name| format!("did you mean `{name}`?"))
         }
     };
-    let message = format!("`{}`: expected {}, found `{text}`", field.name, field.meaning);
+    let message = format!("`{}`: expected {meaning}, found `{text}`", field.name);
     Err(Diagnostic::at(value.span(), message).with_help(help))
 }

@@ -1,13 +1,17 @@
 //! Directives for bytes.
 
+use super::directives::MAX_SEEDED_BYTES;
 use super::text::signed;
 use crate::instr::Field as _;
 use crate::instr::field::integer;
 use crate::numerics::Scale;
+use crate::random::Random;
 
 /// A kind of data.
 pub(super) struct Kind {
     name: &'static str,
+    /// Bytes of an integer; none where the values are no integers.
+    integer: Option<usize>,
     /// What its values are.
     pub(super) expected: &'static str,
     /// Appends the bytes of a value.
@@ -16,9 +20,10 @@ pub(super) struct Kind {
 
 /// A kind whose values have a fixed number of bytes, little-endian.
 macro_rules! fixed {
-    ($name:literal, $expected:literal, $parse:expr) => {
+    ($name:literal, $integer:expr, $expected:literal, $parse:expr) => {
         Kind {
             name: $name,
+            integer: $integer,
             expected: $expected,
             append: |text, bytes| {
                 bytes.extend($parse(text)?);
@@ -29,15 +34,27 @@ macro_rules! fixed {
 }
 
 const KINDS: [Kind; 8] = [
-    fixed!(".i8", "an integer from -128 to 127", |text| signed(text).map(i8::to_le_bytes)),
-    fixed!(".u8", "an integer from 0 to 255", |text| integer(text).map(u8::to_le_bytes)),
-    fixed!(".i16", "an integer of 16 bits", |text| signed(text).map(i16::to_le_bytes)),
-    fixed!(".u16", "an integer from 0 to 65535", |text| integer(text).map(u16::to_le_bytes)),
-    fixed!(".i32", "an integer of 32 bits", |text| signed(text).map(i32::to_le_bytes)),
-    fixed!(".u32", "an integer from 0 to 4294967295", |text| integer(text).map(u32::to_le_bytes)),
-    fixed!(".scale", "a multiplier", |text| Scale::parse(text).map(Scale::to_bytes)),
-    Kind { name: ".hex", expected: "an even number of hexadecimal digits", append: hex },
+    fixed!(".i8", Some(1), "an integer from -128 to 127", |text| signed(text).map(i8::to_le_bytes)),
+    fixed!(".u8", Some(1), "an integer from 0 to 255", |text| integer(text).map(u8::to_le_bytes)),
+    fixed!(".i16", Some(2), "an integer of 16 bits", |text| signed(text).map(i16::to_le_bytes)),
+    fixed!(".u16", Some(2), "an integer from 0 to 65535", |text| integer(text).map(u16::to_le_bytes)),
+    fixed!(".i32", Some(4), "an integer of 32 bits", |text| signed(text).map(i32::to_le_bytes)),
+    fixed!(".u32", Some(4), "an integer from 0 to 4294967295", |text| integer(text).map(u32::to_le_bytes)),
+    fixed!(".scale", None, "a multiplier", |text| Scale::parse(text).map(Scale::to_bytes)),
+    Kind { name: ".hex", integer: None, expected: "an even number of hexadecimal digits", append: hex },
 ];
+
+impl Kind {
+    /// `count` integers of a seed, uniform; `room` is how many bytes may be made, which these take.
+    pub(super) fn random(&self, seed: u64, count: usize, room: &mut usize) -> Result<Vec<u8>, String> {
+        let Some(width) = self.integer else { return Err(format!("`{}` takes no seed", self.name)) };
+        let bytes = count.checked_mul(width).filter(|bytes| bytes <= room);
+        let bytes = bytes.ok_or_else(|| format!("seeds make at most {MAX_SEEDED_BYTES} bytes in a text"))?;
+        *room -= bytes;
+        let mut random = Random::new(seed);
+        Ok((0..count).flat_map(|_| random.bits().to_le_bytes().into_iter().take(width)).collect())
+    }
+}
 
 /// The kind of a directive.
 pub(super) fn kind(directive: &str) -> Option<&'static Kind> {

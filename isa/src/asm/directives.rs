@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::arguments::Arguments;
 use super::data;
+use super::draft::Kind;
 use super::machine;
 use super::symbols::{Symbol, Symbols};
 use super::syntax::{Atom, Line, Value};
@@ -22,6 +23,9 @@ use crate::program::{Binding, Decision, Element, Layer, Program};
 /// Reads a file that stands beside the text, by its name.
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
 
+/// Bytes that seeds may make in a text together.
+pub const MAX_SEEDED_BYTES: usize = 256 << 20;
+
 /// Buffers and tensors that are placed by the assembler start at multiples of this.
 pub(super) const PLACED_AT: u64 = 64;
 
@@ -33,8 +37,10 @@ struct Directive {
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
 
-const DIRECTIVES: [Directive; 13] = [
-    Directive { name: ".program", apply: |this, arguments| this.program(arguments) },
+const DIRECTIVES: [Directive; 15] = [
+    Directive { name: Kind::Program.directive(), apply: |this, arguments| this.head(arguments, Kind::Program) },
+    Directive { name: Kind::Tiled.directive(), apply: |this, arguments| this.head(arguments, Kind::Tiled) },
+    Directive { name: Kind::Scheduled.directive(), apply: |this, arguments| this.head(arguments, Kind::Scheduled) },
     Directive { name: ".machine", apply: |this, arguments| this.machine(arguments) },
     Directive { name: ".input", apply: |this, arguments| this.tensor(arguments, true) },
     Directive { name: ".output", apply: |this, arguments| this.tensor(arguments, false) },
@@ -52,6 +58,7 @@ const DIRECTIVES: [Directive; 13] = [
 /// What the directives of a text have defined so far.
 pub(super) struct Definitions<'s, 'f> {
     files: &'f Files<'f>,
+    kind: Kind,
     pub(super) problems: Collector<Diagnostic>,
     pub(super) symbols: Symbols<'s>,
     pub(super) name: Option<String>,
@@ -62,12 +69,18 @@ pub(super) struct Definitions<'s, 'f> {
     pub(super) decisions: Vec<Decision>,
     /// The layer of the next instruction.
     pub(super) current: Option<u32>,
+    /// The group of the next instruction.
+    pub(super) group: u32,
+    /// The buffers of a draft: bytes, address and place in the text.
+    pub(super) buffers: Vec<(u32, Option<u32>, Range<usize>)>,
     pub(super) image: Section,
     pub(super) ir: Option<Section>,
     /// Whether data goes to the IR and not to the image.
     data_to_ir: bool,
     /// The end of the furthest buffer.
     sram_end: u64,
+    /// Bytes that seeds may still make.
+    seeded: usize,
 }
 
 /// An input or output; its address may be still open.
@@ -103,9 +116,10 @@ impl Section {
 }
 
 impl<'s, 'f> Definitions<'s, 'f> {
-    pub(super) fn new(files: &'f Files<'f>) -> Self {
+    pub(super) fn new(files: &'f Files<'f>, kind: Kind) -> Self {
         Definitions {
             files,
+            kind,
             problems: Collector::new(),
             symbols: Symbols::default(),
             name: None,
@@ -115,10 +129,13 @@ impl<'s, 'f> Definitions<'s, 'f> {
             layers: Vec::new(),
             decisions: Vec::new(),
             current: None,
+            group: 0,
+            buffers: Vec::new(),
             image: Section::default(),
             ir: None,
             data_to_ir: false,
             sram_end: 0,
+            seeded: MAX_SEEDED_BYTES,
         }
     }
 
@@ -136,16 +153,30 @@ impl<'s, 'f> Definitions<'s, 'f> {
         };
         let section = if self.data_to_ir { self.ir.get_or_insert_default() } else { &mut self.image };
         let bytes = section.data(&arguments.head)?;
+        if let Some(seed) = arguments.named("seed") {
+            let count = arguments.required("count")?;
+            let made = kind.random(number(&seed)?, number(&count)?, &mut self.seeded);
+            let made = made.map_err(|message| Diagnostic::at(count.span(), message))?;
+            check_digest(arguments.named("sha256"), &made)?;
+            bytes.extend(made);
+            return arguments.end(&["count", "seed", "sha256"]);
+        }
         for value in arguments.unnamed() {
             let value = word(&value, kind.expected, |text| Some((text, value.span())))?;
             if (kind.append)(value.0, bytes).is_none() {
                 return Err(Diagnostic::at(value.1, format!("expected {}", kind.expected)));
             }
         }
-        arguments.end(&[])
+        arguments.end(&["count", "seed", "sha256"])
     }
 
-    fn program(&mut self, mut arguments: Arguments<'s>) -> Done {
+    fn head(&mut self, mut arguments: Arguments<'s>, kind: Kind) -> Done {
+        if kind != self.kind {
+            let message = format!("expected `{}`", self.kind.directive());
+            let help = (self.kind == Kind::Program)
+                .then(|| "`vitcod opt --to program` makes a program of this text".to_owned());
+            return Err(Diagnostic::at(arguments.head.span, message).with_help(help));
+        }
         once(self.name.is_some(), &arguments.head)?;
         self.name = Some(string(&arguments.next("a name")?)?);
         self.dram_bytes = arguments.named("dram").map(|bytes| number(&bytes)).transpose()?;
@@ -188,7 +219,13 @@ impl<'s, 'f> Definitions<'s, 'f> {
 
     fn in_layer(&mut self, mut arguments: Arguments<'s>) -> Done {
         self.current = Some(number(&arguments.next("the number of a layer")?)?);
-        arguments.end(&[])
+        if self.kind == Kind::Program {
+            return arguments.end(&[]);
+        }
+        if let Some(group) = arguments.named("group") {
+            self.group = number(&group)?;
+        }
+        arguments.end(&["group"])
     }
 
     fn decision(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -214,12 +251,31 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let name = arguments.next("a name")?;
         let bytes: u32 = number(&arguments.next("a number of bytes")?)?;
         let address = arguments.named("at").map(|at| word(&at, "an address as sram:0x40", Sram::parse)).transpose()?;
+        if self.kind != Kind::Program {
+            self.unplaced(&arguments.head, atom(&name, "a name")?, bytes, address)?;
+            return arguments.end(&["at"]);
+        }
         let address = address.map_or(self.sram_end.next_multiple_of(PLACED_AT), |address| address.0.into());
         let bytes = u64::from(bytes);
         self.symbols
             .define(atom(&name, "a name")?, Symbol::Region { space: Space::Sram, address, bytes: Some(bytes) })?;
         self.sram_end = self.sram_end.max(address + bytes);
         arguments.end(&["at"])
+    }
+
+    /// Defines a buffer of a draft.
+    fn unplaced(&mut self, head: &Atom<'s>, name: &Atom<'s>, bytes: u32, address: Option<Sram>) -> Done {
+        match (self.kind, address) {
+            (Kind::Tiled, Some(_)) => {
+                return Err(Diagnostic::at(head.span.clone(), "a buffer of a tiled program has no address"));
+            }
+            (Kind::Scheduled, None) => return Err(Diagnostic::at(head.span.clone(), "`.buffer` needs `at=` here")),
+            _ => {}
+        }
+        let number = u32::try_from(self.buffers.len()).map_err(|_| Diagnostic::at(head.span.clone(), "too many"))?;
+        self.symbols.define(name, Symbol::Buffer { number, bytes })?;
+        self.buffers.push((bytes, address.map(|address| address.0), name.span.clone()));
+        Ok(())
     }
 
     fn constant(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -248,17 +304,35 @@ impl<'s, 'f> Definitions<'s, 'f> {
                 return Err(Diagnostic::at(file.span(), "these bytes are in the text: they take no file"));
             }
             let wrong = |message: String| Diagnostic::at(file.span(), message);
-            let bytes = part_of(read(files, &string(&file)?).map_err(wrong)?, is_ir).map_err(wrong)?;
-            if let Some(digest) = arguments.named("sha256") {
-                let found = sha256(&bytes);
-                if string(&digest)? != found {
-                    return Err(Diagnostic::at(digest.span(), format!("the file's digest is {found}")));
-                }
+            let mut bytes = part_of(read(files, &string(&file)?).map_err(wrong)?, is_ir).map_err(wrong)?;
+            let mut count = |name| arguments.named(name).map(|value| number::<usize>(&value)).transpose();
+            let (at, length) = (count("at")?, count("bytes")?);
+            if at.is_some() || length.is_some() {
+                let start = at.unwrap_or(0);
+                let end = length.map_or(Some(bytes.len()), |length| start.checked_add(length));
+                let Some(end) = end.filter(|end| start <= *end && *end <= bytes.len()) else {
+                    return Err(wrong(format!("this has only {} bytes", bytes.len())));
+                };
+                bytes = bytes.slice(start..end);
             }
+            check_digest(arguments.named("sha256"), &bytes)?;
             section.file = Some(bytes);
+        } else if let Some(digest) = arguments.named("sha256") {
+            let message = "only the digest of these bytes is there: this text is for reading";
+            return Err(Diagnostic::at(digest.span(), message));
         }
-        arguments.end(&["sha256"])
+        arguments.end(&["at", "bytes", "sha256"])
     }
+}
+
+/// Bytes have the digest that is stated, if one is.
+fn check_digest(stated: Option<Value<'_>>, bytes: &[u8]) -> Done {
+    let Some(stated) = stated else { return Ok(()) };
+    let found = sha256(bytes);
+    if string(&stated)? == found {
+        return Ok(());
+    }
+    Err(Diagnostic::at(stated.span(), format!("the digest of these bytes is {found}")))
 }
 
 /// SHA-256 in hexadecimal.

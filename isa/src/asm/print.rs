@@ -3,38 +3,113 @@
 use std::fmt;
 
 use super::directives::sha256;
+use super::draft::{Draft, Kind, Short};
 use super::machine;
 use crate::check::{self, CheckError};
 use crate::cost::cost;
 use crate::effects::{Space, accesses};
-use crate::instr::{Instr, Op};
+use crate::instr::{Instr, Op, Sram};
 use crate::program::{Binding, Decision, Layer, Program};
 
-/// Constants up to this size are always in the text.
+/// Constants up to this size are always in a text that is to be read again.
 const SMALL: usize = 4096;
+
+/// Constants up to this size are also in one that is to be looked at.
+const GLANCE: usize = 64;
 
 /// Bytes of a line of data.
 const LINE: usize = 32;
+
+/// Where a printed text has its constants and its IR.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Sections {
+    /// In the text.
+    #[default]
+    Inline,
+    /// If they are large, in a program's file of that name.
+    Program(String),
+    /// If they are large, in a file of that name beside the text, which [`Sections::side`] makes.
+    Side(String),
+    /// But for a few bytes nowhere: digests stand for them, and the text is for reading.
+    Digest,
+}
+
+impl Sections {
+    /// The bytes of the side file: what is large of the image and the IR, one after the other.
+    pub fn side(program: &Program) -> Vec<u8> {
+        let sections = [Some(&program.image), program.ir.as_ref()].into_iter().flatten();
+        sections.filter(|bytes| bytes.len() > SMALL).flat_map(|bytes| bytes.iter().copied()).collect()
+    }
+
+    /// A section that starts at `at` of the side file if it is there.
+    fn print(&self, f: &mut fmt::Formatter<'_>, directive: &str, bytes: &[u8], at: usize) -> fmt::Result {
+        let digest = || sha256(bytes);
+        let count = bytes.len();
+        match self {
+            Sections::Program(file) if count > SMALL => writeln!(f, "{directive} {file:?} sha256={}", digest()),
+            Sections::Side(file) if count > SMALL => {
+                writeln!(f, "{directive} {file:?} at={at} bytes={count} sha256={}", digest())
+            }
+            Sections::Digest if count > GLANCE => writeln!(f, "{directive} bytes={count} sha256={}", digest()),
+            _ => {
+                writeln!(f, "{directive}")?;
+                for line in bytes.chunks(LINE) {
+                    f.write_str("    .hex ")?;
+                    line.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                    f.write_str("\n")?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// All of a text but layers and instructions.
+    fn print_head(&self, f: &mut fmt::Formatter<'_>, kind: Kind, program: &Program) -> fmt::Result {
+        let Program { header, machine, image, ir, .. } = program;
+        writeln!(f, "{} {:?} dram={}", kind.directive(), header.name, header.dram_bytes)?;
+        writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
+        for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
+            for Binding { name, shape, element, step, address } in bindings {
+                writeln!(f, ".{kind} {name:?} {element} {shape:?} step={step:?} at=dram:{address:#x}")?;
+            }
+        }
+        for Decision { layer, subject, chosen, reason } in &header.decisions {
+            writeln!(f, ".decision layer={layer:?} subject={subject:?} chosen={chosen:?} reason={reason:?}")?;
+        }
+        if !image.is_empty() {
+            self.print(f, ".image", image, 0)?;
+        }
+        if let Some(ir) = ir {
+            self.print(f, ".ir", ir, if image.len() > SMALL { image.len() } else { 0 })?;
+        }
+        Ok(())
+    }
+}
 
 /// The text of a program, by its `Display`: all of it, so that it can be [read](super::Assembly::parse) again.
 #[derive(Clone, Debug)]
 pub struct Listing<'a> {
     program: &'a Program,
-    file: Option<String>,
+    sections: Sections,
     is_annotated: bool,
 }
 
 impl Program {
     /// The program as text.
     pub fn listing(&self) -> Listing<'_> {
-        Listing { program: self, file: None, is_annotated: false }
+        Listing { program: self, sections: Sections::Inline, is_annotated: false }
     }
 }
 
 impl Listing<'_> {
     /// Large constants and the IR by reference to the program's own file, of that name without folder.
     pub fn with_constants_in(self, file: &str) -> Self {
-        Listing { file: Some(file.to_owned()), ..self }
+        self.with_sections(Sections::Program(file.to_owned()))
+    }
+
+    /// Constants and the IR elsewhere.
+    pub fn with_sections(self, sections: Sections) -> Self {
+        Listing { sections, ..self }
     }
 
     /// Comments state for each instruction its index, node, bytes of operands and cycles. A transfer's cycles are those for which it
@@ -45,19 +120,6 @@ impl Listing<'_> {
     pub fn annotated(self) -> Result<Self, CheckError> {
         check::check(self.program)?;
         Ok(Listing { is_annotated: true, ..self })
-    }
-
-    fn section(&self, f: &mut fmt::Formatter<'_>, directive: &str, bytes: &[u8]) -> fmt::Result {
-        if let Some(file) = self.file.as_ref().filter(|_| bytes.len() > SMALL) {
-            return writeln!(f, "{directive} {file:?} sha256={}", sha256(bytes));
-        }
-        writeln!(f, "{directive}")?;
-        for line in bytes.chunks(LINE) {
-            f.write_str("    .hex ")?;
-            line.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-            f.write_str("\n")?;
-        }
-        Ok(())
     }
 
     fn annotate(&self, f: &mut fmt::Formatter<'_>, index: usize, instr: &Instr) -> fmt::Result {
@@ -90,23 +152,8 @@ impl Listing<'_> {
 // Names come from the model's file: quoted, so that none breaks its line.
 impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Program { header, machine, code, layer_of, image, ir } = self.program;
-        writeln!(f, ".program {:?} dram={}", header.name, header.dram_bytes)?;
-        writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
-        for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
-            for Binding { name, shape, element, step, address } in bindings {
-                writeln!(f, ".{kind} {name:?} {element} {shape:?} step={step:?} at=dram:{address:#x}")?;
-            }
-        }
-        for Decision { layer, subject, chosen, reason } in &header.decisions {
-            writeln!(f, ".decision layer={layer:?} subject={subject:?} chosen={chosen:?} reason={reason:?}")?;
-        }
-        if !image.is_empty() {
-            self.section(f, ".image", image)?;
-        }
-        if let Some(ir) = ir {
-            self.section(f, ".ir", ir)?;
-        }
+        let Program { header, code, layer_of, image, .. } = self.program;
+        self.sections.print_head(f, Kind::Program, self.program)?;
         writeln!(
             f,
             "; {} bytes of constants, {} instructions, {} layers",
@@ -149,6 +196,49 @@ impl fmt::Display for Listing<'_> {
             f.write_str("\n")?;
         }
         layers.try_for_each(|layer| define(f, layer))
+    }
+}
+
+/// The text of a draft.
+#[derive(Clone, Debug)]
+pub struct DraftListing<'a> {
+    draft: &'a Draft,
+    sections: Sections,
+}
+
+impl Draft {
+    /// The draft as text, which can be read again unless `sections` are left out.
+    pub fn listing(&self, sections: Sections) -> DraftListing<'_> {
+        DraftListing { draft: self, sections }
+    }
+}
+
+impl fmt::Display for DraftListing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Draft { kind, program, buffers, operands, groups } = self.draft;
+        self.sections.print_head(f, *kind, program)?;
+        for (number, (bytes, address)) in buffers.iter().enumerate() {
+            write!(f, ".buffer b{number} {bytes}")?;
+            match address {
+                Some(address) => writeln!(f, " at={}", Sram(*address))?,
+                None => f.write_str("\n")?,
+            }
+        }
+        program.header.layers.iter().try_for_each(|layer| define(f, layer))?;
+        let mut current = None;
+        for (index, instr) in program.code.iter().enumerate() {
+            let (layer, group) = (program.layer_of[index], groups[index]);
+            if current != Some((layer, group)) {
+                current = Some((layer, group));
+                write!(f, "\n.in {layer} group={group}")?;
+                match program.header.layers.get(layer as usize) {
+                    Some(layer) => writeln!(f, "  ; {:?}", layer.name)?,
+                    None => f.write_str("\n")?,
+                }
+            }
+            writeln!(f, "    {}", Short { op: &instr.op, operands: &operands[index] })?;
+        }
+        Ok(())
     }
 }
 

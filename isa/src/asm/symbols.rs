@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::syntax::Atom;
 use crate::diagnostics::{Diagnostic, did_you_mean};
 use crate::effects::Space;
-use crate::instr::field::integer;
+use crate::instr::field::{MAX_SRAM, integer};
 use crate::instr::{Dram, Sram};
 
 /// What a name stands for.
@@ -16,8 +16,19 @@ pub(crate) enum Symbol<'s> {
     Text(&'s str),
     /// A region of a memory. `bytes` is `None` where it has no end of its own.
     Region { space: Space, address: u64, bytes: Option<u64> },
+    /// A buffer of a draft, by its number.
+    Buffer { number: u32, bytes: u32 },
     /// Tensors with one name.
     Ambiguous,
+}
+
+/// What a word stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Resolved {
+    /// Another text.
+    Text(String),
+    /// A place in a buffer of a draft.
+    InBuffer { number: u32, offset: u32 },
 }
 
 /// The names of a program.
@@ -45,16 +56,17 @@ impl<'s> Symbols<'s> {
         }
     }
 
-    /// The text that `name` or `name+offset` stands for; `None` where it is no known name.
-    pub(crate) fn resolve(&self, text: &str, span: &Range<usize>) -> Result<Option<String>, Diagnostic> {
+    /// What `name` or `name+offset` stands for; `None` where it is no known name.
+    pub(crate) fn resolve(&self, text: &str, span: &Range<usize>) -> Result<Option<Resolved>, Diagnostic> {
         let (name, offset) = text.split_once('+').map_or((text, None), |(name, offset)| (name, Some(offset)));
         let Some(symbol) = self.0.get(name) else { return Ok(None) };
         let wrong = |message: String| Err(Diagnostic::at(span.clone(), message));
-        let (space, address, bytes) = match (*symbol, offset) {
+        let bytes = match (*symbol, offset) {
             (Symbol::Ambiguous, _) => return wrong(format!("`{name}` is the name of several tensors")),
-            (Symbol::Text(value), None) => return Ok(Some(value.to_owned())),
+            (Symbol::Text(value), None) => return Ok(Some(Resolved::Text(value.to_owned()))),
             (Symbol::Text(_), Some(_)) => return wrong(format!("`{name}` is no place")),
-            (Symbol::Region { space, address, bytes }, _) => (space, address, bytes),
+            (Symbol::Region { bytes, .. }, _) => bytes,
+            (Symbol::Buffer { bytes, .. }, _) => Some(bytes.into()),
         };
         let Some(offset) = offset.map_or(Some(0), integer::<u64>) else {
             return wrong(format!("expected a number of bytes after `{name}+`"));
@@ -62,16 +74,23 @@ impl<'s> Symbols<'s> {
         if let Some(bytes) = bytes.filter(|bytes| offset >= *bytes) {
             return wrong(format!("`{name}` has only {bytes} bytes"));
         }
-        let Some(address) = address.checked_add(offset) else {
-            return wrong("the address is too large".to_owned());
+        let resolved = match *symbol {
+            Symbol::Region { space, address, .. } => address.checked_add(offset).and_then(|address| {
+                Some(Resolved::Text(match space {
+                    Space::Sram => Sram(u32::try_from(address).ok()?).to_string(),
+                    Space::Dram => Dram(address).to_string(),
+                }))
+            }),
+            Symbol::Buffer { number, .. } => {
+                let offset = u32::try_from(offset).ok().filter(|offset| *offset < MAX_SRAM);
+                offset.map(|offset| Resolved::InBuffer { number, offset })
+            }
+            Symbol::Text(_) | Symbol::Ambiguous => None,
         };
-        Ok(Some(match space {
-            Space::Sram => match u32::try_from(address) {
-                Ok(address) => Sram(address).to_string(),
-                Err(_) => return wrong("the address is too large".to_owned()),
-            },
-            Space::Dram => Dram(address).to_string(),
-        }))
+        match resolved {
+            Some(resolved) => Ok(Some(resolved)),
+            None => wrong("the address is too large".to_owned()),
+        }
     }
 
     /// The question whether another name was meant; of many names, not all are compared.

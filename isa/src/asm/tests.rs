@@ -1,12 +1,14 @@
 //! Text and binary hold the same, for any program; and no text does harm. Cases are files of `tests/asm`.
 
+mod draft;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::instr::arbitrary::instr;
 use crate::machine::{Machine, PRESETS};
-use crate::program::{Binding, Decision, Element, Layer};
+use crate::program::{Binding, Decision, Element, Header, Layer};
 
 fn no_files(name: &str) -> Result<Bytes, String> {
     Err(format!("cannot read {name}"))
@@ -124,7 +126,7 @@ fn large_constants_are_in_the_program_file() {
     assert_eq!(Assembly::parse(&text, &files).unwrap().program, program);
 
     let message = |text: &str| Assembly::parse(text, &files).unwrap_err().kept()[0].message.clone();
-    assert!(message(&text.replace("sha256=", "sha256=0")).starts_with("the file's digest is "));
+    assert!(message(&text.replace("sha256=", "sha256=0")).starts_with("the digest of these bytes is "));
     for name in ["../p.vitcod", "/etc/passwd", "..", ""] {
         let message = message(&text.replace("p.vitcod", name));
         assert_eq!(message, "expected the name of a file beside the text, without folder");

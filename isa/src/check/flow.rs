@@ -4,6 +4,8 @@
 //! last reader since. If an access is ordered after those, it is ordered after all before them, because they were found to
 //! be ordered in their turn; so one visit finds a race in every program that has one, whichever order is taken.
 
+use std::ops::Range;
+
 use super::Report;
 use super::order::{Clock, Order};
 use super::shadow::{Budget, Clash, HOST, Held, Shadow, Stamp, Visit};
@@ -13,9 +15,14 @@ use crate::instr::Unit;
 use crate::program::Program;
 
 /// Checks the flow of a program whose operands lie in memory. Returns per instruction what has to have completed when it starts,
-/// for the conflicts of its accesses.
-pub(super) fn check(program: &Program, order: &Order, problems: &mut Report) -> Vec<Clock> {
-    let mut flow = Flow::new(program, order);
+/// for the conflicts of its accesses. `place` names bytes of the scratchpad.
+pub(super) fn check(
+    program: &Program,
+    order: &Order,
+    place: &dyn Fn(Range<u64>) -> String,
+    problems: &mut Report,
+) -> Vec<Clock> {
+    let mut flow = Flow::new(program, order, place);
     let mut needed = vec![Clock::default(); program.code.len()];
     for &index in &order.sequence {
         needed[index] = flow.instruction(index, problems);
@@ -32,6 +39,7 @@ pub(super) fn check(program: &Program, order: &Order, problems: &mut Report) -> 
 struct Flow<'a> {
     program: &'a Program,
     order: &'a Order,
+    place: &'a dyn Fn(Range<u64>) -> String,
     sram: Shadow,
     /// Behind the image, which is never written.
     dram: Shadow,
@@ -39,10 +47,11 @@ struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    fn new(program: &'a Program, order: &'a Order) -> Flow<'a> {
+    fn new(program: &'a Program, order: &'a Order, place: &'a dyn Fn(Range<u64>) -> String) -> Flow<'a> {
         let mut flow = Flow {
             program,
             order,
+            place,
             sram: Shadow::new(0..program.machine.sram.bytes.into()),
             dram: Shadow::new(program.image.len() as u64..program.header.dram_bytes),
             budget: Budget::of(program.code.len()),
@@ -108,11 +117,10 @@ impl<'a> Flow<'a> {
 
     /// A clash as text.
     fn describe(&self, access: &Access, does: &str, Clash { other, bytes }: &Clash) -> String {
-        let memory = match access.space {
-            Space::Sram => "the scratchpad",
-            Space::Dram => "DRAM",
+        let place = match access.space {
+            Space::Sram => (self.place)(bytes.clone()),
+            Space::Dram => format!("{:#x}..{:#x} of DRAM", bytes.start, bytes.end),
         };
-        let place = format!("{:#x}..{:#x} of {memory}", bytes.start, bytes.end);
         let Some(index) = other.and_then(|stamp| self.order.index(stamp.unit, stamp.number)) else {
             return format!("{} {does} {place}, which nothing has written", access.operand);
         };

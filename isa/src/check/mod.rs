@@ -57,6 +57,7 @@ pub use redundant::remove_redundant_tokens;
 pub use tokens::{Token, tokens};
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::instr::field::MAX_DRAM;
 use crate::instr::{Instr, Op};
@@ -113,12 +114,35 @@ pub fn check(program: &Program) -> Result<(), CheckError> {
     verify(program).map(|_| ())
 }
 
+/// Checks a program whose instructions are executed one after the other: [`check`] without tokens and order. `place` says how messages name
+/// bytes of the scratchpad.
+///
+/// # Errors
+/// Everything that was found.
+pub fn check_sequence(program: &Program, place: &dyn Fn(Range<u64>) -> String) -> Result<(), CheckError> {
+    let mut problems = Report::new();
+    structure(program, &mut problems);
+    for (index, instr) in program.code.iter().enumerate() {
+        operands::check(program, index, instr, &mut problems);
+    }
+    bindings::check(program, &mut problems);
+    if problems.0.is_empty() {
+        flow::check(program, &Order::sequential(&program.code), place, &mut problems);
+    }
+    problems.0.finish()
+}
+
+/// How messages name bytes of the scratchpad.
+fn scratchpad(bytes: Range<u64>) -> String {
+    format!("{:#x}..{:#x} of the scratchpad", bytes.start, bytes.end)
+}
+
 /// [`check`]; returns what was worked out: the order of the instructions and, for each, what has to have completed when it starts.
 fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     let mut problems = Report::new();
     let proof = match form(program, &mut problems) {
         Some(order) if problems.0.is_empty() => {
-            let needed = flow::check(program, &order, &mut problems);
+            let needed = flow::check(program, &order, &scratchpad, &mut problems);
             (order, needed)
         }
         _ => Default::default(),

@@ -64,6 +64,23 @@ impl Order {
         ends.then_some(order)
     }
 
+    /// The order in which each instruction has completed before the next one starts.
+    pub(super) fn sequential(code: &[Instr]) -> Order {
+        let mut order = Order { sequence: (0..code.len()).collect(), ..Order::default() };
+        let mut completed = Clock::default();
+        for (index, instr) in code.iter().enumerate() {
+            let unit = only(instr.op.units());
+            order.units.push(unit);
+            order.known.push(completed);
+            order.numbers.push(unit.map_or(0, |unit| {
+                order.queues[unit.index()].push(index);
+                completed[unit.index()] += 1;
+                completed[unit.index()]
+            }));
+        }
+        order
+    }
+
     /// Runs the units without timing until no instruction can start. Which unit goes first makes no difference to what can start.
     fn run(&mut self, code: &[Instr], queues: &[Vec<usize>; Unit::COUNT], problems: &mut Report) -> bool {
         let mut started = vec![false; code.len()];

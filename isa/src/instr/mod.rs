@@ -95,6 +95,8 @@ pub struct FieldSpec {
     pub names: &'static [&'static str],
     /// Its bits where assembly leaves it out; `None` where it may not.
     pub default: Option<u64>,
+    /// Whether it is a scratchpad address.
+    pub is_sram: bool,
 }
 
 /// A value that its field cannot hold.

@@ -84,6 +84,7 @@ macro_rules! instructions {
                     parse: bits_of::<$ty>,
                     names: <$ty as Field>::NAMES,
                     default: optional(&[$($default)?]),
+                    is_sram: <$ty as Field>::IS_SRAM,
                 } ),*],
             }
         ),*];
@@ -125,6 +126,35 @@ macro_rules! instructions {
                 match self { $( Op::$name(_operands) => {
                     f.write_str($mnemonic)?;
                     $( write!(f, concat!(" ", stringify!($field), "={}"), _operands.$field)?; )*
+                } )* }
+                Ok(())
+            }
+        }
+
+        impl Op {
+            /// Its text with scratchpad operands as `place` writes them, by their numbers in table order. Those of which it writes nothing are left
+            /// out, and so is what assembly takes for what is not there.
+            pub(crate) fn write_short(
+                &self,
+                f: &mut fmt::Formatter<'_>,
+                place: &dyn Fn(usize) -> Option<String>,
+            ) -> fmt::Result {
+                let mut _places = 0;
+                match self { $( Op::$name(_operands) => {
+                    f.write_str($mnemonic)?;
+                    $(
+                        let text = if <$ty as Field>::IS_SRAM {
+                            _places += 1;
+                            place(_places - 1)
+                        } else if optional(&[$($default)?]) == Some(_operands.$field.to_bits()) {
+                            None
+                        } else {
+                            Some(_operands.$field.to_string())
+                        };
+                        if let Some(text) = text {
+                            write!(f, concat!(" ", stringify!($field), "={}"), text)?;
+                        }
+                    )*
                 } )* }
                 Ok(())
             }
@@ -223,8 +253,8 @@ instructions! {
         a: Sram = 64,
         /// The right operand, `n` rows of `k` int8.
         b: Sram = 96,
-        /// `n` channel parameters.
-        params: Sram = 128,
+        /// `n` channel parameters; read unless int32 accumulators are continued as such.
+        params: Sram = 128 or 0,
         /// Int32 accumulators to continue, `m` rows of `n`; read only where `accumulate` is set.
         acc: Sram = 160 or 0,
         /// The results, `m` rows of `n`.

@@ -13,9 +13,8 @@ use vitcod_isa::effects::{Access, Region, Space};
 use vitcod_isa::instr::Unit;
 use vitcod_isa::machine::Machine;
 
-use super::super::place::ALIGN;
 use super::memory::Wanted;
-use crate::tiled::{Buffer, Tasks};
+use crate::tiled::{BUFFER_ALIGN, Buffer, Tasks};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +58,7 @@ impl TaskGraph {
     pub(in super::super) fn new(tasks: &Tasks, machine: &Machine, image_bytes: u64) -> TaskGraph {
         let mut lives: SecondaryMap<Buffer, Life> = SecondaryMap::new();
         for (buffer, size) in tasks.buffers.iter() {
-            lives[buffer].bytes = size.next_multiple_of(ALIGN);
+            lives[buffer].bytes = size.next_multiple_of(BUFFER_ALIGN);
         }
         let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
         let mut history = History { of_buffer: SecondaryMap::new(), of_dram: Vec::new() };

@@ -3,7 +3,6 @@
 mod errors;
 mod folding;
 mod operators;
-mod quantised;
 
 use std::collections::BTreeMap;
 

@@ -11,8 +11,8 @@ mod tests;
 use vitcod_isa::machine::Machine;
 
 use super::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
-use crate::random::Random;
 use crate::split::{self, GlobalTokens};
+use vitcod_isa::random::Random;
 
 /// The most operations that are chosen for a graph; some of them are several operations.
 const MAX_STEPS: usize = 10;

@@ -51,8 +51,8 @@ fn they_run_and_no_pass_panics() {
                 QuantisedInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
             }
             let context = Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
-            for pass in passes::PASSES.iter().filter(|pass| pass.requires == stage) {
-                let _ = pass.run(&graph, &context);
+            for pass in passes::PASSES.iter().filter(|pass| pass.requires == stage.into()) {
+                let _ = pass.run(&graph.clone().into(), &context);
             }
         }
     }

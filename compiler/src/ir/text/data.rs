@@ -5,7 +5,7 @@ use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::Channel;
 
 use super::super::{Elem, TensorType};
-use crate::random::Random;
+use vitcod_isa::random::Random;
 
 /// The first 8 bytes of the SHA-256 of some bytes, in hexadecimal: tells constants apart, and notices changed files.
 pub fn digest(bytes: &[u8]) -> String {

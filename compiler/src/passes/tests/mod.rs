@@ -124,7 +124,7 @@ impl Builder {
 
 /// The result of some passes.
 fn run(graph: &Graph, names: &[&str]) -> Graph {
-    passes::run(graph, names, &Context::default(), |_, _| ()).unwrap_or_else(|error| panic!("{error}\n{graph}"))
+    passes::run_on_graph(graph, names, &Context::default()).unwrap_or_else(|error| panic!("{error}\n{graph}"))
 }
 
 fn canonical(graph: &Graph) -> Graph {
@@ -133,7 +133,7 @@ fn canonical(graph: &Graph) -> Graph {
 
 /// What the pipeline to the canonical form has to say.
 fn error(graph: &Graph) -> PassError {
-    passes::run(graph, passes::CANONICALISE, &Context::default(), |_, _| ())
+    passes::run_on_graph(graph, passes::CANONICALISE, &Context::default())
         .map(|graph| graph.to_string())
         .expect_err("not recognised")
 }

@@ -2,17 +2,17 @@
 
 use super::Builder;
 use crate::ir::Stage;
-use crate::passes::{CANONICALISE, Context, PASSES, PassError, find, run};
+use crate::passes::{CANONICALISE, Context, Level, PASSES, PassError, find, run, run_on_graph};
 
 #[test]
 fn the_pipeline_is_made_of_known_passes_whose_stages_follow() {
-    let mut stage = Stage::Imported;
+    let mut level = Level::Graph(Stage::Imported);
     for name in CANONICALISE {
         let pass = find(name).unwrap();
-        assert_eq!(pass.requires, stage, "{name}");
-        stage = pass.establishes;
+        assert_eq!(pass.requires, level, "{name}");
+        level = pass.establishes;
     }
-    assert_eq!(stage, Stage::Canonical);
+    assert_eq!(level, Level::Graph(Stage::Canonical));
     assert!(PASSES.iter().all(|pass| pass.name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
 }
 
@@ -24,8 +24,11 @@ fn the_hook_sees_every_result() {
     let mut seen = Vec::new();
     let graph = b.finish(&[y]);
     let names = ["cse", "layer-norm", "gelu", "canonicalise", "demand"];
-    run(&graph, &names, &Context::default(), |pass, graph| seen.push((pass.name, graph.stage, graph.order.len())))
-        .unwrap();
+    run(graph.into(), &names, &Context::default(), |pass, module| {
+        let graph = module.graph().unwrap();
+        seen.push((pass.name, graph.stage, graph.order.len()));
+    })
+    .unwrap();
     let stages = seen.iter().map(|(name, stage, _)| format!("{name}: {stage}")).collect::<Vec<_>>().join(", ");
     assert_eq!(
         stages,
@@ -40,11 +43,13 @@ fn wrong_names_and_stages_are_errors() {
     let x = b.input(&[1, 2, 3]);
     let y = b.linear(x, 4, "fc");
     let graph = b.finish(&[y]);
-    let unknown = run(&graph, &["cse", "speed"], &Context::default(), |_, _| panic!("nothing may run")).unwrap_err();
+    let unknown = run(graph.clone().into(), &["cse", "speed"], &Context::default(), |_, _| panic!("nothing may run"))
+        .unwrap_err();
     let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
     assert_eq!(unknown.to_string(), format!("there is no pass \"speed\"; the passes are {}", names.join(", ")));
-    let near = run(&graph, &["gleu"], &Context::default(), |_, _| ()).unwrap_err().to_string();
+    let near = run_on_graph(&graph, &["gleu"], &Context::default()).unwrap_err().to_string();
     assert!(near.starts_with("there is no pass \"gleu\"; did you mean `gelu`? the passes are"), "{near}");
-    let stage = run(&graph, &["demand"], &Context::default(), |_, _| ()).unwrap_err();
-    assert!(matches!(stage, PassError::Stage { pass: "demand", requires: Stage::Canonical, found: Stage::Imported }));
+    let stage = run_on_graph(&graph, &["demand"], &Context::default()).unwrap_err();
+    let (requires, found) = (Level::Graph(Stage::Canonical), Level::Graph(Stage::Imported));
+    assert_eq!(stage, PassError::Level { pass: "demand", requires, found });
 }

@@ -1,0 +1,135 @@
+//! What passes go over: a graph, or what becomes of it.
+
+use std::fmt;
+
+use vitcod_isa::asm::Sections;
+use vitcod_isa::program::Program;
+
+use crate::ir::{Graph, Stage, VerifyError};
+use crate::tiled::{self, Scheduled, Tiled};
+
+/// A model on its way to a program.
+#[derive(Clone, Debug)]
+pub enum Module {
+    /// A graph of tensors.
+    Graph(Graph),
+    /// Tasks on buffers.
+    Tiled(Tiled),
+    /// Tasks in their final order, on buffers with addresses.
+    Scheduled(Scheduled),
+    /// A program.
+    Program(Program),
+}
+
+/// How far a model is, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// A graph of a stage.
+    Graph(Stage),
+    /// [`Module::Tiled`].
+    Tiled,
+    /// [`Module::Scheduled`].
+    Scheduled,
+    /// [`Module::Program`].
+    Program,
+}
+
+/// What is wrong with a module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModuleError {
+    /// A graph breaks an invariant of its stage.
+    #[error(transparent)]
+    Graph(#[from] VerifyError),
+    /// Tasks break one of theirs.
+    #[error(transparent)]
+    Tasks(#[from] tiled::VerifyError),
+    /// A program must not run.
+    #[error(transparent)]
+    Program(#[from] vitcod_isa::check::CheckError),
+}
+
+impl Module {
+    /// How far it is.
+    pub fn level(&self) -> Level {
+        match self {
+            Module::Graph(graph) => Level::Graph(graph.stage),
+            Module::Tiled(_) => Level::Tiled,
+            Module::Scheduled(_) => Level::Scheduled,
+            Module::Program(_) => Level::Program,
+        }
+    }
+
+    /// Checks the invariants of its level.
+    ///
+    /// # Errors
+    /// What is broken.
+    pub fn verify(&self) -> Result<(), ModuleError> {
+        match self {
+            Module::Graph(graph) => Ok(graph.verify()?),
+            Module::Tiled(tiled) => Ok(tiled.verify()?),
+            Module::Scheduled(scheduled) => Ok(scheduled.verify()?),
+            Module::Program(program) => Ok(vitcod_isa::check::check(program)?),
+        }
+    }
+
+    /// The graph, if it is one.
+    pub fn graph(&self) -> Option<&Graph> {
+        match self {
+            Module::Graph(graph) => Some(graph),
+            _ => None,
+        }
+    }
+}
+
+/// As text for reading: long constants are digests.
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Module::Graph(graph) => graph.fmt(f),
+            Module::Tiled(tiled) => tiled.fmt(f),
+            Module::Scheduled(scheduled) => scheduled.fmt(f),
+            Module::Program(program) => program.listing().with_sections(Sections::Digest).fmt(f),
+        }
+    }
+}
+
+impl Level {
+    /// Every level, in order.
+    pub const ALL: [Level; 7] = [
+        Level::Graph(Stage::Imported),
+        Level::Graph(Stage::Canonical),
+        Level::Graph(Stage::Quantised),
+        Level::Graph(Stage::Split),
+        Level::Tiled,
+        Level::Scheduled,
+        Level::Program,
+    ];
+
+    /// Name on the command line and in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Graph(stage) => stage.name(),
+            Level::Tiled => "tiled",
+            Level::Scheduled => "scheduled",
+            Level::Program => "program",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<Stage> for Level {
+    fn from(stage: Stage) -> Level {
+        Level::Graph(stage)
+    }
+}
+
+impl From<Graph> for Module {
+    fn from(graph: Graph) -> Module {
+        Module::Graph(graph)
+    }
+}

@@ -1,0 +1,148 @@
+//! The text of tiled and scheduled programs: [drafts](vitcod_isa::asm::Draft) of assembly, whose buffers are numbered.
+//!
+//! `docs/ir.md` describes it. Numbers of buffers are names: a text may give them others, and printing numbers them in the order of their
+//! definitions.
+
+use std::fmt;
+
+use cranelift_entity::EntityRef as _;
+use cranelift_entity::packed_option::PackedOption;
+use vitcod_isa::asm::{Draft, Files, Kind, Operands, Places, Sections};
+use vitcod_isa::diagnostics::Diagnostic;
+use vitcod_isa::instr::Instr;
+use vitcod_isa::problems::{Collector, Problems};
+use vitcod_isa::program::Program;
+
+use super::verify::{Place, VerifyError};
+use super::{Addresses, Buffer, Buffers, Scheduled, Task, Tasks, Tiled};
+
+impl Task {
+    /// The numbers of its buffers.
+    pub(super) fn operands(&self) -> Operands {
+        self.buffers.map(|buffer| buffer.expand().map(|buffer| buffer.index() as u32))
+    }
+}
+
+impl Tiled {
+    /// Reads and verifies a tiled program. `files` reads a file beside the text.
+    ///
+    /// # Errors
+    /// All that is wrong with the text, or if nothing is with the program.
+    pub fn parse(text: &str, files: &Files<'_>) -> Result<Tiled, Problems<Diagnostic>> {
+        let (draft, places) = Draft::parse(text, Kind::Tiled, files)?;
+        let (tiled, _) = of_draft(draft);
+        tiled.verify_named(&name_in(text, &places)).map_err(|error| located(&error, &places))?;
+        Ok(tiled)
+    }
+
+    /// As its text has it.
+    pub fn draft(&self) -> Draft {
+        draft(self, None)
+    }
+
+    /// The text.
+    pub fn text(&self, sections: Sections) -> String {
+        self.draft().listing(sections).to_string()
+    }
+}
+
+impl Scheduled {
+    /// Reads and verifies a scheduled program, as [`Tiled::parse`].
+    ///
+    /// # Errors
+    /// As for [`Tiled::parse`].
+    pub fn parse(text: &str, files: &Files<'_>) -> Result<Scheduled, Problems<Diagnostic>> {
+        let (draft, places) = Draft::parse(text, Kind::Scheduled, files)?;
+        let (tiled, addresses) = of_draft(draft);
+        let scheduled = Scheduled { tiled, addresses };
+        scheduled.verify_named(&name_in(text, &places)).map_err(|error| located(&error, &places))?;
+        Ok(scheduled)
+    }
+
+    /// As its text has it.
+    pub fn draft(&self) -> Draft {
+        draft(&self.tiled, Some(&self.addresses))
+    }
+
+    /// The text.
+    pub fn text(&self, sections: Sections) -> String {
+        self.draft().listing(sections).to_string()
+    }
+}
+
+/// For reading: long constants are digests.
+impl fmt::Display for Tiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(Sections::Digest))
+    }
+}
+
+/// For reading: long constants are digests.
+impl fmt::Display for Scheduled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(Sections::Digest))
+    }
+}
+
+fn draft(Tiled { header, machine, image, ir, tasks }: &Tiled, addresses: Option<&Addresses>) -> Draft {
+    let Tasks { tasks, buffers } = tasks;
+    Draft {
+        kind: if addresses.is_some() { Kind::Scheduled } else { Kind::Tiled },
+        program: Program {
+            header: header.clone(),
+            machine: machine.clone(),
+            code: tasks.iter().map(|task| Instr::new(task.op)).collect(),
+            layer_of: tasks.iter().map(|task| task.layer).collect(),
+            image: image.clone(),
+            ir: ir.clone(),
+        },
+        // A buffer is a part of the scratchpad, whose addresses have fewer bits.
+        buffers: buffers.iter().map(|(buffer, bytes)| (*bytes as u32, addresses.map(|all| all[buffer]))).collect(),
+        operands: tasks.iter().map(Task::operands).collect(),
+        groups: tasks.iter().map(|task| task.group).collect(),
+    }
+}
+
+fn of_draft(Draft { program, buffers, operands, groups, .. }: Draft) -> (Tiled, Addresses) {
+    let Program { header, machine, code, layer_of, image, ir } = program;
+    let mut tasks = Tasks::default();
+    let mut addresses = Addresses::new();
+    for (bytes, address) in buffers {
+        let buffer = tasks.buffers.push(bytes.into());
+        addresses[buffer] = address.unwrap_or_default();
+    }
+    let parts = code.into_iter().zip(layer_of).zip(groups).zip(operands);
+    tasks.tasks = parts
+        .map(|(((instr, layer), group), operands)| {
+            let lies_in = |number: Option<u32>| number.map(|number| Buffer::new(number as usize));
+            let buffers: Buffers = operands.map(|number| PackedOption::from(lies_in(number)));
+            Task { op: instr.op, buffers, layer, group }
+        })
+        .collect();
+    (Tiled { header, machine, image, ir, tasks }, addresses)
+}
+
+/// What a text calls its buffers.
+fn name_in<'a>(text: &'a str, places: &'a Places) -> impl Fn(Buffer) -> String + 'a {
+    |buffer| places.buffers.get(buffer.index()).map_or_else(|| buffer.to_string(), |span| text[span.clone()].to_owned())
+}
+
+/// Defects at their places in the text.
+fn located(error: &VerifyError, places: &Places) -> Problems<Diagnostic> {
+    let mut problems = Collector::new();
+    for defect in error.kept() {
+        let span = match &defect.place {
+            Place::Program => None,
+            Place::Task { index, .. } => places.code.get(*index).cloned(),
+            Place::Buffer(buffer) => places.buffers.get(buffer.index()).cloned(),
+            Place::Binding(name) => places.binding(name),
+        };
+        problems.push(|| Diagnostic { span, message: defect.message.clone(), help: None });
+    }
+    problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
+    problems.add_omitted(error.omitted());
+    match problems.finish() {
+        Err(problems) => problems,
+        Ok(()) => unreachable!("an error has problems"),
+    }
+}

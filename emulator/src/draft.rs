@@ -1,0 +1,74 @@
+//! Drafts executed: instructions one after the other, on buffers.
+//!
+//! What a tiled or scheduled program computes is defined by the order of its instructions. Where buffers have addresses, the scratchpad
+//! is that of the machine. Where they have none, each has bytes of its own: an instruction finds its buffers in a scratchpad that
+//! holds nothing else, at addresses that differ from one instruction to the next. A draft that reads what it has not written to the same buffer reads
+//! zeros.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use vitcod_isa::asm::Draft;
+use vitcod_isa::instr::{Instr, Sram};
+
+use crate::execute::{Core, Fault, Memory, Reason};
+
+/// Buffers of tiled drafts start at multiples of this while an instruction executes: those of any operand's alignment.
+const ALIGN: usize = 16;
+
+/// Executes a draft once. `memory` is that of its [program](Draft::program); the scratchpad is left as it comes.
+///
+/// # Errors
+/// The first instruction that cannot be executed.
+pub fn run(draft: &Draft, memory: &mut Memory) -> Result<(), Fault> {
+    let mut core = Core::new(&draft.program.machine);
+    let mut contents: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+    let last = last_uses(draft);
+    memory.clear_sram();
+    for (index, instr) in draft.program.code.iter().enumerate() {
+        let numbers: Vec<u32> = draft.operands[index].iter().flatten().copied().collect();
+        let mut placed: BTreeMap<u32, Range<usize>> = BTreeMap::new();
+        let mut end = 0;
+        for number in &numbers {
+            let (bytes, address) = draft.buffers.get(*number as usize).copied().unwrap_or_default();
+            placed.entry(*number).or_insert_with(|| {
+                let start = address.map_or(end, |address| address as usize);
+                let range = start..start + bytes as usize;
+                end = range.end.next_multiple_of(ALIGN);
+                range
+            });
+        }
+        let capacity = memory.sram().len();
+        if let Some(range) = placed.values().find(|range| range.end > capacity) {
+            let (end, bytes) = (range.end as u64, capacity as u64);
+            let reason = Reason::OutOfBounds { end, bytes, memory: "scratchpad" };
+            return Err(Fault { index, instruction: draft.instruction(index), operand: "buffers", reason });
+        }
+        let is_tiled = |number: u32| draft.buffers[number as usize].1.is_none();
+        for (number, range) in placed.iter().filter(|(number, _)| is_tiled(**number)) {
+            let held = contents.entry(*number).or_insert_with(|| vec![0; range.len()]);
+            memory.sram_mut()[range.clone()].copy_from_slice(held);
+        }
+        let mut op = instr.op;
+        for (at, number) in op.sram_operands().into_iter().zip(draft.operands[index]) {
+            if let Some(number) = number {
+                *at = Sram((placed[&number].start as u32).saturating_add(at.0));
+            }
+        }
+        core.execute(index, &Instr::new(op), memory)?;
+        for (number, range) in placed.into_iter().filter(|(number, _)| is_tiled(*number)) {
+            if last[&number] == index {
+                contents.remove(&number);
+            } else if let Some(held) = contents.get_mut(&number) {
+                held.copy_from_slice(&memory.sram()[range]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The last instruction that each buffer is an operand of.
+fn last_uses(draft: &Draft) -> BTreeMap<u32, usize> {
+    let uses = draft.operands.iter().enumerate();
+    uses.flat_map(|(index, operands)| operands.iter().flatten().map(move |number| (*number, index))).collect()
+}

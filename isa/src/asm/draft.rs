@@ -1,0 +1,220 @@
+//! Drafts: programs whose instructions lie in buffers and have no tokens yet, in the same language.
+//!
+//! A compiler writes them on the way to a program. The head of the text says how far it is: in a `.tiled` one buffers have a size, in a
+//! `.scheduled` one also an address. What distinguishes the two from a program's text besides:
+//!
+//! - Scratchpad operands are `buffer` or `buffer+offset`. Printed text numbers buffers in the order of their definitions: `b0`, `b1`.
+//! - Instructions have neither `wait=` nor `signal=`, and there is no `halt`: they are executed one after the other.
+//! - `.in LAYER group=N` also states the group of the instructions that follow.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::directives::{Definitions, Files, Tensor};
+use super::symbols::{Symbol, Symbols};
+use super::{AssemblyError, code, directives, syntax};
+use crate::diagnostics::Diagnostic;
+use crate::effects::Space;
+use crate::instr::Op;
+use crate::instr::table::MAX_SRAM_OPERANDS;
+use crate::program::{Header, Program};
+
+/// What a text is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program.
+    Program,
+    /// Instructions on buffers without addresses.
+    Tiled,
+    /// Instructions on buffers with addresses.
+    Scheduled,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 3] = [Kind::Program, Kind::Tiled, Kind::Scheduled];
+
+    /// The directive at the head of the text.
+    pub const fn directive(self) -> &'static str {
+        match self {
+            Kind::Program => ".program",
+            Kind::Tiled => ".tiled",
+            Kind::Scheduled => ".scheduled",
+        }
+    }
+
+    /// The kind of a text, by its first directive; `None` where it starts otherwise.
+    pub fn of(text: &str) -> Option<Kind> {
+        let first = syntax::lines(text).next()?.ok()?;
+        Kind::ALL.into_iter().find(|kind| kind.directive() == first.head.text)
+    }
+}
+
+/// The buffers of an instruction's scratchpad operands, by number, in table order; none for those that are not used.
+pub type Operands = [Option<u32>; MAX_SRAM_OPERANDS];
+
+/// A draft, as its text states it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// How far it is.
+    pub kind: Kind,
+    /// All but what follows. Scratchpad operands are offsets in their buffers.
+    pub program: Program,
+    /// The buffers by number: bytes, and for a scheduled draft the address.
+    pub buffers: Vec<(u32, Option<u32>)>,
+    /// Per instruction, where its operands lie.
+    pub operands: Vec<Operands>,
+    /// Per instruction, its group.
+    pub groups: Vec<u32>,
+}
+
+/// Where parts of a text stand.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Each instruction: its mnemonic.
+    pub code: Vec<Range<usize>>,
+    /// Each input and output, with its name.
+    pub bindings: Vec<(String, Range<usize>)>,
+    /// Each buffer of a draft: its name.
+    pub buffers: Vec<Range<usize>>,
+}
+
+impl Places {
+    /// Where the binding of a name stands.
+    pub fn binding(&self, name: &str) -> Option<Range<usize>> {
+        self.bindings.iter().find(|(other, _)| other == name).map(|(_, span)| span.clone())
+    }
+}
+
+impl Draft {
+    /// Reads a draft, of which only the form is looked at. `files` reads a file beside the text.
+    ///
+    /// # Errors
+    /// As for [`Assembly::parse`](super::Assembly::parse).
+    pub fn parse(text: &str, kind: Kind, files: &Files<'_>) -> Result<(Draft, Places), AssemblyError> {
+        let mut definitions = Definitions::new(files, kind);
+        // Names may be used before they are defined: directives first, and instructions when all names are known.
+        let (mut layer_of, mut groups) = (Vec::new(), Vec::new());
+        for line in syntax::lines(text) {
+            if definitions.problems.is_full() {
+                break;
+            }
+            match line {
+                Ok(line) if line.head.text.starts_with('.') => {
+                    if let Err(problem) = definitions.apply(line) {
+                        definitions.problems.push(|| problem);
+                    }
+                }
+                Ok(line) => {
+                    // A `.layer` with a mistake is not missing.
+                    if definitions.current.is_none() && definitions.problems.is_empty() {
+                        definitions.problems.push(|| {
+                            Diagnostic::at(line.head.span, "this instruction belongs to no layer")
+                                .with_help(Some("write `.layer \"a name\"` before it".to_owned()))
+                        });
+                    }
+                    layer_of.push(*definitions.current.get_or_insert(0));
+                    groups.push(definitions.group);
+                }
+                Err(problem) => definitions.problems.push(|| problem),
+            }
+        }
+        let bindings = definitions.tensors.iter().map(|t| (t.binding.name.clone(), t.span.clone())).collect();
+        let dram_bytes = place(&mut definitions);
+        let mut places = Places { code: Vec::new(), bindings, buffers: Vec::new() };
+        let (mut code, mut operands) = (Vec::new(), Vec::new());
+        for line in syntax::lines(text).flatten().filter(|line| !line.head.text.starts_with('.')) {
+            if definitions.problems.is_full() {
+                break;
+            }
+            let read = code::instruction(&line, &definitions.symbols, kind, &mut definitions.problems);
+            if let Some((instr, lies_in)) = read {
+                code.push(instr);
+                operands.push(lies_in);
+            }
+            places.code.push(line.head.span);
+        }
+        let (name, machine) = (definitions.name.take(), definitions.machine.take());
+        for (is_missing, directive) in [(name.is_none(), kind.directive()), (machine.is_none(), ".machine")] {
+            // A directive with a mistake is not missing.
+            if is_missing && definitions.problems.is_empty() {
+                definitions.problems.push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
+            }
+        }
+        definitions.problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
+        definitions.problems.finish()?;
+
+        let (inputs, outputs): (Vec<Tensor>, Vec<Tensor>) =
+            definitions.tensors.into_iter().partition(|tensor| tensor.is_input);
+        let bound = |tensors: Vec<Tensor>| tensors.into_iter().map(|tensor| tensor.binding).collect();
+        let header = Header {
+            name: name.unwrap_or_default(),
+            dram_bytes,
+            inputs: bound(inputs),
+            outputs: bound(outputs),
+            layers: definitions.layers,
+            decisions: definitions.decisions,
+        };
+        let machine = machine.expect("without a machine there is a problem");
+        let (image, ir) = (definitions.image.into_bytes(), definitions.ir.map(|section| section.into_bytes()));
+        let program = Program { header, machine, code, layer_of, image, ir };
+        let mut buffers = Vec::new();
+        for (bytes, address, span) in definitions.buffers {
+            buffers.push((bytes, address));
+            places.buffers.push(span);
+        }
+        Ok((Draft { kind, program, buffers, operands, groups }, places))
+    }
+
+    /// The text of an instruction, by its index.
+    pub fn instruction(&self, index: usize) -> String {
+        Short { op: &self.program.code[index].op, operands: &self.operands[index] }.to_string()
+    }
+}
+
+/// An operation on buffers as text: what can be left out is.
+#[derive(Debug)]
+pub struct Short<'a> {
+    /// Its scratchpad addresses are offsets.
+    pub op: &'a Op,
+    /// Where its operands lie.
+    pub operands: &'a Operands,
+}
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut op = *self.op;
+        let offsets: Vec<u32> = op.sram_operands().into_iter().map(|at| at.0).collect();
+        self.op.write_short(f, &|number| {
+            let buffer = self.operands[number]?;
+            Some(match offsets[number] {
+                0 => format!("b{buffer}"),
+                offset => format!("b{buffer}+{offset:#x}"),
+            })
+        })
+    }
+}
+
+/// Places the tensors that have no address behind all that has one, and names all. Returns the size of DRAM.
+fn place(definitions: &mut Definitions<'_, '_>) -> u64 {
+    let mut end = definitions.image.len();
+    let placed = definitions.tensors.iter().filter(|tensor| tensor.is_placed);
+    for tensor in placed.clone() {
+        end = end.max(tensor.binding.address.saturating_add(tensor.binding.bytes().unwrap_or(u64::MAX)));
+    }
+    for tensor in definitions.tensors.iter_mut().filter(|tensor| !tensor.is_placed) {
+        let start = end.checked_next_multiple_of(directives::PLACED_AT);
+        match start.and_then(|start| Some((start, start.checked_add(tensor.binding.bytes()?)?))) {
+            Some((start, after)) => (tensor.binding.address, end) = (start, after),
+            None => {
+                definitions.problems.push(|| Diagnostic::at(tensor.span.clone(), "there is no place for this tensor"))
+            }
+        }
+    }
+    let symbols: &mut Symbols<'_> = &mut definitions.symbols;
+    for Tensor { binding, .. } in &definitions.tensors {
+        let region = Symbol::Region { space: Space::Dram, address: binding.address, bytes: binding.bytes() };
+        symbols.define_tensor(&binding.name, region);
+    }
+    definitions.dram_bytes.unwrap_or(end)
+}

@@ -1,0 +1,143 @@
+//! The stages between a split graph and a program: their text is theirs, and each computes what the one before it computes.
+
+#[allow(dead_code, reason = "each test takes a part of it")]
+mod common;
+
+use bytes::Bytes;
+use common::{Random, Vit, machine, quantised, vit};
+use vitcod_compiler::codegen::{self, CodegenError};
+use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
+use vitcod_compiler::ir::{Graph, Stage, random};
+use vitcod_compiler::quantise;
+use vitcod_compiler::split::{self, GlobalTokens};
+use vitcod_compiler::tiled::{Scheduled, Tiled};
+use vitcod_emulator::{Emulator, Memory, draft};
+use vitcod_isa::asm::{Draft, Sections};
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Program;
+
+/// The bytes of all outputs.
+type Outputs = Vec<Vec<u8>>;
+
+/// Inputs of noise, and the outputs of the reference interpreter.
+fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
+    let noise = quantise::noise(graph, 1);
+    let quantise =
+        |((_, value), x): (&(String, _), &ndarray::ArrayD<f32>)| Tensor::quantise(&x.view(), graph.ty(*value));
+    let inputs: Vec<Tensor> = graph.inputs.iter().zip(&noise).map(quantise).collect::<Option<_>>().unwrap();
+    let outputs = QuantisedInterpreter::new(graph).unwrap().run(&inputs).unwrap();
+    (inputs, outputs.iter().map(Tensor::to_le_bytes).collect())
+}
+
+/// What an execution makes of inputs.
+fn executed(program: &Program, inputs: &[Tensor], execute: impl FnOnce(&mut Memory)) -> Outputs {
+    let mut memory = Memory::new(program).unwrap();
+    for (binding, input) in program.header.inputs.iter().zip(inputs) {
+        let bytes = input.to_le_bytes();
+        memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
+    }
+    execute(&mut memory);
+    let output = |binding: &vitcod_isa::program::Binding| {
+        memory.dram()[binding.address as usize..][..binding.bytes().unwrap() as usize].to_vec()
+    };
+    program.header.outputs.iter().map(output).collect()
+}
+
+fn interpreted(draft: &Draft, inputs: &[Tensor]) -> Outputs {
+    executed(&draft.program, inputs, |memory| draft::run(draft, memory).unwrap())
+}
+
+/// Both forms of text, with everything in it and with a side file, are read as what was printed.
+fn assert_round_trip<T: PartialEq + std::fmt::Debug>(
+    value: &T,
+    text: impl Fn(&T, Sections) -> String,
+    parse: impl Fn(&str, &Bytes) -> T,
+    side: Vec<u8>,
+) {
+    for (sections, side) in [(Sections::Inline, Vec::new()), (Sections::Side("side".to_owned()), side)] {
+        let written = text(value, sections.clone());
+        let again = parse(&written, &side.into());
+        assert_eq!(again, *value);
+        assert_eq!(text(&again, sections), written);
+    }
+}
+
+/// Goes through the stages of a quantised or split graph and compares each with the first.
+fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Result<(), CodegenError> {
+    let (inputs, expected) = reference(graph);
+    let split = match graph.stage {
+        Stage::Quantised => split::run(graph, machine, globals).unwrap().0,
+        _ => graph.clone(),
+    };
+    let tiled = codegen::tile(&split, machine)?;
+    tiled.verify().unwrap_or_else(|error| panic!("{error}\n{tiled}"));
+    assert_round_trip(
+        &tiled,
+        Tiled::text,
+        |text, side| {
+            Tiled::parse(text, &|_| Ok(side.clone())).unwrap_or_else(|error| panic!("{}", error.render("tiled", text)))
+        },
+        Sections::side(&tiled.draft().program),
+    );
+    assert_eq!(interpreted(&tiled.draft(), &inputs), expected, "tiled, on {machine}");
+
+    let scheduled = codegen::schedule(tiled)?;
+    scheduled.verify().unwrap_or_else(|error| panic!("{error}\n{scheduled}"));
+    assert_round_trip(
+        &scheduled,
+        Scheduled::text,
+        |text, side| {
+            let parsed = Scheduled::parse(text, &|_| Ok(side.clone()));
+            parsed.unwrap_or_else(|error| panic!("{}", error.render("scheduled", text)))
+        },
+        Sections::side(&scheduled.draft().program),
+    );
+    assert_eq!(interpreted(&scheduled.draft(), &inputs), expected, "scheduled, on {machine}");
+
+    let program = codegen::emit(&scheduled)?;
+    let mut emulator = Emulator::new(program.clone().into()).unwrap();
+    assert_eq!(executed(&program, &inputs, |memory| emulator.run(memory).unwrap()), expected, "emitted, on {machine}");
+    Ok(())
+}
+
+#[test]
+fn of_random_graphs() {
+    let mut random = Random(5);
+    let mut went = 0;
+    for seed in 0..60 {
+        let graph = random::graph(Stage::ALL[2 + seed as usize % 2], seed);
+        let machine = if seed % 3 == 0 { Machine::preset("vitcod").unwrap() } else { machine(&mut random) };
+        match assert_stages(&graph, &machine, GlobalTokens::Above(2)) {
+            Ok(()) => went += 1,
+            Err(CodegenError::TooSmall { .. } | CodegenError::Unsupported(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(went > 30, "{went} graphs went through all stages");
+}
+
+#[test]
+fn of_transformers_on_random_machines() {
+    let mut random = Random(11);
+    let shape = Vit {
+        image: 12,
+        patch: 4,
+        channels: 3,
+        heads: 2,
+        head_dim: 8,
+        hidden: 33,
+        depth: 1,
+        classes: 10,
+        all_tokens: true,
+    };
+    let graph = quantised(&vit(shape, 1));
+    let mut went = 0;
+    for _ in 0..8 {
+        match assert_stages(&graph, &machine(&mut random), GlobalTokens::Auto) {
+            Ok(()) => went += 1,
+            Err(CodegenError::TooSmall { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(went > 4, "{went} machines are large enough");
+}

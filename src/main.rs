@@ -1,5 +1,6 @@
 //! The `vitcod` command line: what the libraries offer, one subcommand per file of [`commands`].
 
+mod calibration;
 mod check;
 mod commands;
 mod files;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
+use vitcod_compiler::ir::Value;
 use vitcod_isa::program::Binding;
 
 /// A tensor that the command line can name.
@@ -14,6 +15,13 @@ pub(crate) trait Named {
 impl Named for Binding {
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// An input of a graph.
+impl Named for (String, Value) {
+    fn name(&self) -> &str {
+        &self.0
     }
 }
 

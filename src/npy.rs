@@ -20,6 +20,12 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<ArrayD<f32>> {
     decode(&files::read(path)?).with_context(|| format!("{} is no array of numbers in .npy form", path.display()))
 }
 
+/// Reads an array of integers from 0 on, of any shape.
+pub(crate) fn read_indices(path: &Path) -> anyhow::Result<Vec<usize>> {
+    let indices = read(path)?.into_iter().map(|x| (x >= 0.0 && x.fract() == 0.0).then_some(x as usize));
+    indices.collect::<Option<_>>().with_context(|| format!("{} holds other numbers than 0, 1, 2, ...", path.display()))
+}
+
 /// [`read`] from bytes. Memory is taken in proportion to them.
 pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<ArrayD<f32>> {
     let start = data_start(bytes)?;

@@ -12,7 +12,7 @@ use vitcod_compiler::import::{self, ImportOptions};
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::onnx;
-use vitcod_compiler::quantise::{self, Calibration};
+use vitcod_compiler::quantise::{self, Calibration, Quantised};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
@@ -75,11 +75,12 @@ fn import_by(
 pub(crate) struct Options {
     pub(crate) autoencoder: Autoencoder,
     pub(crate) globals: GlobalTokens,
+    pub(crate) quantise: quantise::Options,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { autoencoder: Autoencoder::AUTO, globals: GlobalTokens::Auto }
+        Options { autoencoder: Autoencoder::AUTO, globals: GlobalTokens::Auto, quantise: quantise::Options::default() }
     }
 }
 
@@ -88,6 +89,17 @@ pub(crate) struct Compiled {
     pub(crate) program: Program,
     /// Of the auto-encoders that were made.
     pub(crate) losses: Vec<PcaError>,
+    /// Whether noise stood in for samples.
+    pub(crate) noise: bool,
+}
+
+/// A model in float as it is computed, and in integers.
+pub(crate) struct Prepared {
+    pub(crate) graph: Graph,
+    pub(crate) quantised: Quantised,
+    losses: Vec<PcaError>,
+    decisions: Vec<Decision>,
+    pub(crate) noise: bool,
 }
 
 /// Compiles a canonical graph; `samples` are items of its only input, and without them noise calibrates.
@@ -98,17 +110,34 @@ pub(crate) fn compile(
     options: Options,
     progress: &Progress,
 ) -> anyhow::Result<Compiled> {
+    let Prepared { quantised, losses, decisions, noise, .. } = prepare(graph, samples, machine, options, progress)?;
+    progress.step("generating code");
+    let mut program = codegen::compile(&quantised.graph, machine, codegen::Options { globals: options.globals })?;
+    program.header.decisions.splice(0..0, decisions);
+    Ok(Compiled { program, losses, noise })
+}
+
+/// The steps of [`compile`] before code generation.
+pub(crate) fn prepare(
+    graph: &Graph,
+    samples: Option<&ArrayD<f32>>,
+    machine: &Machine,
+    options: Options,
+    progress: &Progress,
+) -> anyhow::Result<Prepared> {
     let (graph, losses, decisions) = place_autoencoders(graph, samples, machine, options.autoencoder, progress)?;
     progress.step("calibrating");
-    let noise = if samples.is_none() { quantise::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
-    let samples: Vec<ArrayViewD<'_, f32>> = samples.into_iter().chain(&noise).map(|array| array.view()).collect();
-    let calibration = Calibration::run(&graph, &samples).context("the model cannot be calibrated")?;
+    let noise = samples.is_none() && quantise::needs_samples(&graph);
+    let stand_in = if noise { quantise::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
+    let samples: Vec<ArrayViewD<'_, f32>> = samples.into_iter().chain(&stand_in).map(|array| array.view()).collect();
+    // A model that brings all its scales is not run.
+    let calibration = match samples[..] {
+        [] => Calibration::default(),
+        _ => Calibration::run(&graph, &samples).context("the model cannot be calibrated")?,
+    };
     progress.step("quantising");
-    let quantised = quantise::quantise(&graph, &calibration)?;
-    progress.step("generating code");
-    let mut program = codegen::compile(&quantised, machine, codegen::Options { globals: options.globals })?;
-    program.header.decisions.splice(0..0, decisions);
-    Ok(Compiled { program, losses })
+    let quantised = quantise::quantise_with(&graph, &calibration, options.quantise)?;
+    Ok(Prepared { graph, quantised, losses, decisions, noise })
 }
 
 /// Auto-encoders where they are computed, made before if that is asked for; what making them lost; what was decided.

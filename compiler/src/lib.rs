@@ -14,6 +14,7 @@
 //! - [`tiled`]: what it makes on the way, tasks on buffers and their schedule;
 //! - [`workload`]: graphs without a model.
 
+pub mod accuracy;
 pub mod autoencoder;
 pub mod codegen;
 pub mod frontend;

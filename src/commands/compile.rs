@@ -1,15 +1,15 @@
 //! `vitcod compile`: from an ONNX model to a program.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
 use vitcod_emulator::report::table;
 
+use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
 use crate::machines::MachineArg;
-use crate::npy;
 use crate::pipeline::{self, Compiled, Dims, Options};
 use crate::progress::Progress;
 use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
@@ -32,9 +32,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 
-    /// Inputs that are typical of the model, joined along the first axis; without them noise of mean 0 and standard deviation 1 is used
-    #[arg(long, value_name = "X.npy")]
-    calibration: Option<PathBuf>,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
 
     #[command(flatten)]
     masks: MaskArgs,
@@ -55,9 +54,9 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
-    let samples = args.calibration.as_deref().map(npy::read).transpose()?;
+    let samples = args.calibration.read()?;
     let masks = args.masks.read()?;
-    let Compiled { mut program, losses } = {
+    let Compiled { mut program, losses, noise } = {
         let progress = Progress::new();
         progress.step("reading the model");
         let graph = match (&masks, &args.masks.masks) {
@@ -65,7 +64,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
                 .with_context(|| format!("with the masks of {}", path.display()))?,
             _ => pipeline::import(&args.model, &args.dims)?,
         };
-        let options = Options { autoencoder: args.autoencoder.autoencoder, globals: args.globals.theta_d };
+        let options = Options {
+            autoencoder: args.autoencoder.autoencoder,
+            globals: args.globals.theta_d,
+            quantise: args.calibration.options(),
+        };
         pipeline::compile(&graph, samples.as_ref(), &machine, options, &progress)
             .with_context(|| args.model.display().to_string())?
     };
@@ -74,17 +77,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let bytes = program.to_bytes()?;
     let mut files = Outputs::default();
-    let inputs = [Some(&args.model), args.calibration.as_ref(), args.masks.masks.as_ref()];
+    let inputs = [Some(&args.model), args.calibration.calibration.as_ref(), args.masks.masks.as_ref()];
     inputs.into_iter().flatten().for_each(|input| files.keep(input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     files.commit()?;
 
-    if samples.is_none() {
-        // A warning that cannot be shown is no reason to fail.
-        let _ = writeln!(
-            io::stderr(),
-            "warning: no --calibration: the ranges of activations come from seeded noise, which costs accuracy"
-        );
+    if noise {
+        calibration::warn_of_noise();
     }
     let (layers, instructions) = (program.header.layers.len(), program.code.len());
     let (name, machine, file) = (&program.header.name, &machine.name, args.output.display());

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod ablate;
+mod accuracy;
 mod asm;
 mod attention;
 mod compile;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     Opt(opt::Args),
     Interp(interp::Args),
+    Accuracy(accuracy::Args),
     Prune(prune::Args),
     Attention(attention::Args),
     Ablate(ablate::Args),
@@ -43,6 +45,7 @@ impl Command {
             Command::Inspect(args) => inspect::run(&args, out),
             Command::Opt(args) => opt::run(&args, out),
             Command::Interp(args) => interp::run(&args, out),
+            Command::Accuracy(args) => accuracy::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),

@@ -11,11 +11,12 @@ use vitcod_compiler::quantise;
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_isa::machine::Machine;
 
+use crate::calibration::CalibrationArgs;
 use crate::files::Outputs;
+use crate::graphs;
 use crate::machines::MachineArg;
 use crate::pipeline::{Dims, NOISE_ITEMS};
 use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
-use crate::{graphs, npy};
 
 /// Run passes of the compiler on IR text or an ONNX model
 ///
@@ -63,9 +64,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 
-    /// Inputs that are typical of the model, joined along the first axis; without them noise is used
-    #[arg(long, value_name = "X.npy")]
-    calibration: Option<PathBuf>,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
 
     #[command(flatten)]
     masks: MaskArgs,
@@ -116,6 +116,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         masks: masks.as_ref(),
         machine: Some(&machine),
         samples: None,
+        quantise: args.calibration.options(),
         form: args.autoencoder.autoencoder.form,
         globals: args.globals.theta_d,
     };
@@ -177,8 +178,8 @@ fn samples(args: &Args, names: &[&str], module: &Module) -> anyhow::Result<Optio
         names.iter().filter_map(|name| passes::find(name).ok()).any(|pass| pass.needs.contains(&Need::Samples));
     let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
     graphs::check_size(graph)?;
-    Ok(Some(match &args.calibration {
-        Some(path) => vec![npy::read(path)?],
+    Ok(Some(match args.calibration.read()? {
+        Some(samples) => vec![samples],
         None => quantise::noise(graph, NOISE_ITEMS),
     }))
 }

@@ -1,6 +1,7 @@
 //! The command line as users call it: a process, files, standard output and error, exit status.
 
 mod ablate;
+mod accuracy;
 mod asm;
 mod attention;
 mod demo;

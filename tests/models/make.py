@@ -9,6 +9,7 @@ import functools
 import pathlib
 import re
 import sys
+import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import onnxsim
 import timm
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
@@ -31,6 +33,13 @@ SIZES = dict(img_size=16, num_classes=10, embed_dim=24, depth=2, num_heads=3, ml
 COMPRESSED_HEADS = 2
 # Largest difference allowed between PyTorch in float32 and ONNX Runtime on the file.
 FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-2
+# The same where every tensor is rounded to 8 bits, relative to the largest output.
+INT8_TOLERANCE = 0.2
+# Arguments of ONNX Runtime's quantiser: element type of all tensors, one scale for each channel of the weights, no zero points.
+QUANTISED = {
+    "qdq_s8": (QuantType.QInt8, True, True),
+    "qdq_u8": (QuantType.QUInt8, False, False),
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,9 @@ CASES = [
     Case("vitcod.legacy.unfused.op17", "auto-encoders on Q and K; on K the transpose behind one is merged into that of the scores"),
     Case("vitcod.dynamo.unfused.op20", "auto-encoders on Q and K"),
     Case("vitcod.legacy.unfused.op17.sim", "auto-encoders on Q and K, after onnxsim"),
+    Case("vit.legacy.unfused.op13.qdq_u8", "as below; LayerNorm as nine operators, of which some are quantised"),
+    Case("vit.legacy.unfused.op17.qdq_s8", "quantised (QDQ): int8 without zero points, weights per channel; GELU as five operators"),
+    Case("vit.dynamo.unfused.op20.qdq_u8", "quantised (QDQ): uint8 with zero points, weights per tensor"),
 ]
 
 
@@ -169,10 +181,48 @@ def weights_to_float16(model):
     graph.node.extend(casts + nodes)
 
 
+class Samples(CalibrationDataReader):
+    """Seeded noise, image by image."""
+
+    def __init__(self, name):
+        noise = np.random.Generator(np.random.PCG64(1)).standard_normal((8, 1, 3, 16, 16)).astype(np.float32)
+        self.images = iter([{name: image} for image in noise])
+
+    def get_next(self):
+        return next(self.images, None)
+
+
+def quantised(model, element, per_channel, symmetric):
+    """The model in QDQ form, and the same with what only rounds activations left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        options = dict(activation_type=element, weight_type=element, per_channel=per_channel)
+        samples = Samples(model.graph.input[0].name)
+        quantize_static(
+            path, path, samples, QuantFormat.QDQ, extra_options=dict(ActivationSymmetric=symmetric), **options
+        )
+        rounded = onnx.load(path)
+    dequantised = onnx.ModelProto()
+    dequantised.CopyFrom(rounded)
+    graph, real, computed = dequantised.graph, {}, {value.name for value in dequantised.graph.input}
+    for node in list(graph.node):
+        node.input[:] = [real.get(name, name) for name in node.input]
+        if not computed.isdisjoint(node.input):
+            computed.update(node.output)
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                real[node.output[0]] = node.input[0]
+                graph.node.remove(node)
+    last = graph.node[-1]
+    last.output[:] = [graph.output[0].name if real.get(graph.output[0].name) == name else name for name in last.output]
+    return rounded, dequantised
+
+
 def run(path, x):
     """Output of ONNX Runtime on the graph as it stands, one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})[0]
@@ -198,6 +248,9 @@ def make(case):
             exported, _ = onnxsim.simplify(exported)
         if variant == "weights16":
             weights_to_float16(exported)
+        if variant in QUANTISED:
+            exported, dequantised = quantised(exported, *QUANTISED[variant])
+            np.save(HERE / f"{case.name}.real.npy", run(dequantised.SerializeToString(), x))
         strip(exported)
     onnx.save(exported, path)
     onnx.checker.check_model(path, full_check=True)
@@ -205,6 +258,8 @@ def make(case):
     y = run(path, x)
     difference = np.abs(y - reference).max()
     allowed = FLOAT16_TOLERANCE if variant in ("half", "weights16") else FLOAT32_TOLERANCE
+    if variant in QUANTISED:
+        allowed = INT8_TOLERANCE * np.abs(reference).max()
     assert y.dtype == np.float32 and difference <= allowed, f"{case.name}: off by {difference:.1e}"
     np.save(HERE / f"{case.name}.in.npy", x)
     np.save(HERE / f"{case.name}.out.npy", y)
@@ -225,6 +280,9 @@ table says otherwise. Weights are random, drawn so that attention is not uniform
 `weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
 of the two `deit` files, and those of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py`
 and its auto-encoders, 3 heads to 2 and back.
+The `qdq` files are quantised by ONNX Runtime from the same weights, on 8 images of noise; `NAME.out.npy` is what it computes with all
+rounding, and `NAME.real.npy` with the rounded weights, but real activations. It is no bit-exact reference: one rounding that
+falls the other way changes what follows.
 Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
 
 | NAME | nodes | what it shows |

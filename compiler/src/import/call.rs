@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpKind, TensorType, UnaryFn, Value};
-use crate::onnx;
+use crate::onnx::{self, DataType};
 
 use super::error::{Fault, Problem};
 use super::fold::{self, Budget};
-use super::{MAX_RANK, constant};
+use super::{DataTypes, MAX_RANK, constant};
 
 /// What a translation gives: the node's results, or what is in the way.
 pub(super) type Translated<T = Vec<Value>> = Result<T, Box<Problem>>;
@@ -19,6 +19,8 @@ pub(super) struct Call<'a> {
     pub(super) opset: i64,
     graph: &'a mut Graph,
     budget: &'a mut Budget,
+    /// The element types that constants have in the model.
+    data_types: &'a mut DataTypes,
     operands: Vec<Option<Value>>,
     /// The node's entity, once an operation came from it.
     entity: Option<Node>,
@@ -30,9 +32,10 @@ impl<'a> Call<'a> {
         opset: i64,
         graph: &'a mut Graph,
         budget: &'a mut Budget,
+        data_types: &'a mut DataTypes,
         operands: Vec<Option<Value>>,
     ) -> Call<'a> {
-        Call { node, opset, graph, budget, operands, entity: None }
+        Call { node, opset, graph, budget, data_types, operands, entity: None }
     }
 
     /// The problem that something does not fit.
@@ -80,6 +83,31 @@ impl<'a> Call<'a> {
     /// Whether a value is known at compile time.
     pub(super) fn is_constant(&self, value: Value) -> bool {
         self.graph.constant(value).is_some()
+    }
+
+    /// The name of a constant; empty for what is computed.
+    pub(super) fn name(&self, value: Value) -> &str {
+        self.graph.constant(value).map_or("", |constant| &constant.name)
+    }
+
+    /// The element type of a constant as the model stores it; `None` for what is computed, be it at compile time.
+    pub(super) fn data_type(&self, value: Value) -> Option<DataType> {
+        self.data_types[value]
+    }
+
+    /// The operation that gave the elements of a value, before any that only moved them.
+    pub(super) fn producer_behind_moves(&self, mut value: Value) -> Option<&OpKind> {
+        loop {
+            let (_, data) = self.graph.producer(value)?;
+            match data.kind {
+                OpKind::Reshape { .. }
+                | OpKind::Transpose { .. }
+                | OpKind::Slice { .. }
+                | OpKind::Gather { .. }
+                | OpKind::Expand { .. } => value = data.operands[0],
+                _ => return Some(&data.kind),
+            }
+        }
     }
 
     /// The elements of a constant operand of integers.
@@ -231,9 +259,19 @@ impl<'a> Call<'a> {
 
     /// A constant of floats.
     pub(super) fn float_constant(&mut self, shape: &[usize], elements: Vec<f32>) -> Translated<Value> {
+        self.named_float_constant("", shape, elements)
+    }
+
+    /// A constant of floats with the name of the parameter that it stands for.
+    pub(super) fn named_float_constant(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        elements: Vec<f32>,
+    ) -> Translated<Value> {
         let checked = fold::check_count(shape, elements.len()).and_then(|()| self.budget.charge(elements.len()));
         self.located(checked)?;
-        Ok(self.graph.add_const("", TensorType::f32(shape), fold::f32_bytes(elements)))
+        Ok(self.graph.add_const(name, TensorType::f32(shape), fold::f32_bytes(elements)))
     }
 
     /// A constant of integers.
@@ -254,7 +292,9 @@ impl<'a> Call<'a> {
         // The name of the node's result is what the model calls it.
         let name = self.node.outputs.first().and_then(Option::as_deref).unwrap_or_default();
         let value = constant(self.graph, self.budget, name, tensor);
-        self.located(value)
+        let value = self.located(value)?;
+        self.data_types[value] = Some(tensor.data_type());
+        Ok(value)
     }
 }
 

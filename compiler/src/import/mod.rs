@@ -27,6 +27,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cranelift_entity::SecondaryMap;
+
 use crate::ir::{Elem, Graph, Stage, TensorType, Value};
 use crate::onnx::{self, DataType, Dim, Model, Place, TensorFault, ValueInfo};
 use call::Call;
@@ -58,6 +60,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
         graph: Graph::new(model.graph.name.clone(), Stage::Imported),
         values: BTreeMap::new(),
         budget: Budget::of(model),
+        data_types: DataTypes::new(),
         problems: Vec::new(),
         omitted: 0,
     };
@@ -82,6 +85,9 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
     }
 }
 
+/// The element types that constants have in the model, where one came from there.
+type DataTypes = SecondaryMap<Value, Option<DataType>>;
+
 /// What the name of an ONNX value stands for.
 #[derive(Clone, Copy, Debug)]
 enum Slot {
@@ -101,6 +107,7 @@ struct Importer<'m> {
     graph: Graph,
     values: BTreeMap<&'m str, Slot>,
     budget: Budget,
+    data_types: DataTypes,
     problems: Vec<Problem>,
     omitted: usize,
 }
@@ -184,7 +191,7 @@ impl<'m> Importer<'m> {
     fn translate(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Value>>, Box<Problem>> {
         let operator = operators::find(self.model, node).map_err(|fault| fault.at(node.place()))?;
         let Some(operands) = self.operands(node)? else { return Ok(None) };
-        let mut call = Call::new(node, self.opset, &mut self.graph, &mut self.budget, operands);
+        let mut call = Call::new(node, self.opset, &mut self.graph, &mut self.budget, &mut self.data_types, operands);
         (operator.translate)(&mut call).map(Some)
     }
 
@@ -229,11 +236,16 @@ impl<'m> Importer<'m> {
         let tensor = self.model.graph.initializers.get(name);
         let tensor =
             tensor.ok_or_else(|| Fault::Model(onnx::Fault::Undefined { name: name.to_owned() }).at(place()))?;
-        constant(&mut self.graph, &mut self.budget, name, tensor).map(Slot::Known).map_err(|fault| fault.at(place()))
+        let value = constant(&mut self.graph, &mut self.budget, name, tensor).map_err(|fault| fault.at(place()))?;
+        self.data_types[value] = Some(tensor.data_type());
+        Ok(Slot::Known(value))
     }
 
     fn output(&mut self, output: &'m ValueInfo, options: &ImportOptions) -> Result<Slot, Box<Problem>> {
         let place = Place::Output(output.name.clone());
+        if !is_float(output.data_type) {
+            return Err(Fault::mismatch("elements of a float type", output.data_type.to_string()).at(place));
+        }
         let Some(value) = self.value(&output.name, &place)? else { return Ok(Slot::Failed) };
         let ty = self.graph.ty(value).clone();
         if ty.elem != Elem::F32 {

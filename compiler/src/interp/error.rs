@@ -39,6 +39,14 @@ pub enum InterpError {
         /// How many items were expected, where the inputs before have settled it.
         items: Option<usize>,
     },
+    /// Not one label for each item.
+    #[error("found {found} labels for {items} items")]
+    Labels {
+        /// Items of the samples.
+        items: usize,
+        /// Labels given.
+        found: usize,
+    },
     /// An output that is no tensor of real numbers.
     #[error("output {name:?} is {found}, which stands for no real numbers")]
     Output {

@@ -164,6 +164,16 @@ impl Graph {
         &self.values[value].ty
     }
 
+    /// Notes that the model itself quantises a float tensor to int8 in this step; of several the coarsest counts, whose range holds
+    /// those of the others. What is no usable step, and constants, are left alone.
+    pub fn note_step(&mut self, value: Value, step: f64) {
+        let data = &mut self.values[value];
+        let usable = step.is_finite() && step > 0.0 && data.ty.elem == Elem::F32;
+        if usable && !matches!(data.def, ValueDef::Const(_)) {
+            data.ty.step = Some(data.ty.step.map_or(step, |known| known.max(step)));
+        }
+    }
+
     /// Where a value comes from.
     pub fn def(&self, value: Value) -> ValueDef {
         self.values[value].def
@@ -284,6 +294,11 @@ impl Graph {
 
     /// The same graph without what no output needs, entities numbered in order of appearance. Inputs stay.
     pub fn compacted(&self) -> Graph {
+        self.compacted_and_renamed().0
+    }
+
+    /// [`Graph::compacted`], and what each value of this graph is in it.
+    pub(crate) fn compacted_and_renamed(&self) -> (Graph, SecondaryMap<Value, Option<Value>>) {
         let mut needed: SecondaryMap<Value, bool> = SecondaryMap::new();
         self.outputs.iter().for_each(|output| needed[output.value] = true);
         for op in self.order.iter().rev() {
@@ -313,7 +328,7 @@ impl Graph {
             let value = self.rename(&mut graph, &mut renamed, output.value);
             graph.outputs.push(GraphOutput { value, ..output.clone() });
         }
-        graph
+        (graph, renamed)
     }
 
     fn rename(&self, graph: &mut Graph, renamed: &mut SecondaryMap<Value, Option<Value>>, value: Value) -> Value {

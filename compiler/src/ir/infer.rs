@@ -48,6 +48,13 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
     match kind {
         OpKind::Unary { .. } => Ok(x.clone()),
         OpKind::Binary { .. } => broadcast(x, &operands[1].shape),
+        OpKind::FakeQuantise { scale, zero_point, min, max } => {
+            let quantises = scale.is_finite() && *scale > 0.0 && (min..=max).contains(&zero_point);
+            if !quantises {
+                return Err(format!("scale {scale} and zero point {zero_point} among {min} to {max} quantise nothing"));
+            }
+            Ok(x.clone())
+        }
         OpKind::MatMul {} => {
             let y = &operands[1].shape;
             expect(x.len() >= 2 && y.len() >= 2 && x[x.len() - 1] == y[y.len() - 2])?;

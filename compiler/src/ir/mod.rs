@@ -23,7 +23,8 @@
 //! 3. Result types are what [`infer`] says, or for quantised operations fit its shape rules.
 //! 4. A constant's bytes are as many as its type needs.
 //! 5. The patterns of split attention are constants in their layouts ([`crate::split`]).
-//! 6. A quantised tensor that stands for real numbers has a positive, finite step.
+//! 6. A quantised tensor that stands for real numbers has a positive, finite step; a float tensor may have one, in which the model itself
+//!    quantises it.
 
 mod attr;
 mod entities;

@@ -254,6 +254,19 @@ operations! {
         f: BinaryFn,
     }
 
+    /// What quantising and dequantising leaves: `(clamp(round(x / scale) + zero_point, min, max) - zero_point) * scale` in float32,
+    /// halves rounded to even. A QuantizeLinear of ONNX with its DequantizeLinear.
+    "fake_quantise" FakeQuantise (Imported) [1] -> 1 {
+        /// Value of one step.
+        scale: f64,
+        /// The integer that stands for 0.
+        zero_point: i32,
+        /// The smallest integer.
+        min: i32,
+        /// The largest integer.
+        max: i32,
+    }
+
     /// Matrix product over the last two dimensions; leading ones broadcast.
     "matmul" MatMul (Imported) [2] -> 1 {}
 

@@ -70,7 +70,7 @@ pub struct TensorType {
     pub elem: Elem,
     /// Extents, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Real value of one step of an integer.
+    /// Real value of one step of an integer. For a float tensor the step in which the model itself quantises it to int8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
 }

@@ -7,6 +7,7 @@ use vitcod_isa::machine::Machine;
 
 use crate::autoencoder::Choice;
 use crate::masks::Masks;
+use crate::quantise;
 use crate::split::GlobalTokens;
 
 /// What passes may need besides the graph.
@@ -18,6 +19,8 @@ pub struct Context<'a> {
     pub machine: Option<&'a Machine>,
     /// For each input of the graph an array of one or more items along its first axis.
     pub samples: Option<&'a [ArrayD<f32>]>,
+    /// How steps follow from the samples.
+    pub quantise: quantise::Options,
     /// In which form auto-encoders are computed.
     pub form: Choice,
     /// How global tokens are found.
@@ -26,7 +29,14 @@ pub struct Context<'a> {
 
 impl Default for Context<'_> {
     fn default() -> Self {
-        Context { masks: None, machine: None, samples: None, form: Choice::Auto, globals: GlobalTokens::Auto }
+        Context {
+            masks: None,
+            machine: None,
+            samples: None,
+            quantise: quantise::Options::default(),
+            form: Choice::Auto,
+            globals: GlobalTokens::Auto,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn run(graph: &Graph) -> Graph {
         }
     }
 
+    let mut steps = Vec::new();
     let mut operations: BTreeMap<(Vec<Value>, String), Vec<Value>> = BTreeMap::new();
     for id in &graph.order {
         let op = merged.op_mut(*id);
@@ -30,8 +31,10 @@ pub(super) fn run(graph: &Graph) -> Graph {
             operations.entry((op.operands.clone(), format!("{:?}", op.kind))).or_insert_with(|| op.results.clone());
         for (result, first) in op.results.iter().zip(first.iter()) {
             canonical[*result] = Some(*first);
+            steps.extend(graph.ty(*result).step.map(|step| (*first, step)));
         }
     }
+    steps.into_iter().for_each(|(value, step)| merged.note_step(value, step));
     for output in &mut merged.outputs {
         output.value = canonical[output.value].unwrap_or(output.value);
     }

@@ -124,7 +124,12 @@ impl Rewriter<'_> {
             *bias = self.bias(*bias, rows);
         }
         let result = match (&op.kind, &operands[..]) {
-            (OpKind::Slice { axis: 0, stride: 1, .. } | OpKind::Concat { axis: 0 }, [x]) => *x,
+            (OpKind::Slice { axis: 0, stride: 1, .. } | OpKind::Concat { axis: 0 }, [x]) => {
+                if let Some(step) = self.old.ty(op.results[0]).step {
+                    self.new.note_step(*x, step);
+                }
+                *x
+            }
             (kind, _) => {
                 let mut ty = self.old.ty(op.results[0]).clone();
                 ty.shape[0] = rows.len();

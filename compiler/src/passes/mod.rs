@@ -15,6 +15,7 @@ mod layer_norm;
 mod module;
 mod polynomial;
 mod registry;
+mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -2,12 +2,23 @@
 
 use ndarray::ArrayViewD;
 
-use super::{Context, Failure, Keeps, Level, Need, Pass, Run, canonicalise, cse, demand, gelu, layer_norm};
+use super::{Context, Failure, Keeps, Level, Need, Pass, Run, canonicalise, cse, demand, gelu, layer_norm, steps};
 use crate::ir::Stage;
 use crate::{autoencoder, codegen, masks, quantise, split};
 
 /// Every pass, in the order of the usual pipeline.
 pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "steps",
+        doc: "Takes the quantisation that a model brings (QDQ form) out of the graph: every tensor that is quantised has the int8 step \
+              noted in its type whose range holds that of the model's integers. Exact for symmetric int8; what rounds between \
+              operations that later become one is dropped.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        keeps: Keeps::Approximately,
+        run: Run::Graph(|graph, _| Ok(steps::run(graph))),
+    },
     Pass {
         name: "cse",
         doc: "Merges operations of equal kind on equal operands, and constants with equal elements: exporters write \
@@ -102,7 +113,8 @@ pub const PASSES: &[Pass] = &[
             let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
             let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|samples| samples.view()).collect();
             let calibration = quantise::Calibration::run(graph, &samples).map_err(Failure::new)?;
-            quantise::quantise(graph, &calibration).map_err(Failure::new)
+            let quantised = quantise::quantise_with(graph, &calibration, context.quantise);
+            quantised.map(|quantised| quantised.graph).map_err(Failure::new)
         }),
     },
     Pass {
@@ -153,7 +165,7 @@ pub const PASSES: &[Pass] = &[
 ];
 
 /// The passes from an imported to a canonical graph that need nothing besides it, in order.
-pub const CANONICALISE: &[&str] = &["cse", "layer-norm", "gelu", "canonicalise", "demand"];
+pub const CANONICALISE: &[&str] = &["steps", "cse", "layer-norm", "gelu", "canonicalise", "demand"];
 
 /// The passes that bring a model from one level to the end of another, in order: all whose levels are between the two, but of those
 /// that stay within a stage only the ones that have what they need.

@@ -1,50 +1,26 @@
 //! Calibration: which numbers occur in a model.
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
+use ndarray::{ArrayD, ArrayViewD, Axis, Ix2, IxDyn, Slice};
 use rayon::prelude::*;
 
+use super::Range;
 use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Graph, TensorType, Value};
 use vitcod_isa::random::Random;
 
-/// What is known of the numbers that a tensor takes.
-///
-/// Ranges of parts are merged, in any order, into that of the whole. A statistic that clips rare values would be kept here,
-/// beside the largest, and change [`Range::limit`] alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Range {
-    /// The largest magnitude; infinite where a number is none.
-    max_abs: f32,
-}
-
-impl Range {
-    /// The range of some numbers.
-    pub fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Range {
-        let max_abs =
-            numbers.into_iter().fold(0f32, |max, x| if x.is_nan() { f32::INFINITY } else { max.max(x.abs()) });
-        Range { max_abs }
-    }
-
-    /// The range of this and other numbers.
-    #[must_use]
-    pub fn merge(self, other: Range) -> Range {
-        Range { max_abs: self.max_abs.max(other.max_abs) }
-    }
-
-    /// The largest magnitude that integers should reach; infinite where a number was infinite or none.
-    pub fn limit(self) -> f64 {
-        self.max_abs.into()
-    }
-}
-
-/// The range of every input and result of a graph.
+/// What samples say of every input and result of a graph.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     ranges: SecondaryMap<Value, Range>,
+    /// Sums over the rows of every matrix, one for each column, and the number of rows.
+    sums: SecondaryMap<Value, (Vec<f64>, usize)>,
 }
 
 impl Calibration {
+    /// Items that are run before what they gave is merged: it takes memory.
+    const AT_ONCE: usize = 16;
+
     /// Runs a float graph on samples: for each input an array that holds one or more items along its first axis. Items run in
     /// parallel; the result does not depend on how many at a time.
     ///
@@ -52,25 +28,52 @@ impl Calibration {
     /// The samples are not items of the graph's inputs, equally many of each, or the graph cannot be run.
     pub fn run(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Calibration, InterpError> {
         let interpreter = FloatInterpreter::new(graph)?;
-        let calibrations = items(graph, samples)?.into_par_iter().map(|inputs| {
-            let mut ranges = SecondaryMap::new();
-            interpreter.observe(&inputs, &mut |value, tensor| ranges[value] = Range::of(tensor))?;
-            Ok(Calibration { ranges })
-        });
-        let calibrations = calibrations.collect::<Result<Vec<_>, InterpError>>()?;
-        Ok(calibrations.into_iter().fold(Calibration::default(), Calibration::merge))
+        let mut all = Calibration::default();
+        for items in items(graph, samples)?.chunks(Calibration::AT_ONCE) {
+            let calibrations = items.into_par_iter().map(|inputs| {
+                let mut calibration = Calibration::default();
+                interpreter.observe(inputs, &mut |value, tensor| calibration.see(value, &tensor))?;
+                Ok(calibration)
+            });
+            // Sums of floats depend on their order, which is that of the items.
+            let calibrations = calibrations.collect::<Result<Vec<_>, InterpError>>()?;
+            calibrations.iter().for_each(|calibration| all.merge(calibration));
+        }
+        Ok(all)
     }
 
-    fn merge(mut self, other: Calibration) -> Calibration {
-        for (value, range) in other.ranges.iter() {
-            self.ranges[value] = self.ranges[value].merge(*range);
+    fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>) {
+        self.ranges[value] = Range::of(tensor);
+        if let Ok(matrix) = tensor.view().into_dimensionality::<Ix2>() {
+            let sums = matrix.rows().into_iter().fold(vec![0.0; matrix.ncols()], |mut sums, row| {
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+                sums
+            });
+            self.sums[value] = (sums, matrix.nrows());
         }
-        self
+    }
+
+    fn merge(&mut self, other: &Calibration) {
+        for (value, range) in other.ranges.iter() {
+            self.ranges[value] = std::mem::take(&mut self.ranges[value]).merge(range);
+        }
+        for (value, (sums, rows)) in other.sums.iter() {
+            let (all, all_rows) = &mut self.sums[value];
+            all.resize(sums.len(), 0.0);
+            all.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+            *all_rows += rows;
+        }
     }
 
     /// The range of a value; that of no numbers for a constant.
-    pub fn range(&self, value: Value) -> Range {
-        self.ranges[value]
+    pub fn range(&self, value: Value) -> &Range {
+        &self.ranges[value]
+    }
+
+    /// The mean of each column of a matrix; `None` for what calibration has not seen.
+    pub fn means(&self, value: Value) -> Option<Vec<f64>> {
+        let (sums, rows) = &self.sums[value];
+        (*rows > 0).then(|| sums.iter().map(|sum| sum / *rows as f64).collect())
     }
 }
 
@@ -158,11 +161,12 @@ mod tests {
         samples[[3, 1]] = -4.0;
         samples[[5, 2]] = 0.125;
         let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();
-        assert_eq!((calibration.range(x).limit(), calibration.range(y).limit()), (4.0, 8.0));
+        assert_eq!((calibration.range(x).largest(), calibration.range(y).largest()), (4.0, 8.0));
+        assert_eq!(calibration.means(x), Some(vec![1.0, 1.0 / 6.0, 5.125 / 6.0]));
         samples[[0, 0]] = 0.0;
         samples[[0, 1]] = f32::NAN;
         let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();
-        assert_eq!((calibration.range(x).limit(), calibration.range(y).limit()), (f64::INFINITY, f64::INFINITY));
+        assert_eq!((calibration.range(x).largest(), calibration.range(y).largest()), (f64::INFINITY, f64::INFINITY));
     }
 
     #[test]

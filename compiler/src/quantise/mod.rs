@@ -23,11 +23,16 @@ mod calibrate;
 mod mask;
 mod pass;
 mod plan;
+mod range;
+mod tables;
 mod weights;
 
-use crate::ir::{Graph, Stage};
+use cranelift_entity::SecondaryMap;
+
+use crate::ir::{Graph, Stage, Value};
 pub(crate) use calibrate::items;
-pub use calibrate::{Calibration, Range, noise, noise_of, seeded_noise};
+pub use calibrate::{Calibration, noise, noise_of, seeded_noise};
+pub use range::{Clipping, Range};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,23 +42,66 @@ pub struct QuantiseError {
     pub problems: Vec<String>,
 }
 
-/// Quantises a canonical graph by the ranges of its values.
+/// How a graph is quantised. `docs/quantisation.md` gives what was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// How ranges of int8 activations follow from calibration.
+    pub clipping: Clipping,
+    /// Whether biases take back what rounding the weights adds to the mean of a linear layer's results, as calibration has seen its
+    /// operands.
+    pub bias_correction: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { clipping: Clipping::Max, bias_correction: false }
+    }
+}
+
+/// [`quantise_with`] the usual options.
+///
+/// # Errors
+/// As [`quantise_with`].
+pub fn quantise(graph: &Graph, calibration: &Calibration) -> Result<Graph, QuantiseError> {
+    Ok(quantise_with(graph, calibration, Options::default())?.graph)
+}
+
+/// Quantises a canonical graph by the steps that the model brings, and where it brings none by the ranges of its values.
 ///
 /// The result is compacted ([`Graph::compacted`]) and the same on every platform, for the same calibration.
 ///
 /// # Errors
 /// The graph is not canonical, or holds what the machine cannot compute: every such place.
-pub fn quantise(graph: &Graph, calibration: &Calibration) -> Result<Graph, QuantiseError> {
-    quantise_reaching(graph, calibration, plan::I16_REACH)
+pub fn quantise_with(graph: &Graph, calibration: &Calibration, options: Options) -> Result<Quantised, QuantiseError> {
+    quantise_reaching(graph, calibration, options, plan::I16_REACH)
 }
 
-/// [`quantise`], with the magnitude of the 16-bit integer that stands for a tensor's largest number: 127 measures what a residual
+/// A quantised graph with its origin.
+#[derive(Clone, Debug)]
+pub struct Quantised {
+    /// The graph in integers.
+    pub graph: Graph,
+    /// For each input and result of the canonical graph the value of `graph` whose integers stand for it, where an output needs it.
+    pub integers: SecondaryMap<Value, Option<Value>>,
+}
+
+/// Whether the step of some tensor must come from samples, because the model does not bring it.
+pub fn needs_samples(graph: &Graph) -> bool {
+    plan::needs_samples(graph)
+}
+
+/// [`quantise_with`], with the magnitude of the 16-bit integer that stands for a tensor's largest number: 127 measures what a residual
 /// stream of 8 bits would cost.
-fn quantise_reaching(graph: &Graph, calibration: &Calibration, i16_reach: f64) -> Result<Graph, QuantiseError> {
+fn quantise_reaching(
+    graph: &Graph,
+    calibration: &Calibration,
+    options: Options,
+    i16_reach: f64,
+) -> Result<Quantised, QuantiseError> {
     if graph.stage != Stage::Canonical {
         return Err(QuantiseError { problems: vec![format!("the graph is {}, not canonical", graph.stage)] });
     }
-    pass::run(graph, calibration, i16_reach).map_err(|problems| QuantiseError { problems })
+    pass::run(graph, calibration, options, i16_reach).map_err(|problems| QuantiseError { problems })
 }
 
 #[cfg(test)]

@@ -2,25 +2,30 @@
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation, max_accumulation_depth, quantise_i8,
-    quantise_i16,
+    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, max_accumulation_depth, quantise_i8, quantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
-use super::Calibration;
-use super::calibrate::Range;
 use super::mask;
 use super::plan::{self, Plan};
+use super::tables::real_function;
 use super::weights::{QuantisedLinear, multiplier};
+use super::{Calibration, Options, Quantised, Range};
 use crate::ir::{BinaryFn, Elem, Graph, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::masks::Mask;
 
 /// Quantises a canonical graph, or says all that is in the way.
-pub(super) fn run(graph: &Graph, calibration: &Calibration, i16_reach: f64) -> Result<Graph, Vec<String>> {
+pub(super) fn run(
+    graph: &Graph,
+    calibration: &Calibration,
+    options: Options,
+    i16_reach: f64,
+) -> Result<Quantised, Vec<String>> {
     let mut problems = Vec::new();
-    let plan = Plan::new(graph, calibration, i16_reach, &mut problems);
+    let plan = Plan::new(graph, calibration, options.clipping, i16_reach, &mut problems);
     let out = graph.successor(Stage::Quantised);
-    let mut pass = Pass { graph, plan, out, renamed: SecondaryMap::new(), widened: SecondaryMap::new() };
+    let means = options.bias_correction.then_some(calibration);
+    let mut pass = Pass { graph, means, plan, out, renamed: SecondaryMap::new(), widened: SecondaryMap::new() };
     for (name, value) in &graph.inputs {
         pass.renamed[*value] = Some(pass.out.add_input(name.clone(), pass.plan.ty(graph, *value)));
     }
@@ -39,12 +44,22 @@ pub(super) fn run(graph: &Graph, calibration: &Calibration, i16_reach: f64) -> R
             Err(problem) => problems.push(format!("output {:?}: {problem}", output.name)),
         }
     }
-    if problems.is_empty() { Ok(pass.out.compacted()) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (graph, compacted) = pass.out.compacted_and_renamed();
+    let mut integers = SecondaryMap::new();
+    for (value, made) in pass.renamed.iter() {
+        integers[value] = made.and_then(|made| compacted[made]);
+    }
+    Ok(Quantised { graph, integers })
 }
 
 /// The state of the pass.
 struct Pass<'g> {
     graph: &'g Graph,
+    /// Where the means of operands are, if biases are corrected by them.
+    means: Option<&'g Calibration>,
     plan: Plan,
     out: Graph,
     /// Values of `out` for activations of `graph`.
@@ -59,7 +74,7 @@ impl Pass<'_> {
         let graph = self.graph;
         let data = graph.op(op);
         let ty = self.plan.ty(graph, data.results[0]);
-        let moves = matches!(data.kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. });
+        let moves = plan::moves(&data.kind);
         if !moves && ty.rank() != 2 {
             return Err(format!("{} is no matrix", graph.ty(data.results[0])));
         }
@@ -104,7 +119,7 @@ impl Pass<'_> {
     fn read(&mut self, value: Value, elem: Option<Elem>) -> Result<Value, String> {
         let Some(quantised) = self.renamed[value] else {
             let elem = elem.unwrap_or(Elem::I16);
-            let limit = Range::of(&self.parameter(value)?).limit();
+            let limit = Range::of(&self.parameter(value)?).largest();
             if !limit.is_finite() {
                 return Err("a constant operand is infinite or undefined".to_owned());
             }
@@ -176,7 +191,10 @@ impl Pass<'_> {
     fn linear(&mut self, x: Value, ty: TensorType, data: &OpData) -> Result<Value, String> {
         let [w, b] = [data.operands[1], data.operands[2]];
         check_depth(self.graph.ty(w).shape[1])?;
-        let linear = QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty))?;
+        let bias = self.parameter(b)?;
+        let weights = self.parameter(w)?;
+        let means = self.means.and_then(|calibration| calibration.means(data.operands[0]));
+        let linear = QuantisedLinear::new(&weights, &bias, self.step(x), self.step_of(&ty), means.as_deref())?;
         let names = [self.name(w), self.name(b)];
         Ok(self.qlinear(x, linear, names, ty, &data.nodes))
     }
@@ -192,7 +210,8 @@ impl Pass<'_> {
     ) -> Result<Value, String> {
         let [w, b] = [data.operands[1], data.operands[2]];
         check_depth(heads_in)?;
-        let coder = QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty))?;
+        let coder =
+            QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty), None)?;
         let mut bytes = coder.weights;
         bytes.resize(autoencoder_channels_at(heads_in, heads_out), 0);
         bytes.extend(coder.channels.iter().flat_map(|channel| channel.to_bytes()));
@@ -307,22 +326,4 @@ fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
         }
     };
     Ok((signed([a0, a1, a2, a3], a), signed([b0, b1, b2, b3], b), shift))
-}
-
-/// A function in f64, the same on every platform.
-fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
-    match f {
-        UnaryFn::Erf => activation::erf,
-        UnaryFn::Exp => activation::exp,
-        UnaryFn::Neg => |x| -x,
-        UnaryFn::Sqrt => f64::sqrt,
-        UnaryFn::Reciprocal => |x| 1.0 / x,
-        UnaryFn::Tanh => activation::tanh,
-        UnaryFn::Sigmoid => activation::sigmoid,
-        UnaryFn::Relu => activation::relu,
-        UnaryFn::HardSwish => activation::hard_swish,
-        UnaryFn::HardSigmoid => |x| (x / 6.0 + 0.5).clamp(0.0, 1.0),
-        UnaryFn::Gelu => activation::gelu,
-        UnaryFn::GeluTanh => activation::gelu_tanh,
-    }
 }

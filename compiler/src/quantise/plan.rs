@@ -2,10 +2,10 @@
 
 use cranelift_entity::SecondaryMap;
 
-use super::Calibration;
-use super::calibrate::Range;
+use super::tables::reach_of;
 use super::weights::I8_MAX;
-use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
+use super::{Calibration, Clipping, Range};
+use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, UnaryFn, Value, ValueDef};
 
 /// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it has not seen.
 pub(super) const I16_REACH: f64 = 16_383.0;
@@ -22,6 +22,8 @@ pub(super) struct Plan {
 #[derive(Clone, Default)]
 struct Group {
     range: Range,
+    /// The int8 step in which the model itself quantises the tensors; the coarsest.
+    own_step: Option<f64>,
     /// An operation that writes only 8 bits, one that writes only 16.
     writes: [Option<Op>; 2],
     /// Whether something reads 8 bits.
@@ -37,6 +39,11 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     }
 }
 
+/// Whether an operation only moves elements.
+pub(super) fn moves(kind: &OpKind) -> bool {
+    matches!(kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. })
+}
+
 /// The operands of an operation that are activations, not parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {
@@ -50,7 +57,13 @@ impl Plan {
     /// The plan of a canonical graph. `i16_reach` is the magnitude of the 16-bit integer that stands for a tensor's largest number.
     ///
     /// What cannot be planned is appended to `problems`.
-    pub(super) fn new(graph: &Graph, calibration: &Calibration, i16_reach: f64, problems: &mut Vec<String>) -> Plan {
+    pub(super) fn new(
+        graph: &Graph,
+        calibration: &Calibration,
+        clipping: Clipping,
+        i16_reach: f64,
+        problems: &mut Vec<String>,
+    ) -> Plan {
         let group_of = groups(graph);
         let mut groups: SecondaryMap<Value, Group> = SecondaryMap::new();
         for (value, data) in graph.values() {
@@ -59,7 +72,8 @@ impl Plan {
                 ValueDef::Input(_) | ValueDef::Result(..) => calibration.range(value),
             };
             let group = &mut groups[group_of[value]];
-            group.range = group.range.merge(range);
+            group.range = std::mem::take(&mut group.range).merge(range);
+            group.own_step = coarser(group.own_step, data.ty.step);
         }
         for op in &graph.order {
             let data = graph.op(*op);
@@ -81,20 +95,20 @@ impl Plan {
                     groups[group_of[*operand]].read_as_i8 = true;
                 } else if let (OpKind::Concat { .. }, Some(elements)) = (&data.kind, graph.const_f32(*operand)) {
                     let group = &mut groups[group_of[data.results[0]]];
-                    group.range = group.range.merge(Range::of(&elements));
+                    group.range = std::mem::take(&mut group.range).merge(&Range::of(&elements));
                 }
             }
         }
         let mut plan = Plan { i16_reach, types: SecondaryMap::new() };
         for (value, data) in graph.values() {
-            let Group { range, writes, read_as_i8 } = &groups[group_of[value]];
-            let limit = range.limit();
+            let Group { range, own_step, writes, read_as_i8 } = &groups[group_of[value]];
+            let largest = own_step.map_or(range.largest(), |step| step * I8_MAX);
             if group_of[value] == value {
                 if let [Some(narrow), Some(wide)] = writes {
                     let [narrow, wide] = [narrow, wide].map(|op| graph.describe(*op));
                     problems.push(format!("{narrow} writes 8 bits and {wide} 16, and a concat or slice joins them"));
                 }
-                if !limit.is_finite() {
+                if !largest.is_finite() {
                     let name = match data.def {
                         ValueDef::Result(op, _) => graph.describe(op),
                         _ => format!("{value}"),
@@ -108,9 +122,36 @@ impl Plan {
                 [None, None] if *read_as_i8 => Elem::I8,
                 [None, None] => Elem::I16,
             };
-            plan.types[value] = Some((elem, plan.step(elem, limit)));
+            let step = match (elem, own_step) {
+                (Elem::I8, Some(step)) => *step,
+                (Elem::I8, None) => plan.step(elem, range.limit(clipping)),
+                _ => plan.step(elem, largest),
+            };
+            plan.types[value] = Some((elem, step));
         }
+        plan.narrow_tables(graph, |value| groups[group_of[value]].own_step.is_none(), calibration);
         plan
+    }
+
+    /// Gives the operands of tables finer steps where their ends need not be told apart: beyond some number the table's integers
+    /// stay the same, as those of GELU do towards minus infinity.
+    fn narrow_tables(&mut self, graph: &Graph, may_change: impl Fn(Value) -> bool, calibration: &Calibration) {
+        let uses = graph.uses();
+        for (value, _) in graph.values().filter(|(value, _)| may_change(*value)) {
+            let tables: Option<Vec<(UnaryFn, Value)>> = (uses[value].iter().map(|op| graph.op(*op)))
+                .map(|data| if let OpKind::Unary { f } = data.kind { Some((f, data.results[0])) } else { None })
+                .collect();
+            let moved = graph.producer(value).is_none_or(|(_, data)| moves(&data.kind));
+            let shared = moved || graph.outputs.iter().any(|output| output.value == value);
+            let (Some(tables), Some((Elem::I8, step)), false) = (tables, self.types[value], shared) else { continue };
+            let reach = tables.iter().filter_map(|(f, result)| {
+                let (_, out_step) = self.types[*result]?;
+                Some(reach_of(*f, calibration.range(value).ends(), out_step))
+            });
+            if let Some(reach) = reach.reduce(f64::max).filter(|reach| *reach > 0.0) {
+                self.types[value] = Some((Elem::I8, step.min(reach / I8_MAX)));
+            }
+        }
     }
 
     /// The type of an activation.
@@ -126,13 +167,31 @@ impl Plan {
     }
 }
 
+/// Whether the step of some tensor must come from samples, because the model does not bring it.
+pub(super) fn needs_samples(graph: &Graph) -> bool {
+    let group_of = groups(graph);
+    let mut own_steps: SecondaryMap<Value, Option<f64>> = SecondaryMap::new();
+    let activations = || graph.values().filter(|(_, data)| !matches!(data.def, ValueDef::Const(_)));
+    for (value, data) in activations() {
+        own_steps[group_of[value]] = coarser(own_steps[group_of[value]], data.ty.step);
+    }
+    activations().any(|(value, _)| own_steps[group_of[value]].is_none())
+}
+
+fn coarser(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// For each value the one that stands for its group: the earliest tensor whose elements are moved into or beside it.
 fn groups(graph: &Graph) -> SecondaryMap<Value, Value> {
     let mut group_of = SecondaryMap::with_default(Value::from_u32(0));
     graph.values().for_each(|(value, _)| group_of[value] = value);
     for op in &graph.order {
         let data = graph.op(*op);
-        if !matches!(data.kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. }) {
+        if !moves(&data.kind) {
             continue;
         }
         for operand in data.operands.iter().filter(|operand| graph.constant(**operand).is_none()) {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::Channel;
 
-use super::{Calibration, noise, quantise, quantise_reaching};
+use super::{Calibration, Options, noise, quantise, quantise_reaching};
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sqnr_db};
 use crate::ir::{BinaryFn, Elem, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
 
@@ -420,7 +420,8 @@ fn calibration_and_quantisation_do_not_depend_on_threads() {
 fn a_residual_stream_of_eight_bits_costs_accuracy() {
     let graph = transformer(16, 4, 3, 8, 4, 7);
     let calibration = calibrate(&graph, &samples(&graph, 4));
-    let measure = |reach| fidelity(&graph, &quantise_reaching(&graph, &calibration, reach).unwrap())[0];
+    let measure =
+        |reach| fidelity(&graph, &quantise_reaching(&graph, &calibration, Options::default(), reach).unwrap().graph)[0];
     let (wide, narrow) = (measure(super::plan::I16_REACH), measure(127.0));
     assert!(wide > narrow + 3.0, "{wide} dB with 16 bits, {narrow} with 8");
 }

@@ -99,7 +99,7 @@ impl Work {
                     false => Autoencoder::AUTO,
                 };
                 let graph = if pruned { masked } else { dense };
-                let options = pipeline::Options { autoencoder, globals };
+                let options = pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
                 Ok(pipeline::compile(graph, samples.as_ref(), machine, options, progress)?.program)
             }
         }

@@ -4,6 +4,7 @@ mod constants;
 mod elementwise;
 mod layers;
 mod movement;
+mod quantised;
 mod selection;
 
 use std::ops::RangeInclusive;
@@ -62,6 +63,12 @@ pub const OPERATORS: &[Operator] = &[
     folded("Constant", 11, constants::constant, "dense numbers"),
     folded("ConstantOfShape", 11, constants::constant_of_shape, ""),
     computed("Conv", 11, layers::conv, "2-D; explicit padding, not negative"),
+    computed(
+        "DequantizeLinear",
+        11,
+        quantised::dequantize_linear,
+        "of constants, and of what QuantizeLinear gives; no blocks",
+    ),
     computed("Div", 11, elementwise::div, ""),
     computed("Dropout", 11, movement::dropout, "inference"),
     folded("Equal", 11, constants::equal, ""),
@@ -91,6 +98,7 @@ pub const OPERATORS: &[Operator] = &[
     folded("Or", 11, constants::or, ""),
     computed("Pad", 11, movement::pad, "widths of 0"),
     computed("Pow", 11, elementwise::pow, ""),
+    computed("QuantizeLinear", 11, quantised::quantize_linear, "to 8 or 16 bits; one scale for a computed tensor"),
     folded("Range", 11, constants::range, ""),
     computed("Reciprocal", 11, elementwise::reciprocal, ""),
     folded("ReduceMax", 11, constants::reduce_max, "integers"),
@@ -123,7 +131,10 @@ fn advice(node: &Node) -> &'static str {
     let quantised =
         name.starts_with('Q') || ["Quantize", "quantize", "Integer", "NBits"].iter().any(|x| name.contains(x));
     match name {
-        _ if quantised => "quantised models are not supported yet; use the float model, which is quantised here",
+        _ if quantised => {
+            "of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or \
+             the float model, which is quantised here"
+        }
         _ if !node.domain.is_empty() => {
             "only operators of ai.onnx are; use the model before it was optimised for a runtime"
         }
@@ -138,14 +149,16 @@ fn advice(node: &Node) -> &'static str {
 /// # Errors
 /// It is not supported, or came after the model's opset.
 pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Fault> {
-    let opset = model.opset.get(&node.domain).copied().unwrap_or(0);
+    // The runtime's own QuantizeLinear and DequantizeLinear had 16 bits before those of ONNX; they are the same otherwise.
+    let contributed =
+        node.domain == "com.microsoft" && ["DequantizeLinear", "QuantizeLinear"].contains(&&*node.op_type);
+    let domain = if contributed { "" } else { &node.domain };
+    let opset = model.opset.get(domain).copied().unwrap_or(0);
     let unsupported = |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
     let known = OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name);
     match known {
-        Ok(found) if node.domain.is_empty() && opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
-        Ok(found) if node.domain.is_empty() => {
-            Err(unsupported(format!("it came with opset {}", OPERATORS[found].since)))
-        }
+        Ok(found) if domain.is_empty() && opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
+        Ok(found) if domain.is_empty() => Err(unsupported(format!("it came with opset {}", OPERATORS[found].since))),
         _ => Err(unsupported(advice(node).to_owned())),
     }
 }

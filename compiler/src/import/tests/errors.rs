@@ -19,8 +19,8 @@ fn all_unsupported_operators_are_told_at_once() {
     builder.model.opset.insert("com.microsoft".into(), 1);
     insta::assert_snapshot!(builder.refusal(), @r"
     node `/TopK_0` (TopK): unsupported operator of ai.onnx opset 17: the supported ones are those of vision transformers as PyTorch exports them with opset 13 to 20
-    node `/QAttention_2` (QAttention): unsupported operator of com.microsoft opset 1: quantised models are not supported yet; use the float model, which is quantised here
-    node `/DynamicQuantizeLinear_3` (DynamicQuantizeLinear): unsupported operator of ai.onnx opset 17: quantised models are not supported yet; use the float model, which is quantised here
+    node `/QAttention_2` (QAttention): unsupported operator of com.microsoft opset 1: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
+    node `/DynamicQuantizeLinear_3` (DynamicQuantizeLinear): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
     node `/Gelu_4` (Gelu): unsupported operator of ai.onnx opset 17: it came with opset 20
     node `/Attention_5` (Attention): unsupported operator of ai.onnx opset 17: not supported yet; export with opset 20, which writes attention as MatMul and Softmax
     ");

@@ -3,6 +3,7 @@
 mod errors;
 mod folding;
 mod operators;
+mod quantised;
 
 use std::collections::BTreeMap;
 

@@ -36,6 +36,13 @@ pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
     x
 }
 
+/// What quantising to integers from `min` to `max` and dequantising leaves, in the float32 arithmetic of ONNX.
+pub(super) fn fake_quantise(mut x: Shared, scale: f64, zero_point: i32, [min, max]: [i32; 2]) -> Shared {
+    let [scale, zero_point, min, max] = [scale, zero_point.into(), min.into(), max.into()].map(|x| x as f32);
+    x.mapv_inplace(|x| (((x / scale).round_ties_even() + zero_point).clamp(min, max) - zero_point) * scale);
+    x
+}
+
 /// A function of every pair of elements, shapes broadcast.
 pub(super) fn binary(f: BinaryFn, a: &Shared, b: &Shared) -> Shared {
     match f {

@@ -8,6 +8,7 @@ mod elementwise;
 mod linear;
 mod rows;
 
+use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 
 use super::InterpError;
@@ -76,13 +77,53 @@ impl<'g> FloatInterpreter<'g> {
             live.define(value, result);
             live.release(graph, *op);
         }
+        self.outputs(&live)
+    }
+
+    fn outputs(&self, live: &Live<Shared>) -> Result<Vec<ArrayD<f32>>, InterpError> {
+        let graph = self.graph;
         let outputs = graph.outputs.iter().map(|output| {
             let ty = graph.ty(output.value);
             let not_float = || InterpError::Output { name: output.name.clone(), found: ty.clone() };
-            let tensor = self.read(&live, output.value).ok_or_else(not_float)?.into_owned();
+            let tensor = self.read(live, output.value).ok_or_else(not_float)?.into_owned();
             Ok(tensor.into_shape_with_order(IxDyn(&output.shape)).expect("the verifier compares element counts"))
         });
         outputs.collect()
+    }
+
+    /// The inputs and results of operations in execution order.
+    pub(crate) fn order(&self) -> impl Iterator<Item = Value> + use<'g> {
+        let inputs = self.graph.inputs.iter().map(|(_, value)| *value);
+        inputs.chain(self.graph.order.iter().map(|op| self.graph.op(*op).results[0]))
+    }
+
+    /// The outputs of a run in which `value` is `tensor`; what does not depend on it is as `known` has it, of inputs and results all.
+    ///
+    /// # Errors
+    /// As [`FloatInterpreter::run`].
+    pub(crate) fn rerun(
+        &self,
+        known: &SecondaryMap<Value, Option<Shared>>,
+        value: Value,
+        tensor: &Shared,
+    ) -> Result<Vec<ArrayD<f32>>, InterpError> {
+        let graph = self.graph;
+        let mut live = Live::new(graph);
+        let mut changed: SecondaryMap<Value, bool> = SecondaryMap::new();
+        for (value, tensor) in known.iter() {
+            tensor.iter().for_each(|tensor| live.define(value, tensor.clone()));
+        }
+        live.define(value, tensor.clone());
+        changed[value] = true;
+        for op in &graph.order {
+            let data = graph.op(*op);
+            if data.operands.iter().any(|operand| changed[*operand]) {
+                let result = self.evaluate(*op, &live)?;
+                live.define(data.results[0], result);
+                changed[data.results[0]] = true;
+            }
+        }
+        self.outputs(&live)
     }
 
     /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it is not float.
@@ -109,6 +150,9 @@ impl<'g> FloatInterpreter<'g> {
         let result = match &data.kind {
             OpKind::Unary { f } => elementwise::unary(*f, x.clone()),
             OpKind::Binary { f } => elementwise::binary(*f, x, &operands[1]),
+            OpKind::FakeQuantise { scale, zero_point, min, max } => {
+                elementwise::fake_quantise(x.clone(), *scale, *zero_point, [*min, *max])
+            }
             OpKind::MatMul {} => linear::matmul(x, &operands[1]).into_shared(),
             OpKind::Conv { stride, pad, dilation, group } => {
                 let w = &operands[1];

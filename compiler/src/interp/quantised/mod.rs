@@ -128,6 +128,22 @@ impl<'g> QuantisedInterpreter<'g> {
         inputs: &[Tensor],
         observer: &mut dyn FnMut(Value, &Tensor),
     ) -> Result<Vec<Tensor>, InterpError> {
+        self.run_replacing(inputs, &mut |value, tensor| {
+            observer(value, &tensor);
+            tensor
+        })
+    }
+
+    /// As [`QuantisedInterpreter::run`], and lets `replace` look at every input and result once, in execution order: what reads the
+    /// value reads what `replace` gives, a tensor of the same type.
+    ///
+    /// # Errors
+    /// As [`QuantisedInterpreter::run`].
+    pub fn run_replacing(
+        &self,
+        inputs: &[Tensor],
+        replace: &mut dyn FnMut(Value, Tensor) -> Tensor,
+    ) -> Result<Vec<Tensor>, InterpError> {
         let graph = self.graph;
         if inputs.len() != graph.inputs.len() {
             return Err(InterpError::input_count(graph, inputs.len()));
@@ -139,15 +155,13 @@ impl<'g> QuantisedInterpreter<'g> {
                 let found = format!("{}[{}]", input.elem(), input.len());
                 return Err(InterpError::Input { name: name.clone(), expected: expected.clone(), found });
             }
-            observer(*value, input);
-            live.define(*value, input.clone());
+            live.define(*value, replace(*value, input.clone()));
         }
         for op in &graph.order {
             let results = self.evaluate(*op, &live).map_err(|message| InterpError::at(graph, *op, message))?;
             for (value, result) in graph.op(*op).results.iter().zip(results) {
                 debug_assert_eq!(result.len(), graph.ty(*value).elements(), "{op}");
-                observer(*value, &result);
-                live.define(*value, result);
+                live.define(*value, replace(*value, result));
             }
             live.release(graph, *op);
         }

@@ -49,7 +49,8 @@ impl Generator<'_> {
             _ => {
                 // Deep enough for the passes to look into.
                 let squared = self.push(OpKind::Binary { f: BinaryFn::Mul }, &[x, x]);
-                squared.and_then(|squared| self.unary(squared))
+                squared
+                    .and_then(|squared| if self.one_in(2) { self.unary(squared) } else { self.fake_quantise(squared) })
             }
         };
     }
@@ -122,6 +123,11 @@ impl Generator<'_> {
     fn unary(&mut self, x: Value) -> Option<Value> {
         let f = self.pick(UnaryFn::ALL);
         self.push(OpKind::Unary { f }, &[x])
+    }
+
+    fn fake_quantise(&mut self, x: Value) -> Option<Value> {
+        let (scale, zero_point) = (0.5f64.powi(self.below(9) as i32), self.below(256) as i32);
+        self.push(OpKind::FakeQuantise { scale, zero_point, min: 0, max: 255 }, &[x])
     }
 
     fn layer_norm(&mut self, x: Value) -> Option<Value> {

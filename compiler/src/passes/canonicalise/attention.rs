@@ -79,8 +79,8 @@ impl Canonicaliser<'_> {
             ));
         }
         let heads_and = |last| (0..leading).chain([last]).collect::<Vec<_>>();
-        let q = self.builder.layout(&View { factor: 1.0, ..a.clone() }, &[rank - 2], &heads_and(rank - 1))?;
-        let k = self.builder.layout(&View { factor: 1.0, ..b.clone() }, &[rank - 1], &heads_and(rank - 2))?;
+        let q = self.builder.layout(&a.unscaled(), &[rank - 2], &heads_and(rank - 1))?;
+        let k = self.builder.layout(&b.unscaled(), &[rank - 1], &heads_and(rank - 2))?;
         let scale = a.factor * b.factor;
         Ok(Meaning::Scores(Scores { q, k, scale, bias: None, shape, nodes: op.nodes.iter().copied().collect() }))
     }
@@ -140,7 +140,7 @@ impl Canonicaliser<'_> {
             return Err(Misfit::new(format!("values {:?} for {heads} heads", v.shape()), "values of the same heads"));
         }
         let columns: Vec<usize> = (0..rank - 2).chain([rank - 1]).collect();
-        let values = self.builder.layout(&View { factor: 1.0, ..v.clone() }, &[rank - 2], &columns)?;
+        let values = self.builder.layout(&v.unscaled(), &[rank - 2], &columns)?;
         let mut operands = vec![scores.q, scores.k, values];
         if let Some(bias) = &scores.bias {
             let extents = [heads, m, self.builder.extents(scores.k).0];

@@ -154,6 +154,9 @@ impl<'a> Builder<'a> {
             self.charge(width)?;
             matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]), "")?;
         }
+        if let Some(step) = view.step {
+            self.graph.note_step(matrix, step);
+        }
         Ok(matrix)
     }
 
@@ -179,7 +182,7 @@ impl<'a> Builder<'a> {
         self.layout(view, &dims[..split], &dims[split..])
     }
 
-    /// The same tensor as a view with factor 1 that covers its matrix.
+    /// The same tensor as a view with factor 1 that covers its matrix, which keeps its step.
     pub(super) fn whole(&mut self, view: &View) -> Result<View, Misfit> {
         let [rows, columns] = view.sorted();
         let matrix = self.matrix_of(view, &rows, &columns)?;
@@ -190,7 +193,7 @@ impl<'a> Builder<'a> {
             Walk { stride: inner.map(|other| other.extent).product(), ..*walk }
         };
         let dims = view.dims.iter().map(|dim| walks(dim.iter().map(closed))).collect();
-        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0 })
+        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None })
     }
 
     /// A constant of some name added to a matrix.

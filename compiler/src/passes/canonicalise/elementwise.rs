@@ -11,7 +11,7 @@ impl<'a> Canonicaliser<'a> {
     pub(super) fn unary(&mut self, f: UnaryFn, x: &Meaning) -> Result<Meaning, Misfit> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         if f == UnaryFn::Neg {
-            return Ok(Meaning::View(View { factor: -view.factor, ..view.clone() }));
+            return Ok(Meaning::View(view.times(-1.0)));
         }
         let view = self.builder.whole(view)?;
         let matrix = self.builder.unary(f, view.matrix)?;
@@ -42,7 +42,7 @@ impl<'a> Canonicaliser<'a> {
     fn combine(&mut self, f: BinaryFn, x: &View, y: &View) -> Result<Meaning, Misfit> {
         let y = match f {
             BinaryFn::Add => y.clone(),
-            BinaryFn::Sub => View { factor: -y.factor, ..y.clone() },
+            BinaryFn::Sub => y.times(-1.0),
             _ => return Err(Misfit::new(format!("{} of two computed tensors", f.name()), "their sum or difference")),
         };
         let (x, y) = (self.builder.whole(x)?, self.builder.whole(&y)?);
@@ -60,13 +60,13 @@ impl<'a> Canonicaliser<'a> {
     fn with_constant(&mut self, f: BinaryFn, x: &View, constant: Value, swapped: bool) -> Result<Meaning, Misfit> {
         let factor = self.source.const_scalar(constant).map(f64::from);
         let view = match (f, factor, swapped) {
-            (BinaryFn::Mul, Some(factor), _) => View { factor: x.factor * factor, ..x.clone() },
-            (BinaryFn::Div, Some(divisor), false) if divisor != 0.0 => View { factor: x.factor / divisor, ..x.clone() },
+            (BinaryFn::Mul, Some(factor), _) => x.times(factor),
+            (BinaryFn::Div, Some(divisor), false) if divisor != 0.0 => x.times(1.0 / divisor),
             (BinaryFn::Mul, None, _) => self.scaled(x, constant, f64::from)?,
             (BinaryFn::Div, None, false) => self.scaled(x, constant, |x| 1.0 / f64::from(x))?,
             (BinaryFn::Add, ..) => self.shifted(x, constant, 1.0)?,
             (BinaryFn::Sub, _, false) => self.shifted(x, constant, -1.0)?,
-            (BinaryFn::Sub, _, true) => self.shifted(&View { factor: -x.factor, ..x.clone() }, constant, 1.0)?,
+            (BinaryFn::Sub, _, true) => self.shifted(&x.times(-1.0), constant, 1.0)?,
             (BinaryFn::Pow, Some(1.0), false) => x.clone(),
             _ => {
                 let order = if swapped { "a constant and tokens" } else { "tokens and a constant" };

@@ -46,7 +46,7 @@ impl Canonicaliser<'_> {
         let features: usize = along(Axis::Column).map(|walk| walk.extent).product();
         let rows = walks(along(Axis::Row));
         let columns = walks(heads.iter().copied().chain(along(Axis::Column)));
-        let matrix = self.builder.matrix_of(&View { factor: 1.0, ..x.clone() }, &rows, &columns)?;
+        let matrix = self.builder.matrix_of(&x.unscaled(), &rows, &columns)?;
         let weight = self.builder.adopt_transposed(op.operands[1], heads_in, heads_out)?;
         let bias = self.builder.zeros(heads_out)?;
         let matrix = self.builder.push(OpKind::MixHeads { heads_in, heads_out }, &[matrix, weight, bias])?;
@@ -63,7 +63,7 @@ impl Canonicaliser<'_> {
         // Weights of more dimensions add dimensions of extent 1 in front.
         let missing = self.source.ty(op.results[0]).rank().saturating_sub(dims.len());
         dims.splice(0..0, vec![Vec::new(); missing]);
-        Ok(Meaning::View(View { matrix, row: 0, column: 0, dims, factor: x.factor }))
+        Ok(Meaning::View(View { matrix, row: 0, column: 0, dims, factor: x.factor, step: None }))
     }
 
     pub(super) fn convolution(

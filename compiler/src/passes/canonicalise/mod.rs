@@ -76,10 +76,13 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     for id in &source.order {
         let op = source.op(*id);
         walk.builder.nodes.clone_from(&op.nodes);
-        let meaning = walk.operation(op).unwrap_or_else(|misfit| {
+        let mut meaning = walk.operation(op).unwrap_or_else(|misfit| {
             problems.push(Problem::at_op(&source, op, misfit));
             Meaning::Unknown
         });
+        if let (Meaning::View(view), Some(step)) = (&mut meaning, source.ty(op.results[0]).step) {
+            view.step = Some(step);
+        }
         walk.meanings[op.results[0]] = Some(meaning);
     }
     walk.builder.nodes.clear();
@@ -100,7 +103,8 @@ impl Canonicaliser<'_> {
             _ if ty.shape.contains(&0) => Err(Misfit::new(ty.to_string(), "extents of at least 1")),
             (Elem::F32, [1, _, _, _]) => Ok(Meaning::Image(self.builder.graph.add_input(name, ty.clone()))),
             (Elem::F32, [1, rows, columns] | [rows, columns]) => {
-                let matrix = self.builder.graph.add_input(name, TensorType::f32([*rows, *columns]));
+                let matrix = TensorType { shape: vec![*rows, *columns], ..ty.clone() };
+                let matrix = self.builder.graph.add_input(name, matrix);
                 Ok(Meaning::View(View::row_major(matrix, &ty.shape, ty.rank() - 1)))
             }
             _ => Err(Misfit::new(ty.to_string(), "an image f32[1,c,h,w] or tokens f32[1,n,c] or f32[n,c]")),
@@ -159,6 +163,10 @@ impl Canonicaliser<'_> {
             OpKind::ReduceMean { axes, .. } => Err(Misfit::new(
                 format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),
                 "means only within LayerNorm",
+            )),
+            OpKind::FakeQuantise { .. } => Err(Misfit::new(
+                "quantising and dequantising again",
+                "a step noted on the tensor, as the pass `steps` does",
             )),
             OpKind::Patches { .. }
             | OpKind::Linear {}

@@ -40,6 +40,8 @@ pub(super) struct View {
     pub(super) dims: Vec<Vec<Walk>>,
     /// The tensor is the elements times this.
     pub(super) factor: f64,
+    /// The int8 step in which the model itself quantises the tensor.
+    pub(super) step: Option<f64>,
 }
 
 impl View {
@@ -52,7 +54,17 @@ impl View {
                 walks([Walk { axis, extent: shape[d], stride: inner.iter().product() }])
             })
             .collect();
-        View { matrix, row: 0, column: 0, dims, factor: 1.0 }
+        View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None }
+    }
+
+    /// The tensor times a number.
+    pub(super) fn times(&self, factor: f64) -> View {
+        View { factor: self.factor * factor, step: self.step.map(|step| step * factor.abs()), ..self.clone() }
+    }
+
+    /// The tensor without its factor.
+    pub(super) fn unscaled(&self) -> View {
+        View { factor: 1.0, ..self.times(1.0 / self.factor) }
     }
 
     /// The tensor with another order of dimensions.

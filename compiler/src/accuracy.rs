@@ -1,0 +1,277 @@
+//! What quantisation costs, layer by layer: a canonical graph in float against its quantised form, on given inputs.
+//!
+//! For each input and result of the canonical graph:
+//!
+//! - *accumulated* noise: the integers of a whole run against the float run, with all errors of what comes before;
+//! - *local* noise: the integers that the operation makes of the float run's operands, themselves rounded to their steps. What is
+//!   above the accumulated noise came from elsewhere;
+//! - *impact*, if asked for: the noise of all outputs where this result alone has its local error and the rest is float. It says
+//!   which layer hurts, whatever follows it; it takes about half a float run for each operation and item.
+//!
+//! Local errors of all operations take one run: every result is replaced, once it is compared, by the rounded float one.
+
+use cranelift_entity::SecondaryMap;
+use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
+use rayon::prelude::*;
+
+use crate::interp::{FloatInterpreter, InterpError, Noise, QuantisedInterpreter, Tensor};
+use crate::ir::{Elem, Graph, TensorType, Value, ValueDef};
+use crate::quantise::{Quantised, items};
+
+/// What quantisation costs.
+#[derive(Clone, Debug)]
+pub struct Accuracy {
+    /// Items that were run.
+    pub items: usize,
+    /// The inputs and results of the canonical graph in execution order, as far as integers stand for them.
+    pub layers: Vec<Layer>,
+    /// The outputs in the model's order.
+    pub outputs: Vec<Output>,
+}
+
+/// The error of an input or of an operation's result.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Name of the ONNX node that names the operation, or of the input; empty where there is none.
+    pub node: String,
+    /// The operation of the canonical graph, or `input`.
+    pub operation: &'static str,
+    /// The integers.
+    pub ty: TensorType,
+    /// Noise with all errors before.
+    pub accumulated: Noise,
+    /// Noise of this alone.
+    pub local: Noise,
+    /// Noise of all outputs that this alone makes.
+    pub impact: Option<Noise>,
+    /// Elements of the float run that are beyond what the integers reach.
+    pub saturated: u64,
+    /// Elements of all items.
+    pub elements: u64,
+}
+
+/// The error of an output.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its noise.
+    pub noise: Noise,
+    /// The largest difference of an element.
+    pub largest_error: f64,
+    /// What it predicts; `None` where it has not the shape of logits, `[classes]` or `[1, classes]`.
+    pub predictions: Option<Predictions>,
+}
+
+/// How many items have their largest element in the same place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Predictions {
+    /// In float and in integers.
+    pub equal: usize,
+    /// In float and where the label says; 0 without labels.
+    pub float_right: usize,
+    /// In integers and where the label says; 0 without labels.
+    pub integers_right: usize,
+}
+
+/// What is measured besides noise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Whether the impact of each layer on the outputs is.
+    pub impact: bool,
+    /// The right class of each item.
+    pub labels: Option<&'a [usize]>,
+}
+
+/// Runs a canonical graph and what it was quantised to on samples, as [`Calibration::run`](crate::quantise::Calibration::run)
+/// takes them. Items run in parallel; the result does not depend on how many at a time.
+///
+/// # Errors
+/// The samples are not items of the graph's inputs, there are not as many as labels, or a graph cannot be run.
+pub fn measure(
+    graph: &Graph,
+    quantised: &Quantised,
+    samples: &[ArrayViewD<'_, f32>],
+    options: Options<'_>,
+) -> Result<Accuracy, InterpError> {
+    let mut canonical = SecondaryMap::new();
+    for (value, made) in quantised.integers.iter() {
+        made.iter().for_each(|made| canonical[*made] = Some(value));
+    }
+    let runs = Runs {
+        graph,
+        quantised,
+        canonical,
+        float: FloatInterpreter::new(graph)?,
+        integers: QuantisedInterpreter::new(&quantised.graph)?,
+        options,
+    };
+    let items = items(graph, samples)?;
+    if let Some(labels) = options.labels.filter(|labels| labels.len() != items.len()) {
+        return Err(InterpError::Labels { items: items.len(), found: labels.len() });
+    }
+    let measured = items.par_iter().enumerate().map(|(item, inputs)| runs.item(item, inputs));
+    let measured = measured.collect::<Result<Vec<Accuracy>, InterpError>>()?;
+    // Sums of floats depend on their order, which is that of the items.
+    Ok(measured.into_iter().reduce(Accuracy::and).expect("samples have an item"))
+}
+
+impl Accuracy {
+    /// What is known of these and further items.
+    fn and(mut self, other: Accuracy) -> Accuracy {
+        self.items += other.items;
+        for (layer, other) in self.layers.iter_mut().zip(other.layers) {
+            layer.accumulated = layer.accumulated.and(other.accumulated);
+            layer.local = layer.local.and(other.local);
+            layer.impact = layer.impact.zip(other.impact).map(|(a, b)| a.and(b));
+            layer.saturated += other.saturated;
+            layer.elements += other.elements;
+        }
+        for (output, other) in self.outputs.iter_mut().zip(other.outputs) {
+            output.noise = output.noise.and(other.noise);
+            output.largest_error = output.largest_error.max(other.largest_error);
+            output.predictions = output.predictions.zip(other.predictions).map(|(a, b)| Predictions {
+                equal: a.equal + b.equal,
+                float_right: a.float_right + b.float_right,
+                integers_right: a.integers_right + b.integers_right,
+            });
+        }
+        self
+    }
+}
+
+/// What all items share.
+struct Runs<'g> {
+    graph: &'g Graph,
+    quantised: &'g Quantised,
+    /// For each value of the quantised graph the one of the canonical graph that its integers stand for.
+    canonical: SecondaryMap<Value, Option<Value>>,
+    float: FloatInterpreter<'g>,
+    integers: QuantisedInterpreter<'g>,
+    options: Options<'g>,
+}
+
+/// Real numbers by value of the canonical graph.
+type Reals = SecondaryMap<Value, Option<ArcArray<f32, IxDyn>>>;
+
+impl Runs<'_> {
+    fn item(&self, item: usize, inputs: &[ArrayViewD<'_, f32>]) -> Result<Accuracy, InterpError> {
+        let integer_graph = &self.quantised.graph;
+        let mut reference: Reals = SecondaryMap::new();
+        let expected =
+            self.float.observe(inputs, &mut |value, x| reference[value] = Some(x.to_owned().into_shared()))?;
+        let rounded = integer_graph.inputs.iter().zip(inputs).map(|((_, value), input)| {
+            Tensor::quantise(input, integer_graph.ty(*value)).expect("inputs are activations")
+        });
+        let rounded: Vec<Tensor> = rounded.collect();
+
+        let noise =
+            |value, found: &ArrayD<f32>| Noise::of(reference[value].as_ref().expect("every value was observed"), found);
+        let mut accumulated: SecondaryMap<Value, Noise> = SecondaryMap::new();
+        let found = self.integers.run_replacing(&rounded, &mut |made, tensor| {
+            if let Some((value, found)) = self.reals(made, &tensor) {
+                accumulated[value] = noise(value, &found);
+            }
+            tensor
+        })?;
+        let mut local: SecondaryMap<Value, Noise> = SecondaryMap::new();
+        let mut alone: Reals = SecondaryMap::new();
+        self.integers.run_replacing(&rounded, &mut |made, tensor| {
+            let Some((value, found)) = self.reals(made, &tensor) else { return tensor };
+            local[value] = noise(value, &found);
+            alone[value] = Some(found.into_shared()).filter(|_| self.options.impact);
+            let exact = reference[value].as_ref().and_then(|x| Tensor::quantise(&x.view(), integer_graph.ty(made)));
+            exact.expect("a tensor of real numbers")
+        })?;
+
+        let mut layers = Vec::new();
+        for value in self.float.order() {
+            let (Some(made), Some(x)) = (self.quantised.integers[value], &reference[value]) else { continue };
+            let ty = integer_graph.ty(made);
+            let impact = match &alone[value] {
+                Some(alone) => {
+                    let changed = self.float.rerun(&reference, value, alone)?;
+                    let noises = expected.iter().zip(&changed).map(|(expected, changed)| Noise::of(expected, changed));
+                    noises.reduce(Noise::and)
+                }
+                None => None,
+            };
+            let (node, operation) = self.name(value);
+            layers.push(Layer {
+                node,
+                operation,
+                ty: ty.clone(),
+                accumulated: accumulated[value],
+                local: local[value],
+                impact,
+                saturated: x.iter().filter(|x| is_beyond(**x, ty)).count() as u64,
+                elements: x.len() as u64,
+            });
+        }
+        let label = self.options.labels.map(|labels| labels[item]);
+        let outputs = integer_graph.outputs.iter().zip(found).zip(&expected).map(|((output, found), expected)| {
+            let step = integer_graph.ty(output.value).step;
+            let found = step.and_then(|step| found.dequantise(step, &output.shape)).expect("outputs are activations");
+            Output::of(&output.name, expected, &found, label)
+        });
+        let outputs = outputs.collect();
+        Ok(Accuracy { items: 1, layers, outputs })
+    }
+
+    /// The value of the canonical graph that an integer tensor stands for, and its real numbers.
+    fn reals(&self, made: Value, tensor: &Tensor) -> Option<(Value, ArrayD<f32>)> {
+        let value = self.canonical[made]?;
+        let step = self.quantised.graph.ty(made).step?;
+        Some((value, tensor.dequantise(step, &self.graph.ty(value).shape)?))
+    }
+
+    /// The ONNX node or input that names a value, and its operation.
+    fn name(&self, value: Value) -> (String, &'static str) {
+        match self.graph.def(value) {
+            ValueDef::Result(op, _) => {
+                let data = self.graph.op(op);
+                let node = data.nodes.first().map_or("", |node| self.graph.node(*node));
+                (node.to_owned(), data.kind.mnemonic())
+            }
+            ValueDef::Input(i) => (self.graph.inputs[i].0.clone(), "input"),
+            ValueDef::Const(_) => (String::new(), "constant"),
+        }
+    }
+}
+
+impl Output {
+    fn of(name: &str, expected: &ArrayD<f32>, found: &ArrayD<f32>, label: Option<usize>) -> Output {
+        let differences = expected.iter().zip(found).map(|(r, x)| f64::from((r - x).abs()));
+        let predictions = matches!(*expected.shape(), [classes] | [1, classes] if classes > 1).then(|| {
+            let (float, integers) = (largest(expected), largest(found));
+            let right = |class| usize::from(label == Some(class));
+            Predictions {
+                equal: usize::from(float == integers),
+                float_right: right(float),
+                integers_right: right(integers),
+            }
+        });
+        Output {
+            name: name.to_owned(),
+            noise: Noise::of(expected, found),
+            largest_error: differences.fold(0.0, f64::max),
+            predictions,
+        }
+    }
+}
+
+/// Index of the largest element, the first of several.
+fn largest(x: &ArrayD<f32>) -> usize {
+    let indexed = x.iter().enumerate();
+    indexed.fold((0, f32::NEG_INFINITY), |best, (i, x)| if *x > best.1 { (i, *x) } else { best }).0
+}
+
+/// Whether a number is beyond what integers of a type reach, rounding apart.
+fn is_beyond(x: f32, ty: &TensorType) -> bool {
+    let [min, max] = match ty.elem {
+        Elem::I8 => [i8::MIN.into(), i8::MAX.into()],
+        _ => [i16::MIN, i16::MAX],
+    };
+    let steps = f64::from(x) / ty.step.unwrap_or(1.0);
+    steps < f64::from(min) - 0.5 || steps > f64::from(max) + 0.5
+}

@@ -1,0 +1,239 @@
+//! What is known of the numbers that a tensor takes, and which of them integers should reach.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::weights::I8_MAX;
+
+/// How the range of an int8 activation follows from the numbers that calibration has seen. Beyond the range, integers saturate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Clipping {
+    /// The largest magnitude: nothing saturates.
+    #[default]
+    Max,
+    /// The least magnitude that this share of the numbers, in per cent, does not exceed.
+    Percentile(f64),
+    /// The magnitude that leaves the least mean square error of rounding and saturation together.
+    Mse,
+}
+
+impl fmt::Display for Clipping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Clipping::Max => f.write_str("max"),
+            Clipping::Percentile(percent) => write!(f, "percentile:{percent}"),
+            Clipping::Mse => f.write_str("mse"),
+        }
+    }
+}
+
+impl FromStr for Clipping {
+    type Err = String;
+
+    /// The inverse of the text form: `max`, `mse`, `percentile:P` with `P` above 0 and at most 100.
+    fn from_str(text: &str) -> Result<Clipping, String> {
+        let percentile = |percent: &str| percent.parse().ok().filter(|percent| *percent > 0.0 && *percent <= 100.0);
+        match (text, text.strip_prefix("percentile:").map(percentile)) {
+            ("max", _) => Ok(Clipping::Max),
+            ("mse", _) => Ok(Clipping::Mse),
+            (_, Some(Some(percent))) => Ok(Clipping::Percentile(percent)),
+            (_, Some(None)) => Err("expected a number above 0 and at most 100 after percentile:".to_owned()),
+            _ => Err("expected max, mse or percentile:P".to_owned()),
+        }
+    }
+}
+
+/// What is known of the numbers that a tensor takes.
+///
+/// Ranges of parts are merged, in any order, into that of the whole: all that is kept are counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Range {
+    /// The smallest and the largest number, or 0; both infinite where a number is none.
+    ends: [f32; 2],
+    /// How many numbers other than 0 there are by [`bucket`] of their magnitude, from the bucket `first` on.
+    counts: Vec<u64>,
+    first: usize,
+    /// How many numbers there are.
+    total: u64,
+}
+
+/// Bits of an f32's significand that tell buckets apart: 64 for each power of two, so a bucket's ends differ by 1.6 % at most.
+const SIGNIFICAND_BITS: u32 = 6;
+
+/// Where a magnitude is counted: leading bits of its f32.
+fn bucket(magnitude: f32) -> usize {
+    (magnitude.to_bits() >> (f32::MANTISSA_DIGITS - 1 - SIGNIFICAND_BITS)) as usize
+}
+
+/// The middle of a bucket, and its upper end.
+fn middle_and_end(bucket: usize) -> [f64; 2] {
+    let shift = f32::MANTISSA_DIGITS - 1 - SIGNIFICAND_BITS;
+    [(2 * bucket + 1) << (shift - 1), (bucket + 1) << shift].map(|bits| f32::from_bits(bits as u32).into())
+}
+
+impl Range {
+    /// The range of some numbers.
+    pub fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Range {
+        let mut range = Range::default();
+        let mut counts = vec![0u64; bucket(f32::INFINITY) + 1];
+        for number in numbers {
+            let ([min, max], nan) = (range.ends, number.is_nan());
+            range.ends = if nan { [f32::NEG_INFINITY, f32::INFINITY] } else { [min.min(*number), max.max(*number)] };
+            range.total += 1;
+            let magnitude = if nan { f32::INFINITY } else { number.abs() };
+            counts[bucket(magnitude)] += u64::from(magnitude > 0.0);
+        }
+        range.first = counts.iter().position(|count| *count > 0).unwrap_or(0);
+        let end = counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+        range.counts = counts.drain(range.first.min(end)..end).collect();
+        range
+    }
+
+    /// The range of this and other numbers.
+    #[must_use]
+    pub fn merge(mut self, other: &Range) -> Range {
+        if self.counts.is_empty() {
+            (self.first, self.counts) = (other.first, other.counts.clone());
+        } else if !other.counts.is_empty() {
+            let before = self.first.saturating_sub(other.first);
+            self.counts.splice(0..0, std::iter::repeat_n(0, before));
+            self.first -= before;
+            let offset = other.first - self.first;
+            self.counts.resize(self.counts.len().max(offset + other.counts.len()), 0);
+            self.counts[offset..].iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        }
+        let [[min, max], [other_min, other_max]] = [self.ends, other.ends];
+        Range { ends: [min.min(other_min), max.max(other_max)], total: self.total + other.total, ..self }
+    }
+
+    /// The largest magnitude; infinite where a number was infinite or none.
+    pub fn largest(&self) -> f64 {
+        let [min, max] = self.ends();
+        max.max(-min)
+    }
+
+    /// The smallest and the largest number, or 0; both infinite where a number is none.
+    pub fn ends(&self) -> [f64; 2] {
+        self.ends.map(f64::from)
+    }
+
+    /// The magnitude that int8 should reach; infinite where a number was infinite or none.
+    pub fn limit(&self, clipping: Clipping) -> f64 {
+        let largest = self.largest();
+        match clipping {
+            _ if !largest.is_finite() => largest,
+            Clipping::Max => largest,
+            Clipping::Percentile(percent) => self.percentile(percent),
+            Clipping::Mse => self.least_error(),
+        }
+    }
+
+    /// Upper ends of the buckets that hold numbers, rising, the last one at the largest number: what can be a limit.
+    fn candidates(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> {
+        let ends = (self.first..).zip(&self.counts).filter(|(_, count)| **count > 0);
+        let ends: Vec<(f64, u64)> =
+            ends.map(|(bucket, count)| (middle_and_end(bucket)[1].min(self.largest()), *count)).collect();
+        ends.into_iter()
+    }
+
+    fn percentile(&self, percent: f64) -> f64 {
+        let beyond = (self.total as f64 * (1.0 - percent / 100.0)).floor() as u64;
+        let mut above = 0;
+        let candidates = self.candidates().rev();
+        let mut kept = candidates.take_while(|(_, count)| {
+            let before = above;
+            above += count;
+            before <= beyond
+        });
+        kept.by_ref().last().map_or(0.0, |(end, _)| end)
+    }
+
+    fn least_error(&self) -> f64 {
+        /// How far below the largest number limits are tried: what would be lost beyond is never worth it.
+        const DEEPEST: f64 = 1.0 / 16.0;
+        let candidates = self.candidates().map(|(end, _)| end).filter(|end| *end >= DEEPEST * self.largest());
+        let errors = candidates.map(|limit| (self.square_error(limit), limit));
+        // Of equal errors the larger limit, which is safer.
+        errors.min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1))).map_or(0.0, |(_, limit)| limit)
+    }
+
+    /// The sum of square errors that int8 with this limit would leave.
+    fn square_error(&self, limit: f64) -> f64 {
+        let step = limit / I8_MAX;
+        let errors = (self.first..).zip(&self.counts).map(|(bucket, count)| {
+            let [middle, _] = middle_and_end(bucket);
+            let error = if middle < step / 2.0 {
+                middle * middle
+            } else if middle <= limit {
+                // A uniform distribution over a step.
+                step * step / 12.0
+            } else {
+                (middle - limit) * (middle - limit)
+            };
+            *count as f64 * error
+        });
+        errors.sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn clipping_has_a_text_form() {
+        for clipping in [Clipping::Max, Clipping::Mse, Clipping::Percentile(99.9)] {
+            assert_eq!(clipping.to_string().parse(), Ok(clipping));
+        }
+        for text in ["", "min", "percentile", "percentile:0", "percentile:101", "percentile:x", "percentile:NaN"] {
+            assert!(text.parse::<Clipping>().unwrap_err().starts_with("expected"), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_by_hand() {
+        let numbers: Vec<f32> = (1..=1000).map(|i| i as f32 / 1000.0).chain([50.0]).collect();
+        let range = Range::of(&numbers);
+        assert_eq!(range.limit(Clipping::Max), 50.0);
+        assert_eq!(range.limit(Clipping::Percentile(100.0)), 50.0);
+        // One number in a thousand may be beyond.
+        assert!((range.limit(Clipping::Percentile(99.9)) - 1.0).abs() < 0.02);
+        assert!((range.limit(Clipping::Percentile(50.0)) - 0.5).abs() < 0.02);
+        // Saturating 50 costs more than all rounding: a step of 50 / 127 leaves 1000 times 0.013.
+        assert!(range.limit(Clipping::Mse) > 40.0);
+        let many: Vec<f32> =
+            numbers.iter().copied().cycle().take(1001 * 400).filter(|x| *x < 50.0).chain([4.0]).collect();
+        assert!(Range::of(&many).limit(Clipping::Mse) < 2.0);
+        for clipping in [Clipping::Max, Clipping::Mse, Clipping::Percentile(99.0)] {
+            assert_eq!(Range::of(&[0.0; 9]).limit(clipping), 0.0);
+            assert_eq!(Range::of(&[1.0, f32::NAN]).limit(clipping), f64::INFINITY);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_merge_in_any_order(
+            a in prop::collection::vec(-1e3f32..1e3, 0..30), b in prop::collection::vec(-1e-3f32..1e-3, 0..30),
+        ) {
+            let joined = Range::of(a.iter().chain(&b));
+            let [a, b] = [Range::of(&a), Range::of(&b)];
+            prop_assert_eq!(&a.clone().merge(&b), &joined);
+            prop_assert_eq!(&b.merge(&a), &joined);
+        }
+
+        #[test]
+        fn limits_are_within_what_was_seen(
+            numbers in prop::collection::vec(-10f32..10.0, 1..60), percent in 1.0f64..100.0,
+        ) {
+            let range = Range::of(&numbers);
+            let [max, percentile, mse] =
+                [Clipping::Max, Clipping::Percentile(percent), Clipping::Mse].map(|clipping| range.limit(clipping));
+            prop_assert!(percentile <= max && mse <= max && mse >= max / 17.0);
+            let beyond = numbers.iter().filter(|x| f64::from(x.abs()) > percentile).count();
+            prop_assert!(beyond as f64 <= numbers.len() as f64 * (1.0 - percent / 100.0) + 1e-9);
+            prop_assert!(range.square_error(mse) <= range.square_error(max) + 1e-9);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `vitcod accuracy`: what quantisation costs, layer by layer.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use ndarray::{ArrayD, ArrayViewD};
+use serde::Serialize;
+use vitcod_compiler::accuracy::{self, Accuracy, Layer, Output};
+use vitcod_compiler::ir::Graph;
+use vitcod_emulator::report::table::{self, percent};
+
+use crate::calibration::{self, CalibrationArgs};
+use crate::files::Outputs;
+use crate::machines::MachineArg;
+use crate::pipeline::{self, Dims, Options, Prepared};
+use crate::progress::Progress;
+use crate::sparse::{AutoencoderArg, MaskArgs};
+use crate::{named, npy};
+
+/// Compare float and quantised execution of an ONNX model, layer by layer
+///
+/// For every tensor that the machine computes the ratio of signal to quantisation noise (SQNR): of the layer alone, on the float run's
+/// operands, and accumulated, with all errors before it. Worst layers come first: those that do most to the outputs where --impact is
+/// given, or else those that are worst alone. Where a layer saturates, its range is too small; where it is bad alone and nothing
+/// saturates, a few large numbers leave the others few steps.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The model; external data is looked for beside it
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+
+    /// Inputs to compare on, joined along the first axis; the name can be left out if the model has one input
+    #[arg(long, value_name = "[NAME=]X.npy", required = true)]
+    input: Vec<String>,
+
+    /// The right class of each input: also say how many predictions are right
+    #[arg(long, value_name = "L.npy")]
+    labels: Option<PathBuf>,
+
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+
+    /// Measure for each layer what it alone does to the outputs; takes about half a float run for each layer and input
+    #[arg(long)]
+    impact: bool,
+
+    /// How many layers are printed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+
+    /// Write all layers as JSON, in execution order
+    #[arg(long, value_name = "R.json")]
+    report: Option<PathBuf>,
+
+    #[command(flatten)]
+    machine: MachineArg,
+
+    #[command(flatten)]
+    masks: MaskArgs,
+
+    #[command(flatten)]
+    autoencoder: AutoencoderArg,
+
+    #[command(flatten)]
+    dims: Dims,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let machine = args.machine.load()?;
+    let samples = args.calibration.read()?;
+    let labels = args.labels.as_deref().map(npy::read_indices).transpose()?;
+    let masks = args.masks.read()?;
+    let mut files = Outputs::default();
+    let read =
+        [Some(&args.model), args.labels.as_ref(), args.calibration.calibration.as_ref(), args.masks.masks.as_ref()];
+    read.into_iter().flatten().for_each(|path| files.keep(path));
+
+    let progress = Progress::new();
+    progress.step("reading the model");
+    let graph = match &masks {
+        Some(masks) => pipeline::import_with_masks(&args.model, &args.dims, masks)?,
+        None => pipeline::import(&args.model, &args.dims)?,
+    };
+    let inputs = inputs(args, &graph, &mut files)?;
+    let options = Options {
+        autoencoder: args.autoencoder.autoencoder,
+        quantise: args.calibration.options(),
+        ..Options::default()
+    };
+    let name = || args.model.display().to_string();
+    let Prepared { graph, quantised, noise, .. } =
+        pipeline::prepare(&graph, samples.as_ref(), &machine, options, &progress).with_context(name)?;
+    progress.step("running in float and in integers");
+    let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
+    let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };
+    let accuracy = accuracy::measure(&graph, &quantised, &inputs, options).with_context(name)?;
+    drop(progress);
+
+    if let Some(path) = &args.report {
+        let report = Report::new(&accuracy, labels.is_some());
+        files.stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(&report)?)?))?;
+    }
+    files.commit()?;
+    if noise {
+        calibration::warn_of_noise();
+    }
+    print(&accuracy, args.top, labels.is_some(), out)
+}
+
+/// The samples of every input of the graph.
+fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
+    let bound = named::bind("input", &args.input, &graph.inputs)?;
+    bound.iter().for_each(|(_, path)| files.keep(path));
+    let inputs = graph.inputs.iter().map(|input| {
+        let found = bound.iter().find(|(other, _)| std::ptr::eq(*other, input));
+        let (_, path) = found.with_context(|| format!("no --input is given for {:?}", input.0))?;
+        npy::read(path)
+    });
+    inputs.collect()
+}
+
+/// The report for programs. A ratio is null where nothing differs, or where a number is none.
+#[derive(Serialize)]
+struct Report<'a> {
+    items: usize,
+    outputs: Vec<OutputReport<'a>>,
+    layers: Vec<LayerReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct OutputReport<'a> {
+    name: &'a str,
+    sqnr_db: f64,
+    largest_error: f64,
+    /// Shares of the items, where the output has the shape of logits.
+    equal_predictions: Option<f64>,
+    float_accuracy: Option<f64>,
+    quantised_accuracy: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct LayerReport<'a> {
+    node: &'a str,
+    operation: &'a str,
+    element: &'a str,
+    step: Option<f64>,
+    alone_sqnr_db: f64,
+    accumulated_sqnr_db: f64,
+    /// Of all outputs together, where this layer alone is quantised.
+    impact_sqnr_db: Option<f64>,
+    saturated_elements: u64,
+    elements: u64,
+}
+
+impl<'a> Report<'a> {
+    fn new(accuracy: &'a Accuracy, labelled: bool) -> Report<'a> {
+        let share = |count: usize| count as f64 / accuracy.items as f64;
+        let outputs = accuracy.outputs.iter().map(|output| OutputReport {
+            name: &output.name,
+            sqnr_db: output.noise.sqnr_db(),
+            largest_error: output.largest_error,
+            equal_predictions: output.predictions.map(|predictions| share(predictions.equal)),
+            float_accuracy: output.predictions.filter(|_| labelled).map(|x| share(x.float_right)),
+            quantised_accuracy: output.predictions.filter(|_| labelled).map(|x| share(x.integers_right)),
+        });
+        let layers = accuracy.layers.iter().map(|layer| LayerReport {
+            node: &layer.node,
+            operation: layer.operation,
+            element: layer.ty.elem.name(),
+            step: layer.ty.step,
+            alone_sqnr_db: layer.local.sqnr_db(),
+            accumulated_sqnr_db: layer.accumulated.sqnr_db(),
+            impact_sqnr_db: layer.impact.map(|impact| impact.sqnr_db()),
+            saturated_elements: layer.saturated,
+            elements: layer.elements,
+        });
+        Report { items: accuracy.items, outputs: outputs.collect(), layers: layers.collect() }
+    }
+}
+
+fn print(accuracy: &Accuracy, top: usize, labelled: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Accuracy { items, layers, outputs } = accuracy;
+    for Output { name, noise, largest_error, predictions } in outputs {
+        writeln!(
+            out,
+            "output {name:?}: {}, largest error {largest_error:.3e}, {items} items",
+            decibels(noise.sqnr_db())
+        )?;
+        if let Some(predictions) = predictions {
+            writeln!(out, "  largest element in the same place: {} of {items}", predictions.equal)?;
+            if labelled {
+                let (float, integers) = (predictions.float_right, predictions.integers_right);
+                writeln!(out, "  right: {float} of {items} in float, {integers} of {items} quantised")?;
+            }
+        }
+    }
+    let with_impact = layers.iter().any(|layer| layer.impact.is_some());
+    let badness = |layer: &Layer| layer.impact.unwrap_or(layer.local).sqnr_db();
+    let mut worst: Vec<&Layer> = layers.iter().collect();
+    worst.sort_by(|a, b| badness(a).total_cmp(&badness(b)));
+
+    let mut header = vec!["layer", "operation", "type", "alone", "accumulated", "saturated"];
+    if with_impact {
+        header.insert(3, "impact");
+    }
+    let mut rows = table::plain(&header);
+    [1, 2].into_iter().for_each(|column| table::left(&mut rows, column));
+    for layer in worst.iter().take(top) {
+        let saturated = match layer.saturated {
+            0 => "-".to_owned(),
+            count => percent(count as f64 / layer.elements as f64),
+        };
+        let (alone, accumulated) = (decibels(layer.local.sqnr_db()), decibels(layer.accumulated.sqnr_db()));
+        let mut row = vec![
+            layer.node.clone(),
+            layer.operation.to_owned(),
+            layer.ty.elem.name().to_owned(),
+            alone,
+            accumulated,
+            saturated,
+        ];
+        if with_impact {
+            row.insert(3, layer.impact.map_or(String::new(), |impact| decibels(impact.sqnr_db())));
+        }
+        rows.add_row(row);
+    }
+    writeln!(
+        out,
+        "\nWorst first, {} of {} layers; signal to quantisation noise\n",
+        worst.len().min(top),
+        layers.len()
+    )?;
+    writeln!(out, "{}", rows.trim_fmt())?;
+    Ok(())
+}
+
+fn decibels(ratio: f64) -> String {
+    if ratio == f64::INFINITY { "exact".to_owned() } else { format!("{ratio:.1} dB") }
+}

@@ -24,7 +24,6 @@ mod mask;
 mod pass;
 mod plan;
 mod range;
-mod tables;
 mod weights;
 
 use cranelift_entity::SecondaryMap;

@@ -2,13 +2,13 @@
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, max_accumulation_depth, quantise_i8, quantise_i16,
+    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation, max_accumulation_depth, quantise_i8,
+    quantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::mask;
 use super::plan::{self, Plan};
-use super::tables::real_function;
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Calibration, Options, Quantised, Range};
 use crate::ir::{BinaryFn, Elem, Graph, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
@@ -326,4 +326,22 @@ fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
         }
     };
     Ok((signed([a0, a1, a2, a3], a), signed([b0, b1, b2, b3], b), shift))
+}
+
+/// A function in f64, the same on every platform.
+fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
+    match f {
+        UnaryFn::Erf => activation::erf,
+        UnaryFn::Exp => activation::exp,
+        UnaryFn::Neg => |x| -x,
+        UnaryFn::Sqrt => f64::sqrt,
+        UnaryFn::Reciprocal => |x| 1.0 / x,
+        UnaryFn::Tanh => activation::tanh,
+        UnaryFn::Sigmoid => activation::sigmoid,
+        UnaryFn::Relu => activation::relu,
+        UnaryFn::HardSwish => activation::hard_swish,
+        UnaryFn::HardSigmoid => |x| (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        UnaryFn::Gelu => activation::gelu,
+        UnaryFn::GeluTanh => activation::gelu_tanh,
+    }
 }

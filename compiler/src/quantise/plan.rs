@@ -2,10 +2,9 @@
 
 use cranelift_entity::SecondaryMap;
 
-use super::tables::reach_of;
 use super::weights::I8_MAX;
 use super::{Calibration, Clipping, Range};
-use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, UnaryFn, Value, ValueDef};
+use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
 
 /// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it has not seen.
 pub(super) const I16_REACH: f64 = 16_383.0;
@@ -129,29 +128,7 @@ impl Plan {
             };
             plan.types[value] = Some((elem, step));
         }
-        plan.narrow_tables(graph, |value| groups[group_of[value]].own_step.is_none(), calibration);
         plan
-    }
-
-    /// Gives the operands of tables finer steps where their ends need not be told apart: beyond some number the table's integers
-    /// stay the same, as those of GELU do towards minus infinity.
-    fn narrow_tables(&mut self, graph: &Graph, may_change: impl Fn(Value) -> bool, calibration: &Calibration) {
-        let uses = graph.uses();
-        for (value, _) in graph.values().filter(|(value, _)| may_change(*value)) {
-            let tables: Option<Vec<(UnaryFn, Value)>> = (uses[value].iter().map(|op| graph.op(*op)))
-                .map(|data| if let OpKind::Unary { f } = data.kind { Some((f, data.results[0])) } else { None })
-                .collect();
-            let moved = graph.producer(value).is_none_or(|(_, data)| moves(&data.kind));
-            let shared = moved || graph.outputs.iter().any(|output| output.value == value);
-            let (Some(tables), Some((Elem::I8, step)), false) = (tables, self.types[value], shared) else { continue };
-            let reach = tables.iter().filter_map(|(f, result)| {
-                let (_, out_step) = self.types[*result]?;
-                Some(reach_of(*f, calibration.range(value).ends(), out_step))
-            });
-            if let Some(reach) = reach.reduce(f64::max).filter(|reach| *reach > 0.0) {
-                self.types[value] = Some((Elem::I8, step.min(reach / I8_MAX)));
-            }
-        }
     }
 
     /// The type of an activation.

@@ -48,8 +48,8 @@ impl FromStr for Clipping {
 /// Ranges of parts are merged, in any order, into that of the whole: all that is kept are counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Range {
-    /// The smallest and the largest number, or 0; both infinite where a number is none.
-    ends: [f32; 2],
+    /// The largest magnitude; infinite where a number is none.
+    max_abs: f32,
     /// How many numbers other than 0 there are by [`bucket`] of their magnitude, from the bucket `first` on.
     counts: Vec<u64>,
     first: usize,
@@ -77,10 +77,9 @@ impl Range {
         let mut range = Range::default();
         let mut counts = vec![0u64; bucket(f32::INFINITY) + 1];
         for number in numbers {
-            let ([min, max], nan) = (range.ends, number.is_nan());
-            range.ends = if nan { [f32::NEG_INFINITY, f32::INFINITY] } else { [min.min(*number), max.max(*number)] };
+            let magnitude = if number.is_nan() { f32::INFINITY } else { number.abs() };
+            range.max_abs = range.max_abs.max(magnitude);
             range.total += 1;
-            let magnitude = if nan { f32::INFINITY } else { number.abs() };
             counts[bucket(magnitude)] += u64::from(magnitude > 0.0);
         }
         range.first = counts.iter().position(|count| *count > 0).unwrap_or(0);
@@ -102,19 +101,12 @@ impl Range {
             self.counts.resize(self.counts.len().max(offset + other.counts.len()), 0);
             self.counts[offset..].iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
         }
-        let [[min, max], [other_min, other_max]] = [self.ends, other.ends];
-        Range { ends: [min.min(other_min), max.max(other_max)], total: self.total + other.total, ..self }
+        Range { max_abs: self.max_abs.max(other.max_abs), total: self.total + other.total, ..self }
     }
 
     /// The largest magnitude; infinite where a number was infinite or none.
     pub fn largest(&self) -> f64 {
-        let [min, max] = self.ends();
-        max.max(-min)
-    }
-
-    /// The smallest and the largest number, or 0; both infinite where a number is none.
-    pub fn ends(&self) -> [f64; 2] {
-        self.ends.map(f64::from)
+        self.max_abs.into()
     }
 
     /// The magnitude that int8 should reach; infinite where a number was infinite or none.

@@ -12,7 +12,6 @@ use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_isa::asm::{Assembly, Kind, Sections};
 use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::problems::Problems;
-use vitcod_isa::program::Program;
 
 use crate::files::{self, Outputs};
 use crate::pipeline::{self, Dims};
@@ -69,20 +68,24 @@ pub(crate) fn stage(module: &Module, path: &Path, inline: bool, files: &mut Outp
     let name = name.with_context(|| format!("{}: the name is no text", path.display()))?;
     let side_name = format!("{name}.bin");
     let sections = if inline { Sections::Inline } else { Sections::Side(side_name.clone()) };
-    let side_of = |program: &Program| if inline { Vec::new() } else { Sections::side(program) };
+    let side_of = |image, ir: &Option<Bytes>| if inline { Vec::new() } else { Sections::side(image, ir.as_ref()) };
     let (text, side) = match module {
         Module::Graph(graph) if inline => (text::print(graph, Constants::Inline), Vec::new()),
         Module::Graph(graph) => {
             let mut side = Vec::new();
             (text::print(graph, Constants::File { name: &side_name, bytes: &mut side }), side)
         }
-        Module::Tiled(tiled) => (tiled.text(sections), side_of(&tiled.draft().program)),
-        Module::Scheduled(scheduled) => (scheduled.text(sections), side_of(&scheduled.draft().program)),
+        Module::Tiled(tiled) => (tiled.text(sections), side_of(&tiled.image, &tiled.ir)),
+        Module::Scheduled(scheduled) => {
+            (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir))
+        }
         Module::Program(program) if path.extension().is_some_and(|extension| extension == PROGRAM) => {
             let bytes = program.to_bytes()?;
             return files.stage(path, |file| Ok(file.write_all(&bytes)?));
         }
-        Module::Program(program) => (program.listing().with_sections(sections).to_string(), side_of(program)),
+        Module::Program(program) => {
+            (program.listing().with_sections(sections).to_string(), side_of(&program.image, &program.ir))
+        }
     };
     files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
     if !side.is_empty() {
@@ -107,6 +110,7 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
     let mut side = Vec::new();
     let constants = Constants::File { name: SIDE, bytes: &mut side };
     let sections = Sections::Side(SIDE.to_owned());
+    let side_of = |image, ir: &Option<Bytes>| Bytes::from(Sections::side(image, ir.as_ref()));
     let (written, again) = match module {
         Module::Graph(graph) => {
             let written = text::print(&graph.compacted(), constants);
@@ -119,18 +123,18 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
             (written, again)
         }
         Module::Tiled(tiled) => {
-            let (written, side) = (tiled.text(sections), Bytes::from(Sections::side(&tiled.draft().program)));
+            let (written, side) = (tiled.text(sections), side_of(&tiled.image, &tiled.ir));
             let again = Tiled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *tiled);
             (written, again)
         }
         Module::Scheduled(scheduled) => {
-            let (written, side) = (scheduled.text(sections), Bytes::from(Sections::side(&scheduled.draft().program)));
+            let (written, side) = (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir));
             let again = Scheduled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *scheduled);
             (written, again)
         }
         Module::Program(program) => {
             let written = program.listing().with_sections(sections).to_string();
-            let side = Bytes::from(Sections::side(program));
+            let side = side_of(&program.image, &program.ir);
             let again = Assembly::parse(&written, &|_| Ok(side.clone())).map(|again| again.program == *program);
             (written, again)
         }

@@ -77,7 +77,7 @@ fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Res
         |text, side| {
             Tiled::parse(text, &|_| Ok(side.clone())).unwrap_or_else(|error| panic!("{}", error.render("tiled", text)))
         },
-        Sections::side(&tiled.draft().program),
+        Sections::side(&tiled.image, tiled.ir.as_ref()),
     );
     assert_eq!(interpreted(&tiled.draft(), &inputs), expected, "tiled, on {machine}");
 
@@ -90,7 +90,7 @@ fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Res
             let parsed = Scheduled::parse(text, &|_| Ok(side.clone()));
             parsed.unwrap_or_else(|error| panic!("{}", error.render("scheduled", text)))
         },
-        Sections::side(&scheduled.draft().program),
+        Sections::side(&scheduled.tiled.image, scheduled.tiled.ir.as_ref()),
     );
     assert_eq!(interpreted(&scheduled.draft(), &inputs), expected, "scheduled, on {machine}");
 

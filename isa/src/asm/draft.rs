@@ -43,10 +43,13 @@ impl Kind {
         }
     }
 
-    /// The kind of a text, by its first directive; `None` where it starts otherwise.
+    /// The kind of a text that starts with a directive, by its head, or tiled where it has none; `None` where it starts otherwise.
     pub fn of(text: &str) -> Option<Kind> {
-        let first = syntax::lines(text).next()?.ok()?;
-        Kind::ALL.into_iter().find(|kind| kind.directive() == first.head.text)
+        let mut lines = syntax::lines(text);
+        let first = lines.next()?.ok().filter(|line| line.head.text.starts_with('.'))?;
+        let heads = std::iter::once(first).chain(lines.flatten()).map(|line| line.head.text);
+        let kind = |head: &str| Kind::ALL.into_iter().find(|kind| kind.directive() == head);
+        Some(heads.filter_map(kind).next().unwrap_or(Kind::Tiled))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use super::directives::sha256;
 use super::draft::{Draft, Kind, Short};
 use super::machine;
@@ -35,9 +37,9 @@ pub enum Sections {
 }
 
 impl Sections {
-    /// The bytes of the side file: what is large of the image and the IR, one after the other.
-    pub fn side(program: &Program) -> Vec<u8> {
-        let sections = [Some(&program.image), program.ir.as_ref()].into_iter().flatten();
+    /// The bytes of the side file: what is large of an image and an IR, one after the other.
+    pub fn side(image: &Bytes, ir: Option<&Bytes>) -> Vec<u8> {
+        let sections = [Some(image), ir].into_iter().flatten();
         sections.filter(|bytes| bytes.len() > SMALL).flat_map(|bytes| bytes.iter().copied()).collect()
     }
 

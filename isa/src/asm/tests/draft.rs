@@ -62,7 +62,7 @@ fn large_sections_are_parts_of_a_side_file() {
     let mut program = parse(TEXT);
     program.image = Bytes::from(vec![7; 10_000]);
     program.ir = Some(Bytes::from(vec![b' '; 5_000]));
-    let side = Bytes::from(Sections::side(&program));
+    let side = Bytes::from(Sections::side(&program.image, program.ir.as_ref()));
     assert_eq!(side.len(), 15_000);
     let text = program.listing().with_sections(Sections::Side("side".to_owned())).to_string();
     assert!(text.contains(".image \"side\" at=0 bytes=10000 sha256="), "{text}");
@@ -75,6 +75,21 @@ fn large_sections_are_parts_of_a_side_file() {
     assert_eq!(message(&text.replace("at=10000", "at=18446744073709551615")), "this has only 15000 bytes");
     let glance = program.listing().with_sections(Sections::Digest).to_string();
     assert_eq!(message(&glance), "only the digest of these bytes is there: this text is for reading");
+}
+
+#[test]
+fn kinds_are_told_by_heads() {
+    let kinds = [
+        "; a\n\n.tiled x",
+        ".machine vitcod\n.scheduled x",
+        ".program x",
+        ".tilde x",
+        "graph \"x\" split {\n.tiled x",
+        "",
+        "\"",
+    ];
+    let expected = [Some(Kind::Tiled), Some(Kind::Scheduled), Some(Kind::Program), Some(Kind::Tiled), None, None, None];
+    assert_eq!(kinds.map(Kind::of), expected);
 }
 
 #[test]

@@ -88,8 +88,9 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
                 .zip(source)
                 .is_some_and(|(stored, read)| stored.base < read.end() && read.base < stored.end());
             // A buffer that is loaded again has been read in between.
-            let used = unit(before) != Some(Unit::Load)
-                && before.buffers().any(|buffer| task.buffers().any(|own| own == buffer));
+            // A load that stays where it is comes behind those that move to its place.
+            let stays = unit(before) != Some(Unit::Load) || position[at - 1] == at - 1;
+            let used = stays && before.buffers().any(|buffer| task.buffers().any(|own| own == buffer));
             if stored || used {
                 break;
             }

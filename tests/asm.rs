@@ -8,6 +8,7 @@ use std::path::Path;
 
 use ndarray::{Array1, ArrayD};
 use vitcod_isa::asm::Assembly;
+use vitcod_isa::program::Program;
 use vitcod_runtime::{EmulatorDevice, Integers, Model};
 
 /// A mistake: its line and its message.
@@ -24,6 +25,15 @@ fn assemble(path: &Path) -> Result<Assembly, (String, Vec<Mistake>)> {
     })
 }
 
+/// Asserts that a program is the same after its text, and its text after the file of its program.
+fn assert_survives(program: &Program) {
+    let text = program.listing().to_string();
+    let assembled = Assembly::parse(&text, &|name| Err(format!("there is no file {name}"))).unwrap().program;
+    assert_eq!(assembled, *program);
+    let loaded = Program::from_bytes(assembled.to_bytes().unwrap().into()).unwrap();
+    assert_eq!(loaded.listing().to_string(), text);
+}
+
 #[test]
 fn texts() {
     insta::glob!("asm/*.s", |path| {
@@ -38,6 +48,7 @@ fn texts() {
         match assemble(path) {
             Ok(assembly) => {
                 assert_eq!(stated, []);
+                assert_survives(&assembly.program);
                 insta::assert_snapshot!(assembly.program.listing());
             }
             Err((shown, found)) => {
@@ -63,6 +74,7 @@ fn runs() {
                 .collect()
         };
         let assembly = assemble(&path).unwrap_or_else(|(shown, _)| panic!("{shown}"));
+        assert_survives(&assembly.program);
         let inputs: Vec<(String, ArrayD<f32>)> = assembly
             .program
             .header

@@ -36,6 +36,12 @@ fn parsed(path: &Path, source: &str) -> Graph {
     parse(path, source).unwrap_or_else(|problems| panic!("{}", problems.render(&name(path), source)))
 }
 
+/// Asserts that the text of a graph parses to a graph with that text.
+fn assert_survives(path: &Path, graph: &Graph) {
+    let text = text::print(&graph.compacted(), Constants::Inline);
+    assert_eq!(text::print(&parsed(path, &text), Constants::Inline), text, "{}", path.display());
+}
+
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
@@ -62,6 +68,7 @@ fn assert_parsed_or_refused(kind: &str, path: &Path) {
     match parse(path, &source) {
         Ok(graph) => {
             assert!(!source.contains("// error:"), "{} is accepted", path.display());
+            assert_survives(path, &graph);
             insta::assert_snapshot!(kind, text::print(&graph, Constants::Inline));
         }
         Err(problems) => {
@@ -162,7 +169,9 @@ fn pass_cases() {
             }
             _ => panic!("{}: the first line names no passes", path.display()),
         };
-        let result = passes::run(module, &names, &context, |_, _| {});
+        let result = passes::run(module, &names, &context, |_, module| {
+            module.graph().into_iter().for_each(|graph| assert_survives(path, graph));
+        });
         let text = match result {
             Ok(module) if module.graph().is_some_and(|graph| !graph.stage.is_float()) => shortened(&module.to_string()),
             Ok(module) => module.to_string(),

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use vitcod_isa::cost::Cost;
 use vitcod_isa::effects::{Data, Space, accesses};
-use vitcod_isa::instr::table::{Gather, Load, Store};
-use vitcod_isa::instr::{Op, Traffic, Unit};
+use vitcod_isa::instr::{Op, Unit, UnitSet};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
@@ -88,10 +87,10 @@ impl Report {
                 occupancy.touch(access.region);
             }
         }
-        if let Some((direction, traffic)) = transfer(op) {
-            let (wanted, bursts) = match direction {
-                Direction::Read => (&mut self.dram.read_bytes, &mut self.dram.burst_read_bytes),
-                Direction::Write => (&mut self.dram.write_bytes, &mut self.dram.burst_write_bytes),
+        if let Some(traffic) = op.traffic() {
+            let (wanted, bursts) = match is_of_store(op) {
+                true => (&mut self.dram.write_bytes, &mut self.dram.burst_write_bytes),
+                false => (&mut self.dram.read_bytes, &mut self.dram.burst_read_bytes),
             };
             add(wanted, cost.dram_bytes);
             add(bursts, cost.burst_bytes);
@@ -153,18 +152,9 @@ impl From<&UnitCycles> for UnitReport {
     }
 }
 
-enum Direction {
-    Read,
-    Write,
-}
-
-/// The direction of a transfer and what it carries.
-fn transfer(op: &Op) -> Option<(Direction, Traffic)> {
-    match *op {
-        Op::Load(Load { traffic, .. }) | Op::Gather(Gather { traffic, .. }) => Some((Direction::Read, traffic)),
-        Op::Store(Store { traffic, .. }) => Some((Direction::Write, traffic)),
-        _ => None,
-    }
+/// Whether a transfer writes to DRAM.
+fn is_of_store(op: &Op) -> bool {
+    op.units().contains(Unit::Store)
 }
 
 /// Whether an instruction belongs to attention, whatever the layer.
@@ -228,14 +218,12 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
-        if let Some((direction, traffic)) = transfer(&instr.op) {
-            match direction {
-                Direction::Read => add(&mut layer.dram_read_bytes, cost.dram_bytes),
-                Direction::Write => add(&mut layer.dram_write_bytes, cost.dram_bytes),
-            }
+        if let Some(traffic) = instr.op.traffic() {
+            let stored = is_of_store(&instr.op);
+            add(if stored { &mut layer.dram_write_bytes } else { &mut layer.dram_read_bytes }, cost.dram_bytes);
             add_kind(&mut layer.dram_by_kind, traffic.name(), cost.dram_bytes);
         }
-        if !matches!(instr.op, Op::Barrier(_) | Op::Halt(_)) {
+        if instr.op.units() != UnitSet::ALL {
             for unit in instr.op.units().iter() {
                 *layer.busy.entry(unit.to_string()).or_default() += span.end - span.start;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vitcod_isa::instr::{Op, Unit};
+use vitcod_isa::instr::{Unit, UnitSet};
 use vitcod_isa::program::Program;
 
 use super::build::add;
@@ -36,7 +36,7 @@ impl Engines {
             });
         }
         for (index, (instr, span)) in program.code.iter().zip(timing.spans()).enumerate() {
-            if !matches!(instr.op, Op::Barrier(_) | Op::Halt(_)) {
+            if instr.op.units() != UnitSet::ALL {
                 for unit in instr.op.units().iter() {
                     engines.engine(program, index, unit, |engine| add(&mut engine.busy, span.end - span.start));
                 }

@@ -24,7 +24,22 @@ pub(super) struct Forwarding {
 fn engine_of_scores(op: &Op) -> Option<Engine> {
     match op {
         Op::Sddmm(Sddmm { engine, .. }) | Op::SddmmList(SddmmList { engine, .. }) => Some(*engine),
-        _ => None,
+        Op::Load(_)
+        | Op::Store(_)
+        | Op::Gather(_)
+        | Op::Matmul(_)
+        | Op::Softmax(_)
+        | Op::Spmm(_)
+        | Op::SoftmaxList(_)
+        | Op::SpmmList(_)
+        | Op::LayerNorm(_)
+        | Op::Add(_)
+        | Op::Lut(_)
+        | Op::Encode(_)
+        | Op::Decode(_)
+        | Op::Sync(_)
+        | Op::Barrier(_)
+        | Op::Halt(_) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::machine;
 use crate::check::{self, CheckError};
 use crate::cost::cost;
 use crate::effects::{Space, accesses};
-use crate::instr::{Instr, Op, Sram};
+use crate::instr::{Instr, Sram};
 use crate::program::{Binding, Decision, Layer, Program};
 
 /// Constants up to this size are always in a text that is to be read again.
@@ -127,11 +127,9 @@ impl Listing<'_> {
     fn annotate(&self, f: &mut fmt::Formatter<'_>, index: usize, instr: &Instr) -> fmt::Result {
         let Program { header, machine, layer_of, .. } = self.program;
         let cost = cost(&instr.op, machine);
-        let cycles = match instr.op {
-            Op::Load(_) | Op::Store(_) | Op::Gather(_) => {
-                cost.burst_bytes.saturating_mul(1000).div_ceil(machine.dram_millibytes_per_cycle().max(1))
-            }
-            _ => cost.cycles,
+        let cycles = match instr.op.traffic() {
+            Some(_) => cost.burst_bytes.saturating_mul(1000).div_ceil(machine.dram_millibytes_per_cycle().max(1)),
+            None => cost.cycles,
         };
         write!(f, "  ; {index}")?;
         if let Some(layer) = layer_of.get(index).and_then(|layer| header.layers.get(*layer as usize)) {

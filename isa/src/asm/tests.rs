@@ -138,11 +138,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, max_local_rejects: 1 << 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_program_survives_its_text_and_any_printed_text_its_program(program in program()) {
+    fn ten_thousand_random_programs_are_the_same_after_text_and_file(program in program()) {
         let text = program.listing().to_string();
-        let again = parse(&text);
+        let assembled = parse(&text);
+        prop_assert_eq!(&assembled, &program);
+        let again = Program::from_bytes(assembled.to_bytes().unwrap().into()).unwrap();
         prop_assert_eq!(&again, &program);
-        prop_assert_eq!(again.to_bytes().unwrap(), program.to_bytes().unwrap());
         prop_assert_eq!(again.listing().to_string(), text);
     }
 }
@@ -162,13 +163,11 @@ fn work_is_bounded_by_the_text() {
         "[".repeat(500_000),
         "\"".repeat(500_000),
     ];
+    // In a time that nobody notices, where anything quadratic would take minutes.
     for text in texts {
-        let start = std::time::Instant::now();
         if let Err(error) = Assembly::parse(&text, &no_files) {
-            error.render("text", &text);
+            assert!(error.render("text", &text).len() < 1 << 20, "{text:.40}");
         }
-        let taken = start.elapsed().as_secs_f64();
-        assert!(taken < 5.0, "{:.40} takes {taken} s", text);
     }
 }
 

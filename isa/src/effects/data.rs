@@ -53,17 +53,41 @@ impl Data {
 
     /// What an operand of an operation holds.
     pub fn of(op: &Op, access: &Access) -> Data {
-        match (op, access.operand) {
-            (_, "index" | "mask" | "rows" | "keys" | "block_keys") => Data::Indices,
-            (_, "params" | "table") | (Op::Load(Load { traffic: Traffic::Params, .. }), _) => Data::Params,
-            (Op::Matmul(_), "b") | (Op::Load(Load { traffic: Traffic::Weights, .. }), _) => Data::Weights,
-            (Op::Load(Load { traffic: Traffic::Indices, .. }), _) => Data::Indices,
-            (_, "max" | "other_max" | "sum" | "other_sum" | "block_sum") => Data::Statistics,
-            (Op::Sddmm(_) | Op::SddmmList(_), "dst") | (Op::Softmax(_) | Op::SoftmaxList(_), "src") => Data::Scores,
-            (Op::Softmax(_) | Op::SoftmaxList(_), "dst") | (Op::Spmm(_) | Op::SpmmList(_), "p") | (_, "block_p") => {
-                Data::Probabilities
-            }
-            _ => Data::Activations,
+        let operand = access.operand;
+        // These names mean the same in every instruction.
+        match operand {
+            "index" | "mask" | "rows" | "keys" | "block_keys" => return Data::Indices,
+            "params" | "table" => return Data::Params,
+            "max" | "other_max" | "sum" | "other_sum" | "block_sum" => return Data::Statistics,
+            "block_p" => return Data::Probabilities,
+            _ => {}
+        }
+        let or_activations = |operands: &[&str], data: Data| match operands.contains(&operand) {
+            true => data,
+            false => Data::Activations,
+        };
+        match op {
+            Op::Load(Load { traffic, .. }) => match traffic {
+                Traffic::Weights => Data::Weights,
+                Traffic::Params => Data::Params,
+                Traffic::Indices => Data::Indices,
+                Traffic::Inputs | Traffic::Outputs | Traffic::Activations => Data::Activations,
+            },
+            Op::Matmul(_) => or_activations(&["b"], Data::Weights),
+            Op::Sddmm(_) | Op::SddmmList(_) => or_activations(&["dst"], Data::Scores),
+            Op::Softmax(_) | Op::SoftmaxList(_) if operand == "src" => Data::Scores,
+            Op::Softmax(_) | Op::SoftmaxList(_) => or_activations(&["dst"], Data::Probabilities),
+            Op::Spmm(_) | Op::SpmmList(_) => or_activations(&["p"], Data::Probabilities),
+            Op::Store(_)
+            | Op::Gather(_)
+            | Op::LayerNorm(_)
+            | Op::Add(_)
+            | Op::Lut(_)
+            | Op::Encode(_)
+            | Op::Decode(_)
+            | Op::Sync(_)
+            | Op::Barrier(_)
+            | Op::Halt(_) => Data::Activations,
         }
     }
 }

@@ -751,4 +751,28 @@ impl Op {
         };
         UnitSet::from_iter([unit])
     }
+
+    /// What it carries over the DRAM channel, if it is a transfer.
+    pub fn traffic(&self) -> Option<Traffic> {
+        match self {
+            Op::Load(Load { traffic, .. }) | Op::Store(Store { traffic, .. }) | Op::Gather(Gather { traffic, .. }) => {
+                Some(*traffic)
+            }
+            Op::Matmul(_)
+            | Op::Sddmm(_)
+            | Op::Softmax(_)
+            | Op::Spmm(_)
+            | Op::SddmmList(_)
+            | Op::SoftmaxList(_)
+            | Op::SpmmList(_)
+            | Op::LayerNorm(_)
+            | Op::Add(_)
+            | Op::Lut(_)
+            | Op::Encode(_)
+            | Op::Decode(_)
+            | Op::Sync(_)
+            | Op::Barrier(_)
+            | Op::Halt(_) => None,
+        }
+    }
 }

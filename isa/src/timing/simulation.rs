@@ -66,7 +66,7 @@ impl<'a> Simulation<'a> {
         let mut lanes: [Lane; Unit::COUNT] = Default::default();
         for (index, instr) in code.iter().enumerate() {
             let malformed = |reason| Err(TimingError::Malformed { index, instruction: instr.to_string(), reason });
-            let everyone = matches!(instr.op, Op::Barrier(_) | Op::Halt(_));
+            let everyone = instr.op.units() == UnitSet::ALL;
             if everyone && !(instr.wait.is_empty() && instr.signal.is_empty()) {
                 return malformed("it takes part in no tokens");
             }
@@ -123,7 +123,7 @@ impl<'a> Simulation<'a> {
     fn look_at_head(&mut self, unit: Unit) {
         let head = match self.head(unit).map(|index| &self.code[index]) {
             None => Head::Drained,
-            Some(Instr { op: Op::Barrier(_) | Op::Halt(_), .. }) => Head::Barrier,
+            Some(Instr { op, .. }) if op.units() == UnitSet::ALL => Head::Barrier,
             Some(Instr { wait, .. }) => match self.take_tokens(unit, *wait) {
                 None => Head::Tokens,
                 Some(token) => {
@@ -177,9 +177,9 @@ impl<'a> Simulation<'a> {
     }
 
     fn resource(&self, index: usize) -> Resource {
-        match self.code[index].op {
-            Op::Load(_) | Op::Store(_) | Op::Gather(_) => Resource::Channel,
-            _ => self.timing.costs[index].lines.map_or(Resource::None, Resource::Lines),
+        match self.code[index].op.traffic() {
+            Some(_) => Resource::Channel,
+            None => self.timing.costs[index].lines.map_or(Resource::None, Resource::Lines),
         }
     }
 

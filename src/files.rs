@@ -4,14 +4,52 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use tempfile::NamedTempFile;
+use vitcod_isa::beside::{self, Astray};
 use vitcod_isa::program::Program;
+
+/// The most bytes of a file of numbers, a program or a text of either that are read. ViT-Huge with all weights written out takes half.
+const MAX_DATA: u64 = 8 << 30;
+
+/// The most bytes of a file that people write by hand.
+const MAX_SETTINGS: u64 = 1 << 20;
 
 /// The bytes of a regular file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    head(path, u64::MAX)
+    read_within(path, MAX_DATA)
+}
+
+/// A text of settings.
+pub(crate) fn read_settings(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read_within(path, MAX_SETTINGS)?).with_context(|| format!("{} is no text", path.display()))
+}
+
+/// The bytes of a file that a text names, which must lie in the folder of the text or below.
+pub(crate) fn read_beside(text: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let folder = text.parent().unwrap_or(Path::new(""));
+    let path = beside::relative(name);
+    let path = path.with_context(|| format!("{name:?} is not in the folder of the text or below"))?;
+    match beside::follow(folder, &path) {
+        Err(Astray::Outside(target)) => {
+            bail!("{name:?} is not in the folder of the text or below: it leads to {}", target.display())
+        }
+        // What leads nowhere is told as what cannot be read.
+        Ok(_) | Err(Astray::Io(_)) => read(&folder.join(path)),
+    }
+}
+
+fn read_within(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let fits = |bytes: u64| {
+        ensure!(bytes <= limit, "{} is too large: at most {limit} bytes are read", path.display());
+        Ok(())
+    };
+    fits(fs::metadata(path).map_or(0, |metadata| metadata.len()))?;
+    // Some files are longer than they say.
+    let bytes = head(path, limit + 1)?;
+    fits(bytes.len() as u64)?;
+    Ok(bytes)
 }
 
 /// Whether a regular file starts with these bytes.
@@ -88,7 +126,7 @@ impl Outputs {
     fn staged(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<Staged> {
         let target = fs::canonicalize(path).or_else(|_| absolute(path))?;
         let content = match fs::metadata(&target) {
-            Ok(metadata) if metadata.is_dir() => anyhow::bail!("it is a directory"),
+            Ok(metadata) if metadata.is_dir() => bail!("it is a directory"),
             Ok(metadata) if !metadata.is_file() => {
                 let mut bytes = Vec::new();
                 write(&mut bytes)?;

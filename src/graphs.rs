@@ -1,7 +1,7 @@
 //! IR in files: text of any stage with its side file, and models as imported.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use vitcod_compiler::ir::text::{self, Constants};
 use vitcod_compiler::ir::{Graph, MAX_ACTIVATION_BYTES};
 use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
-use vitcod_isa::asm::{Assembly, Kind, Sections};
+use vitcod_isa::asm::{Assembly, Files, Kind, Sections};
 use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::problems::Problems;
 
@@ -28,11 +28,10 @@ pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
         return Ok(Module::Graph(pipeline::import_as_exported(path, dims)?));
     }
     let source = String::from_utf8(files::read(path)?).with_context(|| path.display().to_string())?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let beside = |name: &str| files::read(&folder.join(name)).map(Bytes::from).map_err(|error| format!("{error:#}"));
+    let beside = |name: &str| files::read_beside(path, name).map(Bytes::from).map_err(|error| format!("{error:#}"));
     let kind = Kind::of(&source);
     let (module, expected) = match kind {
-        None => (read_graph(&source, folder).map(Module::Graph), "graph"),
+        None => (read_graph(&source, &beside).map(Module::Graph), "graph"),
         Some(Kind::Tiled) => (Tiled::parse(&source, &beside).map(Module::Tiled), "tiled program"),
         Some(Kind::Scheduled) => (Scheduled::parse(&source, &beside).map(Module::Scheduled), "scheduled program"),
         Some(Kind::Program) => bail!("{} is assembly: `vitcod asm` makes a program of it", path.display()),
@@ -43,20 +42,14 @@ pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
     })
 }
 
-fn read_graph(source: &str, folder: &Path) -> Result<Graph, Problems<Diagnostic>> {
-    let mut read: BTreeMap<PathBuf, Bytes> = BTreeMap::new();
+/// The graph of a text; each file beside it is read once.
+fn read_graph(source: &str, beside: &Files<'_>) -> Result<Graph, Problems<Diagnostic>> {
+    let mut read: BTreeMap<String, Bytes> = BTreeMap::new();
     let mut side_file = |name: &str| {
-        let side: PathBuf = Path::new(name).components().collect();
-        // As with external data of ONNX models: nothing outside of the folder.
-        let inside = side.components().all(|component| matches!(component, Component::Normal(_)));
-        if name.is_empty() || !inside {
-            return Err(format!("{name:?} is not in the folder of the text or below"));
-        }
-        if let Some(bytes) = read.get(&side) {
+        if let Some(bytes) = read.get(name) {
             return Ok(bytes.clone());
         }
-        let bytes = Bytes::from(files::read(&folder.join(&side)).map_err(|error| format!("{error:#}"))?);
-        Ok(read.entry(side).or_insert(bytes).clone())
+        Ok(read.entry(name.to_owned()).or_insert(beside(name)?).clone())
     };
     text::parse(source, &mut side_file)
 }

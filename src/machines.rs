@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use vitcod_isa::diagnostics::did_you_mean;
 use vitcod_isa::machine::{Machine, PRESETS};
 
@@ -33,7 +33,7 @@ impl MachineArg {
             let help = help.map_or(String::new(), |help| format!("{help} "));
             bail!("there is no machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml");
         }
-        let text = String::from_utf8(files::read(path)?).with_context(|| name.clone())?;
+        let text = files::read_settings(path)?;
         Machine::from_toml(&text)
             .map_err(|problems| anyhow!("{name} describes no machine\n\n{}", problems.render(name, &text)))
     }

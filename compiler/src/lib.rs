@@ -17,6 +17,7 @@
 pub mod accuracy;
 pub mod autoencoder;
 pub mod codegen;
+mod distinct;
 pub mod frontend;
 pub mod import;
 pub mod interp;

@@ -13,10 +13,12 @@
 //! - [`asm`]: a program as text, and back;
 //! - [`manual`]: the reference manual, `docs/isa.md`;
 //! - [`random`]: seeded random numbers;
+//! - [`beside`]: files that a file names;
 //! - [`problems`]: errors that state all that is wrong;
 //! - [`diagnostics`]: the same for texts, shown with the line.
 
 pub mod asm;
+pub mod beside;
 pub mod check;
 pub mod cost;
 pub mod diagnostics;

@@ -1,7 +1,7 @@
 //! `vitcod asm`: text as a program.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -27,8 +27,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, _out: &mut dyn Write) -> anyhow::Result<()> {
     let path = &args.text;
     let text = String::from_utf8(files::read(path)?).with_context(|| format!("{} is no text", path.display()))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let files = |name: &str| files::read(&folder.join(name)).map(Bytes::from).map_err(|error| format!("{error:#}"));
+    let files = |name: &str| files::read_beside(path, name).map(Bytes::from).map_err(|error| format!("{error:#}"));
     let assembly = Assembly::parse(&text, &files).and_then(|assembly| assembly.check().map(|()| assembly));
     let assembly = match assembly {
         Ok(assembly) => assembly,

@@ -7,6 +7,7 @@ mod attention;
 mod demo;
 mod errors;
 mod flows;
+mod interrupted;
 mod ir;
 mod prune;
 mod sparse;

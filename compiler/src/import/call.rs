@@ -196,6 +196,7 @@ impl<'a> Call<'a> {
             return Ok(self.graph.add_const(name, ty, bytes));
         }
         fold::check_activation(&ty.shape)?;
+        self.budget.charge_operation(operands.len())?;
         // The indices of a gather are the only integers among the operands of what is computed.
         let float = if let OpKind::Gather { .. } = kind { &operands[..1] } else { operands };
         if let Some(other) = float.iter().find(|operand| self.graph.ty(**operand).elem != Elem::F32) {
@@ -257,32 +258,42 @@ impl<'a> Call<'a> {
         self.located(fold::check_activation(shape))
     }
 
-    /// A constant of floats.
-    pub(super) fn float_constant(&mut self, shape: &[usize], elements: Vec<f32>) -> Translated<Value> {
+    /// A constant of floats, which are made only if the budget allows them.
+    pub(super) fn float_constant<I>(&mut self, shape: &[usize], elements: I) -> Translated<Value>
+    where
+        I: IntoIterator<Item = f32, IntoIter: ExactSizeIterator>,
+    {
         self.named_float_constant("", shape, elements)
     }
 
     /// A constant of floats with the name of the parameter that it stands for.
-    pub(super) fn named_float_constant(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        elements: Vec<f32>,
-    ) -> Translated<Value> {
-        let checked = fold::check_count(shape, elements.len()).and_then(|()| self.budget.charge(elements.len()));
-        self.located(checked)?;
-        Ok(self.graph.add_const(name, TensorType::f32(shape), fold::f32_bytes(elements)))
+    pub(super) fn named_float_constant<I>(&mut self, name: &str, shape: &[usize], elements: I) -> Translated<Value>
+    where
+        I: IntoIterator<Item = f32, IntoIter: ExactSizeIterator>,
+    {
+        let (ty, elements) = (TensorType::f32(shape), elements.into_iter());
+        self.check_constant(&ty, elements.len())?;
+        Ok(self.graph.add_const(name, ty, fold::f32_bytes(elements)))
     }
 
-    /// A constant of integers.
-    pub(super) fn integer_constant(&mut self, shape: &[usize], elements: Vec<i64>) -> Translated<Value> {
-        let checked = fold::check_count(shape, elements.len()).and_then(|()| self.budget.charge(elements.len()));
-        self.located(checked)?;
-        Ok(self.graph.add_const("", TensorType::new(Elem::I64, shape), fold::i64_bytes(elements)))
+    /// A constant of integers, which are made only if the budget allows them.
+    pub(super) fn integer_constant<I>(&mut self, shape: &[usize], elements: I) -> Translated<Value>
+    where
+        I: IntoIterator<Item = i64, IntoIter: ExactSizeIterator>,
+    {
+        let (ty, elements) = (TensorType::new(Elem::I64, shape), elements.into_iter());
+        self.check_constant(&ty, elements.len())?;
+        Ok(self.graph.add_const("", ty, fold::i64_bytes(elements)))
     }
 
-    /// Takes elements that are read, or yet to be made, from the budget.
-    pub(super) fn charge(&mut self, elements: usize) -> Translated<()> {
+    /// Checks a new constant of so many elements, and takes it from the budget.
+    fn check_constant(&mut self, ty: &TensorType, elements: usize) -> Translated<()> {
+        let checked = fold::check_count(&ty.shape, elements).and_then(|()| self.budget.charge_constant(ty));
+        self.located(checked)
+    }
+
+    /// Takes elements that are read from the budget.
+    fn charge(&mut self, elements: usize) -> Translated<()> {
         let charged = self.budget.charge(elements);
         self.located(charged)
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use vitcod_isa::beside::{self, Astray};
 
 use super::error::Quoted;
 use super::mapped;
@@ -122,7 +123,7 @@ impl<'a> ExternalFiles<'a> {
 
     fn file(&mut self, location: &str) -> Result<Option<Bytes>, ExternalFault> {
         let folder = self.folder.ok_or(ExternalFault::NoFolder)?;
-        let Some(path) = inside(location) else {
+        let Some(path) = beside::relative(location) else {
             return Err(ExternalFault::Location { location: location.to_owned() });
         };
         match self.files.entry(path) {
@@ -136,26 +137,12 @@ impl<'a> ExternalFiles<'a> {
     }
 }
 
-/// The location as a relative path without `.` and `..`, or `None`.
-fn inside(location: &str) -> Option<PathBuf> {
-    let mut path = PathBuf::new();
-    for component in Path::new(location).components() {
-        match component {
-            Component::Normal(name) => path.push(name),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(path).filter(|path| !path.as_os_str().is_empty())
-}
-
 /// Opens a file after following links, both of the folder and of the file.
 fn open(folder: &Path, path: &Path, location: &str) -> Result<Bytes, ExternalFault> {
     let io = |source| ExternalFault::Io { location: location.to_owned(), source };
-    let folder = folder.canonicalize().map_err(io)?;
-    let target = folder.join(path).canonicalize().map_err(io)?;
-    if !target.starts_with(&folder) {
-        return Err(ExternalFault::Escape { location: location.to_owned(), target });
+    match beside::follow(folder, path) {
+        Ok(target) => mapped::open(&target).map_err(io),
+        Err(Astray::Outside(target)) => Err(ExternalFault::Escape { location: location.to_owned(), target }),
+        Err(Astray::Io(source)) => Err(io(source)),
     }
-    mapped::open(&target).map_err(io)
 }

@@ -57,11 +57,7 @@ use decode::Problems;
 /// All problems that were found, up to [`Limits::problems`].
 pub fn load(path: &Path) -> Result<Model, OnnxError> {
     let parsed = match mapped::open(path) {
-        Ok(bytes) => {
-            // The parent of a bare file name is the empty path.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            parse(bytes, Some(folder.unwrap_or(Path::new("."))))
-        }
+        Ok(bytes) => parse(bytes, path.parent()),
         Err(error) => Err(OnnxError::single(Place::Model.has(Fault::Io(error)))),
     };
     parsed.map_err(|error| OnnxError { file: Some(path.to_owned()), ..error })

@@ -10,39 +10,88 @@ use bytes::Bytes;
 
 use super::MAX_RANK;
 use super::error::Fault;
+use crate::distinct;
 use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Elem, Graph, MAX_ACTIVATION_BYTES, OpKind, Stage, TensorType, Value, infer};
-use crate::onnx::{Model, Tensor};
+use crate::onnx::{Attribute, Model};
 
-/// How many elements and multiplications may still be computed at compile time.
+/// What a model may still take.
+///
+/// Work at compile time and the constants that it leaves grow with the bytes of the model's parameters, so that a small file stays cheap
+/// whatever it asks for.
 #[derive(Debug)]
-pub(super) struct Budget(usize);
+pub(super) struct Budget {
+    /// Elements and multiplications at compile time.
+    steps: usize,
+    /// Bytes of constants.
+    bytes: usize,
+    /// Operations and operands of the graph, together.
+    entries: usize,
+}
 
 impl Budget {
-    /// Whatever the size of a model: ten times the largest weight of ViT-Huge.
-    const BASE: usize = 1 << 26;
+    /// Whatever the size of a model: a mask of 512 x 512 tokens, computed in a hundred operations.
+    const STEPS: usize = 1 << 25;
 
-    /// For each element of a parameter: to convert it, transpose it and scale it.
-    const PER_ELEMENT: usize = 3;
+    /// For each byte of a parameter: to convert it, transpose it and scale it.
+    const STEPS_PER_BYTE: usize = 2;
+
+    /// Whatever the size of a model.
+    const BYTES: usize = 32 << 20;
+
+    /// For each byte of a parameter. An 8-bit integer becomes one of 64 bits; a half becomes a float, is transposed, and is scaled.
+    const BYTES_PER_BYTE: usize = 8;
+
+    /// Operations and operands of a graph: ten times those of the largest vision transformer, written out.
+    const ENTRIES: usize = 1 << 16;
 
     /// The budget for a model.
     pub(super) fn of(model: &Model) -> Budget {
-        let parameters: usize = model.graph.initializers.values().map(Tensor::elements).sum();
-        Budget(parameters.saturating_mul(Budget::PER_ELEMENT).saturating_add(Budget::BASE))
-    }
-
-    pub(super) fn charge(&mut self, elements: usize) -> Result<(), Fault> {
-        match self.0.checked_sub(elements) {
-            Some(rest) => {
-                self.0 = rest;
-                Ok(())
-            }
-            None => Err(Fault::mismatch(
-                "less to compute at compile time",
-                format!("{elements} elements where {} are left of what is allowed for this model", self.0),
-            )),
+        let attributes = model.graph.nodes.iter().flat_map(|node| node.attributes.values());
+        let constants = attributes.filter_map(|attribute| match attribute {
+            Attribute::Tensor(tensor) => Some(tensor),
+            _ => None,
+        });
+        let tensors = model.graph.initializers.values().chain(constants);
+        let parameters = distinct::bytes(tensors.map(|tensor| &tensor.data()[..]));
+        let allowed = |base: usize, per_byte: usize| base.saturating_add(parameters.saturating_mul(per_byte));
+        Budget {
+            steps: allowed(Budget::STEPS, Budget::STEPS_PER_BYTE),
+            bytes: allowed(Budget::BYTES, Budget::BYTES_PER_BYTE),
+            entries: Budget::ENTRIES,
         }
     }
+
+    /// Takes steps of work.
+    pub(super) fn charge(&mut self, steps: usize) -> Result<(), Fault> {
+        let left = self.steps.checked_sub(steps);
+        self.steps = left.ok_or_else(|| exceeded(format!("{steps} elements"), self.steps))?;
+        Ok(())
+    }
+
+    /// Takes the work and the memory of a new constant.
+    pub(super) fn charge_constant(&mut self, ty: &TensorType) -> Result<(), Fault> {
+        self.charge(ty.elements())?;
+        let bytes = ty.elements().saturating_mul(ty.elem.bytes());
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or_else(|| exceeded(format!("{bytes} bytes of constants"), self.bytes))?;
+        Ok(())
+    }
+
+    /// Takes the place of an operation in the graph.
+    pub(super) fn charge_operation(&mut self, operands: usize) -> Result<(), Fault> {
+        let left = self.entries.checked_sub(1 + operands);
+        self.entries = left.ok_or_else(|| {
+            let expected = format!("at most {} operations and operands in all", Budget::ENTRIES);
+            Fault::mismatch(expected, format!("an operation on {operands} operands where {} are left", self.entries))
+        })?;
+        Ok(())
+    }
+}
+
+fn exceeded(asked: String, left: usize) -> Fault {
+    let found = format!("{asked} where {left} are left of what is allowed for this model");
+    Fault::mismatch("less to compute at compile time", found)
 }
 
 /// The number of elements of a shape that is small enough for extents to be added and multiplied.
@@ -98,7 +147,7 @@ pub(super) fn evaluate(
     if let OpKind::Reshape { .. } = kind {
         return Ok(elements(graph, operands[0]).clone());
     }
-    budget.charge(ty.elements())?;
+    budget.charge_constant(ty)?;
     let types: Vec<&TensorType> = operands.iter().map(|operand| graph.ty(*operand)).collect();
     let mixed = || {
         let types: Vec<String> = types.iter().map(ToString::to_string).collect();
@@ -162,10 +211,14 @@ fn floats(
 
 /// The bytes of floats.
 pub(super) fn f32_bytes(elements: impl IntoIterator<Item = f32>) -> Bytes {
-    elements.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
+    bytes(elements.into_iter().map(f32::to_le_bytes))
 }
 
 /// The bytes of integers.
 pub(super) fn i64_bytes(elements: impl IntoIterator<Item = i64>) -> Bytes {
-    elements.into_iter().flat_map(i64::to_le_bytes).collect::<Vec<u8>>().into()
+    bytes(elements.into_iter().map(i64::to_le_bytes))
+}
+
+fn bytes<const N: usize>(elements: impl Iterator<Item = [u8; N]>) -> Bytes {
+    elements.collect::<Vec<[u8; N]>>().into_flattened().into()
 }

@@ -94,7 +94,7 @@ fn to_float(call: &mut Call<'_>, x: Value) -> Translated {
     }
     let elements = call.integers(x, "an operand")?;
     let shape = call.shape(x).to_vec();
-    Ok(vec![call.float_constant(&shape, elements.into_iter().map(|x| x as f32).collect())?])
+    Ok(vec![call.float_constant(&shape, elements.into_iter().map(|x| x as f32))?])
 }
 
 pub(super) fn range(call: &mut Call<'_>) -> Translated {
@@ -116,9 +116,8 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
         }
         // Negative numbers saturate to 0.
         let count = count as usize;
-        call.charge(count)?;
-        let elements: Vec<f32> = (0..count).map(|i| (start + i as f64 * delta) as f32).collect();
-        return Ok(vec![call.float_constant(&[elements.len()], elements)?]);
+        let elements = (0..count).map(|i| (start + i as f64 * delta) as f32);
+        return Ok(vec![call.float_constant(&[count], elements)?]);
     }
     let (start, limit, delta) =
         (call.integer(start, "a start")?, call.integer(limit, "a limit")?, call.integer(delta, "a step")?);
@@ -129,9 +128,8 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
         by => (from - to - by - 1) / -by,
     };
     let count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
-    call.charge(count)?;
-    let elements: Vec<i64> = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(delta))).collect();
-    Ok(vec![call.integer_constant(&[elements.len()], elements)?])
+    let elements = (0..count).map(|i| start.wrapping_add((i as i64).wrapping_mul(delta)));
+    Ok(vec![call.integer_constant(&[count], elements)?])
 }
 
 /// A function of pairs of elements of two constants, broadcast.
@@ -224,7 +222,7 @@ pub(super) fn not(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let shape = call.shape(x).to_vec();
     let elements = call.integers(x, "an operand")?;
-    Ok(vec![call.integer_constant(&shape, elements.into_iter().map(|x| (x == 0).into()).collect())?])
+    Ok(vec![call.integer_constant(&shape, elements.into_iter().map(|x| (x == 0).into()))?])
 }
 
 pub(super) fn where_(call: &mut Call<'_>) -> Translated {
@@ -242,11 +240,11 @@ pub(super) fn where_(call: &mut Call<'_>) -> Translated {
     let result = if call.ty(x).elem == Elem::F32 {
         let (x, y) = (call.floats(x, "an operand")?, call.floats(y, "an operand")?);
         let chosen = conditions.iter().zip(x.into_iter().zip(y)).map(|(c, (x, y))| if *c != 0 { x } else { y });
-        call.float_constant(&shape, chosen.collect())
+        call.float_constant(&shape, chosen)
     } else {
         let (x, y) = (call.integers(x, "an operand")?, call.integers(y, "an operand")?);
         let chosen = conditions.iter().zip(x.into_iter().zip(y)).map(|(c, (x, y))| if *c != 0 { x } else { y });
-        call.integer_constant(&shape, chosen.collect())
+        call.integer_constant(&shape, chosen)
     };
     Ok(vec![result?])
 }

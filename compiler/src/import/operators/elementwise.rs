@@ -48,7 +48,7 @@ pub(super) fn pow(call: &mut Call<'_>) -> Translated {
     if call.ty(x).elem == Elem::F32 && call.ty(exponent).elem == Elem::I64 {
         let elements = call.integers(exponent, "exponents")?;
         let shape = call.shape(exponent).to_vec();
-        exponent = call.float_constant(&shape, elements.into_iter().map(|x| x as f32).collect())?;
+        exponent = call.float_constant(&shape, elements.into_iter().map(|x| x as f32))?;
     }
     Ok(vec![call.binary(BinaryFn::Pow, x, exponent)?])
 }
@@ -109,10 +109,10 @@ fn constant(call: &mut Call<'_>, integer: fn(i64) -> i64, float: fn(f32) -> f32)
     let shape = call.shape(x).to_vec();
     let result = if call.ty(x).elem == Elem::I64 {
         let elements = call.integers(x, "an operand")?;
-        call.integer_constant(&shape, elements.into_iter().map(integer).collect())
+        call.integer_constant(&shape, elements.into_iter().map(integer))
     } else {
         let elements = call.floats(x, "an operand")?;
-        call.float_constant(&shape, elements.into_iter().map(float).collect())
+        call.float_constant(&shape, elements.into_iter().map(float))
     };
     Ok(vec![result?])
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::constants::{broadcast, check_size, data};
+use super::constants::{broadcast, data};
 use super::view::View;
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
@@ -100,7 +100,7 @@ impl Canonicaliser<'_> {
             (BinaryFn::Div, Some(divisor), false) => result.multiply(1.0 / divisor)?,
             (BinaryFn::Add, ..) => {
                 let (_, m, n) = scores.extents();
-                check_size(&[scores.heads(), m, n])?;
+                self.builder.check_size(&[scores.heads(), m, n])?;
                 let ty = self.source.ty(constant);
                 let bias = self.source.const_f32(constant);
                 let bias =

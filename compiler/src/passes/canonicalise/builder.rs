@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::columns::{ColumnMap, per_head};
-use super::constants::{PerElement, check_size, data, floats, transpose};
+use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
+use crate::distinct;
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::error::Misfit;
 
-/// The most elements that are made in all, of constants and of lists of nodes: three times the weights of ViT-Base, of which
-/// most are only transposed and do not count. It bounds time and space for graphs that nobody would train.
-const BUDGET: usize = 1 << 28;
+/// The most elements that are made in all, of constants and of lists of nodes, whatever the size of a model. It bounds time and space
+/// for graphs that nobody would train.
+const BUDGET: usize = 1 << 22;
+
+/// How many more for each float of a parameter, most of which are only transposed and do not count.
+const PER_PARAMETER: usize = 3;
 
 /// How deep joined tokens may be nested for what is added to them to be added to their parts.
 const NESTED: usize = 4;
@@ -24,7 +28,7 @@ pub(super) struct Builder<'a> {
     adopted: BTreeMap<Value, Value>,
     /// The same for those that are there transposed.
     transposed: BTreeMap<Value, Value>,
-    /// What is left of [`BUDGET`].
+    /// How many elements may still be made.
     budget: usize,
     /// The ONNX nodes of the operation that is being translated.
     pub(super) nodes: Vec<Node>,
@@ -32,12 +36,14 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(source: &'a Graph) -> Builder<'a> {
+        let constants = source.values().filter_map(|(value, _)| source.constant(value));
+        let parameters = distinct::bytes(constants.map(|constant| &constant.bytes[..])) / size_of::<f32>();
         Builder {
             source,
             graph: source.successor(Stage::Canonical),
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
-            budget: BUDGET,
+            budget: BUDGET.saturating_add(parameters.saturating_mul(PER_PARAMETER)),
             nodes: Vec::new(),
         }
     }
@@ -101,11 +107,19 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// How many elements may still be made.
+    pub(super) fn left(&self) -> usize {
+        self.budget
+    }
+
+    /// [`constants::check_size`] of a constant to be made here.
+    pub(super) fn check_size(&self, extents: &[usize]) -> Result<usize, Misfit> {
+        constants::check_size(extents, self.budget)
+    }
+
     /// Takes elements from the budget.
     pub(super) fn charge(&mut self, elements: usize) -> Result<(), Misfit> {
-        self.budget = self.budget.checked_sub(elements).ok_or_else(|| {
-            Misfit::new("more constants than a model needs", format!("at most {BUDGET} elements in all"))
-        })?;
+        self.budget -= self.check_size(&[elements])?;
         Ok(())
     }
 
@@ -121,7 +135,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn zeros(&mut self, extent: usize) -> Result<Value, Misfit> {
-        check_size(&[extent])?;
+        self.check_size(&[extent])?;
         self.make("", &[extent], data(std::iter::repeat_n(0.0, extent)))
     }
 
@@ -145,12 +159,12 @@ impl<'a> Builder<'a> {
         let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
         if !all {
             let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
-            let count = check_size(&extents)?;
+            let count = self.check_size(&extents)?;
             self.charge(count)?;
             matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
         }
         if view.factor != 1.0 {
-            let width = check_size(&[self.extents(matrix).1])?;
+            let width = self.check_size(&[self.extents(matrix).1])?;
             self.charge(width)?;
             matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]), "")?;
         }
@@ -235,7 +249,7 @@ impl<'a> Builder<'a> {
                 self.replace(op, op.kind.clone(), &operands)
             }
             _ => {
-                let count = check_size(&[rows, columns])?;
+                let count = self.check_size(&[rows, columns])?;
                 let constant = self.make(name, &[rows, columns], data((0..count).map(|i| addend.at(i))))?;
                 self.push(OpKind::Binary { f: BinaryFn::Add }, &[value, constant])
             }

@@ -5,14 +5,13 @@ use bytes::Bytes;
 use super::view::{Axis, View, Walk};
 use crate::passes::error::Misfit;
 
-/// The most elements of a constant that is made: ten times the largest weight of ViT-Huge.
-const MAX_ELEMENTS: usize = 1 << 26;
-
-/// The number of elements of a constant to be made. Shapes are only numbers in the model's file, and may be large in a small one.
-pub(super) fn check_size(extents: &[usize]) -> Result<usize, Misfit> {
-    crate::ir::infer::count(extents)
-        .filter(|count| *count <= MAX_ELEMENTS)
-        .ok_or_else(|| Misfit::new(format!("a constant of {extents:?} elements"), format!("at most {MAX_ELEMENTS}")))
+/// The number of elements of a constant to be made, where so many are left to be made. Shapes are only numbers in the model's file, and
+/// may be large in a small one.
+pub(super) fn check_size(extents: &[usize], left: usize) -> Result<usize, Misfit> {
+    crate::ir::infer::count(extents).filter(|count| *count <= left).ok_or_else(|| {
+        let expected = format!("at most the {left} that are left of what is allowed for this model");
+        Misfit::new(format!("a constant of {extents:?} elements"), expected)
+    })
 }
 
 /// The elements of float data.
@@ -22,7 +21,7 @@ pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
 
 /// The data of float elements.
 pub(super) fn data(elements: impl IntoIterator<Item = f32>) -> Bytes {
-    elements.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
+    elements.into_iter().map(f32::to_le_bytes).collect::<Vec<[u8; 4]>>().into_flattened().into()
 }
 
 /// The transposed matrix of 4-byte elements.
@@ -78,8 +77,8 @@ pub(super) enum PerElement {
 }
 
 impl PerElement {
-    /// A constant broadcast to the shape of a view that covers its matrix.
-    pub(super) fn of(elements: &[f32], shape: &[usize], view: &View) -> Result<PerElement, Misfit> {
+    /// A constant broadcast to the shape of a view that covers its matrix, where so many elements are left to be made.
+    pub(super) fn of(elements: &[f32], shape: &[usize], view: &View, left: usize) -> Result<PerElement, Misfit> {
         let target = view.shape();
         let strides = strides(shape, &target).ok_or_else(|| {
             Misfit::new(format!("a constant {shape:?}"), format!("one that broadcasts to {target:?}"))
@@ -98,7 +97,7 @@ impl PerElement {
         if !per_row {
             rows.clear();
         }
-        check_size(&rows.iter().chain(&columns).map(|(walk, _)| walk.extent).collect::<Vec<_>>())?;
+        check_size(&rows.iter().chain(&columns).map(|(walk, _)| walk.extent).collect::<Vec<_>>(), left)?;
         let (rows, columns) = (pairs(&rows), pairs(&columns));
         let width = columns.len();
         let mut result = vec![0.0; rows.len() * width];

@@ -112,7 +112,7 @@ impl<'a> Canonicaliser<'a> {
             .source
             .const_f32(constant)
             .ok_or_else(|| Misfit::new(format!("a constant {ty}"), "a float constant"))?;
-        let numbers = PerElement::of(&elements, &ty.shape, view)?;
+        let numbers = PerElement::of(&elements, &ty.shape, view, self.builder.left())?;
         self.builder.charge(numbers.len())?;
         Ok(numbers)
     }

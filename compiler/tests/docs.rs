@@ -1,8 +1,9 @@
-//! The tables of `docs/ir.md` are those of the compiler. `cargo bless` writes the file.
+//! The tables of `docs/ir.md` and `docs/operators.md` are those of the compiler. `cargo bless` writes them.
 
 use std::fs;
 use std::path::Path;
 
+use vitcod_compiler::import::{OPERATORS, OPSETS, Operator};
 use vitcod_compiler::ir::{OPERATIONS, Stage};
 use vitcod_compiler::passes;
 
@@ -26,15 +27,42 @@ fn with_part(text: &str, name: &str, content: &str) -> String {
     format!("{before}{start}{content}<!-- end -->{after}")
 }
 
-#[test]
-fn the_tables_are_those_of_the_compiler() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ir.md");
+/// The operators of ONNX, as the importer states them.
+fn operators() -> String {
+    let mut text = format!(
+        "Opsets {} to {} of `ai.onnx`; {} operators.\n\n| operator | since opset | operands | limits |\n|---|---|---|---|\n",
+        OPSETS.start(),
+        OPSETS.end(),
+        OPERATORS.len()
+    );
+    for Operator { name, since, constant, limits, .. } in OPERATORS {
+        // What came before the oldest opset has no number here.
+        let since = if since == OPSETS.start() { String::new() } else { since.to_string() };
+        let operands = if *constant { "known at compile time" } else { "any" };
+        text += &format!("| `{name}` | {since} | {operands} | {limits} |\n");
+    }
+    text
+}
+
+fn forms() -> String {
+    let rows = passes::FORMS.iter().map(|(mnemonic, doc)| format!("| `{mnemonic}` | {doc} |\n"));
+    format!("| operation | what is recognised |\n|---|---|\n{}", rows.collect::<String>())
+}
+
+/// Asserts that the generated parts of a page are these, or writes them.
+fn assert_generated(page: &str, parts: &[(&str, String)]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let text = fs::read_to_string(&path).unwrap();
-    let expected = with_part(&text, "operations", &operations());
-    let expected = with_part(&expected, "passes", &passes::table());
+    let expected = parts.iter().fold(text.clone(), |text, (name, content)| with_part(&text, name, content));
     if std::env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
         fs::write(&path, expected).unwrap();
     } else {
-        assert!(text == expected, "docs/ir.md: `cargo bless --test docs` writes it");
+        assert!(text == expected, "docs/{page}: `cargo bless --test docs` writes it");
     }
+}
+
+#[test]
+fn the_tables_are_those_of_the_compiler() {
+    assert_generated("ir.md", &[("operations", operations()), ("passes", passes::table())]);
+    assert_generated("operators.md", &[("operators", operators()), ("forms", forms())]);
 }

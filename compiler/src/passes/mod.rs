@@ -21,6 +21,7 @@ mod tests;
 
 use std::fmt;
 
+pub use canonicalise::FORMS;
 pub use context::{Context, Need};
 pub use error::{PassError, Problem};
 pub use module::{Level, Module, ModuleError};

@@ -10,11 +10,14 @@ mod builder;
 mod columns;
 mod constants;
 mod elementwise;
+mod forms;
 mod linear;
 mod movement;
 mod view;
 
 use cranelift_entity::SecondaryMap;
+
+pub use self::forms::FORMS;
 
 use self::attention::Scores;
 use self::builder::Builder;

@@ -33,14 +33,14 @@ impl Budget {
     /// Whatever the size of a model: a mask of 512 x 512 tokens, computed in a hundred operations.
     const STEPS: usize = 1 << 25;
 
-    /// For each byte of a parameter: to convert it, transpose it and scale it.
-    const STEPS_PER_BYTE: usize = 2;
+    /// For each byte of a parameter: to convert it twice, transpose it and scale it.
+    const STEPS_PER_BYTE: usize = 8;
 
     /// Whatever the size of a model.
     const BYTES: usize = 32 << 20;
 
-    /// For each byte of a parameter. An 8-bit integer becomes one of 64 bits; a half becomes a float, is transposed, and is scaled.
-    const BYTES_PER_BYTE: usize = 8;
+    /// For each byte of a parameter. An 8-bit integer becomes one of 64 bits, then a float, which is transposed and scaled.
+    const BYTES_PER_BYTE: usize = 24;
 
     /// Operations and operands of a graph: ten times those of the largest vision transformer, written out.
     const ENTRIES: usize = 1 << 16;

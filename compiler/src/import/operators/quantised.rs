@@ -93,7 +93,7 @@ pub(super) fn quantize_linear(call: &mut Call<'_>) -> Translated {
             // A cast saturates, and takes what is no number to 0.
             ((x / scale).round_ties_even() as i64).saturating_add(zero_point).clamp(min.into(), max.into())
         });
-        return Ok(vec![call.integer_constant(&shape, integers.collect())?]);
+        return Ok(vec![call.integer_constant(&shape, integers)?]);
     }
     match (&parameters.scales[..], &parameters.zero_points[..]) {
         ([scale], [zero_point]) => {
@@ -132,5 +132,5 @@ pub(super) fn dequantize_linear(call: &mut Call<'_>) -> Translated {
         x.saturating_sub(zero_point) as f32 * scale
     });
     let name = call.name(x).trim_end_matches("_quantized").to_owned();
-    Ok(vec![call.named_float_constant(&name, &shape, reals.collect())?])
+    Ok(vec![call.named_float_constant(&name, &shape, reals)?])
 }

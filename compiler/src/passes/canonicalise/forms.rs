@@ -16,6 +16,7 @@ pub const FORMS: &[(&str, &str)] = &[
         "Tokens by a constant matrix: a linear layer. By a constant matrix over the heads: an auto-encoder. Queries by transposed keys of the \
          same heads: scores. Probabilities by values: attention.",
     ),
+    ("fake_quantise", "The pass `steps` notes the step on the tensor before."),
     ("conv", "Of an image that is an input, without groups and dilation: patches and a linear layer."),
     (
         "layer_norm",

@@ -116,8 +116,8 @@ fn many_attributes() -> Vec<u8> {
 fn long_problems() -> Vec<u8> {
     let file = (0..400).fold(graph(), |file, i| {
         let long = format!("{}{i}", "\u{1}".repeat(2500));
-        let foo = Message::default().bytes(3, &long).bytes(4, "Foo").bytes(1, "x").bytes(2, format!("y{}", name(i)));
-        file.add_node(&foo)
+        let node = Message::default().bytes(3, &long).bytes(4, "Foo").bytes(1, "x").bytes(2, format!("y{}", name(i)));
+        file.add_node(&node)
     });
     file.finish(17)
 }

@@ -50,7 +50,7 @@ fn read(bytes: Vec<u8>) -> Result<usize, String> {
     let graph = import(&model, &ImportOptions::default()).map_err(|error| error.to_string())?;
     drop(model);
     graph.verify().map_err(|error| error.to_string())?;
-    let graph = passes::run(&graph, CANONICALISE, &Context::default(), |_, _| {}).map_err(|error| error.to_string())?;
+    let graph = passes::run_on_graph(&graph, CANONICALISE, &Context::default()).map_err(|error| error.to_string())?;
     Ok(graph.order.len())
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod errors;
 mod flows;
 mod ir;
+mod plan;
 mod prune;
 mod sparse;
 

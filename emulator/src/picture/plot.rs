@@ -75,7 +75,7 @@ pub(super) fn axis_of_cycles(canvas: &mut Canvas, scale: &Scale, top: u32, botto
         }
     }
     canvas.fill((LEFT, bottom), (PLOT, 1), TEXT);
-    canvas.text((LEFT - 8, bottom + 5), Anchor::Right, "cycles");
+    canvas.text((LEFT - 40, bottom + 5), Anchor::Right, "cycles");
     bottom + 5 + LINE
 }
 

@@ -1,9 +1,11 @@
-//! What a program costs: the report and the files that come with it.
+//! What a program costs: the report, and the files and pictures that come with it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vitcod_emulator::{Emulator, trace};
+use anyhow::anyhow;
+use vitcod_emulator::scratchpad::MemoryPlan;
+use vitcod_emulator::{Emulator, picture, trace};
 use vitcod_runtime::{Model, Report};
 
 use crate::files::Outputs;
@@ -18,6 +20,56 @@ pub(crate) struct ReportArgs {
     /// Write the schedule as Chrome trace events, for Perfetto; a microsecond stands for a cycle
     #[arg(long, value_name = "T.json")]
     trace: Option<PathBuf>,
+
+    #[command(flatten)]
+    pictures: PictureArgs,
+}
+
+/// Pictures of a run.
+#[derive(clap::Args)]
+pub(crate) struct PictureArgs {
+    /// Draw what every unit did and waited for, over time
+    #[arg(long, value_name = "T.png")]
+    timeline: Option<PathBuf>,
+
+    /// Draw what lay where in the scratchpad, over time
+    #[arg(long, value_name = "M.png")]
+    memory_image: Option<PathBuf>,
+
+    /// The cycles that pictures show, as 1000..2000, ..2000 or 1000.. [default: all]
+    #[arg(long, value_name = "A..B", value_parser = cycles)]
+    cycles: Option<(Option<u64>, Option<u64>)>,
+}
+
+impl PictureArgs {
+    /// Whether a picture is asked for.
+    pub(crate) fn any(&self) -> bool {
+        self.timeline.is_some() || self.memory_image.is_some()
+    }
+
+    /// Stages the pictures that were asked for.
+    pub(crate) fn stage(&self, emulator: &Emulator, files: &mut Outputs) -> anyhow::Result<()> {
+        let (program, timing) = (emulator.program(), emulator.timing());
+        let (from, to) = self.cycles.unwrap_or_default();
+        let window = picture::window(timing.total(), from, to).map_err(|message| anyhow!("--cycles: {message}"))?;
+        if let Some(path) = &self.timeline {
+            files.stage(path, |file| Ok(picture::timeline(program, timing, window.clone(), file)?))?;
+        }
+        if let Some(path) = &self.memory_image {
+            let plan = MemoryPlan::new(program, timing);
+            files.stage(path, |file| Ok(picture::memory(&plan, window, file)?))?;
+        }
+        Ok(())
+    }
+}
+
+fn cycles(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
+    let (from, to) = text.split_once("..").ok_or("expected two numbers with .. between them")?;
+    let number = |text: &str| match text {
+        "" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| format!("{text:?} is no number of cycles")),
+    };
+    Ok((number(from)?, number(to)?))
 }
 
 impl ReportArgs {
@@ -31,6 +83,7 @@ impl ReportArgs {
         if let Some(path) = &self.trace {
             files.stage(path, |file| Ok(trace::write(model.program(), emulator.timing(), file)?))?;
         }
+        self.pictures.stage(&emulator, files)?;
         Ok(report)
     }
 }

@@ -5,6 +5,8 @@
 //! - [`chaos`]: a program executed in any order that its tokens allow;
 //! - [`draft`]: what is not yet a program, executed one instruction after the other;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
+//! - [`scratchpad`]: what lies in the scratchpad and when;
+//! - [`picture`]: the schedule and the scratchpad as pictures;
 //! - [`trace`]: the schedule for Perfetto;
 //! - [`kernels`]: fast exact int8 matrix products.
 //!
@@ -16,7 +18,9 @@ pub mod draft;
 mod emulator;
 pub mod execute;
 pub mod kernels;
+pub mod picture;
 pub mod report;
+pub mod scratchpad;
 #[cfg(test)]
 mod testing;
 pub mod timing;

@@ -5,14 +5,22 @@ mod program;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::files;
+use anyhow::{Context as _, ensure};
+use vitcod_emulator::Emulator;
+use vitcod_emulator::scratchpad::MemoryPlan;
+use vitcod_isa::program::Program;
+use vitcod_runtime::Model;
+
+use crate::files::{self, Outputs};
 use crate::pipeline::Dims;
+use crate::reporting::PictureArgs;
 
 /// Print what an ONNX model or a program holds
 ///
 /// Of a model: inputs, outputs, operators as exported and after canonicalisation, parameters, multiplications. Of a program:
-/// its machine, tensors, sizes and layers.
+/// its machine, tensors, sizes and layers; with --memory which buffers it has in the scratchpad and when.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// An ONNX model or a program, told apart by its first bytes
@@ -21,12 +29,42 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     dims: Dims,
+
+    /// Print the memory plan of a program instead
+    #[arg(long)]
+    memory: bool,
+
+    /// Write the memory plan of a program as JSON
+    #[arg(long, value_name = "M.json")]
+    memory_json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pictures: PictureArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let is_timed = args.memory || args.memory_json.is_some() || args.pictures.any();
     if files::starts_with(&args.file, b"\x7fELF")? {
-        program::print(&files::read_program(&args.file)?, out)
+        let program = files::read_program(&args.file)?;
+        if is_timed { timed(args, program, out) } else { program::print(&program, out) }
     } else {
+        ensure!(!is_timed, "{} is no program: only programs have a memory plan and a timeline", args.file.display());
         model::print(&args.file, &args.dims, out)
     }
+}
+
+/// What is known of a program once its timing is.
+fn timed(args: &Args, program: Program, out: &mut dyn Write) -> anyhow::Result<()> {
+    // Timing is defined for programs that pass their checks.
+    let model = Model::new(program).with_context(|| format!("{} fails its checks", args.file.display()))?;
+    let emulator = Emulator::new(Arc::clone(model.program()))?;
+    let mut files = Outputs::default();
+    files.keep(&args.file);
+    args.pictures.stage(&emulator, &mut files)?;
+    let plan = MemoryPlan::new(emulator.program(), emulator.timing());
+    if let Some(path) = &args.memory_json {
+        files.stage(path, |file| Ok(writeln!(file, "{}", plan.to_json())?))?;
+    }
+    files.commit()?;
+    if args.memory { Ok(write!(out, "{plan}")?) } else { program::print(model.program(), out) }
 }

@@ -9,6 +9,7 @@ mod errors;
 mod flows;
 mod interrupted;
 mod ir;
+mod plan;
 mod prune;
 mod sparse;
 

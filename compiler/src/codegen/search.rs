@@ -101,7 +101,7 @@ fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) ->
 }
 
 /// What decides between programs: sixteen times their cycles, and those of the channel, since traffic is not free where it hides.
-fn price(code: &[Instr], machine: &Machine) -> u64 {
+pub(super) fn price(code: &[Instr], machine: &Machine) -> u64 {
     let cycles = simulate(code, machine).map_or(u64::MAX / 32, |timing| timing.total());
     let bytes: u64 = code.iter().map(|instr| cost(&instr.op, machine).burst_bytes).sum();
     16 * cycles + bytes * 1000 / machine.dram_millibytes_per_cycle()

@@ -11,6 +11,7 @@ use vitcod_isa::program::Program;
 use super::engines::Engines;
 use super::forwarding::Forwarding;
 use super::occupancy::Occupancy;
+use super::shares::shares;
 use super::work::Work;
 use super::{
     Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, RunBound, RunEnergy, SramUse,
@@ -207,13 +208,11 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
             queries: Queries::default(),
         })
         .collect();
-    let mut completions = Vec::with_capacity(program.code.len());
     for (index, instr) in program.code.iter().enumerate() {
         let (span, cost) = (timing.spans()[index], &timing.costs()[index]);
         total.count(&instr.op, cost);
         let number = program.layer_of.get(index).map_or(usize::MAX, |layer| *layer as usize);
         let Some(layer) = layers.get_mut(number) else { continue };
-        completions.push((span.completion, index, number));
         work[number].count(&instr.op, cost);
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
@@ -229,11 +228,8 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
             }
         }
     }
-    completions.sort_unstable();
-    let mut frontier = 0;
-    for (completion, _, layer) in completions {
-        layers[layer].cycles += completion - frontier;
-        frontier = completion;
+    for (layer, cycles) in shares(program, timing) {
+        layers[layer].cycles += cycles.end - cycles.start;
     }
     for (layer, work) in layers.iter_mut().zip(&mut work) {
         work.events.cycles = layer.cycles;

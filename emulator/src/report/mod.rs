@@ -7,6 +7,7 @@ mod build;
 mod engines;
 mod forwarding;
 mod occupancy;
+mod shares;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use vitcod_isa::energy::Energy;
 use vitcod_isa::program::Decision;
 
+pub(crate) use shares::shares;
 pub use text::Overview;
 
 /// The cost of one run of a program.

@@ -3,6 +3,8 @@
 //! On `vitcod` a transfer moves 153.6 bytes per cycle in bursts of 64 and completes 50 cycles later; a product completes 12 cycles
 //! after its last operand; `halt` takes a cycle.
 
+mod channel;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

@@ -17,6 +17,7 @@
 //! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth; neighbouring runs share bursts; latency is paid once per
 //!   instruction and overlaps with the next one.
 //! - *Scratchpad bytes* (ours): what streams through the lines counts as often as it is read, all other operands once.
+//! - *Widths* (ours): a row that is no multiple of a line's MACs ends with a narrower part, which takes the port as long as the others.
 //! - *Issue* (ours): no instruction takes its unit for less than a cycle.
 
 use crate::effects::{Data, Region, Space, accesses};

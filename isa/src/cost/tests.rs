@@ -1,6 +1,9 @@
 //! Costs worked out by hand, and against models that go cycle by cycle and burst by burst.
 
+mod bursts;
+mod lines;
 mod lists;
+mod streams;
 
 use super::*;
 use crate::instr::{Dram, Engine, Sram, Traffic, Width};
@@ -250,63 +253,4 @@ fn synchronisation_takes_a_cycle() {
     assert_eq!(cost(&Sync { unit: crate::instr::Unit::Load }.into(), &vitcod()), one);
     assert_eq!(cost(&Barrier {}.into(), &vitcod()), one);
     assert_eq!(cost(&Halt {}.into(), &vitcod()), one);
-}
-
-/// A MAC line, cycle by cycle: per result `acc` bytes of accumulators and then the operands of every step pass the read port,
-/// `port` bytes per cycle; a finished result waits in one register for the write port, which takes `port` bytes per cycle.
-/// Returns the cycle after the last one in which the line computes, and that after the last write.
-fn step_line(results: u64, steps: &[u64], acc: u64, out: u64, port: u64) -> (u64, u64) {
-    let (mut cycle, mut finished, mut written) = (0, 0, 0);
-    // Bytes that are still to pass: of the operands of each step of the result under way; of the result being written.
-    let whole =
-        |steps: &[u64]| std::iter::once(acc).chain(steps.iter().copied()).filter(|b| *b > 0).collect::<Vec<_>>();
-    let (mut reading, mut writing) = (whole(steps), 0u64);
-    let mut computed = 0;
-    while written < results {
-        if finished < results {
-            if let Some(left) = reading.first_mut() {
-                *left = left.saturating_sub(port);
-                if *left == 0 {
-                    reading.remove(0);
-                }
-            }
-            computed = cycle + 1;
-        }
-        if writing > 0 {
-            writing = writing.saturating_sub(port);
-            written += u64::from(writing == 0);
-        }
-        if finished < results && reading.is_empty() && writing == 0 {
-            finished += 1;
-            (reading, writing) = (whole(steps), out);
-        }
-        cycle += 1;
-    }
-    (computed, cycle)
-}
-
-#[test]
-fn closed_forms_equal_a_line_stepped_cycle_by_cycle() {
-    for (port, k, accumulate, out) in [
-        (8, 64, false, Width::I8),
-        (8, 20, true, Width::I32),
-        (1, 1, false, Width::I32),
-        (2, 3, true, Width::I16),
-        (3, 9, false, Width::I32),
-        (1, 2, true, Width::I32),
-        (64, 100, false, Width::I8),
-    ] {
-        let mut machine = vitcod();
-        machine.lines.port_bytes = port;
-        let (m, n) = (5, 7);
-        let Op::Matmul(product) = matmul(m, n, k) else { unreachable!() };
-        let op = Matmul { lines: lines(1), out, accumulate, ..product };
-        let steps: Vec<u64> = (0..k).step_by(8).map(|at| u64::from((k - at).min(8))).collect();
-        let results = u64::from(m) * u64::from(n);
-        let acc = if accumulate { 4 } else { 0 };
-        let (computed, written) = step_line(results, &steps, acc, out.bytes().into(), port.into());
-        let cycles = cost(&op.into(), &machine).cycles;
-        // What remains after the last operand is part of the fill.
-        assert!((computed..=written).contains(&cycles), "{computed} <= {cycles} <= {written}");
-    }
 }

@@ -1,0 +1,31 @@
+//! Pictures of a run, as PNG: the [timeline] of the units, and the [scratchpad](memory).
+//!
+//! Both have the cycles of the run, or of a part of it, from left to right. A column of pixels stands for a number of cycles, which may
+//! be many or a fraction of one; what it shows is what these cycles were spent on, in proportion. So a picture of a million
+//! instructions is as true as one of ten.
+
+mod canvas;
+mod memory;
+mod plot;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+use std::ops::Range;
+
+pub use memory::memory;
+pub use timeline::timeline;
+
+/// The cycles that a picture shows.
+///
+/// # Errors
+/// There are no such cycles in a run of `total`; the message says so.
+pub fn window(total: u64, from: Option<u64>, to: Option<u64>) -> Result<Range<u64>, String> {
+    let (from, end) = (from.unwrap_or(0), to.unwrap_or(total).min(total));
+    if from >= end {
+        let asked = |end: Option<u64>| end.map_or_else(String::new, |cycle| cycle.to_string());
+        let start = if from == 0 { String::new() } else { from.to_string() };
+        return Err(format!("cycles {start}..{} are none of the run's {total}", asked(to)));
+    }
+    Ok(from..end)
+}

@@ -1,0 +1,186 @@
+//! What lies in the scratchpad and when: the memory plan that a program carries out, worked out from its instructions and their timing, so that
+//! it is there for any program.
+//!
+//! A *part* is a run of bytes that an instruction wrote. It lives from the start of that instruction to the end of the last one that
+//! reads it, or to the completion of the writer where nothing does; what is overwritten ends with the start of the next
+//! writer. A row maximum or sum that is carried on is still the same part.
+//!
+//! A *buffer* is the parts that are read as one: two of them belong together if an operand takes from both. So the rows that eight products
+//! write and the next layer reads are one buffer, while two weight tiles that take turns are two.
+
+mod lives;
+mod occupancy;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::Serialize;
+use vitcod_isa::effects::Data;
+use vitcod_isa::program::Program;
+
+use crate::timing::Timing;
+
+/// The memory plan of a program. The names of its fields in JSON are stable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemoryPlan {
+    /// Name of the model.
+    pub model: String,
+    /// Name of the machine.
+    pub machine: String,
+    /// Cycles of the run.
+    pub cycles: u64,
+    /// Bytes that the scratchpad has.
+    pub capacity_bytes: u64,
+    /// How much of it is in use.
+    pub occupancy: Occupancy,
+    /// The same by what the bytes hold; kinds that do not occur are left out.
+    pub by_kind: BTreeMap<&'static str, KindOccupancy>,
+    /// The buffers, by address, then by time.
+    pub buffers: Vec<Buffer>,
+    /// What the buffers are made of, in no particular order.
+    #[serde(skip)]
+    pub(crate) parts: Vec<Part>,
+}
+
+/// Use of the scratchpad over a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Occupancy {
+    /// The most bytes that live at once.
+    pub peak_bytes: u64,
+    /// The first cycle in which they do.
+    pub peak_cycle: u64,
+    /// Bytes that live, on average over the cycles.
+    pub mean_bytes: f64,
+    /// At the peak, the largest run of bytes that do not live.
+    pub largest_free_at_peak_bytes: u64,
+    /// The share of the free bytes that is not in the largest free run, on average over the cycles in which bytes are free.
+    pub mean_fragmentation: f64,
+}
+
+/// Use of the scratchpad by one kind of data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct KindOccupancy {
+    /// Buffers that hold it.
+    pub buffers: usize,
+    /// The most bytes of it that live at once.
+    pub peak_bytes: u64,
+    /// Bytes of it that live, on average over the cycles.
+    pub mean_bytes: f64,
+}
+
+/// Bytes that are written and read as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Buffer {
+    /// Its first byte.
+    pub address: u64,
+    /// The address after its last byte.
+    pub end_address: u64,
+    /// Bytes that it holds: fewer than lie between its ends where its rows are apart.
+    pub bytes: u64,
+    /// The first cycle of the first instruction that writes it.
+    pub start_cycle: u64,
+    /// The cycle in which its last reader has ended.
+    pub end_cycle: u64,
+    /// What it holds.
+    pub data: &'static str,
+    /// The layer whose instruction writes it first.
+    pub layer: String,
+    /// The operation of that layer.
+    pub operation: String,
+    /// The mnemonic of that instruction.
+    pub written_by: &'static str,
+    /// Bytes times the cycles for which they live.
+    #[serde(skip)]
+    byte_cycles: u128,
+}
+
+impl Buffer {
+    /// Whether all bytes between its ends live from its first cycle to its last.
+    pub(crate) fn is_solid(&self) -> bool {
+        let cycles = u128::from(self.end_cycle - self.start_cycle);
+        u128::from(self.end_address - self.address) * cycles == self.byte_cycles
+    }
+}
+
+/// A run of bytes and its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) cycles: Range<u64>,
+    pub(crate) data: Data,
+    /// The instruction that wrote it.
+    writer: usize,
+    /// What it belongs to.
+    value: usize,
+}
+
+impl MemoryPlan {
+    /// The plan that `program`, which took `timing`, carries out.
+    pub fn new(program: &Program, timing: &Timing) -> MemoryPlan {
+        let (parts, buffer_of) = lives::of(program, timing);
+        let (cycles, capacity_bytes) = (timing.total(), u64::from(program.machine.sram.bytes));
+        let buffers = buffers(program, &parts, &buffer_of);
+        let mut by_kind = BTreeMap::new();
+        for data in Data::ALL {
+            let own = parts.iter().filter(|part| part.data == data);
+            let occupancy = occupancy::of(own, capacity_bytes, cycles);
+            let count = buffers.iter().filter(|buffer| buffer.data == data.name()).count();
+            if count > 0 {
+                let Occupancy { peak_bytes, mean_bytes, .. } = occupancy;
+                by_kind.insert(data.name(), KindOccupancy { buffers: count, peak_bytes, mean_bytes });
+            }
+        }
+        MemoryPlan {
+            model: program.header.name.clone(),
+            machine: program.machine.name.clone(),
+            cycles,
+            capacity_bytes,
+            occupancy: occupancy::of(parts.iter(), capacity_bytes, cycles),
+            by_kind,
+            buffers,
+            parts,
+        }
+    }
+
+    /// The plan as JSON, indented.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a plan is plain data")
+    }
+}
+
+fn buffers(program: &Program, parts: &[Part], buffer_of: &[usize]) -> Vec<Buffer> {
+    let mut found: BTreeMap<usize, (usize, Buffer)> = BTreeMap::new();
+    for Part { bytes, cycles, data, writer, value } in parts {
+        let layer = program.layer_of.get(*writer).and_then(|layer| program.header.layers.get(*layer as usize));
+        let new = || Buffer {
+            address: bytes.start,
+            end_address: bytes.end,
+            bytes: 0,
+            start_cycle: cycles.start,
+            end_cycle: cycles.end,
+            data: data.name(),
+            layer: layer.map_or_else(String::new, |layer| layer.name.clone()),
+            operation: layer.map_or_else(String::new, |layer| layer.operation.clone()),
+            written_by: program.code[*writer].op.spec().mnemonic,
+            byte_cycles: 0,
+        };
+        let (first, buffer) = found.entry(buffer_of[*value]).or_insert_with(|| (*writer, new()));
+        if writer < first {
+            *first = *writer;
+            let Buffer { data, layer, operation, written_by, .. } = new();
+            (buffer.data, buffer.layer, buffer.operation, buffer.written_by) = (data, layer, operation, written_by);
+        }
+        buffer.address = buffer.address.min(bytes.start);
+        buffer.end_address = buffer.end_address.max(bytes.end);
+        buffer.bytes += bytes.end - bytes.start;
+        buffer.byte_cycles += u128::from(bytes.end - bytes.start) * u128::from(cycles.end - cycles.start);
+        buffer.start_cycle = buffer.start_cycle.min(cycles.start);
+        buffer.end_cycle = buffer.end_cycle.max(cycles.end);
+    }
+    let mut buffers: Vec<Buffer> = found.into_values().map(|(_, buffer)| buffer).collect();
+    buffers.sort_by_key(|buffer| (buffer.address, buffer.start_cycle, buffer.end_address));
+    buffers
+}

@@ -1,0 +1,83 @@
+//! A memory plan as text for people.
+
+use std::fmt;
+
+use super::{Buffer, KindOccupancy, MemoryPlan, Occupancy};
+use crate::report::table::{grouped, left, percent, plain};
+
+/// Buffers that are listed, at most.
+const LISTED: usize = 60;
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_capacity = |bytes: f64| percent(bytes / self.capacity_bytes.max(1) as f64);
+        let Occupancy { peak_bytes, peak_cycle, mean_bytes, largest_free_at_peak_bytes, mean_fragmentation } =
+            self.occupancy;
+        let mut table = plain(&[]);
+        let mut row = |name: &str, value: String| {
+            table.add_row([name.to_owned(), value]);
+        };
+        row("model", self.model.clone());
+        row("machine", self.machine.clone());
+        row("cycles", grouped(self.cycles));
+        row("scratchpad", format!("{} B", grouped(self.capacity_bytes)));
+        let peak = of_capacity(peak_bytes as f64);
+        row("most in use", format!("{} B ({peak}) in cycle {}", grouped(peak_bytes), grouped(peak_cycle)));
+        row("in use on average", format!("{} B ({})", grouped(mean_bytes.round() as u64), of_capacity(mean_bytes)));
+        row(
+            "fragmentation",
+            format!(
+                "{} of what is free is not in its largest run, on average; at the peak that has {} of {} B",
+                percent(mean_fragmentation),
+                grouped(largest_free_at_peak_bytes),
+                grouped(self.capacity_bytes - peak_bytes)
+            ),
+        );
+        writeln!(f, "{}\n", table.trim_fmt())?;
+
+        let mut table = plain(&["kind", "buffers", "most B at once", "", "B on average", ""]);
+        for (kind, KindOccupancy { buffers, peak_bytes, mean_bytes }) in &self.by_kind {
+            table.add_row([
+                (*kind).to_owned(),
+                grouped(*buffers as u64),
+                grouped(*peak_bytes),
+                of_capacity(*peak_bytes as f64),
+                grouped(mean_bytes.round() as u64),
+                of_capacity(*mean_bytes),
+            ]);
+        }
+        writeln!(f, "{}\n", table.trim_fmt())?;
+
+        let mut listed: Vec<usize> = (0..self.buffers.len()).collect();
+        if listed.len() > LISTED {
+            writeln!(
+                f,
+                " The {LISTED} of {} buffers that take the most bytes times cycles, by address:\n",
+                grouped(self.buffers.len() as u64)
+            )?;
+            listed.sort_by_key(|index| (std::cmp::Reverse(self.buffers[*index].byte_cycles), *index));
+            listed.truncate(LISTED);
+            listed.sort_unstable();
+        }
+        let mut table =
+            plain(&["address", "to", "bytes", "from cycle", "to cycle", "cycles", "holds", "written by", "for layer"]);
+        for Buffer {
+            address, end_address, bytes, start_cycle, end_cycle, data, layer, operation, written_by, ..
+        } in listed.into_iter().map(|index| &self.buffers[index])
+        {
+            table.add_row([
+                format!("{address:#x}"),
+                format!("{end_address:#x}"),
+                grouped(*bytes),
+                grouped(*start_cycle),
+                grouped(*end_cycle),
+                grouped(end_cycle - start_cycle),
+                (*data).to_owned(),
+                (*written_by).to_owned(),
+                format!("{} ({operation})", layer.escape_debug()),
+            ]);
+        }
+        (6..9).for_each(|column| left(&mut table, column));
+        writeln!(f, "{}\n", table.trim_fmt())
+    }
+}

@@ -285,8 +285,9 @@ fn a_linear_layer_may_feed_lookups_and_an_add_of_an_input() {
 fn patches_may_overlap_and_feed_several_layers() {
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 2, 7, 9]);
-    let kind = OpKind::Patches { kernel: [3, 2], stride: [2, 3], pad: [0; 4] };
-    let patches = net.push(kind, &[image], Elem::I8, &[9, 12]);
+    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[63, 2]);
+    let kind = OpKind::Patches { map: [7, 9], kernel: [3, 2], stride: [2, 3], pad: [0; 4] };
+    let patches = net.push(kind, &[pixels], Elem::I8, &[9, 12]);
     let a = net.linear(patches, 8, Elem::I16);
     let b = net.linear(patches, 8, Elem::I16);
     let sum = net.add(a, b);
@@ -400,10 +401,11 @@ fn graphs_that_make_no_program_are_refused() {
 
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 1, 2, 2]);
-    let kind = OpKind::Patches { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
-    let patches = net.push(kind, &[image], Elem::I8, &[1, 4]);
+    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[4, 1]);
+    let kind = OpKind::Patches { map: [2, 2], kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+    let patches = net.push(kind, &[pixels], Elem::I8, &[1, 4]);
     net.output(patches);
-    assert!(net.refused().contains("op0 (patches)"));
+    assert!(net.refused().contains("op1 (patches)"));
 
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[2, 4]);

@@ -29,7 +29,7 @@ use vitcod_isa::program::Decision;
 
 use crate::ir::{Graph, Stage};
 pub use layout::{BlockKeys, BlockMask, CscPattern, LayoutError};
-pub(crate) use patterns::sddmm_masks;
+pub(crate) use patterns::{ScoreTerms, sddmm_masks, sddmm_terms};
 pub use patterns::{Patterns, ProductPart, ProductParts};
 
 /// How global tokens are found, head by head.

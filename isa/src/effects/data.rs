@@ -55,7 +55,7 @@ impl Data {
     pub fn of(op: &Op, access: &Access) -> Data {
         match (op, access.operand) {
             (_, "index" | "mask" | "rows" | "keys" | "block_keys") => Data::Indices,
-            (_, "params" | "table") | (Op::Load(Load { traffic: Traffic::Params, .. }), _) => Data::Params,
+            (_, "params" | "table" | "bias") | (Op::Load(Load { traffic: Traffic::Params, .. }), _) => Data::Params,
             (Op::Matmul(_), "b") | (Op::Load(Load { traffic: Traffic::Weights, .. }), _) => Data::Weights,
             (Op::Load(Load { traffic: Traffic::Indices, .. }), _) => Data::Indices,
             (_, "max" | "other_max" | "sum" | "other_sum" | "block_sum") => Data::Statistics,

@@ -50,11 +50,6 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     }
 }
 
-/// Whether an operation only moves elements.
-pub(super) fn moves(kind: &OpKind) -> bool {
-    matches!(kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. })
-}
-
 /// The operands of an operation that are activations, not parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {

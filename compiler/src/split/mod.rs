@@ -127,7 +127,8 @@ pub enum SplitError {
     Unsupported(Vec<String>),
 }
 
-/// Splits the masked attention of a verified quantised graph; all else stays as it is. A mask that keeps everything goes.
+/// Splits the masked attention of a verified quantised graph; all else stays as it is, attention that has a bias too. A mask that keeps
+/// everything goes.
 ///
 /// Returns the graph of stage [`Stage::Split`], compacted, and how each masked layer was divided, in order.
 ///

@@ -1,6 +1,6 @@
 //! The canonical graph while it is made: operations on matrices, with what can be folded into constants folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -24,6 +24,8 @@ pub(super) struct Builder<'a> {
     adopted: BTreeMap<Value, Value>,
     /// The same for those that are there transposed.
     transposed: BTreeMap<Value, Value>,
+    /// Weights that only scale columns.
+    pub(super) diagonals: BTreeSet<Value>,
     /// What is left of [`BUDGET`].
     budget: usize,
     /// The ONNX nodes of the operation that is being translated.
@@ -37,6 +39,7 @@ impl<'a> Builder<'a> {
             graph: source.successor(Stage::Canonical),
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
+            diagonals: BTreeSet::new(),
             budget: BUDGET,
             nodes: Vec::new(),
         }
@@ -271,6 +274,7 @@ impl<'a> Builder<'a> {
 
     /// `x w^T + b`.
     pub(super) fn linear(&mut self, x: Value, weight: Value, bias: Value) -> Result<Value, Misfit> {
+        let [x, weight, bias] = self.through_diagonal(x, weight, bias)?.unwrap_or([x, weight, bias]);
         self.push(OpKind::Linear {}, &[x, weight, bias])
     }
 

@@ -59,7 +59,7 @@ impl Operand {
         let extent =
             |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
         let gap = windows.pad[1].max(windows.pad[3]);
-        let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)).max(windows.map[1].min(1)) + gap);
+        let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)) + gap);
         (pixels + gap) * self.columns
     }
 

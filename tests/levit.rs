@@ -23,7 +23,7 @@ fn quantised(model: &str, masks: Option<&Masks>) -> Graph {
     let samples: [ArrayD<f32>; 1] = [ndarray_npy::read_npy(file("in.npy")).unwrap()];
     let context = Context { masks, samples: Some(&samples), ..Context::default() };
     let names = passes::pipeline(Stage::Imported, Stage::Quantised, &context);
-    passes::run(&imported, &names, &context, |_, _| {}).unwrap()
+    passes::run_on_graph(&imported, &names, &context).unwrap()
 }
 
 fn machine(lines: u32, macs: u32, sram: u32) -> Machine {

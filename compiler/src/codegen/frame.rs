@@ -16,7 +16,8 @@ use crate::tiled::Tiled;
 /// The tiled program of a plan. What is executed is the split graph; the reference for its results is the quantised one.
 pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
     let Plan { storages, lists, tasks, layers: order } = plan;
-    let pixels: BTreeSet<Value> = graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
+    let pixels: BTreeSet<Value> =
+        graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
     let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {
         name: name.to_owned(),
         shape: shape.iter().map(|extent| *extent as u64).collect(),

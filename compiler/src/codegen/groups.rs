@@ -145,10 +145,7 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
 /// Whether a group computes the value: inputs and constants are there, and slices, concats and patches are views of other values.
 fn is_made(graph: &Graph, value: Value) -> bool {
     graph.producer(value).is_some_and(|(_, data)| {
-        !matches!(
-            data.kind,
-            OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {} | OpKind::Patches { .. }
-        )
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {} | OpKind::Patches { .. })
     })
 }
 

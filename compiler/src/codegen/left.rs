@@ -8,9 +8,9 @@ use std::ops::Range;
 use vitcod_isa::instr::table::Load;
 use vitcod_isa::instr::{Dram, Sram};
 
-use super::map::{Frame, Part, Windows};
 use super::groups::LinearGroup;
 use super::limits::MAX_COUNT;
+use super::map::{Frame, Part, Windows};
 use super::storage::Home;
 use super::task::{Builder, Window, steps};
 use crate::ir::{Op, Value};
@@ -56,8 +56,7 @@ impl Operand {
     pub(super) fn loaded_bytes(&self, rows: usize) -> usize {
         let Some((_, windows)) = self.windows else { return rows * self.columns };
         let across = windows.positions()[1];
-        let extent =
-            |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
+        let extent = |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
         let gap = windows.pad[1].max(windows.pad[3]);
         let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)) + gap);
         (pixels + gap) * self.columns
@@ -117,7 +116,9 @@ impl Operand {
         builder.zero(patches, &frame, at, bytes);
         let place = builder.storages.place(self.value);
         let data = builder.storages.data(place);
-        let (traffic, Home::Dram(base)) = (data.traffic, data.home) else { unreachable!("what is on chip is not loaded") };
+        let (traffic, Home::Dram(base)) = (data.traffic, data.home) else {
+            unreachable!("what is on chip is not loaded")
+        };
         let [row, column] = [part.row + frame.top as isize, part.column + frame.gap as isize];
         for lines in steps(frame.height, MAX_COUNT).filter(|_| frame.width > 0) {
             let pixel = place.row as usize + (row as usize + lines.start) * windows.map[1] + column as usize;

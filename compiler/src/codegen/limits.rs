@@ -108,7 +108,8 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
             }
         }
         OpKind::Sddmm { heads, .. } | OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
-            let terms = if let OpKind::Sddmm { .. } = data.kind { sddmm_terms(graph, data) } else { ScoreTerms::default() };
+            let terms =
+                if let OpKind::Sddmm { .. } = data.kind { sddmm_terms(graph, data) } else { ScoreTerms::default() };
             if [terms.mask, terms.bias].into_iter().flatten().any(|term| graph.constant(term).is_none()) {
                 return Some("what is added to its scores is no constant".to_owned());
             }

@@ -126,8 +126,7 @@ impl Frame {
 
     /// A frame of the same map that has the zeros of both.
     pub(super) fn union(self, other: Frame) -> Frame {
-        let (gap, top, bottom) =
-            (self.gap.max(other.gap), self.top.max(other.top), self.bottom.max(other.bottom));
+        let (gap, top, bottom) = (self.gap.max(other.gap), self.top.max(other.top), self.bottom.max(other.bottom));
         Frame { gap, top, bottom, ..self }
     }
 
@@ -137,8 +136,12 @@ impl Frame {
         // Without pixels there are zeros alone.
         let head = if self.height == 0 { self.pixels() } else { self.top * pitch + self.gap };
         let head = Zeros { start: 0, pixels: head, runs: 1, stride: 0 };
-        let between =
-            Zeros { start: (self.top + 1) * pitch, pixels: self.gap, runs: self.height.saturating_sub(1), stride: pitch };
+        let between = Zeros {
+            start: (self.top + 1) * pitch,
+            pixels: self.gap,
+            runs: self.height.saturating_sub(1),
+            stride: pitch,
+        };
         let tail = if self.height == 0 { 0 } else { self.bottom * pitch + self.gap };
         let tail = Zeros { start: below * pitch, pixels: tail, runs: 1, stride: 0 };
         [head, between, tail].into_iter().filter(|zeros| zeros.pixels > 0 && zeros.runs > 0)

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
 use vitcod_isa::instr::Traffic;
 
-use super::map::{Frame, Windows};
 use super::groups::{Destination, Group, computed_into, joins_in_place};
+use super::map::{Frame, Windows};
 use crate::ir::{Elem, Graph, Op, OpKind, TensorType, Value};
 use crate::split::Patterns;
 
@@ -130,7 +130,15 @@ impl Storages {
     fn add(&mut self, ty: &TensorType, home: Home, traffic: Traffic) -> Storage {
         let rows = ty.shape.first().copied().unwrap_or(1) as u64;
         let row_bytes = ty.bytes() as u64 / rows.max(1);
-        self.all.push(StorageData { row_bytes, rows, home, traffic, life: (usize::MAX, 0), frame: None, spilled: false })
+        self.all.push(StorageData {
+            row_bytes,
+            rows,
+            home,
+            traffic,
+            life: (usize::MAX, 0),
+            frame: None,
+            spilled: false,
+        })
     }
 
     fn constants(&mut self, graph: &Graph) {
@@ -185,8 +193,11 @@ impl Storages {
                 }
             }
         }
-        let maker: BTreeMap<Value, usize> =
-            groups.iter().enumerate().flat_map(|(index, group)| group.results(graph).into_iter().map(move |value| (value, index))).collect();
+        let maker: BTreeMap<Value, usize> = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(index, group)| group.results(graph).into_iter().map(move |value| (value, index)))
+            .collect();
         let last_read = last_reads(graph, groups);
         for op in &graph.order {
             let data = graph.op(*op);
@@ -203,7 +214,9 @@ impl Storages {
                 self.places[result] = Some(place);
             } else if let (Some(group), None) = (maker.get(&result), self.places[result]) {
                 let taken_over = match data.kind {
-                    OpKind::QAdd { .. } if graph.ty(result).elem == Elem::I16 => self.taken_over(graph, *op, *group, &last_read),
+                    OpKind::QAdd { .. } if graph.ty(result).elem == Elem::I16 => {
+                        self.taken_over(graph, *op, *group, &last_read)
+                    }
                     _ => None,
                 };
                 self.places[result] = Some(taken_over.unwrap_or_else(|| Place {

@@ -123,9 +123,7 @@ impl Graph {
             OpKind::Encode { .. } | OpKind::Decode { .. } => {
                 elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8
             }
-            OpKind::QAdd { .. } => {
-                elems == [Elem::I16, Elem::I16] && matches!(results[0].elem, Elem::I8 | Elem::I16)
-            }
+            OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && matches!(results[0].elem, Elem::I8 | Elem::I16),
             OpKind::Sddmm { .. } => {
                 elems[..2] == [Elem::I8, Elem::I8]
                     && matches!(elems[2..], [] | [Elem::Byte] | [Elem::I16] | [Elem::Byte, Elem::I16])

@@ -9,10 +9,7 @@ use crate::masks::{MAX_TOKENS, Mask, prunes};
 ///
 /// # Errors
 /// It holds infinity or what is no number, prunes a row entirely, or has more tokens than a mask holds.
-pub(super) fn terms(
-    elements: &[f32],
-    [heads, queries, keys]: [usize; 3],
-) -> Result<(Vec<Mask>, Vec<i16>), String> {
+pub(super) fn terms(elements: &[f32], [heads, queries, keys]: [usize; 3]) -> Result<(Vec<Mask>, Vec<i16>), String> {
     if queries.max(keys) > MAX_TOKENS {
         return Err(format!("a mask of {queries} queries and {keys} keys; one holds {MAX_TOKENS}"));
     }

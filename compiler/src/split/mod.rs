@@ -29,8 +29,8 @@ use vitcod_isa::program::Decision;
 
 use crate::ir::{Graph, Stage};
 pub use layout::{BlockKeys, BlockMask, CscPattern, LayoutError};
-pub(crate) use patterns::{ScoreTerms, sddmm_masks, sddmm_terms};
 pub use patterns::{Patterns, ProductPart, ProductParts};
+pub(crate) use patterns::{ScoreTerms, sddmm_masks, sddmm_terms};
 
 /// How global tokens are found, head by head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -201,7 +201,9 @@ impl<'s, 'f> Definitions<'s, 'f> {
             text.parse().ok().filter(|step: &f64| step.is_finite())
         })?;
         let layout = arguments.named("layout").map(|layout| {
-            word(&layout, "`row_major` or `pixels`", |text| Layout::ALL.into_iter().find(|layout| layout.name() == text))
+            word(&layout, "`row_major` or `pixels`", |text| {
+                Layout::ALL.into_iter().find(|layout| layout.name() == text)
+            })
         });
         let layout = layout.transpose()?.unwrap_or_default();
         let address = arguments.named("at").map(|at| word(&at, "an address as dram:0x40", Dram::parse)).transpose()?;

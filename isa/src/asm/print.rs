@@ -73,7 +73,11 @@ impl Sections {
         for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
             for Binding { name, shape, layout, element, step, address } in bindings {
                 write!(f, ".{kind} {name:?} {element} {shape:?} step={step:?} at=dram:{address:#x}")?;
-                writeln!(f, "{}", if layout.is_row_major() { String::new() } else { format!(" layout={}", layout.name()) })?;
+                writeln!(
+                    f,
+                    "{}",
+                    if layout.is_row_major() { String::new() } else { format!(" layout={}", layout.name()) }
+                )?;
             }
         }
         for Decision { layer, subject, chosen, reason } in &header.decisions {

@@ -39,8 +39,13 @@ fn bindings() -> impl Strategy<Value = Vec<Binding>> {
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
     let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
     let binding = (name(), prop::collection::vec(any::<u64>(), 0..4), 0..2usize, element, step, address).prop_map(
-        |(name, shape, layout, element, step, address)| {
-            Binding { name, shape, layout: Layout::ALL[layout], element, step, address }
+        |(name, shape, layout, element, step, address)| Binding {
+            name,
+            shape,
+            layout: Layout::ALL[layout],
+            element,
+            step,
+            address,
         },
     );
     prop::collection::vec(binding, 0..3)

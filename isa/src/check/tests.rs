@@ -99,7 +99,14 @@ fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
 }
 
 fn binding(name: &str, address: u64) -> Binding {
-    Binding { name: name.to_owned(), shape: vec![2, 16], layout: Layout::RowMajor, element: Element::I16, step: 0.5, address }
+    Binding {
+        name: name.to_owned(),
+        shape: vec![2, 16],
+        layout: Layout::RowMajor,
+        element: Element::I16,
+        step: 0.5,
+        address,
+    }
 }
 
 /// A program whose only instruction but `halt` is the one given.
@@ -544,7 +551,8 @@ fn bindings() {
         error_of(&|header| header.inputs[0].layout = Layout::Pixels),
         "binding \"x\": pixels of shape [2, 16], which is no image"
     );
-    let image = |header: &mut Header| (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels);
+    let image =
+        |header: &mut Header| (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels);
     assert_eq!(error_of(&image), "binding \"x\": the layout of an output is that of its shape");
     for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(error_of(&|header| header.outputs[0].step = step).ends_with("is not positive and finite"));

@@ -119,7 +119,22 @@ pub fn accesses(op: &Op) -> Vec<Access> {
         }
         Op::Matmul(
             matmul @ Matmul {
-                out, accumulate, a, b, params, acc, dst, m, n, k, a_stride, b_stride, acc_stride, dst_stride, run_stride, ..
+                out,
+                accumulate,
+                a,
+                b,
+                params,
+                acc,
+                dst,
+                m,
+                n,
+                k,
+                a_stride,
+                b_stride,
+                acc_stride,
+                dst_stride,
+                run_stride,
+                ..
             },
         ) => {
             let windows = Region {

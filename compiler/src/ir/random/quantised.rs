@@ -41,7 +41,8 @@ impl Generator<'_> {
                 };
                 let kernel = [1 + self.below(height), 1 + self.below(width)];
                 let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
-                let along = |axis: usize, extent: usize| (extent + pad[axis] + pad[axis + 2] - kernel[axis]) / stride[axis] + 1;
+                let along =
+                    |axis: usize, extent: usize| (extent + pad[axis] + pad[axis + 2] - kernel[axis]) / stride[axis] + 1;
                 let shape = [along(0, height) * along(1, width), kernel[0] * kernel[1] * c];
                 let kind = OpKind::Patches { map: [height, width], kernel, stride, pad };
                 self.result(kind, &[x], TensorType::quantised(Elem::I8, shape, step));

@@ -108,7 +108,8 @@ impl Canonicaliser<'_> {
         let over = |dim: usize| axes.contains(&dim) || view.dims[dim].is_empty();
         let (rows, columns): (Vec<usize>, Vec<usize>) = (0..view.dims.len()).partition(|dim| over(*dim));
         let tokens = |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Row);
-        let channels = |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Column);
+        let channels =
+            |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Column);
         if !(tokens(&rows) && channels(&columns)) {
             return Err(Misfit::new(
                 format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),

@@ -1,8 +1,8 @@
 //! Inputs of a run, bound to those of the model.
 
-use ndarray::{ArrayViewD, Axis, IxDyn, Slice};
+use ndarray::{ArrayViewD, Axis, Slice};
 use vitcod_isa::numerics::{quantise_i8, quantise_i16};
-use vitcod_isa::program::{Binding, Element, Layout};
+use vitcod_isa::program::{Binding, Element};
 
 use crate::error::{InputError, InputProblem};
 
@@ -79,14 +79,10 @@ fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
 }
 
 fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
-    let tensor = match binding.layout {
-        // Of rank 4, or the program would not have been accepted.
-        Layout::Pixels if tensor.ndim() == 4 => tensor.permuted_axes(IxDyn(&[0, 2, 3, 1])),
-        _ => tensor,
-    };
     let values = tensor.iter();
-    match binding.element {
+    let bytes = match binding.element {
         Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),
         Element::I16 => values.flat_map(|x| quantise_i16(*x, binding.step).to_le_bytes()).collect(),
-    }
+    };
+    binding.arranged(bytes)
 }

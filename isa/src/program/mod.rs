@@ -84,6 +84,20 @@ impl Binding {
     pub fn bytes(&self) -> Option<u64> {
         self.elements()?.checked_mul(self.element.bytes())
     }
+
+    /// The bytes of elements in the order of the shape as they lie in DRAM.
+    pub fn arranged(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let (element, channels) = (self.element.bytes() as usize, self.shape.get(1).copied().unwrap_or(1) as usize);
+        match self.layout {
+            Layout::RowMajor => bytes,
+            Layout::Pixels => {
+                let plane = (bytes.len() / channels.max(1)).max(1);
+                let pixels = (0..plane).step_by(element);
+                let starts = pixels.flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel));
+                starts.flat_map(|start| bytes.get(start..start + element).unwrap_or_default()).copied().collect()
+            }
+        }
+    }
 }
 
 /// Order of the elements of a binding.

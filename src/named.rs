@@ -62,7 +62,7 @@ fn find<'a, T: Named>(kind: &str, argument: &'a str, tensors: &'a [T]) -> anyhow
 
 #[cfg(test)]
 mod tests {
-    use vitcod_isa::program::Element;
+    use vitcod_isa::program::{Element, Layout};
 
     use super::*;
 
@@ -70,6 +70,7 @@ mod tests {
         let binding = |name: &&str| Binding {
             name: (*name).to_owned(),
             shape: vec![1],
+            layout: Layout::RowMajor,
             element: Element::I8,
             step: 1.0,
             address: 0,

@@ -285,13 +285,90 @@ fn a_linear_layer_may_feed_lookups_and_an_add_of_an_input() {
 fn patches_may_overlap_and_feed_several_layers() {
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 2, 7, 9]);
-    let kind = OpKind::Patches { kernel: [3, 2], stride: [2, 3], pad: [0; 4] };
-    let patches = net.push(kind, &[image], Elem::I8, &[9, 12]);
+    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[63, 2]);
+    let kind = OpKind::Patches { map: [7, 9], kernel: [3, 2], stride: [2, 3], pad: [0; 4] };
+    let patches = net.push(kind, &[pixels], Elem::I8, &[9, 12]);
     let a = net.linear(patches, 8, Elem::I16);
     let b = net.linear(patches, 8, Elem::I16);
     let sum = net.add(a, b);
     net.output(sum);
     net.assert_bit_equal();
+}
+
+#[test]
+fn convolutions_read_maps_on_chip_and_off() {
+    let mut net = Net::new();
+    let image = net.input(Elem::I8, &[1, 3, 12, 9]);
+    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[108, 3]);
+    let kind = OpKind::Patches { map: [12, 9], kernel: [3, 3], stride: [2, 2], pad: [1; 4] };
+    let patches = net.push(kind, &[pixels], Elem::I8, &[30, 27]);
+    let first = net.linear(patches, 5, Elem::I8);
+    let first = net.lut(first);
+    // Two readers with different padding, one of them with windows that lie in it entirely.
+    let kind = OpKind::Patches { map: [6, 5], kernel: [3, 2], stride: [1, 2], pad: [1, 2, 0, 1] };
+    let patches = net.push(kind, &[first], Elem::I8, &[20, 30]);
+    let second = net.linear(patches, 8, Elem::I8);
+    let kind = OpKind::Patches { map: [6, 5], kernel: [2, 2], stride: [3, 3], pad: [2, 2, 2, 2] };
+    let patches = net.push(kind, &[first], Elem::I8, &[9, 20]);
+    let third = net.linear(patches, 4, Elem::I16);
+    net.output(third);
+    // A map that is read as rows, too.
+    let looked = net.lut(second);
+    let kind = OpKind::Patches { map: [5, 4], kernel: [3, 3], stride: [1, 1], pad: [1; 4] };
+    let patches = net.push(kind, &[looked], Elem::I8, &[20, 72]);
+    let fourth = net.linear(patches, 8, Elem::I16);
+    let plain = net.linear(looked, 8, Elem::I16);
+    let sum = net.add(fourth, plain);
+    net.output(sum);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn pixels_are_picked_from_slices() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[20, 8]);
+    let made = net.linear(x, 6, Elem::I8);
+    let part = net.slice(made, 2, 15);
+    let kind = OpKind::Patches { map: [5, 3], kernel: [1, 1], stride: [2, 2], pad: [0; 4] };
+    let picked = net.push(kind, &[part], Elem::I8, &[6, 6]);
+    let y = net.linear(picked, 7, Elem::I16);
+    net.output(y);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn what_is_read_in_both_widths_is_narrowed_with_its_sum() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[9, 16]);
+    let mut stream = net.linear(x, 13, Elem::I16);
+    for _ in 0..3 {
+        let narrow = OpKind::QAdd { a_scale: 9, b_scale: 0, shift: 6 };
+        let narrow = net.push(narrow, &[stream, stream], Elem::I8, &[9, 13]);
+        let hidden = net.linear(narrow, 21, Elem::I8);
+        let hidden = net.lut(hidden);
+        let out = net.linear(hidden, 13, Elem::I16);
+        stream = net.add(stream, out);
+    }
+    let ones = net.graph.add_const("ones", TensorType::new(Elem::I8, [1, 1, 9]), vec![1; 9]);
+    let nine = net.graph.add_const("rows", TensorType::new(Elem::U32, [1, 1]), 9u32.to_le_bytes().to_vec());
+    let narrow = OpKind::QAdd { a_scale: 5, b_scale: 0, shift: 6 };
+    let narrow = net.push(narrow, &[stream, stream], Elem::I8, &[9, 13]);
+    let mean = net.push(OpKind::Spmm { scale: Scale::ONE }, &[ones, nine, narrow], Elem::I8, &[1, 13]);
+    net.output(mean);
+    net.output(stream);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn images_are_read_as_pixels_or_as_they_are() {
+    let mut net = Net::new();
+    let image = net.input(Elem::I8, &[1, 2, 3, 3]);
+    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[9, 2]);
+    let looked = net.lut(pixels);
+    net.output(looked);
+    net.output(image);
+    let message = net.refused();
+    assert!(message.contains("op0 (pixels): its image is read as it is, too"), "{message}");
 }
 
 #[test]
@@ -400,10 +477,11 @@ fn graphs_that_make_no_program_are_refused() {
 
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 1, 2, 2]);
-    let kind = OpKind::Patches { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
-    let patches = net.push(kind, &[image], Elem::I8, &[1, 4]);
+    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[4, 1]);
+    let kind = OpKind::Patches { map: [2, 2], kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+    let patches = net.push(kind, &[pixels], Elem::I8, &[1, 4]);
     net.output(patches);
-    assert!(net.refused().contains("op0 (patches)"));
+    assert!(net.refused().contains("op1 (patches)"));
 
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[2, 4]);

@@ -33,7 +33,7 @@ fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
 fn executed(program: &Program, inputs: &[Tensor], execute: impl FnOnce(&mut Memory)) -> Outputs {
     let mut memory = Memory::new(program).unwrap();
     for (binding, input) in program.header.inputs.iter().zip(inputs) {
-        let bytes = input.to_le_bytes();
+        let bytes = binding.arranged(input.to_le_bytes());
         memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
     execute(&mut memory);

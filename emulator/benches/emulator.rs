@@ -55,6 +55,8 @@ fn program(tiles: usize) -> Program {
             b_stride: 192,
             acc_stride: 0,
             dst_stride: 64,
+            more_runs: 0,
+            run_stride: 0,
         };
         let store = Store {
             src: Sram(0x4000),

@@ -95,6 +95,8 @@ pub(crate) fn matmul(
         b_stride: k.into(),
         acc_stride: 0,
         dst_stride: n.into(),
+        more_runs: 0,
+        run_stride: 0,
     }
 }
 

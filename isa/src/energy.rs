@@ -115,6 +115,8 @@ mod tests {
             b_stride: 192,
             acc_stride: 0,
             dst_stride: 192,
+            more_runs: 0,
+            run_stride: 0,
         }
         .into()
     }
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!((product.dram_pj, product.element_pj), (0.0, 0.0));
         assert_eq!(product.static_pj, cycles as f64 * 240.0);
         let add = Add {
+            narrow: false,
             a: Sram(0),
             b: Sram(0),
             dst: Sram(0),

@@ -80,8 +80,9 @@ fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
 
 fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
     let values = tensor.iter();
-    match binding.element {
+    let bytes = match binding.element {
         Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),
         Element::I16 => values.flat_map(|x| quantise_i16(*x, binding.step).to_le_bytes()).collect(),
-    }
+    };
+    binding.arranged(bytes)
 }

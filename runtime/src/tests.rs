@@ -5,12 +5,12 @@ use ndarray::{Array, ArrayD, IxDyn, array};
 use vitcod_isa::instr::table::{Gather, Halt, Load, Store};
 use vitcod_isa::instr::{Dram, Instr, Op, Sram, Traffic, Unit};
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
+use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
 
 use super::*;
 
 fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64) -> Binding {
-    Binding { name: name.to_owned(), shape: shape.to_vec(), element, step, address }
+    Binding { name: name.to_owned(), shape: shape.to_vec(), layout: Layout::RowMajor, element, step, address }
 }
 
 fn load(dst: u32, src: u64, bytes: u32) -> Instr {

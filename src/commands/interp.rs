@@ -176,7 +176,7 @@ fn execute_draft(draft: &Draft, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>
     let header = &draft.program.header;
     // The verifier has found bindings inside the DRAM.
     for (binding, tensor) in header.inputs.iter().zip(inputs) {
-        let bytes = tensor.to_le_bytes();
+        let bytes = binding.arranged(tensor.to_le_bytes());
         memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
     draft::run(draft, &mut memory)?;

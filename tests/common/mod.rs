@@ -68,7 +68,8 @@ pub(crate) fn vit(vit: Vit, seed: u64) -> Graph {
     let x = net.graph.add_input("x", TensorType::f32([1, vit.channels, vit.image, vit.image]));
     let side = vit.image / vit.patch;
     net.layer = "patch_embed".to_owned();
-    let patches = OpKind::Patches { kernel: [vit.patch; 2], stride: [vit.patch; 2], pad: [0; 4] };
+    let x = net.push(OpKind::Pixels {}, &[x]);
+    let patches = OpKind::Patches { map: [vit.image; 2], kernel: [vit.patch; 2], stride: [vit.patch; 2], pad: [0; 4] };
     let patches = net.push(patches, &[x]);
     let embedded = net.linear(patches, vit.channels * vit.patch * vit.patch, dim);
     let position = net.weights([side * side, dim], 0.5);

@@ -7,7 +7,7 @@ use vitcod_isa::instr::table::*;
 use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Op, Shift, Sram, Traffic, Unit, Width};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
-use vitcod_isa::program::{Binding, Element, Header, Layer, Program};
+use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
 
 /// Bytes of the image; the input follows, then the output.
 const IMAGE: u64 = 64;
@@ -160,6 +160,7 @@ fn operation(random: &mut Random) -> Op {
         0 => transfer::<true>(x.0, below(IMAGE + INPUT + OUTPUT), nest, strides),
         1 => transfer::<false>(x.0, IMAGE + below(INPUT + OUTPUT), nest, strides),
         2 => Op::from(Add {
+            narrow: below(2) == 0,
             a: x,
             b: y,
             dst: if below(2) == 0 { x } else { z },
@@ -190,6 +191,8 @@ fn operation(random: &mut Random) -> Op {
             b_stride: stride,
             acc_stride: 0,
             dst_stride: stride,
+            more_runs: below(3) as u16,
+            run_stride: stride,
         }
         .into(),
         5 => Sddmm {
@@ -197,6 +200,7 @@ fn operation(random: &mut Random) -> Op {
             fresh: below(2) == 0,
             indexed: false,
             masked: false,
+            biased: below(2) == 0,
             lines,
             q: x,
             k: y,
@@ -212,6 +216,7 @@ fn operation(random: &mut Random) -> Op {
             index: Sram(0),
             mask: Sram(0),
             limit: 1,
+            bias: x,
         }
         .into(),
         6 => Softmax {
@@ -237,6 +242,7 @@ fn assemble(code: Vec<Instr>) -> Program {
     let binding = |name: &str, address, bytes| Binding {
         name: name.to_owned(),
         shape: vec![bytes],
+        layout: Layout::RowMajor,
         element: Element::I8,
         step: 1.0,
         address,

@@ -23,6 +23,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.levit import LevitDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 HERE = pathlib.Path(__file__).parent
@@ -31,6 +32,8 @@ from model import VitcodAttention  # noqa: E402
 
 SIZES = dict(img_size=16, num_classes=10, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2)
 COMPRESSED_HEADS = 2
+# 3 x 2 tokens, then 2 x 1: an odd map and a rectangular attention.
+LEVIT = dict(img_size=(48, 32), num_classes=10, embed_dim=(16, 24), key_dim=4, depth=(1, 1), num_heads=(2, 3))
 # Largest difference allowed between PyTorch in float32 and ONNX Runtime on the file.
 FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-2
 # The same where every tensor is rounded to 8 bits, relative to the largest output.
@@ -85,6 +88,10 @@ CASES = [
     Case("vit.legacy.unfused.op13.qdq_u8", "as below; LayerNorm as nine operators, of which some are quantised"),
     Case("vit.legacy.unfused.op17.qdq_s8", "quantised (QDQ): int8 without zero points, weights per channel; GELU as five operators"),
     Case("vit.dynamo.unfused.op20.qdq_u8", "quantised (QDQ): uint8 with zero points, weights per tensor"),
+    Case("levit.legacy.unfused.op13", "BatchNormalization on rank 2, HardSwish as HardSigmoid and Mul, biases gathered from tables"),
+    Case("levit.legacy.unfused.op17", "BatchNormalization on rank 2, HardSwish, biases gathered from tables"),
+    Case("levit.dynamo.unfused.op20", "the same, biases as constants"),
+    Case("levit.legacy.unfused.op17.sim", "after onnxsim: Gemm in place of MatMul and BatchNormalization"),
 ]
 
 
@@ -93,13 +100,24 @@ def draw(name, shape, fresh_biases):
     noise = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
     if "token" in name or "embed" in name and len(shape) == 3:
         return noise * 0.5
+    if "attention_biases" in name:
+        return noise
+    if "running_var" in name:
+        return 0.5 + np.abs(noise)
     if len(shape) > 1:
         return noise * np.prod(shape[1:]) ** -0.5
-    return (1.0 if "norm" in name and "weight" in name else 0.0) + (0.0 if fresh_biases else 0.1) * noise
+    scale = ("norm" in name or "bn." in name) and "weight" in name
+    return (1.0 if scale else 0.0) + (0.0 if fresh_biases else 0.1) * noise
 
 
 def build(model, fused, fresh_biases):
     """The model in evaluation mode; `fresh_biases` leaves biases at 0 and LayerNorm scales at 1."""
+    if model == "levit":
+        built = LevitDistilled(**LEVIT).eval()
+        for name, tensor in [*built.named_parameters(), *built.named_buffers()]:
+            if tensor.is_floating_point():
+                tensor.data = torch.from_numpy(draw(name, tensor.shape, fresh_biases).astype(np.float32))
+        return built
     kind, patch = (VisionTransformerDistilled, 8) if model == "deit" else (VisionTransformer, 4)
     options = dict(attn_layer=VitcodAttention) if model == "vitcod" else {}
     built = kind(patch_size=patch, **SIZES, **options).eval()
@@ -232,7 +250,8 @@ def make(case):
     """Writes the files of one case and returns its row of the table."""
     kind, exporter, fused, opset, variant = case.parts
     path = HERE / f"{case.name}.onnx"
-    x = np.random.Generator(np.random.PCG64(0)).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    size = LEVIT["img_size"] if kind == "levit" else (16, 16)
+    x = np.random.Generator(np.random.PCG64(0)).standard_normal((1, 3, *size)).astype(np.float32)
     model = build(kind, fused, variant == "zerobias")
     if variant == "masked":
         mask(model, -np.inf if exporter == "legacy" else np.finfo(np.float32).min)
@@ -279,7 +298,8 @@ table says otherwise. Weights are random, drawn so that attention is not uniform
 (entropy 0.72 to 0.92 of the maximum, per head). All `vit` files but `zerobias`,
 `weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
 of the two `deit` files, and those of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py`
-and its auto-encoders, 3 heads to 2 and back.
+and its auto-encoders, 3 heads to 2 and back. `levit` is timm's distilled LeViT on images of 48 x 32: a stem of four convolutions to 3 x 2
+tokens of width 16 in 2 heads, a layer, subsampling to 2 x 1 tokens of width 24 in 3 heads, a layer.
 The `qdq` files are quantised by ONNX Runtime from the same weights, on 8 images of noise; `NAME.out.npy` is what it computes with all
 rounding, and `NAME.real.npy` with the rounded weights, but real activations. It is no bit-exact reference: one rounding that
 falls the other way changes what follows.

@@ -226,6 +226,8 @@ fn matmul(machine: &Machine, m: u16, n: u16, k: u16) -> Instruction {
         b_stride: 0,
         acc_stride: 0,
         dst_stride: 0,
+        more_runs: 0,
+        run_stride: 0,
     };
     operands.into()
 }

@@ -1,4 +1,4 @@
-//! Attention: scores, softmax and product with the values, head by head in stripes of queries.
+//! Attention: scores, softmax and product with the values, head by head in stripes of queries; lookups of the product as it is made.
 //!
 //! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the next, so stripe `i + 1` is scored
 //! before the product of stripe `i`. Stripes take turns on the softmax units of the two engines.
@@ -7,14 +7,15 @@ use std::ops::Range;
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Sddmm, Softmax, Spmm};
-use vitcod_isa::instr::{Engine, Op as Instruction, Sram, Width};
+use vitcod_isa::instr::{Engine, Op as Instruction, Sram, Traffic, Width};
 use vitcod_isa::numerics::Scale;
 
 use super::CodegenError;
 use super::groups::AttentionGroup;
 use super::limits::MAX_COUNT;
 use super::task::{Builder, Tile, Window, steps};
-use crate::ir::{OpKind, Value};
+use crate::ir::{Op, OpKind, Value};
+use crate::split::sddmm_terms;
 
 /// A stripe between its scores and its product.
 struct Stripe {
@@ -42,6 +43,16 @@ struct Shape {
     d: usize,
     /// Features of values.
     dv: usize,
+    /// Bytes of mask and bias that the scores of a query take.
+    terms: usize,
+    biased: bool,
+}
+
+/// Where what is added to the scores of a stripe lies.
+#[derive(Clone, Copy, Debug, Default)]
+struct TermsAt {
+    mask: Option<Sram>,
+    bias: Option<Sram>,
 }
 
 /// Lowers attention.
@@ -49,7 +60,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     let graph = builder.graph;
     let (q, k) = (graph.op(group.sddmm).operands[0], graph.op(group.sddmm).operands[1]);
     let v = graph.op(group.spmm).operands[2];
-    let result = graph.op(group.spmm).results[0];
+    let result = group.result;
+    let terms = sddmm_terms(graph, graph.op(group.sddmm));
     let (OpKind::Sddmm { heads, scale }, OpKind::Spmm { scale: product_scale }) =
         (&graph.op(group.sddmm).kind, &graph.op(group.spmm).kind)
     else {
@@ -62,9 +74,23 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         keys: graph.ty(k).shape[0],
         d: graph.ty(q).shape[1] / heads,
         dv: graph.ty(v).shape[1] / heads,
+        terms: [terms.mask, terms.bias]
+            .into_iter()
+            .flatten()
+            .map(|term| graph.ty(term).bytes() / (heads * graph.ty(q).shape[0]))
+            .sum(),
+        biased: terms.bias.is_some(),
     };
     let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result])?;
 
+    let tables: Vec<(Op, Sram)> = group
+        .luts
+        .iter()
+        .map(|lut| (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params)))
+        .collect();
+    let product = |builder: &mut Builder<'_>, v: Tile, stripe: &Stripe| {
+        product(builder, group, shape, *product_scale, v, stripe, &tables);
+    };
     let mut waiting: Option<Stripe> = None;
     let mut values: Vec<Tile> = Vec::new();
     for (turn, (head, rows)) in
@@ -73,7 +99,7 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         let columns = |d: usize| head * d..(head + 1) * d;
         if rows.start == 0 {
             if let Some(last) = waiting.take_if(|_| !heads_overlap) {
-                product(builder, group, shape, *product_scale, values[2 * last.head + 1], &last, result);
+                product(builder, values[2 * last.head + 1], &last);
             }
             values.push(builder.read(group.sddmm, k, &Window { rows: 0..shape.keys, bytes: columns(shape.d) }));
         }
@@ -84,11 +110,11 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
             values.push(builder.read(group.spmm, v, &Window { rows: 0..shape.keys, bytes: columns(shape.dv) }));
         }
         if let Some(previous) = waiting.replace(stripe) {
-            product(builder, group, shape, *product_scale, values[2 * previous.head + 1], &previous, result);
+            product(builder, values[2 * previous.head + 1], &previous);
         }
     }
     if let Some(last) = waiting {
-        product(builder, group, shape, *product_scale, values[2 * last.head + 1], &last, result);
+        product(builder, values[2 * last.head + 1], &last);
     }
     Ok(())
 }
@@ -103,12 +129,23 @@ fn scores(
     turn: usize,
 ) -> Stripe {
     let (m, n) = (rows.len(), shape.keys);
+    let graph = builder.graph;
+    let terms = sddmm_terms(graph, graph.op(group.sddmm));
+    let part = |builder: &mut Builder<'_>, term: Value, traffic| {
+        let each = graph.ty(term).bytes() / (shape.heads * shape.queries);
+        let first = head * shape.queries + rows.start;
+        builder.constant(group.sddmm, term, first * each..(first + m) * each, traffic)
+    };
+    let terms = TermsAt {
+        mask: terms.mask.map(|mask| part(builder, mask, Traffic::Indices)),
+        bias: terms.bias.map(|bias| part(builder, bias, Traffic::Params)),
+    };
     let scores = builder.tile(m, 2 * n);
     let probabilities = builder.tile(m, n);
     let max = builder.tile(1, 2 * m).at;
     let sums = builder.tile(1, 4 * m).at;
     let (m, n) = (m as u16, n as u16);
-    let op = sddmm(builder, shape, m, scale, [q, k, scores], max);
+    let op = sddmm(builder, shape, m, scale, [q, k, scores], max, terms);
     builder.push(group.sddmm, op);
     builder.push(
         group.softmax,
@@ -137,22 +174,34 @@ fn product(
     scale: Scale,
     v: Tile,
     stripe: &Stripe,
-    result: Value,
+    tables: &[(Op, Sram)],
 ) {
     let columns = stripe.head * shape.dv..(stripe.head + 1) * shape.dv;
-    let target = builder.write(result, &Window { rows: stripe.rows.clone(), bytes: columns });
+    let target = builder.write(group.result, &Window { rows: stripe.rows.clone(), bytes: columns });
     let op = spmm(builder, shape, stripe.rows.len() as u16, scale, [stripe.probabilities, v, target.tile], stripe.sums);
     builder.push(group.spmm, op);
+    for (lut, table) in tables {
+        builder.lookup(*lut, *table, target.tile, [stripe.rows.len(), shape.dv]);
+    }
     builder.written(group.spmm, &target);
 }
 
 /// The scores of `m` queries.
-fn sddmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [q, k, scores]: [Tile; 3], max: Sram) -> Sddmm {
+fn sddmm(
+    builder: &Builder<'_>,
+    shape: Shape,
+    m: u16,
+    scale: Scale,
+    [q, k, scores]: [Tile; 3],
+    max: Sram,
+    terms: TermsAt,
+) -> Sddmm {
     Sddmm {
         engine: Engine::Denser,
         fresh: true,
         indexed: false,
-        masked: false,
+        masked: terms.mask.is_some(),
+        biased: terms.bias.is_some(),
         lines: builder.all_lines(),
         q: q.at,
         k: k.at,
@@ -166,8 +215,9 @@ fn sddmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [q, k, score
         k_stride: k.stride,
         dst_stride: scores.stride,
         index: Sram(0),
-        mask: Sram(0),
+        mask: terms.mask.unwrap_or(Sram(0)),
         limit: 0,
+        bias: terms.bias.unwrap_or(Sram(0)),
     }
 }
 
@@ -206,9 +256,9 @@ fn choose(
     let [q, k, v, result] = tensors.map(|value| if builder.on_chip(value) { 0 } else { 1 });
     let bytes = |height: usize, heads: usize| {
         // Two stripes are in flight, a third has its scores made.
-        let stripe = height * (3 * shape.keys + 6) + 64;
+        let stripe = height * (3 * shape.keys + 6 + shape.terms) + 64;
         let moved = 2 * height * (q * shape.d + result * shape.dv) + heads * shape.keys * (k * shape.d + v * shape.dv);
-        (3 * stripe + moved) as u64
+        (3 * stripe + moved + 256 * group.luts.len()) as u64
     };
     let best = |heads: usize| {
         (1..=shape.queries.min(MAX_COUNT))
@@ -227,11 +277,12 @@ fn choose(
 
 /// Cycles of all stripes on the MAC lines, and those for which a softmax stands alone at the end.
 fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
+    let terms = TermsAt { mask: None, bias: shape.biased.then_some(Sram(0)) };
     let cycles = |op: Instruction| cost(&op, builder.machine).cycles;
     // Costs do not depend on where operands lie.
     let anywhere = [Tile { at: Sram(0), stride: 0 }; 3];
     let of = |m: usize| {
-        let scores = sddmm(builder, shape, m as u16, Scale::ONE, anywhere, Sram(0));
+        let scores = sddmm(builder, shape, m as u16, Scale::ONE, anywhere, Sram(0), terms);
         let product = spmm(builder, shape, m as u16, Scale::ONE, anywhere, Sram(0));
         cycles(scores.into()) + cycles(product.into())
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Binding, Element, Header, Layer};
+use vitcod_isa::program::{Binding, Element, Header, Layer, Layout};
 
 use super::Plan;
 use super::lists::Lists;
@@ -16,16 +16,20 @@ use crate::tiled::Tiled;
 /// The tiled program of a plan. What is executed is the split graph; the reference for its results is the quantised one.
 pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
     let Plan { storages, lists, tasks, layers: order } = plan;
+    let pixels: BTreeSet<Value> =
+        graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
     let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {
         name: name.to_owned(),
         shape: shape.iter().map(|extent| *extent as u64).collect(),
+        layout: Layout::RowMajor,
         element: if ty.elem == Elem::I16 { Element::I16 } else { Element::I8 },
         step: ty.step.unwrap_or(1.0),
         address,
     };
     let inputs = graph.inputs.iter().zip(&storages.inputs).map(|((name, value), address)| {
         let ty = graph.ty(*value);
-        bind(name, &ty.shape, ty, *address)
+        let layout = if pixels.contains(value) { Layout::Pixels } else { Layout::RowMajor };
+        Binding { layout, ..bind(name, &ty.shape, ty, *address) }
     });
     let outputs = graph.outputs.iter().zip(&storages.outputs).map(|(output, place)| {
         let address = match storages.data(*place).home {
@@ -73,13 +77,14 @@ fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Ve
         .iter()
         .map(|op| {
             let data = graph.op(*op);
-            let travels = |value: &&Value| storages.constants.contains_key(value) || inputs.contains(value);
+            let travels = |value: &Value| storages.constants.contains_key(value) || inputs.contains(value);
             let compulsory: usize = data
                 .operands
                 .iter()
+                .map(|value| pictured(graph, *value).unwrap_or(*value))
                 .filter(travels)
-                .filter(|value| seen.insert(**value))
-                .map(|value| graph.ty(*value).bytes())
+                .filter(|value| seen.insert(*value))
+                .map(|value| graph.ty(value).bytes())
                 .sum();
             let listed = lists.of_layer.get(op).copied().unwrap_or(0);
             let nodes: Vec<String> = data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
@@ -100,6 +105,12 @@ fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Ve
         }
     }
     layers
+}
+
+/// The image whose pixels a value is.
+fn pictured(graph: &Graph, value: Value) -> Option<Value> {
+    let (_, data) = graph.producer(value)?;
+    (data.kind == OpKind::Pixels {}).then(|| data.operands[0])
 }
 
 /// Multiplications of an operation on the MAC lines, without padding.

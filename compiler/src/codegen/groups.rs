@@ -8,7 +8,7 @@ use cranelift_entity::SecondaryMap;
 
 use super::split::{SplitGroup, Task};
 use super::storage::sliced;
-use crate::ir::{Graph, Op, OpKind, Value};
+use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
 use crate::split::{ProductPart, ProductParts};
 
 /// What is lowered as one.
@@ -18,6 +18,8 @@ pub(super) enum Group {
     Linear(LinearGroup),
     /// SDDMM, softmax and SpMM of all heads.
     Attention(AttentionGroup),
+    /// SpMM of constant probabilities: means of rows.
+    Product(Op),
     /// Scores, softmax and product of split attention.
     Split(SplitGroup),
     /// The auto-encoder's `encode` or `decode`.
@@ -28,7 +30,7 @@ pub(super) enum Group {
     Copy(CopyGroup),
 }
 
-/// `[patches ->] qlinear [-> lut ...] [-> qadd]`.
+/// `[patches ->] qlinear [-> lut ...] [-> qadd] [-> qadd to 8 bits]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct LinearGroup {
     /// The `patches` that makes the left operand, if it is not a stored matrix.
@@ -41,14 +43,20 @@ pub(super) struct LinearGroup {
     pub(super) add: Option<Op>,
     /// The value that leaves the group.
     pub(super) result: Value,
+    /// The add that narrows that value to 8 bits, which leave the group too.
+    pub(super) narrow: Option<Op>,
 }
 
-/// `sddmm -> qsoftmax -> spmm`.
+/// `sddmm -> qsoftmax -> spmm [-> lut ...]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AttentionGroup {
     pub(super) sddmm: Op,
     pub(super) softmax: Op,
     pub(super) spmm: Op,
+    /// Lookups of the product.
+    pub(super) luts: Vec<Op>,
+    /// The value that leaves the group.
+    pub(super) result: Value,
 }
 
 /// `rows` rows of `from` become those of `to` from `at` on.
@@ -73,14 +81,15 @@ impl Group {
     pub(super) fn ops(&self) -> Vec<Op> {
         match self {
             Group::Linear(g) => {
-                g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied()).chain(g.add).collect()
+                let inner = g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied());
+                inner.chain(g.add).chain(g.narrow).collect()
             }
-            Group::Attention(g) => vec![g.sddmm, g.softmax, g.spmm],
+            Group::Attention(g) => [g.sddmm, g.softmax, g.spmm].into_iter().chain(g.luts.iter().copied()).collect(),
             Group::Split(g) => {
                 let tasks = g.block.iter().chain(&g.list);
                 tasks.flat_map(|task| [task.scores, task.softmax]).chain([g.product]).collect()
             }
-            Group::Rows(op) | Group::Coder(op) => vec![*op],
+            Group::Rows(op) | Group::Coder(op) | Group::Product(op) => vec![*op],
             Group::Copy(_) => Vec::new(),
         }
     }
@@ -97,14 +106,15 @@ impl Group {
         reads
     }
 
-    /// The value that the group makes and stores; `None` for copies.
-    pub(super) fn result(&self, graph: &Graph) -> Option<Value> {
+    /// The values that the group makes and stores.
+    pub(super) fn results(&self, graph: &Graph) -> Vec<Value> {
+        let of = |op: Op| graph.op(op).results.first().copied();
         match self {
-            Group::Linear(g) => Some(g.result),
-            Group::Attention(g) => graph.op(g.spmm).results.first().copied(),
-            Group::Split(g) => graph.op(g.product).results.first().copied(),
-            Group::Rows(op) | Group::Coder(op) => graph.op(*op).results.first().copied(),
-            Group::Copy(_) => None,
+            Group::Linear(g) => [Some(g.result), g.narrow.and_then(of)].into_iter().flatten().collect(),
+            Group::Attention(g) => vec![g.result],
+            Group::Split(g) => of(g.product).into_iter().collect(),
+            Group::Rows(op) | Group::Coder(op) | Group::Product(op) => of(*op).into_iter().collect(),
+            Group::Copy(_) => Vec::new(),
         }
     }
 }
@@ -135,7 +145,7 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
 /// Whether a group computes the value: inputs and constants are there, and slices, concats and patches are views of other values.
 fn is_made(graph: &Graph, value: Value) -> bool {
     graph.producer(value).is_some_and(|(_, data)| {
-        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Patches { .. })
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {} | OpKind::Patches { .. })
     })
 }
 
@@ -177,6 +187,7 @@ impl Former<'_> {
             },
             OpKind::QSoftmax {} | OpKind::Spmm { .. } => match self.attentions[op].take() {
                 Some(group) => groups.push(Group::Attention(group)),
+                None if self.is_mean(data) => groups.push(Group::Product(op)),
                 None => self.problem(op, "is not fed by the scores of one sddmm alone"),
             },
             OpKind::Encode { .. } | OpKind::Decode { .. } => groups.push(Group::Coder(op)),
@@ -205,15 +216,28 @@ impl Former<'_> {
                 }
             }
             OpKind::Slice { axis: 0, stride: 1, .. } => {}
-            OpKind::Patches { pad, .. } => {
+            OpKind::Pixels {} => {
+                let image = data.operands[0];
+                let output = |value: Value| self.graph.outputs.iter().any(|output| output.value == value);
+                let all = |of: fn(&OpKind) -> bool, value: Value| {
+                    self.uses[value].iter().all(|reader| of(&self.graph.op(*reader).kind))
+                };
+                let windows = |kind: &OpKind| matches!(kind, OpKind::Patches { .. });
+                if !self.graph.inputs.iter().any(|(_, value)| *value == image) {
+                    self.problem(op, "only images that are inputs are laid out as pixels");
+                } else if output(image) || !all(|kind| *kind == OpKind::Pixels {}, image) {
+                    self.problem(op, "its image is read as it is, too");
+                } else if output(data.results[0]) || !all(windows, data.results[0]) {
+                    self.problem(op, "pixels are read by other operations than patches");
+                }
+            }
+            OpKind::Patches { .. } => {
                 let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
                 let returned = self.graph.outputs.iter().any(|output| output.value == data.results[0]);
                 if returned || !self.uses[data.results[0]].iter().all(linear) {
                     self.problem(op, "patches are read by other operations than linear layers");
-                } else if *pad != [0; 4] {
-                    self.problem(op, "patches with padding are not supported yet");
-                } else if !self.graph.inputs.iter().any(|(_, value)| *value == data.operands[0]) {
-                    self.problem(op, "patches of anything but an input are not supported yet");
+                } else if self.graph.constant(data.operands[0]).is_some() {
+                    self.problem(op, "patches of a constant");
                 }
             }
             _ => self.problem(op, "has no instruction"),
@@ -239,8 +263,8 @@ impl Former<'_> {
             Some((op, data)) if matches!(data.kind, OpKind::Patches { .. }) => Some(op),
             _ => None,
         };
-        let mut group =
-            LinearGroup { patches, linear, luts: Vec::new(), add: None, result: self.graph.op(linear).results[0] };
+        let result = self.graph.op(linear).results[0];
+        let mut group = LinearGroup { patches, linear, luts: Vec::new(), add: None, result, narrow: None };
         while let Some(reader) = self.only_reader(group.result) {
             let data = self.graph.op(reader);
             match data.kind {
@@ -254,7 +278,35 @@ impl Former<'_> {
                 break;
             }
         }
+        group.narrow = self.uses[group.result].iter().copied().find(|reader| {
+            let data = self.graph.op(*reader);
+            matches!(data.kind, OpKind::QAdd { .. })
+                && data.operands == [group.result; 2]
+                && self.graph.ty(data.results[0]).elem == Elem::I8
+        });
+        if let Some(narrow) = group.narrow {
+            self.taken[narrow] = true;
+        }
         Group::Linear(group)
+    }
+
+    /// Whether an `spmm` weighs rows by constants.
+    fn is_mean(&self, data: &OpData) -> bool {
+        matches!(data.kind, OpKind::Spmm { .. })
+            && data.operands[..2].iter().all(|operand| self.graph.constant(*operand).is_some())
+    }
+
+    /// The lookups of a value that each alone read what the one before gives, and what the last one gives.
+    fn lookups(&mut self, mut value: Value) -> (Vec<Op>, Value) {
+        let mut luts = Vec::new();
+        while let Some(reader) = self.only_reader(value)
+            && let OpKind::Lut {} = self.graph.op(reader).kind
+        {
+            self.taken[reader] = true;
+            luts.push(reader);
+            value = self.graph.op(reader).results[0];
+        }
+        (luts, value)
     }
 
     /// Whether all that `add` reads besides `value` is there when `linear` executes.
@@ -288,7 +340,7 @@ impl Former<'_> {
         })
     }
 
-    fn attention(&self, sddmm: Op) -> Option<AttentionGroup> {
+    fn attention(&mut self, sddmm: Op) -> Option<AttentionGroup> {
         let softmax = self.only_reader(self.graph.op(sddmm).results[0])?;
         let data = self.graph.op(softmax);
         if !matches!(data.kind, OpKind::QSoftmax {}) {
@@ -299,6 +351,10 @@ impl Former<'_> {
         let fits = matches!(product.kind, OpKind::Spmm { .. })
             && product.operands[..2] == data.results[..]
             && self.only_reader(data.results[1]) == Some(spmm);
-        fits.then_some(AttentionGroup { sddmm, softmax, spmm })
+        if !fits {
+            return None;
+        }
+        let (luts, result) = self.lookups(product.results[0]);
+        Some(AttentionGroup { sddmm, softmax, spmm, luts, result })
     }
 }

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 
 use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::instr::{Field as _, Shift};
-use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH};
+use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
+use crate::split::{ScoreTerms, sddmm_terms};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
 pub(super) const MAX_COUNT: usize = u16::MAX as usize;
@@ -83,7 +84,10 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
     }
     match data.kind {
         // As many products as the accumulator holds: the count is the narrower one.
-        OpKind::QLinear {} => too_many(ty(0).shape[1], "products in a sum:"),
+        OpKind::QLinear {} => match graph.producer(data.operands[0]) {
+            Some((_, data)) if matches!(data.kind, OpKind::Patches { .. }) => None,
+            _ => too_many(ty(0).shape[1], "products in a sum:"),
+        },
         OpKind::QLayerNorm {} => {
             let (width, bytes) = (ty(0).shape[1], ty(1).bytes());
             if width > MAX_LAYER_NORM_WIDTH {
@@ -104,13 +108,22 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
             }
         }
         OpKind::Sddmm { heads, .. } | OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
+            let terms =
+                if let OpKind::Sddmm { .. } = data.kind { sddmm_terms(graph, data) } else { ScoreTerms::default() };
+            if [terms.mask, terms.bias].into_iter().flatten().any(|term| graph.constant(term).is_none()) {
+                return Some("what is added to its scores is no constant".to_owned());
+            }
             too_many(ty(1).shape[0], "keys:").or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
         }
-        OpKind::Spmm { .. } => too_many(ty(2).shape[1] / ty(0).shape[0], "features of a head:"),
+        OpKind::Spmm { .. } => too_many(ty(2).shape[1] / ty(0).shape[0], "features of a head:")
+            .or_else(|| too_many(ty(2).shape[0], "keys:")),
         OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:"),
-        OpKind::Patches { .. } => {
-            let width = ty(0).shape[3];
-            (width > u32::MAX as usize).then(|| format!("an image of {width} columns"))
+        OpKind::Patches { map, kernel, .. } => {
+            let (sum, most) = (graph.ty(data.results[0]).shape[1], max_accumulation_depth(8, 8) as usize);
+            too_many(kernel[0], "rows of a window:")
+                .or_else(|| too_many(map[1], "columns of a map:"))
+                .or_else(|| too_many(sum / kernel[0].max(1), "products in a row of a window:"))
+                .or_else(|| (sum > most).then(|| format!("sums of {sum} products; the accumulator holds {most}")))
         }
         _ => None,
     }

@@ -27,11 +27,14 @@ mod attention;
 mod coder;
 mod frame;
 mod groups;
+mod left;
 mod limits;
 mod linear;
 mod lists;
+mod map;
 mod place;
 mod prefetch;
+mod product;
 mod rows;
 mod schedule;
 mod search;
@@ -263,6 +266,7 @@ fn lower(
         match group {
             Group::Linear(group) => linear::lower(&mut builder, group)?,
             Group::Attention(group) => attention::lower(&mut builder, group)?,
+            Group::Product(op) => product::lower(&mut builder, *op)?,
             Group::Split(group) => split::lower(&mut builder, group)?,
             Group::Coder(op) => coder::lower(&mut builder, *op)?,
             Group::Rows(op) => rows::lower(&mut builder, *op)?,

@@ -203,6 +203,7 @@ pub(super) mod tests {
                 ),
                 _ => task(
                     Add {
+                        narrow: false,
                         a,
                         b,
                         dst: c,

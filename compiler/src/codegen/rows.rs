@@ -1,25 +1,17 @@
 //! Operations on whole rows: LayerNorm, lookups and adds that no linear layer takes along, and copies.
 
-use vitcod_isa::instr::table::{Add, LayerNorm, Lut};
-use vitcod_isa::instr::{Shift, Sram, Traffic};
+use vitcod_isa::instr::table::{LayerNorm, Lut};
+use vitcod_isa::instr::{Sram, Traffic};
 
 use super::CodegenError;
 use super::groups::CopyGroup;
 use super::limits::MAX_COUNT;
 use super::storage::Home;
 use super::task::{Builder, Tile, Window, steps};
-use crate::ir::{Graph, Op, OpKind, Value};
+use crate::ir::{Elem, Graph, Op, OpKind, Value};
 
 /// Stripes of rows in which rowwise operations run, so that what follows can start before they end.
 pub(super) const STRIPES: usize = 4;
-
-/// Multipliers of the two operands and shift of a `qadd`.
-pub(super) fn add_scales(graph: &Graph, add: Op) -> (i32, i32, u8) {
-    match graph.op(add).kind {
-        OpKind::QAdd { a_scale, b_scale, shift } => (a_scale, b_scale, shift),
-        _ => unreachable!("groups are formed by kind"),
-    }
-}
 
 /// Lowers `qlayer_norm`, `lut` or `qadd`.
 pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
@@ -55,19 +47,20 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
             };
             let tiles: Vec<Tile> = matrices.iter().map(|value| builder.read(op, *value, &window(*value))).collect();
             let target = builder.write(result, &window(result));
-            let (m, n) = (rows.len() as u16, columns.len() as u16);
+            let (tile, shape) = (target.tile, [rows.len(), columns.len()]);
             let (src, src_stride) = (tiles[0].at, tiles[0].stride);
-            let (dst, dst_stride) = (target.tile.at, target.tile.stride);
+            let (dst, dst_stride) = (tile.at, tile.stride);
             let params = table.unwrap_or(Sram(0));
             match data.kind {
-                OpKind::QLayerNorm {} => builder.push(op, LayerNorm { src, params, dst, m, n, src_stride, dst_stride }),
-                OpKind::Lut {} => builder.push(op, Lut { src, table: params, dst, m, n, src_stride, dst_stride }),
-                _ => {
-                    let (a_scale, b_scale, shift) = add_scales(graph, op);
-                    let (b, b_stride) = (tiles[1].at, tiles[1].stride);
-                    let (a, a_stride, shift) = (src, src_stride, Shift(shift));
-                    builder.push(op, Add { a, b, dst, m, n, a_scale, b_scale, shift, a_stride, b_stride, dst_stride });
+                OpKind::QLayerNorm {} => {
+                    let [m, n] = shape.map(|extent| extent as u16);
+                    builder.push(op, LayerNorm { src, params, dst, m, n, src_stride, dst_stride });
                 }
+                OpKind::Lut {} => {
+                    let [m, n] = builder.flat(shape, &[(tiles[0], 1), (tile, 1)]);
+                    builder.push(op, Lut { src, table: params, dst, m, n, src_stride, dst_stride });
+                }
+                _ => builder.add(op, [tiles[0], tiles[1], tile], shape, graph.ty(result).elem == Elem::I8),
             }
             builder.written(op, &target);
         }

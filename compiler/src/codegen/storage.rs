@@ -12,7 +12,8 @@ use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
 use vitcod_isa::instr::Traffic;
 
 use super::groups::{Destination, Group, computed_into, joins_in_place};
-use crate::ir::{Graph, Op, OpKind, TensorType, Value};
+use super::map::{Frame, Windows};
+use crate::ir::{Elem, Graph, Op, OpKind, TensorType, Value};
 use crate::split::Patterns;
 
 /// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that none shares one.
@@ -36,8 +37,22 @@ pub(super) struct StorageData {
     pub(super) traffic: Traffic,
     /// The first and the last group that touches it.
     pub(super) life: (usize, usize),
-    /// Whether it must live in DRAM: nothing copies within the scratchpad.
-    copied: bool,
+    /// In the scratchpad its rows are the pixels of a map, with zeros around them.
+    pub(super) frame: Option<Frame>,
+    /// Whether it must live in DRAM: nothing copies within the scratchpad, and only a linear layer writes into a frame.
+    spilled: bool,
+}
+
+impl StorageData {
+    /// Bytes in the scratchpad.
+    pub(super) fn bytes(&self) -> u64 {
+        self.row_bytes * self.frame.map_or(self.rows, |frame| frame.pixels() as u64)
+    }
+
+    /// Bytes from its start to a row in the scratchpad.
+    pub(super) fn offset(&self, row: u64) -> u64 {
+        self.row_bytes * self.frame.map_or(row, |frame| frame.pixel(row as usize) as u64)
+    }
 }
 
 /// A memory and, in DRAM, an address.
@@ -90,6 +105,7 @@ impl Storages {
         plan.constants(graph);
         plan.bindings(graph);
         plan.values(graph, groups);
+        plan.frames(graph, groups);
         plan.lives(graph, groups);
         plan.stay_on_chip(budget);
         plan
@@ -114,7 +130,15 @@ impl Storages {
     fn add(&mut self, ty: &TensorType, home: Home, traffic: Traffic) -> Storage {
         let rows = ty.shape.first().copied().unwrap_or(1) as u64;
         let row_bytes = ty.bytes() as u64 / rows.max(1);
-        self.all.push(StorageData { row_bytes, rows, home, traffic, life: (usize::MAX, 0), copied: false })
+        self.all.push(StorageData {
+            row_bytes,
+            rows,
+            home,
+            traffic,
+            life: (usize::MAX, 0),
+            frame: None,
+            spilled: false,
+        })
     }
 
     fn constants(&mut self, graph: &Graph) {
@@ -169,8 +193,11 @@ impl Storages {
                 }
             }
         }
-        let maker: BTreeMap<Value, usize> =
-            groups.iter().enumerate().filter_map(|(index, group)| Some((group.result(graph)?, index))).collect();
+        let maker: BTreeMap<Value, usize> = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(index, group)| group.results(graph).into_iter().map(move |value| (value, index)))
+            .collect();
         let last_read = last_reads(graph, groups);
         for op in &graph.order {
             let data = graph.op(*op);
@@ -178,15 +205,50 @@ impl Storages {
             if let OpKind::Slice { start, .. } = data.kind {
                 let place = self.place(data.operands[0]);
                 self.places[result] = Some(Place { row: place.row + start as u64, ..place });
+            } else if let OpKind::Pixels {} = data.kind {
+                // The same bytes, laid out as pixels.
+                let place = self.place(data.operands[0]);
+                let ty = graph.ty(result);
+                let image = &mut self.all[place.storage];
+                (image.rows, image.row_bytes) = (ty.shape[0] as u64, (ty.bytes() / ty.shape[0]) as u64);
+                self.places[result] = Some(place);
             } else if let (Some(group), None) = (maker.get(&result), self.places[result]) {
                 let taken_over = match data.kind {
-                    OpKind::QAdd { .. } => self.taken_over(graph, *op, *group, &last_read),
+                    OpKind::QAdd { .. } if graph.ty(result).elem == Elem::I16 => {
+                        self.taken_over(graph, *op, *group, &last_read)
+                    }
                     _ => None,
                 };
                 self.places[result] = Some(taken_over.unwrap_or_else(|| Place {
                     storage: self.add(graph.ty(result), Home::Sram, Traffic::Activations),
                     row: 0,
                 }));
+            }
+        }
+    }
+
+    /// Gives frames to the maps that windows reach over: all that reads such a map on chip are windows, and what makes it is a linear
+    /// layer, which writes row by row. Other such maps live in DRAM, and get a frame when they are loaded.
+    fn frames(&mut self, graph: &Graph, groups: &[Group]) {
+        let makers = groups.iter().filter_map(|group| match group {
+            Group::Linear(linear) => Some(linear.result),
+            _ => None,
+        });
+        let makers: BTreeSet<Value> = makers.collect();
+        for op in &graph.order {
+            let data = graph.op(*op);
+            let Some(windows) = Windows::of(&data.kind).filter(|windows| !windows.frame().is_plain()) else { continue };
+            let map = data.operands[0];
+            let storage = self.place(map).storage;
+            let alone = self.places.values().flatten().filter(|place| place.storage == storage).count() == 1;
+            let mut readers = graph.order.iter().map(|op| graph.op(*op)).filter(|op| op.operands.contains(&map));
+            let framed = alone
+                && makers.contains(&map)
+                && readers.all(|op| Windows::of(&op.kind).is_some_and(|other| other.map == windows.map));
+            let data = &mut self.all[storage];
+            data.spilled |= !framed;
+            if framed {
+                data.frame = Some(data.frame.map_or(windows.frame(), |frame| frame.union(windows.frame())));
             }
         }
     }
@@ -212,11 +274,11 @@ impl Storages {
         for (index, group) in groups.iter().enumerate() {
             let mut touched: Vec<Place> =
                 group.reads(graph).into_iter().filter_map(|value| self.places[value]).collect();
-            touched.extend(group.result(graph).map(|value| self.place(value)));
+            touched.extend(group.results(graph).into_iter().map(|value| self.place(value)));
             if let Group::Copy(copy) = group {
                 touched.push(self.destination(copy.to));
                 if let (Destination::Value(_), Some(place)) = (copy.to, self.places[copy.from]) {
-                    self.all[place.storage].copied = true;
+                    self.all[place.storage].spilled = true;
                 }
             }
             for place in touched {
@@ -257,11 +319,11 @@ impl Storages {
         });
         for storage in candidates {
             let data = &self.all[storage];
-            let bytes = data.row_bytes * data.rows;
+            let bytes = data.bytes();
             let life = data.life.0..=data.life.1;
             // An eighth is left for tiles; where that is too little, lowering or placement fails and less stays.
             let room = budget - budget / 8;
-            if !data.copied
+            if !data.spilled
                 && data.life.0 < self.resident.len()
                 && self.resident[life.clone()].iter().all(|taken| taken + bytes <= room)
             {

@@ -5,14 +5,16 @@ use std::ops::Range;
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
-use vitcod_isa::instr::table::{Load, Store};
-use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Sram, Traffic};
+use vitcod_isa::instr::table::{Add, Load, Lut, Store};
+use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Shift, Sram, Traffic};
 use vitcod_isa::machine::Machine;
 
 use super::CodegenError;
+use super::limits::MAX_COUNT;
 use super::lists::Lists;
+use super::map::{Frame, Zeros};
 use super::storage::{Home, Place, Storage, Storages};
-use crate::ir::{Graph, Op, Value};
+use crate::ir::{Graph, Op, OpKind, Value};
 use crate::tiled::{Buffer, Buffers, Task, Tasks};
 
 /// A strided matrix in the scratchpad.
@@ -80,6 +82,8 @@ pub(super) struct Builder<'a> {
     layers: Vec<Op>,
     homes: SecondaryMap<Storage, Option<Buffer>>,
     lists: Lists,
+    /// Zeros in DRAM.
+    zeros: Option<Dram>,
     group: usize,
     grain: Grain,
 }
@@ -95,6 +99,7 @@ impl<'a> Builder<'a> {
             layers: Vec::new(),
             homes: SecondaryMap::new(),
             lists: Lists::default(),
+            zeros: None,
             group: 0,
             grain,
         }
@@ -157,6 +162,44 @@ impl<'a> Builder<'a> {
         let task = Task { op, buffers, layer: 0, group: self.group as u32 };
         self.tasks.tasks.push(task.without_unused());
         self.layers.push(layer);
+    }
+
+    /// Looks the elements of a tile of `m` rows of `n` up, in place.
+    pub(super) fn lookup(&mut self, layer: Op, table: Sram, tile: Tile, shape: [usize; 2]) {
+        let [m, n] = self.flat(shape, &[(tile, 1)]);
+        let (src, stride) = (tile.at, tile.stride);
+        self.push(layer, Lut { src, table, dst: src, m, n, src_stride: stride, dst_stride: stride });
+    }
+
+    /// Adds tiles of `m` rows of `n` as a `qadd` says, into a third one; `narrow` where that has 8 bits.
+    pub(super) fn add(&mut self, layer: Op, [a, b, sum]: [Tile; 3], shape: [usize; 2], narrow: bool) {
+        let OpKind::QAdd { a_scale, b_scale, shift } = self.graph.op(layer).kind else {
+            unreachable!("groups are formed by kind")
+        };
+        let [m, n] = self.flat(shape, &[(a, 2), (b, 2), (sum, if narrow { 1 } else { 2 })]);
+        let add = Add {
+            narrow,
+            a: a.at,
+            b: b.at,
+            dst: sum.at,
+            m,
+            n,
+            a_scale,
+            b_scale,
+            shift: Shift(shift),
+            a_stride: a.stride,
+            b_stride: b.stride,
+            dst_stride: sum.stride,
+        };
+        self.push(layer, add);
+    }
+
+    /// Rows and columns of elementwise work on tiles, with the bytes of an element of each: one row of all elements where they are
+    /// contiguous and the vector unit's words would not be full otherwise.
+    pub(super) fn flat(&self, [m, n]: [usize; 2], tiles: &[(Tile, usize)]) -> [u16; 2] {
+        let full = n.is_multiple_of(self.machine.vector.elements_per_cycle as usize);
+        let contiguous = tiles.iter().all(|(tile, bytes)| tile.stride as usize == n * bytes);
+        if !full && contiguous && m * n <= MAX_COUNT { [1, (m * n) as u16] } else { [m as u16, n as u16] }
     }
 
     /// A new buffer.
@@ -302,20 +345,64 @@ impl<'a> Builder<'a> {
     fn resident(&mut self, place: Place, window: &Window) -> Option<Tile> {
         let storages = self.storages;
         let data = &storages.all[place.storage];
-        let (bytes, row_bytes) = (data.row_bytes * data.rows, data.row_bytes);
         if data.home != Home::Sram {
             return None;
         }
         let buffer = match self.homes[place.storage] {
             Some(buffer) => buffer,
             None => {
-                let buffer = self.buffer(bytes);
+                let buffer = self.buffer(data.bytes());
                 self.homes[place.storage] = Some(buffer);
                 buffer
             }
         };
-        let offset = (place.row + window.rows.start as u64) * row_bytes + window.bytes.start as u64;
-        Some(Tile { at: self.at(buffer, offset), stride: row_bytes as u32 })
+        let offset = data.offset(place.row + window.rows.start as u64) + window.bytes.start as u64;
+        Some(Tile { at: self.at(buffer, offset), stride: data.row_bytes as u32 })
+    }
+
+    /// The frame of a value that stays in the scratchpad in one.
+    pub(super) fn frame(&self, value: Value) -> Option<Frame> {
+        let data = self.storages.data(self.storages.place(value));
+        data.frame.filter(|_| data.home == Home::Sram)
+    }
+
+    /// The frame of a value that stays in the scratchpad from its first byte on, rows contiguous. The zeros are not written.
+    pub(super) fn frame_start(&mut self, value: Value) -> Sram {
+        let place = self.storages.place(value);
+        let first = self.storages.data(place).offset(0);
+        let tile = self.resident(place, &Window { rows: 0..1, bytes: 0..0 }).expect("frames stay on chip");
+        let Some((buffer, offset)) = self.places[tile.at.0 as usize] else { return tile.at };
+        self.at(buffer, u64::from(offset) - first)
+    }
+
+    /// Writes the zeros of a frame of pixels of `bytes` bytes.
+    pub(super) fn zero(&mut self, layer: Op, frame: &Frame, at: Sram, bytes: usize) {
+        /// Zeros that stand in DRAM; longer runs are written in parts.
+        const ZEROS: usize = 1024;
+        for Zeros { start, pixels, runs, stride } in frame.zeros() {
+            for part in steps(pixels * bytes, ZEROS) {
+                let src = match self.zeros {
+                    Some(src) => src,
+                    None => *self.zeros.insert(self.lists.add(layer, vec![0; ZEROS])),
+                };
+                for runs in steps(runs, MAX_COUNT) {
+                    let dst = self.behind(at, ((start + runs.start * stride) * bytes + part.start) as u64);
+                    let load = Load {
+                        dst,
+                        src,
+                        bytes: part.len() as u32,
+                        inner: runs.len() as u16,
+                        outer: 1,
+                        src_inner_stride: 0,
+                        src_outer_stride: 0,
+                        dst_inner_stride: (stride * bytes) as u32,
+                        dst_outer_stride: 0,
+                        traffic: Traffic::Params,
+                    };
+                    self.push(layer, load);
+                }
+            }
+        }
     }
 }
 

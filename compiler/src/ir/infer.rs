@@ -81,12 +81,16 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
                 windows(x[3], [pad[1], pad[3]], width, stride[1])?,
             ])
         }
-        OpKind::Patches { kernel, stride, pad } => {
+        OpKind::Pixels {} => {
             expect(x.len() == 4 && x[0] == 1)?;
-            let down = windows(x[2], [pad[0], pad[2]], kernel[0], stride[0])?;
-            let across = windows(x[3], [pad[1], pad[3]], kernel[1], stride[1])?;
+            Ok(vec![count(&x[2..]).ok_or_else(String::new)?, x[1]])
+        }
+        OpKind::Patches { map, kernel, stride, pad } => {
+            expect(x.len() == 2 && count(map) == Some(x[0]))?;
+            let down = windows(map[0], [pad[0], pad[2]], kernel[0], stride[0])?;
+            let across = windows(map[1], [pad[1], pad[3]], kernel[1], stride[1])?;
             let product = |extents: &[usize]| count(extents).ok_or_else(String::new);
-            Ok(vec![product(&[down, across])?, product(&[x[1], kernel[0], kernel[1]])?])
+            Ok(vec![product(&[down, across])?, product(&[kernel[0], kernel[1], x[1]])?])
         }
         OpKind::Reshape { shape } => {
             if count(shape) == Some(operands[0].elements()) {
@@ -183,9 +187,10 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         OpKind::Sddmm { heads, .. } => {
             let k = &operands[1].shape;
             expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            let scores = [*heads, x[0], k[0]];
             let kept = [*heads, x[0], Mask::kept_row_bytes(k[0])];
-            expect(operands.get(2).is_none_or(|mask| mask.shape == kept))?;
-            Ok(vec![*heads, x[0], k[0]])
+            expect(operands[2..].iter().all(|term| term.shape == if term.elem == Elem::I16 { scores } else { kept }))?;
+            Ok(scores.to_vec())
         }
         OpKind::QSoftmax {} => {
             expect(x.len() == 3)?;

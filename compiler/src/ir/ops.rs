@@ -324,11 +324,11 @@ operations! {
         shape: Vec<usize>,
     }
 
-    /// Mean over axes.
-    "reduce_mean" ReduceMean (Imported) [1] -> 1 {
-        /// The axes, rising.
+    /// Mean over axes. In the canonical stage that of the rows of a matrix.
+    "reduce_mean" ReduceMean (Imported|Canonical) [1] -> 1 {
+        /// The axes, rising; 0 after import.
         axes: Vec<usize>,
-        /// Whether they stay with extent 1.
+        /// Whether they stay with extent 1; they do after import.
         keep: bool,
     }
 
@@ -344,8 +344,14 @@ operations! {
         eps: f64,
     }
 
-    /// Rows of image patches: `x[1,c,h,w]` to `[patches, c * kh * kw]`, row-major in both. A convolution is this and a linear layer.
+    /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. A program's input in this form is laid out so by the runtime.
+    "pixels" Pixels (Canonical|Quantised|Split) [1] -> 1 {}
+
+    /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to `[positions, kh * kw * c]`, row-major in both. A
+    /// convolution is this and a linear layer; with a kernel of 1 x 1 it is a selection of pixels.
     "patches" Patches (Canonical|Quantised|Split) [1] -> 1 {
+        /// Height and width of the map.
+        map: [usize; 2],
         /// Height and width of a patch.
         kernel: [usize; 2],
         /// Vertical and horizontal step.
@@ -384,7 +390,7 @@ operations! {
     /// Looks every element up: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
     "lut" Lut (Quantised|Split) [2] -> 1 {}
 
-    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i16; operands `i16[m,n]`.
+    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i8 or i16; operands `i16[m,n]`.
     "qadd" QAdd (Quantised|Split) [2] -> 1 {
         /// Multiplier of the first operand.
         a_scale: i32,
@@ -412,8 +418,9 @@ operations! {
     }
 
     /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional constant mask
-    /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, keeps no entry, the score is `PRUNED`.
-    "sddmm" Sddmm (Quantised|Split) [2 | 3] -> 1 {
+    /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, keeps no entry, the score is `PRUNED`. An optional constant bias
+    /// `i16[heads,m,n]`, the last operand, is added to the others by `biased_score`.
+    "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Scale from the accumulator to log2 / 256.

@@ -123,10 +123,10 @@ impl Graph {
             OpKind::Encode { .. } | OpKind::Decode { .. } => {
                 elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8
             }
-            OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && results[0].elem == Elem::I16,
+            OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && matches!(results[0].elem, Elem::I8 | Elem::I16),
             OpKind::Sddmm { .. } => {
                 elems[..2] == [Elem::I8, Elem::I8]
-                    && elems[2..].iter().all(|mask| *mask == Elem::Byte)
+                    && matches!(elems[2..], [] | [Elem::Byte] | [Elem::I16] | [Elem::Byte, Elem::I16])
                     && results[0].elem == Elem::I16
             }
             OpKind::QSoftmax {} => {
@@ -155,7 +155,7 @@ impl Graph {
                         .all(|at| fits(at.probs, Elem::I8) && fits(at.sums, Elem::U32) && fits(at.pattern, Elem::Byte))
                     && results[0].elem == Elem::I8
             }
-            OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
+            OpKind::Pixels {} | OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
                 // The steps of float tensors are what a model asks for, and bind nobody.
                 let bound = results[0].elem != Elem::F32;
                 operands.iter().all(|ty| ty.elem == results[0].elem && (!bound || ty.step == results[0].step))

@@ -54,7 +54,8 @@ pub const PASSES: &[Pass] = &[
         name: "canonicalise",
         doc: "From n-dimensional tensors to matrices of tokens x channels. Reshapes, transposes, slices and gathers become \
               views of matrices and vanish; products with constants become linear layers, selections of their outputs \
-              rows of their weights; convolutions become patches and linear layers; products around a softmax \
+              rows of their weights; convolutions become patches and linear layers, tokens picked from the rows and columns of a \
+              map patches of one pixel; means over tokens stay; products around a softmax \
               become attention, those across heads combinations of heads; factors and offsets per channel are folded into the \
               operation before; what is added to joined tokens is added before they are joined.",
         requires: Level::Graph(Stage::Imported),

@@ -5,22 +5,24 @@
 //!
 //! | canonical | quantised | integers |
 //! |---|---|---|
-//! | `linear` | `qlinear` | reads 8 bits; writes 8 if something reads them so, and 16 otherwise |
+//! | `linear` | `qlinear` | reads 8 bits; writes 16 if something reads them so or nothing reads 8 |
 //! | `mix_heads` | `encode` to fewer heads, `decode` otherwise | reads 8, writes 8 |
 //! | `layer_norm` | `qlayer_norm` | reads 16, writes 8 |
 //! | `unary` | `lut` | reads 8, writes 8 |
 //! | `attention` | `sddmm`, `qsoftmax`, `spmm` | reads 8, writes 8 |
 //! | `binary` add, sub; mul and div by one constant number | `qadd` | reads 16, writes 16 |
-//! | `concat`, `slice`, `patches` | the same | operands and result alike, in one step |
+//! | `reduce_mean` | `spmm` with equal probabilities | reads 8, writes 8 |
+//! | `concat`, `slice`, `pixels`, `patches` | the same | operands and result alike, in one step |
 //!
-//! What attention adds to its scores must be a mask: 0 where an entry is kept, -inf or `f32::MIN`, which Hugging Face writes
-//! for it, where it is pruned. It is a parameter in bits, of no step, and no part of calibration but by what it prunes.
+//! What attention adds to its scores is a mask where it is -inf or `f32::MIN`, which Hugging Face writes for it, and elsewhere a bias in units
+//! of log2 / 256. Both are parameters of no step, and no part of calibration but by what they do to the results.
 //!
 //! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8 bits are written and 16
-//! read, a `qlinear` with the identity widens them exactly. The other way only LayerNorm narrows; what else would need it is an error.
+//! read, a `qlinear` with the identity widens them exactly. Where 16 are written and 8 read and no LayerNorm lies between, as in LeViT, a
+//! `qadd` of one operand narrows them, for all readers at once; what only moves elements then moves the narrow ones.
 
+mod bias;
 mod calibrate;
-mod mask;
 mod pass;
 mod plan;
 mod range;

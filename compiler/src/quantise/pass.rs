@@ -7,7 +7,7 @@ use vitcod_isa::numerics::{
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
-use super::mask;
+use super::bias;
 use super::plan::{self, Plan};
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Calibration, Options, Quantised, Range};
@@ -25,7 +25,8 @@ pub(super) fn run(
     let plan = Plan::new(graph, calibration, options.clipping, i16_reach, &mut problems);
     let out = graph.successor(Stage::Quantised);
     let means = options.bias_correction.then_some(calibration);
-    let mut pass = Pass { graph, means, plan, out, renamed: SecondaryMap::new(), widened: SecondaryMap::new() };
+    let (renamed, widened, narrowed) = (SecondaryMap::new(), SecondaryMap::new(), SecondaryMap::new());
+    let mut pass = Pass { graph, means, plan, out, renamed, widened, narrowed };
     for (name, value) in &graph.inputs {
         pass.renamed[*value] = Some(pass.out.add_input(name.clone(), pass.plan.ty(graph, *value)));
     }
@@ -66,6 +67,8 @@ struct Pass<'g> {
     renamed: SecondaryMap<Value, Option<Value>>,
     /// 16-bit copies of 8-bit values of `out`.
     widened: SecondaryMap<Value, Option<Value>>,
+    /// 8-bit copies in `out` of activations of `graph` that are 16 bits wide.
+    narrowed: SecondaryMap<Value, Option<Value>>,
 }
 
 impl Pass<'_> {
@@ -90,14 +93,13 @@ impl Pass<'_> {
             x.push(quantised?);
         }
         match &data.kind {
-            OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. } => {
-                Ok(self.push(data.kind.clone(), &x, ty, data))
-            }
+            _ if moves => Ok(self.push(data.kind.clone(), &x, ty, data)),
             OpKind::Linear {} => self.linear(x[0], ty, data),
             OpKind::MixHeads { heads_in, heads_out } => self.mix_heads(x[0], *heads_in, *heads_out, ty, data),
             OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
             OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
             OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
+            OpKind::ReduceMean { .. } => Ok(self.mean(x[0], ty, data)),
             OpKind::Attention { heads, scale } => self.attention([x[0], x[1], x[2]], *heads, *scale, ty, data),
             _ => Err("not an operation of the canonical stage".to_owned()),
         }
@@ -127,10 +129,7 @@ impl Pass<'_> {
         };
         match (self.out.ty(quantised).elem, elem) {
             (Elem::I8, Some(Elem::I16)) => Ok(self.widen(quantised)),
-            (Elem::I16, Some(Elem::I8)) => {
-                let source = self.graph.producer(value).map_or(format!("{value}"), |(op, _)| self.graph.describe(op));
-                Err(format!("not supported yet: it reads 8 bits, {source} writes 16, and only LayerNorm narrows"))
-            }
+            (Elem::I16, Some(Elem::I8)) => self.narrow(value),
             _ => Ok(quantised),
         }
     }
@@ -165,6 +164,40 @@ impl Pass<'_> {
             self.qlinear(value, QuantisedLinear { weights, channels }, [String::new(), String::new()], ty, &nodes);
         self.widened[value] = Some(wide);
         wide
+    }
+
+    /// A 16-bit activation in 8 bits. What is only moved is moved in 8 bits.
+    fn narrow(&mut self, value: Value) -> Result<Value, String> {
+        if let Some(narrow) = self.narrowed[value] {
+            return Ok(narrow);
+        }
+        let graph = self.graph;
+        let ty = self.plan.narrow_ty(graph, value);
+        let quantised = self.renamed[value].expect("operands precede their uses");
+        let narrow = match graph.producer(value) {
+            Some((_, data)) if plan::moves(&data.kind) && data.operands.len() == 1 => {
+                let x = self.read(data.operands[0], Some(Elem::I8))?;
+                self.push(data.kind.clone(), &[x], ty, data)
+            }
+            producer => {
+                let (a_scale, b_scale, shift) = add_scales(self.step(quantised), 0.0, self.step_of(&ty))?;
+                let kind = OpKind::QAdd { a_scale, b_scale, shift };
+                let nodes = producer.map_or(&[][..], |(_, data)| &data.nodes);
+                self.out.push_typed(kind, &[quantised; 2], vec![ty], nodes)[0]
+            }
+        };
+        self.narrowed[value] = Some(narrow);
+        Ok(narrow)
+    }
+
+    /// The mean of all rows: a product with as many equal probabilities.
+    fn mean(&mut self, x: Value, ty: TensorType, data: &OpData) -> Value {
+        let (rows, _) = self.out.ty(x).matrix();
+        let ones = self.out.add_const("ones", TensorType::new(Elem::I8, [1, 1, rows]), vec![1; rows]);
+        let sum = (rows as u32).to_le_bytes().to_vec();
+        let sum = self.out.add_const("rows", TensorType::new(Elem::U32, [1, 1]), sum);
+        let scale = multiplier(self.step(x) / self.step_of(&ty));
+        self.push(OpKind::Spmm { scale }, &[ones, sum, x], ty, data)
     }
 
     fn qlinear(
@@ -277,7 +310,7 @@ impl Pass<'_> {
         let kind = OpKind::Sddmm { heads, scale: score_scale };
         let mut operands = vec![q, k];
         if let Some(bias) = data.operands.get(3) {
-            operands.extend(self.mask(*bias)?);
+            operands.extend(self.score_terms(*bias)?);
         }
         let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [heads, m, n]), data);
         let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
@@ -286,17 +319,22 @@ impl Pass<'_> {
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
     }
 
-    /// What is added to scores as the mask that it is; `None` where it keeps everything.
-    fn mask(&mut self, bias: Value) -> Result<Option<Value>, String> {
-        let elements = self.parameter(bias)?;
-        let shape = &self.graph.ty(bias).shape;
-        let masks = mask::masks(&elements, [shape[0], shape[1], shape[2]])?;
-        if masks.iter().all(|mask| mask.kept() == mask.entries()) {
-            return Ok(None);
+    /// What is added to scores: the mask of what it prunes and the bias of what it keeps, of each what is not trivial.
+    fn score_terms(&mut self, value: Value) -> Result<Vec<Value>, String> {
+        let elements = self.parameter(value)?;
+        let shape = &self.graph.ty(value).shape;
+        let (masks, bias) = bias::terms(&elements, [shape[0], shape[1], shape[2]])?;
+        let mut terms = Vec::new();
+        if masks.iter().any(|mask| mask.kept() != mask.entries()) {
+            let ty = TensorType::new(Elem::Byte, [shape[0], shape[1], Mask::kept_row_bytes(shape[2])]);
+            let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
+            terms.push(self.out.add_const(self.name(value), ty, bytes));
         }
-        let ty = TensorType::new(Elem::Byte, [shape[0], shape[1], Mask::kept_row_bytes(shape[2])]);
-        let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
-        Ok(Some(self.out.add_const(self.name(bias), ty, bytes)))
+        if bias.iter().any(|x| *x != 0) {
+            let bytes: Vec<u8> = bias.into_iter().flat_map(i16::to_le_bytes).collect();
+            terms.push(self.out.add_const(self.name(value), TensorType::new(Elem::I16, shape.clone()), bytes));
+        }
+        Ok(terms)
     }
 }
 

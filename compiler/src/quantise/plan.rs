@@ -15,6 +15,8 @@ pub(super) const I16_REACH: f64 = 16_383.0;
 pub(super) struct Plan {
     i16_reach: f64,
     types: SecondaryMap<Value, Option<(Elem, f64)>>,
+    /// The step that a value has, or would have, in 8 bits.
+    narrow_steps: SecondaryMap<Value, f64>,
 }
 
 /// What is known of a group.
@@ -25,22 +27,27 @@ struct Group {
     own_step: Option<f64>,
     /// An operation that writes only 8 bits, one that writes only 16.
     writes: [Option<Op>; 2],
-    /// Whether something reads 8 bits.
+    /// Whether something reads 8 bits, and 16.
     read_as_i8: bool,
+    read_as_i16: bool,
+}
+
+/// Whether an operation only moves elements.
+pub(super) fn moves(kind: &OpKind) -> bool {
+    matches!(kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Pixels {} | OpKind::Patches { .. })
 }
 
 /// The element type of an operand for which the machine has one only.
 pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     match kind {
-        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::Unary { .. } | OpKind::Attention { .. } => Some(Elem::I8),
+        OpKind::Linear {}
+        | OpKind::MixHeads { .. }
+        | OpKind::Unary { .. }
+        | OpKind::Attention { .. }
+        | OpKind::ReduceMean { .. } => Some(Elem::I8),
         OpKind::LayerNorm { .. } | OpKind::Binary { .. } => Some(Elem::I16),
         _ => None,
     }
-}
-
-/// Whether an operation only moves elements.
-pub(super) fn moves(kind: &OpKind) -> bool {
-    matches!(kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Patches { .. })
 }
 
 /// The operands of an operation that are activations, not parameters.
@@ -81,7 +88,8 @@ impl Plan {
                 OpKind::MixHeads { .. }
                 | OpKind::LayerNorm { .. }
                 | OpKind::Unary { .. }
-                | OpKind::Attention { .. } => {
+                | OpKind::Attention { .. }
+                | OpKind::ReduceMean { .. } => {
                     group.writes[0].get_or_insert(*op);
                 }
                 OpKind::Binary { .. } => {
@@ -90,17 +98,18 @@ impl Plan {
                 _ => {}
             }
             for operand in activations(data) {
-                if operand_elem(&data.kind) == Some(Elem::I8) {
-                    groups[group_of[*operand]].read_as_i8 = true;
-                } else if let (OpKind::Concat { .. }, Some(elements)) = (&data.kind, graph.const_f32(*operand)) {
+                let read = &mut groups[group_of[*operand]];
+                read.read_as_i8 |= operand_elem(&data.kind) == Some(Elem::I8);
+                read.read_as_i16 |= operand_elem(&data.kind) == Some(Elem::I16);
+                if let (OpKind::Concat { .. }, Some(elements)) = (&data.kind, graph.const_f32(*operand)) {
                     let group = &mut groups[group_of[data.results[0]]];
                     group.range = std::mem::take(&mut group.range).merge(&Range::of(&elements));
                 }
             }
         }
-        let mut plan = Plan { i16_reach, types: SecondaryMap::new() };
+        let mut plan = Plan { i16_reach, types: SecondaryMap::new(), narrow_steps: SecondaryMap::new() };
         for (value, data) in graph.values() {
-            let Group { range, own_step, writes, read_as_i8 } = &groups[group_of[value]];
+            let Group { range, own_step, writes, read_as_i8, read_as_i16 } = &groups[group_of[value]];
             let largest = own_step.map_or(range.largest(), |step| step * I8_MAX);
             if group_of[value] == value {
                 if let [Some(narrow), Some(wide)] = writes {
@@ -118,15 +127,14 @@ impl Plan {
             let elem = match writes {
                 [Some(_), _] => Elem::I8,
                 [None, Some(_)] => Elem::I16,
-                [None, None] if *read_as_i8 => Elem::I8,
+                // Who reads both gets 16 bits and, narrowed, 8.
+                [None, None] if *read_as_i8 && !read_as_i16 => Elem::I8,
                 [None, None] => Elem::I16,
             };
-            let step = match (elem, own_step) {
-                (Elem::I8, Some(step)) => *step,
-                (Elem::I8, None) => plan.step(elem, range.limit(clipping)),
-                _ => plan.step(elem, largest),
-            };
+            let narrow = own_step.unwrap_or_else(|| plan.step(Elem::I8, range.limit(clipping)));
+            let step = if elem == Elem::I8 { narrow } else { plan.step(elem, largest) };
             plan.types[value] = Some((elem, step));
+            plan.narrow_steps[value] = narrow;
         }
         plan
     }
@@ -135,6 +143,11 @@ impl Plan {
     pub(super) fn ty(&self, graph: &Graph, value: Value) -> TensorType {
         let (elem, step) = self.types[value].expect("every value is planned");
         TensorType::quantised(elem, graph.ty(value).shape.clone(), step)
+    }
+
+    /// The type of an activation where it is narrowed to 8 bits.
+    pub(super) fn narrow_ty(&self, graph: &Graph, value: Value) -> TensorType {
+        TensorType::quantised(Elem::I8, graph.ty(value).shape.clone(), self.narrow_steps[value])
     }
 
     /// The step in which integers reach numbers up to `limit`; 1 where there is nothing but zeros, or no usable limit.

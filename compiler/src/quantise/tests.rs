@@ -312,7 +312,7 @@ fn all_problems_at_once() {
     let sum = push(&mut graph, OpKind::Binary { f: BinaryFn::Add }, &[a, a]);
     let narrow = linear(&mut graph, sum, 8, 2);
     let mask = graph.add_f32("mask", [2, 4, 4], &[f32::NEG_INFINITY; 32]);
-    let bias: Vec<f32> = (0..32).map(|i| if i < 22 { 0.0 } else { 25.0 - i as f32 }).collect();
+    let bias: Vec<f32> = (0..32).map(|i| if (20..24).contains(&i) { f32::MIN } else { i as f32 }).collect();
     let bias = graph.add_f32("bias", [2, 4, 4], &bias);
     let masked = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0 }, &[x, x, x, bias]);
     let product = push(&mut graph, OpKind::Binary { f: BinaryFn::Mul }, &[sum, sum]);
@@ -323,9 +323,7 @@ fn all_problems_at_once() {
         problems(&graph),
         [
             "node3 (op3 attention) writes 8 bits and node4 (op4 binary) 16, and a concat or slice joins them",
-            "node2 (op2 linear): not supported yet: it reads 8 bits, node1 (op1 binary) writes 16, and only LayerNorm narrows",
-            "node3 (op3 attention): not supported yet: a bias on the scores other than a mask of 0 and -inf: 9 of 32 elements, \
-             from -6 to 3; the first, at [1, 1, 2], is 3",
+            "node3 (op3 attention): head 1: row 1 is pruned entirely by its mask",
             "node4 (op4 binary): the machine has no mul of two tensors",
         ]
     );
@@ -373,8 +371,9 @@ fn zeros_everywhere() {
 fn transformer(image: usize, patch: usize, heads: usize, head_width: usize, depth: usize, seed: u64) -> Graph {
     let mut graph = canonical();
     let width = heads * head_width;
-    let pixels = graph.add_input("image", TensorType::f32([1, 3, image, image]));
-    let kind = OpKind::Patches { kernel: [patch; 2], stride: [patch; 2], pad: [0; 4] };
+    let x = graph.add_input("image", TensorType::f32([1, 3, image, image]));
+    let pixels = push(&mut graph, OpKind::Pixels {}, &[x]);
+    let kind = OpKind::Patches { map: [image; 2], kernel: [patch; 2], stride: [patch; 2], pad: [0; 4] };
     let patches = push(&mut graph, kind, &[pixels]);
     let tokens = linear(&mut graph, patches, width, seed);
     let class: Vec<f32> = wild(width, seed + 1).collect();
@@ -418,12 +417,60 @@ fn calibration_and_quantisation_do_not_depend_on_threads() {
 
 #[test]
 fn a_residual_stream_of_eight_bits_costs_accuracy() {
-    let graph = transformer(16, 4, 3, 8, 4, 7);
-    let calibration = calibrate(&graph, &samples(&graph, 4));
-    let measure =
-        |reach| fidelity(&graph, &quantise_reaching(&graph, &calibration, Options::default(), reach).unwrap().graph)[0];
-    let (wide, narrow) = (measure(super::plan::I16_REACH), measure(127.0));
-    assert!(wide > narrow + 3.0, "{wide} dB with 16 bits, {narrow} with 8");
+    // On average: single roundings weigh in models this small.
+    let [wide, narrow] = [super::plan::I16_REACH, 127.0].map(|reach| {
+        let fidelity = (7..11).map(|seed| {
+            let graph = transformer(16, 4, 3, 8, 4, seed);
+            let calibration = calibrate(&graph, &samples(&graph, 4));
+            fidelity(&graph, &quantise_reaching(&graph, &calibration, Options::default(), reach).unwrap().graph)[0]
+        });
+        fidelity.sum::<f64>() / 4.0
+    });
+    assert!(wide > narrow + 0.5, "{wide} dB with 16 bits, {narrow} with 8");
+}
+
+#[test]
+fn who_reads_both_widths_gets_both() {
+    let mut graph = canonical();
+    let x = matrix(&mut graph, "x", 6, 8);
+    let first = linear(&mut graph, x, 8, 1);
+    let sum = push(&mut graph, OpKind::Binary { f: BinaryFn::Add }, &[first, first]);
+    let picked = OpKind::Patches { map: [3, 2], kernel: [1, 1], stride: [2, 1], pad: [0; 4] };
+    let picked = push(&mut graph, picked, &[sum]);
+    let a = linear(&mut graph, picked, 4, 3);
+    let b = linear(&mut graph, sum, 4, 5);
+    output(&mut graph, a);
+    output(&mut graph, b);
+    let quantised = quantised(&graph);
+    let text = quantised.to_string();
+    assert_eq!(text.matches("= qadd").count(), 2, "the sum, and one copy of it in 8 bits:\n{text}");
+    assert!(text.lines().any(|line| line.contains("= patches") && line.contains(": i8[4,8]")), "{text}");
+    assert!(fidelity(&graph, &quantised).iter().all(|db| *db > 30.0));
+}
+
+#[test]
+fn a_bias_is_added_in_units_of_scores() {
+    let bias: Vec<f32> = (0..60).map(|i| if i % 7 == 3 { f32::NEG_INFINITY } else { (i % 5) as f32 - 2.0 }).collect();
+    let graph = biased_attention(Some(&bias));
+    let quantised = quantised(&graph);
+    let [_, _, mask, bias] = quantised.op(quantised.order[0]).operands[..] else { panic!("{quantised}") };
+    assert_eq!(*quantised.ty(mask), TensorType::new(Elem::Byte, [2, 3, 2]));
+    assert_eq!(*quantised.ty(bias), TensorType::new(Elem::I16, [2, 3, 10]));
+    // -2, -1, 0, pruned, 2 nats of 256 log2(e) = 369.3 units.
+    let units: Vec<u8> = [-739i16, -369, 0, 0, 739].into_iter().flat_map(i16::to_le_bytes).collect();
+    assert_eq!(quantised.constant(bias).unwrap().bytes[..10], units);
+    assert!(fidelity(&graph, &quantised)[0] > 25.0);
+}
+
+#[test]
+fn a_mean_of_rows_is_a_product() {
+    let mut graph = canonical();
+    let x = matrix(&mut graph, "x", 5, 8);
+    let y = push(&mut graph, OpKind::ReduceMean { axes: vec![0], keep: true }, &[x]);
+    output(&mut graph, y);
+    let quantised = quantised(&graph);
+    let OpKind::Spmm { .. } = quantised.op(quantised.order[0]).kind else { panic!("{quantised}") };
+    assert!(fidelity(&graph, &quantised)[0] > 30.0);
 }
 
 proptest! {

@@ -29,8 +29,8 @@ use vitcod_isa::program::Decision;
 
 use crate::ir::{Graph, Stage};
 pub use layout::{BlockKeys, BlockMask, CscPattern, LayoutError};
-pub(crate) use patterns::sddmm_masks;
 pub use patterns::{Patterns, ProductPart, ProductParts};
+pub(crate) use patterns::{ScoreTerms, sddmm_masks, sddmm_terms};
 
 /// How global tokens are found, head by head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +127,8 @@ pub enum SplitError {
     Unsupported(Vec<String>),
 }
 
-/// Splits the masked attention of a verified quantised graph; all else stays as it is. A mask that keeps everything goes.
+/// Splits the masked attention of a verified quantised graph; all else stays as it is, attention that has a bias too. A mask that keeps
+/// everything goes.
 ///
 /// Returns the graph of stage [`Stage::Split`], compacted, and how each masked layer was divided, in order.
 ///

@@ -4,7 +4,7 @@ use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::Scale;
 
 use super::layout::{BlockKeys, BlockMask, CscPattern};
-use super::patterns::sddmm_masks;
+use super::patterns::{sddmm_masks, sddmm_terms};
 use super::{Estimate, HeadSplit, Polarised, SplitError};
 use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::{Mask, Split};
@@ -106,6 +106,10 @@ fn layers(graph: &Graph) -> Result<Vec<Layer<'_>>, SplitError> {
 fn layer(graph: &Graph, op: Op) -> Result<Option<Layer<'_>>, String> {
     let data = graph.op(op);
     let OpKind::Sddmm { heads, scale } = data.kind else { return Ok(None) };
+    // Lists and blocks have no bias: such attention stays as it is, masked on the denser engine.
+    if sddmm_terms(graph, data).bias.is_some() {
+        return Ok(None);
+    }
     let Some(masks) = sddmm_masks(graph, data)? else { return Ok(None) };
     if let Some((head, query)) = masks.iter().enumerate().find_map(|(head, mask)| Some((head, mask.empty_row()?))) {
         return Err(format!("head {head}: row {query} is pruned entirely by its mask"));

@@ -1,7 +1,7 @@
 //! The constant operands of split operations, decoded.
 
 use super::layout::{BlockKeys, BlockMask, CscPattern};
-use crate::ir::{Graph, OpData, OpKind, Value};
+use crate::ir::{Elem, Graph, OpData, OpKind, Value};
 use crate::masks::{MAX_TOKENS, Mask};
 
 /// The constant operands of a split operation; each is there if the operation takes it.
@@ -111,13 +111,28 @@ impl ProductParts {
     }
 }
 
+/// What an `sddmm` adds to its scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ScoreTerms {
+    /// Which entries are kept.
+    pub(crate) mask: Option<Value>,
+    /// In units of log2 / 256.
+    pub(crate) bias: Option<Value>,
+}
+
+/// The optional operands of an `sddmm`, which their types tell apart.
+pub(crate) fn sddmm_terms(graph: &Graph, data: &OpData) -> ScoreTerms {
+    let of = |elem| data.operands[2..].iter().copied().find(|operand| graph.ty(*operand).elem == elem);
+    ScoreTerms { mask: of(Elem::Byte), bias: of(Elem::I16) }
+}
+
 /// The masks of the heads of an `sddmm`; `None` where it has none.
 ///
 /// # Errors
 /// They are no constant, have bits past the last key, or too many tokens.
 pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mask>>, String> {
-    let Some(mask) = data.operands.get(2) else { return Ok(None) };
-    let bytes = &graph.constant(*mask).ok_or("the parameters are not constant")?.bytes;
+    let Some(mask) = sddmm_terms(graph, data).mask else { return Ok(None) };
+    let bytes = &graph.constant(mask).ok_or("the parameters are not constant")?.bytes;
     let [heads, queries, keys] = graph.ty(data.results[0]).shape[..] else {
         return Err("no scores of heads".to_owned());
     };

@@ -195,6 +195,7 @@ fn sddmm(lines: LineSet, m: u16, n: u16, d: u16) -> Sddmm {
         fresh: true,
         indexed: true,
         masked: true,
+        biased: false,
         lines,
         q: ANYWHERE,
         k: ANYWHERE,
@@ -210,6 +211,7 @@ fn sddmm(lines: LineSet, m: u16, n: u16, d: u16) -> Sddmm {
         index: ANYWHERE,
         mask: ANYWHERE,
         limit: 1,
+        bias: ANYWHERE,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use vitcod_isa::instr::table::{Decode, Encode, Matmul, Sddmm, Spmm};
 use vitcod_isa::instr::{Sram, Width};
-use vitcod_isa::numerics::{PRUNED, Scale, add_bias, requantise_i8, requantise_i16, requantise_score};
+use vitcod_isa::numerics::{PRUNED, Scale, add_bias, biased_score, requantise_i8, requantise_i16, requantise_score};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
 use super::Core;
@@ -15,8 +15,8 @@ const GATHERED_BYTES: usize = 1 << 16;
 
 impl Core {
     pub(super) fn matmul(&mut self, op: &Matmul, sram: &mut [u8]) -> Result<(), OperandFault> {
-        let Matmul { m, n, k, out, .. } = *op;
-        let (columns, depth) = (usize::from(n), usize::from(k));
+        let Matmul { m, n, more_runs, out, .. } = *op;
+        let (columns, depth) = (usize::from(n), op.depth() as usize);
         let channels = if op.accumulate && out == Width::I32 {
             Vec::new()
         } else {
@@ -29,7 +29,13 @@ impl Core {
         } else {
             Init::Bias(&bias)
         };
-        let a = Block::new(op.a, m, depth, 1, op.a_stride).int8(sram);
+        let windows;
+        let a = if more_runs == 0 {
+            Block::new(op.a, m, depth, 1, op.a_stride).int8(sram)
+        } else {
+            windows = gathered_runs(op, sram);
+            Matrix::from_bytes(&windows, m.into(), depth, depth).expect("the copy has that size")
+        };
         let b = Block::new(op.b, n, depth, 1, op.b_stride).int8(sram);
         gemm_nt(&mut self.scratch, a, b, &mut accumulators(&mut self.sums, m, columns), init);
         let dst = Block::new(op.dst, m, columns, out.bytes(), op.dst_stride);
@@ -38,7 +44,7 @@ impl Core {
     }
 
     pub(super) fn sddmm(&mut self, op: &Sddmm, sram: &mut [u8]) -> Result<(), OperandFault> {
-        let Sddmm { m, n, d, scale, .. } = *op;
+        let Sddmm { m, n, d, .. } = *op;
         let (keys, features) = (usize::from(n), usize::from(d));
         let q = Block::new(op.q, m, features, 1, op.q_stride).int8(sram);
         if op.indexed {
@@ -48,7 +54,12 @@ impl Core {
             gemm_nt(&mut self.scratch, q, k, &mut accumulators(&mut self.sums, m, keys), Init::Zero);
         }
 
-        let mut scores: Vec<i16> = self.sums.iter().map(|sum| requantise_score(*sum, scale)).collect();
+        let mut scores: Vec<i16> = if op.biased {
+            let bias = Block::vector(op.bias, self.sums.len(), 2).read(sram, i16::from_le_bytes);
+            self.sums.iter().zip(bias).map(|(sum, bias)| biased_score(*sum, op.scale, bias)).collect()
+        } else {
+            self.sums.iter().map(|sum| requantise_score(*sum, op.scale)).collect()
+        };
         if op.masked && keys > 0 {
             let mask = Block::new(op.mask, m, keys.div_ceil(8), 1, u32::from(n.div_ceil(8)));
             for (scores, kept) in scores.chunks_exact_mut(keys).zip(mask.rows(sram)) {
@@ -150,6 +161,20 @@ impl Core {
 fn accumulators(sums: &mut Vec<i32>, m: u16, columns: usize) -> MatrixMut<'_> {
     sums.resize(usize::from(m) * columns, 0);
     MatrixMut::new(sums, m.into(), columns, columns).expect("the buffer has that size")
+}
+
+/// The rows of a left operand of several runs, one after the other.
+fn gathered_runs(op: &Matmul, sram: &[u8]) -> Vec<u8> {
+    let (rows, runs, bytes) = (usize::from(op.m), op.runs() as usize, usize::from(op.k));
+    let mut gathered = Vec::with_capacity(rows * runs * bytes);
+    for row in 0..rows {
+        for run in 0..runs {
+            let at = op.a.0 as usize + row * op.a_stride as usize + run * op.run_stride as usize;
+            // Empty runs need not lie within the scratchpad.
+            gathered.extend_from_slice(if bytes == 0 { &[] } else { &sram[at..at + bytes] });
+        }
+    }
+    gathered
 }
 
 fn channels(bytes: &[u8]) -> Result<Vec<Channel>, OperandFault> {

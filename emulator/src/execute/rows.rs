@@ -41,16 +41,21 @@ pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandF
 }
 
 pub(super) fn add(op: &Add, sram: &mut [u8]) {
-    let Add { m, n, a_scale, b_scale, shift, .. } = *op;
+    let Add { narrow, m, n, a_scale, b_scale, shift, .. } = *op;
     let columns = usize::from(n);
     let a = Block::new(op.a, m, columns, 2, op.a_stride).read(sram, i16::from_le_bytes);
     let b = Block::new(op.b, m, columns, 2, op.b_stride).read(sram, i16::from_le_bytes);
     let sum = |(a, b): (&i16, &i16)| {
-        let sum = i64::from(*a) * i64::from(a_scale) + i64::from(*b) * i64::from(b_scale);
-        i16::saturate(round_shift(sum, shift.0))
+        round_shift(i64::from(*a) * i64::from(a_scale) + i64::from(*b) * i64::from(b_scale), shift.0)
     };
-    let sums: Vec<i16> = a.iter().zip(&b).map(sum).collect();
-    Block::new(op.dst, m, columns, 2, op.dst_stride).write(sram, &sums, i16::to_le_bytes);
+    let sums: Vec<i64> = a.iter().zip(&b).map(sum).collect();
+    if narrow {
+        let dst = Block::new(op.dst, m, columns, 1, op.dst_stride);
+        dst.write(sram, &sums, |sum| i8::saturate(sum).to_le_bytes());
+    } else {
+        let dst = Block::new(op.dst, m, columns, 2, op.dst_stride);
+        dst.write(sram, &sums, |sum| i16::saturate(sum).to_le_bytes());
+    }
 }
 
 pub(super) fn lut(op: &Lut, sram: &mut [u8]) {

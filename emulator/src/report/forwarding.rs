@@ -171,6 +171,7 @@ mod tests {
             fresh: true,
             indexed: false,
             masked: false,
+            biased: false,
             lines: LineSet { first: 0, count: 1 },
             q: Sram(q),
             k: Sram(4096),
@@ -186,6 +187,7 @@ mod tests {
             index: Sram(0),
             mask: Sram(0),
             limit: 0,
+            bias: Sram(0),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::instr::field::integer;
 use crate::instr::{Dram, Field as _, Sram};
 use crate::machine::Machine;
 use crate::problems::Collector;
-use crate::program::{Binding, Decision, Element, Layer, Program};
+use crate::program::{Binding, Decision, Element, Layer, Layout, Program};
 
 /// Reads a file that stands beside the text, by its name.
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
@@ -200,10 +200,16 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let step = word(&arguments.required("step")?, "a finite number", |text| {
             text.parse().ok().filter(|step: &f64| step.is_finite())
         })?;
+        let layout = arguments.named("layout").map(|layout| {
+            word(&layout, "`row_major` or `pixels`", |text| {
+                Layout::ALL.into_iter().find(|layout| layout.name() == text)
+            })
+        });
+        let layout = layout.transpose()?.unwrap_or_default();
         let address = arguments.named("at").map(|at| word(&at, "an address as dram:0x40", Dram::parse)).transpose()?;
-        let binding = Binding { name, shape, element, step, address: address.unwrap_or_default().0 };
+        let binding = Binding { name, shape, layout, element, step, address: address.unwrap_or_default().0 };
         self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
-        arguments.end(&["step", "at"])
+        arguments.end(&["step", "at", "layout"])
     }
 
     fn layer(&mut self, mut arguments: Arguments<'s>) -> Done {

@@ -71,8 +71,13 @@ impl Sections {
         writeln!(f, "{} {:?} dram={}", kind.directive(), header.name, header.dram_bytes)?;
         writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
         for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
-            for Binding { name, shape, element, step, address } in bindings {
-                writeln!(f, ".{kind} {name:?} {element} {shape:?} step={step:?} at=dram:{address:#x}")?;
+            for Binding { name, shape, layout, element, step, address } in bindings {
+                write!(f, ".{kind} {name:?} {element} {shape:?} step={step:?} at=dram:{address:#x}")?;
+                writeln!(
+                    f,
+                    "{}",
+                    if layout.is_row_major() { String::new() } else { format!(" layout={}", layout.name()) }
+                )?;
             }
         }
         for Decision { layer, subject, chosen, reason } in &header.decisions {

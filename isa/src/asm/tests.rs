@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::instr::arbitrary::instr;
 use crate::machine::{Machine, PRESETS};
-use crate::program::{Binding, Decision, Element, Header, Layer};
+use crate::program::{Binding, Decision, Element, Header, Layer, Layout};
 
 fn no_files(name: &str) -> Result<Bytes, String> {
     Err(format!("cannot read {name}"))
@@ -38,8 +38,16 @@ fn bindings() -> impl Strategy<Value = Vec<Binding>> {
     let element = prop_oneof![Just(Element::I8), Just(Element::I16)];
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
     let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
-    let binding = (name(), prop::collection::vec(any::<u64>(), 0..4), element, step, address)
-        .prop_map(|(name, shape, element, step, address)| Binding { name, shape, element, step, address });
+    let binding = (name(), prop::collection::vec(any::<u64>(), 0..4), 0..2usize, element, step, address).prop_map(
+        |(name, shape, layout, element, step, address)| Binding {
+            name,
+            shape,
+            layout: Layout::ALL[layout],
+            element,
+            step,
+            address,
+        },
+    );
     prop::collection::vec(binding, 0..3)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Report;
-use crate::program::{Binding, Program};
+use crate::program::{Binding, Layout, Program};
 
 pub(super) fn check(program: &Program, problems: &mut Report) {
     let header = &program.header;
@@ -16,10 +16,17 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
         }
     }
 
+    for output in header.outputs.iter().filter(|output| !output.layout.is_row_major()) {
+        problems.binding(&output.name, || "the layout of an output is that of its shape".to_owned());
+    }
+
     let mut placed = Vec::new();
     for binding in header.inputs.iter().chain(&header.outputs) {
         if !(binding.step.is_finite() && binding.step > 0.0) {
             problems.binding(&binding.name, || format!("the step {} is not positive and finite", binding.step));
+        }
+        if binding.layout == Layout::Pixels && !matches!(binding.shape[..], [1, _, _, _]) {
+            problems.binding(&binding.name, || format!("pixels of shape {:?}, which is no image", binding.shape));
         }
         match end(program, binding) {
             Ok(end) => placed.push((binding.address, end, &binding.name)),

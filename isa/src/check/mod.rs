@@ -9,12 +9,12 @@
 //!   the rows of one that is written do not overlap; one that is written overlaps no other of the instruction, but for those
 //!   that may be [updated in place](crate::effects::in_place); none that is written lies in the image.
 //! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are no wider than
-//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH); lists have no more queries than they can number; `spmm_list`
+//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH); sums of `matmul` have no more products than the accumulator holds; lists have no more queries than they can number; `spmm_list`
 //!   has a list or a block, no entries without the one and no columns without the other.
 //! - *Tokens*: for each ordered pair of units as many signals as waits; none on `barrier` and `halt`; every instruction gets to
 //!   start. A circle of waits is named with its instructions.
 //! - *Bindings*: names differ among inputs and among outputs; shapes are not empty; regions lie in DRAM behind the image and
-//!   overlap no other; steps are positive and finite.
+//!   overlap no other; steps are positive and finite; only images `[1, c, h, w]` that are inputs are laid out as pixels.
 //!
 //! Where all that holds, the flow of data is followed, byte by byte:
 //!

@@ -8,7 +8,7 @@ use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
 
-// The lengths of sums are 16 bits wide; a row of `spmm_list` has that many entries and that many columns, but no bias.
+// The lengths of sums are 16 bits wide, but for those of `matmul`; a row of `spmm_list` has that many entries and that many columns, but no bias.
 const _: () = assert!(max_accumulation_depth(8, 8) >= u16::MAX as u32);
 const _: () = assert!((2 * u16::MAX as i64) << 14 <= i32::MAX as i64);
 
@@ -19,6 +19,11 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
         && lines.end() > program.machine.lines.count
     {
         report(format!("lines {lines} on a machine of {}", program.machine.lines.count));
+    }
+    if let Op::Matmul(matmul) = instr.op
+        && matmul.depth() > max_accumulation_depth(8, 8).into()
+    {
+        report(format!("sums of {} products; the accumulator holds {}", matmul.depth(), max_accumulation_depth(8, 8)));
     }
     if let Op::LayerNorm(LayerNorm { n, .. }) = instr.op
         && usize::from(n) > MAX_LAYER_NORM_WIDTH

@@ -28,10 +28,10 @@ pub(super) struct Sums {
 
 /// The sums of an operation, if it can continue or keep any.
 pub(super) fn sums(op: &Op) -> Option<Sums> {
-    let products = |accumulate: bool, out: Width, terms: u16| Sums {
+    let products = |accumulate: bool, out: Width, terms: u32| Sums {
         continued: accumulate.then_some("acc"),
         kept: (out == Width::I32).then_some("dst"),
-        terms: terms.into(),
+        terms,
         limit: max_accumulation_depth(8, 8),
         name: "products",
         held: Held::Products,
@@ -47,8 +47,10 @@ pub(super) fn sums(op: &Op) -> Option<Sums> {
         terms_of: |held| if let Held::Probabilities(terms) = held { Some(terms) } else { None },
     };
     match *op {
-        Op::Matmul(Matmul { out, accumulate, k, .. }) => Some(products(accumulate, out, k)),
-        Op::Spmm(Spmm { out, accumulate, n, .. }) => Some(products(accumulate, out, n)),
+        Op::Matmul(matmul @ Matmul { out, accumulate, .. }) => {
+            Some(products(accumulate, out, u32::try_from(matmul.depth()).unwrap_or(u32::MAX)))
+        }
+        Op::Spmm(Spmm { out, accumulate, n, .. }) => Some(products(accumulate, out, n.into())),
         Op::Softmax(Softmax { fresh, n, .. }) => Some(probabilities(!fresh, n)),
         // A row of a list counts its entries in 16 bits.
         Op::SoftmaxList(_) => Some(probabilities(false, u16::MAX)),

@@ -11,7 +11,7 @@ use crate::instr::table::*;
 use crate::instr::{Dram, Engine, Entries, LineSet, Shift, Sram, Traffic, Unit, UnitSet, Width};
 use crate::machine::Machine;
 use crate::numerics::Scale;
-use crate::program::{Binding, Element, Header, Layer};
+use crate::program::{Binding, Element, Header, Layer, Layout};
 
 fn load() -> Load {
     Load {
@@ -30,6 +30,7 @@ fn load() -> Load {
 
 fn add() -> Add {
     Add {
+        narrow: false,
         a: Sram(0),
         b: Sram(64),
         dst: Sram(128),
@@ -77,6 +78,8 @@ fn matmul() -> Matmul {
         b_stride: 16,
         acc_stride: 16,
         dst_stride: 16,
+        more_runs: 0,
+        run_stride: 0,
     }
 }
 
@@ -96,7 +99,14 @@ fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
 }
 
 fn binding(name: &str, address: u64) -> Binding {
-    Binding { name: name.to_owned(), shape: vec![2, 16], element: Element::I16, step: 0.5, address }
+    Binding {
+        name: name.to_owned(),
+        shape: vec![2, 16],
+        layout: Layout::RowMajor,
+        element: Element::I16,
+        step: 0.5,
+        address,
+    }
 }
 
 /// A program whose only instruction but `halt` is the one given.
@@ -211,6 +221,9 @@ fn structure() {
 fn counts_are_at_least_one() {
     assert_eq!(error(&of(Add { n: 0, ..add() })).lines().count(), 3);
     assert_eq!(error(&of(Matmul { k: 0, ..matmul() })), "0: a is empty: a count is 0\n0: b is empty: a count is 0");
+    let deep = Matmul { more_runs: 2, k: 43_691, a_stride: 0, b_stride: 0, ..matmul() };
+    let deep = Matmul { b: Sram(0), acc: Sram(1 << 18), dst: Sram(1 << 18), ..deep };
+    assert_eq!(error(&of(deep)), "0: sums of 131073 products; the accumulator holds 65535");
     let gather = Gather {
         dst: Sram(0),
         src: Dram(256),
@@ -425,6 +438,7 @@ fn scores_with_an_index_have_a_table() {
         fresh: true,
         indexed: true,
         masked: true,
+        biased: false,
         lines: LineSet { first: 0, count: 64 },
         q: Sram(0),
         k: Sram(1 << 12),
@@ -440,6 +454,7 @@ fn scores_with_an_index_have_a_table() {
         index: Sram(4 << 12),
         mask: Sram(5 << 12),
         limit: 3,
+        bias: Sram(0),
     };
     assert_eq!(check(&of(sddmm)), Ok(()));
     assert_eq!(error(&of(Sddmm { limit: 0, ..sddmm })), "0: k is empty: a count is 0");
@@ -532,6 +547,13 @@ fn bindings() {
         error_of(&|header| header.outputs[0].address = u64::MAX),
         "binding \"x\": ends at 0xffffffffffffffff; DRAM has 0x180 bytes"
     );
+    assert_eq!(
+        error_of(&|header| header.inputs[0].layout = Layout::Pixels),
+        "binding \"x\": pixels of shape [2, 16], which is no image"
+    );
+    let image =
+        |header: &mut Header| (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels);
+    assert_eq!(error_of(&image), "binding \"x\": the layout of an output is that of its shape");
     for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(error_of(&|header| header.outputs[0].step = step).ends_with("is not positive and finite"));
     }

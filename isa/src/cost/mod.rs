@@ -4,14 +4,14 @@
 //!
 //! - *MAC lines, along the sum* (`matmul`, `sddmm`; paper: K-stationary with inter-MAC accumulation): a line makes one result at a time,
 //!   `macs` products per cycle, so `ceil(k / macs)` cycles; the `m x n` results are dealt to the lines in turn, so the instruction
-//!   takes `ceil(m n / lines)` results on its busiest line.
+//!   takes `ceil(m n / lines)` results on its busiest line. Runs of a window (ours) are read one by one: a cycle's products are of one run.
 //! - *MAC lines, along the outputs* (`spmm`, `encode`, `decode`; paper: output-stationary with intra-MAC accumulation): a line makes
 //!   `macs` neighbouring features of one token at a time, one term of the sum per cycle.
 //! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn; `spmm_list` gives whole queries to groups of lines and states the steps
 //!   of its busiest group, which the compiler knows. The softmax of a list takes entries without regard to rows.
 //! - *Ports* (ours): a cycle's operands come through ports of `port_bytes`; a narrower port stretches the cycle. A result passes the
 //!   write port while the next is computed, so it costs only where it takes longer than that. Continued accumulators are read
-//!   through the port before the first term.
+//!   through the port before the first term. Biases of scores come through it, too, as many at a time as fill it.
 //! - *Softmax and vector unit* (ours): rows one after the other, whole words per cycle; LayerNorm takes the statistics of the next row
 //!   while it normalises one.
 //! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth; neighbouring runs share bursts; latency is paid once per
@@ -80,10 +80,17 @@ impl SramTraffic {
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
     match *op {
         Op::Load(_) | Op::Store(_) | Op::Gather(_) => transfer(op, machine),
-        Op::Matmul(Matmul { lines, m, n, k, out, accumulate, .. }) => {
-            along_sum(op, machine, lines, (m, n, k), ["a", "b"], out.bytes(), accumulate)
+        Op::Matmul(matmul @ Matmul { lines, m, n, k, out, accumulate, .. }) => {
+            along_sum(op, machine, lines, (m, n, matmul.runs(), k), ["a", "b"], out.bytes(), accumulate)
         }
-        Op::Sddmm(Sddmm { lines, m, n, d, .. }) => along_sum(op, machine, lines, (m, n, d), ["q", "k"], 2, false),
+        Op::Sddmm(Sddmm { lines, m, n, d, biased, .. }) => {
+            let mut scores = along_sum(op, machine, lines, (m, n, 1, d), ["q", "k"], 2, false);
+            if biased {
+                let each = (u64::from(m) * u64::from(n)).div_ceil(lines.count.into());
+                scores.cycles += (2 * each).div_ceil(machine.lines.port_bytes.into());
+            }
+            scores
+        }
         Op::Spmm(Spmm { lines, m, n, d, out, accumulate, .. }) => {
             along_outputs(op, machine, lines, (m.into(), d, n), [Some("p"), Some("v")], out.bytes(), accumulate)
         }
@@ -110,19 +117,20 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
     }
 }
 
-/// Inter-MAC accumulation: `m x n` results, each a sum of `k` products of the operands `left` and `right`.
+/// Inter-MAC accumulation: `m x n` results, each a sum of `runs` runs of `k` products of the operands `left` and `right`.
 fn along_sum(
     op: &Op,
     machine: &Machine,
     lines: LineSet,
-    (m, n, k): (u16, u16, u16),
+    (m, n, runs, k): (u16, u16, u32, u16),
     [left, right]: [&str; 2],
     out_bytes: u32,
     accumulate: bool,
 ) -> Cost {
-    let (m, n, k) = (u64::from(m), u64::from(n), u64::from(k));
+    let (m, n, runs) = (u64::from(m), u64::from(n), u64::from(runs));
     let port = u64::from(machine.lines.port_bytes);
-    let steps = sum_cycles(machine, k);
+    let steps = runs * sum_cycles(machine, k.into());
+    let k = runs * u64::from(k);
     let read = if accumulate { 4u64.div_ceil(port) } else { 0 };
     let write = u64::from(out_bytes).div_ceil(port);
     let rounds = (m * n).div_ceil(u64::from(lines.count));

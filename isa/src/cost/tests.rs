@@ -30,8 +30,22 @@ fn matmul(m: u16, n: u16, k: u16) -> Op {
         b_stride: k.into(),
         acc_stride: 0,
         dst_stride: n.into(),
+        more_runs: 0,
+        run_stride: 0,
     }
     .into()
+}
+
+#[test]
+fn no_cycle_multiplies_elements_of_two_runs() {
+    // Windows of 3 lines of 3 pixels x 3 channels: 9 elements take two cycles.
+    let Op::Matmul(product) = matmul(112, 16, 9) else { unreachable!("it is one") };
+    let cost = cost(&Matmul { more_runs: 2, run_stride: 678, a_stride: 6, b_stride: 27, ..product }.into(), &vitcod());
+    assert_eq!(cost.cycles, 112 * 16 / 64 * 3 * 2);
+    assert_eq!(cost.macs, 112 * 16 * 27);
+    // Channels of 8 leave no MAC idle.
+    let cost = super::cost(&Matmul { k: 24, more_runs: 2, ..product }.into(), &vitcod());
+    assert_eq!(cost.cycles, 112 * 16 / 64 * 9);
 }
 
 #[test]
@@ -196,6 +210,7 @@ fn scores_are_written_with_their_row_maxima() {
         fresh: false,
         indexed: false,
         masked: false,
+        biased: false,
         lines: lines(64),
         q: Sram(0),
         k: Sram(0),
@@ -211,6 +226,7 @@ fn scores_are_written_with_their_row_maxima() {
         index: Sram(0),
         mask: Sram(0),
         limit: 0,
+        bias: Sram(0),
     };
     let plain = cost(&sddmm.into(), &vitcod());
     assert_eq!(plain.cycles, 16 * 8);
@@ -220,6 +236,10 @@ fn scores_are_written_with_their_row_maxima() {
     let scattered = cost(&Sddmm { indexed: true, masked: true, limit: 197, ..sddmm }.into(), &vitcod());
     assert_eq!(scattered.cycles, plain.cycles);
     assert_eq!(scattered.sram.read_bytes(), plain.sram.read_bytes() + 64 * 2 + 16 * 8);
+    // Each line has 16 scores, whose biases fill four words of 8 bytes.
+    let biased = cost(&Sddmm { biased: true, ..sddmm }.into(), &vitcod());
+    assert_eq!(biased.cycles, plain.cycles + 4);
+    assert_eq!(biased.sram.read_bytes(), plain.sram.read_bytes() + 16 * 64 * 2);
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Data {
         // These names mean the same in every instruction.
         match operand {
             "index" | "mask" | "rows" | "keys" | "block_keys" => return Data::Indices,
-            "params" | "table" => return Data::Params,
+            "params" | "table" | "bias" => return Data::Params,
             "max" | "other_max" | "sum" | "other_sum" | "block_sum" => return Data::Statistics,
             "block_p" => return Data::Probabilities,
             _ => {}

@@ -9,8 +9,8 @@
 //! written do not overlap; rows that are read may, and a stride of 0 repeats one row.
 //!
 //! An operand that is written overlaps no other operand of its instruction, with one exception: a result that is computed
-//! element by element may take the place of its source, at the same address and stride. These are `a` or `b` of `add`, `src` of
-//! `lut`, and `acc` of `matmul` and `spmm` with `out=i32`.
+//! element by element may take the place of its source, at the same address and stride. These are `a` or `b` of an `add` that is not
+//! narrow, `src` of `lut`, and `acc` of `matmul` and `spmm` with `out=i32`.
 //!
 //! An instruction that waits for tokens touches no operand before it has them, and its tokens are sent after its last write.
 //! Within a unit, an instruction has read its operands when the next one starts, and writes happen in order; what it writes is there
@@ -117,25 +117,36 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             all.dram_rows("src", Mode::Read, src, limit, bytes.into(), src_stride);
             all.vector("index", Mode::Read, index, rows, 2);
         }
-        Op::Matmul(Matmul {
-            out,
-            accumulate,
-            a,
-            b,
-            params,
-            acc,
-            dst,
-            m,
-            n,
-            k,
-            a_stride,
-            b_stride,
-            acc_stride,
-            dst_stride,
-            ..
-        }) => {
-            all.rows("a", Mode::Read, a, m, k.into(), a_stride, 1);
-            all.rows("b", Mode::Read, b, n, k.into(), b_stride, 1);
+        Op::Matmul(
+            matmul @ Matmul {
+                out,
+                accumulate,
+                a,
+                b,
+                params,
+                acc,
+                dst,
+                m,
+                n,
+                k,
+                a_stride,
+                b_stride,
+                acc_stride,
+                dst_stride,
+                run_stride,
+                ..
+            },
+        ) => {
+            let windows = Region {
+                base: a.0.into(),
+                bytes: k.into(),
+                inner: matmul.runs().into(),
+                inner_stride: run_stride.into(),
+                outer: m.into(),
+                outer_stride: a_stride.into(),
+            };
+            all.push("a", Mode::Read, windows.merged(), 1);
+            all.rows("b", Mode::Read, b, n, matmul.depth(), b_stride, 1);
             if !accumulate || out != Width::I32 {
                 all.push(
                     "params",
@@ -153,6 +164,7 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             fresh,
             indexed,
             masked,
+            biased,
             q,
             k,
             max,
@@ -166,6 +178,7 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             index,
             mask,
             limit,
+            bias,
             ..
         }) => {
             all.rows("q", Mode::Read, q, m, d.into(), q_stride, 1);
@@ -177,6 +190,9 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             }
             if masked {
                 all.bytes("mask", Mode::Read, mask, u64::from(m) * u64::from(n.div_ceil(8)), 1);
+            }
+            if biased {
+                all.bytes("bias", Mode::Read, bias, u64::from(m) * u64::from(n) * 2, 2);
             }
         }
         Op::SddmmList(SddmmList {
@@ -303,10 +319,10 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             all.push("params", Mode::Read, Region::contiguous(params.0.into(), bytes), 8);
             all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
         }
-        Op::Add(Add { a, b, dst, m, n, a_stride, b_stride, dst_stride, .. }) => {
+        Op::Add(Add { narrow, a, b, dst, m, n, a_stride, b_stride, dst_stride, .. }) => {
             all.matrix("a", Mode::Read, a, m, n, a_stride, 2);
             all.matrix("b", Mode::Read, b, m, n, b_stride, 2);
-            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 2);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, if narrow { 1 } else { 2 });
         }
         Op::Lut(Lut { src, table, dst, m, n, src_stride, dst_stride }) => {
             all.matrix("src", Mode::Read, src, m, n, src_stride, 1);
@@ -334,7 +350,7 @@ pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
     };
     let elementwise = match op {
         Op::Matmul(Matmul { out, .. }) | Op::Spmm(Spmm { out, .. }) => source == "acc" && *out == Width::I32,
-        Op::Add(_) => source == "a" || source == "b",
+        Op::Add(Add { narrow, .. }) => !narrow && (source == "a" || source == "b"),
         Op::Lut(_) => source == "src",
         Op::Load(_)
         | Op::Store(_)

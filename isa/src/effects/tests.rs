@@ -66,6 +66,8 @@ fn matmul() {
     assert_eq!(describe(fresh), [a, b, params, wide], "the bias");
     let narrow = Matmul { out: Width::I8, accumulate: false, ..matmul };
     assert_eq!(describe(narrow), [a, b, params, "write dst sram:0x5000 64 x 197@128 /1"]);
+    let windows = Matmul { more_runs: 2, k: 9, run_stride: 678, a_stride: 6, b_stride: 27, m: 2, n: 4, ..narrow };
+    assert_eq!(describe(windows)[..2], ["read a sram:0x1000 9 x 3@678 x 2@6 /1", "read b sram:0x2000 108 /1"]);
 }
 
 #[test]
@@ -76,6 +78,8 @@ fn sddmm() {
     let (any, index, mask) =
         ("read k sram:0x20 64 x 57072@4 /1", "read index sram:0x123456 4 /2", "read mask sram:0x789abc 1 /1");
     assert_eq!(describe(sddmm), [q, any, "write max sram:0x30 2 /2", dst, index, mask]);
+    let biased = Sddmm { biased: true, bias: crate::instr::Sram(0x40), m: 3, n: 17, ..sddmm };
+    assert_eq!(describe(biased)[6], "read bias sram:0x40 102 /2");
     let plain = Sddmm { fresh: false, indexed: false, masked: false, ..sddmm };
     assert_eq!(describe(plain), [q, k, "update max sram:0x30 2 /2", dst]);
     let tall = Sddmm { m: 3, n: 17, indexed: false, ..sddmm };

@@ -235,8 +235,10 @@ instructions! {
         traffic: Traffic = 288,
     }
 
-    /// Dense matrix product `dst[i, j] = requantise(init(i, j) + sum over l < k of a[i, l] * b[j, l])` for `i < m`, `j < n`, on int8
-    /// operands with int32 accumulation. Both operands lie along `k` (inter-MAC accumulation): `a` is activations, `b` weights.
+    /// Dense matrix product `dst[i, j] = requantise(init(i, j) + sum over l < runs * k of a[i, l] * b[j, l])` for `i < m`, `j < n`, on
+    /// int8 operands with int32 accumulation. Both operands lie along the sum (inter-MAC accumulation): `a` is activations, `b` weights.
+    /// A row of `a` is `runs = 1 + more_runs` runs of `k` elements, `run_stride` bytes apart: one run where it is a row of a matrix; where it
+    /// is a window of a map of pixels x channels, whose windows may overlap, one for each of its lines.
     /// Channel `j` is requantised by `params[j]`, 12 bytes each: int32 bias, int32 mantissa, shift, three zero bytes.
     /// `init` is the bias, or where `accumulate` is set the int32 at `acc`.
     /// With `out=i32` the accumulators are written as they are, and `params` gives only the bias.
@@ -249,9 +251,9 @@ instructions! {
         accumulate: bool = 35 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
-        /// The left operand, `m` rows of `k` int8.
+        /// The left operand, `m` rows of `runs` runs of `k` int8.
         a: Sram = 64,
-        /// The right operand, `n` rows of `k` int8.
+        /// The right operand, `n` rows of `runs * k` int8.
         b: Sram = 96,
         /// `n` channel parameters; read unless int32 accumulators are continued as such.
         params: Sram = 128 or 0,
@@ -263,7 +265,7 @@ instructions! {
         m: u16 = 224,
         /// Rows of `b`.
         n: u16 = 240,
-        /// Length of the sums.
+        /// Length of the runs that are summed over.
         k: u16 = 256,
         /// Bytes between rows of `a`.
         a_stride: u32 = 288,
@@ -273,6 +275,10 @@ instructions! {
         acc_stride: u32 = 352 or 0,
         /// Bytes between rows of `dst`.
         dst_stride: u32 = 384,
+        /// Runs of a row of `a` after the first.
+        more_runs: u16 = 416 or 0,
+        /// Bytes between runs of a row of `a`.
+        run_stride: u32 = 432 or 0,
     }
 
     /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
@@ -280,7 +286,9 @@ instructions! {
     /// Row maxima are taken as scores are written: `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
     /// Where `indexed` is set, row `index[j]` of `k` takes the place of row `j`, so that keys may lie anywhere and in any order; an
     /// index not below `limit` stops the machine.
-    /// Where `masked` is set, cells whose bit in `mask` is 0 are pruned: `dst[i, j]` is the smallest int16, which raises no maximum.
+    /// Where `biased` is set, `biased_score` with `bias[i, j]` takes the place of `requantise_score`.
+    /// Where `masked` is set, cells whose bit in `mask` is 0 are pruned, whatever their bias: `dst[i, j]` is the smallest int16, which raises
+    /// no maximum.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
         engine: Engine = 32,
@@ -290,6 +298,8 @@ instructions! {
         indexed: bool = 34 or 0,
         /// Whether `mask` prunes cells.
         masked: bool = 35 or 0,
+        /// Whether `bias` is added.
+        biased: bool = 36 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
         /// Queries, `m` rows of `d` int8.
@@ -320,6 +330,8 @@ instructions! {
         mask: Sram = 440 or 0,
         /// Rows of `k`; at least 1.
         limit: u16 = 464 or 0,
+        /// What is added to the scores, `m` contiguous rows of `n` int16 in units of log2 / 256.
+        bias: Sram = 480 or 0,
     }
 
     /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum
@@ -551,13 +563,16 @@ instructions! {
         dst_stride: u32 = 224,
     }
 
-    /// Rescaled add of two int16 matrices: `dst[i, j] = saturate(round_shift(a[i, j] * a_scale + b[i, j] * b_scale, shift))`, int16.
+    /// Rescaled add of two int16 matrices: `dst[i, j] = saturate(round_shift(a[i, j] * a_scale + b[i, j] * b_scale, shift))`, int16, or int8
+    /// where `narrow` is set.
     0x21 "add" Add {
+        /// Whether the sum is int8.
+        narrow: bool = 32 or 0,
         /// The left operand, int16.
         a: Sram = 64,
         /// The right operand, int16.
         b: Sram = 96,
-        /// The sum, int16.
+        /// The sum, int16 or int8.
         dst: Sram = 128,
         /// Rows.
         m: u16 = 160,
@@ -724,6 +739,18 @@ const _: () = {
         i += 1;
     }
 };
+
+impl Matmul {
+    /// Runs of a row of `a`.
+    pub fn runs(&self) -> u32 {
+        1 + u32::from(self.more_runs)
+    }
+
+    /// Products of a sum.
+    pub fn depth(&self) -> u64 {
+        u64::from(self.runs()) * u64::from(self.k)
+    }
+}
 
 impl Op {
     /// The units that execute it: one, or all of them for `barrier` and `halt`.

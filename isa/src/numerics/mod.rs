@@ -30,7 +30,7 @@ pub use error::NumericsError;
 pub use layer_norm::{LayerNormParams, MAX_LAYER_NORM_WIDTH, layer_norm_row};
 pub use lut::Lut;
 pub use quantise::{dequantise, quantise, quantise_i8, quantise_i16};
-pub use requantise::{requantise, requantise_i8, requantise_i16, requantise_score};
+pub use requantise::{biased_score, requantise, requantise_i8, requantise_i16, requantise_score};
 pub use rescale_add::RescaleAdd;
 pub use rounding::{Quantised, round_shift};
 pub use scale::Scale;

@@ -28,7 +28,14 @@ pub fn requantise_i16(accumulator: i32, scale: Scale) -> i16 {
 /// is mistaken for [`PRUNED`].
 #[inline]
 pub fn requantise_score(accumulator: i32, scale: Scale) -> i16 {
-    requantise_i16(accumulator, scale).max(PRUNED + 1)
+    biased_score(accumulator, scale, 0)
+}
+
+/// An attention score with a bias in its units: what [`requantise`] has rounded plus the bias,
+/// saturated as [`requantise_score`] does. Nothing saturates before the sum.
+#[inline]
+pub fn biased_score(accumulator: i32, scale: Scale, bias: i16) -> i16 {
+    i16::saturate(requantise(accumulator, scale) + bias as i64).max(PRUNED + 1)
 }
 
 #[cfg(test)]
@@ -67,6 +74,9 @@ mod tests {
         assert_eq!(requantise_score(i32::MIN, Scale::ONE), -32_767);
         assert_eq!(requantise_score(-32_768, Scale::ONE), -32_767);
         assert_eq!(requantise_score(i32::MAX, Scale::ONE), 32_767);
+        assert_eq!(biased_score(-40_000, Scale::ONE, 20_000), -20_000);
+        assert_eq!(biased_score(-3, Scale::ONE, i16::MIN), -32_767);
+        assert_eq!(biased_score(32_000, Scale::ONE, 1000), 32_767);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct Header {
     pub decisions: Vec<Decision>,
 }
 
-/// An input or output tensor in DRAM: row-major, contiguous.
+/// An input or output tensor in DRAM, contiguous.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
@@ -63,6 +63,9 @@ pub struct Binding {
     pub name: String,
     /// Shape in the model.
     pub shape: Vec<u64>,
+    /// Order of the elements; absent in the file where it is row-major.
+    #[serde(default, skip_serializing_if = "Layout::is_row_major")]
+    pub layout: Layout,
     /// Width of the integers.
     pub element: Element,
     /// Real value of one step.
@@ -80,6 +83,49 @@ impl Binding {
     /// Bytes in DRAM; `None` where they do not fit.
     pub fn bytes(&self) -> Option<u64> {
         self.elements()?.checked_mul(self.element.bytes())
+    }
+
+    /// The bytes of elements in the order of the shape as they lie in DRAM.
+    pub fn arranged(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let (element, channels) = (self.element.bytes() as usize, self.shape.get(1).copied().unwrap_or(1) as usize);
+        match self.layout {
+            Layout::RowMajor => bytes,
+            Layout::Pixels => {
+                let plane = (bytes.len() / channels.max(1)).max(1);
+                let pixels = (0..plane).step_by(element);
+                let starts = pixels.flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel));
+                starts.flat_map(|start| bytes.get(start..start + element).unwrap_or_default()).copied().collect()
+            }
+        }
+    }
+}
+
+/// Order of the elements of a binding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// That of the shape.
+    #[default]
+    RowMajor,
+    /// Of an image `[1, channels, height, width]`: row by row, pixel by pixel, the channels of a pixel side by side.
+    Pixels,
+}
+
+impl Layout {
+    /// Every layout.
+    pub const ALL: [Layout; 2] = [Layout::RowMajor, Layout::Pixels];
+
+    /// Name in assembly and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Layout::RowMajor => "row_major",
+            Layout::Pixels => "pixels",
+        }
+    }
+
+    /// Whether it is that of the shape.
+    pub fn is_row_major(&self) -> bool {
+        *self == Layout::RowMajor
     }
 }
 

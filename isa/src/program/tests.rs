@@ -9,6 +9,7 @@ use crate::instr::{Shift, Sram, Unit, UnitSet};
 
 fn program() -> Program {
     let add = Add {
+        narrow: false,
         a: Sram(0),
         b: Sram(64),
         dst: Sram(128),
@@ -24,6 +25,7 @@ fn program() -> Program {
     let binding = |name: &str, address| Binding {
         name: name.to_owned(),
         shape: vec![2, 16],
+        layout: Layout::RowMajor,
         element: Element::I16,
         // No decimal of 15 digits is this number.
         step: 0.1 + 0.2,

@@ -12,8 +12,9 @@ pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()
     writeln!(out, "machine       {machine}")?;
     writeln!(out, "digest        {}", machine.digest())?;
     for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
-        for Binding { name, shape, element, step, .. } in bindings {
-            writeln!(out, "{kind:<13} {name:?} {element}{shape:?}, step {step}")?;
+        for Binding { name, shape, layout, element, step, .. } in bindings {
+            let layout = if layout.is_row_major() { String::new() } else { format!(", laid out as {}", layout.name()) };
+            writeln!(out, "{kind:<13} {name:?} {element}{shape:?}, step {step}{layout}")?;
         }
     }
     writeln!(out, "DRAM          {} B", header.dram_bytes)?;

@@ -24,6 +24,7 @@ impl Attention {
             fresh: true,
             indexed: false,
             masked: false,
+            biased: false,
             lines,
             q: Sram(0),
             k: Sram(0),
@@ -39,6 +40,7 @@ impl Attention {
             index: Sram(0),
             mask: Sram(0),
             limit: self.keys as u16,
+            bias: Sram(0),
         }
     }
 

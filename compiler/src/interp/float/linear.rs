@@ -3,7 +3,7 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Array4, ArrayD, ArrayView2, Axis, Dimension as _, Ix1, Ix2, Ix3, Ix4, IxDyn, s};
 
-use super::super::patches::Windows;
+use super::super::patches::{Windows, pixels};
 use super::{Shared, rows};
 
 fn matrix(x: &Shared) -> ArrayView2<'_, f32> {
@@ -73,12 +73,12 @@ pub(super) fn mix_heads(x: &Shared, w: &Shared, b: &Shared, heads_in: usize) -> 
     y.into_dyn()
 }
 
-/// Patches of the one image in `x[1,c,h,w]`.
-pub(super) fn patches(x: &Shared, windows: &Windows) -> Array2<f32> {
-    let image = [x.shape()[1], x.shape()[2], x.shape()[3]];
-    let [down, across] = windows.positions([image[1], image[2]]);
-    let columns = image[0] * windows.kernel[0] * windows.kernel[1];
-    let rows = windows.rows(x.as_slice().expect("standard layout"), image);
+/// Windows of the map `x[h*w, c]`.
+pub(super) fn patches(x: &Shared, map: [usize; 2], windows: &Windows) -> Array2<f32> {
+    let channels = x.shape()[1];
+    let [down, across] = windows.positions(map);
+    let rows = windows.rows(x.as_slice().expect("standard layout"), [map[0], map[1], channels]);
+    let columns = windows.kernel[0] * windows.kernel[1] * channels;
     Array2::from_shape_vec((down * across, columns), rows).expect("one row per window")
 }
 
@@ -87,14 +87,16 @@ pub(super) fn conv(x: &Shared, w: &Shared, bias: Option<&Shared>, windows: &Wind
     let x = x.view().into_dimensionality::<Ix4>().expect("verified rank");
     let (items, channels, height, width) = x.dim();
     let (outputs, taps) = (w.shape()[0], w.shape()[1..].iter().product());
-    let w = w.view().into_shape_with_order((outputs, taps)).expect("standard layout");
+    let w = w.view().permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned();
+    let w = w.into_shape_with_order((outputs, taps)).expect("standard layout");
     let [down, across] = windows.positions([height, width]);
     let (inputs, outputs_each) = (channels / group, outputs / group);
     let mut y = Array4::zeros((items, outputs, down, across));
     for item in 0..items {
         for g in 0..group {
             let image = x.slice(s![item, g * inputs..(g + 1) * inputs, .., ..]);
-            let rows = windows.rows(image.as_slice().expect("standard layout"), [inputs, height, width]);
+            let map = pixels(image.as_slice().expect("standard layout"), inputs);
+            let rows = windows.rows(&map, [height, width, inputs]);
             let rows = Array2::from_shape_vec((down * across, taps), rows).expect("one row per window");
             let channels = g * outputs_each..(g + 1) * outputs_each;
             let product = product(&w.slice(s![channels.clone(), ..]), &rows.t());

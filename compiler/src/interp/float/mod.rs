@@ -13,7 +13,7 @@ use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 
 use super::InterpError;
 use super::live::Live;
-use super::patches::Windows;
+use super::patches::{Windows, pixels};
 use crate::ir::{Elem, Graph, Op, OpKind, Stage, Value};
 
 /// A tensor of the interpreter; clones share the elements.
@@ -182,9 +182,15 @@ impl<'g> FloatInterpreter<'g> {
                 x
             }
             OpKind::LayerNorm { eps } => rows::layer_norm(x.clone(), &operands[1], &operands[2], *eps),
-            OpKind::Patches { kernel, stride, pad } => {
+            OpKind::Pixels {} => {
+                let channels = x.shape()[1];
+                let rows = pixels(x.as_slice().expect("standard layout"), channels);
+                let shape = IxDyn(&[rows.len().checked_div(channels).unwrap_or(0), channels]);
+                Shared::from_shape_vec(shape, rows).expect("as many elements")
+            }
+            OpKind::Patches { map, kernel, stride, pad } => {
                 let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
-                linear::patches(x, &windows).into_dyn().into_shared()
+                linear::patches(x, *map, &windows).into_dyn().into_shared()
             }
             OpKind::Linear {} => linear::linear(x, &operands[1], &operands[2]).into_shared(),
             OpKind::Attention { heads, scale } => {

@@ -178,7 +178,9 @@ fn patches_and_linear_are_a_convolution() {
     let (x, w, b) = (wild(&[1, 3, 6, 4], 1), wild(&[5, 3, 2, 2], 2), wild(&[5], 3));
     let (kernel, stride, pad) = ([2, 2], [2, 2], [0, 1, 0, 1]);
     let conv = run(Stage::Imported, OpKind::Conv { stride, pad, dilation: [1, 1], group: 1 }, &[&x, &w, &b]);
-    let rows = run(Stage::Canonical, OpKind::Patches { kernel, stride, pad }, &[&x]);
+    let pixels = run(Stage::Canonical, OpKind::Pixels {}, &[&x]);
+    let rows = run(Stage::Canonical, OpKind::Patches { map: [6, 4], kernel, stride, pad }, &[&pixels]);
+    let w = w.permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned();
     let w = w.into_shape_with_order(IxDyn(&[5, 12])).unwrap();
     let tokens = run(Stage::Canonical, OpKind::Linear {}, &[&rows, &w, &b]);
     assert_eq!(tokens.shape(), [9, 5]);

@@ -4,8 +4,8 @@
 //! `max_accumulation_depth` none does.
 
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, layer_norm_row, requantise, requantise_i8,
-    requantise_score, round_shift, row_max, softmax_probs,
+    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, biased_score, layer_norm_row, requantise, requantise_i8,
+    round_shift, row_max, softmax_probs,
 };
 use vitcod_isa::operands::Channel;
 
@@ -66,16 +66,18 @@ pub(super) fn lut(x: &[i8], lut: &Lut) -> Vec<i8> {
 }
 
 /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated.
-pub(super) fn add(a: &[i16], b: &[i16], a_scale: i32, b_scale: i32, shift: u8) -> Vec<i16> {
+pub(super) fn add<O: Quantised>(a: &[i16], b: &[i16], a_scale: i32, b_scale: i32, shift: u8) -> Vec<O> {
     let sum = |a: i16, b: i16| i64::from(a) * i64::from(a_scale) + i64::from(b) * i64::from(b_scale);
-    a.iter().zip(b).map(|(a, b)| i16::saturate(round_shift(sum(*a, *b), shift))).collect()
+    a.iter().zip(b).map(|(a, b)| O::saturate(round_shift(sum(*a, *b), shift))).collect()
 }
 
-/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`; [`PRUNED`] where the mask of a head, if there are any, keeps nothing.
+/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`, with a bias of that shape if there is one; [`PRUNED`] where the mask of a head, if
+/// there are any, keeps nothing.
 pub(super) fn sddmm(
     q: &[i8],
     k: &[i8],
     masks: Option<&[Mask]>,
+    bias: Option<&[i16]>,
     [m, n, c]: [usize; 3],
     heads: usize,
     scale: Scale,
@@ -90,7 +92,8 @@ pub(super) fn sddmm(
                     continue;
                 }
                 let sum = dot(row(row(q, c, i), d, head), row(row(k, c, j), d, head));
-                scores.push(requantise_score(sum, scale));
+                // The bias lies as the scores do.
+                scores.push(biased_score(sum, scale, bias.map_or(0, |bias| bias[scores.len()])));
             }
         }
     }

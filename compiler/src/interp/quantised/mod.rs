@@ -11,10 +11,10 @@ use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::InterpError;
 use super::live::Live;
-use super::patches::Windows;
+use super::patches::{Windows, pixels};
 use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::Mask;
-use crate::split::{Patterns, ProductParts, sddmm_masks};
+use crate::split::{Patterns, ProductParts, sddmm_masks, sddmm_terms};
 pub use tensor::Tensor;
 
 /// Runs quantised graphs, split or not: what the machine must compute.
@@ -240,16 +240,21 @@ impl<'g> QuantisedInterpreter<'g> {
                 Tensor::I8(kernels::layer_norm(i16s(0)?, params, ty(0).matrix().0))
             }
             (OpKind::Lut {}, Some(Params::Lut(lut))) => Tensor::I8(kernels::lut(i8s(0)?, lut)),
-            (OpKind::QAdd { a_scale, b_scale, shift }, _) => {
-                Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift))
-            }
+            (OpKind::QAdd { a_scale, b_scale, shift }, _) => match self.graph.ty(data.results[0]).elem {
+                Elem::I8 => Tensor::I8(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
+                _ => Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
+            },
             (OpKind::Sddmm { heads, scale }, params) => {
                 let ((m, c), (n, _)) = (ty(0).matrix(), ty(1).matrix());
                 let masks = match params {
                     Some(Params::Masks(masks)) => Some(&masks[..]),
                     _ => None,
                 };
-                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, masks, [m, n, c], *heads, *scale))
+                let bias = match sddmm_terms(self.graph, data).bias {
+                    Some(_) => Some(i16s(data.operands.len() - 1)?),
+                    None => None,
+                };
+                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, masks, bias, [m, n, c], *heads, *scale))
             }
             (OpKind::QSoftmax {}, _) => {
                 let shape = &ty(0).shape;
@@ -299,13 +304,21 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
                 Tensor::I8(product.requantised(*scale))
             }
-            (OpKind::Patches { kernel, stride, pad }, _) => {
-                let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
-                let image = [ty(0).shape[1], ty(0).shape[2], ty(0).shape[3]];
+            (OpKind::Pixels {}, _) => {
+                let channels = ty(0).shape[1];
                 match tensor(0)? {
-                    Tensor::I8(x) => Tensor::I8(windows.rows(x, image)),
-                    Tensor::I16(x) => Tensor::I16(windows.rows(x, image)),
-                    Tensor::U32(x) => Tensor::U32(windows.rows(x, image)),
+                    Tensor::I8(x) => Tensor::I8(pixels(x, channels)),
+                    Tensor::I16(x) => Tensor::I16(pixels(x, channels)),
+                    Tensor::U32(x) => Tensor::U32(pixels(x, channels)),
+                }
+            }
+            (OpKind::Patches { map, kernel, stride, pad }, _) => {
+                let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
+                let map = [map[0], map[1], ty(0).shape[1]];
+                match tensor(0)? {
+                    Tensor::I8(x) => Tensor::I8(windows.rows(x, map)),
+                    Tensor::I16(x) => Tensor::I16(windows.rows(x, map)),
+                    Tensor::U32(x) => Tensor::U32(windows.rows(x, map)),
                 }
             }
             (OpKind::Concat { axis }, _) => {

@@ -55,17 +55,20 @@ fn heads_mixed_by_hand() {
 fn add_by_hand() {
     // (3 * 2 + 5 * -1) / 2 = 0.5, (-32768 * 2 + 1 * -1) / 2 = -32768.5, (32767 * 2 + 32768) / 2 saturates.
     let (a, b) = ([3, i16::MIN, i16::MAX], [5, 1, i16::MIN]);
-    assert_eq!(kernels::add(&a, &b, 2, -1, 1), [1, -32768, 32767]);
-    assert_eq!(kernels::add(&a, &b, i32::MAX, i32::MIN, 255), [0; 3]);
+    assert_eq!(kernels::add::<i16>(&a, &b, 2, -1, 1), [1, -32768, 32767]);
+    assert_eq!(kernels::add::<i8>(&a, &b, 2, -1, 1), [1, -128, 127]);
+    assert_eq!(kernels::add::<i16>(&a, &b, i32::MAX, i32::MIN, 255), [0; 3]);
 }
 
 #[test]
 fn scores_by_hand() {
     // Two heads of two features. Saturation stays off the mark of pruned entries.
     let (q, k) = ([1, 2, -128, -128], [3, 4, 127, 127, -1, 0, 0, 1]);
-    let scores = kernels::sddmm(&q, &k, None, [1, 2, 4], 2, Scale::ONE);
+    let scores = kernels::sddmm(&q, &k, None, None, [1, 2, 4], 2, Scale::ONE);
     assert_eq!(scores, [11, -1, -32512, -128]);
-    assert_eq!(kernels::sddmm(&q, &k, None, [1, 2, 4], 2, scale(1000.0)), [11000, -1000, -32767, -32767]);
+    assert_eq!(kernels::sddmm(&q, &k, None, None, [1, 2, 4], 2, scale(1000.0)), [11000, -1000, -32767, -32767]);
+    let bias: Vec<i16> = scores.iter().map(|score| 1 - score).collect();
+    assert_eq!(kernels::sddmm(&q, &k, None, Some(&bias), [1, 2, 4], 2, Scale::ONE), [1; 4]);
 }
 
 /// Scores, probabilities, and products with the queries of a masked attention of 2 heads; the bytes of its mask are `mask`.
@@ -163,8 +166,9 @@ fn every_operation() -> Graph {
     let i8s = |shape: &[usize]| TensorType::quantised(Elem::I8, shape, 0.5);
     let i16s = |shape: &[usize]| TensorType::quantised(Elem::I16, shape, 0.25);
     let image = graph.add_input("image", i8s(&[1, 1, 2, 4]));
-    let kind = OpKind::Patches { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
-    let rows = graph.push_typed(kind, &[image], vec![i8s(&[2, 4])], &[])[0];
+    let pixels = graph.push_typed(OpKind::Pixels {}, &[image], vec![i8s(&[8, 1])], &[])[0];
+    let kind = OpKind::Patches { map: [2, 4], kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+    let rows = graph.push_typed(kind, &[pixels], vec![i8s(&[2, 4])], &[])[0];
     let w = graph.add_const("w", TensorType::new(Elem::I8, [2, 4]), bytes(&[1, 0, 0, 0, 0, 0, 0, 1]));
     let b = graph.add_const("b", TensorType::new(Elem::Channel, [2]), channels(&[(0, 2.0), (1, 1.0)]));
     let tokens = graph.push_typed(OpKind::QLinear {}, &[rows, w, b], vec![i16s(&[2, 2])], &[])[0];
@@ -201,7 +205,7 @@ fn a_graph_with_every_operation() {
     let image = Tensor::I8(vec![1, 2, 3, 4, 5, 6, 7, 8]);
     let mut seen = 0;
     let outputs = interpreter.observe(std::slice::from_ref(&image), &mut |_, _| seen += 1).unwrap();
-    assert_eq!(seen, 12);
+    assert_eq!(seen, 13);
     // Patches [1,2,5,6] and [3,4,7,8]; tokens [1 * 2, 6 + 1] and [3 * 2, 8 + 1].
     assert_eq!(outputs[0], Tensor::I16(vec![7, -300, 2, 7, 6, 9]));
     assert_eq!(outputs[1], Tensor::I16(vec![14, -600, 4, 14, 12, 18]));

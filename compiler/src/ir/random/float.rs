@@ -68,13 +68,19 @@ impl Generator<'_> {
             }
             2 => self.concat(x, 0),
             3 => self.slice(x, 0),
+            4 if self.one_in(4) => self.push(OpKind::ReduceMean { axes: vec![0], keep: true }, &[x]),
             4 => self.layer_norm(x),
             5 => {
                 let (c, height, width) = (self.extent(), self.extent(), self.extent());
-                let image = self.input(TensorType::f32([1, c, height, width]));
+                let x = if self.one_in(2) {
+                    let image = self.input(TensorType::f32([1, c, height, width]));
+                    self.graph.push(OpKind::Pixels {}, &[image], &[]).expect("an image")
+                } else {
+                    self.floats([height * width, c])
+                };
                 let kernel = [1 + self.below(height), 1 + self.below(width)];
                 let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
-                self.push(OpKind::Patches { kernel, stride, pad }, &[image])
+                self.push(OpKind::Patches { map: [height, width], kernel, stride, pad }, &[x])
             }
             6 => {
                 let n = self.extent();

@@ -30,11 +30,22 @@ impl Generator<'_> {
                 self.result(OpKind::Slice { axis: 0, start, len, stride: 1 }, &[x], ty);
             }
             2 => {
-                let (c, side, kernel, step) = (self.extent(), self.extent(), self.extent(), self.real());
-                let image = TensorType::quantised(Elem::I8, [1, c, side * kernel, kernel], step);
-                let image = self.input(image);
-                let kind = OpKind::Patches { kernel: [kernel; 2], stride: [kernel; 2], pad: [0; 4] };
-                self.result(kind, &[image], TensorType::quantised(Elem::I8, [side, c * kernel * kernel], step));
+                let (c, step) = (self.extent(), self.real());
+                let [height, width] = [(); 2].map(|()| self.extent());
+                let pixels = TensorType::quantised(Elem::I8, [height * width, c], step);
+                let x = if self.one_in(2) {
+                    let image = self.input(TensorType::quantised(Elem::I8, [1, c, height, width], step));
+                    self.push_typed(OpKind::Pixels {}, &[image], vec![pixels])[0]
+                } else {
+                    self.value(|ty| *ty == pixels, pixels.clone())
+                };
+                let kernel = [1 + self.below(height), 1 + self.below(width)];
+                let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
+                let along =
+                    |axis: usize, extent: usize| (extent + pad[axis] + pad[axis + 2] - kernel[axis]) / stride[axis] + 1;
+                let shape = [along(0, height) * along(1, width), kernel[0] * kernel[1] * c];
+                let kind = OpKind::Patches { map: [height, width], kernel, stride, pad };
+                self.result(kind, &[x], TensorType::quantised(Elem::I8, shape, step));
             }
             3 => {
                 let x = self.integers(Elem::I8);
@@ -73,7 +84,7 @@ impl Generator<'_> {
                     b_scale: self.below(1 << 20) as i32 * if self.one_in(8) { -1 } else { 1 },
                     shift: self.below(32) as u8,
                 };
-                self.stepped(kind, &[a, b], Elem::I16, shape);
+                self.stepped(kind, &[a, b], elem, shape);
             }
             7 => self.coder(),
             _ => self.masked_attention(),
@@ -121,7 +132,7 @@ impl Generator<'_> {
         self.stepped(kind, &[x, params], Elem::I8, vec![m, heads_out * d]);
     }
 
-    /// Attention, mostly with a mask that keeps an entry of each row.
+    /// Attention, mostly with a mask that keeps an entry of each row, sometimes with a bias.
     fn masked_attention(&mut self) {
         let (heads, d, m, n) = (1 + self.below(3), self.extent(), self.extent(), 1 + self.below(12));
         let [q, k, v] = [[m, heads * d], [n, heads * d], [n, heads]].map(|shape| {
@@ -139,6 +150,9 @@ impl Generator<'_> {
             let masks = masks.collect();
             let ty = TensorType::new(Elem::Byte, [heads, m, Mask::kept_row_bytes(n)]);
             operands.push(self.constant(ty, masks));
+        }
+        if self.one_in(3) {
+            operands.push(self.bytes(Elem::I16, [heads, m, n], None));
         }
         let kind = OpKind::Sddmm { heads, scale: self.scale() };
         let scores = self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [heads, m, n])]);

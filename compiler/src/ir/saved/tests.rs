@@ -103,9 +103,9 @@ fn what_is_wrong_is_said() {
 fn windows_beyond_every_image() {
     let patches = |kernel, stride, pad| {
         let mut graph = Graph::new("x", Stage::Quantised);
-        let x = graph.add_input("x", TensorType::quantised(Elem::I8, [1, 1, 2, 2], 1.0));
+        let x = graph.add_input("x", TensorType::quantised(Elem::I8, [4, 1], 1.0));
         let ty = TensorType::quantised(Elem::I8, [4, 1], 1.0);
-        let y = graph.push_typed(OpKind::Patches { kernel, stride, pad }, &[x], vec![ty], &[])[0];
+        let y = graph.push_typed(OpKind::Patches { map: [2, 2], kernel, stride, pad }, &[x], vec![ty], &[])[0];
         graph.add_output("y", y, [4, 1]);
         let (json, image) = save(&graph);
         SavedGraph::load(&json, &image)

@@ -1,6 +1,6 @@
 //! The canonical graph while it is made: operations on matrices, with what can be folded into constants folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -28,6 +28,8 @@ pub(super) struct Builder<'a> {
     adopted: BTreeMap<Value, Value>,
     /// The same for those that are there transposed.
     transposed: BTreeMap<Value, Value>,
+    /// Weights that only scale columns.
+    pub(super) diagonals: BTreeSet<Value>,
     /// How many elements may still be made.
     budget: usize,
     /// The ONNX nodes of the operation that is being translated.
@@ -43,6 +45,7 @@ impl<'a> Builder<'a> {
             graph: source.successor(Stage::Canonical),
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
+            diagonals: BTreeSet::new(),
             budget: BUDGET.saturating_add(parameters.saturating_mul(PER_PARAMETER)),
             nodes: Vec::new(),
         }
@@ -99,6 +102,20 @@ impl<'a> Builder<'a> {
         Ok(adopted)
     }
 
+    /// Convolution weights `[o,c,kh,kw]` of the source graph as the linear layer of windows whose channels come last: `[o, kh*kw*c]`.
+    pub(super) fn adopt_kernel(&mut self, value: Value, [o, c, kh, kw]: [usize; 4]) -> Result<Value, Misfit> {
+        if let Some(known) = self.transposed.get(&value) {
+            return Ok(*known);
+        }
+        let (name, bytes) = self.float_constant(value)?;
+        let taps = kh * kw;
+        let filters = bytes.chunks((c * taps * size_of::<f32>()).max(1)).take(o);
+        let bytes = Bytes::from(filters.flat_map(|filter| transpose(filter, c, taps)).collect::<Vec<u8>>());
+        let adopted = self.graph.add_const(name, TensorType::f32([o, taps * c]), bytes);
+        self.transposed.insert(value, adopted);
+        Ok(adopted)
+    }
+
     fn float_constant(&self, value: Value) -> Result<(String, Bytes), Misfit> {
         let ty = self.source.ty(value);
         match self.source.constant(value) {
@@ -142,19 +159,24 @@ impl<'a> Builder<'a> {
     /// The matrix whose rows and columns are visited by these walks from the view's first element, times the view's factor.
     pub(super) fn matrix_of(&mut self, view: &View, rows: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
         let (height, width) = self.extents(view.matrix);
-        let len = match rows {
-            [] => 1,
-            [Walk { extent, stride: 1, .. }] => *extent,
-            _ => {
-                return Err(Misfit::new(
-                    format!("tokens in another order or with gaps ({})", describe(rows)),
-                    "neighbouring tokens in their order",
-                ));
-            }
-        };
         let mut matrix = view.matrix;
+        let grid = match rows {
+            [] => Grid { map: [1, 1], step: [1, 1] },
+            [Walk { extent, stride: 1, .. }] => Grid { map: [*extent, 1], step: [1, 1] },
+            _ => Grid::of(rows, height - view.row).ok_or_else(|| {
+                Misfit::new(
+                    format!("tokens in another order or with gaps ({})", describe(rows)),
+                    "neighbouring tokens in their order, or those of a map's rows and columns at regular distances",
+                )
+            })?,
+        };
+        let len = grid.map[0] * grid.map[1];
         if len != height {
             matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
+        }
+        if grid.step != [1, 1] {
+            let kind = OpKind::Patches { map: grid.map, kernel: [1, 1], stride: grid.step, pad: [0; 4] };
+            matrix = self.push(kind, &[matrix])?;
         }
         let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
         if !all {
@@ -266,12 +288,39 @@ impl<'a> Builder<'a> {
 
     /// `x w^T + b`.
     pub(super) fn linear(&mut self, x: Value, weight: Value, bias: Value) -> Result<Value, Misfit> {
+        let [x, weight, bias] = self.through_diagonal(x, weight, bias)?.unwrap_or([x, weight, bias]);
         self.push(OpKind::Linear {}, &[x, weight, bias])
     }
 
     /// A function of every element.
     pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Misfit> {
         self.push(OpKind::Unary { f }, &[x])
+    }
+}
+
+/// Tokens as the pixels of a map of which some rows and columns are picked.
+struct Grid {
+    /// Height and width of the map.
+    map: [usize; 2],
+    /// Vertical and horizontal distance of what is picked.
+    step: [usize; 2],
+}
+
+impl Grid {
+    /// The grid whose tokens the walks visit, of `left` tokens from the first one on; `None` where there is none.
+    fn of(rows: &[Walk], left: usize) -> Option<Grid> {
+        let (down, width, across) = match rows {
+            [down] => (down, 1, 1),
+            [down, across] => {
+                // As many columns as the inner walk counts, and whole rows between the steps of the outer one.
+                let mut widths = (across.extent - 1) * across.stride + 1..=across.extent * across.stride;
+                (down, widths.find(|width| down.stride.is_multiple_of(*width))?, across.stride)
+            }
+            _ => return None,
+        };
+        let step = down.stride / width;
+        let height = (down.extent * step).min(left / width);
+        (step > 0 && height > (down.extent - 1) * step).then_some(Grid { map: [height, width], step: [step, across] })
     }
 }
 

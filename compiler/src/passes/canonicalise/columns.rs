@@ -31,6 +31,11 @@ impl Builder<'_> {
         if self.graph.constant(value).is_some() {
             return self.map_constant(value, map, name);
         }
+        if let (Some(OpKind::ReduceMean { .. }), ColumnMap::Scale(factors)) =
+            (self.producer(value).map(|op| op.kind), map)
+        {
+            return self.diagonal(value, factors, name);
+        }
         let (Some(op), Some(depth)) = (self.producer(value), depth.checked_sub(1)) else {
             return Err(unmapped(map, "a graph input, or a value far from linear layers"));
         };
@@ -72,6 +77,45 @@ impl Builder<'_> {
             (kind, _) => return Err(unmapped(map, &format!("the result of {}", kind.mnemonic()))),
         }
         self.push_for(op.kind.clone(), &operands, &op.nodes)
+    }
+
+    /// Columns scaled by a linear layer of their own, for [`Builder::linear`] to make it part of the next one.
+    fn diagonal(&mut self, value: Value, factors: &[f64], name: &str) -> Result<Value, Misfit> {
+        let width = factors.len();
+        self.check_size(&[width, width])?;
+        let element = |i: usize| if i / width == i % width { factors[i / width] as f32 } else { 0.0 };
+        let weight = self.make(name, &[width, width], data((0..width * width).map(element)))?;
+        self.diagonals.insert(weight);
+        let bias = self.zeros(width)?;
+        self.push(OpKind::Linear {}, &[value, weight, bias])
+    }
+
+    /// The operand, weight and bias of a linear layer that computes `weight` and `bias` of what a layer made by
+    /// [`Builder::diagonal`] gives; `None` where `x` is no result of such a layer.
+    pub(super) fn through_diagonal(
+        &mut self,
+        x: Value,
+        weight: Value,
+        bias: Value,
+    ) -> Result<Option<[Value; 3]>, Misfit> {
+        let Some(op) = self.producer(x).filter(|op| op.operands.get(1).is_some_and(|w| self.diagonals.contains(w)))
+        else {
+            return Ok(None);
+        };
+        let [source, diagonal, offsets] = op.operands[..] else { return Ok(None) };
+        let constant = |value: Value| self.graph.const_f32(value).ok_or_else(computed_parameter);
+        let (scales, offsets) = (constant(diagonal)?, constant(offsets)?);
+        let (weights, biases) = (constant(weight)?, constant(bias)?);
+        let width = offsets.len();
+        let outputs = weights.chunks(width.max(1));
+        let shifts: Vec<f64> = outputs
+            .map(|row| row.iter().zip(&offsets).map(|(w, offset)| f64::from(*w) * f64::from(*offset)).sum())
+            .collect();
+        let weight = self.scale(weight, "", |i| scales[i % width * (width + 1)].into())?;
+        let sums = data(biases.iter().zip(shifts).map(|(b, shift)| (f64::from(*b) + shift) as f32));
+        let (name, shape) = (self.name(bias), self.graph.ty(bias).shape.clone());
+        let bias = self.make(&name, &shape, sums)?;
+        Ok(Some([source, weight, bias]))
     }
 
     /// Some rows of a constant; `shape` is what they make.

@@ -38,8 +38,13 @@ impl<'a> Canonicaliser<'a> {
         })
     }
 
-    /// Sum or difference of two tensors.
+    /// Sum or difference of two tensors, or the product that is a function of one.
     fn combine(&mut self, f: BinaryFn, x: &View, y: &View) -> Result<Meaning, Misfit> {
+        if f == BinaryFn::Mul
+            && let Some(product) = self.gated(x, y)?.or(self.gated(y, x)?)
+        {
+            return Ok(Meaning::View(product));
+        }
         let y = match f {
             BinaryFn::Add => y.clone(),
             BinaryFn::Sub => y.times(-1.0),
@@ -54,6 +59,18 @@ impl<'a> Canonicaliser<'a> {
         }
         let matrix = self.builder.push(OpKind::Binary { f: BinaryFn::Add }, &[x.matrix, y.matrix])?;
         Ok(Meaning::View(View { matrix, ..x }))
+    }
+
+    /// HardSwish, as exporters write it below opset 14: `x` times `gate`, which is HardSigmoid of `x`.
+    fn gated(&mut self, x: &View, gate: &View) -> Result<Option<View>, Misfit> {
+        let of = self.builder.producer(gate.matrix).filter(|op| op.kind == OpKind::Unary { f: UnaryFn::HardSigmoid });
+        let Some(op) = of.filter(|_| gate.factor == 1.0) else { return Ok(None) };
+        let x = self.builder.whole(x)?;
+        if op.operands[0] != x.matrix || x.dims != gate.dims {
+            return Ok(None);
+        }
+        let matrix = self.builder.replace(&op, OpKind::Unary { f: UnaryFn::HardSwish }, &[x.matrix])?;
+        Ok(Some(View { matrix, ..x }))
     }
 
     /// A function of a tensor and a constant, which is the first operand where `swapped`.

@@ -75,15 +75,22 @@ impl Canonicaliser<'_> {
         dilation: [usize; 2],
         group: usize,
     ) -> Result<Meaning, Misfit> {
-        let Meaning::Image(image) = x else { return Err(unexpected(x, "an image")) };
         if dilation != [1, 1] || group != 1 {
             return Err(Misfit::new(format!("{group} groups, dilation {dilation:?}"), "1 group, dilation 1"));
         }
-        let [outputs, channels, height, width] = self.source.ty(op.operands[1]).shape[..] else {
-            return Err(Misfit::new("weights of another rank", "weights [o,c,kh,kw]"));
+        let shapes = [op.operands[0], op.operands[1]].map(|value| &self.source.ty(value).shape[..]);
+        let [[_, _, height, width], [outputs, channels, down, across]] = shapes else {
+            return Err(Misfit::new("operands of another rank", "an image and weights [o,c,kh,kw]"));
         };
-        let patches = self.builder.push(OpKind::Patches { kernel: [height, width], stride, pad }, &[*image])?;
-        let weight = self.builder.adopt(op.operands[1], &[outputs, channels * height * width])?;
+        let (map, kernel) = ([*height, *width], [*down, *across]);
+        let (outputs, channels) = (*outputs, *channels);
+        let pixels = match x {
+            Meaning::Image(image) => self.builder.push(OpKind::Pixels {}, &[*image])?,
+            Meaning::View(view) => self.builder.layout(view, &[0, 2, 3], &[1])?,
+            _ => return Err(unexpected(x, "an image or a map of features")),
+        };
+        let patches = self.builder.push(OpKind::Patches { map, kernel, stride, pad }, &[pixels])?;
+        let weight = self.builder.adopt_kernel(op.operands[1], [outputs, channels, kernel[0], kernel[1]])?;
         let bias = match op.operands.get(2) {
             Some(bias) => self.builder.adopt(*bias, &[outputs])?,
             None => self.builder.zeros(outputs)?,
@@ -93,6 +100,25 @@ impl Canonicaliser<'_> {
             return Err(Misfit::new("a result of another rank", "an image"));
         };
         Ok(Meaning::View(View::row_major(matrix, &[1, rows, columns, outputs], 3).transposed(&[0, 3, 1, 2])))
+    }
+
+    /// The mean over all tokens.
+    pub(super) fn mean(&mut self, op: &OpData, x: &Meaning, axes: &[usize]) -> Result<Meaning, Misfit> {
+        let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
+        let over = |dim: usize| axes.contains(&dim) || view.dims[dim].is_empty();
+        let (rows, columns): (Vec<usize>, Vec<usize>) = (0..view.dims.len()).partition(|dim| over(*dim));
+        let tokens = |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Row);
+        let channels =
+            |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Column);
+        if !(tokens(&rows) && channels(&columns)) {
+            return Err(Misfit::new(
+                format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),
+                "means over all tokens, or within LayerNorm",
+            ));
+        }
+        let matrix = self.builder.layout(view, &rows, &columns)?;
+        let mean = self.builder.push(OpKind::ReduceMean { axes: vec![0], keep: true }, &[matrix])?;
+        Ok(Meaning::View(View::row_major(mean, &self.source.ty(op.results[0]).shape, 0)))
     }
 
     pub(super) fn layer_norm(&mut self, op: &OpData, x: &Meaning, eps: f64) -> Result<Meaning, Misfit> {

@@ -163,15 +163,13 @@ impl Canonicaliser<'_> {
             | OpKind::Transpose { .. }
             | OpKind::Slice { .. }
             | OpKind::Gather { .. } => self.movement(op, &operands[0]),
-            OpKind::ReduceMean { axes, .. } => Err(Misfit::new(
-                format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),
-                "means only within LayerNorm",
-            )),
+            OpKind::ReduceMean { axes, .. } => self.mean(op, &operands[0], axes),
             OpKind::FakeQuantise { .. } => Err(Misfit::new(
                 "quantising and dequantising again",
                 "a step noted on the tensor, as the pass `steps` does",
             )),
-            OpKind::Patches { .. }
+            OpKind::Pixels {}
+            | OpKind::Patches { .. }
             | OpKind::Linear {}
             | OpKind::MixHeads { .. }
             | OpKind::Attention { .. }

@@ -132,7 +132,7 @@ fn every_problem_is_told_once() {
     let mut b = Builder::new();
     let x = convolution(&mut b, 1);
     let image_sum = b.add(x, x);
-    let mean = b.op(OpKind::ReduceMean { axes: vec![2, 3], keep: false }, &[image_sum]);
+    let mean = b.op(OpKind::ReduceMean { axes: vec![1, 2], keep: false }, &[image_sum]);
     let follows = b.linear(mean, 3, "head");
     let tokens = b.reshape(x, &[1, 4, 4]);
     let product = b.mul(tokens, tokens);

@@ -130,7 +130,7 @@ fn every_form_has_one_result() {
     insta::assert_snapshot!(legacy);
     assert_eq!(
         counts(&legacy),
-        "attention 2, binary 5, concat 1, layer_norm 5, linear 14, patches 1, slice 2, unary 2"
+        "attention 2, binary 5, concat 1, layer_norm 5, linear 14, patches 1, pixels 1, slice 2, unary 2"
     );
     for form in [Form::Dynamo, Form::Simplified] {
         let other = canonical(&vit(form));

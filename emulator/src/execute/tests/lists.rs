@@ -175,6 +175,7 @@ fn a_key_that_the_index_of_scores_invents_is_a_fault() {
         fresh: true,
         indexed: true,
         masked: false,
+        biased: false,
         lines: LINES,
         q: bench.put(&[1]),
         k: bench.put(&[1, 2]),
@@ -190,6 +191,7 @@ fn a_key_that_the_index_of_scores_invents_is_a_fault() {
         index: bench.put(&[1, 0, 2, 0]),
         mask: Sram(0),
         limit: 2,
+        bias: Sram(0),
     };
     let (operand, reason) = fault(scores, |_, _| {});
     assert_eq!((operand, reason), ("index", Reason::Index { position: 1, index: 2, limit: 2 }));
@@ -207,6 +209,7 @@ fn keys_too_wide_to_be_copied_together_are_scored_one_by_one() {
         fresh: true,
         indexed: false,
         masked: false,
+        biased: false,
         lines: LINES,
         q,
         k,
@@ -222,6 +225,7 @@ fn keys_too_wide_to_be_copied_together_are_scored_one_by_one() {
         index,
         mask: Sram(0),
         limit: n,
+        bias: Sram(0),
     };
     let mut core = Core::new(&testing::vitcod());
     for op in [plain, Sddmm { indexed: true, max: other_max, dst: other_dst, ..plain }] {
@@ -317,6 +321,7 @@ impl Case {
             fresh: true,
             indexed: true,
             masked: true,
+            biased: false,
             lines: LINES,
             q: of_head(run.q),
             k: of_head(run.k),
@@ -332,6 +337,7 @@ impl Case {
             index,
             mask,
             limit: self.n,
+            bias: Sram(0),
         });
         let softmax = Softmax {
             engine: Engine::Denser,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use vitcod_isa::instr::table::*;
 use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Op, Shift, Sram, Traffic, Width};
 use vitcod_isa::numerics::{
-    LayerNormParams, Scale, exp2_neg, layer_norm_row, requantise_i8, requantise_i16, requantise_score,
+    LayerNormParams, Scale, exp2_neg, layer_norm_row, requantise, requantise_i8, requantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
@@ -148,29 +148,39 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn matmul(seed: u64, engine in engine(), out in width(), accumulate: bool, m in 1u16..9, n in 1u16..70, k in 1u16..50) {
+    fn matmul(
+        seed: u64, engine in engine(), out in width(), accumulate: bool,
+        m in 1u16..9, n in 1u16..70, runs in 1u16..4, k in 1u16..50,
+    ) {
         let mut bench = Bench::new(seed);
-        let (a, a_stride) = bench.rows(m, k.into());
-        let (b, b_stride) = bench.rows(n, k.into());
+        // Windows overlap in part.
+        let (a, run_stride) = bench.rows(runs + m, u32::from(k) + 8);
+        let a_stride = bench.next() as u32 % (run_stride + 1);
+        let (b, b_stride) = bench.rows(n, u32::from(runs) * u32::from(k));
         let (acc, acc_stride) = bench.rows(m, 4 * u32::from(n));
         let (dst, dst_stride) = bench.rows(m, out.bytes() * u32::from(n));
         let channels = bench.channels(n);
         let params = bench.put(&channels);
         let op = Matmul {
             engine, out, accumulate, lines: LINES, a, b, params, acc, dst, m, n, k, a_stride, b_stride, acc_stride, dst_stride,
+            more_runs: runs - 1, run_stride,
         };
         bench.expect(op, |plain| for (i, j) in loops(m, n) {
             let channel = plain.channel(params, j);
             let init = if accumulate { plain.i32(acc, acc_stride, i, j) } else { channel.bias };
-            let product = |l| plain.i8(a, a_stride, i, l) * plain.i8(b, b_stride, j, l);
-            let sum = (0..k.into()).map(product).fold(init, i32::wrapping_add);
+            let product = |(run, l): (usize, usize)| {
+                let left = Sram(a.0 + run as u32 * run_stride);
+                plain.i8(left, a_stride, i, l) * plain.i8(b, b_stride, j, run * usize::from(k) + l)
+            };
+            let sum = loops(runs, k).map(product).fold(init, i32::wrapping_add);
             plain.result(dst, dst_stride, (i, j), out, sum, channel.scale);
         });
     }
 
     #[test]
     fn sddmm(
-        seed: u64, engine in engine(), fresh: bool, indexed: bool, masked: bool, m in 1u16..9, n in 1u16..40, d in 1u16..50,
+        seed: u64, engine in engine(), fresh: bool, indexed: bool, masked: bool, biased: bool,
+        m in 1u16..9, n in 1u16..40, d in 1u16..50,
     ) {
         let mut bench = Bench::new(seed);
         let limit = 30;
@@ -180,12 +190,13 @@ proptest! {
         let (dst, dst_stride) = bench.rows(m, 2 * u32::from(n));
         let mask_row = n.div_ceil(8);
         let (mask, _) = bench.rows(1, u32::from(m * mask_row));
+        let (bias, _) = bench.rows(1, 2 * u32::from(m) * u32::from(n));
         let rows: Vec<u16> = (0..n).map(|_| bench.next() as u16 % limit).collect();
         let index = bench.put(&rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>());
         let scale = bench.scale();
         let op = Sddmm {
-            engine, fresh, indexed, masked, lines: LINES, q, k, max, dst, m, n, d, scale, q_stride, k_stride, dst_stride,
-            index, mask, limit,
+            engine, fresh, indexed, masked, biased, lines: LINES, q, k, max, dst, m, n, d, scale, q_stride, k_stride,
+            dst_stride, index, mask, limit, bias,
         };
         bench.expect(op, |plain| for i in 0..m.into() {
             let mut row_max = if fresh { i16::MIN } else { plain.i16(max, 0, 0, i) };
@@ -194,7 +205,8 @@ proptest! {
                 let sum = (0..d.into()).map(|l| plain.i8(q, q_stride, i, l) * plain.i8(k, k_stride, row, l)).sum();
                 let [bits] = plain.get(mask, i * usize::from(mask_row) + j / 8);
                 let kept = !masked || bits & 1 << (j % 8) != 0;
-                let score = if kept { requantise_score(sum, scale) } else { i16::MIN };
+                let bias = if biased { plain.i16(bias, 2 * u32::from(n), i, j).into() } else { 0i64 };
+                let score = if kept { (requantise(sum, scale) + bias).clamp(-32767, 32767) as i16 } else { i16::MIN };
                 row_max = row_max.max(score);
                 plain.put(dst, i * dst_stride as usize + 2 * j, score.to_le_bytes());
             }
@@ -301,18 +313,26 @@ proptest! {
     }
 
     #[test]
-    fn add(seed: u64, m in 1u16..6, n in 1u16..60, a_scale: i32, b_scale: i32, shift in 0u8..63, in_place: bool) {
+    fn add(
+        seed: u64, narrow: bool, m in 1u16..6, n in 1u16..60, a_scale: i32, b_scale: i32, shift in 0u8..63, in_place: bool,
+    ) {
         let mut bench = Bench::new(seed);
         let (a, a_stride) = bench.rows(m, 2 * u32::from(n));
         let (b, b_stride) = bench.rows(m, 2 * u32::from(n));
+        let in_place = in_place && !narrow;
         let (dst, dst_stride) = if in_place { (a, a_stride) } else { bench.rows(m, 2 * u32::from(n)) };
-        let op = Add { a, b, dst, m, n, a_scale, b_scale, shift: Shift(shift), a_stride, b_stride, dst_stride };
+        let op = Add { narrow, a, b, dst, m, n, a_scale, b_scale, shift: Shift(shift), a_stride, b_stride, dst_stride };
         bench.expect(op, |plain| for (i, j) in loops(m, n) {
             let scaled = |at, stride, scale| i128::from(plain.i16(at, stride, i, j)) * i128::from(scale);
             let sum = scaled(a, a_stride, a_scale) + scaled(b, b_stride, b_scale);
             let half = if shift == 0 { 0 } else { 1i128 << (shift - 1) };
-            let rounded = ((sum + half) >> shift).clamp(-32768, 32767) as i16;
-            plain.put(dst, i * dst_stride as usize + 2 * j, rounded.to_le_bytes());
+            let rounded = (sum + half) >> shift;
+            let row = i * dst_stride as usize;
+            if narrow {
+                plain.put(dst, row + j, (rounded.clamp(-128, 127) as i8).to_le_bytes());
+            } else {
+                plain.put(dst, row + 2 * j, (rounded.clamp(-32768, 32767) as i16).to_le_bytes());
+            }
         });
     }
 
@@ -398,8 +418,8 @@ proptest! {
             let n = to - from;
             let at = |base: Sram, step: u32| Sram(base.0 + u32::from(from) * step);
             let sddmm = Sddmm {
-                engine, fresh: true, indexed: false, masked: false, lines: LINES, q, k: at(k, k_stride), max, dst: at(scores, 2), m, n, d,
-                scale: score_scale, q_stride, k_stride, dst_stride, index: Sram(0), mask: Sram(0), limit: 0,
+                engine, fresh: true, indexed: false, masked: false, biased: false, lines: LINES, q, k: at(k, k_stride), max, dst: at(scores, 2), m, n, d,
+                scale: score_scale, q_stride, k_stride, dst_stride, index: Sram(0), mask: Sram(0), limit: 0, bias: Sram(0),
             };
             let softmax = Softmax {
                 engine, fresh: true, both, src: at(scores, 2), max, other_max, sum, dst: at(p, 1), m, n,

@@ -135,6 +135,7 @@ proptest! {
             fresh: true,
             indexed,
             masked,
+            biased: false,
             lines: lines(count),
             q: Sram(0),
             k: Sram(0),
@@ -150,6 +151,7 @@ proptest! {
             index: Sram(0),
             mask: Sram(0),
             limit: n,
+            bias: Sram(0),
         };
         // Where keys lie, and which cells are pruned, takes no cycle.
         let work = sums(u32::from(m) * u32::from(n), d.into(), shape.0, 0, 2);

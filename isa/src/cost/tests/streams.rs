@@ -40,6 +40,7 @@ fn rowwise(m: u16, n: u16) -> [Op; 4] {
     let norm = LayerNorm { src: HERE, params: HERE, dst: HERE, m, n, src_stride: wide, dst_stride: narrow };
     let lut = Lut { src: HERE, table: HERE, dst: HERE, m, n, src_stride: narrow, dst_stride: narrow };
     let add = Add {
+        narrow: false,
         a: HERE,
         b: HERE,
         dst: HERE,

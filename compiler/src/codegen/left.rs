@@ -1,0 +1,190 @@
+//! The left operand of a linear layer: rows of a stored matrix, or windows of a map.
+//!
+//! Windows are no copy: an instruction reads those of one row of the map where the map's pixels lie, as a run of bytes for each of their lines. A map
+//! that does not stay on chip is loaded in stripes, each with the zeros that its windows look at.
+
+use std::ops::Range;
+
+use vitcod_isa::instr::table::Load;
+use vitcod_isa::instr::{Dram, Sram};
+
+use super::groups::LinearGroup;
+use super::limits::MAX_COUNT;
+use super::map::{Frame, Part, Windows};
+use super::storage::Home;
+use super::task::{Builder, Window, steps};
+use crate::ir::{Op, Value};
+
+/// The left operand of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operand {
+    linear: Op,
+    /// What is stored: the operand, or the map.
+    value: Value,
+    /// Columns of what is stored.
+    columns: usize,
+    /// The `patches` operation, and its windows.
+    windows: Option<(Op, Windows)>,
+    /// Whether it needs no loading.
+    pub(super) on_chip: bool,
+}
+
+impl Operand {
+    pub(super) fn of(builder: &Builder<'_>, group: &LinearGroup) -> Operand {
+        let graph = builder.graph;
+        let reader = graph.op(group.patches.unwrap_or(group.linear));
+        let value = reader.operands[0];
+        let windows = group.patches.zip(Windows::of(&reader.kind));
+        let columns = graph.ty(value).shape[1];
+        Operand { linear: group.linear, value, columns, windows, on_chip: builder.on_chip(value) }
+    }
+
+    /// Runs of which a row is made, and their length.
+    pub(super) fn runs(&self) -> [usize; 2] {
+        match self.windows {
+            None => [1, self.columns],
+            Some((_, windows)) => [windows.kernel[0], windows.kernel[1] * self.columns],
+        }
+    }
+
+    /// Of `m` rows, how many there are between those that one instruction cannot take together.
+    pub(super) fn together(&self, m: usize) -> usize {
+        self.windows.map_or(m, |(_, windows)| windows.positions()[1])
+    }
+
+    /// Bytes of a tile of rows that is loaded.
+    pub(super) fn loaded_bytes(&self, rows: usize) -> usize {
+        let Some((_, windows)) = self.windows else { return rows * self.columns };
+        let across = windows.positions()[1];
+        let extent = |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
+        let gap = windows.pad[1].max(windows.pad[3]);
+        let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)) + gap);
+        (pixels + gap) * self.columns
+    }
+
+    /// Heights of tiles that are worth a look.
+    pub(super) fn heights(&self, m: usize) -> Vec<usize> {
+        let across = self.together(m);
+        let parts = (1..=16).map(|parts| (m / across).div_ceil(parts) * across);
+        match self.windows {
+            None => (1..=16).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).collect(),
+            Some(_) => parts.chain([across, across.div_ceil(2), across.div_ceil(4), 8, 4, 2, 1]).collect(),
+        }
+    }
+
+    /// `m` rows in tiles of some height, one of [`Operand::heights`].
+    pub(super) fn tiles(&self, m: usize, height: usize) -> Vec<Range<usize>> {
+        let across = self.together(m);
+        if height >= across {
+            return steps(m, height).collect();
+        }
+        let row = |row: usize| steps(across, height).map(move |x| row * across + x.start..row * across + x.end);
+        (0..m / across).flat_map(row).collect()
+    }
+
+    /// Rows, where they lie on chip or loaded.
+    pub(super) fn read(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> Left {
+        let Some((patches, windows)) = self.windows else {
+            let window = Window { rows: rows.clone(), bytes: 0..self.columns };
+            let tile = builder.read(self.linear, self.value, &window);
+            return Left { at: tile.at, stride: tile.stride as usize, first: rows.start, map: None };
+        };
+        let (part, at) = if !self.on_chip {
+            self.load(builder, patches, &windows, rows)
+        } else if let Some(frame) = builder.frame(self.value) {
+            (frame.whole(), builder.frame_start(self.value))
+        } else {
+            let all = Window { rows: 0..windows.map[0] * windows.map[1], bytes: 0..self.columns };
+            let frame = Frame { height: windows.map[0], width: windows.map[1], gap: 0, top: 0, bottom: 0 };
+            (frame.whole(), builder.read(patches, self.value, &all).at)
+        };
+        Left { at, stride: self.columns, first: 0, map: Some((windows, part)) }
+    }
+
+    /// Loads what the windows `rows` look at.
+    fn load(&self, builder: &mut Builder<'_>, patches: Op, windows: &Windows, rows: &Range<usize>) -> (Part, Sram) {
+        let across = windows.positions()[1];
+        let lines = rows.start / across..(rows.end - 1) / across + 1;
+        let columns = if lines.len() == 1 {
+            rows.start - lines.start * across..rows.end - lines.start * across
+        } else {
+            0..across
+        };
+        let part = windows.part(&lines, &columns);
+        let (frame, bytes) = (part.frame, self.columns);
+        let at = builder.tile(1, frame.pixels() * bytes).at;
+        builder.zero(patches, &frame, at, bytes);
+        let place = builder.storages.place(self.value);
+        let data = builder.storages.data(place);
+        let (traffic, Home::Dram(base)) = (data.traffic, data.home) else {
+            unreachable!("what is on chip is not loaded")
+        };
+        let [row, column] = [part.row + frame.top as isize, part.column + frame.gap as isize];
+        for lines in steps(frame.height, MAX_COUNT).filter(|_| frame.width > 0) {
+            let pixel = place.row as usize + (row as usize + lines.start) * windows.map[1] + column as usize;
+            let dst = builder.behind(at, (frame.pixel(lines.start * frame.width) * bytes) as u64);
+            let load = Load {
+                dst,
+                src: Dram(base + (pixel * bytes) as u64),
+                bytes: (frame.width * bytes) as u32,
+                inner: lines.len() as u16,
+                outer: 1,
+                src_inner_stride: (windows.map[1] * bytes) as u32,
+                src_outer_stride: 0,
+                dst_inner_stride: (frame.pitch() * bytes) as u32,
+                dst_outer_stride: 0,
+                traffic,
+            };
+            builder.push(patches, load);
+        }
+        (part, at)
+    }
+}
+
+/// Rows of a left operand in the scratchpad.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    at: Sram,
+    /// Bytes between rows of a matrix, or pixels of a map.
+    stride: usize,
+    /// The row at `at`, of a matrix.
+    first: usize,
+    map: Option<(Windows, Part)>,
+}
+
+/// Rows that an instruction takes.
+pub(super) struct Piece {
+    pub(super) rows: Range<usize>,
+    pub(super) at: Sram,
+    pub(super) stride: u32,
+    pub(super) run_stride: u32,
+}
+
+impl Left {
+    /// Some of the rows, as instructions take them.
+    pub(super) fn pieces(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> Vec<Piece> {
+        let Some((windows, part)) = &self.map else {
+            let at = builder.behind(self.at, ((rows.start - self.first) * self.stride) as u64);
+            return vec![Piece { rows: rows.clone(), at, stride: self.stride as u32, run_stride: 0 }];
+        };
+        let across = windows.positions()[1];
+        let piece = |rows: Range<usize>| {
+            let pixel = windows.at(part, rows.start / across, rows.start % across);
+            // Not used by a window of one row, which may be all that there is of the map.
+            let run_stride = if windows.kernel[0] > 1 { part.frame.pitch() * self.stride } else { 0 };
+            Piece {
+                at: builder.behind(self.at, (pixel * self.stride) as u64),
+                stride: (windows.stride[1] * self.stride) as u32,
+                run_stride: run_stride as u32,
+                rows,
+            }
+        };
+        cut(rows, across).map(piece).collect()
+    }
+}
+
+/// A range, cut at multiples of `width`.
+pub(super) fn cut(range: &Range<usize>, width: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let Range { start, end } = *range;
+    (start / width..end.div_ceil(width)).map(move |i| start.max(i * width)..end.min((i + 1) * width))
+}

@@ -1,0 +1,28 @@
+//! What is added to scores: masks and biases.
+
+use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, quantise_i16};
+
+use crate::masks::{MAX_TOKENS, Mask, prunes};
+
+/// A constant `[heads, queries, keys]` that is added to scores, as the masks of the heads and, in the same order, the bias of each entry in
+/// units of log2 / 256, 0 where it is pruned. A bias beyond the range of scores saturates.
+///
+/// # Errors
+/// It holds infinity or what is no number, prunes a row entirely, or has more tokens than a mask holds.
+pub(super) fn terms(elements: &[f32], [heads, queries, keys]: [usize; 3]) -> Result<(Vec<Mask>, Vec<i16>), String> {
+    if queries.max(keys) > MAX_TOKENS {
+        return Err(format!("a mask of {queries} queries and {keys} keys; one holds {MAX_TOKENS}"));
+    }
+    if let Some(first) = elements.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
+        let place = [first / (queries * keys), first / keys % queries, first % keys];
+        return Err(format!("what is added to the scores at {place:?} is {}", elements[first]));
+    }
+    let kept = |head, query, key| !prunes(elements[(head * queries + query) * keys + key]);
+    let masks = (0..heads).map(|head| Mask::from_fn(queries, keys, |query, key| kept(head, query, key)));
+    let masks: Vec<Mask> = masks.collect();
+    if let Some((head, query)) = masks.iter().enumerate().find_map(|(head, mask)| Some((head, mask.empty_row()?))) {
+        return Err(format!("head {head}: row {query} is pruned entirely by its mask"));
+    }
+    let bias = |x: &f32| if prunes(*x) { 0 } else { quantise_i16(*x, 1.0 / SCORE_UNITS_PER_NAT) };
+    Ok((masks, elements.iter().map(bias).collect()))
+}

@@ -4,8 +4,11 @@
 //! and softmax later. Values never change, so all that this asks for is that what the group reads is there, and that the storage
 //! of what it reads is not given away before: so [`storage`](super::storage) counts lifetimes in groups, not in operations.
 
+use std::collections::BTreeSet;
+
 use cranelift_entity::SecondaryMap;
 
+use super::limits::MAX_COUNT;
 use super::split::{SplitGroup, Task};
 use super::storage::sliced;
 use crate::ir::{Graph, Op, OpKind, Value};
@@ -43,9 +46,11 @@ pub(super) struct LinearGroup {
     pub(super) result: Value,
 }
 
-/// `sddmm -> qsoftmax -> spmm`.
+/// `[qlinear -> ] sddmm -> qsoftmax -> spmm`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AttentionGroup {
+    /// The linear layers of queries, keys and values that are computed head by head, as attention needs them.
+    pub(super) projections: Vec<Op>,
     pub(super) sddmm: Op,
     pub(super) softmax: Op,
     pub(super) spmm: Op,
@@ -75,7 +80,7 @@ impl Group {
             Group::Linear(g) => {
                 g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied()).chain(g.add).collect()
             }
-            Group::Attention(g) => vec![g.sddmm, g.softmax, g.spmm],
+            Group::Attention(g) => g.projections.iter().copied().chain([g.sddmm, g.softmax, g.spmm]).collect(),
             Group::Split(g) => {
                 let tasks = g.block.iter().chain(&g.list);
                 tasks.flat_map(|task| [task.scores, task.softmax]).chain([g.product]).collect()
@@ -130,6 +135,36 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
         }
     }
     if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
+}
+
+/// The groups with linear layers moved into the attention that alone reads what they make; `None` where there are no such layers.
+pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
+    let uses = graph.uses();
+    let is_output = |value: Value| graph.outputs.iter().any(|output| output.value == value);
+    let mut moved: BTreeSet<usize> = BTreeSet::new();
+    let mut fused = groups.to_vec();
+    for group in &mut fused {
+        let Group::Attention(attention) = group else { continue };
+        let [scores, product] = [attention.sddmm, attention.spmm].map(|op| &graph.op(op).operands);
+        for value in [scores[1], scores[0], product[2]] {
+            let makes = |group: &Group| match group {
+                Group::Linear(linear) => {
+                    linear.result == value && linear.luts.is_empty() && linear.add.is_none() && linear.patches.is_none()
+                }
+                _ => false,
+            };
+            // All rows are computed at once.
+            let fits = graph.ty(value).matrix().0 <= MAX_COUNT;
+            let maker = groups.iter().position(makes).filter(|_| fits && uses[value].len() == 1 && !is_output(value));
+            if let Some((maker, Group::Linear(linear))) = maker.map(|maker| (maker, &groups[maker])) {
+                moved.insert(maker);
+                attention.projections.push(linear.linear);
+            }
+        }
+    }
+    let mut index = 0..;
+    fused.retain(|_| index.next().is_none_or(|index| !moved.contains(&index)));
+    (!moved.is_empty()).then_some(fused)
 }
 
 /// Whether a group computes the value: inputs and constants are there, and slices, concats and patches are views of other values.
@@ -299,6 +334,6 @@ impl Former<'_> {
         let fits = matches!(product.kind, OpKind::Spmm { .. })
             && product.operands[..2] == data.results[..]
             && self.only_reader(data.results[1]) == Some(spmm);
-        fits.then_some(AttentionGroup { sddmm, softmax, spmm })
+        fits.then_some(AttentionGroup { projections: Vec::new(), sddmm, softmax, spmm })
     }
 }

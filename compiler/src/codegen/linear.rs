@@ -1,14 +1,16 @@
-//! Linear layers: tiles of rows x output channels, with the whole sum in one instruction.
+//! Linear layers: tiles of rows x output channels.
 //!
 //! Where the left operand is on chip, or all of its rows fit, the weights are stationary: each tile of them is loaded once and applied
-//! to all rows. Otherwise stripes of rows are stationary and the weights come once for each stripe. Tile sizes are those of the
-//! smallest estimate among a fixed set of candidates, by the cost model.
+//! to all rows. Otherwise stripes of rows are stationary and the weights come once for each stripe, or sums are split: accumulators of as many
+//! rows and channels as fit stay while pieces of operand and weights pass. Which of these, and the sizes of tiles, are those of the
+//! smallest estimate among a fixed set of candidates, by the cost model ([`tiling`]).
+
+mod tiling;
 
 use std::ops::Range;
 
-use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Add, Load, Lut, Matmul};
-use vitcod_isa::instr::{Dram, Engine, Shift, Sram, Traffic, Width};
+use vitcod_isa::instr::{Dram, Engine, LineSet, Shift, Sram, Traffic, Width};
 use vitcod_isa::operands::Channel;
 
 use super::CodegenError;
@@ -16,183 +18,246 @@ use super::groups::LinearGroup;
 use super::limits::MAX_COUNT;
 use super::rows::add_scales;
 use super::storage::Home;
-use super::task::{Builder, Tile, Window, steps};
+use super::task::{Builder, Target, Tile, Window, steps};
 use crate::ir::{Elem, Op, OpKind, Value};
+pub(super) use tiling::Tilings;
+use tiling::{Extents, Tiling};
 
-/// Rows and output channels of a tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tiling {
-    rows: usize,
-    channels: usize,
-}
-
-/// The layer's extents and where its tensors live.
-struct Layer {
-    m: usize,
-    n: usize,
-    k: usize,
-    /// Width of what the matrix product writes.
-    out: Width,
-    /// Whether the left operand needs no loading.
-    operand_on_chip: bool,
-    /// Whether tiles of the product need buffers, because they are added to something or leave the chip.
-    buffered: bool,
-    /// Whether the other operand of the add is loaded.
-    other_loaded: bool,
-    /// Whether the sum, a tile of its own, leaves the chip.
-    sum_stored: bool,
-    /// Lookup tables.
-    luts: usize,
-}
-
-impl Layer {
-    /// Bytes of the scratchpad that a tiling takes, with double buffers where something can overlap.
-    fn bytes(&self, tiling: Tiling) -> u64 {
-        let twice = |several: bool, bytes: usize| (bytes * if several { 2 } else { 1 }) as u64;
-        let stripes = self.m.div_ceil(tiling.rows);
-        let tiles = stripes * self.n.div_ceil(tiling.channels);
-        let tile = tiling.rows * tiling.channels;
-        let mut bytes = twice(tiles > 1, tiling.channels * (self.k + Channel::BYTES) + 16);
-        if !self.operand_on_chip {
-            bytes += twice(stripes > 1, tiling.rows * self.k);
-        }
-        if self.buffered {
-            bytes += twice(tiles > 1, tile * self.out.bytes() as usize);
-        }
-        if self.other_loaded {
-            bytes += twice(tiles > 1, 2 * tile);
-        }
-        if self.sum_stored {
-            bytes += twice(tiles > 1, 2 * tile);
-        }
-        bytes + 256 * self.luts as u64
-    }
+/// What is lowered.
+struct Linear<'g> {
+    group: &'g LinearGroup,
+    x: Value,
+    extents: Extents,
+    other: Option<Other>,
+    /// Lookups with their tables on chip.
+    tables: Vec<(Op, Sram)>,
 }
 
 /// Lowers a linear layer with its lookups and its add.
 pub(super) fn lower(builder: &mut Builder<'_>, group: &LinearGroup) -> Result<(), CodegenError> {
     let graph = builder.graph;
     let operands = &graph.op(group.linear).operands;
-    let (x, weights, channels) = (operands[0], operands[1], operands[2]);
-    let (m, k) = graph.ty(x).matrix();
-    let (n, _) = graph.ty(weights).matrix();
-    let out = match graph.ty(graph.op(group.linear).results[0]).elem {
-        Elem::I8 => Width::I8,
-        _ => Width::I16,
-    };
+    let (x, weights) = (operands[0], operands[1]);
+    let ((m, k), (n, _)) = (graph.ty(x).matrix(), graph.ty(weights).matrix());
     let last = group.luts.last().copied().unwrap_or(group.linear);
     let product = graph.op(last).results[0];
     let other = group.add.map(|add| Other::of(builder, add, product));
-
-    let layer = Layer {
+    let stored = !builder.on_chip(group.result);
+    let extents = Extents {
         m,
         n,
         k,
-        out,
+        out: width_of(builder, group.linear),
         operand_on_chip: group.patches.is_none() && builder.on_chip(x),
-        buffered: group.add.is_some() || !builder.on_chip(group.result),
+        gathered: group.patches.is_some(),
+        buffered: group.add.is_some() || stored,
         other_loaded: other.as_ref().is_some_and(|other| !builder.on_chip(other.value)),
-        sum_stored: group.add.is_some() && !builder.on_chip(group.result),
+        sum_stored: group.add.is_some() && stored,
         luts: group.luts.len(),
     };
-    let tiling = choose(builder, group.linear, &layer)?;
-    let tables: Vec<(Op, Sram)> = group
-        .luts
-        .iter()
-        .map(|lut| {
-            let table = graph.op(*lut).operands[1];
-            (*lut, builder.constant(*lut, table, 0..256, Traffic::Params))
-        })
-        .collect();
-
-    let emit = |builder: &mut Builder<'_>, left: Tile, rows: &Range<usize>, right: &Right| {
-        let columns = &right.channels;
-        let bytes = |width: usize| columns.start * width..columns.end * width;
-        let width = out.bytes() as usize;
-        let window = Window { rows: rows.clone(), bytes: bytes(width) };
-        let target = match group.add {
-            None => builder.write(group.result, &window),
-            Some(_) => builder.scratch(&window),
-        };
-        builder.push(
-            group.linear,
-            Matmul {
-                engine: Engine::Denser,
-                out,
-                accumulate: false,
-                lines: builder.all_lines(),
-                a: left.at,
-                b: right.weights,
-                params: right.params,
-                acc: Sram(0),
-                dst: target.tile.at,
-                m: rows.len() as u16,
-                n: columns.len() as u16,
-                k: k as u16,
-                a_stride: left.stride,
-                b_stride: k as u32,
-                acc_stride: 0,
-                dst_stride: target.tile.stride,
-            },
-        );
-        for (lut, table) in &tables {
-            let (src, src_stride) = (target.tile.at, target.tile.stride);
-            let (m, n) = (rows.len() as u16, columns.len() as u16);
-            builder.push(*lut, Lut { src, table: *table, dst: src, m, n, src_stride, dst_stride: src_stride });
-        }
-        match (&other, group.add) {
-            (Some(other), Some(add)) => {
-                let window = Window { rows: rows.clone(), bytes: bytes(2) };
-                let addend = builder.read(add, other.value, &window);
-                let sum = builder.write(group.result, &window);
-                let (a, b) = if other.is_first { (addend, target.tile) } else { (target.tile, addend) };
-                builder.push(
-                    add,
-                    Add {
-                        a: a.at,
-                        b: b.at,
-                        dst: sum.tile.at,
-                        m: rows.len() as u16,
-                        n: columns.len() as u16,
-                        a_scale: other.scales.0,
-                        b_scale: other.scales.1,
-                        shift: Shift(other.scales.2),
-                        a_stride: a.stride,
-                        b_stride: b.stride,
-                        dst_stride: sum.tile.stride,
-                    },
-                );
-                builder.written(add, &sum);
-            }
-            _ => builder.written(last, &target),
-        }
+    let tiling = tiling::choose(builder, group.linear, &extents)?;
+    let table = |lut: &Op| {
+        let table = graph.op(*lut).operands[1];
+        (*lut, builder.constant(*lut, table, 0..256, Traffic::Params))
     };
-
-    let weights_stationary = layer.operand_on_chip || tiling.rows >= m;
-    if weights_stationary {
-        let whole = Window { rows: 0..m, bytes: 0..k };
-        let loaded = if layer.operand_on_chip { None } else { Some(left(builder, group, x, &whole)) };
-        for channels_range in steps(n, tiling.channels) {
-            let right = right(builder, group.linear, (weights, channels), k, channels_range);
-            for rows in steps(m, tiling.rows) {
-                let window = Window { rows: rows.clone(), bytes: 0..k };
-                let tile = match loaded {
-                    Some(tile) => tile,
-                    None => builder.read(group.linear, x, &window),
-                };
-                emit(builder, tile, &rows, &right);
-            }
-        }
+    let tables = group.luts.iter().map(table).collect();
+    let linear = Linear { group, x, extents, other, tables };
+    if tiling.depth < k {
+        linear.split_sums(builder, tiling);
     } else {
-        for rows in steps(m, tiling.rows) {
-            let tile = left(builder, group, x, &Window { rows: rows.clone(), bytes: 0..k });
-            for channels_range in steps(n, tiling.channels) {
-                let right = right(builder, group.linear, (weights, channels), k, channels_range);
-                emit(builder, tile, &rows, &right);
+        linear.whole_sums(builder, tiling);
+    }
+    Ok(())
+}
+
+/// Width of what the matrix product of a linear layer writes.
+pub(super) fn width_of(builder: &Builder<'_>, linear: Op) -> Width {
+    match builder.graph.ty(builder.graph.op(linear).results[0]).elem {
+        Elem::I8 => Width::I8,
+        _ => Width::I16,
+    }
+}
+
+/// The product of `m` rows and `n` channels over a depth of `k`; operands are left open.
+pub(super) fn matmul(lines: LineSet, out: Width, [m, n, k]: [usize; 3]) -> Matmul {
+    Matmul {
+        engine: Engine::Denser,
+        out,
+        accumulate: false,
+        lines,
+        a: Sram(0),
+        b: Sram(0),
+        params: Sram(0),
+        acc: Sram(0),
+        dst: Sram(0),
+        m: m as u16,
+        n: n as u16,
+        k: k as u16,
+        a_stride: 0,
+        b_stride: 0,
+        acc_stride: 0,
+        dst_stride: 0,
+    }
+}
+
+/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece` channels at a time.
+pub(super) fn project(builder: &mut Builder<'_>, linear: Op, x: Tile, channels: &Range<usize>, piece: usize) -> Tile {
+    let graph = builder.graph;
+    let operands = &graph.op(linear).operands;
+    let ((m, k), out) = (graph.ty(operands[0]).matrix(), width_of(builder, linear));
+    let width = out.bytes() as usize;
+    let tile = builder.tile(m, channels.len() * width);
+    for part in steps(channels.len(), piece) {
+        let right = Right::load(builder, linear, channels.start + part.start..channels.start + part.end);
+        let dst = builder.behind(tile.at, (part.start * width) as u64);
+        let op = matmul(builder.all_lines(), out, [m, part.len(), k]);
+        builder.push(linear, right.with(x, Matmul { dst, dst_stride: tile.stride, ..op }));
+    }
+    tile
+}
+
+impl Linear<'_> {
+    /// Each instruction makes whole sums.
+    fn whole_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
+        let Extents { m, n, k, out, operand_on_chip, .. } = self.extents;
+        let tile = |builder: &mut Builder<'_>, a: Tile, rows: &Range<usize>, right: &Right| {
+            let target = self.target(builder, rows, &right.channels);
+            let op = Matmul {
+                dst: target.tile.at,
+                dst_stride: target.tile.stride,
+                ..matmul(builder.all_lines(), out, [rows.len(), right.channels.len(), k])
+            };
+            builder.push(self.group.linear, right.with(a, op));
+            self.finish(builder, rows, &right.channels, &target);
+        };
+        if operand_on_chip || tiling.rows >= m {
+            let whole = Window { rows: 0..m, bytes: 0..k };
+            let loaded = if operand_on_chip { None } else { Some(self.left(builder, &whole)) };
+            for channels in steps(n, tiling.channels) {
+                let right = Right::load(builder, self.group.linear, channels);
+                for rows in steps(m, tiling.rows) {
+                    let window = Window { rows: rows.clone(), bytes: 0..k };
+                    let a = match loaded {
+                        Some(tile) => tile,
+                        None => builder.read(self.group.linear, self.x, &window),
+                    };
+                    tile(builder, a, &rows, &right);
+                }
+            }
+        } else {
+            for rows in steps(m, tiling.rows) {
+                let a = self.left(builder, &Window { rows: rows.clone(), bytes: 0..k });
+                for channels in steps(n, tiling.channels) {
+                    let right = Right::load(builder, self.group.linear, channels);
+                    tile(builder, a, &rows, &right);
+                }
             }
         }
     }
-    Ok(())
+
+    /// Panels of accumulators stay while pieces of the operand and of the weights pass. Every other panel takes the pieces in reverse, so
+    /// that it starts with the one that is there.
+    fn split_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
+        let Extents { m, n, k, out, .. } = self.extents;
+        let lines = builder.all_lines();
+        for rows in steps(m, tiling.rows) {
+            let mut depths: Vec<Range<usize>> = steps(k, tiling.depth).collect();
+            let mut a: Option<Tile> = None;
+            for panel in steps(n, tiling.panel) {
+                let pieces: Vec<(Range<usize>, Tile, Sram)> = steps(panel.len(), tiling.channels)
+                    .map(|piece| {
+                        let channels = panel.start + piece.start..panel.start + piece.end;
+                        let sums = builder.tile(rows.len(), 4 * channels.len());
+                        let params = load_params(builder, self.group.linear, &channels);
+                        (channels, sums, params)
+                    })
+                    .collect();
+                for (turn, depth) in depths.iter().enumerate() {
+                    let there = a.filter(|_| turn == 0);
+                    let window = Window { rows: rows.clone(), bytes: depth.clone() };
+                    let operand = there.unwrap_or_else(|| self.left(builder, &window));
+                    a = Some(operand);
+                    for (channels, sums, params) in &pieces {
+                        let window = Window { rows: channels.clone(), bytes: depth.clone() };
+                        let weights = load_weights(builder, self.group.linear, window);
+                        let right = Right { weights, params: *params, channels: channels.clone() };
+                        let last = turn + 1 == depths.len();
+                        let target = last.then(|| self.target(builder, &rows, channels));
+                        let dst = target.as_ref().map_or(*sums, |target| target.tile);
+                        let width = if last { out } else { Width::I32 };
+                        let acc = if turn > 0 { *sums } else { Tile { at: Sram(0), stride: 0 } };
+                        let op = Matmul {
+                            accumulate: turn > 0,
+                            acc: acc.at,
+                            acc_stride: acc.stride,
+                            dst: dst.at,
+                            dst_stride: dst.stride,
+                            ..matmul(lines, width, [rows.len(), channels.len(), depth.len()])
+                        };
+                        builder.push(self.group.linear, right.with(operand, op));
+                        if let Some(target) = target {
+                            self.finish(builder, &rows, channels, &target);
+                        }
+                    }
+                }
+                depths.reverse();
+            }
+        }
+    }
+
+    /// Where the product of some rows and channels goes.
+    fn target(&self, builder: &mut Builder<'_>, rows: &Range<usize>, channels: &Range<usize>) -> Target {
+        let width = self.extents.out.bytes() as usize;
+        let window = Window { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
+        match self.group.add {
+            None => builder.write(self.group.result, &window),
+            Some(_) => builder.scratch(&window),
+        }
+    }
+
+    /// What follows the product: lookups, the add, the store.
+    fn finish(&self, builder: &mut Builder<'_>, rows: &Range<usize>, channels: &Range<usize>, target: &Target) {
+        let (m, n) = (rows.len() as u16, channels.len() as u16);
+        let Tile { at, stride } = target.tile;
+        let mut last = self.group.linear;
+        for (lut, table) in &self.tables {
+            builder.push(*lut, Lut { src: at, table: *table, dst: at, m, n, src_stride: stride, dst_stride: stride });
+            last = *lut;
+        }
+        let (Some(other), Some(add)) = (&self.other, self.group.add) else {
+            builder.written(last, target);
+            return;
+        };
+        let window = Window { rows: rows.clone(), bytes: 2 * channels.start..2 * channels.end };
+        let addend = builder.read(add, other.value, &window);
+        let sum = builder.write(self.group.result, &window);
+        let (a, b) = if other.is_first { (addend, target.tile) } else { (target.tile, addend) };
+        builder.push(
+            add,
+            Add {
+                a: a.at,
+                b: b.at,
+                dst: sum.tile.at,
+                m,
+                n,
+                a_scale: other.scales.0,
+                b_scale: other.scales.1,
+                shift: Shift(other.scales.2),
+                a_stride: a.stride,
+                b_stride: b.stride,
+                dst_stride: sum.tile.stride,
+            },
+        );
+        builder.written(add, &sum);
+    }
+
+    /// A piece of the left operand: of a stored matrix, or gathered from an image as patches.
+    fn left(&self, builder: &mut Builder<'_>, window: &Window) -> Tile {
+        match self.group.patches {
+            None => builder.read(self.group.linear, self.x, window),
+            Some(patches) => patch_rows(builder, patches, window),
+        }
+    }
 }
 
 /// The operand of the add that is not the product.
@@ -215,33 +280,41 @@ impl Other {
     }
 }
 
+/// Part of the weights of a linear layer.
+fn load_weights(builder: &mut Builder<'_>, linear: Op, window: Window) -> Tile {
+    let weights = builder.graph.op(linear).operands[1];
+    builder.weights(linear, weights, &window)
+}
+
+/// Bias and scale of some output channels of a linear layer.
+fn load_params(builder: &mut Builder<'_>, linear: Op, channels: &Range<usize>) -> Sram {
+    let params = builder.graph.op(linear).operands[2];
+    let bytes = channels.start * Channel::BYTES..channels.end * Channel::BYTES;
+    builder.constant(linear, params, bytes, Traffic::Params)
+}
+
 /// A tile of weights with its channel parameters.
 struct Right {
-    weights: Sram,
+    weights: Tile,
     params: Sram,
     channels: Range<usize>,
 }
 
-fn right(
-    builder: &mut Builder<'_>,
-    linear: Op,
-    (weights, params): (Value, Value),
-    k: usize,
-    channels: Range<usize>,
-) -> Right {
-    let bytes = |each: usize| channels.start * each..channels.end * each;
-    Right {
-        weights: builder.constant(linear, weights, bytes(k), Traffic::Weights),
-        params: builder.constant(linear, params, bytes(Channel::BYTES), Traffic::Params),
-        channels,
+impl Right {
+    /// Loads all of what some output channels are multiplied by.
+    fn load(builder: &mut Builder<'_>, linear: Op, channels: Range<usize>) -> Right {
+        let (_, k) = builder.graph.ty(builder.graph.op(linear).operands[1]).matrix();
+        Right {
+            weights: load_weights(builder, linear, Window { rows: channels.clone(), bytes: 0..k }),
+            params: load_params(builder, linear, &channels),
+            channels,
+        }
     }
-}
 
-/// Rows of the left operand: of a stored matrix, or gathered from an image as patches.
-fn left(builder: &mut Builder<'_>, group: &LinearGroup, x: Value, window: &Window) -> Tile {
-    match group.patches {
-        None => builder.read(group.linear, x, window),
-        Some(patches) => patch_rows(builder, patches, window),
+    /// A product of `a` and these weights.
+    fn with(&self, a: Tile, op: Matmul) -> Matmul {
+        let Tile { at: b, stride: b_stride } = self.weights;
+        Matmul { a: a.at, a_stride: a.stride, b, b_stride, params: self.params, ..op }
     }
 }
 
@@ -288,63 +361,4 @@ fn patch_rows(builder: &mut Builder<'_>, patches: Op, window: &Window) -> Tile {
         patch += run;
     }
     Tile { at: builder.at(buffer, 0), stride: row_bytes as u32 }
-}
-
-/// The tiling with the smallest estimate of cycles among those that fit.
-fn choose(builder: &Builder<'_>, linear: Op, layer: &Layer) -> Result<Tiling, CodegenError> {
-    let room = builder.room();
-    let heights = (1..=16).map(|parts| layer.m.div_ceil(parts)).chain([8, 4, 2, 1]);
-    let widths = [layer.n.min(MAX_COUNT), 512, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
-    let (most_rows, most_channels) = (layer.m.min(MAX_COUNT), layer.n.min(MAX_COUNT));
-    heights
-        .flat_map(|rows| widths.map(|channels| Tiling { rows: rows.min(MAX_COUNT), channels }))
-        .filter(|tiling| tiling.rows <= most_rows && tiling.channels <= most_channels && layer.bytes(*tiling) <= room)
-        .min_by_key(|tiling| estimate(builder, layer, *tiling))
-        .ok_or_else(|| builder.too_small(linear, layer.bytes(Tiling { rows: 1, channels: 1 })))
-}
-
-/// Cycles until the layer is done: the longer of computing and loading, the first load, and the vector work on the last tile.
-fn estimate(builder: &Builder<'_>, layer: &Layer, tiling: Tiling) -> u64 {
-    let machine = builder.machine;
-    let per_cycle = machine.dram_millibytes_per_cycle();
-    let transfer = |bytes: usize| (bytes as u64 * 1000).div_ceil(per_cycle);
-    let compute = |rows: usize, channels: usize| {
-        let product = Matmul {
-            engine: Engine::Denser,
-            out: layer.out,
-            accumulate: false,
-            lines: builder.all_lines(),
-            a: Sram(0),
-            b: Sram(0),
-            params: Sram(0),
-            acc: Sram(0),
-            dst: Sram(0),
-            m: rows as u16,
-            n: channels as u16,
-            k: layer.k as u16,
-            a_stride: 0,
-            b_stride: 0,
-            acc_stride: 0,
-            dst_stride: 0,
-        };
-        if rows == 0 || channels == 0 { 0 } else { cost(&product.into(), machine).cycles }
-    };
-    let (full_rows, full_channels) = (layer.m / tiling.rows, layer.n / tiling.channels);
-    let (rest_rows, rest_channels) = (layer.m % tiling.rows, layer.n % tiling.channels);
-    let mac_cycles = (full_rows * full_channels) as u64 * compute(tiling.rows, tiling.channels)
-        + full_rows as u64 * compute(tiling.rows, rest_channels)
-        + full_channels as u64 * compute(rest_rows, tiling.channels)
-        + compute(rest_rows, rest_channels);
-    let stripes = layer.m.div_ceil(tiling.rows);
-    let reloads = if layer.operand_on_chip { 1 } else { stripes };
-    let weights = layer.n * (layer.k + Channel::BYTES) * reloads;
-    let operand = if layer.operand_on_chip { 0 } else { layer.m * layer.k };
-    let first = tiling.channels * layer.k + if layer.operand_on_chip { 0 } else { tiling.rows * layer.k };
-    let tail = tiling.rows * tiling.channels.div_ceil(machine.vector.elements_per_cycle as usize);
-    // Small tiles wait for each other: a drain of the lines for each. Traffic that hides behind computation is not free either, for
-    // other layers' loads wait behind it.
-    let tiles = (stripes * layer.n.div_ceil(tiling.channels)) as u64;
-    let drains = 2 * tiles * builder.turnaround();
-    let traffic = transfer(weights + operand);
-    mac_cycles.max(traffic) + traffic / 4 + transfer(first) + tail as u64 + drains
 }

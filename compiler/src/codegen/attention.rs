@@ -63,7 +63,9 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         d: graph.ty(q).shape[1] / heads,
         dv: graph.ty(v).shape[1] / heads,
     };
-    let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result])?;
+    let mask = graph.op(group.sddmm).operands.get(2).copied();
+    let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result], mask)?;
+    let mask = mask.map(|mask| MaskRows::new(builder, group, mask));
 
     let mut waiting: Option<Stripe> = None;
     let mut values: Vec<Tile> = Vec::new();
@@ -79,7 +81,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         }
         let keys = values[2 * head];
         let queries = builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) });
-        let stripe = scores(builder, group, shape, *scale, (queries, keys), (head, rows), turn);
+        let mask = mask.as_ref().map(|mask| mask.stripe(builder, group, &rows));
+        let stripe = scores(builder, group, shape, *scale, (queries, keys, mask), (head, rows), turn);
         if stripe.rows.start == 0 {
             values.push(builder.read(group.spmm, v, &Window { rows: 0..shape.keys, bytes: columns(shape.dv) }));
         }
@@ -93,12 +96,54 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     Ok(())
 }
 
+/// The rows of a mask that is known only at run time, the same for all heads.
+enum MaskRows {
+    /// All of them, loaded once.
+    All(Tile),
+    /// Those of each stripe by themselves.
+    Stripes(Value),
+}
+
+impl MaskRows {
+    /// The part of the scratchpad that all rows may take for the whole layer.
+    const SHARE: u64 = 32;
+
+    fn new(builder: &mut Builder<'_>, group: &AttentionGroup, mask: Value) -> MaskRows {
+        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
+        match MaskRows::is_small(builder, mask) {
+            true => MaskRows::All(builder.read(group.sddmm, mask, &Window { rows: 0..rows, bytes: 0..row_bytes })),
+            false => MaskRows::Stripes(mask),
+        }
+    }
+
+    fn is_small(builder: &Builder<'_>, mask: Value) -> bool {
+        builder.graph.ty(mask).bytes() as u64 <= u64::from(builder.machine.sram.bytes) / MaskRows::SHARE
+    }
+
+    /// Bytes for each of the stripes in flight.
+    fn bytes(builder: &Builder<'_>, mask: Value, height: usize) -> usize {
+        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
+        row_bytes * if MaskRows::is_small(builder, mask) { rows } else { height }
+    }
+
+    /// Those of a stripe.
+    fn stripe(&self, builder: &mut Builder<'_>, group: &AttentionGroup, rows: &Range<usize>) -> Sram {
+        match self {
+            MaskRows::All(tile) => builder.behind(tile.at, rows.start as u64 * u64::from(tile.stride)),
+            MaskRows::Stripes(mask) => {
+                let row_bytes = builder.graph.ty(*mask).shape[1];
+                builder.read(group.sddmm, *mask, &Window { rows: rows.clone(), bytes: 0..row_bytes }).at
+            }
+        }
+    }
+}
+
 fn scores(
     builder: &mut Builder<'_>,
     group: &AttentionGroup,
     shape: Shape,
     scale: Scale,
-    (q, k): (Tile, Tile),
+    (q, k, mask): (Tile, Tile, Option<Sram>),
     (head, rows): (usize, Range<usize>),
     turn: usize,
 ) -> Stripe {
@@ -108,7 +153,11 @@ fn scores(
     let max = builder.tile(1, 2 * m).at;
     let sums = builder.tile(1, 4 * m).at;
     let (m, n) = (m as u16, n as u16);
-    let op = sddmm(builder, shape, m, scale, [q, k, scores], max);
+    let op = Sddmm {
+        masked: mask.is_some(),
+        mask: mask.unwrap_or(Sram(0)),
+        ..sddmm(builder, shape, m, scale, [q, k, scores], max)
+    };
     builder.push(group.sddmm, op);
     builder.push(
         group.softmax,
@@ -202,11 +251,12 @@ fn choose(
     group: &AttentionGroup,
     shape: Shape,
     tensors: [Value; 4],
+    mask: Option<Value>,
 ) -> Result<Stripes, CodegenError> {
     let [q, k, v, result] = tensors.map(|value| if builder.on_chip(value) { 0 } else { 1 });
     let bytes = |height: usize, heads: usize| {
         // Two stripes are in flight, a third has its scores made.
-        let stripe = height * (3 * shape.keys + 6) + 64;
+        let stripe = height * (3 * shape.keys + 6) + 64 + mask.map_or(0, |mask| MaskRows::bytes(builder, mask, height));
         let moved = 2 * height * (q * shape.d + result * shape.dv) + heads * shape.keys * (k * shape.d + v * shape.dv);
         (3 * stripe + moved) as u64
     };

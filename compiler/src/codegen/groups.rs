@@ -22,7 +22,7 @@ pub(super) enum Group {
     Split(SplitGroup),
     /// The auto-encoder's `encode` or `decode`.
     Coder(Op),
-    /// An operation on whole rows: `qlayer_norm`, `lut`, `qadd`.
+    /// An operation on whole rows: `qembed`, `qlayer_norm`, `lut`, `qadd`.
     Rows(Op),
     /// Rows that are copied: an operand of a concat, or an output, that could not be computed in place.
     Copy(CopyGroup),
@@ -165,7 +165,9 @@ impl Former<'_> {
         let data = self.graph.op(op);
         match &data.kind {
             OpKind::QLinear {} => groups.push(self.linear(op)),
-            OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => groups.push(Group::Rows(op)),
+            OpKind::QEmbed {} | OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => {
+                groups.push(Group::Rows(op))
+            }
             OpKind::Sddmm { .. } => match self.attention(op) {
                 // Executed where the product stands: the values may be made after the scores.
                 Some(group) => {
@@ -212,7 +214,7 @@ impl Former<'_> {
                     self.problem(op, "patches are read by other operations than linear layers");
                 } else if *pad != [0; 4] {
                     self.problem(op, "patches with padding are not supported yet");
-                } else if !self.graph.inputs.iter().any(|(_, value)| *value == data.operands[0]) {
+                } else if !self.graph.inputs.iter().any(|input| input.value == data.operands[0]) {
                     self.problem(op, "patches of anything but an input are not supported yet");
                 }
             }

@@ -7,17 +7,19 @@
 //! |---|---|---|
 //! | `linear` | `qlinear` | reads 8 bits; writes 8 if something reads them so, and 16 otherwise |
 //! | `mix_heads` | `encode` to fewer heads, `decode` otherwise | reads 8, writes 8 |
-//! | `layer_norm` | `qlayer_norm` | reads 16, writes 8 |
+//! | `embed` | `qembed` | writes 16 |
+//! | `layer_norm` | `qlayer_norm` | reads 16; writes 8, and 16 if something reads them so |
 //! | `unary` | `lut` | reads 8, writes 8 |
 //! | `attention` | `sddmm`, `qsoftmax`, `spmm` | reads 8, writes 8 |
 //! | `binary` add, sub; mul and div by one constant number | `qadd` | reads 16, writes 16 |
 //! | `concat`, `slice`, `patches` | the same | operands and result alike, in one step |
 //!
 //! What attention adds to its scores must be a mask: 0 where an entry is kept, -inf or `f32::MIN`, which Hugging Face writes
-//! for it, where it is pruned. It is a parameter in bits, of no step, and no part of calibration but by what it prunes.
+//! for it, where it is pruned. It is a parameter in bits, of no step, and no part of calibration but by what it prunes. An input that says
+//! which keys count becomes such bits, too, a row for each query.
 //!
 //! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8 bits are written and 16
-//! read, a `qlinear` with the identity widens them exactly. The other way only LayerNorm narrows; what else would need it is an error.
+//! read, a second LayerNorm writes these, or a `qlinear` with the identity widens them exactly. The other way only LayerNorm narrows; what else would need it is an error.
 
 mod calibrate;
 mod mask;
@@ -30,7 +32,7 @@ use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Graph, Stage, Value};
 pub(crate) use calibrate::items;
-pub use calibrate::{Calibration, noise, noise_of, seeded_noise};
+pub use calibrate::{Calibration, Numbers, noise, noise_of, seeded_noise};
 pub use range::{Clipping, Range};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.

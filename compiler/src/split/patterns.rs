@@ -111,19 +111,25 @@ impl ProductParts {
     }
 }
 
-/// The masks of the heads of an `sddmm`; `None` where it has none.
+/// The masks of the heads of an `sddmm`; `None` where it has none, or one of all heads that is an input.
 ///
 /// # Errors
-/// They are no constant, have bits past the last key, or too many tokens.
+/// They are of each head and no constant, have bits past the last key, or too many tokens.
 pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mask>>, String> {
     let Some(mask) = data.operands.get(2) else { return Ok(None) };
-    let bytes = &graph.constant(*mask).ok_or("the parameters are not constant")?.bytes;
+    let rank = graph.ty(*mask).rank();
+    let bytes = match graph.constant(*mask) {
+        Some(constant) => &constant.bytes,
+        None if rank == 2 => return Ok(None),
+        None => return Err("the parameters are not constant".to_owned()),
+    };
     let [heads, queries, keys] = graph.ty(data.results[0]).shape[..] else {
         return Err("no scores of heads".to_owned());
     };
     let width = queries * Mask::kept_row_bytes(keys);
     let masks: Option<Vec<Mask>> = (0..heads)
-        .map(|head| Mask::from_kept_bytes(queries, keys, bytes.get(head * width..(head + 1) * width)?))
+        .map(|head| if rank == 2 { 0 } else { head * width })
+        .map(|start| Mask::from_kept_bytes(queries, keys, bytes.get(start..start + width)?))
         .collect();
     masks.map(Some).ok_or_else(|| "the mask has bits past the last key, or too many tokens".to_owned())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Report;
-use crate::program::{Binding, Program};
+use crate::program::{Binding, Element, Program};
 
 pub(super) fn check(program: &Program, problems: &mut Report) {
     let header = &program.header;
@@ -13,6 +13,18 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
             if !names.insert(&binding.name) {
                 problems.binding(&binding.name, || "the name is used twice".to_owned());
             }
+        }
+    }
+
+    for output in header.outputs.iter().filter(|output| !output.element.is_number()) {
+        problems.binding(&output.name, || format!("{} are no outputs", output.element));
+    }
+    for input in &header.inputs {
+        match input.element {
+            Element::Row { below } if !(1..=1 << 16).contains(&below) => {
+                problems.binding(&input.name, || format!("rows below {below}; their numbers have 16 bits"));
+            }
+            _ => {}
         }
     }
 

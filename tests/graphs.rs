@@ -91,7 +91,7 @@ impl Net {
     fn sddmm(&mut self, q: Value, k: Value, heads: usize) -> [Value; 2] {
         let ((m, _), (n, _)) = (self.graph.ty(q).matrix(), self.graph.ty(k).matrix());
         let scale = Scale::from_f64(0.01).unwrap();
-        let kind = OpKind::Sddmm { heads, scale };
+        let kind = OpKind::Sddmm { heads, scale, windows: 1 };
         let scores = self.graph.push_typed(kind, &[q, k], vec![TensorType::new(Elem::I16, [heads, m, n])], &[])[0];
         let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
         let soft = self.graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
@@ -101,7 +101,7 @@ impl Net {
     fn spmm(&mut self, soft: [Value; 2], v: Value) -> Value {
         let (_, columns) = self.graph.ty(v).matrix();
         let rows = self.graph.ty(soft[1]).shape[1];
-        let kind = OpKind::Spmm { scale: Scale::ONE };
+        let kind = OpKind::Spmm { scale: Scale::ONE, windows: 1 };
         self.push(kind, &[soft[0], soft[1], v], Elem::I8, &[rows, columns])
     }
 

@@ -1,4 +1,5 @@
 //! Attention: scores, softmax and product with the values, head by head in stripes of queries; lookups of the product as it is made.
+//! Windows come one after the other, the heads of each as those of attention without windows.
 //!
 //! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the next, so stripe `i + 1` is scored
 //! before the product of stripe `i`. Stripes take turns on the softmax units of the two engines.
@@ -19,7 +20,9 @@ use crate::split::sddmm_terms;
 
 /// A stripe between its scores and its product.
 struct Stripe {
-    head: usize,
+    /// The head, counted over all windows.
+    unit: usize,
+    /// Queries of the window.
     rows: Range<usize>,
     probabilities: Tile,
     sums: Sram,
@@ -33,9 +36,10 @@ struct Stripes {
     heads_overlap: bool,
 }
 
-/// Extents of one head, and their number.
+/// Extents of one head of a window, and how many of both there are.
 #[derive(Clone, Copy)]
 struct Shape {
+    windows: usize,
     heads: usize,
     queries: usize,
     keys: usize,
@@ -46,6 +50,21 @@ struct Shape {
     /// Bytes of mask and bias that the scores of a query take.
     terms: usize,
     biased: bool,
+}
+
+impl Shape {
+    /// Some queries of a head, of `d` features.
+    fn queries(&self, unit: usize, rows: &Range<usize>, d: usize) -> Window {
+        let (window, head) = (unit / self.heads, unit % self.heads);
+        let first = window * self.queries;
+        Window { rows: first + rows.start..first + rows.end, bytes: head * d..(head + 1) * d }
+    }
+
+    /// The keys of a head, of `d` features.
+    fn keys(&self, unit: usize, d: usize) -> Window {
+        let (window, head) = (unit / self.heads, unit % self.heads);
+        Window { rows: window * self.keys..(window + 1) * self.keys, bytes: head * d..(head + 1) * d }
+    }
 }
 
 /// Where what is added to the scores of a stripe lies.
@@ -62,22 +81,24 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     let v = graph.op(group.spmm).operands[2];
     let result = group.result;
     let terms = sddmm_terms(graph, graph.op(group.sddmm));
-    let (OpKind::Sddmm { heads, scale }, OpKind::Spmm { scale: product_scale }) =
+    let (OpKind::Sddmm { heads, scale, windows }, OpKind::Spmm { scale: product_scale, .. }) =
         (&graph.op(group.sddmm).kind, &graph.op(group.spmm).kind)
     else {
         unreachable!("groups are formed by kind")
     };
-    let heads = *heads;
+    let (heads, windows) = (*heads, *windows);
+    let queries = graph.ty(q).shape[0] / windows;
     let shape = Shape {
+        windows,
         heads,
-        queries: graph.ty(q).shape[0],
-        keys: graph.ty(k).shape[0],
+        queries,
+        keys: graph.ty(k).shape[0] / windows,
         d: graph.ty(q).shape[1] / heads,
         dv: graph.ty(v).shape[1] / heads,
         terms: [terms.mask, terms.bias]
             .into_iter()
             .flatten()
-            .map(|term| graph.ty(term).bytes() / (heads * graph.ty(q).shape[0]))
+            .map(|term| graph.ty(term).bytes() / (graph.ty(term).shape[0] * queries))
             .sum(),
         biased: terms.bias.is_some(),
     };
@@ -93,28 +114,28 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     };
     let mut waiting: Option<Stripe> = None;
     let mut values: Vec<Tile> = Vec::new();
-    for (turn, (head, rows)) in
-        (0..heads).flat_map(|head| steps(shape.queries, height).map(move |rows| (head, rows))).enumerate()
+    for (turn, (unit, rows)) in (0..windows * heads)
+        .flat_map(|unit| steps(shape.queries, height).map(move |rows| (unit, rows)))
+        .enumerate()
     {
-        let columns = |d: usize| head * d..(head + 1) * d;
         if rows.start == 0 {
             if let Some(last) = waiting.take_if(|_| !heads_overlap) {
-                product(builder, values[2 * last.head + 1], &last);
+                product(builder, values[2 * last.unit + 1], &last);
             }
-            values.push(builder.read(group.sddmm, k, &Window { rows: 0..shape.keys, bytes: columns(shape.d) }));
+            values.push(builder.read(group.sddmm, k, &shape.keys(unit, shape.d)));
         }
-        let keys = values[2 * head];
-        let queries = builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) });
-        let stripe = scores(builder, group, shape, *scale, (queries, keys), (head, rows), turn);
+        let keys = values[2 * unit];
+        let queries = builder.read(group.sddmm, q, &shape.queries(unit, &rows, shape.d));
+        let stripe = scores(builder, group, shape, *scale, (queries, keys), (unit, rows), turn);
         if stripe.rows.start == 0 {
-            values.push(builder.read(group.spmm, v, &Window { rows: 0..shape.keys, bytes: columns(shape.dv) }));
+            values.push(builder.read(group.spmm, v, &shape.keys(unit, shape.dv)));
         }
         if let Some(previous) = waiting.replace(stripe) {
-            product(builder, values[2 * previous.head + 1], &previous);
+            product(builder, values[2 * previous.unit + 1], &previous);
         }
     }
     if let Some(last) = waiting {
-        product(builder, values[2 * last.head + 1], &last);
+        product(builder, values[2 * last.unit + 1], &last);
     }
     Ok(())
 }
@@ -125,15 +146,17 @@ fn scores(
     shape: Shape,
     scale: Scale,
     (q, k): (Tile, Tile),
-    (head, rows): (usize, Range<usize>),
+    (unit, rows): (usize, Range<usize>),
     turn: usize,
 ) -> Stripe {
     let (m, n) = (rows.len(), shape.keys);
     let graph = builder.graph;
     let terms = sddmm_terms(graph, graph.op(group.sddmm));
     let part = |builder: &mut Builder<'_>, term: Value, traffic| {
-        let each = graph.ty(term).bytes() / (shape.heads * shape.queries);
-        let first = head * shape.queries + rows.start;
+        let heads = graph.ty(term).shape[0];
+        let each = graph.ty(term).bytes() / (heads * shape.queries);
+        // Windows may share what is added.
+        let first = unit % heads * shape.queries + rows.start;
         builder.constant(group.sddmm, term, first * each..(first + m) * each, traffic)
     };
     let terms = TermsAt {
@@ -164,7 +187,7 @@ fn scores(
             dst_stride: probabilities.stride,
         },
     );
-    Stripe { head, rows, probabilities, sums }
+    Stripe { unit, rows, probabilities, sums }
 }
 
 fn product(
@@ -176,8 +199,7 @@ fn product(
     stripe: &Stripe,
     tables: &[(Op, Sram)],
 ) {
-    let columns = stripe.head * shape.dv..(stripe.head + 1) * shape.dv;
-    let target = builder.write(group.result, &Window { rows: stripe.rows.clone(), bytes: columns });
+    let target = builder.write(group.result, &shape.queries(stripe.unit, &stripe.rows, shape.dv));
     let op = spmm(builder, shape, stripe.rows.len() as u16, scale, [stripe.probabilities, v, target.tile], stripe.sums);
     builder.push(group.spmm, op);
     for (lut, table) in tables {
@@ -291,5 +313,5 @@ fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     let softmax = height as u64 * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
     // A stripe's product waits for its softmax and the next scores for the product: a drain of the lines each.
     let drains = 2 * shape.queries.div_ceil(height) as u64 * builder.turnaround();
-    shape.heads as u64 * (stripes + drains) + softmax
+    (shape.windows * shape.heads) as u64 * (stripes + drains) + softmax
 }

@@ -32,6 +32,7 @@ mod limits;
 mod linear;
 mod lists;
 mod map;
+mod moves;
 mod place;
 mod prefetch;
 mod product;
@@ -268,6 +269,7 @@ fn lower(
             Group::Split(group) => split::lower(&mut builder, group)?,
             Group::Coder(op) => coder::lower(&mut builder, *op)?,
             Group::Rows(op) => rows::lower(&mut builder, *op)?,
+            Group::Move(op) => moves::lower(&mut builder, *op)?,
             Group::Copy(copy) => rows::copy(&mut builder, copy)?,
         }
     }

@@ -228,6 +228,22 @@ impl Graph {
             .then(|| constant.bytes.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect())
     }
 
+    /// Constant indices into an extent. As in ONNX, negative ones count from the end.
+    ///
+    /// # Errors
+    /// They are no constant, or one is not within the extent.
+    pub fn indices(&self, value: Value, extent: usize) -> Result<Vec<usize>, String> {
+        let indices = self.const_i64(value).ok_or("the indices are not constant")?;
+        let from_start = |index: i64| {
+            let index = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
+            index.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < extent)
+        };
+        let within = |index: i64| {
+            from_start(index).ok_or_else(|| format!("index {index} is not within an extent of {extent}"))
+        };
+        indices.into_iter().map(within).collect()
+    }
+
     /// The single element of a float constant with one element.
     pub fn const_scalar(&self, value: Value) -> Option<f32> {
         if self.ty(value).elements() != 1 {

@@ -74,6 +74,11 @@ fn heads_of(graph: &Graph, op: Op) -> Option<usize> {
 /// What an attention adds to its scores under masks; `None` where they prune nothing.
 fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>, String> {
     let operands = &graph.op(attention).operands;
+    if let OpKind::Attention { windows, .. } = graph.op(attention).kind
+        && windows > 1
+    {
+        return Err(format!("attention within {windows} windows takes no masks"));
+    }
     let rows = |operand: usize| graph.ty(operands[operand]).shape[0];
     let expected = [heads_of(graph, attention).unwrap_or(0), rows(0), rows(1)];
     // The heads of a layer are alike, and there is one at least.

@@ -51,6 +51,8 @@ fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<O
         OpKind::Binary { .. } if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape => {
             Some(vec![Some(rows.clone()); 2])
         }
+        // The rows of a window are computed with all others.
+        OpKind::Attention { windows, .. } if windows > 1 => None,
         OpKind::Attention { .. } if op.operands.get(3).is_some_and(|bias| graph.constant(*bias).is_none()) => None,
         // The second dimension of attention's bias are rows, too: the rewriter sees to it.
         OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {

@@ -71,15 +71,32 @@ pub(super) fn slice(call: &mut Call<'_>) -> Translated {
     call.axes(&axes, rank)?;
     for (((start, end), axis), step) in starts.iter().zip(ends).zip(axes).zip(steps) {
         let axis = call.axis(axis, rank)?;
-        let Some(step) = usize::try_from(step).ok().filter(|step| *step > 0) else {
-            return Err(call.mismatch("steps of at least 1", step.to_string()));
-        };
         let extent = call.shape(x)[axis];
+        if step < 0 {
+            x = backwards(call, x, axis, [*start, end, step])?;
+            continue;
+        }
+        let Some(step) = usize::try_from(step).ok().filter(|step| *step > 0) else {
+            return Err(call.mismatch("steps that are not 0", step.to_string()));
+        };
         let (start, end) = (clamped(*start, extent), clamped(end, extent));
         let len = end.saturating_sub(start).div_ceil(step);
         x = call.slice(x, axis, start, len, if len > 1 { step } else { 1 })?;
     }
     Ok(vec![x])
+}
+
+/// Some of a tensor along an axis, from behind; the step is negative.
+fn backwards(call: &mut Call<'_>, x: Value, axis: usize, [start, end, step]: [i64; 3]) -> Translated<Value> {
+    let extent = call.shape(x)[axis];
+    let last = extent as i64 - 1;
+    let from_start = |index: i64| if index < 0 { index.saturating_add_unsigned(extent as u64) } else { index };
+    let (first, end) = (from_start(start).min(last), from_start(end).max(-1));
+    call.charge(extent)?;
+    let indices = (end + 1..=first).rev().step_by(usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX));
+    let indices: Vec<i64> = indices.collect();
+    let indices = call.integer_constant(&[indices.len()], indices)?;
+    call.emit(OpKind::Gather { axis }, &[x, indices])
 }
 
 /// A bound of a slice within an extent; negative ones count from the end, and those beyond either end are that end.

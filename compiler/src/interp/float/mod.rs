@@ -138,7 +138,10 @@ impl<'g> FloatInterpreter<'g> {
     fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let data = self.graph.op(op);
         // The indices of a gather are read where they are used.
-        let float = if let OpKind::Gather { .. } = data.kind { &data.operands[..1] } else { &data.operands[..] };
+        let float = match data.kind {
+            OpKind::Gather { .. } | OpKind::PickRows {} => &data.operands[..1],
+            _ => &data.operands[..],
+        };
         let operands = float
             .iter()
             .map(|value| {
@@ -174,6 +177,7 @@ impl<'g> FloatInterpreter<'g> {
                 standard(x.slice_axis(Axis(*axis), range).to_shared())
             }
             OpKind::Gather { axis } => self.gather(op, x, *axis)?,
+            OpKind::PickRows {} => self.gather(op, x, 0)?,
             OpKind::Expand { shape } => standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared()),
             OpKind::ReduceMean { axes, keep } => rows::mean(x, axes, *keep),
             OpKind::Softmax { axis } => {
@@ -193,8 +197,9 @@ impl<'g> FloatInterpreter<'g> {
                 linear::patches(x, *map, &windows).into_dyn().into_shared()
             }
             OpKind::Linear {} => linear::linear(x, &operands[1], &operands[2]).into_shared(),
-            OpKind::Attention { heads, scale } => {
-                linear::attention(x, &operands[1], &operands[2], operands.get(3), *heads, *scale).into_shared()
+            OpKind::Attention { heads, scale, windows } => {
+                let [q, k, v] = [&operands[0], &operands[1], &operands[2]];
+                linear::attention([q, k, v], operands.get(3), *windows, *heads, *scale).into_shared()
             }
             OpKind::MixHeads { heads_in, .. } => {
                 linear::mix_heads(x, &operands[1], &operands[2], *heads_in).into_shared()
@@ -221,24 +226,11 @@ impl<'g> FloatInterpreter<'g> {
 
     fn gather(&self, op: Op, x: &Shared, axis: usize) -> Result<Shared, InterpError> {
         let operand = self.graph.op(op).operands[1];
-        let indices = self
-            .graph
-            .const_i64(operand)
-            .ok_or_else(|| InterpError::at(self.graph, op, "the indices are not constant"))?;
-        let extent = x.shape()[axis];
-        let indices: Vec<usize> = indices
-            .into_iter()
-            .map(|index| {
-                // As in ONNX, negative indices count from the end.
-                let from_start = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
-                from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < extent).ok_or_else(
-                    || InterpError::at(self.graph, op, format!("index {index} is not within an extent of {extent}")),
-                )
-            })
-            .collect::<Result<_, _>>()?;
+        let indices =
+            self.graph.indices(operand, x.shape()[axis]).map_err(|problem| InterpError::at(self.graph, op, problem))?;
         let rows = x.select(Axis(axis), &indices);
-        let shape = [&x.shape()[..axis], &self.graph.ty(operand).shape, &x.shape()[axis + 1..]].concat();
-        Ok(standard(rows.into_shared()).into_shape_with_order(IxDyn(&shape)).expect("one slice per index"))
+        let shape = &self.graph.ty(self.graph.op(op).results[0]).shape;
+        Ok(standard(rows.into_shared()).into_shape_with_order(IxDyn(shape)).expect("one slice per index"))
     }
 }
 

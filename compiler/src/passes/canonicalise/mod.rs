@@ -101,7 +101,11 @@ impl Canonicaliser<'_> {
         let ty = self.source.ty(value);
         match (ty.elem, &ty.shape[..]) {
             _ if ty.shape.contains(&0) => Err(Misfit::new(ty.to_string(), "extents of at least 1")),
-            (Elem::F32, [1, _, _, _]) => Ok(Meaning::Image(self.builder.graph.add_input(name, ty.clone()))),
+            (Elem::F32, [1, _, _, _]) if self.is_convolved(value) => Ok(Meaning::Image(self.builder.graph.add_input(name, ty.clone()))),
+            (Elem::F32, [1, rows, outer, inner]) => {
+                let matrix = self.builder.graph.add_input(name, TensorType::f32([*rows, outer * inner]));
+                Ok(Meaning::View(View::row_major(matrix, &ty.shape, 2)))
+            }
             (Elem::F32, [1, rows, columns] | [rows, columns]) => {
                 let matrix = TensorType { shape: vec![*rows, *columns], ..ty.clone() };
                 let matrix = self.builder.graph.add_input(name, matrix);
@@ -109,6 +113,12 @@ impl Canonicaliser<'_> {
             }
             _ => Err(Misfit::new(ty.to_string(), "an image f32[1,c,h,w] or tokens f32[1,n,c] or f32[n,c]")),
         }
+    }
+
+    /// Whether a convolution reads a value as it is.
+    fn is_convolved(&self, value: Value) -> bool {
+        let convolves = |op: &OpData| matches!(op.kind, OpKind::Conv { .. }) && op.operands[0] == value;
+        self.source.order.iter().any(|op| convolves(self.source.op(*op)))
     }
 
     /// The matrix of an output; `None` where its problem is told already.
@@ -166,6 +176,7 @@ impl Canonicaliser<'_> {
                 "a step noted on the tensor, as the pass `steps` does",
             )),
             OpKind::Pixels {}
+            | OpKind::PickRows {}
             | OpKind::Patches { .. }
             | OpKind::Linear {}
             | OpKind::MixHeads { .. }

@@ -1,7 +1,7 @@
 //! Operations that move elements: they become part of views. Joining tokens is the only one that remains an operation.
 
-use super::constants::{data, floats};
-use super::view::View;
+use super::constants::{check_size, data, floats};
+use super::view::{Axis, View, Walk, places, walks};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{Graph, OpData, OpKind, Value};
 use crate::passes::error::Misfit;
@@ -26,6 +26,9 @@ impl Canonicaliser<'_> {
         let shape = &self.source.ty(op.results[0]).shape;
         if let [x] = operands {
             return Ok(x.clone());
+        }
+        if let Some(view) = self.rejoined(operands, axis)? {
+            return Ok(Meaning::View(view));
         }
         if shape[..axis].iter().any(|extent| *extent != 1) {
             return Err(Misfit::new(format!("tensors joined along axis {axis} to {shape:?}"), "tokens joined"));
@@ -53,6 +56,56 @@ impl Canonicaliser<'_> {
         Ok(Meaning::View(View::row_major(matrix, shape, axis + 1)))
     }
 
+    /// Parts of one matrix, joined along an axis: as a view of it where they follow each other regularly, or as tokens in another order.
+    /// `None` where they are something else.
+    fn rejoined(&mut self, operands: &[Meaning], axis: usize) -> Result<Option<View>, Misfit> {
+        let views: Option<Vec<&View>> =
+            operands.iter().map(|operand| if let Meaning::View(view) = operand { Some(view) } else { None }).collect();
+        let Some([first, others @ ..]) = views.as_deref() else { return Ok(None) };
+        let place = |view: &View| (view.matrix, view.column, view.factor);
+        if others.iter().any(|view| place(view) != place(first)) {
+            return Ok(None);
+        }
+        let parts: Vec<usize> = [*first].iter().chain(others).map(|view| view.row).collect();
+        if others.iter().all(|view| view.dims == first.dims)
+            && let Some(outer) = walks_of(&parts)
+        {
+            let mut view = (*first).clone();
+            view.dims[axis] = walks(outer.into_iter().chain(first.dims[axis].iter().copied()));
+            return Ok(Some(view));
+        }
+        let split = axis + 1 + first.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count();
+        let [tokens, channels] = [0..split, split..first.dims.len()];
+        let fits = |view: &&View| {
+            view.dims[tokens.clone()].iter().all(|dim| is_along(dim, Axis::Row))
+                && view.dims[channels.clone()].iter().all(|dim| is_along(dim, Axis::Column))
+                && view.dims[channels.clone()] == first.dims[channels.clone()]
+        };
+        if ![first].into_iter().chain(others).all(fits) {
+            return Ok(None);
+        }
+        let mut shape = first.shape();
+        shape[axis] += others.iter().map(|view| view.shape()[axis]).sum::<usize>();
+        let count = check_size(&shape[tokens.clone()])?;
+        self.builder.charge(2 * count)?;
+        // Each part has all that lies behind one place of the axes before.
+        let blocks: usize = shape[..axis].iter().product();
+        let rows: Vec<Vec<usize>> = [*first]
+            .iter()
+            .chain(others)
+            .map(|view| places(view.row, &view.dims[tokens.clone()].concat()))
+            .collect();
+        let part = |block: usize, rows: &[usize]| {
+            let each = rows.len() / blocks;
+            rows[block * each..(block + 1) * each].to_vec()
+        };
+        let rows = (0..blocks).flat_map(|block| rows.iter().flat_map(move |rows| part(block, rows))).collect();
+        let matrix = self.builder.pick_rows(first.matrix, rows, 1)?;
+        let mut view = View { matrix, row: 0, ..(*first).clone() };
+        view.dims[tokens.clone()].clone_from_slice(&View::row_major(matrix, &shape[tokens], split).dims);
+        Ok(Some(view))
+    }
+
     /// The same parts with neighbouring constants joined.
     fn join_constants(&mut self, parts: &[Value]) -> Result<Vec<Value>, Misfit> {
         let mut joined: Vec<Value> = Vec::new();
@@ -71,6 +124,22 @@ impl Canonicaliser<'_> {
         }
         Ok(joined)
     }
+}
+
+fn is_along(dim: &[Walk], axis: Axis) -> bool {
+    dim.iter().all(|walk| walk.axis == axis)
+}
+
+/// The walks along rows that visit these places in this order, from the first one on; `None` where there are none.
+fn walks_of(rows: &[usize]) -> Option<Vec<Walk>> {
+    let Some(distance) = rows.get(1).map(|second| second.checked_sub(rows[0])) else { return Some(Vec::new()) };
+    let stride = distance.filter(|stride| *stride > 0)?;
+    let extent = rows.windows(2).take_while(|pair| pair[1].checked_sub(pair[0]) == Some(stride)).count() + 1;
+    let inner = Walk { axis: Axis::Row, extent, stride };
+    let starts: Vec<usize> = rows.iter().copied().step_by(extent).collect();
+    let mut list = walks_of(&starts)?;
+    list.push(inner);
+    (places(rows[0], &list) == rows).then_some(list)
 }
 
 /// Whether the elements stay in their row-major order.

@@ -1,0 +1,164 @@
+//! Emission: the program's header, image and code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use vitcod_isa::instr::Instr;
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
+
+use super::lists::Lists;
+use super::storage::{Home, Storages};
+use super::task::Task;
+use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
+use crate::split::{Patterns, ProductParts};
+
+/// Joins the parts of a program. What is executed is the split graph; the reference for its results is the quantised one.
+pub(super) fn program(
+    [graph, reference]: [&Graph; 2],
+    machine: &Machine,
+    storages: &Storages,
+    lists: &Lists,
+    tasks: &[Task],
+    code: Vec<Instr>,
+) -> Program {
+    // Layers are the operations that have instructions, in the graph's order.
+    let used: BTreeSet<Op> = tasks.iter().map(|task| task.layer).collect();
+    let order: Vec<Op> = graph.order.iter().copied().filter(|op| used.contains(op)).collect();
+    let number: BTreeMap<Op, u32> = order.iter().enumerate().map(|(index, op)| (*op, index as u32)).collect();
+    let mut layer_of: Vec<u32> = tasks.iter().map(|task| number[&task.layer]).collect();
+    // The end belongs to the last one.
+    layer_of.push(order.len().saturating_sub(1) as u32);
+
+    let pixels: BTreeSet<Value> = graph.order.iter().filter_map(|op| image(graph, graph.op(*op).results[0])).collect();
+    let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {
+        name: name.to_owned(),
+        shape: shape.iter().map(|extent| *extent as u64).collect(),
+        layout: Layout::RowMajor,
+        element: if ty.elem == Elem::I16 { Element::I16 } else { Element::I8 },
+        step: ty.step.unwrap_or(1.0),
+        address,
+    };
+    let inputs = graph.inputs.iter().zip(&storages.inputs).map(|((name, value), address)| {
+        let ty = graph.ty(*value);
+        let layout = if pixels.contains(value) { Layout::Pixels } else { Layout::RowMajor };
+        Binding { layout, ..bind(name, &ty.shape, ty, *address) }
+    });
+    let outputs = graph.outputs.iter().zip(&storages.outputs).map(|(output, place)| {
+        let address = match storages.data(*place).home {
+            Home::Dram(address) => address,
+            Home::Sram => unreachable!("outputs live in DRAM"),
+        };
+        bind(&output.name, &output.shape, graph.ty(output.value), address)
+    });
+
+    let place = |value| lists.address(reference.constant(value).expect("constants are asked for"));
+    Program {
+        header: Header {
+            name: graph.name.clone(),
+            dram_bytes: storages.dram_bytes,
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            layers: layers(graph, storages, lists, &order),
+            decisions: Vec::new(),
+        },
+        machine: machine.clone(),
+        code,
+        layer_of,
+        image: memory(graph, storages, lists),
+        ir: Some(SavedGraph::new(reference, place).to_json().into()),
+    }
+}
+
+/// The constants at their addresses, then the lists.
+fn memory(graph: &Graph, storages: &Storages, lists: &Lists) -> Bytes {
+    let mut image = vec![0; storages.image_bytes as usize];
+    for (value, address) in &storages.constants {
+        if let Some(constant) = graph.constant(*value) {
+            image[*address as usize..][..constant.bytes.len()].copy_from_slice(&constant.bytes);
+        }
+    }
+    let start = image.len() - lists.bytes.len();
+    image[start..].copy_from_slice(&lists.bytes);
+    image.into()
+}
+
+/// What reports say of each layer. Bytes that must travel count where they are needed first.
+fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Vec<Layer> {
+    let mut seen: BTreeSet<Value> = BTreeSet::new();
+    let inputs: BTreeSet<Value> = graph.inputs.iter().map(|(_, value)| *value).collect();
+    let mut layers: Vec<Layer> = order
+        .iter()
+        .map(|op| {
+            let data = graph.op(*op);
+            let travels = |value: &Value| storages.constants.contains_key(value) || inputs.contains(value);
+            let compulsory: usize = data
+                .operands
+                .iter()
+                .map(|value| image(graph, *value).unwrap_or(*value))
+                .filter(travels)
+                .filter(|value| seen.insert(*value))
+                .map(|value| graph.ty(value).bytes())
+                .sum();
+            let listed = lists.of_layer.get(op).copied().unwrap_or(0);
+            let nodes: Vec<String> = data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
+            Layer {
+                name: nodes.first().cloned().unwrap_or_else(|| op.to_string()),
+                operation: data.kind.mnemonic().to_owned(),
+                nodes,
+                needed_macs: needed_macs(graph, *op),
+                compulsory_bytes: compulsory as u64 + listed,
+            }
+        })
+        .collect();
+    // Outputs and constants that no layer reads directly (they join a concat) travel all the same.
+    for output in &graph.outputs {
+        let maker = graph.producer(output.value).and_then(|(op, _)| order.iter().position(|other| *other == op));
+        if let Some(layer) = maker.or(order.len().checked_sub(1)).and_then(|index| layers.get_mut(index)) {
+            layer.compulsory_bytes += graph.ty(output.value).bytes() as u64;
+        }
+    }
+    layers
+}
+
+/// The image whose pixels a value is.
+fn image(graph: &Graph, value: Value) -> Option<Value> {
+    let (_, data) = graph.producer(value)?;
+    (data.kind == OpKind::Pixels {}).then(|| data.operands[0])
+}
+
+/// Multiplications of an operation on the MAC lines, without padding.
+fn needed_macs(graph: &Graph, op: Op) -> u64 {
+    let data = graph.op(op);
+    let shape = |value: usize| &graph.ty(data.operands[value]).shape;
+    let product = match data.kind {
+        OpKind::QLinear {} => shape(0)[0] * shape(1).iter().product::<usize>(),
+        OpKind::Sddmm { windows, .. } => shape(0)[0] * (shape(1)[0] / windows) * shape(0)[1],
+        OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
+            shape(0)[0] * (shape(0)[1] / heads_in) * heads_in * heads_out
+        }
+        OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => kept(graph, op) * shape(0)[1] / heads,
+        OpKind::SplitSpmm { heads, block, csc, .. } => {
+            let parts = ProductParts::of(block, csc);
+            let kept = parts.iter().map(|part| kept_of(graph, data.operands[part.probs])).sum::<usize>();
+            kept * shape(0)[1] / heads
+        }
+        // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the columns.
+        OpKind::Spmm { windows, .. } => windows * shape(0)[1] * shape(0)[2] * shape(2)[1],
+        _ => 0,
+    };
+    product as u64
+}
+
+/// Entries that scores of split attention are made of: those of a block count if they are kept.
+fn kept(graph: &Graph, scores: Op) -> usize {
+    let patterns = Patterns::read(graph, graph.op(scores)).unwrap_or_default();
+    let cells = patterns.mask.map_or(0, |mask| mask.kept());
+    cells + patterns.csc.map_or(0, |csc| csc.nonzeros())
+}
+
+/// [`kept`] of the scores that probabilities are made of.
+fn kept_of(graph: &Graph, probabilities: Value) -> usize {
+    let scores = graph.producer(probabilities).and_then(|(_, softmax)| graph.producer(softmax.operands[0]));
+    scores.map_or(0, |(op, _)| kept(graph, op))
+}

@@ -4,8 +4,8 @@ use vitcod_isa::instr::Dram;
 use vitcod_isa::instr::table::Load;
 
 use super::CodegenError;
-use super::frame::Windows;
 use super::limits::MAX_COUNT;
+use super::map::Windows;
 use super::storage::Home;
 use super::task::{Builder, Window, steps};
 use crate::ir::Op;

@@ -32,6 +32,47 @@ pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.expand(element, &shape)?])
 }
 
+/// Constants with some elements replaced.
+pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
+    let [x, indices, updates] = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
+    if let Some(reduction) = call.node.string("reduction")?.filter(|reduction| *reduction != "none") {
+        return Err(call.attribute("reduction", "none", format!("{reduction:?}")));
+    }
+    let (shape, tuples) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
+    let Some((length, outer)) = tuples.split_last().filter(|(length, _)| **length <= shape.len()) else {
+        return Err(call.mismatch(format!("tuples of at most {} indices", shape.len()), call.describe(indices)));
+    };
+    let expected = [outer, &shape[*length..]].concat();
+    if call.shape(updates) != expected {
+        return Err(call.mismatch(format!("updates of shape {expected:?}"), call.describe(updates)));
+    }
+    let each: usize = shape[*length..].iter().product();
+    let mut starts = Vec::new();
+    for tuple in call.integers(indices, "indices")?.chunks((*length).max(1)) {
+        let mut place = 0;
+        for (index, extent) in tuple.iter().zip(&shape) {
+            let from_start = if *index < 0 { index.checked_add_unsigned(*extent as u64) } else { Some(*index) };
+            let within = from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| index < extent);
+            let within = within
+                .ok_or_else(|| call.mismatch(format!("indices into an extent of {extent}"), index.to_string()))?;
+            place = place * extent + within;
+        }
+        starts.push(place * each);
+    }
+    if call.ty(x).elem == Elem::F32 {
+        let (mut elements, updates) = (call.floats(x, "elements")?, call.floats(updates, "updates")?);
+        for (i, start) in starts.into_iter().enumerate() {
+            elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
+        }
+        return Ok(vec![call.float_constant(&shape, elements)?]);
+    }
+    let (mut elements, updates) = (call.integers(x, "elements")?, call.integers(updates, "updates")?);
+    for (i, start) in starts.into_iter().enumerate() {
+        elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
+    }
+    Ok(vec![call.integer_constant(&shape, elements)?])
+}
+
 pub(super) fn shape(call: &mut Call<'_>) -> Translated {
     let shape = call.shape(call.operand(0)?);
     let bound = |bound: i64| {

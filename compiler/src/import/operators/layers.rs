@@ -209,6 +209,12 @@ pub(super) fn softmax(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.emit(OpKind::Softmax { axis }, &[x])?])
 }
 
+pub(super) fn global_average_pool(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let axes = (2..call.ty(x).rank()).collect();
+    Ok(vec![call.emit(OpKind::ReduceMean { axes, keep: true }, &[x])?])
+}
+
 pub(super) fn reduce_mean(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let rank = call.ty(x).rank();

@@ -26,6 +26,8 @@ pub(super) struct Builder<'a> {
     transposed: BTreeMap<Value, Value>,
     /// Weights that only scale columns.
     pub(super) diagonals: BTreeSet<Value>,
+    /// Picked rows that are in the graph already, by what they are of, how many lie side by side, and which they are.
+    picked: BTreeMap<(Value, usize, Vec<usize>), Value>,
     /// What is left of [`BUDGET`].
     budget: usize,
     /// The ONNX nodes of the operation that is being translated.
@@ -40,6 +42,7 @@ impl<'a> Builder<'a> {
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
             diagonals: BTreeSet::new(),
+            picked: BTreeMap::new(),
             budget: BUDGET,
             nodes: Vec::new(),
         }
@@ -188,7 +191,17 @@ impl<'a> Builder<'a> {
 
     /// Rows of a matrix, `side` of them side by side in each row of the result.
     pub(super) fn pick_rows(&mut self, matrix: Value, rows: Vec<usize>, side: usize) -> Result<Value, Misfit> {
-        self.charge(2 * rows.len())?;
+        self.charge(3 * rows.len())?;
+        let key = (matrix, side, rows);
+        if let Some(known) = self.picked.get(&key) {
+            return Ok(*known);
+        }
+        let picked = self.pick_new_rows(matrix, key.2.clone(), side)?;
+        self.picked.insert(key, picked);
+        Ok(picked)
+    }
+
+    fn pick_new_rows(&mut self, matrix: Value, rows: Vec<usize>, side: usize) -> Result<Value, Misfit> {
         if side == 1 && rows.len() == self.extents(matrix).0 && rows.iter().enumerate().all(|(i, row)| i == *row) {
             return Ok(matrix);
         }

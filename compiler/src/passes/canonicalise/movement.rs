@@ -14,7 +14,18 @@ impl Canonicaliser<'_> {
         let from = &self.source.ty(op.operands[0]).shape;
         let to = &self.source.ty(op.results[0]).shape;
         match x {
-            Meaning::View(view) => moved(self.source, op, view, to).map(Meaning::View),
+            Meaning::View(view) => match moved(self.source, op, view, to) {
+                Ok(view) => Ok(Meaning::View(view)),
+                // What cuts tokens unevenly may cut them evenly where they lie in the tensor's order.
+                Err(misfit) => {
+                    let whole = self.builder.whole(view)?;
+                    let view = self.builder.in_order(&whole)?;
+                    if view == whole {
+                        return Err(misfit);
+                    }
+                    moved(self.source, op, &view, to).map(Meaning::View)
+                }
+            },
             Meaning::Image(_) if from == to && keeps_order(op) => Ok(x.clone()),
             Meaning::Scores(scores) if keeps_order(op) => Ok(Meaning::Scores(scores.reshaped(to)?)),
             Meaning::Probabilities(scores) if keeps_order(op) => Ok(Meaning::Probabilities(scores.reshaped(to)?)),

@@ -460,7 +460,7 @@ fn what_is_read_in_both_widths_is_narrowed_with_its_sum() {
     let nine = net.graph.add_const("rows", TensorType::new(Elem::U32, [1, 1]), 9u32.to_le_bytes().to_vec());
     let narrow = OpKind::QAdd { a_scale: 5, b_scale: 0, shift: 6 };
     let narrow = net.push(narrow, &[stream, stream], Elem::I8, &[9, 13]);
-    let mean = net.push(OpKind::Spmm { scale: Scale::ONE }, &[ones, nine, narrow], Elem::I8, &[1, 13]);
+    let mean = net.push(OpKind::Spmm { scale: Scale::ONE, windows: 1 }, &[ones, nine, narrow], Elem::I8, &[1, 13]);
     net.output(mean);
     net.output(stream);
     net.assert_bit_equal();

@@ -1,6 +1,6 @@
 //! Tokens in another order: windows of a map, shifted ones, neighbours merged.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
 
 use super::{Builder, canonical, counts, error, only};
 use crate::interp::FloatInterpreter;

@@ -311,7 +311,7 @@ impl<'a> Builder<'a> {
             }
         };
         let dims = view.dims.iter().map(|dim| walks(dim.iter().map(&mut closed))).collect();
-        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: view.step })
+        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None })
     }
 
     /// A constant of some name added to a matrix.

@@ -46,7 +46,7 @@ fn end_to_end(criterion: &mut Criterion) {
 
     let model = Model::new(compile()).expect("the compiler's programs are valid");
     criterion.bench_function("verify", |b| b.iter(|| check(black_box(model.program())).expect("it is valid still")));
-    let names = graph.inputs.iter().map(|(name, _)| name.as_str());
+    let names = graph.inputs.iter().map(|input| input.name.as_str());
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = names.zip(views).collect();
     let mut session = model.open(&EmulatorDevice).expect("the emulator runs every valid program");
     criterion.bench_function("run", |b| b.iter(|| session.run(black_box(&inputs)).expect("the program runs")));

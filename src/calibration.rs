@@ -3,19 +3,21 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use ndarray::ArrayD;
+use vitcod_compiler::ir::{Graph, GraphInput};
 use vitcod_compiler::quantise::{self, Clipping};
 
-use crate::npy;
+use crate::{named, npy};
 
 /// What quantisation goes by.
 #[derive(clap::Args)]
 pub(crate) struct CalibrationArgs {
-    /// Inputs that are typical of the model, joined along the first axis; without them noise of mean 0 and standard deviation 1 is
-    /// used. Tensors that the model itself quantises (QDQ form) keep their scales
-    #[arg(long, value_name = "X.npy")]
-    pub(crate) calibration: Option<PathBuf>,
+    /// Inputs that are typical of the model, joined along the first axis, for each input; the name can be left out if there is one. Without
+    /// them noise of mean 0 and standard deviation 1 is used. Tensors that the model itself quantises (QDQ form) keep their scales
+    #[arg(long, value_name = "[NAME=]X.npy")]
+    calibration: Vec<String>,
 
     /// How the range of an int8 tensor follows from calibration: max (nothing seen saturates), mse (least mean square error),
     /// percentile:P (P per cent of the numbers are within)
@@ -49,9 +51,25 @@ pub(crate) fn warn_of_noise() {
 }
 
 impl CalibrationArgs {
-    /// The samples, where there are any.
-    pub(crate) fn read(&self) -> anyhow::Result<Option<ArrayD<f32>>> {
-        self.calibration.as_deref().map(npy::read).transpose()
+    /// The samples of the inputs of a graph, in their order, where there are any.
+    pub(crate) fn read(&self, graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
+        if self.calibration.is_empty() {
+            return Ok(None);
+        }
+        let files = named::bind("input", &self.calibration, &graph.inputs)?;
+        let sample = |input: &GraphInput| {
+            let file = files.iter().find(|(bound, _)| bound.name == input.name);
+            let (_, path) = file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
+            npy::read(path)
+        };
+        graph.inputs.iter().map(sample).collect::<anyhow::Result<_>>().map(Some)
+    }
+
+    /// The files that samples are read from: of `NAME=FILE` both readings, as the inputs are not known.
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let read =
+            self.calibration.iter().flat_map(|text| [Some(text.as_str()), text.rsplit_once('=').map(|(_, path)| path)]);
+        read.flatten().map(PathBuf::from)
     }
 
     pub(crate) fn options(&self) -> quantise::Options {

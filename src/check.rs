@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::{Graph, SavedGraph};
+use vitcod_compiler::ir::{Graph, GraphInput, SavedGraph};
 use vitcod_isa::program::Program;
 use vitcod_runtime::{Integers, Output};
 
@@ -105,7 +105,7 @@ fn in_order_of<'a>(
     graph: &Graph,
     inputs: &'a [(&str, ArrayViewD<'a, f32>)],
 ) -> anyhow::Result<Vec<&'a ArrayViewD<'a, f32>>> {
-    let inputs = graph.inputs.iter().map(|(name, _)| {
+    let inputs = graph.inputs.iter().map(|GraphInput { name, .. }| {
         let input = inputs.iter().find(|(given, _)| given == name);
         input
             .map(|(_, array)| array)
@@ -128,7 +128,7 @@ fn items(program: &Program, outputs: &[Output]) -> usize {
 
 /// The integers of one of `items` items of the inputs.
 fn quantised(graph: &Graph, inputs: &[&ArrayViewD<'_, f32>], item: usize, items: usize) -> anyhow::Result<Vec<Tensor>> {
-    let tensors = graph.inputs.iter().zip(inputs).map(|((name, value), array)| {
+    let tensors = graph.inputs.iter().zip(inputs).map(|(GraphInput { name, value, .. }, array)| {
         let mut part = array.view();
         if array.ndim() > 0 {
             let rows = array.shape()[0] / items;
@@ -156,7 +156,9 @@ fn of_tensor(tensor: &Tensor) -> Vec<i64> {
     match tensor {
         Tensor::I8(values) => values.iter().map(|x| (*x).into()).collect(),
         Tensor::I16(values) => values.iter().map(|x| (*x).into()).collect(),
+        Tensor::U16(values) => values.iter().map(|x| (*x).into()).collect(),
         Tensor::U32(values) => values.iter().map(|x| (*x).into()).collect(),
+        Tensor::Byte(values) => values.iter().map(|x| (*x).into()).collect(),
     }
 }
 

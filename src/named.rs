@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use vitcod_compiler::ir::Value;
+use vitcod_compiler::ir::GraphInput;
 use vitcod_isa::program::Binding;
 
 /// A tensor that the command line can name.
@@ -19,9 +19,9 @@ impl Named for Binding {
 }
 
 /// An input of a graph.
-impl Named for (String, Value) {
+impl Named for GraphInput {
     fn name(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 

@@ -102,10 +102,10 @@ pub(crate) struct Prepared {
     pub(crate) noise: bool,
 }
 
-/// Compiles a canonical graph; `samples` are items of its only input, and without them noise calibrates.
+/// Compiles a canonical graph; `samples` are items of its inputs, and without them noise calibrates.
 pub(crate) fn compile(
     graph: &Graph,
-    samples: Option<&ArrayD<f32>>,
+    samples: Option<&[ArrayD<f32>]>,
     machine: &Machine,
     options: Options,
     progress: &Progress,
@@ -120,7 +120,7 @@ pub(crate) fn compile(
 /// The steps of [`compile`] before code generation.
 pub(crate) fn prepare(
     graph: &Graph,
-    samples: Option<&ArrayD<f32>>,
+    samples: Option<&[ArrayD<f32>]>,
     machine: &Machine,
     options: Options,
     progress: &Progress,
@@ -129,7 +129,7 @@ pub(crate) fn prepare(
     progress.step("calibrating");
     let noise = samples.is_none() && quantise::needs_samples(&graph);
     let stand_in = if noise { quantise::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
-    let samples: Vec<ArrayViewD<'_, f32>> = samples.into_iter().chain(&stand_in).map(|array| array.view()).collect();
+    let samples: Vec<ArrayViewD<'_, f32>> = samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
     // A model that brings all its scales is not run.
     let calibration = match samples[..] {
         [] => Calibration::default(),
@@ -143,7 +143,7 @@ pub(crate) fn prepare(
 /// Auto-encoders where they are computed, made before if that is asked for; what making them lost; what was decided.
 fn place_autoencoders(
     graph: &Graph,
-    samples: Option<&ArrayD<f32>>,
+    samples: Option<&[ArrayD<f32>]>,
     machine: &Machine,
     Autoencoder { principal, form }: Autoencoder,
     progress: &Progress,
@@ -153,7 +153,8 @@ fn place_autoencoders(
         Some(heads) => {
             progress.step("finding principal components");
             let samples = samples.context("auto-encoders are made from samples: pca:E needs --calibration")?;
-            let (graph, losses) = autoencoder::pca(graph, &[samples.view()], heads)?;
+            let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|array| array.view()).collect();
+            let (graph, losses) = autoencoder::pca(graph, &samples, heads)?;
             ensure!(!losses.is_empty(), "there is no attention without auto-encoders to make some for");
             (Cow::Owned(graph), losses)
         }

@@ -4,6 +4,8 @@ mod common;
 
 use common::{Random, Vit, assert_bit_equal, machine, quantised, vit};
 use vitcod_compiler::codegen::CodegenError;
+use vitcod_compiler::frontend::import_file;
+use vitcod_compiler::import::ImportOptions;
 use vitcod_isa::machine::{Machine, PRESETS};
 
 const SMALL: Vit = Vit {
@@ -84,4 +86,37 @@ fn a_machine_without_room_is_named_with_the_layer() {
     machine.sram.bytes = 1024;
     let message = assert_bit_equal(&graph, &machine).unwrap_err().to_string();
     assert!(message.contains("vitcod is too small for"), "{message}");
+}
+
+/// One of each library and exporter's form of attention, and both kinds of integer inputs.
+#[test]
+fn on_exports() {
+    let machine = Machine::preset("vitcod").unwrap();
+    for name in [
+        "torchvision.legacy.fused.op17",
+        "torchvision.dynamo.fused.op23",
+        "hfvit.dynamo.fused.op20",
+        "hfvit.dynamo.unfused.op20.sim",
+        "bert.legacy.unfused.op14",
+        "bert.dynamo.fused.op24",
+    ] {
+        let path = format!("{}/tests/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let graph =
+            import_file(path.as_ref(), &ImportOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_bit_equal(&quantised(&graph), &machine).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// Rows of the mask that are loaded once, or for each stripe of queries where they would take too much room.
+#[test]
+fn with_masks_of_keys() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models/bert.dynamo.unfused.op20.onnx");
+    let graph = quantised(&import_file(path.as_ref(), &ImportOptions::default()).unwrap());
+    let mut machine = Machine::preset("vitcod").unwrap();
+    // The last is no multiple of what buffers are aligned to.
+    for bytes in [8 * 1024, 3 * 1024, 3 * 1024 - 5] {
+        machine.sram.bytes = bytes;
+        let report = assert_bit_equal(&graph, &machine).unwrap();
+        assert!(report.sram.peak_bytes <= u64::from(bytes));
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use common::{Random, Vit, machine, quantised, vit};
 use vitcod_compiler::codegen::{self, CodegenError};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::{Graph, Stage, random};
+use vitcod_compiler::ir::{Graph, GraphInput, Stage, random};
 use vitcod_compiler::quantise;
 use vitcod_compiler::split::{self, GlobalTokens};
 use vitcod_compiler::tiled::{Scheduled, Tiled};
@@ -23,7 +23,7 @@ type Outputs = Vec<Vec<u8>>;
 fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
     let noise = quantise::noise(graph, 1);
     let quantise =
-        |((_, value), x): (&(String, _), &ndarray::ArrayD<f32>)| Tensor::quantise(&x.view(), graph.ty(*value));
+        |(input, x): (&GraphInput, &ndarray::ArrayD<f32>)| Tensor::quantise(&x.view(), graph.ty(input.value));
     let inputs: Vec<Tensor> = graph.inputs.iter().zip(&noise).map(quantise).collect::<Option<_>>().unwrap();
     let outputs = QuantisedInterpreter::new(graph).unwrap().run(&inputs).unwrap();
     (inputs, outputs.iter().map(Tensor::to_le_bytes).collect())

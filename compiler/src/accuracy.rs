@@ -15,7 +15,7 @@ use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
 use rayon::prelude::*;
 
 use crate::interp::{FloatInterpreter, InterpError, Noise, QuantisedInterpreter, Tensor};
-use crate::ir::{Elem, Graph, TensorType, Value, ValueDef};
+use crate::ir::{Elem, Graph, GraphInput, TensorType, Value, ValueDef};
 use crate::quantise::{Quantised, items};
 
 /// What quantisation costs.
@@ -160,7 +160,7 @@ impl Runs<'_> {
         let mut reference: Reals = SecondaryMap::new();
         let expected =
             self.float.observe(inputs, &mut |value, x| reference[value] = Some(x.to_owned().into_shared()))?;
-        let rounded = integer_graph.inputs.iter().zip(inputs).map(|((_, value), input)| {
+        let rounded = integer_graph.inputs.iter().zip(inputs).map(|(GraphInput { value, .. }, input)| {
             Tensor::quantise(input, integer_graph.ty(*value)).expect("inputs are activations")
         });
         let rounded: Vec<Tensor> = rounded.collect();
@@ -233,7 +233,7 @@ impl Runs<'_> {
                 let node = data.nodes.first().map_or("", |node| self.graph.node(*node));
                 (node.to_owned(), data.kind.mnemonic())
             }
-            ValueDef::Input(i) => (self.graph.inputs[i].0.clone(), "input"),
+            ValueDef::Input(i) => (self.graph.inputs[i].name.clone(), "input"),
             ValueDef::Const(_) => (String::new(), "constant"),
         }
     }

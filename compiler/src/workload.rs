@@ -172,7 +172,7 @@ mod tests {
         let inputs: Vec<Tensor> = seeded_noise(graph, 1, 3)
             .iter()
             .zip(&graph.inputs)
-            .map(|(input, (_, value))| Tensor::quantise(&input.view(), graph.ty(*value)).unwrap())
+            .map(|(x, input)| Tensor::quantise(&x.view(), graph.ty(input.value)).unwrap())
             .collect();
         QuantisedInterpreter::new(graph).unwrap().run(&inputs).unwrap()
     }
@@ -215,9 +215,9 @@ mod tests {
         let core = AttentionCore { compressed_heads: Some(2), ..TINY };
         let graph = attention_core(&masks(7, 9), core).unwrap();
         graph.verify().unwrap();
-        let names: Vec<&str> = graph.inputs.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
         assert_eq!(names, ["layers.0.q", "layers.0.k", "layers.0.v", "layers.1.q", "layers.1.k", "layers.1.v"]);
-        let shapes: Vec<_> = graph.inputs[..3].iter().map(|(_, value)| graph.ty(*value).matrix()).collect();
+        let shapes: Vec<_> = graph.inputs[..3].iter().map(|input| graph.ty(input.value).matrix()).collect();
         assert_eq!(shapes, [(7, 32), (9, 32), (9, 48)]);
         assert_eq!((&graph.outputs[1].name, &graph.outputs[1].shape), (&"layers.1.out".to_owned(), &vec![7, 48]));
         let nodes: Vec<&str> = graph.nodes().map(|(_, name)| name).collect();

@@ -80,6 +80,26 @@ pub enum InputProblem {
         /// Its shape.
         found: Vec<usize>,
     },
+    /// A number that is none of a table's rows, or says neither that a key counts nor that it does not.
+    #[error("input {name:?} holds {found} at {place:?}: expected {expected}")]
+    Number {
+        /// The input.
+        name: String,
+        /// The first such number.
+        found: f32,
+        /// Where it is.
+        place: Vec<usize>,
+        /// What could be there.
+        expected: String,
+    },
+    /// No key of an item counts: attention would have nothing to average.
+    #[error("input {name:?} is 0 everywhere in item {item}: at least one key must count")]
+    NoKey {
+        /// The input.
+        name: String,
+        /// The item, from 0.
+        item: usize,
+    },
     /// Inputs hold different numbers of items.
     #[error("input {name:?} holds {items} batches, input {first:?} holds {first_items}")]
     Items {

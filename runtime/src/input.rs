@@ -1,7 +1,8 @@
 //! Inputs of a run, bound to those of the model.
 
-use ndarray::{ArrayViewD, Axis, Slice};
+use ndarray::{ArrayViewD, Axis, Dimension as _, Slice};
 use vitcod_isa::numerics::{quantise_i8, quantise_i16};
+use vitcod_isa::operands::mask_row;
 use vitcod_isa::program::{Binding, Element};
 
 use crate::error::{InputError, InputProblem};
@@ -41,6 +42,7 @@ impl<'a> Inputs<'a> {
             if items != first_items {
                 problems.push(InputProblem::Items { name: name(), items, first: first.to_owned(), first_items });
             }
+            problems.extend(numbers(binding, tensor, items));
             tensors.push((binding, tensor.clone()));
         }
         if problems.is_empty() {
@@ -78,11 +80,35 @@ fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
     }
 }
 
+/// What is wrong with the numbers of an input: those that are themselves, not in steps, must be ones that the program can take.
+fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Option<InputProblem> {
+    let name = || binding.name.clone();
+    let wrong = |fits: &dyn Fn(f32) -> bool, expected: String| {
+        let (place, found) = tensor.indexed_iter().find(|(_, x)| !fits(**x))?;
+        Some(InputProblem::Number { name: name(), found: *found, place: place.slice().to_vec(), expected })
+    };
+    match binding.element {
+        Element::I8 | Element::I16 => None,
+        Element::Row { below } => wrong(
+            &|x| x.fract() == 0.0 && (0.0..below as f32).contains(&x),
+            format!("the number of a row, from 0 to {}", below.saturating_sub(1)),
+        ),
+        Element::Bits { .. } => wrong(&|x| x == 0.0 || x == 1.0, "0 or 1".to_owned()).or_else(|| {
+            let each = (tensor.len() / items).max(1);
+            let flags: Vec<f32> = tensor.iter().copied().collect();
+            let item = flags.chunks(each).position(|item| item.iter().all(|x| *x == 0.0))?;
+            Some(InputProblem::NoKey { name: name(), item })
+        }),
+    }
+}
+
 fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
     let values = tensor.iter();
     let bytes = match binding.element {
         Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),
         Element::I16 => values.flat_map(|x| quantise_i16(*x, binding.step).to_le_bytes()).collect(),
+        Element::Row { .. } => values.flat_map(|x| (*x as u16).to_le_bytes()).collect(),
+        Element::Bits { rows } => mask_row(values.map(|x| *x != 0.0)).repeat(rows as usize),
     };
     binding.arranged(bytes)
 }

@@ -68,13 +68,12 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
-    let samples = args.calibration.read()?;
     let labels = args.labels.as_deref().map(npy::read_indices).transpose()?;
     let masks = args.masks.read()?;
     let mut files = Outputs::default();
-    let read =
-        [Some(&args.model), args.labels.as_ref(), args.calibration.calibration.as_ref(), args.masks.masks.as_ref()];
+    let read = [Some(&args.model), args.labels.as_ref(), args.masks.masks.as_ref()];
     read.into_iter().flatten().for_each(|path| files.keep(path));
+    args.calibration.files().for_each(|path| files.keep(&path));
 
     let progress = Progress::new();
     progress.step("reading the model");
@@ -82,6 +81,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         Some(masks) => pipeline::import_with_masks(&args.model, &args.dims, masks)?,
         None => pipeline::import(&args.model, &args.dims)?,
     };
+    let samples = args.calibration.read(&graph)?;
     let inputs = inputs(args, &graph, &mut files)?;
     let options = Options {
         autoencoder: args.autoencoder.autoencoder,
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     let name = || args.model.display().to_string();
     let Prepared { graph, quantised, noise, .. } =
-        pipeline::prepare(&graph, samples.as_ref(), &machine, options, &progress).with_context(name)?;
+        pipeline::prepare(&graph, samples.as_deref(), &machine, options, &progress).with_context(name)?;
     progress.step("running in float and in integers");
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };
@@ -114,7 +114,7 @@ fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec
     bound.iter().for_each(|(_, path)| files.keep(path));
     let inputs = graph.inputs.iter().map(|input| {
         let found = bound.iter().find(|(other, _)| std::ptr::eq(*other, input));
-        let (_, path) = found.with_context(|| format!("no --input is given for {:?}", input.0))?;
+        let (_, path) = found.with_context(|| format!("no --input is given for {:?}", input.name))?;
         npy::read(path)
     });
     inputs.collect()

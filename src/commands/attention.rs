@@ -107,7 +107,7 @@ fn execute(graph: &Graph, model: &Model, args: &Args) -> anyhow::Result<Option<A
     // The decoders have the seed itself.
     let arrays = quantise::seeded_noise(graph, 1, args.seed.wrapping_add(1));
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> =
-        graph.inputs.iter().zip(&arrays).map(|((name, _), array)| (name.as_str(), array.view())).collect();
+        graph.inputs.iter().zip(&arrays).map(|(input, array)| (input.name.as_str(), array.view())).collect();
     let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
     args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()
 }

@@ -54,7 +54,6 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
-    let samples = args.calibration.read()?;
     let masks = args.masks.read()?;
     let Compiled { mut program, losses, noise } = {
         let progress = Progress::new();
@@ -64,12 +63,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
                 .with_context(|| format!("with the masks of {}", path.display()))?,
             _ => pipeline::import(&args.model, &args.dims)?,
         };
+        let samples = args.calibration.read(&graph)?;
         let options = Options {
             autoencoder: args.autoencoder.autoencoder,
             globals: args.globals.theta_d,
             quantise: args.calibration.options(),
         };
-        pipeline::compile(&graph, samples.as_ref(), &machine, options, &progress)
+        pipeline::compile(&graph, samples.as_deref(), &machine, options, &progress)
             .with_context(|| args.model.display().to_string())?
     };
     if args.strip {
@@ -77,8 +77,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let bytes = program.to_bytes()?;
     let mut files = Outputs::default();
-    let inputs = [Some(&args.model), args.calibration.calibration.as_ref(), args.masks.masks.as_ref()];
-    inputs.into_iter().flatten().for_each(|input| files.keep(input));
+    [Some(&args.model), args.masks.masks.as_ref()].into_iter().flatten().for_each(|input| files.keep(input));
+    args.calibration.files().for_each(|input| files.keep(&input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     files.commit()?;
 

@@ -87,7 +87,13 @@ impl Example {
     fn run(&self, data: &Data, machine: &Machine, progress: &Progress) -> anyhow::Result<Outcome> {
         progress.step("reading the model");
         let graph = self.graph()?;
-        let compiled = pipeline::compile(&graph, Some(&data.samples), machine, Options::default(), progress)?;
+        let compiled = pipeline::compile(
+            &graph,
+            Some(std::slice::from_ref(&data.samples)),
+            machine,
+            Options::default(),
+            progress,
+        )?;
         let model = Model::new(compiled.program)?;
 
         progress.step("running the model in float");

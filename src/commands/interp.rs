@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail, ensure};
 use ndarray::{ArrayD, IxDyn};
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::{Elem, Graph, GraphOutput, TensorType, Value};
+use vitcod_compiler::ir::{Elem, Graph, GraphInput, GraphOutput, TensorType};
 use vitcod_compiler::passes::Module;
-use vitcod_compiler::quantise;
+use vitcod_compiler::quantise::{self, Numbers};
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_emulator::{Memory, draft};
 use vitcod_isa::asm::Draft;
@@ -82,6 +82,7 @@ struct Port {
     /// Shape in the model.
     shape: Vec<usize>,
     ty: TensorType,
+    numbers: Numbers,
 }
 
 impl Named for Port {
@@ -105,24 +106,32 @@ impl Ports {
         let port = |Binding { name, shape, element, step, .. }: &Binding| {
             // Bindings that are larger than memory are refused before they are run.
             let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
-            let elem = match element {
-                Element::I8 => Elem::I8,
-                Element::I16 => Elem::I16,
+            let elements = shape.iter().product::<usize>();
+            let (ty, numbers) = match *element {
+                Element::I8 => (TensorType::quantised(Elem::I8, shape.clone(), *step), Numbers::Real),
+                Element::I16 => (TensorType::quantised(Elem::I16, shape.clone(), *step), Numbers::Real),
+                Element::Row { below } => (TensorType::new(Elem::U16, [1, elements]), Numbers::Rows(below as usize)),
+                Element::Bits { rows } => {
+                    (TensorType::new(Elem::Byte, [rows as usize, elements.div_ceil(8)]), Numbers::Flags)
+                }
             };
-            Port { name: name.clone(), ty: TensorType::quantised(elem, shape.clone(), *step), shape }
+            Port { name: name.clone(), shape, ty, numbers }
         };
         Ports { inputs: header.inputs.iter().map(port).collect(), outputs: header.outputs.iter().map(port).collect() }
     }
 
     fn of_graph(graph: &Graph) -> Ports {
-        let input = |(name, value): &(String, Value)| {
-            let ty = graph.ty(*value).clone();
-            Port { name: name.clone(), shape: ty.shape.clone(), ty }
+        let input = |GraphInput { name, value, shape }: &GraphInput| Port {
+            name: name.clone(),
+            shape: shape.clone(),
+            ty: graph.ty(*value).clone(),
+            numbers: Numbers::of(graph, *value),
         };
         let output = |output: &GraphOutput| Port {
             name: output.name.clone(),
             shape: output.shape.clone(),
             ty: graph.ty(output.value).clone(),
+            numbers: Numbers::Real,
         };
         Ports { inputs: graph.inputs.iter().map(input).collect(), outputs: graph.outputs.iter().map(output).collect() }
     }
@@ -130,7 +139,7 @@ impl Ports {
 
 /// The tensor of each input, noise where none is given.
 fn given(args: &Args, inputs: &[Port], files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let mut given = quantise::noise_of(inputs.iter().map(|input| input.shape.clone()), args.seed);
+    let mut given = quantise::noise_of(inputs.iter().map(|input| (input.shape.clone(), input.numbers)), 1, args.seed);
     for (input, path) in named::bind("input", &args.input, inputs)? {
         files.keep(&path);
         let position = inputs.iter().position(|other| std::ptr::eq(other, input));
@@ -189,9 +198,10 @@ fn execute_draft(draft: &Draft, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>
     header.outputs.iter().map(output).collect()
 }
 
-fn quantised(Port { name, shape, ty }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
+fn quantised(Port { name, shape, ty, .. }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
     ensure!(input.shape() == shape, "input {name:?} has the shape {:?}, and the model takes {ty}", input.shape());
-    Tensor::quantise(&input.view(), ty).with_context(|| format!("input {name:?}: {ty} stands for no real numbers"))
+    Tensor::quantise(&input.view(), ty)
+        .with_context(|| format!("input {name:?}: {ty} does not stand for these numbers"))
 }
 
 fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {
@@ -204,6 +214,8 @@ fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {
         Tensor::I8(x) => Output::I8(ArrayD::from_shape_vec(shape, x)?),
         Tensor::I16(x) => Output::I16(ArrayD::from_shape_vec(shape, x)?),
         Tensor::U32(x) => Output::U32(ArrayD::from_shape_vec(shape, x)?),
+        Tensor::U16(x) => Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?),
+        Tensor::Byte(x) => Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?),
     })
 }
 

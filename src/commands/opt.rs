@@ -178,10 +178,8 @@ fn samples(args: &Args, names: &[&str], module: &Module) -> anyhow::Result<Optio
         names.iter().filter_map(|name| passes::find(name).ok()).any(|pass| pass.needs.contains(&Need::Samples));
     let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
     graphs::check_size(graph)?;
-    Ok(Some(match args.calibration.read()? {
-        Some(samples) => vec![samples],
-        None => quantise::noise(graph, NOISE_ITEMS),
-    }))
+    let samples = args.calibration.read(graph)?;
+    Ok(Some(samples.unwrap_or_else(|| quantise::noise(graph, NOISE_ITEMS))))
 }
 
 /// Looks at the result of each pass.

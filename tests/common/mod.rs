@@ -167,11 +167,11 @@ fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Repor
         .inputs
         .iter()
         .zip(&inputs)
-        .map(|((_, value), input)| Tensor::quantise(&input.view(), quantised.ty(*value)).unwrap())
+        .map(|(input, x)| Tensor::quantise(&x.view(), quantised.ty(input.value)).unwrap())
         .collect();
     let expected = QuantisedInterpreter::new(quantised).unwrap().run(&tensors).unwrap();
     let named: Vec<(&str, _)> =
-        quantised.inputs.iter().zip(&inputs).map(|((name, _), input)| (name.as_str(), input.view())).collect();
+        quantised.inputs.iter().zip(&inputs).map(|(input, x)| (input.name.as_str(), x.view())).collect();
     let mut session = model.open(&EmulatorDevice).unwrap();
     let outputs = session.run(&named).unwrap();
     for (output, expected) in outputs.iter().zip(&expected) {

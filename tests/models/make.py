@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Exports tiny timm models in the forms that exporters give them, beside this file, with input, output and README.md.
+"""Exports tiny models of timm, torchvision and Hugging Face in the forms that exporters give them, beside this file, with input, output and README.md.
 
-    pip install -r requirements.txt && python3 make.py
+    pip install -r requirements.txt && python3 make.py [NAME ...]
 
-Seeded: the same versions give the same graphs and weights; outputs may differ in the last bits between CPUs.
+With names, only these are made anew. Seeded: the same versions give the same graphs and weights; outputs may differ in the last bits between CPUs.
 """
 import functools
 import pathlib
@@ -20,11 +20,15 @@ import onnxruntime
 import onnxsim
 import timm
 import torch
+import torchvision
+import transformers
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.levit import LevitDistilled
 from timm.models.vision_transformer import VisionTransformer
+from torchvision.models.vision_transformer import VisionTransformer as TorchvisionTransformer
+from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parents[1] / "examples/digits"))
@@ -34,6 +38,13 @@ SIZES = dict(img_size=16, num_classes=10, embed_dim=24, depth=2, num_heads=3, ml
 COMPRESSED_HEADS = 2
 # 3 x 2 tokens, then 2 x 1: an odd map and a rectangular attention.
 LEVIT = dict(img_size=(48, 32), num_classes=10, embed_dim=(16, 24), key_dim=4, depth=(1, 1), num_heads=(2, 3))
+# The same as torchvision and Hugging Face call it.
+TORCHVISION = dict(image_size=16, patch_size=4, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=48, num_classes=10)
+HUGGING_FACE = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=48)
+IMAGES = dict(image_size=16, patch_size=4)
+TEXT = dict(vocab_size=50, max_position_embeddings=16)
+# Tokens of a sentence, and how many of them are no padding.
+TOKENS, WORDS = 12, 9
 # Largest difference allowed between PyTorch in float32 and ONNX Runtime on the file.
 FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-2
 # The same where every tensor is rounded to 8 bits, relative to the largest output.
@@ -80,6 +91,23 @@ CASES = [
     Case("vit.legacy.unfused.op17.half", "all float16 between two Casts, rounded at every operator: 5e-4 off `weights16`"),
     Case("vit.legacy.unfused.op17.masked", "a mask [1, 3, 17, 17] of 0 and -inf for each layer is added to the scores"),
     Case("vit.dynamo.unfused.op20.masked", "the same masks, with float32's minimum for -inf"),
+    Case("vit.dynamo.fused.op23", "one Attention node per layer; Q, K, V by Slice and Squeeze"),
+    Case("vit.legacy.unfused.op11", "as op13, axes as attributes"),
+    Case("torchvision.legacy.fused.op17", "sequence first; in-projection by Unsqueeze, Transpose, Squeeze, Gather; Gemm"),
+    Case("torchvision.dynamo.fused.op20", "the same"),
+    Case("torchvision.dynamo.fused.op23", "the same with Attention nodes"),
+    Case("torchvision.dynamo.fused.op20.sim", "after onnxsim"),
+    Case("hfvit.legacy.unfused.op14", "Q, K, V apart; outputs of all tokens and of the pooler"),
+    Case("hfvit.legacy.fused.op17", "both factors of the scale by themselves"),
+    Case("hfvit.dynamo.unfused.op20", "Q, K, V apart"),
+    Case("hfvit.dynamo.fused.op20", "an IsNaN guard behind every softmax"),
+    Case("hfvit.dynamo.fused.op24", "Attention nodes"),
+    Case("hfvit.dynamo.unfused.op20.sim", "after onnxsim: one MatMul for Q, K, V, then Split"),
+    Case("hfvit.dynamo.unfused.op20.batch", "first axis dynamic"),
+    Case("bert.legacy.unfused.op14", "tokens, their types and which are no padding as inputs; LayerNorm as nine operators"),
+    Case("bert.legacy.fused.op17", "an IsNaN guard behind every softmax; the mask by Flatten and Gather"),
+    Case("bert.dynamo.unfused.op20", "the mask by GatherND, And, Where"),
+    Case("bert.dynamo.fused.op24", "Attention nodes with a mask of booleans"),
     Case("deit.legacy.unfused.op17", "distilled: two prefix tokens, the mean of two heads; patch 8, so 6 tokens"),
     Case("deit.dynamo.fused.op20", "the same"),
     Case("vitcod.legacy.unfused.op17", "auto-encoders on Q and K; on K the transpose behind one is merged into that of the scores"),
@@ -98,7 +126,7 @@ CASES = [
 def draw(name, shape, fresh_biases):
     """Weights of one parameter: matrices N(0, 1/fan_in), which keeps attention from being uniform; see `build`."""
     noise = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
-    if "token" in name or "embed" in name and len(shape) == 3:
+    if "token" in name or "embed" in name and len(shape) in (2, 3):
         return noise * 0.5
     if "attention_biases" in name:
         return noise
@@ -106,26 +134,41 @@ def draw(name, shape, fresh_biases):
         return 0.5 + np.abs(noise)
     if len(shape) > 1:
         return noise * np.prod(shape[1:]) ** -0.5
-    scale = ("norm" in name or "bn." in name) and "weight" in name
-    return (1.0 if scale else 0.0) + (0.0 if fresh_biases else 0.1) * noise
+    # Weights of one dimension are the scales of normalisations.
+    return (1.0 if name.endswith("weight") else 0.0) + (0.0 if fresh_biases else 0.1) * noise
+
+
+def transformers_model(model, fused):
+    """A model of Hugging Face."""
+    attention = dict(attn_implementation="sdpa" if fused else "eager")
+    if model == "bert":
+        return BertModel(BertConfig(**HUGGING_FACE, **TEXT, **attention))
+    return ViTModel(ViTConfig(**HUGGING_FACE, **IMAGES, **attention))
+
+
+def fill(model, fresh_biases=False):
+    """Weights of all parameters, and statistics of BatchNorm."""
+    statistics = [(name, buffer) for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var"))]
+    for name, tensor in [*model.named_parameters(), *statistics]:
+        tensor.data = torch.from_numpy(draw(name, tensor.shape, fresh_biases).astype(np.float32))
+    return model.eval()
 
 
 def build(model, fused, fresh_biases):
     """The model in evaluation mode; `fresh_biases` leaves biases at 0 and LayerNorm scales at 1."""
     if model == "levit":
-        built = LevitDistilled(**LEVIT).eval()
-        for name, tensor in [*built.named_parameters(), *built.named_buffers()]:
-            if tensor.is_floating_point():
-                tensor.data = torch.from_numpy(draw(name, tensor.shape, fresh_biases).astype(np.float32))
-        return built
+        return fill(LevitDistilled(**LEVIT), fresh_biases)
+    if model in ("hfvit", "bert"):
+        return Outputs(fill(transformers_model(model, fused)))
+    if model == "torchvision":
+        return fill(TorchvisionTransformer(**TORCHVISION))
     kind, patch = (VisionTransformerDistilled, 8) if model == "deit" else (VisionTransformer, 4)
     options = dict(attn_layer=VitcodAttention) if model == "vitcod" else {}
     built = kind(patch_size=patch, **SIZES, **options).eval()
     if model == "vitcod":
         for block in built.blocks:
             block.attn.compress_heads(COMPRESSED_HEADS)
-    for name, parameter in built.named_parameters():
-        parameter.data = torch.from_numpy(draw(name, parameter.shape, fresh_biases).astype(np.float32))
+    fill(built, fresh_biases)
     for block in built.blocks:
         block.attn.fused_attn = fused
     return built
@@ -141,6 +184,19 @@ def mask(model, pruned):
         block.forward = functools.partial(block.forward, attn_mask=block.mask)
 
 
+class Outputs(torch.nn.Module):
+    """A model of Hugging Face that returns its two tensors and takes its inputs by position."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs):
+        names = ("input_ids", "attention_mask", "token_type_ids") if len(inputs) > 1 else ("pixel_values",)
+        returned = self.model(**dict(zip(names, inputs)))
+        return returned.last_hidden_state, returned.pooler_output
+
+
 class Half(torch.nn.Module):
     """A model in float16 with input and output in float32."""
 
@@ -152,22 +208,42 @@ class Half(torch.nn.Module):
         return self.model(x.half()).float()
 
 
-def export(model, x, path, exporter, opset, variant):
+def inputs_of(kind):
+    """Names and values of the inputs of a model."""
+    draws = np.random.Generator(np.random.PCG64(0))
+    if kind != "bert":
+        size = LEVIT["img_size"] if kind == "levit" else (16, 16)
+        return {"pixel_values" if kind == "hfvit" else "x": draws.standard_normal((1, 3, *size)).astype(np.float32)}
+    place = np.arange(TOKENS)[None]
+    return {
+        "input_ids": draws.integers(0, TEXT["vocab_size"], (1, TOKENS)),
+        "attention_mask": (place < WORDS).astype(np.int64),
+        "token_type_ids": (place >= WORDS // 2).astype(np.int64),
+    }
+
+
+def outputs_of(kind):
+    """Names of the outputs of a model."""
+    return ["last_hidden_state", "pooler_output"] if kind in ("hfvit", "bert") else ["logits"]
+
+
+def export(model, inputs, outputs, path, exporter, opset, variant):
     """Writes `model` to `path`."""
     options = dict(opset_version=opset, dynamo=exporter == "dynamo")
+    values = tuple(torch.from_numpy(x) for x in inputs.values())
     if variant == "default":
-        torch.onnx.export(model, (x,), path, verbose=False, **options)
+        torch.onnx.export(model, values, path, verbose=False, **options)
         return
-    options |= dict(input_names=["x"], output_names=["logits"])
+    options |= dict(input_names=list(inputs), output_names=outputs)
     if exporter == "dynamo":
         options |= dict(external_data=False, verbose=False)
     if variant == "batch":
-        x = x.repeat(2, 1, 1, 1)
+        values = tuple(x.repeat(2, *[1] * (x.ndim - 1)) for x in values)
         if exporter == "dynamo":
-            options["dynamic_shapes"] = ({0: "batch"},)
+            options["dynamic_shapes"] = (tuple({0: "batch"} for _ in values),) if len(outputs) > 1 else ({0: "batch"},)
         else:
-            options["dynamic_axes"] = {"x": {0: "batch"}, "logits": {0: "batch"}}
-    torch.onnx.export(model, (x,), path, **options)
+            options["dynamic_axes"] = {name: {0: "batch"} for name in [*inputs, *outputs]}
+    torch.onnx.export(model, values, path, **options)
 
 
 def strip(model):
@@ -236,28 +312,36 @@ def quantised(model, element, per_channel, symmetric):
     return rounded, dequantised
 
 
-def run(path, x):
-    """Output of ONNX Runtime on the graph as it stands, one thread."""
+def run(path, inputs):
+    """Outputs of ONNX Runtime on the graph as it stands, one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: x})[0]
+    names = [x.name for x in session.get_inputs()]
+    return dict(zip([y.name for y in session.get_outputs()], session.run(None, dict(zip(names, inputs.values())))))
+
+
+def save(case, what, tensors):
+    """Writes tensors; only where there are several does the file's name say which."""
+    for name, tensor in tensors.items():
+        which = f"{name}." if len(tensors) > 1 else ""
+        np.save(HERE / f"{case.name}.{which}{what}.npy", tensor)
 
 
 def make(case):
     """Writes the files of one case and returns its row of the table."""
     kind, exporter, fused, opset, variant = case.parts
     path = HERE / f"{case.name}.onnx"
-    size = LEVIT["img_size"] if kind == "levit" else (16, 16)
-    x = np.random.Generator(np.random.PCG64(0)).standard_normal((1, 3, *size)).astype(np.float32)
+    inputs = inputs_of(kind)
     model = build(kind, fused, variant == "zerobias")
     if variant == "masked":
         mask(model, -np.inf if exporter == "legacy" else np.finfo(np.float32).min)
     with torch.no_grad():
-        reference = model(torch.from_numpy(x)).numpy()
-    export(Half(model) if variant == "half" else model, torch.from_numpy(x), path, exporter, opset, variant)
+        references = model(*map(torch.from_numpy, inputs.values()))
+    references = references if isinstance(references, tuple) else (references,)
+    export(Half(model) if variant == "half" else model, inputs, outputs_of(kind), path, exporter, opset, variant)
 
     exported = onnx.load(path, load_external_data=False)
     if variant == "default":
@@ -269,32 +353,40 @@ def make(case):
             weights_to_float16(exported)
         if variant in QUANTISED:
             exported, dequantised = quantised(exported, *QUANTISED[variant])
-            np.save(HERE / f"{case.name}.real.npy", run(dequantised.SerializeToString(), x))
+            np.save(HERE / f"{case.name}.real.npy", run(dequantised.SerializeToString(), inputs)["logits"])
         strip(exported)
     onnx.save(exported, path)
     onnx.checker.check_model(path, full_check=True)
 
-    y = run(path, x)
-    difference = np.abs(y - reference).max()
+    outputs = run(path, inputs)
+    difference = max(np.abs(y - x.numpy()).max() for x, y in zip(references, outputs.values(), strict=True))
     allowed = FLOAT16_TOLERANCE if variant in ("half", "weights16") else FLOAT32_TOLERANCE
     if variant in QUANTISED:
-        allowed = INT8_TOLERANCE * np.abs(reference).max()
-    assert y.dtype == np.float32 and difference <= allowed, f"{case.name}: off by {difference:.1e}"
-    np.save(HERE / f"{case.name}.in.npy", x)
-    np.save(HERE / f"{case.name}.out.npy", y)
+        allowed = INT8_TOLERANCE * np.abs(references[0].numpy()).max()
+    assert all(y.dtype == np.float32 for y in outputs.values()) and difference <= allowed, f"{case.name}: off by {difference:.1e}"
+    save(case, "in", inputs)
+    save(case, "out", outputs)
     print(f"{case.name}: {path.stat().st_size} bytes, {len(exported.graph.node)} nodes, off by {difference:.1e}")
-    return f"| `{case.name}` | {len(exported.graph.node)} | {case.note} |"
+    return row(case)
+
+
+def row(case):
+    """What the table says of a file."""
+    nodes = len(onnx.load(HERE / f"{case.name}.onnx", load_external_data=False).graph.node)
+    return f"| `{case.name}` | {nodes} | {case.note} |"
 
 
 README = """\
 # Small exports for tests
 
 Made by `make.py`, which also writes this file. Each `NAME.onnx` comes with `NAME.in.npy` (input, float32
-[1, 3, 16, 16], standard normal) and `NAME.out.npy` (what ONNX Runtime {onnxruntime} computes from it, float32 [1, 10]).
-The names say model, exporter (PyTorch {torch}), timm's `fused_attn`, opset and variant.
+[1, 3, 16, 16], standard normal) and `NAME.out.npy` (what ONNX Runtime {onnxruntime} computes from it, float32 [1, 10]); with several inputs or
+outputs, these are `NAME.INPUT.in.npy` and `NAME.OUTPUT.out.npy`.
+The names say model, exporter (PyTorch {torch}), whether attention is one call (`fused_attn`, `sdpa`), opset and variant.
 
-Models are timm {timm}: width 24, 2 layers, 3 heads of 8 features, MLP ratio 2, patches of 4 x 4 (17 tokens) unless the
-table says otherwise. Weights are random, drawn so that attention is not uniform
+Models are timm {timm}, `torchvision` {torchvision}, `hfvit` and `bert` of transformers {transformers}: width 24, 2 layers, 3 heads of 8
+features, MLP ratio 2, patches of 4 x 4 (17 tokens) unless the table says otherwise; `bert` has 12 tokens of a vocabulary of 50, three of
+which are padding. Weights are random, drawn so that attention is not uniform
 (entropy 0.72 to 0.92 of the maximum, per head). All `vit` files but `zerobias`,
 `weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
 of the two `deit` files, and those of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py`
@@ -314,8 +406,10 @@ Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `d
 def main():
     warnings.filterwarnings("ignore")
     torch.set_num_threads(2)
-    rows = "\n".join(make(case) for case in CASES)
-    versions = dict(onnxruntime=onnxruntime.__version__, torch=torch.__version__.split("+")[0], timm=timm.__version__)
+    chosen = sys.argv[1:] or [case.name for case in CASES]
+    rows = "\n".join(make(case) if case.name in chosen else row(case) for case in CASES)
+    modules = dict(onnxruntime=onnxruntime, torch=torch, timm=timm, torchvision=torchvision, transformers=transformers)
+    versions = {name: module.__version__.split("+")[0] for name, module in modules.items()}
     (HERE / "README.md").write_text(README.format(rows=rows, **versions))
 
 

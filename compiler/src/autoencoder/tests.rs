@@ -246,7 +246,7 @@ fn reconstructed(graph: &Graph) -> [Vec<f32>; 2] {
     let decoder = graph.producer(attention.operands[0]).unwrap().1;
     let encoder = graph.producer(decoder.operands[0]).unwrap().1;
     let mut found = [Vec::new(), Vec::new()];
-    for item in noise(graph, 3)[0].axis_chunks_iter(ndarray::Axis(0), graph.ty(graph.inputs[0].1).shape[0]) {
+    for item in noise(graph, 3)[0].axis_chunks_iter(ndarray::Axis(0), graph.ty(graph.inputs[0].value).shape[0]) {
         let mut observe = |value: Value, tensor: ndarray::ArrayViewD<'_, f32>| {
             for (found, wanted) in found.iter_mut().zip([encoder.operands[0], attention.operands[0]]) {
                 if value == wanted {

@@ -43,7 +43,7 @@ struct Shape {
     d: usize,
     /// Features of values.
     dv: usize,
-    /// Bytes of mask and bias that the scores of a query take.
+    /// Bytes that the scores of a query take of what is added to them and differs from head to head.
     terms: usize,
     biased: bool,
 }
@@ -81,7 +81,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
             .sum(),
         biased: terms.bias.is_some(),
     };
-    let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result])?;
+    let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result], terms.shared_mask)?;
+    let mask = terms.shared_mask.map(|mask| MaskRows::new(builder, group, mask));
 
     let tables: Vec<(Op, Sram)> = group
         .luts
@@ -105,7 +106,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         }
         let keys = values[2 * head];
         let queries = builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) });
-        let stripe = scores(builder, group, shape, *scale, (queries, keys), (head, rows), turn);
+        let mask = mask.as_ref().map(|mask| mask.stripe(builder, group, &rows));
+        let stripe = scores(builder, group, shape, *scale, (queries, keys, mask), (head, rows), turn);
         if stripe.rows.start == 0 {
             values.push(builder.read(group.spmm, v, &Window { rows: 0..shape.keys, bytes: columns(shape.dv) }));
         }
@@ -119,12 +121,54 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     Ok(())
 }
 
+/// The rows of a mask that is known only at run time, the same for all heads.
+enum MaskRows {
+    /// All of them, loaded once.
+    All(Tile),
+    /// Those of each stripe by themselves.
+    Stripes(Value),
+}
+
+impl MaskRows {
+    /// The part of the scratchpad that all rows may take for the whole layer.
+    const SHARE: u64 = 32;
+
+    fn new(builder: &mut Builder<'_>, group: &AttentionGroup, mask: Value) -> MaskRows {
+        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
+        match MaskRows::is_small(builder, mask) {
+            true => MaskRows::All(builder.read(group.sddmm, mask, &Window { rows: 0..rows, bytes: 0..row_bytes })),
+            false => MaskRows::Stripes(mask),
+        }
+    }
+
+    fn is_small(builder: &Builder<'_>, mask: Value) -> bool {
+        builder.graph.ty(mask).bytes() as u64 <= u64::from(builder.machine.sram.bytes) / MaskRows::SHARE
+    }
+
+    /// Bytes for each of the stripes in flight.
+    fn bytes(builder: &Builder<'_>, mask: Value, height: usize) -> usize {
+        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
+        row_bytes * if MaskRows::is_small(builder, mask) { rows } else { height }
+    }
+
+    /// Those of a stripe.
+    fn stripe(&self, builder: &mut Builder<'_>, group: &AttentionGroup, rows: &Range<usize>) -> Sram {
+        match self {
+            MaskRows::All(tile) => builder.behind(tile.at, rows.start as u64 * u64::from(tile.stride)),
+            MaskRows::Stripes(mask) => {
+                let row_bytes = builder.graph.ty(*mask).shape[1];
+                builder.read(group.sddmm, *mask, &Window { rows: rows.clone(), bytes: 0..row_bytes }).at
+            }
+        }
+    }
+}
+
 fn scores(
     builder: &mut Builder<'_>,
     group: &AttentionGroup,
     shape: Shape,
     scale: Scale,
-    (q, k): (Tile, Tile),
+    (q, k, shared_mask): (Tile, Tile, Option<Sram>),
     (head, rows): (usize, Range<usize>),
     turn: usize,
 ) -> Stripe {
@@ -137,7 +181,7 @@ fn scores(
         builder.constant(group.sddmm, term, first * each..(first + m) * each, traffic)
     };
     let terms = TermsAt {
-        mask: terms.mask.map(|mask| part(builder, mask, Traffic::Indices)),
+        mask: terms.mask.map(|mask| part(builder, mask, Traffic::Indices)).or(shared_mask),
         bias: terms.bias.map(|bias| part(builder, bias, Traffic::Params)),
     };
     let scores = builder.tile(m, 2 * n);
@@ -252,11 +296,13 @@ fn choose(
     group: &AttentionGroup,
     shape: Shape,
     tensors: [Value; 4],
+    shared_mask: Option<Value>,
 ) -> Result<Stripes, CodegenError> {
     let [q, k, v, result] = tensors.map(|value| if builder.on_chip(value) { 0 } else { 1 });
     let bytes = |height: usize, heads: usize| {
         // Two stripes are in flight, a third has its scores made.
-        let stripe = height * (3 * shape.keys + 6 + shape.terms) + 64;
+        let shared = shared_mask.map_or(0, |mask| MaskRows::bytes(builder, mask, height));
+        let stripe = height * (3 * shape.keys + 6 + shape.terms) + 64 + shared;
         let moved = 2 * height * (q * shape.d + result * shape.dv) + heads * shape.keys * (k * shape.d + v * shape.dv);
         (3 * stripe + moved + 256 * group.luts.len()) as u64
     };

@@ -7,9 +7,10 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Element, Header, Layer, Layout};
 
 use super::Plan;
+use super::limits::MAX_COUNT;
 use super::lists::Lists;
 use super::storage::{Home, Storages};
-use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, TensorType, Value};
+use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
 use crate::split::{Patterns, ProductParts};
 use crate::tiled::Tiled;
 
@@ -18,25 +19,22 @@ pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
     let Plan { storages, lists, tasks, layers: order } = plan;
     let pixels: BTreeSet<Value> =
         graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
-    let bind = |name: &str, shape: &[usize], ty: &TensorType, address: u64| Binding {
+    let bind = |name: &str, shape: &[usize], value: Value, address: u64| Binding {
         name: name.to_owned(),
         shape: shape.iter().map(|extent| *extent as u64).collect(),
-        layout: Layout::RowMajor,
-        element: if ty.elem == Elem::I16 { Element::I16 } else { Element::I8 },
-        step: ty.step.unwrap_or(1.0),
+        layout: if pixels.contains(&value) { Layout::Pixels } else { Layout::RowMajor },
+        element: element(graph, value),
+        step: graph.ty(value).step.unwrap_or(1.0),
         address,
     };
-    let inputs = graph.inputs.iter().zip(&storages.inputs).map(|((name, value), address)| {
-        let ty = graph.ty(*value);
-        let layout = if pixels.contains(value) { Layout::Pixels } else { Layout::RowMajor };
-        Binding { layout, ..bind(name, &ty.shape, ty, *address) }
-    });
+    let inputs = graph.inputs.iter().zip(&storages.inputs);
+    let inputs = inputs.map(|(input, address)| bind(&input.name, &input.shape, input.value, *address));
     let outputs = graph.outputs.iter().zip(&storages.outputs).map(|(output, place)| {
         let address = match storages.data(*place).home {
             Home::Dram(address) => address,
             Home::Sram => unreachable!("outputs live in DRAM"),
         };
-        bind(&output.name, &output.shape, graph.ty(output.value), address)
+        bind(&output.name, &output.shape, output.value, address)
     });
 
     let place = |value| lists.address(reference.constant(value).expect("constants are asked for"));
@@ -56,6 +54,20 @@ pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
     }
 }
 
+/// What a binding holds.
+fn element(graph: &Graph, value: Value) -> Element {
+    let ty = graph.ty(value);
+    match ty.elem {
+        Elem::I16 => Element::I16,
+        Elem::U16 => {
+            // Numbers by which nothing is read may be any.
+            Element::Row { below: graph.table_rows(value).unwrap_or(MAX_COUNT + 1) as u32 }
+        }
+        Elem::Byte => Element::Bits { rows: ty.shape[0] as u32 },
+        _ => Element::I8,
+    }
+}
+
 /// The constants at their addresses, then the lists.
 fn image(graph: &Graph, storages: &Storages, lists: &Lists) -> Bytes {
     let mut image = vec![0; storages.image_bytes as usize];
@@ -72,7 +84,7 @@ fn image(graph: &Graph, storages: &Storages, lists: &Lists) -> Bytes {
 /// What reports say of each layer. Bytes that must travel count where they are needed first.
 fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Vec<Layer> {
     let mut seen: BTreeSet<Value> = BTreeSet::new();
-    let inputs: BTreeSet<Value> = graph.inputs.iter().map(|(_, value)| *value).collect();
+    let inputs: BTreeSet<Value> = graph.inputs.iter().map(|input| input.value).collect();
     let mut layers: Vec<Layer> = order
         .iter()
         .map(|op| {
@@ -84,7 +96,11 @@ fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Ve
                 .map(|value| pictured(graph, *value).unwrap_or(*value))
                 .filter(travels)
                 .filter(|value| seen.insert(*value))
-                .map(|value| graph.ty(value).bytes())
+                .map(|value| match data.kind {
+                    // Of a table only the rows that are asked for.
+                    OpKind::QEmbed {} if value == data.operands[0] => graph.ty(data.results[0]).bytes(),
+                    _ => graph.ty(value).bytes(),
+                })
                 .sum();
             let listed = lists.of_layer.get(op).copied().unwrap_or(0);
             let nodes: Vec<String> = data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();

@@ -24,7 +24,7 @@ pub(super) enum Group {
     Split(SplitGroup),
     /// The auto-encoder's `encode` or `decode`.
     Coder(Op),
-    /// An operation on whole rows: `qlayer_norm`, `lut`, `qadd`.
+    /// An operation on whole rows: `qembed`, `qlayer_norm`, `lut`, `qadd`.
     Rows(Op),
     /// Rows that are copied: an operand of a concat, or an output, that could not be computed in place.
     Copy(CopyGroup),
@@ -175,7 +175,9 @@ impl Former<'_> {
         let data = self.graph.op(op);
         match &data.kind {
             OpKind::QLinear {} => groups.push(self.linear(op)),
-            OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => groups.push(Group::Rows(op)),
+            OpKind::QEmbed {} | OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => {
+                groups.push(Group::Rows(op))
+            }
             OpKind::Sddmm { .. } => match self.attention(op) {
                 // Executed where the product stands: the values may be made after the scores.
                 Some(group) => {
@@ -223,7 +225,7 @@ impl Former<'_> {
                     self.uses[value].iter().all(|reader| of(&self.graph.op(*reader).kind))
                 };
                 let windows = |kind: &OpKind| matches!(kind, OpKind::Patches { .. });
-                if !self.graph.inputs.iter().any(|(_, value)| *value == image) {
+                if !self.graph.inputs.iter().any(|input| input.value == image) {
                     self.problem(op, "only images that are inputs are laid out as pixels");
                 } else if output(image) || !all(|kind| *kind == OpKind::Pixels {}, image) {
                     self.problem(op, "its image is read as it is, too");

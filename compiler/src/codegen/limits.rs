@@ -4,7 +4,7 @@
 //! output channels of a linear layer, rows, and columns where no row is looked at as a whole. The rest is checked here, layer by
 //! layer, so that lowering never truncates: lengths of sums, keys and features of a head, rows of LayerNorm, strides. It also checks
 //! what the [verifier](crate::ir::Graph::verify) of graphs leaves open and instructions rely on: parameters that are constants of the
-//! right size, multipliers and shifts in range, no empty tensor.
+//! right size, shifts in range, no empty tensor.
 
 use std::collections::BTreeSet;
 
@@ -24,14 +24,21 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
     if graph.order.is_empty() {
         problems.push(format!("the model {:?} has no operation", graph.name));
     }
-    problems.extend(repeated("inputs", graph.inputs.iter().map(|(name, _)| name)));
+    problems.extend(repeated("inputs", graph.inputs.iter().map(|input| &input.name)));
     problems.extend(repeated("outputs", graph.outputs.iter().map(|output| &output.name)));
-    let inputs = graph.inputs.iter().map(|(name, value)| (format!("input {name:?}"), *value));
-    let outputs = graph.outputs.iter().map(|output| (format!("output {:?}", output.name), output.value));
-    for (name, value) in inputs.chain(outputs) {
+    let inputs = graph.inputs.iter().map(|input| (format!("input {:?}", input.name), input.value, true));
+    let outputs = graph.outputs.iter().map(|output| (format!("output {:?}", output.name), output.value, false));
+    for (name, value, is_input) in inputs.chain(outputs) {
         problems.extend(tensor(graph, value).map(|problem| format!("{name}: {problem}")));
-        if !matches!(graph.ty(value).elem, Elem::I8 | Elem::I16) {
-            problems.push(format!("{name}: {} is no activation", graph.ty(value)));
+        let ty = graph.ty(value);
+        let is_bindable = match ty.elem {
+            Elem::I8 | Elem::I16 => true,
+            Elem::U16 => is_input,
+            Elem::Byte => is_input && ty.rank() == 2,
+            _ => false,
+        };
+        if !is_bindable {
+            problems.push(format!("{name}: {ty} is no activation"));
         }
     }
     for op in &graph.order {
@@ -77,6 +84,7 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
     };
     let parameters = match data.kind {
         OpKind::QLinear {} | OpKind::QLayerNorm {} | OpKind::Lut {} => &data.operands[1..],
+        OpKind::QEmbed {} => &data.operands[..1],
         _ => &[],
     };
     if parameters.iter().any(|value| graph.constant(*value).is_none()) {
@@ -98,14 +106,9 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
                 None
             }
         }
-        OpKind::QAdd { a_scale, b_scale, shift } => {
-            if Shift::from_bits(shift.into()).is_none() {
-                Some(format!("a shift by {shift} is out of range"))
-            } else if [a_scale, b_scale].iter().any(|scale| *scale < 0) {
-                Some(format!("multipliers {a_scale} and {b_scale}: the machine has no negative ones"))
-            } else {
-                None
-            }
+        OpKind::QEmbed {} => too_many(ty(0).shape[0], "rows of a table:"),
+        OpKind::QAdd { shift, .. } => {
+            Shift::from_bits(shift.into()).is_none().then(|| format!("a shift by {shift} is out of range"))
         }
         OpKind::Sddmm { heads, .. } | OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
             let terms =

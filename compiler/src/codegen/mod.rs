@@ -48,7 +48,7 @@ use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
-use crate::ir::{Graph, Op, Stage, VerifyError};
+use crate::ir::{Graph, Op, OpKind, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
 use crate::tiled::{Scheduled, Tasks, Tiled};
 use groups::Group;
@@ -269,7 +269,10 @@ fn lower(
             Group::Product(op) => product::lower(&mut builder, *op)?,
             Group::Split(group) => split::lower(&mut builder, group)?,
             Group::Coder(op) => coder::lower(&mut builder, *op)?,
-            Group::Rows(op) => rows::lower(&mut builder, *op)?,
+            Group::Rows(op) => match graph.op(*op).kind {
+                OpKind::QEmbed {} => rows::embed(&mut builder, *op)?,
+                _ => rows::lower(&mut builder, *op)?,
+            },
             Group::Copy(copy) => rows::copy(&mut builder, copy)?,
         }
     }

@@ -1,7 +1,7 @@
-//! Operations on whole rows: LayerNorm, lookups and adds that no linear layer takes along, and copies.
+//! Operations on whole rows: rows of tables, LayerNorm, lookups and adds that no linear layer takes along, and copies.
 
-use vitcod_isa::instr::table::{LayerNorm, Lut};
-use vitcod_isa::instr::{Sram, Traffic};
+use vitcod_isa::instr::table::{Gather, LayerNorm, Lut};
+use vitcod_isa::instr::{Dram, Sram, Traffic, Width};
 
 use super::CodegenError;
 use super::groups::CopyGroup;
@@ -54,7 +54,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
             match data.kind {
                 OpKind::QLayerNorm {} => {
                     let [m, n] = shape.map(|extent| extent as u16);
-                    builder.push(op, LayerNorm { src, params, dst, m, n, src_stride, dst_stride });
+                    let out = if graph.ty(result).elem == Elem::I16 { Width::I16 } else { Width::I8 };
+                    builder.push(op, LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride });
                 }
                 OpKind::Lut {} => {
                     let [m, n] = builder.flat(shape, &[(tiles[0], 1), (tile, 1)]);
@@ -62,6 +63,41 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
                 }
                 _ => builder.add(op, [tiles[0], tiles[1], tile], shape, graph.ty(result).elem == Elem::I8),
             }
+            builder.written(op, &target);
+        }
+    }
+    Ok(())
+}
+
+/// Lowers `qembed`: row numbers are loaded, and by them rows of the table.
+pub(super) fn embed(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
+    let graph = builder.graph;
+    let data = graph.op(op);
+    let (table, numbers, result) = (data.operands[0], data.operands[1], data.results[0]);
+    let (limit, m) = (graph.ty(table).shape[0], graph.ty(result).shape[0]);
+    let row_bytes = graph.ty(table).bytes() / limit;
+    let width = graph.ty(numbers).elem.bytes();
+    // A tile with room for the numbers of its rows.
+    let moved = if builder.on_chip(result) { 0 } else { 1 };
+    let (rows, columns) = tiling(m, row_bytes, moved, true, builder.room().saturating_sub((2 * width * m) as u64))
+        .ok_or_else(|| builder.too_small(op, (2 * width * m + 2) as u64))?;
+    let source = builder.storages.constants[&table];
+    for rows in steps(m, rows) {
+        let index = builder.read(op, numbers, &Window { rows: 0..1, bytes: width * rows.start..width * rows.end });
+        for columns in steps(row_bytes, columns) {
+            let target = builder.write(result, &Window { rows: rows.clone(), bytes: columns.clone() });
+            let gather = Gather {
+                dst: target.tile.at,
+                src: Dram(source + columns.start as u64),
+                bytes: columns.len() as u32,
+                rows: rows.len() as u16,
+                limit: limit as u16,
+                src_stride: row_bytes as u32,
+                dst_stride: target.tile.stride,
+                index: index.at,
+                traffic: Traffic::Params,
+            };
+            builder.push(op, gather);
             builder.written(op, &target);
         }
     }

@@ -13,7 +13,7 @@ use vitcod_isa::instr::Traffic;
 
 use super::groups::{Destination, Group, computed_into, joins_in_place};
 use super::map::{Frame, Windows};
-use crate::ir::{Elem, Graph, Op, OpKind, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
 use crate::split::Patterns;
 
 /// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that none shares one.
@@ -158,7 +158,7 @@ impl Storages {
     }
 
     fn bindings(&mut self, graph: &Graph) {
-        for (_, value) in &graph.inputs {
+        for GraphInput { value, .. } in &graph.inputs {
             let address = self.dram(graph.ty(*value).bytes() as u64);
             self.inputs.push(address);
             let storage = self.add(graph.ty(*value), Home::Dram(address), Traffic::Inputs);

@@ -197,13 +197,28 @@ impl<'a> Call<'a> {
         }
         fold::check_activation(&ty.shape)?;
         self.budget.charge_operation(operands.len())?;
-        // The indices of a gather are the only integers among the operands of what is computed.
-        let float = if let OpKind::Gather { .. } = kind { &operands[..1] } else { operands };
-        if let Some(other) = float.iter().find(|operand| self.graph.ty(**operand).elem != Elem::F32) {
-            return Err(Fault::mismatch("float operands", self.describe(*other)));
-        }
+        self.check_elements(&kind, operands)?;
         let node = *self.entity.get_or_insert_with(|| self.graph.add_node(name(self.node)));
         Ok(self.graph.push(kind, operands, &[node])?)
+    }
+
+    /// Checks the element types of what is computed: integers are moved, selected, converted, and combined with each other.
+    fn check_elements(&self, kind: &OpKind, operands: &[Value]) -> Result<(), Fault> {
+        let other = match kind {
+            OpKind::Reshape { .. }
+            | OpKind::Transpose { .. }
+            | OpKind::Slice { .. }
+            | OpKind::Expand { .. }
+            | OpKind::Gather { .. }
+            | OpKind::Select {}
+            | OpKind::Convert { .. }
+            | OpKind::Binary { .. } => return Ok(()),
+            _ => operands.iter().find(|operand| self.graph.ty(**operand).elem != Elem::F32),
+        };
+        match other {
+            Some(other) => Err(Fault::mismatch("float operands", self.describe(*other))),
+            None => Ok(()),
+        }
     }
 
     /// Appends or computes a function of every element.

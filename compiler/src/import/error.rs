@@ -52,6 +52,24 @@ pub enum Fault {
         /// Why, and what would be supported.
         advice: String,
     },
+    /// An operator of a domain of which the model names no opset.
+    #[error("unsupported operator of a domain without opset, {domain:?}: {advice}")]
+    Domain {
+        /// The operator's domain; empty for ONNX's own.
+        domain: String,
+        /// Why, and what would be supported.
+        advice: String,
+    },
+    /// A node that calls a function of the model.
+    #[error(
+        "a call of the model's own function {domain:?}::{name:?}: only operators are supported; inline it first (onnx.inliner)"
+    )]
+    Function {
+        /// The function's domain.
+        domain: String,
+        /// The function's name.
+        name: String,
+    },
     /// An opset that is not supported.
     #[error("expected an opset of ai.onnx from {oldest} to {newest}, found {found}")]
     Opset {

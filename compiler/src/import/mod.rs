@@ -5,7 +5,8 @@
 //! parameters leave nothing behind: what remains is the computation on the model's inputs, and every shape is known.
 //!
 //! - Floats of every width become f32; arithmetic in half precision is not imitated.
-//! - Integers and booleans exist only as constants (`i64`; true is 1). An input, or a result that depends on one, is float.
+//! - Integers and booleans of every width are `i64`; true is 1. They are constants, or inputs and what depends on these: row numbers of
+//!   tables, and which keys of attention count.
 //! - Parameters stored as little-endian f32 are not copied: constants share the memory of the model's file.
 //! - Dynamic dimensions are bound by [`ImportOptions::dims`].
 //! - Operations are named by their node, after its module where the exporter says which: `blocks.0.attn.qkv/node_linear`.
@@ -158,10 +159,15 @@ impl<'m> Importer<'m> {
 
     fn input(&mut self, input: &ValueInfo, options: &ImportOptions) -> Result<Slot, Box<Problem>> {
         let place = || Place::Input(input.name.clone());
-        if !is_float(input.data_type) {
-            let found = format!("{}", input.data_type);
-            return Err(Fault::mismatch("elements of a float type", found).at(place()));
-        }
+        let elem = match input.data_type {
+            float if is_float(float) => Elem::F32,
+            DataType::I64 | DataType::I32 | DataType::Bool => Elem::I64,
+            other => {
+                return Err(
+                    Fault::mismatch("elements of a float type, i32, i64 or bool", other.to_string()).at(place())
+                );
+            }
+        };
         let extent = |dim: &Dim| match dim {
             Dim::Known(extent) => *extent,
             Dim::Symbol(name) => options.dims.get(name).copied().unwrap_or(1),
@@ -169,7 +175,7 @@ impl<'m> Importer<'m> {
         };
         let shape: Vec<usize> = input.shape.iter().map(extent).collect();
         fold::check_activation(&shape).map_err(|fault| fault.at(place()))?;
-        Ok(Slot::Known(self.graph.add_input(input.name.clone(), TensorType::f32(shape))))
+        Ok(Slot::Known(self.graph.add_input(input.name.clone(), TensorType::new(elem, shape))))
     }
 
     fn node(&mut self, node: &'m onnx::Node) {

@@ -73,7 +73,7 @@ impl InterpError {
 
     /// An error about the number of inputs.
     pub(crate) fn input_count(graph: &Graph, found: usize) -> InterpError {
-        let names: Vec<&str> = graph.inputs.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
         InterpError::InputCount { expected: names.len(), found, names: names.join(", ") }
     }
 }

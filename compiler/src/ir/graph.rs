@@ -15,8 +15,8 @@ pub struct Graph {
     pub name: String,
     /// How far the graph has come.
     pub stage: Stage,
-    /// The inputs, in the model's order: name and value.
-    pub inputs: Vec<(String, Value)>,
+    /// The inputs, in the model's order.
+    pub inputs: Vec<GraphInput>,
     /// The outputs, in the model's order.
     pub outputs: Vec<GraphOutput>,
     /// The operations in execution order.
@@ -25,6 +25,17 @@ pub struct Graph {
     ops: PrimaryMap<Op, OpData>,
     consts: PrimaryMap<Const, Constant>,
     nodes: PrimaryMap<Node, String>,
+}
+
+/// A tensor that the model takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphInput {
+    /// Name in the model.
+    pub name: String,
+    /// What stands for it in the graph.
+    pub value: Value,
+    /// Shape in the model: as many elements as the value has, or as bits are used of each row of a mask.
+    pub shape: Vec<usize>,
 }
 
 /// A tensor that the model returns.
@@ -101,10 +112,16 @@ impl Graph {
         Graph { nodes: self.nodes.clone(), ..Graph::new(self.name.clone(), stage) }
     }
 
-    /// Adds an input.
+    /// Adds an input that has the shape of its type in the model, too.
     pub fn add_input(&mut self, name: impl Into<String>, ty: TensorType) -> Value {
+        let shape = ty.shape.clone();
+        self.add_input_of(name, ty, shape)
+    }
+
+    /// Adds an input with its shape in the model.
+    pub fn add_input_of(&mut self, name: impl Into<String>, ty: TensorType, shape: impl Into<Vec<usize>>) -> Value {
         let value = self.values.push(ValueData { ty, def: ValueDef::Input(self.inputs.len()) });
-        self.inputs.push((name.into(), value));
+        self.inputs.push(GraphInput { name: name.into(), value, shape: shape.into() });
         value
     }
 
@@ -236,6 +253,32 @@ impl Graph {
         self.const_f32(value)?.first().copied()
     }
 
+    /// What an attention adds to its scores, where it does.
+    pub fn attention_bias(&self, attention: &OpData) -> Option<Value> {
+        attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::F32)
+    }
+
+    /// The input that says which keys of an attention count, where one does.
+    pub fn attention_keys(&self, attention: &OpData) -> Option<Value> {
+        attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::I64)
+    }
+
+    /// The fewest rows of the tables of which a value's elements are row numbers; `None` where it has none such.
+    pub fn table_rows(&self, value: Value) -> Option<usize> {
+        let rows =
+            self.order.iter().map(|op| self.op(*op)).filter(|data| data.operands.get(1) == Some(&value)).filter_map(
+                |data| {
+                    let axis = match data.kind {
+                        OpKind::Embed {} | OpKind::QEmbed {} => 0,
+                        OpKind::Gather { axis } => axis,
+                        _ => return None,
+                    };
+                    self.ty(data.operands[0]).shape.get(axis).copied()
+                },
+            );
+        rows.min()
+    }
+
     /// The name of an ONNX node.
     pub fn node(&self, node: Node) -> &str {
         &self.nodes[node]
@@ -310,8 +353,8 @@ impl Graph {
 
         let mut graph = self.successor(self.stage);
         let mut renamed: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
-        for (name, value) in &self.inputs {
-            renamed[*value] = Some(graph.add_input(name.clone(), self.ty(*value).clone()));
+        for GraphInput { name, value, shape } in &self.inputs {
+            renamed[*value] = Some(graph.add_input_of(name, self.ty(*value).clone(), shape.clone()));
         }
         for op in &self.order {
             let data = self.op(*op);

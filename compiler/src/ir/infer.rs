@@ -2,7 +2,7 @@
 
 use vitcod_isa::operands::autoencoder_bytes;
 
-use super::{Elem, OpKind, TensorType};
+use super::{Conversion, Elem, OpKind, TensorType};
 use crate::masks::Mask;
 use crate::split::{BlockKeys, CscPattern, ProductParts};
 
@@ -28,7 +28,17 @@ pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, Infe
     if !kind.takes(operands.len()) {
         return Err(fail(format!("{} operands do not fit", operands.len())));
     }
-    result_shape(kind, operands).map(|shape| TensorType::new(operands[0].elem, shape)).map_err(fail)
+    result_shape(kind, operands).map(|shape| TensorType::new(result_elem(kind, operands), shape)).map_err(fail)
+}
+
+/// The element type of the one result of an imported or canonical operation.
+pub(super) fn result_elem(kind: &OpKind, operands: &[&TensorType]) -> Elem {
+    match kind {
+        OpKind::Convert { to: Conversion::Float } => Elem::F32,
+        OpKind::Convert { .. } => Elem::I64,
+        OpKind::Select {} => operands[1].elem,
+        _ => operands[0].elem,
+    }
 }
 
 /// The shape of an operation's first result, or why the operands, as many as the operation takes, do not fit.
@@ -46,8 +56,15 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
     let x = &operands[0].shape;
     let expect = |holds: bool| if holds { Ok(()) } else { Err(String::new()) };
     match kind {
-        OpKind::Unary { .. } => Ok(x.clone()),
-        OpKind::Binary { .. } => broadcast(x, &operands[1].shape),
+        OpKind::Unary { .. } | OpKind::Convert { .. } => Ok(x.clone()),
+        OpKind::Select {} => {
+            expect(operands[0].elem == Elem::I64 && operands[1].elem == operands[2].elem)?;
+            broadcast(&broadcast(x, &operands[1].shape)?, &operands[2].shape)
+        }
+        OpKind::Binary { .. } => {
+            expect(operands[0].elem == operands[1].elem)?;
+            broadcast(x, &operands[1].shape)
+        }
         OpKind::FakeQuantise { scale, zero_point, min, max } => {
             let quantises = scale.is_finite() && *scale > 0.0 && (min..=max).contains(&zero_point);
             if !quantises {
@@ -154,6 +171,11 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 2 && w.len() == 2 && x[1] == w[1] && operands[2].shape == [w[0]])?;
             Ok(vec![x[0], w[0]])
         }
+        OpKind::Embed {} => {
+            let indices = &operands[1];
+            expect(x.len() == 2 && indices.rank() == 1 && indices.elem == Elem::I64)?;
+            Ok(vec![indices.shape[0], x[1]])
+        }
         OpKind::QLinear {} => {
             let w = &operands[1].shape;
             expect(x.len() == 2 && w.len() == 2 && x[1] == w[1] && operands[2].shape == [w[0]])?;
@@ -163,7 +185,12 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             let (k, v) = (&operands[1].shape, &operands[2].shape);
             expect(x.len() == 2 && k.len() == 2 && v.len() == 2 && x[1] == k[1] && k[0] == v[0])?;
             expect(*heads > 0 && x[1].is_multiple_of(*heads) && v[1].is_multiple_of(*heads))?;
-            expect(operands.get(3).is_none_or(|bias| bias.shape == [*heads, x[0], k[0]]))?;
+            let (bias, keys) = match operands[3..] {
+                [.., keys] if keys.elem == Elem::I64 => (&operands[3..operands.len() - 1], Some(keys)),
+                _ => (&operands[3..], None),
+            };
+            expect(bias.len() <= 1 && bias.iter().all(|bias| bias.shape == [*heads, x[0], k[0]]))?;
+            expect(keys.is_none_or(|keys| keys.shape == [k[0]]))?;
             Ok(vec![x[0], v[1]])
         }
         OpKind::MixHeads { heads_in, heads_out } => {
@@ -175,6 +202,11 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             let shape = mixed(x, *heads_in, *heads_out)?;
             expect(operands[1].shape == [autoencoder_bytes(*heads_in, *heads_out)])?;
             Ok(shape)
+        }
+        OpKind::QEmbed {} => {
+            let rows = &operands[1].shape;
+            expect(x.len() == 2 && rows.len() == 2 && rows[0] == 1)?;
+            Ok(vec![rows[1], x[1]])
         }
         OpKind::QLayerNorm {} | OpKind::Lut {} => {
             expect(x.len() == 2)?;
@@ -189,7 +221,13 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
             let scores = [*heads, x[0], k[0]];
             let kept = [*heads, x[0], Mask::kept_row_bytes(k[0])];
-            expect(operands[2..].iter().all(|term| term.shape == if term.elem == Elem::I16 { scores } else { kept }))?;
+            expect(operands[2..].iter().all(|term| {
+                if term.elem == Elem::I16 {
+                    term.shape == scores
+                } else {
+                    term.shape == kept || term.shape == kept[1..]
+                }
+            }))?;
             Ok(scores.to_vec())
         }
         OpKind::QSoftmax {} => {

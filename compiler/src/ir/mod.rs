@@ -23,7 +23,8 @@
 //! 3. Result types are what [`infer`] says, or for quantised operations fit its shape rules.
 //! 4. A constant's bytes are as many as its type needs.
 //! 5. The patterns of split attention are constants in their layouts ([`crate::split`]).
-//! 6. A quantised tensor that stands for real numbers has a positive, finite step; a float tensor may have one, in which the model itself
+//! 6. An input has as many elements as its shape in the model, or is a mask with a bit for each in every row.
+//! 7. A quantised tensor that stands for real numbers has a positive, finite step; a float tensor may have one, in which the model itself
 //!    quantises it.
 
 mod attr;
@@ -39,8 +40,8 @@ mod verify;
 
 pub use attr::Attr;
 pub use entities::{Const, Node, Op, Value};
-pub use graph::{Constant, Graph, GraphOutput, OpData, ValueData, ValueDef};
-pub use ops::{AttrSpec, BinaryFn, OPERATIONS, OpKind, OpSpec, Stage, UnaryFn};
+pub use graph::{Constant, Graph, GraphInput, GraphOutput, OpData, ValueData, ValueDef};
+pub use ops::{AttrSpec, BinaryFn, Conversion, OPERATIONS, OpKind, OpSpec, Stage, UnaryFn};
 pub use saved::{LoadError, MAX_ACTIVATION_BYTES, SavedEntry, SavedGraph, SavedInput, SavedOutput};
 pub use types::{Elem, TensorType};
 pub use verify::{Defect, Place, VerifyError};

@@ -178,6 +178,20 @@ impl OpSpec {
     }
 }
 
+functions! {
+    /// What numbers become.
+    Conversion {
+        /// Floats.
+        Float = "float",
+        /// Integers: rounded towards 0.
+        Integer = "integer",
+        /// 1 where they are not 0, and 0 where they are.
+        Truth = "truth",
+        /// 1 where they are no numbers, and 0 where they are.
+        IsNan = "is_nan",
+    }
+}
+
 macro_rules! operations {
     ($(
         $(#[doc = $doc:literal])+
@@ -266,6 +280,15 @@ operations! {
         /// The largest integer.
         max: i32,
     }
+
+    /// Every element as another kind of number. Integers and booleans are `i64`; true is 1.
+    "convert" Convert (Imported) [1] -> 1 {
+        /// What they become.
+        to: Conversion,
+    }
+
+    /// The element of the second operand where that of the first, `i64`, is not 0, and of the third elsewhere; shapes broadcast as in NumPy.
+    "select" Select (Imported) [3] -> 1 {}
 
     /// Matrix product over the last two dimensions; leading ones broadcast.
     "matmul" MatMul (Imported) [2] -> 1 {}
@@ -363,9 +386,13 @@ operations! {
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
     "linear" Linear (Canonical) [3] -> 1 {}
 
+    /// Rows of a constant table `f32[v,c]` by row numbers `i64[n]`, an input: to `[n,c]`.
+    "embed" Embed (Canonical) [2] -> 1 {}
+
     /// Multi-head attention `softmax(scale q k^T) v`, heads side by side in the columns of `q[m,c]`, `k[n,c]`, `v[n,cv]`.
-    /// An optional constant `[heads,m,n]` is added to the scaled scores.
-    "attention" Attention (Canonical) [3 | 4] -> 1 {
+    /// An optional constant `[heads,m,n]` is added to the scaled scores. By an optional input `i64[n]`, the last operand, keys where
+    /// it is 0 do not count.
+    "attention" Attention (Canonical) [3..=5] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Factor of the scores.
@@ -384,7 +411,10 @@ operations! {
     /// `requantise(x w^T + bias)` per output channel: `x` `i8[m,k]`, constant `w` `i8[n,k]`, constant `channel[n]`; to i8 or i16.
     "qlinear" QLinear (Quantised|Split) [3] -> 1 {}
 
-    /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8.
+    /// Rows of a constant table `i16[v,c]` by row numbers `u16[1,n]`, an input: to `i16[n,c]` in the table's step.
+    "qembed" QEmbed (Quantised|Split) [2] -> 1 {}
+
+    /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8 or i16.
     "qlayer_norm" QLayerNorm (Quantised|Split) [2] -> 1 {}
 
     /// Looks every element up: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
@@ -417,9 +447,9 @@ operations! {
         heads_out: usize,
     }
 
-    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional constant mask
-    /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, keeps no entry, the score is `PRUNED`. An optional constant bias
-    /// `i16[heads,m,n]`, the last operand, is added to the others by `biased_score`.
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional mask, constant
+    /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, or an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the
+    /// score is `PRUNED`. An optional constant bias `i16[heads,m,n]`, the last operand, is added to the others by `biased_score`.
     "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,

@@ -62,6 +62,9 @@ pub struct SavedInput {
     pub name: String,
     /// Its type.
     pub ty: TensorType,
+    /// Shape in the model, where it is not that of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<usize>>,
 }
 
 /// What defines values.
@@ -106,11 +109,14 @@ impl SavedGraph {
     /// The form of a graph. `place` says where in the image the bytes of a constant (a value of `graph`) start; it is asked once for each
     /// that is used, in order of use.
     pub fn new(graph: &Graph, place: impl FnMut(Value) -> u64) -> SavedGraph {
-        let inputs =
-            graph.inputs.iter().map(|(name, value)| SavedInput { name: name.clone(), ty: graph.ty(*value).clone() });
+        let inputs = graph.inputs.iter().map(|input| {
+            let ty = graph.ty(input.value).clone();
+            let shape = (input.shape != ty.shape).then(|| input.shape.clone());
+            SavedInput { name: input.name.clone(), ty, shape }
+        });
         let mut writer = Writer { graph, place, body: Vec::new(), renamed: SecondaryMap::new(), defined: 0 };
         let inputs = inputs.collect();
-        graph.inputs.iter().for_each(|(_, value)| writer.define(*value));
+        graph.inputs.iter().for_each(|input| writer.define(input.value));
         for op in &graph.order {
             let data = graph.op(*op);
             let operands = data.operands.iter().map(|operand| writer.index(*operand)).collect();
@@ -157,7 +163,8 @@ impl SavedGraph {
         };
         for input in self.inputs {
             take(&input.ty)?;
-            graph.add_input(input.name, input.ty);
+            let shape = input.shape.unwrap_or_else(|| input.ty.shape.clone());
+            graph.add_input_of(input.name, input.ty, shape);
         }
         for entry in self.body {
             match entry {

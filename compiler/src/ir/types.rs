@@ -17,9 +17,11 @@ pub enum Elem {
     I8,
     /// 16-bit integer, in steps of the type's step.
     I16,
+    /// Unsigned 16-bit integer: the number of a table's row.
+    U16,
     /// Unsigned 32-bit integer: row sums of softmax.
     U32,
-    /// A byte of a structured parameter (LayerNorm parameters, lookup tables).
+    /// A byte of a structured parameter (LayerNorm parameters, lookup tables), or eight bits of a mask.
     Byte,
     /// Bias and multiplier of an output channel ([`Channel`]).
     Channel,
@@ -27,7 +29,8 @@ pub enum Elem {
 
 impl Elem {
     /// Every element type.
-    pub const ALL: [Elem; 7] = [Elem::F32, Elem::I64, Elem::I8, Elem::I16, Elem::U32, Elem::Byte, Elem::Channel];
+    pub const ALL: [Elem; 8] =
+        [Elem::F32, Elem::I64, Elem::I8, Elem::I16, Elem::U16, Elem::U32, Elem::Byte, Elem::Channel];
 
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
@@ -35,7 +38,7 @@ impl Elem {
             Elem::F32 | Elem::U32 => 4,
             Elem::I64 => 8,
             Elem::I8 | Elem::Byte => 1,
-            Elem::I16 => 2,
+            Elem::I16 | Elem::U16 => 2,
             Elem::Channel => Channel::BYTES,
         }
     }
@@ -47,6 +50,7 @@ impl Elem {
             Elem::I64 => "i64",
             Elem::I8 => "i8",
             Elem::I16 => "i16",
+            Elem::U16 => "u16",
             Elem::U32 => "u32",
             Elem::Byte => "byte",
             Elem::Channel => "channel",

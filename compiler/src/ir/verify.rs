@@ -3,7 +3,7 @@
 //! It does not look at the elements of constants (except their number, and the patterns of split attention, which types depend on),
 //! nor does it compare steps with calibration.
 
-use super::infer::{count, result_shape};
+use super::infer::{count, result_elem, result_shape};
 use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef};
 use crate::split::{Patterns, ProductParts};
 
@@ -63,6 +63,12 @@ impl Graph {
                 }
                 _ => {}
             }
+            if let ValueDef::Input(i) = data.def
+                && let shape = &self.inputs[i].shape
+                && !fits(shape, &data.ty)
+            {
+                report(format!("{} is no tensor {shape:?} of the model", data.ty));
+            }
             if data.ty.step.is_some_and(|step| !(step.is_finite() && step > 0.0)) {
                 report(format!("{} has no usable step", data.ty));
             }
@@ -116,7 +122,12 @@ impl Graph {
             OpKind::QLinear {} => {
                 elems == [Elem::I8, Elem::I8, Elem::Channel] && matches!(results[0].elem, Elem::I8 | Elem::I16)
             }
-            OpKind::QLayerNorm {} => elems == [Elem::I16, Elem::Byte] && results[0].elem == Elem::I8,
+            OpKind::QEmbed {} => {
+                elems == [Elem::I16, Elem::U16] && results[0].elem == Elem::I16 && results[0].step == operands[0].step
+            }
+            OpKind::QLayerNorm {} => {
+                elems == [Elem::I16, Elem::Byte] && matches!(results[0].elem, Elem::I8 | Elem::I16)
+            }
             OpKind::Lut {} => {
                 elems == [Elem::I8, Elem::Byte] && operands[1].shape == [256] && results[0].elem == Elem::I8
             }
@@ -160,7 +171,7 @@ impl Graph {
                 let bound = results[0].elem != Elem::F32;
                 operands.iter().all(|ty| ty.elem == results[0].elem && (!bound || ty.step == results[0].step))
             }
-            _ => results[0].elem == elems[0],
+            _ => results[0].elem == result_elem(kind, &operands),
         };
         if fits {
             Patterns::read(self, data).map(|_| ())
@@ -168,5 +179,13 @@ impl Graph {
             let names = |types: &[&TensorType]| types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ");
             Err(format!("types {} -> {} do not fit", names(&operands), names(&results)))
         }
+    }
+}
+
+/// Whether an input of a shape in the model can have a type: as many elements, or bits enough in each row of a mask.
+fn fits(shape: &[usize], ty: &TensorType) -> bool {
+    match (ty.elem, &ty.shape[..]) {
+        (Elem::Byte, [_, bytes]) if *shape != ty.shape => count(shape).is_some_and(|bits| bits.div_ceil(8) == *bytes),
+        _ => count(shape) == count(&ty.shape),
     }
 }

@@ -56,6 +56,7 @@ pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
                 let operands = &mut masked.op_mut(*op).operands;
                 operands.truncate(3);
                 operands.push(bias);
+                operands.extend(graph.attention_keys(graph.op(*op)));
             }
             Err(problem) => problems.push(format!("{}: layer {layer}: {problem}", graph.describe(*op))),
         }
@@ -73,7 +74,8 @@ fn heads_of(graph: &Graph, op: Op) -> Option<usize> {
 
 /// What an attention adds to its scores under masks; `None` where they prune nothing.
 fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>, String> {
-    let operands = &graph.op(attention).operands;
+    let data = graph.op(attention);
+    let operands = &data.operands;
     let rows = |operand: usize| graph.ty(operands[operand]).shape[0];
     let expected = [heads_of(graph, attention).unwrap_or(0), rows(0), rows(1)];
     // The heads of a layer are alike, and there is one at least.
@@ -85,8 +87,8 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
         return Ok(None);
     }
     let [heads, queries, keys] = expected;
-    let mut bias = match operands.get(3) {
-        Some(bias) => graph.const_f32(*bias).ok_or("what is added to the scores is no constant")?,
+    let mut bias = match graph.attention_bias(data) {
+        Some(bias) => graph.const_f32(bias).ok_or("what is added to the scores is no constant")?,
         None => vec![0.0; heads * queries * keys],
     };
     for (i, row) in bias.chunks_exact_mut(keys).enumerate() {

@@ -47,11 +47,11 @@ fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<A
         graph.order.iter().map(|op| graph.op(*op)).filter(|data| matches!(data.kind, OpKind::Attention { .. }));
     let layers: Vec<&OpData> = layers.collect();
     let mut tensors: BTreeMap<Value, Option<ArrayD<f32>>> = BTreeMap::new();
-    for value in layers.iter().flat_map(|layer| operands_of_scores(layer)) {
-        let constant = graph.const_f32(*value).map(|elements| {
-            ArrayD::from_shape_vec(IxDyn(&graph.ty(*value).shape), elements).expect("verified constant")
+    for value in layers.iter().flat_map(|layer| operands_of_scores(graph, layer)) {
+        let constant = graph.const_f32(value).map(|elements| {
+            ArrayD::from_shape_vec(IxDyn(&graph.ty(value).shape), elements).expect("verified constant")
         });
-        tensors.insert(*value, constant);
+        tensors.insert(value, constant);
     }
     FloatInterpreter::new(graph)?.observe(inputs, &mut |value, tensor| {
         if let Some(observed) = tensors.get_mut(&value) {
@@ -63,22 +63,24 @@ fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<A
         .into_iter()
         .map(|layer| {
             let OpKind::Attention { heads, scale } = layer.kind else { unreachable!("layers are attention") };
-            let bias = layer.operands.get(3).map(|bias| tensor(*bias));
-            attention_map(tensor(layer.operands[0]), tensor(layer.operands[1]), bias, heads, scale)
+            let [q, k] = [layer.operands[0], layer.operands[1]].map(tensor);
+            let [bias, keys] = [graph.attention_bias(layer), graph.attention_keys(layer)].map(|x| x.map(tensor));
+            attention_map([q, k], bias, keys, heads, scale)
         })
         .collect())
 }
 
-/// Operands of an attention but the values: queries, keys and a bias if there is one.
-fn operands_of_scores(attention: &OpData) -> impl Iterator<Item = &Value> {
-    attention.operands[..2].iter().chain(attention.operands.get(3))
+/// Operands of an attention but the values.
+fn operands_of_scores(graph: &Graph, attention: &OpData) -> impl Iterator<Item = Value> {
+    let others = [graph.attention_bias(attention), graph.attention_keys(attention)];
+    attention.operands[..2].iter().copied().chain(others.into_iter().flatten())
 }
 
-/// `softmax(scale q k^T + bias)` of every head.
+/// `softmax(scale q k^T + bias)` of every head, over the keys that count.
 fn attention_map(
-    q: &ArrayD<f32>,
-    k: &ArrayD<f32>,
+    [q, k]: [&ArrayD<f32>; 2],
     bias: Option<&ArrayD<f32>>,
+    keys: Option<&ArrayD<f32>>,
     heads: usize,
     scale: f64,
 ) -> Array3<f64> {
@@ -90,7 +92,10 @@ fn attention_map(
         let (q, k) = (q.row(query), k.row(key));
         let (q, k) = (q.slice_move(columns), k.slice_move(columns));
         let score = scale * q.iter().zip(k).fold(0.0, |sum, (q, k)| sum + q * k);
-        score + bias.as_ref().map_or(0.0, |bias| f64::from(bias[[head, query, key]]))
+        match keys {
+            Some(keys) if keys[key] == 0.0 => f64::NEG_INFINITY,
+            _ => score + bias.as_ref().map_or(0.0, |bias| f64::from(bias[[head, query, key]])),
+        }
     });
     for mut row in map.rows_mut() {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);

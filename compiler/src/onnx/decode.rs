@@ -1,7 +1,7 @@
 //! From protobuf messages to the checked model.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::error::{Fault, Place, Problem};
@@ -59,13 +59,14 @@ pub(super) fn model(
     let functions = proto.functions.into_iter();
     let functions = functions.map(|function| (domain(function.domain), function.name.unwrap_or_default())).collect();
     let external = ExternalFiles::new(folder);
-    let graph = Decoder { limits, opset: &opset, functions, external, problems }.graph(graph);
+    let graph = Decoder { limits, external, problems }.graph(graph);
     values::check(&graph, problems);
     Some(Model {
         ir_version,
         opset,
         producer_name: proto.producer_name.unwrap_or_default(),
         producer_version: proto.producer_version.unwrap_or_default(),
+        functions,
         graph,
     })
 }
@@ -94,9 +95,6 @@ pub(super) fn domain(found: Option<String>) -> String {
 /// What decoding a graph needs at hand.
 pub(super) struct Decoder<'a> {
     limits: &'a Limits,
-    pub(super) opset: &'a BTreeMap<String, i64>,
-    /// Domain and name of the model's own functions.
-    pub(super) functions: BTreeSet<(String, String)>,
     external: ExternalFiles<'a>,
     pub(super) problems: &'a mut Problems,
 }

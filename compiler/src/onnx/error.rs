@@ -156,20 +156,6 @@ pub enum Fault {
         /// How many there are.
         found: usize,
     },
-    /// A node of a domain without an opset.
-    #[error("expected an opset for the domain {}, found none", Quoted(.domain))]
-    Domain {
-        /// The node's domain.
-        domain: String,
-    },
-    /// A node that calls a function of the model.
-    #[error("expected an operator, found a call of the model's own function {}::{}; inline it first (onnx.inliner)", Quoted(.domain), Quoted(.name))]
-    Function {
-        /// The function's domain.
-        domain: String,
-        /// The function's name.
-        name: String,
-    },
     /// Something without the name that it must have.
     #[error("expected a name, found none")]
     NoName,

@@ -1,6 +1,6 @@
 //! An ONNX model whose structure has been checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Fault, Place, Problem};
 use super::tensor::{DataType, Tensor};
@@ -17,6 +17,8 @@ pub struct Model {
     pub producer_name: String,
     /// Its version; may be empty.
     pub producer_version: String,
+    /// Domain and name of the model's own functions, which nodes may call; what they do is not read.
+    pub functions: BTreeSet<(String, String)>,
     /// The computation.
     pub graph: Graph,
 }
@@ -72,7 +74,7 @@ pub struct Node {
     pub scope: String,
     /// The operator.
     pub op_type: String,
-    /// The operator's domain, a key of [`Model::opset`].
+    /// The operator's domain; the default one is the empty string.
     pub domain: String,
     /// Names of the operands; `None` where an optional one is left out.
     pub inputs: Vec<Option<String>>,

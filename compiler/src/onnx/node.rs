@@ -57,8 +57,8 @@ impl Decoder<'_> {
             outputs: optional(proto.output),
             attributes: BTreeMap::new(),
         };
-        if let Err(fault) = self.check_operator(&node) {
-            self.problems.push(|| node.place().has(fault));
+        if node.op_type.is_empty() {
+            self.problems.push(|| node.place().has(Fault::NoOperator));
         }
         for mut proto in proto.attribute {
             let name = proto.name.take().unwrap_or_default();
@@ -78,21 +78,6 @@ impl Decoder<'_> {
             }
         }
         node
-    }
-
-    fn check_operator(&self, node: &Node) -> Result<(), Fault> {
-        if node.op_type.is_empty() {
-            return Err(Fault::NoOperator);
-        }
-        let called = (node.domain.clone(), node.op_type.clone());
-        if self.functions.contains(&called) {
-            let (domain, name) = called;
-            return Err(Fault::Function { domain, name });
-        }
-        if !self.opset.contains_key(&node.domain) {
-            return Err(Fault::Domain { domain: called.0 });
-        }
-        Ok(())
     }
 
     /// The value; `None` where its external file was reported before.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use cranelift_entity::SecondaryMap;
 
-use crate::ir::{Graph, Node, OpData, OpKind, TensorType, Value};
+use crate::ir::{Graph, GraphInput, Node, OpData, OpKind, TensorType, Value};
 
 /// Rows of each value that are computed: one range around all that is needed, `None` where nothing is.
 type Rows = SecondaryMap<Value, Option<Range<usize>>>;
@@ -23,8 +23,8 @@ pub(super) fn run(graph: &Graph) -> Graph {
         values: SecondaryMap::new(),
         slices: BTreeMap::new(),
     };
-    for (name, value) in &graph.inputs {
-        let input = rewriter.new.add_input(name, graph.ty(*value).clone());
+    for GraphInput { name, value, shape } in &graph.inputs {
+        let input = rewriter.new.add_input_of(name, graph.ty(*value).clone(), shape.clone());
         rewriter.values[*value] = Some((input, all(graph, *value)));
     }
     for id in &graph.order {
@@ -51,7 +51,7 @@ fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<O
         OpKind::Binary { .. } if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape => {
             Some(vec![Some(rows.clone()); 2])
         }
-        OpKind::Attention { .. } if op.operands.get(3).is_some_and(|bias| graph.constant(*bias).is_none()) => None,
+        OpKind::Attention { .. } if graph.attention_bias(op).is_some_and(|bias| graph.constant(bias).is_none()) => None,
         // The second dimension of attention's bias are rows, too: the rewriter sees to it.
         OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {
             let parameters = op.operands[1..].iter().map(|parameter| Some(all(graph, *parameter)));
@@ -120,8 +120,10 @@ impl Rewriter<'_> {
             .zip(reads)
             .filter_map(|(operand, rows)| Some(self.value(*operand, &rows?, &op.nodes)))
             .collect();
-        if let (OpKind::Attention { .. }, Some(bias)) = (&op.kind, operands.get_mut(3)) {
-            *bias = self.bias(*bias, rows);
+        if let OpKind::Attention { .. } = op.kind
+            && self.old.attention_bias(op).is_some()
+        {
+            operands[3] = self.bias(operands[3], rows);
         }
         let result = match (&op.kind, &operands[..]) {
             (OpKind::Slice { axis: 0, stride: 1, .. } | OpKind::Concat { axis: 0 }, [x]) => {

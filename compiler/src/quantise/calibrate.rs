@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Range;
 use crate::interp::{FloatInterpreter, InterpError};
-use crate::ir::{Graph, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, TensorType, Value};
 use vitcod_isa::random::Random;
 
 /// What samples say of every input and result of a graph.
@@ -89,9 +89,8 @@ pub(crate) fn items<'a>(
         return Err(InterpError::input_count(graph, samples.len()));
     }
     let mut common = None;
-    for ((name, value), sample) in graph.inputs.iter().zip(samples) {
-        let expected = graph.ty(*value);
-        let items = match (&expected.shape[..], sample.shape()) {
+    for (GraphInput { name, value, shape }, sample) in graph.inputs.iter().zip(samples) {
+        let items = match (&shape[..], sample.shape()) {
             ([extent, item @ ..], [found, rest @ ..])
                 if *extent > 0 && item == rest && found.is_multiple_of(*extent) =>
             {
@@ -102,7 +101,7 @@ pub(crate) fn items<'a>(
         if items == 0 || *common.get_or_insert(items) != items {
             return Err(InterpError::Samples {
                 name: name.clone(),
-                expected: expected.clone(),
+                expected: TensorType::new(graph.ty(*value).elem, &shape[..]),
                 found: TensorType::f32(sample.shape()).to_string(),
                 items: common,
             });
@@ -122,23 +121,55 @@ pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
     seeded_noise(graph, items, 0)
 }
 
-/// `items` items of noise for each input, of mean 0 and standard deviation 1, always the same for a seed.
+/// `items` items of noise for each input, always the same for a seed.
 pub fn seeded_noise(graph: &Graph, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
-    let shapes = graph.inputs.iter().map(|(_, value)| {
-        let mut shape = graph.ty(*value).shape.clone();
+    let inputs = graph.inputs.iter().map(|input| (input.shape.clone(), Numbers::of(graph, input.value)));
+    noise_of(inputs, items, seed)
+}
+
+/// The numbers that an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Real ones: noise has mean 0 and standard deviation 1.
+    Real,
+    /// Rows of a table with so many: noise names any.
+    Rows(usize),
+    /// 0 and 1, a mask of keys: noise keeps the first and three quarters of the others.
+    Flags,
+}
+
+impl Numbers {
+    /// Those of an input of a graph.
+    pub fn of(graph: &Graph, input: Value) -> Numbers {
+        match (graph.ty(input).elem, graph.table_rows(input)) {
+            (Elem::I64 | Elem::U16, Some(rows)) => Numbers::Rows(rows),
+            (Elem::I64 | Elem::U16 | Elem::Byte, _) => Numbers::Flags,
+            _ => Numbers::Real,
+        }
+    }
+}
+
+/// `items` items of noise for inputs of those shapes and numbers, as [`seeded_noise`] has it.
+pub fn noise_of(inputs: impl IntoIterator<Item = (Vec<usize>, Numbers)>, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
+    let mut random = Random::new(seed);
+    let array = |(mut shape, numbers): (Vec<usize>, Numbers)| {
+        let each = shape.iter().product::<usize>();
         if let Some(extent) = shape.first_mut() {
             *extent *= items;
         }
-        shape
-    });
-    noise_of(shapes, seed)
-}
-
-/// Noise of those shapes, as [`seeded_noise`] has it.
-pub fn noise_of(shapes: impl IntoIterator<Item = Vec<usize>>, seed: u64) -> Vec<ArrayD<f32>> {
-    let mut random = Random::new(seed);
-    let array = |shape: Vec<usize>| ArrayD::from_shape_simple_fn(IxDyn(&shape), || random.normal() as f32);
-    shapes.into_iter().map(array).collect()
+        let mut place = 0..;
+        let mut number = || {
+            let mut below = |count: usize| ((u128::from(random.bits()) * count as u128) >> 64) as usize;
+            match numbers {
+                Numbers::Real => random.normal() as f32,
+                Numbers::Rows(rows) => below(rows) as f32,
+                Numbers::Flags if place.next().is_none_or(|place| place % each == 0) || below(4) > 0 => 1.0,
+                Numbers::Flags => 0.0,
+            }
+        };
+        ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut number)
+    };
+    inputs.into_iter().map(array).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | `linear` | `qlinear` | reads 8 bits; writes 16 if something reads them so or nothing reads 8 |
 //! | `mix_heads` | `encode` to fewer heads, `decode` otherwise | reads 8, writes 8 |
-//! | `layer_norm` | `qlayer_norm` | reads 16, writes 8 |
+//! | `embed` | `qembed` | writes 16 |
+//! | `layer_norm` | `qlayer_norm` | reads 16; writes 8, and 16 if something reads them so |
 //! | `unary` | `lut` | reads 8, writes 8 |
 //! | `attention` | `sddmm`, `qsoftmax`, `spmm` | reads 8, writes 8 |
 //! | `binary` add, sub; mul and div by one constant number | `qadd` | reads 16, writes 16 |
@@ -15,11 +16,13 @@
 //! | `concat`, `slice`, `pixels`, `patches` | the same | operands and result alike, in one step |
 //!
 //! What attention adds to its scores is a mask where it is -inf or `f32::MIN`, which Hugging Face writes for it, and elsewhere a bias in units
-//! of log2 / 256. Both are parameters of no step, and no part of calibration but by what they do to the results.
+//! of log2 / 256. Both are parameters of no step, and no part of calibration but by what they do to the results. An input that says
+//! which keys count becomes a mask, too, a row for each query.
 //!
 //! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8 bits are written and 16
-//! read, a `qlinear` with the identity widens them exactly. Where 16 are written and 8 read and no LayerNorm lies between, as in LeViT, a
-//! `qadd` of one operand narrows them, for all readers at once; what only moves elements then moves the narrow ones.
+//! read, a second LayerNorm writes these, or a `qlinear` with the identity widens them exactly. Where 16 are written and 8 read and no
+//! LayerNorm lies between, as in LeViT, a `qadd` of one operand narrows them, for all readers at once; what only moves elements then moves
+//! the narrow ones.
 
 mod bias;
 mod calibrate;
@@ -32,7 +35,7 @@ use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Graph, Stage, Value};
 pub(crate) use calibrate::items;
-pub use calibrate::{Calibration, noise, noise_of, seeded_noise};
+pub use calibrate::{Calibration, Numbers, noise, noise_of, seeded_noise};
 pub use range::{Clipping, Range};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.

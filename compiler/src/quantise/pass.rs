@@ -11,7 +11,7 @@ use super::bias;
 use super::plan::{self, Plan};
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Calibration, Options, Quantised, Range};
-use crate::ir::{BinaryFn, Elem, Graph, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::ir::{BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::masks::Mask;
 
 /// Quantises a canonical graph, or says all that is in the way.
@@ -27,8 +27,15 @@ pub(super) fn run(
     let means = options.bias_correction.then_some(calibration);
     let (renamed, widened, narrowed) = (SecondaryMap::new(), SecondaryMap::new(), SecondaryMap::new());
     let mut pass = Pass { graph, means, plan, out, renamed, widened, narrowed };
-    for (name, value) in &graph.inputs {
-        pass.renamed[*value] = Some(pass.out.add_input(name.clone(), pass.plan.ty(graph, *value)));
+    for GraphInput { name, value, shape } in &graph.inputs {
+        let ty = match graph.ty(*value).elem {
+            Elem::I64 => integers(graph, *value).unwrap_or_else(|problem| {
+                problems.push(format!("input {name:?}: {problem}"));
+                TensorType::new(Elem::U16, [1, graph.ty(*value).elements()])
+            }),
+            _ => pass.plan.ty(graph, *value),
+        };
+        pass.renamed[*value] = Some(pass.out.add_input_of(name, ty, shape.clone()));
     }
     for op in &graph.order {
         let result = graph.op(*op).results[0];
@@ -95,6 +102,7 @@ impl Pass<'_> {
         match &data.kind {
             _ if moves => Ok(self.push(data.kind.clone(), &x, ty, data)),
             OpKind::Linear {} => self.linear(x[0], ty, data),
+            OpKind::Embed {} => self.embed(ty, data),
             OpKind::MixHeads { heads_in, heads_out } => self.mix_heads(x[0], *heads_in, *heads_out, ty, data),
             OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
             OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
@@ -128,7 +136,7 @@ impl Pass<'_> {
             return self.constant(value, elem, self.plan.step(elem, limit));
         };
         match (self.out.ty(quantised).elem, elem) {
-            (Elem::I8, Some(Elem::I16)) => Ok(self.widen(quantised)),
+            (Elem::I8, Some(Elem::I16)) => self.widen(value, quantised),
             (Elem::I16, Some(Elem::I8)) => self.narrow(value),
             _ => Ok(quantised),
         }
@@ -149,11 +157,20 @@ impl Pass<'_> {
         self.graph.constant(value).map_or(String::new(), |constant| constant.name.clone())
     }
 
-    /// An 8-bit activation in 16 bits: 256 times as many steps, each as much finer.
-    fn widen(&mut self, value: Value) -> Value {
+    /// An activation in 16 bits that has 8: LayerNorm writes either, and anything else is multiplied by 256, whose steps are as much finer.
+    fn widen(&mut self, source: Value, value: Value) -> Result<Value, String> {
         const FACTOR: f64 = 256.0;
         if let Some(wide) = self.widened[value] {
-            return wide;
+            return Ok(wide);
+        }
+        if let Some((_, data)) = self.graph.producer(source)
+            && let OpKind::LayerNorm { eps } = data.kind
+        {
+            let x = self.read(data.operands[0], Some(Elem::I16))?;
+            let ty = self.plan.wide(self.out.ty(value));
+            let wide = self.layer_norm(x, eps, ty, data)?;
+            self.widened[value] = Some(wide);
+            return Ok(wide);
         }
         let (_, columns) = self.out.ty(value).matrix();
         let weights = (0..columns).flat_map(|i| (0..columns).map(move |j| u8::from(i == j))).collect();
@@ -163,7 +180,13 @@ impl Pass<'_> {
         let wide =
             self.qlinear(value, QuantisedLinear { weights, channels }, [String::new(), String::new()], ty, &nodes);
         self.widened[value] = Some(wide);
-        wide
+        Ok(wide)
+    }
+
+    fn embed(&mut self, ty: TensorType, data: &OpData) -> Result<Value, String> {
+        let table = self.constant(data.operands[0], ty.elem, self.step_of(&ty))?;
+        let rows = self.renamed[data.operands[1]].ok_or("its row numbers are no input")?;
+        Ok(self.push(OpKind::QEmbed {}, &[table, rows], ty, data))
     }
 
     /// A 16-bit activation in 8 bits. What is only moved is moved in 8 bits.
@@ -309,14 +332,35 @@ impl Pass<'_> {
         let score_scale = Scale::from_f64(to_score).map_err(|error| format!("scores: {error}"))?;
         let kind = OpKind::Sddmm { heads, scale: score_scale };
         let mut operands = vec![q, k];
-        if let Some(bias) = data.operands.get(3) {
-            operands.extend(self.score_terms(*bias)?);
+        if let Some(bias) = self.graph.attention_bias(data) {
+            operands.extend(self.score_terms(bias)?);
+        }
+        if let Some(keys) = self.graph.attention_keys(data) {
+            if operands.iter().any(|operand| self.out.ty(*operand).elem == Elem::Byte) {
+                return Err(
+                    "not supported yet: a mask that is known at compile time and one that is an input".to_owned()
+                );
+            }
+            // A bias is the last operand.
+            operands.insert(2, self.keys(keys, m, data)?);
         }
         let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [heads, m, n]), data);
         let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
         let soft = self.out.push_typed(OpKind::QSoftmax {}, &[scores], types, &data.nodes);
         let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)) };
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
+    }
+
+    /// The rows of a mask of keys, all alike, that `queries` queries take.
+    fn keys(&mut self, keys: Value, queries: usize, data: &OpData) -> Result<Value, String> {
+        let mask = self.renamed[keys].ok_or("the mask of its keys is no input")?;
+        let mut ty = self.out.ty(mask).clone();
+        if ty.elem != Elem::Byte || ty.shape[0] == queries {
+            return Ok(mask);
+        }
+        ty.shape[0] = queries;
+        let kind = OpKind::Slice { axis: 0, start: 0, len: queries, stride: 1 };
+        Ok(self.push(kind, &[mask], ty, data))
     }
 
     /// What is added to scores: the mask of what it prunes and the bias of what it keeps, of each what is not trivial.
@@ -335,6 +379,19 @@ impl Pass<'_> {
             terms.push(self.out.add_const(self.name(value), TensorType::new(Elem::I16, shape.clone()), bytes));
         }
         Ok(terms)
+    }
+}
+
+/// What an input of integers becomes: numbers of rows, or a mask of keys for as many queries as one of its attentions has at most.
+fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
+    let elements = graph.ty(input).elements();
+    let attentions =
+        graph.order.iter().map(|op| graph.op(*op)).filter(|data| matches!(data.kind, OpKind::Attention { .. }));
+    let masked = attentions.filter(|data| graph.attention_keys(data) == Some(input));
+    match (masked.map(|data| graph.ty(data.operands[0]).shape[0]).max(), graph.table_rows(input)) {
+        (Some(_), Some(_)) => Err("numbers of rows of a table, and a mask of keys".to_owned()),
+        (Some(queries), None) => Ok(TensorType::new(Elem::Byte, [queries, Mask::kept_row_bytes(elements)])),
+        (None, _) => Ok(TensorType::new(Elem::U16, [1, elements])),
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {
         OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } => &data.operands[..1],
         OpKind::Attention { .. } => &data.operands[..3],
+        OpKind::Embed {} => &[],
         _ => &data.operands,
     }
 }
@@ -94,6 +95,12 @@ impl Plan {
                 }
                 OpKind::Binary { .. } => {
                     group.writes[1].get_or_insert(*op);
+                }
+                OpKind::Embed {} => {
+                    group.writes[1].get_or_insert(*op);
+                    // All rows may occur, not only those of the samples.
+                    let table = graph.const_f32(data.operands[0]).unwrap_or_default();
+                    group.range = std::mem::take(&mut group.range).merge(&Range::of(&table));
                 }
                 _ => {}
             }
@@ -148,6 +155,12 @@ impl Plan {
     /// The type of an activation where it is narrowed to 8 bits.
     pub(super) fn narrow_ty(&self, graph: &Graph, value: Value) -> TensorType {
         TensorType::quantised(Elem::I8, graph.ty(value).shape.clone(), self.narrow_steps[value])
+    }
+
+    /// The type in 16 bits of an activation that has one in 8.
+    pub(super) fn wide(&self, narrow: &TensorType) -> TensorType {
+        let step = narrow.step.expect("activations have steps") * I8_MAX / self.i16_reach;
+        TensorType::quantised(Elem::I16, narrow.shape.clone(), step)
     }
 
     /// The step in which integers reach numbers up to `limit`; 1 where there is nothing but zeros, or no usable limit.

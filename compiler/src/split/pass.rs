@@ -6,7 +6,7 @@ use vitcod_isa::numerics::Scale;
 use super::layout::{BlockKeys, BlockMask, CscPattern};
 use super::patterns::{sddmm_masks, sddmm_terms};
 use super::{Estimate, HeadSplit, Polarised, SplitError};
-use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::{Mask, Split};
 
 /// Masked attention: `sddmm`, `qsoftmax` and `spmm`, of which each alone reads what the one before it makes.
@@ -64,8 +64,8 @@ pub(super) fn run(
     }
     let layers = layers(graph)?;
     let mut pass = Pass { graph, out: graph.successor(Stage::Split), renamed: SecondaryMap::new() };
-    for (name, value) in &graph.inputs {
-        pass.renamed[*value] = Some(pass.out.add_input(name.clone(), graph.ty(*value).clone()));
+    for GraphInput { name, value, shape } in &graph.inputs {
+        pass.renamed[*value] = Some(pass.out.add_input_of(name, graph.ty(*value).clone(), shape.clone()));
     }
     let mut report = Vec::new();
     for op in &graph.order {

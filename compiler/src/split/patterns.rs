@@ -114,19 +114,24 @@ impl ProductParts {
 /// What an `sddmm` adds to its scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScoreTerms {
-    /// Which entries are kept.
+    /// Which entries of each head are kept.
     pub(crate) mask: Option<Value>,
+    /// Which entries of all heads are kept: known at run time, in place of `mask`.
+    pub(crate) shared_mask: Option<Value>,
     /// In units of log2 / 256.
     pub(crate) bias: Option<Value>,
 }
 
 /// The optional operands of an `sddmm`, which their types tell apart.
 pub(crate) fn sddmm_terms(graph: &Graph, data: &OpData) -> ScoreTerms {
-    let of = |elem| data.operands[2..].iter().copied().find(|operand| graph.ty(*operand).elem == elem);
-    ScoreTerms { mask: of(Elem::Byte), bias: of(Elem::I16) }
+    let of = |elem, rank| {
+        let mut terms = data.operands[2..].iter().copied();
+        terms.find(|term| (graph.ty(*term).elem, graph.ty(*term).rank()) == (elem, rank))
+    };
+    ScoreTerms { mask: of(Elem::Byte, 3), shared_mask: of(Elem::Byte, 2), bias: of(Elem::I16, 3) }
 }
 
-/// The masks of the heads of an `sddmm`; `None` where it has none.
+/// The masks of the heads of an `sddmm`; `None` where it has none, or one of all heads.
 ///
 /// # Errors
 /// They are no constant, have bits past the last key, or too many tokens.

@@ -65,7 +65,7 @@ fn outputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
     let inputs: Vec<Tensor> = graph
         .inputs
         .iter()
-        .map(|(_, value)| Tensor::I8((0..graph.ty(*value).elements()).map(|_| next()).collect()))
+        .map(|input| Tensor::I8((0..graph.ty(input.value).elements()).map(|_| next()).collect()))
         .collect();
     QuantisedInterpreter::new(graph).unwrap().run(&inputs).unwrap()
 }

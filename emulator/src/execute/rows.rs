@@ -1,7 +1,8 @@
 //! Instructions of the softmax units and of the vector unit.
 
+use vitcod_isa::instr::Width;
 use vitcod_isa::instr::table::{Add, LayerNorm, Lut, Softmax};
-use vitcod_isa::numerics::{self, LayerNormParams, Quantised as _, layer_norm_row, round_shift, softmax_probs};
+use vitcod_isa::numerics::{self, LayerNormParams, Quantised, layer_norm_row, round_shift, softmax_probs};
 
 use super::OperandFault;
 use super::block::Block;
@@ -32,12 +33,23 @@ pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandF
     let params = Block::vector(op.params, LayerNormParams::encoded_len(columns), 1).bytes(sram);
     let params = LayerNormParams::from_bytes(params).map_err(|error| ("params", error.into()))?;
     let src = Block::new(op.src, m, columns, 2, op.src_stride).read(sram, i16::from_le_bytes);
-    let mut results = vec![0i8; src.len()];
-    for (row, result) in src.chunks_exact(columns).zip(results.chunks_exact_mut(columns)) {
-        layer_norm_row(row, &params, result);
+    let dst = Block::new(op.dst, m, columns, op.out.bytes(), op.dst_stride);
+    match op.out {
+        Width::I8 => dst.write(sram, &normalised(&src, &params), i8::to_le_bytes),
+        Width::I16 => dst.write(sram, &normalised(&src, &params), i16::to_le_bytes),
+        // The checks refuse it.
+        Width::I32 => dst.write(sram, &normalised(&src, &params), |x: i16| i32::from(x).to_le_bytes()),
     }
-    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &results, i8::to_le_bytes);
     Ok(())
+}
+
+/// Rows one after the other, each normalised.
+fn normalised<O: Quantised + Default>(src: &[i16], params: &LayerNormParams) -> Vec<O> {
+    let mut results = vec![O::default(); src.len()];
+    for (row, result) in src.chunks_exact(params.width()).zip(results.chunks_exact_mut(params.width())) {
+        layer_norm_row(row, params, result);
+    }
+    results
 }
 
 pub(super) fn add(op: &Add, sram: &mut [u8]) {

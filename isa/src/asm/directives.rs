@@ -192,14 +192,21 @@ impl<'s, 'f> Definitions<'s, 'f> {
     fn tensor(&mut self, mut arguments: Arguments<'s>, is_input: bool) -> Done {
         let span = arguments.head.span.clone();
         let name = string(&arguments.next("a name")?)?;
-        let element = word(&arguments.next("an element type")?, "`i8` or `i16`", |text| {
-            [Element::I8, Element::I16].into_iter().find(|element| element.to_string() == text)
+        let kinds = [Element::I8, Element::I16, Element::Row { below: 0 }, Element::Bits { rows: 0 }];
+        let element = word(&arguments.next("an element type")?, "`i8`, `i16`, `row` or `bits`", |text| {
+            kinds.into_iter().find(|element| element.to_string() == text)
         })?;
         let shape = arguments.next("a shape")?;
         let shape = items(&shape)?.iter().map(|dim| number(&Value::Atom(dim.clone()))).collect::<Result<_, _>>()?;
         let step = word(&arguments.required("step")?, "a finite number", |text| {
             text.parse().ok().filter(|step: &f64| step.is_finite())
         })?;
+        let mut count = |name| arguments.required(name).and_then(|value| number(&value));
+        let (element, counted) = match element {
+            Element::I8 | Element::I16 => (element, None),
+            Element::Row { .. } => (Element::Row { below: count("below")? }, Some("below")),
+            Element::Bits { .. } => (Element::Bits { rows: count("rows")? }, Some("rows")),
+        };
         let layout = arguments.named("layout").map(|layout| {
             word(&layout, "`row_major` or `pixels`", |text| {
                 Layout::ALL.into_iter().find(|layout| layout.name() == text)
@@ -209,7 +216,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let address = arguments.named("at").map(|at| word(&at, "an address as dram:0x40", Dram::parse)).transpose()?;
         let binding = Binding { name, shape, layout, element, step, address: address.unwrap_or_default().0 };
         self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
-        arguments.end(&["step", "at", "layout"])
+        let names: Vec<&str> = ["step", "at", "layout"].into_iter().chain(counted).collect();
+        arguments.end(&names)
     }
 
     fn layer(&mut self, mut arguments: Arguments<'s>) -> Done {

@@ -11,7 +11,7 @@ use crate::check::{self, CheckError};
 use crate::cost::cost;
 use crate::effects::{Space, accesses};
 use crate::instr::{Instr, Sram};
-use crate::program::{Binding, Decision, Layer, Program};
+use crate::program::{Binding, Decision, Element, Layer, Program};
 
 /// Constants up to this size are always in a text that is to be read again.
 const SMALL: usize = 4096;
@@ -72,12 +72,17 @@ impl Sections {
         writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
         for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
             for Binding { name, shape, layout, element, step, address } in bindings {
-                write!(f, ".{kind} {name:?} {element} {shape:?} step={step:?} at=dram:{address:#x}")?;
-                writeln!(
-                    f,
-                    "{}",
-                    if layout.is_row_major() { String::new() } else { format!(" layout={}", layout.name()) }
-                )?;
+                write!(f, ".{kind} {name:?} {element} {shape:?} step={step:?}")?;
+                match element {
+                    Element::I8 | Element::I16 => {}
+                    Element::Row { below } => write!(f, " below={below}")?,
+                    Element::Bits { rows } => write!(f, " rows={rows}")?,
+                }
+                write!(f, " at=dram:{address:#x}")?;
+                if !layout.is_row_major() {
+                    write!(f, " layout={}", layout.name())?;
+                }
+                writeln!(f)?;
             }
         }
         for Decision { layer, subject, chosen, reason } in &header.decisions {

@@ -35,7 +35,12 @@ fn machine() -> impl Strategy<Value = Machine> {
 }
 
 fn bindings() -> impl Strategy<Value = Vec<Binding>> {
-    let element = prop_oneof![Just(Element::I8), Just(Element::I16)];
+    let element = prop_oneof![
+        Just(Element::I8),
+        Just(Element::I16),
+        any::<u32>().prop_map(|below| Element::Row { below }),
+        any::<u32>().prop_map(|rows| Element::Bits { rows }),
+    ];
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
     let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
     let binding = (name(), prop::collection::vec(any::<u64>(), 0..4), 0..2usize, element, step, address).prop_map(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Report;
-use crate::program::{Binding, Layout, Program};
+use crate::program::{Binding, Element, Layout, Program};
 
 pub(super) fn check(program: &Program, problems: &mut Report) {
     let header = &program.header;
@@ -18,6 +18,23 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
 
     for output in header.outputs.iter().filter(|output| !output.layout.is_row_major()) {
         problems.binding(&output.name, || "the layout of an output is that of its shape".to_owned());
+    }
+
+    for output in header.outputs.iter().filter(|output| !output.element.is_number()) {
+        problems.binding(&output.name, || format!("{} are no outputs", output.element));
+    }
+    for input in &header.inputs {
+        match input.element {
+            Element::Row { below } if !(1..=1 << 16).contains(&below) => {
+                problems.binding(&input.name, || format!("rows below {below}; their numbers have 16 bits"));
+            }
+            Element::Bits { .. } if !input.layout.is_row_major() => {
+                problems.binding(&input.name, || {
+                    "the bits of a mask have no other layout than that of its shape".to_owned()
+                });
+            }
+            _ => {}
+        }
     }
 
     let mut placed = Vec::new();

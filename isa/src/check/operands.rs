@@ -3,7 +3,7 @@
 use super::Report;
 use crate::effects::{Access, Space, accesses, in_place};
 use crate::instr::table::*;
-use crate::instr::{Instr, LineSet};
+use crate::instr::{Instr, LineSet, Width};
 use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
@@ -25,10 +25,13 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
     {
         report(format!("sums of {} products; the accumulator holds {}", matmul.depth(), max_accumulation_depth(8, 8)));
     }
-    if let Op::LayerNorm(LayerNorm { n, .. }) = instr.op
-        && usize::from(n) > MAX_LAYER_NORM_WIDTH
-    {
-        report(format!("rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"));
+    if let Op::LayerNorm(LayerNorm { out, n, .. }) = instr.op {
+        if usize::from(n) > MAX_LAYER_NORM_WIDTH {
+            report(format!("rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"));
+        }
+        if out == Width::I32 {
+            report("LayerNorm writes 8 or 16 bits".to_owned());
+        }
     }
 
     if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) = instr.op

@@ -332,6 +332,7 @@ fn limits_of_the_machine() {
         "0: lines 1+64 on a machine of 64"
     );
     let norm = LayerNorm {
+        out: Width::I8,
         src: Sram(0),
         params: Sram(1 << 16),
         dst: Sram(1 << 15),
@@ -342,6 +343,8 @@ fn limits_of_the_machine() {
     };
     assert_eq!(error(&of(norm)), "0: rows of 8193; the widest that LayerNorm takes has 8192");
     assert_eq!(check(&of(LayerNorm { n: 8192, ..norm })), Ok(()));
+    let wide = LayerNorm { out: Width::I32, n: 64, ..norm };
+    assert_eq!(error(&of(wide)), "0: LayerNorm writes 8 or 16 bits");
 }
 
 /// Three entries and two columns; every operand somewhere else.

@@ -313,11 +313,11 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             }
             all.matrix("dst", Mode::Write, dst, m, d, dst_stride, out.bytes());
         }
-        Op::LayerNorm(LayerNorm { src, params, dst, m, n, src_stride, dst_stride }) => {
+        Op::LayerNorm(LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride }) => {
             let bytes = LayerNormParams::encoded_len(n.into()) as u64;
             all.matrix("src", Mode::Read, src, m, n, src_stride, 2);
             all.push("params", Mode::Read, Region::contiguous(params.0.into(), bytes), 8);
-            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, out.bytes());
         }
         Op::Add(Add { narrow, a, b, dst, m, n, a_stride, b_stride, dst_stride, .. }) => {
             all.matrix("a", Mode::Read, a, m, n, a_stride, 2);

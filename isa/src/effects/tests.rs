@@ -154,7 +154,7 @@ fn layernorm() {
     // A header of 16 bytes and 48 channels of 8.
     assert_eq!(
         describe(case("layernorm")),
-        ["read src sram:0x10 6240 /2", "read params sram:0x20 400 /8", "write dst sram:0x30 3120 /1"]
+        ["read src sram:0x10 6240 /2", "read params sram:0x20 400 /8", "write dst sram:0x30 96 x 65@98 /2"]
     );
 }
 

@@ -153,19 +153,21 @@ impl Field for bool {
     }
 }
 
-/// Multiplier of a rescaled add: not negative, like those of [`RescaleAdd`](crate::numerics::RescaleAdd).
+/// Multiplier of a rescaled add; a negative one subtracts.
 impl Field for i32 {
-    const WIDTH: u32 = 31;
-    const MEANING: &'static str = "integer multiplier, not negative";
+    const WIDTH: u32 = 32;
+    const MEANING: &'static str = "integer multiplier";
     fn to_bits(self) -> u64 {
-        // A negative value has bit 31 set and so fails the width check.
-        u64::from(self as u32)
+        u64::from(self.cast_unsigned())
     }
     fn from_bits(bits: u64) -> Option<Self> {
-        i32::try_from(bits).ok()
+        u32::try_from(bits).ok().map(u32::cast_signed)
     }
     fn parse(text: &str) -> Option<Self> {
-        integer(text)
+        match text.strip_prefix('-') {
+            Some(digits) => integer(digits).and_then(|magnitude: i64| i32::try_from(-magnitude).ok()),
+            None => integer(text),
+        }
     }
 }
 

@@ -545,13 +545,16 @@ instructions! {
         scale: Scale = 440,
     }
 
-    /// LayerNorm of `m` rows of `n` int16, to int8, by the function `layer_norm_row`. `params` is its 16-byte header and 8 bytes per channel.
+    /// LayerNorm of `m` rows of `n` int16, to int8 or int16, by the function `layer_norm_row`. `params` is its 16-byte header and 8 bytes
+    /// per channel.
     0x20 "layernorm" LayerNorm {
+        /// Width of the results: not `i32`.
+        out: Width = 32 or 0,
         /// The rows, int16.
         src: Sram = 64,
         /// Header and channels of the parameters.
         params: Sram = 96,
-        /// The results, int8.
+        /// The results.
         dst: Sram = 128,
         /// Rows.
         m: u16 = 160,

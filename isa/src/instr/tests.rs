@@ -100,13 +100,14 @@ fn a_value_that_does_not_fit_is_not_encoded() {
 }
 
 #[test]
-fn a_negative_multiplier_is_not_encoded() {
+fn multipliers_may_be_negative() {
     let add = golden().into_iter().find_map(|(_, word)| match Instr::decode(&word).unwrap().op {
         Op::Add(add) => Some(add),
         _ => None,
     });
-    let error = Instr::new(table::Add { b_scale: -1, ..add.unwrap() }).encode().unwrap_err();
-    assert_eq!(error.to_string(), "add: b_scale = -1 does not fit 31 bits");
+    let instr = Instr::new(table::Add { a_scale: i32::MIN, b_scale: -1, ..add.unwrap() });
+    assert_eq!(Instr::decode(&instr.encode().unwrap()).unwrap(), instr);
+    assert!(instr.to_string().contains("a_scale=-2147483648 b_scale=-1"));
 }
 
 proptest! {

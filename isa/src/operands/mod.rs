@@ -63,6 +63,18 @@ pub fn autoencoder_bytes(heads_in: usize, heads_out: usize) -> usize {
     autoencoder_channels_at(heads_in, heads_out) + heads_out * Channel::BYTES
 }
 
+/// A row of a mask as `sddmm` reads it: a bit for each flag, low bits first, padded to whole bytes.
+pub fn mask_row(flags: impl IntoIterator<Item = bool>) -> Vec<u8> {
+    let mut row = Vec::new();
+    for (place, flag) in flags.into_iter().enumerate() {
+        if place % 8 == 0 {
+            row.push(0);
+        }
+        row[place / 8] |= u8::from(flag) << (place % 8);
+    }
+    row
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +84,13 @@ mod tests {
         let channel = Channel { bias: -7, scale: Scale::from_f64(0.003).unwrap() };
         assert_eq!(Channel::from_bytes(&channel.to_bytes()).unwrap(), channel);
         assert_eq!(Channel::read_all(&[channel.to_bytes(), channel.to_bytes()].concat()).unwrap(), [channel; 2]);
+    }
+
+    #[test]
+    fn mask_rows_are_padded() {
+        let flags = [true, false, true, true, false, false, false, false, false, true];
+        assert_eq!(mask_row(flags), [0b1101, 0b10]);
+        assert_eq!(mask_row([]), [0; 0]);
     }
 
     #[test]

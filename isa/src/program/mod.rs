@@ -55,7 +55,7 @@ pub struct Header {
     pub decisions: Vec<Decision>,
 }
 
-/// An input or output tensor in DRAM, contiguous.
+/// An input or output tensor in DRAM, contiguous; a mask lies there as its [`Element`] says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
@@ -66,9 +66,9 @@ pub struct Binding {
     /// Order of the elements; absent in the file where it is row-major.
     #[serde(default, skip_serializing_if = "Layout::is_row_major")]
     pub layout: Layout,
-    /// Width of the integers.
+    /// What the integers are.
     pub element: Element,
-    /// Real value of one step.
+    /// Real value of one step; 1 where the integers stand for themselves.
     pub step: f64,
     /// Address of the first element.
     pub address: u64,
@@ -82,12 +82,17 @@ impl Binding {
 
     /// Bytes in DRAM; `None` where they do not fit.
     pub fn bytes(&self) -> Option<u64> {
-        self.elements()?.checked_mul(self.element.bytes())
+        match self.element {
+            Element::I8 => self.elements(),
+            Element::I16 | Element::Row { .. } => self.elements()?.checked_mul(2),
+            Element::Bits { rows } => self.elements()?.div_ceil(8).checked_mul(rows.into()),
+        }
     }
 
     /// The bytes of elements in the order of the shape as they lie in DRAM.
     pub fn arranged(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let (element, channels) = (self.element.bytes() as usize, self.shape.get(1).copied().unwrap_or(1) as usize);
+        let channels = self.shape.get(1).copied().unwrap_or(1) as usize;
+        let element = if self.element == Element::I8 { 1 } else { 2 };
         match self.layout {
             Layout::RowMajor => bytes,
             Layout::Pixels => {
@@ -137,15 +142,23 @@ pub enum Element {
     I8,
     /// 16 bits, signed, little-endian.
     I16,
+    /// Numbers of rows of tables: 16 bits, unsigned, little-endian. Only inputs are.
+    Row {
+        /// Rows of the smallest table; each number is below.
+        below: u32,
+    },
+    /// Which keys of attention count, as a mask of `sddmm` says it: 0 and 1, one bit each, the whole tensor as one row padded to bytes
+    /// ([`mask_row`](crate::operands::mask_row)), repeated for every query. Only inputs are.
+    Bits {
+        /// How many times the row is there.
+        rows: u32,
+    },
 }
 
 impl Element {
-    /// Bytes of one element.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Element::I8 => 1,
-            Element::I16 => 2,
-        }
+    /// Whether the integers stand for real numbers, in steps.
+    pub fn is_number(self) -> bool {
+        matches!(self, Element::I8 | Element::I16)
     }
 }
 
@@ -154,6 +167,8 @@ impl fmt::Display for Element {
         f.pad(match self {
             Element::I8 => "i8",
             Element::I16 => "i16",
+            Element::Row { .. } => "row",
+            Element::Bits { .. } => "bits",
         })
     }
 }

@@ -100,7 +100,8 @@ impl Work {
                 };
                 let graph = if pruned { masked } else { dense };
                 let options = pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
-                Ok(pipeline::compile(graph, samples.as_ref(), machine, options, progress)?.program)
+                Ok(pipeline::compile(graph, samples.as_ref().map(std::slice::from_ref), machine, options, progress)?
+                    .program)
             }
         }
     }

@@ -94,7 +94,7 @@ fn scores(graph: &Graph, attention: &OpData) -> Scores {
     let OpKind::Attention { heads, .. } = attention.kind else { return Scores { all: 0, kept: 0 } };
     let rows = |operand: usize| graph.ty(attention.operands[operand]).matrix().0 as u64;
     let all = heads as u64 * rows(0) * rows(1);
-    let bias = attention.operands.get(3).and_then(|bias| graph.const_f32(*bias));
+    let bias = graph.attention_bias(attention).and_then(|bias| graph.const_f32(bias));
     Scores { all, kept: bias.map_or(all, |bias| bias.iter().filter(|bias| !masks::prunes(**bias)).count() as u64) }
 }
 

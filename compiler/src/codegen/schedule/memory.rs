@@ -3,7 +3,7 @@
 //! Buffers that outlive their group are placed from the bottom, the others from the top, each in the first gap that holds it: what comes and
 //! goes quickly does not leave holes between what stays.
 
-use crate::tiled::Buffer;
+use crate::tiled::{BUFFER_ALIGN, Buffer};
 
 /// A buffer to be placed.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,7 @@ struct Taken {
 /// The scratchpad.
 #[derive(Debug)]
 pub(super) struct Memory {
+    /// A multiple of [`BUFFER_ALIGN`], as buffers are placed from both ends.
     capacity: u64,
     /// By address.
     taken: Vec<Taken>,
@@ -34,7 +35,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(capacity: u64) -> Memory {
-        Memory { capacity, taken: Vec::new() }
+        Memory { capacity: capacity - capacity % BUFFER_ALIGN, taken: Vec::new() }
     }
 
     /// When, from `start` on, there are places for all the buffers, and the places; `None` as long as buffers are in the way of which it is
@@ -92,4 +93,19 @@ fn place(blocks: &mut Vec<(u64, u64)>, capacity: u64, wanted: Wanted) -> Option<
     }?;
     blocks.insert(index, (address, address + wanted.bytes));
     Some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use cranelift_entity::EntityRef as _;
+
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_from_both_ends() {
+        let memory = Memory::new(10 * BUFFER_ALIGN + 7);
+        let wanted =
+            [true, false].map(|stays| Wanted { buffer: Buffer::new(usize::from(stays)), bytes: BUFFER_ALIGN, stays });
+        assert_eq!(memory.places(&wanted, 0), Some((0, vec![0, 9 * BUFFER_ALIGN])));
+    }
 }

@@ -1,7 +1,7 @@
-//! Constants, and operators that are understood on constants: shape arithmetic.
+//! Constants, shape arithmetic, and what becomes of numbers of other kinds.
 
 use super::{Call, Translated, shown};
-use crate::ir::{Elem, Value};
+use crate::ir::{BinaryFn, Conversion, Elem, OpKind, Value};
 use crate::onnx::Attribute;
 
 pub(super) fn constant(call: &mut Call<'_>) -> Translated {
@@ -60,6 +60,15 @@ pub(super) fn cast(call: &mut Call<'_>) -> Translated {
     if FLOATS.contains(&to) {
         return to_float(call, x);
     }
+    if !call.is_constant(x) {
+        return match (to, is_float) {
+            (BOOL, _) => Ok(vec![call.emit(OpKind::Convert { to: Conversion::Truth }, &[x])?]),
+            (2..=7 | 12 | 13, true) => Ok(vec![call.emit(OpKind::Convert { to: Conversion::Integer }, &[x])?]),
+            // Integers of all widths are the same here.
+            (2..=7 | 12 | 13, false) => Ok(vec![x]),
+            _ => Err(call.attribute("to", "a float or integer type or BOOL", to.to_string())),
+        };
+    }
     let wrap: fn(i64) -> i64 = match to {
         2 => |x| (x as u8).into(),
         3 => |x| (x as i8).into(),
@@ -92,9 +101,22 @@ fn to_float(call: &mut Call<'_>, x: Value) -> Translated {
     if call.ty(x).elem == Elem::F32 {
         return Ok(vec![x]);
     }
+    if !call.is_constant(x) {
+        return Ok(vec![call.emit(OpKind::Convert { to: Conversion::Float }, &[x])?]);
+    }
     let elements = call.integers(x, "an operand")?;
     let shape = call.shape(x).to_vec();
     Ok(vec![call.float_constant(&shape, elements.into_iter().map(|x| x as f32))?])
+}
+
+pub(super) fn is_nan(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    if !call.is_constant(x) {
+        return Ok(vec![call.emit(OpKind::Convert { to: Conversion::IsNan }, &[x])?]);
+    }
+    let shape = call.shape(x).to_vec();
+    let elements = call.floats(x, "an operand")?;
+    Ok(vec![call.integer_constant(&shape, elements.into_iter().map(|x| x.is_nan().into()))?])
 }
 
 pub(super) fn range(call: &mut Call<'_>) -> Translated {
@@ -195,11 +217,20 @@ pub(super) fn less_or_equal(call: &mut Call<'_>) -> Translated {
 }
 
 pub(super) fn and(call: &mut Call<'_>) -> Translated {
-    pairs(call, |a, b| Some((a != 0 && b != 0).into()), None)
+    logical(call, BinaryFn::Mul, |a, b| Some((a != 0 && b != 0).into()))
 }
 
 pub(super) fn or(call: &mut Call<'_>) -> Translated {
-    pairs(call, |a, b| Some((a != 0 || b != 0).into()), None)
+    logical(call, BinaryFn::Max, |a, b| Some((a != 0 || b != 0).into()))
+}
+
+/// A function of booleans: at compile time, or as one of integers.
+fn logical(call: &mut Call<'_>, f: BinaryFn, folded: fn(i64, i64) -> Option<i64>) -> Translated {
+    let (a, b) = (call.operand(0)?, call.operand(1)?);
+    match call.is_constant(a) && call.is_constant(b) {
+        true => pairs(call, folded, None),
+        false => Ok(vec![call.binary(f, a, b)?]),
+    }
 }
 
 pub(super) fn modulo(call: &mut Call<'_>) -> Translated {
@@ -221,23 +252,35 @@ pub(super) fn modulo(call: &mut Call<'_>) -> Translated {
 pub(super) fn not(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let shape = call.shape(x).to_vec();
+    if !call.is_constant(x) {
+        let one = call.integer_constant(&[], vec![1])?;
+        return Ok(vec![call.binary(BinaryFn::Sub, one, x)?]);
+    }
     let elements = call.integers(x, "an operand")?;
     Ok(vec![call.integer_constant(&shape, elements.into_iter().map(|x| (x == 0).into()))?])
 }
 
 pub(super) fn where_(call: &mut Call<'_>) -> Translated {
     let [condition, x, y] = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
+    Ok(vec![choose(call, condition, x, y)?])
+}
+
+/// `x` where a condition holds, and `y` elsewhere.
+pub(super) fn choose(call: &mut Call<'_>, condition: Value, x: Value, y: Value) -> Translated<Value> {
+    if !call.is_constant(condition) {
+        return call.emit(OpKind::Select {}, &[condition, x, y]);
+    }
     let shape = broadcast(call, &[condition, x, y])?;
     let conditions = call.integers(condition, "a condition")?;
     let all = |truth: bool| conditions.iter().all(|condition| (*condition != 0) == truth);
     if all(true) || all(false) {
         let chosen = if all(true) { x } else { y };
-        return Ok(vec![call.expand(chosen, &shape)?]);
+        return call.expand(chosen, &shape);
     }
     let condition = call.expand(condition, &shape)?;
     let (x, y) = (call.expand(x, &shape)?, call.expand(y, &shape)?);
     let conditions = call.integers(condition, "a condition")?;
-    let result = if call.ty(x).elem == Elem::F32 {
+    if call.ty(x).elem == Elem::F32 {
         let (x, y) = (call.floats(x, "an operand")?, call.floats(y, "an operand")?);
         let chosen = conditions.iter().zip(x.into_iter().zip(y)).map(|(c, (x, y))| if *c != 0 { x } else { y });
         call.float_constant(&shape, chosen)
@@ -245,8 +288,7 @@ pub(super) fn where_(call: &mut Call<'_>) -> Translated {
         let (x, y) = (call.integers(x, "an operand")?, call.integers(y, "an operand")?);
         let chosen = conditions.iter().zip(x.into_iter().zip(y)).map(|(c, (x, y))| if *c != 0 { x } else { y });
         call.integer_constant(&shape, chosen)
-    };
-    Ok(vec![result?])
+    }
 }
 
 pub(super) fn reduce_max(call: &mut Call<'_>) -> Translated {

@@ -1,5 +1,6 @@
 //! The operators that are imported, stated once.
 
+mod attention;
 mod constants;
 mod elementwise;
 mod layers;
@@ -54,10 +55,11 @@ const fn folded(
 pub const OPERATORS: &[Operator] = &[
     folded("Abs", 11, elementwise::abs, ""),
     computed("Add", 11, elementwise::add, ""),
-    folded("And", 11, constants::and, ""),
+    computed("And", 11, constants::and, ""),
+    computed("Attention", 23, attention::attention, "whole sequences; as many heads of keys as of queries; no softcap"),
     computed("BatchNormalization", 11, layers::batch_normalization, "inference"),
-    computed("Cast", 11, constants::cast, "of computed tensors: to float types"),
-    computed("CastLike", 15, constants::cast_like, "of computed tensors: to float types"),
+    computed("Cast", 11, constants::cast, ""),
+    computed("CastLike", 15, constants::cast_like, "to float types, or between integer types"),
     folded("Ceil", 11, elementwise::ceil, ""),
     computed("Concat", 11, selection::concat, ""),
     folded("Constant", 11, constants::constant, "dense numbers"),
@@ -77,7 +79,8 @@ pub const OPERATORS: &[Operator] = &[
     computed("Expand", 11, movement::expand, "constant shape"),
     computed("Flatten", 11, movement::flatten, ""),
     folded("Floor", 11, elementwise::floor, ""),
-    computed("Gather", 11, selection::gather, "constant indices"),
+    computed("Gather", 11, selection::gather, "computed indices: into tables"),
+    computed("GatherND", 11, selection::gather_nd, "constant indices; no batch dimensions"),
     computed("Gelu", 20, elementwise::gelu, ""),
     computed("Gemm", 11, layers::gemm, ""),
     folded("Greater", 11, constants::greater, ""),
@@ -85,6 +88,7 @@ pub const OPERATORS: &[Operator] = &[
     computed("HardSigmoid", 11, elementwise::hard_sigmoid, "alpha 1/6, beta 1/2"),
     computed("HardSwish", 14, elementwise::hard_swish, ""),
     computed("Identity", 11, movement::identity, ""),
+    computed("IsNaN", 11, constants::is_nan, ""),
     computed("LayerNormalization", 17, layers::layer_normalization, "last axis; first result"),
     folded("Less", 11, constants::less, ""),
     folded("LessOrEqual", 12, constants::less_or_equal, ""),
@@ -94,8 +98,8 @@ pub const OPERATORS: &[Operator] = &[
     folded("Mod", 11, constants::modulo, "integers"),
     computed("Mul", 11, elementwise::mul, ""),
     computed("Neg", 11, elementwise::neg, ""),
-    folded("Not", 11, constants::not, ""),
-    folded("Or", 11, constants::or, ""),
+    computed("Not", 11, constants::not, ""),
+    computed("Or", 11, constants::or, ""),
     computed("Pad", 11, movement::pad, "widths of 0"),
     computed("Pow", 11, elementwise::pow, ""),
     computed("QuantizeLinear", 11, quantised::quantize_linear, "to 8 or 16 bits; one scale for a computed tensor"),
@@ -122,7 +126,7 @@ pub const OPERATORS: &[Operator] = &[
     computed("Tile", 11, movement::tile, "constant repeats"),
     computed("Transpose", 11, movement::transpose, ""),
     computed("Unsqueeze", 11, movement::unsqueeze, "constant axes"),
-    computed("Where", 11, constants::where_, "constant condition; all true or all false between computed tensors"),
+    computed("Where", 11, constants::where_, "between computed tensors, a constant condition is all true or all false"),
 ];
 
 /// What to do about an operator that is not imported.
@@ -138,9 +142,8 @@ fn advice(node: &Node) -> &'static str {
         _ if !node.domain.is_empty() => {
             "only operators of ai.onnx are; use the model before it was optimised for a runtime"
         }
-        "Attention" => "not supported yet; export with opset 20, which writes attention as MatMul and Softmax",
         "If" | "Loop" | "Scan" => "control flow is not supported; export with fixed shapes",
-        _ => "the supported ones are those of vision transformers as PyTorch exports them with opset 13 to 20",
+        _ => "the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24",
     }
 }
 
@@ -149,11 +152,17 @@ fn advice(node: &Node) -> &'static str {
 /// # Errors
 /// It is not supported, or came after the model's opset.
 pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Fault> {
+    let called = (node.domain.clone(), node.op_type.clone());
+    if model.functions.contains(&called) {
+        return Err(Fault::Function { domain: called.0, name: called.1 });
+    }
     // The runtime's own QuantizeLinear and DequantizeLinear had 16 bits before those of ONNX; they are the same otherwise.
     let contributed =
         node.domain == "com.microsoft" && ["DequantizeLinear", "QuantizeLinear"].contains(&&*node.op_type);
     let domain = if contributed { "" } else { &node.domain };
-    let opset = model.opset.get(domain).copied().unwrap_or(0);
+    let Some(opset) = model.opset.get(domain).copied() else {
+        return Err(Fault::Domain { domain: node.domain.clone(), advice: advice(node).to_owned() });
+    };
     let unsupported = |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
     let known = OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name);
     match known {

@@ -1,7 +1,7 @@
 //! Parts of tensors, and tensors joined.
 
 use super::{Call, Translated, shown};
-use crate::ir::{OpKind, Value};
+use crate::ir::{Elem, OpKind, Value};
 
 pub(super) fn concat(call: &mut Call<'_>) -> Translated {
     let operands = call.operands()?;
@@ -91,19 +91,44 @@ fn clamped(bound: i64, extent: usize) -> usize {
 pub(super) fn gather(call: &mut Call<'_>) -> Translated {
     let (x, indices) = (call.operand(0)?, call.operand(1)?);
     let axis = call.axis(call.int("axis", 0)?, call.ty(x).rank())?;
+    if !call.is_constant(indices) && call.ty(indices).elem == Elem::I64 {
+        return Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?]);
+    }
     let extent = call.shape(x)[axis];
     let elements = call.integers(indices, "indices")?;
-    let normal = |index: &i64| {
-        let from_start = if *index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(*index) };
-        from_start.filter(|index| (0..extent as i64).contains(index))
-    };
-    let mut normalised = Vec::with_capacity(elements.len());
-    for index in &elements {
-        let index = normal(index)
-            .ok_or_else(|| call.mismatch(format!("indices into an extent of {extent}"), index.to_string()))?;
-        normalised.push(index);
-    }
+    let normalised = elements.iter().map(|index| normal(call, *index, extent)).collect::<Translated<Vec<i64>>>()?;
     let shape = call.shape(indices).to_vec();
     let indices = if normalised == elements { indices } else { call.integer_constant(&shape, normalised)? };
     Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?])
+}
+
+/// An index into an extent; negative ones count from the end.
+fn normal(call: &Call<'_>, index: i64, extent: usize) -> Translated<i64> {
+    let from_start = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
+    let within = from_start.filter(|index| (0..extent as i64).contains(index));
+    within.ok_or_else(|| call.mismatch(format!("indices into an extent of {extent}"), index.to_string()))
+}
+
+/// The leading dimensions that the tuples of indices are of become one, of which slices are gathered.
+pub(super) fn gather_nd(call: &mut Call<'_>) -> Translated {
+    let (x, indices) = (call.operand(0)?, call.operand(1)?);
+    if call.int("batch_dims", 0)? != 0 {
+        return Err(call.attribute("batch_dims", "0", "another number"));
+    }
+    let (from, tuples) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
+    let Some((length, outer)) = tuples.split_last().filter(|(length, _)| (1..=from.len()).contains(*length)) else {
+        return Err(call.mismatch(format!("tuples of 1 to {} indices", from.len()), call.describe(indices)));
+    };
+    let (leading, rest) = from.split_at(*length);
+    let mut flat = Vec::new();
+    for tuple in call.integers(indices, "indices")?.chunks(*length) {
+        let mut place = 0;
+        for (index, extent) in tuple.iter().zip(leading) {
+            place = place * *extent as i64 + normal(call, *index, *extent)?;
+        }
+        flat.push(place);
+    }
+    let x = call.reshape(x, &[&[leading.iter().product()], rest].concat())?;
+    let indices = call.integer_constant(outer, flat)?;
+    Ok(vec![call.emit(OpKind::Gather { axis: 0 }, &[x, indices])?])
 }

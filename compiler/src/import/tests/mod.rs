@@ -5,7 +5,7 @@ mod folding;
 mod operators;
 mod quantised;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -30,7 +30,9 @@ impl Builder {
         };
         let opset = BTreeMap::from([(String::new(), opset)]);
         let (producer_name, producer_version) = ("test".into(), String::new());
-        Builder { model: Model { ir_version: 8, opset, producer_name, producer_version, graph } }
+        Builder {
+            model: Model { ir_version: 8, opset, producer_name, producer_version, functions: BTreeSet::new(), graph },
+        }
     }
 
     fn input(mut self, name: &str, shape: &[usize]) -> Builder {
@@ -107,8 +109,8 @@ fn ints(elements: &[i64]) -> Attribute {
 
 /// Shape and elements of the outputs for inputs 0, 1, 2, ... of the graph's shapes.
 fn run(graph: &Graph) -> Vec<(Vec<usize>, Vec<f32>)> {
-    let inputs = graph.inputs.iter().map(|(_, value)| {
-        let shape = &graph.ty(*value).shape;
+    let inputs = graph.inputs.iter().map(|input| {
+        let shape = &input.shape;
         let elements = (0..shape.iter().product::<usize>()).map(|i| i as f32).collect();
         ArrayD::from_shape_vec(IxDyn(shape), elements).unwrap()
     });

@@ -137,3 +137,77 @@ fn operations_are_named_by_module_and_node() {
     let names: Vec<&str> = graph.nodes().map(|(_, name)| name).collect();
     assert_eq!(names, ["/Tanh_0", "blocks.0.mlp//Erf_1"]);
 }
+
+/// Attention of `q`, `k` and `v`, each 0, 1, 2, ...
+fn attention(shapes: [&[usize]; 3], operands: &str, attributes: &[(&str, Attribute)]) -> Builder {
+    let model = Builder::new(23).input("q", shapes[0]).input("k", shapes[1]).input("v", shapes[2]);
+    let model = model.floats("bias", &[2, 2], &[0.0, f32::NEG_INFINITY, f32::NEG_INFINITY, 0.0]);
+    model.node("Attention", operands, "y", attributes).output("y", &vec![-1; shapes[0].len()])
+}
+
+#[test]
+fn attention_as_one_operator() {
+    let heads = [("q_num_heads", Attribute::Int(2)), ("kv_num_heads", Attribute::Int(2))];
+    let flat = attention([&[1, 2, 2]; 3], "q k v", &heads).import();
+    assert_eq!(mnemonics(&flat).iter().filter(|name| **name == "matmul").count(), 2);
+    // Scores are q k, as there is one feature: of the first head 0 of the first query, and 0 and 4 of the second.
+    let (_, y) = run(&flat).remove(0);
+    let weight = libm::expf(4.0) / (1.0 + libm::expf(4.0));
+    assert!((y[0] - 1.0).abs() < 1e-6 && (y[2] - 2.0 * weight).abs() < 1e-6, "{y:?}");
+
+    let causal = [&heads[..], &[("is_causal", Attribute::Int(1))]].concat();
+    let (_, y) = run(&attention([&[1, 2, 2]; 3], "q k v", &causal).import()).remove(0);
+    assert_eq!(y[..2], [0.0, 1.0]);
+    // Each query has its own key alone.
+    let (shape, y) = run(&attention([&[1, 2, 2, 1]; 3], "q k v bias", &[]).import()).remove(0);
+    assert_eq!((shape, y), (vec![1, 2, 2, 1], vec![0.0, 1.0, 2.0, 3.0]));
+    // Without a scale it is one over the root of the features; with one it is that.
+    let scaled = |scale: &[(&str, Attribute)]| run(&attention([&[1, 1, 2, 4]; 3], "q k v", scale).import());
+    assert_eq!(scaled(&[]), scaled(&[("scale", Attribute::Float(0.5))]));
+    assert_ne!(scaled(&[]), scaled(&[("scale", Attribute::Float(0.25))]));
+}
+
+#[test]
+fn attention_that_is_not_supported() {
+    let tensors: [&[usize]; 3] = [&[1, 2, 2, 4]; 3];
+    let refusals = [
+        attention([&[1, 4, 2, 4], &[1, 2, 2, 4], &[1, 2, 2, 4]], "q k v", &[]),
+        attention(tensors, "q k v _ k v", &[]),
+        attention(tensors, "q k v", &[("softcap", Attribute::Float(2.0))]),
+        attention([&[1, 2, 6]; 3], "q k v", &[("q_num_heads", Attribute::Int(4))]),
+        attention([&[2, 2]; 3], "q k v", &[]),
+    ];
+    insta::assert_snapshot!(refusals.map(|model| model.refusal().to_string()).join("\n"), @r"
+    node `/Attention_0` (Attention): expected as many heads of queries, of keys and of values, found 4, 2 and 2
+    node `/Attention_0` (Attention): expected no past keys: a whole sequence at once, found an operand 4
+    node `/Attention_0` (Attention), attribute `softcap`: expected 0, found 2
+    node `/Attention_0` (Attention), attribute `q_num_heads`: expected a divisor of 6, found 4
+    node `/Attention_0` (Attention): expected queries, keys and values of 3 or 4 dimensions, found a computed tensor f32[2,2]
+    ");
+}
+
+#[test]
+fn integers_that_are_inputs() {
+    let mut model = Builder::new(17)
+        .input("rows", &[1, 3])
+        .floats("table", &[4, 2], &[0.0, 1.0, 10.0, 11.0, 20.0, 21.0, 30.0, 31.0])
+        .floats("least", &[], &[-1.0])
+        .floats("zero", &[], &[0.0])
+        .integers_of("pairs", &[1, 3, 2], &[0, 2, 0, 1, 0, -3])
+        .node("Gather", "table rows", "y", &[])
+        .node("Cast", "rows", "flags", &[("to", Attribute::Int(9))])
+        .node("GatherND", "flags pairs", "reversed", &[])
+        .node("Not", "reversed", "not", &[])
+        .node("And", "flags reversed", "both", &[])
+        .node("Where", "not zero least", "z", &[])
+        .node("Cast", "both", "b", &[("to", Attribute::Int(1))])
+        .output("y", &[1, 3, 2])
+        .output("z", &[1, 3])
+        .output("b", &[1, 3]);
+    model.model.graph.inputs[0].data_type = crate::onnx::DataType::I64;
+    let results: Vec<Vec<f32>> = run(&model.import()).into_iter().map(|(_, elements)| elements).collect();
+    // The input is 0, 1, 2.
+    assert_eq!(results[0], [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
+    assert_eq!(results[1], [-1.0, -1.0, 0.0]);
+    assert_eq!(results[2], [0.0, 1.0, 0.0]);
+}

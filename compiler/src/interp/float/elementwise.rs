@@ -3,7 +3,7 @@
 use ndarray::{IxDyn, Zip};
 
 use super::Shared;
-use crate::ir::{BinaryFn, UnaryFn};
+use crate::ir::{BinaryFn, Conversion, UnaryFn};
 
 /// The function as one of an f32.
 fn function(f: UnaryFn) -> fn(f32) -> f32 {
@@ -41,6 +41,24 @@ pub(super) fn fake_quantise(mut x: Shared, scale: f64, zero_point: i32, [min, ma
     let [scale, zero_point, min, max] = [scale, zero_point.into(), min.into(), max.into()].map(|x| x as f32);
     x.mapv_inplace(|x| (((x / scale).round_ties_even() + zero_point).clamp(min, max) - zero_point) * scale);
     x
+}
+
+/// Every element as another kind of number.
+pub(super) fn convert(to: Conversion, mut x: Shared) -> Shared {
+    let truth = |holds: bool| if holds { 1.0 } else { 0.0 };
+    match to {
+        Conversion::Float => {}
+        Conversion::Integer => x.mapv_inplace(f32::trunc),
+        Conversion::Truth => x.mapv_inplace(|x| truth(x != 0.0)),
+        Conversion::IsNan => x.mapv_inplace(|x| truth(x.is_nan())),
+    }
+    x
+}
+
+/// The elements of `x` where the condition is not 0 and of `y` elsewhere, in some shape to which all broadcast.
+pub(super) fn select(condition: &Shared, x: &Shared, y: &Shared, shape: &[usize]) -> Shared {
+    let [condition, x, y] = [condition, x, y].map(|x| x.broadcast(IxDyn(shape)).expect("verified shapes"));
+    Zip::from(condition).and(x).and(y).map_collect(|c, x, y| if *c != 0.0 { *x } else { *y }).into_shared()
 }
 
 /// A function of every pair of elements, shapes broadcast.

@@ -112,10 +112,9 @@ pub(super) fn conv(x: &Shared, w: &Shared, bias: Option<&Shared>, windows: &Wind
 
 /// `softmax(scale q k^T + bias) v` of every head.
 pub(super) fn attention(
-    q: &Shared,
-    k: &Shared,
-    v: &Shared,
+    [q, k, v]: [&Shared; 3],
     bias: Option<&Shared>,
+    keys: Option<&Shared>,
     heads: usize,
     scale: f64,
 ) -> ArrayD<f32> {
@@ -129,6 +128,11 @@ pub(super) fn attention(
         general_mat_mul(scale as f32, &q.slice(columns), &k.slice(columns).t(), 0.0, &mut scores);
         if let Some(bias) = &bias {
             scores += &bias.index_axis(Axis(0), head);
+        }
+        for (mut column, _) in
+            scores.columns_mut().into_iter().zip(keys.into_iter().flatten()).filter(|(_, x)| **x == 0.0)
+        {
+            column.fill(f32::NEG_INFINITY);
         }
         scores.rows_mut().into_iter().for_each(rows::softmax);
         let columns = s![.., head * values..(head + 1) * values];

@@ -1,6 +1,6 @@
 //! The float interpreter.
 //!
-//! Tensors are f32; sums of softmax, LayerNorm and means are f64. Matrix products are ndarray's, which are `matrixmultiply`'s and
+//! Tensors are f32, those of integers too (they are exact up to 2^24); sums of softmax, LayerNorm and means are f64. Matrix products are ndarray's, which are `matrixmultiply`'s and
 //! use the processor's widest registers: results differ between kinds of processors in the last bits, and never between
 //! runs or thread counts. Everything else is the same everywhere (functions are those of the portable `libm` crate).
 
@@ -14,7 +14,7 @@ use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 use super::InterpError;
 use super::live::Live;
 use super::patches::{Windows, pixels};
-use crate::ir::{Elem, Graph, Op, OpKind, Stage, Value};
+use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 
 /// A tensor of the interpreter; clones share the elements.
 type Shared = ArcArray<f32, IxDyn>;
@@ -59,15 +59,17 @@ impl<'g> FloatInterpreter<'g> {
             return Err(InterpError::input_count(graph, inputs.len()));
         }
         let mut live = Live::new(graph);
-        for ((name, value), input) in graph.inputs.iter().zip(inputs) {
+        for (GraphInput { name, value, shape }, input) in graph.inputs.iter().zip(inputs) {
             let ty = graph.ty(*value);
-            if ty.elem != Elem::F32 || ty.shape != input.shape() {
-                let found = format!("f32{:?}", input.shape());
-                return Err(InterpError::Input { name: name.clone(), expected: ty.clone(), found });
+            if !matches!(ty.elem, Elem::F32 | Elem::I64) || shape != input.shape() {
+                let (name, found) = (name.clone(), format!("f32{:?}", input.shape()));
+                return Err(InterpError::Input { name, expected: TensorType::new(ty.elem, &shape[..]), found });
             }
+            // A standard layout, on which reshapes can rely, and from here on in the shape that the graph works with.
+            let input = input.as_standard_layout().into_owned().into_shared();
+            let input = input.into_shape_with_order(IxDyn(&ty.shape)).expect("the verifier compares element counts");
             observer(*value, input.view());
-            // A standard layout, on which reshapes can rely.
-            live.define(*value, input.as_standard_layout().into_owned().into_shared());
+            live.define(*value, input);
         }
         for op in &graph.order {
             let result = self.evaluate(*op, &live)?;
@@ -85,7 +87,8 @@ impl<'g> FloatInterpreter<'g> {
         let outputs = graph.outputs.iter().map(|output| {
             let ty = graph.ty(output.value);
             let not_float = || InterpError::Output { name: output.name.clone(), found: ty.clone() };
-            let tensor = self.read(live, output.value).ok_or_else(not_float)?.into_owned();
+            let tensor =
+                self.read(live, output.value).filter(|_| ty.elem == Elem::F32).ok_or_else(not_float)?.into_owned();
             Ok(tensor.into_shape_with_order(IxDyn(&output.shape)).expect("the verifier compares element counts"))
         });
         outputs.collect()
@@ -93,7 +96,7 @@ impl<'g> FloatInterpreter<'g> {
 
     /// The inputs and results of operations in execution order.
     pub(crate) fn order(&self) -> impl Iterator<Item = Value> + use<'g> {
-        let inputs = self.graph.inputs.iter().map(|(_, value)| *value);
+        let inputs = self.graph.inputs.iter().map(|input| input.value);
         inputs.chain(self.graph.order.iter().map(|op| self.graph.op(*op).results[0]))
     }
 
@@ -126,10 +129,11 @@ impl<'g> FloatInterpreter<'g> {
         self.outputs(&live)
     }
 
-    /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it is not float.
+    /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it is neither float nor integer.
     fn read(&self, live: &Live<Shared>, value: Value) -> Option<Shared> {
         live.get(value).cloned().or_else(|| {
-            let elements = self.graph.const_f32(value)?;
+            let integers = || Some(self.graph.const_i64(value)?.into_iter().map(|x| x as f32).collect());
+            let elements = self.graph.const_f32(value).or_else(integers)?;
             Some(Shared::from_shape_vec(IxDyn(&self.graph.ty(value).shape), elements).expect("verified constant"))
         })
     }
@@ -138,7 +142,8 @@ impl<'g> FloatInterpreter<'g> {
     fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let data = self.graph.op(op);
         // The indices of a gather are read where they are used.
-        let float = if let OpKind::Gather { .. } = data.kind { &data.operands[..1] } else { &data.operands[..] };
+        let indexed = matches!(data.kind, OpKind::Gather { .. } | OpKind::Embed {});
+        let float = if indexed { &data.operands[..1] } else { &data.operands[..] };
         let operands = float
             .iter()
             .map(|value| {
@@ -152,6 +157,11 @@ impl<'g> FloatInterpreter<'g> {
             OpKind::Binary { f } => elementwise::binary(*f, x, &operands[1]),
             OpKind::FakeQuantise { scale, zero_point, min, max } => {
                 elementwise::fake_quantise(x.clone(), *scale, *zero_point, [*min, *max])
+            }
+            OpKind::Convert { to } => elementwise::convert(*to, x.clone()),
+            OpKind::Select {} => {
+                let shape = &self.graph.ty(data.results[0]).shape;
+                standard(elementwise::select(x, &operands[1], &operands[2], shape))
             }
             OpKind::MatMul {} => linear::matmul(x, &operands[1]).into_shared(),
             OpKind::Conv { stride, pad, dilation, group } => {
@@ -173,7 +183,7 @@ impl<'g> FloatInterpreter<'g> {
                 let range = Slice::new(*start as isize, Some(last as isize + 1), *stride as isize);
                 standard(x.slice_axis(Axis(*axis), range).to_shared())
             }
-            OpKind::Gather { axis } => self.gather(op, x, *axis)?,
+            OpKind::Gather { axis } => self.gather(op, x, *axis, live)?,
             OpKind::Expand { shape } => standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared()),
             OpKind::ReduceMean { axes, keep } => rows::mean(x, axes, *keep),
             OpKind::Softmax { axis } => {
@@ -192,14 +202,22 @@ impl<'g> FloatInterpreter<'g> {
                 let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
                 linear::patches(x, *map, &windows).into_dyn().into_shared()
             }
+            OpKind::Embed {} => self.gather(op, x, 0, live)?,
             OpKind::Linear {} => linear::linear(x, &operands[1], &operands[2]).into_shared(),
             OpKind::Attention { heads, scale } => {
-                linear::attention(x, &operands[1], &operands[2], operands.get(3), *heads, *scale).into_shared()
+                let operand = |value: Option<Value>| {
+                    let index = data.operands.iter().position(|operand| Some(*operand) == value)?;
+                    operands.get(index)
+                };
+                let (bias, keys) = (self.graph.attention_bias(data), self.graph.attention_keys(data));
+                let (bias, keys) = (operand(bias), operand(keys));
+                linear::attention([x, &operands[1], &operands[2]], bias, keys, *heads, *scale).into_shared()
             }
             OpKind::MixHeads { heads_in, .. } => {
                 linear::mix_heads(x, &operands[1], &operands[2], *heads_in).into_shared()
             }
-            OpKind::QLinear {}
+            OpKind::QEmbed {}
+            | OpKind::QLinear {}
             | OpKind::Encode { .. }
             | OpKind::Decode { .. }
             | OpKind::QLayerNorm {}
@@ -219,12 +237,14 @@ impl<'g> FloatInterpreter<'g> {
         Ok(result)
     }
 
-    fn gather(&self, op: Op, x: &Shared, axis: usize) -> Result<Shared, InterpError> {
+    fn gather(&self, op: Op, x: &Shared, axis: usize, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let operand = self.graph.op(op).operands[1];
-        let indices = self
+        let computed = || live.get(operand).map(|indices| indices.iter().map(|index| *index as i64).collect());
+        let indices: Vec<i64> = self
             .graph
             .const_i64(operand)
-            .ok_or_else(|| InterpError::at(self.graph, op, "the indices are not constant"))?;
+            .or_else(computed)
+            .ok_or_else(|| InterpError::at(self.graph, op, format!("{} is no index", self.graph.ty(operand))))?;
         let extent = x.shape()[axis];
         let indices: Vec<usize> = indices
             .into_iter()

@@ -50,10 +50,20 @@ pub(super) fn mix_heads(x: &[i8], w: &[i8], channels: &[Channel], [m, heads, d]:
     out
 }
 
+/// Rows of a table of `v` rows by their numbers.
+pub(super) fn embed(table: &[i16], rows: &[u16], (v, c): (usize, usize)) -> Result<Vec<i16>, String> {
+    let mut out = Vec::with_capacity(rows.len() * c);
+    for row in rows.iter().map(|row| usize::from(*row)) {
+        let found = table.get(row * c..(row + 1) * c).ok_or_else(|| format!("row {row} of a table of {v}"))?;
+        out.extend_from_slice(found);
+    }
+    Ok(out)
+}
+
 /// LayerNorm of every row of `x[m,n]`, `n` being the parameters' width.
-pub(super) fn layer_norm(x: &[i16], params: &LayerNormParams, m: usize) -> Vec<i8> {
+pub(super) fn layer_norm<O: Quantised + Default>(x: &[i16], params: &LayerNormParams, m: usize) -> Vec<O> {
     let n = params.width();
-    let mut out = vec![0; m * n];
+    let mut out = vec![O::default(); m * n];
     for i in 0..m {
         layer_norm_row(row(x, n, i), params, &mut out[i * n..][..n]);
     }

@@ -4,6 +4,8 @@ mod kernels;
 mod split;
 mod tensor;
 
+use std::borrow::Cow;
+
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_isa::numerics::{LayerNormParams, Lut};
@@ -12,7 +14,7 @@ use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 use super::InterpError;
 use super::live::Live;
 use super::patches::{Windows, pixels};
-use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::Mask;
 use crate::split::{Patterns, ProductParts, sddmm_masks, sddmm_terms};
 pub use tensor::Tensor;
@@ -149,7 +151,7 @@ impl<'g> QuantisedInterpreter<'g> {
             return Err(InterpError::input_count(graph, inputs.len()));
         }
         let mut live = Live::new(graph);
-        for ((name, value), input) in graph.inputs.iter().zip(inputs) {
+        for (GraphInput { name, value, .. }, input) in graph.inputs.iter().zip(inputs) {
             let expected = graph.ty(*value);
             if expected.elem != input.elem() || expected.elements() != input.len() {
                 let found = format!("{}[{}]", input.elem(), input.len());
@@ -182,11 +184,12 @@ impl<'g> QuantisedInterpreter<'g> {
         if inputs.len() != graph.inputs.len() {
             return Err(InterpError::input_count(graph, inputs.len()));
         }
-        let quantised = graph.inputs.iter().zip(inputs).map(|((name, value), input)| {
+        let quantised = graph.inputs.iter().zip(inputs).map(|(GraphInput { name, value, shape }, input)| {
             let ty = graph.ty(*value);
-            Tensor::quantise(input, ty).filter(|_| input.shape() == ty.shape).ok_or_else(|| {
+            Tensor::quantise(input, ty).filter(|_| input.shape() == shape).ok_or_else(|| {
                 let found = TensorType::f32(input.shape()).to_string();
-                InterpError::Input { name: name.clone(), expected: ty.clone(), found }
+                let expected = TensorType { shape: shape.clone(), ..ty.clone() };
+                InterpError::Input { name: name.clone(), expected, found }
             })
         });
         let outputs = self.run(&quantised.collect::<Result<Vec<_>, _>>()?)?;
@@ -236,8 +239,16 @@ impl<'g> QuantisedInterpreter<'g> {
                 let (m, columns) = ty(0).matrix();
                 Tensor::I8(kernels::mix_heads(i8s(0)?, weights, channels, [m, *heads_in, columns / heads_in]))
             }
+            (OpKind::QEmbed {}, _) => {
+                let Tensor::U16(rows) = tensor(1)? else { return Err(format!("{} where u16 is needed", ty(1))) };
+                Tensor::I16(kernels::embed(i16s(0)?, rows, ty(0).matrix())?)
+            }
             (OpKind::QLayerNorm {}, Some(Params::LayerNorm(params))) => {
-                Tensor::I8(kernels::layer_norm(i16s(0)?, params, ty(0).matrix().0))
+                let m = ty(0).matrix().0;
+                match self.graph.ty(data.results[0]).elem {
+                    Elem::I16 => Tensor::I16(kernels::layer_norm(i16s(0)?, params, m)),
+                    _ => Tensor::I8(kernels::layer_norm(i16s(0)?, params, m)),
+                }
             }
             (OpKind::Lut {}, Some(Params::Lut(lut))) => Tensor::I8(kernels::lut(i8s(0)?, lut)),
             (OpKind::QAdd { a_scale, b_scale, shift }, _) => match self.graph.ty(data.results[0]).elem {
@@ -246,15 +257,23 @@ impl<'g> QuantisedInterpreter<'g> {
             },
             (OpKind::Sddmm { heads, scale }, params) => {
                 let ((m, c), (n, _)) = (ty(0).matrix(), ty(1).matrix());
+                let terms = sddmm_terms(self.graph, data);
                 let masks = match params {
-                    Some(Params::Masks(masks)) => Some(&masks[..]),
+                    Some(Params::Masks(masks)) => Some(Cow::Borrowed(&masks[..])),
+                    _ if terms.shared_mask.is_some() => {
+                        let Tensor::Byte(kept) = tensor(2)? else {
+                            return Err(format!("{} where a mask is needed", ty(2)));
+                        };
+                        let mask = Mask::from_kept_bytes(m, n, kept).ok_or("the mask has bits past the last key")?;
+                        Some(Cow::Owned(vec![mask; *heads]))
+                    }
                     _ => None,
                 };
-                let bias = match sddmm_terms(self.graph, data).bias {
+                let bias = match terms.bias {
                     Some(_) => Some(i16s(data.operands.len() - 1)?),
                     None => None,
                 };
-                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, masks, bias, [m, n, c], *heads, *scale))
+                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, masks.as_deref(), bias, [m, n, c], *heads, *scale))
             }
             (OpKind::QSoftmax {}, _) => {
                 let shape = &ty(0).shape;
@@ -309,7 +328,9 @@ impl<'g> QuantisedInterpreter<'g> {
                 match tensor(0)? {
                     Tensor::I8(x) => Tensor::I8(pixels(x, channels)),
                     Tensor::I16(x) => Tensor::I16(pixels(x, channels)),
+                    Tensor::U16(x) => Tensor::U16(pixels(x, channels)),
                     Tensor::U32(x) => Tensor::U32(pixels(x, channels)),
+                    Tensor::Byte(x) => Tensor::Byte(pixels(x, channels)),
                 }
             }
             (OpKind::Patches { map, kernel, stride, pad }, _) => {
@@ -318,7 +339,9 @@ impl<'g> QuantisedInterpreter<'g> {
                 match tensor(0)? {
                     Tensor::I8(x) => Tensor::I8(windows.rows(x, map)),
                     Tensor::I16(x) => Tensor::I16(windows.rows(x, map)),
+                    Tensor::U16(x) => Tensor::U16(windows.rows(x, map)),
                     Tensor::U32(x) => Tensor::U32(windows.rows(x, map)),
+                    Tensor::Byte(x) => Tensor::Byte(windows.rows(x, map)),
                 }
             }
             (OpKind::Concat { axis }, _) => {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use vitcod_isa::numerics::{dequantise, quantise_i8, quantise_i16};
+use vitcod_isa::operands::mask_row;
 
 use crate::ir::{Elem, TensorType};
 
@@ -14,8 +15,12 @@ pub enum Tensor {
     I8(Vec<i8>),
     /// 16-bit integers.
     I16(Vec<i16>),
+    /// Numbers of a table's rows.
+    U16(Vec<u16>),
     /// Row sums of softmax.
     U32(Vec<u32>),
+    /// Bits of a mask.
+    Byte(Vec<u8>),
 }
 
 impl Tensor {
@@ -24,7 +29,9 @@ impl Tensor {
         match self {
             Tensor::I8(_) => Elem::I8,
             Tensor::I16(_) => Elem::I16,
+            Tensor::U16(_) => Elem::U16,
             Tensor::U32(_) => Elem::U32,
+            Tensor::Byte(_) => Elem::Byte,
         }
     }
 
@@ -33,7 +40,9 @@ impl Tensor {
         match self {
             Tensor::I8(x) => x.len(),
             Tensor::I16(x) => x.len(),
+            Tensor::U16(x) => x.len(),
             Tensor::U32(x) => x.len(),
+            Tensor::Byte(x) => x.len(),
         }
     }
 
@@ -47,7 +56,9 @@ impl Tensor {
         match self {
             Tensor::I8(x) => x.iter().map(|x| *x as u8).collect(),
             Tensor::I16(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Tensor::U16(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Tensor::U32(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Tensor::Byte(x) => x.clone(),
         }
     }
 
@@ -59,11 +70,16 @@ impl Tensor {
                 let (elements, rest) = bytes.as_chunks();
                 rest.is_empty().then(|| Tensor::I16(elements.iter().map(|x| i16::from_le_bytes(*x)).collect()))
             }
+            Elem::U16 => {
+                let (elements, rest) = bytes.as_chunks();
+                rest.is_empty().then(|| Tensor::U16(elements.iter().map(|x| u16::from_le_bytes(*x)).collect()))
+            }
             Elem::U32 => {
                 let (elements, rest) = bytes.as_chunks();
                 rest.is_empty().then(|| Tensor::U32(elements.iter().map(|x| u32::from_le_bytes(*x)).collect()))
             }
-            Elem::F32 | Elem::I64 | Elem::Byte | Elem::Channel => None,
+            Elem::Byte => Some(Tensor::Byte(bytes.to_vec())),
+            Elem::F32 | Elem::I64 | Elem::Channel => None,
         }
     }
 
@@ -72,15 +88,27 @@ impl Tensor {
         match (self, other) {
             (Tensor::I8(x), Tensor::I8(other)) => x.extend_from_slice(&other[range]),
             (Tensor::I16(x), Tensor::I16(other)) => x.extend_from_slice(&other[range]),
+            (Tensor::U16(x), Tensor::U16(other)) => x.extend_from_slice(&other[range]),
             (Tensor::U32(x), Tensor::U32(other)) => x.extend_from_slice(&other[range]),
+            (Tensor::Byte(x), Tensor::Byte(other)) => x.extend_from_slice(&other[range]),
             _ => return None,
         }
         Some(())
     }
 
-    /// The tensor of a type that is nearest to real numbers. `None` where the type stands for no real numbers or has another
-    /// number of elements.
+    /// The tensor of a type that is nearest to real numbers; numbers of rows are themselves, and the bits of a mask in every row those of all
+    /// numbers that are not 0. `None` where the type stands for no such numbers or has another number of elements.
     pub fn quantise(x: &ArrayViewD<'_, f32>, ty: &TensorType) -> Option<Tensor> {
+        match (ty.elem, &ty.shape[..]) {
+            (Elem::U16, _) if x.len() == ty.elements() => {
+                let row = |x: &f32| (x.fract() == 0.0 && (0.0..65536.0).contains(x)).then_some(*x as u16);
+                return x.iter().map(row).collect::<Option<_>>().map(Tensor::U16);
+            }
+            (Elem::Byte, [rows, bytes]) if x.len().div_ceil(8) == *bytes => {
+                return Some(Tensor::Byte(mask_row(x.iter().map(|x| *x != 0.0)).repeat(*rows)));
+            }
+            _ => {}
+        }
         let step = ty.step.filter(|_| x.len() == ty.elements())?;
         match ty.elem {
             Elem::I8 => Some(Tensor::I8(x.iter().map(|x| quantise_i8(*x, step)).collect())),
@@ -94,7 +122,7 @@ impl Tensor {
         let elements = match self {
             Tensor::I8(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
             Tensor::I16(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
-            Tensor::U32(_) => return None,
+            Tensor::U16(_) | Tensor::U32(_) | Tensor::Byte(_) => return None,
         };
         ArrayD::from_shape_vec(IxDyn(shape), elements).ok()
     }
@@ -109,6 +137,7 @@ mod tests {
         for (tensor, bytes) in [
             (Tensor::I8(vec![1, -2]), vec![1, 0xfe]),
             (Tensor::I16(vec![1, -2]), vec![1, 0, 0xfe, 0xff]),
+            (Tensor::U16(vec![0xfffe]), vec![0xfe, 0xff]),
             (Tensor::U32(vec![0x0403_0201]), vec![1, 2, 3, 4]),
         ] {
             assert_eq!(tensor.to_le_bytes(), bytes);
@@ -129,5 +158,19 @@ mod tests {
         assert_eq!(quantise(TensorType::new(Elem::I8, [2])), None);
         assert_eq!(i8s.dequantise(0.25, &[1, 2]).unwrap().into_raw_vec_and_offset().0, [0.25, -32.0]);
         assert_eq!(i8s.dequantise(0.25, &[3]), None);
+    }
+
+    #[test]
+    fn numbers_that_are_themselves() {
+        let quantise = |x: &[f32], ty: TensorType| {
+            Tensor::quantise(&ArrayD::from_shape_vec(IxDyn(&[1, x.len()]), x.to_vec()).unwrap().view(), &ty)
+        };
+        assert_eq!(quantise(&[7.0, 65535.0], TensorType::new(Elem::U16, [1, 2])), Some(Tensor::U16(vec![7, 65535])));
+        for wrong in [-1.0, 0.5, 65536.0, f32::NAN] {
+            assert_eq!(quantise(&[wrong], TensorType::new(Elem::U16, [1, 1])), None);
+        }
+        let flags = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        assert_eq!(quantise(&flags, TensorType::new(Elem::Byte, [2, 2])), Some(Tensor::Byte(vec![5, 1, 5, 1])));
+        assert_eq!(quantise(&flags, TensorType::new(Elem::Byte, [2, 1])), None);
     }
 }

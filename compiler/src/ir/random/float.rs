@@ -1,7 +1,7 @@
 //! Operations of the imported and canonical stages.
 
 use super::Generator;
-use crate::ir::{BinaryFn, Elem, OpKind, TensorType, UnaryFn, Value};
+use crate::ir::{BinaryFn, Conversion, Elem, OpKind, TensorType, UnaryFn, Value};
 
 impl Generator<'_> {
     /// Appends an operation of the imported stage.
@@ -9,7 +9,7 @@ impl Generator<'_> {
         let x = self.tensor();
         let shape = self.graph.ty(x).shape.clone();
         let axis = self.below(shape.len().max(1));
-        let _ = match self.below(14) {
+        let _ = match self.below(16) {
             0 => self.unary(x),
             1 => {
                 let y = self.broadcasting(&shape);
@@ -46,6 +46,15 @@ impl Generator<'_> {
             }
             11 => self.push(OpKind::Softmax { axis }, &[x]),
             12 => self.layer_norm(x),
+            13 => {
+                let to = self.pick(Conversion::ALL);
+                self.push(OpKind::Convert { to }, &[x])
+            }
+            14 => {
+                let y = self.broadcasting(&shape);
+                let condition = self.push(OpKind::Convert { to: Conversion::Truth }, &[x]);
+                condition.and_then(|condition| self.push(OpKind::Select {}, &[condition, x, y]))
+            }
             _ => {
                 // Deep enough for the passes to look into.
                 let squared = self.push(OpKind::Binary { f: BinaryFn::Mul }, &[x, x]);
@@ -86,6 +95,11 @@ impl Generator<'_> {
                 let n = self.extent();
                 let (w, b) = (self.floats([n, k]), self.floats([n]));
                 self.push(OpKind::Linear {}, &[x, w, b])
+            }
+            7 if self.one_in(4) => {
+                let (v, n) = (self.extent(), self.extent());
+                let (table, rows) = (self.floats([v, k]), self.input(TensorType::new(Elem::I64, [n])));
+                self.push(OpKind::Embed {}, &[table, rows])
             }
             7 => self.attention(),
             _ => {
@@ -192,6 +206,9 @@ impl Generator<'_> {
         }
         if self.one_in(2) {
             operands.push(self.floats([heads, m, n]));
+        }
+        if self.one_in(4) {
+            operands.push(self.input(TensorType::new(Elem::I64, [n])));
         }
         let scale = self.real();
         self.push(OpKind::Attention { heads, scale }, &operands)

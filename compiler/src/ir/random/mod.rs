@@ -100,8 +100,14 @@ impl<'a> Generator<'a> {
 
     /// Its name is that of no other: one that is used twice makes no program.
     fn input(&mut self, ty: TensorType) -> Value {
+        let shape = ty.shape.clone();
+        self.input_of(ty, shape)
+    }
+
+    /// An input with its shape in the model.
+    fn input_of(&mut self, ty: TensorType, shape: Vec<usize>) -> Value {
         let name = format!("{}{}", self.name(), self.graph.inputs.len());
-        let input = self.graph.add_input(name, ty);
+        let input = self.graph.add_input_of(name, ty, shape);
         self.pool.push(input);
         input
     }
@@ -153,9 +159,16 @@ impl<'a> Generator<'a> {
     }
 
     fn outputs(&mut self) {
-        let last = *self.pool.last().expect("an operation or an input");
-        let more = self.pick(&self.pool.clone());
-        for value in [last, more] {
+        let is_number = |ty: &TensorType| matches!(ty.elem, Elem::F32 | Elem::I8 | Elem::I16);
+        let mut numbers: Vec<Value> =
+            self.pool.iter().copied().filter(|value| is_number(self.graph.ty(*value))).collect();
+        if numbers.is_empty() {
+            let elem = if self.graph.stage.is_float() { Elem::F32 } else { Elem::I8 };
+            let step = (elem == Elem::I8).then_some(1.0);
+            numbers.push(self.input(TensorType { step, ..TensorType::new(elem, [1, 1]) }));
+        }
+        let more = self.pick(&numbers);
+        for value in [numbers[numbers.len() - 1], more] {
             let (name, shape) = (self.name(), self.graph.ty(value).shape.clone());
             let name = format!("{name}{}", self.graph.outputs.len());
             let shape = if self.one_in(2) { [&[1], &shape[..]].concat() } else { shape };

@@ -62,7 +62,7 @@ impl Generator<'_> {
                 let params = LayerNormParams::new(&vec![gamma; n], &vec![beta; n], 1e-6, 0.01, 0.05);
                 let params = params.expect("usual numbers").to_bytes();
                 let params = self.constant(TensorType::new(Elem::Byte, [params.len()]), params);
-                self.stepped(OpKind::QLayerNorm {}, &[x, params], Elem::I8, vec![m, n]);
+                self.stepped(OpKind::QLayerNorm {}, &[x, params], elem, vec![m, n]);
             }
             5 => {
                 let x = self.integers(Elem::I8);
@@ -80,11 +80,16 @@ impl Generator<'_> {
                 );
                 let kind = OpKind::QAdd {
                     a_scale: self.below(1 << 20) as i32,
-                    // Text has negative ones; programs have none.
                     b_scale: self.below(1 << 20) as i32 * if self.one_in(8) { -1 } else { 1 },
                     shift: self.below(32) as u8,
                 };
                 self.stepped(kind, &[a, b], elem, shape);
+            }
+            7 if self.one_in(4) => {
+                let (v, c, n, step) = (self.extent(), self.extent(), self.extent(), self.real());
+                let table = self.bytes(Elem::I16, [v, c], Some(step));
+                let rows = self.input(TensorType::new(Elem::U16, [1, n]));
+                self.result(OpKind::QEmbed {}, &[table, rows], TensorType::quantised(Elem::I16, [n, c], step));
             }
             7 => self.coder(),
             _ => self.masked_attention(),
@@ -141,7 +146,10 @@ impl Generator<'_> {
             self.value(fits, TensorType::quantised(Elem::I8, shape, step))
         });
         let mut operands = vec![q, k];
-        if !self.one_in(4) {
+        if self.one_in(4) {
+            let ty = TensorType::new(Elem::Byte, [m, Mask::kept_row_bytes(n)]);
+            operands.push(self.input_of(ty, vec![1, n]));
+        } else if !self.one_in(3) {
             let density = self.below(101);
             let masks = (0..heads).flat_map(|_| {
                 let always = self.below(n);

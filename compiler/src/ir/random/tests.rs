@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use vitcod_isa::machine::Machine;
 
-use super::super::{OPERATIONS, Stage};
+use super::super::{GraphInput, OPERATIONS, Stage};
 use super::{graph, graph_by};
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use crate::passes::{self, Context};
@@ -44,8 +44,8 @@ fn they_run_and_no_pass_panics() {
                 let inputs: Vec<_> = samples.iter().map(|input| input.view()).collect();
                 FloatInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
             } else {
-                let tensor = |(input, (_, value)): (&ndarray::ArrayD<f32>, &(String, _))| {
-                    Tensor::quantise(&input.view(), graph.ty(*value)).unwrap()
+                let tensor = |(x, input): (&ndarray::ArrayD<f32>, &GraphInput)| {
+                    Tensor::quantise(&x.view(), graph.ty(input.value)).unwrap()
                 };
                 let inputs: Vec<Tensor> = samples.iter().zip(&graph.inputs).map(tensor).collect();
                 QuantisedInterpreter::new(&graph).unwrap().run(&inputs).unwrap();

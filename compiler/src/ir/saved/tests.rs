@@ -142,8 +142,8 @@ proptest! {
         if let Ok(graph) = SavedGraph::load(&json, &image)
             && let Ok(interpreter) = QuantisedInterpreter::new(&graph)
         {
-            let inputs = graph.inputs.iter().map(|(_, value)| {
-                let ty = graph.ty(*value);
+            let inputs = graph.inputs.iter().map(|input| {
+                let ty = graph.ty(input.value);
                 Tensor::from_le_bytes(ty.elem, &vec![0x5a; ty.bytes()])
             });
             if let Some(inputs) = inputs.collect::<Option<Vec<_>>>() {

@@ -9,11 +9,29 @@ pub(super) struct File<'s> {
 
 /// A line.
 pub(super) enum Line<'s> {
-    Input { results: Vec<&'s str>, name: &'s str, ty: Type<'s> },
-    Const { results: Vec<&'s str>, name: &'s str, ty: Type<'s>, data: Data<'s> },
+    /// The shape in the model is that of the type where it is not told.
+    Input {
+        results: Vec<&'s str>,
+        name: &'s str,
+        shape: Option<Vec<&'s str>>,
+        ty: Type<'s>,
+    },
+    Const {
+        results: Vec<&'s str>,
+        name: &'s str,
+        ty: Type<'s>,
+        data: Data<'s>,
+    },
     Op(Op<'s>),
-    Output { name: &'s str, shape: Vec<&'s str>, value: &'s str },
-    Node { node: &'s str, name: &'s str },
+    Output {
+        name: &'s str,
+        shape: Vec<&'s str>,
+        value: &'s str,
+    },
+    Node {
+        node: &'s str,
+        name: &'s str,
+    },
 }
 
 /// An operation.

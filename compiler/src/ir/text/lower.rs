@@ -150,8 +150,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
     fn line(&mut self, line: &Line<'s>) -> Lowered<()> {
         match line {
             Line::Node { .. } => Ok(()),
-            Line::Input { results, name, ty } => {
-                let made = self.input(name, ty);
+            Line::Input { results, name, shape, ty } => {
+                let made = self.input(name, shape.as_deref(), ty);
                 self.define_one(results, made)
             }
             Line::Const { results, name, ty, data } => {
@@ -204,10 +204,12 @@ impl<'s, 'f> Lowering<'s, 'f> {
         }
     }
 
-    fn input(&mut self, name: &'s str, ty: &Type<'s>) -> Lowered<Value> {
+    fn input(&mut self, name: &'s str, shape: Option<&[&'s str]>, ty: &Type<'s>) -> Lowered<Value> {
         let name = self.string(name)?;
+        let shape = shape.map(|shape| self.shape(shape)).transpose()?;
         let ty = self.ty(ty)?;
-        Ok(self.graph.add_input(name, ty))
+        let shape = shape.unwrap_or_else(|| ty.shape.clone());
+        Ok(self.graph.add_input_of(name, ty, shape))
     }
 
     fn shape(&mut self, shape: &[&'s str]) -> Lowered<Vec<usize>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
-use super::super::{Graph, Node, OpData, Value};
+use super::super::{Graph, GraphInput, Node, OpData, Value};
 use super::data::{digest, elements};
 
 /// Bytes of the longest constant whose elements are always part of the text.
@@ -56,8 +56,10 @@ impl<W: Write> Printer<'_, W> {
     fn graph(mut self) -> fmt::Result {
         let graph = self.graph;
         writeln!(self.out, "graph {:?} {} {{", graph.name, graph.stage)?;
-        for (name, value) in &graph.inputs {
-            writeln!(self.out, "    {value} = input {name:?} : {}", graph.ty(*value))?;
+        for GraphInput { name, value, shape } in &graph.inputs {
+            let ty = graph.ty(*value);
+            let shape = if *shape == ty.shape { String::new() } else { format!(" [{}]", joined(shape)) };
+            writeln!(self.out, "    {value} = input {name:?}{shape} : {ty}")?;
         }
         let used: BTreeSet<Node> = graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();
         let nodes: BTreeMap<Node, Node> =
@@ -74,8 +76,7 @@ impl<W: Write> Printer<'_, W> {
             self.constant(output.value, &mut printed)?;
         }
         for output in &graph.outputs {
-            let shape = output.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-            writeln!(self.out, "    output {:?} [{shape}] = {}", output.name, output.value)?;
+            writeln!(self.out, "    output {:?} [{}] = {}", output.name, joined(&output.shape), output.value)?;
         }
         for (node, number) in &nodes {
             writeln!(self.out, "    {number} = node {:?}", graph.node(*node))?;
@@ -118,6 +119,10 @@ impl<W: Write> Printer<'_, W> {
         }
         writeln!(self.out)
     }
+}
+
+fn joined(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn commas(items: impl IntoIterator<Item = impl ToString>) -> String {

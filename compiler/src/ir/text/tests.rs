@@ -49,8 +49,8 @@ fn normal(graph: &Graph) -> Graph {
                 normal.add_const(constant.name.clone(), data.ty.clone(), constant.bytes.clone());
             }
             (None, None) => {
-                let name = &graph.inputs.iter().find(|(_, input)| *input == value).unwrap().0;
-                normal.add_input(name.clone(), data.ty.clone());
+                let input = graph.inputs.iter().find(|input| input.value == value).unwrap();
+                normal.add_input_of(&input.name, data.ty.clone(), input.shape.clone());
             }
             (None, Some((_, op))) if op.results[0] == value => {
                 let types = op.results.iter().map(|result| graph.ty(*result).clone()).collect();
@@ -101,7 +101,7 @@ fn run_everything(graph: &Graph) {
         let _ = FloatInterpreter::new(graph).unwrap().run(&inputs);
     } else if let Ok(interpreter) = QuantisedInterpreter::new(graph) {
         let inputs = samples.iter().zip(&graph.inputs);
-        let inputs = inputs.map(|(sample, (_, value))| Tensor::quantise(&sample.view(), graph.ty(*value)));
+        let inputs = inputs.map(|(sample, input)| Tensor::quantise(&sample.view(), graph.ty(input.value)));
         let _ = inputs.collect::<Option<Vec<Tensor>>>().map(|inputs| interpreter.run(&inputs));
     }
 }

@@ -100,7 +100,7 @@ fn every_misfit_is_told_once() {
     baked[25 + 18] = -INF;
     let mut graph = graph(&[None, None, None, Some(baked)]);
     let variable = graph.add_input("bias", TensorType::f32([HEADS, TOKENS, TOKENS]));
-    let x = graph.inputs[0].1;
+    let x = graph.inputs[0].value;
     graph.push(OpKind::Attention { heads: HEADS, scale: 1.0 }, &[x, x, x, variable], &[]).unwrap();
     let sparse = layer(|_, _, _| false);
     let wide = vec![Mask::from_fn(TOKENS, 7, |_, _| true); HEADS];

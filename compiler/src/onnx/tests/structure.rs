@@ -30,7 +30,7 @@ fn exported_models_load() {
     let mut models = 0;
     for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "onnx")) {
         let model = load(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!((model.graph.inputs.len(), model.graph.outputs.len()), (1, 1), "{}", path.display());
+        assert!(!model.graph.inputs.is_empty() && !model.graph.outputs.is_empty(), "{}", path.display());
         models += 1;
     }
     assert!(models > 0);
@@ -171,21 +171,13 @@ output `y`: `y` is defined a second time",
 }
 
 #[test]
-fn operators_need_a_known_domain() {
+fn nodes_need_an_operator() {
     let mut model = changed(|graph| {
-        graph.node[0].domain = Some("com.microsoft".into());
-        graph.node[1].domain = Some("ai.onnx".into());
         graph.node.push(node("", "nothing", &[], &[]));
         graph.node.push(NodeProto { domain: Some("mine".into()), ..node("F", "call", &[], &[]) });
     });
     model.functions = vec![FunctionProto { name: Some("F".into()), domain: Some("mine".into()) }];
-    assert_eq!(
-        refusal(&model),
-        "\
-node `#0 MatMul` (MatMul): expected an opset for the domain `com.microsoft`, found none
-node `nothing` (): expected an operator, found none
-node `call` (F): expected an operator, found a call of the model's own function `mine`::`F`; inline it first (onnx.inliner)",
-    );
+    assert_eq!(refusal(&model), "node `nothing` (): expected an operator, found none");
 }
 
 #[test]
@@ -199,9 +191,7 @@ fn versions_are_checked() {
 model: expected an IR version from 3 to 14, found 99
 model: expected one opset version of at least 1 for domain `x`, found 2
 model: expected one opset version of at least 1 for domain `y`, found 0
-model: expected an opset of the default domain, found none
-node `#0 MatMul` (MatMul): expected an opset for the domain ``, found none
-node `add` (Add): expected an opset for the domain ``, found none",
+model: expected an opset of the default domain, found none",
     );
     model = linear();
     model.opset_import = vec![opset("ai.onnx", 17), opset("", 17)];

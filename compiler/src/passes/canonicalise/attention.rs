@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::constants::{broadcast, data};
+use super::flags::Flags;
 use super::view::View;
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
@@ -18,10 +19,12 @@ pub(super) struct Scores {
     scale: f64,
     /// `[heads, m, n]`.
     bias: Option<Vec<f32>>,
+    /// The input that says which keys count, if not all do.
+    keys: Option<Value>,
     /// Shape of the tensor: leading dimensions that make the heads, then `m` and `n`.
     shape: Vec<usize>,
     /// The ONNX nodes that it came from.
-    nodes: BTreeSet<Node>,
+    pub(super) nodes: BTreeSet<Node>,
 }
 
 impl Scores {
@@ -36,6 +39,9 @@ impl Scores {
     }
 
     fn multiply(&mut self, factor: f64) -> Result<(), Misfit> {
+        if self.keys.is_some() && factor <= 0.0 {
+            return Err(Misfit::new(format!("masked scores times {factor}"), "a positive factor"));
+        }
         self.scale *= factor;
         if !self.scale.is_finite() {
             return Err(Misfit::new(format!("a factor of {}", self.scale), "a finite factor"));
@@ -82,7 +88,15 @@ impl Canonicaliser<'_> {
         let q = self.builder.layout(&a.unscaled(), &[rank - 2], &heads_and(rank - 1))?;
         let k = self.builder.layout(&b.unscaled(), &[rank - 1], &heads_and(rank - 2))?;
         let scale = a.factor * b.factor;
-        Ok(Meaning::Scores(Scores { q, k, scale, bias: None, shape, nodes: op.nodes.iter().copied().collect() }))
+        Ok(Meaning::Scores(Scores {
+            q,
+            k,
+            scale,
+            bias: None,
+            keys: None,
+            shape,
+            nodes: op.nodes.iter().copied().collect(),
+        }))
     }
 
     /// A function of scores and a constant, which is the first operand where `swapped`.
@@ -118,6 +132,20 @@ impl Canonicaliser<'_> {
         Ok(Meaning::Scores(result))
     }
 
+    /// Scores plus what a function of an integer input is at each key.
+    pub(super) fn scores_of_keys(&mut self, f: BinaryFn, scores: &Scores, flags: &Flags) -> Result<Meaning, Misfit> {
+        if f != BinaryFn::Add {
+            return Err(Misfit::new(format!("{} of attention scores and an input", f.name()), "a sum"));
+        }
+        let keys = flags.keys(&scores.shape)?;
+        if scores.keys.is_some_and(|known| known != keys) {
+            return Err(Misfit::new("two inputs that say which keys count", "one input"));
+        }
+        let mut result = Scores { keys: Some(keys), ..scores.clone() };
+        result.nodes.extend(&self.builder.nodes);
+        Ok(Meaning::Scores(result))
+    }
+
     pub(super) fn softmax(&mut self, op: &OpData, x: &Meaning, axis: usize) -> Result<Meaning, Misfit> {
         let Meaning::Scores(scores) = x else { return Err(unexpected(x, "attention scores")) };
         if axis + 1 != scores.shape.len() {
@@ -146,6 +174,7 @@ impl Canonicaliser<'_> {
             let extents = [heads, m, self.builder.extents(scores.k).0];
             operands.push(self.builder.make("", &extents, data(bias.iter().copied()))?);
         }
+        operands.extend(scores.keys);
         self.builder.nodes =
             scores.nodes.iter().chain(&op.nodes).copied().collect::<BTreeSet<_>>().into_iter().collect();
         let matrix = self.builder.push(OpKind::Attention { heads, scale: scores.scale }, &operands)?;

@@ -26,6 +26,11 @@ impl<'a> Canonicaliser<'a> {
             (Meaning::Constant, Meaning::View(x)) => self.with_constant(f, &self.aligned(op, x)?, a, true),
             (Meaning::Scores(scores), Meaning::Constant) => self.scores_with_constant(f, scores, b, false),
             (Meaning::Constant, Meaning::Scores(scores)) => self.scores_with_constant(f, scores, a, true),
+            (Meaning::Scores(scores), Meaning::Flags(flags)) | (Meaning::Flags(flags), Meaning::Scores(scores)) => {
+                self.scores_of_keys(f, scores, flags)
+            }
+            (Meaning::Flags(flags), Meaning::Constant) => self.flags_with_constant(f, op, flags, b, false),
+            (Meaning::Constant, Meaning::Flags(flags)) => self.flags_with_constant(f, op, flags, a, true),
             (Meaning::Constant, other) | (other, _) => Err(unexpected(other, "tokens")),
         }
     }

@@ -9,7 +9,16 @@ pub const FORMS: &[(&str, &str)] = &[
         "binary",
         "The sum or difference of two tensors of the same tokens and channels. Tokens plus or minus a constant, which broadcasts. Tokens times or \
          by a constant number, or one per channel: factors move into the linear layers before. Scores times or by a number, or plus a constant \
-         for each head, query and key.",
+         for each head, query and key. Sums, differences and products of an integer input and a number; scores plus what such a function is at \
+         each key, if it is 0 where the input is not 0, and -inf or at most -10,000 where it is: keys that do not count.",
+    ),
+    (
+        "convert",
+        "Of an integer input, to any kind of number. Whether probabilities are no numbers, which holds nowhere.",
+    ),
+    (
+        "select",
+        "One of two numbers by an integer input. Probabilities that are numbers, and anything where they are none.",
     ),
     (
         "matmul",
@@ -26,13 +35,19 @@ pub const FORMS: &[(&str, &str)] = &[
     ("concat", "Tokens and constants one after the other."),
     (
         "reshape",
-        "Of tokens, as long as no dimension takes parts of both tokens and channels. Of scores, as long as queries and keys stay the last two \
+        "Of tokens and integer inputs, as long as no dimension takes parts of both tokens and channels. Of scores, as long as queries and keys stay the last two \
          dimensions.",
     ),
-    ("expand", "Of constants: what is computed is not repeated."),
-    ("transpose", "Of tokens, in any order; heads find their way back before the next linear layer."),
+    ("expand", "Of constants and integer inputs: what else is computed is not repeated."),
+    (
+        "transpose",
+        "Of tokens and integer inputs, in any order; heads find their way back before the next linear layer.",
+    ),
     ("slice", "Of tokens or channels at regular distances; tokens that stay must be neighbours."),
-    ("gather", "As slice: constant indices at rising, regular distances."),
+    (
+        "gather",
+        "As slice: constant indices at rising, regular distances. Rows of a constant table by an integer input, of at most 65,535 rows.",
+    ),
     ("reduce_mean", "Within LayerNorm."),
 ];
 

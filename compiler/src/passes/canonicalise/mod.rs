@@ -10,6 +10,7 @@ mod builder;
 mod columns;
 mod constants;
 mod elementwise;
+mod flags;
 mod forms;
 mod linear;
 mod movement;
@@ -21,10 +22,11 @@ pub use self::forms::FORMS;
 
 use self::attention::Scores;
 use self::builder::Builder;
+use self::flags::Flags;
 use self::view::View;
 use super::cse;
 use super::error::{Misfit, Problem};
-use crate::ir::{Elem, Graph, OpData, OpKind, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, OpData, OpKind, TensorType, Value};
 
 /// What a value of the imported graph is in the canonical one.
 #[derive(Clone, Debug)]
@@ -39,6 +41,10 @@ enum Meaning {
     Scores(Scores),
     /// The softmax of such.
     Probabilities(Scores),
+    /// Whether probabilities are no numbers: nowhere, since a row that keeps nothing is refused.
+    NotNumbers,
+    /// What depends on an integer input.
+    Flags(Flags),
     /// It has none, which a problem says.
     Unknown,
 }
@@ -51,6 +57,8 @@ impl Meaning {
             Meaning::View(_) => "tokens",
             Meaning::Scores(_) => "attention scores",
             Meaning::Probabilities(_) => "attention probabilities",
+            Meaning::NotNumbers => "a condition that never holds",
+            Meaning::Flags(_) => "integers of an input",
             Meaning::Unknown => "an unrecognised value",
         }
     }
@@ -69,12 +77,12 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     let source = graph.compacted();
     let mut problems = Vec::new();
     let mut walk = Canonicaliser { source: &source, builder: Builder::new(&source), meanings: SecondaryMap::new() };
-    for (name, value) in &source.inputs {
-        let meaning = walk.input(name, *value).unwrap_or_else(|misfit| {
-            problems.push(Problem::new(format!("input {name:?}"), misfit));
+    for input in &source.inputs {
+        let meaning = walk.input(input).unwrap_or_else(|misfit| {
+            problems.push(Problem::new(format!("input {:?}", input.name), misfit));
             Meaning::Unknown
         });
-        walk.meanings[*value] = Some(meaning);
+        walk.meanings[input.value] = Some(meaning);
     }
     for id in &source.order {
         let op = source.op(*id);
@@ -100,17 +108,25 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
 }
 
 impl Canonicaliser<'_> {
-    fn input(&mut self, name: &str, value: Value) -> Result<Meaning, Misfit> {
-        let ty = self.source.ty(value);
+    fn input(&mut self, GraphInput { name, value, shape }: &GraphInput) -> Result<Meaning, Misfit> {
+        let ty = self.source.ty(*value);
+        let mut add = |ty| self.builder.graph.add_input_of(name, ty, shape.clone());
         match (ty.elem, &ty.shape[..]) {
             _ if ty.shape.contains(&0) => Err(Misfit::new(ty.to_string(), "extents of at least 1")),
-            (Elem::F32, [1, _, _, _]) => Ok(Meaning::Image(self.builder.graph.add_input(name, ty.clone()))),
+            (Elem::F32, [1, _, _, _]) => Ok(Meaning::Image(add(ty.clone()))),
             (Elem::F32, [1, rows, columns] | [rows, columns]) => {
                 let matrix = TensorType { shape: vec![*rows, *columns], ..ty.clone() };
-                let matrix = self.builder.graph.add_input(name, matrix);
+                let matrix = add(matrix);
                 Ok(Meaning::View(View::row_major(matrix, &ty.shape, ty.rank() - 1)))
             }
-            _ => Err(Misfit::new(ty.to_string(), "an image f32[1,c,h,w] or tokens f32[1,n,c] or f32[n,c]")),
+            (Elem::I64, [1, n] | [n]) => {
+                let input = add(TensorType::new(Elem::I64, [*n]));
+                Ok(Meaning::Flags(Flags::of(input, &ty.shape)))
+            }
+            _ => {
+                let expected = "an image f32[1,c,h,w], tokens f32[1,n,c] or f32[n,c], or integers i64[1,n] or i64[n]";
+                Err(Misfit::new(ty.to_string(), expected))
+            }
         }
     }
 
@@ -145,12 +161,14 @@ impl Canonicaliser<'_> {
             }
         }
         let ty = self.source.ty(op.results[0]);
-        if ty.elem != Elem::F32 || ty.shape.contains(&0) {
-            return Err(Misfit::new(format!("a result {ty}"), "a float tensor with elements"));
+        if ty.shape.contains(&0) {
+            return Err(Misfit::new(format!("a result {ty}"), "a tensor with elements"));
         }
         match &op.kind {
             OpKind::Unary { f } => self.unary(*f, &operands[0]),
             OpKind::Binary { f } => self.binary(*f, op, &operands),
+            OpKind::Convert { to } => self.convert(*to, &operands[0]),
+            OpKind::Select {} => self.select(op, &operands),
             OpKind::MatMul {} => self.matmul(op, &operands),
             OpKind::Conv { stride, pad, dilation, group } => {
                 self.convolution(op, &operands[0], *stride, *pad, *dilation, *group)
@@ -158,6 +176,7 @@ impl Canonicaliser<'_> {
             OpKind::LayerNorm { eps } => self.layer_norm(op, &operands[0], *eps),
             OpKind::Softmax { axis } => self.softmax(op, &operands[0], *axis),
             OpKind::Concat { axis } => self.concat(op, &operands, *axis),
+            OpKind::Gather { axis } if matches!(operands[1], Meaning::Flags(_)) => self.embed(op, &operands, *axis),
             OpKind::Reshape { .. }
             | OpKind::Expand { .. }
             | OpKind::Transpose { .. }
@@ -170,9 +189,11 @@ impl Canonicaliser<'_> {
             )),
             OpKind::Pixels {}
             | OpKind::Patches { .. }
+            | OpKind::Embed {}
             | OpKind::Linear {}
             | OpKind::MixHeads { .. }
             | OpKind::Attention { .. }
+            | OpKind::QEmbed {}
             | OpKind::QLinear {}
             | OpKind::Encode { .. }
             | OpKind::Decode { .. }

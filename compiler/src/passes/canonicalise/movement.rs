@@ -15,6 +15,10 @@ impl Canonicaliser<'_> {
         let to = &self.source.ty(op.results[0]).shape;
         match x {
             Meaning::View(view) => moved(self.source, op, view, to).map(Meaning::View),
+            Meaning::Flags(flags) => match &op.kind {
+                OpKind::Expand { shape } => Ok(Meaning::Flags(flags.repeated(shape)?)),
+                _ => Ok(Meaning::Flags(flags.at(moved(self.source, op, &flags.view, to)?))),
+            },
             Meaning::Image(_) if from == to && keeps_order(op) => Ok(x.clone()),
             Meaning::Scores(scores) if keeps_order(op) => Ok(Meaning::Scores(scores.reshaped(to)?)),
             Meaning::Probabilities(scores) if keeps_order(op) => Ok(Meaning::Probabilities(scores.reshaped(to)?)),

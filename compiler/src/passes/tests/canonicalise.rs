@@ -179,8 +179,8 @@ fn inputs_and_outputs_that_do_not_fit_are_reported() {
     }
     insta::assert_snapshot!(error(&graph), @r#"
     canonicalise: 4 places of the model are not part of a form that is recognised
-      input "ids": found i64[1,5], expected an image f32[1,c,h,w] or tokens f32[1,n,c] or f32[n,c]
-      input "batch": found f32[2,5,4], expected an image f32[1,c,h,w] or tokens f32[1,n,c] or f32[n,c]
+      input "batch": found f32[2,5,4], expected an image f32[1,c,h,w], tokens f32[1,n,c] or f32[n,c], or integers i64[1,n] or i64[n]
+      output "ids": found integers of an input, expected tokens
       output "constant": found a constant, expected tokens
       output "turned": found a matrix with one along rows and 4 channels x 5 tokens along columns, expected tokens along rows and channels along columns
     "#);

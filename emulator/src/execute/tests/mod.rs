@@ -295,19 +295,25 @@ proptest! {
     }
 
     #[test]
-    fn layer_norm(seed: u64, m in 1u16..6, n in 1u16..60) {
+    fn layer_norm(seed: u64, m in 1u16..6, n in 1u16..60, wide: bool) {
         let mut bench = Bench::new(seed);
         let (src, src_stride) = bench.rows(m, 2 * u32::from(n));
-        let (dst, dst_stride) = bench.rows(m, n.into());
+        let out = if wide { Width::I16 } else { Width::I8 };
+        let (dst, dst_stride) = bench.rows(m, out.bytes() * u32::from(n));
         let channels: Vec<f64> = (0..n).map(|j| f64::from(j) * 0.1 - 1.0).collect();
         let constants = LayerNormParams::new(&channels, &channels, 1e-6, 0.01, 0.02).unwrap();
         let params = bench.put(&constants.to_bytes());
-        bench.expect(LayerNorm { src, params, dst, m, n, src_stride, dst_stride }, |plain| for i in 0..m.into() {
+        bench.expect(LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride }, |plain| for i in 0..m.into() {
             let row: Vec<i16> = (0..n.into()).map(|j| plain.i16(src, src_stride, i, j)).collect();
-            let mut result = vec![0i8; n.into()];
-            layer_norm_row(&row, &constants, &mut result);
-            for (j, result) in result.into_iter().enumerate() {
-                plain.put(dst, i * dst_stride as usize + j, result.to_le_bytes());
+            let (mut narrow, mut wide) = (vec![0i8; n.into()], vec![0i16; n.into()]);
+            layer_norm_row(&row, &constants, &mut narrow);
+            layer_norm_row(&row, &constants, &mut wide);
+            for (j, (narrow, wide)) in narrow.into_iter().zip(wide).enumerate() {
+                let at = i * dst_stride as usize + out.bytes() as usize * j;
+                match out {
+                    Width::I16 => plain.put(dst, at, wide.to_le_bytes()),
+                    _ => plain.put(dst, at, narrow.to_le_bytes()),
+                }
             }
         });
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::vitcod;
 use crate::cost::cost;
 use crate::instr::table::{Add, LayerNorm, Lut, Softmax, SoftmaxList};
-use crate::instr::{Engine, Entries, Op, Shift, Sram};
+use crate::instr::{Engine, Entries, Op, Shift, Sram, Width};
 
 /// Cycles in which a unit takes rows of elements, some at a time.
 fn step(rows: impl IntoIterator<Item = u32>, per_cycle: u32) -> u64 {
@@ -37,7 +37,8 @@ fn rowwise(m: u16, n: u16) -> [Op; 4] {
         src_stride: wide,
         dst_stride: narrow,
     };
-    let norm = LayerNorm { src: HERE, params: HERE, dst: HERE, m, n, src_stride: wide, dst_stride: narrow };
+    let norm =
+        LayerNorm { out: Width::I8, src: HERE, params: HERE, dst: HERE, m, n, src_stride: wide, dst_stride: narrow };
     let lut = Lut { src: HERE, table: HERE, dst: HERE, m, n, src_stride: narrow, dst_stride: narrow };
     let add = Add {
         narrow: false,

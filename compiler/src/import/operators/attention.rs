@@ -1,0 +1,93 @@
+//! Attention as one operator: it becomes the products and the softmax that older opsets write.
+
+use super::constants::choose;
+use super::{Call, Translated};
+use crate::ir::{BinaryFn, Elem, OpKind, Value};
+
+/// What the operator takes besides queries, keys, values and a mask, none of which an encoder has.
+const OTHERS: [(usize, &str); 3] = [(4, "past keys"), (5, "past values"), (6, "numbers of valid keys")];
+
+pub(super) fn attention(call: &mut Call<'_>) -> Translated {
+    for (operand, what) in OTHERS {
+        if call.optional(operand).is_some() {
+            return Err(call.mismatch(format!("no {what}: a whole sequence at once"), format!("an operand {operand}")));
+        }
+    }
+    let softcap = call.float("softcap", 0.0)?;
+    if softcap != 0.0 {
+        return Err(call.attribute("softcap", "0", softcap.to_string()));
+    }
+    let is_flat = call.ty(call.operand(0)?).rank() == 3;
+    let q = heads(call, 0, "q_num_heads")?;
+    let [k, v] = [heads(call, 1, "kv_num_heads")?, heads(call, 2, "kv_num_heads")?];
+    let (&[batch, count, queries, features], &[_, k_count, keys, _], &[_, v_count, ..]) =
+        (call.shape(q), call.shape(k), call.shape(v))
+    else {
+        unreachable!("tensors of heads have 4 dimensions");
+    };
+    if k_count != count || v_count != count {
+        let found = format!("{count}, {k_count} and {v_count}");
+        return Err(call.mismatch("as many heads of queries, of keys and of values", found));
+    }
+
+    let scale = call.float("scale", (features as f32).sqrt().recip())?;
+    let scale = call.float_constant(&[], vec![scale])?;
+    let k = call.emit(OpKind::Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
+    let scores = call.emit(OpKind::MatMul {}, &[q, k])?;
+    let mut scores = call.binary(BinaryFn::Mul, scores, scale)?;
+    if let Some(mask) = call.optional(3) {
+        let mask = addend(call, mask)?;
+        scores = added(call, scores, mask)?;
+    }
+    if call.int("is_causal", 0)? != 0 {
+        let pruned = |query, key| if key > query { f32::NEG_INFINITY } else { 0.0 };
+        let later = (0..queries * keys).map(|entry| pruned(entry / keys, entry % keys));
+        let later = call.float_constant(&[queries, keys], later)?;
+        scores = added(call, scores, later)?;
+    }
+    let probabilities = call.emit(OpKind::Softmax { axis: 3 }, &[scores])?;
+    let result = call.emit(OpKind::MatMul {}, &[probabilities, v])?;
+    if !is_flat {
+        return Ok(vec![result]);
+    }
+    let result = call.emit(OpKind::Transpose { perm: vec![0, 2, 1, 3] }, &[result])?;
+    let channels = call.shape(result)[2..].iter().product();
+    Ok(vec![call.reshape(result, &[batch, queries, channels])?])
+}
+
+/// An operand as `[batch, heads, tokens, features]`; one of 3 dimensions has its heads side by side, as many as an attribute says.
+fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Value> {
+    let x = call.operand(operand)?;
+    match *call.shape(x) {
+        [_, _, _, _] => Ok(x),
+        [batch, tokens, channels] => {
+            let count = usize::try_from(call.int(attribute, 0)?).unwrap_or(0);
+            if count == 0 || !channels.is_multiple_of(count) {
+                return Err(call.attribute(attribute, format!("a divisor of {channels}"), count.to_string()));
+            }
+            let x = call.reshape(x, &[batch, tokens, count, channels / count])?;
+            call.emit(OpKind::Transpose { perm: vec![0, 2, 1, 3] }, &[x])
+        }
+        _ => Err(call.mismatch("queries, keys and values of 3 or 4 dimensions", call.describe(x))),
+    }
+}
+
+/// What a mask adds to scores: it is added itself, or is true where entries are kept.
+fn addend(call: &mut Call<'_>, mask: Value) -> Translated<Value> {
+    if call.ty(mask).elem == Elem::F32 {
+        return Ok(mask);
+    }
+    let kept = call.float_constant(&[], vec![0.0])?;
+    let pruned = call.float_constant(&[], vec![f32::NEG_INFINITY])?;
+    choose(call, mask, kept, pruned)
+}
+
+fn added(call: &mut Call<'_>, scores: Value, addend: Value) -> Translated<Value> {
+    let sum = call.binary(BinaryFn::Add, scores, addend)?;
+    match call.shape(sum) == call.shape(scores) {
+        true => Ok(sum),
+        false => {
+            Err(call.mismatch(format!("a mask that broadcasts to {:?}", call.shape(scores)), call.describe(addend)))
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Integer inputs: row numbers of tables, and which keys of attention count.
+
+use super::view::{Axis, View, Walk, walks};
+use super::{Canonicaliser, Meaning, unexpected};
+use crate::ir::{BinaryFn, Conversion, Elem, OpData, OpKind, Value};
+use crate::masks::prunes;
+use crate::passes::error::Misfit;
+
+/// What is at most this in a sum with scores prunes, whatever the scores: its exponential is 0 beside any other.
+const NEVER: f32 = -1e4;
+
+/// A function of an integer input, which holds one of two numbers at each place, by whether the input's element there is 0.
+///
+/// That is all of a function where the input holds nothing but 0 and 1. Inputs of numbers of rows hold others, and are used as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Flags {
+    /// Where the input's elements lie in the tensor, as if they were a row. Walks of stride 0 repeat them.
+    pub(super) view: View,
+    /// The number where the input is not 0.
+    set: f32,
+    /// The number where it is 0.
+    clear: f32,
+    /// Whether it is the input itself.
+    is_input: bool,
+}
+
+impl Flags {
+    /// An input.
+    pub(super) fn of(input: Value, shape: &[usize]) -> Flags {
+        Flags { view: View::row_major(input, shape, 0), set: 1.0, clear: 0.0, is_input: true }
+    }
+
+    /// The same with its elements elsewhere.
+    pub(super) fn at(&self, view: View) -> Flags {
+        Flags { view, ..self.clone() }
+    }
+
+    /// The same with other numbers.
+    fn map(&self, f: impl Fn(f32) -> f32) -> Flags {
+        Flags { view: self.view.clone(), set: f(self.set), clear: f(self.clear), is_input: false }
+    }
+
+    /// Broadcast to a shape.
+    pub(super) fn repeated(&self, shape: &[usize]) -> Result<Flags, Misfit> {
+        let from = self.view.shape();
+        let misfit =
+            || Misfit::new(format!("integers of an input {from:?} made {shape:?}"), "a shape to which they broadcast");
+        let missing = shape.len().checked_sub(from.len()).ok_or_else(misfit)?;
+        let mut dims = Vec::with_capacity(shape.len());
+        for (d, extent) in shape.iter().enumerate() {
+            let old = d.checked_sub(missing).map(|d| (&self.view.dims[d], from[d]));
+            dims.push(match old {
+                Some((dim, old)) if old == *extent => dim.clone(),
+                None | Some((_, 1)) => walks([Walk { axis: Axis::Row, extent: *extent, stride: 0 }]),
+                Some(_) => return Err(misfit()),
+            });
+        }
+        Ok(self.at(View { dims, ..self.view.clone() }))
+    }
+
+    /// The input, where adding these numbers to scores of a shape, queries and keys last, prunes the keys where it is 0 and no others.
+    pub(super) fn keys(&self, scores: &[usize]) -> Result<Value, Misfit> {
+        if self.set != 0.0 || !(prunes(self.clear) || self.clear <= NEVER) {
+            return Err(Misfit::new(
+                format!("{} added to scores where an input is not 0, and {} where it is", self.set, self.clear),
+                "0 where it is not 0, and -inf where it is",
+            ));
+        }
+        let view = self.repeated(scores)?.view;
+        let moves = |dim: &[Walk]| dim.iter().any(|walk| walk.stride != 0);
+        match view.dims.split_last() {
+            Some((keys, others)) if !others.iter().any(|dim| moves(dim)) && is_whole(keys) && view.column == 0 => {
+                Ok(view.matrix)
+            }
+            _ => Err(Misfit::new("an input that says more than which keys count", "one element for each key")),
+        }
+    }
+}
+
+/// Whether a walk is one over neighbours, or over a single element.
+fn is_whole(dim: &[Walk]) -> bool {
+    matches!(dim, [] | [Walk { axis: Axis::Column, stride: 1, .. }])
+}
+
+impl Canonicaliser<'_> {
+    pub(super) fn convert(&mut self, to: Conversion, x: &Meaning) -> Result<Meaning, Misfit> {
+        match (to, x) {
+            (Conversion::IsNan, Meaning::Probabilities(_)) => Ok(Meaning::NotNumbers),
+            (Conversion::Float | Conversion::Integer, Meaning::Flags(flags)) => {
+                Ok(Meaning::Flags(flags.map(f32::trunc)))
+            }
+            (Conversion::Truth, Meaning::Flags(flags)) => {
+                Ok(Meaning::Flags(flags.map(|x| if x == 0.0 { 0.0 } else { 1.0 })))
+            }
+            (Conversion::IsNan, other) => Err(unexpected(other, "attention probabilities")),
+            (_, other) => Err(unexpected(other, "integers of an input")),
+        }
+    }
+
+    pub(super) fn select(&mut self, op: &OpData, operands: &[Meaning]) -> Result<Meaning, Misfit> {
+        let shape = &self.source.ty(op.results[0]).shape;
+        match operands {
+            // What replaces numbers that are none is not needed.
+            [Meaning::NotNumbers, _, Meaning::Probabilities(scores)] => {
+                let mut scores = scores.reshaped(shape)?;
+                scores.nodes.extend(&op.nodes);
+                Ok(Meaning::Probabilities(scores))
+            }
+            [Meaning::Flags(flags), Meaning::Constant, Meaning::Constant] => {
+                let (x, y) = (self.uniform(op.operands[1])?, self.uniform(op.operands[2])?);
+                Ok(Meaning::Flags(flags.repeated(shape)?.map(|flag| if flag != 0.0 { x } else { y })))
+            }
+            [condition, x, y] => {
+                let found = format!("{} and {}, by {}", x.name(), y.name(), condition.name());
+                Err(Misfit::new(found, "a number or another by an integer input, or probabilities that are numbers"))
+            }
+            _ => Err(Misfit::new("missing operands", "three operands")),
+        }
+    }
+
+    /// A function of an integer input and a constant, which is the first operand where `swapped`.
+    pub(super) fn flags_with_constant(
+        &mut self,
+        f: BinaryFn,
+        op: &OpData,
+        flags: &Flags,
+        constant: Value,
+        swapped: bool,
+    ) -> Result<Meaning, Misfit> {
+        let number = self.uniform(constant)?;
+        let function: fn(f32, f32) -> f32 = match f {
+            BinaryFn::Add => |a, b| a + b,
+            BinaryFn::Sub => |a, b| a - b,
+            BinaryFn::Mul => |a, b| a * b,
+            BinaryFn::Max => f32::max,
+            BinaryFn::Min => f32::min,
+            BinaryFn::Div | BinaryFn::Pow => {
+                return Err(Misfit::new(format!("{} of an integer input", f.name()), "sums, differences or products"));
+            }
+        };
+        let flags = flags.repeated(&self.source.ty(op.results[0]).shape)?;
+        Ok(Meaning::Flags(flags.map(|x| if swapped { function(number, x) } else { function(x, number) })))
+    }
+
+    /// The number that all elements of a constant are.
+    fn uniform(&mut self, constant: Value) -> Result<f32, Misfit> {
+        self.builder.charge(self.source.ty(constant).elements())?;
+        let integers = || Some(self.source.const_i64(constant)?.into_iter().map(|x| x as f32).collect());
+        let elements: Vec<f32> = self.source.const_f32(constant).or_else(integers).unwrap_or_default();
+        match elements.split_first() {
+            Some((first, rest)) if rest.iter().all(|x| x == first) => Ok(*first),
+            _ => {
+                Err(Misfit::new(format!("a constant {} of different numbers", self.source.ty(constant)), "one number"))
+            }
+        }
+    }
+
+    /// Rows of a constant table, by an input.
+    pub(super) fn embed(&mut self, op: &OpData, operands: &[Meaning], axis: usize) -> Result<Meaning, Misfit> {
+        let [table, _] = op.operands[..] else { return Err(Misfit::new("missing operands", "two operands")) };
+        let (Meaning::Constant, Meaning::Flags(flags)) = (&operands[0], &operands[1]) else {
+            return Err(Misfit::new(
+                format!("{} by an input", operands[0].name()),
+                "rows of a constant table by an input",
+            ));
+        };
+        let ty = self.source.ty(table);
+        let &[rows, columns] = &ty.shape[..] else {
+            return Err(Misfit::new(format!("a table {ty}"), "a table of rows and columns"));
+        };
+        if axis != 0 || ty.elem != Elem::F32 {
+            return Err(Misfit::new(format!("axis {axis} of {ty} by an input"), "rows of a table of floats"));
+        }
+        let whole = walks(flags.view.dims.iter().flatten().copied());
+        let extent: usize = whole.iter().map(|walk| walk.extent).product();
+        let all = is_whole(&whole) && extent == self.builder.graph.ty(flags.view.matrix).elements();
+        if !flags.is_input || !all {
+            return Err(Misfit::new("rows by a function of an input", "rows by an input as it is"));
+        }
+        let table = self.builder.adopt(table, &[rows, columns])?;
+        let matrix = self.builder.push(OpKind::Embed {}, &[table, flags.view.matrix])?;
+        let shape = &self.source.ty(op.results[0]).shape;
+        Ok(Meaning::View(View::row_major(matrix, shape, shape.len() - 1)))
+    }
+}

@@ -76,11 +76,18 @@ pub(crate) struct Options {
     pub(crate) autoencoder: Autoencoder,
     pub(crate) globals: GlobalTokens,
     pub(crate) quantise: quantise::Options,
+    /// Whether the program says what was costed.
+    pub(crate) explain: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { autoencoder: Autoencoder::AUTO, globals: GlobalTokens::Auto, quantise: quantise::Options::default() }
+        Options {
+            autoencoder: Autoencoder::AUTO,
+            globals: GlobalTokens::Auto,
+            quantise: quantise::Options::default(),
+            explain: false,
+        }
     }
 }
 
@@ -112,7 +119,11 @@ pub(crate) fn compile(
 ) -> anyhow::Result<Compiled> {
     let Prepared { quantised, losses, decisions, noise, .. } = prepare(graph, samples, machine, options, progress)?;
     progress.step("generating code");
-    let mut program = codegen::compile(&quantised.graph, machine, codegen::Options { globals: options.globals })?;
+    let mut program = codegen::compile(
+        &quantised.graph,
+        machine,
+        codegen::Options { globals: options.globals, explain: options.explain },
+    )?;
     program.header.decisions.splice(0..0, decisions);
     Ok(Compiled { program, losses, noise })
 }
@@ -176,5 +187,6 @@ fn decision(decision: &autoencoder::Decision) -> Decision {
         subject: "auto-encoder".to_owned(),
         chosen: form.to_string(),
         reason: format!("{reason}; cycles: {cycles}"),
+        alternatives: Vec::new(),
     }
 }

@@ -62,7 +62,8 @@ fn every_way_to_divide_a_mask() {
         let graph = masked(SMALL, 1, kept);
         for (preset_name, _) in PRESETS {
             for globals in GLOBALS {
-                let report = assert_bit_equal_with(&graph, &preset(preset_name), Options { globals });
+                let report =
+                    assert_bit_equal_with(&graph, &preset(preset_name), Options { globals, ..Options::default() });
                 assert!(report.is_ok(), "{name}, {globals:?}: {report:?}");
             }
         }
@@ -89,7 +90,7 @@ fn on_random_machines_with_random_masks() {
         let mut entries = Random(round);
         let graph = masked(shape, round, |_, _, i, j| j == 0 || i == j || entries.next() % 100 < density);
         let machine = machine(&mut random);
-        match assert_bit_equal_with(&graph, &machine, Options { globals }) {
+        match assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() }) {
             Ok(report) => {
                 assert!(report.sram.peak_bytes <= u64::from(machine.sram.bytes));
                 compiled += 1;

@@ -35,7 +35,7 @@ fuzz_target!(|input: (u64, Shape, &[u8])| {
     let core = AttentionCore { head_dim: 1 + below(head_dim, 33), compressed_heads, seed: u64::from(density) };
     let graph = attention_core(&masks, core).expect("the shape is one");
     let globals = if globals < 128 { GlobalTokens::Auto } else { GlobalTokens::Above(usize::from(globals) - 128) };
-    match common::assert_bit_equal_with(&graph, &machine, Options { globals }) {
+    match common::assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() }) {
         Ok(_) | Err(CodegenError::TooSmall { .. } | CodegenError::NoPlacement { .. }) => {}
         Err(error) => panic!("{error}"),
     }

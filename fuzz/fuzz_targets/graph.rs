@@ -16,7 +16,7 @@ fuzz_target!(|input: (u64, u8, &[u8])| {
     let machine = common::machine(&mut common::Random(machine));
     let globals = if globals < 128 { GlobalTokens::Auto } else { GlobalTokens::Above(usize::from(globals) - 128) };
     let graph = random::graph_by(Stage::Quantised, choices);
-    match common::assert_bit_equal_with(&graph, &machine, Options { globals }) {
+    match common::assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() }) {
         Ok(_)
         | Err(CodegenError::Unsupported(_) | CodegenError::TooSmall { .. } | CodegenError::NoPlacement { .. }) => {}
         Err(error) => panic!("{error}"),

@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
     let progress = Progress::new();
     progress.step("generating code");
-    let options = codegen::Options { globals: args.globals.theta_d };
+    let options = codegen::Options { globals: args.globals.theta_d, ..codegen::Options::default() };
     let program = codegen::compile(&graph, &machine, options).with_context(|| args.masks.display().to_string())?;
     let mut files = Outputs::default();
     files.keep(&args.masks);

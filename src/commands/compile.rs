@@ -44,6 +44,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     autoencoder: AutoencoderArg,
 
+    /// Print what was costed for every layer, and why one way won; the program carries it, and so do reports of its runs
+    #[arg(long)]
+    explain: bool,
+
+    /// Write what `--explain` prints as JSON
+    #[arg(long, value_name = "E.json")]
+    explain_json: Option<PathBuf>,
+
     /// Leave out the quantised IR, which `run --check` compares with
     #[arg(long)]
     strip: bool,
@@ -68,6 +76,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             autoencoder: args.autoencoder.autoencoder,
             globals: args.globals.theta_d,
             quantise: args.calibration.options(),
+            explain: args.explain || args.explain_json.is_some(),
         };
         pipeline::compile(&graph, samples.as_deref(), &machine, options, &progress)
             .with_context(|| args.model.display().to_string())?
@@ -80,6 +89,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     [Some(&args.model), args.masks.masks.as_ref()].into_iter().flatten().for_each(|input| files.keep(input));
     args.calibration.files().for_each(|input| files.keep(&input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
+    if let Some(path) = &args.explain_json {
+        files
+            .stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(&program.header.decisions)?)?))?;
+    }
     files.commit()?;
 
     if noise {
@@ -92,7 +105,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         "{name:?} for {machine}: {layers} layers, {instructions} instructions, {} bytes in {file}",
         bytes.len()
     )?;
-    if !program.header.decisions.is_empty() {
+    if args.explain {
+        writeln!(out, "\n{}", table::alternatives(&program.header.decisions).trim_fmt())?;
+    } else if args.explain_json.is_none() && !program.header.decisions.is_empty() {
         writeln!(out, "\n{}", table::decisions(&program.header.decisions, false).trim_fmt())?;
     }
     if !losses.is_empty() {

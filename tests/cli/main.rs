@@ -6,6 +6,7 @@ mod asm;
 mod attention;
 mod demo;
 mod errors;
+mod explain;
 mod flows;
 mod interrupted;
 mod ir;

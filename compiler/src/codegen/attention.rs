@@ -2,20 +2,30 @@
 //!
 //! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the next, so stripe `i + 1` is scored
 //! before the product of stripe `i`. Stripes take turns on the softmax units of the two engines.
+//!
+//! Queries, keys and values are read where they lie, or a linear layer of the group makes those of a head when it is their turn: then they
+//! never leave the chip, and their projection overlaps with the softmax of other stripes.
 
+mod operands;
+
+use std::fmt;
 use std::ops::Range;
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Sddmm, Softmax, Spmm};
 use vitcod_isa::instr::{Engine, Op as Instruction, Sram, Traffic, Width};
 use vitcod_isa::numerics::Scale;
+use vitcod_isa::operands::Channel;
+use vitcod_isa::program::Alternative;
 
 use super::CodegenError;
 use super::groups::AttentionGroup;
 use super::limits::MAX_COUNT;
+use super::linear;
 use super::task::{Builder, Tile, Window, steps};
 use crate::ir::{Op, OpKind, Value};
 use crate::split::sddmm_terms;
+use operands::{MaskRows, Operands};
 
 /// A stripe between its scores and its product.
 struct Stripe {
@@ -26,9 +36,12 @@ struct Stripe {
 }
 
 /// How heads are cut into stripes.
+#[derive(Clone, Copy)]
 struct Stripes {
     /// Queries of a stripe.
     height: usize,
+    /// Output channels of an instruction of a projection.
+    piece: usize,
     /// Whether the next head's first stripe is scored before the product of a head's last one.
     heads_overlap: bool,
 }
@@ -81,7 +94,10 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
             .sum(),
         biased: terms.bias.is_some(),
     };
-    let Stripes { height, heads_overlap } = choose(builder, group, shape, [q, k, v, result], terms.shared_mask)?;
+    let mut operands = Operands::new(builder, group);
+    let tensors = [q, k, v, result];
+    let Stripes { height, piece, heads_overlap } = choose(builder, group, shape, &operands, tensors, terms.shared_mask)?;
+    operands.load(builder);
     let mask = terms.shared_mask.map(|mask| MaskRows::new(builder, group, mask));
 
     let tables: Vec<(Op, Sram)> = group
@@ -94,6 +110,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     };
     let mut waiting: Option<Stripe> = None;
     let mut values: Vec<Tile> = Vec::new();
+    // Of the head whose turn it is, where its queries are made and not read.
+    let mut made: Option<Tile> = None;
     for (turn, (head, rows)) in
         (0..heads).flat_map(|head| steps(shape.queries, height).map(move |rows| (head, rows))).enumerate()
     {
@@ -102,14 +120,20 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
             if let Some(last) = waiting.take_if(|_| !heads_overlap) {
                 product(builder, values[2 * last.head + 1], &last);
             }
-            values.push(builder.read(group.sddmm, k, &Window { rows: 0..shape.keys, bytes: columns(shape.d) }));
+            let window = Window { rows: 0..shape.keys, bytes: columns(shape.d) };
+            values.push(operands.tile(builder, group.sddmm, k, &window, piece));
+            made = operands.made(builder, q, &columns(shape.d), piece);
         }
         let keys = values[2 * head];
-        let queries = builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) });
+        let queries = match made {
+            Some(Tile { at, stride }) => Tile { at: builder.behind(at, rows.start as u64 * u64::from(stride)), stride },
+            None => builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) }),
+        };
         let mask = mask.as_ref().map(|mask| mask.stripe(builder, group, &rows));
         let stripe = scores(builder, group, shape, *scale, (queries, keys, mask), (head, rows), turn);
         if stripe.rows.start == 0 {
-            values.push(builder.read(group.spmm, v, &Window { rows: 0..shape.keys, bytes: columns(shape.dv) }));
+            let window = Window { rows: 0..shape.keys, bytes: columns(shape.dv) };
+            values.push(operands.tile(builder, group.spmm, v, &window, piece));
         }
         if let Some(previous) = waiting.replace(stripe) {
             product(builder, values[2 * previous.head + 1], &previous);
@@ -119,48 +143,6 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         product(builder, values[2 * last.head + 1], &last);
     }
     Ok(())
-}
-
-/// The rows of a mask that is known only at run time, the same for all heads.
-enum MaskRows {
-    /// All of them, loaded once.
-    All(Tile),
-    /// Those of each stripe by themselves.
-    Stripes(Value),
-}
-
-impl MaskRows {
-    /// The part of the scratchpad that all rows may take for the whole layer.
-    const SHARE: u64 = 32;
-
-    fn new(builder: &mut Builder<'_>, group: &AttentionGroup, mask: Value) -> MaskRows {
-        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
-        match MaskRows::is_small(builder, mask) {
-            true => MaskRows::All(builder.read(group.sddmm, mask, &Window { rows: 0..rows, bytes: 0..row_bytes })),
-            false => MaskRows::Stripes(mask),
-        }
-    }
-
-    fn is_small(builder: &Builder<'_>, mask: Value) -> bool {
-        builder.graph.ty(mask).bytes() as u64 <= u64::from(builder.machine.sram.bytes) / MaskRows::SHARE
-    }
-
-    /// Bytes for each of the stripes in flight.
-    fn bytes(builder: &Builder<'_>, mask: Value, height: usize) -> usize {
-        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
-        row_bytes * if MaskRows::is_small(builder, mask) { rows } else { height }
-    }
-
-    /// Those of a stripe.
-    fn stripe(&self, builder: &mut Builder<'_>, group: &AttentionGroup, rows: &Range<usize>) -> Sram {
-        match self {
-            MaskRows::All(tile) => builder.behind(tile.at, rows.start as u64 * u64::from(tile.stride)),
-            MaskRows::Stripes(mask) => {
-                let row_bytes = builder.graph.ty(*mask).shape[1];
-                builder.read(group.sddmm, *mask, &Window { rows: rows.clone(), bytes: 0..row_bytes }).at
-            }
-        }
-    }
 }
 
 fn scores(
@@ -290,35 +272,83 @@ fn spmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [p, v, result
     }
 }
 
+impl fmt::Display for Stripes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let heads = if self.heads_overlap { "overlap" } else { "stand apart" };
+        write!(f, "{} queries, heads {heads}", self.height)
+    }
+}
+
 /// The stripes with the smallest estimate of cycles among those that fit; heads stand apart only where they do not fit otherwise.
 fn choose(
-    builder: &Builder<'_>,
+    builder: &mut Builder<'_>,
     group: &AttentionGroup,
     shape: Shape,
+    operands: &Operands,
     tensors: [Value; 4],
     shared_mask: Option<Value>,
 ) -> Result<Stripes, CodegenError> {
-    let [q, k, v, result] = tensors.map(|value| if builder.on_chip(value) { 0 } else { 1 });
-    let bytes = |height: usize, heads: usize| {
+    let moved = tensors.map(|value| usize::from(!operands.is_made(value) && !builder.on_chip(value)));
+    let [made_q, made_k, made_v] = [0, 1, 2].map(|index| usize::from(operands.is_made(tensors[index])));
+    let ([q, k, v, result], bytes_of) = (moved, |value: &Value| builder.graph.ty(*value).bytes());
+    let sources: usize = operands.sources().iter().filter(|value| !builder.on_chip(**value)).map(bytes_of).sum();
+    let depth = operands.sources().iter().map(|value| builder.graph.ty(*value).matrix().1).max().unwrap_or(0);
+    let bytes = |Stripes { height, piece, heads_overlap }: Stripes| {
+        let heads = if heads_overlap { 2 } else { 1 };
         // Two stripes are in flight, a third has its scores made.
         let shared = shared_mask.map_or(0, |mask| MaskRows::bytes(builder, mask, height));
         let stripe = height * (3 * shape.keys + 6 + shape.terms) + 64 + shared;
-        let moved = 2 * height * (q * shape.d + result * shape.dv) + heads * shape.keys * (k * shape.d + v * shape.dv);
-        (3 * stripe + moved + 256 * group.luts.len()) as u64
+        let moved = 2 * height * (q * shape.d + result * shape.dv);
+        let of_head =
+            shape.keys * ((k + made_k) * shape.d + (v + made_v) * shape.dv) + shape.queries * made_q * shape.d;
+        let weights = if depth > 0 { 2 * piece * (depth + Channel::BYTES) } else { 0 };
+        (3 * stripe + moved + heads * of_head + weights + sources + 256 * group.luts.len()) as u64
     };
-    let best = |heads: usize| {
-        (1..=shape.queries.min(MAX_COUNT))
-            .rev()
-            .filter(|height| {
-                // Heights that cut the queries into as many stripes as a smaller one are not looked at.
-                let stripes = shape.queries.div_ceil(*height);
-                *height == shape.queries.div_ceil(stripes)
-            })
-            .filter(|height| bytes(*height, heads) <= builder.room())
-            .min_by_key(|height| estimate(builder, shape, *height))
-            .map(|height| Stripes { height, heads_overlap: heads > 1 })
+    let heights = || {
+        // Heights that cut the queries into as many stripes as a smaller one are not looked at.
+        let cuts = |height: &usize| *height == shape.queries.div_ceil(shape.queries.div_ceil(*height));
+        (1..=shape.queries.min(MAX_COUNT)).rev().filter(cuts)
     };
-    best(2).or_else(|| best(1)).ok_or_else(|| builder.too_small(group.sddmm, bytes(1, 1)))
+    let pieces = || {
+        let halved = |piece: &usize| (*piece > 1).then(|| piece.div_ceil(2));
+        std::iter::successors(Some(if depth > 0 { shape.d.max(shape.dv) } else { 1 }), halved)
+    };
+    let cycles = |stripes: &Stripes| {
+        let projected = operands.projections.iter().map(|projection| {
+            let [m, k] = [builder.graph.ty(projection.x).matrix().0, depth];
+            let of = |n: usize| {
+                let op = linear::matmul(builder.all_lines(), linear::width_of(builder, projection.linear), [m, n, k]);
+                cost(&op.into(), builder.machine).cycles
+            };
+            let n = builder.graph.ty(projection.result).matrix().1 / shape.heads;
+            let rest = n % stripes.piece;
+            (n / stripes.piece) as u64 * of(stripes.piece) + if rest > 0 { of(rest) } else { 0 }
+        });
+        estimate(builder, shape, stripes.height) + shape.heads as u64 * projected.sum::<u64>()
+    };
+    let best = |heads_overlap: bool| {
+        let all = heights().flat_map(|height| pieces().map(move |piece| Stripes { height, piece, heads_overlap }));
+        // What is left lets loads of the next layer run ahead.
+        let within = |room: u64| all.clone().filter(move |stripes| bytes(*stripes) <= room).min_by_key(cycles);
+        within(builder.room() - builder.room() / 8).or_else(|| within(builder.room()))
+    };
+    let found: Vec<Stripes> = [true, false].into_iter().filter_map(best).collect();
+    let Some(chosen) = found.first().copied() else {
+        let smallest = Stripes { height: 1, piece: 1, heads_overlap: false };
+        return Err(builder.too_small(group.sddmm, bytes(smallest)));
+    };
+    if builder.explains() {
+        let rows = [shape.queries, shape.keys, shape.keys, shape.queries];
+        let widths = [shape.d, shape.d, shape.dv, shape.dv];
+        let moving: usize = (0..4).map(|tensor| moved[tensor] * rows[tensor] * widths[tensor] * shape.heads).sum();
+        let of = |linear: &Op| builder.graph.op(*linear).operands[1..].iter().map(bytes_of).sum::<usize>();
+        let dram_bytes = (moving + sources + group.projections.iter().map(of).sum::<usize>()) as u64;
+        let costed = |stripes: &Stripes| Alternative { name: stripes.to_string(), cycles: cycles(stripes), dram_bytes };
+        let alternatives = found.iter().map(costed).collect();
+        let reason = "heads overlap where they fit, in stripes of the fewest cycles";
+        builder.explain(group.sddmm, "stripes", chosen.to_string(), reason, alternatives);
+    }
+    Ok(chosen)
 }
 
 /// Cycles of all stripes on the MAC lines, and those for which a softmax stands alone at the end.

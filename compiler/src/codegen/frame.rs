@@ -16,7 +16,7 @@ use crate::tiled::Tiled;
 
 /// The tiled program of a plan. What is executed is the split graph; the reference for its results is the quantised one.
 pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
-    let Plan { storages, lists, tasks, layers: order } = plan;
+    let Plan { storages, lists, tasks, layers: order, decisions, .. } = plan;
     let pixels: BTreeSet<Value> =
         graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
     let bind = |name: &str, shape: &[usize], value: Value, address: u64| Binding {
@@ -45,7 +45,7 @@ pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
             inputs: inputs.collect(),
             outputs: outputs.collect(),
             layers: layers(graph, &storages, &lists, &order),
-            decisions: Vec::new(),
+            decisions,
         },
         machine: machine.clone(),
         image: image(graph, &storages, &lists),

@@ -4,8 +4,11 @@
 //! and softmax later. Values never change, so all that this asks for is that what the group reads is there, and that the storage
 //! of what it reads is not given away before: so [`storage`](super::storage) counts lifetimes in groups, not in operations.
 
+use std::collections::BTreeSet;
+
 use cranelift_entity::SecondaryMap;
 
+use super::limits::MAX_COUNT;
 use super::split::{SplitGroup, Task};
 use super::storage::sliced;
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
@@ -47,9 +50,11 @@ pub(super) struct LinearGroup {
     pub(super) narrow: Option<Op>,
 }
 
-/// `sddmm -> qsoftmax -> spmm [-> lut ...]`.
+/// `[qlinear -> ] sddmm -> qsoftmax -> spmm [-> lut ...]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AttentionGroup {
+    /// The linear layers of queries, keys and values that are computed head by head, as attention needs them.
+    pub(super) projections: Vec<Op>,
     pub(super) sddmm: Op,
     pub(super) softmax: Op,
     pub(super) spmm: Op,
@@ -84,7 +89,10 @@ impl Group {
                 let inner = g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied());
                 inner.chain(g.add).chain(g.narrow).collect()
             }
-            Group::Attention(g) => [g.sddmm, g.softmax, g.spmm].into_iter().chain(g.luts.iter().copied()).collect(),
+            Group::Attention(g) => {
+                let inner = g.projections.iter().copied().chain([g.sddmm, g.softmax, g.spmm]);
+                inner.chain(g.luts.iter().copied()).collect()
+            }
             Group::Split(g) => {
                 let tasks = g.block.iter().chain(&g.list);
                 tasks.flat_map(|task| [task.scores, task.softmax]).chain([g.product]).collect()
@@ -140,6 +148,37 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
         }
     }
     if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
+}
+
+/// The groups with linear layers moved into the attention that alone reads what they make; `None` where there are no such layers.
+pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
+    let uses = graph.uses();
+    let is_output = |value: Value| graph.outputs.iter().any(|output| output.value == value);
+    let mut moved: BTreeSet<usize> = BTreeSet::new();
+    let mut fused = groups.to_vec();
+    for group in &mut fused {
+        let Group::Attention(attention) = group else { continue };
+        let [scores, product] = [attention.sddmm, attention.spmm].map(|op| &graph.op(op).operands);
+        for value in [scores[1], scores[0], product[2]] {
+            let makes = |group: &Group| match group {
+                Group::Linear(linear) => {
+                    let bare = linear.luts.is_empty() && linear.add.is_none() && linear.narrow.is_none();
+                    linear.result == value && bare && linear.patches.is_none()
+                }
+                _ => false,
+            };
+            // All rows are computed at once.
+            let fits = graph.ty(value).matrix().0 <= MAX_COUNT;
+            let maker = groups.iter().position(makes).filter(|_| fits && uses[value].len() == 1 && !is_output(value));
+            if let Some((maker, Group::Linear(linear))) = maker.map(|maker| (maker, &groups[maker])) {
+                moved.insert(maker);
+                attention.projections.push(linear.linear);
+            }
+        }
+    }
+    let mut index = 0..;
+    fused.retain(|_| index.next().is_none_or(|index| !moved.contains(&index)));
+    (!moved.is_empty()).then_some(fused)
 }
 
 /// Whether a group computes the value: inputs and constants are there, and slices, concats and patches are views of other values.
@@ -357,6 +396,6 @@ impl Former<'_> {
             return None;
         }
         let (luts, result) = self.lookups(product.results[0]);
-        Some(AttentionGroup { sddmm, softmax, spmm, luts, result })
+        Some(AttentionGroup { projections: Vec::new(), sddmm, softmax, spmm, luts, result })
     }
 }

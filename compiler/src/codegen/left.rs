@@ -12,7 +12,7 @@ use super::groups::LinearGroup;
 use super::limits::MAX_COUNT;
 use super::map::{Frame, Part, Windows};
 use super::storage::Home;
-use super::task::{Builder, Window, steps};
+use super::task::{Builder, Tile, Window, steps};
 use crate::ir::{Op, Value};
 
 /// The left operand of a layer.
@@ -21,10 +21,18 @@ pub(super) struct Operand {
     linear: Op,
     /// What is stored: the operand, or the map.
     value: Value,
+    /// The `patches` operation.
+    patches: Option<Op>,
+    pub(super) form: Form,
+}
+
+/// What a left operand is like, whichever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Form {
     /// Columns of what is stored.
     columns: usize,
-    /// The `patches` operation, and its windows.
-    windows: Option<(Op, Windows)>,
+    /// The windows that are its rows.
+    windows: Option<Windows>,
     /// Whether it needs no loading.
     pub(super) on_chip: bool,
 }
@@ -34,71 +42,32 @@ impl Operand {
         let graph = builder.graph;
         let reader = graph.op(group.patches.unwrap_or(group.linear));
         let value = reader.operands[0];
-        let windows = group.patches.zip(Windows::of(&reader.kind));
-        let columns = graph.ty(value).shape[1];
-        Operand { linear: group.linear, value, columns, windows, on_chip: builder.on_chip(value) }
+        let form =
+            Form { columns: graph.ty(value).matrix().1, windows: Windows::of(&reader.kind), on_chip: builder.on_chip(value) };
+        Operand { linear: group.linear, value, patches: group.patches, form }
     }
 
-    /// Runs of which a row is made, and their length.
-    pub(super) fn runs(&self) -> [usize; 2] {
-        match self.windows {
-            None => [1, self.columns],
-            Some((_, windows)) => [windows.kernel[0], windows.kernel[1] * self.columns],
-        }
-    }
-
-    /// Of `m` rows, how many there are between those that one instruction cannot take together.
-    pub(super) fn together(&self, m: usize) -> usize {
-        self.windows.map_or(m, |(_, windows)| windows.positions()[1])
-    }
-
-    /// Bytes of a tile of rows that is loaded.
-    pub(super) fn loaded_bytes(&self, rows: usize) -> usize {
-        let Some((_, windows)) = self.windows else { return rows * self.columns };
-        let across = windows.positions()[1];
-        let extent = |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
-        let gap = windows.pad[1].max(windows.pad[3]);
-        let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)) + gap);
-        (pixels + gap) * self.columns
-    }
-
-    /// Heights of tiles that are worth a look.
-    pub(super) fn heights(&self, m: usize) -> Vec<usize> {
-        let across = self.together(m);
-        let parts = (1..=16).map(|parts| (m / across).div_ceil(parts) * across);
-        match self.windows {
-            None => (1..=16).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).collect(),
-            Some(_) => parts.chain([across, across.div_ceil(2), across.div_ceil(4), 8, 4, 2, 1]).collect(),
-        }
-    }
-
-    /// `m` rows in tiles of some height, one of [`Operand::heights`].
-    pub(super) fn tiles(&self, m: usize, height: usize) -> Vec<Range<usize>> {
-        let across = self.together(m);
-        if height >= across {
-            return steps(m, height).collect();
-        }
-        let row = |row: usize| steps(across, height).map(move |x| row * across + x.start..row * across + x.end);
-        (0..m / across).flat_map(row).collect()
+    /// Part of a stored matrix, where it lies on chip or loaded.
+    pub(super) fn part(&self, builder: &mut Builder<'_>, window: &Window) -> Tile {
+        builder.read(self.linear, self.value, window)
     }
 
     /// Rows, where they lie on chip or loaded.
     pub(super) fn read(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> Left {
-        let Some((patches, windows)) = self.windows else {
-            let window = Window { rows: rows.clone(), bytes: 0..self.columns };
-            let tile = builder.read(self.linear, self.value, &window);
+        let (Some(patches), Form { columns, windows: Some(windows), on_chip }) = (self.patches, self.form) else {
+            let tile = self.part(builder, &Window { rows: rows.clone(), bytes: 0..self.form.columns });
             return Left { at: tile.at, stride: tile.stride as usize, first: rows.start, map: None };
         };
-        let (part, at) = if !self.on_chip {
+        let (part, at) = if !on_chip {
             self.load(builder, patches, &windows, rows)
         } else if let Some(frame) = builder.frame(self.value) {
             (frame.whole(), builder.frame_start(self.value))
         } else {
-            let all = Window { rows: 0..windows.map[0] * windows.map[1], bytes: 0..self.columns };
+            let all = Window { rows: 0..windows.map[0] * windows.map[1], bytes: 0..columns };
             let frame = Frame { height: windows.map[0], width: windows.map[1], gap: 0, top: 0, bottom: 0 };
             (frame.whole(), builder.read(patches, self.value, &all).at)
         };
-        Left { at, stride: self.columns, first: 0, map: Some((windows, part)) }
+        Left { at, stride: columns, first: 0, map: Some((windows, part)) }
     }
 
     /// Loads what the windows `rows` look at.
@@ -111,7 +80,7 @@ impl Operand {
             0..across
         };
         let part = windows.part(&lines, &columns);
-        let (frame, bytes) = (part.frame, self.columns);
+        let (frame, bytes) = (part.frame, self.form.columns);
         let at = builder.tile(1, frame.pixels() * bytes).at;
         builder.zero(patches, &frame, at, bytes);
         let place = builder.storages.place(self.value);
@@ -138,6 +107,56 @@ impl Operand {
             builder.push(patches, load);
         }
         (part, at)
+    }
+}
+
+impl Form {
+    /// Whether rows are windows.
+    pub(super) fn is_map(&self) -> bool {
+        self.windows.is_some()
+    }
+
+    /// Runs of which a row is made, and their length.
+    pub(super) fn runs(&self) -> [usize; 2] {
+        match self.windows {
+            None => [1, self.columns],
+            Some(windows) => [windows.kernel[0], windows.kernel[1] * self.columns],
+        }
+    }
+
+    /// Of `m` rows, how many there are between those that one instruction cannot take together.
+    pub(super) fn together(&self, m: usize) -> usize {
+        self.windows.map_or(m, |windows| windows.positions()[1])
+    }
+
+    /// Bytes of a tile of rows that is loaded.
+    pub(super) fn loaded_bytes(&self, rows: usize) -> usize {
+        let Some(windows) = self.windows else { return rows * self.columns };
+        let across = windows.positions()[1];
+        let extent = |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
+        let gap = windows.pad[1].max(windows.pad[3]);
+        let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)) + gap);
+        (pixels + gap) * self.columns
+    }
+
+    /// Heights of tiles that are worth a look.
+    pub(super) fn heights(&self, m: usize) -> Vec<usize> {
+        let across = self.together(m);
+        let parts = (1..=16).map(|parts| (m / across).div_ceil(parts) * across);
+        match self.windows {
+            None => (1..=16).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).collect(),
+            Some(_) => parts.chain([across, across.div_ceil(2), across.div_ceil(4), 8, 4, 2, 1]).collect(),
+        }
+    }
+
+    /// `m` rows in tiles of some height, one of [`Operand::heights`].
+    pub(super) fn tiles(&self, m: usize, height: usize) -> Vec<Range<usize>> {
+        let across = self.together(m);
+        if height >= across {
+            return steps(m, height).collect();
+        }
+        let row = |row: usize| steps(across, height).map(move |x| row * across + x.start..row * across + x.end);
+        (0..m / across).flat_map(row).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::ir::OpKind;
 
 /// Windows over a map, as `patches` has them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Windows {
     /// Height and width of the map.
     pub(super) map: [usize; 2],

@@ -43,10 +43,12 @@ mod storage;
 mod task;
 mod tokens;
 
+use std::fmt;
+
 use vitcod_isa::check::{CheckError, remove_redundant_tokens};
 use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Decision, Program};
+use vitcod_isa::program::{Alternative, Decision, Program};
 
 use crate::ir::{Graph, Op, OpKind, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
@@ -55,7 +57,7 @@ use groups::Group;
 use lists::{LISTS, Lists};
 use search::{Candidate, Found};
 use storage::Storages;
-use task::{Builder, Grain};
+use task::{Builder, Grain, Lowered};
 
 /// Why a graph cannot become a program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -107,6 +109,8 @@ const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 pub struct Options {
     /// Which keys of masked attention make the denser engine's blocks.
     pub globals: GlobalTokens,
+    /// Whether the program says for every layer what was costed.
+    pub explain: bool,
 }
 
 /// Compiles a quantised graph for a machine.
@@ -125,17 +129,17 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
         return Err(CodegenError::Unsupported(problems));
     }
     let (split, polarised) = engines::run(graph, machine, options.globals)?;
-    let (price, mut program) = generate(&split, graph, machine)?;
-    program.header.decisions = polarised.iter().map(Polarised::decision).collect();
+    let (price, mut program) = generate(&split, graph, machine, options)?;
+    program.header.decisions.splice(0..0, polarised.iter().map(Polarised::decision));
     // The cost model of one layer does not see how layers overlap, the program does.
     if options.globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
         let (split, polarised) = engines::run(graph, machine, GlobalTokens::NONE)?;
-        if let Ok((price_without, mut without)) = generate(&split, graph, machine)
+        if let Ok((price_without, mut without)) = generate(&split, graph, machine, options)
             && price_without < price
         {
             let reason = "a program without global tokens is faster than one with those that the cost model finds";
             let decision = |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
-            without.header.decisions = polarised.iter().map(decision).collect();
+            without.header.decisions.splice(0..0, polarised.iter().map(decision));
             return Ok(without);
         }
     }
@@ -143,8 +147,13 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
 }
 
 /// The program of a split graph, and what decides between programs; `reference` is the quantised one, which the program carries.
-fn generate(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(u64, Program), CodegenError> {
-    let (plan, found) = choose(graph, reference, machine)?;
+fn generate(
+    graph: &Graph,
+    reference: &Graph,
+    machine: &Machine,
+    options: Options,
+) -> Result<(u64, Program), CodegenError> {
+    let (plan, found) = choose(graph, reference, machine, options.explain)?;
     let price = found.price;
     let program = emit(&found.apply(frame::tiled([graph, reference], machine, plan)))?;
     // What was timed with all tokens takes as long with those that it needs.
@@ -162,7 +171,7 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
     if !problems.is_empty() {
         return Err(CodegenError::Unsupported(problems));
     }
-    let (plan, _) = choose(graph, graph, machine)?;
+    let (plan, _) = choose(graph, graph, machine, false)?;
     Ok(frame::tiled([graph, graph], machine, plan))
 }
 
@@ -203,64 +212,122 @@ fn no_placement(machine: &Machine) -> CodegenError {
 }
 
 /// Of the ways to lower a graph the one with the best schedule, and that.
-fn choose(graph: &Graph, reference: &Graph, machine: &Machine) -> Result<(Plan, Found), CodegenError> {
+fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) -> Result<(Plan, Found), CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
-    let capacity = u64::from(machine.sram.bytes);
-
+    let fused = groups::with_projections(&groups, graph);
     let mut failure = None;
     let mut plans = Vec::new();
-    let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
-    for (percent, grain) in ways {
-        let mut storages = Storages::plan(graph, &groups, capacity * percent / 100);
-        if storages.dram_bytes > LISTS {
-            let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
-            return Err(CodegenError::Unsupported(vec![message]));
-        }
-        match lower(graph, machine, &groups, &storages, grain) {
-            Ok((mut tasks, mut lists, layers)) => {
-                lists.keep(reference, graph, &storages);
-                lists::place(&mut lists, &mut storages, &mut tasks);
-                plans.push((estimate(&tasks, machine), Plan { storages, lists, tasks, layers }));
+    let divisions = [(true, Some(&groups)), (false, fused.as_ref())];
+    for (projections_apart, groups) in divisions.into_iter().filter_map(|(apart, groups)| Some((apart, groups?))) {
+        let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
+        for (percent, grain) in ways {
+            let way = Way { projections_apart, percent, grain };
+            match Plan::new(graph, reference, machine, groups, way, false) {
+                Ok(plan) => plans.push(plan),
+                Err(error @ CodegenError::Unsupported(_)) => return Err(error),
+                // That of the last plan without fusion leaves all room to tiles.
+                Err(error) => failure = Some(error),
             }
-            Err(error) => failure = Some(error),
         }
     }
     if let (true, Some(failure)) = (plans.is_empty(), failure) {
-        // That of the last plan, which leaves all room to tiles.
         return Err(failure);
     }
-    plans.sort_by_key(|(cycles, _)| *cycles);
-    plans.dedup_by_key(|(cycles, plan)| (*cycles, plan.tasks.tasks.len()));
+    plans.sort_by_key(|plan| plan.estimate.price());
+    plans.dedup_by_key(|plan| (plan.estimate, plan.tasks.tasks.len()));
     let candidates: Vec<Candidate<'_>> = (plans.iter())
-        .map(|(cycles, Plan { tasks, storages, .. })| Candidate {
-            cycles: *cycles,
+        .map(|Plan { estimate, tasks, storages, .. }| Candidate {
+            cycles: estimate.price(),
             tasks,
             image_bytes: storages.image_bytes,
         })
         .collect();
     let found = search::run(&candidates, machine).ok_or_else(|| no_placement(machine))?;
-    let (_, plan) = plans.swap_remove(found.candidate);
-    Ok((plan, found))
+    if explain {
+        let way = plans[found.candidate].way;
+        let choice = Decision {
+            layer: graph.name.clone(),
+            subject: "plan".to_owned(),
+            chosen: way.to_string(),
+            reason: format!("done first of {} schedules that were timed; {} were tried", found.timed, found.tried),
+            alternatives: plans.iter().map(Plan::alternative).collect(),
+        };
+        let groups = if way.projections_apart { &groups } else { fused.as_ref().unwrap_or(&groups) };
+        // The same once more, with a record of what is decided on the way.
+        let plan = Plan::new(graph, reference, machine, groups, way, true)?;
+        let places = plan.storages.decisions(graph, groups);
+        let decisions = [choice].into_iter().chain(places).chain(plan.decisions).collect();
+        return Ok((Plan { decisions, ..plan }, found));
+    }
+    Ok((plans.swap_remove(found.candidate), found))
 }
 
-/// A way to lower a graph.
+/// What a graph is lowered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    /// Whether projections of attention are groups of their own.
+    projections_apart: bool,
+    /// Percentage of the scratchpad that tensors between groups may fill.
+    percent: u64,
+    grain: Grain,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grain = match self.grain {
+            Grain::Coarse => "coarse",
+            Grain::Fine => "fine",
+        };
+        let projections = if self.projections_apart { "" } else { ", projections within attention" };
+        write!(f, "{grain} tiles, tensors in {} % of the scratchpad{projections}", self.percent)
+    }
+}
+
+/// A way to lower a graph, and what comes of it.
 struct Plan {
+    way: Way,
+    estimate: Estimate,
     storages: Storages,
     lists: Lists,
     tasks: Tasks,
     /// The operations that layers stand for.
     layers: Vec<Op>,
+    /// What was decided, if that was asked for.
+    decisions: Vec<Decision>,
 }
 
-/// The tasks of all groups in program order, their lists, and their layers.
-fn lower(
-    graph: &Graph,
-    machine: &Machine,
-    groups: &[Group],
-    storages: &Storages,
-    grain: Grain,
-) -> Result<(Tasks, Lists, Vec<Op>), CodegenError> {
-    let mut builder = Builder::new(graph, machine, storages, grain);
+impl Plan {
+    fn new(
+        graph: &Graph,
+        reference: &Graph,
+        machine: &Machine,
+        groups: &[Group],
+        way: Way,
+        explain: bool,
+    ) -> Result<Plan, CodegenError> {
+        let budget = u64::from(machine.sram.bytes) * way.percent / 100;
+        let mut storages = Storages::plan(graph, groups, budget);
+        if storages.dram_bytes > LISTS {
+            let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
+            return Err(CodegenError::Unsupported(vec![message]));
+        }
+        let builder = Builder::new(graph, machine, &storages, way.grain);
+        let builder = if explain { builder.explaining() } else { builder };
+        let Lowered { mut tasks, mut lists, layers, decisions } = lower(builder, groups)?;
+        lists.keep(reference, graph, &storages);
+        lists::place(&mut lists, &mut storages, &mut tasks);
+        let estimate = Estimate::of(&tasks, machine);
+        Ok(Plan { way, estimate, storages, lists, tasks, layers, decisions })
+    }
+
+    fn alternative(&self) -> Alternative {
+        let Estimate { cycles, dram_bytes, .. } = self.estimate;
+        Alternative { name: self.way.to_string(), cycles, dram_bytes }
+    }
+}
+
+/// The tasks of all groups in program order.
+fn lower(mut builder: Builder<'_>, groups: &[Group]) -> Result<Lowered, CodegenError> {
     for (index, group) in groups.iter().enumerate() {
         builder.enter(index);
         match group {
@@ -279,18 +346,35 @@ fn lower(
     Ok(builder.finish())
 }
 
-/// Cycles that tasks take if all that can overlap does: those of the busier of MAC lines and DRAM channel, for each instruction of
-/// the lines a drain, because small tiles wait for each other, and a quarter of the traffic, because some of it is waited for.
-fn estimate(tasks: &Tasks, machine: &Machine) -> u64 {
-    let (mut lines, mut burst_bytes) = (0, 0);
-    for task in &tasks.tasks {
-        let cost = cost(&task.op, machine);
-        burst_bytes += cost.burst_bytes;
-        if let Some(taken) = cost.lines {
-            lines +=
-                cost.cycles * u64::from(taken.count) / u64::from(machine.lines.count) + 2 * task::turnaround(machine);
+/// What tasks take if all that can overlap does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Estimate {
+    /// Those of the busier of MAC lines and DRAM channel, with a drain for each instruction of the lines, because small tiles wait for each
+    /// other.
+    cycles: u64,
+    /// Cycles of the channel.
+    channel: u64,
+    /// Bytes that pass the channel, in whole bursts.
+    dram_bytes: u64,
+}
+
+impl Estimate {
+    fn of(tasks: &Tasks, machine: &Machine) -> Estimate {
+        let (mut lines, mut dram_bytes) = (0, 0);
+        for task in &tasks.tasks {
+            let cost = cost(&task.op, machine);
+            dram_bytes += cost.burst_bytes;
+            if let Some(taken) = cost.lines {
+                let share = cost.cycles * u64::from(taken.count) / u64::from(machine.lines.count);
+                lines += share + 2 * task::turnaround(machine);
+            }
         }
+        let channel = dram_bytes * 1000 / machine.dram_millibytes_per_cycle();
+        Estimate { cycles: lines.max(channel), channel, dram_bytes }
     }
-    let channel = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();
-    lines.max(channel) + channel / 4
+
+    /// What plans are compared by: traffic is not free where it hides.
+    fn price(&self) -> u64 {
+        self.cycles + self.channel
+    }
 }

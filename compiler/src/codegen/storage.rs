@@ -3,13 +3,17 @@
 //! A storage is a row-major matrix in the scratchpad or in DRAM; a tensor of another rank is one with rows along its first
 //! dimension. Several values can share one: a slice is some rows of what it slices, operands of a concat are computed into the rows
 //! of its result, and an add may take the place of an operand if no later group reads what the storage holds, be it as another slice or
-//! to copy it. What counts is the order of groups: an add that a linear layer takes along executes before operations that precede it. Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip,
-//! tensors that live shortest first: they save the most traffic for the room that they take.
+//! to copy it. What counts is the order of groups: an add that a linear layer takes along executes before operations that precede it.
+//!
+//! Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip, first what saves the most traffic for
+//! the room and the time that it takes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
 use vitcod_isa::instr::Traffic;
+use vitcod_isa::program::Decision;
 
 use super::groups::{Destination, Group, computed_into, joins_in_place};
 use super::map::{Frame, Windows};
@@ -37,6 +41,8 @@ pub(super) struct StorageData {
     pub(super) traffic: Traffic,
     /// The first and the last group that touches it.
     pub(super) life: (usize, usize),
+    /// How many times a group reads or writes it.
+    touches: usize,
     /// In the scratchpad its rows are the pixels of a map, with zeros around them.
     pub(super) frame: Option<Frame>,
     /// Whether it must live in DRAM: nothing copies within the scratchpad, and only a linear layer writes into a frame.
@@ -136,6 +142,7 @@ impl Storages {
             home,
             traffic,
             life: (usize::MAX, 0),
+            touches: 0,
             frame: None,
             spilled: false,
         })
@@ -282,8 +289,9 @@ impl Storages {
                 }
             }
             for place in touched {
-                let life = &mut self.all[place.storage].life;
-                *life = (life.0.min(index), life.1.max(index));
+                let data = &mut self.all[place.storage];
+                data.life = (data.life.0.min(index), data.life.1.max(index));
+                data.touches += 1;
             }
         }
     }
@@ -310,12 +318,41 @@ impl Storages {
         }
     }
 
+    /// Where results of groups live, and why.
+    pub(super) fn decisions(&self, graph: &Graph, groups: &[Group]) -> Vec<Decision> {
+        let results = groups.iter().flat_map(|group| group.results(graph));
+        let decision = |value: Value| {
+            let data = self.data(self.places[value]?);
+            let (producer, _) = graph.producer(value)?;
+            let bytes = data.bytes();
+            let (first, last) = data.life;
+            let lives = last.saturating_sub(first) + 1;
+            let reason = match (data.traffic, data.home) {
+                (Traffic::Outputs, _) => "an output of the model".to_owned(),
+                (_, Home::Sram) => format!("{bytes} bytes for {lives} groups, {} transfers saved", data.touches),
+                _ if data.spilled => "nothing writes it within the scratchpad in the way that it is read".to_owned(),
+                _ => format!("{bytes} bytes for {lives} groups have no room beside what saves more"),
+            };
+            let chosen = if data.home == Home::Sram { "scratchpad" } else { "DRAM" };
+            Some(Decision {
+                layer: graph.layer_name(producer),
+                subject: "place of the result".to_owned(),
+                chosen: chosen.to_owned(),
+                reason,
+                alternatives: Vec::new(),
+            })
+        };
+        results.filter_map(decision).collect()
+    }
+
     fn stay_on_chip(&mut self, budget: u64) {
         let mut candidates: Vec<Storage> =
             self.all.iter().filter(|(_, data)| data.home == Home::Sram).map(|(storage, _)| storage).collect();
         candidates.sort_by_key(|storage| {
-            let (first, last) = self.all[*storage].life;
-            (last.saturating_sub(first), first, storage.index())
+            let StorageData { life: (first, last), touches, .. } = self.all[*storage];
+            let groups = last.saturating_sub(first) + 1;
+            // Transfers saved for each group that it lives through, in small parts.
+            (Reverse(touches * (1 << 20) / groups), Reverse(touches), first, storage.index())
         });
         for storage in candidates {
             let data = &self.all[storage];

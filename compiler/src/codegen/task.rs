@@ -8,9 +8,11 @@ use cranelift_entity::packed_option::PackedOption;
 use vitcod_isa::instr::table::{Add, Load, Lut, Store};
 use vitcod_isa::instr::{Dram, LineSet, Op as Instruction, Shift, Sram, Traffic};
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program::{Alternative, Decision};
 
 use super::CodegenError;
 use super::limits::MAX_COUNT;
+use super::linear::Tilings;
 use super::lists::Lists;
 use super::map::{Frame, Zeros};
 use super::storage::{Home, Place, Storage, Storages};
@@ -67,6 +69,17 @@ pub(super) fn turnaround(machine: &Machine) -> u64 {
     OTHERS.max(machine.lines.fill_cycles.into())
 }
 
+/// What lowering makes.
+pub(super) struct Lowered {
+    pub(super) tasks: Tasks,
+    /// The lists that tasks load.
+    pub(super) lists: Lists,
+    /// The operations that layers stand for, in the order of the graph.
+    pub(super) layers: Vec<Op>,
+    /// What was decided, if that was asked for.
+    pub(super) decisions: Vec<Decision>,
+}
+
 /// Collects tasks.
 ///
 /// While instructions are put together their scratchpad operands are numbers of places, which [`Builder::push`] looks up.
@@ -86,6 +99,10 @@ pub(super) struct Builder<'a> {
     zeros: Option<Dram>,
     group: usize,
     grain: Grain,
+    /// How linear layers were cut so far.
+    pub(super) tilings: Tilings,
+    /// What was decided, if that is asked for.
+    decisions: Option<Vec<Decision>>,
 }
 
 impl<'a> Builder<'a> {
@@ -102,7 +119,34 @@ impl<'a> Builder<'a> {
             zeros: None,
             group: 0,
             grain,
+            tilings: Tilings::new(),
+            decisions: None,
         }
+    }
+
+    /// Records from now on what is decided.
+    pub(super) fn explaining(mut self) -> Self {
+        self.decisions = Some(Vec::new());
+        self
+    }
+
+    /// Whether decisions are recorded.
+    pub(super) fn explains(&self) -> bool {
+        self.decisions.is_some()
+    }
+
+    /// Records a decision about the layer of an operation.
+    pub(super) fn explain(
+        &mut self,
+        layer: Op,
+        subject: &str,
+        chosen: String,
+        reason: &str,
+        alternatives: Vec<Alternative>,
+    ) {
+        let layer = self.graph.layer_name(layer);
+        let (subject, reason) = (subject.to_owned(), reason.to_owned());
+        self.decisions.get_or_insert_default().push(Decision { layer, subject, chosen, reason, alternatives });
     }
 
     /// Starts a group.
@@ -110,22 +154,23 @@ impl<'a> Builder<'a> {
         self.group = group;
     }
 
-    /// The tasks, the lists that they load, and the operations that layers stand for, in the order of the graph.
-    pub(super) fn finish(mut self) -> (Tasks, Lists, Vec<Op>) {
+    /// What has been collected.
+    pub(super) fn finish(mut self) -> Lowered {
         let used: BTreeSet<Op> = self.layers.iter().copied().collect();
         let order: Vec<Op> = self.graph.order.iter().copied().filter(|op| used.contains(op)).collect();
         let number: BTreeMap<Op, u32> = order.iter().zip(0..).map(|(op, number)| (*op, number)).collect();
         for (task, layer) in self.tasks.tasks.iter_mut().zip(&self.layers) {
             task.layer = number[layer];
         }
-        (self.tasks, self.lists, order)
+        Lowered { tasks: self.tasks, lists: self.lists, layers: order, decisions: self.decisions.unwrap_or_default() }
     }
 
     /// Cycles from the end of an instruction on the lines to the start of one that waits for it, as tilings are chosen by them.
     pub(super) fn turnaround(&self) -> u64 {
         match self.grain {
             Grain::Coarse => turnaround(self.machine),
-            Grain::Fine => 0,
+            // Not 0, for which the smallest tiles would be as good as any.
+            Grain::Fine => 1,
         }
     }
 
@@ -307,6 +352,32 @@ impl<'a> Builder<'a> {
             traffic: data.traffic,
         };
         self.push(layer, load);
+    }
+
+    /// Loads part of a matrix of weights into a new buffer.
+    pub(super) fn weights(&mut self, layer: Op, value: Value, window: &Window) -> Tile {
+        let (_, row_bytes) = self.graph.ty(value).matrix();
+        let start = window.rows.start * row_bytes;
+        if window.bytes.len() == row_bytes {
+            let at = self.constant(layer, value, start..window.rows.end * row_bytes, Traffic::Weights);
+            return Tile { at, stride: row_bytes as u32 };
+        }
+        let tile = self.tile(window.height(), window.bytes.len());
+        let src = Dram(self.storages.constants[&value] + (start + window.bytes.start) as u64);
+        let load = Load {
+            dst: tile.at,
+            src,
+            bytes: window.bytes.len() as u32,
+            inner: window.height() as u16,
+            outer: 1,
+            src_inner_stride: row_bytes as u32,
+            src_outer_stride: 0,
+            dst_inner_stride: tile.stride,
+            dst_outer_stride: 0,
+            traffic: Traffic::Weights,
+        };
+        self.push(layer, load);
+        tile
     }
 
     /// Loads contiguous bytes of a constant into a new buffer.

@@ -215,6 +215,11 @@ impl Graph {
         }
     }
 
+    /// What reports call the layer of an operation: its first ONNX node.
+    pub fn layer_name(&self, op: Op) -> String {
+        self.op(op).nodes.first().map_or_else(|| op.to_string(), |node| self.node(*node).to_owned())
+    }
+
     /// The operation that a value is a result of.
     pub fn producer(&self, value: Value) -> Option<(Op, &OpData)> {
         match self.def(value) {

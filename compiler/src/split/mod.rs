@@ -74,6 +74,7 @@ impl Polarised {
             subject: "global tokens".to_owned(),
             chosen: globals.join(", "),
             reason: self.reason.clone(),
+            alternatives: Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use vitcod_isa::program::Decision;
+use vitcod_isa::program::{Alternative, Decision};
 
 /// A table whose columns but the first are numbers, where it has a header.
 pub fn plain(header: &[&str]) -> Table {
@@ -48,6 +48,38 @@ pub fn decisions(decisions: &[Decision], with_reasons: bool) -> Table {
         table.add_row(content.iter().copied().chain([layers.as_str()]));
     }
     (1..=columns).for_each(|column| left(&mut table, column));
+    table
+}
+
+/// Decisions with what was costed before them; equal ones of several layers take one place.
+pub fn alternatives(decisions: &[Decision]) -> Table {
+    let mut places: Vec<(&Decision, usize)> = Vec::new();
+    for decision in decisions {
+        let same = |other: &Decision| Decision { layer: decision.layer.clone(), ..other.clone() } == *decision;
+        match places.iter_mut().find(|(other, _)| same(other)) {
+            Some((_, layers)) => *layers += 1,
+            None => places.push((decision, 1)),
+        }
+    }
+    let mut table = plain(&["decision", "costed", "cycles", "DRAM B", "layer"]);
+    for (decision, layers) in places {
+        let layer = match layers {
+            1 => decision.layer.clone(),
+            more => format!("{} and {} more", decision.layer, more - 1),
+        };
+        let Decision { subject, chosen, reason, alternatives, .. } = decision;
+        if alternatives.is_empty() {
+            table.add_row([subject.clone(), format!("> {chosen}"), String::new(), String::new(), layer.clone()]);
+        }
+        for (index, Alternative { name, cycles, dram_bytes }) in alternatives.iter().enumerate() {
+            let first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
+            let mark = if name == chosen { "> " } else { "  " };
+            let (cycles, bytes) = (grouped(*cycles), grouped(*dram_bytes));
+            table.add_row([first(subject), format!("{mark}{name}"), cycles, bytes, first(&layer)]);
+        }
+        table.add_row([String::new(), format!("  because: {reason}"), String::new(), String::new(), String::new()]);
+    }
+    [1, 4].into_iter().for_each(|column| left(&mut table, column));
     table
 }
 

@@ -223,6 +223,7 @@ fn two_engines() -> Program {
         subject: "auto-encoder".to_owned(),
         chosen: chosen.to_owned(),
         reason: "the least cost".to_owned(),
+        alternatives: Vec::new(),
     };
     program.header.decisions =
         vec![decision("first", "folded"), decision("second", "apart"), decision("third", "folded")];

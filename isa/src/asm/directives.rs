@@ -18,7 +18,7 @@ use crate::instr::field::integer;
 use crate::instr::{Dram, Field as _, Sram};
 use crate::machine::Machine;
 use crate::problems::Collector;
-use crate::program::{Binding, Decision, Element, Layer, Layout, Program};
+use crate::program::{Alternative, Binding, Decision, Element, Layer, Layout, Program};
 
 /// Reads a file that stands beside the text, by its name.
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
@@ -37,7 +37,7 @@ struct Directive {
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
 
-const DIRECTIVES: [Directive; 15] = [
+const DIRECTIVES: [Directive; 16] = [
     Directive { name: Kind::Program.directive(), apply: |this, arguments| this.head(arguments, Kind::Program) },
     Directive { name: Kind::Tiled.directive(), apply: |this, arguments| this.head(arguments, Kind::Tiled) },
     Directive { name: Kind::Scheduled.directive(), apply: |this, arguments| this.head(arguments, Kind::Scheduled) },
@@ -47,6 +47,7 @@ const DIRECTIVES: [Directive; 15] = [
     Directive { name: ".layer", apply: |this, arguments| this.layer(arguments) },
     Directive { name: ".in", apply: |this, arguments| this.in_layer(arguments) },
     Directive { name: ".decision", apply: |this, arguments| this.decision(arguments) },
+    Directive { name: ".alternative", apply: |this, arguments| this.alternative(arguments) },
     Directive { name: ".set", apply: |this, arguments| this.set(arguments) },
     Directive { name: ".buffer", apply: |this, arguments| this.buffer(arguments) },
     Directive { name: ".const", apply: |this, arguments| this.constant(arguments) },
@@ -249,9 +250,22 @@ impl<'s, 'f> Definitions<'s, 'f> {
             subject: text("subject")?,
             chosen: text("chosen")?,
             reason: text("reason")?,
+            alternatives: Vec::new(),
         };
         self.decisions.push(decision);
         arguments.end(&["layer", "subject", "chosen", "reason"])
+    }
+
+    fn alternative(&mut self, mut arguments: Arguments<'s>) -> Done {
+        let value = arguments.next("a name")?;
+        let name = string(&value)?;
+        let mut count = |name| arguments.required(name).and_then(|value| number(&value));
+        let alternative = Alternative { name, cycles: count("cycles")?, dram_bytes: count("bytes")? };
+        let Some(decision) = self.decisions.last_mut() else {
+            return Err(Diagnostic::at(value.span(), "an alternative follows the decision that it belongs to"));
+        };
+        decision.alternatives.push(alternative);
+        arguments.end(&["cycles", "bytes"])
     }
 
     fn set(&mut self, mut arguments: Arguments<'s>) -> Done {

@@ -11,7 +11,7 @@ use crate::check::{self, CheckError};
 use crate::cost::cost;
 use crate::effects::{Space, accesses};
 use crate::instr::{Instr, Sram};
-use crate::program::{Binding, Decision, Element, Layer, Program};
+use crate::program::{Alternative, Binding, Decision, Element, Layer, Program};
 
 /// Constants up to this size are always in a text that is to be read again.
 const SMALL: usize = 4096;
@@ -85,8 +85,11 @@ impl Sections {
                 writeln!(f)?;
             }
         }
-        for Decision { layer, subject, chosen, reason } in &header.decisions {
+        for Decision { layer, subject, chosen, reason, alternatives } in &header.decisions {
             writeln!(f, ".decision layer={layer:?} subject={subject:?} chosen={chosen:?} reason={reason:?}")?;
+            for Alternative { name, cycles, dram_bytes } in alternatives {
+                writeln!(f, ".alternative {name:?} cycles={cycles} bytes={dram_bytes}")?;
+            }
         }
         if !image.is_empty() {
             self.print(f, ".image", image, 0)?;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::instr::arbitrary::instr;
 use crate::machine::{Machine, PRESETS};
-use crate::program::{Binding, Decision, Element, Header, Layer, Layout};
+use crate::program::{Alternative, Binding, Decision, Element, Header, Layer, Layout};
 
 fn no_files(name: &str) -> Result<Bytes, String> {
     Err(format!("cannot read {name}"))
@@ -70,11 +70,19 @@ fn layers() -> impl Strategy<Value = Vec<Layer>> {
 }
 
 fn decisions() -> impl Strategy<Value = Vec<Decision>> {
-    let decision = (name(), name(), name(), name()).prop_map(|(layer, subject, chosen, reason)| Decision {
+    let alternative = (name(), any::<u64>(), any::<u64>()).prop_map(|(name, cycles, dram_bytes)| Alternative {
+        name,
+        cycles,
+        dram_bytes,
+    });
+    let alternatives = prop::collection::vec(alternative, 0..3);
+    let decision = (name(), name(), name(), name(), alternatives);
+    let decision = decision.prop_map(|(layer, subject, chosen, reason, alternatives)| Decision {
         layer,
         subject,
         chosen,
         reason,
+        alternatives,
     });
     prop::collection::vec(decision, 0..2)
 }

@@ -201,4 +201,19 @@ pub struct Decision {
     pub chosen: String,
     /// Why.
     pub reason: String,
+    /// What was costed, the chosen one among it; absent in the file unless the compiler was asked to explain itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// Something that the compiler could have chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alternative {
+    /// What it is.
+    pub name: String,
+    /// Cycles by the estimate that chose.
+    pub cycles: u64,
+    /// Bytes that pass the DRAM channel by that estimate.
+    pub dram_bytes: u64,
 }

@@ -49,6 +49,7 @@ fn program() -> Program {
                 subject: "place of the sum".to_owned(),
                 chosen: "scratchpad".to_owned(),
                 reason: "it fits".to_owned(),
+                alternatives: vec![Alternative { name: "DRAM".to_owned(), cycles: 3, dram_bytes: 128 }],
             }],
         },
         machine: Machine::preset("vitcod").unwrap(),

@@ -87,7 +87,7 @@ impl Work {
                 let compressed_heads = self.compressed_heads.filter(|_| autoencoder);
                 let core = AttentionCore { head_dim: *head_dim, compressed_heads, seed: 0 };
                 let graph = workload::attention_core(masks, core).with_context(|| self.file.clone())?;
-                Ok(codegen::compile(&graph, machine, codegen::Options { globals })?)
+                Ok(codegen::compile(&graph, machine, codegen::Options { globals, ..codegen::Options::default() })?)
             }
             Source::Model { dense, pruned: masked, samples } => {
                 let autoencoder = match autoencoder {

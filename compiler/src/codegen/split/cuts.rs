@@ -122,7 +122,8 @@ impl Attention {
             }
         }
         // Two stripes are in flight, a third has its scores made.
-        let in_flight = tiles.windows(tiles.len().min(3)).map(|three| three.iter().sum::<usize>()).max()?;
+        tiles.sort_unstable();
+        let in_flight: usize = tiles.iter().rev().take(3).sum();
         Some((in_flight + tensors) as u64)
     }
 
@@ -131,9 +132,9 @@ impl Attention {
         let mut pipeline = Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
         let mut loaded = 0;
         for heads in &cuts.heads {
-            for rows in steps(self.queries, cuts.height) {
-                loaded += Image::bytes(&Counts::new(&self.pattern, heads.clone(), rows.clone()), self.wide()) as u64;
-                let stripe = Stripe::new(&self.pattern, heads.clone(), rows);
+            for stripe in self.stripes(heads, cuts.height) {
+                let counts = Counts::new(&self.pattern, heads.clone(), stripe.rows.clone());
+                loaded += Image::bytes(&counts, self.wide()) as u64;
                 let [denser, sparser] = self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
                 let product = cost(&self.product(&stripe, machine).into(), machine).cycles;
                 pipeline.stripe(denser.max(sparser), self.softmax_cycles(&stripe, machine), product);

@@ -133,27 +133,32 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &SplitGroup) -> Result<(),
     let mut loaded: Vec<Heads> = Vec::new();
     for (index, heads) in cuts.heads.iter().enumerate() {
         if let Some(last) = waiting.take_if(|_| !cuts.heads_overlap) {
-            attention.multiply(builder, &loaded[last.heads], &last);
+            attention.multiply(builder, &mut loaded[last.heads], &last);
         }
         loaded.push(attention.load(builder, heads));
-        for rows in steps(attention.queries, cuts.height) {
-            let stripe = Stripe::new(&attention.pattern, heads.clone(), rows);
+        for stripe in attention.stripes(heads, cuts.height) {
             let pending = attention.score(builder, index, &loaded[index], stripe);
-            if loaded[index].values.is_none() {
-                loaded[index].values = Some(attention.read(builder, attention.v, attention.dv, heads));
-            }
             if let Some(previous) = waiting.replace(pending) {
-                attention.multiply(builder, &loaded[previous.heads], &previous);
+                attention.multiply(builder, &mut loaded[previous.heads], &previous);
             }
         }
     }
     if let Some(last) = waiting {
-        attention.multiply(builder, &loaded[last.heads], &last);
+        attention.multiply(builder, &mut loaded[last.heads], &last);
     }
     Ok(())
 }
 
 impl Attention {
+    /// The stripes of some heads, those last that hold the longest queries: their product takes as long as one line takes for such a query,
+    /// and the others are on their way out meanwhile.
+    fn stripes(&self, heads: &Range<usize>, height: usize) -> Vec<Stripe> {
+        let stripe = |rows| Stripe::new(&self.pattern, heads.clone(), rows);
+        let mut stripes: Vec<Stripe> = steps(self.queries, height).map(stripe).collect();
+        stripes.sort_by_key(|stripe| stripe.steps.first().copied());
+        stripes
+    }
+
     /// All rows of some heads of keys or values.
     fn read(&self, builder: &mut Builder<'_>, value: Value, d: usize, heads: &Range<usize>) -> Tile {
         let layer = if value == self.v { self.product } else { self.first_scores() };
@@ -286,10 +291,14 @@ impl Attention {
         ((entries + blocks).div_ceil(2)).min(entries).max(1) as usize
     }
 
-    /// The product of a stripe.
-    fn multiply(&self, builder: &mut Builder<'_>, heads: &Heads, pending: &Pending) {
-        let Some(v) = heads.values else { unreachable!("values are loaded with the first scores") };
+    /// The product of a stripe. Values are loaded for the first one, after what the scores of the next stripe are made of.
+    fn multiply(&self, builder: &mut Builder<'_>, heads: &mut Heads, pending: &Pending) {
         let stripe = &pending.stripe;
+        let v = match heads.values {
+            Some(v) => v,
+            None => self.read(builder, self.v, self.dv, &stripe.heads),
+        };
+        heads.values = Some(v);
         let columns = stripe.heads.start * self.dv..stripe.heads.end * self.dv;
         let target = builder.write(self.result, &Window { rows: stripe.rows.clone(), bytes: columns });
         let op = SpmmList {

@@ -1,0 +1,283 @@
+//! How a linear layer is cut, by the cost model.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::Width;
+use vitcod_isa::instr::table::Matmul;
+use vitcod_isa::operands::Channel;
+use vitcod_isa::program::Alternative;
+
+use super::super::CodegenError;
+use super::super::left::Form;
+use super::super::limits::MAX_COUNT;
+use super::super::task::Builder;
+use super::matmul;
+use crate::ir::Op;
+
+/// How a layer is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Tiling {
+    /// Rows of an instruction.
+    pub(super) rows: usize,
+    /// Output channels of an instruction.
+    pub(super) channels: usize,
+    /// Products of a sum in an instruction: all of them, or sums are split.
+    pub(super) depth: usize,
+    /// Output channels whose sums are made at the same time: more than those of an instruction where sums are split.
+    pub(super) panel: usize,
+}
+
+impl fmt::Display for Tiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows x {} channels", self.rows, self.channels)
+    }
+}
+
+/// A tiling and what it is estimated to take.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Costed {
+    tiling: Tiling,
+    estimate: Estimate,
+}
+
+/// What a layer takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Estimate {
+    /// Cycles until the layer is done.
+    cycles: u64,
+    /// The same, and what its traffic is worth on top.
+    price: u64,
+    /// Bytes of operands and weights.
+    bytes: u64,
+}
+
+/// The tilings of layers that were cut before, by what they depend on: the best of each kind.
+pub(in super::super) type Tilings = BTreeMap<(Extents, u64), Vec<Costed>>;
+
+/// The layer's extents and where its tensors live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Extents {
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
+    /// Width of what the matrix product writes.
+    pub(super) out: Width,
+    pub(super) operand: Form,
+    /// Whether tiles of the product need buffers, because they are added to something or leave the chip.
+    pub(super) buffered: bool,
+    /// Whether the other operand of the add is loaded.
+    pub(super) other_loaded: bool,
+    /// Whether the sum, a tile of its own, leaves the chip.
+    pub(super) sum_stored: bool,
+    /// Whether the result in 8 bits leaves the chip.
+    pub(super) narrow_stored: bool,
+    /// Lookup tables.
+    pub(super) luts: usize,
+    /// How often the vector unit looks at a result.
+    pub(super) looks: usize,
+}
+
+impl Extents {
+    /// Bytes of the scratchpad that a tiling takes, with double buffers where something can overlap.
+    fn bytes(&self, tiling: Tiling) -> u64 {
+        let twice = |several: bool, bytes: usize| (bytes * if several { 2 } else { 1 }) as u64;
+        let Tiling { rows, channels, depth, panel } = tiling;
+        let stripes = self.m.div_ceil(rows);
+        let tiles = stripes * self.n.div_ceil(channels);
+        let split = depth < self.k;
+        let mut bytes = twice(channels < self.n || split, channels * depth + 16) + 256 * self.luts as u64;
+        if split {
+            bytes += (panel * (4 * rows + Channel::BYTES)) as u64;
+        } else {
+            bytes += twice(channels < self.n, channels * Channel::BYTES);
+        }
+        bytes += twice(stripes > 1 || split, self.loaded_bytes(tiling));
+        // Where sums are split, results come one after the other, and their accumulators are free then.
+        let results = tiles > 1 && !split;
+        if self.buffered {
+            bytes += twice(results, rows * channels * self.out.bytes() as usize);
+        }
+        if self.other_loaded {
+            bytes += twice(results, 2 * rows * channels);
+        }
+        if self.sum_stored {
+            bytes += twice(results, 2 * rows * channels);
+        }
+        if self.narrow_stored {
+            bytes += twice(results, rows * channels);
+        }
+        bytes
+    }
+
+    /// Bytes of the left operand that are loaded at a time.
+    fn loaded_bytes(&self, Tiling { rows, depth, .. }: Tiling) -> usize {
+        match (self.operand.on_chip, depth < self.k) {
+            (true, _) => 0,
+            (false, true) => rows * depth,
+            (false, false) => self.operand.loaded_bytes(rows),
+        }
+    }
+
+    /// Whether each tile of weights is applied to all rows before the next one comes.
+    fn weights_stationary(&self, tiling: Tiling) -> bool {
+        let Tiling { rows, channels, depth, .. } = tiling;
+        depth == self.k && (self.operand.on_chip || rows >= self.m || channels >= self.n)
+    }
+
+    /// A tiling in words.
+    fn describe(&self, tiling: Tiling) -> String {
+        let Tiling { depth, panel, .. } = tiling;
+        if depth < self.k {
+            format!("{tiling}, sums of {panel} channels split by {depth}")
+        } else if self.weights_stationary(tiling) {
+            format!("{tiling}, weights stationary")
+        } else {
+            format!("{tiling}, rows stationary")
+        }
+    }
+
+    /// How often the weights travel, and how many bytes of the left operand do.
+    fn travels(&self, tiling: Tiling) -> [usize; 2] {
+        let stripes = self.m.div_ceil(tiling.rows);
+        let weights = if self.weights_stationary(tiling) { 1 } else { stripes };
+        // Pieces of rows come once for each panel.
+        let operand = match tiling.depth < self.k {
+            true if self.operand.on_chip => 0,
+            true => self.m * self.k * self.n.div_ceil(tiling.panel),
+            false => stripes * self.loaded_bytes(tiling),
+        };
+        [weights, operand]
+    }
+}
+
+/// The tiling with the smallest estimate of cycles among those that fit.
+pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -> Result<Tiling, CodegenError> {
+    let room = builder.room();
+    if !builder.tilings.contains_key(&(*extents, room)) {
+        // What is left lets loads of the next layer run ahead.
+        let mut found = search(builder, extents, room - room / 8);
+        if found.is_empty() {
+            found = search(builder, extents, room);
+        }
+        builder.tilings.insert((*extents, room), found);
+    }
+    let found = &builder.tilings[&(*extents, room)];
+    let Some(Costed { tiling, .. }) = found.iter().min_by_key(|costed| costed.estimate.price).copied() else {
+        let least = DEPTHS[DEPTHS.len() - 1].min(extents.k);
+        let depth = if extents.operand.is_map() { extents.k } else { least };
+        let smallest = Tiling { rows: 1, channels: 1, depth, panel: 1 };
+        return Err(builder.too_small(linear, extents.bytes(smallest)));
+    };
+    if builder.explains() {
+        let alternative = |costed: &Costed| Alternative {
+            name: extents.describe(costed.tiling),
+            cycles: costed.estimate.cycles,
+            dram_bytes: costed.estimate.bytes,
+        };
+        let alternatives = found.iter().map(alternative).collect();
+        builder.explain(
+            linear,
+            "tiles",
+            extents.describe(tiling),
+            "the fewest cycles, with three on top for each of the channel",
+            alternatives,
+        );
+    }
+    Ok(tiling)
+}
+
+/// Cycles of the machine that a cycle of the channel is worth where it hides behind computation. By the figures of the paper it takes 25 times
+/// the energy.
+const TRAFFIC: u64 = 3;
+
+/// Widths of tiles and panels that are looked at.
+const WIDTHS: [usize; 16] = [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
+
+/// Depths of split sums that are looked at.
+const DEPTHS: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
+
+/// The best tiling of each kind that fits: weights stationary, rows stationary, sums split.
+fn search(builder: &Builder<'_>, extents: &Extents, room: u64) -> Vec<Costed> {
+    let &Extents { m, n, k, .. } = extents;
+    let most = m.min(MAX_COUNT);
+    let widths = [n.min(MAX_COUNT)].into_iter().chain(WIDTHS.into_iter().filter(|width| *width < n));
+    let fits = |tiling: &Tiling| extents.bytes(*tiling) <= room;
+    let best = |tilings: &mut dyn Iterator<Item = Tiling>| {
+        let costed = tilings.map(|tiling| Costed { tiling, estimate: estimate(builder, extents, tiling) });
+        costed.min_by_key(|costed| costed.estimate.price)
+    };
+    let whole = (extents.operand.heights(m).into_iter().filter(|rows| *rows <= most))
+        .flat_map(|rows| widths.clone().map(move |channels| Tiling { rows, channels, depth: k, panel: channels }));
+    let whole: Vec<Tiling> = whole.filter(fits).collect();
+    let of_kind = |stationary: bool| {
+        best(&mut whole.iter().copied().filter(|tiling| extents.weights_stationary(*tiling) == stationary))
+    };
+    let mut found: Vec<Costed> = [true, false].into_iter().filter_map(of_kind).collect();
+    // There is nothing to be gained where everything travels once.
+    if extents.operand.is_map() || found.first().is_some_and(|costed| extents.travels(costed.tiling)[0] == 1) {
+        return found;
+    }
+    let heights = (1..=4).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).filter(|rows| *rows <= most);
+    let split = heights.flat_map(|rows| {
+        let depths = DEPTHS.into_iter().filter(|depth| *depth < k);
+        let panels = depths.flat_map(|depth| widths.clone().map(move |panel| (depth, panel)));
+        panels.filter_map(move |(depth, panel)| {
+            // The fewest instructions.
+            let channels = WIDTHS.into_iter().filter(|channels| *channels <= panel.min(128));
+            channels.map(|channels| Tiling { rows, channels, depth, panel }).find(fits)
+        })
+    });
+    found.extend(best(&mut split.into_iter()));
+    found
+}
+
+/// The longer of computing and loading, the first load, and the vector work on the last tile. Traffic that hides behind computation is not
+/// free either, for other layers' loads wait behind it.
+fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
+    let &Extents { m, n, k, out, operand: form, .. } = extents;
+    let machine = builder.machine;
+    let lines = builder.all_lines();
+    let per_cycle = machine.dram_millibytes_per_cycle();
+    let transfer = |bytes: usize| (bytes as u64 * 1000).div_ceil(per_cycle);
+    let cycles = |op: Matmul| cost(&op.into(), machine).cycles;
+    let [runs, run] = form.runs();
+    let sums = |rows: usize, channels: usize| {
+        let pieces = k.div_ceil(tiling.depth);
+        let piece =
+            |out, accumulate, depth| cycles(Matmul { accumulate, ..matmul(lines, out, [rows, channels, depth]) });
+        match pieces {
+            1 => cycles(Matmul { more_runs: (runs - 1) as u16, ..matmul(lines, out, [rows, channels, run]) }),
+            _ => {
+                let between = (pieces - 2) as u64 * piece(Width::I32, true, tiling.depth);
+                let last = piece(out, true, k - (pieces - 1) * tiling.depth);
+                piece(Width::I32, false, tiling.depth) + between + last
+            }
+        }
+    };
+    let in_parts = |extent: usize, step: usize, of: &dyn Fn(usize) -> u64| {
+        let rest = extent % step;
+        (extent / step) as u64 * of(step) + if rest > 0 { of(rest) } else { 0 }
+    };
+    // Rows that an instruction takes at most are cut into as many as tiles have of them.
+    let together = form.together(m);
+    let mac_cycles = in_parts(together, tiling.rows.min(together), &|rows| {
+        in_parts(n, tiling.channels, &|channels| sums(rows, channels))
+    });
+    let mac_cycles = mac_cycles * (m / together) as u64;
+
+    let [weights, operand] = extents.travels(tiling);
+    let bytes = n * (k * weights + Channel::BYTES) + operand;
+    let traffic = transfer(bytes);
+    let first = tiling.depth * tiling.channels + extents.loaded_bytes(tiling);
+    let across = tiling.channels.div_ceil(machine.vector.elements_per_cycle as usize);
+    let tail = tiling.rows * across * extents.looks.max(1);
+    // Small tiles wait for each other: a drain of the lines for each.
+    let tiles = (m.div_ceil(tiling.rows) * n.div_ceil(tiling.channels)) as u64;
+    // A piece of a sum waits for the one before it, unless others come in between.
+    let pieces = if tiling.panel > tiling.channels { 1 } else { k.div_ceil(tiling.depth) as u64 };
+    let drains = 2 * tiles * pieces * builder.turnaround();
+    let cycles = mac_cycles.max(traffic) + transfer(first) + tail as u64 + drains;
+    Estimate { cycles, price: cycles + TRAFFIC * traffic, bytes: bytes as u64 }
+}

@@ -15,8 +15,8 @@ use vitcod_isa::instr::{Instr, Unit};
 
 use crate::execute::{Core, Fault, Memory, Results};
 
-/// Instructions that a unit has started and not completed, at most.
-const IN_FLIGHT: usize = 4;
+/// Instructions that a unit has started and not completed, at most: more than stand between one and those that wait for it in its own unit.
+const IN_FLIGHT: usize = 16;
 
 /// A priority is drawn anew after one in so many steps that were taken by it.
 const PATIENCE: u64 = 4;

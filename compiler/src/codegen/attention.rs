@@ -96,7 +96,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     };
     let mut operands = Operands::new(builder, group);
     let tensors = [q, k, v, result];
-    let Stripes { height, piece, heads_overlap } = choose(builder, group, shape, &operands, tensors, terms.shared_mask)?;
+    let Stripes { height, piece, heads_overlap } =
+        choose(builder, group, shape, &operands, tensors, terms.shared_mask)?;
     operands.load(builder);
     let mask = terms.shared_mask.map(|mask| MaskRows::new(builder, group, mask));
 

@@ -42,8 +42,11 @@ impl Operand {
         let graph = builder.graph;
         let reader = graph.op(group.patches.unwrap_or(group.linear));
         let value = reader.operands[0];
-        let form =
-            Form { columns: graph.ty(value).matrix().1, windows: Windows::of(&reader.kind), on_chip: builder.on_chip(value) };
+        let form = Form {
+            columns: graph.ty(value).matrix().1,
+            windows: Windows::of(&reader.kind),
+            on_chip: builder.on_chip(value),
+        };
         Operand { linear: group.linear, value, patches: group.patches, form }
     }
 

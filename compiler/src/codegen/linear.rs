@@ -126,7 +126,8 @@ impl Linear<'_> {
     /// Each instruction makes whole sums.
     fn whole_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, operand: form, .. } = self.extents;
-        let right = |builder: &mut Builder<'_>, channels: Range<usize>| Right::load(builder, self.group.linear, channels);
+        let right =
+            |builder: &mut Builder<'_>, channels: Range<usize>| Right::load(builder, self.group.linear, channels);
         let tiles = form.tiles(m, tiling.rows);
         if form.on_chip || tiling.rows >= m {
             let left = self.operand.read(builder, &(0..m));
@@ -240,8 +241,7 @@ impl Linear<'_> {
     /// What follows the product: lookups, the adds, the stores.
     fn finish(&self, builder: &mut Builder<'_>, rows: &Range<usize>, channels: &Range<usize>, target: &Target) {
         let shape = [rows.len(), channels.len()];
-        let window =
-            |width: usize| Window { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
+        let window = |width: usize| Window { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
         let mut last = self.group.linear;
         for (lut, table) in &self.tables {
             builder.lookup(*lut, *table, target.tile, shape);

@@ -336,7 +336,7 @@ fn lower(mut builder: Builder<'_>, groups: &[Group]) -> Result<Lowered, CodegenE
             Group::Product(op) => product::lower(&mut builder, *op)?,
             Group::Split(group) => split::lower(&mut builder, group)?,
             Group::Coder(op) => coder::lower(&mut builder, *op)?,
-            Group::Rows(op) => match graph.op(*op).kind {
+            Group::Rows(op) => match builder.graph.op(*op).kind {
                 OpKind::QEmbed {} => rows::embed(&mut builder, *op)?,
                 _ => rows::lower(&mut builder, *op)?,
             },

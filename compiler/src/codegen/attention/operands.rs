@@ -53,13 +53,26 @@ impl Operands {
     }
 
     /// Columns of a value, if a projection makes them.
-    pub(super) fn made(&self, builder: &mut Builder<'_>, value: Value, columns: &Range<usize>, piece: usize) -> Option<Tile> {
+    pub(super) fn made(
+        &self,
+        builder: &mut Builder<'_>,
+        value: Value,
+        columns: &Range<usize>,
+        piece: usize,
+    ) -> Option<Tile> {
         let projection = self.projections.iter().find(|projection| projection.result == value)?;
         Some(linear::project(builder, projection.linear, projection.tile?, columns, piece))
     }
 
     /// Columns of all rows of a value, made or read.
-    pub(super) fn tile(&self, builder: &mut Builder<'_>, reader: Op, value: Value, window: &Window, piece: usize) -> Tile {
+    pub(super) fn tile(
+        &self,
+        builder: &mut Builder<'_>,
+        reader: Op,
+        value: Value,
+        window: &Window,
+        piece: usize,
+    ) -> Tile {
         let made = self.made(builder, value, &window.bytes, piece);
         made.unwrap_or_else(|| builder.read(reader, value, window))
     }

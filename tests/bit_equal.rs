@@ -99,6 +99,9 @@ fn on_exports() {
         "hfvit.dynamo.unfused.op20.sim",
         "bert.legacy.unfused.op14",
         "bert.dynamo.fused.op24",
+        "swin.legacy.unfused.op17.sim",
+        "tvswin.dynamo.unfused.op20",
+        "pose.dynamo.unfused.op20",
     ] {
         let path = format!("{}/tests/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
         let graph =

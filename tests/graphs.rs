@@ -89,20 +89,45 @@ impl Net {
     }
 
     fn sddmm(&mut self, q: Value, k: Value, heads: usize) -> [Value; 2] {
+        self.sddmm_within(q, k, heads, 1, None)
+    }
+
+    /// Within windows, and a bias of as many heads.
+    fn sddmm_within(&mut self, q: Value, k: Value, heads: usize, windows: usize, biases: Option<usize>) -> [Value; 2] {
         let ((m, _), (n, _)) = (self.graph.ty(q).matrix(), self.graph.ty(k).matrix());
-        let scale = Scale::from_f64(0.01).unwrap();
-        let kind = OpKind::Sddmm { heads, scale };
-        let scores = self.graph.push_typed(kind, &[q, k], vec![TensorType::new(Elem::I16, [heads, m, n])], &[])[0];
-        let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+        let (m, n, all) = (m / windows, n / windows, windows * heads);
+        let mut operands = vec![q, k];
+        operands.extend(biases.map(|biases| self.bias([biases, m, n])));
+        let kind = OpKind::Sddmm { heads, scale: Scale::from_f64(0.01).unwrap(), windows };
+        let scores = self.graph.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [all, m, n])], &[])[0];
+        let types = vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
         let soft = self.graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
         [soft[0], soft[1]]
     }
 
+    fn bias(&mut self, shape: [usize; 3]) -> Value {
+        let ty = TensorType::new(Elem::I16, shape);
+        let bytes = self.bytes(ty.bytes());
+        self.graph.add_const("", ty, bytes)
+    }
+
     fn spmm(&mut self, soft: [Value; 2], v: Value) -> Value {
+        self.spmm_within(soft, v, 1)
+    }
+
+    fn spmm_within(&mut self, soft: [Value; 2], v: Value, windows: usize) -> Value {
         let (_, columns) = self.graph.ty(v).matrix();
-        let rows = self.graph.ty(soft[1]).shape[1];
-        let kind = OpKind::Spmm { scale: Scale::ONE };
+        let rows = self.graph.ty(soft[1]).shape[1] * windows;
+        let kind = OpKind::Spmm { scale: Scale::ONE, windows };
         self.push(kind, &[soft[0], soft[1], v], Elem::I8, &[rows, columns])
+    }
+
+    fn pick(&mut self, x: Value, rows: &[i64], side: usize) -> Value {
+        let TensorType { elem, shape, .. } = self.graph.ty(x).clone();
+        let bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+        let extents = [rows.len() / side, side];
+        let rows = self.graph.add_const("rows", TensorType::new(Elem::I64, extents), bytes);
+        self.push(OpKind::PickRows {}, &[x, rows], elem, &[extents[0], side * shape[1]])
     }
 
     fn output(&mut self, value: Value) {
@@ -210,6 +235,88 @@ fn queries_keys_and_values_may_be_one_or_differ_in_extent() {
     let soft = net.sddmm(few, x, 2);
     let attended = net.spmm(soft, v);
     net.output(attended);
+    net.assert_bit_equal();
+}
+
+#[test]
+fn attention_within_windows() {
+    for biases in [None, Some(2), Some(6)] {
+        let mut net = Net::new();
+        let x = net.input(Elem::I8, &[12, 16]);
+        let y = net.input(Elem::I8, &[15, 16]);
+        let (q, k) = (net.linear(x, 16, Elem::I8), net.linear(y, 16, Elem::I8));
+        let v = net.linear(y, 12, Elem::I8);
+        let soft = net.sddmm_within(q, k, 2, 3, biases);
+        let attended = net.spmm_within(soft, v, 3);
+        let attended = net.lut(attended);
+        let out = net.linear(attended, 8, Elem::I16);
+        net.output(out);
+        net.assert_bit_equal();
+    }
+}
+
+#[test]
+fn windows_must_be_those_of_the_product() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[4, 8]);
+    let soft = net.sddmm_within(x, x, 2, 2, None);
+    // The same numbers of rows by other windows: 4 of one head.
+    let y = net.input(Elem::I8, &[8, 8]);
+    let attended = net.spmm_within(soft, y, 4);
+    net.output(attended);
+    assert!(net.refused().contains("op0 (sddmm): scores are stored"), "{}", net.refused());
+}
+
+#[test]
+fn rows_in_another_order() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[6, 8]);
+    let y = net.linear(x, 8, Elem::I16);
+    // Of an input, of what is computed, of a part, of picked ones; returned, joined, read by layers of all kinds.
+    let of_input = net.pick(x, &[5, 0, 1, 1, -1], 1);
+    let linear = net.linear(of_input, 4, Elem::I16);
+    let order = [0, 1, 4, 5, 2, 3];
+    let picked = net.pick(y, &order, 1);
+    let normed = net.norm(picked);
+    let merged = net.pick(y, &order, 2);
+    let part = net.slice(y, 1, 3);
+    let of_part = net.pick(part, &[2, 2, 0], 1);
+    let joined = net.concat(&[of_part, picked, y]);
+    let sum = net.add(picked, y);
+    let constant = net.constant(Elem::I16, &[3, 8]);
+    let of_constant = net.pick(constant, &[1, 0], 1);
+    for value in [linear, normed, merged, joined, sum, of_constant, of_part] {
+        net.output(value);
+    }
+    net.assert_bit_equal();
+}
+
+#[test]
+fn rows_that_are_not_there_are_refused() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[6, 8]);
+    let y = net.pick(x, &[0, 6], 1);
+    net.output(y);
+    assert!(net.refused().contains("op0 (pick_rows): index 6 is not within an extent of 6"), "{}", net.refused());
+}
+
+#[test]
+fn patches_that_no_linear_layer_reads_are_moved() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[12, 4]);
+    let y = net.linear(x, 4, Elem::I16);
+    let kind = |kernel, stride| OpKind::Patches { map: [4, 3], kernel, stride, pad: [0; 4] };
+    // Selected pixels, pixels merged, overlapping windows.
+    let selected = net.push(kind([1, 1], [2, 2]), &[y], Elem::I16, &[4, 4]);
+    let sum = net.add(selected, selected);
+    let merged = net.push(kind([2, 3], [2, 3]), &[y], Elem::I16, &[2, 24]);
+    let normed = net.norm(merged);
+    let windows = net.push(kind([2, 2], [1, 1]), &[x], Elem::I8, &[6, 16]);
+    let looked = net.lut(windows);
+    let both = net.linear(windows, 5, Elem::I16);
+    for value in [sum, normed, looked, both] {
+        net.output(value);
+    }
     net.assert_bit_equal();
 }
 
@@ -353,7 +460,7 @@ fn what_is_read_in_both_widths_is_narrowed_with_its_sum() {
     let nine = net.graph.add_const("rows", TensorType::new(Elem::U32, [1, 1]), 9u32.to_le_bytes().to_vec());
     let narrow = OpKind::QAdd { a_scale: 5, b_scale: 0, shift: 6 };
     let narrow = net.push(narrow, &[stream, stream], Elem::I8, &[9, 13]);
-    let mean = net.push(OpKind::Spmm { scale: Scale::ONE }, &[ones, nine, narrow], Elem::I8, &[1, 13]);
+    let mean = net.push(OpKind::Spmm { scale: Scale::ONE, windows: 1 }, &[ones, nine, narrow], Elem::I8, &[1, 13]);
     net.output(mean);
     net.output(stream);
     net.assert_bit_equal();
@@ -478,10 +585,10 @@ fn graphs_that_make_no_program_are_refused() {
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 1, 2, 2]);
     let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[4, 1]);
-    let kind = OpKind::Patches { map: [2, 2], kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+    let kind = OpKind::Patches { map: [2, 2], kernel: [2, 2], stride: [2, 2], pad: [1, 1, 0, 0] };
     let patches = net.push(kind, &[pixels], Elem::I8, &[1, 4]);
     net.output(patches);
-    assert!(net.refused().contains("op1 (patches)"));
+    assert!(net.refused().contains("op1 (patches): padded patches"));
 
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[2, 4]);

@@ -96,7 +96,7 @@ impl Builder {
 
         let nodes = [self.graph.add_node(name("attention"))];
         let to_score = STEP * STEP * (head_dim as f64).powf(-0.5) * SCORE_UNITS_PER_NAT;
-        let kind = OpKind::Sddmm { heads, scale: scale(to_score) };
+        let kind = OpKind::Sddmm { heads, scale: scale(to_score), windows: 1 };
         let mut operands = vec![q, k];
         if masks.iter().any(|mask| mask.kept() < mask.entries()) {
             let ty = TensorType::new(Elem::Byte, [heads, queries, Mask::kept_row_bytes(keys)]);
@@ -107,7 +107,7 @@ impl Builder {
         let scores = self.graph.push_typed(kind, &operands, vec![scores], &nodes);
         let soft = [TensorType::new(Elem::I8, [heads, queries, keys]), TensorType::new(Elem::U32, [heads, queries])];
         let soft = self.graph.push_typed(OpKind::QSoftmax {}, &scores, soft.to_vec(), &nodes);
-        let (kind, shape) = (OpKind::Spmm { scale: Scale::ONE }, [queries, heads * head_dim]);
+        let (kind, shape) = (OpKind::Spmm { scale: Scale::ONE, windows: 1 }, [queries, heads * head_dim]);
         let out = self.graph.push_typed(kind, &[soft[0], soft[1], v], vec![activation(shape)], &nodes)[0];
         self.graph.add_output(name("out"), out, shape);
     }

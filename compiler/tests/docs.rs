@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use vitcod_compiler::import::{OPERATORS, OPSETS, Operator};
-use vitcod_compiler::ir::{OPERATIONS, Stage};
+use vitcod_compiler::ir::{AttrSpec, OPERATIONS, Stage};
 use vitcod_compiler::passes;
 
 fn operations() -> String {
@@ -12,11 +12,16 @@ fn operations() -> String {
     for spec in OPERATIONS {
         let stages = spec.stages.iter().map(|stage: &Stage| stage.name()).collect::<Vec<_>>().join(", ");
         let attrs: Vec<String> =
-            spec.attrs.iter().map(|attr| format!("`{}`: {}", attr.name, (attr.expected)())).collect();
+            spec.attrs.iter().map(|attr| format!("`{}`: {}{}", attr.name, (attr.expected)(), default(attr))).collect();
         let (mnemonic, operands, attrs) = (spec.mnemonic, spec.operands.replace('|', "or"), attrs.join("; "));
         text += &format!("| `{mnemonic}` | {stages} | {operands} | {} | {attrs} |\n", spec.results);
     }
     text
+}
+
+/// What an attribute is where the text does not say.
+fn default(attr: &AttrSpec) -> String {
+    attr.default.map_or_else(String::new, |default| format!(", {} by default", default()))
 }
 
 /// A text whose generated part of this name is `content`.

@@ -80,7 +80,7 @@ pub(crate) fn vit(vit: Vit, seed: u64) -> Graph {
         net.layer = format!("blocks.{block}.attn");
         let normed = net.norm(stream, dim);
         let [q, k, v] = [(); 3].map(|()| net.linear(normed, dim, dim));
-        let kind = OpKind::Attention { heads: vit.heads, scale: (vit.head_dim as f64).powf(-0.5) };
+        let kind = OpKind::Attention { heads: vit.heads, scale: (vit.head_dim as f64).powf(-0.5), windows: 1 };
         let attended = net.push(kind, &[q, k, v]);
         let projected = net.linear(attended, dim, dim);
         stream = net.add(stream, projected);

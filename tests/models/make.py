@@ -26,13 +26,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.levit import LevitDistilled
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
+from torchvision.models.swin_transformer import SwinTransformer as TorchvisionSwin
 from torchvision.models.vision_transformer import VisionTransformer as TorchvisionTransformer
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parents[1] / "examples/digits"))
 from model import VitcodAttention  # noqa: E402
+from strided_transformer import StridedTransformer  # noqa: E402
 
 SIZES = dict(img_size=16, num_classes=10, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2)
 COMPRESSED_HEADS = 2
@@ -45,6 +48,12 @@ IMAGES = dict(image_size=16, patch_size=4)
 TEXT = dict(vocab_size=50, max_position_embeddings=16)
 # Tokens of a sentence, and how many of them are no padding.
 TOKENS, WORDS = 12, 9
+# Four windows of 4 x 4 tokens, plain and shifted, then one; timm's and torchvision's names.
+SWIN = dict(img_size=16, patch_size=2, window_size=4, embed_dim=12, depths=(2, 1), num_heads=(2, 3), mlp_ratio=2, num_classes=10)
+TORCHVISION_SWIN = dict(
+    patch_size=[2, 2], window_size=[4, 4], embed_dim=12, depths=[2, 1], num_heads=[2, 3], mlp_ratio=2.0, num_classes=10
+)
+STRIDED = dict(frames=9, joints=4, channels=16, hidden=32, heads=2, layers=1, strides=(3, 3))
 # Largest difference allowed between PyTorch in float32 and ONNX Runtime on the file.
 FLOAT32_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-2
 # The same where every tensor is rounded to 8 bits, relative to the largest output.
@@ -120,6 +129,12 @@ CASES = [
     Case("levit.legacy.unfused.op17", "BatchNormalization on rank 2, HardSwish, biases gathered from tables"),
     Case("levit.dynamo.unfused.op20", "the same, biases as constants"),
     Case("levit.legacy.unfused.op17.sim", "after onnxsim: Gemm in place of MatMul and BatchNormalization"),
+    Case("swin.legacy.unfused.op17.sim", "windows of a map, shifted ones by Slice and Concat, masks; after onnxsim, which folds the shape arithmetic"),
+    Case("swin.dynamo.unfused.op20", "the same, biases as constants"),
+    Case("swin.legacy.fused.op14.sim", "LayerNorm as nine operators; the scale multiplies Q and K"),
+    Case("tvswin.dynamo.unfused.op20", "torchvision's: tokens padded and merged in other ways"),
+    Case("pose.legacy.unfused.op17", "1-D convolutions with stride, pooling of one frame, LayerNorm with the unbiased deviation"),
+    Case("pose.dynamo.unfused.op20", "the same"),
 ]
 
 
@@ -128,7 +143,7 @@ def draw(name, shape, fresh_biases):
     noise = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
     if "token" in name or "embed" in name and len(shape) in (2, 3):
         return noise * 0.5
-    if "attention_biases" in name:
+    if "attention_biases" in name or "bias_table" in name:
         return noise
     if "running_var" in name:
         return 0.5 + np.abs(noise)
@@ -158,6 +173,16 @@ def build(model, fused, fresh_biases):
     """The model in evaluation mode; `fresh_biases` leaves biases at 0 and LayerNorm scales at 1."""
     if model == "levit":
         return fill(LevitDistilled(**LEVIT), fresh_biases)
+    if model == "swin":
+        built = fill(SwinTransformer(**SWIN), fresh_biases)
+        for module in built.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = fused
+        return built
+    if model == "tvswin":
+        return fill(TorchvisionSwin(**TORCHVISION_SWIN), fresh_biases)
+    if model == "pose":
+        return fill(StridedTransformer(**STRIDED), fresh_biases)
     if model in ("hfvit", "bert"):
         return Outputs(fill(transformers_model(model, fused)))
     if model == "torchvision":
@@ -211,6 +236,8 @@ class Half(torch.nn.Module):
 def inputs_of(kind):
     """Names and values of the inputs of a model."""
     draws = np.random.Generator(np.random.PCG64(0))
+    if kind == "pose":
+        return {"x": draws.standard_normal((1, STRIDED["frames"], STRIDED["joints"], 2)).astype(np.float32)}
     if kind != "bert":
         size = LEVIT["img_size"] if kind == "levit" else (16, 16)
         return {"pixel_values" if kind == "hfvit" else "x": draws.standard_normal((1, 3, *size)).astype(np.float32)}
@@ -224,6 +251,8 @@ def inputs_of(kind):
 
 def outputs_of(kind):
     """Names of the outputs of a model."""
+    if kind == "pose":
+        return ["single", "sequence"]
     return ["last_hidden_state", "pooler_output"] if kind in ("hfvit", "bert") else ["logits"]
 
 
@@ -391,7 +420,9 @@ which are padding. Weights are random, drawn so that attention is not uniform
 `weights16` and `half` hold the same weights, so their outputs agree, those of `masked` with each other only; and so do those
 of the two `deit` files, and those of the three `vitcod` ones, which are `vit` with the attention of `examples/digits/model.py`
 and its auto-encoders, 3 heads to 2 and back. `levit` is timm's distilled LeViT on images of 48 x 32: a stem of four convolutions to 3 x 2
-tokens of width 16 in 2 heads, a layer, subsampling to 2 x 1 tokens of width 24 in 3 heads, a layer.
+tokens of width 16 in 2 heads, a layer, subsampling to 2 x 1 tokens of width 24 in 3 heads, a layer. `swin` (timm) and `tvswin`
+(torchvision) have 8 x 8 tokens of width 12 in windows of 4 x 4, two layers of 2 heads, of which the second is shifted, and one of 3 heads on 4 x 4 tokens
+of width 24. `pose` is the Strided Transformer (`strided_transformer.py`): 9 frames of 4 joints in 2-D, width 16, one layer and two that stride by 3.
 The `qdq` files are quantised by ONNX Runtime from the same weights, on 8 images of noise; `NAME.out.npy` is what it computes with all
 rounding, and `NAME.real.npy` with the rounded weights, but real activations. It is no bit-exact reference: one rounding that
 falls the other way changes what follows.

@@ -68,7 +68,7 @@ impl Builder {
     }
 
     fn attention(&mut self, [q, k, v]: [Value; 3], Sizes { h, d, .. }: Sizes) -> Value {
-        self.op(OpKind::Attention { heads: h, scale: (d as f64).sqrt().recip() }, &[q, k, v])
+        self.op(OpKind::Attention { heads: h, scale: (d as f64).sqrt().recip(), windows: 1 }, &[q, k, v])
     }
 
     fn output(&mut self, value: Value) {
@@ -293,7 +293,7 @@ fn heads_that_say_the_same_are_one() {
         [1.0, 0.5].iter().flat_map(|f| [1.0, -2.0, 0.5, 3.0, 0.0, 1.0, -1.0, 2.0].map(|x| x * f)).collect();
     let (w, bias) = (b.graph.add_f32("", [4, 4], &w), b.graph.add_f32("", [4], &[0.0, 0.0, 1.0, 1.0]));
     let q = b.op(OpKind::Linear {}, &[x, w, bias]);
-    let y = b.op(OpKind::Attention { heads: 2, scale: 1.0 }, &[q, q, q]);
+    let y = b.op(OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[q, q, q]);
     b.output(y);
     let graph = b.finish();
     let (coded, errors) = principal(&graph, 1).unwrap();

@@ -1,4 +1,5 @@
 //! Attention: scores, softmax and product with the values, head by head in stripes of queries; lookups of the product as it is made.
+//! Windows come one after the other, the heads of each as those of attention without windows.
 //!
 //! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the next, so stripe `i + 1` is scored
 //! before the product of stripe `i`. Stripes take turns on the softmax units of the two engines.
@@ -29,7 +30,9 @@ use operands::{MaskRows, Operands};
 
 /// A stripe between its scores and its product.
 struct Stripe {
-    head: usize,
+    /// The head, counted over all windows.
+    unit: usize,
+    /// Queries of the window.
     rows: Range<usize>,
     probabilities: Tile,
     sums: Sram,
@@ -46,9 +49,10 @@ struct Stripes {
     heads_overlap: bool,
 }
 
-/// Extents of one head, and their number.
+/// Extents of one head of a window, and how many of both there are.
 #[derive(Clone, Copy)]
 struct Shape {
+    windows: usize,
     heads: usize,
     queries: usize,
     keys: usize,
@@ -59,6 +63,21 @@ struct Shape {
     /// Bytes that the scores of a query take of what is added to them and differs from head to head.
     terms: usize,
     biased: bool,
+}
+
+impl Shape {
+    /// Some queries of a head, of `d` features.
+    fn queries(&self, unit: usize, rows: &Range<usize>, d: usize) -> Window {
+        let (window, head) = (unit / self.heads, unit % self.heads);
+        let first = window * self.queries;
+        Window { rows: first + rows.start..first + rows.end, bytes: head * d..(head + 1) * d }
+    }
+
+    /// The keys of a head, of `d` features.
+    fn keys(&self, unit: usize, d: usize) -> Window {
+        let (window, head) = (unit / self.heads, unit % self.heads);
+        Window { rows: window * self.keys..(window + 1) * self.keys, bytes: head * d..(head + 1) * d }
+    }
 }
 
 /// Where what is added to the scores of a stripe lies.
@@ -75,22 +94,24 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     let v = graph.op(group.spmm).operands[2];
     let result = group.result;
     let terms = sddmm_terms(graph, graph.op(group.sddmm));
-    let (OpKind::Sddmm { heads, scale }, OpKind::Spmm { scale: product_scale }) =
+    let (OpKind::Sddmm { heads, scale, windows }, OpKind::Spmm { scale: product_scale, .. }) =
         (&graph.op(group.sddmm).kind, &graph.op(group.spmm).kind)
     else {
         unreachable!("groups are formed by kind")
     };
-    let heads = *heads;
+    let (heads, windows) = (*heads, *windows);
+    let queries = graph.ty(q).shape[0] / windows;
     let shape = Shape {
+        windows,
         heads,
-        queries: graph.ty(q).shape[0],
-        keys: graph.ty(k).shape[0],
+        queries,
+        keys: graph.ty(k).shape[0] / windows,
         d: graph.ty(q).shape[1] / heads,
         dv: graph.ty(v).shape[1] / heads,
         terms: [terms.mask, terms.bias]
             .into_iter()
             .flatten()
-            .map(|term| graph.ty(term).bytes() / (heads * graph.ty(q).shape[0]))
+            .map(|term| graph.ty(term).bytes() / (graph.ty(term).shape[0] * queries))
             .sum(),
         biased: terms.bias.is_some(),
     };
@@ -113,35 +134,33 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     let mut values: Vec<Tile> = Vec::new();
     // Of the head whose turn it is, where its queries are made and not read.
     let mut made: Option<Tile> = None;
-    for (turn, (head, rows)) in
-        (0..heads).flat_map(|head| steps(shape.queries, height).map(move |rows| (head, rows))).enumerate()
+    for (turn, (unit, rows)) in
+        (0..windows * heads).flat_map(|unit| steps(shape.queries, height).map(move |rows| (unit, rows))).enumerate()
     {
-        let columns = |d: usize| head * d..(head + 1) * d;
         if rows.start == 0 {
             if let Some(last) = waiting.take_if(|_| !heads_overlap) {
-                product(builder, values[2 * last.head + 1], &last);
+                product(builder, values[2 * last.unit + 1], &last);
             }
-            let window = Window { rows: 0..shape.keys, bytes: columns(shape.d) };
+            let window = shape.keys(unit, shape.d);
             values.push(operands.tile(builder, group.sddmm, k, &window, piece));
-            made = operands.made(builder, q, &columns(shape.d), piece);
+            made = operands.made(builder, q, &window.bytes, piece);
         }
-        let keys = values[2 * head];
+        let keys = values[2 * unit];
         let queries = match made {
             Some(Tile { at, stride }) => Tile { at: builder.behind(at, rows.start as u64 * u64::from(stride)), stride },
-            None => builder.read(group.sddmm, q, &Window { rows: rows.clone(), bytes: columns(shape.d) }),
+            None => builder.read(group.sddmm, q, &shape.queries(unit, &rows, shape.d)),
         };
         let mask = mask.as_ref().map(|mask| mask.stripe(builder, group, &rows));
-        let stripe = scores(builder, group, shape, *scale, (queries, keys, mask), (head, rows), turn);
+        let stripe = scores(builder, group, shape, *scale, (queries, keys, mask), (unit, rows), turn);
         if stripe.rows.start == 0 {
-            let window = Window { rows: 0..shape.keys, bytes: columns(shape.dv) };
-            values.push(operands.tile(builder, group.spmm, v, &window, piece));
+            values.push(operands.tile(builder, group.spmm, v, &shape.keys(unit, shape.dv), piece));
         }
         if let Some(previous) = waiting.replace(stripe) {
-            product(builder, values[2 * previous.head + 1], &previous);
+            product(builder, values[2 * previous.unit + 1], &previous);
         }
     }
     if let Some(last) = waiting {
-        product(builder, values[2 * last.head + 1], &last);
+        product(builder, values[2 * last.unit + 1], &last);
     }
     Ok(())
 }
@@ -152,15 +171,17 @@ fn scores(
     shape: Shape,
     scale: Scale,
     (q, k, shared_mask): (Tile, Tile, Option<Sram>),
-    (head, rows): (usize, Range<usize>),
+    (unit, rows): (usize, Range<usize>),
     turn: usize,
 ) -> Stripe {
     let (m, n) = (rows.len(), shape.keys);
     let graph = builder.graph;
     let terms = sddmm_terms(graph, graph.op(group.sddmm));
     let part = |builder: &mut Builder<'_>, term: Value, traffic| {
-        let each = graph.ty(term).bytes() / (shape.heads * shape.queries);
-        let first = head * shape.queries + rows.start;
+        let heads = graph.ty(term).shape[0];
+        let each = graph.ty(term).bytes() / (heads * shape.queries);
+        // Windows may share what is added.
+        let first = unit % heads * shape.queries + rows.start;
         builder.constant(group.sddmm, term, first * each..(first + m) * each, traffic)
     };
     let terms = TermsAt {
@@ -191,7 +212,7 @@ fn scores(
             dst_stride: probabilities.stride,
         },
     );
-    Stripe { head, rows, probabilities, sums }
+    Stripe { unit, rows, probabilities, sums }
 }
 
 fn product(
@@ -203,8 +224,7 @@ fn product(
     stripe: &Stripe,
     tables: &[(Op, Sram)],
 ) {
-    let columns = stripe.head * shape.dv..(stripe.head + 1) * shape.dv;
-    let target = builder.write(group.result, &Window { rows: stripe.rows.clone(), bytes: columns });
+    let target = builder.write(group.result, &shape.queries(stripe.unit, &stripe.rows, shape.dv));
     let op = spmm(builder, shape, stripe.rows.len() as u16, scale, [stripe.probabilities, v, target.tile], stripe.sums);
     builder.push(group.spmm, op);
     for (lut, table) in tables {
@@ -368,5 +388,5 @@ fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     let softmax = height as u64 * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
     // A stripe's product waits for its softmax and the next scores for the product: a drain of the lines each.
     let drains = 2 * shape.queries.div_ceil(height) as u64 * builder.turnaround();
-    shape.heads as u64 * (stripes + drains) + softmax
+    (shape.windows * shape.heads) as u64 * (stripes + drains) + softmax
 }

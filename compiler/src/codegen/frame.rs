@@ -135,7 +135,7 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
     let shape = |value: usize| &graph.ty(data.operands[value]).shape;
     let product = match data.kind {
         OpKind::QLinear {} => shape(0)[0] * shape(1).iter().product::<usize>(),
-        OpKind::Sddmm { .. } => shape(0)[0] * shape(1)[0] * shape(0)[1],
+        OpKind::Sddmm { windows, .. } => shape(0)[0] * (shape(1)[0] / windows) * shape(0)[1],
         OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
             shape(0)[0] * (shape(0)[1] / heads_in) * heads_in * heads_out
         }
@@ -146,7 +146,7 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
             kept * shape(0)[1] / heads
         }
         // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the columns.
-        OpKind::Spmm { .. } => shape(0)[1] * shape(0)[2] * shape(2)[1],
+        OpKind::Spmm { windows, .. } => windows * shape(0)[1] * shape(0)[2] * shape(2)[1],
         _ => 0,
     };
     product as u64

@@ -29,6 +29,8 @@ pub(super) enum Group {
     Coder(Op),
     /// An operation on whole rows: `qembed`, `qlayer_norm`, `lut`, `qadd`.
     Rows(Op),
+    /// Rows in another order, or joined to longer ones: `pick_rows`, and `patches` that no linear layer takes as windows.
+    Move(Op),
     /// Rows that are copied: an operand of a concat, or an output, that could not be computed in place.
     Copy(CopyGroup),
 }
@@ -97,7 +99,7 @@ impl Group {
                 let tasks = g.block.iter().chain(&g.list);
                 tasks.flat_map(|task| [task.scores, task.softmax]).chain([g.product]).collect()
             }
-            Group::Rows(op) | Group::Coder(op) | Group::Product(op) => vec![*op],
+            Group::Rows(op) | Group::Coder(op) | Group::Product(op) | Group::Move(op) => vec![*op],
             Group::Copy(_) => Vec::new(),
         }
     }
@@ -121,7 +123,7 @@ impl Group {
             Group::Linear(g) => [Some(g.result), g.narrow.and_then(of)].into_iter().flatten().collect(),
             Group::Attention(g) => vec![g.result],
             Group::Split(g) => of(g.product).into_iter().collect(),
-            Group::Rows(op) | Group::Coder(op) | Group::Product(op) => of(*op).into_iter().collect(),
+            Group::Rows(op) | Group::Coder(op) | Group::Product(op) | Group::Move(op) => of(*op).into_iter().collect(),
             Group::Copy(_) => Vec::new(),
         }
     }
@@ -151,6 +153,7 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
 }
 
 /// The groups with linear layers moved into the attention that alone reads what they make; `None` where there are no such layers.
+/// They make all rows of a head at once, so attention within windows has none.
 pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
     let is_output = |value: Value| graph.outputs.iter().any(|output| output.value == value);
@@ -158,6 +161,7 @@ pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
     let mut fused = groups.to_vec();
     for group in &mut fused {
         let Group::Attention(attention) = group else { continue };
+        let OpKind::Sddmm { windows: 1, .. } = graph.op(attention.sddmm).kind else { continue };
         let [scores, product] = [attention.sddmm, attention.spmm].map(|op| &graph.op(op).operands);
         for value in [scores[1], scores[0], product[2]] {
             let makes = |group: &Group| match group {
@@ -181,11 +185,12 @@ pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
     (!moved.is_empty()).then_some(fused)
 }
 
-/// Whether a group computes the value: inputs and constants are there, and slices, concats and patches are views of other values.
+/// Whether a group makes the value, which an output or a concat reads: inputs and constants are there, and slices, concats and pixels are
+/// views of other values.
 fn is_made(graph: &Graph, value: Value) -> bool {
-    graph.producer(value).is_some_and(|(_, data)| {
-        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {} | OpKind::Patches { .. })
-    })
+    graph
+        .producer(value)
+        .is_some_and(|(_, data)| !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {}))
 }
 
 /// Whether output `index` is where the value is computed: values that no group makes, and second outputs of one value, are copied.
@@ -272,11 +277,13 @@ impl Former<'_> {
                     self.problem(op, "pixels are read by other operations than patches");
                 }
             }
-            OpKind::Patches { .. } => {
-                let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
-                let returned = self.graph.outputs.iter().any(|output| output.value == data.results[0]);
-                if returned || !self.uses[data.results[0]].iter().all(linear) {
-                    self.problem(op, "patches are read by other operations than linear layers");
+            OpKind::PickRows {} => groups.push(Group::Move(op)),
+            OpKind::Patches { pad, .. } => {
+                if !self.is_windows(data) {
+                    match pad {
+                        [0, 0, 0, 0] => groups.push(Group::Move(op)),
+                        _ => self.problem(op, "padded patches are read by other operations than linear layers"),
+                    }
                 } else if self.graph.constant(data.operands[0]).is_some() {
                     self.problem(op, "patches of a constant");
                 }
@@ -301,7 +308,7 @@ impl Former<'_> {
     fn linear(&mut self, linear: Op) -> Group {
         let operand = self.graph.op(linear).operands[0];
         let patches = match self.graph.producer(operand) {
-            Some((op, data)) if matches!(data.kind, OpKind::Patches { .. }) => Some(op),
+            Some((op, data)) if self.is_windows(data) => Some(op),
             _ => None,
         };
         let result = self.graph.op(linear).results[0];
@@ -331,9 +338,16 @@ impl Former<'_> {
         Group::Linear(group)
     }
 
+    /// Whether all that reads the result of an operation are linear layers that take it as windows of a map.
+    fn is_windows(&self, data: &OpData) -> bool {
+        let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
+        let returned = self.graph.outputs.iter().any(|output| output.value == data.results[0]);
+        matches!(data.kind, OpKind::Patches { .. }) && !returned && self.uses[data.results[0]].iter().all(linear)
+    }
+
     /// Whether an `spmm` weighs rows by constants.
     fn is_mean(&self, data: &OpData) -> bool {
-        matches!(data.kind, OpKind::Spmm { .. })
+        matches!(data.kind, OpKind::Spmm { windows: 1, .. })
             && data.operands[..2].iter().all(|operand| self.graph.constant(*operand).is_some())
     }
 
@@ -389,7 +403,11 @@ impl Former<'_> {
         }
         let spmm = self.only_reader(data.results[0])?;
         let product = self.graph.op(spmm);
-        let fits = matches!(product.kind, OpKind::Spmm { .. })
+        let windows = |kind: &OpKind| match *kind {
+            OpKind::Sddmm { windows, .. } | OpKind::Spmm { windows, .. } => Some(windows),
+            _ => None,
+        };
+        let fits = windows(&product.kind) == windows(&self.graph.op(sddmm).kind)
             && product.operands[..2] == data.results[..]
             && self.only_reader(data.results[1]) == Some(spmm);
         if !fits {

@@ -111,16 +111,20 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
             Shift::from_bits(shift.into()).is_none().then(|| format!("a shift by {shift} is out of range"))
         }
         OpKind::Sddmm { heads, .. } | OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
-            let terms =
-                if let OpKind::Sddmm { .. } = data.kind { sddmm_terms(graph, data) } else { ScoreTerms::default() };
+            let (terms, windows) = match data.kind {
+                OpKind::Sddmm { windows, .. } => (sddmm_terms(graph, data), windows),
+                _ => (ScoreTerms::default(), 1),
+            };
             if [terms.mask, terms.bias].into_iter().flatten().any(|term| graph.constant(term).is_none()) {
                 return Some("what is added to its scores is no constant".to_owned());
             }
-            too_many(ty(1).shape[0], "keys:").or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
+            too_many(ty(1).shape[0] / windows, "keys:")
+                .or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
         }
-        OpKind::Spmm { .. } => too_many(ty(2).shape[1] / ty(0).shape[0], "features of a head:")
-            .or_else(|| too_many(ty(2).shape[0], "keys:")),
+        OpKind::Spmm { windows, .. } => too_many(ty(2).shape[1] / (ty(0).shape[0] / windows), "features of a head:")
+            .or_else(|| too_many(ty(0).shape[2], "keys:")),
         OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:"),
+        OpKind::PickRows {} => graph.indices(data.operands[1], ty(0).shape[0]).err(),
         OpKind::Patches { map, kernel, .. } => {
             let (sum, most) = (graph.ty(data.results[0]).shape[1], max_accumulation_depth(8, 8) as usize);
             too_many(kernel[0], "rows of a window:")

@@ -32,6 +32,7 @@ mod limits;
 mod linear;
 mod lists;
 mod map;
+mod moves;
 mod place;
 mod prefetch;
 mod product;
@@ -340,6 +341,7 @@ fn lower(mut builder: Builder<'_>, groups: &[Group]) -> Result<Lowered, CodegenE
                 OpKind::QEmbed {} => rows::embed(&mut builder, *op)?,
                 _ => rows::lower(&mut builder, *op)?,
             },
+            Group::Move(op) => moves::lower(&mut builder, *op)?,
             Group::Copy(copy) => rows::copy(&mut builder, copy)?,
         }
     }

@@ -12,7 +12,7 @@ use crate::ir::{Op, OpKind};
 pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
     let graph = builder.graph;
     let data = graph.op(op);
-    let OpKind::Spmm { scale } = data.kind else { unreachable!("groups are formed by kind") };
+    let OpKind::Spmm { scale, windows: 1 } = data.kind else { unreachable!("groups are formed by kind") };
     let [p, sum, v] = data.operands[..] else { unreachable!("the verifier counts operands") };
     let [heads, queries, keys] = graph.ty(p).shape[..] else { unreachable!("the verifier compares shapes") };
     let (result, d) = (data.results[0], graph.ty(v).shape[1] / heads);

@@ -149,8 +149,11 @@ impl Storages {
     }
 
     fn constants(&mut self, graph: &Graph) {
-        // What is kept of attention travels as lists, which lowering makes of it.
-        let patterns: BTreeSet<Value> = graph.order.iter().flat_map(|op| Patterns::operands(graph.op(*op))).collect();
+        // What is kept of attention travels as lists, which lowering makes of it, and indices as addresses.
+        let indices =
+            graph.order.iter().map(|op| graph.op(*op)).filter(|data| matches!(data.kind, OpKind::PickRows {}));
+        let patterns = graph.order.iter().flat_map(|op| Patterns::operands(graph.op(*op)));
+        let patterns: BTreeSet<Value> = patterns.chain(indices.map(|data| data.operands[1])).collect();
         let operands = graph.order.iter().flat_map(|op| &graph.op(*op).operands);
         for value in operands.chain(graph.outputs.iter().map(|output| &output.value)) {
             if graph.constant(*value).is_some() && !patterns.contains(value) && !self.constants.contains_key(value) {
@@ -282,6 +285,10 @@ impl Storages {
             let mut touched: Vec<Place> =
                 group.reads(graph).into_iter().filter_map(|value| self.places[value]).collect();
             touched.extend(group.results(graph).into_iter().map(|value| self.place(value)));
+            if let Group::Move(op) = group {
+                let source = self.place(graph.op(*op).operands[0]);
+                self.all[source.storage].spilled = true;
+            }
             if let Group::Copy(copy) = group {
                 touched.push(self.destination(copy.to));
                 if let (Destination::Value(_), Some(place)) = (copy.to, self.places[copy.from]) {

@@ -67,7 +67,7 @@ pub enum InterpError {
 
 impl InterpError {
     /// An error at an operation.
-    pub(super) fn at(graph: &Graph, op: Op, message: impl Into<String>) -> InterpError {
+    pub(crate) fn at(graph: &Graph, op: Op, message: impl Into<String>) -> InterpError {
         InterpError::Operation { at: graph.describe(op), message: message.into() }
     }
 

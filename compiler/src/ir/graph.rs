@@ -91,6 +91,20 @@ pub struct Constant {
     pub bytes: Bytes,
 }
 
+/// Indices into an extent. As in ONNX, negative ones count from the end.
+///
+/// # Errors
+/// One is not within the extent.
+pub(crate) fn indices(indices: impl IntoIterator<Item = i64>, extent: usize) -> Result<Vec<usize>, String> {
+    let from_start = |index: i64| {
+        let index = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
+        index.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < extent)
+    };
+    let within =
+        |index: i64| from_start(index).ok_or_else(|| format!("index {index} is not within an extent of {extent}"));
+    indices.into_iter().map(within).collect()
+}
+
 impl Graph {
     /// A graph without operations.
     pub fn new(name: impl Into<String>, stage: Stage) -> Graph {
@@ -248,6 +262,14 @@ impl Graph {
         let constant = self.constant(value)?;
         (self.ty(value).elem == Elem::I64)
             .then(|| constant.bytes.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect())
+    }
+
+    /// Constant indices into an extent; negative ones count from the end.
+    ///
+    /// # Errors
+    /// They are no constant, or one is not within the extent.
+    pub fn indices(&self, value: Value, extent: usize) -> Result<Vec<usize>, String> {
+        indices(self.const_i64(value).ok_or("the indices are not constant")?, extent)
     }
 
     /// The single element of a float constant with one element.

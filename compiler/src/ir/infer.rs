@@ -144,6 +144,11 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(*axis < x.len() && operands[1].elem == Elem::I64)?;
             Ok([&x[..*axis], &operands[1].shape, &x[axis + 1..]].concat())
         }
+        OpKind::PickRows {} => {
+            let rows = &operands[1].shape;
+            expect(x.len() == 2 && rows.len() == 2 && operands[1].elem == Elem::I64)?;
+            Ok(vec![rows[0], rows[1].checked_mul(x[1]).ok_or_else(String::new)?])
+        }
         OpKind::Expand { shape } => {
             let result = broadcast(x, shape)?;
             expect(result == *shape)?;
@@ -181,16 +186,17 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 2 && w.len() == 2 && x[1] == w[1] && operands[2].shape == [w[0]])?;
             Ok(vec![x[0], w[0]])
         }
-        OpKind::Attention { heads, .. } => {
+        OpKind::Attention { heads, windows, .. } => {
             let (k, v) = (&operands[1].shape, &operands[2].shape);
-            expect(x.len() == 2 && k.len() == 2 && v.len() == 2 && x[1] == k[1] && k[0] == v[0])?;
-            expect(*heads > 0 && x[1].is_multiple_of(*heads) && v[1].is_multiple_of(*heads))?;
+            let [all, m, n] = scores(x, k, *heads, *windows)?;
+            expect(v.len() == 2 && k[0] == v[0] && v[1].is_multiple_of(*heads))?;
             let (bias, keys) = match operands[3..] {
                 [.., keys] if keys.elem == Elem::I64 => (&operands[3..operands.len() - 1], Some(keys)),
                 _ => (&operands[3..], None),
             };
-            expect(bias.len() <= 1 && bias.iter().all(|bias| bias.shape == [*heads, x[0], k[0]]))?;
-            expect(keys.is_none_or(|keys| keys.shape == [k[0]]))?;
+            let fits = |bias: &&TensorType| bias.shape == [*heads, m, n] || bias.shape == [all, m, n];
+            expect(bias.len() <= 1 && bias.iter().all(fits))?;
+            expect(keys.is_none_or(|keys| *windows == 1 && keys.shape == [n]))?;
             Ok(vec![x[0], v[1]])
         }
         OpKind::MixHeads { heads_in, heads_out } => {
@@ -216,28 +222,25 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 2 && *x == operands[1].shape)?;
             Ok(x.clone())
         }
-        OpKind::Sddmm { heads, .. } => {
-            let k = &operands[1].shape;
-            expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
-            let scores = [*heads, x[0], k[0]];
-            let kept = [*heads, x[0], Mask::kept_row_bytes(k[0])];
-            expect(operands[2..].iter().all(|term| {
-                if term.elem == Elem::I16 {
-                    term.shape == scores
-                } else {
-                    term.shape == kept || term.shape == kept[1..]
-                }
-            }))?;
-            Ok(scores.to_vec())
+        OpKind::Sddmm { heads, windows, .. } => {
+            let [all, m, n] = scores(x, &operands[1].shape, *heads, *windows)?;
+            let kept = [all, m, Mask::kept_row_bytes(n)];
+            let fits = |term: &&TensorType| match term.elem {
+                Elem::I16 => term.shape == [all, m, n] || term.shape == [*heads, m, n],
+                _ => term.shape == kept || *windows == 1 && term.shape == kept[1..],
+            };
+            expect(operands[2..].iter().all(fits))?;
+            Ok(vec![all, m, n])
         }
         OpKind::QSoftmax {} => {
             expect(x.len() == 3)?;
             Ok(x.clone())
         }
-        OpKind::Spmm { .. } => {
+        OpKind::Spmm { windows, .. } => {
             let (sums, v) = (&operands[1].shape, &operands[2].shape);
-            expect(x.len() == 3 && *sums == x[..2] && v.len() == 2 && v[0] == x[2] && v[1].is_multiple_of(x[0]))?;
-            Ok(vec![x[1], v[1]])
+            expect(x.len() == 3 && *sums == x[..2] && v.len() == 2 && *windows > 0 && x[0].is_multiple_of(*windows))?;
+            expect(Some(v[0]) == x[2].checked_mul(*windows) && v[1].is_multiple_of(x[0] / windows))?;
+            Ok(vec![x[1].checked_mul(*windows).ok_or_else(String::new)?, v[1]])
         }
         OpKind::BlockSddmm { heads, .. } => {
             let (k, mask) = (&operands[1].shape, &operands[3].shape);
@@ -277,6 +280,23 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             }
             Ok(vec![sums[1], x[1]])
         }
+    }
+}
+
+/// The shape of the scores of queries `q` and keys `k`: heads of all windows, queries and keys of a window.
+fn scores(q: &[usize], k: &[usize], heads: usize, windows: usize) -> Result<[usize; 3], String> {
+    match (q, k) {
+        ([m, c], [n, d])
+            if c == d
+                && heads > 0
+                && c.is_multiple_of(heads)
+                && windows > 0
+                && m.is_multiple_of(windows)
+                && n.is_multiple_of(windows) =>
+        {
+            Ok([windows.checked_mul(heads).ok_or_else(String::new)?, m / windows, n / windows])
+        }
+        _ => Err(String::new()),
     }
 }
 

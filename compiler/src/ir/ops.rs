@@ -161,6 +161,8 @@ pub struct AttrSpec {
     pub doc: &'static str,
     /// What its text may be.
     pub expected: fn() -> String,
+    /// What it is where the text does not say.
+    pub default: Option<fn() -> Attr>,
     /// The names that there are, where it is one of a set.
     pub names: &'static [&'static str],
 }
@@ -192,11 +194,21 @@ functions! {
     }
 }
 
+/// The text of an attribute's default, if it has one.
+macro_rules! default_of {
+    ($ty:ty) => {
+        None
+    };
+    ($ty:ty, $default:expr) => {
+        Some((|| <$ty as AttrType>::to_attr(&$default)) as fn() -> Attr)
+    };
+}
+
 macro_rules! operations {
     ($(
         $(#[doc = $doc:literal])+
         $mnemonic:literal $name:ident ($($stage:ident)|+) [$operands:pat] -> $results:literal
-        { $( $(#[doc = $attr_doc:literal])+ $attr:ident : $ty:ty ),* $(,)? }
+        { $( $(#[doc = $attr_doc:literal])+ $attr:ident : $ty:ty $(= $default:expr)? ),* $(,)? }
     )*) => {
         /// What an operation does, with its attributes.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -226,11 +238,15 @@ macro_rules! operations {
                 match self { $( OpKind::$name { .. } => $results ),* }
             }
 
-            /// Its attributes, in the order of the text form.
+            /// Its attributes but those that are what they are by default, in the order of the text form.
             pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
-                match self { $( OpKind::$name { $( $attr ),* } => {
-                    vec![$( (stringify!($attr), $attr.to_attr()) ),*]
-                } )* }
+                let attrs: Vec<(&'static str, Attr, Option<fn() -> Attr>)> = match self { $(
+                    OpKind::$name { $( $attr ),* } => {
+                        vec![$( (stringify!($attr), $attr.to_attr(), default_of!($ty $(, $default)?)) ),*]
+                    }
+                )* };
+                let told = attrs.into_iter().filter(|(_, attr, default)| default.is_none_or(|default| default() != *attr));
+                told.map(|(name, attr, _)| (name, attr)).collect()
             }
         }
 
@@ -245,6 +261,7 @@ macro_rules! operations {
                 name: stringify!($attr),
                 doc: concat!($($attr_doc, "\n"),+),
                 expected: <$ty as AttrType>::expected,
+                default: default_of!($ty $(, $default)?),
                 names: <$ty as AttrType>::NAMES,
             } ),*],
             build: |attrs| {
@@ -383,6 +400,10 @@ operations! {
         pad: [usize; 4],
     }
 
+    /// Rows of `x[m,c]` by constant row numbers `i64[n,k]`, `k` of them side by side in each row of the result `[n, k*c]`: another order of
+    /// tokens, or neighbours merged.
+    "pick_rows" PickRows (Canonical|Quantised|Split) [2] -> 1 {}
+
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
     "linear" Linear (Canonical) [3] -> 1 {}
 
@@ -390,13 +411,17 @@ operations! {
     "embed" Embed (Canonical) [2] -> 1 {}
 
     /// Multi-head attention `softmax(scale q k^T) v`, heads side by side in the columns of `q[m,c]`, `k[n,c]`, `v[n,cv]`.
-    /// An optional constant `[heads,m,n]` is added to the scaled scores. By an optional input `i64[n]`, the last operand, keys where
-    /// it is 0 do not count.
+    /// Where there are several windows, `q` has the rows of one after the other, `k` and `v` too, and each attends within itself, as if
+    /// it were alone. An optional constant is added to the scaled scores: `[heads,m,n]` for `m` queries and `n` keys of a window, or
+    /// `[windows*heads,m,n]`, all heads of one window after the other. By an optional input `i64[n]`, the last operand, keys where
+    /// it is 0 do not count; only of a single window.
     "attention" Attention (Canonical) [3..=5] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Factor of the scores.
         scale: f64,
+        /// Number of windows.
+        windows: usize = 1,
     }
 
     /// Heads as combinations of heads: `y[i, o*d+f] = b[o] + sum over h of w[o,h] x[i, h*d+f]` for `x[m, heads_in*d]`, constant
@@ -447,23 +472,30 @@ operations! {
         heads_out: usize,
     }
 
-    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. Where an optional mask, constant
-    /// `byte[heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, or an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the
-    /// score is `PRUNED`. An optional constant bias `i16[heads,m,n]`, the last operand, is added to the others by `biased_score`.
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. With several windows these are the rows
+    /// of each, one window after the other, and the result is `i16[windows*heads,m,n]`. Where an optional mask, constant
+    /// `byte[windows*heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, or, of a single window, an input `byte[m,ceil(n/8)]` of all
+    /// heads, keeps no entry, the score is `PRUNED`. An optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all
+    /// windows, the last operand, is added to the others by `biased_score`.
     "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Scale from the accumulator to log2 / 256.
         scale: Scale,
+        /// Number of windows.
+        windows: usize = 1,
     }
 
     /// Unnormalised probabilities `i8[heads,m,n]` and their row sums `u32[heads,m]`, from scores `i16[heads,m,n]`.
     "qsoftmax" QSoftmax (Quantised|Split) [1] -> 2 {}
 
-    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to `i8[m,c]`.
+    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to `i8[m,c]`. With several windows those of each,
+    /// one window after the other, as `sddmm` has them.
     "spmm" Spmm (Quantised|Split) [3] -> 1 {
         /// Scale of the product before the division by the row sum.
         scale: Scale,
+        /// Number of windows.
+        windows: usize = 1,
     }
 
     /// Scores of the dense blocks of all heads, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`, `k` `i8[n,c]`, constant keys of the

@@ -166,6 +166,7 @@ impl Graph {
                         .all(|at| fits(at.probs, Elem::I8) && fits(at.sums, Elem::U32) && fits(at.pattern, Elem::Byte))
                     && results[0].elem == Elem::I8
             }
+            OpKind::PickRows {} => elems[0] == results[0].elem && operands[0].step == results[0].step,
             OpKind::Pixels {} | OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
                 // The steps of float tensors are what a model asks for, and bind nobody.
                 let bound = results[0].elem != Elem::F32;

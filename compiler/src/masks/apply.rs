@@ -76,6 +76,11 @@ fn heads_of(graph: &Graph, op: Op) -> Option<usize> {
 fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>, String> {
     let data = graph.op(attention);
     let operands = &data.operands;
+    if let OpKind::Attention { windows, .. } = data.kind
+        && windows > 1
+    {
+        return Err(format!("attention within {windows} windows takes no masks"));
+    }
     let rows = |operand: usize| graph.ty(operands[operand]).shape[0];
     let expected = [heads_of(graph, attention).unwrap_or(0), rows(0), rows(1)];
     // The heads of a layer are alike, and there is one at least.

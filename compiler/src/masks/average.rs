@@ -43,9 +43,16 @@ pub fn average_attention(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Resu
 
 /// The attention maps of one item.
 fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<Array3<f64>>, InterpError> {
-    let layers =
-        graph.order.iter().map(|op| graph.op(*op)).filter(|data| matches!(data.kind, OpKind::Attention { .. }));
-    let layers: Vec<&OpData> = layers.collect();
+    let mut layers: Vec<&OpData> = Vec::new();
+    for op in &graph.order {
+        match graph.op(*op).kind {
+            OpKind::Attention { windows: 1, .. } => layers.push(graph.op(*op)),
+            OpKind::Attention { windows, .. } => {
+                return Err(InterpError::at(graph, *op, format!("attention within {windows} windows has no one map")));
+            }
+            _ => {}
+        }
+    }
     let mut tensors: BTreeMap<Value, Option<ArrayD<f32>>> = BTreeMap::new();
     for value in layers.iter().flat_map(|layer| operands_of_scores(graph, layer)) {
         let constant = graph.const_f32(value).map(|elements| {
@@ -62,7 +69,7 @@ fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<A
     Ok(layers
         .into_iter()
         .map(|layer| {
-            let OpKind::Attention { heads, scale } = layer.kind else { unreachable!("layers are attention") };
+            let OpKind::Attention { heads, scale, .. } = layer.kind else { unreachable!("layers are attention") };
             let [q, k] = [layer.operands[0], layer.operands[1]].map(tensor);
             let [bias, keys] = [graph.attention_bias(layer), graph.attention_keys(layer)].map(|x| x.map(tensor));
             attention_map([q, k], bias, keys, heads, scale)

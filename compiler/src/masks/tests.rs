@@ -202,7 +202,7 @@ fn attention(bias: bool) -> Graph {
         let bias: Vec<f32> = (0..72).map(|i| (i * 37 % 72) as f32 / 36.0 - 1.0).collect();
         operands.push(graph.add_f32("bias", [2, 6, 6], &bias));
     }
-    let y = graph.push(OpKind::Attention { heads: 2, scale: 0.5 }, &operands, &[]).unwrap();
+    let y = graph.push(OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &operands, &[]).unwrap();
     graph.add_output("y", y, [6, 8]);
     graph
 }

@@ -51,6 +51,8 @@ fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<O
         OpKind::Binary { .. } if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape => {
             Some(vec![Some(rows.clone()); 2])
         }
+        // The rows of a window are computed with all others.
+        OpKind::Attention { windows, .. } if windows > 1 => None,
         OpKind::Attention { .. } if graph.attention_bias(op).is_some_and(|bias| graph.constant(bias).is_none()) => None,
         // The second dimension of attention's bias are rows, too: the rewriter sees to it.
         OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {
@@ -120,7 +122,7 @@ impl Rewriter<'_> {
             .zip(reads)
             .filter_map(|(operand, rows)| Some(self.value(*operand, &rows?, &op.nodes)))
             .collect();
-        if let OpKind::Attention { .. } = op.kind
+        if let OpKind::Attention { windows: 1, .. } = op.kind
             && self.old.attention_bias(op).is_some()
         {
             operands[3] = self.bias(operands[3], rows);

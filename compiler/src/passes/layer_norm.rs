@@ -3,52 +3,149 @@
 use super::cone::{binary, nodes_between, unary};
 use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
 
+/// `gamma (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)`.
+struct Normalisation {
+    x: Value,
+    /// A constant factor of the centred tensor.
+    gamma: Option<Value>,
+    /// What the quotient is to be multiplied by: the root of what the mean square is divided by.
+    factor: f64,
+    eps: f64,
+}
+
 /// The same graph in which every normalisation over the last dimension that is written out is one `layer_norm`.
 pub(super) fn run(graph: &Graph) -> Graph {
     let mut result = graph.clone();
     for id in &graph.order {
         let op = graph.op(*id);
-        let Some((x, eps)) = op.results.first().and_then(|root| normalisation(graph, *root)) else { continue };
-        let Some(channels) = graph.ty(x).shape.last().copied() else { continue };
-        let gamma = result.add_f32("", [channels], &vec![1.0; channels]);
+        let Some(found) = op.results.first().and_then(|root| normalisation(graph, *root)) else { continue };
+        let Some(channels) = graph.ty(found.x).shape.last().copied() else { continue };
+        let ones = || Some(vec![1.0; channels]);
+        let Some(gamma) = found.gamma.map_or_else(ones, |gamma| per_channel(graph, gamma, channels)) else { continue };
+        let gamma: Vec<f32> = gamma.into_iter().map(|gamma| (f64::from(gamma) * found.factor) as f32).collect();
+        let gamma = result.add_f32("", [channels], &gamma);
         let beta = result.add_f32("", [channels], &vec![0.0; channels]);
-        let nodes = nodes_between(graph, x, op.results[0]);
+        let nodes = nodes_between(graph, found.x, op.results[0]);
         let op = result.op_mut(*id);
-        op.kind = OpKind::LayerNorm { eps };
-        op.operands = vec![x, gamma, beta];
+        op.kind = OpKind::LayerNorm { eps: found.eps };
+        op.operands = vec![found.x, gamma, beta];
         op.nodes = nodes;
     }
     result.compacted()
 }
 
-/// `x` and `eps` where `root` is `(x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)`.
-fn normalisation(graph: &Graph, root: Value) -> Option<(Value, f64)> {
-    let (centred, variance) = match binary(graph, root)? {
-        (BinaryFn::Div, centred, deviation) => (centred, square_root(graph, deviation)?),
+/// A constant as one number for each channel; `None` where it is not that.
+fn per_channel(graph: &Graph, constant: Value, channels: usize) -> Option<Vec<f32>> {
+    let shape = &graph.ty(constant).shape;
+    let numbers = graph.const_f32(constant)?;
+    match (numbers.len(), shape.last()) {
+        (1, _) => Some(vec![numbers[0]; channels]),
+        (n, Some(last)) if n == channels && *last == channels => Some(numbers),
+        _ => None,
+    }
+}
+
+/// What `root` normalises.
+fn normalisation(graph: &Graph, root: Value) -> Option<Normalisation> {
+    let (numerator, deviation) = match binary(graph, root)? {
+        (BinaryFn::Div, numerator, deviation) => (numerator, Deviation::of(graph, deviation)?),
         (BinaryFn::Mul, a, b) => match inverse_square_root(graph, b) {
-            Some(variance) => (a, variance),
-            None => (b, inverse_square_root(graph, a)?),
+            Some(variance) => (a, Deviation::root_of(graph, variance)?),
+            None => (b, Deviation::root_of(graph, inverse_square_root(graph, a)?)?),
         },
         _ => return None,
     };
-    let (BinaryFn::Sub, x, mean) = binary(graph, centred)? else { return None };
-    if mean_over_channels(graph, mean)? != x {
-        return None;
-    }
-    let (BinaryFn::Add, a, b) = binary(graph, variance)? else { return None };
-    let (variance, eps) = match graph.const_scalar(b) {
-        Some(eps) => (a, eps),
-        None => (b, graph.const_scalar(a)?),
+    let (centred, gamma) = match binary(graph, numerator)? {
+        (BinaryFn::Mul, gamma, centred) if graph.constant(gamma).is_some() => (centred, Some(gamma)),
+        (BinaryFn::Mul, centred, gamma) if graph.constant(gamma).is_some() => (centred, Some(gamma)),
+        _ => (numerator, None),
     };
-    (square_of(graph, mean_over_channels(graph, variance)?)? == centred).then_some((x, f64::from(eps)))
+    let (BinaryFn::Sub, x, mean) = binary(graph, centred)? else { return None };
+    let mut kept = graph.ty(x).shape.clone();
+    *kept.last_mut()? = 1;
+    let is_mean = graph.ty(mean).shape == kept && mean_over_channels(graph, mean)? == x;
+    let is_deviation = graph.ty(deviation.value).shape == kept && deviation.squares(graph)? == centred;
+    (is_mean && is_deviation).then_some(Normalisation {
+        x,
+        gamma,
+        factor: deviation.scale.sqrt().recip(),
+        eps: deviation.eps,
+    })
 }
 
-/// `x` where `value` is its mean over the last dimension, which stays.
+/// `sqrt(scale (mean + eps))`, of the mean of squares.
+struct Deviation {
+    value: Value,
+    mean: Value,
+    scale: f64,
+    eps: f64,
+}
+
+impl Deviation {
+    /// A root, or the sum of one and an epsilon. That is squared to be added to the variance: the divisor changes by less than it, and
+    /// not where the variance is 0 or much larger.
+    fn of(graph: &Graph, value: Value) -> Option<Deviation> {
+        if let Some((root, outside)) = sum_with_constant(graph, value) {
+            let deviation = Deviation::root_of(graph, square_root(graph, root)?)?;
+            return (outside >= 0.0 && deviation.eps == 0.0).then(|| Deviation {
+                value,
+                eps: outside * outside / deviation.scale,
+                ..deviation
+            });
+        }
+        let deviation = Deviation::root_of(graph, square_root(graph, value)?)?;
+        Some(Deviation { value, ..deviation })
+    }
+
+    /// The root of a variance.
+    fn root_of(graph: &Graph, variance: Value) -> Option<Deviation> {
+        let (spread, eps) = sum_with_constant(graph, variance).unwrap_or((variance, 0.0));
+        let (mean, scale) = scaled(graph, spread);
+        (scale > 0.0 && scale.is_finite()).then(|| Deviation { value: variance, mean, scale, eps: eps / scale })
+    }
+
+    /// What the squares are of whose mean it is the root.
+    fn squares(&self, graph: &Graph) -> Option<Value> {
+        square_of(graph, mean_over_channels(graph, self.mean)?)
+    }
+}
+
+/// `x` and the constant where `value` is their sum.
+fn sum_with_constant(graph: &Graph, value: Value) -> Option<(Value, f64)> {
+    let (BinaryFn::Add, a, b) = binary(graph, value)? else { return None };
+    match graph.const_scalar(b) {
+        Some(constant) => Some((a, constant.into())),
+        None => Some((b, graph.const_scalar(a)?.into())),
+    }
+}
+
+/// `x` and its factor where `value` is `x` times constants, perhaps in another shape: a variance is a sum of squares divided by one less
+/// than there are.
+fn scaled(graph: &Graph, mut value: Value) -> (Value, f64) {
+    let mut factor = 1.0;
+    loop {
+        let scalar = |value| graph.const_scalar(value).map(f64::from);
+        if let Some((_, op)) = graph.producer(value)
+            && let OpKind::Reshape { .. } = op.kind
+        {
+            value = op.operands[0];
+            continue;
+        }
+        (value, factor) = match binary(graph, value) {
+            Some((BinaryFn::Mul, a, b)) if scalar(b).is_some() => (a, factor * scalar(b).unwrap_or(1.0)),
+            Some((BinaryFn::Mul, a, b)) if scalar(a).is_some() => (b, factor * scalar(a).unwrap_or(1.0)),
+            Some((BinaryFn::Div, a, b)) if scalar(b).is_some() => (a, factor / scalar(b).unwrap_or(1.0)),
+            _ => return (value, factor),
+        };
+    }
+}
+
+/// `x` where `value` is its mean over the last dimension.
 fn mean_over_channels(graph: &Graph, value: Value) -> Option<Value> {
     let (_, op) = graph.producer(value)?;
     let x = *op.operands.first()?;
     match &op.kind {
-        OpKind::ReduceMean { axes, keep: true } => (*axes == [graph.ty(x).rank().checked_sub(1)?]).then_some(x),
+        OpKind::ReduceMean { axes, .. } => (*axes == [graph.ty(x).rank().checked_sub(1)?]).then_some(x),
         _ => None,
     }
 }
@@ -62,7 +159,7 @@ fn square_of(graph: &Graph, value: Value) -> Option<Value> {
     }
 }
 
-/// `x` where `value` is its square root.
+/// `x` where `value` is its square root, perhaps in another shape.
 fn square_root(graph: &Graph, value: Value) -> Option<Value> {
     match unary(graph, value) {
         Some((UnaryFn::Sqrt, x)) => Some(x),

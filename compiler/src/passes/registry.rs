@@ -32,8 +32,9 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "layer-norm",
         doc: "Makes one layer_norm of (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) written out, the square as a power \
-              or a product, the quotient also as a product with the reciprocal. A following scale and offset per \
-              channel are left to canonicalise.",
+              or a product, the quotient also as a product with the reciprocal, the dividend also scaled per channel, the \
+              mean also the unbiased one. An epsilon that is added to the root is squared and added to the mean. A following \
+              scale and offset per channel are left to canonicalise.",
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],

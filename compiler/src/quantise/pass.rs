@@ -100,7 +100,7 @@ impl Pass<'_> {
             x.push(quantised?);
         }
         match &data.kind {
-            _ if moves => Ok(self.push(data.kind.clone(), &x, ty, data)),
+            _ if moves => Ok(self.moved(x, ty, data)),
             OpKind::Linear {} => self.linear(x[0], ty, data),
             OpKind::Embed {} => self.embed(ty, data),
             OpKind::MixHeads { heads_in, heads_out } => self.mix_heads(x[0], *heads_in, *heads_out, ty, data),
@@ -108,9 +108,19 @@ impl Pass<'_> {
             OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
             OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
             OpKind::ReduceMean { .. } => Ok(self.mean(x[0], ty, data)),
-            OpKind::Attention { heads, scale } => self.attention([x[0], x[1], x[2]], *heads, *scale, ty, data),
+            OpKind::Attention { .. } => self.attention([x[0], x[1], x[2]], ty, data),
             _ => Err("not an operation of the canonical stage".to_owned()),
         }
+    }
+
+    /// An operation that only moves elements, with the indices that it takes.
+    fn moved(&mut self, mut operands: Vec<Value>, ty: TensorType, data: &OpData) -> Value {
+        for parameter in &data.operands[operands.len()..] {
+            let bytes =
+                self.graph.constant(*parameter).map_or_else(Default::default, |constant| constant.bytes.clone());
+            operands.push(self.out.add_const(self.name(*parameter), self.graph.ty(*parameter).clone(), bytes));
+        }
+        self.push(data.kind.clone(), &operands, ty, data)
     }
 
     fn push(&mut self, kind: OpKind, operands: &[Value], ty: TensorType, data: &OpData) -> Value {
@@ -198,9 +208,9 @@ impl Pass<'_> {
         let ty = self.plan.narrow_ty(graph, value);
         let quantised = self.renamed[value].expect("operands precede their uses");
         let narrow = match graph.producer(value) {
-            Some((_, data)) if plan::moves(&data.kind) && data.operands.len() == 1 => {
+            Some((_, data)) if plan::moves(&data.kind) && plan::activations(data).len() == 1 => {
                 let x = self.read(data.operands[0], Some(Elem::I8))?;
-                self.push(data.kind.clone(), &[x], ty, data)
+                self.moved(vec![x], ty, data)
             }
             producer => {
                 let (a_scale, b_scale, shift) = add_scales(self.step(quantised), 0.0, self.step_of(&ty))?;
@@ -220,7 +230,7 @@ impl Pass<'_> {
         let sum = (rows as u32).to_le_bytes().to_vec();
         let sum = self.out.add_const("rows", TensorType::new(Elem::U32, [1, 1]), sum);
         let scale = multiplier(self.step(x) / self.step_of(&ty));
-        self.push(OpKind::Spmm { scale }, &[ones, sum, x], ty, data)
+        self.push(OpKind::Spmm { scale, windows: 1 }, &[ones, sum, x], ty, data)
     }
 
     fn qlinear(
@@ -317,23 +327,18 @@ impl Pass<'_> {
         elements.iter().all(|x| *x == first).then(|| first.into())
     }
 
-    fn attention(
-        &mut self,
-        [q, k, v]: [Value; 3],
-        heads: usize,
-        scale: f64,
-        ty: TensorType,
-        data: &OpData,
-    ) -> Result<Value, String> {
+    fn attention(&mut self, [q, k, v]: [Value; 3], ty: TensorType, data: &OpData) -> Result<Value, String> {
+        let OpKind::Attention { heads, scale, windows } = data.kind else { unreachable!("matched by kind") };
         let ((m, c), (n, _)) = (self.out.ty(q).matrix(), self.out.ty(k).matrix());
+        let (m, n, all) = (m / windows, n / windows, windows * heads);
         check_depth(c / heads)?;
         check_depth(n)?;
         let to_score = self.step(q) * self.step(k) * scale * SCORE_UNITS_PER_NAT;
         let score_scale = Scale::from_f64(to_score).map_err(|error| format!("scores: {error}"))?;
-        let kind = OpKind::Sddmm { heads, scale: score_scale };
+        let kind = OpKind::Sddmm { heads, scale: score_scale, windows };
         let mut operands = vec![q, k];
         if let Some(bias) = self.graph.attention_bias(data) {
-            operands.extend(self.score_terms(bias)?);
+            operands.extend(self.score_terms(bias, all)?);
         }
         if let Some(keys) = self.graph.attention_keys(data) {
             if operands.iter().any(|operand| self.out.ty(*operand).elem == Elem::Byte) {
@@ -344,10 +349,10 @@ impl Pass<'_> {
             // A bias is the last operand.
             operands.insert(2, self.keys(keys, m, data)?);
         }
-        let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [heads, m, n]), data);
-        let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+        let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [all, m, n]), data);
+        let types = vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
         let soft = self.out.push_typed(OpKind::QSoftmax {}, &[scores], types, &data.nodes);
-        let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)) };
+        let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)), windows };
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
     }
 
@@ -363,15 +368,17 @@ impl Pass<'_> {
         Ok(self.push(kind, &[mask], ty, data))
     }
 
-    /// What is added to scores: the mask of what it prunes and the bias of what it keeps, of each what is not trivial.
-    fn score_terms(&mut self, value: Value) -> Result<Vec<Value>, String> {
+    /// What is added to the scores of `heads` heads of all windows: the mask of what it prunes and the bias of what it keeps, of each what is
+    /// not trivial.
+    fn score_terms(&mut self, value: Value, heads: usize) -> Result<Vec<Value>, String> {
         let elements = self.parameter(value)?;
         let shape = &self.graph.ty(value).shape;
         let (masks, bias) = bias::terms(&elements, [shape[0], shape[1], shape[2]])?;
         let mut terms = Vec::new();
         if masks.iter().any(|mask| mask.kept() != mask.entries()) {
-            let ty = TensorType::new(Elem::Byte, [shape[0], shape[1], Mask::kept_row_bytes(shape[2])]);
-            let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
+            let ty = TensorType::new(Elem::Byte, [heads, shape[1], Mask::kept_row_bytes(shape[2])]);
+            // Windows may share a bias, but each has its masks.
+            let bytes: Vec<u8> = masks.iter().cycle().take(heads).flat_map(Mask::to_kept_bytes).collect();
             terms.push(self.out.add_const(self.name(value), ty, bytes));
         }
         if bias.iter().any(|x| *x != 0) {

@@ -34,7 +34,10 @@ struct Group {
 
 /// Whether an operation only moves elements.
 pub(super) fn moves(kind: &OpKind) -> bool {
-    matches!(kind, OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::Pixels {} | OpKind::Patches { .. })
+    matches!(
+        kind,
+        OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::PickRows {} | OpKind::Pixels {} | OpKind::Patches { .. }
+    )
 }
 
 /// The element type of an operand for which the machine has one only.
@@ -53,7 +56,9 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
 /// The operands of an operation that are activations, not parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {
-        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } => &data.operands[..1],
+        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::PickRows {} => {
+            &data.operands[..1]
+        }
         OpKind::Attention { .. } => &data.operands[..3],
         OpKind::Embed {} => &[],
         _ => &data.operands,

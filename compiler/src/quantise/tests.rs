@@ -164,7 +164,7 @@ fn auto_encoders_keep_the_signal() {
         }
         output(&mut graph, *value);
     }
-    let y = push(&mut graph, OpKind::Attention { heads: 3, scale: 0.35 }, &[q, k, v]);
+    let y = push(&mut graph, OpKind::Attention { heads: 3, scale: 0.35, windows: 1 }, &[q, k, v]);
     output(&mut graph, y);
     let fidelity = fidelity(&graph, &quantised(&graph));
     assert!(fidelity.iter().all(|db| *db > 25.0), "{fidelity:?}");
@@ -174,7 +174,7 @@ fn auto_encoders_keep_the_signal() {
 fn attention_scales() {
     let mut graph = canonical();
     let [q, k, v] = ["q", "k", "v"].map(|name| matrix(&mut graph, name, 2, 4));
-    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5 }, &[q, k, v]);
+    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &[q, k, v]);
     output(&mut graph, y);
     let row = array(&[2, 4], &[1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let quantised = quantise(&graph, &calibrate(&graph, &[row.clone(), row.clone() * 2.0, row])).unwrap();
@@ -184,7 +184,14 @@ fn attention_scales() {
     assert_eq!([q, k, v], [1.0 / 127.0, 2.0 / 127.0, 1.0 / 127.0]);
     let scores = Scale::from_f64(q * k * 0.5 * SCORE_UNITS_PER_NAT).unwrap();
     let out = Scale::from_f64(v / step(quantised.outputs[0].value)).unwrap();
-    assert_eq!(kinds, [OpKind::Sddmm { heads: 2, scale: scores }, OpKind::QSoftmax {}, OpKind::Spmm { scale: out }]);
+    assert_eq!(
+        kinds,
+        [
+            OpKind::Sddmm { heads: 2, scale: scores, windows: 1 },
+            OpKind::QSoftmax {},
+            OpKind::Spmm { scale: out, windows: 1 }
+        ]
+    );
     assert!(quantised.order.iter().all(|op| quantised.node(quantised.op(*op).nodes[0]) == "node0"));
 }
 
@@ -194,7 +201,7 @@ fn biased_attention(bias: Option<&[f32]>) -> Graph {
     let [q, k, v] = [("q", 3), ("k", 10), ("v", 10)].map(|(name, rows)| matrix(&mut graph, name, rows, 4));
     let bias = bias.map(|bias| graph.add_f32("mask", [2, 3, 10], bias));
     let operands: Vec<Value> = [q, k, v].into_iter().chain(bias).collect();
-    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5 }, &operands);
+    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &operands);
     output(&mut graph, y);
     graph
 }
@@ -314,7 +321,7 @@ fn all_problems_at_once() {
     let mask = graph.add_f32("mask", [2, 4, 4], &[f32::NEG_INFINITY; 32]);
     let bias: Vec<f32> = (0..32).map(|i| if (20..24).contains(&i) { f32::MIN } else { i as f32 }).collect();
     let bias = graph.add_f32("bias", [2, 4, 4], &bias);
-    let masked = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0 }, &[x, x, x, bias]);
+    let masked = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[x, x, x, bias]);
     let product = push(&mut graph, OpKind::Binary { f: BinaryFn::Mul }, &[sum, sum]);
     let joined = push(&mut graph, OpKind::Concat { axis: 0 }, &[masked, product]);
     output(&mut graph, joined);
@@ -327,7 +334,7 @@ fn all_problems_at_once() {
             "node4 (op4 binary): the machine has no mul of two tensors",
         ]
     );
-    let hidden = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0 }, &[x, x, x, mask]);
+    let hidden = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[x, x, x, mask]);
     output(&mut graph, hidden);
     let found = problems(&graph);
     assert_eq!(found[1], "node6 (op6 attention): infinite or undefined numbers occur in calibration");
@@ -357,7 +364,7 @@ fn zeros_everywhere() {
     let tokens = zero(&mut graph, x);
     let norm = layer_norm(&mut graph, tokens, 1);
     let [q, k, v] = [0, 1, 2].map(|_| zero(&mut graph, norm));
-    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.7 }, &[q, k, v]);
+    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.7, windows: 1 }, &[q, k, v]);
     let y = zero(&mut graph, y);
     let y = push(&mut graph, OpKind::Unary { f: UnaryFn::Gelu }, &[y]);
     output(&mut graph, y);
@@ -389,7 +396,7 @@ fn transformer(image: usize, patch: usize, heads: usize, head_width: usize, dept
         let norm = layer_norm(&mut graph, x, seed);
         let [q, k, v] = [10, 20, 30].map(|i| linear(&mut graph, norm, width, seed + i));
         let scale = (head_width as f64).sqrt().recip();
-        let mixed = push(&mut graph, OpKind::Attention { heads, scale }, &[q, k, v]);
+        let mixed = push(&mut graph, OpKind::Attention { heads, scale, windows: 1 }, &[q, k, v]);
         let mixed = linear(&mut graph, mixed, width, seed + 40);
         x = push(&mut graph, add.clone(), &[x, mixed]);
         let norm = layer_norm(&mut graph, x, seed + 50);

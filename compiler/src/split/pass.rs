@@ -105,7 +105,8 @@ fn layers(graph: &Graph) -> Result<Vec<Layer<'_>>, SplitError> {
 /// The masked attention whose scores `op` makes; `None` where it makes none.
 fn layer(graph: &Graph, op: Op) -> Result<Option<Layer<'_>>, String> {
     let data = graph.op(op);
-    let OpKind::Sddmm { heads, scale } = data.kind else { return Ok(None) };
+    // Windows are small: all of their scores are computed, masked ones too.
+    let OpKind::Sddmm { heads, scale, windows: 1 } = data.kind else { return Ok(None) };
     // Lists and blocks have no bias: such attention stays as it is, masked on the denser engine.
     if sddmm_terms(graph, data).bias.is_some() {
         return Ok(None);
@@ -120,7 +121,8 @@ fn layer(graph: &Graph, op: Op) -> Result<Option<Layer<'_>>, String> {
     let softmax = only_reader(graph, op, 0).ok_or("more than a softmax reads its masked scores")?;
     let spmm = only_reader(graph, softmax, 0).filter(|spmm| only_reader(graph, softmax, 1) == Some(*spmm));
     let spmm = spmm.ok_or("more than one product reads its masked probabilities")?;
-    let (OpKind::QSoftmax {}, OpKind::Spmm { scale: product_scale }) = (&graph.op(softmax).kind, &graph.op(spmm).kind)
+    let (OpKind::QSoftmax {}, OpKind::Spmm { scale: product_scale, windows: 1 }) =
+        (&graph.op(softmax).kind, &graph.op(spmm).kind)
     else {
         return Err("its masked scores do not become softmax and product".to_owned());
     };

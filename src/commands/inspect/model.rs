@@ -91,11 +91,16 @@ struct Scores {
 }
 
 fn scores(graph: &Graph, attention: &OpData) -> Scores {
-    let OpKind::Attention { heads, .. } = attention.kind else { return Scores { all: 0, kept: 0 } };
+    let OpKind::Attention { heads, windows, .. } = attention.kind else { return Scores { all: 0, kept: 0 } };
     let rows = |operand: usize| graph.ty(attention.operands[operand]).matrix().0 as u64;
-    let all = heads as u64 * rows(0) * rows(1);
-    let bias = graph.attention_bias(attention).and_then(|bias| graph.const_f32(bias));
-    Scores { all, kept: bias.map_or(all, |bias| bias.iter().filter(|bias| !masks::prunes(**bias)).count() as u64) }
+    let all = heads as u64 * rows(0) * rows(1) / windows as u64;
+    let bias = graph.attention_bias(attention).and_then(|bias| graph.const_f32(bias)).filter(|bias| !bias.is_empty());
+    // Windows may share a bias.
+    let kept = |bias: Vec<f32>| {
+        let kept = bias.iter().filter(|bias| !masks::prunes(**bias)).count() as u64;
+        kept * (all / bias.len() as u64)
+    };
+    Scores { all, kept: bias.map_or(all, kept) }
 }
 
 fn counts(operators: &BTreeMap<&str, usize>, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Constants, shape arithmetic, and what becomes of numbers of other kinds.
 
+use super::selection::Places;
 use super::{Call, Translated, shown};
 use crate::ir::{BinaryFn, Conversion, Elem, OpKind, Value};
 use crate::onnx::Attribute;
@@ -30,6 +31,34 @@ pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Translated {
     };
     let element = call.reshape(element, &[])?;
     Ok(vec![call.expand(element, &shape)?])
+}
+
+/// Constants with some elements replaced.
+pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
+    let [x, indices, updates] = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
+    if let Some(reduction) = call.node.string("reduction")?.filter(|reduction| *reduction != "none") {
+        return Err(call.attribute("reduction", "none", format!("{reduction:?}")));
+    }
+    let shape = call.shape(x).to_vec();
+    let Places { outer, rest, places } = Places::of(call, x, indices)?;
+    let expected = [&outer[..], &rest].concat();
+    if call.shape(updates) != expected {
+        return Err(call.mismatch(format!("updates of shape {expected:?}"), call.describe(updates)));
+    }
+    let each: usize = rest.iter().product();
+    let starts = places.into_iter().map(|place| place as usize * each);
+    if call.ty(x).elem == Elem::F32 {
+        let (mut elements, updates) = (call.floats(x, "elements")?, call.floats(updates, "updates")?);
+        for (i, start) in starts.enumerate() {
+            elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
+        }
+        return Ok(vec![call.float_constant(&shape, elements)?]);
+    }
+    let (mut elements, updates) = (call.integers(x, "elements")?, call.integers(updates, "updates")?);
+    for (i, start) in starts.enumerate() {
+        elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
+    }
+    Ok(vec![call.integer_constant(&shape, elements)?])
 }
 
 pub(super) fn shape(call: &mut Call<'_>) -> Translated {

@@ -62,34 +62,87 @@ fn scaled(call: &mut Call<'_>, x: Value, factor: f32) -> Translated<Value> {
 
 pub(super) fn conv(call: &mut Call<'_>) -> Translated {
     let (x, w) = (call.operand(0)?, call.operand(1)?);
-    let (&[_, channels, _, _], &[_, _, kh, kw]) = (call.shape(x), call.shape(w)) else {
-        return Err(call.mismatch("an image and weights of 4 dimensions", call.describe(x)));
-    };
+    match (call.shape(x), call.shape(w)) {
+        (&[_, _, _, _], &[_, _, kh, kw]) => convolution(call, [x, w], [kh, kw]),
+        (&[n, channels, length], &[outputs, inputs, taps]) => {
+            // A sequence is an image of height 1.
+            let image = call.reshape(x, &[n, channels, 1, length])?;
+            let kernel = call.reshape(w, &[outputs, inputs, 1, taps])?;
+            let result = convolution(call, [image, kernel], [taps])?;
+            let length = call.shape(result)[3];
+            call.reshape(result, &[n, outputs, length])
+        }
+        _ => {
+            Err(call.mismatch("a sequence and weights of 3 dimensions, or an image and weights of 4", call.describe(x)))
+        }
+    }
+    .map(|result| vec![result])
+}
+
+/// A convolution of an image with a kernel; the node's attributes are of `N` dimensions, the last ones of the image.
+fn convolution<const N: usize>(call: &mut Call<'_>, [x, w]: [Value; 2], weights: [usize; N]) -> Translated<Value> {
     match call.node.string("auto_pad")? {
         None | Some("NOTSET" | "VALID") => {}
         Some(other) => return Err(call.attribute("auto_pad", "NOTSET or VALID", format!("{other:?}"))),
     }
-    let kernel: [usize; 2] = extents(call, "kernel_shape", [kh, kw])?;
-    if kernel != [kh, kw] {
-        return Err(call.attribute(
-            "kernel_shape",
-            format!("that of the weights, {:?}", [kh, kw]),
-            format!("{kernel:?}"),
-        ));
+    let kernel = extents(call, "kernel_shape", weights)?;
+    if kernel != weights {
+        return Err(call.attribute("kernel_shape", format!("that of the weights, {weights:?}"), format!("{kernel:?}")));
     }
+    let [stride, dilation] = [extents(call, "strides", [1; N])?, extents(call, "dilations", [1; N])?];
+    let along = |extents: [usize; N]| [if N == 1 { 1 } else { extents[0] }, extents[N - 1]];
     let kind = OpKind::Conv {
-        stride: extents(call, "strides", [1; 2])?,
-        pad: extents(call, "pads", [0; 4])?,
-        dilation: extents(call, "dilations", [1; 2])?,
+        stride: along(stride),
+        pad: pads::<N>(call)?,
+        dilation: along(dilation),
         group: call.int("group", 1)?.try_into().unwrap_or(0),
     };
     let operands: Vec<Value> = [Some(x), Some(w), call.optional(2)].into_iter().flatten().collect();
     let result = call.emit(kind, &operands)?;
     // What is computed is a product with the patches of the image.
-    if let [n, _, down, across] = *call.shape(result) {
+    if let (&[n, _, down, across], &[_, channels, kh, kw]) = (call.shape(result), call.shape(w)) {
         call.check_activation(&[n, down, across, channels, kh, kw])?;
     }
-    Ok(vec![result])
+    Ok(result)
+}
+
+/// Zeros at top, left, bottom and right of an image, whose last `N` dimensions are the node's.
+fn pads<const N: usize>(call: &Call<'_>) -> Translated<[usize; 4]> {
+    if N == 1 {
+        let [left, right] = extents(call, "pads", [0; 2])?;
+        return Ok([0, left, 0, right]);
+    }
+    extents(call, "pads", [0; 4])
+}
+
+/// Pooling over windows of one element is a selection; there is no other.
+pub(super) fn max_pool(call: &mut Call<'_>) -> Translated {
+    let mut x = call.operand(0)?;
+    let spatial = call.ty(x).rank().saturating_sub(2);
+    let list = |name: &str, count: usize, default: i64| -> Translated<Vec<i64>> {
+        let found = call.node.ints(name)?.map_or_else(|| vec![default; count], <[i64]>::to_vec);
+        if found.len() == count {
+            Ok(found)
+        } else {
+            Err(call.attribute(name, format!("{count} integers"), shown(&found)))
+        }
+    };
+    let (kernel, pads) = (list("kernel_shape", spatial, 0)?, list("pads", 2 * spatial, 0)?);
+    let strides = list("strides", spatial, 1)?;
+    if kernel.iter().any(|extent| *extent != 1) {
+        return Err(call.attribute("kernel_shape", "1 along each dimension", shown(&kernel)));
+    }
+    if pads.iter().any(|width| *width != 0) {
+        return Err(call.attribute("pads", "widths of 0", shown(&pads)));
+    }
+    for (axis, stride) in strides.iter().enumerate() {
+        let Some(stride) = usize::try_from(*stride).ok().filter(|stride| *stride > 0) else {
+            return Err(call.attribute("strides", "positive integers", shown(&strides)));
+        };
+        let len = call.shape(x)[2 + axis].div_ceil(stride);
+        x = call.slice(x, 2 + axis, 0, len, stride)?;
+    }
+    Ok(vec![x])
 }
 
 /// An INTS attribute of so many extents.
@@ -152,6 +205,12 @@ pub(super) fn softmax(call: &mut Call<'_>) -> Translated {
         return Err(call.attribute("axis", format!("the last of {rank}"), axis.to_string()));
     }
     Ok(vec![call.emit(OpKind::Softmax { axis }, &[x])?])
+}
+
+pub(super) fn global_average_pool(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let axes = (2..call.ty(x).rank()).collect();
+    Ok(vec![call.emit(OpKind::ReduceMean { axes, keep: true }, &[x])?])
 }
 
 pub(super) fn reduce_mean(call: &mut Call<'_>) -> Translated {

@@ -71,15 +71,30 @@ pub(super) fn slice(call: &mut Call<'_>) -> Translated {
     call.axes(&axes, rank)?;
     for (((start, end), axis), step) in starts.iter().zip(ends).zip(axes).zip(steps) {
         let axis = call.axis(axis, rank)?;
-        let Some(step) = usize::try_from(step).ok().filter(|step| *step > 0) else {
-            return Err(call.mismatch("steps of at least 1", step.to_string()));
-        };
         let extent = call.shape(x)[axis];
+        if step < 0 {
+            x = backwards(call, x, axis, [*start, end, step])?;
+            continue;
+        }
+        let Some(step) = usize::try_from(step).ok().filter(|step| *step > 0) else {
+            return Err(call.mismatch("steps that are not 0", step.to_string()));
+        };
         let (start, end) = (clamped(*start, extent), clamped(end, extent));
         let len = end.saturating_sub(start).div_ceil(step);
         x = call.slice(x, axis, start, len, if len > 1 { step } else { 1 })?;
     }
     Ok(vec![x])
+}
+
+/// Some of a tensor along an axis, from behind; the step is negative.
+fn backwards(call: &mut Call<'_>, x: Value, axis: usize, [start, end, step]: [i64; 3]) -> Translated<Value> {
+    let extent = call.shape(x)[axis];
+    let last = extent as i64 - 1;
+    let from_start = |index: i64| if index < 0 { index.saturating_add_unsigned(extent as u64) } else { index };
+    let (first, end) = (from_start(start).min(last), from_start(end).max(-1));
+    let count = (first.saturating_sub(end).max(0) as u64).div_ceil(step.unsigned_abs()) as usize;
+    let indices = call.integer_constant(&[count], (0..count).map(|place| first + place as i64 * step))?;
+    call.emit(OpKind::Gather { axis }, &[x, indices])
 }
 
 /// A bound of a slice within an extent; negative ones count from the end, and those beyond either end are that end.
@@ -109,26 +124,45 @@ fn normal(call: &Call<'_>, index: i64, extent: usize) -> Translated<i64> {
     within.ok_or_else(|| call.mismatch(format!("indices into an extent of {extent}"), index.to_string()))
 }
 
+/// Places that constant tuples of indices name.
+pub(super) struct Places {
+    /// Shape of the list of tuples.
+    pub(super) outer: Vec<usize>,
+    /// The dimensions behind those that the tuples are of.
+    pub(super) rest: Vec<usize>,
+    /// Each tuple as one index, as if the dimensions that it is of were one.
+    pub(super) places: Vec<i64>,
+}
+
+impl Places {
+    /// Those of `indices`, whose last dimension are the tuples, in `x`.
+    pub(super) fn of(call: &mut Call<'_>, x: Value, indices: Value) -> Translated<Places> {
+        let (from, tuples) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
+        let Some((length, outer)) = tuples.split_last().filter(|(length, _)| (1..=from.len()).contains(*length)) else {
+            return Err(call.mismatch(format!("tuples of 1 to {} indices", from.len()), call.describe(indices)));
+        };
+        let (leading, rest) = from.split_at(*length);
+        let mut places = Vec::new();
+        for tuple in call.integers(indices, "indices")?.chunks(*length) {
+            let mut place = 0;
+            for (index, extent) in tuple.iter().zip(leading) {
+                place = place * *extent as i64 + normal(call, *index, *extent)?;
+            }
+            places.push(place);
+        }
+        Ok(Places { outer: outer.to_vec(), rest: rest.to_vec(), places })
+    }
+}
+
 /// The leading dimensions that the tuples of indices are of become one, of which slices are gathered.
 pub(super) fn gather_nd(call: &mut Call<'_>) -> Translated {
     let (x, indices) = (call.operand(0)?, call.operand(1)?);
     if call.int("batch_dims", 0)? != 0 {
         return Err(call.attribute("batch_dims", "0", "another number"));
     }
-    let (from, tuples) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
-    let Some((length, outer)) = tuples.split_last().filter(|(length, _)| (1..=from.len()).contains(*length)) else {
-        return Err(call.mismatch(format!("tuples of 1 to {} indices", from.len()), call.describe(indices)));
-    };
-    let (leading, rest) = from.split_at(*length);
-    let mut flat = Vec::new();
-    for tuple in call.integers(indices, "indices")?.chunks(*length) {
-        let mut place = 0;
-        for (index, extent) in tuple.iter().zip(leading) {
-            place = place * *extent as i64 + normal(call, *index, *extent)?;
-        }
-        flat.push(place);
-    }
-    let x = call.reshape(x, &[&[leading.iter().product()], rest].concat())?;
-    let indices = call.integer_constant(outer, flat)?;
+    let Places { outer, rest, places } = Places::of(call, x, indices)?;
+    let leading = call.shape(x)[..call.ty(x).rank() - rest.len()].iter().product();
+    let x = call.reshape(x, &[&[leading][..], &rest].concat())?;
+    let indices = call.integer_constant(&outer, places)?;
     Ok(vec![call.emit(OpKind::Gather { axis: 0 }, &[x, indices])?])
 }

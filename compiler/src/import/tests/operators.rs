@@ -211,3 +211,48 @@ fn integers_that_are_inputs() {
     assert_eq!(results[1], [-1.0, -1.0, 0.0]);
     assert_eq!(results[2], [0.0, 1.0, 0.0]);
 }
+
+#[test]
+fn sequences_are_convolved() {
+    let model = Builder::new(17)
+        .input("x", &[1, 2, 5])
+        .floats("w", &[1, 2, 3], &[1.0, 10.0, 100.0, 0.0, 1.0, 0.0])
+        .floats("b", &[1], &[0.5])
+        .node("Conv", "x w b", "y", &[("strides", Attribute::Ints(vec![2])), ("pads", Attribute::Ints(vec![1, 1]))])
+        .output("y", &[1, 1, 3]);
+    // Channels are 0 to 4 and 5 to 9.
+    let (shape, y) = run(&model.import()).remove(0);
+    assert_eq!((shape, y), (vec![1, 1, 3], vec![105.5, 328.5, 52.5]));
+    let model =
+        Builder::new(17).input("x", &[1, 2, 5]).floats("w", &[1, 2, 3, 1], &[0.0; 6]).node("Conv", "x w", "y", &[]);
+    insta::assert_snapshot!(model.output("y", &[1, 1, 3]).refusal(), @"node `/Conv_0` (Conv): expected a sequence and weights of 3 dimensions, or an image and weights of 4, found a computed tensor f32[1,2,5]");
+}
+
+#[test]
+fn pooling_of_one_element_selects() {
+    let attributes =
+        |kernel, stride| [("kernel_shape", Attribute::Ints(vec![kernel])), ("strides", Attribute::Ints(vec![stride]))];
+    let pool = |kernel, stride| {
+        let model = Builder::new(17).input("x", &[1, 2, 5]).node("MaxPool", "x", "y", &attributes(kernel, stride));
+        model.output("y", &[1, 2, -1])
+    };
+    assert_eq!(run(&pool(1, 3).import()).remove(0), (vec![1, 2, 2], vec![0.0, 3.0, 5.0, 8.0]));
+    let refusals = [pool(2, 1), pool(1, 0)].map(|model| model.refusal().to_string());
+    insta::assert_snapshot!(refusals.join("\n"), @r"
+    node `/MaxPool_0` (MaxPool), attribute `kernel_shape`: expected 1 along each dimension, found [2]
+    node `/MaxPool_0` (MaxPool), attribute `strides`: expected positive integers, found [0]
+    ");
+}
+
+#[test]
+fn slices_from_behind() {
+    let slice = |start: i64, end: i64, step: i64| {
+        let model = Builder::new(17).input("x", &[6]).integers("start", &[start]).integers("end", &[end]);
+        let model = model.integers("axis", &[0]).integers("step", &[step]);
+        run(&model.node("Slice", "x start end axis step", "y", &[]).output("y", &[-1]).import()).remove(0).1
+    };
+    assert_eq!(slice(-1, i64::MIN, -1), [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
+    assert_eq!(slice(4, 0, -2), [4.0, 2.0]);
+    assert_eq!(slice(9, -4, -1), [5.0, 4.0, 3.0]);
+    assert_eq!(slice(-1, i64::MIN, i64::MIN), [5.0]);
+}

@@ -110,24 +110,29 @@ pub(super) fn conv(x: &Shared, w: &Shared, bias: Option<&Shared>, windows: &Wind
     y.into_dyn()
 }
 
-/// `softmax(scale q k^T + bias) v` of every head.
+/// `softmax(scale q k^T + bias) v` of every window and head.
 pub(super) fn attention(
-    [q, k, v]: [&Shared; 3],
+    operands: [&Shared; 3],
     bias: Option<&Shared>,
     keys: Option<&Shared>,
+    windows: usize,
     heads: usize,
     scale: f64,
 ) -> ArrayD<f32> {
-    let [q, k, v] = [q, k, v].map(matrix);
+    let [q, k, v] = operands.map(matrix);
     let bias = bias.map(|bias| bias.view().into_dimensionality::<Ix3>().expect("verified rank"));
     let (features, values) = (q.ncols() / heads, v.ncols() / heads);
     let mut out = Array2::zeros((q.nrows(), v.ncols()));
-    let mut scores = Array2::zeros((q.nrows(), k.nrows()));
-    for head in 0..heads {
-        let columns = s![.., head * features..(head + 1) * features];
-        general_mat_mul(scale as f32, &q.slice(columns), &k.slice(columns).t(), 0.0, &mut scores);
+    let (m, n) = (q.nrows() / windows, k.nrows() / windows);
+    let mut scores = Array2::zeros((m, n));
+    for (window, head) in (0..windows).flat_map(|window| (0..heads).map(move |head| (window, head))) {
+        let (queries, rows) = (window * m..(window + 1) * m, window * n..(window + 1) * n);
+        let columns = head * features..(head + 1) * features;
+        let (q, k) = (q.slice(s![queries.clone(), columns.clone()]), k.slice(s![rows.clone(), columns]));
+        general_mat_mul(scale as f32, &q, &k.t(), 0.0, &mut scores);
         if let Some(bias) = &bias {
-            scores += &bias.index_axis(Axis(0), head);
+            // All windows may share that of the heads.
+            scores += &bias.index_axis(Axis(0), (window * heads + head) % bias.shape()[0]);
         }
         for (mut column, _) in
             scores.columns_mut().into_iter().zip(keys.into_iter().flatten()).filter(|(_, x)| **x == 0.0)
@@ -135,8 +140,9 @@ pub(super) fn attention(
             column.fill(f32::NEG_INFINITY);
         }
         scores.rows_mut().into_iter().for_each(rows::softmax);
-        let columns = s![.., head * values..(head + 1) * values];
-        general_mat_mul(1.0, &scores, &v.slice(columns), 0.0, &mut out.slice_mut(columns));
+        let columns = head * values..(head + 1) * values;
+        let v = v.slice(s![rows, columns.clone()]);
+        general_mat_mul(1.0, &scores, &v, 0.0, &mut out.slice_mut(s![queries, columns]));
     }
     out.into_dyn()
 }

@@ -142,7 +142,7 @@ impl<'g> FloatInterpreter<'g> {
     fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let data = self.graph.op(op);
         // The indices of a gather are read where they are used.
-        let indexed = matches!(data.kind, OpKind::Gather { .. } | OpKind::Embed {});
+        let indexed = matches!(data.kind, OpKind::Gather { .. } | OpKind::PickRows {} | OpKind::Embed {});
         let float = if indexed { &data.operands[..1] } else { &data.operands[..] };
         let operands = float
             .iter()
@@ -184,6 +184,7 @@ impl<'g> FloatInterpreter<'g> {
                 standard(x.slice_axis(Axis(*axis), range).to_shared())
             }
             OpKind::Gather { axis } => self.gather(op, x, *axis, live)?,
+            OpKind::PickRows {} => self.gather(op, x, 0, live)?,
             OpKind::Expand { shape } => standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared()),
             OpKind::ReduceMean { axes, keep } => rows::mean(x, axes, *keep),
             OpKind::Softmax { axis } => {
@@ -204,14 +205,14 @@ impl<'g> FloatInterpreter<'g> {
             }
             OpKind::Embed {} => self.gather(op, x, 0, live)?,
             OpKind::Linear {} => linear::linear(x, &operands[1], &operands[2]).into_shared(),
-            OpKind::Attention { heads, scale } => {
+            OpKind::Attention { heads, scale, windows } => {
                 let operand = |value: Option<Value>| {
                     let index = data.operands.iter().position(|operand| Some(*operand) == value)?;
                     operands.get(index)
                 };
                 let (bias, keys) = (self.graph.attention_bias(data), self.graph.attention_keys(data));
                 let (bias, keys) = (operand(bias), operand(keys));
-                linear::attention([x, &operands[1], &operands[2]], bias, keys, *heads, *scale).into_shared()
+                linear::attention([x, &operands[1], &operands[2]], bias, keys, *windows, *heads, *scale).into_shared()
             }
             OpKind::MixHeads { heads_in, .. } => {
                 linear::mix_heads(x, &operands[1], &operands[2], *heads_in).into_shared()
@@ -239,26 +240,15 @@ impl<'g> FloatInterpreter<'g> {
 
     fn gather(&self, op: Op, x: &Shared, axis: usize, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let operand = self.graph.op(op).operands[1];
-        let computed = || live.get(operand).map(|indices| indices.iter().map(|index| *index as i64).collect());
-        let indices: Vec<i64> = self
-            .graph
-            .const_i64(operand)
-            .or_else(computed)
-            .ok_or_else(|| InterpError::at(self.graph, op, format!("{} is no index", self.graph.ty(operand))))?;
         let extent = x.shape()[axis];
-        let indices: Vec<usize> = indices
-            .into_iter()
-            .map(|index| {
-                // As in ONNX, negative indices count from the end.
-                let from_start = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
-                from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < extent).ok_or_else(
-                    || InterpError::at(self.graph, op, format!("index {index} is not within an extent of {extent}")),
-                )
-            })
-            .collect::<Result<_, _>>()?;
+        let indices = match live.get(operand) {
+            Some(computed) => crate::ir::indices(computed.iter().map(|index| *index as i64), extent),
+            None => self.graph.indices(operand, extent),
+        };
+        let indices = indices.map_err(|problem| InterpError::at(self.graph, op, problem))?;
         let rows = x.select(Axis(axis), &indices);
-        let shape = [&x.shape()[..axis], &self.graph.ty(operand).shape, &x.shape()[axis + 1..]].concat();
-        Ok(standard(rows.into_shared()).into_shape_with_order(IxDyn(&shape)).expect("one slice per index"))
+        let shape = &self.graph.ty(self.graph.op(op).results[0]).shape;
+        Ok(standard(rows.into_shared()).into_shape_with_order(IxDyn(shape)).expect("one slice per index"))
     }
 }
 

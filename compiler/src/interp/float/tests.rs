@@ -197,7 +197,7 @@ fn attention_head_by_head() {
     bias[[1, 2, 0]] = f32::NEG_INFINITY;
     for bias in [None, Some(&bias)] {
         let inputs = [&q, &k, &v].into_iter().chain(bias).collect::<Vec<_>>();
-        let found = run(Stage::Canonical, OpKind::Attention { heads, scale: scale.into() }, &inputs);
+        let found = run(Stage::Canonical, OpKind::Attention { heads, scale: scale.into(), windows: 1 }, &inputs);
         for (index, value) in found.indexed_iter() {
             let (row, column) = (index[0], index[1]);
             let head = column / 3;

@@ -255,8 +255,9 @@ impl<'g> QuantisedInterpreter<'g> {
                 Elem::I8 => Tensor::I8(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
                 _ => Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
             },
-            (OpKind::Sddmm { heads, scale }, params) => {
-                let ((m, c), (n, _)) = (ty(0).matrix(), ty(1).matrix());
+            (OpKind::Sddmm { heads, scale, windows }, params) => {
+                let ((rows, c), (keys, _)) = (ty(0).matrix(), ty(1).matrix());
+                let (m, n) = (rows / windows, keys / windows);
                 let terms = sddmm_terms(self.graph, data);
                 let masks = match params {
                     Some(Params::Masks(masks)) => Some(Cow::Borrowed(&masks[..])),
@@ -273,16 +274,32 @@ impl<'g> QuantisedInterpreter<'g> {
                     Some(_) => Some(i16s(data.operands.len() - 1)?),
                     None => None,
                 };
-                Tensor::I16(kernels::sddmm(i8s(0)?, i8s(1)?, masks.as_deref(), bias, [m, n, c], *heads, *scale))
+                let (q, k) = (i8s(0)?, i8s(1)?);
+                let mut scores = Vec::with_capacity(windows * heads * m * n);
+                for window in 0..*windows {
+                    let masks = masks.as_deref().map(|masks| &masks[window * heads..(window + 1) * heads]);
+                    // All windows may share the bias of the heads.
+                    let bias = bias.map(|bias| &bias[window * heads * m * n % bias.len().max(1)..][..heads * m * n]);
+                    let (q, k) = (&q[window * m * c..(window + 1) * m * c], &k[window * n * c..(window + 1) * n * c]);
+                    scores.extend(kernels::sddmm(q, k, masks, bias, [m, n, c], *heads, *scale));
+                }
+                Tensor::I16(scores)
             }
             (OpKind::QSoftmax {}, _) => {
                 let shape = &ty(0).shape;
                 let (probs, sums) = kernels::softmax(i16s(0)?, shape[0] * shape[1], shape[2]);
                 return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
             }
-            (OpKind::Spmm { scale }, _) => {
-                let shape = [ty(0).shape[0], ty(0).shape[1], ty(0).shape[2]];
-                Tensor::I8(kernels::spmm(i8s(0)?, u32s(1)?, i8s(2)?, shape, ty(2).matrix().1, *scale))
+            (OpKind::Spmm { scale, windows }, _) => {
+                let ([heads, m, n], c) = ([ty(0).shape[0] / windows, ty(0).shape[1], ty(0).shape[2]], ty(2).matrix().1);
+                let (p, sums, v) = (i8s(0)?, u32s(1)?, i8s(2)?);
+                let mut product = Vec::with_capacity(windows * m * c);
+                for window in 0..*windows {
+                    let part = |each: usize| window * each..(window + 1) * each;
+                    let (p, sums, v) = (&p[part(heads * m * n)], &sums[part(heads * m)], &v[part(n * c)]);
+                    product.extend(kernels::spmm(p, sums, v, [heads, m, n], c, *scale));
+                }
+                Tensor::I8(product)
             }
             (
                 OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale },
@@ -347,6 +364,16 @@ impl<'g> QuantisedInterpreter<'g> {
             (OpKind::Concat { axis }, _) => {
                 let parts = (0..data.operands.len()).map(|i| (i, 0, ty(i).shape[*axis]));
                 self.join(op, *axis, parts, tensor)?
+            }
+            (OpKind::PickRows {}, _) => {
+                let result = self.graph.ty(data.results[0]);
+                let misfit = || format!("{result} is not of the operand's element type");
+                let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(misfit)?;
+                let (rows, columns) = ty(0).matrix();
+                for row in self.graph.indices(data.operands[1], rows)? {
+                    out.append(tensor(0)?, row * columns..(row + 1) * columns).ok_or_else(misfit)?;
+                }
+                out
             }
             (OpKind::Slice { axis, start, len, stride }, _) => {
                 let steps = (0..*len).map(|i| (0, start + i * stride, 1));

@@ -78,11 +78,11 @@ fn masked(mask: Option<Vec<u8>>) -> Graph {
     let x = graph.add_input("x", i8s.clone());
     let mut operands = vec![x, x];
     operands.extend(mask.map(|mask| graph.add_const("mask", TensorType::new(Elem::Byte, [2, 3, 1]), mask)));
-    let kind = OpKind::Sddmm { heads: 2, scale: scale(20.0) };
+    let kind = OpKind::Sddmm { heads: 2, scale: scale(20.0), windows: 1 };
     let scores = graph.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [2, 3, 3])], &[])[0];
     let types = vec![TensorType::new(Elem::I8, [2, 3, 3]), TensorType::new(Elem::U32, [2, 3])];
     let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
-    let kind = OpKind::Spmm { scale: Scale::ONE };
+    let kind = OpKind::Spmm { scale: Scale::ONE, windows: 1 };
     let y = graph.push_typed(kind, &[soft[0], soft[1], x], vec![i8s], &[])[0];
     for (name, value) in [("scores", scores), ("probs", soft[0]), ("sums", soft[1]), ("y", y)] {
         graph.add_output(name, value, graph.ty(value).shape.clone());
@@ -182,11 +182,11 @@ fn every_operation() -> Graph {
     let table = Lut::from_fn(0.5, 0.5, |x| x * x).to_bytes();
     let table = graph.add_const("square", TensorType::new(Elem::Byte, [256]), table.to_vec());
     let square = graph.push_typed(OpKind::Lut {}, &[norm, table], vec![i8s(&[3, 2])], &[])[0];
-    let kind = OpKind::Sddmm { heads: 2, scale: scale(0.25 * SCORE_UNITS_PER_NAT) };
+    let kind = OpKind::Sddmm { heads: 2, scale: scale(0.25 * SCORE_UNITS_PER_NAT), windows: 1 };
     let scores = graph.push_typed(kind, &[norm, norm], vec![TensorType::new(Elem::I16, [2, 3, 3])], &[])[0];
     let types = vec![TensorType::new(Elem::I8, [2, 3, 3]), TensorType::new(Elem::U32, [2, 3])];
     let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
-    let kind = OpKind::Spmm { scale: Scale::ONE };
+    let kind = OpKind::Spmm { scale: Scale::ONE, windows: 1 };
     let mixed = graph.push_typed(kind, &[soft[0], soft[1], square], vec![i8s(&[3, 2])], &[])[0];
     let kind = OpKind::Slice { axis: 0, start: 0, len: 2, stride: 2 };
     let ends = graph.push_typed(kind, &[mixed], vec![i8s(&[2, 2])], &[])[0];

@@ -68,7 +68,7 @@ impl Generator<'_> {
     pub(super) fn canonical(&mut self) {
         let x = self.matrix();
         let (m, k) = self.graph.ty(x).matrix();
-        let _ = match self.below(9) {
+        let _ = match self.below(10) {
             0 => self.unary(x),
             1 => {
                 let y = if self.one_in(2) { x } else { self.floats([m, k]) };
@@ -102,6 +102,7 @@ impl Generator<'_> {
                 self.push(OpKind::Embed {}, &[table, rows])
             }
             7 => self.attention(),
+            8 => self.pick_rows(x),
             _ => {
                 let heads_in = self.pick(&(1..=k).filter(|heads| k.is_multiple_of(*heads)).collect::<Vec<_>>());
                 let heads_out = self.extent();
@@ -173,14 +174,24 @@ impl Generator<'_> {
     }
 
     fn gather(&mut self, x: Value, axis: usize) -> Option<Value> {
-        let extent = *self.graph.ty(x).shape.get(axis)?;
         let shape: Vec<usize> = (0..self.below(3)).map(|_| self.extent()).collect();
+        let indices = self.indices(*self.graph.ty(x).shape.get(axis)?, shape);
+        self.push(OpKind::Gather { axis }, &[x, indices])
+    }
+
+    fn pick_rows(&mut self, x: Value) -> Option<Value> {
+        let shape = vec![self.extent(), 1 + self.below(2)];
+        let indices = self.indices(self.graph.ty(x).shape[0], shape);
+        self.push(OpKind::PickRows {}, &[x, indices])
+    }
+
+    /// Constant indices into an extent.
+    pub(super) fn indices(&mut self, extent: usize, shape: Vec<usize>) -> Value {
         let ty = TensorType::new(Elem::I64, shape);
         // From the end, too.
         let index = |random: usize| random as i64 - extent as i64;
         let bytes = (0..ty.elements()).flat_map(|_| index(self.below(2 * extent)).to_le_bytes()).collect();
-        let indices = self.constant(ty, bytes);
-        self.push(OpKind::Gather { axis }, &[x, indices])
+        self.constant(ty, bytes)
     }
 
     fn conv(&mut self) -> Option<Value> {
@@ -200,17 +211,19 @@ impl Generator<'_> {
 
     fn attention(&mut self) -> Option<Value> {
         let (heads, d, m, n) = (self.extent(), self.extent(), self.extent(), self.extent());
+        let windows = if self.one_in(2) { 1 } else { self.extent() };
         let mut operands: Vec<Value> = Vec::new();
-        for shape in [[m, heads * d], [n, heads * d], [n, heads]] {
+        for shape in [[windows * m, heads * d], [windows * n, heads * d], [windows * n, heads]] {
             operands.push(self.value(|ty| ty.shape == shape, TensorType::f32(shape)));
         }
         if self.one_in(2) {
-            operands.push(self.floats([heads, m, n]));
+            let each = self.pick(&[1, windows]);
+            operands.push(self.floats([each * heads, m, n]));
         }
-        if self.one_in(4) {
+        if windows == 1 && self.one_in(4) {
             operands.push(self.input(TensorType::new(Elem::I64, [n])));
         }
         let scale = self.real();
-        self.push(OpKind::Attention { heads, scale }, &operands)
+        self.push(OpKind::Attention { heads, scale, windows }, &operands)
     }
 }

@@ -11,7 +11,7 @@ impl Generator<'_> {
     /// Appends an operation of the quantised stage, or the three of an attention.
     pub(super) fn quantised(&mut self) {
         let elem = self.pick(&[Elem::I8, Elem::I16]);
-        match self.below(9) {
+        match self.below(10) {
             0 => {
                 let x = self.integers(elem);
                 let ty = self.graph.ty(x).clone();
@@ -92,6 +92,14 @@ impl Generator<'_> {
                 self.result(OpKind::QEmbed {}, &[table, rows], TensorType::quantised(Elem::I16, [n, c], step));
             }
             7 => self.coder(),
+            8 => {
+                let x = self.integers(elem);
+                let TensorType { step, shape, .. } = self.graph.ty(x).clone();
+                let (n, k) = (self.extent(), 1 + self.below(2));
+                let rows = self.indices(shape[0], vec![n, k]);
+                let ty = TensorType { elem, shape: vec![n, k * shape[1]], step };
+                self.result(OpKind::PickRows {}, &[x, rows], ty);
+            }
             _ => self.masked_attention(),
         }
     }
@@ -137,36 +145,39 @@ impl Generator<'_> {
         self.stepped(kind, &[x, params], Elem::I8, vec![m, heads_out * d]);
     }
 
-    /// Attention, mostly with a mask that keeps an entry of each row, sometimes with a bias.
+    /// Attention, mostly with a mask that keeps an entry of each row, sometimes with a bias or within windows.
     fn masked_attention(&mut self) {
         let (heads, d, m, n) = (1 + self.below(3), self.extent(), self.extent(), 1 + self.below(12));
-        let [q, k, v] = [[m, heads * d], [n, heads * d], [n, heads]].map(|shape| {
+        let windows = if self.one_in(3) { 1 + self.below(3) } else { 1 };
+        let all = windows * heads;
+        let [q, k, v] = [[windows * m, heads * d], [windows * n, heads * d], [windows * n, heads]].map(|shape| {
             let step = self.real();
             let fits = |ty: &TensorType| ty.elem == Elem::I8 && ty.shape == shape;
             self.value(fits, TensorType::quantised(Elem::I8, shape, step))
         });
         let mut operands = vec![q, k];
-        if self.one_in(4) {
+        if windows == 1 && self.one_in(4) {
             let ty = TensorType::new(Elem::Byte, [m, Mask::kept_row_bytes(n)]);
             operands.push(self.input_of(ty, vec![1, n]));
         } else if !self.one_in(3) {
             let density = self.below(101);
-            let masks = (0..heads).flat_map(|_| {
+            let masks = (0..all).flat_map(|_| {
                 let always = self.below(n);
                 Mask::from_fn(m, n, |_, key| key == always || self.below(100) < density).to_kept_bytes()
             });
             let masks = masks.collect();
-            let ty = TensorType::new(Elem::Byte, [heads, m, Mask::kept_row_bytes(n)]);
+            let ty = TensorType::new(Elem::Byte, [all, m, Mask::kept_row_bytes(n)]);
             operands.push(self.constant(ty, masks));
         }
         if self.one_in(3) {
-            operands.push(self.bytes(Elem::I16, [heads, m, n], None));
+            let biases = self.pick(&[heads, all]);
+            operands.push(self.bytes(Elem::I16, [biases, m, n], None));
         }
-        let kind = OpKind::Sddmm { heads, scale: self.scale() };
-        let scores = self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [heads, m, n])]);
-        let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+        let kind = OpKind::Sddmm { heads, scale: self.scale(), windows };
+        let scores = self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [all, m, n])]);
+        let types = vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
         let probs = self.push_typed(OpKind::QSoftmax {}, &scores, types);
-        let kind = OpKind::Spmm { scale: self.scale() };
-        self.stepped(kind, &[probs[0], probs[1], v], Elem::I8, vec![m, heads]);
+        let kind = OpKind::Spmm { scale: self.scale(), windows };
+        self.stepped(kind, &[probs[0], probs[1], v], Elem::I8, vec![windows * m, heads]);
     }
 }

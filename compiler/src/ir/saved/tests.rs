@@ -14,14 +14,14 @@ fn graph() -> Graph {
     let x = graph.add_input("x", i8s.clone());
     let scale = Scale::from_f64(0.3).unwrap();
     let scores = graph.push_typed(
-        OpKind::Sddmm { heads: 2, scale },
+        OpKind::Sddmm { heads: 2, scale, windows: 1 },
         &[x, x],
         vec![TensorType::new(Elem::I16, [2, 2, 2])],
         &[node],
     )[0];
     let types = vec![TensorType::new(Elem::I8, [2, 2, 2]), TensorType::new(Elem::U32, [2, 2])];
     let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[node]);
-    let mixed = graph.push_typed(OpKind::Spmm { scale }, &[soft[0], soft[1], x], vec![i8s], &[node])[0];
+    let mixed = graph.push_typed(OpKind::Spmm { scale, windows: 1 }, &[soft[0], soft[1], x], vec![i8s], &[node])[0];
     let w = graph.add_const("w", TensorType::new(Elem::I8, [3, 4]), (0..12).collect::<Vec<u8>>());
     let channel = Channel { bias: 5, scale: Scale::from_f64(2.5).unwrap() };
     let b = graph.add_const("b", TensorType::new(Elem::Channel, [3]), [channel.to_bytes(); 3].concat());

@@ -10,7 +10,7 @@ use super::MAX_SEEDED_BYTES;
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
 use super::names::unquoted;
-use crate::ir::{Attr, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value};
+use crate::ir::{Attr, AttrSpec, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value};
 
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 32;
@@ -382,8 +382,12 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 wrong = true;
             }
         }
-        let missing: Vec<String> =
-            spec.attrs.iter().filter(|attr| !found.contains_key(attr.name)).map(missing).collect();
+        let missing: Vec<String> = spec
+            .attrs
+            .iter()
+            .filter(|attr| attr.default.is_none() && !found.contains_key(attr.name))
+            .map(missing)
+            .collect();
         if !missing.is_empty() {
             // A misspelt name says the same.
             if !wrong {
@@ -394,7 +398,11 @@ impl<'s, 'f> Lowering<'s, 'f> {
         if wrong {
             return Err(GivenUp);
         }
-        let attrs = spec.attrs.iter().map(|attr| self.attr(found[attr.name])).collect::<Lowered<Vec<_>>>()?;
+        let told = |attr: &AttrSpec| match (found.get(attr.name), attr.default) {
+            (None, Some(default)) => Ok(default()),
+            _ => self.attr(found[attr.name]),
+        };
+        let attrs = spec.attrs.iter().map(told).collect::<Lowered<Vec<_>>>()?;
         match spec.build(&attrs) {
             Ok(kind) => Ok(kind),
             Err(name) => {
@@ -429,7 +437,7 @@ fn no_attribute(spec: &OpSpec, name: &str) -> String {
     }
 }
 
-fn missing(attr: &crate::ir::AttrSpec) -> String {
+fn missing(attr: &AttrSpec) -> String {
     format!("`{}`, {}", attr.name, (attr.expected)())
 }
 

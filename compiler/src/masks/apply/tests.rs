@@ -19,7 +19,7 @@ fn graph(biases: &[Option<Vec<f32>>]) -> Graph {
         let mut operands = vec![x; 3];
         operands.extend(bias.iter().map(|bias| graph.add_f32("baked", [HEADS, TOKENS, TOKENS], bias)));
         let node = graph.add_node(format!("/blocks.{layer}/attn"));
-        x = graph.push(OpKind::Attention { heads: HEADS, scale: 0.7 }, &operands, &[node]).unwrap();
+        x = graph.push(OpKind::Attention { heads: HEADS, scale: 0.7, windows: 1 }, &operands, &[node]).unwrap();
     }
     graph.add_output("y", x, [TOKENS, 6]);
     graph
@@ -101,7 +101,7 @@ fn every_misfit_is_told_once() {
     let mut graph = graph(&[None, None, None, Some(baked)]);
     let variable = graph.add_input("bias", TensorType::f32([HEADS, TOKENS, TOKENS]));
     let x = graph.inputs[0].value;
-    graph.push(OpKind::Attention { heads: HEADS, scale: 1.0 }, &[x, x, x, variable], &[]).unwrap();
+    graph.push(OpKind::Attention { heads: HEADS, scale: 1.0, windows: 1 }, &[x, x, x, variable], &[]).unwrap();
     let sparse = layer(|_, _, _| false);
     let wide = vec![Mask::from_fn(TOKENS, 7, |_, _| true); HEADS];
     let tall = vec![Mask::from_fn(7, TOKENS, |_, _| true); HEADS];

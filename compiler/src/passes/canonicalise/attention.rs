@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::constants::{broadcast, data};
 use super::flags::Flags;
-use super::view::View;
+use super::view::{Axis, View, Walk};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
 use crate::passes::error::Misfit;
@@ -12,16 +12,18 @@ use crate::passes::error::Misfit;
 /// `scale q k^T + bias` for every head.
 #[derive(Clone, Debug)]
 pub(super) struct Scores {
-    /// Queries `[m, heads * d]`.
+    /// Queries `[windows * m, heads * d]`.
     q: Value,
-    /// Keys `[n, heads * d]`.
+    /// Keys `[windows * n, heads * d]`.
     k: Value,
+    /// Number of windows of tokens, each of which attends within itself.
+    windows: usize,
     scale: f64,
-    /// `[heads, m, n]`.
+    /// `[windows * heads, m, n]`.
     bias: Option<Vec<f32>>,
     /// The input that says which keys count, if not all do.
     keys: Option<Value>,
-    /// Shape of the tensor: leading dimensions that make the heads, then `m` and `n`.
+    /// Shape of the tensor: leading dimensions that make windows and heads, then `m` and `n`.
     shape: Vec<usize>,
     /// The ONNX nodes that it came from.
     pub(super) nodes: BTreeSet<Node>,
@@ -34,7 +36,8 @@ impl Scores {
         (leading, *m, *n)
     }
 
-    fn heads(&self) -> usize {
+    /// Heads of all windows.
+    fn all_heads(&self) -> usize {
         self.extents().0.iter().product()
     }
 
@@ -84,19 +87,19 @@ impl Canonicaliser<'_> {
                 "queries and keys of the same heads",
             ));
         }
-        let heads_and = |last| (0..leading).chain([last]).collect::<Vec<_>>();
-        let q = self.builder.layout(&a.unscaled(), &[rank - 2], &heads_and(rank - 1))?;
-        let k = self.builder.layout(&b.unscaled(), &[rank - 1], &heads_and(rank - 2))?;
+        let outer = window_dims(a, leading);
+        if window_dims(b, leading) != outer {
+            return Err(Misfit::new("queries and keys of different windows", "queries and keys of the same windows"));
+        }
+        let windows = shape[..outer].iter().product();
+        let windows_and = |last| (0..outer).chain([last]).collect::<Vec<_>>();
+        let heads_and = |last| (outer..leading).chain([last]).collect::<Vec<_>>();
+        let [a_tokens, b_tokens] = [windows_and(rank - 2), windows_and(rank - 1)];
+        let q = self.builder.layout(&a.unscaled(), &a_tokens, &heads_and(rank - 1))?;
+        let k = self.builder.layout(&b.unscaled(), &b_tokens, &heads_and(rank - 2))?;
         let scale = a.factor * b.factor;
-        Ok(Meaning::Scores(Scores {
-            q,
-            k,
-            scale,
-            bias: None,
-            keys: None,
-            shape,
-            nodes: op.nodes.iter().copied().collect(),
-        }))
+        let nodes = op.nodes.iter().copied().collect();
+        Ok(Meaning::Scores(Scores { q, k, windows, scale, bias: None, keys: None, shape, nodes }))
     }
 
     /// A function of scores and a constant, which is the first operand where `swapped`.
@@ -114,7 +117,7 @@ impl Canonicaliser<'_> {
             (BinaryFn::Div, Some(divisor), false) => result.multiply(1.0 / divisor)?,
             (BinaryFn::Add, ..) => {
                 let (_, m, n) = scores.extents();
-                self.builder.check_size(&[scores.heads(), m, n])?;
+                self.builder.check_size(&[scores.all_heads(), m, n])?;
                 let ty = self.source.ty(constant);
                 let bias = self.source.const_f32(constant);
                 let bias =
@@ -136,6 +139,12 @@ impl Canonicaliser<'_> {
     pub(super) fn scores_of_keys(&mut self, f: BinaryFn, scores: &Scores, flags: &Flags) -> Result<Meaning, Misfit> {
         if f != BinaryFn::Add {
             return Err(Misfit::new(format!("{} of attention scores and an input", f.name()), "a sum"));
+        }
+        if scores.windows > 1 {
+            return Err(Misfit::new(
+                format!("an input that says which keys of {} windows count", scores.windows),
+                "one window, or a mask that is a constant",
+            ));
         }
         let keys = flags.keys(&scores.shape)?;
         if scores.keys.is_some_and(|known| known != keys) {
@@ -162,28 +171,51 @@ impl Canonicaliser<'_> {
     /// Probabilities times values.
     pub(super) fn attention(&mut self, op: &OpData, scores: &Scores, v: &View) -> Result<Meaning, Misfit> {
         let rank = v.dims.len();
-        let heads = scores.heads();
-        let (leading, m, _) = scores.extents();
-        if rank < 2 || v.shape()[..rank - 2].iter().product::<usize>() != heads {
-            return Err(Misfit::new(format!("values {:?} for {heads} heads", v.shape()), "values of the same heads"));
+        let (windows, all) = (scores.windows, scores.all_heads());
+        let heads = all / windows;
+        let (leading, m, n) = scores.extents();
+        let outer = window_dims(v, rank.saturating_sub(2));
+        let windows_of_v: usize = v.shape()[..outer].iter().product();
+        if rank < 2 || windows_of_v != windows || v.shape()[..rank - 2].iter().product::<usize>() != all {
+            let found = format!("values {:?} for {windows} windows of {heads} heads", v.shape());
+            return Err(Misfit::new(found, "values of the same windows and heads"));
         }
-        let columns: Vec<usize> = (0..rank - 2).chain([rank - 1]).collect();
-        let values = self.builder.layout(&v.unscaled(), &[rank - 2], &columns)?;
+        let rows: Vec<usize> = (0..outer).chain([rank - 2]).collect();
+        let columns: Vec<usize> = (outer..rank - 2).chain([rank - 1]).collect();
+        let values = self.builder.layout(&v.unscaled(), &rows, &columns)?;
         let mut operands = vec![scores.q, scores.k, values];
         if let Some(bias) = &scores.bias {
-            let extents = [heads, m, self.builder.extents(scores.k).0];
+            let of_window = heads * m * n;
+            let alike = bias.chunks(of_window).all(|window| window == &bias[..of_window]);
+            let bias = if alike { &bias[..of_window] } else { bias };
+            let extents = [bias.len() / (m * n), m, n];
             operands.push(self.builder.make("", &extents, data(bias.iter().copied()))?);
         }
         operands.extend(scores.keys);
         self.builder.nodes =
             scores.nodes.iter().chain(&op.nodes).copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let matrix = self.builder.push(OpKind::Attention { heads, scale: scores.scale }, &operands)?;
+        let matrix = self.builder.push(OpKind::Attention { heads, scale: scores.scale, windows }, &operands)?;
 
-        // Tokens are rows, heads and their features columns; the tensor has the heads outside.
-        let features = v.shape()[rank - 1];
-        let shape: Vec<usize> = [m].iter().chain(leading).chain(&[features]).copied().collect();
-        let perm: Vec<usize> = (1..=leading.len()).chain([0, leading.len() + 1]).collect();
-        let view = View::row_major(matrix, &shape, 1).transposed(&perm);
+        // Windows and their tokens are rows, heads and their features columns; the tensor has the heads outside of the tokens.
+        let (features, count) = (v.shape()[rank - 1], leading.len());
+        let mut outer = 0;
+        while leading[..outer].iter().product::<usize>() < windows {
+            outer += 1;
+        }
+        let (of_windows, of_heads) = leading.split_at(outer);
+        if of_windows.iter().product::<usize>() != windows {
+            let found = format!("{windows} windows and their heads in one of the dimensions {leading:?}");
+            return Err(Misfit::new(found, "windows and heads in dimensions of their own"));
+        }
+        let shape = [of_windows, &[m], of_heads, &[features]].concat();
+        let perm: Vec<usize> = (0..outer).chain(outer + 1..=count).chain([outer, count + 1]).collect();
+        let view = View::row_major(matrix, &shape, outer + 1).transposed(&perm);
         Ok(Meaning::View(View { factor: v.factor, ..view }))
     }
+}
+
+/// How many of the first dimensions, `leading` at most, are windows of tokens: they walk rows.
+fn window_dims(view: &View, leading: usize) -> usize {
+    let rows = |dim: &Vec<Walk>| !dim.is_empty() && dim.iter().all(|walk| walk.axis == Axis::Row);
+    view.dims[..leading].iter().rposition(rows).map_or(0, |last| last + 1)
 }

@@ -30,6 +30,8 @@ pub(super) struct Builder<'a> {
     transposed: BTreeMap<Value, Value>,
     /// Weights that only scale columns.
     pub(super) diagonals: BTreeSet<Value>,
+    /// Picked rows that are in the graph already, by what they are of, how many lie side by side, and which they are.
+    picked: BTreeMap<(Value, usize, Vec<usize>), Value>,
     /// How many elements may still be made.
     budget: usize,
     /// The ONNX nodes of the operation that is being translated.
@@ -46,6 +48,7 @@ impl<'a> Builder<'a> {
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
             diagonals: BTreeSet::new(),
+            picked: BTreeMap::new(),
             budget: BUDGET.saturating_add(parameters.saturating_mul(PER_PARAMETER)),
             nodes: Vec::new(),
         }
@@ -161,22 +164,26 @@ impl<'a> Builder<'a> {
         let (height, width) = self.extents(view.matrix);
         let mut matrix = view.matrix;
         let grid = match rows {
-            [] => Grid { map: [1, 1], step: [1, 1] },
-            [Walk { extent, stride: 1, .. }] => Grid { map: [*extent, 1], step: [1, 1] },
-            _ => Grid::of(rows, height - view.row).ok_or_else(|| {
-                Misfit::new(
-                    format!("tokens in another order or with gaps ({})", describe(rows)),
-                    "neighbouring tokens in their order, or those of a map's rows and columns at regular distances",
-                )
-            })?,
+            [] => Some(Grid { map: [1, 1], step: [1, 1] }),
+            [Walk { extent, stride: 1, .. }] => Some(Grid { map: [*extent, 1], step: [1, 1] }),
+            _ => Grid::of(rows, height - view.row),
         };
-        let len = grid.map[0] * grid.map[1];
-        if len != height {
-            matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
-        }
-        if grid.step != [1, 1] {
-            let kind = OpKind::Patches { map: grid.map, kernel: [1, 1], stride: grid.step, pad: [0; 4] };
-            matrix = self.push(kind, &[matrix])?;
+        match grid {
+            Some(Grid { map, step }) => {
+                let len = map[0] * map[1];
+                if len != height {
+                    matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
+                }
+                if step != [1, 1] {
+                    let kind = OpKind::Patches { map, kernel: [1, 1], stride: step, pad: [0; 4] };
+                    matrix = self.push(kind, &[matrix])?;
+                }
+            }
+            None => {
+                let extents: Vec<usize> = rows.iter().map(|walk| walk.extent).collect();
+                self.check_size(&extents)?;
+                matrix = self.pick_rows(matrix, places(view.row, rows), 1)?;
+            }
         }
         let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
         if !all {
@@ -196,13 +203,61 @@ impl<'a> Builder<'a> {
         Ok(matrix)
     }
 
+    /// Rows of a matrix, `side` of them side by side in each row of the result.
+    pub(super) fn pick_rows(&mut self, matrix: Value, rows: Vec<usize>, side: usize) -> Result<Value, Misfit> {
+        self.charge(3 * rows.len())?;
+        let key = (matrix, side, rows);
+        if let Some(known) = self.picked.get(&key) {
+            return Ok(*known);
+        }
+        let picked = self.pick_new_rows(matrix, key.2.clone(), side)?;
+        self.picked.insert(key, picked);
+        Ok(picked)
+    }
+
+    fn pick_new_rows(&mut self, matrix: Value, rows: Vec<usize>, side: usize) -> Result<Value, Misfit> {
+        if side == 1 && rows.len() == self.extents(matrix).0 && rows.iter().enumerate().all(|(i, row)| i == *row) {
+            return Ok(matrix);
+        }
+        if let Some(op) = self.producer(matrix) {
+            match op.kind {
+                // Picked rows are picked rows of what they were picked from.
+                OpKind::PickRows {} if self.graph.ty(op.operands[1]).shape[1] == 1 => {
+                    let first = self.graph.indices(op.operands[1], self.extents(op.operands[0]).0);
+                    let first = first.map_err(|problem| Misfit::new(problem, "rows of a matrix"))?;
+                    let rows = rows.into_iter().map(|row| first[row]).collect();
+                    return self.pick_rows(op.operands[0], rows, side);
+                }
+                // What a linear layer reads has 8 bits, what it makes may have 16.
+                OpKind::Linear {} if side == 1 && rows.len() <= self.extents(matrix).0 && !self.is_read(matrix) => {
+                    let x = self.pick_rows(op.operands[0], rows, 1)?;
+                    return self.replace(&op, OpKind::Linear {}, &[x, op.operands[1], op.operands[2]]);
+                }
+                _ => {}
+            }
+        }
+        let ty = TensorType::new(Elem::I64, [rows.len() / side, side]);
+        let bytes: Vec<u8> = rows.into_iter().flat_map(|row| (row as i64).to_le_bytes()).collect();
+        let rows = self.graph.add_const("rows", ty, bytes);
+        self.push(OpKind::PickRows {}, &[matrix, rows])
+    }
+
+    /// Whether an operation reads a value.
+    fn is_read(&self, value: Value) -> bool {
+        self.graph.order.iter().any(|op| self.graph.op(*op).operands.contains(&value))
+    }
+
     /// The view as a matrix whose rows are the elements of some dimensions in row-major order, and whose columns those of others.
     /// Together they must be all dimensions.
     pub(super) fn layout(&mut self, view: &View, rows: &[usize], columns: &[usize]) -> Result<Value, Misfit> {
         let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
         let (rows, columns) = (pick(rows), pick(columns));
-        let strays =
-            rows.iter().any(|walk| walk.axis != Axis::Row) || columns.iter().any(|walk| walk.axis != Axis::Column);
+        let is_row = |walk: &Walk| walk.axis == Axis::Row;
+        let merged = columns.iter().take_while(|walk| is_row(walk)).count();
+        if merged > 0 && rows.iter().all(is_row) && !columns[merged..].iter().any(is_row) {
+            return self.merge_rows(view, &rows, &columns[..merged], &columns[merged..]);
+        }
+        let strays = !rows.iter().all(is_row) || columns.iter().any(is_row);
         if strays {
             return Err(Misfit::new(
                 format!("a matrix with {} along rows and {} along columns", describe(&rows), describe(&columns)),
@@ -210,6 +265,22 @@ impl<'a> Builder<'a> {
             ));
         }
         self.matrix_of(view, &rows, &columns)
+    }
+
+    /// The matrix whose rows are those of the view that `rows` visit, each joined to all that `merged` visit from there.
+    fn merge_rows(&mut self, view: &View, rows: &[Walk], merged: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
+        let matrix = self.whole_columns(view, columns)?;
+        let extents: Vec<usize> = rows.iter().chain(merged).map(|walk| walk.extent).collect();
+        self.check_size(&extents)?;
+        let side = merged.iter().map(|walk| walk.extent).product();
+        let places = places(view.row, &[rows, merged].concat());
+        self.pick_rows(matrix, places, side)
+    }
+
+    /// All rows of the view's matrix, with these columns, times the view's factor.
+    fn whole_columns(&mut self, view: &View, columns: &[Walk]) -> Result<Value, Misfit> {
+        let all = Walk { axis: Axis::Row, extent: self.extents(view.matrix).0, stride: 1 };
+        self.matrix_of(&View { row: 0, ..view.clone() }, &walks([all]), columns)
     }
 
     /// The view as a matrix whose rows are the elements of the dimensions before `split`.
@@ -229,6 +300,25 @@ impl<'a> Builder<'a> {
             Walk { stride: inner.map(|other| other.extent).product(), ..*walk }
         };
         let dims = view.dims.iter().map(|dim| walks(dim.iter().map(closed))).collect();
+        Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None })
+    }
+
+    /// The same tensor as a view whose tokens lie in the tensor's order, where they do not.
+    pub(super) fn in_order(&mut self, view: &View) -> Result<View, Misfit> {
+        let (rows, columns) = (&view.split()[0], &view.sorted()[1]);
+        if *rows == view.sorted()[0] {
+            return Ok(view.clone());
+        }
+        let matrix = self.matrix_of(view, rows, columns)?;
+        let mut left: usize = rows.iter().map(|walk| walk.extent).product();
+        let mut closed = |walk: &Walk| match walk.axis {
+            Axis::Column => *walk,
+            Axis::Row => {
+                left /= walk.extent;
+                Walk { stride: left, ..*walk }
+            }
+        };
+        let dims = view.dims.iter().map(|dim| walks(dim.iter().map(&mut closed))).collect();
         Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None })
     }
 

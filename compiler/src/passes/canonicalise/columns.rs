@@ -80,7 +80,7 @@ impl Builder<'_> {
     }
 
     /// Columns scaled by a linear layer of their own, for [`Builder::linear`] to make it part of the next one.
-    fn diagonal(&mut self, value: Value, factors: &[f64], name: &str) -> Result<Value, Misfit> {
+    pub(super) fn diagonal(&mut self, value: Value, factors: &[f64], name: &str) -> Result<Value, Misfit> {
         let width = factors.len();
         self.check_size(&[width, width])?;
         let element = |i: usize| if i / width == i % width { factors[i / width] as f32 } else { 0.0 };

@@ -55,7 +55,10 @@ impl<'a> Canonicaliser<'a> {
             BinaryFn::Sub => y.times(-1.0),
             _ => return Err(Misfit::new(format!("{} of two computed tensors", f.name()), "their sum or difference")),
         };
-        let (x, y) = (self.builder.whole(x)?, self.builder.whole(&y)?);
+        let (mut x, mut y) = (self.builder.whole(x)?, self.builder.whole(&y)?);
+        if x.dims != y.dims {
+            (x, y) = (self.builder.in_order(&x)?, self.builder.in_order(&y)?);
+        }
         if x.dims != y.dims {
             return Err(Misfit::new(
                 format!("tensors of shapes {:?} and {:?} that lie differently", x.shape(), y.shape()),
@@ -116,8 +119,10 @@ impl<'a> Canonicaliser<'a> {
         let view = self.builder.whole(x)?;
         match self.per_element(&view, constant)? {
             PerElement::Columns(factors) => {
-                let factors = factors.into_iter().map(factor).collect();
-                let matrix = self.builder.map_columns(view.matrix, &ColumnMap::Scale(factors), self.name(constant))?;
+                let factors: Vec<f64> = factors.into_iter().map(factor).collect();
+                let (matrix, name) = (view.matrix, self.name(constant));
+                let scaled = self.builder.map_columns(matrix, &ColumnMap::Scale(factors.clone()), name);
+                let matrix = scaled.or_else(|_| self.builder.diagonal(matrix, &factors, name))?;
                 Ok(View { matrix, ..view })
             }
             PerElement::Matrix(_) => Err(Misfit::new("another factor for each token", "a factor per channel")),

@@ -23,16 +23,23 @@ pub const FORMS: &[(&str, &str)] = &[
     (
         "matmul",
         "Tokens by a constant matrix: a linear layer. By a constant matrix over the heads: an auto-encoder. Queries by transposed keys of the \
-         same heads: scores. Probabilities by values: attention.",
+         same heads, and of the same windows of tokens: scores. Probabilities by values: attention.",
     ),
     ("fake_quantise", "The pass `steps` notes the step on the tensor before."),
-    ("conv", "Of an image that is an input, without groups and dilation: patches and a linear layer."),
+    (
+        "conv",
+        "Of an image that is an input, or of a map or sequence of tokens, without groups and dilation: patches and a linear layer.",
+    ),
     (
         "layer_norm",
-        "Over the channels of tokens; also written out as mean, difference, square, mean, root and quotient.",
+        "Over the channels of tokens; also written out as mean, difference, square, mean, root and quotient, with the unbiased mean of squares or \
+         an epsilon that is added to the root.",
     ),
     ("softmax", "Of scores, over the keys."),
-    ("concat", "Tokens and constants one after the other."),
+    (
+        "concat",
+        "Tokens and constants one after the other; parts of the same tokens along any of their dimensions, as rolling a map joins them.",
+    ),
     (
         "reshape",
         "Of tokens and integer inputs, as long as no dimension takes parts of both tokens and channels. Of scores, as long as queries and keys stay the last two \
@@ -41,14 +48,15 @@ pub const FORMS: &[(&str, &str)] = &[
     ("expand", "Of constants and integer inputs: what else is computed is not repeated."),
     (
         "transpose",
-        "Of tokens and integer inputs, in any order; heads find their way back before the next linear layer.",
+        "Of tokens and integer inputs, in any order; heads find their way back before the next linear layer, tokens in another order are \
+         picked.",
     ),
-    ("slice", "Of tokens or channels at regular distances; tokens that stay must be neighbours."),
+    ("slice", "Of tokens or channels at regular distances."),
     (
         "gather",
         "As slice: constant indices at rising, regular distances. Rows of a constant table by an integer input, of at most 65,535 rows.",
     ),
-    ("reduce_mean", "Within LayerNorm."),
+    ("reduce_mean", "Over all tokens. Within LayerNorm."),
 ];
 
 #[cfg(test)]

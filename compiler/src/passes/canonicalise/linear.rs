@@ -89,7 +89,10 @@ impl Canonicaliser<'_> {
             Meaning::View(view) => self.builder.layout(view, &[0, 2, 3], &[1])?,
             _ => return Err(unexpected(x, "an image or a map of features")),
         };
-        let patches = self.builder.push(OpKind::Patches { map, kernel, stride, pad }, &[pixels])?;
+        let patches = match (kernel, stride, pad) {
+            ([1, 1], [1, 1], [0, 0, 0, 0]) => pixels,
+            _ => self.builder.push(OpKind::Patches { map, kernel, stride, pad }, &[pixels])?,
+        };
         let weight = self.builder.adopt_kernel(op.operands[1], [outputs, channels, kernel[0], kernel[1]])?;
         let bias = match op.operands.get(2) {
             Some(bias) => self.builder.adopt(*bias, &[outputs])?,

@@ -109,11 +109,15 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
 
 impl Canonicaliser<'_> {
     fn input(&mut self, GraphInput { name, value, shape }: &GraphInput) -> Result<Meaning, Misfit> {
-        let ty = self.source.ty(*value);
+        let (ty, is_image) = (self.source.ty(*value), self.is_convolved(*value));
         let mut add = |ty| self.builder.graph.add_input_of(name, ty, shape.clone());
         match (ty.elem, &ty.shape[..]) {
             _ if ty.shape.contains(&0) => Err(Misfit::new(ty.to_string(), "extents of at least 1")),
-            (Elem::F32, [1, _, _, _]) => Ok(Meaning::Image(add(ty.clone()))),
+            (Elem::F32, [1, _, _, _]) if is_image => Ok(Meaning::Image(add(ty.clone()))),
+            (Elem::F32, [1, rows, outer, inner]) => {
+                let matrix = add(TensorType { shape: vec![*rows, outer * inner], ..ty.clone() });
+                Ok(Meaning::View(View::row_major(matrix, &ty.shape, 2)))
+            }
             (Elem::F32, [1, rows, columns] | [rows, columns]) => {
                 let matrix = TensorType { shape: vec![*rows, *columns], ..ty.clone() };
                 let matrix = add(matrix);
@@ -128,6 +132,12 @@ impl Canonicaliser<'_> {
                 Err(Misfit::new(ty.to_string(), expected))
             }
         }
+    }
+
+    /// Whether a convolution reads a value as it is.
+    fn is_convolved(&self, value: Value) -> bool {
+        let convolves = |op: &OpData| matches!(op.kind, OpKind::Conv { .. }) && op.operands[0] == value;
+        self.source.order.iter().any(|op| convolves(self.source.op(*op)))
     }
 
     /// The matrix of an output; `None` where its problem is told already.
@@ -188,6 +198,7 @@ impl Canonicaliser<'_> {
                 "a step noted on the tensor, as the pass `steps` does",
             )),
             OpKind::Pixels {}
+            | OpKind::PickRows {}
             | OpKind::Patches { .. }
             | OpKind::Embed {}
             | OpKind::Linear {}

@@ -1,7 +1,7 @@
 //! Operations that move elements: they become part of views. Joining tokens is the only one that remains an operation.
 
 use super::constants::{data, floats};
-use super::view::View;
+use super::view::{Axis, View, Walk, places, walks};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{Graph, OpData, OpKind, Value};
 use crate::passes::error::Misfit;
@@ -14,7 +14,18 @@ impl Canonicaliser<'_> {
         let from = &self.source.ty(op.operands[0]).shape;
         let to = &self.source.ty(op.results[0]).shape;
         match x {
-            Meaning::View(view) => moved(self.source, op, view, to).map(Meaning::View),
+            Meaning::View(view) => {
+                let direct = moved(self.source, op, view, to);
+                if direct.is_ok() && !cuts(op, view) {
+                    return direct.map(Meaning::View);
+                }
+                // What cuts tokens unevenly may cut them evenly where they lie in the tensor's order; and so that its parts can be joined
+                // again, all of them are of the same matrix.
+                let whole = self.builder.whole(view)?;
+                let ordered = self.builder.in_order(&whole)?;
+                let moved = if ordered == whole { direct } else { moved(self.source, op, &ordered, to) };
+                moved.map(Meaning::View)
+            }
             Meaning::Flags(flags) => match &op.kind {
                 OpKind::Expand { shape } => Ok(Meaning::Flags(flags.repeated(shape)?)),
                 _ => Ok(Meaning::Flags(flags.at(moved(self.source, op, &flags.view, to)?))),
@@ -31,16 +42,27 @@ impl Canonicaliser<'_> {
         if let [x] = operands {
             return Ok(x.clone());
         }
+        if let Some(view) = self.rejoined(operands, axis)? {
+            return Ok(Meaning::View(view));
+        }
         if shape[..axis].iter().any(|extent| *extent != 1) {
             return Err(Misfit::new(format!("tensors joined along axis {axis} to {shape:?}"), "tokens joined"));
         }
-        let columns: usize = shape[axis + 1..].iter().product();
+        // Dimensions behind the axis that are tokens in every part remain tokens.
+        let tokens = operands.iter().filter_map(|operand| match operand {
+            Meaning::View(view) => {
+                Some(view.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count())
+            }
+            _ => None,
+        });
+        let split = axis + 1 + tokens.min().unwrap_or(0);
+        let columns: usize = shape[split..].iter().product();
         let mut parts = Vec::new();
         for (value, meaning) in op.operands.iter().zip(operands) {
             let part = match meaning {
-                Meaning::View(view) => self.builder.matrix(view, axis + 1)?,
+                Meaning::View(view) => self.builder.matrix(view, split)?,
                 Meaning::Constant => {
-                    let rows = self.source.ty(*value).shape[axis];
+                    let rows = self.source.ty(*value).shape[axis..split].iter().product();
                     self.builder.adopt(*value, &[rows, columns])?
                 }
                 other => return Err(unexpected(other, "tokens or a constant")),
@@ -54,7 +76,54 @@ impl Canonicaliser<'_> {
         }
         let parts = self.join_constants(&parts)?;
         let matrix = self.builder.push(OpKind::Concat { axis: 0 }, &parts)?;
-        Ok(Meaning::View(View::row_major(matrix, shape, axis + 1)))
+        Ok(Meaning::View(View::row_major(matrix, shape, split)))
+    }
+
+    /// Parts of one matrix, joined along an axis: as a view of it where they follow each other regularly, or as tokens in another order.
+    /// `None` where they are something else.
+    fn rejoined(&mut self, operands: &[Meaning], axis: usize) -> Result<Option<View>, Misfit> {
+        let views: Option<Vec<&View>> =
+            operands.iter().map(|operand| if let Meaning::View(view) = operand { Some(view) } else { None }).collect();
+        let Some([first, others @ ..]) = views.as_deref() else { return Ok(None) };
+        let place = |view: &View| (view.matrix, view.column, view.factor);
+        if others.iter().any(|view| place(view) != place(first)) {
+            return Ok(None);
+        }
+        let parts: Vec<usize> = [*first].iter().chain(others).map(|view| view.row).collect();
+        if others.iter().all(|view| view.dims == first.dims)
+            && let Some(outer) = walks_of(&parts)
+        {
+            let mut view = (*first).clone();
+            view.dims[axis] = walks(outer.into_iter().chain(first.dims[axis].iter().copied()));
+            return Ok(Some(view));
+        }
+        let split = axis + 1 + first.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count();
+        let [tokens, channels] = [0..split, split..first.dims.len()];
+        let fits = |view: &&View| {
+            view.dims[tokens.clone()].iter().all(|dim| is_along(dim, Axis::Row))
+                && view.dims[channels.clone()].iter().all(|dim| is_along(dim, Axis::Column))
+                && view.dims[channels.clone()] == first.dims[channels.clone()]
+        };
+        if ![first].into_iter().chain(others).all(fits) {
+            return Ok(None);
+        }
+        let mut shape = first.shape();
+        shape[axis] += others.iter().map(|view| view.shape()[axis]).sum::<usize>();
+        let count = self.builder.check_size(&shape[tokens.clone()])?;
+        self.builder.charge(2 * count)?;
+        // Each part has all that lies behind one place of the axes before.
+        let blocks: usize = shape[..axis].iter().product();
+        let rows: Vec<Vec<usize>> =
+            [*first].iter().chain(others).map(|view| places(view.row, &view.dims[tokens.clone()].concat())).collect();
+        let part = |block: usize, rows: &[usize]| {
+            let each = rows.len() / blocks;
+            rows[block * each..(block + 1) * each].to_vec()
+        };
+        let rows = (0..blocks).flat_map(|block| rows.iter().flat_map(move |rows| part(block, rows))).collect();
+        let matrix = self.builder.pick_rows(first.matrix, rows, 1)?;
+        let mut view = View { matrix, row: 0, ..(*first).clone() };
+        view.dims[tokens.clone()].clone_from_slice(&View::row_major(matrix, &shape[tokens], split).dims);
+        Ok(Some(view))
     }
 
     /// The same parts with neighbouring constants joined.
@@ -75,6 +144,30 @@ impl Canonicaliser<'_> {
         }
         Ok(joined)
     }
+}
+
+/// Whether an operation takes a part of a dimension along which tokens do not follow each other at one distance.
+fn cuts(op: &OpData, view: &View) -> bool {
+    match &op.kind {
+        OpKind::Slice { axis, .. } => view.dims[*axis].len() > 1 && is_along(&view.dims[*axis], Axis::Row),
+        _ => false,
+    }
+}
+
+fn is_along(dim: &[Walk], axis: Axis) -> bool {
+    dim.iter().all(|walk| walk.axis == axis)
+}
+
+/// The walks along rows that visit these places in this order, from the first one on; `None` where there are none.
+fn walks_of(rows: &[usize]) -> Option<Vec<Walk>> {
+    let Some(distance) = rows.get(1).map(|second| second.checked_sub(rows[0])) else { return Some(Vec::new()) };
+    let stride = distance.filter(|stride| *stride > 0)?;
+    let extent = rows.windows(2).take_while(|pair| pair[1].checked_sub(pair[0]) == Some(stride)).count() + 1;
+    let inner = Walk { axis: Axis::Row, extent, stride };
+    let starts: Vec<usize> = rows.iter().copied().step_by(extent).collect();
+    let mut list = walks_of(&starts)?;
+    list.push(inner);
+    (places(rows[0], &list) == rows).then_some(list)
 }
 
 /// Whether the elements stay in their row-major order.

@@ -64,7 +64,9 @@ fn one_linear_layer_becomes_three() {
 fn scale(scores: impl Fn(&mut Builder, Value, Value) -> Value) -> f64 {
     let graph = canonical(&attention(scores));
     assert_eq!(counts(&graph), "attention 1, linear 3");
-    let OpKind::Attention { heads: HEADS, scale } = only(&graph, "attention").kind else { panic!("{graph}") };
+    let OpKind::Attention { heads: HEADS, scale, windows: 1 } = only(&graph, "attention").kind else {
+        panic!("{graph}")
+    };
     scale
 }
 
@@ -123,7 +125,7 @@ fn constants_added_to_scores_are_the_bias() {
         b.times(scores, 2.0)
     }));
     let op = only(&graph, "attention");
-    assert_eq!(op.kind, OpKind::Attention { heads: HEADS, scale: 2.0 });
+    assert_eq!(op.kind, OpKind::Attention { heads: HEADS, scale: 2.0, windows: 1 });
     assert_eq!(graph.ty(op.operands[3]).shape, [HEADS, TOKENS, TOKENS]);
     let mut b = Builder::new();
     let bias = b.constant("bias", &[HEADS, TOKENS, TOKENS]);

@@ -202,6 +202,41 @@ fn layer_norm_in_several_operators() {
     }
 }
 
+/// Of 4 channels: the mean of squares as sum over one less, as `torch.std` has it.
+fn unbiased(b: &mut Builder, x: Value, reshaped: bool) -> (Value, Value) {
+    let m = mean(b, x);
+    let centred = b.binary(BinaryFn::Sub, x, m);
+    let squared = b.mul(centred, centred);
+    let spread = b.op(OpKind::ReduceMean { axes: vec![2], keep: !reshaped }, &[squared]);
+    let sum = b.times(spread, 4.0);
+    let three = b.scalar(3.0);
+    let variance = b.binary(BinaryFn::Div, sum, three);
+    let variance = if reshaped { b.reshape(variance, &[1, 3, 1]) } else { variance };
+    let deviation = b.unary(UnaryFn::Sqrt, variance);
+    let eps = b.scalar(1e-3);
+    (centred, b.add(deviation, eps))
+}
+
+#[test]
+fn layer_norm_with_the_epsilon_outside_of_the_root() {
+    for reshaped in [false, true] {
+        let mut b = Builder::new();
+        let x = b.input(&[1, 3, 4]);
+        let gamma = b.graph.add_f32("a_2", [4], &[1.0, 2.0, 3.0, 4.0]);
+        let (centred, deviation) = unbiased(&mut b, x, reshaped);
+        let scaled = b.mul(gamma, centred);
+        let y = b.binary(BinaryFn::Div, scaled, deviation);
+        let graph = run(&b.finish(&[y]), &["cse", "layer-norm"]);
+        assert_eq!(graph.order.len(), 1, "{graph}");
+        let op = only(&graph, "layer_norm");
+        // sqrt(4/3 v) + e is the root of 4/3 times sqrt(v) + e', e' = e / sqrt(4/3).
+        let OpKind::LayerNorm { eps } = op.kind else { panic!("{graph}") };
+        assert!((eps - 1e-6 * 0.75).abs() < 1e-12, "{eps}");
+        let factor = 0.75f32.sqrt();
+        assert_eq!(floats(&graph, op.operands[1]), [1.0, 2.0, 3.0, 4.0].map(|gamma| gamma * factor));
+    }
+}
+
 #[test]
 fn a_normalisation_over_tokens_is_no_layer_norm() {
     let mut b = Builder::new();

@@ -7,6 +7,7 @@ mod fusion;
 mod mix_heads;
 mod model;
 mod pipeline;
+mod windows;
 
 use crate::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::{self, Context, PassError};

@@ -21,7 +21,7 @@ use super::map::Frame;
 use super::task::{Builder, Target, Tile, Window, steps};
 use crate::ir::{Elem, Op, Value};
 pub(super) use tiling::Tilings;
-use tiling::{Extents, Tiling};
+use tiling::{Extents, KEPT, Tiling};
 
 /// What is lowered.
 struct Linear<'g> {
@@ -52,7 +52,7 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &LinearGroup) -> Result<()
         operand: operand.form,
         buffered: group.add.is_some() || stored,
         other_loaded: other.as_ref().is_some_and(|other| !builder.on_chip(other.value)),
-        sum_stored: group.add.is_some() && stored,
+        narrow_sum_stored: group.add.is_some() && stored && graph.ty(group.result).elem == Elem::I8,
         narrow_stored: group.narrow.is_some_and(|narrow| !builder.on_chip(graph.op(narrow).results[0])),
         luts: group.luts.len(),
         looks: group.luts.len() + usize::from(group.add.is_some()) + usize::from(group.narrow.is_some()),
@@ -179,13 +179,14 @@ impl Linear<'_> {
     }
 
     /// Panels of accumulators stay while pieces of the operand and of the weights pass. Every other panel takes the pieces in reverse, so
-    /// that it starts with the one that is there.
+    /// that it starts with the [`KEPT`] that are there.
     fn split_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, k, out, .. } = self.extents;
         let lines = builder.all_lines();
         for rows in steps(m, tiling.rows) {
             let mut depths: Vec<Range<usize>> = steps(k, tiling.depth).collect();
-            let mut a: Option<Tile> = None;
+            // The latest last.
+            let mut there: Vec<Tile> = Vec::new();
             for panel in steps(n, tiling.panel) {
                 let pieces: Vec<(Range<usize>, Tile, Sram)> = steps(panel.len(), tiling.channels)
                     .map(|piece| {
@@ -195,19 +196,19 @@ impl Linear<'_> {
                         (channels, sums, params)
                     })
                     .collect();
+                let mut passed: Vec<Tile> = Vec::new();
                 for (turn, depth) in depths.iter().enumerate() {
-                    let there = a.filter(|_| turn == 0);
                     let window = Window { rows: rows.clone(), bytes: depth.clone() };
-                    let operand = there.unwrap_or_else(|| self.operand.part(builder, &window));
-                    a = Some(operand);
+                    let operand = there.pop().unwrap_or_else(|| self.operand.part(builder, &window));
+                    passed.push(operand);
                     for (channels, sums, params) in &pieces {
                         let window = Window { rows: channels.clone(), bytes: depth.clone() };
                         let weights = load_weights(builder, self.group.linear, window);
                         let right = Right { weights, params: *params, channels: channels.clone() };
-                        let last = turn + 1 == depths.len();
-                        let target = last.then(|| self.target(builder, &rows, channels));
+                        let done = turn + 1 == depths.len();
+                        let target = done.then(|| self.target(builder, &rows, channels));
                         let dst = target.as_ref().map_or(*sums, |target| target.tile);
-                        let width = if last { out } else { Width::I32 };
+                        let width = if done { out } else { Width::I32 };
                         let acc = if turn > 0 { *sums } else { Tile { at: Sram(0), stride: 0 } };
                         let op = Matmul {
                             accumulate: turn > 0,
@@ -223,6 +224,7 @@ impl Linear<'_> {
                         }
                     }
                 }
+                there = passed.split_off(passed.len().saturating_sub(KEPT));
                 depths.reverse();
             }
         }
@@ -252,7 +254,10 @@ impl Linear<'_> {
             (Some(other), Some(add)) => {
                 let addend = builder.read(add, other.value, &window(2));
                 let narrow = builder.graph.ty(self.group.result).elem == Elem::I8;
-                let sum = builder.write(self.group.result, &window(if narrow { 1 } else { 2 }));
+                let sum = match narrow {
+                    true => builder.write(self.group.result, &window(1)),
+                    false => builder.write_over(self.group.result, &window(2), result),
+                };
                 let (a, b) = if other.is_first { (addend, result) } else { (result, addend) };
                 builder.add(add, [a, b, sum.tile], shape, narrow);
                 builder.written(add, &sum);

@@ -35,6 +35,7 @@ mod map;
 mod moves;
 mod place;
 mod prefetch;
+mod price;
 mod product;
 mod rows;
 mod schedule;
@@ -375,8 +376,8 @@ impl Estimate {
         Estimate { cycles: lines.max(channel), channel, dram_bytes }
     }
 
-    /// What plans are compared by: traffic is not free where it hides.
+    /// What plans are compared by.
     fn price(&self) -> u64 {
-        self.cycles + self.channel
+        price::price(self.cycles, self.channel)
     }
 }

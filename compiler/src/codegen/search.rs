@@ -13,7 +13,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::timing::simulate;
 
 use super::schedule::{self, TaskGraph};
-use super::{place, prefetch, tokens};
+use super::{place, prefetch, price, tokens};
 use crate::tiled::{Addresses, Scheduled, Task, Tasks, Tiled};
 
 /// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less room is thought to make a program slower.
@@ -112,10 +112,9 @@ fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) ->
     Some((tasks.tasks, addresses))
 }
 
-/// What decides between programs: their cycles and those of the channel, since traffic is not free where it hides. By the figures of the paper a
-/// cycle of the channel takes 25 times the energy of a cycle of the machine.
+/// What decides between programs.
 pub(super) fn price(code: &[Instr], machine: &Machine) -> u64 {
     let cycles = simulate(code, machine).map_or(u64::MAX / 32, |timing| timing.total());
     let bytes: u64 = code.iter().map(|instr| cost(&instr.op, machine).burst_bytes).sum();
-    cycles + bytes * 1000 / machine.dram_millibytes_per_cycle()
+    price::price(cycles, bytes * 1000 / machine.dram_millibytes_per_cycle())
 }

@@ -293,6 +293,15 @@ impl<'a> Builder<'a> {
         self.write_at(self.storages.place(value), window)
     }
 
+    /// Part of a value, to be written where it lies on chip, or over a tile of its width that is read for the last time.
+    pub(super) fn write_over(&mut self, value: Value, window: &Window, tile: Tile) -> Target {
+        let place = self.storages.place(value);
+        match self.resident(place, window) {
+            Some(tile) => Target { tile, store: None },
+            None => Target { tile, store: Some((place, window.clone())) },
+        }
+    }
+
     /// Part of a storage, to be written.
     pub(super) fn write_at(&mut self, place: Place, window: &Window) -> Target {
         match self.resident(place, window) {

@@ -12,6 +12,7 @@ use vitcod_isa::program::Alternative;
 use super::super::CodegenError;
 use super::super::left::Form;
 use super::super::limits::MAX_COUNT;
+use super::super::price::price;
 use super::super::task::Builder;
 use super::matmul;
 use crate::ir::Op;
@@ -69,8 +70,8 @@ pub(in super::super) struct Extents {
     pub(super) buffered: bool,
     /// Whether the other operand of the add is loaded.
     pub(super) other_loaded: bool,
-    /// Whether the sum, a tile of its own, leaves the chip.
-    pub(super) sum_stored: bool,
+    /// Whether a sum in 8 bits, a tile of its own, leaves the chip. One in 16 bits is written over the product.
+    pub(super) narrow_sum_stored: bool,
     /// Whether the result in 8 bits leaves the chip.
     pub(super) narrow_stored: bool,
     /// Lookup tables.
@@ -93,7 +94,10 @@ impl Extents {
         } else {
             bytes += twice(channels < self.n, channels * Channel::BYTES);
         }
-        bytes += twice(stripes > 1 || split, self.loaded_bytes(tiling));
+        bytes += match split {
+            true => (KEPT * self.loaded_bytes(tiling)) as u64,
+            false => twice(stripes > 1, self.loaded_bytes(tiling)),
+        };
         // Where sums are split, results come one after the other, and their accumulators are free then.
         let results = tiles > 1 && !split;
         if self.buffered {
@@ -102,8 +106,8 @@ impl Extents {
         if self.other_loaded {
             bytes += twice(results, 2 * rows * channels);
         }
-        if self.sum_stored {
-            bytes += twice(results, 2 * rows * channels);
+        if self.narrow_sum_stored {
+            bytes += twice(results, rows * channels);
         }
         if self.narrow_stored {
             bytes += twice(results, rows * channels);
@@ -142,10 +146,11 @@ impl Extents {
     fn travels(&self, tiling: Tiling) -> [usize; 2] {
         let stripes = self.m.div_ceil(tiling.rows);
         let weights = if self.weights_stationary(tiling) { 1 } else { stripes };
-        // Pieces of rows come once for each panel.
+        let panels = self.n.div_ceil(tiling.panel);
+        let kept = (KEPT * tiling.depth).min(self.k);
         let operand = match tiling.depth < self.k {
             true if self.operand.on_chip => 0,
-            true => self.m * self.k * self.n.div_ceil(tiling.panel),
+            true => self.m * (self.k + (panels - 1) * (self.k - kept)),
             false => stripes * self.loaded_bytes(tiling),
         };
         [weights, operand]
@@ -188,9 +193,8 @@ pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -
     Ok(tiling)
 }
 
-/// Cycles of the machine that a cycle of the channel is worth where it hides behind computation. By the figures of the paper it takes 25 times
-/// the energy.
-const TRAFFIC: u64 = 3;
+/// Pieces of the left operand of split sums that are in the scratchpad: one that is multiplied and one that is loaded, or left by the panel before.
+pub(super) const KEPT: usize = 2;
 
 /// Widths of tiles and panels that are looked at.
 const WIDTHS: [usize; 16] = [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
@@ -279,5 +283,5 @@ fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling) -> Estimat
     let pieces = if tiling.panel > tiling.channels { 1 } else { k.div_ceil(tiling.depth) as u64 };
     let drains = 2 * tiles * pieces * builder.turnaround();
     let cycles = mac_cycles.max(traffic) + transfer(first) + tail as u64 + drains;
-    Estimate { cycles, price: cycles + TRAFFIC * traffic, bytes: bytes as u64 }
+    Estimate { cycles, price: price(cycles, traffic), bytes: bytes as u64 }
 }

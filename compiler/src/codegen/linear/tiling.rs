@@ -186,7 +186,7 @@ pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -
             linear,
             "tiles",
             extents.describe(tiling),
-            "the fewest cycles, with three on top for each of the channel",
+            "the fewest cycles, with more on top for those of the channel",
             alternatives,
         );
     }

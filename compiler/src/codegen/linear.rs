@@ -10,6 +10,7 @@ mod tiling;
 
 use std::ops::Range;
 
+use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::Matmul;
 use vitcod_isa::instr::{Engine, LineSet, Sram, Traffic, Width};
 use vitcod_isa::operands::Channel;
@@ -18,7 +19,8 @@ use super::CodegenError;
 use super::groups::LinearGroup;
 use super::left::{Left, Operand, cut};
 use super::map::Frame;
-use super::task::{Builder, Target, Tile, Window, steps};
+use super::rows::STRIPES;
+use super::task::{self, Builder, Target, Tile, Window, steps};
 use crate::ir::{Elem, Op, Value};
 pub(super) use tiling::Tilings;
 use tiling::{Extents, KEPT, Tiling};
@@ -131,8 +133,11 @@ impl Linear<'_> {
         let tiles = form.tiles(m, tiling.rows);
         if form.on_chip || tiling.rows >= m {
             let left = self.operand.read(builder, &(0..m));
+            let edges = self.edges(builder, tiling);
             for channels in steps(n, tiling.channels) {
+                let at_edge = channels.start == 0 || channels.end == n;
                 let right = right(builder, channels);
+                let tiles = edges.as_ref().filter(|_| at_edge).unwrap_or(&tiles);
                 tiles.iter().for_each(|rows| self.tile(builder, &left, rows, &right));
             }
         } else {
@@ -150,6 +155,18 @@ impl Linear<'_> {
                 }
             }
         }
+    }
+
+    /// Tiles of rows for the first and the last channels, where those of the other ones would keep the lines waiting: what makes the operand and
+    /// what reads the result goes by stripes of rows.
+    fn edges(&self, builder: &Builder<'_>, tiling: Tiling) -> Option<Vec<Range<usize>>> {
+        let Extents { m, k, out, operand, .. } = self.extents;
+        let stripe = tiling.rows.div_ceil(STRIPES);
+        let cycles =
+            cost(&matmul(builder.all_lines(), out, [stripe, tiling.channels, k]).into(), builder.machine).cycles;
+        let on_chip = operand.on_chip && builder.on_chip(self.group.result);
+        let worth = on_chip && !operand.is_map() && cycles > 8 * task::turnaround(builder.machine);
+        worth.then(|| steps(m, stripe).collect())
     }
 
     /// Whole sums of a tile, in parts that can be written as one.

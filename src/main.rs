@@ -50,7 +50,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// An error with its causes, less those whose text it states itself.
-fn chain(error: &anyhow::Error) -> String {
+pub(crate) fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
         if text.is_empty() {
             cause

@@ -1,6 +1,7 @@
 //! From a model to a program: the compiler's steps in their order.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
@@ -29,6 +30,18 @@ pub(crate) struct Dims {
     /// Extent of a dimension that the model leaves open, by its name
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dim)]
     dims: Vec<(String, usize)>,
+}
+
+impl Dims {
+    /// Those that a model leaves open, of these names.
+    pub(crate) fn among(&self, open: &BTreeSet<String>) -> Dims {
+        Dims { dims: self.dims.iter().filter(|(name, _)| open.contains(name)).cloned().collect() }
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.dims.iter().map(|(name, _)| name.as_str())
+    }
 }
 
 fn dim(text: &str) -> Result<(String, usize), String> {
@@ -117,15 +130,23 @@ pub(crate) fn compile(
     options: Options,
     progress: &Progress,
 ) -> anyhow::Result<Compiled> {
-    let Prepared { quantised, losses, decisions, noise, .. } = prepare(graph, samples, machine, options, progress)?;
-    progress.step("generating code");
-    let mut program = codegen::compile(
-        &quantised.graph,
-        machine,
-        codegen::Options { globals: options.globals, explain: options.explain },
-    )?;
-    program.header.decisions.splice(0..0, decisions);
+    let prepared = prepare(graph, samples, machine, options, progress)?;
+    let program = generate(&prepared, machine, options, progress)?;
+    let Prepared { losses, noise, .. } = prepared;
     Ok(Compiled { program, losses, noise })
+}
+
+/// The last step of [`compile`].
+pub(crate) fn generate(
+    prepared: &Prepared,
+    machine: &Machine,
+    Options { globals, explain, .. }: Options,
+    progress: &Progress,
+) -> anyhow::Result<Program> {
+    progress.step("generating code");
+    let mut program = codegen::compile(&prepared.quantised.graph, machine, codegen::Options { globals, explain })?;
+    program.header.decisions.splice(0..0, prepared.decisions.iter().cloned());
+    Ok(program)
 }
 
 /// The steps of [`compile`] before code generation.

@@ -12,6 +12,7 @@ mod interp;
 mod opt;
 mod prune;
 mod run;
+mod survey;
 
 use std::io::Write;
 
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Opt(opt::Args),
     Interp(interp::Args),
     Accuracy(accuracy::Args),
+    Survey(survey::Args),
     Prune(prune::Args),
     Attention(attention::Args),
     Ablate(ablate::Args),
@@ -46,6 +48,7 @@ impl Command {
             Command::Opt(args) => opt::run(&args, out),
             Command::Interp(args) => interp::run(&args, out),
             Command::Accuracy(args) => accuracy::run(&args, out),
+            Command::Survey(args) => survey::run(&args, out),
             Command::Prune(args) => prune::run(&args, out),
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),

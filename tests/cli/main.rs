@@ -13,6 +13,7 @@ mod ir;
 mod plan;
 mod prune;
 mod sparse;
+mod survey;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -427,6 +427,7 @@ The `qdq` files are quantised by ONNX Runtime from the same weights, on 8 images
 rounding, and `NAME.real.npy` with the rounded weights, but real activations. It is no bit-exact reference: one rounding that
 falls the other way changes what follows.
 Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
+What becomes of each is in [docs/models.md](../../docs/models.md). `full_size.py` exports models in their published sizes; they are not kept here.
 
 | NAME | nodes | what it shows |
 |---|---|---|

@@ -27,7 +27,7 @@ mod operators;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cranelift_entity::SecondaryMap;
 
@@ -132,14 +132,7 @@ impl<'m> Importer<'m> {
 
     /// Checks that every dimension in the options exists.
     fn check_options(&mut self, options: &ImportOptions) {
-        let inputs = &self.model.graph.inputs;
-        let dims = inputs.iter().flat_map(|input| &input.shape);
-        let symbols: BTreeSet<&str> = dims
-            .filter_map(|dim| match dim {
-                Dim::Symbol(name) => Some(name.as_str()),
-                Dim::Known(_) | Dim::Unknown => None,
-            })
-            .collect();
+        let symbols = self.model.graph.open_dimensions();
         for name in options.dims.keys().filter(|name| !symbols.contains(name.as_str())) {
             let names: Vec<&str> = symbols.iter().copied().collect();
             let expected = match names[..] {

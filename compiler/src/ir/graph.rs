@@ -343,6 +343,12 @@ impl Graph {
         counts
     }
 
+    /// Elements of all constants: of a canonical graph, what is left of the model's parameters.
+    pub fn constant_elements(&self) -> usize {
+        let constants = self.values.values().filter(|data| matches!(data.def, ValueDef::Const(_)));
+        constants.map(|data| data.ty.elements()).sum()
+    }
+
     /// Per value, the operations in order that read it; an operation that reads it twice counts twice.
     pub fn uses(&self) -> SecondaryMap<Value, Vec<Op>> {
         let mut uses: SecondaryMap<Value, Vec<Op>> = SecondaryMap::new();

@@ -41,6 +41,27 @@ pub struct Graph {
     pub initializers: BTreeMap<String, Tensor>,
 }
 
+impl Graph {
+    /// How many nodes of each operator there are.
+    pub fn operator_counts(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for node in &self.nodes {
+            *counts.entry(node.op_type.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Names of the dimensions that the inputs leave open.
+    pub fn open_dimensions(&self) -> BTreeSet<&str> {
+        let dims = self.inputs.iter().flat_map(|input| &input.shape);
+        let names = dims.filter_map(|dim| match dim {
+            Dim::Symbol(name) => Some(name.as_str()),
+            Dim::Known(_) | Dim::Unknown => None,
+        });
+        names.collect()
+    }
+}
+
 /// An input or output of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueInfo {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use vitcod_compiler::ir::{Graph, OpData, OpKind, ValueDef};
+use vitcod_compiler::ir::{Graph, OpData, OpKind};
 use vitcod_compiler::masks;
 use vitcod_compiler::onnx::{self, Dim, Model, ValueInfo};
 
@@ -39,12 +39,8 @@ fn exported(model: &Model, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let constants: usize = graph.initializers.values().map(|tensor| tensor.data().len()).sum();
     writeln!(out, "constants   {} in {constants} B", graph.initializers.len())?;
-    let mut operators: BTreeMap<&str, usize> = BTreeMap::new();
-    for node in &graph.nodes {
-        *operators.entry(&node.op_type).or_default() += 1;
-    }
     writeln!(out, "operators   {}", graph.nodes.len())?;
-    counts(&operators, out)
+    counts(&graph.operator_counts(), out)
 }
 
 fn extent(dim: &Dim) -> String {
@@ -58,9 +54,7 @@ fn extent(dim: &Dim) -> String {
 fn canonical(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "\ncanonical   {} operations", graph.order.len())?;
     counts(&graph.operator_counts(), out)?;
-    let constants = graph.values().filter(|(_, data)| matches!(data.def, ValueDef::Const(_)));
-    let parameters: usize = constants.map(|(_, data)| data.ty.elements()).sum();
-    writeln!(out, "parameters  {parameters}")?;
+    writeln!(out, "parameters  {}", graph.constant_elements())?;
     writeln!(out, "MACs        {}", multiplications(graph))?;
     print_masks(graph, out)
 }

@@ -1,0 +1,182 @@
+//! `vitcod survey`: what becomes of many models.
+
+mod exported;
+mod measure;
+mod page;
+mod table;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+use serde::Serialize;
+use vitcod_compiler::onnx;
+use vitcod_isa::diagnostics::did_you_mean;
+use vitcod_isa::machine::Machine;
+
+use crate::calibration::CalibrationArgs;
+use crate::chain;
+use crate::files::Outputs;
+use crate::machines::MachineArg;
+use crate::pipeline::Dims;
+use crate::progress::Progress;
+use exported::Exported;
+use measure::Measured;
+use page::Page;
+
+/// Compare many ONNX models: what they hold, what their programs cost, what quantisation costs them
+///
+/// Each model is imported, calibrated, compiled and timed, and runs in float and in integers for the ratio of signal to quantisation
+/// noise (SQNR) of its outputs. Seeded noise calibrates and other noise is run, or for both the samples of --calibration. Of the --dim
+/// given, each model takes those that it has. A model that fails becomes a row with its error, and files are written then, too; but
+/// the exit status is 1.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The models; external data is looked for beside each
+    #[arg(value_name = "MODEL.onnx", required = true)]
+    models: Vec<PathBuf>,
+
+    /// Run each program, and compare every output with the quantised reference interpreter, bit for bit; a difference is an error of
+    /// the model
+    #[arg(long)]
+    check: bool,
+
+    /// Write the table as Markdown, with one of all operators
+    #[arg(short, long, value_name = "T.md")]
+    output: Option<PathBuf>,
+
+    /// Write it into a page that is there, between the lines `<!-- generated: NAME -->` and `<!-- end -->`
+    #[arg(long, value_name = "NAME", requires = "output")]
+    part: Option<String>,
+
+    /// Write everything as JSON
+    #[arg(long, value_name = "R.json")]
+    report: Option<PathBuf>,
+
+    #[command(flatten)]
+    machine: MachineArg,
+
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+
+    #[command(flatten)]
+    dims: Dims,
+}
+
+/// All of it, as it is written to JSON; the names of its fields are stable.
+#[derive(Serialize)]
+struct Survey {
+    machine: SurveyedMachine,
+    inputs: Inputs,
+    /// In the order of the command line.
+    models: Vec<Row>,
+}
+
+/// What calibrates and is run.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Inputs {
+    Noise,
+    Samples,
+}
+
+#[derive(Serialize)]
+struct SurveyedMachine {
+    name: String,
+    /// Digest of its configuration.
+    digest: String,
+}
+
+/// What is known of a model.
+#[derive(Serialize)]
+struct Row {
+    /// Name of the file, without its ending.
+    model: String,
+    /// What the file holds; absent if it cannot be read.
+    exported: Option<Exported>,
+    /// What its program costs; absent if there is an error.
+    measured: Option<Measured>,
+    /// Why there is nothing more.
+    error: Option<String>,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let machine = args.machine.load()?;
+    let page = args.part.as_deref().zip(args.output.as_deref());
+    let page = page.map(|(part, path)| Page::read(path, part)).transpose()?;
+    let mut files = Outputs::default();
+    args.models.iter().for_each(|path| files.keep(path));
+    args.calibration.files().for_each(|path| files.keep(&path));
+
+    let progress = Progress::new();
+    progress.step("reading the models");
+    // Their data stay in their files.
+    let exported: Vec<_> = args.models.iter().map(|path| onnx::load(path).map(|model| Exported::of(&model))).collect();
+    check_dims(&args.dims, exported.iter().flatten())?;
+    let mut models = Vec::new();
+    for (index, (path, exported)) in args.models.iter().zip(exported).enumerate() {
+        let name = name(path);
+        progress.about(&format!("{} of {}, {name}", index + 1, args.models.len()));
+        models.push(row(args, path, name, exported.map_err(anyhow::Error::new), &machine, &progress));
+    }
+    drop(progress);
+    let inputs = if args.calibration.files().next().is_some() { Inputs::Samples } else { Inputs::Noise };
+    let machine = SurveyedMachine { name: machine.name.clone(), digest: machine.digest() };
+    let survey = Survey { machine, inputs, models };
+
+    if let Some(path) = &args.output {
+        let table = table::markdown(&survey);
+        let text = page.map_or_else(|| table.clone(), |page| page.with(&table));
+        files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
+    }
+    if let Some(path) = &args.report {
+        files.stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(&survey)?)?))?;
+    }
+    files.commit()?;
+    table::print(&survey, out)?;
+    let failed: Vec<&str> =
+        survey.models.iter().filter(|row| row.error.is_some()).map(|row| row.model.as_str()).collect();
+    ensure!(failed.is_empty(), "{} of {} models failed: {}", failed.len(), survey.models.len(), failed.join(", "));
+    Ok(())
+}
+
+/// Refuses a `--dim` that no model has.
+fn check_dims<'a>(dims: &Dims, models: impl Iterator<Item = &'a Exported> + Clone) -> anyhow::Result<()> {
+    let open = || models.clone().flat_map(|model| &model.open_dimensions).map(String::as_str);
+    match dims.names().find(|name| open().all(|open| open != *name)) {
+        None => Ok(()),
+        Some(name) => {
+            let help = did_you_mean(name, open()).map_or_else(String::new, |help| format!("; {help}"));
+            bail!("--dim: no model has an open dimension {name:?}{help}")
+        }
+    }
+}
+
+fn row(
+    args: &Args,
+    path: &Path,
+    model: String,
+    exported: anyhow::Result<Exported>,
+    machine: &Machine,
+    progress: &Progress,
+) -> Row {
+    let (exported, measured) = match exported {
+        Ok(exported) => {
+            let measured = measure::measure(args, path, &exported, machine, progress);
+            (Some(exported), measured)
+        }
+        Err(error) => (None, Err(error)),
+    };
+    // The row says which file it is.
+    let place = format!("{}: ", path.display());
+    let error = measured.as_ref().err().map(|error| {
+        let text = chain(error);
+        text.strip_prefix(&place).map_or_else(|| text.clone(), str::to_owned)
+    });
+    Row { model, exported, measured: measured.ok(), error }
+}
+
+/// The name of a model's file, without its ending.
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,108 @@
+//! What a model's program costs, and what quantisation does to its outputs.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ndarray::{ArrayD, ArrayViewD};
+use serde::Serialize;
+use vitcod_compiler::accuracy::{self, Accuracy};
+use vitcod_compiler::ir::Graph;
+use vitcod_compiler::quantise;
+use vitcod_emulator::Emulator;
+use vitcod_isa::machine::Machine;
+use vitcod_runtime::{EmulatorDevice, Model};
+
+use super::Args;
+use super::exported::Exported;
+use crate::check::{self, Agreement};
+use crate::pipeline::{self, NOISE_ITEMS, Options};
+use crate::progress::Progress;
+
+/// Seed of the noise that is run where there are no samples; other noise calibrates.
+const SEED: u64 = 1;
+
+/// What is measured of a model.
+#[derive(Serialize)]
+pub(super) struct Measured {
+    /// Elements of the canonical graph's constants.
+    pub(super) parameters: usize,
+    /// Multiplications that the model needs, without padding.
+    pub(super) macs_needed: u64,
+    pub(super) cycles: u64,
+    /// Cycles over the larger of the bounds for computing and for DRAM; absent where both are zero.
+    pub(super) bound_ratio: Option<f64>,
+    /// Bytes read and written.
+    pub(super) dram_bytes: u64,
+    /// Those that no schedule can avoid.
+    pub(super) compulsory_dram_bytes: u64,
+    /// In the model's order.
+    pub(super) outputs: Vec<OutputNoise>,
+    /// Integers of the outputs of a run that equal the reference interpreter's; absent where they were not compared.
+    pub(super) equal_integers: Option<usize>,
+}
+
+/// What quantisation does to an output.
+#[derive(Serialize)]
+pub(super) struct OutputNoise {
+    pub(super) name: String,
+    /// Null in JSON where nothing differs, or where a number is none.
+    pub(super) sqnr_db: f64,
+}
+
+/// Compiles a model, times its program, and runs the model in float and in integers.
+pub(super) fn measure(
+    args: &Args,
+    path: &Path,
+    exported: &Exported,
+    machine: &Machine,
+    progress: &Progress,
+) -> anyhow::Result<Measured> {
+    progress.step("reading the model");
+    let graph = pipeline::import(path, &args.dims.among(&exported.open_dimensions))?;
+    let parameters = graph.constant_elements();
+    let samples = args.calibration.read(&graph)?;
+    let options = Options { quantise: args.calibration.options(), ..Options::default() };
+    let prepared = pipeline::prepare(&graph, samples.as_deref(), machine, options, progress)?;
+    let program = pipeline::generate(&prepared, machine, options, progress)?;
+    let compulsory_dram_bytes = program.header.layers.iter().map(|layer| layer.compulsory_bytes).sum();
+    let model = Model::new(program).context("the program fails its checks")?;
+    progress.step("timing");
+    let report = Emulator::new(Arc::clone(model.program()))?.report();
+
+    progress.step("running in float and in integers");
+    let inputs_of = |items| match &samples {
+        Some(samples) => Cow::Borrowed(samples),
+        None => Cow::Owned(quantise::seeded_noise(&graph, items, SEED)),
+    };
+    let inputs = inputs_of(NOISE_ITEMS);
+    let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
+    let options = accuracy::Options::default();
+    let Accuracy { outputs, .. } = accuracy::measure(&prepared.graph, &prepared.quantised, &inputs, options)?;
+    let outputs = outputs.into_iter().map(|output| OutputNoise { sqnr_db: output.noise.sqnr_db(), name: output.name });
+    let agreement = if args.check {
+        progress.step("running the program");
+        Some(run(&model, &graph, &inputs_of(1))?)
+    } else {
+        None
+    };
+    Ok(Measured {
+        parameters,
+        macs_needed: report.macs.needed,
+        cycles: report.cycles.total,
+        bound_ratio: report.bound.ratio,
+        dram_bytes: report.dram.read_bytes + report.dram.write_bytes,
+        compulsory_dram_bytes,
+        outputs: outputs.collect(),
+        equal_integers: agreement.map(|agreement| agreement.integers),
+    })
+}
+
+/// Runs a program on the emulated machine and compares its outputs with the reference interpreter's.
+fn run(model: &Model, graph: &Graph, inputs: &[ArrayD<f32>]) -> anyhow::Result<Agreement> {
+    let named = graph.inputs.iter().zip(inputs).map(|(input, array)| (input.name.as_str(), array.view()));
+    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = named.collect();
+    let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
+    check::compare(model.program(), &inputs, &outputs)
+}

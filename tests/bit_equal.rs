@@ -2,23 +2,11 @@
 
 mod common;
 
-use common::{Random, Vit, assert_bit_equal, machine, quantised, vit};
+use common::{Random, SMALL, Vit, assert_bit_equal, machine, quantised, vit};
 use vitcod_compiler::codegen::CodegenError;
 use vitcod_compiler::frontend::import_file;
 use vitcod_compiler::import::ImportOptions;
 use vitcod_isa::machine::{Machine, PRESETS};
-
-const SMALL: Vit = Vit {
-    image: 16,
-    patch: 4,
-    channels: 3,
-    heads: 3,
-    head_dim: 8,
-    hidden: 48,
-    depth: 2,
-    classes: 10,
-    all_tokens: false,
-};
 
 #[test]
 fn on_presets() {

@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "each test takes a part of it")]
 mod common;
 
-use common::{Vit, assert_bit_equal, quantised, vit};
+use common::{SMALL, Vit, assert_bit_equal, quantised, vit};
 use vitcod_compiler::codegen::{self, Options};
 use vitcod_compiler::ir::Graph;
 use vitcod_isa::machine::Machine;
@@ -22,18 +22,6 @@ const DEIT_TINY: Vit = Vit {
     hidden: 768,
     depth: 1,
     classes: 1000,
-    all_tokens: false,
-};
-
-const SMALL: Vit = Vit {
-    image: 16,
-    patch: 4,
-    channels: 3,
-    heads: 3,
-    head_dim: 8,
-    hidden: 48,
-    depth: 2,
-    classes: 10,
     all_tokens: false,
 };
 

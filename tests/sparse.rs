@@ -11,17 +11,7 @@ use vitcod_compiler::masks::{self, Mask, Masks};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::{Machine, PRESETS};
 
-const SMALL: Vit = Vit {
-    image: 16,
-    patch: 4,
-    channels: 3,
-    heads: 3,
-    head_dim: 8,
-    hidden: 48,
-    depth: 2,
-    classes: 10,
-    all_tokens: true,
-};
+const SMALL: Vit = Vit { all_tokens: true, ..common::SMALL };
 
 /// A quantised graph whose attention keeps what `kept(layer, head, query, key)` says.
 fn masked(shape: Vit, seed: u64, mut kept: impl FnMut(usize, usize, usize, usize) -> bool) -> Graph {

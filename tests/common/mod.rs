@@ -24,6 +24,19 @@ pub(crate) struct Vit {
     pub(crate) all_tokens: bool,
 }
 
+/// One that takes no time, with heads and tokens that no power of two divides.
+pub(crate) const SMALL: Vit = Vit {
+    image: 16,
+    patch: 4,
+    channels: 3,
+    heads: 3,
+    head_dim: 8,
+    hidden: 48,
+    depth: 2,
+    classes: 10,
+    all_tokens: false,
+};
+
 /// SplitMix64, as weights.
 pub(crate) struct Random(pub(crate) u64);
 

@@ -3,6 +3,8 @@
 //! Two tasks that touch the same bytes, one of them writing, keep their order. Buffers have no addresses yet and no two share bytes, so
 //! nothing is ordered only because a place is used again: that is for [`place`](super::super::place) to avoid.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cranelift_entity::{EntityRef as _, SecondaryMap};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -61,7 +63,7 @@ impl TaskGraph {
             lives[buffer].bytes = size.next_multiple_of(BUFFER_ALIGN);
         }
         let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
-        let mut history = History { of_buffer: SecondaryMap::new(), of_dram: Vec::new() };
+        let mut history = History { of_buffer: SecondaryMap::new(), of_page: BTreeMap::new() };
         let mut nodes = Vec::with_capacity(tasks.tasks.len());
         for (index, task) in tasks.tasks.iter().enumerate() {
             let unit = task.op.units().iter().next().expect("a task has a unit");
@@ -74,17 +76,27 @@ impl TaskGraph {
             }
             let this = edges.add_node(());
             for (access, buffer) in task.accesses() {
-                let past = match (access.space, buffer) {
-                    (Space::Sram, Some(buffer)) => &mut history.of_buffer[buffer],
-                    (Space::Dram, _) if access.region.base >= image_bytes => &mut history.of_dram,
-                    _ => continue,
-                };
-                touch(past, &access, index, |before| {
+                let mut order = |before: &Past| {
                     let other: &Node = &nodes[before.task];
                     let reads_written = before.writes && access.mode.reads();
                     let order = if other.unit == unit && !reads_written { Order::Start } else { Order::Completion };
                     edges.add_edge(NodeIndex::new(before.task), this, order);
-                });
+                };
+                match (access.space, buffer) {
+                    (Space::Sram, Some(buffer)) => touch(&mut history.of_buffer[buffer], &access, index, order),
+                    (Space::Dram, _) if access.region.base >= image_bytes => {
+                        // What shares several pages is met in each.
+                        let mut met = BTreeSet::new();
+                        for page in access.region.base / PAGE..access.region.end().div_ceil(PAGE) {
+                            touch(history.of_page.entry(page).or_default(), &access, index, |before| {
+                                if met.insert((before.task, before.writes)) {
+                                    order(before);
+                                }
+                            });
+                        }
+                    }
+                    _ => {}
+                }
             }
             nodes.push(Node { unit, cost: cost(&task.op, machine), buffers, rank: index });
         }
@@ -178,8 +190,12 @@ struct Past {
 /// The accesses that later ones may conflict with.
 struct History {
     of_buffer: SecondaryMap<Buffer, Vec<Past>>,
-    of_dram: Vec<Past>,
+    /// By the page of DRAM: what far more layers touched, one after the other, is not looked through again and again.
+    of_page: BTreeMap<u64, Vec<Past>>,
 }
+
+/// Bytes of a page of DRAM.
+const PAGE: u64 = 1 << 16;
 
 /// Notes an access and reports those that it conflicts with.
 fn touch(past: &mut Vec<Past>, access: &Access, task: usize, mut conflict: impl FnMut(&Past)) {

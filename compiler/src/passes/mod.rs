@@ -1,165 +1,219 @@
 //! Passes: what turns one graph into another, and at last into a program.
 //!
-//! Every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the level that it takes and the level that it gives, what else it
-//! needs, and what of the results it keeps. [`run`] runs some of them in the order given and verifies the [`Module`] after each.
-//! Nothing else orders passes: a pass that needs another one to have run before says so by its level.
+//! This is their registry: every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the level that it takes and the level that it
+//! gives, what else it needs, and what of the results it keeps. [`run`] runs some of them in the order given and verifies the [`Module`]
+//! after each. Nothing else orders passes: a pass that needs another one to have run before says so by its level.
 
+// The passes that live here.
 mod canonicalise;
-mod cone;
-mod context;
 mod cse;
 mod demand;
-mod error;
 mod gelu;
 mod layer_norm;
-mod module;
-mod polynomial;
-mod registry;
 mod steps;
+
+// What they are made of and run by.
+mod cone;
+mod context;
+mod error;
+mod module;
+mod pass;
+mod polynomial;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use ndarray::ArrayViewD;
 
-pub use canonicalise::FORMS;
-pub use context::{Context, Need};
-pub use error::{PassError, Problem};
-pub use module::{Level, Module, ModuleError};
-pub use registry::{CANONICALISE, PASSES, pipeline, table};
-use vitcod_isa::diagnostics::did_you_mean;
-use vitcod_isa::program::Program;
+pub use self::canonicalise::FORMS;
+pub use self::context::{Context, Need};
+pub use self::error::{PassError, Problem};
+pub use self::module::{Level, Module, ModuleError};
+pub use self::pass::{Keeps, Pass, find, run, run_on_graph};
 
-use crate::ir::Graph;
-use crate::tiled::{Scheduled, Tiled};
+use self::pass::{Failure, Run};
+use crate::ir::Stage;
+use crate::{autoencoder, codegen, masks, quantise, split};
 
-/// A pass.
-#[derive(Clone, Copy, Debug)]
-pub struct Pass {
-    /// Name on the command line and in errors.
-    pub name: &'static str,
-    /// What it does, in a paragraph.
-    pub doc: &'static str,
-    /// The level of what it takes.
-    pub requires: Level,
-    /// The level of what it gives.
-    pub establishes: Level,
-    /// What it needs besides.
-    pub needs: &'static [Need],
-    /// What of the results of a graph it keeps.
-    pub keeps: Keeps,
-    run: Run,
+/// Every pass, in the order of the usual pipeline.
+pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "steps",
+        doc: "Takes the quantisation that a model brings (QDQ form) out of the graph: every tensor that is quantised has the int8 step \
+              noted in its type whose range holds that of the model's integers. Exact for symmetric int8; what rounds between \
+              operations that later become one is dropped.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        keeps: Keeps::Approximately,
+        run: Run::Graph(|graph, _| Ok(steps::run(graph))),
+    },
+    Pass {
+        name: "cse",
+        doc: "Merges operations of equal kind on equal operands, and constants with equal elements: exporters write \
+              the same subexpression once per use, and alias or copy equal initialisers.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        keeps: Keeps::Bits,
+        run: Run::Graph(|graph, _| Ok(cse::run(graph))),
+    },
+    Pass {
+        name: "layer-norm",
+        doc: "Makes one layer_norm of (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) written out, the square as a power \
+              or a product, the quotient also as a product with the reciprocal, the dividend also scaled per channel, the \
+              mean also the unbiased one. An epsilon that is added to the root is squared and added to the mean. A following \
+              scale and offset per channel are left to canonicalise.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, _| Ok(layer_norm::run(graph))),
+    },
+    Pass {
+        name: "gelu",
+        doc: "Makes one unary of x (1 + erf(x / sqrt 2)) / 2 and of its tanh approximation, however the products and sums \
+              are arranged: subexpressions are compared as polynomials in x and in the value of erf or tanh.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, _| Ok(gelu::run(graph))),
+    },
+    Pass {
+        name: "canonicalise",
+        doc: "From n-dimensional tensors to matrices of tokens x channels. Reshapes, transposes, slices and gathers become \
+              views of matrices and vanish; products with constants become linear layers, selections of their outputs \
+              rows of their weights; convolutions become patches and linear layers, tokens picked from the rows and columns of a \
+              map patches of one pixel; means over tokens stay; products around a softmax \
+              become attention, those across heads combinations of heads; factors and offsets per channel are folded into the \
+              operation before; what is added to joined tokens is added before they are joined.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, _| canonicalise::run(graph).map_err(Failure::Unrecognised)),
+    },
+    Pass {
+        name: "masks",
+        doc: "Lets attention compute only what the masks keep: they become what is added to its scores, 0 or -inf. Masks are of \
+              all queries, so this comes before demand.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[Need::Masks],
+        keeps: Keeps::Approximately,
+        run: Run::Graph(|graph, context| match context.masks {
+            Some(masks) => masks::apply(graph, masks).map_err(Failure::new),
+            None => Err(Failure::Needs(Need::Masks)),
+        }),
+    },
+    Pass {
+        name: "demand",
+        doc: "Computes only the rows (tokens) that an output depends on: selections of rows move towards the inputs, \
+              through attention to its queries.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[],
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, _| Ok(demand::run(graph))),
+    },
+    Pass {
+        name: "auto-encoders",
+        doc: "Computes the auto-encoders of queries and keys where they cost the fewest cycles, layer by layer: apart, or within the \
+              projections before them.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[Need::Machine],
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, context| match context.machine {
+            Some(machine) => {
+                autoencoder::place(graph, machine, context.form).map(|(graph, _)| graph).map_err(Failure::new)
+            }
+            None => Err(Failure::Needs(Need::Machine)),
+        }),
+    },
+    Pass {
+        name: "quantise",
+        doc: "From real numbers to integers, with the ranges that the samples give: int8, the residual stream int16. Attention \
+              becomes sddmm, qsoftmax and spmm.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Quantised),
+        needs: &[Need::Samples],
+        keeps: Keeps::Approximately,
+        run: Run::Graph(|graph, context| {
+            let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
+            let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|samples| samples.view()).collect();
+            let calibration = quantise::Calibration::run(graph, &samples).map_err(Failure::new)?;
+            let quantised = quantise::quantise_with(graph, &calibration, context.quantise);
+            quantised.map(|quantised| quantised.graph).map_err(Failure::new)
+        }),
+    },
+    Pass {
+        name: "split",
+        doc: "Divides masked attention between the engines: dense blocks of global tokens for the denser engine, the other kept \
+              entries as a sparse pattern for the sparser one.",
+        requires: Level::Graph(Stage::Quantised),
+        establishes: Level::Graph(Stage::Split),
+        needs: &[Need::Machine],
+        keeps: Keeps::Bits,
+        run: Run::Graph(|graph, context| match context.machine {
+            Some(machine) => split::run(graph, machine, context.globals).map(|(graph, _)| graph).map_err(Failure::new),
+            None => Err(Failure::Needs(Need::Machine)),
+        }),
+    },
+    Pass {
+        name: "tile",
+        doc: "Makes tasks of the graph: instructions on tiles that fit the scratchpad. Decides which tensors stay on chip, how large tiles are and \
+              in which order they come, and lays out the DRAM. Of several ways it takes the one whose best schedule is done first.",
+        requires: Level::Graph(Stage::Split),
+        establishes: Level::Tiled,
+        needs: &[Need::Machine],
+        keeps: Keeps::Bits,
+        run: Run::Tile(|graph, context| match context.machine {
+            Some(machine) => codegen::tile(graph, machine).map_err(Failure::new),
+            None => Err(Failure::Needs(Need::Machine)),
+        }),
+    },
+    Pass {
+        name: "schedule",
+        doc: "Orders the tasks and gives buffers their addresses: several orders and placements are timed on the machine that the \
+              tasks are for, and the one that is done first is taken.",
+        requires: Level::Tiled,
+        establishes: Level::Scheduled,
+        needs: &[],
+        keeps: Keeps::Bits,
+        run: Run::Schedule(|tiled, _| codegen::schedule(tiled.clone()).map_err(Failure::new)),
+    },
+    Pass {
+        name: "emit",
+        doc: "Makes a program of the schedule: conflicting accesses of different units are ordered by tokens, as few as it takes.",
+        requires: Level::Scheduled,
+        establishes: Level::Program,
+        needs: &[],
+        keeps: Keeps::Bits,
+        run: Run::Emit(|scheduled, _| codegen::emit(scheduled).map_err(Failure::new)),
+    },
+];
+
+/// The passes from an imported to a canonical graph that need nothing besides it, in order.
+pub const CANONICALISE: &[&str] = &["steps", "cse", "layer-norm", "gelu", "canonicalise", "demand"];
+
+/// The passes that bring a model from one level to the end of another, in order: all whose levels are between the two, but of those
+/// that stay within a stage only the ones that have what they need.
+pub fn pipeline(from: impl Into<Level>, to: impl Into<Level>, context: &Context<'_>) -> Vec<&'static str> {
+    let (from, to) = (from.into(), to.into());
+    let within = PASSES.iter().filter(|pass| from <= pass.requires && pass.establishes <= to);
+    let wanted =
+        within.filter(|pass| pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need)));
+    wanted.map(|pass| pass.name).collect()
 }
 
-/// What a pass does, by what it takes and gives.
-#[derive(Clone, Copy, Debug)]
-enum Run {
-    Graph(Step<Graph, Graph>),
-    Tile(Step<Graph, Tiled>),
-    Schedule(Step<Tiled, Scheduled>),
-    Emit(Step<Scheduled, Program>),
-}
-
-type Step<From, To> = fn(&From, &Context<'_>) -> Result<To, Failure>;
-
-/// What of the results of a graph a pass keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
-    /// Every bit.
-    Bits,
-    /// What they are in real numbers: only rounding changes.
-    Reals,
-    /// What they are about: the pass is there to trade accuracy.
-    Approximately,
-}
-
-impl fmt::Display for Keeps {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Keeps::Bits => "bits",
-            Keeps::Reals => "real numbers",
-            Keeps::Approximately => "approximately",
-        })
+/// A table of the passes in Markdown, for `docs/ir.md`.
+pub fn table() -> String {
+    let mut text =
+        String::from("| pass | requires | establishes | needs | keeps | what it does |\n|---|---|---|---|---|---|\n");
+    for Pass { name, doc, requires, establishes, needs, keeps, .. } in PASSES {
+        let needs: Vec<String> = needs.iter().map(Need::to_string).collect();
+        text += &format!("| `{name}` | {requires} | {establishes} | {} | {keeps} | {doc} |\n", needs.join(", "));
     }
-}
-
-/// Why a pass gave no graph.
-enum Failure {
-    /// Parts of the model have no form that it knows.
-    Unrecognised(Vec<Problem>),
-    /// What it needs is not there.
-    Needs(Need),
-    /// Any other reason.
-    Refused(String),
-}
-
-/// The pass of a name.
-///
-/// # Errors
-/// There is none.
-pub fn find(name: &str) -> Result<&'static Pass, PassError> {
-    PASSES.iter().find(|pass| pass.name == name).ok_or_else(|| PassError::Unknown {
-        name: name.to_string(),
-        known: PASSES.iter().map(|pass| pass.name).collect::<Vec<_>>().join(", "),
-        help: did_you_mean(name, PASSES.iter().map(|pass| pass.name)),
-    })
-}
-
-impl Pass {
-    /// Runs the pass and verifies what it gives.
-    ///
-    /// # Errors
-    /// The module is of another level; or the context lacks what the pass needs; or the module holds what the pass cannot express, with all
-    /// such places; or the result is malformed, which is a defect of the pass.
-    pub fn run(&self, module: &Module, context: &Context<'_>) -> Result<Module, PassError> {
-        let found = module.level();
-        let other = PassError::Level { pass: self.name, requires: self.requires, found };
-        if found != self.requires {
-            return Err(other);
-        }
-        let result = match (self.run, module) {
-            (Run::Graph(run), Module::Graph(graph)) => run(graph, context).map(Module::Graph),
-            (Run::Tile(run), Module::Graph(graph)) => run(graph, context).map(Module::Tiled),
-            (Run::Schedule(run), Module::Tiled(tiled)) => run(tiled, context).map(Module::Scheduled),
-            (Run::Emit(run), Module::Scheduled(scheduled)) => run(scheduled, context).map(Module::Program),
-            _ => return Err(other),
-        };
-        let result = result.map_err(|failure| match failure {
-            Failure::Unrecognised(problems) => PassError::Unrecognised { pass: self.name, problems },
-            Failure::Needs(need) => PassError::Needs { pass: self.name, need },
-            Failure::Refused(message) => PassError::Refused { pass: self.name, message },
-        })?;
-        result.verify().map_err(|source| PassError::Malformed { pass: self.name, source })?;
-        debug_assert_eq!(result.level(), self.establishes);
-        Ok(result)
-    }
-}
-
-/// Runs passes by name, and calls `after` with each pass and its result.
-///
-/// # Errors
-/// A name is unknown (nothing runs then), or the first pass that fails, as [`Pass::run`].
-pub fn run(
-    module: Module,
-    names: &[&str],
-    context: &Context<'_>,
-    mut after: impl FnMut(&Pass, &Module),
-) -> Result<Module, PassError> {
-    let passes = names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut current = module;
-    for pass in passes {
-        current = pass.run(&current, context)?;
-        after(pass, &current);
-    }
-    Ok(current)
-}
-
-/// [`run`] with passes that turn graphs into graphs.
-///
-/// # Errors
-/// As for [`run`].
-pub fn run_on_graph(graph: &Graph, names: &[&str], context: &Context<'_>) -> Result<Graph, PassError> {
-    match run(graph.clone().into(), names, context, |_, _| {})? {
-        Module::Graph(graph) => Ok(graph),
-        module => Err(PassError::NoGraph { level: module.level() }),
-    }
+    text
 }

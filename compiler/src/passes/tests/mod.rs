@@ -6,7 +6,7 @@ mod demand;
 mod fusion;
 mod mix_heads;
 mod model;
-mod pipeline;
+mod registry;
 mod windows;
 
 use crate::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};

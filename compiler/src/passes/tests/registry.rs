@@ -1,8 +1,10 @@
 //! The registry.
 
+use vitcod_isa::machine::Machine;
+
 use super::Builder;
-use crate::ir::Stage;
-use crate::passes::{CANONICALISE, Context, Level, PASSES, PassError, find, run, run_on_graph};
+use crate::ir::{Graph, Stage};
+use crate::passes::{CANONICALISE, Context, Level, PASSES, PassError, find, pipeline, run, run_on_graph};
 
 #[test]
 fn the_pipeline_is_made_of_known_passes_whose_stages_follow() {
@@ -52,4 +54,40 @@ fn wrong_names_and_stages_are_errors() {
     let stage = run_on_graph(&graph, &["demand"], &Context::default()).unwrap_err();
     let (requires, found) = (Level::Graph(Stage::Canonical), Level::Graph(Stage::Imported));
     assert_eq!(stage, PassError::Level { pass: "demand", requires, found });
+}
+
+#[test]
+fn passes_follow_each_other() {
+    let mut level = Level::Graph(Stage::Imported);
+    for pass in PASSES {
+        assert_eq!(pass.requires, level, "{}", pass.name);
+        level = pass.establishes;
+    }
+    assert_eq!(level, Level::Program);
+}
+
+#[test]
+fn pipelines_leave_out_what_is_not_asked_for() {
+    let context = Context::default();
+    assert_eq!(pipeline(Stage::Imported, Stage::Canonical, &context), CANONICALISE);
+    assert_eq!(pipeline(Stage::Canonical, Stage::Split, &context), ["demand", "quantise", "split"]);
+    let machine = Machine::preset("vitcod").expect("a preset");
+    let context = Context { machine: Some(&machine), ..context };
+    assert_eq!(pipeline(Stage::Canonical, Stage::Canonical, &context), ["demand", "auto-encoders"]);
+    assert!(pipeline(Stage::Split, Stage::Imported, &context).is_empty());
+}
+
+#[test]
+fn what_is_missing_is_what_is_declared() {
+    for pass in PASSES {
+        // Only what graphs become may need something.
+        let Level::Graph(stage) = pass.requires else {
+            assert!(pass.needs.is_empty(), "{}", pass.name);
+            continue;
+        };
+        match pass.run(&Graph::new("empty", stage).into(), &Context::default()) {
+            Err(PassError::Needs { need, .. }) => assert_eq!(pass.needs, [need]),
+            _ => assert!(pass.needs.is_empty(), "{}", pass.name),
+        }
+    }
 }

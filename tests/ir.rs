@@ -4,12 +4,15 @@
 
 #[path = "common/shortened.rs"]
 mod shortened;
+#[path = "common/stated.rs"]
+mod stated;
 
 use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
 use shortened::shortened;
+use stated::{assert_stated, stated};
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::ir::text::{self, Constants};
 use vitcod_compiler::passes::{self, Context, Level, Module};
@@ -46,33 +49,16 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// Every error is stated on the line that is to blame, as `// error: part of the message` (`; error:` in tasks), and every such comment is met.
-fn assert_errors(path: &Path, source: &str, problems: &Problems<Diagnostic>) {
-    let found: Vec<(usize, &str)> =
-        problems.kept().iter().map(|problem| (problem.line(source).unwrap(), problem.message.as_str())).collect();
-    let stated: Vec<(usize, &str)> = source
-        .lines()
-        .enumerate()
-        .flat_map(|(i, line)| {
-            let comment = if line.contains("; error: ") { "; error: " } else { "// error: " };
-            line.split(comment).skip(1).map(move |message| (i + 1, message.trim()))
-        })
-        .collect();
-    let met = found.len() == stated.len()
-        && stated.iter().zip(&found).all(|(stated, found)| stated.0 == found.0 && found.1.contains(stated.1));
-    assert!(met, "{}: stated {stated:#?}, found {found:#?}", path.display());
-}
-
 fn assert_parsed_or_refused(kind: &str, path: &Path) {
     let source = source(path);
     match parse(path, &source) {
         Ok(graph) => {
-            assert!(!source.contains("// error:"), "{} is accepted", path.display());
+            assert_eq!(stated(&source), [], "{} is accepted", path.display());
             assert_survives(path, &graph);
             insta::assert_snapshot!(kind, text::print(&graph, Constants::Inline));
         }
         Err(problems) => {
-            assert_errors(path, &source, &problems);
+            assert_stated(&name(path), &source, &problems);
             insta::assert_snapshot!(kind, problems.render(&name(path), &source));
         }
     }
@@ -117,13 +103,13 @@ fn assert_tasks<T: PartialEq + std::fmt::Debug>(
     let source = source(path);
     match parse(&source) {
         Ok(tasks) => {
-            assert!(!source.contains("; error:"), "{} is accepted", path.display());
+            assert_eq!(stated(&source), [], "{} is accepted", path.display());
             let text = print(&tasks);
             assert_eq!(parse(&text).unwrap(), tasks);
             insta::assert_snapshot!(kind, text);
         }
         Err(problems) => {
-            assert_errors(path, &source, &problems);
+            assert_stated(&name(path), &source, &problems);
             insta::assert_snapshot!(kind, problems.render(&name(path), &source));
         }
     }

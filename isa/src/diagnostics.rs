@@ -100,7 +100,12 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// The question whether a misspelt word was meant to be another, where one is near.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    closest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+    closest(word, candidates).map(question)
+}
+
+/// The question whether a word was meant.
+pub(crate) fn question(candidate: &str) -> String {
+    format!("did you mean `{candidate}`?")
 }
 
 /// Words longer than this, in characters, are not compared: the work is the product of two lengths.

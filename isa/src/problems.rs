@@ -81,6 +81,11 @@ impl<P> Collector<P> {
         self.0.kept.len() >= KEPT
     }
 
+    /// How many problems were found, kept or not.
+    pub fn len(&self) -> usize {
+        self.0.kept.len() + self.0.omitted
+    }
+
     /// Whether no problem was found.
     pub fn is_empty(&self) -> bool {
         self.0.kept.is_empty()

@@ -135,7 +135,7 @@ fn located(error: &VerifyError, places: &Places) -> Problems<Diagnostic> {
             Place::Program => None,
             Place::Task { index, .. } => places.code.get(*index).cloned(),
             Place::Buffer(buffer) => places.buffers.get(buffer.index()).cloned(),
-            Place::Binding(name) => places.binding(name),
+            Place::Binding { index, .. } => places.bindings.get(*index).cloned(),
         };
         problems.push(|| Diagnostic { span, message: defect.message.clone(), help: None });
     }

@@ -42,8 +42,13 @@ pub enum Place {
     },
     /// A buffer.
     Buffer(Buffer),
-    /// An input or output, by its name.
-    Binding(String),
+    /// An input or output.
+    Binding {
+        /// Its index among inputs and, behind them, outputs.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl fmt::Display for Defect {
@@ -52,7 +57,7 @@ impl fmt::Display for Defect {
             Place::Program => f.write_str(&self.message),
             Place::Task { index, text } => write!(f, "task {index}: {}: `{text}`", self.message),
             Place::Buffer(buffer) => write!(f, "{buffer}: {}", self.message),
-            Place::Binding(name) => write!(f, "binding {name:?}: {}", self.message),
+            Place::Binding { name, .. } => write!(f, "binding {name:?}: {}", self.message),
         }
     }
 }
@@ -234,8 +239,8 @@ impl Verifier<'_> {
             let message = problem.message.clone();
             match &problem.place {
                 check::Place::Instruction { index, .. } if *index < tasks.tasks.len() => self.task(*index, || message),
-                check::Place::Binding { name } => {
-                    let place = Place::Binding(name.clone());
+                check::Place::Binding { index, name } => {
+                    let place = Place::Binding { index: *index, name: name.clone() };
                     self.defects.push(|| Defect { place, message });
                 }
                 _ => self.defects.push(|| Defect { place: Place::Program, message }),

@@ -4,6 +4,7 @@ use std::vec;
 
 use super::syntax::{Argument, Atom, Line, Value};
 use crate::diagnostics::{Diagnostic, did_you_mean};
+use crate::problems::Collector;
 
 /// The arguments of a directive, to be taken one by one.
 pub(crate) struct Arguments<'s> {
@@ -66,17 +67,26 @@ impl<'s> Arguments<'s> {
         std::mem::take(&mut self.named)
     }
 
-    /// Nothing may be left; `names` are those that could have been there.
-    pub(crate) fn end(mut self, names: &[&str]) -> Result<(), Diagnostic> {
-        if let Some(value) = self.unnamed.next() {
-            return Err(Diagnostic::at(value.span(), format!("`{}` takes no such argument", self.head.text)));
+    /// Takes out the arguments whose names are none of those that there are; they are problems.
+    pub(crate) fn take_unknown(&mut self, names: &[&str], problems: &mut Collector<Diagnostic>) {
+        for (name, _) in self.named.extract_if(.., |(name, _)| !names.contains(&name.text)) {
+            let message = format!("`{}` takes no `{}=`", self.head.text, name.text);
+            let help = did_you_mean(name.text, names.iter().copied());
+            problems.push(|| Diagnostic::at(name.span, message).with_help(help));
         }
-        match self.named.into_iter().next() {
-            None => Ok(()),
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(self) -> Result<(), Diagnostic> {
+        let Arguments { head, mut unnamed, named } = self;
+        if let Some(value) = unnamed.next() {
+            return Err(Diagnostic::at(value.span(), format!("`{}` takes no such argument", head.text)));
+        }
+        match named.into_iter().next() {
             Some((name, _)) => {
-                let message = format!("`{}` takes no `{}=`", self.head.text, name.text);
-                Err(Diagnostic::at(name.span, message).with_help(did_you_mean(name.text, names.iter().copied())))
+                Err(Diagnostic::at(name.span, format!("`{}` takes no `{}=` here", head.text, name.text)))
             }
+            None => Ok(()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::draft::{Kind, Operands};
 use super::symbols::{Resolved, Symbols};
 use super::syntax::{Argument, AtomKind, Line, Value};
-use crate::diagnostics::{Diagnostic, closest, did_you_mean};
+use crate::diagnostics::{Diagnostic, closest, did_you_mean, question};
 use crate::effects::accesses;
 use crate::instr::field::{Field, bits_of};
 use crate::instr::{FieldSpec, Instr, SIGNAL_BIT, Spec, TABLE, UnitSet, WAIT_BIT, WORD_BYTES, Word};
@@ -19,6 +19,7 @@ const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
         bit,
         width: UnitSet::WIDTH,
         meaning: UnitSet::MEANING,
+        text: UnitSet::TEXT,
         legal: |bits| UnitSet::from_bits(bits as u16).is_some(),
         parse: bits_of::<UnitSet>,
         names: UnitSet::NAMES,
@@ -47,11 +48,13 @@ pub(crate) fn instruction(
     let mut operands = Operands::default();
     let mut given = vec![false; bits.len()];
     let mut sound = true;
+    // Operands whose names are misspelt, as far as that can be told.
+    let mut meant = Vec::new();
     for argument in &line.arguments {
         if problems.is_full() {
             return None;
         }
-        let done = find(spec, argument, fields()).and_then(|(index, field)| {
+        let done = find(spec, argument, fields(), &mut meant).and_then(|(index, field)| {
             if std::mem::replace(&mut given[index], true) {
                 return Err(Diagnostic::at(argument.span(), format!("`{}` is given twice", field.name)));
             }
@@ -61,6 +64,10 @@ pub(crate) fn instruction(
                     let operand = spec.fields[..index].iter().filter(|field| field.is_sram).count();
                     operands[operand] = Some(number);
                     offset.into()
+                }
+                Given::Broken => {
+                    sound = false;
+                    return Ok(());
                 }
             });
             Ok(())
@@ -72,7 +79,7 @@ pub(crate) fn instruction(
     }
     let lacking: Vec<String> = fields()
         .zip(&given)
-        .filter(|(field, given)| !**given && field.default.is_none())
+        .filter(|(field, given)| !**given && field.default.is_none() && !meant.contains(&field.name))
         .map(|(field, _)| format!("`{}`", field.name))
         .collect();
     if !lacking.is_empty() {
@@ -108,31 +115,40 @@ enum Given {
         number: u32,
         offset: u32,
     },
+    /// A name whose definition is wrong, which is reported there.
+    Broken,
 }
 
-/// The field that an argument is for, with its position.
+/// The field that an argument is for, with its position. Where its name is none, the one that it comes close to is added to those `meant`.
 fn find(
     spec: &Spec,
     argument: &Argument<'_>,
     fields: impl Iterator<Item = &'static FieldSpec> + Clone,
+    meant: &mut Vec<&'static str>,
 ) -> Result<(usize, &'static FieldSpec), Diagnostic> {
     let Some(name) = &argument.name else {
         return Err(Diagnostic::at(argument.span(), "expected `operand=value`"));
     };
     fields.clone().enumerate().find(|(_, field)| field.name == name.text).ok_or_else(|| {
-        let help = did_you_mean(name.text, fields.map(|field| field.name));
-        Diagnostic::at(name.span.clone(), format!("`{}` has no operand `{}`", spec.mnemonic, name.text)).with_help(help)
+        let near = closest(name.text, fields.map(|field| field.name));
+        meant.extend(near);
+        Diagnostic::at(name.span.clone(), format!("`{}` has no operand `{}`", spec.mnemonic, name.text))
+            .with_help(near.map(question))
     })
 }
 
 /// The value of a field. What is a value by itself is no name. In a draft nothing lies at an address of the scratchpad.
 fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>, kind: Kind) -> Result<Given, Diagnostic> {
     let on_buffers = kind != Kind::Program && field.is_sram;
-    let meaning = if on_buffers { "a place in a buffer, as `b0+0x40`" } else { field.meaning };
+    let expected = match field.names {
+        _ if on_buffers => "a place in a buffer, as `b0+0x40`".to_owned(),
+        [] => field.text.to_owned(),
+        names => format!("{} {}", field.text, names.join(", ")),
+    };
     let parse = |text: &str| if on_buffers { None } else { (field.parse)(text) };
     let text = match value {
         Value::Atom(atom) if atom.kind == AtomKind::Word => atom.text,
-        _ => return Err(Diagnostic::at(value.span(), format!("`{}`: expected {meaning}", field.name))),
+        _ => return Err(Diagnostic::at(value.span(), format!("`{}`: expected {expected}", field.name))),
     };
     if let Some(bits) = parse(text) {
         return Ok(Given::Bits(bits));
@@ -142,6 +158,7 @@ fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>, kind: Kind
         Some(Resolved::InBuffer { number, offset }) if on_buffers => {
             return Ok(Given::InBuffer { number: *number, offset: *offset });
         }
+        Some(Resolved::Broken) => return Ok(Given::Broken),
         Some(Resolved::Text(text)) => {
             if let Some(bits) = parse(text) {
                 return Ok(Given::Bits(bits));
@@ -152,12 +169,13 @@ fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>, kind: Kind
     let help = match &resolved {
         Some(Resolved::Text(resolved)) => Some(format!("`{text}` is `{resolved}`")),
         Some(Resolved::InBuffer { .. }) => Some(format!("`{text}` is a place in a buffer")),
+        Some(Resolved::Broken) => None,
         None if field.names.is_empty() => symbols.near(text),
         None => {
             let unknown = text.split('|').find(|part| !field.names.contains(part)).unwrap_or(text);
-            closest(unknown, field.names.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+            did_you_mean(unknown, field.names.iter().copied())
         }
     };
-    let message = format!("`{}`: expected {meaning}, found `{text}`", field.name);
+    let message = format!("`{}`: expected {expected}, found `{text}`", field.name);
     Err(Diagnostic::at(value.span(), message).with_help(help))
 }

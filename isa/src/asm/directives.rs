@@ -34,26 +34,68 @@ type Done = Result<(), Diagnostic>;
 /// A directive and what it does.
 struct Directive {
     name: &'static str,
+    /// The names of its arguments; `None` where it looks at them itself.
+    names: Option<&'static [&'static str]>,
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
 
 const DIRECTIVES: [Directive; 16] = [
-    Directive { name: Kind::Program.directive(), apply: |this, arguments| this.head(arguments, Kind::Program) },
-    Directive { name: Kind::Tiled.directive(), apply: |this, arguments| this.head(arguments, Kind::Tiled) },
-    Directive { name: Kind::Scheduled.directive(), apply: |this, arguments| this.head(arguments, Kind::Scheduled) },
-    Directive { name: ".machine", apply: |this, arguments| this.machine(arguments) },
-    Directive { name: ".input", apply: |this, arguments| this.tensor(arguments, true) },
-    Directive { name: ".output", apply: |this, arguments| this.tensor(arguments, false) },
-    Directive { name: ".layer", apply: |this, arguments| this.layer(arguments) },
-    Directive { name: ".in", apply: |this, arguments| this.in_layer(arguments) },
-    Directive { name: ".decision", apply: |this, arguments| this.decision(arguments) },
-    Directive { name: ".alternative", apply: |this, arguments| this.alternative(arguments) },
-    Directive { name: ".set", apply: |this, arguments| this.set(arguments) },
-    Directive { name: ".buffer", apply: |this, arguments| this.buffer(arguments) },
-    Directive { name: ".const", apply: |this, arguments| this.constant(arguments) },
-    Directive { name: ".align", apply: |this, arguments| this.align(arguments) },
-    Directive { name: ".image", apply: |this, arguments| this.section(arguments, false) },
-    Directive { name: ".ir", apply: |this, arguments| this.section(arguments, true) },
+    Directive {
+        name: Kind::Program.directive(),
+        names: Some(&["dram"]),
+        apply: |this, arguments| this.head(arguments, Kind::Program),
+    },
+    Directive {
+        name: Kind::Tiled.directive(),
+        names: Some(&["dram"]),
+        apply: |this, arguments| this.head(arguments, Kind::Tiled),
+    },
+    Directive {
+        name: Kind::Scheduled.directive(),
+        names: Some(&["dram"]),
+        apply: |this, arguments| this.head(arguments, Kind::Scheduled),
+    },
+    Directive { name: ".machine", names: None, apply: |this, arguments| this.machine(arguments) },
+    Directive {
+        name: ".input",
+        names: Some(&["step", "at", "layout", "below", "rows"]),
+        apply: |this, arguments| this.tensor(arguments, true),
+    },
+    Directive {
+        name: ".output",
+        names: Some(&["step", "at", "layout", "below", "rows"]),
+        apply: |this, arguments| this.tensor(arguments, false),
+    },
+    Directive {
+        name: ".layer",
+        names: Some(&["operation", "nodes", "macs", "bytes"]),
+        apply: |this, arguments| this.layer(arguments),
+    },
+    Directive { name: ".in", names: Some(&["group"]), apply: |this, arguments| this.in_layer(arguments) },
+    Directive {
+        name: ".decision",
+        names: Some(&["layer", "subject", "chosen", "reason"]),
+        apply: |this, arguments| this.decision(arguments),
+    },
+    Directive {
+        name: ".alternative",
+        names: Some(&["cycles", "bytes"]),
+        apply: |this, arguments| this.alternative(arguments),
+    },
+    Directive { name: ".set", names: Some(&[]), apply: |this, arguments| this.set(arguments) },
+    Directive { name: ".buffer", names: Some(&["at"]), apply: |this, arguments| this.buffer(arguments) },
+    Directive { name: ".const", names: Some(&[]), apply: |this, arguments| this.constant(arguments) },
+    Directive { name: ".align", names: Some(&[]), apply: |this, arguments| this.align(arguments) },
+    Directive {
+        name: ".image",
+        names: Some(&["at", "bytes", "sha256"]),
+        apply: |this, arguments| this.section(arguments, false),
+    },
+    Directive {
+        name: ".ir",
+        names: Some(&["at", "bytes", "sha256"]),
+        apply: |this, arguments| this.section(arguments, true),
+    },
 ];
 
 /// What the directives of a text have defined so far.
@@ -140,18 +182,40 @@ impl<'s, 'f> Definitions<'s, 'f> {
         }
     }
 
-    /// Does what a line that is no instruction says.
-    pub(super) fn apply(&mut self, line: Line<'s>) -> Done {
+    /// Does what a line that is no instruction says; what is wrong with it goes to the problems.
+    pub(super) fn apply(&mut self, line: Line<'s>) {
+        let first = line.arguments.iter().find(|argument| argument.name.is_none());
+        let name = first.and_then(|argument| string(&argument.value).ok());
+        let problems = self.problems.len();
+        if let Err(problem) = self.try_apply(line) {
+            self.problems.push(|| problem);
+        }
+        if let Some(name) = name.filter(|_| self.problems.len() > problems) {
+            self.symbols.excuse(&name);
+        }
+    }
+
+    fn try_apply(&mut self, line: Line<'s>) -> Done {
         let mut arguments = Arguments::new(line)?;
         let name = arguments.head.text;
         if let Some(directive) = DIRECTIVES.iter().find(|directive| directive.name == name) {
-            return (directive.apply)(self, arguments);
+            let (head, problems) = (arguments.head.span.clone(), self.problems.len());
+            if let Some(names) = directive.names {
+                arguments.take_unknown(names, &mut self.problems);
+            }
+            let is_misspelt = self.problems.len() > problems;
+            return match (directive.apply)(self, arguments) {
+                // What the directive lacks is what is misspelt.
+                Err(problem) if is_misspelt && problem.span.as_ref() == Some(&head) => Ok(()),
+                done => done,
+            };
         }
         let Some(kind) = data::kind(name) else {
             let names = DIRECTIVES.iter().map(|directive| directive.name).chain(data::names());
             return Err(Diagnostic::at(arguments.head.span, format!("no directive `{name}`"))
                 .with_help(did_you_mean(name, names)));
         };
+        arguments.take_unknown(&["count", "seed", "sha256"], &mut self.problems);
         let section = if self.data_to_ir { self.ir.get_or_insert_default() } else { &mut self.image };
         let bytes = section.data(&arguments.head)?;
         if let Some(seed) = arguments.named("seed") {
@@ -160,7 +224,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             let made = made.map_err(|message| Diagnostic::at(count.span(), message))?;
             check_digest(arguments.named("sha256"), &made)?;
             bytes.extend(made);
-            return arguments.end(&["count", "seed", "sha256"]);
+            return arguments.end();
         }
         for value in arguments.unnamed() {
             let value = word(&value, kind.expected, |text| Some((text, value.span())))?;
@@ -168,7 +232,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
                 return Err(Diagnostic::at(value.1, format!("expected {}", kind.expected)));
             }
         }
-        arguments.end(&["count", "seed", "sha256"])
+        arguments.end()
     }
 
     fn head(&mut self, mut arguments: Arguments<'s>, kind: Kind) -> Done {
@@ -181,7 +245,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         once(self.name.is_some(), &arguments.head)?;
         self.name = Some(string(&arguments.next("a name")?)?);
         self.dram_bytes = arguments.named("dram").map(|bytes| number(&bytes)).transpose()?;
-        arguments.end(&["dram"])
+        arguments.end()
     }
 
     fn machine(&mut self, arguments: Arguments<'s>) -> Done {
@@ -203,10 +267,10 @@ impl<'s, 'f> Definitions<'s, 'f> {
             text.parse().ok().filter(|step: &f64| step.is_finite())
         })?;
         let mut count = |name| arguments.required(name).and_then(|value| number(&value));
-        let (element, counted) = match element {
-            Element::I8 | Element::I16 => (element, None),
-            Element::Row { .. } => (Element::Row { below: count("below")? }, Some("below")),
-            Element::Bits { .. } => (Element::Bits { rows: count("rows")? }, Some("rows")),
+        let element = match element {
+            Element::I8 | Element::I16 => element,
+            Element::Row { .. } => Element::Row { below: count("below")? },
+            Element::Bits { .. } => Element::Bits { rows: count("rows")? },
         };
         let layout = arguments.named("layout").map(|layout| {
             word(&layout, "`row_major` or `pixels`", |text| {
@@ -217,8 +281,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let address = arguments.named("at").map(|at| word(&at, "an address as dram:0x40", Dram::parse)).transpose()?;
         let binding = Binding { name, shape, layout, element, step, address: address.unwrap_or_default().0 };
         self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
-        let names: Vec<&str> = ["step", "at", "layout"].into_iter().chain(counted).collect();
-        arguments.end(&names)
+        arguments.end()
     }
 
     fn layer(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -229,18 +292,18 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let nodes = arguments.named("nodes").map(|value| strings(&value)).transpose()?.unwrap_or_default();
         self.current = u32::try_from(self.layers.len()).ok();
         self.layers.push(Layer { name, operation, nodes, needed_macs, compulsory_bytes });
-        arguments.end(&["operation", "nodes", "macs", "bytes"])
+        arguments.end()
     }
 
     fn in_layer(&mut self, mut arguments: Arguments<'s>) -> Done {
         self.current = Some(number(&arguments.next("the number of a layer")?)?);
-        if self.kind == Kind::Program {
-            return arguments.end(&[]);
-        }
-        if let Some(group) = arguments.named("group") {
+        // A program has no groups.
+        if self.kind != Kind::Program
+            && let Some(group) = arguments.named("group")
+        {
             self.group = number(&group)?;
         }
-        arguments.end(&["group"])
+        arguments.end()
     }
 
     fn decision(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -253,7 +316,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             alternatives: Vec::new(),
         };
         self.decisions.push(decision);
-        arguments.end(&["layer", "subject", "chosen", "reason"])
+        arguments.end()
     }
 
     fn alternative(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -265,14 +328,14 @@ impl<'s, 'f> Definitions<'s, 'f> {
             return Err(Diagnostic::at(value.span(), "an alternative follows the decision that it belongs to"));
         };
         decision.alternatives.push(alternative);
-        arguments.end(&["cycles", "bytes"])
+        arguments.end()
     }
 
     fn set(&mut self, mut arguments: Arguments<'s>) -> Done {
         let name = arguments.next("a name")?;
         let value = word(&arguments.next("a value")?, "a value", Some)?;
         self.symbols.define(atom(&name, "a name")?, Symbol::Text(value))?;
-        arguments.end(&[])
+        arguments.end()
     }
 
     fn buffer(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -281,14 +344,14 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let address = arguments.named("at").map(|at| word(&at, "an address as sram:0x40", Sram::parse)).transpose()?;
         if self.kind != Kind::Program {
             self.unplaced(&arguments.head, atom(&name, "a name")?, bytes, address)?;
-            return arguments.end(&["at"]);
+            return arguments.end();
         }
         let address = address.map_or(self.sram_end.next_multiple_of(PLACED_AT), |address| address.0.into());
         let bytes = u64::from(bytes);
         self.symbols
             .define(atom(&name, "a name")?, Symbol::Region { space: Space::Sram, address, bytes: Some(bytes) })?;
         self.sram_end = self.sram_end.max(address + bytes);
-        arguments.end(&["at"])
+        arguments.end()
     }
 
     /// Defines a buffer of a draft.
@@ -310,7 +373,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let name = arguments.next("a name")?;
         let symbol = Symbol::Region { space: Space::Dram, address: self.image.len(), bytes: None };
         self.symbols.define(atom(&name, "a name")?, symbol)?;
-        arguments.end(&[])
+        arguments.end()
     }
 
     fn align(&mut self, mut arguments: Arguments<'s>) -> Done {
@@ -319,7 +382,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         })?;
         let image = self.image.data(&arguments.head)?;
         image.resize(image.len().next_multiple_of(align), 0);
-        arguments.end(&[])
+        arguments.end()
     }
 
     /// Data that follows belongs to the image or to the IR; with a file, its bytes are all there is.
@@ -349,7 +412,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             let message = "only the digest of these bytes is there: this text is for reading";
             return Err(Diagnostic::at(digest.span(), message));
         }
-        arguments.end(&["at", "bytes", "sha256"])
+        arguments.end()
     }
 }
 

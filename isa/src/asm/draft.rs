@@ -76,17 +76,10 @@ pub struct Draft {
 pub struct Places {
     /// Each instruction: its mnemonic.
     pub code: Vec<Range<usize>>,
-    /// Each input and output, with its name.
-    pub bindings: Vec<(String, Range<usize>)>,
+    /// Each input and, behind them, each output.
+    pub bindings: Vec<Range<usize>>,
     /// Each buffer of a draft: its name.
     pub buffers: Vec<Range<usize>>,
-}
-
-impl Places {
-    /// Where the binding of a name stands.
-    pub fn binding(&self, name: &str) -> Option<Range<usize>> {
-        self.bindings.iter().find(|(other, _)| other == name).map(|(_, span)| span.clone())
-    }
 }
 
 impl Draft {
@@ -104,9 +97,7 @@ impl Draft {
             }
             match line {
                 Ok(line) if line.head.text.starts_with('.') => {
-                    if let Err(problem) = definitions.apply(line) {
-                        definitions.problems.push(|| problem);
-                    }
+                    definitions.apply(line);
                 }
                 Ok(line) => {
                     // A `.layer` with a mistake is not missing.
@@ -122,7 +113,8 @@ impl Draft {
                 Err(problem) => definitions.problems.push(|| problem),
             }
         }
-        let bindings = definitions.tensors.iter().map(|t| (t.binding.name.clone(), t.span.clone())).collect();
+        let of = |is_input| definitions.tensors.iter().filter(move |tensor| tensor.is_input == is_input);
+        let bindings = of(true).chain(of(false)).map(|tensor| tensor.span.clone()).collect();
         let dram_bytes = place(&mut definitions);
         let mut places = Places { code: Vec::new(), bindings, buffers: Vec::new() };
         let (mut code, mut operands) = (Vec::new(), Vec::new());

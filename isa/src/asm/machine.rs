@@ -27,7 +27,7 @@ pub(super) fn read(mut arguments: Arguments<'_>, problems: &mut Collector<Diagno
     };
     let digest = arguments.named("digest");
     let keys = arguments.all_named();
-    arguments.end(&[])?;
+    arguments.end()?;
 
     let mut mistakes = keys.iter().filter_map(|(key, value)| set(&mut table, key, value).err());
     if let Some(first) = mistakes.next() {

@@ -62,7 +62,7 @@ impl Assembly {
         for problem in found.kept() {
             let span = match &problem.place {
                 Place::Instruction { index, .. } => self.places.code.get(*index).cloned(),
-                Place::Binding { name } => self.places.binding(name),
+                Place::Binding { index, .. } => self.places.bindings.get(*index).cloned(),
                 Place::Program => None,
             };
             problems.push(|| Diagnostic { span, message: problem.message.clone(), help: None });

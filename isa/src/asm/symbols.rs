@@ -20,6 +20,8 @@ pub(crate) enum Symbol<'s> {
     Buffer { number: u32, bytes: u32 },
     /// Tensors with one name.
     Ambiguous,
+    /// Nothing: the definition is wrong.
+    Broken,
 }
 
 /// What a word stands for.
@@ -29,6 +31,8 @@ pub(crate) enum Resolved {
     Text(String),
     /// A place in a buffer of a draft.
     InBuffer { number: u32, offset: u32 },
+    /// What a wrong definition would have said.
+    Broken,
 }
 
 /// The names of a program.
@@ -42,17 +46,25 @@ impl<'s> Symbols<'s> {
             let message = "a name starts with a letter and has letters, digits, `_` and `.`";
             return Err(Diagnostic::at(name.span.clone(), message));
         }
-        if self.0.contains_key(name.text) {
+        if !matches!(self.0.get(name.text), None | Some(Symbol::Broken)) {
             return Err(Diagnostic::at(name.span.clone(), format!("`{}` has a meaning already", name.text)));
         }
         self.0.insert(name.text.to_owned(), symbol);
         Ok(())
     }
 
+    /// Notes that a name is defined, but wrongly, so that its uses are not reported as well.
+    pub(crate) fn excuse(&mut self, name: &str) {
+        if is_name(name) {
+            self.0.entry(name.to_owned()).or_insert(Symbol::Broken);
+        }
+    }
+
     /// Defines the name of a tensor if it can be one; programs may have tensors of one name.
     pub(crate) fn define_tensor(&mut self, name: &str, symbol: Symbol<'s>) {
         if is_name(name) {
-            self.0.entry(name.to_owned()).and_modify(|symbol| *symbol = Symbol::Ambiguous).or_insert(symbol);
+            let entry = self.0.entry(name.to_owned()).or_insert(Symbol::Broken);
+            *entry = if matches!(entry, Symbol::Broken) { symbol } else { Symbol::Ambiguous };
         }
     }
 
@@ -62,6 +74,7 @@ impl<'s> Symbols<'s> {
         let Some(symbol) = self.0.get(name) else { return Ok(None) };
         let wrong = |message: String| Err(Diagnostic::at(span.clone(), message));
         let bytes = match (*symbol, offset) {
+            (Symbol::Broken, _) => return Ok(Some(Resolved::Broken)),
             (Symbol::Ambiguous, _) => return wrong(format!("`{name}` is the name of several tensors")),
             (Symbol::Text(value), None) => return Ok(Some(Resolved::Text(value.to_owned()))),
             (Symbol::Text(_), Some(_)) => return wrong(format!("`{name}` is no place")),
@@ -85,7 +98,7 @@ impl<'s> Symbols<'s> {
                 let offset = u32::try_from(offset).ok().filter(|offset| *offset < MAX_SRAM);
                 offset.map(|offset| Resolved::InBuffer { number, offset })
             }
-            Symbol::Text(_) | Symbol::Ambiguous => None,
+            Symbol::Text(_) | Symbol::Ambiguous | Symbol::Broken => None,
         };
         match resolved {
             Some(resolved) => Ok(Some(resolved)),

@@ -11,25 +11,25 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
         let mut names = BTreeSet::new();
         for binding in bindings {
             if !names.insert(&binding.name) {
-                problems.binding(&binding.name, || "the name is used twice".to_owned());
+                problems.binding(program, binding, || "the name is used twice".to_owned());
             }
         }
     }
 
     for output in header.outputs.iter().filter(|output| !output.layout.is_row_major()) {
-        problems.binding(&output.name, || "the layout of an output is that of its shape".to_owned());
+        problems.binding(program, output, || "the layout of an output is that of its shape".to_owned());
     }
 
     for output in header.outputs.iter().filter(|output| !output.element.is_number()) {
-        problems.binding(&output.name, || format!("{} are no outputs", output.element));
+        problems.binding(program, output, || format!("{} are no outputs", output.element));
     }
     for input in &header.inputs {
         match input.element {
             Element::Row { below } if !(1..=1 << 16).contains(&below) => {
-                problems.binding(&input.name, || format!("rows below {below}; their numbers have 16 bits"));
+                problems.binding(program, input, || format!("rows below {below}; their numbers have 16 bits"));
             }
             Element::Bits { .. } if !input.layout.is_row_major() => {
-                problems.binding(&input.name, || {
+                problems.binding(program, input, || {
                     "the bits of a mask have no other layout than that of its shape".to_owned()
                 });
             }
@@ -40,25 +40,25 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     let mut placed = Vec::new();
     for binding in header.inputs.iter().chain(&header.outputs) {
         if !(binding.step.is_finite() && binding.step > 0.0) {
-            problems.binding(&binding.name, || format!("the step {} is not positive and finite", binding.step));
+            problems.binding(program, binding, || format!("the step {} is not positive and finite", binding.step));
         }
         if binding.layout == Layout::Pixels && !matches!(binding.shape[..], [1, _, _, _]) {
-            problems.binding(&binding.name, || format!("pixels of shape {:?}, which is no image", binding.shape));
+            problems.binding(program, binding, || format!("pixels of shape {:?}, which is no image", binding.shape));
         }
         match end(program, binding) {
-            Ok(end) => placed.push((binding.address, end, &binding.name)),
-            Err(message) => problems.binding(&binding.name, || message),
+            Ok(end) => placed.push((binding, end)),
+            Err(message) => problems.binding(program, binding, || message),
         }
     }
-    placed.sort_unstable();
+    placed.sort_by_key(|(binding, end)| (binding.address, *end));
     // The binding that reaches furthest, of those that start earlier.
-    let mut reached: Option<(u64, &str)> = None;
-    for (start, end, name) in placed {
-        if let Some((_, other)) = reached.filter(|(reach, _)| start < *reach) {
-            problems.binding(name, || format!("overlaps binding {other:?}"));
+    let mut reached: Option<(u64, &Binding)> = None;
+    for (binding, end) in placed {
+        if let Some((_, other)) = reached.filter(|(reach, _)| binding.address < *reach) {
+            problems.binding(program, binding, || format!("overlaps binding {:?}", other.name));
         }
         if reached.is_none_or(|(reach, _)| end > reach) {
-            reached = Some((end, name));
+            reached = Some((end, binding));
         }
     }
 }

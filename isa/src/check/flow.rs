@@ -146,7 +146,7 @@ impl<'a> Flow<'a> {
             let mut visit = visit(HOST, &[u32::MAX; Unit::COUNT], &mut self.budget);
             let end = binding.address + binding.bytes().unwrap_or(0);
             if let Some(bytes) = self.dram.unwritten(binding.address..end, &mut visit) {
-                problems.binding(&binding.name, || {
+                problems.binding(self.program, binding, || {
                     format!("{:#x}..{:#x} of DRAM, which nothing has written", bytes.start, bytes.end)
                 });
             }

@@ -62,7 +62,7 @@ use std::ops::Range;
 use crate::instr::field::MAX_DRAM;
 use crate::instr::{Instr, Op};
 use crate::problems::{Collector, Problems};
-use crate::program::Program;
+use crate::program::{Binding, Header, Program};
 use order::{Clock, Order};
 
 /// A program that must not run: everything that is wrong with it.
@@ -91,6 +91,8 @@ pub enum Place {
     },
     /// An input or output.
     Binding {
+        /// Its index among inputs and, behind them, outputs.
+        index: usize,
         /// Its name.
         name: String,
     },
@@ -101,7 +103,7 @@ impl fmt::Display for CheckProblem {
         match &self.place {
             Place::Program => f.write_str(&self.message),
             Place::Instruction { index, text } => write!(f, "instruction {index}: {}: `{text}`", self.message),
-            Place::Binding { name } => write!(f, "binding {name:?}: {}", self.message),
+            Place::Binding { name, .. } => write!(f, "binding {name:?}: {}", self.message),
         }
     }
 }
@@ -205,7 +207,13 @@ impl Report {
             .push(|| CheckProblem { place: Place::Instruction { index, text: instr.to_string() }, message: message() });
     }
 
-    fn binding(&mut self, name: &str, message: impl FnOnce() -> String) {
-        self.0.push(|| CheckProblem { place: Place::Binding { name: name.to_owned() }, message: message() });
+    /// `binding` is one of the program.
+    fn binding(&mut self, program: &Program, binding: &Binding, message: impl FnOnce() -> String) {
+        let Header { inputs, outputs, .. } = &program.header;
+        self.0.push(|| {
+            let index = inputs.iter().chain(outputs).position(|other| std::ptr::eq(other, binding));
+            let place = Place::Binding { index: index.unwrap_or_default(), name: binding.name.clone() };
+            CheckProblem { place, message: message() }
+        });
     }
 }

@@ -3,7 +3,7 @@
 use super::Report;
 use crate::effects::{Access, Space, accesses, in_place};
 use crate::instr::table::*;
-use crate::instr::{Instr, LineSet, Width};
+use crate::instr::{Instr, Op, Width};
 use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
@@ -15,7 +15,7 @@ const _: () = assert!((2 * u16::MAX as i64) << 14 <= i32::MAX as i64);
 pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &mut Report) {
     let mut report = |message: String| problems.instruction(index, instr, || message);
 
-    if let Some(lines) = lines(&instr.op)
+    if let Some(lines) = instr.op.lines()
         && lines.end() > program.machine.lines.count
     {
         report(format!("lines {lines} on a machine of {}", program.machine.lines.count));
@@ -92,29 +92,5 @@ fn access_problem(program: &Program, access: &Access) -> Option<String> {
         Some(format!("starts at {:#x}, inside the image", region.base))
     } else {
         None
-    }
-}
-
-/// The lines on which an operation executes.
-fn lines(op: &Op) -> Option<LineSet> {
-    match *op {
-        Op::Matmul(Matmul { lines, .. })
-        | Op::Sddmm(Sddmm { lines, .. })
-        | Op::Spmm(Spmm { lines, .. })
-        | Op::SddmmList(SddmmList { lines, .. })
-        | Op::SpmmList(SpmmList { lines, .. })
-        | Op::Encode(Encode { lines, .. })
-        | Op::Decode(Decode { lines, .. }) => Some(lines),
-        Op::Load(_)
-        | Op::Store(_)
-        | Op::Gather(_)
-        | Op::Softmax(_)
-        | Op::SoftmaxList(_)
-        | Op::LayerNorm(_)
-        | Op::Add(_)
-        | Op::Lut(_)
-        | Op::Sync(_)
-        | Op::Barrier(_)
-        | Op::Halt(_) => None,
     }
 }

@@ -185,7 +185,7 @@ fn every_problem_is_reported_at_once() {
         "1: layer 1 of 1\n\
          0: dst is empty: a count is 0\n\
          0: src is empty: a count is 0\n\
-         vector sends 1 tokens to store, which waits for 0\n\
+         1: vector sends 1 token to store, which waits for 0\n\
          binding \"x\": the step 0 is not positive and finite"
     );
 }
@@ -469,13 +469,13 @@ fn scores_with_an_index_have_a_table() {
 fn tokens_balance() {
     let mut program = pipeline();
     program.code[1].signal = units(&[Unit::Store, Unit::Load]);
-    assert_eq!(error(&program), "vector sends 1 tokens to load, which waits for 0");
+    assert_eq!(error(&program), "1: vector sends 1 token to load, which waits for 0");
 
     let mut program = pipeline();
     program.code[0].signal = UnitSet::EMPTY;
     assert_eq!(
         error(&program),
-        "load sends 0 tokens to vector, which waits for 1\n\
+        "1: load sends 0 tokens to vector, which waits for 1\n\
          1: never starts: no token comes from load"
     );
 

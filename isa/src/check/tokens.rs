@@ -43,8 +43,10 @@ pub fn tokens(code: &[Instr]) -> Vec<Token> {
 
 /// As many signals as waits, and none where they mean nothing.
 pub(super) fn check(code: &[Instr], problems: &mut Report) {
-    let mut sent = [[0u32; Unit::COUNT]; Unit::COUNT];
+    // Per pair how many, and the last instruction.
+    let mut sent = [[(0u32, 0); Unit::COUNT]; Unit::COUNT];
     let mut taken = sent;
+    let note = |(count, last): &mut (u32, usize), index| (*count, *last) = (*count + 1, index);
     for (index, instr) in code.iter().enumerate() {
         let Some(unit) = only(instr.op.units()) else {
             if !(instr.wait.is_empty() && instr.signal.is_empty()) {
@@ -52,14 +54,19 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
             }
             continue;
         };
-        instr.signal.iter().for_each(|to| sent[unit.index()][to.index()] += 1);
-        instr.wait.iter().for_each(|from| taken[from.index()][unit.index()] += 1);
+        instr.signal.iter().for_each(|to| note(&mut sent[unit.index()][to.index()], index));
+        instr.wait.iter().for_each(|from| note(&mut taken[from.index()][unit.index()], index));
     }
     for from in Unit::ALL {
         for to in Unit::ALL {
-            let (sent, taken) = (sent[from.index()][to.index()], taken[from.index()][to.index()]);
-            if sent != taken {
-                problems.program(|| format!("{from} sends {sent} tokens to {to}, which waits for {taken}"));
+            let (signals, waits) = (sent[from.index()][to.index()], taken[from.index()][to.index()]);
+            if signals.0 != waits.0 {
+                // One too many: which, nobody can tell, but the last one is left over.
+                let index = if signals.0 > waits.0 { signals.1 } else { waits.1 };
+                let tokens = if signals.0 == 1 { "token" } else { "tokens" };
+                problems.instruction(index, &code[index], || {
+                    format!("{from} sends {} {tokens} to {to}, which waits for {}", signals.0, waits.0)
+                });
             }
         }
     }

@@ -26,6 +26,8 @@ pub trait Field: Copy + fmt::Display {
     const WIDTH: u32;
     /// What the manual calls the type, with units and legal values.
     const MEANING: &'static str;
+    /// What its text is, as messages say it; the [`NAMES`](Field::NAMES) follow.
+    const TEXT: &'static str = Self::MEANING;
     /// The bits of the value; a value that does not fit sets bits beyond `WIDTH`.
     fn to_bits(self) -> u64;
     /// The value of the bits, `None` where they are not a legal pattern.
@@ -65,6 +67,7 @@ pub struct Sram(pub u32);
 impl Field for Sram {
     const WIDTH: u32 = 24;
     const MEANING: &'static str = "scratchpad byte address";
+    const TEXT: &'static str = "a place in the scratchpad, as `sram:0x40` or `buffer+16`";
     fn to_bits(self) -> u64 {
         u64::from(self.0)
     }
@@ -93,6 +96,7 @@ pub struct Dram(pub u64);
 impl Field for Dram {
     const WIDTH: u32 = 40;
     const MEANING: &'static str = "DRAM byte address";
+    const TEXT: &'static str = "a place in DRAM, as `dram:0x40` or `tensor+16`";
     fn to_bits(self) -> u64 {
         self.0
     }
@@ -141,6 +145,7 @@ impl Field for u32 {
 impl Field for bool {
     const WIDTH: u32 = 1;
     const MEANING: &'static str = "true or false";
+    const TEXT: &'static str = "one of";
     const NAMES: &'static [&'static str] = &["false", "true"];
     fn to_bits(self) -> u64 {
         u64::from(self)
@@ -223,6 +228,7 @@ impl fmt::Display for Shift {
 impl Field for Scale {
     const WIDTH: u32 = 37;
     const MEANING: &'static str = "multiplier mantissa / 2^shift: mantissa in the low 31 bits, shift in the high 6; 0, or mantissa at least 2^30 and shift at most 62";
+    const TEXT: &'static str = "a number that is not negative and below 2^31";
     fn to_bits(self) -> u64 {
         u64::from(self.mantissa() as u32) | u64::from(self.shift()) << 31
     }
@@ -255,6 +261,7 @@ impl Field for LineSet {
     const WIDTH: u32 = 17;
     const MEANING: &'static str =
         "run of MAC lines: the first in the low 8 bits, their count in the high 9; at least 1, none beyond 255";
+    const TEXT: &'static str = "MAC lines, as `16+48`: the first and how many, none beyond line 255";
     fn to_bits(self) -> u64 {
         // A first line beyond 8 bits must not run into the count: it has to fail the width check.
         if self.first > 0xff { u64::MAX } else { u64::from(self.first) | u64::from(self.count) << 8 }
@@ -278,6 +285,7 @@ impl fmt::Display for LineSet {
 impl Field for UnitSet {
     const WIDTH: u32 = 12;
     const MEANING: &'static str = "set of units";
+    const TEXT: &'static str = "units, as `load|vector`:";
     const NAMES: &'static [&'static str] = Unit::NAMES;
     fn to_bits(self) -> u64 {
         u64::from(self.bits())
@@ -303,6 +311,7 @@ const UNIT_NAMES: [&str; Unit::COUNT] = {
 impl Field for Unit {
     const WIDTH: u32 = 4;
     const MEANING: &'static str = "number of a unit";
+    const TEXT: &'static str = "one of";
     const NAMES: &'static [&'static str] = &UNIT_NAMES;
     fn to_bits(self) -> u64 {
         self.index() as u64
@@ -335,6 +344,7 @@ macro_rules! choices {
         impl Field for $name {
             const WIDTH: u32 = $width;
             const MEANING: &'static str = concat!("choice, from 0:" $(, " ", $text)+);
+            const TEXT: &'static str = "one of";
             fn to_bits(self) -> u64 { self as u64 }
             fn from_bits(bits: u64) -> Option<Self> { Self::ALL.get(bits as usize).copied() }
             const NAMES: &'static [&'static str] = &[$($text),+];

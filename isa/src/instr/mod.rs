@@ -23,7 +23,9 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod derive;
 pub mod field;
+mod resources;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -87,6 +89,8 @@ pub struct FieldSpec {
     pub width: u32,
     /// What its type can hold.
     pub meaning: &'static str,
+    /// What its text is, as messages say it; the names follow.
+    pub text: &'static str,
     /// Whether bits within the width stand for a value.
     pub legal: fn(u64) -> bool,
     /// The bits of a value's text in assembly.

@@ -2,7 +2,7 @@
 //!
 //! From it come the operand structs, the encoder, the decoder, the disassembler, the manual (`docs/isa.md`) and the
 //! generators of random instructions in tests. Overlapping fields, fields outside the word and opcodes used twice do not
-//! compile. What an instruction touches and what it costs are exhaustive matches elsewhere ([`crate::effects`],
+//! compile. What an instruction takes, touches and costs are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
 //! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
 //!
 //! A field is `name: Type = lowest bit`; with `or bits` assembly may leave it out. That is for loops and strides of transfers, and for
@@ -31,136 +31,9 @@
 //! that dense blocks have of a query, are by the query's number `r`, so that both engines find a row's parts. Row sums of a list are by the
 //! query's position `t` in `rows`.
 
-use std::fmt;
-
-use super::field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width, bits_of};
-use super::unit::{Unit, UnitSet};
-use super::{DecodeError, EncodeError, FieldSpec, OPERAND_BIT, Spec, WORD_BITS, Word};
+use super::derive::instructions;
+use super::{Dram, Engine, Entries, LineSet, Shift, Sram, Traffic, Unit, Width};
 use crate::numerics::Scale;
-
-macro_rules! instructions {
-    ($(
-        $(#[doc = $doc:literal])+
-        $opcode:literal $mnemonic:literal $name:ident {
-            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $bit:literal $(or $default:literal)? ),* $(,)?
-        }
-    )*) => {
-        $(
-            $(#[doc = $doc])+
-            #[derive(Clone, Copy, Debug, PartialEq)]
-            pub struct $name {
-                $( $(#[doc = $field_doc])+ pub $field: $ty ),*
-            }
-
-            impl From<$name> for Op {
-                fn from(operands: $name) -> Op { Op::$name(operands) }
-            }
-        )*
-
-        /// An operation with its operands.
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        pub enum Op {
-            $( $(#[doc = $doc])+ $name($name) ),*
-        }
-
-        /// The rows of the table, by opcode.
-        pub static TABLE: &[Spec] = ROWS;
-
-        /// The most scratchpad addresses that an instruction has.
-        pub const MAX_SRAM_OPERANDS: usize = most(&[$( 0 $( + <$ty as Field>::IS_SRAM as usize )* ),*]);
-
-        const ROWS: &[Spec] = &[$(
-            Spec {
-                opcode: $opcode,
-                mnemonic: $mnemonic,
-                doc: &[$($doc),+],
-                fields: &[$( FieldSpec {
-                    name: stringify!($field),
-                    doc: &[$($field_doc),+],
-                    bit: $bit,
-                    width: <$ty as Field>::WIDTH,
-                    meaning: <$ty as Field>::MEANING,
-                    legal: |bits| <$ty as Field>::from_bits(bits).is_some(),
-                    parse: bits_of::<$ty>,
-                    names: <$ty as Field>::NAMES,
-                    default: optional(&[$($default)?]),
-                    is_sram: <$ty as Field>::IS_SRAM,
-                } ),*],
-            }
-        ),*];
-
-        impl Op {
-            /// The row of the table.
-            pub fn spec(&self) -> &'static Spec {
-                let opcode: u8 = match self { $( Op::$name(_) => $opcode ),* };
-                TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
-            }
-
-            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]: for the compiler, which moves operands.
-            pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
-                match self { $( Op::$name(_operands) => {
-                    let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
-                    operands.into_iter().flatten().collect()
-                } )* }
-            }
-
-            pub(super) fn put_operands(&self, word: &mut Word) -> Result<(), EncodeError> {
-                match self { $( Op::$name(_operands) => {
-                    $( word.put($mnemonic, stringify!($field), $bit, _operands.$field)?; )*
-                } )* }
-                Ok(())
-            }
-
-            pub(super) fn take_operands(opcode: u8, _word: &Word) -> Result<Op, DecodeError> {
-                match opcode {
-                    $( $opcode => Ok(Op::$name($name {
-                        $( $field: _word.take($mnemonic, stringify!($field), $bit)? ),*
-                    })), )*
-                    _ => Err(DecodeError::Opcode(opcode)),
-                }
-            }
-        }
-
-        impl fmt::Display for Op {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self { $( Op::$name(_operands) => {
-                    f.write_str($mnemonic)?;
-                    $( write!(f, concat!(" ", stringify!($field), "={}"), _operands.$field)?; )*
-                } )* }
-                Ok(())
-            }
-        }
-
-        impl Op {
-            /// Its text with scratchpad operands as `place` writes them, by their numbers in table order. Those of which it writes nothing are left
-            /// out, and so is what assembly takes for what is not there.
-            pub(crate) fn write_short(
-                &self,
-                f: &mut fmt::Formatter<'_>,
-                place: &dyn Fn(usize) -> Option<String>,
-            ) -> fmt::Result {
-                let mut _places = 0;
-                match self { $( Op::$name(_operands) => {
-                    f.write_str($mnemonic)?;
-                    $(
-                        let text = if <$ty as Field>::IS_SRAM {
-                            _places += 1;
-                            place(_places - 1)
-                        } else if optional(&[$($default)?]) == Some(_operands.$field.to_bits()) {
-                            None
-                        } else {
-                            Some(_operands.$field.to_string())
-                        };
-                        if let Some(text) = text {
-                            write!(f, concat!(" ", stringify!($field), "={}"), text)?;
-                        }
-                    )*
-                } )* }
-                Ok(())
-            }
-        }
-    };
-}
 
 instructions! {
     /// Copies from DRAM into the scratchpad: for `i < outer`, `j < inner`, `bytes` bytes from
@@ -676,73 +549,6 @@ instructions! {
     0x42 "halt" Halt {}
 }
 
-const fn optional(default: &[u64]) -> Option<u64> {
-    match default {
-        [bits] => Some(*bits),
-        _ => None,
-    }
-}
-
-const fn most(counts: &[usize]) -> usize {
-    let (mut most, mut i) = (0, 0);
-    while i < counts.len() {
-        if counts[i] > most {
-            most = counts[i];
-        }
-        i += 1;
-    }
-    most
-}
-
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
-}
-
-// The table is checked where it stands: a mistake in it does not compile.
-const _: () = {
-    let mut i = 0;
-    while i < ROWS.len() {
-        let row = &ROWS[i];
-        let mut j = 0;
-        while j < i {
-            assert!(ROWS[j].opcode < row.opcode, "opcodes rise, so none is used twice");
-            assert!(!same(ROWS[j].mnemonic, row.mnemonic), "a mnemonic is used twice");
-            j += 1;
-        }
-        let mut f = 0;
-        while f < row.fields.len() {
-            let field = &row.fields[f];
-            assert!(field.bit >= OPERAND_BIT, "a field runs into the header");
-            assert!(field.bit + field.width <= WORD_BITS, "a field leaves the word");
-            if let Some(bits) = field.default {
-                assert!(bits >> field.width == 0, "a default does not fit its field");
-            }
-            let mut g = 0;
-            while g < f {
-                let other = &row.fields[g];
-                assert!(
-                    other.bit + other.width <= field.bit || field.bit + field.width <= other.bit,
-                    "two fields overlap"
-                );
-                g += 1;
-            }
-            f += 1;
-        }
-        i += 1;
-    }
-};
-
 impl Matmul {
     /// Runs of a row of `a`.
     pub fn runs(&self) -> u32 {
@@ -752,57 +558,5 @@ impl Matmul {
     /// Products of a sum.
     pub fn depth(&self) -> u64 {
         u64::from(self.runs()) * u64::from(self.k)
-    }
-}
-
-impl Op {
-    /// The units that execute it: one, or all of them for `barrier` and `halt`.
-    pub fn units(&self) -> UnitSet {
-        let unit = match self {
-            Op::Load(_) | Op::Gather(_) => Unit::Load,
-            Op::Store(_) => Unit::Store,
-            Op::Matmul(Matmul { engine, .. })
-            | Op::Sddmm(Sddmm { engine, .. })
-            | Op::Spmm(Spmm { engine, .. })
-            | Op::SddmmList(SddmmList { engine, .. })
-            | Op::SpmmList(SpmmList { engine, .. }) => match engine {
-                Engine::Denser => Unit::Denser,
-                Engine::Sparser => Unit::Sparser,
-            },
-            Op::Softmax(Softmax { engine, .. }) | Op::SoftmaxList(SoftmaxList { engine, .. }) => match engine {
-                Engine::Denser => Unit::DenserSoftmax,
-                Engine::Sparser => Unit::SparserSoftmax,
-            },
-            Op::LayerNorm(_) | Op::Add(_) | Op::Lut(_) => Unit::Vector,
-            Op::Encode(_) => Unit::Encoder,
-            Op::Decode(_) => Unit::Decoder,
-            Op::Sync(Sync { unit }) => *unit,
-            Op::Barrier(_) | Op::Halt(_) => return UnitSet::ALL,
-        };
-        UnitSet::from_iter([unit])
-    }
-
-    /// What it carries over the DRAM channel, if it is a transfer.
-    pub fn traffic(&self) -> Option<Traffic> {
-        match self {
-            Op::Load(Load { traffic, .. }) | Op::Store(Store { traffic, .. }) | Op::Gather(Gather { traffic, .. }) => {
-                Some(*traffic)
-            }
-            Op::Matmul(_)
-            | Op::Sddmm(_)
-            | Op::Softmax(_)
-            | Op::Spmm(_)
-            | Op::SddmmList(_)
-            | Op::SoftmaxList(_)
-            | Op::SpmmList(_)
-            | Op::LayerNorm(_)
-            | Op::Add(_)
-            | Op::Lut(_)
-            | Op::Encode(_)
-            | Op::Decode(_)
-            | Op::Sync(_)
-            | Op::Barrier(_)
-            | Op::Halt(_) => None,
-        }
     }
 }

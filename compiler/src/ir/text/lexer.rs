@@ -65,6 +65,9 @@ pub(super) enum Token<'s> {
     Unknown(&'s str),
 }
 
+/// The words that are tokens of their own.
+pub(super) const KEYWORDS: [&str; 8] = ["graph", "input", "const", "output", "node", "file", "seed", "digest"];
+
 /// The tokens of a text with where they start and end, in the form that the parser takes.
 pub(super) struct Tokens<'s>(Lexer<'s, Token<'s>>);
 
@@ -84,5 +87,19 @@ impl<'s> Iterator for Tokens<'s> {
         let token = self.0.next()?.unwrap_or(Token::Unknown(self.0.slice()));
         let span = self.0.span();
         Some(Ok((span.start, token, span.end)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_are_no_words() {
+        for keyword in KEYWORDS {
+            let tokens: Vec<Token<'_>> = Token::lexer(keyword).collect::<Result<_, _>>().unwrap();
+            assert!(!matches!(tokens[..], [Token::Word(_)]), "{keyword}");
+            assert_eq!(tokens.len(), 1, "{keyword}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use vitcod_isa::diagnostics::{Diagnostic, did_you_mean};
+use vitcod_isa::diagnostics::{Diagnostic, closest, did_you_mean};
 
 use super::MAX_SEEDED_BYTES;
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
@@ -71,7 +71,12 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 let names = Stage::ALL.map(Stage::name);
                 let message = format!("there is no stage `{}`; the stages are {}", file.stage, names.join(", "));
                 self.report_unknown(file.stage, message, names);
-                return Err(self.diagnostics);
+                // The lines are read as if the stage that was meant stood there.
+                let meant = closest(file.stage, names);
+                match Stage::ALL.into_iter().find(|stage| Some(stage.name()) == meant) {
+                    Some(stage) => self.graph.stage = stage,
+                    None => return Err(self.diagnostics),
+                }
             }
         }
         self.node_names(&file.lines);

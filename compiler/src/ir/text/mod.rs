@@ -41,14 +41,14 @@ lalrpop_util::lalrpop_mod!(
 
 use bytes::Bytes;
 use lalrpop_util::ParseError;
-use vitcod_isa::diagnostics::Diagnostic;
+use vitcod_isa::diagnostics::{Diagnostic, did_you_mean};
 use vitcod_isa::problems::{Collector, Problems};
 
 pub use data::digest;
 pub use print::{Constants, print};
 
 use super::Graph;
-use lexer::{NoError, Token, Tokens};
+use lexer::{KEYWORDS, NoError, Token, Tokens};
 use lower::Lowering;
 
 /// Bytes that constants made of seeds may take in a text together.
@@ -118,5 +118,15 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
         true => format!("unexpected {found}"),
         false => format!("expected {}, found {found}", expected.join(", ")),
     };
-    Diagnostic::at(span, message)
+    let help = misspelt_keyword(&source[..span.end], &source[span.clone()]);
+    Diagnostic::at(span, message).with_help(help)
+}
+
+/// The keyword that was probably meant by a word that nothing expects, or by the word before it: text that ends with what was found.
+fn misspelt_keyword(text: &str, found: &str) -> Option<String> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let before = if found.starts_with(is_word) { text } else { text.strip_suffix(found).unwrap_or(text) };
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let word = line.split(|c: char| !is_word(c)).rfind(|word| !word.is_empty())?;
+    if KEYWORDS.contains(&word) { None } else { did_you_mean(word, KEYWORDS) }
 }

@@ -1,0 +1,206 @@
+//! What is derived of the rows of the [table](super::table).
+
+use super::{OPERAND_BIT, Spec, WORD_BITS};
+
+macro_rules! instructions {
+    ($(
+        $(#[doc = $doc:literal])+
+        $opcode:literal $mnemonic:literal $name:ident {
+            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $bit:literal $(or $default:literal)? ),* $(,)?
+        }
+    )*) => {
+        use std::fmt;
+
+        use $crate::instr::derive::{assert_sound, most, optional};
+        use $crate::instr::field::bits_of;
+        use $crate::instr::{DecodeError, EncodeError, Field, FieldSpec, Spec, Word};
+
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            pub struct $name {
+                $( $(#[doc = $field_doc])+ pub $field: $ty ),*
+            }
+
+            impl From<$name> for Op {
+                fn from(operands: $name) -> Op { Op::$name(operands) }
+            }
+        )*
+
+        /// An operation with its operands.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Op {
+            $( $(#[doc = $doc])+ $name($name) ),*
+        }
+
+        /// The rows of the table, by opcode.
+        pub static TABLE: &[Spec] = ROWS;
+
+        /// The most scratchpad addresses that an instruction has.
+        pub const MAX_SRAM_OPERANDS: usize = most(&[$( 0 $( + <$ty as Field>::IS_SRAM as usize )* ),*]);
+
+        const ROWS: &[Spec] = &[$(
+            Spec {
+                opcode: $opcode,
+                mnemonic: $mnemonic,
+                doc: &[$($doc),+],
+                fields: &[$( FieldSpec {
+                    name: stringify!($field),
+                    doc: &[$($field_doc),+],
+                    bit: $bit,
+                    width: <$ty as Field>::WIDTH,
+                    meaning: <$ty as Field>::MEANING,
+                    text: <$ty as Field>::TEXT,
+                    legal: |bits| <$ty as Field>::from_bits(bits).is_some(),
+                    parse: bits_of::<$ty>,
+                    names: <$ty as Field>::NAMES,
+                    default: optional(&[$($default)?]),
+                    is_sram: <$ty as Field>::IS_SRAM,
+                } ),*],
+            }
+        ),*];
+
+        // The table is checked where it stands: a mistake in it does not compile.
+        const _: () = assert_sound(ROWS);
+
+        impl Op {
+            /// The row of the table.
+            pub fn spec(&self) -> &'static Spec {
+                let opcode: u8 = match self { $( Op::$name(_) => $opcode ),* };
+                TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
+            }
+
+            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]: for the compiler, which moves operands.
+            pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
+                match self { $( Op::$name(_operands) => {
+                    let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
+                    operands.into_iter().flatten().collect()
+                } )* }
+            }
+
+            pub(super) fn put_operands(&self, word: &mut Word) -> Result<(), EncodeError> {
+                match self { $( Op::$name(_operands) => {
+                    $( word.put($mnemonic, stringify!($field), $bit, _operands.$field)?; )*
+                } )* }
+                Ok(())
+            }
+
+            pub(super) fn take_operands(opcode: u8, _word: &Word) -> Result<Op, DecodeError> {
+                match opcode {
+                    $( $opcode => Ok(Op::$name($name {
+                        $( $field: _word.take($mnemonic, stringify!($field), $bit)? ),*
+                    })), )*
+                    _ => Err(DecodeError::Opcode(opcode)),
+                }
+            }
+        }
+
+        impl fmt::Display for Op {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $( Op::$name(_operands) => {
+                    f.write_str($mnemonic)?;
+                    $( write!(f, concat!(" ", stringify!($field), "={}"), _operands.$field)?; )*
+                } )* }
+                Ok(())
+            }
+        }
+
+        impl Op {
+            /// Its text with scratchpad operands as `place` writes them, by their numbers in table order. Those of which it writes nothing are left
+            /// out, and so is what assembly takes for what is not there.
+            pub(crate) fn write_short(
+                &self,
+                f: &mut fmt::Formatter<'_>,
+                place: &dyn Fn(usize) -> Option<String>,
+            ) -> fmt::Result {
+                let mut _places = 0;
+                match self { $( Op::$name(_operands) => {
+                    f.write_str($mnemonic)?;
+                    $(
+                        let text = if <$ty as Field>::IS_SRAM {
+                            _places += 1;
+                            place(_places - 1)
+                        } else if optional(&[$($default)?]) == Some(_operands.$field.to_bits()) {
+                            None
+                        } else {
+                            Some(_operands.$field.to_string())
+                        };
+                        if let Some(text) = text {
+                            write!(f, concat!(" ", stringify!($field), "={}"), text)?;
+                        }
+                    )*
+                } )* }
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(super) use instructions;
+
+pub(super) const fn optional(default: &[u64]) -> Option<u64> {
+    match default {
+        [bits] => Some(*bits),
+        _ => None,
+    }
+}
+
+pub(super) const fn most(counts: &[usize]) -> usize {
+    let (mut most, mut i) = (0, 0);
+    while i < counts.len() {
+        if counts[i] > most {
+            most = counts[i];
+        }
+        i += 1;
+    }
+    most
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// Asserts of the rows of a table what must hold of them together.
+pub(super) const fn assert_sound(rows: &[Spec]) {
+    let mut i = 0;
+    while i < rows.len() {
+        let row = &rows[i];
+        let mut j = 0;
+        while j < i {
+            assert!(rows[j].opcode < row.opcode, "opcodes rise, so none is used twice");
+            assert!(!same(rows[j].mnemonic, row.mnemonic), "a mnemonic is used twice");
+            j += 1;
+        }
+        let mut f = 0;
+        while f < row.fields.len() {
+            let field = &row.fields[f];
+            assert!(field.bit >= OPERAND_BIT, "a field runs into the header");
+            assert!(field.bit + field.width <= WORD_BITS, "a field leaves the word");
+            if let Some(bits) = field.default {
+                assert!(bits >> field.width == 0, "a default does not fit its field");
+            }
+            let mut g = 0;
+            while g < f {
+                let other = &row.fields[g];
+                assert!(
+                    other.bit + other.width <= field.bit || field.bit + field.width <= other.bit,
+                    "two fields overlap"
+                );
+                g += 1;
+            }
+            f += 1;
+        }
+        i += 1;
+    }
+}

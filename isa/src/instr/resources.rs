@@ -1,0 +1,81 @@
+//! What of the machine an operation takes: its unit, MAC lines, the DRAM channel. Exhaustive matches: a new instruction does not compile
+//! before it has an answer to each.
+
+use super::table::*;
+use super::{Engine, LineSet, Traffic, Unit, UnitSet};
+
+impl Op {
+    /// The units that execute it: one, or all of them for `barrier` and `halt`.
+    pub fn units(&self) -> UnitSet {
+        let unit = match self {
+            Op::Load(_) | Op::Gather(_) => Unit::Load,
+            Op::Store(_) => Unit::Store,
+            Op::Matmul(Matmul { engine, .. })
+            | Op::Sddmm(Sddmm { engine, .. })
+            | Op::Spmm(Spmm { engine, .. })
+            | Op::SddmmList(SddmmList { engine, .. })
+            | Op::SpmmList(SpmmList { engine, .. }) => match engine {
+                Engine::Denser => Unit::Denser,
+                Engine::Sparser => Unit::Sparser,
+            },
+            Op::Softmax(Softmax { engine, .. }) | Op::SoftmaxList(SoftmaxList { engine, .. }) => match engine {
+                Engine::Denser => Unit::DenserSoftmax,
+                Engine::Sparser => Unit::SparserSoftmax,
+            },
+            Op::LayerNorm(_) | Op::Add(_) | Op::Lut(_) => Unit::Vector,
+            Op::Encode(_) => Unit::Encoder,
+            Op::Decode(_) => Unit::Decoder,
+            Op::Sync(Sync { unit }) => *unit,
+            Op::Barrier(_) | Op::Halt(_) => return UnitSet::ALL,
+        };
+        UnitSet::from_iter([unit])
+    }
+
+    /// The MAC lines on which it executes, if it takes any.
+    pub fn lines(&self) -> Option<LineSet> {
+        match *self {
+            Op::Matmul(Matmul { lines, .. })
+            | Op::Sddmm(Sddmm { lines, .. })
+            | Op::Spmm(Spmm { lines, .. })
+            | Op::SddmmList(SddmmList { lines, .. })
+            | Op::SpmmList(SpmmList { lines, .. })
+            | Op::Encode(Encode { lines, .. })
+            | Op::Decode(Decode { lines, .. }) => Some(lines),
+            Op::Load(_)
+            | Op::Store(_)
+            | Op::Gather(_)
+            | Op::Softmax(_)
+            | Op::SoftmaxList(_)
+            | Op::LayerNorm(_)
+            | Op::Add(_)
+            | Op::Lut(_)
+            | Op::Sync(_)
+            | Op::Barrier(_)
+            | Op::Halt(_) => None,
+        }
+    }
+
+    /// What it carries over the DRAM channel, if it is a transfer.
+    pub fn traffic(&self) -> Option<Traffic> {
+        match self {
+            Op::Load(Load { traffic, .. }) | Op::Store(Store { traffic, .. }) | Op::Gather(Gather { traffic, .. }) => {
+                Some(*traffic)
+            }
+            Op::Matmul(_)
+            | Op::Sddmm(_)
+            | Op::Softmax(_)
+            | Op::Spmm(_)
+            | Op::SddmmList(_)
+            | Op::SoftmaxList(_)
+            | Op::SpmmList(_)
+            | Op::LayerNorm(_)
+            | Op::Add(_)
+            | Op::Lut(_)
+            | Op::Encode(_)
+            | Op::Decode(_)
+            | Op::Sync(_)
+            | Op::Barrier(_)
+            | Op::Halt(_) => None,
+        }
+    }
+}

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use bytes::Bytes;
 use vitcod_compiler::ir::text::{self, Constants};
 use vitcod_compiler::ir::{Graph, MAX_ACTIVATION_BYTES};
 use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_isa::asm::{Assembly, Files, Kind, Sections};
+use vitcod_isa::check::check;
 use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::problems::Problems;
+use vitcod_isa::program::Program;
 
 use crate::files::{self, Outputs};
 use crate::pipeline::{self, Dims};
@@ -19,27 +21,66 @@ use crate::pipeline::{self, Dims};
 /// How the names of files of IR text end.
 const EXTENSION: &str = "vir";
 
+/// How the names of files of assembly end.
+const ASSEMBLY: &str = "s";
+
 /// How the names of program files end.
 const PROGRAM: &str = "vitcod";
 
-/// What is in a file whose name ends in .vir, or else the imported graph of an ONNX model.
+/// What is in a file: IR text, if its name ends in .vir, assembly in .s, a program, or else the imported graph of an ONNX model. Programs
+/// are fit to run.
 pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
-    if path.extension().is_none_or(|extension| extension != EXTENSION) {
-        return Ok(Module::Graph(pipeline::import_as_exported(path, dims)?));
+    let extension = path.extension().unwrap_or_default();
+    if extension == EXTENSION {
+        return read_text(path);
     }
-    let source = String::from_utf8(files::read(path)?).with_context(|| path.display().to_string())?;
-    let beside = |name: &str| files::read_beside(path, name).map(Bytes::from).map_err(|error| format!("{error:#}"));
-    let kind = Kind::of(&source);
-    let (module, expected) = match kind {
+    if extension == ASSEMBLY {
+        return read_assembly(path).map(Module::Program);
+    }
+    if files::starts_with(path, b"\x7fELF")? {
+        let program = files::read_program(path)?;
+        check(&program).with_context(|| path.display().to_string())?;
+        return Ok(Module::Program(program));
+    }
+    Ok(Module::Graph(pipeline::import_as_exported(path, dims)?))
+}
+
+/// The program of assembly; it is fit to run.
+pub(crate) fn read_assembly(path: &Path) -> anyhow::Result<Program> {
+    let source = source(path)?;
+    assemble(&source, &|name| beside(path, name)).map_err(|problems| refused(path, "program", &source, &problems))
+}
+
+fn read_text(path: &Path) -> anyhow::Result<Module> {
+    let source = source(path)?;
+    let beside = |name: &str| beside(path, name);
+    let (module, expected) = match Kind::of(&source) {
         None => (read_graph(&source, &beside).map(Module::Graph), "graph"),
         Some(Kind::Tiled) => (Tiled::parse(&source, &beside).map(Module::Tiled), "tiled program"),
         Some(Kind::Scheduled) => (Scheduled::parse(&source, &beside).map(Module::Scheduled), "scheduled program"),
-        Some(Kind::Program) => bail!("{} is assembly: `vitcod asm` makes a program of it", path.display()),
+        Some(Kind::Program) => (assemble(&source, &beside).map(Module::Program), "program"),
     };
-    module.map_err(|problems| {
-        let name = path.display().to_string();
-        anyhow!("{name} is no {expected}\n\n{}", problems.render(&name, &source))
-    })
+    module.map_err(|problems| refused(path, expected, &source, &problems))
+}
+
+fn source(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(files::read(path)?).with_context(|| format!("{} is no text", path.display()))
+}
+
+/// A file that a text names.
+fn beside(path: &Path, name: &str) -> Result<Bytes, String> {
+    files::read_beside(path, name).map(Bytes::from).map_err(|error| format!("{error:#}"))
+}
+
+/// What is wrong with a text.
+fn refused(path: &Path, expected: &str, source: &str, problems: &Problems<Diagnostic>) -> anyhow::Error {
+    let name = path.display().to_string();
+    anyhow!("{name} is no {expected}\n\n{}", problems.render(&name, source))
+}
+
+fn assemble(source: &str, beside: &Files<'_>) -> Result<Program, Problems<Diagnostic>> {
+    let assembly = Assembly::parse(source, beside)?;
+    assembly.check().map(|()| assembly.program)
 }
 
 /// The graph of a text; each file beside it is read once.

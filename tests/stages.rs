@@ -4,17 +4,16 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Random, Vit, machine, quantised, vit};
+use common::{Random, Vit, executed, machine, quantised, vit};
 use vitcod_compiler::codegen::{self, CodegenError};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{Graph, GraphInput, Stage, random};
 use vitcod_compiler::quantise;
 use vitcod_compiler::split::{self, GlobalTokens};
 use vitcod_compiler::tiled::{Scheduled, Tiled};
-use vitcod_emulator::{Emulator, Memory, draft};
+use vitcod_emulator::{Emulator, draft};
 use vitcod_isa::asm::{Draft, Sections};
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
 
 /// The bytes of all outputs.
 type Outputs = Vec<Vec<u8>>;
@@ -27,20 +26,6 @@ fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
     let inputs: Vec<Tensor> = graph.inputs.iter().zip(&noise).map(quantise).collect::<Option<_>>().unwrap();
     let outputs = QuantisedInterpreter::new(graph).unwrap().run(&inputs).unwrap();
     (inputs, outputs.iter().map(Tensor::to_le_bytes).collect())
-}
-
-/// What an execution makes of inputs.
-fn executed(program: &Program, inputs: &[Tensor], execute: impl FnOnce(&mut Memory)) -> Outputs {
-    let mut memory = Memory::new(program).unwrap();
-    for (binding, input) in program.header.inputs.iter().zip(inputs) {
-        let bytes = binding.arranged(input.to_le_bytes());
-        memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
-    }
-    execute(&mut memory);
-    let output = |binding: &vitcod_isa::program::Binding| {
-        memory.dram()[binding.address as usize..][..binding.bytes().unwrap() as usize].to_vec()
-    };
-    program.header.outputs.iter().map(output).collect()
 }
 
 fn interpreted(draft: &Draft, inputs: &[Tensor]) -> Outputs {
@@ -97,6 +82,10 @@ fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Res
     let program = codegen::emit(&scheduled)?;
     let mut emulator = Emulator::new(program.clone().into()).unwrap();
     assert_eq!(executed(&program, &inputs, |memory| emulator.run(memory).unwrap()), expected, "emitted, on {machine}");
+    for seed in 0..3 {
+        let outputs = executed(&program, &inputs, |memory| emulator.run_in_random_order(memory, seed).unwrap());
+        assert_eq!(outputs, expected, "in the order of seed {seed}, on {machine}");
+    }
     Ok(())
 }
 

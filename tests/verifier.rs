@@ -21,7 +21,7 @@ use vitcod_compiler::masks::{self, Mask, Masks};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_emulator::{Emulator, Fault, Memory};
 use vitcod_isa::check::{self, check};
-use vitcod_isa::instr::Unit;
+use vitcod_isa::instr::{Unit, UnitSet};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
@@ -102,26 +102,72 @@ fn no_token_is_redundant_after_the_pass(program: &Program) {
     }
 }
 
+/// The same program in which every instruction waits for all before it, so that most of its tokens order nothing.
+fn in_program_order(program: &Program) -> Program {
+    let mut program = program.clone();
+    let mut last: [Option<usize>; Unit::COUNT] = Default::default();
+    for index in 0..program.code.len() {
+        let instr = &mut program.code[index];
+        (instr.wait, instr.signal) = (UnitSet::EMPTY, UnitSet::EMPTY);
+        let units: Vec<Unit> = instr.op.units().iter().collect();
+        let [unit] = units[..] else { continue };
+        for from in Unit::ALL {
+            // Its last instruction sends one token, and so the first that comes after it takes that.
+            if let Some(sender) = last[from.index()]
+                && !program.code[sender].signal.contains(unit)
+            {
+                program.code[sender].signal.insert(unit);
+                program.code[index].wait.insert(from);
+            }
+        }
+        last[unit.index()] = Some(index);
+    }
+    program
+}
+
 #[test]
 fn no_token_of_a_compiled_model_is_taken_out_unnoticed() {
-    for (name, mut program) in compiled() {
-        let without = |program: &Program, token: check::Token| {
-            let mut program = program.clone();
-            token.remove(&mut program.code);
-            program
-        };
-        let tokens = check::tokens(&program.code);
-        let redundant: BTreeSet<_> =
-            tokens.iter().copied().filter(|token| check(&without(&program, *token)).is_ok()).collect();
-        let removed = check::remove_redundant_tokens(&mut program).unwrap();
-        // Of several that stand in for each other not all can go.
-        assert!(removed.iter().all(|token| redundant.contains(token)), "{name}");
-        assert_eq!(removed.is_empty(), redundant.is_empty(), "{name}");
-        assert_eq!(check(&program), Ok(()), "{name}");
-        let left = check::tokens(&program.code);
-        assert!(left.len() > 60, "{name}: {}", left.len());
-        for token in left {
-            assert!(check(&without(&program, token)).is_err(), "{name}: {token:?}");
+    for (name, compiled) in compiled() {
+        for (mut program, is_full) in [(in_program_order(&compiled), true), (compiled, false)] {
+            assert_eq!(check(&program), Ok(()), "{name}");
+            let without = |program: &Program, token: check::Token| {
+                let mut program = program.clone();
+                token.remove(&mut program.code);
+                program
+            };
+            let tokens = check::tokens(&program.code);
+            let waits: u32 = program.code.iter().map(|instr| instr.wait.bits().count_ones()).sum();
+            assert_eq!(tokens.len(), waits as usize, "{name}: every wait takes a token");
+            let redundant: BTreeSet<_> =
+                tokens.iter().copied().filter(|token| check(&without(&program, *token)).is_ok()).collect();
+            assert_eq!(redundant.is_empty(), !is_full, "{name}: the compiler leaves no token that orders nothing");
+            let removed = check::remove_redundant_tokens(&mut program).unwrap();
+            // Of several that stand in for each other not all can go.
+            assert!(removed.iter().all(|token| redundant.contains(token)), "{name}");
+            assert_eq!(removed.is_empty(), redundant.is_empty(), "{name}");
+            assert_eq!(check(&program), Ok(()), "{name}");
+            let left = check::tokens(&program.code);
+            assert_eq!(left.len() + removed.len(), tokens.len(), "{name}");
+            assert!(left.len() > 60, "{name}: {}", left.len());
+            for token in left {
+                assert!(check(&without(&program, token)).is_err(), "{name}: {token:?}");
+            }
+        }
+    }
+}
+
+/// A wait alone cannot be taken out, nor a signal: the other would be left over.
+#[test]
+fn waits_and_signals_are_balanced() {
+    for (name, program) in compiled() {
+        for token in check::tokens(&program.code) {
+            let mut one_sided = [program.clone(), program.clone()];
+            one_sided[0].code[token.receiver].wait = UnitSet::EMPTY;
+            one_sided[1].code[token.sender].signal = UnitSet::EMPTY;
+            for program in one_sided {
+                let error = check(&program).unwrap_err().to_string();
+                assert!(error.contains("which waits for"), "{name}: {token:?}: {error}");
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::execute::{Core, Fault, Memory, Reason};
 /// Buffers of tiled drafts start at multiples of this while an instruction executes: those of any operand's alignment.
 const ALIGN: usize = 16;
 
-/// Executes a draft once. `memory` is that of its [program](Draft::program); the scratchpad is left as it comes.
+/// Executes a draft once. `memory` is that of its [program](Draft::program); the scratchpad is left as it comes. Takes as much memory besides as
+/// [`live_bytes`] says.
 ///
 /// # Errors
 /// The first instruction that cannot be executed.
@@ -65,6 +66,27 @@ pub fn run(draft: &Draft, memory: &mut Memory) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// The most bytes that buffers without addresses hold at once, each from its first to its last use.
+pub fn live_bytes(draft: &Draft) -> u64 {
+    let last = last_uses(draft);
+    let mut live: BTreeMap<u32, u64> = BTreeMap::new();
+    let (mut held, mut most) = (0u64, 0);
+    for (index, operands) in draft.operands.iter().enumerate() {
+        let numbers = || operands.iter().flatten();
+        for number in numbers() {
+            if let Some((bytes, None)) = draft.buffers.get(*number as usize)
+                && live.insert(*number, (*bytes).into()).is_none()
+            {
+                held += u64::from(*bytes);
+            }
+        }
+        most = most.max(held);
+        let ended = numbers().filter(|number| last[number] == index);
+        held -= ended.filter_map(|number| live.remove(number)).sum::<u64>();
+    }
+    most
 }
 
 /// The last instruction that each buffer is an operand of.

@@ -3,21 +3,24 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use ndarray::{ArrayD, IxDyn};
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{Elem, Graph, GraphInput, GraphOutput, TensorType};
 use vitcod_compiler::passes::Module;
 use vitcod_compiler::quantise::{self, Numbers};
 use vitcod_compiler::tiled::Scheduled;
-use vitcod_emulator::{Memory, draft};
+use vitcod_emulator::{Emulator, Memory, draft};
 use vitcod_isa::asm::Draft;
-use vitcod_isa::program::{Binding, Element};
+use vitcod_isa::program::{Binding, Element, Program};
 
 use crate::files::Outputs;
 use crate::named::{self, Named};
 use crate::pipeline::Dims;
 use crate::{graphs, npy};
+
+/// Bytes that buffers without addresses may take at once: a text of a few lines can ask for any amount.
+const MAX_BUFFERS: u64 = 1 << 30;
 
 /// Elements of an output that are printed.
 const PRINTED: usize = 8;
@@ -25,10 +28,10 @@ const PRINTED: usize = 8;
 /// Run IR of any stage
 ///
 /// Reference interpreters run graphs, imported and canonical ones in float, quantised and split ones in the integers of the machine.
-/// The instructions of tiled and scheduled programs are executed one after the other. Prints the first elements of each output.
+/// The instructions of tiled and scheduled programs are executed one after the other, those of programs by the emulator. Prints the first elements of each output.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// IR text (its name ends in .vir), or an ONNX model, which is run as exported
+    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is run as exported
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -174,28 +177,40 @@ fn execute(
         Module::Graph(graph) => QuantisedInterpreter::new(graph)?.run(&tensors)?,
         Module::Tiled(tiled) => execute_draft(&tiled.draft(), &tensors)?,
         Module::Scheduled(scheduled) => execute_draft(&scheduled.draft(), &tensors)?,
-        Module::Program(_) => bail!("`vitcod run` runs programs"),
+        Module::Program(program) => {
+            let mut emulator = Emulator::new(program.clone().into())?;
+            on_memory(program, &tensors, |memory| Ok(emulator.run(memory)?))?
+        }
     };
     results.into_iter().zip(outputs).map(|(tensor, output)| result(output, tensor, raw)).collect()
 }
 
 /// Executes tasks one by one.
 fn execute_draft(draft: &Draft, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>> {
-    let mut memory = Memory::new(&draft.program)?;
-    let header = &draft.program.header;
-    // The verifier has found bindings inside the DRAM.
-    for (binding, tensor) in header.inputs.iter().zip(inputs) {
+    let bytes = draft::live_bytes(draft);
+    ensure!(bytes <= MAX_BUFFERS, "buffers that live at once take {bytes} bytes: at most {MAX_BUFFERS} are run");
+    on_memory(&draft.program, inputs, |memory| Ok(draft::run(draft, memory)?))
+}
+
+/// What an execution makes of inputs. The verifier has found bindings inside the DRAM.
+fn on_memory(
+    program: &Program,
+    inputs: &[Tensor],
+    execute: impl FnOnce(&mut Memory) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Tensor>> {
+    let mut memory = Memory::new(program)?;
+    for (binding, tensor) in program.header.inputs.iter().zip(inputs) {
         let bytes = binding.arranged(tensor.to_le_bytes());
         memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
-    draft::run(draft, &mut memory)?;
+    execute(&mut memory)?;
     let output = |binding: &Binding| {
         let bytes = binding.bytes().context("the verifier has found that it fits")?;
         let elem = if binding.element == Element::I8 { Elem::I8 } else { Elem::I16 };
         let held = &memory.dram()[binding.address as usize..][..bytes as usize];
         Tensor::from_le_bytes(elem, held).context("integers of 8 or 16 bits")
     };
-    header.outputs.iter().map(output).collect()
+    program.header.outputs.iter().map(output).collect()
 }
 
 fn quantised(Port { name, shape, ty, .. }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {

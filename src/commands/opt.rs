@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ndarray::ArrayD;
-use vitcod_compiler::passes::{self, Context, Level, Module, Need, PASSES, Pass};
+use vitcod_compiler::passes::{self, Context, Level, Module, Need, PASSES, Pass, PassError};
 use vitcod_compiler::quantise;
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_isa::machine::Machine;
@@ -25,21 +25,21 @@ use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 #[derive(clap::Args)]
 #[command(after_long_help = pass_list())]
 pub(crate) struct Args {
-    /// IR text (its name ends in .vir), or an ONNX model, which is imported
+    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is imported
     #[arg(value_name = "FILE", required_unless_present = "list")]
     file: Option<PathBuf>,
 
     /// Passes to run, in this order
-    #[arg(long = "pass", value_name = "A,B,C", value_delimiter = ',', conflicts_with = "to")]
-    passes: Vec<String>,
+    #[arg(long = "pass", value_name = "A,B,C", value_delimiter = ',', value_parser = pass, conflicts_with = "to")]
+    passes: Vec<&'static Pass>,
 
     /// Run the usual passes up to the end of a stage; masks and auto-encoders' placement only where they have what they need
     #[arg(long, value_parser = levels(), value_name = "STAGE")]
     to: Option<Level>,
 
     /// Print the IR after this pass
-    #[arg(long, value_name = "PASS")]
-    print_after: Vec<String>,
+    #[arg(long, value_name = "PASS", value_parser = pass)]
+    print_after: Vec<&'static Pass>,
 
     /// Print the IR after each pass that changes it
     #[arg(long)]
@@ -86,6 +86,11 @@ fn levels() -> impl TypedValueParser<Value = Level> {
     PossibleValuesParser::new(Level::ALL.map(Level::name)).map(move |name| find(name).expect("one of the names"))
 }
 
+/// A pass by its name; there may be a space after a comma.
+fn pass(name: &str) -> Result<&'static Pass, PassError> {
+    passes::find(name.trim())
+}
+
 /// The passes as help shows them.
 fn pass_list() -> String {
     let mut text = "Passes, in the usual order:".to_owned();
@@ -105,9 +110,6 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if args.autoencoder.autoencoder.principal.is_some() {
         bail!("opt makes no auto-encoders: --autoencoder takes a form here");
     }
-    for name in &args.print_after {
-        passes::find(name)?;
-    }
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
     let module = graphs::read(path, &args.dims)?;
@@ -126,8 +128,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             ensure!(from <= to, "{} is {from} already", path.display());
             passes::pipeline(from, to, &context)
         }
-        None => args.passes.iter().map(String::as_str).collect(),
+        None => args.passes.iter().map(|pass| pass.name).collect(),
     };
+    if let Some(Pass { name, .. }) = args.print_after.iter().find(|pass| !names.contains(&pass.name)) {
+        let run = if names.is_empty() { "none does".to_owned() } else { format!("{} do", names.join(", ")) };
+        bail!("--print-after {name}: this pass does not run: {run}");
+    }
     let samples = samples(args, &names, &module)?;
     context.samples = samples.as_deref();
 
@@ -194,7 +200,7 @@ struct Listener<'a> {
 impl Listener<'_> {
     fn after(&mut self, pass: &Pass, module: &Module) {
         let name = pass.name;
-        if self.args.print_changed || self.args.print_after.iter().any(|after| after == name) {
+        if self.args.print_changed || self.args.print_after.iter().any(|after| after.name == name) {
             let text = module.to_string();
             let comment = if module.graph().is_some() { "//" } else { ";" };
             if self.args.print_changed && text == self.before {

@@ -95,6 +95,13 @@ fn graphs_of_every_stage_are_run() {
     sandbox.ok(&["opt", "scheduled.vir", "--pass", "emit", "-o", "p.s"]);
     sandbox.ok(&["asm", "p.s", "-o", "q.vitcod"]);
     assert!(fs::read(sandbox.path("p.vitcod")).unwrap() == fs::read(sandbox.path("q.vitcod")).unwrap());
+    // Programs are read in both forms, too.
+    let printed = sandbox.ok(&["interp", "split.vir", "--raw", "--seed", "1"]);
+    for program in ["p.vitcod", "p.s"] {
+        assert_eq!(sandbox.ok(&["interp", program, "--raw", "--seed", "1"]), printed, "{program}");
+        assert!(sandbox.ok(&["opt", program]).starts_with(".program \"main_graph\" dram="));
+        assert!(sandbox.fails(&["opt", program, "--pass", "emit"]).contains("takes what is scheduled"));
+    }
     let printed = sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--check"]);
     assert!(printed.contains("check: "), "{printed}");
 }
@@ -112,8 +119,13 @@ fn errors_are_shown_where_they_are() {
         assert!(error.contains(part), "{error}");
     }
     let onnx = model(&format!("{VIT}.onnx"));
-    let error = sandbox.fails(&["opt", &onnx, "--pass", "cse,layernorm"]);
-    assert!(error.contains("did you mean `layer-norm`?"), "{error}");
+    for (option, name, meant) in [("--pass", "cse,layernorm", "layer-norm"), ("--print-after", "gleu", "gelu")] {
+        let output = sandbox.command(&["opt", &onnx, option, name]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "wrong usage");
+        assert!(stderr(&output).contains(&format!("did you mean `{meant}`?")), "{}", stderr(&output));
+    }
+    let error = sandbox.fails(&["opt", &onnx, "--pass", "cse, layer-norm", "--print-after", "gelu"]);
+    assert!(error.contains("--print-after gelu: this pass does not run: cse, layer-norm do"), "{error}");
     assert!(
         sandbox.fails(&["opt", &onnx, "--pass", "split"]).contains("takes what is quantised, and this is imported")
     );
@@ -130,8 +142,20 @@ fn errors_are_shown_where_they_are() {
         assert!(error.contains(part), "{error}");
     }
     fs::write(sandbox.path("wrong.vir"), text.replacen(".tiled", ".program", 1)).unwrap();
-    assert!(sandbox.fails(&["interp", "wrong.vir"]).contains("`vitcod asm` makes a program of it"));
+    assert!(sandbox.fails(&["interp", "wrong.vir"]).contains("wrong.vir is no program"));
     assert!(sandbox.fails(&["asm", "tiled.vir", "-o", "p.vitcod"]).contains("`vitcod opt --to program`"));
+
+    // Each buffer is as small as a scratchpad, and all of them live at once.
+    let buffers = 200;
+    let mut text = ".tiled t\n.machine vitcod sram.bytes=16777216\n.input x i8 [1] step=1\n.layer a\n".to_owned();
+    for buffer in 0..buffers {
+        text += &format!(".buffer b{buffer} 16777216\nload dst=b{buffer} src=x bytes=1 traffic=inputs\n");
+    }
+    for buffer in 0..buffers {
+        text += &format!("load dst=b{buffer} src=x bytes=1 traffic=inputs\n");
+    }
+    fs::write(sandbox.path("large.vir"), text).unwrap();
+    assert!(sandbox.fails(&["interp", "large.vir"]).contains("buffers that live at once take 3355443200 bytes"));
 
     let text = |lines: &str| format!("graph \"g\" canonical {{\n{lines}}}\n");
     fs::write(sandbox.path("x.vir"), text("v0 = const \"c\" : i8[1] = file \"../x\" @ 0\n")).unwrap();

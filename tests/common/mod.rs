@@ -1,12 +1,15 @@
 //! What tests across the crates share: vision transformers of any size, and running one by reference and by emulator.
 
+use std::sync::Arc;
+
 use ndarray::ArrayD;
 use vitcod_compiler::codegen::{self, CodegenError, Options};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
 use vitcod_compiler::quantise::{self, Calibration};
+use vitcod_emulator::{Emulator, Memory};
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Binding, Program};
 use vitcod_runtime::{EmulatorDevice, Integers, Model, Report};
 
 /// Extents of a vision transformer.
@@ -195,5 +198,31 @@ fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Repor
         };
         assert!(same, "output {} differs on {}", output.name, program.machine);
     }
+    let mut emulator = Emulator::new(Arc::clone(model.program())).unwrap();
+    let expected: Vec<Vec<u8>> = expected.iter().map(Tensor::to_le_bytes).collect();
+    for seed in 0..CHAOS {
+        let run = |memory: &mut Memory| emulator.run_in_random_order(memory, seed).unwrap();
+        assert!(
+            executed(program, &tensors, run) == expected,
+            "seed {seed}: another order, other bits on {}",
+            program.machine
+        );
+    }
     session.report()
+}
+
+/// Random orders of a program's units in which each program that tests compile is executed besides.
+const CHAOS: u64 = 2;
+
+/// The bytes of all outputs that an execution makes of inputs.
+pub(crate) fn executed(program: &Program, inputs: &[Tensor], execute: impl FnOnce(&mut Memory)) -> Vec<Vec<u8>> {
+    let mut memory = Memory::new(program).unwrap();
+    for (binding, input) in program.header.inputs.iter().zip(inputs) {
+        let bytes = binding.arranged(input.to_le_bytes());
+        memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
+    }
+    execute(&mut memory);
+    let output =
+        |binding: &Binding| memory.dram()[binding.address as usize..][..binding.bytes().unwrap() as usize].to_vec();
+    program.header.outputs.iter().map(output).collect()
 }

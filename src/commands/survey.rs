@@ -124,20 +124,27 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = SurveyedMachine { name: machine.name.clone(), digest: machine.digest() };
     let survey = Survey { machine, inputs, models };
 
-    if let Some(path) = &args.output {
-        let table = table::markdown(&survey);
-        let text = page.map_or_else(|| table.clone(), |page| page.with(&table));
-        files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
-    }
-    if let Some(path) = &args.report {
-        files.stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(&survey)?)?))?;
-    }
-    files.commit()?;
+    // What has been found is worth seeing where it cannot be written.
+    let written = write(args, &survey, page, files);
     table::print(&survey, out)?;
+    written?;
     let failed: Vec<&str> =
         survey.models.iter().filter(|row| row.error.is_some()).map(|row| row.model.as_str()).collect();
     ensure!(failed.is_empty(), "{} of {} models failed: {}", failed.len(), survey.models.len(), failed.join(", "));
     Ok(())
+}
+
+/// Writes the files that were asked for.
+fn write(args: &Args, survey: &Survey, page: Option<Page>, mut files: Outputs) -> anyhow::Result<()> {
+    if let Some(path) = &args.output {
+        let table = table::markdown(survey);
+        let text = page.map_or_else(|| table.clone(), |page| page.with(&table));
+        files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
+    }
+    if let Some(path) = &args.report {
+        files.stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(survey)?)?))?;
+    }
+    files.commit()
 }
 
 /// Refuses a `--dim` that no model has.

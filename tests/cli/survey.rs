@@ -71,6 +71,11 @@ fn what_does_not_fit_is_refused_before_models_run() {
         let error = sandbox.fails(&[&["survey", &onnx], options].concat());
         assert!(error.contains(expected), "{error}");
     }
+    // What cannot be written is printed all the same.
+    let output = sandbox.command(&["survey", &onnx, "-o", "lost/t.md"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: cannot write lost/t.md"), "{}", stderr(&output));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("vit.legacy.unfused.op17.batch"));
 }
 
 /// How far a ratio in decibels may be off on another kind of processor: calibration in float differs in last bits.

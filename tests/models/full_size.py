@@ -13,6 +13,7 @@ import numpy as np
 import timm
 import torch
 import torchvision
+from strided_transformer import StridedTransformer
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from make import FLOAT32_TOLERANCE, Case, Outputs, export, fill, outputs_of, run
@@ -25,6 +26,7 @@ TIMM = {
     "deit_tiny_distilled": "deit_tiny_distilled_patch16_224",
     "deit_base_distilled": "deit_base_distilled_patch16_224",
     "vit_base": "vit_base_patch16_224",
+    "swin_tiny": "swin_tiny_patch4_window7_224",
 }
 NAMES = [
     "deit_tiny.legacy.unfused.op17",
@@ -43,7 +45,12 @@ NAMES = [
     "hfvit_base.dynamo.fused.op20",
     "bert_base.legacy.fused.op17",
     "bert_base.dynamo.fused.op24",
+    "swin_tiny.dynamo.unfused.op20",
+    "swin_tiny.legacy.fused.op17",
+    "pose.dynamo.unfused.op20",
 ]
+# The Strided Transformer as published, on 351 frames of 17 joints.
+STRIDED = dict(frames=351, joints=17, channels=256, hidden=512, heads=8, layers=3, strides=(3, 9, 13))
 # Tokens of a sentence, and how many of them are no padding.
 TOKENS, WORDS = 128, 100
 
@@ -57,6 +64,8 @@ def build(model, fused):
         return Outputs(fill(BertModel(BertConfig(**attention))))
     if model == "torchvision_vit_b_16":
         return fill(torchvision.models.vit_b_16())
+    if model == "pose":
+        return fill(StridedTransformer(**STRIDED))
     built = fill(timm.create_model(TIMM.get(model, model)))
     for module in built.modules():
         if hasattr(module, "fused_attn"):
@@ -69,7 +78,8 @@ def inputs_of(model):
     draws = np.random.Generator(np.random.PCG64(0))
     if model != "bert_base":
         name = "pixel_values" if model == "hfvit_base" else "x"
-        return {name: draws.standard_normal((1, 3, 224, 224)).astype(np.float32)}
+        shape = (1, STRIDED["frames"], STRIDED["joints"], 2) if model == "pose" else (1, 3, 224, 224)
+        return {name: draws.standard_normal(shape).astype(np.float32)}
     place = np.arange(TOKENS)[None]
     return {
         "input_ids": draws.integers(0, BertConfig().vocab_size, (1, TOKENS)),

@@ -53,26 +53,32 @@ pub(crate) fn warn_of_noise() {
 impl CalibrationArgs {
     /// The samples of the inputs of a graph, in their order, where there are any.
     pub(crate) fn read(&self, graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
-        if self.calibration.is_empty() {
-            return Ok(None);
-        }
-        let files = named::bind("input", &self.calibration, &graph.inputs)?;
-        let sample = |input: &GraphInput| {
-            let file = files.iter().find(|(bound, _)| bound.name == input.name);
-            let (_, path) = file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
-            npy::read(path)
-        };
-        graph.inputs.iter().map(sample).collect::<anyhow::Result<_>>().map(Some)
+        (!self.calibration.is_empty()).then(|| read(&self.calibration, graph)).transpose()
     }
 
-    /// The files that samples are read from: of `NAME=FILE` both readings, as the inputs are not known.
+    /// The files that samples are read from.
     pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let read =
-            self.calibration.iter().flat_map(|text| [Some(text.as_str()), text.rsplit_once('=').map(|(_, path)| path)]);
-        read.flatten().map(PathBuf::from)
+        files(&self.calibration)
     }
 
     pub(crate) fn options(&self) -> quantise::Options {
         quantise::Options { clipping: self.calibration_method, bias_correction: self.bias_correction == Switch::On }
     }
+}
+
+/// The samples of the inputs of a graph, in their order, from what `--calibration` says.
+pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<ArrayD<f32>>> {
+    let files = named::bind("input", calibration, &graph.inputs)?;
+    let sample = |input: &GraphInput| {
+        let file = files.iter().find(|(bound, _)| bound.name == input.name);
+        let (_, path) = file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
+        npy::read(path)
+    };
+    graph.inputs.iter().map(sample).collect()
+}
+
+/// The files that `--calibration` names: of `NAME=FILE` both readings, as the inputs are not known.
+pub(crate) fn files(calibration: &[String]) -> impl Iterator<Item = PathBuf> {
+    let read = calibration.iter().flat_map(|text| [Some(text.as_str()), text.rsplit_once('=').map(|(_, path)| path)]);
+    read.flatten().map(PathBuf::from)
 }

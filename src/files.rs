@@ -166,10 +166,11 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// A new file in a folder, with the permissions that the user's files have, and gone when it is dropped.
+/// A new file in a folder, with the permissions that the user's files have, and gone when it is dropped. What is killed while it writes
+/// leaves it: the name tells whose it was.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".vitcod-");
+    builder.prefix(".vitcod-").suffix(".tmp");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             // What was printed before the error comes before it on a terminal too.
             let _ = out.flush();
             // Nobody is left to tell that standard error is closed.
-            let _ = writeln!(io::stderr(), "error: {}", chain(&error));
+            let _ = writeln!(io::stderr(), "error: {}", shortened(&chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -60,4 +60,32 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
             format!("{text}: {cause}")
         }
     })
+}
+
+/// The text with the middle of its very long lines left out: a file may have names of any length.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 2000;
+    const END: usize = 400;
+    let line = |line: &str| match line.len() {
+        ..=LONGEST => line.to_owned(),
+        length => {
+            let (start, end) = (line.floor_char_boundary(LONGEST - END), line.ceil_char_boundary(length - END));
+            format!("{} ... ({} bytes) ... {}", &line[..start], end - start, &line[end..])
+        }
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_lose_their_middle() {
+        assert_eq!(shortened("a\n\nb"), "a\n\nb");
+        assert_eq!(shortened(&"x".repeat(2000)), "x".repeat(2000));
+        let text = shortened(&format!("a\n{}\nb", "é".repeat(1 << 20)));
+        assert!(text.starts_with("a\né") && text.ends_with("é\nb") && text.len() < 2100, "{}", text.len());
+        assert!(text.contains(" ... (2095152 bytes) ... "), "{}", &text[1590..1650]);
+    }
 }

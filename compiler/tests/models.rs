@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use rayon::prelude::*;
 use vitcod_compiler::autoencoder::{Choice, Form, pca, place};
 use vitcod_compiler::frontend::{import_file, import_file_with_all_rows, import_file_with_masks};
 use vitcod_compiler::import::{ImportOptions, import};
@@ -246,6 +247,31 @@ fn the_digits_example() {
         noise = noise.and(Noise::of(&reference, &result));
     }
     assert!(agree * 100 >= IMAGES * 97, "{agree} of {IMAGES} predictions agree");
+    assert!(noise.sqnr_db() >= 25.0, "{} dB", noise.sqnr_db());
+}
+
+/// All test images: quantisation costs at most half a point of what is right.
+#[test]
+fn predictions_of_the_digits_example() {
+    let folder = repository().join("examples/digits");
+    let canonical = import_file(&folder.join("digits.onnx"), &ImportOptions::default()).unwrap();
+    let images = npy(&folder.join("test_images.npy"));
+    let logits = npy(&folder.join("expected_logits.npy"));
+    let labels = npy(&folder.join("test_labels.npy"));
+    let calibration = npy(&folder.join("calibration.npy"));
+    let integers = quantise(&canonical, &Calibration::run(&canonical, &[calibration.view()]).unwrap()).unwrap();
+    let item = |array: &ArrayD<f32>, item: usize| array.slice_axis(Axis(0), Slice::from(item..item + 1)).into_owned();
+    let results: Vec<ArrayD<f32>> =
+        (0..labels.len()).into_par_iter().map(|i| quantised(&integers, item(&images, i).view())).collect();
+    let (mut right, mut noise) = ([0i32; 2], Noise::default());
+    for (i, (label, result)) in labels.iter().zip(&results).enumerate() {
+        let reference = item(&logits, i);
+        right[0] += i32::from(best(&reference) == *label as usize);
+        right[1] += i32::from(best(result) == *label as usize);
+        noise = noise.and(Noise::of(&reference, result));
+    }
+    println!("{right:?} of {} right in float and in integers, {:.1} dB", labels.len(), noise.sqnr_db());
+    assert!(right[0] > 480 && (right[0] - right[1]).abs() * 200 <= labels.len() as i32, "{right:?}");
     assert!(noise.sqnr_db() >= 25.0, "{} dB", noise.sqnr_db());
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::problems::Problems;
 
@@ -16,6 +16,12 @@ pub struct Diagnostic {
     /// How it may be put right.
     pub help: Option<String>,
 }
+
+/// Lines of more bytes are shown in part: to lay out all of one takes time, for each of its problems.
+const LONGEST_LINE: usize = 4096;
+
+/// Bytes of such a line that are kept to either side of what is to blame, and of that: more than the renderer shows.
+const MARGIN: usize = 1024;
 
 impl Diagnostic {
     /// A problem at a place.
@@ -47,8 +53,20 @@ impl Diagnostic {
         if let (Some(span), Some(number)) = (&self.span, self.line(text)) {
             let (start, line) = line_at(text, span.start);
             let marked = place_in(line, span.start.saturating_sub(start), span.end.saturating_sub(start));
-            let snippet = Snippet::source(line).path(name).line_start(number);
-            group = title(self.message.clone()).element(snippet.annotation(AnnotationKind::Primary.span(marked)));
+            group = title(self.message.clone());
+            if line.len() <= LONGEST_LINE {
+                let snippet = Snippet::source(line).path(name).line_start(number);
+                group = group.element(snippet.annotation(AnnotationKind::Primary.span(marked)));
+            } else {
+                let column = 1 + line[..marked.start].chars().count();
+                let shown =
+                    place_in(line, marked.start.saturating_sub(MARGIN), marked.end.min(marked.start + MARGIN) + MARGIN);
+                let marked = marked.start - shown.start..marked.end.min(shown.end) - shown.start;
+                let snippet = Snippet::source(&line[shown]).line_start(number);
+                group = group
+                    .element(Origin::path(name).line(number).char_column(column))
+                    .element(snippet.annotation(AnnotationKind::Primary.span(marked)));
+            }
         } else {
             group = title(format!("{name}: {}", self.message));
         }
@@ -158,6 +176,17 @@ mod tests {
                     assert!(Diagnostic::at(start..end, "m").render("n", text).starts_with("error: m\n"));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_to_blame_is_shown() {
+        let text = format!("halt\n{}here{}\n", "é, ".repeat(10_000), " b".repeat(10_000));
+        let start = 5 + 40_000;
+        for end in [start + 4, text.len() - 1] {
+            let shown = Diagnostic::at(start..end, "m").render("a.s", &text);
+            assert!(shown.starts_with("error: m\n --> a.s:2:30001\n") && shown.contains("é, here b"), "{shown}");
+            assert!(shown.contains("^^^^") && shown.len() < 1000, "{shown}");
         }
     }
 

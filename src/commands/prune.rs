@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use ndarray::ArrayViewD;
 use vitcod_compiler::masks::{self, Criterion, Masks, Polarity, Pruned, Split};
 
+use crate::calibration;
 use crate::files::Outputs;
-use crate::npy;
 use crate::pipeline::{self, Dims};
 use crate::progress::Progress;
 
@@ -22,9 +23,9 @@ pub(crate) struct Args {
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
 
-    /// Inputs that are typical of the model, joined along the first axis
-    #[arg(long, value_name = "X.npy")]
-    calibration: PathBuf,
+    /// Inputs that are typical of the model, joined along the first axis, for each input; the name can be left out if there is one
+    #[arg(long, value_name = "[NAME=]X.npy", required = true)]
+    calibration: Vec<String>,
 
     #[command(flatten)]
     criterion: CriterionArgs,
@@ -66,14 +67,15 @@ impl CriterionArgs {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let model = args.model.display();
-    let samples = npy::read(&args.calibration)?;
     let Pruned { masks, theta } = {
         let progress = Progress::new();
         progress.step("reading the model");
         let graph = pipeline::import_with_all_rows(&args.model, &args.dims)?;
+        let samples = calibration::read(&args.calibration, &graph)?;
+        let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
         progress.step("averaging attention maps");
-        let maps = masks::average_attention(&graph, &[samples.view()])
-            .with_context(|| format!("{model} cannot be run on {}", args.calibration.display()))?;
+        let maps = masks::average_attention(&graph, &samples)
+            .with_context(|| format!("{model}: there are no attention maps of {}", args.calibration.join(", ")))?;
         progress.step("pruning");
         masks::prune(&maps, args.criterion.criterion()).with_context(|| format!("{model} cannot be pruned"))?
     };
@@ -85,7 +87,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         masks.layers().iter().map(|heads| heads.iter().map(|mask| masks::polarise(mask, theta_d)).collect()).collect();
 
     let mut files = Outputs::default();
-    [&args.model, &args.calibration].into_iter().for_each(|input| files.keep(input));
+    files.keep(&args.model);
+    calibration::files(&args.calibration).for_each(|input| files.keep(&input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     if let Some(path) = &args.image {
         let picture = masks::picture(&masks, &splits)?;

@@ -38,4 +38,8 @@ fn an_interrupted_run_leaves_no_half_file() {
             }
         }
     }
+    let left = sandbox.files().into_iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    let is_temporary = |name: &str| name.starts_with(".vitcod-") && name.ends_with(".tmp");
+    let others: Vec<String> = left.filter(|name| !outputs.contains(&name.as_str()) && !is_temporary(name)).collect();
+    assert!(others.is_empty(), "{others:?}");
 }

@@ -58,12 +58,40 @@ fn what_cannot_be_pruned_is_said() {
     assert!(prune(&onnx, "x.npy", ["--sparsity", "1"]).contains("sparsity 1 is not"));
     assert!(prune(&onnx, "x.npy", ["--theta", "0"]).contains("theta 0 is not"));
     let error = prune(&onnx, &input(), ["--theta", "0.9"]);
-    assert!(error.contains("digits.onnx cannot be run on") && error.contains("f32[1,3,16,16]"), "{error}");
+    assert!(
+        error.contains("digits.onnx: there are no attention maps of") && error.contains("f32[1,3,16,16]"),
+        "{error}"
+    );
     assert!(prune(&onnx, "none.npy", ["--theta", "0.9"]).contains("cannot read none.npy"));
     fs::write(sandbox.path("tanh.onnx"), tanh()).unwrap();
     write_npy(sandbox.path("ones.npy"), &ArrayD::<f32>::ones(vec![2, 4])).unwrap();
     let error = prune("tanh.onnx", "ones.npy", ["--theta", "0.9"]);
     assert!(error.contains("tanh.onnx") && error.contains("the model has no attention"), "{error}");
+}
+
+#[test]
+fn samples_are_given_for_every_input() {
+    let sandbox = Sandbox::new();
+    let name = "bert.dynamo.unfused.op20";
+    let samples = ["input_ids", "attention_mask", "token_type_ids"]
+        .map(|input| format!("--calibration={input}={}", model(&format!("{name}.{input}.in.npy"))));
+    let onnx = model(&format!("{name}.onnx"));
+    let arguments = ["prune", &onnx, "--theta", "0.9", "-o", "masks.npy", &samples[0], &samples[1]];
+    let error = sandbox.fails(&arguments);
+    assert!(error.contains("no --calibration is given for input \"token_type_ids\""), "{error}");
+    sandbox.ok(&[&arguments[..], &[&samples[2]]].concat());
+    let masks = Masks::read_npy(sandbox.path("masks.npy"), None).unwrap();
+    assert_eq!(masks.layers().len(), 2);
+    assert!(masks.layers().iter().all(|heads| heads.len() == 3 && heads[0].queries() == 12));
+}
+
+#[test]
+fn attention_within_windows_is_not_pruned() {
+    let sandbox = Sandbox::new();
+    let name = "swin.dynamo.unfused.op20";
+    let (onnx, samples) = (model(&format!("{name}.onnx")), model(&format!("{name}.in.npy")));
+    let error = sandbox.fails(&["prune", &onnx, "--calibration", &samples, "--theta", "0.9", "-o", "masks.npy"]);
+    assert!(error.contains("node_matmul (") && error.contains("only attention over all tokens has maps"), "{error}");
 }
 
 #[test]

@@ -48,7 +48,13 @@ fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<A
         match graph.op(*op).kind {
             OpKind::Attention { windows: 1, .. } => layers.push(graph.op(*op)),
             OpKind::Attention { windows, .. } => {
-                return Err(InterpError::at(graph, *op, format!("attention within {windows} windows has no one map")));
+                return Err(InterpError::at(
+                    graph,
+                    *op,
+                    format!(
+                        "attention within {windows} windows: only attention over all tokens has maps, and can be pruned"
+                    ),
+                ));
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::MAX_TOKENS;
+use super::{MAX_HEADS, MAX_TOKENS};
 
 /// A place in the masks or attention maps of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,10 @@ pub enum MaskError {
     /// Elements that cannot hold a mask.
     #[error("elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats")]
     ElementType(String),
-    /// Not four dimensions, or empty ones, or too many tokens.
+    /// Not four dimensions, or empty ones, or too many tokens or heads.
     #[error(
-        "a mask of shape {found:?}: expected [layers, heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens"
+        "a mask of shape {found:?}: expected [layers, heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens \
+         and {MAX_HEADS} heads in all layers"
     )]
     Shape {
         /// The shape.

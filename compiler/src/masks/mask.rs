@@ -5,6 +5,9 @@ use super::MaskError;
 /// The most queries or keys of a mask: their indices are 16 bits wide.
 pub const MAX_TOKENS: usize = 1 << 16;
 
+/// The most heads of all layers of a file of masks together: ViT-22B has 48 x 48. A head takes a byte there at least, and far more here.
+pub const MAX_HEADS: usize = 1 << 13;
+
 /// Which entries of one head's attention are kept: a matrix of bits, queries by keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {

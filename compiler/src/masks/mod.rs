@@ -31,7 +31,7 @@ mod prune;
 pub use apply::{ApplyError, apply, prunes};
 pub use average::average_attention;
 pub use error::{Entry, MaskError, PictureError, PruneError};
-pub use mask::{MAX_TOKENS, Mask, Masks};
+pub use mask::{MAX_HEADS, MAX_TOKENS, Mask, Masks};
 pub use npy::Polarity;
 pub use picture::picture;
 pub use polarise::{Csc, Split, polarise};

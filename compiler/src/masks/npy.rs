@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Entry, MAX_TOKENS, Mask, MaskError, Masks};
+use super::{Entry, MAX_HEADS, MAX_TOKENS, Mask, MaskError, Masks};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// NumPy starts the elements at a multiple of this.
@@ -107,7 +107,8 @@ impl<'a> Array<'a> {
         let Ok(shape) = <[usize; 4]>::try_from(&header.shape[..]) else {
             return Err(MaskError::Shape { found: header.shape });
         };
-        if shape.contains(&0) || shape[2..].iter().any(|tokens| *tokens > MAX_TOKENS) {
+        let heads = shape[0].checked_mul(shape[1]).filter(|heads| *heads <= MAX_HEADS);
+        if shape.contains(&0) || heads.is_none() || shape[2..].iter().any(|tokens| *tokens > MAX_TOKENS) {
             return Err(MaskError::Shape { found: header.shape });
         }
         let expected = shape.iter().try_fold(element.bytes(), |product, extent| product.checked_mul(*extent));

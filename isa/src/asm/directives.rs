@@ -24,7 +24,7 @@ use crate::program::{Alternative, Binding, Decision, Element, Layer, Layout, Pro
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
 
 /// Bytes that seeds may make in a text together.
-pub const MAX_SEEDED_BYTES: usize = 256 << 20;
+pub const MAX_SEEDED_BYTES: usize = 96 << 20;
 
 /// Buffers and tensors that are placed by the assembler start at multiples of this.
 pub(super) const PLACED_AT: u64 = 64;

@@ -139,6 +139,7 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
         reader.broken.extend(problem.line(text));
         reader.problems.push(|| problem);
     }
+    reader.problems.add_omitted(errors.len().saturating_sub(KEPT));
     reader.table("", None, root.get_ref());
     let mut problems = reader.problems;
     problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));

@@ -30,8 +30,9 @@ use crate::problems::Collector;
 /// The `e_machine` of program files: "tV" in the order of the file, a number that no architecture has registered.
 pub const ELF_MACHINE: u16 = 0x5674;
 
-/// The version of the format; a reader takes no other.
-pub const FORMAT: u32 = 1;
+/// The version of the format: of the container, the encoding of instructions and the saved IR. A reader takes no other. The test
+/// `what_is_saved_belongs_to_a_format` of `vitcod-compiler` shows a change of operations and instructions.
+pub const FORMAT: u32 = 2;
 
 const HEADER: &str = ".vitcod.header";
 const MACHINE: &str = ".vitcod.machine";
@@ -252,7 +253,8 @@ fn locate(bytes: &[u8], problems: &mut Problems) -> Result<[Option<Range<usize>>
 fn read_preamble(data: &[u8], problems: &mut Problems) -> Option<Preamble<Header>> {
     let (offset, message) = match serde_json::from_slice::<Version>(data) {
         Ok(Version { format }) if format != FORMAT => {
-            (0, format!("format {format}; this version reads format {FORMAT}"))
+            let message = "this program was made by another version of vitcod: compile the model again";
+            (0, format!("{message} (its format is {format}, this version reads {FORMAT})"))
         }
         Ok(_) => match serde_json::from_slice(data) {
             Ok(preamble) => return Some(preamble),

@@ -153,8 +153,9 @@ fn a_wrong_digest_version_or_machine_number_is_an_error() {
     assert!(error(wrong).starts_with(".vitcod.header+0x0: the digest is not that of the machine"));
 
     let mut wrong = bytes.clone();
-    wrong[place(&bytes, b"{\"format\":1") + 10] = b'2';
-    assert_eq!(error(wrong), ".vitcod.header+0x0: format 2; this version reads format 1");
+    wrong[place(&bytes, b"{\"format\":2") + 10] = b'1';
+    let message = "this program was made by another version of vitcod: compile the model again";
+    assert_eq!(error(wrong), format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 2)"));
 
     let mut wrong = bytes.clone();
     wrong[18..20].copy_from_slice(&62u16.to_le_bytes());

@@ -4,7 +4,7 @@ use vitcod_isa::operands::Channel;
 
 use super::*;
 use crate::interp::{QuantisedInterpreter, Tensor};
-use crate::ir::Elem;
+use crate::ir::{Elem, OPERATIONS};
 
 /// Attention and a linear layer on 2 tokens of 4 features.
 fn graph() -> Graph {
@@ -151,4 +151,20 @@ proptest! {
             }
         }
     }
+}
+
+/// Programs hold instructions and a saved graph. Where what these are made of changes, older programs cannot be read: `FORMAT` in
+/// `isa/src/program/container.rs` is raised, and the reader says so.
+#[test]
+fn what_is_saved_belongs_to_a_format() {
+    let mut text = format!("format {}\n", vitcod_isa::program::FORMAT);
+    for op in OPERATIONS.iter().filter(|op| op.stages.iter().any(|stage| !stage.is_float())) {
+        let attrs = op.attrs.iter().map(|attr| format!(" {}:{}", attr.name, (attr.expected)()));
+        text += &format!("{}{}\n", op.mnemonic, attrs.collect::<String>());
+    }
+    for spec in vitcod_isa::instr::TABLE {
+        let fields = spec.fields.iter().map(|field| format!(" {}:{}+{}", field.name, field.bit, field.width));
+        text += &format!("{:#04x} {}{}\n", spec.opcode, spec.mnemonic, fields.collect::<String>());
+    }
+    insta::assert_snapshot!(text);
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use vitcod_isa::asm::MAX_SEEDED_BYTES;
 use vitcod_isa::diagnostics::{Diagnostic, closest, did_you_mean};
 
-use super::MAX_SEEDED_BYTES;
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
 use super::names::unquoted;

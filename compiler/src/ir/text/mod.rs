@@ -15,7 +15,7 @@
 //! operation: a new row of the operation table is all that its text needs.
 //!
 //! Text is not trusted: a tensor has at most 2^40 bytes and 32 dimensions, constants made of seeds take at most
-//! [`MAX_SEEDED_BYTES`] together, and files are read by the caller, who decides which.
+//! [`MAX_SEEDED_BYTES`](vitcod_isa::asm::MAX_SEEDED_BYTES) together, and files are read by the caller, who decides which.
 
 mod ast;
 mod data;
@@ -40,9 +40,9 @@ lalrpop_util::lalrpop_mod!(
 );
 
 use bytes::Bytes;
-use lalrpop_util::ParseError;
+use lalrpop_util::{ErrorRecovery, ParseError};
 use vitcod_isa::diagnostics::{Diagnostic, did_you_mean};
-use vitcod_isa::problems::{Collector, Problems};
+use vitcod_isa::problems::{Collector, KEPT, Problems};
 
 pub use data::digest;
 pub use print::{Constants, print};
@@ -50,9 +50,6 @@ pub use print::{Constants, print};
 use super::Graph;
 use lexer::{KEYWORDS, NoError, Token, Tokens};
 use lower::Lowering;
-
-/// Bytes that constants made of seeds may take in a text together.
-pub const MAX_SEEDED_BYTES: usize = 256 << 20;
 
 /// Reads the graph of a text. `files` gives the bytes of a file that constants name, or why it does not; it is asked once for each constant.
 ///
@@ -63,11 +60,9 @@ pub fn parse(
     source: &str,
     files: &mut dyn FnMut(&str) -> Result<Bytes, String>,
 ) -> Result<Graph, Problems<Diagnostic>> {
-    let mut recovered = Vec::new();
+    let mut recovered = Recovered { source, broken: Vec::new(), diagnostics: Vec::new(), omitted: 0 };
     let file = grammar::FileParser::new().parse(source, &mut recovered, Tokens::new(source));
-    let broken: Vec<usize> = recovered.iter().map(|recovery| span(source, &recovery.error).start).collect();
-    let mut diagnostics: Vec<Diagnostic> =
-        recovered.into_iter().map(|recovery| syntax(source, recovery.error)).collect();
+    let Recovered { broken, mut diagnostics, omitted, .. } = recovered;
     let graph = match file {
         Ok(file) => Lowering::new(source, files, &broken).graph(&file),
         Err(error) => Err(vec![syntax(source, error)]),
@@ -76,8 +71,31 @@ pub fn parse(
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| span.start));
     let mut problems = Collector::new();
     diagnostics.into_iter().for_each(|diagnostic| problems.push(|| diagnostic));
+    problems.add_omitted(omitted);
     problems.finish()?;
     Ok(graph.expect("no problems"))
+}
+
+/// Lines that are wrong, after which the parser went on.
+struct Recovered<'s> {
+    source: &'s str,
+    /// A place in each of them.
+    broken: Vec<usize>,
+    /// What is wrong with the first.
+    diagnostics: Vec<Diagnostic>,
+    /// How many more there are.
+    omitted: usize,
+}
+
+impl<'s> Recovered<'s> {
+    fn push(&mut self, recovery: ErrorRecovery<usize, Token<'s>, NoError>) {
+        self.broken.push(span(self.source, &recovery.error).start);
+        if self.diagnostics.len() < KEPT {
+            self.diagnostics.push(syntax(self.source, recovery.error));
+        } else {
+            self.omitted += 1;
+        }
+    }
 }
 
 type SyntaxError<'s> = ParseError<usize, Token<'s>, NoError>;

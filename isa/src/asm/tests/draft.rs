@@ -107,8 +107,8 @@ fn seeds_make_the_same_integers_everywhere() {
     for (lines, message) in [
         (".i8 seed=5", "`.i8` needs `count=`"),
         (".hex count=1 seed=5", "`.hex` takes no seed"),
-        (".i32 count=67108865 seed=5", "seeds make at most 268435456 bytes in a text"),
-        (".i32 count=18446744073709551615 seed=5", "seeds make at most 268435456 bytes in a text"),
+        (".i32 count=25165825 seed=5", "seeds make at most 100663296 bytes in a text"),
+        (".i32 count=18446744073709551615 seed=5", "seeds make at most 100663296 bytes in a text"),
         (".i8 1 count=1 seed=5", "`.i8` takes no such argument"),
     ] {
         assert_eq!(of(lines).unwrap_err().message, message);

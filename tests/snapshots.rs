@@ -20,8 +20,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// Snapshots of the text after every pass that changes something, up to the program, of a model with its own input as calibration.
-/// Returns the passes that changed nothing.
-fn passed(name: &str, model: &str, masks: Option<&Masks>) -> Vec<&'static str> {
+fn assert_passes(name: &str, model: &str, masks: Option<&Masks>) {
     let imported =
         import::import(&onnx::load(&file(&format!("{model}.onnx"))).unwrap(), &ImportOptions::default()).unwrap();
     let machine = Machine::preset("vitcod").unwrap();
@@ -35,12 +34,9 @@ fn passed(name: &str, model: &str, masks: Option<&Masks>) -> Vec<&'static str> {
     };
     let mut before = imported.to_string();
     let names = passes::pipeline(Stage::Imported, Level::Program, &context);
-    let mut idle = Vec::new();
     passes::run(imported.into(), &names, &context, |pass, module| {
         let text = module.to_string();
-        if text == before {
-            idle.push(pass.name);
-        } else {
+        if text != before {
             let text = match module {
                 Module::Graph(graph) if graph.stage.is_float() => text.clone(),
                 Module::Graph(_) => shortened(&text),
@@ -51,12 +47,11 @@ fn passed(name: &str, model: &str, masks: Option<&Masks>) -> Vec<&'static str> {
         before = text;
     })
     .unwrap();
-    idle
 }
 
 #[test]
 fn every_pass_on_a_dense_model() {
-    assert_eq!(passed("dense", "vit.legacy.unfused.op13", None), ["steps", "auto-encoders"]);
+    assert_passes("dense", "vit.legacy.unfused.op13", None);
 }
 
 /// The model of the authors, with auto-encoders; masks keep the class token, the diagonal and its neighbours.
@@ -64,5 +59,5 @@ fn every_pass_on_a_dense_model() {
 fn every_pass_on_a_sparse_model() {
     let head = |head: usize| Mask::from_fn(17, 17, move |i, j| j == 0 || i.abs_diff(j) <= head);
     let masks = Masks::new(vec![(0..3).map(head).collect(); 2]).unwrap();
-    assert_eq!(passed("sparse", "vitcod.legacy.unfused.op17", Some(&masks)), ["steps", "layer-norm"]);
+    assert_passes("sparse", "vitcod.legacy.unfused.op17", Some(&masks));
 }

@@ -131,7 +131,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         None => args.passes.iter().map(|pass| pass.name).collect(),
     };
     if let Some(Pass { name, .. }) = args.print_after.iter().find(|pass| !names.contains(&pass.name)) {
-        let run = if names.is_empty() { "none does".to_owned() } else { format!("{} do", names.join(", ")) };
+        let run = match names[..] {
+            [] => "none does".to_owned(),
+            [only] => format!("{only} does"),
+            _ => format!("{} do", names.join(", ")),
+        };
         bail!("--print-after {name}: this pass does not run: {run}");
     }
     let samples = samples(args, &names, &module)?;

@@ -6,7 +6,7 @@
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tiled      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
-//!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; what is done first wins
+//!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; the lowest price wins
 //!        schedule            tasks as they can start, as far ahead as memory allows, or
 //!        prefetch, place     loads ahead of their use, then addresses by lifetimes
 //!   -> scheduled  the same instructions in another order, buffers at addresses
@@ -163,7 +163,7 @@ fn generate(
     Ok((price, program))
 }
 
-/// Tiles a split graph for a machine: of several ways the one whose best schedule is done first.
+/// Tiles a split graph for a machine: of several ways the one whose best schedule has the lowest price.
 ///
 /// # Errors
 /// The graph is not a well-formed split graph, holds what no instruction computes, or does not fit the machine.
@@ -177,12 +177,12 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
     Ok(frame::tiled([graph, graph], machine, plan))
 }
 
-/// Orders the tasks of a program and places its buffers: of several ways the one that is done first.
+/// Orders the tasks of a program and places its buffers: of several ways the one of the lowest price.
 ///
 /// # Errors
 /// No placement was found.
 pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
-    let candidate = Candidate { cycles: 1, tasks: &tiled.tasks, image_bytes: tiled.image.len() as u64 };
+    let candidate = Candidate { price: 1, tasks: &tiled.tasks, image_bytes: tiled.image.len() as u64 };
     let found = search::run(&[candidate], &tiled.machine).ok_or_else(|| no_placement(&tiled.machine))?;
     Ok(found.apply(tiled))
 }
@@ -239,7 +239,7 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
     plans.dedup_by_key(|plan| (plan.estimate, plan.tasks.tasks.len()));
     let candidates: Vec<Candidate<'_>> = (plans.iter())
         .map(|Plan { estimate, tasks, storages, .. }| Candidate {
-            cycles: estimate.price(),
+            price: estimate.price(),
             tasks,
             image_bytes: storages.image_bytes,
         })
@@ -251,7 +251,10 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
             layer: graph.name.clone(),
             subject: "plan".to_owned(),
             chosen: way.to_string(),
-            reason: format!("done first of {} schedules that were timed; {} were tried", found.timed, found.tried),
+            reason: format!(
+                "the lowest price of {} schedules that were timed; {} were tried",
+                found.timed, found.tried
+            ),
             alternatives: plans.iter().map(Plan::alternative).collect(),
         };
         let groups = if way.projections_apart { &groups } else { fused.as_ref().unwrap_or(&groups) };

@@ -1,4 +1,4 @@
-//! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one whose program is done first.
+//! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one whose program has the lowest price.
 //!
 //! There are two ways to order tasks. The [scheduler](super::schedule) takes them as they can start; it is the better one where there is much that
 //! is independent. [Prefetch](super::prefetch) keeps the order of the program but for loads, and [`place`] packs buffers knowing
@@ -33,8 +33,8 @@ enum Order {
 
 /// A way to tile a graph.
 pub(super) struct Candidate<'a> {
-    /// An estimate of its cycles.
-    pub(super) cycles: u64,
+    /// An estimate of its price.
+    pub(super) price: u64,
     pub(super) tasks: &'a Tasks,
     /// Bytes at the start of DRAM that nothing writes.
     pub(super) image_bytes: u64,
@@ -67,7 +67,7 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
     let capacity = u64::from(machine.sram.bytes);
     let attempts: BTreeSet<(u64, usize, u64, Order)> = (candidates.iter().enumerate())
         .flat_map(|(index, candidate)| {
-            AHEAD_PERCENT.map(|(ahead, slower)| (candidate.cycles * (100 + slower), index, ahead))
+            AHEAD_PERCENT.map(|(ahead, slower)| (candidate.price * (100 + slower), index, ahead))
         })
         .flat_map(|(rank, index, ahead)| [Order::Scheduled, Order::Prefetched].map(|order| (rank, index, ahead, order)))
         .collect();

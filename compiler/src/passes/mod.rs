@@ -163,7 +163,7 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "tile",
         doc: "Makes tasks of the graph: instructions on tiles that fit the scratchpad. Decides which tensors stay on chip, how large tiles are and \
-              in which order they come, and lays out the DRAM. Of several ways it takes the one whose best schedule is done first.",
+              in which order they come, and lays out the DRAM. Of several ways it takes the one whose best schedule has the lowest price.",
         requires: Level::Graph(Stage::Split),
         establishes: Level::Tiled,
         needs: &[Need::Machine],
@@ -176,7 +176,7 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "schedule",
         doc: "Orders the tasks and gives buffers their addresses: several orders and placements are timed on the machine that the \
-              tasks are for, and the one that is done first is taken.",
+              tasks are for, and the one of the lowest price is taken.",
         requires: Level::Tiled,
         establishes: Level::Scheduled,
         needs: &[],

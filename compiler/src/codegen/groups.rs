@@ -19,6 +19,8 @@ use crate::split::{ProductPart, ProductParts};
 pub(super) enum Group {
     /// A linear layer with what its tiles flow through.
     Linear(LinearGroup),
+    /// Two linear layers, one of which alone reads what the other makes.
+    Mlp(MlpGroup),
     /// SDDMM, softmax and SpMM of all heads.
     Attention(AttentionGroup),
     /// SpMM of constant probabilities: means of rows.
@@ -50,6 +52,13 @@ pub(super) struct LinearGroup {
     pub(super) result: Value,
     /// The add that narrows that value to 8 bits, which leave the group too.
     pub(super) narrow: Option<Op>,
+}
+
+/// `qlinear [-> lut ...] -> qlinear [-> lut ...] [-> qadd] [-> qadd to 8 bits]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct MlpGroup {
+    pub(super) first: LinearGroup,
+    pub(super) second: LinearGroup,
 }
 
 /// `[qlinear -> ] sddmm -> qsoftmax -> spmm [-> lut ...]`.
@@ -87,10 +96,8 @@ impl Group {
     /// The operations of the group, in order.
     pub(super) fn ops(&self) -> Vec<Op> {
         match self {
-            Group::Linear(g) => {
-                let inner = g.patches.into_iter().chain([g.linear]).chain(g.luts.iter().copied());
-                inner.chain(g.add).chain(g.narrow).collect()
-            }
+            Group::Linear(g) => g.ops().collect(),
+            Group::Mlp(g) => g.first.ops().chain(g.second.ops()).collect(),
             Group::Attention(g) => {
                 let inner = g.projections.iter().copied().chain([g.sddmm, g.softmax, g.spmm]);
                 inner.chain(g.luts.iter().copied()).collect()
@@ -109,10 +116,13 @@ impl Group {
         let ops = self.ops();
         let inside: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).results.clone()).collect();
         let mut reads: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).operands.clone()).collect();
-        if let Group::Copy(copy) = self {
-            reads.push(copy.from);
-        }
         reads.retain(|value| !inside.contains(value));
+        match self {
+            Group::Copy(copy) => reads.push(copy.from),
+            // It may be too large to stay on chip as a whole.
+            Group::Mlp(mlp) => reads.push(mlp.first.result),
+            _ => {}
+        }
         reads
     }
 
@@ -120,12 +130,26 @@ impl Group {
     pub(super) fn results(&self, graph: &Graph) -> Vec<Value> {
         let of = |op: Op| graph.op(op).results.first().copied();
         match self {
-            Group::Linear(g) => [Some(g.result), g.narrow.and_then(of)].into_iter().flatten().collect(),
+            Group::Linear(g) => g.results(graph).collect(),
+            Group::Mlp(g) => g.first.results(graph).chain(g.second.results(graph)).collect(),
             Group::Attention(g) => vec![g.result],
             Group::Split(g) => of(g.product).into_iter().collect(),
             Group::Rows(op) | Group::Coder(op) | Group::Product(op) | Group::Move(op) => of(*op).into_iter().collect(),
             Group::Copy(_) => Vec::new(),
         }
+    }
+}
+
+impl LinearGroup {
+    /// The operations of the group, in order.
+    fn ops(&self) -> impl Iterator<Item = Op> {
+        let inner = self.patches.into_iter().chain([self.linear]).chain(self.luts.iter().copied());
+        inner.chain(self.add).chain(self.narrow)
+    }
+
+    /// The values that leave it.
+    fn results(&self, graph: &Graph) -> impl Iterator<Item = Value> {
+        [self.result].into_iter().chain(self.narrow.map(|narrow| graph.op(narrow).results[0]))
     }
 }
 
@@ -183,6 +207,33 @@ pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
     let mut index = 0..;
     fused.retain(|_| index.next().is_none_or(|index| !moved.contains(&index)));
     (!moved.is_empty()).then_some(fused)
+}
+
+/// The groups with linear layers joined where one alone reads what the other makes; `None` where there are no such layers.
+pub(super) fn with_mlps(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
+    let uses = graph.uses();
+    let makes = |second: &LinearGroup| {
+        let operand = graph.op(second.linear).operands[0];
+        let first = |group: &Group| match group {
+            Group::Linear(first) => {
+                let bare = first.add.is_none() && first.narrow.is_none() && first.patches.is_none();
+                bare && first.result == operand
+            }
+            _ => false,
+        };
+        let is_output = graph.outputs.iter().any(|output| output.value == operand);
+        groups.iter().position(first).filter(|_| second.patches.is_none() && uses[operand].len() == 1 && !is_output)
+    };
+    let mut joined: Vec<Option<Group>> = groups.iter().cloned().map(Some).collect();
+    for (index, group) in groups.iter().enumerate() {
+        if let Group::Linear(second) = group
+            && let Some(maker) = makes(second)
+            && let Some(Group::Linear(first)) = joined[maker].take_if(|group| matches!(group, Group::Linear(_)))
+        {
+            joined[index] = Some(Group::Mlp(MlpGroup { first, second: second.clone() }));
+        }
+    }
+    joined.iter().any(Option::is_none).then(|| joined.into_iter().flatten().collect())
 }
 
 /// Whether a group makes the value, which an output or a concat reads: inputs and constants are there, and slices, concats and pixels are

@@ -11,6 +11,7 @@ use vitcod_isa::instr::{Dram, Sram};
 use super::groups::LinearGroup;
 use super::limits::MAX_COUNT;
 use super::map::{Frame, Part, Windows};
+use super::ring::Ring;
 use super::storage::Home;
 use super::task::{Builder, Tile, Window, steps};
 use crate::ir::{Op, Value};
@@ -53,6 +54,11 @@ impl Operand {
     /// Part of a stored matrix, where it lies on chip or loaded.
     pub(super) fn part(&self, builder: &mut Builder<'_>, window: &Window) -> Tile {
         builder.read(self.linear, self.value, window)
+    }
+
+    /// Part of a stored matrix, where it lies on chip or loaded into the next buffer of a ring.
+    pub(super) fn part_in(&self, builder: &mut Builder<'_>, ring: &mut Ring, window: &Window) -> Tile {
+        builder.read_in(ring, self.linear, self.value, window)
     }
 
     /// Rows, where they lie on chip or loaded.

@@ -6,6 +6,8 @@
 //! are those of the smallest estimate among a fixed set of candidates, by the cost model ([`tiling`]). A convolution is lowered as the
 //! product that it is: its rows are windows, of which an instruction takes those of one row of the map.
 
+mod mlp;
+mod panel;
 mod tiling;
 
 use std::ops::Range;
@@ -19,11 +21,13 @@ use super::CodegenError;
 use super::groups::LinearGroup;
 use super::left::{Left, Operand, cut};
 use super::map::Frame;
+use super::ring::Ring;
 use super::rows::STRIPES;
 use super::task::{self, Builder, Target, Tile, Window, steps};
 use crate::ir::{Elem, Op, Value};
+pub(super) use mlp::lower as lower_mlp;
 pub(super) use tiling::Tilings;
-use tiling::{Extents, KEPT, Tiling};
+use tiling::{Extents, Tiling};
 
 /// What is lowered.
 struct Linear<'g> {
@@ -39,41 +43,38 @@ struct Linear<'g> {
 
 /// Lowers a linear layer with its lookups and its adds.
 pub(super) fn lower(builder: &mut Builder<'_>, group: &LinearGroup) -> Result<(), CodegenError> {
-    let graph = builder.graph;
-    let operands = &graph.op(group.linear).operands;
-    let ((m, k), (n, _)) = (graph.ty(operands[0]).matrix(), graph.ty(operands[1]).matrix());
-    let last = group.luts.last().copied().unwrap_or(group.linear);
-    let other = group.add.map(|add| Other::of(builder, add, graph.op(last).results[0]));
-    let stored = !builder.on_chip(group.result);
-    let operand = Operand::of(builder, group);
-    let extents = Extents {
-        m,
-        n,
-        k,
-        out: width_of(builder, group.linear),
-        operand: operand.form,
-        buffered: group.add.is_some() || stored,
-        other_loaded: other.as_ref().is_some_and(|other| !builder.on_chip(other.value)),
-        narrow_sum_stored: group.add.is_some() && stored && graph.ty(group.result).elem == Elem::I8,
-        narrow_stored: group.narrow.is_some_and(|narrow| !builder.on_chip(graph.op(narrow).results[0])),
-        luts: group.luts.len(),
-        looks: group.luts.len() + usize::from(group.add.is_some()) + usize::from(group.narrow.is_some()),
-    };
+    let extents = extents(builder, group);
     let tiling = tiling::choose(builder, group.linear, &extents)?;
-    let table = |lut: &Op| (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params));
-    let tables = group.luts.iter().map(table).collect();
-    let frame = builder.frame(group.result);
-    if let Some(frame) = &frame {
-        let at = builder.frame_start(group.result);
-        builder.zero(group.linear, frame, at, graph.ty(group.result).elem.bytes() * n);
-    }
-    let linear = Linear { group, operand, extents, other, tables, frame };
-    if tiling.depth < k {
+    let linear = Linear::new(builder, group, extents);
+    if tiling.depth < extents.k {
         linear.split_sums(builder, tiling);
     } else {
         linear.whole_sums(builder, tiling);
     }
     Ok(())
+}
+
+/// What the tiling of a layer depends on.
+fn extents(builder: &Builder<'_>, group: &LinearGroup) -> Extents {
+    let graph = builder.graph;
+    let operands = &graph.op(group.linear).operands;
+    let ((m, k), (n, _)) = (graph.ty(operands[0]).matrix(), graph.ty(operands[1]).matrix());
+    let stored = !builder.on_chip(group.result);
+    let other = Other::of(builder, group);
+    Extents {
+        m,
+        n,
+        k,
+        out: width_of(builder, group.linear),
+        operand: Operand::of(builder, group).form,
+        added: group.add.is_some(),
+        stored,
+        other_loaded: other.is_some_and(|other| !builder.on_chip(other.value)),
+        narrow_sum_stored: group.add.is_some() && stored && graph.ty(group.result).elem == Elem::I8,
+        narrow_stored: group.narrow.is_some_and(|narrow| !builder.on_chip(graph.op(narrow).results[0])),
+        luts: group.luts.len(),
+        looks: group.luts.len() + usize::from(group.add.is_some()) + usize::from(group.narrow.is_some()),
+    }
 }
 
 /// Width of what the matrix product of a linear layer writes.
@@ -124,7 +125,21 @@ pub(super) fn project(builder: &mut Builder<'_>, linear: Op, x: Tile, channels: 
     tile
 }
 
-impl Linear<'_> {
+impl<'g> Linear<'g> {
+    /// A layer with its tables on chip, and with zeros where its result has them.
+    fn new(builder: &mut Builder<'_>, group: &'g LinearGroup, extents: Extents) -> Linear<'g> {
+        let graph = builder.graph;
+        let table = |lut: &Op| (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params));
+        let tables = group.luts.iter().map(table).collect();
+        let frame = builder.frame(group.result);
+        if let Some(frame) = &frame {
+            let at = builder.frame_start(group.result);
+            builder.zero(group.linear, frame, at, graph.ty(group.result).elem.bytes() * extents.n);
+        }
+        let (operand, other) = (Operand::of(builder, group), Other::of(builder, group));
+        Linear { group, operand, extents, other, tables, frame }
+    }
+
     /// Each instruction makes whole sums.
     fn whole_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, operand: form, .. } = self.extents;
@@ -195,58 +210,6 @@ impl Linear<'_> {
         self.finish(builder, rows, &right.channels, &target);
     }
 
-    /// Panels of accumulators stay while pieces of the operand and of the weights pass. Every other panel takes the pieces in reverse, so
-    /// that it starts with the [`KEPT`] that are there.
-    fn split_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
-        let Extents { m, n, k, out, .. } = self.extents;
-        let lines = builder.all_lines();
-        for rows in steps(m, tiling.rows) {
-            let mut depths: Vec<Range<usize>> = steps(k, tiling.depth).collect();
-            // The latest last.
-            let mut there: Vec<Tile> = Vec::new();
-            for panel in steps(n, tiling.panel) {
-                let pieces: Vec<(Range<usize>, Tile, Sram)> = steps(panel.len(), tiling.channels)
-                    .map(|piece| {
-                        let channels = panel.start + piece.start..panel.start + piece.end;
-                        let sums = builder.tile(rows.len(), 4 * channels.len());
-                        let params = load_params(builder, self.group.linear, &channels);
-                        (channels, sums, params)
-                    })
-                    .collect();
-                let mut passed: Vec<Tile> = Vec::new();
-                for (turn, depth) in depths.iter().enumerate() {
-                    let window = Window { rows: rows.clone(), bytes: depth.clone() };
-                    let operand = there.pop().unwrap_or_else(|| self.operand.part(builder, &window));
-                    passed.push(operand);
-                    for (channels, sums, params) in &pieces {
-                        let window = Window { rows: channels.clone(), bytes: depth.clone() };
-                        let weights = load_weights(builder, self.group.linear, window);
-                        let right = Right { weights, params: *params, channels: channels.clone() };
-                        let done = turn + 1 == depths.len();
-                        let target = done.then(|| self.target(builder, &rows, channels));
-                        let dst = target.as_ref().map_or(*sums, |target| target.tile);
-                        let width = if done { out } else { Width::I32 };
-                        let acc = if turn > 0 { *sums } else { Tile { at: Sram(0), stride: 0 } };
-                        let op = Matmul {
-                            accumulate: turn > 0,
-                            acc: acc.at,
-                            acc_stride: acc.stride,
-                            dst: dst.at,
-                            dst_stride: dst.stride,
-                            ..matmul(lines, width, [rows.len(), channels.len(), depth.len()])
-                        };
-                        builder.push(self.group.linear, right.with(operand, op));
-                        if let Some(target) = target {
-                            self.finish(builder, &rows, channels, &target);
-                        }
-                    }
-                }
-                there = passed.split_off(passed.len().saturating_sub(KEPT));
-                depths.reverse();
-            }
-        }
-    }
-
     /// Where the product of some rows and channels goes.
     fn target(&self, builder: &mut Builder<'_>, rows: &Range<usize>, channels: &Range<usize>) -> Target {
         let width = self.extents.out.bytes() as usize;
@@ -297,18 +260,14 @@ struct Other {
 }
 
 impl Other {
-    fn of(builder: &Builder<'_>, add: Op, product: Value) -> Other {
-        let operands = &builder.graph.op(add).operands;
+    fn of(builder: &Builder<'_>, group: &LinearGroup) -> Option<Other> {
+        let graph = builder.graph;
+        let operands = &graph.op(group.add?).operands;
+        let last = group.luts.last().copied().unwrap_or(group.linear);
         // A product added to itself is not fused: it has two uses.
-        let is_first = operands[1] == product;
-        Other { value: if is_first { operands[0] } else { operands[1] }, is_first }
+        let is_first = operands[1] == graph.op(last).results[0];
+        Some(Other { value: if is_first { operands[0] } else { operands[1] }, is_first })
     }
-}
-
-/// Part of the weights of a linear layer.
-fn load_weights(builder: &mut Builder<'_>, linear: Op, window: Window) -> Tile {
-    let weights = builder.graph.op(linear).operands[1];
-    builder.weights(linear, weights, &window)
 }
 
 /// Bias and scale of some output channels of a linear layer.
@@ -328,9 +287,20 @@ struct Right {
 impl Right {
     /// Loads all of what some output channels are multiplied by.
     fn load(builder: &mut Builder<'_>, linear: Op, channels: Range<usize>) -> Right {
-        let (_, k) = builder.graph.ty(builder.graph.op(linear).operands[1]).matrix();
         Right {
-            weights: load_weights(builder, linear, Window { rows: channels.clone(), bytes: 0..k }),
+            weights: builder.weights(linear, builder.graph.op(linear).operands[1], &channels),
+            params: load_params(builder, linear, &channels),
+            channels,
+        }
+    }
+
+    /// Loads all of what some output channels are multiplied by, the weights into the next buffer of a ring.
+    fn load_in(builder: &mut Builder<'_>, ring: &mut Ring, linear: Op, channels: Range<usize>) -> Right {
+        let weights = builder.graph.op(linear).operands[1];
+        let (_, k) = builder.graph.ty(weights).matrix();
+        let window = Window { rows: channels.clone(), bytes: 0..k };
+        Right {
+            weights: builder.weights_in(ring, linear, weights, &window),
             params: load_params(builder, linear, &channels),
             channels,
         }

@@ -37,6 +37,7 @@ mod place;
 mod prefetch;
 mod price;
 mod product;
+mod ring;
 mod rows;
 mod schedule;
 mod search;
@@ -45,6 +46,7 @@ mod storage;
 mod task;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use vitcod_isa::check::{CheckError, remove_redundant_tokens};
@@ -216,14 +218,13 @@ fn no_placement(machine: &Machine) -> CodegenError {
 /// Of the ways to lower a graph the one with the best schedule, and that.
 fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) -> Result<(Plan, Found), CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
-    let fused = groups::with_projections(&groups, graph);
+    let divisions = divisions(groups, graph);
     let mut failure = None;
     let mut plans = Vec::new();
-    let divisions = [(true, Some(&groups)), (false, fused.as_ref())];
-    for (projections_apart, groups) in divisions.into_iter().filter_map(|(apart, groups)| Some((apart, groups?))) {
+    for (fusion, groups) in &divisions {
         let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
         for (percent, grain) in ways {
-            let way = Way { projections_apart, percent, grain };
+            let way = Way { fusion: *fusion, percent, grain };
             match Plan::new(graph, reference, machine, groups, way, false) {
                 Ok(plan) => plans.push(plan),
                 Err(error @ CodegenError::Unsupported(_)) => return Err(error),
@@ -257,7 +258,7 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
             ),
             alternatives: plans.iter().map(Plan::alternative).collect(),
         };
-        let groups = if way.projections_apart { &groups } else { fused.as_ref().unwrap_or(&groups) };
+        let groups = &divisions[&way.fusion];
         // The same once more, with a record of what is decided on the way.
         let plan = Plan::new(graph, reference, machine, groups, way, true)?;
         let places = plan.storages.decisions(graph, groups);
@@ -267,11 +268,30 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
     Ok((plans.swap_remove(found.candidate), found))
 }
 
+/// The groups of a graph, and what becomes of them by fusion.
+fn divisions(groups: Vec<Group>, graph: &Graph) -> BTreeMap<Fusion, Vec<Group>> {
+    let projections = groups::with_projections(&groups, graph);
+    let mlps = groups::with_mlps(projections.as_ref().unwrap_or(&groups), graph);
+    let fused = Fusion { projections: projections.is_some(), mlps: false };
+    let mut divisions = BTreeMap::from([(Fusion::default(), groups)]);
+    divisions.extend(mlps.map(|groups| (Fusion { mlps: true, ..fused }, groups)));
+    divisions.extend(projections.map(|groups| (fused, groups)));
+    divisions
+}
+
+/// Groups that are lowered as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Fusion {
+    /// Projections of queries, keys and values with their attention.
+    projections: bool,
+    /// Both layers of an MLP.
+    mlps: bool,
+}
+
 /// What a graph is lowered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Way {
-    /// Whether projections of attention are groups of their own.
-    projections_apart: bool,
+    fusion: Fusion,
     /// Percentage of the scratchpad that tensors between groups may fill.
     percent: u64,
     grain: Grain,
@@ -283,8 +303,9 @@ impl fmt::Display for Way {
             Grain::Coarse => "coarse",
             Grain::Fine => "fine",
         };
-        let projections = if self.projections_apart { "" } else { ", projections within attention" };
-        write!(f, "{grain} tiles, tensors in {} % of the scratchpad{projections}", self.percent)
+        let projections = if self.fusion.projections { ", projections within attention" } else { "" };
+        let mlps = if self.fusion.mlps { ", layers of MLPs interleaved" } else { "" };
+        write!(f, "{grain} tiles, tensors in {} % of the scratchpad{projections}{mlps}", self.percent)
     }
 }
 
@@ -337,6 +358,7 @@ fn lower(mut builder: Builder<'_>, groups: &[Group]) -> Result<Lowered, CodegenE
         builder.enter(index);
         match group {
             Group::Linear(group) => linear::lower(&mut builder, group)?,
+            Group::Mlp(group) => linear::lower_mlp(&mut builder, group)?,
             Group::Attention(group) => attention::lower(&mut builder, group)?,
             Group::Product(op) => product::lower(&mut builder, *op)?,
             Group::Split(group) => split::lower(&mut builder, group)?,

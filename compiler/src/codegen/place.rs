@@ -1,7 +1,11 @@
 //! Placement: addresses for buffers, so that those which live at the same time do not overlap.
 //!
-//! Greedy: the largest (or longest-lived) buffer first, each at the lowest address where nothing lives that overlaps it in time. This is the
-//! heuristic of TensorFlow Lite and of TVM; ties go to the earlier buffer, so that the result is the same everywhere.
+//! Greedy with repair: the largest (or longest-lived) buffer first, each at the lowest address where nothing lives that overlaps it in time. This
+//! is the heuristic of TensorFlow Lite and of TVM; ties go to the earlier buffer, so that the result is the same everywhere. A buffer
+//! that finds no address displaces those that live meanwhile and comes before them from now on; they are placed again around it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use cranelift_entity::EntityRef as _;
 
@@ -16,40 +20,94 @@ type Interval = (Buffer, u64, (usize, usize));
 /// What is placed first: the largest key of a buffer's bytes and tasks.
 type Order = fn(u64, u64) -> (u64, u64);
 
+/// What comes first: what displaced others most often, then by [`Order`], then the earlier buffer; its index.
+type Turn = (Reverse<(u32, (u64, u64))>, usize, usize);
+
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
 ///
 /// Three orders are tried: by size, by lifetime, and by the product of both.
 pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Addresses> {
-    let mut buffers: Vec<Interval> = tasks
+    let buffers: Vec<Interval> = tasks
         .buffers
         .iter()
         .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?)))
         .collect();
     let orders: [Order; 3] =
         [|bytes, life| (bytes, life), |bytes, life| (life, bytes), |bytes, life| (bytes * life, bytes)];
-    orders.into_iter().find_map(|order| {
-        buffers.sort_by_key(|(buffer, bytes, (first, last))| {
-            (std::cmp::Reverse(order(*bytes, (last - first) as u64 + 1)), buffer.index())
-        });
-        place(&buffers, tasks.tasks.len(), capacity)
-    })
+    orders.into_iter().find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
 }
 
-/// Each buffer in turn at the lowest address that is free for its lifetime.
-fn place(buffers: &[Interval], tasks: usize, capacity: u64) -> Option<Addresses> {
-    let mut addresses = Addresses::new();
-    let mut slices: Vec<Vec<usize>> = vec![Vec::new(); tasks / SLICE + 1];
-    let mut placed: Vec<(u64, u64, (usize, usize))> = Vec::new();
-    for &(buffer, bytes, life) in buffers {
-        let range = life.0 / SLICE..=life.1 / SLICE;
-        let mut taken: Vec<(u64, u64)> = slices[range.clone()]
-            .iter()
-            .flatten()
-            .map(|other| placed[*other])
-            .filter(|(_, _, (first, last))| *first <= life.1 && life.0 <= *last)
-            .map(|(start, end, _)| (start, end))
-            .collect();
+/// A placement in the making.
+struct Placement<'a> {
+    buffers: &'a [Interval],
+    order: Order,
+    capacity: u64,
+    addresses: Vec<Option<u64>>,
+    /// How often each buffer displaced others.
+    displacing: Vec<u32>,
+    /// Those that have no address.
+    waiting: BTreeSet<Turn>,
+    /// Per slice of time, those that have one and live then.
+    slices: Vec<Vec<usize>>,
+}
+
+impl<'a> Placement<'a> {
+    fn new(buffers: &'a [Interval], order: Order, tasks: usize, capacity: u64) -> Placement<'a> {
+        let mut placement = Placement {
+            buffers,
+            order,
+            capacity,
+            addresses: vec![None; buffers.len()],
+            displacing: vec![0; buffers.len()],
+            waiting: BTreeSet::new(),
+            slices: vec![Vec::new(); tasks / SLICE + 1],
+        };
+        placement.waiting = (0..buffers.len()).map(|index| placement.turn(index)).collect();
+        placement
+    }
+
+    /// All addresses; `None` where more had to be displaced than there are buffers.
+    fn run(mut self) -> Option<Addresses> {
+        let mut effort = self.buffers.len();
+        while let Some((.., index)) = self.waiting.pop_first() {
+            if let Some(address) = self.gap(index) {
+                self.addresses[index] = Some(address);
+                let (.., (first, last)) = self.buffers[index];
+                self.slices[first / SLICE..=last / SLICE].iter_mut().for_each(|slice| slice.push(index));
+            } else {
+                // It displaces itself at least, so that this ends.
+                effort = effort.checked_sub(1 + self.displace(index))?;
+            }
+        }
+        let mut addresses = Addresses::new();
+        for ((buffer, ..), address) in self.buffers.iter().zip(self.addresses) {
+            addresses[*buffer] = address? as u32;
+        }
+        Some(addresses)
+    }
+
+    fn turn(&self, index: usize) -> Turn {
+        let (buffer, bytes, (first, last)) = self.buffers[index];
+        let key = (self.order)(bytes, (last - first) as u64 + 1);
+        (Reverse((self.displacing[index], key)), buffer.index(), index)
+    }
+
+    /// Those that have an address and live while a buffer does, some of them several times.
+    fn neighbours(&self, index: usize) -> impl Iterator<Item = usize> {
+        let (.., (start, end)) = self.buffers[index];
+        let lives = move |other: &usize| {
+            let (.., (first, last)) = self.buffers[*other];
+            first <= end && start <= last
+        };
+        self.slices[start / SLICE..=end / SLICE].iter().flatten().copied().filter(lives)
+    }
+
+    /// The lowest address that is free for the lifetime of a buffer.
+    fn gap(&self, index: usize) -> Option<u64> {
+        let taken = |other: usize| self.addresses[other].map(|start| (start, start + self.buffers[other].1));
+        let mut taken: Vec<(u64, u64)> = self.neighbours(index).filter_map(taken).collect();
         taken.sort_unstable();
+        let (_, bytes, _) = self.buffers[index];
         let mut address = 0;
         for (start, end) in taken {
             if address + bytes <= start {
@@ -57,14 +115,25 @@ fn place(buffers: &[Interval], tasks: usize, capacity: u64) -> Option<Addresses>
             }
             address = address.max(end);
         }
-        if address + bytes > capacity {
-            return None;
-        }
-        addresses[buffer] = address as u32;
-        slices[range].iter_mut().for_each(|slice| slice.push(placed.len()));
-        placed.push((address, address + bytes, life));
+        (address + bytes <= self.capacity).then_some(address)
     }
-    Some(addresses)
+
+    /// Takes the addresses of those that live while a buffer does and have displaced fewer others: it comes before them. Says how many they are.
+    fn displace(&mut self, index: usize) -> usize {
+        self.displacing[index] += 1;
+        let weaker = |other: &usize| self.displacing[*other] < self.displacing[index];
+        let displaced: BTreeSet<usize> = self.neighbours(index).filter(weaker).collect();
+        for other in &displaced {
+            let (.., (first, last)) = self.buffers[*other];
+            self.slices[first / SLICE..=last / SLICE]
+                .iter_mut()
+                .for_each(|slice| slice.retain(|placed| placed != other));
+            self.addresses[*other] = None;
+            self.waiting.insert(self.turn(*other));
+        }
+        self.waiting.insert(self.turn(index));
+        displaced.len()
+    }
 }
 
 #[cfg(test)]

@@ -19,16 +19,16 @@ use crate::tiled::{Addresses, Scheduled, Task, Tasks, Tiled};
 /// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less room is thought to make a program slower.
 const AHEAD_PERCENT: [(u64, u64); 7] = [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
 
-/// Tasks that are ordered in search of a better program, all attempts that find room together, and attempts for programs so large that they
-/// are too few. A first program is searched for as long as it takes.
+/// Tasks that are ordered in search of a better program, all attempts together, and attempts for programs so large that they are too few. A first
+/// program is searched for as long as it takes.
 const EFFORT: usize = 30_000;
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 16;
 
 /// How tasks are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
-    Scheduled,
     Prefetched,
+    Scheduled,
 }
 
 /// A way to tile a graph.
@@ -69,7 +69,7 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
         .flat_map(|(index, candidate)| {
             AHEAD_PERCENT.map(|(ahead, slower)| (candidate.price * (100 + slower), index, ahead))
         })
-        .flat_map(|(rank, index, ahead)| [Order::Scheduled, Order::Prefetched].map(|order| (rank, index, ahead, order)))
+        .flat_map(|(rank, index, ahead)| [Order::Prefetched, Order::Scheduled].map(|order| (rank, index, ahead, order)))
         .collect();
     let mut graphs: Vec<Option<TaskGraph>> = candidates.iter().map(|_| None).collect();
     let mut best: Option<Found> = None;
@@ -77,39 +77,41 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
     let mut cramped: BTreeMap<(usize, Order), u64> = BTreeMap::new();
     for (_, index, share, order) in attempts {
         let Candidate { tasks, image_bytes, .. } = candidates[index];
-        if best.is_some() && effort >= EFFORT && timed >= ATTEMPTS {
+        if best.is_some() && effort >= EFFORT && tried >= ATTEMPTS {
             break;
         }
         // What found no room finds none where more may run ahead.
         if cramped.get(&(index, order)).is_some_and(|less| share >= *less) {
             continue;
         }
-        tried += 1;
+        (tried, effort) = (tried + 1, effort + tasks.tasks.len());
         let ahead = capacity * share / 100;
-        let placed = match order {
+        let ordered = match order {
             Order::Scheduled => {
                 let graph = graphs[index].get_or_insert_with(|| TaskGraph::new(tasks, machine, image_bytes));
                 schedule::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
             }
-            Order::Prefetched => prefetched(tasks.clone(), machine, ahead, capacity),
+            Order::Prefetched => {
+                let mut tasks = tasks.clone();
+                let lives = prefetch::run(&mut tasks, machine, ahead);
+                Some((tasks, lives))
+            }
         };
+        let placed = ordered.and_then(|(tasks, lives)| {
+            let addresses = place::run(&tasks, &lives, capacity)?;
+            Some((tasks.tasks, addresses))
+        });
         let Some((tasks, addresses)) = placed else {
             cramped.insert((index, order), share);
             continue;
         };
-        (timed, effort) = (timed + 1, effort + candidates[index].tasks.tasks.len());
+        timed += 1;
         let price = price(&tokens::insert(&tasks, &addresses, image_bytes), machine);
         if best.as_ref().is_none_or(|best| price < best.price) {
             best = Some(Found { candidate: index, tasks, addresses, price, tried, timed });
         }
     }
     best.map(|best| Found { tried, timed, ..best })
-}
-
-fn prefetched(mut tasks: Tasks, machine: &Machine, ahead: u64, capacity: u64) -> Option<(Vec<Task>, Addresses)> {
-    let lives = prefetch::run(&mut tasks, machine, ahead);
-    let addresses = place::run(&tasks, &lives, capacity)?;
-    Some((tasks.tasks, addresses))
 }
 
 /// What decides between programs.

@@ -15,7 +15,7 @@ use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap, entity_impl};
 use vitcod_isa::instr::Traffic;
 use vitcod_isa::program::Decision;
 
-use super::groups::{Destination, Group, computed_into, joins_in_place};
+use super::groups::{Destination, Group, MlpGroup, computed_into, joins_in_place};
 use super::map::{Frame, Windows};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
 use crate::split::Patterns;
@@ -241,7 +241,7 @@ impl Storages {
     /// layer, which writes row by row. Other such maps live in DRAM, and get a frame when they are loaded.
     fn frames(&mut self, graph: &Graph, groups: &[Group]) {
         let makers = groups.iter().filter_map(|group| match group {
-            Group::Linear(linear) => Some(linear.result),
+            Group::Linear(linear) | Group::Mlp(MlpGroup { second: linear, .. }) => Some(linear.result),
             _ => None,
         });
         let makers: BTreeSet<Value> = makers.collect();

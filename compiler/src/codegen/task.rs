@@ -15,6 +15,7 @@ use super::limits::MAX_COUNT;
 use super::linear::Tilings;
 use super::lists::Lists;
 use super::map::{Frame, Zeros};
+use super::ring::Ring;
 use super::storage::{Home, Place, Storage, Storages};
 use crate::ir::{Graph, Op, OpKind, Value};
 use crate::tiled::{Buffer, Buffers, Task, Tasks};
@@ -98,6 +99,8 @@ pub(super) struct Builder<'a> {
     /// Zeros in DRAM.
     zeros: Option<Dram>,
     group: usize,
+    /// Bytes of storages that the group no longer touches.
+    released: u64,
     grain: Grain,
     /// How linear layers were cut so far.
     pub(super) tilings: Tilings,
@@ -118,8 +121,9 @@ impl<'a> Builder<'a> {
             lists: Lists::default(),
             zeros: None,
             group: 0,
+            released: 0,
             grain,
-            tilings: Tilings::new(),
+            tilings: Tilings::default(),
             decisions: None,
         }
     }
@@ -151,7 +155,18 @@ impl<'a> Builder<'a> {
 
     /// Starts a group.
     pub(super) fn enter(&mut self, group: usize) {
-        self.group = group;
+        (self.group, self.released) = (group, 0);
+    }
+
+    /// Bytes of a value's storage, if that stays in the scratchpad and this is the last group that touches it.
+    pub(super) fn last_touched(&self, value: Value) -> u64 {
+        let data = self.storages.data(self.storages.place(value));
+        if data.home == Home::Sram && data.life.1 == self.group { data.bytes() } else { 0 }
+    }
+
+    /// The group no longer touches storages of so many bytes.
+    pub(super) fn release(&mut self, bytes: u64) {
+        self.released += bytes;
     }
 
     /// What has been collected.
@@ -176,7 +191,7 @@ impl<'a> Builder<'a> {
 
     /// Bytes of the scratchpad that the group's tiles may take.
     pub(super) fn room(&self) -> u64 {
-        u64::from(self.machine.sram.bytes).saturating_sub(self.storages.resident[self.group])
+        (u64::from(self.machine.sram.bytes) + self.released).saturating_sub(self.storages.resident[self.group])
     }
 
     /// The error of a group whose smallest tiles take `needed` bytes.
@@ -264,6 +279,11 @@ impl<'a> Builder<'a> {
         self.at(buffer, u64::from(start) + offset)
     }
 
+    /// A tile from one of its rows on.
+    pub(super) fn below(&mut self, Tile { at, stride }: Tile, row: usize) -> Tile {
+        Tile { at: self.behind(at, row as u64 * u64::from(stride)), stride }
+    }
+
     /// A new buffer as a tile of contiguous rows.
     pub(super) fn tile(&mut self, rows: usize, row_bytes: usize) -> Tile {
         let buffer = self.buffer(rows as u64 * row_bytes as u64);
@@ -282,6 +302,19 @@ impl<'a> Builder<'a> {
             Some(tile) => tile,
             None => {
                 let tile = self.tile(window.height(), window.bytes.len());
+                self.load(layer, place, window, tile);
+                tile
+            }
+        }
+    }
+
+    /// Part of a value, to be read: where it lies on chip, or loaded into the next buffer of a ring.
+    pub(super) fn read_in(&mut self, ring: &mut Ring, layer: Op, value: Value, window: &Window) -> Tile {
+        let place = self.storages.place(value);
+        match self.resident(place, window) {
+            Some(tile) => tile,
+            None => {
+                let tile = ring.tile(window.bytes.len());
                 self.load(layer, place, window, tile);
                 tile
             }
@@ -363,19 +396,20 @@ impl<'a> Builder<'a> {
         self.push(layer, load);
     }
 
-    /// Loads part of a matrix of weights into a new buffer.
-    pub(super) fn weights(&mut self, layer: Op, value: Value, window: &Window) -> Tile {
+    /// Loads all of some rows of a matrix of weights into a new buffer.
+    pub(super) fn weights(&mut self, layer: Op, value: Value, rows: &Range<usize>) -> Tile {
         let (_, row_bytes) = self.graph.ty(value).matrix();
-        let start = window.rows.start * row_bytes;
-        if window.bytes.len() == row_bytes {
-            let at = self.constant(layer, value, start..window.rows.end * row_bytes, Traffic::Weights);
-            return Tile { at, stride: row_bytes as u32 };
-        }
-        let tile = self.tile(window.height(), window.bytes.len());
-        let src = Dram(self.storages.constants[&value] + (start + window.bytes.start) as u64);
+        let at = self.constant(layer, value, rows.start * row_bytes..rows.end * row_bytes, Traffic::Weights);
+        Tile { at, stride: row_bytes as u32 }
+    }
+
+    /// Loads part of a matrix of weights into the next buffer of a ring.
+    pub(super) fn weights_in(&mut self, ring: &mut Ring, layer: Op, value: Value, window: &Window) -> Tile {
+        let (_, row_bytes) = self.graph.ty(value).matrix();
+        let tile = ring.tile(window.bytes.len());
         let load = Load {
             dst: tile.at,
-            src,
+            src: Dram(self.storages.constants[&value] + (window.rows.start * row_bytes + window.bytes.start) as u64),
             bytes: window.bytes.len() as u32,
             inner: window.height() as u16,
             outer: 1,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Add;
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::Width;
 use vitcod_isa::instr::table::Matmul;
+use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::Channel;
 use vitcod_isa::program::Alternative;
 
@@ -13,8 +15,10 @@ use super::super::CodegenError;
 use super::super::left::Form;
 use super::super::limits::MAX_COUNT;
 use super::super::price::price;
+use super::super::rows::STRIPES;
 use super::super::task::Builder;
 use super::matmul;
+use super::mlp::Interleaving;
 use crate::ir::Op;
 
 /// How a layer is cut.
@@ -40,22 +44,40 @@ impl fmt::Display for Tiling {
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Costed {
     tiling: Tiling,
-    estimate: Estimate,
+    pub(super) estimate: Estimate,
 }
 
 /// What a layer takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Estimate {
+pub(super) struct Estimate {
     /// Cycles until the layer is done.
-    cycles: u64,
+    pub(super) cycles: u64,
     /// The same, and what its traffic is worth on top.
-    price: u64,
+    pub(super) price: u64,
     /// Bytes of operands and weights.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
-/// The tilings of layers that were cut before, by what they depend on: the best of each kind.
-pub(in super::super) type Tilings = BTreeMap<(Extents, u64), Vec<Costed>>;
+impl Add for Estimate {
+    type Output = Estimate;
+
+    fn add(self, other: Estimate) -> Estimate {
+        Estimate {
+            cycles: self.cycles + other.cycles,
+            price: self.price + other.price,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+/// The tilings of layers that were cut before, by what they depend on.
+#[derive(Debug, Default)]
+pub(in super::super) struct Tilings {
+    /// The best of each kind.
+    alone: BTreeMap<(Extents, u64), Vec<Costed>>,
+    /// Of two layers.
+    pub(super) interleaved: BTreeMap<(Extents, Extents, u64, u64), Option<Interleaving>>,
+}
 
 /// The layer's extents and where its tensors live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +88,10 @@ pub(in super::super) struct Extents {
     /// Width of what the matrix product writes.
     pub(super) out: Width,
     pub(super) operand: Form,
-    /// Whether tiles of the product need buffers, because they are added to something or leave the chip.
-    pub(super) buffered: bool,
+    /// Whether the product is added to something.
+    pub(super) added: bool,
+    /// Whether the result leaves the chip.
+    pub(super) stored: bool,
     /// Whether the other operand of the add is loaded.
     pub(super) other_loaded: bool,
     /// Whether a sum in 8 bits, a tile of its own, leaves the chip. One in 16 bits is written over the product.
@@ -82,7 +106,7 @@ pub(in super::super) struct Extents {
 
 impl Extents {
     /// Bytes of the scratchpad that a tiling takes, with double buffers where something can overlap.
-    fn bytes(&self, tiling: Tiling) -> u64 {
+    pub(super) fn bytes(&self, tiling: Tiling) -> u64 {
         let twice = |several: bool, bytes: usize| (bytes * if several { 2 } else { 1 }) as u64;
         let Tiling { rows, channels, depth, panel } = tiling;
         let stripes = self.m.div_ceil(rows);
@@ -95,22 +119,26 @@ impl Extents {
             bytes += twice(channels < self.n, channels * Channel::BYTES);
         }
         bytes += match split {
-            true => (KEPT * self.loaded_bytes(tiling)) as u64,
+            true if self.operand.on_chip => 0,
+            true => pieces(rows).into_iter().product::<usize>() as u64 * depth as u64,
             false => twice(stripes > 1, self.loaded_bytes(tiling)),
         };
-        // Where sums are split, results come one after the other, and their accumulators are free then.
-        let results = tiles > 1 && !split;
-        if self.buffered {
-            bytes += twice(results, rows * channels * self.out.bytes() as usize);
+        // Where sums are split, results come in stripes, and their accumulators are free then.
+        let (several, elements) = match split {
+            true => (rows > 1, rows.div_ceil(STRIPES) * channels),
+            false => (tiles > 1, rows * channels),
+        };
+        if self.added || self.stored {
+            bytes += twice(several, elements * self.out.bytes() as usize);
         }
         if self.other_loaded {
-            bytes += twice(results, 2 * rows * channels);
+            bytes += twice(several, 2 * elements);
         }
         if self.narrow_sum_stored {
-            bytes += twice(results, rows * channels);
+            bytes += twice(several, elements);
         }
         if self.narrow_stored {
-            bytes += twice(results, rows * channels);
+            bytes += twice(several, elements);
         }
         bytes
     }
@@ -160,16 +188,7 @@ impl Extents {
 /// The tiling with the smallest estimate of cycles among those that fit.
 pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -> Result<Tiling, CodegenError> {
     let room = builder.room();
-    if !builder.tilings.contains_key(&(*extents, room)) {
-        // What is left lets loads of the next layer run ahead.
-        let mut found = search(builder, extents, room - room / 8);
-        if found.is_empty() {
-            found = search(builder, extents, room);
-        }
-        builder.tilings.insert((*extents, room), found);
-    }
-    let found = &builder.tilings[&(*extents, room)];
-    let Some(Costed { tiling, .. }) = found.iter().min_by_key(|costed| costed.estimate.price).copied() else {
+    let Some(Costed { tiling, .. }) = cheapest(builder, extents, room) else {
         let least = DEPTHS[DEPTHS.len() - 1].min(extents.k);
         let depth = if extents.operand.is_map() { extents.k } else { least };
         let smallest = Tiling { rows: 1, channels: 1, depth, panel: 1 };
@@ -181,7 +200,7 @@ pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -
             cycles: costed.estimate.cycles,
             dram_bytes: costed.estimate.bytes,
         };
-        let alternatives = found.iter().map(alternative).collect();
+        let alternatives = builder.tilings.alone[&(*extents, room)].iter().map(alternative).collect();
         builder.explain(
             linear,
             "tiles",
@@ -193,14 +212,34 @@ pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -
     Ok(tiling)
 }
 
-/// Pieces of the left operand of split sums that are in the scratchpad: one that is multiplied and one that is loaded, or left by the panel before.
-pub(super) const KEPT: usize = 2;
+/// The tiling of the lowest price that there is room for.
+pub(super) fn cheapest(builder: &mut Builder<'_>, extents: &Extents, room: u64) -> Option<Costed> {
+    if !builder.tilings.alone.contains_key(&(*extents, room)) {
+        // What is left lets loads of the next layer run ahead.
+        let mut found = search(builder, extents, room - room / 8);
+        if found.is_empty() {
+            found = search(builder, extents, room);
+        }
+        builder.tilings.alone.insert((*extents, room), found);
+    }
+    builder.tilings.alone[&(*extents, room)].iter().min_by_key(|costed| costed.estimate.price).copied()
+}
+
+/// Pieces of the left operand of split sums that a panel leaves to the next one.
+pub(super) const KEPT: usize = 1;
+
+/// Buffers for pieces of `rows` rows of the left operand of split sums, and the rows of each: a piece comes in two stripes, and one more is loaded
+/// ahead.
+pub(super) fn pieces(rows: usize) -> [usize; 2] {
+    let height = rows.div_ceil(2);
+    [rows.div_ceil(height) + 1, height]
+}
 
 /// Widths of tiles and panels that are looked at.
-const WIDTHS: [usize; 16] = [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
+pub(super) const WIDTHS: [usize; 16] = [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
 
 /// Depths of split sums that are looked at.
-const DEPTHS: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
+pub(super) const DEPTHS: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
 
 /// The best tiling of each kind that fits: weights stationary, rows stationary, sums split.
 fn search(builder: &Builder<'_>, extents: &Extents, room: u64) -> Vec<Costed> {
@@ -237,14 +276,29 @@ fn search(builder: &Builder<'_>, extents: &Extents, room: u64) -> Vec<Costed> {
     found
 }
 
+/// Bytes in whole bursts.
+fn padded(machine: &Machine, bytes: usize) -> usize {
+    bytes.next_multiple_of(machine.dram.burst_bytes as usize)
+}
+
+/// Cycles in which the channel moves some bytes.
+fn transfer(machine: &Machine, bytes: usize) -> u64 {
+    (bytes as u64 * 1000).div_ceil(machine.dram_millibytes_per_cycle())
+}
+
+/// Runs of bytes that move while something else is computed.
+pub(super) fn moved(machine: &Machine, runs: usize, length: usize) -> Estimate {
+    let bytes = runs * padded(machine, length);
+    Estimate { cycles: 0, price: price(0, transfer(machine, bytes)), bytes: bytes as u64 }
+}
+
 /// The longer of computing and loading, the first load, and the vector work on the last tile. Traffic that hides behind computation is not
 /// free either, for other layers' loads wait behind it.
-fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
+pub(super) fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
     let &Extents { m, n, k, out, operand: form, .. } = extents;
     let machine = builder.machine;
     let lines = builder.all_lines();
-    let per_cycle = machine.dram_millibytes_per_cycle();
-    let transfer = |bytes: usize| (bytes as u64 * 1000).div_ceil(per_cycle);
+    let transfer = |bytes: usize| transfer(machine, bytes);
     let cycles = |op: Matmul| cost(&op.into(), machine).cycles;
     let [runs, run] = form.runs();
     let sums = |rows: usize, channels: usize| {
@@ -272,7 +326,23 @@ fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling) -> Estimat
     let mac_cycles = mac_cycles * (m / together) as u64;
 
     let [weights, operand] = extents.travels(tiling);
-    let bytes = n * (k * weights + Channel::BYTES) + operand;
+    // Runs of bytes end with a burst.
+    let runs = |count: usize, length: usize, step: usize| {
+        count * (length / step * padded(machine, step) + padded(machine, length % step))
+    };
+    let operand = if tiling.depth < k { runs(operand / k, k, tiling.depth) } else { operand };
+    let weights = if tiling.depth < k { runs(n * weights, k, tiling.depth) } else { n * weights * k };
+    let results = |wanted: bool, width: usize| match wanted {
+        true if tiling.channels < n => runs(m, width * n, width * tiling.channels),
+        true => m * n * width,
+        false => 0,
+    };
+    let width = out.bytes() as usize;
+    let results = results(extents.stored && !extents.narrow_sum_stored, width)
+        + results(extents.other_loaded, 2)
+        + results(extents.narrow_sum_stored, 1)
+        + results(extents.narrow_stored, 1);
+    let bytes = weights + n * Channel::BYTES + operand + results;
     let traffic = transfer(bytes);
     let first = tiling.depth * tiling.channels + extents.loaded_bytes(tiling);
     let across = tiling.channels.div_ceil(machine.vector.elements_per_cycle as usize);

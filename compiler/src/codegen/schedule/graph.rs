@@ -49,8 +49,6 @@ pub(in super::super) struct TaskGraph {
 #[derive(Clone, Copy, Default)]
 struct Life {
     bytes: u64,
-    /// The first and the last group that touches it.
-    groups: Option<(u32, u32)>,
     /// The first and the last rank of the tasks that touch it.
     ranks: Option<(usize, usize)>,
 }
@@ -70,10 +68,6 @@ impl TaskGraph {
             let mut buffers: Vec<Buffer> = task.buffers().collect();
             buffers.sort_by_key(|buffer| buffer.index());
             buffers.dedup();
-            for buffer in &buffers {
-                let groups = &mut lives[*buffer].groups;
-                *groups = Some(groups.map_or((task.group, task.group), |(first, _)| (first, task.group)));
-            }
             let this = edges.add_node(());
             for (access, buffer) in task.accesses() {
                 let mut order = |before: &Past| {
@@ -107,8 +101,7 @@ impl TaskGraph {
 
     /// A buffer as memory is asked for it.
     pub(super) fn wanted(&self, buffer: Buffer) -> Wanted {
-        let Life { bytes, groups, .. } = self.buffers[buffer];
-        Wanted { buffer, bytes, stays: groups.is_some_and(|(first, last)| first < last) }
+        Wanted { buffer, bytes: self.buffers[buffer].bytes }
     }
 
     /// The rank of the first task that touches a buffer.

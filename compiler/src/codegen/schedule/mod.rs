@@ -5,9 +5,9 @@
 //! whose next task has to wait takes a later one. So loads run ahead as far as memory allows, and what is independent fills the gaps. The order in which
 //! tasks start becomes the program order. Its cycles are those of the emulator, if placement keeps the buffers apart that live at the same time.
 //!
-//! A buffer gets its address when the first task that touches it starts, and gives it up when the last one is done. A task may take room
+//! A buffer takes room when the first task that touches it starts, and gives it up when the last one is done. A task may take room
 //! early only if the tasks before it, executed one by one, would still have theirs: `ahead` bytes at most, less than there are where gaps between buffers
-//! are lost. If the oldest task finds no gap all the same, there is no schedule, and the caller tries with less.
+//! are lost. Addresses are for [`place`](super::place) to find.
 
 mod graph;
 mod memory;
@@ -16,25 +16,27 @@ mod simulation;
 pub(super) use graph::TaskGraph;
 use vitcod_isa::machine::Machine;
 
-use crate::tiled::{Addresses, Task, Tasks};
+use crate::tiled::{Lifetimes, Tasks};
 
-/// An order of tasks, and addresses of their buffers.
+/// An order of tasks, and how long their buffers are needed.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     /// The tasks, by their places in the program that was scheduled.
     order: Vec<usize>,
-    addresses: Addresses,
+    /// By places in the order: tasks that start while a buffer is still in use count.
+    lives: Lifetimes,
 }
 
-/// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may fill `ahead`. `None` where that finds no
-/// room for the oldest task.
+/// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may fill `ahead`. `None` where the tasks do not fit
+/// even one by one.
 pub(super) fn run(graph: &TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Option<Schedule> {
     simulation::Simulation::new(graph, machine, ahead, capacity).run()
 }
 
 impl Schedule {
-    /// The tasks in their new order, and the addresses of their buffers.
-    pub(super) fn apply(self, tasks: &Tasks) -> (Vec<Task>, Addresses) {
-        (self.order.into_iter().map(|task| tasks.tasks[task]).collect(), self.addresses)
+    /// The tasks in their new order, and the lifetimes of their buffers.
+    pub(super) fn apply(self, tasks: &Tasks) -> (Tasks, Lifetimes) {
+        let order = self.order.into_iter().map(|task| tasks.tasks[task]).collect();
+        (Tasks { tasks: order, buffers: tasks.buffers.clone() }, self.lives)
     }
 }

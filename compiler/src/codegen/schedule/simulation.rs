@@ -11,7 +11,7 @@ use vitcod_isa::machine::Machine;
 use super::Schedule;
 use super::graph::{Node, Order, TaskGraph};
 use super::memory::{Memory, Wanted};
-use crate::tiled::{Addresses, Buffer};
+use crate::tiled::{Buffer, Lifetimes};
 
 /// Tasks of a unit that are looked at for the next one to start.
 const WINDOW: usize = 24;
@@ -33,10 +33,11 @@ pub(super) struct Simulation<'a> {
     /// Per task, when those that it waits for are done.
     ready_at: Vec<u64>,
     buffers: SecondaryMap<Buffer, Use>,
-    addresses: Addresses,
     /// Ranks of the tasks that have not started.
     waiting: BTreeSet<(usize, usize)>,
     order: Vec<usize>,
+    /// When they start.
+    starts: Vec<u64>,
 }
 
 /// A task that could start.
@@ -46,9 +47,8 @@ struct Next {
     key: (u64, u64, usize),
     rank: usize,
     task: usize,
-    /// The buffers that it touches first, and their places.
+    /// The buffers that it touches first.
     wanted: Vec<Wanted>,
-    places: Vec<u64>,
 }
 
 /// The state of a unit.
@@ -67,8 +67,8 @@ struct Lane {
 struct Use {
     /// Tasks that touch it and have not started.
     left: usize,
-    /// Whether one has started.
-    placed: bool,
+    /// Place in the order of the first one that has started.
+    first: Option<usize>,
     /// When the last one is done.
     end: u64,
 }
@@ -87,9 +87,9 @@ impl<'a> Simulation<'a> {
             missing: (0..count).map(|task| graph.before(task).count()).collect(),
             ready_at: vec![0; count],
             buffers: SecondaryMap::new(),
-            addresses: Addresses::new(),
             waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
             order: Vec::with_capacity(count),
+            starts: Vec::with_capacity(count),
         };
         for (task, node) in graph.nodes.iter().enumerate() {
             node.buffers.iter().for_each(|buffer| simulation.buffers[*buffer].left += 1);
@@ -107,7 +107,14 @@ impl<'a> Simulation<'a> {
             let next = Unit::ALL.into_iter().filter_map(|unit| self.next_of(unit, due)).min_by_key(|next| next.key)?;
             self.start(next, due);
         }
-        Some(Schedule { order: self.order, addresses: self.addresses })
+        // Whoever starts before a buffer is free must not have its bytes.
+        let lives = self.buffers.iter().filter_map(|(buffer, used)| {
+            let last = self.starts.partition_point(|start| *start < used.end).saturating_sub(1);
+            Some((buffer, (used.first?, last)))
+        });
+        let mut lifetimes = Lifetimes::new();
+        lives.for_each(|(buffer, life)| lifetimes[buffer] = Some(life));
+        Some(Schedule { order: self.order, lives: lifetimes })
     }
 
     /// The task that a unit would start next.
@@ -122,16 +129,16 @@ impl<'a> Simulation<'a> {
             }
             let node = &self.graph.nodes[task];
             let wanted: Vec<Wanted> = self.wanted(node).collect();
-            let Some((room, places)) = (match wanted[..] {
-                [] => Some((start, Vec::new())),
+            let Some(room) = (match wanted[..] {
+                [] => Some(start),
                 _ if !self.leaves_room(&wanted, due) => None,
-                _ => self.memory.places(&wanted, start),
+                _ => self.memory.room(&wanted, start),
             }) else {
                 continue;
             };
             let key = (start.max(room), if room > start { room } else { request }, unit.index());
             if best.as_ref().is_none_or(|best| (key.0, rank) < (best.key.0, best.rank)) {
-                best = Some(Next { key, rank, task, wanted, places });
+                best = Some(Next { key, rank, task, wanted });
             }
         }
         best
@@ -148,14 +155,16 @@ impl<'a> Simulation<'a> {
 
     /// The buffers that a task touches first.
     fn wanted<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = Wanted> + 'n {
-        let new = node.buffers.iter().filter(|buffer| !self.buffers[**buffer].placed);
+        let new = node.buffers.iter().filter(|buffer| self.buffers[**buffer].first.is_none());
         new.map(|buffer| self.graph.wanted(*buffer))
     }
 
     /// When a task could start but for the room that its buffers take, and since when it asks for its resource.
     fn start_of(&self, task: usize) -> (u64, u64) {
         let node = &self.graph.nodes[task];
-        let at = self.lanes[node.unit.index()].free.max(self.ready_at[task]);
+        // What had to wait for room could have started before those that started meanwhile.
+        let now = self.starts.last().copied().unwrap_or(0);
+        let at = self.lanes[node.unit.index()].free.max(self.ready_at[task]).max(now);
         match (node.cost.lines, node.unit) {
             (None, Unit::Load | Unit::Store) => (at.max(self.channel), at),
             (lines, unit) => {
@@ -172,13 +181,12 @@ impl<'a> Simulation<'a> {
         others.filter(|(_, lane)| lane.lines.is_some_and(overlap)).map(|(_, lane)| lane.free).max().unwrap_or(0)
     }
 
-    fn start(&mut self, Next { key: (start, ..), task, wanted, places, .. }: Next, due: usize) {
+    fn start(&mut self, Next { key: (start, ..), task, wanted, .. }: Next, due: usize) {
         let graph = self.graph;
         let node = &graph.nodes[task];
-        self.memory.take(&wanted, &places, start);
-        for (Wanted { buffer, bytes, .. }, place) in wanted.into_iter().zip(places) {
-            self.addresses[buffer] = place as u32;
-            self.buffers[buffer].placed = true;
+        self.memory.take(&wanted, start);
+        for Wanted { buffer, bytes } in wanted {
+            self.buffers[buffer].first = Some(self.order.len());
             let first = graph.first_rank(buffer).max(due);
             self.profile[due..first].iter_mut().for_each(|live| *live += bytes);
         }
@@ -200,12 +208,13 @@ impl<'a> Simulation<'a> {
         self.waiting.remove(&(node.rank, task));
 
         self.order.push(task);
+        self.starts.push(start);
         for buffer in &node.buffers {
             let used = &mut self.buffers[*buffer];
             used.left -= 1;
             used.end = used.end.max(completion);
             if used.left == 0 {
-                self.memory.free(*buffer, used.end);
+                self.memory.free(graph.wanted(*buffer).bytes, used.end);
             }
         }
         for (next, order) in graph.after(task) {

@@ -1,0 +1,191 @@
+//! Two linear layers of which the second alone reads what the first makes, where that does not stay on chip: it goes to DRAM in pieces of its
+//! channels. Each piece is multiplied while it is there: the first panel of the second layer's sums is complete with the first layer, and what has gone
+//! to DRAM is read by the other panels alone.
+
+use std::fmt;
+
+use vitcod_isa::instr::table::Matmul;
+use vitcod_isa::operands::Channel;
+use vitcod_isa::program::Alternative;
+
+use super::panel::{Panel, Piece, Room};
+use super::tiling::{self, Estimate, Extents, Tiling, WIDTHS};
+use super::{Linear, Right, extents, matmul};
+use crate::codegen::CodegenError;
+use crate::codegen::groups::MlpGroup;
+use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::ring::Ring;
+use crate::codegen::task::{Builder, Window, steps};
+
+/// How both layers are cut together.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Interleaving {
+    /// Tiles of the first layer: weights stationary.
+    made: Tiling,
+    /// Sums that are made at the same time: `depth` channels of the first layer for `panel` of the second one.
+    first: Tiling,
+    /// The rest of the second layer.
+    rest: Tiling,
+    estimate: Estimate,
+}
+
+impl fmt::Display for Interleaving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Interleaving { first, rest, .. } = self;
+        write!(f, "{} channels with the first layer, split by {}", first.panel, first.depth)?;
+        write!(f, "; the others as {rest}, sums of {} channels split by {}", rest.panel, rest.depth)
+    }
+}
+
+/// Lowers both layers.
+pub(in super::super) fn lower(builder: &mut Builder<'_>, group: &MlpGroup) -> Result<(), CodegenError> {
+    let MlpGroup { first, second } = group;
+    let [made, summed] = [first, second].map(|group| extents(builder, group));
+    let freed = builder.last_touched(builder.graph.op(first.linear).operands[0]);
+    let interleaving = match builder.on_chip(first.result) {
+        true => None,
+        false => interleaving(builder, &made, &summed, freed),
+    };
+    let Some(interleaving) = interleaving else {
+        super::lower(builder, first)?;
+        builder.release(freed);
+        return super::lower(builder, second);
+    };
+    if builder.explains() {
+        let alternative = Alternative {
+            name: interleaving.to_string(),
+            cycles: interleaving.estimate.cycles,
+            dram_bytes: interleaving.estimate.bytes,
+        };
+        let reason = "a panel of sums made with its operand saves a way of that from DRAM";
+        builder.explain(second.linear, "sums", interleaving.to_string(), reason, vec![alternative]);
+    }
+    interleaved(builder, group, [made, summed], &interleaving);
+    Ok(())
+}
+
+fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Extents; 2], chosen: &Interleaving) {
+    let Interleaving { made: Tiling { channels: step, .. }, first, rest, .. } = *chosen;
+    let (m, rows) = (made.m, 0..made.m);
+    let lower = Linear::new(builder, &group.first, made);
+    let upper = Linear::new(builder, &group.second, summed);
+    let x = lower.operand.part(builder, &Window { rows: rows.clone(), bytes: 0..made.k });
+    let mut room = Room::new(builder, first);
+    let mut weights = Ring::new(builder, 2, step * made.k);
+    let mut results = Ring::new(builder, MADE, m * first.depth);
+    let mut panel = Panel::new(builder, &mut room, &upper, &rows, &(0..first.panel));
+    let mut pieces: Vec<Piece> = Vec::new();
+    for depth in steps(made.n, first.depth) {
+        let window = Window { rows: rows.clone(), bytes: depth.clone() };
+        let target = builder.write_over(group.first.result, &window, results.tile(depth.len()));
+        for part in steps(depth.len(), step) {
+            let channels = depth.start + part.start..depth.start + part.end;
+            let right = Right::load_in(builder, &mut weights, group.first.linear, channels);
+            let dst = builder.behind(target.tile.at, part.start as u64);
+            let op = matmul(builder.all_lines(), made.out, [m, part.len(), made.k]);
+            builder.push(group.first.linear, right.with(x, Matmul { dst, dst_stride: target.tile.stride, ..op }));
+            // The lookups of a piece run under the products of the next one.
+            if let (0, Some(before)) = (part.start, pieces.last()) {
+                panel.add(builder, &upper, before);
+            }
+        }
+        lower.finish(builder, &rows, &depth, &target);
+        pieces.push(Piece { depth, stripes: vec![(rows.clone(), target.tile)] });
+    }
+    if let Some(last) = pieces.last() {
+        panel.finish(builder, &upper, last);
+    }
+    // What was made last is still there.
+    pieces.reverse();
+    pieces.truncate(MADE);
+    let away = pieces.last().map_or(made.n, |piece| piece.depth.start);
+    let mut depths: Vec<_> = steps(away, rest.depth).collect();
+    depths.reverse();
+    upper.panels(builder, &rows, &(first.panel..summed.n), rest, depths, pieces);
+}
+
+/// Pieces of the first layer's result that are on chip: one that is multiplied and one that is made.
+const MADE: usize = 2;
+
+/// Depths of the pieces in which the first layer's result is made.
+const PIECES: [usize; 5] = [256, 192, 128, 64, 32];
+
+/// Panels are multiples of it.
+const ALIGN: usize = 32;
+
+/// Channels of the first layer that an instruction makes.
+const STEPS: [usize; 8] = [128, 64, 48, 32, 24, 16, 12, 8];
+
+/// The way to interleave both layers that has the lowest price, if that is lower than that of one after the other. `freed` bytes more than there
+/// is room now are there when the first layer is done.
+fn interleaving(builder: &mut Builder<'_>, made: &Extents, summed: &Extents, freed: u64) -> Option<Interleaving> {
+    let plain = !made.operand.is_map() && made.operand.on_chip && made.m <= MAX_COUNT;
+    if !plain {
+        return None;
+    }
+    let room = builder.room();
+    let key = (*made, *summed, room, freed);
+    if let Some(known) = builder.tilings.interleaved.get(&key) {
+        return *known;
+    }
+    let best = WIDTHS
+        .into_iter()
+        .filter(|panel| *panel < summed.n && panel.is_multiple_of(ALIGN))
+        .filter_map(|panel| {
+            let (made, first, together) = first(builder, made, summed, panel, room)?;
+            let (rest, after) = rest(builder, &Extents { n: summed.n - panel, ..*summed }, room + freed)?;
+            Some(Interleaving { made, first, rest, estimate: together + after })
+        })
+        .min_by_key(|interleaving| interleaving.estimate.price);
+    let apart: Option<u64> = [(made, room), (summed, room + freed)]
+        .map(|(extents, room)| tiling::cheapest(builder, extents, room).map(|costed| costed.estimate.price))
+        .into_iter()
+        .sum();
+    let best = best.filter(|best| apart.is_none_or(|apart| best.estimate.price < apart));
+    builder.tilings.interleaved.insert(key, best);
+    best
+}
+
+/// The first layer with `panel` channels of the second one.
+fn first(
+    builder: &Builder<'_>,
+    made: &Extents,
+    summed: &Extents,
+    panel: usize,
+    room: u64,
+) -> Option<(Tiling, Tiling, Estimate)> {
+    // Pieces are stored, not tiles.
+    let (m, made) = (made.m, &Extents { stored: false, ..*made });
+    let mut there = Extents { n: panel, ..*summed };
+    there.operand.on_chip = true;
+    let sums = (panel * (4 * m + Channel::BYTES)) as u64;
+    let ways = PIECES
+        .into_iter()
+        .filter(|piece| *piece < made.n)
+        .flat_map(|depth| STEPS.into_iter().filter(move |step| *step <= depth).map(move |step| (depth, step)));
+    let ways = ways.flat_map(|(depth, step)| {
+        let tiles = Tiling { rows: m, channels: step, depth: made.k, panel: step };
+        let taken = made.bytes(tiles) + sums + (MADE * m * depth) as u64;
+        let widths = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
+        let fitting = widths.filter(move |channels| taken + (2 * channels * depth) as u64 <= room);
+        fitting.map(move |channels| (tiles, Tiling { rows: m, channels, depth, panel }))
+    });
+    let costed = ways.map(|(tiles, sums)| {
+        let stored = tiling::moved(builder.machine, m * made.n.div_ceil(sums.depth), sums.depth);
+        (tiles, sums, tiling::estimate(builder, made, tiles) + tiling::estimate(builder, &there, sums) + stored)
+    });
+    costed.min_by_key(|(.., estimate)| estimate.price)
+}
+
+/// The channels of the second layer that are left.
+fn rest(builder: &Builder<'_>, summed: &Extents, room: u64) -> Option<(Tiling, Estimate)> {
+    let panels = (1..=6).map(|panels| summed.n.div_ceil(panels).next_multiple_of(ALIGN));
+    let ways = panels.flat_map(|panel| tiling::DEPTHS.into_iter().map(move |depth| (panel, depth)));
+    let tilings = ways.filter(|(_, depth)| *depth < summed.k).flat_map(|(panel, depth)| {
+        let channels = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
+        channels.map(move |channels| Tiling { rows: summed.m, channels, depth, panel })
+    });
+    let fitting = tilings.filter(|tiling| summed.bytes(*tiling) <= room);
+    let costed = fitting.map(|tiling| (tiling, tiling::estimate(builder, summed, tiling)));
+    costed.min_by_key(|(_, estimate)| estimate.price)
+}

@@ -1,0 +1,189 @@
+//! Split sums: accumulators of rows and channels stay while pieces of the operand and of the weights pass.
+
+use std::ops::Range;
+
+use vitcod_isa::instr::table::Matmul;
+use vitcod_isa::instr::{Sram, Width};
+
+use super::tiling::{Extents, KEPT, Tiling, pieces};
+use super::{Linear, Right, load_params, matmul};
+use crate::codegen::ring::Ring;
+use crate::codegen::rows::STRIPES;
+use crate::codegen::task::{Builder, Tile, Window, steps};
+
+/// Buffers for panels, one after the other.
+pub(super) struct Room {
+    /// One for the accumulators of each part of a panel.
+    sums: Vec<Tile>,
+    /// Channels of a part.
+    step: usize,
+    weights: Ring,
+}
+
+/// Sums of some rows and channels.
+pub(super) struct Panel<'r> {
+    room: &'r mut Room,
+    rows: Range<usize>,
+    parts: Vec<Part>,
+    /// Whether they hold something.
+    begun: bool,
+}
+
+/// Channels that an instruction takes.
+struct Part {
+    channels: Range<usize>,
+    sums: Tile,
+    params: Sram,
+}
+
+/// Part of the depth of some rows of the operand, on chip.
+#[derive(Clone)]
+pub(super) struct Piece {
+    pub(super) depth: Range<usize>,
+    /// Rows that have a buffer of their own: it is free for those of the next piece as soon as they have been multiplied.
+    pub(super) stripes: Vec<(Range<usize>, Tile)>,
+}
+
+impl Room {
+    pub(super) fn new(builder: &mut Builder<'_>, Tiling { rows, channels, depth, panel }: Tiling) -> Room {
+        let sums = steps(panel, channels).map(|part| builder.tile(rows, 4 * part.len())).collect();
+        Room { sums, step: channels, weights: Ring::new(builder, 2, channels * depth) }
+    }
+}
+
+impl Panel<'_> {
+    /// Sums of some rows and channels, for which there is room.
+    pub(super) fn new<'r>(
+        builder: &mut Builder<'_>,
+        room: &'r mut Room,
+        linear: &Linear<'_>,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+    ) -> Panel<'r> {
+        let part = |(part, sums): (Range<usize>, &Tile)| {
+            let channels = channels.start + part.start..channels.start + part.end;
+            let params = load_params(builder, linear.group.linear, &channels);
+            Part { sums: Tile { stride: 4 * channels.len() as u32, ..*sums }, channels, params }
+        };
+        let parts = steps(channels.len(), room.step).zip(&room.sums).map(part).collect();
+        Panel { room, rows: rows.clone(), parts, begun: false }
+    }
+
+    /// Adds the products of a piece of the operand.
+    pub(super) fn add(&mut self, builder: &mut Builder<'_>, linear: &Linear<'_>, piece: &Piece) {
+        for part in &self.parts {
+            let right = part.right(builder, &mut self.room.weights, linear, &piece.depth);
+            for (rows, operand) in &piece.stripes {
+                let sums = builder.below(part.sums, rows.start - self.rows.start);
+                let shape = [rows.len(), part.channels.len(), piece.depth.len()];
+                let op = matmul(builder.all_lines(), Width::I32, shape);
+                let op = Matmul { dst: sums.at, dst_stride: sums.stride, ..op };
+                builder.push(linear.group.linear, right.with(*operand, continued(self.begun, sums, op)));
+            }
+        }
+        self.begun = true;
+    }
+
+    /// Adds the products of the last piece of the operand and makes results of the sums, in stripes of rows.
+    pub(super) fn finish(self, builder: &mut Builder<'_>, linear: &Linear<'_>, piece: &Piece) {
+        let height = self.rows.len().div_ceil(STRIPES);
+        for part in &self.parts {
+            let right = part.right(builder, &mut self.room.weights, linear, &piece.depth);
+            for (stripe, operand) in &piece.stripes {
+                for rows in steps(stripe.len(), height) {
+                    let operand = builder.below(*operand, rows.start);
+                    let rows = stripe.start + rows.start..stripe.start + rows.end;
+                    let sums = builder.below(part.sums, rows.start - self.rows.start);
+                    let target = linear.target(builder, &rows, &part.channels);
+                    let shape = [rows.len(), part.channels.len(), piece.depth.len()];
+                    let op = matmul(builder.all_lines(), linear.extents.out, shape);
+                    let op = Matmul { dst: target.tile.at, dst_stride: target.tile.stride, ..op };
+                    builder.push(linear.group.linear, right.with(operand, continued(self.begun, sums, op)));
+                    linear.finish(builder, &rows, &part.channels, &target);
+                }
+            }
+        }
+    }
+}
+
+/// A product that is added to what sums hold, if they do.
+fn continued(begun: bool, sums: Tile, op: Matmul) -> Matmul {
+    if begun { Matmul { accumulate: true, acc: sums.at, acc_stride: sums.stride, ..op } } else { op }
+}
+
+impl Part {
+    /// The weights that a part of the depth is multiplied by.
+    fn right(&self, builder: &mut Builder<'_>, ring: &mut Ring, linear: &Linear<'_>, depth: &Range<usize>) -> Right {
+        let window = Window { rows: self.channels.clone(), bytes: depth.clone() };
+        let layer = linear.group.linear;
+        let weights = builder.weights_in(ring, layer, builder.graph.op(layer).operands[1], &window);
+        Right { weights, params: self.params, channels: self.channels.clone() }
+    }
+}
+
+impl Linear<'_> {
+    /// All rows and channels with split sums.
+    pub(super) fn split_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
+        let Extents { m, n, k, .. } = self.extents;
+        for rows in steps(m, tiling.rows) {
+            self.panels(builder, &rows, &(0..n), tiling, steps(k, tiling.depth).collect(), Vec::new());
+        }
+    }
+
+    /// Panels of `tiling` for some rows and channels. The operand comes in pieces of some depths, before which there are those that are on chip.
+    /// Every other panel takes the pieces in reverse, so that it starts with the last [`KEPT`] of the panel before.
+    pub(super) fn panels(
+        &self,
+        builder: &mut Builder<'_>,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+        tiling: Tiling,
+        mut depths: Vec<Range<usize>>,
+        mut there: Vec<Piece>,
+    ) {
+        let mut room = Room::new(builder, tiling);
+        let [buffers, height] = pieces(rows.len());
+        let mut operands = Ring::new(builder, buffers, height * tiling.depth);
+        for panel in steps(channels.len(), tiling.panel) {
+            let panel = channels.start + panel.start..channels.start + panel.end;
+            let mut panel = Panel::new(builder, &mut room, self, rows, &panel);
+            let turns = there.len() + depths.len();
+            let mut passed: Vec<Piece> = Vec::new();
+            for turn in 1..turns {
+                let piece = match there.get(turn - 1) {
+                    Some(piece) => piece.clone(),
+                    None => self.piece(builder, &mut operands, [rows, &depths[turn - 1 - there.len()]], height),
+                };
+                panel.add(builder, self, &piece);
+                passed.push(piece);
+            }
+            let last = match depths.last() {
+                Some(depth) => self.piece(builder, &mut operands, [rows, depth], height),
+                None => return,
+            };
+            panel.finish(builder, self, &last);
+            passed.push(last);
+            passed.reverse();
+            depths = passed.drain(KEPT.min(turns)..).map(|piece| piece.depth).collect();
+            there = passed;
+        }
+    }
+
+    /// A piece of the operand, where it lies on chip or loaded in stripes of rows.
+    fn piece(
+        &self,
+        builder: &mut Builder<'_>,
+        ring: &mut Ring,
+        [rows, depth]: [&Range<usize>; 2],
+        height: usize,
+    ) -> Piece {
+        let height = if self.operand.form.on_chip { rows.len() } else { height };
+        let mut stripe = |stripe: Range<usize>| {
+            let rows = rows.start + stripe.start..rows.start + stripe.end;
+            let window = Window { rows: rows.clone(), bytes: depth.clone() };
+            (rows, self.operand.part_in(builder, ring, &window))
+        };
+        let stripes = steps(rows.len(), height).map(&mut stripe).collect();
+        Piece { depth: depth.clone(), stripes }
+    }
+}

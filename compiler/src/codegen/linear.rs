@@ -109,18 +109,43 @@ pub(super) fn matmul(lines: LineSet, out: Width, [m, n, k]: [usize; 3]) -> Matmu
     }
 }
 
-/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece` channels at a time.
-pub(super) fn project(builder: &mut Builder<'_>, linear: Op, x: Tile, channels: &Range<usize>, piece: usize) -> Tile {
-    let graph = builder.graph;
-    let operands = &graph.op(linear).operands;
-    let ((m, k), out) = (graph.ty(operands[0]).matrix(), width_of(builder, linear));
-    let width = out.bytes() as usize;
+/// Rows of an instruction that makes the first results of an operand on chip, or the last ones of a layer: fewer than `rows` where those of
+/// one instruction would keep others waiting. What makes the operand and what reads the result goes by stripes of rows.
+fn edge(builder: &Builder<'_>, out: Width, [rows, channels, k]: [usize; 3]) -> usize {
+    let stripe = rows.div_ceil(STRIPES);
+    let op = matmul(builder.all_lines(), out, [stripe, channels, k]);
+    let worth = cost(&op.into(), builder.machine).cycles > 8 * task::turnaround(builder.machine);
+    if worth { stripe } else { rows }
+}
+
+/// Whole sums of all rows of `x` and the channels of `right`, into the tile `dst`; the first ones of `x` where they are `fresh`.
+fn whole(builder: &mut Builder<'_>, linear: Op, right: &Right, [x, dst]: [Tile; 2], fresh: bool) {
+    let ((m, k), out) = (builder.graph.ty(builder.graph.op(linear).operands[0]).matrix(), width_of(builder, linear));
+    let height = if fresh { edge(builder, out, [m, right.channels.len(), k]) } else { m };
+    for rows in steps(m, height) {
+        let [x, dst] = [x, dst].map(|tile| builder.below(tile, rows.start));
+        let op = matmul(builder.all_lines(), out, [rows.len(), right.channels.len(), k]);
+        builder.push(linear, right.with(x, Matmul { dst: dst.at, dst_stride: dst.stride, ..op }));
+    }
+}
+
+/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece` channels at a time; the first results of `x` where
+/// they are `fresh`.
+pub(super) fn project(
+    builder: &mut Builder<'_>,
+    linear: Op,
+    x: Tile,
+    channels: &Range<usize>,
+    piece: usize,
+    fresh: bool,
+) -> Tile {
+    let (m, _) = builder.graph.ty(builder.graph.op(linear).operands[0]).matrix();
+    let width = width_of(builder, linear).bytes() as usize;
     let tile = builder.tile(m, channels.len() * width);
     for part in steps(channels.len(), piece) {
         let right = Right::load(builder, linear, channels.start + part.start..channels.start + part.end);
-        let dst = builder.behind(tile.at, (part.start * width) as u64);
-        let op = matmul(builder.all_lines(), out, [m, part.len(), k]);
-        builder.push(linear, right.with(x, Matmul { dst, dst_stride: tile.stride, ..op }));
+        let dst = Tile { at: builder.behind(tile.at, (part.start * width) as u64), ..tile };
+        whole(builder, linear, &right, [x, dst], fresh && part.start == 0);
     }
     tile
 }
@@ -142,17 +167,18 @@ impl<'g> Linear<'g> {
 
     /// Each instruction makes whole sums.
     fn whole_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
-        let Extents { m, n, operand: form, .. } = self.extents;
+        let Extents { m, n, k, operand: form, .. } = self.extents;
         let right =
             |builder: &mut Builder<'_>, channels: Range<usize>| Right::load(builder, self.group.linear, channels);
         let tiles = form.tiles(m, tiling.rows);
         if form.on_chip || tiling.rows >= m {
             let left = self.operand.read(builder, &(0..m));
-            let edges = self.edges(builder, tiling);
+            let height = edge(builder, self.extents.out, [tiling.rows, tiling.channels, k]);
+            let edges = if form.is_map() { tiles.clone() } else { steps(m, height).collect() };
             for channels in steps(n, tiling.channels) {
-                let at_edge = channels.start == 0 || channels.end == n;
+                let at_edge = channels.start == 0 && form.on_chip || channels.end == n;
                 let right = right(builder, channels);
-                let tiles = edges.as_ref().filter(|_| at_edge).unwrap_or(&tiles);
+                let tiles = if at_edge { &edges } else { &tiles };
                 tiles.iter().for_each(|rows| self.tile(builder, &left, rows, &right));
             }
         } else {
@@ -170,18 +196,6 @@ impl<'g> Linear<'g> {
                 }
             }
         }
-    }
-
-    /// Tiles of rows for the first and the last channels, where those of the other ones would keep the lines waiting: what makes the operand and
-    /// what reads the result goes by stripes of rows.
-    fn edges(&self, builder: &Builder<'_>, tiling: Tiling) -> Option<Vec<Range<usize>>> {
-        let Extents { m, k, out, operand, .. } = self.extents;
-        let stripe = tiling.rows.div_ceil(STRIPES);
-        let cycles =
-            cost(&matmul(builder.all_lines(), out, [stripe, tiling.channels, k]).into(), builder.machine).cycles;
-        let on_chip = operand.on_chip && builder.on_chip(self.group.result);
-        let worth = on_chip && !operand.is_map() && cycles > 8 * task::turnaround(builder.machine);
-        worth.then(|| steps(m, stripe).collect())
     }
 
     /// Whole sums of a tile, in parts that can be written as one.

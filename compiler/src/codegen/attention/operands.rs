@@ -22,13 +22,15 @@ pub(super) struct Projection {
     pub(super) result: Value,
     /// All rows of `x`, once they are there.
     tile: Option<Tile>,
+    /// Whether it has made something.
+    begun: bool,
 }
 
 impl Operands {
     pub(super) fn new(builder: &Builder<'_>, group: &AttentionGroup) -> Operands {
         let projection = |linear: &Op| {
             let data = builder.graph.op(*linear);
-            Projection { linear: *linear, x: data.operands[0], result: data.results[0], tile: None }
+            Projection { linear: *linear, x: data.operands[0], result: data.results[0], tile: None, begun: false }
         };
         Operands { projections: group.projections.iter().map(projection).collect() }
     }
@@ -54,19 +56,21 @@ impl Operands {
 
     /// Columns of a value, if a projection makes them.
     pub(super) fn made(
-        &self,
+        &mut self,
         builder: &mut Builder<'_>,
         value: Value,
         columns: &Range<usize>,
         piece: usize,
     ) -> Option<Tile> {
-        let projection = self.projections.iter().find(|projection| projection.result == value)?;
-        Some(linear::project(builder, projection.linear, projection.tile?, columns, piece))
+        let fresh = !self.projections.iter().any(|projection| projection.begun);
+        let projection = self.projections.iter_mut().find(|projection| projection.result == value)?;
+        projection.begun = true;
+        Some(linear::project(builder, projection.linear, projection.tile?, columns, piece, fresh))
     }
 
     /// Columns of all rows of a value, made or read.
     pub(super) fn tile(
-        &self,
+        &mut self,
         builder: &mut Builder<'_>,
         reader: Op,
         value: Value,

@@ -4,18 +4,17 @@
 
 use std::fmt;
 
-use vitcod_isa::instr::table::Matmul;
 use vitcod_isa::operands::Channel;
 use vitcod_isa::program::Alternative;
 
 use super::panel::{Panel, Piece, Room};
 use super::tiling::{self, Estimate, Extents, Tiling, WIDTHS};
-use super::{Linear, Right, extents, matmul};
+use super::{Linear, Right, extents, whole};
 use crate::codegen::CodegenError;
 use crate::codegen::groups::MlpGroup;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::ring::Ring;
-use crate::codegen::task::{Builder, Window, steps};
+use crate::codegen::task::{Builder, Tile, Window, steps};
 
 /// How both layers are cut together.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +79,9 @@ fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Ext
         let target = builder.write_over(group.first.result, &window, results.tile(depth.len()));
         for part in steps(depth.len(), step) {
             let channels = depth.start + part.start..depth.start + part.end;
-            let right = Right::load_in(builder, &mut weights, group.first.linear, channels);
-            let dst = builder.behind(target.tile.at, part.start as u64);
-            let op = matmul(builder.all_lines(), made.out, [m, part.len(), made.k]);
-            builder.push(group.first.linear, right.with(x, Matmul { dst, dst_stride: target.tile.stride, ..op }));
+            let right = Right::load_in(builder, &mut weights, group.first.linear, channels.clone());
+            let dst = Tile { at: builder.behind(target.tile.at, part.start as u64), ..target.tile };
+            whole(builder, group.first.linear, &right, [x, dst], channels.start == 0);
             // The lookups of a piece run under the products of the next one.
             if let (0, Some(before)) = (part.start, pieces.last()) {
                 panel.add(builder, &upper, before);

@@ -156,12 +156,12 @@ fn generate(
     reference: &Graph,
     machine: &Machine,
     options: Options,
-) -> Result<(u64, Program), CodegenError> {
+) -> Result<(u128, Program), CodegenError> {
     let (plan, found) = choose(graph, reference, machine, options.explain)?;
     let price = found.price;
     let program = emit(&found.apply(frame::tiled([graph, reference], machine, plan)))?;
     // What was timed with all tokens takes as long with those that it needs.
-    debug_assert_eq!(search::price(&program.code, machine), price);
+    debug_assert_eq!(price::of_program(&program.code, machine), price);
     Ok((price, program))
 }
 
@@ -403,6 +403,6 @@ impl Estimate {
 
     /// What plans are compared by.
     fn price(&self) -> u64 {
-        price::price(self.cycles, self.channel)
+        price::of_part(self.cycles, self.channel)
     }
 }

@@ -7,10 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vitcod_isa::cost::cost;
-use vitcod_isa::instr::Instr;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::timing::simulate;
 
 use super::schedule::{self, TaskGraph};
 use super::{place, prefetch, price, tokens};
@@ -48,7 +45,7 @@ pub(super) struct Found {
     pub(super) tasks: Vec<Task>,
     pub(super) addresses: Addresses,
     /// What decides between programs: the less, the better.
-    pub(super) price: u64,
+    pub(super) price: u128,
     /// Schedules that were tried, and those of them that found room.
     pub(super) tried: usize,
     pub(super) timed: usize,
@@ -106,17 +103,11 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
             continue;
         };
         timed += 1;
-        let price = price(&tokens::insert(&tasks, &addresses, image_bytes), machine);
+        let price = price::of_program(&tokens::insert(&tasks, &addresses, image_bytes), machine);
+
         if best.as_ref().is_none_or(|best| price < best.price) {
             best = Some(Found { candidate: index, tasks, addresses, price, tried, timed });
         }
     }
     best.map(|best| Found { tried, timed, ..best })
-}
-
-/// What decides between programs.
-pub(super) fn price(code: &[Instr], machine: &Machine) -> u64 {
-    let cycles = simulate(code, machine).map_or(u64::MAX / 32, |timing| timing.total());
-    let bytes: u64 = code.iter().map(|instr| cost(&instr.op, machine).burst_bytes).sum();
-    price::price(cycles, bytes * 1000 / machine.dram_millibytes_per_cycle())
 }

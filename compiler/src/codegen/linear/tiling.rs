@@ -14,7 +14,7 @@ use vitcod_isa::program::Alternative;
 use super::super::CodegenError;
 use super::super::left::Form;
 use super::super::limits::MAX_COUNT;
-use super::super::price::price;
+use super::super::price;
 use super::super::rows::STRIPES;
 use super::super::task::Builder;
 use super::matmul;
@@ -289,7 +289,7 @@ fn transfer(machine: &Machine, bytes: usize) -> u64 {
 /// Runs of bytes that move while something else is computed.
 pub(super) fn moved(machine: &Machine, runs: usize, length: usize) -> Estimate {
     let bytes = runs * padded(machine, length);
-    Estimate { cycles: 0, price: price(0, transfer(machine, bytes)), bytes: bytes as u64 }
+    Estimate { cycles: 0, price: price::of_part(0, transfer(machine, bytes)), bytes: bytes as u64 }
 }
 
 /// The longer of computing and loading, the first load, and the vector work on the last tile. Traffic that hides behind computation is not
@@ -353,5 +353,5 @@ pub(super) fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling)
     let pieces = if tiling.panel > tiling.channels { 1 } else { k.div_ceil(tiling.depth) as u64 };
     let drains = 2 * tiles * pieces * builder.turnaround();
     let cycles = mac_cycles.max(traffic) + transfer(first) + tail as u64 + drains;
-    Estimate { cycles, price: price(cycles, traffic), bytes: bytes as u64 }
+    Estimate { cycles, price: price::of_part(cycles, traffic), bytes: bytes as u64 }
 }

@@ -14,45 +14,49 @@ pub(super) struct Wanted {
 /// The scratchpad.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Bytes that nothing has, or will have had by some time.
-    free: u64,
-    /// Bytes that become free, by time.
-    freed: BTreeMap<u64, u64>,
+    capacity: u64,
+    /// Bytes that are taken and of which it is not known when they are free.
+    taken: u64,
+    /// By how many bytes more are taken than before, from some times on.
+    changes: BTreeMap<u64, i64>,
 }
 
 impl Memory {
     pub(super) fn new(capacity: u64) -> Memory {
-        Memory { free: capacity, freed: BTreeMap::new() }
+        Memory { capacity, taken: 0, changes: BTreeMap::new() }
     }
 
-    /// When, from `start` on, there is room for all the buffers; `None` as long as it is not known when there is.
+    /// From when on, `start` at the earliest, there is room for all the buffers; `None` as long as it is not known when there is.
     pub(super) fn room(&self, wanted: &[Wanted], start: u64) -> Option<u64> {
-        let bytes: u64 = wanted.iter().map(|wanted| wanted.bytes).sum();
-        let (mut free, mut at) = (self.free, start);
-        for (time, more) in &self.freed {
-            if *time > at {
-                if free >= bytes {
-                    break;
-                }
-                at = *time;
-            }
-            free += more;
+        let free = self.capacity.checked_sub(bytes(wanted))?;
+        let mut taken = self.taken;
+        if taken > free {
+            return None;
         }
-        (free >= bytes).then_some(at)
+        for (time, change) in self.changes.range(start + 1..).rev() {
+            taken = taken.checked_add_signed(-change)?;
+            if taken > free {
+                return Some(*time);
+            }
+        }
+        Some(start)
     }
 
     /// Takes room that [`Memory::room`] found from `start` on.
     pub(super) fn take(&mut self, wanted: &[Wanted], start: u64) {
-        let later = self.freed.split_off(&(start + 1));
-        let now = std::mem::replace(&mut self.freed, later);
-        self.free += now.into_values().sum::<u64>();
-        self.free -= wanted.iter().map(|wanted| wanted.bytes).sum::<u64>();
+        self.taken += bytes(wanted);
+        *self.changes.entry(start).or_default() += bytes(wanted) as i64;
     }
 
     /// Bytes are no longer needed from `at` on.
     pub(super) fn free(&mut self, bytes: u64, at: u64) {
-        *self.freed.entry(at).or_default() += bytes;
+        self.taken -= bytes;
+        *self.changes.entry(at).or_default() -= bytes as i64;
     }
+}
+
+fn bytes(wanted: &[Wanted]) -> u64 {
+    wanted.iter().map(|wanted| wanted.bytes).sum()
 }
 
 #[cfg(test)]
@@ -75,5 +79,9 @@ mod tests {
         assert_eq!(memory.room(&want(41), 60), Some(60));
         memory.take(&want(40), 20);
         assert_eq!(memory.room(&want(1), 20), Some(50));
+        // There was room for as long as it takes.
+        assert_eq!(memory.room(&want(40), 60), Some(60));
+        memory.take(&want(40), 60);
+        assert_eq!(memory.room(&want(40), 50), None);
     }
 }

@@ -35,9 +35,8 @@ pub(super) struct Simulation<'a> {
     buffers: SecondaryMap<Buffer, Use>,
     /// Ranks of the tasks that have not started.
     waiting: BTreeSet<(usize, usize)>,
-    order: Vec<usize>,
-    /// When they start.
-    starts: Vec<u64>,
+    /// Tasks and when they start.
+    started: Vec<(u64, usize)>,
 }
 
 /// A task that could start.
@@ -67,8 +66,8 @@ struct Lane {
 struct Use {
     /// Tasks that touch it and have not started.
     left: usize,
-    /// Place in the order of the first one that has started.
-    first: Option<usize>,
+    /// When the first one starts, if it has started.
+    start: Option<u64>,
     /// When the last one is done.
     end: u64,
 }
@@ -88,8 +87,7 @@ impl<'a> Simulation<'a> {
             ready_at: vec![0; count],
             buffers: SecondaryMap::new(),
             waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
-            order: Vec::with_capacity(count),
-            starts: Vec::with_capacity(count),
+            started: Vec::with_capacity(count),
         };
         for (task, node) in graph.nodes.iter().enumerate() {
             node.buffers.iter().for_each(|buffer| simulation.buffers[*buffer].left += 1);
@@ -107,14 +105,20 @@ impl<'a> Simulation<'a> {
             let next = Unit::ALL.into_iter().filter_map(|unit| self.next_of(unit, due)).min_by_key(|next| next.key)?;
             self.start(next, due);
         }
-        // Whoever starts before a buffer is free must not have its bytes.
-        let lives = self.buffers.iter().filter_map(|(buffer, used)| {
-            let last = self.starts.partition_point(|start| *start < used.end).saturating_sub(1);
-            Some((buffer, (used.first?, last)))
-        });
-        let mut lifetimes = Lifetimes::new();
-        lives.for_each(|(buffer, life)| lifetimes[buffer] = Some(life));
-        Some(Schedule { order: self.order, lives: lifetimes })
+        Some(self.schedule())
+    }
+
+    /// The tasks in the order in which they start, and how long their buffers are in use: all tasks count that start meanwhile.
+    fn schedule(&self) -> Schedule {
+        // What had to wait for room was put off, but starts when it can: behind tasks that start later.
+        let mut order = self.started.clone();
+        order.sort_by_key(|(start, _)| *start);
+        let mut lives = Lifetimes::new();
+        for (buffer, used) in self.buffers.iter() {
+            let before = |time: u64| order.partition_point(|(start, _)| *start < time);
+            lives[buffer] = used.start.map(|start| (before(start), before(used.end) - 1));
+        }
+        Schedule { order: order.into_iter().map(|(_, task)| task).collect(), lives }
     }
 
     /// The task that a unit would start next.
@@ -155,16 +159,14 @@ impl<'a> Simulation<'a> {
 
     /// The buffers that a task touches first.
     fn wanted<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = Wanted> + 'n {
-        let new = node.buffers.iter().filter(|buffer| self.buffers[**buffer].first.is_none());
+        let new = node.buffers.iter().filter(|buffer| self.buffers[**buffer].start.is_none());
         new.map(|buffer| self.graph.wanted(*buffer))
     }
 
     /// When a task could start but for the room that its buffers take, and since when it asks for its resource.
     fn start_of(&self, task: usize) -> (u64, u64) {
         let node = &self.graph.nodes[task];
-        // What had to wait for room could have started before those that started meanwhile.
-        let now = self.starts.last().copied().unwrap_or(0);
-        let at = self.lanes[node.unit.index()].free.max(self.ready_at[task]).max(now);
+        let at = self.lanes[node.unit.index()].free.max(self.ready_at[task]);
         match (node.cost.lines, node.unit) {
             (None, Unit::Load | Unit::Store) => (at.max(self.channel), at),
             (lines, unit) => {
@@ -186,7 +188,7 @@ impl<'a> Simulation<'a> {
         let node = &graph.nodes[task];
         self.memory.take(&wanted, start);
         for Wanted { buffer, bytes } in wanted {
-            self.buffers[buffer].first = Some(self.order.len());
+            self.buffers[buffer].start = Some(start);
             let first = graph.first_rank(buffer).max(due);
             self.profile[due..first].iter_mut().for_each(|live| *live += bytes);
         }
@@ -207,8 +209,7 @@ impl<'a> Simulation<'a> {
         lane.ready.remove(&(node.rank, task));
         self.waiting.remove(&(node.rank, task));
 
-        self.order.push(task);
-        self.starts.push(start);
+        self.started.push((start, task));
         for buffer in &node.buffers {
             let used = &mut self.buffers[*buffer];
             used.left -= 1;

@@ -7,6 +7,7 @@ use common::{SMALL, Vit, assert_bit_equal, quantised, vit};
 use vitcod_compiler::codegen::{self, Options};
 use vitcod_compiler::ir::Graph;
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Decision;
 use vitcod_isa::timing::simulate;
 
 /// Cycles by which a better machine may be slower: the schedule is a heuristic's.
@@ -44,6 +45,20 @@ fn the_smallest_and_the_largest_machines_compile_and_stay_bit_equal() {
             assert_bit_equal(&graph, &machine).unwrap_or_else(|error| panic!("{machine}: {error}"));
         }
     }
+}
+
+/// Machines in whose scratchpads two layers of an MLP are made together, and smaller and larger ones where they are not.
+#[test]
+fn interleaved_layers_compute_the_same() {
+    let graph = quantised(&vit(Vit { image: 28, patch: 4, heads: 2, head_dim: 48, hidden: 320, depth: 1, ..SMALL }, 4));
+    let options = Options { explain: true, ..Options::default() };
+    let interleaved = [16, 20, 22, 24, 26, 36].map(|sram_kb| {
+        let machine = machine(64, 8, sram_kb, 153.6);
+        assert_bit_equal(&graph, &machine).unwrap_or_else(|error| panic!("{machine}: {error}"));
+        let program = codegen::compile(&graph, &machine, options).unwrap();
+        program.header.decisions.iter().any(|decision: &Decision| decision.chosen.contains("of the first layer"))
+    });
+    assert!(interleaved.contains(&true) && interleaved.contains(&false), "{interleaved:?}");
 }
 
 /// Steps by which machines get better.

@@ -26,12 +26,14 @@ pub(in super::super) struct Interleaving {
     /// The rest of the second layer.
     rest: Tiling,
     estimate: Estimate,
+    /// What both layers take one after the other, if they fit.
+    apart: Option<Estimate>,
 }
 
 impl fmt::Display for Interleaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Interleaving { first, rest, .. } = self;
-        write!(f, "{} channels with the first layer, split by {}", first.panel, first.depth)?;
+        let Interleaving { made, first, rest, .. } = self;
+        write!(f, "{made} of the first layer, {} at a time for {} channels of the second", first.depth, first.panel)?;
         write!(f, "; the others as {rest}, sums of {} channels split by {}", rest.panel, rest.depth)
     }
 }
@@ -51,13 +53,16 @@ pub(in super::super) fn lower(builder: &mut Builder<'_>, group: &MlpGroup) -> Re
         return super::lower(builder, second);
     };
     if builder.explains() {
-        let alternative = Alternative {
-            name: interleaving.to_string(),
-            cycles: interleaving.estimate.cycles,
-            dram_bytes: interleaving.estimate.bytes,
+        let chosen = interleaving.to_string();
+        let named = |name: &str, estimate: Estimate| Alternative {
+            name: name.to_owned(),
+            cycles: estimate.cycles,
+            dram_bytes: estimate.bytes,
         };
-        let reason = "a panel of sums made with its operand saves a way of that from DRAM";
-        builder.explain(second.linear, "sums", interleaving.to_string(), reason, vec![alternative]);
+        let apart = interleaving.apart.map(|estimate| named("one layer after the other", estimate));
+        let alternatives = [named(&chosen, interleaving.estimate)].into_iter().chain(apart).collect();
+        let reason = "the fewest cycles, with more on top for those of the channel";
+        builder.explain(second.linear, "tiles", chosen, reason, alternatives);
     }
     interleaved(builder, group, [made, summed], &interleaving);
     Ok(())
@@ -132,14 +137,15 @@ fn interleaving(builder: &mut Builder<'_>, made: &Extents, summed: &Extents, fre
         .filter_map(|panel| {
             let (made, first, together) = first(builder, made, summed, panel, room)?;
             let (rest, after) = rest(builder, &Extents { n: summed.n - panel, ..*summed }, room + freed)?;
-            Some(Interleaving { made, first, rest, estimate: together + after })
+            Some((made, first, rest, together + after))
         })
-        .min_by_key(|interleaving| interleaving.estimate.price);
-    let apart: Option<u64> = [(made, room), (summed, room + freed)]
-        .map(|(extents, room)| tiling::cheapest(builder, extents, room).map(|costed| costed.estimate.price))
-        .into_iter()
-        .sum();
-    let best = best.filter(|best| apart.is_none_or(|apart| best.estimate.price < apart));
+        .min_by_key(|(.., estimate)| estimate.price);
+    let apart = [(made, room), (summed, room + freed)]
+        .map(|(extents, room)| Some(tiling::cheapest(builder, extents, room)?.estimate));
+    let apart = if let [Some(made), Some(summed)] = apart { Some(made + summed) } else { None };
+    let best = best
+        .filter(|(.., estimate)| apart.is_none_or(|apart| estimate.price < apart.price))
+        .map(|(made, first, rest, estimate)| Interleaving { made, first, rest, estimate, apart });
     builder.tilings.interleaved.insert(key, best);
     best
 }

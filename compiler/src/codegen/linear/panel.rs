@@ -85,7 +85,7 @@ impl Panel<'_> {
     }
 
     /// Adds the products of the last piece of the operand and makes results of the sums, in stripes of rows.
-    pub(super) fn finish(self, builder: &mut Builder<'_>, linear: &Linear<'_>, piece: &Piece) {
+    pub(super) fn finish(&mut self, builder: &mut Builder<'_>, linear: &Linear<'_>, piece: &Piece) {
         let height = self.rows.len().div_ceil(STRIPES);
         for part in &self.parts {
             let right = part.right(builder, &mut self.room.weights, linear, &piece.depth);
@@ -149,20 +149,18 @@ impl Linear<'_> {
             let mut panel = Panel::new(builder, &mut room, self, rows, &panel);
             let turns = there.len() + depths.len();
             let mut passed: Vec<Piece> = Vec::new();
-            for turn in 1..turns {
+            for turn in 1..=turns {
                 let piece = match there.get(turn - 1) {
                     Some(piece) => piece.clone(),
                     None => self.piece(builder, &mut operands, [rows, &depths[turn - 1 - there.len()]], height),
                 };
-                panel.add(builder, self, &piece);
+                if turn < turns {
+                    panel.add(builder, self, &piece);
+                } else {
+                    panel.finish(builder, self, &piece);
+                }
                 passed.push(piece);
             }
-            let last = match depths.last() {
-                Some(depth) => self.piece(builder, &mut operands, [rows, depth], height),
-                None => return,
-            };
-            panel.finish(builder, self, &last);
-            passed.push(last);
             passed.reverse();
             depths = passed.drain(KEPT.min(turns)..).map(|piece| piece.depth).collect();
             there = passed;

@@ -1,8 +1,8 @@
 //! Linear layers and convolutions: tiles of rows x output channels.
 //!
 //! Where the left operand is on chip, or all of its rows fit, or all weights do, the weights are stationary: each tile of them is loaded once
-//! and applied to all rows. Otherwise stripes of rows are stationary and the weights come once for each stripe, or sums are split:
-//! accumulators of as many rows and channels as fit stay while pieces of operand and weights pass. Which of these, and the sizes of tiles,
+//! and applied to all rows. Otherwise stripes of rows are stationary and the weights come once for each stripe, or sums are split ([`panel`]):
+//! accumulators of as many rows and channels as fit stay while pieces of operand and weights pass. Two layers can be made together ([`mlp`]). Which of these, and the sizes of tiles,
 //! are those of the smallest estimate among a fixed set of candidates, by the cost model ([`tiling`]). A convolution is lowered as the
 //! product that it is: its rows are windows, of which an instruction takes those of one row of the map.
 

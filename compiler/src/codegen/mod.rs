@@ -7,8 +7,9 @@
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tiled      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
 //!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; the lowest price wins
-//!        schedule            tasks as they can start, as far ahead as memory allows, or
-//!        prefetch, place     loads ahead of their use, then addresses by lifetimes
+//!        prefetch   program order, loads as far ahead of their use as memory allows, or
+//!        schedule   tasks as they can start
+//!        place      addresses by lifetimes
 //!   -> scheduled  the same instructions in another order, buffers at addresses
 //!   -> Program    conflicting accesses of different units ordered by tokens   (tokens)
 //! ```
@@ -141,7 +142,7 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
         if let Ok((price_without, mut without)) = generate(&split, graph, machine, options)
             && price_without < price
         {
-            let reason = "a program without global tokens is faster than one with those that the cost model finds";
+            let reason = "a program without global tokens has a lower product of energy and time than one with those that the cost model finds";
             let decision = |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
             without.header.decisions.splice(0..0, polarised.iter().map(decision));
             return Ok(without);

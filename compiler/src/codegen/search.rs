@@ -1,8 +1,8 @@
 //! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one whose program has the lowest price.
 //!
 //! There are two ways to order tasks. The [scheduler](super::schedule) takes them as they can start; it is the better one where there is much that
-//! is independent. [Prefetch](super::prefetch) keeps the order of the program but for loads, and [`place`] packs buffers knowing
-//! the lifetimes of all; it is the better one where memory is scarce. Both are tried with more and less room to run ahead, in the order of
+//! is independent. [Prefetch](super::prefetch) keeps the order of the program but for loads; it is the better one where memory is scarce. Either says how long
+//! buffers live, and [`place`] packs them. Both are tried with more and less room to run ahead, in the order of
 //! their promise, until enough has been tried. What a program takes is not estimated: it is timed, as the emulator times it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -431,6 +431,46 @@ fn convolutions_read_maps_on_chip_and_off() {
 }
 
 #[test]
+fn a_map_whose_sums_are_split_keeps_its_zeros() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[64, 1024]);
+    let map = net.linear(x, 24, Elem::I8);
+    let kind = OpKind::Patches { map: [8, 8], kernel: [3, 3], stride: [1, 1], pad: [1; 4] };
+    let patches = net.push(kind, &[map], Elem::I8, &[64, 216]);
+    let out = net.linear(patches, 8, Elem::I16);
+    net.output(out);
+    for kilobytes in [22, 28, 34, 40, 320] {
+        let machine = machine(kilobytes << 10);
+        assert_bit_equal(&net.graph, &machine).unwrap_or_else(|error| panic!("{kilobytes}: {error}"));
+    }
+}
+
+/// Among these machines are some in whose scratchpads both layers are made together, with pieces and panels of many sizes.
+#[test]
+fn layers_of_an_mlp_of_all_shapes() {
+    for [tokens, width, hidden, out] in
+        [[64, 48, 1536, 160], [50, 256, 1024, 33], [3, 256, 1024, 65], [1, 64, 512, 64], [49, 96, 384, 96]]
+    {
+        let mut net = Net::new();
+        let stream = net.input(Elem::I16, &[tokens, width]);
+        let x = net.norm(stream);
+        let made = net.linear(x, hidden, Elem::I8);
+        let looked = net.lut(made);
+        let result = net.linear(looked, out, Elem::I16);
+        let result = if out == width { net.add(stream, result) } else { result };
+        net.output(result);
+        for bytes in [6_006, 16 << 10, 24 << 10, 43_180, 52 << 10, 76_768] {
+            for bytes_per_cycle in [16.0, 153.6] {
+                let mut machine = machine(bytes);
+                machine.dram.bytes_per_cycle = bytes_per_cycle;
+                let equal = assert_bit_equal(&net.graph, &machine);
+                equal.unwrap_or_else(|error| panic!("{tokens} {width} {hidden} {out} {bytes}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn pixels_are_picked_from_slices() {
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[20, 8]);

@@ -200,9 +200,14 @@ impl<'g> Linear<'g> {
 
     /// Whole sums of a tile, in parts that can be written as one.
     fn tile(&self, builder: &mut Builder<'_>, left: &Left, rows: &Range<usize>, right: &Right) {
+        self.writable(rows).into_iter().for_each(|rows| self.rows(builder, left, &rows, right));
+    }
+
+    /// Rows in parts that can be written as one: those of a result with zeros around its pixels are cut at the ends of its lines.
+    fn writable(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         match &self.frame {
-            None => self.rows(builder, left, rows, right),
-            Some(frame) => cut(rows, frame.width).for_each(|rows| self.rows(builder, left, &rows, right)),
+            None => vec![rows.clone()],
+            Some(frame) => cut(rows, frame.width).collect(),
         }
     }
 

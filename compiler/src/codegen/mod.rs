@@ -47,7 +47,7 @@ mod storage;
 mod task;
 mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use vitcod_isa::check::{CheckError, remove_redundant_tokens};
@@ -160,7 +160,9 @@ fn generate(
 ) -> Result<(u128, Program), CodegenError> {
     let (plan, found) = choose(graph, reference, machine, options.explain)?;
     let price = found.price;
-    let program = emit(&found.apply(frame::tiled([graph, reference], machine, plan)))?;
+    let scheduled = found.apply(frame::tiled([graph, reference], machine, plan));
+    debug_assert_eq!(scheduled.verify(), Ok(()));
+    let program = emit(&scheduled)?;
     // What was timed with all tokens takes as long with those that it needs.
     debug_assert_eq!(price::of_program(&program.code, machine), price);
     Ok((price, program))
@@ -223,14 +225,20 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
     let mut failure = None;
     let mut plans = Vec::new();
     for (fusion, groups) in &divisions {
+        let mut residents = BTreeSet::new();
         let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
         for (percent, grain) in ways {
             let way = Way { fusion: *fusion, percent, grain };
+            // Less room may hold the same.
+            if !residents.insert((way.storages(graph, machine, groups).on_chip(), grain == Grain::Fine)) {
+                continue;
+            }
             match Plan::new(graph, reference, machine, groups, way, false) {
                 Ok(plan) => plans.push(plan),
                 Err(error @ CodegenError::Unsupported(_)) => return Err(error),
-                // That of the last plan without fusion leaves all room to tiles.
-                Err(error) => failure = Some(error),
+                // The last plan without fusion leaves all room to tiles.
+                Err(error) if *fusion == Fusion::default() => failure = Some(error),
+                Err(_) => {}
             }
         }
     }
@@ -298,6 +306,13 @@ struct Way {
     grain: Grain,
 }
 
+impl Way {
+    /// Where tensors live.
+    fn storages(&self, graph: &Graph, machine: &Machine, groups: &[Group]) -> Storages {
+        Storages::plan(graph, groups, u64::from(machine.sram.bytes) * self.percent / 100)
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let grain = match self.grain {
@@ -332,8 +347,7 @@ impl Plan {
         way: Way,
         explain: bool,
     ) -> Result<Plan, CodegenError> {
-        let budget = u64::from(machine.sram.bytes) * way.percent / 100;
-        let mut storages = Storages::plan(graph, groups, budget);
+        let mut storages = way.storages(graph, machine, groups);
         if storages.dram_bytes > LISTS {
             let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
             return Err(CodegenError::Unsupported(vec![message]));

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use cranelift_entity::EntityRef as _;
 
@@ -32,9 +33,26 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
         .iter()
         .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?)))
         .collect();
+    if peak(&buffers, tasks.tasks.len()) > capacity {
+        return None;
+    }
     let orders: [Order; 3] =
         [|bytes, life| (bytes, life), |bytes, life| (life, bytes), |bytes, life| (bytes * life, bytes)];
     orders.into_iter().find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
+}
+
+/// Bytes that live at the busiest task.
+fn peak(buffers: &[Interval], tasks: usize) -> u64 {
+    let mut change = vec![0i64; tasks + 1];
+    for (_, bytes, (first, last)) in buffers {
+        change[*first] += *bytes as i64;
+        change[last + 1] -= *bytes as i64;
+    }
+    let live = change.iter().scan(0i64, |live, step| {
+        *live += step;
+        Some(*live as u64)
+    });
+    live.max().unwrap_or(0)
 }
 
 /// A placement in the making.
@@ -66,17 +84,16 @@ impl<'a> Placement<'a> {
         placement
     }
 
-    /// All addresses; `None` where more had to be displaced than there are buffers.
+    /// All addresses; `None` where more had to be placed again than there is.
     fn run(mut self) -> Option<Addresses> {
-        let mut effort = self.buffers.len();
+        let mut effort: usize = (0..self.buffers.len()).map(|index| self.span(index).count()).sum();
         while let Some((.., index)) = self.waiting.pop_first() {
             if let Some(address) = self.gap(index) {
                 self.addresses[index] = Some(address);
-                let (.., (first, last)) = self.buffers[index];
-                self.slices[first / SLICE..=last / SLICE].iter_mut().for_each(|slice| slice.push(index));
+                let span = self.span(index);
+                self.slices[span].iter_mut().for_each(|slice| slice.push(index));
             } else {
-                // It displaces itself at least, so that this ends.
-                effort = effort.checked_sub(1 + self.displace(index))?;
+                effort = effort.checked_sub(self.displace(index))?;
             }
         }
         let mut addresses = Addresses::new();
@@ -84,6 +101,12 @@ impl<'a> Placement<'a> {
             addresses[*buffer] = address? as u32;
         }
         Some(addresses)
+    }
+
+    /// The slices of time in which a buffer lives.
+    fn span(&self, index: usize) -> RangeInclusive<usize> {
+        let (.., (first, last)) = self.buffers[index];
+        first / SLICE..=last / SLICE
     }
 
     fn turn(&self, index: usize) -> Turn {
@@ -99,7 +122,7 @@ impl<'a> Placement<'a> {
             let (.., (first, last)) = self.buffers[*other];
             first <= end && start <= last
         };
-        self.slices[start / SLICE..=end / SLICE].iter().flatten().copied().filter(lives)
+        self.slices[self.span(index)].iter().flatten().copied().filter(lives)
     }
 
     /// The lowest address that is free for the lifetime of a buffer.
@@ -118,21 +141,22 @@ impl<'a> Placement<'a> {
         (address + bytes <= self.capacity).then_some(address)
     }
 
-    /// Takes the addresses of those that live while a buffer does and have displaced fewer others: it comes before them. Says how many they are.
+    /// Takes the addresses of those that live while a buffer does and have displaced fewer others: it comes before them. Says in how
+    /// many slices all of them are.
     fn displace(&mut self, index: usize) -> usize {
         self.displacing[index] += 1;
         let weaker = |other: &usize| self.displacing[*other] < self.displacing[index];
         let displaced: BTreeSet<usize> = self.neighbours(index).filter(weaker).collect();
+        let mut slices = self.span(index).count();
         for other in &displaced {
-            let (.., (first, last)) = self.buffers[*other];
-            self.slices[first / SLICE..=last / SLICE]
-                .iter_mut()
-                .for_each(|slice| slice.retain(|placed| placed != other));
+            let span = self.span(*other);
+            slices += span.clone().count();
+            self.slices[span].iter_mut().for_each(|slice| slice.retain(|placed| placed != other));
             self.addresses[*other] = None;
             self.waiting.insert(self.turn(*other));
         }
         self.waiting.insert(self.turn(index));
-        displaced.len()
+        slices
     }
 }
 

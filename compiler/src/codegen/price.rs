@@ -17,16 +17,18 @@ const TRAFFIC: u64 = 12;
 
 /// The less, the better, of a part that takes some cycles and keeps the channel busy for some.
 pub(super) fn of_part(cycles: u64, channel: u64) -> u64 {
-    cycles.saturating_add(TRAFFIC * channel)
+    cycles.saturating_add(TRAFFIC.saturating_mul(channel))
 }
 
 /// The less, the better, of a whole program: pJ times cycles, by the energy per event of the machine or, where it states none, of the paper's.
 pub(super) fn of_program(code: &[Instr], machine: &Machine) -> u128 {
-    let cycles = simulate(code, machine).map_or(u64::MAX, |timing| timing.total());
+    let Ok(timing) = simulate(code, machine) else { return u128::MAX };
+    let cycles = timing.total();
     let mut events = Events { cycles, ..Events::default() };
     code.iter().for_each(|instr| events.count(&cost(&instr.op, machine)));
     let paper = || Machine::preset("vitcod").and_then(|machine| machine.energy).expect("a preset states its energies");
     let each = machine.energy.clone().unwrap_or_else(paper);
-    // Far below what the integer holds, and the same wherever it is computed.
-    Energy::of(&events, &each).total_pj.round() as u128 * u128::from(cycles)
+    // Energies may be stated as nothing.
+    let energy = Energy::of(&events, &each).total_pj.round().max(1.0);
+    (energy as u128).saturating_mul(cycles.into())
 }

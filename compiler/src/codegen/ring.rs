@@ -10,21 +10,27 @@ use super::task::{Builder, Tile};
 /// Buffers of one size.
 #[derive(Debug)]
 pub(super) struct Ring {
+    count: usize,
+    bytes: usize,
+    /// Those that have been used.
     buffers: Vec<Sram>,
     next: usize,
 }
 
 impl Ring {
     /// `count` buffers of `bytes` bytes.
-    pub(super) fn new(builder: &mut Builder<'_>, count: usize, bytes: usize) -> Ring {
-        let buffer = |_| builder.tile(1, bytes).at;
-        Ring { buffers: (0..count).map(buffer).collect(), next: 0 }
+    pub(super) fn new(count: usize, bytes: usize) -> Ring {
+        Ring { count, bytes, buffers: Vec::new(), next: 0 }
     }
 
     /// The next buffer, as a tile of rows of `row_bytes` bytes.
-    pub(super) fn tile(&mut self, row_bytes: usize) -> Tile {
+    pub(super) fn tile(&mut self, builder: &mut Builder<'_>, rows: usize, row_bytes: usize) -> Tile {
+        debug_assert!(rows * row_bytes <= self.bytes, "{rows} rows of {row_bytes} bytes in a buffer of {}", self.bytes);
+        if self.next == self.buffers.len() {
+            self.buffers.push(builder.tile(1, self.bytes).at);
+        }
         let at = self.buffers[self.next];
-        self.next = (self.next + 1) % self.buffers.len();
+        self.next = (self.next + 1) % self.count;
         Tile { at, stride: row_bytes as u32 }
     }
 }

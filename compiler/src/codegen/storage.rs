@@ -127,6 +127,11 @@ impl Storages {
         &self.all[place.storage]
     }
 
+    /// Those that live in the scratchpad.
+    pub(super) fn on_chip(&self) -> Vec<Storage> {
+        self.all.iter().filter(|(_, data)| data.home == Home::Sram).map(|(storage, _)| storage).collect()
+    }
+
     fn dram(&mut self, bytes: u64) -> u64 {
         let address = self.dram_bytes.next_multiple_of(DRAM_ALIGN);
         self.dram_bytes = address + bytes;

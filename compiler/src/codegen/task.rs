@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
         CodegenError::TooSmall {
             machine: self.machine.name.clone(),
             layer: self.graph.describe(layer),
-            needed: needed + self.storages.resident[self.group],
+            needed: (needed + self.storages.resident[self.group]).saturating_sub(self.released),
             capacity: self.machine.sram.bytes.into(),
         }
     }
@@ -314,7 +314,7 @@ impl<'a> Builder<'a> {
         match self.resident(place, window) {
             Some(tile) => tile,
             None => {
-                let tile = ring.tile(window.bytes.len());
+                let tile = ring.tile(self, window.height(), window.bytes.len());
                 self.load(layer, place, window, tile);
                 tile
             }
@@ -381,17 +381,22 @@ impl<'a> Builder<'a> {
     pub(super) fn load(&mut self, layer: Op, place: Place, window: &Window, tile: Tile) {
         let data = self.storages.data(place);
         let Home::Dram(base) = data.home else { unreachable!("what is on chip is not loaded") };
+        self.load_rows(layer, [base + place.row * data.row_bytes, data.row_bytes], window, tile, data.traffic);
+    }
+
+    /// Loads part of a matrix at an address of DRAM, with so many bytes to a row, into a tile.
+    fn load_rows(&mut self, layer: Op, [base, row_bytes]: [u64; 2], window: &Window, tile: Tile, traffic: Traffic) {
         let load = Load {
             dst: tile.at,
-            src: Dram(base + (place.row + window.rows.start as u64) * data.row_bytes + window.bytes.start as u64),
+            src: Dram(base + window.rows.start as u64 * row_bytes + window.bytes.start as u64),
             bytes: window.bytes.len() as u32,
             inner: window.height() as u16,
             outer: 1,
-            src_inner_stride: data.row_bytes as u32,
+            src_inner_stride: row_bytes as u32,
             src_outer_stride: 0,
             dst_inner_stride: tile.stride,
             dst_outer_stride: 0,
-            traffic: data.traffic,
+            traffic,
         };
         self.push(layer, load);
     }
@@ -406,20 +411,9 @@ impl<'a> Builder<'a> {
     /// Loads part of a matrix of weights into the next buffer of a ring.
     pub(super) fn weights_in(&mut self, ring: &mut Ring, layer: Op, value: Value, window: &Window) -> Tile {
         let (_, row_bytes) = self.graph.ty(value).matrix();
-        let tile = ring.tile(window.bytes.len());
-        let load = Load {
-            dst: tile.at,
-            src: Dram(self.storages.constants[&value] + (window.rows.start * row_bytes + window.bytes.start) as u64),
-            bytes: window.bytes.len() as u32,
-            inner: window.height() as u16,
-            outer: 1,
-            src_inner_stride: row_bytes as u32,
-            src_outer_stride: 0,
-            dst_inner_stride: tile.stride,
-            dst_outer_stride: 0,
-            traffic: Traffic::Weights,
-        };
-        self.push(layer, load);
+        let tile = ring.tile(self, window.height(), window.bytes.len());
+        let base = self.storages.constants[&value];
+        self.load_rows(layer, [base, row_bytes as u64], window, tile, Traffic::Weights);
         tile
     }
 

@@ -13,6 +13,8 @@ use crate::ir::{Op, Value};
 /// Where queries, keys and values come from.
 pub(super) struct Operands {
     pub(super) projections: Vec<Projection>,
+    /// Whether one of them has made something.
+    begun: bool,
 }
 
 /// A linear layer that makes queries, keys or values.
@@ -22,17 +24,15 @@ pub(super) struct Projection {
     pub(super) result: Value,
     /// All rows of `x`, once they are there.
     tile: Option<Tile>,
-    /// Whether it has made something.
-    begun: bool,
 }
 
 impl Operands {
     pub(super) fn new(builder: &Builder<'_>, group: &AttentionGroup) -> Operands {
         let projection = |linear: &Op| {
             let data = builder.graph.op(*linear);
-            Projection { linear: *linear, x: data.operands[0], result: data.results[0], tile: None, begun: false }
+            Projection { linear: *linear, x: data.operands[0], result: data.results[0], tile: None }
         };
-        Operands { projections: group.projections.iter().map(projection).collect() }
+        Operands { projections: group.projections.iter().map(projection).collect(), begun: false }
     }
 
     pub(super) fn is_made(&self, value: Value) -> bool {
@@ -62,9 +62,8 @@ impl Operands {
         columns: &Range<usize>,
         piece: usize,
     ) -> Option<Tile> {
-        let fresh = !self.projections.iter().any(|projection| projection.begun);
-        let projection = self.projections.iter_mut().find(|projection| projection.result == value)?;
-        projection.begun = true;
+        let projection = self.projections.iter().find(|projection| projection.result == value)?;
+        let fresh = !std::mem::replace(&mut self.begun, true);
         Some(linear::project(builder, projection.linear, projection.tile?, columns, piece, fresh))
     }
 

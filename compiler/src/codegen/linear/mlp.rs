@@ -61,8 +61,7 @@ pub(in super::super) fn lower(builder: &mut Builder<'_>, group: &MlpGroup) -> Re
         };
         let apart = interleaving.apart.map(|estimate| named("one layer after the other", estimate));
         let alternatives = [named(&chosen, interleaving.estimate)].into_iter().chain(apart).collect();
-        let reason = "the fewest cycles, with more on top for those of the channel";
-        builder.explain(second.linear, "tiles", chosen, reason, alternatives);
+        builder.explain(second.linear, "tiles", chosen, tiling::REASON, alternatives);
     }
     interleaved(builder, group, [made, summed], &interleaving);
     Ok(())
@@ -74,14 +73,15 @@ fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Ext
     let lower = Linear::new(builder, &group.first, made);
     let upper = Linear::new(builder, &group.second, summed);
     let x = lower.operand.part(builder, &Window { rows: rows.clone(), bytes: 0..made.k });
-    let mut room = Room::new(builder, first);
-    let mut weights = Ring::new(builder, 2, step * made.k);
-    let mut results = Ring::new(builder, MADE, m * first.depth);
+    let mut room = Room::new(first);
+    let mut weights = Ring::new(2, step * made.k);
+    let mut results = Ring::new(MADE, m * first.depth);
     let mut panel = Panel::new(builder, &mut room, &upper, &rows, &(0..first.panel));
     let mut pieces: Vec<Piece> = Vec::new();
     for depth in steps(made.n, first.depth) {
         let window = Window { rows: rows.clone(), bytes: depth.clone() };
-        let target = builder.write_over(group.first.result, &window, results.tile(depth.len()));
+        let tile = results.tile(builder, m, depth.len());
+        let target = builder.write_over(group.first.result, &window, tile);
         for part in steps(depth.len(), step) {
             let channels = depth.start + part.start..depth.start + part.end;
             let right = Right::load_in(builder, &mut weights, group.first.linear, channels.clone());
@@ -136,7 +136,7 @@ fn interleaving(builder: &mut Builder<'_>, made: &Extents, summed: &Extents, fre
         .filter(|panel| *panel < summed.n && panel.is_multiple_of(ALIGN))
         .filter_map(|panel| {
             let (made, first, together) = first(builder, made, summed, panel, room)?;
-            let (rest, after) = rest(builder, &Extents { n: summed.n - panel, ..*summed }, room + freed)?;
+            let (rest, after) = rest(builder, &Extents { n: summed.n - panel, ..*summed }, first.depth, room + freed)?;
             Some((made, first, rest, together + after))
         })
         .min_by_key(|(.., estimate)| estimate.price);
@@ -181,11 +181,12 @@ fn first(
     costed.min_by_key(|(.., estimate)| estimate.price)
 }
 
-/// The channels of the second layer that are left.
-fn rest(builder: &Builder<'_>, summed: &Extents, room: u64) -> Option<(Tiling, Estimate)> {
-    let panels = (1..=6).map(|panels| summed.n.div_ceil(panels).next_multiple_of(ALIGN));
+/// The channels of the second layer that are left, in pieces of `made` channels of the first one at least: those that are there come first. What they take
+/// is free again before others need it.
+fn rest(builder: &Builder<'_>, summed: &Extents, made: usize, room: u64) -> Option<(Tiling, Estimate)> {
+    let panels = (1..=6).map(|panels| summed.n.div_ceil(panels).next_multiple_of(ALIGN).min(summed.n));
     let ways = panels.flat_map(|panel| tiling::DEPTHS.into_iter().map(move |depth| (panel, depth)));
-    let tilings = ways.filter(|(_, depth)| *depth < summed.k).flat_map(|(panel, depth)| {
+    let tilings = ways.filter(|(_, depth)| (made..summed.k).contains(depth)).flat_map(|(panel, depth)| {
         let channels = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
         channels.map(move |channels| Tiling { rows: summed.m, channels, depth, panel })
     });

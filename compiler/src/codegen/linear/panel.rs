@@ -45,9 +45,9 @@ pub(super) struct Piece {
 }
 
 impl Room {
-    pub(super) fn new(builder: &mut Builder<'_>, Tiling { rows, channels, depth, panel }: Tiling) -> Room {
-        let sums = steps(panel, channels).map(|part| builder.tile(rows, 4 * part.len())).collect();
-        Room { sums, step: channels, weights: Ring::new(builder, 2, channels * depth) }
+    /// For panels of a tiling, the widest first.
+    pub(super) fn new(Tiling { channels, depth, .. }: Tiling) -> Room {
+        Room { sums: Vec::new(), step: channels, weights: Ring::new(2, channels * depth) }
     }
 }
 
@@ -60,12 +60,17 @@ impl Panel<'_> {
         rows: &Range<usize>,
         channels: &Range<usize>,
     ) -> Panel<'r> {
-        let part = |(part, sums): (Range<usize>, &Tile)| {
+        let mut parts = Vec::new();
+        for (index, part) in steps(channels.len(), room.step).enumerate() {
             let channels = channels.start + part.start..channels.start + part.end;
+            let row_bytes = 4 * channels.len();
+            if index == room.sums.len() {
+                room.sums.push(builder.tile(rows.len(), row_bytes));
+            }
+            let sums = Tile { stride: row_bytes as u32, ..room.sums[index] };
             let params = load_params(builder, linear.group.linear, &channels);
-            Part { sums: Tile { stride: 4 * channels.len() as u32, ..*sums }, channels, params }
-        };
-        let parts = steps(channels.len(), room.step).zip(&room.sums).map(part).collect();
+            parts.push(Part { channels, sums, params });
+        }
         Panel { room, rows: rows.clone(), parts, begun: false }
     }
 
@@ -90,9 +95,10 @@ impl Panel<'_> {
         for part in &self.parts {
             let right = part.right(builder, &mut self.room.weights, linear, &piece.depth);
             for (stripe, operand) in &piece.stripes {
-                for rows in steps(stripe.len(), height) {
-                    let operand = builder.below(*operand, rows.start);
-                    let rows = stripe.start + rows.start..stripe.start + rows.end;
+                let stripes =
+                    steps(stripe.len(), height).map(|rows| stripe.start + rows.start..stripe.start + rows.end);
+                for rows in stripes.flat_map(|rows| linear.writable(&rows)) {
+                    let operand = builder.below(*operand, rows.start - stripe.start);
                     let sums = builder.below(part.sums, rows.start - self.rows.start);
                     let target = linear.target(builder, &rows, &part.channels);
                     let shape = [rows.len(), part.channels.len(), piece.depth.len()];
@@ -141,9 +147,9 @@ impl Linear<'_> {
         mut depths: Vec<Range<usize>>,
         mut there: Vec<Piece>,
     ) {
-        let mut room = Room::new(builder, tiling);
+        let mut room = Room::new(tiling);
         let [buffers, height] = pieces(rows.len());
-        let mut operands = Ring::new(builder, buffers, height * tiling.depth);
+        let mut operands = Ring::new(buffers, height * tiling.depth);
         for panel in steps(channels.len(), tiling.panel) {
             let panel = channels.start + panel.start..channels.start + panel.end;
             let mut panel = Panel::new(builder, &mut room, self, rows, &panel);

@@ -50,7 +50,7 @@ pub(in super::super) struct Costed {
 /// What a layer takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Estimate {
-    /// Cycles until the layer is done.
+    /// Cycles that it adds to those of the program.
     pub(super) cycles: u64,
     /// The same, and what its traffic is worth on top.
     pub(super) price: u64,
@@ -185,7 +185,10 @@ impl Extents {
     }
 }
 
-/// The tiling with the smallest estimate of cycles among those that fit.
+/// Why a tiling is chosen.
+pub(super) const REASON: &str = "the fewest cycles, with more on top for those of the channel";
+
+/// The tiling with the lowest price among those that fit.
 pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -> Result<Tiling, CodegenError> {
     let room = builder.room();
     let Some(Costed { tiling, .. }) = cheapest(builder, extents, room) else {
@@ -201,13 +204,7 @@ pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -
             dram_bytes: costed.estimate.bytes,
         };
         let alternatives = builder.tilings.alone[&(*extents, room)].iter().map(alternative).collect();
-        builder.explain(
-            linear,
-            "tiles",
-            extents.describe(tiling),
-            "the fewest cycles, with more on top for those of the channel",
-            alternatives,
-        );
+        builder.explain(linear, "tiles", extents.describe(tiling), REASON, alternatives);
     }
     Ok(tiling)
 }

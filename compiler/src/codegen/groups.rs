@@ -10,7 +10,7 @@ use cranelift_entity::SecondaryMap;
 
 use super::limits::MAX_COUNT;
 use super::split::{SplitGroup, Task};
-use super::storage::sliced;
+use super::storage::{Home, Storages, sliced};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
 use crate::split::{ProductPart, ProductParts};
 
@@ -140,6 +140,16 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Whether it is an MLP whose layers may be interleaved: what passes between them does not stay on chip.
+    pub(super) fn may_interleave(&self, storages: &Storages) -> bool {
+        match self {
+            Group::Mlp(mlp) => storages.data(storages.place(mlp.first.result)).home != Home::Sram,
+            _ => false,
+        }
+    }
+}
+
 impl LinearGroup {
     /// The operations of the group, in order.
     fn ops(&self) -> impl Iterator<Item = Op> {
@@ -176,11 +186,20 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
     if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
 }
 
+/// The group of a linear layer, with nothing but lookups behind it, that makes a value which one operation alone reads.
+fn sole_maker(groups: &[Group], graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, value: Value) -> Option<usize> {
+    let makes = |group: &Group| match group {
+        Group::Linear(LinearGroup { patches: None, add: None, narrow: None, result, .. }) => *result == value,
+        _ => false,
+    };
+    let returned = graph.outputs.iter().any(|output| output.value == value);
+    groups.iter().position(makes).filter(|_| uses[value].len() == 1 && !returned)
+}
+
 /// The groups with linear layers moved into the attention that alone reads what they make; `None` where there are no such layers.
 /// They make all rows of a head at once, so attention within windows has none.
 pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
-    let is_output = |value: Value| graph.outputs.iter().any(|output| output.value == value);
     let mut moved: BTreeSet<usize> = BTreeSet::new();
     let mut fused = groups.to_vec();
     for group in &mut fused {
@@ -188,17 +207,12 @@ pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
         let OpKind::Sddmm { windows: 1, .. } = graph.op(attention.sddmm).kind else { continue };
         let [scores, product] = [attention.sddmm, attention.spmm].map(|op| &graph.op(op).operands);
         for value in [scores[1], scores[0], product[2]] {
-            let makes = |group: &Group| match group {
-                Group::Linear(linear) => {
-                    let bare = linear.luts.is_empty() && linear.add.is_none() && linear.narrow.is_none();
-                    linear.result == value && bare && linear.patches.is_none()
-                }
-                _ => false,
-            };
             // All rows are computed at once.
             let fits = graph.ty(value).matrix().0 <= MAX_COUNT;
-            let maker = groups.iter().position(makes).filter(|_| fits && uses[value].len() == 1 && !is_output(value));
-            if let Some((maker, Group::Linear(linear))) = maker.map(|maker| (maker, &groups[maker])) {
+            let maker = sole_maker(groups, graph, &uses, value).filter(|_| fits);
+            if let Some((maker, Group::Linear(linear))) = maker.map(|maker| (maker, &groups[maker]))
+                && linear.luts.is_empty()
+            {
                 moved.insert(maker);
                 attention.projections.push(linear.linear);
             }
@@ -212,22 +226,10 @@ pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
 /// The groups with linear layers joined where one alone reads what the other makes; `None` where there are no such layers.
 pub(super) fn with_mlps(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
-    let makes = |second: &LinearGroup| {
-        let operand = graph.op(second.linear).operands[0];
-        let first = |group: &Group| match group {
-            Group::Linear(first) => {
-                let bare = first.add.is_none() && first.narrow.is_none() && first.patches.is_none();
-                bare && first.result == operand
-            }
-            _ => false,
-        };
-        let is_output = graph.outputs.iter().any(|output| output.value == operand);
-        groups.iter().position(first).filter(|_| second.patches.is_none() && uses[operand].len() == 1 && !is_output)
-    };
     let mut joined: Vec<Option<Group>> = groups.iter().cloned().map(Some).collect();
     for (index, group) in groups.iter().enumerate() {
-        if let Group::Linear(second) = group
-            && let Some(maker) = makes(second)
+        if let Group::Linear(second @ LinearGroup { patches: None, .. }) = group
+            && let Some(maker) = sole_maker(groups, graph, &uses, graph.op(second.linear).operands[0])
             && let Some(Group::Linear(first)) = joined[maker].take_if(|group| matches!(group, Group::Linear(_)))
         {
             joined[index] = Some(Group::Mlp(MlpGroup { first, second: second.clone() }));

@@ -23,7 +23,7 @@ use super::left::{Left, Operand, cut};
 use super::map::Frame;
 use super::ring::Ring;
 use super::rows::STRIPES;
-use super::task::{self, Builder, Target, Tile, Window, steps};
+use super::task::{self, Builder, Target, Tile, Window, steps, within};
 use crate::ir::{Elem, Op, Value};
 pub(super) use mlp::lower as lower_mlp;
 pub(super) use tiling::Tilings;
@@ -142,10 +142,10 @@ pub(super) fn project(
     let (m, _) = builder.graph.ty(builder.graph.op(linear).operands[0]).matrix();
     let width = width_of(builder, linear).bytes() as usize;
     let tile = builder.tile(m, channels.len() * width);
-    for part in steps(channels.len(), piece) {
-        let right = Right::load(builder, linear, channels.start + part.start..channels.start + part.end);
-        let dst = Tile { at: builder.behind(tile.at, (part.start * width) as u64), ..tile };
-        whole(builder, linear, &right, [x, dst], fresh && part.start == 0);
+    for part in within(channels, piece) {
+        let right = Right::load(builder, linear, part.clone());
+        let dst = Tile { at: builder.behind(tile.at, ((part.start - channels.start) * width) as u64), ..tile };
+        whole(builder, linear, &right, [x, dst], fresh && part.start == channels.start);
     }
     tile
 }

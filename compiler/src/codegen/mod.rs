@@ -229,11 +229,13 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
         let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
         for (percent, grain) in ways {
             let way = Way { fusion: *fusion, percent, grain };
-            // Less room may hold the same.
-            if !residents.insert((way.storages(graph, machine, groups).on_chip(), grain == Grain::Fine)) {
+            let storages = way.storages(graph, machine, groups);
+            // Less room may hold the same, and layers are interleaved only by way of DRAM.
+            let known = !residents.insert((storages.on_chip(), grain == Grain::Fine));
+            if known || fusion.mlps && !groups.iter().any(|group| group.may_interleave(&storages)) {
                 continue;
             }
-            match Plan::new(graph, reference, machine, groups, way, false) {
+            match Plan::new([graph, reference], machine, groups, way, storages, false) {
                 Ok(plan) => plans.push(plan),
                 Err(error @ CodegenError::Unsupported(_)) => return Err(error),
                 // The last plan without fusion leaves all room to tiles.
@@ -269,7 +271,8 @@ fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) ->
         };
         let groups = &divisions[&way.fusion];
         // The same once more, with a record of what is decided on the way.
-        let plan = Plan::new(graph, reference, machine, groups, way, true)?;
+        let storages = way.storages(graph, machine, groups);
+        let plan = Plan::new([graph, reference], machine, groups, way, storages, true)?;
         let places = plan.storages.decisions(graph, groups);
         let decisions = [choice].into_iter().chain(places).chain(plan.decisions).collect();
         return Ok((Plan { decisions, ..plan }, found));
@@ -340,14 +343,13 @@ struct Plan {
 
 impl Plan {
     fn new(
-        graph: &Graph,
-        reference: &Graph,
+        [graph, reference]: [&Graph; 2],
         machine: &Machine,
         groups: &[Group],
         way: Way,
+        mut storages: Storages,
         explain: bool,
     ) -> Result<Plan, CodegenError> {
-        let mut storages = way.storages(graph, machine, groups);
         if storages.dram_bytes > LISTS {
             let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
             return Err(CodegenError::Unsupported(vec![message]));

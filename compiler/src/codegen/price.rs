@@ -12,7 +12,7 @@ use vitcod_isa::timing::simulate;
 /// Cycles of the machine that a cycle of the DRAM channel is worth.
 ///
 /// In a program of `T` cycles that takes the energy `E`, of it `p T` static, a cycle more of the channel that takes the energy `d` adds `d T` to the product of
-/// energy and time, and a cycle more of the machine `E + p T`. By the energy per event of the presets that is 12 to 14 times less for a DeiT.
+/// energy and time, and a cycle more of the machine `E + p T`. By the energy per event of `vitcod` that is 12 to 14 times less for a DeiT.
 const TRAFFIC: u64 = 12;
 
 /// The less, the better, of a part that takes some cycles and keeps the channel busy for some.

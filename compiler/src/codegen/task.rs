@@ -297,28 +297,22 @@ impl<'a> Builder<'a> {
 
     /// Part of a value, to be read: where it lies on chip, or loaded into a buffer of its own.
     pub(super) fn read(&mut self, layer: Op, value: Value, window: &Window) -> Tile {
-        let place = self.storages.place(value);
-        match self.resident(place, window) {
-            Some(tile) => tile,
-            None => {
-                let tile = self.tile(window.height(), window.bytes.len());
-                self.load(layer, place, window, tile);
-                tile
-            }
-        }
+        self.read_into(layer, value, window, |builder| builder.tile(window.height(), window.bytes.len()))
     }
 
     /// Part of a value, to be read: where it lies on chip, or loaded into the next buffer of a ring.
     pub(super) fn read_in(&mut self, ring: &mut Ring, layer: Op, value: Value, window: &Window) -> Tile {
+        self.read_into(layer, value, window, |builder| ring.tile(builder, window.height(), window.bytes.len()))
+    }
+
+    fn read_into(&mut self, layer: Op, value: Value, window: &Window, buffer: impl FnOnce(&mut Self) -> Tile) -> Tile {
         let place = self.storages.place(value);
-        match self.resident(place, window) {
-            Some(tile) => tile,
-            None => {
-                let tile = ring.tile(self, window.height(), window.bytes.len());
-                self.load(layer, place, window, tile);
-                tile
-            }
+        if let Some(tile) = self.resident(place, window) {
+            return tile;
         }
+        let tile = buffer(self);
+        self.load(layer, place, window, tile);
+        tile
     }
 
     /// Part of a value, to be written. [`Builder::written`] completes it.
@@ -326,7 +320,7 @@ impl<'a> Builder<'a> {
         self.write_at(self.storages.place(value), window)
     }
 
-    /// Part of a value, to be written where it lies on chip, or over a tile of its width that is read for the last time.
+    /// Part of a value, to be written where it lies on chip, or over a tile of its width whose contents are no longer needed.
     pub(super) fn write_over(&mut self, value: Value, window: &Window, tile: Tile) -> Target {
         let place = self.storages.place(value);
         match self.resident(place, window) {
@@ -512,6 +506,12 @@ impl<'a> Builder<'a> {
             }
         }
     }
+}
+
+/// A range in steps of `step`.
+pub(super) fn within(range: &Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
+    let start = range.start;
+    steps(range.len(), step).map(move |part| start + part.start..start + part.end)
 }
 
 /// `0..extent` in steps of `step`.

@@ -105,6 +105,13 @@ impl Memory {
 
 impl Segments {
     fn touch(&mut self, range: Range<u64>, writes: bool, unit: Unit, number: u32, needed: &mut Clock) {
+        // Most operands are where others were before.
+        if let Some((end, segment)) = self.0.get_mut(&range.start)
+            && *end == range.end
+        {
+            segment.touch(writes, unit, number, needed);
+            return;
+        }
         self.cut(range.start);
         self.cut(range.end);
         if writes {

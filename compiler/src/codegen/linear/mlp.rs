@@ -14,7 +14,7 @@ use crate::codegen::CodegenError;
 use crate::codegen::groups::MlpGroup;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::ring::Ring;
-use crate::codegen::task::{Builder, Tile, Window, steps};
+use crate::codegen::task::{Builder, Tile, Window, steps, within};
 
 /// How both layers are cut together.
 #[derive(Clone, Copy, Debug)]
@@ -82,13 +82,12 @@ fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Ext
         let window = Window { rows: rows.clone(), bytes: depth.clone() };
         let tile = results.tile(builder, m, depth.len());
         let target = builder.write_over(group.first.result, &window, tile);
-        for part in steps(depth.len(), step) {
-            let channels = depth.start + part.start..depth.start + part.end;
+        for channels in within(&depth, step) {
             let right = Right::load_in(builder, &mut weights, group.first.linear, channels.clone());
-            let dst = Tile { at: builder.behind(target.tile.at, part.start as u64), ..target.tile };
+            let dst = Tile { at: builder.behind(target.tile.at, (channels.start - depth.start) as u64), ..target.tile };
             whole(builder, group.first.linear, &right, [x, dst], channels.start == 0);
             // The lookups of a piece run under the products of the next one.
-            if let (0, Some(before)) = (part.start, pieces.last()) {
+            if let Some(before) = pieces.last().filter(|_| channels.start == depth.start) {
                 panel.add(builder, &upper, before);
             }
         }

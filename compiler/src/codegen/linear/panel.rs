@@ -5,11 +5,11 @@ use std::ops::Range;
 use vitcod_isa::instr::table::Matmul;
 use vitcod_isa::instr::{Sram, Width};
 
-use super::tiling::{Extents, KEPT, Tiling, pieces};
+use super::tiling::{Extents, KEPT, Tiling, piece_buffers};
 use super::{Linear, Right, load_params, matmul};
 use crate::codegen::ring::Ring;
 use crate::codegen::rows::STRIPES;
-use crate::codegen::task::{Builder, Tile, Window, steps};
+use crate::codegen::task::{Builder, Tile, Window, steps, within};
 
 /// Buffers for panels, one after the other.
 pub(super) struct Room {
@@ -61,8 +61,7 @@ impl Panel<'_> {
         channels: &Range<usize>,
     ) -> Panel<'r> {
         let mut parts = Vec::new();
-        for (index, part) in steps(channels.len(), room.step).enumerate() {
-            let channels = channels.start + part.start..channels.start + part.end;
+        for (index, channels) in within(channels, room.step).enumerate() {
             let row_bytes = 4 * channels.len();
             if index == room.sums.len() {
                 room.sums.push(builder.tile(rows.len(), row_bytes));
@@ -95,9 +94,7 @@ impl Panel<'_> {
         for part in &self.parts {
             let right = part.right(builder, &mut self.room.weights, linear, &piece.depth);
             for (stripe, operand) in &piece.stripes {
-                let stripes =
-                    steps(stripe.len(), height).map(|rows| stripe.start + rows.start..stripe.start + rows.end);
-                for rows in stripes.flat_map(|rows| linear.writable(&rows)) {
+                for rows in within(stripe, height).flat_map(|rows| linear.writable(&rows)) {
                     let operand = builder.below(*operand, rows.start - stripe.start);
                     let sums = builder.below(part.sums, rows.start - self.rows.start);
                     let target = linear.target(builder, &rows, &part.channels);
@@ -148,10 +145,9 @@ impl Linear<'_> {
         mut there: Vec<Piece>,
     ) {
         let mut room = Room::new(tiling);
-        let [buffers, height] = pieces(rows.len());
+        let [buffers, height] = piece_buffers(rows.len());
         let mut operands = Ring::new(buffers, height * tiling.depth);
-        for panel in steps(channels.len(), tiling.panel) {
-            let panel = channels.start + panel.start..channels.start + panel.end;
+        for panel in within(channels, tiling.panel) {
             let mut panel = Panel::new(builder, &mut room, self, rows, &panel);
             let turns = there.len() + depths.len();
             let mut passed: Vec<Piece> = Vec::new();
@@ -182,12 +178,10 @@ impl Linear<'_> {
         height: usize,
     ) -> Piece {
         let height = if self.operand.form.on_chip { rows.len() } else { height };
-        let mut stripe = |stripe: Range<usize>| {
-            let rows = rows.start + stripe.start..rows.start + stripe.end;
+        let stripe = |rows: Range<usize>| {
             let window = Window { rows: rows.clone(), bytes: depth.clone() };
             (rows, self.operand.part_in(builder, ring, &window))
         };
-        let stripes = steps(rows.len(), height).map(&mut stripe).collect();
-        Piece { depth: depth.clone(), stripes }
+        Piece { depth: depth.clone(), stripes: within(rows, height).map(stripe).collect() }
     }
 }

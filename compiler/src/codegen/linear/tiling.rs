@@ -120,7 +120,7 @@ impl Extents {
         }
         bytes += match split {
             true if self.operand.on_chip => 0,
-            true => pieces(rows).into_iter().product::<usize>() as u64 * depth as u64,
+            true => piece_buffers(rows).into_iter().product::<usize>() as u64 * depth as u64,
             false => twice(stripes > 1, self.loaded_bytes(tiling)),
         };
         // Where sums are split, results come in stripes, and their accumulators are free then.
@@ -227,7 +227,7 @@ pub(super) const KEPT: usize = 1;
 
 /// Buffers for pieces of `rows` rows of the left operand of split sums, and the rows of each: a piece comes in two stripes, and one more is loaded
 /// ahead.
-pub(super) fn pieces(rows: usize) -> [usize; 2] {
+pub(super) fn piece_buffers(rows: usize) -> [usize; 2] {
     let height = rows.div_ceil(2);
     [rows.div_ceil(height) + 1, height]
 }

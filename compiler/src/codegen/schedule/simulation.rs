@@ -98,7 +98,7 @@ impl<'a> Simulation<'a> {
         simulation
     }
 
-    /// The schedule; `None` where buffers are in the way of each other and none of them can be freed.
+    /// The schedule; `None` where the tasks do not fit even one by one.
     pub(super) fn run(mut self) -> Option<Schedule> {
         while let Some((_, oldest)) = self.waiting.first().copied() {
             let due = self.graph.nodes[oldest].rank;

@@ -57,7 +57,7 @@ use vitcod_isa::program::{Alternative, Decision, Program};
 
 use crate::ir::{Graph, Op, OpKind, Stage, VerifyError};
 use crate::split::{self as engines, GlobalTokens, Polarised, SplitError};
-use crate::tiled::{Scheduled, Tasks, Tiled};
+use crate::tiled::{self, Scheduled, Tasks, Tiled};
 use groups::Group;
 use lists::{LISTS, Lists};
 use search::{Candidate, Found};
@@ -101,6 +101,9 @@ pub enum CodegenError {
         /// Bytes that there are.
         capacity: u64,
     },
+    /// A fault of the compiler: buffers overlap that live at the same time.
+    #[error("the placement of the program's buffers is wrong; this is a fault of the compiler:\n{0}")]
+    Misplaced(tiled::VerifyError),
     /// A fault of the compiler: the verifier refuses what it made.
     #[error("the compiled program must not run; this is a fault of the compiler:\n{0}")]
     Rejected(#[from] CheckError),
@@ -195,8 +198,10 @@ pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
 /// The program of a schedule: its instructions with the tokens that they need and no others.
 ///
 /// # Errors
-/// The verifier refuses the program: the schedule is unsound.
+/// Buffers that live at the same time overlap, or the verifier refuses the program: the schedule is
+/// unsound. Both are checked in every build.
 pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
+    scheduled.verify_placement().map_err(CodegenError::Misplaced)?;
     let Scheduled { tiled: Tiled { header, machine, image, ir, tasks }, addresses } = scheduled;
     let mut layer_of: Vec<u32> = tasks.tasks.iter().map(|task| task.layer).collect();
     // The end belongs to the last one.

@@ -157,10 +157,10 @@ pub(super) mod tests {
     const BYTES: u64 = 64;
 
     /// A task on a few buffers and blocks: which it is, its buffers, its block.
-    type Draw = (u8, [usize; 3], u64);
+    pub(in super::super) type Draw = (u8, [usize; 3], u64);
 
     /// Tasks that write half a buffer each, so that a buffer may have several writers.
-    fn tasks(draws: &[Draw]) -> Tasks {
+    pub(in super::super) fn tasks(draws: &[Draw]) -> Tasks {
         let mut tasks = Tasks::default();
         let buffers: Vec<Buffer> = (0..8).map(|_| tasks.buffers.push(BYTES)).collect();
         for (kind, picked, block) in draws {
@@ -223,6 +223,20 @@ pub(super) mod tests {
         tasks
     }
 
+    /// Those draws that read only what is written before.
+    pub(in super::super) fn valid(mut draws: Vec<Draw>) -> Vec<Draw> {
+        let mut written = [false; 16];
+        draws.retain(|(kind, [a, b, c], _)| match kind {
+            0 => {
+                written[*a] = true;
+                true
+            }
+            1 => written[*a],
+            _ => written[*a] && written[*b] && std::mem::replace(&mut written[*c], true),
+        });
+        draws
+    }
+
     /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what it reads.
     fn execute(order: &[Task]) -> (Vec<u64>, Vec<u64>) {
         let (mut sram, mut dram) = (vec![0u64; 16], vec![0u64; 8]);
@@ -245,18 +259,10 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn the_order_computes_the_same(
-            mut draws in prop::collection::vec((0u8..4, [0usize..16, 0usize..16, 0usize..16], 0u64..8), 1..60),
+            draws in prop::collection::vec((0u8..4, [0usize..16, 0usize..16, 0usize..16], 0u64..8), 1..60),
             capacity in 0u64..600,
         ) {
-            let mut written = [false; 16];
-            draws.retain(|(kind, [a, b, c], _)| match kind {
-                0 => {
-                    written[*a] = true;
-                    true
-                }
-                1 => written[*a],
-                _ => written[*a] && written[*b] && std::mem::replace(&mut written[*c], true),
-            });
+            let draws = valid(draws);
             let before = tasks(&draws);
             let mut after = before.clone();
             let lives = run(&mut after, &Machine::preset("vitcod").unwrap(), capacity);

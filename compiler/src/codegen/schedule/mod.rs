@@ -40,3 +40,36 @@ impl Schedule {
         (Tasks { tasks: order, buffers: tasks.buffers.clone() }, self.lives)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::prefetch::tests::{Draw, tasks, valid};
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+        /// A task that waits for bytes is scheduled behind tasks that start later. It must not touch a
+        /// buffer before the bytes of that buffer are taken.
+        #[test]
+        fn buffers_live_while_tasks_touch_them(
+            draws in prop::collection::vec((0u8..4, [0usize..16, 0usize..16, 0usize..16], 0u64..8), 1..60),
+            capacity in 3u64..9,
+        ) {
+            let draws: Vec<Draw> = valid(draws);
+            let (before, machine) = (tasks(&draws), Machine::preset("vitcod").unwrap());
+            let capacity = capacity * 64;
+            let graph = TaskGraph::new(&before, &machine, 0);
+            let Some(schedule) = run(&graph, &machine, capacity, capacity) else { return Ok(()) };
+            let (after, lives) = schedule.apply(&before);
+            prop_assert_eq!(before.tasks.len(), after.tasks.len());
+            for (index, task) in after.tasks.iter().enumerate() {
+                for buffer in task.buffers() {
+                    let (first, last) = lives[buffer].unwrap();
+                    prop_assert!((first..=last).contains(&index), "{buffer} lives in {first}..={last}, not at {index}");
+                }
+            }
+        }
+    }
+}

@@ -166,7 +166,11 @@ impl<'a> Simulation<'a> {
     /// When a task could start but for the room that its buffers take, and since when it asks for its resource.
     fn start_of(&self, task: usize) -> (u64, u64) {
         let node = &self.graph.nodes[task];
-        let at = self.lanes[node.unit.index()].free.max(self.ready_at[task]);
+        // A buffer has its bytes from the start of the task that took them: no other task touches it
+        // earlier, although tasks that had to wait for bytes are scheduled behind some that start later.
+        let taken = node.buffers.iter().filter_map(|buffer| self.buffers[*buffer].start);
+        let free = self.lanes[node.unit.index()].free;
+        let at = taken.fold(free.max(self.ready_at[task]), u64::max);
         match (node.cost.lines, node.unit) {
             (None, Unit::Load | Unit::Store) => (at.max(self.channel), at),
             (lines, unit) => {

@@ -1,8 +1,8 @@
-//! Time from an ONNX file to its results, on one thread: compilation (calibration excluded), verification, an emulated run, and
-//! the timing alone.
+//! Time from an ONNX file to its results, on one thread: compilation (calibration excluded),
+//! verification, an emulated run, and the timing alone.
 //!
-//! `VITCOD_BENCH_MODEL` names the model; without it the digits model runs. Absolute paths are safest: benchmarks run in the folder
-//! of the package.
+//! `VITCOD_BENCH_MODEL` names the model; without it the digits model runs. Absolute paths are
+//! safest: benchmarks run in the folder of the package.
 //!
 //! ```text
 //! VITCOD_BENCH_MODEL=/path/to/deit_tiny.onnx cargo bench --bench end_to_end
@@ -29,27 +29,37 @@ use vitcod_runtime::{EmulatorDevice, Model};
 
 fn end_to_end(criterion: &mut Criterion) {
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool is in use yet");
-    let path = env::var_os("VITCOD_BENCH_MODEL")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/digits/digits.onnx"), PathBuf::from);
+    let path = env::var_os("VITCOD_BENCH_MODEL").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/digits/digits.onnx"),
+        PathBuf::from,
+    );
     let machine = Machine::preset("vitcod").expect("a preset");
-    let import = || import_file(&path, &ImportOptions::default()).expect("the model can be imported");
+    let import =
+        || import_file(&path, &ImportOptions::default()).expect("the model can be imported");
     let graph = import();
     let samples = noise(&graph, 1);
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
     let calibration = Calibration::run(&graph, &views).expect("noise is a sample");
     let compile = || {
         let quantised = quantise(&import(), &calibration).expect("the model can be quantised");
-        codegen::compile(&quantised, &machine, codegen::Options::default()).expect("the model can be compiled")
+        codegen::compile(&quantised, &machine, codegen::Options::default())
+            .expect("the model can be compiled")
     };
 
-    criterion.bench_function("compile", |b| b.iter(|| compile().to_bytes().expect("a program has a file form")));
+    criterion.bench_function("compile", |b| {
+        b.iter(|| compile().to_bytes().expect("a program has a file form"))
+    });
 
     let model = Model::new(compile()).expect("the compiler's programs are valid");
-    criterion.bench_function("verify", |b| b.iter(|| check(black_box(model.program())).expect("it is valid still")));
+    criterion.bench_function("verify", |b| {
+        b.iter(|| check(black_box(model.program())).expect("it is valid still"))
+    });
     let names = graph.inputs.iter().map(|input| input.name.as_str());
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = names.zip(views).collect();
     let mut session = model.open(&EmulatorDevice).expect("the emulator runs every valid program");
-    criterion.bench_function("run", |b| b.iter(|| session.run(black_box(&inputs)).expect("the program runs")));
+    criterion.bench_function("run", |b| {
+        b.iter(|| session.run(black_box(&inputs)).expect("the program runs"))
+    });
     criterion.bench_function("timing only", |b| {
         b.iter(|| Emulator::new(Arc::clone(model.program())).expect("the program ends").report());
     });

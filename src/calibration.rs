@@ -14,17 +14,19 @@ use crate::{named, npy};
 /// What quantisation goes by.
 #[derive(clap::Args)]
 pub(crate) struct CalibrationArgs {
-    /// Inputs that are typical of the model, joined along the first axis, for each input; the name can be left out if there is one. Without
-    /// them noise of mean 0 and standard deviation 1 is used. Tensors that the model itself quantises (QDQ form) keep their scales
+    /// Inputs that are typical of the model, joined along the first axis, for each input; the name
+    /// can be left out if there is one. Without them noise of mean 0 and standard deviation 1 is
+    /// used. Tensors that the model itself quantises (QDQ form) keep their scales
     #[arg(long, value_name = "[NAME=]X.npy")]
     calibration: Vec<String>,
 
-    /// How the range of an int8 tensor follows from calibration: max (nothing seen saturates), mse (least mean square error),
-    /// percentile:P (P per cent of the numbers are within)
+    /// How the range of an int8 tensor follows from calibration: max (nothing seen saturates), mse
+    /// (least mean square error), percentile:P (P per cent of the numbers are within)
     #[arg(long, value_name = "METHOD", default_value_t = quantise::Options::default().clipping)]
     calibration_method: Clipping,
 
-    /// Whether biases take back what rounding the weights adds to the means that calibration has seen
+    /// Whether biases take back what rounding the weights adds to the means that calibration has
+    /// seen
     #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::from(quantise::Options::default().bias_correction))]
     bias_correction: Switch,
 }
@@ -62,7 +64,10 @@ impl CalibrationArgs {
     }
 
     pub(crate) fn options(&self) -> quantise::Options {
-        quantise::Options { clipping: self.calibration_method, bias_correction: self.bias_correction == Switch::On }
+        quantise::Options {
+            clipping: self.calibration_method,
+            bias_correction: self.bias_correction == Switch::On,
+        }
     }
 }
 
@@ -71,7 +76,8 @@ pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<
     let files = named::bind("input", calibration, &graph.inputs)?;
     let sample = |input: &GraphInput| {
         let file = files.iter().find(|(bound, _)| bound.name == input.name);
-        let (_, path) = file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
+        let (_, path) =
+            file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
         npy::read(path)
     };
     graph.inputs.iter().map(sample).collect()
@@ -79,6 +85,8 @@ pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<
 
 /// The files that `--calibration` names: of `NAME=FILE` both readings, as the inputs are not known.
 pub(crate) fn files(calibration: &[String]) -> impl Iterator<Item = PathBuf> {
-    let read = calibration.iter().flat_map(|text| [Some(text.as_str()), text.rsplit_once('=').map(|(_, path)| path)]);
+    let read = calibration
+        .iter()
+        .flat_map(|text| [Some(text.as_str()), text.rsplit_once('=').map(|(_, path)| path)]);
     read.flatten().map(PathBuf::from)
 }

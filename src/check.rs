@@ -21,36 +21,54 @@ pub(crate) struct Agreement {
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Agreement { items, integers } = self;
-        write!(f, "all {integers} integers of the outputs equal the reference interpreter's (items: {items})")
+        write!(
+            f,
+            "all {integers} integers of the outputs equal the reference interpreter's (items: {items})"
+        )
     }
 }
 
-/// Compares the outputs of a run with what the quantised graph in the program gives for the same inputs, integer by integer.
+/// Compares the outputs of a run with what the quantised graph in the program gives for the same
+/// inputs, integer by integer.
 ///
-/// `inputs` and `outputs` are those of `vitcod_runtime::Session::run`, which has accepted the inputs. Items run in parallel.
+/// `inputs` and `outputs` are those of `vitcod_runtime::Session::run`, which has accepted the
+/// inputs. Items run in parallel.
 ///
 /// # Errors
-/// They differ: in how many places, and where first. Or the program holds no graph, or one that is not its own.
+/// They differ: in how many places, and where first. Or the program holds no graph, or one that is
+/// not its own.
 pub(crate) fn compare(
     program: &Program,
     inputs: &[(&str, ArrayViewD<'_, f32>)],
     outputs: &[Output],
 ) -> anyhow::Result<Agreement> {
-    let ir = program.ir.as_ref().context("the program is stripped: it holds no quantised graph to compare with")?;
+    let ir = program
+        .ir
+        .as_ref()
+        .context("the program is stripped: it holds no quantised graph to compare with")?;
     let graph = SavedGraph::load(ir, &program.image)?;
     let interpreter = QuantisedInterpreter::new(&graph)?;
     let inputs = in_order_of(&graph, inputs)?;
     let names = graph.outputs.iter().map(|output| &output.name);
-    ensure!(names.eq(outputs.iter().map(|output| &output.name)), "the quantised graph has not the program's outputs");
+    ensure!(
+        names.eq(outputs.iter().map(|output| &output.name)),
+        "the quantised graph has not the program's outputs"
+    );
 
     let items = items(program, outputs);
     let compared = (0..items).into_par_iter().map(|item| {
         let expected = interpreter.run(&quantised(&graph, &inputs, item, items)?)?;
         let mut compared = Compared::default();
-        for ((output, expected), shape) in outputs.iter().zip(&expected).zip(graph.outputs.iter().map(|o| &o.shape)) {
+        for ((output, expected), shape) in
+            outputs.iter().zip(&expected).zip(graph.outputs.iter().map(|o| &o.shape))
+        {
             let (emulated, expected) = (integers(output, item, items), of_tensor(expected));
             let sizes_agree = emulated.len() == expected.len();
-            ensure!(sizes_agree, "output {:?} of the quantised graph has not the program's size", output.name);
+            ensure!(
+                sizes_agree,
+                "output {:?} of the quantised graph has not the program's size",
+                output.name
+            );
             compared.tensor(&emulated, &expected, |position| {
                 format!("output {:?} of item {item} at {:?}", output.name, index(position, shape))
             });
@@ -58,7 +76,8 @@ pub(crate) fn compare(
         Ok(compared)
     });
     let compared: Vec<Compared> = compared.collect::<anyhow::Result<_>>()?;
-    let Compared { integers, different, first } = compared.into_iter().fold(Compared::default(), Compared::join);
+    let Compared { integers, different, first } =
+        compared.into_iter().fold(Compared::default(), Compared::join);
     match first {
         None => Ok(Agreement { items, integers }),
         Some(first) => {
@@ -85,7 +104,9 @@ impl Compared {
         for (position, (emulated, expected)) in emulated.iter().zip(expected).enumerate() {
             if emulated != expected {
                 self.different += 1;
-                self.first.get_or_insert_with(|| format!("{} is {emulated}, expected {expected}", place(position)));
+                self.first.get_or_insert_with(|| {
+                    format!("{} is {emulated}, expected {expected}", place(position))
+                });
             }
         }
     }
@@ -127,15 +148,21 @@ fn items(program: &Program, outputs: &[Output]) -> usize {
 }
 
 /// The integers of one of `items` items of the inputs.
-fn quantised(graph: &Graph, inputs: &[&ArrayViewD<'_, f32>], item: usize, items: usize) -> anyhow::Result<Vec<Tensor>> {
+fn quantised(
+    graph: &Graph,
+    inputs: &[&ArrayViewD<'_, f32>],
+    item: usize,
+    items: usize,
+) -> anyhow::Result<Vec<Tensor>> {
     let tensors = graph.inputs.iter().zip(inputs).map(|(GraphInput { name, value, .. }, array)| {
         let mut part = array.view();
         if array.ndim() > 0 {
             let rows = array.shape()[0] / items;
             part.slice_axis_inplace(Axis(0), Slice::from(item * rows..(item + 1) * rows));
         }
-        Tensor::quantise(&part, graph.ty(*value))
-            .with_context(|| format!("input {name:?} of the quantised graph has not the program's size"))
+        Tensor::quantise(&part, graph.ty(*value)).with_context(|| {
+            format!("input {name:?} of the quantised graph has not the program's size")
+        })
     });
     tensors.collect()
 }
@@ -184,9 +211,14 @@ mod tests {
     #[test]
     fn differences_are_counted_and_the_first_is_named() {
         let mut compared = Compared::default();
-        compared.tensor(&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 0, 0], |position| format!("{:?}", index(position, &[2, 3])));
+        compared.tensor(&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 0, 0], |position| {
+            format!("{:?}", index(position, &[2, 3]))
+        });
         let none = Compared { integers: 4, ..Compared::default() };
         let Compared { integers, different, first } = none.join(compared);
-        assert_eq!((integers, different, first.as_deref()), (10, 2, Some("[1, 1] is 5, expected 0")));
+        assert_eq!(
+            (integers, different, first.as_deref()),
+            (10, 2, Some("[1, 1] is 5, expected 0"))
+        );
     }
 }

@@ -10,7 +10,8 @@ use tempfile::NamedTempFile;
 use vitcod_isa::beside::{self, Astray};
 use vitcod_isa::program::Program;
 
-/// The most bytes of a file of numbers, a program or a text of either that are read. ViT-Huge with all weights written out takes half.
+/// The most bytes of a file of numbers, a program or a text of either that are read. ViT-Huge with
+/// all weights written out takes half.
 const MAX_DATA: u64 = 8 << 30;
 
 /// The most bytes of a file that people write by hand.
@@ -23,17 +24,22 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// A text of settings.
 pub(crate) fn read_settings(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(read_within(path, MAX_SETTINGS)?).with_context(|| format!("{} is no text", path.display()))
+    String::from_utf8(read_within(path, MAX_SETTINGS)?)
+        .with_context(|| format!("{} is no text", path.display()))
 }
 
 /// The bytes of a file that a text names, which must lie in the folder of the text or below.
 pub(crate) fn read_beside(text: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let folder = text.parent().unwrap_or(Path::new(""));
     let path = beside::relative(name);
-    let path = path.with_context(|| format!("{name:?} is not in the folder of the text or below"))?;
+    let path =
+        path.with_context(|| format!("{name:?} is not in the folder of the text or below"))?;
     match beside::follow(folder, &path) {
         Err(Astray::Outside(target)) => {
-            bail!("{name:?} is not in the folder of the text or below: it leads to {}", target.display())
+            bail!(
+                "{name:?} is not in the folder of the text or below: it leads to {}",
+                target.display()
+            )
         }
         // What leads nowhere is told as what cannot be read.
         Ok(_) | Err(Astray::Io(_)) => read(&folder.join(path)),
@@ -106,24 +112,34 @@ impl Outputs {
         self.inputs.extend(fs::canonicalize(input));
     }
 
-    /// Adds a file whose bytes `write` gives. Nothing is visible at `path` before [`Outputs::commit`].
+    /// Adds a file whose bytes `write` gives. Nothing is visible at `path` before
+    /// [`Outputs::commit`].
     pub(crate) fn stage(
         &mut self,
         path: &Path,
         write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let staged = self.staged(path, write).with_context(|| format!("cannot write {}", path.display()))?;
+        let staged =
+            self.staged(path, write).with_context(|| format!("cannot write {}", path.display()))?;
         ensure!(
             self.staged.iter().all(|other| other.target != staged.target),
             "{} would be written twice",
             path.display()
         );
-        ensure!(!self.inputs.contains(&staged.target), "{} is an input: choose another output", path.display());
+        ensure!(
+            !self.inputs.contains(&staged.target),
+            "{} is an input: choose another output",
+            path.display()
+        );
         self.staged.push(staged);
         Ok(())
     }
 
-    fn staged(&self, path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<Staged> {
+    fn staged(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Staged> {
         let target = fs::canonicalize(path).or_else(|_| absolute(path))?;
         let content = match fs::metadata(&target) {
             Ok(metadata) if metadata.is_dir() => bail!("it is a directory"),
@@ -148,7 +164,9 @@ impl Outputs {
     pub(crate) fn commit(self) -> anyhow::Result<()> {
         for Staged { path, target, content } in self.staged {
             let done = match content {
-                Content::Beside(file) => file.persist(&target).map(drop).map_err(|error| error.error),
+                Content::Beside(file) => {
+                    file.persist(&target).map(drop).map_err(|error| error.error)
+                }
                 Content::Direct(bytes) => {
                     File::options().write(true).open(&target).and_then(|mut f| f.write_all(&bytes))
                 }
@@ -161,13 +179,16 @@ impl Outputs {
 
 /// The path with its folder, which must exist, spelt out.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// A new file in a folder, with the permissions that the user's files have, and gone when it is dropped. What is killed while it writes
-/// leaves it: the name tells whose it was.
+/// A new file in a folder, with the permissions that the user's files have, and gone when it is
+/// dropped. What is killed while it writes leaves it: the name tells whose it was.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vitcod-").suffix(".tmp");

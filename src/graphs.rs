@@ -27,8 +27,8 @@ const ASSEMBLY: &str = "s";
 /// How the names of program files end.
 const PROGRAM: &str = "vitcod";
 
-/// What is in a file: IR text, if its name ends in .vir, assembly in .s, a program, or else the imported graph of an ONNX model. Programs
-/// are fit to run.
+/// What is in a file: IR text, if its name ends in .vir, assembly in .s, a program, or else the
+/// imported graph of an ONNX model. Programs are fit to run.
 pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
     let extension = path.extension().unwrap_or_default();
     if extension == EXTENSION {
@@ -48,7 +48,8 @@ pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
 /// The program of assembly; it is fit to run.
 pub(crate) fn read_assembly(path: &Path) -> anyhow::Result<Program> {
     let source = source(path)?;
-    assemble(&source, &|name| beside(path, name)).map_err(|problems| refused(path, "program", &source, &problems))
+    assemble(&source, &|name| beside(path, name))
+        .map_err(|problems| refused(path, "program", &source, &problems))
 }
 
 fn read_text(path: &Path) -> anyhow::Result<Module> {
@@ -57,7 +58,9 @@ fn read_text(path: &Path) -> anyhow::Result<Module> {
     let (module, expected) = match Kind::of(&source) {
         None => (read_graph(&source, &beside).map(Module::Graph), "graph"),
         Some(Kind::Tiled) => (Tiled::parse(&source, &beside).map(Module::Tiled), "tiled program"),
-        Some(Kind::Scheduled) => (Scheduled::parse(&source, &beside).map(Module::Scheduled), "scheduled program"),
+        Some(Kind::Scheduled) => {
+            (Scheduled::parse(&source, &beside).map(Module::Scheduled), "scheduled program")
+        }
         Some(Kind::Program) => (assemble(&source, &beside).map(Module::Program), "program"),
     };
     module.map_err(|problems| refused(path, expected, &source, &problems))
@@ -73,7 +76,12 @@ fn beside(path: &Path, name: &str) -> Result<Bytes, String> {
 }
 
 /// What is wrong with a text.
-fn refused(path: &Path, expected: &str, source: &str, problems: &Problems<Diagnostic>) -> anyhow::Error {
+fn refused(
+    path: &Path,
+    expected: &str,
+    source: &str,
+    problems: &Problems<Diagnostic>,
+) -> anyhow::Error {
     let name = path.display().to_string();
     anyhow!("{name} is no {expected}\n\n{}", problems.render(&name, source))
 }
@@ -95,14 +103,22 @@ fn read_graph(source: &str, beside: &Files<'_>) -> Result<Graph, Problems<Diagno
     text::parse(source, &mut side_file)
 }
 
-/// Stages a module as text. Long constants go to a side file beside it, whose name is that of the text with `.bin`, or with `inline` into
-/// the text. A program whose name ends in .vitcod becomes its binary form.
-pub(crate) fn stage(module: &Module, path: &Path, inline: bool, files: &mut Outputs) -> anyhow::Result<()> {
+/// Stages a module as text. Long constants go to a side file beside it, whose name is that of the
+/// text with `.bin`, or with `inline` into the text. A program whose name ends in .vitcod becomes
+/// its binary form.
+pub(crate) fn stage(
+    module: &Module,
+    path: &Path,
+    inline: bool,
+    files: &mut Outputs,
+) -> anyhow::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("{}: the name is no text", path.display()))?;
     let side_name = format!("{name}.bin");
     let sections = if inline { Sections::Inline } else { Sections::Side(side_name.clone()) };
-    let side_of = |image, ir: &Option<Bytes>| if inline { Vec::new() } else { Sections::side(image, ir.as_ref()) };
+    let side_of = |image, ir: &Option<Bytes>| {
+        if inline { Vec::new() } else { Sections::side(image, ir.as_ref()) }
+    };
     let (text, side) = match module {
         Module::Graph(graph) if inline => (text::print(graph, Constants::Inline), Vec::new()),
         Module::Graph(graph) => {
@@ -113,13 +129,16 @@ pub(crate) fn stage(module: &Module, path: &Path, inline: bool, files: &mut Outp
         Module::Scheduled(scheduled) => {
             (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir))
         }
-        Module::Program(program) if path.extension().is_some_and(|extension| extension == PROGRAM) => {
+        Module::Program(program)
+            if path.extension().is_some_and(|extension| extension == PROGRAM) =>
+        {
             let bytes = program.to_bytes()?;
             return files.stage(path, |file| Ok(file.write_all(&bytes)?));
         }
-        Module::Program(program) => {
-            (program.listing().with_sections(sections).to_string(), side_of(&program.image, &program.ir))
-        }
+        Module::Program(program) => (
+            program.listing().with_sections(sections).to_string(),
+            side_of(&program.image, &program.ir),
+        ),
     };
     files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
     if !side.is_empty() {
@@ -162,30 +181,39 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
             (written, again)
         }
         Module::Scheduled(scheduled) => {
-            let (written, side) = (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir));
-            let again = Scheduled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *scheduled);
+            let (written, side) =
+                (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir));
+            let again =
+                Scheduled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *scheduled);
             (written, again)
         }
         Module::Program(program) => {
             let written = program.listing().with_sections(sections).to_string();
             let side = side_of(&program.image, &program.ir);
-            let again = Assembly::parse(&written, &|_| Ok(side.clone())).map(|again| again.program == *program);
+            let again = Assembly::parse(&written, &|_| Ok(side.clone()))
+                .map(|again| again.program == *program);
             (written, again)
         }
     };
     match again {
         Ok(true) => None,
         Ok(false) => Some("the text parses to something else".to_owned()),
-        Err(problems) => Some(format!("the text does not parse\n\n{}", problems.render("text", &written))),
+        Err(problems) => {
+            Some(format!("the text does not parse\n\n{}", problems.render("text", &written)))
+        }
     }
 }
 
-/// Refuses a graph that takes too much memory to be run: text of a few lines can ask for any amount.
+/// Refuses a graph that takes too much memory to be run: text of a few lines can ask for any
+/// amount.
 pub(crate) fn check_size(graph: &Graph) -> anyhow::Result<()> {
     // Float tensors are four times as large as those of programs.
     const LIMIT: usize = 4 * MAX_ACTIVATION_BYTES;
     let tensors = graph.values().filter(|(value, _)| graph.constant(*value).is_none());
     let bytes = tensors.fold(0usize, |sum, (_, data)| sum.saturating_add(data.ty.bytes()));
-    ensure!(bytes <= LIMIT, "inputs and results take {bytes} bytes together: at most {LIMIT} are run");
+    ensure!(
+        bytes <= LIMIT,
+        "inputs and results take {bytes} bytes together: at most {LIMIT} are run"
+    );
     Ok(())
 }

@@ -11,7 +11,8 @@ use crate::files;
 /// The option that names a machine.
 #[derive(clap::Args)]
 pub(crate) struct MachineArg {
-    /// The machine to compile for: a preset (vitcod, vitcod-sim) or a TOML file (its name ends in .toml)
+    /// The machine to compile for: a preset (vitcod, vitcod-sim) or a TOML file (its name ends in
+    /// .toml)
     #[arg(long, value_name = "NAME|FILE.toml", default_value = MachineArg::DEFAULT)]
     machine: String,
 }
@@ -31,10 +32,13 @@ impl MachineArg {
             let presets = PRESETS.map(|(preset, _)| preset).join(", ");
             let help = did_you_mean(name, PRESETS.map(|(preset, _)| preset));
             let help = help.map_or(String::new(), |help| format!("{help} "));
-            bail!("there is no machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml");
+            bail!(
+                "there is no machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml"
+            );
         }
         let text = files::read_settings(path)?;
-        Machine::from_toml(&text)
-            .map_err(|problems| anyhow!("{name} describes no machine\n\n{}", problems.render(name, &text)))
+        Machine::from_toml(&text).map_err(|problems| {
+            anyhow!("{name} describes no machine\n\n{}", problems.render(name, &text))
+        })
     }
 }

@@ -69,7 +69,8 @@ fn shortened(text: &str) -> String {
     let line = |line: &str| match line.len() {
         ..=LONGEST => line.to_owned(),
         length => {
-            let (start, end) = (line.floor_char_boundary(LONGEST - END), line.ceil_char_boundary(length - END));
+            let (start, end) =
+                (line.floor_char_boundary(LONGEST - END), line.ceil_char_boundary(length - END));
             format!("{} ... ({} bytes) ... {}", &line[..start], end - start, &line[end..])
         }
     };
@@ -85,7 +86,11 @@ mod tests {
         assert_eq!(shortened("a\n\nb"), "a\n\nb");
         assert_eq!(shortened(&"x".repeat(2000)), "x".repeat(2000));
         let text = shortened(&format!("a\n{}\nb", "é".repeat(1 << 20)));
-        assert!(text.starts_with("a\né") && text.ends_with("é\nb") && text.len() < 2100, "{}", text.len());
+        assert!(
+            text.starts_with("a\né") && text.ends_with("é\nb") && text.len() < 2100,
+            "{}",
+            text.len()
+        );
         assert!(text.contains(" ... (2095152 bytes) ... "), "{}", &text[1590..1650]);
     }
 }

@@ -25,7 +25,8 @@ impl Named for GraphInput {
     }
 }
 
-/// What the command line says, one `[NAME=]FILE` each, as pairs of a tensor and a file in the order of the command line.
+/// What the command line says, one `[NAME=]FILE` each, as pairs of a tensor and a file in the order
+/// of the command line.
 ///
 /// The name can be left out where the model has a single tensor of that `kind` ("input", "output").
 pub(crate) fn bind<'a, T: Named>(
@@ -37,13 +38,20 @@ pub(crate) fn bind<'a, T: Named>(
     for argument in arguments {
         let (tensor, path) = find(kind, argument, tensors)?;
         let name = tensor.name();
-        ensure!(bound.iter().all(|(other, _)| other.name() != name), "{kind} {name:?} is given more than once");
+        ensure!(
+            bound.iter().all(|(other, _)| other.name() != name),
+            "{kind} {name:?} is given more than once"
+        );
         bound.push((tensor, path.to_owned()));
     }
     Ok(bound)
 }
 
-fn find<'a, T: Named>(kind: &str, argument: &'a str, tensors: &'a [T]) -> anyhow::Result<(&'a T, &'a Path)> {
+fn find<'a, T: Named>(
+    kind: &str,
+    argument: &'a str,
+    tensors: &'a [T],
+) -> anyhow::Result<(&'a T, &'a Path)> {
     // Names may hold "=", so those of the model decide where one ends.
     let named = tensors.iter().filter_map(|tensor| {
         let path = argument.strip_prefix(tensor.name())?.strip_prefix('=')?;
@@ -52,11 +60,17 @@ fn find<'a, T: Named>(kind: &str, argument: &'a str, tensors: &'a [T]) -> anyhow
     if let Some(found) = named.max_by_key(|(tensor, _)| tensor.name().len()) {
         return Ok(found);
     }
-    let names = || tensors.iter().map(|tensor| format!("{:?}", tensor.name())).collect::<Vec<_>>().join(", ");
+    let names = || {
+        tensors.iter().map(|tensor| format!("{:?}", tensor.name())).collect::<Vec<_>>().join(", ")
+    };
     match (argument.split_once('='), tensors) {
-        (Some((name, _)), _) => bail!("there is no {kind} {name:?}; the model's {kind}s are {}", names()),
+        (Some((name, _)), _) => {
+            bail!("there is no {kind} {name:?}; the model's {kind}s are {}", names())
+        }
         (None, [tensor]) => Ok((tensor, Path::new(argument))),
-        (None, _) => bail!("which {kind} is {argument}? Write NAME={argument} with one of {}", names()),
+        (None, _) => {
+            bail!("which {kind} is {argument}? Write NAME={argument} with one of {}", names())
+        }
     }
 }
 
@@ -79,10 +93,14 @@ mod tests {
     }
 
     fn bound(arguments: &[&str], names: &[&str]) -> Result<Vec<(String, String)>, String> {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let arguments: Vec<String> =
+            arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let bindings = bindings(names);
         let bound = bind("input", &arguments, &bindings).map_err(|error| error.to_string())?;
-        Ok(bound.into_iter().map(|(binding, path)| (binding.name.clone(), path.display().to_string())).collect())
+        Ok(bound
+            .into_iter()
+            .map(|(binding, path)| (binding.name.clone(), path.display().to_string()))
+            .collect())
     }
 
     #[test]
@@ -96,11 +114,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_bound_is_named() {
-        assert_eq!(bound(&["z=1"], &["x"]), Err("there is no input \"z\"; the model's inputs are \"x\"".to_owned()));
+        assert_eq!(
+            bound(&["z=1"], &["x"]),
+            Err("there is no input \"z\"; the model's inputs are \"x\"".to_owned())
+        );
         assert_eq!(
             bound(&["1.npy"], &["x", "y"]),
             Err("which input is 1.npy? Write NAME=1.npy with one of \"x\", \"y\"".to_owned())
         );
-        assert_eq!(bound(&["x=1", "2"], &["x"]), Err("input \"x\" is given more than once".to_owned()));
+        assert_eq!(
+            bound(&["x=1", "2"], &["x"]),
+            Err("input \"x\" is given more than once".to_owned())
+        );
     }
 }

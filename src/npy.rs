@@ -12,18 +12,23 @@ use crate::files;
 /// Bytes of a header that are looked at; NumPy writes 128.
 const MAX_HEADER: usize = 4096;
 
-/// Brackets of a header; those of an array of numbers have two pairs. The parser of Python literals is recursive.
+/// Brackets of a header; those of an array of numbers have two pairs. The parser of Python literals
+/// is recursive.
 const MAX_BRACKETS: usize = 8;
 
 /// Reads an array of numbers as float32: integers only where that is exact, float64 rounded.
 pub(crate) fn read(path: &Path) -> anyhow::Result<ArrayD<f32>> {
-    decode(&files::read(path)?).with_context(|| format!("{} is no array of numbers in .npy form", path.display()))
+    decode(&files::read(path)?)
+        .with_context(|| format!("{} is no array of numbers in .npy form", path.display()))
 }
 
 /// Reads an array of integers from 0 on, of any shape.
 pub(crate) fn read_indices(path: &Path) -> anyhow::Result<Vec<usize>> {
-    let indices = read(path)?.into_iter().map(|x| (x >= 0.0 && x.fract() == 0.0).then_some(x as usize));
-    indices.collect::<Option<_>>().with_context(|| format!("{} holds other numbers than 0, 1, 2, ...", path.display()))
+    let indices =
+        read(path)?.into_iter().map(|x| (x >= 0.0 && x.fract() == 0.0).then_some(x as usize));
+    indices
+        .collect::<Option<_>>()
+        .with_context(|| format!("{} holds other numbers than 0, 1, 2, ...", path.display()))
 }
 
 /// [`read`] from bytes. Memory is taken in proportion to them.
@@ -37,7 +42,8 @@ pub(crate) fn decode(bytes: &[u8]) -> anyhow::Result<ArrayD<f32>> {
     let elements = elements.with_context(|| format!("the shape {shape:?} is too large"))?;
     let values = numbers(descr, data, elements)?;
     let order = IxDyn(&shape).set_f(header.layout == Layout::Fortran);
-    ArrayD::from_shape_vec(order, values).with_context(|| format!("the shape {shape:?} cannot be held"))
+    ArrayD::from_shape_vec(order, values)
+        .with_context(|| format!("the shape {shape:?} cannot be held"))
 }
 
 /// Where the elements start, in a file whose header is small enough to be parsed.
@@ -45,7 +51,9 @@ fn data_start(bytes: &[u8]) -> anyhow::Result<usize> {
     ensure!(bytes.starts_with(b"\x93NUMPY"), "it does not start with the magic bytes of NumPy");
     let start = match bytes[6..] {
         [1, _, low, high, ..] => Some(10 + usize::from(u16::from_le_bytes([low, high]))),
-        [2 | 3, _, a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]).checked_add(12).map(|start| start as usize),
+        [2 | 3, _, a, b, c, d, ..] => {
+            u32::from_le_bytes([a, b, c, d]).checked_add(12).map(|start| start as usize)
+        }
         [1..=3, ..] | [] => bail!("the file ends within its header"),
         [version, ..] => bail!("format version {version}: expected 1 to 3"),
     };
@@ -83,10 +91,17 @@ struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    /// Each element by `number`, which is given little-endian bytes and says `None` where float32 cannot hold it.
-    fn decode<const N: usize>(&self, number: impl Fn([u8; N]) -> Option<f32>) -> anyhow::Result<Vec<f32>> {
+    /// Each element by `number`, which is given little-endian bytes and says `None` where float32
+    /// cannot hold it.
+    fn decode<const N: usize>(
+        &self,
+        number: impl Fn([u8; N]) -> Option<f32>,
+    ) -> anyhow::Result<Vec<f32>> {
         let (found, expected) = (self.data.len(), self.elements.saturating_mul(N));
-        ensure!(found == expected, "the elements take {expected} bytes, and {found} follow the header");
+        ensure!(
+            found == expected,
+            "the elements take {expected} bytes, and {found} follow the header"
+        );
         let values = self.data.as_chunks::<N>().0.iter().map(|bytes| {
             let mut bytes = *bytes;
             if self.big_endian {
@@ -126,19 +141,25 @@ mod tests {
     }
 
     fn array(descr: &str, shape: &str, fortran: &str, data: &[u8]) -> Result<ArrayD<f32>, String> {
-        let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
         decode(&file(&header, data)).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
     fn element_types_become_float32() {
         let [low, high] = [1.5f32, -2.0].map(f32::to_le_bytes);
-        let read = |descr, data: &[u8]| array(descr, "(2,)", "False", data).unwrap().into_raw_vec_and_offset().0;
+        let read = |descr, data: &[u8]| {
+            array(descr, "(2,)", "False", data).unwrap().into_raw_vec_and_offset().0
+        };
         assert_eq!(read("<f4", &[low, high].concat()), [1.5, -2.0]);
         assert_eq!(read(">f8", &[1.5f64, -2.0].map(f64::to_be_bytes).concat()), [1.5, -2.0]);
         assert_eq!(read("|i1", &[1, 0xff]), [1.0, -1.0]);
         assert_eq!(read("|u1", &[1, 0xff]), [1.0, 255.0]);
-        assert_eq!(read("<i8", &[7i64, 1 << 40].map(i64::to_le_bytes).concat()), [7.0, (1u64 << 40) as f32]);
+        assert_eq!(
+            read("<i8", &[7i64, 1 << 40].map(i64::to_le_bytes).concat()),
+            [7.0, (1u64 << 40) as f32]
+        );
     }
 
     #[test]
@@ -159,7 +180,11 @@ mod tests {
     fn malformed_files_are_refused() {
         let huge = "(4611686018427387904, 4611686018427387904)";
         assert!(array("<f4", huge, "False", &[]).unwrap_err().contains("too large"));
-        assert!(array("<f4", "(1000000000000,)", "False", &[0; 8]).unwrap_err().contains("4000000000000 bytes"));
+        assert!(
+            array("<f4", "(1000000000000,)", "False", &[0; 8])
+                .unwrap_err()
+                .contains("4000000000000 bytes")
+        );
         assert!(array("<f4", "(0, 9223372036854775807, 9)", "False", &[]).is_err());
         assert!(array("<c8", "(1,)", "False", &[0; 8]).unwrap_err().contains("expected float32"));
         assert!(array("", "(1,)", "False", &[0; 8]).unwrap_err().contains("expected float32"));

@@ -122,7 +122,8 @@ pub(crate) struct Prepared {
     pub(crate) noise: bool,
 }
 
-/// Compiles a canonical graph; `samples` are items of its inputs, and without them noise calibrates.
+/// Compiles a canonical graph; `samples` are items of its inputs, and without them noise
+/// calibrates.
 pub(crate) fn compile(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
@@ -144,7 +145,11 @@ pub(crate) fn generate(
     progress: &Progress,
 ) -> anyhow::Result<Program> {
     progress.step("generating code");
-    let mut program = codegen::compile(&prepared.quantised.graph, machine, codegen::Options { globals, explain })?;
+    let mut program = codegen::compile(
+        &prepared.quantised.graph,
+        machine,
+        codegen::Options { globals, explain },
+    )?;
     program.header.decisions.splice(0..0, prepared.decisions.iter().cloned());
     Ok(program)
 }
@@ -157,11 +162,13 @@ pub(crate) fn prepare(
     options: Options,
     progress: &Progress,
 ) -> anyhow::Result<Prepared> {
-    let (graph, losses, decisions) = place_autoencoders(graph, samples, machine, options.autoencoder, progress)?;
+    let (graph, losses, decisions) =
+        place_autoencoders(graph, samples, machine, options.autoencoder, progress)?;
     progress.step("calibrating");
     let noise = samples.is_none() && quantise::needs_samples(&graph);
     let stand_in = if noise { quantise::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
-    let samples: Vec<ArrayViewD<'_, f32>> = samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
+    let samples: Vec<ArrayViewD<'_, f32>> =
+        samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
     // A model that brings all its scales is not run.
     let calibration = match samples[..] {
         [] => Calibration::default(),
@@ -172,7 +179,8 @@ pub(crate) fn prepare(
     Ok(Prepared { graph, quantised, losses, decisions, noise })
 }
 
-/// Auto-encoders where they are computed, made before if that is asked for; what making them lost; what was decided.
+/// Auto-encoders where they are computed, made before if that is asked for; what making them lost;
+/// what was decided.
 fn place_autoencoders(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
@@ -184,17 +192,24 @@ fn place_autoencoders(
         None => (Cow::Borrowed(graph), Vec::new()),
         Some(heads) => {
             progress.step("finding principal components");
-            let samples = samples.context("auto-encoders are made from samples: pca:E needs --calibration")?;
-            let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|array| array.view()).collect();
+            let samples = samples
+                .context("auto-encoders are made from samples: pca:E needs --calibration")?;
+            let samples: Vec<ArrayViewD<'_, f32>> =
+                samples.iter().map(|array| array.view()).collect();
             let (graph, losses) = autoencoder::pca(graph, &samples, heads)?;
-            ensure!(!losses.is_empty(), "there is no attention without auto-encoders to make some for");
+            ensure!(
+                !losses.is_empty(),
+                "there is no attention without auto-encoders to make some for"
+            );
             (Cow::Owned(graph), losses)
         }
     };
     progress.step("placing auto-encoders");
     let (placed, decisions) = autoencoder::place(&graph, machine, form)?;
     if let (Choice::Always(form), []) = (form, decisions.as_slice()) {
-        bail!("there is no auto-encoder of Q and K that could be computed in the form {form}; pca:E makes some");
+        bail!(
+            "there is no auto-encoder of Q and K that could be computed in the form {form}; pca:E makes some"
+        );
     }
     Ok((placed, losses, decisions.iter().map(decision).collect()))
 }

@@ -10,8 +10,8 @@ pub(crate) struct Progress(ProgressBar);
 impl Progress {
     /// A line without a step. Nothing is ever printed where standard error is no terminal.
     pub(crate) fn new() -> Progress {
-        let style =
-            ProgressStyle::with_template("{spinner} {prefix}{msg} ({elapsed})").expect("the template is well-formed");
+        let style = ProgressStyle::with_template("{spinner} {prefix}{msg} ({elapsed})")
+            .expect("the template is well-formed");
         let bar = ProgressBar::new_spinner().with_style(style);
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress(bar)

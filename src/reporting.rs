@@ -51,9 +51,12 @@ impl PictureArgs {
     pub(crate) fn stage(&self, emulator: &Emulator, files: &mut Outputs) -> anyhow::Result<()> {
         let (program, timing) = (emulator.program(), emulator.timing());
         let (from, to) = self.cycles.unwrap_or_default();
-        let window = picture::window(timing.total(), from, to).map_err(|message| anyhow!("--cycles: {message}"))?;
+        let window = picture::window(timing.total(), from, to)
+            .map_err(|message| anyhow!("--cycles: {message}"))?;
         if let Some(path) = &self.timeline {
-            files.stage(path, |file| Ok(picture::timeline(program, timing, window.clone(), file)?))?;
+            files.stage(path, |file| {
+                Ok(picture::timeline(program, timing, window.clone(), file)?)
+            })?;
         }
         if let Some(path) = &self.memory_image {
             let plan = MemoryPlan::new(program, timing);
@@ -81,7 +84,8 @@ impl ReportArgs {
             files.stage(path, |file| Ok(writeln!(file, "{}", report.to_json())?))?;
         }
         if let Some(path) = &self.trace {
-            files.stage(path, |file| Ok(trace::write(model.program(), emulator.timing(), file)?))?;
+            files
+                .stage(path, |file| Ok(trace::write(model.program(), emulator.timing(), file)?))?;
         }
         self.pictures.stage(&emulator, files)?;
         Ok(report)

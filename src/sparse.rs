@@ -14,7 +14,8 @@ use crate::files;
 /// The masks of a model.
 #[derive(clap::Args)]
 pub(crate) struct MaskArgs {
-    /// Which attention entries are computed: [layers, heads, tokens, tokens], bool or 0 and 1, as `vitcod prune` and the authors write it
+    /// Which attention entries are computed: [layers, heads, tokens, tokens], bool or 0 and 1, as
+    /// `vitcod prune` and the authors write it
     #[arg(long, value_name = "M.npy")]
     pub(crate) masks: Option<PathBuf>,
 
@@ -32,7 +33,8 @@ impl MaskArgs {
 /// How a file of masks is to be read.
 #[derive(clap::Args)]
 pub(crate) struct PolarityArg {
-    /// What 1 (or True) means in the masks [default: told from the class token, whose row and column are kept]
+    /// What 1 (or True) means in the masks [default: told from the class token, whose row and
+    /// column are kept]
     #[arg(long, value_enum, requires = "masks")]
     polarity: Option<PolarityName>,
 }
@@ -52,14 +54,16 @@ impl PolarityArg {
             PolarityName::Pruned => Polarity::PrunedIsTrue,
             PolarityName::Kept => Polarity::KeptIsTrue,
         });
-        Masks::from_npy(&files::read(path)?, polarity).with_context(|| format!("{} holds no masks", path.display()))
+        Masks::from_npy(&files::read(path)?, polarity)
+            .with_context(|| format!("{} holds no masks", path.display()))
     }
 }
 
 /// How global tokens are found.
 #[derive(clap::Args)]
 pub(crate) struct GlobalTokensArg {
-    /// Global tokens, whose columns the denser engine computes: keys that more than K queries keep, or those that the cost model finds
+    /// Global tokens, whose columns the denser engine computes: keys that more than K queries keep,
+    /// or those that the cost model finds
     #[arg(long, value_name = "K|auto", default_value = "auto", value_parser = global_tokens)]
     pub(crate) theta_d: GlobalTokens,
 }
@@ -67,16 +71,20 @@ pub(crate) struct GlobalTokensArg {
 fn global_tokens(text: &str) -> Result<GlobalTokens, String> {
     match text {
         "auto" => Ok(GlobalTokens::Auto),
-        _ => text.parse().map(GlobalTokens::Above).map_err(|_| "expected auto or a number of queries".to_owned()),
+        _ => text
+            .parse()
+            .map(GlobalTokens::Above)
+            .map_err(|_| "expected auto or a number of queries".to_owned()),
     }
 }
 
 /// What becomes of auto-encoders.
 #[derive(clap::Args)]
 pub(crate) struct AutoencoderArg {
-    /// Auto-encoders of Q and K: FORM is how the model's are computed (apart: by encode and decode instructions; fold-encoder: the
-    /// encoder within the projection; fold-both: both within it; auto: the form with the fewest cycles, layer by layer);
-    /// `pca:E[:FORM]` makes some with E compressed heads for a model that has none
+    /// Auto-encoders of Q and K: FORM is how the model's are computed (apart: by encode and decode
+    /// instructions; fold-encoder: the encoder within the projection; fold-both: both within it;
+    /// auto: the form with the fewest cycles, layer by layer); `pca:E[:FORM]` makes some with E
+    /// compressed heads for a model that has none
     #[arg(long, value_name = "FORM|pca:E[:FORM]", default_value = "auto", value_parser = autoencoder)]
     pub(crate) autoencoder: Autoencoder,
 }
@@ -114,7 +122,14 @@ fn autoencoder(text: &str) -> Result<Autoencoder, String> {
         None => (None, text),
         Some(rest) => {
             let (heads, form) = rest.split_once(':').unwrap_or((rest, AUTO));
-            (Some(heads.parse().map_err(|_| "expected a number of compressed heads after pca:")?), form)
+            (
+                Some(
+                    heads
+                        .parse()
+                        .map_err(|_| "expected a number of compressed heads after pca:")?,
+                ),
+                form,
+            )
         }
     };
     let form = match Form::ALL.into_iter().find(|form| form.name() == form_name) {
@@ -135,9 +150,15 @@ mod tests {
     #[test]
     fn what_becomes_of_auto_encoders_is_read_as_it_is_written() {
         for text in ["auto", "apart", "fold-encoder", "fold-both", "pca:2:auto", "pca:1:apart"] {
-            assert_eq!(autoencoder(text).map(|autoencoder| autoencoder.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                autoencoder(text).map(|autoencoder| autoencoder.to_string()),
+                Ok(text.to_owned())
+            );
         }
-        assert_eq!(autoencoder("pca:2"), Ok(Autoencoder { principal: Some(2), ..Autoencoder::AUTO }));
+        assert_eq!(
+            autoencoder("pca:2"),
+            Ok(Autoencoder { principal: Some(2), ..Autoencoder::AUTO })
+        );
         for text in ["", "none", "pca", "pca:", "pca:two", "pca:2:", "pca:-1", "pca:2:pca:2"] {
             assert!(autoencoder(text).is_err(), "{text}");
         }

@@ -1,5 +1,5 @@
-//! Texts of `tests/asm`, one case per file: what they assemble to, or the mistakes, each stated on its line as `; error: message`.
-//! `cargo bless --test asm` writes the snapshots.
+//! Texts of `tests/asm`, one case per file: what they assemble to, or the mistakes, each stated on
+//! its line as `; error: message`. `cargo bless --test asm` writes the snapshots.
 
 #[path = "common/stated.rs"]
 mod stated;

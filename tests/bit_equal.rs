@@ -59,7 +59,8 @@ fn on_random_machines_and_graphs() {
 
 #[test]
 fn keys_and_values_of_one_head_at_a_time_are_enough() {
-    let graph = quantised(&vit(Vit { image: 24, patch: 2, heads: 3, head_dim: 64, depth: 1, ..SMALL }, 5));
+    let graph =
+        quantised(&vit(Vit { image: 24, patch: 2, heads: 3, head_dim: 64, depth: 1, ..SMALL }, 5));
     let mut machine = Machine::preset("vitcod").unwrap();
     // Of 145 keys and values 18.6 KB; those of two heads would take 37 KB.
     machine.sram.bytes = 24 * 1024;
@@ -92,13 +93,15 @@ fn on_exports() {
         "pose.dynamo.unfused.op20",
     ] {
         let path = format!("{}/tests/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
-        let graph =
-            import_file(path.as_ref(), &ImportOptions::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_bit_equal(&quantised(&graph), &machine).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let graph = import_file(path.as_ref(), &ImportOptions::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_bit_equal(&quantised(&graph), &machine)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
-/// Rows of the mask that are loaded once, or for each stripe of queries where they would take too much room.
+/// Rows of the mask that are loaded once, or for each stripe of queries where they would take too
+/// much room.
 #[test]
 fn with_masks_of_keys() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models/bert.dynamo.unfused.op20.onnx");

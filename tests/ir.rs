@@ -1,6 +1,7 @@
-//! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why not), `print` (text that comes back as it
-//! is), `pass` (what passes make of it), `tiled` and `scheduled` (programs before they are programs: what is accepted or why not).
-//! `docs/ir.md` says how to write one; `cargo bless --test ir` writes the snapshots.
+//! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why
+//! not), `print` (text that comes back as it is), `pass` (what passes make of it), `tiled` and
+//! `scheduled` (programs before they are programs: what is accepted or why not). `docs/ir.md` says
+//! how to write one; `cargo bless --test ir` writes the snapshots.
 
 #[path = "common/shortened.rs"]
 mod shortened;
@@ -31,12 +32,15 @@ fn source(path: &Path) -> String {
 /// The graph of a text; side files are beside it.
 fn parse(path: &Path, source: &str) -> Result<Graph, Problems<Diagnostic>> {
     text::parse(source, &mut |name| {
-        fs::read(path.with_file_name(name)).map(Bytes::from).map_err(|_| format!("there is no file {name:?}"))
+        fs::read(path.with_file_name(name))
+            .map(Bytes::from)
+            .map_err(|_| format!("there is no file {name:?}"))
     })
 }
 
 fn parsed(path: &Path, source: &str) -> Graph {
-    parse(path, source).unwrap_or_else(|problems| panic!("{}", problems.render(&name(path), source)))
+    parse(path, source)
+        .unwrap_or_else(|problems| panic!("{}", problems.render(&name(path), source)))
 }
 
 /// Asserts that the text of a graph parses to a graph with that text.
@@ -78,7 +82,12 @@ fn verify_cases() {
 fn print_cases() {
     insta::glob!("ir/print", "*.vir", |path| {
         let source = source(path);
-        assert_eq!(text::print(&parsed(path, &source), Constants::Inline), source, "{}", path.display());
+        assert_eq!(
+            text::print(&parsed(path, &source), Constants::Inline),
+            source,
+            "{}",
+            path.display()
+        );
     });
 }
 
@@ -93,7 +102,8 @@ fn parsed_module(path: &Path, source: &str) -> Module {
     parsed.unwrap_or_else(|problems| panic!("{}", problems.render(&name(path), source)))
 }
 
-/// A text is accepted, and then prints to what parses to the same, or each of its mistakes is stated.
+/// A text is accepted, and then prints to what parses to the same, or each of its mistakes is
+/// stated.
 fn assert_tasks<T: PartialEq + std::fmt::Debug>(
     kind: &str,
     path: &Path,
@@ -119,7 +129,12 @@ fn assert_tasks<T: PartialEq + std::fmt::Debug>(
 fn tiled_cases() {
     let none = |name: &str| Err(format!("there is no file {name:?}"));
     insta::glob!("ir/tiled", "*.vir", |path| {
-        assert_tasks("tiled", path, |text| Tiled::parse(text, &none), |tiled| tiled.text(Sections::Inline));
+        assert_tasks(
+            "tiled",
+            path,
+            |text| Tiled::parse(text, &none),
+            |tiled| tiled.text(Sections::Inline),
+        );
     });
 }
 
@@ -127,7 +142,12 @@ fn tiled_cases() {
 fn scheduled_cases() {
     let none = |name: &str| Err(format!("there is no file {name:?}"));
     insta::glob!("ir/scheduled", "*.vir", |path| {
-        assert_tasks("scheduled", path, |text| Scheduled::parse(text, &none), |all| all.text(Sections::Inline));
+        assert_tasks(
+            "scheduled",
+            path,
+            |text| Scheduled::parse(text, &none),
+            |all| all.text(Sections::Inline),
+        );
     });
 }
 
@@ -159,7 +179,9 @@ fn pass_cases() {
             module.graph().into_iter().for_each(|graph| assert_survives(path, graph));
         });
         let text = match result {
-            Ok(module) if module.graph().is_some_and(|graph| !graph.stage.is_float()) => shortened(&module.to_string()),
+            Ok(module) if module.graph().is_some_and(|graph| !graph.stage.is_float()) => {
+                shortened(&module.to_string())
+            }
             Ok(module) => module.to_string(),
             Err(error) => format!("error: {error}\n"),
         };

@@ -17,7 +17,8 @@ fn program() -> Program {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kernel/attention.s");
     let text = fs::read_to_string(path).unwrap();
     let assembly = Assembly::parse(&text, &|_| Err("no files".to_owned()));
-    let assembly = assembly.unwrap_or_else(|error| panic!("{}", error.render("attention.s", &text)));
+    let assembly =
+        assembly.unwrap_or_else(|error| panic!("{}", error.render("attention.s", &text)));
     assembly.check().unwrap_or_else(|error| panic!("{}", error.render("attention.s", &text)));
     assembly.program
 }
@@ -40,13 +41,17 @@ fn dot(a: &Array2<i8>, i: usize, b: &Array2<i8>, j: usize) -> i32 {
 
 /// Attention by the machine's arithmetic, query by query.
 fn integers(q: &Array2<i8>, k: &Array2<i8>, v: &Array2<i8>) -> Array2<i8> {
-    let to_log2 = Scale::from_f64(STEP * STEP / (FEATURES as f64).sqrt() * std::f64::consts::LOG2_E * 256.0).unwrap();
+    let to_log2 =
+        Scale::from_f64(STEP * STEP / (FEATURES as f64).sqrt() * std::f64::consts::LOG2_E * 256.0)
+            .unwrap();
     let mut y = Array2::zeros((TOKENS, FEATURES));
     for i in 0..TOKENS {
         let keys: Vec<usize> = (0..TOKENS).filter(|j| is_kept(i, *j)).collect();
-        let scores: Vec<i32> = keys.iter().map(|j| requantise_score(dot(q, i, k, *j), to_log2).into()).collect();
+        let scores: Vec<i32> =
+            keys.iter().map(|j| requantise_score(dot(q, i, k, *j), to_log2).into()).collect();
         let max = scores.iter().copied().max().unwrap();
-        let p: Vec<i32> = scores.iter().map(|score| exp2_neg((max - score) as u32).into()).collect();
+        let p: Vec<i32> =
+            scores.iter().map(|score| exp2_neg((max - score) as u32).into()).collect();
         let scale = Scale::ONE.combine(Scale::reciprocal(p.iter().sum::<i32>() as u32));
         for f in 0..FEATURES {
             let sum = keys.iter().zip(&p).map(|(j, p)| p * i32::from(v[[*j, f]])).sum();
@@ -75,11 +80,13 @@ fn real(q: &Array2<i8>, k: &Array2<i8>, v: &Array2<i8>) -> Array2<f64> {
 #[test]
 fn the_kernel_computes_sparse_attention() {
     let [q, k, v] = [1, 2, 3].map(matrix);
-    let input = |x: &Array2<i8>| -> ArrayD<f32> { x.mapv(|x| f32::from(x) * STEP as f32).into_dyn() };
+    let input =
+        |x: &Array2<i8>| -> ArrayD<f32> { x.mapv(|x| f32::from(x) * STEP as f32).into_dyn() };
     let model = Model::new(program()).unwrap();
     let inputs = [input(&q), input(&k), input(&v)];
     let [q_in, k_in, v_in] = inputs.each_ref().map(|x| x.view());
-    let outputs = model.open(&EmulatorDevice).unwrap().run(&[("q", q_in), ("k", k_in), ("v", v_in)]).unwrap();
+    let outputs =
+        model.open(&EmulatorDevice).unwrap().run(&[("q", q_in), ("k", k_in), ("v", v_in)]).unwrap();
     let Integers::I8(y) = &outputs[0].values else { panic!("y is int8") };
     assert_eq!(*y, integers(&q, &k, &v).into_dyn());
     for (machine, exact) in y.iter().zip(&real(&q, &k, &v)) {

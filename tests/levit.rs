@@ -1,4 +1,5 @@
-//! LeViT from file to bits: convolutions with padding on maps, attention with biases, subsampling, a mean over tokens.
+//! LeViT from file to bits: convolutions with padding on maps, attention with biases, subsampling,
+//! a mean over tokens.
 
 #[allow(dead_code, reason = "each test takes a part of it")]
 mod common;
@@ -17,9 +18,12 @@ use vitcod_isa::machine::{Machine, PRESETS};
 /// A small export, with its own input as calibration.
 fn quantised(model: &str, masks: Option<&Masks>) -> Graph {
     let file = |suffix: &str| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(format!("levit.{model}.{suffix}"))
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/models")
+            .join(format!("levit.{model}.{suffix}"))
     };
-    let imported = import::import(&onnx::load(&file("onnx")).unwrap(), &ImportOptions::default()).unwrap();
+    let imported =
+        import::import(&onnx::load(&file("onnx")).unwrap(), &ImportOptions::default()).unwrap();
     let samples: [ArrayD<f32>; 1] = [ndarray_npy::read_npy(file("in.npy")).unwrap()];
     let context = Context { masks, samples: Some(&samples), ..Context::default() };
     let names = passes::pipeline(Stage::Imported, Stage::Quantised, &context);
@@ -55,10 +59,14 @@ fn from_another_exporter() {
 fn pruned() {
     // Queries, keys and heads of a layer, of the subsampling and of a layer.
     let layers = [(6, 6, 2), (2, 6, 4), (2, 2, 3)].map(|(queries, keys, heads)| {
-        (0..heads).map(|head| Mask::from_fn(queries, keys, |i, j| j == 0 || (i + j + head) % 3 == 0)).collect()
+        (0..heads)
+            .map(|head| Mask::from_fn(queries, keys, |i, j| j == 0 || (i + j + head) % 3 == 0))
+            .collect()
     });
     let graph = quantised("legacy.unfused.op17", Some(&Masks::new(layers.to_vec()).unwrap()));
-    let both = |op: &_| matches!(graph.op(*op).kind, OpKind::Sddmm { .. }) && graph.op(*op).operands.len() == 4;
+    let both = |op: &_| {
+        matches!(graph.op(*op).kind, OpKind::Sddmm { .. }) && graph.op(*op).operands.len() == 4
+    };
     assert_eq!(graph.order.iter().filter(|op| both(op)).count(), 3);
     for machine in [Machine::preset("vitcod").unwrap(), machine(3, 8, 6 << 10)] {
         assert_bit_equal(&graph, &machine).unwrap();

@@ -26,7 +26,8 @@ const DEIT_TINY: Vit = Vit {
     all_tokens: false,
 };
 
-const WIDE: Vit = Vit { image: 20, heads: 2, head_dim: 32, hidden: 256, depth: 1, classes: 33, ..SMALL };
+const WIDE: Vit =
+    Vit { image: 20, heads: 2, head_dim: 32, hidden: 256, depth: 1, classes: 33, ..SMALL };
 
 fn machine(lines: u32, macs: u32, sram_kb: u32, bytes_per_cycle: f64) -> Machine {
     let mut machine = Machine::preset("vitcod").unwrap();
@@ -47,16 +48,24 @@ fn the_smallest_and_the_largest_machines_compile_and_stay_bit_equal() {
     }
 }
 
-/// Machines in whose scratchpads two layers of an MLP are made together, and smaller and larger ones where they are not.
+/// Machines in whose scratchpads two layers of an MLP are made together, and smaller and larger
+/// ones where they are not.
 #[test]
 fn interleaved_layers_compute_the_same() {
-    let graph = quantised(&vit(Vit { image: 28, patch: 4, heads: 2, head_dim: 48, hidden: 320, depth: 1, ..SMALL }, 4));
+    let graph = quantised(&vit(
+        Vit { image: 28, patch: 4, heads: 2, head_dim: 48, hidden: 320, depth: 1, ..SMALL },
+        4,
+    ));
     let options = Options { explain: true, ..Options::default() };
     let interleaved = [16, 20, 22, 24, 26, 36].map(|sram_kb| {
         let machine = machine(64, 8, sram_kb, 153.6);
         assert_bit_equal(&graph, &machine).unwrap_or_else(|error| panic!("{machine}: {error}"));
         let program = codegen::compile(&graph, &machine, options).unwrap();
-        program.header.decisions.iter().any(|decision: &Decision| decision.chosen.contains("of the first layer"))
+        program
+            .header
+            .decisions
+            .iter()
+            .any(|decision: &Decision| decision.chosen.contains("of the first layer"))
     });
     assert!(interleaved.contains(&true) && interleaved.contains(&false), "{interleaved:?}");
 }
@@ -85,10 +94,12 @@ fn compare(graph: &Graph, slower: &mut Vec<String>) {
         simulate(&program.code, &machine).unwrap().total()
     };
     let places = (0..LINES.len()).flat_map(|lines| {
-        (0..SRAM_KB.len()).flat_map(move |sram| (0..BYTES_PER_CYCLE.len()).map(move |dram| [lines, sram, dram]))
+        (0..SRAM_KB.len())
+            .flat_map(move |sram| (0..BYTES_PER_CYCLE.len()).map(move |dram| [lines, sram, dram]))
     });
     let grid: Vec<([usize; 3], u64)> = places.map(|at| (at, cycles(at))).collect();
-    let of = |at: [usize; 3]| grid.iter().find(|(other, _)| *other == at).map(|(_, cycles)| *cycles);
+    let of =
+        |at: [usize; 3]| grid.iter().find(|(other, _)| *other == at).map(|(_, cycles)| *cycles);
     for (at, cycles) in &grid {
         for axis in 0..at.len() {
             let mut lesser = *at;
@@ -96,8 +107,11 @@ fn compare(graph: &Graph, slower: &mut Vec<String>) {
             lesser[axis] = less;
             let before = of(lesser).unwrap();
             if *cycles as f64 > before as f64 * (1.0 + TOLERANCE) {
-                let [lines, sram, dram] =
-                    [LINES[at[0]].to_string(), SRAM_KB[at[1]].to_string(), BYTES_PER_CYCLE[at[2]].to_string()];
+                let [lines, sram, dram] = [
+                    LINES[at[0]].to_string(),
+                    SRAM_KB[at[1]].to_string(),
+                    BYTES_PER_CYCLE[at[2]].to_string(),
+                ];
                 slower.push(format!(
                     "{lines} lines, {sram} KB, {dram} B/cycle: {cycles} cycles, {:.1} % more than {before} with {}",
                     (*cycles as f64 / before as f64 - 1.0) * 100.0,

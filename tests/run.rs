@@ -1,7 +1,9 @@
-//! Cases of `tests/run`, one file each: assembly, or IR text of any stage, that states what it computes as comments `in NAME: numbers` and
-//! `out NAME: numbers`, or on the line of an instruction why it cannot be executed, as `; error: message`.
+//! Cases of `tests/run`, one file each: assembly, or IR text of any stage, that states what it
+//! computes as comments `in NAME: numbers` and `out NAME: numbers`, or on the line of an
+//! instruction why it cannot be executed, as `; error: message`.
 //!
-//! Integers are executed at the stage of the text and at each stage after it; programs also in random orders of their units.
+//! Integers are executed at the stage of the text and at each stage after it; programs also in
+//! random orders of their units.
 
 #[path = "common/stated.rs"]
 #[allow(dead_code, reason = "each test takes a part of it")]
@@ -44,7 +46,8 @@ fn parse(text: &str) -> Result<Module, AssemblyError> {
 /// The numbers of the comment `in NAME: numbers`, or `out`.
 fn numbers<'t>(text: &'t str, direction: &str, name: &str) -> Vec<&'t str> {
     let key = format!("{direction} {name}: ");
-    let mut lines = text.lines().filter_map(|line| line.trim_start_matches(['/', ';', ' ']).strip_prefix(&key));
+    let mut lines =
+        text.lines().filter_map(|line| line.trim_start_matches(['/', ';', ' ']).strip_prefix(&key));
     lines.next().unwrap_or_else(|| panic!("no line `{key}`")).split_whitespace().collect()
 }
 
@@ -61,7 +64,9 @@ fn elem(binding: &Binding) -> Elem {
     match binding.element {
         Element::I8 => Elem::I8,
         Element::I16 => Elem::I16,
-        Element::Row { .. } | Element::Bits { .. } => panic!("{}: only numbers are stated", binding.name),
+        Element::Row { .. } | Element::Bits { .. } => {
+            panic!("{}: only numbers are stated", binding.name)
+        }
     }
 }
 
@@ -70,10 +75,10 @@ fn assert_real(graph: &Graph, text: &str) {
     let real = |direction: &str, name: &str| -> Vec<f32> {
         numbers(text, direction, name).into_iter().map(|number| number.parse().unwrap()).collect()
     };
-    let inputs = graph
-        .inputs
-        .iter()
-        .map(|input| ArrayD::from_shape_vec(graph.ty(input.value).shape.clone(), real("in", &input.name)).unwrap());
+    let inputs = graph.inputs.iter().map(|input| {
+        ArrayD::from_shape_vec(graph.ty(input.value).shape.clone(), real("in", &input.name))
+            .unwrap()
+    });
     let inputs: Vec<_> = inputs.collect();
     let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
     let outputs = FloatInterpreter::new(graph).unwrap().run(&views).unwrap();
@@ -86,8 +91,10 @@ fn assert_real(graph: &Graph, text: &str) {
 fn execute(module: &Module, input: &dyn Fn(&str, Elem) -> Tensor) -> Result<Vec<Named>, Fault> {
     match module {
         Module::Graph(graph) => {
-            let inputs = graph.inputs.iter().map(|port| input(&port.name, graph.ty(port.value).elem));
-            let outputs = QuantisedInterpreter::new(graph).unwrap().run(&inputs.collect::<Vec<_>>()).unwrap();
+            let inputs =
+                graph.inputs.iter().map(|port| input(&port.name, graph.ty(port.value).elem));
+            let outputs =
+                QuantisedInterpreter::new(graph).unwrap().run(&inputs.collect::<Vec<_>>()).unwrap();
             Ok(graph.outputs.iter().map(|output| output.name.clone()).zip(outputs).collect())
         }
         Module::Tiled(tiled) => {
@@ -102,9 +109,13 @@ fn execute(module: &Module, input: &dyn Fn(&str, Elem) -> Tensor) -> Result<Vec<
             let mut emulator = Emulator::new(program.clone().into()).unwrap();
             let outputs = on_memory(program, input, |memory| emulator.run(memory));
             for seed in 0..ORDERS {
-                let other = on_memory(program, input, |memory| emulator.run_in_random_order(memory, seed));
+                let other =
+                    on_memory(program, input, |memory| emulator.run_in_random_order(memory, seed));
                 // Of several instructions that cannot be executed another one may come first.
-                assert!(other == outputs || other.is_err() && outputs.is_err(), "seed {seed}: {other:?}");
+                assert!(
+                    other == outputs || other.is_err() && outputs.is_err(),
+                    "seed {seed}: {other:?}"
+                );
             }
             outputs
         }
@@ -135,12 +146,19 @@ fn assert_stated(module: &Module, text: &str) {
     match (outcome, &stated(text)[..]) {
         (Ok(outputs), []) => {
             for (name, found) in outputs {
-                assert_eq!(found, integers(text, "out", &name, found.elem()), "{name}, {}", module.level());
+                assert_eq!(
+                    found,
+                    integers(text, "out", &name, found.elem()),
+                    "{name}, {}",
+                    module.level()
+                );
             }
         }
         (Err(fault), [(line, message)]) => {
             let before = text.lines().take(line - 1);
-            let index = before.filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_lowercase())).count();
+            let index = before
+                .filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_lowercase()))
+                .count();
             assert_eq!(fault.index, index, "{fault}");
             assert!(fault.to_string().contains(message), "{fault}");
         }
@@ -156,7 +174,8 @@ fn assert_computes(path: &Path) {
     }
     assert_stated(&module, &text);
     let machine = Machine::preset("vitcod").unwrap();
-    let context = Context { machine: Some(&machine), globals: GlobalTokens::Above(2), ..Context::default() };
+    let context =
+        Context { machine: Some(&machine), globals: GlobalTokens::Above(2), ..Context::default() };
     let rest = passes::pipeline(module.level(), Level::Program, &context);
     passes::run(module, &rest, &context, |_, module| assert_stated(module, &text)).unwrap();
 }

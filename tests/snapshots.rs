@@ -1,4 +1,5 @@
-//! What the compiler makes of small exported models, pass by pass: snapshots to be read and compared.
+//! What the compiler makes of small exported models, pass by pass: snapshots to be read and
+//! compared.
 
 #[path = "common/shortened.rs"]
 mod shortened;
@@ -19,12 +20,17 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models").join(name)
 }
 
-/// Snapshots of the text after every pass that changes something, up to the program, of a model with its own input as calibration.
+/// Snapshots of the text after every pass that changes something, up to the program, of a model
+/// with its own input as calibration.
 fn assert_passes(name: &str, model: &str, masks: Option<&Masks>) {
-    let imported =
-        import::import(&onnx::load(&file(&format!("{model}.onnx"))).unwrap(), &ImportOptions::default()).unwrap();
+    let imported = import::import(
+        &onnx::load(&file(&format!("{model}.onnx"))).unwrap(),
+        &ImportOptions::default(),
+    )
+    .unwrap();
     let machine = Machine::preset("vitcod").unwrap();
-    let samples: [ArrayD<f32>; 1] = [ndarray_npy::read_npy(file(&format!("{model}.in.npy"))).unwrap()];
+    let samples: [ArrayD<f32>; 1] =
+        [ndarray_npy::read_npy(file(&format!("{model}.in.npy"))).unwrap()];
     let context = Context {
         masks,
         machine: Some(&machine),
@@ -54,7 +60,8 @@ fn every_pass_on_a_dense_model() {
     assert_passes("dense", "vit.legacy.unfused.op13", None);
 }
 
-/// The model of the authors, with auto-encoders; masks keep the class token, the diagonal and its neighbours.
+/// The model of the authors, with auto-encoders; masks keep the class token, the diagonal and its
+/// neighbours.
 #[test]
 fn every_pass_on_a_sparse_model() {
     let head = |head: usize| Mask::from_fn(17, 17, move |i, j| j == 0 || i.abs_diff(j) <= head);

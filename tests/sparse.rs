@@ -1,5 +1,5 @@
-//! Masked and auto-encoded attention, emulated, has the bits of the reference interpreter: for any mask, any division between the engines,
-//! any machine.
+//! Masked and auto-encoded attention, emulated, has the bits of the reference interpreter: for any
+//! mask, any division between the engines, any machine.
 
 #[allow(dead_code, reason = "each test takes a part of it")]
 mod common;
@@ -14,7 +14,11 @@ use vitcod_isa::machine::{Machine, PRESETS};
 const SMALL: Vit = Vit { all_tokens: true, ..common::SMALL };
 
 /// A quantised graph whose attention keeps what `kept(layer, head, query, key)` says.
-fn masked(shape: Vit, seed: u64, mut kept: impl FnMut(usize, usize, usize, usize) -> bool) -> Graph {
+fn masked(
+    shape: Vit,
+    seed: u64,
+    mut kept: impl FnMut(usize, usize, usize, usize) -> bool,
+) -> Graph {
     let tokens = (shape.image / shape.patch).pow(2) + 1;
     let layers = (0..shape.depth).map(|layer| {
         let head = |head| Mask::from_fn(tokens, tokens, |query, key| kept(layer, head, query, key));
@@ -52,8 +56,11 @@ fn every_way_to_divide_a_mask() {
         let graph = masked(SMALL, 1, kept);
         for (preset_name, _) in PRESETS {
             for globals in GLOBALS {
-                let report =
-                    assert_bit_equal_with(&graph, &preset(preset_name), Options { globals, ..Options::default() });
+                let report = assert_bit_equal_with(
+                    &graph,
+                    &preset(preset_name),
+                    Options { globals, ..Options::default() },
+                );
                 assert!(report.is_ok(), "{name}, {globals:?}: {report:?}");
             }
         }
@@ -78,7 +85,8 @@ fn on_random_machines_with_random_masks() {
         let density = pick(&[2, 5, 20, 60, 95]) as u64;
         let globals = GLOBALS[pick(&[0, 1, 2, 3, 4])];
         let mut entries = Random(round);
-        let graph = masked(shape, round, |_, _, i, j| j == 0 || i == j || entries.next() % 100 < density);
+        let graph =
+            masked(shape, round, |_, _, i, j| j == 0 || i == j || entries.next() % 100 < density);
         let machine = machine(&mut random);
         match assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() }) {
             Ok(report) => {

@@ -1,4 +1,5 @@
-//! The stages between a split graph and a program: their text is theirs, and each computes what the one before it computes.
+//! The stages between a split graph and a program: their text is theirs, and each computes what the
+//! one before it computes.
 
 #[allow(dead_code, reason = "each test takes a part of it")]
 mod common;
@@ -21,9 +22,11 @@ type Outputs = Vec<Vec<u8>>;
 /// Inputs of noise, and the outputs of the reference interpreter.
 fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
     let noise = quantise::noise(graph, 1);
-    let quantise =
-        |(input, x): (&GraphInput, &ndarray::ArrayD<f32>)| Tensor::quantise(&x.view(), graph.ty(input.value));
-    let inputs: Vec<Tensor> = graph.inputs.iter().zip(&noise).map(quantise).collect::<Option<_>>().unwrap();
+    let quantise = |(input, x): (&GraphInput, &ndarray::ArrayD<f32>)| {
+        Tensor::quantise(&x.view(), graph.ty(input.value))
+    };
+    let inputs: Vec<Tensor> =
+        graph.inputs.iter().zip(&noise).map(quantise).collect::<Option<_>>().unwrap();
     let outputs = QuantisedInterpreter::new(graph).unwrap().run(&inputs).unwrap();
     (inputs, outputs.iter().map(Tensor::to_le_bytes).collect())
 }
@@ -39,7 +42,9 @@ fn assert_round_trip<T: PartialEq + std::fmt::Debug>(
     parse: impl Fn(&str, &Bytes) -> T,
     side: Vec<u8>,
 ) {
-    for (sections, side) in [(Sections::Inline, Vec::new()), (Sections::Side("side".to_owned()), side)] {
+    for (sections, side) in
+        [(Sections::Inline, Vec::new()), (Sections::Side("side".to_owned()), side)]
+    {
         let written = text(value, sections.clone());
         let again = parse(&written, &side.into());
         assert_eq!(again, *value);
@@ -48,7 +53,11 @@ fn assert_round_trip<T: PartialEq + std::fmt::Debug>(
 }
 
 /// Goes through the stages of a quantised or split graph and compares each with the first.
-fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Result<(), CodegenError> {
+fn assert_stages(
+    graph: &Graph,
+    machine: &Machine,
+    globals: GlobalTokens,
+) -> Result<(), CodegenError> {
     let (inputs, expected) = reference(graph);
     let split = match graph.stage {
         Stage::Quantised => split::run(graph, machine, globals).unwrap().0,
@@ -60,7 +69,8 @@ fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Res
         &tiled,
         Tiled::text,
         |text, side| {
-            Tiled::parse(text, &|_| Ok(side.clone())).unwrap_or_else(|error| panic!("{}", error.render("tiled", text)))
+            Tiled::parse(text, &|_| Ok(side.clone()))
+                .unwrap_or_else(|error| panic!("{}", error.render("tiled", text)))
         },
         Sections::side(&tiled.image, tiled.ir.as_ref()),
     );
@@ -81,9 +91,15 @@ fn assert_stages(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Res
 
     let program = codegen::emit(&scheduled)?;
     let mut emulator = Emulator::new(program.clone().into()).unwrap();
-    assert_eq!(executed(&program, &inputs, |memory| emulator.run(memory).unwrap()), expected, "emitted, on {machine}");
+    assert_eq!(
+        executed(&program, &inputs, |memory| emulator.run(memory).unwrap()),
+        expected,
+        "emitted, on {machine}"
+    );
     for seed in 0..3 {
-        let outputs = executed(&program, &inputs, |memory| emulator.run_in_random_order(memory, seed).unwrap());
+        let outputs = executed(&program, &inputs, |memory| {
+            emulator.run_in_random_order(memory, seed).unwrap()
+        });
         assert_eq!(outputs, expected, "in the order of seed {seed}, on {machine}");
     }
     Ok(())
@@ -95,7 +111,8 @@ fn of_random_graphs() {
     let mut went = 0;
     for seed in 0..60 {
         let graph = random::graph(Stage::ALL[2 + seed as usize % 2], seed);
-        let machine = if seed % 3 == 0 { Machine::preset("vitcod").unwrap() } else { machine(&mut random) };
+        let machine =
+            if seed % 3 == 0 { Machine::preset("vitcod").unwrap() } else { machine(&mut random) };
         match assert_stages(&graph, &machine, GlobalTokens::Above(2)) {
             Ok(()) => went += 1,
             Err(CodegenError::TooSmall { .. } | CodegenError::Unsupported(_)) => {}

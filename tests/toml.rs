@@ -1,5 +1,6 @@
-//! Machines of `tests/toml`, one case per file: what the text says, or the mistakes, each stated on its line as `# error: message`;
-//! those of the file as a whole are stated on its first line. `cargo bless --test toml` writes the snapshots.
+//! Machines of `tests/toml`, one case per file: what the text says, or the mistakes, each stated on
+//! its line as `# error: message`; those of the file as a whole are stated on its first line.
+//! `cargo bless --test toml` writes the snapshots.
 
 #[path = "common/stated.rs"]
 mod stated;

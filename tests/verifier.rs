@@ -2,7 +2,8 @@
 //!
 //! - On random small programs it agrees with an oracle that compares every pair of accesses.
 //! - Of a compiled model no token can be taken out unnoticed, once the redundant ones are gone.
-//! - What it accepts gives the same bits in every order of execution that chaos scheduling draws; what it refuses does not.
+//! - What it accepts gives the same bits in every order of execution that chaos scheduling draws;
+//!   what it refuses does not.
 
 #[allow(dead_code, reason = "each test takes a part of it")]
 mod common;
@@ -25,10 +26,20 @@ use vitcod_isa::instr::{Unit, UnitSet};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
-const TINY: Vit =
-    Vit { image: 24, patch: 4, channels: 2, heads: 3, head_dim: 8, hidden: 48, depth: 2, classes: 5, all_tokens: true };
+const TINY: Vit = Vit {
+    image: 24,
+    patch: 4,
+    channels: 2,
+    heads: 3,
+    head_dim: 8,
+    hidden: 48,
+    depth: 2,
+    classes: 5,
+    all_tokens: true,
+};
 
-/// A vision transformer on a small machine, so that memory is used again and again: dense, and with masks for both engines.
+/// A vision transformer on a small machine, so that memory is used again and again: dense, and with
+/// masks for both engines.
 fn compiled() -> [(&'static str, Program); 2] {
     let mut machine = Machine::preset("vitcod").unwrap();
     machine.sram.bytes = 12 * 1024;
@@ -77,12 +88,17 @@ fn agrees_with_the_oracle_on_random_programs() {
     assert!(sound > 500 && racing > 500 && undefined > 100, "{sound} {racing} {undefined}");
 }
 
-/// A program gives in an order that a seed draws what it gives in that of the simulation, be it that some instruction cannot execute.
+/// A program gives in an order that a seed draws what it gives in that of the simulation, be it
+/// that some instruction cannot execute.
 fn any_order_gives_the_same(program: Program, seed: u64) {
     let program = Arc::new(program);
     let mut emulator = Emulator::new(Arc::clone(&program)).unwrap();
     match outputs(&program, &mut emulator, None) {
-        Ok(expected) => assert_eq!(outputs(&program, &mut emulator, Some(seed)).as_ref(), Ok(&expected), "seed {seed}"),
+        Ok(expected) => assert_eq!(
+            outputs(&program, &mut emulator, Some(seed)).as_ref(),
+            Ok(&expected),
+            "seed {seed}"
+        ),
         Err(_) => assert!(outputs(&program, &mut emulator, Some(seed)).is_err(), "seed {seed}"),
     }
 }
@@ -102,7 +118,8 @@ fn no_token_is_redundant_after_the_pass(program: &Program) {
     }
 }
 
-/// The same program in which every instruction waits for all before it, so that most of its tokens order nothing.
+/// The same program in which every instruction waits for all before it, so that most of its tokens
+/// order nothing.
 fn in_program_order(program: &Program) -> Program {
     let mut program = program.clone();
     let mut last: [Option<usize>; Unit::COUNT] = Default::default();
@@ -112,7 +129,8 @@ fn in_program_order(program: &Program) -> Program {
         let units: Vec<Unit> = instr.op.units().iter().collect();
         let [unit] = units[..] else { continue };
         for from in Unit::ALL {
-            // Its last instruction sends one token, and so the first that comes after it takes that.
+            // Its last instruction sends one token, and so the first that comes after it takes
+            // that.
             if let Some(sender) = last[from.index()]
                 && !program.code[sender].signal.contains(unit)
             {
@@ -138,9 +156,16 @@ fn no_token_of_a_compiled_model_is_taken_out_unnoticed() {
             let tokens = check::tokens(&program.code);
             let waits: u32 = program.code.iter().map(|instr| instr.wait.bits().count_ones()).sum();
             assert_eq!(tokens.len(), waits as usize, "{name}: every wait takes a token");
-            let redundant: BTreeSet<_> =
-                tokens.iter().copied().filter(|token| check(&without(&program, *token)).is_ok()).collect();
-            assert_eq!(redundant.is_empty(), !is_full, "{name}: the compiler leaves no token that orders nothing");
+            let redundant: BTreeSet<_> = tokens
+                .iter()
+                .copied()
+                .filter(|token| check(&without(&program, *token)).is_ok())
+                .collect();
+            assert_eq!(
+                redundant.is_empty(),
+                !is_full,
+                "{name}: the compiler leaves no token that orders nothing"
+            );
             let removed = check::remove_redundant_tokens(&mut program).unwrap();
             // Of several that stand in for each other not all can go.
             assert!(removed.iter().all(|token| redundant.contains(token)), "{name}");
@@ -172,20 +197,32 @@ fn waits_and_signals_are_balanced() {
     }
 }
 
-/// The outputs of a run on inputs of noise: in the order of the simulation, or in one that a seed draws.
-fn outputs(program: &Arc<Program>, emulator: &mut Emulator, seed: Option<u64>) -> Result<Vec<u8>, Fault> {
+/// The outputs of a run on inputs of noise: in the order of the simulation, or in one that a seed
+/// draws.
+fn outputs(
+    program: &Arc<Program>,
+    emulator: &mut Emulator,
+    seed: Option<u64>,
+) -> Result<Vec<u8>, Fault> {
     let mut memory = Memory::new(program).unwrap();
     let mut noise = Random(9);
     for input in &program.header.inputs {
-        let bytes = &mut memory.dram_mut()[input.address as usize..][..input.bytes().unwrap() as usize];
+        let bytes =
+            &mut memory.dram_mut()[input.address as usize..][..input.bytes().unwrap() as usize];
         bytes.fill_with(|| noise.next() as u8);
     }
     match seed {
         None => emulator.run(&mut memory)?,
         Some(seed) => emulator.run_in_random_order(&mut memory, seed)?,
     }
-    let bytes = |address: u64, bytes: u64| memory.dram()[address as usize..][..bytes as usize].to_vec();
-    Ok(program.header.outputs.iter().flat_map(|output| bytes(output.address, output.bytes().unwrap())).collect())
+    let bytes =
+        |address: u64, bytes: u64| memory.dram()[address as usize..][..bytes as usize].to_vec();
+    Ok(program
+        .header
+        .outputs
+        .iter()
+        .flat_map(|output| bytes(output.address, output.bytes().unwrap()))
+        .collect())
 }
 
 #[test]
@@ -195,9 +232,16 @@ fn accepted_programs_give_the_same_bits_in_every_order() {
         let program = Arc::new(program);
         let mut emulator = Emulator::new(Arc::clone(&program)).unwrap();
         let expected = outputs(&program, &mut emulator, None).unwrap();
-        assert!(expected.iter().any(|byte| *byte != expected[0]), "{name}: outputs that show something");
+        assert!(
+            expected.iter().any(|byte| *byte != expected[0]),
+            "{name}: outputs that show something"
+        );
         for seed in 0..100 {
-            assert_eq!(outputs(&program, &mut emulator, Some(seed)).as_ref(), Ok(&expected), "{name}, seed {seed}");
+            assert_eq!(
+                outputs(&program, &mut emulator, Some(seed)).as_ref(),
+                Ok(&expected),
+                "{name}, seed {seed}"
+            );
         }
     }
 }
@@ -219,10 +263,14 @@ fn without_a_needed_token_some_order_gives_other_bits() {
             let racing = Arc::new(racing);
             let mut emulator = Emulator::new(Arc::clone(&racing)).unwrap();
             // Bytes that come too late can also be such that an instruction cannot execute.
-            let differs = |seed| outputs(&racing, &mut emulator, Some(seed)).as_ref() != Ok(&expected);
+            let differs =
+                |seed| outputs(&racing, &mut emulator, Some(seed)).as_ref() != Ok(&expected);
             tried += 1;
             found += usize::from((0..50).any(differs));
         }
-        assert!(tried > 30 && found * 100 >= tried * 95, "{name}: {found} of {tried} races were seen");
+        assert!(
+            tried > 30 && found * 100 >= tried * 95,
+            "{name}: {found} of {tried} races were seen"
+        );
     }
 }

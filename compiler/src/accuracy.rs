@@ -1,14 +1,18 @@
-//! What quantisation costs, layer by layer: a canonical graph in float against its quantised form, on given inputs.
+//! What quantisation costs, layer by layer: a canonical graph in float against its quantised form,
+//! on given inputs.
 //!
 //! For each input and result of the canonical graph:
 //!
-//! - *accumulated* noise: the integers of a whole run against the float run, with all errors of what comes before;
-//! - *local* noise: the integers that the operation makes of the float run's operands, themselves rounded to their steps. What is
-//!   above the accumulated noise came from elsewhere;
-//! - *impact*, if asked for: the noise of all outputs where this result alone has its local error and the rest is float. It says
-//!   which layer hurts, whatever follows it; it takes about half a float run for each operation and item.
+//! - *accumulated* noise: the integers of a whole run against the float run, with all errors of
+//!   what comes before;
+//! - *local* noise: the integers that the operation makes of the float run's operands, themselves
+//!   rounded to their steps. What is above the accumulated noise came from elsewhere;
+//! - *impact*, if asked for: the noise of all outputs where this result alone has its local error
+//!   and the rest is float. It says which layer hurts, whatever follows it; it takes about half a
+//!   float run for each operation and item.
 //!
-//! Local errors of all operations take one run: every result is replaced, once it is compared, by the rounded float one.
+//! Local errors of all operations take one run: every result is replaced, once it is compared, by
+//! the rounded float one.
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
@@ -23,7 +27,8 @@ use crate::quantise::{Quantised, items};
 pub struct Accuracy {
     /// Items that were run.
     pub items: usize,
-    /// The inputs and results of the canonical graph in execution order, as far as integers stand for them.
+    /// The inputs and results of the canonical graph in execution order, as far as integers stand
+    /// for them.
     pub layers: Vec<Layer>,
     /// The outputs in the model's order.
     pub outputs: Vec<Output>,
@@ -59,7 +64,8 @@ pub struct Output {
     pub noise: Noise,
     /// The largest difference of an element.
     pub largest_error: f64,
-    /// What it predicts; `None` where it has not the shape of logits, `[classes]` or `[1, classes]`.
+    /// What it predicts; `None` where it has not the shape of logits, `[classes]` or
+    /// `[1, classes]`.
     pub predictions: Option<Predictions>,
 }
 
@@ -83,11 +89,13 @@ pub struct Options<'a> {
     pub labels: Option<&'a [usize]>,
 }
 
-/// Runs a canonical graph and what it was quantised to on samples, as [`Calibration::run`](crate::quantise::Calibration::run)
-/// takes them. Items run in parallel; the result does not depend on how many at a time.
+/// Runs a canonical graph and what it was quantised to on samples, as
+/// [`Calibration::run`](crate::quantise::Calibration::run) takes them. Items run in parallel; the
+/// result does not depend on how many at a time.
 ///
 /// # Errors
-/// The samples are not items of the graph's inputs, there are not as many as labels, or a graph cannot be run.
+/// The samples are not items of the graph's inputs, there are not as many as labels, or a graph
+/// cannot be run.
 pub fn measure(
     graph: &Graph,
     quantised: &Quantised,
@@ -130,11 +138,12 @@ impl Accuracy {
         for (output, other) in self.outputs.iter_mut().zip(other.outputs) {
             output.noise = output.noise.and(other.noise);
             output.largest_error = output.largest_error.max(other.largest_error);
-            output.predictions = output.predictions.zip(other.predictions).map(|(a, b)| Predictions {
-                equal: a.equal + b.equal,
-                float_right: a.float_right + b.float_right,
-                integers_right: a.integers_right + b.integers_right,
-            });
+            output.predictions =
+                output.predictions.zip(other.predictions).map(|(a, b)| Predictions {
+                    equal: a.equal + b.equal,
+                    float_right: a.float_right + b.float_right,
+                    integers_right: a.integers_right + b.integers_right,
+                });
         }
         self
     }
@@ -144,7 +153,8 @@ impl Accuracy {
 struct Runs<'g> {
     graph: &'g Graph,
     quantised: &'g Quantised,
-    /// For each value of the quantised graph the one of the canonical graph that its integers stand for.
+    /// For each value of the quantised graph the one of the canonical graph that its integers stand
+    /// for.
     canonical: SecondaryMap<Value, Option<Value>>,
     float: FloatInterpreter<'g>,
     integers: QuantisedInterpreter<'g>,
@@ -158,15 +168,18 @@ impl Runs<'_> {
     fn item(&self, item: usize, inputs: &[ArrayViewD<'_, f32>]) -> Result<Accuracy, InterpError> {
         let integer_graph = &self.quantised.graph;
         let mut reference: Reals = SecondaryMap::new();
-        let expected =
-            self.float.observe(inputs, &mut |value, x| reference[value] = Some(x.to_owned().into_shared()))?;
-        let rounded = integer_graph.inputs.iter().zip(inputs).map(|(GraphInput { value, .. }, input)| {
-            Tensor::quantise(input, integer_graph.ty(*value)).expect("inputs are activations")
-        });
+        let expected = self
+            .float
+            .observe(inputs, &mut |value, x| reference[value] = Some(x.to_owned().into_shared()))?;
+        let rounded =
+            integer_graph.inputs.iter().zip(inputs).map(|(GraphInput { value, .. }, input)| {
+                Tensor::quantise(input, integer_graph.ty(*value)).expect("inputs are activations")
+            });
         let rounded: Vec<Tensor> = rounded.collect();
 
-        let noise =
-            |value, found: &ArrayD<f32>| Noise::of(reference[value].as_ref().expect("every value was observed"), found);
+        let noise = |value, found: &ArrayD<f32>| {
+            Noise::of(reference[value].as_ref().expect("every value was observed"), found)
+        };
         let mut accumulated: SecondaryMap<Value, Noise> = SecondaryMap::new();
         let found = self.integers.run_replacing(&rounded, &mut |made, tensor| {
             if let Some((value, found)) = self.reals(made, &tensor) {
@@ -180,18 +193,25 @@ impl Runs<'_> {
             let Some((value, found)) = self.reals(made, &tensor) else { return tensor };
             local[value] = noise(value, &found);
             alone[value] = Some(found.into_shared()).filter(|_| self.options.impact);
-            let exact = reference[value].as_ref().and_then(|x| Tensor::quantise(&x.view(), integer_graph.ty(made)));
+            let exact = reference[value]
+                .as_ref()
+                .and_then(|x| Tensor::quantise(&x.view(), integer_graph.ty(made)));
             exact.expect("a tensor of real numbers")
         })?;
 
         let mut layers = Vec::new();
         for value in self.float.order() {
-            let (Some(made), Some(x)) = (self.quantised.integers[value], &reference[value]) else { continue };
+            let (Some(made), Some(x)) = (self.quantised.integers[value], &reference[value]) else {
+                continue;
+            };
             let ty = integer_graph.ty(made);
             let impact = match &alone[value] {
                 Some(alone) => {
                     let changed = self.float.rerun(&reference, value, alone)?;
-                    let noises = expected.iter().zip(&changed).map(|(expected, changed)| Noise::of(expected, changed));
+                    let noises = expected
+                        .iter()
+                        .zip(&changed)
+                        .map(|(expected, changed)| Noise::of(expected, changed));
                     noises.reduce(Noise::and)
                 }
                 None => None,
@@ -209,11 +229,15 @@ impl Runs<'_> {
             });
         }
         let label = self.options.labels.map(|labels| labels[item]);
-        let outputs = integer_graph.outputs.iter().zip(found).zip(&expected).map(|((output, found), expected)| {
-            let step = integer_graph.ty(output.value).step;
-            let found = step.and_then(|step| found.dequantise(step, &output.shape)).expect("outputs are activations");
-            Output::of(&output.name, expected, &found, label)
-        });
+        let outputs = integer_graph.outputs.iter().zip(found).zip(&expected).map(
+            |((output, found), expected)| {
+                let step = integer_graph.ty(output.value).step;
+                let found = step
+                    .and_then(|step| found.dequantise(step, &output.shape))
+                    .expect("outputs are activations");
+                Output::of(&output.name, expected, &found, label)
+            },
+        );
         let outputs = outputs.collect();
         Ok(Accuracy { items: 1, layers, outputs })
     }
@@ -242,15 +266,16 @@ impl Runs<'_> {
 impl Output {
     fn of(name: &str, expected: &ArrayD<f32>, found: &ArrayD<f32>, label: Option<usize>) -> Output {
         let differences = expected.iter().zip(found).map(|(r, x)| f64::from((r - x).abs()));
-        let predictions = matches!(*expected.shape(), [classes] | [1, classes] if classes > 1).then(|| {
-            let (float, integers) = (largest(expected), largest(found));
-            let right = |class| usize::from(label == Some(class));
-            Predictions {
-                equal: usize::from(float == integers),
-                float_right: right(float),
-                integers_right: right(integers),
-            }
-        });
+        let predictions = matches!(*expected.shape(), [classes] | [1, classes] if classes > 1)
+            .then(|| {
+                let (float, integers) = (largest(expected), largest(found));
+                let right = |class| usize::from(label == Some(class));
+                Predictions {
+                    equal: usize::from(float == integers),
+                    float_right: right(float),
+                    integers_right: right(integers),
+                }
+            });
         Output {
             name: name.to_owned(),
             noise: Noise::of(expected, found),

@@ -1,6 +1,7 @@
 //! Bytes that constants hold together.
 
-/// How many bytes some slices are, where those that several share count once: thousands of tensors may be the same bytes of a file.
+/// How many bytes some slices are, where those that several share count once: thousands of tensors
+/// may be the same bytes of a file.
 pub(crate) fn bytes<'a>(slices: impl IntoIterator<Item = &'a [u8]>) -> usize {
     let range = |slice: &[u8]| {
         let range = slice.as_ptr_range();
@@ -24,7 +25,10 @@ mod tests {
         let file = [0u8; 100];
         assert_eq!(super::bytes([]), 0);
         assert_eq!(super::bytes([&file[..], &file, &file[20..30]]), 100);
-        assert_eq!(super::bytes([&file[50..60], &file[..10], &file[5..20], &file[99..], &file[7..7]]), 31);
+        assert_eq!(
+            super::bytes([&file[50..60], &file[..10], &file[5..20], &file[99..], &file[7..7]]),
+            31
+        );
         assert_eq!(super::bytes([&file[..], &[0; 7][..]]), 107);
     }
 }

@@ -30,7 +30,8 @@ const DEMAND: &str = "demand";
 
 /// Reads an ONNX file, imports its model, and canonicalises it ([`passes::CANONICALISE`]).
 ///
-/// Constants share the memory of the mapped file: see [`onnx::load`] for what that asks of the file.
+/// Constants share the memory of the mapped file: see [`onnx::load`] for what that asks of the
+/// file.
 ///
 /// # Errors
 /// Those of [`onnx::load`], [`import::import`] and [`passes::run_on_graph`].
@@ -38,22 +39,32 @@ pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, Fronte
     import_by(path, options, passes::CANONICALISE)
 }
 
-/// [`import_file`] without the pass `demand`: every layer keeps all rows, whether an output depends on them or not.
+/// [`import_file`] without the pass `demand`: every layer keeps all rows, whether an output depends
+/// on them or not.
 ///
 /// [`average_attention`](crate::masks::average_attention) needs such a graph.
 ///
 /// # Errors
 /// As [`import_file`].
-pub fn import_file_with_all_rows(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
-    let names: Vec<&str> = passes::CANONICALISE.iter().copied().filter(|name| *name != DEMAND).collect();
+pub fn import_file_with_all_rows(
+    path: &Path,
+    options: &ImportOptions,
+) -> Result<Graph, FrontendError> {
+    let names: Vec<&str> =
+        passes::CANONICALISE.iter().copied().filter(|name| *name != DEMAND).collect();
     import_by(path, options, &names)
 }
 
-/// [`import_file`] of a model that computes only what masks keep, one layer of them for each attention: see [`masks::apply`].
+/// [`import_file`] of a model that computes only what masks keep, one layer of them for each
+/// attention: see [`masks::apply`].
 ///
 /// # Errors
 /// As [`import_file`], or those of [`masks::apply`].
-pub fn import_file_with_masks(path: &Path, options: &ImportOptions, masks: &Masks) -> Result<Graph, FrontendError> {
+pub fn import_file_with_masks(
+    path: &Path,
+    options: &ImportOptions,
+    masks: &Masks,
+) -> Result<Graph, FrontendError> {
     let masked = masks::apply(&import_file_with_all_rows(path, options)?, masks)?;
     Ok(passes::run_on_graph(&masked, &[DEMAND], &Context::default())?)
 }

@@ -1,12 +1,16 @@
-//! Graphs without a model: the attention core, which is the work that the authors' simulator of ViTCoD sums up.
+//! Graphs without a model: the attention core, which is the work that the authors' simulator of
+//! ViTCoD sums up.
 //!
-//! [`attention_core`] is the attention of every layer alone, in integers from the start. Queries, keys and values come from DRAM, as
-//! inputs of the graph, and results go there; nothing connects the layers. With the auto-encoder, queries and keys come compressed and
-//! are decoded. What follows from a mask and nothing else, timing above all, is the same as in a model with these layers.
+//! [`attention_core`] is the attention of every layer alone, in integers from the start. Queries,
+//! keys and values come from DRAM, as inputs of the graph, and results go there; nothing connects
+//! the layers. With the auto-encoder, queries and keys come compressed and are decoded. What
+//! follows from a mask and nothing else, timing above all, is the same as in a model with these
+//! layers.
 //!
-//! Numbers are such that they stay in the useful range of every operation: for inputs of mean 0 and standard deviation 1
-//! ([`seeded_noise`](crate::quantise::seeded_noise)) an int8 step reaches four standard deviations, decoders keep the standard deviation,
-//! scores have one of 1 before the softmax, and results, which are averages of values, the step of values.
+//! Numbers are such that they stay in the useful range of every operation: for inputs of mean 0 and
+//! standard deviation 1 ([`seeded_noise`](crate::quantise::seeded_noise)) an int8 step reaches four
+//! standard deviations, decoders keep the standard deviation, scores have one of 1 before the
+//! softmax, and results, which are averages of values, the step of values.
 
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
@@ -39,7 +43,9 @@ pub enum WorkloadError {
     #[error("a head dimension of {0}: expected 1 to {MAX_HEAD_DIM}")]
     HeadDim(usize),
     /// An auto-encoder that does not compress to some heads.
-    #[error("layer {layer}: {compressed} compressed heads for {heads} heads: expected 1 to {heads}")]
+    #[error(
+        "layer {layer}: {compressed} compressed heads for {heads} heads: expected 1 to {heads}"
+    )]
     CompressedHeads {
         /// The first such layer.
         layer: usize,
@@ -52,10 +58,11 @@ pub enum WorkloadError {
 
 /// The quantised graph of the attention of every layer.
 ///
-/// Layer `i`, of `h` heads with `m` queries and `n` keys of `d` features, reads the inputs `layers.i.q` `i8[m, h*d]` and `layers.i.k`
-/// `i8[n, h*d]`, which have `e*d` columns where there are `e` compressed heads, and `layers.i.v` `i8[n, h*d]`. Its output is `layers.i.out`
-/// `i8[m, h*d]`. Its nodes are `layers.i.decode_q`, `layers.i.decode_k` and `layers.i.attention`. Where its masks keep everything it
-/// has none.
+/// Layer `i`, of `h` heads with `m` queries and `n` keys of `d` features, reads the inputs
+/// `layers.i.q` `i8[m, h*d]` and `layers.i.k` `i8[n, h*d]`, which have `e*d` columns where there
+/// are `e` compressed heads, and `layers.i.v` `i8[n, h*d]`. Its output is `layers.i.out`
+/// `i8[m, h*d]`. Its nodes are `layers.i.decode_q`, `layers.i.decode_k` and `layers.i.attention`.
+/// Where its masks keep everything it has none.
 ///
 /// # Errors
 /// The head dimension is 0 or too large, or there are no compressed heads or more than heads.
@@ -64,9 +71,14 @@ pub fn attention_core(masks: &Masks, core: AttentionCore) -> Result<Graph, Workl
     if !(1..=MAX_HEAD_DIM).contains(&head_dim) {
         return Err(WorkloadError::HeadDim(head_dim));
     }
-    let mut builder = Builder { graph: Graph::new("attention core", Stage::Quantised), random: Random::new(seed) };
+    let mut builder = Builder {
+        graph: Graph::new("attention core", Stage::Quantised),
+        random: Random::new(seed),
+    };
     for (layer, heads) in masks.layers().iter().enumerate() {
-        if let Some(compressed) = compressed_heads.filter(|compressed| !(1..=heads.len()).contains(compressed)) {
+        if let Some(compressed) =
+            compressed_heads.filter(|compressed| !(1..=heads.len()).contains(compressed))
+        {
             return Err(WorkloadError::CompressedHeads { layer, heads: heads.len(), compressed });
         }
         builder.layer(layer, heads, head_dim, compressed_heads);
@@ -80,7 +92,13 @@ struct Builder {
 }
 
 impl Builder {
-    fn layer(&mut self, layer: usize, masks: &[Mask], head_dim: usize, compressed_heads: Option<usize>) {
+    fn layer(
+        &mut self,
+        layer: usize,
+        masks: &[Mask],
+        head_dim: usize,
+        compressed_heads: Option<usize>,
+    ) {
         let heads = masks.len();
         let (queries, keys) = (masks[0].queries(), masks[0].keys());
         let name = |part: &str| format!("layers.{layer}.{part}");
@@ -105,15 +123,21 @@ impl Builder {
         }
         let scores = TensorType::new(Elem::I16, [heads, queries, keys]);
         let scores = self.graph.push_typed(kind, &operands, vec![scores], &nodes);
-        let soft = [TensorType::new(Elem::I8, [heads, queries, keys]), TensorType::new(Elem::U32, [heads, queries])];
+        let soft = [
+            TensorType::new(Elem::I8, [heads, queries, keys]),
+            TensorType::new(Elem::U32, [heads, queries]),
+        ];
         let soft = self.graph.push_typed(OpKind::QSoftmax {}, &scores, soft.to_vec(), &nodes);
-        let (kind, shape) = (OpKind::Spmm { scale: Scale::ONE, windows: 1 }, [queries, heads * head_dim]);
-        let out = self.graph.push_typed(kind, &[soft[0], soft[1], v], vec![activation(shape)], &nodes)[0];
+        let (kind, shape) =
+            (OpKind::Spmm { scale: Scale::ONE, windows: 1 }, [queries, heads * head_dim]);
+        let out =
+            self.graph.push_typed(kind, &[soft[0], soft[1], v], vec![activation(shape)], &nodes)[0];
         self.graph.add_output(name("out"), out, shape);
     }
 
-    /// Heads of which each is a combination of the compressed ones, all weights of a random sign and of 1/4 to all of the largest
-    /// magnitude, with biases of at most a quarter of the standard deviation.
+    /// Heads of which each is a combination of the compressed ones, all weights of a random sign
+    /// and of 1/4 to all of the largest magnitude, with biases of at most a quarter of the standard
+    /// deviation.
     fn decode(&mut self, name: &str, x: Value, heads_in: usize, heads_out: usize) -> Value {
         let (tokens, columns) = self.graph.ty(x).matrix();
         let mut bytes = Vec::with_capacity(autoencoder_bytes(heads_in, heads_out));
@@ -128,9 +152,18 @@ impl Builder {
         bytes.resize(autoencoder_channels_at(heads_in, heads_out), 0);
         bytes.extend(channels);
         let node = self.graph.add_node(name);
-        let params = self.graph.add_const(format!("{name}.params"), TensorType::new(Elem::Byte, [bytes.len()]), bytes);
+        let params = self.graph.add_const(
+            format!("{name}.params"),
+            TensorType::new(Elem::Byte, [bytes.len()]),
+            bytes,
+        );
         let ty = activation([tokens, columns / heads_in * heads_out]);
-        self.graph.push_typed(OpKind::Decode { heads_in, heads_out }, &[x, params], vec![ty], &[node])[0]
+        self.graph.push_typed(
+            OpKind::Decode { heads_in, heads_out },
+            &[x, params],
+            vec![ty],
+            &[node],
+        )[0]
     }
 
     /// A number of [-1, 1).
@@ -163,7 +196,9 @@ mod tests {
 
     /// Two layers of three heads; a third of the entries is kept.
     fn masks(queries: usize, keys: usize) -> Masks {
-        let head = |shift| Mask::from_fn(queries, keys, |query, key| (query + key + shift) % 3 == 0 || key == 0);
+        let head = |shift| {
+            Mask::from_fn(queries, keys, |query, key| (query + key + shift) % 3 == 0 || key == 0)
+        };
         Masks::new(vec![(0..3).map(head).collect(); 2]).unwrap()
     }
 
@@ -181,7 +216,10 @@ mod tests {
     fn spread<T: Copy + Into<f64>>(elements: &[T], end: f64) -> (f64, f64) {
         let count = elements.len() as f64;
         let square: f64 = elements.iter().map(|x| (*x).into().powi(2)).sum();
-        ((square / count).sqrt(), elements.iter().filter(|x| (**x).into().abs() >= end).count() as f64 / count)
+        (
+            (square / count).sqrt(),
+            elements.iter().filter(|x| (**x).into().abs() >= end).count() as f64 / count,
+        )
     }
 
     #[test]
@@ -193,19 +231,32 @@ mod tests {
                 for output in run(&graph) {
                     let Tensor::I8(output) = output else { panic!("{output:?}") };
                     let (deviation, saturated) = spread(&output, 127.0);
-                    assert!((4.0..32.0).contains(&deviation) && saturated < 0.01, "{core:?}: {deviation}, {saturated}");
+                    assert!(
+                        (4.0..32.0).contains(&deviation) && saturated < 0.01,
+                        "{core:?}: {deviation}, {saturated}"
+                    );
                 }
                 // The scores themselves: a graph that ends with those of layer 0.
                 let mut graph = graph;
-                let scores = *graph.order.iter().find(|op| graph.op(**op).kind.mnemonic() == "sddmm").unwrap();
+                let scores = *graph
+                    .order
+                    .iter()
+                    .find(|op| graph.op(**op).kind.mnemonic() == "sddmm")
+                    .unwrap();
                 let scores = graph.op(scores).results[0];
                 let shape = graph.ty(scores).shape.clone();
                 graph.outputs.clear();
                 graph.add_output("scores", scores, shape);
-                let Tensor::I16(scores) = run(&graph).remove(0) else { panic!("scores are 16 bits") };
-                let kept: Vec<i16> = scores.into_iter().filter(|score| *score != i16::MIN).collect();
+                let Tensor::I16(scores) = run(&graph).remove(0) else {
+                    panic!("scores are 16 bits")
+                };
+                let kept: Vec<i16> =
+                    scores.into_iter().filter(|score| *score != i16::MIN).collect();
                 let (deviation, saturated) = spread(&kept, 32_767.0);
-                assert!((200.0..800.0).contains(&deviation) && saturated == 0.0, "{core:?}: {deviation}, {saturated}");
+                assert!(
+                    (200.0..800.0).contains(&deviation) && saturated == 0.0,
+                    "{core:?}: {deviation}, {saturated}"
+                );
             }
         }
     }
@@ -216,10 +267,17 @@ mod tests {
         let graph = attention_core(&masks(7, 9), core).unwrap();
         graph.verify().unwrap();
         let names: Vec<&str> = graph.inputs.iter().map(|input| input.name.as_str()).collect();
-        assert_eq!(names, ["layers.0.q", "layers.0.k", "layers.0.v", "layers.1.q", "layers.1.k", "layers.1.v"]);
-        let shapes: Vec<_> = graph.inputs[..3].iter().map(|input| graph.ty(input.value).matrix()).collect();
+        assert_eq!(
+            names,
+            ["layers.0.q", "layers.0.k", "layers.0.v", "layers.1.q", "layers.1.k", "layers.1.v"]
+        );
+        let shapes: Vec<_> =
+            graph.inputs[..3].iter().map(|input| graph.ty(input.value).matrix()).collect();
         assert_eq!(shapes, [(7, 32), (9, 32), (9, 48)]);
-        assert_eq!((&graph.outputs[1].name, &graph.outputs[1].shape), (&"layers.1.out".to_owned(), &vec![7, 48]));
+        assert_eq!(
+            (&graph.outputs[1].name, &graph.outputs[1].shape),
+            (&"layers.1.out".to_owned(), &vec![7, 48])
+        );
         let nodes: Vec<&str> = graph.nodes().map(|(_, name)| name).collect();
         assert_eq!(nodes[..3], ["layers.0.decode_q", "layers.0.decode_k", "layers.0.attention"]);
         assert!(graph.describe(graph.order[2]).starts_with("layers.0.attention"));

@@ -1,4 +1,5 @@
-//! The tables of `docs/ir.md` and `docs/operators.md` are those of the compiler. `cargo bless` writes them.
+//! The tables of `docs/ir.md` and `docs/operators.md` are those of the compiler. `cargo bless`
+//! writes them.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +9,19 @@ use vitcod_compiler::ir::{AttrSpec, OPERATIONS, Stage};
 use vitcod_compiler::passes;
 
 fn operations() -> String {
-    let mut text = String::from("| operation | stages | operands | results | attributes |\n|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| operation | stages | operands | results | attributes |\n|---|---|---|---|---|\n",
+    );
     for spec in OPERATIONS {
-        let stages = spec.stages.iter().map(|stage: &Stage| stage.name()).collect::<Vec<_>>().join(", ");
-        let attrs: Vec<String> =
-            spec.attrs.iter().map(|attr| format!("`{}`: {}{}", attr.name, (attr.expected)(), default(attr))).collect();
-        let (mnemonic, operands, attrs) = (spec.mnemonic, spec.operands.replace('|', "or"), attrs.join("; "));
+        let stages =
+            spec.stages.iter().map(|stage: &Stage| stage.name()).collect::<Vec<_>>().join(", ");
+        let attrs: Vec<String> = spec
+            .attrs
+            .iter()
+            .map(|attr| format!("`{}`: {}{}", attr.name, (attr.expected)(), default(attr)))
+            .collect();
+        let (mnemonic, operands, attrs) =
+            (spec.mnemonic, spec.operands.replace('|', "or"), attrs.join("; "));
         text += &format!("| `{mnemonic}` | {stages} | {operands} | {} | {attrs} |\n", spec.results);
     }
     text
@@ -58,7 +66,8 @@ fn forms() -> String {
 fn assert_generated(page: &str, parts: &[(&str, String)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let text = fs::read_to_string(&path).unwrap();
-    let expected = parts.iter().fold(text.clone(), |text, (name, content)| with_part(&text, name, content));
+    let expected =
+        parts.iter().fold(text.clone(), |text, (name, content)| with_part(&text, name, content));
     if std::env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
         fs::write(&path, expected).unwrap();
     } else {

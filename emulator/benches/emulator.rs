@@ -1,6 +1,8 @@
-//! Time of the timing simulation, of the report and of an execution, for a program of the size of DeiT-Tiny.
+//! Time of the timing simulation, of the report and of an execution, for a program of the size of
+//! DeiT-Tiny.
 //!
-//! The program has the instruction mix of linear layers in tiles: load weights, multiply, requantise, store.
+//! The program has the instruction mix of linear layers in tiles: load weights, multiply,
+//! requantise, store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +19,15 @@ use vitcod_isa::operands::Channel;
 use vitcod_isa::program::{Header, Layer, Program};
 
 fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
-    Instr { wait: wait.iter().copied().collect(), signal: signal.iter().copied().collect(), op: op.into() }
+    Instr {
+        wait: wait.iter().copied().collect(),
+        signal: signal.iter().copied().collect(),
+        op: op.into(),
+    }
 }
 
-/// `tiles` times 64 rows of a product with 64 channels of 192 weights: 786,432 multiplications each.
+/// `tiles` times 64 rows of a product with 64 channels of 192 weights: 786,432 multiplications
+/// each.
 fn program(tiles: usize) -> Program {
     let mut code = Vec::new();
     for tile in 0..tiles {
@@ -109,7 +116,9 @@ fn emulator(criterion: &mut Criterion) {
         bencher.iter(|| simulate(&many.code, &many.machine).expect("it ends"));
     });
     let emulator = Emulator::new(many).expect("it ends");
-    criterion.bench_function("report of 50,000 instructions", |bencher| bencher.iter(|| emulator.report()));
+    criterion.bench_function("report of 50,000 instructions", |bencher| {
+        bencher.iter(|| emulator.report())
+    });
 
     // 1.26 billion multiplications.
     let tiny = Arc::new(program(1600));

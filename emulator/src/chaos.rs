@@ -1,13 +1,16 @@
-//! Chaos scheduling: a program executed in a random one of all orders that its tokens allow, whatever its instructions take.
+//! Chaos scheduling: a program executed in a random one of all orders that its tokens allow,
+//! whatever its instructions take.
 //!
-//! The timing of the simulation is one of many; a program must not rest on it. Here every unit may at each step start its next
-//! instruction, if its tokens are there, or complete the oldest that it has started. An instruction reads its operands when it starts and
-//! writes its results when it completes. MAC lines and the DRAM channel, which the units would take in turn, hold nobody
-//! up: they promise no order.
+//! The timing of the simulation is one of many; a program must not rest on it. Here every unit may
+//! at each step start its next instruction, if its tokens are there, or complete the oldest that it
+//! has started. An instruction reads its operands when it starts and writes its results when it
+//! completes. MAC lines and the DRAM channel, which the units would take in turn, hold nobody up:
+//! they promise no order.
 //!
-//! Which of the possible steps is taken is decided by priorities, drawn from a seed and now and then drawn anew, so that a
-//! unit is at times far ahead of the others and at times far behind. A program that the verifier accepts gives the same bits in every
-//! order; one with a race gives others in some of them.
+//! Which of the possible steps is taken is decided by priorities, drawn from a seed and now and
+//! then drawn anew, so that a unit is at times far ahead of the others and at times far behind. A
+//! program that the verifier accepts gives the same bits in every order; one with a race gives
+//! others in some of them.
 
 use std::collections::VecDeque;
 
@@ -15,7 +18,8 @@ use vitcod_isa::instr::{Instr, Unit};
 
 use crate::execute::{Core, Fault, Memory, Results};
 
-/// Instructions that a unit has started and not completed, at most: more than stand between one and those that wait for it in its own unit.
+/// Instructions that a unit has started and not completed, at most: more than stand between one and
+/// those that wait for it in its own unit.
 const IN_FLIGHT: usize = 16;
 
 /// A priority is drawn anew after one in so many steps that were taken by it.
@@ -31,9 +35,13 @@ pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> R
     let mut priorities = [[0; Unit::COUNT]; 2].map(|units| units.map(|_: u64| random.next()));
     loop {
         let starts = Unit::ALL.into_iter().filter(|unit| machine.can_start(*unit)).map(Step::Start);
-        let completions = Unit::ALL.into_iter().filter(|unit| machine.can_complete(*unit)).map(Step::Complete);
-        let Some(step) = starts.chain(completions).max_by_key(|step| *step.priority(&mut priorities)) else {
-            // Nothing is in flight: either all units stand at the same instruction, or the program has ended.
+        let completions =
+            Unit::ALL.into_iter().filter(|unit| machine.can_complete(*unit)).map(Step::Complete);
+        let Some(step) =
+            starts.chain(completions).max_by_key(|step| *step.priority(&mut priorities))
+        else {
+            // Nothing is in flight: either all units stand at the same instruction, or the program
+            // has ended.
             if machine.pass_barrier() {
                 continue;
             } else {
@@ -114,13 +122,17 @@ impl<'a> Chaos<'a> {
     fn complete(&mut self, unit: Unit, memory: &mut Memory) {
         let Some((index, results)) = self.in_flight[unit.index()].pop_front() else { return };
         results.write(memory);
-        self.code[index].signal.iter().for_each(|receiver| self.tokens[unit.index()][receiver.index()] += 1);
+        self.code[index]
+            .signal
+            .iter()
+            .for_each(|receiver| self.tokens[unit.index()][receiver.index()] += 1);
     }
 
     /// Passes the instruction that all units have come to, if there is one.
     fn pass_barrier(&mut self) -> bool {
         let head = self.queues[0].front().copied();
-        let reached = head.is_some() && self.queues.iter().all(|queue| queue.front().copied() == head);
+        let reached =
+            head.is_some() && self.queues.iter().all(|queue| queue.front().copied() == head);
         if reached {
             self.queues.iter_mut().for_each(|queue| {
                 queue.pop_front();
@@ -168,8 +180,9 @@ mod tests {
 
     #[test]
     fn without_tokens_everything_can_happen() {
-        let code =
-            |op: fn(Op) -> Instr| [op(load(0, 0, 1).into()), op(load(0, 1, 1).into()), op(store(0, 4096, 1).into())];
+        let code = |op: fn(Op) -> Instr| {
+            [op(load(0, 0, 1).into()), op(load(0, 1, 1).into()), op(store(0, 4096, 1).into())]
+        };
         assert_eq!(outcomes(code(Instr::new)), BTreeSet::from([0, 1, 2]));
     }
 
@@ -184,7 +197,8 @@ mod tests {
 
     #[test]
     fn operands_are_read_at_the_start_and_results_written_at_completion() {
-        // The last load replaces what both stores read; a token lets it wait for the first of them, or for the second.
+        // The last load replaces what both stores read; a token lets it wait for the first of them,
+        // or for the second.
         let code = |first: &[Unit], second: &[Unit]| {
             [
                 instr(load(0, 0, 1), &[], &[Unit::Store]),

@@ -1,9 +1,10 @@
 //! Drafts executed: instructions one after the other, on buffers.
 //!
-//! What a tiled or scheduled program computes is defined by the order of its instructions. Where buffers have addresses, the scratchpad
-//! is that of the machine. Where they have none, each has bytes of its own: an instruction finds its buffers in a scratchpad that
-//! holds nothing else, at addresses that differ from one instruction to the next. A draft that reads what it has not written to the same buffer reads
-//! zeros.
+//! What a tiled or scheduled program computes is defined by the order of its instructions. Where
+//! buffers have addresses, the scratchpad is that of the machine. Where they have none, each has
+//! bytes of its own: an instruction finds its buffers in a scratchpad that holds nothing else, at
+//! addresses that differ from one instruction to the next. A draft that reads what it has not
+//! written to the same buffer reads zeros.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,11 +14,12 @@ use vitcod_isa::instr::{Instr, Sram};
 
 use crate::execute::{Core, Fault, Memory, Reason};
 
-/// Buffers of tiled drafts start at multiples of this while an instruction executes: those of any operand's alignment.
+/// Buffers of tiled drafts start at multiples of this while an instruction executes: those of any
+/// operand's alignment.
 const ALIGN: usize = 16;
 
-/// Executes a draft once. `memory` is that of its [program](Draft::program); the scratchpad is left as it comes. Takes as much memory besides as
-/// [`live_bytes`] says.
+/// Executes a draft once. `memory` is that of its [program](Draft::program); the scratchpad is left
+/// as it comes. Takes as much memory besides as [`live_bytes`] says.
 ///
 /// # Errors
 /// The first instruction that cannot be executed.
@@ -43,7 +45,12 @@ pub fn run(draft: &Draft, memory: &mut Memory) -> Result<(), Fault> {
         if let Some(range) = placed.values().find(|range| range.end > capacity) {
             let (end, bytes) = (range.end as u64, capacity as u64);
             let reason = Reason::OutOfBounds { end, bytes, memory: "scratchpad" };
-            return Err(Fault { index, instruction: draft.instruction(index), operand: "buffers", reason });
+            return Err(Fault {
+                index,
+                instruction: draft.instruction(index),
+                operand: "buffers",
+                reason,
+            });
         }
         let is_tiled = |number: u32| draft.buffers[number as usize].1.is_none();
         for (number, range) in placed.iter().filter(|(number, _)| is_tiled(**number)) {
@@ -92,5 +99,6 @@ pub fn live_bytes(draft: &Draft) -> u64 {
 /// The last instruction that each buffer is an operand of.
 fn last_uses(draft: &Draft) -> BTreeMap<u32, usize> {
     let uses = draft.operands.iter().enumerate();
-    uses.flat_map(|(index, operands)| operands.iter().flatten().map(move |number| (*number, index))).collect()
+    uses.flat_map(|(index, operands)| operands.iter().flatten().map(move |number| (*number, index)))
+        .collect()
 }

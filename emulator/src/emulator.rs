@@ -43,7 +43,8 @@ impl Emulator {
         Report::new(&self.program, &self.timing)
     }
 
-    /// Executes the program once, in the order in which the simulation starts its instructions, from an empty scratchpad.
+    /// Executes the program once, in the order in which the simulation starts its instructions,
+    /// from an empty scratchpad.
     ///
     /// DRAM keeps what an earlier run left there, so that many inputs need one image.
     ///
@@ -57,8 +58,8 @@ impl Emulator {
         Ok(())
     }
 
-    /// Executes the program once as [`run`](Self::run) does, but in an order in which a machine of any speed might: one that
-    /// [`chaos`](crate::chaos) draws.
+    /// Executes the program once as [`run`](Self::run) does, but in an order in which a machine of
+    /// any speed might: one that [`chaos`](crate::chaos) draws.
     ///
     /// # Errors
     /// The first instruction that cannot execute.
@@ -75,7 +76,8 @@ mod tests {
     use super::*;
     use crate::testing::{instr, load, matmul, program, store};
 
-    /// Without tokens the machine does what its units do on their own: the product does not see what the second load brings.
+    /// Without tokens the machine does what its units do on their own: the product does not see
+    /// what the second load brings.
     #[test]
     fn a_program_without_tokens_computes_what_the_race_gives() {
         // a = 1..=8 is there from the start; b comes second and is late.
@@ -83,7 +85,8 @@ mod tests {
         let mut channel = vec![0; 12];
         channel[4..9].copy_from_slice(&[0, 0, 0, 0x40, 30]);
         let image = [image, channel, vec![0; 52]].concat();
-        let product = matmul(Engine::Denser, LineSet { first: 0, count: 1 }, (1, 1, 8), [0, 64, 128, 192]);
+        let product =
+            matmul(Engine::Denser, LineSet { first: 0, count: 1 }, (1, 1, 8), [0, 64, 128, 192]);
         let run = |wait: &[Unit], signal: &[Unit]| {
             let code = [
                 Instr::new(load(128, 64, 12)),

@@ -1,6 +1,7 @@
 //! Executes ViTCoD programs instruction by instruction and counts cycles and traffic.
 //!
-//! - [`timing`]: when each instruction runs, by a discrete-event simulation of the units; needs no data;
+//! - [`timing`]: when each instruction runs, by a discrete-event simulation of the units; needs no
+//!   data;
 //! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
 //! - [`chaos`]: a program executed in any order that its tokens allow;
 //! - [`draft`]: what is not yet a program, executed one instruction after the other;
@@ -10,8 +11,8 @@
 //! - [`trace`]: the schedule for Perfetto;
 //! - [`kernels`]: fast exact int8 matrix products.
 //!
-//! Timing does not depend on data, so a program is simulated once and executed as often as there are inputs:
-//! [`Emulator`] joins the two.
+//! Timing does not depend on data, so a program is simulated once and executed as often as there
+//! are inputs: [`Emulator`] joins the two.
 
 pub mod chaos;
 pub mod draft;

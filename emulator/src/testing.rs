@@ -38,7 +38,11 @@ pub(crate) fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Pr
 }
 
 pub(crate) fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
-    Instr { wait: wait.iter().copied().collect(), signal: signal.iter().copied().collect(), op: op.into() }
+    Instr {
+        wait: wait.iter().copied().collect(),
+        signal: signal.iter().copied().collect(),
+        op: op.into(),
+    }
 }
 
 pub(crate) fn load(dst: u32, src: u64, bytes: u32) -> Load {

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-pub use vitcod_isa::timing::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait, simulate};
+pub use vitcod_isa::timing::{
+    Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait, simulate,
+};

@@ -1,4 +1,5 @@
-//! The schedule of a run as Chrome trace events, which Perfetto displays: a track per unit, a slice per instruction.
+//! The schedule of a run as Chrome trace events, which Perfetto displays: a track per unit, a slice
+//! per instruction.
 //!
 //! One microsecond of the trace stands for one cycle.
 
@@ -58,9 +59,14 @@ pub fn write(program: &Program, timing: &Timing, out: impl Write) -> io::Result<
     out.flush()
 }
 
-fn slices<'a>(program: &'a Program, timing: &Timing, index: usize) -> impl Iterator<Item = Event<'a>> {
+fn slices<'a>(
+    program: &'a Program,
+    timing: &Timing,
+    index: usize,
+) -> impl Iterator<Item = Event<'a>> {
     let (instr, span) = (&program.code[index], timing.spans()[index]);
-    let layer = program.layer_of.get(index).and_then(|layer| program.header.layers.get(*layer as usize));
+    let layer =
+        program.layer_of.get(index).and_then(|layer| program.header.layers.get(*layer as usize));
     instr.op.units().iter().map(move |unit| Event {
         name: instr.op.spec().mnemonic,
         ph: "X",
@@ -95,7 +101,10 @@ mod tests {
         assert_eq!(events.len(), Unit::COUNT + 3 + Unit::COUNT);
         assert_eq!((&events[0]["ph"], &events[0]["args"]["name"]), (&"M".into(), &"load".into()));
         let product = events.iter().find(|event| event["name"] == "matmul").unwrap();
-        assert_eq!((&product["ts"], &product["dur"], &product["tid"]), (&60.into(), &100.into(), &2.into()));
+        assert_eq!(
+            (&product["ts"], &product["dur"], &product["tid"]),
+            (&60.into(), &100.into(), &2.into())
+        );
         assert_eq!(product["args"]["layer"], "first");
     }
 }

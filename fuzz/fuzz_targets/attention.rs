@@ -1,4 +1,5 @@
-//! A random masked attention core on a random machine: the emulator computes what the interpreter computes, bit for bit.
+//! A random masked attention core on a random machine: the emulator computes what the interpreter
+//! computes, bit for bit.
 
 #![no_main]
 
@@ -16,7 +17,8 @@ use vitcod_compiler::workload::{AttentionCore, attention_core};
 type Shape = [u8; 8];
 
 fuzz_target!(|input: (u64, Shape, &[u8])| {
-    let (machine, [queries, keys, heads, head_dim, compressed, globals, density, columns], entries) = input;
+    let (machine, [queries, keys, heads, head_dim, compressed, globals, density, columns], entries) =
+        input;
     let machine = common::machine(&mut common::Random(machine));
     let below = |byte: u8, limit: u8| usize::from(byte % limit);
     let [queries, keys, heads] = [1 + below(queries, 40), 1 + below(keys, 40), 1 + below(heads, 4)];
@@ -30,12 +32,22 @@ fuzz_target!(|input: (u64, Shape, &[u8])| {
             full || drawn || key == query % keys
         })
     };
-    let masks = Masks::new(vec![(0..heads).map(|_| head()).collect()]).expect("each query keeps a key");
+    let masks =
+        Masks::new(vec![(0..heads).map(|_| head()).collect()]).expect("each query keeps a key");
     let compressed_heads = (compressed % 2 == 1).then(|| 1 + below(compressed / 2, heads as u8));
-    let core = AttentionCore { head_dim: 1 + below(head_dim, 33), compressed_heads, seed: u64::from(density) };
+    let core = AttentionCore {
+        head_dim: 1 + below(head_dim, 33),
+        compressed_heads,
+        seed: u64::from(density),
+    };
     let graph = attention_core(&masks, core).expect("the shape is one");
-    let globals = if globals < 128 { GlobalTokens::Auto } else { GlobalTokens::Above(usize::from(globals) - 128) };
-    match common::assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() }) {
+    let globals = if globals < 128 {
+        GlobalTokens::Auto
+    } else {
+        GlobalTokens::Above(usize::from(globals) - 128)
+    };
+    match common::assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() })
+    {
         Ok(_) | Err(CodegenError::TooSmall { .. } | CodegenError::NoPlacement { .. }) => {}
         Err(error) => panic!("{error}"),
     }

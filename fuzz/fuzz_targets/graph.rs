@@ -1,4 +1,5 @@
-//! A random quantised graph on a random machine: the emulator computes what the interpreter computes, bit for bit.
+//! A random quantised graph on a random machine: the emulator computes what the interpreter
+//! computes, bit for bit.
 
 #![no_main]
 
@@ -14,11 +15,20 @@ use vitcod_compiler::split::GlobalTokens;
 fuzz_target!(|input: (u64, u8, &[u8])| {
     let (machine, globals, choices) = input;
     let machine = common::machine(&mut common::Random(machine));
-    let globals = if globals < 128 { GlobalTokens::Auto } else { GlobalTokens::Above(usize::from(globals) - 128) };
+    let globals = if globals < 128 {
+        GlobalTokens::Auto
+    } else {
+        GlobalTokens::Above(usize::from(globals) - 128)
+    };
     let graph = random::graph_by(Stage::Quantised, choices);
-    match common::assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() }) {
+    match common::assert_bit_equal_with(&graph, &machine, Options { globals, ..Options::default() })
+    {
         Ok(_)
-        | Err(CodegenError::Unsupported(_) | CodegenError::TooSmall { .. } | CodegenError::NoPlacement { .. }) => {}
+        | Err(
+            CodegenError::Unsupported(_)
+            | CodegenError::TooSmall { .. }
+            | CodegenError::NoPlacement { .. },
+        ) => {}
         Err(error) => panic!("{error}"),
     }
 });

@@ -31,7 +31,8 @@ fuzz_target!(|text: &str| {
             }
             // Its values may be numbered in another order than that in which they are printed.
             let printed = print(&graph.compacted(), Constants::Inline);
-            let again = read(&printed).unwrap_or_else(|problems| panic!("{}", problems.render("printed", &printed)));
+            let again = read(&printed)
+                .unwrap_or_else(|problems| panic!("{}", problems.render("printed", &printed)));
             assert_eq!(print(&again, Constants::Inline), printed);
         }
     }

@@ -1,4 +1,5 @@
-//! A `.npy` file is an array of numbers or an error, and masks or an error; masks survive their file.
+//! A `.npy` file is an array of numbers or an error, and masks or an error; masks survive their
+//! file.
 
 #![no_main]
 
@@ -29,7 +30,10 @@ fuzz_target!(|bytes: &[u8]| {
             Err(error) => drop(error.to_string()),
             Ok(masks) => {
                 let again = masks.to_npy(Polarity::PrunedIsTrue).expect("one array was read");
-                assert_eq!(Masks::from_npy(&again, Some(Polarity::PrunedIsTrue)).expect("it was written"), masks);
+                assert_eq!(
+                    Masks::from_npy(&again, Some(Polarity::PrunedIsTrue)).expect("it was written"),
+                    masks
+                );
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A random program: the verifier says what an oracle says that compares each pair of accesses, and what it accepts gives the same bits in
-//! any order of execution.
+//! A random program: the verifier says what an oracle says that compares each pair of accesses, and
+//! what it accepts gives the same bits in any order of execution.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! The text of tasks is a tiled or scheduled program or errors, and a program's text is that program. A schedule computes the same, and so does
-//! what is emitted of it.
+//! The text of tasks is a tiled or scheduled program or errors, and a program's text is that
+//! program. A schedule computes the same, and so does what is emitted of it.
 
 #![no_main]
 
@@ -23,13 +23,21 @@ fn run(draft: &Draft) -> Option<Vec<u8>> {
 fn assert_sound(scheduled: &Scheduled, seed: u64) {
     let text = scheduled.text(Sections::Inline);
     let again = Scheduled::parse(&text, &|name| Err(format!("there is no {name}")));
-    assert_eq!(again.unwrap_or_else(|error| panic!("{}", error.render("printed", &text))), *scheduled);
+    assert_eq!(
+        again.unwrap_or_else(|error| panic!("{}", error.render("printed", &text))),
+        *scheduled
+    );
     let program = codegen::emit(scheduled).expect("a verified schedule is a sound program");
     assert_runs_the_same_in_any_order(program, seed);
 }
 
 fn is_small(Tiled { header, machine, image, tasks, .. }: &Tiled) -> bool {
-    let bytes = [header.dram_bytes, machine.sram.bytes.into(), image.len() as u64, tasks.tasks.len() as u64];
+    let bytes = [
+        header.dram_bytes,
+        machine.sram.bytes.into(),
+        image.len() as u64,
+        tasks.tasks.len() as u64,
+    ];
     bytes.into_iter().all(|bytes| bytes <= LIMIT)
 }
 
@@ -42,7 +50,10 @@ fuzz_target!(|text: &str| {
             Ok(tiled) if is_small(&tiled) => {
                 let printed = tiled.text(Sections::Inline);
                 let again = Tiled::parse(&printed, &none);
-                assert_eq!(again.unwrap_or_else(|error| panic!("{}", error.render("printed", &printed))), tiled);
+                assert_eq!(
+                    again.unwrap_or_else(|error| panic!("{}", error.render("printed", &printed))),
+                    tiled
+                );
                 let expected = run(&tiled.draft());
                 if let Ok(scheduled) = codegen::schedule(tiled) {
                     scheduled.verify().expect("what is scheduled is verified");

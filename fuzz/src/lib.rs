@@ -10,21 +10,25 @@ use vitcod_isa::program::Program;
 /// Bytes of a memory, cycles of a run: programs that need more are not run.
 const LIMIT: u64 = 1 << 20;
 
-/// Asserts that a program of sound form is the same after a round trip through its file and its text.
+/// Asserts that a program of sound form is the same after a round trip through its file and its
+/// text.
 pub fn assert_round_trips(program: &Program) {
     if let Ok(bytes) = program.to_bytes() {
         assert_eq!(Program::from_bytes(bytes.into()).as_ref(), Ok(program), "the file");
         let text = program.listing().to_string();
         let again = Assembly::parse(&text, &|name| Err(format!("there is no {name}")));
-        let again = again.unwrap_or_else(|problems| panic!("{}", problems.render("listing", &text)));
+        let again =
+            again.unwrap_or_else(|problems| panic!("{}", problems.render("listing", &text)));
         assert_eq!(again.program, *program, "the text");
         assert_eq!(again.program.listing().to_string(), text, "the text's text");
     }
 }
 
-/// Asserts that a program which the verifier accepts does not leave its memories, and gives the same bits in any order of execution.
+/// Asserts that a program which the verifier accepts does not leave its memories, and gives the
+/// same bits in any order of execution.
 pub fn assert_runs_the_same_in_any_order(program: Program, seed: u64) {
-    let too_large = program.header.dram_bytes > LIMIT || u64::from(program.machine.sram.bytes) > LIMIT;
+    let too_large =
+        program.header.dram_bytes > LIMIT || u64::from(program.machine.sram.bytes) > LIMIT;
     if too_large {
         return;
     }
@@ -43,12 +47,17 @@ pub fn assert_runs_the_same_in_any_order(program: Program, seed: u64) {
         Ok(memory.dram().to_vec())
     };
     match run(None) {
-        Ok(expected) => assert_eq!(run(Some(seed)).as_ref(), Ok(&expected), "other bits in another order"),
+        Ok(expected) => {
+            assert_eq!(run(Some(seed)).as_ref(), Ok(&expected), "other bits in another order")
+        }
         // Bytes that are no parameters, indices or lists: the verifier looks at no data.
         Err(fault) => assert!(
             !matches!(
                 fault.reason,
-                Reason::OutOfBounds { .. } | Reason::Misaligned(_) | Reason::Overlap { .. } | Reason::Constant(_)
+                Reason::OutOfBounds { .. }
+                    | Reason::Misaligned(_)
+                    | Reason::Overlap { .. }
+                    | Reason::Constant(_)
             ),
             "the verifier accepted {fault}"
         ),

@@ -1,7 +1,7 @@
 //! Files that a file names: nothing but what lies in its own folder or below it is read.
 //!
-//! A model names its external data, a text its side file. Whoever sends the file must not choose what of the reader's disk becomes part
-//! of a program.
+//! A model names its external data, a text its side file. Whoever sends the file must not choose
+//! what of the reader's disk becomes part of a program.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -35,7 +35,8 @@ pub fn relative(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// It leads out of the folder, or nowhere.
 pub fn follow(folder: &Path, path: &Path) -> Result<PathBuf, Astray> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.canonicalize()?;
+    let folder =
+        if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.canonicalize()?;
     let target = folder.join(path).canonicalize()?;
     if target.starts_with(&folder) { Ok(target) } else { Err(Astray::Outside(target)) }
 }

@@ -17,10 +17,12 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
-/// Lines of more bytes are shown in part: to lay out all of one takes time, for each of its problems.
+/// Lines of more bytes are shown in part: to lay out all of one takes time, for each of its
+/// problems.
 const LONGEST_LINE: usize = 4096;
 
-/// Bytes of such a line that are kept to either side of what is to blame, and of that: more than the renderer shows.
+/// Bytes of such a line that are kept to either side of what is to blame, and of that: more than
+/// the renderer shows.
 const MARGIN: usize = 1024;
 
 impl Diagnostic {
@@ -43,24 +45,34 @@ impl Diagnostic {
     /// The number of the line, from 1, where the problem starts.
     pub fn line(&self, text: &str) -> Option<usize> {
         let span = self.span.as_ref()?;
-        Some(1 + text.as_bytes()[..span.start.min(text.len())].iter().filter(|byte| **byte == b'\n').count())
+        Some(
+            1 + text.as_bytes()[..span.start.min(text.len())]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count(),
+        )
     }
 
-    /// The message, the first line that is to blame with carets below, and the help. `name` is the file's.
+    /// The message, the first line that is to blame with carets below, and the help. `name` is the
+    /// file's.
     pub fn render(&self, name: &str, text: &str) -> String {
         let title = |message| Group::with_title(Level::ERROR.primary_title(message));
         let mut group;
         if let (Some(span), Some(number)) = (&self.span, self.line(text)) {
             let (start, line) = line_at(text, span.start);
-            let marked = place_in(line, span.start.saturating_sub(start), span.end.saturating_sub(start));
+            let marked =
+                place_in(line, span.start.saturating_sub(start), span.end.saturating_sub(start));
             group = title(self.message.clone());
             if line.len() <= LONGEST_LINE {
                 let snippet = Snippet::source(line).path(name).line_start(number);
                 group = group.element(snippet.annotation(AnnotationKind::Primary.span(marked)));
             } else {
                 let column = 1 + line[..marked.start].chars().count();
-                let shown =
-                    place_in(line, marked.start.saturating_sub(MARGIN), marked.end.min(marked.start + MARGIN) + MARGIN);
+                let shown = place_in(
+                    line,
+                    marked.start.saturating_sub(MARGIN),
+                    marked.end.min(marked.start + MARGIN) + MARGIN,
+                );
                 let marked = marked.start - shown.start..marked.end.min(shown.end) - shown.start;
                 let snippet = Snippet::source(&line[shown]).line_start(number);
                 group = group
@@ -80,7 +92,8 @@ impl Diagnostic {
 impl Problems<Diagnostic> {
     /// Every problem as [`Diagnostic::render`] shows it, an empty line between them.
     pub fn render(&self, name: &str, text: &str) -> String {
-        let mut shown: Vec<String> = self.kept().iter().map(|problem| problem.render(name, text)).collect();
+        let mut shown: Vec<String> =
+            self.kept().iter().map(|problem| problem.render(name, text)).collect();
         if self.omitted() > 0 {
             shown.push(format!("and {} more", self.omitted()));
         }
@@ -94,7 +107,10 @@ fn line_at(text: &str, at: usize) -> (usize, &str) {
     let at = at.min(bytes.len());
     // Line ends are ASCII, so these are boundaries of characters.
     let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| at + length);
+    let end = bytes[at..]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(bytes.len(), |length| at + length);
     (start, text[start..end].trim_end_matches('\r'))
 }
 
@@ -104,20 +120,26 @@ fn place_in(line: &str, start: usize, end: usize) -> Range<usize> {
     start..line.ceil_char_boundary(end.clamp(start, line.len()))
 }
 
-/// The candidate that was probably meant by a misspelt word, if one is near: at most a third of the letters, and at least one,
-/// are wrong, missing, superfluous or swapped with their neighbour. Of several the first of the nearest.
+/// The candidate that was probably meant by a misspelt word, if one is near: at most a third of the
+/// letters, and at least one, are wrong, missing, superfluous or swapped with their neighbour. Of
+/// several the first of the nearest.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(LONGEST + 1).collect();
     let allowed = (word.len() / 3).max(1);
     candidates
         .into_iter()
-        .filter_map(|candidate| Some((distance(&word, candidate).filter(|distance| *distance <= allowed)?, candidate)))
+        .filter_map(|candidate| {
+            Some((distance(&word, candidate).filter(|distance| *distance <= allowed)?, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
 /// The question whether a misspelt word was meant to be another, where one is near.
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     closest(word, candidates).map(question)
 }
 
@@ -160,7 +182,8 @@ mod tests {
     #[test]
     fn the_line_is_shown_with_carets() {
         let text = "halt\n  matmull m=1\r\nhalt\n";
-        let problem = Diagnostic::at(7..14, "no instruction `matmull`").with_help(did_you_mean("matmull", ["matmul"]));
+        let problem = Diagnostic::at(7..14, "no instruction `matmull`")
+            .with_help(did_you_mean("matmull", ["matmul"]));
         assert_eq!(problem.line(text), Some(2));
         assert_eq!(
             problem.render("a.s", text),
@@ -173,7 +196,9 @@ mod tests {
         for text in ["", "\n", "é", "a\né\r\n", "\t\u{1b}[31m"] {
             for start in 0..text.len() + 2 {
                 for end in 0..text.len() + 2 {
-                    assert!(Diagnostic::at(start..end, "m").render("n", text).starts_with("error: m\n"));
+                    assert!(
+                        Diagnostic::at(start..end, "m").render("n", text).starts_with("error: m\n")
+                    );
                 }
             }
         }
@@ -185,7 +210,10 @@ mod tests {
         let start = 5 + 40_000;
         for end in [start + 4, text.len() - 1] {
             let shown = Diagnostic::at(start..end, "m").render("a.s", &text);
-            assert!(shown.starts_with("error: m\n --> a.s:2:30001\n") && shown.contains("é, here b"), "{shown}");
+            assert!(
+                shown.starts_with("error: m\n --> a.s:2:30001\n") && shown.contains("é, here b"),
+                "{shown}"
+            );
             assert!(shown.contains("^^^^") && shown.len() < 1000, "{shown}");
         }
     }
@@ -196,7 +224,10 @@ mod tests {
         problems.push(|| Diagnostic::of_text("it is empty"));
         problems.push(|| Diagnostic::at(0..0, "an end"));
         let shown = problems.finish().unwrap_err().render("a.s", "");
-        assert_eq!(shown, "error: a.s: it is empty\n\nerror: an end\n --> a.s:1:1\n  |\n1 |\n  | ^");
+        assert_eq!(
+            shown,
+            "error: a.s: it is empty\n\nerror: an end\n --> a.s:1:1\n  |\n1 |\n  | ^"
+        );
     }
 
     #[test]

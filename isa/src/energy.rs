@@ -1,7 +1,8 @@
-//! The energy model: events times what each costs. Where the costs come from is said in `docs/energy.md` and in the machine's text.
+//! The energy model: events times what each costs. Where the costs come from is said in
+//! `docs/energy.md` and in the machine's text.
 //!
-//! An event is what [`Cost`] counts anyway. What has none of its own (requantisation, registers, the network between ports and
-//! scratchpad, control) is part of what a cycle costs.
+//! An event is what [`Cost`] counts anyway. What has none of its own (requantisation, registers,
+//! the network between ports and scratchpad, control) is part of what a cycle costs.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// Adds those of an instruction; counters stop at their largest value. Time passes for a run, not for an instruction.
+    /// Adds those of an instruction; counters stop at their largest value. Time passes for a run,
+    /// not for an instruction.
     pub fn count(&mut self, cost: &Cost) {
         for (counter, amount) in [
             (&mut self.macs, cost.macs),
@@ -126,14 +128,18 @@ mod tests {
     fn a_machine_at_full_load_takes_the_power_of_the_paper() {
         let (energy, cycles) = energy(&projection());
         let per_cycle = energy.total_pj / cycles as f64;
-        assert!((per_cycle / (323.9e-3 / 500e6 * 1e12) - 1.0).abs() < 0.01, "{per_cycle} pJ per cycle");
+        assert!(
+            (per_cycle / (323.9e-3 / 500e6 * 1e12) - 1.0).abs() < 0.01,
+            "{per_cycle} pJ per cycle"
+        );
     }
 
     #[test]
     fn energy_is_the_sum_of_its_events() {
         let (product, cycles) = energy(&projection());
         assert_eq!(product.mac_pj, (192u64.pow(3)) as f64 * 0.152);
-        // Each line reads 8 bytes of its weights per cycle, all of them 8 bytes of one activation; 192 channels have 12 bytes.
+        // Each line reads 8 bytes of its weights per cycle, all of them 8 bytes of one activation;
+        // 192 channels have 12 bytes.
         assert_eq!(product.sram_read_pj, (cycles * (64 + 1) * 8 + 192 * 12) as f64 * 0.634);
         assert_eq!(product.sram_write_pj, (192 * 192) as f64 * 0.634);
         assert_eq!((product.dram_pj, product.element_pj), (0.0, 0.0));

@@ -1,9 +1,11 @@
 //! The machine configuration: what can differ between two ViTCoD machines, as data.
 //!
-//! A configuration narrows the values that an instruction may hold (addresses, line sets) and sets its cost. It never changes
-//! what the bits of an instruction mean, nor any result: the same model gives the same output bits on every machine.
+//! A configuration narrows the values that an instruction may hold (addresses, line sets) and sets
+//! its cost. It never changes what the bits of an instruction mean, nor any result: the same model
+//! gives the same output bits on every machine.
 //!
-//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper) and `vitcod-sim` (the authors' simulator).
+//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper) and `vitcod-sim`
+//! (the authors' simulator).
 
 pub(crate) mod text;
 
@@ -104,7 +106,8 @@ pub struct Energy {
     pub sram_write_pj_per_byte: f64,
     /// A byte that passes the DRAM channel, either way; whole bursts do.
     pub dram_pj_per_byte: f64,
-    /// A score in a softmax unit or an element in the vector unit, without the bytes that it reads and writes.
+    /// A score in a softmax unit or an element in the vector unit, without the bytes that it reads
+    /// and writes.
     pub element_pj: f64,
     /// What a cycle costs whatever happens in it: leakage, clock, control.
     pub static_pj_per_cycle: f64,
@@ -116,8 +119,10 @@ pub struct Energy {
 pub struct MachineError(pub Vec<String>);
 
 /// Names and texts of the presets.
-pub const PRESETS: [(&str, &str); 2] =
-    [("vitcod", include_str!("../machines/vitcod.toml")), ("vitcod-sim", include_str!("../machines/vitcod-sim.toml"))];
+pub const PRESETS: [(&str, &str); 2] = [
+    ("vitcod", include_str!("../machines/vitcod.toml")),
+    ("vitcod-sim", include_str!("../machines/vitcod-sim.toml")),
+];
 
 impl Machine {
     /// The preset of that name, if there is one.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Problems that are kept; further ones are only counted, so that an error stays readable and its size bounded.
+/// Problems that are kept; further ones are only counted, so that an error stays readable and its
+/// size bounded.
 pub const KEPT: usize = 100;
 
 /// A non-empty list of problems as one error: one line each.

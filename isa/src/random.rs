@@ -19,10 +19,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number of mean 0 and standard deviation 1: the sum of twelve 32-bit uniform ones less 6 (Irwin and Hall), exact in f64. There is
-    /// no logarithm in it, whose last bits differ between platforms.
+    /// A number of mean 0 and standard deviation 1: the sum of twelve 32-bit uniform ones less 6
+    /// (Irwin and Hall), exact in f64. There is no logarithm in it, whose last bits differ between
+    /// platforms.
     pub fn normal(&mut self) -> f64 {
-        let sum: u64 = (0..6).map(|_| self.bits()).map(|bits| (bits >> 32) + (bits & 0xffff_ffff)).sum();
+        let sum: u64 =
+            (0..6).map(|_| self.bits()).map(|bits| (bits >> 32) + (bits & 0xffff_ffff)).sum();
         sum as f64 / 4_294_967_296.0 - 6.0
     }
 }

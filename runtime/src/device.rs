@@ -62,7 +62,8 @@ struct Emulated {
 
 impl Execution for Emulated {
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        let target = range(address, bytes.len() as u64).and_then(|range| self.memory.dram_mut().get_mut(range));
+        let target = range(address, bytes.len() as u64)
+            .and_then(|range| self.memory.dram_mut().get_mut(range));
         target
             .ok_or(DeviceError::OutOfBounds { address, bytes: bytes.len() as u64 })
             .map(|target| target.copy_from_slice(bytes))

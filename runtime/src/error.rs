@@ -80,7 +80,8 @@ pub enum InputProblem {
         /// Its shape.
         found: Vec<usize>,
     },
-    /// A number that is none of a table's rows, or says neither that a key counts nor that it does not.
+    /// A number that is none of a table's rows, or says neither that a key counts nor that it does
+    /// not.
     #[error("input {name:?} holds {found} at {place:?}: expected {expected}")]
     Number {
         /// The input.
@@ -116,7 +117,8 @@ pub enum InputProblem {
 
 impl InputError {
     pub(crate) fn new(problems: Vec<InputProblem>, inputs: &[Binding]) -> InputError {
-        let expected = inputs.iter().map(|binding| (binding.name.clone(), binding.shape.clone())).collect();
+        let expected =
+            inputs.iter().map(|binding| (binding.name.clone(), binding.shape.clone())).collect();
         InputError { problems, expected }
     }
 }

@@ -7,7 +7,8 @@ use vitcod_isa::program::{Binding, Element};
 
 use crate::error::{InputError, InputProblem};
 
-/// The inputs of a run in the order of the model's, each of which holds `items` times the model's shape.
+/// The inputs of a run in the order of the model's, each of which holds `items` times the model's
+/// shape.
 #[derive(Debug)]
 pub(crate) struct Inputs<'a> {
     tensors: Vec<(&'a Binding, ArrayViewD<'a, f32>)>,
@@ -15,7 +16,10 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    pub(crate) fn bind(bindings: &'a [Binding], given: &[(&str, ArrayViewD<'a, f32>)]) -> Result<Self, InputError> {
+    pub(crate) fn bind(
+        bindings: &'a [Binding],
+        given: &[(&str, ArrayViewD<'a, f32>)],
+    ) -> Result<Self, InputError> {
         let mut problems = Vec::new();
         for (name, _) in given {
             if !bindings.iter().any(|binding| binding.name == *name) {
@@ -40,7 +44,12 @@ impl<'a> Inputs<'a> {
             };
             let (first, first_items) = *first.get_or_insert((&binding.name, items));
             if items != first_items {
-                problems.push(InputProblem::Items { name: name(), items, first: first.to_owned(), first_items });
+                problems.push(InputProblem::Items {
+                    name: name(),
+                    items,
+                    first: first.to_owned(),
+                    first_items,
+                });
             }
             problems.extend(numbers(binding, tensor, items));
             tensors.push((binding, tensor.clone()));
@@ -80,12 +89,18 @@ fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
     }
 }
 
-/// What is wrong with the numbers of an input: those that are themselves, not in steps, must be ones that the program can take.
+/// What is wrong with the numbers of an input: those that are themselves, not in steps, must be
+/// ones that the program can take.
 fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Option<InputProblem> {
     let name = || binding.name.clone();
     let wrong = |fits: &dyn Fn(f32) -> bool, expected: String| {
         let (place, found) = tensor.indexed_iter().find(|(_, x)| !fits(**x))?;
-        Some(InputProblem::Number { name: name(), found: *found, place: place.slice().to_vec(), expected })
+        Some(InputProblem::Number {
+            name: name(),
+            found: *found,
+            place: place.slice().to_vec(),
+            expected,
+        })
     };
     match binding.element {
         Element::I8 | Element::I16 => None,
@@ -93,12 +108,14 @@ fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Opt
             &|x| x.fract() == 0.0 && (0.0..below as f32).contains(&x),
             format!("the number of a row, from 0 to {}", below.saturating_sub(1)),
         ),
-        Element::Bits { .. } => wrong(&|x| x == 0.0 || x == 1.0, "0 or 1".to_owned()).or_else(|| {
-            let each = (tensor.len() / items).max(1);
-            let flags: Vec<f32> = tensor.iter().copied().collect();
-            let item = flags.chunks(each).position(|item| item.iter().all(|x| *x == 0.0))?;
-            Some(InputProblem::NoKey { name: name(), item })
-        }),
+        Element::Bits { .. } => {
+            wrong(&|x| x == 0.0 || x == 1.0, "0 or 1".to_owned()).or_else(|| {
+                let each = (tensor.len() / items).max(1);
+                let flags: Vec<f32> = tensor.iter().copied().collect();
+                let item = flags.chunks(each).position(|item| item.iter().all(|x| *x == 0.0))?;
+                Some(InputProblem::NoKey { name: name(), item })
+            })
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads and checks a program file. Its constants share the memory of `bytes`, which can be a memory map.
+    /// Reads and checks a program file. Its constants share the memory of `bytes`, which can be a
+    /// memory map.
     ///
     /// # Errors
     /// The bytes are no program or one that must not run.

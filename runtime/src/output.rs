@@ -49,9 +49,12 @@ impl Output {
                 let values = bytes.iter().map(|byte| *byte as i8).collect();
                 Integers::I8(ArrayD::from_shape_vec(shape, values).expect(array))
             }
-            Element::Row { .. } | Element::Bits { .. } => unreachable!("the checks refuse outputs that are no numbers"),
+            Element::Row { .. } | Element::Bits { .. } => {
+                unreachable!("the checks refuse outputs that are no numbers")
+            }
             Element::I16 => {
-                let values = bytes.as_chunks().0.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect();
+                let values =
+                    bytes.as_chunks().0.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect();
                 Integers::I16(ArrayD::from_shape_vec(shape, values).expect(array))
             }
         };

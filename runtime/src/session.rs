@@ -25,8 +25,9 @@ impl Session {
 
     /// Runs the program on inputs, by name, and returns the outputs in the order of the model.
     ///
-    /// Inputs have the model's shape or, all alike, a multiple of it along the first axis. Such batches run one after the other
-    /// and their outputs are joined along the first axis (outputs without an axis get one).
+    /// Inputs have the model's shape or, all alike, a multiple of it along the first axis. Such
+    /// batches run one after the other and their outputs are joined along the first axis (outputs
+    /// without an axis get one).
     ///
     /// # Errors
     /// A name or a shape that is not the model's; a device that stopped.
@@ -48,7 +49,8 @@ impl Session {
         Ok(outputs.map(|(binding, bytes)| Output::new(binding, inputs.items, &bytes)).collect())
     }
 
-    /// What one run of the program costs, that is one item of a batch; it does not depend on the data.
+    /// What one run of the program costs, that is one item of a batch; it does not depend on the
+    /// data.
     pub fn report(&self) -> Report {
         self.execution.report()
     }

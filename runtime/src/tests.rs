@@ -10,7 +10,14 @@ use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
 use super::*;
 
 fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64) -> Binding {
-    Binding { name: name.to_owned(), shape: shape.to_vec(), layout: Layout::RowMajor, element, step, address }
+    Binding {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        layout: Layout::RowMajor,
+        element,
+        step,
+        address,
+    }
 }
 
 fn load(dst: u32, src: u64, bytes: u32) -> Instr {
@@ -45,7 +52,8 @@ fn store(src: u32, dst: u64, bytes: u32) -> Instr {
     Instr { wait: [Unit::Load].into_iter().collect(), ..Instr::new(store) }
 }
 
-/// Inputs `a` i8[2, 3] and `b` i16[2]; outputs are both as they are, and `a`'s first element as a scalar.
+/// Inputs `a` i8[2, 3] and `b` i16[2]; outputs are both as they are, and `a`'s first element as a
+/// scalar.
 fn copies() -> Program {
     let code = vec![
         load(0, 64, 6),
@@ -59,7 +67,10 @@ fn copies() -> Program {
         header: Header {
             name: "copies".to_owned(),
             dram_bytes: 384,
-            inputs: vec![binding("a", &[2, 3], Element::I8, 0.5, 64), binding("b", &[2], Element::I16, 0.25, 128)],
+            inputs: vec![
+                binding("a", &[2, 3], Element::I8, 0.5, 64),
+                binding("b", &[2], Element::I16, 0.25, 128),
+            ],
             outputs: vec![
                 binding("a'", &[2, 3], Element::I8, 0.5, 192),
                 binding("b'", &[2], Element::I16, 0.5, 256),
@@ -140,9 +151,15 @@ fn shapes_are_multiples_along_the_first_axis_and_alike() {
         }
     };
     for shape in [&[0, 3][..], &[1, 3], &[3, 3], &[2, 4], &[2], &[2, 3, 1], &[]] {
-        assert_eq!(problems(shape, &[2]), [InputProblem::Shape { name: "a".to_owned(), found: shape.to_vec() }]);
+        assert_eq!(
+            problems(shape, &[2]),
+            [InputProblem::Shape { name: "a".to_owned(), found: shape.to_vec() }]
+        );
     }
-    assert!(matches!(problems(&[4, 3], &[2])[..], [InputProblem::Items { items: 1, first_items: 2, .. }]));
+    assert!(matches!(
+        problems(&[4, 3], &[2])[..],
+        [InputProblem::Items { items: 1, first_items: 2, .. }]
+    ));
     let (a, b) = (zeros(&[2, 3]), zeros(&[2]));
     let error = session().run(&[("a", a.view()), ("b", b.view()), ("b", b.view())]).unwrap_err();
     assert!(error.to_string().starts_with("input \"b\" is given more than once"), "{error}");
@@ -183,12 +200,16 @@ fn what_stops_the_machine_is_an_error() {
     };
     // It reads what the load before it writes.
     program.code[0].signal.insert(Unit::Load);
-    program.code.insert(1, Instr { wait: [Unit::Load].into_iter().collect(), ..Instr::new(Op::from(gather)) });
+    program.code.insert(
+        1,
+        Instr { wait: [Unit::Load].into_iter().collect(), ..Instr::new(Op::from(gather)) },
+    );
     program.layer_of.push(0);
     let mut session = Model::new(program).unwrap().open(&EmulatorDevice).unwrap();
     let (a, b) = (ArrayD::zeros(vec![2, 3]), ArrayD::zeros(vec![2]));
     session.run(&[("a", a.view()), ("b", b.view())]).unwrap();
-    let error = session.run(&[("a", (a + 1.0f32).view()), ("b", b.view())]).unwrap_err().to_string();
+    let error =
+        session.run(&[("a", (a + 1.0f32).view()), ("b", b.view())]).unwrap_err().to_string();
     assert!(error.starts_with("instruction 1, `gather "), "{error}");
 }
 
@@ -202,7 +223,10 @@ fn integers() -> Session {
         binding("bytes of keys", &[4], Element::I8, 1.0, 256),
     ];
     let header = Header { inputs: vec![rows, keys], outputs, ..header };
-    let code = code.into_iter().filter(|instr| !matches!(instr.op, Op::Store(Store { dst: Dram(320), .. }))).collect();
+    let code = code
+        .into_iter()
+        .filter(|instr| !matches!(instr.op, Op::Store(Store { dst: Dram(320), .. })))
+        .collect();
     let program = Program { header, code, layer_of: vec![0; 5], ..copies() };
     Model::from_bytes(program.to_bytes().unwrap()).unwrap().open(&EmulatorDevice).unwrap()
 }
@@ -220,13 +244,18 @@ fn row_numbers_and_masks_are_bound_as_they_are() {
 fn rows_that_are_not_there_and_masks_without_keys_are_refused() {
     let rows = array![[1.0, 2.0, 300.0], [0.5, 0.0, 0.0]].into_dyn();
     let keys = array![[1.0; 9], [0.0; 9]].into_dyn();
-    let error = integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err().to_string();
+    let error =
+        integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().collect();
-    assert_eq!(lines[0], "input \"rows\" holds 300 at [0, 2]: expected the number of a row, from 0 to 299");
+    assert_eq!(
+        lines[0],
+        "input \"rows\" holds 300 at [0, 2]: expected the number of a row, from 0 to 299"
+    );
     assert_eq!(lines[1], "input \"keys\" is 0 everywhere in item 1: at least one key must count");
     let keys = array![[1.0, 0.0, f32::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]].into_dyn();
     let rows = array![[-1.0, 2.0, 3.0]].into_dyn();
-    let error = integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err().to_string();
+    let error =
+        integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err().to_string();
     assert!(error.starts_with("input \"rows\" holds -1 at [0, 0]: "), "{error}");
     assert!(error.contains("\ninput \"keys\" holds NaN at [0, 2]: expected 0 or 1\n"), "{error}");
 }

@@ -20,17 +20,19 @@ use crate::{named, npy};
 
 /// Compare float and quantised execution of an ONNX model, layer by layer
 ///
-/// For every tensor that the machine computes the ratio of signal to quantisation noise (SQNR): of the layer alone, on the float run's
-/// operands, and accumulated, with all errors before it. Worst layers come first: those that do most to the outputs where --impact is
-/// given, or else those that are worst alone. Where a layer saturates, its range is too small; where it is bad alone and nothing
-/// saturates, a few large numbers leave the others few steps.
+/// For every tensor that the machine computes the ratio of signal to quantisation noise (SQNR): of
+/// the layer alone, on the float run's operands, and accumulated, with all errors before it. Worst
+/// layers come first: those that do most to the outputs where --impact is given, or else those that
+/// are worst alone. Where a layer saturates, its range is too small; where it is bad alone and
+/// nothing saturates, a few large numbers leave the others few steps.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is looked for beside it
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
 
-    /// Inputs to compare on, joined along the first axis; the name can be left out if the model has one input
+    /// Inputs to compare on, joined along the first axis; the name can be left out if the model has
+    /// one input
     #[arg(long, value_name = "[NAME=]X.npy", required = true)]
     input: Vec<String>,
 
@@ -41,7 +43,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     calibration: CalibrationArgs,
 
-    /// Measure for each layer what it alone does to the outputs; takes about half a float run for each layer and input
+    /// Measure for each layer what it alone does to the outputs; takes about half a float run for
+    /// each layer and input
     #[arg(long)]
     impact: bool,
 
@@ -90,7 +93,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     let name = || args.model.display().to_string();
     let Prepared { graph, quantised, noise, .. } =
-        pipeline::prepare(&graph, samples.as_deref(), &machine, options, &progress).with_context(name)?;
+        pipeline::prepare(&graph, samples.as_deref(), &machine, options, &progress)
+            .with_context(name)?;
     progress.step("running in float and in integers");
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };
@@ -99,7 +103,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
     if let Some(path) = &args.report {
         let report = Report::new(&accuracy, labels.is_some());
-        files.stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(&report)?)?))?;
+        files.stage(path, |file| {
+            Ok(writeln!(file, "{}", serde_json::to_string_pretty(&report)?)?)
+        })?;
     }
     files.commit()?;
     if noise {
@@ -114,7 +120,8 @@ fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec
     bound.iter().for_each(|(_, path)| files.keep(path));
     let inputs = graph.inputs.iter().map(|input| {
         let found = bound.iter().find(|(other, _)| std::ptr::eq(*other, input));
-        let (_, path) = found.with_context(|| format!("no --input is given for {:?}", input.name))?;
+        let (_, path) =
+            found.with_context(|| format!("no --input is given for {:?}", input.name))?;
         npy::read(path)
     });
     inputs.collect()
@@ -162,7 +169,10 @@ impl<'a> Report<'a> {
             largest_error: output.largest_error,
             equal_predictions: output.predictions.map(|predictions| share(predictions.equal)),
             float_accuracy: output.predictions.filter(|_| labelled).map(|x| share(x.float_right)),
-            quantised_accuracy: output.predictions.filter(|_| labelled).map(|x| share(x.integers_right)),
+            quantised_accuracy: output
+                .predictions
+                .filter(|_| labelled)
+                .map(|x| share(x.integers_right)),
         });
         let layers = accuracy.layers.iter().map(|layer| LayerReport {
             node: &layer.node,
@@ -179,7 +189,12 @@ impl<'a> Report<'a> {
     }
 }
 
-fn print(accuracy: &Accuracy, top: usize, labelled: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print(
+    accuracy: &Accuracy,
+    top: usize,
+    labelled: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let Accuracy { items, layers, outputs } = accuracy;
     for Output { name, noise, largest_error, predictions } in outputs {
         writeln!(
@@ -191,7 +206,10 @@ fn print(accuracy: &Accuracy, top: usize, labelled: bool, out: &mut dyn Write) -
             writeln!(out, "  largest element in the same place: {} of {items}", predictions.equal)?;
             if labelled {
                 let (float, integers) = (predictions.float_right, predictions.integers_right);
-                writeln!(out, "  right: {float} of {items} in float, {integers} of {items} quantised")?;
+                writeln!(
+                    out,
+                    "  right: {float} of {items} in float, {integers} of {items} quantised"
+                )?;
             }
         }
     }
@@ -211,7 +229,8 @@ fn print(accuracy: &Accuracy, top: usize, labelled: bool, out: &mut dyn Write) -
             0 => "-".to_owned(),
             count => percent(count as f64 / layer.elements as f64),
         };
-        let (alone, accumulated) = (decibels(layer.local.sqnr_db()), decibels(layer.accumulated.sqnr_db()));
+        let (alone, accumulated) =
+            (decibels(layer.local.sqnr_db()), decibels(layer.accumulated.sqnr_db()));
         let mut row = vec![
             layer.node.clone(),
             layer.operation.to_owned(),

@@ -8,8 +8,9 @@ use crate::graphs;
 
 /// Make a program of assembly
 ///
-/// The language is that of `vitcod disasm`; docs/assembly.md describes it. All mistakes of the text are reported, and then everything
-/// that the checks before a run find, at the line that it is about.
+/// The language is that of `vitcod disasm`; docs/assembly.md describes it. All mistakes of the text
+/// are reported, and then everything that the checks before a run find, at the line that it is
+/// about.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The text

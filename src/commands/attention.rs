@@ -22,12 +22,14 @@ use crate::sparse::{GlobalTokensArg, PolarityArg};
 
 /// Compile and run the attention of every layer alone
 ///
-/// Queries, keys and values are in DRAM, results go there, and nothing else is computed: the work that the authors' simulator sums
-/// up. Inputs are random. Prints what the run costs, as `run` does, and for the authors' mask of DeiT-Tiny with --head-dim 64
-/// --compressed-heads 2 what their simulator says.
+/// Queries, keys and values are in DRAM, results go there, and nothing else is computed: the work
+/// that the authors' simulator sums up. Inputs are random. Prints what the run costs, as `run`
+/// does, and for the authors' mask of DeiT-Tiny with --head-dim 64 --compressed-heads 2 what their
+/// simulator says.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which attention entries are computed: [layers, heads, queries, keys], bool or 0 and 1, as `vitcod prune` and the authors write it
+    /// Which attention entries are computed: [layers, heads, queries, keys], bool or 0 and 1, as
+    /// `vitcod prune` and the authors write it
     #[arg(long, value_name = "M.npy")]
     masks: PathBuf,
 
@@ -38,7 +40,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "D")]
     head_dim: usize,
 
-    /// Heads of queries and keys in DRAM, which are decoded to those of the masks [default: no auto-encoder]
+    /// Heads of queries and keys in DRAM, which are decoded to those of the masks [default: no
+    /// auto-encoder]
     #[arg(long, value_name = "E")]
     compressed_heads: Option<usize>,
 
@@ -52,7 +55,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "P.vitcod")]
     output: Option<PathBuf>,
 
-    /// Compare every output with the quantised reference interpreter, bit for bit; differences are an error
+    /// Compare every output with the quantised reference interpreter, bit for bit; differences are
+    /// an error
     #[arg(long)]
     check: bool,
 
@@ -73,12 +77,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let masks = args.polarity.read(&args.masks)?;
     let &Args { head_dim, compressed_heads, seed, .. } = args;
     let core = AttentionCore { head_dim, compressed_heads, seed };
-    let graph = workload::attention_core(&masks, core).with_context(|| args.masks.display().to_string())?;
+    let graph =
+        workload::attention_core(&masks, core).with_context(|| args.masks.display().to_string())?;
 
     let progress = Progress::new();
     progress.step("generating code");
     let options = codegen::Options { globals: args.globals.theta_d, ..codegen::Options::default() };
-    let program = codegen::compile(&graph, &machine, options).with_context(|| args.masks.display().to_string())?;
+    let program = codegen::compile(&graph, &machine, options)
+        .with_context(|| args.masks.display().to_string())?;
     let mut files = Outputs::default();
     files.keep(&args.masks);
     if let Some(path) = &args.output {
@@ -106,8 +112,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 fn execute(graph: &Graph, model: &Model, args: &Args) -> anyhow::Result<Option<Agreement>> {
     // The decoders have the seed itself.
     let arrays = quantise::seeded_noise(graph, 1, args.seed.wrapping_add(1));
-    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> =
-        graph.inputs.iter().zip(&arrays).map(|(input, array)| (input.name.as_str(), array.view())).collect();
+    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = graph
+        .inputs
+        .iter()
+        .zip(&arrays)
+        .map(|(input, array)| (input.name.as_str(), array.view()))
+        .collect();
     let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
     args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()
 }

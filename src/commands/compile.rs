@@ -16,9 +16,10 @@ use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Compile an ONNX vision transformer
 ///
-/// The model becomes integers (int8, the residual stream int16) whose ranges come from running it on the calibration
-/// samples. Masks make attention sparse: what is pruned is not computed. Prints what the compiler chose for
-/// which layer; the report of `vitcod run` says why. Two compilations of the same files give the same bytes.
+/// The model becomes integers (int8, the residual stream int16) whose ranges come from running it
+/// on the calibration samples. Masks make attention sparse: what is pruned is not computed. Prints
+/// what the compiler chose for which layer; the report of `vitcod run` says why. Two compilations
+/// of the same files give the same bytes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is looked for beside it
@@ -44,7 +45,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     autoencoder: AutoencoderArg,
 
-    /// Print what was costed for every layer, and why one way won; the program carries it, and so do reports of its runs
+    /// Print what was costed for every layer, and why one way won; the program carries it, and so
+    /// do reports of its runs
     #[arg(long)]
     explain: bool,
 
@@ -67,8 +69,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let progress = Progress::new();
         progress.step("reading the model");
         let graph = match (&masks, &args.masks.masks) {
-            (Some(masks), Some(path)) => pipeline::import_with_masks(&args.model, &args.dims, masks)
-                .with_context(|| format!("with the masks of {}", path.display()))?,
+            (Some(masks), Some(path)) => {
+                pipeline::import_with_masks(&args.model, &args.dims, masks)
+                    .with_context(|| format!("with the masks of {}", path.display()))?
+            }
             _ => pipeline::import(&args.model, &args.dims)?,
         };
         let samples = args.calibration.read(&graph)?;
@@ -86,12 +90,16 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let bytes = program.to_bytes()?;
     let mut files = Outputs::default();
-    [Some(&args.model), args.masks.masks.as_ref()].into_iter().flatten().for_each(|input| files.keep(input));
+    [Some(&args.model), args.masks.masks.as_ref()]
+        .into_iter()
+        .flatten()
+        .for_each(|input| files.keep(input));
     args.calibration.files().for_each(|input| files.keep(&input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     if let Some(path) = &args.explain_json {
-        files
-            .stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(&program.header.decisions)?)?))?;
+        files.stage(path, |file| {
+            Ok(writeln!(file, "{}", serde_json::to_string_pretty(&program.header.decisions)?)?)
+        })?;
     }
     files.commit()?;
 

@@ -20,17 +20,21 @@ use crate::progress::Progress;
 
 /// Compile and run the example models
 ///
-/// A small vision transformer that reads handwritten digits, and the same with 90 % of its attention pruned and auto-encoders of
-/// queries and keys, are compiled and run on 500 test images. Prints their accuracy in float and on the emulated machine, and what an
-/// image costs. Everything it needs is part of this command.
+/// A small vision transformer that reads handwritten digits, and the same with 90 % of its
+/// attention pruned and auto-encoders of queries and keys, are compiled and run on 500 test images.
+/// Prints their accuracy in float and on the emulated machine, and what an image costs. Everything
+/// it needs is part of this command.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 }
 
-const DENSE: Example =
-    Example { name: "digits", onnx: include_bytes!("../../examples/digits/digits.onnx"), masks: None };
+const DENSE: Example = Example {
+    name: "digits",
+    onnx: include_bytes!("../../examples/digits/digits.onnx"),
+    masks: None,
+};
 const SPARSE: Example = Example {
     name: "digits_sparse90_ae",
     onnx: include_bytes!("../../examples/digits/digits_sparse90_ae.onnx"),
@@ -52,7 +56,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let sparse = SPARSE.run(&data, &machine, &progress)?;
     drop(progress);
     compare(&dense, &sparse, out)?;
-    write!(out, "An image on the sparse model; `vitcod run` shows every layer:\n\n{}", sparse.report.overview())?;
+    write!(
+        out,
+        "An image on the sparse model; `vitcod run` shows every layer:\n\n{}",
+        sparse.report.overview()
+    )?;
     Ok(())
 }
 
@@ -120,7 +128,11 @@ impl Example {
         let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
         file.as_file().write_all(self.onnx)?;
         let mut graph = match self.masks {
-            Some(masks) => pipeline::import_with_masks(file.path(), &Dims::default(), &Masks::from_npy(masks, None)?)?,
+            Some(masks) => pipeline::import_with_masks(
+                file.path(),
+                &Dims::default(),
+                &Masks::from_npy(masks, None)?,
+            )?,
             None => pipeline::import(file.path(), &Dims::default())?,
         };
         graph.name = self.name.to_owned();
@@ -177,7 +189,9 @@ fn float_predictions(graph: &Graph, images: &ArrayD<f32>) -> anyhow::Result<Vec<
 fn predictions(scores: &ArrayD<f32>) -> Vec<usize> {
     let best = |row: ArrayViewD<'_, f32>| {
         let scores = row.iter().enumerate();
-        scores.fold((0, f32::NEG_INFINITY), |best, (i, x)| if *x > best.1 { (i, *x) } else { best }).0
+        scores
+            .fold((0, f32::NEG_INFINITY), |best, (i, x)| if *x > best.1 { (i, *x) } else { best })
+            .0
     };
     scores.axis_iter(Axis(0)).map(best).collect()
 }

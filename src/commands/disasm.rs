@@ -9,8 +9,9 @@ use crate::files;
 
 /// Print a program as assembly
 ///
-/// `vitcod asm` makes the same program of the text. Large constants stay in the program: the text names it, and must be put beside it. A
-/// program that is malformed in its instructions is refused; one that only fails the checks before a run is printed.
+/// `vitcod asm` makes the same program of the text. Large constants stay in the program: the text
+/// names it, and must be put beside it. A program that is malformed in its instructions is refused;
+/// one that only fails the checks before a run is printed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The program
@@ -34,7 +35,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         listing = listing.with_constants_in(&name.to_string_lossy());
     }
     if args.annotate {
-        listing = listing.annotated().with_context(|| format!("{} fails its checks", args.program.display()))?;
+        listing = listing
+            .annotated()
+            .with_context(|| format!("{} fails its checks", args.program.display()))?;
     }
     write!(out, "{listing}")?;
     Ok(())

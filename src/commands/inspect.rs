@@ -19,8 +19,9 @@ use crate::reporting::PictureArgs;
 
 /// Print what an ONNX model or a program holds
 ///
-/// Of a model: inputs, outputs, operators as exported and after canonicalisation, parameters, multiplications. Of a program:
-/// its machine, tensors, sizes and layers; with --memory which buffers it has in the scratchpad and when.
+/// Of a model: inputs, outputs, operators as exported and after canonicalisation, parameters,
+/// multiplications. Of a program: its machine, tensors, sizes and layers; with --memory which
+/// buffers it has in the scratchpad and when.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// An ONNX model or a program, told apart by its first bytes
@@ -48,7 +49,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let program = files::read_program(&args.file)?;
         if is_timed { timed(args, program, out) } else { program::print(&program, out) }
     } else {
-        ensure!(!is_timed, "{} is no program: only programs have a memory plan and a timeline", args.file.display());
+        ensure!(
+            !is_timed,
+            "{} is no program: only programs have a memory plan and a timeline",
+            args.file.display()
+        );
         model::print(&args.file, &args.dims, out)
     }
 }
@@ -56,7 +61,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 /// What is known of a program once its timing is.
 fn timed(args: &Args, program: Program, out: &mut dyn Write) -> anyhow::Result<()> {
     // Timing is defined for programs that pass their checks.
-    let model = Model::new(program).with_context(|| format!("{} fails its checks", args.file.display()))?;
+    let model =
+        Model::new(program).with_context(|| format!("{} fails its checks", args.file.display()))?;
     let emulator = Emulator::new(Arc::clone(model.program()))?;
     let mut files = Outputs::default();
     files.keep(&args.file);

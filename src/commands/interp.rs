@@ -19,7 +19,8 @@ use crate::named::{self, Named};
 use crate::pipeline::Dims;
 use crate::{graphs, npy};
 
-/// Bytes that buffers without addresses may take at once: a text of a few lines can ask for any amount.
+/// Bytes that buffers without addresses may take at once: a text of a few lines can ask for any
+/// amount.
 const MAX_BUFFERS: u64 = 1 << 30;
 
 /// Elements of an output that are printed.
@@ -27,11 +28,14 @@ const PRINTED: usize = 8;
 
 /// Run IR of any stage
 ///
-/// Reference interpreters run graphs, imported and canonical ones in float, quantised and split ones in the integers of the machine.
-/// The instructions of tiled and scheduled programs are executed one after the other, those of programs by the emulator. Prints the first elements of each output.
+/// Reference interpreters run graphs, imported and canonical ones in float, quantised and split
+/// ones in the integers of the machine. The instructions of tiled and scheduled programs are
+/// executed one after the other, those of programs by the emulator. Prints the first elements of
+/// each output.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is run as exported
+    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is run as
+    /// exported
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -111,16 +115,26 @@ impl Ports {
             let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
             let elements = shape.iter().product::<usize>();
             let (ty, numbers) = match *element {
-                Element::I8 => (TensorType::quantised(Elem::I8, shape.clone(), *step), Numbers::Real),
-                Element::I16 => (TensorType::quantised(Elem::I16, shape.clone(), *step), Numbers::Real),
-                Element::Row { below } => (TensorType::new(Elem::U16, [1, elements]), Numbers::Rows(below as usize)),
-                Element::Bits { rows } => {
-                    (TensorType::new(Elem::Byte, [rows as usize, elements.div_ceil(8)]), Numbers::Flags)
+                Element::I8 => {
+                    (TensorType::quantised(Elem::I8, shape.clone(), *step), Numbers::Real)
                 }
+                Element::I16 => {
+                    (TensorType::quantised(Elem::I16, shape.clone(), *step), Numbers::Real)
+                }
+                Element::Row { below } => {
+                    (TensorType::new(Elem::U16, [1, elements]), Numbers::Rows(below as usize))
+                }
+                Element::Bits { rows } => (
+                    TensorType::new(Elem::Byte, [rows as usize, elements.div_ceil(8)]),
+                    Numbers::Flags,
+                ),
             };
             Port { name: name.clone(), shape, ty, numbers }
         };
-        Ports { inputs: header.inputs.iter().map(port).collect(), outputs: header.outputs.iter().map(port).collect() }
+        Ports {
+            inputs: header.inputs.iter().map(port).collect(),
+            outputs: header.outputs.iter().map(port).collect(),
+        }
     }
 
     fn of_graph(graph: &Graph) -> Ports {
@@ -136,13 +150,20 @@ impl Ports {
             ty: graph.ty(output.value).clone(),
             numbers: Numbers::Real,
         };
-        Ports { inputs: graph.inputs.iter().map(input).collect(), outputs: graph.outputs.iter().map(output).collect() }
+        Ports {
+            inputs: graph.inputs.iter().map(input).collect(),
+            outputs: graph.outputs.iter().map(output).collect(),
+        }
     }
 }
 
 /// The tensor of each input, noise where none is given.
 fn given(args: &Args, inputs: &[Port], files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let mut given = quantise::noise_of(inputs.iter().map(|input| (input.shape.clone(), input.numbers)), 1, args.seed);
+    let mut given = quantise::noise_of(
+        inputs.iter().map(|input| (input.shape.clone(), input.numbers)),
+        1,
+        args.seed,
+    );
     for (input, path) in named::bind("input", &args.input, inputs)? {
         files.keep(&path);
         let position = inputs.iter().position(|other| std::ptr::eq(other, input));
@@ -169,7 +190,11 @@ fn execute(
 ) -> anyhow::Result<Vec<Output>> {
     if let Some(graph) = module.graph().filter(|graph| graph.stage.is_float()) {
         let views: Vec<_> = given.iter().map(|input| input.view()).collect();
-        return Ok(FloatInterpreter::new(graph)?.run(&views)?.into_iter().map(Output::Real).collect());
+        return Ok(FloatInterpreter::new(graph)?
+            .run(&views)?
+            .into_iter()
+            .map(Output::Real)
+            .collect());
     }
     let tensors = inputs.iter().zip(given).map(|(port, input)| quantised(port, input));
     let tensors = tensors.collect::<anyhow::Result<Vec<Tensor>>>()?;
@@ -188,7 +213,10 @@ fn execute(
 /// Executes tasks one by one.
 fn execute_draft(draft: &Draft, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>> {
     let bytes = draft::live_bytes(draft);
-    ensure!(bytes <= MAX_BUFFERS, "buffers that live at once take {bytes} bytes: at most {MAX_BUFFERS} are run");
+    ensure!(
+        bytes <= MAX_BUFFERS,
+        "buffers that live at once take {bytes} bytes: at most {MAX_BUFFERS} are run"
+    );
     on_memory(&draft.program, inputs, |memory| Ok(draft::run(draft, memory)?))
 }
 
@@ -214,7 +242,11 @@ fn on_memory(
 }
 
 fn quantised(Port { name, shape, ty, .. }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
-    ensure!(input.shape() == shape, "input {name:?} has the shape {:?}, and the model takes {ty}", input.shape());
+    ensure!(
+        input.shape() == shape,
+        "input {name:?} has the shape {:?}, and the model takes {ty}",
+        input.shape()
+    );
     Tensor::quantise(&input.view(), ty)
         .with_context(|| format!("input {name:?}: {ty} does not stand for these numbers"))
 }
@@ -229,8 +261,12 @@ fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {
         Tensor::I8(x) => Output::I8(ArrayD::from_shape_vec(shape, x)?),
         Tensor::I16(x) => Output::I16(ArrayD::from_shape_vec(shape, x)?),
         Tensor::U32(x) => Output::U32(ArrayD::from_shape_vec(shape, x)?),
-        Tensor::U16(x) => Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?),
-        Tensor::Byte(x) => Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?),
+        Tensor::U16(x) => {
+            Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?)
+        }
+        Tensor::Byte(x) => {
+            Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?)
+        }
     })
 }
 

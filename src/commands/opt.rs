@@ -20,12 +20,14 @@ use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Run passes of the compiler on IR text or an ONNX model
 ///
-/// Without passes the IR is printed as it is. The verifier runs after every pass. What is printed is for reading:
-/// long constants are digests. What -o writes parses back, with long constants in a file beside it. A program is printed as assembly.
+/// Without passes the IR is printed as it is. The verifier runs after every pass. What is printed
+/// is for reading: long constants are digests. What -o writes parses back, with long constants in a
+/// file beside it. A program is printed as assembly.
 #[derive(clap::Args)]
 #[command(after_long_help = pass_list())]
 pub(crate) struct Args {
-    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is imported
+    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is
+    /// imported
     #[arg(value_name = "FILE", required_unless_present = "list")]
     file: Option<PathBuf>,
 
@@ -33,7 +35,8 @@ pub(crate) struct Args {
     #[arg(long = "pass", value_name = "A,B,C", value_delimiter = ',', value_parser = pass, conflicts_with = "to")]
     passes: Vec<&'static Pass>,
 
-    /// Run the usual passes up to the end of a stage; masks and auto-encoders' placement only where they have what they need
+    /// Run the usual passes up to the end of a stage; masks and auto-encoders' placement only where
+    /// they have what they need
     #[arg(long, value_parser = levels(), value_name = "STAGE")]
     to: Option<Level>,
 
@@ -49,7 +52,8 @@ pub(crate) struct Args {
     #[arg(long)]
     verify_each: bool,
 
-    /// Where to write the result as text; a program is written in its binary form where the name ends in .vitcod
+    /// Where to write the result as text; a program is written in its binary form where the name
+    /// ends in .vitcod
     #[arg(short, long, value_name = "OUT.vir")]
     output: Option<PathBuf>,
 
@@ -83,7 +87,8 @@ pub(crate) struct Args {
 /// A level by its name.
 fn levels() -> impl TypedValueParser<Value = Level> {
     let find = |name: String| Level::ALL.into_iter().find(|level| level.name() == name);
-    PossibleValuesParser::new(Level::ALL.map(Level::name)).map(move |name| find(name).expect("one of the names"))
+    PossibleValuesParser::new(Level::ALL.map(Level::name))
+        .map(move |name| find(name).expect("one of the names"))
 }
 
 /// A pass by its name; there may be a space after a comma.
@@ -96,8 +101,11 @@ fn pass_list() -> String {
     let mut text = "Passes, in the usual order:".to_owned();
     for Pass { name, doc, requires, establishes, needs, keeps, .. } in PASSES {
         let needs: Vec<String> = needs.iter().map(Need::to_string).collect();
-        let needs = if needs.is_empty() { String::new() } else { format!("; needs {}", needs.join(", ")) };
-        text += &format!("\n\n  {name}: {requires} -> {establishes}{needs}; keeps {keeps}\n      {doc}");
+        let needs =
+            if needs.is_empty() { String::new() } else { format!("; needs {}", needs.join(", ")) };
+        text += &format!(
+            "\n\n  {name}: {requires} -> {establishes}{needs}; keeps {keeps}\n      {doc}"
+        );
     }
     text
 }
@@ -130,7 +138,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         }
         None => args.passes.iter().map(|pass| pass.name).collect(),
     };
-    if let Some(Pass { name, .. }) = args.print_after.iter().find(|pass| !names.contains(&pass.name)) {
+    if let Some(Pass { name, .. }) =
+        args.print_after.iter().find(|pass| !names.contains(&pass.name))
+    {
         let run = match names[..] {
             [] => "none does".to_owned(),
             [only] => format!("{only} does"),
@@ -141,7 +151,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let samples = samples(args, &names, &module)?;
     context.samples = samples.as_deref();
 
-    let mut listener = Listener { args, printed: String::new(), before: String::new(), broken: None };
+    let mut listener =
+        Listener { args, printed: String::new(), before: String::new(), broken: None };
     if args.print_changed {
         listener.before = module.to_string();
     }
@@ -178,14 +189,26 @@ fn check_machine(module: &Module, machine: &Machine, path: &Path) -> anyhow::Res
         Module::Program(program) => &program.machine,
     };
     let is_default = Machine::preset(MachineArg::DEFAULT).as_ref() == Some(machine);
-    ensure!(is_default || of == machine, "{} is for the machine {}, not for {}", path.display(), of.name, machine.name);
+    ensure!(
+        is_default || of == machine,
+        "{} is for the machine {}, not for {}",
+        path.display(),
+        of.name,
+        machine.name
+    );
     Ok(())
 }
 
 /// What calibrates, if a pass asks for it.
-fn samples(args: &Args, names: &[&str], module: &Module) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
-    let needed =
-        names.iter().filter_map(|name| passes::find(name).ok()).any(|pass| pass.needs.contains(&Need::Samples));
+fn samples(
+    args: &Args,
+    names: &[&str],
+    module: &Module,
+) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
+    let needed = names
+        .iter()
+        .filter_map(|name| passes::find(name).ok())
+        .any(|pass| pass.needs.contains(&Need::Samples));
     let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
     graphs::check_size(graph)?;
     let samples = args.calibration.read(graph)?;
@@ -215,7 +238,8 @@ impl Listener<'_> {
             self.before = text;
         }
         if self.args.verify_each && self.broken.is_none() {
-            self.broken = graphs::round_trip(module).map(|difference| format!("{name}: {difference}"));
+            self.broken =
+                graphs::round_trip(module).map(|difference| format!("{name}: {difference}"));
         }
     }
 }

@@ -14,27 +14,31 @@ use crate::progress::Progress;
 
 /// Make attention masks of an ONNX vision transformer
 ///
-/// The model runs in float on the calibration samples, and its attention maps are averaged. Of every row the largest entries are
-/// kept until they have the share --theta of the row; the class token's row and column are always kept. Prints what is kept, and how
-/// it divides into global tokens (--theta-d), whose columns are computed densely, and non-zeros of the other columns.
+/// The model runs in float on the calibration samples, and its attention maps are averaged. Of
+/// every row the largest entries are kept until they have the share --theta of the row; the class
+/// token's row and column are always kept. Prints what is kept, and how it divides into global
+/// tokens (--theta-d), whose columns are computed densely, and non-zeros of the other columns.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is looked for beside it
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
 
-    /// Inputs that are typical of the model, joined along the first axis, for each input; the name can be left out if there is one
+    /// Inputs that are typical of the model, joined along the first axis, for each input; the name
+    /// can be left out if there is one
     #[arg(long, value_name = "[NAME=]X.npy", required = true)]
     calibration: Vec<String>,
 
     #[command(flatten)]
     criterion: CriterionArgs,
 
-    /// Where to write the masks: bool [layers, heads, tokens, tokens], true where an entry is pruned, as in the authors' files
+    /// Where to write the masks: bool [layers, heads, tokens, tokens], true where an entry is
+    /// pruned, as in the authors' files
     #[arg(short, long, value_name = "MASKS.npy")]
     output: PathBuf,
 
-    /// Keys that more than K queries keep are global tokens; the authors use 50 of 197 [default: a quarter of the tokens, rounded up]
+    /// Keys that more than K queries keep are global tokens; the authors use 50 of 197 [default: a
+    /// quarter of the tokens, rounded up]
     #[arg(long, value_name = "K")]
     theta_d: Option<usize>,
 
@@ -49,7 +53,8 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct CriterionArgs {
-    /// Share of all entries to prune at least, from 0 to below 1: the largest theta that does is found
+    /// Share of all entries to prune at least, from 0 to below 1: the largest theta that does is
+    /// found
     #[arg(long, value_name = "S")]
     sparsity: Option<f64>,
 
@@ -72,19 +77,27 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         progress.step("reading the model");
         let graph = pipeline::import_with_all_rows(&args.model, &args.dims)?;
         let samples = calibration::read(&args.calibration, &graph)?;
-        let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
+        let samples: Vec<ArrayViewD<'_, f32>> =
+            samples.iter().map(|sample| sample.view()).collect();
         progress.step("averaging attention maps");
-        let maps = masks::average_attention(&graph, &samples)
-            .with_context(|| format!("{model}: there are no attention maps of {}", args.calibration.join(", ")))?;
+        let maps = masks::average_attention(&graph, &samples).with_context(|| {
+            format!("{model}: there are no attention maps of {}", args.calibration.join(", "))
+        })?;
         progress.step("pruning");
-        masks::prune(&maps, args.criterion.criterion()).with_context(|| format!("{model} cannot be pruned"))?
+        masks::prune(&maps, args.criterion.criterion())
+            .with_context(|| format!("{model} cannot be pruned"))?
     };
-    let bytes = masks.to_npy(Polarity::PrunedIsTrue).with_context(|| format!("the masks of {model} fit no file"))?;
+    let bytes = masks
+        .to_npy(Polarity::PrunedIsTrue)
+        .with_context(|| format!("the masks of {model} fit no file"))?;
     // All layers are alike, or they would fit no file.
     let tokens = masks.layers()[0][0].queries();
     let theta_d = args.theta_d.unwrap_or(tokens.div_ceil(4));
-    let splits: Vec<Vec<Split>> =
-        masks.layers().iter().map(|heads| heads.iter().map(|mask| masks::polarise(mask, theta_d)).collect()).collect();
+    let splits: Vec<Vec<Split>> = masks
+        .layers()
+        .iter()
+        .map(|heads| heads.iter().map(|mask| masks::polarise(mask, theta_d)).collect())
+        .collect();
 
     let mut files = Outputs::default();
     files.keep(&args.model);
@@ -96,8 +109,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     files.commit()?;
 
-    let origin =
-        if args.theta_d.is_none() { format!(", a quarter of {tokens} tokens, rounded up") } else { String::new() };
+    let origin = if args.theta_d.is_none() {
+        format!(", a quarter of {tokens} tokens, rounded up")
+    } else {
+        String::new()
+    };
     writeln!(out, "theta    {theta}")?;
     writeln!(out, "theta-d  {theta_d}{origin}\n")?;
     print(&masks, &splits, out)
@@ -105,22 +121,43 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// The kept entries of every head and of all, and how they are divided.
 fn print(masks: &Masks, splits: &[Vec<Split>], out: &mut dyn Write) -> anyhow::Result<()> {
-    let columns = ["layer", "head", "kept", "sparsity", "global tokens", "dense cells", "non-zeros"];
+    let columns =
+        ["layer", "head", "kept", "sparsity", "global tokens", "dense cells", "non-zeros"];
     let mut line = |[layer, head, kept, sparsity, globals, cells, nonzeros]: [&str; 7]| {
-        writeln!(out, "{layer:>5} {head:>5} {kept:>9} {sparsity:>9} {globals:>14} {cells:>12} {nonzeros:>10}")
+        writeln!(
+            out,
+            "{layer:>5} {head:>5} {kept:>9} {sparsity:>9} {globals:>14} {cells:>12} {nonzeros:>10}"
+        )
     };
     line(columns)?;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     for (layer, (heads, splits)) in masks.layers().iter().zip(splits).enumerate() {
         for (head, (mask, split)) in heads.iter().zip(splits).enumerate() {
-            let counts = [layer, head, mask.kept(), split.globals(), split.dense_cells(), split.sparser.nonzeros()];
-            let [layer, head, kept, globals, cells, nonzeros] = counts.map(|count| count.to_string());
+            let counts = [
+                layer,
+                head,
+                mask.kept(),
+                split.globals(),
+                split.dense_cells(),
+                split.sparser.nonzeros(),
+            ];
+            let [layer, head, kept, globals, cells, nonzeros] =
+                counts.map(|count| count.to_string());
             line([&layer, &head, &kept, &percent(mask.sparsity()), &globals, &cells, &nonzeros])?;
         }
     }
-    let sum = |count: fn(&Split) -> usize| splits.iter().flatten().map(count).sum::<usize>().to_string();
+    let sum =
+        |count: fn(&Split) -> usize| splits.iter().flatten().map(count).sum::<usize>().to_string();
     let (globals, cells) = (sum(Split::globals), sum(Split::dense_cells));
     let nonzeros = sum(|split| split.sparser.nonzeros());
-    line(["total", "", &masks.kept().to_string(), &percent(masks.sparsity()), &globals, &cells, &nonzeros])?;
+    line([
+        "total",
+        "",
+        &masks.kept().to_string(),
+        &percent(masks.sparsity()),
+        &globals,
+        &cells,
+        &nonzeros,
+    ])?;
     Ok(())
 }

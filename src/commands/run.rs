@@ -15,9 +15,9 @@ use crate::reporting::ReportArgs;
 
 /// Run a program on the emulated machine
 ///
-/// Prints what the run costs: cycles, stalls, traffic, and the share of each layer. Inputs whose first axis is a multiple of
-/// the model's run item by item, and their outputs are joined; the report is of one item. Files are written only if
-/// everything has succeeded.
+/// Prints what the run costs: cycles, stalls, traffic, and the share of each layer. Inputs whose
+/// first axis is a multiple of the model's run item by item, and their outputs are joined; the
+/// report is of one item. Files are written only if everything has succeeded.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The program
@@ -36,7 +36,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "output")]
     raw: bool,
 
-    /// Compare every output with the quantised reference interpreter, bit for bit; differences are an error
+    /// Compare every output with the quantised reference interpreter, bit for bit; differences are
+    /// an error
     #[arg(long)]
     check: bool,
 
@@ -50,7 +51,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let program = files::read_program(&args.program)?;
-    let model = Model::new(program).with_context(|| format!("{} fails its checks", args.program.display()))?;
+    let model = Model::new(program)
+        .with_context(|| format!("{} fails its checks", args.program.display()))?;
     let mut files = Outputs::default();
     files.keep(&args.program);
     let agreement = if args.timing_only { None } else { execute(args, &model, &mut files)? };
@@ -68,12 +70,17 @@ fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Op
     let inputs = named::bind("input", &args.input, model.inputs())?;
     let paths = named::bind("output", &args.output, model.outputs())?;
     inputs.iter().for_each(|(_, path)| files.keep(path));
-    let arrays: Vec<ArrayD<f32>> = inputs.iter().map(|(_, path)| npy::read(path)).collect::<anyhow::Result<_>>()?;
-    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> =
-        inputs.iter().zip(&arrays).map(|((binding, _), array)| (binding.name.as_str(), array.view())).collect();
+    let arrays: Vec<ArrayD<f32>> =
+        inputs.iter().map(|(_, path)| npy::read(path)).collect::<anyhow::Result<_>>()?;
+    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = inputs
+        .iter()
+        .zip(&arrays)
+        .map(|((binding, _), array)| (binding.name.as_str(), array.view()))
+        .collect();
 
     let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
-    let agreement = args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()?;
+    let agreement =
+        args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()?;
     for (binding, path) in paths {
         let output = outputs.iter().find(|output| output.name == binding.name);
         let output = output.context("a run gives all outputs")?;

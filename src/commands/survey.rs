@@ -26,18 +26,19 @@ use page::Page;
 
 /// Compare many ONNX models: what they hold, what their programs cost, what quantisation costs them
 ///
-/// Each model is imported, calibrated, compiled and timed, and runs in float and in integers for the ratio of signal to quantisation
-/// noise (SQNR) of its outputs. Seeded noise calibrates and other noise is run, or for both the samples of --calibration. Of the --dim
-/// given, each model takes those that it has. A model that fails becomes a row with its error, and files are written then, too; but
-/// the exit status is 1.
+/// Each model is imported, calibrated, compiled and timed, and runs in float and in integers for
+/// the ratio of signal to quantisation noise (SQNR) of its outputs. Seeded noise calibrates and
+/// other noise is run, or for both the samples of --calibration. Of the --dim given, each model
+/// takes those that it has. A model that fails becomes a row with its error, and files are written
+/// then, too; but the exit status is 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The models; external data is looked for beside each
     #[arg(value_name = "MODEL.onnx", required = true)]
     models: Vec<PathBuf>,
 
-    /// Run each program, and compare every output with the quantised reference interpreter, bit for bit; a difference is an error of
-    /// the model
+    /// Run each program, and compare every output with the quantised reference interpreter, bit for
+    /// bit; a difference is an error of the model
     #[arg(long)]
     check: bool,
 
@@ -45,7 +46,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "T.md")]
     output: Option<PathBuf>,
 
-    /// Write it into a page that is there, between the lines `<!-- generated: NAME -->` and `<!-- end -->`
+    /// Write it into a page that is there, between the lines `<!-- generated: NAME -->` and
+    /// `<!-- end -->`
     #[arg(long, value_name = "NAME", requires = "output")]
     part: Option<String>,
 
@@ -111,16 +113,25 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let progress = Progress::new();
     progress.step("reading the models");
     // Their data stay in their files.
-    let exported: Vec<_> = args.models.iter().map(|path| onnx::load(path).map(|model| Exported::of(&model))).collect();
+    let exported: Vec<_> =
+        args.models.iter().map(|path| onnx::load(path).map(|model| Exported::of(&model))).collect();
     check_dims(&args.dims, exported.iter().flatten())?;
     let mut models = Vec::new();
     for (index, (path, exported)) in args.models.iter().zip(exported).enumerate() {
         let name = name(path);
         progress.about(&format!("{} of {}, {name}", index + 1, args.models.len()));
-        models.push(row(args, path, name, exported.map_err(anyhow::Error::new), &machine, &progress));
+        models.push(row(
+            args,
+            path,
+            name,
+            exported.map_err(anyhow::Error::new),
+            &machine,
+            &progress,
+        ));
     }
     drop(progress);
-    let inputs = if args.calibration.files().next().is_some() { Inputs::Samples } else { Inputs::Noise };
+    let inputs =
+        if args.calibration.files().next().is_some() { Inputs::Samples } else { Inputs::Noise };
     let machine = SurveyedMachine { name: machine.name.clone(), digest: machine.digest() };
     let survey = Survey { machine, inputs, models };
 
@@ -128,32 +139,52 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let written = write(args, &survey, page, files);
     table::print(&survey, out)?;
     written?;
-    let failed: Vec<&str> =
-        survey.models.iter().filter(|row| row.error.is_some()).map(|row| row.model.as_str()).collect();
-    ensure!(failed.is_empty(), "{} of {} models failed: {}", failed.len(), survey.models.len(), failed.join(", "));
+    let failed: Vec<&str> = survey
+        .models
+        .iter()
+        .filter(|row| row.error.is_some())
+        .map(|row| row.model.as_str())
+        .collect();
+    ensure!(
+        failed.is_empty(),
+        "{} of {} models failed: {}",
+        failed.len(),
+        survey.models.len(),
+        failed.join(", ")
+    );
     Ok(())
 }
 
 /// Writes the files that were asked for.
-fn write(args: &Args, survey: &Survey, page: Option<Page>, mut files: Outputs) -> anyhow::Result<()> {
+fn write(
+    args: &Args,
+    survey: &Survey,
+    page: Option<Page>,
+    mut files: Outputs,
+) -> anyhow::Result<()> {
     if let Some(path) = &args.output {
         let table = table::markdown(survey);
         let text = page.map_or_else(|| table.clone(), |page| page.with(&table));
         files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
     }
     if let Some(path) = &args.report {
-        files.stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(survey)?)?))?;
+        files
+            .stage(path, |file| Ok(writeln!(file, "{}", serde_json::to_string_pretty(survey)?)?))?;
     }
     files.commit()
 }
 
 /// Refuses a `--dim` that no model has.
-fn check_dims<'a>(dims: &Dims, models: impl Iterator<Item = &'a Exported> + Clone) -> anyhow::Result<()> {
+fn check_dims<'a>(
+    dims: &Dims,
+    models: impl Iterator<Item = &'a Exported> + Clone,
+) -> anyhow::Result<()> {
     let open = || models.clone().flat_map(|model| &model.open_dimensions).map(String::as_str);
     match dims.names().find(|name| open().all(|open| open != *name)) {
         None => Ok(()),
         Some(name) => {
-            let help = did_you_mean(name, open()).map_or_else(String::new, |help| format!("; {help}"));
+            let help =
+                did_you_mean(name, open()).map_or_else(String::new, |help| format!("; {help}"));
             bail!("--dim: no model has an open dimension {name:?}{help}")
         }
     }

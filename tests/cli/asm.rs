@@ -36,7 +36,9 @@ fn mistakes_are_shown_and_nothing_is_written() {
     let wrong = kernel.replace("softmax engine", "sotfmax engine").replace("steps=4", "stesp=4");
     fs::write(sandbox.path("wrong.s"), wrong).unwrap();
     let error = sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]);
-    for part in ["no instruction `sotfmax`", "`softmax`?", "wrong.s:", "no operand `stesp`", "`steps`?"] {
+    for part in
+        ["no instruction `sotfmax`", "`softmax`?", "wrong.s:", "no operand `stesp`", "`steps`?"]
+    {
         assert!(error.contains(part), "{part}: {error}");
     }
     fs::write(sandbox.path("wrong.s"), kernel.replacen(" wait=load", "", 1)).unwrap();
@@ -45,7 +47,10 @@ fn mistakes_are_shown_and_nothing_is_written() {
     assert!(sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]).contains("wrong.s is no text"));
     fs::write(sandbox.path("wrong.s"), ".image \"wrong.s\" sha256=0\n.image \"none.bin\"").unwrap();
     let error = sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]);
-    assert!(error.contains("the digest of these bytes is") && error.contains("cannot read none.bin"), "{error}");
+    assert!(
+        error.contains("the digest of these bytes is") && error.contains("cannot read none.bin"),
+        "{error}"
+    );
     fs::write(sandbox.path("good.s"), kernel).unwrap();
     assert!(sandbox.fails(&["asm", "good.s", "-o", "good.s"]).contains("is an input"));
 }

@@ -18,7 +18,11 @@ pub(crate) fn write_masks(
 
 /// The class token's row and column, the diagonal, and two columns more.
 pub(crate) fn typical(head: usize, query: usize, key: usize) -> bool {
-    query == 0 || key == 0 || query == key || key == 3 + head || (key == 7 && query.is_multiple_of(2))
+    query == 0
+        || key == 0
+        || query == key
+        || key == 3 + head
+        || (key == 7 && query.is_multiple_of(2))
 }
 
 const BASE: [&str; 6] = ["attention", "--masks", "masks.npy", "--head-dim", "8", "--check"];
@@ -48,7 +52,10 @@ fn every_mask_and_division_is_bit_equal() {
         ] {
             let text = sandbox.ok(&[&BASE[..], &["--polarity", "kept"], options].concat());
             let integers = 2 * queries * 3 * 8;
-            assert!(text.contains(&format!("check: all {integers} integers")), "{options:?}: {text}");
+            assert!(
+                text.contains(&format!("check: all {integers} integers")),
+                "{options:?}: {text}"
+            );
         }
     }
 }
@@ -59,7 +66,15 @@ fn the_program_and_its_report_are_those_of_run() {
     write_masks(&sandbox, [21, 21], typical);
     let files = ["-o", "p.vitcod", "--report", "r.json", "--trace", "t.json"];
     sandbox.ok(&[&BASE[..], &["--compressed-heads", "2"], &files[..]].concat());
-    sandbox.ok(&["run", "p.vitcod", "--timing-only", "--report", "run.json", "--trace", "run.trace.json"]);
+    sandbox.ok(&[
+        "run",
+        "p.vitcod",
+        "--timing-only",
+        "--report",
+        "run.json",
+        "--trace",
+        "run.trace.json",
+    ]);
     let read = |name: &str| fs::read(sandbox.path(name)).unwrap();
     assert!(read("r.json") == read("run.json") && read("t.json") == read("run.trace.json"));
     let report: Value = serde_json::from_slice(&read("r.json")).unwrap();
@@ -67,8 +82,11 @@ fn the_program_and_its_report_are_those_of_run() {
     assert!(report["layers"][0]["name"] == "layers.0.decode_q", "{}", report["layers"][0]);
 
     // Data change no timing, nor does their absence.
-    let arguments = ["attention", "--masks", "masks.npy", "--head-dim", "8", "--compressed-heads", "2"];
-    sandbox.ok(&[&arguments[..], &["--timing-only", "--seed", "5", "--report", "timing.json"]].concat());
+    let arguments =
+        ["attention", "--masks", "masks.npy", "--head-dim", "8", "--compressed-heads", "2"];
+    sandbox
+        .ok(&[&arguments[..], &["--timing-only", "--seed", "5", "--report", "timing.json"]]
+            .concat());
     assert!(read("r.json") == read("timing.json"));
 }
 
@@ -85,7 +103,8 @@ fn the_authors_figures_are_shown_for_their_core_only() {
             !inner || more
         })
     };
-    let mut masks: Vec<Vec<Mask>> = (0..layers).map(|_| (0..heads).map(|_| head()).collect()).collect();
+    let mut masks: Vec<Vec<Mask>> =
+        (0..layers).map(|_| (0..heads).map(|_| head()).collect()).collect();
     // What is left is kept in the last head.
     let last = &mut masks[layers - 1][heads - 1];
     *last = Mask::from_fn(tokens, tokens, |query, key| {
@@ -97,8 +116,9 @@ fn the_authors_figures_are_shown_for_their_core_only() {
     assert_eq!(masks.kept(), 74_399);
     fs::write(sandbox.path("masks.npy"), masks.to_npy(Polarity::PrunedIsTrue).unwrap()).unwrap();
 
-    let run =
-        |options: &[&str]| sandbox.ok(&[&["attention", "--masks", "masks.npy", "--timing-only"], options].concat());
+    let run = |options: &[&str]| {
+        sandbox.ok(&[&["attention", "--masks", "masks.npy", "--timing-only"], options].concat())
+    };
     let factors = |text: &str| -> Vec<bool> {
         let lines = text.lines().filter(|line| line.contains("the authors' simulator ("));
         lines.map(|line| line.split_whitespace().last().unwrap().contains('.')).collect()
@@ -124,8 +144,14 @@ fn what_is_no_core_is_refused() {
     assert!(attention(&["--head-dim", "8"]).contains("cannot read masks.npy"));
     write_masks(&sandbox, [9, 9], typical);
     for (options, expected) in [
-        (&["--head-dim", "8", "--compressed-heads", "4"][..], "masks.npy: layer 0: 4 compressed heads for 3 heads"),
-        (&["--head-dim", "8", "--compressed-heads", "0"], "masks.npy: layer 0: 0 compressed heads for 3 heads"),
+        (
+            &["--head-dim", "8", "--compressed-heads", "4"][..],
+            "masks.npy: layer 0: 4 compressed heads for 3 heads",
+        ),
+        (
+            &["--head-dim", "8", "--compressed-heads", "0"],
+            "masks.npy: layer 0: 0 compressed heads for 3 heads",
+        ),
         (&["--head-dim", "0"], "a head dimension of 0: expected 1 to 65535"),
         (&["--head-dim", "65536"], "a head dimension of 65536"),
         // Read the other way round, the first row keeps nothing.
@@ -148,6 +174,14 @@ fn what_is_no_core_is_refused() {
     assert!(attention(&["--head-dim", "8"]).contains("not binary: element [0, 0, 0, 0] is 2"));
     // An output is no input.
     write_masks(&sandbox, [9, 9], typical);
-    let error = sandbox.fails(&["attention", "--masks", "masks.npy", "--head-dim", "8", "-o", "./masks.npy"]);
+    let error = sandbox.fails(&[
+        "attention",
+        "--masks",
+        "masks.npy",
+        "--head-dim",
+        "8",
+        "-o",
+        "./masks.npy",
+    ]);
     assert!(error.contains("./masks.npy is an input"), "{error}");
 }

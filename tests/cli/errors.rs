@@ -31,10 +31,28 @@ fn cut_files_are_located_errors() {
         for (arguments, name) in [
             (&["compile", "cut.onnx", "-o", "q.vitcod"][..], "cut.onnx"),
             (&["inspect", "cut.onnx"], "cut.onnx"),
-            (&["run", "cut.vitcod", "--input", &input(), "--output", "y.npy", "--report", "r.json"], "cut.vitcod"),
+            (
+                &[
+                    "run",
+                    "cut.vitcod",
+                    "--input",
+                    &input(),
+                    "--output",
+                    "y.npy",
+                    "--report",
+                    "r.json",
+                ],
+                "cut.vitcod",
+            ),
             (&["disasm", "cut.vitcod"], "cut.vitcod"),
             (&["inspect", "cut.vitcod"], "cut.vitcod"),
-            (&["run", "p.vitcod", "--input", "cut.npy", "--output", "y.npy", "--report", "r.json"], "cut.npy"),
+            (
+                &[
+                    "run", "p.vitcod", "--input", "cut.npy", "--output", "y.npy", "--report",
+                    "r.json",
+                ],
+                "cut.npy",
+            ),
             (&["compile", &whole, "-o", "q.vitcod", "--calibration", "cut.npy"], "cut.npy"),
             (&["compile", &whole, "-o", "q.vitcod", "--machine", "cut.toml"], "cut.toml"),
         ] {
@@ -48,12 +66,14 @@ fn cut_files_are_located_errors() {
 fn machines_that_do_not_fit_are_refused() {
     let sandbox = Sandbox::new();
     let onnx = file("examples/digits/digits.onnx");
-    let compile = |machine: &str| sandbox.fails(&["compile", &onnx, "-o", "p.vitcod", "--machine", machine]);
+    let compile =
+        |machine: &str| sandbox.fails(&["compile", &onnx, "-o", "p.vitcod", "--machine", machine]);
     let error = compile("vitcot");
     assert!(error.contains("\"vitcot\"") && error.contains("vitcod, vitcod-sim"), "{error}");
     assert!(compile("none.toml").contains("cannot read none.toml"));
     let preset = fs::read_to_string(file("isa/machines/vitcod.toml")).unwrap();
-    fs::write(sandbox.path("m.toml"), preset.replace("port_bytes = 8", "port_bytes = \"wide\"")).unwrap();
+    fs::write(sandbox.path("m.toml"), preset.replace("port_bytes = 8", "port_bytes = \"wide\""))
+        .unwrap();
     let error = compile("m.toml");
     assert!(error.contains("m.toml:9:14"), "{error}");
     fs::write(
@@ -70,14 +90,24 @@ fn inputs_that_are_not_the_models_are_refused() {
     let sandbox = Sandbox::new();
     compile(&sandbox, &[]);
     write_npy(sandbox.path("x.npy"), &ArrayD::<f32>::zeros(IxDyn(&[1, 3, 16, 17]))).unwrap();
-    let run =
-        |input: &str| sandbox.fails(&["run", "p.vitcod", "--input", input, "--output", "y.npy", "--report", "r.json"]);
+    let run = |input: &str| {
+        sandbox.fails(&[
+            "run", "p.vitcod", "--input", input, "--output", "y.npy", "--report", "r.json",
+        ])
+    };
     let error = run("x.npy");
     assert!(error.contains("[1, 3, 16, 17]") && error.contains("[1, 3, 16, 16]"), "{error}");
     assert!(run("none.npy").contains("cannot read none.npy"));
     assert!(run("pixels=x.npy").contains("there is no input \"pixels\""));
     assert!(run(".").contains("not a regular file"));
-    let error = sandbox.fails(&["compile", &model(&format!("{VIT}.onnx")), "-o", "q.vitcod", "--calibration", "x.npy"]);
+    let error = sandbox.fails(&[
+        "compile",
+        &model(&format!("{VIT}.onnx")),
+        "-o",
+        "q.vitcod",
+        "--calibration",
+        "x.npy",
+    ]);
     assert!(error.contains("f32[1,3,16,17]"), "{error}");
 }
 
@@ -86,10 +116,27 @@ fn outputs_that_cannot_be_written_leave_nothing() {
     let sandbox = Sandbox::new();
     compile(&sandbox, &[]);
     let before = fs::read(sandbox.path("p.vitcod")).unwrap();
-    let error =
-        sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--output", "y.npy", "--report", "none/r.json"]);
+    let error = sandbox.fails(&[
+        "run",
+        "p.vitcod",
+        "--input",
+        &input(),
+        "--output",
+        "y.npy",
+        "--report",
+        "none/r.json",
+    ]);
     assert!(error.contains("cannot write none/r.json"), "{error}");
-    let error = sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--output", "y.npy", "--report", "./y.npy"]);
+    let error = sandbox.fails(&[
+        "run",
+        "p.vitcod",
+        "--input",
+        &input(),
+        "--output",
+        "y.npy",
+        "--report",
+        "./y.npy",
+    ]);
     assert!(error.contains("written twice"), "{error}");
     sandbox.fails(&["run", "p.vitcod", "--timing-only", "--report", "."]);
     let error = sandbox.fails(&["run", "p.vitcod", "--timing-only", "--report", "./p.vitcod"]);
@@ -103,7 +150,8 @@ fn outputs_that_cannot_be_written_leave_nothing() {
 fn differences_from_the_interpreter_are_an_error() {
     let sandbox = Sandbox::new();
     compile(&sandbox, &[]);
-    let mut program = Program::from_bytes(Bytes::from(fs::read(sandbox.path("p.vitcod")).unwrap())).unwrap();
+    let mut program =
+        Program::from_bytes(Bytes::from(fs::read(sandbox.path("p.vitcod")).unwrap())).unwrap();
     for instr in &mut program.code {
         if let Op::Matmul(matmul) = &mut instr.op {
             // Every row is taken for the first.
@@ -112,8 +160,12 @@ fn differences_from_the_interpreter_are_an_error() {
     }
     fs::write(sandbox.path("p.vitcod"), program.to_bytes().unwrap()).unwrap();
     sandbox.ok(&["run", "p.vitcod", "--input", &input()]);
-    let error = sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--check", "--output", "y.npy"]);
-    assert!(error.contains("of 10 integers differ") && error.contains("of item 0 at [0, "), "{error}");
+    let error =
+        sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--check", "--output", "y.npy"]);
+    assert!(
+        error.contains("of 10 integers differ") && error.contains("of item 0 at [0, "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -127,6 +179,10 @@ fn wrong_usage_has_status_2() {
         &["run", "p.vitcod", "--timing-only", "--check"],
         &["fly"],
     ] {
-        assert_eq!(sandbox.command(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
+        assert_eq!(
+            sandbox.command(arguments).output().unwrap().status.code(),
+            Some(2),
+            "{arguments:?}"
+        );
     }
 }

@@ -14,17 +14,23 @@ fn every_layer_says_what_was_costed_and_why_one_way_won() {
     assert!(text.contains("weights stationary"), "{text}");
     assert!(text.contains("because: "), "{text}");
 
-    let decisions: Value = serde_json::from_slice(&fs::read(sandbox.path("e.json")).unwrap()).unwrap();
+    let decisions: Value =
+        serde_json::from_slice(&fs::read(sandbox.path("e.json")).unwrap()).unwrap();
     let decisions = decisions.as_array().unwrap();
-    let of = |subject: &'static str| decisions.iter().filter(move |decision| decision["subject"] == subject);
+    let of = |subject: &'static str| {
+        decisions.iter().filter(move |decision| decision["subject"] == subject)
+    };
     assert_eq!(of("plan").count(), 1);
     assert!(of("tiles").count() >= 8 && of("place of the result").count() >= 8, "{decisions:?}");
     for decision in of("tiles").chain(of("stripes")) {
         let alternatives = decision["alternatives"].as_array().unwrap();
-        let chosen = alternatives.iter().filter(|alternative| alternative["name"] == decision["chosen"]);
+        let chosen =
+            alternatives.iter().filter(|alternative| alternative["name"] == decision["chosen"]);
         assert_eq!(chosen.count(), 1, "{decision}");
         assert!(
-            alternatives.iter().all(|other| other["cycles"].is_u64() && other["dram_bytes"].is_u64()),
+            alternatives
+                .iter()
+                .all(|other| other["cycles"].is_u64() && other["dram_bytes"].is_u64()),
             "{decision}"
         );
     }
@@ -32,7 +38,8 @@ fn every_layer_says_what_was_costed_and_why_one_way_won() {
     // The program carries them; otherwise it is the same, byte for byte but for the header.
     let listing = |sandbox: &Sandbox| {
         let text = sandbox.ok(&["disasm", "p.vitcod"]);
-        let explains = |line: &&str| line.starts_with(".decision") || line.starts_with(".alternative");
+        let explains =
+            |line: &&str| line.starts_with(".decision") || line.starts_with(".alternative");
         let (explained, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(explains);
         (explained.len(), rest.join("\n"))
     };

@@ -11,15 +11,19 @@ use super::*;
 
 #[test]
 fn programs_compute_what_the_interpreter_does_on_every_preset() {
-    for name in [VIT, "vit.dynamo.fused.op20.default", "deit.legacy.unfused.op17", "deit.dynamo.fused.op20"] {
+    for name in
+        [VIT, "vit.dynamo.fused.op20.default", "deit.legacy.unfused.op17", "deit.dynamo.fused.op20"]
+    {
         let sandbox = Sandbox::new();
         let input = model(&format!("{name}.in.npy"));
         for machine in ["vitcod", "vitcod-sim"] {
             let onnx = model(&format!("{name}.onnx"));
             let options = ["--machine", machine, "--calibration", &input];
-            let summary = sandbox.ok(&[&["compile", &onnx, "-o", "p.vitcod"], &options[..]].concat());
+            let summary =
+                sandbox.ok(&[&["compile", &onnx, "-o", "p.vitcod"], &options[..]].concat());
             assert!(summary.contains(&format!("for {machine}: ")), "{summary}");
-            let text = sandbox.ok(&["run", "p.vitcod", "--input", &input, "--check", "--output", "y.npy"]);
+            let text =
+                sandbox.ok(&["run", "p.vitcod", "--input", &input, "--check", "--output", "y.npy"]);
             assert!(text.contains("check: all 10 integers"), "{text}");
             let result: ArrayD<f32> = read_npy(sandbox.path("y.npy")).unwrap();
             let reference: ArrayD<f32> = read_npy(model(&format!("{name}.out.npy"))).unwrap();
@@ -34,29 +38,53 @@ fn programs_compute_what_the_interpreter_does_on_every_preset() {
 fn the_report_adds_up() {
     let sandbox = Sandbox::new();
     compile(&sandbox, &[]);
-    sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--report", "r.json", "--trace", "t.json"]);
+    sandbox.ok(&[
+        "run",
+        "p.vitcod",
+        "--input",
+        &input(),
+        "--report",
+        "r.json",
+        "--trace",
+        "t.json",
+    ]);
     let report: Value = serde_json::from_slice(&fs::read(sandbox.path("r.json")).unwrap()).unwrap();
-    let at = |path: &str| report.pointer(&path.replace('.', "/")).unwrap_or_else(|| panic!("{path} is missing"));
+    let at = |path: &str| {
+        report.pointer(&path.replace('.', "/")).unwrap_or_else(|| panic!("{path} is missing"))
+    };
     let number = |path: &str| at(path).as_f64().unwrap_or_else(|| panic!("{path} is no number"));
-    let sum = |path: &str| -> f64 { at(path).as_object().unwrap().values().map(|x| x.as_f64().unwrap()).sum() };
+    let sum = |path: &str| -> f64 {
+        at(path).as_object().unwrap().values().map(|x| x.as_f64().unwrap()).sum()
+    };
     let of_layers = |key: &str| -> f64 {
         let layers = at(".layers").as_array().unwrap();
-        layers.iter().map(|layer| layer[key].as_f64().unwrap_or_else(|| panic!("layers.{key} is no number"))).sum()
+        layers
+            .iter()
+            .map(|layer| layer[key].as_f64().unwrap_or_else(|| panic!("layers.{key} is no number")))
+            .sum()
     };
 
     assert_eq!(at(".machine.name"), "vitcod");
     assert!(at(".layers").as_array().unwrap().iter().all(|layer| layer["name"].is_string()));
     let cycles = number(".cycles.total");
     assert_eq!(of_layers("cycles"), cycles);
-    let attention = at(".layers").as_array().unwrap().iter().filter(|layer| layer["attention"] == true);
-    let operations: BTreeSet<&str> = attention.clone().map(|layer| layer["operation"].as_str().unwrap()).collect();
+    let attention =
+        at(".layers").as_array().unwrap().iter().filter(|layer| layer["attention"] == true);
+    let operations: BTreeSet<&str> =
+        attention.clone().map(|layer| layer["operation"].as_str().unwrap()).collect();
     assert_eq!(operations, BTreeSet::from(["qsoftmax", "sddmm", "spmm"]));
-    assert_eq!(number(".cycles.attention"), attention.map(|layer| layer["cycles"].as_f64().unwrap()).sum::<f64>());
+    assert_eq!(
+        number(".cycles.attention"),
+        attention.map(|layer| layer["cycles"].as_f64().unwrap()).sum::<f64>()
+    );
     for unit in at(".cycles.by_unit").as_object().unwrap().values() {
         let stalls = &unit["stalls"];
-        let tokens: u64 = stalls["token"].as_object().unwrap().values().map(|x| x.as_u64().unwrap()).sum();
-        let others: u64 =
-            ["lines", "channel", "barrier", "drained"].iter().map(|key| stalls[key].as_u64().unwrap()).sum();
+        let tokens: u64 =
+            stalls["token"].as_object().unwrap().values().map(|x| x.as_u64().unwrap()).sum();
+        let others: u64 = ["lines", "channel", "barrier", "drained"]
+            .iter()
+            .map(|key| stalls[key].as_u64().unwrap())
+            .sum();
         assert_eq!((unit["busy"].as_u64().unwrap() + tokens + others) as f64, cycles);
     }
     assert_eq!(number(".time_ms"), cycles / 500_000.0);
@@ -74,11 +102,17 @@ fn the_report_adds_up() {
     assert!(number(".sram.peak_bytes") <= 320.0 * 1024.0);
 
     let trace: Value = serde_json::from_slice(&fs::read(sandbox.path("t.json")).unwrap()).unwrap();
-    assert!(trace["traceEvents"].as_array().unwrap().len() > at(".instructions.total").as_u64().unwrap() as usize);
+    assert!(
+        trace["traceEvents"].as_array().unwrap().len()
+            > at(".instructions.total").as_u64().unwrap() as usize
+    );
 
     // Timing needs no data, and data change no timing.
     sandbox.ok(&["run", "p.vitcod", "--timing-only", "--report", "timing.json"]);
-    assert_eq!(fs::read(sandbox.path("r.json")).unwrap(), fs::read(sandbox.path("timing.json")).unwrap());
+    assert_eq!(
+        fs::read(sandbox.path("r.json")).unwrap(),
+        fs::read(sandbox.path("timing.json")).unwrap()
+    );
 }
 
 #[test]
@@ -89,9 +123,20 @@ fn several_items_run_one_by_one() {
     let items = [one.clone(), one.mapv(|x| -x), one.mapv(|x| x * 0.5)];
     let views: Vec<_> = items.iter().map(|item| item.view()).collect();
     write_npy(sandbox.path("all.npy"), &concatenate(Axis(0), &views).unwrap()).unwrap();
-    let text = sandbox.ok(&["run", "p.vitcod", "--input", "all.npy", "--check", "--raw", "--output", "all.out.npy"]);
+    let text = sandbox.ok(&[
+        "run",
+        "p.vitcod",
+        "--input",
+        "all.npy",
+        "--check",
+        "--raw",
+        "--output",
+        "all.out.npy",
+    ]);
     assert!(
-        text.contains("check: all 30 integers of the outputs equal the reference interpreter's (items: 3)"),
+        text.contains(
+            "check: all 30 integers of the outputs equal the reference interpreter's (items: 3)"
+        ),
         "{text}"
     );
     let all: ArrayD<i16> = read_npy(sandbox.path("all.out.npy")).unwrap();
@@ -125,7 +170,10 @@ fn noise_in_place_of_samples_is_warned_of_and_pipes_see_no_progress() {
         stderr(&sandbox.command(&arguments).output().unwrap())
     };
     let warning = compile(&[]);
-    assert!(warning.starts_with("warning: no --calibration") && warning.lines().count() == 1, "{warning}");
+    assert!(
+        warning.starts_with("warning: no --calibration") && warning.lines().count() == 1,
+        "{warning}"
+    );
     assert_eq!(compile(&["--calibration", &input()]), "");
 }
 
@@ -135,7 +183,8 @@ fn a_stripped_program_runs_and_cannot_be_checked() {
     compile(&sandbox, &["--strip"]);
     assert!(sandbox.ok(&["inspect", "p.vitcod"]).contains("stripped"));
     sandbox.ok(&["run", "p.vitcod", "--input", &input()]);
-    let error = sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--check", "--output", "y.npy"]);
+    let error =
+        sandbox.fails(&["run", "p.vitcod", "--input", &input(), "--check", "--output", "y.npy"]);
     assert!(error.contains("the program is stripped"), "{error}");
 }
 
@@ -165,8 +214,11 @@ fn programs_are_listed_and_described() {
 fn a_machine_can_come_from_a_file() {
     let sandbox = Sandbox::new();
     let preset = fs::read_to_string(file("isa/machines/vitcod.toml")).unwrap();
-    fs::write(sandbox.path("half.toml"), preset.replace("\"vitcod\"", "\"half\"").replace("count = 64", "count = 32"))
-        .unwrap();
+    fs::write(
+        sandbox.path("half.toml"),
+        preset.replace("\"vitcod\"", "\"half\"").replace("count = 64", "count = 32"),
+    )
+    .unwrap();
     compile(&sandbox, &["--machine", "half.toml"]);
     let text = sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--check"]);
     assert!(text.contains("half at 500 MHz"), "{text}");
@@ -190,8 +242,14 @@ fn float_outputs_are_the_integers_times_the_step() {
     let read = |name: &str| fs::File::open(sandbox.path(name)).unwrap();
     sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--output", "float.npy"]);
     sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--output", "raw.npy", "--raw"]);
-    let (float, raw) =
-        (ArrayD::<f32>::read_npy(read("float.npy")).unwrap(), ArrayD::<i16>::read_npy(read("raw.npy")).unwrap());
-    let steps: Vec<f32> = float.iter().zip(&raw).filter(|(_, q)| **q != 0).map(|(x, q)| x / f32::from(*q)).collect();
-    assert!(!steps.is_empty() && steps.iter().all(|step| (step / steps[0] - 1.0).abs() < 1e-5), "{steps:?}");
+    let (float, raw) = (
+        ArrayD::<f32>::read_npy(read("float.npy")).unwrap(),
+        ArrayD::<i16>::read_npy(read("raw.npy")).unwrap(),
+    );
+    let steps: Vec<f32> =
+        float.iter().zip(&raw).filter(|(_, q)| **q != 0).map(|(x, q)| x / f32::from(*q)).collect();
+    assert!(
+        !steps.is_empty() && steps.iter().all(|step| (step / steps[0] - 1.0).abs() < 1e-5),
+        "{steps:?}"
+    );
 }

@@ -8,7 +8,8 @@ use super::*;
 /// Ends a process as Ctrl-C or an out-of-memory killer does.
 fn end(child: &mut Child, signal: &str) {
     // It may have ended by itself.
-    let _ = Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status();
     child.wait().unwrap();
 }
 
@@ -28,7 +29,8 @@ fn an_interrupted_run_leaves_no_half_file() {
         if round % 3 == 0 {
             outputs.iter().for_each(|name| drop(std::fs::remove_file(sandbox.path(name))));
         }
-        let mut child = sandbox.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            sandbox.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(7 * round as u64));
         end(&mut child, ["-INT", "-KILL"][round / 2 % 2]);
         for (name, whole) in outputs.iter().zip(&whole) {
@@ -38,8 +40,12 @@ fn an_interrupted_run_leaves_no_half_file() {
             }
         }
     }
-    let left = sandbox.files().into_iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    let left = sandbox
+        .files()
+        .into_iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
     let is_temporary = |name: &str| name.starts_with(".vitcod-") && name.ends_with(".tmp");
-    let others: Vec<String> = left.filter(|name| !outputs.contains(&name.as_str()) && !is_temporary(name)).collect();
+    let others: Vec<String> =
+        left.filter(|name| !outputs.contains(&name.as_str()) && !is_temporary(name)).collect();
     assert!(others.is_empty(), "{others:?}");
 }

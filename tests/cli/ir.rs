@@ -30,8 +30,14 @@ fn every_stage_is_the_same_through_text() {
     }
     let split = fs::read_to_string(sandbox.path("split.vir")).unwrap();
     sandbox.ok(&["opt", "canonical.vir", "--pass", "quantise,split", "-o", "rest.vir"]);
-    assert_eq!(fs::read_to_string(sandbox.path("rest.vir")).unwrap().replace("rest.vir", "split.vir"), split);
-    assert_eq!(fs::read(sandbox.path("rest.vir.bin")).unwrap(), fs::read(sandbox.path("split.vir.bin")).unwrap());
+    assert_eq!(
+        fs::read_to_string(sandbox.path("rest.vir")).unwrap().replace("rest.vir", "split.vir"),
+        split
+    );
+    assert_eq!(
+        fs::read(sandbox.path("rest.vir.bin")).unwrap(),
+        fs::read(sandbox.path("split.vir.bin")).unwrap()
+    );
 }
 
 #[test]
@@ -39,9 +45,10 @@ fn passes_are_listed_and_their_results_printed() {
     let sandbox = Sandbox::new();
     let onnx = model(&format!("{VIT}.onnx"));
     for text in [sandbox.ok(&["opt", "--list"]), sandbox.ok(&["opt", "--help"])] {
-        for line in
-            ["layer-norm: imported -> imported; keeps real numbers", "split: quantised -> split; needs a machine"]
-        {
+        for line in [
+            "layer-norm: imported -> imported; keeps real numbers",
+            "split: quantised -> split; needs a machine",
+        ] {
             assert!(text.contains(line), "{text}");
         }
     }
@@ -64,19 +71,34 @@ fn passes_are_listed_and_their_results_printed() {
 fn graphs_of_every_stage_are_run() {
     let sandbox = Sandbox::new();
     let onnx = model(&format!("{VIT}.onnx"));
-    let outputs: Vec<Vec<f32>> = ["imported", "canonical", "quantised", "split", "tiled", "scheduled"]
-        .into_iter()
-        .map(|to| {
-            let (text, npy) = (format!("{to}.vir"), format!("{to}.npy"));
-            sandbox.ok(&["opt", &onnx, "--to", to, "--calibration", &input(), "--inline", "-o", &text]);
-            let printed = sandbox.ok(&["interp", &text, "--input", &input(), "-o", &npy]);
-            assert!(printed.starts_with("\"logits\" [1, 10] = ["), "{printed}");
-            let output: ndarray::ArrayD<f32> = ndarray_npy::read_npy(sandbox.path(&npy)).unwrap();
-            output.into_raw_vec_and_offset().0
-        })
-        .collect();
+    let outputs: Vec<Vec<f32>> =
+        ["imported", "canonical", "quantised", "split", "tiled", "scheduled"]
+            .into_iter()
+            .map(|to| {
+                let (text, npy) = (format!("{to}.vir"), format!("{to}.npy"));
+                sandbox.ok(&[
+                    "opt",
+                    &onnx,
+                    "--to",
+                    to,
+                    "--calibration",
+                    &input(),
+                    "--inline",
+                    "-o",
+                    &text,
+                ]);
+                let printed = sandbox.ok(&["interp", &text, "--input", &input(), "-o", &npy]);
+                assert!(printed.starts_with("\"logits\" [1, 10] = ["), "{printed}");
+                let output: ndarray::ArrayD<f32> =
+                    ndarray_npy::read_npy(sandbox.path(&npy)).unwrap();
+                output.into_raw_vec_and_offset().0
+            })
+            .collect();
     for (output, tolerance) in outputs[1..].iter().zip([1e-4, 0.2, 0.2]) {
-        assert!(output.iter().zip(&outputs[0]).all(|(a, b)| (a - b).abs() < tolerance), "{output:?}");
+        assert!(
+            output.iter().zip(&outputs[0]).all(|(a, b)| (a - b).abs() < tolerance),
+            "{output:?}"
+        );
     }
     assert!(outputs[3..].iter().all(|output| *output == outputs[2]));
     let run = |seed| {
@@ -90,17 +112,25 @@ fn graphs_of_every_stage_are_run() {
     // From there on to a program, in both of its forms.
     let printed = sandbox.ok(&["opt", "tiled.vir", "--to", "program", "--print-after", "schedule"]);
     assert!(printed.starts_with("; after schedule\n.scheduled \"main_graph\" dram="), "{printed}");
-    assert!(sandbox.ok(&["opt", "scheduled.vir", "--to", "program"]).starts_with(".program \"main_graph\" dram="));
+    assert!(
+        sandbox
+            .ok(&["opt", "scheduled.vir", "--to", "program"])
+            .starts_with(".program \"main_graph\" dram=")
+    );
     sandbox.ok(&["opt", "scheduled.vir", "--pass", "emit", "-o", "p.vitcod"]);
     sandbox.ok(&["opt", "scheduled.vir", "--pass", "emit", "-o", "p.s"]);
     sandbox.ok(&["asm", "p.s", "-o", "q.vitcod"]);
-    assert!(fs::read(sandbox.path("p.vitcod")).unwrap() == fs::read(sandbox.path("q.vitcod")).unwrap());
+    assert!(
+        fs::read(sandbox.path("p.vitcod")).unwrap() == fs::read(sandbox.path("q.vitcod")).unwrap()
+    );
     // Programs are read in both forms, too.
     let printed = sandbox.ok(&["interp", "split.vir", "--raw", "--seed", "1"]);
     for program in ["p.vitcod", "p.s"] {
         assert_eq!(sandbox.ok(&["interp", program, "--raw", "--seed", "1"]), printed, "{program}");
         assert!(sandbox.ok(&["opt", program]).starts_with(".program \"main_graph\" dram="));
-        assert!(sandbox.fails(&["opt", program, "--pass", "emit"]).contains("takes what is scheduled"));
+        assert!(
+            sandbox.fails(&["opt", program, "--pass", "emit"]).contains("takes what is scheduled")
+        );
     }
     let printed = sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--check"]);
     assert!(printed.contains("check: "), "{printed}");
@@ -119,46 +149,77 @@ fn errors_are_shown_where_they_are() {
         assert!(error.contains(part), "{error}");
     }
     let onnx = model(&format!("{VIT}.onnx"));
-    for (option, name, meant) in [("--pass", "cse,layernorm", "layer-norm"), ("--print-after", "gleu", "gelu")] {
+    for (option, name, meant) in
+        [("--pass", "cse,layernorm", "layer-norm"), ("--print-after", "gleu", "gelu")]
+    {
         let output = sandbox.command(&["opt", &onnx, option, name]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "wrong usage");
-        assert!(stderr(&output).contains(&format!("did you mean `{meant}`?")), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains(&format!("did you mean `{meant}`?")),
+            "{}",
+            stderr(&output)
+        );
     }
-    let error = sandbox.fails(&["opt", &onnx, "--pass", "cse, layer-norm", "--print-after", "gelu"]);
-    assert!(error.contains("--print-after gelu: this pass does not run: cse, layer-norm do"), "{error}");
+    let error =
+        sandbox.fails(&["opt", &onnx, "--pass", "cse, layer-norm", "--print-after", "gelu"]);
     assert!(
-        sandbox.fails(&["opt", &onnx, "--pass", "split"]).contains("takes what is quantised, and this is imported")
+        error.contains("--print-after gelu: this pass does not run: cse, layer-norm do"),
+        "{error}"
+    );
+    assert!(
+        sandbox
+            .fails(&["opt", &onnx, "--pass", "split"])
+            .contains("takes what is quantised, and this is imported")
     );
 
     sandbox.ok(&["opt", &onnx, "--to", "tiled", "-o", "tiled.vir"]);
     let error = sandbox.fails(&["opt", "tiled.vir", "--to", "split"]);
     assert!(error.contains("tiled.vir is tiled already"), "{error}");
-    let error = sandbox.fails(&["opt", "tiled.vir", "--to", "scheduled", "--machine", "vitcod-sim"]);
+    let error =
+        sandbox.fails(&["opt", "tiled.vir", "--to", "scheduled", "--machine", "vitcod-sim"]);
     assert!(error.contains("tiled.vir is for the machine vitcod, not for vitcod-sim"), "{error}");
     let text = fs::read_to_string(sandbox.path("tiled.vir")).unwrap();
-    fs::write(sandbox.path("wrong.vir"), text.replacen("    load dst=b0", "    load dst=c0", 1)).unwrap();
+    fs::write(sandbox.path("wrong.vir"), text.replacen("    load dst=b0", "    load dst=c0", 1))
+        .unwrap();
     let error = sandbox.fails(&["interp", "wrong.vir"]);
-    for part in ["wrong.vir is no tiled program", "expected a place in a buffer, as `b0+0x40`, found `c0`", "^^"] {
+    for part in [
+        "wrong.vir is no tiled program",
+        "expected a place in a buffer, as `b0+0x40`, found `c0`",
+        "^^",
+    ] {
         assert!(error.contains(part), "{error}");
     }
     fs::write(sandbox.path("wrong.vir"), text.replacen(".tiled", ".program", 1)).unwrap();
     assert!(sandbox.fails(&["interp", "wrong.vir"]).contains("wrong.vir is no program"));
-    assert!(sandbox.fails(&["asm", "tiled.vir", "-o", "p.vitcod"]).contains("`vitcod opt --to program`"));
+    assert!(
+        sandbox
+            .fails(&["asm", "tiled.vir", "-o", "p.vitcod"])
+            .contains("`vitcod opt --to program`")
+    );
 
     // Each buffer is as small as a scratchpad, and all of them live at once.
     let buffers = 200;
-    let mut text = ".tiled t\n.machine vitcod sram.bytes=16777216\n.input x i8 [1] step=1\n.layer a\n".to_owned();
+    let mut text =
+        ".tiled t\n.machine vitcod sram.bytes=16777216\n.input x i8 [1] step=1\n.layer a\n"
+            .to_owned();
     for buffer in 0..buffers {
-        text += &format!(".buffer b{buffer} 16777216\nload dst=b{buffer} src=x bytes=1 traffic=inputs\n");
+        text += &format!(
+            ".buffer b{buffer} 16777216\nload dst=b{buffer} src=x bytes=1 traffic=inputs\n"
+        );
     }
     for buffer in 0..buffers {
         text += &format!("load dst=b{buffer} src=x bytes=1 traffic=inputs\n");
     }
     fs::write(sandbox.path("large.vir"), text).unwrap();
-    assert!(sandbox.fails(&["interp", "large.vir"]).contains("buffers that live at once take 3355443200 bytes"));
+    assert!(
+        sandbox
+            .fails(&["interp", "large.vir"])
+            .contains("buffers that live at once take 3355443200 bytes")
+    );
 
     let text = |lines: &str| format!("graph \"g\" canonical {{\n{lines}}}\n");
-    fs::write(sandbox.path("x.vir"), text("v0 = const \"c\" : i8[1] = file \"../x\" @ 0\n")).unwrap();
+    fs::write(sandbox.path("x.vir"), text("v0 = const \"c\" : i8[1] = file \"../x\" @ 0\n"))
+        .unwrap();
     assert!(sandbox.fails(&["opt", "x.vir"]).contains("is not in the folder of the text or below"));
     fs::write(
         sandbox.path("x.vir"),

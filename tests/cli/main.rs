@@ -45,7 +45,8 @@ impl Sandbox {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs and returns standard error; it must fail with status 1, an error and no panic, and leave no new file.
+    /// Runs and returns standard error; it must fail with status 1, an error and no panic, and
+    /// leave no new file.
     fn fails(&self, arguments: &[&str]) -> String {
         let before = self.files();
         let output = self.command(arguments).output().unwrap();

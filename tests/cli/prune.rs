@@ -21,11 +21,15 @@ fn masks_have_the_sparsity_asked_for() {
     let sandbox = Sandbox::new();
     let onnx = digits(&sandbox);
     let prune = |options: &[&str]| {
-        sandbox.ok(&[&["prune", &onnx, "--calibration", "x.npy", "-o", "masks.npy"], options].concat())
+        sandbox
+            .ok(&[&["prune", &onnx, "--calibration", "x.npy", "-o", "masks.npy"], options].concat())
     };
     let text = prune(&["--sparsity", "0.8", "--image", "maps.png"]);
     let masks = Masks::read_npy(sandbox.path("masks.npy"), None).unwrap();
-    assert_eq!(masks, Masks::read_npy(sandbox.path("masks.npy"), Some(Polarity::PrunedIsTrue)).unwrap());
+    assert_eq!(
+        masks,
+        Masks::read_npy(sandbox.path("masks.npy"), Some(Polarity::PrunedIsTrue)).unwrap()
+    );
     assert!((0.8..0.81).contains(&masks.sparsity()), "{}", masks.sparsity());
     // The last layer too, though only the class token's query reaches the output.
     assert!(masks.layers().iter().flatten().all(|mask| (mask.queries(), mask.keys()) == (65, 65)));
@@ -33,7 +37,8 @@ fn masks_have_the_sparsity_asked_for() {
 
     assert!(text.contains("theta-d  17, a quarter of 65 tokens"), "{text}");
     let heads: usize = masks.layers().iter().map(Vec::len).sum();
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
     // theta, theta-d, an empty line, the columns' names; the total at the end.
     assert_eq!(lines.len(), 4 + heads + 1);
     assert_eq!(lines[4 + heads][..2], ["total", &masks.kept().to_string()]);
@@ -42,7 +47,11 @@ fn masks_have_the_sparsity_asked_for() {
     let again = prune(&["--theta", lines[0][1], "--theta-d", "65"]);
     assert_eq!(masks, Masks::read_npy(sandbox.path("masks.npy"), None).unwrap());
     let total: Vec<&str> = again.lines().last().unwrap().split_whitespace().collect();
-    assert_eq!(total[4..], ["0", "0", &masks.kept().to_string()], "no key has more than 65 entries: {again}");
+    assert_eq!(
+        total[4..],
+        ["0", "0", &masks.kept().to_string()],
+        "no key has more than 65 entries: {again}"
+    );
 }
 
 #[test]
@@ -50,7 +59,8 @@ fn what_cannot_be_pruned_is_said() {
     let sandbox = Sandbox::new();
     let onnx = digits(&sandbox);
     let prune = |model: &str, samples: &str, criterion: [&str; 2]| {
-        let arguments = ["prune", model, "--calibration", samples, "-o", "masks.npy", "--image", "maps.png"];
+        let arguments =
+            ["prune", model, "--calibration", samples, "-o", "masks.npy", "--image", "maps.png"];
         sandbox.fails(&[&arguments[..], &criterion].concat())
     };
     let error = prune(&onnx, "x.npy", ["--sparsity", "0.99"]);
@@ -59,7 +69,8 @@ fn what_cannot_be_pruned_is_said() {
     assert!(prune(&onnx, "x.npy", ["--theta", "0"]).contains("theta 0 is not"));
     let error = prune(&onnx, &input(), ["--theta", "0.9"]);
     assert!(
-        error.contains("digits.onnx: there are no attention maps of") && error.contains("f32[1,3,16,16]"),
+        error.contains("digits.onnx: there are no attention maps of")
+            && error.contains("f32[1,3,16,16]"),
         "{error}"
     );
     assert!(prune(&onnx, "none.npy", ["--theta", "0.9"]).contains("cannot read none.npy"));
@@ -90,8 +101,21 @@ fn attention_within_windows_is_not_pruned() {
     let sandbox = Sandbox::new();
     let name = "swin.dynamo.unfused.op20";
     let (onnx, samples) = (model(&format!("{name}.onnx")), model(&format!("{name}.in.npy")));
-    let error = sandbox.fails(&["prune", &onnx, "--calibration", &samples, "--theta", "0.9", "-o", "masks.npy"]);
-    assert!(error.contains("node_matmul (") && error.contains("only attention over all tokens has maps"), "{error}");
+    let error = sandbox.fails(&[
+        "prune",
+        &onnx,
+        "--calibration",
+        &samples,
+        "--theta",
+        "0.9",
+        "-o",
+        "masks.npy",
+    ]);
+    assert!(
+        error.contains("node_matmul (")
+            && error.contains("only attention over all tokens has maps"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -107,14 +131,16 @@ fn one_criterion_and_samples_are_required() {
     assert_eq!(status(&["--theta", "0.9"]), Some(2));
 }
 
-/// The pictures of docs/algorithm.md; `cargo bless` makes them. The averages differ in their last bits between kinds
-/// of processors, which may move a few entries.
+/// The pictures of docs/algorithm.md; `cargo bless` makes them. The averages differ in their last
+/// bits between kinds of processors, which may move a few entries.
 #[test]
 fn pictures_of_the_documentation() {
     let sandbox = Sandbox::new();
-    let (onnx, calibration) = (file("examples/digits/digits.onnx"), file("examples/digits/calibration.npy"));
+    let (onnx, calibration) =
+        (file("examples/digits/digits.onnx"), file("examples/digits/calibration.npy"));
     for (name, theta_d) in [("digits90", "17"), ("digits90_theta5", "5")] {
-        let options = ["--sparsity", "0.9", "--theta-d", theta_d, "-o", "masks.npy", "--image", "maps.png"];
+        let options =
+            ["--sparsity", "0.9", "--theta-d", theta_d, "-o", "masks.npy", "--image", "maps.png"];
         sandbox.ok(&[&["prune", &onnx, "--calibration", &calibration], &options[..]].concat());
         let path = file(&format!("docs/images/{name}.png"));
         if env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
@@ -123,13 +149,17 @@ fn pictures_of_the_documentation() {
         let [made, committed] = [sandbox.path("maps.png"), path.into()].map(|path| pixels(&path));
         assert_eq!(made.len(), committed.len(), "{name}");
         let differing = made.iter().zip(&committed).filter(|(a, b)| a != b).count();
-        assert!(differing * 50 <= made.len(), "{name}: cargo bless --test cli pictures: {differing} pixels differ");
+        assert!(
+            differing * 50 <= made.len(),
+            "{name}: cargo bless --test cli pictures: {differing} pixels differ"
+        );
     }
 }
 
 /// The bytes of a picture's pixels.
 fn pixels(path: &Path) -> Vec<u8> {
-    let mut reader = png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
+    let mut reader =
+        png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     reader.next_frame(&mut pixels).unwrap();
     pixels
@@ -144,6 +174,7 @@ fn tanh() -> Vec<u8> {
         [field(1, name), field(2, &field(1, &tensor))].concat()
     };
     let node = [field(1, b"x"), field(2, b"y"), field(4, b"Tanh")].concat();
-    let graph = [field(1, &node), field(2, b"g"), field(11, &value(b"x")), field(12, &value(b"y"))].concat();
+    let graph = [field(1, &node), field(2, b"g"), field(11, &value(b"x")), field(12, &value(b"y"))]
+        .concat();
     [&[8, 8][..], &field(7, &graph), &field(8, &[16, 17])].concat()
 }

@@ -14,7 +14,8 @@ const MASKS: &str = "examples/digits/masks90.npy";
 fn digits() -> Sandbox {
     let sandbox = Sandbox::new();
     let images: ArrayD<f32> = read_npy(file("examples/digits/calibration.npy")).unwrap();
-    write_npy(sandbox.path("x.npy"), &images.slice_axis(Axis(0), Slice::from(..8)).to_owned()).unwrap();
+    write_npy(sandbox.path("x.npy"), &images.slice_axis(Axis(0), Slice::from(..8)).to_owned())
+        .unwrap();
     sandbox
 }
 
@@ -23,9 +24,13 @@ fn masks() -> Array4<u8> {
     read_npy::<_, Array4<bool>>(file(MASKS)).unwrap().mapv(u8::from)
 }
 
-/// Compiles a model calibrated on `x.npy`, runs it on the same, compares all bits, and returns what compiling and running print.
+/// Compiles a model calibrated on `x.npy`, runs it on the same, compares all bits, and returns what
+/// compiling and running print.
 fn check(sandbox: &Sandbox, onnx: &str, options: &[&str]) -> [String; 2] {
-    let compiled = sandbox.ok(&[&["compile", onnx, "--calibration", "x.npy", "-o", "p.vitcod"][..], options].concat());
+    let compiled =
+        sandbox
+            .ok(&[&["compile", onnx, "--calibration", "x.npy", "-o", "p.vitcod"][..], options]
+                .concat());
     let run = sandbox.ok(&["run", "p.vitcod", "--input", "x.npy", "--check"]);
     assert!(run.contains("check: all ") && run.contains(" cycles ("), "{options:?}: {run}");
     [compiled, run]
@@ -41,12 +46,18 @@ fn masked_programs_compute_what_the_interpreter_does() {
             let options = ["--masks", &path, "--theta-d", globals, "--machine", machine];
             let [compiled, run] = check(&sandbox, &onnx, &options);
             for text in [compiled, run] {
-                assert!(text.contains(" auto-encoder ") && text.contains(" global tokens "), "{text}");
+                assert!(
+                    text.contains(" auto-encoder ") && text.contains(" global tokens "),
+                    "{text}"
+                );
             }
             sandbox.ok(&["run", "p.vitcod", "--input", "x.npy", "--raw", "--output", "y.npy"]);
             outputs.push(fs::read(sandbox.path("y.npy")).unwrap());
         }
-        assert!(outputs.iter().all(|output| *output == outputs[0]), "global tokens do not change bits");
+        assert!(
+            outputs.iter().all(|output| *output == outputs[0]),
+            "global tokens do not change bits"
+        );
     }
 }
 
@@ -56,7 +67,9 @@ fn masks_mean_the_same_in_either_polarity() {
     write_npy(sandbox.path("kept.npy"), &masks().mapv(|pruned| 1 - pruned)).unwrap();
     let compile = |options: &[&str]| {
         let onnx = file(SPARSE);
-        sandbox.ok(&[&["compile", &onnx, "--calibration", "x.npy", "-o", "p.vitcod"], options].concat());
+        sandbox
+            .ok(&[&["compile", &onnx, "--calibration", "x.npy", "-o", "p.vitcod"], options]
+                .concat());
         fs::read(sandbox.path("p.vitcod")).unwrap()
     };
     let pruned = file(MASKS);
@@ -77,7 +90,16 @@ fn baked_masks_are_compiled_as_masks() {
         assert!(sandbox.ok(&["inspect", &onnx]).contains("masks       2 of 2 attentions, "));
 
         // Pruned again: what the model's own masks leave is pruned further.
-        sandbox.ok(&["prune", &onnx, "--calibration", "x.npy", "--sparsity", "0.7", "-o", "masks.npy"]);
+        sandbox.ok(&[
+            "prune",
+            &onnx,
+            "--calibration",
+            "x.npy",
+            "--sparsity",
+            "0.7",
+            "-o",
+            "masks.npy",
+        ]);
         check(&sandbox, &onnx, &["--masks", "masks.npy"]);
     }
 }
@@ -86,8 +108,14 @@ fn baked_masks_are_compiled_as_masks() {
 fn auto_encoders_take_every_form() {
     for (onnx, input) in [
         (file(SPARSE), None),
-        (model("vitcod.legacy.unfused.op17.onnx"), Some(model("vitcod.legacy.unfused.op17.in.npy"))),
-        (model("vitcod.dynamo.unfused.op20.onnx"), Some(model("vitcod.dynamo.unfused.op20.in.npy"))),
+        (
+            model("vitcod.legacy.unfused.op17.onnx"),
+            Some(model("vitcod.legacy.unfused.op17.in.npy")),
+        ),
+        (
+            model("vitcod.dynamo.unfused.op20.onnx"),
+            Some(model("vitcod.dynamo.unfused.op20.in.npy")),
+        ),
     ] {
         let sandbox = digits();
         if let Some(input) = input {
@@ -135,14 +163,27 @@ fn what_cannot_become_of_auto_encoders_is_said() {
     let (dense, sparse) = (file(DIGITS), file(SPARSE));
     let compile = |onnx: &str, choice: &str, samples: bool| {
         let samples = if samples { &["--calibration", "x.npy"][..] } else { &[] };
-        sandbox.fails(&[&["compile", onnx, "-o", "p.vitcod", "--autoencoder", choice], samples].concat())
+        sandbox.fails(
+            &[&["compile", onnx, "-o", "p.vitcod", "--autoencoder", choice], samples].concat(),
+        )
     };
     let error = compile(&dense, "pca:4", true);
-    assert!(error.contains("digits.onnx: /blocks/blocks.0/attn/MatMul: 4 compressed heads above 3 heads"), "{error}");
-    assert!(compile(&dense, "pca:0", true).contains("/blocks/blocks.0/attn/MatMul: no compressed heads"));
+    assert!(
+        error.contains(
+            "digits.onnx: /blocks/blocks.0/attn/MatMul: 4 compressed heads above 3 heads"
+        ),
+        "{error}"
+    );
+    assert!(
+        compile(&dense, "pca:0", true)
+            .contains("/blocks/blocks.0/attn/MatMul: no compressed heads")
+    );
     assert!(compile(&dense, "pca:2", false).contains("needs --calibration"));
     assert!(compile(&dense, "apart", true).contains("digits.onnx: there is no auto-encoder"));
-    assert!(compile(&sparse, "pca:2", true).contains("_ae.onnx: there is no attention without auto-encoders"));
+    assert!(
+        compile(&sparse, "pca:2", true)
+            .contains("_ae.onnx: there is no attention without auto-encoders")
+    );
 }
 
 #[test]
@@ -151,7 +192,8 @@ fn wrong_masks_are_located_errors() {
     let onnx = file(SPARSE);
     let fails = |masks: &Array4<u8>, options: &[&str]| {
         write_npy(sandbox.path("m.npy"), masks).unwrap();
-        sandbox.fails(&[&["compile", &onnx, "-o", "p.vitcod", "--masks", "m.npy"], options].concat())
+        sandbox
+            .fails(&[&["compile", &onnx, "-o", "p.vitcod", "--masks", "m.npy"], options].concat())
     };
     let masks = masks();
     let with = |at: [usize; 4], element: u8| {
@@ -167,18 +209,27 @@ fn wrong_masks_are_located_errors() {
         assert!(error.contains("/blocks/blocks.3/attn/MatMul"), "{error}");
     }
     let error = fails(&masks.slice(s![.., .., ..64, ..64]).to_owned(), &[]);
-    assert!(error.contains("masks of shape [3, 64, 64]: expected [heads, queries, keys] = [3, 65, 65]"), "{error}");
+    assert!(
+        error.contains("masks of shape [3, 64, 64]: expected [heads, queries, keys] = [3, 65, 65]"),
+        "{error}"
+    );
 
     // No masks at all.
     assert!(
         fails(&with([1, 2, 3, 4], 2), &[])
             .contains("m.npy holds no masks: the mask is not binary: element [1, 2, 3, 4] is 2")
     );
-    assert!(fails(&with([0, 0, 0, 7], 1), &[]).contains("m.npy holds no masks: the mask's polarity cannot be told"));
+    assert!(
+        fails(&with([0, 0, 0, 7], 1), &[])
+            .contains("m.npy holds no masks: the mask's polarity cannot be told")
+    );
     let mut empty_row = masks.clone();
     empty_row.slice_mut(s![2, 1, 5, ..]).fill(1);
     let error = fails(&empty_row, &["--polarity", "pruned"]);
-    assert!(error.contains("m.npy holds no masks: layer 2, head 1: row 5 is pruned entirely"), "{error}");
+    assert!(
+        error.contains("m.npy holds no masks: layer 2, head 1: row 5 is pruned entirely"),
+        "{error}"
+    );
     let error = fails(&masks, &["--polarity", "kept"]);
     assert!(error.contains("is pruned entirely"), "{error}");
 
@@ -188,7 +239,11 @@ fn wrong_masks_are_located_errors() {
         let error = sandbox.fails(&["compile", &onnx, "-o", "p.vitcod", "--masks", "m.npy"]);
         assert!(error.contains("m.npy holds no masks"), "{error}");
     }
-    assert!(sandbox.fails(&["compile", &onnx, "-o", "p.vitcod", "--masks", "no.npy"]).contains("cannot read no.npy"));
+    assert!(
+        sandbox
+            .fails(&["compile", &onnx, "-o", "p.vitcod", "--masks", "no.npy"])
+            .contains("cannot read no.npy")
+    );
 }
 
 #[test]
@@ -210,6 +265,10 @@ fn wrong_choices_are_wrong_usage() {
         ["--polarity", "both"],
     ] {
         let arguments = [&["compile", "x.onnx", "-o", "p.vitcod"][..], &options].concat();
-        assert_eq!(sandbox.command(&arguments).output().unwrap().status.code(), Some(2), "{options:?}");
+        assert_eq!(
+            sandbox.command(&arguments).output().unwrap().status.code(),
+            Some(2),
+            "{options:?}"
+        );
     }
 }

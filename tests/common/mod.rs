@@ -1,4 +1,5 @@
-//! What tests across the crates share: vision transformers of any size, and running one by reference and by emulator.
+//! What tests across the crates share: vision transformers of any size, and running one by
+//! reference and by emulator.
 
 use std::sync::Arc;
 
@@ -79,13 +80,22 @@ pub(crate) fn machine(random: &mut Random) -> Machine {
 
 /// A canonical graph with seeded weights.
 pub(crate) fn vit(vit: Vit, seed: u64) -> Graph {
-    let mut net = Net { graph: Graph::new("vit", Stage::Canonical), random: Random(seed), layer: String::new() };
+    let mut net = Net {
+        graph: Graph::new("vit", Stage::Canonical),
+        random: Random(seed),
+        layer: String::new(),
+    };
     let dim = vit.heads * vit.head_dim;
     let x = net.graph.add_input("x", TensorType::f32([1, vit.channels, vit.image, vit.image]));
     let side = vit.image / vit.patch;
     net.layer = "patch_embed".to_owned();
     let x = net.push(OpKind::Pixels {}, &[x]);
-    let patches = OpKind::Patches { map: [vit.image; 2], kernel: [vit.patch; 2], stride: [vit.patch; 2], pad: [0; 4] };
+    let patches = OpKind::Patches {
+        map: [vit.image; 2],
+        kernel: [vit.patch; 2],
+        stride: [vit.patch; 2],
+        pad: [0; 4],
+    };
     let patches = net.push(patches, &[x]);
     let embedded = net.linear(patches, vit.channels * vit.patch * vit.patch, dim);
     let position = net.weights([side * side, dim], 0.5);
@@ -96,7 +106,11 @@ pub(crate) fn vit(vit: Vit, seed: u64) -> Graph {
         net.layer = format!("blocks.{block}.attn");
         let normed = net.norm(stream, dim);
         let [q, k, v] = [(); 3].map(|()| net.linear(normed, dim, dim));
-        let kind = OpKind::Attention { heads: vit.heads, scale: (vit.head_dim as f64).powf(-0.5), windows: 1 };
+        let kind = OpKind::Attention {
+            heads: vit.heads,
+            scale: (vit.head_dim as f64).powf(-0.5),
+            windows: 1,
+        };
         let attended = net.push(kind, &[q, k, v]);
         let projected = net.linear(attended, dim, dim);
         stream = net.add(stream, projected);
@@ -127,7 +141,8 @@ struct Net {
 impl Net {
     fn weights(&mut self, shape: impl Into<Vec<usize>>, scale: f32) -> Value {
         let shape = shape.into();
-        let elements: Vec<f32> = (0..shape.iter().product()).map(|_| self.random.unit() * scale).collect();
+        let elements: Vec<f32> =
+            (0..shape.iter().product()).map(|_| self.random.unit() * scale).collect();
         self.graph.add_f32("", shape, &elements)
     }
 
@@ -159,8 +174,12 @@ pub(crate) fn quantised(graph: &Graph) -> Graph {
     quantise::quantise(graph, &Calibration::run(graph, &views).unwrap()).unwrap()
 }
 
-/// Compiles, emulates one item of noise, and asserts that every output has the bits of the reference interpreter.
-pub(crate) fn assert_bit_equal(quantised: &Graph, machine: &Machine) -> Result<Report, CodegenError> {
+/// Compiles, emulates one item of noise, and asserts that every output has the bits of the
+/// reference interpreter.
+pub(crate) fn assert_bit_equal(
+    quantised: &Graph,
+    machine: &Machine,
+) -> Result<Report, CodegenError> {
     assert_bit_equal_with(quantised, machine, Options::default())
 }
 
@@ -172,7 +191,8 @@ pub(crate) fn assert_bit_equal_with(
 ) -> Result<Report, CodegenError> {
     let program = codegen::compile(quantised, machine, options)?;
     // What is executed has been through the file format.
-    let model = Model::from_bytes(program.to_bytes().unwrap()).unwrap_or_else(|e| panic!("{machine}: {e}"));
+    let model =
+        Model::from_bytes(program.to_bytes().unwrap()).unwrap_or_else(|e| panic!("{machine}: {e}"));
     assert_eq!(**model.program(), program, "{machine}");
     Ok(run_and_compare(quantised, &program, &model))
 }
@@ -186,8 +206,12 @@ fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Repor
         .map(|(input, x)| Tensor::quantise(&x.view(), quantised.ty(input.value)).unwrap())
         .collect();
     let expected = QuantisedInterpreter::new(quantised).unwrap().run(&tensors).unwrap();
-    let named: Vec<(&str, _)> =
-        quantised.inputs.iter().zip(&inputs).map(|(input, x)| (input.name.as_str(), x.view())).collect();
+    let named: Vec<(&str, _)> = quantised
+        .inputs
+        .iter()
+        .zip(&inputs)
+        .map(|(input, x)| (input.name.as_str(), x.view()))
+        .collect();
     let mut session = model.open(&EmulatorDevice).unwrap();
     let outputs = session.run(&named).unwrap();
     for (output, expected) in outputs.iter().zip(&expected) {
@@ -215,14 +239,19 @@ fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Repor
 const CHAOS: u64 = 2;
 
 /// The bytes of all outputs that an execution makes of inputs.
-pub(crate) fn executed(program: &Program, inputs: &[Tensor], execute: impl FnOnce(&mut Memory)) -> Vec<Vec<u8>> {
+pub(crate) fn executed(
+    program: &Program,
+    inputs: &[Tensor],
+    execute: impl FnOnce(&mut Memory),
+) -> Vec<Vec<u8>> {
     let mut memory = Memory::new(program).unwrap();
     for (binding, input) in program.header.inputs.iter().zip(inputs) {
         let bytes = binding.arranged(input.to_le_bytes());
         memory.dram_mut()[binding.address as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
     execute(&mut memory);
-    let output =
-        |binding: &Binding| memory.dram()[binding.address as usize..][..binding.bytes().unwrap() as usize].to_vec();
+    let output = |binding: &Binding| {
+        memory.dram()[binding.address as usize..][..binding.bytes().unwrap() as usize].to_vec()
+    };
     program.header.outputs.iter().map(output).collect()
 }

@@ -1,6 +1,6 @@
-//! Races, worked out from what the manual promises and nothing else: units execute in order, and the i-th wait of a pair of units
-//! takes its i-th token. Independent of how the compiler places tokens and of the verifier: every pair of accesses is compared,
-//! and every byte by itself.
+//! Races, worked out from what the manual promises and nothing else: units execute in order, and
+//! the i-th wait of a pair of units takes its i-th token. Independent of how the compiler places
+//! tokens and of the verifier: every pair of accesses is compared, and every byte by itself.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -21,7 +21,8 @@ pub(crate) struct Event {
     accesses: Vec<Access>,
 }
 
-/// The instructions of a program with their clocks. All of them wait only for earlier ones, or this fails.
+/// The instructions of a program with their clocks. All of them wait only for earlier ones, or this
+/// fails.
 pub(crate) fn events(code: &[Instr]) -> Vec<Event> {
     let mut known = [Clock::default(); Unit::COUNT];
     let mut count = Clock::default();
@@ -31,13 +32,19 @@ pub(crate) fn events(code: &[Instr]) -> Vec<Event> {
     for instr in code {
         let units: Vec<usize> = instr.op.units().iter().map(Unit::index).collect();
         let [unit] = units[..] else {
-            assert!(matches!(instr.op, Op::Halt(_)), "an instruction of several units is not expected: {instr}");
+            assert!(
+                matches!(instr.op, Op::Halt(_)),
+                "an instruction of several units is not expected: {instr}"
+            );
             continue;
         };
         for sender in instr.wait.iter() {
             let token = tokens[sender.index()][unit].pop_front();
             let token = token.unwrap_or_else(|| panic!("{instr} waits for a later instruction"));
-            known[unit].iter_mut().zip(token).for_each(|(mine, theirs)| *mine = (*mine).max(theirs));
+            known[unit]
+                .iter_mut()
+                .zip(token)
+                .for_each(|(mine, theirs)| *mine = (*mine).max(theirs));
         }
         count[unit] += 1;
         let (start, number) = (known[unit], count[unit]);
@@ -58,14 +65,21 @@ pub(crate) fn races(code: &[Instr]) -> Vec<(usize, usize)> {
     let mut races = Vec::new();
     for (index, later) in events.iter().enumerate() {
         for (other, earlier) in events[..index].iter().enumerate() {
-            // Within a unit, operands are read before the next instruction starts, and writes are in order.
-            let (own, completed) = (earlier.unit == later.unit, earlier.number <= later.start[earlier.unit]);
+            // Within a unit, operands are read before the next instruction starts, and writes are
+            // in order.
+            let (own, completed) =
+                (earlier.unit == later.unit, earlier.number <= later.start[earlier.unit]);
             let conflict = |a: &Access, b: &Access| {
-                let unordered =
-                    if own { a.mode.writes() && b.mode.reads() } else { a.mode.writes() || b.mode.writes() };
+                let unordered = if own {
+                    a.mode.writes() && b.mode.reads()
+                } else {
+                    a.mode.writes() || b.mode.writes()
+                };
                 unordered && a.space == b.space && a.region.overlaps(&b.region)
             };
-            if !completed && earlier.accesses.iter().any(|a| later.accesses.iter().any(|b| conflict(a, b))) {
+            if !completed
+                && earlier.accesses.iter().any(|a| later.accesses.iter().any(|b| conflict(a, b)))
+            {
                 races.push((other, index));
             }
         }
@@ -73,25 +87,41 @@ pub(crate) fn races(code: &[Instr]) -> Vec<(usize, usize)> {
     races
 }
 
-/// Whether every byte that an instruction reads, and every byte of the outputs, was written by an earlier instruction or by the host. In a
-/// program without races what is earlier in the program is earlier in time wherever it matters.
+/// Whether every byte that an instruction reads, and every byte of the outputs, was written by an
+/// earlier instruction or by the host. In a program without races what is earlier in the program is
+/// earlier in time wherever it matters.
 pub(crate) fn is_defined(program: &Program) -> bool {
     let header = &program.header;
-    let mut written: BTreeSet<(Space, u64)> = (0..program.image.len() as u64).map(|at| (Space::Dram, at)).collect();
+    let mut written: BTreeSet<(Space, u64)> =
+        (0..program.image.len() as u64).map(|at| (Space::Dram, at)).collect();
     for input in &header.inputs {
-        written.extend((input.address..input.address + input.bytes().unwrap()).map(|at| (Space::Dram, at)));
+        written.extend(
+            (input.address..input.address + input.bytes().unwrap()).map(|at| (Space::Dram, at)),
+        );
     }
     let bytes = |access: &Access| {
         let space = access.space;
-        access.region.runs().flat_map(|(at, bytes)| at..at + bytes).map(move |at| (space, at)).collect::<Vec<_>>()
+        access
+            .region
+            .runs()
+            .flat_map(|(at, bytes)| at..at + bytes)
+            .map(move |at| (space, at))
+            .collect::<Vec<_>>()
     };
     for instr in &program.code {
         let all = accesses(&instr.op);
-        if all.iter().filter(|access| access.mode.reads()).flat_map(bytes).any(|byte| !written.contains(&byte)) {
+        if all
+            .iter()
+            .filter(|access| access.mode.reads())
+            .flat_map(bytes)
+            .any(|byte| !written.contains(&byte))
+        {
             return false;
         }
         written.extend(all.iter().filter(|access| access.mode.writes()).flat_map(bytes));
     }
-    let read = |output: &vitcod_isa::program::Binding| output.address..output.address + output.bytes().unwrap();
+    let read = |output: &vitcod_isa::program::Binding| {
+        output.address..output.address + output.bytes().unwrap()
+    };
     header.outputs.iter().flat_map(read).all(|at| written.contains(&(Space::Dram, at)))
 }

@@ -17,7 +17,8 @@ const OUTPUT: u64 = 32;
 /// Bytes of the scratchpad that operands lie in: few, so that they meet.
 const SRAM: u64 = 512;
 
-/// A program whose operands lie in memory and whose tokens balance; what else is wrong with it is left to chance.
+/// A program whose operands lie in memory and whose tokens balance; what else is wrong with it is
+/// left to chance.
 pub(crate) fn program(random: &mut Random) -> Program {
     let mut code = Vec::new();
     // What is there from the start makes it likely that all reads are defined.
@@ -57,7 +58,8 @@ fn pick(random: &mut Random, below: u64) -> u64 {
     random.next() % below
 }
 
-/// Whether the verifier's checks of a single instruction pass: operands lie in memory and do not overlap each other.
+/// Whether the verifier's checks of a single instruction pass: operands lie in memory and do not
+/// overlap each other.
 fn sound(op: &Op) -> bool {
     let program = assemble(vec![Instr::new(*op), Instr::new(Halt {})]);
     let problems = check(&program).err();
@@ -82,12 +84,15 @@ fn send(code: &mut [Instr], sender: usize, receiver: usize) {
     code[receiver].wait.insert(from);
 }
 
-/// Adds tokens until nothing races: for each instruction one from the last that it races with, again and again. Tokens that were there
-/// may get in the way.
+/// Adds tokens until nothing races: for each instruction one from the last that it races with,
+/// again and again. Tokens that were there may get in the way.
 fn order(code: &mut [Instr]) {
     for end in 1..=code.len() {
         for _ in 0..Unit::COUNT {
-            let last = races(&balanced(&code[..end])).into_iter().filter(|(_, later)| later + 1 == end).max();
+            let last = races(&balanced(&code[..end]))
+                .into_iter()
+                .filter(|(_, later)| later + 1 == end)
+                .max();
             let Some((sender, receiver)) = last else { break };
             send(code, sender, receiver);
         }
@@ -108,7 +113,12 @@ fn fill(bytes: u32) -> Op {
 }
 
 /// A load or a store; strides are those of DRAM, then of the scratchpad, inner before outer.
-fn transfer<const LOAD: bool>(sram: u32, dram: u64, [bytes, inner, outer]: [u64; 3], strides: [u32; 4]) -> Op {
+fn transfer<const LOAD: bool>(
+    sram: u32,
+    dram: u64,
+    [bytes, inner, outer]: [u64; 3],
+    strides: [u32; 4],
+) -> Op {
     let (bytes, inner, outer) = (bytes as u32, inner as u16, outer as u16);
     let [dram_inner, dram_outer, sram_inner, sram_outer] = strides;
     if LOAD {
@@ -173,7 +183,8 @@ fn operation(random: &mut Random) -> Op {
             b_stride: stride,
             dst_stride: stride,
         }),
-        3 => Lut { src: x, table: Sram(0), dst: z, m, n, src_stride: stride, dst_stride: stride }.into(),
+        3 => Lut { src: x, table: Sram(0), dst: z, m, n, src_stride: stride, dst_stride: stride }
+            .into(),
         4 => Matmul {
             engine,
             out: Width::I8,

@@ -1,12 +1,14 @@
 //! Text of the IR that is the same on all processors.
 
-/// Numbers to four digits, constants without elements: the last digits of a step differ between kinds of processors, as float matrix
-/// products do.
+/// Numbers to four digits, constants without elements: the last digits of a step differ between
+/// kinds of processors, as float matrix products do.
 pub(crate) fn shortened(text: &str) -> String {
     let mut short = String::new();
     let mut digits = 0;
     let without_elements = |line| match line {
-        line if str::contains(line, " = const ") => line.rsplit_once(" = ").map_or(line, |(constant, _)| constant),
+        line if str::contains(line, " = const ") => {
+            line.rsplit_once(" = ").map_or(line, |(constant, _)| constant)
+        }
         line => line,
     };
     let text: Vec<&str> = text.lines().map(without_elements).collect();
@@ -25,7 +27,8 @@ pub(crate) fn shortened(text: &str) -> String {
     short
 }
 
-/// [`shortened`] of tasks: their real numbers and multipliers to four digits, without the digests of constants. Sizes and addresses stay as they are.
+/// [`shortened`] of tasks: their real numbers and multipliers to four digits, without the digests
+/// of constants. Sizes and addresses stay as they are.
 #[allow(dead_code, reason = "not all tests look at tasks")]
 pub(crate) fn shortened_tasks(text: &str) -> String {
     let word = |word: &str| match word.split_once('=') {

@@ -1,4 +1,5 @@
-//! Graphs at the edges of code generation: what shares a storage, what is fused out of its place, what the graph returns.
+//! Graphs at the edges of code generation: what shares a storage, what is fused out of its place,
+//! what the graph returns.
 
 #[allow(dead_code, reason = "each test takes a part of it")]
 #[path = "../common/mod.rs"]
@@ -124,7 +125,8 @@ fn rows_in_another_order() {
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[6, 8]);
     let y = net.linear(x, 8, Elem::I16);
-    // Of an input, of what is computed, of a part, of picked ones; returned, joined, read by layers of all kinds.
+    // Of an input, of what is computed, of a part, of picked ones; returned, joined, read by layers
+    // of all kinds.
     let of_input = net.pick(x, &[5, 0, 1, 1, -1], 1);
     let linear = net.linear(of_input, 4, Elem::I16);
     let order = [0, 1, 4, 5, 2, 3];
@@ -149,7 +151,11 @@ fn rows_that_are_not_there_are_refused() {
     let x = net.input(Elem::I8, &[6, 8]);
     let y = net.pick(x, &[0, 6], 1);
     net.output(y);
-    assert!(net.refused().contains("op0 (pick_rows): index 6 is not within an extent of 6"), "{}", net.refused());
+    assert!(
+        net.refused().contains("op0 (pick_rows): index 6 is not within an extent of 6"),
+        "{}",
+        net.refused()
+    );
 }
 
 #[test]
@@ -293,16 +299,22 @@ fn a_map_whose_sums_are_split_keeps_its_zeros() {
     net.output(out);
     for kilobytes in [22, 28, 34, 40, 320] {
         let machine = machine(kilobytes << 10);
-        assert_bit_equal(&net.graph, &machine).unwrap_or_else(|error| panic!("{kilobytes}: {error}"));
+        assert_bit_equal(&net.graph, &machine)
+            .unwrap_or_else(|error| panic!("{kilobytes}: {error}"));
     }
 }
 
-/// Among these machines are some in whose scratchpads both layers are made together, with pieces and panels of many sizes.
+/// Among these machines are some in whose scratchpads both layers are made together, with pieces
+/// and panels of many sizes.
 #[test]
 fn layers_of_an_mlp_of_all_shapes() {
-    for [tokens, width, hidden, out] in
-        [[64, 48, 1536, 160], [50, 256, 1024, 33], [3, 256, 1024, 65], [1, 64, 512, 64], [49, 96, 384, 96]]
-    {
+    for [tokens, width, hidden, out] in [
+        [64, 48, 1536, 160],
+        [50, 256, 1024, 33],
+        [3, 256, 1024, 65],
+        [1, 64, 512, 64],
+        [49, 96, 384, 96],
+    ] {
         let mut net = Net::new();
         let stream = net.input(Elem::I16, &[tokens, width]);
         let x = net.norm(stream);
@@ -316,7 +328,9 @@ fn layers_of_an_mlp_of_all_shapes() {
                 let mut machine = machine(bytes);
                 machine.dram.bytes_per_cycle = bytes_per_cycle;
                 let equal = assert_bit_equal(&net.graph, &machine);
-                equal.unwrap_or_else(|error| panic!("{tokens} {width} {hidden} {out} {bytes}: {error}"));
+                equal.unwrap_or_else(|error| {
+                    panic!("{tokens} {width} {hidden} {out} {bytes}: {error}")
+                });
             }
         }
     }
@@ -349,10 +363,19 @@ fn what_is_read_in_both_widths_is_narrowed_with_its_sum() {
         stream = net.add(stream, out);
     }
     let ones = net.graph.add_const("ones", TensorType::new(Elem::I8, [1, 1, 9]), vec![1; 9]);
-    let nine = net.graph.add_const("rows", TensorType::new(Elem::U32, [1, 1]), 9u32.to_le_bytes().to_vec());
+    let nine = net.graph.add_const(
+        "rows",
+        TensorType::new(Elem::U32, [1, 1]),
+        9u32.to_le_bytes().to_vec(),
+    );
     let narrow = OpKind::QAdd { a_scale: 5, b_scale: 0, shift: 6 };
     let narrow = net.push(narrow, &[stream, stream], Elem::I8, &[9, 13]);
-    let mean = net.push(OpKind::Spmm { scale: Scale::ONE, windows: 1 }, &[ones, nine, narrow], Elem::I8, &[1, 13]);
+    let mean = net.push(
+        OpKind::Spmm { scale: Scale::ONE, windows: 1 },
+        &[ones, nine, narrow],
+        Elem::I8,
+        &[1, 13],
+    );
     net.output(mean);
     net.output(stream);
     net.assert_bit_equal();
@@ -499,7 +522,8 @@ fn graphs_that_make_no_program_are_refused() {
 
     let mut net = Net::new();
     let x = net.input(Elem::I16, &[2, 4]);
-    let y = net.push(OpKind::QAdd { a_scale: 1, b_scale: 1, shift: 63 }, &[x, x], Elem::I16, &[2, 4]);
+    let y =
+        net.push(OpKind::QAdd { a_scale: 1, b_scale: 1, shift: 63 }, &[x, x], Elem::I16, &[2, 4]);
     net.output(y);
     assert!(net.refused().contains("op0 (qadd): a shift by 63"));
 

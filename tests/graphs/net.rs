@@ -41,7 +41,13 @@ impl Net {
         self.graph.add_const("", ty, bytes)
     }
 
-    pub(crate) fn push(&mut self, kind: OpKind, operands: &[Value], elem: Elem, shape: &[usize]) -> Value {
+    pub(crate) fn push(
+        &mut self,
+        kind: OpKind,
+        operands: &[Value],
+        elem: Elem,
+        shape: &[usize],
+    ) -> Value {
         self.graph.push_typed(kind, operands, vec![Net::ty(elem, shape)], &[])[0]
     }
 
@@ -50,7 +56,9 @@ impl Net {
         let weights = self.bytes(n * k);
         let weights = self.graph.add_const("", TensorType::new(Elem::I8, [n, k]), weights);
         let scale = Scale::from_f64(if elem == Elem::I8 { 0.01 } else { 0.5 }).unwrap();
-        let channels = (0..n as i32).flat_map(|i| Channel { bias: i - 5, scale }.to_bytes()).collect::<Vec<u8>>();
+        let channels = (0..n as i32)
+            .flat_map(|i| Channel { bias: i - 5, scale }.to_bytes())
+            .collect::<Vec<u8>>();
         let channels = self.graph.add_const("", TensorType::new(Elem::Channel, [n]), channels);
         self.push(OpKind::QLinear {}, &[x, weights, channels], elem, &[m, n])
     }
@@ -62,7 +70,9 @@ impl Net {
 
     pub(crate) fn norm(&mut self, x: Value) -> Value {
         let (m, n) = self.graph.ty(x).matrix();
-        let bytes = LayerNormParams::new(&vec![1.5; n], &vec![0.25; n], 1e-6, STEP, STEP).unwrap().to_bytes();
+        let bytes = LayerNormParams::new(&vec![1.5; n], &vec![0.25; n], 1e-6, STEP, STEP)
+            .unwrap()
+            .to_bytes();
         let params = self.graph.add_const("", TensorType::new(Elem::Byte, [bytes.len()]), bytes);
         self.push(OpKind::QLayerNorm {}, &[x, params], Elem::I8, &[m, n])
     }
@@ -104,8 +114,14 @@ impl Net {
         let mut operands = vec![q, k];
         operands.extend(biases.map(|biases| self.bias([biases, m, n])));
         let kind = OpKind::Sddmm { heads, scale: Scale::from_f64(0.01).unwrap(), windows };
-        let scores = self.graph.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [all, m, n])], &[])[0];
-        let types = vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
+        let scores = self.graph.push_typed(
+            kind,
+            &operands,
+            vec![TensorType::new(Elem::I16, [all, m, n])],
+            &[],
+        )[0];
+        let types =
+            vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
         let soft = self.graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
         [soft[0], soft[1]]
     }
@@ -144,7 +160,8 @@ impl Net {
     #[track_caller]
     pub(crate) fn assert_bit_equal(&self) {
         for bytes in [16 << 20, 320 << 10, 6 << 10, 3 << 10] {
-            assert_bit_equal(&self.graph, &machine(bytes)).unwrap_or_else(|error| panic!("{bytes}: {error}"));
+            assert_bit_equal(&self.graph, &machine(bytes))
+                .unwrap_or_else(|error| panic!("{bytes}: {error}"));
         }
     }
 
@@ -152,7 +169,9 @@ impl Net {
     #[track_caller]
     pub(crate) fn refused(&self) -> String {
         match codegen::compile(&self.graph, &machine(16 << 20), codegen::Options::default()) {
-            Err(error @ (CodegenError::Unsupported(_) | CodegenError::TooSmall { .. })) => error.to_string(),
+            Err(error @ (CodegenError::Unsupported(_) | CodegenError::TooSmall { .. })) => {
+                error.to_string()
+            }
             other => panic!("{:?}", other.map(|program| program.code.len())),
         }
     }

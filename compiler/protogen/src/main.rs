@@ -33,7 +33,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let proto = prost_build::Config::new()
         .bytes([".onnx.TensorProto.raw_data"])
-        .generate(vec![(prost_build::Module::from_protobuf_package_name("onnx"), files.file[0].clone())])?
+        .generate(vec![(
+            prost_build::Module::from_protobuf_package_name("onnx"),
+            files.file[0].clone(),
+        )])?
         .into_values()
         .collect::<String>();
     let schema = schema::generate(&files.file[0])?;

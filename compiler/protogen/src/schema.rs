@@ -22,7 +22,8 @@ pub fn generate(file: &FileDescriptorProto) -> Result<String, Box<dyn Error>> {
         check_finite(name, &messages, &mut Vec::new())?;
         let path: Vec<&str> = name.split('.').skip(2).collect();
         let (last, modules) = path.split_last().ok_or("a message without a name")?;
-        let modules: String = modules.iter().map(|module| format!("{}::", module.to_snake_case())).collect();
+        let modules: String =
+            modules.iter().map(|module| format!("{}::", module.to_snake_case())).collect();
         writeln!(
             out,
             "\npub(super) static {}: Message = Message::new(size_of::<proto::{modules}{last}>(), &[",
@@ -45,7 +46,11 @@ fn collect<'a>(scope: &str, found: &'a [DescriptorProto], messages: &mut Message
     }
 }
 
-fn check_finite(name: &str, messages: &Messages<'_>, above: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
+fn check_finite(
+    name: &str,
+    messages: &Messages<'_>,
+    above: &mut Vec<String>,
+) -> Result<(), Box<dyn Error>> {
     if above.iter().any(|outer| outer == name) {
         return Err(format!("{name} contains itself: {above:?}").into());
     }

@@ -23,20 +23,32 @@ pub(super) struct Chain {
 }
 
 /// The auto-encoders of an attention: that of Q, then that of K, where they exist.
-pub(super) fn chains(graph: &Graph, readers: &SecondaryMap<Value, usize>, attention: &OpData) -> Vec<Chain> {
+pub(super) fn chains(
+    graph: &Graph,
+    readers: &SecondaryMap<Value, usize>,
+    attention: &OpData,
+) -> Vec<Chain> {
     let operands = OPERANDS.into_iter().zip(&attention.operands);
     operands.filter_map(|(operand, value)| chain(graph, readers, operand, *value)).collect()
 }
 
-fn chain(graph: &Graph, readers: &SecondaryMap<Value, usize>, operand: &'static str, value: Value) -> Option<Chain> {
+fn chain(
+    graph: &Graph,
+    readers: &SecondaryMap<Value, usize>,
+    operand: &'static str,
+    value: Value,
+) -> Option<Chain> {
     let (decoder, decoding) = graph.producer(value)?;
     let (encoder, encoding) = graph.producer(decoding.operands[0])?;
-    let (OpKind::MixHeads { heads_in: heads, heads_out: compressed }, OpKind::MixHeads { heads_in, heads_out }) =
-        (&encoding.kind, &decoding.kind)
+    let (
+        OpKind::MixHeads { heads_in: heads, heads_out: compressed },
+        OpKind::MixHeads { heads_in, heads_out },
+    ) = (&encoding.kind, &decoding.kind)
     else {
         return None;
     };
-    // More heads in the middle are no compression, and folding them could take more memory than the model.
+    // More heads in the middle are no compression, and folding them could take more memory than the
+    // model.
     if (heads_in, heads_out) != (compressed, heads) || compressed > heads {
         return None;
     }
@@ -54,9 +66,15 @@ fn chain(graph: &Graph, readers: &SecondaryMap<Value, usize>, operand: &'static 
 }
 
 /// The linear layer that an encoder can become part of, or why there is none.
-fn projection(graph: &Graph, readers: &SecondaryMap<Value, usize>, coders: [&OpData; 2]) -> Result<Op, &'static str> {
+fn projection(
+    graph: &Graph,
+    readers: &SecondaryMap<Value, usize>,
+    coders: [&OpData; 2],
+) -> Result<Op, &'static str> {
     let x = coders[0].operands[0];
-    let Some((op, linear)) = graph.producer(x).filter(|(_, data)| matches!(data.kind, OpKind::Linear {})) else {
+    let Some((op, linear)) =
+        graph.producer(x).filter(|(_, data)| matches!(data.kind, OpKind::Linear {}))
+    else {
         return Err("its input is not the result of a linear layer");
     };
     if readers[x] > 1 {
@@ -73,6 +91,8 @@ fn projection(graph: &Graph, readers: &SecondaryMap<Value, usize>, coders: [&OpD
 pub(super) fn readers(graph: &Graph) -> SecondaryMap<Value, usize> {
     let mut readers = SecondaryMap::new();
     let operands = graph.order.iter().flat_map(|op| &graph.op(*op).operands);
-    operands.chain(graph.outputs.iter().map(|output| &output.value)).for_each(|value| readers[*value] += 1);
+    operands
+        .chain(graph.outputs.iter().map(|output| &output.value))
+        .for_each(|value| readers[*value] += 1);
     readers
 }

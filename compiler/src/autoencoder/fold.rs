@@ -15,8 +15,14 @@ impl Mix {
     /// What a `mix_heads` with constant parameters computes.
     fn of(graph: &Graph, op: Op) -> Mix {
         let data = graph.op(op);
-        let OpKind::MixHeads { heads_in, .. } = data.kind else { unreachable!("chains hold mix_heads") };
-        Mix { heads_in, weights: reals(graph, data.operands[1]), bias: reals(graph, data.operands[2]) }
+        let OpKind::MixHeads { heads_in, .. } = data.kind else {
+            unreachable!("chains hold mix_heads")
+        };
+        Mix {
+            heads_in,
+            weights: reals(graph, data.operands[1]),
+            bias: reals(graph, data.operands[2]),
+        }
     }
 
     /// First `self`, then `next`.
@@ -28,14 +34,16 @@ impl Mix {
     }
 }
 
-/// Lets the last of `coders`, operations of `graph`, compute in `folded`, a copy of it in which others may be folded already, what
-/// `projection` and all coders do in `graph`, by one linear layer: `W' = (M ⊗ I) W` and `b' = (M ⊗ I) b + c ⊗ 1`, where
-/// `x -> M x + c` is what the coders do, in f64, rounded once.
+/// Lets the last of `coders`, operations of `graph`, compute in `folded`, a copy of it in which
+/// others may be folded already, what `projection` and all coders do in `graph`, by one linear
+/// layer: `W' = (M ⊗ I) W` and `b' = (M ⊗ I) b + c ⊗ 1`, where `x -> M x + c` is what the coders
+/// do, in f64, rounded once.
 ///
 /// All have constant parameters.
 pub(super) fn fold(graph: &Graph, folded: &mut Graph, projection: Op, coders: &[Op]) {
     let Some((last, first)) = coders.split_last() else { return };
-    let mix = first.iter().rev().fold(Mix::of(graph, *last), |mix, op| Mix::of(graph, *op).then(&mix));
+    let mix =
+        first.iter().rev().fold(Mix::of(graph, *last), |mix, op| Mix::of(graph, *op).then(&mix));
 
     let linear = graph.op(projection);
     let [x, w, b] = linear.operands[..] else { unreachable!("a linear layer has three operands") };

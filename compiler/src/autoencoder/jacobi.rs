@@ -10,10 +10,12 @@ pub(super) struct Eigen {
     pub(super) vector: Vec<f64>,
 }
 
-/// Eigenvalues and eigenvectors of a finite symmetric matrix, `n` rows of `n`, by falling eigenvalue; equal ones in the order of
-/// the diagonal. The component of largest magnitude of each vector is positive, so that the result does not hang on a sign.
+/// Eigenvalues and eigenvectors of a finite symmetric matrix, `n` rows of `n`, by falling
+/// eigenvalue; equal ones in the order of the diagonal. The component of largest magnitude of each
+/// vector is positive, so that the result does not hang on a sign.
 ///
-/// The cyclic Jacobi method (Golub and Van Loan, *Matrix Computations*, 8.5), with sums in fixed order and no function but the square root.
+/// The cyclic Jacobi method (Golub and Van Loan, *Matrix Computations*, 8.5), with sums in fixed
+/// order and no function but the square root.
 pub(super) fn eigen(matrix: &[f64], n: usize) -> Vec<Eigen> {
     let mut a = matrix.to_vec();
     // Row i is the i-th eigenvector.
@@ -30,8 +32,9 @@ pub(super) fn eigen(matrix: &[f64], n: usize) -> Vec<Eigen> {
             }
         }
     }
-    let mut eigen: Vec<Eigen> =
-        (0..n).map(|i| Eigen { value: a[i * n + i], vector: oriented(&v[i * n..(i + 1) * n]) }).collect();
+    let mut eigen: Vec<Eigen> = (0..n)
+        .map(|i| Eigen { value: a[i * n + i], vector: oriented(&v[i * n..(i + 1) * n]) })
+        .collect();
     eigen.sort_by(|x, y| y.value.total_cmp(&x.value));
     eigen
 }
@@ -64,7 +67,8 @@ fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
 }
 
 fn oriented(vector: &[f64]) -> Vec<f64> {
-    let largest = vector.iter().fold(0.0f64, |largest, x| if x.abs() > largest.abs() { *x } else { largest });
+    let largest =
+        vector.iter().fold(0.0f64, |largest, x| if x.abs() > largest.abs() { *x } else { largest });
     let sign = if largest < 0.0 { -1.0 } else { 1.0 };
     vector.iter().map(|x| sign * x).collect()
 }
@@ -79,16 +83,21 @@ mod tests {
     fn known_matrices() {
         let two = eigen(&[2.0, 1.0, 1.0, 2.0], 2);
         let half = 0.5f64.sqrt();
-        for (found, (value, vector)) in two.iter().zip([(3.0, [half, half]), (1.0, [half, -half])]) {
+        for (found, (value, vector)) in two.iter().zip([(3.0, [half, half]), (1.0, [half, -half])])
+        {
             assert!((found.value - value).abs() < 1e-15);
-            // The components of the second differ in the last bit only, and either may be the larger one.
+            // The components of the second differ in the last bit only, and either may be the
+            // larger one.
             let dot: f64 = found.vector.iter().zip(vector).map(|(x, y)| x * y).sum();
             assert!((dot.abs() - 1.0).abs() < 1e-15, "{found:?}");
         }
         let diagonal = eigen(&[1.0, 0.0, 0.0, 0.0, -3.0, 0.0, 0.0, 0.0, 2.0], 3);
         assert_eq!(diagonal.iter().map(|pair| pair.value).collect::<Vec<_>>(), [2.0, 1.0, -3.0]);
         assert_eq!(diagonal[2].vector, [0.0, 1.0, 0.0]);
-        assert_eq!(eigen(&[0.0; 4], 2).iter().map(|pair| pair.value).collect::<Vec<_>>(), [0.0, 0.0]);
+        assert_eq!(
+            eigen(&[0.0; 4], 2).iter().map(|pair| pair.value).collect::<Vec<_>>(),
+            [0.0, 0.0]
+        );
         assert!(eigen(&[], 0).is_empty());
     }
 

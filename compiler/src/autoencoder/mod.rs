@@ -1,14 +1,18 @@
-//! The auto-encoder of queries and keys: where its two halves are computed, and how a model that has none gets one.
+//! The auto-encoder of queries and keys: where its two halves are computed, and how a model that
+//! has none gets one.
 //!
-//! For every token and feature, the encoder makes `e` combinations of the values of `h` heads, `z = We x + be`, and the decoder `h` again,
-//! `x' = Wd z + bd` (ViTCoD, HPCA 2023; biases as in the authors' code, no nonlinearity). In canonical graphs both are
-//! [`MixHeads`](crate::ir::OpKind::MixHeads) between the projection of Q or K, which is a linear layer, and attention.
+//! For every token and feature, the encoder makes `e` combinations of the values of `h` heads,
+//! `z = We x + be`, and the decoder `h` again, `x' = Wd z + bd` (ViTCoD, HPCA 2023; biases as in
+//! the authors' code, no nonlinearity). In canonical graphs both are
+//! [`MixHeads`](crate::ir::OpKind::MixHeads) between the projection of Q or K, which is a linear
+//! layer, and attention.
 //!
 //! # Three forms
 //!
-//! Nothing but linear functions lies between the input of the projection and attention, so each half can be computed apart or be part of the
-//! projection's weights: exact in real numbers, folded in f64 and rounded to f32 once. With `m` tokens, `k` inputs of the projection, `d`
-//! features of a head:
+//! Nothing but linear functions lies between the input of the projection and attention, so each
+//! half can be computed apart or be part of the projection's weights: exact in real numbers, folded
+//! in f64 and rounded to f32 once. With `m` tokens, `k` inputs of the projection, `d` features of a
+//! head:
 //!
 //! | form | projection | multiplications | Q or K is stored as |
 //! |---|---|---|---|
@@ -18,15 +22,17 @@
 //!
 //! # Costs
 //!
-//! [`place`] compares them in cycles, by [`vitcod_isa::cost::cost`]: the form's `matmul`, `encode` and `decode`, each as one instruction on
-//! all MAC lines, one after the other, for Q and K of a layer together. To these come the cycles of the DRAM channel for what must
-//! travel. The rule: Q and K, in the form in which they are stored between projection and attention, stay on chip if together they take
-//! at most half the scratchpad; else all their bytes are written and read once.
+//! [`place`] compares them in cycles, by [`vitcod_isa::cost::cost`]: the form's `matmul`, `encode`
+//! and `decode`, each as one instruction on all MAC lines, one after the other, for Q and K of a
+//! layer together. To these come the cycles of the DRAM channel for what must travel. The rule: Q
+//! and K, in the form in which they are stored between projection and attention, stay on chip if
+//! together they take at most half the scratchpad; else all their bytes are written and read once.
 //!
 //! # Models without one
 //!
-//! [`pca`] inserts the linear auto-encoder with the smallest mean squared error on samples: the principal components of the vectors across
-//! heads (Eckart and Young, 1936; Baldi and Hornik, 1989), for Q and for K of every layer.
+//! [`pca`] inserts the linear auto-encoder with the smallest mean squared error on samples: the
+//! principal components of the vectors across heads (Eckart and Young, 1936; Baldi and Hornik,
+//! 1989), for Q and for K of every layer.
 
 mod chain;
 mod error;

@@ -15,7 +15,8 @@ use crate::quantise::items;
 /// The most heads of a layer: four times those of ViT-Huge.
 const MAX_HEADS: usize = 64;
 
-/// What the auto-encoders of a layer lose on the samples that they were made from, before any quantisation.
+/// What the auto-encoders of a layer lose on the samples that they were made from, before any
+/// quantisation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PcaError {
     /// The first ONNX node of the layer's attention.
@@ -31,23 +32,27 @@ pub struct PcaError {
 pub struct Reconstruction {
     /// `||x - x'||^2 / ||x||^2`; 0 where `x` is 0 throughout.
     pub relative: f64,
-    /// The mean of `(x - x')^2` over all elements: the reconstruction loss with which the paper trains.
+    /// The mean of `(x - x')^2` over all elements: the reconstruction loss with which the paper
+    /// trains.
     pub mse: f64,
 }
 
-/// Inserts auto-encoders of `heads_out` compressed heads on Q and K of every attention of a canonical graph that has none, and says what they
-/// lose. An attention of which Q or K is a constant or has an auto-encoder is left alone.
+/// Inserts auto-encoders of `heads_out` compressed heads on Q and K of every attention of a
+/// canonical graph that has none, and says what they lose. An attention of which Q or K is a
+/// constant or has an auto-encoder is left alone.
 ///
-/// The vectors across heads, one for each token, feature and sample, have a mean and a covariance; the encoder's weights are the `heads_out`
-/// eigenvectors of largest eigenvalue, `z = V (x - mean)`, and the decoder's their transposes, `x' = V^T z + mean`. No linear
+/// The vectors across heads, one for each token, feature and sample, have a mean and a covariance;
+/// the encoder's weights are the `heads_out` eigenvectors of largest eigenvalue,
+/// `z = V (x - mean)`, and the decoder's their transposes, `x' = V^T z + mean`. No linear
 /// auto-encoder has a smaller squared error on the samples; it is the sum of the other eigenvalues.
 ///
-/// Samples are items along the first axis of each input, as in calibration. They run in parallel; sums are f64 and in the order of
-/// the items, so the result does not depend on how many at a time. The result is compacted.
+/// Samples are items along the first axis of each input, as in calibration. They run in parallel;
+/// sums are f64 and in the order of the items, so the result does not depend on how many at a time.
+/// The result is compacted.
 ///
 /// # Errors
-/// The graph is not canonical; `heads_out` is 0 or above the heads of a layer; a layer has more than 64 heads; the samples cannot be run,
-/// or Q or K is not finite on them.
+/// The graph is not canonical; `heads_out` is 0 or above the heads of a layer; a layer has more
+/// than 64 heads; the samples cannot be run, or Q or K is not finite on them.
 pub fn pca(
     graph: &Graph,
     samples: &[ArrayViewD<'_, f32>],
@@ -63,9 +68,10 @@ pub fn pca(
     for (Layer { op, heads, .. }, moments) in layers.iter().zip(&moments) {
         let name = layer(graph, *op);
         let fit = |operand: usize| {
-            moments[operand]
-                .coder(*heads, heads_out)
-                .ok_or_else(|| AutoencoderError::NotFinite { layer: name.clone(), operand: OPERANDS[operand] })
+            moments[operand].coder(*heads, heads_out).ok_or_else(|| AutoencoderError::NotFinite {
+                layer: name.clone(),
+                operand: OPERANDS[operand],
+            })
         };
         let (q, k) = (fit(0)?, fit(1)?);
         errors.push(PcaError { layer: name, q: q.loss, k: k.loss });
@@ -99,16 +105,26 @@ fn layers(graph: &Graph, heads_out: usize) -> Result<Vec<Layer>, AutoencoderErro
         let OpKind::Attention { heads, .. } = data.kind else { continue };
         let operands = [data.operands[0], data.operands[1]];
         let coded = |value: &Value| {
-            graph.producer(*value).is_some_and(|(_, producer)| matches!(producer.kind, OpKind::MixHeads { .. }))
+            graph
+                .producer(*value)
+                .is_some_and(|(_, producer)| matches!(producer.kind, OpKind::MixHeads { .. }))
         };
         if operands.iter().any(|value| coded(value) || graph.constant(*value).is_some()) {
             continue;
         }
         if !(1..=heads).contains(&heads_out) {
-            return Err(AutoencoderError::CompressedHeads { layer: layer(graph, *op), asked: heads_out, heads });
+            return Err(AutoencoderError::CompressedHeads {
+                layer: layer(graph, *op),
+                asked: heads_out,
+                heads,
+            });
         }
         if heads > MAX_HEADS {
-            return Err(AutoencoderError::TooManyHeads { layer: layer(graph, *op), heads, most: MAX_HEADS });
+            return Err(AutoencoderError::TooManyHeads {
+                layer: layer(graph, *op),
+                heads,
+                most: MAX_HEADS,
+            });
         }
         layers.push(Layer { op: *op, heads, operands });
     }
@@ -127,7 +143,8 @@ fn collect(
             observed.entry(*value).or_default().push([i, operand]);
         }
     }
-    let empty = || layers.iter().map(|layer| [0, 1].map(|_| Moments::new(layer.heads))).collect::<Vec<_>>();
+    let empty =
+        || layers.iter().map(|layer| [0, 1].map(|_| Moments::new(layer.heads))).collect::<Vec<_>>();
     let interpreter = FloatInterpreter::new(graph)?;
     let items = items(graph, samples)?.into_par_iter().map(|inputs| {
         let mut moments = empty();
@@ -140,7 +157,10 @@ fn collect(
     });
     let items = items.collect::<Result<Vec<_>, AutoencoderError>>()?;
     Ok(items.iter().fold(empty(), |mut sums, item| {
-        sums.iter_mut().flatten().zip(item.iter().flatten()).for_each(|(sum, moments)| sum.add(moments));
+        sums.iter_mut()
+            .flatten()
+            .zip(item.iter().flatten())
+            .for_each(|(sum, moments)| sum.add(moments));
         sums
     }))
 }
@@ -161,12 +181,16 @@ impl Moments {
 
     /// Adds the vectors of a matrix, tokens x heads and their features.
     fn observe(&mut self, tensor: &ArrayViewD<'_, f32>, heads: usize) {
-        let matrix = tensor.view().into_dimensionality::<Ix2>().expect("queries and keys are matrices");
+        let matrix =
+            tensor.view().into_dimensionality::<Ix2>().expect("queries and keys are matrices");
         let features = matrix.ncols() / heads;
         let mut vector = vec![0.0; heads];
         for row in matrix.rows() {
             for feature in 0..features {
-                vector.iter_mut().enumerate().for_each(|(head, x)| *x = f64::from(row[head * features + feature]));
+                vector
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(head, x)| *x = f64::from(row[head * features + feature]));
                 self.sum.iter_mut().zip(&vector).for_each(|(sum, x)| *sum += x);
                 for (products, x) in self.products.chunks_mut(heads).zip(&vector) {
                     products.iter_mut().zip(&vector).for_each(|(product, y)| *product += x * y);
@@ -186,8 +210,9 @@ impl Moments {
     fn coder(&self, heads: usize, compressed: usize) -> Option<Coder> {
         let count = self.count.max(1.0);
         let mean: Vec<f64> = self.sum.iter().map(|sum| sum / count).collect();
-        let covariance: Vec<f64> =
-            (0..heads * heads).map(|at| self.products[at] / count - mean[at / heads] * mean[at % heads]).collect();
+        let covariance: Vec<f64> = (0..heads * heads)
+            .map(|at| self.products[at] / count - mean[at / heads] * mean[at % heads])
+            .collect();
         if !covariance.iter().all(|x| x.is_finite()) {
             return None;
         }
@@ -199,7 +224,10 @@ impl Moments {
         // Rounding may take an eigenvalue that is 0 below it.
         let loss: f64 = lost.iter().map(|axis| axis.value.max(0.0)).sum();
         let power = (0..heads).map(|head| self.products[head * heads + head]).sum::<f64>() / count;
-        let loss = Reconstruction { relative: if power > 0.0 { loss / power } else { 0.0 }, mse: loss / heads as f64 };
+        let loss = Reconstruction {
+            relative: if power > 0.0 { loss / power } else { 0.0 },
+            mse: loss / heads as f64,
+        };
         Some(Coder { axes, mean, loss })
     }
 }
@@ -216,10 +244,14 @@ impl Coder {
     /// Appends encoder and decoder of `x`, which belong to `attention`, and gives what is decoded.
     fn insert(&self, graph: &mut Graph, attention: Op, x: Value) -> Value {
         let (heads, compressed) = (self.mean.len(), self.axes.len());
-        let encoder: Vec<f32> = self.axes.iter().flat_map(|axis| &axis.vector).map(|x| *x as f32).collect();
-        let decoder: Vec<f32> =
-            (0..heads).flat_map(|head| self.axes.iter().map(move |axis| axis.vector[head] as f32)).collect();
-        let dot = |axis: &Eigen| axis.vector.iter().zip(&self.mean).fold(0.0, |sum, (x, mean)| sum + x * mean);
+        let encoder: Vec<f32> =
+            self.axes.iter().flat_map(|axis| &axis.vector).map(|x| *x as f32).collect();
+        let decoder: Vec<f32> = (0..heads)
+            .flat_map(|head| self.axes.iter().map(move |axis| axis.vector[head] as f32))
+            .collect();
+        let dot = |axis: &Eigen| {
+            axis.vector.iter().zip(&self.mean).fold(0.0, |sum, (x, mean)| sum + x * mean)
+        };
         let offset: Vec<f32> = self.axes.iter().map(|axis| -dot(axis) as f32).collect();
         let mean: Vec<f32> = self.mean.iter().map(|x| *x as f32).collect();
 

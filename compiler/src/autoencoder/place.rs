@@ -62,19 +62,25 @@ pub struct Decision {
     pub layer: String,
     /// The form of its auto-encoders, where it can be had: `reason` names those that stay apart.
     pub form: Form,
-    /// What projections, encoders, decoders and the traffic of Q and K would cost in every form; see the module documentation.
+    /// What projections, encoders, decoders and the traffic of Q and K would cost in every form;
+    /// see the module documentation.
     pub cycles: [(Form, u64); 3],
     /// Why.
     pub reason: String,
 }
 
-/// Places the auto-encoders of a canonical graph: a layer is one attention with its Q and K. A layer without auto-encoders has no decision.
+/// Places the auto-encoders of a canonical graph: a layer is one attention with its Q and K. A
+/// layer without auto-encoders has no decision.
 ///
 /// The result computes the same in real numbers, and is compacted.
 ///
 /// # Errors
 /// The graph is not canonical, or a layer is too large for instructions, so that it has no cost.
-pub fn place(graph: &Graph, machine: &Machine, choice: Choice) -> Result<(Graph, Vec<Decision>), AutoencoderError> {
+pub fn place(
+    graph: &Graph,
+    machine: &Machine,
+    choice: Choice,
+) -> Result<(Graph, Vec<Decision>), AutoencoderError> {
     if graph.stage != Stage::Canonical {
         return Err(AutoencoderError::Stage(graph.stage));
     }
@@ -118,7 +124,12 @@ impl<'g> Layer<'g> {
         (!chains.is_empty()).then(|| Layer { name: layer(graph, op), attention, chains })
     }
 
-    fn decide(&self, graph: &Graph, machine: &Machine, choice: Choice) -> Result<Decision, AutoencoderError> {
+    fn decide(
+        &self,
+        graph: &Graph,
+        machine: &Machine,
+        choice: Choice,
+    ) -> Result<Decision, AutoencoderError> {
         let mut cycles = Form::ALL.map(|form| (form, 0));
         for (form, cycles) in &mut cycles {
             let traffic = self.traffic(graph, machine, *form).1;
@@ -127,16 +138,19 @@ impl<'g> Layer<'g> {
         let stuck: Vec<String> = self
             .chains
             .iter()
-            .filter_map(|chain| Some(format!("the encoder of {} stays: {}", chain.operand, chain.projection.err()?)))
+            .filter_map(|chain| {
+                Some(format!("the encoder of {} stays: {}", chain.operand, chain.projection.err()?))
+            })
             .collect();
         let (form, why) = if stuck.len() == self.chains.len() {
             (Form::Apart, "nothing can be folded")
         } else {
             match choice {
                 // The first of equals: the nearest to the paper.
-                Choice::Auto => {
-                    (cycles.iter().min_by_key(|(_, cycles)| *cycles).expect("three forms").0, "fewest cycles")
-                }
+                Choice::Auto => (
+                    cycles.iter().min_by_key(|(_, cycles)| *cycles).expect("three forms").0,
+                    "fewest cycles",
+                ),
                 Choice::Always(form) => (form, "asked for"),
             }
         };
@@ -145,12 +159,18 @@ impl<'g> Layer<'g> {
             0 => format!("Q and K stay on chip ({bytes} bytes)"),
             _ => format!("Q and K travel ({bytes} bytes, {dram_cycles} cycles of DRAM)"),
         };
-        let reason = [why.to_owned(), stored].into_iter().chain(stuck).collect::<Vec<_>>().join("; ");
+        let reason =
+            [why.to_owned(), stored].into_iter().chain(stuck).collect::<Vec<_>>().join("; ");
         Ok(Decision { layer: self.name.clone(), form, cycles, reason })
     }
 
     /// Cycles of projections, encoders and decoders.
-    fn compute_cycles(&self, graph: &Graph, machine: &Machine, form: Form) -> Result<u64, AutoencoderError> {
+    fn compute_cycles(
+        &self,
+        graph: &Graph,
+        machine: &Machine,
+        form: Form,
+    ) -> Result<u64, AutoencoderError> {
         let mut sum = 0;
         for chain in &self.chains {
             let form = chain.takes(form);
@@ -160,10 +180,14 @@ impl<'g> Layer<'g> {
             if let Ok(projection) = chain.projection {
                 let projected = if form == Form::FoldEncoder { compressed } else { heads };
                 let n = self.field("channels:", projected * chain.features)?;
-                let k = self.field("inputs of a projection:", graph.ty(graph.op(projection).operands[0]).matrix().1)?;
+                let k = self.field(
+                    "inputs of a projection:",
+                    graph.ty(graph.op(projection).operands[0]).matrix().1,
+                )?;
                 sum += cost(&matmul(machine, m, n, k), machine).cycles;
             }
-            let [heads, compressed] = [self.field("heads:", heads)?, self.field("heads:", compressed)?];
+            let [heads, compressed] =
+                [self.field("heads:", heads)?, self.field("heads:", compressed)?];
             if form == Form::Apart {
                 sum += cost(&encode(machine, m, d, heads, compressed), machine).cycles;
             }
@@ -175,14 +199,20 @@ impl<'g> Layer<'g> {
     }
 
     fn field(&self, what: &'static str, count: usize) -> Result<u16, AutoencoderError> {
-        u16::try_from(count).map_err(|_| AutoencoderError::TooLarge { layer: self.name.clone(), what, count })
+        u16::try_from(count).map_err(|_| AutoencoderError::TooLarge {
+            layer: self.name.clone(),
+            what,
+            count,
+        })
     }
 
-    /// Bytes of Q and K as stored, and the cycles for which they take the DRAM channel: none where they stay on chip.
+    /// Bytes of Q and K as stored, and the cycles for which they take the DRAM channel: none where
+    /// they stay on chip.
     fn traffic(&self, graph: &Graph, machine: &Machine, form: Form) -> (u64, u64) {
         let operands = self.attention.operands[..2].iter().zip(OPERANDS);
         let bytes = operands.fold(0u64, |sum, (value, operand)| {
-            let coded = |chain: &&Chain| chain.operand == operand && chain.takes(form) != Form::FoldBoth;
+            let coded =
+                |chain: &&Chain| chain.operand == operand && chain.takes(form) != Form::FoldBoth;
             let stored = match self.chains.iter().find(coded) {
                 Some(chain) => chain.tokens * chain.compressed * chain.features,
                 None => graph.ty(*value).elements(),
@@ -234,10 +264,34 @@ fn matmul(machine: &Machine, m: u16, n: u16, k: u16) -> Instruction {
 
 fn encode(machine: &Machine, m: u16, d: u16, heads_in: u16, heads_out: u16) -> Instruction {
     let (lines, at) = (all_lines(machine), Sram(0));
-    Encode { lines, src: at, params: at, dst: at, m, d, heads_in, heads_out, src_stride: 0, dst_stride: 0 }.into()
+    Encode {
+        lines,
+        src: at,
+        params: at,
+        dst: at,
+        m,
+        d,
+        heads_in,
+        heads_out,
+        src_stride: 0,
+        dst_stride: 0,
+    }
+    .into()
 }
 
 fn decode(machine: &Machine, m: u16, d: u16, heads_in: u16, heads_out: u16) -> Instruction {
     let (lines, at) = (all_lines(machine), Sram(0));
-    Decode { lines, src: at, params: at, dst: at, m, d, heads_in, heads_out, src_stride: 0, dst_stride: 0 }.into()
+    Decode {
+        lines,
+        src: at,
+        params: at,
+        dst: at,
+        m,
+        d,
+        heads_in,
+        heads_out,
+        src_stride: 0,
+        dst_stride: 0,
+    }
+    .into()
 }

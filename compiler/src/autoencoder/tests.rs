@@ -30,7 +30,10 @@ struct Builder {
 
 impl Builder {
     fn new(seed: u64) -> Builder {
-        Builder { graph: Graph::new("test", Stage::Canonical), state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
+        Builder {
+            graph: Graph::new("test", Stage::Canonical),
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
     }
 
     /// A constant of numbers from -1 to 1, or those of `scale` times as much.
@@ -51,14 +54,17 @@ impl Builder {
 
     fn linear(&mut self, x: Value, outputs: usize) -> Value {
         let (_, depth) = self.graph.ty(x).matrix();
-        let (w, b) =
-            (self.constant(&[outputs, depth], (depth as f32).sqrt().recip() * 1.7), self.constant(&[outputs], 0.5));
+        let (w, b) = (
+            self.constant(&[outputs, depth], (depth as f32).sqrt().recip() * 1.7),
+            self.constant(&[outputs], 0.5),
+        );
         self.op(OpKind::Linear {}, &[x, w, b])
     }
 
     fn mix(&mut self, x: Value, heads_in: usize, heads_out: usize) -> Value {
         let scale = (heads_in as f32).sqrt().recip() * 1.7;
-        let (w, b) = (self.constant(&[heads_out, heads_in], scale), self.constant(&[heads_out], 0.5));
+        let (w, b) =
+            (self.constant(&[heads_out, heads_in], scale), self.constant(&[heads_out], 0.5));
         self.op(OpKind::MixHeads { heads_in, heads_out }, &[x, w, b])
     }
 
@@ -68,7 +74,10 @@ impl Builder {
     }
 
     fn attention(&mut self, [q, k, v]: [Value; 3], Sizes { h, d, .. }: Sizes) -> Value {
-        self.op(OpKind::Attention { heads: h, scale: (d as f64).sqrt().recip(), windows: 1 }, &[q, k, v])
+        self.op(
+            OpKind::Attention { heads: h, scale: (d as f64).sqrt().recip(), windows: 1 },
+            &[q, k, v],
+        )
     }
 
     fn output(&mut self, value: Value) {
@@ -130,7 +139,11 @@ fn each_form_has_its_operations() {
         assert_eq!((count(&placed, "mix_heads"), count(&placed, "linear")), (mixes, 3), "{placed}");
         let [decision] = &decisions[..] else { panic!("{decisions:?}") };
         assert_eq!((decision.form, &decision.layer[..]), (form, "attention7"));
-        assert!(decision.reason.starts_with("asked for; Q and K stay on chip"), "{}", decision.reason);
+        assert!(
+            decision.reason.starts_with("asked for; Q and K stay on chip"),
+            "{}",
+            decision.reason
+        );
     }
     assert_eq!(placed(&layer(SMALL, false, 1), Choice::Auto).1, []);
 }
@@ -150,8 +163,9 @@ proptest! {
 
 #[test]
 fn the_cost_model_chooses() {
-    // One of Q and K, by hand, on 64 lines of 8 MACs. Projection: 197 * 192 results are 591 rounds of 192 / 8 cycles; compressed,
-    // 197 * 128 are 394. Encoder: 197 * 2 * 8 blocks of 8 features are 50 rounds of 3 terms. Decoder: 197 * 3 * 8 are 74 of 2.
+    // One of Q and K, by hand, on 64 lines of 8 MACs. Projection: 197 * 192 results are 591 rounds
+    // of 192 / 8 cycles; compressed, 197 * 128 are 394. Encoder: 197 * 2 * 8 blocks of 8 features
+    // are 50 rounds of 3 terms. Decoder: 197 * 3 * 8 are 74 of 2.
     let (whole, compressed, encode, decode) = (591 * 24, 394 * 24, 50 * 3, 74 * 2);
     let expected = [2 * (whole + encode + decode), 2 * (compressed + decode), 2 * whole];
     let graph = layer(DEIT_TINY, true, 2);
@@ -246,9 +260,13 @@ fn reconstructed(graph: &Graph) -> [Vec<f32>; 2] {
     let decoder = graph.producer(attention.operands[0]).unwrap().1;
     let encoder = graph.producer(decoder.operands[0]).unwrap().1;
     let mut found = [Vec::new(), Vec::new()];
-    for item in noise(graph, 3)[0].axis_chunks_iter(ndarray::Axis(0), graph.ty(graph.inputs[0].value).shape[0]) {
+    for item in noise(graph, 3)[0]
+        .axis_chunks_iter(ndarray::Axis(0), graph.ty(graph.inputs[0].value).shape[0])
+    {
         let mut observe = |value: Value, tensor: ndarray::ArrayViewD<'_, f32>| {
-            for (found, wanted) in found.iter_mut().zip([encoder.operands[0], attention.operands[0]]) {
+            for (found, wanted) in
+                found.iter_mut().zip([encoder.operands[0], attention.operands[0]])
+            {
                 if value == wanted {
                     found.extend(tensor.iter());
                 }
@@ -289,9 +307,12 @@ fn heads_that_say_the_same_are_one() {
     // The second head is half the first plus 1: one principal component says all.
     let mut b = Builder::new(7);
     let x = b.graph.add_input("x", TensorType::f32([6, 4]));
-    let w: Vec<f32> =
-        [1.0, 0.5].iter().flat_map(|f| [1.0, -2.0, 0.5, 3.0, 0.0, 1.0, -1.0, 2.0].map(|x| x * f)).collect();
-    let (w, bias) = (b.graph.add_f32("", [4, 4], &w), b.graph.add_f32("", [4], &[0.0, 0.0, 1.0, 1.0]));
+    let w: Vec<f32> = [1.0, 0.5]
+        .iter()
+        .flat_map(|f| [1.0, -2.0, 0.5, 3.0, 0.0, 1.0, -1.0, 2.0].map(|x| x * f))
+        .collect();
+    let (w, bias) =
+        (b.graph.add_f32("", [4, 4], &w), b.graph.add_f32("", [4], &[0.0, 0.0, 1.0, 1.0]));
     let q = b.op(OpKind::Linear {}, &[x, w, bias]);
     let y = b.op(OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[q, q, q]);
     b.output(y);
@@ -312,7 +333,10 @@ fn compressed_heads_are_1_to_heads() {
         assert_eq!(error.to_string(), format!("attention3: {message}; expected 1 to 3"));
     }
     let many = layer(Sizes { m: 1, k: 1, h: 65, e: 0, d: 1 }, false, 9);
-    assert!(matches!(principal(&many, 1).unwrap_err(), AutoencoderError::TooManyHeads { heads: 65, .. }));
+    assert!(matches!(
+        principal(&many, 1).unwrap_err(),
+        AutoencoderError::TooManyHeads { heads: 65, .. }
+    ));
     let infinite = ArrayD::from_elem(ndarray::IxDyn(&[SMALL.m, SMALL.k]), f32::INFINITY);
     assert!(matches!(
         pca(&graph, &[infinite.view()], 2).unwrap_err(),

@@ -1,11 +1,14 @@
-//! Attention: scores, softmax and product with the values, head by head in stripes of queries; lookups of the product as it is made.
-//! Windows come one after the other, the heads of each as those of attention without windows.
+//! Attention: scores, softmax and product with the values, head by head in stripes of queries;
+//! lookups of the product as it is made. Windows come one after the other, the heads of each as
+//! those of attention without windows.
 //!
-//! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the next, so stripe `i + 1` is scored
-//! before the product of stripe `i`. Stripes take turns on the softmax units of the two engines.
+//! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the
+//! next, so stripe `i + 1` is scored before the product of stripe `i`. Stripes take turns on the
+//! softmax units of the two engines.
 //!
-//! Queries, keys and values are read where they lie, or a linear layer of the group makes those of a head when it is their turn: then they
-//! never leave the chip, and their projection overlaps with the softmax of other stripes.
+//! Queries, keys and values are read where they lie, or a linear layer of the group makes those of
+//! a head when it is their turn: then they never leave the chip, and their projection overlaps with
+//! the softmax of other stripes.
 
 mod operands;
 
@@ -60,7 +63,8 @@ struct Shape {
     d: usize,
     /// Features of values.
     dv: usize,
-    /// Bytes that the scores of a query take of what is added to them and differs from head to head.
+    /// Bytes that the scores of a query take of what is added to them and differs from head to
+    /// head.
     terms: usize,
     biased: bool,
 }
@@ -76,7 +80,10 @@ impl Shape {
     /// The keys of a head, of `d` features.
     fn keys(&self, unit: usize, d: usize) -> Window {
         let (window, head) = (unit / self.heads, unit % self.heads);
-        Window { rows: window * self.keys..(window + 1) * self.keys, bytes: head * d..(head + 1) * d }
+        Window {
+            rows: window * self.keys..(window + 1) * self.keys,
+            bytes: head * d..(head + 1) * d,
+        }
     }
 }
 
@@ -125,7 +132,9 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     let tables: Vec<(Op, Sram)> = group
         .luts
         .iter()
-        .map(|lut| (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params)))
+        .map(|lut| {
+            (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params))
+        })
         .collect();
     let product = |builder: &mut Builder<'_>, v: Tile, stripe: &Stripe| {
         product(builder, group, shape, *product_scale, v, stripe, &tables);
@@ -134,8 +143,9 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
     let mut values: Vec<Tile> = Vec::new();
     // Of the head whose turn it is, where its queries are made and not read.
     let mut made: Option<Tile> = None;
-    for (turn, (unit, rows)) in
-        (0..windows * heads).flat_map(|unit| steps(shape.queries, height).map(move |rows| (unit, rows))).enumerate()
+    for (turn, (unit, rows)) in (0..windows * heads)
+        .flat_map(|unit| steps(shape.queries, height).map(move |rows| (unit, rows)))
+        .enumerate()
     {
         if rows.start == 0 {
             if let Some(last) = waiting.take_if(|_| !heads_overlap) {
@@ -147,11 +157,14 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &AttentionGroup) -> Result
         }
         let keys = values[2 * unit];
         let queries = match made {
-            Some(Tile { at, stride }) => Tile { at: builder.behind(at, rows.start as u64 * u64::from(stride)), stride },
+            Some(Tile { at, stride }) => {
+                Tile { at: builder.behind(at, rows.start as u64 * u64::from(stride)), stride }
+            }
             None => builder.read(group.sddmm, q, &shape.queries(unit, &rows, shape.d)),
         };
         let mask = mask.as_ref().map(|mask| mask.stripe(builder, group, &rows));
-        let stripe = scores(builder, group, shape, *scale, (queries, keys, mask), (unit, rows), turn);
+        let stripe =
+            scores(builder, group, shape, *scale, (queries, keys, mask), (unit, rows), turn);
         if stripe.rows.start == 0 {
             values.push(operands.tile(builder, group.spmm, v, &shape.keys(unit, shape.dv), piece));
         }
@@ -225,7 +238,14 @@ fn product(
     tables: &[(Op, Sram)],
 ) {
     let target = builder.write(group.result, &shape.queries(stripe.unit, &stripe.rows, shape.dv));
-    let op = spmm(builder, shape, stripe.rows.len() as u16, scale, [stripe.probabilities, v, target.tile], stripe.sums);
+    let op = spmm(
+        builder,
+        shape,
+        stripe.rows.len() as u16,
+        scale,
+        [stripe.probabilities, v, target.tile],
+        stripe.sums,
+    );
     builder.push(group.spmm, op);
     for (lut, table) in tables {
         builder.lookup(*lut, *table, target.tile, [stripe.rows.len(), shape.dv]);
@@ -269,7 +289,14 @@ fn sddmm(
 }
 
 /// The product of the probabilities of `m` queries with the values.
-fn spmm(builder: &Builder<'_>, shape: Shape, m: u16, scale: Scale, [p, v, result]: [Tile; 3], sum: Sram) -> Spmm {
+fn spmm(
+    builder: &Builder<'_>,
+    shape: Shape,
+    m: u16,
+    scale: Scale,
+    [p, v, result]: [Tile; 3],
+    sum: Sram,
+) -> Spmm {
     Spmm {
         engine: Engine::Denser,
         out: Width::I8,
@@ -300,7 +327,8 @@ impl fmt::Display for Stripes {
     }
 }
 
-/// The stripes with the smallest estimate of cycles among those that fit; heads stand apart only where they do not fit otherwise.
+/// The stripes with the smallest estimate of cycles among those that fit; heads stand apart only
+/// where they do not fit otherwise.
 fn choose(
     builder: &mut Builder<'_>,
     group: &AttentionGroup,
@@ -309,25 +337,34 @@ fn choose(
     tensors: [Value; 4],
     shared_mask: Option<Value>,
 ) -> Result<Stripes, CodegenError> {
-    let moved = tensors.map(|value| usize::from(!operands.is_made(value) && !builder.on_chip(value)));
-    let [made_q, made_k, made_v] = [0, 1, 2].map(|index| usize::from(operands.is_made(tensors[index])));
+    let moved =
+        tensors.map(|value| usize::from(!operands.is_made(value) && !builder.on_chip(value)));
+    let [made_q, made_k, made_v] =
+        [0, 1, 2].map(|index| usize::from(operands.is_made(tensors[index])));
     let ([q, k, v, result], bytes_of) = (moved, |value: &Value| builder.graph.ty(*value).bytes());
-    let sources: usize = operands.sources().iter().filter(|value| !builder.on_chip(**value)).map(bytes_of).sum();
-    let depth = operands.sources().iter().map(|value| builder.graph.ty(*value).matrix().1).max().unwrap_or(0);
+    let sources: usize =
+        operands.sources().iter().filter(|value| !builder.on_chip(**value)).map(bytes_of).sum();
+    let depth = operands
+        .sources()
+        .iter()
+        .map(|value| builder.graph.ty(*value).matrix().1)
+        .max()
+        .unwrap_or(0);
     let bytes = |Stripes { height, piece, heads_overlap }: Stripes| {
         let heads = if heads_overlap { 2 } else { 1 };
         // Two stripes are in flight, a third has its scores made.
         let shared = shared_mask.map_or(0, |mask| MaskRows::bytes(builder, mask, height));
         let stripe = height * (3 * shape.keys + 6 + shape.terms) + 64 + shared;
         let moved = 2 * height * (q * shape.d + result * shape.dv);
-        let of_head =
-            shape.keys * ((k + made_k) * shape.d + (v + made_v) * shape.dv) + shape.queries * made_q * shape.d;
+        let of_head = shape.keys * ((k + made_k) * shape.d + (v + made_v) * shape.dv)
+            + shape.queries * made_q * shape.d;
         let weights = if depth > 0 { 2 * piece * (depth + Channel::BYTES) } else { 0 };
         (3 * stripe + moved + heads * of_head + weights + sources + 256 * group.luts.len()) as u64
     };
     let heights = || {
         // Heights that cut the queries into as many stripes as a smaller one are not looked at.
-        let cuts = |height: &usize| *height == shape.queries.div_ceil(shape.queries.div_ceil(*height));
+        let cuts =
+            |height: &usize| *height == shape.queries.div_ceil(shape.queries.div_ceil(*height));
         (1..=shape.queries.min(MAX_COUNT)).rev().filter(cuts)
     };
     let pieces = || {
@@ -338,7 +375,11 @@ fn choose(
         let projected = operands.projections.iter().map(|projection| {
             let [m, k] = [builder.graph.ty(projection.x).matrix().0, depth];
             let of = |n: usize| {
-                let op = linear::matmul(builder.all_lines(), linear::width_of(builder, projection.linear), [m, n, k]);
+                let op = linear::matmul(
+                    builder.all_lines(),
+                    linear::width_of(builder, projection.linear),
+                    [m, n, k],
+                );
                 cost(&op.into(), builder.machine).cycles
             };
             let n = builder.graph.ty(projection.result).matrix().1 / shape.heads;
@@ -348,9 +389,12 @@ fn choose(
         estimate(builder, shape, stripes.height) + shape.heads as u64 * projected.sum::<u64>()
     };
     let best = |heads_overlap: bool| {
-        let all = heights().flat_map(|height| pieces().map(move |piece| Stripes { height, piece, heads_overlap }));
+        let all = heights()
+            .flat_map(|height| pieces().map(move |piece| Stripes { height, piece, heads_overlap }));
         // What is left lets loads of the next layer run ahead.
-        let within = |room: u64| all.clone().filter(move |stripes| bytes(*stripes) <= room).min_by_key(cycles);
+        let within = |room: u64| {
+            all.clone().filter(move |stripes| bytes(*stripes) <= room).min_by_key(cycles)
+        };
         within(builder.room() - builder.room() / 8).or_else(|| within(builder.room()))
     };
     let found: Vec<Stripes> = [true, false].into_iter().filter_map(best).collect();
@@ -361,10 +405,18 @@ fn choose(
     if builder.explains() {
         let rows = [shape.queries, shape.keys, shape.keys, shape.queries];
         let widths = [shape.d, shape.d, shape.dv, shape.dv];
-        let moving: usize = (0..4).map(|tensor| moved[tensor] * rows[tensor] * widths[tensor] * shape.heads).sum();
-        let of = |linear: &Op| builder.graph.op(*linear).operands[1..].iter().map(bytes_of).sum::<usize>();
-        let dram_bytes = (moving + sources + group.projections.iter().map(of).sum::<usize>()) as u64;
-        let costed = |stripes: &Stripes| Alternative { name: stripes.to_string(), cycles: cycles(stripes), dram_bytes };
+        let moving: usize =
+            (0..4).map(|tensor| moved[tensor] * rows[tensor] * widths[tensor] * shape.heads).sum();
+        let of = |linear: &Op| {
+            builder.graph.op(*linear).operands[1..].iter().map(bytes_of).sum::<usize>()
+        };
+        let dram_bytes =
+            (moving + sources + group.projections.iter().map(of).sum::<usize>()) as u64;
+        let costed = |stripes: &Stripes| Alternative {
+            name: stripes.to_string(),
+            cycles: cycles(stripes),
+            dram_bytes,
+        };
         let alternatives = found.iter().map(costed).collect();
         let reason = "heads overlap where they fit, in stripes of the fewest cycles";
         builder.explain(group.sddmm, "stripes", chosen.to_string(), reason, alternatives);
@@ -385,8 +437,10 @@ fn estimate(builder: &Builder<'_>, shape: Shape, height: usize) -> u64 {
     };
     let (full, rest) = (shape.queries / height, shape.queries % height);
     let stripes = full as u64 * of(height) + if rest > 0 { of(rest) } else { 0 };
-    let softmax = height as u64 * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
-    // A stripe's product waits for its softmax and the next scores for the product: a drain of the lines each.
+    let softmax = height as u64
+        * (shape.keys as u64).div_ceil(builder.machine.softmax.scores_per_cycle.into());
+    // A stripe's product waits for its softmax and the next scores for the product: a drain of the
+    // lines each.
     let drains = 2 * shape.queries.div_ceil(height) as u64 * builder.turnaround();
     (shape.windows * shape.heads) as u64 * (stripes + drains) + softmax
 }

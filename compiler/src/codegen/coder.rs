@@ -1,4 +1,5 @@
-//! The auto-encoder's `encode` and `decode`: row by row, in stripes that overlap with the movement of others.
+//! The auto-encoder's `encode` and `decode`: row by row, in stripes that overlap with the movement
+//! of others.
 
 use vitcod_isa::instr::Traffic;
 use vitcod_isa::instr::table::{Decode, Encode};
@@ -13,7 +14,9 @@ use crate::ir::{Op, OpKind};
 pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
     let graph = builder.graph;
     let data = graph.op(op);
-    let (OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out }) = data.kind else {
+    let (OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out }) =
+        data.kind
+    else {
         unreachable!("groups are formed by kind")
     };
     let (x, params, result) = (data.operands[0], data.operands[1], data.results[0]);
@@ -22,7 +25,9 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
 
     let moved = |value, width: usize| if builder.on_chip(value) { 0 } else { width };
     // Two tiles, so that one moves while the other is computed.
-    let bytes = |rows: usize| (2 * rows * (moved(x, width_in) + moved(result, width_out)) + params_bytes) as u64;
+    let bytes = |rows: usize| {
+        (2 * rows * (moved(x, width_in) + moved(result, width_out)) + params_bytes) as u64
+    };
     let mut rows = m.div_ceil(STRIPES).min(MAX_COUNT);
     while rows > 1 && bytes(rows) > builder.room() {
         rows = rows.div_ceil(2);
@@ -42,11 +47,39 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
         match data.kind {
             OpKind::Encode { .. } => {
                 let src = src_at;
-                builder.push(op, Encode { lines, src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride });
+                builder.push(
+                    op,
+                    Encode {
+                        lines,
+                        src,
+                        params,
+                        dst,
+                        m,
+                        d,
+                        heads_in,
+                        heads_out,
+                        src_stride,
+                        dst_stride,
+                    },
+                );
             }
             _ => {
                 let src = src_at;
-                builder.push(op, Decode { lines, src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride });
+                builder.push(
+                    op,
+                    Decode {
+                        lines,
+                        src,
+                        params,
+                        dst,
+                        m,
+                        d,
+                        heads_in,
+                        heads_out,
+                        src_stride,
+                        dst_stride,
+                    },
+                );
             }
         }
         builder.written(op, &target);

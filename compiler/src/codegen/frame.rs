@@ -14,7 +14,8 @@ use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
 use crate::split::{Patterns, ProductParts};
 use crate::tiled::Tiled;
 
-/// The tiled program of a plan. What is executed is the split graph; the reference for its results is the quantised one.
+/// The tiled program of a plan. What is executed is the split graph; the reference for its results
+/// is the quantised one.
 pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
     let Plan { storages, lists, tasks, layers: order, decisions, .. } = plan;
     let pixels: BTreeSet<Value> =
@@ -28,7 +29,8 @@ pub(super) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
         address,
     };
     let inputs = graph.inputs.iter().zip(&storages.inputs);
-    let inputs = inputs.map(|(input, address)| bind(&input.name, &input.shape, input.value, *address));
+    let inputs =
+        inputs.map(|(input, address)| bind(&input.name, &input.shape, input.value, *address));
     let outputs = graph.outputs.iter().zip(&storages.outputs).map(|(output, place)| {
         let address = match storages.data(*place).home {
             Home::Dram(address) => address,
@@ -89,7 +91,8 @@ fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Ve
         .iter()
         .map(|op| {
             let data = graph.op(*op);
-            let travels = |value: &Value| storages.constants.contains_key(value) || inputs.contains(value);
+            let travels =
+                |value: &Value| storages.constants.contains_key(value) || inputs.contains(value);
             let compulsory: usize = data
                 .operands
                 .iter()
@@ -98,12 +101,15 @@ fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Ve
                 .filter(|value| seen.insert(*value))
                 .map(|value| match data.kind {
                     // Of a table only the rows that are asked for.
-                    OpKind::QEmbed {} if value == data.operands[0] => graph.ty(data.results[0]).bytes(),
+                    OpKind::QEmbed {} if value == data.operands[0] => {
+                        graph.ty(data.results[0]).bytes()
+                    }
                     _ => graph.ty(value).bytes(),
                 })
                 .sum();
             let listed = lists.of_layer.get(op).copied().unwrap_or(0);
-            let nodes: Vec<String> = data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
+            let nodes: Vec<String> =
+                data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
             Layer {
                 name: nodes.first().cloned().unwrap_or_else(|| op.to_string()),
                 operation: data.kind.mnemonic().to_owned(),
@@ -115,8 +121,12 @@ fn layers(graph: &Graph, storages: &Storages, lists: &Lists, order: &[Op]) -> Ve
         .collect();
     // Outputs and constants that no layer reads directly (they join a concat) travel all the same.
     for output in &graph.outputs {
-        let maker = graph.producer(output.value).and_then(|(op, _)| order.iter().position(|other| *other == op));
-        if let Some(layer) = maker.or(order.len().checked_sub(1)).and_then(|index| layers.get_mut(index)) {
+        let maker = graph
+            .producer(output.value)
+            .and_then(|(op, _)| order.iter().position(|other| *other == op));
+        if let Some(layer) =
+            maker.or(order.len().checked_sub(1)).and_then(|index| layers.get_mut(index))
+        {
             layer.compulsory_bytes += graph.ty(output.value).bytes() as u64;
         }
     }
@@ -139,13 +149,17 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
         OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
             shape(0)[0] * (shape(0)[1] / heads_in) * heads_in * heads_out
         }
-        OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => kept(graph, op) * shape(0)[1] / heads,
+        OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
+            kept(graph, op) * shape(0)[1] / heads
+        }
         OpKind::SplitSpmm { heads, block, csc, .. } => {
             let parts = ProductParts::of(block, csc);
-            let kept = parts.iter().map(|part| kept_of(graph, data.operands[part.probs])).sum::<usize>();
+            let kept =
+                parts.iter().map(|part| kept_of(graph, data.operands[part.probs])).sum::<usize>();
             kept * shape(0)[1] / heads
         }
-        // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the columns.
+        // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the
+        // columns.
         OpKind::Spmm { windows, .. } => windows * shape(0)[1] * shape(0)[2] * shape(2)[1],
         _ => 0,
     };
@@ -161,6 +175,7 @@ fn kept(graph: &Graph, scores: Op) -> usize {
 
 /// [`kept`] of the scores that probabilities are made of.
 fn kept_of(graph: &Graph, probabilities: Value) -> usize {
-    let scores = graph.producer(probabilities).and_then(|(_, softmax)| graph.producer(softmax.operands[0]));
+    let scores =
+        graph.producer(probabilities).and_then(|(_, softmax)| graph.producer(softmax.operands[0]));
     scores.map_or(0, |(op, _)| kept(graph, op))
 }

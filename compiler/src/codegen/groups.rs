@@ -1,8 +1,10 @@
-//! Groups: operations that are lowered together because their tiles flow from one to the next without being stored.
+//! Groups: operations that are lowered together because their tiles flow from one to the next
+//! without being stored.
 //!
-//! A group executes as a whole where one of its operations stands: a linear layer's lookups and its add earlier than they stand, scores
-//! and softmax later. Values never change, so all that this asks for is that what the group reads is there, and that the storage
-//! of what it reads is not given away before: so [`storage`](super::storage) counts lifetimes in groups, not in operations.
+//! A group executes as a whole where one of its operations stands: a linear layer's lookups and its
+//! add earlier than they stand, scores and softmax later. Values never change, so all that this
+//! asks for is that what the group reads is there, and that the storage of what it reads is not
+//! given away before: so [`storage`](super::storage) counts lifetimes in groups, not in operations.
 
 use std::collections::BTreeSet;
 
@@ -31,9 +33,11 @@ pub(super) enum Group {
     Coder(Op),
     /// An operation on whole rows: `qembed`, `qlayer_norm`, `lut`, `qadd`.
     Rows(Op),
-    /// Rows in another order, or joined to longer ones: `pick_rows`, and `patches` that no linear layer takes as windows.
+    /// Rows in another order, or joined to longer ones: `pick_rows`, and `patches` that no linear
+    /// layer takes as windows.
     Move(Op),
-    /// Rows that are copied: an operand of a concat, or an output, that could not be computed in place.
+    /// Rows that are copied: an operand of a concat, or an output, that could not be computed in
+    /// place.
     Copy(CopyGroup),
 }
 
@@ -64,7 +68,8 @@ pub(super) struct MlpGroup {
 /// `[qlinear -> ] sddmm -> qsoftmax -> spmm [-> lut ...]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AttentionGroup {
-    /// The linear layers of queries, keys and values that are computed head by head, as attention needs them.
+    /// The linear layers of queries, keys and values that are computed head by head, as attention
+    /// needs them.
     pub(super) projections: Vec<Op>,
     pub(super) sddmm: Op,
     pub(super) softmax: Op,
@@ -115,7 +120,8 @@ impl Group {
     pub(super) fn reads(&self, graph: &Graph) -> Vec<Value> {
         let ops = self.ops();
         let inside: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).results.clone()).collect();
-        let mut reads: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).operands.clone()).collect();
+        let mut reads: Vec<Value> =
+            ops.iter().flat_map(|op| graph.op(*op).operands.clone()).collect();
         reads.retain(|value| !inside.contains(value));
         match self {
             Group::Copy(copy) => reads.push(copy.from),
@@ -134,14 +140,17 @@ impl Group {
             Group::Mlp(g) => g.first.results(graph).chain(g.second.results(graph)).collect(),
             Group::Attention(g) => vec![g.result],
             Group::Split(g) => of(g.product).into_iter().collect(),
-            Group::Rows(op) | Group::Coder(op) | Group::Product(op) | Group::Move(op) => of(*op).into_iter().collect(),
+            Group::Rows(op) | Group::Coder(op) | Group::Product(op) | Group::Move(op) => {
+                of(*op).into_iter().collect()
+            }
             Group::Copy(_) => Vec::new(),
         }
     }
 }
 
 impl Group {
-    /// Whether it is an MLP whose layers may be interleaved: what passes between them does not stay on chip.
+    /// Whether it is an MLP whose layers may be interleaved: what passes between them does not stay
+    /// on chip.
     pub(super) fn may_interleave(&self, storages: &Storages) -> bool {
         match self {
             Group::Mlp(mlp) => storages.data(storages.place(mlp.first.result)).home != Home::Sram,
@@ -165,13 +174,15 @@ impl LinearGroup {
 
 /// The groups of a graph in execution order, or what has no instruction.
 ///
-/// Slices and concats make no group: they are a matter of where values are stored. Copies are inserted where that fails.
+/// Slices and concats make no group: they are a matter of where values are stored. Copies are
+/// inserted where that fails.
 pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
     let uses = graph.uses();
     let mut position = SecondaryMap::new();
     graph.order.iter().enumerate().for_each(|(index, op)| position[*op] = index);
     let (taken, attentions) = (SecondaryMap::new(), SecondaryMap::new());
-    let mut former = Former { graph, uses: &uses, taken, attentions, position, problems: Vec::new() };
+    let mut former =
+        Former { graph, uses: &uses, taken, attentions, position, problems: Vec::new() };
     let mut groups = Vec::new();
     for op in &graph.order {
         if !former.taken[*op] {
@@ -180,24 +191,37 @@ pub(super) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
     }
     for (index, output) in graph.outputs.iter().enumerate() {
         if !computed_into(graph, output.value, index) {
-            groups.push(Group::Copy(CopyGroup { from: output.value, to: Destination::Output(index), at: 0 }));
+            groups.push(Group::Copy(CopyGroup {
+                from: output.value,
+                to: Destination::Output(index),
+                at: 0,
+            }));
         }
     }
     if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
 }
 
-/// The group of a linear layer, with nothing but lookups behind it, that makes a value which one operation alone reads.
-fn sole_maker(groups: &[Group], graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, value: Value) -> Option<usize> {
+/// The group of a linear layer, with nothing but lookups behind it, that makes a value which one
+/// operation alone reads.
+fn sole_maker(
+    groups: &[Group],
+    graph: &Graph,
+    uses: &SecondaryMap<Value, Vec<Op>>,
+    value: Value,
+) -> Option<usize> {
     let makes = |group: &Group| match group {
-        Group::Linear(LinearGroup { patches: None, add: None, narrow: None, result, .. }) => *result == value,
+        Group::Linear(LinearGroup { patches: None, add: None, narrow: None, result, .. }) => {
+            *result == value
+        }
         _ => false,
     };
     let returned = graph.outputs.iter().any(|output| output.value == value);
     groups.iter().position(makes).filter(|_| uses[value].len() == 1 && !returned)
 }
 
-/// The groups with linear layers moved into the attention that alone reads what they make; `None` where there are no such layers.
-/// They make all rows of a head at once, so attention within windows has none.
+/// The groups with linear layers moved into the attention that alone reads what they make; `None`
+/// where there are no such layers. They make all rows of a head at once, so attention within
+/// windows has none.
 pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
     let mut moved: BTreeSet<usize> = BTreeSet::new();
@@ -223,14 +247,17 @@ pub(super) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
     (!moved.is_empty()).then_some(fused)
 }
 
-/// The groups with linear layers joined where one alone reads what the other makes; `None` where there are no such layers.
+/// The groups with linear layers joined where one alone reads what the other makes; `None` where
+/// there are no such layers.
 pub(super) fn with_mlps(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
     let mut joined: Vec<Option<Group>> = groups.iter().cloned().map(Some).collect();
     for (index, group) in groups.iter().enumerate() {
         if let Group::Linear(second @ LinearGroup { patches: None, .. }) = group
-            && let Some(maker) = sole_maker(groups, graph, &uses, graph.op(second.linear).operands[0])
-            && let Some(Group::Linear(first)) = joined[maker].take_if(|group| matches!(group, Group::Linear(_)))
+            && let Some(maker) =
+                sole_maker(groups, graph, &uses, graph.op(second.linear).operands[0])
+            && let Some(Group::Linear(first)) =
+                joined[maker].take_if(|group| matches!(group, Group::Linear(_)))
         {
             joined[index] = Some(Group::Mlp(MlpGroup { first, second: second.clone() }));
         }
@@ -238,22 +265,30 @@ pub(super) fn with_mlps(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     joined.iter().any(Option::is_none).then(|| joined.into_iter().flatten().collect())
 }
 
-/// Whether a group makes the value, which an output or a concat reads: inputs and constants are there, and slices, concats and pixels are
-/// views of other values.
+/// Whether a group makes the value, which an output or a concat reads: inputs and constants are
+/// there, and slices, concats and pixels are views of other values.
 fn is_made(graph: &Graph, value: Value) -> bool {
-    graph
-        .producer(value)
-        .is_some_and(|(_, data)| !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {}))
+    graph.producer(value).is_some_and(|(_, data)| {
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {})
+    })
 }
 
-/// Whether output `index` is where the value is computed: values that no group makes, and second outputs of one value, are copied.
+/// Whether output `index` is where the value is computed: values that no group makes, and second
+/// outputs of one value, are copied.
 pub(super) fn computed_into(graph: &Graph, value: Value, index: usize) -> bool {
     is_made(graph, value) && graph.outputs[..index].iter().all(|output| output.value != value)
 }
 
-/// Whether an operand of a concat is computed where the concat's result is stored, instead of being copied there.
-pub(super) fn joins_in_place(graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, operand: Value) -> bool {
-    is_made(graph, operand) && uses[operand].len() == 1 && graph.outputs.iter().all(|output| output.value != operand)
+/// Whether an operand of a concat is computed where the concat's result is stored, instead of being
+/// copied there.
+pub(super) fn joins_in_place(
+    graph: &Graph,
+    uses: &SecondaryMap<Value, Vec<Op>>,
+    operand: Value,
+) -> bool {
+    is_made(graph, operand)
+        && uses[operand].len() == 1
+        && graph.outputs.iter().all(|output| output.value != operand)
 }
 
 struct Former<'a> {
@@ -282,7 +317,10 @@ impl Former<'_> {
                     let product = group.spmm;
                     self.attentions[product] = Some(group);
                 }
-                None => self.problem(op, "scores are stored for other operations than one softmax and its product"),
+                None => self.problem(
+                    op,
+                    "scores are stored for other operations than one softmax and its product",
+                ),
             },
             OpKind::QSoftmax {} | OpKind::Spmm { .. } => match self.attentions[op].take() {
                 Some(group) => groups.push(Group::Attention(group)),
@@ -290,7 +328,10 @@ impl Former<'_> {
                 None => self.problem(op, "is not fed by the scores of one sddmm alone"),
             },
             OpKind::Encode { .. } | OpKind::Decode { .. } => groups.push(Group::Coder(op)),
-            OpKind::BlockSddmm { .. } | OpKind::CscSddmm { .. } | OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => {
+            OpKind::BlockSddmm { .. }
+            | OpKind::CscSddmm { .. }
+            | OpKind::BlockSoftmax {}
+            | OpKind::CscSoftmax {} => {
                 if !self.is_part(op) {
                     self.problem(op, "is not part of a product of split attention");
                 }
@@ -317,7 +358,8 @@ impl Former<'_> {
             OpKind::Slice { axis: 0, stride: 1, .. } => {}
             OpKind::Pixels {} => {
                 let image = data.operands[0];
-                let output = |value: Value| self.graph.outputs.iter().any(|output| output.value == value);
+                let output =
+                    |value: Value| self.graph.outputs.iter().any(|output| output.value == value);
                 let all = |of: fn(&OpKind) -> bool, value: Value| {
                     self.uses[value].iter().all(|reader| of(&self.graph.op(*reader).kind))
                 };
@@ -335,7 +377,10 @@ impl Former<'_> {
                 if !self.is_windows(data) {
                     match pad {
                         [0, 0, 0, 0] => groups.push(Group::Move(op)),
-                        _ => self.problem(op, "padded patches are read by other operations than linear layers"),
+                        _ => self.problem(
+                            op,
+                            "padded patches are read by other operations than linear layers",
+                        ),
                     }
                 } else if self.graph.constant(data.operands[0]).is_some() {
                     self.problem(op, "patches of a constant");
@@ -365,12 +410,15 @@ impl Former<'_> {
             _ => None,
         };
         let result = self.graph.op(linear).results[0];
-        let mut group = LinearGroup { patches, linear, luts: Vec::new(), add: None, result, narrow: None };
+        let mut group =
+            LinearGroup { patches, linear, luts: Vec::new(), add: None, result, narrow: None };
         while let Some(reader) = self.only_reader(group.result) {
             let data = self.graph.op(reader);
             match data.kind {
                 OpKind::Lut {} => group.luts.push(reader),
-                OpKind::QAdd { .. } if self.ready(linear, reader, group.result) => group.add = Some(reader),
+                OpKind::QAdd { .. } if self.ready(linear, reader, group.result) => {
+                    group.add = Some(reader)
+                }
                 _ => break,
             }
             self.taken[reader] = true;
@@ -391,11 +439,14 @@ impl Former<'_> {
         Group::Linear(group)
     }
 
-    /// Whether all that reads the result of an operation are linear layers that take it as windows of a map.
+    /// Whether all that reads the result of an operation are linear layers that take it as windows
+    /// of a map.
     fn is_windows(&self, data: &OpData) -> bool {
         let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
         let returned = self.graph.outputs.iter().any(|output| output.value == data.results[0]);
-        matches!(data.kind, OpKind::Patches { .. }) && !returned && self.uses[data.results[0]].iter().all(linear)
+        matches!(data.kind, OpKind::Patches { .. })
+            && !returned
+            && self.uses[data.results[0]].iter().all(linear)
     }
 
     /// Whether an `spmm` weighs rows by constants.
@@ -404,7 +455,8 @@ impl Former<'_> {
             && data.operands[..2].iter().all(|operand| self.graph.constant(*operand).is_some())
     }
 
-    /// The lookups of a value that each alone read what the one before gives, and what the last one gives.
+    /// The lookups of a value that each alone read what the one before gives, and what the last one
+    /// gives.
     fn lookups(&mut self, mut value: Value) -> (Vec<Op>, Value) {
         let mut luts = Vec::new();
         while let Some(reader) = self.only_reader(value)

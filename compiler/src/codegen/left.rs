@@ -1,7 +1,8 @@
 //! The left operand of a linear layer: rows of a stored matrix, or windows of a map.
 //!
-//! Windows are no copy: an instruction reads those of one row of the map where the map's pixels lie, as a run of bytes for each of their lines. A map
-//! that does not stay on chip is loaded in stripes, each with the zeros that its windows look at.
+//! Windows are no copy: an instruction reads those of one row of the map where the map's pixels
+//! lie, as a run of bytes for each of their lines. A map that does not stay on chip is loaded in
+//! stripes, each with the zeros that its windows look at.
 
 use std::ops::Range;
 
@@ -57,15 +58,28 @@ impl Operand {
     }
 
     /// Part of a stored matrix, where it lies on chip or loaded into the next buffer of a ring.
-    pub(super) fn part_in(&self, builder: &mut Builder<'_>, ring: &mut Ring, window: &Window) -> Tile {
+    pub(super) fn part_in(
+        &self,
+        builder: &mut Builder<'_>,
+        ring: &mut Ring,
+        window: &Window,
+    ) -> Tile {
         builder.read_in(ring, self.linear, self.value, window)
     }
 
     /// Rows, where they lie on chip or loaded.
     pub(super) fn read(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> Left {
-        let (Some(patches), Form { columns, windows: Some(windows), on_chip }) = (self.patches, self.form) else {
-            let tile = self.part(builder, &Window { rows: rows.clone(), bytes: 0..self.form.columns });
-            return Left { at: tile.at, stride: tile.stride as usize, first: rows.start, map: None };
+        let (Some(patches), Form { columns, windows: Some(windows), on_chip }) =
+            (self.patches, self.form)
+        else {
+            let tile =
+                self.part(builder, &Window { rows: rows.clone(), bytes: 0..self.form.columns });
+            return Left {
+                at: tile.at,
+                stride: tile.stride as usize,
+                first: rows.start,
+                map: None,
+            };
         };
         let (part, at) = if !on_chip {
             self.load(builder, patches, &windows, rows)
@@ -73,14 +87,21 @@ impl Operand {
             (frame.whole(), builder.frame_start(self.value))
         } else {
             let all = Window { rows: 0..windows.map[0] * windows.map[1], bytes: 0..columns };
-            let frame = Frame { height: windows.map[0], width: windows.map[1], gap: 0, top: 0, bottom: 0 };
+            let frame =
+                Frame { height: windows.map[0], width: windows.map[1], gap: 0, top: 0, bottom: 0 };
             (frame.whole(), builder.read(patches, self.value, &all).at)
         };
         Left { at, stride: columns, first: 0, map: Some((windows, part)) }
     }
 
     /// Loads what the windows `rows` look at.
-    fn load(&self, builder: &mut Builder<'_>, patches: Op, windows: &Windows, rows: &Range<usize>) -> (Part, Sram) {
+    fn load(
+        &self,
+        builder: &mut Builder<'_>,
+        patches: Op,
+        windows: &Windows,
+        rows: &Range<usize>,
+    ) -> (Part, Sram) {
         let across = windows.positions()[1];
         let lines = rows.start / across..(rows.end - 1) / across + 1;
         let columns = if lines.len() == 1 {
@@ -99,7 +120,9 @@ impl Operand {
         };
         let [row, column] = [part.row + frame.top as isize, part.column + frame.gap as isize];
         for lines in steps(frame.height, MAX_COUNT).filter(|_| frame.width > 0) {
-            let pixel = place.row as usize + (row as usize + lines.start) * windows.map[1] + column as usize;
+            let pixel = place.row as usize
+                + (row as usize + lines.start) * windows.map[1]
+                + column as usize;
             let dst = builder.behind(at, (frame.pixel(lines.start * frame.width) * bytes) as u64);
             let load = Load {
                 dst,
@@ -142,7 +165,8 @@ impl Form {
     pub(super) fn loaded_bytes(&self, rows: usize) -> usize {
         let Some(windows) = self.windows else { return rows * self.columns };
         let across = windows.positions()[1];
-        let extent = |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
+        let extent =
+            |axis: usize, count: usize| (count - 1) * windows.stride[axis] + windows.kernel[axis];
         let gap = windows.pad[1].max(windows.pad[3]);
         let pixels = extent(0, rows.div_ceil(across)) * (extent(1, rows.min(across)) + gap);
         (pixels + gap) * self.columns
@@ -154,7 +178,9 @@ impl Form {
         let parts = (1..=16).map(|parts| (m / across).div_ceil(parts) * across);
         match self.windows {
             None => (1..=16).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).collect(),
-            Some(_) => parts.chain([across, across.div_ceil(2), across.div_ceil(4), 8, 4, 2, 1]).collect(),
+            Some(_) => {
+                parts.chain([across, across.div_ceil(2), across.div_ceil(4), 8, 4, 2, 1]).collect()
+            }
         }
     }
 
@@ -164,7 +190,9 @@ impl Form {
         if height >= across {
             return steps(m, height).collect();
         }
-        let row = |row: usize| steps(across, height).map(move |x| row * across + x.start..row * across + x.end);
+        let row = |row: usize| {
+            steps(across, height).map(move |x| row * across + x.start..row * across + x.end)
+        };
         (0..m / across).flat_map(row).collect()
     }
 }
@@ -193,13 +221,19 @@ impl Left {
     pub(super) fn pieces(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> Vec<Piece> {
         let Some((windows, part)) = &self.map else {
             let at = builder.behind(self.at, ((rows.start - self.first) * self.stride) as u64);
-            return vec![Piece { rows: rows.clone(), at, stride: self.stride as u32, run_stride: 0 }];
+            return vec![Piece {
+                rows: rows.clone(),
+                at,
+                stride: self.stride as u32,
+                run_stride: 0,
+            }];
         };
         let across = windows.positions()[1];
         let piece = |rows: Range<usize>| {
             let pixel = windows.at(part, rows.start / across, rows.start % across);
             // Not used by a window of one row, which may be all that there is of the map.
-            let run_stride = if windows.kernel[0] > 1 { part.frame.pitch() * self.stride } else { 0 };
+            let run_stride =
+                if windows.kernel[0] > 1 { part.frame.pitch() * self.stride } else { 0 };
             Piece {
                 at: builder.behind(self.at, (pixel * self.stride) as u64),
                 stride: (windows.stride[1] * self.stride) as u32,
@@ -212,7 +246,11 @@ impl Left {
 }
 
 /// A range, cut at multiples of `width`.
-pub(super) fn cut(range: &Range<usize>, width: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+pub(super) fn cut(
+    range: &Range<usize>,
+    width: usize,
+) -> impl Iterator<Item = Range<usize>> + use<> {
     let Range { start, end } = *range;
-    (start / width..end.div_ceil(width)).map(move |i| start.max(i * width)..end.min((i + 1) * width))
+    (start / width..end.div_ceil(width))
+        .map(move |i| start.max(i * width)..end.min((i + 1) * width))
 }

@@ -1,10 +1,11 @@
 //! Limits: what makes no program whatever its tiling, found before anything is planned.
 //!
-//! The fields of an instruction are narrower than the integers of the compiler, and lowering tiles only what it can: rows and
-//! output channels of a linear layer, rows, and columns where no row is looked at as a whole. The rest is checked here, layer by
-//! layer, so that lowering never truncates: lengths of sums, keys and features of a head, rows of LayerNorm, strides. It also checks
-//! what the [verifier](crate::ir::Graph::verify) of graphs leaves open and instructions rely on: parameters that are constants of the
-//! right size, shifts in range, no empty tensor.
+//! The fields of an instruction are narrower than the integers of the compiler, and lowering tiles
+//! only what it can: rows and output channels of a linear layer, rows, and columns where no row is
+//! looked at as a whole. The rest is checked here, layer by layer, so that lowering never
+//! truncates: lengths of sums, keys and features of a head, rows of LayerNorm, strides. It also
+//! checks what the [verifier](crate::ir::Graph::verify) of graphs leaves open and instructions rely
+//! on: parameters that are constants of the right size, shifts in range, no empty tensor.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +27,12 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
     }
     problems.extend(repeated("inputs", graph.inputs.iter().map(|input| &input.name)));
     problems.extend(repeated("outputs", graph.outputs.iter().map(|output| &output.name)));
-    let inputs = graph.inputs.iter().map(|input| (format!("input {:?}", input.name), input.value, true));
-    let outputs = graph.outputs.iter().map(|output| (format!("output {:?}", output.name), output.value, false));
+    let inputs =
+        graph.inputs.iter().map(|input| (format!("input {:?}", input.name), input.value, true));
+    let outputs = graph
+        .outputs
+        .iter()
+        .map(|output| (format!("output {:?}", output.name), output.value, false));
     for (name, value, is_input) in inputs.chain(outputs) {
         problems.extend(tensor(graph, value).map(|problem| format!("{name}: {problem}")));
         let ty = graph.ty(value);
@@ -45,15 +50,21 @@ pub(super) fn check(graph: &Graph) -> Vec<String> {
         let data = graph.op(*op);
         let touched = data.operands.iter().chain(&data.results);
         let tensor = touched.filter_map(|value| tensor(graph, *value)).next();
-        problems.extend(tensor.or_else(|| operation(graph, data)).map(|problem| describe(graph, *op, &problem)));
+        problems.extend(
+            tensor.or_else(|| operation(graph, data)).map(|problem| describe(graph, *op, &problem)),
+        );
     }
     problems
 }
 
-/// Names that several inputs or several outputs have: a program is given and asked for its tensors by name.
+/// Names that several inputs or several outputs have: a program is given and asked for its tensors
+/// by name.
 fn repeated<'a>(of: &str, names: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut known = BTreeSet::new();
-    names.filter(|name| !known.insert(*name)).map(|name| format!("several {of} are called {name:?}")).collect()
+    names
+        .filter(|name| !known.insert(*name))
+        .map(|name| format!("several {of} are called {name:?}"))
+        .collect()
 }
 
 fn describe(graph: &Graph, op: Op, problem: &str) -> String {
@@ -107,30 +118,42 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
             }
         }
         OpKind::QEmbed {} => too_many(ty(0).shape[0], "rows of a table:"),
-        OpKind::QAdd { shift, .. } => {
-            Shift::from_bits(shift.into()).is_none().then(|| format!("a shift by {shift} is out of range"))
-        }
-        OpKind::Sddmm { heads, .. } | OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
+        OpKind::QAdd { shift, .. } => Shift::from_bits(shift.into())
+            .is_none()
+            .then(|| format!("a shift by {shift} is out of range")),
+        OpKind::Sddmm { heads, .. }
+        | OpKind::BlockSddmm { heads, .. }
+        | OpKind::CscSddmm { heads, .. } => {
             let (terms, windows) = match data.kind {
                 OpKind::Sddmm { windows, .. } => (sddmm_terms(graph, data), windows),
                 _ => (ScoreTerms::default(), 1),
             };
-            if [terms.mask, terms.bias].into_iter().flatten().any(|term| graph.constant(term).is_none()) {
+            if [terms.mask, terms.bias]
+                .into_iter()
+                .flatten()
+                .any(|term| graph.constant(term).is_none())
+            {
                 return Some("what is added to its scores is no constant".to_owned());
             }
             too_many(ty(1).shape[0] / windows, "keys:")
                 .or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))
         }
-        OpKind::Spmm { windows, .. } => too_many(ty(2).shape[1] / (ty(0).shape[0] / windows), "features of a head:")
-            .or_else(|| too_many(ty(0).shape[2], "keys:")),
+        OpKind::Spmm { windows, .. } => {
+            too_many(ty(2).shape[1] / (ty(0).shape[0] / windows), "features of a head:")
+                .or_else(|| too_many(ty(0).shape[2], "keys:"))
+        }
         OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:"),
         OpKind::PickRows {} => graph.indices(data.operands[1], ty(0).shape[0]).err(),
         OpKind::Patches { map, kernel, .. } => {
-            let (sum, most) = (graph.ty(data.results[0]).shape[1], max_accumulation_depth(8, 8) as usize);
+            let (sum, most) =
+                (graph.ty(data.results[0]).shape[1], max_accumulation_depth(8, 8) as usize);
             too_many(kernel[0], "rows of a window:")
                 .or_else(|| too_many(map[1], "columns of a map:"))
                 .or_else(|| too_many(sum / kernel[0].max(1), "products in a row of a window:"))
-                .or_else(|| (sum > most).then(|| format!("sums of {sum} products; the accumulator holds {most}")))
+                .or_else(|| {
+                    (sum > most)
+                        .then(|| format!("sums of {sum} products; the accumulator holds {most}"))
+                })
         }
         _ => None,
     }

@@ -1,10 +1,13 @@
 //! Linear layers and convolutions: tiles of rows x output channels.
 //!
-//! Where the left operand is on chip, or all of its rows fit, or all weights do, the weights are stationary: each tile of them is loaded once
-//! and applied to all rows. Otherwise stripes of rows are stationary and the weights come once for each stripe, or sums are split ([`panel`]):
-//! accumulators of as many rows and channels as fit stay while pieces of operand and weights pass. Two layers can be made together ([`mlp`]). Which of these, and the sizes of tiles,
-//! are those of the smallest estimate among a fixed set of candidates, by the cost model ([`tiling`]). A convolution is lowered as the
-//! product that it is: its rows are windows, of which an instruction takes those of one row of the map.
+//! Where the left operand is on chip, or all of its rows fit, or all weights do, the weights are
+//! stationary: each tile of them is loaded once and applied to all rows. Otherwise stripes of rows
+//! are stationary and the weights come once for each stripe, or sums are split ([`panel`]):
+//! accumulators of as many rows and channels as fit stay while pieces of operand and weights pass.
+//! Two layers can be made together ([`mlp`]). Which of these, and the sizes of tiles, are those of
+//! the smallest estimate among a fixed set of candidates, by the cost model ([`tiling`]). A
+//! convolution is lowered as the product that it is: its rows are windows, of which an instruction
+//! takes those of one row of the map.
 
 mod mlp;
 mod panel;
@@ -71,9 +74,13 @@ fn extents(builder: &Builder<'_>, group: &LinearGroup) -> Extents {
         stored,
         other_loaded: other.is_some_and(|other| !builder.on_chip(other.value)),
         narrow_sum_stored: group.add.is_some() && stored && graph.ty(group.result).elem == Elem::I8,
-        narrow_stored: group.narrow.is_some_and(|narrow| !builder.on_chip(graph.op(narrow).results[0])),
+        narrow_stored: group
+            .narrow
+            .is_some_and(|narrow| !builder.on_chip(graph.op(narrow).results[0])),
         luts: group.luts.len(),
-        looks: group.luts.len() + usize::from(group.add.is_some()) + usize::from(group.narrow.is_some()),
+        looks: group.luts.len()
+            + usize::from(group.add.is_some())
+            + usize::from(group.narrow.is_some()),
     }
 }
 
@@ -109,8 +116,9 @@ pub(super) fn matmul(lines: LineSet, out: Width, [m, n, k]: [usize; 3]) -> Matmu
     }
 }
 
-/// Rows of an instruction that makes the first results of an operand on chip, or the last ones of a layer: fewer than `rows` where those of
-/// one instruction would keep others waiting. What makes the operand and what reads the result goes by stripes of rows.
+/// Rows of an instruction that makes the first results of an operand on chip, or the last ones of a
+/// layer: fewer than `rows` where those of one instruction would keep others waiting. What makes
+/// the operand and what reads the result goes by stripes of rows.
 fn edge(builder: &Builder<'_>, out: Width, [rows, channels, k]: [usize; 3]) -> usize {
     let stripe = rows.div_ceil(STRIPES);
     let op = matmul(builder.all_lines(), out, [stripe, channels, k]);
@@ -118,9 +126,13 @@ fn edge(builder: &Builder<'_>, out: Width, [rows, channels, k]: [usize; 3]) -> u
     if worth { stripe } else { rows }
 }
 
-/// Whole sums of all rows of `x` and the channels of `right`, into the tile `dst`; the first ones of `x` where they are `fresh`.
+/// Whole sums of all rows of `x` and the channels of `right`, into the tile `dst`; the first ones
+/// of `x` where they are `fresh`.
 fn whole(builder: &mut Builder<'_>, linear: Op, right: &Right, [x, dst]: [Tile; 2], fresh: bool) {
-    let ((m, k), out) = (builder.graph.ty(builder.graph.op(linear).operands[0]).matrix(), width_of(builder, linear));
+    let ((m, k), out) = (
+        builder.graph.ty(builder.graph.op(linear).operands[0]).matrix(),
+        width_of(builder, linear),
+    );
     let height = if fresh { edge(builder, out, [m, right.channels.len(), k]) } else { m };
     for rows in steps(m, height) {
         let [x, dst] = [x, dst].map(|tile| builder.below(tile, rows.start));
@@ -129,8 +141,8 @@ fn whole(builder: &mut Builder<'_>, linear: Op, right: &Right, [x, dst]: [Tile; 
     }
 }
 
-/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece` channels at a time; the first results of `x` where
-/// they are `fresh`.
+/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece`
+/// channels at a time; the first results of `x` where they are `fresh`.
 pub(super) fn project(
     builder: &mut Builder<'_>,
     linear: Op,
@@ -144,7 +156,10 @@ pub(super) fn project(
     let tile = builder.tile(m, channels.len() * width);
     for part in within(channels, piece) {
         let right = Right::load(builder, linear, part.clone());
-        let dst = Tile { at: builder.behind(tile.at, ((part.start - channels.start) * width) as u64), ..tile };
+        let dst = Tile {
+            at: builder.behind(tile.at, ((part.start - channels.start) * width) as u64),
+            ..tile
+        };
         whole(builder, linear, &right, [x, dst], fresh && part.start == channels.start);
     }
     tile
@@ -154,7 +169,9 @@ impl<'g> Linear<'g> {
     /// A layer with its tables on chip, and with zeros where its result has them.
     fn new(builder: &mut Builder<'_>, group: &'g LinearGroup, extents: Extents) -> Linear<'g> {
         let graph = builder.graph;
-        let table = |lut: &Op| (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params));
+        let table = |lut: &Op| {
+            (*lut, builder.constant(*lut, graph.op(*lut).operands[1], 0..256, Traffic::Params))
+        };
         let tables = group.luts.iter().map(table).collect();
         let frame = builder.frame(group.result);
         if let Some(frame) = &frame {
@@ -168,8 +185,9 @@ impl<'g> Linear<'g> {
     /// Each instruction makes whole sums.
     fn whole_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, k, operand: form, .. } = self.extents;
-        let right =
-            |builder: &mut Builder<'_>, channels: Range<usize>| Right::load(builder, self.group.linear, channels);
+        let right = |builder: &mut Builder<'_>, channels: Range<usize>| {
+            Right::load(builder, self.group.linear, channels)
+        };
         let tiles = form.tiles(m, tiling.rows);
         if form.on_chip || tiling.rows >= m {
             let left = self.operand.read(builder, &(0..m));
@@ -203,7 +221,8 @@ impl<'g> Linear<'g> {
         self.writable(rows).into_iter().for_each(|rows| self.rows(builder, left, &rows, right));
     }
 
-    /// Rows in parts that can be written as one: those of a result with zeros around its pixels are cut at the ends of its lines.
+    /// Rows in parts that can be written as one: those of a result with zeros around its pixels are
+    /// cut at the ends of its lines.
     fn writable(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         match &self.frame {
             None => vec![rows.clone()],
@@ -224,15 +243,24 @@ impl<'g> Linear<'g> {
                 run_stride: piece.run_stride,
                 ..matmul(builder.all_lines(), out, [piece.rows.len(), right.channels.len(), run])
             };
-            builder.push(self.group.linear, right.with(Tile { at: piece.at, stride: piece.stride }, op));
+            builder.push(
+                self.group.linear,
+                right.with(Tile { at: piece.at, stride: piece.stride }, op),
+            );
         }
         self.finish(builder, rows, &right.channels, &target);
     }
 
     /// Where the product of some rows and channels goes.
-    fn target(&self, builder: &mut Builder<'_>, rows: &Range<usize>, channels: &Range<usize>) -> Target {
+    fn target(
+        &self,
+        builder: &mut Builder<'_>,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+    ) -> Target {
         let width = self.extents.out.bytes() as usize;
-        let window = Window { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
+        let window =
+            Window { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
         match self.group.add {
             None => builder.write(self.group.result, &window),
             Some(_) => builder.scratch(&window),
@@ -240,9 +268,18 @@ impl<'g> Linear<'g> {
     }
 
     /// What follows the product: lookups, the adds, the stores.
-    fn finish(&self, builder: &mut Builder<'_>, rows: &Range<usize>, channels: &Range<usize>, target: &Target) {
+    fn finish(
+        &self,
+        builder: &mut Builder<'_>,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+        target: &Target,
+    ) {
         let shape = [rows.len(), channels.len()];
-        let window = |width: usize| Window { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
+        let window = |width: usize| Window {
+            rows: rows.clone(),
+            bytes: channels.start * width..channels.end * width,
+        };
         let mut last = self.group.linear;
         for (lut, table) in &self.tables {
             builder.lookup(*lut, *table, target.tile, shape);
@@ -313,8 +350,14 @@ impl Right {
         }
     }
 
-    /// Loads all of what some output channels are multiplied by, the weights into the next buffer of a ring.
-    fn load_in(builder: &mut Builder<'_>, ring: &mut Ring, linear: Op, channels: Range<usize>) -> Right {
+    /// Loads all of what some output channels are multiplied by, the weights into the next buffer
+    /// of a ring.
+    fn load_in(
+        builder: &mut Builder<'_>,
+        ring: &mut Ring,
+        linear: Op,
+        channels: Range<usize>,
+    ) -> Right {
         let weights = builder.graph.op(linear).operands[1];
         let (_, k) = builder.graph.ty(weights).matrix();
         let window = Window { rows: channels.clone(), bytes: 0..k };

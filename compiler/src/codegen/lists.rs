@@ -1,7 +1,8 @@
-//! Lists in DRAM: what lowering makes of the patterns of split attention, appended to the image of constants.
+//! Lists in DRAM: what lowering makes of the patterns of split attention, appended to the image of
+//! constants.
 //!
-//! How many bytes they take is known only after lowering, so lowered tasks name them by addresses of their own, beyond all others, and
-//! [`place`] moves everything to where it belongs.
+//! How many bytes they take is known only after lowering, so lowered tasks name them by addresses
+//! of their own, beyond all others, and [`place`] moves everything to where it belongs.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +23,15 @@ pub(super) struct Lists {
     pub(super) bytes: Vec<u8>,
     /// Bytes of the lists of each operation.
     pub(super) of_layer: BTreeMap<Op, u64>,
-    /// Where the constants of the reference start: addresses of those that tasks load too, and of the others their place behind the lists.
+    /// Where the constants of the reference start: addresses of those that tasks load too, and of
+    /// the others their place behind the lists.
     reference: BTreeMap<Shared, Place>,
     /// Address of the first list.
     start: u64,
 }
 
-/// A constant's bytes, which a graph shares with those that were made of it: the address in memory and the length.
+/// A constant's bytes, which a graph shares with those that were made of it: the address in memory
+/// and the length.
 type Shared = (usize, usize);
 
 fn shared(constant: &Constant) -> Shared {
@@ -49,7 +52,8 @@ impl Lists {
         Dram(LISTS + self.append(&bytes))
     }
 
-    /// Finds the constants of the reference, and keeps those that no task loads: the masks that the lists were made of.
+    /// Finds the constants of the reference, and keeps those that no task loads: the masks that the
+    /// lists were made of.
     pub(super) fn keep(&mut self, reference: &Graph, graph: &Graph, storages: &Storages) {
         for (value, address) in &storages.constants {
             if let Some(constant) = graph.constant(*value) {

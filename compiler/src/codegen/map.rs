@@ -1,8 +1,10 @@
-//! Maps in the scratchpad: rows of pixels with zeros around them, so that windows may reach over the edges.
+//! Maps in the scratchpad: rows of pixels with zeros around them, so that windows may reach over
+//! the edges.
 //!
-//! A map's pixels are rows of a matrix, row-major in the map. In a frame, `gap` pixels of zeros stand before each row of the map, which are
-//! also those behind the row before it, and behind the last one; `top` and `bottom` rows of zeros stand above and below. A frame may hold
-//! a part of a map only: the pixels that a stripe of windows looks at.
+//! A map's pixels are rows of a matrix, row-major in the map. In a frame, `gap` pixels of zeros
+//! stand before each row of the map, which are also those behind the row before it, and behind the
+//! last one; `top` and `bottom` rows of zeros stand above and below. A frame may hold a part of a
+//! map only: the pixels that a stripe of windows looks at.
 
 use std::ops::Range;
 
@@ -23,7 +25,9 @@ impl Windows {
     /// Those of a `patches` operation.
     pub(super) fn of(kind: &OpKind) -> Option<Windows> {
         match *kind {
-            OpKind::Patches { map, kernel, stride, pad } => Some(Windows { map, kernel, stride, pad }),
+            OpKind::Patches { map, kernel, stride, pad } => {
+                Some(Windows { map, kernel, stride, pad })
+            }
             _ => None,
         }
     }
@@ -31,18 +35,24 @@ impl Windows {
     /// Rows and columns of windows.
     pub(super) fn positions(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
-            (self.map[axis] + self.pad[axis] + self.pad[axis + 2] - self.kernel[axis]) / self.stride[axis] + 1
+            (self.map[axis] + self.pad[axis] + self.pad[axis + 2] - self.kernel[axis])
+                / self.stride[axis]
+                + 1
         })
     }
 
-    /// Along an axis, what some windows look at: where it starts, and how many zeros, pixels and zeros there are.
+    /// Along an axis, what some windows look at: where it starts, and how many zeros, pixels and
+    /// zeros there are.
     fn reach(&self, axis: usize, windows: &Range<usize>) -> (isize, [usize; 3]) {
         // Counted from the first zero of the padding.
         let from = windows.start * self.stride[axis];
         let to = (windows.end - 1) * self.stride[axis] + self.kernel[axis];
         let (start, end) = (self.pad[axis], self.pad[axis] + self.map[axis]);
         let within = |first: usize, last: usize| to.clamp(first, last) - from.clamp(first, last);
-        (from as isize - start as isize, [within(0, start), within(start, end), within(end, usize::MAX)])
+        (
+            from as isize - start as isize,
+            [within(0, start), within(start, end), within(end, usize::MAX)],
+        )
     }
 
     /// The part of the map that the windows of some rows and columns look at.
@@ -50,7 +60,11 @@ impl Windows {
         let (row, [top, height, bottom]) = self.reach(0, rows);
         let (column, [left, width, right]) = self.reach(1, columns);
         let gap = left.max(right);
-        Part { row, column: column + left as isize - gap as isize, frame: Frame { height, width, gap, top, bottom } }
+        Part {
+            row,
+            column: column + left as isize - gap as isize,
+            frame: Frame { height, width, gap, top, bottom },
+        }
     }
 
     /// Pixels from the start of a part to the window at a row and a column. The part must hold it.
@@ -126,7 +140,8 @@ impl Frame {
 
     /// A frame of the same map that has the zeros of both.
     pub(super) fn union(self, other: Frame) -> Frame {
-        let (gap, top, bottom) = (self.gap.max(other.gap), self.top.max(other.top), self.bottom.max(other.bottom));
+        let (gap, top, bottom) =
+            (self.gap.max(other.gap), self.top.max(other.top), self.bottom.max(other.bottom));
         Frame { gap, top, bottom, ..self }
     }
 
@@ -155,7 +170,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Every window finds its pixels and zeros in the part that is loaded for it, and in the frame of the whole map.
+        /// Every window finds its pixels and zeros in the part that is loaded for it, and in the
+        /// frame of the whole map.
         #[test]
         fn windows_find_their_pixels(
             map in [1usize..7, 1usize..7], kernel in [1usize..5, 1usize..5], stride in [1usize..4, 1usize..4],

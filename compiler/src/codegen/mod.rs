@@ -14,15 +14,18 @@
 //!   -> Program    conflicting accesses of different units ordered by tokens   (tokens)
 //! ```
 //!
-//! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run: [`tile`], [`schedule`] and [`emit`] go
-//! from one to the next. [`compile`] looks at several tilings before it decides for one.
+//! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run:
+//! [`tile`], [`schedule`] and [`emit`] go from one to the next. [`compile`] looks at several
+//! tilings before it decides for one.
 //!
-//! The program order alone defines the result: executed one by one, the tasks compute the graph. Every later step keeps that
-//! result: prefetch moves a load only over tasks that do not touch what it touches, placement gives buffers that live at the same
-//! time different addresses, and tokens order all that conflicts, by [`vitcod_isa::effects`].
+//! The program order alone defines the result: executed one by one, the tasks compute the graph.
+//! Every later step keeps that result: prefetch moves a load only over tasks that do not touch what
+//! it touches, placement gives buffers that live at the same time different addresses, and tokens
+//! order all that conflicts, by [`vitcod_isa::effects`].
 //!
-//! Memory is shared out by two budgets: for tensors that stay on chip, and for loads ahead of their use. If placement finds no room,
-//! smaller ones are tried: more travels and more waits, but each machine with room for the smallest tiles compiles.
+//! Memory is shared out by two budgets: for tensors that stay on chip, and for loads ahead of their
+//! use. If placement finds no room, smaller ones are tried: more travels and more waits, but each
+//! machine with room for the smallest tiles compiles.
 
 mod attention;
 mod coder;
@@ -102,14 +105,17 @@ pub enum CodegenError {
         capacity: u64,
     },
     /// A fault of the compiler: buffers overlap that live at the same time.
-    #[error("the placement of the program's buffers is wrong; this is a fault of the compiler:\n{0}")]
+    #[error(
+        "the placement of the program's buffers is wrong; this is a fault of the compiler:\n{0}"
+    )]
     Misplaced(tiled::VerifyError),
     /// A fault of the compiler: the verifier refuses what it made.
     #[error("the compiled program must not run; this is a fault of the compiler:\n{0}")]
     Rejected(#[from] CheckError),
 }
 
-/// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by [`estimate`] is taken first.
+/// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by
+/// [`estimate`] is taken first.
 const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
 /// What the user decides.
@@ -126,8 +132,13 @@ pub struct Options {
 /// The program carries the graph, its constants by reference into the program's image.
 ///
 /// # Errors
-/// The graph is not a well-formed quantised graph, holds what no instruction computes, or does not fit the machine.
-pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Program, CodegenError> {
+/// The graph is not a well-formed quantised graph, holds what no instruction computes, or does not
+/// fit the machine.
+pub fn compile(
+    graph: &Graph,
+    machine: &Machine,
+    options: Options,
+) -> Result<Program, CodegenError> {
     if graph.stage != Stage::Quantised {
         return Err(CodegenError::Stage(graph.stage));
     }
@@ -146,7 +157,8 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
             && price_without < price
         {
             let reason = "a program without global tokens has a lower product of energy and time than one with those that the cost model finds";
-            let decision = |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
+            let decision =
+                |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
             without.header.decisions.splice(0..0, polarised.iter().map(decision));
             return Ok(without);
         }
@@ -154,7 +166,8 @@ pub fn compile(graph: &Graph, machine: &Machine, options: Options) -> Result<Pro
     Ok(program)
 }
 
-/// The program of a split graph, and what decides between programs; `reference` is the quantised one, which the program carries.
+/// The program of a split graph, and what decides between programs; `reference` is the quantised
+/// one, which the program carries.
 fn generate(
     graph: &Graph,
     reference: &Graph,
@@ -171,10 +184,12 @@ fn generate(
     Ok((price, program))
 }
 
-/// Tiles a split graph for a machine: of several ways the one whose best schedule has the lowest price.
+/// Tiles a split graph for a machine: of several ways the one whose best schedule has the lowest
+/// price.
 ///
 /// # Errors
-/// The graph is not a well-formed split graph, holds what no instruction computes, or does not fit the machine.
+/// The graph is not a well-formed split graph, holds what no instruction computes, or does not fit
+/// the machine.
 pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
     graph.verify()?;
     let problems = limits::check(graph);
@@ -185,13 +200,16 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
     Ok(frame::tiled([graph, graph], machine, plan))
 }
 
-/// Orders the tasks of a program and places its buffers: of several ways the one of the lowest price.
+/// Orders the tasks of a program and places its buffers: of several ways the one of the lowest
+/// price.
 ///
 /// # Errors
 /// No placement was found.
 pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
-    let candidate = Candidate { price: 1, tasks: &tiled.tasks, image_bytes: tiled.image.len() as u64 };
-    let found = search::run(&[candidate], &tiled.machine).ok_or_else(|| no_placement(&tiled.machine))?;
+    let candidate =
+        Candidate { price: 1, tasks: &tiled.tasks, image_bytes: tiled.image.len() as u64 };
+    let found =
+        search::run(&[candidate], &tiled.machine).ok_or_else(|| no_placement(&tiled.machine))?;
     Ok(found.apply(tiled))
 }
 
@@ -224,14 +242,20 @@ fn no_placement(machine: &Machine) -> CodegenError {
 }
 
 /// Of the ways to lower a graph the one with the best schedule, and that.
-fn choose(graph: &Graph, reference: &Graph, machine: &Machine, explain: bool) -> Result<(Plan, Found), CodegenError> {
+fn choose(
+    graph: &Graph,
+    reference: &Graph,
+    machine: &Machine,
+    explain: bool,
+) -> Result<(Plan, Found), CodegenError> {
     let groups = groups::form(graph).map_err(CodegenError::Unsupported)?;
     let divisions = divisions(groups, graph);
     let mut failure = None;
     let mut plans = Vec::new();
     for (fusion, groups) in &divisions {
         let mut residents = BTreeSet::new();
-        let ways = RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
+        let ways =
+            RESIDENT_PERCENT.iter().flat_map(|percent| Grain::ALL.map(|grain| (*percent, grain)));
         for (percent, grain) in ways {
             let way = Way { fusion: *fusion, percent, grain };
             let storages = way.storages(graph, machine, groups);
@@ -327,9 +351,14 @@ impl fmt::Display for Way {
             Grain::Coarse => "coarse",
             Grain::Fine => "fine",
         };
-        let projections = if self.fusion.projections { ", projections within attention" } else { "" };
+        let projections =
+            if self.fusion.projections { ", projections within attention" } else { "" };
         let mlps = if self.fusion.mlps { ", layers of MLPs interleaved" } else { "" };
-        write!(f, "{grain} tiles, tensors in {} % of the scratchpad{projections}{mlps}", self.percent)
+        write!(
+            f,
+            "{grain} tiles, tensors in {} % of the scratchpad{projections}{mlps}",
+            self.percent
+        )
     }
 }
 
@@ -356,7 +385,10 @@ impl Plan {
         explain: bool,
     ) -> Result<Plan, CodegenError> {
         if storages.dram_bytes > LISTS {
-            let message = format!("the model takes {} bytes of DRAM; {LISTS} are the most", storages.dram_bytes);
+            let message = format!(
+                "the model takes {} bytes of DRAM; {LISTS} are the most",
+                storages.dram_bytes
+            );
             return Err(CodegenError::Unsupported(vec![message]));
         }
         let builder = Builder::new(graph, machine, &storages, way.grain);
@@ -399,8 +431,8 @@ fn lower(mut builder: Builder<'_>, groups: &[Group]) -> Result<Lowered, CodegenE
 /// What tasks take if all that can overlap does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Estimate {
-    /// Those of the busier of MAC lines and DRAM channel, with a drain for each instruction of the lines, because small tiles wait for each
-    /// other.
+    /// Those of the busier of MAC lines and DRAM channel, with a drain for each instruction of the
+    /// lines, because small tiles wait for each other.
     cycles: u64,
     /// Cycles of the channel.
     channel: u64,

@@ -1,4 +1,5 @@
-//! Rows in another order, or joined to longer ones: the load unit reads them where they lie in DRAM, as many at a time as lie regularly.
+//! Rows in another order, or joined to longer ones: the load unit reads them where they lie in
+//! DRAM, as many at a time as lie regularly.
 
 use vitcod_isa::instr::Dram;
 use vitcod_isa::instr::table::Load;
@@ -10,7 +11,8 @@ use super::storage::Home;
 use super::task::{Builder, Window, steps};
 use crate::ir::Op;
 
-/// The longest pattern of lengths that is looked for: a window that is cut by the edge of a shifted map has two pieces in each row.
+/// The longest pattern of lengths that is looked for: a window that is cut by the edge of a shifted
+/// map has two pieces in each row.
 const PIECES: usize = 2;
 
 /// Lowers `pick_rows`, or `patches` without padding.
@@ -19,7 +21,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
     let data = graph.op(op);
     let (source, result) = (data.operands[0], data.results[0]);
     let (sources, each) = sources(builder, op);
-    let (rows, row_bytes) = (graph.ty(result).shape[0], graph.ty(result).bytes() / graph.ty(result).shape[0]);
+    let (rows, row_bytes) =
+        (graph.ty(result).shape[0], graph.ty(result).bytes() / graph.ty(result).shape[0]);
     let source_bytes = row_bytes / each;
     let place = builder.storages.place(source);
     let storage = builder.storages.data(place);
@@ -27,7 +30,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
         unreachable!("what is moved lies in DRAM")
     };
     // Two tiles are in flight.
-    let needed = |rows: usize| if builder.on_chip(result) { 0 } else { 2 * (rows * row_bytes) as u64 };
+    let needed =
+        |rows: usize| if builder.on_chip(result) { 0 } else { 2 * (rows * row_bytes) as u64 };
     let mut height = rows.min(MAX_COUNT);
     while height > 1 && needed(height) > builder.room() {
         height = height.div_ceil(2);
@@ -57,7 +61,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
     Ok(())
 }
 
-/// The rows of the source one after the other as the result has them, and how many make a row of the result.
+/// The rows of the source one after the other as the result has them, and how many make a row of
+/// the result.
 fn sources(builder: &Builder<'_>, op: Op) -> (Vec<usize>, usize) {
     let graph = builder.graph;
     let data = graph.op(op);
@@ -67,7 +72,8 @@ fn sources(builder: &Builder<'_>, op: Op) -> (Vec<usize>, usize) {
             (rows.expect("limits look at indices"), graph.ty(data.operands[1]).shape[1])
         }
         Some(windows) => {
-            let ([down, across], Windows { map: [_, width], kernel, stride, .. }) = (windows.positions(), windows);
+            let ([down, across], Windows { map: [_, width], kernel, stride, .. }) =
+                (windows.positions(), windows);
             let window = |y: usize, x: usize| {
                 let first = y * stride[0] * width + x * stride[1];
                 (0..kernel[0]).flat_map(move |i| (0..kernel[1]).map(move |j| first + i * width + j))
@@ -114,7 +120,8 @@ impl Walk {
 /// Few walks that together visit the rows, each where it stands in the list.
 fn walks(rows: &[usize]) -> Vec<Walk> {
     let whole = runs(rows, usize::MAX);
-    // The last run of a window and the first of the next may be neighbours: as one they would break the pattern.
+    // The last run of a window and the first of the next may be neighbours: as one they would break
+    // the pattern.
     let first = whole.first().map_or(0, |run| run.len);
     let folded = [whole, runs(rows, first)].map(|runs| {
         let inner = folded(&runs, |walk, step| walk.inner = step);
@@ -163,7 +170,9 @@ fn repeats(walks: &[Walk], pieces: usize) -> usize {
     if walks.len() < 2 * pieces {
         return usize::from(walks.len() >= pieces);
     }
-    let Some(steps) = (0..pieces).map(|i| walks[i].step_to(&walks[i + pieces])).collect::<Option<Vec<Step>>>() else {
+    let Some(steps) =
+        (0..pieces).map(|i| walks[i].step_to(&walks[i + pieces])).collect::<Option<Vec<Step>>>()
+    else {
         return 1;
     };
     let mut count = 1;
@@ -187,7 +196,9 @@ mod tests {
     fn loaded(walks: &[Walk], rows: usize) -> Vec<Option<usize>> {
         let mut loaded = vec![None; rows];
         for walk in walks {
-            for (outer, inner) in (0..walk.outer.count).flat_map(|i| (0..walk.inner.count).map(move |j| (i, j))) {
+            for (outer, inner) in
+                (0..walk.outer.count).flat_map(|i| (0..walk.inner.count).map(move |j| (i, j)))
+            {
                 for row in 0..walk.len {
                     let to = walk.to + outer * walk.outer.to + inner * walk.inner.to + row;
                     let from = walk.from + outer * walk.outer.from + inner * walk.inner.from + row;
@@ -202,7 +213,8 @@ mod tests {
     fn windows(map: usize, window: usize, shift: usize) -> Vec<usize> {
         let along = |place: usize| (place + shift) % map;
         let inside = |y: usize, x: usize| {
-            (0..window).flat_map(move |i| (0..window).map(move |j| along(y + i) * map + along(x + j)))
+            (0..window)
+                .flat_map(move |i| (0..window).map(move |j| along(y + i) * map + along(x + j)))
         };
         let starts = (0..map).step_by(window);
         starts.clone().flat_map(|y| starts.clone().flat_map(move |x| inside(y, x))).collect()
@@ -212,7 +224,8 @@ mod tests {
     fn windows_are_few_walks() {
         // A row of windows is one walk.
         assert_eq!(walks(&windows(56, 7, 0)).len(), 8);
-        // One for the whole windows of a row, two for the cut one; the last row of windows is cut, too.
+        // One for the whole windows of a row, two for the cut one; the last row of windows is cut,
+        // too.
         assert_eq!(walks(&windows(56, 7, 3)).len(), 7 * 3 + 6);
         // Selected rows at regular distances.
         assert_eq!(walks(&[0, 3, 6, 9]).len(), 1);

@@ -1,8 +1,10 @@
 //! Placement: addresses for buffers, so that those which live at the same time do not overlap.
 //!
-//! Greedy with repair: the largest (or longest-lived) buffer first, each at the lowest address where nothing lives that overlaps it in time. This
-//! is the heuristic of TensorFlow Lite and of TVM; ties go to the earlier buffer, so that the result is the same everywhere. A buffer
-//! that finds no address displaces those that live meanwhile and comes before them from now on; they are placed again around it.
+//! Greedy with repair: the largest (or longest-lived) buffer first, each at the lowest address
+//! where nothing lives that overlaps it in time. This is the heuristic of TensorFlow Lite and of
+//! TVM; ties go to the earlier buffer, so that the result is the same everywhere. A buffer that
+//! finds no address displaces those that live meanwhile and comes before them from now on; they are
+//! placed again around it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -21,7 +23,8 @@ type Interval = (Buffer, u64, (usize, usize));
 /// What is placed first: the largest key of a buffer's bytes and tasks.
 type Order = fn(u64, u64) -> (u64, u64);
 
-/// What comes first: what displaced others most often, then by [`Order`], then the earlier buffer; its index.
+/// What comes first: what displaced others most often, then by [`Order`], then the earlier buffer;
+/// its index.
 type Turn = (Reverse<(u32, (u64, u64))>, usize, usize);
 
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
@@ -31,14 +34,21 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
     let buffers: Vec<Interval> = tasks
         .buffers
         .iter()
-        .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?)))
+        .filter_map(|(buffer, bytes)| {
+            Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?))
+        })
         .collect();
     if peak(&buffers, tasks.tasks.len()) > capacity {
         return None;
     }
-    let orders: [Order; 3] =
-        [|bytes, life| (bytes, life), |bytes, life| (life, bytes), |bytes, life| (bytes * life, bytes)];
-    orders.into_iter().find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
+    let orders: [Order; 3] = [
+        |bytes, life| (bytes, life),
+        |bytes, life| (life, bytes),
+        |bytes, life| (bytes * life, bytes),
+    ];
+    orders
+        .into_iter()
+        .find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
 }
 
 /// Bytes that live at the busiest task.
@@ -127,7 +137,9 @@ impl<'a> Placement<'a> {
 
     /// The lowest address that is free for the lifetime of a buffer.
     fn gap(&self, index: usize) -> Option<u64> {
-        let taken = |other: usize| self.addresses[other].map(|start| (start, start + self.buffers[other].1));
+        let taken = |other: usize| {
+            self.addresses[other].map(|start| (start, start + self.buffers[other].1))
+        };
         let mut taken: Vec<(u64, u64)> = self.neighbours(index).filter_map(taken).collect();
         taken.sort_unstable();
         let (_, bytes, _) = self.buffers[index];
@@ -141,8 +153,8 @@ impl<'a> Placement<'a> {
         (address + bytes <= self.capacity).then_some(address)
     }
 
-    /// Takes the addresses of those that live while a buffer does and have displaced fewer others: it comes before them. Says in how
-    /// many slices all of them are.
+    /// Takes the addresses of those that live while a buffer does and have displaced fewer others:
+    /// it comes before them. Says in how many slices all of them are.
     fn displace(&mut self, index: usize) -> usize {
         self.displacing[index] += 1;
         let weaker = |other: &usize| self.displacing[*other] < self.displacing[index];
@@ -171,7 +183,10 @@ mod tests {
         prop::collection::vec((1u64..200, 0usize..300, 0usize..150), 0..40)
     }
 
-    fn place_all(buffers: &[(u64, usize, usize)], capacity: u64) -> Option<Vec<(u64, u64, usize, usize)>> {
+    fn place_all(
+        buffers: &[(u64, usize, usize)],
+        capacity: u64,
+    ) -> Option<Vec<(u64, u64, usize, usize)>> {
         let mut tasks = Tasks::default();
         let mut lives = Lifetimes::new();
         for (bytes, first, rest) in buffers {
@@ -211,22 +226,23 @@ mod tests {
     /// Bytes that live at the busiest task: what no placement undercuts.
     fn peak(buffers: &[(u64, usize, usize)]) -> u64 {
         let live = |at: usize| {
-            let lives = buffers.iter().filter(|(_, first, rest)| (*first..=first + rest).contains(&at));
+            let lives =
+                buffers.iter().filter(|(_, first, rest)| (*first..=first + rest).contains(&at));
             lives.map(|(bytes, ..)| bytes.next_multiple_of(BUFFER_ALIGN)).sum()
         };
         buffers.iter().map(|(_, first, _)| live(*first)).max().unwrap_or(0)
     }
 
-    /// The least capacity that any placement takes. Some order in which each buffer goes to the lowest free place is optimal: that by rising
-    /// address of an optimal placement.
+    /// The least capacity that any placement takes. Some order in which each buffer goes to the
+    /// lowest free place is optimal: that by rising address of an optimal placement.
     fn least(buffers: &mut Vec<(u64, usize, usize)>, fixed: usize) -> u64 {
         if fixed == buffers.len() {
             let mut top: Vec<(u64, u64)> = Vec::new();
             for (index, (bytes, first, rest)) in buffers.iter().enumerate() {
-                let together = buffers[..index]
-                    .iter()
-                    .zip(&top)
-                    .filter(|((_, other, other_rest), _)| *other <= first + rest && *first <= other + other_rest);
+                let together =
+                    buffers[..index].iter().zip(&top).filter(|((_, other, other_rest), _)| {
+                        *other <= first + rest && *first <= other + other_rest
+                    });
                 let mut taken: Vec<(u64, u64)> = together.map(|(_, taken)| *taken).collect();
                 taken.sort_unstable();
                 let bytes = bytes.next_multiple_of(BUFFER_ALIGN);
@@ -246,26 +262,35 @@ mod tests {
         best
     }
 
-    /// Small cases against all placements there are: the heuristic is never better, as nothing can be, and hardly ever worse.
+    /// Small cases against all placements there are: the heuristic is never better, as nothing can
+    /// be, and hardly ever worse.
     #[test]
     fn placement_is_near_the_optimum() {
         let mut state = 1u64;
         let mut draw = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % below
         };
         let [mut optimal, mut heuristic, mut worse] = [0; 3];
         for _ in 0..200 {
-            let mut buffers: Vec<(u64, usize, usize)> =
-                (0..6).map(|_| (16 * (1 + draw(20)), draw(12) as usize, draw(6) as usize)).collect();
+            let mut buffers: Vec<(u64, usize, usize)> = (0..6)
+                .map(|_| (16 * (1 + draw(20)), draw(12) as usize, draw(6) as usize))
+                .collect();
             let exact = least(&mut buffers, 0);
             assert!(exact >= peak(&buffers));
-            let found =
-                (exact..).step_by(BUFFER_ALIGN as usize).find(|capacity| place_all(&buffers, *capacity).is_some());
+            let found = (exact..)
+                .step_by(BUFFER_ALIGN as usize)
+                .find(|capacity| place_all(&buffers, *capacity).is_some());
             let found = found.expect("there is room where all fit side by side");
             assert!(place_all(&buffers, exact - BUFFER_ALIGN).is_none(), "{buffers:?}");
-            (optimal, heuristic, worse) = (optimal + exact, heuristic + found, worse + u64::from(found > exact));
+            (optimal, heuristic, worse) =
+                (optimal + exact, heuristic + found, worse + u64::from(found > exact));
         }
-        assert!(heuristic * 100 <= optimal * 101 && worse <= 20, "{heuristic} bytes for {optimal}, {worse} worse");
+        assert!(
+            heuristic * 100 <= optimal * 101 && worse <= 20,
+            "{heuristic} bytes for {optimal}, {worse} worse"
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! Prefetch: moves loads ahead of their use, and keeps buffers a little longer than they are needed, as far as memory allows.
+//! Prefetch: moves loads ahead of their use, and keeps buffers a little longer than they are
+//! needed, as far as memory allows.
 //!
-//! Units wait only where accesses conflict. A load into a buffer that overlaps nothing live conflicts with nothing, so moving it up in
-//! program order (which makes its buffer live earlier) lets it run during earlier computation: double buffering. A buffer whose
-//! place is not given away before the next task of the unit that wrote it lets that unit go on while others still read.
+//! Units wait only where accesses conflict. A load into a buffer that overlaps nothing live
+//! conflicts with nothing, so moving it up in program order (which makes its buffer live earlier)
+//! lets it run during earlier computation: double buffering. A buffer whose place is not given away
+//! before the next task of the unit that wrote it lets that unit go on while others still read.
 
 use cranelift_entity::{EntityRef as _, SecondaryMap};
 use vitcod_isa::cost::cost;
@@ -12,13 +14,15 @@ use vitcod_isa::machine::Machine;
 
 use crate::tiled::{Buffer, Lifetimes, Task, Tasks};
 
-/// A load moves up until the computation that it passes takes this many times its own time; the rest is slack for its neighbours.
+/// A load moves up until the computation that it passes takes this many times its own time; the
+/// rest is slack for its neighbours.
 const LOOKAHEAD: u64 = 4;
 
 /// Tasks that a buffer is kept longer at most.
 const KEEP: usize = 64;
 
-/// Reorders the tasks and returns the lifetimes of their buffers. At no time does what is done here take more than `capacity` bytes.
+/// Reorders the tasks and returns the lifetimes of their buffers. At no time does what is done here
+/// take more than `capacity` bytes.
 pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifetimes {
     hoist_loads(tasks, machine, capacity);
     let mut lives = tasks.lives();
@@ -72,13 +76,16 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
         for buffer in task.buffers() {
             match lives[buffer] {
                 Some((first, _)) if first == index => fresh += tasks.buffers[buffer],
-                // A later load into a buffer moves with its first one; into anything else, it stays behind what was there.
-                Some((first, _)) if position[first] < first && unit(&list[first]) == Some(Unit::Load) => {}
+                // A later load into a buffer moves with its first one; into anything else, it stays
+                // behind what was there.
+                Some((first, _))
+                    if position[first] < first && unit(&list[first]) == Some(Unit::Load) => {}
                 _ => movable = false,
             }
         }
         let (source, price) = (dram_region(&task.op), cost(&task.op, machine));
-        let wanted = LOOKAHEAD * (price.burst_bytes * 1000).div_ceil(per_cycle) + 2 * price.latency + 500;
+        let wanted =
+            LOOKAHEAD * (price.burst_bytes * 1000).div_ceil(per_cycle) + 2 * price.latency + 500;
         let (mut at, mut passed) = (index, 0);
         while movable && at > earliest && passed < wanted && live[at - 1] + fresh <= capacity {
             let before = &list[at - 1];
@@ -90,7 +97,8 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
             // A buffer that is loaded again has been read in between.
             // A load that stays where it is comes behind those that move to its place.
             let stays = unit(before) != Some(Unit::Load) || position[at - 1] == at - 1;
-            let used = stays && before.buffers().any(|buffer| task.buffers().any(|own| own == buffer));
+            let used =
+                stays && before.buffers().any(|buffer| task.buffers().any(|own| own == buffer));
             if stored || used {
                 break;
             }
@@ -104,7 +112,8 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
         earliest = at;
     }
     let mut order: Vec<usize> = (0..list.len()).collect();
-    // A load goes before the task at its position; stable, so loads of one position keep their order.
+    // A load goes before the task at its position; stable, so loads of one position keep their
+    // order.
     order.sort_by_key(|index| (position[*index], position[*index] == *index, *index));
     tasks.tasks = order.into_iter().map(|index| tasks.tasks[index]).collect();
 }
@@ -117,7 +126,8 @@ fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
             writer[buffer] = writer[buffer].or(unit(task));
         }
     }
-    let mut buffers: Vec<Buffer> = tasks.buffers.keys().filter(|buffer| lives[*buffer].is_some()).collect();
+    let mut buffers: Vec<Buffer> =
+        tasks.buffers.keys().filter(|buffer| lives[*buffer].is_some()).collect();
     buffers.sort_by_key(|buffer| (lives[*buffer].map(|(_, last)| last), buffer.index()));
     for buffer in buffers {
         let (Some((first, last)), bytes) = (lives[buffer], tasks.buffers[buffer]) else { continue };
@@ -144,7 +154,10 @@ pub(super) mod tests {
     /// A task whose operands lie in those buffers.
     fn task(op: impl Into<Instruction>, operands: &[Buffer]) -> Task {
         let mut buffers = Buffers::default();
-        operands.iter().zip(&mut buffers).for_each(|(buffer, operand)| *operand = PackedOption::from(*buffer));
+        operands
+            .iter()
+            .zip(&mut buffers)
+            .for_each(|(buffer, operand)| *operand = PackedOption::from(*buffer));
         Task { op: op.into(), buffers, layer: 0, group: 0 }
     }
 
@@ -169,7 +182,8 @@ pub(super) mod tests {
             let [in_a, in_b, in_c] = picked.map(|index| buffers[index / 2]);
             let dram = Dram(block * half);
             let (bytes, inner, outer, traffic) = (half as u32, 1, 1, Traffic::Activations);
-            let (src_inner_stride, src_outer_stride, dst_inner_stride, dst_outer_stride) = (0, 0, 0, 0);
+            let (src_inner_stride, src_outer_stride, dst_inner_stride, dst_outer_stride) =
+                (0, 0, 0, 0);
             tasks.tasks.push(match kind {
                 0 => task(
                     Load {
@@ -237,19 +251,25 @@ pub(super) mod tests {
         draws
     }
 
-    /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what it reads.
+    /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what
+    /// it reads.
     fn execute(order: &[Task]) -> (Vec<u64>, Vec<u64>) {
         let (mut sram, mut dram) = (vec![0u64; 16], vec![0u64; 8]);
         let half = (BYTES / 2) as u32;
         for task in order {
             let mut op = task.op;
             let operands = op.sram_operands().into_iter().zip(task.buffers());
-            let at: Vec<usize> =
-                operands.map(|(offset, buffer)| buffer.index() * 2 + (offset.0 / half) as usize).collect();
+            let at: Vec<usize> = operands
+                .map(|(offset, buffer)| buffer.index() * 2 + (offset.0 / half) as usize)
+                .collect();
             let mix = |x: u64| (x ^ (x >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
             match op {
-                Instruction::Load(load) => sram[at[0]] = mix(dram[(load.src.0 / u64::from(half)) as usize]),
-                Instruction::Store(store) => dram[(store.dst.0 / u64::from(half)) as usize] = mix(sram[at[0]]) ^ 7,
+                Instruction::Load(load) => {
+                    sram[at[0]] = mix(dram[(load.src.0 / u64::from(half)) as usize])
+                }
+                Instruction::Store(store) => {
+                    dram[(store.dst.0 / u64::from(half)) as usize] = mix(sram[at[0]]) ^ 7
+                }
                 _ => sram[at[2]] = mix(sram[at[0]]).wrapping_add(mix(mix(sram[at[1]]))),
             }
         }

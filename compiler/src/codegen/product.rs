@@ -8,13 +8,18 @@ use super::limits::MAX_COUNT;
 use super::task::{Builder, Window, steps};
 use crate::ir::{Op, OpKind};
 
-/// Lowers an `spmm` whose probabilities and row sums are constants, head by head in tiles of queries and features.
+/// Lowers an `spmm` whose probabilities and row sums are constants, head by head in tiles of
+/// queries and features.
 pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
     let graph = builder.graph;
     let data = graph.op(op);
-    let OpKind::Spmm { scale, windows: 1 } = data.kind else { unreachable!("groups are formed by kind") };
+    let OpKind::Spmm { scale, windows: 1 } = data.kind else {
+        unreachable!("groups are formed by kind")
+    };
     let [p, sum, v] = data.operands[..] else { unreachable!("the verifier counts operands") };
-    let [heads, queries, keys] = graph.ty(p).shape[..] else { unreachable!("the verifier compares shapes") };
+    let [heads, queries, keys] = graph.ty(p).shape[..] else {
+        unreachable!("the verifier compares shapes")
+    };
     let (result, d) = (data.results[0], graph.ty(v).shape[1] / heads);
     let moved = |value| usize::from(!builder.on_chip(value));
     // Two tiles are in flight.

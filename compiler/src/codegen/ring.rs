@@ -1,7 +1,8 @@
 //! Rings: buffers that tiles take in turn.
 //!
-//! However many tiles pass, they take a fixed part of the scratchpad, so that what fills nearly all of it needs no luck in placement. A tile is there
-//! until the ring has gone round: to load the next one waits for those that read it.
+//! However many tiles pass, they take a fixed part of the scratchpad, so that what fills nearly all
+//! of it needs no luck in placement. A tile is there until the ring has gone round: to load the
+//! next one waits for those that read it.
 
 use vitcod_isa::instr::Sram;
 
@@ -24,8 +25,17 @@ impl Ring {
     }
 
     /// The next buffer, as a tile of rows of `row_bytes` bytes.
-    pub(super) fn tile(&mut self, builder: &mut Builder<'_>, rows: usize, row_bytes: usize) -> Tile {
-        debug_assert!(rows * row_bytes <= self.bytes, "{rows} rows of {row_bytes} bytes in a buffer of {}", self.bytes);
+    pub(super) fn tile(
+        &mut self,
+        builder: &mut Builder<'_>,
+        rows: usize,
+        row_bytes: usize,
+    ) -> Tile {
+        debug_assert!(
+            rows * row_bytes <= self.bytes,
+            "{rows} rows of {row_bytes} bytes in a buffer of {}",
+            self.bytes
+        );
         if self.next == self.buffers.len() {
             self.buffers.push(builder.tile(1, self.bytes).at);
         }

@@ -1,4 +1,5 @@
-//! Operations on whole rows: rows of tables, LayerNorm, lookups and adds that no linear layer takes along, and copies.
+//! Operations on whole rows: rows of tables, LayerNorm, lookups and adds that no linear layer takes
+//! along, and copies.
 
 use vitcod_isa::instr::table::{Gather, LayerNorm, Lut};
 use vitcod_isa::instr::{Dram, Sram, Traffic, Width};
@@ -36,7 +37,9 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
     let room = builder.room();
     let tileable = !matches!(data.kind, OpKind::QLayerNorm {});
     let (rows, columns) = tiling(m, n, per_element, tileable, room.saturating_sub(fixed))
-        .ok_or_else(|| builder.too_small(op, fixed + 2 * (per_element * if tileable { 1 } else { n }) as u64))?;
+        .ok_or_else(|| {
+            builder.too_small(op, fixed + 2 * (per_element * if tileable { 1 } else { n }) as u64)
+        })?;
 
     let table = params.map(|(value, bytes)| builder.constant(op, value, 0..bytes, Traffic::Params));
     for rows in steps(m, rows) {
@@ -45,7 +48,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
                 rows: rows.clone(),
                 bytes: columns.start * width(value)..columns.end * width(value),
             };
-            let tiles: Vec<Tile> = matrices.iter().map(|value| builder.read(op, *value, &window(*value))).collect();
+            let tiles: Vec<Tile> =
+                matrices.iter().map(|value| builder.read(op, *value, &window(*value))).collect();
             let target = builder.write(result, &window(result));
             let (tile, shape) = (target.tile, [rows.len(), columns.len()]);
             let (src, src_stride) = (tiles[0].at, tiles[0].stride);
@@ -54,14 +58,23 @@ pub(super) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
             match data.kind {
                 OpKind::QLayerNorm {} => {
                     let [m, n] = shape.map(|extent| extent as u16);
-                    let out = if graph.ty(result).elem == Elem::I16 { Width::I16 } else { Width::I8 };
-                    builder.push(op, LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride });
+                    let out =
+                        if graph.ty(result).elem == Elem::I16 { Width::I16 } else { Width::I8 };
+                    builder.push(
+                        op,
+                        LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride },
+                    );
                 }
                 OpKind::Lut {} => {
                     let [m, n] = builder.flat(shape, &[(tiles[0], 1), (tile, 1)]);
                     builder.push(op, Lut { src, table: params, dst, m, n, src_stride, dst_stride });
                 }
-                _ => builder.add(op, [tiles[0], tiles[1], tile], shape, graph.ty(result).elem == Elem::I8),
+                _ => builder.add(
+                    op,
+                    [tiles[0], tiles[1], tile],
+                    shape,
+                    graph.ty(result).elem == Elem::I8,
+                ),
             }
             builder.written(op, &target);
         }
@@ -79,13 +92,19 @@ pub(super) fn embed(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
     let width = graph.ty(numbers).elem.bytes();
     // A tile with room for the numbers of its rows.
     let moved = if builder.on_chip(result) { 0 } else { 1 };
-    let (rows, columns) = tiling(m, row_bytes, moved, true, builder.room().saturating_sub((2 * width * m) as u64))
-        .ok_or_else(|| builder.too_small(op, (2 * width * m + 2) as u64))?;
+    let (rows, columns) =
+        tiling(m, row_bytes, moved, true, builder.room().saturating_sub((2 * width * m) as u64))
+            .ok_or_else(|| builder.too_small(op, (2 * width * m + 2) as u64))?;
     let source = builder.storages.constants[&table];
     for rows in steps(m, rows) {
-        let index = builder.read(op, numbers, &Window { rows: 0..1, bytes: width * rows.start..width * rows.end });
+        let index = builder.read(
+            op,
+            numbers,
+            &Window { rows: 0..1, bytes: width * rows.start..width * rows.end },
+        );
         for columns in steps(row_bytes, columns) {
-            let target = builder.write(result, &Window { rows: rows.clone(), bytes: columns.clone() });
+            let target =
+                builder.write(result, &Window { rows: rows.clone(), bytes: columns.clone() });
             let gather = Gather {
                 dst: target.tile.at,
                 src: Dram(source + columns.start as u64),
@@ -121,8 +140,8 @@ pub(super) fn copy(builder: &mut Builder<'_>, copy: &CopyGroup) -> Result<(), Co
     };
     let into_chip = builder.storages.data(to).home == Home::Sram;
     let buffered = usize::from(!(into_chip && source.home != Home::Sram));
-    let (rows, columns) =
-        tiling(m, bytes, buffered, true, builder.room()).ok_or_else(|| builder.too_small(layer, 2))?;
+    let (rows, columns) = tiling(m, bytes, buffered, true, builder.room())
+        .ok_or_else(|| builder.too_small(layer, 2))?;
     for rows in steps(m, rows) {
         for columns in steps(bytes, columns) {
             let window = Window { rows: rows.clone(), bytes: columns.clone() };
@@ -145,9 +164,15 @@ fn first_reader(graph: &Graph, value: Value) -> Op {
     graph.order.iter().find(reads).copied().unwrap_or_else(|| graph.order[0])
 }
 
-/// Rows and columns of a tile of which two fit, `per_element` bytes each, and that an instruction can count; whole rows where columns
-/// cannot be tiled.
-fn tiling(m: usize, n: usize, per_element: usize, tileable: bool, room: u64) -> Option<(usize, usize)> {
+/// Rows and columns of a tile of which two fit, `per_element` bytes each, and that an instruction
+/// can count; whole rows where columns cannot be tiled.
+fn tiling(
+    m: usize,
+    n: usize,
+    per_element: usize,
+    tileable: bool,
+    room: u64,
+) -> Option<(usize, usize)> {
     let fits = |rows: usize, columns: usize| 2 * (rows * columns * per_element) as u64 <= room;
     let mut rows = m.div_ceil(STRIPES).clamp(1, MAX_COUNT);
     while rows > 1 && !fits(rows, n) {

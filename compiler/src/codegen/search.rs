@@ -1,9 +1,12 @@
-//! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one whose program has the lowest price.
+//! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one
+//! whose program has the lowest price.
 //!
-//! There are two ways to order tasks. The [scheduler](super::schedule) takes them as they can start; it is the better one where there is much that
-//! is independent. [Prefetch](super::prefetch) keeps the order of the program but for loads; it is the better one where memory is scarce. Either says how long
-//! buffers live, and [`place`] packs them. Both are tried with more and less room to run ahead, in the order of
-//! their promise, until enough has been tried. What a program takes is not estimated: it is timed, as the emulator times it.
+//! There are two ways to order tasks. The [scheduler](super::schedule) takes them as they can
+//! start; it is the better one where there is much that is independent. [Prefetch](super::prefetch)
+//! keeps the order of the program but for loads; it is the better one where memory is scarce.
+//! Either says how long buffers live, and [`place`] packs them. Both are tried with more and less
+//! room to run ahead, in the order of their promise, until enough has been tried. What a program
+//! takes is not estimated: it is timed, as the emulator times it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +16,13 @@ use super::schedule::{self, TaskGraph};
 use super::{place, prefetch, price, tokens};
 use crate::tiled::{Addresses, Scheduled, Task, Tasks, Tiled};
 
-/// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less room is thought to make a program slower.
-const AHEAD_PERCENT: [(u64, u64); 7] = [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
+/// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less
+/// room is thought to make a program slower.
+const AHEAD_PERCENT: [(u64, u64); 7] =
+    [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
 
-/// Tasks that are ordered in search of a better program, all attempts together, and attempts for programs so large that they are too few. A first
-/// program is searched for as long as it takes.
+/// Tasks that are ordered in search of a better program, all attempts together, and attempts for
+/// programs so large that they are too few. A first program is searched for as long as it takes.
 const EFFORT: usize = 30_000;
 const ATTEMPTS: usize = 16;
 
@@ -66,7 +71,9 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
         .flat_map(|(index, candidate)| {
             AHEAD_PERCENT.map(|(ahead, slower)| (candidate.price * (100 + slower), index, ahead))
         })
-        .flat_map(|(rank, index, ahead)| [Order::Prefetched, Order::Scheduled].map(|order| (rank, index, ahead, order)))
+        .flat_map(|(rank, index, ahead)| {
+            [Order::Prefetched, Order::Scheduled].map(|order| (rank, index, ahead, order))
+        })
         .collect();
     let mut graphs: Vec<Option<TaskGraph>> = candidates.iter().map(|_| None).collect();
     let mut best: Option<Found> = None;
@@ -85,7 +92,8 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
         let ahead = capacity * share / 100;
         let ordered = match order {
             Order::Scheduled => {
-                let graph = graphs[index].get_or_insert_with(|| TaskGraph::new(tasks, machine, image_bytes));
+                let graph = graphs[index]
+                    .get_or_insert_with(|| TaskGraph::new(tasks, machine, image_bytes));
                 schedule::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
             }
             Order::Prefetched => {

@@ -1,12 +1,14 @@
 //! Storage: where the tensors between groups live.
 //!
-//! A storage is a row-major matrix in the scratchpad or in DRAM; a tensor of another rank is one with rows along its first
-//! dimension. Several values can share one: a slice is some rows of what it slices, operands of a concat are computed into the rows
-//! of its result, and an add may take the place of an operand if no later group reads what the storage holds, be it as another slice or
-//! to copy it. What counts is the order of groups: an add that a linear layer takes along executes before operations that precede it.
+//! A storage is a row-major matrix in the scratchpad or in DRAM; a tensor of another rank is one
+//! with rows along its first dimension. Several values can share one: a slice is some rows of what
+//! it slices, operands of a concat are computed into the rows of its result, and an add may take
+//! the place of an operand if no later group reads what the storage holds, be it as another slice
+//! or to copy it. What counts is the order of groups: an add that a linear layer takes along
+//! executes before operations that precede it.
 //!
-//! Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on chip, first what saves the most traffic for
-//! the room and the time that it takes.
+//! Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on
+//! chip, first what saves the most traffic for the room and the time that it takes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,8 @@ use super::map::{Frame, Windows};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
 use crate::split::Patterns;
 
-/// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that none shares one.
+/// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that
+/// none shares one.
 pub(super) const DRAM_ALIGN: u64 = 64;
 
 /// A matrix with a place of its own.
@@ -45,7 +48,8 @@ pub(super) struct StorageData {
     touches: usize,
     /// In the scratchpad its rows are the pixels of a map, with zeros around them.
     pub(super) frame: Option<Frame>,
-    /// Whether it must live in DRAM: nothing copies within the scratchpad, and only a linear layer writes into a frame.
+    /// Whether it must live in DRAM: nothing copies within the scratchpad, and only a linear layer
+    /// writes into a frame.
     spilled: bool,
 }
 
@@ -129,7 +133,11 @@ impl Storages {
 
     /// Those that live in the scratchpad.
     pub(super) fn on_chip(&self) -> Vec<Storage> {
-        self.all.iter().filter(|(_, data)| data.home == Home::Sram).map(|(storage, _)| storage).collect()
+        self.all
+            .iter()
+            .filter(|(_, data)| data.home == Home::Sram)
+            .map(|(storage, _)| storage)
+            .collect()
     }
 
     fn dram(&mut self, bytes: u64) -> u64 {
@@ -154,14 +162,22 @@ impl Storages {
     }
 
     fn constants(&mut self, graph: &Graph) {
-        // What is kept of attention travels as lists, which lowering makes of it, and indices as addresses.
-        let indices =
-            graph.order.iter().map(|op| graph.op(*op)).filter(|data| matches!(data.kind, OpKind::PickRows {}));
+        // What is kept of attention travels as lists, which lowering makes of it, and indices as
+        // addresses.
+        let indices = graph
+            .order
+            .iter()
+            .map(|op| graph.op(*op))
+            .filter(|data| matches!(data.kind, OpKind::PickRows {}));
         let patterns = graph.order.iter().flat_map(|op| Patterns::operands(graph.op(*op)));
-        let patterns: BTreeSet<Value> = patterns.chain(indices.map(|data| data.operands[1])).collect();
+        let patterns: BTreeSet<Value> =
+            patterns.chain(indices.map(|data| data.operands[1])).collect();
         let operands = graph.order.iter().flat_map(|op| &graph.op(*op).operands);
         for value in operands.chain(graph.outputs.iter().map(|output| &output.value)) {
-            if graph.constant(*value).is_some() && !patterns.contains(value) && !self.constants.contains_key(value) {
+            if graph.constant(*value).is_some()
+                && !patterns.contains(value)
+                && !self.constants.contains_key(value)
+            {
                 let address = self.dram(graph.ty(*value).bytes() as u64);
                 self.constants.insert(*value, address);
                 let storage = self.add(graph.ty(*value), Home::Dram(address), Traffic::Params);
@@ -211,7 +227,9 @@ impl Storages {
         let maker: BTreeMap<Value, usize> = groups
             .iter()
             .enumerate()
-            .flat_map(|(index, group)| group.results(graph).into_iter().map(move |value| (value, index)))
+            .flat_map(|(index, group)| {
+                group.results(graph).into_iter().map(move |value| (value, index))
+            })
             .collect();
         let last_read = last_reads(graph, groups);
         for op in &graph.order {
@@ -225,7 +243,8 @@ impl Storages {
                 let place = self.place(data.operands[0]);
                 let ty = graph.ty(result);
                 let image = &mut self.all[place.storage];
-                (image.rows, image.row_bytes) = (ty.shape[0] as u64, (ty.bytes() / ty.shape[0]) as u64);
+                (image.rows, image.row_bytes) =
+                    (ty.shape[0] as u64, (ty.bytes() / ty.shape[0]) as u64);
                 self.places[result] = Some(place);
             } else if let (Some(group), None) = (maker.get(&result), self.places[result]) {
                 let taken_over = match data.kind {
@@ -242,33 +261,46 @@ impl Storages {
         }
     }
 
-    /// Gives frames to the maps that windows reach over: all that reads such a map on chip are windows, and what makes it is a linear
-    /// layer, which writes row by row. Other such maps live in DRAM, and get a frame when they are loaded.
+    /// Gives frames to the maps that windows reach over: all that reads such a map on chip are
+    /// windows, and what makes it is a linear layer, which writes row by row. Other such maps live
+    /// in DRAM, and get a frame when they are loaded.
     fn frames(&mut self, graph: &Graph, groups: &[Group]) {
         let makers = groups.iter().filter_map(|group| match group {
-            Group::Linear(linear) | Group::Mlp(MlpGroup { second: linear, .. }) => Some(linear.result),
+            Group::Linear(linear) | Group::Mlp(MlpGroup { second: linear, .. }) => {
+                Some(linear.result)
+            }
             _ => None,
         });
         let makers: BTreeSet<Value> = makers.collect();
         for op in &graph.order {
             let data = graph.op(*op);
-            let Some(windows) = Windows::of(&data.kind).filter(|windows| !windows.frame().is_plain()) else { continue };
+            let Some(windows) =
+                Windows::of(&data.kind).filter(|windows| !windows.frame().is_plain())
+            else {
+                continue;
+            };
             let map = data.operands[0];
             let storage = self.place(map).storage;
-            let alone = self.places.values().flatten().filter(|place| place.storage == storage).count() == 1;
-            let mut readers = graph.order.iter().map(|op| graph.op(*op)).filter(|op| op.operands.contains(&map));
+            let alone =
+                self.places.values().flatten().filter(|place| place.storage == storage).count()
+                    == 1;
+            let mut readers =
+                graph.order.iter().map(|op| graph.op(*op)).filter(|op| op.operands.contains(&map));
             let framed = alone
                 && makers.contains(&map)
-                && readers.all(|op| Windows::of(&op.kind).is_some_and(|other| other.map == windows.map));
+                && readers
+                    .all(|op| Windows::of(&op.kind).is_some_and(|other| other.map == windows.map));
             let data = &mut self.all[storage];
             data.spilled |= !framed;
             if framed {
-                data.frame = Some(data.frame.map_or(windows.frame(), |frame| frame.union(windows.frame())));
+                data.frame =
+                    Some(data.frame.map_or(windows.frame(), |frame| frame.union(windows.frame())));
             }
         }
     }
 
-    /// The place of an operand that an add of a group may overwrite: a matrix of its own that no later group reads.
+    /// The place of an operand that an add of a group may overwrite: a matrix of its own that no
+    /// later group reads.
     fn taken_over(
         &self,
         graph: &Graph,
@@ -308,7 +340,8 @@ impl Storages {
         }
     }
 
-    /// Makes room for `bytes` more bytes of image behind the constants: all that a program writes moves up.
+    /// Makes room for `bytes` more bytes of image behind the constants: all that a program writes
+    /// moves up.
     pub(super) fn extend_image(&mut self, bytes: u64) {
         let start = self.image_bytes;
         let moved = |address: &mut u64| *address += if *address >= start { bytes } else { 0 };
@@ -341,9 +374,15 @@ impl Storages {
             let lives = last.saturating_sub(first) + 1;
             let reason = match (data.traffic, data.home) {
                 (Traffic::Outputs, _) => "an output of the model".to_owned(),
-                (_, Home::Sram) => format!("{bytes} bytes for {lives} groups, {} transfers saved", data.touches),
-                _ if data.spilled => "nothing writes it within the scratchpad in the way that it is read".to_owned(),
-                _ => format!("{bytes} bytes for {lives} groups have no room beside what saves more"),
+                (_, Home::Sram) => {
+                    format!("{bytes} bytes for {lives} groups, {} transfers saved", data.touches)
+                }
+                _ if data.spilled => {
+                    "nothing writes it within the scratchpad in the way that it is read".to_owned()
+                }
+                _ => {
+                    format!("{bytes} bytes for {lives} groups have no room beside what saves more")
+                }
             };
             let chosen = if data.home == Home::Sram { "scratchpad" } else { "DRAM" };
             Some(Decision {
@@ -358,8 +397,12 @@ impl Storages {
     }
 
     fn stay_on_chip(&mut self, budget: u64) {
-        let mut candidates: Vec<Storage> =
-            self.all.iter().filter(|(_, data)| data.home == Home::Sram).map(|(storage, _)| storage).collect();
+        let mut candidates: Vec<Storage> = self
+            .all
+            .iter()
+            .filter(|(_, data)| data.home == Home::Sram)
+            .map(|(storage, _)| storage)
+            .collect();
         candidates.sort_by_key(|storage| {
             let StorageData { life: (first, last), touches, .. } = self.all[*storage];
             let groups = last.saturating_sub(first) + 1;
@@ -370,7 +413,8 @@ impl Storages {
             let data = &self.all[storage];
             let bytes = data.bytes();
             let life = data.life.0..=data.life.1;
-            // An eighth is left for tiles; where that is too little, lowering or placement fails and less stays.
+            // An eighth is left for tiles; where that is too little, lowering or placement fails
+            // and less stays.
             let room = budget - budget / 8;
             if !data.spilled
                 && data.life.0 < self.resident.len()

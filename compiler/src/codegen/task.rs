@@ -1,4 +1,5 @@
-//! What lowering fills with [tasks](crate::tiled): the builder, and tiles of values as it hands them out.
+//! What lowering fills with [tasks](crate::tiled): the builder, and tiles of values as it hands
+//! them out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -63,8 +64,8 @@ impl Grain {
     pub(super) const ALL: [Grain; 2] = [Grain::Coarse, Grain::Fine];
 }
 
-/// Cycles from the end of an instruction on the lines to the start of one that waits for it: the lines' fill, and on machines of little fill
-/// what others that come in between take.
+/// Cycles from the end of an instruction on the lines to the start of one that waits for it: the
+/// lines' fill, and on machines of little fill what others that come in between take.
 pub(super) fn turnaround(machine: &Machine) -> u64 {
     const OTHERS: u64 = 12;
     OTHERS.max(machine.lines.fill_cycles.into())
@@ -83,7 +84,8 @@ pub(super) struct Lowered {
 
 /// Collects tasks.
 ///
-/// While instructions are put together their scratchpad operands are numbers of places, which [`Builder::push`] looks up.
+/// While instructions are put together their scratchpad operands are numbers of places, which
+/// [`Builder::push`] looks up.
 #[derive(Debug)]
 pub(super) struct Builder<'a> {
     pub(super) graph: &'a Graph,
@@ -109,7 +111,12 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(graph: &'a Graph, machine: &'a Machine, storages: &'a Storages, grain: Grain) -> Builder<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        machine: &'a Machine,
+        storages: &'a Storages,
+        grain: Grain,
+    ) -> Builder<'a> {
         Builder {
             graph,
             machine,
@@ -150,7 +157,13 @@ impl<'a> Builder<'a> {
     ) {
         let layer = self.graph.layer_name(layer);
         let (subject, reason) = (subject.to_owned(), reason.to_owned());
-        self.decisions.get_or_insert_default().push(Decision { layer, subject, chosen, reason, alternatives });
+        self.decisions.get_or_insert_default().push(Decision {
+            layer,
+            subject,
+            chosen,
+            reason,
+            alternatives,
+        });
     }
 
     /// Starts a group.
@@ -158,7 +171,8 @@ impl<'a> Builder<'a> {
         (self.group, self.released) = (group, 0);
     }
 
-    /// Bytes of a value's storage, if that stays in the scratchpad and this is the last group that touches it.
+    /// Bytes of a value's storage, if that stays in the scratchpad and this is the last group that
+    /// touches it.
     pub(super) fn last_touched(&self, value: Value) -> u64 {
         let data = self.storages.data(self.storages.place(value));
         if data.home == Home::Sram && data.life.1 == self.group { data.bytes() } else { 0 }
@@ -172,15 +186,23 @@ impl<'a> Builder<'a> {
     /// What has been collected.
     pub(super) fn finish(mut self) -> Lowered {
         let used: BTreeSet<Op> = self.layers.iter().copied().collect();
-        let order: Vec<Op> = self.graph.order.iter().copied().filter(|op| used.contains(op)).collect();
-        let number: BTreeMap<Op, u32> = order.iter().zip(0..).map(|(op, number)| (*op, number)).collect();
+        let order: Vec<Op> =
+            self.graph.order.iter().copied().filter(|op| used.contains(op)).collect();
+        let number: BTreeMap<Op, u32> =
+            order.iter().zip(0..).map(|(op, number)| (*op, number)).collect();
         for (task, layer) in self.tasks.tasks.iter_mut().zip(&self.layers) {
             task.layer = number[layer];
         }
-        Lowered { tasks: self.tasks, lists: self.lists, layers: order, decisions: self.decisions.unwrap_or_default() }
+        Lowered {
+            tasks: self.tasks,
+            lists: self.lists,
+            layers: order,
+            decisions: self.decisions.unwrap_or_default(),
+        }
     }
 
-    /// Cycles from the end of an instruction on the lines to the start of one that waits for it, as tilings are chosen by them.
+    /// Cycles from the end of an instruction on the lines to the start of one that waits for it, as
+    /// tilings are chosen by them.
     pub(super) fn turnaround(&self) -> u64 {
         match self.grain {
             Grain::Coarse => turnaround(self.machine),
@@ -191,7 +213,8 @@ impl<'a> Builder<'a> {
 
     /// Bytes of the scratchpad that the group's tiles may take.
     pub(super) fn room(&self) -> u64 {
-        (u64::from(self.machine.sram.bytes) + self.released).saturating_sub(self.storages.resident[self.group])
+        (u64::from(self.machine.sram.bytes) + self.released)
+            .saturating_sub(self.storages.resident[self.group])
     }
 
     /// The error of a group whose smallest tiles take `needed` bytes.
@@ -228,11 +251,21 @@ impl<'a> Builder<'a> {
     pub(super) fn lookup(&mut self, layer: Op, table: Sram, tile: Tile, shape: [usize; 2]) {
         let [m, n] = self.flat(shape, &[(tile, 1)]);
         let (src, stride) = (tile.at, tile.stride);
-        self.push(layer, Lut { src, table, dst: src, m, n, src_stride: stride, dst_stride: stride });
+        self.push(
+            layer,
+            Lut { src, table, dst: src, m, n, src_stride: stride, dst_stride: stride },
+        );
     }
 
-    /// Adds tiles of `m` rows of `n` as a `qadd` says, into a third one; `narrow` where that has 8 bits.
-    pub(super) fn add(&mut self, layer: Op, [a, b, sum]: [Tile; 3], shape: [usize; 2], narrow: bool) {
+    /// Adds tiles of `m` rows of `n` as a `qadd` says, into a third one; `narrow` where that has 8
+    /// bits.
+    pub(super) fn add(
+        &mut self,
+        layer: Op,
+        [a, b, sum]: [Tile; 3],
+        shape: [usize; 2],
+        narrow: bool,
+    ) {
         let OpKind::QAdd { a_scale, b_scale, shift } = self.graph.op(layer).kind else {
             unreachable!("groups are formed by kind")
         };
@@ -254,12 +287,17 @@ impl<'a> Builder<'a> {
         self.push(layer, add);
     }
 
-    /// Rows and columns of elementwise work on tiles, with the bytes of an element of each: one row of all elements where they are
-    /// contiguous and the vector unit's words would not be full otherwise.
+    /// Rows and columns of elementwise work on tiles, with the bytes of an element of each: one row
+    /// of all elements where they are contiguous and the vector unit's words would not be full
+    /// otherwise.
     pub(super) fn flat(&self, [m, n]: [usize; 2], tiles: &[(Tile, usize)]) -> [u16; 2] {
         let full = n.is_multiple_of(self.machine.vector.elements_per_cycle as usize);
         let contiguous = tiles.iter().all(|(tile, bytes)| tile.stride as usize == n * bytes);
-        if !full && contiguous && m * n <= MAX_COUNT { [1, (m * n) as u16] } else { [m as u16, n as u16] }
+        if !full && contiguous && m * n <= MAX_COUNT {
+            [1, (m * n) as u16]
+        } else {
+            [m as u16, n as u16]
+        }
     }
 
     /// A new buffer.
@@ -297,15 +335,32 @@ impl<'a> Builder<'a> {
 
     /// Part of a value, to be read: where it lies on chip, or loaded into a buffer of its own.
     pub(super) fn read(&mut self, layer: Op, value: Value, window: &Window) -> Tile {
-        self.read_into(layer, value, window, |builder| builder.tile(window.height(), window.bytes.len()))
+        self.read_into(layer, value, window, |builder| {
+            builder.tile(window.height(), window.bytes.len())
+        })
     }
 
-    /// Part of a value, to be read: where it lies on chip, or loaded into the next buffer of a ring.
-    pub(super) fn read_in(&mut self, ring: &mut Ring, layer: Op, value: Value, window: &Window) -> Tile {
-        self.read_into(layer, value, window, |builder| ring.tile(builder, window.height(), window.bytes.len()))
+    /// Part of a value, to be read: where it lies on chip, or loaded into the next buffer of a
+    /// ring.
+    pub(super) fn read_in(
+        &mut self,
+        ring: &mut Ring,
+        layer: Op,
+        value: Value,
+        window: &Window,
+    ) -> Tile {
+        self.read_into(layer, value, window, |builder| {
+            ring.tile(builder, window.height(), window.bytes.len())
+        })
     }
 
-    fn read_into(&mut self, layer: Op, value: Value, window: &Window, buffer: impl FnOnce(&mut Self) -> Tile) -> Tile {
+    fn read_into(
+        &mut self,
+        layer: Op,
+        value: Value,
+        window: &Window,
+        buffer: impl FnOnce(&mut Self) -> Tile,
+    ) -> Tile {
         let place = self.storages.place(value);
         if let Some(tile) = self.resident(place, window) {
             return tile;
@@ -320,7 +375,8 @@ impl<'a> Builder<'a> {
         self.write_at(self.storages.place(value), window)
     }
 
-    /// Part of a value, to be written where it lies on chip, or over a tile of its width whose contents are no longer needed.
+    /// Part of a value, to be written where it lies on chip, or over a tile of its width whose
+    /// contents are no longer needed.
     pub(super) fn write_over(&mut self, value: Value, window: &Window, tile: Tile) -> Target {
         let place = self.storages.place(value);
         match self.resident(place, window) {
@@ -358,7 +414,10 @@ impl<'a> Builder<'a> {
         let Home::Dram(base) = data.home else { unreachable!("what is on chip is not stored") };
         let store = Store {
             src: tile.at,
-            dst: Dram(base + (place.row + window.rows.start as u64) * data.row_bytes + window.bytes.start as u64),
+            dst: Dram(
+                base + (place.row + window.rows.start as u64) * data.row_bytes
+                    + window.bytes.start as u64,
+            ),
             bytes: window.bytes.len() as u32,
             inner: window.height() as u16,
             outer: 1,
@@ -375,11 +434,24 @@ impl<'a> Builder<'a> {
     pub(super) fn load(&mut self, layer: Op, place: Place, window: &Window, tile: Tile) {
         let data = self.storages.data(place);
         let Home::Dram(base) = data.home else { unreachable!("what is on chip is not loaded") };
-        self.load_rows(layer, [base + place.row * data.row_bytes, data.row_bytes], window, tile, data.traffic);
+        self.load_rows(
+            layer,
+            [base + place.row * data.row_bytes, data.row_bytes],
+            window,
+            tile,
+            data.traffic,
+        );
     }
 
     /// Loads part of a matrix at an address of DRAM, with so many bytes to a row, into a tile.
-    fn load_rows(&mut self, layer: Op, [base, row_bytes]: [u64; 2], window: &Window, tile: Tile, traffic: Traffic) {
+    fn load_rows(
+        &mut self,
+        layer: Op,
+        [base, row_bytes]: [u64; 2],
+        window: &Window,
+        tile: Tile,
+        traffic: Traffic,
+    ) {
         let load = Load {
             dst: tile.at,
             src: Dram(base + window.rows.start as u64 * row_bytes + window.bytes.start as u64),
@@ -398,12 +470,23 @@ impl<'a> Builder<'a> {
     /// Loads all of some rows of a matrix of weights into a new buffer.
     pub(super) fn weights(&mut self, layer: Op, value: Value, rows: &Range<usize>) -> Tile {
         let (_, row_bytes) = self.graph.ty(value).matrix();
-        let at = self.constant(layer, value, rows.start * row_bytes..rows.end * row_bytes, Traffic::Weights);
+        let at = self.constant(
+            layer,
+            value,
+            rows.start * row_bytes..rows.end * row_bytes,
+            Traffic::Weights,
+        );
         Tile { at, stride: row_bytes as u32 }
     }
 
     /// Loads part of a matrix of weights into the next buffer of a ring.
-    pub(super) fn weights_in(&mut self, ring: &mut Ring, layer: Op, value: Value, window: &Window) -> Tile {
+    pub(super) fn weights_in(
+        &mut self,
+        ring: &mut Ring,
+        layer: Op,
+        value: Value,
+        window: &Window,
+    ) -> Tile {
         let (_, row_bytes) = self.graph.ty(value).matrix();
         let tile = ring.tile(self, window.height(), window.bytes.len());
         let base = self.storages.constants[&value];
@@ -412,7 +495,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Loads contiguous bytes of a constant into a new buffer.
-    pub(super) fn constant(&mut self, layer: Op, value: Value, bytes: Range<usize>, traffic: Traffic) -> Sram {
+    pub(super) fn constant(
+        &mut self,
+        layer: Op,
+        value: Value,
+        bytes: Range<usize>,
+        traffic: Traffic,
+    ) -> Sram {
         let src = Dram(self.storages.constants[&value] + bytes.start as u64);
         self.fetch(layer, src, bytes.len(), traffic)
     }
@@ -468,11 +557,13 @@ impl<'a> Builder<'a> {
         data.frame.filter(|_| data.home == Home::Sram)
     }
 
-    /// The frame of a value that stays in the scratchpad from its first byte on, rows contiguous. The zeros are not written.
+    /// The frame of a value that stays in the scratchpad from its first byte on, rows contiguous.
+    /// The zeros are not written.
     pub(super) fn frame_start(&mut self, value: Value) -> Sram {
         let place = self.storages.place(value);
         let first = self.storages.data(place).offset(0);
-        let tile = self.resident(place, &Window { rows: 0..1, bytes: 0..0 }).expect("frames stay on chip");
+        let tile =
+            self.resident(place, &Window { rows: 0..1, bytes: 0..0 }).expect("frames stay on chip");
         let Some((buffer, offset)) = self.places[tile.at.0 as usize] else { return tile.at };
         self.at(buffer, u64::from(offset) - first)
     }
@@ -488,7 +579,8 @@ impl<'a> Builder<'a> {
                     None => *self.zeros.insert(self.lists.add(layer, vec![0; ZEROS])),
                 };
                 for runs in steps(runs, MAX_COUNT) {
-                    let dst = self.behind(at, ((start + runs.start * stride) * bytes + part.start) as u64);
+                    let dst = self
+                        .behind(at, ((start + runs.start * stride) * bytes + part.start) as u64);
                     let load = Load {
                         dst,
                         src,
@@ -509,7 +601,10 @@ impl<'a> Builder<'a> {
 }
 
 /// A range in steps of `step`.
-pub(super) fn within(range: &Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
+pub(super) fn within(
+    range: &Range<usize>,
+    step: usize,
+) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
     let start = range.start;
     steps(range.len(), step).map(move |part| start + part.start..start + part.end)
 }

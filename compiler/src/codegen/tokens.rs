@@ -1,12 +1,16 @@
-//! Tokens: orders every conflicting pair of accesses of instructions that could otherwise overlap in time.
+//! Tokens: orders every conflicting pair of accesses of instructions that could otherwise overlap
+//! in time.
 //!
-//! The memories are cut into segments, wherever an operand starts or ends; for each, the last instruction that wrote it and the last of each
-//! unit that read it since are known. An instruction must wait for those that it conflicts with, unless it is known to start after they have completed:
-//! each unit's knowledge of the others is a vector clock, advanced by every token. So no token is redundant at its place, and
-//! since a later wait on a unit is always for a later instruction of it, the i-th wait takes the i-th token.
+//! The memories are cut into segments, wherever an operand starts or ends; for each, the last
+//! instruction that wrote it and the last of each unit that read it since are known. An instruction
+//! must wait for those that it conflicts with, unless it is known to start after they have
+//! completed: each unit's knowledge of the others is a vector clock, advanced by every token. So no
+//! token is redundant at its place, and since a later wait on a unit is always for a later
+//! instruction of it, the i-th wait takes the i-th token.
 //!
-//! Within a unit, instructions start and complete in order, and read before they write. A later one overwrites what an earlier one
-//! reads or writes only after it; but to read what an earlier one writes, it waits for a token of its own unit.
+//! Within a unit, instructions start and complete in order, and read before they write. A later one
+//! overwrites what an earlier one reads or writes only after it; but to read what an earlier one
+//! writes, it waits for a token of its own unit.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,7 +31,8 @@ struct Segment {
     readers: Clock,
 }
 
-/// The code of scheduled tasks: their instructions with tokens, and the end. Nothing writes the first `image_bytes` of DRAM.
+/// The code of scheduled tasks: their instructions with tokens, and the end. Nothing writes the
+/// first `image_bytes` of DRAM.
 pub(super) fn insert(tasks: &[Task], addresses: &Addresses, image_bytes: u64) -> Vec<Instr> {
     let mut memory = Memory { sram: Segments::default(), dram: Segments::default(), image_bytes };
     let mut instructions: Vec<Instr> =
@@ -82,13 +87,17 @@ struct Memory {
 }
 
 impl Memory {
-    /// Notes what an instruction touches, and returns per unit the last instruction that it must wait for.
+    /// Notes what an instruction touches, and returns per unit the last instruction that it must
+    /// wait for.
     fn touch(&mut self, op: &Op, unit: Unit, number: u32) -> Clock {
         let mut needed = Clock::default();
         let all = accesses(op);
         // Reads come before writes: an operand overwritten in place is ordered by what was there.
         for writes in [false, true] {
-            for access in all.iter().filter(|access| if writes { access.mode.writes() } else { access.mode.reads() }) {
+            for access in all
+                .iter()
+                .filter(|access| if writes { access.mode.writes() } else { access.mode.reads() })
+            {
                 let segments = match access.space {
                     Space::Sram => &mut self.sram,
                     Space::Dram if access.region.base < self.image_bytes => continue,
@@ -104,7 +113,14 @@ impl Memory {
 }
 
 impl Segments {
-    fn touch(&mut self, range: Range<u64>, writes: bool, unit: Unit, number: u32, needed: &mut Clock) {
+    fn touch(
+        &mut self,
+        range: Range<u64>,
+        writes: bool,
+        unit: Unit,
+        number: u32,
+        needed: &mut Clock,
+    ) {
         // Most operands are where others were before.
         if let Some((end, segment)) = self.0.get_mut(&range.start)
             && *end == range.end

@@ -39,12 +39,21 @@ impl<'a> Call<'a> {
     }
 
     /// The problem that something does not fit.
-    pub(super) fn mismatch(&self, expected: impl Into<String>, found: impl Into<String>) -> Box<Problem> {
+    pub(super) fn mismatch(
+        &self,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Box<Problem> {
         Fault::mismatch(expected, found).at(self.node.place())
     }
 
     /// The problem that an attribute has a value that is not supported.
-    pub(super) fn attribute(&self, name: &str, expected: impl Into<String>, found: impl Into<String>) -> Box<Problem> {
+    pub(super) fn attribute(
+        &self,
+        name: &str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Box<Problem> {
         Fault::mismatch(expected, found).at(self.node.attribute_place(name))
     }
 
@@ -90,7 +99,8 @@ impl<'a> Call<'a> {
         self.graph.constant(value).map_or("", |constant| &constant.name)
     }
 
-    /// The element type of a constant as the model stores it; `None` for what is computed, be it at compile time.
+    /// The element type of a constant as the model stores it; `None` for what is computed, be it at
+    /// compile time.
     pub(super) fn data_type(&self, value: Value) -> Option<DataType> {
         self.data_types[value]
     }
@@ -113,9 +123,9 @@ impl<'a> Call<'a> {
     /// The elements of a constant operand of integers.
     pub(super) fn integers(&mut self, value: Value, what: &str) -> Translated<Vec<i64>> {
         self.charge(self.ty(value).elements())?;
-        self.graph
-            .const_i64(value)
-            .ok_or_else(|| self.mismatch(format!("{what} as integers known at compile time"), self.describe(value)))
+        self.graph.const_i64(value).ok_or_else(|| {
+            self.mismatch(format!("{what} as integers known at compile time"), self.describe(value))
+        })
     }
 
     /// The only element of a constant operand of integers.
@@ -129,9 +139,9 @@ impl<'a> Call<'a> {
     /// The elements of a constant operand of floats.
     pub(super) fn floats(&mut self, value: Value, what: &str) -> Translated<Vec<f32>> {
         self.charge(self.ty(value).elements())?;
-        self.graph
-            .const_f32(value)
-            .ok_or_else(|| self.mismatch(format!("{what} as floats known at compile time"), self.describe(value)))
+        self.graph.const_f32(value).ok_or_else(|| {
+            self.mismatch(format!("{what} as floats known at compile time"), self.describe(value))
+        })
     }
 
     /// Type and origin of a value, for messages.
@@ -156,12 +166,18 @@ impl<'a> Call<'a> {
         from_start
             .and_then(|axis| usize::try_from(axis).ok())
             .filter(|axis| *axis < rank)
-            .ok_or_else(|| self.mismatch(format!("an axis of a tensor with {rank} dimensions"), axis.to_string()))
+            .ok_or_else(|| {
+                self.mismatch(
+                    format!("an axis of a tensor with {rank} dimensions"),
+                    axis.to_string(),
+                )
+            })
     }
 
     /// Axes, normalised and rising.
     pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Translated<Vec<usize>> {
-        let mut normal = axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Translated<Vec<usize>>>()?;
+        let mut normal =
+            axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Translated<Vec<usize>>>()?;
         normal.sort_unstable();
         match normal.windows(2).any(|pair| pair[0] == pair[1]) {
             true => Err(self.mismatch("distinct axes", shown(axes))),
@@ -169,8 +185,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A list that is an operand from some opset on, and an attribute before; `None` where it is not given.
-    pub(super) fn list(&mut self, name: &str, index: usize, operand_since: i64) -> Translated<Option<Vec<i64>>> {
+    /// A list that is an operand from some opset on, and an attribute before; `None` where it is
+    /// not given.
+    pub(super) fn list(
+        &mut self,
+        name: &str,
+        index: usize,
+        operand_since: i64,
+    ) -> Translated<Option<Vec<i64>>> {
         match self.optional(index) {
             Some(value) if self.opset >= operand_since => self.integers(value, name).map(Some),
             _ if self.opset < operand_since => Ok(self.node.ints(name)?.map(<[i64]>::to_vec)),
@@ -202,7 +224,8 @@ impl<'a> Call<'a> {
         Ok(self.graph.push(kind, operands, &[node])?)
     }
 
-    /// Checks the element types of what is computed: integers are moved, selected, converted, and combined with each other.
+    /// Checks the element types of what is computed: integers are moved, selected, converted, and
+    /// combined with each other.
     fn check_elements(&self, kind: &OpKind, operands: &[Value]) -> Result<(), Fault> {
         let other = match kind {
             OpKind::Reshape { .. }
@@ -282,7 +305,12 @@ impl<'a> Call<'a> {
     }
 
     /// A constant of floats with the name of the parameter that it stands for.
-    pub(super) fn named_float_constant<I>(&mut self, name: &str, shape: &[usize], elements: I) -> Translated<Value>
+    pub(super) fn named_float_constant<I>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        elements: I,
+    ) -> Translated<Value>
     where
         I: IntoIterator<Item = f32, IntoIter: ExactSizeIterator>,
     {
@@ -303,7 +331,8 @@ impl<'a> Call<'a> {
 
     /// Checks a new constant of so many elements, and takes it from the budget.
     fn check_constant(&mut self, ty: &TensorType, elements: usize) -> Translated<()> {
-        let checked = fold::check_count(&ty.shape, elements).and_then(|()| self.budget.charge_constant(ty));
+        let checked =
+            fold::check_count(&ty.shape, elements).and_then(|()| self.budget.charge_constant(ty));
         self.located(checked)
     }
 
@@ -327,12 +356,15 @@ impl<'a> Call<'a> {
 /// A list of numbers for messages, cut short where it is long.
 pub(super) fn shown<T: fmt::Debug>(list: &[T]) -> String {
     match list.get(..MAX_RANK) {
-        Some(first) if list.len() > MAX_RANK => format!("{first:?} and {} more", list.len() - MAX_RANK),
+        Some(first) if list.len() > MAX_RANK => {
+            format!("{first:?} and {} more", list.len() - MAX_RANK)
+        }
         _ => format!("{list:?}"),
     }
 }
 
-/// What operations of a node are called: the node's name, after its module where the exporter says which.
+/// What operations of a node are called: the node's name, after its module where the exporter says
+/// which.
 fn name(node: &onnx::Node) -> String {
     if node.scope.is_empty() { node.name.clone() } else { format!("{}/{}", node.scope, node.name) }
 }

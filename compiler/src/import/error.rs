@@ -10,7 +10,8 @@ use crate::onnx::{self, Place};
 /// Displayed as one line per problem.
 #[derive(Debug, thiserror::Error)]
 pub struct ImportError {
-    /// The problems: those of options and inputs, then those of nodes in the order of the file, then those of outputs.
+    /// The problems: those of options and inputs, then those of nodes in the order of the file,
+    /// then those of outputs.
     pub problems: Vec<Problem>,
     /// How many more there are; at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS) are kept.
     pub omitted: usize,

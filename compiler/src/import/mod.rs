@@ -1,24 +1,29 @@
 //! From ONNX models to graphs of the imported stage.
 //!
-//! [`import`] walks the nodes in order. [`OPERATORS`] names the function that writes each operator as operations of the IR. An
-//! operation whose operands are all constants is computed at once, so that shape arithmetic, class tokens and aliased
-//! parameters leave nothing behind: what remains is the computation on the model's inputs, and every shape is known.
+//! [`import`] walks the nodes in order. [`OPERATORS`] names the function that writes each operator
+//! as operations of the IR. An operation whose operands are all constants is computed at once, so
+//! that shape arithmetic, class tokens and aliased parameters leave nothing behind: what remains is
+//! the computation on the model's inputs, and every shape is known.
 //!
 //! - Floats of every width become f32; arithmetic in half precision is not imitated.
-//! - Integers and booleans of every width are `i64`; true is 1. They are constants, or inputs and what depends on these: row numbers of
-//!   tables, and which keys of attention count.
-//! - Parameters stored as little-endian f32 are not copied: constants share the memory of the model's file.
+//! - Integers and booleans of every width are `i64`; true is 1. They are constants, or inputs and
+//!   what depends on these: row numbers of tables, and which keys of attention count.
+//! - Parameters stored as little-endian f32 are not copied: constants share the memory of the
+//!   model's file.
 //! - Dynamic dimensions are bound by [`ImportOptions::dims`].
-//! - Operations are named by their node, after its module where the exporter says which: `blocks.0.attn.qkv/node_linear`.
+//! - Operations are named by their node, after its module where the exporter says which:
+//!   `blocks.0.attn.qkv/node_linear`.
 //!
-//! All problems are found at once: a node that depends on a failed one is passed over, unless its operator is unsupported as well.
+//! All problems are found at once: a node that depends on a failed one is passed over, unless its
+//! operator is unsupported as well.
 //!
 //! # Bounds
 //!
-//! The model is untrusted. Shapes are checked against overflow and [`MAX_RANK`], a computed tensor against
-//! [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), the size of the graph against a limit, and all constants made at compile
-//! time against budgets of work and memory that grow with the parameters in the model, before anything is allocated. A file of a megabyte
-//! takes less than 200 MB (`tests/hostile`).
+//! The model is untrusted. Shapes are checked against overflow and [`MAX_RANK`], a computed tensor
+//! against [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), the size of the graph against
+//! a limit, and all constants made at compile time against budgets of work and memory that grow
+//! with the parameters in the model, before anything is allocated. A file of a megabyte takes less
+//! than 200 MB (`tests/hostile`).
 
 mod call;
 mod error;
@@ -54,7 +59,8 @@ pub struct ImportOptions {
 /// The imported graph of a model, compacted ([`Graph::compacted`]).
 ///
 /// # Errors
-/// Everything in the model that is not supported or does not fit, and names in `options` that the model does not have.
+/// Everything in the model that is not supported or does not fit, and names in `options` that the
+/// model does not have.
 pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportError> {
     let mut importer = Importer {
         model,
@@ -97,7 +103,8 @@ enum Slot {
     Known(Value),
     /// Nothing, which a problem says.
     Failed,
-    /// A result that its operator does not give here, as the mask of Dropout: a problem where it is used.
+    /// A result that its operator does not give here, as the mask of Dropout: a problem where it is
+    /// used.
     Omitted,
 }
 
@@ -145,7 +152,8 @@ impl<'m> Importer<'m> {
 
     fn check_opset(&mut self) {
         if !OPSETS.contains(&self.opset) {
-            let fault = Fault::Opset { oldest: *OPSETS.start(), newest: *OPSETS.end(), found: self.opset };
+            let fault =
+                Fault::Opset { oldest: *OPSETS.start(), newest: *OPSETS.end(), found: self.opset };
             self.report(*fault.at(Place::Model));
         }
     }
@@ -156,9 +164,11 @@ impl<'m> Importer<'m> {
             float if is_float(float) => Elem::F32,
             DataType::I64 | DataType::I32 | DataType::Bool => Elem::I64,
             other => {
-                return Err(
-                    Fault::mismatch("elements of a float type, i32, i64 or bool", other.to_string()).at(place())
-                );
+                return Err(Fault::mismatch(
+                    "elements of a float type, i32, i64 or bool",
+                    other.to_string(),
+                )
+                .at(place()));
             }
         };
         let extent = |dim: &Dim| match dim {
@@ -176,7 +186,8 @@ impl<'m> Importer<'m> {
             self.report(*problem);
             None
         });
-        // Whatever a node that failed would give has failed; what a translation does not give is omitted.
+        // Whatever a node that failed would give has failed; what a translation does not give is
+        // omitted.
         let missing = if translated.is_some() { Slot::Omitted } else { Slot::Failed };
         let mut results = translated.unwrap_or_default().into_iter();
         for name in &node.outputs {
@@ -191,12 +202,22 @@ impl<'m> Importer<'m> {
     fn translate(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Value>>, Box<Problem>> {
         let operator = operators::find(self.model, node).map_err(|fault| fault.at(node.place()))?;
         let Some(operands) = self.operands(node)? else { return Ok(None) };
-        let mut call = Call::new(node, self.opset, &mut self.graph, &mut self.budget, &mut self.data_types, operands);
+        let mut call = Call::new(
+            node,
+            self.opset,
+            &mut self.graph,
+            &mut self.budget,
+            &mut self.data_types,
+            operands,
+        );
         (operator.translate)(&mut call).map(Some)
     }
 
     /// The operands of a node; `None` where one has failed.
-    fn operands(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Option<Value>>>, Box<Problem>> {
+    fn operands(
+        &mut self,
+        node: &'m onnx::Node,
+    ) -> Result<Option<Vec<Option<Value>>>, Box<Problem>> {
         let mut operands = Vec::with_capacity(node.inputs.len());
         for name in &node.inputs {
             operands.push(match name {
@@ -234,17 +255,25 @@ impl<'m> Importer<'m> {
     fn initializer(&mut self, name: &str) -> Result<Slot, Box<Problem>> {
         let place = || Place::Initializer(name.to_owned());
         let tensor = self.model.graph.initializers.get(name);
-        let tensor =
-            tensor.ok_or_else(|| Fault::Model(onnx::Fault::Undefined { name: name.to_owned() }).at(place()))?;
-        let value = constant(&mut self.graph, &mut self.budget, name, tensor).map_err(|fault| fault.at(place()))?;
+        let tensor = tensor.ok_or_else(|| {
+            Fault::Model(onnx::Fault::Undefined { name: name.to_owned() }).at(place())
+        })?;
+        let value = constant(&mut self.graph, &mut self.budget, name, tensor)
+            .map_err(|fault| fault.at(place()))?;
         self.data_types[value] = Some(tensor.data_type());
         Ok(Slot::Known(value))
     }
 
-    fn output(&mut self, output: &'m ValueInfo, options: &ImportOptions) -> Result<Slot, Box<Problem>> {
+    fn output(
+        &mut self,
+        output: &'m ValueInfo,
+        options: &ImportOptions,
+    ) -> Result<Slot, Box<Problem>> {
         let place = Place::Output(output.name.clone());
         if !is_float(output.data_type) {
-            return Err(Fault::mismatch("elements of a float type", output.data_type.to_string()).at(place));
+            return Err(
+                Fault::mismatch("elements of a float type", output.data_type.to_string()).at(place)
+            );
         }
         let Some(value) = self.value(&output.name, &place)? else { return Ok(Slot::Failed) };
         let ty = self.graph.ty(value).clone();
@@ -279,7 +308,12 @@ fn is_float(data_type: DataType) -> bool {
 }
 
 /// A constant of the graph with the elements of a tensor: those of f32 shared, others converted.
-fn constant(graph: &mut Graph, budget: &mut Budget, name: &str, tensor: &onnx::Tensor) -> Result<Value, Fault> {
+fn constant(
+    graph: &mut Graph,
+    budget: &mut Budget,
+    name: &str,
+    tensor: &onnx::Tensor,
+) -> Result<Value, Fault> {
     let shape = tensor.dims();
     fold::count(shape)?;
     let faulty = |fault: TensorFault| Fault::Model(fault.into());

@@ -1,9 +1,10 @@
 //! Interpreters of the IR: what a graph means, in the simplest form that is fast enough.
 //!
-//! - [`FloatInterpreter`] runs imported and canonical graphs in float. It is the reference for accuracy and the source of
-//!   calibration ([`crate::quantise`]).
-//! - [`QuantisedInterpreter`] runs quantised graphs in plain loops over the functions of `vitcod_isa::numerics`. What the
-//!   emulator computes must equal its results bit for bit; the two share no code but those functions.
+//! - [`FloatInterpreter`] runs imported and canonical graphs in float. It is the reference for
+//!   accuracy and the source of calibration ([`crate::quantise`]).
+//! - [`QuantisedInterpreter`] runs quantised graphs in plain loops over the functions of
+//!   `vitcod_isa::numerics`. What the emulator computes must equal its results bit for bit; the two
+//!   share no code but those functions.
 
 mod error;
 mod float;

@@ -1,6 +1,7 @@
 //! How far results are from their reference.
 
-/// Energy of a reference, and of what differs from it. Sums over parts of a tensor, or several tensors, are one noise.
+/// Energy of a reference, and of what differs from it. Sums over parts of a tensor, or several
+/// tensors, are one noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
     /// Sum of squares of the reference.
@@ -35,8 +36,8 @@ impl Noise {
         Noise { signal: self.signal + other.signal, noise: self.noise + other.noise }
     }
 
-    /// Ratio of signal to quantisation noise in decibels, `10 log10(sum r^2 / sum (r - x)^2)`. Infinite where nothing differs; NaN where
-    /// a number is none, so that no threshold accepts it.
+    /// Ratio of signal to quantisation noise in decibels, `10 log10(sum r^2 / sum (r - x)^2)`.
+    /// Infinite where nothing differs; NaN where a number is none, so that no threshold accepts it.
     pub fn sqnr_db(self) -> f64 {
         if self.noise == 0.0 { f64::INFINITY } else { 10.0 * (self.signal / self.noise).log10() }
     }

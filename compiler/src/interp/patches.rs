@@ -14,7 +14,8 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Rows and columns of windows over an image of `height` times `width`, which must hold at least one.
+    /// Rows and columns of windows over an image of `height` times `width`, which must hold at
+    /// least one.
     pub(super) fn positions(&self, [height, width]: [usize; 2]) -> [usize; 2] {
         let along = |axis: usize, extent: usize| {
             let padded = extent + self.pad[axis] + self.pad[axis + 2];
@@ -23,13 +24,25 @@ impl Windows {
         [along(0, height), along(1, width)]
     }
 
-    /// The windows of `map[height, width, channels]`, row-major, as rows of `kernel[0] * kernel[1] * channels` elements.
-    pub(super) fn rows<T: Copy + Default>(&self, map: &[T], [height, width, channels]: [usize; 3]) -> Vec<T> {
+    /// The windows of `map[height, width, channels]`, row-major, as rows of
+    /// `kernel[0] * kernel[1] * channels` elements.
+    pub(super) fn rows<T: Copy + Default>(
+        &self,
+        map: &[T],
+        [height, width, channels]: [usize; 3],
+    ) -> Vec<T> {
         let [down, across] = self.positions([height, width]);
-        let mut rows = Vec::with_capacity(down * across * self.kernel[0] * self.kernel[1] * channels);
-        for (top, left) in (0..down).flat_map(|y| (0..across).map(move |x| (y * self.stride[0], x * self.stride[1]))) {
-            for y in (0..self.kernel[0]).map(|tap| (top + tap * self.dilation[0]).wrapping_sub(self.pad[0])) {
-                for x in (0..self.kernel[1]).map(|tap| (left + tap * self.dilation[1]).wrapping_sub(self.pad[1])) {
+        let mut rows =
+            Vec::with_capacity(down * across * self.kernel[0] * self.kernel[1] * channels);
+        for (top, left) in (0..down)
+            .flat_map(|y| (0..across).map(move |x| (y * self.stride[0], x * self.stride[1])))
+        {
+            for y in (0..self.kernel[0])
+                .map(|tap| (top + tap * self.dilation[0]).wrapping_sub(self.pad[0]))
+            {
+                for x in (0..self.kernel[1])
+                    .map(|tap| (left + tap * self.dilation[1]).wrapping_sub(self.pad[1]))
+                {
                     // Above and left of the map the difference wraps to more than any extent.
                     if y < height && x < width {
                         rows.extend_from_slice(&map[(y * width + x) * channels..][..channels]);
@@ -46,7 +59,9 @@ impl Windows {
 /// The pixels of `image[channels, height, width]` as rows: `[height * width, channels]`.
 pub(super) fn pixels<T: Copy>(image: &[T], channels: usize) -> Vec<T> {
     let count = image.len().checked_div(channels).unwrap_or(0);
-    (0..count).flat_map(|pixel| (0..channels).map(move |channel| image[channel * count + pixel])).collect()
+    (0..count)
+        .flat_map(|pixel| (0..channels).map(move |channel| image[channel * count + pixel]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -72,9 +87,14 @@ mod tests {
 
     #[test]
     fn padding_stride_and_dilation() {
-        let padded = Windows { kernel: [2, 2], stride: [2, 2], pad: [1, 1, 0, 0], dilation: [1, 1] };
-        assert_eq!(padded.rows(&IMAGE, [3, 3, 1]), [0, 0, 0, 1, 0, 0, 2, 3, 0, 4, 0, 7, 5, 6, 8, 9]);
-        let dilated = Windows { kernel: [2, 2], stride: [1, 1], pad: [0, 0, 0, 1], dilation: [2, 2] };
+        let padded =
+            Windows { kernel: [2, 2], stride: [2, 2], pad: [1, 1, 0, 0], dilation: [1, 1] };
+        assert_eq!(
+            padded.rows(&IMAGE, [3, 3, 1]),
+            [0, 0, 0, 1, 0, 0, 2, 3, 0, 4, 0, 7, 5, 6, 8, 9]
+        );
+        let dilated =
+            Windows { kernel: [2, 2], stride: [1, 1], pad: [0, 0, 0, 1], dilation: [2, 2] };
         assert_eq!(dilated.rows(&IMAGE, [3, 3, 1]), [1, 3, 7, 9, 2, 0, 8, 0]);
     }
 }

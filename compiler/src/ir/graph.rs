@@ -8,7 +8,8 @@ use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap};
 use super::infer::{self, InferError};
 use super::{Const, Elem, Node, Op, OpKind, Stage, TensorType, Value};
 
-/// A graph of operations on tensors. The module documentation of [`crate::ir`] says what holds for it.
+/// A graph of operations on tensors. The module documentation of [`crate::ir`] says what holds for
+/// it.
 #[derive(Clone, Debug)]
 pub struct Graph {
     /// Name of the model.
@@ -34,7 +35,8 @@ pub struct GraphInput {
     pub name: String,
     /// What stands for it in the graph.
     pub value: Value,
-    /// Shape in the model: as many elements as the value has, or as bits are used of each row of a mask.
+    /// Shape in the model: as many elements as the value has, or as bits are used of each row of a
+    /// mask.
     pub shape: Vec<usize>,
 }
 
@@ -95,13 +97,18 @@ pub struct Constant {
 ///
 /// # Errors
 /// One is not within the extent.
-pub(crate) fn indices(indices: impl IntoIterator<Item = i64>, extent: usize) -> Result<Vec<usize>, String> {
+pub(crate) fn indices(
+    indices: impl IntoIterator<Item = i64>,
+    extent: usize,
+) -> Result<Vec<usize>, String> {
     let from_start = |index: i64| {
         let index = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
         index.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < extent)
     };
-    let within =
-        |index: i64| from_start(index).ok_or_else(|| format!("index {index} is not within an extent of {extent}"));
+    let within = |index: i64| {
+        from_start(index)
+            .ok_or_else(|| format!("index {index} is not within an extent of {extent}"))
+    };
     indices.into_iter().map(within).collect()
 }
 
@@ -133,25 +140,45 @@ impl Graph {
     }
 
     /// Adds an input with its shape in the model.
-    pub fn add_input_of(&mut self, name: impl Into<String>, ty: TensorType, shape: impl Into<Vec<usize>>) -> Value {
+    pub fn add_input_of(
+        &mut self,
+        name: impl Into<String>,
+        ty: TensorType,
+        shape: impl Into<Vec<usize>>,
+    ) -> Value {
         let value = self.values.push(ValueData { ty, def: ValueDef::Input(self.inputs.len()) });
         self.inputs.push(GraphInput { name: name.into(), value, shape: shape.into() });
         value
     }
 
     /// Adds an output.
-    pub fn add_output(&mut self, name: impl Into<String>, value: Value, shape: impl Into<Vec<usize>>) {
+    pub fn add_output(
+        &mut self,
+        name: impl Into<String>,
+        value: Value,
+        shape: impl Into<Vec<usize>>,
+    ) {
         self.outputs.push(GraphOutput { name: name.into(), value, shape: shape.into() });
     }
 
     /// Adds a constant whose elements are `bytes`.
-    pub fn add_const(&mut self, name: impl Into<String>, ty: TensorType, bytes: impl Into<Bytes>) -> Value {
+    pub fn add_const(
+        &mut self,
+        name: impl Into<String>,
+        ty: TensorType,
+        bytes: impl Into<Bytes>,
+    ) -> Value {
         let constant = self.consts.push(Constant { name: name.into(), bytes: bytes.into() });
         self.values.push(ValueData { ty, def: ValueDef::Const(constant) })
     }
 
     /// Adds a float constant.
-    pub fn add_f32(&mut self, name: impl Into<String>, shape: impl Into<Vec<usize>>, elements: &[f32]) -> Value {
+    pub fn add_f32(
+        &mut self,
+        name: impl Into<String>,
+        shape: impl Into<Vec<usize>>,
+        elements: &[f32],
+    ) -> Value {
         let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.add_const(name, TensorType::f32(shape), bytes)
     }
@@ -165,7 +192,12 @@ impl Graph {
     ///
     /// # Errors
     /// The operands do not fit the operation.
-    pub fn push(&mut self, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Result<Value, InferError> {
+    pub fn push(
+        &mut self,
+        kind: OpKind,
+        operands: &[Value],
+        nodes: &[Node],
+    ) -> Result<Value, InferError> {
         let types: Vec<&TensorType> = operands.iter().map(|v| self.ty(*v)).collect();
         let ty = infer::infer(&kind, &types)?;
         Ok(self.push_typed(kind, operands, vec![ty], nodes)[0])
@@ -185,7 +217,12 @@ impl Graph {
             .enumerate()
             .map(|(i, ty)| self.values.push(ValueData { ty, def: ValueDef::Result(op, i) }))
             .collect();
-        self.ops.push(OpData { kind, operands: operands.to_vec(), results: results.clone(), nodes: nodes.to_vec() });
+        self.ops.push(OpData {
+            kind,
+            operands: operands.to_vec(),
+            results: results.clone(),
+            nodes: nodes.to_vec(),
+        });
         self.order.push(op);
         results
     }
@@ -195,8 +232,9 @@ impl Graph {
         &self.values[value].ty
     }
 
-    /// Notes that the model itself quantises a float tensor to int8 in this step; of several the coarsest counts, whose range holds
-    /// those of the others. What is no usable step, and constants, are left alone.
+    /// Notes that the model itself quantises a float tensor to int8 in this step; of several the
+    /// coarsest counts, whose range holds those of the others. What is no usable step, and
+    /// constants, are left alone.
     pub fn note_step(&mut self, value: Value, step: f64) {
         let data = &mut self.values[value];
         let usable = step.is_finite() && step > 0.0 && data.ty.elem == Elem::F32;
@@ -220,7 +258,8 @@ impl Graph {
         &mut self.ops[op]
     }
 
-    /// How messages name an operation: by its ONNX node, where it has one, and its place in the graph.
+    /// How messages name an operation: by its ONNX node, where it has one, and its place in the
+    /// graph.
     pub fn describe(&self, op: Op) -> String {
         let data = self.op(op);
         match data.nodes.first() {
@@ -290,19 +329,22 @@ impl Graph {
         attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::I64)
     }
 
-    /// The fewest rows of the tables of which a value's elements are row numbers; `None` where it has none such.
+    /// The fewest rows of the tables of which a value's elements are row numbers; `None` where it
+    /// has none such.
     pub fn table_rows(&self, value: Value) -> Option<usize> {
-        let rows =
-            self.order.iter().map(|op| self.op(*op)).filter(|data| data.operands.get(1) == Some(&value)).filter_map(
-                |data| {
-                    let axis = match data.kind {
-                        OpKind::Embed {} | OpKind::QEmbed {} => 0,
-                        OpKind::Gather { axis } => axis,
-                        _ => return None,
-                    };
-                    self.ty(data.operands[0]).shape.get(axis).copied()
-                },
-            );
+        let rows = self
+            .order
+            .iter()
+            .map(|op| self.op(*op))
+            .filter(|data| data.operands.get(1) == Some(&value))
+            .filter_map(|data| {
+                let axis = match data.kind {
+                    OpKind::Embed {} | OpKind::QEmbed {} => 0,
+                    OpKind::Gather { axis } => axis,
+                    _ => return None,
+                };
+                self.ty(data.operands[0]).shape.get(axis).copied()
+            });
         rows.min()
     }
 
@@ -349,7 +391,8 @@ impl Graph {
         constants.map(|data| data.ty.elements()).sum()
     }
 
-    /// Per value, the operations in order that read it; an operation that reads it twice counts twice.
+    /// Per value, the operations in order that read it; an operation that reads it twice counts
+    /// twice.
     pub fn uses(&self) -> SecondaryMap<Value, Vec<Op>> {
         let mut uses: SecondaryMap<Value, Vec<Op>> = SecondaryMap::new();
         for op in &self.order {
@@ -363,12 +406,19 @@ impl Graph {
     /// Lets everything that reads `old`, outputs included, read `new` instead.
     pub fn replace_uses(&mut self, old: Value, new: Value) {
         for data in self.ops.values_mut() {
-            data.operands.iter_mut().filter(|operand| **operand == old).for_each(|operand| *operand = new);
+            data.operands
+                .iter_mut()
+                .filter(|operand| **operand == old)
+                .for_each(|operand| *operand = new);
         }
-        self.outputs.iter_mut().filter(|output| output.value == old).for_each(|output| output.value = new);
+        self.outputs
+            .iter_mut()
+            .filter(|output| output.value == old)
+            .for_each(|output| output.value = new);
     }
 
-    /// The same graph without what no output needs, entities numbered in order of appearance. Inputs stay.
+    /// The same graph without what no output needs, entities numbered in order of appearance.
+    /// Inputs stay.
     pub fn compacted(&self) -> Graph {
         self.compacted_and_renamed().0
     }
@@ -387,15 +437,19 @@ impl Graph {
         let mut graph = self.successor(self.stage);
         let mut renamed: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
         for GraphInput { name, value, shape } in &self.inputs {
-            renamed[*value] = Some(graph.add_input_of(name, self.ty(*value).clone(), shape.clone()));
+            renamed[*value] =
+                Some(graph.add_input_of(name, self.ty(*value).clone(), shape.clone()));
         }
         for op in &self.order {
             let data = self.op(*op);
             if !data.results.iter().any(|result| needed[*result]) {
                 continue;
             }
-            let operands: Vec<Value> =
-                data.operands.iter().map(|operand| self.rename(&mut graph, &mut renamed, *operand)).collect();
+            let operands: Vec<Value> = data
+                .operands
+                .iter()
+                .map(|operand| self.rename(&mut graph, &mut renamed, *operand))
+                .collect();
             let types = data.results.iter().map(|result| self.ty(*result).clone()).collect();
             let results = graph.push_typed(data.kind.clone(), &operands, types, &data.nodes);
             data.results.iter().zip(results).for_each(|(old, new)| renamed[*old] = Some(new));
@@ -407,13 +461,19 @@ impl Graph {
         (graph, renamed)
     }
 
-    fn rename(&self, graph: &mut Graph, renamed: &mut SecondaryMap<Value, Option<Value>>, value: Value) -> Value {
+    fn rename(
+        &self,
+        graph: &mut Graph,
+        renamed: &mut SecondaryMap<Value, Option<Value>>,
+        value: Value,
+    ) -> Value {
         if let Some(new) = renamed[value] {
             return new;
         }
         // Inputs and results are renamed before they are read: this is the first use of a constant.
         let constant = self.constant(value).expect("operands precede their uses");
-        let new = graph.add_const(constant.name.clone(), self.ty(value).clone(), constant.bytes.clone());
+        let new =
+            graph.add_const(constant.name.clone(), self.ty(value).clone(), constant.bytes.clone());
         renamed[value] = Some(new);
         new
     }

@@ -22,13 +22,16 @@ pub struct InferError {
 /// The type of the one result of an imported or canonical operation.
 ///
 /// # Errors
-/// The operands do not fit, or the operation is a quantised one, whose types carry steps that nobody can infer.
+/// The operands do not fit, or the operation is a quantised one, whose types carry steps that
+/// nobody can infer.
 pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
     let fail = |message: String| InferError { mnemonic: kind.mnemonic(), message };
     if !kind.takes(operands.len()) {
         return Err(fail(format!("{} operands do not fit", operands.len())));
     }
-    result_shape(kind, operands).map(|shape| TensorType::new(result_elem(kind, operands), shape)).map_err(fail)
+    result_shape(kind, operands)
+        .map(|shape| TensorType::new(result_elem(kind, operands), shape))
+        .map_err(fail)
 }
 
 /// The element type of the one result of an imported or canonical operation.
@@ -41,9 +44,11 @@ pub(super) fn result_elem(kind: &OpKind, operands: &[&TensorType]) -> Elem {
     }
 }
 
-/// The shape of an operation's first result, or why the operands, as many as the operation takes, do not fit.
+/// The shape of an operation's first result, or why the operands, as many as the operation takes,
+/// do not fit.
 pub(super) fn result_shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
-    shape(kind, operands).map_err(|message| if message.is_empty() { misfit(operands) } else { message })
+    shape(kind, operands)
+        .map_err(|message| if message.is_empty() { misfit(operands) } else { message })
 }
 
 fn misfit(operands: &[&TensorType]) -> String {
@@ -68,7 +73,9 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         OpKind::FakeQuantise { scale, zero_point, min, max } => {
             let quantises = scale.is_finite() && *scale > 0.0 && (min..=max).contains(&zero_point);
             if !quantises {
-                return Err(format!("scale {scale} and zero point {zero_point} among {min} to {max} quantise nothing"));
+                return Err(format!(
+                    "scale {scale} and zero point {zero_point} among {min} to {max} quantise nothing"
+                ));
             }
             Ok(x.clone())
         }
@@ -89,8 +96,12 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
                     && Some(x[1]) == w[1].checked_mul(*group),
             )?;
             expect(operands.get(2).is_none_or(|b| b.shape == [w[0]]))?;
-            let reach = |axis: usize| w[2 + axis].checked_sub(1)?.checked_mul(dilation[axis])?.checked_add(1);
-            let (Some(height), Some(width)) = (reach(0), reach(1)) else { return Err(String::new()) };
+            let reach = |axis: usize| {
+                w[2 + axis].checked_sub(1)?.checked_mul(dilation[axis])?.checked_add(1)
+            };
+            let (Some(height), Some(width)) = (reach(0), reach(1)) else {
+                return Err(String::new());
+            };
             Ok(vec![
                 x[0],
                 w[0],
@@ -126,7 +137,9 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(*axis < x.len())?;
             let mut shape = x.clone();
             for ty in &operands[1..] {
-                expect(ty.rank() == x.len() && (0..x.len()).all(|i| i == *axis || ty.shape[i] == x[i]))?;
+                expect(
+                    ty.rank() == x.len() && (0..x.len()).all(|i| i == *axis || ty.shape[i] == x[i]),
+                )?;
                 shape[*axis] = shape[*axis].checked_add(ty.shape[*axis]).ok_or_else(String::new)?;
             }
             Ok(shape)
@@ -134,7 +147,10 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         OpKind::Slice { axis, start, len, stride } => {
             let last = len.checked_sub(1).and_then(|n| n.checked_mul(*stride)?.checked_add(*start));
             if *axis >= x.len() || *stride == 0 || last.is_none_or(|last| last >= x[*axis]) {
-                return Err(format!("{len} from {start} by {stride} along axis {axis} leave {}", operands[0]));
+                return Err(format!(
+                    "{len} from {start} by {stride} along axis {axis} leave {}",
+                    operands[0]
+                ));
             }
             let mut shape = x.clone();
             shape[*axis] = *len;
@@ -191,17 +207,22 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             let [all, m, n] = scores(x, k, *heads, *windows)?;
             expect(v.len() == 2 && k[0] == v[0] && v[1].is_multiple_of(*heads))?;
             let (bias, keys) = match operands[3..] {
-                [.., keys] if keys.elem == Elem::I64 => (&operands[3..operands.len() - 1], Some(keys)),
+                [.., keys] if keys.elem == Elem::I64 => {
+                    (&operands[3..operands.len() - 1], Some(keys))
+                }
                 _ => (&operands[3..], None),
             };
-            let fits = |bias: &&TensorType| bias.shape == [*heads, m, n] || bias.shape == [all, m, n];
+            let fits =
+                |bias: &&TensorType| bias.shape == [*heads, m, n] || bias.shape == [all, m, n];
             expect(bias.len() <= 1 && bias.iter().all(fits))?;
             expect(keys.is_none_or(|keys| *windows == 1 && keys.shape == [n]))?;
             Ok(vec![x[0], v[1]])
         }
         OpKind::MixHeads { heads_in, heads_out } => {
             let shape = mixed(x, *heads_in, *heads_out)?;
-            expect(operands[1].shape == [*heads_out, *heads_in] && operands[2].shape == [*heads_out])?;
+            expect(
+                operands[1].shape == [*heads_out, *heads_in] && operands[2].shape == [*heads_out],
+            )?;
             Ok(shape)
         }
         OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
@@ -238,24 +259,46 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         }
         OpKind::Spmm { windows, .. } => {
             let (sums, v) = (&operands[1].shape, &operands[2].shape);
-            expect(x.len() == 3 && *sums == x[..2] && v.len() == 2 && *windows > 0 && x[0].is_multiple_of(*windows))?;
-            expect(Some(v[0]) == x[2].checked_mul(*windows) && v[1].is_multiple_of(x[0] / windows))?;
+            expect(
+                x.len() == 3
+                    && *sums == x[..2]
+                    && v.len() == 2
+                    && *windows > 0
+                    && x[0].is_multiple_of(*windows),
+            )?;
+            expect(
+                Some(v[0]) == x[2].checked_mul(*windows) && v[1].is_multiple_of(x[0] / windows),
+            )?;
             Ok(vec![x[1].checked_mul(*windows).ok_or_else(String::new)?, v[1]])
         }
         OpKind::BlockSddmm { heads, .. } => {
             let (k, mask) = (&operands[1].shape, &operands[3].shape);
-            expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            expect(
+                x.len() == 2
+                    && k.len() == 2
+                    && x[1] == k[1]
+                    && *heads > 0
+                    && x[1].is_multiple_of(*heads),
+            )?;
             expect(mask.len() == 1)?;
             Ok(vec![block_cells(*heads, x[0], operands[2])?])
         }
         OpKind::CscSddmm { heads, .. } => {
             let k = &operands[1].shape;
-            expect(x.len() == 2 && k.len() == 2 && x[1] == k[1] && *heads > 0 && x[1].is_multiple_of(*heads))?;
+            expect(
+                x.len() == 2
+                    && k.len() == 2
+                    && x[1] == k[1]
+                    && *heads > 0
+                    && x[1].is_multiple_of(*heads),
+            )?;
             Ok(vec![csc_entries(*heads, k[0], operands[2])?])
         }
         OpKind::BlockSoftmax {} => {
             let maxima = &operands[2].shape;
-            expect(maxima.len() == 2 && operands.get(3).is_none_or(|other| other.shape == *maxima))?;
+            expect(
+                maxima.len() == 2 && operands.get(3).is_none_or(|other| other.shape == *maxima),
+            )?;
             expect(*x == [block_cells(maxima[0], maxima[1], operands[1])?])?;
             Ok(x.clone())
         }
@@ -271,19 +314,30 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(operands.len() == 1 + 3 * parts.iter().count())?;
             expect(x.len() == 2 && *heads > 0 && x[1].is_multiple_of(*heads))?;
             let sums = parts.iter().next().map_or(&[][..], |part| &operands[part.sums].shape);
-            expect(sums.len() == 2 && sums[0] == *heads && parts.iter().all(|part| operands[part.sums].shape == sums))?;
+            expect(
+                sums.len() == 2
+                    && sums[0] == *heads
+                    && parts.iter().all(|part| operands[part.sums].shape == sums),
+            )?;
             if let Some(part) = parts.block {
-                expect(operands[part.probs].shape == [block_cells(*heads, sums[1], operands[part.pattern])?])?;
+                expect(
+                    operands[part.probs].shape
+                        == [block_cells(*heads, sums[1], operands[part.pattern])?],
+                )?;
             }
             if let Some(part) = parts.csc {
-                expect(operands[part.probs].shape == [csc_entries(*heads, x[0], operands[part.pattern])?])?;
+                expect(
+                    operands[part.probs].shape
+                        == [csc_entries(*heads, x[0], operands[part.pattern])?],
+                )?;
             }
             Ok(vec![sums[1], x[1]])
         }
     }
 }
 
-/// The shape of the scores of queries `q` and keys `k`: heads of all windows, queries and keys of a window.
+/// The shape of the scores of queries `q` and keys `k`: heads of all windows, queries and keys of a
+/// window.
 fn scores(q: &[usize], k: &[usize], heads: usize, windows: usize) -> Result<[usize; 3], String> {
     match (q, k) {
         ([m, c], [n, d])
@@ -303,7 +357,9 @@ fn scores(q: &[usize], k: &[usize], heads: usize, windows: usize) -> Result<[usi
 /// Cells of the dense blocks of heads with `queries` queries.
 fn block_cells(heads: usize, queries: usize, keys: &TensorType) -> Result<usize, String> {
     let [bytes] = keys.shape[..] else { return Err(String::new()) };
-    BlockKeys::columns_in(heads, bytes).and_then(|columns| columns.checked_mul(queries)).ok_or_else(String::new)
+    BlockKeys::columns_in(heads, bytes)
+        .and_then(|columns| columns.checked_mul(queries))
+        .ok_or_else(String::new)
 }
 
 /// Entries of a sparse pattern of heads with `keys` keys.
@@ -330,7 +386,9 @@ fn mixed(x: &[usize], heads_in: usize, heads_out: usize) -> Result<Vec<usize>, S
 /// The shape to which both broadcast.
 fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
-    let extent = |shape: &[usize], i: usize| if i + shape.len() < rank { 1 } else { shape[i + shape.len() - rank] };
+    let extent = |shape: &[usize], i: usize| {
+        if i + shape.len() < rank { 1 } else { shape[i + shape.len() - rank] }
+    };
     (0..rank)
         .map(|i| match (extent(a, i), extent(b, i)) {
             (x, y) if x == y => Ok(x),
@@ -345,7 +403,9 @@ fn windows(extent: usize, pad: [usize; 2], window: usize, stride: usize) -> Resu
     let padded = extent.checked_add(pad[0]).and_then(|padded| padded.checked_add(pad[1]));
     match padded.and_then(|padded| padded.checked_sub(window)) {
         Some(room) if stride > 0 && window > 0 => Ok(room / stride + 1),
-        _ => Err(format!("a window of {window}, step {stride}, does not fit {extent} padded by {pad:?}")),
+        _ => Err(format!(
+            "a window of {window}, step {stride}, does not fit {extent} padded by {pad:?}"
+        )),
     }
 }
 

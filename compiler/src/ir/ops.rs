@@ -238,7 +238,8 @@ macro_rules! operations {
                 match self { $( OpKind::$name { .. } => $results ),* }
             }
 
-            /// Its attributes but those that are what they are by default, in the order of the text form.
+            /// Its attributes but those that are what they are by default, in the order of the text
+            /// form.
             pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
                 let attrs: Vec<(&'static str, Attr, Option<fn() -> Attr>)> = match self { $(
                     OpKind::$name { $( $attr ),* } => {
@@ -279,14 +280,16 @@ operations! {
         f: UnaryFn,
     }
 
-    /// A function of every pair of elements; shapes broadcast as in NumPy. In the canonical stage operands have equal shapes.
+    /// A function of every pair of elements; shapes broadcast as in NumPy. In the canonical stage
+    /// operands have equal shapes.
     "binary" Binary (Imported|Canonical) [2] -> 1 {
         /// The function.
         f: BinaryFn,
     }
 
-    /// What quantising and dequantising leaves: `(clamp(round(x / scale) + zero_point, min, max) - zero_point) * scale` in float32,
-    /// halves rounded to even. A QuantizeLinear of ONNX with its DequantizeLinear.
+    /// What quantising and dequantising leaves:
+    /// `(clamp(round(x / scale) + zero_point, min, max) - zero_point) * scale` in float32, halves
+    /// rounded to even. A QuantizeLinear of ONNX with its DequantizeLinear.
     "fake_quantise" FakeQuantise (Imported) [1] -> 1 {
         /// Value of one step.
         scale: f64,
@@ -304,7 +307,8 @@ operations! {
         to: Conversion,
     }
 
-    /// The element of the second operand where that of the first, `i64`, is not 0, and of the third elsewhere; shapes broadcast as in NumPy.
+    /// The element of the second operand where that of the first, `i64`, is not 0, and of the third
+    /// elsewhere; shapes broadcast as in NumPy.
     "select" Select (Imported) [3] -> 1 {}
 
     /// Matrix product over the last two dimensions; leading ones broadcast.
@@ -352,7 +356,8 @@ operations! {
         stride: usize,
     }
 
-    /// Picks slices along an axis by constant indices `i64[...]`; the index shape replaces the axis.
+    /// Picks slices along an axis by constant indices `i64[...]`; the index shape replaces the
+    /// axis.
     "gather" Gather (Imported) [2] -> 1 {
         /// The axis.
         axis: usize,
@@ -378,17 +383,20 @@ operations! {
         axis: usize,
     }
 
-    /// `(x - mean) / sqrt(var + eps) * gamma + beta` over the last dimension; operands `x`, `gamma`, `beta`.
+    /// `(x - mean) / sqrt(var + eps) * gamma + beta` over the last dimension; operands `x`,
+    /// `gamma`, `beta`.
     "layer_norm" LayerNorm (Imported|Canonical) [3] -> 1 {
         /// Added to the variance.
         eps: f64,
     }
 
-    /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. A program's input in this form is laid out so by the runtime.
+    /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. A program's input in this form
+    /// is laid out so by the runtime.
     "pixels" Pixels (Canonical|Quantised|Split) [1] -> 1 {}
 
-    /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to `[positions, kh * kw * c]`, row-major in both. A
-    /// convolution is this and a linear layer; with a kernel of 1 x 1 it is a selection of pixels.
+    /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to
+    /// `[positions, kh * kw * c]`, row-major in both. A convolution is this and a linear layer;
+    /// with a kernel of 1 x 1 it is a selection of pixels.
     "patches" Patches (Canonical|Quantised|Split) [1] -> 1 {
         /// Height and width of the map.
         map: [usize; 2],
@@ -400,8 +408,8 @@ operations! {
         pad: [usize; 4],
     }
 
-    /// Rows of `x[m,c]` by constant row numbers `i64[n,k]`, `k` of them side by side in each row of the result `[n, k*c]`: another order of
-    /// tokens, or neighbours merged.
+    /// Rows of `x[m,c]` by constant row numbers `i64[n,k]`, `k` of them side by side in each row of
+    /// the result `[n, k*c]`: another order of tokens, or neighbours merged.
     "pick_rows" PickRows (Canonical|Quantised|Split) [2] -> 1 {}
 
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
@@ -410,11 +418,13 @@ operations! {
     /// Rows of a constant table `f32[v,c]` by row numbers `i64[n]`, an input: to `[n,c]`.
     "embed" Embed (Canonical) [2] -> 1 {}
 
-    /// Multi-head attention `softmax(scale q k^T) v`, heads side by side in the columns of `q[m,c]`, `k[n,c]`, `v[n,cv]`.
-    /// Where there are several windows, `q` has the rows of one after the other, `k` and `v` too, and each attends within itself, as if
-    /// it were alone. An optional constant is added to the scaled scores: `[heads,m,n]` for `m` queries and `n` keys of a window, or
-    /// `[windows*heads,m,n]`, all heads of one window after the other. By an optional input `i64[n]`, the last operand, keys where
-    /// it is 0 do not count; only of a single window.
+    /// Multi-head attention `softmax(scale q k^T) v`, heads side by side in the columns of
+    /// `q[m,c]`, `k[n,c]`, `v[n,cv]`. Where there are several windows, `q` has the rows of one
+    /// after the other, `k` and `v` too, and each attends within itself, as if it were alone. An
+    /// optional constant is added to the scaled scores: `[heads,m,n]` for `m` queries and `n` keys
+    /// of a window, or `[windows*heads,m,n]`, all heads of one window after the other. By an
+    /// optional input `i64[n]`, the last operand, keys where it is 0 do not count; only of a single
+    /// window.
     "attention" Attention (Canonical) [3..=5] -> 1 {
         /// Number of heads.
         heads: usize,
@@ -424,8 +434,9 @@ operations! {
         windows: usize = 1,
     }
 
-    /// Heads as combinations of heads: `y[i, o*d+f] = b[o] + sum over h of w[o,h] x[i, h*d+f]` for `x[m, heads_in*d]`, constant
-    /// `w[heads_out, heads_in]`, constant `b[heads_out]`; to `[m, heads_out*d]`. The auto-encoder's encoder or decoder.
+    /// Heads as combinations of heads: `y[i, o*d+f] = b[o] + sum over h of w[o,h] x[i, h*d+f]` for
+    /// `x[m, heads_in*d]`, constant `w[heads_out, heads_in]`, constant `b[heads_out]`; to
+    /// `[m, heads_out*d]`. The auto-encoder's encoder or decoder.
     "mix_heads" MixHeads (Canonical) [3] -> 1 {
         /// Heads of `x`.
         heads_in: usize,
@@ -433,10 +444,12 @@ operations! {
         heads_out: usize,
     }
 
-    /// `requantise(x w^T + bias)` per output channel: `x` `i8[m,k]`, constant `w` `i8[n,k]`, constant `channel[n]`; to i8 or i16.
+    /// `requantise(x w^T + bias)` per output channel: `x` `i8[m,k]`, constant `w` `i8[n,k]`,
+    /// constant `channel[n]`; to i8 or i16.
     "qlinear" QLinear (Quantised|Split) [3] -> 1 {}
 
-    /// Rows of a constant table `i16[v,c]` by row numbers `u16[1,n]`, an input: to `i16[n,c]` in the table's step.
+    /// Rows of a constant table `i16[v,c]` by row numbers `u16[1,n]`, an input: to `i16[n,c]` in
+    /// the table's step.
     "qembed" QEmbed (Quantised|Split) [2] -> 1 {}
 
     /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8 or i16.
@@ -445,7 +458,8 @@ operations! {
     /// Looks every element up: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
     "lut" Lut (Quantised|Split) [2] -> 1 {}
 
-    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i8 or i16; operands `i16[m,n]`.
+    /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i8 or i16; operands
+    /// `i16[m,n]`.
     "qadd" QAdd (Quantised|Split) [2] -> 1 {
         /// Multiplier of the first operand.
         a_scale: i32,
@@ -455,8 +469,10 @@ operations! {
         shift: u8,
     }
 
-    /// `mix_heads` to fewer heads: `requantise(sum over h of x[i, h*d+f] w[o,h] + bias[o])` per result head, of `x` `i8[m, heads_in*d]`,
-    /// constant `params` `byte[autoencoder_bytes(heads_in, heads_out)]` as `isa::operands` lays them out; to `i8[m, heads_out*d]`.
+    /// `mix_heads` to fewer heads: `requantise(sum over h of x[i, h*d+f] w[o,h] + bias[o])` per
+    /// result head, of `x` `i8[m, heads_in*d]`, constant `params`
+    /// `byte[autoencoder_bytes(heads_in, heads_out)]` as `isa::operands` lays them out; to
+    /// `i8[m, heads_out*d]`.
     "encode" Encode (Quantised|Split) [2] -> 1 {
         /// Heads of `x`.
         heads_in: usize,
@@ -472,11 +488,13 @@ operations! {
         heads_out: usize,
     }
 
-    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 / 256. With several windows these are the rows
-    /// of each, one window after the other, and the result is `i16[windows*heads,m,n]`. Where an optional mask, constant
-    /// `byte[windows*heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, or, of a single window, an input `byte[m,ceil(n/8)]` of all
-    /// heads, keeps no entry, the score is `PRUNED`. An optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all
-    /// windows, the last operand, is added to the others by `biased_score`.
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 /
+    /// 256. With several windows these are the rows of each, one window after the other, and the
+    /// result is `i16[windows*heads,m,n]`. Where an optional mask, constant
+    /// `byte[windows*heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, or, of a single
+    /// window, an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the score is `PRUNED`. An
+    /// optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all windows, the
+    /// last operand, is added to the others by `biased_score`.
     "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,
@@ -486,11 +504,13 @@ operations! {
         windows: usize = 1,
     }
 
-    /// Unnormalised probabilities `i8[heads,m,n]` and their row sums `u32[heads,m]`, from scores `i16[heads,m,n]`.
+    /// Unnormalised probabilities `i8[heads,m,n]` and their row sums `u32[heads,m]`, from scores
+    /// `i16[heads,m,n]`.
     "qsoftmax" QSoftmax (Quantised|Split) [1] -> 2 {}
 
-    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to `i8[m,c]`. With several windows those of each,
-    /// one window after the other, as `sddmm` has them.
+    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to
+    /// `i8[m,c]`. With several windows those of each, one window after the other, as `sddmm` has
+    /// them.
     "spmm" Spmm (Quantised|Split) [3] -> 1 {
         /// Scale of the product before the division by the row sum.
         scale: Scale,
@@ -498,9 +518,11 @@ operations! {
         windows: usize = 1,
     }
 
-    /// Scores of the dense blocks of all heads, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`, `k` `i8[n,c]`, constant keys of the
-    /// columns `byte[..]` ([`BlockKeys`](crate::split::BlockKeys)), constant kept cells `byte[..]` ([`BlockMask`](crate::split::BlockMask)); to
-    /// `i16[cells]`: head after head, `m` rows of the head's columns. A cell that is not kept is `PRUNED`.
+    /// Scores of the dense blocks of all heads, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`,
+    /// `k` `i8[n,c]`, constant keys of the columns `byte[..]`
+    /// ([`BlockKeys`](crate::split::BlockKeys)), constant kept cells `byte[..]`
+    /// ([`BlockMask`](crate::split::BlockMask)); to `i16[cells]`: head after head, `m` rows of the
+    /// head's columns. A cell that is not kept is `PRUNED`.
     "block_sddmm" BlockSddmm (Split) [4] -> 2 {
         /// Number of heads.
         heads: usize,
@@ -508,8 +530,9 @@ operations! {
         scale: Scale,
     }
 
-    /// Scores of the entries of a sparse pattern, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`, `k` `i8[n,c]`, constant
-    /// pattern `byte[..]` ([`CscPattern`](crate::split::CscPattern)); to `i16[entries]` in the order of the pattern.
+    /// Scores of the entries of a sparse pattern, and their row maxima `i16[heads,m]`: `q`
+    /// `i8[m,c]`, `k` `i8[n,c]`, constant pattern `byte[..]`
+    /// ([`CscPattern`](crate::split::CscPattern)); to `i16[entries]` in the order of the pattern.
     "csc_sddmm" CscSddmm (Split) [3] -> 2 {
         /// Number of heads.
         heads: usize,
@@ -517,16 +540,19 @@ operations! {
         scale: Scale,
     }
 
-    /// Unnormalised probabilities `i8[cells]` of dense blocks and their row sums `u32[heads,m]`, from scores `i16[cells]`, the constant
-    /// keys of the columns, and row maxima `i16[heads,m]`. With maxima of the sparse part too, the larger of both counts.
+    /// Unnormalised probabilities `i8[cells]` of dense blocks and their row sums `u32[heads,m]`,
+    /// from scores `i16[cells]`, the constant keys of the columns, and row maxima `i16[heads,m]`.
+    /// With maxima of the sparse part too, the larger of both counts.
     "block_softmax" BlockSoftmax (Split) [3 | 4] -> 2 {}
 
-    /// Unnormalised probabilities `i8[entries]` of a sparse pattern and their row sums `u32[heads,m]`, from scores `i16[entries]`, the
-    /// constant pattern, and row maxima `i16[heads,m]`. With maxima of the dense blocks too, the larger of both counts.
+    /// Unnormalised probabilities `i8[entries]` of a sparse pattern and their row sums
+    /// `u32[heads,m]`, from scores `i16[entries]`, the constant pattern, and row maxima
+    /// `i16[heads,m]`. With maxima of the dense blocks too, the larger of both counts.
     "csc_softmax" CscSoftmax (Split) [3 | 4] -> 2 {}
 
-    /// Probabilities times values `v` `i8[n,c]`, divided by the sum of the parts' row sums, to `i8[m,c]`. After `v` follow probabilities,
-    /// row sums and the constant keys of the dense blocks, then probabilities, row sums and the constant pattern of the sparse part.
+    /// Probabilities times values `v` `i8[n,c]`, divided by the sum of the parts' row sums, to
+    /// `i8[m,c]`. After `v` follow probabilities, row sums and the constant keys of the dense
+    /// blocks, then probabilities, row sums and the constant pattern of the sparse part.
     "split_spmm" SplitSpmm (Split) [4 | 7] -> 1 {
         /// Number of heads.
         heads: usize,

@@ -1,7 +1,8 @@
 //! Quantised graphs as JSON, in which constants are places of a program's DRAM image.
 //!
-//! Loading trusts nothing: sizes are bounded before anything is allocated by them, entities are checked as they are named, and the
-//! graph is verified. Values are numbered as [`Graph::compacted`] numbers them, so that a compacted graph prints the same before and after.
+//! Loading trusts nothing: sizes are bounded before anything is allocated by them, entities are
+//! checked as they are named, and the graph is verified. Values are numbered as
+//! [`Graph::compacted`] numbers them, so that a compacted graph prints the same before and after.
 
 use bytes::Bytes;
 use cranelift_entity::SecondaryMap;
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::infer::count;
 use super::{Graph, Node, OpKind, Stage, TensorType, Value, VerifyError};
 
-/// Bytes that all inputs and results of a saved graph may take together: more than ten times what DeiT-Base's take.
+/// Bytes that all inputs and results of a saved graph may take together: more than ten times what
+/// DeiT-Base's take.
 pub const MAX_ACTIVATION_BYTES: usize = 1 << 30;
 
 /// Why bytes are no saved graph.
@@ -106,15 +108,16 @@ pub struct SavedOutput {
 }
 
 impl SavedGraph {
-    /// The form of a graph. `place` says where in the image the bytes of a constant (a value of `graph`) start; it is asked once for each
-    /// that is used, in order of use.
+    /// The form of a graph. `place` says where in the image the bytes of a constant (a value of
+    /// `graph`) start; it is asked once for each that is used, in order of use.
     pub fn new(graph: &Graph, place: impl FnMut(Value) -> u64) -> SavedGraph {
         let inputs = graph.inputs.iter().map(|input| {
             let ty = graph.ty(input.value).clone();
             let shape = (input.shape != ty.shape).then(|| input.shape.clone());
             SavedInput { name: input.name.clone(), ty, shape }
         });
-        let mut writer = Writer { graph, place, body: Vec::new(), renamed: SecondaryMap::new(), defined: 0 };
+        let mut writer =
+            Writer { graph, place, body: Vec::new(), renamed: SecondaryMap::new(), defined: 0 };
         let inputs = inputs.collect();
         graph.inputs.iter().for_each(|input| writer.define(input.value));
         for op in &graph.order {
@@ -131,7 +134,14 @@ impl SavedGraph {
         });
         let outputs = outputs.collect();
         let nodes = graph.nodes().map(|(_, name)| name.to_owned()).collect();
-        SavedGraph { name: graph.name.clone(), stage: graph.stage, nodes, inputs, body: writer.body, outputs }
+        SavedGraph {
+            name: graph.name.clone(),
+            stage: graph.stage,
+            nodes,
+            inputs,
+            body: writer.body,
+            outputs,
+        }
     }
 
     /// The JSON.
@@ -142,7 +152,8 @@ impl SavedGraph {
     /// Reads the JSON of a graph and takes its constants from `image`, without copying them.
     ///
     /// # Errors
-    /// The bytes are no saved graph, or not one of this image. Never panics, and allocates in proportion to the bytes.
+    /// The bytes are no saved graph, or not one of this image. Never panics, and allocates in
+    /// proportion to the bytes.
     pub fn load(json: &[u8], image: &Bytes) -> Result<Graph, LoadError> {
         serde_json::from_slice::<SavedGraph>(json)?.graph(image)
     }
@@ -150,14 +161,19 @@ impl SavedGraph {
     /// The graph, with its constants from `image`.
     fn graph(self, image: &Bytes) -> Result<Graph, LoadError> {
         if self.stage.is_float() {
-            return Err(LoadError::Malformed(format!("a graph of the {} stage is no program's", self.stage)));
+            return Err(LoadError::Malformed(format!(
+                "a graph of the {} stage is no program's",
+                self.stage
+            )));
         }
         let mut graph = Graph::new(self.name, self.stage);
         let nodes: Vec<Node> = self.nodes.into_iter().map(|name| graph.add_node(name)).collect();
         let mut room = MAX_ACTIVATION_BYTES;
         let mut take = |ty: &TensorType| {
             room = room.checked_sub(size(ty)?).ok_or_else(|| {
-                LoadError::Malformed(format!("inputs and results take more than {MAX_ACTIVATION_BYTES} bytes"))
+                LoadError::Malformed(format!(
+                    "inputs and results take more than {MAX_ACTIVATION_BYTES} bytes"
+                ))
             })?;
             Ok::<(), LoadError>(())
         };
@@ -173,16 +189,22 @@ impl SavedGraph {
                     let start = usize::try_from(offset).ok();
                     let range = start.and_then(|start| Some(start..start.checked_add(bytes)?));
                     let Some(range) = range.filter(|range| range.end <= image.len()) else {
-                        return Err(LoadError::Malformed(format!("constant {name:?} leaves the image")));
+                        return Err(LoadError::Malformed(format!(
+                            "constant {name:?} leaves the image"
+                        )));
                     };
                     graph.add_const(name, ty, image.slice(range));
                 }
                 SavedEntry::Op { kind, operands, results, nodes: of } => {
                     results.iter().try_for_each(&mut take)?;
-                    let operands = operands.into_iter().map(|i| value(&graph, i)).collect::<Result<Vec<_>, _>>()?;
+                    let operands = operands
+                        .into_iter()
+                        .map(|i| value(&graph, i))
+                        .collect::<Result<Vec<_>, _>>()?;
                     let node = |i: u32| {
                         let node = usize::try_from(i).ok().and_then(|i| nodes.get(i));
-                        node.copied().ok_or_else(|| LoadError::Malformed(format!("no ONNX node {i}")))
+                        node.copied()
+                            .ok_or_else(|| LoadError::Malformed(format!("no ONNX node {i}")))
                     };
                     let of = of.into_iter().map(node).collect::<Result<Vec<_>, _>>()?;
                     graph.push_typed(kind, &operands, results, &of);
@@ -209,7 +231,9 @@ fn value(graph: &Graph, index: u32) -> Result<Value, LoadError> {
 /// Bytes of a tensor, which must have elements: work on none would be bounded by nothing.
 fn size(ty: &TensorType) -> Result<usize, LoadError> {
     let bytes = count(&ty.shape).and_then(|elements| elements.checked_mul(ty.elem.bytes()));
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| LoadError::Malformed(format!("{ty} has no elements or too many")))
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| LoadError::Malformed(format!("{ty} has no elements or too many")))
 }
 
 /// Numbers values anew while the body grows.

@@ -21,7 +21,8 @@ pub enum Elem {
     U16,
     /// Unsigned 32-bit integer: row sums of softmax.
     U32,
-    /// A byte of a structured parameter (LayerNorm parameters, lookup tables), or eight bits of a mask.
+    /// A byte of a structured parameter (LayerNorm parameters, lookup tables), or eight bits of a
+    /// mask.
     Byte,
     /// Bias and multiplier of an output channel ([`Channel`]).
     Channel,
@@ -29,8 +30,16 @@ pub enum Elem {
 
 impl Elem {
     /// Every element type.
-    pub const ALL: [Elem; 8] =
-        [Elem::F32, Elem::I64, Elem::I8, Elem::I16, Elem::U16, Elem::U32, Elem::Byte, Elem::Channel];
+    pub const ALL: [Elem; 8] = [
+        Elem::F32,
+        Elem::I64,
+        Elem::I8,
+        Elem::I16,
+        Elem::U16,
+        Elem::U32,
+        Elem::Byte,
+        Elem::Channel,
+    ];
 
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
@@ -64,7 +73,8 @@ impl fmt::Display for Elem {
     }
 }
 
-/// Element type, shape (row-major), and for integers that stand for real numbers the value of one step.
+/// Element type, shape (row-major), and for integers that stand for real numbers the value of one
+/// step.
 ///
 /// Text form: `f32[197,192]`, `i8[197,192]*0.0125`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +84,8 @@ pub struct TensorType {
     pub elem: Elem,
     /// Extents, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Real value of one step of an integer. For a float tensor the step in which the model itself quantises it to int8.
+    /// Real value of one step of an integer. For a float tensor the step in which the model itself
+    /// quantises it to int8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
 }

@@ -1,7 +1,7 @@
 //! The verifier: what the module documentation of [`crate::ir`] promises.
 //!
-//! It does not look at the elements of constants (except their number, and the patterns of split attention, which types depend on),
-//! nor does it compare steps with calibration.
+//! It does not look at the elements of constants (except their number, and the patterns of split
+//! attention, which types depend on), nor does it compare steps with calibration.
 
 use super::infer::{count, result_elem, result_shape};
 use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef};
@@ -47,15 +47,17 @@ impl Graph {
     /// All broken invariants.
     pub fn verify(&self) -> Result<(), VerifyError> {
         let mut defects = Vec::new();
-        let mut report =
-            |place: Place, subject: String, message: String| defects.push(Defect { place, subject, message });
+        let mut report = |place: Place, subject: String, message: String| {
+            defects.push(Defect { place, subject, message })
+        };
         let mut defined = vec![false; self.value_count()];
         for (value, data) in self.values() {
             if let ValueDef::Input(_) | ValueDef::Const(_) = data.def {
                 defined[value.as_u32() as usize] = true;
             }
             let mut report = |message| report(Place::Value(value), value.to_string(), message);
-            let bytes = count(&data.ty.shape).and_then(|elements| elements.checked_mul(data.ty.elem.bytes()));
+            let bytes = count(&data.ty.shape)
+                .and_then(|elements| elements.checked_mul(data.ty.elem.bytes()));
             match (self.constant(value), bytes) {
                 (_, None) => report(format!("{} has too many elements", data.ty)),
                 (Some(constant), Some(bytes)) if constant.bytes.len() != bytes => {
@@ -79,16 +81,27 @@ impl Graph {
                 continue;
             }
             let data = self.op(*op);
-            let mut report = |message| report(Place::Op(*op), format!("{op} ({})", data.kind.mnemonic()), message);
+            let mut report = |message| {
+                report(Place::Op(*op), format!("{op} ({})", data.kind.mnemonic()), message)
+            };
             if !data.kind.stages().contains(&self.stage) {
                 report(format!("not an operation of the {} stage", self.stage));
             }
-            let unknown: Vec<&Value> =
-                data.operands.iter().filter(|v| !self.has_value(**v) || !defined[v.as_u32() as usize]).collect();
+            let unknown: Vec<&Value> = data
+                .operands
+                .iter()
+                .filter(|v| !self.has_value(**v) || !defined[v.as_u32() as usize])
+                .collect();
             if !unknown.is_empty() {
                 report(format!("{unknown:?} are used before they are defined"));
-            } else if !data.kind.takes(data.operands.len()) || data.results.len() != data.kind.results() {
-                report(format!("{} operands and {} results", data.operands.len(), data.results.len()));
+            } else if !data.kind.takes(data.operands.len())
+                || data.results.len() != data.kind.results()
+            {
+                report(format!(
+                    "{} operands and {} results",
+                    data.operands.len(),
+                    data.results.len()
+                ));
             } else if let Err(message) = self.check_types(data) {
                 report(message);
             }
@@ -99,7 +112,8 @@ impl Graph {
             }
         }
         for (i, output) in self.outputs.iter().enumerate() {
-            let mut report = |message| report(Place::Output(i), format!("output {:?}", output.name), message);
+            let mut report =
+                |message| report(Place::Output(i), format!("output {:?}", output.name), message);
             if !self.has_value(output.value) || !defined[output.value.as_u32() as usize] {
                 report(format!("{} is not defined", output.value));
             } else if count(&output.shape) != Some(self.ty(output.value).elements()) {
@@ -120,24 +134,34 @@ impl Graph {
         let elems: Vec<Elem> = operands.iter().map(|ty| ty.elem).collect();
         let fits = match kind {
             OpKind::QLinear {} => {
-                elems == [Elem::I8, Elem::I8, Elem::Channel] && matches!(results[0].elem, Elem::I8 | Elem::I16)
+                elems == [Elem::I8, Elem::I8, Elem::Channel]
+                    && matches!(results[0].elem, Elem::I8 | Elem::I16)
             }
             OpKind::QEmbed {} => {
-                elems == [Elem::I16, Elem::U16] && results[0].elem == Elem::I16 && results[0].step == operands[0].step
+                elems == [Elem::I16, Elem::U16]
+                    && results[0].elem == Elem::I16
+                    && results[0].step == operands[0].step
             }
             OpKind::QLayerNorm {} => {
                 elems == [Elem::I16, Elem::Byte] && matches!(results[0].elem, Elem::I8 | Elem::I16)
             }
             OpKind::Lut {} => {
-                elems == [Elem::I8, Elem::Byte] && operands[1].shape == [256] && results[0].elem == Elem::I8
+                elems == [Elem::I8, Elem::Byte]
+                    && operands[1].shape == [256]
+                    && results[0].elem == Elem::I8
             }
             OpKind::Encode { .. } | OpKind::Decode { .. } => {
                 elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8
             }
-            OpKind::QAdd { .. } => elems == [Elem::I16, Elem::I16] && matches!(results[0].elem, Elem::I8 | Elem::I16),
+            OpKind::QAdd { .. } => {
+                elems == [Elem::I16, Elem::I16] && matches!(results[0].elem, Elem::I8 | Elem::I16)
+            }
             OpKind::Sddmm { .. } => {
                 elems[..2] == [Elem::I8, Elem::I8]
-                    && matches!(elems[2..], [] | [Elem::Byte] | [Elem::I16] | [Elem::Byte, Elem::I16])
+                    && matches!(
+                        elems[2..],
+                        [] | [Elem::Byte] | [Elem::I16] | [Elem::Byte, Elem::I16]
+                    )
                     && results[0].elem == Elem::I16
             }
             OpKind::QSoftmax {} => {
@@ -145,7 +169,9 @@ impl Graph {
                     && results[0].elem == Elem::I8
                     && *results[1] == TensorType::new(Elem::U32, &results[0].shape[..2])
             }
-            OpKind::Spmm { .. } => elems == [Elem::I8, Elem::U32, Elem::I8] && results[0].elem == Elem::I8,
+            OpKind::Spmm { .. } => {
+                elems == [Elem::I8, Elem::U32, Elem::I8] && results[0].elem == Elem::I8
+            }
             OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
                 elems[..2] == [Elem::I8, Elem::I8]
                     && elems[2..].iter().all(|pattern| *pattern == Elem::Byte)
@@ -162,31 +188,46 @@ impl Graph {
                 let mut parts = ProductParts::of(*block, *csc).iter();
                 let fits = |i: usize, elem: Elem| elems[i] == elem;
                 elems[0] == Elem::I8
-                    && parts
-                        .all(|at| fits(at.probs, Elem::I8) && fits(at.sums, Elem::U32) && fits(at.pattern, Elem::Byte))
+                    && parts.all(|at| {
+                        fits(at.probs, Elem::I8)
+                            && fits(at.sums, Elem::U32)
+                            && fits(at.pattern, Elem::Byte)
+                    })
                     && results[0].elem == Elem::I8
             }
-            OpKind::PickRows {} => elems[0] == results[0].elem && operands[0].step == results[0].step,
-            OpKind::Pixels {} | OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
+            OpKind::PickRows {} => {
+                elems[0] == results[0].elem && operands[0].step == results[0].step
+            }
+            OpKind::Pixels {}
+            | OpKind::Patches { .. }
+            | OpKind::Concat { .. }
+            | OpKind::Slice { .. } => {
                 // The steps of float tensors are what a model asks for, and bind nobody.
                 let bound = results[0].elem != Elem::F32;
-                operands.iter().all(|ty| ty.elem == results[0].elem && (!bound || ty.step == results[0].step))
+                operands
+                    .iter()
+                    .all(|ty| ty.elem == results[0].elem && (!bound || ty.step == results[0].step))
             }
             _ => results[0].elem == result_elem(kind, &operands),
         };
         if fits {
             Patterns::read(self, data).map(|_| ())
         } else {
-            let names = |types: &[&TensorType]| types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ");
+            let names = |types: &[&TensorType]| {
+                types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+            };
             Err(format!("types {} -> {} do not fit", names(&operands), names(&results)))
         }
     }
 }
 
-/// Whether an input of a shape in the model can have a type: as many elements, or bits enough in each row of a mask.
+/// Whether an input of a shape in the model can have a type: as many elements, or bits enough in
+/// each row of a mask.
 fn fits(shape: &[usize], ty: &TensorType) -> bool {
     match (ty.elem, &ty.shape[..]) {
-        (Elem::Byte, [_, bytes]) if *shape != ty.shape => count(shape).is_some_and(|bits| bits.div_ceil(8) == *bytes),
+        (Elem::Byte, [_, bytes]) if *shape != ty.shape => {
+            count(shape).is_some_and(|bits| bits.div_ceil(8) == *bytes)
+        }
         _ => count(shape) == count(&ty.shape),
     }
 }

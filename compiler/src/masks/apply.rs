@@ -11,27 +11,35 @@ pub struct ApplyError {
     pub problems: Vec<String>,
 }
 
-/// Whether what is added to a score prunes its entry: -inf does, and so does `f32::MIN`, which Hugging Face writes for it.
+/// Whether what is added to a score prunes its entry: -inf does, and so does `f32::MIN`, which
+/// Hugging Face writes for it.
 pub fn prunes(bias: f32) -> bool {
     bias <= f32::MIN
 }
 
-/// A canonical graph whose i-th `attention`, in the order of the graph, computes only what the masks of layer i keep.
+/// A canonical graph whose i-th `attention`, in the order of the graph, computes only what the
+/// masks of layer i keep.
 ///
-/// The masks become the attention's fourth operand `[heads, queries, keys]`: 0 where an entry is kept, -inf where it is pruned. Of a bias
-/// that is there already, a baked mask for one, the kept entries stay. A layer whose masks keep everything stays as it is.
+/// The masks become the attention's fourth operand `[heads, queries, keys]`: 0 where an entry is
+/// kept, -inf where it is pruned. Of a bias that is there already, a baked mask for one, the kept
+/// entries stay. A layer whose masks keep everything stays as it is.
 ///
-/// Masks are of all queries, so the graph is one before the pass `demand`, which takes the rows that it removes out of the masks, too:
-/// see [`import_file_with_masks`](crate::frontend::import_file_with_masks).
+/// Masks are of all queries, so the graph is one before the pass `demand`, which takes the rows
+/// that it removes out of the masks, too: see
+/// [`import_file_with_masks`](crate::frontend::import_file_with_masks).
 ///
 /// # Errors
-/// The graph is not canonical; layers, heads, queries or keys of masks and attentions differ; or a row keeps nothing of what a
-/// baked mask has left it. Every such place, but of each attention the first row only.
+/// The graph is not canonical; layers, heads, queries or keys of masks and attentions differ; or a
+/// row keeps nothing of what a baked mask has left it. Every such place, but of each attention the
+/// first row only.
 pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
     if graph.stage != Stage::Canonical {
-        return Err(ApplyError { problems: vec![format!("the graph is {}, not canonical", graph.stage)] });
+        return Err(ApplyError {
+            problems: vec![format!("the graph is {}, not canonical", graph.stage)],
+        });
     }
-    let attentions: Vec<Op> = graph.order.iter().copied().filter(|op| heads_of(graph, *op).is_some()).collect();
+    let attentions: Vec<Op> =
+        graph.order.iter().copied().filter(|op| heads_of(graph, *op).is_some()).collect();
     let layers = masks.layers();
     let mut problems = Vec::new();
     if attentions.len() != layers.len() {
@@ -58,7 +66,9 @@ pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
                 operands.push(bias);
                 operands.extend(graph.attention_keys(graph.op(*op)));
             }
-            Err(problem) => problems.push(format!("{}: layer {layer}: {problem}", graph.describe(*op))),
+            Err(problem) => {
+                problems.push(format!("{}: layer {layer}: {problem}", graph.describe(*op)))
+            }
         }
     }
     if problems.is_empty() { Ok(masked.compacted()) } else { Err(ApplyError { problems }) }
@@ -86,7 +96,9 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
     // The heads of a layer are alike, and there is one at least.
     let found = [masks.len(), masks[0].queries(), masks[0].keys()];
     if found != expected {
-        return Err(format!("masks of shape {found:?}: expected [heads, queries, keys] = {expected:?}"));
+        return Err(format!(
+            "masks of shape {found:?}: expected [heads, queries, keys] = {expected:?}"
+        ));
     }
     if masks.iter().all(|mask| mask.kept() == mask.entries()) {
         return Ok(None);
@@ -104,7 +116,9 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
             }
         }
         if row.iter().all(|bias| prunes(*bias)) {
-            return Err(format!("head {head}: row {query} is pruned entirely by its mask and the model's own"));
+            return Err(format!(
+                "head {head}: row {query} is pruned entirely by its mask and the model's own"
+            ));
         }
     }
     Ok(Some(bias))

@@ -9,19 +9,24 @@ use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Graph, OpData, OpKind, Stage, Value};
 use crate::quantise::items;
 
-/// The mean attention maps of a canonical graph over samples: for each `attention` in the order of the graph an array
-/// `[heads, queries, keys]`.
+/// The mean attention maps of a canonical graph over samples: for each `attention` in the order of
+/// the graph an array `[heads, queries, keys]`.
 ///
-/// The maps are `softmax(scale q k^T + bias)` in f64, computed from the q and k that [`FloatInterpreter`] finds; everything is summed in a
-/// fixed order. Samples are items along the first axis of each input, as in calibration; they run in parallel, and the
-/// result does not depend on how many at a time.
+/// The maps are `softmax(scale q k^T + bias)` in f64, computed from the q and k that
+/// [`FloatInterpreter`] finds; everything is summed in a fixed order. Samples are items along the
+/// first axis of each input, as in calibration; they run in parallel, and the result does not
+/// depend on how many at a time.
 ///
-/// The pass `demand` leaves the last layer only the queries that an output depends on, in a classifier the class token's. Maps of all
-/// queries, which masks of one shape and the authors' files need, are those of the graph before it.
+/// The pass `demand` leaves the last layer only the queries that an output depends on, in a
+/// classifier the class token's. Maps of all queries, which masks of one shape and the authors'
+/// files need, are those of the graph before it.
 ///
 /// # Errors
 /// The graph is not canonical or cannot be run, or the samples are not items of its inputs.
-pub fn average_attention(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Vec<Array3<f64>>, InterpError> {
+pub fn average_attention(
+    graph: &Graph,
+    samples: &[ArrayViewD<'_, f32>],
+) -> Result<Vec<Array3<f64>>, InterpError> {
     if graph.stage != Stage::Canonical {
         return Err(InterpError::Stage(graph.stage));
     }
@@ -29,7 +34,10 @@ pub fn average_attention(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Resu
     let mut sums: Option<Vec<Array3<f64>>> = None;
     // The maps of a few items at a time: those of all might not fit in memory.
     for chunk in items.chunks(rayon::current_num_threads()) {
-        let maps = chunk.par_iter().map(|inputs| attention_maps(graph, inputs)).collect::<Result<Vec<_>, _>>()?;
+        let maps = chunk
+            .par_iter()
+            .map(|inputs| attention_maps(graph, inputs))
+            .collect::<Result<Vec<_>, _>>()?;
         for maps in maps {
             match &mut sums {
                 Some(sums) => sums.iter_mut().zip(maps).for_each(|(sum, map)| *sum += &map),
@@ -42,7 +50,10 @@ pub fn average_attention(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Resu
 }
 
 /// The attention maps of one item.
-fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<Array3<f64>>, InterpError> {
+fn attention_maps(
+    graph: &Graph,
+    inputs: &[ArrayViewD<'_, f32>],
+) -> Result<Vec<Array3<f64>>, InterpError> {
     let mut layers: Vec<&OpData> = Vec::new();
     for op in &graph.order {
         match graph.op(*op).kind {
@@ -62,7 +73,8 @@ fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<A
     let mut tensors: BTreeMap<Value, Option<ArrayD<f32>>> = BTreeMap::new();
     for value in layers.iter().flat_map(|layer| operands_of_scores(graph, layer)) {
         let constant = graph.const_f32(value).map(|elements| {
-            ArrayD::from_shape_vec(IxDyn(&graph.ty(value).shape), elements).expect("verified constant")
+            ArrayD::from_shape_vec(IxDyn(&graph.ty(value).shape), elements)
+                .expect("verified constant")
         });
         tensors.insert(value, constant);
     }
@@ -71,13 +83,18 @@ fn attention_maps(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<A
             *observed = Some(tensor.to_owned());
         }
     })?;
-    let tensor = |value: Value| tensors[&value].as_ref().expect("constants and observed values are all there is");
+    let tensor = |value: Value| {
+        tensors[&value].as_ref().expect("constants and observed values are all there is")
+    };
     Ok(layers
         .into_iter()
         .map(|layer| {
-            let OpKind::Attention { heads, scale, .. } = layer.kind else { unreachable!("layers are attention") };
+            let OpKind::Attention { heads, scale, .. } = layer.kind else {
+                unreachable!("layers are attention")
+            };
             let [q, k] = [layer.operands[0], layer.operands[1]].map(tensor);
-            let [bias, keys] = [graph.attention_bias(layer), graph.attention_keys(layer)].map(|x| x.map(tensor));
+            let [bias, keys] =
+                [graph.attention_bias(layer), graph.attention_keys(layer)].map(|x| x.map(tensor));
             attention_map([q, k], bias, keys, heads, scale)
         })
         .collect())
@@ -97,7 +114,8 @@ fn attention_map(
     heads: usize,
     scale: f64,
 ) -> Array3<f64> {
-    let [q, k] = [q, k].map(|x| x.mapv(f64::from).into_dimensionality::<Ix2>().expect("verified rank"));
+    let [q, k] =
+        [q, k].map(|x| x.mapv(f64::from).into_dimensionality::<Ix2>().expect("verified rank"));
     let bias = bias.map(|bias| bias.view().into_dimensionality::<Ix3>().expect("verified rank"));
     let features = q.ncols() / heads;
     let mut map = Array3::from_shape_fn((heads, q.nrows(), k.nrows()), |(head, query, key)| {

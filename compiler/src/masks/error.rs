@@ -31,7 +31,9 @@ pub enum MaskError {
     #[error("not a .npy file: {0}")]
     Format(&'static str),
     /// Elements that cannot hold a mask.
-    #[error("elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats")]
+    #[error(
+        "elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats"
+    )]
     ElementType(String),
     /// Not four dimensions, or empty ones, or too many tokens or heads.
     #[error(
@@ -82,7 +84,9 @@ pub enum MaskError {
         query: usize,
     },
     /// Layers that one array cannot hold.
-    #[error("layer {layer} differs from layer 0 in its heads or tokens: one .npy array cannot hold both")]
+    #[error(
+        "layer {layer} differs from layer 0 in its heads or tokens: one .npy array cannot hold both"
+    )]
     Ragged {
         /// The first such layer.
         layer: usize,

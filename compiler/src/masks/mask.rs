@@ -5,7 +5,8 @@ use super::MaskError;
 /// The most queries or keys of a mask: their indices are 16 bits wide.
 pub const MAX_TOKENS: usize = 1 << 16;
 
-/// The most heads of all layers of a file of masks together: ViT-22B has 48 x 48. A head takes a byte there at least, and far more here.
+/// The most heads of all layers of a file of masks together: ViT-22B has 48 x 48. A head takes a
+/// byte there at least, and far more here.
 pub const MAX_HEADS: usize = 1 << 13;
 
 /// Which entries of one head's attention are kept: a matrix of bits, queries by keys.
@@ -22,7 +23,11 @@ impl Mask {
     ///
     /// # Panics
     /// More than [`MAX_TOKENS`] queries or keys.
-    pub fn from_fn(queries: usize, keys: usize, mut kept: impl FnMut(usize, usize) -> bool) -> Mask {
+    pub fn from_fn(
+        queries: usize,
+        keys: usize,
+        mut kept: impl FnMut(usize, usize) -> bool,
+    ) -> Mask {
         assert!(queries <= MAX_TOKENS && keys <= MAX_TOKENS, "at most {MAX_TOKENS} tokens");
         let words = keys.div_ceil(64);
         let mut bits = vec![0; queries * words];
@@ -34,8 +39,8 @@ impl Mask {
         Mask { queries, keys, bits }
     }
 
-    /// Reads [`Mask::to_kept_bytes`]. `None` where the length is another, bits past the last key are set, or there are more than
-    /// [`MAX_TOKENS`] queries or keys.
+    /// Reads [`Mask::to_kept_bytes`]. `None` where the length is another, bits past the last key
+    /// are set, or there are more than [`MAX_TOKENS`] queries or keys.
     pub fn from_kept_bytes(queries: usize, keys: usize, bytes: &[u8]) -> Option<Mask> {
         if queries > MAX_TOKENS || keys > MAX_TOKENS {
             return None;
@@ -45,12 +50,13 @@ impl Mask {
             return None;
         }
         let bit = |query: usize, key: usize| bytes[query * width + key / 8] >> (key % 8) & 1 == 1;
-        let mut past = (0..queries).flat_map(|query| (keys..8 * width).map(move |key| (query, key)));
+        let mut past =
+            (0..queries).flat_map(|query| (keys..8 * width).map(move |key| (query, key)));
         (!past.any(|(query, key)| bit(query, key))).then(|| Mask::from_fn(queries, keys, bit))
     }
 
-    /// The mask as an operand of quantised graphs: row by row [`Mask::kept_row_bytes`]. Bit `j % 8` of byte `j / 8` of a row is 1 if key `j`
-    /// is kept; bits past the last key are 0.
+    /// The mask as an operand of quantised graphs: row by row [`Mask::kept_row_bytes`]. Bit `j % 8`
+    /// of byte `j / 8` of a row is 1 if key `j` is kept; bits past the last key are 0.
     pub fn to_kept_bytes(&self) -> Vec<u8> {
         let width = Mask::kept_row_bytes(self.keys);
         let row = |query| self.words(query).iter().flat_map(|word| word.to_le_bytes()).take(width);
@@ -129,7 +135,8 @@ impl Mask {
 
 /// The masks of a model: of every layer, in the order in which the model runs them, every head.
 ///
-/// Every layer has heads, the heads of a layer have as many queries and keys as each other, and every query keeps a key.
+/// Every layer has heads, the heads of a layer have as many queries and keys as each other, and
+/// every query keeps a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masks {
     layers: Vec<Vec<Mask>>,
@@ -139,18 +146,25 @@ impl Masks {
     /// The masks of these layers and heads.
     ///
     /// # Errors
-    /// There are no layers, a layer without heads or with heads that differ in shape, or a query that keeps nothing.
+    /// There are no layers, a layer without heads or with heads that differ in shape, or a query
+    /// that keeps nothing.
     pub fn new(layers: Vec<Vec<Mask>>) -> Result<Masks, MaskError> {
         if layers.is_empty() {
             return Err(MaskError::Shape { found: vec![0] });
         }
         for (layer, heads) in layers.iter().enumerate() {
             let shape = heads.first().map_or([0, 0], |head| [head.queries, head.keys]);
-            if let Some(found) = heads.iter().map(|head| [head.queries, head.keys]).find(|found| *found != shape) {
-                return Err(MaskError::Shape { found: vec![layers.len(), heads.len(), found[0], found[1]] });
+            if let Some(found) =
+                heads.iter().map(|head| [head.queries, head.keys]).find(|found| *found != shape)
+            {
+                return Err(MaskError::Shape {
+                    found: vec![layers.len(), heads.len(), found[0], found[1]],
+                });
             }
             if shape.contains(&0) {
-                return Err(MaskError::Shape { found: vec![layers.len(), heads.len(), shape[0], shape[1]] });
+                return Err(MaskError::Shape {
+                    found: vec![layers.len(), heads.len(), shape[0], shape[1]],
+                });
             }
             for (head, mask) in heads.iter().enumerate() {
                 if let Some(query) = mask.empty_row() {

@@ -1,6 +1,7 @@
 //! Masks as `.npy` files, the format of NumPy's `numpy.lib.format`.
 //!
-//! The reader is our own: it takes no memory by what a header claims, and names the element that is wrong.
+//! The reader is our own: it takes no memory by what a header claims, and names the element that is
+//! wrong.
 
 use std::path::Path;
 
@@ -20,11 +21,11 @@ pub enum Polarity {
 }
 
 impl Masks {
-    /// The masks in the bytes of a `.npy` file: an array `[layers, heads, queries, keys]` of bool, or of integers or floats that are
-    /// 0 or 1, little-endian, in C or Fortran order.
+    /// The masks in the bytes of a `.npy` file: an array `[layers, heads, queries, keys]` of bool,
+    /// or of integers or floats that are 0 or 1, little-endian, in C or Fortran order.
     ///
-    /// Without a polarity it is told from the class token, whose row and column (0) are kept in every head.
-    /// Memory stays within a constant factor of the file's length.
+    /// Without a polarity it is told from the class token, whose row and column (0) are kept in
+    /// every head. Memory stays within a constant factor of the file's length.
     ///
     /// # Errors
     /// The bytes are no such array, no polarity fits, or a query keeps nothing.
@@ -35,17 +36,23 @@ impl Masks {
         let [layers, heads, queries, keys] = array.shape;
         let mask = |layer, head| {
             Mask::from_fn(queries, keys, |query, key| {
-                array.is_true(Entry { layer, head, query, key }) == (polarity == Polarity::KeptIsTrue)
+                array.is_true(Entry { layer, head, query, key })
+                    == (polarity == Polarity::KeptIsTrue)
             })
         };
-        Masks::new((0..layers).map(|layer| (0..heads).map(|head| mask(layer, head)).collect()).collect())
+        Masks::new(
+            (0..layers).map(|layer| (0..heads).map(|head| mask(layer, head)).collect()).collect(),
+        )
     }
 
     /// As [`Masks::from_npy`], from a file.
     ///
     /// # Errors
     /// The file cannot be read, or as [`Masks::from_npy`].
-    pub fn read_npy(path: impl AsRef<Path>, polarity: Option<Polarity>) -> Result<Masks, MaskError> {
+    pub fn read_npy(
+        path: impl AsRef<Path>,
+        polarity: Option<Polarity>,
+    ) -> Result<Masks, MaskError> {
         Masks::from_npy(&std::fs::read(path)?, polarity)
     }
 
@@ -56,7 +63,9 @@ impl Masks {
     pub fn to_npy(&self, polarity: Polarity) -> Result<Vec<u8>, MaskError> {
         let shape = |layer: &[Mask]| (layer.len(), layer[0].queries(), layer[0].keys());
         let (heads, queries, keys) = shape(&self.layers()[0]);
-        if let Some(layer) = self.layers().iter().position(|layer| shape(layer) != (heads, queries, keys)) {
+        if let Some(layer) =
+            self.layers().iter().position(|layer| shape(layer) != (heads, queries, keys))
+        {
             return Err(MaskError::Ragged { layer });
         }
         let mut header = format!(
@@ -75,7 +84,11 @@ impl Masks {
         bytes.extend_from_slice(header.as_bytes());
         for mask in self.layers().iter().flatten() {
             let entries = (0..queries).flat_map(|query| (0..keys).map(move |key| (query, key)));
-            bytes.extend(entries.map(|(q, k)| u8::from(mask.is_kept(q, k) == (polarity == Polarity::KeptIsTrue))));
+            bytes.extend(
+                entries.map(|(q, k)| {
+                    u8::from(mask.is_kept(q, k) == (polarity == Polarity::KeptIsTrue))
+                }),
+            );
         }
         Ok(bytes)
     }
@@ -91,29 +104,44 @@ struct Array<'a> {
 
 impl<'a> Array<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Array<'a>, MaskError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(MaskError::Format("it does not begin with \\x93NUMPY"))?;
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or(MaskError::Format("it does not begin with \\x93NUMPY"))?;
         let truncated = || MaskError::Format("the header is truncated");
         let ([major, _minor], rest) = rest.split_first_chunk().ok_or_else(truncated)?;
         let (length, rest) = match major {
-            1 => rest.split_first_chunk().map(|(length, rest)| (u16::from_le_bytes(*length).into(), rest)),
-            2 | 3 => rest.split_first_chunk().map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
+            1 => rest
+                .split_first_chunk()
+                .map(|(length, rest)| (u16::from_le_bytes(*length).into(), rest)),
+            2 | 3 => rest
+                .split_first_chunk()
+                .map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
             _ => return Err(MaskError::Format("the version is not 1, 2 or 3")),
         }
         .ok_or_else(truncated)?;
         let (header, data) = rest.split_at_checked(length).ok_or_else(truncated)?;
         let header = Header::parse(header)?;
 
-        let element = Element::parse(header.descr).ok_or_else(|| MaskError::ElementType(header.descr.to_owned()))?;
+        let element = Element::parse(header.descr)
+            .ok_or_else(|| MaskError::ElementType(header.descr.to_owned()))?;
         let Ok(shape) = <[usize; 4]>::try_from(&header.shape[..]) else {
             return Err(MaskError::Shape { found: header.shape });
         };
         let heads = shape[0].checked_mul(shape[1]).filter(|heads| *heads <= MAX_HEADS);
-        if shape.contains(&0) || heads.is_none() || shape[2..].iter().any(|tokens| *tokens > MAX_TOKENS) {
+        if shape.contains(&0)
+            || heads.is_none()
+            || shape[2..].iter().any(|tokens| *tokens > MAX_TOKENS)
+        {
             return Err(MaskError::Shape { found: header.shape });
         }
-        let expected = shape.iter().try_fold(element.bytes(), |product, extent| product.checked_mul(*extent));
+        let expected =
+            shape.iter().try_fold(element.bytes(), |product, extent| product.checked_mul(*extent));
         if expected != Some(data.len()) {
-            return Err(MaskError::Length { shape: header.shape, element: element.bytes(), found: data.len() });
+            return Err(MaskError::Length {
+                shape: header.shape,
+                element: element.bytes(),
+                found: data.len(),
+            });
         }
         Ok(Array { element, fortran: header.fortran, shape, data })
     }
@@ -139,7 +167,8 @@ impl<'a> Array<'a> {
         let [layers, heads, queries, keys] = self.shape;
         let heads = (0..layers).flat_map(move |layer| (0..heads).map(move |head| (layer, head)));
         heads.flat_map(move |(layer, head)| {
-            (0..queries).flat_map(move |query| (0..keys).map(move |key| Entry { layer, head, query, key }))
+            (0..queries)
+                .flat_map(move |query| (0..keys).map(move |key| Entry { layer, head, query, key }))
         })
     }
 
@@ -236,7 +265,9 @@ struct Header<'a> {
 
 impl<'a> Header<'a> {
     fn parse(header: &'a [u8]) -> Result<Header<'a>, MaskError> {
-        let malformed = MaskError::Format("the header is no dictionary of 'descr', 'fortran_order' and 'shape'");
+        let malformed = MaskError::Format(
+            "the header is no dictionary of 'descr', 'fortran_order' and 'shape'",
+        );
         std::str::from_utf8(header).ok().and_then(|text| Cursor(text).header()).ok_or(malformed)
     }
 }
@@ -262,7 +293,11 @@ impl<'a> Cursor<'a> {
                 break;
             }
         }
-        self.0.trim_start().is_empty().then_some(Header { descr: descr?, fortran: fortran?, shape: shape? })
+        self.0.trim_start().is_empty().then_some(Header {
+            descr: descr?,
+            fortran: fortran?,
+            shape: shape?,
+        })
     }
 
     fn take(&mut self, token: &str) -> Option<()> {

@@ -19,7 +19,8 @@ const KEPT: u8 = 2;
 /// Added in the columns of global tokens.
 const GLOBAL: u8 = 2;
 
-/// Draws every head before and after reordering, side by side, as a PNG: a line for every layer, a pixel for every entry.
+/// Draws every head before and after reordering, side by side, as a PNG: a line for every layer, a
+/// pixel for every entry.
 ///
 /// Kept entries are dark and pruned ones light; columns of global tokens are orange.
 ///
@@ -27,13 +28,16 @@ const GLOBAL: u8 = 2;
 /// The picture is too large.
 ///
 /// # Panics
-/// `splits` are not those of the masks: by layer and head, as [`polarise`](super::polarise) makes them.
+/// `splits` are not those of the masks: by layer and head, as [`polarise`](super::polarise) makes
+/// them.
 pub fn picture(masks: &Masks, splits: &[Vec<Split>]) -> Result<Vec<u8>, PictureError> {
     assert_eq!(masks.layers().len(), splits.len(), "a split for every head");
     let line_height = |heads: &[Mask]| heads[0].queries() + GAP;
     let line_width = |heads: &[Mask]| heads.len().saturating_mul(2 * (heads[0].keys() + GAP));
-    let height = masks.layers().iter().map(|heads| line_height(heads)).fold(GAP, usize::saturating_add);
-    let width = masks.layers().iter().map(|heads| line_width(heads)).max().unwrap_or(0).saturating_add(GAP);
+    let height =
+        masks.layers().iter().map(|heads| line_height(heads)).fold(GAP, usize::saturating_add);
+    let width =
+        masks.layers().iter().map(|heads| line_width(heads)).max().unwrap_or(0).saturating_add(GAP);
     let too_large = || PictureError { width, height };
     let size = width.checked_mul(height).ok_or_else(too_large)?;
     let mut pixels = Vec::new();
@@ -47,10 +51,13 @@ pub fn picture(masks: &Masks, splits: &[Vec<Split>]) -> Result<Vec<u8>, PictureE
         for (mask, split) in heads.iter().zip(splits) {
             assert_eq!(mask.keys(), split.order.len(), "the split of this head");
             let mut is_global = vec![false; mask.keys()];
-            split.order[..split.globals()].iter().for_each(|key| is_global[usize::from(*key)] = true);
-            for places in
-                [(0..mask.keys()).collect(), split.order.iter().map(|key| usize::from(*key)).collect::<Vec<_>>()]
-            {
+            split.order[..split.globals()]
+                .iter()
+                .for_each(|key| is_global[usize::from(*key)] = true);
+            for places in [
+                (0..mask.keys()).collect(),
+                split.order.iter().map(|key| usize::from(*key)).collect::<Vec<_>>(),
+            ] {
                 for query in 0..mask.queries() {
                     let line = &mut pixels[(top + query) * width + left..][..mask.keys()];
                     for (pixel, key) in line.iter_mut().zip(&places) {
@@ -69,7 +76,8 @@ pub fn picture(masks: &Masks, splits: &[Vec<Split>]) -> Result<Vec<u8>, PictureE
 /// A PNG of palette indices; `None` where there are too many.
 fn encode(pixels: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width.try_into().ok()?, height.try_into().ok()?);
+    let mut encoder =
+        png::Encoder::new(&mut bytes, width.try_into().ok()?, height.try_into().ok()?);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_palette(PALETTE.as_flattened());

@@ -7,9 +7,11 @@ use super::Mask;
 /// [`polarise`] finds global tokens by a threshold, [`Split::new`] takes any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// The key at each place of the new order: global tokens, rising where a threshold found them, then the others, rising.
+    /// The key at each place of the new order: global tokens, rising where a threshold found them,
+    /// then the others, rising.
     pub order: Vec<u16>,
-    /// The denser block, queries by global tokens. The denser engine computes every cell; what is kept of them counts.
+    /// The denser block, queries by global tokens. The denser engine computes every cell; what is
+    /// kept of them counts.
     pub denser: Mask,
     /// The kept entries of the other tokens, columns in the new order.
     pub sparser: Csc,
@@ -26,15 +28,20 @@ impl Split {
             let first = std::mem::replace(&mut other[usize::from(*key)], false);
             assert!(first, "key {key} is a global token twice");
         }
-        let denser =
-            Mask::from_fn(mask.queries(), global.len(), |query, place| mask.is_kept(query, global[place].into()));
+        let denser = Mask::from_fn(mask.queries(), global.len(), |query, place| {
+            mask.is_kept(query, global[place].into())
+        });
 
         let mut order = global.to_vec();
         let mut column_starts = vec![0];
         let mut rows = Vec::new();
         for key in (0..mask.keys()).filter(|key| other[*key]) {
             order.push(key as u16);
-            rows.extend((0..mask.queries()).filter(|query| mask.is_kept(*query, key)).map(|query| query as u16));
+            rows.extend(
+                (0..mask.queries())
+                    .filter(|query| mask.is_kept(*query, key))
+                    .map(|query| query as u16),
+            );
             column_starts.push(rows.len());
         }
         Split { order, denser, sparser: Csc { column_starts, rows } }
@@ -90,9 +97,11 @@ impl Csc {
     }
 }
 
-/// Divides a head's mask: a key with more than `theta_d` kept entries is a global token. The authors use 50 for 197 tokens.
+/// Divides a head's mask: a key with more than `theta_d` kept entries is a global token. The
+/// authors use 50 for 197 tokens.
 pub fn polarise(mask: &Mask, theta_d: usize) -> Split {
     let counts = mask.kept_per_key();
-    let global: Vec<u16> = (0..mask.keys()).filter(|key| counts[*key] > theta_d).map(|key| key as u16).collect();
+    let global: Vec<u16> =
+        (0..mask.keys()).filter(|key| counts[*key] > theta_d).map(|key| key as u16).collect();
     Split::new(mask, &global)
 }

@@ -12,7 +12,8 @@ const ROUNDING: f64 = 1e-6;
 pub enum Criterion {
     /// The share of every row's mass to keep, above 0 and at most 1: the paper's theta_p.
     Theta(f64),
-    /// The share of the model's entries to prune at least, from 0 to below 1: the largest theta that does.
+    /// The share of the model's entries to prune at least, from 0 to below 1: the largest theta
+    /// that does.
     Sparsity(f64),
 }
 
@@ -27,17 +28,20 @@ pub struct Pruned {
 
 /// Prunes averaged attention maps, per layer `[heads, queries, keys]`.
 ///
-/// The entries of a row are taken in falling order, equal ones in the order of their keys, until their sum reaches theta times the
-/// row's sum; the entry that reaches it is kept. (The authors' code keeps one more.) Row 0 and column 0, those of the class token, are
-/// kept whatever they hold. Sums are f64 in that order, and the row's own sum stands for 1, so that rounding in
-/// the averages does not decide what theta = 1 keeps: everything but what adds nothing to the sum.
+/// The entries of a row are taken in falling order, equal ones in the order of their keys, until
+/// their sum reaches theta times the row's sum; the entry that reaches it is kept. (The authors'
+/// code keeps one more.) Row 0 and column 0, those of the class token, are kept whatever they hold.
+/// Sums are f64 in that order, and the row's own sum stands for 1, so that rounding in the averages
+/// does not decide what theta = 1 keeps: everything but what adds nothing to the sum.
 ///
-/// Under [`Criterion::Sparsity`] one theta is chosen for the whole model. An entry is kept exactly if the share of mass before it is
-/// below theta, so the candidates are those shares, and the choice is a selection by rank: exact and without search.
-/// Entries whose shares are equal go together, so more may be pruned than was asked for.
+/// Under [`Criterion::Sparsity`] one theta is chosen for the whole model. An entry is kept exactly
+/// if the share of mass before it is below theta, so the candidates are those shares, and the
+/// choice is a selection by rank: exact and without search. Entries whose shares are equal go
+/// together, so more may be pruned than was asked for.
 ///
 /// # Errors
-/// There are no maps, they are no probabilities, or the criterion is out of its range or cannot be reached.
+/// There are no maps, they are no probabilities, or the criterion is out of its range or cannot be
+/// reached.
 pub fn prune(maps: &[Array3<f64>], criterion: Criterion) -> Result<Pruned, PruneError> {
     if maps.is_empty() {
         return Err(PruneError::NoAttention);
@@ -47,16 +51,23 @@ pub fn prune(maps: &[Array3<f64>], criterion: Criterion) -> Result<Pruned, Prune
     {
         return Err(PruneError::Theta(theta));
     }
-    let shares = maps.iter().enumerate().map(|(layer, maps)| shares(layer, maps)).collect::<Result<Vec<_>, _>>()?;
+    let shares = maps
+        .iter()
+        .enumerate()
+        .map(|(layer, maps)| shares(layer, maps))
+        .collect::<Result<Vec<_>, _>>()?;
     let theta = match criterion {
         Criterion::Theta(theta) => theta,
         Criterion::Sparsity(sparsity) => theta_for(&shares, sparsity)?,
     };
     let head = |shares: &Array3<f64>, head| {
         let (_, queries, keys) = shares.dim();
-        Mask::from_fn(queries, keys, |query, key| is_class_token(query, key) || shares[[head, query, key]] < theta)
+        Mask::from_fn(queries, keys, |query, key| {
+            is_class_token(query, key) || shares[[head, query, key]] < theta
+        })
     };
-    let layers = shares.iter().map(|layer| (0..layer.dim().0).map(|i| head(layer, i)).collect()).collect();
+    let layers =
+        shares.iter().map(|layer| (0..layer.dim().0).map(|i| head(layer, i)).collect()).collect();
     let masks = Masks::new(layers).expect("column 0 is kept, and there are no empty layers");
     Ok(Pruned { masks, theta })
 }
@@ -71,8 +82,13 @@ fn shares(layer: usize, maps: &Array3<f64>) -> Result<Array3<f64>, PruneError> {
     if [heads, queries, keys].contains(&0) || queries > MAX_TOKENS || keys > MAX_TOKENS {
         return Err(PruneError::Shape { layer, found: [heads, queries, keys] });
     }
-    if let Some(((head, query, key), value)) = maps.indexed_iter().find(|(_, p)| !(0.0..=1.0 + ROUNDING).contains(*p)) {
-        return Err(PruneError::NotProbability { at: Entry { layer, head, query, key }, value: *value });
+    if let Some(((head, query, key), value)) =
+        maps.indexed_iter().find(|(_, p)| !(0.0..=1.0 + ROUNDING).contains(*p))
+    {
+        return Err(PruneError::NotProbability {
+            at: Entry { layer, head, query, key },
+            value: *value,
+        });
     }
     let mut shares = Array3::zeros(maps.dim());
     for head in 0..heads {
@@ -117,10 +133,12 @@ fn theta_for(shares: &[Array3<f64>], sparsity: f64) -> Result<f64, PruneError> {
         .map(|(_, share)| *share)
         .collect();
     let kept = prunable.len().checked_sub(to_prune);
-    // Theta equal to the share of an entry prunes it and everything above. A share of 0 is a row's largest entry, which stays.
+    // Theta equal to the share of an entry prunes it and everything above. A share of 0 is a row's
+    // largest entry, which stays.
     let theta = kept.map(|kept| *prunable.select_nth_unstable_by(kept, f64::total_cmp).1);
     theta.filter(|theta| *theta > 0.0).ok_or_else(|| {
-        let reachable = prunable.iter().filter(|share| **share > 0.0).count() as f64 / entries as f64;
+        let reachable =
+            prunable.iter().filter(|share| **share > 0.0).count() as f64 / entries as f64;
         PruneError::Unreachable { asked: sparsity, reachable }
     })
 }

@@ -12,16 +12,21 @@ fn drawn(rows: &[&str]) -> Mask {
     Mask::from_fn(rows.len(), rows[0].len(), |query, key| rows[query].as_bytes()[key] == b'x')
 }
 
-/// A mask like those of trained models: the class token's row and column, a diagonal, and columns 3 and 70.
+/// A mask like those of trained models: the class token's row and column, a diagonal, and columns 3
+/// and 70.
 fn trained(tokens: usize) -> Mask {
     Mask::from_fn(tokens, tokens, |query, key| {
-        query == 0 || key == 0 || query == key || (query * 7 + key) % 5 != 0 && (key == 3 || key == 70)
+        query == 0
+            || key == 0
+            || query == key
+            || (query * 7 + key) % 5 != 0 && (key == 3 || key == 70)
     })
 }
 
 /// A `.npy` file of version 1 with this header.
 fn npy(header: &str, data: &[u8]) -> Vec<u8> {
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data]
+        .concat()
 }
 
 fn header(descr: &str, fortran: &str, shape: &str) -> String {
@@ -38,8 +43,9 @@ fn message(error: impl ToString) -> String {
 
 fn any_mask(max: usize) -> impl Strategy<Value = Mask> {
     (1..=max, 1..=max, 0.0..=1.0).prop_flat_map(|(queries, keys, density)| {
-        proptest::collection::vec(proptest::bool::weighted(density), queries * keys)
-            .prop_map(move |kept| Mask::from_fn(queries, keys, |query, key| kept[query * keys + key]))
+        proptest::collection::vec(proptest::bool::weighted(density), queries * keys).prop_map(
+            move |kept| Mask::from_fn(queries, keys, |query, key| kept[query * keys + key]),
+        )
     })
 }
 
@@ -101,16 +107,25 @@ fn masks_of_a_model_have_heads_alike_and_no_empty_rows() {
 fn every_element_type_and_order() {
     let expected = Masks::new(vec![vec![drawn(&["xxx", "x.x"])]]).unwrap();
     let kept = [1u8, 1, 1, 1, 0, 1];
-    let wide = |bytes: usize| kept.iter().flat_map(|x| [vec![*x], vec![0; bytes - 1]].concat()).collect::<Vec<u8>>();
+    let wide = |bytes: usize| {
+        kept.iter().flat_map(|x| [vec![*x], vec![0; bytes - 1]].concat()).collect::<Vec<u8>>()
+    };
     for descr in ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8"] {
         let bytes = wide(descr[2..].parse().unwrap());
-        assert_eq!(from_npy(&header(descr, "False", "(1, 1, 2, 3)"), &bytes).unwrap(), expected, "{descr}");
+        assert_eq!(
+            from_npy(&header(descr, "False", "(1, 1, 2, 3)"), &bytes).unwrap(),
+            expected,
+            "{descr}"
+        );
     }
     let f32s: Vec<u8> = kept.iter().flat_map(|x| f32::from(*x).to_le_bytes()).collect();
     assert_eq!(from_npy(&header("<f4", "False", "(1, 1, 2, 3)"), &f32s).unwrap(), expected);
     let f64s: Vec<u8> = kept.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect();
     assert_eq!(from_npy(&header("<f8", "False", "(1, 1, 2, 3)"), &f64s).unwrap(), expected);
-    assert_eq!(from_npy(&header("|b1", "True", "(1,1,2,3)"), &[1, 1, 1, 0, 1, 1]).unwrap(), expected);
+    assert_eq!(
+        from_npy(&header("|b1", "True", "(1,1,2,3)"), &[1, 1, 1, 0, 1, 1]).unwrap(),
+        expected
+    );
     let doubled = "{\"shape\":(1,1,2,3,),\"fortran_order\":False,\"descr\":\"|b1\"}";
     assert_eq!(from_npy(doubled, &kept).unwrap(), expected);
     for major in [2, 3] {
@@ -129,22 +144,38 @@ fn what_is_no_mask_says_where() {
         error(&b1("(1, 2, 2, 2)"), &[1, 1, 1, 1, 1, 1, 3, 1]),
         "the mask is not binary: element [0, 1, 1, 0] is 3"
     );
-    assert!(error(&header("<f4", "False", "(1,1,1,1)"), &f32::NAN.to_le_bytes()).ends_with("[0, 0, 0, 0] is NaN"));
+    assert!(
+        error(&header("<f4", "False", "(1,1,1,1)"), &f32::NAN.to_le_bytes())
+            .ends_with("[0, 0, 0, 0] is NaN")
+    );
     assert!(error(&b1("(1, 1, 2, 2)"), &[1, 1, 0, 1]).contains("polarity cannot be told"));
     assert!(
-        error(&b1("(1, 1, 2, 2)"), &[1, 1, 0, 1]).contains("[0, 0, 0, 0] is true and element [0, 0, 1, 0] is false")
+        error(&b1("(1, 1, 2, 2)"), &[1, 1, 0, 1])
+            .contains("[0, 0, 0, 0] is true and element [0, 0, 1, 0] is false")
     );
     assert!(error(&b1("(4, 4)"), &[1; 16]).starts_with("a mask of shape [4, 4]: expected"));
     assert!(error(&b1("(1, 0, 2, 2)"), &[]).starts_with("a mask of shape [1, 0, 2, 2]"));
     assert!(error(&b1("(1, 1, 65537, 1)"), &[1; 65537]).contains("at most 65536 tokens"));
     assert!(error(&b1("(1, 1, 2, 2)"), &[1; 3]).ends_with("has 3 bytes of elements of 1 bytes"));
-    assert!(error(&b1("(4294967296, 4294967296, 2, 2)"), &[1; 3]).contains("8192 heads"), "an overflow");
+    assert!(
+        error(&b1("(4294967296, 4294967296, 2, 2)"), &[1; 3]).contains("8192 heads"),
+        "an overflow"
+    );
     assert!(error(&header(">i4", "False", "(1,1,1,1)"), &[0, 0, 0, 1]).contains("\">i4\""));
     assert!(error(&header("|O", "False", "(1,1,1,1)"), &[0; 8]).contains("\"|O\""));
-    for header in ["", "{}", "{'descr': '|b1'}", "[1]", "{'shape': (99999999999999999999,)}", "{'a': 1}", "{} x"] {
+    for header in [
+        "",
+        "{}",
+        "{'descr': '|b1'}",
+        "[1]",
+        "{'shape': (99999999999999999999,)}",
+        "{'a': 1}",
+        "{} x",
+    ] {
         assert!(error(header, &[]).contains("the header is no dictionary"), "{header}");
     }
-    let empty_row = Masks::from_npy(&npy(&b1("(1, 1, 2, 2)"), &[1, 1, 0, 0]), Some(Polarity::KeptIsTrue));
+    let empty_row =
+        Masks::from_npy(&npy(&b1("(1, 1, 2, 2)"), &[1, 1, 0, 0]), Some(Polarity::KeptIsTrue));
     assert_eq!(message(empty_row.unwrap_err()), "layer 0, head 0: row 1 is pruned entirely");
     assert!(matches!(Masks::read_npy("/no such file", None), Err(MaskError::Read(_))));
 }
@@ -157,11 +188,17 @@ fn layers_that_differ_are_no_array() {
 
 #[test]
 fn rows_are_kept_until_their_mass_is_reached() {
-    // Row 0 stays whole. In row 1, 0.5 + 0.25 reaches 0.75 exactly; in row 2 the first of two equal entries does.
-    let map =
-        Array3::from_shape_vec((1, 3, 4), vec![0.25, 0.25, 0.25, 0.25, 0.0, 0.25, 0.5, 0.25, 0.125, 0.25, 0.25, 0.375])
-            .unwrap();
-    let kept = |theta| prune(std::slice::from_ref(&map), Criterion::Theta(theta)).unwrap().masks.layers()[0][0].clone();
+    // Row 0 stays whole. In row 1, 0.5 + 0.25 reaches 0.75 exactly; in row 2 the first of two equal
+    // entries does.
+    let map = Array3::from_shape_vec(
+        (1, 3, 4),
+        vec![0.25, 0.25, 0.25, 0.25, 0.0, 0.25, 0.5, 0.25, 0.125, 0.25, 0.25, 0.375],
+    )
+    .unwrap();
+    let kept = |theta| {
+        prune(std::slice::from_ref(&map), Criterion::Theta(theta)).unwrap().masks.layers()[0][0]
+            .clone()
+    };
     assert_eq!(kept(0.5), drawn(&["xxxx", "x.x.", "xx.x"]));
     assert_eq!(kept(0.625), drawn(&["xxxx", "xxx.", "xx.x"]));
     assert_eq!(kept(0.75), drawn(&["xxxx", "xxx.", "xxxx"]));
@@ -171,7 +208,8 @@ fn rows_are_kept_until_their_mass_is_reached() {
 
 #[test]
 fn maps_and_criteria_are_checked() {
-    let map = |elements: [f64; 4]| vec![Array3::from_shape_vec((1, 2, 2), elements.to_vec()).unwrap()];
+    let map =
+        |elements: [f64; 4]| vec![Array3::from_shape_vec((1, 2, 2), elements.to_vec()).unwrap()];
     let error = |elements, criterion| message(prune(&map(elements), criterion).unwrap_err());
     assert_eq!(
         error([0.5, 0.5, f64::NAN, 0.5], Criterion::Theta(0.5)),
@@ -190,7 +228,10 @@ fn maps_and_criteria_are_checked() {
     assert!(error([0.5; 4], Criterion::Sparsity(0.5)).ends_with("which leaves 0.2500"));
     assert_eq!(prune(&[], Criterion::Theta(0.5)), Err(PruneError::NoAttention));
     let none = [Array3::zeros((1, 0, 2))];
-    assert_eq!(prune(&none, Criterion::Theta(0.5)), Err(PruneError::Shape { layer: 0, found: [1, 0, 2] }));
+    assert_eq!(
+        prune(&none, Criterion::Theta(0.5)),
+        Err(PruneError::Shape { layer: 0, found: [1, 0, 2] })
+    );
 }
 
 /// Attention over 6 tokens in 2 heads, with a bias if `bias`, and its graph.
@@ -202,7 +243,8 @@ fn attention(bias: bool) -> Graph {
         let bias: Vec<f32> = (0..72).map(|i| (i * 37 % 72) as f32 / 36.0 - 1.0).collect();
         operands.push(graph.add_f32("bias", [2, 6, 6], &bias));
     }
-    let y = graph.push(OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &operands, &[]).unwrap();
+    let y =
+        graph.push(OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &operands, &[]).unwrap();
     graph.add_output("y", y, [6, 8]);
     graph
 }
@@ -216,11 +258,15 @@ fn averaged_maps_are_those_of_the_interpreter() {
         let maps = average_attention(&graph, &views).unwrap();
         assert_eq!(maps.len(), 1);
         // The identity as values: the result of a head is the first 4 columns of its map.
-        let values = ArrayD::from_shape_fn(IxDyn(&[6, 8]), |at| f32::from(u8::from(at[0] == at[1] % 4)));
+        let values =
+            ArrayD::from_shape_fn(IxDyn(&[6, 8]), |at| f32::from(u8::from(at[0] == at[1] % 4)));
         let mut means = ArrayD::<f32>::zeros(IxDyn(&[6, 8]));
         for item in 0..3 {
-            let part = |sample: usize| samples[sample].slice(ndarray::s![6 * item..6 * (item + 1), ..]).into_dyn();
-            let run = FloatInterpreter::new(&graph).unwrap().run(&[part(0), part(1), values.view()]);
+            let part = |sample: usize| {
+                samples[sample].slice(ndarray::s![6 * item..6 * (item + 1), ..]).into_dyn()
+            };
+            let run =
+                FloatInterpreter::new(&graph).unwrap().run(&[part(0), part(1), values.view()]);
             means += &(run.unwrap().remove(0) / 3.0);
         }
         for (at, mean) in means.indexed_iter() {
@@ -229,7 +275,11 @@ fn averaged_maps_are_those_of_the_interpreter() {
         }
         assert!(maps[0].rows().into_iter().all(|row| (row.sum() - 1.0).abs() < 1e-12));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert_eq!(pool.install(|| average_attention(&graph, &views)).unwrap(), maps, "on one thread");
+        assert_eq!(
+            pool.install(|| average_attention(&graph, &views)).unwrap(),
+            maps,
+            "on one thread"
+        );
         prune(&maps, Criterion::Sparsity(0.5)).unwrap();
     }
 }
@@ -238,7 +288,10 @@ fn averaged_maps_are_those_of_the_interpreter() {
 fn averages_need_canonical_graphs_and_items() {
     let imported = Graph::new("test", Stage::Imported);
     assert_eq!(average_attention(&imported, &[]), Err(InterpError::Stage(Stage::Imported)));
-    assert!(matches!(average_attention(&attention(false), &[]), Err(InterpError::InputCount { .. })));
+    assert!(matches!(
+        average_attention(&attention(false), &[]),
+        Err(InterpError::InputCount { .. })
+    ));
 }
 
 #[test]
@@ -258,8 +311,8 @@ fn global_tokens_come_first() {
     assert_eq!(polarise(&mask, 0).sparser, Csc { column_starts: vec![0], rows: vec![] });
 }
 
-/// The shape of the authors' masks and their threshold, on a mask of which the figures can be counted: among keys 3 and 70 one
-/// entry in five is pruned.
+/// The shape of the authors' masks and their threshold, on a mask of which the figures can be
+/// counted: among keys 3 and 70 one entry in five is pruned.
 #[test]
 fn columns_of_a_mask_like_a_trained_one() {
     let split = polarise(&trained(197), 50);
@@ -270,8 +323,10 @@ fn columns_of_a_mask_like_a_trained_one() {
 
 #[test]
 fn a_picture_shows_both_orders() {
-    let masks = Masks::new(vec![vec![drawn(&["x.x", "..x"])], vec![drawn(&["x"]), drawn(&["x"])]]).unwrap();
-    let splits: Vec<Vec<Split>> = masks.layers().iter().map(|l| l.iter().map(|m| polarise(m, 1)).collect()).collect();
+    let masks =
+        Masks::new(vec![vec![drawn(&["x.x", "..x"])], vec![drawn(&["x"]), drawn(&["x"])]]).unwrap();
+    let splits: Vec<Vec<Split>> =
+        masks.layers().iter().map(|l| l.iter().map(|m| polarise(m, 1)).collect()).collect();
     let bytes = picture(&masks, &splits).unwrap();
     assert_eq!(bytes, picture(&masks, &splits).unwrap());
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
@@ -283,7 +338,10 @@ fn a_picture_shows_both_orders() {
     let at = |y: usize, x: usize, count: usize| &pixels[y * 24 + x..][..count];
     assert_eq!((at(4, 4, 3), at(5, 4, 3)), (&[2, 1, 4][..], &[1, 1, 4][..]));
     assert_eq!((at(4, 11, 3), at(5, 11, 3)), (&[4, 2, 1][..], &[4, 1, 1][..]));
-    assert_eq!((at(10, 4, 1), at(10, 9, 1), at(10, 14, 1), at(10, 19, 1)), (&[2][..], &[2][..], &[2][..], &[2][..]));
+    assert_eq!(
+        (at(10, 4, 1), at(10, 9, 1), at(10, 14, 1), at(10, 19, 1)),
+        (&[2][..], &[2][..], &[2][..], &[2][..])
+    );
     assert_eq!(at(4, 0, 4), [0; 4]);
 }
 

@@ -57,7 +57,9 @@ pub(super) fn model(
     }
     let opset = opset(proto.opset_import, problems);
     let functions = proto.functions.into_iter();
-    let functions = functions.map(|function| (domain(function.domain), function.name.unwrap_or_default())).collect();
+    let functions = functions
+        .map(|function| (domain(function.domain), function.name.unwrap_or_default()))
+        .collect();
     let external = ExternalFiles::new(folder);
     let graph = Decoder { limits, external, problems }.graph(graph);
     values::check(&graph, problems);
@@ -147,7 +149,11 @@ impl Decoder<'_> {
         payload::tensor(proto, self.limits.rank, &mut self.external)
     }
 
-    fn value_infos(&mut self, protos: Vec<ValueInfoProto>, place: impl Fn(String) -> Place) -> Vec<ValueInfo> {
+    fn value_infos(
+        &mut self,
+        protos: Vec<ValueInfoProto>,
+        place: impl Fn(String) -> Place,
+    ) -> Vec<ValueInfo> {
         let mut infos = Vec::with_capacity(protos.len());
         for (index, proto) in protos.into_iter().enumerate() {
             let Some(name) = proto.name.clone().filter(|name| !name.is_empty()) else {
@@ -176,9 +182,9 @@ impl Decoder<'_> {
         }
         let dim = |(axis, dim): (usize, Dimension)| {
             Ok(match (dim.dim_value, dim.dim_param) {
-                (Some(found), _) => {
-                    Dim::Known(usize::try_from(found).map_err(|_| TensorFault::Dimension { axis, found })?)
-                }
+                (Some(found), _) => Dim::Known(
+                    usize::try_from(found).map_err(|_| TensorFault::Dimension { axis, found })?,
+                ),
                 (None, Some(name)) if !name.is_empty() => Dim::Symbol(name),
                 (None, _) => Dim::Unknown,
             })

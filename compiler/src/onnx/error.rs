@@ -14,7 +14,8 @@ use super::wire::WireFault;
 pub struct OnnxError {
     /// The file; `None` where the model came as bytes.
     pub file: Option<PathBuf>,
-    /// The problems in the order of the file, at most [`Limits::problems`](super::Limits::problems).
+    /// The problems in the order of the file, at most
+    /// [`Limits::problems`](super::Limits::problems).
     pub problems: Vec<Problem>,
     /// How many more there are.
     pub omitted: usize,

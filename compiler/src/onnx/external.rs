@@ -98,8 +98,10 @@ impl<'a> ExternalFiles<'a> {
             found.map(StringStringEntryProto::value)
         };
         let number = |key: &'static str| {
-            let parse =
-                |text: &str| text.parse::<u64>().map_err(|_| ExternalFault::Number { key, found: text.to_owned() });
+            let parse = |text: &str| {
+                text.parse::<u64>()
+                    .map_err(|_| ExternalFault::Number { key, found: text.to_owned() })
+            };
             entry(key).map(parse).transpose()
         };
         let location = entry("location").ok_or(ExternalFault::NoLocation)?;
@@ -117,7 +119,12 @@ impl<'a> ExternalFiles<'a> {
         let range = start.and_then(|start| Some(start..start.checked_add(expected)?));
         match range.filter(|range| range.end <= file.len()) {
             Some(range) => Ok(Some(file.slice(range))),
-            None => Err(ExternalFault::Range { location: location.to_owned(), expected, offset, found: file.len() }),
+            None => Err(ExternalFault::Range {
+                location: location.to_owned(),
+                expected,
+                offset,
+                found: file.len(),
+            }),
         }
     }
 
@@ -142,7 +149,9 @@ fn open(folder: &Path, path: &Path, location: &str) -> Result<Bytes, ExternalFau
     let io = |source| ExternalFault::Io { location: location.to_owned(), source };
     match beside::follow(folder, path) {
         Ok(target) => mapped::open(&target).map_err(io),
-        Err(Astray::Outside(target)) => Err(ExternalFault::Escape { location: location.to_owned(), target }),
+        Err(Astray::Outside(target)) => {
+            Err(ExternalFault::Escape { location: location.to_owned(), target })
+        }
         Err(Astray::Io(source)) => Err(io(source)),
     }
 }

@@ -12,10 +12,10 @@ const READ_UP_TO: u64 = 1 << 20;
 
 /// The bytes of a regular file.
 ///
-/// A file above 1 MiB is mapped, not read: pages come from the disk as they are touched, and no copy
-/// is made. While such a mapping lives, nobody may write to the file or shorten it: changed bytes
-/// show through, and touching a page that is gone ends the process with SIGBUS. Replacing the file
-/// by renaming another one over it is harmless.
+/// A file above 1 MiB is mapped, not read: pages come from the disk as they are touched, and no
+/// copy is made. While such a mapping lives, nobody may write to the file or shorten it: changed
+/// bytes show through, and touching a page that is gone ends the process with SIGBUS. Replacing the
+/// file by renaming another one over it is harmless.
 ///
 /// # Errors
 /// What the operating system says, and [`io::ErrorKind::InvalidInput`] where the path names

@@ -50,8 +50,9 @@ use decode::Problems;
 
 /// Reads an ONNX file within the default [`Limits`]; external data is looked for in its folder.
 ///
-/// A file above 1 MiB, the model's or one of external data, stays mapped into memory while the model
-/// or a clone of one of its tensors lives: it must not be written to or shortened in that time.
+/// A file above 1 MiB, the model's or one of external data, stays mapped into memory while the
+/// model or a clone of one of its tensors lives: it must not be written to or shortened in that
+/// time.
 ///
 /// # Errors
 /// All problems that were found, up to [`Limits::problems`].
@@ -76,13 +77,17 @@ pub fn parse(bytes: Bytes, base_dir: Option<&Path>) -> Result<Model, OnnxError> 
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse_within(bytes: Bytes, base_dir: Option<&Path>, limits: &Limits) -> Result<Model, OnnxError> {
+pub fn parse_within(
+    bytes: Bytes,
+    base_dir: Option<&Path>,
+    limits: &Limits,
+) -> Result<Model, OnnxError> {
     scan::scan(&bytes, &schema::MODEL_PROTO, limits.memory(bytes.len())).map_err(|error| {
         let place = Place::Byte { offset: error.offset, path: error.path };
         OnnxError::single(place.has(error.fault.into()))
     })?;
-    let proto =
-        proto::ModelProto::decode(bytes).map_err(|error| OnnxError::single(Place::Model.has(Fault::Changed(error))))?;
+    let proto = proto::ModelProto::decode(bytes)
+        .map_err(|error| OnnxError::single(Place::Model.has(Fault::Changed(error))))?;
     let mut problems = Problems::new(limits.problems);
     match decode::model(proto, base_dir, limits, &mut problems) {
         Some(model) if problems.list.is_empty() => Ok(model),

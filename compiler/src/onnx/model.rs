@@ -17,7 +17,8 @@ pub struct Model {
     pub producer_name: String,
     /// Its version; may be empty.
     pub producer_version: String,
-    /// Domain and name of the model's own functions, which nodes may call; what they do is not read.
+    /// Domain and name of the model's own functions, which nodes may call; what they do is not
+    /// read.
     pub functions: BTreeSet<(String, String)>,
     /// The computation.
     pub graph: Graph,
@@ -199,7 +200,11 @@ impl Node {
 
     /// Where a problem of one of its attributes lies.
     pub fn attribute_place(&self, name: &str) -> Place {
-        Place::Attribute { node: self.name.clone(), op_type: self.op_type.clone(), attribute: name.to_owned() }
+        Place::Attribute {
+            node: self.name.clone(),
+            op_type: self.op_type.clone(),
+            attribute: name.to_owned(),
+        }
     }
 
     fn attribute<'a, T>(

@@ -86,7 +86,10 @@ impl Decoder<'_> {
         // Values of another kind are refused; missing numbers and texts are their defaults, because
         // writers of proto3 leave out zeros.
         if let Some(found) = filled(&proto).find(|&found| found != kind) {
-            return Err(Fault::Attribute { expected: kind.as_str_name(), found: found.as_str_name() });
+            return Err(Fault::Attribute {
+                expected: kind.as_str_name(),
+                found: found.as_str_name(),
+            });
         }
         Ok(Some(match kind {
             AttributeType::Float => Attribute::Float(proto.f.unwrap_or_default()),

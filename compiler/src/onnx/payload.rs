@@ -58,7 +58,8 @@ fn dims(found: &[i64], limit: usize) -> Result<Vec<usize>, TensorFault> {
     if found.len() > limit {
         return Err(TensorFault::Rank { limit, found: found.len() });
     }
-    let dim = |(axis, &found)| usize::try_from(found).map_err(|_| TensorFault::Dimension { axis, found });
+    let dim =
+        |(axis, &found)| usize::try_from(found).map_err(|_| TensorFault::Dimension { axis, found });
     found.iter().enumerate().map(dim).collect()
 }
 
@@ -125,7 +126,9 @@ fn inline(data_type: DataType, proto: &mut TensorProto) -> Result<Bytes, TensorF
         DataType::I8 => narrow(data_type, int32, i8::to_le_bytes)?,
         DataType::U8 => narrow(data_type, int32, u8::to_le_bytes)?,
         // Halves are stored by their bits.
-        DataType::U16 | DataType::F16 | DataType::Bf16 => narrow(data_type, int32, u16::to_le_bytes)?,
+        DataType::U16 | DataType::F16 | DataType::Bf16 => {
+            narrow(data_type, int32, u16::to_le_bytes)?
+        }
         DataType::Bool => elements(int32, |value| [u8::from(value != 0)]),
     })
 }
@@ -150,7 +153,11 @@ where
 {
     let mut bytes = Vec::with_capacity(values.len() * N);
     for (index, &value) in values.iter().enumerate() {
-        let narrow = T::try_from(value).map_err(|_| TensorFault::Value { data_type, found: value.into(), index })?;
+        let narrow = T::try_from(value).map_err(|_| TensorFault::Value {
+            data_type,
+            found: value.into(),
+            index,
+        })?;
         bytes.extend_from_slice(&write(narrow));
     }
     Ok(bytes.into())

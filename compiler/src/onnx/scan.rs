@@ -1,11 +1,11 @@
 //! Checks a protobuf message before anything is decoded.
 //!
-//! prost allocates as it decodes, and an element of a repeated message may cost two bytes in the file
-//! and some hundreds in memory. [`scan`] walks the bytes once without allocating, by the generated
-//! table of the messages, and refuses what would not decode or would take more memory than a budget.
-//! Every length is compared with what is left of the enclosing message. Nesting needs no limit of
-//! its own: no message of the table contains itself (the generator checks it), and what is not in
-//! the table is stepped over by its length.
+//! prost allocates as it decodes, and an element of a repeated message may cost two bytes in the
+//! file and some hundreds in memory. [`scan`] walks the bytes once without allocating, by the
+//! generated table of the messages, and refuses what would not decode or would take more memory
+//! than a budget. Every length is compared with what is left of the enclosing message. Nesting
+//! needs no limit of its own: no message of the table contains itself (the generator checks it),
+//! and what is not in the table is stepped over by its length.
 
 use super::wire::{Cursor, WireFault, WireType};
 
@@ -117,7 +117,8 @@ impl Scan {
                 None => cursor.skip(wire_type).map_err(here)?,
                 Some(index) => {
                     let field = &message.fields[index];
-                    self.field(&mut cursor, field, wire_type).map_err(|error| error.inside(field, seen[index]))?;
+                    self.field(&mut cursor, field, wire_type)
+                        .map_err(|error| error.inside(field, seen[index]))?;
                     seen[index] += 1;
                 }
             }
@@ -125,7 +126,12 @@ impl Scan {
         Ok(())
     }
 
-    fn field(&mut self, cursor: &mut Cursor<'_>, field: &Field, found: WireType) -> Result<(), ScanError> {
+    fn field(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        field: &Field,
+        found: WireType,
+    ) -> Result<(), ScanError> {
         let offset = cursor.position();
         let here = |fault| ScanError { offset, path: String::new(), fault };
         let (expected, width) = field.kind.layout();
@@ -136,7 +142,8 @@ impl Scan {
 
         let mut values = 1;
         if packed {
-            values = packed_values(&mut cursor.enter().map_err(here)?, expected, width).map_err(here)?;
+            values =
+                packed_values(&mut cursor.enter().map_err(here)?, expected, width).map_err(here)?;
         }
         let growth = if field.repeated { VEC_GROWTH } else { 1 };
         self.take(values * width as u64 * growth).map_err(here)?;
@@ -167,7 +174,11 @@ impl Scan {
 }
 
 /// How many values a packed list holds.
-fn packed_values(list: &mut Cursor<'_>, wire_type: WireType, width: usize) -> Result<u64, WireFault> {
+fn packed_values(
+    list: &mut Cursor<'_>,
+    wire_type: WireType,
+    width: usize,
+) -> Result<u64, WireFault> {
     if wire_type != WireType::Varint {
         let found = list.left();
         if !found.is_multiple_of(width) {

@@ -67,7 +67,8 @@ pub(super) static OPERATOR_SET_ID_PROTO: Message = Message::new(
     &[Field::single(1, "domain", Kind::Text), Field::single(2, "version", Kind::Varint64)],
 );
 
-pub(super) static SPARSE_TENSOR_PROTO: Message = Message::new(size_of::<proto::SparseTensorProto>(), &[]);
+pub(super) static SPARSE_TENSOR_PROTO: Message =
+    Message::new(size_of::<proto::SparseTensorProto>(), &[]);
 
 pub(super) static STRING_STRING_ENTRY_PROTO: Message = Message::new(
     size_of::<proto::StringStringEntryProto>(),
@@ -101,12 +102,17 @@ pub(super) static TENSOR_SHAPE_PROTO_DIMENSION: Message = Message::new(
     &[Field::single(1, "dim_value", Kind::Varint64), Field::single(2, "dim_param", Kind::Text)],
 );
 
-pub(super) static TYPE_PROTO: Message =
-    Message::new(size_of::<proto::TypeProto>(), &[Field::single(1, "tensor_type", Kind::Message(&TYPE_PROTO_TENSOR))]);
+pub(super) static TYPE_PROTO: Message = Message::new(
+    size_of::<proto::TypeProto>(),
+    &[Field::single(1, "tensor_type", Kind::Message(&TYPE_PROTO_TENSOR))],
+);
 
 pub(super) static TYPE_PROTO_TENSOR: Message = Message::new(
     size_of::<proto::type_proto::Tensor>(),
-    &[Field::single(1, "elem_type", Kind::Varint32), Field::single(2, "shape", Kind::Message(&TENSOR_SHAPE_PROTO))],
+    &[
+        Field::single(1, "elem_type", Kind::Varint32),
+        Field::single(2, "shape", Kind::Message(&TENSOR_SHAPE_PROTO)),
+    ],
 );
 
 pub(super) static VALUE_INFO_PROTO: Message = Message::new(

@@ -45,7 +45,8 @@ pub(super) fn check(graph: &Graph, problems: &mut Problems) {
 
 fn definitions<'a>(graph: &'a Graph, problems: &mut Problems) -> BTreeMap<&'a str, Definition> {
     let constants = graph.initializers.keys();
-    let mut definitions: BTreeMap<_, _> = constants.map(|name| (name.as_str(), Definition::Given)).collect();
+    let mut definitions: BTreeMap<_, _> =
+        constants.map(|name| (name.as_str(), Definition::Given)).collect();
     for ValueInfo { name, .. } in &graph.inputs {
         if definitions.insert(name, Definition::Given).is_some() {
             let place = || Place::Input(name.clone());

@@ -66,7 +66,9 @@ pub enum WireFault {
     #[error("expected UTF-8 text")]
     Utf8,
     /// Decoding would take more memory than [`Limits`](super::Limits) allow for this file.
-    #[error("the graph up to here takes more than the {budget} bytes of memory allowed for this file")]
+    #[error(
+        "the graph up to here takes more than the {budget} bytes of memory allowed for this file"
+    )]
     Budget {
         /// The budget in bytes.
         budget: u64,

@@ -22,7 +22,8 @@ pub(super) fn unary(graph: &Graph, value: Value) -> Option<(UnaryFn, Value)> {
     }
 }
 
-/// The ONNX nodes of all operations from `leaf` (exclusive) to `root` (inclusive), in the model's order.
+/// The ONNX nodes of all operations from `leaf` (exclusive) to `root` (inclusive), in the model's
+/// order.
 pub(super) fn nodes_between(graph: &Graph, leaf: Value, root: Value) -> Vec<Node> {
     let mut seen = BTreeSet::from([leaf]);
     let mut nodes = BTreeSet::new();

@@ -27,8 +27,9 @@ pub(super) fn run(graph: &Graph) -> Graph {
             *operand = canonical[*operand].unwrap_or(*operand);
         }
         // Attributes hold real numbers, which have no order: their exact text has.
-        let first =
-            operations.entry((op.operands.clone(), format!("{:?}", op.kind))).or_insert_with(|| op.results.clone());
+        let first = operations
+            .entry((op.operands.clone(), format!("{:?}", op.kind)))
+            .or_insert_with(|| op.results.clone());
         for (result, first) in op.results.iter().zip(first.iter()) {
             canonical[*result] = Some(*first);
             steps.extend(graph.ty(*result).step.map(|step| (*first, step)));

@@ -7,7 +7,8 @@ use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Graph, GraphInput, Node, OpData, OpKind, TensorType, Value};
 
-/// Rows of each value that are computed: one range around all that is needed, `None` where nothing is.
+/// Rows of each value that are computed: one range around all that is needed, `None` where nothing
+/// is.
 type Rows = SecondaryMap<Value, Option<Range<usize>>>;
 
 /// The same graph with selections of rows as near to the inputs as they save work.
@@ -44,22 +45,38 @@ fn all(graph: &Graph, value: Value) -> Range<usize> {
     0..graph.ty(value).shape.first().copied().unwrap_or(1)
 }
 
-/// Which rows of each operand an operation reads for some rows of its result; `None` where it is computed as a whole.
-fn operand_rows(graph: &Graph, op: &OpData, rows: &Range<usize>) -> Option<Vec<Option<Range<usize>>>> {
+/// Which rows of each operand an operation reads for some rows of its result; `None` where it is
+/// computed as a whole.
+fn operand_rows(
+    graph: &Graph,
+    op: &OpData,
+    rows: &Range<usize>,
+) -> Option<Vec<Option<Range<usize>>>> {
     match op.kind {
         OpKind::Unary { .. } => Some(vec![Some(rows.clone())]),
-        OpKind::Binary { .. } if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape => {
+        OpKind::Binary { .. }
+            if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape =>
+        {
             Some(vec![Some(rows.clone()); 2])
         }
         // The rows of a window are computed with all others.
         OpKind::Attention { windows, .. } if windows > 1 => None,
-        OpKind::Attention { .. } if graph.attention_bias(op).is_some_and(|bias| graph.constant(bias).is_none()) => None,
+        OpKind::Attention { .. }
+            if graph.attention_bias(op).is_some_and(|bias| graph.constant(bias).is_none()) =>
+        {
+            None
+        }
         // The second dimension of attention's bias are rows, too: the rewriter sees to it.
-        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::Attention { .. } => {
+        OpKind::Linear {}
+        | OpKind::MixHeads { .. }
+        | OpKind::LayerNorm { .. }
+        | OpKind::Attention { .. } => {
             let parameters = op.operands[1..].iter().map(|parameter| Some(all(graph, *parameter)));
             Some(std::iter::once(Some(rows.clone())).chain(parameters).collect())
         }
-        OpKind::Slice { axis: 0, start, stride: 1, .. } => Some(vec![Some(start + rows.start..start + rows.end)]),
+        OpKind::Slice { axis: 0, start, stride: 1, .. } => {
+            Some(vec![Some(start + rows.start..start + rows.end)])
+        }
         OpKind::Concat { axis: 0 } => {
             let mut first = 0;
             let part = |part: &Value| {
@@ -114,8 +131,9 @@ struct Rewriter<'a> {
 impl Rewriter<'_> {
     /// Appends an operation that computes these rows.
     fn operation(&mut self, op: &OpData, rows: &Range<usize>) {
-        let reads = operand_rows(self.old, op, rows)
-            .unwrap_or_else(|| op.operands.iter().map(|operand| Some(all(self.old, *operand))).collect());
+        let reads = operand_rows(self.old, op, rows).unwrap_or_else(|| {
+            op.operands.iter().map(|operand| Some(all(self.old, *operand))).collect()
+        });
         let mut operands: Vec<Value> = op
             .operands
             .iter()
@@ -146,11 +164,15 @@ impl Rewriter<'_> {
     /// The rows `[heads, rows, n]` of attention's constant bias `[heads, m, n]`.
     fn bias(&mut self, bias: Value, rows: &Range<usize>) -> Value {
         let mut ty = self.new.ty(bias).clone();
-        let Some(constant) = self.new.constant(bias).filter(|_| rows.len() != ty.shape[1]).cloned() else {
+        let Some(constant) = self.new.constant(bias).filter(|_| rows.len() != ty.shape[1]).cloned()
+        else {
             return bias;
         };
         let row = ty.shape[2] * ty.elem.bytes();
-        let heads = constant.bytes.chunks(ty.shape[1] * row).map(|head| &head[rows.start * row..rows.end * row]);
+        let heads = constant
+            .bytes
+            .chunks(ty.shape[1] * row)
+            .map(|head| &head[rows.start * row..rows.end * row]);
         let bytes = heads.collect::<Vec<_>>().concat();
         ty.shape[1] = rows.len();
         self.new.add_const(constant.name, ty, bytes)
@@ -161,7 +183,10 @@ impl Rewriter<'_> {
         let (value, computed) = self.values[old].clone().unwrap_or_else(|| {
             let ty = self.old.ty(old).clone();
             let constant = self.old.constant(old).expect("operands precede their uses");
-            let entry = (self.new.add_const(&constant.name, ty, constant.bytes.clone()), all(self.old, old));
+            let entry = (
+                self.new.add_const(&constant.name, ty, constant.bytes.clone()),
+                all(self.old, old),
+            );
             self.values[old] = Some(entry.clone());
             entry
         });
@@ -177,7 +202,11 @@ impl Rewriter<'_> {
             Some(constant) => {
                 let row = ty.bytes() / ty.shape[0];
                 ty.shape[0] = len;
-                self.new.add_const(constant.name, ty, constant.bytes.slice(start * row..(start + len) * row))
+                self.new.add_const(
+                    constant.name,
+                    ty,
+                    constant.bytes.slice(start * row..(start + len) * row),
+                )
             }
             None => {
                 ty.shape[0] = len;

@@ -71,7 +71,10 @@ pub enum PassError {
 fn list(problems: &[Problem]) -> String {
     let count = match problems {
         [_] => "1 place of the model is not part of a form that is recognised".to_string(),
-        _ => format!("{} places of the model are not part of a form that is recognised", problems.len()),
+        _ => format!(
+            "{} places of the model are not part of a form that is recognised",
+            problems.len()
+        ),
     };
     problems.iter().fold(count, |text, problem| format!("{text}\n  {problem}"))
 }

@@ -9,19 +9,26 @@ use super::cone::{binary, nodes_between};
 use super::polynomial::Polynomial;
 use crate::ir::{Graph, Op, OpKind, UnaryFn, Value};
 
-/// How far the variable may be from the argument of erf or tanh; the written-out forms reach it in at most five steps.
+/// How far the variable may be from the argument of erf or tanh; the written-out forms reach it in
+/// at most five steps.
 const BELOW: usize = 5;
-/// How far the result may be from erf or tanh, and how many readers of a value are followed: the forms take three steps, one reader each.
+/// How far the result may be from erf or tanh, and how many readers of a value are followed: the
+/// forms take three steps, one reader each.
 const ABOVE: usize = 4;
 const READERS: usize = 2;
 
 /// The same graph in which every GELU that is written out is one `unary`.
 pub(super) fn run(graph: &Graph) -> Graph {
-    // sqrt(2 / pi), and the factor of the cube in the approximation of Hendrycks and Gimpel (arXiv 1606.08415).
+    // sqrt(2 / pi), and the factor of the cube in the approximation of Hendrycks and Gimpel (arXiv
+    // 1606.08415).
     let inner = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
     let forms = [
         (UnaryFn::Erf, UnaryFn::Gelu, Polynomial::new(&[([1, 0], FRAC_1_SQRT_2)])),
-        (UnaryFn::Tanh, UnaryFn::GeluTanh, Polynomial::new(&[([1, 0], inner), ([3, 0], 0.044715 * inner)])),
+        (
+            UnaryFn::Tanh,
+            UnaryFn::GeluTanh,
+            Polynomial::new(&[([1, 0], inner), ([3, 0], 0.044715 * inner)]),
+        ),
     ];
     let gate = Polynomial::new(&[([1, 0], 0.5), ([1, 1], 0.5)]);
 
@@ -30,9 +37,13 @@ pub(super) fn run(graph: &Graph) -> Graph {
     for id in &graph.order {
         let op = graph.op(*id);
         let OpKind::Unary { f } = op.kind else { continue };
-        let Some((_, gelu, inner)) = forms.iter().find(|(function, ..)| *function == f) else { continue };
+        let Some((_, gelu, inner)) = forms.iter().find(|(function, ..)| *function == f) else {
+            continue;
+        };
         let (argument, value) = (op.operands[0], op.results[0]);
-        let of_x = |x: &Value| Polynomial::of(graph, argument, [Some(*x), None]).is_some_and(|p| p.is_near(inner));
+        let of_x = |x: &Value| {
+            Polynomial::of(graph, argument, [Some(*x), None]).is_some_and(|p| p.is_near(inner))
+        };
         let Some(x) = below(graph, argument).into_iter().find(of_x) else { continue };
         let is_gelu = |root: &Op| {
             let root = graph.op(*root).results[0];
@@ -54,7 +65,11 @@ fn below(graph: &Graph, value: Value) -> Vec<Value> {
     let mut level = vec![value];
     for _ in 0..BELOW {
         let operands = level.iter().filter_map(|v| binary(graph, *v)).flat_map(|(_, a, b)| [a, b]);
-        level = operands.filter(|v| graph.const_scalar(*v).is_none()).collect::<BTreeSet<_>>().into_iter().collect();
+        level = operands
+            .filter(|v| graph.const_scalar(*v).is_none())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         level.retain(|v| !found.contains(v));
         found.extend(&level);
     }
@@ -67,8 +82,9 @@ fn above(graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, value: Value) -> Ve
     let mut level = vec![value];
     for _ in 0..ABOVE {
         let readers = level.iter().flat_map(|v| uses[*v].iter().take(READERS)).copied();
-        let new: BTreeSet<Op> =
-            readers.filter(|op| matches!(graph.op(*op).kind, OpKind::Binary { .. }) && !found.contains(op)).collect();
+        let new: BTreeSet<Op> = readers
+            .filter(|op| matches!(graph.op(*op).kind, OpKind::Binary { .. }) && !found.contains(op))
+            .collect();
         level = new.iter().map(|op| graph.op(*op).results[0]).collect();
         found.extend(new);
     }

@@ -13,16 +13,24 @@ struct Normalisation {
     eps: f64,
 }
 
-/// The same graph in which every normalisation over the last dimension that is written out is one `layer_norm`.
+/// The same graph in which every normalisation over the last dimension that is written out is one
+/// `layer_norm`.
 pub(super) fn run(graph: &Graph) -> Graph {
     let mut result = graph.clone();
     for id in &graph.order {
         let op = graph.op(*id);
-        let Some(found) = op.results.first().and_then(|root| normalisation(graph, *root)) else { continue };
+        let Some(found) = op.results.first().and_then(|root| normalisation(graph, *root)) else {
+            continue;
+        };
         let Some(channels) = graph.ty(found.x).shape.last().copied() else { continue };
         let ones = || Some(vec![1.0; channels]);
-        let Some(gamma) = found.gamma.map_or_else(ones, |gamma| per_channel(graph, gamma, channels)) else { continue };
-        let gamma: Vec<f32> = gamma.into_iter().map(|gamma| (f64::from(gamma) * found.factor) as f32).collect();
+        let Some(gamma) =
+            found.gamma.map_or_else(ones, |gamma| per_channel(graph, gamma, channels))
+        else {
+            continue;
+        };
+        let gamma: Vec<f32> =
+            gamma.into_iter().map(|gamma| (f64::from(gamma) * found.factor) as f32).collect();
         let gamma = result.add_f32("", [channels], &gamma);
         let beta = result.add_f32("", [channels], &vec![0.0; channels]);
         let nodes = nodes_between(graph, found.x, op.results[0]);
@@ -56,15 +64,20 @@ fn normalisation(graph: &Graph, root: Value) -> Option<Normalisation> {
         _ => return None,
     };
     let (centred, gamma) = match binary(graph, numerator)? {
-        (BinaryFn::Mul, gamma, centred) if graph.constant(gamma).is_some() => (centred, Some(gamma)),
-        (BinaryFn::Mul, centred, gamma) if graph.constant(gamma).is_some() => (centred, Some(gamma)),
+        (BinaryFn::Mul, gamma, centred) if graph.constant(gamma).is_some() => {
+            (centred, Some(gamma))
+        }
+        (BinaryFn::Mul, centred, gamma) if graph.constant(gamma).is_some() => {
+            (centred, Some(gamma))
+        }
         _ => (numerator, None),
     };
     let (BinaryFn::Sub, x, mean) = binary(graph, centred)? else { return None };
     let mut kept = graph.ty(x).shape.clone();
     *kept.last_mut()? = 1;
     let is_mean = graph.ty(mean).shape == kept && mean_over_channels(graph, mean)? == x;
-    let is_deviation = graph.ty(deviation.value).shape == kept && deviation.squares(graph)? == centred;
+    let is_deviation =
+        graph.ty(deviation.value).shape == kept && deviation.squares(graph)? == centred;
     (is_mean && is_deviation).then_some(Normalisation {
         x,
         gamma,
@@ -82,8 +95,8 @@ struct Deviation {
 }
 
 impl Deviation {
-    /// A root, or the sum of one and an epsilon. That is squared to be added to the variance: the divisor changes by less than it, and
-    /// not where the variance is 0 or much larger.
+    /// A root, or the sum of one and an epsilon. That is squared to be added to the variance: the
+    /// divisor changes by less than it, and not where the variance is 0 or much larger.
     fn of(graph: &Graph, value: Value) -> Option<Deviation> {
         if let Some((root, outside)) = sum_with_constant(graph, value) {
             let deviation = Deviation::root_of(graph, square_root(graph, root)?)?;
@@ -101,7 +114,12 @@ impl Deviation {
     fn root_of(graph: &Graph, variance: Value) -> Option<Deviation> {
         let (spread, eps) = sum_with_constant(graph, variance).unwrap_or((variance, 0.0));
         let (mean, scale) = scaled(graph, spread);
-        (scale > 0.0 && scale.is_finite()).then(|| Deviation { value: variance, mean, scale, eps: eps / scale })
+        (scale > 0.0 && scale.is_finite()).then(|| Deviation {
+            value: variance,
+            mean,
+            scale,
+            eps: eps / scale,
+        })
     }
 
     /// What the squares are of whose mean it is the root.
@@ -119,8 +137,8 @@ fn sum_with_constant(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     }
 }
 
-/// `x` and its factor where `value` is `x` times constants, perhaps in another shape: a variance is a sum of squares divided by one less
-/// than there are.
+/// `x` and its factor where `value` is `x` times constants, perhaps in another shape: a variance is
+/// a sum of squares divided by one less than there are.
 fn scaled(graph: &Graph, mut value: Value) -> (Value, f64) {
     let mut factor = 1.0;
     loop {
@@ -132,9 +150,15 @@ fn scaled(graph: &Graph, mut value: Value) -> (Value, f64) {
             continue;
         }
         (value, factor) = match binary(graph, value) {
-            Some((BinaryFn::Mul, a, b)) if scalar(b).is_some() => (a, factor * scalar(b).unwrap_or(1.0)),
-            Some((BinaryFn::Mul, a, b)) if scalar(a).is_some() => (b, factor * scalar(a).unwrap_or(1.0)),
-            Some((BinaryFn::Div, a, b)) if scalar(b).is_some() => (a, factor / scalar(b).unwrap_or(1.0)),
+            Some((BinaryFn::Mul, a, b)) if scalar(b).is_some() => {
+                (a, factor * scalar(b).unwrap_or(1.0))
+            }
+            Some((BinaryFn::Mul, a, b)) if scalar(a).is_some() => {
+                (b, factor * scalar(a).unwrap_or(1.0))
+            }
+            Some((BinaryFn::Div, a, b)) if scalar(b).is_some() => {
+                (a, factor / scalar(b).unwrap_or(1.0))
+            }
             _ => return (value, factor),
         };
     }
@@ -145,7 +169,9 @@ fn mean_over_channels(graph: &Graph, value: Value) -> Option<Value> {
     let (_, op) = graph.producer(value)?;
     let x = *op.operands.first()?;
     match &op.kind {
-        OpKind::ReduceMean { axes, .. } => (*axes == [graph.ty(x).rank().checked_sub(1)?]).then_some(x),
+        OpKind::ReduceMean { axes, .. } => {
+            (*axes == [graph.ty(x).rank().checked_sub(1)?]).then_some(x)
+        }
         _ => None,
     }
 }
@@ -174,7 +200,9 @@ fn inverse_square_root(graph: &Graph, value: Value) -> Option<Value> {
         return square_root(graph, root);
     }
     match binary(graph, value)? {
-        (BinaryFn::Div, one, root) if graph.const_scalar(one) == Some(1.0) => square_root(graph, root),
+        (BinaryFn::Div, one, root) if graph.const_scalar(one) == Some(1.0) => {
+            square_root(graph, root)
+        }
         _ => power(graph, value, -0.5),
     }
 }

@@ -1,8 +1,10 @@
 //! Passes: what turns one graph into another, and at last into a program.
 //!
-//! This is their registry: every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the level that it takes and the level that it
-//! gives, what else it needs, and what of the results it keeps. [`run`] runs some of them in the order given and verifies the [`Module`]
-//! after each. Nothing else orders passes: a pass that needs another one to have run before says so by its level.
+//! This is their registry: every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the
+//! level that it takes and the level that it gives, what else it needs, and what of the results it
+//! keeps. [`run`] runs some of them in the order given and verifies the [`Module`] after each.
+//! Nothing else orders passes: a pass that needs another one to have run before says so by its
+//! level.
 
 // The passes that live here.
 mod canonicalise;
@@ -125,9 +127,9 @@ pub const PASSES: &[Pass] = &[
         needs: &[Need::Machine],
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, context| match context.machine {
-            Some(machine) => {
-                autoencoder::place(graph, machine, context.form).map(|(graph, _)| graph).map_err(Failure::new)
-            }
+            Some(machine) => autoencoder::place(graph, machine, context.form)
+                .map(|(graph, _)| graph)
+                .map_err(Failure::new),
             None => Err(Failure::Needs(Need::Machine)),
         }),
     },
@@ -141,7 +143,8 @@ pub const PASSES: &[Pass] = &[
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| {
             let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
-            let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|samples| samples.view()).collect();
+            let samples: Vec<ArrayViewD<'_, f32>> =
+                samples.iter().map(|samples| samples.view()).collect();
             let calibration = quantise::Calibration::run(graph, &samples).map_err(Failure::new)?;
             let quantised = quantise::quantise_with(graph, &calibration, context.quantise);
             quantised.map(|quantised| quantised.graph).map_err(Failure::new)
@@ -156,7 +159,9 @@ pub const PASSES: &[Pass] = &[
         needs: &[Need::Machine],
         keeps: Keeps::Bits,
         run: Run::Graph(|graph, context| match context.machine {
-            Some(machine) => split::run(graph, machine, context.globals).map(|(graph, _)| graph).map_err(Failure::new),
+            Some(machine) => split::run(graph, machine, context.globals)
+                .map(|(graph, _)| graph)
+                .map_err(Failure::new),
             None => Err(Failure::Needs(Need::Machine)),
         }),
     },
@@ -197,23 +202,33 @@ pub const PASSES: &[Pass] = &[
 /// The passes from an imported to a canonical graph that need nothing besides it, in order.
 pub const CANONICALISE: &[&str] = &["steps", "cse", "layer-norm", "gelu", "canonicalise", "demand"];
 
-/// The passes that bring a model from one level to the end of another, in order: all whose levels are between the two, but of those
-/// that stay within a stage only the ones that have what they need.
-pub fn pipeline(from: impl Into<Level>, to: impl Into<Level>, context: &Context<'_>) -> Vec<&'static str> {
+/// The passes that bring a model from one level to the end of another, in order: all whose levels
+/// are between the two, but of those that stay within a stage only the ones that have what they
+/// need.
+pub fn pipeline(
+    from: impl Into<Level>,
+    to: impl Into<Level>,
+    context: &Context<'_>,
+) -> Vec<&'static str> {
     let (from, to) = (from.into(), to.into());
     let within = PASSES.iter().filter(|pass| from <= pass.requires && pass.establishes <= to);
-    let wanted =
-        within.filter(|pass| pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need)));
+    let wanted = within.filter(|pass| {
+        pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need))
+    });
     wanted.map(|pass| pass.name).collect()
 }
 
 /// A table of the passes in Markdown, for `docs/ir.md`.
 pub fn table() -> String {
-    let mut text =
-        String::from("| pass | requires | establishes | needs | keeps | what it does |\n|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| pass | requires | establishes | needs | keeps | what it does |\n|---|---|---|---|---|---|\n",
+    );
     for Pass { name, doc, requires, establishes, needs, keeps, .. } in PASSES {
         let needs: Vec<String> = needs.iter().map(Need::to_string).collect();
-        text += &format!("| `{name}` | {requires} | {establishes} | {} | {keeps} | {doc} |\n", needs.join(", "));
+        text += &format!(
+            "| `{name}` | {requires} | {establishes} | {} | {keeps} | {doc} |\n",
+            needs.join(", ")
+        );
     }
     text
 }

@@ -93,8 +93,9 @@ impl Pass {
     /// Runs the pass and verifies what it gives.
     ///
     /// # Errors
-    /// The module is of another level; or the context lacks what the pass needs; or the module holds what the pass cannot express, with all
-    /// such places; or the result is malformed, which is a defect of the pass.
+    /// The module is of another level; or the context lacks what the pass needs; or the module
+    /// holds what the pass cannot express, with all such places; or the result is malformed, which
+    /// is a defect of the pass.
     pub fn run(&self, module: &Module, context: &Context<'_>) -> Result<Module, PassError> {
         let found = module.level();
         let other = PassError::Level { pass: self.name, requires: self.requires, found };
@@ -104,12 +105,18 @@ impl Pass {
         let result = match (self.run, module) {
             (Run::Graph(run), Module::Graph(graph)) => run(graph, context).map(Module::Graph),
             (Run::Tile(run), Module::Graph(graph)) => run(graph, context).map(Module::Tiled),
-            (Run::Schedule(run), Module::Tiled(tiled)) => run(tiled, context).map(Module::Scheduled),
-            (Run::Emit(run), Module::Scheduled(scheduled)) => run(scheduled, context).map(Module::Program),
+            (Run::Schedule(run), Module::Tiled(tiled)) => {
+                run(tiled, context).map(Module::Scheduled)
+            }
+            (Run::Emit(run), Module::Scheduled(scheduled)) => {
+                run(scheduled, context).map(Module::Program)
+            }
             _ => return Err(other),
         };
         let result = result.map_err(|failure| match failure {
-            Failure::Unrecognised(problems) => PassError::Unrecognised { pass: self.name, problems },
+            Failure::Unrecognised(problems) => {
+                PassError::Unrecognised { pass: self.name, problems }
+            }
             Failure::Needs(need) => PassError::Needs { pass: self.name, need },
             Failure::Refused(message) => PassError::Refused { pass: self.name, message },
         })?;
@@ -142,7 +149,11 @@ pub fn run(
 ///
 /// # Errors
 /// As for [`run`].
-pub fn run_on_graph(graph: &Graph, names: &[&str], context: &Context<'_>) -> Result<Graph, PassError> {
+pub fn run_on_graph(
+    graph: &Graph,
+    names: &[&str],
+    context: &Context<'_>,
+) -> Result<Graph, PassError> {
     match run(graph.clone().into(), names, context, |_, _| {})? {
         Module::Graph(graph) => Ok(graph),
         module => Err(PassError::NoGraph { level: module.level() }),

@@ -21,12 +21,22 @@ impl Polynomial {
         Polynomial(terms.iter().copied().collect())
     }
 
-    /// What `value` is in terms of the variables `x` and `y`; `None` where it is none, or beyond [`DEPTH`] or [`DEGREE`].
-    pub(super) fn of(graph: &Graph, value: Value, variables: [Option<Value>; 2]) -> Option<Polynomial> {
+    /// What `value` is in terms of the variables `x` and `y`; `None` where it is none, or beyond
+    /// [`DEPTH`] or [`DEGREE`].
+    pub(super) fn of(
+        graph: &Graph,
+        value: Value,
+        variables: [Option<Value>; 2],
+    ) -> Option<Polynomial> {
         Polynomial::within(graph, value, variables, DEPTH)
     }
 
-    fn within(graph: &Graph, value: Value, variables: [Option<Value>; 2], depth: usize) -> Option<Polynomial> {
+    fn within(
+        graph: &Graph,
+        value: Value,
+        variables: [Option<Value>; 2],
+        depth: usize,
+    ) -> Option<Polynomial> {
         if let Some(i) = variables.iter().position(|variable| *variable == Some(value)) {
             return Some(Polynomial::new(&[([usize::from(i == 0), usize::from(i == 1)], 1.0)]));
         }
@@ -62,7 +72,9 @@ impl Polynomial {
     }
 
     fn scaled(&self, factor: f64) -> Polynomial {
-        Polynomial(self.0.iter().map(|(powers, coefficient)| (*powers, coefficient * factor)).collect())
+        Polynomial(
+            self.0.iter().map(|(powers, coefficient)| (*powers, coefficient * factor)).collect(),
+        )
     }
 
     fn plus(&self, other: &Polynomial) -> Polynomial {
@@ -88,7 +100,8 @@ impl Polynomial {
 
     /// Whether all coefficients agree within what constants lose in half precision.
     pub(super) fn is_near(&self, other: &Polynomial) -> bool {
-        let coefficient = |p: &Polynomial, powers: &[usize; 2]| p.0.get(powers).copied().unwrap_or(0.0);
+        let coefficient =
+            |p: &Polynomial, powers: &[usize; 2]| p.0.get(powers).copied().unwrap_or(0.0);
         self.0.keys().chain(other.0.keys()).all(|powers| {
             let (a, b) = (coefficient(self, powers), coefficient(other, powers));
             (a - b).abs() <= 1e-3 * b.abs() + 1e-6

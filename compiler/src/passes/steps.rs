@@ -4,7 +4,8 @@ use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Graph, OpKind, Value};
 
-/// The same graph without `fake_quantise`: the tensors that are quantised have their int8 step noted instead.
+/// The same graph without `fake_quantise`: the tensors that are quantised have their int8 step
+/// noted instead.
 pub(super) fn run(graph: &Graph) -> Graph {
     let mut result = graph.clone();
     let mut unrounded: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
@@ -25,8 +26,8 @@ pub(super) fn run(graph: &Graph) -> Graph {
     result.compacted()
 }
 
-/// The finest step in which an int8 without zero point reaches all that integers from `min` to `max` stand for. It is `scale` itself
-/// where those are within -128 to 127 around the zero point.
+/// The finest step in which an int8 without zero point reaches all that integers from `min` to
+/// `max` stand for. It is `scale` itself where those are within -128 to 127 around the zero point.
 fn int8_step(scale: f64, zero_point: i32, [min, max]: [i32; 2]) -> f64 {
     let [below, above] = [min, max].map(|end| (f64::from(end) - f64::from(zero_point)).abs());
     scale * (below / -f64::from(i8::MIN)).max(above / f64::from(i8::MAX)).max(1.0)
@@ -51,7 +52,9 @@ mod tests {
     fn chains_end_at_the_tensor_that_is_rounded() {
         let mut graph = Graph::new("test", Stage::Imported);
         let fake = |graph: &mut Graph, x, scale| {
-            graph.push(OpKind::FakeQuantise { scale, zero_point: 0, min: -128, max: 127 }, &[x], &[]).unwrap()
+            graph
+                .push(OpKind::FakeQuantise { scale, zero_point: 0, min: -128, max: 127 }, &[x], &[])
+                .unwrap()
         };
         let x = graph.add_input("x", TensorType::f32([2]));
         let a = fake(&mut graph, x, 0.25);
@@ -60,6 +63,9 @@ mod tests {
         let z = fake(&mut graph, y, 2.0);
         graph.add_output("z", z, [2]);
         let text = run(&graph).to_string();
-        assert!(text.contains("f32[2]*0.5") && text.contains("f32[2]*2.0") && !text.contains("fake"), "{text}");
+        assert!(
+            text.contains("f32[2]*0.5") && text.contains("f32[2]*2.0") && !text.contains("fake"),
+            "{text}"
+        );
     }
 }

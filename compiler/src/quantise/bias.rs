@@ -4,12 +4,17 @@ use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, quantise_i16};
 
 use crate::masks::{MAX_TOKENS, Mask, prunes};
 
-/// A constant `[heads, queries, keys]` that is added to scores, as the masks of the heads and, in the same order, the bias of each entry in
-/// units of log2 / 256, 0 where it is pruned. A bias beyond the range of scores saturates.
+/// A constant `[heads, queries, keys]` that is added to scores, as the masks of the heads and, in
+/// the same order, the bias of each entry in units of log2 / 256, 0 where it is pruned. A bias
+/// beyond the range of scores saturates.
 ///
 /// # Errors
-/// It holds infinity or what is no number, prunes a row entirely, or has more tokens than a mask holds.
-pub(super) fn terms(elements: &[f32], [heads, queries, keys]: [usize; 3]) -> Result<(Vec<Mask>, Vec<i16>), String> {
+/// It holds infinity or what is no number, prunes a row entirely, or has more tokens than a mask
+/// holds.
+pub(super) fn terms(
+    elements: &[f32],
+    [heads, queries, keys]: [usize; 3],
+) -> Result<(Vec<Mask>, Vec<i16>), String> {
     if queries.max(keys) > MAX_TOKENS {
         return Err(format!("a mask of {queries} queries and {keys} keys; one holds {MAX_TOKENS}"));
     }
@@ -18,9 +23,12 @@ pub(super) fn terms(elements: &[f32], [heads, queries, keys]: [usize; 3]) -> Res
         return Err(format!("what is added to the scores at {place:?} is {}", elements[first]));
     }
     let kept = |head, query, key| !prunes(elements[(head * queries + query) * keys + key]);
-    let masks = (0..heads).map(|head| Mask::from_fn(queries, keys, |query, key| kept(head, query, key)));
+    let masks =
+        (0..heads).map(|head| Mask::from_fn(queries, keys, |query, key| kept(head, query, key)));
     let masks: Vec<Mask> = masks.collect();
-    if let Some((head, query)) = masks.iter().enumerate().find_map(|(head, mask)| Some((head, mask.empty_row()?))) {
+    if let Some((head, query)) =
+        masks.iter().enumerate().find_map(|(head, mask)| Some((head, mask.empty_row()?)))
+    {
         return Err(format!("head {head}: row {query} is pruned entirely by its mask"));
     }
     let bias = |x: &f32| if prunes(*x) { 0 } else { quantise_i16(*x, 1.0 / SCORE_UNITS_PER_NAT) };

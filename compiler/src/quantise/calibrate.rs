@@ -21,18 +21,20 @@ impl Calibration {
     /// Items that are run before what they gave is merged: it takes memory.
     const AT_ONCE: usize = 16;
 
-    /// Runs a float graph on samples: for each input an array that holds one or more items along its first axis. Items run in
-    /// parallel; the result does not depend on how many at a time.
+    /// Runs a float graph on samples: for each input an array that holds one or more items along
+    /// its first axis. Items run in parallel; the result does not depend on how many at a time.
     ///
     /// # Errors
-    /// The samples are not items of the graph's inputs, equally many of each, or the graph cannot be run.
+    /// The samples are not items of the graph's inputs, equally many of each, or the graph cannot
+    /// be run.
     pub fn run(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Calibration, InterpError> {
         let interpreter = FloatInterpreter::new(graph)?;
         let mut all = Calibration::default();
         for items in items(graph, samples)?.chunks(Calibration::AT_ONCE) {
             let calibrations = items.into_par_iter().map(|inputs| {
                 let mut calibration = Calibration::default();
-                interpreter.observe(inputs, &mut |value, tensor| calibration.see(value, &tensor))?;
+                interpreter
+                    .observe(inputs, &mut |value, tensor| calibration.see(value, &tensor))?;
                 Ok(calibration)
             });
             // Sums of floats depend on their order, which is that of the items.
@@ -45,10 +47,11 @@ impl Calibration {
     fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>) {
         self.ranges[value] = Range::of(tensor);
         if let Ok(matrix) = tensor.view().into_dimensionality::<Ix2>() {
-            let sums = matrix.rows().into_iter().fold(vec![0.0; matrix.ncols()], |mut sums, row| {
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
-                sums
-            });
+            let sums =
+                matrix.rows().into_iter().fold(vec![0.0; matrix.ncols()], |mut sums, row| {
+                    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+                    sums
+                });
             self.sums[value] = (sums, matrix.nrows());
         }
     }
@@ -123,7 +126,8 @@ pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
 
 /// `items` items of noise for each input, always the same for a seed.
 pub fn seeded_noise(graph: &Graph, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
-    let inputs = graph.inputs.iter().map(|input| (input.shape.clone(), Numbers::of(graph, input.value)));
+    let inputs =
+        graph.inputs.iter().map(|input| (input.shape.clone(), Numbers::of(graph, input.value)));
     noise_of(inputs, items, seed)
 }
 
@@ -150,7 +154,11 @@ impl Numbers {
 }
 
 /// `items` items of noise for inputs of those shapes and numbers, as [`seeded_noise`] has it.
-pub fn noise_of(inputs: impl IntoIterator<Item = (Vec<usize>, Numbers)>, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
+pub fn noise_of(
+    inputs: impl IntoIterator<Item = (Vec<usize>, Numbers)>,
+    items: usize,
+    seed: u64,
+) -> Vec<ArrayD<f32>> {
     let mut random = Random::new(seed);
     let array = |(mut shape, numbers): (Vec<usize>, Numbers)| {
         let each = shape.iter().product::<usize>();
@@ -159,11 +167,16 @@ pub fn noise_of(inputs: impl IntoIterator<Item = (Vec<usize>, Numbers)>, items: 
         }
         let mut place = 0..;
         let mut number = || {
-            let mut below = |count: usize| ((u128::from(random.bits()) * count as u128) >> 64) as usize;
+            let mut below =
+                |count: usize| ((u128::from(random.bits()) * count as u128) >> 64) as usize;
             match numbers {
                 Numbers::Real => random.normal() as f32,
                 Numbers::Rows(rows) => below(rows) as f32,
-                Numbers::Flags if place.next().is_none_or(|place| place % each == 0) || below(4) > 0 => 1.0,
+                Numbers::Flags
+                    if place.next().is_none_or(|place| place % each == 0) || below(4) > 0 =>
+                {
+                    1.0
+                }
                 Numbers::Flags => 0.0,
             }
         };
@@ -197,14 +210,18 @@ mod tests {
         samples[[0, 0]] = 0.0;
         samples[[0, 1]] = f32::NAN;
         let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();
-        assert_eq!((calibration.range(x).largest(), calibration.range(y).largest()), (f64::INFINITY, f64::INFINITY));
+        assert_eq!(
+            (calibration.range(x).largest(), calibration.range(y).largest()),
+            (f64::INFINITY, f64::INFINITY)
+        );
     }
 
     #[test]
     fn samples_must_be_items_of_the_inputs() {
         let (mut graph, ..) = graph();
         for shape in [&[3, 3][..], &[2, 4], &[0, 3], &[2, 3, 1], &[]] {
-            let error = Calibration::run(&graph, &[ArrayD::zeros(IxDyn(shape)).view()]).unwrap_err();
+            let error =
+                Calibration::run(&graph, &[ArrayD::zeros(IxDyn(shape)).view()]).unwrap_err();
             assert!(matches!(error, InterpError::Samples { .. }), "{error}");
         }
         graph.add_input("z", TensorType::f32([1]));
@@ -225,8 +242,13 @@ mod tests {
         graph.add_input("y", TensorType::f32([2]));
         let noise = noise(&graph, 4);
         assert_eq!((noise[0].shape(), noise[1].shape()), (&[4, 50_000][..], &[8][..]));
-        let moment = |power| noise[0].iter().map(|x| f64::from(*x).powi(power)).sum::<f64>() / 200_000.0;
-        assert!(moment(1).abs() < 0.01 && (moment(2) - 1.0).abs() < 0.01 && (moment(4) - 2.9).abs() < 0.1);
+        let moment =
+            |power| noise[0].iter().map(|x| f64::from(*x).powi(power)).sum::<f64>() / 200_000.0;
+        assert!(
+            moment(1).abs() < 0.01
+                && (moment(2) - 1.0).abs() < 0.01
+                && (moment(4) - 2.9).abs() < 0.1
+        );
         // The published first output of SplitMix64 from seed 0 is e220a8397b1dcdaf.
         let first: u64 = [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]
             .into_iter()

@@ -1,7 +1,7 @@
 //! From float to integers: calibration, and the pass from canonical to quantised graphs.
 //!
-//! Everything is symmetric. Weights are int8 with a step for each output channel; activations have one step for a tensor.
-//! `docs/quantisation.md` gives the reasons and what was measured.
+//! Everything is symmetric. Weights are int8 with a step for each output channel; activations have
+//! one step for a tensor. `docs/quantisation.md` gives the reasons and what was measured.
 //!
 //! | canonical | quantised | integers |
 //! |---|---|---|
@@ -15,14 +15,16 @@
 //! | `reduce_mean` | `spmm` with equal probabilities | reads 8, writes 8 |
 //! | `concat`, `slice`, `pixels`, `patches` | the same | operands and result alike, in one step |
 //!
-//! What attention adds to its scores is a mask where it is -inf or `f32::MIN`, which Hugging Face writes for it, and elsewhere a bias in units
-//! of log2 / 256. Both are parameters of no step, and no part of calibration but by what they do to the results. An input that says
-//! which keys count becomes a mask, too, a row for each query.
+//! What attention adds to its scores is a mask where it is -inf or `f32::MIN`, which Hugging Face
+//! writes for it, and elsewhere a bias in units of log2 / 256. Both are parameters of no step, and
+//! no part of calibration but by what they do to the results. An input that says which keys count
+//! becomes a mask, too, a row for each query.
 //!
-//! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8 bits are written and 16
-//! read, a second LayerNorm writes these, or a `qlinear` with the identity widens them exactly. Where 16 are written and 8 read and no
-//! LayerNorm lies between, as in LeViT, a `qadd` of one operand narrows them, for all readers at once; what only moves elements then moves
-//! the narrow ones.
+//! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8
+//! bits are written and 16 read, a second LayerNorm writes these, or a `qlinear` with the identity
+//! widens them exactly. Where 16 are written and 8 read and no LayerNorm lies between, as in LeViT,
+//! a `qadd` of one operand narrows them, for all readers at once; what only moves elements then
+//! moves the narrow ones.
 
 mod bias;
 mod calibrate;
@@ -51,8 +53,8 @@ pub struct QuantiseError {
 pub struct Options {
     /// How ranges of int8 activations follow from calibration.
     pub clipping: Clipping,
-    /// Whether biases take back what rounding the weights adds to the mean of a linear layer's results, as calibration has seen its
-    /// operands.
+    /// Whether biases take back what rounding the weights adds to the mean of a linear layer's
+    /// results, as calibration has seen its operands.
     pub bias_correction: bool,
 }
 
@@ -70,13 +72,19 @@ pub fn quantise(graph: &Graph, calibration: &Calibration) -> Result<Graph, Quant
     Ok(quantise_with(graph, calibration, Options::default())?.graph)
 }
 
-/// Quantises a canonical graph by the steps that the model brings, and where it brings none by the ranges of its values.
+/// Quantises a canonical graph by the steps that the model brings, and where it brings none by the
+/// ranges of its values.
 ///
-/// The result is compacted ([`Graph::compacted`]) and the same on every platform, for the same calibration.
+/// The result is compacted ([`Graph::compacted`]) and the same on every platform, for the same
+/// calibration.
 ///
 /// # Errors
 /// The graph is not canonical, or holds what the machine cannot compute: every such place.
-pub fn quantise_with(graph: &Graph, calibration: &Calibration, options: Options) -> Result<Quantised, QuantiseError> {
+pub fn quantise_with(
+    graph: &Graph,
+    calibration: &Calibration,
+    options: Options,
+) -> Result<Quantised, QuantiseError> {
     quantise_reaching(graph, calibration, options, plan::I16_REACH)
 }
 
@@ -85,7 +93,8 @@ pub fn quantise_with(graph: &Graph, calibration: &Calibration, options: Options)
 pub struct Quantised {
     /// The graph in integers.
     pub graph: Graph,
-    /// For each input and result of the canonical graph the value of `graph` whose integers stand for it, where an output needs it.
+    /// For each input and result of the canonical graph the value of `graph` whose integers stand
+    /// for it, where an output needs it.
     pub integers: SecondaryMap<Value, Option<Value>>,
 }
 
@@ -94,8 +103,8 @@ pub fn needs_samples(graph: &Graph) -> bool {
     plan::needs_samples(graph)
 }
 
-/// [`quantise_with`], with the magnitude of the 16-bit integer that stands for a tensor's largest number: 127 measures what a residual
-/// stream of 8 bits would cost.
+/// [`quantise_with`], with the magnitude of the 16-bit integer that stands for a tensor's largest
+/// number: 127 measures what a residual stream of 8 bits would cost.
 fn quantise_reaching(
     graph: &Graph,
     calibration: &Calibration,
@@ -103,7 +112,9 @@ fn quantise_reaching(
     i16_reach: f64,
 ) -> Result<Quantised, QuantiseError> {
     if graph.stage != Stage::Canonical {
-        return Err(QuantiseError { problems: vec![format!("the graph is {}, not canonical", graph.stage)] });
+        return Err(QuantiseError {
+            problems: vec![format!("the graph is {}, not canonical", graph.stage)],
+        });
     }
     pass::run(graph, calibration, options, i16_reach).map_err(|problems| QuantiseError { problems })
 }

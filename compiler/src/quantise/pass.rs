@@ -2,8 +2,8 @@
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation, max_accumulation_depth, quantise_i8,
-    quantise_i16,
+    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation,
+    max_accumulation_depth, quantise_i8, quantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
@@ -11,7 +11,9 @@ use super::bias;
 use super::plan::{self, Plan};
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Calibration, Options, Quantised, Range};
-use crate::ir::{BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::ir::{
+    BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value,
+};
 use crate::masks::Mask;
 
 /// Quantises a canonical graph, or says all that is in the way.
@@ -25,7 +27,8 @@ pub(super) fn run(
     let plan = Plan::new(graph, calibration, options.clipping, i16_reach, &mut problems);
     let out = graph.successor(Stage::Quantised);
     let means = options.bias_correction.then_some(calibration);
-    let (renamed, widened, narrowed) = (SecondaryMap::new(), SecondaryMap::new(), SecondaryMap::new());
+    let (renamed, widened, narrowed) =
+        (SecondaryMap::new(), SecondaryMap::new(), SecondaryMap::new());
     let mut pass = Pass { graph, means, plan, out, renamed, widened, narrowed };
     for GraphInput { name, value, shape } in &graph.inputs {
         let ty = match graph.ty(*value).elem {
@@ -103,7 +106,9 @@ impl Pass<'_> {
             _ if moves => Ok(self.moved(x, ty, data)),
             OpKind::Linear {} => self.linear(x[0], ty, data),
             OpKind::Embed {} => self.embed(ty, data),
-            OpKind::MixHeads { heads_in, heads_out } => self.mix_heads(x[0], *heads_in, *heads_out, ty, data),
+            OpKind::MixHeads { heads_in, heads_out } => {
+                self.mix_heads(x[0], *heads_in, *heads_out, ty, data)
+            }
             OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
             OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
             OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
@@ -116,9 +121,15 @@ impl Pass<'_> {
     /// An operation that only moves elements, with the indices that it takes.
     fn moved(&mut self, mut operands: Vec<Value>, ty: TensorType, data: &OpData) -> Value {
         for parameter in &data.operands[operands.len()..] {
-            let bytes =
-                self.graph.constant(*parameter).map_or_else(Default::default, |constant| constant.bytes.clone());
-            operands.push(self.out.add_const(self.name(*parameter), self.graph.ty(*parameter).clone(), bytes));
+            let bytes = self
+                .graph
+                .constant(*parameter)
+                .map_or_else(Default::default, |constant| constant.bytes.clone());
+            operands.push(self.out.add_const(
+                self.name(*parameter),
+                self.graph.ty(*parameter).clone(),
+                bytes,
+            ));
         }
         self.push(data.kind.clone(), &operands, ty, data)
     }
@@ -167,7 +178,8 @@ impl Pass<'_> {
         self.graph.constant(value).map_or(String::new(), |constant| constant.name.clone())
     }
 
-    /// An activation in 16 bits that has 8: LayerNorm writes either, and anything else is multiplied by 256, whose steps are as much finer.
+    /// An activation in 16 bits that has 8: LayerNorm writes either, and anything else is
+    /// multiplied by 256, whose steps are as much finer.
     fn widen(&mut self, source: Value, value: Value) -> Result<Value, String> {
         const FACTOR: f64 = 256.0;
         if let Some(wide) = self.widened[value] {
@@ -183,12 +195,22 @@ impl Pass<'_> {
             return Ok(wide);
         }
         let (_, columns) = self.out.ty(value).matrix();
-        let weights = (0..columns).flat_map(|i| (0..columns).map(move |j| u8::from(i == j))).collect();
+        let weights =
+            (0..columns).flat_map(|i| (0..columns).map(move |j| u8::from(i == j))).collect();
         let channels = vec![Channel { bias: 0, scale: multiplier(FACTOR) }; columns];
-        let ty = TensorType::quantised(Elem::I16, self.out.ty(value).shape.clone(), self.step(value) / FACTOR);
+        let ty = TensorType::quantised(
+            Elem::I16,
+            self.out.ty(value).shape.clone(),
+            self.step(value) / FACTOR,
+        );
         let nodes = self.out.producer(value).map_or(Vec::new(), |(_, data)| data.nodes.clone());
-        let wide =
-            self.qlinear(value, QuantisedLinear { weights, channels }, [String::new(), String::new()], ty, &nodes);
+        let wide = self.qlinear(
+            value,
+            QuantisedLinear { weights, channels },
+            [String::new(), String::new()],
+            ty,
+            &nodes,
+        );
         self.widened[value] = Some(wide);
         Ok(wide)
     }
@@ -213,7 +235,8 @@ impl Pass<'_> {
                 self.moved(vec![x], ty, data)
             }
             producer => {
-                let (a_scale, b_scale, shift) = add_scales(self.step(quantised), 0.0, self.step_of(&ty))?;
+                let (a_scale, b_scale, shift) =
+                    add_scales(self.step(quantised), 0.0, self.step_of(&ty))?;
                 let kind = OpKind::QAdd { a_scale, b_scale, shift };
                 let nodes = producer.map_or(&[][..], |(_, data)| &data.nodes);
                 self.out.push_typed(kind, &[quantised; 2], vec![ty], nodes)[0]
@@ -226,7 +249,8 @@ impl Pass<'_> {
     /// The mean of all rows: a product with as many equal probabilities.
     fn mean(&mut self, x: Value, ty: TensorType, data: &OpData) -> Value {
         let (rows, _) = self.out.ty(x).matrix();
-        let ones = self.out.add_const("ones", TensorType::new(Elem::I8, [1, 1, rows]), vec![1; rows]);
+        let ones =
+            self.out.add_const("ones", TensorType::new(Elem::I8, [1, 1, rows]), vec![1; rows]);
         let sum = (rows as u32).to_le_bytes().to_vec();
         let sum = self.out.add_const("rows", TensorType::new(Elem::U32, [1, 1]), sum);
         let scale = multiplier(self.step(x) / self.step_of(&ty));
@@ -243,9 +267,15 @@ impl Pass<'_> {
     ) -> Value {
         let (_, depth) = self.out.ty(x).matrix();
         let channels = linear.channels.len();
-        let bytes: Vec<u8> = linear.channels.iter().flat_map(|channel| channel.to_bytes()).collect();
-        let w = self.out.add_const(weights_name, TensorType::new(Elem::I8, [channels, depth]), linear.weights);
-        let b = self.out.add_const(channels_name, TensorType::new(Elem::Channel, [channels]), bytes);
+        let bytes: Vec<u8> =
+            linear.channels.iter().flat_map(|channel| channel.to_bytes()).collect();
+        let w = self.out.add_const(
+            weights_name,
+            TensorType::new(Elem::I8, [channels, depth]),
+            linear.weights,
+        );
+        let b =
+            self.out.add_const(channels_name, TensorType::new(Elem::Channel, [channels]), bytes);
         self.out.push_typed(OpKind::QLinear {}, &[x, w, b], vec![ty], nodes)[0]
     }
 
@@ -260,7 +290,13 @@ impl Pass<'_> {
         let bias = self.parameter(b)?;
         let weights = self.parameter(w)?;
         let means = self.means.and_then(|calibration| calibration.means(data.operands[0]));
-        let linear = QuantisedLinear::new(&weights, &bias, self.step(x), self.step_of(&ty), means.as_deref())?;
+        let linear = QuantisedLinear::new(
+            &weights,
+            &bias,
+            self.step(x),
+            self.step_of(&ty),
+            means.as_deref(),
+        )?;
         let names = [self.name(w), self.name(b)];
         Ok(self.qlinear(x, linear, names, ty, &data.nodes))
     }
@@ -276,12 +312,18 @@ impl Pass<'_> {
     ) -> Result<Value, String> {
         let [w, b] = [data.operands[1], data.operands[2]];
         check_depth(heads_in)?;
-        let coder =
-            QuantisedLinear::new(&self.parameter(w)?, &self.parameter(b)?, self.step(x), self.step_of(&ty), None)?;
+        let coder = QuantisedLinear::new(
+            &self.parameter(w)?,
+            &self.parameter(b)?,
+            self.step(x),
+            self.step_of(&ty),
+            None,
+        )?;
         let mut bytes = coder.weights;
         bytes.resize(autoencoder_channels_at(heads_in, heads_out), 0);
         bytes.extend(coder.channels.iter().flat_map(|channel| channel.to_bytes()));
-        let params = self.out.add_const(self.name(w), TensorType::new(Elem::Byte, [bytes.len()]), bytes);
+        let params =
+            self.out.add_const(self.name(w), TensorType::new(Elem::Byte, [bytes.len()]), bytes);
         let kind = if heads_out < heads_in {
             OpKind::Encode { heads_in, heads_out }
         } else {
@@ -290,22 +332,44 @@ impl Pass<'_> {
         Ok(self.push(kind, &[x, params], ty, data))
     }
 
-    fn layer_norm(&mut self, x: Value, eps: f64, ty: TensorType, data: &OpData) -> Result<Value, String> {
-        let real = |value| Ok::<_, String>(self.parameter(value)?.into_iter().map(f64::from).collect::<Vec<f64>>());
+    fn layer_norm(
+        &mut self,
+        x: Value,
+        eps: f64,
+        ty: TensorType,
+        data: &OpData,
+    ) -> Result<Value, String> {
+        let real = |value| {
+            Ok::<_, String>(self.parameter(value)?.into_iter().map(f64::from).collect::<Vec<f64>>())
+        };
         let (gamma, beta) = (real(data.operands[1])?, real(data.operands[2])?);
         let params = LayerNormParams::new(&gamma, &beta, eps, self.step(x), self.step_of(&ty));
         let bytes = params.map_err(|error| error.to_string())?.to_bytes();
-        let params = self.out.add_const(self.name(data.operands[1]), TensorType::new(Elem::Byte, [bytes.len()]), bytes);
+        let params = self.out.add_const(
+            self.name(data.operands[1]),
+            TensorType::new(Elem::Byte, [bytes.len()]),
+            bytes,
+        );
         Ok(self.push(OpKind::QLayerNorm {}, &[x, params], ty, data))
     }
 
     fn lut(&mut self, x: Value, f: UnaryFn, ty: TensorType, data: &OpData) -> Value {
         let table = Lut::from_fn(self.step(x), self.step_of(&ty), real_function(f));
-        let table = self.out.add_const(f.name(), TensorType::new(Elem::Byte, [256]), table.to_bytes().to_vec());
+        let table = self.out.add_const(
+            f.name(),
+            TensorType::new(Elem::Byte, [256]),
+            table.to_bytes().to_vec(),
+        );
         self.push(OpKind::Lut {}, &[x, table], ty, data)
     }
 
-    fn binary(&mut self, x: [Value; 2], f: BinaryFn, ty: TensorType, data: &OpData) -> Result<Value, String> {
+    fn binary(
+        &mut self,
+        x: [Value; 2],
+        f: BinaryFn,
+        ty: TensorType,
+        data: &OpData,
+    ) -> Result<Value, String> {
         let [a, b] = [data.operands[0], data.operands[1]];
         let out = self.step_of(&ty);
         let (operands, [a_factor, b_factor]) = match (f, self.uniform(a), self.uniform(b)) {
@@ -327,8 +391,15 @@ impl Pass<'_> {
         elements.iter().all(|x| *x == first).then(|| first.into())
     }
 
-    fn attention(&mut self, [q, k, v]: [Value; 3], ty: TensorType, data: &OpData) -> Result<Value, String> {
-        let OpKind::Attention { heads, scale, windows } = data.kind else { unreachable!("matched by kind") };
+    fn attention(
+        &mut self,
+        [q, k, v]: [Value; 3],
+        ty: TensorType,
+        data: &OpData,
+    ) -> Result<Value, String> {
+        let OpKind::Attention { heads, scale, windows } = data.kind else {
+            unreachable!("matched by kind")
+        };
         let ((m, c), (n, _)) = (self.out.ty(q).matrix(), self.out.ty(k).matrix());
         let (m, n, all) = (m / windows, n / windows, windows * heads);
         check_depth(c / heads)?;
@@ -350,7 +421,8 @@ impl Pass<'_> {
             operands.insert(2, self.keys(keys, m, data)?);
         }
         let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [all, m, n]), data);
-        let types = vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
+        let types =
+            vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
         let soft = self.out.push_typed(OpKind::QSoftmax {}, &[scores], types, &data.nodes);
         let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)), windows };
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
@@ -368,8 +440,8 @@ impl Pass<'_> {
         Ok(self.push(kind, &[mask], ty, data))
     }
 
-    /// What is added to the scores of `heads` heads of all windows: the mask of what it prunes and the bias of what it keeps, of each what is
-    /// not trivial.
+    /// What is added to the scores of `heads` heads of all windows: the mask of what it prunes and
+    /// the bias of what it keeps, of each what is not trivial.
     fn score_terms(&mut self, value: Value, heads: usize) -> Result<Vec<Value>, String> {
         let elements = self.parameter(value)?;
         let shape = &self.graph.ty(value).shape;
@@ -378,26 +450,37 @@ impl Pass<'_> {
         if masks.iter().any(|mask| mask.kept() != mask.entries()) {
             let ty = TensorType::new(Elem::Byte, [heads, shape[1], Mask::kept_row_bytes(shape[2])]);
             // Windows may share a bias, but each has its masks.
-            let bytes: Vec<u8> = masks.iter().cycle().take(heads).flat_map(Mask::to_kept_bytes).collect();
+            let bytes: Vec<u8> =
+                masks.iter().cycle().take(heads).flat_map(Mask::to_kept_bytes).collect();
             terms.push(self.out.add_const(self.name(value), ty, bytes));
         }
         if bias.iter().any(|x| *x != 0) {
             let bytes: Vec<u8> = bias.into_iter().flat_map(i16::to_le_bytes).collect();
-            terms.push(self.out.add_const(self.name(value), TensorType::new(Elem::I16, shape.clone()), bytes));
+            terms.push(self.out.add_const(
+                self.name(value),
+                TensorType::new(Elem::I16, shape.clone()),
+                bytes,
+            ));
         }
         Ok(terms)
     }
 }
 
-/// What an input of integers becomes: numbers of rows, or a mask of keys for as many queries as one of its attentions has at most.
+/// What an input of integers becomes: numbers of rows, or a mask of keys for as many queries as one
+/// of its attentions has at most.
 fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
     let elements = graph.ty(input).elements();
-    let attentions =
-        graph.order.iter().map(|op| graph.op(*op)).filter(|data| matches!(data.kind, OpKind::Attention { .. }));
+    let attentions = graph
+        .order
+        .iter()
+        .map(|op| graph.op(*op))
+        .filter(|data| matches!(data.kind, OpKind::Attention { .. }));
     let masked = attentions.filter(|data| graph.attention_keys(data) == Some(input));
     match (masked.map(|data| graph.ty(data.operands[0]).shape[0]).max(), graph.table_rows(input)) {
         (Some(_), Some(_)) => Err("numbers of rows of a table, and a mask of keys".to_owned()),
-        (Some(queries), None) => Ok(TensorType::new(Elem::Byte, [queries, Mask::kept_row_bytes(elements)])),
+        (Some(queries), None) => {
+            Ok(TensorType::new(Elem::Byte, [queries, Mask::kept_row_bytes(elements)]))
+        }
         (None, _) => Ok(TensorType::new(Elem::U16, [1, elements])),
     }
 }
@@ -405,17 +488,24 @@ fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
 /// Rejects sums of products that could leave the accumulator.
 fn check_depth(depth: usize) -> Result<(), String> {
     let most = max_accumulation_depth(8, 8);
-    if depth <= most as usize { Ok(()) } else { Err(format!("sums of {depth} products; the accumulator holds {most}")) }
+    if depth <= most as usize {
+        Ok(())
+    } else {
+        Err(format!("sums of {depth} products; the accumulator holds {most}"))
+    }
 }
 
-/// Multipliers and shift of a rescaled add of operands of steps `a` and `b`, either of which may be negative or zero.
+/// Multipliers and shift of a rescaled add of operands of steps `a` and `b`, either of which may be
+/// negative or zero.
 fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
-    // A step of zero takes any multiplier before it is struck out; the other one's does not cost precision.
+    // A step of zero takes any multiplier before it is struck out; the other one's does not cost
+    // precision.
     let magnitude = |x: f64, other: f64| if x == 0.0 { other.abs() } else { x.abs() };
     if a == 0.0 && b == 0.0 {
         return Ok((0, 0, 0));
     }
-    let add = RescaleAdd::new(magnitude(a, b), magnitude(b, a), out).map_err(|error| error.to_string())?;
+    let add = RescaleAdd::new(magnitude(a, b), magnitude(b, a), out)
+        .map_err(|error| error.to_string())?;
     let [a0, a1, a2, a3, b0, b1, b2, b3, shift, ..] = add.to_bytes();
     let signed = |multiplier: [u8; 4], step: f64| {
         let multiplier = i32::from_le_bytes(multiplier);

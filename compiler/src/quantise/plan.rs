@@ -6,7 +6,8 @@ use super::weights::I8_MAX;
 use super::{Calibration, Clipping, Range};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
 
-/// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it has not seen.
+/// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it
+/// has not seen.
 pub(super) const I16_REACH: f64 = 16_383.0;
 
 /// Element type and step of every activation.
@@ -36,7 +37,11 @@ struct Group {
 pub(super) fn moves(kind: &OpKind) -> bool {
     matches!(
         kind,
-        OpKind::Concat { .. } | OpKind::Slice { .. } | OpKind::PickRows {} | OpKind::Pixels {} | OpKind::Patches { .. }
+        OpKind::Concat { .. }
+            | OpKind::Slice { .. }
+            | OpKind::PickRows {}
+            | OpKind::Pixels {}
+            | OpKind::Patches { .. }
     )
 }
 
@@ -56,9 +61,10 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
 /// The operands of an operation that are activations, not parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {
-        OpKind::Linear {} | OpKind::MixHeads { .. } | OpKind::LayerNorm { .. } | OpKind::PickRows {} => {
-            &data.operands[..1]
-        }
+        OpKind::Linear {}
+        | OpKind::MixHeads { .. }
+        | OpKind::LayerNorm { .. }
+        | OpKind::PickRows {} => &data.operands[..1],
         OpKind::Attention { .. } => &data.operands[..3],
         OpKind::Embed {} => &[],
         _ => &data.operands,
@@ -66,7 +72,8 @@ pub(super) fn activations(data: &OpData) -> &[Value] {
 }
 
 impl Plan {
-    /// The plan of a canonical graph. `i16_reach` is the magnitude of the 16-bit integer that stands for a tensor's largest number.
+    /// The plan of a canonical graph. `i16_reach` is the magnitude of the 16-bit integer that
+    /// stands for a tensor's largest number.
     ///
     /// What cannot be planned is appended to `problems`.
     pub(super) fn new(
@@ -113,27 +120,35 @@ impl Plan {
                 let read = &mut groups[group_of[*operand]];
                 read.read_as_i8 |= operand_elem(&data.kind) == Some(Elem::I8);
                 read.read_as_i16 |= operand_elem(&data.kind) == Some(Elem::I16);
-                if let (OpKind::Concat { .. }, Some(elements)) = (&data.kind, graph.const_f32(*operand)) {
+                if let (OpKind::Concat { .. }, Some(elements)) =
+                    (&data.kind, graph.const_f32(*operand))
+                {
                     let group = &mut groups[group_of[data.results[0]]];
                     group.range = std::mem::take(&mut group.range).merge(&Range::of(&elements));
                 }
             }
         }
-        let mut plan = Plan { i16_reach, types: SecondaryMap::new(), narrow_steps: SecondaryMap::new() };
+        let mut plan =
+            Plan { i16_reach, types: SecondaryMap::new(), narrow_steps: SecondaryMap::new() };
         for (value, data) in graph.values() {
-            let Group { range, own_step, writes, read_as_i8, read_as_i16 } = &groups[group_of[value]];
+            let Group { range, own_step, writes, read_as_i8, read_as_i16 } =
+                &groups[group_of[value]];
             let largest = own_step.map_or(range.largest(), |step| step * I8_MAX);
             if group_of[value] == value {
                 if let [Some(narrow), Some(wide)] = writes {
                     let [narrow, wide] = [narrow, wide].map(|op| graph.describe(*op));
-                    problems.push(format!("{narrow} writes 8 bits and {wide} 16, and a concat or slice joins them"));
+                    problems.push(format!(
+                        "{narrow} writes 8 bits and {wide} 16, and a concat or slice joins them"
+                    ));
                 }
                 if !largest.is_finite() {
                     let name = match data.def {
                         ValueDef::Result(op, _) => graph.describe(op),
                         _ => format!("{value}"),
                     };
-                    problems.push(format!("{name}: infinite or undefined numbers occur in calibration"));
+                    problems.push(format!(
+                        "{name}: infinite or undefined numbers occur in calibration"
+                    ));
                 }
             }
             let elem = match writes {
@@ -168,7 +183,8 @@ impl Plan {
         TensorType::quantised(Elem::I16, narrow.shape.clone(), step)
     }
 
-    /// The step in which integers reach numbers up to `limit`; 1 where there is nothing but zeros, or no usable limit.
+    /// The step in which integers reach numbers up to `limit`; 1 where there is nothing but zeros,
+    /// or no usable limit.
     pub(super) fn step(&self, elem: Elem, limit: f64) -> f64 {
         let reach = if elem == Elem::I8 { I8_MAX } else { self.i16_reach };
         if limit.is_finite() && limit > 0.0 { limit / reach } else { 1.0 }
@@ -193,7 +209,8 @@ fn coarser(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// For each value the one that stands for its group: the earliest tensor whose elements are moved into or beside it.
+/// For each value the one that stands for its group: the earliest tensor whose elements are moved
+/// into or beside it.
 fn groups(graph: &Graph) -> SecondaryMap<Value, Value> {
     let mut group_of = SecondaryMap::with_default(Value::from_u32(0));
     graph.values().for_each(|(value, _)| group_of[value] = value);

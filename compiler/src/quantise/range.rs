@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::weights::I8_MAX;
 
-/// How the range of an int8 activation follows from the numbers that calibration has seen. Beyond the range, integers saturate.
+/// How the range of an int8 activation follows from the numbers that calibration has seen. Beyond
+/// the range, integers saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Clipping {
     /// The largest magnitude: nothing saturates.
@@ -32,12 +33,16 @@ impl FromStr for Clipping {
 
     /// The inverse of the text form: `max`, `mse`, `percentile:P` with `P` above 0 and at most 100.
     fn from_str(text: &str) -> Result<Clipping, String> {
-        let percentile = |percent: &str| percent.parse().ok().filter(|percent| *percent > 0.0 && *percent <= 100.0);
+        let percentile = |percent: &str| {
+            percent.parse().ok().filter(|percent| *percent > 0.0 && *percent <= 100.0)
+        };
         match (text, text.strip_prefix("percentile:").map(percentile)) {
             ("max", _) => Ok(Clipping::Max),
             ("mse", _) => Ok(Clipping::Mse),
             (_, Some(Some(percent))) => Ok(Clipping::Percentile(percent)),
-            (_, Some(None)) => Err("expected a number above 0 and at most 100 after percentile:".to_owned()),
+            (_, Some(None)) => {
+                Err("expected a number above 0 and at most 100 after percentile:".to_owned())
+            }
             _ => Err("expected max, mse or percentile:P".to_owned()),
         }
     }
@@ -50,14 +55,16 @@ impl FromStr for Clipping {
 pub struct Range {
     /// The largest magnitude; infinite where a number is none.
     max_abs: f32,
-    /// How many numbers other than 0 there are by [`bucket`] of their magnitude, from the bucket `first` on.
+    /// How many numbers other than 0 there are by [`bucket`] of their magnitude, from the bucket
+    /// `first` on.
     counts: Vec<u64>,
     first: usize,
     /// How many numbers there are.
     total: u64,
 }
 
-/// Bits of an f32's significand that tell buckets apart: 64 for each power of two, so a bucket's ends differ by 1.6 % at most.
+/// Bits of an f32's significand that tell buckets apart: 64 for each power of two, so a bucket's
+/// ends differ by 1.6 % at most.
 const SIGNIFICAND_BITS: u32 = 6;
 
 /// Where a magnitude is counted: leading bits of its f32.
@@ -68,7 +75,8 @@ fn bucket(magnitude: f32) -> usize {
 /// The middle of a bucket, and its upper end.
 fn middle_and_end(bucket: usize) -> [f64; 2] {
     let shift = f32::MANTISSA_DIGITS - 1 - SIGNIFICAND_BITS;
-    [(2 * bucket + 1) << (shift - 1), (bucket + 1) << shift].map(|bits| f32::from_bits(bits as u32).into())
+    [(2 * bucket + 1) << (shift - 1), (bucket + 1) << shift]
+        .map(|bits| f32::from_bits(bits as u32).into())
 }
 
 impl Range {
@@ -99,7 +107,10 @@ impl Range {
             self.first -= before;
             let offset = other.first - self.first;
             self.counts.resize(self.counts.len().max(offset + other.counts.len()), 0);
-            self.counts[offset..].iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+            self.counts[offset..]
+                .iter_mut()
+                .zip(&other.counts)
+                .for_each(|(count, more)| *count += more);
         }
         Range { max_abs: self.max_abs.max(other.max_abs), total: self.total + other.total, ..self }
     }
@@ -120,11 +131,13 @@ impl Range {
         }
     }
 
-    /// Upper ends of the buckets that hold numbers, rising, the last one at the largest number: what can be a limit.
+    /// Upper ends of the buckets that hold numbers, rising, the last one at the largest number:
+    /// what can be a limit.
     fn candidates(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> {
         let ends = (self.first..).zip(&self.counts).filter(|(_, count)| **count > 0);
-        let ends: Vec<(f64, u64)> =
-            ends.map(|(bucket, count)| (middle_and_end(bucket)[1].min(self.largest()), *count)).collect();
+        let ends: Vec<(f64, u64)> = ends
+            .map(|(bucket, count)| (middle_and_end(bucket)[1].min(self.largest()), *count))
+            .collect();
         ends.into_iter()
     }
 
@@ -141,12 +154,16 @@ impl Range {
     }
 
     fn least_error(&self) -> f64 {
-        /// How far below the largest number limits are tried: what would be lost beyond is never worth it.
+        /// How far below the largest number limits are tried: what would be lost beyond is never
+        /// worth it.
         const DEEPEST: f64 = 1.0 / 16.0;
-        let candidates = self.candidates().map(|(end, _)| end).filter(|end| *end >= DEEPEST * self.largest());
+        let candidates =
+            self.candidates().map(|(end, _)| end).filter(|end| *end >= DEEPEST * self.largest());
         let errors = candidates.map(|limit| (self.square_error(limit), limit));
         // Of equal errors the larger limit, which is safer.
-        errors.min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1))).map_or(0.0, |(_, limit)| limit)
+        errors
+            .min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)))
+            .map_or(0.0, |(_, limit)| limit)
     }
 
     /// The sum of square errors that int8 with this limit would leave.
@@ -179,7 +196,15 @@ mod tests {
         for clipping in [Clipping::Max, Clipping::Mse, Clipping::Percentile(99.9)] {
             assert_eq!(clipping.to_string().parse(), Ok(clipping));
         }
-        for text in ["", "min", "percentile", "percentile:0", "percentile:101", "percentile:x", "percentile:NaN"] {
+        for text in [
+            "",
+            "min",
+            "percentile",
+            "percentile:0",
+            "percentile:101",
+            "percentile:x",
+            "percentile:NaN",
+        ] {
             assert!(text.parse::<Clipping>().unwrap_err().starts_with("expected"), "{text}");
         }
     }
@@ -195,8 +220,14 @@ mod tests {
         assert!((range.limit(Clipping::Percentile(50.0)) - 0.5).abs() < 0.02);
         // Saturating 50 costs more than all rounding: a step of 50 / 127 leaves 1000 times 0.013.
         assert!(range.limit(Clipping::Mse) > 40.0);
-        let many: Vec<f32> =
-            numbers.iter().copied().cycle().take(1001 * 400).filter(|x| *x < 50.0).chain([4.0]).collect();
+        let many: Vec<f32> = numbers
+            .iter()
+            .copied()
+            .cycle()
+            .take(1001 * 400)
+            .filter(|x| *x < 50.0)
+            .chain([4.0])
+            .collect();
         assert!(Range::of(&many).limit(Clipping::Mse) < 2.0);
         for clipping in [Clipping::Max, Clipping::Mse, Clipping::Percentile(99.0)] {
             assert_eq!(Range::of(&[0.0; 9]).limit(clipping), 0.0);

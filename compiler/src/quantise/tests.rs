@@ -36,7 +36,8 @@ fn layer_norm(graph: &mut Graph, x: Value, seed: u64) -> Value {
     let (_, width) = graph.ty(x).matrix();
     let gamma: Vec<f32> = wild(width, seed).map(|x| 1.0 + 0.3 * x).collect();
     let beta: Vec<f32> = wild(width, seed + 1).map(|x| 0.2 * x).collect();
-    let (gamma, beta) = (graph.add_f32("gamma", [width], &gamma), graph.add_f32("beta", [width], &beta));
+    let (gamma, beta) =
+        (graph.add_f32("gamma", [width], &gamma), graph.add_f32("beta", [width], &beta));
     push(graph, OpKind::LayerNorm { eps: 1e-6 }, &[x, gamma, beta])
 }
 
@@ -81,7 +82,9 @@ fn fidelity(graph: &Graph, quantised: &Graph) -> Vec<f64> {
     let inputs: Vec<_> = inputs.iter().map(|input| input.view()).collect();
     let reference = FloatInterpreter::new(graph).unwrap().run(&inputs).unwrap();
     let result = QuantisedInterpreter::new(quantised).unwrap().run_f32(&inputs).unwrap();
-    let ratio = |(r, x): (&ArrayD<f32>, &ArrayD<f32>)| sqnr_db(r.as_slice().unwrap(), x.as_slice().unwrap());
+    let ratio = |(r, x): (&ArrayD<f32>, &ArrayD<f32>)| {
+        sqnr_db(r.as_slice().unwrap(), x.as_slice().unwrap())
+    };
     reference.iter().zip(&result).map(ratio).collect()
 }
 
@@ -100,15 +103,21 @@ fn a_linear_layer_by_hand() {
     // Steps: x 2 / 127, w 0.01, y 3.29 / 16383.
     let calibration = calibrate(&graph, &[array(&[1, 2], &[2.0, -1.0])]);
     let quantised = quantise(&graph, &calibration).unwrap();
-    assert_eq!(quantised.ty(quantised.inputs[0].value), &TensorType::quantised(Elem::I8, [1, 2], 2.0 / 127.0));
+    assert_eq!(
+        quantised.ty(quantised.inputs[0].value),
+        &TensorType::quantised(Elem::I8, [1, 2], 2.0 / 127.0)
+    );
     let y = quantised.outputs[0].value;
     let step = quantised.ty(y).step.unwrap();
     assert!((step - 3.29 / 16_383.0).abs() < 1e-9);
     let interpreter = QuantisedInterpreter::new(&quantised).unwrap();
-    // 127 * 127 - 50 * (-63) + 0.25 / (0.01 * 2 / 127) = 16129 + 3150 + 1588 (1587.5 in exact numbers, a little more in f32).
+    // 127 * 127 - 50 * (-63) + 0.25 / (0.01 * 2 / 127) = 16129 + 3150 + 1588 (1587.5 in exact
+    // numbers, a little more in f32).
     let accumulator = 16_129 + 3150 + 1587;
     let expected = (f64::from(accumulator) * 2.0 / 127.0 * 0.01 / step).round();
-    let [Tensor::I16(found)] = &interpreter.run(&[Tensor::I8(vec![127, -63])]).unwrap()[..] else { panic!() };
+    let [Tensor::I16(found)] = &interpreter.run(&[Tensor::I8(vec![127, -63])]).unwrap()[..] else {
+        panic!()
+    };
     assert!((f64::from(found[0]) - expected).abs() <= 1.0, "{found:?} {expected}");
 }
 
@@ -127,22 +136,29 @@ fn an_auto_encoder_by_hand() {
     let calibration = calibrate(&graph, &[array(&[1, 4], &[2.0, 0.0, -1.0, 0.0])]);
     let quantised = quantise(&graph, &calibration).unwrap();
     let ops: Vec<_> = quantised.order.iter().map(|op| quantised.op(*op)).collect();
-    let kinds = [OpKind::Encode { heads_in: 2, heads_out: 1 }, OpKind::Decode { heads_in: 1, heads_out: 2 }];
+    let kinds = [
+        OpKind::Encode { heads_in: 2, heads_out: 1 },
+        OpKind::Decode { heads_in: 1, heads_out: 2 },
+    ];
     assert_eq!(ops.iter().map(|op| op.kind.clone()).collect::<Vec<_>>(), kinds);
     let step = |value: Value| quantised.ty(value).step.unwrap();
     let steps = [2.0, 3.29, 6.58].map(|limit| limit / 127.0);
-    for (value, expected) in [quantised.inputs[0].value, ops[0].results[0], ops[1].results[0]].into_iter().zip(steps) {
+    for (value, expected) in
+        [quantised.inputs[0].value, ops[0].results[0], ops[1].results[0]].into_iter().zip(steps)
+    {
         assert!((step(value) - expected).abs() < 1e-8);
     }
-    // Weights 127 and -50 in steps of 0.01, padded to 4 bytes; a bias of 0.25 in steps of 0.01 * 2 / 127: 1587.5, a
-    // little more in f32.
+    // Weights 127 and -50 in steps of 0.01, padded to 4 bytes; a bias of 0.25 in steps of 0.01 * 2
+    // / 127: 1587.5, a little more in f32.
     let params = &quantised.constant(ops[0].operands[1]).unwrap().bytes;
     assert_eq!(params[..4], [127, -50i8 as u8, 0, 0]);
     let channel = Channel::from_bytes(params[4..].try_into().unwrap()).unwrap();
     assert_eq!(channel.bias, 1588);
     assert!((channel.scale.to_f64() / (0.01 * 2.0 / 3.29) - 1.0).abs() < 1e-6);
-    let [Tensor::I8(found)] =
-        &QuantisedInterpreter::new(&quantised).unwrap().run(&[Tensor::I8(vec![127, 0, -63, 0])]).unwrap()[..]
+    let [Tensor::I8(found)] = &QuantisedInterpreter::new(&quantised)
+        .unwrap()
+        .run(&[Tensor::I8(vec![127, 0, -63, 0])])
+        .unwrap()[..]
     else {
         panic!()
     };
@@ -159,7 +175,8 @@ fn auto_encoders_keep_the_signal() {
         for (heads_in, heads_out) in [(3, 2), (2, 3)] {
             let w: Vec<f32> = wild(6, seed + heads_out as u64).map(|x| x * 0.6).collect();
             let b: Vec<f32> = wild(heads_out, seed).collect();
-            let (w, b) = (graph.add_f32("", [heads_out, heads_in], &w), graph.add_f32("", [heads_out], &b));
+            let (w, b) =
+                (graph.add_f32("", [heads_out, heads_in], &w), graph.add_f32("", [heads_out], &b));
             *value = push(&mut graph, OpKind::MixHeads { heads_in, heads_out }, &[*value, w, b]);
         }
         output(&mut graph, *value);
@@ -177,8 +194,10 @@ fn attention_scales() {
     let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &[q, k, v]);
     output(&mut graph, y);
     let row = array(&[2, 4], &[1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
-    let quantised = quantise(&graph, &calibrate(&graph, &[row.clone(), row.clone() * 2.0, row])).unwrap();
-    let kinds: Vec<OpKind> = quantised.order.iter().map(|op| quantised.op(*op).kind.clone()).collect();
+    let quantised =
+        quantise(&graph, &calibrate(&graph, &[row.clone(), row.clone() * 2.0, row])).unwrap();
+    let kinds: Vec<OpKind> =
+        quantised.order.iter().map(|op| quantised.op(*op).kind.clone()).collect();
     let step = |value: Value| quantised.ty(value).step.unwrap();
     let [q, k, v] = [0, 1, 2].map(|i| step(quantised.inputs[i].value));
     assert_eq!([q, k, v], [1.0 / 127.0, 2.0 / 127.0, 1.0 / 127.0]);
@@ -198,7 +217,8 @@ fn attention_scales() {
 /// Attention over 3 queries and 10 keys in 2 heads, with what is added to the scores.
 fn biased_attention(bias: Option<&[f32]>) -> Graph {
     let mut graph = canonical();
-    let [q, k, v] = [("q", 3), ("k", 10), ("v", 10)].map(|(name, rows)| matrix(&mut graph, name, rows, 4));
+    let [q, k, v] =
+        [("q", 3), ("k", 10), ("v", 10)].map(|(name, rows)| matrix(&mut graph, name, rows, 4));
     let bias = bias.map(|bias| graph.add_f32("mask", [2, 3, 10], bias));
     let operands: Vec<Value> = [q, k, v].into_iter().chain(bias).collect();
     let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 0.5, windows: 1 }, &operands);
@@ -217,7 +237,10 @@ fn masks_become_bits() {
     assert_eq!(*quantised.ty(mask), TensorType::new(Elem::Byte, [2, 3, 2]));
     assert_eq!(quantised.constant(mask).unwrap().name, "mask");
     let all = [0xff, 0b11];
-    assert_eq!(quantised.constant(mask).unwrap().bytes[..], [[0xff, 0b01], all, all, [0xfe, 0b10], all, all].concat());
+    assert_eq!(
+        quantised.constant(mask).unwrap().bytes[..],
+        [[0xff, 0b01], all, all, [0xfe, 0b10], all, all].concat()
+    );
     // Neither ranges nor noise see the mask: inputs have the steps that they have without one.
     let dense = self::quantised(&biased_attention(None));
     for (masked, plain) in quantised.inputs.iter().zip(&dense.inputs) {
@@ -239,7 +262,10 @@ fn rows_that_are_pruned_entirely() {
     let mut bias = [0.0f32; 60];
     bias[50..].fill(f32::MIN);
     let graph = biased_attention(Some(&bias));
-    assert_eq!(problems(&graph), ["node0 (op0 attention): head 1: row 2 is pruned entirely by its mask"]);
+    assert_eq!(
+        problems(&graph),
+        ["node0 (op0 attention): head 1: row 2 is pruned entirely by its mask"]
+    );
 }
 
 #[test]
@@ -307,7 +333,11 @@ fn layer_norm_writes_both_widths() {
     output(&mut graph, norm);
     let quantised = quantised(&graph);
     let count = |mnemonic: &str| quantised.operator_counts()[mnemonic];
-    assert_eq!((count("qlinear"), count("qlayer_norm")), (1, 3), "one copy in 16 bits for both readers");
+    assert_eq!(
+        (count("qlinear"), count("qlayer_norm")),
+        (1, 3),
+        "one copy in 16 bits for both readers"
+    );
     assert!(fidelity(&graph, &quantised).iter().all(|db| *db > 30.0));
 }
 
@@ -319,9 +349,11 @@ fn all_problems_at_once() {
     let sum = push(&mut graph, OpKind::Binary { f: BinaryFn::Add }, &[a, a]);
     let narrow = linear(&mut graph, sum, 8, 2);
     let mask = graph.add_f32("mask", [2, 4, 4], &[f32::NEG_INFINITY; 32]);
-    let bias: Vec<f32> = (0..32).map(|i| if (20..24).contains(&i) { f32::MIN } else { i as f32 }).collect();
+    let bias: Vec<f32> =
+        (0..32).map(|i| if (20..24).contains(&i) { f32::MIN } else { i as f32 }).collect();
     let bias = graph.add_f32("bias", [2, 4, 4], &bias);
-    let masked = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[x, x, x, bias]);
+    let masked =
+        push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[x, x, x, bias]);
     let product = push(&mut graph, OpKind::Binary { f: BinaryFn::Mul }, &[sum, sum]);
     let joined = push(&mut graph, OpKind::Concat { axis: 0 }, &[masked, product]);
     output(&mut graph, joined);
@@ -334,13 +366,23 @@ fn all_problems_at_once() {
             "node4 (op4 binary): the machine has no mul of two tensors",
         ]
     );
-    let hidden = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[x, x, x, mask]);
+    let hidden =
+        push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[x, x, x, mask]);
     output(&mut graph, hidden);
     let found = problems(&graph);
-    assert_eq!(found[1], "node6 (op6 attention): infinite or undefined numbers occur in calibration");
-    assert_eq!(found.last().unwrap(), "node6 (op6 attention): head 0: row 0 is pruned entirely by its mask");
+    assert_eq!(
+        found[1],
+        "node6 (op6 attention): infinite or undefined numbers occur in calibration"
+    );
+    assert_eq!(
+        found.last().unwrap(),
+        "node6 (op6 attention): head 0: row 0 is pruned entirely by its mask"
+    );
     let error = quantise(&Graph::new("x", Stage::Imported), &Calibration::default()).unwrap_err();
-    assert_eq!(error.to_string(), "the model cannot be quantised:\nthe graph is imported, not canonical");
+    assert_eq!(
+        error.to_string(),
+        "the model cannot be quantised:\nthe graph is imported, not canonical"
+    );
 }
 
 #[test]
@@ -370,17 +412,26 @@ fn zeros_everywhere() {
     output(&mut graph, y);
     let calibration = calibrate(&graph, &[ArrayD::zeros(IxDyn(&[3, 4]))]);
     let quantised = quantise(&graph, &calibration).unwrap();
-    let found = QuantisedInterpreter::new(&quantised).unwrap().run(&[Tensor::I8(vec![0; 12])]).unwrap();
+    let found =
+        QuantisedInterpreter::new(&quantised).unwrap().run(&[Tensor::I8(vec![0; 12])]).unwrap();
     assert_eq!(found, [Tensor::I8(vec![0; 12])]);
 }
 
 /// A vision transformer of a few layers.
-fn transformer(image: usize, patch: usize, heads: usize, head_width: usize, depth: usize, seed: u64) -> Graph {
+fn transformer(
+    image: usize,
+    patch: usize,
+    heads: usize,
+    head_width: usize,
+    depth: usize,
+    seed: u64,
+) -> Graph {
     let mut graph = canonical();
     let width = heads * head_width;
     let x = graph.add_input("image", TensorType::f32([1, 3, image, image]));
     let pixels = push(&mut graph, OpKind::Pixels {}, &[x]);
-    let kind = OpKind::Patches { map: [image; 2], kernel: [patch; 2], stride: [patch; 2], pad: [0; 4] };
+    let kind =
+        OpKind::Patches { map: [image; 2], kernel: [patch; 2], stride: [patch; 2], pad: [0; 4] };
     let patches = push(&mut graph, kind, &[pixels]);
     let tokens = linear(&mut graph, patches, width, seed);
     let class: Vec<f32> = wild(width, seed + 1).collect();
@@ -429,7 +480,10 @@ fn a_residual_stream_of_eight_bits_costs_accuracy() {
         let fidelity = (7..11).map(|seed| {
             let graph = transformer(16, 4, 3, 8, 4, seed);
             let calibration = calibrate(&graph, &samples(&graph, 4));
-            fidelity(&graph, &quantise_reaching(&graph, &calibration, Options::default(), reach).unwrap().graph)[0]
+            fidelity(
+                &graph,
+                &quantise_reaching(&graph, &calibration, Options::default(), reach).unwrap().graph,
+            )[0]
         });
         fidelity.sum::<f64>() / 4.0
     });
@@ -451,20 +505,28 @@ fn who_reads_both_widths_gets_both() {
     let quantised = quantised(&graph);
     let text = quantised.to_string();
     assert_eq!(text.matches("= qadd").count(), 2, "the sum, and one copy of it in 8 bits:\n{text}");
-    assert!(text.lines().any(|line| line.contains("= patches") && line.contains(": i8[4,8]")), "{text}");
+    assert!(
+        text.lines().any(|line| line.contains("= patches") && line.contains(": i8[4,8]")),
+        "{text}"
+    );
     assert!(fidelity(&graph, &quantised).iter().all(|db| *db > 30.0));
 }
 
 #[test]
 fn a_bias_is_added_in_units_of_scores() {
-    let bias: Vec<f32> = (0..60).map(|i| if i % 7 == 3 { f32::NEG_INFINITY } else { (i % 5) as f32 - 2.0 }).collect();
+    let bias: Vec<f32> = (0..60)
+        .map(|i| if i % 7 == 3 { f32::NEG_INFINITY } else { (i % 5) as f32 - 2.0 })
+        .collect();
     let graph = biased_attention(Some(&bias));
     let quantised = quantised(&graph);
-    let [_, _, mask, bias] = quantised.op(quantised.order[0]).operands[..] else { panic!("{quantised}") };
+    let [_, _, mask, bias] = quantised.op(quantised.order[0]).operands[..] else {
+        panic!("{quantised}")
+    };
     assert_eq!(*quantised.ty(mask), TensorType::new(Elem::Byte, [2, 3, 2]));
     assert_eq!(*quantised.ty(bias), TensorType::new(Elem::I16, [2, 3, 10]));
     // -2, -1, 0, pruned, 2 nats of 256 log2(e) = 369.3 units.
-    let units: Vec<u8> = [-739i16, -369, 0, 0, 739].into_iter().flat_map(i16::to_le_bytes).collect();
+    let units: Vec<u8> =
+        [-739i16, -369, 0, 0, 739].into_iter().flat_map(i16::to_le_bytes).collect();
     assert_eq!(quantised.constant(bias).unwrap().bytes[..10], units);
     assert!(fidelity(&graph, &quantised)[0] > 25.0);
 }
@@ -490,7 +552,8 @@ proptest! {
         let graph = transformer(grid * patch, patch, heads, head_width, depth, seed);
         let quantised = quantised(&graph);
         let db = fidelity(&graph, &quantised)[0];
-        // With a handful of channels single roundings weigh: 18.4 dB is the least that a thousand seeds have shown.
+        // With a handful of channels single roundings weigh: 18.4 dB is the least that a thousand
+        // seeds have shown.
         prop_assert!(db > 15.0, "{} dB", db);
     }
 }

@@ -16,8 +16,9 @@ pub(super) struct QuantisedLinear {
 }
 
 impl QuantisedLinear {
-    /// Quantises `w[n,k]` and `b[n]`, symmetrically per output channel, for activations of step `x_step` and results of step `out_step`.
-    /// With the means of the `k` activations biases make up for what rounding the weights adds to the mean of a result.
+    /// Quantises `w[n,k]` and `b[n]`, symmetrically per output channel, for activations of step
+    /// `x_step` and results of step `out_step`. With the means of the `k` activations biases make
+    /// up for what rounding the weights adds to the mean of a result.
     ///
     /// # Errors
     /// A weight or bias is not finite.
@@ -29,8 +30,10 @@ impl QuantisedLinear {
         means: Option<&[f64]>,
     ) -> Result<QuantisedLinear, String> {
         let depth = w.len().checked_div(b.len()).unwrap_or(0);
-        let mut linear =
-            QuantisedLinear { weights: Vec::with_capacity(w.len()), channels: Vec::with_capacity(b.len()) };
+        let mut linear = QuantisedLinear {
+            weights: Vec::with_capacity(w.len()),
+            channels: Vec::with_capacity(b.len()),
+        };
         for (i, bias) in b.iter().enumerate() {
             let row = &w[i * depth..][..depth];
             if let Some(number) = row.iter().chain([bias]).find(|number| !number.is_finite()) {
@@ -39,10 +42,15 @@ impl QuantisedLinear {
             let bias = f64::from(*bias);
             let step = weight_step(row, bias, x_step);
             let weights: Vec<i8> = row.iter().map(|weight| quantise_i8(*weight, step)).collect();
-            let lost = row.iter().zip(&weights).map(|(weight, q)| f64::from(*weight) - f64::from(*q) * step);
-            let shift: f64 = means.into_iter().flatten().zip(lost).map(|(mean, lost)| mean * lost).sum();
+            let lost = row
+                .iter()
+                .zip(&weights)
+                .map(|(weight, q)| f64::from(*weight) - f64::from(*q) * step);
+            let shift: f64 =
+                means.into_iter().flatten().zip(lost).map(|(mean, lost)| mean * lost).sum();
             linear.weights.extend(weights.into_iter().map(|weight| weight as u8));
-            let bias = quantise_bias(bias + shift, x_step * step).or_else(|_| quantise_bias(bias, x_step * step));
+            let bias = quantise_bias(bias + shift, x_step * step)
+                .or_else(|_| quantise_bias(bias, x_step * step));
             let bias = bias.map_err(|error| error.to_string())?;
             linear.channels.push(Channel { bias, scale: multiplier(x_step * step / out_step) });
         }
@@ -50,36 +58,46 @@ impl QuantisedLinear {
     }
 }
 
-/// The finest step at which the weights fit an int8 and the bias the accumulator; 1 for a channel of zeros.
+/// The finest step at which the weights fit an int8 and the bias the accumulator; 1 for a channel
+/// of zeros.
 fn weight_step(weights: &[f32], bias: f64, x_step: f64) -> f64 {
     let largest = weights.iter().fold(0f32, |max, weight| max.max(weight.abs()));
     let finest = grid(weights).unwrap_or(f64::from(largest) / I8_MAX);
-    // A bias far above all that the weights add leaves them fewer levels. One less than the limit absorbs the division's rounding.
+    // A bias far above all that the weights add leaves them fewer levels. One less than the limit
+    // absorbs the division's rounding.
     let step = finest.max(bias.abs() / x_step / f64::from(BIAS_LIMIT - 1));
     if step > 0.0 { step } else { 1.0 }
 }
 
-/// The finest step of which all weights are integer multiples up to 127 times: they were quantised before, by whatever made the
-/// model, and lose nothing. `None` where there is no such step, or no weight but 0.
+/// The finest step of which all weights are integer multiples up to 127 times: they were quantised
+/// before, by whatever made the model, and lose nothing. `None` where there is no such step, or no
+/// weight but 0.
 fn grid(weights: &[f32]) -> Option<f64> {
     /// How far a weight may be from its multiple, in steps: what float32 loses in a few products.
     const TOLERANCE: f64 = 1e-3;
-    let magnitudes = || weights.iter().map(|weight| f64::from(weight.abs())).filter(|weight| *weight > 0.0);
-    let (smallest, largest) = magnitudes().fold((f64::INFINITY, 0f64), |(min, max), x| (min.min(x), max.max(x)));
+    let magnitudes =
+        || weights.iter().map(|weight| f64::from(weight.abs())).filter(|weight| *weight > 0.0);
+    let (smallest, largest) =
+        magnitudes().fold((f64::INFINITY, 0f64), |(min, max), x| (min.min(x), max.max(x)));
     if largest == 0.0 {
         return None;
     }
-    // The largest weight is `levels` steps; the smallest is one at least, so most candidates are never tried.
-    let mut levels = (1..=I8_MAX as u32).rev().map(f64::from).take_while(|levels| smallest * levels > largest * 0.99);
+    // The largest weight is `levels` steps; the smallest is one at least, so most candidates are
+    // never tried.
+    let mut levels = (1..=I8_MAX as u32)
+        .rev()
+        .map(f64::from)
+        .take_while(|levels| smallest * levels > largest * 0.99);
     levels.find_map(|levels| {
         let step = largest / levels;
-        let fits = magnitudes().all(|weight| (weight / step - (weight / step).round()).abs() < TOLERANCE);
+        let fits =
+            magnitudes().all(|weight| (weight / step - (weight / step).round()).abs() < TOLERANCE);
         fits.then_some(step)
     })
 }
 
-/// The fixed-point multiplier nearest to a ratio of steps. One beyond the largest takes every accumulator but 0 to the end of the
-/// range either way.
+/// The fixed-point multiplier nearest to a ratio of steps. One beyond the largest takes every
+/// accumulator but 0 to the end of the range either way.
 pub(super) fn multiplier(ratio: f64) -> Scale {
     Scale::from_f64(ratio).unwrap_or(Scale::MAX)
 }
@@ -99,7 +117,8 @@ mod tests {
         assert_eq!(linear.weights, [126, -63i8 as u8, 127, -127i8 as u8]);
         let biases: Vec<i32> = linear.channels.iter().map(|channel| channel.bias).collect();
         assert_eq!(biases, [252, -127]);
-        let scales: Vec<f64> = linear.channels.iter().map(|channel| channel.scale.to_f64()).collect();
+        let scales: Vec<f64> =
+            linear.channels.iter().map(|channel| channel.scale.to_f64()).collect();
         assert!((scales[0] - 2.0 / 126.0).abs() < 1e-10 && (scales[1] - 4.0 / 127.0).abs() < 1e-10);
     }
 
@@ -111,7 +130,10 @@ mod tests {
             let found = f64::from(channel.bias) * channel.scale.to_f64() * 0.25;
             assert!((found - bias).abs() < 1e-5, "{found}");
         }
-        assert_eq!(quantise(&[0.0; 2], &[0.0]).channels, [Channel { bias: 0, scale: multiplier(2.0) }]);
+        assert_eq!(
+            quantise(&[0.0; 2], &[0.0]).channels,
+            [Channel { bias: 0, scale: multiplier(2.0) }]
+        );
         assert!(quantise(&[], &[1.0]).weights.is_empty());
         assert!(quantise(&[], &[]).channels.is_empty());
         for value in [f32::NAN, f32::INFINITY] {
@@ -127,7 +149,8 @@ mod tests {
         let weights: Vec<f32> = integers.iter().map(|q| f32::from(*q) * step).collect();
         let linear = quantise(&weights, &[0.0]);
         assert_eq!(linear.weights, integers.iter().map(|q| *q as u8).collect::<Vec<_>>());
-        // Where a channel leaves room, multiples of the integers: the same weights, and a finer bias.
+        // Where a channel leaves room, multiples of the integers: the same weights, and a finer
+        // bias.
         let small: Vec<f32> = [-30i8, 7, 0, 41].map(|q| f32::from(q) * step).to_vec();
         assert_eq!(quantise(&small, &[0.0]).weights, [-90i8, 21, 0, 123].map(|q| q as u8));
         // 0 to 254 steps of a zero point at one end are too many.

@@ -1,9 +1,10 @@
 //! Which keys are global tokens.
 //!
-//! Candidates of a head are its keys by the number of kept entries, most first, cut where the number changes: of two keys the one with
-//! more entries fills its column better. Cycles are sums over heads, all but the maximum over units; so for a few weights of the units
-//! each head takes the cut with the smallest weighted sum, and of these selections, no global tokens, and all that keep an entry, the one
-//! with which the layer takes the fewest cycles is kept.
+//! Candidates of a head are its keys by the number of kept entries, most first, cut where the
+//! number changes: of two keys the one with more entries fills its column better. Cycles are sums
+//! over heads, all but the maximum over units; so for a few weights of the units each head takes
+//! the cut with the smallest weighted sum, and of these selections, no global tokens, and all that
+//! keep an entry, the one with which the layer takes the fewest cycles is kept.
 
 use std::cmp::Reverse;
 
@@ -21,7 +22,8 @@ const WEIGHT_STEPS: u32 = 8;
 pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens) -> Choice {
     let prices = Prices::new(layer, machine);
     let choice = |splits: Vec<Split>, reason: String| {
-        let cycles = splits.iter().map(|split| prices.head(&Work::of(split))).sum::<Cycles>() + prices.layer;
+        let cycles =
+            splits.iter().map(|split| prices.head(&Work::of(split))).sum::<Cycles>() + prices.layer;
         Choice { estimate: cycles.estimate(), splits, reason }
     };
     if layer.keeps_everything() {
@@ -35,13 +37,17 @@ pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens
             choice(splits, format!("keys with more than {theta_d} kept entries"))
         }
         GlobalTokens::Auto => {
-            let heads: Vec<Candidates> = layer.masks.iter().map(|mask| Candidates::new(mask, &prices)).collect();
+            let heads: Vec<Candidates> =
+                layer.masks.iter().map(|mask| Candidates::new(mask, &prices)).collect();
             let none = select(&heads, prices.layer, |cut| cut.globals as f64);
             let most = select(&heads, prices.layer, |cut| -(cut.globals as f64));
-            let weighted = weights().map(|weights| select(&heads, prices.layer, |cut| cut.cycles.weighted(weights)));
+            let weighted = weights()
+                .map(|weights| select(&heads, prices.layer, |cut| cut.cycles.weighted(weights)));
             // Of equal ones the first, which `min_by_key` returns.
             let candidates = [none.clone(), most.clone()].into_iter().chain(weighted);
-            let best = candidates.min_by_key(|selection| selection.estimate.cycles()).expect("there are candidates");
+            let best = candidates
+                .min_by_key(|selection| selection.estimate.cycles())
+                .expect("there are candidates");
             let reason = format!(
                 "the fewest cycles estimated, {}; without global tokens {}, with every key that keeps an entry {}",
                 best.estimate.cycles(),
@@ -49,7 +55,8 @@ pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens
                 most.estimate.cycles()
             );
             let chosen = layer.masks.iter().zip(&heads).zip(best.globals);
-            let splits = chosen.map(|((mask, head), globals)| Split::new(mask, &head.global_tokens(globals)));
+            let splits = chosen
+                .map(|((mask, head), globals)| Split::new(mask, &head.global_tokens(globals)));
             choice(splits.collect(), reason)
         }
     }
@@ -58,7 +65,8 @@ pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens
 /// Weights of lines, softmax and channel, in a fixed order.
 fn weights() -> impl Iterator<Item = [f64; 3]> {
     (0..=WEIGHT_STEPS).flat_map(|lines| {
-        (0..=WEIGHT_STEPS - lines).map(move |softmax| [lines, softmax, WEIGHT_STEPS - lines - softmax].map(f64::from))
+        (0..=WEIGHT_STEPS - lines)
+            .map(move |softmax| [lines, softmax, WEIGHT_STEPS - lines - softmax].map(f64::from))
     })
 }
 
@@ -79,7 +87,8 @@ struct Cut {
 impl Candidates {
     fn new(mask: &Mask, prices: &Prices<'_>) -> Candidates {
         let counts = mask.kept_per_key();
-        let mut keys: Vec<u16> = (0..mask.keys()).filter(|key| counts[*key] > 0).map(|key| key as u16).collect();
+        let mut keys: Vec<u16> =
+            (0..mask.keys()).filter(|key| counts[*key] > 0).map(|key| key as u16).collect();
         keys.sort_by_key(|key| Reverse(counts[usize::from(*key)]));
         let count = |place: usize| keys.get(place).map_or(0, |key| counts[usize::from(*key)]);
 
@@ -115,7 +124,11 @@ struct Selection {
 /// The cuts with the smallest score, of equal ones those with fewest global tokens.
 fn select(heads: &[Candidates], layer: Cycles, score: impl Fn(&Cut) -> f64) -> Selection {
     let best = |head: &'_ Candidates| {
-        let cut = head.cuts.iter().min_by(|a, b| score(a).total_cmp(&score(b))).expect("no global tokens is a cut");
+        let cut = head
+            .cuts
+            .iter()
+            .min_by(|a, b| score(a).total_cmp(&score(b)))
+            .expect("no global tokens is a cut");
         (cut.globals, cut.cycles)
     };
     let (globals, cycles): (Vec<usize>, Vec<Cycles>) = heads.iter().map(best).unzip();

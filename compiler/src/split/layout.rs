@@ -1,5 +1,5 @@
-//! Byte layouts of the constants of split attention: which keys make a head's block, which cells of it are kept, and which entries are
-//! left for the sparser engine. Integers are little-endian.
+//! Byte layouts of the constants of split attention: which keys make a head's block, which cells of
+//! it are kept, and which entries are left for the sparser engine. Integers are little-endian.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,9 @@ pub enum LayoutError {
         head: usize,
     },
     /// Column starts that fall or leave the pattern.
-    #[error("column starts of the sparse pattern: {start} follows {previous}, and there are {nonzeros} entries")]
+    #[error(
+        "column starts of the sparse pattern: {start} follows {previous}, and there are {nonzeros} entries"
+    )]
     Start {
         /// The start.
         start: u32,
@@ -53,7 +55,9 @@ pub enum LayoutError {
         nonzeros: usize,
     },
     /// Queries of a column that do not rise or that there are not.
-    #[error("head {head}, key {key}: the column's queries do not rise, or not all are below {queries}")]
+    #[error(
+        "head {head}, key {key}: the column's queries do not rise, or not all are below {queries}"
+    )]
     Queries {
         /// The head.
         head: usize,
@@ -64,8 +68,9 @@ pub enum LayoutError {
     },
 }
 
-/// The keys of every head's dense block: global tokens, in the order of the block's columns. The layout is that of the machine's
-/// [`block_keys`](block_keys_to_bytes): per head the number of its columns, then the keys of all columns, head after head; all uint16.
+/// The keys of every head's dense block: global tokens, in the order of the block's columns. The
+/// layout is that of the machine's [`block_keys`](block_keys_to_bytes): per head the number of its
+/// columns, then the keys of all columns, head after head; all uint16.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockKeys {
     heads: Vec<Vec<u16>>,
@@ -77,7 +82,10 @@ impl BlockKeys {
     /// # Panics
     /// A head has more than 65,535 columns.
     pub fn new(heads: Vec<Vec<u16>>) -> BlockKeys {
-        assert!(heads.iter().all(|keys| keys.len() <= usize::from(u16::MAX)), "the number of columns is 16 bits wide");
+        assert!(
+            heads.iter().all(|keys| keys.len() <= usize::from(u16::MAX)),
+            "the number of columns is 16 bits wide"
+        );
         BlockKeys { heads }
     }
 
@@ -117,7 +125,8 @@ impl BlockKeys {
     /// Reads the layout, for `heads` heads of `keys` keys.
     ///
     /// # Errors
-    /// The bytes are not as many as the columns need, or a head has a column of a key that there is not, or two of one key.
+    /// The bytes are not as many as the columns need, or a head has a column of a key that there is
+    /// not, or two of one key.
     pub fn from_bytes(heads: usize, keys: usize, bytes: &[u8]) -> Result<BlockKeys, LayoutError> {
         let length = || LayoutError::Length { what: "block keys", found: bytes.len() };
         BlockKeys::columns_in(heads, bytes.len()).ok_or_else(length)?;
@@ -137,7 +146,8 @@ impl BlockKeys {
     }
 }
 
-/// The kept cells of every head's dense block, head after head as [`Mask::to_kept_bytes`] writes them.
+/// The kept cells of every head's dense block, head after head as [`Mask::to_kept_bytes`] writes
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockMask {
     heads: Vec<Mask>,
@@ -171,22 +181,30 @@ impl BlockMask {
     ///
     /// # Errors
     /// The bytes are not as many as the cells need, or bits past a head's last column are set.
-    pub fn from_bytes(queries: usize, keys: &BlockKeys, bytes: &[u8]) -> Result<BlockMask, LayoutError> {
+    pub fn from_bytes(
+        queries: usize,
+        keys: &BlockKeys,
+        bytes: &[u8],
+    ) -> Result<BlockMask, LayoutError> {
         let length = || LayoutError::Length { what: "a block mask", found: bytes.len() };
         let mut rest = bytes;
         let mut heads = Vec::with_capacity(keys.heads());
         for (head, block) in keys.iter().enumerate() {
             let size = queries.checked_mul(Mask::kept_row_bytes(block.len())).ok_or_else(length)?;
             let (bits, after) = rest.split_at_checked(size).ok_or_else(length)?;
-            heads.push(Mask::from_kept_bytes(queries, block.len(), bits).ok_or(LayoutError::MaskBits { head })?);
+            heads.push(
+                Mask::from_kept_bytes(queries, block.len(), bits)
+                    .ok_or(LayoutError::MaskBits { head })?,
+            );
             rest = after;
         }
         if rest.is_empty() { Ok(BlockMask { heads }) } else { Err(length()) }
     }
 }
 
-/// The entries of all heads outside their blocks, column by column (compressed sparse columns): uint32 starts of the columns - column
-/// `head * keys + key` - and the number of entries, then the query of each entry as uint16, rising within each column.
+/// The entries of all heads outside their blocks, column by column (compressed sparse columns):
+/// uint32 starts of the columns - column `head * keys + key` - and the number of entries, then the
+/// query of each entry as uint16, rising within each column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CscPattern {
     keys: usize,
@@ -196,8 +214,8 @@ pub struct CscPattern {
 }
 
 impl CscPattern {
-    /// The pattern of `heads` heads of `keys` keys with the entries that `column(head, key)` gives: queries, rising. `None` where there
-    /// are more than 32 bits number.
+    /// The pattern of `heads` heads of `keys` keys with the entries that `column(head, key)` gives:
+    /// queries, rising. `None` where there are more than 32 bits number.
     pub fn new<C: IntoIterator<Item = u16>>(
         heads: usize,
         keys: usize,
@@ -213,18 +231,21 @@ impl CscPattern {
         Some(pattern)
     }
 
-    /// The entries in `bytes` bytes, for `heads` heads of `keys` keys; `None` where these are not the bytes of such a pattern.
+    /// The entries in `bytes` bytes, for `heads` heads of `keys` keys; `None` where these are not
+    /// the bytes of such a pattern.
     pub fn nonzeros_in(heads: usize, keys: usize, bytes: usize) -> Option<usize> {
         let starts = heads.checked_mul(keys)?.checked_add(1)?.checked_mul(4)?;
         let queries = bytes.checked_sub(starts)?;
         queries.is_multiple_of(2).then_some(queries / 2)
     }
 
-    /// The keys of a head in `bytes` bytes, for `heads` heads and `nonzeros` entries; `None` where these are not the bytes of such a pattern.
+    /// The keys of a head in `bytes` bytes, for `heads` heads and `nonzeros` entries; `None` where
+    /// these are not the bytes of such a pattern.
     pub fn keys_in(heads: usize, nonzeros: usize, bytes: usize) -> Option<usize> {
         let starts = bytes.checked_sub(nonzeros.checked_mul(2)?)?;
         let columns = (starts / 4).checked_sub(1)?;
-        (starts.is_multiple_of(4) && heads > 0 && columns.is_multiple_of(heads)).then(|| columns / heads)
+        (starts.is_multiple_of(4) && heads > 0 && columns.is_multiple_of(heads))
+            .then(|| columns / heads)
     }
 
     /// Number of entries.
@@ -241,7 +262,9 @@ impl CscPattern {
     pub fn entries(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         self.starts.windows(2).enumerate().flat_map(move |(column, ends)| {
             let queries = &self.queries[ends[0] as usize..ends[1] as usize];
-            queries.iter().map(move |query| (column / self.keys, column % self.keys, usize::from(*query)))
+            queries
+                .iter()
+                .map(move |query| (column / self.keys, column % self.keys, usize::from(*query)))
         })
     }
 
@@ -254,17 +277,25 @@ impl CscPattern {
     /// Reads the layout, for `heads` heads of `queries` queries and `keys` keys.
     ///
     /// # Errors
-    /// The bytes are not as many as starts and entries need, the starts do not rise from 0 to the number of entries, or the queries of a
-    /// column do not rise below `queries`.
-    pub fn from_bytes(heads: usize, queries: usize, keys: usize, bytes: &[u8]) -> Result<CscPattern, LayoutError> {
+    /// The bytes are not as many as starts and entries need, the starts do not rise from 0 to the
+    /// number of entries, or the queries of a column do not rise below `queries`.
+    pub fn from_bytes(
+        heads: usize,
+        queries: usize,
+        keys: usize,
+        bytes: &[u8],
+    ) -> Result<CscPattern, LayoutError> {
         let length = || LayoutError::Length { what: "a sparse pattern", found: bytes.len() };
         let nonzeros = CscPattern::nonzeros_in(heads, keys, bytes.len()).ok_or_else(length)?;
         let (starts, rows) = bytes.split_at(bytes.len() - 2 * nonzeros);
-        let starts: Vec<u32> = starts.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        let rows: Vec<u16> = rows.as_chunks().0.iter().map(|word| u16::from_le_bytes(*word)).collect();
+        let starts: Vec<u32> =
+            starts.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let rows: Vec<u16> =
+            rows.as_chunks().0.iter().map(|word| u16::from_le_bytes(*word)).collect();
         let mut previous = 0;
         for (column, start) in starts.iter().copied().enumerate() {
-            let ends = column == 0 && start != 0 || column + 1 == starts.len() && start as usize != nonzeros;
+            let ends = column == 0 && start != 0
+                || column + 1 == starts.len() && start as usize != nonzeros;
             if ends || start < previous || start as usize > nonzeros {
                 return Err(LayoutError::Start { start, previous, nonzeros });
             }
@@ -272,8 +303,14 @@ impl CscPattern {
         }
         for (column, ends) in starts.windows(2).enumerate() {
             let rows = &rows[ends[0] as usize..ends[1] as usize];
-            if !rows.is_sorted_by(|a, b| a < b) || rows.last().is_some_and(|last| usize::from(*last) >= queries) {
-                return Err(LayoutError::Queries { head: column / keys, key: column % keys, queries });
+            if !rows.is_sorted_by(|a, b| a < b)
+                || rows.last().is_some_and(|last| usize::from(*last) >= queries)
+            {
+                return Err(LayoutError::Queries {
+                    head: column / keys,
+                    key: column % keys,
+                    queries,
+                });
             }
         }
         Ok(CscPattern { keys, starts, queries: rows })
@@ -290,25 +327,41 @@ mod tests {
         let bytes = [2u16, 0, 1, 4, 1, 0].map(u16::to_le_bytes).concat();
         assert_eq!(keys.to_bytes(), bytes);
         assert_eq!(BlockKeys::from_bytes(3, 5, &bytes), Ok(keys));
-        assert_eq!(BlockKeys::from_bytes(3, 4, &bytes), Err(LayoutError::Key { head: 0, key: 4, keys: 4 }));
+        assert_eq!(
+            BlockKeys::from_bytes(3, 4, &bytes),
+            Err(LayoutError::Key { head: 0, key: 4, keys: 4 })
+        );
         for (heads, end) in [(2, 12), (3, 11), (3, 10), (7, 12), (usize::MAX, 12)] {
-            assert!(matches!(BlockKeys::from_bytes(heads, 5, &bytes[..end]), Err(LayoutError::Length { .. })));
+            assert!(matches!(
+                BlockKeys::from_bytes(heads, 5, &bytes[..end]),
+                Err(LayoutError::Length { .. })
+            ));
         }
         let twice = [2u16, 3, 3].map(u16::to_le_bytes).concat();
-        assert_eq!(BlockKeys::from_bytes(1, 5, &twice), Err(LayoutError::Twice { head: 0, key: 3 }));
+        assert_eq!(
+            BlockKeys::from_bytes(1, 5, &twice),
+            Err(LayoutError::Twice { head: 0, key: 3 })
+        );
     }
 
     #[test]
     fn block_masks_by_hand() {
         let keys = BlockKeys::new(vec![vec![4, 1], vec![], (0..9).collect()]);
-        let masks = [2, 0, 9].map(|columns| Mask::from_fn(2, columns, |query, column| query == 1 || column == 1));
+        let masks = [2, 0, 9]
+            .map(|columns| Mask::from_fn(2, columns, |query, column| query == 1 || column == 1));
         let mask = BlockMask::new(masks.to_vec());
         let bytes = [2, 3, 2, 0, 0xff, 1];
         assert_eq!(mask.to_bytes(), bytes);
         assert_eq!(BlockMask::from_bytes(2, &keys, &bytes), Ok(mask));
-        assert_eq!(BlockMask::from_bytes(2, &keys, &[4, 3, 2, 0, 0xff, 1]), Err(LayoutError::MaskBits { head: 0 }));
+        assert_eq!(
+            BlockMask::from_bytes(2, &keys, &[4, 3, 2, 0, 0xff, 1]),
+            Err(LayoutError::MaskBits { head: 0 })
+        );
         for queries in [3, usize::MAX] {
-            assert!(matches!(BlockMask::from_bytes(queries, &keys, &bytes), Err(LayoutError::Length { .. })));
+            assert!(matches!(
+                BlockMask::from_bytes(queries, &keys, &bytes),
+                Err(LayoutError::Length { .. })
+            ));
         }
         assert_eq!(
             BlockMask::from_bytes(2, &keys, &[2, 3, 2, 0, 0xff, 1, 0]),
@@ -318,7 +371,8 @@ mod tests {
 
     #[test]
     fn sparse_patterns_by_hand() {
-        // Two heads of two keys and three queries: head 0 has (0, 1), head 1 has (0, 0), (2, 0), (1, 1).
+        // Two heads of two keys and three queries: head 0 has (0, 1), head 1 has (0, 0), (2, 0),
+        // (1, 1).
         let columns = [[vec![], vec![0]], [vec![0, 2], vec![1u16]]];
         let pattern = CscPattern::new(2, 2, |head, key| columns[head][key].clone()).unwrap();
         let starts = [0u32, 0, 1, 3, 4].map(u32::to_le_bytes).concat();
@@ -328,7 +382,10 @@ mod tests {
         assert_eq!(CscPattern::from_bytes(2, 3, 2, &bytes), Ok(pattern));
         assert_eq!(CscPattern::keys_in(2, 4, bytes.len()), Some(2));
 
-        assert_eq!(CscPattern::from_bytes(2, 2, 2, &bytes), Err(LayoutError::Queries { head: 1, key: 0, queries: 2 }));
+        assert_eq!(
+            CscPattern::from_bytes(2, 2, 2, &bytes),
+            Err(LayoutError::Queries { head: 1, key: 0, queries: 2 })
+        );
         for (heads, keys) in [(2, 5), (usize::MAX, 2), (0, 3)] {
             assert!(CscPattern::from_bytes(heads, 3, keys, &bytes).is_err());
         }

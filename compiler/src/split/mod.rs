@@ -8,13 +8,16 @@
 //! spmm                    ->  split_spmm     one product, divided by the row sums of both
 //! ```
 //!
-//! Entries outside of the blocks that the mask prunes are in no task. A head without global tokens has a block of no columns; where no
-//! head has any there are no block operations, and where the blocks hold all that is kept no CSC operations. The order of keys within
-//! a block and within the pattern is stated by constants: reordering moves no data. A row's maximum and its sum do not depend on how
-//! the row is divided or ordered, so a split graph computes the bits of the quantised graph whatever the global tokens are.
+//! Entries outside of the blocks that the mask prunes are in no task. A head without global tokens
+//! has a block of no columns; where no head has any there are no block operations, and where the
+//! blocks hold all that is kept no CSC operations. The order of keys within a block and within the
+//! pattern is stated by constants: reordering moves no data. A row's maximum and its sum do not
+//! depend on how the row is divided or ordered, so a split graph computes the bits of the quantised
+//! graph whatever the global tokens are.
 //!
-//! [`run`] is the pass; [`GlobalTokens`] says how it finds global tokens, by a threshold as the paper does or by [the cost
-//! model](vitcod_isa::cost). [`BlockKeys`], [`BlockMask`] and [`CscPattern`] are the layouts of the constants.
+//! [`run`] is the pass; [`GlobalTokens`] says how it finds global tokens, by a threshold as the
+//! paper does or by [the cost model](vitcod_isa::cost). [`BlockKeys`], [`BlockMask`] and
+//! [`CscPattern`] are the layouts of the constants.
 
 mod choose;
 mod layout;
@@ -99,12 +102,14 @@ pub struct Estimate {
     pub lines: u64,
     /// The softmax units of the two engines, which share the work.
     pub softmax: u64,
-    /// The DRAM channel, for indices, and for what the layer reads from inputs of the graph and writes to its outputs.
+    /// The DRAM channel, for indices, and for what the layer reads from inputs of the graph and
+    /// writes to its outputs.
     pub channel: u64,
 }
 
 impl Estimate {
-    /// Cycles of the layer: those of the busiest unit, and a quarter of the traffic, because some of it is waited for.
+    /// Cycles of the layer: those of the busiest unit, and a quarter of the traffic, because some
+    /// of it is waited for.
     pub fn cycles(&self) -> u64 {
         self.lines.max(self.softmax).max(self.channel) + self.channel / 4
     }
@@ -128,15 +133,21 @@ pub enum SplitError {
     Unsupported(Vec<String>),
 }
 
-/// Splits the masked attention of a verified quantised graph; all else stays as it is, attention that has a bias too. A mask that keeps
-/// everything goes.
+/// Splits the masked attention of a verified quantised graph; all else stays as it is, attention
+/// that has a bias too. A mask that keeps everything goes.
 ///
-/// Returns the graph of stage [`Stage::Split`], compacted, and how each masked layer was divided, in order.
+/// Returns the graph of stage [`Stage::Split`], compacted, and how each masked layer was divided,
+/// in order.
 ///
 /// # Errors
-/// The graph is not quantised; or, of some masked layer, the mask is malformed or prunes a row entirely, the scores or probabilities
-/// are read by something else too, or there are more keys than indices hold.
-pub fn run(graph: &Graph, machine: &Machine, globals: GlobalTokens) -> Result<(Graph, Vec<Polarised>), SplitError> {
+/// The graph is not quantised; or, of some masked layer, the mask is malformed or prunes a row
+/// entirely, the scores or probabilities are read by something else too, or there are more keys
+/// than indices hold.
+pub fn run(
+    graph: &Graph,
+    machine: &Machine,
+    globals: GlobalTokens,
+) -> Result<(Graph, Vec<Polarised>), SplitError> {
     pass::run(graph, &mut |layer| choose::choose(layer, machine, globals))
 }
 

@@ -9,7 +9,8 @@ use super::{Estimate, HeadSplit, Polarised, SplitError};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::{Mask, Split};
 
-/// Masked attention: `sddmm`, `qsoftmax` and `spmm`, of which each alone reads what the one before it makes.
+/// Masked attention: `sddmm`, `qsoftmax` and `spmm`, of which each alone reads what the one before
+/// it makes.
 pub(super) struct Layer<'g> {
     pub(super) graph: &'g Graph,
     sddmm: Op,
@@ -43,7 +44,10 @@ impl Layer<'_> {
     /// How messages and reports name it.
     fn name(&self) -> String {
         let data = self.graph.op(self.sddmm);
-        data.nodes.first().map_or_else(|| self.graph.describe(self.sddmm), |node| self.graph.node(*node).to_owned())
+        data.nodes.first().map_or_else(
+            || self.graph.describe(self.sddmm),
+            |node| self.graph.node(*node).to_owned(),
+        )
     }
 }
 
@@ -65,7 +69,8 @@ pub(super) fn run(
     let layers = layers(graph)?;
     let mut pass = Pass { graph, out: graph.successor(Stage::Split), renamed: SecondaryMap::new() };
     for GraphInput { name, value, shape } in &graph.inputs {
-        pass.renamed[*value] = Some(pass.out.add_input_of(name, graph.ty(*value).clone(), shape.clone()));
+        pass.renamed[*value] =
+            Some(pass.out.add_input_of(name, graph.ty(*value).clone(), shape.clone()));
     }
     let mut report = Vec::new();
     for op in &graph.order {
@@ -75,7 +80,10 @@ pub(super) fn run(
                 let choice = choose(layer);
                 report.push(polarised(layer, &choice));
                 pass.attention(layer, &choice.splits).map_err(|problem| {
-                    SplitError::Unsupported(vec![format!("{}: {problem}", graph.describe(layer.sddmm))])
+                    SplitError::Unsupported(vec![format!(
+                        "{}: {problem}",
+                        graph.describe(layer.sddmm)
+                    )])
                 })?;
             }
             // What becomes of all three stands where the product stood.
@@ -112,21 +120,36 @@ fn layer(graph: &Graph, op: Op) -> Result<Option<Layer<'_>>, String> {
         return Ok(None);
     }
     let Some(masks) = sddmm_masks(graph, data)? else { return Ok(None) };
-    if let Some((head, query)) = masks.iter().enumerate().find_map(|(head, mask)| Some((head, mask.empty_row()?))) {
+    if let Some((head, query)) =
+        masks.iter().enumerate().find_map(|(head, mask)| Some((head, mask.empty_row()?)))
+    {
         return Err(format!("head {head}: row {query} is pruned entirely by its mask"));
     }
     if let Some(mask) = masks.iter().find(|mask| mask.keys() > usize::from(u16::MAX)) {
-        return Err(format!("{} keys; the number of a block's columns is 16 bits wide", mask.keys()));
+        return Err(format!(
+            "{} keys; the number of a block's columns is 16 bits wide",
+            mask.keys()
+        ));
     }
     let softmax = only_reader(graph, op, 0).ok_or("more than a softmax reads its masked scores")?;
-    let spmm = only_reader(graph, softmax, 0).filter(|spmm| only_reader(graph, softmax, 1) == Some(*spmm));
+    let spmm =
+        only_reader(graph, softmax, 0).filter(|spmm| only_reader(graph, softmax, 1) == Some(*spmm));
     let spmm = spmm.ok_or("more than one product reads its masked probabilities")?;
     let (OpKind::QSoftmax {}, OpKind::Spmm { scale: product_scale, windows: 1 }) =
         (&graph.op(softmax).kind, &graph.op(spmm).kind)
     else {
         return Err("its masked scores do not become softmax and product".to_owned());
     };
-    Ok(Some(Layer { graph, sddmm: op, softmax, spmm, heads, scale, product_scale: *product_scale, masks }))
+    Ok(Some(Layer {
+        graph,
+        sddmm: op,
+        softmax,
+        spmm,
+        heads,
+        scale,
+        product_scale: *product_scale,
+        masks,
+    }))
 }
 
 /// The operation that alone, and once, reads a result of another, where no output is that result.
@@ -147,7 +170,12 @@ fn polarised(layer: &Layer<'_>, choice: &Choice) -> Polarised {
         cells_kept: split.denser.kept(),
         nonzeros: split.sparser.nonzeros(),
     });
-    Polarised { layer: layer.name(), heads: heads.collect(), estimate: choice.estimate, reason: choice.reason.clone() }
+    Polarised {
+        layer: layer.name(),
+        heads: heads.collect(),
+        estimate: choice.estimate,
+        reason: choice.reason.clone(),
+    }
 }
 
 /// The state of the pass.
@@ -173,7 +201,8 @@ impl Pass<'_> {
 
     fn copy(&mut self, op: Op) {
         let data = self.graph.op(op);
-        let operands: Vec<Value> = data.operands.iter().map(|operand| self.rename(*operand)).collect();
+        let operands: Vec<Value> =
+            data.operands.iter().map(|operand| self.rename(*operand)).collect();
         self.replace(op, data.kind.clone(), &operands);
     }
 
@@ -186,7 +215,13 @@ impl Pass<'_> {
     }
 
     /// Appends an operation that comes from the same ONNX nodes as `op`.
-    fn push(&mut self, op: Op, kind: OpKind, operands: &[Value], types: Vec<TensorType>) -> Vec<Value> {
+    fn push(
+        &mut self,
+        op: Op,
+        kind: OpKind,
+        operands: &[Value],
+        types: Vec<TensorType>,
+    ) -> Vec<Value> {
         self.out.push_typed(kind, operands, types, &self.graph.op(op).nodes)
     }
 
@@ -222,26 +257,37 @@ impl Pass<'_> {
 
         let mut parts = Vec::new();
         if splits.iter().any(|split| split.globals() > 0) {
-            let keys = BlockKeys::new(splits.iter().map(|split| split.global_tokens().to_vec()).collect());
+            let keys =
+                BlockKeys::new(splits.iter().map(|split| split.global_tokens().to_vec()).collect());
             let mask = BlockMask::new(splits.iter().map(|split| split.denser.clone()).collect());
             let scores = TensorType::new(Elem::I16, [keys.columns() * queries]);
-            let (keys, mask) = (self.bytes("block_keys", keys.to_bytes()), self.bytes("block_mask", mask.to_bytes()));
+            let (keys, mask) = (
+                self.bytes("block_keys", keys.to_bytes()),
+                self.bytes("block_mask", mask.to_bytes()),
+            );
             let kind = OpKind::BlockSddmm { heads, scale };
-            let results = self.push(layer.sddmm, kind, &[q, k, keys, mask], vec![scores, maxima.clone()]);
+            let results =
+                self.push(layer.sddmm, kind, &[q, k, keys, mask], vec![scores, maxima.clone()]);
             parts.push((OpKind::BlockSoftmax {}, keys, results));
         }
         if splits.iter().any(|split| split.sparser.nonzeros() > 0) {
             let csc = pattern(splits, tokens)?;
             let scores = TensorType::new(Elem::I16, [csc.nonzeros()]);
             let csc = self.bytes("csc", csc.to_bytes());
-            let results = self.push(layer.sddmm, OpKind::CscSddmm { heads, scale }, &[q, k, csc], vec![scores, maxima]);
+            let results = self.push(
+                layer.sddmm,
+                OpKind::CscSddmm { heads, scale },
+                &[q, k, csc],
+                vec![scores, maxima],
+            );
             parts.push((OpKind::CscSoftmax {}, csc, results));
         }
 
         let mut product = vec![v];
         for (i, (kind, pattern, results)) in parts.iter().enumerate() {
             let other = (0..parts.len()).filter(|part| *part != i).map(|part| parts[part].2[1]);
-            let operands: Vec<Value> = [results[0], *pattern, results[1]].into_iter().chain(other).collect();
+            let operands: Vec<Value> =
+                [results[0], *pattern, results[1]].into_iter().chain(other).collect();
             let entries = self.out.ty(results[0]).shape.clone();
             let types = vec![TensorType::new(Elem::I8, entries), TensorType::new(Elem::U32, rows)];
             product.extend(self.push(layer.softmax, kind.clone(), &operands, types));
@@ -249,7 +295,11 @@ impl Pass<'_> {
         }
         let has = |wanted: OpKind| parts.iter().any(|(kind, _, _)| *kind == wanted);
         let (block, csc) = (has(OpKind::BlockSoftmax {}), has(OpKind::CscSoftmax {}));
-        self.replace(layer.spmm, OpKind::SplitSpmm { heads, scale: layer.product_scale, block, csc }, &product);
+        self.replace(
+            layer.spmm,
+            OpKind::SplitSpmm { heads, scale: layer.product_scale, block, csc },
+            &product,
+        );
         Ok(())
     }
 }
@@ -261,7 +311,8 @@ fn pattern(splits: &[Split], keys: usize) -> Result<CscPattern, String> {
         .map(|split| {
             let mut columns = vec![&[][..]; keys];
             let others = split.order[split.globals()..].iter().enumerate();
-            others.for_each(|(place, key)| columns[usize::from(*key)] = split.sparser.column(place));
+            others
+                .for_each(|(place, key)| columns[usize::from(*key)] = split.sparser.column(place));
             columns
         })
         .collect();

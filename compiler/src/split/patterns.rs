@@ -30,8 +30,8 @@ impl Patterns {
         at.into_iter().map(|operand| data.operands[operand]).collect()
     }
 
-    /// Decodes the constant operands of an operation whose operands have the shapes that it takes. An operation that is none of split
-    /// attention has none.
+    /// Decodes the constant operands of an operation whose operands have the shapes that it takes.
+    /// An operation that is none of split attention has none.
     ///
     /// # Errors
     /// An operand is no constant, or not in its layout.
@@ -45,16 +45,20 @@ impl Patterns {
             BlockKeys::from_bytes(heads, keys, bytes(i)?).map_err(|error| error.to_string())
         };
         let csc = |i: usize, heads: usize, queries: usize, keys: usize| {
-            CscPattern::from_bytes(heads, queries, keys, bytes(i)?).map_err(|error| error.to_string())
+            CscPattern::from_bytes(heads, queries, keys, bytes(i)?)
+                .map_err(|error| error.to_string())
         };
         let mut patterns = Patterns::default();
         match data.kind {
             OpKind::BlockSddmm { heads, .. } => {
                 let keys = keys(2, heads, shape(1)[0])?;
-                let mask = BlockMask::from_bytes(shape(0)[0], &keys, bytes(3)?).map_err(|error| error.to_string())?;
+                let mask = BlockMask::from_bytes(shape(0)[0], &keys, bytes(3)?)
+                    .map_err(|error| error.to_string())?;
                 (patterns.keys, patterns.mask) = (Some(keys), Some(mask));
             }
-            OpKind::CscSddmm { heads, .. } => patterns.csc = Some(csc(2, heads, shape(0)[0], shape(1)[0])?),
+            OpKind::CscSddmm { heads, .. } => {
+                patterns.csc = Some(csc(2, heads, shape(0)[0], shape(1)[0])?)
+            }
             // How many keys there are is for the operations that read them.
             OpKind::BlockSoftmax {} => patterns.keys = Some(keys(1, shape(2)[0], MAX_TOKENS)?),
             OpKind::CscSoftmax {} => {
@@ -69,7 +73,8 @@ impl Patterns {
                     patterns.keys = Some(keys(part.pattern, heads, shape(0)[0])?);
                 }
                 if let Some(part) = parts.csc {
-                    patterns.csc = Some(csc(part.pattern, heads, shape(part.sums)[1], shape(0)[0])?);
+                    patterns.csc =
+                        Some(csc(part.pattern, heads, shape(part.sums)[1], shape(0)[0])?);
                 }
             }
             _ => {}
@@ -102,7 +107,10 @@ impl ProductParts {
     /// The parts of a `split_spmm` with these attributes.
     pub fn of(block: bool, csc: bool) -> ProductParts {
         let part = |first: usize| ProductPart { probs: first, sums: first + 1, pattern: first + 2 };
-        ProductParts { block: block.then(|| part(1)), csc: csc.then(|| part(if block { 4 } else { 1 })) }
+        ProductParts {
+            block: block.then(|| part(1)),
+            csc: csc.then(|| part(if block { 4 } else { 1 })),
+        }
     }
 
     /// The parts that there are.
@@ -143,7 +151,11 @@ pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mas
     };
     let width = queries * Mask::kept_row_bytes(keys);
     let masks: Option<Vec<Mask>> = (0..heads)
-        .map(|head| Mask::from_kept_bytes(queries, keys, bytes.get(head * width..(head + 1) * width)?))
+        .map(|head| {
+            Mask::from_kept_bytes(queries, keys, bytes.get(head * width..(head + 1) * width)?)
+        })
         .collect();
-    masks.map(Some).ok_or_else(|| "the mask has bits past the last key, or too many tokens".to_owned())
+    masks
+        .map(Some)
+        .ok_or_else(|| "the mask has bits past the last key, or too many tokens".to_owned())
 }

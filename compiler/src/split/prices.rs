@@ -5,7 +5,9 @@ use std::iter::Sum;
 use std::ops::Add;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::table::{Decode, Op as Instruction, Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
+use vitcod_isa::instr::table::{
+    Decode, Op as Instruction, Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList,
+};
 use vitcod_isa::instr::{Engine, Entries, LineSet, Sram};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
@@ -53,7 +55,11 @@ impl Cycles {
 
     pub(super) fn estimate(&self) -> Estimate {
         let whole = |cycles: f64| cycles.ceil() as u64;
-        Estimate { lines: whole(self.lines), softmax: whole(self.softmax), channel: whole(self.channel) }
+        Estimate {
+            lines: whole(self.lines),
+            softmax: whole(self.softmax),
+            channel: whole(self.channel),
+        }
     }
 }
 
@@ -96,7 +102,8 @@ impl Prices<'_> {
     /// Prices of a layer on a machine.
     pub(super) fn new<'m>(layer: &Layer<'_>, machine: &'m Machine) -> Prices<'m> {
         let [queries, keys] = layer.tokens();
-        let [d, dv] = [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
+        let [d, dv] =
+            [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
         let per_entry = |op: Instruction| cost(&op, machine).cycles as f64 / f64::from(SAMPLE.0);
         let lines = all_lines(machine);
         let groups = LineGroups::new(dv, lines.count, machine.lines.macs).groups;
@@ -121,17 +128,27 @@ impl Prices<'_> {
 
     /// What a head takes.
     pub(super) fn head(&self, work: &Work) -> Cycles {
-        let cycles = |op: Instruction| if work.columns > 0 { cost(&op, self.machine).cycles as f64 } else { 0.0 };
+        let cycles = |op: Instruction| {
+            if work.columns > 0 { cost(&op, self.machine).cycles as f64 } else { 0.0 }
+        };
         let columns = field(work.columns);
         let nonzeros = work.nonzeros as f64;
-        let block_scores = cycles(sddmm(all_lines(self.machine), self.queries, columns, self.d).into());
+        let block_scores =
+            cycles(sddmm(all_lines(self.machine), self.queries, columns, self.d).into());
         let block_softmax = cycles(softmax(self.queries, columns).into());
         // A block without holes needs no mask.
-        let mask =
-            if work.cells_kept < work.cells { self.queries as usize * Mask::kept_row_bytes(work.columns) } else { 0 };
-        let indices = block_keys_bytes(0, work.columns as u64) + mask as u64 + work.nonzeros as u64 * self.list_key;
+        let mask = if work.cells_kept < work.cells {
+            self.queries as usize * Mask::kept_row_bytes(work.columns)
+        } else {
+            0
+        };
+        let indices = block_keys_bytes(0, work.columns as u64)
+            + mask as u64
+            + work.nonzeros as u64 * self.list_key;
         Cycles {
-            lines: block_scores + nonzeros * self.list_score + (work.cells as f64 + nonzeros) * self.product,
+            lines: block_scores
+                + nonzeros * self.list_score
+                + (work.cells as f64 + nonzeros) * self.product,
             // Two units share the work.
             softmax: (block_softmax + nonzeros * self.list_softmax) / Engine::ALL.len() as f64,
             channel: transfer(self.machine, indices),
@@ -161,12 +178,16 @@ fn decoding(layer: &Layer<'_>, machine: &Machine) -> u64 {
     let cycles = values.into_iter().filter_map(|value| {
         let (_, heads) = decoded(layer.graph, value)?;
         let (rows, columns) = layer.graph.ty(value).matrix();
-        Some(cost(&decode(all_lines(machine), rows, columns / heads[1], heads).into(), machine).cycles)
+        Some(
+            cost(&decode(all_lines(machine), rows, columns / heads[1], heads).into(), machine)
+                .cycles,
+        )
     });
     cycles.sum()
 }
 
-/// Bytes of the inputs and outputs of the graph that attention reads, compressed where it decodes them, and writes.
+/// Bytes of the inputs and outputs of the graph that attention reads, compressed where it decodes
+/// them, and writes.
 fn travelling(layer: &Layer<'_>) -> u64 {
     let graph = layer.graph;
     let [q, k, v, result] = layer.tensors();

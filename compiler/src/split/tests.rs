@@ -1,4 +1,5 @@
-//! Split graphs compute the bits of quantised ones, whatever the masks and the global tokens; what must be rejected; who is a global token.
+//! Split graphs compute the bits of quantised ones, whatever the masks and the global tokens; what
+//! must be rejected; who is a global token.
 
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -12,7 +13,8 @@ use crate::interp::{QuantisedInterpreter, Tensor};
 use crate::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
 use crate::masks::{Mask, Split};
 
-/// The attention of these heads' masks, queries, keys and values being inputs of `d` features a head.
+/// The attention of these heads' masks, queries, keys and values being inputs of `d` features a
+/// head.
 fn attention(masks: &[Mask], d: usize) -> Graph {
     attention_on(masks, d, masks.len())
 }
@@ -21,13 +23,15 @@ fn attention(masks: &[Mask], d: usize) -> Graph {
 fn attention_on(masks: &[Mask], d: usize, compressed: usize) -> Graph {
     let (heads, m, n) = (masks.len(), masks[0].queries(), masks[0].keys());
     let mut graph = Graph::new("attention", Stage::Quantised);
-    let nodes = ["/attn/MatMul", "/attn/Softmax", "/attn/MatMul_1"].map(|node| graph.add_node(node));
+    let nodes =
+        ["/attn/MatMul", "/attn/Softmax", "/attn/MatMul_1"].map(|node| graph.add_node(node));
     let ty = |rows: usize, heads: usize| TensorType::quantised(Elem::I8, [rows, heads * d], 0.5);
     let inputs = [("q", m, compressed), ("k", n, heads), ("v", n, heads)];
     let [mut q, k, v] = inputs.map(|(name, rows, heads)| graph.add_input(name, ty(rows, heads)));
     if compressed < heads {
         let params = vec![0; autoencoder_bytes(compressed, heads)];
-        let params = graph.add_const("decoder", TensorType::new(Elem::Byte, [params.len()]), params);
+        let params =
+            graph.add_const("decoder", TensorType::new(Elem::Byte, [params.len()]), params);
         let kind = OpKind::Decode { heads_in: compressed, heads_out: heads };
         q = graph.push_typed(kind, &[q, params], vec![ty(m, heads)], &[])[0];
     }
@@ -38,7 +42,8 @@ fn attention_on(masks: &[Mask], d: usize, compressed: usize) -> Graph {
     let kind = OpKind::Sddmm { heads, scale: Scale::from_f64(0.03).unwrap(), windows: 1 };
     let scores = vec![TensorType::new(Elem::I16, [heads, m, n])];
     let scores = graph.push_typed(kind, &[q, k, mask], scores, &nodes[..1])[0];
-    let types = vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
+    let types =
+        vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
     let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &nodes[1..2]);
     let kind = OpKind::Spmm { scale: Scale::from_f64(1.7).unwrap(), windows: 1 };
     let out = graph.push_typed(kind, &[soft[0], soft[1], v], vec![ty(m, heads)], &nodes[2..])[0];
@@ -59,7 +64,8 @@ fn machine() -> Machine {
 fn outputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
     let mut state = seed;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as i8
     };
     let inputs: Vec<Tensor> = graph
@@ -73,7 +79,12 @@ fn outputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
 /// Splits by given global tokens of each head, in their order.
 fn split_by(graph: &Graph, globals: &[Vec<u16>]) -> Graph {
     let choose = &mut |layer: &pass::Layer<'_>| Choice {
-        splits: layer.masks.iter().zip(globals).map(|(mask, globals)| Split::new(mask, globals)).collect(),
+        splits: layer
+            .masks
+            .iter()
+            .zip(globals)
+            .map(|(mask, globals)| Split::new(mask, globals))
+            .collect(),
         estimate: Estimate::default(),
         reason: String::new(),
     };
@@ -97,7 +108,8 @@ fn before_and_after() {
     assert_eq!(report[0].heads, [head, HeadSplit { nonzeros: 3, ..head }]);
     let patterns = Patterns::read(&split, split.op(split.order[1])).unwrap();
     let entries: Vec<_> = patterns.csc.unwrap().entries().collect();
-    let expected = [(0, 1, 0), (0, 2, 0), (0, 2, 1), (0, 3, 0), (0, 3, 2), (1, 0, 0), (1, 1, 1), (1, 3, 2)];
+    let expected =
+        [(0, 1, 0), (0, 2, 0), (0, 2, 1), (0, 3, 0), (0, 3, 2), (1, 0, 0), (1, 1, 1), (1, 3, 2)];
     assert_eq!(entries, expected);
 }
 
@@ -105,7 +117,8 @@ fn before_and_after() {
 fn parts_without_work_have_no_operations() {
     let masks = [drawn(&["xx.", "xx.", "x.."]), drawn(&["x..", "x..", "x.."])];
     let graph = attention(&masks, 1);
-    let of = |theta_d| operations(&run(&graph, &machine(), GlobalTokens::Above(theta_d)).unwrap().0);
+    let of =
+        |theta_d| operations(&run(&graph, &machine(), GlobalTokens::Above(theta_d)).unwrap().0);
     assert_eq!(of(0), ["block_sddmm", "block_softmax", "split_spmm"]);
     assert_eq!(of(2), ["block_sddmm", "csc_sddmm", "block_softmax", "csc_softmax", "split_spmm"]);
     assert_eq!(of(3), ["csc_sddmm", "csc_softmax", "split_spmm"]);
@@ -127,7 +140,8 @@ fn full_columns_are_global_tokens() {
         };
         let expected: [&[usize]; 3] = [&[0, 7, 8, 9, 10, 33, 50, 63], &[0], &[3, 5, 9, 12]];
         let graph = attention(&expected.map(mask), 64);
-        let (split, report) = run(&graph, &Machine::preset(name).unwrap(), GlobalTokens::Auto).unwrap();
+        let (split, report) =
+            run(&graph, &Machine::preset(name).unwrap(), GlobalTokens::Auto).unwrap();
         let keys = Patterns::read(&split, split.op(split.order[0])).unwrap().keys.unwrap();
         let found: Vec<Vec<usize>> =
             keys.iter().map(|keys| keys.iter().map(|key| usize::from(*key)).collect()).collect();
@@ -135,7 +149,8 @@ fn full_columns_are_global_tokens() {
     }
 }
 
-/// Compressed queries take lines to decode and less of the channel: 20 tokens by 1 head of 8 features instead of 2.
+/// Compressed queries take lines to decode and less of the channel: 20 tokens by 1 head of 8
+/// features instead of 2.
 #[test]
 fn decoding_counts() {
     let masks = [drawn(&["x.x"; 20]), drawn(&["xx."; 20])];
@@ -178,7 +193,10 @@ fn what_cannot_be_split_is_located() {
     attention cannot be split:
     /attn/MatMul (op0 sddmm): the mask has bits past the last key, or too many tokens
     ");
-    assert_eq!(rejected(&|graph| graph.stage = Stage::Canonical), "the graph is canonical, not quantised");
+    assert_eq!(
+        rejected(&|graph| graph.stage = Stage::Canonical),
+        "the graph is canonical, not quantised"
+    );
 }
 
 #[test]
@@ -203,13 +221,16 @@ fn the_verifier_reads_patterns() {
             with(&|graph| graph.add_const("", ty.clone(), vec![0xff; constant.bytes.len()]));
             with(&|graph| graph.add_input("variable", ty.clone()));
             let longer = TensorType::new(Elem::Byte, [constant.bytes.len() + 1]);
-            with(&|graph| graph.add_const("", longer.clone(), [&constant.bytes[..], &[0]].concat()));
+            with(&|graph| {
+                graph.add_const("", longer.clone(), [&constant.bytes[..], &[0]].concat())
+            });
             with(&|graph| graph.add_const("", TensorType::new(Elem::Byte, [0]), vec![]));
         }
     }
 }
 
-/// A mask of any kind in which every query keeps a key: sparse, dense, full columns, one entry a row.
+/// A mask of any kind in which every query keeps a key: sparse, dense, full columns, one entry a
+/// row.
 fn any_mask(queries: usize, keys: usize) -> impl Strategy<Value = Mask> {
     let density = prop_oneof![Just(0.0), Just(0.1), Just(0.5), Just(1.0)];
     let columns = prop::collection::vec(prop::bool::weighted(0.2), keys);
@@ -217,13 +238,16 @@ fn any_mask(queries: usize, keys: usize) -> impl Strategy<Value = Mask> {
     (density, prop::option::of(columns), sure).prop_flat_map(move |(density, columns, sure)| {
         prop::collection::vec(prop::bool::weighted(density), queries * keys).prop_map(move |bits| {
             let column = |key: usize| columns.as_ref().is_some_and(|columns| columns[key]);
-            Mask::from_fn(queries, keys, |query, key| bits[query * keys + key] || column(key) || sure[query] == key)
+            Mask::from_fn(queries, keys, |query, key| {
+                bits[query * keys + key] || column(key) || sure[query] == key
+            })
         })
     })
 }
 
 fn any_masks() -> impl Strategy<Value = Vec<Mask>> {
-    (1..4usize, 1..20usize, 1..20usize).prop_flat_map(|(heads, m, n)| prop::collection::vec(any_mask(m, n), heads))
+    (1..4usize, 1..20usize, 1..20usize)
+        .prop_flat_map(|(heads, m, n)| prop::collection::vec(any_mask(m, n), heads))
 }
 
 /// Masks with global tokens of each head, in any order.
@@ -237,13 +261,15 @@ fn any_globals() -> impl Strategy<Value = (Vec<Mask>, Vec<Vec<u16>>)> {
 }
 
 fn any_machine() -> impl Strategy<Value = Machine> {
-    ((1..=256u32, 1..=256u32, 1..=256u32), 1..=64u32, 0.5..400.0f64).prop_map(|(lines, scores, bandwidth)| {
-        let mut machine = machine();
-        (machine.lines.count, machine.lines.macs, machine.lines.port_bytes) = lines;
-        machine.softmax.scores_per_cycle = scores;
-        machine.dram.bytes_per_cycle = bandwidth;
-        machine
-    })
+    ((1..=256u32, 1..=256u32, 1..=256u32), 1..=64u32, 0.5..400.0f64).prop_map(
+        |(lines, scores, bandwidth)| {
+            let mut machine = machine();
+            (machine.lines.count, machine.lines.macs, machine.lines.port_bytes) = lines;
+            machine.softmax.scores_per_cycle = scores;
+            machine.dram.bytes_per_cycle = bandwidth;
+            machine
+        },
+    )
 }
 
 proptest! {

@@ -1,30 +1,36 @@
 //! Programs before they are programs: tiled, and then scheduled.
 //!
-//! What follows the [split graph](crate::ir::Stage::Split) is no graph of tensors. It is a sequence of *tasks*: instructions of the machine,
-//! each on pieces of tensors that fit the scratchpad.
+//! What follows the [split graph](crate::ir::Stage::Split) is no graph of tensors. It is a sequence
+//! of *tasks*: instructions of the machine, each on pieces of tensors that fit the scratchpad.
 //!
-//! - **tiled** ([`Tiled`]): operands in the scratchpad lie in *buffers* that have a size and no address. The DRAM is laid out: the image of
-//!   constants from address 0, then inputs, outputs, and tensors that leave the chip. Tasks stand in the order of the model's operations.
-//! - **scheduled** ([`Scheduled`]): tasks stand in the order in which each unit gets its own, and buffers have addresses.
+//! - **tiled** ([`Tiled`]): operands in the scratchpad lie in *buffers* that have a size and no
+//!   address. The DRAM is laid out: the image of constants from address 0, then inputs, outputs,
+//!   and tensors that leave the chip. Tasks stand in the order of the model's operations.
+//! - **scheduled** ([`Scheduled`]): tasks stand in the order in which each unit gets its own, and
+//!   buffers have addresses.
 //!
-//! In both, the order of tasks alone defines the result: executed one by one, they compute the graph. There are no tokens: those follow from the
-//! order and from what the instructions touch ([`vitcod_isa::effects`]), and make it a program ([`codegen::emit`](crate::codegen::emit)).
+//! In both, the order of tasks alone defines the result: executed one by one, they compute the
+//! graph. There are no tokens: those follow from the order and from what the instructions touch
+//! ([`vitcod_isa::effects`]), and make it a program ([`codegen::emit`](crate::codegen::emit)).
 //!
 //! # Invariants (checked by [`Tiled::verify`] and [`Scheduled::verify`])
 //!
-//! 1. An operand in the scratchpad lies in a buffer of the program, all of it, at a multiple of the operand's alignment. One that is not touched
-//!    lies in none.
+//! 1. An operand in the scratchpad lies in a buffer of the program, all of it, at a multiple of the
+//!    operand's alignment. One that is not touched lies in none.
 //! 2. A task touches memory: `sync`, `barrier` and `halt` are none.
-//! 3. Every buffer has bytes and is touched by a task. The buffers of a task fit the scratchpad together, each in whole multiples of
-//!    [`BUFFER_ALIGN`].
-//! 4. Executed one by one, tasks and bindings are what the [verifier of programs](vitcod_isa::check) asks for without tokens: shapes and lines
-//!    that the machine has, DRAM accesses inside the DRAM and none that writes the image, bytes written before they are read (where no
-//!    two buffers share any), sums that fit, outputs written.
+//! 3. Every buffer has bytes and is touched by a task. The buffers of a task fit the scratchpad
+//!    together, each in whole multiples of [`BUFFER_ALIGN`].
+//! 4. Executed one by one, tasks and bindings are what the
+//!    [verifier of programs](vitcod_isa::check) asks for without tokens: shapes and lines that the
+//!    machine has, DRAM accesses inside the DRAM and none that writes the image, bytes written
+//!    before they are read (where no two buffers share any), sums that fit, outputs written.
 //! 5. Tiled: tasks stand in the order of their groups.
-//! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and those that live at the same time do not overlap. A buffer lives
-//!    from the first to the last task that touches it.
+//! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and those that
+//!    live at the same time do not overlap. A buffer lives from the first to the last task that
+//!    touches it.
 //!
-//! Not checked: that the tasks compute the graph, and that a schedule is a permutation of what was tiled. `vitcod interp` runs both.
+//! Not checked: that the tasks compute the graph, and that a schedule is a permutation of what was
+//! tiled. `vitcod interp` runs both.
 
 mod text;
 mod verify;
@@ -40,7 +46,8 @@ use vitcod_isa::program::Header;
 
 pub use verify::{Defect, Place, VerifyError};
 
-/// Buffers start at multiples of this and take whole multiples of it, in bytes: the alignment of the widest element and of the ports.
+/// Buffers start at multiples of this and take whole multiples of it, in bytes: the alignment of
+/// the widest element and of the ports.
 pub const BUFFER_ALIGN: u64 = 16;
 
 /// A piece of the scratchpad, live from the first to the last task that touches it.
@@ -48,7 +55,8 @@ pub const BUFFER_ALIGN: u64 = 16;
 pub struct Buffer(u32);
 entity_impl!(Buffer, "b");
 
-/// The buffers of an instruction's scratchpad operands, in the order of the instruction table; none for those that are not used.
+/// The buffers of an instruction's scratchpad operands, in the order of the instruction table; none
+/// for those that are not used.
 pub type Buffers = [PackedOption<Buffer>; MAX_SRAM_OPERANDS];
 
 /// An instruction on buffers.
@@ -60,7 +68,8 @@ pub struct Task {
     pub buffers: Buffers,
     /// The layer that it belongs to, by its index in the header.
     pub layer: u32,
-    /// The group that it belongs to: operations that were tiled together, as a linear layer with its activation, in the order of the graph.
+    /// The group that it belongs to: operations that were tiled together, as a linear layer with
+    /// its activation, in the order of the graph.
     pub group: u32,
 }
 
@@ -86,8 +95,11 @@ impl Task {
 
     /// The task with operands nowhere that it does not touch.
     pub(crate) fn without_unused(mut self) -> Task {
-        let used: Vec<usize> = numbered_accesses(self.op).into_iter().filter_map(|(_, number)| number).collect();
-        for (number, (at, buffer)) in self.op.sram_operands().into_iter().zip(&mut self.buffers).enumerate() {
+        let used: Vec<usize> =
+            numbered_accesses(self.op).into_iter().filter_map(|(_, number)| number).collect();
+        for (number, (at, buffer)) in
+            self.op.sram_operands().into_iter().zip(&mut self.buffers).enumerate()
+        {
             if !used.contains(&number) {
                 (*at, *buffer) = (Sram(0), PackedOption::default());
             }
@@ -107,9 +119,11 @@ impl Task {
 
 /// What an instruction touches, with the numbers of operands in the scratchpad.
 fn numbered_accesses(mut op: Op) -> Vec<(Access, Option<usize>)> {
-    // An operand's region starts at its address: with the operand's number there, it is known which it is.
+    // An operand's region starts at its address: with the operand's number there, it is known which
+    // it is.
     op.sram_operands().into_iter().zip(0..).for_each(|(at, number)| at.0 = number);
-    let number = |access: &Access| (access.space == Space::Sram).then_some(access.region.base as usize);
+    let number =
+        |access: &Access| (access.space == Space::Sram).then_some(access.region.base as usize);
     accesses(&op).into_iter().map(|access| (access, number(&access))).collect()
 }
 

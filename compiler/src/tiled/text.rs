@@ -1,7 +1,8 @@
-//! The text of tiled and scheduled programs: [drafts](vitcod_isa::asm::Draft) of assembly, whose buffers are numbered.
+//! The text of tiled and scheduled programs: [drafts](vitcod_isa::asm::Draft) of assembly, whose
+//! buffers are numbered.
 //!
-//! `docs/ir.md` describes it. Numbers of buffers are names: a text may give them others, and printing numbers them in the order of their
-//! definitions.
+//! `docs/ir.md` describes it. Numbers of buffers are names: a text may give them others, and
+//! printing numbers them in the order of their definitions.
 
 use std::fmt;
 
@@ -55,7 +56,9 @@ impl Scheduled {
         let (draft, places) = Draft::parse(text, Kind::Scheduled, files)?;
         let (tiled, addresses) = of_draft(draft);
         let scheduled = Scheduled { tiled, addresses };
-        scheduled.verify_named(&name_in(text, &places)).map_err(|error| located(&error, &places))?;
+        scheduled
+            .verify_named(&name_in(text, &places))
+            .map_err(|error| located(&error, &places))?;
         Ok(scheduled)
     }
 
@@ -84,7 +87,10 @@ impl fmt::Display for Scheduled {
     }
 }
 
-fn draft(Tiled { header, machine, image, ir, tasks }: &Tiled, addresses: Option<&Addresses>) -> Draft {
+fn draft(
+    Tiled { header, machine, image, ir, tasks }: &Tiled,
+    addresses: Option<&Addresses>,
+) -> Draft {
     let Tasks { tasks, buffers } = tasks;
     Draft {
         kind: if addresses.is_some() { Kind::Scheduled } else { Kind::Tiled },
@@ -97,7 +103,10 @@ fn draft(Tiled { header, machine, image, ir, tasks }: &Tiled, addresses: Option<
             ir: ir.clone(),
         },
         // A buffer is a part of the scratchpad, whose addresses have fewer bits.
-        buffers: buffers.iter().map(|(buffer, bytes)| (*bytes as u32, addresses.map(|all| all[buffer]))).collect(),
+        buffers: buffers
+            .iter()
+            .map(|(buffer, bytes)| (*bytes as u32, addresses.map(|all| all[buffer])))
+            .collect(),
         operands: tasks.iter().map(Task::operands).collect(),
         groups: tasks.iter().map(|task| task.group).collect(),
     }
@@ -124,7 +133,12 @@ fn of_draft(Draft { program, buffers, operands, groups, .. }: Draft) -> (Tiled, 
 
 /// What a text calls its buffers.
 fn name_in<'a>(text: &'a str, places: &'a Places) -> impl Fn(Buffer) -> String + 'a {
-    |buffer| places.buffers.get(buffer.index()).map_or_else(|| buffer.to_string(), |span| text[span.clone()].to_owned())
+    |buffer| {
+        places
+            .buffers
+            .get(buffer.index())
+            .map_or_else(|| buffer.to_string(), |span| text[span.clone()].to_owned())
+    }
 }
 
 /// Defects at their places in the text.

@@ -1,4 +1,5 @@
-//! The verifier of tiled and scheduled programs. What it checks are the invariants in the [module's documentation](super).
+//! The verifier of tiled and scheduled programs. What it checks are the invariants in the
+//! [module's documentation](super).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -78,7 +79,9 @@ impl Tiled {
         let mut reached = 0;
         for (index, task) in self.tasks.tasks.iter().enumerate() {
             if task.group < reached {
-                verifier.task(index, || format!("it is of group {}, and stands behind group {reached}", task.group));
+                verifier.task(index, || {
+                    format!("it is of group {}, and stands behind group {reached}", task.group)
+                });
             }
             reached = reached.max(task.group);
         }
@@ -148,9 +151,14 @@ impl Verifier<'_> {
             task.buffers().for_each(|buffer| touched[buffer] = true);
             if self.operands(index, task) {
                 let all: BTreeSet<Buffer> = task.buffers().collect();
-                let bytes: u64 = all.iter().map(|buffer| tasks.buffers[*buffer].next_multiple_of(BUFFER_ALIGN)).sum();
+                let bytes: u64 = all
+                    .iter()
+                    .map(|buffer| tasks.buffers[*buffer].next_multiple_of(BUFFER_ALIGN))
+                    .sum();
                 if bytes > capacity {
-                    self.task(index, || format!("its buffers take {bytes} bytes; the scratchpad has {capacity}"));
+                    self.task(index, || {
+                        format!("its buffers take {bytes} bytes; the scratchpad has {capacity}")
+                    });
                 }
             }
         }
@@ -176,7 +184,8 @@ impl Verifier<'_> {
         }
         let accesses: Vec<_> = task.accesses().collect();
         let in_scratchpad = accesses.iter().filter(|(access, _)| access.space == Space::Sram);
-        let used: BTreeSet<&str> = in_scratchpad.clone().map(|(access, _)| access.operand).collect();
+        let used: BTreeSet<&str> =
+            in_scratchpad.clone().map(|(access, _)| access.operand).collect();
         let fields = task.op.spec().fields.iter().filter(|field| field.is_sram);
         let mut is_sound = true;
         let mut op = task.op;
@@ -192,7 +201,8 @@ impl Verifier<'_> {
         }
         if accesses.is_empty() {
             self.task(index, || {
-                "it touches nothing: what is executed after what is said by the order alone".to_owned()
+                "it touches nothing: what is executed after what is said by the order alone"
+                    .to_owned()
             });
             is_sound = false;
         }
@@ -201,12 +211,17 @@ impl Verifier<'_> {
             let (start, end, bytes) = (access.region.base, access.region.end(), buffers[*buffer]);
             let buffer = (self.name)(*buffer);
             if end > bytes {
-                self.task(index, || format!("{} ends at {end:#x}; {buffer} has {bytes:#x} bytes", access.operand));
+                self.task(index, || {
+                    format!("{} ends at {end:#x}; {buffer} has {bytes:#x} bytes", access.operand)
+                });
                 is_sound = false;
             } else if !start.is_multiple_of(access.align) {
                 let align = access.align;
                 self.task(index, || {
-                    format!("{} starts at {start:#x} of {buffer}, which is no multiple of {align}", access.operand)
+                    format!(
+                        "{} starts at {start:#x} of {buffer}, which is no multiple of {align}",
+                        access.operand
+                    )
                 });
                 is_sound = false;
             }
@@ -214,7 +229,8 @@ impl Verifier<'_> {
         is_sound
     }
 
-    /// What the verifier of programs says of the tasks, executed one after the other, each buffer with bytes of its own.
+    /// What the verifier of programs says of the tasks, executed one after the other, each buffer
+    /// with bytes of its own.
     fn flow(&mut self) {
         let Tiled { header, machine, image, tasks, .. } = self.tiled;
         let mut bases: Vec<u64> = Vec::with_capacity(tasks.buffers.len());
@@ -224,7 +240,10 @@ impl Verifier<'_> {
             end += bytes.next_multiple_of(BUFFER_ALIGN);
         }
         let Ok(bytes) = u32::try_from(end) else {
-            let message = format!("its buffers take {end} bytes side by side; at most {} can be followed", u32::MAX);
+            let message = format!(
+                "its buffers take {end} bytes side by side; at most {} can be followed",
+                u32::MAX
+            );
             self.defects.push(|| Defect { place: Place::Program, message });
             return;
         };
@@ -245,13 +264,20 @@ impl Verifier<'_> {
         let place = |bytes: Range<u64>| {
             let index = bases.partition_point(|base| *base <= bytes.start).saturating_sub(1);
             let buffer = Buffer::new(index);
-            format!("{:#x}..{:#x} of {}", bytes.start - base(buffer), bytes.end - base(buffer), (self.name)(buffer))
+            format!(
+                "{:#x}..{:#x} of {}",
+                bytes.start - base(buffer),
+                bytes.end - base(buffer),
+                (self.name)(buffer)
+            )
         };
         let Err(found) = check_sequence(&program, &place) else { return };
         for problem in found.kept() {
             let message = problem.message.clone();
             match &problem.place {
-                check::Place::Instruction { index, .. } if *index < tasks.tasks.len() => self.task(*index, || message),
+                check::Place::Instruction { index, .. } if *index < tasks.tasks.len() => {
+                    self.task(*index, || message)
+                }
                 check::Place::Binding { index, name } => {
                     let place = Place::Binding { index: *index, name: name.clone() };
                     self.defects.push(|| Defect { place, message });
@@ -262,7 +288,8 @@ impl Verifier<'_> {
         self.defects.add_omitted(found.omitted());
     }
 
-    /// Whether buffers lie in the scratchpad, and those that live at the same time beside each other.
+    /// Whether buffers lie in the scratchpad, and those that live at the same time beside each
+    /// other.
     fn addresses(&mut self, addresses: &Addresses) {
         let tiled = self.tiled;
         let (buffers, capacity) = (&tiled.tasks.buffers, u64::from(tiled.machine.sram.bytes));
@@ -273,10 +300,14 @@ impl Verifier<'_> {
         for buffer in buffers.keys() {
             let Range { start, end } = place(buffer);
             if !start.is_multiple_of(BUFFER_ALIGN) {
-                self.buffer(buffer, || format!("starts at {start:#x}, which is no multiple of {BUFFER_ALIGN}"));
+                self.buffer(buffer, || {
+                    format!("starts at {start:#x}, which is no multiple of {BUFFER_ALIGN}")
+                });
             }
             if end > capacity {
-                self.buffer(buffer, || format!("ends at {end:#x}; the scratchpad has {capacity:#x} bytes"));
+                self.buffer(buffer, || {
+                    format!("ends at {end:#x}; the scratchpad has {capacity:#x} bytes")
+                });
             }
         }
         let lives = tiled.tasks.lives();
@@ -289,12 +320,19 @@ impl Verifier<'_> {
                 if first != index || live.contains_key(&(start, buffer)) {
                     continue;
                 }
-                // Those that live do not overlap, or have been reported: the nearest on both sides tell.
-                let before = live.range(..(start, buffer)).next_back().filter(|(_, other_end)| **other_end > start);
-                let after = live.range((start, buffer)..).next().filter(|((other, _), _)| *other < end);
+                // Those that live do not overlap, or have been reported: the nearest on both sides
+                // tell.
+                let before = live
+                    .range(..(start, buffer))
+                    .next_back()
+                    .filter(|(_, other_end)| **other_end > start);
+                let after =
+                    live.range((start, buffer)..).next().filter(|((other, _), _)| *other < end);
                 if let Some(((_, other), _)) = before.or(after) {
                     let other = (self.name)(*other);
-                    self.buffer(buffer, || format!("overlaps {other}, which lives at the same time (task {index})"));
+                    self.buffer(buffer, || {
+                        format!("overlaps {other}, which lives at the same time (task {index})")
+                    });
                 }
                 live.insert((start, buffer), end);
                 ends[last].push(buffer);

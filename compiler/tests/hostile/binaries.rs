@@ -12,7 +12,9 @@ use vitcod_isa::program::{Header, Layer, Program};
 use super::{Case, FILE};
 
 fn masks(bytes: Vec<u8>) -> Result<usize, String> {
-    Masks::from_npy(&bytes, None).map(|masks| masks.layers().len()).map_err(|error| error.to_string())
+    Masks::from_npy(&bytes, None)
+        .map(|masks| masks.layers().len())
+        .map_err(|error| error.to_string())
 }
 
 fn program(bytes: Vec<u8>) -> Result<usize, String> {
@@ -22,13 +24,15 @@ fn program(bytes: Vec<u8>) -> Result<usize, String> {
 }
 
 fn saved(bytes: Vec<u8>) -> Result<usize, String> {
-    let graph = SavedGraph::load(&bytes, &Bytes::from_static(&[0; 64])).map_err(|error| error.to_string())?;
+    let graph = SavedGraph::load(&bytes, &Bytes::from_static(&[0; 64]))
+        .map_err(|error| error.to_string())?;
     Ok(graph.order.len())
 }
 
 /// A `.npy` file of bool.
 fn npy(header: &str, data: &[u8]) -> Vec<u8> {
-    [b"\x93NUMPY\x02\x00", &(header.len() as u32).to_le_bytes()[..], header.as_bytes(), data].concat()
+    [b"\x93NUMPY\x02\x00", &(header.len() as u32).to_le_bytes()[..], header.as_bytes(), data]
+        .concat()
 }
 
 fn bools(shape: &str, data: &[u8]) -> Vec<u8> {
@@ -68,7 +72,8 @@ fn layer() -> Layer {
 
 /// A program whose header has other digits in one place.
 fn with_dram_bytes(digits: &str) -> Vec<u8> {
-    let mut bytes = halts(1, |program| program.header.dram_bytes = 10u64.pow(digits.len() as u32 - 1));
+    let mut bytes =
+        halts(1, |program| program.header.dram_bytes = 10u64.pow(digits.len() as u32 - 1));
     let old = format!("\"dram_bytes\":{}", 10u64.pow(digits.len() as u32 - 1));
     let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
     bytes[at + old.len() - digits.len()..][..digits.len()].copy_from_slice(digits.as_bytes());
@@ -88,14 +93,26 @@ fn list(item: &str) -> String {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let i8s = |shape: &str| format!("{{\"name\":\"x\",\"ty\":{{\"elem\":\"i8\",\"shape\":{shape},\"step\":1.0}}}}");
+    let i8s = |shape: &str| {
+        format!("{{\"name\":\"x\",\"ty\":{{\"elem\":\"i8\",\"shape\":{shape},\"step\":1.0}}}}")
+    };
     let half = FILE / 2 - 100;
     let masks = [
         ("mask: brackets", npy(&"[".repeat(FILE), &[]), "the header is no dictionary"),
-        ("mask: a shape without end", bools(&format!("({})", "1,".repeat(half)), &[]), "expected [layers, heads"),
+        (
+            "mask: a shape without end",
+            bools(&format!("({})", "1,".repeat(half)), &[]),
+            "expected [layers, heads",
+        ),
         (
             "mask: an element type without end",
-            npy(&format!("{{'descr': '{}', 'fortran_order': False, 'shape': (1,), }}", "f".repeat(FILE - 200)), &[]),
+            npy(
+                &format!(
+                    "{{'descr': '{}', 'fortran_order': False, 'shape': (1,), }}",
+                    "f".repeat(FILE - 200)
+                ),
+                &[],
+            ),
             "elements of type",
         ),
         (
@@ -103,25 +120,53 @@ pub(super) fn cases() -> Vec<Case> {
             bools("(1, 4294967296, 4294967296, 4294967296)", &[]),
             "expected [layers, heads",
         ),
-        ("mask: extents beyond 64 bits", bools("(1, 1, 99999999999999999999, 1)", &[]), "the header is no dictionary"),
+        (
+            "mask: extents beyond 64 bits",
+            bools("(1, 1, 99999999999999999999, 1)", &[]),
+            "the header is no dictionary",
+        ),
         ("mask: a negative extent", bools("(1, 1, -1, 1)", &[]), "the header is no dictionary"),
-        ("mask: a million heads", bools("(1, 1000000, 1, 1)", &[1; 1_000_000]), "8192 heads in all layers"),
-        ("mask: a million layers", bools("(1000000, 1, 1, 1)", &[1; 1_000_000]), "8192 heads in all layers"),
+        (
+            "mask: a million heads",
+            bools("(1, 1000000, 1, 1)", &[1; 1_000_000]),
+            "8192 heads in all layers",
+        ),
+        (
+            "mask: a million layers",
+            bools("(1000000, 1, 1, 1)", &[1; 1_000_000]),
+            "8192 heads in all layers",
+        ),
         ("mask: less than it says", bools("(8, 8, 128, 128)", &[1; 1 << 19]), "has 524288 bytes"),
-        ("mask: a header that is not all there", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{".to_vec(), "truncated"),
+        (
+            "mask: a header that is not all there",
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff{".to_vec(),
+            "truncated",
+        ),
     ];
     let programs = [
         ("program: more halts than one", halts(FILE / 80, |_| {}), "halt before the end"),
         ("program: cut", halts(FILE / 80, |_| {})[..FILE / 2].to_vec(), "section header"),
-        ("program: DRAM without end", with_dram_bytes("9223372036854775808"), "bytes of DRAM; addresses reach"),
+        (
+            "program: DRAM without end",
+            with_dram_bytes("9223372036854775808"),
+            "bytes of DRAM; addresses reach",
+        ),
         ("program: DRAM beyond 64 bits", with_dram_bytes("99999999999999999999"), "expected u64"),
     ];
     let graphs = [
         ("saved: arrays in arrays", vec![b'['; FILE], "malformed"),
         ("saved: objects in objects", "{\"body\":".repeat(FILE / 8).into_bytes(), "malformed"),
-        ("saved: a number without end", format!("{{\"name\":{}", "9".repeat(FILE - 10)).into_bytes(), "malformed"),
+        (
+            "saved: a number without end",
+            format!("{{\"name\":{}", "9".repeat(FILE - 10)).into_bytes(),
+            "malformed",
+        ),
         ("saved: an input without end", json("", &i8s("[1099511627776]"), ""), "take more than"),
-        ("saved: an input that overflows", json("", &i8s("[9223372036854775808,2]"), ""), "no elements or too many"),
+        (
+            "saved: an input that overflows",
+            json("", &i8s("[9223372036854775808,2]"), ""),
+            "no elements or too many",
+        ),
         (
             "saved: an input of many dimensions",
             json("", &i8s(&format!("[{}]", list("2"))), ""),
@@ -150,8 +195,10 @@ pub(super) fn cases() -> Vec<Case> {
     let masks = masks.map(|(name, bytes, message)| refused(name, bytes, message).by(self::masks));
     let programs = programs.map(|(name, bytes, message)| refused(name, bytes, message).by(program));
     let graphs = graphs.map(|(name, bytes, message)| refused(name, bytes, message).by(saved));
-    let accepted =
-        [("saved: many nodes", json(&list("\"\""), "", "")), ("saved: many inputs", json("", &list(&i8s("[1]")), ""))];
+    let accepted = [
+        ("saved: many nodes", json(&list("\"\""), "", "")),
+        ("saved: many inputs", json("", &list(&i8s("[1]")), "")),
+    ];
     let accepted = accepted.map(|(name, bytes)| Case::accepted(name, bytes).by(saved));
     masks.into_iter().chain(programs).chain(graphs).chain(accepted).collect()
 }

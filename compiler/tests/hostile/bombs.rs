@@ -8,12 +8,20 @@ const BUDGET: &str = "less to compute at compile time";
 
 /// A graph whose only computation is the sum of its input and of some constant.
 fn with_constant(file: File, constant: &str) -> Vec<u8> {
-    file.input("x", &[1, 4, 8]).node("Add", &["x", constant], &["y"], &[]).output("y", &[-1, -1, -1]).finish(17)
+    file.input("x", &[1, 4, 8])
+        .node("Add", &["x", constant], &["y"], &[])
+        .output("y", &[-1, -1, -1])
+        .finish(17)
 }
 
 fn zeros(file: File, shape: &[i64], result: &str) -> File {
     let shape_name = format!("shape of {result}");
-    file.initializer(&integers(&shape_name, shape)).node("ConstantOfShape", &[&shape_name], &[result], &[])
+    file.initializer(&integers(&shape_name, shape)).node(
+        "ConstantOfShape",
+        &[&shape_name],
+        &[result],
+        &[],
+    )
 }
 
 /// As many nodes as fit, each from the number of the node.
@@ -29,14 +37,22 @@ pub(super) fn filled(mut file: File, mut add: impl FnMut(File, usize) -> File) -
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case::refused("zeros", with_constant(zeros(File::new(), &[1 << 26], "c"), "c"), BUDGET),
-        Case::refused("zeros without end", with_constant(zeros(File::new(), &[1 << 40], "c"), "c"), BUDGET),
+        Case::refused(
+            "zeros without end",
+            with_constant(zeros(File::new(), &[1 << 40], "c"), "c"),
+            BUDGET,
+        ),
         Case::refused(
             "extents that overflow",
             with_constant(zeros(File::new(), &[i64::MAX, i64::MAX, 0], "c"), "c"),
             "at most 16 dimensions and 2^40 elements",
         ),
         Case::refused("range", with_constant(range(File::new(), 0, 1 << 26, 1), "c"), BUDGET),
-        Case::refused("range without end", with_constant(range(File::new(), 0, i64::MAX, 1), "c"), "2^40 elements"),
+        Case::refused(
+            "range without end",
+            with_constant(range(File::new(), 0, i64::MAX, 1), "c"),
+            "2^40 elements",
+        ),
         Case::refused("range of a million, again and again", ranges(), BUDGET),
         Case::refused("tile", tile(), BUDGET),
         Case::refused("expanded scalars", expanded(), BUDGET),
@@ -65,7 +81,11 @@ pub(super) fn cases() -> Vec<Case> {
         per_token(),
         "left of what is allowed for this model",
     ));
-    cases.push(Case::refused("channels in another order", reordered(), "left of what is allowed for this model"));
+    cases.push(Case::refused(
+        "channels in another order",
+        reordered(),
+        "left of what is allowed for this model",
+    ));
     cases.push(Case::refused("activations doubled", activations(), "tensors of at most"));
     cases
 }
@@ -81,8 +101,9 @@ fn range(file: File, start: i64, end: i64, step: i64) -> File {
 
 fn ranges() -> Vec<u8> {
     let file = range(File::new(), 0, 1_000_000, 1);
-    let (file, _) =
-        filled(file, |file, i| file.node("Range", &["start", "end", "step"], &[&format!("r{}", name(i))], &[]));
+    let (file, _) = filled(file, |file, i| {
+        file.node("Range", &["start", "end", "step"], &[&format!("r{}", name(i))], &[])
+    });
     with_constant(file, "c")
 }
 
@@ -95,8 +116,12 @@ fn tile() -> Vec<u8> {
 }
 
 fn expanded() -> Vec<u8> {
-    let file = File::new().initializer(&tensor("e", F32, &[], &[0; 4])).initializer(&integers("shape", &[1 << 16]));
-    let (file, _) = filled(file, |file, i| file.node("Expand", &["e", "shape"], &[&format!("c{}", name(i))], &[]));
+    let file = File::new()
+        .initializer(&tensor("e", F32, &[], &[0; 4]))
+        .initializer(&integers("shape", &[1 << 16]));
+    let (file, _) = filled(file, |file, i| {
+        file.node("Expand", &["e", "shape"], &[&format!("c{}", name(i))], &[])
+    });
     with_constant(file, "c0")
 }
 
@@ -140,7 +165,9 @@ fn one_by_one(file: File, count: usize, node: impl Fn(File, &str, &str, usize) -
 }
 
 fn functions() -> Vec<u8> {
-    one_by_one(zeros(File::new(), &[1 << 16], "c0"), 1000, |file, from, to, _| file.node("Exp", &[from], &[to], &[]))
+    one_by_one(zeros(File::new(), &[1 << 16], "c0"), 1000, |file, from, to, _| {
+        file.node("Exp", &[from], &[to], &[])
+    })
 }
 
 fn casts() -> Vec<u8> {
@@ -160,7 +187,12 @@ fn transposed() -> Vec<u8> {
 fn bytes_as_integers() -> Vec<u8> {
     let shape = tensor("table", U8, &[1_000_000], &vec![1; 1_000_000]);
     let file = File::new().initializer(&shape).initializer(&integers("index", &[0]));
-    let file = file.node("Gather", &["table", "index"], &["i"], &[]).node("Cast", &["i"], &["c"], &[int("to", F32)]);
+    let file = file.node("Gather", &["table", "index"], &["i"], &[]).node(
+        "Cast",
+        &["i"],
+        &["c"],
+        &[int("to", F32)],
+    );
     with_constant(file, "c")
 }
 
@@ -181,8 +213,15 @@ fn per_token() -> Vec<u8> {
 }
 
 fn reordered() -> Vec<u8> {
-    let file = File::new().input("x", &[1, 2, 1 << 24]).initializer(&integers("shape", &[1, 2, 1 << 12, 1 << 12]));
-    let file = file.initializer(&integers("back", &[1, 2, 1 << 24])).node("Reshape", &["x", "shape"], &["a"], &[]);
+    let file = File::new()
+        .input("x", &[1, 2, 1 << 24])
+        .initializer(&integers("shape", &[1, 2, 1 << 12, 1 << 12]));
+    let file = file.initializer(&integers("back", &[1, 2, 1 << 24])).node(
+        "Reshape",
+        &["x", "shape"],
+        &["a"],
+        &[],
+    );
     let file = file.node("Transpose", &["a"], &["b"], &[ints("perm", &[0, 1, 3, 2])]);
     file.node("Reshape", &["b", "back"], &["y"], &[]).output("y", &[-1; 3]).finish(17)
 }

@@ -22,7 +22,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::accepted("a chain of functions", short("Relu")),
         Case::refused("a chain of softmaxes", short("Softmax"), "expected attention scores"),
         Case::accepted("a chain of sums with itself", doubled("Add")),
-        Case::refused("a chain of products with itself", doubled("Mul"), "mul of two computed tensors"),
+        Case::refused(
+            "a chain of products with itself",
+            doubled("Mul"),
+            "mul of two computed tensors",
+        ),
         Case::accepted("a chain of transposes", transposes()),
         Case::accepted("a chain of joins", joins()),
         Case::refused("many operands", many_operands("Sum", &[]), LARGE),
@@ -38,7 +42,8 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A chain of nodes of one operand each, as long as fits or as is said, and the end of it as output.
+/// A chain of nodes of one operand each, as long as fits or as is said, and the end of it as
+/// output.
 fn chain(mut file: File, most: usize, add: impl Fn(File, &str, &str) -> File) -> Vec<u8> {
     let value = |i: usize| if i == 0 { "x".to_owned() } else { format!("c{}", name(i)) };
     let mut count = 0;
@@ -64,7 +69,9 @@ fn transposes() -> Vec<u8> {
 
 fn joins() -> Vec<u8> {
     let file = File::new().input("x", &[1, 1, 8]);
-    chain(file, 20_000, |file, from, to| file.node("Concat", &[from, "x"], &[to], &[int("axis", 1)]))
+    chain(file, 20_000, |file, from, to| {
+        file.node("Concat", &[from, "x"], &[to], &[int("axis", 1)])
+    })
 }
 
 fn nothing() -> Vec<u8> {
@@ -89,7 +96,9 @@ fn many_results() -> Vec<u8> {
     let count = 80_000;
     let names: Vec<String> = (0..count).map(|i| format!("s{}", name(i))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let file = File::new().input("x", &[1, count as i64, 8]).initializer(&integers("sizes", &vec![1; count]));
+    let file = File::new()
+        .input("x", &[1, count as i64, 8])
+        .initializer(&integers("sizes", &vec![1; count]));
     let file = file.node("Split", &["x", "sizes"], &names, &[int("axis", 1)]);
     file.node("Concat", &names, &["y"], &[int("axis", 1)]).output("y", &[-1; 3]).finish(17)
 }
@@ -98,9 +107,11 @@ fn many_dimensions() -> Vec<u8> {
     let last = 30_000;
     let wide = [&[1; 14][..], &[4, 8]].concat();
     let value = |i: usize| format!("c{}", name(i));
-    let file = graph().initializer(&integers("narrow", &[1, 4, 8])).initializer(&integers("wide", &wide));
+    let file =
+        graph().initializer(&integers("narrow", &[1, 4, 8])).initializer(&integers("wide", &wide));
     let file = file.node("Reshape", &["x", "wide"], &["c0"], &[]);
-    let file = (0..last).fold(file, |file, i| file.node("Relu", &[&value(i)], &[&value(i + 1)], &[]));
+    let file =
+        (0..last).fold(file, |file, i| file.node("Relu", &[&value(i)], &[&value(i + 1)], &[]));
     file.node("Reshape", &[&value(last), "narrow"], &["y"], &[]).output("y", &[-1; 3]).finish(17)
 }
 
@@ -108,7 +119,8 @@ fn many_dimensions() -> Vec<u8> {
 fn many_attributes() -> Vec<u8> {
     let long = "\u{1}".repeat(500_000);
     let bad = Message::default().bytes(1, "").int(20, 2);
-    let node = (0..60_000).fold(Message::default().bytes(4, "Relu").bytes(3, &long), |node, _| node.bytes(5, &bad.0));
+    let node = (0..60_000)
+        .fold(Message::default().bytes(4, "Relu").bytes(3, &long), |node, _| node.bytes(5, &bad.0));
     graph().add_node(&node).finish(17)
 }
 
@@ -116,7 +128,11 @@ fn many_attributes() -> Vec<u8> {
 fn long_problems() -> Vec<u8> {
     let file = (0..400).fold(graph(), |file, i| {
         let long = format!("{}{i}", "\u{1}".repeat(2500));
-        let node = Message::default().bytes(3, &long).bytes(4, "Foo").bytes(1, "x").bytes(2, format!("y{}", name(i)));
+        let node = Message::default()
+            .bytes(3, &long)
+            .bytes(4, "Foo")
+            .bytes(1, "x")
+            .bytes(2, format!("y{}", name(i)));
         file.add_node(&node)
     });
     file.finish(17)
@@ -137,7 +153,8 @@ fn many_outputs() -> Vec<u8> {
 }
 
 fn many_strings() -> Vec<u8> {
-    let strings = (0..500_000).fold(Message::default().bytes(1, "s").int(20, 8), |message, _| message.bytes(9, ""));
+    let strings = (0..500_000)
+        .fold(Message::default().bytes(1, "s").int(20, 8), |message, _| message.bytes(9, ""));
     let node = Message::default().bytes(4, "Relu").bytes(1, "x").bytes(2, "y").bytes(5, &strings.0);
     graph().add_node(&node).output("y", &[-1; 3]).finish(17)
 }

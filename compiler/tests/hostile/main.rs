@@ -1,8 +1,9 @@
-//! Files of at most one megabyte that are made to hurt: each is an error or something read, and none takes more than [`MEMORY`]. Most are
-//! ONNX; [`texts`] and [`binaries`] are what else is read.
+//! Files of at most one megabyte that are made to hurt: each is an error or something read, and
+//! none takes more than [`MEMORY`]. Most are ONNX; [`texts`] and [`binaries`] are what else is
+//! read.
 //!
-//! One test, in a process of its own, since it is the process whose memory is measured. `cargo test -p vitcod-compiler --test hostile --
-//! --nocapture` shows what each case takes.
+//! One test, in a process of its own, since it is the process whose memory is measured.
+//! `cargo test -p vitcod-compiler --test hostile -- --nocapture` shows what each case takes.
 
 mod binaries;
 mod bombs;
@@ -64,7 +65,8 @@ fn onnx(bytes: Vec<u8>) -> Result<usize, String> {
     let graph = import(&model, &ImportOptions::default()).map_err(|error| error.to_string())?;
     drop(model);
     graph.verify().map_err(|error| error.to_string())?;
-    let graph = passes::run_on_graph(&graph, CANONICALISE, &Context::default()).map_err(|error| error.to_string())?;
+    let graph = passes::run_on_graph(&graph, CANONICALISE, &Context::default())
+        .map_err(|error| error.to_string())?;
     Ok(graph.order.len())
 }
 

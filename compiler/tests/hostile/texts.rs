@@ -25,7 +25,8 @@ fn graph(bytes: Vec<u8>) -> Result<usize, String> {
 fn assembly(bytes: Vec<u8>) -> Result<usize, String> {
     let source = source(bytes);
     let read = Assembly::parse(&source, &|_| Err("there are no files".to_owned()));
-    read.map(|assembly| assembly.program.code.len()).map_err(|problems| problems.render("p.s", &source))
+    read.map(|assembly| assembly.program.code.len())
+        .map_err(|problems| problems.render("p.s", &source))
 }
 
 fn tiled(bytes: Vec<u8>) -> Result<usize, String> {
@@ -54,7 +55,8 @@ fn graph_of(line: impl Fn(usize) -> String) -> Vec<u8> {
 
 pub(super) fn cases() -> Vec<Case> {
     let preset = Machine::preset("vitcod").unwrap().to_toml();
-    let count = |count: &str| preset.replacen("count = 64", &format!("count = {count}"), 1).into_bytes();
+    let count =
+        |count: &str| preset.replacen("count = 64", &format!("count = {count}"), 1).into_bytes();
     let machines = [
         ("arrays in arrays", filled("a = ", "["), "max recursion depth"),
         ("tables in tables", filled("a = ", "{a="), "max recursion depth"),
@@ -63,9 +65,17 @@ pub(super) fn cases() -> Vec<Case> {
         ("many keys", filled("", "a=1\n"), "duplicate key"),
         ("many sections", filled("", "[[a]]\n"), "`name` is missing"),
         ("an integer of a million digits", filled("clock_mhz = ", "9"), "clock_mhz"),
-        ("a key of a million letters", [filled("", "a"), b" = 1".to_vec()].concat(), "`name` is missing"),
+        (
+            "a key of a million letters",
+            [filled("", "a"), b" = 1".to_vec()].concat(),
+            "`name` is missing",
+        ),
         ("no lines", count("0"), "lines.count = 0: expected an integer from 1"),
-        ("2^63 lines", count("9223372036854775808"), "lines.count = an integer of more than 64 bits"),
+        (
+            "2^63 lines",
+            count("9223372036854775808"),
+            "lines.count = an integer of more than 64 bits",
+        ),
         ("an empty machine", Vec::new(), "`name` is missing"),
     ];
     let open = "graph \"a\" canonical {\n";
@@ -78,7 +88,11 @@ pub(super) fn cases() -> Vec<Case> {
         ("lines of almost nothing", filled(open, "v0=\n"), "more"),
         ("empty lines", filled(open, "\n"), "found the end of the text"),
         ("a quote that stays open", filled(open, "\"\\"), "expected end of line"),
-        ("values beyond 64 bits", graph_of(|_| "v99999999999999999999 = input \"x\" : f32[1]\n".to_owned()), "v999"),
+        (
+            "values beyond 64 bits",
+            graph_of(|_| "v99999999999999999999 = input \"x\" : f32[1]\n".to_owned()),
+            "v999",
+        ),
         (
             "extents beyond 64 bits",
             graph_of(|n| format!("v{n} = input \"x\" : f32[99999999999999999999]\n")),
@@ -91,7 +105,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         (
             "many dimensions",
-            [filled("graph \"a\" canonical {\nv0 = input \"x\" : f32[", "1,"), b"1]\n}\n".to_vec()].concat(),
+            [filled("graph \"a\" canonical {\nv0 = input \"x\" : f32[", "1,"), b"1]\n}\n".to_vec()]
+                .concat(),
             "at most 32 dimensions",
         ),
         (
@@ -105,7 +120,9 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         (
             "files",
-            graph_of(|n| format!("v{n} = const \"\" : f32[1] = file \"../x\" @ 0 digest x\"00\"\n")),
+            graph_of(|n| {
+                format!("v{n} = const \"\" : f32[1] = file \"../x\" @ 0 digest x\"00\"\n")
+            }),
             "there are no files",
         ),
     ];
@@ -123,7 +140,10 @@ pub(super) fn cases() -> Vec<Case> {
     let machines = machines.map(|(name, bytes, message)| refused(name, bytes, message).by(machine));
     let graphs = graphs.map(|(name, bytes, message)| refused(name, bytes, message).by(graph));
     let tiles = programs.clone().map(|(name, bytes, _)| refused(name, bytes, "error").by(tiled));
-    let programs = programs.map(|(name, bytes, message)| refused(name, bytes, message).by(assembly));
-    let many = Case::accepted("many inputs", graph_of(|n| format!("v{n} = input \"x\" : f32[1]\n"))).by(graph);
+    let programs =
+        programs.map(|(name, bytes, message)| refused(name, bytes, message).by(assembly));
+    let many =
+        Case::accepted("many inputs", graph_of(|n| format!("v{n} = input \"x\" : f32[1]\n")))
+            .by(graph);
     machines.into_iter().chain(graphs).chain(programs).chain(tiles).chain([many]).collect()
 }

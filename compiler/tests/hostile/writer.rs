@@ -56,7 +56,12 @@ pub(crate) fn name(mut number: usize) -> String {
 }
 
 /// A node with attributes that are messages of their own.
-pub(crate) fn node(op_type: &str, inputs: &[&str], outputs: &[&str], attributes: &[Message]) -> Message {
+pub(crate) fn node(
+    op_type: &str,
+    inputs: &[&str],
+    outputs: &[&str],
+    attributes: &[Message],
+) -> Message {
     let node = inputs.iter().fold(Message::default(), |node, name| node.bytes(1, name));
     let node = outputs.iter().fold(node, |node, name| node.bytes(2, name)).bytes(4, op_type);
     attributes.iter().fold(node, |node, attribute| node.bytes(5, &attribute.0))
@@ -77,11 +82,17 @@ pub(crate) fn tensor(name: &str, data_type: i64, dims: &[i64], raw: &[u8]) -> Me
 
 /// A tensor of integers, each as short as it can be.
 pub(crate) fn integers(name: &str, values: &[i64]) -> Message {
-    Message::default().packed(1, &[values.len() as i64]).int(2, I64).packed(7, values).bytes(8, name)
+    Message::default()
+        .packed(1, &[values.len() as i64])
+        .int(2, I64)
+        .packed(7, values)
+        .bytes(8, name)
 }
 
 fn value(name: &str, dims: &[i64]) -> Message {
-    let dim = |extent: &i64| if *extent < 0 { Message::default() } else { Message::default().int(1, *extent) };
+    let dim = |extent: &i64| {
+        if *extent < 0 { Message::default() } else { Message::default().int(1, *extent) }
+    };
     let shape = dims.iter().fold(Message::default(), |shape, extent| shape.bytes(1, dim(extent).0));
     let tensor = Message::default().int(1, F32).bytes(2, shape.0);
     Message::default().bytes(1, name).bytes(2, Message::default().bytes(1, tensor.0).0)
@@ -106,7 +117,13 @@ impl File {
         File(self.0.bytes(12, value(name, dims).0))
     }
 
-    pub(crate) fn node(self, op_type: &str, inputs: &[&str], outputs: &[&str], attributes: &[Message]) -> File {
+    pub(crate) fn node(
+        self,
+        op_type: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[Message],
+    ) -> File {
         self.add_node(&node(op_type, inputs, outputs, attributes))
     }
 

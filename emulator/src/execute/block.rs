@@ -4,7 +4,8 @@ use vitcod_isa::instr::Sram;
 
 use crate::kernels::Matrix;
 
-/// Rows of bytes in the scratchpad. Made from an operand that has been checked, so that every row lies within it.
+/// Rows of bytes in the scratchpad. Made from an operand that has been checked, so that every row
+/// lies within it.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     at: usize,
@@ -48,14 +49,23 @@ impl Block {
     }
 
     /// The rows' elements, one row after the other.
-    pub(super) fn read<const N: usize, T>(self, sram: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    pub(super) fn read<const N: usize, T>(
+        self,
+        sram: &[u8],
+        from: impl Fn([u8; N]) -> T,
+    ) -> Vec<T> {
         let mut elements = Vec::with_capacity(self.rows * self.bytes / N);
         self.read_into(&mut elements, sram, from);
         elements
     }
 
     /// [`Block::read`] into a buffer, whose contents are replaced.
-    pub(super) fn read_into<const N: usize, T>(self, elements: &mut Vec<T>, sram: &[u8], from: impl Fn([u8; N]) -> T) {
+    pub(super) fn read_into<const N: usize, T>(
+        self,
+        elements: &mut Vec<T>,
+        sram: &[u8],
+        from: impl Fn([u8; N]) -> T,
+    ) {
         elements.clear();
         for row in self.rows(sram) {
             elements.extend(row.as_chunks::<N>().0.iter().map(|bytes| from(*bytes)));
@@ -63,7 +73,12 @@ impl Block {
     }
 
     /// Writes the elements that [`Block::read`] would read.
-    pub(super) fn write<const N: usize, T: Copy>(self, sram: &mut [u8], elements: &[T], to: impl Fn(T) -> [u8; N]) {
+    pub(super) fn write<const N: usize, T: Copy>(
+        self,
+        sram: &mut [u8],
+        elements: &[T],
+        to: impl Fn(T) -> [u8; N],
+    ) {
         let columns = self.bytes / N;
         for i in 0..self.rows {
             let row = sram[self.row(i)].as_chunks_mut::<N>().0;
@@ -75,6 +90,7 @@ impl Block {
 
     /// The rows as an int8 matrix.
     pub(super) fn int8(self, sram: &[u8]) -> Matrix<'_> {
-        Matrix::from_bytes(&sram[self.at..], self.rows, self.bytes, self.stride).expect("the operand has been checked")
+        Matrix::from_bytes(&sram[self.at..], self.rows, self.bytes, self.stride)
+            .expect("the operand has been checked")
     }
 }

@@ -23,11 +23,18 @@ impl Core {
     ///
     /// # Errors
     /// As [`Core::execute`].
-    pub fn execute_deferred(&mut self, index: usize, instr: &Instr, memory: &mut Memory) -> Result<Results, Fault> {
-        let written: Vec<Access> = accesses(&instr.op).into_iter().filter(|access| access.mode.writes()).collect();
+    pub fn execute_deferred(
+        &mut self,
+        index: usize,
+        instr: &Instr,
+        memory: &mut Memory,
+    ) -> Result<Results, Fault> {
+        let written: Vec<Access> =
+            accesses(&instr.op).into_iter().filter(|access| access.mode.writes()).collect();
         // What lies outside of the memory is no loss: the instruction is refused.
         let inside = written.iter().filter(|access| memory.check(access).is_ok());
-        let before: Vec<(Access, Vec<u8>)> = inside.map(|access| (*access, memory.bytes(access))).collect();
+        let before: Vec<(Access, Vec<u8>)> =
+            inside.map(|access| (*access, memory.bytes(access))).collect();
         self.execute(index, instr, memory)?;
         let results = written.into_iter().map(|access| (access, memory.bytes(&access))).collect();
         before.iter().for_each(|(access, bytes)| memory.set_bytes(access, bytes));

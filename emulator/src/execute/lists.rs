@@ -6,7 +6,8 @@ use vitcod_isa::instr::Sram;
 use vitcod_isa::instr::table::{SddmmList, SoftmaxList, SpmmList};
 use vitcod_isa::numerics::{PRUNED, Scale, requantise_i8, requantise_score, softmax_probs};
 use vitcod_isa::operands::{
-    LIST_ROW_BYTES, LineGroups, ListRow, block_keys_bytes, block_keys_from_bytes, list_key_bytes, list_keys_from_bytes,
+    LIST_ROW_BYTES, LineGroups, ListRow, block_keys_bytes, block_keys_from_bytes, list_key_bytes,
+    list_keys_from_bytes,
 };
 
 use super::block::Block;
@@ -25,7 +26,10 @@ pub(super) fn sddmm(op: &SddmmList, sram: &mut [u8]) -> Result<(), OperandFault>
         let head = query / m * d..(query / m + 1) * d;
         let features = &q.row_bytes(sram, query % m)[head.clone()];
         for key in &keys[own] {
-            let score = requantise_score(dot(features, &k.row_bytes(sram, (*key).into())[head.clone()]), op.scale);
+            let score = requantise_score(
+                dot(features, &k.row_bytes(sram, (*key).into())[head.clone()]),
+                op.scale,
+            );
             maxima[query] = maxima[query].max(score);
             scores.push(score);
         }
@@ -74,7 +78,8 @@ pub(super) fn spmm(op: &SpmmList, macs: u32, sram: &mut [u8]) -> Result<(), Oper
         (vec![HeadBlock::default(); heads], vec![0; queries])
     };
 
-    let steps = |(query, own): (usize, Range<usize>)| (own.len() + blocks[query / m].keys.len()) as u32;
+    let steps =
+        |(query, own): (usize, Range<usize>)| (own.len() + blocks[query / m].keys.len()) as u32;
     let busiest = LineGroups::new(op.d, op.lines.count, macs).busiest(rows.iter().map(steps));
     if busiest != u64::from(op.steps.0) {
         return Err(("steps", Reason::Steps { found: busiest, stated: op.steps.0 }));
@@ -99,20 +104,35 @@ pub(super) fn spmm(op: &SpmmList, macs: u32, sram: &mut [u8]) -> Result<(), Oper
             *result = requantise_i8(*total, scale);
         }
     }
-    Block::new(op.dst, op.m, heads * d, 1, op.dst_stride.into()).write(sram, &results, i8::to_le_bytes);
+    Block::new(op.dst, op.m, heads * d, 1, op.dst_stride.into()).write(
+        sram,
+        &results,
+        i8::to_le_bytes,
+    );
     Ok(())
 }
 
-/// The `rows` of a list, which name queries below a limit and have as many entries in all as the instruction states.
+/// The `rows` of a list, which name queries below a limit and have as many entries in all as the
+/// instruction states.
 struct Rows(Vec<ListRow>);
 
 impl Rows {
-    fn new(at: Sram, count: usize, queries: usize, entries: usize, sram: &[u8]) -> Result<Rows, OperandFault> {
+    fn new(
+        at: Sram,
+        count: usize,
+        queries: usize,
+        entries: usize,
+        sram: &[u8],
+    ) -> Result<Rows, OperandFault> {
         let rows = Block::vector(at, count, LIST_ROW_BYTES as u32).read(sram, ListRow::from_bytes);
         below("rows", rows.iter().map(|row| row.query), queries)?;
         let found = rows.iter().map(|row| u64::from(row.entries)).sum();
         let stated = entries as u64;
-        if found == stated { Ok(Rows(rows)) } else { Err(("rows", Reason::Total { found, stated })) }
+        if found == stated {
+            Ok(Rows(rows))
+        } else {
+            Err(("rows", Reason::Total { found, stated }))
+        }
     }
 
     /// Rows that name every query once.
@@ -140,7 +160,13 @@ impl Rows {
 }
 
 /// The keys of a list's entries.
-fn keys(at: Sram, wide: bool, entries: usize, n: u16, sram: &[u8]) -> Result<Vec<u16>, OperandFault> {
+fn keys(
+    at: Sram,
+    wide: bool,
+    entries: usize,
+    n: u16,
+    sram: &[u8],
+) -> Result<Vec<u16>, OperandFault> {
     let bytes = Block::vector(at, entries, list_key_bytes(wide) as u32).bytes(sram);
     let keys = list_keys_from_bytes(bytes, wide);
     below("keys", keys.iter().copied(), n.into())?;
@@ -156,11 +182,13 @@ struct HeadBlock<'a> {
 
 fn blocks<'a>(op: &SpmmList, sram: &'a [u8]) -> Result<Vec<HeadBlock<'a>>, OperandFault> {
     let (heads, columns) = (u64::from(op.heads), u64::from(op.columns));
-    let bytes = Block::vector(op.block_keys, block_keys_bytes(heads, columns) as usize, 1).bytes(sram);
+    let bytes =
+        Block::vector(op.block_keys, block_keys_bytes(heads, columns) as usize, 1).bytes(sram);
     let keys = block_keys_from_bytes(bytes, op.heads.into())
         .map_err(|found| ("block_keys", Reason::Total { found, stated: columns }))?;
     below("block_keys", keys.iter().flatten().copied(), op.n.into())?;
-    let mut rest = Block::vector(op.block_p, usize::from(op.columns) * usize::from(op.m), 1).bytes(sram);
+    let mut rest =
+        Block::vector(op.block_p, usize::from(op.columns) * usize::from(op.m), 1).bytes(sram);
     let block = |keys: Vec<u16>| {
         let (p, after) = rest.split_at(keys.len() * usize::from(op.m));
         rest = after;

@@ -45,8 +45,10 @@ impl Memory {
             return Err(MemoryError::Image { image: constants, dram });
         }
         let too_large = || MemoryError::TooLarge(dram);
-        let bytes = usize::try_from(dram).ok().filter(|_| dram <= MAX_DRAM_BYTES).ok_or_else(too_large)?;
-        // Zeroed memory costs nothing until it is touched, but ends the process where it is refused; so ask first.
+        let bytes =
+            usize::try_from(dram).ok().filter(|_| dram <= MAX_DRAM_BYTES).ok_or_else(too_large)?;
+        // Zeroed memory costs nothing until it is touched, but ends the process where it is
+        // refused; so ask first.
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| too_large())?;
         let mut dram = vec![0; bytes];
         dram[..image].copy_from_slice(&program.image);
@@ -89,13 +91,20 @@ impl Memory {
         if end > bytes {
             return Err(Reason::OutOfBounds { end, bytes, memory });
         }
-        if [region.base, region.inner_stride, region.outer_stride].iter().any(|at| !at.is_multiple_of(access.align)) {
+        if [region.base, region.inner_stride, region.outer_stride]
+            .iter()
+            .any(|at| !at.is_multiple_of(access.align))
+        {
             return Err(Reason::Misaligned(access.align));
         }
         if access.mode.writes() && written > bytes {
             return Err(Reason::Overlap { written, bytes, memory });
         }
-        if access.mode.writes() && access.space == Space::Dram && written > 0 && region.base < self.constants {
+        if access.mode.writes()
+            && access.space == Space::Dram
+            && written > 0
+            && region.base < self.constants
+        {
             return Err(Reason::Constant(region.base));
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! What each instruction does to the bytes of the machine.
 //!
-//! An instruction reads all its operands at its start, and writes all its results at its start, or later if asked to
-//! ([`Core::execute_deferred`]). Every access is checked against the
-//! memory before anything is read or written, so that no program, checked or not, reaches outside of the machine: what cannot
-//! be executed is a [`Fault`]. Work and memory are bounded by the size of the memories, because no instruction may write more
-//! bytes than a memory has.
+//! An instruction reads all its operands at its start, and writes all its results at its start, or
+//! later if asked to ([`Core::execute_deferred`]). Every access is checked against the memory
+//! before anything is read or written, so that no program, checked or not, reaches outside of the
+//! machine: what cannot be executed is a [`Fault`]. Work and memory are bounded by the size of the
+//! memories, because no instruction may write more bytes than a memory has.
 //!
-//! Every scalar function is that of [`vitcod_isa::numerics`]; matrix products are exact, by [`crate::kernels`].
+//! Every scalar function is that of [`vitcod_isa::numerics`]; matrix products are exact, by
+//! [`crate::kernels`].
 
 mod block;
 mod deferred;
@@ -49,8 +50,14 @@ impl Core {
     /// Executes one instruction, the `index`-th of its program.
     ///
     /// # Errors
-    /// An operand that the machine cannot read or write as it stands. Nothing has been written then.
-    pub fn execute(&mut self, index: usize, instr: &Instr, memory: &mut Memory) -> Result<(), Fault> {
+    /// An operand that the machine cannot read or write as it stands. Nothing has been written
+    /// then.
+    pub fn execute(
+        &mut self,
+        index: usize,
+        instr: &Instr,
+        memory: &mut Memory,
+    ) -> Result<(), Fault> {
         self.try_execute(&instr.op, memory).map_err(|(operand, reason)| Fault {
             index,
             instruction: instr.to_string(),

@@ -2,7 +2,9 @@
 
 use vitcod_isa::instr::table::{Decode, Encode, Matmul, Sddmm, Spmm};
 use vitcod_isa::instr::{Sram, Width};
-use vitcod_isa::numerics::{PRUNED, Scale, add_bias, biased_score, requantise_i8, requantise_i16, requantise_score};
+use vitcod_isa::numerics::{
+    PRUNED, Scale, add_bias, biased_score, requantise_i8, requantise_i16, requantise_score,
+};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
 use super::Core;
@@ -24,7 +26,11 @@ impl Core {
         };
         let bias: Vec<i32> = channels.iter().map(|channel| channel.bias).collect();
         let init = if op.accumulate {
-            Block::new(op.acc, m, columns, 4, op.acc_stride).read_into(&mut self.sums, sram, i32::from_le_bytes);
+            Block::new(op.acc, m, columns, 4, op.acc_stride).read_into(
+                &mut self.sums,
+                sram,
+                i32::from_le_bytes,
+            );
             Init::Accumulate
         } else {
             Init::Bias(&bias)
@@ -51,12 +57,22 @@ impl Core {
             self.indexed_scores(op, q, sram)?;
         } else {
             let k = Block::new(op.k, n, features, 1, op.k_stride).int8(sram);
-            gemm_nt(&mut self.scratch, q, k, &mut accumulators(&mut self.sums, m, keys), Init::Zero);
+            gemm_nt(
+                &mut self.scratch,
+                q,
+                k,
+                &mut accumulators(&mut self.sums, m, keys),
+                Init::Zero,
+            );
         }
 
         let mut scores: Vec<i16> = if op.biased {
             let bias = Block::vector(op.bias, self.sums.len(), 2).read(sram, i16::from_le_bytes);
-            self.sums.iter().zip(bias).map(|(sum, bias)| biased_score(*sum, op.scale, bias)).collect()
+            self.sums
+                .iter()
+                .zip(bias)
+                .map(|(sum, bias)| biased_score(*sum, op.scale, bias))
+                .collect()
         } else {
             self.sums.iter().map(|sum| requantise_score(*sum, op.scale)).collect()
         };
@@ -71,7 +87,8 @@ impl Core {
             }
         }
         let max = Block::vector(op.max, m.into(), 2);
-        let mut maxima = if op.fresh { vec![PRUNED; m.into()] } else { max.read(sram, i16::from_le_bytes) };
+        let mut maxima =
+            if op.fresh { vec![PRUNED; m.into()] } else { max.read(sram, i16::from_le_bytes) };
         if keys > 0 {
             for (max, scores) in maxima.iter_mut().zip(scores.chunks_exact(keys)) {
                 *max = scores.iter().copied().fold(*max, i16::max);
@@ -83,7 +100,12 @@ impl Core {
     }
 
     /// Makes the accumulators of scores whose keys lie anywhere.
-    fn indexed_scores(&mut self, op: &Sddmm, q: Matrix<'_>, sram: &[u8]) -> Result<(), OperandFault> {
+    fn indexed_scores(
+        &mut self,
+        op: &Sddmm,
+        q: Matrix<'_>,
+        sram: &[u8],
+    ) -> Result<(), OperandFault> {
         let Sddmm { m, n, d, limit, .. } = *op;
         let (queries, keys, features) = (usize::from(m), usize::from(n), usize::from(d));
         let index = Block::vector(op.index, keys, 2).read(sram, u16::from_le_bytes);
@@ -98,10 +120,14 @@ impl Core {
         let mut gathered = Vec::new();
         for (part, index) in index.chunks(at_once).enumerate() {
             gathered.clear();
-            index.iter().for_each(|row| gathered.extend_from_slice(rows.row_bytes(sram, (*row).into())));
-            let k = Matrix::from_bytes(&gathered, index.len(), features, features).expect("the copy has that size");
+            index
+                .iter()
+                .for_each(|row| gathered.extend_from_slice(rows.row_bytes(sram, (*row).into())));
+            let k = Matrix::from_bytes(&gathered, index.len(), features, features)
+                .expect("the copy has that size");
             let sums = &mut self.sums[part * at_once..];
-            let mut sums = MatrixMut::new(sums, queries, index.len(), keys).expect("the columns lie in the rows");
+            let mut sums = MatrixMut::new(sums, queries, index.len(), keys)
+                .expect("the columns lie in the rows");
             gemm_nt(&mut self.scratch, q, k, &mut sums, Init::Zero);
         }
         Ok(())
@@ -117,12 +143,19 @@ impl Core {
             let mut row_sums = sums_at(op.sum);
             if op.both {
                 let others = sums_at(op.other_sum);
-                row_sums.iter_mut().zip(others).for_each(|(sum, other)| *sum = sum.wrapping_add(other));
+                row_sums
+                    .iter_mut()
+                    .zip(others)
+                    .for_each(|(sum, other)| *sum = sum.wrapping_add(other));
             }
             row_sums.into_iter().map(|sum| op.scale.combine(Scale::reciprocal(sum))).collect()
         };
         let init = if op.accumulate {
-            Block::new(op.acc, m, features, 4, op.acc_stride).read_into(&mut self.sums, sram, i32::from_le_bytes);
+            Block::new(op.acc, m, features, 4, op.acc_stride).read_into(
+                &mut self.sums,
+                sram,
+                i32::from_le_bytes,
+            );
             Init::Accumulate
         } else {
             Init::Zero
@@ -134,9 +167,21 @@ impl Core {
         self.narrow(dst, out, sram, features, |i, _| scales[i]);
     }
 
-    /// Writes the accumulators of rows of `columns` results in the width asked for; `scale` gives that of a row and a column.
-    fn narrow(&self, dst: Block, out: Width, sram: &mut [u8], columns: usize, scale: impl Fn(usize, usize) -> Scale) {
-        fn results<T>(sums: &[i32], columns: usize, narrow: impl Fn(i32, usize, usize) -> T) -> Vec<T> {
+    /// Writes the accumulators of rows of `columns` results in the width asked for; `scale` gives
+    /// that of a row and a column.
+    fn narrow(
+        &self,
+        dst: Block,
+        out: Width,
+        sram: &mut [u8],
+        columns: usize,
+        scale: impl Fn(usize, usize) -> Scale,
+    ) {
+        fn results<T>(
+            sums: &[i32],
+            columns: usize,
+            narrow: impl Fn(i32, usize, usize) -> T,
+        ) -> Vec<T> {
             let mut results = Vec::with_capacity(sums.len());
             for (i, row) in sums.chunks_exact(columns.max(1)).enumerate() {
                 results.extend(row.iter().enumerate().map(|(j, sum)| narrow(*sum, i, j)));
@@ -145,11 +190,13 @@ impl Core {
         }
         match out {
             Width::I8 => {
-                let results = results(&self.sums, columns, |sum, i, j| requantise_i8(sum, scale(i, j)));
+                let results =
+                    results(&self.sums, columns, |sum, i, j| requantise_i8(sum, scale(i, j)));
                 dst.write(sram, &results, i8::to_le_bytes);
             }
             Width::I16 => {
-                let results = results(&self.sums, columns, |sum, i, j| requantise_i16(sum, scale(i, j)));
+                let results =
+                    results(&self.sums, columns, |sum, i, j| requantise_i16(sum, scale(i, j)));
                 dst.write(sram, &results, i16::to_le_bytes);
             }
             Width::I32 => dst.write(sram, &self.sums, i32::to_le_bytes),
@@ -157,7 +204,8 @@ impl Core {
     }
 }
 
-/// The buffer as `m` rows of `columns` accumulators; what it holds stays where it has the size already.
+/// The buffer as `m` rows of `columns` accumulators; what it holds stays where it has the size
+/// already.
 fn accumulators(sums: &mut Vec<i32>, m: u16, columns: usize) -> MatrixMut<'_> {
     sums.resize(usize::from(m) * columns, 0);
     MatrixMut::new(sums, m.into(), columns, columns).expect("the buffer has that size")
@@ -183,12 +231,14 @@ fn channels(bytes: &[u8]) -> Result<Vec<Channel>, OperandFault> {
 
 pub(super) fn encode(op: &Encode, sram: &mut [u8]) -> Result<(), OperandFault> {
     let Encode { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride, .. } = *op;
-    AutoEncoder { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride }.execute(sram)
+    AutoEncoder { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride }
+        .execute(sram)
 }
 
 pub(super) fn decode(op: &Decode, sram: &mut [u8]) -> Result<(), OperandFault> {
     let Decode { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride, .. } = *op;
-    AutoEncoder { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride }.execute(sram)
+    AutoEncoder { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride }
+        .execute(sram)
 }
 
 /// The function that `encode` and `decode` share.
@@ -206,8 +256,10 @@ struct AutoEncoder {
 
 impl AutoEncoder {
     fn execute(&self, sram: &mut [u8]) -> Result<(), OperandFault> {
-        let [features, heads_in, heads_out] = [self.d, self.heads_in, self.heads_out].map(usize::from);
-        let params = Block::vector(self.params, autoencoder_bytes(heads_in, heads_out), 1).bytes(sram);
+        let [features, heads_in, heads_out] =
+            [self.d, self.heads_in, self.heads_out].map(usize::from);
+        let params =
+            Block::vector(self.params, autoencoder_bytes(heads_in, heads_out), 1).bytes(sram);
         let (weights, channels_at) = params.split_at(autoencoder_channels_at(heads_in, heads_out));
         let channels = channels(channels_at)?;
         let dst = Block::new(self.dst, self.m, heads_out * features, 1, self.dst_stride);
@@ -221,13 +273,17 @@ impl AutoEncoder {
         for token in src.rows(sram) {
             for (o, channel) in channels.iter().enumerate() {
                 sums.fill(0);
-                let weights = weights[o * heads_in..][..heads_in].iter().map(|byte| i32::from(*byte as i8));
+                let weights =
+                    weights[o * heads_in..][..heads_in].iter().map(|byte| i32::from(*byte as i8));
                 for (weight, head) in weights.zip(token.chunks_exact(features)) {
                     for (sum, x) in sums.iter_mut().zip(head) {
                         *sum = sum.wrapping_add(weight * i32::from(*x as i8));
                     }
                 }
-                results.extend(sums.iter().map(|sum| requantise_i8(add_bias(*sum, channel.bias), channel.scale)));
+                results.extend(
+                    sums.iter()
+                        .map(|sum| requantise_i8(add_bias(*sum, channel.bias), channel.scale)),
+                );
             }
         }
         dst.write(sram, &results, i8::to_le_bytes);

@@ -2,7 +2,9 @@
 
 use vitcod_isa::instr::Width;
 use vitcod_isa::instr::table::{Add, LayerNorm, Lut, Softmax};
-use vitcod_isa::numerics::{self, LayerNormParams, Quantised, layer_norm_row, round_shift, softmax_probs};
+use vitcod_isa::numerics::{
+    self, LayerNormParams, Quantised, layer_norm_row, round_shift, softmax_probs,
+};
 
 use super::OperandFault;
 use super::block::Block;
@@ -38,7 +40,9 @@ pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandF
         Width::I8 => dst.write(sram, &normalised(&src, &params), i8::to_le_bytes),
         Width::I16 => dst.write(sram, &normalised(&src, &params), i16::to_le_bytes),
         // The checks refuse it.
-        Width::I32 => dst.write(sram, &normalised(&src, &params), |x: i16| i32::from(x).to_le_bytes()),
+        Width::I32 => {
+            dst.write(sram, &normalised(&src, &params), |x: i16| i32::from(x).to_le_bytes())
+        }
     }
     Ok(())
 }
@@ -46,7 +50,9 @@ pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandF
 /// Rows one after the other, each normalised.
 fn normalised<O: Quantised + Default>(src: &[i16], params: &LayerNormParams) -> Vec<O> {
     let mut results = vec![O::default(); src.len()];
-    for (row, result) in src.chunks_exact(params.width()).zip(results.chunks_exact_mut(params.width())) {
+    for (row, result) in
+        src.chunks_exact(params.width()).zip(results.chunks_exact_mut(params.width()))
+    {
         layer_norm_row(row, params, result);
     }
     results
@@ -58,7 +64,10 @@ pub(super) fn add(op: &Add, sram: &mut [u8]) {
     let a = Block::new(op.a, m, columns, 2, op.a_stride).read(sram, i16::from_le_bytes);
     let b = Block::new(op.b, m, columns, 2, op.b_stride).read(sram, i16::from_le_bytes);
     let sum = |(a, b): (&i16, &i16)| {
-        round_shift(i64::from(*a) * i64::from(a_scale) + i64::from(*b) * i64::from(b_scale), shift.0)
+        round_shift(
+            i64::from(*a) * i64::from(a_scale) + i64::from(*b) * i64::from(b_scale),
+            shift.0,
+        )
     };
     let sums: Vec<i64> = a.iter().zip(&b).map(sum).collect();
     if narrow {
@@ -77,5 +86,6 @@ pub(super) fn lut(op: &Lut, sram: &mut [u8]) {
     table.copy_from_slice(Block::vector(op.table, 256, 1).bytes(sram));
     let table = numerics::Lut::from_bytes(&table);
     let src = Block::new(op.src, m, columns, 1, op.src_stride).read(sram, i8::from_le_bytes);
-    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &src, |x| table.apply(x).to_le_bytes());
+    Block::new(op.dst, m, columns, 1, op.dst_stride)
+        .write(sram, &src, |x| table.apply(x).to_le_bytes());
 }

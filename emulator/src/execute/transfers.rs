@@ -23,8 +23,9 @@ impl Loops {
         }
         for i in 0..usize::from(self.outer) {
             for j in 0..usize::from(self.inner) {
-                let [from, to] =
-                    [0, 1].map(|side| i * self.outer_strides[side] as usize + j * self.inner_strides[side] as usize);
+                let [from, to] = [0, 1].map(|side| {
+                    i * self.outer_strides[side] as usize + j * self.inner_strides[side] as usize
+                });
                 dst[to..][..bytes].copy_from_slice(&src[from..][..bytes]);
             }
         }

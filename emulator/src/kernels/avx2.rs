@@ -1,6 +1,12 @@
 //! AVX2: `vpmaddwd` adds two products of 16-bit numbers in each of 8 32-bit lanes.
-#![allow(unsafe_code, reason = "vector instructions exist only as functions that the processor must support")]
-#![allow(clippy::needless_range_loop, reason = "an index names the same row or vector of several operands")]
+#![allow(
+    unsafe_code,
+    reason = "vector instructions exist only as functions that the processor must support"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "an index names the same row or vector of several operands"
+)]
 
 use std::arch::x86_64::*;
 
@@ -33,7 +39,14 @@ impl Avx2 {
 }
 
 #[target_feature(enable = "avx2")]
-fn gemm(avx2: Avx2, buffers: &mut Buffers, a: Matrix<'_>, b: Right<'_>, c: &mut MatrixMut<'_>, init: Init<'_>) {
+fn gemm(
+    avx2: Avx2,
+    buffers: &mut Buffers,
+    a: Matrix<'_>,
+    b: Right<'_>,
+    c: &mut MatrixMut<'_>,
+    init: Init<'_>,
+) {
     packed::gemm::<2, _>(avx2, buffers, a, b, c, init);
 }
 

@@ -1,7 +1,13 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of an unsigned and a signed byte to each of 16
 //! 32-bit lanes, modulo 2^32.
-#![allow(unsafe_code, reason = "vector instructions exist only as functions that the processor must support")]
-#![allow(clippy::needless_range_loop, reason = "an index names the same row or vector of several operands")]
+#![allow(
+    unsafe_code,
+    reason = "vector instructions exist only as functions that the processor must support"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "an index names the same row or vector of several operands"
+)]
 
 use std::arch::x86_64::*;
 
@@ -35,7 +41,14 @@ impl Avx512 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn gemm(avx512: Avx512, buffers: &mut Buffers, a: Matrix<'_>, b: Right<'_>, c: &mut MatrixMut<'_>, init: Init<'_>) {
+fn gemm(
+    avx512: Avx512,
+    buffers: &mut Buffers,
+    a: Matrix<'_>,
+    b: Right<'_>,
+    c: &mut MatrixMut<'_>,
+    init: Init<'_>,
+) {
     packed::gemm::<4, _>(avx512, buffers, a, b, c, init);
 }
 

@@ -107,7 +107,13 @@ pub fn selected_path() -> &'static str {
 ///
 /// # Panics
 /// Unless A is m x k, B is n x k, C is m x n and a bias has n values.
-pub fn gemm_nt(scratch: &mut Scratch, a: Matrix<'_>, b: Matrix<'_>, c: &mut MatrixMut<'_>, init: Init<'_>) {
+pub fn gemm_nt(
+    scratch: &mut Scratch,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut MatrixMut<'_>,
+    init: Init<'_>,
+) {
     assert_eq!(a.cols(), b.cols(), "depth of A and B");
     assert_eq!(c.cols(), b.rows(), "columns of C and rows of B");
     check(a, c, init);
@@ -118,7 +124,13 @@ pub fn gemm_nt(scratch: &mut Scratch, a: Matrix<'_>, b: Matrix<'_>, c: &mut Matr
 ///
 /// # Panics
 /// Unless A is m x k, B is k x n, C is m x n and a bias has n values.
-pub fn gemm_nn(scratch: &mut Scratch, a: Matrix<'_>, b: Matrix<'_>, c: &mut MatrixMut<'_>, init: Init<'_>) {
+pub fn gemm_nn(
+    scratch: &mut Scratch,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut MatrixMut<'_>,
+    init: Init<'_>,
+) {
     assert_eq!(a.cols(), b.rows(), "depth of A and B");
     assert_eq!(c.cols(), b.cols(), "columns of C and of B");
     check(a, c, init);

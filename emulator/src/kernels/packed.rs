@@ -184,7 +184,13 @@ fn pack_transposed<const D: usize, K: Kernel<D>>(
 
 /// Packs columns `col..` of a panel from rows of `b` that are neighbours along k.
 #[inline(always)]
-fn pack_plain<const D: usize, K: Kernel<D>>(panel: &mut [Lanes], b: Matrix<'_>, col: usize, depth: usize, deep: usize) {
+fn pack_plain<const D: usize, K: Kernel<D>>(
+    panel: &mut [Lanes],
+    b: Matrix<'_>,
+    col: usize,
+    depth: usize,
+    deep: usize,
+) {
     for (g, lanes) in panel.iter_mut().enumerate() {
         let mut rows = [[0; LANES]; D];
         for (d, row) in rows.iter_mut().enumerate().take(deep - g * D) {

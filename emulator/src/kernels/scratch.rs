@@ -49,7 +49,13 @@ impl Scratch {
         }
     }
 
-    pub(super) fn gemm(&mut self, a: Matrix<'_>, b: Right<'_>, c: &mut MatrixMut<'_>, init: Init<'_>) {
+    pub(super) fn gemm(
+        &mut self,
+        a: Matrix<'_>,
+        b: Right<'_>,
+        c: &mut MatrixMut<'_>,
+        init: Init<'_>,
+    ) {
         match &mut self.0 {
             Engine::Scalar => scalar::gemm(a, b, c, init),
             #[cfg(target_arch = "x86_64")]

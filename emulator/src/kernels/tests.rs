@@ -46,7 +46,14 @@ fn len(rows: usize, cols: usize, gap: usize) -> usize {
 }
 
 impl Case {
-    fn new(transposed: bool, [m, n, k]: [usize; 3], gaps: [usize; 3], start: Start, seed: u64, extremes: bool) -> Self {
+    fn new(
+        transposed: bool,
+        [m, n, k]: [usize; 3],
+        gaps: [usize; 3],
+        start: Start,
+        seed: u64,
+        extremes: bool,
+    ) -> Self {
         let (b_rows, b_cols) = if transposed { (n, k) } else { (k, n) };
         let widen = |bytes: Vec<i8>| bytes.into_iter().map(|x| i32::from(x) * 7919).collect();
         Self {
@@ -94,7 +101,11 @@ impl Case {
                     Start::Accumulate => *c,
                 };
                 let products = (0..k).map(|l| {
-                    let b = if self.transposed { self.b[j * (k + gaps[1]) + l] } else { self.b[l * (n + gaps[1]) + j] };
+                    let b = if self.transposed {
+                        self.b[j * (k + gaps[1]) + l]
+                    } else {
+                        self.b[l * (n + gaps[1]) + j]
+                    };
                     i64::from(self.a[i * (k + gaps[0]) + l]) * i64::from(b)
                 });
                 *c = (i64::from(start) + products.sum::<i64>()) as i32;
@@ -181,7 +192,11 @@ fn the_tiles_of_vision_transformers() {
 fn extremes_at_full_depth() {
     let k = 131_071;
     for mut scratch in every_path() {
-        for (a, b, sum) in [(-128i8, -128i8, 2_147_467_264), (-128, 127, -2_130_690_176), (127, -128, -2_130_690_176)] {
+        for (a, b, sum) in [
+            (-128i8, -128i8, 2_147_467_264),
+            (-128, 127, -2_130_690_176),
+            (127, -128, -2_130_690_176),
+        ] {
             let (a, b, mut c) = (vec![a; k], vec![b; k], vec![1; 7 * 17]);
             gemm_nt(
                 &mut scratch,
@@ -221,14 +236,22 @@ fn views_stay_inside_their_memory() {
     assert!(Matrix::from_bytes(&memory, 3, 4, 8).is_ok());
     assert!(Matrix::from_bytes(&memory, 20, 20, 0).is_ok());
     assert!(Matrix::from_bytes(&memory, usize::MAX, 0, usize::MAX).is_ok());
-    for (rows, cols, stride) in [(3, 5, 8), (4, 4, 8), (1, 21, 0), (2, 1, usize::MAX), (3, 1, 1 << 63)] {
+    for (rows, cols, stride) in
+        [(3, 5, 8), (4, 4, 8), (1, 21, 0), (2, 1, usize::MAX), (3, 1, 1 << 63)]
+    {
         assert!(Matrix::from_bytes(&memory, rows, cols, stride).is_err());
     }
     let mut sums = [0; 20];
     assert!(MatrixMut::new(&mut sums, 3, 4, 8).is_ok());
     assert!(MatrixMut::new(&mut sums, 1, 4, 0).is_ok());
-    assert_eq!(MatrixMut::new(&mut sums, 2, 4, 3).unwrap_err(), ViewError::Overlap { cols: 4, stride: 3 });
-    assert!(matches!(MatrixMut::new(&mut sums, 3, 5, 8), Err(ViewError::OutOfBounds { len: 20, .. })));
+    assert_eq!(
+        MatrixMut::new(&mut sums, 2, 4, 3).unwrap_err(),
+        ViewError::Overlap { cols: 4, stride: 3 }
+    );
+    assert!(matches!(
+        MatrixMut::new(&mut sums, 3, 5, 8),
+        Err(ViewError::OutOfBounds { len: 20, .. })
+    ));
 }
 
 #[test]

@@ -32,7 +32,11 @@ fn checked_stride(len: usize, rows: usize, cols: usize, stride: usize) -> Result
         return Ok(0);
     }
     let end = (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(cols));
-    if end.is_some_and(|end| end <= len) { Ok(stride) } else { Err(ViewError::OutOfBounds { rows, cols, stride, len }) }
+    if end.is_some_and(|end| end <= len) {
+        Ok(stride)
+    } else {
+        Err(ViewError::OutOfBounds { rows, cols, stride, len })
+    }
 }
 
 /// An int8 matrix to read: element (r, c) is `data[r * stride + c]`.
@@ -59,7 +63,12 @@ impl<'a> Matrix<'a> {
     ///
     /// # Errors
     /// As [`Matrix::new`].
-    pub fn from_bytes(data: &'a [u8], rows: usize, cols: usize, stride: usize) -> Result<Self, ViewError> {
+    pub fn from_bytes(
+        data: &'a [u8],
+        rows: usize,
+        cols: usize,
+        stride: usize,
+    ) -> Result<Self, ViewError> {
         Self::new(as_i8(data), rows, cols, stride)
     }
 
@@ -95,7 +104,12 @@ impl<'a> MatrixMut<'a> {
     /// # Errors
     /// [`ViewError::OutOfBounds`] where an element would lie outside `data`;
     /// [`ViewError::Overlap`] where one element would belong to two rows.
-    pub fn new(data: &'a mut [i32], rows: usize, cols: usize, stride: usize) -> Result<Self, ViewError> {
+    pub fn new(
+        data: &'a mut [i32],
+        rows: usize,
+        cols: usize,
+        stride: usize,
+    ) -> Result<Self, ViewError> {
         if rows > 1 && stride < cols {
             return Err(ViewError::Overlap { cols, stride });
         }

@@ -27,7 +27,8 @@ pub(super) const PAPER: Ink = Ink(0);
 pub(super) const TEXT: Ink = Ink(1);
 pub(super) const GRID: Ink = Ink(2);
 pub(super) const FAINT: Ink = Ink(3);
-const BASE: [Colour; 4] = [[0xff, 0xff, 0xff], [0x22, 0x22, 0x2a], [0xb4, 0xb4, 0xbc], [0xec, 0xec, 0xf0]];
+const BASE: [Colour; 4] =
+    [[0xff, 0xff, 0xff], [0x22, 0x22, 0x2a], [0xb4, 0xb4, 0xbc], [0xec, 0xec, 0xf0]];
 
 /// Pixels from one character to the next.
 pub(super) const CHARACTER: u32 = 6;
@@ -62,7 +63,12 @@ pub(super) struct Canvas {
 impl Canvas {
     /// An empty picture.
     pub(super) fn new(width: u32, height: u32) -> Canvas {
-        Canvas { width, height, pixels: vec![PAPER.0; (width * height) as usize], palette: BASE.to_vec() }
+        Canvas {
+            width,
+            height,
+            pixels: vec![PAPER.0; (width * height) as usize],
+            palette: BASE.to_vec(),
+        }
     }
 
     /// Adds a colour; there are at most 256.
@@ -106,7 +112,14 @@ impl Canvas {
         self.write(&FONT_7X13_BOLD, TEXT, at, Anchor::Left, text);
     }
 
-    fn write(&mut self, font: &MonoFont<'_>, ink: Ink, (x, y): (u32, u32), anchor: Anchor, text: &str) {
+    fn write(
+        &mut self,
+        font: &MonoFont<'_>,
+        ink: Ink,
+        (x, y): (u32, u32),
+        anchor: Anchor,
+        text: &str,
+    ) {
         let alignment = match anchor {
             Anchor::Left => Alignment::Left,
             Anchor::Centre => Alignment::Center,
@@ -147,7 +160,10 @@ impl DrawTarget for Canvas {
     type Color = Ink;
     type Error = Infallible;
 
-    fn draw_iter<I: IntoIterator<Item = Pixel<Ink>>>(&mut self, pixels: I) -> Result<(), Infallible> {
+    fn draw_iter<I: IntoIterator<Item = Pixel<Ink>>>(
+        &mut self,
+        pixels: I,
+    ) -> Result<(), Infallible> {
         for Pixel(Point { x, y }, ink) in pixels {
             if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) {
                 self.dot(x, y, ink);

@@ -22,7 +22,8 @@ fn colour(data: Data) -> Colour {
     }
 }
 
-/// The colours of a kind of data, by how much of a pixel it covers, and that of the edges of its buffers.
+/// The colours of a kind of data, by how much of a pixel it covers, and that of the edges of its
+/// buffers.
 struct Inks {
     full: Ink,
     half: Ink,
@@ -36,18 +37,20 @@ const MAP: u32 = 640;
 const CURVE: u32 = 80;
 const TOP: u32 = 34;
 
-/// Writes the memory plan of a run, within `cycles`, as PNG: a map of address over time, coloured by what the bytes hold, and
-/// below it how many bytes hold something.
+/// Writes the memory plan of a run, within `cycles`, as PNG: a map of address over time, coloured
+/// by what the bytes hold, and below it how many bytes hold something.
 ///
-/// A pixel has the colour of the kind that covers most of it, paler where that is not all of it. Buffers whose bytes are all written and
-/// given up at once have edges, and the names of their layers where there is room.
+/// A pixel has the colour of the kind that covers most of it, paler where that is not all of it.
+/// Buffers whose bytes are all written and given up at once have edges, and the names of their
+/// layers where there is room.
 ///
 /// # Errors
 /// Those of the writer.
 pub fn memory(plan: &MemoryPlan, cycles: Range<u64>, out: &mut dyn Write) -> io::Result<()> {
     let across = Scale { range: cycles, pixels: PLOT };
     let down = Scale { range: 0..plan.capacity_bytes, pixels: MAP };
-    let kinds: Vec<Data> = Data::ALL.into_iter().filter(|data| plan.by_kind.contains_key(data.name())).collect();
+    let kinds: Vec<Data> =
+        Data::ALL.into_iter().filter(|data| plan.by_kind.contains_key(data.name())).collect();
     let names: Vec<&str> = kinds.iter().map(|data| data.name()).collect();
     let curve_top = TOP + MAP + 2 * GAP;
     let bottom = curve_top + CURVE;
@@ -66,7 +69,8 @@ pub fn memory(plan: &MemoryPlan, cycles: Range<u64>, out: &mut dyn Write) -> io:
     axis_of_bytes(&mut canvas, &down);
     curve(&mut canvas, plan, &across, curve_top, &inks);
     let end = axis_of_cycles(&mut canvas, &across, TOP, bottom);
-    let entries: Vec<(Ink, &str)> = kinds.iter().map(|data| inks[*data as usize].full).zip(names).collect();
+    let entries: Vec<(Ink, &str)> =
+        kinds.iter().map(|data| inks[*data as usize].full).zip(names).collect();
     legend(&mut canvas, end + GAP, &entries);
     canvas.write_png(out)
 }
@@ -74,7 +78,12 @@ pub fn memory(plan: &MemoryPlan, cycles: Range<u64>, out: &mut dyn Write) -> io:
 fn title(plan: &MemoryPlan, cycles: &Range<u64>) -> String {
     let of_capacity = |bytes: f64| percent(bytes / plan.capacity_bytes.max(1) as f64);
     let part = if cycles.end - cycles.start < plan.cycles {
-        format!(", cycles {} to {} of {}", grouped(cycles.start), grouped(cycles.end), grouped(plan.cycles))
+        format!(
+            ", cycles {} to {} of {}",
+            grouped(cycles.start),
+            grouped(cycles.end),
+            grouped(plan.cycles)
+        )
     } else {
         String::new()
     };
@@ -94,7 +103,8 @@ fn row(pixel: usize) -> u32 {
 }
 
 fn map(canvas: &mut Canvas, plan: &MemoryPlan, across: &Scale, down: &Scale, inks: &[Inks]) {
-    // By pixel, in fractions of the width times fractions of the height: what all kinds cover, and the one that covers most.
+    // By pixel, in fractions of the width times fractions of the height: what all kinds cover, and
+    // the one that covers most.
     let size = (PLOT * MAP) as usize;
     let (mut sums, mut most) = (vec![0u128; size], vec![(0u128, Data::ALL[0]); size]);
     for data in Data::ALL {
@@ -114,7 +124,9 @@ fn map(canvas: &mut Canvas, plan: &MemoryPlan, across: &Scale, down: &Scale, ink
         }
     }
     let whole = across.fractions() * down.fractions();
-    for (index, (sum, (_, data))) in sums.into_iter().zip(most).enumerate().filter(|(_, (sum, _))| *sum > 0) {
+    for (index, (sum, (_, data))) in
+        sums.into_iter().zip(most).enumerate().filter(|(_, (sum, _))| *sum > 0)
+    {
         let (x, y) = (LEFT + (index % PLOT as usize) as u32, row(index / PLOT as usize));
         let inks = &inks[data as usize];
         let ink = match sum * 8 / whole {
@@ -127,9 +139,13 @@ fn map(canvas: &mut Canvas, plan: &MemoryPlan, across: &Scale, down: &Scale, ink
 }
 
 fn edges(canvas: &mut Canvas, buffer: &Buffer, across: &Scale, down: &Scale, inks: &[Inks]) {
-    let Buffer { address, end_address, start_cycle, end_cycle, data, layer, operation, .. } = buffer;
+    let Buffer { address, end_address, start_cycle, end_cycle, data, layer, operation, .. } =
+        buffer;
     let visible = *end_cycle > across.range.start && *start_cycle < across.range.end;
-    let Some(kind) = Data::ALL.into_iter().find(|kind| kind.name() == *data).filter(|_| visible) else { return };
+    let Some(kind) = Data::ALL.into_iter().find(|kind| kind.name() == *data).filter(|_| visible)
+    else {
+        return;
+    };
     let (left, right) = (LEFT + across.pixel(*start_cycle), LEFT + across.pixel(*end_cycle));
     let (top, bottom) = (TOP + MAP - down.pixel(*end_address), TOP + MAP - down.pixel(*address));
     let (width, height) = (right - left, bottom - top);
@@ -144,7 +160,13 @@ fn edges(canvas: &mut Canvas, buffer: &Buffer, across: &Scale, down: &Scale, ink
     if height >= LINE {
         let tail = layer.rsplit(['/', '.']).next().unwrap_or("");
         let with_tail = format!("{tail} ({operation})");
-        label(canvas, inks[kind as usize].full, (left, right), (top + bottom) / 2 - 5, &[layer, &with_tail, operation]);
+        label(
+            canvas,
+            inks[kind as usize].full,
+            (left, right),
+            (top + bottom) / 2 - 5,
+            &[layer, &with_tail, operation],
+        );
     }
 }
 
@@ -175,7 +197,11 @@ fn curve(canvas: &mut Canvas, plan: &MemoryPlan, across: &Scale, top: u32, inks:
         for (kind, bytes) in kinds.iter().enumerate() {
             let from = height(sum);
             sum += bytes;
-            canvas.fill((LEFT + x as u32, top + CURVE - height(sum)), (1, height(sum) - from), inks[kind].full);
+            canvas.fill(
+                (LEFT + x as u32, top + CURVE - height(sum)),
+                (1, height(sum) - from),
+                inks[kind].full,
+            );
         }
     }
     canvas.fill((LEFT, top), (PLOT, 1), GRID);

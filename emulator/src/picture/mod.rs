@@ -1,8 +1,9 @@
 //! Pictures of a run, as PNG: the [timeline] of the units, and the [scratchpad](memory).
 //!
-//! Both have the cycles of the run, or of a part of it, from left to right. A column of pixels stands for a number of cycles, which may
-//! be many or a fraction of one; what it shows is what these cycles were spent on, in proportion. So a picture of a million
-//! instructions is as true as one of ten.
+//! Both have the cycles of the run, or of a part of it, from left to right. A column of pixels
+//! stands for a number of cycles, which may be many or a fraction of one; what it shows is what
+//! these cycles were spent on, in proportion. So a picture of a million instructions is as true as
+//! one of ten.
 
 mod canvas;
 mod memory;

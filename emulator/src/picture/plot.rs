@@ -14,8 +14,8 @@ pub(super) const PLOT: u32 = 1260;
 /// Pixels between parts of a picture.
 pub(super) const GAP: u32 = 10;
 
-/// A range of numbers along a number of pixels, exact: with `n` pixels every number has `n` fractions, and a pixel as many as the range has
-/// numbers.
+/// A range of numbers along a number of pixels, exact: with `n` pixels every number has `n`
+/// fractions, and a pixel as many as the range has numbers.
 #[derive(Clone)]
 pub(super) struct Scale {
     pub(super) range: Range<u64>,
@@ -52,8 +52,10 @@ impl Scale {
     pub(super) fn ticks(&self, most: u64) -> impl Iterator<Item = u64> {
         let length = (self.range.end - self.range.start).max(1);
         let powers = (0..19).map(|power| 10u64.pow(power));
-        let step =
-            powers.flat_map(|power| [1, 2, 5].map(|n| n * power)).find(|step| length / step < most).unwrap_or(length);
+        let step = powers
+            .flat_map(|power| [1, 2, 5].map(|n| n * power))
+            .find(|step| length / step < most)
+            .unwrap_or(length);
         let end = self.range.end;
         (0..=most)
             .filter_map({
@@ -64,7 +66,8 @@ impl Scale {
     }
 }
 
-/// Draws the grid and the axis of cycles for a plot that ends at `bottom`; returns where the axis ends.
+/// Draws the grid and the axis of cycles for a plot that ends at `bottom`; returns where the axis
+/// ends.
 pub(super) fn axis_of_cycles(canvas: &mut Canvas, scale: &Scale, top: u32, bottom: u32) -> u32 {
     for tick in scale.ticks(12) {
         let x = LEFT + scale.pixel(tick);
@@ -86,7 +89,9 @@ pub(super) fn legend_height(names: &[&str]) -> u32 {
 
 /// Draws squares with what they mean.
 pub(super) fn legend(canvas: &mut Canvas, top: u32, entries: &[(Ink, &str)]) {
-    for ((x, y), (ink, name)) in places(entries.iter().map(|(_, name)| *name)).into_iter().zip(entries) {
+    for ((x, y), (ink, name)) in
+        places(entries.iter().map(|(_, name)| *name)).into_iter().zip(entries)
+    {
         canvas.fill((x, top + y), (10, 10), GRID);
         canvas.fill((x + 1, top + y + 1), (8, 8), *ink);
         canvas.text((x + 15, top + y), Anchor::Left, name);
@@ -108,8 +113,16 @@ fn places<'n>(names: impl Iterator<Item = &'n str>) -> Vec<(u32, u32)> {
 }
 
 /// Writes the first of some names that a box of a colour has room for, if there is one.
-pub(super) fn label(canvas: &mut Canvas, ground: Ink, (left, right): (u32, u32), y: u32, names: &[&str]) {
-    let fits = |name: &&&str| !name.is_empty() && CHARACTER * name.chars().count() as u32 + 4 <= right - left;
+pub(super) fn label(
+    canvas: &mut Canvas,
+    ground: Ink,
+    (left, right): (u32, u32),
+    y: u32,
+    names: &[&str],
+) {
+    let fits = |name: &&&str| {
+        !name.is_empty() && CHARACTER * name.chars().count() as u32 + 4 <= right - left
+    };
     if let Some(name) = names.iter().find(fits) {
         canvas.text_on(ground, ((left + right) / 2, y), name);
     }

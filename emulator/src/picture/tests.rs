@@ -36,7 +36,8 @@ const LOAD: [u8; 3] = [0x44, 0x77, 0xaa];
 const PRODUCT: [u8; 3] = [0x22, 0x88, 0x33];
 const TOKEN: [u8; 3] = [0xe4, 0xe4, 0xe8];
 
-/// Of 224 cycles the load takes 10, the product 100 on all lines, and a token is awaited for 60 and for 173.
+/// Of 224 cycles the load takes 10, the product 100 on all lines, and a token is awaited for 60 and
+/// for 173.
 #[test]
 fn a_timeline_shows_what_cycles_are_spent_on() {
     let [units, _] = draw(None, None);
@@ -54,7 +55,8 @@ fn a_timeline_shows_what_cycles_are_spent_on() {
 fn a_part_of_the_run_fills_the_width() {
     let [units, scratchpad] = draw(Some(70), Some(150));
     assert_eq!(count(&units, LOAD), 0);
-    // The product takes its lane and that of the lines from side to side, less its name, the axis' dots and the legend's square.
+    // The product takes its lane and that of the lines from side to side, less its name, the axis'
+    // dots and the legend's square.
     let product = count(&units, PRODUCT);
     assert!(product > 1260 * (28 + 44) - 1500 && product <= 1260 * (28 + 44) + 64, "{product}");
     // Weights: 1,500 of 327,680 bytes are 2.9 of 640 rows.

@@ -79,16 +79,25 @@ const TOP: u32 = 34;
 
 /// Writes the timeline of a run of `program` that took `timing`, within `cycles`, as PNG.
 ///
-/// A lane for every unit that the program uses, with what it did in full colours and what it waited for in pale ones; the lane
-/// of the MAC lines says how many of them were taken, dark where they multiplied.
+/// A lane for every unit that the program uses, with what it did in full colours and what it waited
+/// for in pale ones; the lane of the MAC lines says how many of them were taken, dark where they
+/// multiplied.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn timeline(program: &Program, timing: &Timing, cycles: Range<u64>, out: &mut dyn Write) -> io::Result<()> {
+pub fn timeline(
+    program: &Program,
+    timing: &Timing,
+    cycles: Range<u64>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let scale = Scale { range: cycles, pixels: PLOT };
-    let units: Vec<Unit> = Unit::ALL.into_iter().filter(|unit| timing.unit(*unit).busy > 0).collect();
-    let spent: Vec<Spent> = units.iter().map(|unit| Spent::of(*unit, program, timing, &scale)).collect();
-    let occurring: Vec<usize> = (0..ACTIVITIES.len()).filter(|a| spent.iter().any(|lane| lane.total(*a) > 0)).collect();
+    let units: Vec<Unit> =
+        Unit::ALL.into_iter().filter(|unit| timing.unit(*unit).busy > 0).collect();
+    let spent: Vec<Spent> =
+        units.iter().map(|unit| Spent::of(*unit, program, timing, &scale)).collect();
+    let occurring: Vec<usize> =
+        (0..ACTIVITIES.len()).filter(|a| spent.iter().any(|lane| lane.total(*a) > 0)).collect();
 
     let lanes_top = TOP + STRIP + GAP;
     let lines_top = lanes_top + units.len() as u32 * (LANE + GAP);
@@ -131,7 +140,8 @@ impl Spent {
     fn of(unit: Unit, program: &Program, timing: &Timing, scale: &Scale) -> Spent {
         let mut spent = Spent(vec![[0; ACTIVITIES.len()]; PLOT as usize]);
         for (instr, span) in program.code.iter().zip(timing.spans()) {
-            if instr.op.units().contains(unit) && !matches!(instr.op, Op::Barrier(_) | Op::Halt(_)) {
+            if instr.op.units().contains(unit) && !matches!(instr.op, Op::Barrier(_) | Op::Halt(_))
+            {
                 spent.add(activity(&instr.op), &(span.start..span.end), scale);
             }
         }
@@ -156,7 +166,9 @@ impl Spent {
     }
 
     fn add(&mut self, activity: Activity, cycles: &Range<u64>, scale: &Scale) {
-        let Some(a) = ACTIVITIES.iter().position(|(other, _, _)| *other == activity) else { return };
+        let Some(a) = ACTIVITIES.iter().position(|(other, _, _)| *other == activity) else {
+            return;
+        };
         for (pixel, fractions) in scale.cover(cycles) {
             self.0[pixel][a] += fractions;
         }
@@ -197,17 +209,27 @@ fn edges(
 ) {
     for (instr, span) in program.code.iter().zip(timing.spans()) {
         let visible = span.end > scale.range.start && span.start < scale.range.end;
-        if !visible || !instr.op.units().contains(unit) || matches!(instr.op, Op::Barrier(_) | Op::Halt(_)) {
+        if !visible
+            || !instr.op.units().contains(unit)
+            || matches!(instr.op, Op::Barrier(_) | Op::Halt(_))
+        {
             continue;
         }
         let (left, right) = (scale.pixel(span.start), scale.pixel(span.end));
         if right - left >= 4
-            && let Some(a) = ACTIVITIES.iter().position(|(other, _, _)| *other == activity(&instr.op))
+            && let Some(a) =
+                ACTIVITIES.iter().position(|(other, _, _)| *other == activity(&instr.op))
         {
             if span.start >= scale.range.start {
                 canvas.fill((LEFT + left, top), (1, LANE), inks[a].1);
             }
-            label(canvas, inks[a].0, (LEFT + left, LEFT + right), top + LANE / 2 - 5, &[instr.op.spec().mnemonic]);
+            label(
+                canvas,
+                inks[a].0,
+                (LEFT + left, LEFT + right),
+                top + LANE / 2 - 5,
+                &[instr.op.spec().mnemonic],
+            );
         }
     }
 }
@@ -226,7 +248,13 @@ fn strip_of_layers(canvas: &mut Canvas, program: &Program, timing: &Timing, scal
             let layer = &program.header.layers[layer];
             let tail = layer.name.rsplit(['/', '.']).next().unwrap_or("");
             let with_tail = format!("{tail} ({})", layer.operation);
-            label(canvas, ground, (left, right), TOP + 2, &[&layer.name, &with_tail, &layer.operation]);
+            label(
+                canvas,
+                ground,
+                (left, right),
+                TOP + 2,
+                &[&layer.name, &with_tail, &layer.operation],
+            );
         }
     }
 }

@@ -14,8 +14,8 @@ use super::occupancy::Occupancy;
 use super::shares::shares;
 use super::work::Work;
 use super::{
-    Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, RunBound, RunEnergy, SramUse,
-    Stalls, UnitReport, Waits,
+    Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, RunBound,
+    RunEnergy, SramUse, Stalls, UnitReport, Waits,
 };
 use crate::timing::{Timing, UnitCycles};
 
@@ -37,10 +37,16 @@ impl Report {
             cycles: Cycles {
                 total: timing.total(),
                 attention: 0,
-                by_unit: Unit::ALL.into_iter().map(|unit| (unit.to_string(), timing.unit(unit).into())).collect(),
+                by_unit: Unit::ALL
+                    .into_iter()
+                    .map(|unit| (unit.to_string(), timing.unit(unit).into()))
+                    .collect(),
             },
             time_ms,
-            instructions: Instructions { total: program.code.len() as u64, by_mnemonic: BTreeMap::new() },
+            instructions: Instructions {
+                total: program.code.len() as u64,
+                by_mnemonic: BTreeMap::new(),
+            },
             macs: macs(&work, timing.total(), machine, &engines),
             bound: run_bound(&work, timing.total(), machine),
             energy: work.energy(machine).map(|energy| RunEnergy::new(energy, time_ms)),
@@ -64,7 +70,9 @@ impl Report {
             decisions: program.header.decisions.clone(),
             layers,
         };
-        for ((layer, engines), queries) in report.layers.iter_mut().zip(engines.layers).zip(queries.layers) {
+        for ((layer, engines), queries) in
+            report.layers.iter_mut().zip(engines.layers).zip(queries.layers)
+        {
             (layer.engines, layer.queries) = (engines, queries);
         }
         let mut occupancy = Occupancy::new(machine.sram.bytes);
@@ -104,7 +112,8 @@ impl Report {
 fn macs(work: &Work, cycles: u64, machine: &Machine, engines: &Engines) -> Macs {
     let executed = work.events.macs;
     let slots = cycles.saturating_mul(machine.macs_per_cycle());
-    let wasted_slots = engines.total.values().map(|engine| engine.mac_slots_wasted).fold(0, u64::saturating_add);
+    let wasted_slots =
+        engines.total.values().map(|engine| engine.mac_slots_wasted).fold(0, u64::saturating_add);
     Macs {
         executed,
         needed: work.needed_macs,
@@ -149,7 +158,10 @@ impl From<&UnitCycles> for UnitReport {
         let UnitCycles { busy, token, lines, channel, barrier, drained } = *cycles;
         let token = Unit::ALL.into_iter().zip(token).filter(|(_, cycles)| *cycles > 0);
         let token = token.map(|(unit, cycles)| (unit.to_string(), cycles)).collect();
-        UnitReport { busy, stalls: Stalls { waits: Waits { token, lines, channel, barrier }, drained } }
+        UnitReport {
+            busy,
+            stalls: Stalls { waits: Waits { token, lines, channel, barrier }, drained },
+        }
     }
 }
 
@@ -219,7 +231,10 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
         add_sram(&mut layer.sram_by_kind, cost);
         if let Some(traffic) = instr.op.traffic() {
             let stored = is_of_store(&instr.op);
-            add(if stored { &mut layer.dram_write_bytes } else { &mut layer.dram_read_bytes }, cost.dram_bytes);
+            add(
+                if stored { &mut layer.dram_write_bytes } else { &mut layer.dram_read_bytes },
+                cost.dram_bytes,
+            );
             add_kind(&mut layer.dram_by_kind, traffic.name(), cost.dram_bytes);
         }
         if instr.op.units() != UnitSet::ALL {

@@ -19,10 +19,15 @@ pub(super) struct Engines {
 
 impl Engines {
     pub(super) fn of(program: &Program, timing: &Timing) -> Engines {
-        let mut engines = Engines { total: ByUnit::new(), layers: vec![ByUnit::new(); program.header.layers.len()] };
+        let mut engines = Engines {
+            total: ByUnit::new(),
+            layers: vec![ByUnit::new(); program.header.layers.len()],
+        };
         let macs_per_line = u64::from(program.machine.lines.macs);
         for (index, (instr, cost)) in program.code.iter().zip(timing.costs()).enumerate() {
-            let (Some(lines), Some(unit)) = (cost.lines, instr.op.units().iter().next()) else { continue };
+            let (Some(lines), Some(unit)) = (cost.lines, instr.op.units().iter().next()) else {
+                continue;
+            };
             let count = u32::from(lines.count);
             let slots = cost.cycles.saturating_mul(count.into()).saturating_mul(macs_per_line);
             engines.each(program, index, |by_unit| {
@@ -38,12 +43,16 @@ impl Engines {
         for (index, (instr, span)) in program.code.iter().zip(timing.spans()).enumerate() {
             if instr.op.units() != UnitSet::ALL {
                 for unit in instr.op.units().iter() {
-                    engines.engine(program, index, unit, |engine| add(&mut engine.busy, span.end - span.start));
+                    engines.engine(program, index, unit, |engine| {
+                        add(&mut engine.busy, span.end - span.start)
+                    });
                 }
             }
         }
         for wait in timing.waits() {
-            engines.engine(program, wait.index, wait.unit, |engine| engine.idle.count(wait.reason, wait.cycles));
+            engines.engine(program, wait.index, wait.unit, |engine| {
+                engine.idle.count(wait.reason, wait.cycles)
+            });
         }
         engines
     }
@@ -51,12 +60,19 @@ impl Engines {
     /// Applies `f` to the total and to the layer of an instruction.
     fn each(&mut self, program: &Program, index: usize, f: impl Fn(&mut ByUnit)) {
         f(&mut self.total);
-        let layer = program.layer_of.get(index).and_then(|layer| self.layers.get_mut(*layer as usize));
+        let layer =
+            program.layer_of.get(index).and_then(|layer| self.layers.get_mut(*layer as usize));
         layer.into_iter().for_each(f);
     }
 
     /// The same for a unit where it is an engine, and one that the layer used.
-    fn engine(&mut self, program: &Program, index: usize, unit: Unit, f: impl Fn(&mut EngineReport)) {
+    fn engine(
+        &mut self,
+        program: &Program,
+        index: usize,
+        unit: Unit,
+        f: impl Fn(&mut EngineReport),
+    ) {
         self.each(program, index, |by_unit| by_unit.get_mut(unit.name()).into_iter().for_each(&f));
     }
 }
@@ -77,7 +93,15 @@ pub(super) fn merged<'a>(layers: impl Iterator<Item = &'a ByUnit>) -> ByUnit {
 
 impl EngineReport {
     fn merge(&mut self, other: &EngineReport) {
-        let EngineReport { lines_min, lines_max, busy, idle, mac_slots, mac_slots_used, mac_slots_wasted } = other;
+        let EngineReport {
+            lines_min,
+            lines_max,
+            busy,
+            idle,
+            mac_slots,
+            mac_slots_used,
+            mac_slots_wasted,
+        } = other;
         self.lines_min = self.lines_min.min(*lines_min);
         self.lines_max = self.lines_max.max(*lines_max);
         add(&mut self.busy, *busy);

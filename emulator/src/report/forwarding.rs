@@ -1,8 +1,9 @@
-//! Queries that the sparser engine need not fetch because they are there for the denser engine: [`Queries`] says what counts.
+//! Queries that the sparser engine need not fetch because they are there for the denser engine:
+//! [`Queries`] says what counts.
 //!
-//! One pass over the program. Each byte of the scratchpad that may hold a query remembers whether the denser engine has read its
-//! present content or, as long as it has not, how often the sparser engine did: those reads are forwarded if the denser engine
-//! comes to it before the next write.
+//! One pass over the program. Each byte of the scratchpad that may hold a query remembers whether
+//! the denser engine has read its present content or, as long as it has not, how often the sparser
+//! engine did: those reads are forwarded if the denser engine comes to it before the next write.
 
 use std::ops::Range;
 
@@ -62,8 +63,10 @@ impl Readers {
 
 impl Forwarding {
     pub(super) fn of(program: &Program) -> Forwarding {
-        let mut forwarding =
-            Forwarding { total: Queries::default(), layers: vec![Queries::default(); program.header.layers.len()] };
+        let mut forwarding = Forwarding {
+            total: Queries::default(),
+            layers: vec![Queries::default(); program.header.layers.len()],
+        };
         let window = window(program);
         let mut readers = vec![Readers::NONE; window.len()];
         if readers.is_empty() {
@@ -74,7 +77,10 @@ impl Forwarding {
             if let Some(engine) = engine_of_scores(&instr.op) {
                 // Without a layer it counts in the total only.
                 let layer = program.layer_of.get(index).copied().unwrap_or(u32::MAX);
-                for range in operands.iter().filter(|access| is_query(access)).flat_map(|query| distinct(query.region))
+                for range in operands
+                    .iter()
+                    .filter(|access| is_query(access))
+                    .flat_map(|query| distinct(query.region))
                 {
                     let bytes = &mut readers[within(range, &window)];
                     match engine {
@@ -83,7 +89,9 @@ impl Forwarding {
                     }
                 }
             }
-            let written = operands.iter().filter(|access| access.space == Space::Sram && access.mode.writes());
+            let written = operands
+                .iter()
+                .filter(|access| access.space == Space::Sram && access.mode.writes());
             for region in written.map(|access| access.region) {
                 // Most results lie elsewhere.
                 if !within(region.base..region.end(), &window).is_empty() {
@@ -98,7 +106,9 @@ impl Forwarding {
 
     fn denser_reads(&mut self, bytes: &mut [Readers]) {
         for byte in bytes {
-            if let Readers::Sparser { layer, reads: reads @ 1.. } = std::mem::replace(byte, Readers::Denser) {
+            if let Readers::Sparser { layer, reads: reads @ 1.. } =
+                std::mem::replace(byte, Readers::Denser)
+            {
                 self.count(layer, Queries { sparser_read_bytes: 0, forwarded_bytes: reads.into() });
             }
         }
@@ -109,7 +119,9 @@ impl Forwarding {
         for byte in bytes {
             match byte {
                 Readers::Denser => queries.forwarded_bytes += 1,
-                Readers::Sparser { layer, reads } if *layer == by => *reads = reads.saturating_add(1),
+                Readers::Sparser { layer, reads } if *layer == by => {
+                    *reads = reads.saturating_add(1)
+                }
                 Readers::Sparser { .. } => *byte = Readers::Sparser { layer: by, reads: 1 },
             }
         }
@@ -126,8 +138,10 @@ impl Forwarding {
 
 /// The part of the scratchpad in which the queries of the sparser engine lie.
 fn window(program: &Program) -> Range<usize> {
-    let scores = program.code.iter().filter(|instr| engine_of_scores(&instr.op) == Some(Engine::Sparser));
-    let regions = scores.flat_map(|instr| accesses(&instr.op)).filter(is_query).map(|access| access.region);
+    let scores =
+        program.code.iter().filter(|instr| engine_of_scores(&instr.op) == Some(Engine::Sparser));
+    let regions =
+        scores.flat_map(|instr| accesses(&instr.op)).filter(is_query).map(|access| access.region);
     let hull = regions.map(|region| region.base..region.end());
     let hull = hull.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or_default();
     // Bytes that the machine does not have, as an unchecked program may name, do not count.
@@ -137,7 +151,8 @@ fn window(program: &Program) -> Range<usize> {
 
 /// The part of `range` that lies in `window`, from the window's start on.
 fn within(range: Range<u64>, window: &Range<usize>) -> Range<usize> {
-    let inside = |at: u64| (at.clamp(window.start as u64, window.end as u64) as usize) - window.start;
+    let inside =
+        |at: u64| (at.clamp(window.start as u64, window.end as u64) as usize) - window.start;
     inside(range.start)..inside(range.end)
 }
 
@@ -205,7 +220,8 @@ mod tests {
 
     /// Bytes read and forwarded in total.
     fn queries(code: impl IntoIterator<Item = Instr>) -> (u64, u64) {
-        let Queries { sparser_read_bytes, forwarded_bytes } = Forwarding::of(&program(code, &[])).total;
+        let Queries { sparser_read_bytes, forwarded_bytes } =
+            Forwarding::of(&program(code, &[])).total;
         (sparser_read_bytes, forwarded_bytes)
     }
 
@@ -247,21 +263,24 @@ mod tests {
         program.header.layers = vec![program.header.layers[0].clone(); 2];
         program.layer_of = vec![0, 1, 0, 0, 0];
         let Forwarding { total, layers } = Forwarding::of(&program);
-        let queries = |sparser_read_bytes, forwarded_bytes| Queries { sparser_read_bytes, forwarded_bytes };
+        let queries =
+            |sparser_read_bytes, forwarded_bytes| Queries { sparser_read_bytes, forwarded_bytes };
         assert_eq!(total, queries(96, 16 + 16 + 32));
         assert_eq!(layers, [queries(64, 16 + 32), queries(32, 16)]);
     }
 
     #[test]
     fn operands_beyond_the_machine_and_missing_layers_are_survived() {
-        let mut program = program([denser(0xff_fff0), sparser(0xff_fff0), bring(0xff_fff0, 100)], &[]);
+        let mut program =
+            program([denser(0xff_fff0), sparser(0xff_fff0), bring(0xff_fff0, 100)], &[]);
         program.layer_of = vec![7];
         assert_eq!(Forwarding::of(&program).total, Queries::default());
         let end = program.machine.sram.bytes;
         assert_eq!(queries([denser(end - 8), sparser(end - 16), bring(end - 16, 100)]), (16, 8));
     }
 
-    /// The definition: a read is forwarded if the denser engine reads a byte with the same number of writes before it.
+    /// The definition: a read is forwarded if the denser engine reads a byte with the same number
+    /// of writes before it.
     fn defined(code: &[Instr]) -> (u64, u64) {
         let bytes = |access: &Access| -> BTreeSet<u64> {
             access.region.runs().flat_map(|(at, bytes)| at..at + bytes).collect()
@@ -279,11 +298,16 @@ mod tests {
                     }
                 }
             }
-            for access in operands.iter().filter(|access| access.space == Space::Sram && access.mode.writes()) {
+            for access in
+                operands.iter().filter(|access| access.space == Space::Sram && access.mode.writes())
+            {
                 bytes(access).into_iter().for_each(|byte| writes[byte as usize] += 1);
             }
         }
-        (sparser.len() as u64, sparser.iter().filter(|content| denser.contains(content)).count() as u64)
+        (
+            sparser.len() as u64,
+            sparser.iter().filter(|content| denser.contains(content)).count() as u64,
+        )
     }
 
     proptest! {

@@ -1,7 +1,8 @@
 //! What a run cost: cycles, stalls, multiplications and traffic, in total and per layer.
 //!
-//! A report follows from a program and its timing; no data is needed. It describes one run of the program, that is one item
-//! of the compiled batch. The names of its fields in JSON are stable. [`Report`] displays itself as text for people.
+//! A report follows from a program and its timing; no data is needed. It describes one run of the
+//! program, that is one item of the compiled batch. The names of its fields in JSON are stable.
+//! [`Report`] displays itself as text for people.
 
 mod build;
 mod engines;
@@ -100,7 +101,8 @@ pub struct Stalls {
 /// Cycles in which a unit did nothing because its next instruction could not start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waits {
-    /// Waiting for tokens, by the unit whose token came last; units that were not waited for are left out.
+    /// Waiting for tokens, by the unit whose token came last; units that were not waited for are
+    /// left out.
     pub token: BTreeMap<String, u64>,
     /// Waiting for MAC lines.
     pub lines: u64,
@@ -112,8 +114,8 @@ pub struct Waits {
 
 /// What a unit did on MAC lines.
 ///
-/// A MAC slot is a multiplication that a MAC could have done: a line that an instruction takes for a cycle has as many as it
-/// has MACs.
+/// A MAC slot is a multiplication that a MAC could have done: a line that an instruction takes for
+/// a cycle has as many as it has MACs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineReport {
     /// The fewest lines that an instruction took.
@@ -128,20 +130,24 @@ pub struct EngineReport {
     pub mac_slots: u64,
     /// Slots with a product of the operands.
     pub mac_slots_used: u64,
-    /// Slots without: lines that had no result left to compute, MACs beyond the end of a sum, cycles in which a port was awaited.
+    /// Slots without: lines that had no result left to compute, MACs beyond the end of a sum,
+    /// cycles in which a port was awaited.
     pub mac_slots_wasted: u64,
 }
 
 /// Queries that the sparser engine read to compute scores.
 ///
-/// Both engines read one scratchpad, so forwarding a query from one to the other is reading the same copy. A byte counts as
-/// forwarded if the denser engine computes scores from it too, before or after, without a write in between in program order. Where
-/// several layers read a byte on the sparser engine first, only the last of them is forwarded to.
+/// Both engines read one scratchpad, so forwarding a query from one to the other is reading the
+/// same copy. A byte counts as forwarded if the denser engine computes scores from it too, before
+/// or after, without a write in between in program order. Where several layers read a byte on the
+/// sparser engine first, only the last of them is forwarded to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queries {
-    /// Bytes of queries that instructions of the sparser engine read; each counts once per instruction.
+    /// Bytes of queries that instructions of the sparser engine read; each counts once per
+    /// instruction.
     pub sparser_read_bytes: u64,
-    /// How many of them the denser engine read too. The others are there for the sparser engine alone.
+    /// How many of them the denser engine read too. The others are there for the sparser engine
+    /// alone.
     pub forwarded_bytes: u64,
 }
 
@@ -163,18 +169,21 @@ pub struct Macs {
     pub needed: u64,
     /// Needed multiplications over cycles times MACs.
     pub utilisation: f64,
-    /// Cycles times MACs: the multiplications that there was time for. What is not executed of them is wasted or idle.
+    /// Cycles times MACs: the multiplications that there was time for. What is not executed of them
+    /// is wasted or idle.
     pub slots: u64,
-    /// Slots on lines that instructions took, without a product: [`EngineReport::mac_slots_wasted`] of all units.
+    /// Slots on lines that instructions took, without a product: [`EngineReport::mac_slots_wasted`]
+    /// of all units.
     pub wasted_slots: u64,
     /// Slots on lines that no instruction took.
     pub idle_slots: u64,
 }
 
-/// What a run or a layer needs of a resource, in cycles in which that is fully used: no schedule takes less.
+/// What a run or a layer needs of a resource, in cycles in which that is fully used: no schedule
+/// takes less.
 ///
-/// The scores and elements of softmax and vector units are those of the program's instructions; multiplications and DRAM bytes
-/// are what the model needs, whatever the program makes of it.
+/// The scores and elements of softmax and vector units are those of the program's instructions;
+/// multiplications and DRAM bytes are what the model needs, whatever the program makes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
     /// Needed multiplications over MACs per cycle.
@@ -223,7 +232,8 @@ pub struct RunBound {
     /// What each resource takes.
     #[serde(flatten)]
     pub of: Bound,
-    /// Cycles of the run over the larger of the bounds for computing and for DRAM; absent where both are zero.
+    /// Cycles of the run over the larger of the bounds for computing and for DRAM; absent where
+    /// both are zero.
     pub ratio: Option<f64>,
 }
 
@@ -280,30 +290,38 @@ pub struct LayerReport {
     pub name: String,
     /// Its operation.
     pub operation: String,
-    /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The projections before and after are not.
+    /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The
+    /// projections before and after are not.
     pub attention: bool,
-    /// Its share of the run: every cycle belongs to the layer of the instruction that completes next, of several the first in the program.
-    /// Zero where it was hidden behind others. They add up to the total.
+    /// Its share of the run: every cycle belongs to the layer of the instruction that completes
+    /// next, of several the first in the program. Zero where it was hidden behind others. They add
+    /// up to the total.
     pub cycles: u64,
     /// Products of its instructions' operands.
     pub macs: u64,
     /// Multiplications that it needs.
     pub macs_needed: u64,
-    /// What it needs of each resource. A layer that is hidden behind others has fewer cycles than its bound.
+    /// What it needs of each resource. A layer that is hidden behind others has fewer cycles than
+    /// its bound.
     pub bound: Bound,
-    /// Energy of its instructions, and of the cycles that are its share; null where the machine does not say what events cost.
+    /// Energy of its instructions, and of the cycles that are its share; null where the machine
+    /// does not say what events cost.
     pub energy: Option<Energy>,
     /// Bytes that it read from DRAM.
     pub dram_read_bytes: u64,
     /// Bytes that it wrote to DRAM.
     pub dram_write_bytes: u64,
-    /// Bytes that it moved from and to DRAM by what they carry; kinds that do not occur are left out.
+    /// Bytes that it moved from and to DRAM by what they carry; kinds that do not occur are left
+    /// out.
     pub dram_by_kind: BTreeMap<String, u64>,
-    /// Bytes that it read from and wrote to the scratchpad by what they hold; kinds that do not occur are left out.
+    /// Bytes that it read from and wrote to the scratchpad by what they hold; kinds that do not
+    /// occur are left out.
     pub sram_by_kind: BTreeMap<String, u64>,
-    /// Cycles for which its instructions occupied each unit; units that it did not use are left out.
+    /// Cycles for which its instructions occupied each unit; units that it did not use are left
+    /// out.
     pub busy: BTreeMap<String, u64>,
-    /// The units that executed its instructions on MAC lines; those that it did not use are left out.
+    /// The units that executed its instructions on MAC lines; those that it did not use are left
+    /// out.
     pub engines: BTreeMap<String, EngineReport>,
     /// Queries that both engines share.
     pub queries: Queries,

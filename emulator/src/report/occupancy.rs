@@ -18,7 +18,8 @@ impl Occupancy {
         Occupancy { seen: BTreeSet::new(), touched: vec![false; bytes as usize] }
     }
 
-    /// Notes a region; bytes that the scratchpad does not have, as an unchecked program may name, do not count.
+    /// Notes a region; bytes that the scratchpad does not have, as an unchecked program may name,
+    /// do not count.
     pub(super) fn touch(&mut self, region: Region) {
         let Region { base, bytes, inner, inner_stride, outer, outer_stride } = region;
         if self.seen.insert([base, bytes, inner, inner_stride, outer, outer_stride]) {

@@ -6,14 +6,16 @@ use vitcod_isa::program::Program;
 
 use crate::timing::Timing;
 
-/// The run in order of time, as cycles that belong to a layer: that of the instruction that completes next, of several the first in the program.
-/// Instructions of layers that the program does not define have none.
+/// The run in order of time, as cycles that belong to a layer: that of the instruction that
+/// completes next, of several the first in the program. Instructions of layers that the program
+/// does not define have none.
 pub(crate) fn shares(program: &Program, timing: &Timing) -> Vec<(usize, Range<u64>)> {
     let layers = program.header.layers.len();
-    let mut completions: Vec<(u64, usize, usize)> = (timing.spans().iter().zip(&program.layer_of).enumerate())
-        .map(|(index, (span, layer))| (span.completion, index, *layer as usize))
-        .filter(|(_, _, layer)| *layer < layers)
-        .collect();
+    let mut completions: Vec<(u64, usize, usize)> =
+        (timing.spans().iter().zip(&program.layer_of).enumerate())
+            .map(|(index, (span, layer))| (span.completion, index, *layer as usize))
+            .filter(|(_, _, layer)| *layer < layers)
+            .collect();
     completions.sort_unstable();
     let mut shares: Vec<(usize, Range<u64>)> = Vec::new();
     let mut frontier = 0;

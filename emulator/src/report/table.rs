@@ -11,7 +11,10 @@ pub fn plain(header: &[&str]) -> Table {
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-')));
     if !header.is_empty() {
         table.set_header(header.iter().copied());
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        table
+            .column_iter_mut()
+            .skip(1)
+            .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     }
     table
 }
@@ -29,7 +32,9 @@ pub fn decisions(decisions: &[Decision], with_reasons: bool) -> Table {
     let mut lines: Vec<(&[&str], Vec<&str>)> = Vec::new();
     let mut line_of = BTreeMap::new();
     let contents: Vec<[&str; 3]> = (decisions.iter())
-        .map(|decision| [decision.subject.as_str(), decision.chosen.as_str(), decision.reason.as_str()])
+        .map(|decision| {
+            [decision.subject.as_str(), decision.chosen.as_str(), decision.reason.as_str()]
+        })
         .collect();
     for (decision, content) in decisions.iter().zip(&contents) {
         let content = &content[..columns];
@@ -55,7 +60,9 @@ pub fn decisions(decisions: &[Decision], with_reasons: bool) -> Table {
 pub fn alternatives(decisions: &[Decision]) -> Table {
     let mut places: Vec<(&Decision, usize)> = Vec::new();
     for decision in decisions {
-        let same = |other: &Decision| Decision { layer: decision.layer.clone(), ..other.clone() } == *decision;
+        let same = |other: &Decision| {
+            Decision { layer: decision.layer.clone(), ..other.clone() } == *decision
+        };
         match places.iter_mut().find(|(other, _)| same(other)) {
             Some((_, layers)) => *layers += 1,
             None => places.push((decision, 1)),
@@ -69,7 +76,13 @@ pub fn alternatives(decisions: &[Decision]) -> Table {
         };
         let Decision { subject, chosen, reason, alternatives, .. } = decision;
         if alternatives.is_empty() {
-            table.add_row([subject.clone(), format!("> {chosen}"), String::new(), String::new(), layer.clone()]);
+            table.add_row([
+                subject.clone(),
+                format!("> {chosen}"),
+                String::new(),
+                String::new(),
+                layer.clone(),
+            ]);
         }
         for (index, Alternative { name, cycles, dram_bytes }) in alternatives.iter().enumerate() {
             let first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
@@ -77,7 +90,13 @@ pub fn alternatives(decisions: &[Decision]) -> Table {
             let (cycles, bytes) = (grouped(*cycles), grouped(*dram_bytes));
             table.add_row([first(subject), format!("{mark}{name}"), cycles, bytes, first(&layer)]);
         }
-        table.add_row([String::new(), format!("  because: {reason}"), String::new(), String::new(), String::new()]);
+        table.add_row([
+            String::new(),
+            format!("  because: {reason}"),
+            String::new(),
+            String::new(),
+            String::new(),
+        ]);
     }
     [1, 4].into_iter().for_each(|column| left(&mut table, column));
     table

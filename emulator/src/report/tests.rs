@@ -20,23 +20,35 @@ fn numbers_of_a_small_program() {
     assert_eq!(report.cycles.total, 224);
     assert_eq!(report.time_ms, 224.0 / 500_000.0);
     let denser = &report.cycles.by_unit["denser"];
-    assert_eq!((denser.busy, denser.stalls.waits.token["load"], denser.stalls.drained), (100, 60, 64));
+    assert_eq!(
+        (denser.busy, denser.stalls.waits.token["load"], denser.stalls.drained),
+        (100, 60, 64)
+    );
     assert_eq!(report.instructions.total, 4);
     assert_eq!(report.instructions.by_mnemonic["halt"], 1);
     assert_eq!((report.macs.executed, report.macs.needed), (51_200, 51_200));
     assert_eq!(report.macs.utilisation, 100.0 / 224.0);
-    assert_eq!((report.macs.slots, report.macs.wasted_slots, report.macs.idle_slots), (224 * 512, 0, 124 * 512));
+    assert_eq!(
+        (report.macs.slots, report.macs.wasted_slots, report.macs.idle_slots),
+        (224 * 512, 0, 124 * 512)
+    );
     assert_eq!((report.bound.of.compute_cycles, report.bound.of.dram_cycles), (100.0, 10.0));
     assert_eq!(report.bound.ratio, Some(2.24));
     assert_eq!((report.dram.read_bytes, report.dram.burst_read_bytes), (1500, 1536));
     assert_eq!((report.dram.write_bytes, report.dram.burst_write_bytes), (100, 128));
-    assert_eq!(report.dram.by_kind, BTreeMap::from([("outputs".to_owned(), 100), ("weights".to_owned(), 1500)]));
+    assert_eq!(
+        report.dram.by_kind,
+        BTreeMap::from([("outputs".to_owned(), 100), ("weights".to_owned(), 1500)])
+    );
     // The channel parameters are the highest operand: 100 of 12 bytes at 32,768.
     assert_eq!(report.sram.peak_bytes, 32_768 + 1200);
     let cycles: Vec<u64> = report.layers.iter().map(|layer| layer.cycles).collect();
     assert_eq!(cycles, [172, 224 - 172]);
     assert_eq!((report.layers[0].dram_read_bytes, report.layers[1].dram_write_bytes), (1500, 100));
-    assert_eq!(report.layers[0].busy, BTreeMap::from([("denser".to_owned(), 100), ("load".to_owned(), 10)]));
+    assert_eq!(
+        report.layers[0].busy,
+        BTreeMap::from([("denser".to_owned(), 100), ("load".to_owned(), 10)])
+    );
 }
 
 #[test]
@@ -49,7 +61,8 @@ fn a_cycle_belongs_to_the_layer_of_the_instruction_that_completes_next() {
     assert_eq!(cycles, [224 - 60, 60]);
 }
 
-/// What a layer needs is bounded by the resource that it takes longest, and its energy is that of its events.
+/// What a layer needs is bounded by the resource that it takes longest, and its energy is that of
+/// its events.
 #[test]
 fn bounds_and_energy_of_layers() {
     let report = report(two_layers());
@@ -87,9 +100,18 @@ fn softmax_and_vector_units_bound_a_layer_by_what_they_take_per_cycle() {
         src_stride: 72,
         dst_stride: 36,
     };
-    let lut =
-        table::Lut { src: Sram(0), table: Sram(4096), dst: Sram(8192), m: 10, n: 36, src_stride: 36, dst_stride: 36 };
-    let bound = |ops: &[Op]| report(program(ops.iter().map(|op| Instr::new(*op)), &[])).layers[0].bound.clone();
+    let lut = table::Lut {
+        src: Sram(0),
+        table: Sram(4096),
+        dst: Sram(8192),
+        m: 10,
+        n: 36,
+        src_stride: 36,
+        dst_stride: 36,
+    };
+    let bound = |ops: &[Op]| {
+        report(program(ops.iter().map(|op| Instr::new(*op)), &[])).layers[0].bound.clone()
+    };
     // 360 scores, 8 per cycle in each of two units; 360 elements, 16 per cycle.
     let scores = bound(&[softmax.into()]);
     assert_eq!((scores.softmax_cycles, scores.vector_cycles), (22.5, 0.0));
@@ -198,7 +220,8 @@ fn text() {
     insta::assert_snapshot!(report(two_layers()));
 }
 
-/// Two layers of which the second is spread over both engines, who contend for lines; with decisions.
+/// Two layers of which the second is spread over both engines, who contend for lines; with
+/// decisions.
 fn two_engines() -> Program {
     let mut program = program(
         [
@@ -239,8 +262,9 @@ fn engines_of_layers() {
         channel: 0,
         barrier,
     };
-    // The load arrives at 60; the denser engine works 60..70 and 70..100; the sparser engine has its token at 82 and works
-    // 82..132 and 132..137; the barrier is passed at 149..150; then there is a cycle of `sync`.
+    // The load arrives at 60; the denser engine works 60..70 and 70..100; the sparser engine has
+    // its token at 82 and works 82..132 and 132..137; the barrier is passed at 149..150; then there
+    // is a cycle of `sync`.
     let denser = &report.layers[0].engines["denser"];
     assert_eq!(report.layers[0].engines.len(), 1);
     assert_eq!((denser.lines_min, denser.lines_max, denser.busy), (64, 64, 10));
@@ -255,7 +279,10 @@ fn engines_of_layers() {
     assert_eq!((sparser.lines_min, sparser.lines_max, sparser.busy), (24, 32, 55));
     assert_eq!(sparser.idle, waits(&[("denser", 82)], 0, 0));
     let slots = (50 * 24 + 5 * 32) * 8;
-    assert_eq!((sparser.mac_slots, sparser.mac_slots_used, sparser.mac_slots_wasted), (slots, slots - 160, 160));
+    assert_eq!(
+        (sparser.mac_slots, sparser.mac_slots_used, sparser.mac_slots_wasted),
+        (slots, slots - 160, 160)
+    );
 
     // In total the sparser engine waits at the barrier of a layer that it has no part in, too.
     assert_eq!(report.engines["sparser"].idle, waits(&[("denser", 82)], 0, 13));

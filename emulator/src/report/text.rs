@@ -24,12 +24,23 @@ pub struct Overview<'r>(&'r Report);
 impl fmt::Display for Overview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Overview(report) = self;
-        write_tables(&[report.summary(), report.units(), report.engines(), decisions(&report.decisions, true)], f)
+        write_tables(
+            &[
+                report.summary(),
+                report.units(),
+                report.engines(),
+                decisions(&report.decisions, true),
+            ],
+            f,
+        )
     }
 }
 
 fn write_tables(tables: &[Table], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    tables.iter().filter(|table| table.row_count() > 0).try_for_each(|table| writeln!(f, "{}\n", table.trim_fmt()))
+    tables
+        .iter()
+        .filter(|table| table.row_count() > 0)
+        .try_for_each(|table| writeln!(f, "{}\n", table.trim_fmt()))
 }
 
 impl Report {
@@ -51,8 +62,9 @@ impl Report {
             let share = percent(cycles.attention as f64 / cycles.total.max(1) as f64);
             row("attention", format!("{} cycles ({share})", grouped(cycles.attention)));
         }
-        let ratio =
-            bound.ratio.map_or_else(String::new, |ratio| format!("; the run takes {ratio:.3} times the larger"));
+        let ratio = bound.ratio.map_or_else(String::new, |ratio| {
+            format!("; the run takes {ratio:.3} times the larger")
+        });
         let Bound { compute_cycles, dram_cycles, softmax_cycles, vector_cycles, .. } = bound.of;
         let (compute, traffic) = (grouped_f64(compute_cycles), grouped_f64(dram_cycles));
         row("lower bounds", format!("compute {compute}, DRAM {traffic} cycles{ratio}"));
@@ -95,8 +107,11 @@ impl Report {
                 grouped(dram.burst_write_bytes)
             ),
         );
-        let kinds: Vec<String> =
-            dram.by_kind.iter().map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes))).collect();
+        let kinds: Vec<String> = dram
+            .by_kind
+            .iter()
+            .map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes)))
+            .collect();
         row("DRAM by kind", kinds.join(", "));
         row(
             "scratchpad",
@@ -108,8 +123,11 @@ impl Report {
                 grouped(sram.written_bytes)
             ),
         );
-        let kinds: Vec<String> =
-            sram.by_kind.iter().map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes))).collect();
+        let kinds: Vec<String> = sram
+            .by_kind
+            .iter()
+            .map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes)))
+            .collect();
         row("scratchpad by kind", kinds.join(", "));
         if self.queries.sparser_read_bytes > 0 {
             row(
@@ -126,9 +144,20 @@ impl Report {
     }
 
     fn units(&self) -> Table {
-        let mut table = plain(&["unit", "busy", "", "waits for tokens", "lines", "channel", "barrier", "drained"]);
+        let mut table = plain(&[
+            "unit",
+            "busy",
+            "",
+            "waits for tokens",
+            "lines",
+            "channel",
+            "barrier",
+            "drained",
+        ]);
         for unit in Unit::ALL {
-            let Some(UnitReport { busy, stalls }) = self.cycles.by_unit.get(unit.name()) else { continue };
+            let Some(UnitReport { busy, stalls }) = self.cycles.by_unit.get(unit.name()) else {
+                continue;
+            };
             let tokens: u64 = stalls.waits.token.values().sum();
             let main = stalls.waits.token.iter().max_by_key(|(_, cycles)| **cycles);
             let mut waits = grouped(tokens);
@@ -149,9 +178,11 @@ impl Report {
         table
     }
 
-    /// The engines in total, and in the layers of which several took part; those of one ONNX node are taken together.
+    /// The engines in total, and in the layers of which several took part; those of one ONNX node
+    /// are taken together.
     fn engines(&self) -> Table {
-        let mut table = plain(&["engine", "lines", "busy", "idle", "MAC slots used", "", "wasted", "layer"]);
+        let mut table =
+            plain(&["engine", "lines", "busy", "idle", "MAC slots used", "", "wasted", "layer"]);
         let mut add = |engines: &BTreeMap<String, EngineReport>, place: &str| {
             for unit in Unit::ALL {
                 let Some(engine) = engines.get(unit.name()) else { continue };
@@ -180,11 +211,26 @@ impl Report {
 
     /// What each layer needs of the machine's resources, and what it takes.
     fn bounds(&self) -> Table {
-        let header = ["layer", "cycles", "compute", "DRAM", "softmax", "vector", "bound by", "beyond it", "energy nJ"];
+        let header = [
+            "layer",
+            "cycles",
+            "compute",
+            "DRAM",
+            "softmax",
+            "vector",
+            "bound by",
+            "beyond it",
+            "energy nJ",
+        ];
         let columns = if self.energy.is_some() { header.len() } else { header.len() - 1 };
         let mut table = plain(&header[..columns]);
         for LayerReport { name, cycles, bound, energy, .. } in &self.layers {
-            let resources = [bound.compute_cycles, bound.dram_cycles, bound.softmax_cycles, bound.vector_cycles];
+            let resources = [
+                bound.compute_cycles,
+                bound.dram_cycles,
+                bound.softmax_cycles,
+                bound.vector_cycles,
+            ];
             let beyond = *cycles as f64 - bound.combined_cycles;
             let sign = if beyond < -0.5 { "-" } else { "" };
             let mut row = vec![name.clone(), grouped(*cycles)];
@@ -199,8 +245,16 @@ impl Report {
     }
 
     fn per_layer(&self) -> Table {
-        let mut table =
-            plain(&["layer", "operation", "cycles", "", "multiplications", "needed", "DRAM read B", "DRAM written B"]);
+        let mut table = plain(&[
+            "layer",
+            "operation",
+            "cycles",
+            "",
+            "multiplications",
+            "needed",
+            "DRAM read B",
+            "DRAM written B",
+        ]);
         for layer in &self.layers {
             table.add_row([
                 layer.name.clone(),
@@ -220,7 +274,8 @@ impl Report {
 
 /// How much energy, and for what.
 fn energy_text(energy: &Energy) -> String {
-    let Energy { total_pj, mac_pj, sram_read_pj, sram_write_pj, dram_pj, element_pj, static_pj } = *energy;
+    let Energy { total_pj, mac_pj, sram_read_pj, sram_write_pj, dram_pj, element_pj, static_pj } =
+        *energy;
     let parts = [
         ("MACs", mac_pj),
         ("scratchpad", sram_read_pj + sram_write_pj),
@@ -228,8 +283,9 @@ fn energy_text(energy: &Energy) -> String {
         ("static", static_pj),
         ("DRAM", dram_pj),
     ];
-    let share =
-        |(name, pj): (&str, f64)| format!("{name} {}", percent(if total_pj > 0.0 { pj / total_pj } else { 0.0 }));
+    let share = |(name, pj): (&str, f64)| {
+        format!("{name} {}", percent(if total_pj > 0.0 { pj / total_pj } else { 0.0 }))
+    };
     format!("{} uJ: {}", three_digits(total_pj / 1e6), parts.map(share).join(", "))
 }
 

@@ -37,7 +37,8 @@ impl Work {
     /// Adds an instruction.
     pub(super) fn count(&mut self, op: &Op, cost: &Cost) {
         self.events.count(cost);
-        let counter = if op.units().contains(Unit::Vector) { &mut self.elements } else { &mut self.scores };
+        let counter =
+            if op.units().contains(Unit::Vector) { &mut self.elements } else { &mut self.scores };
         add(counter, cost.elements);
     }
 
@@ -46,7 +47,8 @@ impl Work {
         let engines = 2.0;
         let compute_cycles = over(self.needed_macs, machine.macs_per_cycle() as f64);
         let dram_cycles = over(self.compulsory_bytes, machine.dram.bytes_per_cycle);
-        let softmax_cycles = over(self.scores, engines * f64::from(machine.softmax.scores_per_cycle));
+        let softmax_cycles =
+            over(self.scores, engines * f64::from(machine.softmax.scores_per_cycle));
         let vector_cycles = over(self.elements, machine.vector.elements_per_cycle.into());
         let (mut combined_cycles, mut binding) = (0.0, None);
         for (cycles, resource) in [
@@ -59,7 +61,14 @@ impl Work {
                 (combined_cycles, binding) = (cycles, Some(resource));
             }
         }
-        Bound { compute_cycles, dram_cycles, softmax_cycles, vector_cycles, combined_cycles, binding }
+        Bound {
+            compute_cycles,
+            dram_cycles,
+            softmax_cycles,
+            vector_cycles,
+            combined_cycles,
+            binding,
+        }
     }
 
     /// The energy, if the machine says what events cost.
@@ -71,8 +80,14 @@ impl Work {
 impl RunEnergy {
     pub(super) fn new(of: Energy, time_ms: f64) -> RunEnergy {
         // A pJ is a nW for a millisecond.
-        let power_mw = |energy_pj: f64| if time_ms > 0.0 { energy_pj / time_ms * 1e-6 } else { 0.0 };
+        let power_mw =
+            |energy_pj: f64| if time_ms > 0.0 { energy_pj / time_ms * 1e-6 } else { 0.0 };
         let chip_pj = of.chip_pj();
-        RunEnergy { of, chip_pj, average_power_mw: power_mw(of.total_pj), average_chip_power_mw: power_mw(chip_pj) }
+        RunEnergy {
+            of,
+            chip_pj,
+            average_power_mw: power_mw(of.total_pj),
+            average_chip_power_mw: power_mw(chip_pj),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The lives of bytes: one pass over the program, in program order, which alone says what an instruction reads.
+//! The lives of bytes: one pass over the program, in program order, which alone says what an
+//! instruction reads.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use crate::timing::Timing;
 
 /// All parts, and for each value that they are of the buffer that it belongs to.
 pub(super) fn of(program: &Program, timing: &Timing) -> (Vec<Part>, Vec<usize>) {
-    let mut lives = Lives { timing, living: BTreeMap::new(), ended: Vec::new(), joined: Vec::new() };
+    let mut lives =
+        Lives { timing, living: BTreeMap::new(), ended: Vec::new(), joined: Vec::new() };
     let capacity = u64::from(program.machine.sram.bytes);
     for (index, instr) in program.code.iter().enumerate() {
         let operands: Vec<Access> = (accesses(&instr.op).into_iter())
@@ -45,7 +47,11 @@ impl Lives<'_> {
         let mut first = None;
         for (start, bytes) in region.merged().runs() {
             let from = self.living.range(..=start).next_back().map_or(start, |(at, _)| *at);
-            for (_, part) in self.living.range_mut(from..start + bytes).filter(|(_, part)| part.bytes.end > start) {
+            for (_, part) in self
+                .living
+                .range_mut(from..start + bytes)
+                .filter(|(_, part)| part.bytes.end > start)
+            {
                 part.cycles.end = part.cycles.end.max(end);
                 match first {
                     None => first = Some(part.value),
@@ -70,8 +76,12 @@ impl Lives<'_> {
     /// Ends what lives between two addresses.
     fn overwrite(&mut self, start: u64, end: u64, cycle: u64) {
         let from = self.living.range(..=start).next_back().map_or(start, |(at, _)| *at);
-        let over: Vec<u64> =
-            self.living.range(from..end).filter(|(_, part)| part.bytes.end > start).map(|(at, _)| *at).collect();
+        let over: Vec<u64> = self
+            .living
+            .range(from..end)
+            .filter(|(_, part)| part.bytes.end > start)
+            .map(|(at, _)| *at)
+            .collect();
         for at in over {
             let Some(mut part) = self.living.remove(&at) else { continue };
             if part.bytes.start < start {

@@ -1,12 +1,14 @@
-//! What lies in the scratchpad and when: the memory plan that a program carries out, worked out from its instructions and their timing, so that
-//! it is there for any program.
+//! What lies in the scratchpad and when: the memory plan that a program carries out, worked out
+//! from its instructions and their timing, so that it is there for any program.
 //!
-//! A *part* is a run of bytes that an instruction wrote. It lives from the start of that instruction to the end of the last one that
-//! reads it, or to the completion of the writer where nothing does; what is overwritten ends with the start of the next
-//! writer. A row maximum or sum that is carried on is still the same part.
+//! A *part* is a run of bytes that an instruction wrote. It lives from the start of that
+//! instruction to the end of the last one that reads it, or to the completion of the writer where
+//! nothing does; what is overwritten ends with the start of the next writer. A row maximum or sum
+//! that is carried on is still the same part.
 //!
-//! A *buffer* is the parts that are read as one: two of them belong together if an operand takes from both. So the rows that eight products
-//! write and the next layer reads are one buffer, while two weight tiles that take turns are two.
+//! A *buffer* is the parts that are read as one: two of them belong together if an operand takes
+//! from both. So the rows that eight products write and the next layer reads are one buffer, while
+//! two weight tiles that take turns are two.
 
 mod lives;
 mod occupancy;
@@ -56,7 +58,8 @@ pub struct Occupancy {
     pub mean_bytes: f64,
     /// At the peak, the largest run of bytes that do not live.
     pub largest_free_at_peak_bytes: u64,
-    /// The share of the free bytes that is not in the largest free run, on average over the cycles in which bytes are free.
+    /// The share of the free bytes that is not in the largest free run, on average over the cycles
+    /// in which bytes are free.
     pub mean_fragmentation: f64,
 }
 
@@ -130,7 +133,8 @@ impl MemoryPlan {
             let count = buffers.iter().filter(|buffer| buffer.data == data.name()).count();
             if count > 0 {
                 let Occupancy { peak_bytes, mean_bytes, .. } = occupancy;
-                by_kind.insert(data.name(), KindOccupancy { buffers: count, peak_bytes, mean_bytes });
+                by_kind
+                    .insert(data.name(), KindOccupancy { buffers: count, peak_bytes, mean_bytes });
             }
         }
         MemoryPlan {
@@ -154,7 +158,10 @@ impl MemoryPlan {
 fn buffers(program: &Program, parts: &[Part], buffer_of: &[usize]) -> Vec<Buffer> {
     let mut found: BTreeMap<usize, (usize, Buffer)> = BTreeMap::new();
     for Part { bytes, cycles, data, writer, value } in parts {
-        let layer = program.layer_of.get(*writer).and_then(|layer| program.header.layers.get(*layer as usize));
+        let layer = program
+            .layer_of
+            .get(*writer)
+            .and_then(|layer| program.header.layers.get(*layer as usize));
         let new = || Buffer {
             address: bytes.start,
             end_address: bytes.end,
@@ -171,12 +178,14 @@ fn buffers(program: &Program, parts: &[Part], buffer_of: &[usize]) -> Vec<Buffer
         if writer < first {
             *first = *writer;
             let Buffer { data, layer, operation, written_by, .. } = new();
-            (buffer.data, buffer.layer, buffer.operation, buffer.written_by) = (data, layer, operation, written_by);
+            (buffer.data, buffer.layer, buffer.operation, buffer.written_by) =
+                (data, layer, operation, written_by);
         }
         buffer.address = buffer.address.min(bytes.start);
         buffer.end_address = buffer.end_address.max(bytes.end);
         buffer.bytes += bytes.end - bytes.start;
-        buffer.byte_cycles += u128::from(bytes.end - bytes.start) * u128::from(cycles.end - cycles.start);
+        buffer.byte_cycles +=
+            u128::from(bytes.end - bytes.start) * u128::from(cycles.end - cycles.start);
         buffer.start_cycle = buffer.start_cycle.min(cycles.start);
         buffer.end_cycle = buffer.end_cycle.max(cycles.end);
     }

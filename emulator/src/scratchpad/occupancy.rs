@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use super::{Occupancy, Part};
 
 /// The occupancy by parts of a scratchpad of `capacity` bytes over a run of `cycles` cycles.
-pub(super) fn of<'p>(parts: impl Iterator<Item = &'p Part>, capacity: u64, cycles: u64) -> Occupancy {
+pub(super) fn of<'p>(
+    parts: impl Iterator<Item = &'p Part>,
+    capacity: u64,
+    cycles: u64,
+) -> Occupancy {
     // What ends makes room for what starts in the same cycle.
     let mut events: Vec<(u64, bool, u64, u64)> = parts
         .filter(|part| part.cycles.start < part.cycles.end)
@@ -94,7 +98,8 @@ impl Free {
             return;
         }
         let first = self.runs.range(..=from).next_back().map_or(from, |(at, _)| *at);
-        let touched: Vec<u64> = self.runs.range(first..to).filter(|(_, end)| **end > from).map(|(at, _)| *at).collect();
+        let touched: Vec<u64> =
+            self.runs.range(first..to).filter(|(_, end)| **end > from).map(|(at, _)| *at).collect();
         for at in touched {
             if let Some(end) = self.remove(at) {
                 self.insert(at, from.min(end));
@@ -107,8 +112,12 @@ impl Free {
     fn give(&mut self, from: u64, to: u64) {
         let (mut from, mut to) = (from, to);
         let first = self.runs.range(..=from).next_back().map_or(from, |(at, _)| *at);
-        let touched: Vec<u64> =
-            self.runs.range(first..=to).filter(|(_, end)| **end >= from).map(|(at, _)| *at).collect();
+        let touched: Vec<u64> = self
+            .runs
+            .range(first..=to)
+            .filter(|(_, end)| **end >= from)
+            .map(|(at, _)| *at)
+            .collect();
         for at in touched {
             if let Some(end) = self.remove(at) {
                 (from, to) = (from.min(at), to.max(end));

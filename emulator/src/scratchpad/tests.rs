@@ -18,23 +18,33 @@ fn buffers(plan: &MemoryPlan) -> Vec<(u64, u64, u64, u64, &str, &str)> {
     plan.buffers.iter().map(of).collect()
 }
 
-/// `matmul` reads 512 bytes at 0 and 800 at 4096 and writes 6,400 at 16384; what it reads elsewhere nothing has written.
+/// `matmul` reads 512 bytes at 0 and 800 at 4096 and writes 6,400 at 16384; what it reads elsewhere
+/// nothing has written.
 #[test]
 fn a_buffer_lives_from_its_writer_to_its_last_reader() {
     let plan = plan(two_layers());
-    // Load 0..10, there at 60; product 60..160, done at 172; store 172..173 of 100 bytes at 16, which the load has written.
+    // Load 0..10, there at 60; product 60..160, done at 172; store 172..173 of 100 bytes at 16,
+    // which the load has written.
     assert_eq!(
         buffers(&plan),
         [(0, 1500, 0, 173, "weights", "load"), (16_384, 6400, 60, 172, "activations", "matmul")]
     );
-    let Occupancy { peak_bytes, peak_cycle, mean_bytes, largest_free_at_peak_bytes, mean_fragmentation } =
-        plan.occupancy;
+    let Occupancy {
+        peak_bytes,
+        peak_cycle,
+        mean_bytes,
+        largest_free_at_peak_bytes,
+        mean_fragmentation,
+    } = plan.occupancy;
     assert_eq!((peak_bytes, peak_cycle), (7900, 60));
     assert_eq!(largest_free_at_peak_bytes, 327_680 - 16_384 - 6400);
     assert_eq!(mean_bytes, (1500 * 173 + 6400 * 112) as f64 / 224.0);
     let apart = (16_384 - 1500) as f64 / (327_680 - 7900) as f64;
     assert!((mean_fragmentation - apart * 112.0 / 224.0).abs() < 1e-12, "{mean_fragmentation}");
-    assert_eq!(plan.by_kind["activations"], KindOccupancy { buffers: 1, peak_bytes: 6400, mean_bytes: 3200.0 });
+    assert_eq!(
+        plan.by_kind["activations"],
+        KindOccupancy { buffers: 1, peak_bytes: 6400, mean_bytes: 3200.0 }
+    );
 }
 
 #[test]
@@ -65,13 +75,18 @@ fn parts_that_are_read_as_one_are_a_buffer_and_those_that_take_turns_are_not() {
 #[test]
 fn parts_never_overlap() {
     let mut program = two_layers();
-    program
-        .code
-        .splice(2..2, [Instr::new(work(Engine::Denser, 0, 64, 20)), Instr::new(work(Engine::Denser, 0, 32, 7))]);
+    program.code.splice(
+        2..2,
+        [Instr::new(work(Engine::Denser, 0, 64, 20)), Instr::new(work(Engine::Denser, 0, 32, 7))],
+    );
     program.layer_of = vec![0; program.code.len()];
     let plan = plan(program);
     for (i, a) in plan.parts.iter().enumerate() {
-        assert!(a.cycles.start <= a.cycles.end && a.bytes.start < a.bytes.end && a.bytes.end <= plan.capacity_bytes);
+        assert!(
+            a.cycles.start <= a.cycles.end
+                && a.bytes.start < a.bytes.end
+                && a.bytes.end <= plan.capacity_bytes
+        );
         for b in &plan.parts[..i] {
             let shared = |a: &Range<u64>, b: &Range<u64>| a.start.max(b.start) < a.end.min(b.end);
             assert!(!(shared(&a.bytes, &b.bytes) && shared(&a.cycles, &b.cycles)), "{a:?} {b:?}");

@@ -11,8 +11,13 @@ const LISTED: usize = 60;
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of_capacity = |bytes: f64| percent(bytes / self.capacity_bytes.max(1) as f64);
-        let Occupancy { peak_bytes, peak_cycle, mean_bytes, largest_free_at_peak_bytes, mean_fragmentation } =
-            self.occupancy;
+        let Occupancy {
+            peak_bytes,
+            peak_cycle,
+            mean_bytes,
+            largest_free_at_peak_bytes,
+            mean_fragmentation,
+        } = self.occupancy;
         let mut table = plain(&[]);
         let mut row = |name: &str, value: String| {
             table.add_row([name.to_owned(), value]);
@@ -22,8 +27,14 @@ impl fmt::Display for MemoryPlan {
         row("cycles", grouped(self.cycles));
         row("scratchpad", format!("{} B", grouped(self.capacity_bytes)));
         let peak = of_capacity(peak_bytes as f64);
-        row("most in use", format!("{} B ({peak}) in cycle {}", grouped(peak_bytes), grouped(peak_cycle)));
-        row("in use on average", format!("{} B ({})", grouped(mean_bytes.round() as u64), of_capacity(mean_bytes)));
+        row(
+            "most in use",
+            format!("{} B ({peak}) in cycle {}", grouped(peak_bytes), grouped(peak_cycle)),
+        );
+        row(
+            "in use on average",
+            format!("{} B ({})", grouped(mean_bytes.round() as u64), of_capacity(mean_bytes)),
+        );
         row(
             "fragmentation",
             format!(
@@ -55,14 +66,33 @@ impl fmt::Display for MemoryPlan {
                 " The {LISTED} of {} buffers that take the most bytes times cycles, by address:\n",
                 grouped(self.buffers.len() as u64)
             )?;
-            listed.sort_by_key(|index| (std::cmp::Reverse(self.buffers[*index].byte_cycles), *index));
+            listed
+                .sort_by_key(|index| (std::cmp::Reverse(self.buffers[*index].byte_cycles), *index));
             listed.truncate(LISTED);
             listed.sort_unstable();
         }
-        let mut table =
-            plain(&["address", "to", "bytes", "from cycle", "to cycle", "cycles", "holds", "written by", "for layer"]);
+        let mut table = plain(&[
+            "address",
+            "to",
+            "bytes",
+            "from cycle",
+            "to cycle",
+            "cycles",
+            "holds",
+            "written by",
+            "for layer",
+        ]);
         for Buffer {
-            address, end_address, bytes, start_cycle, end_cycle, data, layer, operation, written_by, ..
+            address,
+            end_address,
+            bytes,
+            start_cycle,
+            end_cycle,
+            data,
+            layer,
+            operation,
+            written_by,
+            ..
         } in listed.into_iter().map(|index| &self.buffers[index])
         {
             table.add_row([

@@ -1,7 +1,8 @@
-//! Programs whose cycles are worked out by hand, and a simulator that steps through the cycles one by one.
+//! Programs whose cycles are worked out by hand, and a simulator that steps through the cycles one
+//! by one.
 //!
-//! On `vitcod` a transfer moves 153.6 bytes per cycle in bursts of 64 and completes 50 cycles later; a product completes 12 cycles
-//! after its last operand; `halt` takes a cycle.
+//! On `vitcod` a transfer moves 153.6 bytes per cycle in bursts of 64 and completes 50 cycles
+//! later; a product completes 12 cycles after its last operand; `halt` takes a cycle.
 
 mod channel;
 
@@ -34,7 +35,10 @@ fn a_load_takes_the_channel_and_then_its_latency() {
     let timing = timing(&[Instr::new(load(0, 0, 1530))]);
     assert_eq!(timing.spans(), [span(0, 10, 60), span(60, 61, 61)]);
     assert_eq!(timing.total(), 61);
-    assert_eq!(*timing.unit(Unit::Load), UnitCycles { busy: 10, drained: 51, ..UnitCycles::default() });
+    assert_eq!(
+        *timing.unit(Unit::Load),
+        UnitCycles { busy: 10, drained: 51, ..UnitCycles::default() }
+    );
     assert_eq!(*timing.unit(Unit::Vector), UnitCycles { drained: 61, ..UnitCycles::default() });
 }
 
@@ -46,18 +50,27 @@ fn tokens_chain_load_product_and_store() {
         instr(store(0, 0, 64), &[Unit::Denser], &[]),
     ]);
     // The store's burst takes 0.417 cycles of the channel.
-    assert_eq!(timing.spans(), [span(0, 10, 60), span(60, 61, 73), span(73, 74, 124), span(124, 125, 125)]);
+    assert_eq!(
+        timing.spans(),
+        [span(0, 10, 60), span(60, 61, 73), span(73, 74, 124), span(124, 125, 125)]
+    );
     assert_eq!(timing.unit(Unit::Denser).token[Unit::Load.index()], 60);
     assert_eq!(timing.unit(Unit::Store).token[Unit::Denser.index()], 73);
-    let waits: Vec<_> = timing.waits().iter().map(|wait| (wait.index, wait.unit, wait.reason, wait.cycles)).collect();
+    let waits: Vec<_> = timing
+        .waits()
+        .iter()
+        .map(|wait| (wait.index, wait.unit, wait.reason, wait.cycles))
+        .collect();
     let (load, denser) = (Reason::Token(Unit::Load), Reason::Token(Unit::Denser));
     assert_eq!(waits, [(1, Unit::Denser, load, 60), (2, Unit::Store, denser, 73)]);
 }
 
 #[test]
 fn loads_overlap_with_products_that_do_not_need_them() {
-    let pair =
-        [instr(load(0, 0, 1536), &[], &[Unit::Denser]), instr(work(Engine::Denser, 0, 64, 100), &[Unit::Load], &[])];
+    let pair = [
+        instr(load(0, 0, 1536), &[], &[Unit::Denser]),
+        instr(work(Engine::Denser, 0, 64, 100), &[Unit::Load], &[]),
+    ];
     let timing = timing(&[pair, pair, pair].concat());
     let starts: Vec<u64> = timing.spans().iter().map(|span| span.start).collect();
     assert_eq!(starts, [0, 60, 10, 160, 20, 260, 372]);
@@ -78,8 +91,10 @@ fn lines_are_taken_by_one_instruction_at_a_time() {
 
 #[test]
 fn disjoint_lines_run_at_once() {
-    let timing =
-        timing(&[Instr::new(work(Engine::Denser, 0, 40, 100)), Instr::new(work(Engine::Sparser, 40, 24, 100))]);
+    let timing = timing(&[
+        Instr::new(work(Engine::Denser, 0, 40, 100)),
+        Instr::new(work(Engine::Sparser, 40, 24, 100)),
+    ]);
     assert_eq!(timing.spans()[..2], [span(0, 100, 112); 2]);
     assert_eq!(timing.unit(Unit::Sparser).lines, 0);
 }
@@ -96,7 +111,11 @@ fn transfers_follow_each_other_within_a_cycle() {
 
 #[test]
 fn a_unit_issues_one_short_transfer_per_cycle() {
-    let timing = timing(&[Instr::new(load(0, 0, 64)), Instr::new(load(0, 0, 64)), Instr::new(load(0, 0, 64))]);
+    let timing = timing(&[
+        Instr::new(load(0, 0, 64)),
+        Instr::new(load(0, 0, 64)),
+        Instr::new(load(0, 0, 64)),
+    ]);
     assert_eq!(timing.spans()[..3], [span(0, 1, 51), span(1, 2, 52), span(2, 3, 53)]);
 }
 
@@ -117,12 +136,19 @@ fn the_channel_serves_loads_and_stores_in_the_order_of_their_requests() {
 
 #[test]
 fn a_barrier_waits_for_every_completion() {
-    let timing =
-        timing(&[Instr::new(load(0, 0, 1536)), Instr::new(Barrier {}), Instr::new(work(Engine::Denser, 0, 64, 5))]);
+    let timing = timing(&[
+        Instr::new(load(0, 0, 1536)),
+        Instr::new(Barrier {}),
+        Instr::new(work(Engine::Denser, 0, 64, 5)),
+    ]);
     assert_eq!(timing.spans()[1..3], [span(60, 61, 61), span(61, 66, 78)]);
     assert_eq!(timing.unit(Unit::Denser).barrier, 61);
     assert_eq!(timing.unit(Unit::Load).barrier, 51);
-    let waits: Vec<_> = timing.waits().iter().map(|wait| (wait.index, wait.unit, wait.reason, wait.cycles)).collect();
+    let waits: Vec<_> = timing
+        .waits()
+        .iter()
+        .map(|wait| (wait.index, wait.unit, wait.reason, wait.cycles))
+        .collect();
     assert_eq!(waits.len(), Unit::COUNT);
     assert_eq!(waits[0], (1, Unit::Load, Reason::Barrier, 51));
 }
@@ -146,7 +172,10 @@ fn a_deadlock_names_what_each_unit_waits_for() {
     let error = simulate(&code, &vitcod()).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().map(str::trim).collect();
     assert_eq!(lines[0], "deadlock:");
-    assert_eq!(lines[1], "load: instruction 0, `load`, waits for a token from store and from denser");
+    assert_eq!(
+        lines[1],
+        "load: instruction 0, `load`, waits for a token from store and from denser"
+    );
     assert_eq!(lines[2], "store: instruction 2, `halt`, waits for the other units");
     assert_eq!(lines[3], "denser: instruction 1, `matmul`, waits for a token from load");
 }
@@ -160,7 +189,8 @@ fn programs_end_with_their_only_halt() {
     assert!(matches!(simulate(&code, &vitcod()), Err(TimingError::Malformed { index: 0, .. })));
 }
 
-/// The rules, stepped through cycle by cycle: slow and plain. Only for machines on which transfers take whole cycles.
+/// The rules, stepped through cycle by cycle: slow and plain. Only for machines on which transfers
+/// take whole cycles.
 fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
     let costs: Vec<Cost> = code.iter().map(|instr| cost(&instr.op, machine)).collect();
     let mut spans: Vec<Option<Span>> = vec![None; code.len()];
@@ -185,11 +215,14 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
         };
         for unit in Unit::ALL {
             let u = unit.index();
-            if running[u].is_none() && queues[u].front().is_some_and(|index| arrived(unit, *index, &tokens)) {
+            if running[u].is_none()
+                && queues[u].front().is_some_and(|index| arrived(unit, *index, &tokens))
+            {
                 requested[u].get_or_insert(cycle);
             }
         }
-        let transfer = |unit: usize| queues[unit].front().is_some_and(|i| !matches!(code[*i].op, Op::Sync(_)));
+        let transfer =
+            |unit: usize| queues[unit].front().is_some_and(|i| !matches!(code[*i].op, Op::Sync(_)));
         let mut order = Unit::ALL;
         if requested[1] < requested[0] && requested[1].is_some() && transfer(0) && transfer(1) {
             order.swap(0, 1);
@@ -214,10 +247,12 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
             if requested[u].is_none() {
                 continue;
             }
-            let taken = running.iter().flatten().any(|other| match (cost.lines, costs[*other].lines) {
-                (Some(a), Some(b)) => (a.first.into()..a.end()).any(|line| (b.first.into()..b.end()).contains(&line)),
-                _ => cost.burst_bytes > 0 && costs[*other].burst_bytes > 0,
-            });
+            let taken =
+                running.iter().flatten().any(|other| match (cost.lines, costs[*other].lines) {
+                    (Some(a), Some(b)) => (a.first.into()..a.end())
+                        .any(|line| (b.first.into()..b.end()).contains(&line)),
+                    _ => cost.burst_bytes > 0 && costs[*other].burst_bytes > 0,
+                });
             if taken {
                 continue;
             }
@@ -228,7 +263,9 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
             let cycles = cost.cycles.max(cost.burst_bytes / 64).max(1);
             last_completion[u] = (cycle + cycles + cost.latency).max(last_completion[u]);
             spans[index] = Some(span(cycle, cycle + cycles, last_completion[u]));
-            tokens.extend(code[index].signal.iter().map(|receiver| (unit, receiver, last_completion[u])));
+            tokens.extend(
+                code[index].signal.iter().map(|receiver| (unit, receiver, last_completion[u])),
+            );
             running[u] = Some(index);
             requested[u] = None;
             queues[u].pop_front();
@@ -252,11 +289,15 @@ fn operation() -> impl Strategy<Value = Op> {
 
 /// Programs without a deadlock: every token is waited for after the instruction that sends it.
 fn programs() -> impl Strategy<Value = Vec<Instr>> {
-    (prop::collection::vec(operation(), 1..40), prop::collection::vec((0usize..40, 0usize..40), 0..40)).prop_map(
-        |(operations, edges)| {
+    (
+        prop::collection::vec(operation(), 1..40),
+        prop::collection::vec((0usize..40, 0usize..40), 0..40),
+    )
+        .prop_map(|(operations, edges)| {
             let mut code: Vec<Instr> = operations.into_iter().map(Instr::new).collect();
             let single = |instr: &Instr| !matches!(instr.op, Op::Barrier(_) | Op::Halt(_));
-            let mut edges: Vec<_> = edges.iter().map(|(a, b)| (a % code.len(), b % code.len())).collect();
+            let mut edges: Vec<_> =
+                edges.iter().map(|(a, b)| (a % code.len(), b % code.len())).collect();
             edges.sort_unstable();
             for (from, to) in edges {
                 if from >= to || !single(&code[from]) || !single(&code[to]) {
@@ -264,18 +305,21 @@ fn programs() -> impl Strategy<Value = Vec<Instr>> {
                 }
                 let sender = code[from].op.units().iter().next().unwrap();
                 let receiver = code[to].op.units().iter().next().unwrap();
-                // A pair's waits are in the order of its signals, so a token may be taken by a later one only.
-                let taken_later = code[to..].iter().any(|i| i.op.units().contains(receiver) && i.wait.contains(sender));
-                let sent_later =
-                    code[from..].iter().any(|i| i.op.units().contains(sender) && i.signal.contains(receiver));
+                // A pair's waits are in the order of its signals, so a token may be taken by a
+                // later one only.
+                let taken_later = code[to..]
+                    .iter()
+                    .any(|i| i.op.units().contains(receiver) && i.wait.contains(sender));
+                let sent_later = code[from..]
+                    .iter()
+                    .any(|i| i.op.units().contains(sender) && i.signal.contains(receiver));
                 if !taken_later && !sent_later {
                     code[from].signal.insert(receiver);
                     code[to].wait.insert(sender);
                 }
             }
             ended(&code)
-        },
-    )
+        })
 }
 
 proptest! {

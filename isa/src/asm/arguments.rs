@@ -23,10 +23,16 @@ impl<'s> Arguments<'s> {
             match name {
                 None => unnamed.push(value),
                 Some(name) if named.iter().any(|(other, _)| other.text == name.text) => {
-                    return Err(Diagnostic::at(name.span, format!("`{}` is given twice", name.text)));
+                    return Err(Diagnostic::at(
+                        name.span,
+                        format!("`{}` is given twice", name.text),
+                    ));
                 }
-                // What may be named is little; without a limit the search for doubles would take quadratic time.
-                Some(name) if named.len() == MOST_NAMED => return Err(Diagnostic::at(name.span, "too many arguments")),
+                // What may be named is little; without a limit the search for doubles would take
+                // quadratic time.
+                Some(name) if named.len() == MOST_NAMED => {
+                    return Err(Diagnostic::at(name.span, "too many arguments"));
+                }
                 Some(name) => named.push((name, value)),
             }
         }
@@ -35,9 +41,9 @@ impl<'s> Arguments<'s> {
 
     /// The next value without a name.
     pub(crate) fn next(&mut self, expected: &str) -> Result<Value<'s>, Diagnostic> {
-        self.unnamed
-            .next()
-            .ok_or_else(|| Diagnostic::at(self.head.span.clone(), format!("`{}` needs {expected}", self.head.text)))
+        self.unnamed.next().ok_or_else(|| {
+            Diagnostic::at(self.head.span.clone(), format!("`{}` needs {expected}", self.head.text))
+        })
     }
 
     /// The next value without a name, if there is one.
@@ -58,8 +64,9 @@ impl<'s> Arguments<'s> {
 
     /// The value of a name.
     pub(crate) fn required(&mut self, name: &str) -> Result<Value<'s>, Diagnostic> {
-        self.named(name)
-            .ok_or_else(|| Diagnostic::at(self.head.span.clone(), format!("`{}` needs `{name}=`", self.head.text)))
+        self.named(name).ok_or_else(|| {
+            Diagnostic::at(self.head.span.clone(), format!("`{}` needs `{name}=`", self.head.text))
+        })
     }
 
     /// All names that are left, with their values.
@@ -80,12 +87,16 @@ impl<'s> Arguments<'s> {
     pub(crate) fn end(self) -> Result<(), Diagnostic> {
         let Arguments { head, mut unnamed, named } = self;
         if let Some(value) = unnamed.next() {
-            return Err(Diagnostic::at(value.span(), format!("`{}` takes no such argument", head.text)));
+            return Err(Diagnostic::at(
+                value.span(),
+                format!("`{}` takes no such argument", head.text),
+            ));
         }
         match named.into_iter().next() {
-            Some((name, _)) => {
-                Err(Diagnostic::at(name.span, format!("`{}` takes no `{}=` here", head.text, name.text)))
-            }
+            Some((name, _)) => Err(Diagnostic::at(
+                name.span,
+                format!("`{}` takes no `{}=` here", head.text, name.text),
+            )),
             None => Ok(()),
         }
     }

@@ -6,7 +6,9 @@ use super::syntax::{Argument, AtomKind, Line, Value};
 use crate::diagnostics::{Diagnostic, closest, did_you_mean, question};
 use crate::effects::accesses;
 use crate::instr::field::{Field, bits_of};
-use crate::instr::{FieldSpec, Instr, SIGNAL_BIT, Spec, TABLE, UnitSet, WAIT_BIT, WORD_BYTES, Word};
+use crate::instr::{
+    FieldSpec, Instr, SIGNAL_BIT, Spec, TABLE, UnitSet, WAIT_BIT, WORD_BYTES, Word,
+};
 use crate::problems::Collector;
 
 /// What every instruction takes beside the fields of its row.
@@ -28,7 +30,8 @@ const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
     }
 }
 
-/// The instruction of a line of a program or draft, and the buffers that its operands lie in; all that is wrong with the line goes to `problems`.
+/// The instruction of a line of a program or draft, and the buffers that its operands lie in; all
+/// that is wrong with the line goes to `problems`.
 pub(crate) fn instruction(
     line: &Line<'_>,
     symbols: &Symbols<'_>,
@@ -38,7 +41,10 @@ pub(crate) fn instruction(
     let head = &line.head;
     let Some(spec) = TABLE.iter().find(|spec| spec.mnemonic == head.text) else {
         let help = did_you_mean(head.text, TABLE.iter().map(|spec| spec.mnemonic));
-        problems.push(|| Diagnostic::at(head.span.clone(), format!("no instruction `{}`", head.text)).with_help(help));
+        problems.push(|| {
+            Diagnostic::at(head.span.clone(), format!("no instruction `{}`", head.text))
+                .with_help(help)
+        });
         return None;
     };
     let tokens = if kind == Kind::Program { &TOKENS[..] } else { &[] };
@@ -56,7 +62,10 @@ pub(crate) fn instruction(
         }
         let done = find(spec, argument, fields(), &mut meant).and_then(|(index, field)| {
             if std::mem::replace(&mut given[index], true) {
-                return Err(Diagnostic::at(argument.span(), format!("`{}` is given twice", field.name)));
+                return Err(Diagnostic::at(
+                    argument.span(),
+                    format!("`{}` is given twice", field.name),
+                ));
             }
             bits[index] = Some(match value(field, &argument.value, symbols, kind)? {
                 Given::Bits(bits) => bits,
@@ -79,11 +88,18 @@ pub(crate) fn instruction(
     }
     let lacking: Vec<String> = fields()
         .zip(&given)
-        .filter(|(field, given)| !**given && field.default.is_none() && !meant.contains(&field.name))
+        .filter(|(field, given)| {
+            !**given && field.default.is_none() && !meant.contains(&field.name)
+        })
         .map(|(field, _)| format!("`{}`", field.name))
         .collect();
     if !lacking.is_empty() {
-        problems.push(|| Diagnostic::at(head.span.clone(), format!("`{}` lacks {}", head.text, lacking.join(", "))));
+        problems.push(|| {
+            Diagnostic::at(
+                head.span.clone(),
+                format!("`{}` lacks {}", head.text, lacking.join(", ")),
+            )
+        });
         return None;
     }
     if !sound {
@@ -101,7 +117,12 @@ pub(crate) fn instruction(
     for (field, _) in fields().zip(given).filter(|(_, given)| !given) {
         if touched.iter().any(|access| access.operand == field.name) {
             sound = false;
-            problems.push(|| Diagnostic::at(head.span.clone(), format!("`{}` needs `{}` here", head.text, field.name)));
+            problems.push(|| {
+                Diagnostic::at(
+                    head.span.clone(),
+                    format!("`{}` needs `{}` here", head.text, field.name),
+                )
+            });
         }
     }
     sound.then_some((instr, operands))
@@ -119,7 +140,8 @@ enum Given {
     Broken,
 }
 
-/// The field that an argument is for, with its position. Where its name is none, the one that it comes close to is added to those `meant`.
+/// The field that an argument is for, with its position. Where its name is none, the one that it
+/// comes close to is added to those `meant`.
 fn find(
     spec: &Spec,
     argument: &Argument<'_>,
@@ -132,13 +154,22 @@ fn find(
     fields.clone().enumerate().find(|(_, field)| field.name == name.text).ok_or_else(|| {
         let near = closest(name.text, fields.map(|field| field.name));
         meant.extend(near);
-        Diagnostic::at(name.span.clone(), format!("`{}` has no operand `{}`", spec.mnemonic, name.text))
-            .with_help(near.map(question))
+        Diagnostic::at(
+            name.span.clone(),
+            format!("`{}` has no operand `{}`", spec.mnemonic, name.text),
+        )
+        .with_help(near.map(question))
     })
 }
 
-/// The value of a field. What is a value by itself is no name. In a draft nothing lies at an address of the scratchpad.
-fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>, kind: Kind) -> Result<Given, Diagnostic> {
+/// The value of a field. What is a value by itself is no name. In a draft nothing lies at an
+/// address of the scratchpad.
+fn value(
+    field: &FieldSpec,
+    value: &Value<'_>,
+    symbols: &Symbols<'_>,
+    kind: Kind,
+) -> Result<Given, Diagnostic> {
     let on_buffers = kind != Kind::Program && field.is_sram;
     let expected = match field.names {
         _ if on_buffers => "a place in a buffer, as `b0+0x40`".to_owned(),
@@ -148,7 +179,12 @@ fn value(field: &FieldSpec, value: &Value<'_>, symbols: &Symbols<'_>, kind: Kind
     let parse = |text: &str| if on_buffers { None } else { (field.parse)(text) };
     let text = match value {
         Value::Atom(atom) if atom.kind == AtomKind::Word => atom.text,
-        _ => return Err(Diagnostic::at(value.span(), format!("`{}`: expected {expected}", field.name))),
+        _ => {
+            return Err(Diagnostic::at(
+                value.span(),
+                format!("`{}`: expected {expected}", field.name),
+            ));
+        }
     };
     if let Some(bits) = parse(text) {
         return Ok(Given::Bits(bits));

@@ -37,19 +37,34 @@ const KINDS: [Kind; 8] = [
     fixed!(".i8", Some(1), "an integer from -128 to 127", |text| signed(text).map(i8::to_le_bytes)),
     fixed!(".u8", Some(1), "an integer from 0 to 255", |text| integer(text).map(u8::to_le_bytes)),
     fixed!(".i16", Some(2), "an integer of 16 bits", |text| signed(text).map(i16::to_le_bytes)),
-    fixed!(".u16", Some(2), "an integer from 0 to 65535", |text| integer(text).map(u16::to_le_bytes)),
+    fixed!(".u16", Some(2), "an integer from 0 to 65535", |text| integer(text)
+        .map(u16::to_le_bytes)),
     fixed!(".i32", Some(4), "an integer of 32 bits", |text| signed(text).map(i32::to_le_bytes)),
-    fixed!(".u32", Some(4), "an integer from 0 to 4294967295", |text| integer(text).map(u32::to_le_bytes)),
+    fixed!(".u32", Some(4), "an integer from 0 to 4294967295", |text| integer(text)
+        .map(u32::to_le_bytes)),
     fixed!(".scale", None, "a multiplier", |text| Scale::parse(text).map(Scale::to_bytes)),
-    Kind { name: ".hex", integer: None, expected: "an even number of hexadecimal digits", append: hex },
+    Kind {
+        name: ".hex",
+        integer: None,
+        expected: "an even number of hexadecimal digits",
+        append: hex,
+    },
 ];
 
 impl Kind {
     /// `count` integers of a seed, uniform; `room` is how many bytes may be made, which these take.
-    pub(super) fn random(&self, seed: u64, count: usize, room: &mut usize) -> Result<Vec<u8>, String> {
-        let Some(width) = self.integer else { return Err(format!("`{}` takes no seed", self.name)) };
+    pub(super) fn random(
+        &self,
+        seed: u64,
+        count: usize,
+        room: &mut usize,
+    ) -> Result<Vec<u8>, String> {
+        let Some(width) = self.integer else {
+            return Err(format!("`{}` takes no seed", self.name));
+        };
         let bytes = count.checked_mul(width).filter(|bytes| bytes <= room);
-        let bytes = bytes.ok_or_else(|| format!("seeds make at most {MAX_SEEDED_BYTES} bytes in a text"))?;
+        let bytes = bytes
+            .ok_or_else(|| format!("seeds make at most {MAX_SEEDED_BYTES} bytes in a text"))?;
         *room -= bytes;
         let mut random = Random::new(seed);
         Ok((0..count).flat_map(|_| random.bits().to_le_bytes().into_iter().take(width)).collect())

@@ -71,7 +71,11 @@ const DIRECTIVES: [Directive; 16] = [
         names: Some(&["operation", "nodes", "macs", "bytes"]),
         apply: |this, arguments| this.layer(arguments),
     },
-    Directive { name: ".in", names: Some(&["group"]), apply: |this, arguments| this.in_layer(arguments) },
+    Directive {
+        name: ".in",
+        names: Some(&["group"]),
+        apply: |this, arguments| this.in_layer(arguments),
+    },
     Directive {
         name: ".decision",
         names: Some(&["layer", "subject", "chosen", "reason"]),
@@ -83,8 +87,16 @@ const DIRECTIVES: [Directive; 16] = [
         apply: |this, arguments| this.alternative(arguments),
     },
     Directive { name: ".set", names: Some(&[]), apply: |this, arguments| this.set(arguments) },
-    Directive { name: ".buffer", names: Some(&["at"]), apply: |this, arguments| this.buffer(arguments) },
-    Directive { name: ".const", names: Some(&[]), apply: |this, arguments| this.constant(arguments) },
+    Directive {
+        name: ".buffer",
+        names: Some(&["at"]),
+        apply: |this, arguments| this.buffer(arguments),
+    },
+    Directive {
+        name: ".const",
+        names: Some(&[]),
+        apply: |this, arguments| this.constant(arguments),
+    },
     Directive { name: ".align", names: Some(&[]), apply: |this, arguments| this.align(arguments) },
     Directive {
         name: ".image",
@@ -153,7 +165,10 @@ impl Section {
     fn data(&mut self, head: &Atom<'_>) -> Result<&mut Vec<u8>, Diagnostic> {
         match self.file {
             None => Ok(&mut self.data),
-            Some(_) => Err(Diagnostic::at(head.span.clone(), "these bytes are in a file: they take no others")),
+            Some(_) => Err(Diagnostic::at(
+                head.span.clone(),
+                "these bytes are in a file: they take no others",
+            )),
         }
     }
 }
@@ -216,7 +231,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
                 .with_help(did_you_mean(name, names)));
         };
         arguments.take_unknown(&["count", "seed", "sha256"], &mut self.problems);
-        let section = if self.data_to_ir { self.ir.get_or_insert_default() } else { &mut self.image };
+        let section =
+            if self.data_to_ir { self.ir.get_or_insert_default() } else { &mut self.image };
         let bytes = section.data(&arguments.head)?;
         if let Some(seed) = arguments.named("seed") {
             let count = arguments.required("count")?;
@@ -257,12 +273,17 @@ impl<'s, 'f> Definitions<'s, 'f> {
     fn tensor(&mut self, mut arguments: Arguments<'s>, is_input: bool) -> Done {
         let span = arguments.head.span.clone();
         let name = string(&arguments.next("a name")?)?;
-        let kinds = [Element::I8, Element::I16, Element::Row { below: 0 }, Element::Bits { rows: 0 }];
-        let element = word(&arguments.next("an element type")?, "`i8`, `i16`, `row` or `bits`", |text| {
-            kinds.into_iter().find(|element| element.to_string() == text)
-        })?;
+        let kinds =
+            [Element::I8, Element::I16, Element::Row { below: 0 }, Element::Bits { rows: 0 }];
+        let element =
+            word(&arguments.next("an element type")?, "`i8`, `i16`, `row` or `bits`", |text| {
+                kinds.into_iter().find(|element| element.to_string() == text)
+            })?;
         let shape = arguments.next("a shape")?;
-        let shape = items(&shape)?.iter().map(|dim| number(&Value::Atom(dim.clone()))).collect::<Result<_, _>>()?;
+        let shape = items(&shape)?
+            .iter()
+            .map(|dim| number(&Value::Atom(dim.clone())))
+            .collect::<Result<_, _>>()?;
         let step = word(&arguments.required("step")?, "a finite number", |text| {
             text.parse().ok().filter(|step: &f64| step.is_finite())
         })?;
@@ -278,8 +299,12 @@ impl<'s, 'f> Definitions<'s, 'f> {
             })
         });
         let layout = layout.transpose()?.unwrap_or_default();
-        let address = arguments.named("at").map(|at| word(&at, "an address as dram:0x40", Dram::parse)).transpose()?;
-        let binding = Binding { name, shape, layout, element, step, address: address.unwrap_or_default().0 };
+        let address = arguments
+            .named("at")
+            .map(|at| word(&at, "an address as dram:0x40", Dram::parse))
+            .transpose()?;
+        let binding =
+            Binding { name, shape, layout, element, step, address: address.unwrap_or_default().0 };
         self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
         arguments.end()
     }
@@ -288,8 +313,13 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let name = string(&arguments.next("a name")?)?;
         let mut count = |name| arguments.named(name).map_or(Ok(0), |value| number(&value));
         let (needed_macs, compulsory_bytes) = (count("macs")?, count("bytes")?);
-        let operation = arguments.named("operation").map(|value| string(&value)).transpose()?.unwrap_or_default();
-        let nodes = arguments.named("nodes").map(|value| strings(&value)).transpose()?.unwrap_or_default();
+        let operation = arguments
+            .named("operation")
+            .map(|value| string(&value))
+            .transpose()?
+            .unwrap_or_default();
+        let nodes =
+            arguments.named("nodes").map(|value| strings(&value)).transpose()?.unwrap_or_default();
         self.current = u32::try_from(self.layers.len()).ok();
         self.layers.push(Layer { name, operation, nodes, needed_macs, compulsory_bytes });
         arguments.end()
@@ -323,9 +353,13 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let value = arguments.next("a name")?;
         let name = string(&value)?;
         let mut count = |name| arguments.required(name).and_then(|value| number(&value));
-        let alternative = Alternative { name, cycles: count("cycles")?, dram_bytes: count("bytes")? };
+        let alternative =
+            Alternative { name, cycles: count("cycles")?, dram_bytes: count("bytes")? };
         let Some(decision) = self.decisions.last_mut() else {
-            return Err(Diagnostic::at(value.span(), "an alternative follows the decision that it belongs to"));
+            return Err(Diagnostic::at(
+                value.span(),
+                "an alternative follows the decision that it belongs to",
+            ));
         };
         decision.alternatives.push(alternative);
         arguments.end()
@@ -341,29 +375,47 @@ impl<'s, 'f> Definitions<'s, 'f> {
     fn buffer(&mut self, mut arguments: Arguments<'s>) -> Done {
         let name = arguments.next("a name")?;
         let bytes: u32 = number(&arguments.next("a number of bytes")?)?;
-        let address = arguments.named("at").map(|at| word(&at, "an address as sram:0x40", Sram::parse)).transpose()?;
+        let address = arguments
+            .named("at")
+            .map(|at| word(&at, "an address as sram:0x40", Sram::parse))
+            .transpose()?;
         if self.kind != Kind::Program {
             self.unplaced(&arguments.head, atom(&name, "a name")?, bytes, address)?;
             return arguments.end();
         }
-        let address = address.map_or(self.sram_end.next_multiple_of(PLACED_AT), |address| address.0.into());
+        let address =
+            address.map_or(self.sram_end.next_multiple_of(PLACED_AT), |address| address.0.into());
         let bytes = u64::from(bytes);
-        self.symbols
-            .define(atom(&name, "a name")?, Symbol::Region { space: Space::Sram, address, bytes: Some(bytes) })?;
+        self.symbols.define(
+            atom(&name, "a name")?,
+            Symbol::Region { space: Space::Sram, address, bytes: Some(bytes) },
+        )?;
         self.sram_end = self.sram_end.max(address + bytes);
         arguments.end()
     }
 
     /// Defines a buffer of a draft.
-    fn unplaced(&mut self, head: &Atom<'s>, name: &Atom<'s>, bytes: u32, address: Option<Sram>) -> Done {
+    fn unplaced(
+        &mut self,
+        head: &Atom<'s>,
+        name: &Atom<'s>,
+        bytes: u32,
+        address: Option<Sram>,
+    ) -> Done {
         match (self.kind, address) {
             (Kind::Tiled, Some(_)) => {
-                return Err(Diagnostic::at(head.span.clone(), "a buffer of a tiled program has no address"));
+                return Err(Diagnostic::at(
+                    head.span.clone(),
+                    "a buffer of a tiled program has no address",
+                ));
             }
-            (Kind::Scheduled, None) => return Err(Diagnostic::at(head.span.clone(), "`.buffer` needs `at=` here")),
+            (Kind::Scheduled, None) => {
+                return Err(Diagnostic::at(head.span.clone(), "`.buffer` needs `at=` here"));
+            }
             _ => {}
         }
-        let number = u32::try_from(self.buffers.len()).map_err(|_| Diagnostic::at(head.span.clone(), "too many"))?;
+        let number = u32::try_from(self.buffers.len())
+            .map_err(|_| Diagnostic::at(head.span.clone(), "too many"))?;
         self.symbols.define(name, Symbol::Buffer { number, bytes })?;
         self.buffers.push((bytes, address.map(|address| address.0), name.span.clone()));
         Ok(())
@@ -385,18 +437,24 @@ impl<'s, 'f> Definitions<'s, 'f> {
         arguments.end()
     }
 
-    /// Data that follows belongs to the image or to the IR; with a file, its bytes are all there is.
+    /// Data that follows belongs to the image or to the IR; with a file, its bytes are all there
+    /// is.
     fn section(&mut self, mut arguments: Arguments<'s>, is_ir: bool) -> Done {
         self.data_to_ir = is_ir;
         let files = self.files;
         let section = if is_ir { self.ir.get_or_insert_default() } else { &mut self.image };
         if let Some(file) = arguments.next_if_any() {
             if !section.data(&arguments.head)?.is_empty() {
-                return Err(Diagnostic::at(file.span(), "these bytes are in the text: they take no file"));
+                return Err(Diagnostic::at(
+                    file.span(),
+                    "these bytes are in the text: they take no file",
+                ));
             }
             let wrong = |message: String| Diagnostic::at(file.span(), message);
-            let mut bytes = part_of(read(files, &string(&file)?).map_err(wrong)?, is_ir).map_err(wrong)?;
-            let mut count = |name| arguments.named(name).map(|value| number::<usize>(&value)).transpose();
+            let mut bytes =
+                part_of(read(files, &string(&file)?).map_err(wrong)?, is_ir).map_err(wrong)?;
+            let mut count =
+                |name| arguments.named(name).map(|value| number::<usize>(&value)).transpose();
             let (at, length) = (count("at")?, count("bytes")?);
             if at.is_some() || length.is_some() {
                 let start = at.unwrap_or(0);
@@ -432,7 +490,11 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 }
 
 fn once(done: bool, head: &Atom<'_>) -> Done {
-    if done { Err(Diagnostic::at(head.span.clone(), format!("a second `{}`", head.text))) } else { Ok(()) }
+    if done {
+        Err(Diagnostic::at(head.span.clone(), format!("a second `{}`", head.text)))
+    } else {
+        Ok(())
+    }
 }
 
 /// A file beside the text: a text may come from anywhere, and must not reach elsewhere.
@@ -449,5 +511,9 @@ fn part_of(bytes: Bytes, is_ir: bool) -> Result<Bytes, String> {
         return Ok(bytes);
     }
     let program = Program::from_bytes(bytes).map_err(|error| error.to_string())?;
-    if is_ir { program.ir.ok_or_else(|| "that program has no IR".to_owned()) } else { Ok(program.image) }
+    if is_ir {
+        program.ir.ok_or_else(|| "that program has no IR".to_owned())
+    } else {
+        Ok(program.image)
+    }
 }

@@ -1,10 +1,13 @@
 //! Drafts: programs whose instructions lie in buffers and have no tokens yet, in the same language.
 //!
-//! A compiler writes them on the way to a program. The head of the text says how far it is: in a `.tiled` one buffers have a size, in a
-//! `.scheduled` one also an address. What distinguishes the two from a program's text besides:
+//! A compiler writes them on the way to a program. The head of the text says how far it is: in a
+//! `.tiled` one buffers have a size, in a `.scheduled` one also an address. What distinguishes the
+//! two from a program's text besides:
 //!
-//! - Scratchpad operands are `buffer` or `buffer+offset`. Printed text numbers buffers in the order of their definitions: `b0`, `b1`.
-//! - Instructions have neither `wait=` nor `signal=`, and there is no `halt`: they are executed one after the other.
+//! - Scratchpad operands are `buffer` or `buffer+offset`. Printed text numbers buffers in the order
+//!   of their definitions: `b0`, `b1`.
+//! - Instructions have neither `wait=` nor `signal=`, and there is no `halt`: they are executed one
+//!   after the other.
 //! - `.in LAYER group=N` also states the group of the instructions that follow.
 
 use std::fmt;
@@ -43,7 +46,8 @@ impl Kind {
         }
     }
 
-    /// The kind of a text that starts with a directive, by its head, or tiled where it has none; `None` where it starts otherwise.
+    /// The kind of a text that starts with a directive, by its head, or tiled where it has none;
+    /// `None` where it starts otherwise.
     pub fn of(text: &str) -> Option<Kind> {
         let mut lines = syntax::lines(text);
         let first = lines.next()?.ok().filter(|line| line.head.text.starts_with('.'))?;
@@ -53,7 +57,8 @@ impl Kind {
     }
 }
 
-/// The buffers of an instruction's scratchpad operands, by number, in table order; none for those that are not used.
+/// The buffers of an instruction's scratchpad operands, by number, in table order; none for those
+/// that are not used.
 pub type Operands = [Option<u32>; MAX_SRAM_OPERANDS];
 
 /// A draft, as its text states it.
@@ -87,9 +92,14 @@ impl Draft {
     ///
     /// # Errors
     /// As for [`Assembly::parse`](super::Assembly::parse).
-    pub fn parse(text: &str, kind: Kind, files: &Files<'_>) -> Result<(Draft, Places), AssemblyError> {
+    pub fn parse(
+        text: &str,
+        kind: Kind,
+        files: &Files<'_>,
+    ) -> Result<(Draft, Places), AssemblyError> {
         let mut definitions = Definitions::new(files, kind);
-        // Names may be used before they are defined: directives first, and instructions when all names are known.
+        // Names may be used before they are defined: directives first, and instructions when all
+        // names are known.
         let (mut layer_of, mut groups) = (Vec::new(), Vec::new());
         for line in syntax::lines(text) {
             if definitions.problems.is_full() {
@@ -113,7 +123,8 @@ impl Draft {
                 Err(problem) => definitions.problems.push(|| problem),
             }
         }
-        let of = |is_input| definitions.tensors.iter().filter(move |tensor| tensor.is_input == is_input);
+        let of =
+            |is_input| definitions.tensors.iter().filter(move |tensor| tensor.is_input == is_input);
         let bindings = of(true).chain(of(false)).map(|tensor| tensor.span.clone()).collect();
         let dram_bytes = place(&mut definitions);
         let mut places = Places { code: Vec::new(), bindings, buffers: Vec::new() };
@@ -122,7 +133,8 @@ impl Draft {
             if definitions.problems.is_full() {
                 break;
             }
-            let read = code::instruction(&line, &definitions.symbols, kind, &mut definitions.problems);
+            let read =
+                code::instruction(&line, &definitions.symbols, kind, &mut definitions.problems);
             if let Some((instr, lies_in)) = read {
                 code.push(instr);
                 operands.push(lies_in);
@@ -130,18 +142,25 @@ impl Draft {
             places.code.push(line.head.span);
         }
         let (name, machine) = (definitions.name.take(), definitions.machine.take());
-        for (is_missing, directive) in [(name.is_none(), kind.directive()), (machine.is_none(), ".machine")] {
+        for (is_missing, directive) in
+            [(name.is_none(), kind.directive()), (machine.is_none(), ".machine")]
+        {
             // A directive with a mistake is not missing.
             if is_missing && definitions.problems.is_empty() {
-                definitions.problems.push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
+                definitions
+                    .problems
+                    .push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
             }
         }
-        definitions.problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
+        definitions
+            .problems
+            .sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
         definitions.problems.finish()?;
 
         let (inputs, outputs): (Vec<Tensor>, Vec<Tensor>) =
             definitions.tensors.into_iter().partition(|tensor| tensor.is_input);
-        let bound = |tensors: Vec<Tensor>| tensors.into_iter().map(|tensor| tensor.binding).collect();
+        let bound =
+            |tensors: Vec<Tensor>| tensors.into_iter().map(|tensor| tensor.binding).collect();
         let header = Header {
             name: name.unwrap_or_default(),
             dram_bytes,
@@ -151,7 +170,8 @@ impl Draft {
             decisions: definitions.decisions,
         };
         let machine = machine.expect("without a machine there is a problem");
-        let (image, ir) = (definitions.image.into_bytes(), definitions.ir.map(|section| section.into_bytes()));
+        let (image, ir) =
+            (definitions.image.into_bytes(), definitions.ir.map(|section| section.into_bytes()));
         let program = Program { header, machine, code, layer_of, image, ir };
         let mut buffers = Vec::new();
         for (bytes, address, span) in definitions.buffers {
@@ -190,25 +210,28 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// Places the tensors that have no address behind all that has one, and names all. Returns the size of DRAM.
+/// Places the tensors that have no address behind all that has one, and names all. Returns the size
+/// of DRAM.
 fn place(definitions: &mut Definitions<'_, '_>) -> u64 {
     let mut end = definitions.image.len();
     let placed = definitions.tensors.iter().filter(|tensor| tensor.is_placed);
     for tensor in placed.clone() {
-        end = end.max(tensor.binding.address.saturating_add(tensor.binding.bytes().unwrap_or(u64::MAX)));
+        end = end
+            .max(tensor.binding.address.saturating_add(tensor.binding.bytes().unwrap_or(u64::MAX)));
     }
     for tensor in definitions.tensors.iter_mut().filter(|tensor| !tensor.is_placed) {
         let start = end.checked_next_multiple_of(directives::PLACED_AT);
         match start.and_then(|start| Some((start, start.checked_add(tensor.binding.bytes()?)?))) {
             Some((start, after)) => (tensor.binding.address, end) = (start, after),
-            None => {
-                definitions.problems.push(|| Diagnostic::at(tensor.span.clone(), "there is no place for this tensor"))
-            }
+            None => definitions
+                .problems
+                .push(|| Diagnostic::at(tensor.span.clone(), "there is no place for this tensor")),
         }
     }
     let symbols: &mut Symbols<'_> = &mut definitions.symbols;
     for Tensor { binding, .. } in &definitions.tensors {
-        let region = Symbol::Region { space: Space::Dram, address: binding.address, bytes: binding.bytes() };
+        let region =
+            Symbol::Region { space: Space::Dram, address: binding.address, bytes: binding.bytes() };
         symbols.define_tensor(&binding.name, region);
     }
     definitions.dram_bytes.unwrap_or(end)

@@ -2,7 +2,8 @@
 
 use logos::Logos;
 
-/// A token. What is inside a word (`sram:0x40`, `16+48`, `load|vector`) is the business of the field that it is for.
+/// A token. What is inside a word (`sram:0x40`, `16+48`, `load|vector`) is the business of the
+/// field that it is for.
 #[derive(Logos, Clone, Copy, Debug, PartialEq, Eq)]
 #[logos(skip r"[ \t\r]+")]
 #[logos(skip(r"[;#][^\n]*", allow_greedy = true))]

@@ -10,9 +10,12 @@ use crate::machine::text::{self, Given};
 use crate::machine::{Machine, PRESETS};
 use crate::problems::Collector;
 
-/// The machine that `.machine` describes. Named arguments are the keys of the TOML form. Of mistakes in several the
-/// first is returned; the rest goes to `problems`.
-pub(super) fn read(mut arguments: Arguments<'_>, problems: &mut Collector<Diagnostic>) -> Result<Machine, Diagnostic> {
+/// The machine that `.machine` describes. Named arguments are the keys of the TOML form. Of
+/// mistakes in several the first is returned; the rest goes to `problems`.
+pub(super) fn read(
+    mut arguments: Arguments<'_>,
+    problems: &mut Collector<Diagnostic>,
+) -> Result<Machine, Diagnostic> {
     let head = arguments.head.span.clone();
     let mut table = match arguments.next_if_any() {
         None => Table::new(),
@@ -20,9 +23,14 @@ pub(super) fn read(mut arguments: Arguments<'_>, problems: &mut Collector<Diagno
             let name = string(&value)?;
             let Some(machine) = Machine::preset(&name) else {
                 let help = did_you_mean(&name, PRESETS.map(|(name, _)| name));
-                return Err(Diagnostic::at(value.span(), format!("no machine `{name}`")).with_help(help));
+                return Err(
+                    Diagnostic::at(value.span(), format!("no machine `{name}`")).with_help(help)
+                );
             };
-            machine.to_toml().parse().map_err(|error| Diagnostic::at(head.clone(), format!("{error}")))?
+            machine
+                .to_toml()
+                .parse()
+                .map_err(|error| Diagnostic::at(head.clone(), format!("{error}")))?
         }
     };
     let digest = arguments.named("digest");
@@ -41,10 +49,13 @@ pub(super) fn read(mut arguments: Arguments<'_>, problems: &mut Collector<Diagno
             Some(section) => section.get(name).is_some(),
         },
     };
-    let lacking: Vec<String> = text::keys().filter(|key| !is_there(key)).map(|key| format!("`{key}=`")).collect();
+    let lacking: Vec<String> =
+        text::keys().filter(|key| !is_there(key)).map(|key| format!("`{key}=`")).collect();
     if !lacking.is_empty() {
-        let help = Some("name a preset to change only some: `.machine vitcod lines.count=32`".to_owned());
-        return Err(Diagnostic::at(head, format!("`.machine` lacks {}", lacking.join(", "))).with_help(help));
+        let help =
+            Some("name a preset to change only some: `.machine vitcod lines.count=32`".to_owned());
+        return Err(Diagnostic::at(head, format!("`.machine` lacks {}", lacking.join(", ")))
+            .with_help(help));
     }
     let machine: Machine = Toml::Table(table)
         .try_into()
@@ -68,7 +79,11 @@ fn set(table: &mut Table, key: &Atom<'_>, value: &Value<'_>) -> Result<(), Diagn
         None => {
             let keys: Vec<String> = text::keys().collect();
             let help = did_you_mean(key.text, keys.iter().map(String::as_str));
-            return Err(Diagnostic::at(key.span.clone(), format!("a machine has no `{}`", key.text)).with_help(help));
+            return Err(Diagnostic::at(
+                key.span.clone(),
+                format!("a machine has no `{}`", key.text),
+            )
+            .with_help(help));
         }
     }
     let table = if section.is_empty() {
@@ -111,7 +126,11 @@ pub(super) fn print(machine: &Machine) -> String {
     for (key, value) in &table {
         match value {
             Toml::Table(section) => {
-                arguments.extend(section.iter().map(|(field, value)| format!("{key}.{field}={}", printed(value))));
+                arguments.extend(
+                    section
+                        .iter()
+                        .map(|(field, value)| format!("{key}.{field}={}", printed(value))),
+                );
             }
             value => arguments.push(format!("{key}={}", printed(value))),
         }

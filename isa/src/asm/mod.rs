@@ -1,11 +1,14 @@
 //! Assembly: a program as text, and back.
 //!
-//! `docs/assembly.md` describes the language for those who write it. The printed form ([`Program::listing`]) holds the whole program:
-//! reading it gives the same program, and printing that gives the same text. A line is read by a grammar that knows no instruction; the
-//! [instruction table](crate::instr::TABLE) says what its words mean, so an instruction that is added there can be written at once.
+//! `docs/assembly.md` describes the language for those who write it. The printed form
+//! ([`Program::listing`]) holds the whole program: reading it gives the same program, and printing
+//! that gives the same text. A line is read by a grammar that knows no instruction; the
+//! [instruction table](crate::instr::TABLE) says what its words mean, so an instruction that is
+//! added there can be written at once.
 //!
-//! The text may come from anywhere. Every mistake is reported with its place, one at most for each argument. Memory is bounded by a
-//! small multiple of the text and of the files that it names, and nothing is recursive.
+//! The text may come from anywhere. Every mistake is reported with its place, one at most for each
+//! argument. Memory is bounded by a small multiple of the text and of the files that it names, and
+//! nothing is recursive.
 
 mod arguments;
 mod code;
@@ -45,8 +48,8 @@ impl Assembly {
     /// Reads a program, of which only the form is looked at. `files` reads a file beside the text.
     ///
     /// # Errors
-    /// Everything that was found, in the order of the text. Reading stops when there are [`KEPT`](crate::problems::KEPT) mistakes: to look for
-    /// what was meant by each takes time.
+    /// Everything that was found, in the order of the text. Reading stops when there are
+    /// [`KEPT`](crate::problems::KEPT) mistakes: to look for what was meant by each takes time.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Assembly, AssemblyError> {
         let (draft, places) = Draft::parse(text, Kind::Program, files)?;
         Ok(Assembly { program: draft.program, places })

@@ -40,19 +40,32 @@ impl Sections {
     /// The bytes of the side file: what is large of an image and an IR, one after the other.
     pub fn side(image: &Bytes, ir: Option<&Bytes>) -> Vec<u8> {
         let sections = [Some(image), ir].into_iter().flatten();
-        sections.filter(|bytes| bytes.len() > SMALL).flat_map(|bytes| bytes.iter().copied()).collect()
+        sections
+            .filter(|bytes| bytes.len() > SMALL)
+            .flat_map(|bytes| bytes.iter().copied())
+            .collect()
     }
 
     /// A section that starts at `at` of the side file if it is there.
-    fn print(&self, f: &mut fmt::Formatter<'_>, directive: &str, bytes: &[u8], at: usize) -> fmt::Result {
+    fn print(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        directive: &str,
+        bytes: &[u8],
+        at: usize,
+    ) -> fmt::Result {
         let digest = || sha256(bytes);
         let count = bytes.len();
         match self {
-            Sections::Program(file) if count > SMALL => writeln!(f, "{directive} {file:?} sha256={}", digest()),
+            Sections::Program(file) if count > SMALL => {
+                writeln!(f, "{directive} {file:?} sha256={}", digest())
+            }
             Sections::Side(file) if count > SMALL => {
                 writeln!(f, "{directive} {file:?} at={at} bytes={count} sha256={}", digest())
             }
-            Sections::Digest if count > GLANCE => writeln!(f, "{directive} bytes={count} sha256={}", digest()),
+            Sections::Digest if count > GLANCE => {
+                writeln!(f, "{directive} bytes={count} sha256={}", digest())
+            }
             _ => {
                 writeln!(f, "{directive}")?;
                 for line in bytes.chunks(LINE) {
@@ -86,7 +99,10 @@ impl Sections {
             }
         }
         for Decision { layer, subject, chosen, reason, alternatives } in &header.decisions {
-            writeln!(f, ".decision layer={layer:?} subject={subject:?} chosen={chosen:?} reason={reason:?}")?;
+            writeln!(
+                f,
+                ".decision layer={layer:?} subject={subject:?} chosen={chosen:?} reason={reason:?}"
+            )?;
             for Alternative { name, cycles, dram_bytes } in alternatives {
                 writeln!(f, ".alternative {name:?} cycles={cycles} bytes={dram_bytes}")?;
             }
@@ -101,7 +117,8 @@ impl Sections {
     }
 }
 
-/// The text of a program, by its `Display`: all of it, so that it can be [read](super::Assembly::parse) again.
+/// The text of a program, by its `Display`: all of it, so that it can be
+/// [read](super::Assembly::parse) again.
 #[derive(Clone, Debug)]
 pub struct Listing<'a> {
     program: &'a Program,
@@ -117,7 +134,8 @@ impl Program {
 }
 
 impl Listing<'_> {
-    /// Large constants and the IR by reference to the program's own file, of that name without folder.
+    /// Large constants and the IR by reference to the program's own file, of that name without
+    /// folder.
     pub fn with_constants_in(self, file: &str) -> Self {
         self.with_sections(Sections::Program(file.to_owned()))
     }
@@ -127,8 +145,8 @@ impl Listing<'_> {
         Listing { sections, ..self }
     }
 
-    /// Comments state for each instruction its index, node, bytes of operands and cycles. A transfer's cycles are those for which it
-    /// takes the DRAM channel.
+    /// Comments state for each instruction its index, node, bytes of operands and cycles. A
+    /// transfer's cycles are those for which it takes the DRAM channel.
     ///
     /// # Errors
     /// The program does not pass its checks: only one that does has costs.
@@ -141,15 +159,21 @@ impl Listing<'_> {
         let Program { header, machine, layer_of, .. } = self.program;
         let cost = cost(&instr.op, machine);
         let cycles = match instr.op.traffic() {
-            Some(_) => cost.burst_bytes.saturating_mul(1000).div_ceil(machine.dram_millibytes_per_cycle().max(1)),
+            Some(_) => cost
+                .burst_bytes
+                .saturating_mul(1000)
+                .div_ceil(machine.dram_millibytes_per_cycle().max(1)),
             None => cost.cycles,
         };
         write!(f, "  ; {index}")?;
-        if let Some(layer) = layer_of.get(index).and_then(|layer| header.layers.get(*layer as usize)) {
+        if let Some(layer) =
+            layer_of.get(index).and_then(|layer| header.layers.get(*layer as usize))
+        {
             write!(f, " {:?}", layer.nodes.first().unwrap_or(&layer.name))?;
         }
         let bytes = |space| {
-            let touched = accesses(&instr.op).into_iter().filter(move |access| access.space == space);
+            let touched =
+                accesses(&instr.op).into_iter().filter(move |access| access.space == space);
             touched.fold(0u64, |sum, access| sum.saturating_add(access.region.total()))
         };
         for (space, name) in [(Space::Dram, "DRAM"), (Space::Sram, "scratchpad")] {
@@ -257,7 +281,10 @@ impl fmt::Display for DraftListing<'_> {
 
 fn define(f: &mut fmt::Formatter<'_>, layer: &Layer) -> fmt::Result {
     let Layer { name, operation, nodes, needed_macs, compulsory_bytes } = layer;
-    write!(f, ".layer {name:?} operation={operation:?} macs={needed_macs} bytes={compulsory_bytes}")?;
+    write!(
+        f,
+        ".layer {name:?} operation={operation:?} macs={needed_macs} bytes={compulsory_bytes}"
+    )?;
     writeln!(f, " nodes={nodes:?}")
 }
 

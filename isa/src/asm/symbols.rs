@@ -47,7 +47,10 @@ impl<'s> Symbols<'s> {
             return Err(Diagnostic::at(name.span.clone(), message));
         }
         if !matches!(self.0.get(name.text), None | Some(Symbol::Broken)) {
-            return Err(Diagnostic::at(name.span.clone(), format!("`{}` has a meaning already", name.text)));
+            return Err(Diagnostic::at(
+                name.span.clone(),
+                format!("`{}` has a meaning already", name.text),
+            ));
         }
         self.0.insert(name.text.to_owned(), symbol);
         Ok(())
@@ -69,13 +72,20 @@ impl<'s> Symbols<'s> {
     }
 
     /// What `name` or `name+offset` stands for; `None` where it is no known name.
-    pub(crate) fn resolve(&self, text: &str, span: &Range<usize>) -> Result<Option<Resolved>, Diagnostic> {
-        let (name, offset) = text.split_once('+').map_or((text, None), |(name, offset)| (name, Some(offset)));
+    pub(crate) fn resolve(
+        &self,
+        text: &str,
+        span: &Range<usize>,
+    ) -> Result<Option<Resolved>, Diagnostic> {
+        let (name, offset) =
+            text.split_once('+').map_or((text, None), |(name, offset)| (name, Some(offset)));
         let Some(symbol) = self.0.get(name) else { return Ok(None) };
         let wrong = |message: String| Err(Diagnostic::at(span.clone(), message));
         let bytes = match (*symbol, offset) {
             (Symbol::Broken, _) => return Ok(Some(Resolved::Broken)),
-            (Symbol::Ambiguous, _) => return wrong(format!("`{name}` is the name of several tensors")),
+            (Symbol::Ambiguous, _) => {
+                return wrong(format!("`{name}` is the name of several tensors"));
+            }
             (Symbol::Text(value), None) => return Ok(Some(Resolved::Text(value.to_owned()))),
             (Symbol::Text(_), Some(_)) => return wrong(format!("`{name}` is no place")),
             (Symbol::Region { bytes, .. }, _) => bytes,
@@ -88,12 +98,14 @@ impl<'s> Symbols<'s> {
             return wrong(format!("`{name}` has only {bytes} bytes"));
         }
         let resolved = match *symbol {
-            Symbol::Region { space, address, .. } => address.checked_add(offset).and_then(|address| {
-                Some(Resolved::Text(match space {
-                    Space::Sram => Sram(u32::try_from(address).ok()?).to_string(),
-                    Space::Dram => Dram(address).to_string(),
-                }))
-            }),
+            Symbol::Region { space, address, .. } => {
+                address.checked_add(offset).and_then(|address| {
+                    Some(Resolved::Text(match space {
+                        Space::Sram => Sram(u32::try_from(address).ok()?).to_string(),
+                        Space::Dram => Dram(address).to_string(),
+                    }))
+                })
+            }
             Symbol::Buffer { number, .. } => {
                 let offset = u32::try_from(offset).ok().filter(|offset| *offset < MAX_SRAM);
                 offset.map(|offset| Resolved::InBuffer { number, offset })
@@ -108,7 +120,10 @@ impl<'s> Symbols<'s> {
 
     /// The question whether another name was meant; of many names, not all are compared.
     pub(crate) fn near(&self, text: &str) -> Option<String> {
-        did_you_mean(text.split('+').next().unwrap_or(text), self.0.keys().map(String::as_str).take(1000))
+        did_you_mean(
+            text.split('+').next().unwrap_or(text),
+            self.0.keys().map(String::as_str).take(1000),
+        )
     }
 }
 

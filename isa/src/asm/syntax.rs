@@ -71,7 +71,8 @@ impl Argument<'_> {
 /// Tokens that a line may have: parsed, they take far more memory than their text.
 const MOST_TOKENS: usize = 1 << 16;
 
-/// The lines of a text that hold something, each parsed for itself: a mistake in one hides none in another.
+/// The lines of a text that hold something, each parsed for itself: a mistake in one hides none in
+/// another.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, Diagnostic>> {
     let parser = grammar::LineParser::new();
     let mut tokens = Token::lexer(text).spanned();
@@ -83,7 +84,9 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, Diagnos
                 Ok(Token::Newline) if line.is_empty() && stray.is_none() => {}
                 Ok(Token::Newline) => break,
                 Ok(token) if line.len() < MOST_TOKENS => line.push((span.start, token, span.end)),
-                Ok(_) => stray = stray.or_else(|| Some(Diagnostic::at(span, "this line is too long"))),
+                Ok(_) => {
+                    stray = stray.or_else(|| Some(Diagnostic::at(span, "this line is too long")))
+                }
                 Err(()) => stray = stray.or_else(|| Some(unreadable(text, span))),
             }
         }
@@ -114,14 +117,18 @@ fn explain(error: GrammarError<'_>, end: usize) -> Diagnostic {
         ParseError::UnrecognizedToken { token: (start, token, end), expected } => {
             (start..end, describe(token), expected)
         }
-        ParseError::ExtraToken { token: (start, token, end) } => (start..end, describe(token), Vec::new()),
+        ParseError::ExtraToken { token: (start, token, end) } => {
+            (start..end, describe(token), Vec::new())
+        }
         ParseError::UnrecognizedEof { expected, .. } => (end..end, "the end of the line", expected),
         ParseError::InvalidToken { .. } => (end..end, "the end of the line", Vec::new()),
         ParseError::User { error } => match error {},
     };
     let expected: Vec<String> = expected
         .iter()
-        .map(|name| name.replace('"', "`").replace("quoted", "a quoted text").replace("word", "a word"))
+        .map(|name| {
+            name.replace('"', "`").replace("quoted", "a quoted text").replace("word", "a word")
+        })
         .collect();
     Diagnostic::at(span, format!("expected {}, found {found}", one_of(&expected)))
 }

@@ -1,4 +1,5 @@
-//! Text and binary hold the same, for any program; and no text does harm. Cases are files of `tests/asm`.
+//! Text and binary hold the same, for any program; and no text does harm. Cases are files of
+//! `tests/asm`.
 
 mod draft;
 
@@ -15,7 +16,9 @@ fn no_files(name: &str) -> Result<Bytes, String> {
 }
 
 fn parse(text: &str) -> Program {
-    Assembly::parse(text, &no_files).unwrap_or_else(|error| panic!("{}", error.render("text", text))).program
+    Assembly::parse(text, &no_files)
+        .unwrap_or_else(|error| panic!("{}", error.render("text", text)))
+        .program
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -27,7 +30,8 @@ fn machine() -> impl Strategy<Value = Machine> {
         |(preset, differs, lines, bandwidth, name)| {
             let mut machine = Machine::preset(PRESETS[preset].0).unwrap();
             if differs {
-                (machine.lines.count, machine.dram.bytes_per_cycle, machine.name) = (lines, bandwidth, name);
+                (machine.lines.count, machine.dram.bytes_per_cycle, machine.name) =
+                    (lines, bandwidth, name);
             }
             machine
         },
@@ -43,38 +47,34 @@ fn bindings() -> impl Strategy<Value = Vec<Binding>> {
     ];
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
     let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
-    let binding = (name(), prop::collection::vec(any::<u64>(), 0..4), 0..2usize, element, step, address).prop_map(
-        |(name, shape, layout, element, step, address)| Binding {
-            name,
-            shape,
-            layout: Layout::ALL[layout],
-            element,
-            step,
-            address,
-        },
-    );
+    let binding =
+        (name(), prop::collection::vec(any::<u64>(), 0..4), 0..2usize, element, step, address)
+            .prop_map(|(name, shape, layout, element, step, address)| Binding {
+                name,
+                shape,
+                layout: Layout::ALL[layout],
+                element,
+                step,
+                address,
+            });
     prop::collection::vec(binding, 0..3)
 }
 
 fn layers() -> impl Strategy<Value = Vec<Layer>> {
-    let layer = (name(), name(), prop::collection::vec(name(), 0..3), any::<u64>(), any::<u64>()).prop_map(
-        |(name, operation, nodes, needed_macs, compulsory_bytes)| Layer {
+    let layer = (name(), name(), prop::collection::vec(name(), 0..3), any::<u64>(), any::<u64>())
+        .prop_map(|(name, operation, nodes, needed_macs, compulsory_bytes)| Layer {
             name,
             operation,
             nodes,
             needed_macs,
             compulsory_bytes,
-        },
-    );
+        });
     prop::collection::vec(layer, 0..4)
 }
 
 fn decisions() -> impl Strategy<Value = Vec<Decision>> {
-    let alternative = (name(), any::<u64>(), any::<u64>()).prop_map(|(name, cycles, dram_bytes)| Alternative {
-        name,
-        cycles,
-        dram_bytes,
-    });
+    let alternative = (name(), any::<u64>(), any::<u64>())
+        .prop_map(|(name, cycles, dram_bytes)| Alternative { name, cycles, dram_bytes });
     let alternatives = prop::collection::vec(alternative, 0..3);
     let decision = (name(), name(), name(), name(), alternatives);
     let decision = decision.prop_map(|(layer, subject, chosen, reason, alternatives)| Decision {
@@ -92,12 +92,14 @@ fn program() -> impl Strategy<Value = Program> {
     let header = (name(), any::<u64>(), bindings(), bindings(), layers(), decisions());
     let code = prop::collection::vec((instr(), prop_oneof![9 => 0..5u32, 1 => any::<u32>()]), 0..8);
     let bytes = || prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
-    (header, machine(), code, bytes(), prop::option::of(bytes())).prop_map(|(header, machine, code, image, ir)| {
-        let (name, dram_bytes, inputs, outputs, layers, decisions) = header;
-        let (code, layer_of) = code.into_iter().unzip();
-        let header = Header { name, dram_bytes, inputs, outputs, layers, decisions };
-        Program { header, machine, code, layer_of, image, ir }
-    })
+    (header, machine(), code, bytes(), prop::option::of(bytes())).prop_map(
+        |(header, machine, code, image, ir)| {
+            let (name, dram_bytes, inputs, outputs, layers, decisions) = header;
+            let (code, layer_of) = code.into_iter().unzip();
+            let header = Header { name, dram_bytes, inputs, outputs, layers, decisions };
+            Program { header, machine, code, layer_of, image, ir }
+        },
+    )
 }
 
 /// A text with a bit of everything.
@@ -143,11 +145,14 @@ fn large_constants_are_in_the_program_file() {
     let file = Bytes::from(program.to_bytes().unwrap());
     let text = program.listing().with_constants_in("p.vitcod").to_string();
     assert!(text.len() < 3000, "{text}");
-    let files = |name: &str| if name == "p.vitcod" { Ok(file.clone()) } else { Err("none".to_owned()) };
+    let files =
+        |name: &str| if name == "p.vitcod" { Ok(file.clone()) } else { Err("none".to_owned()) };
     assert_eq!(Assembly::parse(&text, &files).unwrap().program, program);
 
     let message = |text: &str| Assembly::parse(text, &files).unwrap_err().kept()[0].message.clone();
-    assert!(message(&text.replace("sha256=", "sha256=0")).starts_with("the digest of these bytes is "));
+    assert!(
+        message(&text.replace("sha256=", "sha256=0")).starts_with("the digest of these bytes is ")
+    );
     for name in ["../p.vitcod", "/etc/passwd", "..", ""] {
         let message = message(&text.replace("p.vitcod", name));
         assert_eq!(message, "expected the name of a file beside the text, without folder");

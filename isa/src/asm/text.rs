@@ -23,10 +23,15 @@ pub(crate) fn items<'a, 's>(value: &'a Value<'s>) -> Result<&'a [Atom<'s>], Diag
 }
 
 /// What stands by itself, not in a list.
-pub(crate) fn atom<'a, 's>(value: &'a Value<'s>, expected: &str) -> Result<&'a Atom<'s>, Diagnostic> {
+pub(crate) fn atom<'a, 's>(
+    value: &'a Value<'s>,
+    expected: &str,
+) -> Result<&'a Atom<'s>, Diagnostic> {
     match value {
         Value::Atom(atom) => Ok(atom),
-        Value::List(..) => Err(Diagnostic::at(value.span(), format!("expected {expected}, found a list"))),
+        Value::List(..) => {
+            Err(Diagnostic::at(value.span(), format!("expected {expected}, found a list")))
+        }
     }
 }
 

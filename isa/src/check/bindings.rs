@@ -17,7 +17,8 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     }
 
     for output in header.outputs.iter().filter(|output| !output.layout.is_row_major()) {
-        problems.binding(program, output, || "the layout of an output is that of its shape".to_owned());
+        problems
+            .binding(program, output, || "the layout of an output is that of its shape".to_owned());
     }
 
     for output in header.outputs.iter().filter(|output| !output.element.is_number()) {
@@ -26,7 +27,9 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     for input in &header.inputs {
         match input.element {
             Element::Row { below } if !(1..=1 << 16).contains(&below) => {
-                problems.binding(program, input, || format!("rows below {below}; their numbers have 16 bits"));
+                problems.binding(program, input, || {
+                    format!("rows below {below}; their numbers have 16 bits")
+                });
             }
             Element::Bits { .. } if !input.layout.is_row_major() => {
                 problems.binding(program, input, || {
@@ -40,10 +43,14 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     let mut placed = Vec::new();
     for binding in header.inputs.iter().chain(&header.outputs) {
         if !(binding.step.is_finite() && binding.step > 0.0) {
-            problems.binding(program, binding, || format!("the step {} is not positive and finite", binding.step));
+            problems.binding(program, binding, || {
+                format!("the step {} is not positive and finite", binding.step)
+            });
         }
         if binding.layout == Layout::Pixels && !matches!(binding.shape[..], [1, _, _, _]) {
-            problems.binding(program, binding, || format!("pixels of shape {:?}, which is no image", binding.shape));
+            problems.binding(program, binding, || {
+                format!("pixels of shape {:?}, which is no image", binding.shape)
+            });
         }
         match end(program, binding) {
             Ok(end) => placed.push((binding, end)),
@@ -68,7 +75,8 @@ fn end(program: &Program, binding: &Binding) -> Result<u64, String> {
     let dram = program.header.dram_bytes;
     let image = program.image.len() as u64;
     let bytes = binding.bytes().filter(|bytes| *bytes <= dram);
-    let bytes = bytes.ok_or_else(|| format!("shape {:?} does not fit {dram} bytes of DRAM", binding.shape))?;
+    let bytes = bytes
+        .ok_or_else(|| format!("shape {:?} does not fit {dram} bytes of DRAM", binding.shape))?;
     let end = binding.address.saturating_add(bytes);
     if bytes == 0 {
         Err(format!("shape {:?} is empty", binding.shape))

@@ -1,8 +1,10 @@
-//! The flow of data: every byte that is read was written before, and conflicting accesses are ordered.
+//! The flow of data: every byte that is read was written before, and conflicting accesses are
+//! ordered.
 //!
-//! The instructions are visited in one order in which they can run. For each byte the shadow knows the last writer and, per unit, the
-//! last reader since. If an access is ordered after those, it is ordered after all before them, because they were found to
-//! be ordered in their turn; so one visit finds a race in every program that has one, whichever order is taken.
+//! The instructions are visited in one order in which they can run. For each byte the shadow knows
+//! the last writer and, per unit, the last reader since. If an access is ordered after those, it is
+//! ordered after all before them, because they were found to be ordered in their turn; so one visit
+//! finds a race in every program that has one, whichever order is taken.
 
 use std::ops::Range;
 
@@ -14,8 +16,9 @@ use crate::effects::{Access, Region, Space, accesses};
 use crate::instr::Unit;
 use crate::program::Program;
 
-/// Checks the flow of a program whose operands lie in memory. Returns per instruction what has to have completed when it starts,
-/// for the conflicts of its accesses. `place` names bytes of the scratchpad.
+/// Checks the flow of a program whose operands lie in memory. Returns per instruction what has to
+/// have completed when it starts, for the conflicts of its accesses. `place` names bytes of the
+/// scratchpad.
 pub(super) fn check(
     program: &Program,
     order: &Order,
@@ -47,7 +50,11 @@ struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    fn new(program: &'a Program, order: &'a Order, place: &'a dyn Fn(Range<u64>) -> String) -> Flow<'a> {
+    fn new(
+        program: &'a Program,
+        order: &'a Order,
+        place: &'a dyn Fn(Range<u64>) -> String,
+    ) -> Flow<'a> {
         let mut flow = Flow {
             program,
             order,
@@ -88,7 +95,10 @@ impl<'a> Flow<'a> {
                 match sram.sums(&access.region, &mut visit, sums.terms_of) {
                     Some(before) => terms = terms.saturating_add(before),
                     None => problems.instruction(index, instr, || {
-                        format!("{} is to be continued, but holds no sums of {}", access.operand, sums.name)
+                        format!(
+                            "{} is to be continued, but holds no sums of {}",
+                            access.operand, sums.name
+                        )
                     }),
                 }
             }
@@ -101,7 +111,9 @@ impl<'a> Flow<'a> {
             kept = sums.kept.map(|operand| (operand, (sums.held)(terms)));
         }
         for access in all.iter().filter(|access| access.mode.writes()) {
-            let held = kept.filter(|(operand, _)| *operand == access.operand).map_or(Held::Anything, |(_, held)| held);
+            let held = kept
+                .filter(|(operand, _)| *operand == access.operand)
+                .map_or(Held::Anything, |(_, held)| held);
             match access.space {
                 Space::Sram => sram.write(&access.region, held, &mut visit),
                 Space::Dram => dram.write(&access.region, Held::Anything, &mut visit),
@@ -127,7 +139,9 @@ impl<'a> Flow<'a> {
         let op = &self.program.code[index].op;
         let region = Region::contiguous(bytes.start, bytes.end - bytes.start);
         let conflict = |other: &&Access| {
-            other.space == access.space && (other.mode.writes() || does == "writes") && other.region.overlaps(&region)
+            other.space == access.space
+                && (other.mode.writes() || does == "writes")
+                && other.region.overlaps(&region)
         };
         let others = accesses(op);
         let other = others.iter().find(conflict);
@@ -147,7 +161,10 @@ impl<'a> Flow<'a> {
             let end = binding.address + binding.bytes().unwrap_or(0);
             if let Some(bytes) = self.dram.unwritten(binding.address..end, &mut visit) {
                 problems.binding(self.program, binding, || {
-                    format!("{:#x}..{:#x} of DRAM, which nothing has written", bytes.start, bytes.end)
+                    format!(
+                        "{:#x}..{:#x} of DRAM, which nothing has written",
+                        bytes.start, bytes.end
+                    )
                 });
             }
         }

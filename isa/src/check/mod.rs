@@ -2,45 +2,57 @@
 //!
 //! # What is checked
 //!
-//! - *Structure*: exactly one `halt`, at the end; one layer per instruction, each in the table of layers; DRAM within the
-//!   range of addresses and large enough for the image.
-//! - *Operands* of each instruction, as [`effects`](crate::effects) states them: none is empty (so counts are at least 1);
-//!   each lies inside the scratchpad of the program's machine or the DRAM of the program; addresses and strides are aligned;
-//!   the rows of one that is written do not overlap; one that is written overlaps no other of the instruction, but for those
-//!   that may be [updated in place](crate::effects::in_place); none that is written lies in the image.
+//! - *Structure*: exactly one `halt`, at the end; one layer per instruction, each in the table of
+//!   layers; DRAM within the range of addresses and large enough for the image.
+//! - *Operands* of each instruction, as [`effects`](crate::effects) states them: none is empty (so
+//!   counts are at least 1); each lies inside the scratchpad of the program's machine or the DRAM
+//!   of the program; addresses and strides are aligned; the rows of one that is written do not
+//!   overlap; one that is written overlaps no other of the instruction, but for those that may be
+//!   [updated in place](crate::effects::in_place); none that is written lies in the image.
 //! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are no wider than
-//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH); sums of `matmul` have no more products than the accumulator holds; lists have no more queries than they can number; `spmm_list`
-//!   has a list or a block, no entries without the one and no columns without the other.
-//! - *Tokens*: for each ordered pair of units as many signals as waits; none on `barrier` and `halt`; every instruction gets to
-//!   start. A circle of waits is named with its instructions.
-//! - *Bindings*: names differ among inputs and among outputs; shapes are not empty; regions lie in DRAM behind the image and
-//!   overlap no other; steps are positive and finite; only images `[1, c, h, w]` that are inputs are laid out as pixels.
+//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH); sums of `matmul` have no more
+//!   products than the accumulator holds; lists have no more queries than they can number;
+//!   `spmm_list` has a list or a block, no entries without the one and no columns without the
+//!   other.
+//! - *Tokens*: for each ordered pair of units as many signals as waits; none on `barrier` and
+//!   `halt`; every instruction gets to start. A circle of waits is named with its instructions.
+//! - *Bindings*: names differ among inputs and among outputs; shapes are not empty; regions lie in
+//!   DRAM behind the image and overlap no other; steps are positive and finite; only images
+//!   `[1, c, h, w]` that are inputs are laid out as pixels.
 //!
 //! Where all that holds, the flow of data is followed, byte by byte:
 //!
-//! - *Order*: of two accesses that touch the same byte, one of them a write, one has completed before the other starts, by the
-//!   order of units and tokens and whatever instructions take. Within a unit that is asked only of a read of what the unit wrote; all
-//!   else is in order there, as [`effects`](crate::effects) says.
-//! - *Definedness*: each byte of the scratchpad that is read was written before; each byte of DRAM lies in the image or an input, or was
-//!   written before. So is each byte of the outputs when the program ends.
-//! - *Accumulators*: the int32 that an instruction continues hold sums of products, and those have, all instructions together, at
-//!   most [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms; likewise row sums of softmax, of which two fit
-//!   32 bits together. What one instruction sums always fits, since its length has 16 bits, as have entries and columns of a row.
+//! - *Order*: of two accesses that touch the same byte, one of them a write, one has completed
+//!   before the other starts, by the order of units and tokens and whatever instructions take.
+//!   Within a unit that is asked only of a read of what the unit wrote; all else is in order there,
+//!   as [`effects`](crate::effects) says.
+//! - *Definedness*: each byte of the scratchpad that is read was written before; each byte of DRAM
+//!   lies in the image or an input, or was written before. So is each byte of the outputs when the
+//!   program ends.
+//! - *Accumulators*: the int32 that an instruction continues hold sums of products, and those have,
+//!   all instructions together, at most
+//!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms; likewise row sums
+//!   of softmax, of which two fit 32 bits together. What one instruction sums always fits, since
+//!   its length has 16 bits, as have entries and columns of a row.
 //!
 //! # What is not checked
 //!
-//! - *Values*: indices of a gather and of keys, lists and their `steps` (what the instruction table says stops the machine),
-//!   parameters (a scale without a meaning stops the machine; a bias beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may
-//!   make a sum wrap, with one and the same result everywhere). An operand that values select from, as the table of a gather, counts as
+//! - *Values*: indices of a gather and of keys, lists and their `steps` (what the instruction table
+//!   says stops the machine), parameters (a scale without a meaning stops the machine; a bias
+//!   beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may make a sum wrap, with one and the same
+//!   result everywhere). An operand that values select from, as the table of a gather, counts as
 //!   read as a whole.
-//! - *Sums from elsewhere*: row sums that `spmm` divides by are not traced back to the `softmax` that made them.
+//! - *Sums from elsewhere*: row sums that `spmm` divides by are not traced back to the `softmax`
+//!   that made them.
 //! - *Meaning*: that the program computes the model.
 //!
 //! # Cost
 //!
-//! Time is in proportion to the instructions and the pieces of memory that their operands consist of, nearly: 2 microseconds an
-//! instruction on compiled models. A program whose operands are scattered over so many pieces that it would take longer than 8192
-//! steps per instruction, or memory for more than 2^20 pieces, is refused. Memory is bounded by that and the length of the program.
+//! Time is in proportion to the instructions and the pieces of memory that their operands consist
+//! of, nearly: 2 microseconds an instruction on compiled models. A program whose operands are
+//! scattered over so many pieces that it would take longer than 8192 steps per instruction, or
+//! memory for more than 2^20 pieces, is refused. Memory is bounded by that and the length of the
+//! program.
 
 mod bindings;
 mod flow;
@@ -102,7 +114,9 @@ impl fmt::Display for CheckProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Program => f.write_str(&self.message),
-            Place::Instruction { index, text } => write!(f, "instruction {index}: {}: `{text}`", self.message),
+            Place::Instruction { index, text } => {
+                write!(f, "instruction {index}: {}: `{text}`", self.message)
+            }
             Place::Binding { name, .. } => write!(f, "binding {name:?}: {}", self.message),
         }
     }
@@ -116,12 +130,15 @@ pub fn check(program: &Program) -> Result<(), CheckError> {
     verify(program).map(|_| ())
 }
 
-/// Checks a program whose instructions are executed one after the other: [`check`] without tokens and order. `place` says how messages name
-/// bytes of the scratchpad.
+/// Checks a program whose instructions are executed one after the other: [`check`] without tokens
+/// and order. `place` says how messages name bytes of the scratchpad.
 ///
 /// # Errors
 /// Everything that was found.
-pub fn check_sequence(program: &Program, place: &dyn Fn(Range<u64>) -> String) -> Result<(), CheckError> {
+pub fn check_sequence(
+    program: &Program,
+    place: &dyn Fn(Range<u64>) -> String,
+) -> Result<(), CheckError> {
     let mut problems = Report::new();
     structure(program, &mut problems);
     for (index, instr) in program.code.iter().enumerate() {
@@ -139,7 +156,8 @@ fn scratchpad(bytes: Range<u64>) -> String {
     format!("{:#x}..{:#x} of the scratchpad", bytes.start, bytes.end)
 }
 
-/// [`check`]; returns what was worked out: the order of the instructions and, for each, what has to have completed when it starts.
+/// [`check`]; returns what was worked out: the order of the instructions and, for each, what has to
+/// have completed when it starts.
 fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     let mut problems = Report::new();
     let proof = match form(program, &mut problems) {
@@ -152,8 +170,8 @@ fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     problems.0.finish().map(|()| proof)
 }
 
-/// Checks all but the flow of data, which has a meaning only where the rest is sound. Returns the order of the instructions if each
-/// of them gets to start.
+/// Checks all but the flow of data, which has a meaning only where the rest is sound. Returns the
+/// order of the instructions if each of them gets to start.
 fn form(program: &Program, problems: &mut Report) -> Option<Order> {
     structure(program, problems);
     for (index, instr) in program.code.iter().enumerate() {
@@ -175,18 +193,23 @@ fn structure(program: &Program, problems: &mut Report) {
         }
     }
     if layer_of.len() != code.len() {
-        problems.program(|| format!("{} layer indices for {} instructions", layer_of.len(), code.len()));
+        problems.program(|| {
+            format!("{} layer indices for {} instructions", layer_of.len(), code.len())
+        });
     }
     for ((index, instr), layer) in code.iter().enumerate().zip(layer_of) {
         if *layer as usize >= header.layers.len() {
-            problems.instruction(index, instr, || format!("layer {layer} of {}", header.layers.len()));
+            problems
+                .instruction(index, instr, || format!("layer {layer} of {}", header.layers.len()));
         }
     }
     if header.dram_bytes > MAX_DRAM {
-        problems.program(|| format!("{} bytes of DRAM; addresses reach {MAX_DRAM}", header.dram_bytes));
+        problems
+            .program(|| format!("{} bytes of DRAM; addresses reach {MAX_DRAM}", header.dram_bytes));
     }
     if image.len() as u64 > header.dram_bytes {
-        problems.program(|| format!("the image has {} bytes, DRAM {}", image.len(), header.dram_bytes));
+        problems
+            .program(|| format!("the image has {} bytes, DRAM {}", image.len(), header.dram_bytes));
     }
 }
 
@@ -203,8 +226,10 @@ impl Report {
     }
 
     fn instruction(&mut self, index: usize, instr: &Instr, message: impl FnOnce() -> String) {
-        self.0
-            .push(|| CheckProblem { place: Place::Instruction { index, text: instr.to_string() }, message: message() });
+        self.0.push(|| CheckProblem {
+            place: Place::Instruction { index, text: instr.to_string() },
+            message: message(),
+        });
     }
 
     /// `binding` is one of the program.
@@ -212,7 +237,8 @@ impl Report {
         let Header { inputs, outputs, .. } = &program.header;
         self.0.push(|| {
             let index = inputs.iter().chain(outputs).position(|other| std::ptr::eq(other, binding));
-            let place = Place::Binding { index: index.unwrap_or_default(), name: binding.name.clone() };
+            let place =
+                Place::Binding { index: index.unwrap_or_default(), name: binding.name.clone() };
             CheckProblem { place, message: message() }
         });
     }

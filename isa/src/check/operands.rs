@@ -8,7 +8,8 @@ use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
 
-// The lengths of sums are 16 bits wide, but for those of `matmul`; a row of `spmm_list` has that many entries and that many columns, but no bias.
+// The lengths of sums are 16 bits wide, but for those of `matmul`; a row of `spmm_list` has that
+// many entries and that many columns, but no bias.
 const _: () = assert!(max_accumulation_depth(8, 8) >= u16::MAX as u32);
 const _: () = assert!((2 * u16::MAX as i64) << 14 <= i32::MAX as i64);
 
@@ -23,18 +24,25 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
     if let Op::Matmul(matmul) = instr.op
         && matmul.depth() > max_accumulation_depth(8, 8).into()
     {
-        report(format!("sums of {} products; the accumulator holds {}", matmul.depth(), max_accumulation_depth(8, 8)));
+        report(format!(
+            "sums of {} products; the accumulator holds {}",
+            matmul.depth(),
+            max_accumulation_depth(8, 8)
+        ));
     }
     if let Op::LayerNorm(LayerNorm { out, n, .. }) = instr.op {
         if usize::from(n) > MAX_LAYER_NORM_WIDTH {
-            report(format!("rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"));
+            report(format!(
+                "rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"
+            ));
         }
         if out == Width::I32 {
             report("LayerNorm writes 8 or 16 bits".to_owned());
         }
     }
 
-    if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) = instr.op
+    if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) =
+        instr.op
         && u32::from(heads) * u32::from(m) > MAX_LIST_QUERIES
     {
         report(format!("{heads} heads of {m} queries; a list numbers at most {MAX_LIST_QUERIES}"));
@@ -83,7 +91,8 @@ fn access_problem(program: &Program, access: &Access) -> Option<String> {
         Some(format!("ends at {:#x}; {memory} has {capacity:#x} bytes", region.end()))
     } else if !region.base.is_multiple_of(align) {
         Some(format!("starts at {:#x}, which is no multiple of {align}", region.base))
-    } else if let Some((_, stride)) = strides.iter().find(|(count, stride)| *count > 1 && !stride.is_multiple_of(align))
+    } else if let Some((_, stride)) =
+        strides.iter().find(|(count, stride)| *count > 1 && !stride.is_multiple_of(align))
     {
         Some(format!("has a stride of {stride}, which is no multiple of {align}"))
     } else if mode.writes() && !region.is_disjoint() {

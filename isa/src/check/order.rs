@@ -1,4 +1,5 @@
-//! Happens-before: an order in which the instructions of a program can run, and what each knows to have completed.
+//! Happens-before: an order in which the instructions of a program can run, and what each knows to
+//! have completed.
 
 use std::ops::Range;
 
@@ -17,7 +18,8 @@ pub(super) fn covers(known: &Clock, needed: &Clock) -> bool {
 /// A program as the partial order that its units and tokens make.
 #[derive(Default)]
 pub(super) struct Order {
-    /// All instructions, each after those that it waits for and after the one before it in its unit.
+    /// All instructions, each after those that it waits for and after the one before it in its
+    /// unit.
     pub(super) sequence: Vec<usize>,
     /// Per instruction, its unit; none for those of all units.
     pub(super) units: Vec<Option<Unit>>,
@@ -81,8 +83,14 @@ impl Order {
         order
     }
 
-    /// Runs the units without timing until no instruction can start. Which unit goes first makes no difference to what can start.
-    fn run(&mut self, code: &[Instr], queues: &[Vec<usize>; Unit::COUNT], problems: &mut Report) -> bool {
+    /// Runs the units without timing until no instruction can start. Which unit goes first makes no
+    /// difference to what can start.
+    fn run(
+        &mut self,
+        code: &[Instr],
+        queues: &[Vec<usize>; Unit::COUNT],
+        problems: &mut Report,
+    ) -> bool {
         let mut started = vec![false; code.len()];
         let mut next = [0; Unit::COUNT];
         let mut completed = Clock::default();
@@ -104,7 +112,8 @@ impl Order {
                 }
             }
             // Where all units stand at the same instruction, it is one of all units.
-            let heads: [Option<usize>; Unit::COUNT] = std::array::from_fn(|unit| queues[unit].get(next[unit]).copied());
+            let heads: [Option<usize>; Unit::COUNT] =
+                std::array::from_fn(|unit| queues[unit].get(next[unit]).copied());
             if let Some(index) = heads[0]
                 && heads.iter().all(|head| *head == Some(index))
             {
@@ -138,7 +147,8 @@ impl Order {
         &self.tokens
     }
 
-    /// Per instruction of one unit, those that follow from it directly: the next of its unit and the receivers of its tokens.
+    /// Per instruction of one unit, those that follow from it directly: the next of its unit and
+    /// the receivers of its tokens.
     pub(super) fn successors(&self) -> Vec<Vec<usize>> {
         let mut successors = vec![Vec::new(); self.units.len()];
         for (index, previous) in self.previous.iter().enumerate() {
@@ -154,9 +164,14 @@ impl Order {
     }
 
     /// [`Self::knowledge`], some tokens left out.
-    pub(super) fn knowledge_without(&self, index: usize, left_out: impl Fn(Token) -> bool) -> Clock {
+    pub(super) fn knowledge_without(
+        &self,
+        index: usize,
+        left_out: impl Fn(Token) -> bool,
+    ) -> Clock {
         // The one before it has started, not completed.
-        let mut known = self.previous[index].map_or(Clock::default(), |previous| self.known[previous]);
+        let mut known =
+            self.previous[index].map_or(Clock::default(), |previous| self.known[previous]);
         for token in self.taken(index).iter().filter(|token| !left_out(**token)) {
             let theirs = &self.known[token.sender];
             known.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine = (*mine).max(*theirs));
@@ -168,7 +183,8 @@ impl Order {
         known
     }
 
-    /// Why no unit goes on: waits that nothing answers, and circles of waits. Who only waits for those is not named.
+    /// Why no unit goes on: waits that nothing answers, and circles of waits. Who only waits for
+    /// those is not named.
     fn report_stuck(
         &self,
         code: &[Instr],
@@ -183,14 +199,19 @@ impl Order {
                 let late = Unit::ALL.into_iter().find(|other| heads[other.index()] != Some(index));
                 late.map(|late| Link { unit: late, through: heads[late.index()] })
             } else {
-                let answered =
-                    |sender: &Unit| self.taken(index).iter().any(|token| self.units[token.sender] == Some(*sender));
+                let answered = |sender: &Unit| {
+                    self.taken(index).iter().any(|token| self.units[token.sender] == Some(*sender))
+                };
                 if let Some(silent) = code[index].wait.iter().find(|sender| !answered(sender)) {
-                    problems.instruction(index, &code[index], || format!("never starts: no token comes from {silent}"));
+                    problems.instruction(index, &code[index], || {
+                        format!("never starts: no token comes from {silent}")
+                    });
                     None
                 } else {
                     let token = self.taken(index).iter().find(|token| !started[token.sender]);
-                    token.and_then(|token| Some(Link { unit: self.units[token.sender]?, through: Some(token.sender) }))
+                    token.and_then(|token| {
+                        Some(Link { unit: self.units[token.sender]?, through: Some(token.sender) })
+                    })
                 }
             };
         }
@@ -211,10 +232,13 @@ impl Order {
             let circle = &mut path[start..];
             let first = (0..circle.len()).min_by_key(|at| heads[circle[*at]]).unwrap_or(0);
             circle.rotate_left(first);
-            let waits: Vec<String> =
-                circle.iter().filter_map(|unit| links[*unit].as_ref()?.describe(heads[*unit]?, heads)).collect();
+            let waits: Vec<String> = circle
+                .iter()
+                .filter_map(|unit| links[*unit].as_ref()?.describe(heads[*unit]?, heads))
+                .collect();
             if let Some(index) = heads[circle[0]] {
-                problems.instruction(index, &code[index], || format!("deadlock: {}", waits.join("; ")));
+                problems
+                    .instruction(index, &code[index], || format!("deadlock: {}", waits.join("; ")));
             }
         }
     }

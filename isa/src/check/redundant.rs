@@ -8,11 +8,13 @@ use super::tokens::Token;
 use super::{CheckError, verify};
 use crate::program::Program;
 
-/// Removes tokens, in program order of their receivers, until each one that is left is needed: without any of them, the program
-/// would have a race. Returns those that were removed, by the instructions that sent and took them.
+/// Removes tokens, in program order of their receivers, until each one that is left is needed:
+/// without any of them, the program would have a race. Returns those that were removed, by the
+/// instructions that sent and took them.
 ///
-/// Whether a token is needed is found by following what later instructions then do not know, until it makes no difference; most
-/// tokens are needed by the very instruction that takes them. Takes at most time in proportion to tokens times instructions.
+/// Whether a token is needed is found by following what later instructions then do not know, until
+/// it makes no difference; most tokens are needed by the very instruction that takes them. Takes at
+/// most time in proportion to tokens times instructions.
 ///
 /// # Errors
 /// The program must not run in the first place.
@@ -37,7 +39,13 @@ impl Redundancy {
     fn new(order: Order, needed: Vec<Clock>) -> Redundancy {
         let mut place = vec![0; needed.len()];
         order.sequence.iter().enumerate().for_each(|(at, index)| place[*index] = at);
-        Redundancy { successors: order.successors(), order, needed, place, removed: BTreeSet::new() }
+        Redundancy {
+            successors: order.successors(),
+            order,
+            needed,
+            place,
+            removed: BTreeSet::new(),
+        }
     }
 
     fn find(mut self) -> Vec<Token> {
@@ -50,7 +58,8 @@ impl Redundancy {
         self.removed.into_iter().collect()
     }
 
-    /// Whether every instruction from this one on still knows all that it needs. If not, nothing has changed.
+    /// Whether every instruction from this one on still knows all that it needs. If not, nothing
+    /// has changed.
     fn suffices_from(&mut self, first: usize) -> bool {
         let mut changed: Vec<(usize, Clock)> = Vec::new();
         let mut waiting = BinaryHeap::from([Reverse(self.place[first])]);
@@ -62,7 +71,10 @@ impl Redundancy {
             }
             changed.push((index, std::mem::replace(&mut self.order.known[index], known)));
             if !covers(&known, &self.needed[index]) {
-                changed.into_iter().rev().for_each(|(index, known)| self.order.known[index] = known);
+                changed
+                    .into_iter()
+                    .rev()
+                    .for_each(|(index, known)| self.order.known[index] = known);
                 return false;
             }
             waiting.extend(self.successors[index].iter().map(|next| Reverse(self.place[*next])));

@@ -1,6 +1,8 @@
-//! Shadow memory: who wrote and who has read each byte of a memory, exactly, as pieces of bytes with one history.
+//! Shadow memory: who wrote and who has read each byte of a memory, exactly, as pieces of bytes
+//! with one history.
 //!
-//! Pages hold their pieces in order of address, so that finding one takes a short search, however many there are.
+//! Pages hold their pieces in order of address, so that finding one takes a short search, however
+//! many there are.
 
 use std::ops::Range;
 
@@ -98,7 +100,9 @@ pub(super) struct Clash {
 
 impl Visit<'_> {
     fn clash(&mut self, other: Option<Stamp>, bytes: Range<u64>) {
-        if self.clashes.len() < Unit::COUNT && !self.clashes.iter().any(|clash| clash.other == other) {
+        if self.clashes.len() < Unit::COUNT
+            && !self.clashes.iter().any(|clash| clash.other == other)
+        {
             self.clashes.push(Clash { other, bytes });
         }
     }
@@ -128,7 +132,13 @@ impl Shadow {
         let size = bytes.end.saturating_sub(bytes.start);
         let page_bytes = size.div_ceil(PAGES).max(PAGE_BYTES).next_power_of_two();
         let pages = vec![Vec::new(); size.div_ceil(page_bytes) as usize];
-        Shadow { base: bytes.start, end: bytes.end, page_bits: page_bytes.trailing_zeros(), pages, pieces: 0 }
+        Shadow {
+            base: bytes.start,
+            end: bytes.end,
+            page_bits: page_bytes.trailing_zeros(),
+            pages,
+            pieces: 0,
+        }
     }
 
     /// Reads a region; below the range of this memory are constants.
@@ -196,19 +206,26 @@ impl Shadow {
     }
 
     /// The first bytes of a range that nothing has written.
-    pub(super) fn unwritten(&mut self, bytes: Range<u64>, visit: &mut Visit<'_>) -> Option<Range<u64>> {
+    pub(super) fn unwritten(
+        &mut self,
+        bytes: Range<u64>,
+        visit: &mut Visit<'_>,
+    ) -> Option<Range<u64>> {
         let mut first = None;
         let region = Region::contiguous(bytes.start, bytes.end - bytes.start);
         self.each(&region, visit, |pieces, range, end, _| {
             let at = range.into_iter().find(|at| pieces[*at].state.writer.is_none());
-            first = first.take().or_else(|| at.map(|at| pieces[at].start..pieces.get(at + 1).map_or(end, |p| p.start)));
+            first = first.take().or_else(|| {
+                at.map(|at| pieces[at].start..pieces.get(at + 1).map_or(end, |p| p.start))
+            });
             0
         });
         first
     }
 
-    /// Cuts pieces so that they make up the region, and gives them to a function page by page: the pieces of a page, which of them, and
-    /// the end of the page. It returns how many pieces it joined to others.
+    /// Cuts pieces so that they make up the region, and gives them to a function page by page: the
+    /// pieces of a page, which of them, and the end of the page. It returns how many pieces it
+    /// joined to others.
     fn each(
         &mut self,
         region: &Region,

@@ -169,7 +169,11 @@ fn message(program: &Program, error: CheckError) -> String {
 #[test]
 fn a_sound_program_passes() {
     assert_eq!(check(&pipeline()), Ok(()));
-    assert_eq!(check(&of(matmul())), Ok(()), "accumulators continue in place, parameters are not read");
+    assert_eq!(
+        check(&of(matmul())),
+        Ok(()),
+        "accumulators continue in place, parameters are not read"
+    );
     assert_eq!(check(&of(Add { dst: Sram(64), ..add() })), Ok(()), "the sum replaces an operand");
 }
 
@@ -198,7 +202,10 @@ fn messages_show_the_instruction() {
     );
     let mut program = pipeline();
     program.code[3] = Instr::new(Halt {});
-    assert_eq!(check(&program).unwrap_err().to_string(), "instruction 3: halt before the end: `halt`");
+    assert_eq!(
+        check(&program).unwrap_err().to_string(),
+        "instruction 3: halt before the end: `halt`"
+    );
 }
 
 #[test]
@@ -220,7 +227,10 @@ fn structure() {
 #[test]
 fn counts_are_at_least_one() {
     assert_eq!(error(&of(Add { n: 0, ..add() })).lines().count(), 3);
-    assert_eq!(error(&of(Matmul { k: 0, ..matmul() })), "0: a is empty: a count is 0\n0: b is empty: a count is 0");
+    assert_eq!(
+        error(&of(Matmul { k: 0, ..matmul() })),
+        "0: a is empty: a count is 0\n0: b is empty: a count is 0"
+    );
     let deep = Matmul { more_runs: 2, k: 43_691, a_stride: 0, b_stride: 0, ..matmul() };
     let deep = Matmul { b: Sram(0), acc: Sram(1 << 18), dst: Sram(1 << 18), ..deep };
     assert_eq!(error(&of(deep)), "0: sums of 131073 products; the accumulator holds 65535");
@@ -249,7 +259,10 @@ fn counts_are_at_least_one() {
         src_stride: 48,
         dst_stride: 32,
     };
-    assert_eq!(error(&of(encode)), "0: params is empty: a count is 0\n0: dst is empty: a count is 0");
+    assert_eq!(
+        error(&of(encode)),
+        "0: params is empty: a count is 0\n0: dst is empty: a count is 0"
+    );
 }
 
 #[test]
@@ -261,7 +274,10 @@ fn operands_lie_in_memory() {
         "0: dst ends at 0x50002; the scratchpad has 0x50000 bytes"
     );
     assert_eq!(check(&of(Load { src: Dram(320), ..load() })), Ok(()));
-    assert_eq!(error(&of(Load { src: Dram(321), ..load() })), "0: src ends at 0x181; DRAM has 0x180 bytes");
+    assert_eq!(
+        error(&of(Load { src: Dram(321), ..load() })),
+        "0: src ends at 0x181; DRAM has 0x180 bytes"
+    );
     assert_eq!(
         error(&of(Load { src_inner_stride: u32::MAX, ..load() })),
         "0: src ends at 0x10000011f; DRAM has 0x180 bytes"
@@ -270,10 +286,22 @@ fn operands_lie_in_memory() {
 
 #[test]
 fn operands_are_aligned() {
-    assert_eq!(error(&of(Add { a: Sram(1), ..add() })), "0: a starts at 0x1, which is no multiple of 2");
-    assert_eq!(error(&of(Add { b_stride: 33, ..add() })), "0: b has a stride of 33, which is no multiple of 2");
     assert_eq!(
-        error(&of(Matmul { out: Width::I8, acc: Sram(512), params: Sram(1030), dst_stride: 5, ..matmul() })),
+        error(&of(Add { a: Sram(1), ..add() })),
+        "0: a starts at 0x1, which is no multiple of 2"
+    );
+    assert_eq!(
+        error(&of(Add { b_stride: 33, ..add() })),
+        "0: b has a stride of 33, which is no multiple of 2"
+    );
+    assert_eq!(
+        error(&of(Matmul {
+            out: Width::I8,
+            acc: Sram(512),
+            params: Sram(1030),
+            dst_stride: 5,
+            ..matmul()
+        })),
         "0: params starts at 0x406, which is no multiple of 4"
     );
 }
@@ -286,13 +314,19 @@ fn nothing_is_written_twice() {
     let store = Store { dst: Dram(256), bytes: 8, inner: 4, outer: 4, ..store() };
     let transposed = Store { dst_inner_stride: 32, dst_outer_stride: 8, ..store };
     assert_eq!(check(&of(transposed)), Ok(()));
-    assert_eq!(error(&of(Store { dst_inner_stride: 31, ..transposed })), "0: dst has rows that overlap");
+    assert_eq!(
+        error(&of(Store { dst_inner_stride: 31, ..transposed })),
+        "0: dst has rows that overlap"
+    );
 }
 
 #[test]
 fn a_result_replaces_an_operand_as_a_whole_or_not_at_all() {
     assert_eq!(error(&of(Add { dst: Sram(66), ..add() })), "0: b overlaps dst");
-    assert_eq!(error(&of(Add { b: Sram(256), dst: Sram(0), dst_stride: 34, ..add() })), "0: a overlaps dst");
+    assert_eq!(
+        error(&of(Add { b: Sram(256), dst: Sram(0), dst_stride: 34, ..add() })),
+        "0: a overlaps dst"
+    );
     assert_eq!(error(&of(Matmul { dst: Sram(0), ..matmul() })), "0: a overlaps dst");
     assert_eq!(
         error(&of(Matmul { out: Width::I16, params: Sram(1024), dst_stride: 16, ..matmul() })),
@@ -315,14 +349,24 @@ fn a_result_replaces_an_operand_as_a_whole_or_not_at_all() {
     };
     assert_eq!(error(&of(softmax)), "0: max overlaps sum");
     // Columns of one matrix beside columns of another.
-    let columns =
-        Add { a: Sram(0), b: Sram(64), dst: Sram(32), a_stride: 128, b_stride: 128, dst_stride: 128, ..add() };
+    let columns = Add {
+        a: Sram(0),
+        b: Sram(64),
+        dst: Sram(32),
+        a_stride: 128,
+        b_stride: 128,
+        dst_stride: 128,
+        ..add()
+    };
     assert_eq!(check(&of(columns)), Ok(()));
 }
 
 #[test]
 fn the_image_is_not_written() {
-    assert_eq!(error(&of(Store { dst: Dram(255), ..store() })), "0: dst starts at 0xff, inside the image");
+    assert_eq!(
+        error(&of(Store { dst: Dram(255), ..store() })),
+        "0: dst starts at 0xff, inside the image"
+    );
 }
 
 #[test]
@@ -386,8 +430,14 @@ fn a_product_has_a_list_or_a_block() {
     let dense = SpmmList { list: false, entries: Entries(0), ..spmm_list() };
     assert_eq!(check(&of(dense)), Ok(()));
     assert_eq!(error(&of(SpmmList { columns: 2, ..listed })), "0: 2 columns without a block");
-    assert_eq!(error(&of(SpmmList { entries: Entries(3), ..dense })), "0: 3 entries without a list");
-    assert_eq!(error(&of(SpmmList { list: false, entries: Entries(0), ..listed })), "0: neither list nor block");
+    assert_eq!(
+        error(&of(SpmmList { entries: Entries(3), ..dense })),
+        "0: 3 entries without a list"
+    );
+    assert_eq!(
+        error(&of(SpmmList { list: false, entries: Entries(0), ..listed })),
+        "0: neither list nor block"
+    );
     assert_eq!(
         error(&of(SpmmList { columns: 0, ..spmm_list() })),
         "0: block_p is empty: a count is 0",
@@ -461,7 +511,14 @@ fn scores_with_an_index_have_a_table() {
     };
     assert_eq!(check(&of(sddmm)), Ok(()));
     assert_eq!(error(&of(Sddmm { limit: 0, ..sddmm })), "0: k is empty: a count is 0");
-    let off = Sddmm { indexed: false, masked: false, limit: 0, index: Sram(1), mask: Sram(1 << 22), ..sddmm };
+    let off = Sddmm {
+        indexed: false,
+        masked: false,
+        limit: 0,
+        index: Sram(1),
+        mask: Sram(1 << 22),
+        ..sddmm
+    };
     assert_eq!(check(&of(off)), Ok(()), "what is switched off does not count");
 }
 
@@ -502,7 +559,10 @@ fn a_token_does_not_pass_a_barrier_backwards() {
         instr(load(), &[], &[Unit::Store]),
         instr(Halt {}, &[], &[]),
     ]);
-    assert_eq!(error(&program), "0: deadlock: 0 waits for 2 of load, which comes after 1; 1 waits for 0 of store");
+    assert_eq!(
+        error(&program),
+        "0: deadlock: 0 waits for 2 of load, which comes after 1; 1 waits for 0 of store"
+    );
 }
 
 #[test]
@@ -530,14 +590,19 @@ fn bindings() {
         error(&program)
     };
     assert_eq!(
-        error_of(&|header| header.inputs.push(Binding { name: "y".to_owned(), ..binding("x", 319) })),
+        error_of(&|header| header
+            .inputs
+            .push(Binding { name: "y".to_owned(), ..binding("x", 319) })),
         "binding \"y\": overlaps binding \"x\"\nbinding \"x\": overlaps binding \"y\""
     );
     assert_eq!(
         error_of(&|header| header.inputs.push(Binding { shape: vec![], ..binding("x", 256) })),
         "binding \"x\": the name is used twice\nbinding \"x\": overlaps binding \"x\""
     );
-    assert_eq!(error_of(&|header| header.inputs[0].shape[0] = 0), "binding \"x\": shape [0, 16] is empty");
+    assert_eq!(
+        error_of(&|header| header.inputs[0].shape[0] = 0),
+        "binding \"x\": shape [0, 16] is empty"
+    );
     assert_eq!(
         error_of(&|header| header.inputs[0].shape = vec![1 << 40, 1 << 40]),
         "binding \"x\": shape [1099511627776, 1099511627776] does not fit 384 bytes of DRAM"
@@ -554,11 +619,15 @@ fn bindings() {
         error_of(&|header| header.inputs[0].layout = Layout::Pixels),
         "binding \"x\": pixels of shape [2, 16], which is no image"
     );
-    let image =
-        |header: &mut Header| (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels);
+    let image = |header: &mut Header| {
+        (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels)
+    };
     assert_eq!(error_of(&image), "binding \"x\": the layout of an output is that of its shape");
     for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(error_of(&|header| header.outputs[0].step = step).ends_with("is not positive and finite"));
+        assert!(
+            error_of(&|header| header.outputs[0].step = step)
+                .ends_with("is not positive and finite")
+        );
     }
 }
 

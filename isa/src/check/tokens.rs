@@ -3,8 +3,8 @@
 use super::Report;
 use crate::instr::{Instr, Unit, UnitSet};
 
-/// A token, by the instructions that send and take it. Who takes which is static: the i-th wait of a pair of units takes its
-/// i-th signal.
+/// A token, by the instructions that send and take it. Who takes which is static: the i-th wait of
+/// a pair of units takes its i-th signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
     /// The instruction that takes it before it starts.
@@ -14,8 +14,8 @@ pub struct Token {
 }
 
 impl Token {
-    /// Takes the token out of the program it was found in: its signal and its wait. All other tokens keep their senders and
-    /// receivers.
+    /// Takes the token out of the program it was found in: its signal and its wait. All other
+    /// tokens keep their senders and receivers.
     pub fn remove(self, code: &mut [Instr]) {
         let units = [self.sender, self.receiver].map(|index| code[index].op.units());
         units[1].iter().for_each(|unit| code[self.sender].signal.remove(unit));
@@ -23,8 +23,9 @@ impl Token {
     }
 }
 
-/// The tokens of a program, in the order of their receivers and then of the numbers of their senders' units. Signals that
-/// nothing takes, waits that nothing answers, and tokens of instructions of all units are left out.
+/// The tokens of a program, in the order of their receivers and then of the numbers of their
+/// senders' units. Signals that nothing takes, waits that nothing answers, and tokens of
+/// instructions of all units are left out.
 pub fn tokens(code: &[Instr]) -> Vec<Token> {
     let mut sent: [[Vec<usize>; Unit::COUNT]; Unit::COUNT] = Default::default();
     for (index, instr) in code.iter().enumerate() {
@@ -50,7 +51,9 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
     for (index, instr) in code.iter().enumerate() {
         let Some(unit) = only(instr.op.units()) else {
             if !(instr.wait.is_empty() && instr.signal.is_empty()) {
-                problems.instruction(index, instr, || "an instruction of all units has no tokens".to_owned());
+                problems.instruction(index, instr, || {
+                    "an instruction of all units has no tokens".to_owned()
+                });
             }
             continue;
         };
@@ -59,13 +62,17 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
     }
     for from in Unit::ALL {
         for to in Unit::ALL {
-            let (signals, waits) = (sent[from.index()][to.index()], taken[from.index()][to.index()]);
+            let (signals, waits) =
+                (sent[from.index()][to.index()], taken[from.index()][to.index()]);
             if signals.0 != waits.0 {
                 // One too many: which, nobody can tell, but the last one is left over.
                 let index = if signals.0 > waits.0 { signals.1 } else { waits.1 };
                 let tokens = if signals.0 == 1 { "token" } else { "tokens" };
                 problems.instruction(index, &code[index], || {
-                    format!("{from} sends {} {tokens} to {to}, which waits for {}", signals.0, waits.0)
+                    format!(
+                        "{from} sends {} {tokens} to {to}, which waits for {}",
+                        signals.0, waits.0
+                    )
                 });
             }
         }

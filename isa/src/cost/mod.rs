@@ -1,23 +1,32 @@
-//! The cost model: what an instruction costs on a machine. The scheduler and the emulator both call [`cost`].
+//! The cost model: what an instruction costs on a machine. The scheduler and the emulator both call
+//! [`cost`].
 //!
-//! Sources: **paper** where the ViTCoD paper states the behaviour, **ours** where we fixed what it leaves open.
+//! Sources: **paper** where the ViTCoD paper states the behaviour, **ours** where we fixed what it
+//! leaves open.
 //!
-//! - *MAC lines, along the sum* (`matmul`, `sddmm`; paper: K-stationary with inter-MAC accumulation): a line makes one result at a time,
-//!   `macs` products per cycle, so `ceil(k / macs)` cycles; the `m x n` results are dealt to the lines in turn, so the instruction
-//!   takes `ceil(m n / lines)` results on its busiest line. Runs of a window (ours) are read one by one: a cycle's products are of one run.
-//! - *MAC lines, along the outputs* (`spmm`, `encode`, `decode`; paper: output-stationary with intra-MAC accumulation): a line makes
-//!   `macs` neighbouring features of one token at a time, one term of the sum per cycle.
-//! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn; `spmm_list` gives whole queries to groups of lines and states the steps
-//!   of its busiest group, which the compiler knows. The softmax of a list takes entries without regard to rows.
-//! - *Ports* (ours): a cycle's operands come through ports of `port_bytes`; a narrower port stretches the cycle. A result passes the
-//!   write port while the next is computed, so it costs only where it takes longer than that. Continued accumulators are read
-//!   through the port before the first term. Biases of scores come through it, too, as many at a time as fill it.
-//! - *Softmax and vector unit* (ours): rows one after the other, whole words per cycle; LayerNorm takes the statistics of the next row
-//!   while it normalises one.
-//! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth; neighbouring runs share bursts; latency is paid once per
-//!   instruction and overlaps with the next one.
-//! - *Scratchpad bytes* (ours): what streams through the lines counts as often as it is read, all other operands once.
-//! - *Widths* (ours): a row that is no multiple of a line's MACs ends with a narrower part, which takes the port as long as the others.
+//! - *MAC lines, along the sum* (`matmul`, `sddmm`; paper: K-stationary with inter-MAC
+//!   accumulation): a line makes one result at a time, `macs` products per cycle, so
+//!   `ceil(k / macs)` cycles; the `m x n` results are dealt to the lines in turn, so the
+//!   instruction takes `ceil(m n / lines)` results on its busiest line. Runs of a window (ours) are
+//!   read one by one: a cycle's products are of one run.
+//! - *MAC lines, along the outputs* (`spmm`, `encode`, `decode`; paper: output-stationary with
+//!   intra-MAC accumulation): a line makes `macs` neighbouring features of one token at a time, one
+//!   term of the sum per cycle.
+//! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn; `spmm_list` gives whole
+//!   queries to groups of lines and states the steps of its busiest group, which the compiler
+//!   knows. The softmax of a list takes entries without regard to rows.
+//! - *Ports* (ours): a cycle's operands come through ports of `port_bytes`; a narrower port
+//!   stretches the cycle. A result passes the write port while the next is computed, so it costs
+//!   only where it takes longer than that. Continued accumulators are read through the port before
+//!   the first term. Biases of scores come through it, too, as many at a time as fill it.
+//! - *Softmax and vector unit* (ours): rows one after the other, whole words per cycle; LayerNorm
+//!   takes the statistics of the next row while it normalises one.
+//! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth; neighbouring runs share
+//!   bursts; latency is paid once per instruction and overlaps with the next one.
+//! - *Scratchpad bytes* (ours): what streams through the lines counts as often as it is read, all
+//!   other operands once.
+//! - *Widths* (ours): a row that is no multiple of a line's MACs ends with a narrower part, which
+//!   takes the port as long as the others.
 //! - *Issue* (ours): no instruction takes its unit for less than a cycle.
 
 use crate::effects::{Data, Region, Space, accesses};
@@ -29,7 +38,8 @@ use crate::operands::LineGroups;
 /// What an instruction takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Cycles for which the unit and the lines are taken. Zero for transfers: theirs depend on the channel.
+    /// Cycles for which the unit and the lines are taken. Zero for transfers: theirs depend on the
+    /// channel.
     pub cycles: u64,
     /// Cycles from then to completion; the unit is free for the next instruction.
     pub latency: u64,
@@ -80,9 +90,15 @@ impl SramTraffic {
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
     match *op {
         Op::Load(_) | Op::Store(_) | Op::Gather(_) => transfer(op, machine),
-        Op::Matmul(matmul @ Matmul { lines, m, n, k, out, accumulate, .. }) => {
-            along_sum(op, machine, lines, (m, n, matmul.runs(), k), ["a", "b"], out.bytes(), accumulate)
-        }
+        Op::Matmul(matmul @ Matmul { lines, m, n, k, out, accumulate, .. }) => along_sum(
+            op,
+            machine,
+            lines,
+            (m, n, matmul.runs(), k),
+            ["a", "b"],
+            out.bytes(),
+            accumulate,
+        ),
         Op::Sddmm(Sddmm { lines, m, n, d, biased, .. }) => {
             let mut scores = along_sum(op, machine, lines, (m, n, 1, d), ["q", "k"], 2, false);
             if biased {
@@ -91,9 +107,15 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
             }
             scores
         }
-        Op::Spmm(Spmm { lines, m, n, d, out, accumulate, .. }) => {
-            along_outputs(op, machine, lines, (m.into(), d, n), [Some("p"), Some("v")], out.bytes(), accumulate)
-        }
+        Op::Spmm(Spmm { lines, m, n, d, out, accumulate, .. }) => along_outputs(
+            op,
+            machine,
+            lines,
+            (m.into(), d, n),
+            [Some("p"), Some("v")],
+            out.bytes(),
+            accumulate,
+        ),
         Op::SddmmList(op) => list_scores(&op, machine),
         Op::SpmmList(op) => list_product(&op, machine),
         Op::SoftmaxList(SoftmaxList { entries, .. }) => {
@@ -109,7 +131,9 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
             let softmax = &machine.softmax;
             rowwise(op, m, n, softmax.scores_per_cycle, softmax.fill_cycles)
         }
-        Op::LayerNorm(LayerNorm { m, n, .. }) | Op::Add(Add { m, n, .. }) | Op::Lut(Lut { m, n, .. }) => {
+        Op::LayerNorm(LayerNorm { m, n, .. })
+        | Op::Add(Add { m, n, .. })
+        | Op::Lut(Lut { m, n, .. }) => {
             let vector = &machine.vector;
             rowwise(op, m, n, vector.elements_per_cycle, vector.fill_cycles)
         }
@@ -117,7 +141,8 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
     }
 }
 
-/// Inter-MAC accumulation: `m x n` results, each a sum of `runs` runs of `k` products of the operands `left` and `right`.
+/// Inter-MAC accumulation: `m x n` results, each a sum of `runs` runs of `k` products of the
+/// operands `left` and `right`.
 fn along_sum(
     op: &Op,
     machine: &Machine,
@@ -141,7 +166,8 @@ fn along_sum(
         macs: m * n * k,
         ..Cost::default()
     }
-    // Each line streams its row of the right operand; the lines of a round share the row of the left one.
+    // Each line streams its row of the right operand; the lines of a round share the row of the
+    // left one.
     .with_sram(op, &[(Some(left), rounds * k), (Some(right), m * n * k)])
 }
 
@@ -156,7 +182,8 @@ fn list_scores(op: &SddmmList, machine: &Machine) -> Cost {
     let (entries, d) = (u64::from(op.entries.0), u64::from(op.d));
     let rounds = entries.div_ceil(u64::from(op.lines.count));
     let write = 2u64.div_ceil(machine.lines.port_bytes.into());
-    // A query's entries are neighbours, so the lines of a round share it, but for rounds in which the query changes.
+    // A query's entries are neighbours, so the lines of a round share it, but for rounds in which
+    // the query changes.
     let queries = (u64::from(op.heads) * u64::from(op.m) + rounds).min(entries);
     Cost {
         cycles: (rounds * sum_cycles(machine, d).max(write)).max(1),
@@ -168,7 +195,8 @@ fn list_scores(op: &SddmmList, machine: &Machine) -> Cost {
     .with_sram(&(*op).into(), &[(Some("q"), queries * d), (Some("k"), entries * d)])
 }
 
-/// Intra-MAC accumulation of the rows of a list and of dense blocks. The instruction states the steps of its busiest group of lines.
+/// Intra-MAC accumulation of the rows of a list and of dense blocks. The instruction states the
+/// steps of its busiest group of lines.
 fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
     let LineGroups { lines_each, .. } = LineGroups::new(op.d, op.lines.count, machine.lines.macs);
     let (d, macs) = (u64::from(op.d), u64::from(machine.lines.macs));
@@ -187,11 +215,16 @@ fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
     // The lines of a group share the probability.
     .with_sram(
         &(*op).into(),
-        &[(Some("p"), listed * passes), (Some("block_p"), dense * passes), (Some("v"), (listed + dense) * d)],
+        &[
+            (Some("p"), listed * passes),
+            (Some("block_p"), dense * passes),
+            (Some("v"), (listed + dense) * d),
+        ],
     )
 }
 
-/// Intra-MAC accumulation: `rows x d` results, each a sum of `terms` products of a factor and of features.
+/// Intra-MAC accumulation: `rows x d` results, each a sum of `terms` products of a factor and of
+/// features.
 fn along_outputs(
     op: &Op,
     machine: &Machine,
@@ -215,21 +248,24 @@ fn along_outputs(
         macs: rows * d * terms,
         ..Cost::default()
     }
-    // Features come through one port, the factor that they share through the other, unless it stays in the lines: the weights of
-    // the auto-encoder do.
+    // Features come through one port, the factor that they share through the other, unless it stays
+    // in the lines: the weights of the auto-encoder do.
     .with_sram(op, &[(factor, rows * terms * d.div_ceil(macs)), (features, rows * terms * d)])
 }
 
 impl Cost {
-    /// Adds the scratchpad traffic: operands that stream through the lines with the bytes given, all others once.
+    /// Adds the scratchpad traffic: operands that stream through the lines with the bytes given,
+    /// all others once.
     fn with_sram(mut self, op: &Op, streamed: &[(Option<&str>, u64)]) -> Cost {
         for access in accesses(op).iter().filter(|access| access.space == Space::Sram) {
             let data = Data::of(op, access) as usize;
             match streamed.iter().find(|(operand, _)| *operand == Some(access.operand)) {
                 Some((_, bytes)) => self.sram.read[data] += bytes,
                 None => {
-                    self.sram.read[data] += if access.mode.reads() { access.region.total() } else { 0 };
-                    self.sram.written[data] += if access.mode.writes() { access.region.total() } else { 0 };
+                    self.sram.read[data] +=
+                        if access.mode.reads() { access.region.total() } else { 0 };
+                    self.sram.written[data] +=
+                        if access.mode.writes() { access.region.total() } else { 0 };
                 }
             }
         }
@@ -252,13 +288,17 @@ fn streamed(op: &Op, entries: u64, per_cycle: u32, fill: u32) -> Cost {
 
 fn transfer(op: &Op, machine: &Machine) -> Cost {
     let burst = u64::from(machine.dram.burst_bytes);
-    let mut cost = Cost { latency: machine.dram.latency_cycles.into(), ..Cost::default() }.with_sram(op, &[]);
+    let mut cost =
+        Cost { latency: machine.dram.latency_cycles.into(), ..Cost::default() }.with_sram(op, &[]);
     for access in accesses(op).iter().filter(|access| access.space == Space::Dram) {
         if let Op::Gather(gather) = op {
-            // Which rows a gather takes is not known; each may straddle one burst more than it fills.
+            // Which rows a gather takes is not known; each may straddle one burst more than it
+            // fills.
             let row = u64::from(gather.bytes);
-            let aligned = gather.src.0.is_multiple_of(burst) && u64::from(gather.src_stride).is_multiple_of(burst);
-            let bursts = if aligned { row.div_ceil(burst) } else { (row + burst - 1).div_ceil(burst) };
+            let aligned = gather.src.0.is_multiple_of(burst)
+                && u64::from(gather.src_stride).is_multiple_of(burst);
+            let bursts =
+                if aligned { row.div_ceil(burst) } else { (row + burst - 1).div_ceil(burst) };
             cost.dram_bytes = row * u64::from(gather.rows);
             cost.burst_bytes = bursts * burst * u64::from(gather.rows);
         } else {
@@ -269,15 +309,20 @@ fn transfer(op: &Op, machine: &Machine) -> Cost {
     cost
 }
 
-/// Aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`] share bursts, others pay their own.
+/// Aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`] share bursts,
+/// others pay their own.
 fn bursts(region: Region, burst: u64) -> u64 {
     // The position of a run within its burst repeats after at most `burst` runs.
     let of_run = |base: u64| (base % burst + region.bytes).div_ceil(burst);
-    let of_inner = |base: u64| periodic(region.inner, region.inner_stride, burst, |offset| of_run(base + offset));
+    let of_inner = |base: u64| {
+        periodic(region.inner, region.inner_stride, burst, |offset| of_run(base + offset))
+    };
     if region.bytes == 0 {
         return 0;
     }
-    periodic(region.outer, region.outer_stride, burst, |offset| of_inner(region.base % burst + offset))
+    periodic(region.outer, region.outer_stride, burst, |offset| {
+        of_inner(region.base % burst + offset)
+    })
 }
 
 /// The sum of `of(i * stride)` over `i < count`, where `of` has period `period` (a power of two).
@@ -285,7 +330,11 @@ fn periodic(count: u64, stride: u64, period: u64, of: impl Fn(u64) -> u64) -> u6
     let stride = stride % period;
     let distinct = if stride == 0 { 1 } else { period >> stride.trailing_zeros() };
     let sum = |terms: u64| (0..terms).map(|i| of(i * stride)).sum::<u64>();
-    if count <= distinct { sum(count) } else { count / distinct * sum(distinct) + sum(count % distinct) }
+    if count <= distinct {
+        sum(count)
+    } else {
+        count / distinct * sum(distinct) + sum(count % distinct)
+    }
 }
 
 #[cfg(test)]

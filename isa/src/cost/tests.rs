@@ -40,7 +40,10 @@ fn matmul(m: u16, n: u16, k: u16) -> Op {
 fn no_cycle_multiplies_elements_of_two_runs() {
     // Windows of 3 lines of 3 pixels x 3 channels: 9 elements take two cycles.
     let Op::Matmul(product) = matmul(112, 16, 9) else { unreachable!("it is one") };
-    let cost = cost(&Matmul { more_runs: 2, run_stride: 678, a_stride: 6, b_stride: 27, ..product }.into(), &vitcod());
+    let cost = cost(
+        &Matmul { more_runs: 2, run_stride: 678, a_stride: 6, b_stride: 27, ..product }.into(),
+        &vitcod(),
+    );
     assert_eq!(cost.cycles, 112 * 16 / 64 * 3 * 2);
     assert_eq!(cost.macs, 112 * 16 * 27);
     // Channels of 8 leave no MAC idle.
@@ -125,7 +128,14 @@ fn each_gathered_row_pays_whole_bursts() {
 #[test]
 fn periodic_sums_equal_plain_ones() {
     for (count, stride) in [(1, 7), (5, 48), (200, 24), (64, 64), (1000, 1)] {
-        let region = Region { base: 13, bytes: 40, inner: count, inner_stride: stride, outer: 3, outer_stride: 100 };
+        let region = Region {
+            base: 13,
+            bytes: 40,
+            inner: count,
+            inner_stride: stride,
+            outer: 3,
+            outer_stride: 100,
+        };
         let plain: u64 = region.runs().map(|(at, bytes)| (at % 64 + bytes).div_ceil(64)).sum();
         assert_eq!(bursts(region, 64), plain, "{count} runs, {stride} apart");
     }
@@ -161,7 +171,8 @@ fn spmm(m: u16, n: u16, d: u16) -> Spmm {
 
 #[test]
 fn products_with_the_values_fill_every_mac_where_shapes_allow() {
-    // 8 lines hold the 64 features of a token, so 64 lines hold 8 tokens at a time: 25 rounds of 197 keys.
+    // 8 lines hold the 64 features of a token, so 64 lines hold 8 tokens at a time: 25 rounds of
+    // 197 keys.
     let cost = cost(&spmm(197, 197, 64).into(), &vitcod());
     assert_eq!((cost.cycles, cost.latency), (25 * 197, 12));
     assert_eq!(cost.macs, 197 * 197 * 64);
@@ -233,7 +244,8 @@ fn scores_are_written_with_their_row_maxima() {
     assert_eq!(plain.sram.written_bytes(), 16 * 64 * 2 + 16 * 2);
     assert_eq!(plain.sram.read_bytes(), 16 * 64 * 64 + 16 * 64 + 16 * 2);
     // Index and mask are read once; pruned cells cost as much as others.
-    let scattered = cost(&Sddmm { indexed: true, masked: true, limit: 197, ..sddmm }.into(), &vitcod());
+    let scattered =
+        cost(&Sddmm { indexed: true, masked: true, limit: 197, ..sddmm }.into(), &vitcod());
     assert_eq!(scattered.cycles, plain.cycles);
     assert_eq!(scattered.sram.read_bytes(), plain.sram.read_bytes() + 64 * 2 + 16 * 8);
     // Each line has 16 scores, whose biases fill four words of 8 bytes.
@@ -260,11 +272,25 @@ fn rows_take_whole_words() {
     };
     let softmax = cost(&softmax.into(), &vitcod());
     assert_eq!((softmax.cycles, softmax.latency, softmax.macs), (10 * 25, 8, 0));
-    assert_eq!((softmax.sram.read_bytes(), softmax.sram.written_bytes()), (10 * 394 + 20, 10 * 197 + 40));
+    assert_eq!(
+        (softmax.sram.read_bytes(), softmax.sram.written_bytes()),
+        (10 * 394 + 20, 10 * 197 + 40)
+    );
 
-    let lut = Lut { src: Sram(0), table: Sram(0), dst: Sram(0), m: 3, n: 48, src_stride: 48, dst_stride: 48 };
+    let lut = Lut {
+        src: Sram(0),
+        table: Sram(0),
+        dst: Sram(0),
+        m: 3,
+        n: 48,
+        src_stride: 48,
+        dst_stride: 48,
+    };
     let lut = cost(&lut.into(), &vitcod());
-    assert_eq!((lut.cycles, lut.sram.read_bytes(), lut.sram.written_bytes()), (9, 3 * 48 + 256, 3 * 48));
+    assert_eq!(
+        (lut.cycles, lut.sram.read_bytes(), lut.sram.written_bytes()),
+        (9, 3 * 48 + 256, 3 * 48)
+    );
 }
 
 #[test]

@@ -1,20 +1,24 @@
 //! What an instruction touches: the byte ranges that it reads and writes.
 //!
-//! Token insertion in the compiler, the program verifier and the emulator's accounting all rest on this one function.
+//! Token insertion in the compiler, the program verifier and the emulator's accounting all rest on
+//! this one function.
 //!
 //! # Operands in memory
 //!
-//! An operand is read or written as a whole; one that a flag switches off is not touched, and its fields mean nothing. Operands
-//! are not empty, lie inside their memory, and have addresses and strides that are multiples of their alignment. Rows that are
-//! written do not overlap; rows that are read may, and a stride of 0 repeats one row.
+//! An operand is read or written as a whole; one that a flag switches off is not touched, and its
+//! fields mean nothing. Operands are not empty, lie inside their memory, and have addresses and
+//! strides that are multiples of their alignment. Rows that are written do not overlap; rows that
+//! are read may, and a stride of 0 repeats one row.
 //!
-//! An operand that is written overlaps no other operand of its instruction, with one exception: a result that is computed
-//! element by element may take the place of its source, at the same address and stride. These are `a` or `b` of an `add` that is not
-//! narrow, `src` of `lut`, and `acc` of `matmul` and `spmm` with `out=i32`.
+//! An operand that is written overlaps no other operand of its instruction, with one exception: a
+//! result that is computed element by element may take the place of its source, at the same address
+//! and stride. These are `a` or `b` of an `add` that is not narrow, `src` of `lut`, and `acc` of
+//! `matmul` and `spmm` with `out=i32`.
 //!
-//! An instruction that waits for tokens touches no operand before it has them, and its tokens are sent after its last write.
-//! Within a unit, an instruction has read its operands when the next one starts, and writes happen in order; what it writes is there
-//! for the next one only when it has completed. Nothing else orders the accesses of two units.
+//! An instruction that waits for tokens touches no operand before it has them, and its tokens are
+//! sent after its last write. Within a unit, an instruction has read its operands when the next one
+//! starts, and writes happen in order; what it writes is there for the next one only when it has
+//! completed. Nothing else orders the accesses of two units.
 
 mod data;
 mod region;
@@ -27,7 +31,9 @@ pub use region::Region;
 use crate::instr::table::*;
 use crate::instr::{Dram as DramAddress, Sram as SramAddress, Width};
 use crate::numerics::LayerNormParams;
-use crate::operands::{Channel, LIST_ROW_BYTES, autoencoder_bytes, block_keys_bytes, list_key_bytes};
+use crate::operands::{
+    Channel, LIST_ROW_BYTES, autoencoder_bytes, block_keys_bytes, list_key_bytes,
+};
 
 /// A memory of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,8 +99,24 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             ..
         }) => {
             let runs = (bytes, inner, outer);
-            all.nest("dst", Space::Sram, Mode::Write, dst.0.into(), runs, dst_inner_stride, dst_outer_stride);
-            all.nest("src", Space::Dram, Mode::Read, src.0, runs, src_inner_stride, src_outer_stride);
+            all.nest(
+                "dst",
+                Space::Sram,
+                Mode::Write,
+                dst.0.into(),
+                runs,
+                dst_inner_stride,
+                dst_outer_stride,
+            );
+            all.nest(
+                "src",
+                Space::Dram,
+                Mode::Read,
+                src.0,
+                runs,
+                src_inner_stride,
+                src_outer_stride,
+            );
         }
         Op::Store(Store {
             src,
@@ -109,10 +131,28 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             ..
         }) => {
             let runs = (bytes, inner, outer);
-            all.nest("src", Space::Sram, Mode::Read, src.0.into(), runs, src_inner_stride, src_outer_stride);
-            all.nest("dst", Space::Dram, Mode::Write, dst.0, runs, dst_inner_stride, dst_outer_stride);
+            all.nest(
+                "src",
+                Space::Sram,
+                Mode::Read,
+                src.0.into(),
+                runs,
+                src_inner_stride,
+                src_outer_stride,
+            );
+            all.nest(
+                "dst",
+                Space::Dram,
+                Mode::Write,
+                dst.0,
+                runs,
+                dst_inner_stride,
+                dst_outer_stride,
+            );
         }
-        Op::Gather(Gather { dst, src, bytes, rows, limit, src_stride, dst_stride, index, .. }) => {
+        Op::Gather(Gather {
+            dst, src, bytes, rows, limit, src_stride, dst_stride, index, ..
+        }) => {
             all.rows("dst", Mode::Write, dst, rows, bytes.into(), dst_stride, 1);
             all.dram_rows("src", Mode::Read, src, limit, bytes.into(), src_stride);
             all.vector("index", Mode::Read, index, rows, 2);
@@ -221,7 +261,19 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             all.bytes("max", Mode::Write, max, queries * 2, 2);
             all.bytes("dst", Mode::Write, dst, entries * 2, 2);
         }
-        Op::SoftmaxList(SoftmaxList { both, rows, src, max, other_max, sum, dst, count, queries, entries, .. }) => {
+        Op::SoftmaxList(SoftmaxList {
+            both,
+            rows,
+            src,
+            max,
+            other_max,
+            sum,
+            dst,
+            count,
+            queries,
+            entries,
+            ..
+        }) => {
             let entries = u64::from(entries.0);
             all.bytes("rows", Mode::Read, rows, u64::from(count) * LIST_ROW_BYTES, 2);
             all.bytes("src", Mode::Read, src, entries * 2, 2);
@@ -265,14 +317,33 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             }
             if block {
                 let columns = u64::from(columns);
-                all.bytes("block_keys", Mode::Read, block_keys, block_keys_bytes(heads.into(), columns), 2);
+                all.bytes(
+                    "block_keys",
+                    Mode::Read,
+                    block_keys,
+                    block_keys_bytes(heads.into(), columns),
+                    2,
+                );
                 all.bytes("block_p", Mode::Read, block_p, columns * u64::from(m), 1);
                 all.bytes("block_sum", Mode::Read, block_sum, queries * 4, 4);
             }
             all.rows("v", Mode::Read, v, n, width, v_stride.into(), 1);
             all.rows("dst", Mode::Write, dst, m, width, dst_stride.into(), 1);
         }
-        Op::Softmax(Softmax { fresh, both, src, max, other_max, sum, dst, m, n, src_stride, dst_stride, .. }) => {
+        Op::Softmax(Softmax {
+            fresh,
+            both,
+            src,
+            max,
+            other_max,
+            sum,
+            dst,
+            m,
+            n,
+            src_stride,
+            dst_stride,
+            ..
+        }) => {
             all.matrix("src", Mode::Read, src, m, n, src_stride, 2);
             all.vector("max", Mode::Read, max, m, 2);
             if both {
@@ -329,8 +400,30 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             all.push("table", Mode::Read, Region::contiguous(table.0.into(), 256), 1);
             all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
         }
-        Op::Encode(Encode { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride, .. })
-        | Op::Decode(Decode { src, params, dst, m, d, heads_in, heads_out, src_stride, dst_stride, .. }) => {
+        Op::Encode(Encode {
+            src,
+            params,
+            dst,
+            m,
+            d,
+            heads_in,
+            heads_out,
+            src_stride,
+            dst_stride,
+            ..
+        })
+        | Op::Decode(Decode {
+            src,
+            params,
+            dst,
+            m,
+            d,
+            heads_in,
+            heads_out,
+            src_stride,
+            dst_stride,
+            ..
+        }) => {
             let features = u64::from(d);
             all.rows("src", Mode::Read, src, m, features * u64::from(heads_in), src_stride, 1);
             let bytes = autoencoder_bytes(heads_in.into(), heads_out.into()) as u64;
@@ -342,14 +435,17 @@ pub fn accesses(op: &Op) -> Vec<Access> {
     all.0
 }
 
-/// Whether two operands may be the same bytes though one is written: the exception that the module's documentation states.
+/// Whether two operands may be the same bytes though one is written: the exception that the
+/// module's documentation states.
 pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
     let source = match (a.operand, b.operand) {
         ("dst", source) | (source, "dst") => source,
         _ => return false,
     };
     let elementwise = match op {
-        Op::Matmul(Matmul { out, .. }) | Op::Spmm(Spmm { out, .. }) => source == "acc" && *out == Width::I32,
+        Op::Matmul(Matmul { out, .. }) | Op::Spmm(Spmm { out, .. }) => {
+            source == "acc" && *out == Width::I32
+        }
         Op::Add(Add { narrow, .. }) => !narrow && (source == "a" || source == "b"),
         Op::Lut(_) => source == "src",
         Op::Load(_)
@@ -382,7 +478,10 @@ impl Accesses {
         self.0.push(Access { operand, space: Space::Sram, mode, region, align });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the loop nest of a transfer has that many numbers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the loop nest of a transfer has that many numbers"
+    )]
     fn nest(
         &mut self,
         operand: &'static str,
@@ -415,7 +514,12 @@ impl Accesses {
         stride: u32,
         align: u64,
     ) {
-        self.push(operand, mode, Region::rows(at.0.into(), rows.into(), bytes, stride.into()), align);
+        self.push(
+            operand,
+            mode,
+            Region::rows(at.0.into(), rows.into(), bytes, stride.into()),
+            align,
+        );
     }
 
     #[expect(clippy::too_many_arguments, reason = "a strided matrix has that many numbers")]
@@ -429,10 +533,25 @@ impl Accesses {
         stride: u32,
         element: u32,
     ) {
-        self.rows(operand, mode, at, rows, u64::from(columns) * u64::from(element), stride, element.into());
+        self.rows(
+            operand,
+            mode,
+            at,
+            rows,
+            u64::from(columns) * u64::from(element),
+            stride,
+            element.into(),
+        );
     }
 
-    fn bytes(&mut self, operand: &'static str, mode: Mode, at: SramAddress, bytes: u64, align: u64) {
+    fn bytes(
+        &mut self,
+        operand: &'static str,
+        mode: Mode,
+        at: SramAddress,
+        bytes: u64,
+        align: u64,
+    ) {
         self.push(operand, mode, Region::contiguous(at.0.into(), bytes), align);
     }
 
@@ -442,11 +561,31 @@ impl Accesses {
         self.bytes("keys", Mode::Read, at, entries * each, each);
     }
 
-    fn vector(&mut self, operand: &'static str, mode: Mode, at: SramAddress, count: u16, element: u64) {
-        self.push(operand, mode, Region::contiguous(at.0.into(), u64::from(count) * element), element);
+    fn vector(
+        &mut self,
+        operand: &'static str,
+        mode: Mode,
+        at: SramAddress,
+        count: u16,
+        element: u64,
+    ) {
+        self.push(
+            operand,
+            mode,
+            Region::contiguous(at.0.into(), u64::from(count) * element),
+            element,
+        );
     }
 
-    fn dram_rows(&mut self, operand: &'static str, mode: Mode, at: DramAddress, rows: u16, bytes: u64, stride: u32) {
+    fn dram_rows(
+        &mut self,
+        operand: &'static str,
+        mode: Mode,
+        at: DramAddress,
+        rows: u16,
+        bytes: u64,
+        stride: u32,
+    ) {
         let region = Region::rows(at.0, rows.into(), bytes, stride.into());
         self.0.push(Access { operand, space: Space::Dram, mode, region, align: 1 });
     }

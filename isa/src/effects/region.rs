@@ -1,6 +1,7 @@
 //! Sets of bytes as instructions name them: runs in nested loops.
 
-/// `outer` x `inner` runs of `bytes` bytes: run `(i, j)` starts at `base + i * outer_stride + j * inner_stride`.
+/// `outer` x `inner` runs of `bytes` bytes: run `(i, j)` starts at
+/// `base + i * outer_stride + j * inner_stride`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Address of the first run.
@@ -25,7 +26,8 @@ impl Region {
 
     /// `rows` rows of `bytes` bytes, `stride` bytes apart.
     pub fn rows(base: u64, rows: u64, bytes: u64, stride: u64) -> Region {
-        Region { base, bytes, inner: rows, inner_stride: stride, outer: 1, outer_stride: 0 }.merged()
+        Region { base, bytes, inner: rows, inner_stride: stride, outer: 1, outer_stride: 0 }
+            .merged()
     }
 
     /// The same bytes with adjacent runs joined, as far as the loops show it.
@@ -59,8 +61,8 @@ impl Region {
         self.base.saturating_add(self.bytes).saturating_add(inner).saturating_add(outer)
     }
 
-    /// Whether no two runs share a byte. Loops that do not nest, the stride of one inside the span of the other, count as
-    /// sharing.
+    /// Whether no two runs share a byte. Loops that do not nest, the stride of one inside the span
+    /// of the other, count as sharing.
     pub fn is_disjoint(&self) -> bool {
         let mut loops = [(self.inner, self.inner_stride), (self.outer, self.outer_stride)];
         loops.sort_by_key(|(_, stride)| *stride);
@@ -72,13 +74,21 @@ impl Region {
         })
     }
 
-    /// Whether the two share a byte. Takes time in proportion to the runs of the one that has fewer.
+    /// Whether the two share a byte. Takes time in proportion to the runs of the one that has
+    /// fewer.
     pub fn overlaps(&self, other: &Region) -> bool {
-        if self.total() == 0 || other.total() == 0 || self.end() <= other.base || other.end() <= self.base {
+        if self.total() == 0
+            || other.total() == 0
+            || self.end() <= other.base
+            || other.end() <= self.base
+        {
             return false;
         }
-        let (few, many) =
-            if self.inner * self.outer <= other.inner * other.outer { (self, other) } else { (other, self) };
+        let (few, many) = if self.inner * self.outer <= other.inner * other.outer {
+            (self, other)
+        } else {
+            (other, self)
+        };
         few.runs().any(|(at, bytes)| many.meets(at, at + bytes))
     }
 
@@ -98,7 +108,9 @@ impl Region {
     /// The runs, as `(first address, bytes)`.
     pub fn runs(self) -> impl Iterator<Item = (u64, u64)> {
         (0..self.outer).flat_map(move |i| {
-            (0..self.inner).map(move |j| (self.base + i * self.outer_stride + j * self.inner_stride, self.bytes))
+            (0..self.inner).map(move |j| {
+                (self.base + i * self.outer_stride + j * self.inner_stride, self.bytes)
+            })
         })
     }
 }
@@ -135,8 +147,14 @@ mod tests {
 
     #[test]
     fn loops_nest_in_either_order() {
-        let nest =
-            |inner_stride, outer_stride| Region { base: 0, bytes: 4, inner: 3, inner_stride, outer: 2, outer_stride };
+        let nest = |inner_stride, outer_stride| Region {
+            base: 0,
+            bytes: 4,
+            inner: 3,
+            inner_stride,
+            outer: 2,
+            outer_stride,
+        };
         assert!(nest(4, 12).is_disjoint());
         assert!(nest(8, 4).is_disjoint());
         assert!(!nest(4, 8).is_disjoint());

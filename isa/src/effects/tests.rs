@@ -14,9 +14,12 @@ fn case(mnemonic: &str) -> Op {
 fn describe(op: impl Into<Op>) -> Vec<String> {
     let accesses = accesses(&op.into()).into_iter();
     let describe = |Access { operand, space, mode, region, align }| {
-        let (mode, space) = (format!("{mode:?}").to_lowercase(), format!("{space:?}").to_lowercase());
+        let (mode, space) =
+            (format!("{mode:?}").to_lowercase(), format!("{space:?}").to_lowercase());
         let mut text = format!("{mode} {operand} {space}:{:#x} {}", region.base, region.bytes);
-        for (count, stride) in [(region.inner, region.inner_stride), (region.outer, region.outer_stride)] {
+        for (count, stride) in
+            [(region.inner, region.inner_stride), (region.outer, region.outer_stride)]
+        {
             if count > 1 {
                 text += &format!(" x {count}@{stride}");
             }
@@ -31,7 +34,10 @@ fn load() {
     // Three runs of 64 bytes, 64 apart, are one of 192 bytes.
     assert_eq!(
         describe(case("load")),
-        ["write dst sram:0x12345 192 x 2@256 /1", "read src dram:0x123456789a 64 x 3@192 x 2@12608 /1"]
+        [
+            "write dst sram:0x12345 192 x 2@256 /1",
+            "read src dram:0x123456789a 64 x 3@192 x 2@12608 /1"
+        ]
     );
 }
 
@@ -39,7 +45,10 @@ fn load() {
 fn store() {
     assert_eq!(
         describe(case("store")),
-        ["read src sram:0x400 4096 x 65535@1 /1", "write dst dram:0xff00000000 4096 x 65535@4294967295 /1"]
+        [
+            "read src sram:0x400 4096 x 65535@1 /1",
+            "write dst dram:0xff00000000 4096 x 65535@4294967295 /1"
+        ]
     );
 }
 
@@ -48,7 +57,11 @@ fn gather() {
     // Any row below the limit may be read: 197 rows of 48 bytes side by side.
     assert_eq!(
         describe(case("gather")),
-        ["write dst sram:0x100 48 x 10@64 /1", "read src dram:0x20000 9456 /1", "read index sram:0x80 20 /2"]
+        [
+            "write dst sram:0x100 48 x 10@64 /1",
+            "read src dram:0x20000 9456 /1",
+            "read index sram:0x80 20 /2"
+        ]
     );
 }
 
@@ -61,22 +74,42 @@ fn matmul() {
     assert_eq!(describe(matmul), [a, b, params, acc, "write dst sram:0x5000 25216 /2"]);
 
     let wide = "write dst sram:0x5000 256 x 197@128 /4";
-    assert_eq!(describe(Matmul { out: Width::I32, ..matmul }), [a, b, acc, wide], "neither bias nor scale");
+    assert_eq!(
+        describe(Matmul { out: Width::I32, ..matmul }),
+        [a, b, acc, wide],
+        "neither bias nor scale"
+    );
     let fresh = Matmul { out: Width::I32, accumulate: false, ..matmul };
     assert_eq!(describe(fresh), [a, b, params, wide], "the bias");
     let narrow = Matmul { out: Width::I8, accumulate: false, ..matmul };
     assert_eq!(describe(narrow), [a, b, params, "write dst sram:0x5000 64 x 197@128 /1"]);
-    let windows = Matmul { more_runs: 2, k: 9, run_stride: 678, a_stride: 6, b_stride: 27, m: 2, n: 4, ..narrow };
-    assert_eq!(describe(windows)[..2], ["read a sram:0x1000 9 x 3@678 x 2@6 /1", "read b sram:0x2000 108 /1"]);
+    let windows = Matmul {
+        more_runs: 2,
+        k: 9,
+        run_stride: 678,
+        a_stride: 6,
+        b_stride: 27,
+        m: 2,
+        n: 4,
+        ..narrow
+    };
+    assert_eq!(
+        describe(windows)[..2],
+        ["read a sram:0x1000 9 x 3@678 x 2@6 /1", "read b sram:0x2000 108 /1"]
+    );
 }
 
 #[test]
 fn sddmm() {
     let Op::Sddmm(sddmm) = case("sddmm") else { unreachable!() };
-    let (q, k, dst) = ("read q sram:0x10 64 /1", "read k sram:0x20 64 x 2@4 /1", "write dst sram:0xfffffe 4 /2");
+    let (q, k, dst) =
+        ("read q sram:0x10 64 /1", "read k sram:0x20 64 x 2@4 /1", "write dst sram:0xfffffe 4 /2");
     // Any key below the limit may be read; a byte holds the two bits of the row.
-    let (any, index, mask) =
-        ("read k sram:0x20 64 x 57072@4 /1", "read index sram:0x123456 4 /2", "read mask sram:0x789abc 1 /1");
+    let (any, index, mask) = (
+        "read k sram:0x20 64 x 57072@4 /1",
+        "read index sram:0x123456 4 /2",
+        "read mask sram:0x789abc 1 /1",
+    );
     assert_eq!(describe(sddmm), [q, any, "write max sram:0x30 2 /2", dst, index, mask]);
     let biased = Sddmm { biased: true, bias: crate::instr::Sram(0x40), m: 3, n: 17, ..sddmm };
     assert_eq!(describe(biased)[6], "read bias sram:0x40 102 /2");
@@ -112,14 +145,19 @@ fn softmax_list() {
 fn spmm_list() {
     let Op::SpmmList(spmm) = case("spmm_list") else { unreachable!() };
     let rows = "read rows sram:0x111214 2364 /2";
-    let list = ["read keys sram:0x212223 74565 /1", "read p sram:0x313233 74565 /1", "read sum sram:0x414244 2364 /4"];
+    let list = [
+        "read keys sram:0x212223 74565 /1",
+        "read p sram:0x313233 74565 /1",
+        "read sum sram:0x414244 2364 /4",
+    ];
     // 3 heads, 261 columns, 197 queries a head.
     let block = [
         "read block_keys sram:0x515254 528 /2",
         "read block_p sram:0x616263 51417 /1",
         "read block_sum sram:0x717274 2364 /4",
     ];
-    let (v, dst) = ("read v sram:0x818283 192 x 200@194 /1", "write dst sram:0x919293 192 x 197@515 /1");
+    let (v, dst) =
+        ("read v sram:0x818283 192 x 200@194 /1", "write dst sram:0x919293 192 x 197@515 /1");
     let with = |parts: &[&'static str]| [&[rows], parts, &[v, dst]].concat();
     assert_eq!(describe(spmm), with(&[list, block].concat()));
     assert_eq!(describe(SpmmList { list: false, ..spmm }), with(&block));
@@ -131,7 +169,10 @@ fn softmax() {
     let Op::Softmax(softmax) = case("softmax") else { unreachable!() };
     let (src, max) = ("read src sram:0x10 130560 /2", "read max sram:0x20 512 /2");
     let dst = "write dst sram:0x50 255 x 256@260 /1";
-    assert_eq!(describe(softmax), [src, max, "read other_max sram:0x30 512 /2", "update sum sram:0x40 1024 /4", dst]);
+    assert_eq!(
+        describe(softmax),
+        [src, max, "read other_max sram:0x30 512 /2", "update sum sram:0x40 1024 /4", dst]
+    );
     let alone = Softmax { both: false, fresh: true, ..softmax };
     assert_eq!(describe(alone), [src, max, "write sum sram:0x40 1024 /4", dst]);
 }
@@ -146,7 +187,11 @@ fn spmm() {
     let acc = "read acc sram:0x50 36 x 7@12 /4";
     assert_eq!(describe(Spmm { both: false, accumulate: true, ..spmm }), [p, v, sum, acc, dst]);
     let wide = Spmm { out: Width::I32, ..spmm };
-    assert_eq!(describe(wide), [p, v, "write dst sram:0x60 36 x 7@13 /4"], "nothing is divided yet");
+    assert_eq!(
+        describe(wide),
+        [p, v, "write dst sram:0x60 36 x 7@13 /4"],
+        "nothing is divided yet"
+    );
 }
 
 #[test]
@@ -154,7 +199,11 @@ fn layernorm() {
     // A header of 16 bytes and 48 channels of 8.
     assert_eq!(
         describe(case("layernorm")),
-        ["read src sram:0x10 6240 /2", "read params sram:0x20 400 /8", "write dst sram:0x30 96 x 65@98 /2"]
+        [
+            "read src sram:0x10 6240 /2",
+            "read params sram:0x20 400 /8",
+            "write dst sram:0x30 96 x 65@98 /2"
+        ]
     );
 }
 
@@ -162,7 +211,11 @@ fn layernorm() {
 fn add() {
     assert_eq!(
         describe(case("add")),
-        ["read a sram:0x10 6240 /2", "read b sram:0x20 96 x 65@98 /2", "write dst sram:0x30 96 x 65@100 /2"]
+        [
+            "read a sram:0x10 6240 /2",
+            "read b sram:0x20 96 x 65@98 /2",
+            "write dst sram:0x30 96 x 65@100 /2"
+        ]
     );
 }
 
@@ -170,7 +223,11 @@ fn add() {
 fn lut() {
     assert_eq!(
         describe(case("lut")),
-        ["read src sram:0x10 48 x 65@49 /1", "read table sram:0x20 256 /1", "write dst sram:0x30 48 x 65@50 /1"]
+        [
+            "read src sram:0x10 48 x 65@49 /1",
+            "read table sram:0x20 256 /1",
+            "write dst sram:0x30 48 x 65@50 /1"
+        ]
     );
 }
 
@@ -179,11 +236,19 @@ fn encode_and_decode() {
     // 6 x 12 weights and 6 channels of 12 bytes; 12 x 6 weights and 12 channels.
     assert_eq!(
         describe(case("encode")),
-        ["read src sram:0x10 151296 /1", "read params sram:0x20 144 /4", "write dst sram:0x30 75648 /1"]
+        [
+            "read src sram:0x10 151296 /1",
+            "read params sram:0x20 144 /4",
+            "write dst sram:0x30 75648 /1"
+        ]
     );
     assert_eq!(
         describe(case("decode")),
-        ["read src sram:0x10 75648 /1", "read params sram:0x20 216 /4", "write dst sram:0x30 151296 /1"]
+        [
+            "read src sram:0x10 75648 /1",
+            "read params sram:0x20 216 /4",
+            "write dst sram:0x30 151296 /1"
+        ]
     );
 }
 

@@ -70,7 +70,8 @@ macro_rules! instructions {
                 TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
             }
 
-            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]: for the compiler, which moves operands.
+            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]: for the
+            /// compiler, which moves operands.
             pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
                 match self { $( Op::$name(_operands) => {
                     let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
@@ -106,8 +107,9 @@ macro_rules! instructions {
         }
 
         impl Op {
-            /// Its text with scratchpad operands as `place` writes them, by their numbers in table order. Those of which it writes nothing are left
-            /// out, and so is what assembly takes for what is not there.
+            /// Its text with scratchpad operands as `place` writes them, by their numbers in table
+            /// order. Those of which it writes nothing are left out, and so is what assembly takes
+            /// for what is not there.
             pub(crate) fn write_short(
                 &self,
                 f: &mut fmt::Formatter<'_>,

@@ -1,7 +1,7 @@
 //! What a field of an instruction can hold: its type, its width, its text.
 //!
-//! Widths are constants of the ISA. A machine narrows the legal values (a smaller scratchpad, fewer lines); the
-//! program verifier checks that, the codec does not.
+//! Widths are constants of the ISA. A machine narrows the legal values (a smaller scratchpad, fewer
+//! lines); the program verifier checks that, the codec does not.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ pub const MAX_LINES: u32 = 256;
 
 /// A type that an instruction field can have.
 ///
-/// `to_bits` and `from_bits` are inverse: every legal bit pattern is the encoding of exactly one value. `parse` reads what `Display`
-/// writes.
+/// `to_bits` and `from_bits` are inverse: every legal bit pattern is the encoding of exactly one
+/// value. `parse` reads what `Display` writes.
 pub trait Field: Copy + fmt::Display {
     /// Width in bits, at most 64.
     const WIDTH: u32;
@@ -170,7 +170,9 @@ impl Field for i32 {
     }
     fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix('-') {
-            Some(digits) => integer(digits).and_then(|magnitude: i64| i32::try_from(-magnitude).ok()),
+            Some(digits) => {
+                integer(digits).and_then(|magnitude: i64| i32::try_from(-magnitude).ok())
+            }
             None => integer(text),
         }
     }
@@ -259,12 +261,16 @@ impl LineSet {
 
 impl Field for LineSet {
     const WIDTH: u32 = 17;
-    const MEANING: &'static str =
-        "run of MAC lines: the first in the low 8 bits, their count in the high 9; at least 1, none beyond 255";
-    const TEXT: &'static str = "MAC lines, as `16+48`: the first and how many, none beyond line 255";
+    const MEANING: &'static str = "run of MAC lines: the first in the low 8 bits, their count in the high 9; at least 1, none beyond 255";
+    const TEXT: &'static str =
+        "MAC lines, as `16+48`: the first and how many, none beyond line 255";
     fn to_bits(self) -> u64 {
         // A first line beyond 8 bits must not run into the count: it has to fail the width check.
-        if self.first > 0xff { u64::MAX } else { u64::from(self.first) | u64::from(self.count) << 8 }
+        if self.first > 0xff {
+            u64::MAX
+        } else {
+            u64::from(self.first) | u64::from(self.count) << 8
+        }
     }
     fn from_bits(bits: u64) -> Option<Self> {
         let lines = LineSet { first: (bits & 0xff) as u16, count: (bits >> 8) as u16 };

@@ -4,22 +4,26 @@
 //!
 //! # Encoding
 //!
-//! An instruction is a word of 64 bytes, little-endian. The opcode is in bits 0..8, the units it waits for in bits 8..20,
-//! the units it signals in bits 20..32, one bit per unit; operands follow at the positions that the instruction's table
-//! states. Bits that no field covers are zero, so each instruction has exactly one encoding.
+//! An instruction is a word of 64 bytes, little-endian. The opcode is in bits 0..8, the units it
+//! waits for in bits 8..20, the units it signals in bits 20..32, one bit per unit; operands follow
+//! at the positions that the instruction's table states. Bits that no field covers are zero, so
+//! each instruction has exactly one encoding.
 //!
 //! # Synchronisation
 //!
-//! Units run concurrently, each in program order. For every ordered pair of units there is a token counter, zero at the start.
-//! An instruction with unit `p` in its *wait* set starts only after it has taken one token that `p` sent to its own unit;
-//! an instruction with unit `c` in its *signal* set sends one token to `c` when it completes. A pair has one sender and one
-//! receiver, both in order, so the i-th wait always takes the i-th token: who waits for whom is known without running anything.
-//! A unit starts and completes its instructions in order. It starts one when the last one has read all its operands, which is
-//! before that one has completed; to read what the last one writes, it waits for a token that it sends to itself.
-//! That tokens order all accesses that conflict is proved of each program before it runs: see [the verifier](verifier.md).
+//! Units run concurrently, each in program order. For every ordered pair of units there is a token
+//! counter, zero at the start. An instruction with unit `p` in its *wait* set starts only after it
+//! has taken one token that `p` sent to its own unit; an instruction with unit `c` in its *signal*
+//! set sends one token to `c` when it completes. A pair has one sender and one receiver, both in
+//! order, so the i-th wait always takes the i-th token: who waits for whom is known without running
+//! anything. A unit starts and completes its instructions in order. It starts one when the last one
+//! has read all its operands, which is before that one has completed; to read what the last one
+//! writes, it waits for a token that it sends to itself. That tokens order all accesses that
+//! conflict is proved of each program before it runs: see [the verifier](verifier.md).
 //!
-//! MAC lines need no tokens: an instruction that names lines which another unit has taken starts when all of its lines are free.
-//! Lines are not reserved; of two that could start at once, the unit with the lower number does.
+//! MAC lines need no tokens: an instruction that names lines which another unit has taken starts
+//! when all of its lines are free. Lines are not reserved; of two that could start at once, the
+//! unit with the lower number does.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
@@ -185,7 +189,12 @@ impl Word {
         Ok(())
     }
 
-    fn take<F: Field>(&self, mnemonic: &'static str, field: &'static str, bit: u32) -> Result<F, DecodeError> {
+    fn take<F: Field>(
+        &self,
+        mnemonic: &'static str,
+        field: &'static str,
+        bit: u32,
+    ) -> Result<F, DecodeError> {
         let bits = self.get(bit, F::WIDTH);
         F::from_bits(bits).ok_or(DecodeError::Field { mnemonic, field, bits, meaning: F::MEANING })
     }
@@ -193,10 +202,9 @@ impl Word {
 
 impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .chunks(4)
-            .rev()
-            .try_for_each(|part| write!(f, "{:08x} ", u32::from_le_bytes(part.try_into().unwrap_or_default())))
+        self.0.chunks(4).rev().try_for_each(|part| {
+            write!(f, "{:08x} ", u32::from_le_bytes(part.try_into().unwrap_or_default()))
+        })
     }
 }
 
@@ -226,7 +234,8 @@ impl Instr {
     /// An unknown opcode, a field without meaning, a reserved bit that is set.
     pub fn decode(word: &Word) -> Result<Instr, DecodeError> {
         let opcode = word.0[0];
-        let spec = TABLE.iter().find(|spec| spec.opcode == opcode).ok_or(DecodeError::Opcode(opcode))?;
+        let spec =
+            TABLE.iter().find(|spec| spec.opcode == opcode).ok_or(DecodeError::Opcode(opcode))?;
         let instr = Instr {
             wait: word.take(spec.mnemonic, "wait", WAIT_BIT)?,
             signal: word.take(spec.mnemonic, "signal", SIGNAL_BIT)?,
@@ -244,7 +253,8 @@ impl Instr {
     }
 }
 
-/// One line of assembly: `mnemonic name=value ...`, operands in table order, then `wait=` and `signal=` where not empty.
+/// One line of assembly: `mnemonic name=value ...`, operands in table order, then `wait=` and
+/// `signal=` where not empty.
 impl fmt::Display for Instr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.op.fmt(f)?;

@@ -1,5 +1,5 @@
-//! What of the machine an operation takes: its unit, MAC lines, the DRAM channel. Exhaustive matches: a new instruction does not compile
-//! before it has an answer to each.
+//! What of the machine an operation takes: its unit, MAC lines, the DRAM channel. Exhaustive
+//! matches: a new instruction does not compile before it has an answer to each.
 
 use super::table::*;
 use super::{Engine, LineSet, Traffic, Unit, UnitSet};
@@ -18,10 +18,12 @@ impl Op {
                 Engine::Denser => Unit::Denser,
                 Engine::Sparser => Unit::Sparser,
             },
-            Op::Softmax(Softmax { engine, .. }) | Op::SoftmaxList(SoftmaxList { engine, .. }) => match engine {
-                Engine::Denser => Unit::DenserSoftmax,
-                Engine::Sparser => Unit::SparserSoftmax,
-            },
+            Op::Softmax(Softmax { engine, .. }) | Op::SoftmaxList(SoftmaxList { engine, .. }) => {
+                match engine {
+                    Engine::Denser => Unit::DenserSoftmax,
+                    Engine::Sparser => Unit::SparserSoftmax,
+                }
+            }
             Op::LayerNorm(_) | Op::Add(_) | Op::Lut(_) => Unit::Vector,
             Op::Encode(_) => Unit::Encoder,
             Op::Decode(_) => Unit::Decoder,
@@ -58,9 +60,9 @@ impl Op {
     /// What it carries over the DRAM channel, if it is a transfer.
     pub fn traffic(&self) -> Option<Traffic> {
         match self {
-            Op::Load(Load { traffic, .. }) | Op::Store(Store { traffic, .. }) | Op::Gather(Gather { traffic, .. }) => {
-                Some(*traffic)
-            }
+            Op::Load(Load { traffic, .. })
+            | Op::Store(Store { traffic, .. })
+            | Op::Gather(Gather { traffic, .. }) => Some(*traffic),
             Op::Matmul(_)
             | Op::Sddmm(_)
             | Op::Softmax(_)

@@ -1,34 +1,39 @@
 //! The instruction table: the one place where an instruction is stated.
 //!
-//! From it come the operand structs, the encoder, the decoder, the disassembler, the manual (`docs/isa.md`) and the
-//! generators of random instructions in tests. Overlapping fields, fields outside the word and opcodes used twice do not
-//! compile. What an instruction takes, touches and costs are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
-//! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
+//! From it come the operand structs, the encoder, the decoder, the disassembler, the manual
+//! (`docs/isa.md`) and the generators of random instructions in tests. Overlapping fields, fields
+//! outside the word and opcodes used twice do not compile. What an instruction takes, touches and
+//! costs are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`], [`crate::cost`]), so
+//! that the Rust compiler names every place that a new instruction needs.
 //!
-//! A field is `name: Type = lowest bit`; with `or bits` assembly may leave it out. That is for loops and strides of transfers, and for
-//! what a flag switches off; an address that is left out must not be touched.
+//! A field is `name: Type = lowest bit`; with `or bits` assembly may leave it out. That is for
+//! loops and strides of transfers, and for what a flag switches off; an address that is left out
+//! must not be touched.
 //!
 //! # Notation
 //!
-//! `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride` bytes
-//! apart and whose elements are contiguous. Integers are little-endian. `requantise` and the other functions are those of
-//! [`crate::numerics`].
+//! `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride`
+//! bytes apart and whose elements are contiguous. Integers are little-endian. `requantise` and the
+//! other functions are those of [`crate::numerics`].
 //!
 //! # Lists
 //!
-//! A list is a sparse pattern of attention in the order in which an engine works it off: all entries of one query, then all of the
-//! next, over all heads. The order of queries is the compiler's choice: it decides how evenly MAC lines are loaded, and no result. Nothing
-//! points into a list: both of its operands are read from front to back.
+//! A list is a sparse pattern of attention in the order in which an engine works it off: all
+//! entries of one query, then all of the next, over all heads. The order of queries is the
+//! compiler's choice: it decides how evenly MAC lines are loaded, and no result. Nothing points
+//! into a list: both of its operands are read from front to back.
 //!
-//! - `rows` has 4 bytes for each query, two uint16: its number, `r = h * m + i` for query `i` of head `h`, and how many entries it has,
-//!   0 included.
+//! - `rows` has 4 bytes for each query, two uint16: its number, `r = h * m + i` for query `i` of
+//!   head `h`, and how many entries it has, 0 included.
 //! - `keys` has the key of each entry, a uint8 or, where `wide` is set, a uint16.
 //!
-//! With `m = 2` queries in each of 2 heads, `rows` = (3, 2) (0, 1) (1, 1) (2, 0) and `keys` = 4 6 0 5 say: query 1 of head 1 attends keys 4
-//! and 6, query 0 of head 0 key 0, query 1 of head 0 key 5, and query 0 of head 1 none.
+//! With `m = 2` queries in each of 2 heads, `rows` = (3, 2) (0, 1) (1, 1) (2, 0) and `keys` = 4 6 0
+//! 5 say: query 1 of head 1 attends keys 4 and 6, query 0 of head 0 key 0, query 1 of head 0 key 5,
+//! and query 0 of head 1 none.
 //!
-//! Three indices address what belongs to a list. Scores and probabilities are vectors by entry, `e`, in the order of `keys`. Row maxima, and all
-//! that dense blocks have of a query, are by the query's number `r`, so that both engines find a row's parts. Row sums of a list are by the
+//! Three indices address what belongs to a list. Scores and probabilities are vectors by entry,
+//! `e`, in the order of `keys`. Row maxima, and all that dense blocks have of a query, are by the
+//! query's number `r`, so that both engines find a row's parts. Row sums of a list are by the
 //! query's position `t` in `rows`.
 
 use super::derive::instructions;
@@ -37,7 +42,8 @@ use crate::numerics::Scale;
 
 instructions! {
     /// Copies from DRAM into the scratchpad: for `i < outer`, `j < inner`, `bytes` bytes from
-    /// `src + i * src_outer_stride + j * src_inner_stride` to `dst + i * dst_outer_stride + j * dst_inner_stride`.
+    /// `src + i * src_outer_stride + j * src_inner_stride` to
+    /// `dst + i * dst_outer_stride + j * dst_inner_stride`.
     0x01 "load" Load {
         /// First byte written.
         dst: Sram = 32,
@@ -85,8 +91,9 @@ instructions! {
         traffic: Traffic = 320,
     }
 
-    /// Gathers rows from DRAM: for `i < rows`, `bytes` bytes from `src + index[i] * src_stride` to `dst + i * dst_stride`.
-    /// Each row pays whole bursts. An index not below `limit` stops the machine.
+    /// Gathers rows from DRAM: for `i < rows`, `bytes` bytes from `src + index[i] * src_stride` to
+    /// `dst + i * dst_stride`. Each row pays whole bursts. An index not below `limit` stops the
+    /// machine.
     0x03 "gather" Gather {
         /// First byte written.
         dst: Sram = 32,
@@ -108,13 +115,16 @@ instructions! {
         traffic: Traffic = 288,
     }
 
-    /// Dense matrix product `dst[i, j] = requantise(init(i, j) + sum over l < runs * k of a[i, l] * b[j, l])` for `i < m`, `j < n`, on
-    /// int8 operands with int32 accumulation. Both operands lie along the sum (inter-MAC accumulation): `a` is activations, `b` weights.
-    /// A row of `a` is `runs = 1 + more_runs` runs of `k` elements, `run_stride` bytes apart: one run where it is a row of a matrix; where it
-    /// is a window of a map of pixels x channels, whose windows may overlap, one for each of its lines.
-    /// Channel `j` is requantised by `params[j]`, 12 bytes each: int32 bias, int32 mantissa, shift, three zero bytes.
-    /// `init` is the bias, or where `accumulate` is set the int32 at `acc`.
-    /// With `out=i32` the accumulators are written as they are, and `params` gives only the bias.
+    /// Dense matrix product
+    /// `dst[i, j] = requantise(init(i, j) + sum over l < runs * k of a[i, l] * b[j, l])` for
+    /// `i < m`, `j < n`, on int8 operands with int32 accumulation. Both operands lie along the sum
+    /// (inter-MAC accumulation): `a` is activations, `b` weights. A row of `a` is
+    /// `runs = 1 + more_runs` runs of `k` elements, `run_stride` bytes apart: one run where it is a
+    /// row of a matrix; where it is a window of a map of pixels x channels, whose windows may
+    /// overlap, one for each of its lines. Channel `j` is requantised by `params[j]`, 12 bytes
+    /// each: int32 bias, int32 mantissa, shift, three zero bytes. `init` is the bias, or where
+    /// `accumulate` is set the int32 at `acc`. With `out=i32` the accumulators are written as they
+    /// are, and `params` gives only the bias.
     0x10 "matmul" Matmul {
         /// The engine that executes.
         engine: Engine = 32,
@@ -154,14 +164,16 @@ instructions! {
         run_stride: u32 = 432 or 0,
     }
 
-    /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
-    /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a pruned entry, is not among them.
-    /// Row maxima are taken as scores are written: `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set.
-    /// Where `indexed` is set, row `index[j]` of `k` takes the place of row `j`, so that keys may lie anywhere and in any order; an
-    /// index not below `limit` stops the machine.
-    /// Where `biased` is set, `biased_score` with `bias[i, j]` takes the place of `requantise_score`.
-    /// Where `masked` is set, cells whose bit in `mask` is 0 are pruned, whatever their bias: `dst[i, j]` is the smallest int16, which raises
-    /// no maximum.
+    /// Attention scores of one head:
+    /// `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
+    /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a
+    /// pruned entry, is not among them. Row maxima are taken as scores are written:
+    /// `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set. Where
+    /// `indexed` is set, row `index[j]` of `k` takes the place of row `j`, so that keys may lie
+    /// anywhere and in any order; an index not below `limit` stops the machine. Where `biased` is
+    /// set, `biased_score` with `bias[i, j]` takes the place of `requantise_score`. Where `masked`
+    /// is set, cells whose bit in `mask` is 0 are pruned, whatever their bias: `dst[i, j]` is the
+    /// smallest int16, which raises no maximum.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
         engine: Engine = 32,
@@ -199,7 +211,8 @@ instructions! {
         dst_stride: u32 = 384,
         /// The rows of `k` that are the block's keys: `n` unsigned 16-bit integers.
         index: Sram = 416 or 0,
-        /// Which cells are kept: `m` rows of `n` bits, low bits first, each row padded to whole bytes; rows are contiguous.
+        /// Which cells are kept: `m` rows of `n` bits, low bits first, each row padded to whole
+        /// bytes; rows are contiguous.
         mask: Sram = 440 or 0,
         /// Rows of `k`; at least 1.
         limit: u16 = 464 or 0,
@@ -207,9 +220,11 @@ instructions! {
         bias: Sram = 480 or 0,
     }
 
-    /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum
-    /// and 0 for the smallest int16, and their row sums: `sum[i] += dst[i, j]`, from zero where `fresh` is set. The division by the sum is left to `spmm`.
-    /// Where `both` is set, the row's maximum is the larger of `max[i]` and `other_max[i]`: a row that spans both engines.
+    /// Unnormalised probabilities of `m` rows of `n` scores:
+    /// `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum and 0 for the smallest
+    /// int16, and their row sums: `sum[i] += dst[i, j]`, from zero where `fresh` is set. The
+    /// division by the sum is left to `spmm`. Where `both` is set, the row's maximum is the larger
+    /// of `max[i]` and `other_max[i]`: a row that spans both engines.
     0x12 "softmax" Softmax {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
@@ -237,10 +252,12 @@ instructions! {
         dst_stride: u32 = 288,
     }
 
-    /// Product with the values: `dst[i, j] = requantise(init(i, j) + sum over l < n of p[i, l] * v[l, j])` for `i < m` queries and `j < d`
-    /// features, with output-stationary (intra-MAC) accumulation. Row `i` is requantised by `scale / sum[i]`, and by
-    /// `scale / (sum[i] + other_sum[i])` where `both` is set. `init` is zero, or where `accumulate` is set the int32 at `acc`.
-    /// With `out=i32` the accumulators are written as they are and no sum is read.
+    /// Product with the values:
+    /// `dst[i, j] = requantise(init(i, j) + sum over l < n of p[i, l] * v[l, j])` for `i < m`
+    /// queries and `j < d` features, with output-stationary (intra-MAC) accumulation. Row `i` is
+    /// requantised by `scale / sum[i]`, and by `scale / (sum[i] + other_sum[i])` where `both` is
+    /// set. `init` is zero, or where `accumulate` is set the int32 at `acc`. With `out=i32` the
+    /// accumulators are written as they are and no sum is read.
     0x13 "spmm" Spmm {
         /// The engine that executes.
         engine: Engine = 32,
@@ -282,11 +299,12 @@ instructions! {
         dst_stride: u32 = 480,
     }
 
-    /// Attention scores of the entries of a list: for each entry `e` of query `i` of head `h`, with `j = keys[e]`,
-    /// `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`. `max[r]` becomes the largest score of query `r`,
-    /// the smallest int16 where it has no entry.
-    /// A list that does not name every query once or whose queries have other than `entries` entries in all stops the machine, and so
-    /// does a key not below `n`.
+    /// Attention scores of the entries of a list: for each entry `e` of query `i` of head `h`, with
+    /// `j = keys[e]`,
+    /// `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`. `max[r]`
+    /// becomes the largest score of query `r`, the smallest int16 where it has no entry. A list
+    /// that does not name every query once or whose queries have other than `entries` entries in
+    /// all stops the machine, and so does a key not below `n`.
     0x18 "sddmm_list" SddmmList {
         /// The engine that executes.
         engine: Engine = 32,
@@ -324,11 +342,12 @@ instructions! {
         scale: Scale = 328,
     }
 
-    /// Unnormalised probabilities of the scores of a list, as `softmax` makes them of rows: for the query `r` at each position `t` of `rows`
-    /// and each of its entries `e`, `dst[e] = exp2_neg(max[r] - src[e])`, and `sum[t]` becomes what they add up to. Where `both` is set,
-    /// the row's maximum is the larger of `max[r]` and `other_max[r]`: a row that spans both engines.
-    /// `rows` may be a part of a list, with the scores of its entries. A query not below `queries`, or queries with other than `entries`
-    /// entries in all, stop the machine.
+    /// Unnormalised probabilities of the scores of a list, as `softmax` makes them of rows: for the
+    /// query `r` at each position `t` of `rows` and each of its entries `e`,
+    /// `dst[e] = exp2_neg(max[r] - src[e])`, and `sum[t]` becomes what they add up to. Where `both`
+    /// is set, the row's maximum is the larger of `max[r]` and `other_max[r]`: a row that spans
+    /// both engines. `rows` may be a part of a list, with the scores of its entries. A query not
+    /// below `queries`, or queries with other than `entries` entries in all, stop the machine.
     0x19 "softmax_list" SoftmaxList {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
@@ -354,19 +373,20 @@ instructions! {
         entries: Entries = 240,
     }
 
-    /// Product with the values of rows that a list and a dense block share, over all heads, with output-stationary (intra-MAC)
-    /// accumulation. Row `i` of head `h`, query `r` at position `t`, is the sum over its entries `e` of
-    /// `p[e] * v[keys[e], h * d + f]` and over the columns `c` of its head's block of `block_p[i, c] * v[key(c), h * d + f]`, for `f < d`;
-    /// `dst[i, h * d + f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`.
-    /// Without `list` there are no entries, and `rows` only orders the queries; without `block` there are no columns. What is not there
-    /// counts as zero.
-    /// The block of a head has columns of its own: `block_keys` holds their number for each head, then the key of every column, head after
-    /// head, all uint16; `block_p` holds for each head `m` contiguous rows of as many int8 as it has columns.
-    /// The lines form groups of `min(ceil(d / macs), lines)`, `macs` being the MACs of a line; lines that are left over rest. A group that
-    /// is free takes the next query of `rows`, all its features, an entry or a column a step, but at least one step. `steps` is what the
-    /// busiest group takes.
-    /// The machine stops where `sddmm_list` does, and at other `steps`, numbers of columns that do not add up to `columns`, or the key of
-    /// a column not below `n`.
+    /// Product with the values of rows that a list and a dense block share, over all heads, with
+    /// output-stationary (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`,
+    /// is the sum over its entries `e` of `p[e] * v[keys[e], h * d + f]` and over the columns `c`
+    /// of its head's block of `block_p[i, c] * v[key(c), h * d + f]`, for `f < d`;
+    /// `dst[i, h * d + f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`. Without
+    /// `list` there are no entries, and `rows` only orders the queries; without `block` there are
+    /// no columns. What is not there counts as zero. The block of a head has columns of its own:
+    /// `block_keys` holds their number for each head, then the key of every column, head after
+    /// head, all uint16; `block_p` holds for each head `m` contiguous rows of as many int8 as it
+    /// has columns. The lines form groups of `min(ceil(d / macs), lines)`, `macs` being the MACs of
+    /// a line; lines that are left over rest. A group that is free takes the next query of `rows`,
+    /// all its features, an entry or a column a step, but at least one step. `steps` is what the
+    /// busiest group takes. The machine stops where `sddmm_list` does, and at other `steps`,
+    /// numbers of columns that do not add up to `columns`, or the key of a column not below `n`.
     0x1a "spmm_list" SpmmList {
         /// The engine that executes.
         engine: Engine = 32,
@@ -418,8 +438,8 @@ instructions! {
         scale: Scale = 440,
     }
 
-    /// LayerNorm of `m` rows of `n` int16, to int8 or int16, by the function `layer_norm_row`. `params` is its 16-byte header and 8 bytes
-    /// per channel.
+    /// LayerNorm of `m` rows of `n` int16, to int8 or int16, by the function `layer_norm_row`.
+    /// `params` is its 16-byte header and 8 bytes per channel.
     0x20 "layernorm" LayerNorm {
         /// Width of the results: not `i32`.
         out: Width = 32 or 0,
@@ -439,8 +459,9 @@ instructions! {
         dst_stride: u32 = 224,
     }
 
-    /// Rescaled add of two int16 matrices: `dst[i, j] = saturate(round_shift(a[i, j] * a_scale + b[i, j] * b_scale, shift))`, int16, or int8
-    /// where `narrow` is set.
+    /// Rescaled add of two int16 matrices:
+    /// `dst[i, j] = saturate(round_shift(a[i, j] * a_scale + b[i, j] * b_scale, shift))`, int16, or
+    /// int8 where `narrow` is set.
     0x21 "add" Add {
         /// Whether the sum is int8.
         narrow: bool = 32 or 0,
@@ -468,7 +489,8 @@ instructions! {
         dst_stride: u32 = 352,
     }
 
-    /// Looks every int8 up: `dst[i, j] = table[src[i, j]]`, the index taken as an unsigned byte (`-1` is entry 255).
+    /// Looks every int8 up: `dst[i, j] = table[src[i, j]]`, the index taken as an unsigned byte
+    /// (`-1` is entry 255).
     0x22 "lut" Lut {
         /// The elements looked up, int8.
         src: Sram = 64,
@@ -487,8 +509,9 @@ instructions! {
     }
 
     /// The auto-encoder's encoder: compresses `heads_in` heads of `d` features to `heads_out`,
-    /// `dst[i, o * d + f] = requantise(bias[o] + sum over h < heads_in of src[i, h * d + f] * weights[o, h])`, int8, for `i < m` tokens.
-    /// `params` is `heads_out` rows of `heads_in` int8 weights, padded to a multiple of 4, then `heads_out` channel parameters as in `matmul`.
+    /// `dst[i, o * d + f] = requantise(bias[o] + sum over h < heads_in of src[i, h * d + f] * weights[o, h])`,
+    /// int8, for `i < m` tokens. `params` is `heads_out` rows of `heads_in` int8 weights, padded to
+    /// a multiple of 4, then `heads_out` channel parameters as in `matmul`.
     0x30 "encode" Encode {
         /// The lines that execute.
         lines: LineSet = 40,
@@ -512,7 +535,8 @@ instructions! {
         dst_stride: u32 = 256,
     }
 
-    /// The auto-encoder's decoder: the function of `encode`, on the decoder lines, from compressed heads to all heads.
+    /// The auto-encoder's decoder: the function of `encode`, on the decoder lines, from compressed
+    /// heads to all heads.
     0x31 "decode" Decode {
         /// The lines that execute.
         lines: LineSet = 40,
@@ -542,10 +566,12 @@ instructions! {
         unit: Unit = 32,
     }
 
-    /// Every unit waits until all units have completed what stands before it. Neither waits nor signals by tokens.
+    /// Every unit waits until all units have completed what stands before it. Neither waits nor
+    /// signals by tokens.
     0x41 "barrier" Barrier {}
 
-    /// The end of the program, its last instruction; the machine stops when all units have completed.
+    /// The end of the program, its last instruction; the machine stops when all units have
+    /// completed.
     0x42 "halt" Halt {}
 }
 

@@ -45,12 +45,20 @@ fn every_reserved_bit_is_rejected() {
     for (text, word) in golden() {
         let spec = TABLE.iter().find(|spec| spec.opcode == word.0[0]).unwrap();
         let used = |bit: u32| {
-            bit < OPERAND_BIT || spec.fields.iter().any(|field| (field.bit..field.bit + field.width).contains(&bit))
+            bit < OPERAND_BIT
+                || spec
+                    .fields
+                    .iter()
+                    .any(|field| (field.bit..field.bit + field.width).contains(&bit))
         };
         for bit in (0..WORD_BITS).filter(|bit| !used(*bit)) {
             let mut word = word;
             word.set(bit, 1);
-            assert_eq!(Instr::decode(&word), Err(DecodeError::Reserved { mnemonic: spec.mnemonic, bit }), "{text}");
+            assert_eq!(
+                Instr::decode(&word),
+                Err(DecodeError::Reserved { mnemonic: spec.mnemonic, bit }),
+                "{text}"
+            );
         }
         // Units that do not exist.
         for bit in (17..20).chain(29..32) {
@@ -73,7 +81,11 @@ fn unknown_opcodes_are_rejected() {
 
 #[test]
 fn a_value_that_does_not_fit_is_not_encoded() {
-    let sync = Instr { wait: UnitSet::EMPTY, signal: UnitSet::EMPTY, op: table::Sync { unit: Unit::Load }.into() };
+    let sync = Instr {
+        wait: UnitSet::EMPTY,
+        signal: UnitSet::EMPTY,
+        op: table::Sync { unit: Unit::Load }.into(),
+    };
     assert!(sync.encode().is_ok());
     for lines in [
         LineSet { first: 0, count: 0 },
@@ -95,7 +107,10 @@ fn a_value_that_does_not_fit_is_not_encoded() {
             dst_stride: 0,
         };
         let error = Instr::new(encode).encode().unwrap_err();
-        assert_eq!(error, EncodeError { mnemonic: "encode", field: "lines", value: lines.to_string(), width: 17 });
+        assert_eq!(
+            error,
+            EncodeError { mnemonic: "encode", field: "lines", value: lines.to_string(), width: 17 }
+        );
     }
 }
 
@@ -175,8 +190,12 @@ fn values_of_fields() {
         let spec = TABLE.iter().find(|spec| spec.mnemonic == mnemonic).unwrap();
         spec.fields.iter().find(|spec| spec.name == field).unwrap().parse
     };
-    let (dst, m, lines, scale) =
-        (parse("matmul", "dst"), parse("matmul", "m"), parse("matmul", "lines"), parse("sddmm", "scale"));
+    let (dst, m, lines, scale) = (
+        parse("matmul", "dst"),
+        parse("matmul", "m"),
+        parse("matmul", "lines"),
+        parse("sddmm", "scale"),
+    );
     assert_eq!((dst("sram:0x10"), dst("sram:16")), (Some(16), Some(16)));
     assert_eq!(["16", "dram:16", "sram:0x1000000", "sram:-1", "sram:"].map(dst), [None; 5]);
     assert_eq!((m("65535"), m("0xff")), (Some(65535), Some(255)));

@@ -1,6 +1,7 @@
 //! The text form of a machine: what its keys may hold, and all that is wrong with a text.
 //!
-//! The text may come from anywhere. Every mistake is reported with its place; a line that is not TOML has only that one.
+//! The text may come from anywhere. Every mistake is reported with its place; a line that is not
+//! TOML has only that one.
 
 use std::fmt;
 use std::ops::Range;
@@ -93,7 +94,9 @@ impl fmt::Display for Kind {
 impl Kind {
     fn holds(&self, given: &Given<'_>) -> bool {
         match (self, given) {
-            (Kind::Integer(low, high), Given::Integer(value)) => (i64::from(*low)..=i64::from(*high)).contains(value),
+            (Kind::Integer(low, high), Given::Integer(value)) => {
+                (i64::from(*low)..=i64::from(*high)).contains(value)
+            }
             (Kind::PowerOfTwo(high), Given::Integer(value)) => {
                 u32::try_from(*value).is_ok_and(|value| value.is_power_of_two() && value <= *high)
             }
@@ -101,8 +104,13 @@ impl Kind {
             (Kind::Rate, Given::Number(value)) => RATES.contains(value),
             (Kind::Energy, Given::Integer(value)) => ENERGIES.contains(&(*value as f64)),
             (Kind::Energy, Given::Number(value)) => ENERGIES.contains(value),
-            (Kind::Name, Given::Text(name)) => (1..=64).contains(&name.len()) && !name.contains(char::is_control),
-            (Kind::Integer(..) | Kind::PowerOfTwo(_) | Kind::Rate | Kind::Energy | Kind::Name, _) => false,
+            (Kind::Name, Given::Text(name)) => {
+                (1..=64).contains(&name.len()) && !name.contains(char::is_control)
+            }
+            (
+                Kind::Integer(..) | Kind::PowerOfTwo(_) | Kind::Rate | Kind::Energy | Kind::Name,
+                _,
+            ) => false,
         }
     }
 }
@@ -146,7 +154,11 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
     problems.finish()?;
     toml::from_str(text).map_err(|error| {
         let mut problems = Collector::new();
-        problems.push(|| Diagnostic { span: error.span(), message: error.message().to_owned(), help: None });
+        problems.push(|| Diagnostic {
+            span: error.span(),
+            message: error.message().to_owned(),
+            help: None,
+        });
         problems.finish().expect_err("there is one")
     })
 }
@@ -176,7 +188,10 @@ impl Reader<'_> {
                     self.table(name, Some(key.span()), inner);
                     continue;
                 }
-                Some(Diagnostic::at(value.span(), format!("`{name}` is a section: write `[{name}]`")))
+                Some(Diagnostic::at(
+                    value.span(),
+                    format!("`{name}` is a section: write `[{name}]`"),
+                ))
             } else {
                 match check(section, name, &given(value.get_ref())) {
                     Some(Ok(())) => None,
@@ -196,10 +211,20 @@ impl Reader<'_> {
         }
         // What is misspelt, or lost with a line that is not TOML, is not missing.
         if self.broken.is_empty() {
-            let lacks = |name: &str| !table.contains_key(name) && !meant.contains(&name) && !is_optional(name);
+            let lacks = |name: &str| {
+                !table.contains_key(name) && !meant.contains(&name) && !is_optional(name)
+            };
             for name in names.iter().filter(|name| lacks(name)) {
-                let name = if sections.contains(name) { format!("[{name}]") } else { dotted(section, name) };
-                let problem = Diagnostic { span: place.clone(), message: format!("`{name}` is missing"), help: None };
+                let name = if sections.contains(name) {
+                    format!("[{name}]")
+                } else {
+                    dotted(section, name)
+                };
+                let problem = Diagnostic {
+                    span: place.clone(),
+                    message: format!("`{name}` is missing"),
+                    help: None,
+                };
                 self.problems.push(|| problem);
             }
         }
@@ -217,7 +242,9 @@ fn given<'a>(value: &'a DeValue<'_>) -> Given<'a> {
             Ok(value) => Given::Integer(value),
             Err(_) => Given::Other("an integer of more than 64 bits"),
         },
-        DeValue::Float(float) => float.as_str().parse().map_or(Given::Other("a float"), Given::Number),
+        DeValue::Float(float) => {
+            float.as_str().parse().map_or(Given::Other("a float"), Given::Number)
+        }
         DeValue::Boolean(true) => Given::Other("true"),
         DeValue::Boolean(false) => Given::Other("false"),
         DeValue::Datetime(_) => Given::Other("a date"),

@@ -1,5 +1,5 @@
-//! The reference manual of the instruction set, `docs/isa.md`: made from the instruction table, the effects and the module
-//! documentation, so that it cannot disagree with them.
+//! The reference manual of the instruction set, `docs/isa.md`: made from the instruction table, the
+//! effects and the module documentation, so that it cannot disagree with them.
 //!
 //! A test compares the file with [`render`]; `cargo bless` makes it write the file instead.
 
@@ -19,10 +19,16 @@ pub fn render() -> String {
          This file is generated from the crate `vitcod-isa`; `cargo bless` writes it.\n",
     );
     text += &section("Encoding", &quote(include_str!("../instr/mod.rs"), Some("Encoding")));
-    text += &section("Synchronisation", &quote(include_str!("../instr/mod.rs"), Some("Synchronisation")));
+    text += &section(
+        "Synchronisation",
+        &quote(include_str!("../instr/mod.rs"), Some("Synchronisation")),
+    );
     text += &section("Units", &units());
     text += &section("Types of operands", &types());
-    text += &section("Operands in memory", &quote(include_str!("../effects/mod.rs"), Some("Operands in memory")));
+    text += &section(
+        "Operands in memory",
+        &quote(include_str!("../effects/mod.rs"), Some("Operands in memory")),
+    );
     text += &section("Notation", &quote(include_str!("../instr/table.rs"), Some("Notation")));
     text += &section("Lists", &quote(include_str!("../instr/table.rs"), Some("Lists")));
     text += "\n## Instructions\n";
@@ -37,10 +43,13 @@ fn section(title: &str, body: &str) -> String {
     format!("\n## {title}\n\n{}\n", body.trim_end())
 }
 
-/// The module documentation of a source file: the section with that heading, or what stands before all headings.
+/// The module documentation of a source file: the section with that heading, or what stands before
+/// all headings.
 fn quote(source: &str, heading: Option<&str>) -> String {
-    let doc =
-        source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let doc = source
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line));
     let is_heading = |line: &&str| line.starts_with("# ");
     let lines: Vec<&str> = match heading {
         None => doc.take_while(|line| !is_heading(line)).collect(),
@@ -61,16 +70,21 @@ fn units() -> String {
     let mut text = String::from("| bit | unit | what it is | instructions |\n|---|---|---|---|\n");
     for unit in Unit::ALL {
         let executes = |spec: &&'static Spec| samples::units(spec).contains(unit);
-        let instructions: Vec<_> = TABLE.iter().filter(executes).map(|spec| format!("`{}`", spec.mnemonic)).collect();
+        let instructions: Vec<_> =
+            TABLE.iter().filter(executes).map(|spec| format!("`{}`", spec.mnemonic)).collect();
         let (bit, doc) = (unit.index(), unit.doc().trim());
-        writeln!(text, "| {bit} | `{unit}` | {doc} | {} |", instructions.join(", ")).expect("a string grows");
+        writeln!(text, "| {bit} | `{unit}` | {doc} | {} |", instructions.join(", "))
+            .expect("a string grows");
     }
     text
 }
 
 fn types() -> String {
-    let types: BTreeSet<_> =
-        TABLE.iter().flat_map(|spec| spec.fields).map(|field| (field.meaning, field.width)).collect();
+    let types: BTreeSet<_> = TABLE
+        .iter()
+        .flat_map(|spec| spec.fields)
+        .map(|field| (field.meaning, field.width))
+        .collect();
     let mut text = String::from(
         "Integers are unsigned. Where only some patterns have a meaning, a word with another one is no instruction.\n\n\
          | type | bits |\n|---|---|\n",
@@ -116,10 +130,14 @@ fn effects(spec: &'static Spec) -> String {
     if touches.is_empty() {
         return String::new();
     }
-    let mut text = String::from("\n| operand | access | memory | aligned to | where |\n|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "\n| operand | access | memory | aligned to | where |\n|---|---|---|---|---|\n",
+    );
     for Touch { access: Access { operand, mode, space, align, .. }, condition } in touches {
-        let (mode, space) = (format!("{mode:?}").to_lowercase(), format!("{space:?}").to_lowercase());
-        writeln!(text, "| `{operand}` | {mode} | {space} | {align} | {condition} |").expect("a string grows");
+        let (mode, space) =
+            (format!("{mode:?}").to_lowercase(), format!("{space:?}").to_lowercase());
+        writeln!(text, "| `{operand}` | {mode} | {space} | {align} | {condition} |")
+            .expect("a string grows");
     }
     text
 }

@@ -19,14 +19,17 @@ pub(super) fn units(spec: &'static Spec) -> UnitSet {
     samples(spec).iter().flat_map(|op| op.units().iter().collect::<Vec<_>>()).collect()
 }
 
-/// The accesses of an instruction, operands in the order of the table. Accesses of one operand that differ in mode or alignment
-/// are told apart; their regions are those of a sample and mean nothing.
+/// The accesses of an instruction, operands in the order of the table. Accesses of one operand that
+/// differ in mode or alignment are told apart; their regions are those of a sample and mean
+/// nothing.
 pub(super) fn touches(spec: &'static Spec) -> Vec<Touch> {
     let samples = samples(spec);
     let mut touches = Vec::new();
     for field in spec.fields {
-        let done: Vec<Option<Access>> =
-            samples.iter().map(|op| accesses(op).into_iter().find(|access| access.operand == field.name)).collect();
+        let done: Vec<Option<Access>> = samples
+            .iter()
+            .map(|op| accesses(op).into_iter().find(|access| access.operand == field.name))
+            .collect();
         let mut kinds: Vec<Access> = Vec::new();
         for access in done.iter().flatten() {
             if !kinds.iter().any(|kind| same(kind, access)) {
@@ -34,7 +37,8 @@ pub(super) fn touches(spec: &'static Spec) -> Vec<Touch> {
             }
         }
         for access in kinds {
-            let made: Vec<bool> = done.iter().map(|done| done.is_some_and(|done| same(&done, &access))).collect();
+            let made: Vec<bool> =
+                done.iter().map(|done| done.is_some_and(|done| same(&done, &access))).collect();
             touches.push(Touch { access, condition: condition(spec, &samples, &made) });
         }
     }
@@ -48,7 +52,9 @@ fn same(a: &Access, b: &Access) -> bool {
 /// In words, for which samples something holds.
 fn condition(spec: &'static Spec, samples: &[Op], holds: &[bool]) -> String {
     let texts: Vec<Vec<String>> = samples.iter().map(|op| values(spec, op)).collect();
-    let apart = |a: &[String], b: &[String]| (0..a.len()).filter(|flag| a[*flag] != b[*flag]).collect::<Vec<_>>();
+    let apart = |a: &[String], b: &[String]| {
+        (0..a.len()).filter(|flag| a[*flag] != b[*flag]).collect::<Vec<_>>()
+    };
     // A flag decides where it alone makes the difference between two samples.
     let mut deciding = BTreeSet::new();
     for (a, a_holds) in texts.iter().zip(holds) {
@@ -65,12 +71,22 @@ fn condition(spec: &'static Spec, samples: &[Op], holds: &[bool]) -> String {
     }
     let settings = |wanted: bool| -> BTreeSet<String> {
         let setting = |values: &Vec<String>| {
-            deciding.iter().map(|flag| format!("`{}`", values[*flag])).collect::<Vec<_>>().join(" and ")
+            deciding
+                .iter()
+                .map(|flag| format!("`{}`", values[*flag]))
+                .collect::<Vec<_>>()
+                .join(" and ")
         };
-        texts.iter().zip(holds).filter(|(_, holds)| **holds == wanted).map(|(values, _)| setting(values)).collect()
+        texts
+            .iter()
+            .zip(holds)
+            .filter(|(_, holds)| **holds == wanted)
+            .map(|(values, _)| setting(values))
+            .collect()
     };
     let (with, without) = (settings(true), settings(false));
-    let (word, list) = if without.len() < with.len() { ("not with", without) } else { ("with", with) };
+    let (word, list) =
+        if without.len() < with.len() { ("not with", without) } else { ("with", with) };
     format!("{word} {}", list.into_iter().collect::<Vec<_>>().join(", or "))
 }
 
@@ -79,7 +95,10 @@ fn values(spec: &'static Spec, op: &Op) -> Vec<String> {
     let text = op.to_string();
     let names: Vec<String> = flags(spec).map(|flag| format!("{}=", flag.name)).collect();
     let words = text.split(' ');
-    words.filter(|word| names.iter().any(|name| word.starts_with(name))).map(str::to_owned).collect()
+    words
+        .filter(|word| names.iter().any(|name| word.starts_with(name)))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn flags(spec: &'static Spec) -> impl Iterator<Item = &'static FieldSpec> {
@@ -93,7 +112,8 @@ fn samples(spec: &'static Spec) -> Vec<Op> {
     let mut words = vec![word];
     for field in spec.fields {
         let legal = (0..=u64::MAX >> (64 - field.width)).filter(|bits| (field.legal)(*bits));
-        let choices: Vec<u64> = if field.width <= FLAG_WIDTH { legal.collect() } else { legal.take(1).collect() };
+        let choices: Vec<u64> =
+            if field.width <= FLAG_WIDTH { legal.collect() } else { legal.take(1).collect() };
         words = words
             .iter()
             .flat_map(|word| {

@@ -41,10 +41,18 @@ pub enum NumericsError {
 
 /// Rejects a parameter unless it is finite and not negative.
 pub(super) fn check_not_negative(what: &'static str, value: f64) -> Result<(), NumericsError> {
-    if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(NumericsError::Invalid { what, value }) }
+    if value.is_finite() && value >= 0.0 {
+        Ok(())
+    } else {
+        Err(NumericsError::Invalid { what, value })
+    }
 }
 
 /// Rejects the step of a quantised tensor unless it is finite and positive.
 pub(super) fn check_step(what: &'static str, value: f64) -> Result<(), NumericsError> {
-    if value.is_finite() && value > 0.0 { Ok(()) } else { Err(NumericsError::Invalid { what, value }) }
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(NumericsError::Invalid { what, value })
+    }
 }

@@ -69,10 +69,20 @@ impl LayerNormParams {
     /// `gamma` and `beta` differ in length or have a length the machine does not take; a
     /// parameter is not finite, `epsilon` is negative, a step is not positive; or a channel or the
     /// epsilon term does not fit in its field.
-    pub fn new(gamma: &[f64], beta: &[f64], epsilon: f64, in_step: f64, out_step: f64) -> Result<Self, NumericsError> {
+    pub fn new(
+        gamma: &[f64],
+        beta: &[f64],
+        epsilon: f64,
+        in_step: f64,
+        out_step: f64,
+    ) -> Result<Self, NumericsError> {
         check_width("gamma", gamma.len())?;
         if beta.len() != gamma.len() {
-            return Err(NumericsError::Length { what: "beta", found: beta.len(), expected: gamma.len().to_string() });
+            return Err(NumericsError::Length {
+                what: "beta",
+                found: beta.len(),
+                expected: gamma.len().to_string(),
+            });
         }
         check_not_negative("epsilon", epsilon)?;
         check_step("input step", in_step)?;
@@ -91,8 +101,10 @@ impl LayerNormParams {
                 largest = largest.max(value.abs() / out_step);
             }
         }
-        let shift = widest_shift(largest, MAX_SHIFT)
-            .ok_or(NumericsError::TooLarge { what: "gamma or beta in output steps", value: largest })?;
+        let shift = widest_shift(largest, MAX_SHIFT).ok_or(NumericsError::TooLarge {
+            what: "gamma or beta in output steps",
+            value: largest,
+        })?;
         let fixed = |value: f64| round_f64(value / out_step * pow2(shift)) as i32;
         Ok(LayerNormParams {
             epsilon_term: round_f64(epsilon_term).unsigned_abs(),
@@ -137,7 +149,8 @@ impl LayerNormParams {
         let malformed = |reason| NumericsError::Malformed { what: "LayerNorm parameters", reason };
         let (epsilon_term, rest) = bytes.split_first_chunk().ok_or(malformed("no header"))?;
         let epsilon_term = u64::from_le_bytes(*epsilon_term);
-        let (&[shift, reserved @ ..], rest) = rest.split_first_chunk::<8>().ok_or(malformed("no header"))?;
+        let (&[shift, reserved @ ..], rest) =
+            rest.split_first_chunk::<8>().ok_or(malformed("no header"))?;
         let (channels, []) = rest.as_chunks::<{ Self::CHANNEL_BYTES }>() else {
             return Err(malformed("the last channel is incomplete"));
         };
@@ -166,7 +179,11 @@ fn check_width(what: &'static str, width: usize) -> Result<(), NumericsError> {
     if (1..=MAX_LAYER_NORM_WIDTH).contains(&width) {
         Ok(())
     } else {
-        Err(NumericsError::Length { what, found: width, expected: format!("1 to {MAX_LAYER_NORM_WIDTH}") })
+        Err(NumericsError::Length {
+            what,
+            found: width,
+            expected: format!("1 to {MAX_LAYER_NORM_WIDTH}"),
+        })
     }
 }
 
@@ -174,7 +191,11 @@ fn check_width(what: &'static str, width: usize) -> Result<(), NumericsError> {
 ///
 /// # Panics
 /// `x` or `out` is not as long as the parameters are wide.
-pub fn layer_norm_row<I: Quantised, O: Quantised>(x: &[I], params: &LayerNormParams, out: &mut [O]) {
+pub fn layer_norm_row<I: Quantised, O: Quantised>(
+    x: &[I],
+    params: &LayerNormParams,
+    out: &mut [O],
+) {
     let width = params.width();
     assert_eq!((x.len(), out.len()), (width, width), "row and parameters differ in width");
 

@@ -43,7 +43,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EDGES: [i32; 9] = [i32::MIN, i32::MIN + 1, -(1 << 30), -1, 0, 1, 1 << 30, i32::MAX - 1, i32::MAX];
+    const EDGES: [i32; 9] =
+        [i32::MIN, i32::MIN + 1, -(1 << 30), -1, 0, 1, 1 << 30, i32::MAX - 1, i32::MAX];
 
     /// The scale with this mantissa and shift.
     fn scale(mantissa: i32, shift: u8) -> Scale {

@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn saturation() {
         assert_eq!([-129, -128, 127, 128].map(i8::saturate), [-128, -128, 127, 127]);
-        assert_eq!([i64::MIN, -32_768, 32_767, i64::MAX].map(i16::saturate), [i16::MIN, i16::MIN, i16::MAX, i16::MAX]);
+        assert_eq!(
+            [i64::MIN, -32_768, 32_767, i64::MAX].map(i16::saturate),
+            [i16::MIN, i16::MIN, i16::MAX, i16::MAX]
+        );
     }
 
     proptest! {

@@ -134,7 +134,8 @@ impl Scale {
     /// The scale of a rounded mantissa in `[2^30, 2^31]`, where the upper end is a carry:
     /// zero below the range of scales, `None` above it.
     const fn normalised(mantissa: i64, shift: i32) -> Option<Scale> {
-        let (mantissa, shift) = if mantissa == 1 << 31 { (1 << 30, shift - 1) } else { (mantissa, shift) };
+        let (mantissa, shift) =
+            if mantissa == 1 << 31 { (1 << 30, shift - 1) } else { (mantissa, shift) };
         if shift < 0 {
             None
         } else if shift > Self::MAX_SHIFT as i32 {
@@ -171,7 +172,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn scales() -> impl Strategy<Value = Scale> {
-        (1i32 << 30..=i32::MAX, 0..=Scale::MAX_SHIFT).prop_map(|(mantissa, shift)| Scale { mantissa, shift })
+        (1i32 << 30..=i32::MAX, 0..=Scale::MAX_SHIFT)
+            .prop_map(|(mantissa, shift)| Scale { mantissa, shift })
     }
 
     fn scale(value: f64) -> Scale {

@@ -23,7 +23,8 @@ const SCORE_FRACTION_BITS: u32 = 8;
 
 /// Score units in one unit of the natural exponent: `2^8 log2(e)`. Scores reach about 88.7 nats
 /// to either side of zero, with a step of 0.0027.
-pub const SCORE_UNITS_PER_NAT: f64 = (1u32 << SCORE_FRACTION_BITS) as f64 * std::f64::consts::LOG2_E;
+pub const SCORE_UNITS_PER_NAT: f64 =
+    (1u32 << SCORE_FRACTION_BITS) as f64 * std::f64::consts::LOG2_E;
 
 /// Fraction bits of the table. 16 is the smallest width at which [`exp2_neg`] is correctly
 /// rounded everywhere (a test shows it).
@@ -95,8 +96,11 @@ pub fn softmax_probs(scores: &[i16], max: i16, out: &mut [i8]) -> u32 {
     assert_eq!(scores.len(), out.len(), "one probability for each score");
     let mut sum = 0u32;
     for (&score, out) in scores.iter().zip(out) {
-        let probability =
-            if score == PRUNED { 0 } else { exp2_neg((i32::from(max) - i32::from(score)).max(0).unsigned_abs()) };
+        let probability = if score == PRUNED {
+            0
+        } else {
+            exp2_neg((i32::from(max) - i32::from(score)).max(0).unsigned_abs())
+        };
         *out = probability as i8;
         sum = sum.wrapping_add(probability.into());
     }

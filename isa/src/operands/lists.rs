@@ -1,4 +1,5 @@
-//! Lists of sparse patterns: operands of `sddmm_list`, `softmax_list` and `spmm_list`. All integers are little-endian.
+//! Lists of sparse patterns: operands of `sddmm_list`, `softmax_list` and `spmm_list`. All integers
+//! are little-endian.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -55,7 +56,8 @@ pub const fn block_keys_bytes(heads: u64, columns: u64) -> u64 {
     2 * (heads + columns)
 }
 
-/// The `block_keys` of blocks whose columns have the keys given, head by head; `None` where a head has more than 65,535.
+/// The `block_keys` of blocks whose columns have the keys given, head by head; `None` where a head
+/// has more than 65,535.
 pub fn block_keys_to_bytes<K: AsRef<[u16]>>(heads: &[K]) -> Option<Vec<u8>> {
     let keys = || heads.iter().map(AsRef::as_ref);
     let columns: Option<Vec<u16>> = keys().map(|keys| u16::try_from(keys.len()).ok()).collect();
@@ -97,8 +99,9 @@ impl LineGroups {
         LineGroups { groups: lines / lines_each, lines_each }
     }
 
-    /// Steps of the busiest group, where each takes the next query as soon as it is free; `entries` are the entries and columns of the
-    /// queries in order. A query takes at least one step, in which its result is written.
+    /// Steps of the busiest group, where each takes the next query as soon as it is free; `entries`
+    /// are the entries and columns of the queries in order. A query takes at least one step, in
+    /// which its result is written.
     pub fn busiest(self, entries: impl IntoIterator<Item = u32>) -> u64 {
         let mut free: BinaryHeap<Reverse<u64>> = vec![Reverse(0); self.groups as usize].into();
         let mut last = 0;

@@ -1,4 +1,5 @@
-//! Layouts of structured operands in memory: channel parameters, auto-encoder parameters, lists of sparse patterns.
+//! Layouts of structured operands in memory: channel parameters, auto-encoder parameters, lists of
+//! sparse patterns.
 
 mod lists;
 
@@ -52,8 +53,8 @@ impl Channel {
     }
 }
 
-/// Where the channel parameters start in the parameters of `encode` and `decode`: after `heads_out` rows of `heads_in`
-/// int8 weights, padded to a multiple of 4.
+/// Where the channel parameters start in the parameters of `encode` and `decode`: after `heads_out`
+/// rows of `heads_in` int8 weights, padded to a multiple of 4.
 pub fn autoencoder_channels_at(heads_in: usize, heads_out: usize) -> usize {
     (heads_in * heads_out).next_multiple_of(4)
 }
@@ -83,7 +84,10 @@ mod tests {
     fn a_channel_survives_its_bytes() {
         let channel = Channel { bias: -7, scale: Scale::from_f64(0.003).unwrap() };
         assert_eq!(Channel::from_bytes(&channel.to_bytes()).unwrap(), channel);
-        assert_eq!(Channel::read_all(&[channel.to_bytes(), channel.to_bytes()].concat()).unwrap(), [channel; 2]);
+        assert_eq!(
+            Channel::read_all(&[channel.to_bytes(), channel.to_bytes()].concat()).unwrap(),
+            [channel; 2]
+        );
     }
 
     #[test]

@@ -9,8 +9,9 @@
 //! | `.vitcod.image` | DRAM constants, aligned to 64 bytes in the file |
 //! | `.vitcod.ir` | the quantised IR; absent in a stripped program |
 //!
-//! There are no segments, since nothing but this project loads the file; `readelf -S` and its like list the sections.
-//! Sections whose names do not start with `.vitcod.` are ignored. Equal programs have equal bytes.
+//! There are no segments, since nothing but this project loads the file; `readelf -S` and its like
+//! list the sections. Sections whose names do not start with `.vitcod.` are ignored. Equal programs
+//! have equal bytes.
 
 use std::ops::Range;
 
@@ -27,11 +28,13 @@ use crate::instr::{Instr, WORD_BYTES, Word};
 use crate::machine::Machine;
 use crate::problems::Collector;
 
-/// The `e_machine` of program files: "tV" in the order of the file, a number that no architecture has registered.
+/// The `e_machine` of program files: "tV" in the order of the file, a number that no architecture
+/// has registered.
 pub const ELF_MACHINE: u16 = 0x5674;
 
-/// The version of the format: of the container, the encoding of instructions and the saved IR. A reader takes no other. The test
-/// `what_is_saved_belongs_to_a_format` of `vitcod-compiler` shows a change of operations and instructions.
+/// The version of the format: of the container, the encoding of instructions and the saved IR. A
+/// reader takes no other. The test `what_is_saved_belongs_to_a_format` of `vitcod-compiler` shows a
+/// change of operations and instructions.
 pub const FORMAT: u32 = 2;
 
 const HEADER: &str = ".vitcod.header";
@@ -66,23 +69,35 @@ impl Program {
     /// The file form.
     ///
     /// # Errors
-    /// A program that [`Program::from_bytes`] would not give back: an instruction without encoding, an invalid machine, not
-    /// one layer per instruction, a step that is not finite.
+    /// A program that [`Program::from_bytes`] would not give back: an instruction without encoding,
+    /// an invalid machine, not one layer per instruction, a step that is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WriteError> {
         self.machine.validate()?;
         if self.layer_of.len() != self.code.len() {
-            return Err(WriteError::Layers { instructions: self.code.len(), layers: self.layer_of.len() });
+            return Err(WriteError::Layers {
+                instructions: self.code.len(),
+                layers: self.layer_of.len(),
+            });
         }
         // JSON has no other numbers.
-        if let Some(binding) = self.header.inputs.iter().chain(&self.header.outputs).find(|b| !b.step.is_finite()) {
+        if let Some(binding) =
+            self.header.inputs.iter().chain(&self.header.outputs).find(|b| !b.step.is_finite())
+        {
             return Err(WriteError::Step { binding: binding.name.clone(), step: binding.step });
         }
-        let preamble = Preamble { format: FORMAT, machine_digest: self.machine.digest(), program: &self.header };
-        let header = serde_json::to_vec(&preamble).map_err(|e| WriteError::Format(e.to_string()))?;
+        let preamble = Preamble {
+            format: FORMAT,
+            machine_digest: self.machine.digest(),
+            program: &self.header,
+        };
+        let header =
+            serde_json::to_vec(&preamble).map_err(|e| WriteError::Format(e.to_string()))?;
         let machine = self.machine.to_toml();
         let mut text = Vec::with_capacity(self.code.len() * WORD_BYTES);
         for (index, instr) in self.code.iter().enumerate() {
-            text.extend(instr.encode().map_err(|error| WriteError::Instruction { index, error })?.0);
+            text.extend(
+                instr.encode().map_err(|error| WriteError::Instruction { index, error })?.0,
+            );
         }
         let layer: Vec<u8> = self.layer_of.iter().flat_map(|layer| layer.to_le_bytes()).collect();
         let mut sections = vec![
@@ -100,8 +115,8 @@ impl Program {
 
     /// Reads the file form; image and IR share the memory of `bytes`.
     ///
-    /// The bytes may come from anywhere. Memory is bounded by a small multiple of their number. What the program means is
-    /// not looked at: [`check`](crate::check::check) does that.
+    /// The bytes may come from anywhere. Memory is bounded by a small multiple of their number.
+    /// What the program means is not looked at: [`check`](crate::check::check) does that.
     ///
     /// # Errors
     /// Every problem that was found, with section, offset and instruction.
@@ -135,8 +150,10 @@ fn write_elf(sections: &[Content<'_>]) -> object::write::Result<Vec<u8>> {
         })
         .collect();
     writer.reserve_shstrtab_section_index();
-    let offsets: Vec<u64> =
-        sections.iter().map(|section| writer.reserve(section.data.len() as u64, section.align)).collect();
+    let offsets: Vec<u64> = sections
+        .iter()
+        .map(|section| writer.reserve(section.data.len() as u64, section.align))
+        .collect();
     writer.reserve_shstrtab()?;
     // The table of sections stands last, so that a truncated file is always noticed.
     writer.reserve_section_headers();
@@ -187,13 +204,15 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
             problems.push(|| Problem::of_file(format!("section {name} is missing")));
         }
     }
-    let [header, machine, text, layer, image, ir] = sections.map(|range| range.map(|range| bytes.slice(range)));
+    let [header, machine, text, layer, image, ir] =
+        sections.map(|range| range.map(|range| bytes.slice(range)));
     let preamble = header.and_then(|data| read_preamble(&data, problems));
     let machine = machine.and_then(|data| read_machine(&data, problems));
     let code = text.and_then(|data| read_text(&data, problems));
     let layer_of = layer.and_then(|data| read_layers(&data, problems));
 
-    let (preamble, machine, code, layer_of, image) = (preamble?, machine?, code?, layer_of?, image?);
+    let (preamble, machine, code, layer_of, image) =
+        (preamble?, machine?, code?, layer_of?, image?);
     if preamble.machine_digest != machine.digest() {
         let message = format!("the digest is not that of the machine, {}", machine.digest());
         problems.push(|| Problem::new(HEADER, 0, message));
@@ -206,7 +225,10 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
 }
 
 /// Where the sections of [`SECTIONS`] lie in the file.
-fn locate(bytes: &[u8], problems: &mut Problems) -> Result<[Option<Range<usize>>; SECTIONS.len()], String> {
+fn locate(
+    bytes: &[u8],
+    problems: &mut Problems,
+) -> Result<[Option<Range<usize>>; SECTIONS.len()], String> {
     type File = elf::FileHeader64<LittleEndian>;
     let header = File::parse(bytes).map_err(|e| format!("not an ELF64 file: {e}"))?;
     if !header.is_little_endian() {
@@ -214,7 +236,9 @@ fn locate(bytes: &[u8], problems: &mut Problems) -> Result<[Option<Range<usize>>
     }
     let machine = header.e_machine(LittleEndian).0;
     if machine != ELF_MACHINE {
-        return Err(format!("an ELF file for machine {machine:#06x}; a program has {ELF_MACHINE:#06x}"));
+        return Err(format!(
+            "an ELF file for machine {machine:#06x}; a program has {ELF_MACHINE:#06x}"
+        ));
     }
     let table = header.sections(LittleEndian, bytes).map_err(|e| e.to_string())?;
     let mut found = [const { None }; SECTIONS.len()];
@@ -239,7 +263,9 @@ fn locate(bytes: &[u8], problems: &mut Problems) -> Result<[Option<Range<usize>>
             (end <= bytes.len()).then_some(start..end)
         });
         match range {
-            None => problems.push(|| Problem::of_file(format!("section {name} is not inside the file"))),
+            None => {
+                problems.push(|| Problem::of_file(format!("section {name} is not inside the file")))
+            }
             Some(range) => {
                 if found[slot].replace(range).is_some() {
                     problems.push(|| Problem::of_file(format!("section {name} is there twice")));
@@ -253,7 +279,8 @@ fn locate(bytes: &[u8], problems: &mut Problems) -> Result<[Option<Range<usize>>
 fn read_preamble(data: &[u8], problems: &mut Problems) -> Option<Preamble<Header>> {
     let (offset, message) = match serde_json::from_slice::<Version>(data) {
         Ok(Version { format }) if format != FORMAT => {
-            let message = "this program was made by another version of vitcod: compile the model again";
+            let message =
+                "this program was made by another version of vitcod: compile the model again";
             (0, format!("{message} (its format is {format}, this version reads {FORMAT})"))
         }
         Ok(_) => match serde_json::from_slice(data) {
@@ -280,7 +307,10 @@ fn read_machine(data: &[u8], problems: &mut Problems) -> Option<Machine> {
             Ok(machine) if machine.to_toml() == text => return Some(machine),
             Ok(_) => push(0, "the text is not in canonical form".to_owned()),
             Err(found) => found.kept().iter().for_each(|problem| {
-                push(problem.span.as_ref().map_or(0, |span| span.start as u64), problem.message.clone());
+                push(
+                    problem.span.as_ref().map_or(0, |span| span.start as u64),
+                    problem.message.clone(),
+                );
             }),
         },
     }
@@ -310,12 +340,18 @@ fn read_layers(data: &[u8], problems: &mut Problems) -> Option<Vec<u32>> {
 }
 
 /// The entries of a section that holds nothing else.
-fn whole<'a, const N: usize>(section: &'static str, data: &'a [u8], problems: &mut Problems) -> Option<&'a [[u8; N]]> {
+fn whole<'a, const N: usize>(
+    section: &'static str,
+    data: &'a [u8],
+    problems: &mut Problems,
+) -> Option<&'a [[u8; N]]> {
     let (entries, rest) = data.as_chunks::<N>();
     if rest.is_empty() {
         return Some(entries);
     }
     let offset = (data.len() - rest.len()) as u64;
-    problems.push(|| Problem::new(section, offset, format!("{} bytes after the last entry of {N}", rest.len())));
+    problems.push(|| {
+        Problem::new(section, offset, format!("{} bytes after the last entry of {N}", rest.len()))
+    });
     None
 }

@@ -18,8 +18,8 @@ use crate::machine::Machine;
 
 /// A compiled model.
 ///
-/// DRAM starts with `image` at address 0, followed by the regions of the bindings and by space for intermediate tensors,
-/// up to `dram_bytes`.
+/// DRAM starts with `image` at address 0, followed by the regions of the bindings and by space for
+/// intermediate tensors, up to `dram_bytes`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// Facts about the program other than its instructions and constants.
@@ -32,7 +32,8 @@ pub struct Program {
     pub layer_of: Vec<u32>,
     /// Constants: weights and parameters.
     pub image: Bytes,
-    /// The quantised IR as JSON, its constants by reference into `image`; absent in a stripped program.
+    /// The quantised IR as JSON, its constants by reference into `image`; absent in a stripped
+    /// program.
     pub ir: Option<Bytes>,
 }
 
@@ -50,7 +51,8 @@ pub struct Header {
     pub outputs: Vec<Binding>,
     /// The layers, in program order.
     pub layers: Vec<Layer>,
-    /// What the compiler chose where it had a choice, for reports; absent in the file where there is none.
+    /// What the compiler chose where it had a choice, for reports; absent in the file where there
+    /// is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
 }
@@ -98,8 +100,12 @@ impl Binding {
             Layout::Pixels => {
                 let plane = (bytes.len() / channels.max(1)).max(1);
                 let pixels = (0..plane).step_by(element);
-                let starts = pixels.flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel));
-                starts.flat_map(|start| bytes.get(start..start + element).unwrap_or_default()).copied().collect()
+                let starts = pixels
+                    .flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel));
+                starts
+                    .flat_map(|start| bytes.get(start..start + element).unwrap_or_default())
+                    .copied()
+                    .collect()
             }
         }
     }
@@ -112,7 +118,8 @@ pub enum Layout {
     /// That of the shape.
     #[default]
     RowMajor,
-    /// Of an image `[1, channels, height, width]`: row by row, pixel by pixel, the channels of a pixel side by side.
+    /// Of an image `[1, channels, height, width]`: row by row, pixel by pixel, the channels of a
+    /// pixel side by side.
     Pixels,
 }
 
@@ -147,8 +154,9 @@ pub enum Element {
         /// Rows of the smallest table; each number is below.
         below: u32,
     },
-    /// Which keys of attention count, as a mask of `sddmm` says it: 0 and 1, one bit each, the whole tensor as one row padded to bytes
-    /// ([`mask_row`](crate::operands::mask_row)), repeated for every query. Only inputs are.
+    /// Which keys of attention count, as a mask of `sddmm` says it: 0 and 1, one bit each, the
+    /// whole tensor as one row padded to bytes ([`mask_row`](crate::operands::mask_row)), repeated
+    /// for every query. Only inputs are.
     Bits {
         /// How many times the row is there.
         rows: u32,
@@ -185,7 +193,8 @@ pub struct Layer {
     pub nodes: Vec<String>,
     /// Multiplications that the operation needs, without padding.
     pub needed_macs: u64,
-    /// DRAM bytes that no schedule can avoid: its weights and parameters, the model's inputs and outputs it reads or writes, indices.
+    /// DRAM bytes that no schedule can avoid: its weights and parameters, the model's inputs and
+    /// outputs it reads or writes, indices.
     pub compulsory_bytes: u64,
 }
 
@@ -201,7 +210,8 @@ pub struct Decision {
     pub chosen: String,
     /// Why.
     pub reason: String,
-    /// What was costed, the chosen one among it; absent in the file unless the compiler was asked to explain itself.
+    /// What was costed, the chosen one among it; absent in the file unless the compiler was asked
+    /// to explain itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Alternative>,
 }

@@ -49,11 +49,18 @@ fn program() -> Program {
                 subject: "place of the sum".to_owned(),
                 chosen: "scratchpad".to_owned(),
                 reason: "it fits".to_owned(),
-                alternatives: vec![Alternative { name: "DRAM".to_owned(), cycles: 3, dram_bytes: 128 }],
+                alternatives: vec![Alternative {
+                    name: "DRAM".to_owned(),
+                    cycles: 3,
+                    dram_bytes: 128,
+                }],
             }],
         },
         machine: Machine::preset("vitcod").unwrap(),
-        code: vec![Instr { signal: UnitSet::from_iter([Unit::Store]), ..Instr::new(add) }, Instr::new(Halt {})],
+        code: vec![
+            Instr { signal: UnitSet::from_iter([Unit::Store]), ..Instr::new(add) },
+            Instr::new(Halt {}),
+        ],
         layer_of: vec![0, 0],
         image: Bytes::from_iter(0..=255),
         ir: Some(Bytes::from_static(b"{}")),
@@ -66,7 +73,8 @@ fn written() -> Vec<u8> {
 
 /// The only place of `what` in the file.
 fn place(bytes: &[u8], what: &[u8]) -> usize {
-    let mut at = bytes.windows(what.len()).enumerate().filter(|(_, window)| *window == what).map(|(i, _)| i);
+    let mut at =
+        bytes.windows(what.len()).enumerate().filter(|(_, window)| *window == what).map(|(i, _)| i);
     let place = at.next().unwrap();
     assert_eq!(at.next(), None);
     place
@@ -91,7 +99,8 @@ fn a_program_survives_its_bytes() {
 #[test]
 fn an_empty_program_has_a_file_form() {
     let mut empty = program();
-    (empty.code, empty.layer_of, empty.image, empty.ir) = (vec![], vec![], Bytes::new(), Some(Bytes::new()));
+    (empty.code, empty.layer_of, empty.image, empty.ir) =
+        (vec![], vec![], Bytes::new(), Some(Bytes::new()));
     assert_eq!(Program::from_bytes(empty.to_bytes().unwrap().into()).unwrap(), empty);
 }
 
@@ -123,7 +132,11 @@ fn bytes_need_not_be_aligned() {
 fn a_file_truncated_at_any_length_is_an_error() {
     let bytes = Bytes::from(written());
     for length in 0..bytes.len() {
-        assert!(Program::from_bytes(bytes.slice(..length)).is_err(), "{length} of {} bytes", bytes.len());
+        assert!(
+            Program::from_bytes(bytes.slice(..length)).is_err(),
+            "{length} of {} bytes",
+            bytes.len()
+        );
     }
 }
 
@@ -138,7 +151,10 @@ fn problems_are_located_and_reported_together() {
     let error = error(bytes);
     let lines: Vec<&str> = error.lines().collect();
     assert!(lines[0].starts_with(".vitcod.header+0x1d: "), "{error}");
-    assert_eq!(lines[1], ".vitcod.text+0x0: instruction 0: opcode 0xff is not in the instruction table");
+    assert_eq!(
+        lines[1],
+        ".vitcod.text+0x0: instruction 0: opcode 0xff is not in the instruction table"
+    );
     assert_eq!(lines[2], ".vitcod.text+0x40: instruction 1: halt: reserved bit 320 is set");
     assert_eq!(lines.len(), 3);
 }
@@ -155,7 +171,10 @@ fn a_wrong_digest_version_or_machine_number_is_an_error() {
     let mut wrong = bytes.clone();
     wrong[place(&bytes, b"{\"format\":2") + 10] = b'1';
     let message = "this program was made by another version of vitcod: compile the model again";
-    assert_eq!(error(wrong), format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 2)"));
+    assert_eq!(
+        error(wrong),
+        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 2)")
+    );
 
     let mut wrong = bytes.clone();
     wrong[18..20].copy_from_slice(&62u16.to_le_bytes());
@@ -216,7 +235,8 @@ fn what_could_not_be_read_back_is_not_written() {
 }
 
 proptest! {
-    /// Whatever is read from damaged files is a program: it has a file form that reads back the same.
+    /// Whatever is read from damaged files is a program: it has a file form that reads back the
+    /// same.
     #[test]
     fn mutations_neither_panic_nor_yield_half_a_program(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),

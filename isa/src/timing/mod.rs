@@ -1,18 +1,22 @@
-//! When each instruction runs: a discrete-event simulation of the units, without data. The compiler chooses among programs by it, the emulator
-//! reports by it.
+//! When each instruction runs: a discrete-event simulation of the units, without data. The compiler
+//! chooses among programs by it, the emulator reports by it.
 //!
 //! # Rules
 //!
-//! - Every unit takes its instructions in program order and holds one at a time. An instruction *starts* once its unit is
-//!   free, its tokens have arrived and the resource that it needs is free; it *occupies* unit and resource for [`Cost::cycles`];
-//!   it *completes* [`Cost::latency`] cycles later and then signals. A unit completes in order: an instruction with a shorter
-//!   latency than the one before it waits for it, so the i-th token of a pair is that of its i-th signal.
-//! - MAC lines are an interlock: an instruction takes all of its lines at once at its start. Where two could
-//!   start in the same cycle, the unit with the lower number does.
-//! - The DRAM channel serves one transfer at a time, in the order in which they could have started, at its exact
-//!   bandwidth: a transfer begins the moment the one before it ends, within a cycle too, and only what others see of it is rounded
-//!   up to whole cycles. The loading or storing unit is occupied while its transfer holds the channel, and for a cycle at least.
-//! - `barrier` and `halt` start when everything before them has completed, and take every unit for a cycle.
+//! - Every unit takes its instructions in program order and holds one at a time. An instruction
+//!   *starts* once its unit is free, its tokens have arrived and the resource that it needs is
+//!   free; it *occupies* unit and resource for [`Cost::cycles`]; it *completes* [`Cost::latency`]
+//!   cycles later and then signals. A unit completes in order: an instruction with a shorter
+//!   latency than the one before it waits for it, so the i-th token of a pair is that of its i-th
+//!   signal.
+//! - MAC lines are an interlock: an instruction takes all of its lines at once at its start. Where
+//!   two could start in the same cycle, the unit with the lower number does.
+//! - The DRAM channel serves one transfer at a time, in the order in which they could have started,
+//!   at its exact bandwidth: a transfer begins the moment the one before it ends, within a cycle
+//!   too, and only what others see of it is rounded up to whole cycles. The loading or storing unit
+//!   is occupied while its transfer holds the channel, and for a cycle at least.
+//! - `barrier` and `halt` start when everything before them has completed, and take every unit for
+//!   a cycle.
 
 mod simulation;
 mod time;
@@ -64,7 +68,8 @@ pub enum Reason {
     Barrier,
 }
 
-/// Cycles that a unit was not busy because its next instruction could not start; for a barrier, until it is passed.
+/// Cycles that a unit was not busy because its next instruction could not start; for a barrier,
+/// until it is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// Index of the instruction.
@@ -104,8 +109,9 @@ impl Timing {
         &self.order
     }
 
-    /// What instructions waited for, in the order in which they started: at most two waits each, and one per unit at a barrier.
-    /// With the cycles after a unit's last instruction they are all the time in which it was not busy.
+    /// What instructions waited for, in the order in which they started: at most two waits each,
+    /// and one per unit at a barrier. With the cycles after a unit's last instruction they are all
+    /// the time in which it was not busy.
     pub fn waits(&self) -> &[Wait] {
         &self.waits
     }
@@ -185,9 +191,9 @@ impl fmt::Display for Blocked {
 
 /// Simulates a program on a machine.
 ///
-/// Takes time and memory in proportion to the number of instructions. Operands do not matter beyond their cost, but that
-/// of operands which lie in no memory of the machine can be beyond what an integer holds: programs from elsewhere are to be
-/// checked first.
+/// Takes time and memory in proportion to the number of instructions. Operands do not matter beyond
+/// their cost, but that of operands which lie in no memory of the machine can be beyond what an
+/// integer holds: programs from elsewhere are to be checked first.
 ///
 /// # Errors
 /// The units wait for each other, or the program is not a sequence that ends with its only `halt`.

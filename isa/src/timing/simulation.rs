@@ -1,9 +1,10 @@
 //! The simulation itself.
 //!
-//! No event queue is needed. The completion of an instruction is known when it starts, so a token is given its arrival time
-//! when its sender starts, and every unit knows the earliest start of its next instruction as soon as all senders have started.
-//! Each step starts the instruction that can start first. What it causes lies later than its start, because every
-//! instruction takes at least a cycle; hence starts come out in order of time.
+//! No event queue is needed. The completion of an instruction is known when it starts, so a token
+//! is given its arrival time when its sender starts, and every unit knows the earliest start of its
+//! next instruction as soon as all senders have started. Each step starts the instruction that can
+//! start first. What it causes lies later than its start, because every instruction takes at least
+//! a cycle; hence starts come out in order of time.
 
 use std::collections::VecDeque;
 
@@ -65,7 +66,9 @@ impl<'a> Simulation<'a> {
     pub(super) fn new(code: &'a [Instr], machine: &Machine) -> Result<Self, TimingError> {
         let mut lanes: [Lane; Unit::COUNT] = Default::default();
         for (index, instr) in code.iter().enumerate() {
-            let malformed = |reason| Err(TimingError::Malformed { index, instruction: instr.to_string(), reason });
+            let malformed = |reason| {
+                Err(TimingError::Malformed { index, instruction: instr.to_string(), reason })
+            };
             let everyone = instr.op.units() == UnitSet::ALL;
             if everyone && !(instr.wait.is_empty() && instr.signal.is_empty()) {
                 return malformed("it takes part in no tokens");
@@ -119,7 +122,8 @@ impl<'a> Simulation<'a> {
         lane.queue.get(lane.started).copied()
     }
 
-    /// Finds out what keeps the next instruction of a unit, and takes its tokens where all are on their way.
+    /// Finds out what keeps the next instruction of a unit, and takes its tokens where all are on
+    /// their way.
     fn look_at_head(&mut self, unit: Unit) {
         let head = match self.head(unit).map(|index| &self.code[index]) {
             None => Head::Drained,
@@ -135,7 +139,8 @@ impl<'a> Simulation<'a> {
         self.lanes[unit.index()].head = head;
     }
 
-    /// Takes a token from every sender, or none where one is missing; the last to arrive is returned.
+    /// Takes a token from every sender, or none where one is missing; the last to arrive is
+    /// returned.
     fn take_tokens(&mut self, receiver: Unit, senders: UnitSet) -> Option<Option<(u64, Unit)>> {
         let pending = |sender: Unit| self.tokens[sender.index()][receiver.index()].is_empty();
         if senders.iter().any(pending) {
@@ -155,7 +160,9 @@ impl<'a> Simulation<'a> {
     fn first_to_start(&self) -> Option<(Unit, Time)> {
         let mut first = None;
         for unit in Unit::ALL {
-            let (Head::Ready { at, .. }, Some(index)) = (self.lanes[unit.index()].head, self.head(unit)) else {
+            let (Head::Ready { at, .. }, Some(index)) =
+                (self.lanes[unit.index()].head, self.head(unit))
+            else {
                 continue;
             };
             let resource = self.resource(index);
@@ -164,9 +171,11 @@ impl<'a> Simulation<'a> {
                 Resource::Lines(lines) => at.max(self.lines_free(unit, lines)),
                 Resource::None => at,
             };
-            // A unit forgets the lines of its last instruction when it starts the next one, which is now at the earliest.
+            // A unit forgets the lines of its last instruction when it starts the next one, which
+            // is now at the earliest.
             let start = start.max(self.now);
-            // The channel serves by the time of the request; elsewhere units have priority by number.
+            // The channel serves by the time of the request; elsewhere units have priority by
+            // number.
             let request = if resource == Resource::Channel { at } else { start };
             let key = (start, request, unit);
             if first.is_none_or(|best| key < best) {
@@ -185,9 +194,15 @@ impl<'a> Simulation<'a> {
 
     /// When no other unit holds any of the lines.
     fn lines_free(&self, unit: Unit, lines: LineSet) -> Time {
-        let overlap = |held: LineSet| u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end();
+        let overlap = |held: LineSet| {
+            u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end()
+        };
         let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != unit.index());
-        others.filter(|(_, lane)| lane.lines.is_some_and(overlap)).map(|(_, lane)| lane.free).max().unwrap_or_default()
+        others
+            .filter(|(_, lane)| lane.lines.is_some_and(overlap))
+            .map(|(_, lane)| lane.free)
+            .max()
+            .unwrap_or_default()
     }
 
     fn start(&mut self, unit: Unit, start: Time) {
@@ -244,7 +259,8 @@ impl<'a> Simulation<'a> {
     fn pass_barrier(&mut self) {
         let Some(index) = self.head(Unit::ALL[0]) else { return };
         let halt = matches!(self.code[index].op, Op::Halt(_));
-        let start = self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0);
+        let start =
+            self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0);
         let end = start.saturating_add(self.timing.costs[index].cycles);
         for (unit, lane) in Unit::ALL.into_iter().zip(&mut self.lanes) {
             let cycles = end - lane.free.ceil();
@@ -267,7 +283,12 @@ impl<'a> Simulation<'a> {
             let index = self.head(unit)?;
             let Instr { wait, op, .. } = &self.code[index];
             let missing = |sender: &Unit| self.tokens[sender.index()][unit.index()].is_empty();
-            Some(Blocked { unit, index, mnemonic: op.spec().mnemonic, missing: wait.iter().filter(missing).collect() })
+            Some(Blocked {
+                unit,
+                index,
+                mnemonic: op.spec().mnemonic,
+                missing: wait.iter().filter(missing).collect(),
+            })
         });
         TimingError::Deadlock(blocked.collect())
     }

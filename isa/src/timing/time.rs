@@ -1,6 +1,7 @@
 //! Time on the DRAM channel: cycles and an exact fraction.
 
-/// A point in time: `part` fractions after the start of `cycle`, where [`Bandwidth`] says how many fractions make a cycle.
+/// A point in time: `part` fractions after the start of `cycle`, where [`Bandwidth`] says how many
+/// fractions make a cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time {
     cycle: u64,
@@ -24,7 +25,8 @@ impl Time {
     }
 }
 
-/// Thousandths of a byte per cycle. A cycle has as many fractions, so that a byte takes a thousand of them.
+/// Thousandths of a byte per cycle. A cycle has as many fractions, so that a byte takes a thousand
+/// of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bandwidth(u64);
 
@@ -37,7 +39,10 @@ impl Bandwidth {
     pub(super) fn end(self, start: Time, bytes: u64) -> Time {
         let parts = u128::from(start.part) + u128::from(bytes) * 1000;
         let (cycles, part) = (parts / u128::from(self.0), parts % u128::from(self.0));
-        Time { cycle: start.cycle.saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX)), part: part as u64 }
+        Time {
+            cycle: start.cycle.saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX)),
+            part: part as u64,
+        }
     }
 }
 
@@ -49,7 +54,8 @@ mod tests {
     fn fractions_add_up_exactly() {
         // 64 bytes at 153.6 per cycle are 5/12 of a cycle.
         let bandwidth = Bandwidth::new(153_600);
-        let ends = std::iter::successors(Some(Time::default()), |start| Some(bandwidth.end(*start, 64)));
+        let ends =
+            std::iter::successors(Some(Time::default()), |start| Some(bandwidth.end(*start, 64)));
         let ends: Vec<Time> = ends.take(13).collect();
         assert_eq!(ends[1].ceil(), 1);
         assert_eq!(ends[2].ceil(), 1);

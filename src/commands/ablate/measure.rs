@@ -82,7 +82,12 @@ pub(super) enum Unit {
 
 impl Ablation {
     /// The table of the reports of [`STEPS`](super::STEPS), of which the last may be missing.
-    pub(super) fn new(model: &str, machine: &Machine, masks: &Masks, reports: &[(&'static str, Report)]) -> Ablation {
+    pub(super) fn new(
+        model: &str,
+        machine: &Machine,
+        masks: &Masks,
+        reports: &[(&'static str, Report)],
+    ) -> Ablation {
         let mut steps: Vec<StepReport> = Vec::new();
         for (name, report) in reports {
             let (dense, previous) = (steps.first(), steps.last());
@@ -116,8 +121,11 @@ impl StepReport {
         previous: Option<&StepReport>,
     ) -> StepReport {
         let Report { cycles, macs, dram, bound, .. } = report;
-        let factor = |other: Option<&StepReport>| other.map_or(1.0, |other| ratio(other.cycles, cycles.total));
-        let channel_bytes = machine.dram_millibytes_per_cycle() as f64 / 1000.0 * cycles.total as f64;
+        let factor = |other: Option<&StepReport>| {
+            other.map_or(1.0, |other| ratio(other.cycles, cycles.total))
+        };
+        let channel_bytes =
+            machine.dram_millibytes_per_cycle() as f64 / 1000.0 * cycles.total as f64;
         StepReport {
             step: name.to_owned(),
             cycles: cycles.total,
@@ -126,7 +134,8 @@ impl StepReport {
             factor_to_previous: factor(previous),
             mac_utilisation: macs.utilisation,
             dram_bytes: dram.read_bytes + dram.write_bytes,
-            dram_busy_share: (dram.burst_read_bytes + dram.burst_write_bytes) as f64 / channel_bytes,
+            dram_busy_share: (dram.burst_read_bytes + dram.burst_write_bytes) as f64
+                / channel_bytes,
             bound_cycles: bound.of.compute_cycles.max(bound.of.dram_cycles),
             bound_ratio: bound.ratio,
         }

@@ -12,7 +12,11 @@ pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<
     let Ablation { model, machine, masks, steps, comparisons } = ablation;
     writeln!(out, " {model:?} on {}: {} MACs", machine.name, grouped(machine.macs))?;
     let (kept, entries) = (grouped(masks.kept_entries as u64), grouped(masks.entries as u64));
-    writeln!(out, " {kept} of {entries} attention entries kept: {:.2} % sparse\n", 100.0 * masks.sparsity)?;
+    writeln!(
+        out,
+        " {kept} of {entries} attention entries kept: {:.2} % sparse\n",
+        100.0 * masks.sparsity
+    )?;
 
     let mut table = plain(&[
         "step",
@@ -39,7 +43,10 @@ pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<
         ]);
     }
     writeln!(out, "{}\n", table.trim_fmt())?;
-    writeln!(out, " Reordering alone makes every key a global token, so it costs what dense costs.")?;
+    writeln!(
+        out,
+        " Reordering alone makes every key a global token, so it costs what dense costs."
+    )?;
     if steps.len() < STEPS.len() {
         writeln!(out, " There is no auto-encoder: --compressed-heads E adds its step.")?;
     }
@@ -51,7 +58,12 @@ pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<
             Unit::Share => percent(figure),
         };
         let at_90_percent = comparison.paper_at_90_percent.map_or_else(String::new, text);
-        table.add_row([comparison.of.to_owned(), text(comparison.ours), text(comparison.paper_mean), at_90_percent]);
+        table.add_row([
+            comparison.of.to_owned(),
+            text(comparison.ours),
+            text(comparison.paper_mean),
+            at_90_percent,
+        ]);
     }
     writeln!(out, "\n{}\n", table.trim_fmt())?;
     writeln!(

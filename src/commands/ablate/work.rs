@@ -43,7 +43,10 @@ impl Work {
                 let dense = pipeline::import(path, &args.dims)?;
                 let pruned = pipeline::import_with_masks(path, &args.dims, &masks)
                     .with_context(|| format!("with the masks of {file}"))?;
-                (dense.name.clone(), Source::Model { dense: dense.into(), pruned: pruned.into(), samples })
+                (
+                    dense.name.clone(),
+                    Source::Model { dense: dense.into(), pruned: pruned.into(), samples },
+                )
             }
             (None, head_dim) => {
                 let head_dim = head_dim.context("--head-dim is needed where there is no model")?;
@@ -79,15 +82,25 @@ impl Work {
     }
 
     /// The program of a step.
-    pub(super) fn compile(&self, step: &Step, machine: &Machine, progress: &Progress) -> anyhow::Result<Program> {
+    pub(super) fn compile(
+        &self,
+        step: &Step,
+        machine: &Machine,
+        progress: &Progress,
+    ) -> anyhow::Result<Program> {
         let &Step { pruned, globals, autoencoder, .. } = step;
         match &self.source {
             Source::Core { unpruned, head_dim } => {
                 let masks = if pruned { &self.masks } else { unpruned };
                 let compressed_heads = self.compressed_heads.filter(|_| autoencoder);
                 let core = AttentionCore { head_dim: *head_dim, compressed_heads, seed: 0 };
-                let graph = workload::attention_core(masks, core).with_context(|| self.file.clone())?;
-                Ok(codegen::compile(&graph, machine, codegen::Options { globals, ..codegen::Options::default() })?)
+                let graph =
+                    workload::attention_core(masks, core).with_context(|| self.file.clone())?;
+                Ok(codegen::compile(
+                    &graph,
+                    machine,
+                    codegen::Options { globals, ..codegen::Options::default() },
+                )?)
             }
             Source::Model { dense, pruned: masked, samples } => {
                 let autoencoder = match autoencoder {
@@ -99,9 +112,16 @@ impl Work {
                     false => Autoencoder::AUTO,
                 };
                 let graph = if pruned { masked } else { dense };
-                let options = pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
-                Ok(pipeline::compile(graph, samples.as_ref().map(std::slice::from_ref), machine, options, progress)?
-                    .program)
+                let options =
+                    pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
+                Ok(pipeline::compile(
+                    graph,
+                    samples.as_ref().map(std::slice::from_ref),
+                    machine,
+                    options,
+                    progress,
+                )?
+                .program)
             }
         }
     }

@@ -72,7 +72,10 @@ fn print_masks(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     if kept < entries {
         let pruned = 100.0 * (entries - kept) as f64 / entries as f64;
-        writeln!(out, "masks       {masked} of {attentions} attentions, {pruned:.2} % of all {entries} scores pruned")?;
+        writeln!(
+            out,
+            "masks       {masked} of {attentions} attentions, {pruned:.2} % of all {entries} scores pruned"
+        )?;
     }
     Ok(())
 }
@@ -85,10 +88,15 @@ struct Scores {
 }
 
 fn scores(graph: &Graph, attention: &OpData) -> Scores {
-    let OpKind::Attention { heads, windows, .. } = attention.kind else { return Scores { all: 0, kept: 0 } };
+    let OpKind::Attention { heads, windows, .. } = attention.kind else {
+        return Scores { all: 0, kept: 0 };
+    };
     let rows = |operand: usize| graph.ty(attention.operands[operand]).matrix().0 as u64;
     let all = heads as u64 * rows(0) * rows(1) / windows as u64;
-    let bias = graph.attention_bias(attention).and_then(|bias| graph.const_f32(bias)).filter(|bias| !bias.is_empty());
+    let bias = graph
+        .attention_bias(attention)
+        .and_then(|bias| graph.const_f32(bias))
+        .filter(|bias| !bias.is_empty());
     // Windows may share a bias.
     let kept = |bias: Vec<f32>| {
         let kept = bias.iter().filter(|bias| !masks::prunes(**bias)).count() as u64;
@@ -104,7 +112,8 @@ fn counts(operators: &BTreeMap<&str, usize>, out: &mut dyn Write) -> anyhow::Res
     Ok(())
 }
 
-/// Multiplications of the linear layers, auto-encoders and attention, but for pruned scores, in a canonical graph.
+/// Multiplications of the linear layers, auto-encoders and attention, but for pruned scores, in a
+/// canonical graph.
 fn multiplications(graph: &Graph) -> u64 {
     let operations = graph.order.iter().map(|op| {
         let data = graph.op(*op);

@@ -13,7 +13,11 @@ pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()
     writeln!(out, "digest        {}", machine.digest())?;
     for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
         for Binding { name, shape, layout, element, step, .. } in bindings {
-            let layout = if layout.is_row_major() { String::new() } else { format!(", laid out as {}", layout.name()) };
+            let layout = if layout.is_row_major() {
+                String::new()
+            } else {
+                format!(", laid out as {}", layout.name())
+            };
             writeln!(out, "{kind:<13} {name:?} {element}{shape:?}, step {step}{layout}")?;
         }
     }
@@ -39,11 +43,19 @@ pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()
         }
     }
     writeln!(out, "layers        {}", header.layers.len())?;
-    writeln!(out, "  {:>12} {:>15} {:>15}  layer", "instructions", "multiplications", "compulsory B")?;
-    for (Layer { name, operation, needed_macs, compulsory_bytes, .. }, count) in header.layers.iter().zip(instructions)
+    writeln!(
+        out,
+        "  {:>12} {:>15} {:>15}  layer",
+        "instructions", "multiplications", "compulsory B"
+    )?;
+    for (Layer { name, operation, needed_macs, compulsory_bytes, .. }, count) in
+        header.layers.iter().zip(instructions)
     {
         let (name, operation) = (name.escape_debug(), operation.escape_debug());
-        writeln!(out, "  {count:>12} {needed_macs:>15} {compulsory_bytes:>15}  {name} ({operation})")?;
+        writeln!(
+            out,
+            "  {count:>12} {needed_macs:>15} {compulsory_bytes:>15}  {name} ({operation})"
+        )?;
     }
     Ok(())
 }

@@ -41,8 +41,9 @@ impl Exporter {
         }
     }
 
-    /// That of a graph. Files do not name it, but nodes bear its mark, also after tools that change some of them: paths of modules, as
-    /// `/blocks/blocks.0/attn/MatMul`, or a prefix, as `node_MatMul_60`.
+    /// That of a graph. Files do not name it, but nodes bear its mark, also after tools that change
+    /// some of them: paths of modules, as `/blocks/blocks.0/attn/MatMul`, or a prefix, as
+    /// `node_MatMul_60`.
     fn of(graph: &Graph) -> Option<Exporter> {
         let of_node = |name: &str| match name {
             _ if name.starts_with('/') => Some(Exporter::Legacy),
@@ -63,7 +64,11 @@ impl Exported {
             // The default domain is always there.
             opset: model.opset.get("").copied().unwrap_or_default(),
             nodes: graph.nodes.len(),
-            operators: graph.operator_counts().into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            operators: graph
+                .operator_counts()
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
             open_dimensions: graph.open_dimensions().into_iter().map(str::to_owned).collect(),
         }
     }

@@ -39,7 +39,8 @@ pub(super) struct Measured {
     pub(super) compulsory_dram_bytes: u64,
     /// In the model's order.
     pub(super) outputs: Vec<OutputNoise>,
-    /// Integers of the outputs of a run that equal the reference interpreter's; absent where they were not compared.
+    /// Integers of the outputs of a run that equal the reference interpreter's; absent where they
+    /// were not compared.
     pub(super) equal_integers: Option<usize>,
 }
 
@@ -66,7 +67,8 @@ pub(super) fn measure(
     let options = Options { quantise: args.calibration.options(), ..Options::default() };
     let prepared = pipeline::prepare(&graph, samples.as_deref(), machine, options, progress)?;
     let program = pipeline::generate(&prepared, machine, options, progress)?;
-    let compulsory_dram_bytes = program.header.layers.iter().map(|layer| layer.compulsory_bytes).sum();
+    let compulsory_dram_bytes =
+        program.header.layers.iter().map(|layer| layer.compulsory_bytes).sum();
     let model = Model::new(program).context("the program fails its checks")?;
     progress.step("timing");
     let report = Emulator::new(Arc::clone(model.program()))?.report();
@@ -79,8 +81,11 @@ pub(super) fn measure(
     let inputs = inputs_of(NOISE_ITEMS);
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options::default();
-    let Accuracy { outputs, .. } = accuracy::measure(&prepared.graph, &prepared.quantised, &inputs, options)?;
-    let outputs = outputs.into_iter().map(|output| OutputNoise { sqnr_db: output.noise.sqnr_db(), name: output.name });
+    let Accuracy { outputs, .. } =
+        accuracy::measure(&prepared.graph, &prepared.quantised, &inputs, options)?;
+    let outputs = outputs
+        .into_iter()
+        .map(|output| OutputNoise { sqnr_db: output.noise.sqnr_db(), name: output.name });
     let agreement = if args.check {
         progress.step("running the program");
         Some(run(&model, &graph, &inputs_of(1))?)
@@ -99,9 +104,11 @@ pub(super) fn measure(
     })
 }
 
-/// Runs a program on the emulated machine and compares its outputs with the reference interpreter's.
+/// Runs a program on the emulated machine and compares its outputs with the reference
+/// interpreter's.
 fn run(model: &Model, graph: &Graph, inputs: &[ArrayD<f32>]) -> anyhow::Result<Agreement> {
-    let named = graph.inputs.iter().zip(inputs).map(|(input, array)| (input.name.as_str(), array.view()));
+    let named =
+        graph.inputs.iter().zip(inputs).map(|(input, array)| (input.name.as_str(), array.view()));
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = named.collect();
     let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
     check::compare(model.program(), &inputs, &outputs)

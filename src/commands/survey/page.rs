@@ -18,16 +18,22 @@ const END: &str = "<!-- end -->";
 impl Page {
     /// The page in a file.
     pub(super) fn read(path: &Path, part: &str) -> anyhow::Result<Page> {
-        let text = String::from_utf8(files::read(path)?).with_context(|| format!("{} is no text", path.display()))?;
+        let text = String::from_utf8(files::read(path)?)
+            .with_context(|| format!("{} is no text", path.display()))?;
         Page::of(&text, part).with_context(|| path.display().to_string())
     }
 
     fn of(text: &str, part: &str) -> anyhow::Result<Page> {
         let start = format!("<!-- generated: {part} -->\n");
-        let (before, rest) =
-            text.split_once(&start).with_context(|| format!("there is no line `{}`", start.trim_end()))?;
-        let (content, after) = rest.split_once(END).with_context(|| format!("no `{END}` ends part {part:?}"))?;
-        ensure!(!content.contains("<!-- generated: "), "no `{END}` ends part {part:?} before the next one");
+        let (before, rest) = text
+            .split_once(&start)
+            .with_context(|| format!("there is no line `{}`", start.trim_end()))?;
+        let (content, after) =
+            rest.split_once(END).with_context(|| format!("no `{END}` ends part {part:?}"))?;
+        ensure!(
+            !content.contains("<!-- generated: "),
+            "no `{END}` ends part {part:?} before the next one"
+        );
         Ok(Page { before: format!("{before}{start}"), after: format!("{END}{after}") })
     }
 
@@ -41,7 +47,8 @@ impl Page {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n<!-- generated: y -->\n<!-- end -->\n";
+    const TEXT: &str =
+        "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n<!-- generated: y -->\n<!-- end -->\n";
 
     #[test]
     fn one_part_is_replaced() {
@@ -57,6 +64,9 @@ mod tests {
         assert_eq!(error(TEXT, "z"), "there is no line `<!-- generated: z -->`");
         assert_eq!(error("<!-- generated: x -->\n", "x"), "no `<!-- end -->` ends part \"x\"");
         let unfinished = TEXT.replacen("<!-- end -->", "", 1);
-        assert_eq!(error(&unfinished, "x"), "no `<!-- end -->` ends part \"x\" before the next one");
+        assert_eq!(
+            error(&unfinished, "x"),
+            "no `<!-- end -->` ends part \"x\" before the next one"
+        );
     }
 }

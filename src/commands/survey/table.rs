@@ -19,20 +19,56 @@ struct Column {
 const COLUMNS: [Column; 12] = [
     Column { name: "model", text: true, cell: |row| Some(row.model.clone()) },
     Column { name: "exporter", text: true, cell: |row| row.exported.as_ref().map(exporter) },
-    Column { name: "opset", text: false, cell: |row| Some(row.exported.as_ref()?.opset.to_string()) },
-    Column { name: "nodes", text: false, cell: |row| Some(grouped(row.exported.as_ref()?.nodes as u64)) },
-    Column { name: "operators", text: false, cell: |row| Some(row.exported.as_ref()?.operators.len().to_string()) },
-    Column { name: "parameters", text: false, cell: |row| Some(grouped(row.measured.as_ref()?.parameters as u64)) },
-    Column { name: "MACs", text: false, cell: |row| Some(grouped(row.measured.as_ref()?.macs_needed)) },
-    Column { name: "cycles", text: false, cell: |row| Some(grouped(row.measured.as_ref()?.cycles)) },
+    Column {
+        name: "opset",
+        text: false,
+        cell: |row| Some(row.exported.as_ref()?.opset.to_string()),
+    },
+    Column {
+        name: "nodes",
+        text: false,
+        cell: |row| Some(grouped(row.exported.as_ref()?.nodes as u64)),
+    },
+    Column {
+        name: "operators",
+        text: false,
+        cell: |row| Some(row.exported.as_ref()?.operators.len().to_string()),
+    },
+    Column {
+        name: "parameters",
+        text: false,
+        cell: |row| Some(grouped(row.measured.as_ref()?.parameters as u64)),
+    },
+    Column {
+        name: "MACs",
+        text: false,
+        cell: |row| Some(grouped(row.measured.as_ref()?.macs_needed)),
+    },
+    Column {
+        name: "cycles",
+        text: false,
+        cell: |row| Some(grouped(row.measured.as_ref()?.cycles)),
+    },
     Column {
         name: "cycles / bound",
         text: false,
         cell: |row| row.measured.as_ref()?.bound_ratio.map(|ratio| format!("{ratio:.3}")),
     },
-    Column { name: "DRAM B", text: false, cell: |row| Some(grouped(row.measured.as_ref()?.dram_bytes)) },
-    Column { name: "DRAM / compulsory", text: false, cell: |row| row.measured.as_ref().and_then(traffic) },
-    Column { name: "SQNR dB", text: false, cell: |row| row.measured.as_ref().and_then(|of| worst(&of.outputs)) },
+    Column {
+        name: "DRAM B",
+        text: false,
+        cell: |row| Some(grouped(row.measured.as_ref()?.dram_bytes)),
+    },
+    Column {
+        name: "DRAM / compulsory",
+        text: false,
+        cell: |row| row.measured.as_ref().and_then(traffic),
+    },
+    Column {
+        name: "SQNR dB",
+        text: false,
+        cell: |row| row.measured.as_ref().and_then(|of| worst(&of.outputs)),
+    },
 ];
 
 /// What a model has nothing to say on.
@@ -42,9 +78,15 @@ const NOTHING: &str = "-";
 pub(super) fn print(survey: &Survey, out: &mut dyn Write) -> anyhow::Result<()> {
     let columns = columns(survey);
     let mut table = plain(&columns.iter().map(|column| column.name).collect::<Vec<_>>());
-    columns.iter().enumerate().filter(|(_, column)| column.text).for_each(|(index, _)| left(&mut table, index));
+    columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.text)
+        .for_each(|(index, _)| left(&mut table, index));
     for row in &survey.models {
-        table.add_row(columns.iter().map(|column| escaped(&(column.cell)(row).unwrap_or(NOTHING.to_owned()))));
+        table.add_row(
+            columns.iter().map(|column| escaped(&(column.cell)(row).unwrap_or(NOTHING.to_owned()))),
+        );
     }
     writeln!(out, "{}\n", table.trim_fmt())?;
     for (model, error) in errors(survey) {
@@ -59,11 +101,15 @@ pub(super) fn markdown(survey: &Survey) -> String {
     let columns = columns(survey);
     let header = columns.iter().map(|column| column.name.to_owned());
     let rule = columns.iter().map(|column| if column.text { "---" } else { "---:" }.to_owned());
-    let mut text = format!("{}\n\n{}|{}|\n", about(survey), line(header), rule.collect::<Vec<_>>().join("|"));
+    let mut text =
+        format!("{}\n\n{}|{}|\n", about(survey), line(header), rule.collect::<Vec<_>>().join("|"));
     for row in &survey.models {
-        text += &line(columns.iter().map(|column| cell(&(column.cell)(row).unwrap_or(NOTHING.to_owned()))));
+        text += &line(
+            columns.iter().map(|column| cell(&(column.cell)(row).unwrap_or(NOTHING.to_owned()))),
+        );
     }
-    let errors = errors(survey).map(|(model, error)| format!("- `{}`: {}\n", cell(model), cell(&error)));
+    let errors =
+        errors(survey).map(|(model, error)| format!("- `{}`: {}\n", cell(model), cell(&error)));
     let errors: String = errors.collect();
     if !errors.is_empty() {
         text += &format!("\nWhat failed:\n\n{errors}");
@@ -74,7 +120,11 @@ pub(super) fn markdown(survey: &Survey) -> String {
 /// The columns of a survey.
 fn columns(survey: &Survey) -> Vec<Column> {
     let mut columns = Vec::from(COLUMNS);
-    if survey.models.iter().any(|row| row.measured.as_ref().is_some_and(|of| of.equal_integers.is_some())) {
+    if survey
+        .models
+        .iter()
+        .any(|row| row.measured.as_ref().is_some_and(|of| of.equal_integers.is_some()))
+    {
         let equal = |row: &Row| Some(grouped(row.measured.as_ref()?.equal_integers? as u64));
         columns.push(Column { name: "equal integers", text: false, cell: equal });
     }
@@ -124,28 +174,33 @@ fn operators(survey: &Survey) -> String {
     for (operator, (nodes, models)) in counts {
         let names = if models.len() <= NAMED { models.join(", ") } else { String::new() };
         let operator = format!("`{}`", cell(operator));
-        text += &line([operator, grouped(nodes as u64), models.len().to_string(), cell(&names)].into_iter());
+        text += &line(
+            [operator, grouped(nodes as u64), models.len().to_string(), cell(&names)].into_iter(),
+        );
     }
     text
 }
 
 fn exporter(exported: &Exported) -> String {
     let Exported { producer_name, producer_version, exporter, .. } = exported;
-    let parts = [producer_name.as_str(), producer_version, exporter.map_or("", |exporter| exporter.name())];
+    let parts =
+        [producer_name.as_str(), producer_version, exporter.map_or("", |exporter| exporter.name())];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// How many times what no schedule can avoid passes the channel.
 fn traffic(measured: &Measured) -> Option<String> {
     let Measured { dram_bytes, compulsory_dram_bytes, .. } = *measured;
-    (compulsory_dram_bytes > 0).then(|| format!("{:.3}", dram_bytes as f64 / compulsory_dram_bytes as f64))
+    (compulsory_dram_bytes > 0)
+        .then(|| format!("{:.3}", dram_bytes as f64 / compulsory_dram_bytes as f64))
 }
 
 /// The worst of the outputs.
 fn worst(outputs: &[OutputNoise]) -> Option<String> {
     // A ratio that is none is the worst of all, whatever its sign.
     let rank = |ratio: f64| if ratio.is_nan() { f64::NEG_INFINITY } else { ratio };
-    let ratio = outputs.iter().map(|output| output.sqnr_db).min_by(|a, b| rank(*a).total_cmp(&rank(*b)))?;
+    let ratio =
+        outputs.iter().map(|output| output.sqnr_db).min_by(|a, b| rank(*a).total_cmp(&rank(*b)))?;
     Some(if ratio == f64::INFINITY { "exact".to_owned() } else { format!("{ratio:.1}") })
 }
 
@@ -161,7 +216,9 @@ fn cell(text: &str) -> String {
 
 /// Text of a file without what is not printed.
 fn escaped(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() })
+        .collect()
 }
 
 #[cfg(test)]
@@ -171,7 +228,12 @@ mod tests {
     #[test]
     fn the_worst_output_counts() {
         let worst = |ratios: &[f64]| {
-            worst(&ratios.iter().map(|ratio| OutputNoise { name: String::new(), sqnr_db: *ratio }).collect::<Vec<_>>())
+            worst(
+                &ratios
+                    .iter()
+                    .map(|ratio| OutputNoise { name: String::new(), sqnr_db: *ratio })
+                    .collect::<Vec<_>>(),
+            )
         };
         assert_eq!(worst(&[]), None);
         assert_eq!(worst(&[30.0, 20.06]), Some("20.1".to_owned()));

@@ -49,7 +49,9 @@ impl Operands {
         let mut tiles: BTreeMap<Value, Tile> = BTreeMap::new();
         for projection in &mut self.projections {
             let (m, k) = builder.graph.ty(projection.x).matrix();
-            let read = || builder.read(projection.linear, projection.x, &Window { rows: 0..m, bytes: 0..k });
+            let read = || {
+                builder.read(projection.linear, projection.x, &Window { rows: 0..m, bytes: 0..k })
+            };
             projection.tile = Some(*tiles.entry(projection.x).or_insert_with(read));
         }
     }
@@ -96,13 +98,18 @@ impl MaskRows {
     pub(super) fn new(builder: &mut Builder<'_>, group: &AttentionGroup, mask: Value) -> MaskRows {
         let (rows, row_bytes) = builder.graph.ty(mask).matrix();
         match MaskRows::is_small(builder, mask) {
-            true => MaskRows::All(builder.read(group.sddmm, mask, &Window { rows: 0..rows, bytes: 0..row_bytes })),
+            true => MaskRows::All(builder.read(
+                group.sddmm,
+                mask,
+                &Window { rows: 0..rows, bytes: 0..row_bytes },
+            )),
             false => MaskRows::Stripes(mask),
         }
     }
 
     fn is_small(builder: &Builder<'_>, mask: Value) -> bool {
-        builder.graph.ty(mask).bytes() as u64 <= u64::from(builder.machine.sram.bytes) / MaskRows::SHARE
+        builder.graph.ty(mask).bytes() as u64
+            <= u64::from(builder.machine.sram.bytes) / MaskRows::SHARE
     }
 
     /// Bytes for each of the stripes in flight.
@@ -112,12 +119,21 @@ impl MaskRows {
     }
 
     /// Those of a stripe.
-    pub(super) fn stripe(&self, builder: &mut Builder<'_>, group: &AttentionGroup, rows: &Range<usize>) -> Sram {
+    pub(super) fn stripe(
+        &self,
+        builder: &mut Builder<'_>,
+        group: &AttentionGroup,
+        rows: &Range<usize>,
+    ) -> Sram {
         match self {
-            MaskRows::All(tile) => builder.behind(tile.at, rows.start as u64 * u64::from(tile.stride)),
+            MaskRows::All(tile) => {
+                builder.behind(tile.at, rows.start as u64 * u64::from(tile.stride))
+            }
             MaskRows::Stripes(mask) => {
                 let row_bytes = builder.graph.ty(*mask).shape[1];
-                builder.read(group.sddmm, *mask, &Window { rows: rows.clone(), bytes: 0..row_bytes }).at
+                builder
+                    .read(group.sddmm, *mask, &Window { rows: rows.clone(), bytes: 0..row_bytes })
+                    .at
             }
         }
     }

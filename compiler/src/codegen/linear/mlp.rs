@@ -1,5 +1,6 @@
-//! Two linear layers of which the second alone reads what the first makes, where that does not stay on chip: it goes to DRAM in pieces of its
-//! channels. Each piece is multiplied while it is there: the first panel of the second layer's sums is complete with the first layer, and what has gone
+//! Two linear layers of which the second alone reads what the first makes, where that does not stay
+//! on chip: it goes to DRAM in pieces of its channels. Each piece is multiplied while it is there:
+//! the first panel of the second layer's sums is complete with the first layer, and what has gone
 //! to DRAM is read by the other panels alone.
 
 use std::fmt;
@@ -21,7 +22,8 @@ use crate::codegen::task::{Builder, Tile, Window, steps, within};
 pub(in super::super) struct Interleaving {
     /// Tiles of the first layer: weights stationary.
     made: Tiling,
-    /// Sums that are made at the same time: `depth` channels of the first layer for `panel` of the second one.
+    /// Sums that are made at the same time: `depth` channels of the first layer for `panel` of the
+    /// second one.
     first: Tiling,
     /// The rest of the second layer.
     rest: Tiling,
@@ -33,13 +35,20 @@ pub(in super::super) struct Interleaving {
 impl fmt::Display for Interleaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Interleaving { made, first, rest, .. } = self;
-        write!(f, "{made} of the first layer, {} at a time for {} channels of the second", first.depth, first.panel)?;
+        write!(
+            f,
+            "{made} of the first layer, {} at a time for {} channels of the second",
+            first.depth, first.panel
+        )?;
         write!(f, "; the others as {rest}, sums of {} channels split by {}", rest.panel, rest.depth)
     }
 }
 
 /// Lowers both layers.
-pub(in super::super) fn lower(builder: &mut Builder<'_>, group: &MlpGroup) -> Result<(), CodegenError> {
+pub(in super::super) fn lower(
+    builder: &mut Builder<'_>,
+    group: &MlpGroup,
+) -> Result<(), CodegenError> {
     let MlpGroup { first, second } = group;
     let [made, summed] = [first, second].map(|group| extents(builder, group));
     let freed = builder.last_touched(builder.graph.op(first.linear).operands[0]);
@@ -60,14 +69,20 @@ pub(in super::super) fn lower(builder: &mut Builder<'_>, group: &MlpGroup) -> Re
             dram_bytes: estimate.bytes,
         };
         let apart = interleaving.apart.map(|estimate| named("one layer after the other", estimate));
-        let alternatives = [named(&chosen, interleaving.estimate)].into_iter().chain(apart).collect();
+        let alternatives =
+            [named(&chosen, interleaving.estimate)].into_iter().chain(apart).collect();
         builder.explain(second.linear, "tiles", chosen, tiling::REASON, alternatives);
     }
     interleaved(builder, group, [made, summed], &interleaving);
     Ok(())
 }
 
-fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Extents; 2], chosen: &Interleaving) {
+fn interleaved(
+    builder: &mut Builder<'_>,
+    group: &MlpGroup,
+    [made, summed]: [Extents; 2],
+    chosen: &Interleaving,
+) {
     let Interleaving { made: Tiling { channels: step, .. }, first, rest, .. } = *chosen;
     let (m, rows) = (made.m, 0..made.m);
     let lower = Linear::new(builder, &group.first, made);
@@ -84,7 +99,10 @@ fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Ext
         let target = builder.write_over(group.first.result, &window, tile);
         for channels in within(&depth, step) {
             let right = Right::load_in(builder, &mut weights, group.first.linear, channels.clone());
-            let dst = Tile { at: builder.behind(target.tile.at, (channels.start - depth.start) as u64), ..target.tile };
+            let dst = Tile {
+                at: builder.behind(target.tile.at, (channels.start - depth.start) as u64),
+                ..target.tile
+            };
             whole(builder, group.first.linear, &right, [x, dst], channels.start == 0);
             // The lookups of a piece run under the products of the next one.
             if let Some(before) = pieces.last().filter(|_| channels.start == depth.start) {
@@ -106,7 +124,8 @@ fn interleaved(builder: &mut Builder<'_>, group: &MlpGroup, [made, summed]: [Ext
     upper.panels(builder, &rows, &(first.panel..summed.n), rest, depths, pieces);
 }
 
-/// Pieces of the first layer's result that are on chip: one that is multiplied and one that is made.
+/// Pieces of the first layer's result that are on chip: one that is multiplied and one that is
+/// made.
 const MADE: usize = 2;
 
 /// Depths of the pieces in which the first layer's result is made.
@@ -118,9 +137,15 @@ const ALIGN: usize = 32;
 /// Channels of the first layer that an instruction makes.
 const STEPS: [usize; 8] = [128, 64, 48, 32, 24, 16, 12, 8];
 
-/// The way to interleave both layers that has the lowest price, if that is lower than that of one after the other. `freed` bytes more than there
-/// is room now are there when the first layer is done.
-fn interleaving(builder: &mut Builder<'_>, made: &Extents, summed: &Extents, freed: u64) -> Option<Interleaving> {
+/// The way to interleave both layers that has the lowest price, if that is lower than that of one
+/// after the other. `freed` bytes more than there is room now are there when the first layer is
+/// done.
+fn interleaving(
+    builder: &mut Builder<'_>,
+    made: &Extents,
+    summed: &Extents,
+    freed: u64,
+) -> Option<Interleaving> {
     let plain = !made.operand.is_map() && made.operand.on_chip && made.m <= MAX_COUNT;
     if !plain {
         return None;
@@ -135,7 +160,12 @@ fn interleaving(builder: &mut Builder<'_>, made: &Extents, summed: &Extents, fre
         .filter(|panel| *panel < summed.n && panel.is_multiple_of(ALIGN))
         .filter_map(|panel| {
             let (made, first, together) = first(builder, made, summed, panel, room)?;
-            let (rest, after) = rest(builder, &Extents { n: summed.n - panel, ..*summed }, first.depth, room + freed)?;
+            let (rest, after) = rest(
+                builder,
+                &Extents { n: summed.n - panel, ..*summed },
+                first.depth,
+                room + freed,
+            )?;
             Some((made, first, rest, together + after))
         })
         .min_by_key(|(.., estimate)| estimate.price);
@@ -162,10 +192,9 @@ fn first(
     let mut there = Extents { n: panel, ..*summed };
     there.operand.on_chip = true;
     let sums = (panel * (4 * m + Channel::BYTES)) as u64;
-    let ways = PIECES
-        .into_iter()
-        .filter(|piece| *piece < made.n)
-        .flat_map(|depth| STEPS.into_iter().filter(move |step| *step <= depth).map(move |step| (depth, step)));
+    let ways = PIECES.into_iter().filter(|piece| *piece < made.n).flat_map(|depth| {
+        STEPS.into_iter().filter(move |step| *step <= depth).map(move |step| (depth, step))
+    });
     let ways = ways.flat_map(|(depth, step)| {
         let tiles = Tiling { rows: m, channels: step, depth: made.k, panel: step };
         let taken = made.bytes(tiles) + sums + (MADE * m * depth) as u64;
@@ -175,20 +204,33 @@ fn first(
     });
     let costed = ways.map(|(tiles, sums)| {
         let stored = tiling::moved(builder.machine, m * made.n.div_ceil(sums.depth), sums.depth);
-        (tiles, sums, tiling::estimate(builder, made, tiles) + tiling::estimate(builder, &there, sums) + stored)
+        (
+            tiles,
+            sums,
+            tiling::estimate(builder, made, tiles)
+                + tiling::estimate(builder, &there, sums)
+                + stored,
+        )
     });
     costed.min_by_key(|(.., estimate)| estimate.price)
 }
 
-/// The channels of the second layer that are left, in pieces of `made` channels of the first one at least: those that are there come first. What they take
-/// is free again before others need it.
-fn rest(builder: &Builder<'_>, summed: &Extents, made: usize, room: u64) -> Option<(Tiling, Estimate)> {
-    let panels = (1..=6).map(|panels| summed.n.div_ceil(panels).next_multiple_of(ALIGN).min(summed.n));
+/// The channels of the second layer that are left, in pieces of `made` channels of the first one at
+/// least: those that are there come first. What they take is free again before others need it.
+fn rest(
+    builder: &Builder<'_>,
+    summed: &Extents,
+    made: usize,
+    room: u64,
+) -> Option<(Tiling, Estimate)> {
+    let panels =
+        (1..=6).map(|panels| summed.n.div_ceil(panels).next_multiple_of(ALIGN).min(summed.n));
     let ways = panels.flat_map(|panel| tiling::DEPTHS.into_iter().map(move |depth| (panel, depth)));
-    let tilings = ways.filter(|(_, depth)| (made..summed.k).contains(depth)).flat_map(|(panel, depth)| {
-        let channels = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
-        channels.map(move |channels| Tiling { rows: summed.m, channels, depth, panel })
-    });
+    let tilings =
+        ways.filter(|(_, depth)| (made..summed.k).contains(depth)).flat_map(|(panel, depth)| {
+            let channels = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
+            channels.map(move |channels| Tiling { rows: summed.m, channels, depth, panel })
+        });
     let fitting = tilings.filter(|tiling| summed.bytes(*tiling) <= room);
     let costed = fitting.map(|tiling| (tiling, tiling::estimate(builder, summed, tiling)));
     costed.min_by_key(|(_, estimate)| estimate.price)

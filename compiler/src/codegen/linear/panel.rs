@@ -1,4 +1,5 @@
-//! Split sums: accumulators of rows and channels stay while pieces of the operand and of the weights pass.
+//! Split sums: accumulators of rows and channels stay while pieces of the operand and of the
+//! weights pass.
 
 use std::ops::Range;
 
@@ -40,7 +41,8 @@ struct Part {
 #[derive(Clone)]
 pub(super) struct Piece {
     pub(super) depth: Range<usize>,
-    /// Rows that have a buffer of their own: it is free for those of the next piece as soon as they have been multiplied.
+    /// Rows that have a buffer of their own: it is free for those of the next piece as soon as they
+    /// have been multiplied.
     pub(super) stripes: Vec<(Range<usize>, Tile)>,
 }
 
@@ -82,13 +84,17 @@ impl Panel<'_> {
                 let shape = [rows.len(), part.channels.len(), piece.depth.len()];
                 let op = matmul(builder.all_lines(), Width::I32, shape);
                 let op = Matmul { dst: sums.at, dst_stride: sums.stride, ..op };
-                builder.push(linear.group.linear, right.with(*operand, continued(self.begun, sums, op)));
+                builder.push(
+                    linear.group.linear,
+                    right.with(*operand, continued(self.begun, sums, op)),
+                );
             }
         }
         self.begun = true;
     }
 
-    /// Adds the products of the last piece of the operand and makes results of the sums, in stripes of rows.
+    /// Adds the products of the last piece of the operand and makes results of the sums, in stripes
+    /// of rows.
     pub(super) fn finish(&mut self, builder: &mut Builder<'_>, linear: &Linear<'_>, piece: &Piece) {
         let height = self.rows.len().div_ceil(STRIPES);
         for part in &self.parts {
@@ -101,7 +107,10 @@ impl Panel<'_> {
                     let shape = [rows.len(), part.channels.len(), piece.depth.len()];
                     let op = matmul(builder.all_lines(), linear.extents.out, shape);
                     let op = Matmul { dst: target.tile.at, dst_stride: target.tile.stride, ..op };
-                    builder.push(linear.group.linear, right.with(operand, continued(self.begun, sums, op)));
+                    builder.push(
+                        linear.group.linear,
+                        right.with(operand, continued(self.begun, sums, op)),
+                    );
                     linear.finish(builder, &rows, &part.channels, &target);
                 }
             }
@@ -111,12 +120,22 @@ impl Panel<'_> {
 
 /// A product that is added to what sums hold, if they do.
 fn continued(begun: bool, sums: Tile, op: Matmul) -> Matmul {
-    if begun { Matmul { accumulate: true, acc: sums.at, acc_stride: sums.stride, ..op } } else { op }
+    if begun {
+        Matmul { accumulate: true, acc: sums.at, acc_stride: sums.stride, ..op }
+    } else {
+        op
+    }
 }
 
 impl Part {
     /// The weights that a part of the depth is multiplied by.
-    fn right(&self, builder: &mut Builder<'_>, ring: &mut Ring, linear: &Linear<'_>, depth: &Range<usize>) -> Right {
+    fn right(
+        &self,
+        builder: &mut Builder<'_>,
+        ring: &mut Ring,
+        linear: &Linear<'_>,
+        depth: &Range<usize>,
+    ) -> Right {
         let window = Window { rows: self.channels.clone(), bytes: depth.clone() };
         let layer = linear.group.linear;
         let weights = builder.weights_in(ring, layer, builder.graph.op(layer).operands[1], &window);
@@ -129,12 +148,20 @@ impl Linear<'_> {
     pub(super) fn split_sums(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, k, .. } = self.extents;
         for rows in steps(m, tiling.rows) {
-            self.panels(builder, &rows, &(0..n), tiling, steps(k, tiling.depth).collect(), Vec::new());
+            self.panels(
+                builder,
+                &rows,
+                &(0..n),
+                tiling,
+                steps(k, tiling.depth).collect(),
+                Vec::new(),
+            );
         }
     }
 
-    /// Panels of `tiling` for some rows and channels. The operand comes in pieces of some depths, before which there are those that are on chip.
-    /// Every other panel takes the pieces in reverse, so that it starts with the last [`KEPT`] of the panel before.
+    /// Panels of `tiling` for some rows and channels. The operand comes in pieces of some depths,
+    /// before which there are those that are on chip. Every other panel takes the pieces in
+    /// reverse, so that it starts with the last [`KEPT`] of the panel before.
     pub(super) fn panels(
         &self,
         builder: &mut Builder<'_>,
@@ -154,7 +181,12 @@ impl Linear<'_> {
             for turn in 1..=turns {
                 let piece = match there.get(turn - 1) {
                     Some(piece) => piece.clone(),
-                    None => self.piece(builder, &mut operands, [rows, &depths[turn - 1 - there.len()]], height),
+                    None => self.piece(
+                        builder,
+                        &mut operands,
+                        [rows, &depths[turn - 1 - there.len()]],
+                        height,
+                    ),
                 };
                 if turn < turns {
                     panel.add(builder, self, &piece);

@@ -30,7 +30,8 @@ pub(in super::super) struct Tiling {
     pub(super) channels: usize,
     /// Products of a sum in an instruction: all of them, or sums are split.
     pub(super) depth: usize,
-    /// Output channels whose sums are made at the same time: more than those of an instruction where sums are split.
+    /// Output channels whose sums are made at the same time: more than those of an instruction
+    /// where sums are split.
     pub(super) panel: usize,
 }
 
@@ -94,7 +95,8 @@ pub(in super::super) struct Extents {
     pub(super) stored: bool,
     /// Whether the other operand of the add is loaded.
     pub(super) other_loaded: bool,
-    /// Whether a sum in 8 bits, a tile of its own, leaves the chip. One in 16 bits is written over the product.
+    /// Whether a sum in 8 bits, a tile of its own, leaves the chip. One in 16 bits is written over
+    /// the product.
     pub(super) narrow_sum_stored: bool,
     /// Whether the result in 8 bits leaves the chip.
     pub(super) narrow_stored: bool,
@@ -105,14 +107,16 @@ pub(in super::super) struct Extents {
 }
 
 impl Extents {
-    /// Bytes of the scratchpad that a tiling takes, with double buffers where something can overlap.
+    /// Bytes of the scratchpad that a tiling takes, with double buffers where something can
+    /// overlap.
     pub(super) fn bytes(&self, tiling: Tiling) -> u64 {
         let twice = |several: bool, bytes: usize| (bytes * if several { 2 } else { 1 }) as u64;
         let Tiling { rows, channels, depth, panel } = tiling;
         let stripes = self.m.div_ceil(rows);
         let tiles = stripes * self.n.div_ceil(channels);
         let split = depth < self.k;
-        let mut bytes = twice(channels < self.n || split, channels * depth + 16) + 256 * self.luts as u64;
+        let mut bytes =
+            twice(channels < self.n || split, channels * depth + 16) + 256 * self.luts as u64;
         if split {
             bytes += (panel * (4 * rows + Channel::BYTES)) as u64;
         } else {
@@ -189,7 +193,11 @@ impl Extents {
 pub(super) const REASON: &str = "the fewest cycles, with more on top for those of the channel";
 
 /// The tiling with the lowest price among those that fit.
-pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -> Result<Tiling, CodegenError> {
+pub(super) fn choose(
+    builder: &mut Builder<'_>,
+    linear: Op,
+    extents: &Extents,
+) -> Result<Tiling, CodegenError> {
     let room = builder.room();
     let Some(Costed { tiling, .. }) = cheapest(builder, extents, room) else {
         let least = DEPTHS[DEPTHS.len() - 1].min(extents.k);
@@ -203,7 +211,8 @@ pub(super) fn choose(builder: &mut Builder<'_>, linear: Op, extents: &Extents) -
             cycles: costed.estimate.cycles,
             dram_bytes: costed.estimate.bytes,
         };
-        let alternatives = builder.tilings.alone[&(*extents, room)].iter().map(alternative).collect();
+        let alternatives =
+            builder.tilings.alone[&(*extents, room)].iter().map(alternative).collect();
         builder.explain(linear, "tiles", extents.describe(tiling), REASON, alternatives);
     }
     Ok(tiling)
@@ -219,21 +228,25 @@ pub(super) fn cheapest(builder: &mut Builder<'_>, extents: &Extents, room: u64) 
         }
         builder.tilings.alone.insert((*extents, room), found);
     }
-    builder.tilings.alone[&(*extents, room)].iter().min_by_key(|costed| costed.estimate.price).copied()
+    builder.tilings.alone[&(*extents, room)]
+        .iter()
+        .min_by_key(|costed| costed.estimate.price)
+        .copied()
 }
 
 /// Pieces of the left operand of split sums that a panel leaves to the next one.
 pub(super) const KEPT: usize = 1;
 
-/// Buffers for pieces of `rows` rows of the left operand of split sums, and the rows of each: a piece comes in two stripes, and one more is loaded
-/// ahead.
+/// Buffers for pieces of `rows` rows of the left operand of split sums, and the rows of each: a
+/// piece comes in two stripes, and one more is loaded ahead.
 pub(super) fn piece_buffers(rows: usize) -> [usize; 2] {
     let height = rows.div_ceil(2);
     [rows.div_ceil(height) + 1, height]
 }
 
 /// Widths of tiles and panels that are looked at.
-pub(super) const WIDTHS: [usize; 16] = [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
+pub(super) const WIDTHS: [usize; 16] =
+    [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
 
 /// Depths of split sums that are looked at.
 pub(super) const DEPTHS: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
@@ -242,24 +255,36 @@ pub(super) const DEPTHS: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
 fn search(builder: &Builder<'_>, extents: &Extents, room: u64) -> Vec<Costed> {
     let &Extents { m, n, k, .. } = extents;
     let most = m.min(MAX_COUNT);
-    let widths = [n.min(MAX_COUNT)].into_iter().chain(WIDTHS.into_iter().filter(|width| *width < n));
+    let widths =
+        [n.min(MAX_COUNT)].into_iter().chain(WIDTHS.into_iter().filter(|width| *width < n));
     let fits = |tiling: &Tiling| extents.bytes(*tiling) <= room;
     let best = |tilings: &mut dyn Iterator<Item = Tiling>| {
-        let costed = tilings.map(|tiling| Costed { tiling, estimate: estimate(builder, extents, tiling) });
+        let costed =
+            tilings.map(|tiling| Costed { tiling, estimate: estimate(builder, extents, tiling) });
         costed.min_by_key(|costed| costed.estimate.price)
     };
-    let whole = (extents.operand.heights(m).into_iter().filter(|rows| *rows <= most))
-        .flat_map(|rows| widths.clone().map(move |channels| Tiling { rows, channels, depth: k, panel: channels }));
+    let whole =
+        (extents.operand.heights(m).into_iter().filter(|rows| *rows <= most)).flat_map(|rows| {
+            widths.clone().map(move |channels| Tiling { rows, channels, depth: k, panel: channels })
+        });
     let whole: Vec<Tiling> = whole.filter(fits).collect();
     let of_kind = |stationary: bool| {
-        best(&mut whole.iter().copied().filter(|tiling| extents.weights_stationary(*tiling) == stationary))
+        best(
+            &mut whole
+                .iter()
+                .copied()
+                .filter(|tiling| extents.weights_stationary(*tiling) == stationary),
+        )
     };
     let mut found: Vec<Costed> = [true, false].into_iter().filter_map(of_kind).collect();
     // There is nothing to be gained where everything travels once.
-    if extents.operand.is_map() || found.first().is_some_and(|costed| extents.travels(costed.tiling)[0] == 1) {
+    if extents.operand.is_map()
+        || found.first().is_some_and(|costed| extents.travels(costed.tiling)[0] == 1)
+    {
         return found;
     }
-    let heights = (1..=4).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).filter(|rows| *rows <= most);
+    let heights =
+        (1..=4).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).filter(|rows| *rows <= most);
     let split = heights.flat_map(|rows| {
         let depths = DEPTHS.into_iter().filter(|depth| *depth < k);
         let panels = depths.flat_map(|depth| widths.clone().map(move |panel| (depth, panel)));
@@ -289,8 +314,9 @@ pub(super) fn moved(machine: &Machine, runs: usize, length: usize) -> Estimate {
     Estimate { cycles: 0, price: price::of_part(0, transfer(machine, bytes)), bytes: bytes as u64 }
 }
 
-/// The longer of computing and loading, the first load, and the vector work on the last tile. Traffic that hides behind computation is not
-/// free either, for other layers' loads wait behind it.
+/// The longer of computing and loading, the first load, and the vector work on the last tile.
+/// Traffic that hides behind computation is not free either, for other layers' loads wait behind
+/// it.
 pub(super) fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
     let &Extents { m, n, k, out, operand: form, .. } = extents;
     let machine = builder.machine;
@@ -300,10 +326,14 @@ pub(super) fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling)
     let [runs, run] = form.runs();
     let sums = |rows: usize, channels: usize| {
         let pieces = k.div_ceil(tiling.depth);
-        let piece =
-            |out, accumulate, depth| cycles(Matmul { accumulate, ..matmul(lines, out, [rows, channels, depth]) });
+        let piece = |out, accumulate, depth| {
+            cycles(Matmul { accumulate, ..matmul(lines, out, [rows, channels, depth]) })
+        };
         match pieces {
-            1 => cycles(Matmul { more_runs: (runs - 1) as u16, ..matmul(lines, out, [rows, channels, run]) }),
+            1 => cycles(Matmul {
+                more_runs: (runs - 1) as u16,
+                ..matmul(lines, out, [rows, channels, run])
+            }),
             _ => {
                 let between = (pieces - 2) as u64 * piece(Width::I32, true, tiling.depth);
                 let last = piece(out, true, k - (pieces - 1) * tiling.depth);
@@ -328,7 +358,8 @@ pub(super) fn estimate(builder: &Builder<'_>, extents: &Extents, tiling: Tiling)
         count * (length / step * padded(machine, step) + padded(machine, length % step))
     };
     let operand = if tiling.depth < k { runs(operand / k, k, tiling.depth) } else { operand };
-    let weights = if tiling.depth < k { runs(n * weights, k, tiling.depth) } else { n * weights * k };
+    let weights =
+        if tiling.depth < k { runs(n * weights, k, tiling.depth) } else { n * weights * k };
     let results = |wanted: bool, width: usize| match wanted {
         true if tiling.channels < n => runs(m, width * n, width * tiling.channels),
         true => m * n * width,

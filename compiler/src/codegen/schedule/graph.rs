@@ -1,7 +1,8 @@
 //! The task graph: which tasks must come before which.
 //!
-//! Two tasks that touch the same bytes, one of them writing, keep their order. Buffers have no addresses yet and no two share bytes, so
-//! nothing is ordered only because a place is used again: that is for [`place`](super::super::place) to avoid.
+//! Two tasks that touch the same bytes, one of them writing, keep their order. Buffers have no
+//! addresses yet and no two share bytes, so nothing is ordered only because a place is used again:
+//! that is for [`place`](super::super::place) to avoid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,8 @@ use crate::tiled::{BUFFER_ALIGN, Buffer, Tasks};
 pub(super) enum Order {
     /// The end of another: it reads what that one writes, or they execute on different units.
     Completion,
-    /// The start of another of the same unit, which reads its operands before the next one starts and writes in order.
+    /// The start of another of the same unit, which reads its operands before the next one starts
+    /// and writes in order.
     Start,
 }
 
@@ -73,20 +75,31 @@ impl TaskGraph {
                 let mut order = |before: &Past| {
                     let other: &Node = &nodes[before.task];
                     let reads_written = before.writes && access.mode.reads();
-                    let order = if other.unit == unit && !reads_written { Order::Start } else { Order::Completion };
+                    let order = if other.unit == unit && !reads_written {
+                        Order::Start
+                    } else {
+                        Order::Completion
+                    };
                     edges.add_edge(NodeIndex::new(before.task), this, order);
                 };
                 match (access.space, buffer) {
-                    (Space::Sram, Some(buffer)) => touch(&mut history.of_buffer[buffer], &access, index, order),
+                    (Space::Sram, Some(buffer)) => {
+                        touch(&mut history.of_buffer[buffer], &access, index, order)
+                    }
                     (Space::Dram, _) if access.region.base >= image_bytes => {
                         // What shares several pages is met in each.
                         let mut met = BTreeSet::new();
                         for page in access.region.base / PAGE..access.region.end().div_ceil(PAGE) {
-                            touch(history.of_page.entry(page).or_default(), &access, index, |before| {
-                                if met.insert((before.task, before.writes)) {
-                                    order(before);
-                                }
-                            });
+                            touch(
+                                history.of_page.entry(page).or_default(),
+                                &access,
+                                index,
+                                |before| {
+                                    if met.insert((before.task, before.writes)) {
+                                        order(before);
+                                    }
+                                },
+                            );
                         }
                     }
                     _ => {}
@@ -138,13 +151,16 @@ impl TaskGraph {
         edges.map(|edge| (edge.target().index(), *edge.weight()))
     }
 
-    /// Ranks tasks in program order, but parts of the program that have nothing to do with each other by their critical path, the longest
-    /// first: what takes long does not come last, where nothing is left to overlap with it.
+    /// Ranks tasks in program order, but parts of the program that have nothing to do with each
+    /// other by their critical path, the longest first: what takes long does not come last, where
+    /// nothing is left to overlap with it.
     fn rank(&mut self, machine: &Machine) {
         let mut parts = UnionFind::new(self.nodes.len());
-        self.edges.edge_indices().filter_map(|edge| self.edges.edge_endpoints(edge)).for_each(|(a, b)| {
-            parts.union(a.index(), b.index());
-        });
+        self.edges.edge_indices().filter_map(|edge| self.edges.edge_endpoints(edge)).for_each(
+            |(a, b)| {
+                parts.union(a.index(), b.index());
+            },
+        );
         let mut path = vec![0; self.nodes.len()];
         let mut longest = vec![0; self.nodes.len()];
         let mut first = vec![usize::MAX; self.nodes.len()];
@@ -183,7 +199,8 @@ struct Past {
 /// The accesses that later ones may conflict with.
 struct History {
     of_buffer: SecondaryMap<Buffer, Vec<Past>>,
-    /// By the page of DRAM: what far more layers touched, one after the other, is not looked through again and again.
+    /// By the page of DRAM: what far more layers touched, one after the other, is not looked
+    /// through again and again.
     of_page: BTreeMap<u64, Vec<Past>>,
 }
 

@@ -1,4 +1,5 @@
-//! The scratchpad while a schedule is made: how many bytes are taken, and until when. Addresses are found when all lifetimes are known.
+//! The scratchpad while a schedule is made: how many bytes are taken, and until when. Addresses are
+//! found when all lifetimes are known.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ impl Memory {
         Memory { capacity, taken: 0, changes: BTreeMap::new() }
     }
 
-    /// From when on, `start` at the earliest, there is room for all the buffers; `None` as long as it is not known when there is.
+    /// From when on, `start` at the earliest, there is room for all the buffers; `None` as long as
+    /// it is not known when there is.
     pub(super) fn room(&self, wanted: &[Wanted], start: u64) -> Option<u64> {
         let free = self.capacity.checked_sub(bytes(wanted))?;
         let mut taken = self.taken;

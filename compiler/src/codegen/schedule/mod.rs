@@ -1,13 +1,16 @@
 //! Scheduling: the order of the tasks, by list scheduling on the task graph with the cost model.
 //!
-//! The machine is simulated: each unit takes one task after the other, lines and the DRAM channel are shared, a task starts when those that it
-//! waits for are done and its buffers have room. Of the tasks that could start first, those that stand earlier in the program do; a unit
-//! whose next task has to wait takes a later one. So loads run ahead as far as memory allows, and what is independent fills the gaps. The order in which
-//! tasks start becomes the program order. Its cycles are those of the emulator, if placement keeps the buffers apart that live at the same time.
+//! The machine is simulated: each unit takes one task after the other, lines and the DRAM channel
+//! are shared, a task starts when those that it waits for are done and its buffers have room. Of
+//! the tasks that could start first, those that stand earlier in the program do; a unit whose next
+//! task has to wait takes a later one. So loads run ahead as far as memory allows, and what is
+//! independent fills the gaps. The order in which tasks start becomes the program order. Its cycles
+//! are those of the emulator, if placement keeps the buffers apart that live at the same time.
 //!
-//! A buffer takes room when the first task that touches it starts, and gives it up when the last one is done. A task may take room
-//! early only if the tasks before it, executed one by one, would still have theirs: `ahead` bytes at most, less than there are where gaps between buffers
-//! are lost. Addresses are for [`place`](super::place) to find.
+//! A buffer takes room when the first task that touches it starts, and gives it up when the last
+//! one is done. A task may take room early only if the tasks before it, executed one by one, would
+//! still have theirs: `ahead` bytes at most, less than there are where gaps between buffers are
+//! lost. Addresses are for [`place`](super::place) to find.
 
 mod graph;
 mod memory;
@@ -27,9 +30,14 @@ pub(super) struct Schedule {
     lives: Lifetimes,
 }
 
-/// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may fill `ahead`. `None` where the tasks do not fit
-/// even one by one.
-pub(super) fn run(graph: &TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Option<Schedule> {
+/// Schedules tasks on a machine with `capacity` bytes of scratchpad, of which what runs ahead may
+/// fill `ahead`. `None` where the tasks do not fit even one by one.
+pub(super) fn run(
+    graph: &TaskGraph,
+    machine: &Machine,
+    ahead: u64,
+    capacity: u64,
+) -> Option<Schedule> {
     simulation::Simulation::new(graph, machine, ahead, capacity).run()
 }
 
@@ -50,8 +58,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1024))]
-        /// A task that waits for bytes is scheduled behind tasks that start later. It must not touch a
-        /// buffer before the bytes of that buffer are taken.
+        /// A task that waits for bytes is scheduled behind tasks that start later. It must not
+        /// touch a buffer before the bytes of that buffer are taken.
         #[test]
         fn buffers_live_while_tasks_touch_them(
             draws in prop::collection::vec((0u8..4, [0usize..16, 0usize..16, 0usize..16], 0u64..8), 1..60),

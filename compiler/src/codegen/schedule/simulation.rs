@@ -1,6 +1,7 @@
 //! The simulated machine of list scheduling.
 //!
-//! Times are in parts of a cycle, of which one has as many as the channel moves thousandths of a byte: transfers take whole parts.
+//! Times are in parts of a cycle, of which one has as many as the channel moves thousandths of a
+//! byte: transfers take whole parts.
 
 use std::collections::BTreeSet;
 
@@ -41,8 +42,8 @@ pub(super) struct Simulation<'a> {
 
 /// A task that could start.
 struct Next {
-    /// When it starts, since when it asks for its resource, and the number of its unit. The channel serves by the time of the request;
-    /// elsewhere units have priority by number.
+    /// When it starts, since when it asks for its resource, and the number of its unit. The channel
+    /// serves by the time of the request; elsewhere units have priority by number.
     key: (u64, u64, usize),
     rank: usize,
     task: usize,
@@ -73,7 +74,12 @@ struct Use {
 }
 
 impl<'a> Simulation<'a> {
-    pub(super) fn new(graph: &'a TaskGraph, machine: &Machine, ahead: u64, capacity: u64) -> Simulation<'a> {
+    pub(super) fn new(
+        graph: &'a TaskGraph,
+        machine: &Machine,
+        ahead: u64,
+        capacity: u64,
+    ) -> Simulation<'a> {
         let count = graph.nodes.len();
         let mut simulation = Simulation {
             graph,
@@ -102,15 +108,20 @@ impl<'a> Simulation<'a> {
     pub(super) fn run(mut self) -> Option<Schedule> {
         while let Some((_, oldest)) = self.waiting.first().copied() {
             let due = self.graph.nodes[oldest].rank;
-            let next = Unit::ALL.into_iter().filter_map(|unit| self.next_of(unit, due)).min_by_key(|next| next.key)?;
+            let next = Unit::ALL
+                .into_iter()
+                .filter_map(|unit| self.next_of(unit, due))
+                .min_by_key(|next| next.key)?;
             self.start(next, due);
         }
         Some(self.schedule())
     }
 
-    /// The tasks in the order in which they start, and how long their buffers are in use: all tasks count that start meanwhile.
+    /// The tasks in the order in which they start, and how long their buffers are in use: all tasks
+    /// count that start meanwhile.
     fn schedule(&self) -> Schedule {
-        // What had to wait for room was put off, but starts when it can: behind tasks that start later.
+        // What had to wait for room was put off, but starts when it can: behind tasks that start
+        // later.
         let mut order = self.started.clone();
         order.sort_by_key(|(start, _)| *start);
         let mut lives = Lifetimes::new();
@@ -124,7 +135,8 @@ impl<'a> Simulation<'a> {
     /// The task that a unit would start next.
     fn next_of(&self, unit: Unit, due: usize) -> Option<Next> {
         let ready = self.lanes[unit.index()].ready.iter().take(WINDOW);
-        let mut candidates: Vec<_> = ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
+        let mut candidates: Vec<_> =
+            ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
         candidates.sort_unstable_by_key(|((start, _), rank, _)| (*start, *rank));
         let mut best: Option<Next> = None;
         for ((start, request), rank, task) in candidates {
@@ -148,9 +160,11 @@ impl<'a> Simulation<'a> {
         best
     }
 
-    /// Whether the tasks that come before those that would have touched these buffers first still have room, from rank `due` on.
+    /// Whether the tasks that come before those that would have touched these buffers first still
+    /// have room, from rank `due` on.
     fn leaves_room(&self, wanted: &[Wanted], due: usize) -> bool {
-        let early = wanted.iter().map(|wanted| (self.graph.first_rank(wanted.buffer), wanted.bytes));
+        let early =
+            wanted.iter().map(|wanted| (self.graph.first_rank(wanted.buffer), wanted.bytes));
         let (last, bytes) = early
             .filter(|(first, _)| *first > due)
             .fold((due, 0), |(last, sum), (first, bytes)| (last.max(first), sum + bytes));
@@ -163,11 +177,13 @@ impl<'a> Simulation<'a> {
         new.map(|buffer| self.graph.wanted(*buffer))
     }
 
-    /// When a task could start but for the room that its buffers take, and since when it asks for its resource.
+    /// When a task could start but for the room that its buffers take, and since when it asks for
+    /// its resource.
     fn start_of(&self, task: usize) -> (u64, u64) {
         let node = &self.graph.nodes[task];
-        // A buffer has its bytes from the start of the task that took them: no other task touches it
-        // earlier, although tasks that had to wait for bytes are scheduled behind some that start later.
+        // A buffer has its bytes from the start of the task that took them: no other task touches
+        // it earlier, although tasks that had to wait for bytes are scheduled behind some that
+        // start later.
         let taken = node.buffers.iter().filter_map(|buffer| self.buffers[*buffer].start);
         let free = self.lanes[node.unit.index()].free;
         let at = taken.fold(free.max(self.ready_at[task]), u64::max);
@@ -182,9 +198,15 @@ impl<'a> Simulation<'a> {
 
     /// When no other unit holds any of the lines.
     fn lines_free(&self, unit: Unit, lines: LineSet) -> u64 {
-        let overlap = |held: LineSet| u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end();
+        let overlap = |held: LineSet| {
+            u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end()
+        };
         let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != unit.index());
-        others.filter(|(_, lane)| lane.lines.is_some_and(overlap)).map(|(_, lane)| lane.free).max().unwrap_or(0)
+        others
+            .filter(|(_, lane)| lane.lines.is_some_and(overlap))
+            .map(|(_, lane)| lane.free)
+            .max()
+            .unwrap_or(0)
     }
 
     fn start(&mut self, Next { key: (start, ..), task, wanted, .. }: Next, due: usize) {
@@ -207,7 +229,8 @@ impl<'a> Simulation<'a> {
             self.channel = start.saturating_add(node.cost.burst_bytes * 1000);
         }
         // Tokens are sent at whole cycles.
-        let end = free.div_ceil(self.parts).saturating_add(node.cost.latency).saturating_mul(self.parts);
+        let end =
+            free.div_ceil(self.parts).saturating_add(node.cost.latency).saturating_mul(self.parts);
         let completion = end.max(lane.completed);
         (lane.free, lane.completed, lane.lines) = (free, completion, node.cost.lines);
         lane.ready.remove(&(node.rank, task));

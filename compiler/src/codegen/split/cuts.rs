@@ -17,7 +17,8 @@ use super::{Attention, SplitGroup};
 pub(super) struct Cuts {
     pub(super) heads: Vec<Range<usize>>,
     pub(super) height: usize,
-    /// Whether the first scores of some heads are made before the last product of those before them.
+    /// Whether the first scores of some heads are made before the last product of those before
+    /// them.
     pub(super) heads_overlap: bool,
 }
 
@@ -35,8 +36,13 @@ type Moved = [usize; 4];
 
 impl Attention {
     /// The cuts with the smallest estimate of cycles among those that fit.
-    pub(super) fn cut(&self, builder: &Builder<'_>, group: &SplitGroup) -> Result<Cuts, CodegenError> {
-        let moved = [self.q, self.k, self.v, self.result].map(|value| usize::from(!builder.on_chip(value)));
+    pub(super) fn cut(
+        &self,
+        builder: &Builder<'_>,
+        group: &SplitGroup,
+    ) -> Result<Cuts, CodegenError> {
+        let moved =
+            [self.q, self.k, self.v, self.result].map(|value| usize::from(!builder.on_chip(value)));
         self.check_strides(builder, group, moved)?;
         let mut best: Option<(u64, Cuts)> = None;
         let mut smallest = u64::MAX;
@@ -48,14 +54,17 @@ impl Attention {
             let heads = self.head_groups(size);
             for stripes in 1..=self.queries {
                 let height = self.queries.div_ceil(stripes);
-                // Smaller ones are looked at only where nothing larger fits, heights that cut as a smaller one does not at all.
+                // Smaller ones are looked at only where nothing larger fits, heights that cut as a
+                // smaller one does not at all.
                 if (stripes > FREE_PARTS && best.is_some())
                     || height != self.queries.div_ceil(self.queries.div_ceil(height))
                 {
                     continue;
                 }
                 // Where there is room for the heads to overlap, they do: it costs no cycle.
-                for heads_overlap in if heads.len() > 1 { [true, false].as_slice() } else { &[true] } {
+                for heads_overlap in
+                    if heads.len() > 1 { [true, false].as_slice() } else { &[true] }
+                {
                     let cuts = Cuts { heads: heads.clone(), height, heads_overlap: *heads_overlap };
                     let Some(bytes) = self.bytes(&cuts, moved) else { continue };
                     smallest = smallest.min(bytes);
@@ -75,24 +84,40 @@ impl Attention {
         best.map(|(_, cuts)| cuts).ok_or_else(|| builder.too_small(group.product, smallest))
     }
 
-    /// Rows that stay on chip are as far apart as all heads are wide, whatever the cuts; lists' instructions have narrow strides.
-    fn check_strides(&self, builder: &Builder<'_>, group: &SplitGroup, moved: Moved) -> Result<(), CodegenError> {
+    /// Rows that stay on chip are as far apart as all heads are wide, whatever the cuts; lists'
+    /// instructions have narrow strides.
+    fn check_strides(
+        &self,
+        builder: &Builder<'_>,
+        group: &SplitGroup,
+        moved: Moved,
+    ) -> Result<(), CodegenError> {
         let widths = [self.d, self.d, self.dv, self.dv].map(|d| self.heads() * d);
-        let mut wide = widths.into_iter().zip(moved).filter(|(width, moved)| *moved == 0 && *width > MAX_COUNT);
+        let mut wide = widths
+            .into_iter()
+            .zip(moved)
+            .filter(|(width, moved)| *moved == 0 && *width > MAX_COUNT);
         wide.next().map_or(Ok(()), |(width, _)| {
-            let problem = format!("rows of {width} bytes on chip; an instruction's are {MAX_COUNT} apart at most");
-            Err(CodegenError::Unsupported(vec![format!("{}: {problem}", builder.graph.describe(group.product))]))
+            let problem = format!(
+                "rows of {width} bytes on chip; an instruction's are {MAX_COUNT} apart at most"
+            );
+            Err(CodegenError::Unsupported(vec![format!(
+                "{}: {problem}",
+                builder.graph.describe(group.product)
+            )]))
         })
     }
 
-    /// Neighbouring heads in groups of at most `size`. Those of a group all have a block or all have none, since an instruction of the group
-    /// reads what the blocks of all its heads leave.
+    /// Neighbouring heads in groups of at most `size`. Those of a group all have a block or all
+    /// have none, since an instruction of the group reads what the blocks of all its heads leave.
     fn head_groups(&self, size: usize) -> Vec<Range<usize>> {
         let has_block = |head: &usize| !self.pattern.heads[*head].columns.is_empty();
         let mut groups: Vec<Range<usize>> = Vec::new();
         for head in 0..self.heads() {
             match groups.last_mut() {
-                Some(last) if last.len() < size && has_block(&last.start) == has_block(&head) => last.end = head + 1,
+                Some(last) if last.len() < size && has_block(&last.start) == has_block(&head) => {
+                    last.end = head + 1
+                }
                 _ => groups.push(head..head + 1),
             }
         }
@@ -113,7 +138,8 @@ impl Attention {
         for heads in &cuts.heads {
             for rows in steps(self.queries, cuts.height) {
                 let counts = Counts::new(&self.pattern, heads.clone(), rows);
-                // A query takes a step of the product for each entry and cell, or one for its result.
+                // A query takes a step of the product for each entry and cell, or one for its
+                // result.
                 let steps = counts.entries + counts.cells + counts.queries;
                 if counts.columns > MAX_COUNT || counts.queries > MAX_COUNT || steps > MAX_ENTRIES {
                     return None;
@@ -129,15 +155,21 @@ impl Attention {
 
     /// Cycles that cuts take.
     fn cycles(&self, cuts: &Cuts, machine: &Machine) -> u64 {
-        let mut pipeline = Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
+        let mut pipeline =
+            Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
         let mut loaded = 0;
         for heads in &cuts.heads {
             for stripe in self.stripes(heads, cuts.height) {
                 let counts = Counts::new(&self.pattern, heads.clone(), stripe.rows.clone());
                 loaded += Image::bytes(&counts, self.wide()) as u64;
-                let [denser, sparser] = self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
+                let [denser, sparser] =
+                    self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
                 let product = cost(&self.product(&stripe, machine).into(), machine).cycles;
-                pipeline.stripe(denser.max(sparser), self.softmax_cycles(&stripe, machine), product);
+                pipeline.stripe(
+                    denser.max(sparser),
+                    self.softmax_cycles(&stripe, machine),
+                    product,
+                );
             }
         }
         pipeline.finish() + loaded * 1000 / machine.dram_millibytes_per_cycle() / 4
@@ -146,18 +178,22 @@ impl Attention {
     /// Bytes of a stripe's tiles besides what it loads of its list, with room for their alignment.
     fn tile_bytes(&self, counts: &Counts, [q, _, _, result]: Moved) -> usize {
         let &Counts { heads, queries, entries, columns, cells, .. } = counts;
-        // Scores of two bytes and probabilities of one; maxima of two and sums of four for either engine.
-        let bytes = 3 * (entries + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
+        // Scores of two bytes and probabilities of one; maxima of two and sums of four for either
+        // engine.
+        let bytes =
+            3 * (entries + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
         bytes + 12 * ALIGN + 2 * (heads + columns)
     }
 
-    /// Cycles until the probabilities of a stripe are there, its list divided between the softmax units.
+    /// Cycles until the probabilities of a stripe are there, its list divided between the softmax
+    /// units.
     fn softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
         let block = self.block_softmax_cycles(stripe, machine);
         let list = match stripe.entries() {
             0 => 0,
             entries => {
-                let whole = self.list_softmax(stripe, Engine::Sparser, (stripe.queries(), entries), false);
+                let whole =
+                    self.list_softmax(stripe, Engine::Sparser, (stripe.queries(), entries), false);
                 cost(&whole.into(), machine).cycles
             }
         };
@@ -168,11 +204,16 @@ impl Attention {
     /// Cycles of the denser engine's softmax unit for a stripe's blocks.
     pub(super) fn block_softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
         let blocks = stripe.columns.iter().filter(|columns| **columns > 0);
-        blocks.map(|columns| cost(&Op::from(self.block_softmax(stripe.rows.len(), *columns)), machine).cycles).sum()
+        blocks
+            .map(|columns| {
+                cost(&Op::from(self.block_softmax(stripe.rows.len(), *columns)), machine).cycles
+            })
+            .sum()
     }
 }
 
-/// Stripes on the lines: scores, then the product of the stripe before, which waits for its probabilities.
+/// Stripes on the lines: scores, then the product of the stripe before, which waits for its
+/// probabilities.
 #[derive(Default)]
 struct Pipeline {
     fill: u64,

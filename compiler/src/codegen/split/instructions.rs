@@ -1,4 +1,5 @@
-//! The instructions of a stripe, stated once for lowering and for estimating: costs do not depend on where operands lie.
+//! The instructions of a stripe, stated once for lowering and for estimating: costs do not depend
+//! on where operands lie.
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
@@ -85,7 +86,8 @@ impl Attention {
         }
     }
 
-    /// Probabilities of `count` queries of a stripe's list with `entries` entries; addresses are left open.
+    /// Probabilities of `count` queries of a stripe's list with `entries` entries; addresses are
+    /// left open.
     pub(super) fn list_softmax(
         &self,
         stripe: &Stripe,
@@ -141,9 +143,15 @@ impl Attention {
     }
 
     /// Cycles of the two engines for the scores of a stripe.
-    pub(super) fn score_cycles(&self, stripe: &Stripe, lines: Lines, machine: &Machine) -> [u64; 2] {
+    pub(super) fn score_cycles(
+        &self,
+        stripe: &Stripe,
+        lines: Lines,
+        machine: &Machine,
+    ) -> [u64; 2] {
         let denser = stripe.columns.iter().filter(|columns| **columns > 0);
-        let denser = denser.map(|columns| self.block_scores(stripe.rows.len(), *columns, lines.denser).into());
+        let denser = denser
+            .map(|columns| self.block_scores(stripe.rows.len(), *columns, lines.denser).into());
         let denser = denser.map(|op: Op| cost(&op, machine).cycles).sum();
         let sparser = match stripe.entries() {
             0 => 0,
@@ -158,7 +166,9 @@ impl Attention {
         let of = |denser: u16| match denser {
             _ if all.count == 1 => Lines { denser: all, sparser: all },
             0 => Lines { denser: LineSet { first: 0, count: 1 }, sparser: all },
-            denser if denser == all.count => Lines { denser: all, sparser: LineSet { first: 0, count: 1 } },
+            denser if denser == all.count => {
+                Lines { denser: all, sparser: LineSet { first: 0, count: 1 } }
+            }
             denser => Lines {
                 denser: LineSet { first: 0, count: denser },
                 sparser: LineSet { first: denser, count: all.count - denser },
@@ -170,7 +180,8 @@ impl Attention {
         if stripe.all_columns() == 0 {
             return of(0);
         }
-        // With more lines the denser engine takes less time and the sparser one more: the best is where they meet.
+        // With more lines the denser engine takes less time and the sparser one more: the best is
+        // where they meet.
         let [mut low, mut high] = [1, all.count - 1];
         while low < high {
             let middle = low.midpoint(high);

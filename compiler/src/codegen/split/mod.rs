@@ -1,12 +1,15 @@
-//! Split attention: blocks of global tokens on the denser engine, lists of the other kept entries on the sparser one, at the same time.
+//! Split attention: blocks of global tokens on the denser engine, lists of the other kept entries
+//! on the sparser one, at the same time.
 //!
-//! Instructions span all heads of a head group and the queries of a stripe. Everything about the entries is known here, so the list of a
-//! stripe is packed for the MAC lines: its queries stand in falling order of their steps, in which groups of lines that take
-//! one after the other finish together (longest processing time first). The scores of blocks and list share the lines in proportion to their work.
-//! The product takes both parts of a query in one sum.
+//! Instructions span all heads of a head group and the queries of a stripe. Everything about the
+//! entries is known here, so the list of a stripe is packed for the MAC lines: its queries stand in
+//! falling order of their steps, in which groups of lines that take one after the other finish
+//! together (longest processing time first). The scores of blocks and list share the lines in
+//! proportion to their work. The product takes both parts of a query in one sum.
 //!
-//! Stripes form a pipeline as in dense [attention](super::attention): the scores of stripe `i + 1` come before the product of stripe `i`. The list's
-//! softmax is divided between the softmax units of both engines, which the blocks' softmax has taken in part.
+//! Stripes form a pipeline as in dense [attention](super::attention): the scores of stripe `i + 1`
+//! come before the product of stripe `i`. The list's softmax is divided between the softmax units
+//! of both engines, which the blocks' softmax has taken in part.
 
 mod cuts;
 mod instructions;
@@ -71,8 +74,10 @@ impl Attention {
             unreachable!("groups are formed by kind")
         };
         let scores = |task: Option<Task>| task.map(|task| task.scores);
-        let first = graph.op(scores(group.block.or(group.list)).expect("a group has a block or a list"));
-        let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = first.kind else {
+        let first =
+            graph.op(scores(group.block.or(group.list)).expect("a group has a block or a list"));
+        let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = first.kind
+        else {
             unreachable!("groups are formed by kind")
         };
         let [q, k, v] = [first.operands[0], first.operands[1], data.operands[0]];
@@ -150,8 +155,8 @@ pub(super) fn lower(builder: &mut Builder<'_>, group: &SplitGroup) -> Result<(),
 }
 
 impl Attention {
-    /// The stripes of some heads, those last that hold the longest queries: their product takes as long as one line takes for such a query,
-    /// and the others are on their way out meanwhile.
+    /// The stripes of some heads, those last that hold the longest queries: their product takes as
+    /// long as one line takes for such a query, and the others are on their way out meanwhile.
     fn stripes(&self, heads: &Range<usize>, height: usize) -> Vec<Stripe> {
         let stripe = |rows| Stripe::new(&self.pattern, heads.clone(), rows);
         let mut stripes: Vec<Stripe> = steps(self.queries, height).map(stripe).collect();
@@ -160,9 +165,19 @@ impl Attention {
     }
 
     /// All rows of some heads of keys or values.
-    fn read(&self, builder: &mut Builder<'_>, value: Value, d: usize, heads: &Range<usize>) -> Tile {
+    fn read(
+        &self,
+        builder: &mut Builder<'_>,
+        value: Value,
+        d: usize,
+        heads: &Range<usize>,
+    ) -> Tile {
         let layer = if value == self.v { self.product } else { self.first_scores() };
-        builder.read(layer, value, &Window { rows: 0..self.keys, bytes: heads.start * d..heads.end * d })
+        builder.read(
+            layer,
+            value,
+            &Window { rows: 0..self.keys, bytes: heads.start * d..heads.end * d },
+        )
     }
 
     fn first_scores(&self) -> Op {
@@ -173,20 +188,27 @@ impl Attention {
         let patterns = &self.pattern.heads[heads.clone()];
         let columns: Vec<&[u16]> = patterns.iter().map(|head| head.columns.as_slice()).collect();
         let block_keys = match self.block {
-            Some(task) if columns.iter().any(|columns| !columns.is_empty()) => {
-                builder.list(task.scores, block_keys_to_bytes(&columns).expect("cuts have fewer columns"))
-            }
+            Some(task) if columns.iter().any(|columns| !columns.is_empty()) => builder
+                .list(task.scores, block_keys_to_bytes(&columns).expect("cuts have fewer columns")),
             _ => Sram(0),
         };
         Heads { keys: self.read(builder, self.k, self.d, heads), values: None, block_keys }
     }
 
     /// Scores and probabilities of a stripe.
-    fn score(&self, builder: &mut Builder<'_>, index: usize, heads: &Heads, stripe: Stripe) -> Pending {
+    fn score(
+        &self,
+        builder: &mut Builder<'_>,
+        index: usize,
+        heads: &Heads,
+        stripe: Stripe,
+    ) -> Pending {
         let lines = self.divide(&stripe, builder.machine);
         let image = Image::new(&stripe, &self.pattern, self.wide());
-        let window =
-            Window { rows: stripe.rows.clone(), bytes: stripe.heads.start * self.d..stripe.heads.end * self.d };
+        let window = Window {
+            rows: stripe.rows.clone(),
+            bytes: stripe.heads.start * self.d..stripe.heads.end * self.d,
+        };
         let layer = self.list.or(self.block).map_or(self.product, |task| task.scores);
         let rows = builder.list(layer, image.bytes);
         let keys = builder.behind(rows, image.keys);
@@ -202,7 +224,8 @@ impl Attention {
             for (local, columns) in stripe.columns.iter().enumerate() {
                 let pattern = &self.pattern.heads[stripe.heads.start + local];
                 let neighbours = pattern.neighbours();
-                let first = neighbours.map_or(0, |first| u64::from(first) * u64::from(heads.keys.stride));
+                let first =
+                    neighbours.map_or(0, |first| u64::from(first) * u64::from(heads.keys.stride));
                 let op = Sddmm {
                     indexed: neighbours.is_none(),
                     masked: image.masks[local].is_some(),
@@ -214,7 +237,8 @@ impl Attention {
                     k_stride: heads.keys.stride,
                     index: match neighbours {
                         Some(_) => Sram(0),
-                        None => builder.behind(heads.block_keys, 2 * (stripe.heads.len() + before) as u64),
+                        None => builder
+                            .behind(heads.block_keys, 2 * (stripe.heads.len() + before) as u64),
                     },
                     mask: image.masks[local].map_or(Sram(0), |at| builder.behind(rows, at)),
                     ..self.block_scores(height, *columns, lines.denser)
@@ -251,7 +275,11 @@ impl Attention {
                     both: entries > 0,
                     src: builder.behind(block_scores, (2 * before * height) as u64),
                     max: builder.behind(block_max, (2 * local * height) as u64),
-                    other_max: if entries > 0 { builder.behind(max, (2 * local * height) as u64) } else { Sram(0) },
+                    other_max: if entries > 0 {
+                        builder.behind(max, (2 * local * height) as u64)
+                    } else {
+                        Sram(0)
+                    },
                     sum: builder.behind(block_sum, (4 * local * height) as u64),
                     dst: builder.behind(block_p, (before * height) as u64),
                     ..self.block_softmax(height, *columns)
@@ -265,9 +293,13 @@ impl Attention {
             p = builder.tile(1, entries).at;
             sum = builder.tile(1, 4 * queries).at;
             let split = stripe.prefix(self.sparser_share(&stripe, builder));
-            let parts =
-                [(Engine::Sparser, (0, 0), split), (Engine::Denser, split, (queries - split.0, entries - split.1))];
-            for (engine, (first, entry), part) in parts.into_iter().filter(|(_, _, (count, _))| *count > 0) {
+            let parts = [
+                (Engine::Sparser, (0, 0), split),
+                (Engine::Denser, split, (queries - split.0, entries - split.1)),
+            ];
+            for (engine, (first, entry), part) in
+                parts.into_iter().filter(|(_, _, (count, _))| *count > 0)
+            {
                 let op = SoftmaxList {
                     rows: builder.behind(rows, first as u64 * LIST_ROW_BYTES),
                     src: builder.behind(scores, 2 * entry as u64),
@@ -283,7 +315,8 @@ impl Attention {
         Pending { heads: index, stripe, rows, keys, p, sum, block_p, block_sum }
     }
 
-    /// Entries of a stripe's list that the sparser engine's softmax unit takes, so that both units finish together; at least one.
+    /// Entries of a stripe's list that the sparser engine's softmax unit takes, so that both units
+    /// finish together; at least one.
     fn sparser_share(&self, stripe: &Stripe, builder: &Builder<'_>) -> usize {
         let per_cycle = u64::from(builder.machine.softmax.scores_per_cycle);
         let blocks = self.block_softmax_cycles(stripe, builder.machine) * per_cycle;
@@ -291,7 +324,8 @@ impl Attention {
         ((entries + blocks).div_ceil(2)).min(entries).max(1) as usize
     }
 
-    /// The product of a stripe. Values are loaded for the first one, after what the scores of the next stripe are made of.
+    /// The product of a stripe. Values are loaded for the first one, after what the scores of the
+    /// next stripe are made of.
     fn multiply(&self, builder: &mut Builder<'_>, heads: &mut Heads, pending: &Pending) {
         let stripe = &pending.stripe;
         let v = match heads.values {
@@ -300,7 +334,8 @@ impl Attention {
         };
         heads.values = Some(v);
         let columns = stripe.heads.start * self.dv..stripe.heads.end * self.dv;
-        let target = builder.write(self.result, &Window { rows: stripe.rows.clone(), bytes: columns });
+        let target =
+            builder.write(self.result, &Window { rows: stripe.rows.clone(), bytes: columns });
         let op = SpmmList {
             rows: pending.rows,
             keys: pending.keys,

@@ -14,10 +14,18 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// What the scores of blocks and of the rest say.
-    pub(super) fn of(heads: usize, queries: usize, graph: &Graph, block: Option<Op>, list: Option<Op>) -> Pattern {
+    pub(super) fn of(
+        heads: usize,
+        queries: usize,
+        graph: &Graph,
+        block: Option<Op>,
+        list: Option<Op>,
+    ) -> Pattern {
         let patterns = |op: Option<Op>| {
             let read = op.map(|op| Patterns::read(graph, graph.op(op)));
-            read.map_or(Patterns::default(), |patterns| patterns.expect("the graph has been verified"))
+            read.map_or(Patterns::default(), |patterns| {
+                patterns.expect("the graph has been verified")
+            })
         };
         let (block, list) = (patterns(block), patterns(list));
         let mut keys_of = vec![vec![Vec::new(); queries]; heads];
@@ -50,7 +58,8 @@ pub(super) struct HeadPattern {
 }
 
 impl HeadPattern {
-    /// A head with the block `columns`, of which `block` says what is kept, and the entries that `keys_of` names for each query.
+    /// A head with the block `columns`, of which `block` says what is kept, and the entries that
+    /// `keys_of` names for each query.
     pub(super) fn new(columns: Vec<u16>, block: &Mask, keys_of: Vec<Vec<u16>>) -> HeadPattern {
         let mut starts = vec![0];
         let mut keys = Vec::new();
@@ -81,6 +90,9 @@ impl HeadPattern {
     /// The first of the block's keys, where they are neighbours.
     pub(super) fn neighbours(&self) -> Option<u16> {
         let first = *self.columns.first()?;
-        self.columns.windows(2).all(|pair| u32::from(pair[1]) == u32::from(pair[0]) + 1).then_some(first)
+        self.columns
+            .windows(2)
+            .all(|pair| u32::from(pair[1]) == u32::from(pair[0]) + 1)
+            .then_some(first)
     }
 }

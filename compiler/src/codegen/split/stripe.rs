@@ -11,7 +11,8 @@ use super::pattern::Pattern;
 pub(super) struct Stripe {
     pub(super) heads: Range<usize>,
     pub(super) rows: Range<usize>,
-    /// The queries of all heads, most steps first: groups of lines that take them in this order finish together.
+    /// The queries of all heads, most steps first: groups of lines that take them in this order
+    /// finish together.
     pub(super) order: Vec<ListRow>,
     /// Entries of all queries.
     entries: usize,
@@ -24,7 +25,8 @@ pub(super) struct Stripe {
 impl Stripe {
     /// Packs queries `rows` of `heads`.
     pub(super) fn new(pattern: &Pattern, heads: Range<usize>, rows: Range<usize>) -> Stripe {
-        let columns: Vec<usize> = pattern.heads[heads.clone()].iter().map(|head| head.columns.len()).collect();
+        let columns: Vec<usize> =
+            pattern.heads[heads.clone()].iter().map(|head| head.columns.len()).collect();
         let mut queries: Vec<(usize, usize, usize)> = Vec::with_capacity(heads.len() * rows.len());
         for (local, head) in heads.clone().enumerate() {
             for (place, query) in rows.clone().enumerate() {
@@ -36,7 +38,10 @@ impl Stripe {
         Stripe {
             entries: queries.iter().map(|(_, entries, _)| entries).sum(),
             order: (queries.iter())
-                .map(|(number, entries, _)| ListRow { query: *number as u16, entries: *entries as u16 })
+                .map(|(number, entries, _)| ListRow {
+                    query: *number as u16,
+                    entries: *entries as u16,
+                })
                 .collect(),
             steps: queries.iter().map(|(.., steps)| *steps as u32).collect(),
             columns,
@@ -58,7 +63,10 @@ impl Stripe {
     /// Keys of the entries, in the order of the queries.
     fn keys(&self, pattern: &Pattern) -> Vec<u16> {
         let of_query = |row: &ListRow| {
-            let (local, place) = (usize::from(row.query) / self.rows.len(), usize::from(row.query) % self.rows.len());
+            let (local, place) = (
+                usize::from(row.query) / self.rows.len(),
+                usize::from(row.query) % self.rows.len(),
+            );
             pattern.heads[self.heads.start + local].entries(self.rows.start + place).to_vec()
         };
         self.order.iter().flat_map(of_query).collect()
@@ -69,7 +77,8 @@ impl Stripe {
         self.columns.iter().sum()
     }
 
-    /// The queries and entries of the first part of the list that has at least `entries` entries; all queries where none are left.
+    /// The queries and entries of the first part of the list that has at least `entries` entries;
+    /// all queries where none are left.
     pub(super) fn prefix(&self, entries: usize) -> (usize, usize) {
         let mut taken = 0;
         let count = self.order.iter().take_while(|row| {
@@ -108,7 +117,11 @@ impl Counts {
             entries: patterns.iter().map(|head| head.entries_of(rows.clone())).sum(),
             columns,
             cells: columns * rows.len(),
-            mask_bytes: patterns.iter().filter_map(|head| head.mask_rows(rows.clone())).map(<[u8]>::len).sum(),
+            mask_bytes: patterns
+                .iter()
+                .filter_map(|head| head.mask_rows(rows.clone()))
+                .map(<[u8]>::len)
+                .sum(),
         }
     }
 }
@@ -127,7 +140,9 @@ impl Image {
     pub(super) fn new(stripe: &Stripe, pattern: &Pattern, wide: bool) -> Image {
         let mut bytes: Vec<u8> = stripe.order.iter().flat_map(|row| row.to_bytes()).collect();
         let keys = bytes.len() as u64;
-        bytes.extend(list_keys_to_bytes(&stripe.keys(pattern), wide).expect("narrow keys are below 256"));
+        bytes.extend(
+            list_keys_to_bytes(&stripe.keys(pattern), wide).expect("narrow keys are below 256"),
+        );
         let masks = pattern.heads[stripe.heads.clone()].iter().map(|head| {
             let mask = head.mask_rows(stripe.rows.clone())?;
             let at = bytes.len() as u64;
@@ -140,7 +155,9 @@ impl Image {
 
     /// How many bytes [`Image::new`] makes of a stripe with these counts.
     pub(super) fn bytes(counts: &Counts, wide: bool) -> usize {
-        counts.queries * LIST_ROW_BYTES as usize + counts.entries * list_key_bytes(wide) as usize + counts.mask_bytes
+        counts.queries * LIST_ROW_BYTES as usize
+            + counts.entries * list_key_bytes(wide) as usize
+            + counts.mask_bytes
     }
 }
 
@@ -162,10 +179,17 @@ mod tests {
         prop::collection::vec(head, 1..4).prop_map(|heads| Pattern {
             heads: (heads.into_iter())
                 .map(|(columns, kept)| {
-                    let kept = |query: usize, key: u16| kept[query * usize::from(KEYS) + usize::from(key)];
-                    let block = Mask::from_fn(QUERIES, columns.into(), |query, key| kept(query, key as u16));
+                    let kept =
+                        |query: usize, key: u16| kept[query * usize::from(KEYS) + usize::from(key)];
+                    let block = Mask::from_fn(QUERIES, columns.into(), |query, key| {
+                        kept(query, key as u16)
+                    });
                     let entries = |query| (columns..KEYS).filter(|key| kept(query, *key)).collect();
-                    HeadPattern::new((0..columns).collect(), &block, (0..QUERIES).map(entries).collect())
+                    HeadPattern::new(
+                        (0..columns).collect(),
+                        &block,
+                        (0..QUERIES).map(entries).collect(),
+                    )
                 })
                 .collect(),
         })
@@ -194,7 +218,8 @@ mod tests {
             prop_assert_eq!((counts.queries, counts.entries, counts.columns, counts.cells), all);
         }
 
-        /// Longest first is at most a third worse than any division, and no group waits while another has two queries more to take.
+        /// Longest first is at most a third worse than any division, and no group waits while
+        /// another has two queries more to take.
         #[test]
         fn groups_of_lines_finish_together(pattern in pattern(), groups in 1u16..5) {
             let stripe = Stripe::new(&pattern, 0..pattern.heads.len(), 0..QUERIES);

@@ -1,7 +1,7 @@
 //! Operations on constants, computed at compile time, and bounds on what may be computed.
 //!
-//! Operations that move elements work on the bytes of any element type; arithmetic on integers is here; arithmetic on
-//! floats is the float interpreter's.
+//! Operations that move elements work on the bytes of any element type; arithmetic on integers is
+//! here; arithmetic on floats is the float interpreter's.
 
 mod integers;
 mod moves;
@@ -17,8 +17,8 @@ use crate::onnx::{Attribute, Model};
 
 /// What a model may still take.
 ///
-/// Work at compile time and the constants that it leaves grow with the bytes of the model's parameters, so that a small file stays cheap
-/// whatever it asks for.
+/// Work at compile time and the constants that it leaves grow with the bytes of the model's
+/// parameters, so that a small file stays cheap whatever it asks for.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// Elements and multiplications at compile time.
@@ -39,10 +39,12 @@ impl Budget {
     /// Whatever the size of a model.
     const BYTES: usize = 32 << 20;
 
-    /// For each byte of a parameter. An 8-bit integer becomes one of 64 bits, then a float, which is transposed and scaled.
+    /// For each byte of a parameter. An 8-bit integer becomes one of 64 bits, then a float, which
+    /// is transposed and scaled.
     const BYTES_PER_BYTE: usize = 24;
 
-    /// Operations and operands of a graph: ten times those of the largest vision transformer, written out.
+    /// Operations and operands of a graph: ten times those of the largest vision transformer,
+    /// written out.
     const ENTRIES: usize = 1 << 16;
 
     /// The budget for a model.
@@ -54,7 +56,8 @@ impl Budget {
         });
         let tensors = model.graph.initializers.values().chain(constants);
         let parameters = distinct::bytes(tensors.map(|tensor| &tensor.data()[..]));
-        let allowed = |base: usize, per_byte: usize| base.saturating_add(parameters.saturating_mul(per_byte));
+        let allowed =
+            |base: usize, per_byte: usize| base.saturating_add(parameters.saturating_mul(per_byte));
         Budget {
             steps: allowed(Budget::STEPS, Budget::STEPS_PER_BYTE),
             bytes: allowed(Budget::BYTES, Budget::BYTES_PER_BYTE),
@@ -74,7 +77,8 @@ impl Budget {
         self.charge(ty.elements())?;
         let bytes = ty.elements().saturating_mul(ty.elem.bytes());
         let left = self.bytes.checked_sub(bytes);
-        self.bytes = left.ok_or_else(|| exceeded(format!("{bytes} bytes of constants"), self.bytes))?;
+        self.bytes =
+            left.ok_or_else(|| exceeded(format!("{bytes} bytes of constants"), self.bytes))?;
         Ok(())
     }
 
@@ -83,7 +87,10 @@ impl Budget {
         let left = self.entries.checked_sub(1 + operands);
         self.entries = left.ok_or_else(|| {
             let expected = format!("at most {} operations and operands in all", Budget::ENTRIES);
-            Fault::mismatch(expected, format!("an operation on {operands} operands where {} are left", self.entries))
+            Fault::mismatch(
+                expected,
+                format!("an operation on {operands} operands where {} are left", self.entries),
+            )
         })?;
         Ok(())
     }
@@ -98,10 +105,14 @@ fn exceeded(asked: String, left: usize) -> Fault {
 pub(super) fn count(shape: &[usize]) -> Result<usize, Fault> {
     let too_large = || {
         let shown = &shape[..shape.len().min(MAX_RANK)];
-        Fault::mismatch(format!("at most {MAX_RANK} dimensions and 2^40 elements"), format!("{shown:?}"))
+        Fault::mismatch(
+            format!("at most {MAX_RANK} dimensions and 2^40 elements"),
+            format!("{shown:?}"),
+        )
     };
     // Empty tensors must not hide extents that overflow elsewhere.
-    let extents = shape.iter().try_fold(1usize, |product, extent| product.checked_mul((*extent).max(1)));
+    let extents =
+        shape.iter().try_fold(1usize, |product, extent| product.checked_mul((*extent).max(1)));
     if shape.len() > MAX_RANK || extents.is_none_or(|extents| extents > 1 << 40) {
         return Err(too_large());
     }
@@ -111,7 +122,9 @@ pub(super) fn count(shape: &[usize]) -> Result<usize, Fault> {
 /// Checks the shape of a tensor that the model computes.
 pub(super) fn check_activation(shape: &[usize]) -> Result<(), Fault> {
     match count(shape)? {
-        0 => Err(Fault::mismatch("extents of at least 1 in what is computed", format!("{shape:?}"))),
+        0 => {
+            Err(Fault::mismatch("extents of at least 1 in what is computed", format!("{shape:?}")))
+        }
         elements if elements > MAX_ACTIVATION_BYTES / Elem::F32.bytes() => Err(Fault::mismatch(
             format!("tensors of at most {MAX_ACTIVATION_BYTES} bytes"),
             TensorType::f32(shape).to_string(),
@@ -129,7 +142,11 @@ pub(super) fn check_count(shape: &[usize], elements: usize) -> Result<(), Fault>
 }
 
 /// The type of an operation's result.
-pub(super) fn result_type(graph: &Graph, kind: &OpKind, operands: &[Value]) -> Result<TensorType, Fault> {
+pub(super) fn result_type(
+    graph: &Graph,
+    kind: &OpKind,
+    operands: &[Value],
+) -> Result<TensorType, Fault> {
     let types: Vec<&TensorType> = operands.iter().map(|operand| graph.ty(*operand)).collect();
     let ty = infer::infer(kind, &types)?;
     count(&ty.shape)?;
@@ -163,12 +180,16 @@ pub(super) fn evaluate(
             if moved.iter().any(|moved| moved.elem != ty.elem) {
                 return Err(mixed());
             }
-            let parts: Vec<(&[usize], &[u8])> =
-                operands.iter().map(|x| (&graph.ty(*x).shape[..], &elements(graph, *x)[..])).collect();
+            let parts: Vec<(&[usize], &[u8])> = operands
+                .iter()
+                .map(|x| (&graph.ty(*x).shape[..], &elements(graph, *x)[..]))
+                .collect();
             Ok(moves::evaluate(kind, ty, &parts))
         }
         _ if ty.elements() == 0 => Ok(Bytes::new()),
-        _ if types.iter().any(|x| x.elements() == 0) => Err(Fault::mismatch("operands with elements", "none")),
+        _ if types.iter().any(|x| x.elements() == 0) => {
+            Err(Fault::mismatch("operands with elements", "none"))
+        }
         _ if types.iter().any(|x| x.elem != ty.elem) => Err(mixed()),
         _ if ty.elem == Elem::I64 => integers::evaluate(graph, kind, operands, ty),
         _ => floats(graph, budget, kind, operands, ty),
@@ -192,16 +213,21 @@ fn floats(
     let first = graph.ty(operands[0]);
     let steps = match kind {
         OpKind::MatMul {} => ty.elements().saturating_mul(first.shape[first.rank() - 1]),
-        OpKind::Conv { .. } => ty.elements().saturating_mul(graph.ty(operands[1]).shape[1..].iter().product()),
+        OpKind::Conv { .. } => {
+            ty.elements().saturating_mul(graph.ty(operands[1]).shape[1..].iter().product())
+        }
         _ => operands.iter().map(|operand| graph.ty(*operand).elements()).sum(),
     };
     budget.charge(steps)?;
     let mut single = Graph::new("", Stage::Imported);
     let copies: Vec<Value> = operands
         .iter()
-        .map(|operand| single.add_const("", graph.ty(*operand).clone(), elements(graph, *operand).clone()))
+        .map(|operand| {
+            single.add_const("", graph.ty(*operand).clone(), elements(graph, *operand).clone())
+        })
         .collect();
-    let failed = |error: InterpError| Fault::mismatch("an operation on constants", error.to_string());
+    let failed =
+        |error: InterpError| Fault::mismatch("an operation on constants", error.to_string());
     let result = single.push(kind.clone(), &copies, &[])?;
     single.add_output("", result, ty.shape.clone());
     let interpreter = FloatInterpreter::new(&single).map_err(failed)?;

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::ir::{OpKind, TensorType};
 
-/// The result, of type `ty`, of an operation on constants: shape and bytes of each. Indices of a gather are in range.
+/// The result, of type `ty`, of an operation on constants: shape and bytes of each. Indices of a
+/// gather are in range.
 pub(super) fn evaluate(kind: &OpKind, ty: &TensorType, operands: &[(&[usize], &[u8])]) -> Bytes {
     let width = ty.elem.bytes();
     if ty.elements() == 0 {
@@ -26,8 +27,9 @@ pub(super) fn evaluate(kind: &OpKind, ty: &TensorType, operands: &[(&[usize], &[
         OpKind::Expand { .. } => {
             let missing = ty.rank() - shape.len();
             let repeated = |i: usize| i < missing || shape[i - missing] == 1;
-            let strides: Vec<usize> =
-                (0..ty.rank()).map(|i| if repeated(i) { 0 } else { strides[i - missing] }).collect();
+            let strides: Vec<usize> = (0..ty.rank())
+                .map(|i| if repeated(i) { 0 } else { strides[i - missing] })
+                .collect();
             pick(bytes, width, 0, &ty.shape, &strides)
         }
         OpKind::Concat { axis } => {
@@ -66,7 +68,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Elements of `width` bytes from `offset` on, `strides` apart, in the order of `shape`, which has no extent 0.
+/// Elements of `width` bytes from `offset` on, `strides` apart, in the order of `shape`, which has
+/// no extent 0.
 fn pick(bytes: &[u8], width: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Bytes {
     match width {
         4 => pick_chunks::<4>(bytes, offset, shape, strides),
@@ -75,17 +78,25 @@ fn pick(bytes: &[u8], width: usize, offset: usize, shape: &[usize], strides: &[u
     }
 }
 
-fn pick_chunks<const N: usize>(bytes: &[u8], offset: usize, shape: &[usize], strides: &[usize]) -> Bytes {
+fn pick_chunks<const N: usize>(
+    bytes: &[u8],
+    offset: usize,
+    shape: &[usize],
+    strides: &[usize],
+) -> Bytes {
     let source: &[[u8; N]] = bytes.as_chunks().0;
     let mut picked = Vec::with_capacity(shape.iter().product());
-    let (inner, inner_stride) = (shape.last().copied().unwrap_or(1), strides.last().copied().unwrap_or(0));
+    let (inner, inner_stride) =
+        (shape.last().copied().unwrap_or(1), strides.last().copied().unwrap_or(0));
     let outer = shape.len().saturating_sub(1);
     let mut place = vec![0; outer];
     let mut start = offset;
     loop {
         picked.extend((0..inner).map(|i| source[start + i * inner_stride]));
         // The next row: count up the last outer axis that is not at its end.
-        let Some(axis) = (0..outer).rev().find(|axis| place[*axis] + 1 < shape[*axis]) else { break };
+        let Some(axis) = (0..outer).rev().find(|axis| place[*axis] + 1 < shape[*axis]) else {
+            break;
+        };
         place[axis] += 1;
         start += strides[axis];
         for reset in axis + 1..outer {

@@ -5,12 +5,16 @@ use super::{Call, Translated};
 use crate::ir::{BinaryFn, Elem, OpKind, Value};
 
 /// What the operator takes besides queries, keys, values and a mask, none of which an encoder has.
-const OTHERS: [(usize, &str); 3] = [(4, "past keys"), (5, "past values"), (6, "numbers of valid keys")];
+const OTHERS: [(usize, &str); 3] =
+    [(4, "past keys"), (5, "past values"), (6, "numbers of valid keys")];
 
 pub(super) fn attention(call: &mut Call<'_>) -> Translated {
     for (operand, what) in OTHERS {
         if call.optional(operand).is_some() {
-            return Err(call.mismatch(format!("no {what}: a whole sequence at once"), format!("an operand {operand}")));
+            return Err(call.mismatch(
+                format!("no {what}: a whole sequence at once"),
+                format!("an operand {operand}"),
+            ));
         }
     }
     let softcap = call.float("softcap", 0.0)?;
@@ -55,7 +59,8 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.reshape(result, &[batch, queries, channels])?])
 }
 
-/// An operand as `[batch, heads, tokens, features]`; one of 3 dimensions has its heads side by side, as many as an attribute says.
+/// An operand as `[batch, heads, tokens, features]`; one of 3 dimensions has its heads side by
+/// side, as many as an attribute says.
 fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Value> {
     let x = call.operand(operand)?;
     match *call.shape(x) {
@@ -63,7 +68,11 @@ fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Val
         [batch, tokens, channels] => {
             let count = usize::try_from(call.int(attribute, 0)?).unwrap_or(0);
             if count == 0 || !channels.is_multiple_of(count) {
-                return Err(call.attribute(attribute, format!("a divisor of {channels}"), count.to_string()));
+                return Err(call.attribute(
+                    attribute,
+                    format!("a divisor of {channels}"),
+                    count.to_string(),
+                ));
             }
             let x = call.reshape(x, &[batch, tokens, count, channels / count])?;
             call.emit(OpKind::Transpose { perm: vec![0, 2, 1, 3] }, &[x])
@@ -86,8 +95,9 @@ fn added(call: &mut Call<'_>, scores: Value, addend: Value) -> Translated<Value>
     let sum = call.binary(BinaryFn::Add, scores, addend)?;
     match call.shape(sum) == call.shape(scores) {
         true => Ok(sum),
-        false => {
-            Err(call.mismatch(format!("a mask that broadcasts to {:?}", call.shape(scores)), call.describe(addend)))
-        }
+        false => Err(call.mismatch(
+            format!("a mask that broadcasts to {:?}", call.shape(scores)),
+            call.describe(addend),
+        )),
     }
 }

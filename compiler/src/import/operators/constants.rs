@@ -8,13 +8,26 @@ use crate::onnx::Attribute;
 pub(super) fn constant(call: &mut Call<'_>) -> Translated {
     let node = call.node;
     let value = match node.attributes.iter().next() {
-        Some((name, Attribute::Tensor(tensor))) if name == "value" => call.tensor_constant(tensor)?,
-        Some((name, Attribute::Float(x))) if name == "value_float" => call.float_constant(&[], vec![*x])?,
-        Some((name, Attribute::Floats(x))) if name == "value_floats" => call.float_constant(&[x.len()], x.clone())?,
-        Some((name, Attribute::Int(x))) if name == "value_int" => call.integer_constant(&[], vec![*x])?,
-        Some((name, Attribute::Ints(x))) if name == "value_ints" => call.integer_constant(&[x.len()], x.clone())?,
+        Some((name, Attribute::Tensor(tensor))) if name == "value" => {
+            call.tensor_constant(tensor)?
+        }
+        Some((name, Attribute::Float(x))) if name == "value_float" => {
+            call.float_constant(&[], vec![*x])?
+        }
+        Some((name, Attribute::Floats(x))) if name == "value_floats" => {
+            call.float_constant(&[x.len()], x.clone())?
+        }
+        Some((name, Attribute::Int(x))) if name == "value_int" => {
+            call.integer_constant(&[], vec![*x])?
+        }
+        Some((name, Attribute::Ints(x))) if name == "value_ints" => {
+            call.integer_constant(&[x.len()], x.clone())?
+        }
         Some((name, other)) => {
-            return Err(call.mismatch("dense numbers", format!("an attribute {name:?} of kind {}", other.kind())));
+            return Err(call.mismatch(
+                "dense numbers",
+                format!("an attribute {name:?} of kind {}", other.kind()),
+            ));
         }
         None => return Err(call.mismatch("an attribute value", "none")),
     };
@@ -23,8 +36,10 @@ pub(super) fn constant(call: &mut Call<'_>) -> Translated {
 
 pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Translated {
     let found = call.integers(call.operand(0)?, "a shape")?;
-    let shape: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
-    let shape = shape.ok_or_else(|| call.mismatch("a shape without negative numbers", shown(&found)))?;
+    let shape: Option<Vec<usize>> =
+        found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+    let shape =
+        shape.ok_or_else(|| call.mismatch("a shape without negative numbers", shown(&found)))?;
     let element = match call.node.tensor("value")? {
         Some(tensor) => call.tensor_constant(tensor)?,
         None => call.float_constant(&[], vec![0.0])?,
@@ -36,7 +51,8 @@ pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Translated {
 /// Constants with some elements replaced.
 pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
     let [x, indices, updates] = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
-    if let Some(reduction) = call.node.string("reduction")?.filter(|reduction| *reduction != "none") {
+    if let Some(reduction) = call.node.string("reduction")?.filter(|reduction| *reduction != "none")
+    {
         return Err(call.attribute("reduction", "none", format!("{reduction:?}")));
     }
     let shape = call.shape(x).to_vec();
@@ -48,13 +64,15 @@ pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
     let each: usize = rest.iter().product();
     let starts = places.into_iter().map(|place| place as usize * each);
     if call.ty(x).elem == Elem::F32 {
-        let (mut elements, updates) = (call.floats(x, "elements")?, call.floats(updates, "updates")?);
+        let (mut elements, updates) =
+            (call.floats(x, "elements")?, call.floats(updates, "updates")?);
         for (i, start) in starts.enumerate() {
             elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
         }
         return Ok(vec![call.float_constant(&shape, elements)?]);
     }
-    let (mut elements, updates) = (call.integers(x, "elements")?, call.integers(updates, "updates")?);
+    let (mut elements, updates) =
+        (call.integers(x, "elements")?, call.integers(updates, "updates")?);
     for (i, start) in starts.enumerate() {
         elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
     }
@@ -64,11 +82,13 @@ pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
 pub(super) fn shape(call: &mut Call<'_>) -> Translated {
     let shape = call.shape(call.operand(0)?);
     let bound = |bound: i64| {
-        let from_start = if bound < 0 { bound.saturating_add_unsigned(shape.len() as u64) } else { bound };
+        let from_start =
+            if bound < 0 { bound.saturating_add_unsigned(shape.len() as u64) } else { bound };
         from_start.clamp(0, shape.len() as i64) as usize
     };
     let (start, end) = (bound(call.int("start", 0)?), bound(call.int("end", i64::MAX)?));
-    let extents: Vec<i64> = shape[start..end.max(start)].iter().map(|extent| *extent as i64).collect();
+    let extents: Vec<i64> =
+        shape[start..end.max(start)].iter().map(|extent| *extent as i64).collect();
     Ok(vec![call.integer_constant(&[extents.len()], extents)?])
 }
 
@@ -92,7 +112,9 @@ pub(super) fn cast(call: &mut Call<'_>) -> Translated {
     if !call.is_constant(x) {
         return match (to, is_float) {
             (BOOL, _) => Ok(vec![call.emit(OpKind::Convert { to: Conversion::Truth }, &[x])?]),
-            (2..=7 | 12 | 13, true) => Ok(vec![call.emit(OpKind::Convert { to: Conversion::Integer }, &[x])?]),
+            (2..=7 | 12 | 13, true) => {
+                Ok(vec![call.emit(OpKind::Convert { to: Conversion::Integer }, &[x])?])
+            }
             // Integers of all widths are the same here.
             (2..=7 | 12 | 13, false) => Ok(vec![x]),
             _ => Err(call.attribute("to", "a float or integer type or BOOL", to.to_string())),
@@ -107,10 +129,14 @@ pub(super) fn cast(call: &mut Call<'_>) -> Translated {
         7 | 13 => |x| x,
         12 => |x| (x as u32).into(),
         BOOL => |x| (x != 0).into(),
-        other => return Err(call.attribute("to", "a float or integer type or BOOL", other.to_string())),
+        other => {
+            return Err(call.attribute("to", "a float or integer type or BOOL", other.to_string()));
+        }
     };
     let elements: Vec<i64> = match is_float {
-        true if to == BOOL => call.floats(x, "an operand")?.into_iter().map(|x| (x != 0.0).into()).collect(),
+        true if to == BOOL => {
+            call.floats(x, "an operand")?.into_iter().map(|x| (x != 0.0).into()).collect()
+        }
         true => call.floats(x, "an operand")?.into_iter().map(|x| wrap(x as i64)).collect(),
         false => call.integers(x, "an operand")?.into_iter().map(wrap).collect(),
     };
@@ -156,7 +182,9 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
             bounds.iter_mut().zip([(start, "a start"), (limit, "a limit"), (delta, "a step")])
         {
             let [element] = call.floats(operand, what)?[..] else {
-                return Err(call.mismatch(format!("{what} as a single number"), call.describe(operand)));
+                return Err(
+                    call.mismatch(format!("{what} as a single number"), call.describe(operand))
+                );
             };
             *bound = f64::from(element);
         }
@@ -170,8 +198,11 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
         let elements = (0..count).map(|i| (start + i as f64 * delta) as f32);
         return Ok(vec![call.float_constant(&[count], elements)?]);
     }
-    let (start, limit, delta) =
-        (call.integer(start, "a start")?, call.integer(limit, "a limit")?, call.integer(delta, "a step")?);
+    let (start, limit, delta) = (
+        call.integer(start, "a start")?,
+        call.integer(limit, "a limit")?,
+        call.integer(delta, "a step")?,
+    );
     let (from, to, by) = (i128::from(start), i128::from(limit), i128::from(delta));
     let count = match by {
         0 => return Err(call.mismatch("a step other than 0", "0")),
@@ -184,7 +215,11 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
 }
 
 /// A function of pairs of elements of two constants, broadcast.
-fn pairs(call: &mut Call<'_>, integer: fn(i64, i64) -> Option<i64>, float: Option<fn(f32, f32) -> bool>) -> Translated {
+fn pairs(
+    call: &mut Call<'_>,
+    integer: fn(i64, i64) -> Option<i64>,
+    float: Option<fn(f32, f32) -> bool>,
+) -> Translated {
     let (a, b) = (call.operand(0)?, call.operand(1)?);
     for x in [a, b] {
         if !call.is_constant(x) {
@@ -200,7 +235,8 @@ fn pairs(call: &mut Call<'_>, integer: fn(i64, i64) -> Option<i64>, float: Optio
         }
         _ => {
             let (a, b) = (call.integers(a, "an operand")?, call.integers(b, "an operand")?);
-            let results: Option<Vec<i64>> = a.into_iter().zip(b).map(|(a, b)| integer(a, b)).collect();
+            let results: Option<Vec<i64>> =
+                a.into_iter().zip(b).map(|(a, b)| integer(a, b)).collect();
             results.ok_or_else(|| call.mismatch("divisors other than 0", "0"))?
         }
     };
@@ -218,7 +254,12 @@ fn broadcast(call: &Call<'_>, operands: &[Value]) -> Translated<Vec<usize>> {
                 (_, 1) => {}
                 (1, other) => *extent = other,
                 (extent, other) if extent == other => {}
-                _ => return Err(call.mismatch("shapes that broadcast", format!("{shape:?} beside {result:?}"))),
+                _ => {
+                    return Err(call.mismatch(
+                        "shapes that broadcast",
+                        format!("{shape:?} beside {result:?}"),
+                    ));
+                }
             }
         }
     }
@@ -295,7 +336,12 @@ pub(super) fn where_(call: &mut Call<'_>) -> Translated {
 }
 
 /// `x` where a condition holds, and `y` elsewhere.
-pub(super) fn choose(call: &mut Call<'_>, condition: Value, x: Value, y: Value) -> Translated<Value> {
+pub(super) fn choose(
+    call: &mut Call<'_>,
+    condition: Value,
+    x: Value,
+    y: Value,
+) -> Translated<Value> {
     if !call.is_constant(condition) {
         return call.emit(OpKind::Select {}, &[condition, x, y]);
     }
@@ -311,11 +357,17 @@ pub(super) fn choose(call: &mut Call<'_>, condition: Value, x: Value, y: Value) 
     let conditions = call.integers(condition, "a condition")?;
     if call.ty(x).elem == Elem::F32 {
         let (x, y) = (call.floats(x, "an operand")?, call.floats(y, "an operand")?);
-        let chosen = conditions.iter().zip(x.into_iter().zip(y)).map(|(c, (x, y))| if *c != 0 { x } else { y });
+        let chosen = conditions
+            .iter()
+            .zip(x.into_iter().zip(y))
+            .map(|(c, (x, y))| if *c != 0 { x } else { y });
         call.float_constant(&shape, chosen)
     } else {
         let (x, y) = (call.integers(x, "an operand")?, call.integers(y, "an operand")?);
-        let chosen = conditions.iter().zip(x.into_iter().zip(y)).map(|(c, (x, y))| if *c != 0 { x } else { y });
+        let chosen = conditions
+            .iter()
+            .zip(x.into_iter().zip(y))
+            .map(|(c, (x, y))| if *c != 0 { x } else { y });
         call.integer_constant(&shape, chosen)
     }
 }
@@ -337,7 +389,12 @@ pub(super) fn reduce_sum(call: &mut Call<'_>) -> Translated {
 }
 
 /// Reduces all axes of a constant of integers; `empty` is the result for no elements.
-fn reduce(call: &mut Call<'_>, operand_since: i64, empty: Option<i64>, f: fn(i64, i64) -> i64) -> Translated {
+fn reduce(
+    call: &mut Call<'_>,
+    operand_since: i64,
+    empty: Option<i64>,
+    f: fn(i64, i64) -> i64,
+) -> Translated {
     let x = call.operand(0)?;
     let rank = call.ty(x).rank();
     let elements = call.integers(x, "an operand")?;
@@ -346,7 +403,9 @@ fn reduce(call: &mut Call<'_>, operand_since: i64, empty: Option<i64>, f: fn(i64
         return Ok(vec![x]);
     }
     if !axes.is_empty() && call.axes(&axes, rank)?.len() != rank {
-        return Err(call.mismatch("a reduction of all axes", format!("axes {} of {rank}", shown(&axes))));
+        return Err(
+            call.mismatch("a reduction of all axes", format!("axes {} of {rank}", shown(&axes)))
+        );
     }
     let result = elements.into_iter().reduce(f).or(empty);
     let result = result.ok_or_else(|| call.mismatch("elements", "none"))?;

@@ -68,7 +68,8 @@ pub(super) fn sum(call: &mut Call<'_>) -> Translated {
 /// A function of any number of operands, from left to right.
 fn reduce(call: &mut Call<'_>, f: BinaryFn) -> Translated {
     let operands = call.operands()?;
-    let result = operands[1..].iter().try_fold(operands[0], |so_far, x| call.binary(f, so_far, *x))?;
+    let result =
+        operands[1..].iter().try_fold(operands[0], |so_far, x| call.binary(f, so_far, *x))?;
     Ok(vec![result])
 }
 
@@ -76,7 +77,9 @@ pub(super) fn gelu(call: &mut Call<'_>) -> Translated {
     let f = match call.node.string("approximate")? {
         None | Some("none") => UnaryFn::Gelu,
         Some("tanh") => UnaryFn::GeluTanh,
-        Some(other) => return Err(call.attribute("approximate", "none or tanh", format!("{other:?}"))),
+        Some(other) => {
+            return Err(call.attribute("approximate", "none or tanh", format!("{other:?}")));
+        }
     };
     let x = call.operand(0)?;
     Ok(vec![call.unary(f, x)?])
@@ -85,7 +88,9 @@ pub(super) fn gelu(call: &mut Call<'_>) -> Translated {
 pub(super) fn hard_sigmoid(call: &mut Call<'_>) -> Translated {
     let (alpha, beta) = (call.float("alpha", 0.2)?, call.float("beta", 0.5)?);
     if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
-        return Err(call.mismatch("alpha 1/6 and beta 1/2", format!("alpha {alpha} and beta {beta}")));
+        return Err(
+            call.mismatch("alpha 1/6 and beta 1/2", format!("alpha {alpha} and beta {beta}"))
+        );
     }
     let x = call.operand(0)?;
     Ok(vec![call.unary(UnaryFn::HardSigmoid, x)?])

@@ -47,7 +47,9 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Translated {
     let sum = call.binary(BinaryFn::Add, result, c)?;
     match call.shape(sum) == shape {
         true => Ok(vec![sum]),
-        false => Err(call.mismatch(format!("an addend that broadcasts to {shape:?}"), call.describe(c))),
+        false => {
+            Err(call.mismatch(format!("an addend that broadcasts to {shape:?}"), call.describe(c)))
+        }
     }
 }
 
@@ -72,24 +74,37 @@ pub(super) fn conv(call: &mut Call<'_>) -> Translated {
             let length = call.shape(result)[3];
             call.reshape(result, &[n, outputs, length])
         }
-        _ => {
-            Err(call.mismatch("a sequence and weights of 3 dimensions, or an image and weights of 4", call.describe(x)))
-        }
+        _ => Err(call.mismatch(
+            "a sequence and weights of 3 dimensions, or an image and weights of 4",
+            call.describe(x),
+        )),
     }
     .map(|result| vec![result])
 }
 
-/// A convolution of an image with a kernel; the node's attributes are of `N` dimensions, the last ones of the image.
-fn convolution<const N: usize>(call: &mut Call<'_>, [x, w]: [Value; 2], weights: [usize; N]) -> Translated<Value> {
+/// A convolution of an image with a kernel; the node's attributes are of `N` dimensions, the last
+/// ones of the image.
+fn convolution<const N: usize>(
+    call: &mut Call<'_>,
+    [x, w]: [Value; 2],
+    weights: [usize; N],
+) -> Translated<Value> {
     match call.node.string("auto_pad")? {
         None | Some("NOTSET" | "VALID") => {}
-        Some(other) => return Err(call.attribute("auto_pad", "NOTSET or VALID", format!("{other:?}"))),
+        Some(other) => {
+            return Err(call.attribute("auto_pad", "NOTSET or VALID", format!("{other:?}")));
+        }
     }
     let kernel = extents(call, "kernel_shape", weights)?;
     if kernel != weights {
-        return Err(call.attribute("kernel_shape", format!("that of the weights, {weights:?}"), format!("{kernel:?}")));
+        return Err(call.attribute(
+            "kernel_shape",
+            format!("that of the weights, {weights:?}"),
+            format!("{kernel:?}"),
+        ));
     }
-    let [stride, dilation] = [extents(call, "strides", [1; N])?, extents(call, "dilations", [1; N])?];
+    let [stride, dilation] =
+        [extents(call, "strides", [1; N])?, extents(call, "dilations", [1; N])?];
     let along = |extents: [usize; N]| [if N == 1 { 1 } else { extents[0] }, extents[N - 1]];
     let kind = OpKind::Conv {
         stride: along(stride),
@@ -146,12 +161,17 @@ pub(super) fn max_pool(call: &mut Call<'_>) -> Translated {
 }
 
 /// An INTS attribute of so many extents.
-fn extents<const N: usize>(call: &Call<'_>, name: &str, default: [usize; N]) -> Translated<[usize; N]> {
+fn extents<const N: usize>(
+    call: &Call<'_>,
+    name: &str,
+    default: [usize; N],
+) -> Translated<[usize; N]> {
     let Some(found) = call.node.ints(name)? else { return Ok(default) };
-    let extents: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
-    extents
-        .and_then(|extents| extents.try_into().ok())
-        .ok_or_else(|| call.attribute(name, format!("{N} integers that are not negative"), shown(found)))
+    let extents: Option<Vec<usize>> =
+        found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+    extents.and_then(|extents| extents.try_into().ok()).ok_or_else(|| {
+        call.attribute(name, format!("{N} integers that are not negative"), shown(found))
+    })
 }
 
 pub(super) fn layer_normalization(call: &mut Call<'_>) -> Translated {
@@ -180,7 +200,8 @@ pub(super) fn batch_normalization(call: &mut Call<'_>) -> Translated {
     if rank < 2 {
         return Err(call.mismatch("a tensor with channels along axis 1", call.describe(x)));
     }
-    let [gamma, beta, mean, variance] = [call.operand(1)?, call.operand(2)?, call.operand(3)?, call.operand(4)?];
+    let [gamma, beta, mean, variance] =
+        [call.operand(1)?, call.operand(2)?, call.operand(3)?, call.operand(4)?];
     // gamma (x - mean) / sqrt(variance + eps) + beta as a factor and an offset per channel.
     let eps = call.float("epsilon", 1e-5)?;
     let eps = call.float_constant(&[], vec![eps])?;

@@ -14,7 +14,8 @@ use super::call::{Call, Translated, shown};
 use super::error::Fault;
 use crate::onnx::{Model, Node};
 
-/// The opsets of ONNX whose models are imported. Later ones changed none of the operators here in what they do to floats.
+/// The opsets of ONNX whose models are imported. Later ones changed none of the operators here in
+/// what they do to floats.
 pub const OPSETS: RangeInclusive<i64> = 11..=24;
 
 /// An operator of ONNX's default domain that is imported.
@@ -24,7 +25,8 @@ pub struct Operator {
     pub name: &'static str,
     /// The opset that it came with, or the first of [`OPSETS`].
     pub since: i64,
-    /// Whether it is only understood where all its operands, or their shapes, are known at compile time.
+    /// Whether it is only understood where all its operands, or their shapes, are known at compile
+    /// time.
     pub constant: bool,
     /// What of it is not supported; may be empty.
     pub limits: &'static str,
@@ -56,7 +58,12 @@ pub const OPERATORS: &[Operator] = &[
     folded("Abs", 11, elementwise::abs, ""),
     computed("Add", 11, elementwise::add, ""),
     computed("And", 11, constants::and, ""),
-    computed("Attention", 23, attention::attention, "whole sequences; as many heads of keys as of queries; no softcap"),
+    computed(
+        "Attention",
+        23,
+        attention::attention,
+        "whole sequences; as many heads of keys as of queries; no softcap",
+    ),
     computed("BatchNormalization", 11, layers::batch_normalization, "inference"),
     computed("Cast", 11, constants::cast, ""),
     computed("CastLike", 15, constants::cast_like, "to float types, or between integer types"),
@@ -95,7 +102,12 @@ pub const OPERATORS: &[Operator] = &[
     folded("LessOrEqual", 12, constants::less_or_equal, ""),
     computed("MatMul", 11, layers::mat_mul, ""),
     computed("Max", 11, elementwise::max, ""),
-    computed("MaxPool", 11, layers::max_pool, "kernels of 1, which select; no padding; first result"),
+    computed(
+        "MaxPool",
+        11,
+        layers::max_pool,
+        "kernels of 1, which select; no padding; first result",
+    ),
     computed("Min", 11, elementwise::min, ""),
     folded("Mod", 11, constants::modulo, "integers"),
     computed("Mul", 11, elementwise::mul, ""),
@@ -104,7 +116,12 @@ pub const OPERATORS: &[Operator] = &[
     computed("Or", 11, constants::or, ""),
     computed("Pad", 11, movement::pad, "widths of 0"),
     computed("Pow", 11, elementwise::pow, ""),
-    computed("QuantizeLinear", 11, quantised::quantize_linear, "to 8 or 16 bits; one scale for a computed tensor"),
+    computed(
+        "QuantizeLinear",
+        11,
+        quantised::quantize_linear,
+        "to 8 or 16 bits; one scale for a computed tensor",
+    ),
     folded("Range", 11, constants::range, ""),
     computed("Reciprocal", 11, elementwise::reciprocal, ""),
     folded("ReduceMax", 11, constants::reduce_max, "integers"),
@@ -119,7 +136,12 @@ pub const OPERATORS: &[Operator] = &[
     computed("Sigmoid", 11, elementwise::sigmoid, ""),
     folded("Size", 11, constants::size, ""),
     computed("Slice", 11, selection::slice, "constant bounds and steps"),
-    computed("Softmax", 11, layers::softmax, "below opset 13: last axis, or only extents of 1 behind it"),
+    computed(
+        "Softmax",
+        11,
+        layers::softmax,
+        "below opset 13: last axis, or only extents of 1 behind it",
+    ),
     computed("Split", 11, selection::split, "constant sizes"),
     computed("Sqrt", 11, elementwise::sqrt, ""),
     computed("Squeeze", 11, movement::squeeze, "constant axes"),
@@ -129,14 +151,19 @@ pub const OPERATORS: &[Operator] = &[
     computed("Tile", 11, movement::tile, "constant repeats"),
     computed("Transpose", 11, movement::transpose, ""),
     computed("Unsqueeze", 11, movement::unsqueeze, "constant axes"),
-    computed("Where", 11, constants::where_, "between computed tensors, a constant condition is all true or all false"),
+    computed(
+        "Where",
+        11,
+        constants::where_,
+        "between computed tensors, a constant condition is all true or all false",
+    ),
 ];
 
 /// What to do about an operator that is not imported.
 fn advice(node: &Node) -> &'static str {
     let name = node.op_type.as_str();
-    let quantised =
-        name.starts_with('Q') || ["Quantize", "quantize", "Integer", "NBits"].iter().any(|x| name.contains(x));
+    let quantised = name.starts_with('Q')
+        || ["Quantize", "quantize", "Integer", "NBits"].iter().any(|x| name.contains(x));
     match name {
         _ if quantised => {
             "of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or \
@@ -146,7 +173,9 @@ fn advice(node: &Node) -> &'static str {
             "only operators of ai.onnx are; use the model before it was optimised for a runtime"
         }
         "If" | "Loop" | "Scan" => "control flow is not supported; export with fixed shapes",
-        _ => "the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24",
+        _ => {
+            "the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24"
+        }
     }
 }
 
@@ -159,18 +188,22 @@ pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Faul
     if model.functions.contains(&called) {
         return Err(Fault::Function { domain: called.0, name: called.1 });
     }
-    // The runtime's own QuantizeLinear and DequantizeLinear had 16 bits before those of ONNX; they are the same otherwise.
-    let contributed =
-        node.domain == "com.microsoft" && ["DequantizeLinear", "QuantizeLinear"].contains(&&*node.op_type);
+    // The runtime's own QuantizeLinear and DequantizeLinear had 16 bits before those of ONNX; they
+    // are the same otherwise.
+    let contributed = node.domain == "com.microsoft"
+        && ["DequantizeLinear", "QuantizeLinear"].contains(&&*node.op_type);
     let domain = if contributed { "" } else { &node.domain };
     let Some(opset) = model.opset.get(domain).copied() else {
         return Err(Fault::Domain { domain: node.domain.clone(), advice: advice(node).to_owned() });
     };
-    let unsupported = |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
+    let unsupported =
+        |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
     let known = OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name);
     match known {
         Ok(found) if domain.is_empty() && opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
-        Ok(found) if domain.is_empty() => Err(unsupported(format!("it came with opset {}", OPERATORS[found].since))),
+        Ok(found) if domain.is_empty() => {
+            Err(unsupported(format!("it came with opset {}", OPERATORS[found].since)))
+        }
         _ => Err(unsupported(advice(node).to_owned())),
     }
 }

@@ -30,7 +30,9 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Translated {
     let requested = call.integers(call.operand(1)?, "a shape")?;
     let allow_zero = call.int("allowzero", 0)? != 0;
     let from = call.shape(x).to_vec();
-    let misfit = |call: &Call<'_>| call.mismatch(format!("a shape for the elements of {from:?}"), shown(&requested));
+    let misfit = |call: &Call<'_>| {
+        call.mismatch(format!("a shape for the elements of {from:?}"), shown(&requested))
+    };
     let mut shape = Vec::with_capacity(requested.len());
     let mut inferred = None;
     for (axis, extent) in requested.iter().enumerate() {
@@ -41,7 +43,9 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Translated {
         });
     }
     if let Some(axis) = inferred {
-        let others = crate::ir::infer::count(&shape).filter(|others| *others > 0).ok_or_else(|| misfit(call))?;
+        let others = crate::ir::infer::count(&shape)
+            .filter(|others| *others > 0)
+            .ok_or_else(|| misfit(call))?;
         shape[axis] = call.ty(x).elements() / others;
     }
     Ok(vec![call.reshape(x, &shape)?])
@@ -67,7 +71,8 @@ pub(super) fn squeeze(call: &mut Call<'_>) -> Translated {
     if let Some(axis) = axes.iter().find(|axis| from[**axis] != 1) {
         return Err(call.mismatch(format!("an extent of 1 along axis {axis}"), format!("{from:?}")));
     }
-    let shape: Vec<usize> = (0..from.len()).filter(|axis| !axes.contains(axis)).map(|axis| from[axis]).collect();
+    let shape: Vec<usize> =
+        (0..from.len()).filter(|axis| !axes.contains(axis)).map(|axis| from[axis]).collect();
     Ok(vec![call.reshape(x, &shape)?])
 }
 
@@ -76,7 +81,10 @@ pub(super) fn unsqueeze(call: &mut Call<'_>) -> Translated {
     let axes = call.list("axes", 1, 13)?.ok_or_else(|| call.mismatch("axes", "none"))?;
     let mut shape = call.shape(x).to_vec();
     if shape.len() + axes.len() > MAX_RANK {
-        return Err(call.mismatch(format!("at most {MAX_RANK} dimensions"), (shape.len() + axes.len()).to_string()));
+        return Err(call.mismatch(
+            format!("at most {MAX_RANK} dimensions"),
+            (shape.len() + axes.len()).to_string(),
+        ));
     }
     for axis in call.axes(&axes, shape.len() + axes.len())? {
         shape.insert(axis, 1);
@@ -100,7 +108,8 @@ pub(super) fn expand(call: &mut Call<'_>) -> Translated {
     let from = call.shape(x);
     // Both broadcast: a requested extent of 1, or none, keeps the operand's.
     let rank = from.len().max(requested.len());
-    let extent = |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
+    let extent =
+        |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
     let shape: Vec<usize> = (0..rank)
         .map(|i| match (extent(from, i), extent(&requested, i)) {
             (kept, 1) => kept,
@@ -115,9 +124,13 @@ pub(super) fn tile(call: &mut Call<'_>) -> Translated {
     let repeats = extents(call, 1, "repeats")?;
     let from = call.shape(x).to_vec();
     if repeats.len() != from.len() {
-        return Err(call.mismatch(format!("repeats for {} dimensions", from.len()), shown(&repeats)));
+        return Err(
+            call.mismatch(format!("repeats for {} dimensions", from.len()), shown(&repeats))
+        );
     }
-    let overflow = |call: &Call<'_>| call.mismatch("a smaller result", format!("{from:?} repeated {repeats:?} times"));
+    let overflow = |call: &Call<'_>| {
+        call.mismatch("a smaller result", format!("{from:?} repeated {repeats:?} times"))
+    };
     let mut shape = Vec::with_capacity(from.len());
     for (extent, repeat) in from.iter().zip(&repeats) {
         shape.push(extent.checked_mul(*repeat).ok_or_else(|| overflow(call))?);
@@ -144,6 +157,7 @@ pub(super) fn tile(call: &mut Call<'_>) -> Translated {
 fn extents(call: &mut Call<'_>, index: usize, what: &str) -> Translated<Vec<usize>> {
     let operand: Value = call.operand(index)?;
     let found = call.integers(operand, what)?;
-    let extents: Option<Vec<usize>> = found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
+    let extents: Option<Vec<usize>> =
+        found.iter().map(|extent| usize::try_from(*extent).ok()).collect();
     extents.ok_or_else(|| call.mismatch(format!("{what} without negative numbers"), shown(&found)))
 }

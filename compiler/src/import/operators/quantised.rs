@@ -1,7 +1,9 @@
-//! Quantisation in the QDQ form: what ONNX calls QuantizeLinear and DequantizeLinear around operators on floats.
+//! Quantisation in the QDQ form: what ONNX calls QuantizeLinear and DequantizeLinear around
+//! operators on floats.
 //!
-//! A tensor between the two is kept as the real numbers that its integers stand for, so QuantizeLinear is `fake_quantise` and
-//! DequantizeLinear is nothing. Constants become the floats that they stand for.
+//! A tensor between the two is kept as the real numbers that its integers stand for, so
+//! QuantizeLinear is `fake_quantise` and DequantizeLinear is nothing. Constants become the floats
+//! that they stand for.
 
 use super::{Call, Translated, shown};
 use crate::ir::{Elem, OpKind, Value};
@@ -30,7 +32,11 @@ impl Parameters {
     /// Those of a node with such a first operand.
     fn of(call: &mut Call<'_>, x: Value) -> Translated<Parameters> {
         if call.int("block_size", 0)? != 0 {
-            return Err(call.attribute("block_size", "0: one scale for each index of an axis", "another value"));
+            return Err(call.attribute(
+                "block_size",
+                "0: one scale for each index of an axis",
+                "another value",
+            ));
         }
         let scales = call.floats(call.operand(1)?, "scales")?;
         if let Some(scale) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
@@ -41,7 +47,8 @@ impl Parameters {
             None => vec![0; scales.len()],
         };
         // Exporters write one zero point for all channels, too.
-        let zero_points = if let [one] = zero_points[..] { vec![one; scales.len()] } else { zero_points };
+        let zero_points =
+            if let [one] = zero_points[..] { vec![one; scales.len()] } else { zero_points };
         let shape = call.shape(x).to_vec();
         let inner = if scales.len() == 1 {
             shape.iter().product()
@@ -79,11 +86,16 @@ pub(super) fn quantize_linear(call: &mut Call<'_>) -> Translated {
         _ => None,
     };
     let [min, max] = data_type.and_then(integers_of).ok_or_else(|| {
-        let found = data_type.map_or_else(|| "another type".to_owned(), |data_type| data_type.to_string());
+        let found =
+            data_type.map_or_else(|| "another type".to_owned(), |data_type| data_type.to_string());
         call.mismatch("zero points of type i8, u8, i16 or u16", found)
     })?;
-    if let Some(zero_point) = parameters.zero_points.iter().find(|x| !(min.into()..=max.into()).contains(*x)) {
-        return Err(call.mismatch(format!("zero points from {min} to {max}"), zero_point.to_string()));
+    if let Some(zero_point) =
+        parameters.zero_points.iter().find(|x| !(min.into()..=max.into()).contains(*x))
+    {
+        return Err(
+            call.mismatch(format!("zero points from {min} to {max}"), zero_point.to_string())
+        );
     }
     if call.is_constant(x) {
         let shape = call.shape(x).to_vec();
@@ -91,7 +103,9 @@ pub(super) fn quantize_linear(call: &mut Call<'_>) -> Translated {
         let integers = elements.into_iter().enumerate().map(|(index, x)| {
             let (scale, zero_point) = parameters.at(index);
             // A cast saturates, and takes what is no number to 0.
-            ((x / scale).round_ties_even() as i64).saturating_add(zero_point).clamp(min.into(), max.into())
+            ((x / scale).round_ties_even() as i64)
+                .saturating_add(zero_point)
+                .clamp(min.into(), max.into())
         });
         return Ok(vec![call.integer_constant(&shape, integers)?]);
     }
@@ -116,10 +130,15 @@ pub(super) fn dequantize_linear(call: &mut Call<'_>) -> Translated {
         return match found {
             Some(kind) if fits(kind) => Ok(vec![x]),
             Some(OpKind::FakeQuantise { scale, zero_point, .. }) => Err(call.mismatch(
-                format!("scale and zero point of the QuantizeLinear before it, {scale} and {zero_point}"),
+                format!(
+                    "scale and zero point of the QuantizeLinear before it, {scale} and {zero_point}"
+                ),
                 format!("{} and {}", shown(&parameters.scales), shown(&parameters.zero_points)),
             )),
-            _ => Err(call.mismatch("a constant of integers, or what a QuantizeLinear gives", call.describe(x))),
+            _ => Err(call.mismatch(
+                "a constant of integers, or what a QuantizeLinear gives",
+                call.describe(x),
+            )),
         };
     }
     if call.ty(x).elem != Elem::I64 {

@@ -23,7 +23,8 @@ pub(super) fn split(call: &mut Call<'_>) -> Translated {
     let extent = call.shape(x)[axis];
     let sizes: Vec<usize> = match call.list("split", 1, 13)? {
         Some(sizes) => {
-            let sizes: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
+            let sizes: Option<Vec<usize>> =
+                sizes.iter().map(|size| usize::try_from(*size).ok()).collect();
             sizes.ok_or_else(|| call.mismatch("sizes that are not negative", "a negative one"))?
         }
         None => {
@@ -87,17 +88,25 @@ pub(super) fn slice(call: &mut Call<'_>) -> Translated {
 }
 
 /// Some of a tensor along an axis, from behind; the step is negative.
-fn backwards(call: &mut Call<'_>, x: Value, axis: usize, [start, end, step]: [i64; 3]) -> Translated<Value> {
+fn backwards(
+    call: &mut Call<'_>,
+    x: Value,
+    axis: usize,
+    [start, end, step]: [i64; 3],
+) -> Translated<Value> {
     let extent = call.shape(x)[axis];
     let last = extent as i64 - 1;
-    let from_start = |index: i64| if index < 0 { index.saturating_add_unsigned(extent as u64) } else { index };
+    let from_start =
+        |index: i64| if index < 0 { index.saturating_add_unsigned(extent as u64) } else { index };
     let (first, end) = (from_start(start).min(last), from_start(end).max(-1));
     let count = (first.saturating_sub(end).max(0) as u64).div_ceil(step.unsigned_abs()) as usize;
-    let indices = call.integer_constant(&[count], (0..count).map(|place| first + place as i64 * step))?;
+    let indices =
+        call.integer_constant(&[count], (0..count).map(|place| first + place as i64 * step))?;
     call.emit(OpKind::Gather { axis }, &[x, indices])
 }
 
-/// A bound of a slice within an extent; negative ones count from the end, and those beyond either end are that end.
+/// A bound of a slice within an extent; negative ones count from the end, and those beyond either
+/// end are that end.
 fn clamped(bound: i64, extent: usize) -> usize {
     let from_start = if bound < 0 { bound.saturating_add_unsigned(extent as u64) } else { bound };
     usize::try_from(from_start.max(0)).map_or(extent, |bound| bound.min(extent))
@@ -111,17 +120,24 @@ pub(super) fn gather(call: &mut Call<'_>) -> Translated {
     }
     let extent = call.shape(x)[axis];
     let elements = call.integers(indices, "indices")?;
-    let normalised = elements.iter().map(|index| normal(call, *index, extent)).collect::<Translated<Vec<i64>>>()?;
+    let normalised = elements
+        .iter()
+        .map(|index| normal(call, *index, extent))
+        .collect::<Translated<Vec<i64>>>()?;
     let shape = call.shape(indices).to_vec();
-    let indices = if normalised == elements { indices } else { call.integer_constant(&shape, normalised)? };
+    let indices =
+        if normalised == elements { indices } else { call.integer_constant(&shape, normalised)? };
     Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?])
 }
 
 /// An index into an extent; negative ones count from the end.
 fn normal(call: &Call<'_>, index: i64, extent: usize) -> Translated<i64> {
-    let from_start = if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
+    let from_start =
+        if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
     let within = from_start.filter(|index| (0..extent as i64).contains(index));
-    within.ok_or_else(|| call.mismatch(format!("indices into an extent of {extent}"), index.to_string()))
+    within.ok_or_else(|| {
+        call.mismatch(format!("indices into an extent of {extent}"), index.to_string())
+    })
 }
 
 /// Places that constant tuples of indices name.
@@ -138,8 +154,13 @@ impl Places {
     /// Those of `indices`, whose last dimension are the tuples, in `x`.
     pub(super) fn of(call: &mut Call<'_>, x: Value, indices: Value) -> Translated<Places> {
         let (from, tuples) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
-        let Some((length, outer)) = tuples.split_last().filter(|(length, _)| (1..=from.len()).contains(*length)) else {
-            return Err(call.mismatch(format!("tuples of 1 to {} indices", from.len()), call.describe(indices)));
+        let Some((length, outer)) =
+            tuples.split_last().filter(|(length, _)| (1..=from.len()).contains(*length))
+        else {
+            return Err(call.mismatch(
+                format!("tuples of 1 to {} indices", from.len()),
+                call.describe(indices),
+            ));
         };
         let (leading, rest) = from.split_at(*length);
         let mut places = Vec::new();
@@ -154,7 +175,8 @@ impl Places {
     }
 }
 
-/// The leading dimensions that the tuples of indices are of become one, of which slices are gathered.
+/// The leading dimensions that the tuples of indices are of become one, of which slices are
+/// gathered.
 pub(super) fn gather_nd(call: &mut Call<'_>) -> Translated {
     let (x, indices) = (call.operand(0)?, call.operand(1)?);
     if call.int("batch_dims", 0)? != 0 {

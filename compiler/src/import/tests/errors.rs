@@ -83,27 +83,39 @@ fn opsets_and_inputs() {
 fn small_files_ask_for_little() {
     let huge = 1 << 33;
     let refused = |builder: Builder| builder.output("y", &[-1]).refusal().to_string();
-    let expand = Builder::new(17).input("x", &[1]).integers("s", &[huge]).node("Expand", "x s", "y", &[]);
+    let expand =
+        Builder::new(17).input("x", &[1]).integers("s", &[huge]).node("Expand", "x s", "y", &[]);
     assert!(refused(expand).contains("tensors of at most 1073741824 bytes"));
     let constant = Builder::new(17).integers("s", &[huge]).node("ConstantOfShape", "s", "y", &[]);
     assert!(refused(constant).contains("less to compute at compile time"));
-    let overflow = Builder::new(17).integers("s", &[i64::MAX, 4]).node("ConstantOfShape", "s", "y", &[]);
+    let overflow =
+        Builder::new(17).integers("s", &[i64::MAX, 4]).node("ConstantOfShape", "s", "y", &[]);
     assert!(refused(overflow).contains("at most 16 dimensions and 2^40 elements"));
-    let empty = Builder::new(17).integers("s", &[0, i64::MAX]).node("ConstantOfShape", "s", "y", &[]);
+    let empty =
+        Builder::new(17).integers("s", &[0, i64::MAX]).node("ConstantOfShape", "s", "y", &[]);
     assert!(refused(empty).contains("at most 16 dimensions and 2^40 elements"));
     let ranks = Builder::new(17).input("x", &[1]).integers("axes", &(1..40).collect::<Vec<_>>());
     assert!(refused(ranks.node("Unsqueeze", "x axes", "y", &[])).contains("at most 16 dimensions"));
     // Doubling in every node.
     let doubling = (0..60).fold(Builder::new(17).floats("c0", &[1], &[1.0]), |builder, i| {
-        builder.node("Concat", &format!("c{i} c{i}"), &format!("c{}", i + 1), &[("axis", Attribute::Int(0))])
+        builder.node(
+            "Concat",
+            &format!("c{i} c{i}"),
+            &format!("c{}", i + 1),
+            &[("axis", Attribute::Int(0))],
+        )
     });
-    assert!(refused(doubling.node("Identity", "c60", "y", &[])).contains("less to compute at compile time"));
+    assert!(
+        refused(doubling.node("Identity", "c60", "y", &[]))
+            .contains("less to compute at compile time")
+    );
 }
 
 #[test]
 fn problems_are_counted_beyond_a_limit() {
-    let many = (0..MAX_PROBLEMS + 5)
-        .fold(Builder::new(17).input("x", &[1]), |builder, i| builder.node("TopK", "x", &format!("y{i}"), &[]));
+    let many = (0..MAX_PROBLEMS + 5).fold(Builder::new(17).input("x", &[1]), |builder, i| {
+        builder.node("TopK", "x", &format!("y{i}"), &[])
+    });
     let error = many.refusal();
     assert_eq!((error.problems.len(), error.omitted), (MAX_PROBLEMS, 5));
     assert!(error.to_string().ends_with("\nand 5 more problems"));

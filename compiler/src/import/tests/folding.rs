@@ -6,7 +6,8 @@ use super::{Builder, ints, mnemonics, run};
 use crate::import::{ImportOptions, import};
 use crate::onnx::Attribute;
 
-/// The shape that integers computed at compile time make of an input with 24 elements: `extents` is their name.
+/// The shape that integers computed at compile time make of an input with 24 elements: `extents` is
+/// their name.
 fn reshaped(builder: Builder) -> Vec<usize> {
     let graph = builder.node("Reshape", "x extents", "y", &[]).output("y", &[-1, -1]).import();
     assert!(mnemonics(&graph).iter().all(|mnemonic| *mnemonic == "reshape"), "{graph}");
@@ -38,7 +39,10 @@ fn the_batch_in_a_shape_chain() {
     assert_eq!(graph.ty(graph.inputs[0].value).shape, [3, 4, 6]);
     let unknown = ImportOptions { dims: BTreeMap::from([("bach".to_owned(), 3)]) };
     let error = import(&chain().model, &unknown).unwrap_err();
-    assert_eq!(error.to_string(), "model: expected names of dynamic dimensions (batch), found \"bach\"");
+    assert_eq!(
+        error.to_string(),
+        "model: expected names of dynamic dimensions (batch), found \"bach\""
+    );
 }
 
 #[test]
@@ -57,7 +61,8 @@ fn slices_of_shapes() {
     assert_eq!(reshaped(slice(-2, -1, 1)), [4, 6]);
     assert_eq!(reshaped(slice(1, 3, 2)), [4, 6]);
     assert_eq!(reshaped(slice(i64::MIN, 1, 7)), [1, 24]);
-    let empty = slice(3, i64::MAX, 1).node("Reshape", "x extents", "y", &[]).output("y", &[24]).import();
+    let empty =
+        slice(3, i64::MAX, 1).node("Reshape", "x extents", "y", &[]).output("y", &[24]).import();
     assert_eq!(empty.outputs[0].shape, [24]);
 }
 
@@ -67,7 +72,12 @@ fn integer_arithmetic() {
         let two = x().integers("a", &[a]).integers("b", &[b]).node(op, "a b", "c", &[]);
         // Booleans become integers.
         let two = two.node("Cast", "c", "d", &[("to", Attribute::Int(7))]);
-        let two = two.integers("rest", &[-1]).node("Concat", "d rest", "extents", &[("axis", Attribute::Int(0))]);
+        let two = two.integers("rest", &[-1]).node(
+            "Concat",
+            "d rest",
+            "extents",
+            &[("axis", Attribute::Int(0))],
+        );
         assert_eq!(reshaped(two)[0], expected, "{op} {a} {b}");
     };
     check("Add", 5, 3, 8);
@@ -128,7 +138,12 @@ fn an_expanded_class_token() {
 }
 
 fn one() -> crate::onnx::Tensor {
-    crate::onnx::Tensor::new(crate::onnx::DataType::I64, vec![1], 1i64.to_le_bytes().to_vec().into()).unwrap()
+    crate::onnx::Tensor::new(
+        crate::onnx::DataType::I64,
+        vec![1],
+        1i64.to_le_bytes().to_vec().into(),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -195,8 +210,12 @@ fn ranges() {
     assert_eq!(count(range(0, 7, 3)), 3);
     assert_eq!(count(range(0, 6, 3)), 2);
     assert_eq!(count(range(5, 0, -2)), 3);
-    let refusal = |builder: Builder| builder.node("Add", "x r", "y", &[]).output("y", &[1]).refusal().to_string();
-    assert!(refusal(range(i64::MIN, i64::MAX, 1)).contains("at most 16 dimensions and 2^40 elements"));
+    let refusal = |builder: Builder| {
+        builder.node("Add", "x r", "y", &[]).output("y", &[1]).refusal().to_string()
+    };
+    assert!(
+        refusal(range(i64::MIN, i64::MAX, 1)).contains("at most 16 dimensions and 2^40 elements")
+    );
     assert!(refusal(range(0, 1 << 30, 1)).contains("less to compute at compile time"));
     assert!(refusal(range(0, 1, 0)).contains("expected a step other than 0, found 0"));
 }

@@ -31,13 +31,24 @@ impl Builder {
         let opset = BTreeMap::from([(String::new(), opset)]);
         let (producer_name, producer_version) = ("test".into(), String::new());
         Builder {
-            model: Model { ir_version: 8, opset, producer_name, producer_version, functions: BTreeSet::new(), graph },
+            model: Model {
+                ir_version: 8,
+                opset,
+                producer_name,
+                producer_version,
+                functions: BTreeSet::new(),
+                graph,
+            },
         }
     }
 
     fn input(mut self, name: &str, shape: &[usize]) -> Builder {
         let shape = shape.iter().map(|extent| Dim::Known(*extent)).collect();
-        self.model.graph.inputs.push(ValueInfo { name: name.into(), data_type: DataType::F32, shape });
+        self.model.graph.inputs.push(ValueInfo {
+            name: name.into(),
+            data_type: DataType::F32,
+            shape,
+        });
         self
     }
 
@@ -70,9 +81,16 @@ impl Builder {
     }
 
     /// A node, its operands and results separated by spaces; `_` leaves one out.
-    fn node(mut self, op_type: &str, inputs: &str, outputs: &str, attributes: &[(&str, Attribute)]) -> Builder {
-        let names =
-            |list: &str| list.split_whitespace().map(|name| Some(name.to_owned()).filter(|n| n != "_")).collect();
+    fn node(
+        mut self,
+        op_type: &str,
+        inputs: &str,
+        outputs: &str,
+        attributes: &[(&str, Attribute)],
+    ) -> Builder {
+        let names = |list: &str| {
+            list.split_whitespace().map(|name| Some(name.to_owned()).filter(|n| n != "_")).collect()
+        };
         self.model.graph.nodes.push(Node {
             name: format!("/{op_type}_{}", self.model.graph.nodes.len()),
             scope: String::new(),
@@ -80,26 +98,39 @@ impl Builder {
             domain: String::new(),
             inputs: names(inputs),
             outputs: names(outputs),
-            attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
         });
         self
     }
 
     /// An output of some shape, -1 for an extent not told.
     fn output(mut self, name: &str, shape: &[isize]) -> Builder {
-        let shape = shape.iter().map(|extent| usize::try_from(*extent).map_or(Dim::Unknown, Dim::Known)).collect();
-        self.model.graph.outputs.push(ValueInfo { name: name.into(), data_type: DataType::F32, shape });
+        let shape = shape
+            .iter()
+            .map(|extent| usize::try_from(*extent).map_or(Dim::Unknown, Dim::Known))
+            .collect();
+        self.model.graph.outputs.push(ValueInfo {
+            name: name.into(),
+            data_type: DataType::F32,
+            shape,
+        });
         self
     }
 
     fn import(&self) -> Graph {
-        let graph = import(&self.model, &ImportOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+        let graph = import(&self.model, &ImportOptions::default())
+            .unwrap_or_else(|error| panic!("{error}"));
         graph.verify().unwrap_or_else(|error| panic!("{error}"));
         graph
     }
 
     fn refusal(&self) -> ImportError {
-        import(&self.model, &ImportOptions::default()).map(|graph| graph.to_string()).expect_err("cannot be imported")
+        import(&self.model, &ImportOptions::default())
+            .map(|graph| graph.to_string())
+            .expect_err("cannot be imported")
     }
 }
 

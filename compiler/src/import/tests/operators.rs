@@ -47,13 +47,17 @@ fn splits() {
         let model = Builder::new(opset).input("x", &[1, 5]).integers("sizes", &[1, 1, 3]);
         let attributes = [&[("axis", Attribute::Int(-1))], attributes].concat();
         let model = model.node("Split", operand, "a b c", &attributes);
-        let graph = model.output("a", &[1, -1]).output("b", &[1, -1]).output("c", &[1, -1]).import();
+        let graph =
+            model.output("a", &[1, -1]).output("b", &[1, -1]).output("c", &[1, -1]).import();
         run(&graph).into_iter().map(|(_, elements)| elements).collect::<Vec<_>>()
     };
     let unequal = [vec![0.0], vec![1.0], vec![2.0, 3.0, 4.0]];
     assert_eq!(split(13, &[], "x sizes"), unequal);
     assert_eq!(split(11, &[("split", ints(&[1, 1, 3]))], "x"), unequal);
-    assert_eq!(split(18, &[("num_outputs", Attribute::Int(3))], "x"), [vec![0.0, 1.0], vec![2.0, 3.0], vec![4.0]]);
+    assert_eq!(
+        split(18, &[("num_outputs", Attribute::Int(3))], "x"),
+        [vec![0.0, 1.0], vec![2.0, 3.0], vec![4.0]]
+    );
 }
 
 #[test]
@@ -64,7 +68,12 @@ fn batch_normalisation() {
         .floats("beta", &[2], &[1.0, -1.0])
         .floats("mean", &[2], &[0.5, 2.0])
         .floats("var", &[2], &[0.75, 3.75])
-        .node("BatchNormalization", "x gamma beta mean var", "y", &[("epsilon", Attribute::Float(0.25))])
+        .node(
+            "BatchNormalization",
+            "x gamma beta mean var",
+            "y",
+            &[("epsilon", Attribute::Float(0.25))],
+        )
         .output("y", &[1, 2, 2])
         .import();
     assert_eq!(mnemonics(&graph), ["binary", "binary"]);
@@ -82,9 +91,14 @@ fn reshapes() {
     assert_eq!(reshape(&[0, -1], 0).import().outputs[0].shape, [2, 12]);
     assert_eq!(reshape(&[4, 0, -1], 0).import().outputs[0].shape, [4, 3, 2]);
     assert!(reshape(&[2, 3, 4], 0).import().order.is_empty());
-    for (extents, allow_zero) in
-        [(&[-1, -1][..], 0), (&[5, -1], 0), (&[2, 3, 4, 0], 0), (&[0, -1], 1), (&[-2, 12], 0), (&[i64::MAX, 3, -1], 0)]
-    {
+    for (extents, allow_zero) in [
+        (&[-1, -1][..], 0),
+        (&[5, -1], 0),
+        (&[2, 3, 4, 0], 0),
+        (&[0, -1], 1),
+        (&[-2, 12], 0),
+        (&[i64::MAX, 3, -1], 0),
+    ] {
         let error = reshape(extents, allow_zero).refusal().to_string();
         assert!(error.starts_with("node `/Reshape_0` (Reshape): "), "{error}");
     }
@@ -113,7 +127,9 @@ fn axes_from_attributes_and_operands() {
     assert_eq!(mean(18, "x axes", &[keep]), [0.5, 2.5]);
     let squeezed = |opset: i64, list: &str, attributes: &[(&str, Attribute)]| {
         let model = Builder::new(opset).input("x", &[1, 2, 1]).integers("axes", &[-1]);
-        model.node("Squeeze", list, "y", attributes).output("y", &[1, 2]).import().outputs[0].shape.clone()
+        model.node("Squeeze", list, "y", attributes).output("y", &[1, 2]).import().outputs[0]
+            .shape
+            .clone()
     };
     assert_eq!(squeezed(11, "x", &[("axes", ints(&[-1]))]), [1, 2]);
     assert_eq!(squeezed(13, "x axes", &[]), [1, 2]);
@@ -122,16 +138,23 @@ fn axes_from_attributes_and_operands() {
 #[test]
 fn the_axis_of_softmax() {
     let softmax = |opset: i64, shape: &[usize]| {
-        Builder::new(opset).input("x", shape).node("Softmax", "x", "y", &[]).output("y", &vec![-1; shape.len()])
+        Builder::new(opset)
+            .input("x", shape)
+            .node("Softmax", "x", "y", &[])
+            .output("y", &vec![-1; shape.len()])
     };
     assert_eq!(run(&softmax(11, &[1, 2]).import()), run(&softmax(13, &[1, 2]).import()));
     let error = softmax(11, &[1, 2, 2]).refusal().to_string();
-    assert_eq!(error, "node `/Softmax_0` (Softmax), attribute `axis`: expected the last of 3, found 1");
+    assert_eq!(
+        error,
+        "node `/Softmax_0` (Softmax), attribute `axis`: expected the last of 3, found 1"
+    );
 }
 
 #[test]
 fn operations_are_named_by_module_and_node() {
-    let mut model = Builder::new(17).input("x", &[1, 2]).node("Tanh", "x", "h", &[]).node("Erf", "h", "y", &[]);
+    let mut model =
+        Builder::new(17).input("x", &[1, 2]).node("Tanh", "x", "h", &[]).node("Erf", "h", "y", &[]);
     model.model.graph.nodes[1].scope = "blocks.0.mlp".into();
     let graph = model.output("y", &[1, 2]).import();
     let names: Vec<&str> = graph.nodes().map(|(_, name)| name).collect();
@@ -150,7 +173,8 @@ fn attention_as_one_operator() {
     let heads = [("q_num_heads", Attribute::Int(2)), ("kv_num_heads", Attribute::Int(2))];
     let flat = attention([&[1, 2, 2]; 3], "q k v", &heads).import();
     assert_eq!(mnemonics(&flat).iter().filter(|name| **name == "matmul").count(), 2);
-    // Scores are q k, as there is one feature: of the first head 0 of the first query, and 0 and 4 of the second.
+    // Scores are q k, as there is one feature: of the first head 0 of the first query, and 0 and 4
+    // of the second.
     let (_, y) = run(&flat).remove(0);
     let weight = libm::expf(4.0) / (1.0 + libm::expf(4.0));
     assert!((y[0] - 1.0).abs() < 1e-6 && (y[2] - 2.0 * weight).abs() < 1e-6, "{y:?}");
@@ -162,7 +186,8 @@ fn attention_as_one_operator() {
     let (shape, y) = run(&attention([&[1, 2, 2, 1]; 3], "q k v bias", &[]).import()).remove(0);
     assert_eq!((shape, y), (vec![1, 2, 2, 1], vec![0.0, 1.0, 2.0, 3.0]));
     // Without a scale it is one over the root of the features; with one it is that.
-    let scaled = |scale: &[(&str, Attribute)]| run(&attention([&[1, 1, 2, 4]; 3], "q k v", scale).import());
+    let scaled =
+        |scale: &[(&str, Attribute)]| run(&attention([&[1, 1, 2, 4]; 3], "q k v", scale).import());
     assert_eq!(scaled(&[]), scaled(&[("scale", Attribute::Float(0.5))]));
     assert_ne!(scaled(&[]), scaled(&[("scale", Attribute::Float(0.25))]));
 }
@@ -205,7 +230,8 @@ fn integers_that_are_inputs() {
         .output("z", &[1, 3])
         .output("b", &[1, 3]);
     model.model.graph.inputs[0].data_type = crate::onnx::DataType::I64;
-    let results: Vec<Vec<f32>> = run(&model.import()).into_iter().map(|(_, elements)| elements).collect();
+    let results: Vec<Vec<f32>> =
+        run(&model.import()).into_iter().map(|(_, elements)| elements).collect();
     // The input is 0, 1, 2.
     assert_eq!(results[0], [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
     assert_eq!(results[1], [-1.0, -1.0, 0.0]);
@@ -218,22 +244,40 @@ fn sequences_are_convolved() {
         .input("x", &[1, 2, 5])
         .floats("w", &[1, 2, 3], &[1.0, 10.0, 100.0, 0.0, 1.0, 0.0])
         .floats("b", &[1], &[0.5])
-        .node("Conv", "x w b", "y", &[("strides", Attribute::Ints(vec![2])), ("pads", Attribute::Ints(vec![1, 1]))])
+        .node(
+            "Conv",
+            "x w b",
+            "y",
+            &[("strides", Attribute::Ints(vec![2])), ("pads", Attribute::Ints(vec![1, 1]))],
+        )
         .output("y", &[1, 1, 3]);
     // Channels are 0 to 4 and 5 to 9.
     let (shape, y) = run(&model.import()).remove(0);
     assert_eq!((shape, y), (vec![1, 1, 3], vec![105.5, 328.5, 52.5]));
-    let model =
-        Builder::new(17).input("x", &[1, 2, 5]).floats("w", &[1, 2, 3, 1], &[0.0; 6]).node("Conv", "x w", "y", &[]);
+    let model = Builder::new(17).input("x", &[1, 2, 5]).floats("w", &[1, 2, 3, 1], &[0.0; 6]).node(
+        "Conv",
+        "x w",
+        "y",
+        &[],
+    );
     insta::assert_snapshot!(model.output("y", &[1, 1, 3]).refusal(), @"node `/Conv_0` (Conv): expected a sequence and weights of 3 dimensions, or an image and weights of 4, found a computed tensor f32[1,2,5]");
 }
 
 #[test]
 fn pooling_of_one_element_selects() {
-    let attributes =
-        |kernel, stride| [("kernel_shape", Attribute::Ints(vec![kernel])), ("strides", Attribute::Ints(vec![stride]))];
+    let attributes = |kernel, stride| {
+        [
+            ("kernel_shape", Attribute::Ints(vec![kernel])),
+            ("strides", Attribute::Ints(vec![stride])),
+        ]
+    };
     let pool = |kernel, stride| {
-        let model = Builder::new(17).input("x", &[1, 2, 5]).node("MaxPool", "x", "y", &attributes(kernel, stride));
+        let model = Builder::new(17).input("x", &[1, 2, 5]).node(
+            "MaxPool",
+            "x",
+            "y",
+            &attributes(kernel, stride),
+        );
         model.output("y", &[1, 2, -1])
     };
     assert_eq!(run(&pool(1, 3).import()).remove(0), (vec![1, 2, 2], vec![0.0, 3.0, 5.0, 8.0]));
@@ -247,9 +291,12 @@ fn pooling_of_one_element_selects() {
 #[test]
 fn slices_from_behind() {
     let slice = |start: i64, end: i64, step: i64| {
-        let model = Builder::new(17).input("x", &[6]).integers("start", &[start]).integers("end", &[end]);
+        let model =
+            Builder::new(17).input("x", &[6]).integers("start", &[start]).integers("end", &[end]);
         let model = model.integers("axis", &[0]).integers("step", &[step]);
-        run(&model.node("Slice", "x start end axis step", "y", &[]).output("y", &[-1]).import()).remove(0).1
+        run(&model.node("Slice", "x start end axis step", "y", &[]).output("y", &[-1]).import())
+            .remove(0)
+            .1
     };
     assert_eq!(slice(-1, i64::MIN, -1), [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
     assert_eq!(slice(4, 0, -2), [4.0, 2.0]);

@@ -5,9 +5,16 @@ use crate::onnx::{Attribute, DataType, Tensor};
 
 impl Builder {
     /// A tensor of integers of 8 bits, or of 32.
-    fn quantised(mut self, name: &str, data_type: DataType, shape: &[usize], elements: &[i32]) -> Builder {
+    fn quantised(
+        mut self,
+        name: &str,
+        data_type: DataType,
+        shape: &[usize],
+        elements: &[i32],
+    ) -> Builder {
         let width = data_type.width();
-        let data: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()[..width].to_vec()).collect();
+        let data: Vec<u8> =
+            elements.iter().flat_map(|x| x.to_le_bytes()[..width].to_vec()).collect();
         let tensor = Tensor::new(data_type, shape.to_vec(), data.into()).unwrap();
         self.model.graph.initializers.insert(name.into(), tensor);
         self
@@ -31,7 +38,8 @@ fn activations_are_rounded_and_saturate() {
         (DataType::U8, 252, [0.0, 1.0, 1.5, 1.5, 1.5, 1.5]),
     ] {
         let builder = Builder::activations(data_type, zero_point);
-        let graph = builder.node("DequantizeLinear", "q s z", "y", &[]).output("y", &[2, 3]).import();
+        let graph =
+            builder.node("DequantizeLinear", "q s z", "y", &[]).output("y", &[2, 3]).import();
         assert_eq!(mnemonics(&graph), ["fake_quantise"]);
         assert_eq!(run(&graph), [(vec![2, 3], expected.to_vec())]);
     }

@@ -36,10 +36,19 @@ pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
     x
 }
 
-/// What quantising to integers from `min` to `max` and dequantising leaves, in the float32 arithmetic of ONNX.
-pub(super) fn fake_quantise(mut x: Shared, scale: f64, zero_point: i32, [min, max]: [i32; 2]) -> Shared {
-    let [scale, zero_point, min, max] = [scale, zero_point.into(), min.into(), max.into()].map(|x| x as f32);
-    x.mapv_inplace(|x| (((x / scale).round_ties_even() + zero_point).clamp(min, max) - zero_point) * scale);
+/// What quantising to integers from `min` to `max` and dequantising leaves, in the float32
+/// arithmetic of ONNX.
+pub(super) fn fake_quantise(
+    mut x: Shared,
+    scale: f64,
+    zero_point: i32,
+    [min, max]: [i32; 2],
+) -> Shared {
+    let [scale, zero_point, min, max] =
+        [scale, zero_point.into(), min.into(), max.into()].map(|x| x as f32);
+    x.mapv_inplace(|x| {
+        (((x / scale).round_ties_even() + zero_point).clamp(min, max) - zero_point) * scale
+    });
     x
 }
 
@@ -55,10 +64,16 @@ pub(super) fn convert(to: Conversion, mut x: Shared) -> Shared {
     x
 }
 
-/// The elements of `x` where the condition is not 0 and of `y` elsewhere, in some shape to which all broadcast.
+/// The elements of `x` where the condition is not 0 and of `y` elsewhere, in some shape to which
+/// all broadcast.
 pub(super) fn select(condition: &Shared, x: &Shared, y: &Shared, shape: &[usize]) -> Shared {
-    let [condition, x, y] = [condition, x, y].map(|x| x.broadcast(IxDyn(shape)).expect("verified shapes"));
-    Zip::from(condition).and(x).and(y).map_collect(|c, x, y| if *c != 0.0 { *x } else { *y }).into_shared()
+    let [condition, x, y] =
+        [condition, x, y].map(|x| x.broadcast(IxDyn(shape)).expect("verified shapes"));
+    Zip::from(condition)
+        .and(x)
+        .and(y)
+        .map_collect(|c, x, y| if *c != 0.0 { *x } else { *y })
+        .into_shared()
 }
 
 /// A function of every pair of elements, shapes broadcast.

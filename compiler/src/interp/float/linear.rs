@@ -1,7 +1,9 @@
 //! Matrix products and what is made of them.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Array4, ArrayD, ArrayView2, Axis, Dimension as _, Ix1, Ix2, Ix3, Ix4, IxDyn, s};
+use ndarray::{
+    Array2, Array4, ArrayD, ArrayView2, Axis, Dimension as _, Ix1, Ix2, Ix3, Ix4, IxDyn, s,
+};
 
 use super::super::patches::{Windows, pixels};
 use super::{Shared, rows};
@@ -21,7 +23,9 @@ fn product(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Array2<f32> {
 pub(super) fn matmul(a: &Shared, b: &Shared) -> ArrayD<f32> {
     let rank = a.ndim().max(b.ndim());
     let [(m, k), (_, n)] = [a, b].map(|x| (x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]));
-    let batch = |x: &Shared, axis: usize| if axis + x.ndim() < rank { 1 } else { x.shape()[axis + x.ndim() - rank] };
+    let batch = |x: &Shared, axis: usize| {
+        if axis + x.ndim() < rank { 1 } else { x.shape()[axis + x.ndim() - rank] }
+    };
     let leading: Vec<usize> = (0..rank - 2)
         .map(|axis| match (batch(a, axis), batch(b, axis)) {
             (1, other) | (other, _) => other,
@@ -29,9 +33,14 @@ pub(super) fn matmul(a: &Shared, b: &Shared) -> ArrayD<f32> {
         .collect();
     if b.ndim() == 2 {
         // One product instead of one for each leading index.
-        let rows = a.view().into_shape_with_order((leading.iter().product::<usize>() * m, k)).expect("standard layout");
+        let rows = a
+            .view()
+            .into_shape_with_order((leading.iter().product::<usize>() * m, k))
+            .expect("standard layout");
         let shape = [&leading[..], &[m, n]].concat();
-        return product(&rows, &matrix(b)).into_shape_with_order(IxDyn(&shape)).expect("as many elements");
+        return product(&rows, &matrix(b))
+            .into_shape_with_order(IxDyn(&shape))
+            .expect("as many elements");
     }
     let shape = |rows: usize, columns: usize| IxDyn(&[&leading[..], &[rows, columns]].concat());
     let a = a.broadcast(shape(m, k)).expect("verified shapes");
@@ -44,7 +53,8 @@ pub(super) fn matmul(a: &Shared, b: &Shared) -> ArrayD<f32> {
             b.index_axis_inplace(Axis(0), *at);
             out.index_axis_inplace(Axis(0), *at);
         }
-        let [a, b] = [a, b].map(|x| x.into_dimensionality::<Ix2>().expect("leading dimensions are gone"));
+        let [a, b] =
+            [a, b].map(|x| x.into_dimensionality::<Ix2>().expect("leading dimensions are gone"));
         let mut out = out.into_dimensionality::<Ix2>().expect("leading dimensions are gone");
         general_mat_mul(1.0, &a, &b, 0.0, &mut out);
     }
@@ -83,7 +93,13 @@ pub(super) fn patches(x: &Shared, map: [usize; 2], windows: &Windows) -> Array2<
 }
 
 /// Convolution of `x[n,c,h,w]` with `w[o,c/group,kh,kw]` as a product with patches.
-pub(super) fn conv(x: &Shared, w: &Shared, bias: Option<&Shared>, windows: &Windows, group: usize) -> ArrayD<f32> {
+pub(super) fn conv(
+    x: &Shared,
+    w: &Shared,
+    bias: Option<&Shared>,
+    windows: &Windows,
+    group: usize,
+) -> ArrayD<f32> {
     let x = x.view().into_dimensionality::<Ix4>().expect("verified rank");
     let (items, channels, height, width) = x.dim();
     let (outputs, taps) = (w.shape()[0], w.shape()[1..].iter().product());
@@ -97,10 +113,13 @@ pub(super) fn conv(x: &Shared, w: &Shared, bias: Option<&Shared>, windows: &Wind
             let image = x.slice(s![item, g * inputs..(g + 1) * inputs, .., ..]);
             let map = pixels(image.as_slice().expect("standard layout"), inputs);
             let rows = windows.rows(&map, [height, width, inputs]);
-            let rows = Array2::from_shape_vec((down * across, taps), rows).expect("one row per window");
+            let rows =
+                Array2::from_shape_vec((down * across, taps), rows).expect("one row per window");
             let channels = g * outputs_each..(g + 1) * outputs_each;
             let product = product(&w.slice(s![channels.clone(), ..]), &rows.t());
-            let product = product.into_shape_with_order((outputs_each, down, across)).expect("standard layout");
+            let product = product
+                .into_shape_with_order((outputs_each, down, across))
+                .expect("standard layout");
             y.slice_mut(s![item, channels, .., ..]).assign(&product);
         }
     }
@@ -125,17 +144,22 @@ pub(super) fn attention(
     let mut out = Array2::zeros((q.nrows(), v.ncols()));
     let (m, n) = (q.nrows() / windows, k.nrows() / windows);
     let mut scores = Array2::zeros((m, n));
-    for (window, head) in (0..windows).flat_map(|window| (0..heads).map(move |head| (window, head))) {
+    for (window, head) in (0..windows).flat_map(|window| (0..heads).map(move |head| (window, head)))
+    {
         let (queries, rows) = (window * m..(window + 1) * m, window * n..(window + 1) * n);
         let columns = head * features..(head + 1) * features;
-        let (q, k) = (q.slice(s![queries.clone(), columns.clone()]), k.slice(s![rows.clone(), columns]));
+        let (q, k) =
+            (q.slice(s![queries.clone(), columns.clone()]), k.slice(s![rows.clone(), columns]));
         general_mat_mul(scale as f32, &q, &k.t(), 0.0, &mut scores);
         if let Some(bias) = &bias {
             // All windows may share that of the heads.
             scores += &bias.index_axis(Axis(0), (window * heads + head) % bias.shape()[0]);
         }
-        for (mut column, _) in
-            scores.columns_mut().into_iter().zip(keys.into_iter().flatten()).filter(|(_, x)| **x == 0.0)
+        for (mut column, _) in scores
+            .columns_mut()
+            .into_iter()
+            .zip(keys.into_iter().flatten())
+            .filter(|(_, x)| **x == 0.0)
         {
             column.fill(f32::NEG_INFINITY);
         }

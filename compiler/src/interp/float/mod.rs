@@ -1,8 +1,10 @@
 //! The float interpreter.
 //!
-//! Tensors are f32, those of integers too (they are exact up to 2^24); sums of softmax, LayerNorm and means are f64. Matrix products are ndarray's, which are `matrixmultiply`'s and
-//! use the processor's widest registers: results differ between kinds of processors in the last bits, and never between
-//! runs or thread counts. Everything else is the same everywhere (functions are those of the portable `libm` crate).
+//! Tensors are f32, those of integers too (they are exact up to 2^24); sums of softmax, LayerNorm
+//! and means are f64. Matrix products are ndarray's, which are `matrixmultiply`'s and use the
+//! processor's widest registers: results differ between kinds of processors in the last bits, and
+//! never between runs or thread counts. Everything else is the same everywhere (functions are those
+//! of the portable `libm` crate).
 
 mod elementwise;
 mod linear;
@@ -37,7 +39,8 @@ impl<'g> FloatInterpreter<'g> {
         }
     }
 
-    /// The outputs for inputs of the graph's shapes, both in the graph's order. Outputs have their shapes of the model.
+    /// The outputs for inputs of the graph's shapes, both in the graph's order. Outputs have their
+    /// shapes of the model.
     ///
     /// # Errors
     /// The inputs are not those of the graph, or an index of a `gather` is out of range.
@@ -45,7 +48,8 @@ impl<'g> FloatInterpreter<'g> {
         self.observe(inputs, &mut |_, _| {})
     }
 
-    /// As [`FloatInterpreter::run`], and shows every input and every result of an operation to `observer` once, in execution order.
+    /// As [`FloatInterpreter::run`], and shows every input and every result of an operation to
+    /// `observer` once, in execution order.
     ///
     /// # Errors
     /// As [`FloatInterpreter::run`].
@@ -63,11 +67,18 @@ impl<'g> FloatInterpreter<'g> {
             let ty = graph.ty(*value);
             if !matches!(ty.elem, Elem::F32 | Elem::I64) || shape != input.shape() {
                 let (name, found) = (name.clone(), format!("f32{:?}", input.shape()));
-                return Err(InterpError::Input { name, expected: TensorType::new(ty.elem, &shape[..]), found });
+                return Err(InterpError::Input {
+                    name,
+                    expected: TensorType::new(ty.elem, &shape[..]),
+                    found,
+                });
             }
-            // A standard layout, on which reshapes can rely, and from here on in the shape that the graph works with.
+            // A standard layout, on which reshapes can rely, and from here on in the shape that the
+            // graph works with.
             let input = input.as_standard_layout().into_owned().into_shared();
-            let input = input.into_shape_with_order(IxDyn(&ty.shape)).expect("the verifier compares element counts");
+            let input = input
+                .into_shape_with_order(IxDyn(&ty.shape))
+                .expect("the verifier compares element counts");
             observer(*value, input.view());
             live.define(*value, input);
         }
@@ -87,9 +98,14 @@ impl<'g> FloatInterpreter<'g> {
         let outputs = graph.outputs.iter().map(|output| {
             let ty = graph.ty(output.value);
             let not_float = || InterpError::Output { name: output.name.clone(), found: ty.clone() };
-            let tensor =
-                self.read(live, output.value).filter(|_| ty.elem == Elem::F32).ok_or_else(not_float)?.into_owned();
-            Ok(tensor.into_shape_with_order(IxDyn(&output.shape)).expect("the verifier compares element counts"))
+            let tensor = self
+                .read(live, output.value)
+                .filter(|_| ty.elem == Elem::F32)
+                .ok_or_else(not_float)?
+                .into_owned();
+            Ok(tensor
+                .into_shape_with_order(IxDyn(&output.shape))
+                .expect("the verifier compares element counts"))
         });
         outputs.collect()
     }
@@ -100,7 +116,8 @@ impl<'g> FloatInterpreter<'g> {
         inputs.chain(self.graph.order.iter().map(|op| self.graph.op(*op).results[0]))
     }
 
-    /// The outputs of a run in which `value` is `tensor`; what does not depend on it is as `known` has it, of inputs and results all.
+    /// The outputs of a run in which `value` is `tensor`; what does not depend on it is as `known`
+    /// has it, of inputs and results all.
     ///
     /// # Errors
     /// As [`FloatInterpreter::run`].
@@ -129,12 +146,17 @@ impl<'g> FloatInterpreter<'g> {
         self.outputs(&live)
     }
 
-    /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it is neither float nor integer.
+    /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it
+    /// is neither float nor integer.
     fn read(&self, live: &Live<Shared>, value: Value) -> Option<Shared> {
         live.get(value).cloned().or_else(|| {
-            let integers = || Some(self.graph.const_i64(value)?.into_iter().map(|x| x as f32).collect());
+            let integers =
+                || Some(self.graph.const_i64(value)?.into_iter().map(|x| x as f32).collect());
             let elements = self.graph.const_f32(value).or_else(integers)?;
-            Some(Shared::from_shape_vec(IxDyn(&self.graph.ty(value).shape), elements).expect("verified constant"))
+            Some(
+                Shared::from_shape_vec(IxDyn(&self.graph.ty(value).shape), elements)
+                    .expect("verified constant"),
+            )
         })
     }
 
@@ -142,12 +164,19 @@ impl<'g> FloatInterpreter<'g> {
     fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let data = self.graph.op(op);
         // The indices of a gather are read where they are used.
-        let indexed = matches!(data.kind, OpKind::Gather { .. } | OpKind::PickRows {} | OpKind::Embed {});
+        let indexed =
+            matches!(data.kind, OpKind::Gather { .. } | OpKind::PickRows {} | OpKind::Embed {});
         let float = if indexed { &data.operands[..1] } else { &data.operands[..] };
         let operands = float
             .iter()
             .map(|value| {
-                let not_float = || InterpError::at(self.graph, op, format!("{} is not float", self.graph.ty(*value)));
+                let not_float = || {
+                    InterpError::at(
+                        self.graph,
+                        op,
+                        format!("{} is not float", self.graph.ty(*value)),
+                    )
+                };
                 self.read(live, *value).ok_or_else(not_float)
             })
             .collect::<Result<Vec<Shared>, _>>()?;
@@ -170,13 +199,18 @@ impl<'g> FloatInterpreter<'g> {
                 let windows = Windows { kernel, stride: *stride, pad: *pad, dilation: *dilation };
                 linear::conv(x, w, operands.get(2), &windows, *group).into_shared()
             }
-            OpKind::Reshape { shape } => {
-                x.clone().into_shape_with_order(IxDyn(shape)).expect("the verifier compares element counts")
-            }
+            OpKind::Reshape { shape } => x
+                .clone()
+                .into_shape_with_order(IxDyn(shape))
+                .expect("the verifier compares element counts"),
             OpKind::Transpose { perm } => standard(x.clone().permuted_axes(IxDyn(perm))),
             OpKind::Concat { axis } => {
                 let views: Vec<_> = operands.iter().map(|part| part.view()).collect();
-                standard(ndarray::concatenate(Axis(*axis), &views).expect("verified shapes").into_shared())
+                standard(
+                    ndarray::concatenate(Axis(*axis), &views)
+                        .expect("verified shapes")
+                        .into_shared(),
+                )
             }
             OpKind::Slice { axis, start, len, stride } => {
                 let last = start + (len - 1) * stride;
@@ -185,14 +219,18 @@ impl<'g> FloatInterpreter<'g> {
             }
             OpKind::Gather { axis } => self.gather(op, x, *axis, live)?,
             OpKind::PickRows {} => self.gather(op, x, 0, live)?,
-            OpKind::Expand { shape } => standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared()),
+            OpKind::Expand { shape } => {
+                standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared())
+            }
             OpKind::ReduceMean { axes, keep } => rows::mean(x, axes, *keep),
             OpKind::Softmax { axis } => {
                 let mut x = x.clone();
                 x.lanes_mut(Axis(*axis)).into_iter().for_each(rows::softmax);
                 x
             }
-            OpKind::LayerNorm { eps } => rows::layer_norm(x.clone(), &operands[1], &operands[2], *eps),
+            OpKind::LayerNorm { eps } => {
+                rows::layer_norm(x.clone(), &operands[1], &operands[2], *eps)
+            }
             OpKind::Pixels {} => {
                 let channels = x.shape()[1];
                 let rows = pixels(x.as_slice().expect("standard layout"), channels);
@@ -200,7 +238,8 @@ impl<'g> FloatInterpreter<'g> {
                 Shared::from_shape_vec(shape, rows).expect("as many elements")
             }
             OpKind::Patches { map, kernel, stride, pad } => {
-                let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
+                let windows =
+                    Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
                 linear::patches(x, *map, &windows).into_dyn().into_shared()
             }
             OpKind::Embed {} => self.gather(op, x, 0, live)?,
@@ -210,9 +249,18 @@ impl<'g> FloatInterpreter<'g> {
                     let index = data.operands.iter().position(|operand| Some(*operand) == value)?;
                     operands.get(index)
                 };
-                let (bias, keys) = (self.graph.attention_bias(data), self.graph.attention_keys(data));
+                let (bias, keys) =
+                    (self.graph.attention_bias(data), self.graph.attention_keys(data));
                 let (bias, keys) = (operand(bias), operand(keys));
-                linear::attention([x, &operands[1], &operands[2]], bias, keys, *windows, *heads, *scale).into_shared()
+                linear::attention(
+                    [x, &operands[1], &operands[2]],
+                    bias,
+                    keys,
+                    *windows,
+                    *heads,
+                    *scale,
+                )
+                .into_shared()
             }
             OpKind::MixHeads { heads_in, .. } => {
                 linear::mix_heads(x, &operands[1], &operands[2], *heads_in).into_shared()
@@ -232,23 +280,37 @@ impl<'g> FloatInterpreter<'g> {
             | OpKind::BlockSoftmax {}
             | OpKind::CscSoftmax {}
             | OpKind::SplitSpmm { .. } => {
-                return Err(InterpError::at(self.graph, op, "quantised operations have no float form"));
+                return Err(InterpError::at(
+                    self.graph,
+                    op,
+                    "quantised operations have no float form",
+                ));
             }
         };
         Ok(result)
     }
 
-    fn gather(&self, op: Op, x: &Shared, axis: usize, live: &Live<Shared>) -> Result<Shared, InterpError> {
+    fn gather(
+        &self,
+        op: Op,
+        x: &Shared,
+        axis: usize,
+        live: &Live<Shared>,
+    ) -> Result<Shared, InterpError> {
         let operand = self.graph.op(op).operands[1];
         let extent = x.shape()[axis];
         let indices = match live.get(operand) {
-            Some(computed) => crate::ir::indices(computed.iter().map(|index| *index as i64), extent),
+            Some(computed) => {
+                crate::ir::indices(computed.iter().map(|index| *index as i64), extent)
+            }
             None => self.graph.indices(operand, extent),
         };
         let indices = indices.map_err(|problem| InterpError::at(self.graph, op, problem))?;
         let rows = x.select(Axis(axis), &indices);
         let shape = &self.graph.ty(self.graph.op(op).results[0]).shape;
-        Ok(standard(rows.into_shared()).into_shape_with_order(IxDyn(shape)).expect("one slice per index"))
+        Ok(standard(rows.into_shared())
+            .into_shape_with_order(IxDyn(shape))
+            .expect("one slice per index"))
     }
 }
 

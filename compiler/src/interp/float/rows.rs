@@ -43,7 +43,12 @@ pub(super) fn mean(x: &Shared, axes: &[usize], keep: bool) -> Shared {
     if keep {
         return means;
     }
-    let shape: Vec<usize> =
-        x.shape().iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, extent)| *extent).collect();
+    let shape: Vec<usize> = x
+        .shape()
+        .iter()
+        .enumerate()
+        .filter(|(axis, _)| !axes.contains(axis))
+        .map(|(_, extent)| *extent)
+        .collect();
     means.into_shape_with_order(IxDyn(&shape)).expect("only extents of 1 went")
 }

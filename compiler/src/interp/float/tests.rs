@@ -19,8 +19,11 @@ fn wild(shape: &[usize], seed: usize) -> ArrayD<f32> {
 /// Runs one operation on inputs.
 fn run(stage: Stage, kind: OpKind, inputs: &[&ArrayD<f32>]) -> ArrayD<f32> {
     let mut graph = Graph::new("test", stage);
-    let values: Vec<Value> =
-        inputs.iter().enumerate().map(|(i, x)| graph.add_input(i.to_string(), TensorType::f32(x.shape()))).collect();
+    let values: Vec<Value> = inputs
+        .iter()
+        .enumerate()
+        .map(|(i, x)| graph.add_input(i.to_string(), TensorType::f32(x.shape())))
+        .collect();
     let result = graph.push(kind, &values, &[]).unwrap();
     graph.add_output("y", result, graph.ty(result).shape.clone());
     graph.verify().unwrap();
@@ -31,7 +34,10 @@ fn run(stage: Stage, kind: OpKind, inputs: &[&ArrayD<f32>]) -> ArrayD<f32> {
 fn close(found: &ArrayD<f32>, expected: &ArrayD<f32>) {
     assert_eq!(found.shape(), expected.shape());
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() <= 2e-6 * expected.abs().max(1.0), "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() <= 2e-6 * expected.abs().max(1.0),
+            "{found} is not {expected}"
+        );
     }
 }
 
@@ -77,19 +83,25 @@ fn functions_of_two_numbers_broadcast() {
 
 #[test]
 fn matrix_products_with_leading_dimensions() {
-    for (a_lead, b_lead) in [(&[][..], &[][..]), (&[2, 3], &[]), (&[2, 1], &[3]), (&[], &[2]), (&[2, 3], &[2, 3])] {
+    for (a_lead, b_lead) in
+        [(&[][..], &[][..]), (&[2, 3], &[]), (&[2, 1], &[3]), (&[], &[2]), (&[2, 3], &[2, 3])]
+    {
         let (a, b) = (wild(&[a_lead, &[4, 5]].concat(), 1), wild(&[b_lead, &[5, 6]].concat(), 2));
         let rank = a.ndim().max(b.ndim());
         let found = run(Stage::Imported, OpKind::MatMul {}, &[&a, &b]);
         let lead = |x: &ArrayD<f32>, index: &[usize]| {
             let own = &index[rank - x.ndim()..rank - 2];
-            own.iter().zip(x.shape()).map(|(i, extent)| if *extent == 1 { 0 } else { *i }).collect::<Vec<_>>()
+            own.iter()
+                .zip(x.shape())
+                .map(|(i, extent)| if *extent == 1 { 0 } else { *i })
+                .collect::<Vec<_>>()
         };
         for (index, value) in found.indexed_iter() {
             let index: Vec<usize> = index.as_array_view().to_vec();
             let (i, j) = (index[rank - 2], index[rank - 1]);
             let at = |lead: Vec<usize>, i: usize, j: usize| IxDyn(&[&lead[..], &[i, j]].concat());
-            let sum: f32 = (0..5).map(|l| a[at(lead(&a, &index), i, l)] * b[at(lead(&b, &index), l, j)]).sum();
+            let sum: f32 =
+                (0..5).map(|l| a[at(lead(&a, &index), i, l)] * b[at(lead(&b, &index), l, j)]).sum();
             assert!((value - sum).abs() < 1e-5);
         }
     }
@@ -119,13 +131,20 @@ fn convolution_by_its_definition() {
 fn moves() {
     let x = array(&[2, 3], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     let moved = |kind| run(Stage::Imported, kind, &[&x]);
-    assert_eq!(moved(OpKind::Reshape { shape: vec![3, 2] }), array(&[3, 2], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
-    assert_eq!(moved(OpKind::Transpose { perm: vec![1, 0] }), array(&[3, 2], [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
+    assert_eq!(
+        moved(OpKind::Reshape { shape: vec![3, 2] }),
+        array(&[3, 2], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    );
+    assert_eq!(
+        moved(OpKind::Transpose { perm: vec![1, 0] }),
+        array(&[3, 2], [0.0, 3.0, 1.0, 4.0, 2.0, 5.0])
+    );
     let slice = OpKind::Slice { axis: 1, start: 0, len: 2, stride: 2 };
     assert_eq!(moved(slice), array(&[2, 2], [0.0, 2.0, 3.0, 5.0]));
     let expanded = moved(OpKind::Expand { shape: vec![2, 2, 3] });
     assert_eq!(expanded, array(&[2, 2, 3], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].repeat(2)));
-    let joined = run(Stage::Imported, OpKind::Concat { axis: 1 }, &[&x, &array(&[2, 1], [8.0, 9.0])]);
+    let joined =
+        run(Stage::Imported, OpKind::Concat { axis: 1 }, &[&x, &array(&[2, 1], [8.0, 9.0])]);
     assert_eq!(joined, array(&[2, 4], [0.0, 1.0, 2.0, 8.0, 3.0, 4.0, 5.0, 9.0]));
 }
 
@@ -154,7 +173,9 @@ fn gathers_slices() {
 #[test]
 fn means_softmax_and_layer_norm() {
     let x = array(&[2, 2, 2], [1.0, 3.0, 5.0, 7.0, 0.0, 0.0, 2.0, 6.0]);
-    let mean = |axes: &[usize], keep| run(Stage::Imported, OpKind::ReduceMean { axes: axes.to_vec(), keep }, &[&x]);
+    let mean = |axes: &[usize], keep| {
+        run(Stage::Imported, OpKind::ReduceMean { axes: axes.to_vec(), keep }, &[&x])
+    };
     assert_eq!(mean(&[1], false), array(&[2, 2], [3.0, 5.0, 1.0, 3.0]));
     assert_eq!(mean(&[0, 2], true), array(&[1, 2, 1], [1.0, 5.0]));
 
@@ -164,7 +185,10 @@ fn means_softmax_and_layer_norm() {
     close(&softmax(2), &array(&[1, 2, 2], [1.0 / 3.0, 2.0 / 3.0, 0.6, 0.4]));
     close(&softmax(1), &array(&[1, 2, 2], [0.25, 0.5, 0.75, 0.5]));
     let masked = array(&[1, 3], [0.0, f32::NEG_INFINITY, 0.0]);
-    close(&run(Stage::Imported, OpKind::Softmax { axis: 1 }, &[&masked]), &array(&[1, 3], [0.5, 0.0, 0.5]));
+    close(
+        &run(Stage::Imported, OpKind::Softmax { axis: 1 }, &[&masked]),
+        &array(&[1, 3], [0.5, 0.0, 0.5]),
+    );
 
     // Mean 2, variance 1.
     let x = array(&[1, 2], [1.0, 3.0]);
@@ -177,9 +201,14 @@ fn means_softmax_and_layer_norm() {
 fn patches_and_linear_are_a_convolution() {
     let (x, w, b) = (wild(&[1, 3, 6, 4], 1), wild(&[5, 3, 2, 2], 2), wild(&[5], 3));
     let (kernel, stride, pad) = ([2, 2], [2, 2], [0, 1, 0, 1]);
-    let conv = run(Stage::Imported, OpKind::Conv { stride, pad, dilation: [1, 1], group: 1 }, &[&x, &w, &b]);
+    let conv = run(
+        Stage::Imported,
+        OpKind::Conv { stride, pad, dilation: [1, 1], group: 1 },
+        &[&x, &w, &b],
+    );
     let pixels = run(Stage::Canonical, OpKind::Pixels {}, &[&x]);
-    let rows = run(Stage::Canonical, OpKind::Patches { map: [6, 4], kernel, stride, pad }, &[&pixels]);
+    let rows =
+        run(Stage::Canonical, OpKind::Patches { map: [6, 4], kernel, stride, pad }, &[&pixels]);
     let w = w.permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned();
     let w = w.into_shape_with_order(IxDyn(&[5, 12])).unwrap();
     let tokens = run(Stage::Canonical, OpKind::Linear {}, &[&rows, &w, &b]);
@@ -197,12 +226,17 @@ fn attention_head_by_head() {
     bias[[1, 2, 0]] = f32::NEG_INFINITY;
     for bias in [None, Some(&bias)] {
         let inputs = [&q, &k, &v].into_iter().chain(bias).collect::<Vec<_>>();
-        let found = run(Stage::Canonical, OpKind::Attention { heads, scale: scale.into(), windows: 1 }, &inputs);
+        let found = run(
+            Stage::Canonical,
+            OpKind::Attention { heads, scale: scale.into(), windows: 1 },
+            &inputs,
+        );
         for (index, value) in found.indexed_iter() {
             let (row, column) = (index[0], index[1]);
             let head = column / 3;
             let weight = |key: usize| {
-                let dot: f32 = (0..2).map(|f| q[[row, head * 2 + f]] * k[[key, head * 2 + f]]).sum();
+                let dot: f32 =
+                    (0..2).map(|f| q[[row, head * 2 + f]] * k[[key, head * 2 + f]]).sum();
                 (dot * scale + bias.map_or(0.0, |bias| bias[[head, row, key]])).exp()
             };
             let sum: f32 = (0..5).map(weight).sum();
@@ -243,7 +277,10 @@ fn inputs_must_fit() {
     let error = interpreter.run(&[]).unwrap_err();
     assert_eq!(error.to_string(), "0 inputs were given, and the model has 1: pixels");
     let quantised = Graph::new("test", Stage::Quantised);
-    assert_eq!(FloatInterpreter::new(&quantised).unwrap_err(), InterpError::Stage(Stage::Quantised));
+    assert_eq!(
+        FloatInterpreter::new(&quantised).unwrap_err(),
+        InterpError::Stage(Stage::Quantised)
+    );
 }
 
 #[test]
@@ -255,6 +292,9 @@ fn integers_are_rejected() {
     assert_eq!(error.to_string(), "binary: operands f32[1], i64[1] do not fit");
     graph.add_output("y", ids, [1]);
     let inputs = [array(&[1], [0.0]), array(&[1], [0.0])];
-    let error = FloatInterpreter::new(&graph).unwrap().run(&inputs.each_ref().map(|x| x.view())).unwrap_err();
+    let error = FloatInterpreter::new(&graph)
+        .unwrap()
+        .run(&inputs.each_ref().map(|x| x.view()))
+        .unwrap_err();
     assert_eq!(error.to_string(), "output \"y\" is i64[1], which stands for no real numbers");
 }

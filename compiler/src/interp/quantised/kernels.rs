@@ -1,11 +1,11 @@
 //! The quantised operations as loops over their definitions.
 //!
-//! Matrices are row-major slices with their extents. Sums wrap as the machine's do; where programs keep to
-//! `max_accumulation_depth` none does.
+//! Matrices are row-major slices with their extents. Sums wrap as the machine's do; where programs
+//! keep to `max_accumulation_depth` none does.
 
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, biased_score, layer_norm_row, requantise, requantise_i8,
-    round_shift, row_max, softmax_probs,
+    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, biased_score, layer_norm_row,
+    requantise, requantise_i8, round_shift, row_max, softmax_probs,
 };
 use vitcod_isa::operands::Channel;
 
@@ -20,7 +20,12 @@ pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
 }
 
 /// `requantise(x w^T + bias)` for `x[m,k]` and `w[n,k]` with a channel for each row of `w`.
-pub(super) fn linear<O: Quantised>(x: &[i8], w: &[i8], channels: &[Channel], [m, k]: [usize; 2]) -> Vec<O> {
+pub(super) fn linear<O: Quantised>(
+    x: &[i8],
+    w: &[i8],
+    channels: &[Channel],
+    [m, k]: [usize; 2],
+) -> Vec<O> {
     let mut out = Vec::with_capacity(m * channels.len());
     for i in 0..m {
         for (j, channel) in channels.iter().enumerate() {
@@ -31,9 +36,14 @@ pub(super) fn linear<O: Quantised>(x: &[i8], w: &[i8], channels: &[Channel], [m,
     out
 }
 
-/// `requantise(sum over h of w[o,h] x[i, h*d+f] + bias[o])` for `x[m, heads * d]` and `w[heads_out, heads]` with a channel for each
-/// row of `w`; to `[m, heads_out * d]`.
-pub(super) fn mix_heads(x: &[i8], w: &[i8], channels: &[Channel], [m, heads, d]: [usize; 3]) -> Vec<i8> {
+/// `requantise(sum over h of w[o,h] x[i, h*d+f] + bias[o])` for `x[m, heads * d]` and
+/// `w[heads_out, heads]` with a channel for each row of `w`; to `[m, heads_out * d]`.
+pub(super) fn mix_heads(
+    x: &[i8],
+    w: &[i8],
+    channels: &[Channel],
+    [m, heads, d]: [usize; 3],
+) -> Vec<i8> {
     let mut out = Vec::with_capacity(m * channels.len() * d);
     for i in 0..m {
         let token = row(x, heads * d, i);
@@ -51,17 +61,27 @@ pub(super) fn mix_heads(x: &[i8], w: &[i8], channels: &[Channel], [m, heads, d]:
 }
 
 /// Rows of a table of `v` rows by their numbers.
-pub(super) fn embed(table: &[i16], rows: &[u16], (v, c): (usize, usize)) -> Result<Vec<i16>, String> {
+pub(super) fn embed(
+    table: &[i16],
+    rows: &[u16],
+    (v, c): (usize, usize),
+) -> Result<Vec<i16>, String> {
     let mut out = Vec::with_capacity(rows.len() * c);
     for row in rows.iter().map(|row| usize::from(*row)) {
-        let found = table.get(row * c..(row + 1) * c).ok_or_else(|| format!("row {row} of a table of {v}"))?;
+        let found = table
+            .get(row * c..(row + 1) * c)
+            .ok_or_else(|| format!("row {row} of a table of {v}"))?;
         out.extend_from_slice(found);
     }
     Ok(out)
 }
 
 /// LayerNorm of every row of `x[m,n]`, `n` being the parameters' width.
-pub(super) fn layer_norm<O: Quantised + Default>(x: &[i16], params: &LayerNormParams, m: usize) -> Vec<O> {
+pub(super) fn layer_norm<O: Quantised + Default>(
+    x: &[i16],
+    params: &LayerNormParams,
+    m: usize,
+) -> Vec<O> {
     let n = params.width();
     let mut out = vec![O::default(); m * n];
     for i in 0..m {
@@ -76,13 +96,20 @@ pub(super) fn lut(x: &[i8], lut: &Lut) -> Vec<i8> {
 }
 
 /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated.
-pub(super) fn add<O: Quantised>(a: &[i16], b: &[i16], a_scale: i32, b_scale: i32, shift: u8) -> Vec<O> {
-    let sum = |a: i16, b: i16| i64::from(a) * i64::from(a_scale) + i64::from(b) * i64::from(b_scale);
+pub(super) fn add<O: Quantised>(
+    a: &[i16],
+    b: &[i16],
+    a_scale: i32,
+    b_scale: i32,
+    shift: u8,
+) -> Vec<O> {
+    let sum =
+        |a: i16, b: i16| i64::from(a) * i64::from(a_scale) + i64::from(b) * i64::from(b_scale);
     a.iter().zip(b).map(|(a, b)| O::saturate(round_shift(sum(*a, *b), shift))).collect()
 }
 
-/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`, with a bias of that shape if there is one; [`PRUNED`] where the mask of a head, if
-/// there are any, keeps nothing.
+/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`, with a bias of that shape if there is one;
+/// [`PRUNED`] where the mask of a head, if there are any, keeps nothing.
 pub(super) fn sddmm(
     q: &[i8],
     k: &[i8],
@@ -123,7 +150,14 @@ pub(super) fn softmax(scores: &[i16], rows: usize, n: usize) -> (Vec<i8>, Vec<u3
 }
 
 /// Probabilities `p[heads,m,n]`, normalised by their row sums, times values `v[n,c]`, to `[m,c]`.
-pub(super) fn spmm(p: &[i8], sums: &[u32], v: &[i8], [heads, m, n]: [usize; 3], c: usize, scale: Scale) -> Vec<i8> {
+pub(super) fn spmm(
+    p: &[i8],
+    sums: &[u32],
+    v: &[i8],
+    [heads, m, n]: [usize; 3],
+    c: usize,
+    scale: Scale,
+) -> Vec<i8> {
     let mut out = vec![0; m * c];
     let mut accumulators = vec![0i32; c.checked_div(heads).unwrap_or(0)];
     let d = accumulators.len();
@@ -139,7 +173,9 @@ pub(super) fn spmm(p: &[i8], sums: &[u32], v: &[i8], [heads, m, n]: [usize; 3], 
             }
             let scale = scale.combine(Scale::reciprocal(sums[head * m + i]));
             let out = &mut out[i * c + head * d..][..d];
-            out.iter_mut().zip(&accumulators).for_each(|(out, sum)| *out = requantise_i8(*sum, scale));
+            out.iter_mut()
+                .zip(&accumulators)
+                .for_each(|(out, sum)| *out = requantise_i8(*sum, scale));
         }
     }
     out

@@ -57,8 +57,11 @@ impl<'g> QuantisedInterpreter<'g> {
         if !matches!(graph.stage, Stage::Quantised | Stage::Split) {
             return Err(InterpError::Stage(graph.stage));
         }
-        let mut interpreter =
-            QuantisedInterpreter { graph, constants: SecondaryMap::new(), params: SecondaryMap::new() };
+        let mut interpreter = QuantisedInterpreter {
+            graph,
+            constants: SecondaryMap::new(),
+            params: SecondaryMap::new(),
+        };
         for (value, data) in graph.values() {
             if let Some(constant) = graph.constant(value) {
                 interpreter.constants[value] = Tensor::from_le_bytes(data.ty.elem, &constant.bytes);
@@ -79,20 +82,22 @@ impl<'g> QuantisedInterpreter<'g> {
             last.ok_or_else(|| "the parameters are not constant".to_owned())
         };
         Ok(match &data.kind {
-            OpKind::QLinear {} => {
-                Some(Params::Channels(Channel::read_all(&constant()?.bytes).map_err(|e| e.to_string())?))
-            }
+            OpKind::QLinear {} => Some(Params::Channels(
+                Channel::read_all(&constant()?.bytes).map_err(|e| e.to_string())?,
+            )),
             OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
                 let (weights, channels) = constant()?
                     .bytes
                     .split_at_checked(autoencoder_channels_at(*heads_in, *heads_out))
                     .ok_or_else(|| "the parameters are too short".to_owned())?;
-                let weights = weights[..heads_in * heads_out].iter().map(|weight| *weight as i8).collect();
+                let weights =
+                    weights[..heads_in * heads_out].iter().map(|weight| *weight as i8).collect();
                 let channels = Channel::read_all(channels).map_err(|e| e.to_string())?;
                 Some(Params::Coder(Coder { weights, channels }))
             }
             OpKind::QLayerNorm {} => {
-                let params = LayerNormParams::from_bytes(&constant()?.bytes).map_err(|e| e.to_string())?;
+                let params =
+                    LayerNormParams::from_bytes(&constant()?.bytes).map_err(|e| e.to_string())?;
                 let x = self.graph.ty(data.operands[0]);
                 if x.shape[1] != params.width() {
                     return Err(format!("{} channels of parameters for {x}", params.width()));
@@ -100,7 +105,10 @@ impl<'g> QuantisedInterpreter<'g> {
                 Some(Params::LayerNorm(params))
             }
             OpKind::Lut {} => {
-                let bytes = constant()?.bytes.first_chunk().ok_or_else(|| "the table is too short".to_owned())?;
+                let bytes = constant()?
+                    .bytes
+                    .first_chunk()
+                    .ok_or_else(|| "the table is too short".to_owned())?;
                 Some(Params::Lut(Box::new(Lut::from_bytes(bytes))))
             }
             OpKind::Sddmm { .. } => sddmm_masks(self.graph, data)?.map(Params::Masks),
@@ -121,7 +129,8 @@ impl<'g> QuantisedInterpreter<'g> {
         self.observe(inputs, &mut |_, _| {})
     }
 
-    /// As [`QuantisedInterpreter::run`], and shows every input and result to `observer` once, in execution order.
+    /// As [`QuantisedInterpreter::run`], and shows every input and result to `observer` once, in
+    /// execution order.
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`].
@@ -136,8 +145,8 @@ impl<'g> QuantisedInterpreter<'g> {
         })
     }
 
-    /// As [`QuantisedInterpreter::run`], and lets `replace` look at every input and result once, in execution order: what reads the
-    /// value reads what `replace` gives, a tensor of the same type.
+    /// As [`QuantisedInterpreter::run`], and lets `replace` look at every input and result once, in
+    /// execution order: what reads the value reads what `replace` gives, a tensor of the same type.
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`].
@@ -155,12 +164,18 @@ impl<'g> QuantisedInterpreter<'g> {
             let expected = graph.ty(*value);
             if expected.elem != input.elem() || expected.elements() != input.len() {
                 let found = format!("{}[{}]", input.elem(), input.len());
-                return Err(InterpError::Input { name: name.clone(), expected: expected.clone(), found });
+                return Err(InterpError::Input {
+                    name: name.clone(),
+                    expected: expected.clone(),
+                    found,
+                });
             }
             live.define(*value, replace(*value, input.clone()));
         }
         for op in &graph.order {
-            let results = self.evaluate(*op, &live).map_err(|message| InterpError::at(graph, *op, message))?;
+            let results = self
+                .evaluate(*op, &live)
+                .map_err(|message| InterpError::at(graph, *op, message))?;
             for (value, result) in graph.op(*op).results.iter().zip(results) {
                 debug_assert_eq!(result.len(), graph.ty(*value).elements(), "{op}");
                 live.define(*value, replace(*value, result));
@@ -175,7 +190,8 @@ impl<'g> QuantisedInterpreter<'g> {
         outputs.collect()
     }
 
-    /// Quantises the inputs, runs, and returns the outputs as real numbers in their shapes of the model.
+    /// Quantises the inputs, runs, and returns the outputs as real numbers in their shapes of the
+    /// model.
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`], or an input or output has no step.
@@ -184,14 +200,15 @@ impl<'g> QuantisedInterpreter<'g> {
         if inputs.len() != graph.inputs.len() {
             return Err(InterpError::input_count(graph, inputs.len()));
         }
-        let quantised = graph.inputs.iter().zip(inputs).map(|(GraphInput { name, value, shape }, input)| {
-            let ty = graph.ty(*value);
-            Tensor::quantise(input, ty).filter(|_| input.shape() == shape).ok_or_else(|| {
-                let found = TensorType::f32(input.shape()).to_string();
-                let expected = TensorType { shape: shape.clone(), ..ty.clone() };
-                InterpError::Input { name: name.clone(), expected, found }
-            })
-        });
+        let quantised =
+            graph.inputs.iter().zip(inputs).map(|(GraphInput { name, value, shape }, input)| {
+                let ty = graph.ty(*value);
+                Tensor::quantise(input, ty).filter(|_| input.shape() == shape).ok_or_else(|| {
+                    let found = TensorType::f32(input.shape()).to_string();
+                    let expected = TensorType { shape: shape.clone(), ..ty.clone() };
+                    InterpError::Input { name: name.clone(), expected, found }
+                })
+            });
         let outputs = self.run(&quantised.collect::<Result<Vec<_>, _>>()?)?;
         let outputs = graph.outputs.iter().zip(outputs).map(|(output, tensor)| {
             let ty = graph.ty(output.value);
@@ -202,7 +219,8 @@ impl<'g> QuantisedInterpreter<'g> {
         outputs.collect()
     }
 
-    /// The tensor of a value that is defined; `None` where it is a parameter, not a tensor of integers.
+    /// The tensor of a value that is defined; `None` where it is a parameter, not a tensor of
+    /// integers.
     fn read<'a>(&'a self, live: &'a Live<Tensor>, value: Value) -> Option<&'a Tensor> {
         live.get(value).or(self.constants[value].as_ref())
     }
@@ -210,8 +228,10 @@ impl<'g> QuantisedInterpreter<'g> {
     fn evaluate(&self, op: Op, live: &Live<Tensor>) -> Result<Vec<Tensor>, String> {
         let data = self.graph.op(op);
         let ty = |i: usize| self.graph.ty(data.operands[i]);
-        let tensor =
-            |i: usize| self.read(live, data.operands[i]).ok_or_else(|| format!("{} is no tensor of integers", ty(i)));
+        let tensor = |i: usize| {
+            self.read(live, data.operands[i])
+                .ok_or_else(|| format!("{} is no tensor of integers", ty(i)))
+        };
         let i8s = |i: usize| match tensor(i)? {
             Tensor::I8(x) => Ok(x.as_slice()),
             _ => Err(format!("{} where i8 is needed", ty(i))),
@@ -237,10 +257,17 @@ impl<'g> QuantisedInterpreter<'g> {
                 Some(Params::Coder(Coder { weights, channels })),
             ) => {
                 let (m, columns) = ty(0).matrix();
-                Tensor::I8(kernels::mix_heads(i8s(0)?, weights, channels, [m, *heads_in, columns / heads_in]))
+                Tensor::I8(kernels::mix_heads(
+                    i8s(0)?,
+                    weights,
+                    channels,
+                    [m, *heads_in, columns / heads_in],
+                ))
             }
             (OpKind::QEmbed {}, _) => {
-                let Tensor::U16(rows) = tensor(1)? else { return Err(format!("{} where u16 is needed", ty(1))) };
+                let Tensor::U16(rows) = tensor(1)? else {
+                    return Err(format!("{} where u16 is needed", ty(1)));
+                };
                 Tensor::I16(kernels::embed(i16s(0)?, rows, ty(0).matrix())?)
             }
             (OpKind::QLayerNorm {}, Some(Params::LayerNorm(params))) => {
@@ -251,10 +278,14 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
             }
             (OpKind::Lut {}, Some(Params::Lut(lut))) => Tensor::I8(kernels::lut(i8s(0)?, lut)),
-            (OpKind::QAdd { a_scale, b_scale, shift }, _) => match self.graph.ty(data.results[0]).elem {
-                Elem::I8 => Tensor::I8(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
-                _ => Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
-            },
+            (OpKind::QAdd { a_scale, b_scale, shift }, _) => {
+                match self.graph.ty(data.results[0]).elem {
+                    Elem::I8 => {
+                        Tensor::I8(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift))
+                    }
+                    _ => Tensor::I16(kernels::add(i16s(0)?, i16s(1)?, *a_scale, *b_scale, *shift)),
+                }
+            }
             (OpKind::Sddmm { heads, scale, windows }, params) => {
                 let ((rows, c), (keys, _)) = (ty(0).matrix(), ty(1).matrix());
                 let (m, n) = (rows / windows, keys / windows);
@@ -265,7 +296,8 @@ impl<'g> QuantisedInterpreter<'g> {
                         let Tensor::Byte(kept) = tensor(2)? else {
                             return Err(format!("{} where a mask is needed", ty(2)));
                         };
-                        let mask = Mask::from_kept_bytes(m, n, kept).ok_or("the mask has bits past the last key")?;
+                        let mask = Mask::from_kept_bytes(m, n, kept)
+                            .ok_or("the mask has bits past the last key")?;
                         Some(Cow::Owned(vec![mask; *heads]))
                     }
                     _ => None,
@@ -277,10 +309,16 @@ impl<'g> QuantisedInterpreter<'g> {
                 let (q, k) = (i8s(0)?, i8s(1)?);
                 let mut scores = Vec::with_capacity(windows * heads * m * n);
                 for window in 0..*windows {
-                    let masks = masks.as_deref().map(|masks| &masks[window * heads..(window + 1) * heads]);
+                    let masks =
+                        masks.as_deref().map(|masks| &masks[window * heads..(window + 1) * heads]);
                     // All windows may share the bias of the heads.
-                    let bias = bias.map(|bias| &bias[window * heads * m * n % bias.len().max(1)..][..heads * m * n]);
-                    let (q, k) = (&q[window * m * c..(window + 1) * m * c], &k[window * n * c..(window + 1) * n * c]);
+                    let bias = bias.map(|bias| {
+                        &bias[window * heads * m * n % bias.len().max(1)..][..heads * m * n]
+                    });
+                    let (q, k) = (
+                        &q[window * m * c..(window + 1) * m * c],
+                        &k[window * n * c..(window + 1) * n * c],
+                    );
                     scores.extend(kernels::sddmm(q, k, masks, bias, [m, n, c], *heads, *scale));
                 }
                 Tensor::I16(scores)
@@ -291,12 +329,14 @@ impl<'g> QuantisedInterpreter<'g> {
                 return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
             }
             (OpKind::Spmm { scale, windows }, _) => {
-                let ([heads, m, n], c) = ([ty(0).shape[0] / windows, ty(0).shape[1], ty(0).shape[2]], ty(2).matrix().1);
+                let ([heads, m, n], c) =
+                    ([ty(0).shape[0] / windows, ty(0).shape[1], ty(0).shape[2]], ty(2).matrix().1);
                 let (p, sums, v) = (i8s(0)?, u32s(1)?, i8s(2)?);
                 let mut product = Vec::with_capacity(windows * m * c);
                 for window in 0..*windows {
                     let part = |each: usize| window * each..(window + 1) * each;
-                    let (p, sums, v) = (&p[part(heads * m * n)], &sums[part(heads * m)], &v[part(n * c)]);
+                    let (p, sums, v) =
+                        (&p[part(heads * m * n)], &sums[part(heads * m)], &v[part(n * c)]);
                     product.extend(kernels::spmm(p, sums, v, [heads, m, n], c, *scale));
                 }
                 Tensor::I8(product)
@@ -320,17 +360,25 @@ impl<'g> QuantisedInterpreter<'g> {
                 let rows = split::Rows { heads, m };
                 let mut maxima = i16s(2)?.to_vec();
                 if data.operands.len() > 3 {
-                    maxima.iter_mut().zip(i16s(3)?).for_each(|(max, other)| *max = (*max).max(*other));
+                    maxima
+                        .iter_mut()
+                        .zip(i16s(3)?)
+                        .for_each(|(max, other)| *max = (*max).max(*other));
                 }
                 let (probs, sums) = match patterns {
-                    Patterns { keys: Some(keys), .. } => split::block_softmax(i16s(0)?, keys, &maxima, rows),
-                    Patterns { csc: Some(csc), .. } => split::csc_softmax(i16s(0)?, csc, &maxima, rows),
+                    Patterns { keys: Some(keys), .. } => {
+                        split::block_softmax(i16s(0)?, keys, &maxima, rows)
+                    }
+                    Patterns { csc: Some(csc), .. } => {
+                        split::csc_softmax(i16s(0)?, csc, &maxima, rows)
+                    }
                     _ => return Err("no pattern".to_owned()),
                 };
                 return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
             }
             (OpKind::SplitSpmm { heads, scale, block, csc }, Some(Params::Patterns(patterns))) => {
-                let ((m, c), parts) = (self.graph.ty(data.results[0]).matrix(), ProductParts::of(*block, *csc));
+                let ((m, c), parts) =
+                    (self.graph.ty(data.results[0]).matrix(), ProductParts::of(*block, *csc));
                 let mut product = split::Product::new(i8s(0)?, c, split::Rows { heads: *heads, m });
                 if let (Some(at), Some(keys)) = (parts.block, &patterns.keys) {
                     product.block(i8s(at.probs)?, u32s(at.sums)?, keys);
@@ -351,7 +399,8 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
             }
             (OpKind::Patches { map, kernel, stride, pad }, _) => {
-                let windows = Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
+                let windows =
+                    Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };
                 let map = [map[0], map[1], ty(0).shape[1]];
                 match tensor(0)? {
                     Tensor::I8(x) => Tensor::I8(windows.rows(x, map)),
@@ -371,7 +420,8 @@ impl<'g> QuantisedInterpreter<'g> {
                 let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(misfit)?;
                 let (rows, columns) = ty(0).matrix();
                 for row in self.graph.indices(data.operands[1], rows)? {
-                    out.append(tensor(0)?, row * columns..(row + 1) * columns).ok_or_else(misfit)?;
+                    out.append(tensor(0)?, row * columns..(row + 1) * columns)
+                        .ok_or_else(misfit)?;
                 }
                 out
             }
@@ -384,7 +434,8 @@ impl<'g> QuantisedInterpreter<'g> {
         Ok(vec![result])
     }
 
-    /// Joins parts of operands along an axis. A part is an operand with its first step along the axis and the number of steps.
+    /// Joins parts of operands along an axis. A part is an operand with its first step along the
+    /// axis and the number of steps.
     fn join<'a>(
         &'a self,
         op: Op,
@@ -401,7 +452,8 @@ impl<'g> QuantisedInterpreter<'g> {
         for block in 0..blocks {
             for (operand, start, steps) in parts.clone() {
                 let first = block * self.graph.ty(data.operands[operand]).shape[axis] + start;
-                out.append(tensor(operand)?, first * inner..(first + steps) * inner).ok_or_else(misfit)?;
+                out.append(tensor(operand)?, first * inner..(first + steps) * inner)
+                    .ok_or_else(misfit)?;
             }
         }
         Ok(out)

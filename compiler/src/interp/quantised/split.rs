@@ -1,5 +1,6 @@
-//! The operations of split attention as loops over their definitions, entry by entry. As in [`kernels`](super::kernels), matrices are
-//! row-major slices and sums wrap. A row of a head is `head * m + query`.
+//! The operations of split attention as loops over their definitions, entry by entry. As in
+//! [`kernels`](super::kernels), matrices are row-major slices and sums wrap. A row of a head is
+//! `head * m + query`.
 
 use vitcod_isa::numerics::{PRUNED, Scale, requantise_i8, requantise_score, softmax_probs};
 
@@ -51,7 +52,9 @@ impl Scores<'_> {
 
     /// Scores of the entries of a pattern, and the maxima of their rows.
     pub(super) fn csc(&self, csc: &CscPattern) -> (Vec<i16>, Vec<i16>) {
-        self.collect(csc.entries().map(|(head, key, query)| (head, query, self.score(head, query, key))))
+        self.collect(
+            csc.entries().map(|(head, key, query)| (head, query, self.score(head, query, key))),
+        )
     }
 
     fn collect(&self, scored: impl Iterator<Item = (usize, usize, i16)>) -> (Vec<i16>, Vec<i16>) {
@@ -66,12 +69,22 @@ impl Scores<'_> {
 }
 
 /// Unnormalised probabilities of the cells of blocks, and the sums of their rows.
-pub(super) fn block_softmax(scores: &[i16], keys: &BlockKeys, maxima: &[i16], rows: Rows) -> (Vec<i8>, Vec<u32>) {
+pub(super) fn block_softmax(
+    scores: &[i16],
+    keys: &BlockKeys,
+    maxima: &[i16],
+    rows: Rows,
+) -> (Vec<i8>, Vec<u32>) {
     softmax(scores, cells(keys, rows.m).map(|(head, query, _)| (head, query)), maxima, rows)
 }
 
 /// Unnormalised probabilities of the entries of a pattern, and the sums of their rows.
-pub(super) fn csc_softmax(scores: &[i16], csc: &CscPattern, maxima: &[i16], rows: Rows) -> (Vec<i8>, Vec<u32>) {
+pub(super) fn csc_softmax(
+    scores: &[i16],
+    csc: &CscPattern,
+    maxima: &[i16],
+    rows: Rows,
+) -> (Vec<i8>, Vec<u32>) {
     softmax(scores, csc.entries().map(|(head, _, query)| (head, query)), maxima, rows)
 }
 
@@ -85,7 +98,8 @@ fn softmax(
     let mut sums = vec![0u32; rows.heads * rows.m];
     for ((score, prob), (head, query)) in scores.iter().zip(&mut probs).zip(places) {
         let row = head * rows.m + query;
-        let sum = softmax_probs(std::slice::from_ref(score), maxima[row], std::slice::from_mut(prob));
+        let sum =
+            softmax_probs(std::slice::from_ref(score), maxima[row], std::slice::from_mut(prob));
         sums[row] = sums[row].wrapping_add(sum);
     }
     (probs, sums)
@@ -104,13 +118,23 @@ pub(super) struct Product<'a> {
 
 impl<'a> Product<'a> {
     pub(super) fn new(v: &'a [i8], c: usize, rows: Rows) -> Product<'a> {
-        Product { v, c, rows, accumulators: vec![0; rows.m * c], sums: vec![0; rows.heads * rows.m] }
+        Product {
+            v,
+            c,
+            rows,
+            accumulators: vec![0; rows.m * c],
+            sums: vec![0; rows.heads * rows.m],
+        }
     }
 
     /// Adds the blocks.
     pub(super) fn block(&mut self, probs: &[i8], sums: &[u32], keys: &BlockKeys) {
         let places = cells(keys, self.rows.m);
-        self.add(probs, sums, places.map(|(head, query, column)| (head, query, keys.head(head)[column].into())));
+        self.add(
+            probs,
+            sums,
+            places.map(|(head, query, column)| (head, query, keys.head(head)[column].into())),
+        );
     }
 
     /// Adds the entries of a pattern.
@@ -118,7 +142,12 @@ impl<'a> Product<'a> {
         self.add(probs, sums, csc.entries().map(|(head, key, query)| (head, query, key)));
     }
 
-    fn add(&mut self, probs: &[i8], sums: &[u32], places: impl Iterator<Item = (usize, usize, usize)>) {
+    fn add(
+        &mut self,
+        probs: &[i8],
+        sums: &[u32],
+        places: impl Iterator<Item = (usize, usize, usize)>,
+    ) {
         self.sums.iter_mut().zip(sums).for_each(|(sum, part)| *sum = sum.wrapping_add(*part));
         let d = self.c / self.rows.heads;
         for (p, (head, query, key)) in probs.iter().zip(places) {
@@ -134,7 +163,10 @@ impl<'a> Product<'a> {
         let d = self.c / self.rows.heads;
         let out = self.accumulators.iter().enumerate().map(|(i, sum)| {
             let (query, head) = (i / self.c, i % self.c / d);
-            requantise_i8(*sum, scale.combine(Scale::reciprocal(self.sums[head * self.rows.m + query])))
+            requantise_i8(
+                *sum,
+                scale.combine(Scale::reciprocal(self.sums[head * self.rows.m + query])),
+            )
         });
         out.collect()
     }

@@ -8,7 +8,8 @@ use vitcod_isa::operands::mask_row;
 
 use crate::ir::{Elem, TensorType};
 
-/// The elements of a quantised tensor, row-major. Shape and step are those of the value's [`TensorType`].
+/// The elements of a quantised tensor, row-major. Shape and step are those of the value's
+/// [`TensorType`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tensor {
     /// 8-bit integers.
@@ -62,21 +63,25 @@ impl Tensor {
         }
     }
 
-    /// Reads [`Tensor::to_le_bytes`]. `None` where these are no whole elements, or the element type is none of a tensor's.
+    /// Reads [`Tensor::to_le_bytes`]. `None` where these are no whole elements, or the element type
+    /// is none of a tensor's.
     pub fn from_le_bytes(elem: Elem, bytes: &[u8]) -> Option<Tensor> {
         match elem {
             Elem::I8 => Some(Tensor::I8(bytes.iter().map(|x| *x as i8).collect())),
             Elem::I16 => {
                 let (elements, rest) = bytes.as_chunks();
-                rest.is_empty().then(|| Tensor::I16(elements.iter().map(|x| i16::from_le_bytes(*x)).collect()))
+                rest.is_empty()
+                    .then(|| Tensor::I16(elements.iter().map(|x| i16::from_le_bytes(*x)).collect()))
             }
             Elem::U16 => {
                 let (elements, rest) = bytes.as_chunks();
-                rest.is_empty().then(|| Tensor::U16(elements.iter().map(|x| u16::from_le_bytes(*x)).collect()))
+                rest.is_empty()
+                    .then(|| Tensor::U16(elements.iter().map(|x| u16::from_le_bytes(*x)).collect()))
             }
             Elem::U32 => {
                 let (elements, rest) = bytes.as_chunks();
-                rest.is_empty().then(|| Tensor::U32(elements.iter().map(|x| u32::from_le_bytes(*x)).collect()))
+                rest.is_empty()
+                    .then(|| Tensor::U32(elements.iter().map(|x| u32::from_le_bytes(*x)).collect()))
             }
             Elem::Byte => Some(Tensor::Byte(bytes.to_vec())),
             Elem::F32 | Elem::I64 | Elem::Channel => None,
@@ -96,12 +101,14 @@ impl Tensor {
         Some(())
     }
 
-    /// The tensor of a type that is nearest to real numbers; numbers of rows are themselves, and the bits of a mask in every row those of all
-    /// numbers that are not 0. `None` where the type stands for no such numbers or has another number of elements.
+    /// The tensor of a type that is nearest to real numbers; numbers of rows are themselves, and
+    /// the bits of a mask in every row those of all numbers that are not 0. `None` where the type
+    /// stands for no such numbers or has another number of elements.
     pub fn quantise(x: &ArrayViewD<'_, f32>, ty: &TensorType) -> Option<Tensor> {
         match (ty.elem, &ty.shape[..]) {
             (Elem::U16, _) if x.len() == ty.elements() => {
-                let row = |x: &f32| (x.fract() == 0.0 && (0.0..65536.0).contains(x)).then_some(*x as u16);
+                let row =
+                    |x: &f32| (x.fract() == 0.0 && (0.0..65536.0).contains(x)).then_some(*x as u16);
                 return x.iter().map(row).collect::<Option<_>>().map(Tensor::U16);
             }
             (Elem::Byte, [rows, bytes]) if x.len().div_ceil(8) == *bytes => {
@@ -117,7 +124,8 @@ impl Tensor {
         }
     }
 
-    /// The real numbers that the elements stand for, in some shape. `None` where they stand for none or do not fill the shape.
+    /// The real numbers that the elements stand for, in some shape. `None` where they stand for
+    /// none or do not fill the shape.
     pub fn dequantise(&self, step: f64, shape: &[usize]) -> Option<ArrayD<f32>> {
         let elements = match self {
             Tensor::I8(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
@@ -153,24 +161,39 @@ mod tests {
         let quantise = |ty| Tensor::quantise(&x.view(), &ty);
         let i8s = quantise(TensorType::quantised(Elem::I8, [2], 0.25)).unwrap();
         assert_eq!(i8s, Tensor::I8(vec![1, -128]));
-        assert_eq!(quantise(TensorType::quantised(Elem::I16, [2], 0.25)), Some(Tensor::I16(vec![1, -4000])));
+        assert_eq!(
+            quantise(TensorType::quantised(Elem::I16, [2], 0.25)),
+            Some(Tensor::I16(vec![1, -4000]))
+        );
         assert_eq!(quantise(TensorType::quantised(Elem::I8, [3], 0.25)), None);
         assert_eq!(quantise(TensorType::new(Elem::I8, [2])), None);
-        assert_eq!(i8s.dequantise(0.25, &[1, 2]).unwrap().into_raw_vec_and_offset().0, [0.25, -32.0]);
+        assert_eq!(
+            i8s.dequantise(0.25, &[1, 2]).unwrap().into_raw_vec_and_offset().0,
+            [0.25, -32.0]
+        );
         assert_eq!(i8s.dequantise(0.25, &[3]), None);
     }
 
     #[test]
     fn numbers_that_are_themselves() {
         let quantise = |x: &[f32], ty: TensorType| {
-            Tensor::quantise(&ArrayD::from_shape_vec(IxDyn(&[1, x.len()]), x.to_vec()).unwrap().view(), &ty)
+            Tensor::quantise(
+                &ArrayD::from_shape_vec(IxDyn(&[1, x.len()]), x.to_vec()).unwrap().view(),
+                &ty,
+            )
         };
-        assert_eq!(quantise(&[7.0, 65535.0], TensorType::new(Elem::U16, [1, 2])), Some(Tensor::U16(vec![7, 65535])));
+        assert_eq!(
+            quantise(&[7.0, 65535.0], TensorType::new(Elem::U16, [1, 2])),
+            Some(Tensor::U16(vec![7, 65535]))
+        );
         for wrong in [-1.0, 0.5, 65536.0, f32::NAN] {
             assert_eq!(quantise(&[wrong], TensorType::new(Elem::U16, [1, 1])), None);
         }
         let flags = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-        assert_eq!(quantise(&flags, TensorType::new(Elem::Byte, [2, 2])), Some(Tensor::Byte(vec![5, 1, 5, 1])));
+        assert_eq!(
+            quantise(&flags, TensorType::new(Elem::Byte, [2, 2])),
+            Some(Tensor::Byte(vec![5, 1, 5, 1]))
+        );
         assert_eq!(quantise(&flags, TensorType::new(Elem::Byte, [2, 1])), None);
     }
 }

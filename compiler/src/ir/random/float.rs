@@ -58,8 +58,9 @@ impl Generator<'_> {
             _ => {
                 // Deep enough for the passes to look into.
                 let squared = self.push(OpKind::Binary { f: BinaryFn::Mul }, &[x, x]);
-                squared
-                    .and_then(|squared| if self.one_in(2) { self.unary(squared) } else { self.fake_quantise(squared) })
+                squared.and_then(|squared| {
+                    if self.one_in(2) { self.unary(squared) } else { self.fake_quantise(squared) }
+                })
             }
         };
     }
@@ -77,7 +78,9 @@ impl Generator<'_> {
             }
             2 => self.concat(x, 0),
             3 => self.slice(x, 0),
-            4 if self.one_in(4) => self.push(OpKind::ReduceMean { axes: vec![0], keep: true }, &[x]),
+            4 if self.one_in(4) => {
+                self.push(OpKind::ReduceMean { axes: vec![0], keep: true }, &[x])
+            }
             4 => self.layer_norm(x),
             5 => {
                 let (c, height, width) = (self.extent(), self.extent(), self.extent());
@@ -88,7 +91,8 @@ impl Generator<'_> {
                     self.floats([height * width, c])
                 };
                 let kernel = [1 + self.below(height), 1 + self.below(width)];
-                let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
+                let (stride, pad) =
+                    ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
                 self.push(OpKind::Patches { map: [height, width], kernel, stride, pad }, &[x])
             }
             6 => {
@@ -98,13 +102,15 @@ impl Generator<'_> {
             }
             7 if self.one_in(4) => {
                 let (v, n) = (self.extent(), self.extent());
-                let (table, rows) = (self.floats([v, k]), self.input(TensorType::new(Elem::I64, [n])));
+                let (table, rows) =
+                    (self.floats([v, k]), self.input(TensorType::new(Elem::I64, [n])));
                 self.push(OpKind::Embed {}, &[table, rows])
             }
             7 => self.attention(),
             8 => self.pick_rows(x),
             _ => {
-                let heads_in = self.pick(&(1..=k).filter(|heads| k.is_multiple_of(*heads)).collect::<Vec<_>>());
+                let heads_in = self
+                    .pick(&(1..=k).filter(|heads| k.is_multiple_of(*heads)).collect::<Vec<_>>());
                 let heads_out = self.extent();
                 let (w, b) = (self.floats([heads_out, heads_in]), self.floats([heads_out]));
                 self.push(OpKind::MixHeads { heads_in, heads_out }, &[x, w, b])
@@ -130,14 +136,16 @@ impl Generator<'_> {
             return self.bytes(Elem::F32, shape, None);
         }
         let ty = TensorType::f32(shape);
-        let bytes = (0..ty.elements()).flat_map(|_| (self.random.normal() as f32).to_le_bytes()).collect();
+        let bytes =
+            (0..ty.elements()).flat_map(|_| (self.random.normal() as f32).to_le_bytes()).collect();
         self.constant(ty, bytes)
     }
 
     /// A constant that broadcasts to a shape.
     fn broadcasting(&mut self, shape: &[usize]) -> Value {
         let first = self.below(shape.len() + 1);
-        let shape: Vec<usize> = shape[first..].iter().map(|extent| if self.one_in(3) { 1 } else { *extent }).collect();
+        let shape: Vec<usize> =
+            shape[first..].iter().map(|extent| if self.one_in(3) { 1 } else { *extent }).collect();
         self.floats(shape)
     }
 
@@ -190,7 +198,8 @@ impl Generator<'_> {
         let ty = TensorType::new(Elem::I64, shape);
         // From the end, too.
         let index = |random: usize| random as i64 - extent as i64;
-        let bytes = (0..ty.elements()).flat_map(|_| index(self.below(2 * extent)).to_le_bytes()).collect();
+        let bytes =
+            (0..ty.elements()).flat_map(|_| index(self.below(2 * extent)).to_le_bytes()).collect();
         self.constant(ty, bytes)
     }
 

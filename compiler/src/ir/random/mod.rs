@@ -1,7 +1,7 @@
 //! Random well-formed graphs of every stage, for tests and fuzzing.
 //!
-//! Every operation occurs, with extents of a few elements; what the graphs compute means nothing. Their parameters decode, so that the
-//! interpreters run them.
+//! Every operation occurs, with extents of a few elements; what the graphs compute means nothing.
+//! Their parameters decode, so that the interpreters run them.
 
 mod float;
 mod quantised;
@@ -17,13 +17,15 @@ use vitcod_isa::random::Random;
 /// The most operations that are chosen for a graph; some of them are several operations.
 const MAX_STEPS: usize = 10;
 
-/// A graph of a stage, the same for the same seed. It verifies, and its values are numbered in order of appearance.
+/// A graph of a stage, the same for the same seed. It verifies, and its values are numbered in
+/// order of appearance.
 pub fn graph(stage: Stage, seed: u64) -> Graph {
     Generator::new(stage, seed, &[]).run(stage)
 }
 
-/// A graph of a stage as [`graph`] makes them, whose first choices are bytes: a fuzzer that changes a byte changes one of them. The other
-/// choices and the elements of constants follow from a fixed seed.
+/// A graph of a stage as [`graph`] makes them, whose first choices are bytes: a fuzzer that changes
+/// a byte changes one of them. The other choices and the elements of constants follow from a fixed
+/// seed.
 pub fn graph_by(stage: Stage, choices: &[u8]) -> Graph {
     Generator::new(stage, 0, choices).run(stage)
 }
@@ -69,7 +71,10 @@ impl<'a> Generator<'a> {
     fn below(&mut self, n: usize) -> usize {
         // A byte chooses among no more than its values.
         let choice = if n <= 256 { self.choices.next() } else { None };
-        choice.map_or_else(|| (self.random.bits() % n as u64) as usize, |choice| usize::from(*choice) % n)
+        choice.map_or_else(
+            || (self.random.bits() % n as u64) as usize,
+            |choice| usize::from(*choice) % n,
+        )
     }
 
     /// A small extent.
@@ -93,7 +98,8 @@ impl<'a> Generator<'a> {
 
     /// A name as models have it, or one with characters that text escapes.
     fn name(&mut self) -> String {
-        const PARTS: [&str; 10] = ["blocks", "0", "/", ".", "attn", "MatMul", " ", "\"", "\\", "\n\t\u{301}é\0"];
+        const PARTS: [&str; 10] =
+            ["blocks", "0", "/", ".", "attn", "MatMul", " ", "\"", "\\", "\n\t\u{301}é\0"];
         let parts = self.below(5);
         (0..parts).map(|_| self.pick(&PARTS)).collect()
     }
@@ -147,15 +153,25 @@ impl<'a> Generator<'a> {
     }
 
     /// Appends an operation whose result types carry steps.
-    fn push_typed(&mut self, kind: OpKind, operands: &[Value], types: Vec<TensorType>) -> Vec<Value> {
+    fn push_typed(
+        &mut self,
+        kind: OpKind,
+        operands: &[Value],
+        types: Vec<TensorType>,
+    ) -> Vec<Value> {
         let nodes = self.nodes();
         self.graph.push_typed(kind, operands, types, &nodes)
     }
 
     /// A value of the pool that fits, or a new input of the type.
     fn value(&mut self, fits: impl Fn(&TensorType) -> bool, otherwise: TensorType) -> Value {
-        let fitting: Vec<Value> = self.pool.iter().copied().filter(|value| fits(self.graph.ty(*value))).collect();
-        if fitting.is_empty() || self.one_in(5) { self.input(otherwise) } else { self.pick(&fitting) }
+        let fitting: Vec<Value> =
+            self.pool.iter().copied().filter(|value| fits(self.graph.ty(*value))).collect();
+        if fitting.is_empty() || self.one_in(5) {
+            self.input(otherwise)
+        } else {
+            self.pick(&fitting)
+        }
     }
 
     fn outputs(&mut self) {

@@ -34,15 +34,18 @@ impl Generator<'_> {
                 let [height, width] = [(); 2].map(|()| self.extent());
                 let pixels = TensorType::quantised(Elem::I8, [height * width, c], step);
                 let x = if self.one_in(2) {
-                    let image = self.input(TensorType::quantised(Elem::I8, [1, c, height, width], step));
+                    let image =
+                        self.input(TensorType::quantised(Elem::I8, [1, c, height, width], step));
                     self.push_typed(OpKind::Pixels {}, &[image], vec![pixels])[0]
                 } else {
                     self.value(|ty| *ty == pixels, pixels.clone())
                 };
                 let kernel = [1 + self.below(height), 1 + self.below(width)];
-                let (stride, pad) = ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
-                let along =
-                    |axis: usize, extent: usize| (extent + pad[axis] + pad[axis + 2] - kernel[axis]) / stride[axis] + 1;
+                let (stride, pad) =
+                    ([self.extent(), self.extent()], [0; 4].map(|_: usize| self.below(2)));
+                let along = |axis: usize, extent: usize| {
+                    (extent + pad[axis] + pad[axis + 2] - kernel[axis]) / stride[axis] + 1
+                };
                 let shape = [along(0, height) * along(1, width), kernel[0] * kernel[1] * c];
                 let kind = OpKind::Patches { map: [height, width], kernel, stride, pad };
                 self.result(kind, &[x], TensorType::quantised(Elem::I8, shape, step));
@@ -59,7 +62,8 @@ impl Generator<'_> {
                 let x = self.integers(Elem::I16);
                 let (m, n) = self.graph.ty(x).matrix();
                 let (gamma, beta) = (self.random.normal(), self.random.normal());
-                let params = LayerNormParams::new(&vec![gamma; n], &vec![beta; n], 1e-6, 0.01, 0.05);
+                let params =
+                    LayerNormParams::new(&vec![gamma; n], &vec![beta; n], 1e-6, 0.01, 0.05);
                 let params = params.expect("usual numbers").to_bytes();
                 let params = self.constant(TensorType::new(Elem::Byte, [params.len()]), params);
                 self.stepped(OpKind::QLayerNorm {}, &[x, params], elem, vec![m, n]);
@@ -89,7 +93,11 @@ impl Generator<'_> {
                 let (v, c, n, step) = (self.extent(), self.extent(), self.extent(), self.real());
                 let table = self.bytes(Elem::I16, [v, c], Some(step));
                 let rows = self.input(TensorType::new(Elem::U16, [1, n]));
-                self.result(OpKind::QEmbed {}, &[table, rows], TensorType::quantised(Elem::I16, [n, c], step));
+                self.result(
+                    OpKind::QEmbed {},
+                    &[table, rows],
+                    TensorType::quantised(Elem::I16, [n, c], step),
+                );
             }
             7 => self.coder(),
             8 => {
@@ -125,16 +133,22 @@ impl Generator<'_> {
     }
 
     fn channels(&mut self, n: usize) -> Vec<u8> {
-        (0..n).flat_map(|_| Channel { bias: self.random.bits() as i8 as i32, scale: self.scale() }.to_bytes()).collect()
+        (0..n)
+            .flat_map(|_| {
+                Channel { bias: self.random.bits() as i8 as i32, scale: self.scale() }.to_bytes()
+            })
+            .collect()
     }
 
     fn coder(&mut self) {
         let (heads_in, heads_out) = (self.extent(), self.extent());
         let (m, d, step) = (self.extent(), self.extent(), self.real());
-        let fits = |ty: &TensorType| ty.elem == Elem::I8 && ty.rank() == 2 && ty.shape[1] == heads_in * d;
+        let fits =
+            |ty: &TensorType| ty.elem == Elem::I8 && ty.rank() == 2 && ty.shape[1] == heads_in * d;
         let x = self.value(fits, TensorType::quantised(Elem::I8, [m, heads_in * d], step));
         let m = self.graph.ty(x).shape[0];
-        let mut params: Vec<u8> = (0..heads_in * heads_out).map(|_| self.random.bits() as u8).collect();
+        let mut params: Vec<u8> =
+            (0..heads_in * heads_out).map(|_| self.random.bits() as u8).collect();
         params.resize(autoencoder_channels_at(heads_in, heads_out), 0);
         params.extend(self.channels(heads_out));
         let params = self.constant(TensorType::new(Elem::Byte, [params.len()]), params);
@@ -145,16 +159,19 @@ impl Generator<'_> {
         self.stepped(kind, &[x, params], Elem::I8, vec![m, heads_out * d]);
     }
 
-    /// Attention, mostly with a mask that keeps an entry of each row, sometimes with a bias or within windows.
+    /// Attention, mostly with a mask that keeps an entry of each row, sometimes with a bias or
+    /// within windows.
     fn masked_attention(&mut self) {
-        let (heads, d, m, n) = (1 + self.below(3), self.extent(), self.extent(), 1 + self.below(12));
+        let (heads, d, m, n) =
+            (1 + self.below(3), self.extent(), self.extent(), 1 + self.below(12));
         let windows = if self.one_in(3) { 1 + self.below(3) } else { 1 };
         let all = windows * heads;
-        let [q, k, v] = [[windows * m, heads * d], [windows * n, heads * d], [windows * n, heads]].map(|shape| {
-            let step = self.real();
-            let fits = |ty: &TensorType| ty.elem == Elem::I8 && ty.shape == shape;
-            self.value(fits, TensorType::quantised(Elem::I8, shape, step))
-        });
+        let [q, k, v] = [[windows * m, heads * d], [windows * n, heads * d], [windows * n, heads]]
+            .map(|shape| {
+                let step = self.real();
+                let fits = |ty: &TensorType| ty.elem == Elem::I8 && ty.shape == shape;
+                self.value(fits, TensorType::quantised(Elem::I8, shape, step))
+            });
         let mut operands = vec![q, k];
         if windows == 1 && self.one_in(4) {
             let ty = TensorType::new(Elem::Byte, [m, Mask::kept_row_bytes(n)]);
@@ -163,7 +180,8 @@ impl Generator<'_> {
             let density = self.below(101);
             let masks = (0..all).flat_map(|_| {
                 let always = self.below(n);
-                Mask::from_fn(m, n, |_, key| key == always || self.below(100) < density).to_kept_bytes()
+                Mask::from_fn(m, n, |_, key| key == always || self.below(100) < density)
+                    .to_kept_bytes()
             });
             let masks = masks.collect();
             let ty = TensorType::new(Elem::Byte, [all, m, Mask::kept_row_bytes(n)]);
@@ -174,8 +192,10 @@ impl Generator<'_> {
             operands.push(self.bytes(Elem::I16, [biases, m, n], None));
         }
         let kind = OpKind::Sddmm { heads, scale: self.scale(), windows };
-        let scores = self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [all, m, n])]);
-        let types = vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
+        let scores =
+            self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [all, m, n])]);
+        let types =
+            vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
         let probs = self.push_typed(OpKind::QSoftmax {}, &scores, types);
         let kind = OpKind::Spmm { scale: self.scale(), windows };
         self.stepped(kind, &[probs[0], probs[1], v], Elem::I8, vec![windows * m, heads]);

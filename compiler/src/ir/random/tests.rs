@@ -28,9 +28,11 @@ fn every_operation_of_every_stage_occurs() {
 fn any_bytes_choose_a_graph() {
     for stage in Stage::ALL {
         // Choices are remainders: the same byte again and again makes few graphs.
-        let graphs = (0..=255)
-            .map(|byte: u8| graph_by(stage, &std::array::from_fn::<_, 40, _>(|i| byte.wrapping_mul(i as u8 + 1))));
-        let texts: BTreeSet<String> = graphs.inspect(|graph| graph.verify().unwrap()).map(|g| g.to_string()).collect();
+        let graphs = (0..=255).map(|byte: u8| {
+            graph_by(stage, &std::array::from_fn::<_, 40, _>(|i| byte.wrapping_mul(i as u8 + 1)))
+        });
+        let texts: BTreeSet<String> =
+            graphs.inspect(|graph| graph.verify().unwrap()).map(|g| g.to_string()).collect();
         assert!(texts.len() > 100, "{stage}: {} graphs", texts.len());
     }
 }
@@ -52,7 +54,8 @@ fn they_run_and_no_pass_panics() {
                 let inputs: Vec<Tensor> = samples.iter().zip(&graph.inputs).map(tensor).collect();
                 QuantisedInterpreter::new(&graph).unwrap().run(&inputs).unwrap();
             }
-            let context = Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
+            let context =
+                Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
             for pass in passes::PASSES.iter().filter(|pass| pass.requires == stage.into()) {
                 let _ = pass.run(&graph.clone().into(), &context);
             }

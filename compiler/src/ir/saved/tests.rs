@@ -21,10 +21,16 @@ fn graph() -> Graph {
     )[0];
     let types = vec![TensorType::new(Elem::I8, [2, 2, 2]), TensorType::new(Elem::U32, [2, 2])];
     let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[node]);
-    let mixed = graph.push_typed(OpKind::Spmm { scale, windows: 1 }, &[soft[0], soft[1], x], vec![i8s], &[node])[0];
+    let mixed = graph.push_typed(
+        OpKind::Spmm { scale, windows: 1 },
+        &[soft[0], soft[1], x],
+        vec![i8s],
+        &[node],
+    )[0];
     let w = graph.add_const("w", TensorType::new(Elem::I8, [3, 4]), (0..12).collect::<Vec<u8>>());
     let channel = Channel { bias: 5, scale: Scale::from_f64(2.5).unwrap() };
-    let b = graph.add_const("b", TensorType::new(Elem::Channel, [3]), [channel.to_bytes(); 3].concat());
+    let b =
+        graph.add_const("b", TensorType::new(Elem::Channel, [3]), [channel.to_bytes(); 3].concat());
     let ty = TensorType::quantised(Elem::I16, [2, 3], 0.1 / 3.0);
     let y = graph.push_typed(OpKind::QLinear {}, &[mixed, w, b], vec![ty.clone()], &[node])[0];
     let add = OpKind::QAdd { a_scale: -7, b_scale: 1 << 30, shift: 30 };
@@ -82,15 +88,26 @@ fn what_is_wrong_is_said() {
         SavedGraph::load(text.replacen(from, to, 1).as_bytes(), &image).unwrap_err().to_string()
     };
     assert!(load("\"offset\":3", "\"offset\":40").contains("\"w\" leaves the image"));
-    assert!(load("\"offset\":3", "\"offset\":18446744073709551615").contains("\"w\" leaves the image"));
-    assert!(load("\"operands\":[0,0]", "\"operands\":[0,1]").contains("v1 is used before it is defined"));
+    assert!(
+        load("\"offset\":3", "\"offset\":18446744073709551615").contains("\"w\" leaves the image")
+    );
+    assert!(
+        load("\"operands\":[0,0]", "\"operands\":[0,1]")
+            .contains("v1 is used before it is defined")
+    );
     assert!(load("\"operands\":[0,0]", "\"operands\":[0]").contains("op0 (sddmm): 1 operands"));
     assert!(load("\"operands\":[0,0]", "\"operands\":[]").contains("op0 (sddmm): 0 operands"));
     assert!(load("\"nodes\":[0]", "\"nodes\":[1]").contains("no ONNX node 1"));
     assert!(load("\"shape\":[2,4]", "\"shape\":[2,5]").contains("do not fit"));
     assert!(load("\"shape\":[2,4]", "\"shape\":[2,0]").contains("has no elements or too many"));
-    assert!(load("\"shape\":[2,4]", "\"shape\":[4294967296,4294967296]").contains("has no elements or too many"));
-    assert!(load("\"shape\":[2,4]", "\"shape\":[65536,65536]").contains("take more than 1073741824 bytes"));
+    assert!(
+        load("\"shape\":[2,4]", "\"shape\":[4294967296,4294967296]")
+            .contains("has no elements or too many")
+    );
+    assert!(
+        load("\"shape\":[2,4]", "\"shape\":[65536,65536]")
+            .contains("take more than 1073741824 bytes")
+    );
     assert!(load("\"heads\":2", "\"heads\":0").contains("op0 (sddmm): operands"));
     assert!(load("\"step\":0.1", "\"step\":-0.1").contains("no usable step"));
     assert!(load("\"value\":8", "\"value\":9").contains("v9 is used before it is defined"));
@@ -105,7 +122,12 @@ fn windows_beyond_every_image() {
         let mut graph = Graph::new("x", Stage::Quantised);
         let x = graph.add_input("x", TensorType::quantised(Elem::I8, [4, 1], 1.0));
         let ty = TensorType::quantised(Elem::I8, [4, 1], 1.0);
-        let y = graph.push_typed(OpKind::Patches { map: [2, 2], kernel, stride, pad }, &[x], vec![ty], &[])[0];
+        let y = graph.push_typed(
+            OpKind::Patches { map: [2, 2], kernel, stride, pad },
+            &[x],
+            vec![ty],
+            &[],
+        )[0];
         graph.add_output("y", y, [4, 1]);
         let (json, image) = save(&graph);
         SavedGraph::load(&json, &image)
@@ -153,8 +175,9 @@ proptest! {
     }
 }
 
-/// Programs hold instructions and a saved graph. Where what these are made of changes, older programs cannot be read: `FORMAT` in
-/// `isa/src/program/container.rs` is raised, and the reader says so.
+/// Programs hold instructions and a saved graph. Where what these are made of changes, older
+/// programs cannot be read: `FORMAT` in `isa/src/program/container.rs` is raised, and the reader
+/// says so.
 #[test]
 fn what_is_saved_belongs_to_a_format() {
     let mut text = format!("format {}\n", vitcod_isa::program::FORMAT);
@@ -163,7 +186,10 @@ fn what_is_saved_belongs_to_a_format() {
         text += &format!("{}{}\n", op.mnemonic, attrs.collect::<String>());
     }
     for spec in vitcod_isa::instr::TABLE {
-        let fields = spec.fields.iter().map(|field| format!(" {}:{}+{}", field.name, field.bit, field.width));
+        let fields = spec
+            .fields
+            .iter()
+            .map(|field| format!(" {}:{}+{}", field.name, field.bit, field.width));
         text += &format!("{:#04x} {}{}\n", spec.opcode, spec.mnemonic, fields.collect::<String>());
     }
     insta::assert_snapshot!(text);

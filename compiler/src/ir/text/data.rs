@@ -7,7 +7,8 @@ use vitcod_isa::operands::Channel;
 use super::super::{Elem, TensorType};
 use vitcod_isa::random::Random;
 
-/// The first 8 bytes of the SHA-256 of some bytes, in hexadecimal: tells constants apart, and notices changed files.
+/// The first 8 bytes of the SHA-256 of some bytes, in hexadecimal: tells constants apart, and
+/// notices changed files.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
@@ -25,12 +26,14 @@ pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| pairs.iter().map(byte).collect())?
 }
 
-/// All elements as text: numbers as a list, structures in hexadecimal; and so are floats that no text of a number stands for.
+/// All elements as text: numbers as a list, structures in hexadecimal; and so are floats that no
+/// text of a number stands for.
 pub(super) fn elements(elem: Elem, bytes: &[u8]) -> String {
     let numbers = match elem {
         Elem::F32 => list(bytes, |x| {
             let number = f32::from_le_bytes(x);
-            (!number.is_nan() || number.to_bits() == f32::NAN.to_bits()).then(|| format!("{number:?}"))
+            (!number.is_nan() || number.to_bits() == f32::NAN.to_bits())
+                .then(|| format!("{number:?}"))
         }),
         Elem::I64 => list(bytes, |x| Some(i64::from_le_bytes(x).to_string())),
         Elem::I8 => list(bytes, |x| Some(i8::from_le_bytes(x).to_string())),
@@ -42,7 +45,10 @@ pub(super) fn elements(elem: Elem, bytes: &[u8]) -> String {
     numbers.unwrap_or_else(|| format!("x\"{}\"", hex(bytes)))
 }
 
-fn list<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> Option<String>) -> Option<String> {
+fn list<const N: usize>(
+    bytes: &[u8],
+    number: impl Fn([u8; N]) -> Option<String>,
+) -> Option<String> {
     let numbers = bytes.as_chunks().0.iter().map(|x| number(*x)).collect::<Option<Vec<_>>>()?;
     Some(format!("[{}]", numbers.join(", ")))
 }
@@ -62,8 +68,8 @@ pub(super) fn push_number(elem: Elem, text: &str, bytes: &mut Vec<u8>) -> Option
     Some(())
 }
 
-/// The elements of a seed, for tests by hand: floats of mean 0 and standard deviation 1, uniform integers, channels with a bias of one byte
-/// and a scale of 1 / 256.
+/// The elements of a seed, for tests by hand: floats of mean 0 and standard deviation 1, uniform
+/// integers, channels with a bias of one byte and a scale of 1 / 256.
 pub(super) fn seeded(ty: &TensorType, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let mut bytes = Vec::with_capacity(ty.bytes());

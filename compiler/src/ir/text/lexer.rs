@@ -66,7 +66,8 @@ pub(super) enum Token<'s> {
 }
 
 /// The words that are tokens of their own.
-pub(super) const KEYWORDS: [&str; 8] = ["graph", "input", "const", "output", "node", "file", "seed", "digest"];
+pub(super) const KEYWORDS: [&str; 8] =
+    ["graph", "input", "const", "output", "node", "file", "seed", "digest"];
 
 /// The tokens of a text with where they start and end, in the form that the parser takes.
 pub(super) struct Tokens<'s>(Lexer<'s, Token<'s>>);

@@ -1,4 +1,5 @@
-//! From the lines of a text to a graph: names are resolved, operations bound by the table, types and elements checked.
+//! From the lines of a text to a graph: names are resolved, operations bound by the table, types
+//! and elements checked.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +11,9 @@ use vitcod_isa::diagnostics::{Diagnostic, closest, did_you_mean};
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
 use super::names::unquoted;
-use crate::ir::{Attr, AttrSpec, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value};
+use crate::ir::{
+    Attr, AttrSpec, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value,
+};
 
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 32;
@@ -45,7 +48,10 @@ impl<'s, 'f> Lowering<'s, 'f> {
         files: &'f mut dyn FnMut(&str) -> Result<Bytes, String>,
         broken: &[usize],
     ) -> Lowering<'s, 'f> {
-        let values = broken.iter().flat_map(|place| defined_in_line(source, *place)).map(|name| (name, None));
+        let values = broken
+            .iter()
+            .flat_map(|place| defined_in_line(source, *place))
+            .map(|name| (name, None));
         Lowering {
             source,
             files,
@@ -69,7 +75,11 @@ impl<'s, 'f> Lowering<'s, 'f> {
             Some(stage) => self.graph.stage = stage,
             None => {
                 let names = Stage::ALL.map(Stage::name);
-                let message = format!("there is no stage `{}`; the stages are {}", file.stage, names.join(", "));
+                let message = format!(
+                    "there is no stage `{}`; the stages are {}",
+                    file.stage,
+                    names.join(", ")
+                );
                 self.report_unknown(file.stage, message, names);
                 // The lines are read as if the stage that was meant stood there.
                 let meant = closest(file.stage, names);
@@ -81,7 +91,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
         }
         self.node_names(&file.lines);
         for line in &file.lines {
-            // A line that is given up has said why, and what it would have defined is known to be wrong.
+            // A line that is given up has said why, and what it would have defined is known to be
+            // wrong.
             let _ = self.line(line);
         }
         if !self.diagnostics.is_empty() {
@@ -112,8 +123,14 @@ impl<'s, 'f> Lowering<'s, 'f> {
     }
 
     /// Adds a diagnostic at a word that is none of those that are known.
-    fn report_unknown<'a>(&mut self, word: &str, message: String, known: impl IntoIterator<Item = &'a str>) {
-        self.diagnostics.push(Diagnostic::at(self.span(word), message).with_help(did_you_mean(word, known)));
+    fn report_unknown<'a>(
+        &mut self,
+        word: &str,
+        message: String,
+        known: impl IntoIterator<Item = &'a str>,
+    ) {
+        self.diagnostics
+            .push(Diagnostic::at(self.span(word), message).with_help(did_you_mean(word, known)));
     }
 
     fn give_up<T>(&mut self, text: &str, message: impl Into<String>) -> Lowered<T> {
@@ -224,7 +241,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
     fn ty(&mut self, ty: &Type<'s>) -> Lowered<TensorType> {
         let names = Elem::ALL.map(Elem::name);
         let Some(elem) = Elem::ALL.into_iter().find(|elem| elem.name() == ty.elem) else {
-            let message = format!("there is no element type `{}`; there are {}", ty.elem, names.join(", "));
+            let message =
+                format!("there is no element type `{}`; there are {}", ty.elem, names.join(", "));
             self.report_unknown(ty.elem, message, names);
             return Err(GivenUp);
         };
@@ -237,9 +255,15 @@ impl<'s, 'f> Lowering<'s, 'f> {
 
     /// Extents whose products overflow nowhere.
     fn check_size(&mut self, text: &'s str, ty: &TensorType) -> Lowered<()> {
-        let bytes = ty.shape.iter().try_fold(ty.elem.bytes(), |product, extent| product.checked_mul((*extent).max(1)));
+        let bytes = ty
+            .shape
+            .iter()
+            .try_fold(ty.elem.bytes(), |product, extent| product.checked_mul((*extent).max(1)));
         if ty.rank() > MAX_RANK || bytes.is_none_or(|bytes| bytes > MAX_BYTES) {
-            return self.give_up(text, format!("a tensor has at most {MAX_RANK} dimensions and {MAX_BYTES} bytes"));
+            return self.give_up(
+                text,
+                format!("a tensor has at most {MAX_RANK} dimensions and {MAX_BYTES} bytes"),
+            );
         }
         Ok(())
     }
@@ -251,7 +275,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
         if let Some(expected) = data.digest {
             let found = digest(&bytes);
             if expected[2..expected.len() - 1] != found {
-                return self.give_up(expected, format!("the elements have the digest x\"{found}\""));
+                return self
+                    .give_up(expected, format!("the elements have the digest x\"{found}\""));
             }
         }
         Ok(self.graph.add_const(name, ty, bytes))
@@ -261,11 +286,15 @@ impl<'s, 'f> Lowering<'s, 'f> {
         let expected = ty.bytes();
         let bytes = match &data.kind {
             DataKind::Elided => {
-                return self.give_up(data.text, "the elements are left out: this text is for reading only");
+                return self.give_up(
+                    data.text,
+                    "the elements are left out: this text is for reading only",
+                );
             }
             DataKind::Elements(numbers) => {
                 if numbers.len() != ty.elements() {
-                    let message = format!("{} elements for {ty}, which has {}", numbers.len(), ty.elements());
+                    let message =
+                        format!("{} elements for {ty}, which has {}", numbers.len(), ty.elements());
                     return self.give_up(data.text, message);
                 }
                 let mut bytes = Vec::with_capacity(expected);
@@ -279,8 +308,11 @@ impl<'s, 'f> Lowering<'s, 'f> {
             DataKind::Hex(text) => match unhex(&text[2..text.len() - 1]) {
                 Some(bytes) if bytes.len() == expected => Bytes::from(bytes),
                 _ => {
-                    let message =
-                        format!("{} hexadecimal digits for {ty}, which takes {}", text.len() - 3, 2 * expected);
+                    let message = format!(
+                        "{} hexadecimal digits for {ty}, which takes {}",
+                        text.len() - 3,
+                        2 * expected
+                    );
                     return self.give_up(text, message);
                 }
             },
@@ -288,8 +320,10 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 let seed = self.integer(text, "a seed of 64 bits")?;
                 self.seeded = self.seeded.saturating_add(expected);
                 if self.seeded > MAX_SEEDED_BYTES {
-                    return self
-                        .give_up(data.text, format!("constants of seeds take more than {MAX_SEEDED_BYTES} bytes"));
+                    return self.give_up(
+                        data.text,
+                        format!("constants of seeds take more than {MAX_SEEDED_BYTES} bytes"),
+                    );
                 }
                 Bytes::from(seeded(ty, seed))
             }
@@ -303,7 +337,10 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 match start.checked_add(expected) {
                     Some(end) if end <= file.len() => file.slice(start..end),
                     _ => {
-                        let message = format!("{expected} bytes from {start} leave the file, which has {}", file.len());
+                        let message = format!(
+                            "{expected} bytes from {start} leave the file, which has {}",
+                            file.len()
+                        );
                         return self.give_up(data.text, message);
                     }
                 }
@@ -314,20 +351,27 @@ impl<'s, 'f> Lowering<'s, 'f> {
 
     fn operation(&mut self, op: &Op<'s>) -> Lowered<Vec<Value>> {
         let kind = self.kind(op);
-        let operands: Vec<Lowered<Value>> = op.operands.iter().map(|name| self.value(name)).collect();
+        let operands: Vec<Lowered<Value>> =
+            op.operands.iter().map(|name| self.value(name)).collect();
         let types: Vec<Lowered<TensorType>> = op.types.iter().map(|ty| self.ty(ty)).collect();
         let nodes: Vec<Lowered<Node>> = op.nodes.iter().map(|name| self.node(name)).collect();
         let kind = kind?;
         if !kind.takes(op.operands.len()) {
-            return self.give_up(op.mnemonic, format!("{} does not take {} operands", op.mnemonic, op.operands.len()));
+            return self.give_up(
+                op.mnemonic,
+                format!("{} does not take {} operands", op.mnemonic, op.operands.len()),
+            );
         }
         if op.results.len() != kind.results() {
-            let message = format!("{} has {} results, not {}", op.mnemonic, kind.results(), op.results.len());
+            let message =
+                format!("{} has {} results, not {}", op.mnemonic, kind.results(), op.results.len());
             return self.give_up(op.mnemonic, message);
         }
         if !op.types.is_empty() && op.types.len() != op.results.len() {
-            return self
-                .give_up(op.types[0].text, format!("{} types for {} results", op.types.len(), op.results.len()));
+            return self.give_up(
+                op.types[0].text,
+                format!("{} types for {} results", op.types.len(), op.results.len()),
+            );
         }
         let operands = operands.into_iter().collect::<Lowered<Vec<_>>>()?;
         let types = types.into_iter().collect::<Lowered<Vec<_>>>()?;
@@ -342,13 +386,22 @@ impl<'s, 'f> Lowering<'s, 'f> {
     }
 
     /// The result of an operation whose type the text leaves out.
-    fn inferred(&mut self, op: &Op<'s>, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Lowered<Value> {
+    fn inferred(
+        &mut self,
+        op: &Op<'s>,
+        kind: OpKind,
+        operands: &[Value],
+        nodes: &[Node],
+    ) -> Lowered<Value> {
         if !kind.stages().iter().any(|stage| stage.is_float()) || !self.graph.stage.is_float() {
-            return self
-                .give_up(op.mnemonic, "types of integers have steps, which nobody can infer: write them after `:`");
+            return self.give_up(
+                op.mnemonic,
+                "types of integers have steps, which nobody can infer: write them after `:`",
+            );
         }
         let inferred = {
-            let types: Vec<&TensorType> = operands.iter().map(|operand| self.graph.ty(*operand)).collect();
+            let types: Vec<&TensorType> =
+                operands.iter().map(|operand| self.graph.ty(*operand)).collect();
             crate::ir::infer::infer(&kind, &types)
         };
         match inferred {
@@ -371,8 +424,15 @@ impl<'s, 'f> Lowering<'s, 'f> {
     fn kind(&mut self, op: &Op<'s>) -> Lowered<OpKind> {
         let Some(spec) = OPERATIONS.iter().find(|spec| spec.mnemonic == op.mnemonic) else {
             let stage = self.graph.stage;
-            let known = OPERATIONS.iter().filter(|spec| spec.stages.contains(&stage)).map(|spec| spec.mnemonic);
-            self.report_unknown(op.mnemonic, format!("there is no operation `{}`", op.mnemonic), known);
+            let known = OPERATIONS
+                .iter()
+                .filter(|spec| spec.stages.contains(&stage))
+                .map(|spec| spec.mnemonic);
+            self.report_unknown(
+                op.mnemonic,
+                format!("there is no operation `{}`", op.mnemonic),
+                known,
+            );
             return Err(GivenUp);
         };
         let mut found: BTreeMap<&str, &Literal<'s>> = BTreeMap::new();
@@ -396,7 +456,10 @@ impl<'s, 'f> Lowering<'s, 'f> {
         if !missing.is_empty() {
             // A misspelt name says the same.
             if !wrong {
-                self.report(op.mnemonic, format!("`{}` needs {}", op.mnemonic, missing.join(" and ")));
+                self.report(
+                    op.mnemonic,
+                    format!("`{}` needs {}", op.mnemonic, missing.join(" and ")),
+                );
             }
             return Err(GivenUp);
         }
@@ -427,9 +490,9 @@ impl<'s, 'f> Lowering<'s, 'f> {
             LiteralKind::Integer => Attr::Int(self.integer(literal.text, INTEGER)?),
             LiteralKind::Real => Attr::Float(self.integer(literal.text, "a number")?),
             LiteralKind::Word => Attr::Name(literal.text.to_owned().into()),
-            LiteralKind::Integers(list) => {
-                Attr::Ints(list.iter().map(|text| self.integer(text, INTEGER)).collect::<Lowered<_>>()?)
-            }
+            LiteralKind::Integers(list) => Attr::Ints(
+                list.iter().map(|text| self.integer(text, INTEGER)).collect::<Lowered<_>>()?,
+            ),
         })
     }
 }
@@ -438,7 +501,9 @@ fn no_attribute(spec: &OpSpec, name: &str) -> String {
     let names: Vec<&str> = spec.attrs.iter().map(|attr| attr.name).collect();
     match names.is_empty() {
         true => format!("`{}` has no attributes", spec.mnemonic),
-        false => format!("`{}` has no attribute `{name}`; it has {}", spec.mnemonic, names.join(", ")),
+        false => {
+            format!("`{}` has no attribute `{name}`; it has {}", spec.mnemonic, names.join(", "))
+        }
     }
 }
 
@@ -451,7 +516,9 @@ fn defined_in_line(source: &str, place: usize) -> Vec<&str> {
     let start = source[..place].rfind('\n').map_or(0, |newline| newline + 1);
     let line = source[start..].split('\n').next().unwrap_or_default();
     let Some((before, _)) = line.split_once('=') else { return Vec::new() };
-    let is_value = |word: &str| word.strip_prefix('v').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+    let is_value = |word: &str| {
+        word.strip_prefix('v').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+    };
     let words: Vec<&str> = before.split([',', ' ', '\t']).filter(|word| !word.is_empty()).collect();
     if words.iter().all(|word| is_value(word)) { words } else { Vec::new() }
 }

@@ -11,11 +11,13 @@
 //! }
 //! ```
 //!
-//! `docs/ir.md` describes it. [`print()`] writes it, [`parse`] reads it and verifies the graph. The grammar (`grammar.lalrpop`) knows no
-//! operation: a new row of the operation table is all that its text needs.
+//! `docs/ir.md` describes it. [`print()`] writes it, [`parse`] reads it and verifies the graph. The
+//! grammar (`grammar.lalrpop`) knows no operation: a new row of the operation table is all that its
+//! text needs.
 //!
-//! Text is not trusted: a tensor has at most 2^40 bytes and 32 dimensions, constants made of seeds take at most
-//! [`MAX_SEEDED_BYTES`](vitcod_isa::asm::MAX_SEEDED_BYTES) together, and files are read by the caller, who decides which.
+//! Text is not trusted: a tensor has at most 2^40 bytes and 32 dimensions, constants made of seeds
+//! take at most [`MAX_SEEDED_BYTES`](vitcod_isa::asm::MAX_SEEDED_BYTES) together, and files are
+//! read by the caller, who decides which.
 
 mod ast;
 mod data;
@@ -51,16 +53,19 @@ use super::Graph;
 use lexer::{KEYWORDS, NoError, Token, Tokens};
 use lower::Lowering;
 
-/// Reads the graph of a text. `files` gives the bytes of a file that constants name, or why it does not; it is asked once for each constant.
+/// Reads the graph of a text. `files` gives the bytes of a file that constants name, or why it does
+/// not; it is asked once for each constant.
 ///
 /// # Errors
-/// All that is wrong with the text: with its form, or if that is right with its words, or if these are right with the graph
-/// ([`Graph::verify`]). Lines after a wrong one are read as if it was right.
+/// All that is wrong with the text: with its form, or if that is right with its words, or if these
+/// are right with the graph ([`Graph::verify`]). Lines after a wrong one are read as if it was
+/// right.
 pub fn parse(
     source: &str,
     files: &mut dyn FnMut(&str) -> Result<Bytes, String>,
 ) -> Result<Graph, Problems<Diagnostic>> {
-    let mut recovered = Recovered { source, broken: Vec::new(), diagnostics: Vec::new(), omitted: 0 };
+    let mut recovered =
+        Recovered { source, broken: Vec::new(), diagnostics: Vec::new(), omitted: 0 };
     let file = grammar::FileParser::new().parse(source, &mut recovered, Tokens::new(source));
     let Recovered { broken, mut diagnostics, omitted, .. } = recovered;
     let graph = match file {
@@ -119,7 +124,8 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
         _ => format!("`{}`", &source[span.clone()]),
     };
     let mut expected = match error {
-        ParseError::UnrecognizedToken { expected, .. } | ParseError::UnrecognizedEof { expected, .. } => expected,
+        ParseError::UnrecognizedToken { expected, .. }
+        | ParseError::UnrecognizedEof { expected, .. } => expected,
         _ => Vec::new(),
     };
     // The parser only goes through that token to report what is none.
@@ -140,10 +146,12 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
     Diagnostic::at(span, message).with_help(help)
 }
 
-/// The keyword that was probably meant by a word that nothing expects, or by the word before it: text that ends with what was found.
+/// The keyword that was probably meant by a word that nothing expects, or by the word before it:
+/// text that ends with what was found.
 fn misspelt_keyword(text: &str, found: &str) -> Option<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let before = if found.starts_with(is_word) { text } else { text.strip_suffix(found).unwrap_or(text) };
+    let before =
+        if found.starts_with(is_word) { text } else { text.strip_suffix(found).unwrap_or(text) };
     let line = before.rsplit('\n').next().unwrap_or_default();
     let word = line.split(|c: char| !is_word(c)).rfind(|word| !word.is_empty())?;
     if KEYWORDS.contains(&word) { None } else { did_you_mean(word, KEYWORDS) }

@@ -37,8 +37,9 @@ impl fmt::Display for Graph {
 
 /// The text of a graph.
 ///
-/// Constants come where they are first used, and those that nothing uses are left out. ONNX nodes that no operation names are left out, too, and the
-/// others are numbered in the model's order. With values numbered as they appear, as [`Graph::compacted`] numbers them, the text parses to
+/// Constants come where they are first used, and those that nothing uses are left out. ONNX nodes
+/// that no operation names are left out, too, and the others are numbered in the model's order.
+/// With values numbered as they appear, as [`Graph::compacted`] numbers them, the text parses to
 /// the same graph.
 pub fn print(graph: &Graph, constants: Constants<'_>) -> String {
     let mut text = String::new();
@@ -58,12 +59,17 @@ impl<W: Write> Printer<'_, W> {
         writeln!(self.out, "graph {:?} {} {{", graph.name, graph.stage)?;
         for GraphInput { name, value, shape } in &graph.inputs {
             let ty = graph.ty(*value);
-            let shape = if *shape == ty.shape { String::new() } else { format!(" [{}]", joined(shape)) };
+            let shape =
+                if *shape == ty.shape { String::new() } else { format!(" [{}]", joined(shape)) };
             writeln!(self.out, "    {value} = input {name:?}{shape} : {ty}")?;
         }
-        let used: BTreeSet<Node> = graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();
-        let nodes: BTreeMap<Node, Node> =
-            used.into_iter().zip(0..).map(|(node, number)| (node, Node::from_u32(number))).collect();
+        let used: BTreeSet<Node> =
+            graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();
+        let nodes: BTreeMap<Node, Node> = used
+            .into_iter()
+            .zip(0..)
+            .map(|(node, number)| (node, Node::from_u32(number)))
+            .collect();
         let mut printed = vec![false; graph.value_count()];
         for op in &graph.order {
             let data = graph.op(*op);
@@ -76,7 +82,13 @@ impl<W: Write> Printer<'_, W> {
             self.constant(output.value, &mut printed)?;
         }
         for output in &graph.outputs {
-            writeln!(self.out, "    output {:?} [{}] = {}", output.name, joined(&output.shape), output.value)?;
+            writeln!(
+                self.out,
+                "    output {:?} [{}] = {}",
+                output.name,
+                joined(&output.shape),
+                output.value
+            )?;
         }
         for (node, number) in &nodes {
             writeln!(self.out, "    {number} = node {:?}", graph.node(*node))?;
@@ -92,7 +104,9 @@ impl<W: Write> Printer<'_, W> {
         }
         let ty = self.graph.ty(value);
         let data = match &mut self.constants {
-            Constants::Digests if constant.bytes.len() > SHORT => format!("digest x\"{}\"", digest(&constant.bytes)),
+            Constants::Digests if constant.bytes.len() > SHORT => {
+                format!("digest x\"{}\"", digest(&constant.bytes))
+            }
             Constants::File { name, bytes } if constant.bytes.len() > SHORT => {
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
                 let offset = bytes.len();
@@ -112,10 +126,18 @@ impl<W: Write> Printer<'_, W> {
             let attrs = attrs.iter().map(|(name, attr)| format!("{name}={attr}"));
             write!(self.out, " {{{}}}", commas(attrs))?;
         }
-        write!(self.out, " : {}", commas(data.results.iter().map(|result| self.graph.ty(*result))))?;
+        write!(
+            self.out,
+            " : {}",
+            commas(data.results.iter().map(|result| self.graph.ty(*result)))
+        )?;
         if let Some(first) = data.nodes.first() {
             let name: String = self.graph.node(*first).escape_debug().collect();
-            write!(self.out, " @ {}  // {name}", commas(data.nodes.iter().map(|node| nodes[node])))?;
+            write!(
+                self.out,
+                " @ {}  // {name}",
+                commas(data.nodes.iter().map(|node| nodes[node]))
+            )?;
         }
         writeln!(self.out)
     }

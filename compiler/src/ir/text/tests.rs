@@ -15,7 +15,8 @@ fn no_files(_: &str) -> Result<Bytes, String> {
 
 #[track_caller]
 fn parsed(text: &str) -> Graph {
-    parse(text, &mut no_files).unwrap_or_else(|problems| panic!("{}", problems.render("text", text)))
+    parse(text, &mut no_files)
+        .unwrap_or_else(|problems| panic!("{}", problems.render("text", text)))
 }
 
 /// Text and graph are the same after the way through each other.
@@ -29,7 +30,9 @@ fn assert_round_trip(graph: &Graph) {
     let mut side = Vec::new();
     let text = print(graph, Constants::File { name: "side.bin", bytes: &mut side });
     let side = Bytes::from(side);
-    let again = parse(&text, &mut |name| (name == "side.bin").then(|| side.clone()).ok_or_else(|| name.to_owned()));
+    let again = parse(&text, &mut |name| {
+        (name == "side.bin").then(|| side.clone()).ok_or_else(|| name.to_owned())
+    });
     let again = again.unwrap_or_else(|problems| panic!("{}", problems.render("text", &text)));
     assert_eq!(format!("{:?}", normal(&again)), format!("{:?}", normal(graph)));
     let mut copy = Vec::new();
@@ -40,7 +43,8 @@ fn assert_round_trip(graph: &Graph) {
 /// A graph without what its text leaves out: nodes that no operation names.
 fn normal(graph: &Graph) -> Graph {
     let mut normal = Graph::new(graph.name.clone(), graph.stage);
-    let used: std::collections::BTreeSet<_> = graph.order.iter().flat_map(|op| graph.op(*op).nodes.clone()).collect();
+    let used: std::collections::BTreeSet<_> =
+        graph.order.iter().flat_map(|op| graph.op(*op).nodes.clone()).collect();
     let nodes: std::collections::BTreeMap<_, _> =
         used.into_iter().map(|node| (node, normal.add_node(graph.node(node)))).collect();
     for (value, data) in graph.values() {
@@ -92,7 +96,8 @@ fn run_everything(graph: &Graph) {
     }
     let machine = Machine::preset("vitcod").unwrap();
     let samples = noise(graph, 1);
-    let context = Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
+    let context =
+        Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
     for pass in PASSES.iter().filter(|pass| pass.requires == graph.stage.into()) {
         let _ = pass.run(&graph.clone().into(), &context);
     }
@@ -101,7 +106,8 @@ fn run_everything(graph: &Graph) {
         let _ = FloatInterpreter::new(graph).unwrap().run(&inputs);
     } else if let Ok(interpreter) = QuantisedInterpreter::new(graph) {
         let inputs = samples.iter().zip(&graph.inputs);
-        let inputs = inputs.map(|(sample, input)| Tensor::quantise(&sample.view(), graph.ty(input.value)));
+        let inputs =
+            inputs.map(|(sample, input)| Tensor::quantise(&sample.view(), graph.ty(input.value)));
         let _ = inputs.collect::<Option<Vec<Tensor>>>().map(|inputs| interpreter.run(&inputs));
     }
 }
@@ -110,7 +116,9 @@ fn run_everything(graph: &Graph) {
 fn every_cut_text_is_a_graph_or_an_error() {
     for stage in Stage::ALL {
         let text = print(&random::graph(stage, 5), Constants::Inline);
-        (0..text.len()).filter(|cut| text.is_char_boundary(*cut)).for_each(|cut| assert_survives(&text[..cut]));
+        (0..text.len())
+            .filter(|cut| text.is_char_boundary(*cut))
+            .for_each(|cut| assert_survives(&text[..cut]));
     }
 }
 
@@ -122,14 +130,19 @@ fn long_texts_take_time_and_memory_in_proportion() {
     assert_survives(&format!("{header}{}", "[".repeat(1_000_000)));
     assert_survives(&format!("{header}v0 = const \"\" : i8[9] = [{}", "1, ".repeat(500_000)));
     let operands = vec!["v0"; 300_000].join(", ");
-    assert_survives(&format!("{header}v0 = input \"\" : f32[1099511627775]\nv1 = concat({operands}) {{axis=0}}\n}}"));
+    assert_survives(&format!(
+        "{header}v0 = input \"\" : f32[1099511627775]\nv1 = concat({operands}) {{axis=0}}\n}}"
+    ));
     let ones = vec!["1"; 300_000].join(",");
     assert_survives(&format!("{header}v0 = input \"\" : f32[{ones}]\n}}"));
-    assert_survives(&format!("{header}v0 = input \"\" : f32[2]\nv1 = reshape(v0) {{shape=[{ones},2]}}\n}}"));
+    assert_survives(&format!(
+        "{header}v0 = input \"\" : f32[2]\nv1 = reshape(v0) {{shape=[{ones},2]}}\n}}"
+    ));
     assert_survives(&format!(
         "{header}v0 = input \"\" : f32[1048576]\nv1 = expand(v0) {{shape=[1048576,1048576,1048576]}}\n}}"
     ));
-    let seeds: String = (0..1000).map(|i| format!("v{i} = const \"\" : f32[100000] = seed 1\n")).collect();
+    let seeds: String =
+        (0..1000).map(|i| format!("v{i} = const \"\" : f32[100000] = seed 1\n")).collect();
     assert_survives(&format!("{header}{seeds}}}"));
 }
 

@@ -17,9 +17,12 @@ fn graph(biases: &[Option<Vec<f32>>]) -> Graph {
     let mut x = graph.add_input("x", TensorType::f32([TOKENS, 6]));
     for (layer, bias) in biases.iter().enumerate() {
         let mut operands = vec![x; 3];
-        operands.extend(bias.iter().map(|bias| graph.add_f32("baked", [HEADS, TOKENS, TOKENS], bias)));
+        operands
+            .extend(bias.iter().map(|bias| graph.add_f32("baked", [HEADS, TOKENS, TOKENS], bias)));
         let node = graph.add_node(format!("/blocks.{layer}/attn"));
-        x = graph.push(OpKind::Attention { heads: HEADS, scale: 0.7, windows: 1 }, &operands, &[node]).unwrap();
+        x = graph
+            .push(OpKind::Attention { heads: HEADS, scale: 0.7, windows: 1 }, &operands, &[node])
+            .unwrap();
     }
     graph.add_output("y", x, [TOKENS, 6]);
     graph
@@ -27,7 +30,8 @@ fn graph(biases: &[Option<Vec<f32>>]) -> Graph {
 
 /// The class token, the diagonal, and what `more` says of head, query and key.
 fn layer(more: impl Fn(usize, usize, usize) -> bool) -> Vec<Mask> {
-    let head = |head| Mask::from_fn(TOKENS, TOKENS, |q, k| q == 0 || k == 0 || q == k || more(head, q, k));
+    let head =
+        |head| Mask::from_fn(TOKENS, TOKENS, |q, k| q == 0 || k == 0 || q == k || more(head, q, k));
     (0..HEADS).map(head).collect()
 }
 
@@ -48,7 +52,8 @@ fn biases(graph: &Graph) -> Vec<Option<Vec<f32>>> {
 
 #[test]
 fn masks_are_biases() {
-    let baked: Vec<f32> = (0..HEADS * TOKENS * TOKENS).map(|i| if i % 25 == 23 { -INF } else { i as f32 }).collect();
+    let baked: Vec<f32> =
+        (0..HEADS * TOKENS * TOKENS).map(|i| if i % 25 == 23 { -INF } else { i as f32 }).collect();
     let graph = graph(&[None, None, Some(baked.clone()), Some(baked.clone())]);
     let sparse = layer(|head, q, k| head == 1 && q == 2 && k == 3);
     let layers = vec![sparse.clone(), all(), sparse.clone(), all()];
@@ -59,7 +64,10 @@ fn masks_are_biases() {
         (0..HEADS * TOKENS * TOKENS).map(|i| if at(i) { old(i) } else { -INF }).collect()
     };
     let found = biases(&masked);
-    assert_eq!(found, [Some(expected(&|_| 0.0)), None, Some(expected(&|i| baked[i])), Some(baked.clone())]);
+    assert_eq!(
+        found,
+        [Some(expected(&|_| 0.0)), None, Some(expected(&|i| baked[i])), Some(baked.clone())]
+    );
     assert_eq!(found[0].as_ref().unwrap()[25 + 13], 0.0);
     assert_eq!(found[0].as_ref().unwrap()[13], -INF);
 }
@@ -67,7 +75,10 @@ fn masks_are_biases() {
 #[test]
 fn a_graph_that_keeps_everything_stays_as_it_is() {
     let graph = graph(&[None, Some(vec![0.5; HEADS * TOKENS * TOKENS])]);
-    assert_eq!(apply(&graph, &Masks::new(vec![all(), all()]).unwrap()).unwrap().to_string(), graph.to_string());
+    assert_eq!(
+        apply(&graph, &Masks::new(vec![all(), all()]).unwrap()).unwrap().to_string(),
+        graph.to_string()
+    );
 }
 
 #[test]
@@ -81,13 +92,20 @@ fn layers_must_be_as_many() {
     let two = graph(&[None, None]);
     assert_eq!(
         problems(&two, vec![all()]),
-        ["layers of masks: 1, attentions of the model: 2; the first without masks is /blocks.1/attn (op1 attention)"]
+        [
+            "layers of masks: 1, attentions of the model: 2; the first without masks is /blocks.1/attn (op1 attention)"
+        ]
     );
     assert_eq!(
         problems(&two, vec![all(), all(), all()]),
-        ["layers of masks: 3, attentions of the model: 2; the last is /blocks.1/attn (op1 attention)"]
+        [
+            "layers of masks: 3, attentions of the model: 2; the last is /blocks.1/attn (op1 attention)"
+        ]
     );
-    assert_eq!(problems(&graph(&[]), vec![all()]), ["layers of masks: 1, attentions of the model: 0"]);
+    assert_eq!(
+        problems(&graph(&[]), vec![all()]),
+        ["layers of masks: 1, attentions of the model: 0"]
+    );
     let imported = Graph::new("test", Stage::Imported);
     assert_eq!(problems(&imported, vec![all()]), ["the graph is imported, not canonical"]);
 }
@@ -95,13 +113,16 @@ fn layers_must_be_as_many() {
 #[test]
 fn every_misfit_is_told_once() {
     let mut baked = vec![0.0; HEADS * TOKENS * TOKENS];
-    // Head 1 has lost key 0 of row 3, and keeps its diagonal by a mask only if that is not pruned, too.
+    // Head 1 has lost key 0 of row 3, and keeps its diagonal by a mask only if that is not pruned,
+    // too.
     baked[25 + 15] = f32::MIN;
     baked[25 + 18] = -INF;
     let mut graph = graph(&[None, None, None, Some(baked)]);
     let variable = graph.add_input("bias", TensorType::f32([HEADS, TOKENS, TOKENS]));
     let x = graph.inputs[0].value;
-    graph.push(OpKind::Attention { heads: HEADS, scale: 1.0, windows: 1 }, &[x, x, x, variable], &[]).unwrap();
+    graph
+        .push(OpKind::Attention { heads: HEADS, scale: 1.0, windows: 1 }, &[x, x, x, variable], &[])
+        .unwrap();
     let sparse = layer(|_, _, _| false);
     let wide = vec![Mask::from_fn(TOKENS, 7, |_, _| true); HEADS];
     let tall = vec![Mask::from_fn(7, TOKENS, |_, _| true); HEADS];
@@ -124,13 +145,16 @@ fn every_misfit_is_told_once() {
 fn pruned_entries_have_probability_zero() {
     let masks = layer(|head, q, k| (head + q + 2 * k) % 3 == 0);
     let masked = apply(&graph(&[None]), &Masks::new(vec![masks.clone()]).unwrap()).unwrap();
-    let x = ArrayD::from_shape_fn(IxDyn(&[TOKENS, 6]), |at| ((at[0] * 6 + at[1]) * 37 % 31) as f32 / 10.0 - 1.5);
+    let x = ArrayD::from_shape_fn(IxDyn(&[TOKENS, 6]), |at| {
+        ((at[0] * 6 + at[1]) * 37 % 31) as f32 / 10.0 - 1.5
+    });
     let y = FloatInterpreter::new(&masked).unwrap().run(&[x.view()]).unwrap().remove(0);
     let real = |row: usize, column: usize| f64::from(x[[row, column]]);
     for (at, found) in y.indexed_iter() {
         let (query, head) = (at[0], at[1] / 3);
         let score = |key: usize| {
-            let dot: f64 = (0..3).map(|f| real(query, head * 3 + f) * real(key, head * 3 + f)).sum();
+            let dot: f64 =
+                (0..3).map(|f| real(query, head * 3 + f) * real(key, head * 3 + f)).sum();
             0.7 * dot + if masks[head].is_kept(query, key) { 0.0 } else { f64::NEG_INFINITY }
         };
         let sum: f64 = (0..TOKENS).map(|key| score(key).exp()).sum();
@@ -139,25 +163,36 @@ fn pruned_entries_have_probability_zero() {
     }
     let maps = average_attention(&masked, &[x.view()]).unwrap();
     for ((head, query, key), probability) in maps[0].indexed_iter() {
-        assert_eq!(*probability == 0.0, !masks[head].is_kept(query, key), "[{head}, {query}, {key}]");
+        assert_eq!(
+            *probability == 0.0,
+            !masks[head].is_kept(query, key),
+            "[{head}, {query}, {key}]"
+        );
     }
 }
 
-/// What is pruned from a model with baked masks fits that model: the largest entry of a row is never a pruned one.
+/// What is pruned from a model with baked masks fits that model: the largest entry of a row is
+/// never a pruned one.
 #[test]
 fn models_with_baked_masks_can_be_pruned_again() {
     let masks = layer(|head, q, k| (head + q + k) % 2 == 0);
-    let baked = apply(&graph(&[None, None]), &Masks::new(vec![masks.clone(), masks.clone()]).unwrap()).unwrap();
+    let baked =
+        apply(&graph(&[None, None]), &Masks::new(vec![masks.clone(), masks.clone()]).unwrap())
+            .unwrap();
     let samples = crate::quantise::noise(&baked, 3);
     let maps = average_attention(&baked, &[samples[0].view()]).unwrap();
     for criterion in [Criterion::Theta(1.0), Criterion::Theta(0.5), Criterion::Sparsity(0.3)] {
         let pruned = prune(&maps, criterion).unwrap().masks;
         let twice = apply(&baked, &pruned).unwrap();
-        let y = FloatInterpreter::new(&twice).unwrap().run(&[samples[0].slice(ndarray::s![..TOKENS, ..]).into_dyn()]);
+        let y = FloatInterpreter::new(&twice)
+            .unwrap()
+            .run(&[samples[0].slice(ndarray::s![..TOKENS, ..]).into_dyn()]);
         assert!(y.unwrap()[0].iter().all(|y| y.is_finite()));
         for (bias, heads) in biases(&twice).iter().zip(pruned.layers()) {
             for (i, bias) in bias.as_ref().unwrap().iter().enumerate() {
-                let kept = [&masks, heads].into_iter().all(|masks| masks[i / 25].is_kept(i / 5 % 5, i % 5));
+                let kept = [&masks, heads]
+                    .into_iter()
+                    .all(|masks| masks[i / 25].is_kept(i / 5 % 5, i % 5));
                 assert_eq!(*bias, if kept { 0.0 } else { -INF });
             }
         }

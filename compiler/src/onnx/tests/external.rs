@@ -9,8 +9,10 @@ use crate::onnx::proto::StringStringEntryProto;
 use crate::onnx::proto::tensor_proto::DataLocation;
 
 fn outside(name: &str, entries: &[(&str, &str)]) -> TensorProto {
-    let entry =
-        |&(key, value): &(&str, &str)| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+    let entry = |&(key, value): &(&str, &str)| StringStringEntryProto {
+        key: Some(key.into()),
+        value: Some(value.into()),
+    };
     TensorProto {
         data_location: Some(DataLocation::External.into()),
         external_data: entries.iter().map(entry).collect(),
@@ -120,7 +122,9 @@ fn paths_that_leave_the_folder_are_refused() {
     let absolute = outer.path().join("secret");
     for location in ["../secret", "a/../../secret", absolute.to_str().unwrap(), "..", "/"] {
         let message = refusal_with(&folder, vec![outside("w", &[("location", location)])]);
-        let expected = format!("expected external data at a path inside the model's folder, found `{location}`");
+        let expected = format!(
+            "expected external data at a path inside the model's folder, found `{location}`"
+        );
         assert_eq!(message, format!("initializer `w`: {expected}"));
     }
 }

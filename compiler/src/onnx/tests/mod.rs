@@ -11,8 +11,8 @@ use super::proto::attribute_proto::AttributeType;
 use super::proto::tensor_proto::DataType as Onnx;
 use super::proto::tensor_shape_proto::Dimension;
 use super::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use super::{Fault, Model, OnnxError, Place, parse};
 
@@ -29,7 +29,12 @@ fn linear() -> ModelProto {
                 node("Add", "add", &["b", "xw"], &["y"]),
             ],
             initializer: vec![
-                raw("W", Onnx::Float, &[3, 2], &[1f32, 2., 3., 4., 5., 6.].map(f32::to_le_bytes).concat()),
+                raw(
+                    "W",
+                    Onnx::Float,
+                    &[3, 2],
+                    &[1f32, 2., 3., 4., 5., 6.].map(f32::to_le_bytes).concat(),
+                ),
                 TensorProto { float_data: vec![0.5, -0.5], ..raw("b", Onnx::Float, &[2], &[]) },
             ],
             input: vec![value("x", Onnx::Float, vec![symbol("batch"), extent(3)])],
@@ -76,8 +81,14 @@ fn raw(name: &str, data_type: Onnx, dims: &[i64], bytes: &[u8]) -> TensorProto {
 }
 
 fn value(name: &str, data_type: Onnx, dim: Vec<Dimension>) -> ValueInfoProto {
-    let tensor = type_proto::Tensor { elem_type: Some(data_type.into()), shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+    let tensor = type_proto::Tensor {
+        elem_type: Some(data_type.into()),
+        shape: Some(TensorShapeProto { dim }),
+    };
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto { tensor_type: Some(tensor) }),
+    }
 }
 
 fn extent(extent: i64) -> Dimension {

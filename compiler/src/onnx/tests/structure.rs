@@ -30,7 +30,11 @@ fn exported_models_load() {
     let mut models = 0;
     for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "onnx")) {
         let model = load(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert!(!model.graph.inputs.is_empty() && !model.graph.outputs.is_empty(), "{}", path.display());
+        assert!(
+            !model.graph.inputs.is_empty() && !model.graph.outputs.is_empty(),
+            "{}",
+            path.display()
+        );
         models += 1;
     }
     assert!(models > 0);
@@ -68,8 +72,10 @@ fn the_module_path_of_the_dynamo_exporter_is_read() {
     let namespace = ": timm.VisionTransformer/blocks: torch.Sequential/blocks.1: timm.Block/\
                      blocks.1.attn: timm.Attention/permute_1: aten.permute.default";
     let model = changed(|graph| {
-        graph.node[0].metadata_props =
-            vec![StringStringEntryProto { key: Some("namespace".into()), value: Some(namespace.into()) }];
+        graph.node[0].metadata_props = vec![StringStringEntryProto {
+            key: Some("namespace".into()),
+            value: Some(namespace.into()),
+        }];
     });
     let graph = read(&model).unwrap().graph;
     assert_eq!(graph.nodes[0].scope, "blocks.1.attn");
@@ -101,7 +107,10 @@ fn attributes_are_read_by_kind() {
         AttributeProto { floats: vec![1., 2.], ..attribute("floats", AttributeType::Floats) },
         AttributeProto { ints: vec![3, 4], ..attribute("ints", AttributeType::Ints) },
         AttributeProto { strings: vec!["a".into()], ..attribute("texts", AttributeType::Strings) },
-        AttributeProto { t: Some(raw("", Onnx::Int8, &[], &[7])), ..attribute("tensor", AttributeType::Tensor) },
+        AttributeProto {
+            t: Some(raw("", Onnx::Int8, &[], &[7])),
+            ..attribute("tensor", AttributeType::Tensor)
+        },
     ];
     let model = changed(|graph| graph.node[0].attribute = all);
     let model = read(&model).unwrap();
@@ -204,8 +213,10 @@ model: expected an opset of the default domain, found none",
 
 #[test]
 fn inputs_and_outputs_need_a_tensor_type() {
-    let bare =
-        |name: &str, tensor_type| ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { tensor_type }) };
+    let bare = |name: &str, tensor_type| ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto { tensor_type }),
+    };
     let no_shape = type_proto::Tensor { elem_type: Some(Onnx::Float.into()), shape: None };
     let model = changed(|graph| {
         graph.input.push(ValueInfoProto { name: Some("untyped".into()), r#type: None });

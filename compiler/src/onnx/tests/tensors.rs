@@ -28,8 +28,14 @@ fn floats_of_every_width() {
         raw("c", Onnx::Bfloat16, &[4], &brain.map(u16::to_le_bytes).concat()),
         TensorProto { float_data: expected.to_vec(), ..raw("c", Onnx::Float, &[4], &[]) },
         TensorProto { double_data: double.to_vec(), ..raw("c", Onnx::Double, &[4], &[]) },
-        TensorProto { int32_data: bits16.map(i32::from).to_vec(), ..raw("c", Onnx::Float16, &[4], &[]) },
-        TensorProto { int32_data: brain.map(i32::from).to_vec(), ..raw("c", Onnx::Bfloat16, &[4], &[]) },
+        TensorProto {
+            int32_data: bits16.map(i32::from).to_vec(),
+            ..raw("c", Onnx::Float16, &[4], &[])
+        },
+        TensorProto {
+            int32_data: brain.map(i32::from).to_vec(),
+            ..raw("c", Onnx::Bfloat16, &[4], &[])
+        },
     ];
     for form in forms {
         let tensor = constant(form).unwrap();
@@ -95,9 +101,18 @@ fn what_is_no_tensor_is_refused() {
             TensorProto { float_data: vec![1.], ..raw("c", Onnx::Float, &[2], &[]) },
             "expected 8 bytes for shape [2] of f32, found 4",
         ),
-        (raw("c", Onnx::Float, &[2, -1], &[]), "expected no negative dimension, found -1 as dimension 1"),
-        (raw("c", Onnx::Float, &[i64::MAX, 2], &[]), "a tensor of shape [9223372036854775807, 2] is too large"),
-        (raw("c", Onnx::Uint8, &[1 << 62, 2], &[]), "a tensor of shape [4611686018427387904, 2] is too large"),
+        (
+            raw("c", Onnx::Float, &[2, -1], &[]),
+            "expected no negative dimension, found -1 as dimension 1",
+        ),
+        (
+            raw("c", Onnx::Float, &[i64::MAX, 2], &[]),
+            "a tensor of shape [9223372036854775807, 2] is too large",
+        ),
+        (
+            raw("c", Onnx::Uint8, &[1 << 62, 2], &[]),
+            "a tensor of shape [4611686018427387904, 2] is too large",
+        ),
         (raw("c", Onnx::Float, &[1; 65], &[0; 4]), "expected at most 64 dimensions, found 65"),
         (
             raw("c", Onnx::Int4, &[2], &[0]),
@@ -131,7 +146,10 @@ fn what_is_no_tensor_is_refused() {
 #[test]
 fn a_tensor_that_cannot_be_read_does_not_make_its_name_unknown() {
     let model = changed(|graph| graph.initializer[0].raw_data = None);
-    assert_eq!(refusal(&model), "initializer `W`: expected 24 bytes for shape [3, 2] of f32, found 0",);
+    assert_eq!(
+        refusal(&model),
+        "initializer `W`: expected 24 bytes for shape [3, 2] of f32, found 0",
+    );
 }
 
 #[test]

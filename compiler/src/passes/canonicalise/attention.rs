@@ -32,7 +32,9 @@ pub(super) struct Scores {
 impl Scores {
     /// The leading dimensions, `m` and `n`.
     fn extents(&self) -> (&[usize], usize, usize) {
-        let [leading @ .., m, n] = &self.shape[..] else { unreachable!("made with two dimensions at least") };
+        let [leading @ .., m, n] = &self.shape[..] else {
+            unreachable!("made with two dimensions at least")
+        };
         (leading, *m, *n)
     }
 
@@ -79,8 +81,9 @@ impl Canonicaliser<'_> {
         let shape = self.source.ty(op.results[0]).shape.clone();
         let rank = shape.len();
         let leading = rank - 2;
-        let same_heads =
-            |view: &View| view.shape().get(..leading) == Some(&shape[..leading]) && view.dims.len() == rank;
+        let same_heads = |view: &View| {
+            view.shape().get(..leading) == Some(&shape[..leading]) && view.dims.len() == rank
+        };
         if !(same_heads(a) && same_heads(b)) {
             return Err(Misfit::new(
                 format!("a product of tokens {:?} and {:?}", a.shape(), b.shape()),
@@ -89,7 +92,10 @@ impl Canonicaliser<'_> {
         }
         let outer = window_dims(a, leading);
         if window_dims(b, leading) != outer {
-            return Err(Misfit::new("queries and keys of different windows", "queries and keys of the same windows"));
+            return Err(Misfit::new(
+                "queries and keys of different windows",
+                "queries and keys of the same windows",
+            ));
         }
         let windows = shape[..outer].iter().product();
         let windows_and = |last| (0..outer).chain([last]).collect::<Vec<_>>();
@@ -120,15 +126,23 @@ impl Canonicaliser<'_> {
                 self.builder.check_size(&[scores.all_heads(), m, n])?;
                 let ty = self.source.ty(constant);
                 let bias = self.source.const_f32(constant);
-                let bias =
-                    bias.and_then(|elements| broadcast(&elements, &ty.shape, &scores.shape)).ok_or_else(|| {
-                        Misfit::new(format!("a constant {ty}"), format!("one that broadcasts to {:?}", scores.shape))
+                let bias = bias
+                    .and_then(|elements| broadcast(&elements, &ty.shape, &scores.shape))
+                    .ok_or_else(|| {
+                        Misfit::new(
+                            format!("a constant {ty}"),
+                            format!("one that broadcasts to {:?}", scores.shape),
+                        )
                     })?;
                 let old = result.bias.take().unwrap_or_else(|| vec![0.0; bias.len()]);
                 result.bias = Some(old.into_iter().zip(bias).map(|(a, b)| a + b).collect());
             }
             _ => {
-                let order = if swapped { "a constant and attention scores" } else { "attention scores and a constant" };
+                let order = if swapped {
+                    "a constant and attention scores"
+                } else {
+                    "attention scores and a constant"
+                };
                 return Err(Misfit::new(format!("{} of {order}", f.name()), "a factor or a sum"));
             }
         }
@@ -136,9 +150,17 @@ impl Canonicaliser<'_> {
     }
 
     /// Scores plus what a function of an integer input is at each key.
-    pub(super) fn scores_of_keys(&mut self, f: BinaryFn, scores: &Scores, flags: &Flags) -> Result<Meaning, Misfit> {
+    pub(super) fn scores_of_keys(
+        &mut self,
+        f: BinaryFn,
+        scores: &Scores,
+        flags: &Flags,
+    ) -> Result<Meaning, Misfit> {
         if f != BinaryFn::Add {
-            return Err(Misfit::new(format!("{} of attention scores and an input", f.name()), "a sum"));
+            return Err(Misfit::new(
+                format!("{} of attention scores and an input", f.name()),
+                "a sum",
+            ));
         }
         if scores.windows > 1 {
             return Err(Misfit::new(
@@ -155,7 +177,12 @@ impl Canonicaliser<'_> {
         Ok(Meaning::Scores(result))
     }
 
-    pub(super) fn softmax(&mut self, op: &OpData, x: &Meaning, axis: usize) -> Result<Meaning, Misfit> {
+    pub(super) fn softmax(
+        &mut self,
+        op: &OpData,
+        x: &Meaning,
+        axis: usize,
+    ) -> Result<Meaning, Misfit> {
         let Meaning::Scores(scores) = x else { return Err(unexpected(x, "attention scores")) };
         if axis + 1 != scores.shape.len() {
             return Err(Misfit::new(
@@ -169,14 +196,22 @@ impl Canonicaliser<'_> {
     }
 
     /// Probabilities times values.
-    pub(super) fn attention(&mut self, op: &OpData, scores: &Scores, v: &View) -> Result<Meaning, Misfit> {
+    pub(super) fn attention(
+        &mut self,
+        op: &OpData,
+        scores: &Scores,
+        v: &View,
+    ) -> Result<Meaning, Misfit> {
         let rank = v.dims.len();
         let (windows, all) = (scores.windows, scores.all_heads());
         let heads = all / windows;
         let (leading, m, n) = scores.extents();
         let outer = window_dims(v, rank.saturating_sub(2));
         let windows_of_v: usize = v.shape()[..outer].iter().product();
-        if rank < 2 || windows_of_v != windows || v.shape()[..rank - 2].iter().product::<usize>() != all {
+        if rank < 2
+            || windows_of_v != windows
+            || v.shape()[..rank - 2].iter().product::<usize>() != all
+        {
             let found = format!("values {:?} for {windows} windows of {heads} heads", v.shape());
             return Err(Misfit::new(found, "values of the same windows and heads"));
         }
@@ -192,11 +227,20 @@ impl Canonicaliser<'_> {
             operands.push(self.builder.make("", &extents, data(bias.iter().copied()))?);
         }
         operands.extend(scores.keys);
-        self.builder.nodes =
-            scores.nodes.iter().chain(&op.nodes).copied().collect::<BTreeSet<_>>().into_iter().collect();
-        let matrix = self.builder.push(OpKind::Attention { heads, scale: scores.scale, windows }, &operands)?;
+        self.builder.nodes = scores
+            .nodes
+            .iter()
+            .chain(&op.nodes)
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let matrix = self
+            .builder
+            .push(OpKind::Attention { heads, scale: scores.scale, windows }, &operands)?;
 
-        // Windows and their tokens are rows, heads and their features columns; the tensor has the heads outside of the tokens.
+        // Windows and their tokens are rows, heads and their features columns; the tensor has the
+        // heads outside of the tokens.
         let (features, count) = (v.shape()[rank - 1], leading.len());
         let mut outer = 0;
         while leading[..outer].iter().product::<usize>() < windows {
@@ -204,11 +248,13 @@ impl Canonicaliser<'_> {
         }
         let (of_windows, of_heads) = leading.split_at(outer);
         if of_windows.iter().product::<usize>() != windows {
-            let found = format!("{windows} windows and their heads in one of the dimensions {leading:?}");
+            let found =
+                format!("{windows} windows and their heads in one of the dimensions {leading:?}");
             return Err(Misfit::new(found, "windows and heads in dimensions of their own"));
         }
         let shape = [of_windows, &[m], of_heads, &[features]].concat();
-        let perm: Vec<usize> = (0..outer).chain(outer + 1..=count).chain([outer, count + 1]).collect();
+        let perm: Vec<usize> =
+            (0..outer).chain(outer + 1..=count).chain([outer, count + 1]).collect();
         let view = View::row_major(matrix, &shape, outer + 1).transposed(&perm);
         Ok(Meaning::View(View { factor: v.factor, ..view }))
     }

@@ -1,4 +1,5 @@
-//! The canonical graph while it is made: operations on matrices, with what can be folded into constants folded.
+//! The canonical graph while it is made: operations on matrices, with what can be folded into
+//! constants folded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +12,8 @@ use crate::distinct;
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::error::Misfit;
 
-/// The most elements that are made in all, of constants and of lists of nodes, whatever the size of a model. It bounds time and space
-/// for graphs that nobody would train.
+/// The most elements that are made in all, of constants and of lists of nodes, whatever the size of
+/// a model. It bounds time and space for graphs that nobody would train.
 const BUDGET: usize = 1 << 22;
 
 /// How many more for each float of a parameter, most of which are only transposed and do not count.
@@ -30,7 +31,8 @@ pub(super) struct Builder<'a> {
     transposed: BTreeMap<Value, Value>,
     /// Weights that only scale columns.
     pub(super) diagonals: BTreeSet<Value>,
-    /// Picked rows that are in the graph already, by what they are of, how many lie side by side, and which they are.
+    /// Picked rows that are in the graph already, by what they are of, how many lie side by side,
+    /// and which they are.
     picked: BTreeMap<(Value, usize, Vec<usize>), Value>,
     /// How many elements may still be made.
     budget: usize,
@@ -41,7 +43,8 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(source: &'a Graph) -> Builder<'a> {
         let constants = source.values().filter_map(|(value, _)| source.constant(value));
-        let parameters = distinct::bytes(constants.map(|constant| &constant.bytes[..])) / size_of::<f32>();
+        let parameters =
+            distinct::bytes(constants.map(|constant| &constant.bytes[..])) / size_of::<f32>();
         Builder {
             source,
             graph: source.successor(Stage::Canonical),
@@ -60,12 +63,24 @@ impl<'a> Builder<'a> {
         self.push_for(kind, operands, &nodes)
     }
 
-    pub(super) fn push_for(&mut self, kind: OpKind, operands: &[Value], nodes: &[Node]) -> Result<Value, Misfit> {
-        self.graph.push(kind, operands, nodes).map_err(|error| Misfit::new(error.to_string(), "operands that fit"))
+    pub(super) fn push_for(
+        &mut self,
+        kind: OpKind,
+        operands: &[Value],
+        nodes: &[Node],
+    ) -> Result<Value, Misfit> {
+        self.graph
+            .push(kind, operands, nodes)
+            .map_err(|error| Misfit::new(error.to_string(), "operands that fit"))
     }
 
     /// Appends what replaces an operation: it came from its nodes and the current ones.
-    pub(super) fn replace(&mut self, old: &OpData, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
+    pub(super) fn replace(
+        &mut self,
+        old: &OpData,
+        kind: OpKind,
+        operands: &[Value],
+    ) -> Result<Value, Misfit> {
         let mut nodes = old.nodes.clone();
         nodes.extend(self.nodes.iter().filter(|node| !old.nodes.contains(node)));
         self.charge(nodes.len())?;
@@ -84,7 +99,9 @@ impl<'a> Builder<'a> {
 
     /// A float constant of the source graph in another shape with as many elements.
     pub(super) fn adopt(&mut self, value: Value, shape: &[usize]) -> Result<Value, Misfit> {
-        if let Some(known) = self.adopted.get(&value).filter(|known| self.graph.ty(**known).shape == shape) {
+        if let Some(known) =
+            self.adopted.get(&value).filter(|known| self.graph.ty(**known).shape == shape)
+        {
             return Ok(*known);
         }
         let (name, bytes) = self.float_constant(value)?;
@@ -94,7 +111,12 @@ impl<'a> Builder<'a> {
     }
 
     /// A float matrix of the source graph, `rows x columns`, transposed.
-    pub(super) fn adopt_transposed(&mut self, value: Value, rows: usize, columns: usize) -> Result<Value, Misfit> {
+    pub(super) fn adopt_transposed(
+        &mut self,
+        value: Value,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Value, Misfit> {
         if let Some(known) = self.transposed.get(&value) {
             return Ok(*known);
         }
@@ -105,15 +127,21 @@ impl<'a> Builder<'a> {
         Ok(adopted)
     }
 
-    /// Convolution weights `[o,c,kh,kw]` of the source graph as the linear layer of windows whose channels come last: `[o, kh*kw*c]`.
-    pub(super) fn adopt_kernel(&mut self, value: Value, [o, c, kh, kw]: [usize; 4]) -> Result<Value, Misfit> {
+    /// Convolution weights `[o,c,kh,kw]` of the source graph as the linear layer of windows whose
+    /// channels come last: `[o, kh*kw*c]`.
+    pub(super) fn adopt_kernel(
+        &mut self,
+        value: Value,
+        [o, c, kh, kw]: [usize; 4],
+    ) -> Result<Value, Misfit> {
         if let Some(known) = self.transposed.get(&value) {
             return Ok(*known);
         }
         let (name, bytes) = self.float_constant(value)?;
         let taps = kh * kw;
         let filters = bytes.chunks((c * taps * size_of::<f32>()).max(1)).take(o);
-        let bytes = Bytes::from(filters.flat_map(|filter| transpose(filter, c, taps)).collect::<Vec<u8>>());
+        let bytes =
+            Bytes::from(filters.flat_map(|filter| transpose(filter, c, taps)).collect::<Vec<u8>>());
         let adopted = self.graph.add_const(name, TensorType::f32([o, taps * c]), bytes);
         self.transposed.insert(value, adopted);
         Ok(adopted)
@@ -122,7 +150,9 @@ impl<'a> Builder<'a> {
     fn float_constant(&self, value: Value) -> Result<(String, Bytes), Misfit> {
         let ty = self.source.ty(value);
         match self.source.constant(value) {
-            Some(constant) if ty.elem == Elem::F32 => Ok((constant.name.clone(), constant.bytes.clone())),
+            Some(constant) if ty.elem == Elem::F32 => {
+                Ok((constant.name.clone(), constant.bytes.clone()))
+            }
             _ => Err(Misfit::new(format!("{value} of type {ty}"), "a float constant")),
         }
     }
@@ -144,7 +174,12 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant with new elements.
-    pub(super) fn make(&mut self, name: &str, shape: &[usize], bytes: Bytes) -> Result<Value, Misfit> {
+    pub(super) fn make(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        bytes: Bytes,
+    ) -> Result<Value, Misfit> {
         self.charge(bytes.len() / size_of::<f32>())?;
         Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
     }
@@ -159,8 +194,14 @@ impl<'a> Builder<'a> {
         self.make("", &[extent], data(std::iter::repeat_n(0.0, extent)))
     }
 
-    /// The matrix whose rows and columns are visited by these walks from the view's first element, times the view's factor.
-    pub(super) fn matrix_of(&mut self, view: &View, rows: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
+    /// The matrix whose rows and columns are visited by these walks from the view's first element,
+    /// times the view's factor.
+    pub(super) fn matrix_of(
+        &mut self,
+        view: &View,
+        rows: &[Walk],
+        columns: &[Walk],
+    ) -> Result<Value, Misfit> {
         let (height, width) = self.extents(view.matrix);
         let mut matrix = view.matrix;
         let grid = match rows {
@@ -172,7 +213,10 @@ impl<'a> Builder<'a> {
             Some(Grid { map, step }) => {
                 let len = map[0] * map[1];
                 if len != height {
-                    matrix = self.push(OpKind::Slice { axis: 0, start: view.row, len, stride: 1 }, &[matrix])?;
+                    matrix = self.push(
+                        OpKind::Slice { axis: 0, start: view.row, len, stride: 1 },
+                        &[matrix],
+                    )?;
                 }
                 if step != [1, 1] {
                     let kind = OpKind::Patches { map, kernel: [1, 1], stride: step, pad: [0; 4] };
@@ -185,12 +229,14 @@ impl<'a> Builder<'a> {
                 matrix = self.pick_rows(matrix, places(view.row, rows), 1)?;
             }
         }
-        let all = matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
+        let all =
+            matches!(columns, [Walk { stride: 1, extent, .. }] if *extent == width) || width == 1;
         if !all {
             let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
             let count = self.check_size(&extents)?;
             self.charge(count)?;
-            matrix = self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
+            matrix =
+                self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
         }
         if view.factor != 1.0 {
             let width = self.check_size(&[self.extents(matrix).1])?;
@@ -204,7 +250,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Rows of a matrix, `side` of them side by side in each row of the result.
-    pub(super) fn pick_rows(&mut self, matrix: Value, rows: Vec<usize>, side: usize) -> Result<Value, Misfit> {
+    pub(super) fn pick_rows(
+        &mut self,
+        matrix: Value,
+        rows: Vec<usize>,
+        side: usize,
+    ) -> Result<Value, Misfit> {
         self.charge(3 * rows.len())?;
         let key = (matrix, side, rows);
         if let Some(known) = self.picked.get(&key) {
@@ -215,8 +266,16 @@ impl<'a> Builder<'a> {
         Ok(picked)
     }
 
-    fn pick_new_rows(&mut self, matrix: Value, rows: Vec<usize>, side: usize) -> Result<Value, Misfit> {
-        if side == 1 && rows.len() == self.extents(matrix).0 && rows.iter().enumerate().all(|(i, row)| i == *row) {
+    fn pick_new_rows(
+        &mut self,
+        matrix: Value,
+        rows: Vec<usize>,
+        side: usize,
+    ) -> Result<Value, Misfit> {
+        if side == 1
+            && rows.len() == self.extents(matrix).0
+            && rows.iter().enumerate().all(|(i, row)| i == *row)
+        {
             return Ok(matrix);
         }
         if let Some(op) = self.producer(matrix) {
@@ -224,14 +283,23 @@ impl<'a> Builder<'a> {
                 // Picked rows are picked rows of what they were picked from.
                 OpKind::PickRows {} if self.graph.ty(op.operands[1]).shape[1] == 1 => {
                     let first = self.graph.indices(op.operands[1], self.extents(op.operands[0]).0);
-                    let first = first.map_err(|problem| Misfit::new(problem, "rows of a matrix"))?;
+                    let first =
+                        first.map_err(|problem| Misfit::new(problem, "rows of a matrix"))?;
                     let rows = rows.into_iter().map(|row| first[row]).collect();
                     return self.pick_rows(op.operands[0], rows, side);
                 }
                 // What a linear layer reads has 8 bits, what it makes may have 16.
-                OpKind::Linear {} if side == 1 && rows.len() <= self.extents(matrix).0 && !self.is_read(matrix) => {
+                OpKind::Linear {}
+                    if side == 1
+                        && rows.len() <= self.extents(matrix).0
+                        && !self.is_read(matrix) =>
+                {
                     let x = self.pick_rows(op.operands[0], rows, 1)?;
-                    return self.replace(&op, OpKind::Linear {}, &[x, op.operands[1], op.operands[2]]);
+                    return self.replace(
+                        &op,
+                        OpKind::Linear {},
+                        &[x, op.operands[1], op.operands[2]],
+                    );
                 }
                 _ => {}
             }
@@ -247,9 +315,14 @@ impl<'a> Builder<'a> {
         self.graph.order.iter().any(|op| self.graph.op(*op).operands.contains(&value))
     }
 
-    /// The view as a matrix whose rows are the elements of some dimensions in row-major order, and whose columns those of others.
-    /// Together they must be all dimensions.
-    pub(super) fn layout(&mut self, view: &View, rows: &[usize], columns: &[usize]) -> Result<Value, Misfit> {
+    /// The view as a matrix whose rows are the elements of some dimensions in row-major order, and
+    /// whose columns those of others. Together they must be all dimensions.
+    pub(super) fn layout(
+        &mut self,
+        view: &View,
+        rows: &[usize],
+        columns: &[usize],
+    ) -> Result<Value, Misfit> {
         let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
         let (rows, columns) = (pick(rows), pick(columns));
         let is_row = |walk: &Walk| walk.axis == Axis::Row;
@@ -260,15 +333,26 @@ impl<'a> Builder<'a> {
         let strays = !rows.iter().all(is_row) || columns.iter().any(is_row);
         if strays {
             return Err(Misfit::new(
-                format!("a matrix with {} along rows and {} along columns", describe(&rows), describe(&columns)),
+                format!(
+                    "a matrix with {} along rows and {} along columns",
+                    describe(&rows),
+                    describe(&columns)
+                ),
                 "tokens along rows and channels along columns",
             ));
         }
         self.matrix_of(view, &rows, &columns)
     }
 
-    /// The matrix whose rows are those of the view that `rows` visit, each joined to all that `merged` visit from there.
-    fn merge_rows(&mut self, view: &View, rows: &[Walk], merged: &[Walk], columns: &[Walk]) -> Result<Value, Misfit> {
+    /// The matrix whose rows are those of the view that `rows` visit, each joined to all that
+    /// `merged` visit from there.
+    fn merge_rows(
+        &mut self,
+        view: &View,
+        rows: &[Walk],
+        merged: &[Walk],
+        columns: &[Walk],
+    ) -> Result<Value, Misfit> {
         let matrix = self.whole_columns(view, columns)?;
         let extents: Vec<usize> = rows.iter().chain(merged).map(|walk| walk.extent).collect();
         self.check_size(&extents)?;
@@ -295,8 +379,11 @@ impl<'a> Builder<'a> {
         let matrix = self.matrix_of(view, &rows, &columns)?;
         // In the new matrix nothing lies between what the walks visit.
         let closed = |walk: &Walk| {
-            let inner =
-                view.dims.iter().flatten().filter(|other| other.axis == walk.axis && other.stride < walk.stride);
+            let inner = view
+                .dims
+                .iter()
+                .flatten()
+                .filter(|other| other.axis == walk.axis && other.stride < walk.stride);
             Walk { stride: inner.map(|other| other.extent).product(), ..*walk }
         };
         let dims = view.dims.iter().map(|dim| walks(dim.iter().map(closed))).collect();
@@ -323,11 +410,22 @@ impl<'a> Builder<'a> {
     }
 
     /// A constant of some name added to a matrix.
-    pub(super) fn add_constant(&mut self, value: Value, addend: &PerElement, name: &str) -> Result<Value, Misfit> {
+    pub(super) fn add_constant(
+        &mut self,
+        value: Value,
+        addend: &PerElement,
+        name: &str,
+    ) -> Result<Value, Misfit> {
         self.add_within(value, addend, name, NESTED)
     }
 
-    fn add_within(&mut self, value: Value, addend: &PerElement, name: &str, depth: usize) -> Result<Value, Misfit> {
+    fn add_within(
+        &mut self,
+        value: Value,
+        addend: &PerElement,
+        name: &str,
+        depth: usize,
+    ) -> Result<Value, Misfit> {
         if addend.is_zero() {
             return Ok(value);
         }
@@ -343,7 +441,12 @@ impl<'a> Builder<'a> {
                 let mut parts = Vec::with_capacity(op.operands.len());
                 for part in &op.operands {
                     let len = self.extents(*part).0;
-                    parts.push(self.add_within(*part, &addend.rows(start, len, columns), name, depth - 1)?);
+                    parts.push(self.add_within(
+                        *part,
+                        &addend.rows(start, len, columns),
+                        name,
+                        depth - 1,
+                    )?);
                     start += len;
                 }
                 self.replace(op, op.kind.clone(), &parts)
@@ -357,18 +460,25 @@ impl<'a> Builder<'a> {
                 if let Some(addends) = per_head(addends, *heads_out) =>
             {
                 let mut operands = op.operands.clone();
-                operands[2] = self.add_to_elements(operands[2], &PerElement::Columns(addends), name)?;
+                operands[2] =
+                    self.add_to_elements(operands[2], &PerElement::Columns(addends), name)?;
                 self.replace(op, op.kind.clone(), &operands)
             }
             _ => {
                 let count = self.check_size(&[rows, columns])?;
-                let constant = self.make(name, &[rows, columns], data((0..count).map(|i| addend.at(i))))?;
+                let constant =
+                    self.make(name, &[rows, columns], data((0..count).map(|i| addend.at(i))))?;
                 self.push(OpKind::Binary { f: BinaryFn::Add }, &[value, constant])
             }
         }
     }
 
-    fn add_to_elements(&mut self, constant: Value, addend: &PerElement, name: &str) -> Result<Value, Misfit> {
+    fn add_to_elements(
+        &mut self,
+        constant: Value,
+        addend: &PerElement,
+        name: &str,
+    ) -> Result<Value, Misfit> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?;
         let sum = data(floats(&old.bytes).enumerate().map(|(i, x)| x + addend.at(i)));
         let name = if old.name.is_empty() { name.to_string() } else { old.name.clone() };
@@ -378,7 +488,8 @@ impl<'a> Builder<'a> {
 
     /// `x w^T + b`.
     pub(super) fn linear(&mut self, x: Value, weight: Value, bias: Value) -> Result<Value, Misfit> {
-        let [x, weight, bias] = self.through_diagonal(x, weight, bias)?.unwrap_or([x, weight, bias]);
+        let [x, weight, bias] =
+            self.through_diagonal(x, weight, bias)?.unwrap_or([x, weight, bias]);
         self.push(OpKind::Linear {}, &[x, weight, bias])
     }
 
@@ -397,20 +508,24 @@ struct Grid {
 }
 
 impl Grid {
-    /// The grid whose tokens the walks visit, of `left` tokens from the first one on; `None` where there is none.
+    /// The grid whose tokens the walks visit, of `left` tokens from the first one on; `None` where
+    /// there is none.
     fn of(rows: &[Walk], left: usize) -> Option<Grid> {
         let (down, width, across) = match rows {
             [down] => (down, 1, 1),
             [down, across] => {
-                // As many columns as the inner walk counts, and whole rows between the steps of the outer one.
-                let mut widths = (across.extent - 1) * across.stride + 1..=across.extent * across.stride;
+                // As many columns as the inner walk counts, and whole rows between the steps of the
+                // outer one.
+                let mut widths =
+                    (across.extent - 1) * across.stride + 1..=across.extent * across.stride;
                 (down, widths.find(|width| down.stride.is_multiple_of(*width))?, across.stride)
             }
             _ => return None,
         };
         let step = down.stride / width;
         let height = (down.extent * step).min(left / width);
-        (step > 0 && height > (down.extent - 1) * step).then_some(Grid { map: [height, width], step: [step, across] })
+        (step > 0 && height > (down.extent - 1) * step)
+            .then_some(Grid { map: [height, width], step: [step, across] })
     }
 }
 
@@ -422,8 +537,13 @@ pub(super) fn computed_parameter() -> Misfit {
 fn describe(walks: &[Walk]) -> String {
     let one = |walk: &Walk| {
         let axis = if walk.axis == Axis::Row { "tokens" } else { "channels" };
-        let apart = if walk.stride == 1 { String::new() } else { format!(" {} apart", walk.stride) };
+        let apart =
+            if walk.stride == 1 { String::new() } else { format!(" {} apart", walk.stride) };
         format!("{} {axis}{apart}", walk.extent)
     };
-    if walks.is_empty() { "one".to_string() } else { walks.iter().map(one).collect::<Vec<_>>().join(" x ") }
+    if walks.is_empty() {
+        "one".to_string()
+    } else {
+        walks.iter().map(one).collect::<Vec<_>>().join(" x ")
+    }
 }

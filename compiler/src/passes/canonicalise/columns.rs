@@ -16,18 +16,29 @@ pub(super) enum ColumnMap {
     Scale(Vec<f64>),
 }
 
-/// Operations through which a change is moved. Joined tokens, their sums and selections are few and near the
-/// linear layers; each sum doubles the work.
+/// Operations through which a change is moved. Joined tokens, their sums and selections are few and
+/// near the linear layers; each sum doubles the work.
 const DEPTH: usize = 4;
 
 impl Builder<'_> {
-    /// The matrix with changed columns. Costs no operation: a linear layer computes other columns, or scaled ones.
-    /// Parameters that had no name get `name`.
-    pub(super) fn map_columns(&mut self, value: Value, map: &ColumnMap, name: &str) -> Result<Value, Misfit> {
+    /// The matrix with changed columns. Costs no operation: a linear layer computes other columns,
+    /// or scaled ones. Parameters that had no name get `name`.
+    pub(super) fn map_columns(
+        &mut self,
+        value: Value,
+        map: &ColumnMap,
+        name: &str,
+    ) -> Result<Value, Misfit> {
         self.map_within(value, map, name, DEPTH)
     }
 
-    fn map_within(&mut self, value: Value, map: &ColumnMap, name: &str, depth: usize) -> Result<Value, Misfit> {
+    fn map_within(
+        &mut self,
+        value: Value,
+        map: &ColumnMap,
+        name: &str,
+        depth: usize,
+    ) -> Result<Value, Misfit> {
         if self.graph.constant(value).is_some() {
             return self.map_constant(value, map, name);
         }
@@ -69,7 +80,12 @@ impl Builder<'_> {
                 operands[2] = self.map_within(operands[2], map, name, depth)?;
             }
             (OpKind::Unary { .. }, ColumnMap::Select(_))
-            | (OpKind::Binary { f: BinaryFn::Add } | OpKind::Concat { axis: 0 } | OpKind::Slice { axis: 0, .. }, _) => {
+            | (
+                OpKind::Binary { f: BinaryFn::Add }
+                | OpKind::Concat { axis: 0 }
+                | OpKind::Slice { axis: 0, .. },
+                _,
+            ) => {
                 for operand in &mut operands {
                     *operand = self.map_within(*operand, map, name, depth)?;
                 }
@@ -79,26 +95,35 @@ impl Builder<'_> {
         self.push_for(op.kind.clone(), &operands, &op.nodes)
     }
 
-    /// Columns scaled by a linear layer of their own, for [`Builder::linear`] to make it part of the next one.
-    pub(super) fn diagonal(&mut self, value: Value, factors: &[f64], name: &str) -> Result<Value, Misfit> {
+    /// Columns scaled by a linear layer of their own, for [`Builder::linear`] to make it part of
+    /// the next one.
+    pub(super) fn diagonal(
+        &mut self,
+        value: Value,
+        factors: &[f64],
+        name: &str,
+    ) -> Result<Value, Misfit> {
         let width = factors.len();
         self.check_size(&[width, width])?;
-        let element = |i: usize| if i / width == i % width { factors[i / width] as f32 } else { 0.0 };
+        let element =
+            |i: usize| if i / width == i % width { factors[i / width] as f32 } else { 0.0 };
         let weight = self.make(name, &[width, width], data((0..width * width).map(element)))?;
         self.diagonals.insert(weight);
         let bias = self.zeros(width)?;
         self.push(OpKind::Linear {}, &[value, weight, bias])
     }
 
-    /// The operand, weight and bias of a linear layer that computes `weight` and `bias` of what a layer made by
-    /// [`Builder::diagonal`] gives; `None` where `x` is no result of such a layer.
+    /// The operand, weight and bias of a linear layer that computes `weight` and `bias` of what a
+    /// layer made by [`Builder::diagonal`] gives; `None` where `x` is no result of such a layer.
     pub(super) fn through_diagonal(
         &mut self,
         x: Value,
         weight: Value,
         bias: Value,
     ) -> Result<Option<[Value; 3]>, Misfit> {
-        let Some(op) = self.producer(x).filter(|op| op.operands.get(1).is_some_and(|w| self.diagonals.contains(w)))
+        let Some(op) = self
+            .producer(x)
+            .filter(|op| op.operands.get(1).is_some_and(|w| self.diagonals.contains(w)))
         else {
             return Ok(None);
         };
@@ -109,7 +134,9 @@ impl Builder<'_> {
         let width = offsets.len();
         let outputs = weights.chunks(width.max(1));
         let shifts: Vec<f64> = outputs
-            .map(|row| row.iter().zip(&offsets).map(|(w, offset)| f64::from(*w) * f64::from(*offset)).sum())
+            .map(|row| {
+                row.iter().zip(&offsets).map(|(w, offset)| f64::from(*w) * f64::from(*offset)).sum()
+            })
             .collect();
         let weight = self.scale(weight, "", |i| scales[i % width * (width + 1)].into())?;
         let sums = data(biases.iter().zip(shifts).map(|(b, shift)| (f64::from(*b) + shift) as f32));
@@ -119,18 +146,25 @@ impl Builder<'_> {
     }
 
     /// Some rows of a constant; `shape` is what they make.
-    fn select(&mut self, constant: Value, shape: &[usize], rows: &[usize]) -> Result<Value, Misfit> {
+    fn select(
+        &mut self,
+        constant: Value,
+        shape: &[usize],
+        rows: &[usize],
+    ) -> Result<Value, Misfit> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
         let row_bytes = shape[1..].iter().product::<usize>() * size_of::<f32>();
         match neighbours(rows) {
             // Not made: a part of what is there.
             Some(rows) => {
                 let bytes = old.bytes.slice(rows.start * row_bytes..rows.end * row_bytes);
-                let name = if old.name.is_empty() { old.name } else { format!("{}[{rows:?}]", old.name) };
+                let name =
+                    if old.name.is_empty() { old.name } else { format!("{}[{rows:?}]", old.name) };
                 Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
             }
             None => {
-                let picked = rows.iter().flat_map(|row| &old.bytes[row * row_bytes..(row + 1) * row_bytes]);
+                let picked =
+                    rows.iter().flat_map(|row| &old.bytes[row * row_bytes..(row + 1) * row_bytes]);
                 let bytes: Vec<u8> = picked.copied().collect();
                 self.make(&old.name, shape, bytes.into())
             }
@@ -138,9 +172,15 @@ impl Builder<'_> {
     }
 
     /// A constant whose i-th element in row-major order is times `factor(i)`.
-    fn scale(&mut self, constant: Value, name: &str, factor: impl Fn(usize) -> f64) -> Result<Value, Misfit> {
+    fn scale(
+        &mut self,
+        constant: Value,
+        name: &str,
+        factor: impl Fn(usize) -> f64,
+    ) -> Result<Value, Misfit> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
-        let bytes = data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
+        let bytes =
+            data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
         let shape = self.graph.ty(constant).shape.clone();
         let name = if old.name.is_empty() { name } else { &old.name };
         self.make(name, &shape, bytes)
@@ -152,7 +192,8 @@ impl Builder<'_> {
             ColumnMap::Scale(factors) => self.scale(value, name, |i| factors[i % width]),
             ColumnMap::Select(columns) => {
                 let old: Vec<f32> = self.graph.const_f32(value).unwrap_or_default();
-                let picked = (0..rows).flat_map(|row| columns.iter().map(move |column| row * width + column));
+                let picked = (0..rows)
+                    .flat_map(|row| columns.iter().map(move |column| row * width + column));
                 let bytes = data(picked.map(|i| old[i]));
                 let name = self.name(value);
                 self.make(&name, &[rows, columns.len()], bytes)
@@ -179,5 +220,8 @@ fn unmapped(map: &ColumnMap, of: &str) -> Misfit {
         ColumnMap::Select(_) => "a selection or another order of the channels",
         ColumnMap::Scale(_) => "a factor",
     };
-    Misfit::new(format!("{what} of {of}"), format!("{what} of a linear layer, or of what is made of such row by row"))
+    Misfit::new(
+        format!("{what} of {of}"),
+        format!("{what} of a linear layer, or of what is made of such row by row"),
+    )
 }

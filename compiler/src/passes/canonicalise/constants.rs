@@ -5,11 +5,12 @@ use bytes::Bytes;
 use super::view::{Axis, View, Walk};
 use crate::passes::error::Misfit;
 
-/// The number of elements of a constant to be made, where so many are left to be made. Shapes are only numbers in the model's file, and
-/// may be large in a small one.
+/// The number of elements of a constant to be made, where so many are left to be made. Shapes are
+/// only numbers in the model's file, and may be large in a small one.
 pub(super) fn check_size(extents: &[usize], left: usize) -> Result<usize, Misfit> {
     crate::ir::infer::count(extents).filter(|count| *count <= left).ok_or_else(|| {
-        let expected = format!("at most the {left} that are left of what is allowed for this model");
+        let expected =
+            format!("at most the {left} that are left of what is allowed for this model");
         Misfit::new(format!("a constant of {extents:?} elements"), expected)
     })
 }
@@ -45,13 +46,15 @@ pub(super) fn transpose(bytes: &[u8], rows: usize, columns: usize) -> Bytes {
 /// `elements` of `shape` broadcast to `target` as in NumPy; `None` where they do not broadcast.
 pub(super) fn broadcast(elements: &[f32], shape: &[usize], target: &[usize]) -> Option<Vec<f32>> {
     let strides = strides(shape, target)?;
-    let offsets = target.iter().zip(strides).fold(vec![0], |outer: Vec<usize>, (extent, stride)| {
-        outer.iter().flat_map(|offset| (0..*extent).map(move |i| offset + i * stride)).collect()
-    });
+    let offsets =
+        target.iter().zip(strides).fold(vec![0], |outer: Vec<usize>, (extent, stride)| {
+            outer.iter().flat_map(|offset| (0..*extent).map(move |i| offset + i * stride)).collect()
+        });
     Some(offsets.into_iter().map(|offset| elements[offset]).collect())
 }
 
-/// For each dimension of `target`, how far apart in memory neighbours of a tensor of `shape` are; 0 where it is repeated.
+/// For each dimension of `target`, how far apart in memory neighbours of a tensor of `shape` are; 0
+/// where it is repeated.
 fn strides(shape: &[usize], target: &[usize]) -> Option<Vec<usize>> {
     let missing = target.len().checked_sub(shape.len())?;
     let mut strides = vec![0; target.len()];
@@ -77,11 +80,20 @@ pub(super) enum PerElement {
 }
 
 impl PerElement {
-    /// A constant broadcast to the shape of a view that covers its matrix, where so many elements are left to be made.
-    pub(super) fn of(elements: &[f32], shape: &[usize], view: &View, left: usize) -> Result<PerElement, Misfit> {
+    /// A constant broadcast to the shape of a view that covers its matrix, where so many elements
+    /// are left to be made.
+    pub(super) fn of(
+        elements: &[f32],
+        shape: &[usize],
+        view: &View,
+        left: usize,
+    ) -> Result<PerElement, Misfit> {
         let target = view.shape();
         let strides = strides(shape, &target).ok_or_else(|| {
-            Misfit::new(format!("a constant {shape:?}"), format!("one that broadcasts to {target:?}"))
+            Misfit::new(
+                format!("a constant {shape:?}"),
+                format!("one that broadcasts to {target:?}"),
+            )
         })?;
         let mut rows = Vec::new();
         let mut columns = Vec::new();
@@ -97,7 +109,10 @@ impl PerElement {
         if !per_row {
             rows.clear();
         }
-        check_size(&rows.iter().chain(&columns).map(|(walk, _)| walk.extent).collect::<Vec<_>>(), left)?;
+        check_size(
+            &rows.iter().chain(&columns).map(|(walk, _)| walk.extent).collect::<Vec<_>>(),
+            left,
+        )?;
         let (rows, columns) = (pairs(&rows), pairs(&columns));
         let width = columns.len();
         let mut result = vec![0.0; rows.len() * width];
@@ -146,7 +161,9 @@ impl PerElement {
     /// Whether every number is zero.
     pub(super) fn is_zero(&self) -> bool {
         match self {
-            PerElement::Columns(numbers) | PerElement::Matrix(numbers) => numbers.iter().all(|x| *x == 0.0),
+            PerElement::Columns(numbers) | PerElement::Matrix(numbers) => {
+                numbers.iter().all(|x| *x == 0.0)
+            }
         }
     }
 }
@@ -156,7 +173,9 @@ fn pairs(list: &[(Walk, usize)]) -> Vec<(usize, usize)> {
     list.iter().fold(vec![(0, 0)], |outer, (walk, stride)| {
         outer
             .iter()
-            .flat_map(|(place, offset)| (0..walk.extent).map(move |i| (place + i * walk.stride, offset + i * stride)))
+            .flat_map(|(place, offset)| {
+                (0..walk.extent).map(move |i| (place + i * walk.stride, offset + i * stride))
+            })
             .collect()
     })
 }

@@ -18,28 +18,54 @@ impl<'a> Canonicaliser<'a> {
         Ok(Meaning::View(View { matrix, ..view }))
     }
 
-    pub(super) fn binary(&mut self, f: BinaryFn, op: &OpData, operands: &[Meaning]) -> Result<Meaning, Misfit> {
-        let [a, b] = op.operands[..] else { return Err(Misfit::new("missing operands", "two operands")) };
+    pub(super) fn binary(
+        &mut self,
+        f: BinaryFn,
+        op: &OpData,
+        operands: &[Meaning],
+    ) -> Result<Meaning, Misfit> {
+        let [a, b] = op.operands[..] else {
+            return Err(Misfit::new("missing operands", "two operands"));
+        };
         match (&operands[0], &operands[1]) {
-            (Meaning::View(x), Meaning::View(y)) => self.combine(f, &self.aligned(op, x)?, &self.aligned(op, y)?),
-            (Meaning::View(x), Meaning::Constant) => self.with_constant(f, &self.aligned(op, x)?, b, false),
-            (Meaning::Constant, Meaning::View(x)) => self.with_constant(f, &self.aligned(op, x)?, a, true),
-            (Meaning::Scores(scores), Meaning::Constant) => self.scores_with_constant(f, scores, b, false),
-            (Meaning::Constant, Meaning::Scores(scores)) => self.scores_with_constant(f, scores, a, true),
-            (Meaning::Scores(scores), Meaning::Flags(flags)) | (Meaning::Flags(flags), Meaning::Scores(scores)) => {
+            (Meaning::View(x), Meaning::View(y)) => {
+                self.combine(f, &self.aligned(op, x)?, &self.aligned(op, y)?)
+            }
+            (Meaning::View(x), Meaning::Constant) => {
+                self.with_constant(f, &self.aligned(op, x)?, b, false)
+            }
+            (Meaning::Constant, Meaning::View(x)) => {
+                self.with_constant(f, &self.aligned(op, x)?, a, true)
+            }
+            (Meaning::Scores(scores), Meaning::Constant) => {
+                self.scores_with_constant(f, scores, b, false)
+            }
+            (Meaning::Constant, Meaning::Scores(scores)) => {
+                self.scores_with_constant(f, scores, a, true)
+            }
+            (Meaning::Scores(scores), Meaning::Flags(flags))
+            | (Meaning::Flags(flags), Meaning::Scores(scores)) => {
                 self.scores_of_keys(f, scores, flags)
             }
-            (Meaning::Flags(flags), Meaning::Constant) => self.flags_with_constant(f, op, flags, b, false),
-            (Meaning::Constant, Meaning::Flags(flags)) => self.flags_with_constant(f, op, flags, a, true),
+            (Meaning::Flags(flags), Meaning::Constant) => {
+                self.flags_with_constant(f, op, flags, b, false)
+            }
+            (Meaning::Constant, Meaning::Flags(flags)) => {
+                self.flags_with_constant(f, op, flags, a, true)
+            }
             (Meaning::Constant, other) | (other, _) => Err(unexpected(other, "tokens")),
         }
     }
 
-    /// The operand in the shape of the result, which may have more dimensions but not more elements.
+    /// The operand in the shape of the result, which may have more dimensions but not more
+    /// elements.
     fn aligned(&self, op: &OpData, x: &View) -> Result<View, Misfit> {
         let result = &self.source.ty(op.results[0]).shape;
         x.reshaped(result).ok_or_else(|| {
-            Misfit::new(format!("tokens {:?} repeated to {result:?}", x.shape()), "only constants repeated")
+            Misfit::new(
+                format!("tokens {:?} repeated to {result:?}", x.shape()),
+                "only constants repeated",
+            )
         })
     }
 
@@ -53,7 +79,12 @@ impl<'a> Canonicaliser<'a> {
         let y = match f {
             BinaryFn::Add => y.clone(),
             BinaryFn::Sub => y.times(-1.0),
-            _ => return Err(Misfit::new(format!("{} of two computed tensors", f.name()), "their sum or difference")),
+            _ => {
+                return Err(Misfit::new(
+                    format!("{} of two computed tensors", f.name()),
+                    "their sum or difference",
+                ));
+            }
         };
         let (mut x, mut y) = (self.builder.whole(x)?, self.builder.whole(&y)?);
         if x.dims != y.dims {
@@ -61,28 +92,44 @@ impl<'a> Canonicaliser<'a> {
         }
         if x.dims != y.dims {
             return Err(Misfit::new(
-                format!("tensors of shapes {:?} and {:?} that lie differently", x.shape(), y.shape()),
+                format!(
+                    "tensors of shapes {:?} and {:?} that lie differently",
+                    x.shape(),
+                    y.shape()
+                ),
                 "the same tokens and channels in both",
             ));
         }
-        let matrix = self.builder.push(OpKind::Binary { f: BinaryFn::Add }, &[x.matrix, y.matrix])?;
+        let matrix =
+            self.builder.push(OpKind::Binary { f: BinaryFn::Add }, &[x.matrix, y.matrix])?;
         Ok(Meaning::View(View { matrix, ..x }))
     }
 
-    /// HardSwish, as exporters write it below opset 14: `x` times `gate`, which is HardSigmoid of `x`.
+    /// HardSwish, as exporters write it below opset 14: `x` times `gate`, which is HardSigmoid of
+    /// `x`.
     fn gated(&mut self, x: &View, gate: &View) -> Result<Option<View>, Misfit> {
-        let of = self.builder.producer(gate.matrix).filter(|op| op.kind == OpKind::Unary { f: UnaryFn::HardSigmoid });
+        let of = self
+            .builder
+            .producer(gate.matrix)
+            .filter(|op| op.kind == OpKind::Unary { f: UnaryFn::HardSigmoid });
         let Some(op) = of.filter(|_| gate.factor == 1.0) else { return Ok(None) };
         let x = self.builder.whole(x)?;
         if op.operands[0] != x.matrix || x.dims != gate.dims {
             return Ok(None);
         }
-        let matrix = self.builder.replace(&op, OpKind::Unary { f: UnaryFn::HardSwish }, &[x.matrix])?;
+        let matrix =
+            self.builder.replace(&op, OpKind::Unary { f: UnaryFn::HardSwish }, &[x.matrix])?;
         Ok(Some(View { matrix, ..x }))
     }
 
     /// A function of a tensor and a constant, which is the first operand where `swapped`.
-    fn with_constant(&mut self, f: BinaryFn, x: &View, constant: Value, swapped: bool) -> Result<Meaning, Misfit> {
+    fn with_constant(
+        &mut self,
+        f: BinaryFn,
+        x: &View,
+        constant: Value,
+        swapped: bool,
+    ) -> Result<Meaning, Misfit> {
         let factor = self.source.const_scalar(constant).map(f64::from);
         let view = match (f, factor, swapped) {
             (BinaryFn::Mul, Some(factor), _) => x.times(factor),
@@ -115,17 +162,25 @@ impl<'a> Canonicaliser<'a> {
     }
 
     /// `x` times `factor` of each element of a constant.
-    fn scaled(&mut self, x: &View, constant: Value, factor: impl Fn(f32) -> f64) -> Result<View, Misfit> {
+    fn scaled(
+        &mut self,
+        x: &View,
+        constant: Value,
+        factor: impl Fn(f32) -> f64,
+    ) -> Result<View, Misfit> {
         let view = self.builder.whole(x)?;
         match self.per_element(&view, constant)? {
             PerElement::Columns(factors) => {
                 let factors: Vec<f64> = factors.into_iter().map(factor).collect();
                 let (matrix, name) = (view.matrix, self.name(constant));
-                let scaled = self.builder.map_columns(matrix, &ColumnMap::Scale(factors.clone()), name);
+                let scaled =
+                    self.builder.map_columns(matrix, &ColumnMap::Scale(factors.clone()), name);
                 let matrix = scaled.or_else(|_| self.builder.diagonal(matrix, &factors, name))?;
                 Ok(View { matrix, ..view })
             }
-            PerElement::Matrix(_) => Err(Misfit::new("another factor for each token", "a factor per channel")),
+            PerElement::Matrix(_) => {
+                Err(Misfit::new("another factor for each token", "a factor per channel"))
+            }
         }
     }
 

@@ -6,15 +6,19 @@ use crate::ir::{BinaryFn, Conversion, Elem, OpData, OpKind, Value};
 use crate::masks::prunes;
 use crate::passes::error::Misfit;
 
-/// What is at most this in a sum with scores prunes, whatever the scores: its exponential is 0 beside any other.
+/// What is at most this in a sum with scores prunes, whatever the scores: its exponential is 0
+/// beside any other.
 const NEVER: f32 = -1e4;
 
-/// A function of an integer input, which holds one of two numbers at each place, by whether the input's element there is 0.
+/// A function of an integer input, which holds one of two numbers at each place, by whether the
+/// input's element there is 0.
 ///
-/// That is all of a function where the input holds nothing but 0 and 1. Inputs of numbers of rows hold others, and are used as they are.
+/// That is all of a function where the input holds nothing but 0 and 1. Inputs of numbers of rows
+/// hold others, and are used as they are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Flags {
-    /// Where the input's elements lie in the tensor, as if they were a row. Walks of stride 0 repeat them.
+    /// Where the input's elements lie in the tensor, as if they were a row. Walks of stride 0
+    /// repeat them.
     pub(super) view: View,
     /// The number where the input is not 0.
     set: f32,
@@ -43,36 +47,51 @@ impl Flags {
     /// Broadcast to a shape.
     pub(super) fn repeated(&self, shape: &[usize]) -> Result<Flags, Misfit> {
         let from = self.view.shape();
-        let misfit =
-            || Misfit::new(format!("integers of an input {from:?} made {shape:?}"), "a shape to which they broadcast");
+        let misfit = || {
+            Misfit::new(
+                format!("integers of an input {from:?} made {shape:?}"),
+                "a shape to which they broadcast",
+            )
+        };
         let missing = shape.len().checked_sub(from.len()).ok_or_else(misfit)?;
         let mut dims = Vec::with_capacity(shape.len());
         for (d, extent) in shape.iter().enumerate() {
             let old = d.checked_sub(missing).map(|d| (&self.view.dims[d], from[d]));
             dims.push(match old {
                 Some((dim, old)) if old == *extent => dim.clone(),
-                None | Some((_, 1)) => walks([Walk { axis: Axis::Row, extent: *extent, stride: 0 }]),
+                None | Some((_, 1)) => {
+                    walks([Walk { axis: Axis::Row, extent: *extent, stride: 0 }])
+                }
                 Some(_) => return Err(misfit()),
             });
         }
         Ok(self.at(View { dims, ..self.view.clone() }))
     }
 
-    /// The input, where adding these numbers to scores of a shape, queries and keys last, prunes the keys where it is 0 and no others.
+    /// The input, where adding these numbers to scores of a shape, queries and keys last, prunes
+    /// the keys where it is 0 and no others.
     pub(super) fn keys(&self, scores: &[usize]) -> Result<Value, Misfit> {
         if self.set != 0.0 || !(prunes(self.clear) || self.clear <= NEVER) {
             return Err(Misfit::new(
-                format!("{} added to scores where an input is not 0, and {} where it is", self.set, self.clear),
+                format!(
+                    "{} added to scores where an input is not 0, and {} where it is",
+                    self.set, self.clear
+                ),
                 "0 where it is not 0, and -inf where it is",
             ));
         }
         let view = self.repeated(scores)?.view;
         let moves = |dim: &[Walk]| dim.iter().any(|walk| walk.stride != 0);
         match view.dims.split_last() {
-            Some((keys, others)) if !others.iter().any(|dim| moves(dim)) && is_whole(keys) && view.column == 0 => {
+            Some((keys, others))
+                if !others.iter().any(|dim| moves(dim)) && is_whole(keys) && view.column == 0 =>
+            {
                 Ok(view.matrix)
             }
-            _ => Err(Misfit::new("an input that says more than which keys count", "one element for each key")),
+            _ => Err(Misfit::new(
+                "an input that says more than which keys count",
+                "one element for each key",
+            )),
         }
     }
 }
@@ -108,11 +127,16 @@ impl Canonicaliser<'_> {
             }
             [Meaning::Flags(flags), Meaning::Constant, Meaning::Constant] => {
                 let (x, y) = (self.uniform(op.operands[1])?, self.uniform(op.operands[2])?);
-                Ok(Meaning::Flags(flags.repeated(shape)?.map(|flag| if flag != 0.0 { x } else { y })))
+                Ok(Meaning::Flags(
+                    flags.repeated(shape)?.map(|flag| if flag != 0.0 { x } else { y }),
+                ))
             }
             [condition, x, y] => {
                 let found = format!("{} and {}, by {}", x.name(), y.name(), condition.name());
-                Err(Misfit::new(found, "a number or another by an integer input, or probabilities that are numbers"))
+                Err(Misfit::new(
+                    found,
+                    "a number or another by an integer input, or probabilities that are numbers",
+                ))
             }
             _ => Err(Misfit::new("missing operands", "three operands")),
         }
@@ -135,29 +159,44 @@ impl Canonicaliser<'_> {
             BinaryFn::Max => f32::max,
             BinaryFn::Min => f32::min,
             BinaryFn::Div | BinaryFn::Pow => {
-                return Err(Misfit::new(format!("{} of an integer input", f.name()), "sums, differences or products"));
+                return Err(Misfit::new(
+                    format!("{} of an integer input", f.name()),
+                    "sums, differences or products",
+                ));
             }
         };
         let flags = flags.repeated(&self.source.ty(op.results[0]).shape)?;
-        Ok(Meaning::Flags(flags.map(|x| if swapped { function(number, x) } else { function(x, number) })))
+        Ok(Meaning::Flags(
+            flags.map(|x| if swapped { function(number, x) } else { function(x, number) }),
+        ))
     }
 
     /// The number that all elements of a constant are.
     fn uniform(&mut self, constant: Value) -> Result<f32, Misfit> {
         self.builder.charge(self.source.ty(constant).elements())?;
-        let integers = || Some(self.source.const_i64(constant)?.into_iter().map(|x| x as f32).collect());
-        let elements: Vec<f32> = self.source.const_f32(constant).or_else(integers).unwrap_or_default();
+        let integers =
+            || Some(self.source.const_i64(constant)?.into_iter().map(|x| x as f32).collect());
+        let elements: Vec<f32> =
+            self.source.const_f32(constant).or_else(integers).unwrap_or_default();
         match elements.split_first() {
             Some((first, rest)) if rest.iter().all(|x| x == first) => Ok(*first),
-            _ => {
-                Err(Misfit::new(format!("a constant {} of different numbers", self.source.ty(constant)), "one number"))
-            }
+            _ => Err(Misfit::new(
+                format!("a constant {} of different numbers", self.source.ty(constant)),
+                "one number",
+            )),
         }
     }
 
     /// Rows of a constant table, by an input.
-    pub(super) fn embed(&mut self, op: &OpData, operands: &[Meaning], axis: usize) -> Result<Meaning, Misfit> {
-        let [table, _] = op.operands[..] else { return Err(Misfit::new("missing operands", "two operands")) };
+    pub(super) fn embed(
+        &mut self,
+        op: &OpData,
+        operands: &[Meaning],
+        axis: usize,
+    ) -> Result<Meaning, Misfit> {
+        let [table, _] = op.operands[..] else {
+            return Err(Misfit::new("missing operands", "two operands"));
+        };
         let (Meaning::Constant, Meaning::Flags(flags)) = (&operands[0], &operands[1]) else {
             return Err(Misfit::new(
                 format!("{} by an input", operands[0].name()),
@@ -169,7 +208,10 @@ impl Canonicaliser<'_> {
             return Err(Misfit::new(format!("a table {ty}"), "a table of rows and columns"));
         };
         if axis != 0 || ty.elem != Elem::F32 {
-            return Err(Misfit::new(format!("axis {axis} of {ty} by an input"), "rows of a table of floats"));
+            return Err(Misfit::new(
+                format!("axis {axis} of {ty} by an input"),
+                "rows of a table of floats",
+            ));
         }
         let whole = walks(flags.view.dims.iter().flatten().copied());
         let extent: usize = whole.iter().map(|walk| walk.extent).product();

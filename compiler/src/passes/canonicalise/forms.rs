@@ -1,6 +1,7 @@
 //! Which forms of imported operations are recognised, for `docs/operators.md`.
 //!
-//! What is not among them is refused where it is met, with its node, what was found and what could be there instead.
+//! What is not among them is refused where it is met, with its node, what was found and what could
+//! be there instead.
 
 /// The operations of an imported graph by mnemonic, and what canonicalisation makes of each.
 pub const FORMS: &[(&str, &str)] = &[

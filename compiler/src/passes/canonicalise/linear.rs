@@ -24,11 +24,16 @@ impl Canonicaliser<'_> {
         };
         if leading.iter().any(|extent| *extent != 1) {
             let ty = self.source.ty(op.operands[1]);
-            return Err(Misfit::new(format!("weights {ty}"), "one matrix of weights for all tokens"));
+            return Err(Misfit::new(
+                format!("weights {ty}"),
+                "one matrix of weights for all tokens",
+            ));
         }
         let last = x.dims.len() - 1;
         let channels = |dim: &Vec<Walk>| dim.iter().any(|walk| walk.axis == Axis::Column);
-        if x.dims[..last].iter().any(channels) && x.dims[last].iter().all(|walk| walk.axis == Axis::Column) {
+        if x.dims[..last].iter().any(channels)
+            && x.dims[last].iter().all(|walk| walk.axis == Axis::Column)
+        {
             return self.mix_heads(op, x, *inputs, *outputs);
         }
         let matrix = self.builder.matrix(x, last)?;
@@ -39,17 +44,26 @@ impl Canonicaliser<'_> {
         Ok(Meaning::View(View::row_major(matrix, shape, shape.len() - 1)))
     }
 
-    /// A product whose sums run over the heads of `x`, its last dimension: every token and feature is mixed by the same weights.
-    fn mix_heads(&mut self, op: &OpData, x: &View, heads_in: usize, heads_out: usize) -> Result<Meaning, Misfit> {
+    /// A product whose sums run over the heads of `x`, its last dimension: every token and feature
+    /// is mixed by the same weights.
+    fn mix_heads(
+        &mut self,
+        op: &OpData,
+        x: &View,
+        heads_in: usize,
+        heads_out: usize,
+    ) -> Result<Meaning, Misfit> {
         let (heads, others) = x.dims.split_last().expect("an operand of a product has dimensions");
-        let along = |axis| others.iter().flatten().copied().filter(move |walk: &Walk| walk.axis == axis);
+        let along =
+            |axis| others.iter().flatten().copied().filter(move |walk: &Walk| walk.axis == axis);
         let features: usize = along(Axis::Column).map(|walk| walk.extent).product();
         let rows = walks(along(Axis::Row));
         let columns = walks(heads.iter().copied().chain(along(Axis::Column)));
         let matrix = self.builder.matrix_of(&x.unscaled(), &rows, &columns)?;
         let weight = self.builder.adopt_transposed(op.operands[1], heads_in, heads_out)?;
         let bias = self.builder.zeros(heads_out)?;
-        let matrix = self.builder.push(OpKind::MixHeads { heads_in, heads_out }, &[matrix, weight, bias])?;
+        let matrix =
+            self.builder.push(OpKind::MixHeads { heads_in, heads_out }, &[matrix, weight, bias])?;
 
         // Tokens and features lie in the result as the dimensions name them, inside each head.
         let mut left = [rows.iter().map(|walk| walk.extent).product(), features];
@@ -58,7 +72,8 @@ impl Canonicaliser<'_> {
             *left /= walk.extent;
             Walk { stride: *left, ..*walk }
         };
-        let mut dims: Vec<Vec<Walk>> = others.iter().map(|dim| walks(dim.iter().map(&mut closed))).collect();
+        let mut dims: Vec<Vec<Walk>> =
+            others.iter().map(|dim| walks(dim.iter().map(&mut closed))).collect();
         dims.push(walks([Walk { axis: Axis::Column, extent: heads_out, stride: features }]));
         // Weights of more dimensions add dimensions of extent 1 in front.
         let missing = self.source.ty(op.results[0]).rank().saturating_sub(dims.len());
@@ -76,11 +91,17 @@ impl Canonicaliser<'_> {
         group: usize,
     ) -> Result<Meaning, Misfit> {
         if dilation != [1, 1] || group != 1 {
-            return Err(Misfit::new(format!("{group} groups, dilation {dilation:?}"), "1 group, dilation 1"));
+            return Err(Misfit::new(
+                format!("{group} groups, dilation {dilation:?}"),
+                "1 group, dilation 1",
+            ));
         }
         let shapes = [op.operands[0], op.operands[1]].map(|value| &self.source.ty(value).shape[..]);
         let [[_, _, height, width], [outputs, channels, down, across]] = shapes else {
-            return Err(Misfit::new("operands of another rank", "an image and weights [o,c,kh,kw]"));
+            return Err(Misfit::new(
+                "operands of another rank",
+                "an image and weights [o,c,kh,kw]",
+            ));
         };
         let (map, kernel) = ([*height, *width], [*down, *across]);
         let (outputs, channels) = (*outputs, *channels);
@@ -93,7 +114,8 @@ impl Canonicaliser<'_> {
             ([1, 1], [1, 1], [0, 0, 0, 0]) => pixels,
             _ => self.builder.push(OpKind::Patches { map, kernel, stride, pad }, &[pixels])?,
         };
-        let weight = self.builder.adopt_kernel(op.operands[1], [outputs, channels, kernel[0], kernel[1]])?;
+        let weight =
+            self.builder.adopt_kernel(op.operands[1], [outputs, channels, kernel[0], kernel[1]])?;
         let bias = match op.operands.get(2) {
             Some(bias) => self.builder.adopt(*bias, &[outputs])?,
             None => self.builder.zeros(outputs)?,
@@ -102,17 +124,28 @@ impl Canonicaliser<'_> {
         let [_, _, rows, columns] = self.source.ty(op.results[0]).shape[..] else {
             return Err(Misfit::new("a result of another rank", "an image"));
         };
-        Ok(Meaning::View(View::row_major(matrix, &[1, rows, columns, outputs], 3).transposed(&[0, 3, 1, 2])))
+        Ok(Meaning::View(
+            View::row_major(matrix, &[1, rows, columns, outputs], 3).transposed(&[0, 3, 1, 2]),
+        ))
     }
 
     /// The mean over all tokens.
-    pub(super) fn mean(&mut self, op: &OpData, x: &Meaning, axes: &[usize]) -> Result<Meaning, Misfit> {
+    pub(super) fn mean(
+        &mut self,
+        op: &OpData,
+        x: &Meaning,
+        axes: &[usize],
+    ) -> Result<Meaning, Misfit> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         let over = |dim: usize| axes.contains(&dim) || view.dims[dim].is_empty();
-        let (rows, columns): (Vec<usize>, Vec<usize>) = (0..view.dims.len()).partition(|dim| over(*dim));
-        let tokens = |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Row);
-        let channels =
-            |dims: &[usize]| dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Column);
+        let (rows, columns): (Vec<usize>, Vec<usize>) =
+            (0..view.dims.len()).partition(|dim| over(*dim));
+        let tokens = |dims: &[usize]| {
+            dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Row)
+        };
+        let channels = |dims: &[usize]| {
+            dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Column)
+        };
         if !(tokens(&rows) && channels(&columns)) {
             return Err(Misfit::new(
                 format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),
@@ -120,11 +153,17 @@ impl Canonicaliser<'_> {
             ));
         }
         let matrix = self.builder.layout(view, &rows, &columns)?;
-        let mean = self.builder.push(OpKind::ReduceMean { axes: vec![0], keep: true }, &[matrix])?;
+        let mean =
+            self.builder.push(OpKind::ReduceMean { axes: vec![0], keep: true }, &[matrix])?;
         Ok(Meaning::View(View::row_major(mean, &self.source.ty(op.results[0]).shape, 0)))
     }
 
-    pub(super) fn layer_norm(&mut self, op: &OpData, x: &Meaning, eps: f64) -> Result<Meaning, Misfit> {
+    pub(super) fn layer_norm(
+        &mut self,
+        op: &OpData,
+        x: &Meaning,
+        eps: f64,
+    ) -> Result<Meaning, Misfit> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         let shape = &self.source.ty(op.results[0]).shape;
         let split = shape.len() - 1;

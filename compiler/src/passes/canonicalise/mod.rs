@@ -1,9 +1,10 @@
 //! From imported to canonical graphs.
 //!
-//! One walk over the operations in order gives every value of the imported graph a [`Meaning`] in the canonical one. Operations that only
-//! move elements change the meaning and nothing else; computing operations ask for their operands as matrices and append to the
-//! canonical graph. What has no meaning is noted as a problem, and what depends on it is passed over, so that all problems
-//! are found at once and each is told once.
+//! One walk over the operations in order gives every value of the imported graph a [`Meaning`] in
+//! the canonical one. Operations that only move elements change the meaning and nothing else;
+//! computing operations ask for their operands as matrices and append to the canonical graph. What
+//! has no meaning is noted as a problem, and what depends on it is passed over, so that all
+//! problems are found at once and each is told once.
 
 mod attention;
 mod builder;
@@ -76,7 +77,11 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     // Operations that no output needs must not fail.
     let source = graph.compacted();
     let mut problems = Vec::new();
-    let mut walk = Canonicaliser { source: &source, builder: Builder::new(&source), meanings: SecondaryMap::new() };
+    let mut walk = Canonicaliser {
+        source: &source,
+        builder: Builder::new(&source),
+        meanings: SecondaryMap::new(),
+    };
     for input in &source.inputs {
         let meaning = walk.input(input).unwrap_or_else(|misfit| {
             problems.push(Problem::new(format!("input {:?}", input.name), misfit));
@@ -99,7 +104,9 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     walk.builder.nodes.clear();
     for output in &source.outputs {
         match walk.output(output.value) {
-            Ok(Some(value)) => walk.builder.graph.add_output(&output.name, value, output.shape.clone()),
+            Ok(Some(value)) => {
+                walk.builder.graph.add_output(&output.name, value, output.shape.clone())
+            }
             Ok(None) => {}
             Err(misfit) => problems.push(Problem::new(format!("output {:?}", output.name), misfit)),
         }
@@ -136,7 +143,8 @@ impl Canonicaliser<'_> {
 
     /// Whether a convolution reads a value as it is.
     fn is_convolved(&self, value: Value) -> bool {
-        let convolves = |op: &OpData| matches!(op.kind, OpKind::Conv { .. }) && op.operands[0] == value;
+        let convolves =
+            |op: &OpData| matches!(op.kind, OpKind::Conv { .. }) && op.operands[0] == value;
         self.source.order.iter().any(|op| convolves(self.source.op(*op)))
     }
 
@@ -145,7 +153,10 @@ impl Canonicaliser<'_> {
         match self.meaning(value) {
             Meaning::Unknown => Ok(None),
             Meaning::View(view) => {
-                let split = view.dims.iter().take_while(|dim| dim.iter().all(|walk| walk.axis == view::Axis::Row));
+                let split = view
+                    .dims
+                    .iter()
+                    .take_while(|dim| dim.iter().all(|walk| walk.axis == view::Axis::Row));
                 let split = split.count();
                 self.builder.matrix(&view, split).map(Some)
             }
@@ -161,7 +172,8 @@ impl Canonicaliser<'_> {
     }
 
     fn operation(&mut self, op: &OpData) -> Result<Meaning, Misfit> {
-        let operands: Vec<Meaning> = op.operands.iter().map(|operand| self.meaning(*operand)).collect();
+        let operands: Vec<Meaning> =
+            op.operands.iter().map(|operand| self.meaning(*operand)).collect();
         if operands.iter().any(|meaning| matches!(meaning, Meaning::Unknown)) {
             return Ok(Meaning::Unknown);
         }
@@ -186,7 +198,9 @@ impl Canonicaliser<'_> {
             OpKind::LayerNorm { eps } => self.layer_norm(op, &operands[0], *eps),
             OpKind::Softmax { axis } => self.softmax(op, &operands[0], *axis),
             OpKind::Concat { axis } => self.concat(op, &operands, *axis),
-            OpKind::Gather { axis } if matches!(operands[1], Meaning::Flags(_)) => self.embed(op, &operands, *axis),
+            OpKind::Gather { axis } if matches!(operands[1], Meaning::Flags(_)) => {
+                self.embed(op, &operands, *axis)
+            }
             OpKind::Reshape { .. }
             | OpKind::Expand { .. }
             | OpKind::Transpose { .. }
@@ -218,7 +232,9 @@ impl Canonicaliser<'_> {
             | OpKind::CscSddmm { .. }
             | OpKind::BlockSoftmax {}
             | OpKind::CscSoftmax {}
-            | OpKind::SplitSpmm { .. } => Err(Misfit::new("an operation of a later stage", "an imported operation")),
+            | OpKind::SplitSpmm { .. } => {
+                Err(Misfit::new("an operation of a later stage", "an imported operation"))
+            }
         }
     }
 }

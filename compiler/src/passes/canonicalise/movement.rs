@@ -1,4 +1,5 @@
-//! Operations that move elements: they become part of views. Joining tokens is the only one that remains an operation.
+//! Operations that move elements: they become part of views. Joining tokens is the only one that
+//! remains an operation.
 
 use super::constants::{data, floats};
 use super::view::{Axis, View, Walk, places, walks};
@@ -6,7 +7,8 @@ use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{Graph, OpData, OpKind, Value};
 use crate::passes::error::Misfit;
 
-/// More operands than this are not gathered into one `concat`: joining in a long chain must not take quadratic space.
+/// More operands than this are not gathered into one `concat`: joining in a long chain must not
+/// take quadratic space.
 const JOINED: usize = 64;
 
 impl Canonicaliser<'_> {
@@ -19,11 +21,13 @@ impl Canonicaliser<'_> {
                 if direct.is_ok() && !cuts(op, view) {
                     return direct.map(Meaning::View);
                 }
-                // What cuts tokens unevenly may cut them evenly where they lie in the tensor's order; and so that its parts can be joined
-                // again, all of them are of the same matrix.
+                // What cuts tokens unevenly may cut them evenly where they lie in the tensor's
+                // order; and so that its parts can be joined again, all of them are of the same
+                // matrix.
                 let whole = self.builder.whole(view)?;
                 let ordered = self.builder.in_order(&whole)?;
-                let moved = if ordered == whole { direct } else { moved(self.source, op, &ordered, to) };
+                let moved =
+                    if ordered == whole { direct } else { moved(self.source, op, &ordered, to) };
                 moved.map(Meaning::View)
             }
             Meaning::Flags(flags) => match &op.kind {
@@ -32,12 +36,19 @@ impl Canonicaliser<'_> {
             },
             Meaning::Image(_) if from == to && keeps_order(op) => Ok(x.clone()),
             Meaning::Scores(scores) if keeps_order(op) => Ok(Meaning::Scores(scores.reshaped(to)?)),
-            Meaning::Probabilities(scores) if keeps_order(op) => Ok(Meaning::Probabilities(scores.reshaped(to)?)),
+            Meaning::Probabilities(scores) if keeps_order(op) => {
+                Ok(Meaning::Probabilities(scores.reshaped(to)?))
+            }
             _ => Err(unexpected(x, "tokens")),
         }
     }
 
-    pub(super) fn concat(&mut self, op: &OpData, operands: &[Meaning], axis: usize) -> Result<Meaning, Misfit> {
+    pub(super) fn concat(
+        &mut self,
+        op: &OpData,
+        operands: &[Meaning],
+        axis: usize,
+    ) -> Result<Meaning, Misfit> {
         let shape = &self.source.ty(op.results[0]).shape;
         if let [x] = operands {
             return Ok(x.clone());
@@ -46,13 +57,16 @@ impl Canonicaliser<'_> {
             return Ok(Meaning::View(view));
         }
         if shape[..axis].iter().any(|extent| *extent != 1) {
-            return Err(Misfit::new(format!("tensors joined along axis {axis} to {shape:?}"), "tokens joined"));
+            return Err(Misfit::new(
+                format!("tensors joined along axis {axis} to {shape:?}"),
+                "tokens joined",
+            ));
         }
         // Dimensions behind the axis that are tokens in every part remain tokens.
         let tokens = operands.iter().filter_map(|operand| match operand {
-            Meaning::View(view) => {
-                Some(view.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count())
-            }
+            Meaning::View(view) => Some(
+                view.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count(),
+            ),
             _ => None,
         });
         let split = axis + 1 + tokens.min().unwrap_or(0);
@@ -68,7 +82,10 @@ impl Canonicaliser<'_> {
                 other => return Err(unexpected(other, "tokens or a constant")),
             };
             match self.builder.producer(part) {
-                Some(inner) if inner.kind == (OpKind::Concat { axis: 0 }) && inner.operands.len() <= JOINED => {
+                Some(inner)
+                    if inner.kind == (OpKind::Concat { axis: 0 })
+                        && inner.operands.len() <= JOINED =>
+                {
                     parts.extend(inner.operands);
                 }
                 _ => parts.push(part),
@@ -79,11 +96,13 @@ impl Canonicaliser<'_> {
         Ok(Meaning::View(View::row_major(matrix, shape, split)))
     }
 
-    /// Parts of one matrix, joined along an axis: as a view of it where they follow each other regularly, or as tokens in another order.
-    /// `None` where they are something else.
+    /// Parts of one matrix, joined along an axis: as a view of it where they follow each other
+    /// regularly, or as tokens in another order. `None` where they are something else.
     fn rejoined(&mut self, operands: &[Meaning], axis: usize) -> Result<Option<View>, Misfit> {
-        let views: Option<Vec<&View>> =
-            operands.iter().map(|operand| if let Meaning::View(view) = operand { Some(view) } else { None }).collect();
+        let views: Option<Vec<&View>> = operands
+            .iter()
+            .map(|operand| if let Meaning::View(view) = operand { Some(view) } else { None })
+            .collect();
         let Some([first, others @ ..]) = views.as_deref() else { return Ok(None) };
         let place = |view: &View| (view.matrix, view.column, view.factor);
         if others.iter().any(|view| place(view) != place(first)) {
@@ -97,7 +116,9 @@ impl Canonicaliser<'_> {
             view.dims[axis] = walks(outer.into_iter().chain(first.dims[axis].iter().copied()));
             return Ok(Some(view));
         }
-        let split = axis + 1 + first.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count();
+        let split = axis
+            + 1
+            + first.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count();
         let [tokens, channels] = [0..split, split..first.dims.len()];
         let fits = |view: &&View| {
             view.dims[tokens.clone()].iter().all(|dim| is_along(dim, Axis::Row))
@@ -113,16 +134,22 @@ impl Canonicaliser<'_> {
         self.builder.charge(2 * count)?;
         // Each part has all that lies behind one place of the axes before.
         let blocks: usize = shape[..axis].iter().product();
-        let rows: Vec<Vec<usize>> =
-            [*first].iter().chain(others).map(|view| places(view.row, &view.dims[tokens.clone()].concat())).collect();
+        let rows: Vec<Vec<usize>> = [*first]
+            .iter()
+            .chain(others)
+            .map(|view| places(view.row, &view.dims[tokens.clone()].concat()))
+            .collect();
         let part = |block: usize, rows: &[usize]| {
             let each = rows.len() / blocks;
             rows[block * each..(block + 1) * each].to_vec()
         };
-        let rows = (0..blocks).flat_map(|block| rows.iter().flat_map(move |rows| part(block, rows))).collect();
+        let rows = (0..blocks)
+            .flat_map(|block| rows.iter().flat_map(move |rows| part(block, rows)))
+            .collect();
         let matrix = self.builder.pick_rows(first.matrix, rows, 1)?;
         let mut view = View { matrix, row: 0, ..(*first).clone() };
-        view.dims[tokens.clone()].clone_from_slice(&View::row_major(matrix, &shape[tokens], split).dims);
+        view.dims[tokens.clone()]
+            .clone_from_slice(&View::row_major(matrix, &shape[tokens], split).dims);
         Ok(Some(view))
     }
 
@@ -135,9 +162,14 @@ impl Canonicaliser<'_> {
                 Some((before, after)) => {
                     joined.pop();
                     let columns = self.builder.extents(*part).1;
-                    let elements: Vec<f32> = floats(&before.bytes).chain(floats(&after.bytes)).collect();
+                    let elements: Vec<f32> =
+                        floats(&before.bytes).chain(floats(&after.bytes)).collect();
                     let name = format!("{}, {}", before.name, after.name);
-                    joined.push(self.builder.make(&name, &[elements.len() / columns, columns], data(elements))?);
+                    joined.push(self.builder.make(
+                        &name,
+                        &[elements.len() / columns, columns],
+                        data(elements),
+                    )?);
                 }
                 None => joined.push(*part),
             }
@@ -146,10 +178,13 @@ impl Canonicaliser<'_> {
     }
 }
 
-/// Whether an operation takes a part of a dimension along which tokens do not follow each other at one distance.
+/// Whether an operation takes a part of a dimension along which tokens do not follow each other at
+/// one distance.
 fn cuts(op: &OpData, view: &View) -> bool {
     match &op.kind {
-        OpKind::Slice { axis, .. } => view.dims[*axis].len() > 1 && is_along(&view.dims[*axis], Axis::Row),
+        OpKind::Slice { axis, .. } => {
+            view.dims[*axis].len() > 1 && is_along(&view.dims[*axis], Axis::Row)
+        }
         _ => false,
     }
 }
@@ -158,11 +193,15 @@ fn is_along(dim: &[Walk], axis: Axis) -> bool {
     dim.iter().all(|walk| walk.axis == axis)
 }
 
-/// The walks along rows that visit these places in this order, from the first one on; `None` where there are none.
+/// The walks along rows that visit these places in this order, from the first one on; `None` where
+/// there are none.
 fn walks_of(rows: &[usize]) -> Option<Vec<Walk>> {
-    let Some(distance) = rows.get(1).map(|second| second.checked_sub(rows[0])) else { return Some(Vec::new()) };
+    let Some(distance) = rows.get(1).map(|second| second.checked_sub(rows[0])) else {
+        return Some(Vec::new());
+    };
     let stride = distance.filter(|stride| *stride > 0)?;
-    let extent = rows.windows(2).take_while(|pair| pair[1].checked_sub(pair[0]) == Some(stride)).count() + 1;
+    let extent =
+        rows.windows(2).take_while(|pair| pair[1].checked_sub(pair[0]) == Some(stride)).count() + 1;
     let inner = Walk { axis: Axis::Row, extent, stride };
     let starts: Vec<usize> = rows.iter().copied().step_by(extent).collect();
     let mut list = walks_of(&starts)?;
@@ -186,21 +225,32 @@ fn moved(graph: &Graph, op: &OpData, view: &View, to: &[usize]) -> Result<View, 
     };
     match &op.kind {
         OpKind::Transpose { perm } => Ok(view.transposed(perm)),
-        OpKind::Slice { axis, start, len, stride } => view.sliced(*axis, *start, *len, *stride).ok_or_else(uneven),
+        OpKind::Slice { axis, start, len, stride } => {
+            view.sliced(*axis, *start, *len, *stride).ok_or_else(uneven)
+        }
         OpKind::Gather { axis } => {
             let (start, len, stride) = progression(graph, op.operands[1], view.shape()[*axis])?;
             let view = view.sliced(*axis, start, len, stride).ok_or_else(uneven)?;
             view.reshaped(to).ok_or_else(uneven)
         }
-        OpKind::Expand { .. } if graph.ty(op.operands[0]).elements() != graph.ty(op.results[0]).elements() => {
-            Err(Misfit::new(format!("{} repeated to {to:?}", graph.ty(op.operands[0])), "only constants repeated"))
+        OpKind::Expand { .. }
+            if graph.ty(op.operands[0]).elements() != graph.ty(op.results[0]).elements() =>
+        {
+            Err(Misfit::new(
+                format!("{} repeated to {to:?}", graph.ty(op.operands[0])),
+                "only constants repeated",
+            ))
         }
         _ => view.reshaped(to).ok_or_else(uneven),
     }
 }
 
 /// First index, number and distance of constant indices into an extent.
-fn progression(graph: &Graph, indices: Value, extent: usize) -> Result<(usize, usize, usize), Misfit> {
+fn progression(
+    graph: &Graph,
+    indices: Value,
+    extent: usize,
+) -> Result<(usize, usize, usize), Misfit> {
     let expected = || format!("constant indices below {extent} at rising, regular distances");
     let Some(indices) = graph.const_i64(indices) else {
         return Err(Misfit::new("computed indices", expected()));

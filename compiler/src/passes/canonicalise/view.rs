@@ -1,8 +1,9 @@
 //! Tensors of any rank as views of matrices.
 //!
-//! Whatever reshapes, transposes, slices and gathers an exporter puts between two computations, each element of the tensor lies at one
-//! place of a matrix of tokens x channels, and each dimension walks its rows or columns in a regular way. A [`View`] says how, so that
-//! the chain needs no operation of its own: it is read off at its end, when somebody asks for a matrix again.
+//! Whatever reshapes, transposes, slices and gathers an exporter puts between two computations,
+//! each element of the tensor lies at one place of a matrix of tokens x channels, and each
+//! dimension walks its rows or columns in a regular way. A [`View`] says how, so that the chain
+//! needs no operation of its own: it is read off at its end, when somebody asks for a matrix again.
 
 use crate::ir::Value;
 
@@ -25,9 +26,10 @@ pub(super) struct Walk {
 
 /// A tensor whose elements are elements of a matrix.
 ///
-/// Dimension `d` is a list of walks, the outermost first: its index in mixed radix over their extents says how far each goes.
-/// Walks have at least two places, and neighbours in a dimension that one walk can express are one. So dimensions of
-/// extent 1 are empty lists, and equal layouts have equal lists.
+/// Dimension `d` is a list of walks, the outermost first: its index in mixed radix over their
+/// extents says how far each goes. Walks have at least two places, and neighbours in a dimension
+/// that one walk can express are one. So dimensions of extent 1 are empty lists, and equal layouts
+/// have equal lists.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     /// The matrix, in the canonical graph.
@@ -45,12 +47,16 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The matrix as a tensor of this shape in row-major order; the first `split` dimensions walk its rows, the others its columns.
+    /// The matrix as a tensor of this shape in row-major order; the first `split` dimensions walk
+    /// its rows, the others its columns.
     pub(super) fn row_major(matrix: Value, shape: &[usize], split: usize) -> View {
         let dims = (0..shape.len())
             .map(|d| {
-                let (axis, inner) =
-                    if d < split { (Axis::Row, &shape[d + 1..split]) } else { (Axis::Column, &shape[d + 1..]) };
+                let (axis, inner) = if d < split {
+                    (Axis::Row, &shape[d + 1..split])
+                } else {
+                    (Axis::Column, &shape[d + 1..])
+                };
                 walks([Walk { axis, extent: shape[d], stride: inner.iter().product() }])
             })
             .collect();
@@ -59,7 +65,11 @@ impl View {
 
     /// The tensor times a number.
     pub(super) fn times(&self, factor: f64) -> View {
-        View { factor: self.factor * factor, step: self.step.map(|step| step * factor.abs()), ..self.clone() }
+        View {
+            factor: self.factor * factor,
+            step: self.step.map(|step| step * factor.abs()),
+            ..self.clone()
+        }
     }
 
     /// The tensor without its factor.
@@ -72,7 +82,8 @@ impl View {
         View { dims: perm.iter().map(|d| self.dims[*d].clone()).collect(), ..self.clone() }
     }
 
-    /// The tensor in another shape with as many elements; `None` where a dimension would cut a walk unevenly.
+    /// The tensor in another shape with as many elements; `None` where a dimension would cut a walk
+    /// unevenly.
     pub(super) fn reshaped(&self, shape: &[usize]) -> Option<View> {
         let mut rest = walks(self.dims.iter().flatten().copied());
         rest.reverse();
@@ -99,9 +110,15 @@ impl View {
         rest.is_empty().then(|| View { dims, ..self.clone() })
     }
 
-    /// `len` places along a dimension, `stride` apart from `start` on; `None` where they are no regular walk.
-    /// They must be within the dimension.
-    pub(super) fn sliced(&self, dim: usize, start: usize, len: usize, stride: usize) -> Option<View> {
+    /// `len` places along a dimension, `stride` apart from `start` on; `None` where they are no
+    /// regular walk. They must be within the dimension.
+    pub(super) fn sliced(
+        &self,
+        dim: usize,
+        start: usize,
+        len: usize,
+        stride: usize,
+    ) -> Option<View> {
         let mut view = self.clone();
         let mut outer = Vec::new();
         let mut inner = view.dims[dim].clone();
@@ -173,7 +190,10 @@ pub(super) fn walks(list: impl IntoIterator<Item = Walk>) -> Vec<Walk> {
 /// The places that nested walks visit, from `first` on.
 pub(super) fn places(first: usize, list: &[Walk]) -> Vec<usize> {
     list.iter().fold(vec![first], |outer, walk| {
-        outer.iter().flat_map(|place| (0..walk.extent).map(move |i| place + i * walk.stride)).collect()
+        outer
+            .iter()
+            .flat_map(|place| (0..walk.extent).map(move |i| place + i * walk.stride))
+            .collect()
     })
 }
 
@@ -191,7 +211,10 @@ mod tests {
                 Axis::Row => (row + i * walk.stride, column),
                 Axis::Column => (row, column + i * walk.stride),
             };
-            outer.into_iter().flat_map(|place| (0..walk.extent).map(move |i| step(place, i))).collect()
+            outer
+                .into_iter()
+                .flat_map(|place| (0..walk.extent).map(move |i| step(place, i)))
+                .collect()
         })
     }
 
@@ -203,15 +226,25 @@ mod tests {
 
     impl Explicit {
         /// The elements at these indices of the old tensor.
-        fn picked(&self, shape: Vec<usize>, old_index: impl Fn(&[usize]) -> Vec<usize>) -> Explicit {
+        fn picked(
+            &self,
+            shape: Vec<usize>,
+            old_index: impl Fn(&[usize]) -> Vec<usize>,
+        ) -> Explicit {
             let count: usize = shape.iter().product();
             let elements = (0..count)
                 .map(|flat| {
                     let mut rest = flat;
-                    let mut index: Vec<usize> =
-                        shape.iter().rev().map(|extent| (rest % extent, rest /= extent).0).collect();
+                    let mut index: Vec<usize> = shape
+                        .iter()
+                        .rev()
+                        .map(|extent| (rest % extent, rest /= extent).0)
+                        .collect();
                     index.reverse();
-                    let old = old_index(&index).iter().zip(&self.shape).fold(0, |flat, (i, extent)| flat * extent + i);
+                    let old = old_index(&index)
+                        .iter()
+                        .zip(&self.shape)
+                        .fold(0, |flat, (i, extent)| flat * extent + i);
                     self.elements[old]
                 })
                 .collect();

@@ -8,7 +8,8 @@ const HEADS: usize = 2;
 const FEATURES: usize = 3;
 const CHANNELS: usize = HEADS * FEATURES;
 
-/// Queries, keys and values from one linear layer, whose channels lie as `[3, heads, features]`; each `[1, heads, tokens, features]`.
+/// Queries, keys and values from one linear layer, whose channels lie as `[3, heads, features]`;
+/// each `[1, heads, tokens, features]`.
 fn split(b: &mut Builder, x: Value) -> [Value; 3] {
     let qkv = b.linear(x, 3 * CHANNELS, "qkv");
     let qkv = b.reshape(qkv, &[1, TOKENS, 3, HEADS, FEATURES]);
@@ -64,7 +65,8 @@ fn one_linear_layer_becomes_three() {
 fn scale(scores: impl Fn(&mut Builder, Value, Value) -> Value) -> f64 {
     let graph = canonical(&attention(scores));
     assert_eq!(counts(&graph), "attention 1, linear 3");
-    let OpKind::Attention { heads: HEADS, scale, windows: 1 } = only(&graph, "attention").kind else {
+    let OpKind::Attention { heads: HEADS, scale, windows: 1 } = only(&graph, "attention").kind
+    else {
         panic!("{graph}")
     };
     scale
@@ -120,7 +122,8 @@ fn constants_added_to_scores_are_the_bias() {
         let scores = product(b, q, k);
         let bias = b.constant("bias", &[HEADS, TOKENS, TOKENS]);
         let scores = b.add(bias, scores);
-        let row = b.graph.add_f32("row", [1, 1, 1, TOKENS], &[0.0, 0.0, f32::NEG_INFINITY, 0.0, 1.0]);
+        let row =
+            b.graph.add_f32("row", [1, 1, 1, TOKENS], &[0.0, 0.0, f32::NEG_INFINITY, 0.0, 1.0]);
         let scores = b.add(scores, row);
         b.times(scores, 2.0)
     }));
@@ -130,8 +133,11 @@ fn constants_added_to_scores_are_the_bias() {
     let mut b = Builder::new();
     let bias = b.constant("bias", &[HEADS, TOKENS, TOKENS]);
     let row = [0.0, 0.0, f32::NEG_INFINITY, 0.0, 1.0];
-    let expected: Vec<f32> =
-        floats(&b.graph, bias).iter().enumerate().map(|(i, x)| (x + row[i % TOKENS]) * 2.0).collect();
+    let expected: Vec<f32> = floats(&b.graph, bias)
+        .iter()
+        .enumerate()
+        .map(|(i, x)| (x + row[i % TOKENS]) * 2.0)
+        .collect();
     assert_eq!(floats(&graph, op.operands[3]), expected);
 }
 
@@ -157,8 +163,9 @@ fn heads_apart_in_the_weights_are_brought_together() {
     let bias = b.constant("qkv.bias", &[3 * CHANNELS]);
     let bias = floats(&b.graph, bias);
     for (part, op) in graph.order[..3].iter().enumerate() {
-        let expected: Vec<f32> =
-            (0..CHANNELS).map(|c| bias[c / FEATURES * 3 * FEATURES + part * FEATURES + c % FEATURES]).collect();
+        let expected: Vec<f32> = (0..CHANNELS)
+            .map(|c| bias[c / FEATURES * 3 * FEATURES + part * FEATURES + c % FEATURES])
+            .collect();
         assert_eq!(floats(&graph, graph.op(*op).operands[2]), expected);
     }
 }

@@ -67,10 +67,17 @@ fn scales_and_offsets_of_channels_are_folded() {
     };
     let (bias, gamma) = (constant("fc.bias", &[4]), constant("ls.gamma", &[4]));
     let (beta, offset) = (constant("norm.bias", &[4]), constant("offset", &[4]));
-    let pairs =
-        |a: &[f32], b: &[f32], f: fn(f32, f32) -> f32| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect::<Vec<_>>();
-    assert_eq!(floats(&graph, only(&graph, "linear").operands[2]), pairs(&bias, &gamma, |a, b| a * b));
-    assert_eq!(floats(&graph, only(&graph, "layer_norm").operands[2]), pairs(&beta, &offset, |a, b| (a - b) / 2.0));
+    let pairs = |a: &[f32], b: &[f32], f: fn(f32, f32) -> f32| {
+        a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        floats(&graph, only(&graph, "linear").operands[2]),
+        pairs(&bias, &gamma, |a, b| a * b)
+    );
+    assert_eq!(
+        floats(&graph, only(&graph, "layer_norm").operands[2]),
+        pairs(&beta, &offset, |a, b| (a - b) / 2.0)
+    );
 }
 
 #[test]
@@ -91,7 +98,8 @@ fn the_mean_of_two_heads_is_a_sum_of_halved_ones() {
     let mut b = Builder::new();
     let bias = b.constant("head.bias", &[3]);
     let halved: Vec<f32> = floats(&b.graph, bias).iter().map(|x| x / 2.0).collect();
-    let first = graph.order.iter().map(|op| graph.op(*op)).find(|op| op.kind == OpKind::Linear {}).unwrap();
+    let first =
+        graph.order.iter().map(|op| graph.op(*op)).find(|op| op.kind == OpKind::Linear {}).unwrap();
     assert_eq!(floats(&graph, first.operands[2]), halved);
 }
 
@@ -173,7 +181,9 @@ fn inputs_and_outputs_that_do_not_fit_are_reported() {
     let x = graph.add_input("x", TensorType::f32([5, 4]));
     let constant = graph.add_f32("c", [2], &[0.0; 2]);
     let turned = graph.push(OpKind::Transpose { perm: vec![1, 0] }, &[x], &[]).unwrap();
-    for (name, value) in [("ids", ids), ("batch", batch), ("constant", constant), ("turned", turned)] {
+    for (name, value) in
+        [("ids", ids), ("batch", batch), ("constant", constant), ("turned", turned)]
+    {
         let shape = graph.ty(value).shape.clone();
         graph.add_output(name, value, shape);
     }

@@ -25,7 +25,8 @@ fn selections_move_through_attention_to_queries() {
     let [q, k, v] = [(); 3].map(|()| linear(&mut graph, x, 6));
     let elements: Vec<f32> = (0..2 * 4 * 4).map(|i| i as f32).collect();
     let bias = graph.add_f32("bias", [2, 4, 4], &elements);
-    let y = push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[q, k, v, bias]);
+    let y =
+        push(&mut graph, OpKind::Attention { heads: 2, scale: 1.0, windows: 1 }, &[q, k, v, bias]);
     let y = linear(&mut graph, y, 6);
     let y = push(&mut graph, OpKind::Binary { f: BinaryFn::Add }, &[x, y]);
     let y = rows(&mut graph, y, 1, 1);

@@ -129,7 +129,8 @@ fn gelu_remembers_its_nodes() {
         let y = b.mul(x, gate);
         b.times(y, 0.5)
     });
-    let names: Vec<&str> = only(&graph, "unary").nodes.iter().map(|node| graph.node(*node)).collect();
+    let names: Vec<&str> =
+        only(&graph, "unary").nodes.iter().map(|node| graph.node(*node)).collect();
     assert_eq!(names, ["/binary_0", "/unary_1", "/binary_2", "/binary_3", "/binary_4"]);
 }
 
@@ -138,7 +139,11 @@ fn mean(b: &mut Builder, x: Value) -> Value {
 }
 
 /// `x - mean(x)`, and the mean of its square by `square`, plus eps.
-fn moments(b: &mut Builder, x: Value, square: impl Fn(&mut Builder, Value) -> Value) -> (Value, Value) {
+fn moments(
+    b: &mut Builder,
+    x: Value,
+    square: impl Fn(&mut Builder, Value) -> Value,
+) -> (Value, Value) {
     let m = mean(b, x);
     let centred = b.binary(BinaryFn::Sub, x, m);
     let squared = square(b, centred);
@@ -233,7 +238,10 @@ fn layer_norm_with_the_epsilon_outside_of_the_root() {
         let OpKind::LayerNorm { eps } = op.kind else { panic!("{graph}") };
         assert!((eps - 1e-6 * 0.75).abs() < 1e-12, "{eps}");
         let factor = 0.75f32.sqrt();
-        assert_eq!(floats(&graph, op.operands[1]), [1.0, 2.0, 3.0, 4.0].map(|gamma| gamma * factor));
+        assert_eq!(
+            floats(&graph, op.operands[1]),
+            [1.0, 2.0, 3.0, 4.0].map(|gamma| gamma * factor)
+        );
     }
 }
 

@@ -41,7 +41,10 @@ fn checked(graph: &Graph) -> Graph {
         FloatInterpreter::new(graph).unwrap().run(&[x.view()]).unwrap().remove(0)
     };
     let (expected, found) = (output(graph), output(&canonical));
-    assert!((&expected - &found).iter().all(|x| x.abs() < 1e-4), "{canonical}\n{expected}\n{found}");
+    assert!(
+        (&expected - &found).iter().all(|x| x.abs() < 1e-4),
+        "{canonical}\n{expected}\n{found}"
+    );
     canonical
 }
 
@@ -55,9 +58,15 @@ fn encoder_and_decoder() {
     let mut b = Builder::new();
     let weight = b.constant("encoder.weight", &[HEADS, 2]);
     let weight = floats(&b.graph, weight);
-    let encoder = graph.order.iter().map(|op| graph.op(*op)).find(|op| op.kind.mnemonic() == "mix_heads").unwrap();
+    let encoder = graph
+        .order
+        .iter()
+        .map(|op| graph.op(*op))
+        .find(|op| op.kind.mnemonic() == "mix_heads")
+        .unwrap();
     assert_eq!(encoder.kind, OpKind::MixHeads { heads_in: HEADS, heads_out: 2 });
-    let expected: Vec<f32> = (0..2).flat_map(|o| (0..HEADS).map(move |h| h * 2 + o)).map(|at| weight[at]).collect();
+    let expected: Vec<f32> =
+        (0..2).flat_map(|o| (0..HEADS).map(move |h| h * 2 + o)).map(|at| weight[at]).collect();
     assert_eq!(floats(&graph, encoder.operands[1]), expected);
     assert_eq!(graph.constant(encoder.operands[2]).unwrap().name, "encoder.bias");
 }

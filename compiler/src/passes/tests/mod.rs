@@ -12,7 +12,8 @@ mod windows;
 use crate::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::{self, Context, PassError};
 
-/// An imported graph under construction. Operations are nodes named after what they do and a running number.
+/// An imported graph under construction. Operations are nodes named after what they do and a
+/// running number.
 struct Builder {
     graph: Graph,
     nodes: usize,
@@ -37,7 +38,8 @@ impl Builder {
     fn constant(&mut self, name: &str, shape: &[usize]) -> Value {
         let count = shape.iter().product::<usize>();
         let seed = name.bytes().fold(0, |seed, byte| (seed * 31 + usize::from(byte)) % 1009);
-        let elements: Vec<f32> = (0..count).map(|i| ((i * 37 + seed) % 1009) as f32 / 512.0 - 1.0).collect();
+        let elements: Vec<f32> =
+            (0..count).map(|i| ((i * 37 + seed) % 1009) as f32 / 512.0 - 1.0).collect();
         self.graph.add_f32(name, shape, &elements)
     }
 
@@ -125,7 +127,8 @@ impl Builder {
 
 /// The result of some passes.
 fn run(graph: &Graph, names: &[&str]) -> Graph {
-    passes::run_on_graph(graph, names, &Context::default()).unwrap_or_else(|error| panic!("{error}\n{graph}"))
+    passes::run_on_graph(graph, names, &Context::default())
+        .unwrap_or_else(|error| panic!("{error}\n{graph}"))
 }
 
 fn canonical(graph: &Graph) -> Graph {
@@ -142,12 +145,17 @@ fn error(graph: &Graph) -> PassError {
 /// Mnemonics and counts as text.
 fn counts(graph: &Graph) -> String {
     let counts = graph.operator_counts();
-    counts.iter().map(|(mnemonic, count)| format!("{mnemonic} {count}")).collect::<Vec<_>>().join(", ")
+    counts
+        .iter()
+        .map(|(mnemonic, count)| format!("{mnemonic} {count}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The only operation of a kind.
 fn only<'g>(graph: &'g Graph, mnemonic: &str) -> &'g crate::ir::OpData {
-    let mut found = graph.order.iter().map(|op| graph.op(*op)).filter(|op| op.kind.mnemonic() == mnemonic);
+    let mut found =
+        graph.order.iter().map(|op| graph.op(*op)).filter(|op| op.kind.mnemonic() == mnemonic);
     let op = found.next().expect("there is one");
     assert!(found.next().is_none(), "{mnemonic} is not the only one:\n{graph}");
     op

@@ -8,7 +8,8 @@ use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
 enum Form {
     /// TorchScript exporter, opset 13: LayerNorm and GELU written out, plain attention.
     Legacy,
-    /// Dynamo exporter, opset 20: operators for both, fused attention with the scale on queries and keys.
+    /// Dynamo exporter, opset 20: operators for both, fused attention with the scale on queries and
+    /// keys.
     Dynamo,
     /// Simplified: rank 2 between Reshapes.
     Simplified,
@@ -117,10 +118,14 @@ fn mlp(b: &mut Builder, form: Form, x: Value, block: &str) -> Value {
     b.reshape(x, &[1, TOKENS, CHANNELS])
 }
 
-/// The text without the names of ONNX nodes, in which forms differ, and with eps as it is in 32 bits.
+/// The text without the names of ONNX nodes, in which forms differ, and with eps as it is in 32
+/// bits.
 fn without_nodes(graph: &Graph) -> String {
     let text = graph.to_string().replace("1e-6", "9.999999974752427e-7");
-    let lines = text.lines().filter(|line| !line.contains(" = node ")).map(|line| line.split(" @ n").next());
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains(" = node "))
+        .map(|line| line.split(" @ n").next());
     lines.map(Option::unwrap_or_default).collect::<Vec<_>>().join("\n")
 }
 

@@ -4,7 +4,9 @@ use vitcod_isa::machine::Machine;
 
 use super::Builder;
 use crate::ir::{Graph, Stage};
-use crate::passes::{CANONICALISE, Context, Level, PASSES, PassError, find, pipeline, run, run_on_graph};
+use crate::passes::{
+    CANONICALISE, Context, Level, PASSES, PassError, find, pipeline, run, run_on_graph,
+};
 
 #[test]
 fn the_pipeline_is_made_of_known_passes_whose_stages_follow() {
@@ -15,7 +17,9 @@ fn the_pipeline_is_made_of_known_passes_whose_stages_follow() {
         level = pass.establishes;
     }
     assert_eq!(level, Level::Graph(Stage::Canonical));
-    assert!(PASSES.iter().all(|pass| pass.name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+    assert!(
+        PASSES.iter().all(|pass| pass.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+    );
 }
 
 #[test]
@@ -31,7 +35,11 @@ fn the_hook_sees_every_result() {
         seen.push((pass.name, graph.stage, graph.order.len()));
     })
     .unwrap();
-    let stages = seen.iter().map(|(name, stage, _)| format!("{name}: {stage}")).collect::<Vec<_>>().join(", ");
+    let stages = seen
+        .iter()
+        .map(|(name, stage, _)| format!("{name}: {stage}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     assert_eq!(
         stages,
         "cse: imported, layer-norm: imported, gelu: imported, canonicalise: canonical, demand: canonical"
@@ -45,12 +53,20 @@ fn wrong_names_and_stages_are_errors() {
     let x = b.input(&[1, 2, 3]);
     let y = b.linear(x, 4, "fc");
     let graph = b.finish(&[y]);
-    let unknown = run(graph.clone().into(), &["cse", "speed"], &Context::default(), |_, _| panic!("nothing may run"))
-        .unwrap_err();
+    let unknown = run(graph.clone().into(), &["cse", "speed"], &Context::default(), |_, _| {
+        panic!("nothing may run")
+    })
+    .unwrap_err();
     let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
-    assert_eq!(unknown.to_string(), format!("there is no pass \"speed\"; the passes are {}", names.join(", ")));
+    assert_eq!(
+        unknown.to_string(),
+        format!("there is no pass \"speed\"; the passes are {}", names.join(", "))
+    );
     let near = run_on_graph(&graph, &["gleu"], &Context::default()).unwrap_err().to_string();
-    assert!(near.starts_with("there is no pass \"gleu\"; did you mean `gelu`? the passes are"), "{near}");
+    assert!(
+        near.starts_with("there is no pass \"gleu\"; did you mean `gelu`? the passes are"),
+        "{near}"
+    );
     let stage = run_on_graph(&graph, &["demand"], &Context::default()).unwrap_err();
     let (requires, found) = (Level::Graph(Stage::Canonical), Level::Graph(Stage::Imported));
     assert_eq!(stage, PassError::Level { pass: "demand", requires, found });

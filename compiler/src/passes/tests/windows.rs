@@ -51,8 +51,14 @@ fn reverse(b: &mut Builder, x: Value) -> Value {
     b.reshape(x, &[1, SIDE, SIDE, CHANNELS])
 }
 
-/// Attention within windows of a map `[1, side, side, channels]`, with what `bias` makes of the scores.
-fn attention(b: &mut Builder, x: Value, shift: usize, bias: impl Fn(&mut Builder, Value) -> Value) -> Value {
+/// Attention within windows of a map `[1, side, side, channels]`, with what `bias` makes of the
+/// scores.
+fn attention(
+    b: &mut Builder,
+    x: Value,
+    shift: usize,
+    bias: impl Fn(&mut Builder, Value) -> Value,
+) -> Value {
     let rolled = if shift > 0 { roll(b, x, shift) } else { x };
     let rows = partition(b, rolled);
     let qkv = b.linear(rows, 3 * CHANNELS, "qkv");
@@ -106,7 +112,9 @@ fn shifted_windows_are_windows_of_another_order() {
     let graph = equal(&b.finish(&[y]));
     assert_eq!(counts(&graph), "attention 1, binary 1, linear 4, pick_rows 2");
     let op = only(&graph, "attention");
-    let OpKind::Attention { windows: WINDOWS, heads: HEADS, .. } = op.kind else { panic!("{graph}") };
+    let OpKind::Attention { windows: WINDOWS, heads: HEADS, .. } = op.kind else {
+        panic!("{graph}")
+    };
     assert_eq!(graph.ty(op.operands[3]).shape, [WINDOWS * HEADS, TOKENS, TOKENS]);
 }
 

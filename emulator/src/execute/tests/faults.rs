@@ -21,7 +21,10 @@ fn accesses_outside_of_a_memory_are_faults() {
     assert_eq!((beyond.index, beyond.operand), (7, "dst"));
     let text = beyond.to_string();
     assert!(text.starts_with("instruction 7, `load dst=sram:0x4fff6"), "{text}");
-    assert!(text.ends_with("operand dst ends at 0x50001, beyond the 327680 bytes of the scratchpad"), "{text}");
+    assert!(
+        text.ends_with("operand dst ends at 0x50001, beyond the 327680 bytes of the scratchpad"),
+        "{text}"
+    );
     assert_eq!(fault(testing::load(0, 65_530, 7), &[]).operand, "src");
     assert_eq!(fault(testing::store(0, u64::MAX, 7), &[]).operand, "dst");
     let product = testing::matmul(Engine::Denser, LINES, (u16::MAX, u16::MAX, u16::MAX), [0; 4]);
@@ -61,9 +64,12 @@ fn bytes_that_are_no_parameters_are_faults() {
     let mut memory = Memory::new(&testing::program([], &[])).unwrap();
     memory.sram[8] = 255;
     let product = testing::matmul(Engine::Denser, LINES, (1, 1, 8), [64, 64, 0, 128]);
-    let fault = Core::new(&testing::vitcod()).execute(0, &Instr::new(product), &mut memory).unwrap_err();
+    let fault =
+        Core::new(&testing::vitcod()).execute(0, &Instr::new(product), &mut memory).unwrap_err();
     assert!(
-        fault.to_string().ends_with("operand params cannot be read: malformed scale: the shift is above 62"),
+        fault
+            .to_string()
+            .ends_with("operand params cannot be read: malformed scale: the shift is above 62"),
         "{fault}"
     );
 }
@@ -84,15 +90,24 @@ fn a_gather_beyond_its_table_is_a_fault() {
         traffic: Traffic::Activations,
     };
     let fault = Core::new(&testing::vitcod()).execute(0, &Instr::new(op), &mut memory).unwrap_err();
-    assert!(fault.to_string().ends_with("operand index holds 3 at position 1, where only 3 can be named"), "{fault}");
+    assert!(
+        fault
+            .to_string()
+            .ends_with("operand index holds 3 at position 1, where only 3 can be named"),
+        "{fault}"
+    );
 }
 
 #[test]
 fn empty_operands_touch_nothing() {
-    let product = Matmul { a_stride: u32::MAX, ..testing::matmul(Engine::Denser, LINES, (u16::MAX, 0, 0), [0; 4]) };
+    let product = Matmul {
+        a_stride: u32::MAX,
+        ..testing::matmul(Engine::Denser, LINES, (u16::MAX, 0, 0), [0; 4])
+    };
     let mut memory = Memory::new(&testing::program([], &[])).unwrap();
     Core::new(&testing::vitcod()).execute(0, &Instr::new(product), &mut memory).unwrap();
-    let load = Load { inner: u16::MAX, outer: u16::MAX, src_inner_stride: 9, ..testing::load(0, 0, 0) };
+    let load =
+        Load { inner: u16::MAX, outer: u16::MAX, src_inner_stride: 9, ..testing::load(0, 0, 0) };
     Core::new(&testing::vitcod()).execute(0, &Instr::new(load), &mut memory).unwrap();
     assert!(memory.sram.iter().all(|byte| *byte == 0));
 }

@@ -1,4 +1,5 @@
-//! The instructions on lists: small cases by hand, and against dense instructions with pruned cells.
+//! The instructions on lists: small cases by hand, and against dense instructions with pruned
+//! cells.
 
 use vitcod_isa::instr::Entries;
 use vitcod_isa::operands::{LineGroups, ListRow, block_keys_to_bytes, list_keys_to_bytes};
@@ -6,7 +7,9 @@ use vitcod_isa::operands::{LineGroups, ListRow, block_keys_to_bytes, list_keys_t
 use super::*;
 
 fn rows(rows: &[(u16, u16)]) -> Vec<u8> {
-    rows.iter().flat_map(|(query, entries)| ListRow { query: *query, entries: *entries }.to_bytes()).collect()
+    rows.iter()
+        .flat_map(|(query, entries)| ListRow { query: *query, entries: *entries }.to_bytes())
+        .collect()
 }
 
 fn uint32s(values: &[u32]) -> Vec<u8> {
@@ -17,7 +20,8 @@ fn int16s(values: &[i16]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// Two heads of one feature, two queries and three keys. Query 3 has keys 2 and 0, query 0 has key 1, the others have none.
+/// Two heads of one feature, two queries and three keys. Query 3 has keys 2 and 0, query 0 has key
+/// 1, the others have none.
 fn sddmm_list(bench: &mut Bench) -> SddmmList {
     SddmmList {
         engine: Engine::Sparser,
@@ -110,7 +114,8 @@ fn spmm_list(bench: &mut Bench) -> SpmmList {
         v_stride: 2,
         dst_stride: 2,
         entries: Entries(3),
-        // Two groups of one line. Queries take 2, 2, 3 and, though there is nothing to add, 1: the first group takes 3 and 0.
+        // Two groups of one line. Queries take 2, 2, 3 and, though there is nothing to add, 1: the
+        // first group takes 3 and 0.
         steps: Entries(5),
         scale: Scale::ONE,
     }
@@ -121,18 +126,23 @@ fn products_by_hand() {
     let mut bench = Bench::new(3);
     let op = spmm_list(&mut bench);
     bench.expect(op, |plain| {
-        // Query 0: (1 * 50 + 1 * 30 + 2 * 30) / 4. Query 2: nothing. Query 1: 4 * 30 / 4. Query 3: (3 * 60 + 1 * 20) / 4.
+        // Query 0: (1 * 50 + 1 * 30 + 2 * 30) / 4. Query 2: nothing. Query 1: 4 * 30 / 4. Query 3:
+        // (3 * 60 + 1 * 20) / 4.
         plain.put(op.dst, 0, [35, 0, 30, 50]);
     });
 }
 
 /// The fault of an instruction after a change of the scratchpad.
-fn fault<T: Into<Op>>(op: impl Fn(&mut Bench) -> T, change: impl FnOnce(&mut T, &mut [u8])) -> (&'static str, Reason) {
+fn fault<T: Into<Op>>(
+    op: impl Fn(&mut Bench) -> T,
+    change: impl FnOnce(&mut T, &mut [u8]),
+) -> (&'static str, Reason) {
     let mut bench = Bench::new(4);
     let mut op = op(&mut bench);
     change(&mut op, &mut bench.memory.sram);
     let before = bench.memory.clone();
-    let fault = Core::new(&testing::vitcod()).execute(0, &Instr::new(op), &mut bench.memory).unwrap_err();
+    let fault =
+        Core::new(&testing::vitcod()).execute(0, &Instr::new(op), &mut bench.memory).unwrap_err();
     assert!(bench.memory.sram == before.sram, "{fault}");
     (fault.operand, fault.reason)
 }
@@ -159,10 +169,19 @@ fn lists_that_do_not_hold_together_are_faults() {
     let key = |position, index| Reason::Index { position, index, limit: 3 };
     assert_eq!(fault(sddmm_list, |op, sram| sram[at(op.keys, 1)] = 3), ("keys", key(1, 3)));
     assert_eq!(fault(spmm_list, |op, sram| sram[at(op.keys, 5)] = 1), ("keys", key(2, 257)));
-    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.block_keys, 6)] = 5), ("block_keys", key(1, 5)));
-    assert_eq!(fault(spmm_list, |op, sram| sram[at(op.block_keys, 2)] = 1), ("block_keys", total(3, 2)));
+    assert_eq!(
+        fault(spmm_list, |op, sram| sram[at(op.block_keys, 6)] = 5),
+        ("block_keys", key(1, 5))
+    );
+    assert_eq!(
+        fault(spmm_list, |op, sram| sram[at(op.block_keys, 2)] = 1),
+        ("block_keys", total(3, 2))
+    );
 
-    assert_eq!(fault(spmm_list, |op, _| op.steps = Entries(4)), ("steps", Reason::Steps { found: 5, stated: 4 }));
+    assert_eq!(
+        fault(spmm_list, |op, _| op.steps = Entries(4)),
+        ("steps", Reason::Steps { found: 5, stated: 4 })
+    );
     // Without a block, the queries take 2, 1, 1 and 1 steps.
     let listed = |op: &mut SpmmList, _: &mut [u8]| op.block = false;
     assert_eq!(fault(spmm_list, listed), ("steps", Reason::Steps { found: 3, stated: 5 }));
@@ -202,7 +221,8 @@ fn keys_too_wide_to_be_copied_together_are_scored_one_by_one() {
     let mut bench = Bench::new(5);
     let (m, n, d) = (2, 3, 40_000);
     let [q, k] = [m, n].map(|rows| bench.rows(1, u32::from(rows) * u32::from(d)).0);
-    let [max, dst, other_max, other_dst] = [2, 6, 2, 6].map(|bytes| bench.rows(1, u32::from(m) * bytes).0);
+    let [max, dst, other_max, other_dst] =
+        [2, 6, 2, 6].map(|bytes| bench.rows(1, u32::from(m) * bytes).0);
     let index = bench.put(&[2, 0, 0, 0, 1, 0]);
     let plain = Sddmm {
         engine: Engine::Denser,
@@ -257,24 +277,26 @@ struct Case {
 
 impl Case {
     fn any() -> impl Strategy<Value = Case> {
-        (1u16..4, 1u16..7, 1u16..20, 1u16..20, 1u16..=64).prop_flat_map(|(heads, m, n, d, count)| {
-            let queries = heads * m;
-            let keys: Vec<u16> = (0..n).collect();
-            (
-                prop::collection::vec(prop::bool::weighted(0.3), usize::from(queries * n)),
-                prop::collection::vec(
-                    prop::sample::subsequence(keys, 0..=usize::from(n)).prop_shuffle(),
-                    usize::from(heads),
-                ),
-                Just((0..queries).collect::<Vec<u16>>()).prop_shuffle(),
-                any::<bool>(),
-                any::<prop::sample::Index>(),
-            )
-                .prop_map(move |(kept, columns, order, wide, cut)| {
-                    let lines = LineSet { first: 0, count };
-                    Case { heads, m, n, d, kept, columns, order, wide, lines, cut }
-                })
-        })
+        (1u16..4, 1u16..7, 1u16..20, 1u16..20, 1u16..=64).prop_flat_map(
+            |(heads, m, n, d, count)| {
+                let queries = heads * m;
+                let keys: Vec<u16> = (0..n).collect();
+                (
+                    prop::collection::vec(prop::bool::weighted(0.3), usize::from(queries * n)),
+                    prop::collection::vec(
+                        prop::sample::subsequence(keys, 0..=usize::from(n)).prop_shuffle(),
+                        usize::from(heads),
+                    ),
+                    Just((0..queries).collect::<Vec<u16>>()).prop_shuffle(),
+                    any::<bool>(),
+                    any::<prop::sample::Index>(),
+                )
+                    .prop_map(move |(kept, columns, order, wide, cut)| {
+                        let lines = LineSet { first: 0, count };
+                        Case { heads, m, n, d, kept, columns, order, wide, lines, cut }
+                    })
+            },
+        )
     }
 
     fn kept(&self, query: u16, key: u16) -> bool {
@@ -285,7 +307,9 @@ impl Case {
     fn mask(&self, head: u16, keys: &[u16]) -> Vec<u8> {
         let row = |i| {
             let bits = |keys: &[u16]| {
-                (0..keys.len()).map(|bit| u8::from(self.kept(head * self.m + i, keys[bit])) << bit).sum()
+                (0..keys.len())
+                    .map(|bit| u8::from(self.kept(head * self.m + i, keys[bit])) << bit)
+                    .sum()
             };
             keys.chunks(8).map(bits).collect::<Vec<u8>>()
         };
@@ -311,7 +335,8 @@ impl Case {
     ) -> (Op, Sram) {
         let (m, n, d) = (self.m, keys.len() as u16, self.d);
         let bench = &mut run.bench;
-        let (scores, probabilities) = (bench.rows(m, 2 * u32::from(n)), bench.rows(1, u32::from(m) * u32::from(n)).0);
+        let (scores, probabilities) =
+            (bench.rows(m, 2 * u32::from(n)), bench.rows(1, u32::from(m) * u32::from(n)).0);
         let mask = bench.put(&self.mask(head, keys));
         let index = bench.put(&keys.iter().flat_map(|key| key.to_le_bytes()).collect::<Vec<u8>>());
         let width = u32::from(self.heads * d);
@@ -397,7 +422,11 @@ impl Case {
         let queries = heads * m;
         let listed: Vec<Vec<u16>> = self.order.iter().map(|query| self.listed(*query)).collect();
         let (names, keys): (Vec<(u16, u16)>, Vec<u16>) = (
-            self.order.iter().zip(&listed).map(|(query, keys)| (*query, keys.len() as u16)).collect(),
+            self.order
+                .iter()
+                .zip(&listed)
+                .map(|(query, keys)| (*query, keys.len() as u16))
+                .collect(),
             listed.concat(),
         );
         let entries = keys.len() as u32;
@@ -407,7 +436,8 @@ impl Case {
         // Heads without a block have neither maxima nor sums.
         let block_max = bench.put(&int16s(&vec![i16::MIN; queries.into()]));
         let block_sum = bench.put(&uint32s(&vec![0; queries.into()]));
-        let (rows_at, keys_at) = (bench.put(&rows(&names)), bench.put(&list_keys_to_bytes(&keys, wide).unwrap()));
+        let (rows_at, keys_at) =
+            (bench.put(&rows(&names)), bench.put(&list_keys_to_bytes(&keys, wide).unwrap()));
         let block_keys = bench.put(&block_keys_to_bytes(&self.columns).unwrap());
         let [max, sum, scores, p, block_p, dst] = [
             2 * u32::from(queries),
@@ -441,8 +471,14 @@ impl Case {
         let mut block_end = block_p;
         for (head, keys) in (0..heads).zip(&self.columns).filter(|(_, keys)| !keys.is_empty()) {
             let of_head = |at: Sram, element: u32| Sram(at.0 + u32::from(head * m) * element);
-            let (softmax, _) =
-                self.dense(run, head, keys, of_head(block_max, 2), of_head(block_sum, 4), Some(of_head(max, 2)));
+            let (softmax, _) = self.dense(
+                run,
+                head,
+                keys,
+                of_head(block_max, 2),
+                of_head(block_sum, 4),
+                Some(of_head(max, 2)),
+            );
             let Op::Softmax(softmax) = softmax else { unreachable!() };
             run.execute(Softmax { dst: block_end, ..softmax });
             block_end.0 += u32::from(m) * keys.len() as u32;
@@ -464,9 +500,9 @@ impl Case {
                 entries: Entries(part.iter().map(|(_, entries)| u32::from(*entries)).sum()),
             });
         }
-        let steps = names
-            .iter()
-            .map(|(query, entries)| u32::from(*entries) + self.columns[usize::from(query / m)].len() as u32);
+        let steps = names.iter().map(|(query, entries)| {
+            u32::from(*entries) + self.columns[usize::from(query / m)].len() as u32
+        });
         let groups = LineGroups::new(d, lines.count, testing::vitcod().lines.macs);
         run.execute(SpmmList {
             engine: Engine::Sparser,
@@ -513,7 +549,8 @@ impl Run {
     fn new(case: &Case, seed: u64) -> Run {
         let mut bench = Bench::new(seed);
         let width = u32::from(case.heads * case.d);
-        let [q, k, v] = [case.m, case.n, case.n].map(|rows| bench.rows(1, u32::from(rows) * width).0);
+        let [q, k, v] =
+            [case.m, case.n, case.n].map(|rows| bench.rows(1, u32::from(rows) * width).0);
         let [score_scale, scale] = [0.05, 0.9].map(|scale| Scale::from_f64(scale).unwrap());
         Run { bench, core: Core::new(&testing::vitcod()), q, k, v, score_scale, scale }
     }

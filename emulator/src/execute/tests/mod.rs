@@ -1,4 +1,5 @@
-//! Each instruction against a plain reading of the instruction table: element by element, by address, without the kernels.
+//! Each instruction against a plain reading of the instruction table: element by element, by
+//! address, without the kernels.
 
 mod faults;
 mod lists;
@@ -26,7 +27,8 @@ struct Bench {
 
 impl Bench {
     fn new(seed: u64) -> Bench {
-        let mut bench = Bench { memory: Memory::new(&testing::program([], &[])).unwrap(), free: 0, seed };
+        let mut bench =
+            Bench { memory: Memory::new(&testing::program([], &[])).unwrap(), free: 0, seed };
         let bytes = bench.random(bench.memory.sram.len() + bench.memory.dram.len());
         let (sram, dram) = bytes.split_at(bench.memory.sram.len());
         bench.memory.sram.copy_from_slice(sram);
@@ -70,7 +72,8 @@ impl Bench {
     }
 
     fn channels(&mut self, count: u16) -> Vec<u8> {
-        let channel = |bench: &mut Bench| Channel { bias: bench.next() as i32 >> 18, scale: bench.scale() };
+        let channel =
+            |bench: &mut Bench| Channel { bias: bench.next() as i32 >> 18, scale: bench.scale() };
         (0..count).flat_map(|_| channel(self).to_bytes()).collect()
     }
 
@@ -122,7 +125,15 @@ impl Plain {
     }
 
     /// Writes element (i, j) of a result from its accumulator.
-    fn result(&mut self, at: Sram, stride: u32, (i, j): (usize, usize), out: Width, sum: i32, scale: Scale) {
+    fn result(
+        &mut self,
+        at: Sram,
+        stride: u32,
+        (i, j): (usize, usize),
+        out: Width,
+        sum: i32,
+        scale: Scale,
+    ) {
         let row = i * stride as usize;
         match out {
             Width::I8 => self.put(at, row + j, requantise_i8(sum, scale).to_le_bytes()),

@@ -1,6 +1,8 @@
-//! The DRAM channel, burst by burst: a channel that is stepped in fractions of a cycle, and serves whoever asked first.
+//! The DRAM channel, burst by burst: a channel that is stepped in fractions of a cycle, and serves
+//! whoever asked first.
 //!
-//! A burst takes a whole number of ticks, of which a cycle has several, so that transfers begin and end within cycles.
+//! A burst takes a whole number of ticks, of which a cycle has several, so that transfers begin and
+//! end within cycles.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,7 +17,8 @@ use crate::timing::Span;
 /// Bytes of a burst.
 const BURST: u64 = 64;
 
-/// Ticks of a cycle and ticks that a burst takes; the first is the machine of the paper, with 153.6 bytes per cycle.
+/// Ticks of a cycle and ticks that a burst takes; the first is the machine of the paper, with 153.6
+/// bytes per cycle.
 const SPEEDS: [(u64, u64); 6] = [(12, 5), (8, 5), (3, 4), (5, 2), (1, 1), (25, 16)];
 
 /// A transfer that waits for the channel or is under way.
@@ -58,7 +61,8 @@ fn stepped(code: &[Instr], (cycle, burst): (u64, u64), latency: u64) -> Vec<Span
     let mut holder: Option<(usize, u64, u64)> = None;
     for tick in 0.. {
         if holder.is_none() {
-            let asking = (0..2).filter(|unit| !units[*unit].waiting.is_empty() && units[*unit].free <= tick);
+            let asking =
+                (0..2).filter(|unit| !units[*unit].waiting.is_empty() && units[*unit].free <= tick);
             holder = asking
                 .min_by_key(|unit| units[*unit].free)
                 .map(|unit| (unit, tick, units[unit].waiting[0].bursts * burst));

@@ -6,25 +6,34 @@ use crate::instr::field::MAX_SRAM;
 /// Any draft whose operands all lie in buffers, most of them without sense.
 fn draft() -> impl Strategy<Value = Draft> {
     let buffers = prop::collection::vec((1..1u32 << 16, any::<u32>()), 1..5);
-    let picks = prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u32>()), 100);
-    (program(), buffers, picks, any::<bool>()).prop_map(|(mut program, buffers, picks, is_scheduled)| {
-        let mut picks = picks.into_iter().cycle();
-        let (mut operands, mut groups) = (Vec::new(), Vec::new());
-        for instr in &mut program.code {
-            (instr.wait, instr.signal) = Default::default();
-            let mut lies_in = Operands::default();
-            for (at, buffer) in instr.op.sram_operands().into_iter().zip(&mut lies_in) {
-                let (number, offset, _) = picks.next().unwrap();
-                let number = number.index(buffers.len());
-                (at.0, *buffer) = (offset.index(buffers[number].0 as usize) as u32, Some(number as u32));
+    let picks = prop::collection::vec(
+        (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u32>()),
+        100,
+    );
+    (program(), buffers, picks, any::<bool>()).prop_map(
+        |(mut program, buffers, picks, is_scheduled)| {
+            let mut picks = picks.into_iter().cycle();
+            let (mut operands, mut groups) = (Vec::new(), Vec::new());
+            for instr in &mut program.code {
+                (instr.wait, instr.signal) = Default::default();
+                let mut lies_in = Operands::default();
+                for (at, buffer) in instr.op.sram_operands().into_iter().zip(&mut lies_in) {
+                    let (number, offset, _) = picks.next().unwrap();
+                    let number = number.index(buffers.len());
+                    (at.0, *buffer) =
+                        (offset.index(buffers[number].0 as usize) as u32, Some(number as u32));
+                }
+                operands.push(lies_in);
+                groups.push(picks.next().unwrap().2 % 3);
             }
-            operands.push(lies_in);
-            groups.push(picks.next().unwrap().2 % 3);
-        }
-        let kind = if is_scheduled { Kind::Scheduled } else { Kind::Tiled };
-        let buffers = buffers.iter().map(|(bytes, at)| (*bytes, is_scheduled.then_some(at % MAX_SRAM))).collect();
-        Draft { kind, program, buffers, operands, groups }
-    })
+            let kind = if is_scheduled { Kind::Scheduled } else { Kind::Tiled };
+            let buffers = buffers
+                .iter()
+                .map(|(bytes, at)| (*bytes, is_scheduled.then_some(at % MAX_SRAM)))
+                .collect();
+            Draft { kind, program, buffers, operands, groups }
+        },
+    )
 }
 
 proptest! {
@@ -72,9 +81,15 @@ fn large_sections_are_parts_of_a_side_file() {
 
     let message = |text: &str| Assembly::parse(text, &files).unwrap_err().kept()[0].message.clone();
     assert_eq!(message(&text.replace("at=10000", "at=10001")), "this has only 15000 bytes");
-    assert_eq!(message(&text.replace("at=10000", "at=18446744073709551615")), "this has only 15000 bytes");
+    assert_eq!(
+        message(&text.replace("at=10000", "at=18446744073709551615")),
+        "this has only 15000 bytes"
+    );
     let glance = program.listing().with_sections(Sections::Digest).to_string();
-    assert_eq!(message(&glance), "only the digest of these bytes is there: this text is for reading");
+    assert_eq!(
+        message(&glance),
+        "only the digest of these bytes is there: this text is for reading"
+    );
 }
 
 #[test]
@@ -88,7 +103,15 @@ fn kinds_are_told_by_heads() {
         "",
         "\"",
     ];
-    let expected = [Some(Kind::Tiled), Some(Kind::Scheduled), Some(Kind::Program), Some(Kind::Tiled), None, None, None];
+    let expected = [
+        Some(Kind::Tiled),
+        Some(Kind::Scheduled),
+        Some(Kind::Program),
+        Some(Kind::Tiled),
+        None,
+        None,
+        None,
+    ];
     assert_eq!(kinds.map(Kind::of), expected);
 }
 

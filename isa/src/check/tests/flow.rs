@@ -16,7 +16,8 @@ fn store_of(src: u32, dst: u64, bytes: u32) -> Store {
     Store { src: Sram(src), dst: Dram(dst), bytes, ..store() }
 }
 
-/// Two operands of `add` arrive one by one, and the sum leaves. The output is the 64 bytes from 320.
+/// Two operands of `add` arrive one by one, and the sum leaves. The output is the 64 bytes from
+/// 320.
 fn sums() -> Vec<Instr> {
     vec![
         instr(load_of(0, 256, 64), &[], &[]),
@@ -27,16 +28,31 @@ fn sums() -> Vec<Instr> {
     ]
 }
 
-/// Makes accumulators of 16 int32, continues them `times` times and stores the first 64 bytes of DRAM's output.
+/// Makes accumulators of 16 int32, continues them `times` times and stores the first 64 bytes of
+/// DRAM's output.
 fn accumulated(k: u16, times: usize, start: impl Into<Op>) -> Program {
-    let product = |accumulate| Matmul { accumulate, params: Sram(1 << 16), a: Sram(0), b: Sram(0), k, ..matmul() };
-    let product = |accumulate| Matmul { acc: Sram(1 << 17), dst: Sram(1 << 17), m: 4, n: 4, ..product(accumulate) };
+    let product = |accumulate| Matmul {
+        accumulate,
+        params: Sram(1 << 16),
+        a: Sram(0),
+        b: Sram(0),
+        k,
+        ..matmul()
+    };
+    let product = |accumulate| Matmul {
+        acc: Sram(1 << 17),
+        dst: Sram(1 << 17),
+        m: 4,
+        n: 4,
+        ..product(accumulate)
+    };
     let product = |accumulate| Matmul { a_stride: 0, b_stride: 0, ..product(accumulate) };
     let mut program = with(vec![instr(load_of(1 << 16, 0, 48), &[], &[])]);
     program.header.dram_bytes = 1 << 20;
     program.image = Bytes::from(vec![0; 256]);
     let bytes = u32::from(k).max(64);
-    program.header.inputs = vec![Binding { shape: vec![bytes.into()], element: Element::I8, ..binding("x", 1 << 17) }];
+    program.header.inputs =
+        vec![Binding { shape: vec![bytes.into()], element: Element::I8, ..binding("x", 1 << 17) }];
     program.code.push(instr(load_of(0, 1 << 17, bytes), &[], &[Unit::Denser]));
     program.code.push(instr(start, &[Unit::Load], &[Unit::Denser]));
     for _ in 0..times {
@@ -80,14 +96,20 @@ fn pipeline_that_flows() -> Program {
 fn what_is_read_was_written() {
     let mut code = sums();
     code[1] = instr(load_of(64, 0, 60), &[], &[Unit::Vector]);
-    assert_eq!(flow_error(&with(code.clone())), "2: b reads 0x7c..0x80 of the scratchpad, which nothing has written");
+    assert_eq!(
+        flow_error(&with(code.clone())),
+        "2: b reads 0x7c..0x80 of the scratchpad, which nothing has written"
+    );
     // Behind the image and in front of the input there is nothing.
     let mut program = with(sums());
     program.image = Bytes::from_static(&[0; 16]);
     assert_eq!(flow_error(&program), "1: src reads 0x10..0x40 of DRAM, which nothing has written");
     let mut program = with(sums());
     program.code[3] = instr(store_of(128, 320, 63), &[Unit::Vector], &[]);
-    assert_eq!(flow_error(&program), "binding \"x\": 0x17f..0x180 of DRAM, which nothing has written");
+    assert_eq!(
+        flow_error(&program),
+        "binding \"x\": 0x17f..0x180 of DRAM, which nothing has written"
+    );
 }
 
 #[test]
@@ -100,7 +122,8 @@ fn every_kind_of_race() {
         "2: a reads 0x0..0x40 of the scratchpad, which dst of instruction 0 (load) writes; no token orders them\n\
          2: b reads 0x40..0x80 of the scratchpad, which dst of instruction 1 (load) writes; no token orders them"
     );
-    // Write after read: a load replaces an operand of add, and write after write: one replaces its result.
+    // Write after read: a load replaces an operand of add, and write after write: one replaces its
+    // result.
     let mut code = sums();
     code.insert(4, instr(load_of(60, 256, 8), &[], &[]));
     code.insert(5, instr(load_of(188, 256, 8), &[], &[]));
@@ -142,7 +165,15 @@ fn sums_stay_within_their_accumulators() {
         flow_error(&accumulated(1 << 14, 3, fresh(1 << 14))),
         "5: sums of 65536 products; 65535 fit the accumulator"
     );
-    let zeros = Lut { src: Sram(0), table: Sram(0), dst: Sram(1 << 17), m: 1, n: 64, src_stride: 64, dst_stride: 64 };
+    let zeros = Lut {
+        src: Sram(0),
+        table: Sram(0),
+        dst: Sram(1 << 17),
+        m: 1,
+        n: 64,
+        src_stride: 64,
+        dst_stride: 64,
+    };
     let mut program = accumulated(256, 1, zeros);
     program.code[1].signal = units(&[Unit::Vector]);
     program.code[2].signal = units(&[Unit::Denser]);
@@ -172,7 +203,10 @@ fn redundant_tokens_are_removed() {
     program.layer_of = vec![0; program.code.len()];
     let removed = remove_redundant_tokens(&mut program).unwrap();
     assert_eq!(removed, [Token { receiver: 2, sender: 0 }, Token { receiver: 5, sender: 4 }]);
-    assert_eq!(tokens(&program.code), [Token { receiver: 3, sender: 1 }, Token { receiver: 4, sender: 3 }]);
+    assert_eq!(
+        tokens(&program.code),
+        [Token { receiver: 3, sender: 1 }, Token { receiver: 4, sender: 3 }]
+    );
     assert_eq!(remove_redundant_tokens(&mut program), Ok(vec![]));
 
     // Knowledge that is taken early and needed late.

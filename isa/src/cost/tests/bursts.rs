@@ -23,8 +23,9 @@ fn joined(runs: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
 
 /// Aligned bursts that runs touch, each on its own: the channel does not look back.
 fn bursts(runs: &[(u64, u64)], burst: u64) -> u64 {
-    let touched =
-        |(at, bytes): &(u64, u64)| (*at..at + bytes).map(|byte| byte / burst).collect::<BTreeSet<u64>>().len();
+    let touched = |(at, bytes): &(u64, u64)| {
+        (*at..at + bytes).map(|byte| byte / burst).collect::<BTreeSet<u64>>().len()
+    };
     runs.iter().map(|run| touched(run) as u64).sum()
 }
 
@@ -76,7 +77,8 @@ proptest! {
         }
     }
 
-    /// A gather is charged before its indices are known: never less than what it moves, and exactly that where rows are aligned.
+    /// A gather is charged before its indices are known: never less than what it moves, and exactly
+    /// that where rows are aligned.
     #[test]
     fn gathers(
         at in 0u64..200, bytes in 1u32..150, gap in 0u32..100, indices in prop::collection::vec(0u16..50, 1..12), power in 0u32..8,

@@ -1,8 +1,10 @@
-//! The instructions on MAC lines, against lines that are stepped cycle by cycle: random shapes, machines and flags.
+//! The instructions on MAC lines, against lines that are stepped cycle by cycle: random shapes,
+//! machines and flags.
 //!
-//! The stepped line knows bytes, ports and registers, and none of the closed forms. What an instruction takes a line for is the
-//! interval after which the same instruction could follow on that line without waiting for a port: the difference between doing
-//! its work twice and once. What then remains of the last result is part of the fill.
+//! The stepped line knows bytes, ports and registers, and none of the closed forms. What an
+//! instruction takes a line for is the interval after which the same instruction could follow on
+//! that line without waiting for a port: the difference between doing its work twice and once. What
+//! then remains of the last result is part of the fill.
 
 use proptest::prelude::*;
 
@@ -24,7 +26,8 @@ struct Work {
     out: u32,
 }
 
-/// A line: three ports of `port` bytes, and a register in which results wait to be written while the next are computed.
+/// A line: three ports of `port` bytes, and a register in which results wait to be written while
+/// the next are computed.
 #[derive(Clone, Default)]
 struct Line {
     /// Bytes left on both read ports, by step; the front is under way.
@@ -72,19 +75,23 @@ fn step(work: &[Work], port: u32) -> u64 {
 
 /// Cycles for which the busiest of some lines is taken by work that is dealt to them in turn.
 fn dealt(work: &[Work], count: u16, port: u32) -> u64 {
-    let of_line = |line: u16| -> Vec<Work> { work.iter().skip(line.into()).step_by(count.into()).cloned().collect() };
-    let interval = |work: Vec<Work>| step(&[work.clone(), work.clone()].concat(), port) - step(&work, port);
+    let of_line = |line: u16| -> Vec<Work> {
+        work.iter().skip(line.into()).step_by(count.into()).cloned().collect()
+    };
+    let interval =
+        |work: Vec<Work>| step(&[work.clone(), work.clone()].concat(), port) - step(&work, port);
     (0..count).map(|line| interval(of_line(line))).max().unwrap_or(0)
 }
 
-/// Sums along the MACs of a line: each step multiplies as many neighbouring elements as the line has MACs.
+/// Sums along the MACs of a line: each step multiplies as many neighbouring elements as the line
+/// has MACs.
 fn sums(results: u32, k: u32, macs: u32, accumulators: u32, out: u32) -> Vec<Work> {
     let steps = (0..k).step_by(macs as usize).map(|at| [(k - at).min(macs); 2]).collect();
     vec![Work { accumulators, steps, out }; results as usize]
 }
 
-/// Neighbouring features, one per MAC, each a sum over time; the factor of a step is one byte. A part of a row that is narrower than
-/// the others comes in words of their width.
+/// Neighbouring features, one per MAC, each a sum over time; the factor of a step is one byte. A
+/// part of a row that is narrower than the others comes in words of their width.
 fn features(rows: u32, d: u32, terms: u32, macs: u32, accumulate: bool, out: u32) -> Vec<Work> {
     let width = macs.min(d);
     let accumulators = if accumulate { 4 * width } else { 0 };

@@ -111,8 +111,9 @@ fn a_product_with_a_list_worked_out_by_hand() {
     assert_eq!(cost(&dense.into(), &vitcod()).macs, 60 * 64);
 }
 
-/// Lines that are dealt the entries in turn, each `d` products along `macs` MACs, operands through a port of `port` bytes; a result
-/// waits in a register for its own port. Returns the cycle after the last operand.
+/// Lines that are dealt the entries in turn, each `d` products along `macs` MACs, operands through
+/// a port of `port` bytes; a result waits in a register for its own port. Returns the cycle after
+/// the last operand.
 fn step_dealt(entries: u32, d: u16, count: u16, macs: u32, port: u32) -> u64 {
     struct Line {
         entries: u32,
@@ -121,7 +122,8 @@ fn step_dealt(entries: u32, d: u16, count: u16, macs: u32, port: u32) -> u64 {
         bytes: u32,
         writing: u32,
     }
-    let mut all: Vec<Line> = (0..count).map(|_| Line { entries: 0, products: 0, bytes: 0, writing: 0 }).collect();
+    let mut all: Vec<Line> =
+        (0..count).map(|_| Line { entries: 0, products: 0, bytes: 0, writing: 0 }).collect();
     for entry in 0..entries {
         all[entry as usize % usize::from(count)].entries += 1;
     }
@@ -141,7 +143,10 @@ fn step_dealt(entries: u32, d: u16, count: u16, macs: u32, port: u32) -> u64 {
             last = cycle + 1;
             if line.products == 0 {
                 line.entries -= 1;
-                assert_eq!(line.writing, 0, "a result of two bytes is written while the next is made");
+                assert_eq!(
+                    line.writing, 0,
+                    "a result of two bytes is written while the next is made"
+                );
                 line.writing = 2;
             }
         }
@@ -150,8 +155,9 @@ fn step_dealt(entries: u32, d: u16, count: u16, macs: u32, port: u32) -> u64 {
     last
 }
 
-/// Groups of lines that take queries in order, each when it is free; every step brings `macs` features of each line through its
-/// port, and is taken for each pass over the features. Returns the cycle after the last step.
+/// Groups of lines that take queries in order, each when it is free; every step brings `macs`
+/// features of each line through its port, and is taken for each pass over the features. Returns
+/// the cycle after the last step.
 fn step_groups(queries: &[u32], d: u16, count: u16, macs: u32, port: u32) -> u64 {
     let parts = u32::from(d).div_ceil(macs);
     let each = parts.min(count.into());
@@ -200,7 +206,8 @@ proptest! {
         );
     }
 
-    /// What the closed form takes for the bytes of queries is at least what the lines of each round need.
+    /// What the closed form takes for the bytes of queries is at least what the lines of each round
+    /// need.
     #[test]
     fn queries_are_shared_within_a_round(rows in prop::collection::vec(0u32..40, 30), count in 1u16..=64) {
         let entries: u32 = rows.iter().sum();

@@ -1,4 +1,5 @@
-//! Softmax and vector units, stepped cycle by cycle: each cycle takes a word of elements, and a word ends with its row.
+//! Softmax and vector units, stepped cycle by cycle: each cycle takes a word of elements, and a
+//! word ends with its row.
 
 use proptest::prelude::*;
 
@@ -37,9 +38,18 @@ fn rowwise(m: u16, n: u16) -> [Op; 4] {
         src_stride: wide,
         dst_stride: narrow,
     };
-    let norm =
-        LayerNorm { out: Width::I8, src: HERE, params: HERE, dst: HERE, m, n, src_stride: wide, dst_stride: narrow };
-    let lut = Lut { src: HERE, table: HERE, dst: HERE, m, n, src_stride: narrow, dst_stride: narrow };
+    let norm = LayerNorm {
+        out: Width::I8,
+        src: HERE,
+        params: HERE,
+        dst: HERE,
+        m,
+        n,
+        src_stride: wide,
+        dst_stride: narrow,
+    };
+    let lut =
+        Lut { src: HERE, table: HERE, dst: HERE, m, n, src_stride: narrow, dst_stride: narrow };
     let add = Add {
         narrow: false,
         a: HERE,

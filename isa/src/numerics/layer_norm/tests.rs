@@ -41,7 +41,13 @@ fn definition(x: &[i16], params: &LayerNormParams) -> Vec<i16> {
 
 /// LayerNorm in f64: the normalised values and the outputs in output steps, neither rounded nor
 /// saturated.
-fn real(x: &[i16], gamma: &[f64], beta: &[f64], epsilon: f64, steps: (f64, f64)) -> Vec<(f64, f64)> {
+fn real(
+    x: &[i16],
+    gamma: &[f64],
+    beta: &[f64],
+    epsilon: f64,
+    steps: (f64, f64),
+) -> Vec<(f64, f64)> {
     let n = x.len() as f64;
     let x: Vec<f64> = x.iter().map(|&x| f64::from(x) * steps.0).collect();
     let mean = x.iter().sum::<f64>() / n;
@@ -69,7 +75,8 @@ fn no_overflow_at_the_extremes() {
     // Overflow checks are on in tests; the constants are the ends of their fields.
     for c in [1, 2, 3, 192, MAX_LAYER_NORM_WIDTH] {
         for epsilon_term in [0, 1, MAX_EPSILON_TERM] {
-            for (gamma, beta) in [(i32::MIN, i32::MIN), (i32::MAX, i32::MIN), (i32::MAX, i32::MAX)] {
+            for (gamma, beta) in [(i32::MIN, i32::MIN), (i32::MAX, i32::MIN), (i32::MAX, i32::MAX)]
+            {
                 for shift in [0, MAX_SHIFT] {
                     let channels = vec![Channel { gamma, beta }; c];
                     let params = LayerNormParams { epsilon_term, shift, channels };

@@ -8,19 +8,20 @@
 //! on: parameters that are constants of the right size, shifts in range, no empty tensor.
 
 use std::collections::BTreeSet;
+use vitcod_isa::instr::Field as _;
 
+use vitcod_isa::instr::Shift;
 use vitcod_isa::instr::field::MAX_DRAM;
-use vitcod_isa::instr::{Field as _, Shift};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
 use crate::split::{ScoreTerms, sddmm_terms};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
-pub(super) const MAX_COUNT: usize = u16::MAX as usize;
+pub(crate) const MAX_COUNT: usize = u16::MAX as usize;
 
 /// All that is in the way, one line each, with the layer.
-pub(super) fn check(graph: &Graph) -> Vec<String> {
+pub(crate) fn check(graph: &Graph) -> Vec<String> {
     let mut problems = Vec::new();
     if graph.order.is_empty() {
         problems.push(format!("the model {:?} has no operation", graph.name));

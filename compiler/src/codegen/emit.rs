@@ -1,0 +1,208 @@
+//! The frame of a program: what is around its instructions.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use vitcod_isa::check::remove_redundant_tokens;
+use vitcod_isa::machine::Machine;
+use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
+
+use crate::codegen::error::CodegenError;
+use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::plan::Plan;
+use crate::codegen::residence::constant_pool::ConstantPool;
+use crate::codegen::residence::storage::{MemorySpace, Residence};
+use crate::codegen::tokens;
+use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
+use crate::split::{Patterns, ProductParts};
+use crate::tiled::{Scheduled, Tiled};
+
+/// The tiled program of a plan. What is executed is the split graph; the reference for its results
+/// is the quantised one.
+pub(crate) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
+    let Plan { residence, pool, tasks, layers: order, decisions, .. } = plan;
+    let pixels: BTreeSet<Value> =
+        graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
+    let bind = |name: &str, shape: &[usize], value: Value, address: u64| Binding {
+        name: name.to_owned(),
+        shape: shape.iter().map(|extent| *extent as u64).collect(),
+        layout: if pixels.contains(&value) { Layout::Pixels } else { Layout::RowMajor },
+        element: element(graph, value),
+        step: graph.ty(value).step.unwrap_or(1.0),
+        address,
+    };
+    let inputs = graph.inputs.iter().zip(&residence.inputs);
+    let inputs =
+        inputs.map(|(input, address)| bind(&input.name, &input.shape, input.value, *address));
+    let outputs = graph.outputs.iter().zip(&residence.outputs).map(|(output, place)| {
+        let address = match residence.data(*place).space {
+            MemorySpace::Dram(address) => address,
+            MemorySpace::Sram => unreachable!("outputs live in DRAM"),
+        };
+        bind(&output.name, &output.shape, output.value, address)
+    });
+
+    let place = |value| pool.address(reference.constant(value).expect("constants are asked for"));
+    Tiled {
+        header: Header {
+            name: graph.name.clone(),
+            dram_bytes: residence.dram_bytes,
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            layers: layers(graph, &residence, &pool, &order),
+            decisions,
+        },
+        machine: machine.clone(),
+        image: image(graph, &residence, &pool),
+        ir: Some(SavedGraph::new(reference, place).to_json().into()),
+        tasks,
+    }
+}
+
+/// What a binding holds.
+fn element(graph: &Graph, value: Value) -> Element {
+    let ty = graph.ty(value);
+    match ty.elem {
+        Elem::I16 => Element::I16,
+        Elem::U16 => {
+            // Numbers by which nothing is read may be any.
+            Element::Row { below: graph.table_rows(value).unwrap_or(MAX_COUNT + 1) as u32 }
+        }
+        Elem::Byte => Element::Bits { rows: ty.shape[0] as u32 },
+        _ => Element::I8,
+    }
+}
+
+/// The constants at their addresses, then the pool.
+fn image(graph: &Graph, residence: &Residence, pool: &ConstantPool) -> Bytes {
+    let mut image = vec![0; residence.image_bytes as usize];
+    for (value, address) in &residence.constants {
+        if let Some(constant) = graph.constant(*value) {
+            image[*address as usize..][..constant.bytes.len()].copy_from_slice(&constant.bytes);
+        }
+    }
+    let start = image.len() - pool.bytes.len();
+    image[start..].copy_from_slice(&pool.bytes);
+    image.into()
+}
+
+/// What reports say of each layer. Bytes that must travel count where they are needed first.
+fn layers(graph: &Graph, residence: &Residence, pool: &ConstantPool, order: &[Op]) -> Vec<Layer> {
+    let mut seen: BTreeSet<Value> = BTreeSet::new();
+    let inputs: BTreeSet<Value> = graph.inputs.iter().map(|input| input.value).collect();
+    let mut layers: Vec<Layer> = order
+        .iter()
+        .map(|op| {
+            let data = graph.op(*op);
+            let travels =
+                |value: &Value| residence.constants.contains_key(value) || inputs.contains(value);
+            let compulsory: usize = data
+                .operands
+                .iter()
+                .map(|value| pictured(graph, *value).unwrap_or(*value))
+                .filter(travels)
+                .filter(|value| seen.insert(*value))
+                .map(|value| match data.kind {
+                    // Of a table only the rows that are asked for.
+                    OpKind::QEmbed {} if value == data.operands[0] => {
+                        graph.ty(data.results[0]).bytes()
+                    }
+                    _ => graph.ty(value).bytes(),
+                })
+                .sum();
+            let listed = pool.of_layer.get(op).copied().unwrap_or(0);
+            let nodes: Vec<String> =
+                data.nodes.iter().map(|node| graph.node(*node).to_owned()).collect();
+            Layer {
+                name: nodes.first().cloned().unwrap_or_else(|| op.to_string()),
+                operation: data.kind.mnemonic().to_owned(),
+                nodes,
+                needed_macs: needed_macs(graph, *op),
+                compulsory_bytes: compulsory as u64 + listed,
+            }
+        })
+        .collect();
+    // Outputs and constants that no layer reads directly (they join a concat) travel all the same.
+    for output in &graph.outputs {
+        let maker = graph
+            .producer(output.value)
+            .and_then(|(op, _)| order.iter().position(|other| *other == op));
+        if let Some(layer) =
+            maker.or(order.len().checked_sub(1)).and_then(|index| layers.get_mut(index))
+        {
+            layer.compulsory_bytes += graph.ty(output.value).bytes() as u64;
+        }
+    }
+    layers
+}
+
+/// The image whose pixels a value is.
+fn pictured(graph: &Graph, value: Value) -> Option<Value> {
+    let (_, data) = graph.producer(value)?;
+    (data.kind == OpKind::Pixels {}).then(|| data.operands[0])
+}
+
+/// Multiplications of an operation on the MAC lines, without padding.
+fn needed_macs(graph: &Graph, op: Op) -> u64 {
+    let data = graph.op(op);
+    let shape = |value: usize| &graph.ty(data.operands[value]).shape;
+    let product = match data.kind {
+        OpKind::QLinear {} => shape(0)[0] * shape(1).iter().product::<usize>(),
+        OpKind::Sddmm { windows, .. } => shape(0)[0] * (shape(1)[0] / windows) * shape(0)[1],
+        OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out } => {
+            shape(0)[0] * (shape(0)[1] / heads_in) * heads_in * heads_out
+        }
+        OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
+            kept(graph, op) * shape(0)[1] / heads
+        }
+        OpKind::SplitSpmm { heads, block, csc, .. } => {
+            let parts = ProductParts::of(block, csc);
+            let kept =
+                parts.iter().map(|part| kept_of(graph, data.operands[part.probs])).sum::<usize>();
+            kept * shape(0)[1] / heads
+        }
+        // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the
+        // columns.
+        OpKind::Spmm { windows, .. } => windows * shape(0)[1] * shape(0)[2] * shape(2)[1],
+        _ => 0,
+    };
+    product as u64
+}
+
+/// Entries that scores of split attention are made of: those of a block count if they are kept.
+fn kept(graph: &Graph, scores: Op) -> usize {
+    let patterns = Patterns::read(graph, graph.op(scores)).unwrap_or_default();
+    let cells = patterns.mask.map_or(0, |mask| mask.kept());
+    cells + patterns.csc.map_or(0, |csc| csc.nonzeros())
+}
+
+/// [`kept`] of the scores that probabilities are made of.
+fn kept_of(graph: &Graph, probabilities: Value) -> usize {
+    let scores =
+        graph.producer(probabilities).and_then(|(_, softmax)| graph.producer(softmax.operands[0]));
+    scores.map_or(0, |(op, _)| kept(graph, op))
+}
+
+/// The program of a schedule: its instructions with the tokens that they need and no others.
+///
+/// # Errors
+/// Buffers that live at the same time overlap, or the verifier refuses the program: the schedule is
+/// unsound. Both are checked in every build.
+pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
+    scheduled.verify_placement().map_err(CodegenError::Misplaced)?;
+    let Scheduled { tiled: Tiled { header, machine, image, ir, tasks }, addresses } = scheduled;
+    let mut layer_of: Vec<u32> = tasks.tasks.iter().map(|task| task.layer).collect();
+    // The end belongs to the last one.
+    layer_of.push(header.layers.len().saturating_sub(1) as u32);
+    let mut program = Program {
+        header: header.clone(),
+        machine: machine.clone(),
+        code: tokens::insert(&tasks.tasks, addresses, image.len() as u64),
+        layer_of,
+        image: image.clone(),
+        ir: ir.clone(),
+    };
+    // Which is to say that it is verified: what the compiler emits is sound, or it is not emitted.
+    remove_redundant_tokens(&mut program)?;
+    Ok(program)
+}

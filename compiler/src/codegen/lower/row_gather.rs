@@ -1,0 +1,249 @@
+//! Rows in another order, or joined to longer ones: the load unit reads them where they lie in
+//! DRAM, as many at a time as lie regularly.
+
+use vitcod_isa::instr::Dram;
+use vitcod_isa::instr::table::Load;
+
+use crate::codegen::builder::Builder;
+use crate::codegen::builder::tile::{Block, chunks};
+use crate::codegen::error::CodegenError;
+use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::residence::padded_map::ConvWindows;
+use crate::codegen::residence::storage::MemorySpace;
+use crate::ir::Op;
+
+/// The longest pattern of lengths that is looked for: a window that is cut by the edge of a shifted
+/// map has two pieces in each row.
+const PATTERN: usize = 2;
+
+/// Lowers `pick_rows`, or `patches` without padding.
+pub(crate) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
+    let graph = builder.graph;
+    let data = graph.op(op);
+    let (source, result) = (data.operands[0], data.results[0]);
+    let (sources, each) = sources(builder, op);
+    let (rows, row_bytes) =
+        (graph.ty(result).shape[0], graph.ty(result).bytes() / graph.ty(result).shape[0]);
+    let source_bytes = row_bytes / each;
+    let location = builder.residence.location(source);
+    let storage = builder.residence.data(location);
+    let (traffic, MemorySpace::Dram(base)) = (storage.traffic, storage.space) else {
+        unreachable!("what is moved lies in DRAM")
+    };
+    // Two tiles are in flight.
+    let needed =
+        |rows: usize| if builder.on_chip(result) { 0 } else { 2 * (rows * row_bytes) as u64 };
+    let mut height = rows.min(MAX_COUNT);
+    while height > 1 && needed(height) > builder.available_bytes() {
+        height = height.div_ceil(2);
+    }
+    if needed(height) > builder.available_bytes() {
+        return Err(builder.too_small(op, needed(1)));
+    }
+    for rows in chunks(rows, height) {
+        let target =
+            builder.begin_store(result, &Block { rows: rows.clone(), bytes: 0..row_bytes });
+        for copy in copies(&sources[rows.start * each..rows.end * each]) {
+            let load = Load {
+                dst: builder.offset_bytes(target.tile.at, (copy.to * source_bytes) as u64),
+                src: Dram(base + (location.row + copy.from as u64) * source_bytes as u64),
+                bytes: (copy.len * source_bytes) as u32,
+                inner: copy.inner.count as u16,
+                outer: copy.outer.count as u16,
+                src_inner_stride: (copy.inner.from * source_bytes) as u32,
+                src_outer_stride: (copy.outer.from * source_bytes) as u32,
+                dst_inner_stride: (copy.inner.to * source_bytes) as u32,
+                dst_outer_stride: (copy.outer.to * source_bytes) as u32,
+                traffic,
+            };
+            builder.push(op, load);
+        }
+        builder.finish_store(op, &target);
+    }
+    Ok(())
+}
+
+/// The rows of the source one after the other as the result has them, and how many make a row of
+/// the result.
+fn sources(builder: &Builder<'_>, op: Op) -> (Vec<usize>, usize) {
+    let graph = builder.graph;
+    let data = graph.op(op);
+    match ConvWindows::of(&data.kind) {
+        None => {
+            let rows = graph.indices(data.operands[1], graph.ty(data.operands[0]).shape[0]);
+            (rows.expect("limits look at indices"), graph.ty(data.operands[1]).shape[1])
+        }
+        Some(windows) => {
+            let ([down, across], ConvWindows { map: [_, width], kernel, stride, .. }) =
+                (windows.positions(), windows);
+            let window = |y: usize, x: usize| {
+                let first = y * stride[0] * width + x * stride[1];
+                (0..kernel[0]).flat_map(move |i| (0..kernel[1]).map(move |j| first + i * width + j))
+            };
+            let sources = (0..down).flat_map(|y| (0..across).flat_map(move |x| window(y, x)));
+            (sources.collect(), kernel[0] * kernel[1])
+        }
+    }
+}
+
+/// How often something is repeated, and how far apart in the source and in the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Step {
+    count: usize,
+    from: usize,
+    to: usize,
+}
+
+/// Runs of `len` neighbouring rows, regularly repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct StridedCopy {
+    /// First row of the source.
+    from: usize,
+    /// Its location in the result.
+    to: usize,
+    len: usize,
+    inner: Step,
+    outer: Step,
+}
+
+impl StridedCopy {
+    /// Whether another one is the same, elsewhere.
+    fn is_like(&self, other: &StridedCopy) -> bool {
+        (self.len, self.inner) == (other.len, other.inner)
+    }
+
+    /// The step to a copy like this one further on in the source.
+    fn step_to(&self, other: &StridedCopy) -> Option<Step> {
+        let from = other.from.checked_sub(self.from).filter(|_| self.is_like(other))?;
+        Some(Step { count: 2, from, to: other.to - self.to })
+    }
+}
+
+/// Few copies that together visit the rows, each where it stands in the list.
+fn copies(rows: &[usize]) -> Vec<StridedCopy> {
+    let whole = runs(rows, usize::MAX);
+    // The last run of a window and the first of the next may be neighbours: as one they would break
+    // the pattern.
+    let first = whole.first().map_or(0, |run| run.len);
+    let coalesced = [whole, runs(rows, first)].map(|runs| {
+        let inner = coalesced(&runs, |copy, step| copy.inner = step);
+        coalesced(&inner, |copy, step| copy.outer = step)
+    });
+    coalesced.into_iter().min_by_key(Vec::len).unwrap_or_default()
+}
+
+/// Neighbouring rows, at most so many together.
+fn runs(rows: &[usize], most: usize) -> Vec<StridedCopy> {
+    const ONCE: Step = Step { count: 1, from: 0, to: 0 };
+    let mut runs: Vec<StridedCopy> = Vec::new();
+    for (to, from) in rows.iter().copied().enumerate() {
+        match runs.last_mut() {
+            Some(run) if run.from + run.len == from && run.len < most => run.len += 1,
+            _ => runs.push(StridedCopy { from, to, len: 1, inner: ONCE, outer: ONCE }),
+        }
+    }
+    runs
+}
+
+/// The same copies with those that repeat regularly as one; `set` says how often.
+fn coalesced(copies: &[StridedCopy], set: impl Fn(&mut StridedCopy, Step)) -> Vec<StridedCopy> {
+    let mut coalesced = Vec::new();
+    let mut at = 0;
+    while at < copies.len() {
+        // The shortest pattern that is repeated.
+        let repeats = |pieces: usize| repeats(&copies[at..], pieces);
+        let pieces = (1..=PATTERN).find(|pieces| repeats(*pieces) > 1).unwrap_or(1);
+        let count = repeats(pieces);
+        for i in at..at + pieces {
+            let mut copy = copies[i];
+            if count > 1 {
+                let step = copy.step_to(&copies[i + pieces]).expect("the pattern is repeated");
+                set(&mut copy, Step { count, ..step });
+            }
+            coalesced.push(copy);
+        }
+        at += count * pieces;
+    }
+    coalesced
+}
+
+/// How often the first copies, so many, come again with the same steps.
+fn repeats(copies: &[StridedCopy], pieces: usize) -> usize {
+    if copies.len() < 2 * pieces {
+        return usize::from(copies.len() >= pieces);
+    }
+    let Some(steps) =
+        (0..pieces).map(|i| copies[i].step_to(&copies[i + pieces])).collect::<Option<Vec<Step>>>()
+    else {
+        return 1;
+    };
+    let mut count = 1;
+    while count < MAX_COUNT && (count + 1) * pieces <= copies.len() {
+        let next = |i: usize| copies[(count - 1) * pieces + i].step_to(&copies[count * pieces + i]);
+        if !(0..pieces).all(|i| next(i) == Some(steps[i])) {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What copies load, location by location.
+    fn loaded(copies: &[StridedCopy], rows: usize) -> Vec<Option<usize>> {
+        let mut loaded = vec![None; rows];
+        for copy in copies {
+            for (outer, inner) in
+                (0..copy.outer.count).flat_map(|i| (0..copy.inner.count).map(move |j| (i, j)))
+            {
+                for row in 0..copy.len {
+                    let to = copy.to + outer * copy.outer.to + inner * copy.inner.to + row;
+                    let from = copy.from + outer * copy.outer.from + inner * copy.inner.from + row;
+                    assert_eq!(loaded[to].replace(from), None, "loaded twice");
+                }
+            }
+        }
+        loaded
+    }
+
+    /// ConvWindows of a map that is shifted cyclically, as rows.
+    fn windows(map: usize, window: usize, shift: usize) -> Vec<usize> {
+        let along = |location: usize| (location + shift) % map;
+        let inside = |y: usize, x: usize| {
+            (0..window)
+                .flat_map(move |i| (0..window).map(move |j| along(y + i) * map + along(x + j)))
+        };
+        let starts = (0..map).step_by(window);
+        starts.clone().flat_map(|y| starts.clone().flat_map(move |x| inside(y, x))).collect()
+    }
+
+    #[test]
+    fn windows_are_few_walks() {
+        // A row of windows is one copy.
+        assert_eq!(copies(&windows(56, 7, 0)).len(), 8);
+        // One for the whole windows of a row, two for the cut one; the last row of windows is cut,
+        // too.
+        assert_eq!(copies(&windows(56, 7, 3)).len(), 7 * 3 + 6);
+        // Selected rows at regular distances.
+        assert_eq!(copies(&[0, 3, 6, 9]).len(), 1);
+        assert_eq!(copies(&[]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_loaded_to_its_place(
+            rows in prop_oneof![
+                prop::collection::vec(0usize..30, 0..40),
+                (1usize..5, 1usize..5, 0usize..4).prop_map(|(n, window, shift)| windows(n * window, window, shift)),
+            ],
+        ) {
+            let expected: Vec<Option<usize>> = rows.iter().copied().map(Some).collect();
+            prop_assert_eq!(loaded(&copies(&rows), rows.len()), expected);
+        }
+    }
+}

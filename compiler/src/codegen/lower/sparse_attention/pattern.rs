@@ -1,0 +1,98 @@
+//! What is kept of attention, head by head, as lowering reads it.
+
+use std::ops::Range;
+
+use crate::ir::{Graph, Op};
+use crate::masks::Mask;
+use crate::split::Patterns;
+
+/// The kept entries of all heads.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    pub(crate) heads: Vec<HeadPattern>,
+}
+
+impl Pattern {
+    /// What the scores of blocks and of the rest say.
+    pub(crate) fn of(
+        heads: usize,
+        queries: usize,
+        graph: &Graph,
+        block: Option<Op>,
+        list: Option<Op>,
+    ) -> Pattern {
+        let patterns = |op: Option<Op>| {
+            let read = op.map(|op| Patterns::read(graph, graph.op(op)));
+            read.map_or(Patterns::default(), |patterns| {
+                patterns.expect("the graph has been verified")
+            })
+        };
+        let (block, list) = (patterns(block), patterns(list));
+        let mut keys_of = vec![vec![Vec::new(); queries]; heads];
+        for (head, key, query) in list.csc.iter().flat_map(|csc| csc.entries()) {
+            keys_of[head][query].push(key as u16);
+        }
+        let block = |head: usize| match (&block.keys, &block.mask) {
+            (Some(keys), Some(mask)) => (keys.head(head).to_vec(), mask.head(head).clone()),
+            _ => (Vec::new(), Mask::from_fn(queries, 0, |_, _| false)),
+        };
+        let head = |(head, keys_of): (usize, Vec<Vec<u16>>)| {
+            let (columns, mask) = block(head);
+            HeadPattern::new(columns, &mask, keys_of)
+        };
+        Pattern { heads: keys_of.into_iter().enumerate().map(head).collect() }
+    }
+}
+
+/// The kept entries of a head.
+#[derive(Clone, Debug)]
+pub(crate) struct HeadPattern {
+    /// Keys of the dense block.
+    pub(crate) columns: Vec<u16>,
+    /// Kept cells of the block, row by row in whole bytes; `None` where all are.
+    mask: Option<Vec<u8>>,
+    /// Where the entries of each query start in `keys`, and where those of the last one end.
+    starts: Vec<usize>,
+    /// Keys of the entries, query by query.
+    keys: Vec<u16>,
+}
+
+impl HeadPattern {
+    /// A head with the block `columns`, of which `block` says what is kept, and the entries that
+    /// `keys_of` names for each query.
+    pub(crate) fn new(columns: Vec<u16>, block: &Mask, keys_of: Vec<Vec<u16>>) -> HeadPattern {
+        let mut starts = vec![0];
+        let mut keys = Vec::new();
+        for of_query in keys_of {
+            keys.extend(of_query);
+            starts.push(keys.len());
+        }
+        let mask = (block.kept() < block.entries()).then(|| block.to_kept_bytes());
+        HeadPattern { columns, mask, starts, keys }
+    }
+
+    /// The keys of a query outside of the block.
+    pub(crate) fn entries(&self, query: usize) -> &[u16] {
+        &self.keys[self.starts[query]..self.starts[query + 1]]
+    }
+
+    /// How many entries some queries have outside of the block.
+    pub(crate) fn entries_of(&self, rows: Range<usize>) -> usize {
+        self.starts[rows.end] - self.starts[rows.start]
+    }
+
+    /// Kept cells of some queries, where the block has pruned ones.
+    pub(crate) fn mask_rows(&self, rows: Range<usize>) -> Option<&[u8]> {
+        let width = Mask::kept_row_bytes(self.columns.len());
+        self.mask.as_ref().map(|mask| &mask[rows.start * width..rows.end * width])
+    }
+
+    /// The first of the block's keys, where they are neighbours.
+    pub(crate) fn neighbours(&self) -> Option<u16> {
+        let first = *self.columns.first()?;
+        self.columns
+            .windows(2)
+            .all(|pair| u32::from(pair[1]) == u32::from(pair[0]) + 1)
+            .then_some(first)
+    }
+}

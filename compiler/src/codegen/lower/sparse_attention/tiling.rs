@@ -1,0 +1,247 @@
+//! How split attention is cut: heads that share instructions, and queries of a stripe.
+
+use std::ops::Range;
+use vitcod_isa::instr::Op;
+
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::Engine;
+use vitcod_isa::machine::Machine;
+
+use crate::codegen::builder::Builder;
+use crate::codegen::builder::tile::chunks;
+use crate::codegen::error::CodegenError;
+use crate::codegen::group::SparseAttentionGroup;
+use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::lower::sparse_attention::Attention;
+use crate::codegen::lower::sparse_attention::stripe::{Counts, Image, Stripe};
+
+/// Heads side by side, and how many queries at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Cuts {
+    pub(crate) heads: Vec<Range<usize>>,
+    pub(crate) height: usize,
+    /// Whether the first scores of some heads are made before the last product of those before
+    /// them.
+    pub(crate) heads_overlap: bool,
+}
+
+/// Numbers of parts that a head group or the queries are cut into without need.
+const FREE_PARTS: usize = 8;
+
+/// Entries of a list, and steps of a product, that fit their instructions.
+const MAX_ENTRIES: usize = (1 << 24) - 1;
+
+/// Bytes that the alignment of a buffer may cost.
+const ALIGN: usize = 16;
+
+/// Which of the tensors travel: q, k, v and the result, 1 where one does.
+type Moved = [usize; 4];
+
+impl Attention {
+    /// The cuts with the smallest estimate of cycles among those that fit.
+    pub(crate) fn cut(
+        &self,
+        builder: &Builder<'_>,
+        group: &SparseAttentionGroup,
+    ) -> Result<Cuts, CodegenError> {
+        let moved =
+            [self.q, self.k, self.v, self.result].map(|value| usize::from(!builder.on_chip(value)));
+        self.check_strides(builder, group, moved)?;
+        let mut best: Option<(u64, Cuts)> = None;
+        let mut smallest = u64::MAX;
+        for parts in 1..=self.heads() {
+            let size = self.heads().div_ceil(parts);
+            if parts != self.heads().div_ceil(size) {
+                continue;
+            }
+            let heads = self.head_groups(size);
+            for stripes in 1..=self.queries {
+                let height = self.queries.div_ceil(stripes);
+                // Smaller ones are looked at only where nothing larger fits, heights that cut as a
+                // smaller one does not at all.
+                if (stripes > FREE_PARTS && best.is_some())
+                    || height != self.queries.div_ceil(self.queries.div_ceil(height))
+                {
+                    continue;
+                }
+                // Where there is room for the heads to overlap, they do: it costs no cycle.
+                for heads_overlap in
+                    if heads.len() > 1 { [true, false].as_slice() } else { &[true] }
+                {
+                    let cuts = Cuts { heads: heads.clone(), height, heads_overlap: *heads_overlap };
+                    let Some(bytes) = self.bytes(&cuts, moved) else { continue };
+                    smallest = smallest.min(bytes);
+                    if bytes <= builder.available_bytes() {
+                        let cycles = self.cycles(&cuts, builder.machine);
+                        if best.as_ref().is_none_or(|(least, _)| cycles < *least) {
+                            best = Some((cycles, cuts));
+                        }
+                        break;
+                    }
+                }
+            }
+            if best.is_some() && parts >= FREE_PARTS {
+                break;
+            }
+        }
+        best.map(|(_, cuts)| cuts).ok_or_else(|| builder.too_small(group.product, smallest))
+    }
+
+    /// Rows that stay on chip are as far apart as all heads are wide, whatever the cuts; pool'
+    /// instructions have narrow strides.
+    fn check_strides(
+        &self,
+        builder: &Builder<'_>,
+        group: &SparseAttentionGroup,
+        moved: Moved,
+    ) -> Result<(), CodegenError> {
+        let widths = [self.d, self.d, self.dv, self.dv].map(|d| self.heads() * d);
+        let mut wide = widths
+            .into_iter()
+            .zip(moved)
+            .filter(|(width, moved)| *moved == 0 && *width > MAX_COUNT);
+        wide.next().map_or(Ok(()), |(width, _)| {
+            let problem = format!(
+                "rows of {width} bytes on chip; an instruction's are {MAX_COUNT} apart at most"
+            );
+            Err(CodegenError::Unsupported(vec![format!(
+                "{}: {problem}",
+                builder.graph.describe(group.product)
+            )]))
+        })
+    }
+
+    /// Neighbouring heads in groups of at most `size`. Those of a group all have a block or all
+    /// have none, since an instruction of the group reads what the blocks of all its heads leave.
+    fn head_groups(&self, size: usize) -> Vec<Range<usize>> {
+        let has_block = |head: &usize| !self.pattern.heads[*head].columns.is_empty();
+        let mut groups: Vec<Range<usize>> = Vec::new();
+        for head in 0..self.heads() {
+            match groups.last_mut() {
+                Some(last) if last.len() < size && has_block(&last.start) == has_block(&head) => {
+                    last.end = head + 1
+                }
+                _ => groups.push(head..head + 1),
+            }
+        }
+        groups
+    }
+
+    /// Bytes of the scratchpad that cuts take; `None` where they do not fit the instructions.
+    fn bytes(&self, cuts: &Cuts, moved: Moved) -> Option<u64> {
+        let [_, k, v, _] = moved;
+        let kept_heads = if cuts.heads_overlap && cuts.heads.len() > 1 { 2 } else { 1 };
+        let widest = cuts.heads.iter().map(|heads| heads.len()).max()?;
+        // Heads that travel lie side by side.
+        if widest > 1 && widest * self.d.max(self.dv) > MAX_COUNT {
+            return None;
+        }
+        let tensors = kept_heads * widest * self.keys * (k * self.d + v * self.dv);
+        let mut tiles: Vec<usize> = Vec::new();
+        for heads in &cuts.heads {
+            for rows in chunks(self.queries, cuts.height) {
+                let counts = Counts::new(&self.pattern, heads.clone(), rows);
+                // A query takes a step of the product for each entry and cell, or one for its
+                // result.
+                let steps = counts.entries + counts.cells + counts.queries;
+                if counts.columns > MAX_COUNT || counts.queries > MAX_COUNT || steps > MAX_ENTRIES {
+                    return None;
+                }
+                tiles.push(Image::bytes(&counts, self.wide()) + self.tile_bytes(&counts, moved));
+            }
+        }
+        // Two stripes are in flight, a third has its scores made.
+        tiles.sort_unstable();
+        let in_flight: usize = tiles.iter().rev().take(3).sum();
+        Some((in_flight + tensors) as u64)
+    }
+
+    /// Cycles that cuts take.
+    fn cycles(&self, cuts: &Cuts, machine: &Machine) -> u64 {
+        let mut pipeline =
+            Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
+        let mut loaded = 0;
+        for heads in &cuts.heads {
+            for stripe in self.stripes(heads, cuts.height) {
+                let counts = Counts::new(&self.pattern, heads.clone(), stripe.rows.clone());
+                loaded += Image::bytes(&counts, self.wide()) as u64;
+                let [denser, sparser] =
+                    self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
+                let product = cost(&self.product(&stripe, machine).into(), machine).cycles;
+                pipeline.stripe(
+                    denser.max(sparser),
+                    self.softmax_cycles(&stripe, machine),
+                    product,
+                );
+            }
+        }
+        pipeline.finish() + loaded * 1000 / machine.dram_millibytes_per_cycle() / 4
+    }
+
+    /// Bytes of a stripe's tiles besides what it loads of its list, with room for their alignment.
+    fn tile_bytes(&self, counts: &Counts, [q, _, _, result]: Moved) -> usize {
+        let &Counts { heads, queries, entries, columns, cells, .. } = counts;
+        // Scores of two bytes and probabilities of one; maxima of two and sums of four for either
+        // engine.
+        let bytes =
+            3 * (entries + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
+        bytes + 12 * ALIGN + 2 * (heads + columns)
+    }
+
+    /// Cycles until the probabilities of a stripe are there, its list divided between the softmax
+    /// units.
+    fn softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
+        let block = self.block_softmax_cycles(stripe, machine);
+        let list = match stripe.entries() {
+            0 => 0,
+            entries => {
+                let whole =
+                    self.list_softmax(stripe, Engine::Sparser, (stripe.queries(), entries), false);
+                cost(&whole.into(), machine).cycles
+            }
+        };
+        let shared = (block + list).div_ceil(2);
+        block.max(shared) + u64::from(machine.softmax.fill_cycles)
+    }
+
+    /// Cycles of the denser engine's softmax unit for a stripe's blocks.
+    pub(crate) fn block_softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
+        let blocks = stripe.columns.iter().filter(|columns| **columns > 0);
+        blocks
+            .map(|columns| {
+                cost(&Op::from(self.block_softmax(stripe.rows.len(), *columns)), machine).cycles
+            })
+            .sum()
+    }
+}
+
+/// Stripes on the lines: scores, then the product of the stripe before, which waits for its
+/// probabilities.
+#[derive(Default)]
+struct Pipeline {
+    fill: u64,
+    /// When the lines are free.
+    lines: u64,
+    /// When the probabilities of the last stripe are there, and the cycles of its product.
+    waiting: Option<(u64, u64)>,
+}
+
+impl Pipeline {
+    fn stripe(&mut self, scores: u64, softmax: u64, product: u64) {
+        self.lines += scores;
+        let ready = self.lines + self.fill + softmax;
+        self.product();
+        self.waiting = Some((ready, product));
+    }
+
+    fn product(&mut self) {
+        if let Some((ready, product)) = self.waiting.take() {
+            self.lines = self.lines.max(ready) + product;
+        }
+    }
+
+    fn finish(mut self) -> u64 {
+        self.product();
+        self.lines + self.fill
+    }
+}

@@ -30,6 +30,7 @@
 mod builder;
 mod emit;
 mod error;
+mod estimate;
 mod group;
 mod limits;
 mod lower;

@@ -13,6 +13,14 @@ use crate::ir::Graph;
 /// [`estimate`] is taken first.
 pub(crate) const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
+/// Stripes of rows in which a layer starts and ends, so that what reads its first rows need not wait
+/// for the last ones.
+pub(crate) const STRIPES: usize = 4;
+
+/// Of the bytes that are left for a group's buffers, the part (one in so many) that tiles leave to
+/// loads of the next layer.
+pub(crate) const RUN_AHEAD_SHARE: u64 = 8;
+
 /// Groups that are lowered as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fusion {

@@ -54,9 +54,10 @@ impl Former<'_> {
         let data = self.graph.op(op);
         match &data.kind {
             OpKind::QLinear {} => groups.push(self.linear(op)),
-            OpKind::QEmbed {} | OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => {
+            OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => {
                 groups.push(Group::Elementwise(op))
             }
+            OpKind::QEmbed {} => groups.push(Group::Embed(op)),
             OpKind::Sddmm { .. } => match self.attention(op) {
                 // Executed where the product stands: the values may be made after the scores.
                 Some(group) => {

@@ -16,11 +16,11 @@ fn sole_maker(
     uses: &SecondaryMap<Value, Vec<Op>>,
     value: Value,
 ) -> Option<usize> {
-    let makes = |group: &Group| match group {
-        Group::Linear(LinearGroup { patches: None, add: None, narrow: None, result, .. }) => {
-            *result == value
-        }
-        _ => false,
+    let makes = |group: &Group| {
+        group.linear().is_some_and(|linear| {
+            let LinearGroup { patches, add, narrow, result, .. } = linear;
+            patches.is_none() && add.is_none() && narrow.is_none() && *result == value
+        })
     };
     let returned = graph.outputs.iter().any(|output| output.value == value);
     groups.iter().position(makes).filter(|_| uses[value].len() == 1 && !returned)

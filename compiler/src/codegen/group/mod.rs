@@ -4,13 +4,12 @@
 //! A group executes as a whole where one of its operations stands: a linear layer's lookups and its
 //! add earlier than they stand, scores and softmax later. Values never change, so all that this
 //! asks for is that what the group reads is there, and that the storage of what it reads is not
-//! given away before: so [`storage`](super::storage) counts lifetimes in groups, not in operations.
+//! given away before: so [`residence`](super::residence) counts lifetimes in groups, not in operations.
 
 pub(crate) mod form;
 pub(crate) mod fuse;
 pub(crate) mod views;
 
-use crate::codegen::residence::storage::{MemorySpace, Residence};
 use crate::ir::{Graph, Op, Value};
 
 /// What is lowered as one.
@@ -28,8 +27,10 @@ pub(crate) enum Group {
     SparseAttention(SparseAttentionGroup),
     /// The auto-encoder's `encode` or `decode`.
     Autoencoder(Op),
-    /// An operation on whole rows: `qembed`, `qlayer_norm`, `lut`, `qadd`.
+    /// An operation on whole rows: `qlayer_norm`, `lut`, `qadd`.
     Elementwise(Op),
+    /// Rows of a table by their numbers: `qembed`.
+    Embed(Op),
     /// Rows in another order, or joined to longer ones: `pick_rows`, and `patches` that no linear
     /// layer takes as windows.
     RowGather(Op),
@@ -77,6 +78,24 @@ pub(crate) struct AttentionGroup {
     pub(crate) result: Value,
 }
 
+/// Attention split into a dense block and a list of entries, of which at least one is there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SparseAttentionGroup {
+    /// The dense block, for the denser engine.
+    pub(crate) block: Option<AttentionPart>,
+    /// The list of the other kept entries, for the sparser engine.
+    pub(crate) list: Option<AttentionPart>,
+    /// The product of both.
+    pub(crate) product: Op,
+}
+
+/// Scores and softmax of a part of split attention.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AttentionPart {
+    pub(crate) scores: Op,
+    pub(crate) softmax: Op,
+}
+
 /// `rows` rows of `from` become those of `to` from `at` on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CopyGroup {
@@ -94,6 +113,8 @@ pub(crate) enum Destination {
     Output(usize),
 }
 
+/// What other parts of the compiler ask of a group. Each match is exhaustive, so that a new group
+/// does not compile until all of them know it.
 impl Group {
     /// The operations of the group, in order.
     pub(crate) fn ops(&self) -> Vec<Op> {
@@ -105,12 +126,13 @@ impl Group {
                 inner.chain(g.luts.iter().copied()).collect()
             }
             Group::SparseAttention(g) => {
-                let tasks = g.block.iter().chain(&g.list);
-                tasks.flat_map(|task| [task.scores, task.softmax]).chain([g.product]).collect()
+                let parts = g.block.iter().chain(&g.list);
+                parts.flat_map(|part| [part.scores, part.softmax]).chain([g.product]).collect()
             }
-            Group::Elementwise(op)
+            Group::RowMean(op)
             | Group::Autoencoder(op)
-            | Group::RowMean(op)
+            | Group::Elementwise(op)
+            | Group::Embed(op)
             | Group::RowGather(op) => vec![*op],
             Group::Copy(_) => Vec::new(),
         }
@@ -127,7 +149,14 @@ impl Group {
             Group::Copy(copy) => reads.push(copy.from),
             // It may be too large to stay on chip as a whole.
             Group::Mlp(mlp) => reads.push(mlp.first.result),
-            _ => {}
+            Group::Linear(_)
+            | Group::Attention(_)
+            | Group::RowMean(_)
+            | Group::SparseAttention(_)
+            | Group::Autoencoder(_)
+            | Group::Elementwise(_)
+            | Group::Embed(_)
+            | Group::RowGather(_) => {}
         }
         reads
     }
@@ -140,24 +169,93 @@ impl Group {
             Group::Mlp(g) => g.first.results(graph).chain(g.second.results(graph)).collect(),
             Group::Attention(g) => vec![g.result],
             Group::SparseAttention(g) => of(g.product).into_iter().collect(),
-            Group::Elementwise(op)
+            Group::RowMean(op)
             | Group::Autoencoder(op)
-            | Group::RowMean(op)
+            | Group::Elementwise(op)
+            | Group::Embed(op)
             | Group::RowGather(op) => of(*op).into_iter().collect(),
             Group::Copy(_) => Vec::new(),
         }
     }
-}
 
-impl Group {
-    /// Whether it is an MLP whose layers may be interleaved: what passes between them does not stay
-    /// on chip.
-    pub(crate) fn may_interleave(&self, residence: &Residence) -> bool {
+    /// The linear layer, if the group is nothing else.
+    pub(crate) fn linear(&self) -> Option<&LinearGroup> {
         match self {
-            Group::Mlp(mlp) => {
-                residence.data(residence.location(mlp.first.result)).space != MemorySpace::Sram
-            }
-            _ => false,
+            Group::Linear(group) => Some(group),
+            Group::Mlp(_)
+            | Group::Attention(_)
+            | Group::RowMean(_)
+            | Group::SparseAttention(_)
+            | Group::Autoencoder(_)
+            | Group::Elementwise(_)
+            | Group::Embed(_)
+            | Group::RowGather(_)
+            | Group::Copy(_) => None,
+        }
+    }
+
+    /// Both layers of an MLP, which may be interleaved.
+    pub(crate) fn mlp(&self) -> Option<&MlpGroup> {
+        match self {
+            Group::Mlp(group) => Some(group),
+            Group::Linear(_)
+            | Group::Attention(_)
+            | Group::RowMean(_)
+            | Group::SparseAttention(_)
+            | Group::Autoencoder(_)
+            | Group::Elementwise(_)
+            | Group::Embed(_)
+            | Group::RowGather(_)
+            | Group::Copy(_) => None,
+        }
+    }
+
+    /// The result that the group can write as a map with zeros around its pixels: that of a linear
+    /// layer, which writes row by row.
+    pub(crate) fn padded_result(&self) -> Option<Value> {
+        match self {
+            Group::Linear(group) | Group::Mlp(MlpGroup { second: group, .. }) => Some(group.result),
+            Group::Attention(_)
+            | Group::RowMean(_)
+            | Group::SparseAttention(_)
+            | Group::Autoencoder(_)
+            | Group::Elementwise(_)
+            | Group::Embed(_)
+            | Group::RowGather(_)
+            | Group::Copy(_) => None,
+        }
+    }
+
+    /// What the group can read only from DRAM: the DMA unit does not copy within the scratchpad.
+    pub(crate) fn reads_from_dram(&self, graph: &Graph) -> Option<Value> {
+        match self {
+            Group::RowGather(op) => Some(graph.op(*op).operands[0]),
+            Group::Copy(CopyGroup { from, to: Destination::Value(_), .. }) => Some(*from),
+            Group::Copy(CopyGroup { to: Destination::Output(_), .. })
+            | Group::Linear(_)
+            | Group::Mlp(_)
+            | Group::Attention(_)
+            | Group::RowMean(_)
+            | Group::SparseAttention(_)
+            | Group::Autoencoder(_)
+            | Group::Elementwise(_)
+            | Group::Embed(_) => None,
+        }
+    }
+
+    /// Where the group writes besides its results.
+    pub(crate) fn copies_to(&self) -> Option<Destination> {
+        match self {
+            Group::Copy(copy) => Some(copy.to),
+            Group::Linear(_)
+            | Group::Mlp(_)
+            | Group::Attention(_)
+            | Group::RowMean(_)
+            | Group::SparseAttention(_)
+            | Group::Autoencoder(_)
+            | Group::Elementwise(_)
+            | Group::Embed(_)
+            | Group::RowGather(_) => None,
         }
     }
 }
@@ -173,22 +271,4 @@ impl LinearGroup {
     fn results(&self, graph: &Graph) -> impl Iterator<Item = Value> {
         [self.result].into_iter().chain(self.narrow.map(|narrow| graph.op(narrow).results[0]))
     }
-}
-
-/// The tasks of split attention. At least one of `block` and `list` is there.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct SparseAttentionGroup {
-    /// The denser engine's.
-    pub(crate) block: Option<AttentionPart>,
-    /// The sparser engine's.
-    pub(crate) list: Option<AttentionPart>,
-    /// The product of both.
-    pub(crate) product: Op,
-}
-
-/// Scores and their softmax.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct AttentionPart {
-    pub(crate) scores: Op,
-    pub(crate) softmax: Op,
 }

@@ -1,90 +1,120 @@
 //! The auto-encoder's `encode` and `decode`: row by row, in stripes that overlap with the movement
 //! of others.
 
-use vitcod_isa::instr::Traffic;
 use vitcod_isa::instr::table::{Decode, Encode};
+use vitcod_isa::instr::{Op as Instruction, Traffic};
+use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
+use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
 use crate::codegen::limits::MAX_COUNT;
-use crate::codegen::lower::elementwise::STRIPES;
-use crate::ir::{Op, OpKind};
+use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::explain;
+use crate::codegen::lower::fit::halve_until;
+use crate::codegen::strategy::STRIPES;
+use crate::ir::{Graph, Op, OpKind};
 
-/// Lowers `encode` or `decode`.
-pub(crate) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
-    let graph = builder.graph;
+const PARAMETERS: &str = "parameters";
+const OPERANDS: &str = "operands";
+const RESULTS: &str = "results";
+
+/// How `encode` or `decode` is lowered.
+pub(crate) struct AutoencoderPlan {
+    op: Op,
+    rows: usize,
+    buffers: Declared,
+}
+
+/// Chooses the rows of an instruction.
+///
+/// # Errors
+/// Not even one row fits.
+pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<AutoencoderPlan, CodegenError> {
+    let graph = planner.graph;
     let data = graph.op(op);
-    let (OpKind::Encode { heads_in, heads_out } | OpKind::Decode { heads_in, heads_out }) =
-        data.kind
-    else {
-        unreachable!("groups are formed by kind")
-    };
     let (x, params, result) = (data.operands[0], data.operands[1], data.results[0]);
     let ((m, width_in), (_, width_out)) = (graph.ty(x).matrix(), graph.ty(result).matrix());
-    let params_bytes = graph.ty(params).bytes();
-
-    let moved = |value, width: usize| if builder.on_chip(value) { 0 } else { width };
-    // Two tiles, so that one moves while the other is computed.
-    let bytes = |rows: usize| {
-        (2 * rows * (moved(x, width_in) + moved(result, width_out)) + params_bytes) as u64
+    let moved = |value, width: usize| if planner.on_chip(value) { 0 } else { width };
+    let buffers = |rows: usize| {
+        let mut buffers = Declared::default();
+        buffers.add(PARAMETERS, graph.ty(params).bytes(), 1, Lifetime::Group);
+        buffers.add(OPERANDS, rows * moved(x, width_in), 2, Lifetime::Stripe);
+        buffers.add(RESULTS, rows * moved(result, width_out), 2, Lifetime::Stripe);
+        buffers
     };
-    let mut rows = m.div_ceil(STRIPES).min(MAX_COUNT);
-    while rows > 1 && bytes(rows) > builder.available_bytes() {
-        rows = rows.div_ceil(2);
+    let available = planner.available_bytes();
+    let rows =
+        halve_until(m.div_ceil(STRIPES).min(MAX_COUNT), |rows| buffers(rows).bytes() <= available);
+    let buffers = buffers(rows);
+    if buffers.bytes() > available {
+        return Err(planner.too_small(op, buffers.bytes(), available));
     }
-    if bytes(rows) > builder.available_bytes() {
-        return Err(builder.too_small(op, bytes(rows)));
-    }
+    Ok(AutoencoderPlan { op, rows, buffers })
+}
 
-    let params = builder.constant(op, params, 0..params_bytes, Traffic::Params);
-    for rows in chunks(m, rows) {
-        let src = builder.read(op, x, &Block { rows: rows.clone(), bytes: 0..width_in });
-        let target =
-            builder.begin_store(result, &Block { rows: rows.clone(), bytes: 0..width_out });
-        let (lines, src_at, dst) = (builder.all_lines(), src.at, target.tile.at);
-        let (m, d) = (rows.len() as u16, (width_in / heads_in) as u16);
-        let (src_stride, dst_stride) = (src.stride, target.tile.stride);
-        let (heads_in, heads_out) = (heads_in as u16, heads_out as u16);
-        match data.kind {
-            OpKind::Encode { .. } => {
-                let src = src_at;
-                builder.push(
-                    op,
-                    Encode {
-                        lines,
-                        src,
-                        params,
-                        dst,
-                        m,
-                        d,
-                        heads_in,
-                        heads_out,
-                        src_stride,
-                        dst_stride,
-                    },
-                );
+/// Emits `encode` or `decode`.
+pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
+    builder.declare(&plan.buffers);
+    let (graph, op) = (builder.graph, plan.op);
+    let data = graph.op(op);
+    let (x, params, result) = (data.operands[0], data.operands[1], data.results[0]);
+    let ((m, width_in), (_, width_out)) = (graph.ty(x).matrix(), graph.ty(result).matrix());
+    let all = 0..graph.ty(params).bytes();
+    let params = builder.constant(PARAMETERS, op, params, all, Traffic::Params);
+    for rows in chunks(m, plan.rows) {
+        let block = |width: usize| Block { rows: rows.clone(), bytes: 0..width };
+        let x = builder.read(OPERANDS, op, x, &block(width_in));
+        let target = builder.begin_store(RESULTS, result, &block(width_out));
+        let (src, params, dst) = (x.at.into(), params.into(), target.tile.at.into());
+        let (src_stride, dst_stride) = (x.stride, target.tile.stride);
+        let (lines, m) = (builder.all_lines(), rows.len() as u16);
+        let coder: Instruction = match data.kind {
+            OpKind::Encode { heads_in, heads_out } => {
+                let d = (width_in / heads_in) as u16;
+                let [heads_in, heads_out] = [heads_in, heads_out].map(|heads| heads as u16);
+                Encode {
+                    lines,
+                    src,
+                    params,
+                    dst,
+                    m,
+                    d,
+                    heads_in,
+                    heads_out,
+                    src_stride,
+                    dst_stride,
+                }
+                .into()
             }
-            _ => {
-                let src = src_at;
-                builder.push(
-                    op,
-                    Decode {
-                        lines,
-                        src,
-                        params,
-                        dst,
-                        m,
-                        d,
-                        heads_in,
-                        heads_out,
-                        src_stride,
-                        dst_stride,
-                    },
-                );
+            OpKind::Decode { heads_in, heads_out } => {
+                let d = (width_in / heads_in) as u16;
+                let [heads_in, heads_out] = [heads_in, heads_out].map(|heads| heads as u16);
+                Decode {
+                    lines,
+                    src,
+                    params,
+                    dst,
+                    m,
+                    d,
+                    heads_in,
+                    heads_out,
+                    src_stride,
+                    dst_stride,
+                }
+                .into()
             }
-        }
+            _ => unreachable!("groups are formed by kind"),
+        };
+        builder.push(op, coder);
         builder.finish_store(op, &target);
     }
-    Ok(())
+}
+
+impl AutoencoderPlan {
+    /// What was chosen.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        vec![explain::buffers(graph, self.op, &self.buffers)]
+    }
 }

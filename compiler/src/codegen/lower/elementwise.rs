@@ -1,103 +1,133 @@
-//! Operations on whole rows: rows of tables, LayerNorm, lookups and adds that no linear layer takes
-//! along, and copies.
+//! Operations on whole rows: LayerNorm, and lookups and adds that no linear layer takes along.
 
 use vitcod_isa::instr::table::{LayerNorm, Lut};
-use vitcod_isa::instr::{Sram, Traffic, Width};
+use vitcod_isa::instr::{Traffic, Width};
+use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
-use crate::codegen::builder::tile::{Block, Tile, chunks};
+use crate::codegen::builder::buffers::{Declared, Lifetime};
+use crate::codegen::builder::tile::{Block, SramOperand, Tile, chunks};
 use crate::codegen::error::CodegenError;
-use crate::codegen::limits::MAX_COUNT;
-use crate::ir::{Elem, Op, OpKind, Value};
+use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::explain;
+use crate::codegen::lower::row_tiles::{RowTiles, row_tiles};
+use crate::ir::{Elem, Graph, Op, OpKind, Value};
 
-/// Stripes of rows in which rowwise operations run, so that what follows can start before they end.
-pub(crate) const STRIPES: usize = 4;
+const PARAMETERS: &str = "parameters";
+const OPERANDS: [&str; 2] = ["operands", "second operands"];
+const RESULTS: &str = "results";
 
-/// Lowers `qlayer_norm`, `lut` or `qadd`.
-pub(crate) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
-    let graph = builder.graph;
+/// How `qlayer_norm`, `lut` or `qadd` is lowered.
+pub(crate) struct ElementwisePlan {
+    op: Op,
+    tiles: RowTiles,
+    buffers: Declared,
+}
+
+/// The matrices that an operation reads row by row.
+fn matrices(graph: &Graph, op: Op) -> &[Value] {
+    let data = graph.op(op);
+    match data.kind {
+        OpKind::QAdd { .. } => &data.operands,
+        _ => &data.operands[..1],
+    }
+}
+
+/// Its table or LayerNorm parameters.
+fn parameters(graph: &Graph, op: Op) -> Option<Value> {
+    let data = graph.op(op);
+    match data.kind {
+        OpKind::QAdd { .. } => None,
+        _ => Some(data.operands[1]),
+    }
+}
+
+/// Chooses the tiles.
+///
+/// # Errors
+/// Not even the smallest ones fit.
+pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<ElementwisePlan, CodegenError> {
+    let graph = planner.graph;
+    let result = graph.op(op).results[0];
+    let (m, n) = graph.ty(result).matrix();
+    // Columns can be tiled where no row is looked at as a whole.
+    let tileable = !matches!(graph.op(op).kind, OpKind::QLayerNorm {});
+    let moved = |value: Value| match planner.on_chip(value) {
+        true => 0,
+        false => graph.ty(value).elem.bytes(),
+    };
+    let buffers = |RowTiles { rows, columns }: RowTiles| {
+        let mut buffers = Declared::default();
+        if let Some(parameters) = parameters(graph, op) {
+            buffers.add(PARAMETERS, graph.ty(parameters).bytes(), 1, Lifetime::Group);
+        }
+        for (name, value) in OPERANDS.iter().zip(matrices(graph, op)) {
+            buffers.add(name, rows * columns * moved(*value), 2, Lifetime::Tile);
+        }
+        buffers.add(RESULTS, rows * columns * moved(result), 2, Lifetime::Tile);
+        buffers
+    };
+    let available = planner.available_bytes();
+    let tiles = row_tiles([m, n], tileable, |tiles| buffers(tiles).bytes() <= available);
+    let tiles = tiles.ok_or_else(|| {
+        let smallest = RowTiles { rows: 1, columns: if tileable { 1 } else { n } };
+        planner.too_small(op, buffers(smallest).bytes(), available)
+    })?;
+    Ok(ElementwisePlan { op, tiles, buffers: buffers(tiles) })
+}
+
+/// Emits the operation, tile by tile.
+pub(crate) fn emit(builder: &mut Builder<'_>, plan: &ElementwisePlan) {
+    builder.declare(&plan.buffers);
+    let (graph, op) = (builder.graph, plan.op);
     let data = graph.op(op);
     let result = data.results[0];
     let (m, n) = graph.ty(result).matrix();
-    let matrices: &[Value] = match data.kind {
-        OpKind::QAdd { .. } => &data.operands,
-        _ => &data.operands[..1],
-    };
     let width = |value: Value| graph.ty(value).elem.bytes();
-
-    // Columns can be tiled where no row is looked at as a whole.
-    let params = match data.kind {
-        OpKind::QAdd { .. } => None,
-        _ => Some((data.operands[1], graph.ty(data.operands[1]).bytes())),
-    };
-    let moved = |value: &Value| if builder.on_chip(*value) { 0 } else { width(*value) };
-    let per_element: usize = matrices.iter().map(moved).sum::<usize>() + moved(&result);
-    let fixed = params.map_or(0, |(_, bytes)| bytes as u64);
-    let room = builder.available_bytes();
-    let tileable = !matches!(data.kind, OpKind::QLayerNorm {});
-    let (rows, columns) = tiling(m, n, per_element, tileable, room.saturating_sub(fixed))
-        .ok_or_else(|| {
-            builder.too_small(op, fixed + 2 * (per_element * if tileable { 1 } else { n }) as u64)
-        })?;
-
-    let table = params.map(|(value, bytes)| builder.constant(op, value, 0..bytes, Traffic::Params));
-    for rows in chunks(m, rows) {
-        for columns in chunks(n, columns) {
-            let window = |value: Value| Block {
+    let params = parameters(graph, op).map_or(SramOperand::NONE, |value| {
+        builder.constant(PARAMETERS, op, value, 0..graph.ty(value).bytes(), Traffic::Params)
+    });
+    for rows in chunks(m, plan.tiles.rows) {
+        for columns in chunks(n, plan.tiles.columns) {
+            let block = |value: Value| Block {
                 rows: rows.clone(),
                 bytes: columns.start * width(value)..columns.end * width(value),
             };
-            let tiles: Vec<Tile> =
-                matrices.iter().map(|value| builder.read(op, *value, &window(*value))).collect();
-            let target = builder.begin_store(result, &window(result));
+            let operands = OPERANDS.iter().zip(matrices(graph, op));
+            let tiles: Vec<Tile> = operands
+                .map(|(name, value)| builder.read(name, op, *value, &block(*value)))
+                .collect();
+            let target = builder.begin_store(RESULTS, result, &block(result));
             let (tile, shape) = (target.tile, [rows.len(), columns.len()]);
-            let (src, src_stride) = (tiles[0].at, tiles[0].stride);
-            let (dst, dst_stride) = (tile.at, tile.stride);
-            let params = table.unwrap_or(Sram(0));
+            let (src, src_stride) = (tiles[0].at.into(), tiles[0].stride);
+            let (dst, dst_stride) = (tile.at.into(), tile.stride);
             match data.kind {
                 OpKind::QLayerNorm {} => {
                     let [m, n] = shape.map(|extent| extent as u16);
-                    let out =
-                        if graph.ty(result).elem == Elem::I16 { Width::I16 } else { Width::I8 };
-                    builder.push(
-                        op,
-                        LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride },
-                    );
+                    let is_wide = graph.ty(result).elem == Elem::I16;
+                    let out = if is_wide { Width::I16 } else { Width::I8 };
+                    let params = params.into();
+                    let norm = LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride };
+                    builder.push(op, norm);
                 }
                 OpKind::Lut {} => {
                     let [m, n] = builder.flat(shape, &[(tiles[0], 1), (tile, 1)]);
-                    builder.push(op, Lut { src, table: params, dst, m, n, src_stride, dst_stride });
+                    let table = params.into();
+                    builder.push(op, Lut { src, table, dst, m, n, src_stride, dst_stride });
                 }
-                _ => builder.add(
-                    op,
-                    [tiles[0], tiles[1], tile],
-                    shape,
-                    graph.ty(result).elem == Elem::I8,
-                ),
+                _ => {
+                    let is_narrow = graph.ty(result).elem == Elem::I8;
+                    builder.add(op, [tiles[0], tiles[1], tile], shape, is_narrow);
+                }
             }
             builder.finish_store(op, &target);
         }
     }
-    Ok(())
 }
 
-/// Rows and columns of a tile of which two fit, `per_element` bytes each, and that an instruction
-/// can count; whole rows where columns cannot be tiled.
-pub(crate) fn tiling(
-    m: usize,
-    n: usize,
-    per_element: usize,
-    tileable: bool,
-    room: u64,
-) -> Option<(usize, usize)> {
-    let fits = |rows: usize, columns: usize| 2 * (rows * columns * per_element) as u64 <= room;
-    let mut rows = m.div_ceil(STRIPES).clamp(1, MAX_COUNT);
-    while rows > 1 && !fits(rows, n) {
-        rows = rows.div_ceil(2);
+impl ElementwisePlan {
+    /// What was chosen.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        vec![explain::buffers(graph, self.op, &self.buffers)]
     }
-    let mut columns = if tileable { n.min(MAX_COUNT) } else { n };
-    while tileable && columns > 1 && !fits(rows, columns) {
-        columns = columns.div_ceil(2);
-    }
-    fits(rows, columns).then_some((rows, columns))
 }

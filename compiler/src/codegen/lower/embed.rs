@@ -1,56 +1,93 @@
-//! Rows of a table, by their numbers.
+//! `qembed`: row numbers are loaded, and by them rows of a table.
 
 use vitcod_isa::instr::table::Gather;
 use vitcod_isa::instr::{Dram, Traffic};
+use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
+use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
-use crate::codegen::lower::elementwise::tiling;
-use crate::ir::Op;
+use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::explain;
+use crate::codegen::lower::row_tiles::{RowTiles, row_tiles};
+use crate::ir::{Graph, Op};
 
-/// Lowers `qembed`: row numbers are loaded, and by them rows of the table.
-pub(crate) fn embed(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
-    let graph = builder.graph;
+const ROW_NUMBERS: &str = "row numbers";
+const ROWS: &str = "rows";
+
+/// How `qembed` is lowered.
+pub(crate) struct EmbedPlan {
+    op: Op,
+    tiles: RowTiles,
+    buffers: Declared,
+}
+
+/// Chooses the tiles.
+///
+/// # Errors
+/// Not even the smallest ones fit.
+pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<EmbedPlan, CodegenError> {
+    let graph = planner.graph;
+    let data = graph.op(op);
+    let (numbers, result) = (data.operands[1], data.results[0]);
+    let m = graph.ty(result).shape[0];
+    let row_bytes = graph.ty(result).bytes() / m;
+    let width = graph.ty(numbers).elem.bytes();
+    let buffers = |RowTiles { rows, columns }: RowTiles| {
+        let mut buffers = Declared::default();
+        // Those of all rows, whatever the tiles.
+        buffers.add(ROW_NUMBERS, width * m, 2, Lifetime::Stripe);
+        if !planner.on_chip(result) {
+            buffers.add(ROWS, rows * columns, 2, Lifetime::Tile);
+        }
+        buffers
+    };
+    let available = planner.available_bytes();
+    let tiles = row_tiles([m, row_bytes], true, |tiles| buffers(tiles).bytes() <= available);
+    let tiles = tiles.ok_or_else(|| {
+        let smallest = RowTiles { rows: 1, columns: 1 };
+        planner.too_small(op, buffers(smallest).bytes(), available)
+    })?;
+    Ok(EmbedPlan { op, tiles, buffers: buffers(tiles) })
+}
+
+/// Emits a gather for each tile.
+pub(crate) fn emit(builder: &mut Builder<'_>, plan: &EmbedPlan) {
+    builder.declare(&plan.buffers);
+    let (graph, op) = (builder.graph, plan.op);
     let data = graph.op(op);
     let (table, numbers, result) = (data.operands[0], data.operands[1], data.results[0]);
     let (limit, m) = (graph.ty(table).shape[0], graph.ty(result).shape[0]);
     let row_bytes = graph.ty(table).bytes() / limit;
     let width = graph.ty(numbers).elem.bytes();
-    // A tile with room for the numbers of its rows.
-    let moved = if builder.on_chip(result) { 0 } else { 1 };
-    let (rows, columns) = tiling(
-        m,
-        row_bytes,
-        moved,
-        true,
-        builder.available_bytes().saturating_sub((2 * width * m) as u64),
-    )
-    .ok_or_else(|| builder.too_small(op, (2 * width * m + 2) as u64))?;
     let source = builder.residence.constants[&table];
-    for rows in chunks(m, rows) {
-        let index = builder.read(
-            op,
-            numbers,
-            &Block { rows: 0..1, bytes: width * rows.start..width * rows.end },
-        );
-        for columns in chunks(row_bytes, columns) {
-            let target =
-                builder.begin_store(result, &Block { rows: rows.clone(), bytes: columns.clone() });
+    for rows in chunks(m, plan.tiles.rows) {
+        let block = Block { rows: 0..1, bytes: width * rows.start..width * rows.end };
+        let index = builder.read(ROW_NUMBERS, op, numbers, &block);
+        for columns in chunks(row_bytes, plan.tiles.columns) {
+            let block = Block { rows: rows.clone(), bytes: columns.clone() };
+            let target = builder.begin_store(ROWS, result, &block);
             let gather = Gather {
-                dst: target.tile.at,
+                dst: target.tile.at.into(),
                 src: Dram(source + columns.start as u64),
                 bytes: columns.len() as u32,
                 rows: rows.len() as u16,
                 limit: limit as u16,
                 src_stride: row_bytes as u32,
                 dst_stride: target.tile.stride,
-                index: index.at,
+                index: index.at.into(),
                 traffic: Traffic::Params,
             };
             builder.push(op, gather);
             builder.finish_store(op, &target);
         }
     }
-    Ok(())
+}
+
+impl EmbedPlan {
+    /// What was chosen.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        vec![explain::buffers(graph, self.op, &self.buffers)]
+    }
 }

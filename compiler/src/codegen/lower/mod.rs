@@ -1,38 +1,106 @@
-//! Lowering: groups become tile-sized instructions on buffers.
+//! Lowering: groups become tile-sized instructions on buffers, in two steps.
+//!
+//! [`choose`] decides how a group is lowered. It is pure: it emits nothing and logs nothing. Its
+//! result, a [`GroupPlan`], declares the buffers that the group takes; whether the group fits, what
+//! [`emit`] may allocate and what `--explain` prints all come from that declaration.
 
-pub(crate) mod attention;
-pub(crate) mod autoencoder;
-pub(crate) mod copy;
-pub(crate) mod elementwise;
-pub(crate) mod embed;
-pub(crate) mod linear;
-pub(crate) mod row_gather;
-pub(crate) mod row_mean;
-pub(crate) mod sparse_attention;
+mod attention;
+mod autoencoder;
+pub(crate) mod context;
+mod copy;
+mod elementwise;
+mod embed;
+mod explain;
+mod fit;
+mod linear;
+mod row_gather;
+mod row_mean;
+mod row_tiles;
+mod sparse_attention;
 
-use crate::codegen::builder::{Builder, Lowered};
+use vitcod_isa::program::Decision;
+
+use crate::codegen::builder::Builder;
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
-use crate::ir::OpKind;
+use crate::codegen::lower::context::Planner;
+use crate::ir::Graph;
 
-/// The tasks of all groups in program order.
-pub(crate) fn lower(mut builder: Builder<'_>, groups: &[Group]) -> Result<Lowered, CodegenError> {
-    for (index, group) in groups.iter().enumerate() {
-        builder.enter(index);
-        match group {
-            Group::Linear(group) => linear::lower(&mut builder, group)?,
-            Group::Mlp(group) => linear::mlp::lower(&mut builder, group)?,
-            Group::Attention(group) => attention::lower(&mut builder, group)?,
-            Group::RowMean(op) => row_mean::lower(&mut builder, *op)?,
-            Group::SparseAttention(group) => sparse_attention::lower(&mut builder, group)?,
-            Group::Autoencoder(op) => autoencoder::lower(&mut builder, *op)?,
-            Group::Elementwise(op) => match builder.graph.op(*op).kind {
-                OpKind::QEmbed {} => embed::embed(&mut builder, *op)?,
-                _ => elementwise::lower(&mut builder, *op)?,
-            },
-            Group::RowGather(op) => row_gather::lower(&mut builder, *op)?,
-            Group::Copy(copy) => copy::copy(&mut builder, copy)?,
+/// What choices remember from group to group.
+pub(crate) use linear::mlp::Memo;
+
+/// How a group is lowered.
+pub(crate) enum GroupPlan<'g> {
+    Linear(linear::LinearPlan<'g>),
+    Mlp(Box<linear::mlp::MlpPlan<'g>>),
+    Attention(attention::AttentionPlan<'g>),
+    RowMean(row_mean::RowMeanPlan),
+    SparseAttention(sparse_attention::SparseAttentionPlan),
+    Autoencoder(autoencoder::AutoencoderPlan),
+    Elementwise(elementwise::ElementwisePlan),
+    Embed(embed::EmbedPlan),
+    RowGather(row_gather::RowGatherPlan),
+    Copy(copy::CopyPlan<'g>),
+}
+
+/// Chooses how a group is lowered.
+///
+/// # Errors
+/// Not even the smallest tiles of the group fit, or its operands are too far apart.
+pub(crate) fn choose<'g>(
+    planner: &Planner<'_>,
+    memo: &mut Memo,
+    group: &'g Group,
+) -> Result<GroupPlan<'g>, CodegenError> {
+    Ok(match group {
+        Group::Linear(group) => {
+            let available = planner.available_bytes();
+            GroupPlan::Linear(linear::choose(planner, &mut memo.single, group, available)?)
+        }
+        Group::Mlp(group) => GroupPlan::Mlp(Box::new(linear::mlp::choose(planner, memo, group)?)),
+        Group::Attention(group) => GroupPlan::Attention(attention::choose(planner, group)?),
+        Group::RowMean(op) => GroupPlan::RowMean(row_mean::choose(planner, *op)?),
+        Group::SparseAttention(group) => {
+            GroupPlan::SparseAttention(sparse_attention::choose(planner, group)?)
+        }
+        Group::Autoencoder(op) => GroupPlan::Autoencoder(autoencoder::choose(planner, *op)?),
+        Group::Elementwise(op) => GroupPlan::Elementwise(elementwise::choose(planner, *op)?),
+        Group::Embed(op) => GroupPlan::Embed(embed::choose(planner, *op)?),
+        Group::RowGather(op) => GroupPlan::RowGather(row_gather::choose(planner, *op)?),
+        Group::Copy(group) => GroupPlan::Copy(copy::choose(planner, group)?),
+    })
+}
+
+/// Emits the instructions of a group in program order.
+pub(crate) fn emit(builder: &mut Builder<'_>, plan: &GroupPlan<'_>) {
+    match plan {
+        GroupPlan::Linear(plan) => linear::emit(builder, plan),
+        GroupPlan::Mlp(plan) => linear::mlp::emit(builder, plan),
+        GroupPlan::Attention(plan) => attention::emit(builder, plan),
+        GroupPlan::RowMean(plan) => row_mean::emit(builder, plan),
+        GroupPlan::SparseAttention(plan) => sparse_attention::emit(builder, plan),
+        GroupPlan::Autoencoder(plan) => autoencoder::emit(builder, plan),
+        GroupPlan::Elementwise(plan) => elementwise::emit(builder, plan),
+        GroupPlan::Embed(plan) => embed::emit(builder, plan),
+        GroupPlan::RowGather(plan) => row_gather::emit(builder, plan),
+        GroupPlan::Copy(plan) => copy::emit(builder, plan),
+    }
+}
+
+impl GroupPlan<'_> {
+    /// What was chosen, and instead of what.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        match self {
+            GroupPlan::Linear(plan) => plan.decisions(graph),
+            GroupPlan::Mlp(plan) => plan.decisions(graph),
+            GroupPlan::Attention(plan) => plan.decisions(graph),
+            GroupPlan::RowMean(plan) => plan.decisions(graph),
+            GroupPlan::SparseAttention(plan) => plan.decisions(graph),
+            GroupPlan::Autoencoder(plan) => plan.decisions(graph),
+            GroupPlan::Elementwise(plan) => plan.decisions(graph),
+            GroupPlan::Embed(plan) => plan.decisions(graph),
+            GroupPlan::RowGather(plan) => plan.decisions(graph),
+            GroupPlan::Copy(plan) => plan.decisions(graph),
         }
     }
-    Ok(builder.finish())
 }

@@ -3,49 +3,79 @@
 
 use vitcod_isa::instr::Dram;
 use vitcod_isa::instr::table::Load;
+use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
+use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
 use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::explain;
+use crate::codegen::lower::fit::halve_until;
 use crate::codegen::residence::padded_map::ConvWindows;
 use crate::codegen::residence::storage::MemorySpace;
-use crate::ir::Op;
+use crate::ir::{Graph, Op, Value};
+
+const ROWS: &str = "rows";
 
 /// The longest pattern of lengths that is looked for: a window that is cut by the edge of a shifted
 /// map has two pieces in each row.
 const PATTERN: usize = 2;
 
-/// Lowers `pick_rows`, or `patches` without padding.
-pub(crate) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenError> {
-    let graph = builder.graph;
+/// How `pick_rows`, or `patches` without padding, is lowered.
+pub(crate) struct RowGatherPlan {
+    op: Op,
+    /// Rows of the result in a tile.
+    rows: usize,
+    buffers: Declared,
+}
+
+/// Chooses the rows of a tile.
+///
+/// # Errors
+/// Not even one row fits.
+pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<RowGatherPlan, CodegenError> {
+    let graph = planner.graph;
+    let result = graph.op(op).results[0];
+    let [m, row_bytes] = extents(graph, result);
+    let buffers = |rows: usize| {
+        let mut buffers = Declared::default();
+        if !planner.on_chip(result) {
+            buffers.add(ROWS, rows * row_bytes, 2, Lifetime::Stripe);
+        }
+        buffers
+    };
+    let available = planner.available_bytes();
+    let rows = halve_until(m.min(MAX_COUNT), |rows| buffers(rows).bytes() <= available);
+    let buffers = buffers(rows);
+    if buffers.bytes() > available {
+        return Err(planner.too_small(op, buffers.bytes(), available));
+    }
+    Ok(RowGatherPlan { op, rows, buffers })
+}
+
+/// Emits the strided copies of each tile.
+pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowGatherPlan) {
+    builder.declare(&plan.buffers);
+    let (graph, op) = (builder.graph, plan.op);
     let data = graph.op(op);
     let (source, result) = (data.operands[0], data.results[0]);
-    let (sources, each) = sources(builder, op);
-    let (rows, row_bytes) =
-        (graph.ty(result).shape[0], graph.ty(result).bytes() / graph.ty(result).shape[0]);
+    let (sources, each) = sources(graph, op);
+    let [m, row_bytes] = extents(graph, result);
     let source_bytes = row_bytes / each;
     let location = builder.residence.location(source);
     let storage = builder.residence.data(location);
     let (traffic, MemorySpace::Dram(base)) = (storage.traffic, storage.space) else {
-        unreachable!("what is moved lies in DRAM")
+        unreachable!("what is gathered lies in DRAM")
     };
-    // Two tiles are in flight.
-    let needed =
-        |rows: usize| if builder.on_chip(result) { 0 } else { 2 * (rows * row_bytes) as u64 };
-    let mut height = rows.min(MAX_COUNT);
-    while height > 1 && needed(height) > builder.available_bytes() {
-        height = height.div_ceil(2);
-    }
-    if needed(height) > builder.available_bytes() {
-        return Err(builder.too_small(op, needed(1)));
-    }
-    for rows in chunks(rows, height) {
-        let target =
-            builder.begin_store(result, &Block { rows: rows.clone(), bytes: 0..row_bytes });
+    for rows in chunks(m, plan.rows) {
+        let block = Block { rows: rows.clone(), bytes: 0..row_bytes };
+        let target = builder.begin_store(ROWS, result, &block);
         for copy in copies(&sources[rows.start * each..rows.end * each]) {
+            let dst = builder.offset_bytes(target.tile.at, (copy.to * source_bytes) as u64);
             let load = Load {
-                dst: builder.offset_bytes(target.tile.at, (copy.to * source_bytes) as u64),
+                dst: dst.into(),
                 src: Dram(base + (location.row + copy.from as u64) * source_bytes as u64),
                 bytes: (copy.len * source_bytes) as u32,
                 inner: copy.inner.count as u16,
@@ -60,13 +90,24 @@ pub(crate) fn lower(builder: &mut Builder<'_>, op: Op) -> Result<(), CodegenErro
         }
         builder.finish_store(op, &target);
     }
-    Ok(())
+}
+
+impl RowGatherPlan {
+    /// What was chosen.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        vec![explain::buffers(graph, self.op, &self.buffers)]
+    }
+}
+
+/// Rows of a value, and bytes of a row.
+fn extents(graph: &Graph, value: Value) -> [usize; 2] {
+    let ty = graph.ty(value);
+    [ty.shape[0], ty.bytes() / ty.shape[0]]
 }
 
 /// The rows of the source one after the other as the result has them, and how many make a row of
 /// the result.
-fn sources(builder: &Builder<'_>, op: Op) -> (Vec<usize>, usize) {
-    let graph = builder.graph;
+fn sources(graph: &Graph, op: Op) -> (Vec<usize>, usize) {
     let data = graph.op(op);
     match ConvWindows::of(&data.kind) {
         None => {

@@ -14,7 +14,7 @@ use crate::ir::{Constant, Graph, Op};
 use crate::tiled::Tasks;
 
 /// Address of the first list until it is placed. Everything else lies below.
-pub(crate) const LISTS: u64 = MAX_DRAM / 2;
+pub(crate) const POOL_START: u64 = MAX_DRAM / 2;
 
 /// The pool of a program.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ impl ConstantPool {
     /// Appends a list that a layer reads; returns its address before [`place`].
     pub(crate) fn add(&mut self, layer: Op, bytes: Vec<u8>) -> Dram {
         *self.of_layer.entry(layer).or_default() += bytes.len() as u64;
-        Dram(LISTS + self.append(&bytes))
+        Dram(POOL_START + self.append(&bytes))
     }
 
     /// Finds the constants of the reference, and keeps those that no task loads: the masks that the
@@ -101,7 +101,7 @@ pub(crate) fn place(pool: &mut ConstantPool, residence: &mut Residence, tasks: &
             _ => continue,
         };
         match address.0 {
-            list if list >= LISTS => address.0 = start + (list - LISTS),
+            list if list >= POOL_START => address.0 = start + (list - POOL_START),
             other if other >= start => address.0 = other + moved,
             _ => {}
         }

@@ -18,7 +18,7 @@ use vitcod_isa::instr::Traffic;
 use vitcod_isa::program::Decision;
 
 use crate::codegen::group::views::{computed_into, joins_in_place, sliced};
-use crate::codegen::group::{Destination, Group, MlpGroup};
+use crate::codegen::group::{Destination, Group};
 use crate::codegen::residence::padded_map::{ConvWindows, PaddedMap};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
 use crate::split::Patterns;
@@ -133,8 +133,19 @@ impl Residence {
         &self.all[location.storage]
     }
 
+    /// Whether a value stays in the scratchpad.
+    pub(crate) fn on_chip(&self, value: Value) -> bool {
+        self.data(self.location(value)).space == MemorySpace::Sram
+    }
+
+    /// The padded map of a value that stays in the scratchpad as one.
+    pub(crate) fn padded_map(&self, value: Value) -> Option<PaddedMap> {
+        let data = self.data(self.location(value));
+        data.padded_map.filter(|_| data.space == MemorySpace::Sram)
+    }
+
     /// Those that live in the scratchpad.
-    pub(crate) fn on_chip(&self) -> Vec<Storage> {
+    pub(crate) fn resident_storages(&self) -> Vec<Storage> {
         self.all
             .iter()
             .filter(|(_, data)| data.space == MemorySpace::Sram)
@@ -270,12 +281,7 @@ impl Residence {
     /// windows, and what makes it is a linear layer, which writes row by row. Other such maps live
     /// in DRAM, and get a padded_map when they are loaded.
     fn padded_maps(&mut self, graph: &Graph, groups: &[Group]) {
-        let makers = groups.iter().filter_map(|group| match group {
-            Group::Linear(linear) | Group::Mlp(MlpGroup { second: linear, .. }) => {
-                Some(linear.result)
-            }
-            _ => None,
-        });
+        let makers = groups.iter().filter_map(Group::padded_result);
         let makers: BTreeSet<Value> = makers.collect();
         for op in &graph.order {
             let data = graph.op(*op);
@@ -334,18 +340,12 @@ impl Residence {
             let mut accessed: Vec<Location> =
                 group.reads(graph).into_iter().filter_map(|value| self.locations[value]).collect();
             accessed.extend(group.results(graph).into_iter().map(|value| self.location(value)));
-            if let Group::RowGather(op) = group {
-                let source = self.location(graph.op(*op).operands[0]);
-                self.all[source.storage].spilled = true;
+            if let Some(location) =
+                group.reads_from_dram(graph).and_then(|value| self.locations[value])
+            {
+                self.all[location.storage].spilled = true;
             }
-            if let Group::Copy(copy) = group {
-                accessed.push(self.destination(copy.to));
-                if let (Destination::Value(_), Some(location)) =
-                    (copy.to, self.locations[copy.from])
-                {
-                    self.all[location.storage].spilled = true;
-                }
-            }
+            accessed.extend(group.copies_to().map(|to| self.destination(to)));
             for location in accessed {
                 let data = &mut self.all[location.storage];
                 data.live_range = (data.live_range.0.min(index), data.live_range.1.max(index));

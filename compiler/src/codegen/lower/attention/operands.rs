@@ -1,93 +1,104 @@
-//! Where attention takes queries, keys, values and the mask of a run from.
+//! Where attention takes queries, keys, values and a shared mask from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use vitcod_isa::instr::Sram;
+use vitcod_isa::machine::Machine;
 
 use crate::codegen::builder::Builder;
-use crate::codegen::builder::tile::{Block, Tile};
+use crate::codegen::builder::tile::{Block, SramOperand, Tile};
 use crate::codegen::group::AttentionGroup;
-use crate::codegen::lower::linear;
-use crate::ir::{Op, Value};
+use crate::codegen::lower::attention::names::{SHARED_MASK, SOURCES};
+use crate::codegen::lower::linear::full_k;
+use crate::ir::{Graph, Op, Value};
 
-/// Where queries, keys and values come from.
-pub(crate) struct Operands {
-    pub(crate) projections: Vec<Projection>,
-    /// Whether one of them has made something.
-    begun: bool,
-}
-
-/// A linear layer that makes queries, keys or values.
+/// A linear layer that computes queries, keys or values.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Projection {
     pub(crate) linear: Op,
     pub(crate) x: Value,
     pub(crate) result: Value,
-    /// All rows of `x`, once they are there.
-    tile: Option<Tile>,
+}
+
+/// The projections of a group.
+pub(crate) fn projections(
+    graph: &Graph,
+    group: &AttentionGroup,
+) -> impl Iterator<Item = Projection> {
+    group.projections.iter().map(|linear| {
+        let data = graph.op(*linear);
+        Projection { linear: *linear, x: data.operands[0], result: data.results[0] }
+    })
+}
+
+/// What projections read, each once.
+pub(crate) fn sources(graph: &Graph, group: &AttentionGroup) -> BTreeSet<Value> {
+    projections(graph, group).map(|projection| projection.x).collect()
+}
+
+/// Whether all rows of a shared mask are loaded once: they may take 1/32 of the scratchpad for the
+/// whole layer.
+pub(crate) fn is_resident_mask(graph: &Graph, machine: &Machine, mask: Value) -> bool {
+    const SHARE: u64 = 32;
+    graph.ty(mask).bytes() as u64 <= u64::from(machine.sram.bytes) / SHARE
+}
+
+/// The operands of attention while it is emitted.
+pub(crate) struct Operands {
+    /// Projections, with all rows of what they read.
+    projections: Vec<(Projection, Tile)>,
+    /// Output channels of an instruction of a projection.
+    projected_channels: usize,
+    /// Whether a projection has computed something.
+    begun: bool,
 }
 
 impl Operands {
-    pub(crate) fn new(builder: &Builder<'_>, group: &AttentionGroup) -> Operands {
-        let projection = |linear: &Op| {
-            let data = builder.graph.op(*linear);
-            Projection { linear: *linear, x: data.operands[0], result: data.results[0], tile: None }
-        };
-        Operands { projections: group.projections.iter().map(projection).collect(), begun: false }
-    }
-
-    pub(crate) fn is_made(&self, value: Value) -> bool {
-        self.projections.iter().any(|projection| projection.result == value)
-    }
-
-    /// What projections read, each once.
-    pub(crate) fn sources(&self) -> BTreeSet<Value> {
-        self.projections.iter().map(|projection| projection.x).collect()
-    }
-
-    /// Fetches what projections read.
-    pub(crate) fn load(&mut self, builder: &mut Builder<'_>) {
+    /// Loads what projections read.
+    pub(crate) fn load(
+        builder: &mut Builder<'_>,
+        group: &AttentionGroup,
+        projected_channels: usize,
+    ) -> Operands {
         let mut tiles: BTreeMap<Value, Tile> = BTreeMap::new();
-        for projection in &mut self.projections {
+        let projections = projections(builder.graph, group).map(|projection| {
             let (m, k) = builder.graph.ty(projection.x).matrix();
             let read = || {
-                builder.read(projection.linear, projection.x, &Block { rows: 0..m, bytes: 0..k })
+                let all = Block { rows: 0..m, bytes: 0..k };
+                builder.read(SOURCES, projection.linear, projection.x, &all)
             };
-            projection.tile = Some(*tiles.entry(projection.x).or_insert_with(read));
-        }
+            (projection, *tiles.entry(projection.x).or_insert_with(read))
+        });
+        let projections = projections.collect();
+        Operands { projections, projected_channels, begun: false }
     }
 
-    /// Columns of a value, if a projection makes them.
-    pub(crate) fn made(
+    /// Columns of all rows of a value, if a projection computes them.
+    pub(crate) fn project(
         &mut self,
         builder: &mut Builder<'_>,
+        name: &'static str,
         value: Value,
         columns: &Range<usize>,
-        piece: usize,
     ) -> Option<Tile> {
-        let projection = self.projections.iter().find(|projection| projection.result == value)?;
+        let (projection, x) =
+            self.projections.iter().find(|(projection, _)| projection.result == value)?;
         let first_result = !std::mem::replace(&mut self.begun, true);
-        Some(linear::project(
-            builder,
-            projection.linear,
-            projection.tile?,
-            columns,
-            piece,
-            first_result,
-        ))
+        let channels = (columns.clone(), self.projected_channels);
+        Some(full_k::project(builder, name, projection.linear, *x, channels, first_result))
     }
 
-    /// Columns of all rows of a value, made or read.
+    /// Columns of a value, projected or read.
     pub(crate) fn tile(
         &mut self,
         builder: &mut Builder<'_>,
+        name: &'static str,
         reader: Op,
         value: Value,
-        window: &Block,
-        piece: usize,
+        block: &Block,
     ) -> Tile {
-        let made = self.made(builder, value, &window.bytes, piece);
-        made.unwrap_or_else(|| builder.read(reader, value, window))
+        let projected = self.project(builder, name, value, &block.bytes);
+        projected.unwrap_or_else(|| builder.read(name, reader, value, block))
     }
 }
 
@@ -100,48 +111,33 @@ pub(crate) enum MaskRows {
 }
 
 impl MaskRows {
-    /// The part of the scratchpad that all rows may take for the whole layer.
-    const SHARE: u64 = 32;
-
-    pub(crate) fn new(builder: &mut Builder<'_>, group: &AttentionGroup, mask: Value) -> MaskRows {
-        let (rows, row_bytes) = builder.graph.ty(mask).matrix();
-        match MaskRows::is_small(builder, mask) {
-            true => MaskRows::All(builder.read(
-                group.sddmm,
-                mask,
-                &Block { rows: 0..rows, bytes: 0..row_bytes },
-            )),
-            false => MaskRows::Stripes(mask),
+    pub(crate) fn new(
+        builder: &mut Builder<'_>,
+        reader: Op,
+        mask: Value,
+        is_resident: bool,
+    ) -> MaskRows {
+        if !is_resident {
+            return MaskRows::Stripes(mask);
         }
-    }
-
-    fn is_small(builder: &Builder<'_>, mask: Value) -> bool {
-        builder.graph.ty(mask).bytes() as u64
-            <= u64::from(builder.machine.sram.bytes) / MaskRows::SHARE
-    }
-
-    /// Bytes for each of the stripes in flight.
-    pub(crate) fn bytes(builder: &Builder<'_>, mask: Value, height: usize) -> usize {
         let (rows, row_bytes) = builder.graph.ty(mask).matrix();
-        row_bytes * if MaskRows::is_small(builder, mask) { rows } else { height }
+        let all = Block { rows: 0..rows, bytes: 0..row_bytes };
+        MaskRows::All(builder.read(SHARED_MASK, reader, mask, &all))
     }
 
     /// Those of a stripe.
     pub(crate) fn stripe(
         &self,
         builder: &mut Builder<'_>,
-        group: &AttentionGroup,
+        reader: Op,
         rows: &Range<usize>,
-    ) -> Sram {
+    ) -> SramOperand {
         match self {
-            MaskRows::All(tile) => {
-                builder.offset_bytes(tile.at, rows.start as u64 * u64::from(tile.stride))
-            }
+            MaskRows::All(tile) => builder.offset_rows(*tile, rows.start).at,
             MaskRows::Stripes(mask) => {
                 let row_bytes = builder.graph.ty(*mask).shape[1];
-                builder
-                    .read(group.sddmm, *mask, &Block { rows: rows.clone(), bytes: 0..row_bytes })
-                    .at
+                let block = Block { rows: rows.clone(), bytes: 0..row_bytes };
+                builder.read(SHARED_MASK, reader, *mask, &block).at
             }
         }
     }

@@ -1,236 +1,356 @@
 //! Two linear layers of which the second alone reads what the first makes, where that does not stay
-//! on chip: it goes to DRAM in pieces of its channels. Each piece is multiplied while it is there:
+//! on chip: it goes to DRAM in slices of its channels. Each slice is multiplied while it is there:
 //! the first panel of the second layer's sums is complete with the first layer, and what has gone
 //! to DRAM is read by the other panels alone.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use vitcod_isa::operands::Channel;
-use vitcod_isa::program::Alternative;
+use vitcod_isa::program::{Alternative, Decision};
 
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffer_ring::BufferRing;
+use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, Tile, chunks, chunks_of};
 use crate::codegen::error::CodegenError;
+use crate::codegen::estimate::Estimate;
 use crate::codegen::group::MlpGroup;
 use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::explain;
+use crate::codegen::lower::linear::extents::{Extents, Tiling};
+use crate::codegen::lower::linear::layer::Layer;
+use crate::codegen::lower::linear::names::{ACCUMULATORS, CHANNELS, HIDDEN, WEIGHTS};
 use crate::codegen::lower::linear::split_k::{AccumulatorPanel, KSlice, PanelBuffers};
-use crate::codegen::lower::linear::tiling::{Estimate, Extents, Tiling, WIDTHS};
-use crate::codegen::lower::linear::{Linear, WeightTile, extents, full_k, tiling};
+use crate::codegen::lower::linear::tiling::{self, WIDTHS};
+use crate::codegen::lower::linear::weights::WeightTile;
+use crate::codegen::lower::linear::{self, LinearPlan, full_k};
+use crate::ir::Graph;
 
-/// How both layers are cut together.
+/// How both layers of an MLP are lowered.
+pub(crate) enum MlpPlan<'g> {
+    /// One after the other.
+    Apart(LinearPlan<'g>, LinearPlan<'g>),
+    /// Together.
+    Interleaved(InterleavedPlan<'g>),
+}
+
+/// Both layers together.
+pub(crate) struct InterleavedPlan<'g> {
+    group: &'g MlpGroup,
+    producer: Extents,
+    consumer: Extents,
+    chosen: Interleaving,
+}
+
+/// How both layers are tiled together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interleaving {
     /// Tiles of the first layer: weights stationary.
-    made: Tiling,
-    /// Sums that are made at the same time: `depth` channels of the first layer for `panel` of the
-    /// second one.
-    first: Tiling,
-    /// The rest of the second layer.
-    rest: Tiling,
+    producer: Tiling,
+    /// The first panel of the second layer: `depth` channels of the first layer at a time for
+    /// `panel` of the second one.
+    consumer: Tiling,
+    /// The remaining panels of the second layer.
+    remaining: Tiling,
     estimate: Estimate,
     /// What both layers take one after the other, if they fit.
-    apart: Option<Estimate>,
+    unfused: Option<Estimate>,
 }
 
 impl fmt::Display for Interleaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Interleaving { made, first, rest, .. } = self;
+        let Interleaving { producer, consumer, remaining, .. } = self;
         write!(
             f,
-            "{made} of the first layer, {} at a time for {} channels of the second",
-            first.depth, first.panel
+            "{producer} of the first layer, {} at a time for {} channels of the second",
+            consumer.depth, consumer.panel
         )?;
-        write!(f, "; the others as {rest}, sums of {} channels split by {}", rest.panel, rest.depth)
+        write!(
+            f,
+            "; the others as {remaining}, sums of {} channels split by {}",
+            remaining.panel, remaining.depth
+        )
     }
 }
 
-/// Lowers both layers.
-pub(crate) fn lower(builder: &mut Builder<'_>, group: &MlpGroup) -> Result<(), CodegenError> {
+/// The tilings that were chosen before, by what they depend on.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    /// Of single layers.
+    pub(crate) single: tiling::Memo,
+    /// Of two layers, with the bytes that are available for each.
+    interleaved: BTreeMap<(Extents, Extents, u64, u64), Option<Interleaving>>,
+}
+
+/// Chooses whether both layers are interleaved, and their tiles.
+///
+/// # Errors
+/// Not even the smallest tiles fit.
+pub(crate) fn choose<'g>(
+    planner: &Planner<'_>,
+    memo: &mut Memo,
+    group: &'g MlpGroup,
+) -> Result<MlpPlan<'g>, CodegenError> {
     let MlpGroup { first, second } = group;
-    let [made, summed] = [first, second].map(|group| extents(builder, group));
-    let freed = builder.last_touched(builder.graph.op(first.linear).operands[0]);
-    let interleaving = match builder.on_chip(first.result) {
+    let [producer, consumer] = [first, second].map(|layer| Extents::of(planner, layer));
+    let available = planner.available_bytes();
+    // When the first layer is complete, its operand gives its bytes back.
+    let after = available + planner.last_accessed_bytes(planner.graph.op(first.linear).operands[0]);
+    let interleaving = match planner.on_chip(first.result) {
         true => None,
-        false => interleaving(builder, &made, &summed, freed),
+        false => interleaving(planner, memo, [&producer, &consumer], [available, after]),
     };
-    let Some(interleaving) = interleaving else {
-        super::lower(builder, first)?;
-        builder.release(freed);
-        return super::lower(builder, second);
-    };
-    if builder.explains() {
-        let chosen = interleaving.to_string();
+    Ok(match interleaving {
+        Some(chosen) => MlpPlan::Interleaved(InterleavedPlan { group, producer, consumer, chosen }),
+        None => MlpPlan::Apart(
+            linear::choose(planner, &mut memo.single, first, available)?,
+            linear::choose(planner, &mut memo.single, second, after)?,
+        ),
+    })
+}
+
+/// Emits both layers.
+pub(crate) fn emit(builder: &mut Builder<'_>, plan: &MlpPlan<'_>) {
+    match plan {
+        MlpPlan::Apart(first, second) => {
+            linear::emit(builder, first);
+            linear::emit(builder, second);
+        }
+        MlpPlan::Interleaved(plan) => emit_interleaved(builder, plan),
+    }
+}
+
+impl MlpPlan<'_> {
+    /// What was chosen, and instead of what.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        match self {
+            MlpPlan::Apart(first, second) => {
+                [first.decisions(graph), second.decisions(graph)].concat()
+            }
+            MlpPlan::Interleaved(plan) => plan.decisions(graph),
+        }
+    }
+}
+
+impl InterleavedPlan<'_> {
+    fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        let Interleaving { estimate, unfused, .. } = self.chosen;
+        let (chosen, layer) = (self.chosen.to_string(), self.group.second.linear);
         let named = |name: &str, estimate: Estimate| Alternative {
             name: name.to_owned(),
             cycles: estimate.cycles,
-            dram_bytes: estimate.bytes,
+            dram_bytes: estimate.dram_bytes,
         };
-        let apart = interleaving.apart.map(|estimate| named("one layer after the other", estimate));
-        let alternatives =
-            [named(&chosen, interleaving.estimate)].into_iter().chain(apart).collect();
-        builder.explain(second.linear, "tiles", chosen, tiling::REASON, alternatives);
+        let unfused = unfused.map(|estimate| named("one layer after the other", estimate));
+        let alternatives = [named(&chosen, estimate)].into_iter().chain(unfused).collect();
+        let reason = explain::FEWEST_WEIGHTED_CYCLES;
+        let tiles = explain::decision(graph, layer, "tiles", chosen, reason, alternatives);
+        let buffers = [self.fused_buffers(), self.remaining_buffers()];
+        let buffers = buffers.iter().map(|declared| explain::buffers(graph, layer, declared));
+        [tiles].into_iter().chain(buffers).collect()
     }
-    interleaved(builder, group, [made, summed], &interleaving);
-    Ok(())
+
+    /// The buffers while the first layer and the first panel of the second are made.
+    fn fused_buffers(&self) -> Declared {
+        let Interleaving { producer, consumer, .. } = self.chosen;
+        fused_buffers([&self.producer, &self.consumer], producer, consumer)
+    }
+
+    /// The buffers of a panel's results, which take the bytes of accumulators that are used up.
+    fn panel_results(&self) -> Declared {
+        self.consumer.panel_results(self.chosen.consumer)
+    }
+
+    /// The buffers of the remaining panels.
+    fn remaining_buffers(&self) -> Declared {
+        let Interleaving { consumer, remaining, .. } = self.chosen;
+        self.consumer.remaining(consumer.panel).buffers(remaining)
+    }
 }
 
-fn interleaved(
-    builder: &mut Builder<'_>,
-    group: &MlpGroup,
-    [made, summed]: [Extents; 2],
-    chosen: &Interleaving,
-) {
-    let Interleaving { made: Tiling { channels: step, .. }, first, rest, .. } = *chosen;
-    let (m, rows) = (made.m, 0..made.m);
-    let lower = Linear::new(builder, &group.first, made);
-    let upper = Linear::new(builder, &group.second, summed);
-    let x = lower.operand.part(builder, &Block { rows: rows.clone(), bytes: 0..made.k });
-    let mut room = PanelBuffers::new(first);
-    let mut weights = BufferRing::new(2, step * made.k);
-    let mut results = BufferRing::new(MADE, m * first.depth);
-    let mut panel = AccumulatorPanel::new(builder, &mut room, &upper, &rows, &(0..first.panel));
-    let mut pieces: Vec<KSlice> = Vec::new();
-    for depth in chunks(made.n, first.depth) {
-        let window = Block { rows: rows.clone(), bytes: depth.clone() };
-        let tile = results.tile(builder, m, depth.len());
-        let target = builder.begin_store_over(group.first.result, &window, tile);
-        for channels in chunks_of(&depth, step) {
-            let right =
-                WeightTile::load_in(builder, &mut weights, group.first.linear, channels.clone());
+/// The buffers of the first layer with a panel of the second.
+fn fused_buffers([producer, consumer]: [&Extents; 2], tiles: Tiling, panel: Tiling) -> Declared {
+    // Slices are stored, not tiles.
+    let mut buffers = Extents { stored: false, ..*producer }.buffers(tiles);
+    let Tiling { rows, channels, depth, panel } = panel;
+    buffers.add(ACCUMULATORS, panel * 4 * rows, 1, Lifetime::Stripe);
+    buffers.add(CHANNELS, panel * Channel::BYTES, 1, Lifetime::Stripe);
+    buffers.add(HIDDEN, rows * depth, RESIDENT_SLICES, Lifetime::Stripe);
+    buffers.add(WEIGHTS, channels * depth, 2, Lifetime::Tile);
+    buffers.with(&consumer.tables())
+}
+
+fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
+    let InterleavedPlan { group, producer, consumer, chosen } = plan;
+    let Interleaving { producer: Tiling { channels: width, .. }, .. } = *chosen;
+    let first = group.first.linear;
+    let (m, rows) = (producer.m, 0..producer.m);
+    builder.declare(&plan.fused_buffers());
+    let lower = Layer::new(builder, &group.first, *producer);
+    let upper = Layer::new(builder, &group.second, *consumer);
+    let x = lower.operand.block(builder, &Block { rows: rows.clone(), bytes: 0..producer.k });
+    let mut panel_buffers = PanelBuffers::new(chosen.consumer);
+    let mut weights = BufferRing::new(WEIGHTS, 2, width * producer.k);
+    let mut hidden = BufferRing::new(HIDDEN, RESIDENT_SLICES, m * chosen.consumer.depth);
+    let first_panel = 0..chosen.consumer.panel;
+    let mut panel = AccumulatorPanel::new(builder, &mut panel_buffers, &upper, &rows, &first_panel);
+    let mut slices: Vec<KSlice> = Vec::new();
+    for depth in chunks(producer.n, chosen.consumer.depth) {
+        let block = Block { rows: rows.clone(), bytes: depth.clone() };
+        let tile = builder.ring_tile(&mut hidden, m, depth.len());
+        let target = builder.begin_store_over(group.first.result, &block, tile);
+        for channels in chunks_of(&depth, width) {
+            let tile = WeightTile::load_in(builder, &mut weights, first, channels.clone());
             let dst = Tile {
                 at: builder.offset_bytes(target.tile.at, (channels.start - depth.start) as u64),
                 ..target.tile
             };
-            full_k(builder, group.first.linear, &right, [x, dst], channels.start == 0);
-            // The lookups of a piece run under the products of the next one.
-            if let Some(before) = pieces.last().filter(|_| channels.start == depth.start) {
+            full_k::emit(builder, first, &tile, [x, dst], channels.start == 0);
+            // The lookups of a slice run under the products of the next one.
+            if let Some(before) = slices.last().filter(|_| channels.start == depth.start) {
                 panel.add(builder, &upper, before);
             }
         }
         lower.finish(builder, &rows, &depth, &target);
-        pieces.push(KSlice { depth, stripes: vec![(rows.clone(), target.tile)] });
+        slices.push(KSlice { depth, stripes: vec![(rows.clone(), target.tile)] });
     }
-    if let Some(last) = pieces.last() {
+    if let Some(last) = slices.last() {
+        builder.declare(&plan.panel_results());
         panel.finish(builder, &upper, last);
     }
-    // What was made last is still there.
-    pieces.reverse();
-    pieces.truncate(MADE);
-    let away = pieces.last().map_or(made.n, |piece| piece.depth.start);
-    let mut depths: Vec<_> = chunks(away, rest.depth).collect();
+    builder.declare(&plan.remaining_buffers());
+    // What was made last is still on chip.
+    slices.reverse();
+    slices.truncate(RESIDENT_SLICES);
+    let spilled_end = slices.last().map_or(producer.n, |slice| slice.depth.start);
+    let mut depths: Vec<_> = chunks(spilled_end, chosen.remaining.depth).collect();
     depths.reverse();
-    upper.panels(builder, &rows, &(first.panel..summed.n), rest, depths, pieces);
+    let channels = chosen.consumer.panel..consumer.n;
+    upper.panels(builder, &rows, &channels, chosen.remaining, depths, slices);
 }
 
-/// Pieces of the first layer's result that are on chip: one that is multiplied and one that is
+/// Slices of the first layer's result that are on chip: one that is multiplied and one that is
 /// made.
-const MADE: usize = 2;
+const RESIDENT_SLICES: usize = 2;
 
-/// Depths of the pieces in which the first layer's result is made.
-const PIECES: [usize; 5] = [256, 192, 128, 64, 32];
+/// Depths of the slices in which the first layer's result is made.
+const SLICES: [usize; 5] = [256, 192, 128, 64, 32];
 
 /// Panels are multiples of it.
 const ALIGN: usize = 32;
 
 /// Channels of the first layer that an instruction makes.
-const STEPS: [usize; 8] = [128, 64, 48, 32, 24, 16, 12, 8];
+const WIDTHS_OF_PRODUCER: [usize; 8] = [128, 64, 48, 32, 24, 16, 12, 8];
 
-/// The way to interleave both layers that has the lowest price, if that is lower than that of one
-/// after the other. `freed` bytes more than there is room now are there when the first layer is
-/// done.
+/// The interleaving of the fewest weighted cycles, if these are fewer than those of one layer after
+/// the other. `available` bytes are left for the first panel and for the remaining ones.
 fn interleaving(
-    builder: &mut Builder<'_>,
-    made: &Extents,
-    summed: &Extents,
-    freed: u64,
+    planner: &Planner<'_>,
+    memo: &mut Memo,
+    [producer, consumer]: [&Extents; 2],
+    [available, after]: [u64; 2],
 ) -> Option<Interleaving> {
-    let plain = !made.operand.is_map() && made.operand.on_chip && made.m <= MAX_COUNT;
+    let plain = !producer.operand.is_map() && producer.operand.on_chip && producer.m <= MAX_COUNT;
     if !plain {
         return None;
     }
-    let room = builder.available_bytes();
-    let key = (*made, *summed, room, freed);
-    if let Some(known) = builder.tilings.interleaved.get(&key) {
+    let key = (*producer, *consumer, available, after);
+    if let Some(known) = memo.interleaved.get(&key) {
         return *known;
     }
     let best = WIDTHS
         .into_iter()
-        .filter(|panel| *panel < summed.n && panel.is_multiple_of(ALIGN))
+        .filter(|panel| *panel < consumer.n && panel.is_multiple_of(ALIGN))
         .filter_map(|panel| {
-            let (made, first, together) = first(builder, made, summed, panel, room)?;
-            let (rest, after) = rest(
-                builder,
-                &Extents { n: summed.n - panel, ..*summed },
-                first.depth,
-                room + freed,
-            )?;
-            Some((made, first, rest, together + after))
+            let (tiles, first_panel, fused) =
+                first_panel(planner, producer, consumer, panel, available)?;
+            let remaining = consumer.remaining(panel);
+            let (remaining, rest) =
+                remaining_panels(planner, &remaining, first_panel.depth, after)?;
+            Some((tiles, first_panel, remaining, fused + rest))
         })
-        .min_by_key(|(.., estimate)| estimate.price);
-    let apart = [(made, room), (summed, room + freed)]
-        .map(|(extents, room)| Some(tiling::cheapest(builder, extents, room)?.estimate));
-    let apart = if let [Some(made), Some(summed)] = apart { Some(made + summed) } else { None };
-    let best = best
-        .filter(|(.., estimate)| apart.is_none_or(|apart| estimate.price < apart.price))
-        .map(|(made, first, rest, estimate)| Interleaving { made, first, rest, estimate, apart });
-    builder.tilings.interleaved.insert(key, best);
+        .min_by_key(|(.., estimate)| estimate.weighted_cycles());
+    let mut alone = |extents: &Extents, available: u64| {
+        let considered = tiling::of_each_kind(planner, &mut memo.single, extents, available);
+        Some(tiling::best(considered)?.estimate)
+    };
+    let unfused = [alone(producer, available), alone(consumer, after)];
+    let unfused =
+        if let [Some(first), Some(second)] = unfused { Some(first + second) } else { None };
+    let is_better = |estimate: &Estimate| {
+        unfused.is_none_or(|unfused| estimate.weighted_cycles() < unfused.weighted_cycles())
+    };
+    let best = best.filter(|(.., estimate)| is_better(estimate)).map(
+        |(producer, consumer, remaining, estimate)| Interleaving {
+            producer,
+            consumer,
+            remaining,
+            estimate,
+            unfused,
+        },
+    );
+    memo.interleaved.insert(key, best);
     best
 }
 
 /// The first layer with `panel` channels of the second one.
-fn first(
-    builder: &Builder<'_>,
-    made: &Extents,
-    summed: &Extents,
+fn first_panel(
+    planner: &Planner<'_>,
+    producer: &Extents,
+    consumer: &Extents,
     panel: usize,
-    room: u64,
+    available: u64,
 ) -> Option<(Tiling, Tiling, Estimate)> {
-    // Pieces are stored, not tiles.
-    let (m, made) = (made.m, &Extents { stored: false, ..*made });
-    let mut there = Extents { n: panel, ..*summed };
-    there.operand.on_chip = true;
-    let sums = (panel * (4 * m + Channel::BYTES)) as u64;
-    let ways = PIECES.into_iter().filter(|piece| *piece < made.n).flat_map(|depth| {
-        STEPS.into_iter().filter(move |step| *step <= depth).map(move |step| (depth, step))
+    let m = producer.m;
+    let mut resident = Extents { n: panel, ..*consumer };
+    resident.operand.on_chip = true;
+    let candidates = SLICES.into_iter().filter(|depth| *depth < producer.n).flat_map(|depth| {
+        let narrower = move |width: &usize| *width <= depth;
+        WIDTHS_OF_PRODUCER.into_iter().filter(narrower).map(move |width| (depth, width))
     });
-    let ways = ways.flat_map(|(depth, step)| {
-        let tiles = Tiling { rows: m, channels: step, depth: made.k, panel: step };
-        let taken = made.bytes(tiles) + sums + (MADE * m * depth) as u64;
+    let candidates = candidates.flat_map(|(depth, width)| {
+        let tiles = Tiling { rows: m, channels: width, depth: producer.k, panel: width };
         let widths = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
-        let fitting = widths.filter(move |channels| taken + (2 * channels * depth) as u64 <= room);
-        fitting.map(move |channels| (tiles, Tiling { rows: m, channels, depth, panel }))
+        let tilings = widths.map(move |channels| Tiling { rows: m, channels, depth, panel });
+        let fits = move |tiling: &Tiling| {
+            fused_buffers([producer, consumer], tiles, *tiling).bytes() <= available
+        };
+        tilings.filter(fits).map(move |tiling| (tiles, tiling))
     });
-    let costed = ways.map(|(tiles, sums)| {
-        let stored = tiling::moved(builder.machine, m * made.n.div_ceil(sums.depth), sums.depth);
-        (
-            tiles,
-            sums,
-            tiling::estimate(builder, made, tiles)
-                + tiling::estimate(builder, &there, sums)
-                + stored,
-        )
+    let stored = Extents { stored: false, ..*producer };
+    let costed = candidates.map(|(tiles, panel)| {
+        let runs = m * producer.n.div_ceil(panel.depth);
+        let bytes = runs * tiling::padded(planner.machine, panel.depth);
+        let hidden = Estimate::hidden(planner.machine, bytes as u64);
+        let estimate = tiling::estimate(planner, &stored, tiles)
+            + tiling::estimate(planner, &resident, panel)
+            + hidden;
+        (tiles, panel, estimate)
     });
-    costed.min_by_key(|(.., estimate)| estimate.price)
+    costed.min_by_key(|(.., estimate)| estimate.weighted_cycles())
 }
 
-/// The channels of the second layer that are left, in pieces of `made` channels of the first one at
-/// least: those that are there come first. What they take is free again before others need it.
-fn rest(
-    builder: &Builder<'_>,
-    summed: &Extents,
-    made: usize,
-    room: u64,
+/// The remaining channels of the second layer, in slices of at least `depth` channels of the first
+/// one: those that are on chip come first. What they take is free again before others need it.
+fn remaining_panels(
+    planner: &Planner<'_>,
+    remaining: &Extents,
+    depth: usize,
+    available: u64,
 ) -> Option<(Tiling, Estimate)> {
     let panels =
-        (1..=6).map(|panels| summed.n.div_ceil(panels).next_multiple_of(ALIGN).min(summed.n));
-    let ways = panels.flat_map(|panel| tiling::DEPTHS.into_iter().map(move |depth| (panel, depth)));
-    let tilings =
-        ways.filter(|(_, depth)| (made..summed.k).contains(depth)).flat_map(|(panel, depth)| {
+        (1..=6).map(|panels| remaining.n.div_ceil(panels).next_multiple_of(ALIGN).min(remaining.n));
+    let candidates =
+        panels.flat_map(|panel| tiling::DEPTHS.into_iter().map(move |depth| (panel, depth)));
+    let tilings = candidates.filter(|(_, each)| (depth..remaining.k).contains(each)).flat_map(
+        |(panel, depth)| {
             let channels = WIDTHS.into_iter().filter(move |channels| *channels <= panel.min(128));
-            channels.map(move |channels| Tiling { rows: summed.m, channels, depth, panel })
-        });
-    let fitting = tilings.filter(|tiling| summed.bytes(*tiling) <= room);
-    let costed = fitting.map(|tiling| (tiling, tiling::estimate(builder, summed, tiling)));
-    costed.min_by_key(|(_, estimate)| estimate.price)
+            channels.map(move |channels| Tiling { rows: remaining.m, channels, depth, panel })
+        },
+    );
+    let fitting = tilings.filter(|tiling| remaining.buffers(*tiling).bytes() <= available);
+    let costed = fitting.map(|tiling| (tiling, tiling::estimate(planner, remaining, tiling)));
+    costed.min_by_key(|(_, estimate)| estimate.weighted_cycles())
 }

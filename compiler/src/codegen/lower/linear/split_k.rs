@@ -1,17 +1,20 @@
-//! Split sums: accumulators of rows and channels stay while pieces of the operand and of the
-//! weights pass.
+//! Split-K: accumulators of rows and channels stay while slices of the operand and of the weights
+//! pass.
 
 use std::ops::Range;
 
+use vitcod_isa::instr::Width;
 use vitcod_isa::instr::table::Matmul;
-use vitcod_isa::instr::{Sram, Width};
 
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffer_ring::BufferRing;
-use crate::codegen::builder::tile::{Block, Tile, chunks, chunks_of};
-use crate::codegen::lower::elementwise::STRIPES;
-use crate::codegen::lower::linear::tiling::{Extents, KEPT, Tiling, slice_buffers};
-use crate::codegen::lower::linear::{Linear, WeightTile, load_params, matmul};
+use crate::codegen::builder::tile::{Block, SramOperand, Tile, chunks, chunks_of};
+use crate::codegen::lower::linear::extents::{Extents, KEPT, Tiling, slice_buffers};
+use crate::codegen::lower::linear::layer::Layer;
+use crate::codegen::lower::linear::names::{ACCUMULATORS, ACTIVATIONS, WEIGHTS};
+use crate::codegen::lower::linear::templates::matmul;
+use crate::codegen::lower::linear::weights::{WeightTile, load_channels};
+use crate::codegen::strategy::STRIPES;
 
 /// Buffers for panels, one after the other.
 pub(crate) struct PanelBuffers {
@@ -27,7 +30,7 @@ pub(crate) struct AccumulatorPanel<'r> {
     buffers: &'r mut PanelBuffers,
     rows: Range<usize>,
     parts: Vec<PanelColumns>,
-    /// Whether they hold something.
+    /// Whether the accumulators hold sums.
     begun: bool,
 }
 
@@ -35,14 +38,14 @@ pub(crate) struct AccumulatorPanel<'r> {
 struct PanelColumns {
     channels: Range<usize>,
     sums: Tile,
-    params: Sram,
+    params: SramOperand,
 }
 
 /// PanelColumns of the depth of some rows of the operand, on chip.
 #[derive(Clone)]
 pub(crate) struct KSlice {
     pub(crate) depth: Range<usize>,
-    /// Rows that have a buffer of their own: it is free for those of the next piece as soon as they
+    /// Rows that have a buffer of their own: it is free for those of the next slice as soon as they
     /// have been multiplied.
     pub(crate) stripes: Vec<(Range<usize>, Tile)>,
 }
@@ -53,17 +56,17 @@ impl PanelBuffers {
         PanelBuffers {
             sums: Vec::new(),
             step: channels,
-            weights: BufferRing::new(2, channels * depth),
+            weights: BufferRing::new(WEIGHTS, 2, channels * depth),
         }
     }
 }
 
 impl AccumulatorPanel<'_> {
-    /// Sums of some rows and channels, for which there is buffers.
+    /// Sums of some rows and channels, for which resident is buffers.
     pub(crate) fn new<'r>(
         builder: &mut Builder<'_>,
         buffers: &'r mut PanelBuffers,
-        linear: &Linear<'_>,
+        layer: &Layer<'_>,
         rows: &Range<usize>,
         channels: &Range<usize>,
     ) -> AccumulatorPanel<'r> {
@@ -71,57 +74,53 @@ impl AccumulatorPanel<'_> {
         for (index, channels) in chunks_of(channels, buffers.step).enumerate() {
             let row_bytes = 4 * channels.len();
             if index == buffers.sums.len() {
-                buffers.sums.push(builder.tile(rows.len(), row_bytes));
+                buffers.sums.push(builder.tile(ACCUMULATORS, rows.len(), row_bytes));
             }
             let sums = Tile { stride: row_bytes as u32, ..buffers.sums[index] };
-            let params = load_params(builder, linear.group.linear, &channels);
+            let params = load_channels(builder, layer.group.linear, &channels);
             parts.push(PanelColumns { channels, sums, params });
         }
         AccumulatorPanel { buffers, rows: rows.clone(), parts, begun: false }
     }
 
-    /// Adds the products of a piece of the operand.
-    pub(crate) fn add(&mut self, builder: &mut Builder<'_>, linear: &Linear<'_>, piece: &KSlice) {
+    /// Adds the products of a slice of the operand.
+    pub(crate) fn add(&mut self, builder: &mut Builder<'_>, layer: &Layer<'_>, slice: &KSlice) {
         for part in &self.parts {
-            let right = part.right(builder, &mut self.buffers.weights, linear, &piece.depth);
-            for (rows, operand) in &piece.stripes {
+            let weights = part.weights(builder, &mut self.buffers.weights, layer, &slice.depth);
+            for (rows, operand) in &slice.stripes {
                 let sums = builder.offset_rows(part.sums, rows.start - self.rows.start);
-                let shape = [rows.len(), part.channels.len(), piece.depth.len()];
+                let shape = [rows.len(), part.channels.len(), slice.depth.len()];
                 let op = matmul(builder.all_lines(), Width::I32, shape);
-                let op = Matmul { dst: sums.at, dst_stride: sums.stride, ..op };
+                let op = Matmul { dst: sums.at.into(), dst_stride: sums.stride, ..op };
                 builder.push(
-                    linear.group.linear,
-                    right.with(*operand, continued(self.begun, sums, op)),
+                    layer.group.linear,
+                    weights.with(*operand, continued(self.begun, sums, op)),
                 );
             }
         }
         self.begun = true;
     }
 
-    /// Adds the products of the last piece of the operand and makes results of the sums, in stripes
+    /// Adds the products of the last slice of the operand and makes results of the sums, in stripes
     /// of rows.
-    pub(crate) fn finish(
-        &mut self,
-        builder: &mut Builder<'_>,
-        linear: &Linear<'_>,
-        piece: &KSlice,
-    ) {
+    pub(crate) fn finish(&mut self, builder: &mut Builder<'_>, layer: &Layer<'_>, slice: &KSlice) {
         let height = self.rows.len().div_ceil(STRIPES);
         for part in &self.parts {
-            let right = part.right(builder, &mut self.buffers.weights, linear, &piece.depth);
-            for (stripe, operand) in &piece.stripes {
-                for rows in chunks_of(stripe, height).flat_map(|rows| linear.writable(&rows)) {
+            let weights = part.weights(builder, &mut self.buffers.weights, layer, &slice.depth);
+            for (stripe, operand) in &slice.stripes {
+                for rows in chunks_of(stripe, height).flat_map(|rows| layer.writable(&rows)) {
                     let operand = builder.offset_rows(*operand, rows.start - stripe.start);
                     let sums = builder.offset_rows(part.sums, rows.start - self.rows.start);
-                    let target = linear.target(builder, &rows, &part.channels);
-                    let shape = [rows.len(), part.channels.len(), piece.depth.len()];
-                    let op = matmul(builder.all_lines(), linear.extents.out, shape);
-                    let op = Matmul { dst: target.tile.at, dst_stride: target.tile.stride, ..op };
+                    let target = layer.target(builder, &rows, &part.channels);
+                    let shape = [rows.len(), part.channels.len(), slice.depth.len()];
+                    let op = matmul(builder.all_lines(), layer.extents.out, shape);
+                    let op =
+                        Matmul { dst: target.tile.at.into(), dst_stride: target.tile.stride, ..op };
                     builder.push(
-                        linear.group.linear,
-                        right.with(operand, continued(self.begun, sums, op)),
+                        layer.group.linear,
+                        weights.with(operand, continued(self.begun, sums, op)),
                     );
-                    linear.finish(builder, &rows, &part.channels, &target);
+                    layer.finish(builder, &rows, &part.channels, &target);
                 }
             }
         }
@@ -131,7 +130,7 @@ impl AccumulatorPanel<'_> {
 /// A product that is added to what sums hold, if they do.
 fn continued(begun: bool, sums: Tile, op: Matmul) -> Matmul {
     if begun {
-        Matmul { accumulate: true, acc: sums.at, acc_stride: sums.stride, ..op }
+        Matmul { accumulate: true, acc: sums.at.into(), acc_stride: sums.stride, ..op }
     } else {
         op
     }
@@ -139,21 +138,22 @@ fn continued(begun: bool, sums: Tile, op: Matmul) -> Matmul {
 
 impl PanelColumns {
     /// The weights that a part of the depth is multiplied by.
-    fn right(
+    fn weights(
         &self,
         builder: &mut Builder<'_>,
         ring: &mut BufferRing,
-        linear: &Linear<'_>,
+        layer: &Layer<'_>,
         depth: &Range<usize>,
     ) -> WeightTile {
-        let window = Block { rows: self.channels.clone(), bytes: depth.clone() };
-        let layer = linear.group.linear;
-        let weights = builder.weights_in(ring, layer, builder.graph.op(layer).operands[1], &window);
+        let block = Block { rows: self.channels.clone(), bytes: depth.clone() };
+        let linear = layer.group.linear;
+        let weights =
+            builder.weights_in(ring, linear, builder.graph.op(linear).operands[1], &block);
         WeightTile { weights, params: self.params, channels: self.channels.clone() }
     }
 }
 
-impl Linear<'_> {
+impl Layer<'_> {
     /// All rows and channels with split sums.
     pub(crate) fn split_k(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, k, .. } = self.extents;
@@ -170,7 +170,7 @@ impl Linear<'_> {
     }
 
     /// Panels of `tiling` for some rows and channels. The operand comes in pieces of some depths,
-    /// before which there are those that are on chip. Every other panel takes the pieces in
+    /// before which resident are those that are on chip. Every other panel takes the pieces in
     /// reverse, so that it starts with the last [`KEPT`] of the panel before.
     pub(crate) fn panels(
         &self,
@@ -179,40 +179,40 @@ impl Linear<'_> {
         channels: &Range<usize>,
         tiling: Tiling,
         mut depths: Vec<Range<usize>>,
-        mut there: Vec<KSlice>,
+        mut resident: Vec<KSlice>,
     ) {
         let mut buffers = PanelBuffers::new(tiling);
         let [count, height] = slice_buffers(rows.len());
-        let mut operands = BufferRing::new(count, height * tiling.depth);
+        let mut operands = BufferRing::new(ACTIVATIONS, count, height * tiling.depth);
         for panel in chunks_of(channels, tiling.panel) {
             let mut panel = AccumulatorPanel::new(builder, &mut buffers, self, rows, &panel);
-            let turns = there.len() + depths.len();
+            let turns = resident.len() + depths.len();
             let mut passed: Vec<KSlice> = Vec::new();
             for turn in 1..=turns {
-                let piece = match there.get(turn - 1) {
-                    Some(piece) => piece.clone(),
-                    None => self.piece(
+                let slice = match resident.get(turn - 1) {
+                    Some(slice) => slice.clone(),
+                    None => self.slice(
                         builder,
                         &mut operands,
-                        [rows, &depths[turn - 1 - there.len()]],
+                        [rows, &depths[turn - 1 - resident.len()]],
                         height,
                     ),
                 };
                 if turn < turns {
-                    panel.add(builder, self, &piece);
+                    panel.add(builder, self, &slice);
                 } else {
-                    panel.finish(builder, self, &piece);
+                    panel.finish(builder, self, &slice);
                 }
-                passed.push(piece);
+                passed.push(slice);
             }
             passed.reverse();
-            depths = passed.drain(KEPT.min(turns)..).map(|piece| piece.depth).collect();
-            there = passed;
+            depths = passed.drain(KEPT.min(turns)..).map(|slice| slice.depth).collect();
+            resident = passed;
         }
     }
 
-    /// A piece of the operand, where it lies on chip or loaded in stripes of rows.
-    fn piece(
+    /// A slice of the operand, where it lies on chip or loaded in stripes of rows.
+    fn slice(
         &self,
         builder: &mut Builder<'_>,
         ring: &mut BufferRing,
@@ -221,8 +221,8 @@ impl Linear<'_> {
     ) -> KSlice {
         let height = if self.operand.form.on_chip { rows.len() } else { height };
         let stripe = |rows: Range<usize>| {
-            let window = Block { rows: rows.clone(), bytes: depth.clone() };
-            (rows, self.operand.part_in(builder, ring, &window))
+            let block = Block { rows: rows.clone(), bytes: depth.clone() };
+            (rows, self.operand.block_in(builder, ring, &block))
         };
         KSlice { depth: depth.clone(), stripes: chunks_of(rows, height).map(stripe).collect() }
     }

@@ -1,24 +1,15 @@
 //! The instructions of a stripe, stated once for lowering and for estimating: costs do not depend
 //! on where operands lie.
 
-use vitcod_isa::cost::cost;
-use vitcod_isa::instr::Op;
 use vitcod_isa::instr::table::{Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
 use vitcod_isa::instr::{Engine, Entries, LineSet, Sram};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::LineGroups;
 
-use crate::codegen::lower::sparse_attention::Attention;
+use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
 
-/// Lines of the two engines while they make scores.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines {
-    pub(crate) denser: LineSet,
-    pub(crate) sparser: LineSet,
-}
-
-impl Attention {
+impl SparseAttention {
     /// Scores of a head's block; addresses are left open.
     pub(crate) fn block_scores(&self, queries: usize, columns: usize, lines: LineSet) -> Sddmm {
         Sddmm {
@@ -142,58 +133,8 @@ impl Attention {
             scale: self.product_scale,
         }
     }
-
-    /// Cycles of the two engines for the scores of a stripe.
-    pub(crate) fn score_cycles(
-        &self,
-        stripe: &Stripe,
-        lines: Lines,
-        machine: &Machine,
-    ) -> [u64; 2] {
-        let denser = stripe.columns.iter().filter(|columns| **columns > 0);
-        let denser = denser
-            .map(|columns| self.block_scores(stripe.rows.len(), *columns, lines.denser).into());
-        let denser = denser.map(|op: Op| cost(&op, machine).cycles).sum();
-        let sparser = match stripe.entries() {
-            0 => 0,
-            _ => cost(&self.list_scores(stripe, lines.sparser).into(), machine).cycles,
-        };
-        [denser, sparser]
-    }
-
-    /// The division of the lines with which both engines are done with a stripe's scores soonest.
-    pub(crate) fn divide(&self, stripe: &Stripe, machine: &Machine) -> Lines {
-        let all = all_lines(machine);
-        let of = |denser: u16| match denser {
-            _ if all.count == 1 => Lines { denser: all, sparser: all },
-            0 => Lines { denser: LineSet { first: 0, count: 1 }, sparser: all },
-            denser if denser == all.count => {
-                Lines { denser: all, sparser: LineSet { first: 0, count: 1 } }
-            }
-            denser => Lines {
-                denser: LineSet { first: 0, count: denser },
-                sparser: LineSet { first: denser, count: all.count - denser },
-            },
-        };
-        if stripe.entries() == 0 || all.count == 1 {
-            return of(all.count);
-        }
-        if stripe.all_columns() == 0 {
-            return of(0);
-        }
-        // With more lines the denser engine takes less time and the sparser one more: the best is
-        // where they meet.
-        let [mut low, mut high] = [1, all.count - 1];
-        while low < high {
-            let middle = low.midpoint(high);
-            let [denser, sparser] = self.score_cycles(stripe, of(middle), machine);
-            if denser <= sparser { high = middle } else { low = middle + 1 }
-        }
-        let cycles = |denser: u16| self.score_cycles(stripe, of(denser), machine).into_iter().max();
-        if low > 1 && cycles(low - 1) < cycles(low) { of(low - 1) } else { of(low) }
-    }
 }
 
-fn all_lines(machine: &Machine) -> LineSet {
+pub(crate) fn all_lines(machine: &Machine) -> LineSet {
     LineSet { first: 0, count: machine.lines.count as u16 }
 }

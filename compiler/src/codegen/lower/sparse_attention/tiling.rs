@@ -1,23 +1,54 @@
 //! How split attention is cut: heads that share instructions, and queries of a stripe.
 
 use std::ops::Range;
-use vitcod_isa::instr::Op;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::Engine;
+use vitcod_isa::instr::{Engine, Op as Instruction};
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Decision;
 
-use crate::codegen::builder::Builder;
+use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::chunks;
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::SparseAttentionGroup;
 use crate::codegen::limits::MAX_COUNT;
-use crate::codegen::lower::sparse_attention::Attention;
+use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::explain;
+use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
+use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Image, Stripe};
+use crate::ir::Graph;
 
-/// Heads side by side, and how many queries at a time.
+/// How split attention is lowered.
+pub(crate) struct SparseAttentionPlan {
+    pub(crate) attention: SparseAttention,
+    pub(crate) tiling: SparseTiling,
+    pub(crate) buffers: Declared,
+}
+
+impl SparseAttentionPlan {
+    /// What was chosen.
+    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
+        vec![explain::buffers(graph, self.attention.product, &self.buffers)]
+    }
+}
+
+/// Chooses the tiling of the fewest cycles among those that fit.
+///
+/// # Errors
+/// Not even the smallest tiles fit, or rows on chip are farther apart than an instruction can say.
+pub(crate) fn choose(
+    planner: &Planner<'_>,
+    group: &SparseAttentionGroup,
+) -> Result<SparseAttentionPlan, CodegenError> {
+    let attention = SparseAttention::of(planner.graph, group);
+    let (tiling, buffers) = attention.tile(planner, group)?;
+    Ok(SparseAttentionPlan { attention, tiling, buffers })
+}
+
+/// Heads that share instructions, and how many queries at a time.
 #[derive(Clone, Debug)]
-pub(crate) struct Cuts {
+pub(crate) struct SparseTiling {
     pub(crate) heads: Vec<Range<usize>>,
     pub(crate) height: usize,
     /// Whether the first scores of some heads are made before the last product of those before
@@ -37,17 +68,18 @@ const ALIGN: usize = 16;
 /// Which of the tensors travel: q, k, v and the result, 1 where one does.
 type Moved = [usize; 4];
 
-impl Attention {
-    /// The cuts with the smallest estimate of cycles among those that fit.
-    pub(crate) fn cut(
+impl SparseAttention {
+    /// The tiling of the fewest cycles among those that fit, with its buffers.
+    fn tile(
         &self,
-        builder: &Builder<'_>,
+        planner: &Planner<'_>,
         group: &SparseAttentionGroup,
-    ) -> Result<Cuts, CodegenError> {
+    ) -> Result<(SparseTiling, Declared), CodegenError> {
         let moved =
-            [self.q, self.k, self.v, self.result].map(|value| usize::from(!builder.on_chip(value)));
-        self.check_strides(builder, group, moved)?;
-        let mut best: Option<(u64, Cuts)> = None;
+            [self.q, self.k, self.v, self.result].map(|value| usize::from(!planner.on_chip(value)));
+        self.check_strides(planner, group, moved)?;
+        let available = planner.available_bytes();
+        let mut best: Option<(u64, SparseTiling, Declared)> = None;
         let mut smallest = u64::MAX;
         for parts in 1..=self.heads() {
             let size = self.heads().div_ceil(parts);
@@ -68,13 +100,17 @@ impl Attention {
                 for heads_overlap in
                     if heads.len() > 1 { [true, false].as_slice() } else { &[true] }
                 {
-                    let cuts = Cuts { heads: heads.clone(), height, heads_overlap: *heads_overlap };
-                    let Some(bytes) = self.bytes(&cuts, moved) else { continue };
-                    smallest = smallest.min(bytes);
-                    if bytes <= builder.available_bytes() {
-                        let cycles = self.cycles(&cuts, builder.machine);
-                        if best.as_ref().is_none_or(|(least, _)| cycles < *least) {
-                            best = Some((cycles, cuts));
+                    let tiling = SparseTiling {
+                        heads: heads.clone(),
+                        height,
+                        heads_overlap: *heads_overlap,
+                    };
+                    let Some(buffers) = self.buffers(&tiling, moved) else { continue };
+                    smallest = smallest.min(buffers.bytes());
+                    if buffers.bytes() <= available {
+                        let cycles = self.cycles(&tiling, planner.machine);
+                        if best.as_ref().is_none_or(|(least, ..)| cycles < *least) {
+                            best = Some((cycles, tiling, buffers));
                         }
                         break;
                     }
@@ -84,14 +120,15 @@ impl Attention {
                 break;
             }
         }
-        best.map(|(_, cuts)| cuts).ok_or_else(|| builder.too_small(group.product, smallest))
+        best.map(|(_, tiling, buffers)| (tiling, buffers))
+            .ok_or_else(|| planner.too_small(group.product, smallest, available))
     }
 
-    /// Rows that stay on chip are as far apart as all heads are wide, whatever the cuts; pool'
+    /// Rows that stay on chip are as far apart as all heads are wide, whatever the tiling; pool'
     /// instructions have narrow strides.
     fn check_strides(
         &self,
-        builder: &Builder<'_>,
+        planner: &Planner<'_>,
         group: &SparseAttentionGroup,
         moved: Moved,
     ) -> Result<(), CodegenError> {
@@ -106,7 +143,7 @@ impl Attention {
             );
             Err(CodegenError::Unsupported(vec![format!(
                 "{}: {problem}",
-                builder.graph.describe(group.product)
+                planner.graph.describe(group.product)
             )]))
         })
     }
@@ -127,19 +164,18 @@ impl Attention {
         groups
     }
 
-    /// Bytes of the scratchpad that cuts take; `None` where they do not fit the instructions.
-    fn bytes(&self, cuts: &Cuts, moved: Moved) -> Option<u64> {
+    /// The buffers that a tiling takes; `None` where it does not fit the instructions.
+    fn buffers(&self, tiling: &SparseTiling, moved: Moved) -> Option<Declared> {
         let [_, k, v, _] = moved;
-        let kept_heads = if cuts.heads_overlap && cuts.heads.len() > 1 { 2 } else { 1 };
-        let widest = cuts.heads.iter().map(|heads| heads.len()).max()?;
+        let kept_heads = if tiling.heads_overlap && tiling.heads.len() > 1 { 2 } else { 1 };
+        let widest = tiling.heads.iter().map(|heads| heads.len()).max()?;
         // Heads that travel lie side by side.
         if widest > 1 && widest * self.d.max(self.dv) > MAX_COUNT {
             return None;
         }
-        let tensors = kept_heads * widest * self.keys * (k * self.d + v * self.dv);
         let mut tiles: Vec<usize> = Vec::new();
-        for heads in &cuts.heads {
-            for rows in chunks(self.queries, cuts.height) {
+        for heads in &tiling.heads {
+            for rows in chunks(self.queries, tiling.height) {
                 let counts = Counts::new(&self.pattern, heads.clone(), rows);
                 // A query takes a step of the product for each entry and cell, or one for its
                 // result.
@@ -153,16 +189,20 @@ impl Attention {
         // Two stripes are in flight, a third has its scores made.
         tiles.sort_unstable();
         let in_flight: usize = tiles.iter().rev().take(3).sum();
-        Some((in_flight + tensors) as u64)
+        let mut buffers = Declared::default();
+        buffers.add(KEYS, widest * self.keys * k * self.d, kept_heads, Lifetime::Heads);
+        buffers.add(VALUES, widest * self.keys * v * self.dv, kept_heads, Lifetime::Heads);
+        buffers.add(STRIPES, in_flight, 1, Lifetime::Stripe);
+        Some(buffers)
     }
 
-    /// Cycles that cuts take.
-    fn cycles(&self, cuts: &Cuts, machine: &Machine) -> u64 {
+    /// Cycles that tiling take.
+    fn cycles(&self, tiling: &SparseTiling, machine: &Machine) -> u64 {
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
         let mut loaded = 0;
-        for heads in &cuts.heads {
-            for stripe in self.stripes(heads, cuts.height) {
+        for heads in &tiling.heads {
+            for stripe in self.stripes(heads, tiling.height) {
                 let counts = Counts::new(&self.pattern, heads.clone(), stripe.rows.clone());
                 loaded += Image::bytes(&counts, self.wide()) as u64;
                 let [denser, sparser] =
@@ -209,7 +249,8 @@ impl Attention {
         let blocks = stripe.columns.iter().filter(|columns| **columns > 0);
         blocks
             .map(|columns| {
-                cost(&Op::from(self.block_softmax(stripe.rows.len(), *columns)), machine).cycles
+                cost(&Instruction::from(self.block_softmax(stripe.rows.len(), *columns)), machine)
+                    .cycles
             })
             .sum()
     }

@@ -1,0 +1,313 @@
+//! Loads and stores: tiles of values, weights, other constants, and zeros around maps.
+
+use std::ops::Range;
+
+use vitcod_isa::instr::table::{Load, Store};
+use vitcod_isa::instr::{Dram, Traffic};
+
+use super::Builder;
+use crate::codegen::builder::buffer_ring::BufferRing;
+use crate::codegen::builder::tile::{Block, SramOperand, Target, Tile, chunks};
+use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::residence::padded_map::{PaddedMap, Zeros};
+use crate::codegen::residence::storage::{Location, MemorySpace};
+use crate::ir::{Op, Value};
+
+impl Builder<'_> {
+    /// A block of a value, to be read: where it lies on chip, or loaded into a buffer of its own.
+    pub(crate) fn read(
+        &mut self,
+        name: &'static str,
+        layer: Op,
+        value: Value,
+        block: &Block,
+    ) -> Tile {
+        self.read_into(layer, value, block, |builder| {
+            builder.tile(name, block.height(), block.bytes.len())
+        })
+    }
+
+    /// A block of a value, to be read: where it lies on chip, or loaded into the next buffer of a
+    /// ring.
+    pub(crate) fn read_in(
+        &mut self,
+        ring: &mut BufferRing,
+        layer: Op,
+        value: Value,
+        block: &Block,
+    ) -> Tile {
+        self.read_into(layer, value, block, |builder| {
+            builder.ring_tile(ring, block.height(), block.bytes.len())
+        })
+    }
+
+    fn read_into(
+        &mut self,
+        layer: Op,
+        value: Value,
+        block: &Block,
+        buffer: impl FnOnce(&mut Self) -> Tile,
+    ) -> Tile {
+        let location = self.residence.location(value);
+        if let Some(tile) = self.resident(location, block) {
+            return tile;
+        }
+        let tile = buffer(self);
+        self.load(layer, location, block, tile);
+        tile
+    }
+
+    /// A block of a value, to be written. [`Builder::finish_store`] completes it.
+    pub(crate) fn begin_store(
+        &mut self,
+        name: &'static str,
+        value: Value,
+        block: &Block,
+    ) -> Target {
+        self.begin_store_at(name, self.residence.location(value), block)
+    }
+
+    /// A block of a value, to be written where it lies on chip, or over a tile of its width whose
+    /// contents are no longer needed.
+    pub(crate) fn begin_store_over(&mut self, value: Value, block: &Block, tile: Tile) -> Target {
+        let location = self.residence.location(value);
+        match self.resident(location, block) {
+            Some(tile) => Target { tile, store: None },
+            None => Target { tile, store: Some((location, block.clone())) },
+        }
+    }
+
+    /// A block of a storage, to be written.
+    pub(crate) fn begin_store_at(
+        &mut self,
+        name: &'static str,
+        location: Location,
+        block: &Block,
+    ) -> Target {
+        match self.resident(location, block) {
+            Some(tile) => Target { tile, store: None },
+            None => {
+                let tile = self.tile(name, block.height(), block.bytes.len());
+                Target { tile, store: Some((location, block.clone())) }
+            }
+        }
+    }
+
+    /// A tile of its own that goes nowhere.
+    pub(crate) fn scratch(&mut self, name: &'static str, block: &Block) -> Target {
+        Target { tile: self.tile(name, block.height(), block.bytes.len()), store: None }
+    }
+
+    /// Stores a written tile if it does not stay on chip.
+    pub(crate) fn finish_store(&mut self, layer: Op, target: &Target) {
+        if let Some((location, block)) = &target.store {
+            self.store(layer, *location, block, target.tile);
+        }
+    }
+
+    /// Stores a tile as part of a storage in DRAM.
+    pub(crate) fn store(&mut self, layer: Op, location: Location, block: &Block, tile: Tile) {
+        let data = self.residence.data(location);
+        let MemorySpace::Dram(base) = data.space else {
+            unreachable!("what is on chip is not stored")
+        };
+        let store = Store {
+            src: tile.at.into(),
+            dst: Dram(
+                base + (location.row + block.rows.start as u64) * data.row_bytes
+                    + block.bytes.start as u64,
+            ),
+            bytes: block.bytes.len() as u32,
+            inner: block.height() as u16,
+            outer: 1,
+            src_inner_stride: tile.stride,
+            src_outer_stride: 0,
+            dst_inner_stride: data.row_bytes as u32,
+            dst_outer_stride: 0,
+            traffic: data.traffic,
+        };
+        self.push(layer, store);
+    }
+
+    /// Loads a block of a storage in DRAM into a tile.
+    pub(crate) fn load(&mut self, layer: Op, location: Location, block: &Block, tile: Tile) {
+        let data = self.residence.data(location);
+        let MemorySpace::Dram(base) = data.space else {
+            unreachable!("what is on chip is not loaded")
+        };
+        self.load_rows(
+            layer,
+            [base + location.row * data.row_bytes, data.row_bytes],
+            block,
+            tile,
+            data.traffic,
+        );
+    }
+
+    /// Loads a block of a matrix at an address of DRAM, with so many bytes to a row, into a tile.
+    fn load_rows(
+        &mut self,
+        layer: Op,
+        [base, row_bytes]: [u64; 2],
+        block: &Block,
+        tile: Tile,
+        traffic: Traffic,
+    ) {
+        let load = Load {
+            dst: tile.at.into(),
+            src: Dram(base + block.rows.start as u64 * row_bytes + block.bytes.start as u64),
+            bytes: block.bytes.len() as u32,
+            inner: block.height() as u16,
+            outer: 1,
+            src_inner_stride: row_bytes as u32,
+            src_outer_stride: 0,
+            dst_inner_stride: tile.stride,
+            dst_outer_stride: 0,
+            traffic,
+        };
+        self.push(layer, load);
+    }
+
+    /// Loads all of some rows of a matrix of weights into a new buffer.
+    pub(crate) fn weights(
+        &mut self,
+        name: &'static str,
+        layer: Op,
+        value: Value,
+        rows: &Range<usize>,
+    ) -> Tile {
+        let (_, row_bytes) = self.graph.ty(value).matrix();
+        let at = self.constant(
+            name,
+            layer,
+            value,
+            rows.start * row_bytes..rows.end * row_bytes,
+            Traffic::Weights,
+        );
+        Tile { at, stride: row_bytes as u32 }
+    }
+
+    /// Loads a block of a matrix of weights into the next buffer of a ring.
+    pub(crate) fn weights_in(
+        &mut self,
+        ring: &mut BufferRing,
+        layer: Op,
+        value: Value,
+        block: &Block,
+    ) -> Tile {
+        let (_, row_bytes) = self.graph.ty(value).matrix();
+        let tile = self.ring_tile(ring, block.height(), block.bytes.len());
+        let base = self.residence.constants[&value];
+        self.load_rows(layer, [base, row_bytes as u64], block, tile, Traffic::Weights);
+        tile
+    }
+
+    /// Loads contiguous bytes of a constant into a new buffer.
+    pub(crate) fn constant(
+        &mut self,
+        name: &'static str,
+        layer: Op,
+        value: Value,
+        bytes: Range<usize>,
+        traffic: Traffic,
+    ) -> SramOperand {
+        let src = Dram(self.residence.constants[&value] + bytes.start as u64);
+        self.fetch(name, layer, src, bytes.len(), traffic)
+    }
+
+    /// Loads the bytes of a list, which become part of the image, into a new buffer.
+    pub(crate) fn list(&mut self, name: &'static str, layer: Op, bytes: Vec<u8>) -> SramOperand {
+        let length = bytes.len();
+        let src = self.pool.add(layer, bytes);
+        self.fetch(name, layer, src, length, Traffic::Indices)
+    }
+
+    /// Loads contiguous bytes into a new buffer.
+    fn fetch(
+        &mut self,
+        name: &'static str,
+        layer: Op,
+        src: Dram,
+        bytes: usize,
+        traffic: Traffic,
+    ) -> SramOperand {
+        let buffer = self.buffer(name, bytes as u64);
+        let dst = self.at(buffer, 0);
+        let load = Load {
+            dst: dst.into(),
+            src,
+            bytes: bytes as u32,
+            inner: 1,
+            outer: 1,
+            src_inner_stride: 0,
+            src_outer_stride: 0,
+            dst_inner_stride: 0,
+            dst_outer_stride: 0,
+            traffic,
+        };
+        self.push(layer, load);
+        dst
+    }
+
+    fn resident(&mut self, location: Location, block: &Block) -> Option<Tile> {
+        let residence = self.residence;
+        let data = &residence.all[location.storage];
+        if data.space != MemorySpace::Sram {
+            return None;
+        }
+        let buffer = match self.home_buffers[location.storage] {
+            Some(buffer) => buffer,
+            None => {
+                let buffer = self.tasks.buffers.push(data.bytes());
+                self.home_buffers[location.storage] = Some(buffer);
+                buffer
+            }
+        };
+        let offset = data.offset(location.row + block.rows.start as u64) + block.bytes.start as u64;
+        Some(Tile { at: self.at(buffer, offset), stride: data.row_bytes as u32 })
+    }
+
+    /// The first byte of a padded map that stays in the scratchpad. Its zeros are not written.
+    pub(crate) fn padded_map_start(&mut self, value: Value) -> SramOperand {
+        let location = self.residence.location(value);
+        let first = self.residence.data(location).offset(0);
+        let tile = self
+            .resident(location, &Block { rows: 0..1, bytes: 0..0 })
+            .expect("padded maps stay on chip");
+        let Some((buffer, offset)) = self.operands[tile.at.0 as usize] else { return tile.at };
+        self.at(buffer, u64::from(offset) - first)
+    }
+
+    /// Writes the zeros of a padded map of pixels of `bytes` bytes.
+    pub(crate) fn zero(&mut self, layer: Op, map: &PaddedMap, at: SramOperand, bytes: usize) {
+        /// Zeros that stand in DRAM; longer runs are written in parts.
+        const ZEROS: usize = 1024;
+        for Zeros { start, pixels, runs, stride } in map.zeros() {
+            for part in chunks(pixels * bytes, ZEROS) {
+                let src = match self.zeros {
+                    Some(src) => src,
+                    None => *self.zeros.insert(self.pool.add(layer, vec![0; ZEROS])),
+                };
+                for runs in chunks(runs, MAX_COUNT) {
+                    let dst = self.offset_bytes(
+                        at,
+                        ((start + runs.start * stride) * bytes + part.start) as u64,
+                    );
+                    let load = Load {
+                        dst: dst.into(),
+                        src,
+                        bytes: part.len() as u32,
+                        inner: runs.len() as u16,
+                        outer: 1,
+                        src_inner_stride: 0,
+                        src_outer_stride: 0,
+                        dst_inner_stride: (stride * bytes) as u32,
+                        dst_outer_stride: 0,
+                        traffic: Traffic::Params,
+                    };
+                    self.push(layer, load);
+                }
+            }
+        }
+    }
+}

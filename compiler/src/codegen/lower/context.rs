@@ -1,0 +1,82 @@
+//! What choices ask: the graph, the machine, where tensors live, and what is left for tiles.
+
+use vitcod_isa::instr::LineSet;
+use vitcod_isa::machine::Machine;
+
+use crate::codegen::error::CodegenError;
+use crate::codegen::residence::storage::{MemorySpace, Residence};
+use crate::codegen::strategy::{TileGrain, drain_cycles};
+use crate::ir::{Graph, Op, Value};
+
+/// The context of a choice. Choosing emits nothing and logs nothing.
+#[derive(Debug)]
+pub(crate) struct Planner<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) machine: &'a Machine,
+    pub(crate) residence: &'a Residence,
+    grain: TileGrain,
+    group: usize,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(
+        graph: &'a Graph,
+        machine: &'a Machine,
+        residence: &'a Residence,
+        grain: TileGrain,
+    ) -> Planner<'a> {
+        Planner { graph, machine, residence, grain, group: 0 }
+    }
+
+    /// Goes to a group.
+    pub(crate) fn enter(&mut self, group: usize) {
+        self.group = group;
+    }
+
+    /// Bytes of the scratchpad that the group's buffers may take.
+    pub(crate) fn available_bytes(&self) -> u64 {
+        u64::from(self.machine.sram.bytes).saturating_sub(self.residence.resident_bytes[self.group])
+    }
+
+    /// The error of a group whose smallest tiles take `needed` bytes where `available` are left.
+    pub(crate) fn too_small(&self, layer: Op, needed: u64, available: u64) -> CodegenError {
+        let capacity = u64::from(self.machine.sram.bytes);
+        CodegenError::TooSmall {
+            machine: self.machine.name.clone(),
+            layer: self.graph.describe(layer),
+            needed: (needed + capacity).saturating_sub(available),
+            capacity,
+        }
+    }
+
+    /// Bytes of a value's storage, if that stays in the scratchpad and this is the last group that
+    /// accesses it.
+    pub(crate) fn last_accessed_bytes(&self, value: Value) -> u64 {
+        let data = self.residence.data(self.residence.location(value));
+        if data.space == MemorySpace::Sram && data.live_range.1 == self.group {
+            data.bytes()
+        } else {
+            0
+        }
+    }
+
+    /// Whether a value stays in the scratchpad.
+    pub(crate) fn on_chip(&self, value: Value) -> bool {
+        self.residence.on_chip(value)
+    }
+
+    /// All MAC lines.
+    pub(crate) fn all_lines(&self) -> LineSet {
+        LineSet { first: 0, count: self.machine.lines.count as u16 }
+    }
+
+    /// Cycles from the end of an instruction on the MAC lines to the start of one that waits for
+    /// it, as estimates count them.
+    pub(crate) fn drain_cycles(&self) -> u64 {
+        match self.grain {
+            TileGrain::Coarse => drain_cycles(self.machine),
+            // Not 0, for which the smallest tiles would be as good as any.
+            TileGrain::Fine => 1,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Products over the whole depth: each instruction makes complete sums.
+
+use std::ops::Range;
+
+use vitcod_isa::cost::cost;
+use vitcod_isa::instr::Width;
+use vitcod_isa::instr::table::Matmul;
+
+use crate::codegen::builder::Builder;
+use crate::codegen::builder::tile::{Tile, chunks, chunks_of};
+use crate::codegen::lower::linear::extents::{Extents, Tiling};
+use crate::codegen::lower::linear::layer::Layer;
+use crate::codegen::lower::linear::operand::ActivationTile;
+use crate::codegen::lower::linear::templates::{matmul, width_of};
+use crate::codegen::lower::linear::weights::WeightTile;
+use crate::codegen::strategy::{STRIPES, drain_cycles};
+use crate::ir::Op;
+
+/// Rows of an instruction that makes the first results of an operand on chip, or the last ones of a
+/// layer: fewer than `rows` where those of one instruction would keep others waiting. What makes
+/// the operand and what reads the result goes by stripes of rows.
+pub(crate) fn boundary_rows(
+    builder: &Builder<'_>,
+    out: Width,
+    [rows, channels, k]: [usize; 3],
+) -> usize {
+    let stripe = rows.div_ceil(STRIPES);
+    let op = matmul(builder.all_lines(), out, [stripe, channels, k]);
+    let worth = cost(&op.into(), builder.machine).cycles > 8 * drain_cycles(builder.machine);
+    if worth { stripe } else { rows }
+}
+
+/// Whole sums of all rows of `x` and the channels of `weights`, into the tile `dst`; the first ones
+/// of `x` where they are `first_result`.
+pub(crate) fn emit(
+    builder: &mut Builder<'_>,
+    linear: Op,
+    weights: &WeightTile,
+    [x, dst]: [Tile; 2],
+    first_result: bool,
+) {
+    let ((m, k), out) = (
+        builder.graph.ty(builder.graph.op(linear).operands[0]).matrix(),
+        width_of(builder.graph, linear),
+    );
+    let height =
+        if first_result { boundary_rows(builder, out, [m, weights.channels.len(), k]) } else { m };
+    for rows in chunks(m, height) {
+        let [x, dst] = [x, dst].map(|tile| builder.offset_rows(tile, rows.start));
+        let op = matmul(builder.all_lines(), out, [rows.len(), weights.channels.len(), k]);
+        builder.push(
+            linear,
+            weights.with(x, Matmul { dst: dst.at.into(), dst_stride: dst.stride, ..op }),
+        );
+    }
+}
+
+/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece` channels
+/// at a time; the first results of `x` where they are `first_result`.
+pub(crate) fn project(
+    builder: &mut Builder<'_>,
+    name: &'static str,
+    linear: Op,
+    x: Tile,
+    (channels, width): (Range<usize>, usize),
+    first_result: bool,
+) -> Tile {
+    let (m, _) = builder.graph.ty(builder.graph.op(linear).operands[0]).matrix();
+    let bytes = width_of(builder.graph, linear).bytes() as usize;
+    let tile = builder.tile(name, m, channels.len() * bytes);
+    for part in chunks_of(&channels, width) {
+        let weights = WeightTile::load(builder, linear, part.clone());
+        let dst = Tile {
+            at: builder.offset_bytes(tile.at, ((part.start - channels.start) * bytes) as u64),
+            ..tile
+        };
+        emit(builder, linear, &weights, [x, dst], first_result && part.start == channels.start);
+    }
+    tile
+}
+
+impl Layer<'_> {
+    /// All rows and channels, each instruction over the whole depth.
+    pub(crate) fn full_k(&self, builder: &mut Builder<'_>, tiling: Tiling) {
+        let Extents { m, n, k, operand: form, .. } = self.extents;
+        let load = |builder: &mut Builder<'_>, channels: Range<usize>| {
+            WeightTile::load(builder, self.group.linear, channels)
+        };
+        let tiles = form.tiles(m, tiling.rows);
+        if form.on_chip || tiling.rows >= m {
+            let x = self.operand.read(builder, &(0..m));
+            let height =
+                boundary_rows(builder, self.extents.out, [tiling.rows, tiling.channels, k]);
+            let edges = if form.is_map() { tiles.clone() } else { chunks(m, height).collect() };
+            for channels in chunks(n, tiling.channels) {
+                let at_edge = channels.start == 0 && form.on_chip || channels.end == n;
+                let weights = load(builder, channels);
+                let tiles = if at_edge { &edges } else { &tiles };
+                tiles.iter().for_each(|rows| self.tile(builder, &x, rows, &weights));
+            }
+        } else {
+            let all = (tiling.channels >= n).then(|| load(builder, 0..n));
+            for rows in &tiles {
+                let x = self.operand.read(builder, rows);
+                match &all {
+                    Some(weights) => self.tile(builder, &x, rows, weights),
+                    None => {
+                        for channels in chunks(n, tiling.channels) {
+                            let weights = load(builder, channels);
+                            self.tile(builder, &x, rows, &weights);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whole sums of a tile, in parts that can be written as one.
+    pub(crate) fn tile(
+        &self,
+        builder: &mut Builder<'_>,
+        x: &ActivationTile,
+        rows: &Range<usize>,
+        weights: &WeightTile,
+    ) {
+        self.writable(rows).into_iter().for_each(|rows| self.rows(builder, x, &rows, weights));
+    }
+
+    /// Whole sums of rows that can be written as one.
+    pub(crate) fn rows(
+        &self,
+        builder: &mut Builder<'_>,
+        x: &ActivationTile,
+        rows: &Range<usize>,
+        weights: &WeightTile,
+    ) {
+        let target = self.target(builder, rows, &weights.channels);
+        let ([runs, run_length], out) = (self.extents.operand.runs(), self.extents.out);
+        for run in x.row_runs(builder, rows) {
+            let below = (run.rows.start - rows.start) as u64 * u64::from(target.tile.stride);
+            let op = Matmul {
+                dst: builder.offset_bytes(target.tile.at, below).into(),
+                dst_stride: target.tile.stride,
+                more_runs: (runs - 1) as u16,
+                run_stride: run.run_stride,
+                ..matmul(
+                    builder.all_lines(),
+                    out,
+                    [run.rows.len(), weights.channels.len(), run_length],
+                )
+            };
+            builder
+                .push(self.group.linear, weights.with(Tile { at: run.at, stride: run.stride }, op));
+        }
+        self.finish(builder, rows, &weights.channels, &target);
+    }
+}

@@ -1,0 +1,120 @@
+//! A linear layer while it is emitted: its tables, where products go, and what follows them.
+
+use std::ops::Range;
+
+use vitcod_isa::instr::Traffic;
+
+use crate::codegen::builder::Builder;
+use crate::codegen::builder::tile::{Block, SramOperand, Target, cut_at};
+use crate::codegen::group::LinearGroup;
+use crate::codegen::lower::linear::addend::Addend;
+use crate::codegen::lower::linear::extents::Extents;
+use crate::codegen::lower::linear::names::{ADDEND, NARROWED, RESULTS, SUMS, TABLES};
+use crate::codegen::lower::linear::operand::Operand;
+use crate::codegen::residence::padded_map::PaddedMap;
+use crate::ir::{Elem, Op};
+
+/// A linear layer while it is emitted.
+pub(crate) struct Layer<'g> {
+    pub(crate) group: &'g LinearGroup,
+    pub(crate) operand: Operand,
+    pub(crate) extents: Extents,
+    addend: Option<Addend>,
+    /// Lookups with their tables on chip.
+    tables: Vec<(Op, SramOperand)>,
+    /// The map of a result that stays on chip with zeros around its pixels.
+    padded_map: Option<PaddedMap>,
+}
+
+impl<'g> Layer<'g> {
+    /// A layer with its tables on chip, and with zeros where its result has them.
+    pub(crate) fn new(
+        builder: &mut Builder<'_>,
+        group: &'g LinearGroup,
+        extents: Extents,
+    ) -> Layer<'g> {
+        let graph = builder.graph;
+        let table = |lut: &Op| {
+            (
+                *lut,
+                builder.constant(TABLES, *lut, graph.op(*lut).operands[1], 0..256, Traffic::Params),
+            )
+        };
+        let tables = group.luts.iter().map(table).collect();
+        let padded_map = builder.residence.padded_map(group.result);
+        if let Some(map) = &padded_map {
+            let at = builder.padded_map_start(group.result);
+            builder.zero(group.linear, map, at, graph.ty(group.result).elem.bytes() * extents.n);
+        }
+        let operand = Operand::of(graph, builder.residence, group);
+        let addend = Addend::of(graph, group);
+        Layer { group, operand, extents, addend, tables, padded_map }
+    }
+
+    /// Rows in parts that can be written as one: those of a result with zeros around its pixels are
+    /// cut at the ends of its lines.
+    pub(crate) fn writable(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
+        match &self.padded_map {
+            None => vec![rows.clone()],
+            Some(map) => cut_at(rows, map.width).collect(),
+        }
+    }
+
+    /// Where the product of some rows and channels goes.
+    pub(crate) fn target(
+        &self,
+        builder: &mut Builder<'_>,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+    ) -> Target {
+        let width = self.extents.out.bytes() as usize;
+        let block =
+            Block { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
+        match self.group.add {
+            None => builder.begin_store(RESULTS, self.group.result, &block),
+            Some(_) => builder.scratch(RESULTS, &block),
+        }
+    }
+
+    /// What follows the product: lookups, the adds, the stores.
+    pub(crate) fn finish(
+        &self,
+        builder: &mut Builder<'_>,
+        rows: &Range<usize>,
+        channels: &Range<usize>,
+        target: &Target,
+    ) {
+        let shape = [rows.len(), channels.len()];
+        let block = |width: usize| Block {
+            rows: rows.clone(),
+            bytes: channels.start * width..channels.end * width,
+        };
+        let mut last = self.group.linear;
+        for (lut, table) in &self.tables {
+            builder.lookup(*lut, *table, target.tile, shape);
+            last = *lut;
+        }
+        let mut result = target.tile;
+        match (&self.addend, self.group.add) {
+            (Some(addend), Some(add)) => {
+                let other = builder.read(ADDEND, add, addend.value, &block(2));
+                let narrow = builder.graph.ty(self.group.result).elem == Elem::I8;
+                let sum = match narrow {
+                    true => builder.begin_store(SUMS, self.group.result, &block(1)),
+                    false => builder.begin_store_over(self.group.result, &block(2), result),
+                };
+                let (a, b) = if addend.is_first { (other, result) } else { (result, other) };
+                builder.add(add, [a, b, sum.tile], shape, narrow);
+                builder.finish_store(add, &sum);
+                result = sum.tile;
+            }
+            _ => builder.finish_store(last, target),
+        }
+        if let Some(narrow) = self.group.narrow {
+            let target =
+                builder.begin_store(NARROWED, builder.graph.op(narrow).results[0], &block(1));
+            builder.add(narrow, [result, result, target.tile], shape, true);
+            builder.finish_store(narrow, &target);
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::plan::Plan;
 use crate::codegen::residence::constant_pool::ConstantPool;
 use crate::codegen::residence::storage::{MemorySpace, Residence};
-use crate::codegen::tokens;
+use crate::codegen::schedule;
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
 use crate::split::{Patterns, ProductParts};
 use crate::tiled::{Scheduled, Tiled};
@@ -197,12 +197,12 @@ pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
     let mut program = Program {
         header: header.clone(),
         machine: machine.clone(),
-        code: tokens::insert(&tasks.tasks, addresses, image.len() as u64),
+        code: schedule::with_tokens(tasks, addresses),
         layer_of,
         image: image.clone(),
         ir: ir.clone(),
     };
-    // Which is to say that it is verified: what the compiler emits is sound, or it is not emitted.
+    // This also verifies the program: the compiler emits no unsound one.
     remove_redundant_tokens(&mut program)?;
     Ok(program)
 }

@@ -1,6 +1,7 @@
 //! Why a graph cannot become a program.
 
 use vitcod_isa::check::CheckError;
+use vitcod_isa::machine::Machine;
 
 use crate::ir::{Stage, VerifyError};
 use crate::split::SplitError;
@@ -51,4 +52,12 @@ pub enum CodegenError {
     /// A fault of the compiler: the verifier refuses what it made.
     #[error("the compiled program must not run; this is a fault of the compiler:\n{0}")]
     Rejected(#[from] CheckError),
+}
+
+impl CodegenError {
+    /// The error of a machine for which no placement was found.
+    pub(crate) fn no_placement(machine: &Machine) -> CodegenError {
+        let capacity = machine.sram.bytes.into();
+        CodegenError::NoPlacement { machine: machine.name.clone(), capacity }
+    }
 }

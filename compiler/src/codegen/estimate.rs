@@ -4,7 +4,7 @@ use std::ops::Add;
 
 use vitcod_isa::machine::Machine;
 
-use crate::codegen::price;
+use crate::codegen::objective;
 
 /// Time and traffic of a part of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Estimate {
 
     /// What choices are compared by: the less, the better.
     pub(crate) fn weighted_cycles(&self) -> u64 {
-        price::of_part(self.cycles, self.channel_cycles)
+        objective::weighted_cycles(self.cycles, self.channel_cycles)
     }
 }
 

@@ -6,12 +6,9 @@
 //!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
 //!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
 //!   -> tiled      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
-//!   -> search     tasks are ordered, buffers placed, conflicting accesses ordered by tokens; the lowest price wins
-//!        prefetch   program order, loads as far ahead of their use as memory allows, or
-//!        schedule   tasks as they can start
-//!        place      addresses by lifetimes
+//!   -> schedule   tasks are ordered, buffers placed, conflicting accesses ordered by tokens; the best wins
 //!   -> scheduled  the same instructions in another order, buffers at addresses
-//!   -> Program    conflicting accesses of different units ordered by tokens   (tokens)
+//!   -> Program    conflicting accesses of different units ordered by tokens
 //! ```
 //!
 //! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run:
@@ -34,21 +31,15 @@ mod estimate;
 mod group;
 mod limits;
 mod lower;
-mod place;
+mod objective;
 mod plan;
-mod prefetch;
-mod price;
 mod residence;
 mod schedule;
-mod search;
 mod strategy;
-mod tokens;
 
-use crate::codegen::plan::choose;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
-use crate::codegen::search::Candidate;
 use crate::ir::{Graph, Stage};
 use crate::split::{self as engines, GlobalTokens, Polarised};
 use crate::tiled::{Scheduled, Tiled};
@@ -112,13 +103,13 @@ fn generate(
     machine: &Machine,
     options: Options,
 ) -> Result<(u128, Program), CodegenError> {
-    let (plan, found) = choose(graph, reference, machine, options.explain)?;
+    let (plan, found) = plan::choose(graph, reference, machine, options.explain)?;
     let price = found.price;
     let scheduled = found.apply(emit::tiled([graph, reference], machine, plan));
     debug_assert_eq!(scheduled.verify(), Ok(()));
     let program = emit(&scheduled)?;
     // What was timed with all tokens takes as long with those that it needs.
-    debug_assert_eq!(price::of_program(&program.code, machine), price);
+    debug_assert_eq!(objective::energy_delay(&program.code, machine), price);
     Ok((price, program))
 }
 
@@ -134,7 +125,7 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
     if !problems.is_empty() {
         return Err(CodegenError::Unsupported(problems));
     }
-    let (plan, _) = choose(graph, graph, machine, false)?;
+    let (plan, _) = plan::choose(graph, graph, machine, false)?;
     Ok(emit::tiled([graph, graph], machine, plan))
 }
 
@@ -144,13 +135,8 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
 /// # Errors
 /// No placement was found.
 pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
-    let candidate =
-        Candidate { price: 1, tasks: &tiled.tasks, image_bytes: tiled.image.len() as u64 };
-    let found =
-        search::run(&[candidate], &tiled.machine).ok_or_else(|| no_placement(&tiled.machine))?;
+    let candidate = schedule::Candidate { price: 1, tasks: &tiled.tasks };
+    let found = schedule::run(&[candidate], &tiled.machine)
+        .ok_or_else(|| CodegenError::no_placement(&tiled.machine))?;
     Ok(found.apply(tiled))
-}
-
-pub(crate) fn no_placement(machine: &Machine) -> CodegenError {
-    CodegenError::NoPlacement { machine: machine.name.clone(), capacity: machine.sram.bytes.into() }
 }

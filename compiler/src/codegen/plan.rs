@@ -15,9 +15,9 @@ use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::{GroupPlan, Memo};
 use crate::codegen::residence::constant_pool::{self, ConstantPool, POOL_START};
 use crate::codegen::residence::storage::Residence;
-use crate::codegen::search::{Candidate, Found};
+use crate::codegen::schedule::{self, Candidate, Found};
 use crate::codegen::strategy::{Fusion, RESIDENT_PERCENT, Strategy, TileGrain, drain_cycles};
-use crate::codegen::{group, lower, no_placement, search};
+use crate::codegen::{group, lower};
 use crate::ir::{Graph, Op};
 use crate::tiled::Tasks;
 
@@ -66,13 +66,13 @@ pub(crate) fn choose(
     plans.sort_by_key(|lowering| lowering.estimate.weighted_cycles());
     plans.dedup_by_key(|lowering| (lowering.estimate, lowering.tasks.tasks.len()));
     let candidates: Vec<Candidate<'_>> = (plans.iter())
-        .map(|Lowering { estimate, tasks, residence, .. }| Candidate {
+        .map(|Lowering { estimate, tasks, .. }| Candidate {
             price: estimate.weighted_cycles(),
             tasks,
-            image_bytes: residence.image_bytes,
         })
         .collect();
-    let found = search::run(&candidates, machine).ok_or_else(|| no_placement(machine))?;
+    let found =
+        schedule::run(&candidates, machine).ok_or_else(|| CodegenError::no_placement(machine))?;
     let decisions = if explain { decisions(graph, &plans, &found) } else { Vec::new() };
     let Lowering { residence, pool, tasks, layers, .. } = plans.swap_remove(found.candidate);
     Ok((Plan { residence, pool, tasks, layers, decisions }, found))
@@ -166,6 +166,7 @@ impl<'g> Lowering<'g> {
         let Lowered { mut tasks, mut pool, layers } = builder.finish();
         pool.keep(reference, graph, &residence);
         constant_pool::place(&mut pool, &mut residence, &mut tasks);
+        tasks.image_bytes = residence.image_bytes;
         let estimate = estimate(&tasks, machine);
         Ok(Lowering { strategy, groups, group_plans, estimate, residence, pool, tasks, layers })
     }

@@ -134,6 +134,8 @@ pub struct Tasks {
     pub tasks: Vec<Task>,
     /// Bytes of every buffer.
     pub buffers: PrimaryMap<Buffer, u64>,
+    /// Bytes at the start of DRAM that no task writes: those of the image.
+    pub image_bytes: u64,
 }
 
 /// First and last task of buffers; none for those that no task touches.

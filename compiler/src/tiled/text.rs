@@ -91,7 +91,7 @@ fn draft(
     Tiled { header, machine, image, ir, tasks }: &Tiled,
     addresses: Option<&Addresses>,
 ) -> Draft {
-    let Tasks { tasks, buffers } = tasks;
+    let Tasks { tasks, buffers, .. } = tasks;
     Draft {
         kind: if addresses.is_some() { Kind::Scheduled } else { Kind::Tiled },
         program: Program {
@@ -114,7 +114,7 @@ fn draft(
 
 fn of_draft(Draft { program, buffers, operands, groups, .. }: Draft) -> (Tiled, Addresses) {
     let Program { header, machine, code, layer_of, image, ir } = program;
-    let mut tasks = Tasks::default();
+    let mut tasks = Tasks { image_bytes: image.len() as u64, ..Tasks::default() };
     let mut addresses = Addresses::new();
     for (bytes, address) in buffers {
         let buffer = tasks.buffers.push(bytes.into());

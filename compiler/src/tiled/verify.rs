@@ -144,7 +144,15 @@ impl Verifier<'_> {
 
     /// What both stages have in common.
     fn run(&mut self) {
-        let Tiled { machine, tasks, .. } = self.tiled;
+        let Tiled { machine, tasks, image, .. } = self.tiled;
+        if tasks.image_bytes != image.len() as u64 {
+            let message = format!(
+                "the image has {} bytes; tasks keep off the first {} of the DRAM",
+                image.len(),
+                tasks.image_bytes
+            );
+            self.defects.push(|| Defect { place: Place::Program, message });
+        }
         let capacity = u64::from(machine.sram.bytes);
         let mut touched: SecondaryMap<Buffer, bool> = SecondaryMap::new();
         for (index, task) in tasks.tasks.iter().enumerate() {

@@ -185,8 +185,8 @@ mod tests {
                 first..first + 1 + usize::from(cut[axis + 2]) % (positions[axis] - first)
             };
             let (rows, columns) = (range(0), range(1));
-            let larger = PaddedMap { gap: 3, top: 3, bottom: 3, ..windows.frame() };
-            for region in [windows.region(&rows, &columns), windows.frame().whole(), windows.frame().union(larger).whole()] {
+            let larger = PaddedMap { gap: 3, top: 3, bottom: 3, ..windows.padded_map() };
+            for region in [windows.region(&rows, &columns), windows.padded_map().whole(), windows.padded_map().union(larger).whole()] {
                 // What lies at each place of the frame: a pixel's number, or zero.
                 let frame = region.frame;
                 let mut held = vec![None; frame.pixels()];

@@ -17,6 +17,7 @@ use crate::codegen::lower::explain;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Image, Stripe};
+use crate::codegen::objective::waited_cycles;
 use crate::ir::Graph;
 
 /// How split attention is lowered.
@@ -215,7 +216,7 @@ impl SparseAttention {
                 );
             }
         }
-        pipeline.finish() + loaded * 1000 / machine.dram_millibytes_per_cycle() / 4
+        pipeline.finish() + waited_cycles(loaded * 1000 / machine.dram_millibytes_per_cycle())
     }
 
     /// Bytes of a stripe's tiles besides what it loads of its list, with room for their alignment.

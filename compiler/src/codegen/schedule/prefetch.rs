@@ -12,6 +12,7 @@ use vitcod_isa::effects::{Region, Space, accesses};
 use vitcod_isa::instr::{Op as Instruction, Unit};
 use vitcod_isa::machine::Machine;
 
+use super::live_bytes;
 use crate::tiled::{Buffer, Lifetimes, Task, Tasks};
 
 /// A load moves up until the computation that it passes takes this many times its own time; the
@@ -32,21 +33,12 @@ pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifeti
 
 /// Bytes live at every task.
 fn profile(tasks: &Tasks, lives: &Lifetimes) -> Vec<u64> {
-    let mut change = vec![0i64; tasks.tasks.len() + 1];
-    for (buffer, bytes) in tasks.buffers.iter() {
-        if let Some((first, last)) = lives[buffer] {
-            change[first] += *bytes as i64;
-            change[last + 1] -= *bytes as i64;
-        }
-    }
-    let mut live = 0;
-    change
-        .iter()
-        .map(|step| {
-            live += step;
-            live as u64
-        })
-        .collect()
+    let buffers = tasks.buffers.iter();
+    live_bytes(
+        tasks.tasks.len(),
+        buffers.filter_map(|(buffer, bytes)| Some((*bytes, lives[buffer]?))),
+    )
+    .collect()
 }
 
 fn unit(task: &Task) -> Option<Unit> {

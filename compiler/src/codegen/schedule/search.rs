@@ -1,20 +1,21 @@
 //! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one
 //! whose program has the lowest price.
 //!
-//! There are two ways to order tasks. The [scheduler](super::schedule) takes them as they can
+//! There are two ways to order tasks. The [list scheduler](super::list) takes them as they can
 //! start; it is the better one where there is much that is independent. [Prefetch](super::prefetch)
 //! keeps the order of the program but for loads; it is the better one where memory is scarce.
-//! Either says how long buffers live, and [`place`] packs them. Both are tried with more and less
-//! room to run ahead, in the order of their promise, until enough has been tried. What a program
-//! takes is not estimated: it is timed, as the emulator times it.
+//! Either says how long buffers live, and [`placement`] packs them. Both are tried with more and
+//! less memory to run ahead, in the order of their estimates, until enough has been tried. What a
+//! program takes is not estimated: it is timed, as the emulator times it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use vitcod_isa::machine::Machine;
 
-use super::schedule::{self, TaskGraph};
-use super::{place, prefetch, price, tokens};
-use crate::tiled::{Addresses, Scheduled, Task, Tasks, Tiled};
+use super::list::{self, TaskGraph};
+use super::{placement, prefetch, sync};
+use crate::codegen::objective::energy_delay;
+use crate::tiled::{Addresses, Scheduled, Tasks, Tiled};
 
 /// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less
 /// room is thought to make a program slower.
@@ -34,38 +35,35 @@ enum Order {
 }
 
 /// A way to tile a graph.
-pub(super) struct Candidate<'a> {
+pub(in crate::codegen) struct Candidate<'a> {
     /// An estimate of its price.
-    pub(super) price: u64,
-    pub(super) tasks: &'a Tasks,
-    /// Bytes at the start of DRAM that nothing writes.
-    pub(super) image_bytes: u64,
+    pub(in crate::codegen) price: u64,
+    pub(in crate::codegen) tasks: &'a Tasks,
 }
 
 /// A schedule.
-pub(super) struct Found {
+pub(in crate::codegen) struct Found {
     /// The candidate that it is of.
-    pub(super) candidate: usize,
+    pub(in crate::codegen) candidate: usize,
     /// The tasks in their order.
-    pub(super) tasks: Vec<Task>,
-    pub(super) addresses: Addresses,
+    tasks: Tasks,
+    addresses: Addresses,
     /// What decides between programs: the less, the better.
-    pub(super) price: u128,
+    pub(in crate::codegen) price: u128,
     /// Schedules that were tried, and those of them that found room.
-    pub(super) tried: usize,
-    pub(super) timed: usize,
+    pub(in crate::codegen) tried: usize,
+    pub(in crate::codegen) timed: usize,
 }
 
 impl Found {
     /// The schedule of the tiled program that it is of.
-    pub(super) fn apply(self, tiled: Tiled) -> Scheduled {
-        let tasks = Tasks { tasks: self.tasks, ..tiled.tasks };
-        Scheduled { tiled: Tiled { tasks, ..tiled }, addresses: self.addresses }
+    pub(in crate::codegen) fn apply(self, tiled: Tiled) -> Scheduled {
+        Scheduled { tiled: Tiled { tasks: self.tasks, ..tiled }, addresses: self.addresses }
     }
 }
 
 /// The best schedule of all candidates; `None` where none of them fits.
-pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Found> {
+pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Found> {
     let capacity = u64::from(machine.sram.bytes);
     let attempts: BTreeSet<(u64, usize, u64, Order)> = (candidates.iter().enumerate())
         .flat_map(|(index, candidate)| {
@@ -80,7 +78,7 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
     let (mut tried, mut timed, mut effort) = (0, 0, 0);
     let mut cramped: BTreeMap<(usize, Order), u64> = BTreeMap::new();
     for (_, index, share, order) in attempts {
-        let Candidate { tasks, image_bytes, .. } = candidates[index];
+        let Candidate { tasks, .. } = candidates[index];
         if best.is_some() && effort >= EFFORT && tried >= ATTEMPTS {
             break;
         }
@@ -92,9 +90,8 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
         let ahead = capacity * share / 100;
         let ordered = match order {
             Order::Scheduled => {
-                let graph = graphs[index]
-                    .get_or_insert_with(|| TaskGraph::new(tasks, machine, image_bytes));
-                schedule::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
+                let graph = graphs[index].get_or_insert_with(|| TaskGraph::new(tasks, machine));
+                list::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
             }
             Order::Prefetched => {
                 let mut tasks = tasks.clone();
@@ -103,16 +100,15 @@ pub(super) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Fou
             }
         };
         let placed = ordered.and_then(|(tasks, lives)| {
-            let addresses = place::run(&tasks, &lives, capacity)?;
-            Some((tasks.tasks, addresses))
+            let addresses = placement::run(&tasks, &lives, capacity)?;
+            Some((tasks, addresses))
         });
         let Some((tasks, addresses)) = placed else {
             cramped.insert((index, order), share);
             continue;
         };
         timed += 1;
-        let price = price::of_program(&tokens::insert(&tasks, &addresses, image_bytes), machine);
-
+        let price = energy_delay(&sync::with_tokens(&tasks, &addresses), machine);
         if best.as_ref().is_none_or(|best| price < best.price) {
             best = Some(Found { candidate: index, tasks, addresses, price, tried, timed });
         }

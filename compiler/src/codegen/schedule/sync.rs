@@ -19,7 +19,7 @@ use vitcod_isa::effects::{Space, accesses};
 use vitcod_isa::instr::table::Halt;
 use vitcod_isa::instr::{Instr, Op, Unit};
 
-use crate::tiled::{Addresses, Task};
+use crate::tiled::{Addresses, Tasks};
 
 /// Per unit, how many of its instructions have completed, as far as is known.
 type Clock = [u32; Unit::COUNT];
@@ -31,10 +31,13 @@ struct Segment {
     readers: Clock,
 }
 
-/// The code of scheduled tasks: their instructions with tokens, and the end. Nothing writes the
-/// first `image_bytes` of DRAM.
-pub(super) fn insert(tasks: &[Task], addresses: &Addresses, image_bytes: u64) -> Vec<Instr> {
-    let mut memory = Memory { sram: Segments::default(), dram: Segments::default(), image_bytes };
+/// The code of scheduled tasks: their instructions with tokens, and the end.
+pub(in crate::codegen) fn with_tokens(
+    Tasks { tasks, image_bytes, .. }: &Tasks,
+    addresses: &Addresses,
+) -> Vec<Instr> {
+    let mut memory =
+        Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: *image_bytes };
     let mut instructions: Vec<Instr> =
         tasks.iter().map(|task| Instr::new(task.at(|buffer| addresses[buffer]))).collect();
     // Per instruction, what is known to have completed when it has.

@@ -1,8 +1,8 @@
 //! The task graph: which tasks must come before which.
 //!
 //! Two tasks that touch the same bytes, one of them writing, keep their order. Buffers have no
-//! addresses yet and no two share bytes, so nothing is ordered only because a place is used again:
-//! that is for [`place`](super::super::place) to avoid.
+//! addresses yet and no two share bytes, so nothing is ordered only because an address is reused:
+//! that is for [`placement`](super::super::placement) to avoid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,9 @@ use vitcod_isa::effects::{Access, Region, Space};
 use vitcod_isa::instr::Unit;
 use vitcod_isa::machine::Machine;
 
+use super::super::live_bytes;
 use super::memory::Wanted;
-use crate::tiled::{BUFFER_ALIGN, Buffer, Tasks};
+use crate::tiled::{BUFFER_ALIGN, Buffer, Task, Tasks};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,17 @@ pub(super) struct Node {
     pub(super) rank: usize,
 }
 
+impl Node {
+    /// Task `index` of a program, in the order of the program.
+    fn new(index: usize, task: &Task, machine: &Machine) -> Node {
+        let mut buffers: Vec<Buffer> = task.buffers().collect();
+        buffers.sort_by_key(|buffer| buffer.index());
+        buffers.dedup();
+        let unit = task.op.units().iter().next().expect("a task has a unit");
+        Node { unit, cost: cost(&task.op, machine), buffers, rank: index }
+    }
+}
+
 /// The tasks of a program with their order.
 pub(in super::super) struct TaskGraph {
     pub(super) nodes: Vec<Node>,
@@ -56,56 +68,24 @@ struct Life {
 }
 
 impl TaskGraph {
-    /// The graph of tasks in program order; nothing writes the first `image_bytes` of DRAM.
-    pub(in super::super) fn new(tasks: &Tasks, machine: &Machine, image_bytes: u64) -> TaskGraph {
+    /// The graph of tasks in program order.
+    pub(in super::super) fn new(tasks: &Tasks, machine: &Machine) -> TaskGraph {
         let mut lives: SecondaryMap<Buffer, Life> = SecondaryMap::new();
         for (buffer, size) in tasks.buffers.iter() {
             lives[buffer].bytes = size.next_multiple_of(BUFFER_ALIGN);
         }
         let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
-        let mut history = History { of_buffer: SecondaryMap::new(), of_page: BTreeMap::new() };
+        let mut history = History::new(tasks.image_bytes);
         let mut nodes = Vec::with_capacity(tasks.tasks.len());
         for (index, task) in tasks.tasks.iter().enumerate() {
-            let unit = task.op.units().iter().next().expect("a task has a unit");
-            let mut buffers: Vec<Buffer> = task.buffers().collect();
-            buffers.sort_by_key(|buffer| buffer.index());
-            buffers.dedup();
-            let this = edges.add_node(());
+            nodes.push(Node::new(index, task, machine));
+            edges.add_node(());
             for (access, buffer) in task.accesses() {
-                let mut order = |before: &Past| {
-                    let other: &Node = &nodes[before.task];
-                    let reads_written = before.writes && access.mode.reads();
-                    let order = if other.unit == unit && !reads_written {
-                        Order::Start
-                    } else {
-                        Order::Completion
-                    };
-                    edges.add_edge(NodeIndex::new(before.task), this, order);
-                };
-                match (access.space, buffer) {
-                    (Space::Sram, Some(buffer)) => {
-                        touch(&mut history.of_buffer[buffer], &access, index, order)
-                    }
-                    (Space::Dram, _) if access.region.base >= image_bytes => {
-                        // What shares several pages is met in each.
-                        let mut met = BTreeSet::new();
-                        for page in access.region.base / PAGE..access.region.end().div_ceil(PAGE) {
-                            touch(
-                                history.of_page.entry(page).or_default(),
-                                &access,
-                                index,
-                                |before| {
-                                    if met.insert((before.task, before.writes)) {
-                                        order(before);
-                                    }
-                                },
-                            );
-                        }
-                    }
-                    _ => {}
-                }
+                history.touch(buffer, &access, index, |before| {
+                    let order = order(&nodes, before, index, &access);
+                    edges.add_edge(NodeIndex::new(before.task), NodeIndex::new(index), order);
+                });
             }
-            nodes.push(Node { unit, cost: cost(&task.op, machine), buffers, rank: index });
         }
         let mut graph = TaskGraph { nodes, edges, buffers: lives };
         graph.rank(machine);
@@ -124,19 +104,8 @@ impl TaskGraph {
 
     /// Bytes that live while each rank executes, if tasks execute one by one by rank.
     pub(super) fn profile(&self) -> Vec<u64> {
-        let mut change = vec![0i64; self.nodes.len() + 1];
-        for (_, life) in self.buffers.iter() {
-            if let Some((first, last)) = life.ranks {
-                change[first] += life.bytes as i64;
-                change[last + 1] -= life.bytes as i64;
-            }
-        }
-        let mut live = 0;
-        let running = change.iter().map(|step| {
-            live += step;
-            live as u64
-        });
-        running.collect()
+        let lives = self.buffers.values().filter_map(|life| Some((life.bytes, life.ranks?)));
+        live_bytes(self.nodes.len(), lives).collect()
     }
 
     /// What a task waits for.
@@ -196,16 +165,60 @@ struct Past {
     region: Region,
 }
 
+/// What a task waits for that conflicts with an earlier one.
+fn order(nodes: &[Node], before: &Past, task: usize, access: &Access) -> Order {
+    let reads_written = before.writes && access.mode.reads();
+    if nodes[before.task].unit == nodes[task].unit && !reads_written {
+        Order::Start
+    } else {
+        Order::Completion
+    }
+}
+
 /// The accesses that later ones may conflict with.
 struct History {
+    /// Nothing writes the bytes of DRAM before these.
+    image_bytes: u64,
     of_buffer: SecondaryMap<Buffer, Vec<Past>>,
-    /// By the page of DRAM: what far more layers touched, one after the other, is not looked
-    /// through again and again.
+    /// Per page of DRAM, so that spills of many layers are not rescanned for each access.
     of_page: BTreeMap<u64, Vec<Past>>,
 }
 
 /// Bytes of a page of DRAM.
 const PAGE: u64 = 1 << 16;
+
+impl History {
+    fn new(image_bytes: u64) -> History {
+        History { image_bytes, of_buffer: SecondaryMap::new(), of_page: BTreeMap::new() }
+    }
+
+    /// Notes an access of a task and reports those that it conflicts with.
+    fn touch(
+        &mut self,
+        buffer: Option<Buffer>,
+        access: &Access,
+        task: usize,
+        mut conflict: impl FnMut(&Past),
+    ) {
+        match (access.space, buffer) {
+            (Space::Sram, Some(buffer)) => {
+                touch(&mut self.of_buffer[buffer], access, task, conflict)
+            }
+            (Space::Dram, _) if access.region.base >= self.image_bytes => {
+                // Accesses that share several pages meet in each of them.
+                let mut met = BTreeSet::new();
+                for page in access.region.base / PAGE..access.region.end().div_ceil(PAGE) {
+                    touch(self.of_page.entry(page).or_default(), access, task, |before| {
+                        if met.insert((before.task, before.writes)) {
+                            conflict(before);
+                        }
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
 
 /// Notes an access and reports those that it conflicts with.
 fn touch(past: &mut Vec<Past>, access: &Access, task: usize, mut conflict: impl FnMut(&Past)) {

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 
 use cranelift_entity::EntityRef as _;
 
+use super::live_bytes;
 use crate::tiled::{Addresses, BUFFER_ALIGN, Buffer, Lifetimes, Tasks};
 
 /// Tasks per slice of time in the table of what is placed.
@@ -38,7 +39,8 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
             Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?))
         })
         .collect();
-    if peak(&buffers, tasks.tasks.len()) > capacity {
+    let sizes = buffers.iter().map(|(_, bytes, life)| (*bytes, *life));
+    if live_bytes(tasks.tasks.len(), sizes).any(|live| live > capacity) {
         return None;
     }
     let orders: [Order; 3] = [
@@ -49,20 +51,6 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
     orders
         .into_iter()
         .find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
-}
-
-/// Bytes that live at the busiest task.
-fn peak(buffers: &[Interval], tasks: usize) -> u64 {
-    let mut change = vec![0i64; tasks + 1];
-    for (_, bytes, (first, last)) in buffers {
-        change[*first] += *bytes as i64;
-        change[last + 1] -= *bytes as i64;
-    }
-    let live = change.iter().scan(0i64, |live, step| {
-        *live += step;
-        Some(*live as u64)
-    });
-    live.max().unwrap_or(0)
 }
 
 /// A placement in the making.

@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::ArrayViewD;
+use vitcod_compiler::calibration::{Calibration, noise};
 use vitcod_compiler::codegen;
 use vitcod_compiler::frontend::import_file;
 use vitcod_compiler::import::ImportOptions;
-use vitcod_compiler::quantise::{Calibration, noise, quantise};
+use vitcod_compiler::quantise::quantise;
 use vitcod_emulator::Emulator;
 use vitcod_isa::check::check;
 use vitcod_isa::machine::Machine;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use ndarray::ArrayD;
+use vitcod_compiler::calibration::Clipping;
 use vitcod_compiler::ir::{Graph, GraphInput};
-use vitcod_compiler::quantise::{self, Clipping};
+use vitcod_compiler::quantise;
 
 use crate::{named, npy};
 

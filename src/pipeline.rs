@@ -7,13 +7,14 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::{self, Choice, PcaError};
+use vitcod_compiler::calibration::{self, Calibration};
 use vitcod_compiler::codegen;
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::{self, ImportOptions};
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::onnx;
-use vitcod_compiler::quantise::{self, Calibration, Quantised};
+use vitcod_compiler::quantise::{self, Quantised};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
@@ -166,7 +167,7 @@ pub(crate) fn prepare(
         place_autoencoders(graph, samples, machine, options.autoencoder, progress)?;
     progress.step("calibrating");
     let noise = samples.is_none() && quantise::needs_samples(&graph);
-    let stand_in = if noise { quantise::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
+    let stand_in = if noise { calibration::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
     let samples: Vec<ArrayViewD<'_, f32>> =
         samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
     // A model that brings all its scales is not run.

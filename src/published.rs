@@ -5,7 +5,7 @@
 //! no softmax, no indices and no outputs, and loads nothing twice.
 
 use vitcod_compiler::masks::Masks;
-use vitcod_compiler::workload::AttentionCore;
+use vitcod_compiler::synthetic::AttentionCore;
 
 /// The attention core on a version of the authors' simulator.
 pub(crate) struct Simulation {

@@ -14,10 +14,10 @@ use std::path::Path;
 use bytes::Bytes;
 use shortened::shortened;
 use stated::{assert_stated, stated};
+use vitcod_compiler::calibration;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::ir::text::{self, Constants};
 use vitcod_compiler::passes::{self, Context, Level, Module};
-use vitcod_compiler::quantise;
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_isa::asm::{Kind, Sections};
@@ -158,7 +158,7 @@ fn pass_cases() {
         let source = source(path);
         let module = parsed_module(path, &source);
         let machine = Machine::preset("vitcod").unwrap();
-        let samples = module.graph().map(|graph| quantise::noise(graph, 1));
+        let samples = module.graph().map(|graph| calibration::noise(graph, 1));
         let context = Context {
             machine: Some(&machine),
             samples: samples.as_deref(),

@@ -6,11 +6,12 @@ mod common;
 
 use bytes::Bytes;
 use common::{Random, Vit, executed, machine, quantised, vit};
+use vitcod_compiler::calibration;
 use vitcod_compiler::codegen::{self, CodegenError};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::{Graph, GraphInput, Stage, random};
-use vitcod_compiler::quantise;
+use vitcod_compiler::ir::{Graph, GraphInput, Stage};
 use vitcod_compiler::split::{self, GlobalTokens};
+use vitcod_compiler::synthetic::random;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_emulator::{Emulator, draft};
 use vitcod_isa::asm::{Draft, Sections};
@@ -21,7 +22,7 @@ type Outputs = Vec<Vec<u8>>;
 
 /// Inputs of noise, and the outputs of the reference interpreter.
 fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
-    let noise = quantise::noise(graph, 1);
+    let noise = calibration::noise(graph, 1);
     let quantise = |(input, x): (&GraphInput, &ndarray::ArrayD<f32>)| {
         Tensor::quantise(&x.view(), graph.ty(input.value))
     };

@@ -42,7 +42,7 @@ pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, Fronte
 /// [`import_file`] without the pass `demand`: every layer keeps all rows, whether an output depends
 /// on them or not.
 ///
-/// [`average_attention`](crate::masks::average_attention) needs such a graph.
+/// [`average_attention`](crate::calibration::average_attention) needs such a graph.
 ///
 /// # Errors
 /// As [`import_file`].

@@ -1,31 +1,37 @@
 //! From ONNX vision transformers to ViTCoD programs.
 //!
-//! - [`frontend`]: from a file to a canonical graph;
+//! The layers, from the ground up. Each imports from those listed before it and from no other; a
+//! test reads this list and the imports of every file.
+//!
+//! - [`ir`]: the intermediate representation, with the layouts of its structured constants;
 //! - [`onnx`]: reading ONNX files;
+//! - [`interp`]: interpreters of the representation, in float and in integers;
 //! - [`import`]: from ONNX models to the representation;
-//! - [`ir`]: the intermediate representation;
-//! - [`passes`]: passes over it;
-//! - [`interp`]: interpreters of it;
-//! - [`quantise`]: calibration and quantisation;
+//! - [`calibration`]: what samples say of a graph;
 //! - [`masks`]: which attention entries are computed, and by which engine;
-//! - [`split`]: masked attention divided between the engines;
+//! - [`quantise`]: from float to integers;
 //! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
-//! - [`codegen`]: from a quantised graph to a program;
-//! - [`tiled`]: what it makes on the way, tasks on buffers and their schedule;
-//! - [`workload`]: graphs without a model.
+//! - [`split`]: masked attention divided between the engines;
+//! - [`tiled`]: tasks on buffers, and their schedule;
+//! - [`codegen`]: from a split graph to tasks, a schedule and a program;
+//! - [`passes`]: the registry of passes and the pipelines made of them, and the passes that rewrite
+//!   float graphs;
+//! - [`frontend`]: from a file to a canonical graph;
+//! - [`synthetic`]: graphs without a model.
 
-pub mod accuracy;
 pub mod autoencoder;
+pub mod calibration;
 pub mod codegen;
-mod distinct;
 pub mod frontend;
 pub mod import;
 pub mod interp;
 pub mod ir;
+#[cfg(test)]
+mod layers;
 pub mod masks;
 pub mod onnx;
 pub mod passes;
 pub mod quantise;
 pub mod split;
+pub mod synthetic;
 pub mod tiled;
-pub mod workload;

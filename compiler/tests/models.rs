@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
 use vitcod_compiler::autoencoder::{Choice, Form, pca, place};
+use vitcod_compiler::calibration::Calibration;
 use vitcod_compiler::frontend::{import_file, import_file_with_all_rows, import_file_with_masks};
 use vitcod_compiler::import::{ImportOptions, import};
 use vitcod_compiler::interp::{FloatInterpreter, Noise, QuantisedInterpreter, Tensor, sqnr_db};
@@ -13,7 +14,7 @@ use vitcod_compiler::ir::{Graph, GraphOutput, OpKind};
 use vitcod_compiler::masks::{Mask, Masks, Polarity};
 use vitcod_compiler::onnx::{self, Attribute, DataType, Model};
 use vitcod_compiler::passes::{self, Context};
-use vitcod_compiler::quantise::{Calibration, needs_samples, quantise};
+use vitcod_compiler::quantise::{needs_samples, quantise};
 use vitcod_isa::machine::Machine;
 
 #[path = "../../tests/common/shortened.rs"]

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use vitcod_compiler::codegen::{CodegenError, Options};
 use vitcod_compiler::masks::{Mask, Masks};
 use vitcod_compiler::split::GlobalTokens;
-use vitcod_compiler::workload::{AttentionCore, attention_core};
+use vitcod_compiler::synthetic::{AttentionCore, attention_core};
 
 /// Tokens, heads, features of a head, and how the mask is made.
 type Shape = [u8; 8];

@@ -9,8 +9,9 @@ mod common;
 
 use libfuzzer_sys::fuzz_target;
 use vitcod_compiler::codegen::{CodegenError, Options};
-use vitcod_compiler::ir::{Stage, random};
+use vitcod_compiler::ir::Stage;
 use vitcod_compiler::split::GlobalTokens;
+use vitcod_compiler::synthetic::random;
 
 fuzz_target!(|input: (u64, u8, &[u8])| {
     let (machine, globals, choices) = input;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
-use vitcod_compiler::accuracy::{self, Accuracy, Layer, Output};
 use vitcod_compiler::ir::Graph;
+use vitcod_compiler::quantise::accuracy::{self, Accuracy, Layer, Output};
 use vitcod_emulator::report::table::{self, percent};
 
 use crate::calibration::{self, CalibrationArgs};

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use ndarray::ArrayViewD;
+use vitcod_compiler::calibration;
 use vitcod_compiler::codegen;
 use vitcod_compiler::ir::Graph;
-use vitcod_compiler::quantise;
-use vitcod_compiler::workload::{self, AttentionCore};
+use vitcod_compiler::synthetic::{self, AttentionCore};
 use vitcod_emulator::report::table::{self, grouped};
 use vitcod_runtime::{EmulatorDevice, Model, Report};
 
@@ -77,8 +77,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let masks = args.polarity.read(&args.masks)?;
     let &Args { head_dim, compressed_heads, seed, .. } = args;
     let core = AttentionCore { head_dim, compressed_heads, seed };
-    let graph =
-        workload::attention_core(&masks, core).with_context(|| args.masks.display().to_string())?;
+    let graph = synthetic::attention_core(&masks, core)
+        .with_context(|| args.masks.display().to_string())?;
 
     let progress = Progress::new();
     progress.step("generating code");
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 /// Runs random inputs, and compares where that is asked for.
 fn execute(graph: &Graph, model: &Model, args: &Args) -> anyhow::Result<Option<Agreement>> {
     // The decoders have the seed itself.
-    let arrays = quantise::seeded_noise(graph, 1, args.seed.wrapping_add(1));
+    let arrays = calibration::seeded_noise(graph, 1, args.seed.wrapping_add(1));
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = graph
         .inputs
         .iter()

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use ndarray::{ArrayD, IxDyn};
+use vitcod_compiler::calibration;
+use vitcod_compiler::calibration::Numbers;
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{Elem, Graph, GraphInput, GraphOutput, TensorType};
 use vitcod_compiler::passes::Module;
-use vitcod_compiler::quantise::{self, Numbers};
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_emulator::{Emulator, Memory, draft};
 use vitcod_isa::asm::Draft;
@@ -159,7 +160,7 @@ impl Ports {
 
 /// The tensor of each input, noise where none is given.
 fn given(args: &Args, inputs: &[Port], files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let mut given = quantise::noise_of(
+    let mut given = calibration::noise_of(
         inputs.iter().map(|input| (input.shape.clone(), input.numbers)),
         1,
         args.seed,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ndarray::ArrayD;
+use vitcod_compiler::calibration;
 use vitcod_compiler::passes::{self, Context, Level, Module, Need, PASSES, Pass, PassError};
-use vitcod_compiler::quantise;
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_isa::machine::Machine;
 
@@ -212,7 +212,7 @@ fn samples(
     let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
     graphs::check_size(graph)?;
     let samples = args.calibration.read(graph)?;
-    Ok(Some(samples.unwrap_or_else(|| quantise::noise(graph, NOISE_ITEMS))))
+    Ok(Some(samples.unwrap_or_else(|| calibration::noise(graph, NOISE_ITEMS))))
 }
 
 /// Looks at the result of each pass.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use ndarray::ArrayViewD;
-use vitcod_compiler::masks::{self, Criterion, Masks, Polarity, Pruned, Split};
+use vitcod_compiler::calibration::average_attention;
+use vitcod_compiler::masks::{self, Criterion, Masks, Partition, Polarity, Pruned};
 
 use crate::calibration;
 use crate::files::Outputs;
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let samples: Vec<ArrayViewD<'_, f32>> =
             samples.iter().map(|sample| sample.view()).collect();
         progress.step("averaging attention maps");
-        let maps = masks::average_attention(&graph, &samples).with_context(|| {
+        let maps = average_attention(&graph, &samples).with_context(|| {
             format!("{model}: there are no attention maps of {}", args.calibration.join(", "))
         })?;
         progress.step("pruning");
@@ -93,7 +94,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     // All layers are alike, or they would fit no file.
     let tokens = masks.layers()[0][0].queries();
     let theta_d = args.theta_d.unwrap_or(tokens.div_ceil(4));
-    let splits: Vec<Vec<Split>> = masks
+    let partitions: Vec<Vec<Partition>> = masks
         .layers()
         .iter()
         .map(|heads| heads.iter().map(|mask| masks::polarise(mask, theta_d)).collect())
@@ -104,7 +105,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     calibration::files(&args.calibration).for_each(|input| files.keep(&input));
     files.stage(&args.output, |file| Ok(file.write_all(&bytes)?))?;
     if let Some(path) = &args.image {
-        let picture = masks::picture(&masks, &splits)?;
+        let picture = masks::picture(&masks, &partitions)?;
         files.stage(path, |file| Ok(file.write_all(&picture)?))?;
     }
     files.commit()?;
@@ -116,11 +117,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     writeln!(out, "theta    {theta}")?;
     writeln!(out, "theta-d  {theta_d}{origin}\n")?;
-    print(&masks, &splits, out)
+    print(&masks, &partitions, out)
 }
 
 /// The kept entries of every head and of all, and how they are divided.
-fn print(masks: &Masks, splits: &[Vec<Split>], out: &mut dyn Write) -> anyhow::Result<()> {
+fn print(masks: &Masks, partitions: &[Vec<Partition>], out: &mut dyn Write) -> anyhow::Result<()> {
     let columns =
         ["layer", "head", "kept", "sparsity", "global tokens", "dense cells", "non-zeros"];
     let mut line = |[layer, head, kept, sparsity, globals, cells, nonzeros]: [&str; 7]| {
@@ -131,25 +132,26 @@ fn print(masks: &Masks, splits: &[Vec<Split>], out: &mut dyn Write) -> anyhow::R
     };
     line(columns)?;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    for (layer, (heads, splits)) in masks.layers().iter().zip(splits).enumerate() {
-        for (head, (mask, split)) in heads.iter().zip(splits).enumerate() {
+    for (layer, (heads, partitions)) in masks.layers().iter().zip(partitions).enumerate() {
+        for (head, (mask, partition)) in heads.iter().zip(partitions).enumerate() {
             let counts = [
                 layer,
                 head,
                 mask.kept(),
-                split.globals(),
-                split.dense_cells(),
-                split.sparser.nonzeros(),
+                partition.globals(),
+                partition.dense_cells(),
+                partition.nonzeros(),
             ];
             let [layer, head, kept, globals, cells, nonzeros] =
                 counts.map(|count| count.to_string());
             line([&layer, &head, &kept, &percent(mask.sparsity()), &globals, &cells, &nonzeros])?;
         }
     }
-    let sum =
-        |count: fn(&Split) -> usize| splits.iter().flatten().map(count).sum::<usize>().to_string();
-    let (globals, cells) = (sum(Split::globals), sum(Split::dense_cells));
-    let nonzeros = sum(|split| split.sparser.nonzeros());
+    let sum = |count: fn(&Partition) -> usize| {
+        partitions.iter().flatten().map(count).sum::<usize>().to_string()
+    };
+    let (globals, cells) = (sum(Partition::globals), sum(Partition::dense_cells));
+    let nonzeros = sum(|partition| partition.nonzeros());
     line([
         "total",
         "",

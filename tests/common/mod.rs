@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use ndarray::ArrayD;
+use vitcod_compiler::calibration::{self, Calibration};
 use vitcod_compiler::codegen::{self, CodegenError, Options};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{BinaryFn, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
-use vitcod_compiler::quantise::{self, Calibration};
+use vitcod_compiler::quantise;
 use vitcod_emulator::{Emulator, Memory};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Program};
@@ -169,7 +170,7 @@ impl Net {
 
 /// Quantises a graph by seeded noise.
 pub(crate) fn quantised(graph: &Graph) -> Graph {
-    let samples = quantise::noise(graph, 1);
+    let samples = calibration::noise(graph, 1);
     let views: Vec<_> = samples.iter().map(|sample| sample.view()).collect();
     quantise::quantise(graph, &Calibration::run(graph, &views).unwrap()).unwrap()
 }
@@ -198,7 +199,7 @@ pub(crate) fn assert_bit_equal_with(
 }
 
 fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Report {
-    let inputs: Vec<ArrayD<f32>> = quantise::noise(quantised, 1);
+    let inputs: Vec<ArrayD<f32>> = calibration::noise(quantised, 1);
     let tensors: Vec<Tensor> = quantised
         .inputs
         .iter()

@@ -9,7 +9,8 @@ mod net;
 use common::{Random, assert_bit_equal};
 use net::{Net, machine};
 use vitcod_compiler::codegen::CodegenError;
-use vitcod_compiler::ir::{Elem, OpKind, Stage, TensorType, random};
+use vitcod_compiler::ir::{Elem, OpKind, Stage, TensorType};
+use vitcod_compiler::synthetic::random;
 use vitcod_isa::numerics::{LayerNormParams, Scale};
 
 #[test]

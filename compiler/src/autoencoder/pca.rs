@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::jacobi::{Eigen, eigen};
 use super::{AutoencoderError, OPERANDS, layer};
+use crate::calibration::items;
 use crate::interp::FloatInterpreter;
 use crate::ir::{Graph, Op, OpKind, Stage, Value};
-use crate::quantise::items;
 
 /// The most heads of a layer: four times those of ViT-Huge.
 const MAX_HEADS: usize = 64;

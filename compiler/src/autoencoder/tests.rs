@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use vitcod_isa::machine::Machine;
 
 use super::{AutoencoderError, Choice, Decision, Form, PcaError, pca, place};
+use crate::calibration::noise;
 use crate::interp::FloatInterpreter;
 use crate::ir::{Graph, Op, OpKind, Stage, TensorType, Value};
-use crate::quantise::noise;
 
 /// Tokens, inputs of the projections, heads, compressed heads, features of a head.
 #[derive(Clone, Copy, Debug)]

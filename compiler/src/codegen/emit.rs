@@ -13,8 +13,8 @@ use crate::codegen::plan::Plan;
 use crate::codegen::residence::constant_pool::ConstantPool;
 use crate::codegen::residence::storage::{MemorySpace, Residence};
 use crate::codegen::schedule;
+use crate::ir::layout::{Patterns, ProductParts};
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
-use crate::split::{Patterns, ProductParts};
 use crate::tiled::{Scheduled, Tiled};
 
 /// The tiled program of a plan. What is executed is the split graph; the reference for its results

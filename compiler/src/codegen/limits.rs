@@ -14,8 +14,8 @@ use vitcod_isa::instr::Shift;
 use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 
+use crate::ir::layout::{ScoreTerms, sddmm_terms};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
-use crate::split::{ScoreTerms, sddmm_terms};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
 pub(crate) const MAX_COUNT: usize = u16::MAX as usize;

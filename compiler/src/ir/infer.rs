@@ -2,9 +2,8 @@
 
 use vitcod_isa::operands::autoencoder_bytes;
 
+use super::layout::{BlockKeys, Csc, Mask, ProductParts};
 use super::{Conversion, Elem, OpKind, TensorType};
-use crate::masks::Mask;
-use crate::split::{BlockKeys, CscPattern, ProductParts};
 
 /// The most heads that an operation combines: as many as an instruction's field holds.
 const MAX_HEADS: usize = u16::MAX as usize;
@@ -245,7 +244,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         }
         OpKind::Sddmm { heads, windows, .. } => {
             let [all, m, n] = scores(x, &operands[1].shape, *heads, *windows)?;
-            let kept = [all, m, Mask::kept_row_bytes(n)];
+            let kept = [all, m, Mask::row_bytes(n)];
             let fits = |term: &&TensorType| match term.elem {
                 Elem::I16 => term.shape == [all, m, n] || term.shape == [*heads, m, n],
                 _ => term.shape == kept || *windows == 1 && term.shape == kept[1..],
@@ -306,7 +305,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             let (csc, maxima) = (&operands[1].shape, &operands[2].shape);
             expect(x.len() == 1 && csc.len() == 1 && maxima.len() == 2)?;
             expect(operands.get(3).is_none_or(|other| other.shape == *maxima))?;
-            expect(CscPattern::keys_in(maxima[0], x[0], csc[0]).is_some())?;
+            expect(Csc::keys_in(maxima[0], x[0], csc[0]).is_some())?;
             Ok(x.clone())
         }
         OpKind::SplitSpmm { heads, block, csc, .. } => {
@@ -365,7 +364,7 @@ fn block_cells(heads: usize, queries: usize, keys: &TensorType) -> Result<usize,
 /// Entries of a sparse pattern of heads with `keys` keys.
 fn csc_entries(heads: usize, keys: usize, csc: &TensorType) -> Result<usize, String> {
     let [bytes] = csc.shape[..] else { return Err(String::new()) };
-    CscPattern::nonzeros_in(heads, keys, bytes).ok_or_else(String::new)
+    Csc::nonzeros_in(heads, keys, bytes).ok_or_else(String::new)
 }
 
 /// The shape of `heads_out` combinations of the `heads_in` heads of `x`.

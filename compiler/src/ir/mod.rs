@@ -28,18 +28,19 @@
 //!    takes.
 //! 3. Result types are what [`infer`] says, or for quantised operations fit its shape rules.
 //! 4. A constant's bytes are as many as its type needs.
-//! 5. The patterns of split attention are constants in their layouts ([`crate::split`]).
+//! 5. The patterns of split attention are constants in their layouts ([`layout`]).
 //! 6. An input has as many elements as its shape in the model, or is a mask with a bit for each in
 //!    every row.
 //! 7. A quantised tensor that stands for real numbers has a positive, finite step; a float tensor
 //!    may have one, in which the model itself quantises it.
 
 mod attr;
+pub(crate) mod distinct;
 mod entities;
 mod graph;
 pub mod infer;
+pub mod layout;
 mod ops;
-pub mod random;
 mod saved;
 pub mod text;
 mod types;

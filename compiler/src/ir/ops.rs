@@ -491,7 +491,7 @@ operations! {
     /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 /
     /// 256. With several windows these are the rows of each, one window after the other, and the
     /// result is `i16[windows*heads,m,n]`. Where an optional mask, constant
-    /// `byte[windows*heads,m,ceil(n/8)]`, each head as `Mask::to_kept_bytes`, or, of a single
+    /// `byte[windows*heads,m,ceil(n/8)]`, each head as a [`Mask`](super::layout::Mask), or, of a single
     /// window, an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the score is `PRUNED`. An
     /// optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all windows, the
     /// last operand, is added to the others by `biased_score`.
@@ -520,8 +520,8 @@ operations! {
 
     /// Scores of the dense blocks of all heads, and their row maxima `i16[heads,m]`: `q` `i8[m,c]`,
     /// `k` `i8[n,c]`, constant keys of the columns `byte[..]`
-    /// ([`BlockKeys`](crate::split::BlockKeys)), constant kept cells `byte[..]`
-    /// ([`BlockMask`](crate::split::BlockMask)); to `i16[cells]`: head after head, `m` rows of the
+    /// ([`BlockKeys`](super::layout::BlockKeys)), constant kept cells `byte[..]`
+    /// ([`BlockMask`](super::layout::BlockMask)); to `i16[cells]`: head after head, `m` rows of the
     /// head's columns. A cell that is not kept is `PRUNED`.
     "block_sddmm" BlockSddmm (Split) [4] -> 2 {
         /// Number of heads.
@@ -532,7 +532,7 @@ operations! {
 
     /// Scores of the entries of a sparse pattern, and their row maxima `i16[heads,m]`: `q`
     /// `i8[m,c]`, `k` `i8[n,c]`, constant pattern `byte[..]`
-    /// ([`CscPattern`](crate::split::CscPattern)); to `i16[entries]` in the order of the pattern.
+    /// ([`Csc`](super::layout::Csc)); to `i16[entries]` in the order of the pattern.
     "csc_sddmm" CscSddmm (Split) [3] -> 2 {
         /// Number of heads.
         heads: usize,

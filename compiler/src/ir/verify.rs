@@ -4,8 +4,8 @@
 //! attention, which types depend on), nor does it compare steps with calibration.
 
 use super::infer::{count, result_elem, result_shape};
+use super::layout::{Patterns, ProductParts};
 use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef};
-use crate::split::{Patterns, ProductParts};
 
 /// Broken invariants, each with the operation or value where it broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

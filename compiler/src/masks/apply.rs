@@ -1,6 +1,7 @@
 //! Masks as what is added to the scores of a canonical graph.
 
 use super::{Mask, Masks};
+use crate::ir::layout::prunes;
 use crate::ir::{Graph, Op, OpKind, Stage};
 
 /// What of some masks does not fit a graph: all of it, one line each, with the ONNX nodes.
@@ -9,12 +10,6 @@ use crate::ir::{Graph, Op, OpKind, Stage};
 pub struct ApplyError {
     /// What is wrong.
     pub problems: Vec<String>,
-}
-
-/// Whether what is added to a score prunes its entry: -inf does, and so does `f32::MIN`, which
-/// Hugging Face writes for it.
-pub fn prunes(bias: f32) -> bool {
-    bias <= f32::MIN
 }
 
 /// A canonical graph whose i-th `attention`, in the order of the graph, computes only what the

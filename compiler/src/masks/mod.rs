@@ -24,21 +24,20 @@
 //! | non-zeros of the sparser parts | 39,891 |
 
 mod apply;
-mod average;
 mod error;
-mod mask;
+mod model;
 mod npy;
+mod partition;
 mod picture;
-mod polarise;
 mod prune;
 
-pub use apply::{ApplyError, apply, prunes};
-pub use average::average_attention;
+pub use crate::ir::layout::{MAX_TOKENS, Mask};
+pub use apply::{ApplyError, apply};
 pub use error::{Entry, MaskError, PictureError, PruneError};
-pub use mask::{MAX_HEADS, MAX_TOKENS, Mask, Masks};
+pub use model::{MAX_HEADS, Masks};
 pub use npy::Polarity;
+pub use partition::{Partition, polarise};
 pub use picture::picture;
-pub use polarise::{Csc, Split, polarise};
 pub use prune::{Criterion, Pruned, prune};
 
 #[cfg(test)]

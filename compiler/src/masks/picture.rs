@@ -1,6 +1,6 @@
 //! Masks as a picture.
 
-use super::{Mask, Masks, PictureError, Split};
+use super::{Mask, Masks, Partition, PictureError};
 
 /// Pixels around every head.
 const GAP: usize = 4;
@@ -28,10 +28,10 @@ const GLOBAL: u8 = 2;
 /// The picture is too large.
 ///
 /// # Panics
-/// `splits` are not those of the masks: by layer and head, as [`polarise`](super::polarise) makes
+/// `partitions` are not those of the masks: by layer and head, as [`polarise`](super::polarise) makes
 /// them.
-pub fn picture(masks: &Masks, splits: &[Vec<Split>]) -> Result<Vec<u8>, PictureError> {
-    assert_eq!(masks.layers().len(), splits.len(), "a split for every head");
+pub fn picture(masks: &Masks, partitions: &[Vec<Partition>]) -> Result<Vec<u8>, PictureError> {
+    assert_eq!(masks.layers().len(), partitions.len(), "a partition for every head");
     let line_height = |heads: &[Mask]| heads[0].queries() + GAP;
     let line_width = |heads: &[Mask]| heads.len().saturating_mul(2 * (heads[0].keys() + GAP));
     let height =
@@ -45,18 +45,18 @@ pub fn picture(masks: &Masks, splits: &[Vec<Split>]) -> Result<Vec<u8>, PictureE
     pixels.resize(size, GROUND);
 
     let mut top = GAP;
-    for (heads, splits) in masks.layers().iter().zip(splits) {
-        assert_eq!(heads.len(), splits.len(), "a split for every head");
+    for (heads, partitions) in masks.layers().iter().zip(partitions) {
+        assert_eq!(heads.len(), partitions.len(), "a partition for every head");
         let mut left = GAP;
-        for (mask, split) in heads.iter().zip(splits) {
-            assert_eq!(mask.keys(), split.order.len(), "the split of this head");
+        for (mask, partition) in heads.iter().zip(partitions) {
+            assert_eq!(mask.keys(), partition.order.len(), "the partition of this head");
             let mut is_global = vec![false; mask.keys()];
-            split.order[..split.globals()]
+            partition.order[..partition.globals()]
                 .iter()
                 .for_each(|key| is_global[usize::from(*key)] = true);
             for places in [
                 (0..mask.keys()).collect(),
-                split.order.iter().map(|key| usize::from(*key)).collect::<Vec<_>>(),
+                partition.order.iter().map(|key| usize::from(*key)).collect::<Vec<_>>(),
             ] {
                 for query in 0..mask.queries() {
                     let line = &mut pixels[(top + query) * width + left..][..mask.keys()];

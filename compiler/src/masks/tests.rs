@@ -3,7 +3,10 @@
 use ndarray::{Array3, ArrayD, IxDyn};
 use proptest::prelude::*;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::calibration::average_attention;
 use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Graph, OpKind, Stage, TensorType};
 
@@ -79,14 +82,17 @@ fn bits() {
 #[test]
 fn kept_bytes() {
     let mask = drawn(&["x.......x.", ".x.......x"]);
-    assert_eq!(mask.to_kept_bytes(), [0b1, 0b1, 0b10, 0b10]);
-    assert_eq!(Mask::kept_row_bytes(10), 2);
-    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2, 2]), Some(mask));
-    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2]), None, "too short");
-    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2, 2, 0]), None, "too long");
-    assert_eq!(Mask::from_kept_bytes(2, 10, &[1, 1, 2, 6]), None, "a bit past the last key");
-    assert_eq!(Mask::from_kept_bytes(1, MAX_TOKENS + 1, &[0; MAX_TOKENS / 8 + 1]), None);
-    assert_eq!(Mask::from_kept_bytes(usize::MAX, 8, &[]), None);
+    assert_eq!(mask.bytes()[..], [0b1, 0b1, 0b10, 0b10]);
+    assert_eq!(Mask::row_bytes(10), 2);
+    let from = |queries, keys, bytes: &'static [u8]| {
+        Mask::from_bytes(queries, keys, Bytes::from_static(bytes))
+    };
+    assert_eq!(from(2, 10, &[1, 1, 2, 2]), Some(mask));
+    assert_eq!(from(2, 10, &[1, 1, 2]), None, "too short");
+    assert_eq!(from(2, 10, &[1, 1, 2, 2, 0]), None, "too long");
+    assert_eq!(from(2, 10, &[1, 1, 2, 6]), None, "a bit past the last key");
+    assert_eq!(from(1, MAX_TOKENS + 1, &[0; MAX_TOKENS / 8 + 1]), None);
+    assert_eq!(from(usize::MAX, 8, &[]), None);
 }
 
 #[test]
@@ -253,7 +259,7 @@ fn attention(bias: bool) -> Graph {
 fn averaged_maps_are_those_of_the_interpreter() {
     for bias in [false, true] {
         let graph = attention(bias);
-        let samples = crate::quantise::noise(&graph, 3);
+        let samples = crate::calibration::noise(&graph, 3);
         let views: Vec<_> = samples.iter().map(|sample| sample.view()).collect();
         let maps = average_attention(&graph, &views).unwrap();
         assert_eq!(maps.len(), 1);
@@ -300,15 +306,15 @@ fn global_tokens_come_first() {
     let split = polarise(&mask, 2);
     assert_eq!(split.order, [0, 2, 1, 3]);
     assert_eq!((split.globals(), split.dense_cells(), split.fill()), (2, 8, 1.0));
-    assert_eq!(split.sparser, Csc { column_starts: vec![0, 1, 3], rows: vec![0, 0, 2] });
+    assert_eq!(split.sparser, [vec![], vec![0], vec![], vec![0, 2]]);
     let split = polarise(&mask, 1);
     assert_eq!((split.globals(), split.denser.kept()), (3, 10));
     assert_eq!(split.order, [0, 2, 3, 1]);
     let split = polarise(&mask, 4);
     assert_eq!((split.globals(), split.fill()), (0, 1.0));
     assert_eq!(split.order, [0, 1, 2, 3]);
-    assert_eq!(split.sparser.nonzeros(), mask.kept());
-    assert_eq!(polarise(&mask, 0).sparser, Csc { column_starts: vec![0], rows: vec![] });
+    assert_eq!(split.nonzeros(), mask.kept());
+    assert_eq!(polarise(&mask, 0).nonzeros(), 0);
 }
 
 /// The shape of the authors' masks and their threshold, on a mask of which the figures can be
@@ -318,14 +324,14 @@ fn columns_of_a_mask_like_a_trained_one() {
     let split = polarise(&trained(197), 50);
     assert_eq!(split.order[..4], [0, 3, 70, 1]);
     assert_eq!(split.dense_cells(), 3 * 197);
-    assert_eq!(split.sparser.nonzeros(), 2 * 194);
+    assert_eq!(split.nonzeros(), 2 * 194);
 }
 
 #[test]
 fn a_picture_shows_both_orders() {
     let masks =
         Masks::new(vec![vec![drawn(&["x.x", "..x"])], vec![drawn(&["x"]), drawn(&["x"])]]).unwrap();
-    let splits: Vec<Vec<Split>> =
+    let splits: Vec<Vec<Partition>> =
         masks.layers().iter().map(|l| l.iter().map(|m| polarise(m, 1)).collect()).collect();
     let bytes = picture(&masks, &splits).unwrap();
     assert_eq!(bytes, picture(&masks, &splits).unwrap());
@@ -353,12 +359,11 @@ proptest! {
         sorted.sort_unstable();
         prop_assert!(sorted.iter().copied().eq(0..mask.keys() as u16), "a permutation");
         prop_assert!(split.order[..split.globals()].is_sorted() && split.order[split.globals()..].is_sorted());
-        prop_assert_eq!(split.globals() + split.sparser.columns(), mask.keys());
-        prop_assert_eq!(split.denser.kept() + split.sparser.nonzeros(), mask.kept());
+        prop_assert_eq!(split.denser.kept() + split.nonzeros(), mask.kept());
         for (place, key) in split.order.iter().enumerate() {
             let column: Vec<u16> = match place.checked_sub(split.globals()) {
                 None => (0..mask.queries()).filter(|q| split.denser.is_kept(*q, place)).map(|q| q as u16).collect(),
-                Some(column) => split.sparser.column(column).to_vec(),
+                Some(_) => split.sparser[usize::from(*key)].clone(),
             };
             let expected = (0..mask.queries()).filter(|q| mask.is_kept(*q, usize::from(*key))).map(|q| q as u16);
             prop_assert!(column.iter().copied().eq(expected));
@@ -368,9 +373,9 @@ proptest! {
 
     #[test]
     fn kept_bytes_round_trip(mask in any_mask(90)) {
-        let bytes = mask.to_kept_bytes();
+        let bytes = mask.bytes().clone();
         prop_assert_eq!(bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>(), mask.kept());
-        prop_assert_eq!(Mask::from_kept_bytes(mask.queries(), mask.keys(), &bytes), Some(mask));
+        prop_assert_eq!(Mask::from_bytes(mask.queries(), mask.keys(), bytes), Some(mask));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use self::pass::{Keeps, Pass, find, run, run_on_graph};
 
 use self::pass::{Failure, Run};
 use crate::ir::Stage;
-use crate::{autoencoder, codegen, masks, quantise, split};
+use crate::{autoencoder, calibration, codegen, masks, quantise, split};
 
 /// Every pass, in the order of the usual pipeline.
 pub const PASSES: &[Pass] = &[
@@ -145,7 +145,8 @@ pub const PASSES: &[Pass] = &[
             let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
             let samples: Vec<ArrayViewD<'_, f32>> =
                 samples.iter().map(|samples| samples.view()).collect();
-            let calibration = quantise::Calibration::run(graph, &samples).map_err(Failure::new)?;
+            let calibration =
+                calibration::Calibration::run(graph, &samples).map_err(Failure::new)?;
             let quantised = quantise::quantise_with(graph, &calibration, context.quantise);
             quantised.map(|quantised| quantised.graph).map_err(Failure::new)
         }),

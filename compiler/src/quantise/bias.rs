@@ -2,7 +2,7 @@
 
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, quantise_i16};
 
-use crate::masks::{MAX_TOKENS, Mask, prunes};
+use crate::ir::layout::{MAX_TOKENS, Mask, prunes};
 
 /// A constant `[heads, queries, keys]` that is added to scores, as the masks of the heads and, in
 /// the same order, the bias of each entry in units of log2 / 256, 0 where it is pruned. A bias

@@ -1,4 +1,5 @@
-//! From float to integers: calibration, and the pass from canonical to quantised graphs.
+//! From float to integers: the pass from canonical to quantised graphs, and what it
+//! [costs](accuracy).
 //!
 //! Everything is symmetric. Weights are int8 with a step for each output channel; activations have
 //! one step for a tensor. `docs/quantisation.md` gives the reasons and what was measured.
@@ -26,19 +27,16 @@
 //! a `qadd` of one operand narrows them, for all readers at once; what only moves elements then
 //! moves the narrow ones.
 
+pub mod accuracy;
 mod bias;
-mod calibrate;
 mod pass;
 mod plan;
-mod range;
 mod weights;
 
 use cranelift_entity::SecondaryMap;
 
+use crate::calibration::{Calibration, Clipping};
 use crate::ir::{Graph, Stage, Value};
-pub(crate) use calibrate::items;
-pub use calibrate::{Calibration, Numbers, noise, noise_of, seeded_noise};
-pub use range::{Clipping, Range};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

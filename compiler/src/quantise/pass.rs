@@ -10,11 +10,12 @@ use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 use super::bias;
 use super::plan::{self, Plan};
 use super::weights::{QuantisedLinear, multiplier};
-use super::{Calibration, Options, Quantised, Range};
+use super::{Options, Quantised};
+use crate::calibration::{Calibration, Range};
+use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{
     BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value,
 };
-use crate::masks::Mask;
 
 /// Quantises a canonical graph, or says all that is in the way.
 pub(super) fn run(
@@ -448,10 +449,8 @@ impl Pass<'_> {
         let (masks, bias) = bias::terms(&elements, [shape[0], shape[1], shape[2]])?;
         let mut terms = Vec::new();
         if masks.iter().any(|mask| mask.kept() != mask.entries()) {
-            let ty = TensorType::new(Elem::Byte, [heads, shape[1], Mask::kept_row_bytes(shape[2])]);
             // Windows may share a bias, but each has its masks.
-            let bytes: Vec<u8> =
-                masks.iter().cycle().take(heads).flat_map(Mask::to_kept_bytes).collect();
+            let (ty, bytes) = mask_operand(masks.iter().cycle().take(heads));
             terms.push(self.out.add_const(self.name(value), ty, bytes));
         }
         if bias.iter().any(|x| *x != 0) {
@@ -479,7 +478,7 @@ fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
     match (masked.map(|data| graph.ty(data.operands[0]).shape[0]).max(), graph.table_rows(input)) {
         (Some(_), Some(_)) => Err("numbers of rows of a table, and a mask of keys".to_owned()),
         (Some(queries), None) => {
-            Ok(TensorType::new(Elem::Byte, [queries, Mask::kept_row_bytes(elements)]))
+            Ok(TensorType::new(Elem::Byte, [queries, Mask::row_bytes(elements)]))
         }
         (None, _) => Ok(TensorType::new(Elem::U16, [1, elements])),
     }

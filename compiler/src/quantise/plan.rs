@@ -2,8 +2,7 @@
 
 use cranelift_entity::SecondaryMap;
 
-use super::weights::I8_MAX;
-use super::{Calibration, Clipping, Range};
+use crate::calibration::{Calibration, Clipping, I8_MAX, Range};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
 
 /// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it

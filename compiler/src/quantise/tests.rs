@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::Channel;
 
-use super::{Calibration, Options, noise, quantise, quantise_reaching};
+use super::{Options, quantise, quantise_reaching};
+use crate::calibration::{Calibration, noise};
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sqnr_db};
 use crate::ir::{BinaryFn, Elem, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
 

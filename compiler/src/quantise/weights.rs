@@ -3,8 +3,7 @@
 use vitcod_isa::numerics::{BIAS_LIMIT, Scale, quantise_bias, quantise_i8};
 use vitcod_isa::operands::Channel;
 
-/// Largest magnitude of an int8 that has its negative.
-pub(super) const I8_MAX: f64 = 127.0;
+use crate::calibration::I8_MAX;
 
 /// A linear layer in integers.
 #[derive(Clone, Debug, PartialEq)]

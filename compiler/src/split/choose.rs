@@ -13,7 +13,7 @@ use vitcod_isa::machine::Machine;
 use super::pass::{Choice, Layer};
 use super::prices::{Cycles, Prices, Work};
 use super::{Estimate, GlobalTokens};
-use crate::masks::{Mask, Split, polarise};
+use crate::masks::{Mask, Partition, polarise};
 
 /// Weights of units are multiples of one in so many.
 const WEIGHT_STEPS: u32 = 8;
@@ -21,20 +21,20 @@ const WEIGHT_STEPS: u32 = 8;
 /// The global tokens of a layer.
 pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens) -> Choice {
     let prices = Prices::new(layer, machine);
-    let choice = |splits: Vec<Split>, reason: String| {
-        let cycles =
-            splits.iter().map(|split| prices.head(&Work::of(split))).sum::<Cycles>() + prices.layer;
-        Choice { estimate: cycles.estimate(), splits, reason }
+    let choice = |partitions: Vec<Partition>, reason: String| {
+        let cycles = partitions.iter().map(|head| prices.head(&Work::of(head))).sum::<Cycles>()
+            + prices.layer;
+        Choice { estimate: cycles.estimate(), partitions, reason }
     };
     if layer.keeps_everything() {
         let all: Vec<u16> = (0..layer.tokens()[1]).map(|key| key as u16).collect();
-        let splits = layer.masks.iter().map(|mask| Split::new(mask, &all)).collect();
-        return choice(splits, "the mask keeps every entry: attention stays dense".to_owned());
+        let partitions = layer.masks.iter().map(|mask| Partition::new(mask, &all)).collect();
+        return choice(partitions, "the mask keeps every entry: attention stays dense".to_owned());
     }
     match globals {
         GlobalTokens::Above(theta_d) => {
-            let splits = layer.masks.iter().map(|mask| polarise(mask, theta_d)).collect();
-            choice(splits, format!("keys with more than {theta_d} kept entries"))
+            let partitions = layer.masks.iter().map(|mask| polarise(mask, theta_d)).collect();
+            choice(partitions, format!("keys with more than {theta_d} kept entries"))
         }
         GlobalTokens::Auto => {
             let heads: Vec<Candidates> =
@@ -55,9 +55,9 @@ pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens
                 most.estimate.cycles()
             );
             let chosen = layer.masks.iter().zip(&heads).zip(best.globals);
-            let splits = chosen
-                .map(|((mask, head), globals)| Split::new(mask, &head.global_tokens(globals)));
-            choice(splits.collect(), reason)
+            let partitions = chosen
+                .map(|((mask, head), globals)| Partition::new(mask, &head.global_tokens(globals)));
+            choice(partitions.collect(), reason)
         }
     }
 }

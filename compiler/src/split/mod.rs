@@ -16,13 +16,11 @@
 //! graph whatever the global tokens are.
 //!
 //! [`run`] is the pass; [`GlobalTokens`] says how it finds global tokens, by a threshold as the
-//! paper does or by [the cost model](vitcod_isa::cost). [`BlockKeys`], [`BlockMask`] and
-//! [`CscPattern`] are the layouts of the constants.
+//! paper does or by [the cost model](vitcod_isa::cost). [`ir::layout`](crate::ir::layout) holds the
+//! layouts of the constants.
 
 mod choose;
-mod layout;
 mod pass;
-mod patterns;
 mod prices;
 
 use std::fmt;
@@ -31,9 +29,6 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Decision;
 
 use crate::ir::{Graph, Stage};
-pub use layout::{BlockKeys, BlockMask, CscPattern, LayoutError};
-pub use patterns::{Patterns, ProductPart, ProductParts};
-pub(crate) use patterns::{ScoreTerms, sddmm_masks, sddmm_terms};
 
 /// How global tokens are found, head by head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,11 +3,10 @@
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::Scale;
 
-use super::layout::{BlockKeys, BlockMask, CscPattern};
-use super::patterns::{sddmm_masks, sddmm_terms};
 use super::{Estimate, HeadSplit, Polarised, SplitError};
+use crate::ir::layout::{BlockKeys, BlockMask, Csc, Mask, sddmm_masks, sddmm_terms};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
-use crate::masks::{Mask, Split};
+use crate::masks::Partition;
 
 /// Masked attention: `sddmm`, `qsoftmax` and `spmm`, of which each alone reads what the one before
 /// it makes.
@@ -51,9 +50,9 @@ impl Layer<'_> {
     }
 }
 
-/// The global tokens of a layer: the split of each head, what the layer takes, and why.
+/// The global tokens of a layer: the partition of each head, what the layer takes, and why.
 pub(super) struct Choice {
-    pub(super) splits: Vec<Split>,
+    pub(super) partitions: Vec<Partition>,
     pub(super) estimate: Estimate,
     pub(super) reason: String,
 }
@@ -79,7 +78,7 @@ pub(super) fn run(
             Some(layer) if layer.spmm == *op => {
                 let choice = choose(layer);
                 report.push(polarised(layer, &choice));
-                pass.attention(layer, &choice.splits).map_err(|problem| {
+                pass.attention(layer, &choice.partitions).map_err(|problem| {
                     SplitError::Unsupported(vec![format!(
                         "{}: {problem}",
                         graph.describe(layer.sddmm)
@@ -164,11 +163,11 @@ fn only_reader(graph: &Graph, op: Op, result: usize) -> Option<Op> {
 }
 
 fn polarised(layer: &Layer<'_>, choice: &Choice) -> Polarised {
-    let heads = choice.splits.iter().map(|split| HeadSplit {
-        globals: split.globals(),
-        cells: split.dense_cells(),
-        cells_kept: split.denser.kept(),
-        nonzeros: split.sparser.nonzeros(),
+    let heads = choice.partitions.iter().map(|head| HeadSplit {
+        globals: head.globals(),
+        cells: head.dense_cells(),
+        cells_kept: head.denser.kept(),
+        nonzeros: head.nonzeros(),
     });
     Polarised {
         layer: layer.name(),
@@ -229,12 +228,12 @@ impl Pass<'_> {
         self.out.add_const(name, TensorType::new(Elem::Byte, [bytes.len()]), bytes)
     }
 
-    fn attention(&mut self, layer: &Layer<'_>, splits: &[Split]) -> Result<(), String> {
+    fn attention(&mut self, layer: &Layer<'_>, partitions: &[Partition]) -> Result<(), String> {
         if layer.keeps_everything() {
             self.dense(layer);
             return Ok(());
         }
-        self.tasks(layer, splits)
+        self.tasks(layer, partitions)
     }
 
     /// Attention without its mask.
@@ -247,7 +246,7 @@ impl Pass<'_> {
     }
 
     /// Attention as tasks.
-    fn tasks(&mut self, layer: &Layer<'_>, splits: &[Split]) -> Result<(), String> {
+    fn tasks(&mut self, layer: &Layer<'_>, partitions: &[Partition]) -> Result<(), String> {
         let [q, k, v, _] = layer.tensors();
         let [q, k, v] = [q, k, v].map(|value| self.rename(value));
         let (heads, scale) = (layer.heads, layer.scale);
@@ -256,10 +255,11 @@ impl Pass<'_> {
         let maxima = TensorType::new(Elem::I16, rows);
 
         let mut parts = Vec::new();
-        if splits.iter().any(|split| split.globals() > 0) {
-            let keys =
-                BlockKeys::new(splits.iter().map(|split| split.global_tokens().to_vec()).collect());
-            let mask = BlockMask::new(splits.iter().map(|split| split.denser.clone()).collect());
+        if partitions.iter().any(|head| head.globals() > 0) {
+            let keys = BlockKeys::new(
+                partitions.iter().map(|head| head.global_tokens().to_vec()).collect(),
+            );
+            let mask = BlockMask::new(partitions.iter().map(|head| head.denser.clone()).collect());
             let scores = TensorType::new(Elem::I16, [keys.columns() * queries]);
             let (keys, mask) = (
                 self.bytes("block_keys", keys.to_bytes()),
@@ -270,8 +270,8 @@ impl Pass<'_> {
                 self.push(layer.sddmm, kind, &[q, k, keys, mask], vec![scores, maxima.clone()]);
             parts.push((OpKind::BlockSoftmax {}, keys, results));
         }
-        if splits.iter().any(|split| split.sparser.nonzeros() > 0) {
-            let csc = pattern(splits, tokens)?;
+        if partitions.iter().any(|head| head.nonzeros() > 0) {
+            let csc = pattern(partitions, tokens)?;
             let scores = TensorType::new(Elem::I16, [csc.nonzeros()]);
             let csc = self.bytes("csc", csc.to_bytes());
             let results = self.push(
@@ -304,18 +304,9 @@ impl Pass<'_> {
     }
 }
 
-/// What is left outside of the blocks.
-fn pattern(splits: &[Split], keys: usize) -> Result<CscPattern, String> {
-    let columns: Vec<Vec<&[u16]>> = splits
-        .iter()
-        .map(|split| {
-            let mut columns = vec![&[][..]; keys];
-            let others = split.order[split.globals()..].iter().enumerate();
-            others
-                .for_each(|(place, key)| columns[usize::from(*key)] = split.sparser.column(place));
-            columns
-        })
-        .collect();
-    CscPattern::new(splits.len(), keys, |head, key| columns[head][key].iter().copied())
+/// The entries outside of the blocks.
+fn pattern(partitions: &[Partition], keys: usize) -> Result<Csc, String> {
+    let column = |head: usize, key: usize| partitions[head].sparser[key].iter().copied();
+    Csc::new(partitions.len(), keys, column)
         .ok_or_else(|| "more kept entries outside of blocks than 32 bits number".to_owned())
 }

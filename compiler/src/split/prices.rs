@@ -16,7 +16,7 @@ use vitcod_isa::operands::{LIST_ROW_BYTES, LineGroups, block_keys_bytes, list_ke
 use super::Estimate;
 use super::pass::Layer;
 use crate::ir::{Graph, OpData, OpKind, Value, ValueDef};
-use crate::masks::{Mask, Split};
+use crate::masks::{Mask, Partition};
 
 /// Entries of the lists by which the price of one is taken: enough for rounding to vanish.
 const SAMPLE: Entries = Entries(1 << 16);
@@ -30,12 +30,12 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn of(split: &Split) -> Work {
+    pub(super) fn of(head: &Partition) -> Work {
         Work {
-            columns: split.globals(),
-            cells: split.dense_cells(),
-            cells_kept: split.denser.kept(),
-            nonzeros: split.sparser.nonzeros(),
+            columns: head.globals(),
+            cells: head.dense_cells(),
+            cells_kept: head.denser.kept(),
+            nonzeros: head.nonzeros(),
         }
     }
 }
@@ -138,7 +138,7 @@ impl Prices<'_> {
         let block_softmax = cycles(softmax(self.queries, columns).into());
         // A block without holes needs no mask.
         let mask = if work.cells_kept < work.cells {
-            self.queries as usize * Mask::kept_row_bytes(work.columns)
+            self.queries as usize * Mask::row_bytes(work.columns)
         } else {
             0
         };

@@ -8,10 +8,11 @@ use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::autoencoder_bytes;
 
 use super::pass::{self, Choice};
-use super::{Estimate, GlobalTokens, HeadSplit, Patterns, SplitError, run};
+use super::{Estimate, GlobalTokens, HeadSplit, SplitError, run};
 use crate::interp::{QuantisedInterpreter, Tensor};
+use crate::ir::layout::{Patterns, mask_operand};
 use crate::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
-use crate::masks::{Mask, Split};
+use crate::masks::{Mask, Partition};
 
 /// The attention of these heads' masks, queries, keys and values being inputs of `d` features a
 /// head.
@@ -35,8 +36,7 @@ fn attention_on(masks: &[Mask], d: usize, compressed: usize) -> Graph {
         let kind = OpKind::Decode { heads_in: compressed, heads_out: heads };
         q = graph.push_typed(kind, &[q, params], vec![ty(m, heads)], &[])[0];
     }
-    let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
-    let mask = TensorType::new(Elem::Byte, [heads, m, Mask::kept_row_bytes(n)]);
+    let (mask, bytes) = mask_operand(masks.iter());
     let mask = graph.add_const("mask", mask, bytes);
     // Scores over some octaves.
     let kind = OpKind::Sddmm { heads, scale: Scale::from_f64(0.03).unwrap(), windows: 1 };
@@ -79,11 +79,11 @@ fn outputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
 /// Splits by given global tokens of each head, in their order.
 fn split_by(graph: &Graph, globals: &[Vec<u16>]) -> Graph {
     let choose = &mut |layer: &pass::Layer<'_>| Choice {
-        splits: layer
+        partitions: layer
             .masks
             .iter()
             .zip(globals)
-            .map(|(mask, globals)| Split::new(mask, globals))
+            .map(|(mask, globals)| Partition::new(mask, globals))
             .collect(),
         estimate: Estimate::default(),
         reason: String::new(),

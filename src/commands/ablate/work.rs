@@ -6,7 +6,7 @@ use vitcod_compiler::autoencoder::{Choice, Form};
 use vitcod_compiler::codegen;
 use vitcod_compiler::ir::{Graph, OpKind};
 use vitcod_compiler::masks::{Mask, Masks};
-use vitcod_compiler::workload::{self, AttentionCore};
+use vitcod_compiler::synthetic::{self, AttentionCore};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
@@ -95,7 +95,7 @@ impl Work {
                 let compressed_heads = self.compressed_heads.filter(|_| autoencoder);
                 let core = AttentionCore { head_dim: *head_dim, compressed_heads, seed: 0 };
                 let graph =
-                    workload::attention_core(masks, core).with_context(|| self.file.clone())?;
+                    synthetic::attention_core(masks, core).with_context(|| self.file.clone())?;
                 Ok(codegen::compile(
                     &graph,
                     machine,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use vitcod_compiler::ir::layout::prunes;
 use vitcod_compiler::ir::{Graph, OpData, OpKind};
-use vitcod_compiler::masks;
 use vitcod_compiler::onnx::{self, Dim, Model, ValueInfo};
 
 use crate::pipeline::{self, Dims};
@@ -99,7 +99,7 @@ fn scores(graph: &Graph, attention: &OpData) -> Scores {
         .filter(|bias| !bias.is_empty());
     // Windows may share a bias.
     let kept = |bias: Vec<f32>| {
-        let kept = bias.iter().filter(|bias| !masks::prunes(**bias)).count() as u64;
+        let kept = bias.iter().filter(|bias| !prunes(**bias)).count() as u64;
         kept * (all / bias.len() as u64)
     };
     Scores { all, kept: bias.map_or(all, kept) }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
-use vitcod_compiler::accuracy::{self, Accuracy};
+use vitcod_compiler::calibration;
 use vitcod_compiler::ir::Graph;
-use vitcod_compiler::quantise;
+use vitcod_compiler::quantise::accuracy::{self, Accuracy};
 use vitcod_emulator::Emulator;
 use vitcod_isa::machine::Machine;
 use vitcod_runtime::{EmulatorDevice, Model};
@@ -76,7 +76,7 @@ pub(super) fn measure(
     progress.step("running in float and in integers");
     let inputs_of = |items| match &samples {
         Some(samples) => Cow::Borrowed(samples),
-        None => Cow::Owned(quantise::seeded_noise(&graph, items, SEED)),
+        None => Cow::Owned(calibration::seeded_noise(&graph, items, SEED)),
     };
     let inputs = inputs_of(NOISE_ITEMS);
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();

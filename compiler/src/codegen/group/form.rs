@@ -6,8 +6,8 @@ use crate::codegen::group::views::{computed_into, joins_in_place, sliced};
 use crate::codegen::group::{
     AttentionGroup, AttentionPart, CopyGroup, Destination, Group, LinearGroup, SparseAttentionGroup,
 };
+use crate::ir::layout::{ProductPart, ProductParts};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
-use crate::split::{ProductPart, ProductParts};
 
 /// The groups of a graph in execution order, or what has no instruction.
 ///

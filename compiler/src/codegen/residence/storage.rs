@@ -20,8 +20,8 @@ use vitcod_isa::program::Decision;
 use crate::codegen::group::views::{computed_into, joins_in_place, sliced};
 use crate::codegen::group::{Destination, Group};
 use crate::codegen::residence::padded_map::{ConvWindows, PaddedMap};
+use crate::ir::layout::Patterns;
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
-use crate::split::Patterns;
 
 /// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that
 /// none shares one.

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::MAX_RANK;
 use super::error::Fault;
-use crate::distinct;
 use crate::interp::{FloatInterpreter, InterpError};
+use crate::ir::distinct;
 use crate::ir::{Elem, Graph, MAX_ACTIVATION_BYTES, OpKind, Stage, TensorType, Value, infer};
 use crate::onnx::{Attribute, Model};
 

@@ -9,7 +9,7 @@ use vitcod_isa::numerics::{
 };
 use vitcod_isa::operands::Channel;
 
-use crate::masks::Mask;
+use crate::ir::layout::Mask;
 
 pub(super) fn row<T>(x: &[T], width: usize, i: usize) -> &[T] {
     &x[i * width..][..width]

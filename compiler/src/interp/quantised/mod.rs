@@ -1,7 +1,7 @@
 //! The quantised interpreter.
 
 mod kernels;
-mod split;
+mod sparse_attention;
 mod tensor;
 
 use std::borrow::Cow;
@@ -14,9 +14,8 @@ use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 use super::InterpError;
 use super::live::Live;
 use super::patches::{Windows, pixels};
+use crate::ir::layout::{Mask, Patterns, ProductParts, sddmm_masks, sddmm_terms};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
-use crate::masks::Mask;
-use crate::split::{Patterns, ProductParts, sddmm_masks, sddmm_terms};
 pub use tensor::Tensor;
 
 /// Runs quantised graphs, split or not: what the machine must compute.
@@ -296,7 +295,7 @@ impl<'g> QuantisedInterpreter<'g> {
                         let Tensor::Byte(kept) = tensor(2)? else {
                             return Err(format!("{} where a mask is needed", ty(2)));
                         };
-                        let mask = Mask::from_kept_bytes(m, n, kept)
+                        let mask = Mask::from_bytes(m, n, kept.clone().into())
                             .ok_or("the mask has bits past the last key")?;
                         Some(Cow::Owned(vec![mask; *heads]))
                     }
@@ -346,8 +345,9 @@ impl<'g> QuantisedInterpreter<'g> {
                 Some(Params::Patterns(patterns)),
             ) => {
                 let (m, c) = ty(0).matrix();
-                let rows = split::Rows { heads: *heads, m };
-                let scores = split::Scores { q: i8s(0)?, k: i8s(1)?, c, rows, scale: *scale };
+                let rows = sparse_attention::Rows { heads: *heads, m };
+                let scores =
+                    sparse_attention::Scores { q: i8s(0)?, k: i8s(1)?, c, rows, scale: *scale };
                 let (scores, maxima) = match patterns {
                     Patterns { keys: Some(keys), mask: Some(mask), .. } => scores.block(keys, mask),
                     Patterns { csc: Some(csc), .. } => scores.csc(csc),
@@ -357,7 +357,7 @@ impl<'g> QuantisedInterpreter<'g> {
             }
             (OpKind::BlockSoftmax {} | OpKind::CscSoftmax {}, Some(Params::Patterns(patterns))) => {
                 let (heads, m) = ty(2).matrix();
-                let rows = split::Rows { heads, m };
+                let rows = sparse_attention::Rows { heads, m };
                 let mut maxima = i16s(2)?.to_vec();
                 if data.operands.len() > 3 {
                     maxima
@@ -367,10 +367,10 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
                 let (probs, sums) = match patterns {
                     Patterns { keys: Some(keys), .. } => {
-                        split::block_softmax(i16s(0)?, keys, &maxima, rows)
+                        sparse_attention::block_softmax(i16s(0)?, keys, &maxima, rows)
                     }
                     Patterns { csc: Some(csc), .. } => {
-                        split::csc_softmax(i16s(0)?, csc, &maxima, rows)
+                        sparse_attention::csc_softmax(i16s(0)?, csc, &maxima, rows)
                     }
                     _ => return Err("no pattern".to_owned()),
                 };
@@ -379,7 +379,11 @@ impl<'g> QuantisedInterpreter<'g> {
             (OpKind::SplitSpmm { heads, scale, block, csc }, Some(Params::Patterns(patterns))) => {
                 let ((m, c), parts) =
                     (self.graph.ty(data.results[0]).matrix(), ProductParts::of(*block, *csc));
-                let mut product = split::Product::new(i8s(0)?, c, split::Rows { heads: *heads, m });
+                let mut product = sparse_attention::Product::new(
+                    i8s(0)?,
+                    c,
+                    sparse_attention::Rows { heads: *heads, m },
+                );
                 if let (Some(at), Some(keys)) = (parts.block, &patterns.keys) {
                     product.block(i8s(at.probs)?, u32s(at.sums)?, keys);
                 }

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use vitcod_isa::machine::Machine;
 
 use super::{Constants, parse, print};
+use crate::calibration::noise;
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
-use crate::ir::{Graph, Stage, random};
+use crate::ir::{Graph, Stage};
 use crate::passes::{Context, PASSES};
-use crate::quantise::noise;
+use crate::synthetic::random;
 
 fn no_files(_: &str) -> Result<Bytes, String> {
     Err("there are no files".to_owned())

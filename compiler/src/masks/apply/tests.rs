@@ -2,8 +2,9 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::super::{Criterion, Mask, Masks, average_attention, prune};
+use super::super::{Criterion, Mask, Masks, prune};
 use super::{apply, prunes};
+use crate::calibration::average_attention;
 use crate::interp::FloatInterpreter;
 use crate::ir::{Graph, OpKind, Stage, TensorType, Value};
 
@@ -179,7 +180,7 @@ fn models_with_baked_masks_can_be_pruned_again() {
     let baked =
         apply(&graph(&[None, None]), &Masks::new(vec![masks.clone(), masks.clone()]).unwrap())
             .unwrap();
-    let samples = crate::quantise::noise(&baked, 3);
+    let samples = crate::calibration::noise(&baked, 3);
     let maps = average_attention(&baked, &[samples[0].view()]).unwrap();
     for criterion in [Criterion::Theta(1.0), Criterion::Theta(0.5), Criterion::Sparsity(0.3)] {
         let pruned = prune(&maps, criterion).unwrap().masks;

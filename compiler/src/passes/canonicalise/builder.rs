@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::columns::{ColumnMap, per_head};
 use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
-use crate::distinct;
+use crate::ir::distinct;
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::error::Misfit;
 

@@ -2,8 +2,8 @@
 
 use super::view::{Axis, View, Walk, walks};
 use super::{Canonicaliser, Meaning, unexpected};
+use crate::ir::layout::prunes;
 use crate::ir::{BinaryFn, Conversion, Elem, OpData, OpKind, Value};
-use crate::masks::prunes;
 use crate::passes::error::Misfit;
 
 /// What is at most this in a sum with scores prunes, whatever the scores: its exponential is 0

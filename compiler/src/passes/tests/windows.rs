@@ -3,9 +3,9 @@
 use ndarray::ArrayD;
 
 use super::{Builder, canonical, counts, error, only};
+use crate::calibration::noise;
 use crate::interp::FloatInterpreter;
 use crate::ir::{BinaryFn, Graph, OpKind, Value};
-use crate::quantise::noise;
 
 const SIDE: usize = 6;
 const WINDOW: usize = 3;

@@ -6,8 +6,8 @@ use vitcod_isa::numerics::Scale;
 
 use crate::codegen::builder::tile::Block;
 use crate::codegen::group::AttentionGroup;
+use crate::ir::layout::{ScoreTerms, sddmm_terms};
 use crate::ir::{Graph, OpKind, Value};
-use crate::split::{ScoreTerms, sddmm_terms};
 
 /// Attention of all heads and windows.
 #[derive(Clone, Debug)]

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
+use crate::ir::layout::{Mask, Patterns};
 use crate::ir::{Graph, Op};
-use crate::masks::Mask;
-use crate::split::Patterns;
 
 /// The kept entries of all heads.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ pub(crate) struct HeadPattern {
     /// Keys of the dense block.
     pub(crate) columns: Vec<u16>,
     /// Kept cells of the block, row by row in whole bytes; `None` where all are.
-    mask: Option<Vec<u8>>,
+    mask: Option<Bytes>,
     /// Where the entries of each query start in `keys`, and where those of the last one end.
     starts: Vec<usize>,
     /// Keys of the entries, query by query.
@@ -67,7 +68,7 @@ impl HeadPattern {
             keys.extend(of_query);
             starts.push(keys.len());
         }
-        let mask = (block.kept() < block.entries()).then(|| block.to_kept_bytes());
+        let mask = (block.kept() < block.entries()).then(|| block.bytes().clone());
         HeadPattern { columns, mask, starts, keys }
     }
 
@@ -83,7 +84,7 @@ impl HeadPattern {
 
     /// Kept cells of some queries, where the block has pruned ones.
     pub(crate) fn mask_rows(&self, rows: Range<usize>) -> Option<&[u8]> {
-        let width = Mask::kept_row_bytes(self.columns.len());
+        let width = Mask::row_bytes(self.columns.len());
         self.mask.as_ref().map(|mask| &mask[rows.start * width..rows.end * width])
     }
 

@@ -168,7 +168,7 @@ mod tests {
 
     use super::super::pattern::HeadPattern;
     use super::*;
-    use crate::masks::Mask;
+    use crate::ir::layout::Mask;
 
     const QUERIES: usize = 7;
     const KEYS: u16 = 9;

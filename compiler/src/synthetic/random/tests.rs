@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 
 use vitcod_isa::machine::Machine;
 
-use super::super::{GraphInput, OPERATIONS, Stage};
 use super::{graph, graph_by};
+use crate::calibration::noise;
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
+use crate::ir::{GraphInput, OPERATIONS, Stage};
 use crate::passes::{self, Context};
-use crate::quantise::noise;
 
 #[test]
 fn every_operation_of_every_stage_occurs() {

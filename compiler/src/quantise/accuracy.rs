@@ -18,9 +18,10 @@ use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
 use rayon::prelude::*;
 
+use super::Quantised;
+use crate::calibration::items;
 use crate::interp::{FloatInterpreter, InterpError, Noise, QuantisedInterpreter, Tensor};
 use crate::ir::{Elem, Graph, GraphInput, TensorType, Value, ValueDef};
-use crate::quantise::{Quantised, items};
 
 /// What quantisation costs.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ pub struct Options<'a> {
 }
 
 /// Runs a canonical graph and what it was quantised to on samples, as
-/// [`Calibration::run`](crate::quantise::Calibration::run) takes them. Items run in parallel; the
+/// [`Calibration::run`](crate::calibration::Calibration::run) takes them. Items run in parallel; the
 /// result does not depend on how many at a time.
 ///
 /// # Errors

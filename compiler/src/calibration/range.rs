@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::weights::I8_MAX;
+/// The largest magnitude of symmetric int8.
+pub(crate) const I8_MAX: f64 = 127.0;
 
 /// How the range of an int8 activation follows from the numbers that calibration has seen. Beyond
 /// the range, integers saturate.

@@ -1,5 +1,4 @@
-//! Graphs without a model: the attention core, which is the work that the authors' simulator of
-//! ViTCoD sums up.
+//! The attention core: the work that the authors' simulator of ViTCoD sums up.
 //!
 //! [`attention_core`] is the attention of every layer alone, in integers from the start. Queries,
 //! keys and values come from DRAM, as inputs of the graph, and results go there; nothing connects
@@ -8,15 +7,16 @@
 //! layers.
 //!
 //! Numbers are such that they stay in the useful range of every operation: for inputs of mean 0 and
-//! standard deviation 1 ([`seeded_noise`](crate::quantise::seeded_noise)) an int8 step reaches four
+//! standard deviation 1 ([`seeded_noise`](crate::calibration::seeded_noise)) an int8 step reaches four
 //! standard deviations, decoders keep the standard deviation, scores have one of 1 before the
 //! softmax, and results, which are averages of values, the step of values.
 
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
+use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
-use crate::masks::{Mask, Masks};
+use crate::masks::Masks;
 use vitcod_isa::random::Random;
 
 /// Real value of a step of every int8 tensor: 127 steps are about four standard deviations.
@@ -117,8 +117,7 @@ impl Builder {
         let kind = OpKind::Sddmm { heads, scale: scale(to_score), windows: 1 };
         let mut operands = vec![q, k];
         if masks.iter().any(|mask| mask.kept() < mask.entries()) {
-            let ty = TensorType::new(Elem::Byte, [heads, queries, Mask::kept_row_bytes(keys)]);
-            let bytes: Vec<u8> = masks.iter().flat_map(Mask::to_kept_bytes).collect();
+            let (ty, bytes) = mask_operand(masks.iter());
             operands.push(self.graph.add_const(name("mask"), ty, bytes));
         }
         let scores = TensorType::new(Elem::I16, [heads, queries, keys]);
@@ -189,8 +188,8 @@ fn scale(value: f64) -> Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::seeded_noise;
     use crate::interp::{QuantisedInterpreter, Tensor};
-    use crate::quantise::seeded_noise;
 
     const TINY: AttentionCore = AttentionCore { head_dim: 16, compressed_heads: None, seed: 1 };
 

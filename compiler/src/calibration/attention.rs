@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ndarray::{Array3, ArrayD, ArrayViewD, Ix2, Ix3, IxDyn};
 use rayon::prelude::*;
 
+use super::items;
 use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Graph, OpData, OpKind, Stage, Value};
-use crate::quantise::items;
 
 /// The mean attention maps of a canonical graph over samples: for each `attention` in the order of
 /// the graph an array `[heads, queries, keys]`.

@@ -10,7 +10,7 @@ mod tests;
 
 use vitcod_isa::machine::Machine;
 
-use super::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
+use crate::ir::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
 use crate::split::{self, GlobalTokens};
 use vitcod_isa::random::Random;
 

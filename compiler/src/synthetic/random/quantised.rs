@@ -4,8 +4,8 @@ use vitcod_isa::numerics::{LayerNormParams, Scale};
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::Generator;
+use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{Elem, OpKind, TensorType, Value};
-use crate::masks::Mask;
 
 impl Generator<'_> {
     /// Appends an operation of the quantised stage, or the three of an attention.
@@ -174,18 +174,17 @@ impl Generator<'_> {
             });
         let mut operands = vec![q, k];
         if windows == 1 && self.one_in(4) {
-            let ty = TensorType::new(Elem::Byte, [m, Mask::kept_row_bytes(n)]);
+            let ty = TensorType::new(Elem::Byte, [m, Mask::row_bytes(n)]);
             operands.push(self.input_of(ty, vec![1, n]));
         } else if !self.one_in(3) {
             let density = self.below(101);
-            let masks = (0..all).flat_map(|_| {
+            let masks = (0..all).map(|_| {
                 let always = self.below(n);
                 Mask::from_fn(m, n, |_, key| key == always || self.below(100) < density)
-                    .to_kept_bytes()
             });
-            let masks = masks.collect();
-            let ty = TensorType::new(Elem::Byte, [all, m, Mask::kept_row_bytes(n)]);
-            operands.push(self.constant(ty, masks));
+            let masks: Vec<Mask> = masks.collect();
+            let (ty, bytes) = mask_operand(masks.iter());
+            operands.push(self.constant(ty, bytes));
         }
         if self.one_in(3) {
             let biases = self.pick(&[heads, all]);

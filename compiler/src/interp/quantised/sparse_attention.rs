@@ -5,7 +5,7 @@
 use vitcod_isa::numerics::{PRUNED, Scale, requantise_i8, requantise_score, softmax_probs};
 
 use super::kernels::{dot, row};
-use crate::split::{BlockKeys, BlockMask, CscPattern};
+use crate::ir::layout::{BlockKeys, BlockMask, Csc};
 
 /// Rows of attention: which, and whose.
 #[derive(Clone, Copy)]
@@ -51,7 +51,7 @@ impl Scores<'_> {
     }
 
     /// Scores of the entries of a pattern, and the maxima of their rows.
-    pub(super) fn csc(&self, csc: &CscPattern) -> (Vec<i16>, Vec<i16>) {
+    pub(super) fn csc(&self, csc: &Csc) -> (Vec<i16>, Vec<i16>) {
         self.collect(
             csc.entries().map(|(head, key, query)| (head, query, self.score(head, query, key))),
         )
@@ -81,7 +81,7 @@ pub(super) fn block_softmax(
 /// Unnormalised probabilities of the entries of a pattern, and the sums of their rows.
 pub(super) fn csc_softmax(
     scores: &[i16],
-    csc: &CscPattern,
+    csc: &Csc,
     maxima: &[i16],
     rows: Rows,
 ) -> (Vec<i8>, Vec<u32>) {
@@ -138,7 +138,7 @@ impl<'a> Product<'a> {
     }
 
     /// Adds the entries of a pattern.
-    pub(super) fn csc(&mut self, probs: &[i8], sums: &[u32], csc: &CscPattern) {
+    pub(super) fn csc(&mut self, probs: &[i8], sums: &[u32], csc: &Csc) {
         self.add(probs, sums, csc.entries().map(|(head, key, query)| (head, query, key)));
     }
 

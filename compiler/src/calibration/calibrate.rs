@@ -1,13 +1,12 @@
 //! Calibration: which numbers occur in a model.
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArrayD, ArrayViewD, Axis, Ix2, IxDyn, Slice};
+use ndarray::{ArrayViewD, Ix2};
 use rayon::prelude::*;
 
-use super::Range;
+use super::{Range, items};
 use crate::interp::{FloatInterpreter, InterpError};
-use crate::ir::{Elem, Graph, GraphInput, TensorType, Value};
-use vitcod_isa::random::Random;
+use crate::ir::{Graph, Value};
 
 /// What samples say of every input and result of a graph.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,115 +79,12 @@ impl Calibration {
     }
 }
 
-/// The items that samples hold: of each its inputs.
-///
-/// # Errors
-/// The samples are not items of the graph's inputs, equally many of each.
-pub(crate) fn items<'a>(
-    graph: &Graph,
-    samples: &'a [ArrayViewD<'_, f32>],
-) -> Result<Vec<Vec<ArrayViewD<'a, f32>>>, InterpError> {
-    if samples.len() != graph.inputs.len() {
-        return Err(InterpError::input_count(graph, samples.len()));
-    }
-    let mut common = None;
-    for (GraphInput { name, value, shape }, sample) in graph.inputs.iter().zip(samples) {
-        let items = match (&shape[..], sample.shape()) {
-            ([extent, item @ ..], [found, rest @ ..])
-                if *extent > 0 && item == rest && found.is_multiple_of(*extent) =>
-            {
-                found / extent
-            }
-            _ => 0,
-        };
-        if items == 0 || *common.get_or_insert(items) != items {
-            return Err(InterpError::Samples {
-                name: name.clone(),
-                expected: TensorType::new(graph.ty(*value).elem, &shape[..]),
-                found: TensorType::f32(sample.shape()).to_string(),
-                items: common,
-            });
-        }
-    }
-    // A graph without inputs is its own only item.
-    let items = common.unwrap_or(1);
-    let part = |sample: &'a ArrayViewD<'_, f32>, item| {
-        let extent = sample.shape()[0] / items;
-        sample.slice_axis(Axis(0), Slice::from(item * extent..(item + 1) * extent))
-    };
-    Ok((0..items).map(|item| samples.iter().map(|sample| part(sample, item)).collect()).collect())
-}
-
-/// Noise in place of samples: [`seeded_noise`] of seed 0.
-pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
-    seeded_noise(graph, items, 0)
-}
-
-/// `items` items of noise for each input, always the same for a seed.
-pub fn seeded_noise(graph: &Graph, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
-    let inputs =
-        graph.inputs.iter().map(|input| (input.shape.clone(), Numbers::of(graph, input.value)));
-    noise_of(inputs, items, seed)
-}
-
-/// The numbers that an input holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbers {
-    /// Real ones: noise has mean 0 and standard deviation 1.
-    Real,
-    /// Rows of a table with so many: noise names any.
-    Rows(usize),
-    /// 0 and 1, a mask of keys: noise keeps the first and three quarters of the others.
-    Flags,
-}
-
-impl Numbers {
-    /// Those of an input of a graph.
-    pub fn of(graph: &Graph, input: Value) -> Numbers {
-        match (graph.ty(input).elem, graph.table_rows(input)) {
-            (Elem::I64 | Elem::U16, Some(rows)) => Numbers::Rows(rows),
-            (Elem::I64 | Elem::U16 | Elem::Byte, _) => Numbers::Flags,
-            _ => Numbers::Real,
-        }
-    }
-}
-
-/// `items` items of noise for inputs of those shapes and numbers, as [`seeded_noise`] has it.
-pub fn noise_of(
-    inputs: impl IntoIterator<Item = (Vec<usize>, Numbers)>,
-    items: usize,
-    seed: u64,
-) -> Vec<ArrayD<f32>> {
-    let mut random = Random::new(seed);
-    let array = |(mut shape, numbers): (Vec<usize>, Numbers)| {
-        let each = shape.iter().product::<usize>();
-        if let Some(extent) = shape.first_mut() {
-            *extent *= items;
-        }
-        let mut place = 0..;
-        let mut number = || {
-            let mut below =
-                |count: usize| ((u128::from(random.bits()) * count as u128) >> 64) as usize;
-            match numbers {
-                Numbers::Real => random.normal() as f32,
-                Numbers::Rows(rows) => below(rows) as f32,
-                Numbers::Flags
-                    if place.next().is_none_or(|place| place % each == 0) || below(4) > 0 =>
-                {
-                    1.0
-                }
-                Numbers::Flags => 0.0,
-            }
-        };
-        ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut number)
-    };
-    inputs.into_iter().map(array).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use ndarray::{ArrayD, IxDyn};
+
     use super::*;
-    use crate::ir::{OpKind, Stage, UnaryFn};
+    use crate::ir::{OpKind, Stage, TensorType, UnaryFn};
 
     fn graph() -> (Graph, Value, Value) {
         let mut graph = Graph::new("test", Stage::Canonical);
@@ -233,28 +129,5 @@ mod tests {
             "samples of input \"z\": found f32[3], which are not 2 items of f32[1] along the first axis"
         );
         assert!(matches!(Calibration::run(&graph, &[]), Err(InterpError::InputCount { .. })));
-    }
-
-    #[test]
-    fn noise_is_normal_and_always_the_same() {
-        let mut graph = Graph::new("test", Stage::Canonical);
-        graph.add_input("x", TensorType::f32([1, 50_000]));
-        graph.add_input("y", TensorType::f32([2]));
-        let noise = noise(&graph, 4);
-        assert_eq!((noise[0].shape(), noise[1].shape()), (&[4, 50_000][..], &[8][..]));
-        let moment =
-            |power| noise[0].iter().map(|x| f64::from(*x).powi(power)).sum::<f64>() / 200_000.0;
-        assert!(
-            moment(1).abs() < 0.01
-                && (moment(2) - 1.0).abs() < 0.01
-                && (moment(4) - 2.9).abs() < 0.1
-        );
-        // The published first output of SplitMix64 from seed 0 is e220a8397b1dcdaf.
-        let first: u64 = [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]
-            .into_iter()
-            .chain([0xf88b_b8a8_724c_81ec, 0x1b39_896a_51a8_749b, 0x53cb_9f0c_747e_a2ea])
-            .map(|bits: u64| (bits >> 32) + (bits & 0xffff_ffff))
-            .sum();
-        assert_eq!(noise[0][[0, 0]], (first as f64 / 4_294_967_296.0 - 6.0) as f32);
     }
 }

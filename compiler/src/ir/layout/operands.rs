@@ -1,8 +1,9 @@
 //! The constant operands of split operations, decoded.
 
-use super::layout::{BlockKeys, BlockMask, CscPattern};
-use crate::ir::{Elem, Graph, OpData, OpKind, Value};
-use crate::masks::{MAX_TOKENS, Mask};
+use bytes::Bytes;
+
+use super::{BlockKeys, BlockMask, Csc, MAX_TOKENS, Mask};
+use crate::ir::{Elem, Graph, OpData, OpKind, TensorType, Value};
 
 /// The constant operands of a split operation; each is there if the operation takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Patterns {
     /// Kept cells of the dense blocks.
     pub mask: Option<BlockMask>,
     /// Entries outside of the blocks.
-    pub csc: Option<CscPattern>,
+    pub csc: Option<Csc>,
 }
 
 impl Patterns {
@@ -37,7 +38,7 @@ impl Patterns {
     /// An operand is no constant, or not in its layout.
     pub fn read(graph: &Graph, data: &OpData) -> Result<Patterns, String> {
         let bytes = |i: usize| {
-            let constant = graph.constant(data.operands[i]).map(|constant| &constant.bytes[..]);
+            let constant = graph.constant(data.operands[i]).map(|constant| &constant.bytes);
             constant.ok_or_else(|| format!("operand {} is no constant", data.operands[i]))
         };
         let shape = |i: usize| &graph.ty(data.operands[i]).shape[..];
@@ -45,8 +46,7 @@ impl Patterns {
             BlockKeys::from_bytes(heads, keys, bytes(i)?).map_err(|error| error.to_string())
         };
         let csc = |i: usize, heads: usize, queries: usize, keys: usize| {
-            CscPattern::from_bytes(heads, queries, keys, bytes(i)?)
-                .map_err(|error| error.to_string())
+            Csc::from_bytes(heads, queries, keys, bytes(i)?).map_err(|error| error.to_string())
         };
         let mut patterns = Patterns::default();
         match data.kind {
@@ -63,7 +63,7 @@ impl Patterns {
             OpKind::BlockSoftmax {} => patterns.keys = Some(keys(1, shape(2)[0], MAX_TOKENS)?),
             OpKind::CscSoftmax {} => {
                 let [heads, queries] = [shape(2)[0], shape(2)[1]];
-                let keys = CscPattern::keys_in(heads, shape(0)[0], shape(1)[0])
+                let keys = Csc::keys_in(heads, shape(0)[0], shape(1)[0])
                     .ok_or("the entries are not those of the pattern")?;
                 patterns.csc = Some(csc(1, heads, queries, keys)?);
             }
@@ -88,7 +88,7 @@ impl Patterns {
 pub struct ProductParts {
     /// The dense blocks; their pattern is [`BlockKeys`].
     pub block: Option<ProductPart>,
-    /// The entries outside of them; their pattern is [`CscPattern`].
+    /// The entries outside of them; their pattern is [`Csc`].
     pub csc: Option<ProductPart>,
 }
 
@@ -149,13 +149,29 @@ pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mas
     let [heads, queries, keys] = graph.ty(data.results[0]).shape[..] else {
         return Err("no scores of heads".to_owned());
     };
-    let width = queries * Mask::kept_row_bytes(keys);
-    let masks: Option<Vec<Mask>> = (0..heads)
-        .map(|head| {
-            Mask::from_kept_bytes(queries, keys, bytes.get(head * width..(head + 1) * width)?)
-        })
-        .collect();
-    masks
+    masks_of(bytes, heads, queries, keys)
         .map(Some)
         .ok_or_else(|| "the mask has bits past the last key, or too many tokens".to_owned())
+}
+
+/// The masks of heads as the operand of an `sddmm`; they have as many queries and keys as each
+/// other.
+pub fn mask_operand<'m>(masks: impl Iterator<Item = &'m Mask>) -> (TensorType, Vec<u8>) {
+    let (mut shape, mut bytes) = ([0; 3], Vec::new());
+    for mask in masks {
+        shape = [shape[0] + 1, mask.queries(), Mask::row_bytes(mask.keys())];
+        bytes.extend_from_slice(mask.bytes());
+    }
+    (TensorType::new(Elem::Byte, shape), bytes)
+}
+
+/// The masks of heads that lie one after the other.
+fn masks_of(bytes: &Bytes, heads: usize, queries: usize, keys: usize) -> Option<Vec<Mask>> {
+    let size = queries.checked_mul(Mask::row_bytes(keys))?;
+    let mask = |head: usize| {
+        let start = size.checked_mul(head)?;
+        let end = start.checked_add(size).filter(|end| *end <= bytes.len())?;
+        Mask::from_bytes(queries, keys, bytes.slice(start..end))
+    };
+    (0..heads).map(mask).collect()
 }

@@ -1,0 +1,14 @@
+//! What samples say of a float graph: the ranges of its values, from which quantisation takes steps,
+//! and its average attention maps, from which pruning takes masks.
+
+mod attention;
+mod calibrate;
+mod range;
+mod samples;
+
+pub use attention::average_attention;
+pub use calibrate::Calibration;
+pub(crate) use range::I8_MAX;
+pub use range::{Clipping, Range};
+pub(crate) use samples::items;
+pub use samples::{Numbers, noise, noise_of, seeded_noise};

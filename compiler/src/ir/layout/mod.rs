@@ -1,0 +1,29 @@
+//! Structured constants: what the bytes of masks and of the patterns of split attention mean. Each
+//! layout is written and read here and nowhere else; whoever reads an operand gets the type.
+//!
+//! | type | of | operand of |
+//! |---|---|---|
+//! | [`Mask`] | kept entries of one head | `sddmm`, head after head |
+//! | [`BlockKeys`] | global tokens of every head | `block_sddmm`, `block_softmax`, `split_spmm` |
+//! | [`BlockMask`] | kept cells of every head's block | `block_sddmm` |
+//! | [`Csc`] | kept entries outside the blocks | `csc_sddmm`, `csc_softmax`, `split_spmm` |
+//!
+//! [`Patterns`] finds and reads the operands of an operation of split attention. Integers are
+//! little-endian.
+
+mod block_keys;
+mod block_mask;
+mod csc;
+mod error;
+mod mask;
+mod operands;
+#[cfg(test)]
+mod tests;
+
+pub use block_keys::BlockKeys;
+pub use block_mask::BlockMask;
+pub use csc::Csc;
+pub use error::LayoutError;
+pub use mask::{MAX_TOKENS, Mask, prunes};
+pub use operands::{Patterns, ProductPart, ProductParts, mask_operand};
+pub(crate) use operands::{ScoreTerms, sddmm_masks, sddmm_terms};

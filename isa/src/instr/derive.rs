@@ -22,6 +22,11 @@ macro_rules! instructions {
                 $( $(#[doc = $field_doc])+ pub $field: $ty ),*
             }
 
+            impl $name {
+                /// Every operand zero, its first choice, or the smallest set that is legal.
+                pub const ZERO: $name = $name { $( $field: <$ty as Field>::ZERO ),* };
+            }
+
             impl From<$name> for Op {
                 fn from(operands: $name) -> Op { Op::$name(operands) }
             }

@@ -28,6 +28,8 @@ pub trait Field: Copy + fmt::Display {
     const MEANING: &'static str;
     /// What its text is, as messages say it; the [`NAMES`](Field::NAMES) follow.
     const TEXT: &'static str = Self::MEANING;
+    /// Zero, or the first choice, or the smallest set that is legal.
+    const ZERO: Self;
     /// The bits of the value; a value that does not fit sets bits beyond `WIDTH`.
     fn to_bits(self) -> u64;
     /// The value of the bits, `None` where they are not a legal pattern.
@@ -66,6 +68,7 @@ pub struct Sram(pub u32);
 
 impl Field for Sram {
     const WIDTH: u32 = 24;
+    const ZERO: Self = Sram(0);
     const MEANING: &'static str = "scratchpad byte address";
     const TEXT: &'static str = "a place in the scratchpad, as `sram:0x40` or `buffer+16`";
     fn to_bits(self) -> u64 {
@@ -95,6 +98,7 @@ pub struct Dram(pub u64);
 
 impl Field for Dram {
     const WIDTH: u32 = 40;
+    const ZERO: Self = Dram(0);
     const MEANING: &'static str = "DRAM byte address";
     const TEXT: &'static str = "a place in DRAM, as `dram:0x40` or `tensor+16`";
     fn to_bits(self) -> u64 {
@@ -116,6 +120,7 @@ impl fmt::Display for Dram {
 
 impl Field for u16 {
     const WIDTH: u32 = 16;
+    const ZERO: Self = 0;
     const MEANING: &'static str = "count";
     fn to_bits(self) -> u64 {
         u64::from(self)
@@ -130,6 +135,7 @@ impl Field for u16 {
 
 impl Field for u32 {
     const WIDTH: u32 = 32;
+    const ZERO: Self = 0;
     const MEANING: &'static str = "number of bytes";
     fn to_bits(self) -> u64 {
         u64::from(self)
@@ -144,6 +150,7 @@ impl Field for u32 {
 
 impl Field for bool {
     const WIDTH: u32 = 1;
+    const ZERO: Self = false;
     const MEANING: &'static str = "true or false";
     const TEXT: &'static str = "one of";
     const NAMES: &'static [&'static str] = &["false", "true"];
@@ -161,6 +168,7 @@ impl Field for bool {
 /// Multiplier of a rescaled add; a negative one subtracts.
 impl Field for i32 {
     const WIDTH: u32 = 32;
+    const ZERO: Self = 0;
     const MEANING: &'static str = "integer multiplier";
     fn to_bits(self) -> u64 {
         u64::from(self.cast_unsigned())
@@ -184,6 +192,7 @@ pub struct Entries(pub u32);
 
 impl Field for Entries {
     const WIDTH: u32 = 24;
+    const ZERO: Self = Entries(0);
     const MEANING: &'static str = "number of entries";
     fn to_bits(self) -> u64 {
         u64::from(self.0)
@@ -208,6 +217,7 @@ pub struct Shift(pub u8);
 
 impl Field for Shift {
     const WIDTH: u32 = 6;
+    const ZERO: Self = Shift(0);
     const MEANING: &'static str = "right shift, 0 to 62";
     fn to_bits(self) -> u64 {
         u64::from(self.0)
@@ -229,6 +239,7 @@ impl fmt::Display for Shift {
 /// A requantisation multiplier: mantissa in the low 31 bits, shift in the next 6.
 impl Field for Scale {
     const WIDTH: u32 = 37;
+    const ZERO: Self = Scale::ZERO;
     const MEANING: &'static str = "multiplier mantissa / 2^shift: mantissa in the low 31 bits, shift in the high 6; 0, or mantissa at least 2^30 and shift at most 62";
     const TEXT: &'static str = "a number that is not negative and below 2^31";
     fn to_bits(self) -> u64 {
@@ -261,6 +272,7 @@ impl LineSet {
 
 impl Field for LineSet {
     const WIDTH: u32 = 17;
+    const ZERO: Self = LineSet { first: 0, count: 1 };
     const MEANING: &'static str = "run of MAC lines: the first in the low 8 bits, their count in the high 9; at least 1, none beyond 255";
     const TEXT: &'static str =
         "MAC lines, as `16+48`: the first and how many, none beyond line 255";
@@ -290,6 +302,7 @@ impl fmt::Display for LineSet {
 
 impl Field for UnitSet {
     const WIDTH: u32 = 12;
+    const ZERO: Self = UnitSet::EMPTY;
     const MEANING: &'static str = "set of units";
     const TEXT: &'static str = "units, as `load|vector`:";
     const NAMES: &'static [&'static str] = Unit::NAMES;
@@ -316,6 +329,7 @@ const UNIT_NAMES: [&str; Unit::COUNT] = {
 
 impl Field for Unit {
     const WIDTH: u32 = 4;
+    const ZERO: Self = Unit::ALL[0];
     const MEANING: &'static str = "number of a unit";
     const TEXT: &'static str = "one of";
     const NAMES: &'static [&'static str] = &UNIT_NAMES;
@@ -349,6 +363,7 @@ macro_rules! choices {
 
         impl Field for $name {
             const WIDTH: u32 = $width;
+            const ZERO: Self = Self::ALL[0];
             const MEANING: &'static str = concat!("choice, from 0:" $(, " ", $text)+);
             const TEXT: &'static str = "one of";
             fn to_bits(self) -> u64 { self as u64 }

@@ -33,6 +33,7 @@ mod resources;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transfers;
 pub mod unit;
 
 pub use field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width};

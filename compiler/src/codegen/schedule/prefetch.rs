@@ -144,7 +144,7 @@ pub(super) mod tests {
     use crate::tiled::Buffers;
 
     /// A task whose operands lie in those buffers.
-    fn task(op: impl Into<Instruction>, operands: &[Buffer]) -> Task {
+    pub(in super::super) fn task(op: impl Into<Instruction>, operands: &[Buffer]) -> Task {
         let mut buffers = Buffers::default();
         operands
             .iter()

@@ -91,7 +91,8 @@ pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -
         let ordered = match order {
             Order::Scheduled => {
                 let graph = graphs[index].get_or_insert_with(|| TaskGraph::new(tasks, machine));
-                list::run(graph, machine, ahead, capacity).map(|schedule| schedule.apply(tasks))
+                list::run(graph, machine, ahead, capacity)
+                    .map(|schedule| schedule.apply(tasks, machine))
             }
             Order::Prefetched => {
                 let mut tasks = tasks.clone();

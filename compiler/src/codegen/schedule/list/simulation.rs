@@ -38,6 +38,8 @@ pub(super) struct Simulation<'a> {
     waiting: BTreeSet<(usize, usize)>,
     /// Tasks and when they start.
     started: Vec<(u64, usize)>,
+    /// Whether a task was put off because its buffers found no bytes.
+    put_off: bool,
 }
 
 /// A task that could start.
@@ -94,6 +96,7 @@ impl<'a> Simulation<'a> {
             buffers: SecondaryMap::new(),
             waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
             started: Vec::with_capacity(count),
+            put_off: false,
         };
         for (task, node) in graph.nodes.iter().enumerate() {
             node.buffers.iter().for_each(|buffer| simulation.buffers[*buffer].left += 1);
@@ -119,7 +122,7 @@ impl<'a> Simulation<'a> {
 
     /// The tasks in the order in which they start, and how long their buffers are in use: all tasks
     /// count that start meanwhile.
-    fn schedule(&self) -> Schedule {
+    fn schedule(self) -> Schedule {
         // What had to wait for room was put off, but starts when it can: behind tasks that start
         // later.
         let mut order = self.started.clone();
@@ -129,11 +132,15 @@ impl<'a> Simulation<'a> {
             let before = |time: u64| order.partition_point(|(start, _)| *start < time);
             lives[buffer] = used.start.map(|start| (before(start), before(used.end) - 1));
         }
-        Schedule { order: order.into_iter().map(|(_, task)| task).collect(), lives }
+        let with_lines = self.graph.nodes.iter().filter(|node| node.cost.lines.is_some());
+        let engines: BTreeSet<Unit> = with_lines.map(|node| node.unit).collect();
+        let starts = (!self.put_off && engines.len() < 2)
+            .then(|| order.iter().map(|(start, _)| start.div_ceil(self.parts)).collect());
+        Schedule { order: order.into_iter().map(|(_, task)| task).collect(), lives, starts }
     }
 
     /// The task that a unit would start next.
-    fn next_of(&self, unit: Unit, due: usize) -> Option<Next> {
+    fn next_of(&mut self, unit: Unit, due: usize) -> Option<Next> {
         let ready = self.lanes[unit.index()].ready.iter().take(WINDOW);
         let mut candidates: Vec<_> =
             ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
@@ -145,13 +152,13 @@ impl<'a> Simulation<'a> {
             }
             let node = &self.graph.nodes[task];
             let wanted: Vec<Wanted> = self.wanted(node).collect();
-            let Some(room) = (match wanted[..] {
+            let room = match wanted[..] {
                 [] => Some(start),
                 _ if !self.leaves_room(&wanted, due) => None,
                 _ => self.memory.room(&wanted, start),
-            }) else {
-                continue;
             };
+            self.put_off |= room != Some(start);
+            let Some(room) = room else { continue };
             let key = (start.max(room), if room > start { room } else { request }, unit.index());
             if best.as_ref().is_none_or(|best| (key.0, rank) < (best.key.0, best.rank)) {
                 best = Some(Next { key, rank, task, wanted });

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use tempfile::NamedTempFile;
-use vitcod_isa::beside::{self, Astray};
 use vitcod_isa::program::Program;
+use vitcod_support::sibling_files::{self, PathError};
 
 /// The most bytes of a file of numbers, a program or a text of either that are read. ViT-Huge with
 /// all weights written out takes half.
@@ -31,18 +31,18 @@ pub(crate) fn read_settings(path: &Path) -> anyhow::Result<String> {
 /// The bytes of a file that a text names, which must lie in the folder of the text or below.
 pub(crate) fn read_beside(text: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let folder = text.parent().unwrap_or(Path::new(""));
-    let path = beside::relative(name);
+    let path = sibling_files::relative(name);
     let path =
         path.with_context(|| format!("{name:?} is not in the folder of the text or below"))?;
-    match beside::follow(folder, &path) {
-        Err(Astray::Outside(target)) => {
+    match sibling_files::follow(folder, &path) {
+        Err(PathError::Outside(target)) => {
             bail!(
                 "{name:?} is not in the folder of the text or below: it leads to {}",
                 target.display()
             )
         }
         // What leads nowhere is told as what cannot be read.
-        Ok(_) | Err(Astray::Io(_)) => read(&folder.join(path)),
+        Ok(_) | Err(PathError::Io(_)) => read(&folder.join(path)),
     }
 }
 

@@ -11,9 +11,9 @@ use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_isa::asm::{Assembly, Files, Kind, Sections};
 use vitcod_isa::check::check;
-use vitcod_isa::diagnostics::Diagnostic;
-use vitcod_isa::problems::Problems;
 use vitcod_isa::program::Program;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::Problems;
 
 use crate::files::{self, Outputs};
 use crate::pipeline::{self, Dims};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use vitcod_isa::diagnostics::did_you_mean;
 use vitcod_isa::machine::{Machine, PRESETS};
+use vitcod_support::diagnostics::did_you_mean;
 
 use crate::files;
 

@@ -21,9 +21,9 @@ use vitcod_compiler::passes::{self, Context, Level, Module};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_isa::asm::{Kind, Sections};
-use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::problems::Problems;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::Problems;
 
 fn source(path: &Path) -> String {
     fs::read_to_string(path).unwrap()

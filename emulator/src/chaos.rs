@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 
 use vitcod_isa::instr::{Instr, Unit};
+use vitcod_support::random::SplitMix64;
 
 use crate::execute::{Core, Fault, Memory, Results};
 
@@ -31,8 +32,8 @@ const PATIENCE: u64 = 4;
 /// The first instruction that cannot execute.
 pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> Result<(), Fault> {
     let mut machine = Chaos::new(code);
-    let mut random = Random(seed);
-    let mut priorities = [[0; Unit::COUNT]; 2].map(|units| units.map(|_: u64| random.next()));
+    let mut random = SplitMix64::new(seed);
+    let mut priorities = [[0; Unit::COUNT]; 2].map(|units| units.map(|_: u64| random.bits()));
     loop {
         let starts = Unit::ALL.into_iter().filter(|unit| machine.can_start(*unit)).map(Step::Start);
         let completions =
@@ -52,8 +53,8 @@ pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> R
             Step::Start(unit) => machine.start(unit, core, memory)?,
             Step::Complete(unit) => machine.complete(unit, memory),
         }
-        if random.next().is_multiple_of(PATIENCE) {
-            *step.priority(&mut priorities) = random.next();
+        if random.bits().is_multiple_of(PATIENCE) {
+            *step.priority(&mut priorities) = random.bits();
         }
     }
 }
@@ -139,18 +140,6 @@ impl<'a> Chaos<'a> {
             });
         }
         reached
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use vitcod_compiler::ir::text::{Constants, parse, print};
 use vitcod_compiler::ir::{Graph, ValueDef};
-use vitcod_isa::diagnostics::Diagnostic;
-use vitcod_isa::problems::Problems;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::Problems;
 
 /// Bytes of constants that are printed: those of seeds can be many.
 const MAX_PRINTED: usize = 1 << 16;

@@ -1,4 +1,5 @@
-//! What the ViTCoD machine is. Depends on no sibling crate.
+//! What the ViTCoD machine is. Depends on no sibling crate but the general tools of
+//! `vitcod-support`.
 //!
 //! - [`machine`]: the configuration, what can differ between machines;
 //! - [`instr`]: the instruction table and what is derived from it;
@@ -11,17 +12,11 @@
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
 //! - [`check`]: the verifier of programs;
 //! - [`asm`]: a program as text, and back;
-//! - [`manual`]: the reference manual, `docs/isa.md`;
-//! - [`random`]: seeded random numbers;
-//! - [`beside`]: files that a file names;
-//! - [`problems`]: errors that state all that is wrong;
-//! - [`diagnostics`]: the same for texts, shown with the line.
+//! - [`manual`]: the reference manual, `docs/isa.md`.
 
 pub mod asm;
-pub mod beside;
 pub mod check;
 pub mod cost;
-pub mod diagnostics;
 pub mod effects;
 pub mod energy;
 pub mod instr;
@@ -29,7 +24,5 @@ pub mod machine;
 pub mod manual;
 pub mod numerics;
 pub mod operands;
-pub mod problems;
 pub mod program;
-pub mod random;
 pub mod timing;

@@ -14,8 +14,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::diagnostics::Diagnostic;
-use crate::problems::Problems;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::Problems;
 
 /// A complete, validated description of one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

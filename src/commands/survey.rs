@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, ensure};
 use serde::Serialize;
 use vitcod_compiler::onnx;
-use vitcod_isa::diagnostics::did_you_mean;
 use vitcod_isa::machine::Machine;
+use vitcod_support::diagnostics::did_you_mean;
 
 use crate::calibration::CalibrationArgs;
 use crate::chain;

@@ -1,7 +1,7 @@
 //! The mistakes of a text, stated by it on the lines that are to blame.
 
-use vitcod_isa::diagnostics::Diagnostic;
-use vitcod_isa::problems::Problems;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::Problems;
 
 /// What comes before a message: a comment of the text's language. A line may state several.
 const MARKS: [&str; 3] = ["; error: ", "// error: ", "# error: "];

@@ -3,6 +3,7 @@
 use ndarray::ArrayD;
 use proptest::prelude::*;
 use vitcod_isa::machine::Machine;
+use vitcod_support::random::SplitMix64;
 
 use super::{AutoencoderError, Choice, Decision, Form, PcaError, pca, place};
 use crate::calibration::noise;
@@ -25,24 +26,18 @@ const DEIT_TINY: Sizes = Sizes { m: 197, k: 192, h: 3, e: 2, d: 64 };
 /// A graph under construction, with its source of numbers.
 struct Builder {
     graph: Graph,
-    state: u64,
+    random: SplitMix64,
 }
 
 impl Builder {
     fn new(seed: u64) -> Builder {
-        Builder {
-            graph: Graph::new("test", Stage::Canonical),
-            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        }
+        Builder { graph: Graph::new("test", Stage::Canonical), random: SplitMix64::new(seed) }
     }
 
     /// A constant of numbers from -1 to 1, or those of `scale` times as much.
     fn constant(&mut self, shape: &[usize], scale: f32) -> Value {
         let elements: Vec<f32> = (0..shape.iter().product())
-            .map(|_| {
-                self.state = self.state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-                ((self.state >> 40) as f32 / 2f32.powi(23) - 1.0) * scale
-            })
+            .map(|_| ((self.random.bits() >> 40) as f32 / 2f32.powi(23) - 1.0) * scale)
             .collect();
         self.graph.add_f32("", shape, &elements)
     }

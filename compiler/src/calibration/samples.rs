@@ -1,7 +1,7 @@
 //! Samples: the items that they hold, and noise in their place.
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
-use vitcod_isa::random::Random;
+use vitcod_support::random::SplitMix64;
 
 use crate::interp::InterpError;
 use crate::ir::{Elem, Graph, GraphInput, TensorType, Value};
@@ -85,7 +85,7 @@ pub fn noise_of(
     items: usize,
     seed: u64,
 ) -> Vec<ArrayD<f32>> {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let array = |(mut shape, numbers): (Vec<usize>, Numbers)| {
         let each = shape.iter().product::<usize>();
         if let Some(extent) = shape.first_mut() {

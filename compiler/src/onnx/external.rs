@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use vitcod_isa::beside::{self, Astray};
+use vitcod_support::sibling_files::{self, PathError};
 
 use super::error::Quoted;
 use super::mapped;
@@ -130,7 +130,7 @@ impl<'a> ExternalFiles<'a> {
 
     fn file(&mut self, location: &str) -> Result<Option<Bytes>, ExternalFault> {
         let folder = self.folder.ok_or(ExternalFault::NoFolder)?;
-        let Some(path) = beside::relative(location) else {
+        let Some(path) = sibling_files::relative(location) else {
             return Err(ExternalFault::Location { location: location.to_owned() });
         };
         match self.files.entry(path) {
@@ -147,11 +147,11 @@ impl<'a> ExternalFiles<'a> {
 /// Opens a file after following links, both of the folder and of the file.
 fn open(folder: &Path, path: &Path, location: &str) -> Result<Bytes, ExternalFault> {
     let io = |source| ExternalFault::Io { location: location.to_owned(), source };
-    match beside::follow(folder, path) {
+    match sibling_files::follow(folder, path) {
         Ok(target) => mapped::open(&target).map_err(io),
-        Err(Astray::Outside(target)) => {
+        Err(PathError::Outside(target)) => {
             Err(ExternalFault::Escape { location: location.to_owned(), target })
         }
-        Err(Astray::Io(source)) => Err(io(source)),
+        Err(PathError::Io(source)) => Err(io(source)),
     }
 }

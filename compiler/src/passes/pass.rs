@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use vitcod_isa::diagnostics::did_you_mean;
 use vitcod_isa::program::Program;
+use vitcod_support::diagnostics::did_you_mean;
 
 use super::{Context, Level, Module, Need, PASSES, PassError, Problem};
 use crate::ir::Graph;

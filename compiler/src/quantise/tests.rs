@@ -4,6 +4,7 @@ use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::Channel;
+use vitcod_support::random::SplitMix64;
 
 use super::{Options, quantise, quantise_reaching};
 use crate::calibration::{Calibration, noise};
@@ -44,12 +45,9 @@ fn layer_norm(graph: &mut Graph, x: Value, seed: u64) -> Value {
 
 /// Numbers of mean 0 and standard deviation about 1.
 fn wild(count: usize, seed: u64) -> impl Iterator<Item = f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(move || {
-        state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
-        (state >> 40) as f32 / 2f32.powi(23) * 1.7 - 1.7
-    })
-    .take(count)
+    let mut random = SplitMix64::new(seed);
+    std::iter::repeat_with(move || (random.bits() >> 40) as f32 / 2f32.powi(23) * 1.7 - 1.7)
+        .take(count)
 }
 
 fn output(graph: &mut Graph, value: Value) {

@@ -6,6 +6,7 @@ use proptest::sample::subsequence;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::autoencoder_bytes;
+use vitcod_support::random::SplitMix64;
 
 use super::pass::{self, Choice};
 use super::{Estimate, GlobalTokens, HeadSplit, SplitError, run};
@@ -62,12 +63,8 @@ fn machine() -> Machine {
 
 /// The outputs of a graph, a fixed function of the seed.
 fn outputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
-    let mut state = seed;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as i8
-    };
+    let mut random = SplitMix64::new(seed);
+    let mut next = || random.bits() as i8;
     let inputs: Vec<Tensor> = graph
         .inputs
         .iter()

@@ -17,7 +17,7 @@ use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
 use crate::masks::Masks;
-use vitcod_isa::random::Random;
+use vitcod_support::random::SplitMix64;
 
 /// Real value of a step of every int8 tensor: 127 steps are about four standard deviations.
 const STEP: f64 = 1.0 / 32.0;
@@ -73,7 +73,7 @@ pub fn attention_core(masks: &Masks, core: AttentionCore) -> Result<Graph, Workl
     }
     let mut builder = Builder {
         graph: Graph::new("attention core", Stage::Quantised),
-        random: Random::new(seed),
+        random: SplitMix64::new(seed),
     };
     for (layer, heads) in masks.layers().iter().enumerate() {
         if let Some(compressed) =
@@ -88,7 +88,7 @@ pub fn attention_core(masks: &Masks, core: AttentionCore) -> Result<Graph, Workl
 
 struct Builder {
     graph: Graph,
-    random: Random,
+    random: SplitMix64,
 }
 
 impl Builder {

@@ -9,10 +9,10 @@ use std::fmt;
 use cranelift_entity::EntityRef as _;
 use cranelift_entity::packed_option::PackedOption;
 use vitcod_isa::asm::{Draft, Files, Kind, Operands, Places, Sections};
-use vitcod_isa::diagnostics::Diagnostic;
 use vitcod_isa::instr::Instr;
-use vitcod_isa::problems::{Collector, Problems};
 use vitcod_isa::program::Program;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::{Collector, Problems};
 
 use super::verify::{Place, VerifyError};
 use super::{Addresses, Buffer, Buffers, Scheduled, Task, Tasks, Tiled};

@@ -12,8 +12,8 @@ use vitcod_isa::effects::Space;
 use vitcod_isa::instr::Instr;
 use vitcod_isa::instr::table::Halt;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::problems::{Collector, Problems};
 use vitcod_isa::program::Program;
+use vitcod_support::problems::{Collector, Problems};
 
 use super::{Addresses, BUFFER_ALIGN, Buffer, Scheduled, Task, Tiled};
 

@@ -1,6 +1,7 @@
 //! Every path against the plain loops, and the plain loops against sums done in 64 bits.
 
 use proptest::prelude::*;
+use vitcod_support::random::SplitMix64;
 
 use super::*;
 
@@ -26,12 +27,12 @@ struct Case {
     bias: Vec<i32>,
 }
 
-/// A cheap deterministic stream; `extremes` takes only the ends of the range.
-fn bytes(len: usize, mut state: u64, extremes: bool) -> Vec<i8> {
+/// Random bytes; `extremes` takes only the ends of the range.
+fn bytes(len: usize, seed: u64, extremes: bool) -> Vec<i8> {
+    let mut random = SplitMix64::new(seed);
     (0..len)
         .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let byte = (state >> 56) as u8 as i8;
+            let byte = random.bits() as i8;
             match (extremes, byte & 3) {
                 (false, _) => byte,
                 (true, 0) => i8::MAX,

@@ -3,8 +3,8 @@
 use std::vec;
 
 use super::syntax::{Argument, Atom, Line, Value};
-use crate::diagnostics::{Diagnostic, did_you_mean};
-use crate::problems::Collector;
+use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
+use vitcod_support::problems::Collector;
 
 /// The arguments of a directive, to be taken one by one.
 pub(crate) struct Arguments<'s> {

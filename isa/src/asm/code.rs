@@ -3,13 +3,13 @@
 use super::draft::{Kind, Operands};
 use super::symbols::{Resolved, Symbols};
 use super::syntax::{Argument, AtomKind, Line, Value};
-use crate::diagnostics::{Diagnostic, closest, did_you_mean, question};
 use crate::effects::accesses;
 use crate::instr::field::{Field, bits_of};
 use crate::instr::{
     FieldSpec, Instr, SIGNAL_BIT, Spec, TABLE, UnitSet, WAIT_BIT, WORD_BYTES, Word,
 };
-use crate::problems::Collector;
+use vitcod_support::diagnostics::{Diagnostic, closest, did_you_mean, question};
+use vitcod_support::problems::Collector;
 
 /// What every instruction takes beside the fields of its row.
 static TOKENS: [FieldSpec; 2] = [token_field("wait", WAIT_BIT), token_field("signal", SIGNAL_BIT)];

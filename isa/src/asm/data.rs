@@ -5,7 +5,7 @@ use super::text::signed;
 use crate::instr::Field as _;
 use crate::instr::field::integer;
 use crate::numerics::Scale;
-use crate::random::Random;
+use vitcod_support::random::SplitMix64;
 
 /// A kind of data.
 pub(super) struct Kind {
@@ -66,7 +66,7 @@ impl Kind {
         let bytes = bytes
             .ok_or_else(|| format!("seeds make at most {MAX_SEEDED_BYTES} bytes in a text"))?;
         *room -= bytes;
-        let mut random = Random::new(seed);
+        let mut random = SplitMix64::new(seed);
         Ok((0..count).flat_map(|_| random.bits().to_le_bytes().into_iter().take(width)).collect())
     }
 }

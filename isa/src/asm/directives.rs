@@ -12,13 +12,13 @@ use super::machine;
 use super::symbols::{Symbol, Symbols};
 use super::syntax::{Atom, Line, Value};
 use super::text::{atom, items, number, string, strings, word};
-use crate::diagnostics::{Diagnostic, did_you_mean};
 use crate::effects::Space;
 use crate::instr::field::integer;
 use crate::instr::{Dram, Field as _, Sram};
 use crate::machine::Machine;
-use crate::problems::Collector;
 use crate::program::{Alternative, Binding, Decision, Element, Layer, Layout, Program};
+use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
+use vitcod_support::problems::Collector;
 
 /// Reads a file that stands beside the text, by its name.
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;

@@ -16,11 +16,11 @@ use std::ops::Range;
 use super::directives::{Definitions, Files, Tensor};
 use super::symbols::{Symbol, Symbols};
 use super::{AssemblyError, code, directives, syntax};
-use crate::diagnostics::Diagnostic;
 use crate::effects::Space;
 use crate::instr::Op;
 use crate::instr::table::MAX_SRAM_OPERANDS;
 use crate::program::{Header, Program};
+use vitcod_support::diagnostics::Diagnostic;
 
 /// What a text is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

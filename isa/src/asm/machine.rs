@@ -5,10 +5,10 @@ use toml::{Table, Value as Toml};
 use super::arguments::Arguments;
 use super::syntax::{Atom, AtomKind, Value};
 use super::text::{atom, string};
-use crate::diagnostics::{Diagnostic, did_you_mean};
 use crate::machine::text::{self, Given};
 use crate::machine::{Machine, PRESETS};
-use crate::problems::Collector;
+use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
+use vitcod_support::problems::Collector;
 
 /// The machine that `.machine` describes. Named arguments are the keys of the TOML form. Of
 /// mistakes in several the first is returned; the rest goes to `problems`.

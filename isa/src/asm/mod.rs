@@ -29,9 +29,9 @@ pub use draft::{Draft, Kind, Operands, Places, Short};
 pub use print::{DraftListing, Listing, Sections};
 
 use crate::check::{self, Place};
-use crate::diagnostics::Diagnostic;
-use crate::problems::{Collector, Problems};
 use crate::program::Program;
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::{Collector, Problems};
 
 /// What is wrong with a text; [`Problems::render`] shows it.
 pub type AssemblyError = Problems<Diagnostic>;
@@ -49,7 +49,7 @@ impl Assembly {
     ///
     /// # Errors
     /// Everything that was found, in the order of the text. Reading stops when there are
-    /// [`KEPT`](crate::problems::KEPT) mistakes: to look for what was meant by each takes time.
+    /// [`KEPT`](vitcod_support::problems::KEPT) mistakes: to look for what was meant by each takes time.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Assembly, AssemblyError> {
         let (draft, places) = Draft::parse(text, Kind::Program, files)?;
         Ok(Assembly { program: draft.program, places })

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::syntax::Atom;
-use crate::diagnostics::{Diagnostic, did_you_mean};
 use crate::effects::Space;
 use crate::instr::field::{MAX_SRAM, integer};
 use crate::instr::{Dram, Sram};
+use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]

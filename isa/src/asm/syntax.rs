@@ -6,7 +6,7 @@ use lalrpop_util::{ParseError, lalrpop_mod};
 use logos::Logos as _;
 
 use super::lexer::Token;
-use crate::diagnostics::Diagnostic;
+use vitcod_support::diagnostics::Diagnostic;
 
 lalrpop_mod!(
     #[allow(warnings, clippy::all, reason = "generated from the grammar")]

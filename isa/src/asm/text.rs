@@ -1,8 +1,8 @@
 //! Values of directives: quoted texts and numbers.
 
 use super::syntax::{Atom, AtomKind, Value};
-use crate::diagnostics::Diagnostic;
 use crate::instr::field::integer;
+use vitcod_support::diagnostics::Diagnostic;
 
 /// The text of a word, or of a quoted text without quotes and escapes.
 pub(crate) fn string(value: &Value<'_>) -> Result<String, Diagnostic> {

@@ -73,9 +73,9 @@ use std::ops::Range;
 
 use crate::instr::field::MAX_DRAM;
 use crate::instr::{Instr, Op};
-use crate::problems::{Collector, Problems};
 use crate::program::{Binding, Header, Program};
 use order::{Clock, Order};
+use vitcod_support::problems::{Collector, Problems};
 
 /// A program that must not run: everything that is wrong with it.
 pub type CheckError = Problems<CheckProblem>;

@@ -9,9 +9,9 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::Machine;
-use crate::diagnostics::{Diagnostic, closest};
 use crate::instr::field;
-use crate::problems::{Collector, KEPT, Problems};
+use vitcod_support::diagnostics::{Diagnostic, closest};
+use vitcod_support::problems::{Collector, KEPT, Problems};
 
 /// What a key may hold.
 enum Kind {

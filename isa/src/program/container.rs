@@ -26,7 +26,7 @@ use super::error::{Problem, ProgramError, WriteError};
 use super::{Header, Program};
 use crate::instr::{Instr, WORD_BYTES, Word};
 use crate::machine::Machine;
-use crate::problems::Collector;
+use vitcod_support::problems::Collector;
 
 /// The `e_machine` of program files: "tV" in the order of the file, a number that no architecture
 /// has registered.

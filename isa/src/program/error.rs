@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::instr::EncodeError;
 use crate::machine::MachineError;
-use crate::problems::Problems;
+use vitcod_support::problems::Problems;
 
 /// Bytes that are no program: everything that is wrong with them.
 pub type ProgramError = Problems<Problem>;

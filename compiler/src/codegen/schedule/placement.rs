@@ -163,6 +163,7 @@ impl<'a> Placement<'a> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use vitcod_support::random::SplitMix64;
 
     use super::*;
 
@@ -254,13 +255,8 @@ mod tests {
     /// be, and hardly ever worse.
     #[test]
     fn placement_is_near_the_optimum() {
-        let mut state = 1u64;
-        let mut draw = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % below
-        };
+        let mut random = SplitMix64::new(1);
+        let mut draw = |below: u64| random.bits() % below;
         let [mut optimal, mut heuristic, mut worse] = [0; 3];
         for _ in 0..200 {
             let mut buffers: Vec<(u64, usize, usize)> = (0..6)

@@ -5,7 +5,7 @@ use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::Channel;
 
 use super::super::{Elem, TensorType};
-use vitcod_isa::random::Random;
+use vitcod_support::random::SplitMix64;
 
 /// The first 8 bytes of the SHA-256 of some bytes, in hexadecimal: tells constants apart, and
 /// notices changed files.
@@ -71,7 +71,7 @@ pub(super) fn push_number(elem: Elem, text: &str, bytes: &mut Vec<u8>) -> Option
 /// The elements of a seed, for tests by hand: floats of mean 0 and standard deviation 1, uniform
 /// integers, channels with a bias of one byte and a scale of 1 / 256.
 pub(super) fn seeded(ty: &TensorType, seed: u64) -> Vec<u8> {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let mut bytes = Vec::with_capacity(ty.bytes());
     for _ in 0..ty.elements() {
         match ty.elem {

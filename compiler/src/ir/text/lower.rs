@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use vitcod_isa::asm::MAX_SEEDED_BYTES;
-use vitcod_isa::diagnostics::{Diagnostic, closest, did_you_mean};
+use vitcod_support::diagnostics::{Diagnostic, closest, did_you_mean};
 
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};

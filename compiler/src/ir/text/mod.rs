@@ -43,8 +43,8 @@ lalrpop_util::lalrpop_mod!(
 
 use bytes::Bytes;
 use lalrpop_util::{ErrorRecovery, ParseError};
-use vitcod_isa::diagnostics::{Diagnostic, did_you_mean};
-use vitcod_isa::problems::{Collector, KEPT, Problems};
+use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
+use vitcod_support::problems::{Collector, KEPT, Problems};
 
 pub use data::digest;
 pub use print::{Constants, print};

@@ -1,4 +1,4 @@
-//! Random well-formed graphs of every stage, for tests and fuzzing.
+//! SplitMix64 well-formed graphs of every stage, for tests and fuzzing.
 //!
 //! Every operation occurs, with extents of a few elements; what the graphs compute means nothing.
 //! Their parameters decode, so that the interpreters run them.
@@ -12,7 +12,7 @@ use vitcod_isa::machine::Machine;
 
 use crate::ir::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
 use crate::split::{self, GlobalTokens};
-use vitcod_isa::random::Random;
+use vitcod_support::random::SplitMix64;
 
 /// The most operations that are chosen for a graph; some of them are several operations.
 const MAX_STEPS: usize = 10;
@@ -32,7 +32,7 @@ pub fn graph_by(stage: Stage, choices: &[u8]) -> Graph {
 
 struct Generator<'a> {
     graph: Graph,
-    random: Random,
+    random: SplitMix64,
     /// What is chosen next, until there are no more.
     choices: std::slice::Iter<'a, u8>,
     /// Values that operations and outputs may read.
@@ -42,7 +42,7 @@ struct Generator<'a> {
 impl<'a> Generator<'a> {
     fn new(stage: Stage, seed: u64, choices: &'a [u8]) -> Generator<'a> {
         let stage = if stage == Stage::Split { Stage::Quantised } else { stage };
-        let (graph, random) = (Graph::new("", stage), Random::new(seed));
+        let (graph, random) = (Graph::new("", stage), SplitMix64::new(seed));
         let mut generator = Generator { graph, random, choices: choices.iter(), pool: Vec::new() };
         generator.graph.name = generator.name();
         generator

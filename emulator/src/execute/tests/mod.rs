@@ -11,6 +11,7 @@ use vitcod_isa::numerics::{
     LayerNormParams, Scale, exp2_neg, layer_norm_row, requantise, requantise_i8, requantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
+use vitcod_support::random::SplitMix64;
 
 use super::block::Block;
 use super::*;
@@ -22,13 +23,16 @@ const LINES: LineSet = LineSet { first: 0, count: 64 };
 struct Bench {
     memory: Memory,
     free: u32,
-    seed: u64,
+    random: SplitMix64,
 }
 
 impl Bench {
     fn new(seed: u64) -> Bench {
-        let mut bench =
-            Bench { memory: Memory::new(&testing::program([], &[])).unwrap(), free: 0, seed };
+        let mut bench = Bench {
+            memory: Memory::new(&testing::program([], &[])).unwrap(),
+            free: 0,
+            random: SplitMix64::new(seed),
+        };
         let bytes = bench.random(bench.memory.sram.len() + bench.memory.dram.len());
         let (sram, dram) = bytes.split_at(bench.memory.sram.len());
         bench.memory.sram.copy_from_slice(sram);
@@ -36,13 +40,8 @@ impl Bench {
         bench
     }
 
-    /// A splitmix64 stream.
     fn next(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random.bits()
     }
 
     fn random(&mut self, count: usize) -> Vec<u8> {

@@ -144,7 +144,7 @@ pub fn did_you_mean<'a>(
 }
 
 /// The question whether a word was meant.
-pub(crate) fn question(candidate: &str) -> String {
+pub fn question(candidate: &str) -> String {
     format!("did you mean `{candidate}`?")
 }
 

@@ -2,12 +2,12 @@
 
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct SplitMix64(u64);
 
-impl Random {
+impl SplitMix64 {
     /// The generator of a seed.
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
+    pub fn new(seed: u64) -> SplitMix64 {
+        SplitMix64(seed)
     }
 
     /// 64 uniform bits.
@@ -35,6 +35,6 @@ mod tests {
 
     #[test]
     fn seed_0_gives_the_published_output() {
-        assert_eq!(Random::new(0).bits(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(SplitMix64::new(0).bits(), 0xe220_a839_7b1d_cdaf);
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// Why a path does not lead to a file of the folder.
 #[derive(Debug, thiserror::Error)]
-pub enum Astray {
+pub enum PathError {
     /// A link leads out of the folder.
     #[error("it leads to {}", .0.display())]
     Outside(PathBuf),
@@ -34,11 +34,11 @@ pub fn relative(name: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// It leads out of the folder, or nowhere.
-pub fn follow(folder: &Path, path: &Path) -> Result<PathBuf, Astray> {
+pub fn follow(folder: &Path, path: &Path) -> Result<PathBuf, PathError> {
     let folder =
         if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.canonicalize()?;
     let target = folder.join(path).canonicalize()?;
-    if target.starts_with(&folder) { Ok(target) } else { Err(Astray::Outside(target)) }
+    if target.starts_with(&folder) { Ok(target) } else { Err(PathError::Outside(target)) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,11 @@
+//! What every part of ViTCoD uses and none is about.
+//!
+//! - [`problems`]: errors that state all that is wrong;
+//! - [`diagnostics`]: the same for texts, shown with the line;
+//! - [`random`]: seeded random numbers;
+//! - [`sibling_files`]: files that a file names.
+
+pub mod diagnostics;
+pub mod problems;
+pub mod random;
+pub mod sibling_files;

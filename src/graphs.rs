@@ -11,7 +11,7 @@ use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_isa::asm::{Assembly, Files, Kind, Sections};
 use vitcod_isa::check::check;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Program, SavedIr};
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
@@ -116,7 +116,7 @@ pub(crate) fn stage(
     let name = name.with_context(|| format!("{}: the name is no text", path.display()))?;
     let side_name = format!("{name}.bin");
     let sections = if inline { Sections::Inline } else { Sections::Side(side_name.clone()) };
-    let side_of = |image, ir: &Option<Bytes>| {
+    let side_of = |image, ir: &Option<SavedIr>| {
         if inline { Vec::new() } else { Sections::side(image, ir.as_ref()) }
     };
     let (text, side) = match module {
@@ -163,7 +163,7 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
     let mut side = Vec::new();
     let constants = Constants::File { name: SIDE, bytes: &mut side };
     let sections = Sections::Side(SIDE.to_owned());
-    let side_of = |image, ir: &Option<Bytes>| Bytes::from(Sections::side(image, ir.as_ref()));
+    let side_of = |image, ir: &Option<SavedIr>| Bytes::from(Sections::side(image, ir.as_ref()));
     let (written, again) = match module {
         Module::Graph(graph) => {
             let written = text::print(&graph.compacted(), constants);

@@ -18,7 +18,8 @@ use vitcod_compiler::frontend::{import_file, import_file_with_masks};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::{self, Mask, Masks};
-use vitcod_compiler::quantise::{self, Calibration};
+use vitcod_compiler::calibration::{self, Calibration};
+use vitcod_compiler::quantise;
 use vitcod_emulator::Emulator;
 use vitcod_isa::machine::{Machine, PRESETS};
 
@@ -104,7 +105,7 @@ fn row(name: &str, graph: &Graph, preset: &str) -> Row {
     let machine = Machine::preset(preset).unwrap();
     let (graph, _) = autoencoder::place(graph, &machine, Choice::Auto).unwrap();
     let samples = match quantise::needs_samples(&graph) {
-        true => quantise::noise(&graph, NOISE_ITEMS),
+        true => calibration::noise(&graph, NOISE_ITEMS),
         false => Vec::new(),
     };
     let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();

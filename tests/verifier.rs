@@ -24,7 +24,7 @@ use vitcod_emulator::{Emulator, Fault, Memory};
 use vitcod_isa::check::{self, check};
 use vitcod_isa::instr::{Unit, UnitSet};
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Buffer, Program};
 
 const TINY: Vit = Vit {
     image: 24,
@@ -271,6 +271,49 @@ fn without_a_needed_token_some_order_gives_other_bits() {
         assert!(
             tried > 30 && found * 100 >= tried * 95,
             "{name}: {found} of {tried} races were seen"
+        );
+    }
+}
+
+/// A program one of whose buffers has moved to another address, with the operands that lie in it.
+fn moved(program: &Program, buffer: usize, address: u32) -> Program {
+    let mut program = program.clone();
+    let Buffer { address: from, bytes, first, last } = program.buffers[buffer];
+    program.buffers[buffer].address = address;
+    for instr in &mut program.code[first as usize..=last as usize] {
+        for at in instr.op.sram_operands() {
+            if (from..from + bytes).contains(&at.0) {
+                at.0 = at.0 - from + address;
+            }
+        }
+    }
+    program
+}
+
+/// The instructions run one after the other, so no order of theirs is at fault.
+#[test]
+fn no_buffer_of_a_compiled_model_is_moved_onto_a_live_one_unnoticed() {
+    for (name, program) in compiled() {
+        let program = in_program_order(&program);
+        assert_eq!(check(&program), Ok(()), "{name}");
+        let (mut tried, mut seen_only_by_buffers) = (0, 0);
+        for (index, buffer) in program.buffers.iter().enumerate() {
+            // The first that lives at the same time, and has as many bytes.
+            let onto = program.buffers.iter().find(|other| {
+                let together = other.first <= buffer.last && buffer.first <= other.last;
+                together && *other != buffer && other.bytes >= buffer.bytes
+            });
+            let Some(onto) = onto else { continue };
+            let mut broken = moved(&program, index, onto.address);
+            tried += 1;
+            let problems = check(&broken).unwrap_err().to_string();
+            assert!(problems.contains("which lives at the same time"), "{name}: {problems}");
+            broken.buffers.clear();
+            seen_only_by_buffers += usize::from(check(&broken).is_ok());
+        }
+        assert!(
+            tried > 100 && seen_only_by_buffers > 10,
+            "{name}: {tried}, {seen_only_by_buffers}"
         );
     }
 }

@@ -105,6 +105,7 @@ fn program(tiles: usize) -> Program {
         machine: Machine::preset("vitcod").expect("the preset"),
         layer_of: vec![0; code.len()],
         code,
+        buffers: Vec::new(),
         image: Bytes::from(channel.repeat(64)),
         ir: None,
     }

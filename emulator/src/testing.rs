@@ -32,6 +32,7 @@ pub(crate) fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Pr
         machine: vitcod(),
         layer_of: vec![0; code.len()],
         code,
+        buffers: Vec::new(),
         image: Bytes::copy_from_slice(image),
         ir: None,
     }

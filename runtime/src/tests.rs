@@ -88,6 +88,7 @@ fn copies() -> Program {
         machine: Machine::preset("vitcod").unwrap(),
         layer_of: vec![0; code.len()],
         code,
+        buffers: Vec::new(),
         image: Bytes::from(vec![0; 64]),
         ir: None,
     }

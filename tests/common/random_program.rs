@@ -279,6 +279,7 @@ fn assemble(code: Vec<Instr>) -> Program {
         machine,
         layer_of: vec![0; code.len()],
         code,
+        buffers: Vec::new(),
         image: vec![0; IMAGE as usize].into(),
         ir: None,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use vitcod_isa::check::remove_redundant_tokens;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
+use vitcod_isa::program::{self, Binding, Element, Header, Layer, Layout, Program, SavedIr};
 
 use crate::codegen::error::CodegenError;
 use crate::codegen::limits::MAX_COUNT;
@@ -15,7 +15,7 @@ use crate::codegen::residence::storage::{MemorySpace, Residence};
 use crate::codegen::schedule;
 use crate::ir::layout::{Patterns, ProductParts};
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
-use crate::tiled::{Scheduled, Tiled};
+use crate::tiled::{Addresses, Buffer, Scheduled, Tasks, Tiled};
 
 /// The tiled program of a plan. What is executed is the split graph; the reference for its results
 /// is the quantised one.
@@ -54,7 +54,10 @@ pub(crate) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
         },
         machine: machine.clone(),
         image: image(graph, &residence, &pool),
-        ir: Some(SavedGraph::new(reference, place).to_json().into()),
+        ir: Some(SavedIr {
+            graph: SavedGraph::new(reference, place).to_json().into(),
+            constants: Bytes::new(),
+        }),
         tasks,
     }
 }
@@ -199,10 +202,30 @@ pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
         machine: machine.clone(),
         code: schedule::with_tokens(tasks, addresses),
         layer_of,
+        buffers: buffers(tasks, addresses),
         image: image.clone(),
         ir: ir.clone(),
     };
     // This also verifies the program: the compiler emits no unsound one.
     remove_redundant_tokens(&mut program)?;
     Ok(program)
+}
+
+/// The buffers as the program states them: live from the first to the last task that touches them,
+/// whatever scheduling and placement thought. A task is one instruction, so their indices agree.
+fn buffers(tasks: &Tasks, addresses: &Addresses) -> Vec<program::Buffer> {
+    let lives = tasks.lives();
+    let buffer = |(buffer, bytes): (Buffer, &u64)| {
+        let (first, last) = lives[buffer]?;
+        Some(program::Buffer {
+            address: addresses[buffer],
+            // A buffer is a part of the scratchpad, and a task an instruction.
+            bytes: *bytes as u32,
+            first: first as u32,
+            last: last as u32,
+        })
+    };
+    let mut buffers: Vec<program::Buffer> = tasks.buffers.iter().filter_map(buffer).collect();
+    buffers.sort_unstable_by_key(|buffer| (buffer.first, buffer.address));
+    buffers
 }

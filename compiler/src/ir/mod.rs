@@ -51,6 +51,8 @@ pub use entities::{Const, Node, Op, Value};
 pub(crate) use graph::indices;
 pub use graph::{Constant, Graph, GraphInput, GraphOutput, OpData, ValueData, ValueDef};
 pub use ops::{AttrSpec, BinaryFn, Conversion, OPERATIONS, OpKind, OpSpec, Stage, UnaryFn};
-pub use saved::{LoadError, MAX_ACTIVATION_BYTES, SavedEntry, SavedGraph, SavedInput, SavedOutput};
+pub use saved::{
+    LoadError, MAX_ACTIVATION_BYTES, SAVED_VERSION, SavedEntry, SavedGraph, SavedInput, SavedOutput,
+};
 pub use types::{Elem, TensorType};
 pub use verify::{Defect, Place, VerifyError};

@@ -15,12 +15,24 @@ use super::{Graph, Node, OpKind, Stage, TensorType, Value, VerifyError};
 /// DeiT-Base's take.
 pub const MAX_ACTIVATION_BYTES: usize = 1 << 30;
 
+/// The version of the form: of the JSON, and of the operations and layouts of constants that it
+/// names. A reader takes no other.
+pub const SAVED_VERSION: u32 = 1;
+
 /// Why bytes are no saved graph.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The bytes are not JSON of the form.
     #[error("the saved graph is malformed: {0}")]
     Json(#[from] serde_json::Error),
+    /// The graph was saved by another version of the compiler.
+    #[error(
+        "the graph was saved in version {found} of its form, this version reads {SAVED_VERSION}: compile the model again"
+    )]
+    Version {
+        /// The version of the graph.
+        found: u32,
+    },
     /// An entity that does not exist where it is named, or something too large.
     #[error("the saved graph is malformed: {0}")]
     Malformed(String),
@@ -33,6 +45,8 @@ pub enum LoadError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedGraph {
+    /// [`SAVED_VERSION`].
+    pub version: u32,
     /// Name of the model.
     pub name: String,
     /// Quantised, which is left out, or split.
@@ -135,6 +149,7 @@ impl SavedGraph {
         let outputs = outputs.collect();
         let nodes = graph.nodes().map(|(_, name)| name.to_owned()).collect();
         SavedGraph {
+            version: SAVED_VERSION,
             name: graph.name.clone(),
             stage: graph.stage,
             nodes,
@@ -155,7 +170,15 @@ impl SavedGraph {
     /// The bytes are no saved graph, or not one of this image. Never panics, and allocates in
     /// proportion to the bytes.
     pub fn load(json: &[u8], image: &Bytes) -> Result<Graph, LoadError> {
-        serde_json::from_slice::<SavedGraph>(json)?.graph(image)
+        // What every version holds.
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        match serde_json::from_slice::<Version>(json)?.version {
+            SAVED_VERSION => serde_json::from_slice::<SavedGraph>(json)?.graph(image),
+            found => Err(LoadError::Version { found }),
+        }
     }
 
     /// The graph, with its constants from `image`.

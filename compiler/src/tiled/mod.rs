@@ -42,7 +42,7 @@ use vitcod_isa::effects::{Access, Space, accesses};
 use vitcod_isa::instr::table::MAX_SRAM_OPERANDS;
 use vitcod_isa::instr::{Op, Sram};
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Header;
+use vitcod_isa::program::{Header, SavedIr};
 
 pub use verify::{Defect, Place, VerifyError};
 
@@ -168,7 +168,7 @@ pub struct Tiled {
     /// Constants, from DRAM address 0 on.
     pub image: Bytes,
     /// The graph that it computes, as a program carries it ([`SavedGraph`](crate::ir::SavedGraph)).
-    pub ir: Option<Bytes>,
+    pub ir: Option<SavedIr>,
     /// What is executed, one task after the other.
     pub tasks: Tasks,
 }

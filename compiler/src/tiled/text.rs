@@ -99,6 +99,7 @@ fn draft(
             machine: machine.clone(),
             code: tasks.iter().map(|task| Instr::new(task.op)).collect(),
             layer_of: tasks.iter().map(|task| task.layer).collect(),
+            buffers: Vec::new(),
             image: image.clone(),
             ir: ir.clone(),
         },
@@ -113,7 +114,7 @@ fn draft(
 }
 
 fn of_draft(Draft { program, buffers, operands, groups, .. }: Draft) -> (Tiled, Addresses) {
-    let Program { header, machine, code, layer_of, image, ir } = program;
+    let Program { header, machine, code, layer_of, image, ir, .. } = program;
     let mut tasks = Tasks { image_bytes: image.len() as u64, ..Tasks::default() };
     let mut addresses = Addresses::new();
     for (bytes, address) in buffers {

@@ -266,6 +266,7 @@ impl Verifier<'_> {
             machine: wide,
             code: ops.chain([Instr::new(Halt {})]).collect(),
             layer_of: tasks.tasks.iter().map(|task| task.layer).chain([last]).collect(),
+            buffers: Vec::new(),
             image: image.clone(),
             ir: None,
         };

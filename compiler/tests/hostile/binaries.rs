@@ -53,6 +53,7 @@ fn halts(halts: usize, change: impl FnOnce(&mut Program)) -> Vec<u8> {
         machine: Machine::preset("vitcod").unwrap(),
         code: vec![Instr::new(Halt {}); halts],
         layer_of: vec![0; halts],
+        buffers: Vec::new(),
         image: Bytes::from_static(&[0; 64]),
         ir: None,
     };
@@ -82,7 +83,7 @@ fn with_dram_bytes(digits: &str) -> Vec<u8> {
 
 /// The JSON of a graph, between what comes before and after its body.
 fn json(nodes: &str, inputs: &str, body: &str) -> Vec<u8> {
-    format!("{{\"name\":\"a\",\"nodes\":[{nodes}],\"inputs\":[{inputs}],\"body\":[{body}],\"outputs\":[]}}")
+    format!("{{\"version\":1,\"name\":\"a\",\"nodes\":[{nodes}],\"inputs\":[{inputs}],\"body\":[{body}],\"outputs\":[]}}")
         .into_bytes()
 }
 

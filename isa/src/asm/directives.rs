@@ -16,7 +16,7 @@ use crate::effects::Space;
 use crate::instr::field::integer;
 use crate::instr::{Dram, Field as _, Sram};
 use crate::machine::Machine;
-use crate::program::{Alternative, Binding, Decision, Element, Layer, Layout, Program};
+use crate::program::{Alternative, Binding, Buffer, Decision, Element, Layer, Layout, Program};
 use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
 use vitcod_support::problems::Collector;
 
@@ -39,7 +39,7 @@ struct Directive {
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
 
-const DIRECTIVES: [Directive; 16] = [
+const DIRECTIVES: [Directive; 18] = [
     Directive {
         name: Kind::Program.directive(),
         names: Some(&["dram"]),
@@ -101,12 +101,22 @@ const DIRECTIVES: [Directive; 16] = [
     Directive {
         name: ".image",
         names: Some(&["at", "bytes", "sha256"]),
-        apply: |this, arguments| this.section(arguments, false),
+        apply: |this, arguments| this.section(arguments, Target::Image),
     },
     Directive {
         name: ".ir",
         names: Some(&["at", "bytes", "sha256"]),
-        apply: |this, arguments| this.section(arguments, true),
+        apply: |this, arguments| this.section(arguments, Target::Ir),
+    },
+    Directive {
+        name: ".ir_constants",
+        names: Some(&["at", "bytes", "sha256"]),
+        apply: |this, arguments| this.section(arguments, Target::IrConstants),
+    },
+    Directive {
+        name: ".live",
+        names: Some(&["bytes", "first", "last"]),
+        apply: |this, arguments| this.live(arguments),
     },
 ];
 
@@ -130,8 +140,11 @@ pub(super) struct Definitions<'s, 'f> {
     pub(super) buffers: Vec<(u32, Option<u32>, Range<usize>)>,
     pub(super) image: Section,
     pub(super) ir: Option<Section>,
-    /// Whether data goes to the IR and not to the image.
-    data_to_ir: bool,
+    pub(super) ir_constants: Option<Section>,
+    /// Where data goes.
+    target: Target,
+    /// The buffers of a program, and their directives.
+    pub(super) live: Vec<(Buffer, Range<usize>)>,
     /// The end of the furthest buffer.
     sram_end: u64,
     /// Bytes that seeds may still make.
@@ -144,6 +157,14 @@ pub(super) struct Tensor {
     pub(super) binding: Binding,
     pub(super) is_placed: bool,
     pub(super) span: Range<usize>,
+}
+
+/// Where data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Image,
+    Ir,
+    IrConstants,
 }
 
 /// Bytes from data directives or from a file.
@@ -191,7 +212,9 @@ impl<'s, 'f> Definitions<'s, 'f> {
             buffers: Vec::new(),
             image: Section::default(),
             ir: None,
-            data_to_ir: false,
+            ir_constants: None,
+            target: Target::Image,
+            live: Vec::new(),
             sram_end: 0,
             seeded: MAX_SEEDED_BYTES,
         }
@@ -231,17 +254,16 @@ impl<'s, 'f> Definitions<'s, 'f> {
                 .with_help(did_you_mean(name, names)));
         };
         arguments.take_unknown(&["count", "seed", "sha256"], &mut self.problems);
-        let section =
-            if self.data_to_ir { self.ir.get_or_insert_default() } else { &mut self.image };
-        let bytes = section.data(&arguments.head)?;
+        self.target_section().data(&arguments.head)?;
         if let Some(seed) = arguments.named("seed") {
             let count = arguments.required("count")?;
             let made = kind.random(number(&seed)?, number(&count)?, &mut self.seeded);
             let made = made.map_err(|message| Diagnostic::at(count.span(), message))?;
             check_digest(arguments.named("sha256"), &made)?;
-            bytes.extend(made);
+            self.target_section().data(&arguments.head)?.extend(made);
             return arguments.end();
         }
+        let bytes = self.target_section().data(&arguments.head)?;
         for value in arguments.unnamed() {
             let value = word(&value, kind.expected, |text| Some((text, value.span())))?;
             if (kind.append)(value.0, bytes).is_none() {
@@ -437,12 +459,38 @@ impl<'s, 'f> Definitions<'s, 'f> {
         arguments.end()
     }
 
-    /// Data that follows belongs to the image or to the IR; with a file, its bytes are all there
-    /// is.
-    fn section(&mut self, mut arguments: Arguments<'s>, is_ir: bool) -> Done {
-        self.data_to_ir = is_ir;
+    /// The section that data goes to.
+    fn target_section(&mut self) -> &mut Section {
+        match self.target {
+            Target::Image => &mut self.image,
+            Target::Ir => self.ir.get_or_insert_default(),
+            Target::IrConstants => self.ir_constants.get_or_insert_default(),
+        }
+    }
+
+    /// Defines a buffer of a program: what its part of the scratchpad holds when.
+    fn live(&mut self, mut arguments: Arguments<'s>) -> Done {
+        if self.kind != Kind::Program {
+            let message = "a draft has `.buffer`, and its instructions say when they live";
+            return Err(Diagnostic::at(arguments.head.span, message));
+        }
+        let Sram(address) = word(
+            &arguments.next("an address as sram:0x40")?,
+            "an address as sram:0x40",
+            Sram::parse,
+        )?;
+        let mut count = |name| arguments.required(name).and_then(|value| number(&value));
+        let (bytes, first, last) = (count("bytes")?, count("first")?, count("last")?);
+        let span = arguments.head.span.clone();
+        self.live.push((Buffer { address, bytes, first, last }, span));
+        arguments.end()
+    }
+
+    /// Data that follows belongs to a section; with a file, its bytes are all there is.
+    fn section(&mut self, mut arguments: Arguments<'s>, target: Target) -> Done {
+        self.target = target;
         let files = self.files;
-        let section = if is_ir { self.ir.get_or_insert_default() } else { &mut self.image };
+        let section = self.target_section();
         if let Some(file) = arguments.next_if_any() {
             if !section.data(&arguments.head)?.is_empty() {
                 return Err(Diagnostic::at(
@@ -452,7 +500,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             }
             let wrong = |message: String| Diagnostic::at(file.span(), message);
             let mut bytes =
-                part_of(read(files, &string(&file)?).map_err(wrong)?, is_ir).map_err(wrong)?;
+                part_of(read(files, &string(&file)?).map_err(wrong)?, target).map_err(wrong)?;
             let mut count =
                 |name| arguments.named(name).map(|value| number::<usize>(&value)).transpose();
             let (at, length) = (count("at")?, count("bytes")?);
@@ -505,15 +553,16 @@ fn read(files: &Files<'_>, name: &str) -> Result<Bytes, String> {
     files(name)
 }
 
-/// The image or the IR of a program; all of any other file.
-fn part_of(bytes: Bytes, is_ir: bool) -> Result<Bytes, String> {
+/// A section of a program; all of any other file.
+fn part_of(bytes: Bytes, target: Target) -> Result<Bytes, String> {
     if !bytes.starts_with(b"\x7fELF") {
         return Ok(bytes);
     }
     let program = Program::from_bytes(bytes).map_err(|error| error.to_string())?;
-    if is_ir {
-        program.ir.ok_or_else(|| "that program has no IR".to_owned())
-    } else {
-        Ok(program.image)
+    let ir = program.ir.ok_or_else(|| "that program has no IR".to_owned());
+    match target {
+        Target::Image => Ok(program.image),
+        Target::Ir => Ok(ir?.graph),
+        Target::IrConstants => Ok(ir?.constants),
     }
 }

@@ -19,7 +19,7 @@ use super::{AssemblyError, code, directives, syntax};
 use crate::effects::Space;
 use crate::instr::Op;
 use crate::instr::table::MAX_SRAM_OPERANDS;
-use crate::program::{Header, Program};
+use crate::program::{Buffer, Header, Program, SavedIr};
 use vitcod_support::diagnostics::Diagnostic;
 
 /// What a text is of.
@@ -83,7 +83,7 @@ pub struct Places {
     pub code: Vec<Range<usize>>,
     /// Each input and, behind them, each output.
     pub bindings: Vec<Range<usize>>,
-    /// Each buffer of a draft: its name.
+    /// Each buffer: of a draft its name, of a program its directive.
     pub buffers: Vec<Range<usize>>,
 }
 
@@ -152,6 +152,10 @@ impl Draft {
                     .push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
             }
         }
+        if definitions.ir.is_none() && definitions.ir_constants.is_some() {
+            let message = "there are `.ir_constants`, but there is no `.ir`";
+            definitions.problems.push(|| Diagnostic::of_text(message.to_owned()));
+        }
         definitions
             .problems
             .sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
@@ -170,9 +174,16 @@ impl Draft {
             decisions: definitions.decisions,
         };
         let machine = machine.expect("without a machine there is a problem");
-        let (image, ir) =
-            (definitions.image.into_bytes(), definitions.ir.map(|section| section.into_bytes()));
-        let program = Program { header, machine, code, layer_of, image, ir };
+        let image = definitions.image.into_bytes();
+        let constants = definitions.ir_constants.map(|section| section.into_bytes());
+        let ir = definitions.ir.map(|section| SavedIr {
+            graph: section.into_bytes(),
+            constants: constants.unwrap_or_default(),
+        });
+        let (live, lives_at): (Vec<Buffer>, Vec<Range<usize>>) =
+            definitions.live.into_iter().unzip();
+        places.buffers = lives_at;
+        let program = Program { header, machine, code, layer_of, buffers: live, image, ir };
         let mut buffers = Vec::new();
         for (bytes, address, span) in definitions.buffers {
             buffers.push((bytes, address));

@@ -65,6 +65,7 @@ impl Assembly {
         for problem in found.kept() {
             let span = match &problem.place {
                 Place::Instruction { index, .. } => self.places.code.get(*index).cloned(),
+                Place::Buffer { index, .. } => self.places.buffers.get(*index).cloned(),
                 Place::Binding { index, .. } => self.places.bindings.get(*index).cloned(),
                 Place::Program => None,
             };

@@ -11,7 +11,7 @@ use crate::check::{self, CheckError};
 use crate::cost::cost;
 use crate::effects::{Space, accesses};
 use crate::instr::{Instr, Sram};
-use crate::program::{Alternative, Binding, Decision, Element, Layer, Program};
+use crate::program::{Alternative, Binding, Buffer, Decision, Element, Layer, Program, SavedIr};
 
 /// Constants up to this size are always in a text that is to be read again.
 const SMALL: usize = 4096;
@@ -37,9 +37,11 @@ pub enum Sections {
 }
 
 impl Sections {
-    /// The bytes of the side file: what is large of an image and an IR, one after the other.
-    pub fn side(image: &Bytes, ir: Option<&Bytes>) -> Vec<u8> {
-        let sections = [Some(image), ir].into_iter().flatten();
+    /// The bytes of the side file: what is large of an image, an IR and its constants, one after
+    /// the other.
+    pub fn side(image: &Bytes, ir: Option<&SavedIr>) -> Vec<u8> {
+        let ir = ir.map(|ir| [&ir.graph, &ir.constants]);
+        let sections = [image].into_iter().chain(ir.into_iter().flatten());
         sections
             .filter(|bytes| bytes.len() > SMALL)
             .flat_map(|bytes| bytes.iter().copied())
@@ -107,11 +109,20 @@ impl Sections {
                 writeln!(f, ".alternative {name:?} cycles={cycles} bytes={dram_bytes}")?;
             }
         }
+        let mut at = 0;
+        let mut section = |directive: &str, bytes: &Bytes| {
+            let start = at;
+            at += if bytes.len() > SMALL { bytes.len() } else { 0 };
+            self.print(f, directive, bytes, start)
+        };
         if !image.is_empty() {
-            self.print(f, ".image", image, 0)?;
+            section(".image", image)?;
         }
-        if let Some(ir) = ir {
-            self.print(f, ".ir", ir, if image.len() > SMALL { image.len() } else { 0 })?;
+        if let Some(SavedIr { graph, constants }) = ir {
+            section(".ir", graph)?;
+            if !constants.is_empty() {
+                section(".ir_constants", constants)?;
+            }
         }
         Ok(())
     }
@@ -189,7 +200,7 @@ impl Listing<'_> {
 // Names come from the model's file: quoted, so that none breaks its line.
 impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Program { header, code, layer_of, image, .. } = self.program;
+        let Program { header, code, layer_of, buffers, image, .. } = self.program;
         self.sections.print_head(f, Kind::Program, self.program)?;
         writeln!(
             f,
@@ -232,7 +243,14 @@ impl fmt::Display for Listing<'_> {
         if layers.len() > 0 {
             f.write_str("\n")?;
         }
-        layers.try_for_each(|layer| define(f, layer))
+        layers.try_for_each(|layer| define(f, layer))?;
+        if !buffers.is_empty() {
+            writeln!(f, "\n; what the scratchpad holds, from one instruction to another")?;
+        }
+        for Buffer { address, bytes, first, last } in buffers {
+            writeln!(f, ".live {} bytes={bytes} first={first} last={last}", Sram(*address))?;
+        }
+        Ok(())
     }
 }
 

@@ -8,8 +8,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::instr::arbitrary::instr;
+use crate::instr::field::MAX_SRAM;
 use crate::machine::{Machine, PRESETS};
-use crate::program::{Alternative, Binding, Decision, Element, Header, Layer, Layout};
+use crate::program::{
+    Alternative, Binding, Buffer, Decision, Element, Header, Layer, Layout, SavedIr,
+};
 
 fn no_files(name: &str) -> Result<Bytes, String> {
     Err(format!("cannot read {name}"))
@@ -92,12 +95,18 @@ fn program() -> impl Strategy<Value = Program> {
     let header = (name(), any::<u64>(), bindings(), bindings(), layers(), decisions());
     let code = prop::collection::vec((instr(), prop_oneof![9 => 0..5u32, 1 => any::<u32>()]), 0..8);
     let bytes = || prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
-    (header, machine(), code, bytes(), prop::option::of(bytes())).prop_map(
-        |(header, machine, code, image, ir)| {
+    let ir = prop::option::of((bytes(), bytes()));
+    let buffer = (0..MAX_SRAM, any::<u32>(), any::<u32>(), any::<u32>());
+    let buffer =
+        buffer.prop_map(|(address, bytes, first, last)| Buffer { address, bytes, first, last });
+    let buffers = prop::collection::vec(buffer, 0..3);
+    (header, machine(), code, buffers, bytes(), ir).prop_map(
+        |(header, machine, code, buffers, image, ir)| {
+            let ir = ir.map(|(graph, constants)| SavedIr { graph, constants });
             let (name, dram_bytes, inputs, outputs, layers, decisions) = header;
             let (code, layer_of) = code.into_iter().unzip();
             let header = Header { name, dram_bytes, inputs, outputs, layers, decisions };
-            Program { header, machine, code, layer_of, image, ir }
+            Program { header, machine, code, layer_of, buffers, image, ir }
         },
     )
 }
@@ -141,7 +150,8 @@ fn names_places_and_values() {
 fn large_constants_are_in_the_program_file() {
     let mut program = parse(TEXT);
     program.image = Bytes::from(vec![7; 10_000]);
-    program.ir = Some(Bytes::from_static(b"{}"));
+    program.ir =
+        Some(SavedIr { graph: Bytes::from_static(b"{}"), constants: Bytes::from(vec![9; 5_000]) });
     let file = Bytes::from(program.to_bytes().unwrap());
     let text = program.listing().with_constants_in("p.vitcod").to_string();
     assert!(text.len() < 3000, "{text}");

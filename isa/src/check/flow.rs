@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::Report;
+use super::buffers::Touched;
 use super::order::{Clock, Order};
 use super::shadow::{Budget, Clash, HOST, Held, Shadow, Stamp, Visit};
 use super::sums::sums;
@@ -22,10 +23,11 @@ use crate::program::Program;
 pub(super) fn check(
     program: &Program,
     order: &Order,
+    touched: &Touched,
     place: &dyn Fn(Range<u64>) -> String,
     problems: &mut Report,
 ) -> Vec<Clock> {
-    let mut flow = Flow::new(program, order, place);
+    let mut flow = Flow::new(program, order, touched, place);
     let mut needed = vec![Clock::default(); program.code.len()];
     for &index in &order.sequence {
         needed[index] = flow.instruction(index, problems);
@@ -42,6 +44,7 @@ pub(super) fn check(
 struct Flow<'a> {
     program: &'a Program,
     order: &'a Order,
+    touched: &'a Touched,
     place: &'a dyn Fn(Range<u64>) -> String,
     sram: Shadow,
     /// Behind the image, which is never written.
@@ -53,11 +56,13 @@ impl<'a> Flow<'a> {
     fn new(
         program: &'a Program,
         order: &'a Order,
+        touched: &'a Touched,
         place: &'a dyn Fn(Range<u64>) -> String,
     ) -> Flow<'a> {
         let mut flow = Flow {
             program,
             order,
+            touched,
             place,
             sram: Shadow::new(0..program.machine.sram.bytes.into()),
             dram: Shadow::new(program.image.len() as u64..program.header.dram_bytes),
@@ -81,10 +86,19 @@ impl<'a> Flow<'a> {
         let mut clashes: Vec<(&Access, &str, Clash)> = Vec::new();
 
         // Operands are read before results are written, also where those take their place.
-        for access in all.iter().filter(|access| access.mode.reads()) {
+        let mut in_sram = 0;
+        for access in &all {
+            let place = in_sram;
+            in_sram += usize::from(access.space == Space::Sram);
+            if !access.mode.reads() {
+                continue;
+            }
             match access.space {
-                Space::Sram => sram.read(&access.region, &mut visit),
-                Space::Dram => dram.read(&access.region, &mut visit),
+                Space::Sram => {
+                    let life = self.touched.life(index, place);
+                    sram.read(&access.region, life, &mut visit);
+                }
+                Space::Dram => dram.read(&access.region, None, &mut visit),
             }
             clashes.extend(visit.clashes.drain(..).map(|clash| (access, "reads", clash)));
         }
@@ -134,7 +148,11 @@ impl<'a> Flow<'a> {
             Space::Dram => format!("{:#x}..{:#x} of DRAM", bytes.start, bytes.end),
         };
         let Some(index) = other.and_then(|stamp| self.order.index(stamp.unit, stamp.number)) else {
-            return format!("{} {does} {place}, which nothing has written", access.operand);
+            let during = match (access.space, self.program.buffers.is_empty()) {
+                (Space::Sram, false) => " in the life of their buffer",
+                _ => "",
+            };
+            return format!("{} {does} {place}, which nothing has written{during}", access.operand);
         };
         let op = &self.program.code[index].op;
         let region = Region::contiguous(bytes.start, bytes.end - bytes.start);

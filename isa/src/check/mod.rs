@@ -20,13 +20,18 @@
 //!   DRAM behind the image and overlap no other; steps are positive and finite; only images
 //!   `[1, c, h, w]` that are inputs are laid out as pixels.
 //!
+//! - *Buffers*, in a program that states them ([`Buffer`]): each lies in the scratchpad and lives at
+//!   one instruction at least; those that live at the same instruction share no byte; every access
+//!   to the scratchpad lies in one buffer that lives at the instruction.
+//!
 //! Where all that holds, the flow of data is followed, byte by byte:
 //!
 //! - *Order*: of two accesses that touch the same byte, one of them a write, one has completed
 //!   before the other starts, by the order of units and tokens and whatever instructions take.
 //!   Within a unit that is asked only of a read of what the unit wrote; all else is in order there,
 //!   as [`effects`](crate::effects) says.
-//! - *Definedness*: each byte of the scratchpad that is read was written before; each byte of DRAM
+//! - *Definedness*: each byte of the scratchpad that is read was written before, and where there are
+//!   buffers by an instruction at which the same buffer lives; each byte of DRAM
 //!   lies in the image or an input, or was written before. So is each byte of the outputs when the
 //!   program ends.
 //! - *Accumulators*: the int32 that an instruction continues hold sums of products, and those have,
@@ -55,6 +60,7 @@
 //! program.
 
 mod bindings;
+mod buffers;
 mod flow;
 mod operands;
 mod order;
@@ -72,8 +78,9 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::instr::field::MAX_DRAM;
-use crate::instr::{Instr, Op};
-use crate::program::{Binding, Header, Program};
+use crate::instr::{Instr, Op, Sram};
+use crate::program::{Binding, Buffer, Header, Program};
+use buffers::Touched;
 use order::{Clock, Order};
 use vitcod_support::problems::{Collector, Problems};
 
@@ -101,6 +108,13 @@ pub enum Place {
         /// Its assembly.
         text: String,
     },
+    /// A buffer.
+    Buffer {
+        /// Its index.
+        index: usize,
+        /// It.
+        buffer: Buffer,
+    },
     /// An input or output.
     Binding {
         /// Its index among inputs and, behind them, outputs.
@@ -117,6 +131,12 @@ impl fmt::Display for CheckProblem {
             Place::Instruction { index, text } => {
                 write!(f, "instruction {index}: {}: `{text}`", self.message)
             }
+            Place::Buffer { index, buffer: Buffer { address, bytes, first, last } } => write!(
+                f,
+                "buffer {index} ({bytes} bytes at {}, instructions {first} to {last}): {}",
+                Sram(*address),
+                self.message
+            ),
             Place::Binding { name, .. } => write!(f, "binding {name:?}: {}", self.message),
         }
     }
@@ -146,7 +166,8 @@ pub fn check_sequence(
     }
     bindings::check(program, &mut problems);
     if problems.0.is_empty() {
-        flow::check(program, &Order::sequential(&program.code), place, &mut problems);
+        let order = Order::sequential(&program.code);
+        flow::check(program, &order, &Touched::default(), place, &mut problems);
     }
     problems.0.finish()
 }
@@ -160,9 +181,12 @@ fn scratchpad(bytes: Range<u64>) -> String {
 /// have completed when it starts.
 fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     let mut problems = Report::new();
-    let proof = match form(program, &mut problems) {
+    let order = form(program, &mut problems);
+    let mut touched = buffers::check(program, &mut problems);
+    let proof = match order {
         Some(order) if problems.0.is_empty() => {
-            let needed = flow::check(program, &order, &scratchpad, &mut problems);
+            touched.count(program, &order);
+            let needed = flow::check(program, &order, &touched, &scratchpad, &mut problems);
             (order, needed)
         }
         _ => Default::default(),
@@ -230,6 +254,11 @@ impl Report {
             place: Place::Instruction { index, text: instr.to_string() },
             message: message(),
         });
+    }
+
+    fn buffer(&mut self, index: usize, buffer: &Buffer, message: impl FnOnce() -> String) {
+        let buffer = *buffer;
+        self.0.push(|| CheckProblem { place: Place::Buffer { index, buffer }, message: message() });
     }
 
     /// `binding` is one of the program.

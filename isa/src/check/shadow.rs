@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::buffers::Life;
 use super::order::Clock;
 use crate::effects::Region;
 use crate::instr::Unit;
@@ -141,8 +142,9 @@ impl Shadow {
         }
     }
 
-    /// Reads a region; below the range of this memory are constants.
-    pub(super) fn read(&mut self, region: &Region, visit: &mut Visit<'_>) {
+    /// Reads a region; below the range of this memory are constants. What was written outside of the
+    /// life of a buffer was not written.
+    pub(super) fn read(&mut self, region: &Region, life: Option<&Life>, visit: &mut Visit<'_>) {
         let (unit, number) = (visit.stamp.unit.index(), visit.stamp.number);
         self.each(region, visit, |pieces, range, end, visit| {
             for at in range {
@@ -153,6 +155,11 @@ impl Shadow {
                         visit.clash(None, bytes);
                         // Said once.
                         state.writer = Some(HOST);
+                    }
+                    Some(Stamp { unit, number })
+                        if life.is_some_and(|life| !life.covers(unit.index(), number)) =>
+                    {
+                        visit.clash(None, bytes)
                     }
                     Some(writer) if !visit.need(writer) => visit.clash(Some(writer), bytes),
                     Some(_) => {}

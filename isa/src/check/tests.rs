@@ -1,5 +1,6 @@
 //! One broken program per check, and random ones. The flow of data has tests of its own.
 
+mod buffers;
 mod flow;
 
 use bytes::Bytes;
@@ -133,6 +134,7 @@ fn with(code: Vec<Instr>) -> Program {
         machine: Machine::preset("vitcod").unwrap(),
         layer_of: vec![0; code.len()],
         code,
+        buffers: Vec::new(),
         image: Bytes::from_static(&[0; 256]),
         ir: None,
     }

@@ -6,8 +6,10 @@
 //! | `.vitcod.machine` | the machine, canonical TOML |
 //! | `.vitcod.text` | instruction words of 64 bytes |
 //! | `.vitcod.layer` | per instruction its layer, u32 |
+//! | `.vitcod.buffers` | per [`Buffer`] its address, bytes, first and last instruction, u32 each; absent where there are none |
 //! | `.vitcod.image` | DRAM constants, aligned to 64 bytes in the file |
-//! | `.vitcod.ir` | the quantised IR; absent in a stripped program |
+//! | `.vitcod.ir` | the graph of the [`SavedIr`]; absent in a stripped program |
+//! | `.vitcod.ir.constants` | its own constants; absent where there are none |
 //!
 //! There are no segments, since nothing but this project loads the file; `readelf -S` and its like
 //! list the sections. Sections whose names do not start with `.vitcod.` are ignored. Equal programs
@@ -23,7 +25,7 @@ use object::{Endianness, LittleEndian};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, ProgramError, WriteError};
-use super::{Header, Program};
+use super::{Buffer, Header, Program, SavedIr};
 use crate::instr::{Instr, WORD_BYTES, Word};
 use crate::machine::Machine;
 use vitcod_support::problems::Collector;
@@ -32,20 +34,28 @@ use vitcod_support::problems::Collector;
 /// has registered.
 pub const ELF_MACHINE: u16 = 0x5674;
 
-/// The version of the format: of the container, the encoding of instructions and the saved IR. A
-/// reader takes no other. The test `what_is_saved_belongs_to_a_format` of `vitcod-compiler` shows a
+/// The version of the container and of the encoding of instructions. A reader takes no other. The
+/// saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of `vitcod-compiler` shows a
 /// change of operations and instructions.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const HEADER: &str = ".vitcod.header";
 const MACHINE: &str = ".vitcod.machine";
 const TEXT: &str = ".vitcod.text";
 const LAYER: &str = ".vitcod.layer";
+const BUFFERS: &str = ".vitcod.buffers";
 const IMAGE: &str = ".vitcod.image";
 const IR: &str = ".vitcod.ir";
+const IR_CONSTANTS: &str = ".vitcod.ir.constants";
 
 /// The sections in the order of the file.
-const SECTIONS: [&str; 6] = [HEADER, MACHINE, TEXT, LAYER, IMAGE, IR];
+const SECTIONS: [&str; 8] = [HEADER, MACHINE, TEXT, LAYER, BUFFERS, IMAGE, IR, IR_CONSTANTS];
+
+/// Those that a file may lack.
+const OPTIONAL: [&str; 3] = [BUFFERS, IR, IR_CONSTANTS];
+
+/// Bytes of an entry of `.vitcod.buffers`.
+const BUFFER_BYTES: usize = 16;
 
 /// What the name of each section of the project starts with.
 const PREFIX: &str = ".vitcod.";
@@ -105,10 +115,18 @@ impl Program {
             Content { name: MACHINE, data: machine.as_bytes(), align: 1, entry: 0 },
             Content { name: TEXT, data: &text, align: WORD_BYTES as u64, entry: WORD_BYTES as u64 },
             Content { name: LAYER, data: &layer, align: 4, entry: 4 },
-            Content { name: IMAGE, data: &self.image, align: 64, entry: 0 },
         ];
-        if let Some(ir) = &self.ir {
-            sections.push(Content { name: IR, data: ir, align: 1, entry: 0 });
+        let buffers: Vec<u8> = self.buffers.iter().flat_map(buffer_to_bytes).collect();
+        if !buffers.is_empty() {
+            let entry = BUFFER_BYTES as u64;
+            sections.push(Content { name: BUFFERS, data: &buffers, align: 4, entry });
+        }
+        sections.push(Content { name: IMAGE, data: &self.image, align: 64, entry: 0 });
+        if let Some(SavedIr { graph, constants }) = &self.ir {
+            sections.push(Content { name: IR, data: graph, align: 1, entry: 0 });
+            if !constants.is_empty() {
+                sections.push(Content { name: IR_CONSTANTS, data: constants, align: 64, entry: 0 });
+            }
         }
         write_elf(&sections).map_err(|e| WriteError::Format(e.to_string()))
     }
@@ -200,19 +218,26 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
         }
     };
     for (section, name) in sections.iter().zip(SECTIONS) {
-        if section.is_none() && name != IR {
+        if section.is_none() && !OPTIONAL.contains(&name) {
             problems.push(|| Problem::of_file(format!("section {name} is missing")));
         }
     }
-    let [header, machine, text, layer, image, ir] =
+    let [header, machine, text, layer, buffers, image, ir, constants] =
         sections.map(|range| range.map(|range| bytes.slice(range)));
     let preamble = header.and_then(|data| read_preamble(&data, problems));
     let machine = machine.and_then(|data| read_machine(&data, problems));
     let code = text.and_then(|data| read_text(&data, problems));
     let layer_of = layer.and_then(|data| read_layers(&data, problems));
+    let buffers = buffers.map_or(Some(Vec::new()), |data| read_buffers(&data, problems));
+    if ir.is_none() && constants.is_some() {
+        let message = format!("section {IR_CONSTANTS} is there without {IR}");
+        problems.push(|| Problem::of_file(message));
+    }
+    let constants = constants.unwrap_or_default();
+    let ir = ir.map(|graph| SavedIr { graph, constants });
 
-    let (preamble, machine, code, layer_of, image) =
-        (preamble?, machine?, code?, layer_of?, image?);
+    let (preamble, machine, code, layer_of, buffers, image) =
+        (preamble?, machine?, code?, layer_of?, buffers?, image?);
     if preamble.machine_digest != machine.digest() {
         let message = format!("the digest is not that of the machine, {}", machine.digest());
         problems.push(|| Problem::new(HEADER, 0, message));
@@ -221,7 +246,7 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
         let message = format!("{} entries for {} instructions", layer_of.len(), code.len());
         problems.push(|| Problem::new(LAYER, 0, message));
     }
-    Some(Program { header: preamble.program, machine, code, layer_of, image, ir })
+    Some(Program { header: preamble.program, machine, code, layer_of, buffers, image, ir })
 }
 
 /// Where the sections of [`SECTIONS`] lie in the file.
@@ -337,6 +362,21 @@ fn read_text(data: &[u8], problems: &mut Problems) -> Option<Vec<Instr>> {
 fn read_layers(data: &[u8], problems: &mut Problems) -> Option<Vec<u32>> {
     let entries = whole::<4>(LAYER, data, problems)?;
     Some(entries.iter().map(|entry| u32::from_le_bytes(*entry)).collect())
+}
+
+fn buffer_to_bytes(&Buffer { address, bytes, first, last }: &Buffer) -> Vec<u8> {
+    [address, bytes, first, last].map(u32::to_le_bytes).concat()
+}
+
+fn read_buffers(data: &[u8], problems: &mut Problems) -> Option<Vec<Buffer>> {
+    let entries = whole::<BUFFER_BYTES>(BUFFERS, data, problems)?;
+    let buffer = |entry: &[u8; BUFFER_BYTES]| {
+        let (fields, _) = entry.as_chunks::<4>();
+        let [address, bytes, first, last] =
+            std::array::from_fn(|field| u32::from_le_bytes(fields[field]));
+        Buffer { address, bytes, first, last }
+    };
+    Some(entries.iter().map(buffer).collect())
 }
 
 /// The entries of a section that holds nothing else.

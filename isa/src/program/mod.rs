@@ -9,6 +9,7 @@ pub use container::{ELF_MACHINE, FORMAT};
 pub use error::{Problem, ProgramError, WriteError};
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -30,11 +31,49 @@ pub struct Program {
     pub code: Vec<Instr>,
     /// Per instruction, the index of the layer it belongs to.
     pub layer_of: Vec<u32>,
+    /// What the scratchpad holds when; empty where nobody says, as in assembly written by hand.
+    pub buffers: Vec<Buffer>,
     /// Constants: weights and parameters.
     pub image: Bytes,
-    /// The quantised IR as JSON, its constants by reference into `image`; absent in a stripped
-    /// program.
-    pub ir: Option<Bytes>,
+    /// The graph that the program computes; absent in a stripped program.
+    pub ir: Option<SavedIr>,
+}
+
+/// A part of the scratchpad that holds one thing for some time.
+///
+/// # Invariants (checked by [`check`](crate::check), in a program that has any buffers)
+///
+/// 1. A buffer has bytes, lies in the scratchpad, and lives at one instruction at least.
+/// 2. Two buffers that live at the same instruction share no byte.
+/// 3. Each access of an instruction to the scratchpad lies, all of it, in one buffer that lives at
+///    the instruction.
+/// 4. At the first instruction of a buffer, its bytes count as unwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Where it starts in the scratchpad.
+    pub address: u32,
+    /// How many bytes it has.
+    pub bytes: u32,
+    /// Index of the first instruction at which it lives.
+    pub first: u32,
+    /// Index of the last.
+    pub last: u32,
+}
+
+impl Buffer {
+    /// Its bytes.
+    pub fn range(&self) -> Range<u64> {
+        u64::from(self.address)..u64::from(self.address) + u64::from(self.bytes)
+    }
+}
+
+/// A graph that a program carries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedIr {
+    /// The graph as JSON. Its constants are places of the program's image or of `constants`.
+    pub graph: Bytes,
+    /// Constants that no instruction reads, so that they have no place in DRAM.
+    pub constants: Bytes,
 }
 
 /// Facts about a program.

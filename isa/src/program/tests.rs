@@ -62,8 +62,12 @@ fn program() -> Program {
             Instr::new(Halt {}),
         ],
         layer_of: vec![0, 0],
+        buffers: vec![Buffer { address: 64, bytes: 32, first: 0, last: 1 }],
         image: Bytes::from_iter(0..=255),
-        ir: Some(Bytes::from_static(b"{}")),
+        ir: Some(SavedIr {
+            graph: Bytes::from_static(b"{}"),
+            constants: Bytes::from_static(b"only the IR"),
+        }),
     }
 }
 
@@ -89,8 +93,10 @@ fn a_program_survives_its_bytes() {
     let bytes = written();
     assert_eq!(bytes, written());
     let mut stripped = program();
-    stripped.ir = None;
-    for program in [program(), stripped] {
+    (stripped.ir, stripped.buffers) = (None, Vec::new());
+    let mut shared = program();
+    shared.ir.as_mut().unwrap().constants = Bytes::new();
+    for program in [program(), stripped, shared] {
         let bytes = program.to_bytes().unwrap();
         assert_eq!(Program::from_bytes(bytes.into()).unwrap(), program);
     }
@@ -99,8 +105,7 @@ fn a_program_survives_its_bytes() {
 #[test]
 fn an_empty_program_has_a_file_form() {
     let mut empty = program();
-    (empty.code, empty.layer_of, empty.image, empty.ir) =
-        (vec![], vec![], Bytes::new(), Some(Bytes::new()));
+    (empty.code, empty.layer_of, empty.image, empty.ir) = (vec![], vec![], Bytes::new(), None);
     assert_eq!(Program::from_bytes(empty.to_bytes().unwrap().into()).unwrap(), empty);
 }
 
@@ -169,11 +174,11 @@ fn a_wrong_digest_version_or_machine_number_is_an_error() {
     assert!(error(wrong).starts_with(".vitcod.header+0x0: the digest is not that of the machine"));
 
     let mut wrong = bytes.clone();
-    wrong[place(&bytes, b"{\"format\":2") + 10] = b'1';
+    wrong[place(&bytes, b"{\"format\":3") + 10] = b'1';
     let message = "this program was made by another version of vitcod: compile the model again";
     assert_eq!(
         error(wrong),
-        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 2)")
+        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 3)")
     );
 
     let mut wrong = bytes.clone();
@@ -205,6 +210,11 @@ fn missing_unknown_and_repeated_sections_are_named() {
         error(twice),
         "ELF+0x0: section .vitcod.image is there twice\nELF+0x0: section .vitcod.layer is missing"
     );
+
+    let mut unowned = bytes.clone();
+    let ir = place(&bytes, b".vitcod.ir\0");
+    unowned[ir] = b'x';
+    assert_eq!(error(unowned), "ELF+0x0: section .vitcod.ir.constants is there without .vitcod.ir");
 
     let mut foreign = bytes;
     foreign[name] = b'x';

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use vitcod_isa::program::{Binding, Layer, Program};
+use vitcod_isa::program::{Binding, Layer, Program, SavedIr};
 
 /// Prints a program's machine, tensors, sizes and layers.
 pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Program { header, machine, code, layer_of, image, ir } = program;
+    let Program { header, machine, code, layer_of, buffers, image, ir } = program;
     writeln!(out, "program       {:?}", header.name)?;
     writeln!(out, "machine       {machine}")?;
     writeln!(out, "digest        {}", machine.digest())?;
@@ -24,9 +24,12 @@ pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()
     writeln!(out, "DRAM          {} B", header.dram_bytes)?;
     writeln!(out, "constants     {} B", image.len())?;
     match ir {
-        Some(ir) => writeln!(out, "quantised IR  {} B", ir.len())?,
-        None => writeln!(out, "quantised IR  none (stripped)")?,
+        Some(SavedIr { graph, constants }) => {
+            writeln!(out, "IR            {} B, constants {} B", graph.len(), constants.len())?
+        }
+        None => writeln!(out, "IR            none (stripped)")?,
     }
+    writeln!(out, "buffers       {}", buffers.len())?;
     let mut mnemonics: BTreeMap<&str, usize> = BTreeMap::new();
     for instr in code {
         *mnemonics.entry(instr.op.spec().mnemonic).or_default() += 1;

@@ -175,12 +175,28 @@ proptest! {
     }
 }
 
+#[test]
+fn another_version_is_refused() {
+    let (json, image) = save(&graph());
+    let text = String::from_utf8(json).unwrap();
+    let version = format!("{{\"version\":{SAVED_VERSION},");
+    let other = text.replacen(&version, "{\"version\":7,\"more\":true,", 1);
+    assert_eq!(
+        SavedGraph::load(other.as_bytes(), &image).unwrap_err().to_string(),
+        "the graph was saved in version 7 of its form, this version reads 1: compile the model again"
+    );
+    let none = text.replacen(&version, "{", 1);
+    let error = SavedGraph::load(none.as_bytes(), &image).unwrap_err().to_string();
+    assert!(error.contains("missing field `version`"), "{error}");
+}
+
 /// Programs hold instructions and a saved graph. Where what these are made of changes, older
-/// programs cannot be read: `FORMAT` in `isa/src/program/container.rs` is raised, and the reader
-/// says so.
+/// programs cannot be read: `FORMAT` in `isa/src/program/container.rs` or `SAVED_VERSION` is
+/// raised, and the reader says so.
 #[test]
 fn what_is_saved_belongs_to_a_format() {
     let mut text = format!("format {}\n", vitcod_isa::program::FORMAT);
+    text += &format!("saved graph {SAVED_VERSION}\n");
     for op in OPERATIONS.iter().filter(|op| op.stages.iter().any(|stage| !stage.is_float())) {
         let attrs = op.attrs.iter().map(|attr| format!(" {}:{}", attr.name, (attr.expected)()));
         text += &format!("{}{}\n", op.mnemonic, attrs.collect::<String>());

@@ -1,7 +1,6 @@
 //! Drafts and their text hold the same. Cases are files of `tests/ir`.
 
 use super::*;
-use crate::instr::field::MAX_SRAM;
 
 /// Any draft whose operands all lie in buffers, most of them without sense.
 fn draft() -> impl Strategy<Value = Draft> {
@@ -14,6 +13,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         |(mut program, buffers, picks, is_scheduled)| {
             let mut picks = picks.into_iter().cycle();
             let (mut operands, mut groups) = (Vec::new(), Vec::new());
+            // The buffers of a draft are its own.
+            program.buffers.clear();
             for instr in &mut program.code {
                 (instr.wait, instr.signal) = Default::default();
                 let mut lies_in = Operands::default();
@@ -70,20 +71,22 @@ proptest! {
 fn large_sections_are_parts_of_a_side_file() {
     let mut program = parse(TEXT);
     program.image = Bytes::from(vec![7; 10_000]);
-    program.ir = Some(Bytes::from(vec![b' '; 5_000]));
+    let [graph, constants] = [5_000, 6_000].map(|bytes| Bytes::from(vec![b' '; bytes]));
+    program.ir = Some(SavedIr { graph, constants });
     let side = Bytes::from(Sections::side(&program.image, program.ir.as_ref()));
-    assert_eq!(side.len(), 15_000);
+    assert_eq!(side.len(), 21_000);
     let text = program.listing().with_sections(Sections::Side("side".to_owned())).to_string();
     assert!(text.contains(".image \"side\" at=0 bytes=10000 sha256="), "{text}");
     assert!(text.contains(".ir \"side\" at=10000 bytes=5000 sha256="), "{text}");
+    assert!(text.contains(".ir_constants \"side\" at=15000 bytes=6000 sha256="), "{text}");
     let files = |_: &str| Ok(side.clone());
     assert_eq!(Assembly::parse(&text, &files).unwrap().program, program);
 
     let message = |text: &str| Assembly::parse(text, &files).unwrap_err().kept()[0].message.clone();
-    assert_eq!(message(&text.replace("at=10000", "at=10001")), "this has only 15000 bytes");
+    assert_eq!(message(&text.replace("at=10000", "at=16001")), "this has only 21000 bytes");
     assert_eq!(
         message(&text.replace("at=10000", "at=18446744073709551615")),
-        "this has only 15000 bytes"
+        "this has only 21000 bytes"
     );
     let glance = program.listing().with_sections(Sections::Digest).to_string();
     assert_eq!(

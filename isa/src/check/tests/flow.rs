@@ -3,22 +3,22 @@
 use super::*;
 use crate::check::{Token, remove_redundant_tokens, tokens};
 
-fn flow_error(program: &Program) -> String {
+pub(super) fn flow_error(program: &Program) -> String {
     message(program, crate::check::check(program).unwrap_err())
 }
 
 /// Transfers of contiguous bytes.
-fn load_of(dst: u32, src: u64, bytes: u32) -> Load {
+pub(super) fn load_of(dst: u32, src: u64, bytes: u32) -> Load {
     Load { dst: Sram(dst), src: Dram(src), bytes, inner: 1, ..load() }
 }
 
-fn store_of(src: u32, dst: u64, bytes: u32) -> Store {
+pub(super) fn store_of(src: u32, dst: u64, bytes: u32) -> Store {
     Store { src: Sram(src), dst: Dram(dst), bytes, ..store() }
 }
 
 /// Two operands of `add` arrive one by one, and the sum leaves. The output is the 64 bytes from
 /// 320.
-fn sums() -> Vec<Instr> {
+pub(super) fn sums() -> Vec<Instr> {
     vec![
         instr(load_of(0, 256, 64), &[], &[]),
         instr(load_of(64, 0, 64), &[], &[Unit::Vector]),

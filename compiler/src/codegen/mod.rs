@@ -1,28 +1,43 @@
-//! From a quantised graph to a program: lowering to tile-sized tasks, scheduling, emission.
+//! From a split graph to a program: lowering to tile-sized tasks, scheduling, emission.
 //!
 //! ```text
-//! quantised graph          within what instructions can hold   (limits)
-//!   -> split graph         masked attention as tasks for the two engines   (crate::split)
-//!   -> groups     operations that share tiles (a linear layer with its activation and its residual add, attention)
-//!   -> storage    where every tensor between groups lives: in the scratchpad or in DRAM
-//!   -> tiled      tile-sized instructions on buffers that have no address yet, in program order   (linear, attention, rows)
-//!   -> schedule   tasks are ordered, buffers placed, conflicting accesses ordered by tokens; the best wins
-//!   -> scheduled  the same instructions in another order, buffers at addresses
-//!   -> Program    conflicting accesses of different units ordered by tokens
+//! split graph          checked against what instructions can hold
+//!   -> groups          operations that share tiles: a linear layer with its activation and residual
+//!                      add, attention, an MLP
+//!   -> residence       which tensors between groups stay in the scratchpad; the layout of DRAM
+//!   -> plans           per group: tiles, dataflow, declared buffers
+//!   -> tiled           instructions on buffers that have no address yet, in program order
+//!   -> scheduled       the same instructions in the order of each unit, buffers at addresses
+//!   -> Program         conflicting accesses of different units ordered by tokens
 //! ```
 //!
+//! The parts, from the ground up. Each imports from those listed before it and from no other; a test
+//! reads this list and the imports of every file, and finds circles between files.
+//!
+//! - [`limits`]: what no tiling makes fit an instruction, found before anything is planned;
+//! - [`error`]: why a graph cannot become a program;
+//! - [`objective`]: what programs and their parts are compared by;
+//! - [`estimate`]: what a part of a program is estimated to take;
+//! - [`group`]: operations that are lowered together;
+//! - [`residence`]: where tensors live;
+//! - [`strategy`]: the knobs of a whole graph: fusion, share of resident tensors, size of tiles;
+//! - [`builder`]: emission of tasks;
+//! - [`lower`]: how a group is lowered: choose a plan, then emit it;
+//! - [`schedule`]: order of tasks, addresses of buffers, tokens; it knows nothing of graphs;
+//! - [`plan`]: the search over strategies;
+//! - [`emit`]: header, constant image and program.
+//!
 //! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run:
-//! [`tile`], [`schedule`] and [`emit`] go from one to the next. [`compile`] looks at several
-//! tilings before it decides for one.
+//! [`tile`], [`schedule()`] and [`emit()`] go from one to the next.
 //!
 //! The program order alone defines the result: executed one by one, the tasks compute the graph.
-//! Every later step keeps that result: prefetch moves a load only over tasks that do not touch what
-//! it touches, placement gives buffers that live at the same time different addresses, and tokens
-//! order all that conflicts, by [`vitcod_isa::effects`].
+//! Every later step keeps that result. Prefetch moves a load only over tasks that do not access what
+//! it accesses, placement gives buffers that live at the same time different addresses, and tokens
+//! order all conflicting accesses, by [`vitcod_isa::effects`].
 //!
-//! Memory is shared out by two budgets: for tensors that stay on chip, and for loads ahead of their
-//! use. If placement finds no room, smaller ones are tried: more travels and more waits, but each
-//! machine with room for the smallest tiles compiles.
+//! Two budgets share out the scratchpad: one for tensors that stay on chip, one for loads ahead of
+//! their use. If placement fails, smaller budgets are tried. They cost traffic and time, but every
+//! machine that can hold the smallest tiles gets a program.
 
 mod builder;
 mod emit;

@@ -8,10 +8,9 @@
 //! on: parameters that are constants of the right size, shifts in range, no empty tensor.
 
 use std::collections::BTreeSet;
-use vitcod_isa::instr::Field as _;
 
-use vitcod_isa::instr::Shift;
 use vitcod_isa::instr::field::MAX_DRAM;
+use vitcod_isa::instr::{Field as _, Shift};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 
 use crate::ir::layout::{ScoreTerms, sddmm_terms};
@@ -19,6 +18,24 @@ use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
 pub(crate) const MAX_COUNT: usize = u16::MAX as usize;
+
+/// A count as a field of an instruction.
+pub(crate) fn count(n: usize) -> u16 {
+    debug_assert!(n <= MAX_COUNT, "{n} exceeds the counts of instructions");
+    n as u16
+}
+
+/// A number of bytes as a field of an instruction.
+pub(crate) fn bytes32(bytes: usize) -> u32 {
+    debug_assert!(u32::try_from(bytes).is_ok(), "{bytes} bytes exceed the fields of instructions");
+    bytes as u32
+}
+
+/// The distance of rows of `row_bytes` bytes as a field of an instruction. A single row may be
+/// longer than the field holds: its distance to the next one is not used.
+pub(crate) fn row_stride(row_bytes: u64) -> u32 {
+    row_bytes as u32
+}
 
 /// All that is in the way, one line each, with the layer.
 pub(crate) fn check(graph: &Graph) -> Vec<String> {

@@ -17,6 +17,7 @@ use vitcod_isa::machine::Machine;
 use crate::codegen::builder::buffer_ring::BufferRing;
 use crate::codegen::builder::buffers::Declared;
 use crate::codegen::builder::tile::{SramOperand, Tile};
+use crate::codegen::limits::{bytes32, row_stride};
 use crate::codegen::residence::constant_pool::ConstantPool;
 use crate::codegen::residence::storage::{Residence, Storage};
 use crate::ir::{Graph, Op};
@@ -135,7 +136,7 @@ impl<'a> Builder<'a> {
 
     /// An operand `offset` bytes into a buffer.
     fn at(&mut self, buffer: Buffer, offset: u64) -> SramOperand {
-        self.operands.push(Some((buffer, offset as u32)));
+        self.operands.push(Some((buffer, bytes32(offset as usize))));
         SramOperand(self.operands.len() as u32 - 1)
     }
 
@@ -153,7 +154,7 @@ impl<'a> Builder<'a> {
     /// A new buffer as a tile of contiguous rows.
     pub(crate) fn tile(&mut self, name: &'static str, rows: usize, row_bytes: usize) -> Tile {
         let buffer = self.buffer(name, rows as u64 * row_bytes as u64);
-        Tile { at: self.at(buffer, 0), stride: row_bytes as u32 }
+        Tile { at: self.at(buffer, 0), stride: row_stride(row_bytes as u64) }
     }
 
     /// The next buffer of a ring, as a tile of rows of `row_bytes` bytes.
@@ -172,6 +173,6 @@ impl<'a> Builder<'a> {
         if index == ring.allocated.len() {
             ring.allocated.push(self.tile(ring.name, 1, ring.bytes).at);
         }
-        Tile { at: ring.allocated[index], stride: row_bytes as u32 }
+        Tile { at: ring.allocated[index], stride: row_stride(row_bytes as u64) }
     }
 }

@@ -8,7 +8,7 @@ use vitcod_isa::instr::{Dram, Traffic};
 use super::Builder;
 use crate::codegen::builder::buffer_ring::BufferRing;
 use crate::codegen::builder::tile::{Block, SramOperand, Target, Tile, chunks};
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, bytes32, count, row_stride};
 use crate::codegen::residence::padded_map::{PaddedMap, Zeros};
 use crate::codegen::residence::storage::{Location, MemorySpace};
 use crate::ir::{Op, Value};
@@ -117,14 +117,13 @@ impl Builder<'_> {
                 base + (location.row + block.rows.start as u64) * data.row_bytes
                     + block.bytes.start as u64,
             ),
-            bytes: block.bytes.len() as u32,
-            inner: block.height() as u16,
+            bytes: bytes32(block.bytes.len()),
+            inner: count(block.height()),
             outer: 1,
             src_inner_stride: tile.stride,
-            src_outer_stride: 0,
-            dst_inner_stride: data.row_bytes as u32,
-            dst_outer_stride: 0,
+            dst_inner_stride: row_stride(data.row_bytes),
             traffic: data.traffic,
+            ..Store::ZERO
         };
         self.push(layer, store);
     }
@@ -156,14 +155,13 @@ impl Builder<'_> {
         let load = Load {
             dst: tile.at.into(),
             src: Dram(base + block.rows.start as u64 * row_bytes + block.bytes.start as u64),
-            bytes: block.bytes.len() as u32,
-            inner: block.height() as u16,
+            bytes: bytes32(block.bytes.len()),
+            inner: count(block.height()),
             outer: 1,
-            src_inner_stride: row_bytes as u32,
-            src_outer_stride: 0,
+            src_inner_stride: row_stride(row_bytes),
             dst_inner_stride: tile.stride,
-            dst_outer_stride: 0,
             traffic,
+            ..Load::ZERO
         };
         self.push(layer, load);
     }
@@ -184,7 +182,7 @@ impl Builder<'_> {
             rows.start * row_bytes..rows.end * row_bytes,
             Traffic::Weights,
         );
-        Tile { at, stride: row_bytes as u32 }
+        Tile { at, stride: row_stride(row_bytes as u64) }
     }
 
     /// Loads a block of a matrix of weights into the next buffer of a ring.
@@ -233,19 +231,7 @@ impl Builder<'_> {
     ) -> SramOperand {
         let buffer = self.buffer(name, bytes as u64);
         let dst = self.at(buffer, 0);
-        let load = Load {
-            dst: dst.into(),
-            src,
-            bytes: bytes as u32,
-            inner: 1,
-            outer: 1,
-            src_inner_stride: 0,
-            src_outer_stride: 0,
-            dst_inner_stride: 0,
-            dst_outer_stride: 0,
-            traffic,
-        };
-        self.push(layer, load);
+        self.push(layer, Load::contiguous(dst.into(), src, bytes32(bytes), traffic));
         dst
     }
 
@@ -264,7 +250,7 @@ impl Builder<'_> {
             }
         };
         let offset = data.offset(location.row + block.rows.start as u64) + block.bytes.start as u64;
-        Some(Tile { at: self.at(buffer, offset), stride: data.row_bytes as u32 })
+        Some(Tile { at: self.at(buffer, offset), stride: row_stride(data.row_bytes) })
     }
 
     /// The first byte of a padded map that stays in the scratchpad. Its zeros are not written.
@@ -296,14 +282,12 @@ impl Builder<'_> {
                     let load = Load {
                         dst: dst.into(),
                         src,
-                        bytes: part.len() as u32,
-                        inner: runs.len() as u16,
+                        bytes: bytes32(part.len()),
+                        inner: count(runs.len()),
                         outer: 1,
-                        src_inner_stride: 0,
-                        src_outer_stride: 0,
-                        dst_inner_stride: (stride * bytes) as u32,
-                        dst_outer_stride: 0,
+                        dst_inner_stride: bytes32(stride * bytes),
                         traffic: Traffic::Params,
+                        ..Load::ZERO
                     };
                     self.push(layer, load);
                 }

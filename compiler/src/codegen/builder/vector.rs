@@ -5,7 +5,7 @@ use vitcod_isa::instr::table::{Add, Lut};
 
 use super::Builder;
 use crate::codegen::builder::tile::{SramOperand, Tile};
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, count};
 use crate::ir::{Op, OpKind};
 
 impl Builder<'_> {
@@ -64,9 +64,9 @@ impl Builder<'_> {
         let full = n.is_multiple_of(self.machine.vector.elements_per_cycle as usize);
         let contiguous = tiles.iter().all(|(tile, bytes)| tile.stride as usize == n * bytes);
         if !full && contiguous && m * n <= MAX_COUNT {
-            [1, (m * n) as u16]
+            [1, count(m * n)]
         } else {
-            [m as u16, n as u16]
+            [m, n].map(count)
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::fit::halve_until;
@@ -69,11 +69,11 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
         let target = builder.begin_store(RESULTS, result, &block(width_out));
         let (src, params, dst) = (x.at.into(), params.into(), target.tile.at.into());
         let (src_stride, dst_stride) = (x.stride, target.tile.stride);
-        let (lines, m) = (builder.all_lines(), rows.len() as u16);
+        let (lines, m) = (builder.all_lines(), count(rows.len()));
         let coder: Instruction = match data.kind {
             OpKind::Encode { heads_in, heads_out } => {
-                let d = (width_in / heads_in) as u16;
-                let [heads_in, heads_out] = [heads_in, heads_out].map(|heads| heads as u16);
+                let d = count(width_in / heads_in);
+                let [heads_in, heads_out] = [heads_in, heads_out].map(count);
                 Encode {
                     lines,
                     src,
@@ -89,8 +89,8 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
                 .into()
             }
             OpKind::Decode { heads_in, heads_out } => {
-                let d = (width_in / heads_in) as u16;
-                let [heads_in, heads_out] = [heads_in, heads_out].map(|heads| heads as u16);
+                let d = count(width_in / heads_in);
+                let [heads_in, heads_out] = [heads_in, heads_out].map(count);
                 Decode {
                     lines,
                     src,

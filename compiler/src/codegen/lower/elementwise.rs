@@ -8,6 +8,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, SramOperand, Tile, chunks};
 use crate::codegen::error::CodegenError;
+use crate::codegen::limits::count;
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::row_tiles::{RowTiles, row_tiles};
@@ -103,7 +104,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &ElementwisePlan) {
             let (dst, dst_stride) = (tile.at.into(), tile.stride);
             match data.kind {
                 OpKind::QLayerNorm {} => {
-                    let [m, n] = shape.map(|extent| extent as u16);
+                    let [m, n] = shape.map(count);
                     let is_wide = graph.ty(result).elem == Elem::I16;
                     let out = if is_wide { Width::I16 } else { Width::I8 };
                     let params = params.into();

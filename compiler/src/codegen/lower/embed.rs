@@ -8,6 +8,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
+use crate::codegen::limits::{bytes32, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::row_tiles::{RowTiles, row_tiles};
@@ -71,10 +72,10 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &EmbedPlan) {
             let gather = Gather {
                 dst: target.tile.at.into(),
                 src: Dram(source + columns.start as u64),
-                bytes: columns.len() as u32,
-                rows: rows.len() as u16,
-                limit: limit as u16,
-                src_stride: row_bytes as u32,
+                bytes: bytes32(columns.len()),
+                rows: count(rows.len()),
+                limit: count(limit),
+                src_stride: bytes32(row_bytes),
                 dst_stride: target.tile.stride,
                 index: index.at.into(),
                 traffic: Traffic::Params,

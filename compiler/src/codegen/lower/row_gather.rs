@@ -9,7 +9,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, bytes32, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::fit::halve_until;
@@ -77,13 +77,13 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowGatherPlan) {
             let load = Load {
                 dst: dst.into(),
                 src: Dram(base + (location.row + copy.from as u64) * source_bytes as u64),
-                bytes: (copy.len * source_bytes) as u32,
-                inner: copy.inner.count as u16,
-                outer: copy.outer.count as u16,
-                src_inner_stride: (copy.inner.from * source_bytes) as u32,
-                src_outer_stride: (copy.outer.from * source_bytes) as u32,
-                dst_inner_stride: (copy.inner.to * source_bytes) as u32,
-                dst_outer_stride: (copy.outer.to * source_bytes) as u32,
+                bytes: bytes32(copy.len * source_bytes),
+                inner: count(copy.inner.count),
+                outer: count(copy.outer.count),
+                src_inner_stride: bytes32(copy.inner.from * source_bytes),
+                src_outer_stride: bytes32(copy.outer.from * source_bytes),
+                dst_inner_stride: bytes32(copy.inner.to * source_bytes),
+                dst_outer_stride: bytes32(copy.outer.to * source_bytes),
                 traffic,
             };
             builder.push(op, load);

@@ -1,7 +1,7 @@
 //! Means of rows: products of constant probabilities with values.
 
 use vitcod_isa::instr::table::Spmm;
-use vitcod_isa::instr::{Engine, Sram, Traffic, Width};
+use vitcod_isa::instr::{Engine, Traffic, Width};
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::program::Decision;
 
@@ -9,7 +9,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, chunks};
 use crate::codegen::error::CodegenError;
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, bytes32, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::fit::halve_until;
@@ -114,23 +114,19 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowMeanPlan) {
                 let spmm = Spmm {
                     engine: Engine::Denser,
                     out: Width::I8,
-                    accumulate: false,
-                    both: false,
                     lines: builder.all_lines(),
                     p: probabilities.into(),
                     v: values.at.into(),
                     sum: sums.into(),
-                    other_sum: Sram(0),
-                    acc: Sram(0),
                     dst: target.tile.at.into(),
-                    m: rows.len() as u16,
-                    n: keys as u16,
-                    d: features.len() as u16,
+                    m: count(rows.len()),
+                    n: count(keys),
+                    d: count(features.len()),
                     scale,
-                    p_stride: keys as u32,
+                    p_stride: bytes32(keys),
                     v_stride: values.stride,
-                    acc_stride: 0,
                     dst_stride: target.tile.stride,
+                    ..Spmm::ZERO
                 };
                 builder.push(op, spmm);
                 builder.finish_store(op, &target);

@@ -8,6 +8,7 @@ use vitcod_isa::instr::table::Matmul;
 
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{Tile, chunks, chunks_of};
+use crate::codegen::limits::count;
 use crate::codegen::lower::linear::extents::{Extents, Tiling};
 use crate::codegen::lower::linear::layer::Layer;
 use crate::codegen::lower::linear::operand::ActivationTile;
@@ -141,7 +142,7 @@ impl Layer<'_> {
             let op = Matmul {
                 dst: builder.offset_bytes(target.tile.at, below).into(),
                 dst_stride: target.tile.stride,
-                more_runs: (runs - 1) as u16,
+                more_runs: count(runs - 1),
                 run_stride: run.run_stride,
                 ..matmul(
                     builder.all_lines(),

@@ -13,7 +13,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffer_ring::BufferRing;
 use crate::codegen::builder::tile::{Block, SramOperand, Tile, chunks, cut_at};
 use crate::codegen::group::LinearGroup;
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, bytes32, count};
 use crate::codegen::lower::linear::form::Form;
 use crate::codegen::lower::linear::names::ACTIVATIONS;
 use crate::codegen::residence::padded_map::{ConvWindows, MapRegion, PaddedMap};
@@ -124,14 +124,13 @@ impl Operand {
             let load = Load {
                 dst: dst.into(),
                 src: Dram(base + (pixel * bytes) as u64),
-                bytes: (frame.width * bytes) as u32,
-                inner: lines.len() as u16,
+                bytes: bytes32(frame.width * bytes),
+                inner: count(lines.len()),
                 outer: 1,
-                src_inner_stride: (windows.map[1] * bytes) as u32,
-                src_outer_stride: 0,
-                dst_inner_stride: (frame.pitch() * bytes) as u32,
-                dst_outer_stride: 0,
+                src_inner_stride: bytes32(windows.map[1] * bytes),
+                dst_inner_stride: bytes32(frame.pitch() * bytes),
                 traffic,
+                ..Load::ZERO
             };
             builder.push(patches, load);
         }
@@ -167,7 +166,7 @@ impl ActivationTile {
             return vec![RowRun {
                 rows: rows.clone(),
                 at,
-                stride: self.stride as u32,
+                stride: bytes32(self.stride),
                 run_stride: 0,
             }];
         };
@@ -179,8 +178,8 @@ impl ActivationTile {
                 if windows.kernel[0] > 1 { region.frame.pitch() * self.stride } else { 0 };
             RowRun {
                 at: builder.offset_bytes(self.at, (pixel * self.stride) as u64),
-                stride: (windows.stride[1] * self.stride) as u32,
-                run_stride: run_stride as u32,
+                stride: bytes32(windows.stride[1] * self.stride),
+                run_stride: bytes32(run_stride),
                 rows,
             }
         };

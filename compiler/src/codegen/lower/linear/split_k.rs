@@ -9,6 +9,7 @@ use vitcod_isa::instr::table::Matmul;
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffer_ring::BufferRing;
 use crate::codegen::builder::tile::{Block, SramOperand, Tile, chunks, chunks_of};
+use crate::codegen::limits::bytes32;
 use crate::codegen::lower::linear::extents::{Extents, KEPT, Tiling, slice_buffers};
 use crate::codegen::lower::linear::layer::Layer;
 use crate::codegen::lower::linear::names::{ACCUMULATORS, ACTIVATIONS, WEIGHTS};
@@ -76,7 +77,7 @@ impl AccumulatorPanel<'_> {
             if index == buffers.sums.len() {
                 buffers.sums.push(builder.tile(ACCUMULATORS, rows.len(), row_bytes));
             }
-            let sums = Tile { stride: row_bytes as u32, ..buffers.sums[index] };
+            let sums = Tile { stride: bytes32(row_bytes), ..buffers.sums[index] };
             let params = load_channels(builder, layer.group.linear, &channels);
             parts.push(PanelColumns { channels, sums, params });
         }

@@ -9,7 +9,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::Channel;
 
 use crate::codegen::estimate::{Estimate, transfer_cycles};
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::linear::extents::{Extents, Tiling};
 use crate::codegen::lower::linear::templates::matmul;
@@ -128,7 +128,7 @@ pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling)
         };
         match pieces {
             1 => cycles(Matmul {
-                more_runs: (runs - 1) as u16,
+                more_runs: count(runs - 1),
                 ..matmul(lines, out, [rows, channels, run])
             }),
             _ => {

@@ -27,6 +27,7 @@ use vitcod_isa::operands::{LIST_ROW_BYTES, block_keys_to_bytes};
 
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{Block, SramOperand, Tile};
+use crate::codegen::limits::count;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Image, Stripe};
@@ -175,8 +176,8 @@ impl SparseAttention {
                 k: heads.keys.at.into(),
                 max: max.into(),
                 dst: scores.into(),
-                q_stride: q.stride as u16,
-                k_stride: heads.keys.stride as u16,
+                q_stride: count(q.stride as usize),
+                k_stride: count(heads.keys.stride as usize),
                 ..self.list_scores(&stripe, lines.sparser)
             };
             builder.push(task.scores, op);
@@ -257,8 +258,8 @@ impl SparseAttention {
             block_sum: pending.block_sum.into(),
             v: v.at.into(),
             dst: target.tile.at.into(),
-            v_stride: v.stride as u16,
-            dst_stride: target.tile.stride as u16,
+            v_stride: count(v.stride as usize),
+            dst_stride: count(target.tile.stride as usize),
             ..self.product(stripe, builder.machine)
         };
         builder.push(self.product, op);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::codegen::limits::count;
 use crate::ir::layout::{Mask, Patterns};
 use crate::ir::{Graph, Op};
 
@@ -31,7 +32,7 @@ impl Pattern {
         let (block, list) = (patterns(block), patterns(list));
         let mut keys_of = vec![vec![Vec::new(); queries]; heads];
         for (head, key, query) in list.csc.iter().flat_map(|csc| csc.entries()) {
-            keys_of[head][query].push(key as u16);
+            keys_of[head][query].push(count(key));
         }
         let block = |head: usize| match (&block.keys, &block.mask) {
             (Some(keys), Some(mask)) => (keys.head(head).to_vec(), mask.head(head).clone()),

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use vitcod_isa::operands::{LIST_ROW_BYTES, ListRow, list_key_bytes, list_keys_to_bytes};
 
+use crate::codegen::limits::{bytes32, count};
 use crate::codegen::lower::sparse_attention::pattern::Pattern;
 
 /// Some queries of some heads, packed.
@@ -39,11 +40,11 @@ impl Stripe {
             entries: queries.iter().map(|(_, entries, _)| entries).sum(),
             order: (queries.iter())
                 .map(|(number, entries, _)| ListRow {
-                    query: *number as u16,
-                    entries: *entries as u16,
+                    query: count(*number),
+                    entries: count(*entries),
                 })
                 .collect(),
-            steps: queries.iter().map(|(.., steps)| *steps as u32).collect(),
+            steps: queries.iter().map(|(.., steps)| bytes32(*steps)).collect(),
             columns,
             heads,
             rows,
@@ -81,13 +82,13 @@ impl Stripe {
     /// all queries where none are left.
     pub(crate) fn prefix(&self, entries: usize) -> (usize, usize) {
         let mut taken = 0;
-        let count = self.order.iter().take_while(|row| {
+        let rows = self.order.iter().take_while(|row| {
             let more = taken < entries;
             taken += if more { usize::from(row.entries) } else { 0 };
             more
         });
-        let count = count.count();
-        (if taken == self.entries() { self.queries() } else { count }, taken)
+        let rows = rows.count();
+        (if taken == self.entries() { self.queries() } else { rows }, taken)
     }
 }
 

@@ -1,136 +1,109 @@
-//! The instructions of a stripe, stated once for lowering and for estimating: costs do not depend
-//! on where operands lie.
+//! The instructions of a stripe without operands, for emission and for estimates: their costs do
+//! not depend on operands.
 
 use vitcod_isa::instr::table::{Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList};
-use vitcod_isa::instr::{Engine, Entries, LineSet, Sram};
+use vitcod_isa::instr::{Engine, Entries, LineSet};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::LineGroups;
 
+use crate::codegen::limits::{bytes32, count};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
 
+/// A number of list entries.
+fn entries32(entries: usize) -> Entries {
+    debug_assert!(entries <= MAX_ENTRIES, "{entries} entries");
+    Entries(entries as u32)
+}
+
+/// The most entries of a list, and steps of a product, that an instruction holds.
+pub(crate) const MAX_ENTRIES: usize = (1 << 24) - 1;
+
 impl SparseAttention {
-    /// Scores of a head's block; addresses are left open.
+    /// Scores of a head's block.
     pub(crate) fn block_scores(&self, queries: usize, columns: usize, lines: LineSet) -> Sddmm {
         Sddmm {
             engine: Engine::Denser,
             fresh: true,
-            indexed: false,
-            masked: false,
-            biased: false,
             lines,
-            q: Sram(0),
-            k: Sram(0),
-            max: Sram(0),
-            dst: Sram(0),
-            m: queries as u16,
-            n: columns as u16,
-            d: self.d as u16,
+            m: count(queries),
+            n: count(columns),
+            d: count(self.d),
             scale: self.score_scale,
-            q_stride: 0,
-            k_stride: 0,
-            dst_stride: 2 * columns as u32,
-            index: Sram(0),
-            mask: Sram(0),
-            limit: self.keys as u16,
-            bias: Sram(0),
+            dst_stride: bytes32(2 * columns),
+            limit: count(self.keys),
+            ..Sddmm::ZERO
         }
     }
 
-    /// Scores of a stripe's entries; addresses are left open.
+    /// Scores of a stripe's row list.
     pub(crate) fn list_scores(&self, stripe: &Stripe, lines: LineSet) -> SddmmList {
         SddmmList {
             engine: Engine::Sparser,
             wide: self.wide(),
             lines,
-            rows: Sram(0),
-            keys: Sram(0),
-            q: Sram(0),
-            k: Sram(0),
-            max: Sram(0),
-            dst: Sram(0),
-            m: stripe.rows.len() as u16,
-            n: self.keys as u16,
-            d: self.d as u16,
-            heads: stripe.heads.len() as u16,
-            q_stride: 0,
-            k_stride: 0,
-            entries: Entries(stripe.entries() as u32),
+            m: count(stripe.rows.len()),
+            n: count(self.keys),
+            d: count(self.d),
+            heads: count(stripe.heads.len()),
+            entries: entries32(stripe.entries()),
             scale: self.score_scale,
+            ..SddmmList::ZERO
         }
     }
 
-    /// Probabilities of a head's block; addresses are left open.
+    /// Probabilities of a head's block.
     pub(crate) fn block_softmax(&self, queries: usize, columns: usize) -> Softmax {
         Softmax {
             engine: Engine::Denser,
             fresh: true,
             both: self.list.is_some(),
-            src: Sram(0),
-            max: Sram(0),
-            other_max: Sram(0),
-            sum: Sram(0),
-            dst: Sram(0),
-            m: queries as u16,
-            n: columns as u16,
-            src_stride: 2 * columns as u32,
-            dst_stride: columns as u32,
+            m: count(queries),
+            n: count(columns),
+            src_stride: bytes32(2 * columns),
+            dst_stride: bytes32(columns),
+            ..Softmax::ZERO
         }
     }
 
-    /// Probabilities of `count` queries of a stripe's list with `entries` entries; addresses are
-    /// left open.
+    /// Probabilities of some queries of a stripe's row list, with so many entries.
     pub(crate) fn list_softmax(
         &self,
         stripe: &Stripe,
         engine: Engine,
-        (count, entries): (usize, usize),
+        (queries, entries): (usize, usize),
         both: bool,
     ) -> SoftmaxList {
         SoftmaxList {
             engine,
             both,
-            rows: Sram(0),
-            src: Sram(0),
-            max: Sram(0),
-            other_max: Sram(0),
-            sum: Sram(0),
-            dst: Sram(0),
-            count: count as u16,
-            queries: stripe.queries() as u16,
-            entries: Entries(entries as u32),
+            count: count(queries),
+            queries: count(stripe.queries()),
+            entries: entries32(entries),
+            ..SoftmaxList::ZERO
         }
     }
 
-    /// The product of a stripe; addresses are left open.
+    /// The product of a stripe.
     pub(crate) fn product(&self, stripe: &Stripe, machine: &Machine) -> SpmmList {
         let lines = all_lines(machine);
-        let groups = LineGroups::new(self.dv as u16, lines.count, machine.lines.macs);
+        let groups = LineGroups::new(count(self.dv), lines.count, machine.lines.macs);
+        let steps = groups.busiest(stripe.steps.iter().copied());
         SpmmList {
             engine: Engine::Sparser,
             wide: self.wide(),
             list: stripe.entries() > 0,
             block: stripe.all_columns() > 0,
             lines,
-            rows: Sram(0),
-            keys: Sram(0),
-            p: Sram(0),
-            sum: Sram(0),
-            block_keys: Sram(0),
-            block_p: Sram(0),
-            block_sum: Sram(0),
-            v: Sram(0),
-            dst: Sram(0),
-            m: stripe.rows.len() as u16,
-            n: self.keys as u16,
-            d: self.dv as u16,
-            heads: stripe.heads.len() as u16,
-            columns: stripe.all_columns() as u16,
-            v_stride: 0,
-            dst_stride: 0,
-            entries: Entries(stripe.entries() as u32),
-            steps: Entries(groups.busiest(stripe.steps.iter().copied()) as u32),
+            m: count(stripe.rows.len()),
+            n: count(self.keys),
+            d: count(self.dv),
+            heads: count(stripe.heads.len()),
+            columns: count(stripe.all_columns()),
+            entries: entries32(stripe.entries()),
+            steps: entries32(steps as usize),
             scale: self.product_scale,
+            ..SpmmList::ZERO
         }
     }
 }

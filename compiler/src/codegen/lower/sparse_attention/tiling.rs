@@ -17,6 +17,7 @@ use crate::codegen::lower::explain;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Image, Stripe};
+use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::codegen::objective::waited_cycles;
 use crate::ir::Graph;
 
@@ -59,9 +60,6 @@ pub(crate) struct SparseTiling {
 
 /// Numbers of parts that a head group or the queries are cut into without need.
 const FREE_PARTS: usize = 8;
-
-/// Entries of a list, and steps of a product, that fit their instructions.
-const MAX_ENTRIES: usize = (1 << 24) - 1;
 
 /// Bytes that the alignment of a buffer may cost.
 const ALIGN: usize = 16;

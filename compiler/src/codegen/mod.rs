@@ -119,7 +119,7 @@ fn generate(
     options: Options,
 ) -> Result<(u128, Program), CodegenError> {
     let (plan, found) = plan::choose(graph, reference, machine, options.explain)?;
-    let price = found.price;
+    let price = found.energy_delay;
     let scheduled = found.apply(emit::tiled([graph, reference], machine, plan));
     debug_assert_eq!(scheduled.verify(), Ok(()));
     let program = emit(&scheduled)?;
@@ -150,7 +150,7 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
 /// # Errors
 /// No placement was found.
 pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
-    let candidate = schedule::Candidate { price: 1, tasks: &tiled.tasks };
+    let candidate = schedule::Candidate { weighted_cycles: 1, tasks: &tiled.tasks };
     let found = schedule::run(&[candidate], &tiled.machine)
         .ok_or_else(|| CodegenError::no_placement(&tiled.machine))?;
     Ok(found.apply(tiled))

@@ -67,7 +67,7 @@ pub(crate) fn choose(
     plans.dedup_by_key(|lowering| (lowering.estimate, lowering.tasks.tasks.len()));
     let candidates: Vec<Candidate<'_>> = (plans.iter())
         .map(|Lowering { estimate, tasks, .. }| Candidate {
-            price: estimate.weighted_cycles(),
+            weighted_cycles: estimate.weighted_cycles(),
             tasks,
         })
         .collect();

@@ -1,17 +1,18 @@
 //! From tasks in program order to a schedule: the order of the tasks, the addresses of their
-//! buffers, and the tokens that keep conflicting accesses apart.
+//! buffers, and the tokens that order conflicting accesses.
 //!
 //! ```text
 //! search        orders x placements, each timed with its tokens; the lowest energy-delay product wins
-//!   list        list scheduling: a task starts when it can       or
+//!   list        list scheduling: simulated start times           or
 //!   prefetch    program order, loads as early as memory allows
-//!   placement   addresses by lifetimes
+//!   placement   addresses by live ranges
 //!   sync        tokens between units
 //! ```
 //!
-//! A schedule knows tasks, buffers and the machine, and nothing of the graph that they compute.
+//! Scheduling knows tasks, buffers and the machine. It knows nothing of the graph.
 
 mod list;
+mod live_bytes;
 mod placement;
 mod prefetch;
 mod search;
@@ -19,19 +20,3 @@ mod sync;
 
 pub(super) use search::{Candidate, Found, run};
 pub(super) use sync::with_tokens;
-
-/// Bytes that live at each of `tasks` tasks, of buffers with their bytes, first and last task.
-fn live_bytes(
-    tasks: usize,
-    buffers: impl IntoIterator<Item = (u64, (usize, usize))>,
-) -> impl Iterator<Item = u64> {
-    let mut change = vec![0i64; tasks + 1];
-    for (bytes, (first, last)) in buffers {
-        change[first] += bytes as i64;
-        change[last + 1] -= bytes as i64;
-    }
-    change.into_iter().take(tasks).scan(0i64, |live, step| {
-        *live += step;
-        Some(*live as u64)
-    })
-}

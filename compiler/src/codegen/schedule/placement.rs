@@ -1,10 +1,11 @@
-//! Placement: addresses for buffers, so that those which live at the same time do not overlap.
+//! Placement: addresses for buffers, so that buffers with overlapping live ranges do not share
+//! bytes.
 //!
-//! Greedy with repair: the largest (or longest-lived) buffer first, each at the lowest address
-//! where nothing lives that overlaps it in time. This is the heuristic of TensorFlow Lite and of
-//! TVM; ties go to the earlier buffer, so that the result is the same everywhere. A buffer that
-//! finds no address displaces those that live meanwhile and comes before them from now on; they are
-//! placed again around it.
+//! The algorithm is greedy with repair. It places the largest (or longest-lived) buffer first, each
+//! at the lowest address that is free for its live range. This is the heuristic of TensorFlow Lite
+//! and of TVM. Ties go to the earlier buffer, so that the result is deterministic. A buffer that
+//! finds no address displaces the buffers of its live range and precedes them from then on. They
+//! are placed again around it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -12,25 +13,26 @@ use std::ops::RangeInclusive;
 
 use cranelift_entity::EntityRef as _;
 
-use super::live_bytes;
+use crate::codegen::schedule::live_bytes::live_bytes;
 use crate::tiled::{Addresses, BUFFER_ALIGN, Buffer, Lifetimes, Tasks};
 
-/// Tasks per slice of time in the table of what is placed.
+/// Tasks per time slice of the table of placed buffers.
 const SLICE: usize = 64;
 
 /// A buffer with its size and its first and last task.
 type Interval = (Buffer, u64, (usize, usize));
 
-/// What is placed first: the largest key of a buffer's bytes and tasks.
+/// The key of a buffer with so many bytes and a live range of so many tasks. The largest key is
+/// placed first.
 type Order = fn(u64, u64) -> (u64, u64);
 
-/// What comes first: what displaced others most often, then by [`Order`], then the earlier buffer;
-/// its index.
+/// The turn of a buffer: the one that displaced others most often first, then by [`Order`], then
+/// the earlier buffer. The last field is its index.
 type Turn = (Reverse<(u32, (u64, u64))>, usize, usize);
 
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
 ///
-/// Three orders are tried: by size, by lifetime, and by the product of both.
+/// Three orders are tried: by size, by length of the live range, and by their product.
 pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Addresses> {
     let buffers: Vec<Interval> = tasks
         .buffers
@@ -53,7 +55,7 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
         .find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
 }
 
-/// A placement in the making.
+/// An incomplete placement.
 struct Placement<'a> {
     buffers: &'a [Interval],
     order: Order,
@@ -61,9 +63,9 @@ struct Placement<'a> {
     addresses: Vec<Option<u64>>,
     /// How often each buffer displaced others.
     displacing: Vec<u32>,
-    /// Those that have no address.
+    /// The buffers without an address.
     waiting: BTreeSet<Turn>,
-    /// Per slice of time, those that have one and live then.
+    /// Per time slice, the buffers that live in it and have an address.
     slices: Vec<Vec<usize>>,
 }
 
@@ -82,7 +84,7 @@ impl<'a> Placement<'a> {
         placement
     }
 
-    /// All addresses; `None` where more had to be placed again than there is.
+    /// All addresses. `None` if repair placed more buffer slots again than there are.
     fn run(mut self) -> Option<Addresses> {
         let mut effort: usize = (0..self.buffers.len()).map(|index| self.span(index).count()).sum();
         while let Some((.., index)) = self.waiting.pop_first() {
@@ -101,7 +103,7 @@ impl<'a> Placement<'a> {
         Some(addresses)
     }
 
-    /// The slices of time in which a buffer lives.
+    /// The time slices in which a buffer lives.
     fn span(&self, index: usize) -> RangeInclusive<usize> {
         let (.., (first, last)) = self.buffers[index];
         first / SLICE..=last / SLICE
@@ -113,7 +115,8 @@ impl<'a> Placement<'a> {
         (Reverse((self.displacing[index], key)), buffer.index(), index)
     }
 
-    /// Those that have an address and live while a buffer does, some of them several times.
+    /// The buffers with an address whose live range overlaps that of a buffer. Some appear more
+    /// than once.
     fn neighbours(&self, index: usize) -> impl Iterator<Item = usize> {
         let (.., (start, end)) = self.buffers[index];
         let lives = move |other: &usize| {
@@ -123,7 +126,7 @@ impl<'a> Placement<'a> {
         self.slices[self.span(index)].iter().flatten().copied().filter(lives)
     }
 
-    /// The lowest address that is free for the lifetime of a buffer.
+    /// The lowest address that is free for the live range of a buffer.
     fn gap(&self, index: usize) -> Option<u64> {
         let taken = |other: usize| {
             self.addresses[other].map(|start| (start, start + self.buffers[other].1))
@@ -141,8 +144,8 @@ impl<'a> Placement<'a> {
         (address + bytes <= self.capacity).then_some(address)
     }
 
-    /// Takes the addresses of those that live while a buffer does and have displaced fewer others:
-    /// it comes before them. Says in how many slices all of them are.
+    /// Removes the addresses of the neighbours that have displaced fewer buffers than this one,
+    /// which precedes them from then on. Returns the number of slices of all of them.
     fn displace(&mut self, index: usize) -> usize {
         self.displacing[index] += 1;
         let weaker = |other: &usize| self.displacing[*other] < self.displacing[index];
@@ -166,8 +169,9 @@ mod tests {
     use vitcod_support::random::SplitMix64;
 
     use super::*;
+    use crate::codegen::schedule::prefetch::tests::idle;
 
-    /// Buffers with their first task and how many tasks they outlive it.
+    /// Buffers: bytes, first task, and the number of tasks from the first to the last.
     fn buffers() -> impl Strategy<Value = Vec<(u64, usize, usize)>> {
         prop::collection::vec((1u64..200, 0usize..300, 0usize..150), 0..40)
     }
@@ -182,8 +186,8 @@ mod tests {
             let buffer = tasks.buffers.push(*bytes);
             lives[buffer] = Some((*first, first + rest));
         }
-        // Only their number matters.
-        tasks.tasks = vec![super::super::prefetch::tests::idle(); 450];
+        // Only the number of tasks matters.
+        tasks.tasks = vec![idle(); 450];
         let addresses = run(&tasks, &lives, capacity)?;
         let placed = |(buffer, bytes): (Buffer, &u64)| {
             let (first, last) = lives[buffer].unwrap();
@@ -206,13 +210,13 @@ mod tests {
         }
 
         #[test]
-        fn there_is_room_where_all_fit_side_by_side(buffers in buffers()) {
+        fn buffers_that_fit_side_by_side_are_placed(buffers in buffers()) {
             let bytes = buffers.iter().map(|(bytes, ..)| bytes.next_multiple_of(BUFFER_ALIGN)).sum();
             prop_assert!(place_all(&buffers, bytes).is_some());
         }
     }
 
-    /// Bytes that live at the busiest task: what no placement undercuts.
+    /// Bytes that live at the busiest task: a lower bound for every placement.
     fn peak(buffers: &[(u64, usize, usize)]) -> u64 {
         let live = |at: usize| {
             let lives =
@@ -222,8 +226,8 @@ mod tests {
         buffers.iter().map(|(_, first, _)| live(*first)).max().unwrap_or(0)
     }
 
-    /// The least capacity that any placement takes. Some order in which each buffer goes to the
-    /// lowest free place is optimal: that by rising address of an optimal placement.
+    /// The least capacity of any placement. Some order in which each buffer goes to the lowest free
+    /// address is optimal: that by rising address of an optimal placement.
     fn least(buffers: &mut Vec<(u64, usize, usize)>, fixed: usize) -> u64 {
         if fixed == buffers.len() {
             let mut top: Vec<(u64, u64)> = Vec::new();
@@ -235,10 +239,10 @@ mod tests {
                 let mut taken: Vec<(u64, u64)> = together.map(|(_, taken)| *taken).collect();
                 taken.sort_unstable();
                 let bytes = bytes.next_multiple_of(BUFFER_ALIGN);
-                let place = taken.into_iter().fold((0, false), |(at, found), (start, end)| {
+                let lowest = taken.into_iter().fold((0, false), |(at, found), (start, end)| {
                     if found || at + bytes <= start { (at, true) } else { (at.max(end), false) }
                 });
-                top.push((place.0, place.0 + bytes));
+                top.push((lowest.0, lowest.0 + bytes));
             }
             return top.into_iter().map(|(_, end)| end).max().unwrap_or(0);
         }
@@ -251,8 +255,8 @@ mod tests {
         best
     }
 
-    /// Small cases against all placements there are: the heuristic is never better, as nothing can
-    /// be, and hardly ever worse.
+    /// Compares small cases with an exhaustive search: the heuristic never beats it and is rarely
+    /// worse.
     #[test]
     fn placement_is_near_the_optimum() {
         let mut random = SplitMix64::new(1);
@@ -267,7 +271,7 @@ mod tests {
             let found = (exact..)
                 .step_by(BUFFER_ALIGN as usize)
                 .find(|capacity| place_all(&buffers, *capacity).is_some());
-            let found = found.expect("there is room where all fit side by side");
+            let found = found.expect("buffers that fit side by side are placed");
             assert!(place_all(&buffers, exact - BUFFER_ALIGN).is_none(), "{buffers:?}");
             (optimal, heuristic, worse) =
                 (optimal + exact, heuristic + found, worse + u64::from(found > exact));

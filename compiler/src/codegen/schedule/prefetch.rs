@@ -1,10 +1,9 @@
-//! Prefetch: moves loads ahead of their use, and keeps buffers a little longer than they are
-//! needed, as far as memory allows.
+//! Prefetch: moves loads ahead of their use and extends live ranges, as far as memory allows.
 //!
-//! Units wait only where accesses conflict. A load into a buffer that overlaps nothing live
-//! conflicts with nothing, so moving it up in program order (which makes its buffer live earlier)
-//! lets it run during earlier computation: double buffering. A buffer whose place is not given away
-//! before the next task of the unit that wrote it lets that unit go on while others still read.
+//! Units wait only where accesses conflict. A load into a buffer that shares no bytes with a live
+//! one conflicts with nothing. Moving it up in program order makes its buffer live earlier and lets
+//! the load run during earlier computation (double buffering). If the bytes of a buffer are not
+//! reused before the next task of the unit that wrote it, that unit need not wait for the readers.
 
 use cranelift_entity::{EntityRef as _, SecondaryMap};
 use vitcod_isa::cost::cost;
@@ -12,18 +11,18 @@ use vitcod_isa::effects::{Region, Space, accesses};
 use vitcod_isa::instr::{Op as Instruction, Unit};
 use vitcod_isa::machine::Machine;
 
-use super::live_bytes;
+use crate::codegen::schedule::live_bytes::live_bytes;
 use crate::tiled::{Buffer, Lifetimes, Task, Tasks};
 
-/// A load moves up until the computation that it passes takes this many times its own time; the
-/// rest is slack for its neighbours.
+/// A load moves up until the computation that it passes takes this many times its own time. A load
+/// needs one; the others are slack for the loads next to it.
 const LOOKAHEAD: u64 = 4;
 
-/// Tasks that a buffer is kept longer at most.
+/// The most tasks by which a live range is extended.
 const KEEP: usize = 64;
 
-/// Reorders the tasks and returns the lifetimes of their buffers. At no time does what is done here
-/// take more than `capacity` bytes.
+/// Reorders the tasks and returns the live ranges of their buffers. Changes that would take more
+/// than `capacity` bytes are not made.
 pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifetimes {
     hoist_loads(tasks, machine, capacity);
     let mut lives = tasks.lives();
@@ -31,7 +30,7 @@ pub(super) fn run(tasks: &mut Tasks, machine: &Machine, capacity: u64) -> Lifeti
     lives
 }
 
-/// Bytes live at every task.
+/// Bytes that live at each task.
 fn profile(tasks: &Tasks, lives: &Lifetimes) -> Vec<u64> {
     let buffers = tasks.buffers.iter();
     live_bytes(
@@ -63,39 +62,39 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
         if unit(task) != Some(Unit::Load) {
             continue;
         }
-        let mut fresh = 0;
+        let mut new_bytes = 0;
         let mut movable = true;
         for buffer in task.buffers() {
             match lives[buffer] {
-                Some((first, _)) if first == index => fresh += tasks.buffers[buffer],
-                // A later load into a buffer moves with its first one; into anything else, it stays
-                // behind what was there.
+                Some((first, _)) if first == index => new_bytes += tasks.buffers[buffer],
+                // A second load into a buffer moves with the first one. A load into a buffer with
+                // older contents stays after the tasks that use them.
                 Some((first, _))
                     if position[first] < first && unit(&list[first]) == Some(Unit::Load) => {}
                 _ => movable = false,
             }
         }
-        let (source, price) = (dram_region(&task.op), cost(&task.op, machine));
+        let (source, own) = (dram_region(&task.op), cost(&task.op, machine));
         let wanted =
-            LOOKAHEAD * (price.burst_bytes * 1000).div_ceil(per_cycle) + 2 * price.latency + 500;
+            LOOKAHEAD * (own.burst_bytes * 1000).div_ceil(per_cycle) + 2 * own.latency + 500;
         let (mut at, mut passed) = (index, 0);
-        while movable && at > earliest && passed < wanted && live[at - 1] + fresh <= capacity {
+        while movable && at > earliest && passed < wanted && live[at - 1] + new_bytes <= capacity {
             let before = &list[at - 1];
             let stored = matches!(before.op, Instruction::Store(_))
                 .then(|| dram_region(&before.op))
                 .flatten()
                 .zip(source)
                 .is_some_and(|(stored, read)| stored.base < read.end() && read.base < stored.end());
-            // A buffer that is loaded again has been read in between.
-            // A load that stays where it is comes behind those that move to its place.
+            // A buffer that is loaded again has been read in between. A load that stays comes after
+            // the loads that move to its position.
             let stays = unit(before) != Some(Unit::Load) || position[at - 1] == at - 1;
             let used =
-                stays && before.buffers().any(|buffer| task.buffers().any(|own| own == buffer));
+                stays && before.buffers().any(|buffer| task.buffers().any(|other| other == buffer));
             if stored || used {
                 break;
             }
             at -= 1;
-            live[at] += fresh;
+            live[at] += new_bytes;
             if matches!(unit(before), Some(Unit::Denser | Unit::Sparser)) {
                 passed += cost(&before.op, machine).cycles;
             }
@@ -104,8 +103,7 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
         earliest = at;
     }
     let mut order: Vec<usize> = (0..list.len()).collect();
-    // A load goes before the task at its position; stable, so loads of one position keep their
-    // order.
+    // A load goes before the task at its position. Loads with the same position keep their order.
     order.sort_by_key(|index| (position[*index], position[*index] == *index, *index));
     tasks.tasks = order.into_iter().map(|index| tasks.tasks[index]).collect();
 }
@@ -134,17 +132,20 @@ fn keep_longer(tasks: &Tasks, lives: &mut Lifetimes, capacity: u64) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::codegen::schedule) mod tests {
     use cranelift_entity::packed_option::PackedOption;
     use proptest::prelude::*;
     use vitcod_isa::instr::table::{Add, Load, Store, Sync};
-    use vitcod_isa::instr::{Dram, Shift, Sram, Traffic};
+    use vitcod_isa::instr::{Dram, Sram, Traffic};
 
     use super::*;
     use crate::tiled::Buffers;
 
-    /// A task whose operands lie in those buffers.
-    pub(in super::super) fn task(op: impl Into<Instruction>, operands: &[Buffer]) -> Task {
+    /// A task with its operands in the given buffers.
+    pub(in crate::codegen::schedule) fn task(
+        op: impl Into<Instruction>,
+        operands: &[Buffer],
+    ) -> Task {
         let mut buffers = Buffers::default();
         operands
             .iter()
@@ -154,18 +155,18 @@ pub(super) mod tests {
     }
 
     /// A task that touches nothing.
-    pub(in super::super) fn idle() -> Task {
+    pub(in crate::codegen::schedule) fn idle() -> Task {
         task(Sync { unit: Unit::Vector }, &[])
     }
 
     /// Bytes of a buffer and of a block of DRAM.
     const BYTES: u64 = 64;
 
-    /// A task on a few buffers and blocks: which it is, its buffers, its block.
-    pub(in super::super) type Draw = (u8, [usize; 3], u64);
+    /// A random task: its kind, its half buffers, its block of DRAM.
+    pub(in crate::codegen::schedule) type Draw = (u8, [usize; 3], u64);
 
     /// Tasks that write half a buffer each, so that a buffer may have several writers.
-    pub(in super::super) fn tasks(draws: &[Draw]) -> Tasks {
+    pub(in crate::codegen::schedule) fn tasks(draws: &[Draw]) -> Tasks {
         let mut tasks = Tasks::default();
         let buffers: Vec<Buffer> = (0..8).map(|_| tasks.buffers.push(BYTES)).collect();
         for (kind, picked, block) in draws {
@@ -173,64 +174,22 @@ pub(super) mod tests {
             let [a, b, c] = picked.map(|index| Sram((index % 2) as u32 * half as u32));
             let [in_a, in_b, in_c] = picked.map(|index| buffers[index / 2]);
             let dram = Dram(block * half);
-            let (bytes, inner, outer, traffic) = (half as u32, 1, 1, Traffic::Activations);
-            let (src_inner_stride, src_outer_stride, dst_inner_stride, dst_outer_stride) =
-                (0, 0, 0, 0);
+            let (bytes, traffic) = (half as u32, Traffic::Activations);
             tasks.tasks.push(match kind {
-                0 => task(
-                    Load {
-                        dst: a,
-                        src: dram,
-                        bytes,
-                        inner,
-                        outer,
-                        src_inner_stride,
-                        src_outer_stride,
-                        dst_inner_stride,
-                        dst_outer_stride,
-                        traffic,
-                    },
-                    &[in_a],
-                ),
-                1 => task(
-                    Store {
-                        src: a,
-                        dst: dram,
-                        bytes,
-                        inner,
-                        outer,
-                        src_inner_stride,
-                        src_outer_stride,
-                        dst_inner_stride,
-                        dst_outer_stride,
-                        traffic,
-                    },
-                    &[in_a],
-                ),
-                _ => task(
-                    Add {
-                        narrow: false,
-                        a,
-                        b,
-                        dst: c,
-                        m: 1,
-                        n: 16,
-                        a_scale: 1,
-                        b_scale: 1,
-                        shift: Shift(0),
-                        a_stride: 0,
-                        b_stride: 0,
-                        dst_stride: 0,
-                    },
-                    &[in_a, in_b, in_c],
-                ),
+                0 => task(Load::contiguous(a, dram, bytes, traffic), &[in_a]),
+                1 => task(Store::contiguous(dram, a, bytes, traffic), &[in_a]),
+                _ => {
+                    let add =
+                        Add { a, b, dst: c, m: 1, n: 16, a_scale: 1, b_scale: 1, ..Add::ZERO };
+                    task(add, &[in_a, in_b, in_c])
+                }
             });
         }
         tasks
     }
 
-    /// Those draws that read only what is written before.
-    pub(in super::super) fn valid(mut draws: Vec<Draw>) -> Vec<Draw> {
+    /// The draws that read only bytes that were written before.
+    pub(in crate::codegen::schedule) fn valid(mut draws: Vec<Draw>) -> Vec<Draw> {
         let mut written = [false; 16];
         draws.retain(|(kind, [a, b, c], _)| match kind {
             0 => {
@@ -243,7 +202,7 @@ pub(super) mod tests {
         draws
     }
 
-    /// What a sequence of tasks computes: each adds to what it writes a hash of itself and of what
+    /// The contents of both memories after a sequence of tasks, each of which writes a hash of what
     /// it reads.
     fn execute(order: &[Task]) -> (Vec<u64>, Vec<u64>) {
         let (mut sram, mut dram) = (vec![0u64; 16], vec![0u64; 8]);

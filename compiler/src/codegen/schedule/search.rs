@@ -1,73 +1,77 @@
-//! Search: of the ways to lower a graph, to order its tasks and to place their buffers, the one
-//! whose program has the lowest price.
+//! Search: the combination of candidate, task order and look-ahead budget whose program has the
+//! lowest energy-delay product.
 //!
-//! There are two ways to order tasks. The [list scheduler](super::list) takes them as they can
-//! start; it is the better one where there is much that is independent. [Prefetch](super::prefetch)
-//! keeps the order of the program but for loads; it is the better one where memory is scarce.
-//! Either says how long buffers live, and [`placement`] packs them. Both are tried with more and
-//! less memory to run ahead, in the order of their estimates, until enough has been tried. What a
-//! program takes is not estimated: it is timed, as the emulator times it.
+//! Tasks are ordered by one of two algorithms. The [list scheduler](super::list) starts each task
+//! as soon as it can; it is better where many tasks are independent. [Prefetch](super::prefetch)
+//! keeps program order except for loads; it is better where memory is scarce. Either returns live
+//! ranges, and [`placement`] packs the buffers. Both are tried with several look-ahead budgets, in
+//! the order of their estimates, until the effort is spent. Programs are not compared by
+//! estimates: each is timed with its tokens, exactly as the emulator times it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use vitcod_isa::machine::Machine;
 
-use super::list::{self, TaskGraph};
-use super::{placement, prefetch, sync};
 use crate::codegen::objective::energy_delay;
+use crate::codegen::schedule::list::{self, TaskGraph};
+use crate::codegen::schedule::{placement, prefetch, sync};
 use crate::tiled::{Addresses, Scheduled, Tasks, Tiled};
 
-/// Percentages of the scratchpad that may fill with what runs ahead, and by how many per cent less
-/// room is thought to make a program slower.
+/// Look-ahead budgets as percentages of the scratchpad, and by how many per cent each is expected
+/// to slow a program down.
 const AHEAD_PERCENT: [(u64, u64); 7] =
     [(100, 0), (96, 0), (90, 0), (82, 2), (70, 4), (50, 15), (0, 40)];
 
-/// Tasks that are ordered in search of a better program, all attempts together, and attempts for
-/// programs so large that they are too few. A first program is searched for as long as it takes.
+/// The search ends when it has ordered this many tasks, all attempts together, and has made
+/// [`ATTEMPTS`] attempts. It never ends before a first program is found.
 const EFFORT: usize = 30_000;
+
+/// The fewest attempts, for programs so large that few attempts spend the effort.
 const ATTEMPTS: usize = 16;
 
-/// How tasks are ordered.
+/// The algorithm that orders tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Prefetched,
     Scheduled,
 }
 
-/// A way to tile a graph.
+/// A lowered graph.
 pub(in crate::codegen) struct Candidate<'a> {
-    /// An estimate of its price.
-    pub(in crate::codegen) price: u64,
+    /// Its estimate: candidates with fewer weighted cycles are tried first.
+    pub(in crate::codegen) weighted_cycles: u64,
     pub(in crate::codegen) tasks: &'a Tasks,
 }
 
-/// A schedule.
+/// The best schedule.
 pub(in crate::codegen) struct Found {
-    /// The candidate that it is of.
+    /// The index of its candidate.
     pub(in crate::codegen) candidate: usize,
     /// The tasks in their order.
     tasks: Tasks,
     addresses: Addresses,
-    /// What decides between programs: the less, the better.
-    pub(in crate::codegen) price: u128,
-    /// Schedules that were tried, and those of them that found room.
+    /// The [objective](energy_delay) of its program.
+    pub(in crate::codegen) energy_delay: u128,
+    /// Attempts.
     pub(in crate::codegen) tried: usize,
+    /// Attempts whose buffers were placed.
     pub(in crate::codegen) timed: usize,
 }
 
 impl Found {
-    /// The schedule of the tiled program that it is of.
+    /// Applies the schedule to the tiled program of its candidate.
     pub(in crate::codegen) fn apply(self, tiled: Tiled) -> Scheduled {
         Scheduled { tiled: Tiled { tasks: self.tasks, ..tiled }, addresses: self.addresses }
     }
 }
 
-/// The best schedule of all candidates; `None` where none of them fits.
+/// The best schedule of all candidates; `None` if none fits.
 pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Found> {
     let capacity = u64::from(machine.sram.bytes);
     let attempts: BTreeSet<(u64, usize, u64, Order)> = (candidates.iter().enumerate())
         .flat_map(|(index, candidate)| {
-            AHEAD_PERCENT.map(|(ahead, slower)| (candidate.price * (100 + slower), index, ahead))
+            AHEAD_PERCENT
+                .map(|(ahead, slower)| (candidate.weighted_cycles * (100 + slower), index, ahead))
         })
         .flat_map(|(rank, index, ahead)| {
             [Order::Prefetched, Order::Scheduled].map(|order| (rank, index, ahead, order))
@@ -82,7 +86,7 @@ pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -
         if best.is_some() && effort >= EFFORT && tried >= ATTEMPTS {
             break;
         }
-        // What found no room finds none where more may run ahead.
+        // Buffers that were not placed are not placed with a larger look-ahead budget either.
         if cramped.get(&(index, order)).is_some_and(|less| share >= *less) {
             continue;
         }
@@ -109,9 +113,16 @@ pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -
             continue;
         };
         timed += 1;
-        let price = energy_delay(&sync::with_tokens(&tasks, &addresses), machine);
-        if best.as_ref().is_none_or(|best| price < best.price) {
-            best = Some(Found { candidate: index, tasks, addresses, price, tried, timed });
+        let objective = energy_delay(&sync::with_tokens(&tasks, &addresses), machine);
+        if best.as_ref().is_none_or(|best| objective < best.energy_delay) {
+            best = Some(Found {
+                candidate: index,
+                tasks,
+                addresses,
+                energy_delay: objective,
+                tried,
+                timed,
+            });
         }
     }
     best.map(|best| Found { tried, timed, ..best })

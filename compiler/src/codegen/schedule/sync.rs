@@ -1,16 +1,16 @@
-//! Tokens: orders every conflicting pair of accesses of instructions that could otherwise overlap
-//! in time.
+//! Synchronisation: inserts tokens that order every pair of conflicting accesses whose instructions
+//! could otherwise overlap in time.
 //!
-//! The memories are cut into segments, wherever an operand starts or ends; for each, the last
-//! instruction that wrote it and the last of each unit that read it since are known. An instruction
-//! must wait for those that it conflicts with, unless it is known to start after they have
-//! completed: each unit's knowledge of the others is a vector clock, advanced by every token. So no
-//! token is redundant at its place, and since a later wait on a unit is always for a later
-//! instruction of it, the i-th wait takes the i-th token.
+//! The memories are divided into segments, at the bounds of every operand. Each segment knows its
+//! last writer and its last reader in each unit since. An instruction waits for those that it
+//! conflicts with, unless it is known to start after they have completed. What a unit knows of the
+//! others is a vector clock, advanced by every token. So no token is redundant where it is
+//! inserted. A later wait on a unit is always for a later instruction of that unit, so the i-th
+//! wait consumes the i-th token.
 //!
-//! Within a unit, instructions start and complete in order, and read before they write. A later one
-//! overwrites what an earlier one reads or writes only after it; but to read what an earlier one
-//! writes, it waits for a token of its own unit.
+//! Within a unit, instructions start and complete in order, and read before they write. So a write
+//! after a read or write of the same unit needs no token. A read after a write of the same unit
+//! waits for a token of that unit.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,17 +21,17 @@ use vitcod_isa::instr::{Instr, Op, Unit};
 
 use crate::tiled::{Addresses, Tasks};
 
-/// Per unit, how many of its instructions have completed, as far as is known.
+/// Per unit, how many of its instructions are known to have completed.
 type Clock = [u32; Unit::COUNT];
 
-/// Who touched a segment: numbers of instructions within their units, from 1; 0 for nobody.
+/// The last accesses of a segment: numbers of instructions within their units, from 1; 0 for none.
 #[derive(Clone, Copy, Default)]
 struct Segment {
     writer: (u8, u32),
     readers: Clock,
 }
 
-/// The code of scheduled tasks: their instructions with tokens, and the end.
+/// The code of scheduled tasks: their instructions with tokens, and `halt`.
 pub(in crate::codegen) fn with_tokens(
     Tasks { tasks, image_bytes, .. }: &Tasks,
     addresses: &Addresses,
@@ -40,7 +40,7 @@ pub(in crate::codegen) fn with_tokens(
         Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: *image_bytes };
     let mut instructions: Vec<Instr> =
         tasks.iter().map(|task| Instr::new(task.at(|buffer| addresses[buffer]))).collect();
-    // Per instruction, what is known to have completed when it has.
+    // Per instruction, what is known to have completed when it completes.
     let mut completed: Vec<Clock> = Vec::with_capacity(tasks.len());
     // Per unit, the positions of its instructions in the program.
     let mut sequence: [Vec<usize>; Unit::COUNT] = Default::default();
@@ -53,7 +53,7 @@ pub(in crate::codegen) fn with_tokens(
         let number = sequence[unit.index()].len() as u32;
         let needed = memory.touch(&op, unit, number);
 
-        // The latest first: what it knows may cover the others.
+        // The latest first: its clock may cover the others.
         let mut waits: Vec<(usize, Unit)> = Unit::ALL
             .into_iter()
             .filter(|other| needed[other.index()] > 0)
@@ -78,24 +78,24 @@ pub(in crate::codegen) fn with_tokens(
     instructions
 }
 
-/// A memory in segments: bytes side by side that the same instructions touched.
+/// A memory in segments: by start address, the end and the last accesses.
 #[derive(Default)]
 struct Segments(BTreeMap<u64, (u64, Segment)>);
 
 struct Memory {
     sram: Segments,
     dram: Segments,
-    /// Bytes at the start of DRAM that nothing writes.
+    /// Bytes of the constant image, which nothing writes.
     image_bytes: u64,
 }
 
 impl Memory {
-    /// Notes what an instruction touches, and returns per unit the last instruction that it must
-    /// wait for.
+    /// Records the accesses of an instruction, and returns per unit the last instruction that it
+    /// must wait for.
     fn touch(&mut self, op: &Op, unit: Unit, number: u32) -> Clock {
         let mut needed = Clock::default();
         let all = accesses(op);
-        // Reads come before writes: an operand overwritten in place is ordered by what was there.
+        // Reads come first, so that an operand overwritten in place is ordered by its old contents.
         for writes in [false, true] {
             for access in all
                 .iter()
@@ -124,7 +124,7 @@ impl Segments {
         number: u32,
         needed: &mut Clock,
     ) {
-        // Most operands are where others were before.
+        // Fast path: most operands cover an existing segment.
         if let Some((end, segment)) = self.0.get_mut(&range.start)
             && *end == range.end
         {
@@ -160,7 +160,7 @@ impl Segments {
         }
     }
 
-    /// Makes a segment end, and the next one start, at `at`.
+    /// Divides the segment that contains `at` at that address.
     fn cut(&mut self, at: u64) {
         if let Some((_, (end, segment))) = self.0.range_mut(..at).next_back()
             && *end > at

@@ -1,8 +1,8 @@
-//! The task graph: which tasks must come before which.
+//! The task graph: the dependences between tasks.
 //!
-//! Two tasks that touch the same bytes, one of them writing, keep their order. Buffers have no
-//! addresses yet and no two share bytes, so nothing is ordered only because an address is reused:
-//! that is for [`placement`](super::super::placement) to avoid.
+//! Two tasks that access the same bytes, one of them writing, keep their order. Buffers have no
+//! addresses yet, so no tasks are ordered because an address is reused:
+//! [`placement`](crate::codegen::schedule::placement) must avoid that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +16,17 @@ use vitcod_isa::effects::{Access, Region, Space};
 use vitcod_isa::instr::Unit;
 use vitcod_isa::machine::Machine;
 
-use super::super::live_bytes;
-use super::memory::Wanted;
+use crate::codegen::schedule::list::memory::Wanted;
+use crate::codegen::schedule::live_bytes::live_bytes;
 use crate::tiled::{BUFFER_ALIGN, Buffer, Task, Tasks};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// The end of another: it reads what that one writes, or they execute on different units.
+    /// The end of another task: it reads what that one writes, or the units differ.
     Completion,
-    /// The start of another of the same unit, which reads its operands before the next one starts
-    /// and writes in order.
+    /// The start of another task of the same unit, which reads its operands before the next one
+    /// starts and writes in order.
     Start,
 }
 
@@ -35,9 +35,9 @@ pub(super) enum Order {
 pub(super) struct Node {
     pub(super) unit: Unit,
     pub(super) cost: Cost,
-    /// The buffers that it touches, each once.
+    /// The buffers that it accesses, each once.
     pub(super) buffers: Vec<Buffer>,
-    /// Its place in the order in which tasks are preferred.
+    /// Its index in the order in which tasks are preferred.
     pub(super) rank: usize,
 }
 
@@ -53,23 +53,23 @@ impl Node {
 }
 
 /// The tasks of a program with their order.
-pub(in super::super) struct TaskGraph {
+pub(in crate::codegen::schedule) struct TaskGraph {
     pub(super) nodes: Vec<Node>,
     edges: DiGraph<(), Order>,
     buffers: SecondaryMap<Buffer, Life>,
 }
 
-/// What is known of a buffer.
+/// The size and the live range of a buffer.
 #[derive(Clone, Copy, Default)]
 struct Life {
     bytes: u64,
-    /// The first and the last rank of the tasks that touch it.
+    /// The first and the last rank of the tasks that access it.
     ranks: Option<(usize, usize)>,
 }
 
 impl TaskGraph {
     /// The graph of tasks in program order.
-    pub(in super::super) fn new(tasks: &Tasks, machine: &Machine) -> TaskGraph {
+    pub(in crate::codegen::schedule) fn new(tasks: &Tasks, machine: &Machine) -> TaskGraph {
         let mut lives: SecondaryMap<Buffer, Life> = SecondaryMap::new();
         for (buffer, size) in tasks.buffers.iter() {
             lives[buffer].bytes = size.next_multiple_of(BUFFER_ALIGN);
@@ -92,12 +92,12 @@ impl TaskGraph {
         graph
     }
 
-    /// A buffer as memory is asked for it.
+    /// A buffer with its bytes.
     pub(super) fn wanted(&self, buffer: Buffer) -> Wanted {
         Wanted { buffer, bytes: self.buffers[buffer].bytes }
     }
 
-    /// The rank of the first task that touches a buffer.
+    /// The rank of the first task that accesses a buffer.
     pub(super) fn first_rank(&self, buffer: Buffer) -> usize {
         self.buffers[buffer].ranks.map_or(0, |(first, _)| first)
     }
@@ -108,21 +108,20 @@ impl TaskGraph {
         live_bytes(self.nodes.len(), lives).collect()
     }
 
-    /// What a task waits for.
+    /// The predecessors of a task.
     pub(super) fn before(&self, task: usize) -> impl Iterator<Item = (usize, Order)> {
         let edges = self.edges.edges_directed(NodeIndex::new(task), Direction::Incoming);
         edges.map(|edge| (edge.source().index(), *edge.weight()))
     }
 
-    /// What waits for a task.
+    /// The successors of a task.
     pub(super) fn after(&self, task: usize) -> impl Iterator<Item = (usize, Order)> {
         let edges = self.edges.edges_directed(NodeIndex::new(task), Direction::Outgoing);
         edges.map(|edge| (edge.target().index(), *edge.weight()))
     }
 
-    /// Ranks tasks in program order, but parts of the program that have nothing to do with each
-    /// other by their critical path, the longest first: what takes long does not come last, where
-    /// nothing is left to overlap with it.
+    /// Ranks tasks in program order, and independent parts of the program by their critical path,
+    /// the longest first. So a long part does not come last, with nothing left to overlap with.
     fn rank(&mut self, machine: &Machine) {
         let mut parts = UnionFind::new(self.nodes.len());
         self.edges.edge_indices().filter_map(|edge| self.edges.edge_endpoints(edge)).for_each(
@@ -165,7 +164,7 @@ struct Past {
     region: Region,
 }
 
-/// What a task waits for that conflicts with an earlier one.
+/// How a task waits for an earlier one that it conflicts with.
 fn order(nodes: &[Node], before: &Past, task: usize, access: &Access) -> Order {
     let reads_written = before.writes && access.mode.reads();
     if nodes[before.task].unit == nodes[task].unit && !reads_written {
@@ -177,7 +176,7 @@ fn order(nodes: &[Node], before: &Past, task: usize, access: &Access) -> Order {
 
 /// The accesses that later ones may conflict with.
 struct History {
-    /// Nothing writes the bytes of DRAM before these.
+    /// Bytes of the constant image, which nothing writes.
     image_bytes: u64,
     of_buffer: SecondaryMap<Buffer, Vec<Past>>,
     /// Per page of DRAM, so that spills of many layers are not rescanned for each access.
@@ -192,7 +191,7 @@ impl History {
         History { image_bytes, of_buffer: SecondaryMap::new(), of_page: BTreeMap::new() }
     }
 
-    /// Notes an access of a task and reports those that it conflicts with.
+    /// Records an access of a task and reports those that it conflicts with.
     fn touch(
         &mut self,
         buffer: Option<Buffer>,
@@ -205,7 +204,7 @@ impl History {
                 touch(&mut self.of_buffer[buffer], access, task, conflict)
             }
             (Space::Dram, _) if access.region.base >= self.image_bytes => {
-                // Accesses that share several pages meet in each of them.
+                // Accesses that share several pages are reported once.
                 let mut met = BTreeSet::new();
                 for page in access.region.base / PAGE..access.region.end().div_ceil(PAGE) {
                     touch(self.of_page.entry(page).or_default(), access, task, |before| {
@@ -220,7 +219,7 @@ impl History {
     }
 }
 
-/// Notes an access and reports those that it conflicts with.
+/// Records an access and reports those that it conflicts with.
 fn touch(past: &mut Vec<Past>, access: &Access, task: usize, mut conflict: impl FnMut(&Past)) {
     let (region, writes) = (access.region, access.mode.writes());
     for before in past.iter().filter(|before| before.task != task && (writes || before.writes)) {
@@ -229,7 +228,7 @@ fn touch(past: &mut Vec<Past>, access: &Access, task: usize, mut conflict: impl 
         }
     }
     if writes {
-        // Whoever conflicts with one of these conflicts with this access, which comes after them.
+        // A later access that conflicts with one of these conflicts with this one, too.
         past.retain(|before| before.region != region);
     }
     past.push(Past { task, writes, region });

@@ -1,24 +1,24 @@
-//! The scratchpad while a schedule is made: how many bytes are taken, and until when. Addresses are
-//! found when all lifetimes are known.
+//! The scratchpad during list scheduling: how many bytes are taken, and until when. Placement finds
+//! addresses when all live ranges are known.
 
 use std::collections::BTreeMap;
 
 use crate::tiled::Buffer;
 
-/// A buffer to be placed.
+/// A buffer that is to be allocated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) buffer: Buffer,
     pub(super) bytes: u64,
 }
 
-/// The scratchpad.
+/// The bytes of the scratchpad over time.
 #[derive(Debug)]
 pub(super) struct Memory {
     capacity: u64,
-    /// Bytes that are taken and of which it is not known when they are free.
+    /// Bytes that are taken at the end of all known changes.
     taken: u64,
-    /// By how many bytes more are taken than before, from some times on.
+    /// Per time, the change of the bytes that are taken.
     changes: BTreeMap<u64, i64>,
 }
 
@@ -27,9 +27,9 @@ impl Memory {
         Memory { capacity, taken: 0, changes: BTreeMap::new() }
     }
 
-    /// From when on, `start` at the earliest, there is room for all the buffers; `None` as long as
-    /// it is not known when there is.
-    pub(super) fn room(&self, wanted: &[Wanted], start: u64) -> Option<u64> {
+    /// The earliest time, not before `start`, from which all buffers fit; `None` while it is not
+    /// known.
+    pub(super) fn first_fit(&self, wanted: &[Wanted], start: u64) -> Option<u64> {
         let free = self.capacity.checked_sub(bytes(wanted))?;
         let mut taken = self.taken;
         if taken > free {
@@ -44,13 +44,13 @@ impl Memory {
         Some(start)
     }
 
-    /// Takes room that [`Memory::room`] found from `start` on.
+    /// Allocates buffers at a time that [`Memory::first_fit`] found.
     pub(super) fn take(&mut self, wanted: &[Wanted], start: u64) {
         self.taken += bytes(wanted);
         *self.changes.entry(start).or_default() += bytes(wanted) as i64;
     }
 
-    /// Bytes are no longer needed from `at` on.
+    /// Frees bytes at a time.
     pub(super) fn free(&mut self, bytes: u64, at: u64) {
         self.taken -= bytes;
         *self.changes.entry(at).or_default() -= bytes as i64;
@@ -68,22 +68,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_comes_when_enough_has_been_freed() {
+    fn buffers_fit_when_enough_has_been_freed() {
         let want = |bytes: u64| [Wanted { buffer: Buffer::new(0), bytes }];
         let mut memory = Memory::new(100);
         memory.take(&want(90), 0);
-        assert_eq!(memory.room(&want(10), 7), Some(7));
-        assert_eq!(memory.room(&want(11), 7), None);
+        assert_eq!(memory.first_fit(&want(10), 7), Some(7));
+        assert_eq!(memory.first_fit(&want(11), 7), None);
         memory.free(30, 20);
         memory.free(40, 50);
-        assert_eq!(memory.room(&want(40), 7), Some(20));
-        assert_eq!(memory.room(&want(41), 7), Some(50));
-        assert_eq!(memory.room(&want(41), 60), Some(60));
+        assert_eq!(memory.first_fit(&want(40), 7), Some(20));
+        assert_eq!(memory.first_fit(&want(41), 7), Some(50));
+        assert_eq!(memory.first_fit(&want(41), 60), Some(60));
         memory.take(&want(40), 20);
-        assert_eq!(memory.room(&want(1), 20), Some(50));
-        // There was room for as long as it takes.
-        assert_eq!(memory.room(&want(40), 60), Some(60));
+        assert_eq!(memory.first_fit(&want(1), 20), Some(50));
+        // They still fit at that time.
+        assert_eq!(memory.first_fit(&want(40), 60), Some(60));
         memory.take(&want(40), 60);
-        assert_eq!(memory.room(&want(40), 50), None);
+        assert_eq!(memory.first_fit(&want(40), 50), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The simulated machine of list scheduling.
 //!
-//! Times are in parts of a cycle, of which one has as many as the channel moves thousandths of a
-//! byte: transfers take whole parts.
+//! Times are in parts of a cycle. A cycle has as many parts as the channel moves thousandths of a
+//! byte in it, so that transfers take whole parts.
 
 use std::collections::BTreeSet;
 
@@ -9,34 +9,34 @@ use cranelift_entity::SecondaryMap;
 use vitcod_isa::instr::{LineSet, Unit};
 use vitcod_isa::machine::Machine;
 
-use super::Schedule;
-use super::graph::{Node, Order, TaskGraph};
-use super::memory::{Memory, Wanted};
+use crate::codegen::schedule::list::graph::{Node, Order, TaskGraph};
+use crate::codegen::schedule::list::memory::{Memory, Wanted};
+use crate::codegen::schedule::list::ordered::Schedule;
 use crate::tiled::{Buffer, Lifetimes};
 
-/// Tasks of a unit that are looked at for the next one to start.
+/// Ready tasks of a unit that are considered for the next start.
 const WINDOW: usize = 24;
 
 /// The state of the machine.
 pub(super) struct Simulation<'a> {
     graph: &'a TaskGraph,
-    /// Parts of a cycle.
+    /// Parts per cycle.
     parts: u64,
-    /// Bytes that may live with what runs ahead.
+    /// The look-ahead budget.
     ahead: u64,
     memory: Memory,
-    /// Bytes that live while each rank executes, if from now on tasks execute one by one by rank.
+    /// Bytes that live while each rank executes, if tasks execute one by one by rank from now on.
     profile: Vec<u64>,
     lanes: [Lane; Unit::COUNT],
     channel: u64,
-    /// Per task, how many that it waits for have not started.
+    /// Per task, how many predecessors have not started.
     missing: Vec<usize>,
-    /// Per task, when those that it waits for are done.
+    /// Per task, when the predecessors are done.
     ready_at: Vec<u64>,
     buffers: SecondaryMap<Buffer, Use>,
     /// Ranks of the tasks that have not started.
     waiting: BTreeSet<(usize, usize)>,
-    /// Tasks and when they start.
+    /// Start times and tasks.
     started: Vec<(u64, usize)>,
     /// Whether a task was put off because its buffers found no bytes.
     put_off: bool,
@@ -44,19 +44,19 @@ pub(super) struct Simulation<'a> {
 
 /// A task that could start.
 struct Next {
-    /// When it starts, since when it asks for its resource, and the number of its unit. The channel
-    /// serves by the time of the request; elsewhere units have priority by number.
+    /// When it starts, when it requests its resource, and the number of its unit. The channel
+    /// serves requests by time; elsewhere units have priority by number.
     key: (u64, u64, usize),
     rank: usize,
     task: usize,
-    /// The buffers that it touches first.
+    /// The buffers that it accesses first.
     wanted: Vec<Wanted>,
 }
 
 /// The state of a unit.
 #[derive(Default)]
 struct Lane {
-    /// Tasks that wait for no start, by rank.
+    /// Tasks whose predecessors have all started, by rank.
     ready: BTreeSet<(usize, usize)>,
     free: u64,
     completed: u64,
@@ -67,7 +67,7 @@ struct Lane {
 /// The state of a buffer.
 #[derive(Clone, Copy, Default)]
 struct Use {
-    /// Tasks that touch it and have not started.
+    /// Tasks that access it and have not started.
     left: usize,
     /// When the first one starts, if it has started.
     start: Option<u64>,
@@ -107,7 +107,7 @@ impl<'a> Simulation<'a> {
         simulation
     }
 
-    /// The schedule; `None` where the tasks do not fit even one by one.
+    /// The schedule; `None` if the tasks do not fit even one by one.
     pub(super) fn run(mut self) -> Option<Schedule> {
         while let Some((_, oldest)) = self.waiting.first().copied() {
             let due = self.graph.nodes[oldest].rank;
@@ -120,11 +120,10 @@ impl<'a> Simulation<'a> {
         Some(self.schedule())
     }
 
-    /// The tasks in the order in which they start, and how long their buffers are in use: all tasks
-    /// count that start meanwhile.
+    /// The tasks in the order in which they start, and the live ranges of their buffers, which
+    /// count all tasks that start while a buffer is in use.
     fn schedule(self) -> Schedule {
-        // What had to wait for room was put off, but starts when it can: behind tasks that start
-        // later.
+        // A task that was put off for bytes was scheduled after tasks that start later.
         let mut order = self.started.clone();
         order.sort_by_key(|(start, _)| *start);
         let mut lives = Lifetimes::new();
@@ -152,14 +151,15 @@ impl<'a> Simulation<'a> {
             }
             let node = &self.graph.nodes[task];
             let wanted: Vec<Wanted> = self.wanted(node).collect();
-            let room = match wanted[..] {
+            let fits_at = match wanted[..] {
                 [] => Some(start),
-                _ if !self.leaves_room(&wanted, due) => None,
-                _ => self.memory.room(&wanted, start),
+                _ if !self.leaves_bytes(&wanted, due) => None,
+                _ => self.memory.first_fit(&wanted, start),
             };
-            self.put_off |= room != Some(start);
-            let Some(room) = room else { continue };
-            let key = (start.max(room), if room > start { room } else { request }, unit.index());
+            self.put_off |= fits_at != Some(start);
+            let Some(fits_at) = fits_at else { continue };
+            let request = if fits_at > start { fits_at } else { request };
+            let key = (start.max(fits_at), request, unit.index());
             if best.as_ref().is_none_or(|best| (key.0, rank) < (best.key.0, best.rank)) {
                 best = Some(Next { key, rank, task, wanted });
             }
@@ -167,9 +167,9 @@ impl<'a> Simulation<'a> {
         best
     }
 
-    /// Whether the tasks that come before those that would have touched these buffers first still
-    /// have room, from rank `due` on.
-    fn leaves_room(&self, wanted: &[Wanted], due: usize) -> bool {
+    /// Whether allocating these buffers early leaves enough bytes for every task between rank `due`
+    /// and their first use.
+    fn leaves_bytes(&self, wanted: &[Wanted], due: usize) -> bool {
         let early =
             wanted.iter().map(|wanted| (self.graph.first_rank(wanted.buffer), wanted.bytes));
         let (last, bytes) = early
@@ -178,18 +178,17 @@ impl<'a> Simulation<'a> {
         self.profile[due..last].iter().all(|live| live + bytes <= self.ahead)
     }
 
-    /// The buffers that a task touches first.
+    /// The buffers that a task accesses first.
     fn wanted<'n>(&'n self, node: &'n Node) -> impl Iterator<Item = Wanted> + 'n {
         let new = node.buffers.iter().filter(|buffer| self.buffers[**buffer].start.is_none());
         new.map(|buffer| self.graph.wanted(*buffer))
     }
 
-    /// When a task could start but for the room that its buffers take, and since when it asks for
-    /// its resource.
+    /// When a task could start if its buffers fitted, and when it requests its resource.
     fn start_of(&self, task: usize) -> (u64, u64) {
         let node = &self.graph.nodes[task];
-        // A buffer has its bytes from the start of the task that took them: no other task touches
-        // it earlier, although tasks that had to wait for bytes are scheduled behind some that
+        // A buffer has its bytes from the start of the task that allocated it. No other task may
+        // access it earlier, although a task that waited for bytes is scheduled after tasks that
         // start later.
         let taken = node.buffers.iter().filter_map(|buffer| self.buffers[*buffer].start);
         let free = self.lanes[node.unit.index()].free;

@@ -3,9 +3,10 @@ use proptest::prelude::*;
 use vitcod_isa::instr::table::{Add, Load, Matmul, Store};
 use vitcod_isa::instr::{Dram, Engine, LineSet, Sram, Traffic, Width};
 
-use super::super::prefetch::tests::{Draw, task, tasks, valid};
 use super::*;
-use crate::tiled::{Buffer, Task};
+use crate::codegen::schedule::list::ordered::timed_starts;
+use crate::codegen::schedule::prefetch::tests::{Draw, task, tasks, valid};
+use crate::tiled::{Buffer, Task, Tasks};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
@@ -47,7 +48,7 @@ proptest! {
     }
 }
 
-/// What a random task is made of: its kind, its operands, its size.
+/// A random task: its kind, its operands, its size.
 type Random = (u8, [u8; 4], u8);
 
 /// Tasks on all memories and several units, among them an engine on all lines and on half of them.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use vitcod_emulator::timing::simulate;
 use vitcod_emulator::{Emulator, Memory};
 use vitcod_isa::instr::table::{Halt, Load, Matmul, Store};
 use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Op, Sram, Traffic, Unit, Width};
@@ -17,6 +16,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::Channel;
 use vitcod_isa::program::{Header, Layer, Program};
+use vitcod_isa::timing::simulate;
 
 fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
     Instr {

@@ -150,8 +150,8 @@ mod tests {
 
     use vitcod_isa::instr::table::{Barrier, Op};
 
-    use crate::testing::{instr, load, program, store};
     use crate::{Emulator, Memory};
+    use vitcod_isa::testing::{instr, load, program, store};
 
     use super::*;
 

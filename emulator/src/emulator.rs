@@ -7,7 +7,7 @@ use vitcod_isa::program::Program;
 use crate::chaos;
 use crate::execute::{Core, Fault, Memory};
 use crate::report::Report;
-use crate::timing::{Timing, TimingError, simulate};
+use vitcod_isa::timing::{Timing, TimingError, simulate};
 
 /// A program whose timing is known and that is ready to execute.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ mod tests {
     use vitcod_isa::instr::{Engine, Instr, LineSet, Unit};
 
     use super::*;
-    use crate::testing::{instr, load, matmul, program, store};
+    use vitcod_isa::testing::{instr, load, matmul, program, store};
 
     /// Without tokens the machine does what its units do on their own: the product does not see
     /// what the second load brings.

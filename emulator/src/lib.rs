@@ -1,7 +1,5 @@
 //! Executes ViTCoD programs instruction by instruction and counts cycles and traffic.
 //!
-//! - [`timing`]: when each instruction runs, by a discrete-event simulation of the units; needs no
-//!   data;
 //! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
 //! - [`chaos`]: a program executed in any order that its tokens allow;
 //! - [`draft`]: what is not yet a program, executed one instruction after the other;
@@ -11,7 +9,8 @@
 //! - [`trace`]: the schedule for Perfetto;
 //! - [`kernels`]: fast exact int8 matrix products.
 //!
-//! Timing does not depend on data, so a program is simulated once and executed as often as there
+//! When each instruction runs is said by [`vitcod_isa::timing`], which the compiler asks as well. It
+//! does not depend on data, so a program is simulated once and executed as often as there
 //! are inputs: [`Emulator`] joins the two.
 
 pub mod chaos;
@@ -22,12 +21,8 @@ pub mod kernels;
 pub mod picture;
 pub mod report;
 pub mod scratchpad;
-#[cfg(test)]
-mod testing;
-pub mod timing;
 pub mod trace;
 
 pub use emulator::Emulator;
 pub use execute::{Fault, Memory, MemoryError};
 pub use report::Report;
-pub use timing::{Timing, TimingError};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use vitcod_isa::instr::Unit;
 use vitcod_isa::program::Program;
 
-use crate::timing::Timing;
+use vitcod_isa::timing::Timing;
 
 #[derive(Serialize)]
 struct Event<'a> {
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::Emulator;
-    use crate::testing::two_layers;
+    use vitcod_isa::testing::two_layers;
 
     #[test]
     fn a_trace_has_a_slice_per_instruction_and_a_name_per_unit() {

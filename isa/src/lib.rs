@@ -12,6 +12,7 @@
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
 //! - [`check`]: the verifier of programs;
 //! - [`asm`]: a program as text, and back;
+//! - `testing`, behind the feature of that name: small programs for tests;
 //! - [`manual`]: the reference manual, `docs/isa.md`.
 
 pub mod asm;
@@ -25,4 +26,6 @@ pub mod manual;
 pub mod numerics;
 pub mod operands;
 pub mod program;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod timing;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use vitcod_emulator::{Fault, MemoryError, TimingError};
+use vitcod_emulator::{Fault, MemoryError};
 use vitcod_isa::check::CheckError;
 use vitcod_isa::program::{Binding, ProgramError};
+use vitcod_isa::timing::TimingError;
 
 /// A program that cannot be loaded.
 #[derive(Debug, thiserror::Error)]

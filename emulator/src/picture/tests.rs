@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::Emulator;
 use crate::scratchpad::MemoryPlan;
-use crate::testing::two_layers;
+use vitcod_isa::testing::two_layers;
 
 /// The colours of a picture, row by row, and its width.
 fn decoded(png: &[u8]) -> (Vec<[u8; 3]>, usize) {

@@ -17,7 +17,7 @@ use super::{
     Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, RunBound,
     RunEnergy, SramUse, Stalls, UnitReport, Waits,
 };
-use crate::timing::{Timing, UnitCycles};
+use vitcod_isa::timing::{Timing, UnitCycles};
 
 impl Report {
     /// The report of a run of `program` that took `timing`.

@@ -7,7 +7,7 @@ use vitcod_isa::program::Program;
 
 use super::build::add;
 use super::{EngineReport, Waits};
-use crate::timing::{Reason, Timing};
+use vitcod_isa::timing::{Reason, Timing};
 
 type ByUnit = BTreeMap<String, EngineReport>;
 

@@ -177,7 +177,7 @@ mod tests {
     use vitcod_isa::numerics::Scale;
 
     use super::*;
-    use crate::testing::{load, program};
+    use vitcod_isa::testing::{load, program};
 
     /// Scores of 4 queries of 8 bytes, `stride` apart.
     fn scores(engine: Engine, q: u32, stride: u32) -> Instr {

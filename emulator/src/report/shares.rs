@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use vitcod_isa::program::Program;
 
-use crate::timing::Timing;
+use vitcod_isa::timing::Timing;
 
 /// The run in order of time, as cycles that belong to a layer: that of the instruction that
 /// completes next, of several the first in the program. Instructions of layers that the program

@@ -7,7 +7,7 @@ use vitcod_isa::program::{Decision, Layer, Program};
 
 use super::*;
 use crate::Emulator;
-use crate::testing::{instr, load, program, two_layers, work};
+use vitcod_isa::testing::{instr, load, program, two_layers, work};
 
 fn report(program: Program) -> Report {
     Emulator::new(Arc::new(program)).unwrap().report()

@@ -7,7 +7,7 @@ use vitcod_isa::effects::{Access, Data, Mode, Region, Space, accesses};
 use vitcod_isa::program::Program;
 
 use super::Part;
-use crate::timing::Timing;
+use vitcod_isa::timing::Timing;
 
 /// All parts, and for each value that they are of the buffer that it belongs to.
 pub(super) fn of(program: &Program, timing: &Timing) -> (Vec<Part>, Vec<usize>) {

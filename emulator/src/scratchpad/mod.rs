@@ -23,7 +23,7 @@ use serde::Serialize;
 use vitcod_isa::effects::Data;
 use vitcod_isa::program::Program;
 
-use crate::timing::Timing;
+use vitcod_isa::timing::Timing;
 
 /// The memory plan of a program. The names of its fields in JSON are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use vitcod_isa::instr::{Engine, Instr, Unit};
 
 use super::*;
 use crate::Emulator;
-use crate::testing::{instr, load, program, store, two_layers, work};
+use vitcod_isa::testing::{instr, load, program, store, two_layers, work};
 
 fn plan(program: Program) -> MemoryPlan {
     let emulator = Emulator::new(Arc::new(program)).unwrap();

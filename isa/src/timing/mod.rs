@@ -19,6 +19,8 @@
 //!   a cycle.
 
 mod simulation;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::fmt;

@@ -5,7 +5,7 @@ use vitcod_isa::instr::{Dram, Engine, Instr, Op, Sram, Traffic, Width};
 
 use super::LINES;
 use crate::execute::{Core, Fault, Memory, MemoryError, Reason};
-use crate::testing;
+use vitcod_isa::testing;
 
 fn fault(op: impl Into<Op>, image: &[u8]) -> Fault {
     let mut memory = Memory::new(&testing::program([], image)).unwrap();

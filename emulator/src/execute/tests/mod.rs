@@ -15,7 +15,7 @@ use vitcod_support::random::SplitMix64;
 
 use super::block::Block;
 use super::*;
-use crate::testing;
+use vitcod_isa::testing;
 
 const LINES: LineSet = LineSet { first: 0, count: 64 };
 

@@ -1,17 +1,18 @@
 //! Small programs for tests.
 
+use crate::instr::table::*;
+use crate::instr::{Dram, Engine, Instr, LineSet, Sram, Traffic, Unit};
+use crate::machine::Machine;
+use crate::program::{Header, Layer, Program};
 use bytes::Bytes;
-use vitcod_isa::instr::table::*;
-use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Sram, Traffic, Unit, Width};
-use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Header, Layer, Program};
 
-pub(crate) fn vitcod() -> Machine {
-    Machine::preset("vitcod").unwrap()
+/// The machine of the paper.
+pub fn vitcod() -> Machine {
+    Machine::preset("vitcod").expect("it is a preset")
 }
 
 /// A program of one layer on `vitcod`, with 64 KiB of DRAM; `halt` is added.
-pub(crate) fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Program {
+pub fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Program {
     let code: Vec<Instr> = code.into_iter().chain([Instr::new(Halt {})]).collect();
     let layer = Layer {
         name: "layer".to_owned(),
@@ -38,7 +39,8 @@ pub(crate) fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Pr
     }
 }
 
-pub(crate) fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
+/// An instruction with the units that it waits for and signals.
+pub fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr {
     Instr {
         wait: wait.iter().copied().collect(),
         signal: signal.iter().copied().collect(),
@@ -46,38 +48,18 @@ pub(crate) fn instr(op: impl Into<Op>, wait: &[Unit], signal: &[Unit]) -> Instr 
     }
 }
 
-pub(crate) fn load(dst: u32, src: u64, bytes: u32) -> Load {
-    Load {
-        dst: Sram(dst),
-        src: Dram(src),
-        bytes,
-        inner: 1,
-        outer: 1,
-        src_inner_stride: 0,
-        src_outer_stride: 0,
-        dst_inner_stride: 0,
-        dst_outer_stride: 0,
-        traffic: Traffic::Weights,
-    }
+/// A load of contiguous weights.
+pub fn load(dst: u32, src: u64, bytes: u32) -> Load {
+    Load::contiguous(Sram(dst), Dram(src), bytes, Traffic::Weights)
 }
 
-pub(crate) fn store(src: u32, dst: u64, bytes: u32) -> Store {
-    Store {
-        src: Sram(src),
-        dst: Dram(dst),
-        bytes,
-        inner: 1,
-        outer: 1,
-        src_inner_stride: 0,
-        src_outer_stride: 0,
-        dst_inner_stride: 0,
-        dst_outer_stride: 0,
-        traffic: Traffic::Outputs,
-    }
+/// A store of contiguous outputs.
+pub fn store(src: u32, dst: u64, bytes: u32) -> Store {
+    Store::contiguous(Dram(dst), Sram(src), bytes, Traffic::Outputs)
 }
 
 /// Contiguous operands; those of a product without a bias do not matter for timing.
-pub(crate) fn matmul(
+pub fn matmul(
     engine: Engine,
     lines: LineSet,
     (m, n, k): (u16, u16, u16),
@@ -85,33 +67,28 @@ pub(crate) fn matmul(
 ) -> Matmul {
     Matmul {
         engine,
-        out: Width::I8,
-        accumulate: false,
         lines,
         a: Sram(a),
         b: Sram(b),
         params: Sram(params),
-        acc: Sram(0),
         dst: Sram(dst),
         m,
         n,
         k,
         a_stride: k.into(),
         b_stride: k.into(),
-        acc_stride: 0,
         dst_stride: n.into(),
-        more_runs: 0,
-        run_stride: 0,
+        ..Matmul::ZERO
     }
 }
 
 /// A product that takes `cycles` cycles on lines `first..first + count`.
-pub(crate) fn work(engine: Engine, first: u16, count: u16, cycles: u16) -> Matmul {
+pub fn work(engine: Engine, first: u16, count: u16, cycles: u16) -> Matmul {
     matmul(engine, LineSet { first, count }, (count, cycles, 8), [0, 4096, 32768, 16384])
 }
 
 /// Two layers: a load and a product, and a store.
-pub(crate) fn two_layers() -> Program {
+pub fn two_layers() -> Program {
     let mut program = program(
         [
             instr(load(0, 0, 1500), &[], &[Unit::Denser]),

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::instr::table::Gather;
+use crate::instr::{Dram, Instr, Op, Sram, Traffic, Unit};
 use proptest::prelude::*;
-use vitcod_isa::instr::table::Gather;
-use vitcod_isa::instr::{Dram, Instr, Op, Sram, Traffic, Unit};
 
 use super::{ended, simulate, span};
 use crate::testing::{load, store, vitcod};

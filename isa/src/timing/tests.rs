@@ -8,11 +8,11 @@ mod channel;
 
 use std::collections::VecDeque;
 
+use crate::cost::{Cost, cost};
+use crate::instr::table::{Barrier, Halt, Sync};
+use crate::instr::{Engine, Instr, Op, Unit, UnitSet};
+use crate::machine::Machine;
 use proptest::prelude::*;
-use vitcod_isa::cost::{Cost, cost};
-use vitcod_isa::instr::table::{Barrier, Halt, Sync};
-use vitcod_isa::instr::{Engine, Instr, Op, Unit, UnitSet};
-use vitcod_isa::machine::Machine;
 
 use super::*;
 use crate::testing::{instr, load, store, vitcod, work};

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use vitcod_emulator::Emulator;
 use vitcod_emulator::scratchpad::MemoryPlan;
-use vitcod_emulator::{Emulator, picture, trace};
+use vitcod_report::{picture, trace};
 use vitcod_runtime::{Model, Report};
 
 use crate::files::Outputs;

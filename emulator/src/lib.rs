@@ -5,8 +5,6 @@
 //! - [`draft`]: what is not yet a program, executed one instruction after the other;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
 //! - [`scratchpad`]: what lies in the scratchpad and when;
-//! - [`picture`]: the schedule and the scratchpad as pictures;
-//! - [`trace`]: the schedule for Perfetto;
 //! - [`kernels`]: fast exact int8 matrix products.
 //!
 //! When each instruction runs is said by [`vitcod_isa::timing`], which the compiler asks as well. It
@@ -18,10 +16,8 @@ pub mod draft;
 mod emulator;
 pub mod execute;
 pub mod kernels;
-pub mod picture;
 pub mod report;
 pub mod scratchpad;
-pub mod trace;
 
 pub use emulator::Emulator;
 pub use execute::{Fault, Memory, MemoryError};

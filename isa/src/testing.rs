@@ -3,7 +3,7 @@
 use crate::instr::table::*;
 use crate::instr::{Dram, Engine, Instr, LineSet, Sram, Traffic, Unit};
 use crate::machine::Machine;
-use crate::program::{Header, Layer, Program};
+use crate::program::{Decision, Header, Layer, Program};
 use bytes::Bytes;
 
 /// The machine of the paper.
@@ -106,5 +106,38 @@ pub fn two_layers() -> Program {
     };
     program.header.layers = vec![layer("first", 51_200, 1500), layer("second", 0, 36)];
     program.layer_of = vec![0, 0, 1, 1];
+    program
+}
+
+/// Two layers of which the second is spread over both engines, who contend for lines; with
+/// decisions.
+pub fn two_engines() -> Program {
+    let mut program = program(
+        [
+            instr(load(0, 0, 1536), &[], &[Unit::Denser]),
+            instr(work(Engine::Denser, 0, 64, 10), &[Unit::Load], &[Unit::Sparser]),
+            Instr::new(work(Engine::Denser, 0, 40, 30)),
+            instr(work(Engine::Sparser, 40, 24, 50), &[Unit::Denser], &[]),
+            Instr::new(work(Engine::Sparser, 0, 32, 5)),
+            Instr::new(Barrier {}),
+            instr(Sync { unit: Unit::Denser }, &[], &[]),
+        ],
+        &[],
+    );
+    // A result of 7 instead of 8 products wastes a MAC.
+    let Op::Matmul(product) = &mut program.code[4].op else { unreachable!() };
+    product.k = 7;
+    let layer = |name: &str| Layer { name: name.to_owned(), ..program.header.layers[0].clone() };
+    program.header.layers = vec![layer("first"), layer("second"), layer("second")];
+    program.layer_of = vec![0, 0, 1, 2, 2, 0, 1, 1];
+    let decision = |layer: &str, chosen: &str| Decision {
+        layer: layer.to_owned(),
+        subject: "auto-encoder".to_owned(),
+        chosen: chosen.to_owned(),
+        reason: "the least cost".to_owned(),
+        alternatives: Vec::new(),
+    };
+    program.header.decisions =
+        vec![decision("first", "folded"), decision("second", "apart"), decision("third", "folded")];
     program
 }

@@ -10,7 +10,7 @@
 //! let image = ArrayD::<f32>::zeros(vec![1, 3, 224, 224]);
 //! let outputs = session.run(&[("pixels", image.view())])?;
 //! println!("{:?}", outputs[0].to_f32());
-//! println!("{}", session.report());
+//! println!("{}", session.report().to_json());
 //! # Ok(())
 //! # }
 //! ```

@@ -8,7 +8,7 @@ use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise::accuracy::{self, Accuracy, Layer, Output};
-use vitcod_emulator::report::table::{self, percent};
+use vitcod_report::table::{self, percent};
 
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;

@@ -9,7 +9,8 @@ use vitcod_compiler::calibration;
 use vitcod_compiler::codegen;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::synthetic::{self, AttentionCore};
-use vitcod_emulator::report::table::{self, grouped};
+use vitcod_report::RunText;
+use vitcod_report::table::{self, grouped};
 use vitcod_runtime::{EmulatorDevice, Model, Report};
 
 use crate::check::{self, Agreement};
@@ -98,7 +99,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     drop(progress);
 
     files.commit()?;
-    write!(out, "{report}")?;
+    write!(out, "{}", RunText(&report))?;
     if is_simulated(&masks, &core) {
         compare(&report, machine.lines.count * machine.lines.macs, out)?;
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
-use vitcod_emulator::report::table;
+use vitcod_report::table;
 
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;

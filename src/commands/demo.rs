@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use vitcod_compiler::interp::FloatInterpreter;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
-use vitcod_emulator::report::table::{self, grouped, percent};
 use vitcod_isa::machine::Machine;
+use vitcod_report::RunOverview;
+use vitcod_report::table::{self, grouped, percent};
 use vitcod_runtime::{EmulatorDevice, Model, Report};
 
 use crate::check::{self, Agreement};
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     write!(
         out,
         "An image on the sparse model; `vitcod run` shows every layer:\n\n{}",
-        sparse.report.overview()
+        RunOverview(&sparse.report)
     )?;
     Ok(())
 }

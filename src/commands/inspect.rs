@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use vitcod_emulator::Emulator;
 use vitcod_emulator::scratchpad::MemoryPlan;
 use vitcod_isa::program::Program;
+use vitcod_report::ScratchpadText;
 use vitcod_runtime::Model;
 
 use crate::files::{self, Outputs};
@@ -72,5 +73,9 @@ fn timed(args: &Args, program: Program, out: &mut dyn Write) -> anyhow::Result<(
         files.stage(path, |file| Ok(writeln!(file, "{}", plan.to_json())?))?;
     }
     files.commit()?;
-    if args.memory { Ok(write!(out, "{plan}")?) } else { program::print(model.program(), out) }
+    if args.memory {
+        Ok(write!(out, "{}", ScratchpadText(&plan))?)
+    } else {
+        program::print(model.program(), out)
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
+use vitcod_report::RunText;
 use vitcod_runtime::{EmulatorDevice, Integers, Model, Output};
 
 use crate::check::{self, Agreement};
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let agreement = if args.timing_only { None } else { execute(args, &model, &mut files)? };
     let report = args.report.stage(&model, &mut files)?;
     files.commit()?;
-    write!(out, "{report}")?;
+    write!(out, "{}", RunText(&report))?;
     if let Some(agreement) = agreement {
         writeln!(out, "check: {agreement}")?;
     }

@@ -8,6 +8,7 @@ use vitcod_isa::instr::{Op, Unit, UnitSet};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
+use super::counter::add;
 use super::engines::Engines;
 use super::forwarding::Forwarding;
 use super::occupancy::Occupancy;
@@ -128,11 +129,6 @@ fn run_bound(work: &Work, cycles: u64, machine: &Machine) -> RunBound {
     let of = work.bound(machine);
     let larger = of.compute_cycles.max(of.dram_cycles);
     RunBound { of, ratio: (larger > 0.0).then(|| cycles as f64 / larger) }
-}
-
-/// Counts, up to what the counter holds: a program may be made to overflow it.
-pub(super) fn add(counter: &mut u64, amount: u64) {
-    *counter = counter.saturating_add(amount);
 }
 
 fn add_kind(by_kind: &mut BTreeMap<String, u64>, kind: &str, bytes: u64) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vitcod_isa::instr::{Unit, UnitSet};
 use vitcod_isa::program::Program;
 
-use super::build::add;
+use super::counter::add;
 use super::{EngineReport, Waits};
 use vitcod_isa::timing::{Reason, Timing};
 
@@ -78,7 +78,9 @@ impl Engines {
 }
 
 /// What the engines did in several layers together.
-pub(super) fn merged<'a>(layers: impl Iterator<Item = &'a ByUnit>) -> ByUnit {
+pub fn merged<'a>(
+    layers: impl Iterator<Item = &'a BTreeMap<String, EngineReport>>,
+) -> BTreeMap<String, EngineReport> {
     let mut sums = ByUnit::new();
     for (unit, engine) in layers.flatten() {
         match sums.get_mut(unit) {

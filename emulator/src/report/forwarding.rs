@@ -13,7 +13,7 @@ use vitcod_isa::instr::{Engine, Op};
 use vitcod_isa::program::Program;
 
 use super::Queries;
-use super::build::add;
+use super::counter::add;
 
 pub(super) struct Forwarding {
     pub(super) total: Queries,

@@ -2,17 +2,15 @@
 //!
 //! A report follows from a program and its timing; no data is needed. It describes one run of the
 //! program, that is one item of the compiled batch. The names of its fields in JSON are stable.
-//! [`Report`] displays itself as text for people.
 
 mod build;
+mod counter;
 mod engines;
 mod forwarding;
 mod occupancy;
 mod shares;
-pub mod table;
 #[cfg(test)]
 mod tests;
-mod text;
 mod work;
 
 use std::collections::BTreeMap;
@@ -21,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use vitcod_isa::energy::Energy;
 use vitcod_isa::program::Decision;
 
-pub(crate) use shares::shares;
-pub use text::Overview;
+pub use engines::merged;
+pub use shares::shares;
 
 /// The cost of one run of a program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use vitcod_isa::timing::Timing;
 /// The run in order of time, as cycles that belong to a layer: that of the instruction that
 /// completes next, of several the first in the program. Instructions of layers that the program
 /// does not define have none.
-pub(crate) fn shares(program: &Program, timing: &Timing) -> Vec<(usize, Range<u64>)> {
+pub fn shares(program: &Program, timing: &Timing) -> Vec<(usize, Range<u64>)> {
     let layers = program.header.layers.len();
     let mut completions: Vec<(u64, usize, usize)> =
         (timing.spans().iter().zip(&program.layer_of).enumerate())

@@ -6,7 +6,7 @@ use vitcod_isa::instr::{Op, Unit};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Layer;
 
-use super::build::add;
+use super::counter::add;
 use super::{Bound, Resource, RunEnergy};
 
 /// What is to be done.

@@ -14,7 +14,6 @@ mod lives;
 mod occupancy;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,7 +43,7 @@ pub struct MemoryPlan {
     pub buffers: Vec<Buffer>,
     /// What the buffers are made of, in no particular order.
     #[serde(skip)]
-    pub(crate) parts: Vec<Part>,
+    pub parts: Vec<Part>,
 }
 
 /// Use of the scratchpad over a run.
@@ -101,8 +100,13 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// Bytes times the cycles for which they live.
+    pub fn byte_cycles(&self) -> u128 {
+        self.byte_cycles
+    }
+
     /// Whether all bytes between its ends live from its first cycle to its last.
-    pub(crate) fn is_solid(&self) -> bool {
+    pub fn is_solid(&self) -> bool {
         let cycles = u128::from(self.end_cycle - self.start_cycle);
         u128::from(self.end_address - self.address) * cycles == self.byte_cycles
     }
@@ -110,10 +114,13 @@ impl Buffer {
 
 /// A run of bytes and its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) bytes: Range<u64>,
-    pub(crate) cycles: Range<u64>,
-    pub(crate) data: Data,
+pub struct Part {
+    /// Its bytes.
+    pub bytes: Range<u64>,
+    /// The cycles for which they live.
+    pub cycles: Range<u64>,
+    /// What they hold.
+    pub data: Data,
     /// The instruction that wrote it.
     writer: usize,
     /// What it belongs to.

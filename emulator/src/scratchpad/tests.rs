@@ -98,12 +98,6 @@ fn parts_never_overlap() {
 fn a_program_that_touches_nothing_has_an_empty_plan() {
     let plan = plan(program([], &[]));
     assert_eq!((plan.buffers.len(), plan.occupancy), (0, Occupancy::default()));
-    assert!(plan.to_string().contains("most in use"));
-}
-
-#[test]
-fn text() {
-    insta::assert_snapshot!(plan(two_layers()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use vitcod_emulator::report::table::{grouped, percent, plain};
+use vitcod_report::table::{grouped, percent, plain};
 
 use super::STEPS;
 use super::measure::{Ablation, Unit};

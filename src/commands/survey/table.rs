@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use vitcod_emulator::report::table::{grouped, left, plain};
+use vitcod_report::table::{grouped, left, plain};
 
 use super::exported::Exported;
 use super::measure::{Measured, OutputNoise};

@@ -7,8 +7,8 @@ use vitcod_isa::effects::Data;
 
 use super::canvas::{Anchor, Canvas, Colour, GRID, Ink, LINE, TEXT, shade, tint};
 use super::plot::{GAP, LEFT, PLOT, Scale, WIDTH, axis_of_cycles, label, legend, legend_height};
-use crate::report::table::{grouped, percent};
-use crate::scratchpad::{Buffer, MemoryPlan};
+use crate::table::{grouped, percent};
+use vitcod_emulator::scratchpad::{Buffer, MemoryPlan};
 
 fn colour(data: Data) -> Colour {
     match data {

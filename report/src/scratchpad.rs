@@ -2,30 +2,35 @@
 
 use std::fmt;
 
-use super::{Buffer, KindOccupancy, MemoryPlan, Occupancy};
-use crate::report::table::{grouped, left, percent, plain};
+use vitcod_emulator::scratchpad::{Buffer, KindOccupancy, MemoryPlan, Occupancy};
+
+use crate::table::{grouped, left, percent, plain};
 
 /// Buffers that are listed, at most.
 const LISTED: usize = 60;
 
-impl fmt::Display for MemoryPlan {
+/// A memory plan as text.
+pub struct ScratchpadText<'p>(pub &'p MemoryPlan);
+
+impl fmt::Display for ScratchpadText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of_capacity = |bytes: f64| percent(bytes / self.capacity_bytes.max(1) as f64);
+        let ScratchpadText(plan) = self;
+        let of_capacity = |bytes: f64| percent(bytes / plan.capacity_bytes.max(1) as f64);
         let Occupancy {
             peak_bytes,
             peak_cycle,
             mean_bytes,
             largest_free_at_peak_bytes,
             mean_fragmentation,
-        } = self.occupancy;
+        } = plan.occupancy;
         let mut table = plain(&[]);
         let mut row = |name: &str, value: String| {
             table.add_row([name.to_owned(), value]);
         };
-        row("model", self.model.clone());
-        row("machine", self.machine.clone());
-        row("cycles", grouped(self.cycles));
-        row("scratchpad", format!("{} B", grouped(self.capacity_bytes)));
+        row("model", plan.model.clone());
+        row("machine", plan.machine.clone());
+        row("cycles", grouped(plan.cycles));
+        row("scratchpad", format!("{} B", grouped(plan.capacity_bytes)));
         let peak = of_capacity(peak_bytes as f64);
         row(
             "most in use",
@@ -41,13 +46,13 @@ impl fmt::Display for MemoryPlan {
                 "{} of what is free is not in its largest run, on average; at the peak that has {} of {} B",
                 percent(mean_fragmentation),
                 grouped(largest_free_at_peak_bytes),
-                grouped(self.capacity_bytes - peak_bytes)
+                grouped(plan.capacity_bytes - peak_bytes)
             ),
         );
         writeln!(f, "{}\n", table.trim_fmt())?;
 
         let mut table = plain(&["kind", "buffers", "most B at once", "", "B on average", ""]);
-        for (kind, KindOccupancy { buffers, peak_bytes, mean_bytes }) in &self.by_kind {
+        for (kind, KindOccupancy { buffers, peak_bytes, mean_bytes }) in &plan.by_kind {
             table.add_row([
                 (*kind).to_owned(),
                 grouped(*buffers as u64),
@@ -59,15 +64,16 @@ impl fmt::Display for MemoryPlan {
         }
         writeln!(f, "{}\n", table.trim_fmt())?;
 
-        let mut listed: Vec<usize> = (0..self.buffers.len()).collect();
+        let mut listed: Vec<usize> = (0..plan.buffers.len()).collect();
         if listed.len() > LISTED {
             writeln!(
                 f,
                 " The {LISTED} of {} buffers that take the most bytes times cycles, by address:\n",
-                grouped(self.buffers.len() as u64)
+                grouped(plan.buffers.len() as u64)
             )?;
-            listed
-                .sort_by_key(|index| (std::cmp::Reverse(self.buffers[*index].byte_cycles), *index));
+            listed.sort_by_key(|index| {
+                (std::cmp::Reverse(plan.buffers[*index].byte_cycles()), *index)
+            });
             listed.truncate(LISTED);
             listed.sort_unstable();
         }
@@ -93,7 +99,7 @@ impl fmt::Display for MemoryPlan {
             operation,
             written_by,
             ..
-        } in listed.into_iter().map(|index| &self.buffers[index])
+        } in listed.into_iter().map(|index| &plan.buffers[index])
         {
             table.add_row([
                 format!("{address:#x}"),

@@ -87,7 +87,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::Emulator;
+    use vitcod_emulator::Emulator;
     use vitcod_isa::testing::two_layers;
 
     #[test]

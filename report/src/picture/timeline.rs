@@ -8,8 +8,8 @@ use vitcod_isa::program::Program;
 
 use super::canvas::{Anchor, Canvas, Colour, FAINT, GRID, Ink, LINE, shade, tint};
 use super::plot::{GAP, LEFT, PLOT, Scale, WIDTH, axis_of_cycles, label, legend, legend_height};
-use crate::report::shares;
-use crate::report::table::grouped;
+use crate::table::grouped;
+use vitcod_emulator::report::shares;
 use vitcod_isa::timing::{Reason, Timing};
 
 /// What a unit spends cycles on.

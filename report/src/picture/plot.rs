@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::canvas::{Anchor, CHARACTER, Canvas, GRID, Ink, LINE, TEXT};
-use crate::report::table::grouped;
+use crate::table::grouped;
 
 /// Pixels of the picture from side to side.
 pub(super) const WIDTH: u32 = 1400;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::Emulator;
-use crate::scratchpad::MemoryPlan;
+use vitcod_emulator::Emulator;
+use vitcod_emulator::scratchpad::MemoryPlan;
 use vitcod_isa::testing::two_layers;
 
 /// The colours of a picture, row by row, and its width.

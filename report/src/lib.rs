@@ -1,0 +1,18 @@
+//! Shows what the emulator counts, to people and to other tools.
+//!
+//! - [`RunText`], [`RunOverview`]: the report of a run as tables;
+//! - [`ScratchpadText`]: what lies in the scratchpad and when, as tables;
+//! - [`table`]: the tables, also of what the compiler chose;
+//! - [`picture`]: the schedule and the scratchpad as pictures;
+//! - [`trace`]: the schedule for Perfetto.
+
+pub mod picture;
+mod run;
+mod scratchpad;
+pub mod table;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+
+pub use run::{RunOverview, RunText};
+pub use scratchpad::ScratchpadText;

@@ -46,7 +46,7 @@ pub(crate) fn compare(
         .ir
         .as_ref()
         .context("the program is stripped: it holds no quantised graph to compare with")?;
-    let graph = SavedGraph::load(&ir.graph, &program.image)?;
+    let graph = SavedGraph::load(ir, &program.image)?;
     let interpreter = QuantisedInterpreter::new(&graph)?;
     let inputs = in_order_of(&graph, inputs)?;
     let names = graph.outputs.iter().map(|output| &output.name);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use vitcod_isa::check::remove_redundant_tokens;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{self, Binding, Element, Header, Layer, Layout, Program, SavedIr};
+use vitcod_isa::program::{self, Binding, Element, Header, Layer, Layout, Program};
 
 use crate::codegen::error::CodegenError;
 use crate::codegen::limits::MAX_COUNT;
@@ -17,9 +17,9 @@ use crate::ir::layout::{Patterns, ProductParts};
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
 use crate::tiled::{Addresses, Buffer, Scheduled, Tasks, Tiled};
 
-/// The tiled program of a plan. What is executed is the split graph; the reference for its results
-/// is the quantised one.
-pub(crate) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Plan) -> Tiled {
+/// The tiled program of a plan. It carries the graph, whose constants are in the image as far as
+/// tasks load them.
+pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan) -> Tiled {
     let Plan { residence, pool, tasks, layers: order, decisions, .. } = plan;
     let pixels: BTreeSet<Value> =
         graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
@@ -42,7 +42,7 @@ pub(crate) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
         bind(&output.name, &output.shape, output.value, address)
     });
 
-    let place = |value| pool.address(reference.constant(value).expect("constants are asked for"));
+    let address = |value| residence.constants.get(&value).copied();
     Tiled {
         header: Header {
             name: graph.name.clone(),
@@ -54,10 +54,7 @@ pub(crate) fn tiled([graph, reference]: [&Graph; 2], machine: &Machine, plan: Pl
         },
         machine: machine.clone(),
         image: image(graph, &residence, &pool),
-        ir: Some(SavedIr {
-            graph: SavedGraph::new(reference, place).to_json().into(),
-            constants: Bytes::new(),
-        }),
+        ir: Some(SavedGraph::save(graph, address)),
         tasks,
     }
 }

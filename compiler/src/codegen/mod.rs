@@ -73,7 +73,8 @@ pub struct Options {
 
 /// Compiles a quantised graph for a machine.
 ///
-/// The program carries the graph, its constants by reference into the program's image.
+/// The program carries the split graph, its constants by reference into the program's image as far
+/// as tasks load them.
 ///
 /// # Errors
 /// The graph is not a well-formed quantised graph, holds what no instruction computes, or does not
@@ -92,12 +93,12 @@ pub fn compile(
         return Err(CodegenError::Unsupported(problems));
     }
     let (split, polarised) = engines::run(graph, machine, options.globals)?;
-    let (price, mut program) = generate(&split, graph, machine, options)?;
+    let (price, mut program) = generate(&split, machine, options)?;
     program.header.decisions.splice(0..0, polarised.iter().map(Polarised::decision));
     // The cost model of one layer does not see how layers overlap, the program does.
     if options.globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
         let (split, polarised) = engines::run(graph, machine, GlobalTokens::NONE)?;
-        if let Ok((price_without, mut without)) = generate(&split, graph, machine, options)
+        if let Ok((price_without, mut without)) = generate(&split, machine, options)
             && price_without < price
         {
             let reason = "a program without global tokens has a lower product of energy and time than one with those that the cost model finds";
@@ -110,17 +111,15 @@ pub fn compile(
     Ok(program)
 }
 
-/// The program of a split graph, and what decides between programs; `reference` is the quantised
-/// one, which the program carries.
+/// The program of a split graph, and what decides between programs.
 fn generate(
     graph: &Graph,
-    reference: &Graph,
     machine: &Machine,
     options: Options,
 ) -> Result<(u128, Program), CodegenError> {
-    let (plan, found) = plan::choose(graph, reference, machine, options.explain)?;
+    let (plan, found) = plan::choose(graph, machine, options.explain)?;
     let price = found.energy_delay;
-    let scheduled = found.apply(emit::tiled([graph, reference], machine, plan));
+    let scheduled = found.apply(emit::tiled(graph, machine, plan));
     debug_assert_eq!(scheduled.verify(), Ok(()));
     let program = emit(&scheduled)?;
     // What was timed with all tokens takes as long with those that it needs.
@@ -140,8 +139,8 @@ pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
     if !problems.is_empty() {
         return Err(CodegenError::Unsupported(problems));
     }
-    let (plan, _) = plan::choose(graph, graph, machine, false)?;
-    Ok(emit::tiled([graph, graph], machine, plan))
+    let (plan, _) = plan::choose(graph, machine, false)?;
+    Ok(emit::tiled(graph, machine, plan))
 }
 
 /// Orders the tasks of a program and places its buffers: of several ways the one of the lowest

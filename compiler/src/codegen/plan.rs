@@ -28,7 +28,6 @@ use crate::tiled::Tasks;
 /// schedule finds room.
 pub(crate) fn choose(
     graph: &Graph,
-    reference: &Graph,
     machine: &Machine,
     explain: bool,
 ) -> Result<(Plan, Found), CodegenError> {
@@ -51,7 +50,7 @@ pub(crate) fn choose(
             if is_known || fusion.mlps && !may_interleave(groups, &residence) {
                 continue;
             }
-            match Lowering::new([graph, reference], machine, groups, strategy, residence) {
+            match Lowering::new(graph, machine, groups, strategy, residence) {
                 Ok(lowering) => plans.push(lowering),
                 Err(error @ CodegenError::Unsupported(_)) => return Err(error),
                 // The last plan without fusion leaves the whole scratchpad to tiles.
@@ -138,7 +137,7 @@ struct Lowering<'g> {
 
 impl<'g> Lowering<'g> {
     fn new(
-        [graph, reference]: [&Graph; 2],
+        graph: &Graph,
         machine: &Machine,
         groups: &'g [Group],
         strategy: Strategy,
@@ -164,7 +163,6 @@ impl<'g> Lowering<'g> {
             lower::emit(&mut builder, plan);
         }
         let Lowered { mut tasks, mut pool, layers } = builder.finish();
-        pool.keep(reference, graph, &residence);
         constant_pool::place(&mut pool, &mut residence, &mut tasks);
         tasks.image_bytes = residence.image_bytes;
         let estimate = estimate(&tasks, machine);

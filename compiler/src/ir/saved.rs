@@ -1,4 +1,5 @@
-//! Quantised graphs as JSON, in which constants are places of a program's DRAM image.
+//! Graphs as programs carry them: JSON, in which constants are places of the program's DRAM image,
+//! or of bytes that belong to the graph where no instruction reads them.
 //!
 //! Loading trusts nothing: sizes are bounded before anything is allocated by them, entities are
 //! checked as they are named, and the graph is verified. Values are numbered as
@@ -7,6 +8,7 @@
 use bytes::Bytes;
 use cranelift_entity::SecondaryMap;
 use serde::{Deserialize, Serialize};
+use vitcod_isa::program::SavedIr;
 
 use super::infer::count;
 use super::{Graph, Node, OpKind, Stage, TensorType, Value, VerifyError};
@@ -18,6 +20,9 @@ pub const MAX_ACTIVATION_BYTES: usize = 1 << 30;
 /// The version of the form: of the JSON, and of the operations and layouts of constants that it
 /// names. A reader takes no other.
 pub const SAVED_VERSION: u32 = 1;
+
+/// A graph's own constants start at multiples of this.
+const OWN_ALIGN: usize = 8;
 
 /// Why bytes are no saved graph.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +98,11 @@ pub enum SavedEntry {
         name: String,
         /// Its type.
         ty: TensorType,
-        /// Where its bytes start in the image.
+        /// Where its bytes start in the image, or among the graph's own constants.
         offset: u64,
+        /// Whether they are among the graph's own; left out where they are not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own: bool,
     },
     /// An operation, a value for each result.
     Op {
@@ -122,16 +130,29 @@ pub struct SavedOutput {
 }
 
 impl SavedGraph {
-    /// The form of a graph. `place` says where in the image the bytes of a constant (a value of
-    /// `graph`) start; it is asked once for each that is used, in order of use.
-    pub fn new(graph: &Graph, place: impl FnMut(Value) -> u64) -> SavedGraph {
+    /// What a program carries of a graph. `address` says where in the image the bytes of a constant
+    /// (a value of `graph`) start, if they are there; it is asked once for each that is used, in
+    /// order of use.
+    pub fn save(graph: &Graph, address: impl FnMut(Value) -> Option<u64>) -> SavedIr {
+        let (saved, constants) = SavedGraph::new(graph, address);
+        SavedIr { graph: saved.to_json().into(), constants: constants.into() }
+    }
+
+    /// The form of a graph, and its own constants.
+    fn new(graph: &Graph, address: impl FnMut(Value) -> Option<u64>) -> (SavedGraph, Vec<u8>) {
         let inputs = graph.inputs.iter().map(|input| {
             let ty = graph.ty(input.value).clone();
             let shape = (input.shape != ty.shape).then(|| input.shape.clone());
             SavedInput { name: input.name.clone(), ty, shape }
         });
-        let mut writer =
-            Writer { graph, place, body: Vec::new(), renamed: SecondaryMap::new(), defined: 0 };
+        let mut writer = Writer {
+            graph,
+            address,
+            body: Vec::new(),
+            own: Vec::new(),
+            renamed: SecondaryMap::new(),
+            defined: 0,
+        };
         let inputs = inputs.collect();
         graph.inputs.iter().for_each(|input| writer.define(input.value));
         for op in &graph.order {
@@ -148,7 +169,7 @@ impl SavedGraph {
         });
         let outputs = outputs.collect();
         let nodes = graph.nodes().map(|(_, name)| name.to_owned()).collect();
-        SavedGraph {
+        let saved = SavedGraph {
             version: SAVED_VERSION,
             name: graph.name.clone(),
             stage: graph.stage,
@@ -156,33 +177,35 @@ impl SavedGraph {
             inputs,
             body: writer.body,
             outputs,
-        }
+        };
+        (saved, writer.own)
     }
 
     /// The JSON.
-    pub fn to_json(&self) -> Vec<u8> {
+    fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("no maps, no failing serialisers")
     }
 
-    /// Reads the JSON of a graph and takes its constants from `image`, without copying them.
+    /// Reads a graph and takes its constants from itself and from the program's image, without
+    /// copying them.
     ///
     /// # Errors
-    /// The bytes are no saved graph, or not one of this image. Never panics, and allocates in
+    /// The bytes are no saved graph, or not one of these constants. Never panics, and allocates in
     /// proportion to the bytes.
-    pub fn load(json: &[u8], image: &Bytes) -> Result<Graph, LoadError> {
+    pub fn load(ir: &SavedIr, image: &Bytes) -> Result<Graph, LoadError> {
+        let SavedIr { graph: json, constants } = ir;
         // What every version holds.
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
         match serde_json::from_slice::<Version>(json)?.version {
-            SAVED_VERSION => serde_json::from_slice::<SavedGraph>(json)?.graph(image),
+            SAVED_VERSION => serde_json::from_slice::<SavedGraph>(json)?.graph(image, constants),
             found => Err(LoadError::Version { found }),
         }
     }
 
-    /// The graph, with its constants from `image`.
-    fn graph(self, image: &Bytes) -> Result<Graph, LoadError> {
+    fn graph(self, image: &Bytes, constants: &Bytes) -> Result<Graph, LoadError> {
         if self.stage.is_float() {
             return Err(LoadError::Malformed(format!(
                 "a graph of the {} stage is no program's",
@@ -207,16 +230,21 @@ impl SavedGraph {
         }
         for entry in self.body {
             match entry {
-                SavedEntry::Const { name, ty, offset } => {
+                SavedEntry::Const { name, ty, offset, own } => {
+                    let (bytes_of, what) = if own {
+                        (constants, "the constants of the graph")
+                    } else {
+                        (image, "the image")
+                    };
                     let bytes = size(&ty)?;
                     let start = usize::try_from(offset).ok();
                     let range = start.and_then(|start| Some(start..start.checked_add(bytes)?));
-                    let Some(range) = range.filter(|range| range.end <= image.len()) else {
+                    let Some(range) = range.filter(|range| range.end <= bytes_of.len()) else {
                         return Err(LoadError::Malformed(format!(
-                            "constant {name:?} leaves the image"
+                            "constant {name:?} leaves {what}"
                         )));
                     };
-                    graph.add_const(name, ty, image.slice(range));
+                    graph.add_const(name, ty, bytes_of.slice(range));
                 }
                 SavedEntry::Op { kind, operands, results, nodes: of } => {
                     results.iter().try_for_each(&mut take)?;
@@ -262,13 +290,15 @@ fn size(ty: &TensorType) -> Result<usize, LoadError> {
 /// Numbers values anew while the body grows.
 struct Writer<'g, F> {
     graph: &'g Graph,
-    place: F,
+    address: F,
     body: Vec<SavedEntry>,
+    /// The graph's own constants.
+    own: Vec<u8>,
     renamed: SecondaryMap<Value, Option<u32>>,
     defined: u32,
 }
 
-impl<F: FnMut(Value) -> u64> Writer<'_, F> {
+impl<F: FnMut(Value) -> Option<u64>> Writer<'_, F> {
     fn define(&mut self, value: Value) {
         self.renamed[value] = Some(self.defined);
         self.defined += 1;
@@ -278,7 +308,15 @@ impl<F: FnMut(Value) -> u64> Writer<'_, F> {
     fn index(&mut self, value: Value) -> u32 {
         if let (None, Some(constant)) = (self.renamed[value], self.graph.constant(value)) {
             let (name, ty) = (constant.name.clone(), self.graph.ty(value).clone());
-            self.body.push(SavedEntry::Const { name, ty, offset: (self.place)(value) });
+            let address = (self.address)(value);
+            let offset = address.unwrap_or_else(|| {
+                self.own.resize(self.own.len().next_multiple_of(OWN_ALIGN), 0);
+                let start = self.own.len() as u64;
+                self.own.extend_from_slice(&constant.bytes);
+                start
+            });
+            let own = address.is_none();
+            self.body.push(SavedEntry::Const { name, ty, offset, own });
             self.define(value);
         }
         self.renamed[value].expect("operands precede their uses")

@@ -7,7 +7,7 @@ use vitcod_isa::check::check;
 use vitcod_isa::instr::Instr;
 use vitcod_isa::instr::table::Halt;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Header, Layer, Program};
+use vitcod_isa::program::{Header, Layer, Program, SavedIr};
 
 use super::{Case, FILE};
 
@@ -24,8 +24,9 @@ fn program(bytes: Vec<u8>) -> Result<usize, String> {
 }
 
 fn saved(bytes: Vec<u8>) -> Result<usize, String> {
-    let graph = SavedGraph::load(&bytes, &Bytes::from_static(&[0; 64]))
-        .map_err(|error| error.to_string())?;
+    let ir = SavedIr { graph: bytes.into(), constants: Bytes::from_static(&[0; 64]) };
+    let graph =
+        SavedGraph::load(&ir, &Bytes::from_static(&[0; 64])).map_err(|error| error.to_string())?;
     Ok(graph.order.len())
 }
 

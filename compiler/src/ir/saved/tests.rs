@@ -29,8 +29,11 @@ fn graph() -> Graph {
     )[0];
     let w = graph.add_const("w", TensorType::new(Elem::I8, [3, 4]), (0..12).collect::<Vec<u8>>());
     let channel = Channel { bias: 5, scale: Scale::from_f64(2.5).unwrap() };
-    let b =
-        graph.add_const("b", TensorType::new(Elem::Channel, [3]), [channel.to_bytes(); 3].concat());
+    let b = graph.add_const(
+        "own",
+        TensorType::new(Elem::Channel, [3]),
+        [channel.to_bytes(); 3].concat(),
+    );
     let ty = TensorType::quantised(Elem::I16, [2, 3], 0.1 / 3.0);
     let y = graph.push_typed(OpKind::QLinear {}, &[mixed, w, b], vec![ty.clone()], &[node])[0];
     let add = OpKind::QAdd { a_scale: -7, b_scale: 1 << 30, shift: 30 };
@@ -40,32 +43,45 @@ fn graph() -> Graph {
     graph
 }
 
-/// A graph's JSON and an image of its constants, which start at byte 3.
-fn save(graph: &Graph) -> (Vec<u8>, Bytes) {
+/// What is saved of a graph, and an image of its constants, which start at byte 3; those of
+/// attention's patterns are the graph's own.
+fn save(graph: &Graph) -> (SavedIr, Bytes) {
     let mut image = vec![0; 3];
-    let saved = SavedGraph::new(graph, |value| {
-        let offset = image.len() as u64;
-        image.extend_from_slice(&graph.constant(value).unwrap().bytes);
-        offset
+    let ir = SavedGraph::save(graph, |value| {
+        let constant = graph.constant(value).unwrap();
+        (constant.name != "own").then(|| {
+            let offset = image.len() as u64;
+            image.extend_from_slice(&constant.bytes);
+            offset
+        })
     });
-    (saved.to_json(), image.into())
+    (ir, image.into())
+}
+
+/// JSON with constants of its own.
+fn of_json(json: impl Into<Bytes>, constants: &Bytes) -> SavedIr {
+    SavedIr { graph: json.into(), constants: constants.clone() }
 }
 
 #[test]
 fn a_graph_survives() {
     let graph = graph().compacted();
-    let (json, image) = save(&graph);
-    let loaded = SavedGraph::load(&json, &image).unwrap();
+    let (ir, image) = save(&graph);
+    assert_eq!(ir.constants.len(), 3 * Channel::BYTES);
+    let loaded = SavedGraph::load(&ir, &image).unwrap();
     assert_eq!(loaded.to_string(), graph.to_string());
-    assert_eq!(save(&loaded).0, json);
+    assert_eq!(save(&loaded).0, ir);
     let run = |graph: &Graph| {
         let x = Tensor::I8(vec![1, -20, 30, 4, -50, 60, 7, 80]);
         QuantisedInterpreter::new(graph).unwrap().run(&[x]).unwrap()
     };
     assert_eq!(run(&loaded), run(&graph));
     // No copy of a constant was made.
-    let constant = loaded.values().find_map(|(value, _)| loaded.constant(value)).unwrap();
-    assert!(image.as_ptr_range().contains(&constant.bytes.as_ptr()));
+    let mut constants = loaded.values().filter_map(|(value, _)| loaded.constant(value));
+    for whole in [&image, &ir.constants] {
+        let constant = constants.next().unwrap();
+        assert!(whole.as_ptr_range().contains(&constant.bytes.as_ptr()));
+    }
 }
 
 #[test]
@@ -75,18 +91,23 @@ fn values_are_numbered_as_compacted() {
     let late = graph.add_input("late", TensorType::quantised(Elem::I8, [1], 1.0));
     graph.add_output("late", late, [1]);
     assert!(unused < late);
-    let (json, image) = save(&graph);
-    assert_eq!(SavedGraph::load(&json, &image).unwrap().to_string(), graph.compacted().to_string());
+    let (ir, image) = save(&graph);
+    assert_eq!(SavedGraph::load(&ir, &image).unwrap().to_string(), graph.compacted().to_string());
 }
 
 #[test]
 fn what_is_wrong_is_said() {
-    let (json, image) = save(&graph());
-    let text = String::from_utf8(json).unwrap();
+    let (SavedIr { graph: json, constants }, image) = save(&graph());
+    let text = String::from_utf8(json.to_vec()).unwrap();
     let load = |from: &str, to: &str| {
         assert!(text.contains(from), "{from} is not in {text}");
-        SavedGraph::load(text.replacen(from, to, 1).as_bytes(), &image).unwrap_err().to_string()
+        let ir = of_json(text.replacen(from, to, 1), &constants);
+        SavedGraph::load(&ir, &image).unwrap_err().to_string()
     };
+    assert!(
+        load("\"offset\":0,\"own\":true", "\"offset\":1,\"own\":true")
+            .contains("\"own\" leaves the constants of the graph")
+    );
     assert!(load("\"offset\":3", "\"offset\":40").contains("\"w\" leaves the image"));
     assert!(
         load("\"offset\":3", "\"offset\":18446744073709551615").contains("\"w\" leaves the image")
@@ -113,7 +134,7 @@ fn what_is_wrong_is_said() {
     assert!(load("\"value\":8", "\"value\":9").contains("v9 is used before it is defined"));
     assert!(load("\"shape\":[1,2,3]", "\"shape\":[7]").contains("output \"y\""));
     assert!(load("sddmm", "matmul").contains("unknown variant"));
-    assert!(SavedGraph::load(&[b'['; 100_000], &image).is_err());
+    assert!(SavedGraph::load(&of_json(vec![b'['; 100_000], &constants), &image).is_err());
 }
 
 #[test]
@@ -129,8 +150,8 @@ fn windows_beyond_every_image() {
             &[],
         )[0];
         graph.add_output("y", y, [4, 1]);
-        let (json, image) = save(&graph);
-        SavedGraph::load(&json, &image)
+        let (ir, image) = save(&graph);
+        SavedGraph::load(&ir, &image)
     };
     assert!(patches([1, 1], [1, 1], [0; 4]).is_ok());
     const MAX: usize = usize::MAX;
@@ -154,14 +175,15 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), b'0'..=b'9']), 1..4),
         cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
     ) {
-        let (mut json, image) = save(&graph());
+        let (ir, image) = save(&graph());
+        let mut json = ir.graph.to_vec();
         for (at, byte) in changes {
             *at.get_mut(&mut json) = byte;
         }
         if let Some(cut) = cut {
             json.truncate(cut.index(json.len()));
         }
-        if let Ok(graph) = SavedGraph::load(&json, &image)
+        if let Ok(graph) = SavedGraph::load(&of_json(json, &ir.constants), &image)
             && let Ok(interpreter) = QuantisedInterpreter::new(&graph)
         {
             let inputs = graph.inputs.iter().map(|input| {
@@ -177,16 +199,16 @@ proptest! {
 
 #[test]
 fn another_version_is_refused() {
-    let (json, image) = save(&graph());
-    let text = String::from_utf8(json).unwrap();
+    let (SavedIr { graph: json, constants }, image) = save(&graph());
+    let text = String::from_utf8(json.to_vec()).unwrap();
     let version = format!("{{\"version\":{SAVED_VERSION},");
     let other = text.replacen(&version, "{\"version\":7,\"more\":true,", 1);
     assert_eq!(
-        SavedGraph::load(other.as_bytes(), &image).unwrap_err().to_string(),
+        SavedGraph::load(&of_json(other, &constants), &image).unwrap_err().to_string(),
         "the graph was saved in version 7 of its form, this version reads 1: compile the model again"
     );
     let none = text.replacen(&version, "{", 1);
-    let error = SavedGraph::load(none.as_bytes(), &image).unwrap_err().to_string();
+    let error = SavedGraph::load(&of_json(none, &constants), &image).unwrap_err().to_string();
     assert!(error.contains("missing field `version`"), "{error}");
 }
 

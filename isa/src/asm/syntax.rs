@@ -2,17 +2,12 @@
 
 use std::ops::Range;
 
-use lalrpop_util::{ParseError, lalrpop_mod};
+use lalrpop_util::ParseError;
 use logos::Logos as _;
 
+use super::grammar;
 use super::lexer::Token;
 use vitcod_support::diagnostics::Diagnostic;
-
-lalrpop_mod!(
-    #[allow(warnings, clippy::all, reason = "generated from the grammar")]
-    grammar,
-    "/asm/grammar.rs"
-);
 
 /// A line that is not empty.
 #[derive(Debug)]

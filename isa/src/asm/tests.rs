@@ -5,6 +5,7 @@ mod draft;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::instr::arbitrary::instr;
@@ -13,6 +14,13 @@ use crate::machine::{Machine, PRESETS};
 use crate::program::{
     Alternative, Binding, Buffer, Decision, Element, Header, Layer, Layout, SavedIr,
 };
+
+#[test]
+fn the_parser_belongs_to_its_grammar() {
+    let digest = format!("{:x}", Sha256::digest(include_str!("grammar.lalrpop")));
+    let header = include_str!("grammar.rs").lines().nth(1).unwrap();
+    assert!(header.ends_with(&digest), "cargo run --manifest-path parsergen/Cargo.toml");
+}
 
 fn no_files(name: &str) -> Result<Bytes, String> {
     Err(format!("cannot read {name}"))

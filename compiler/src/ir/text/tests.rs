@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use vitcod_isa::machine::Machine;
 
@@ -9,6 +10,13 @@ use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use crate::ir::{Graph, Stage};
 use crate::passes::{Context, PASSES};
 use crate::synthetic::random;
+
+#[test]
+fn the_parser_belongs_to_its_grammar() {
+    let digest = format!("{:x}", Sha256::digest(include_str!("grammar.lalrpop")));
+    let header = include_str!("grammar.rs").lines().nth(1).unwrap();
+    assert!(header.ends_with(&digest), "cargo run --manifest-path parsergen/Cargo.toml");
+}
 
 fn no_files(_: &str) -> Result<Bytes, String> {
     Err("there are no files".to_owned())

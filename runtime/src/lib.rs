@@ -21,6 +21,7 @@ mod device;
 mod error;
 mod input;
 mod model;
+pub mod npy;
 mod output;
 mod session;
 #[cfg(test)]

@@ -11,11 +11,10 @@ use vitcod_compiler::masks::Masks;
 use vitcod_isa::machine::Machine;
 use vitcod_report::RunOverview;
 use vitcod_report::table::{self, grouped, percent};
-use vitcod_runtime::{EmulatorDevice, Model, Report};
+use vitcod_runtime::{EmulatorDevice, Model, Report, npy};
 
 use crate::check::{self, Agreement};
 use crate::machines::MachineArg;
-use crate::npy;
 use crate::pipeline::{self, Dims, Options};
 use crate::progress::Progress;
 

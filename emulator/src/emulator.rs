@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vitcod_isa::program::Program;
 
+#[cfg(any(test, feature = "testing"))]
 use crate::chaos;
 use crate::execute::{Core, Fault, Memory};
 use crate::report::Report;
@@ -59,10 +60,11 @@ impl Emulator {
     }
 
     /// Executes the program once as [`run`](Self::run) does, but in an order in which a machine of
-    /// any speed might: one that [`chaos`](crate::chaos) draws.
+    /// any speed might: one that the module `chaos` draws.
     ///
     /// # Errors
     /// The first instruction that cannot execute.
+    #[cfg(any(test, feature = "testing"))]
     pub fn run_in_random_order(&mut self, memory: &mut Memory, seed: u64) -> Result<(), Fault> {
         memory.clear_sram();
         chaos::run(&self.program.code, &mut self.core, memory, seed)

@@ -1,7 +1,7 @@
 //! Executes ViTCoD programs instruction by instruction and counts cycles and traffic.
 //!
 //! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
-//! - [`chaos`]: a program executed in any order that its tokens allow;
+//! - `chaos`: a program executed in any order that its tokens allow, with the feature `testing`;
 //! - [`draft`]: what is not yet a program, executed one instruction after the other;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
 //! - [`scratchpad`]: what lies in the scratchpad and when;
@@ -11,6 +11,7 @@
 //! does not depend on data, so a program is simulated once and executed as often as there
 //! are inputs: [`Emulator`] joins the two.
 
+#[cfg(any(test, feature = "testing"))]
 pub mod chaos;
 pub mod draft;
 mod emulator;

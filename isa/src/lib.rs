@@ -12,8 +12,7 @@
 //! - [`program`]: a program with its data, bindings and machine, and its file form;
 //! - [`check`]: the verifier of programs;
 //! - [`asm`]: a program as text, and back;
-//! - `testing`, behind the feature of that name: small programs for tests;
-//! - [`manual`]: the reference manual, `docs/isa.md`.
+//! - `testing`, behind the feature of that name: small programs for tests.
 
 pub mod asm;
 pub mod check;
@@ -22,7 +21,8 @@ pub mod effects;
 pub mod energy;
 pub mod instr;
 pub mod machine;
-pub mod manual;
+#[cfg(test)]
+mod manual;
 pub mod numerics;
 pub mod operands;
 pub mod program;

@@ -13,7 +13,7 @@ use crate::instr::{FieldSpec, Spec, TABLE, Unit, UnitSet};
 use samples::Touch;
 
 /// The manual, in Markdown.
-pub fn render() -> String {
+fn render() -> String {
     let mut text = String::from(
         "# The ViTCoD instruction set\n\n\
          This file is generated from the crate `vitcod-isa`; `cargo bless` writes it.\n",

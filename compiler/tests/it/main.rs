@@ -1,0 +1,5 @@
+//! Tests of the compiler's public interface, in one binary. `tests/hostile` is another one: it
+//! measures the memory of its process.
+
+mod docs;
+mod models;

@@ -1,0 +1,37 @@
+//! IR text is a graph or an error, and a graph's text is that graph.
+
+use vitcod_compiler::ir::text::{Constants, parse, print};
+use vitcod_compiler::ir::{Graph, ValueDef};
+use vitcod_support::diagnostics::Diagnostic;
+use vitcod_support::problems::Problems;
+
+/// Bytes of constants that are printed: those of seeds can be many.
+const MAX_PRINTED: usize = 1 << 16;
+
+fn read(text: &str) -> Result<Graph, Problems<Diagnostic>> {
+    parse(text, &mut |name| Err(format!("there is no {name}")))
+}
+
+/// The target.
+pub fn check(text: &str) {
+    match read(text) {
+        Err(problems) => drop(problems.render("fuzzed", text)),
+        Ok(graph) => {
+            graph.verify().expect("what is parsed is verified");
+            if graph
+                .values()
+                .filter(|(_, value)| matches!(value.def, ValueDef::Const(_)))
+                .map(|(_, value)| value.ty.bytes())
+                .sum::<usize>()
+                > MAX_PRINTED
+            {
+                return;
+            }
+            // Its values may be numbered in another order than that in which they are printed.
+            let printed = print(&graph.compacted(), Constants::Inline);
+            let again = read(&printed)
+                .unwrap_or_else(|problems| panic!("{}", problems.render("printed", &printed)));
+            assert_eq!(print(&again, Constants::Inline), printed);
+        }
+    }
+}

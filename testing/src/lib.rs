@@ -1,0 +1,24 @@
+//! What tests, benchmarks and fuzz targets of all crates share.
+//!
+//! - Generators: [`vit`] (vision transformers), [`net`] (quantised graphs, operation by operation),
+//!   [`machine`], [`program`] (small programs, sound or not); graphs of every stage are drawn by
+//!   `vitcod_compiler::synthetic::random`;
+//! - oracles: [`equal`] (emulator against interpreter, bit for bit), [`oracle`] (races, pair by
+//!   pair);
+//! - texts: [`shortened`] (the same on all processors), [`stated`] (mistakes that a case states on
+//!   its lines);
+//! - [`fuzz`]: the fuzz targets as functions, with their seeds;
+//! - [`files`]: files of the repository.
+//!
+//! Everything here panics where a test should fail.
+
+pub mod equal;
+pub mod files;
+pub mod fuzz;
+pub mod machine;
+pub mod net;
+pub mod oracle;
+pub mod program;
+pub mod shortened;
+pub mod stated;
+pub mod vit;

@@ -1,0 +1,34 @@
+//! Machines.
+
+use vitcod_isa::machine::Machine;
+use vitcod_support::random::SplitMix64;
+
+/// A preset, by its name.
+pub fn preset(name: &str) -> Machine {
+    Machine::preset(name).unwrap_or_else(|| panic!("there is no preset {name}"))
+}
+
+/// The preset `vitcod` with a scratchpad of so many bytes.
+pub fn with_scratchpad(bytes: u32) -> Machine {
+    let mut machine = preset("vitcod");
+    machine.sram.bytes = bytes;
+    machine
+}
+
+/// A machine whose every number is drawn.
+pub fn random(random: &mut SplitMix64) -> Machine {
+    let mut pick = |choices: &[u32]| choices[random.bits() as usize % choices.len()];
+    let mut machine = preset("vitcod");
+    machine.name = "random".to_owned();
+    machine.lines.count = pick(&[1, 3, 8, 64, 256]);
+    machine.lines.macs = pick(&[1, 4, 8, 16, 64]);
+    machine.lines.port_bytes = pick(&[1, 8, 64]);
+    machine.lines.fill_cycles = pick(&[0, 12, 100]);
+    machine.sram.bytes = pick(&[6, 8, 12, 16, 24, 32, 64, 320, 4096]) * 1024;
+    machine.dram.bytes_per_cycle = [1.0, 12.8, 153.6, 1000.0][pick(&[0, 1, 2, 3]) as usize];
+    machine.dram.latency_cycles = pick(&[0, 50, 1000]);
+    machine.dram.burst_bytes = pick(&[1, 32, 64, 256]);
+    machine.softmax.scores_per_cycle = pick(&[1, 8, 64]);
+    machine.vector.elements_per_cycle = pick(&[1, 16, 100]);
+    machine
+}

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use vitcod_support::sibling_files::{self, PathError};
 
-use super::error::Quoted;
 use super::mapped;
 use super::proto::StringStringEntryProto;
+use super::quoted::Quoted;
 
 /// Why external data cannot be had.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decode::{Decoder, domain};
+use super::decoder::{Decoder, domain};
 use super::error::Fault;
 use super::model::{Attribute, Node};
 use super::proto::attribute_proto::AttributeType;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decode::Problems;
 use super::error::{Fault, Place};
 use super::model::{Graph, ValueInfo};
+use super::problems::Problems;
 
 /// What defines a value.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! A line of assembly as an instruction, by the instruction table.
 
-use super::draft::{Kind, Operands};
+use super::kind::{Kind, Operands};
 use super::symbols::{Resolved, Symbols};
 use super::syntax::{Argument, AtomKind, Line, Value};
 use crate::effects::accesses;

@@ -1,11 +1,13 @@
 //! Directives for bytes.
 
-use super::directives::MAX_SEEDED_BYTES;
 use super::text::signed;
 use crate::instr::Field as _;
 use crate::instr::field::integer;
 use crate::numerics::Scale;
 use vitcod_support::random::SplitMix64;
+
+/// Bytes that seeds may make in a text together.
+pub const MAX_SEEDED_BYTES: usize = 96 << 20;
 
 /// A kind of data.
 pub(super) struct Kind {

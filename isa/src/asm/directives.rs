@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::arguments::Arguments;
-use super::data;
-use super::draft::Kind;
+use super::data::{self, MAX_SEEDED_BYTES};
+use super::kind::Kind;
 use super::machine;
 use super::symbols::{Symbol, Symbols};
 use super::syntax::{Atom, Line, Value};
@@ -22,9 +22,6 @@ use vitcod_support::problems::Collector;
 
 /// Reads a file that stands beside the text, by its name.
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
-
-/// Bytes that seeds may make in a text together.
-pub const MAX_SEEDED_BYTES: usize = 96 << 20;
 
 /// Buffers and tensors that are placed by the assembler start at multiples of this.
 pub(super) const PLACED_AT: u64 = 64;

@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::directives::sha256;
-use super::draft::{Draft, Kind, Short};
+use super::draft::{Draft, Short};
+use super::kind::Kind;
 use super::machine;
 use crate::check::{self, CheckError};
 use crate::cost::cost;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::columns::{ColumnMap, per_head};
+use super::column_map::{ColumnMap, per_head};
 use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::distinct;

@@ -3,18 +3,10 @@
 use std::ops::Range;
 
 use super::builder::{Builder, computed_parameter};
+use super::column_map::{ColumnMap, per_head};
 use super::constants::{data, floats};
 use crate::ir::{BinaryFn, OpKind, TensorType, Value};
 use crate::passes::error::Misfit;
-
-/// A change of a matrix that treats all rows alike.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum ColumnMap {
-    /// These columns, in this order.
-    Select(Vec<usize>),
-    /// Each column times its factor.
-    Scale(Vec<f64>),
-}
 
 /// Operations through which a change is moved. Joined tokens, their sums and selections are few and
 /// near the linear layers; each sum doubles the work.
@@ -200,13 +192,6 @@ impl Builder<'_> {
             }
         }
     }
-}
-
-/// One number for each head, of equally many for each; `None` where those of a head differ.
-pub(super) fn per_head<T: Copy + PartialEq>(numbers: &[T], heads: usize) -> Option<Vec<T>> {
-    let features = numbers.len().checked_div(heads).filter(|features| *features > 0)?;
-    let heads = numbers.chunks(features);
-    heads.map(|head| head.iter().all(|number| *number == head[0]).then_some(head[0])).collect()
 }
 
 /// The range that rising neighbours make.

@@ -1,6 +1,6 @@
 //! Functions of every element, sums, and factors.
 
-use super::columns::ColumnMap;
+use super::column_map::ColumnMap;
 use super::constants::PerElement;
 use super::view::View;
 use super::{Canonicaliser, Meaning, unexpected};

@@ -8,6 +8,7 @@
 
 mod attention;
 mod builder;
+mod column_map;
 mod columns;
 mod constants;
 mod elementwise;

@@ -35,3 +35,8 @@ pub mod quantise;
 pub mod split;
 pub mod synthetic;
 pub mod tiled;
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -23,3 +23,8 @@ pub mod scratchpad;
 pub use emulator::Emulator;
 pub use execute::{Fault, Memory, MemoryError};
 pub use report::Report;
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

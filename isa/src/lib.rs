@@ -29,3 +29,8 @@ pub mod program;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod timing;
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

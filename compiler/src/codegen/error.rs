@@ -1,4 +1,4 @@
-//! Why a graph cannot become a program.
+//! Errors of code generation.
 
 use vitcod_isa::check::CheckError;
 use vitcod_isa::machine::Machine;
@@ -19,38 +19,39 @@ pub enum CodegenError {
     /// Masked attention that cannot be divided between the engines.
     #[error(transparent)]
     Split(#[from] SplitError),
-    /// Operations and tensors that no instruction computes or holds, all of them.
+    /// All operations and tensors that no instruction computes or holds.
     #[error("the model cannot be lowered:\n{}", .0.join("\n"))]
     Unsupported(Vec<String>),
     /// Not even the smallest tiles of a layer fit.
     #[error(
-        "{machine} is too small for {layer}: its smallest tiles take {needed} bytes of the scratchpad's {capacity}"
+        "{machine} is too small for {layer}: the smallest tiles take {needed} bytes; the scratchpad \
+         has {capacity}"
     )]
     TooSmall {
         /// The machine.
         machine: String,
         /// The layer, by its ONNX node.
         layer: String,
-        /// Bytes that the smallest tiles take.
+        /// Bytes of the smallest tiles.
         needed: u64,
-        /// Bytes that there are.
+        /// Bytes of the scratchpad.
         capacity: u64,
     },
-    /// Buffers that fit one by one leave no room for each other, whatever stays on chip.
-    #[error("no placement of the program's buffers in the {capacity} bytes of {machine} was found")]
+    /// Each group fits by itself, but no strategy has a schedule whose buffers can be placed.
+    #[error(
+        "found no placement of the buffers in the {capacity} bytes of the scratchpad of {machine}"
+    )]
     NoPlacement {
         /// The machine.
         machine: String,
-        /// Bytes that there are.
+        /// Bytes of the scratchpad.
         capacity: u64,
     },
-    /// A fault of the compiler: buffers overlap that live at the same time.
-    #[error(
-        "the placement of the program's buffers is wrong; this is a fault of the compiler:\n{0}"
-    )]
+    /// A fault of the compiler: buffers with overlapping live ranges share bytes.
+    #[error("fault of the compiler: buffers are placed wrongly:\n{0}")]
     Misplaced(tiled::VerifyError),
-    /// A fault of the compiler: the verifier refuses what it made.
-    #[error("the compiled program must not run; this is a fault of the compiler:\n{0}")]
+    /// A fault of the compiler: the verifier rejects the program.
+    #[error("fault of the compiler: the verifier rejects the program:\n{0}")]
     Rejected(#[from] CheckError),
 }
 

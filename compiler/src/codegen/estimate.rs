@@ -1,4 +1,4 @@
-//! What a part of a program is estimated to take: the one type that choices are compared by.
+//! The estimated cost of a part of a program, by which choices are compared.
 
 use std::ops::Add;
 
@@ -6,24 +6,24 @@ use vitcod_isa::machine::Machine;
 
 use crate::codegen::objective;
 
-/// Time and traffic of a part of a program.
+/// Time and DRAM traffic of a part of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Estimate {
     /// Cycles that the part adds to the program.
     pub(crate) cycles: u64,
-    /// Cycles in which the DRAM channel is busy with it, hidden behind `cycles` or not.
+    /// Cycles of the DRAM channel, hidden behind `cycles` or not.
     pub(crate) channel_cycles: u64,
-    /// Bytes that pass the channel, in whole bursts.
+    /// Bytes of DRAM transfers, in whole bursts.
     pub(crate) dram_bytes: u64,
 }
 
 impl Estimate {
-    /// Transfers that hide behind the computation of something else.
+    /// Transfers that hide behind other computation.
     pub(crate) fn hidden(machine: &Machine, dram_bytes: u64) -> Estimate {
         Estimate { cycles: 0, channel_cycles: transfer_cycles(machine, dram_bytes), dram_bytes }
     }
 
-    /// What choices are compared by: the less, the better.
+    /// The [objective] of a part: less is better.
     pub(crate) fn weighted_cycles(&self) -> u64 {
         objective::weighted_cycles(self.cycles, self.channel_cycles)
     }
@@ -41,7 +41,7 @@ impl Add for Estimate {
     }
 }
 
-/// Cycles in which the channel moves some bytes.
+/// Cycles of the DRAM channel for some bytes.
 pub(crate) fn transfer_cycles(machine: &Machine, bytes: u64) -> u64 {
     (bytes * 1000).div_ceil(machine.dram_millibytes_per_cycle())
 }

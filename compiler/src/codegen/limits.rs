@@ -1,11 +1,11 @@
-//! Limits: what makes no program whatever its tiling, found before anything is planned.
+//! Limits: finds operations and tensors that no tiling can lower, before anything is planned.
 //!
-//! The fields of an instruction are narrower than the integers of the compiler, and lowering tiles
-//! only what it can: rows and output channels of a linear layer, rows, and columns where no row is
-//! looked at as a whole. The rest is checked here, layer by layer, so that lowering never
-//! truncates: lengths of sums, keys and features of a head, rows of LayerNorm, strides. It also
-//! checks what the [verifier](crate::ir::Graph::verify) of graphs leaves open and instructions rely
-//! on: parameters that are constants of the right size, shifts in range, no empty tensor.
+//! The fields of an instruction are narrower than the integers of the compiler. Lowering tiles some
+//! extents: rows, output channels of a linear layer, and columns of operations that need no
+//! complete rows. The other extents are checked here, layer by layer, so that lowering never
+//! truncates: depths, keys and features of a head, rows of LayerNorm, strides. This module also
+//! checks what instructions need and the [verifier](crate::ir::Graph::verify) of graphs does not
+//! ask for: constant parameters of the right size, shifts in range, no empty tensor.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ pub(crate) fn row_stride(row_bytes: u64) -> u32 {
     row_bytes as u32
 }
 
-/// All that is in the way, one line each, with the layer.
+/// All problems, one line each, with the layer.
 pub(crate) fn check(graph: &Graph) -> Vec<String> {
     let mut problems = Vec::new();
     if graph.order.is_empty() {
@@ -61,7 +61,7 @@ pub(crate) fn check(graph: &Graph) -> Vec<String> {
             _ => false,
         };
         if !is_bindable {
-            problems.push(format!("{name}: {ty} is no activation"));
+            problems.push(format!("{name}: {ty} is not an activation"));
         }
     }
     for op in &graph.order {
@@ -75,8 +75,7 @@ pub(crate) fn check(graph: &Graph) -> Vec<String> {
     problems
 }
 
-/// Names that several inputs or several outputs have: a program is given and asked for its tensors
-/// by name.
+/// Names of several inputs or several outputs. The tensors of a program are identified by name.
 fn repeated<'a>(of: &str, names: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut known = BTreeSet::new();
     names
@@ -89,7 +88,7 @@ fn describe(graph: &Graph, op: Op, problem: &str) -> String {
     format!("{}: {problem}", graph.describe(op))
 }
 
-/// What is wrong with a tensor.
+/// The problem of a tensor.
 fn tensor(graph: &Graph, value: Value) -> Option<String> {
     let ty = graph.ty(value);
     let bytes = ty.bytes() as u64;
@@ -105,7 +104,7 @@ fn tensor(graph: &Graph, value: Value) -> Option<String> {
     }
 }
 
-/// What no instruction computes.
+/// The problem of an operation.
 fn operation(graph: &Graph, data: &OpData) -> Option<String> {
     let ty = |operand: usize| graph.ty(data.operands[operand]);
     let too_many = |count: usize, what: &str| {
@@ -117,10 +116,10 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
         _ => &[],
     };
     if parameters.iter().any(|value| graph.constant(*value).is_none()) {
-        return Some("its parameters are no constants".to_owned());
+        return Some("its parameters are not constants".to_owned());
     }
     match data.kind {
-        // As many products as the accumulator holds: the count is the narrower one.
+        // The count is narrower than the depth that the accumulator allows.
         OpKind::QLinear {} => match graph.producer(data.operands[0]) {
             Some((_, data)) if matches!(data.kind, OpKind::Patches { .. }) => None,
             _ => too_many(ty(0).shape[1], "products in a sum:"),
@@ -151,7 +150,7 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
                 .flatten()
                 .any(|term| graph.constant(term).is_none())
             {
-                return Some("what is added to its scores is no constant".to_owned());
+                return Some("its mask or bias is not a constant".to_owned());
             }
             too_many(ty(1).shape[0] / windows, "keys:")
                 .or_else(|| too_many(ty(0).shape[1] / heads, "features of a head:"))

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! split graph          checked against what instructions can hold
-//!   -> groups          operations that share tiles: a linear layer with its activation and residual
+//!   -> groups          operations that share tiles: a linear layer with its activation and
+//! residual
 //!                      add, attention, an MLP
 //!   -> residence       which tensors between groups stay in the scratchpad; the layout of DRAM
 //!   -> plans           per group: tiles, dataflow, declared buffers
@@ -11,8 +12,8 @@
 //!   -> Program         conflicting accesses of different units ordered by tokens
 //! ```
 //!
-//! The parts, from the ground up. Each imports from those listed before it and from no other; a test
-//! reads this list and the imports of every file, and finds circles between files.
+//! The parts, from the ground up. Each imports from those listed before it and from no other; a
+//! test reads this list and the imports of every file, and finds circles between files.
 //!
 //! - [`limits`]: what no tiling makes fit an instruction, found before anything is planned;
 //! - [`error`]: why a graph cannot become a program;
@@ -31,9 +32,9 @@
 //! [`tile`], [`schedule()`] and [`emit()`] go from one to the next.
 //!
 //! The program order alone defines the result: executed one by one, the tasks compute the graph.
-//! Every later step keeps that result. Prefetch moves a load only over tasks that do not access what
-//! it accesses, placement gives buffers that live at the same time different addresses, and tokens
-//! order all conflicting accesses, by [`vitcod_isa::effects`].
+//! Every later step keeps that result. Prefetch moves a load only over tasks that do not access
+//! what it accesses, placement gives buffers that live at the same time different addresses, and
+//! tokens order all conflicting accesses, by [`vitcod_isa::effects`].
 //!
 //! Two budgets share out the scratchpad: one for tensors that stay on chip, one for loads ahead of
 //! their use. If placement fails, smaller budgets are tried. They cost traffic and time, but every

@@ -1,5 +1,4 @@
-//! Strategies: what a whole graph is lowered by. The search over them is in
-//! [`plan`](super::plan).
+//! Strategies: the choices for a whole graph. [`plan`](crate::codegen::plan) searches over them.
 
 use std::fmt;
 
@@ -9,38 +8,36 @@ use crate::codegen::group::Group;
 use crate::codegen::residence::storage::Residence;
 use crate::ir::Graph;
 
-/// Percentages of the scratchpad that tensors between groups may fill. Each is lowered; the best by
-/// [`estimate`] is taken first.
+/// Percentages of the scratchpad for resident tensors. The graph is lowered with each.
 pub(crate) const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
-/// Stripes of rows in which a layer starts and ends, so that what reads its first rows need not wait
-/// for the last ones.
+/// Stripes of rows in which a layer starts and ends, so that readers of its first rows need not
+/// wait for the last ones.
 pub(crate) const STRIPES: usize = 4;
 
-/// Of the bytes that are left for a group's buffers, the part (one in so many) that tiles leave to
-/// loads of the next layer.
+/// Tiles leave one in this many of a group's available bytes to loads of the next group.
 pub(crate) const RUN_AHEAD_SHARE: u64 = 8;
 
-/// Groups that are lowered as one.
+/// Which groups are fused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fusion {
-    /// Projections of queries, keys and values with their attention.
+    /// Projections of queries, keys and values into their attention.
     pub(crate) projections: bool,
-    /// Both layers of an MLP.
+    /// Both layers of an MLP into one group.
     pub(crate) mlps: bool,
 }
 
-/// What a graph is lowered by.
+/// The choices for a whole graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Strategy {
     pub(crate) fusion: Fusion,
-    /// Percentage of the scratchpad that tensors between groups may fill.
+    /// Percentage of the scratchpad for resident tensors.
     pub(crate) resident_percent: u64,
     pub(crate) grain: TileGrain,
 }
 
 impl Strategy {
-    /// Where tensors live.
+    /// The residence of all tensors.
     pub(crate) fn residence(
         &self,
         graph: &Graph,
@@ -58,21 +55,22 @@ impl fmt::Display for Strategy {
             TileGrain::Fine => "fine",
         };
         let projections =
-            if self.fusion.projections { ", projections within attention" } else { "" };
+            if self.fusion.projections { ", projections fused into attention" } else { "" };
         let mlps = if self.fusion.mlps { ", layers of MLPs interleaved" } else { "" };
         write!(
             f,
-            "{grain} tiles, tensors in {} % of the scratchpad{projections}{mlps}",
+            "{grain} tiles, {} % of the scratchpad for resident tensors{projections}{mlps}",
             self.resident_percent
         )
     }
 }
-/// How small tiles are.
+
+/// The size of tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TileGrain {
-    /// As large as it takes for what each instruction costs besides its work not to matter.
+    /// Large, so that the drain of each instruction does not matter.
     Coarse,
-    /// Smaller, so that others can start on what is done.
+    /// Small, so that other units can start on finished tiles early.
     Fine,
 }
 
@@ -80,8 +78,8 @@ impl TileGrain {
     pub(crate) const ALL: [TileGrain; 2] = [TileGrain::Coarse, TileGrain::Fine];
 }
 
-/// Cycles from the end of an instruction on the lines to the start of one that waits for it: the
-/// lines' fill, and on machines of little fill what others that come in between take.
+/// Cycles from the end of an instruction on the MAC lines to the start of one that waits for it:
+/// the fill of the lines or, on machines with little fill, the time of instructions in between.
 pub(crate) fn drain_cycles(machine: &Machine) -> u64 {
     const OTHERS: u64 = 12;
     OTHERS.max(machine.lines.fill_cycles.into())

@@ -4,30 +4,30 @@ use std::collections::BTreeMap;
 
 use cranelift_entity::SecondaryMap;
 
-use super::buffers::{BufferSpec, Declared, Lifetime};
+use crate::codegen::builder::buffers::{BufferSpec, Declared, Lifetime};
 use crate::tiled::{Buffer, Tasks};
 
-/// The buffers that were allocated since a plan declared some.
+/// The declaration of a plan and the buffers that were allocated since.
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     declared: Declared,
     allocated: Vec<(&'static str, Buffer)>,
-    /// The first task that was emitted since.
+    /// The first task that was emitted after the declaration.
     first_task: usize,
 }
 
 impl Audit {
-    /// Starts with what a plan declares, before task `first_task`.
+    /// An audit of the plan that declares `declared` before it emits task `first_task`.
     pub(super) fn new(declared: &Declared, first_task: usize) -> Audit {
         Audit { declared: declared.clone(), allocated: Vec::new(), first_task }
     }
 
-    /// Notes an allocation.
+    /// Records an allocation.
     pub(super) fn allocate(&mut self, name: &'static str, buffer: Buffer) {
         self.allocated.push((name, buffer));
     }
 
-    /// What differs between what is declared and what is allocated; see [`Declared`].
+    /// The allocations that violate the invariant of [`Declared`].
     pub(super) fn problems(&self, tasks: &Tasks) -> Vec<String> {
         let mut lives: SecondaryMap<Buffer, Option<(usize, usize)>> = SecondaryMap::new();
         for (index, task) in tasks.tasks.iter().enumerate().skip(self.first_task) {
@@ -40,7 +40,7 @@ impl Audit {
         for (name, buffer) in &self.allocated {
             of_name.entry(name).or_default().push(*buffer);
         }
-        // What several layers call the same is checked together.
+        // Buffers of several layers with the same name are checked together.
         let mut budgets: BTreeMap<&str, Budget> = BTreeMap::new();
         for BufferSpec { name, bytes, copies, lifetime } in self.declared.specs() {
             let budget = budgets.entry(name).or_default();
@@ -59,14 +59,14 @@ impl Audit {
     }
 }
 
-/// What is declared under a name.
+/// The declared bytes of a name.
 #[derive(Default)]
 struct Budget {
     /// Bytes of the largest buffer.
     largest: u64,
     /// Bytes of all buffers that live at the same time.
     all: u64,
-    /// Whether buffers live as long as the group: those that are allocated later count, too.
+    /// Whether the buffers live as long as the group, so that all of them count.
     is_allocated_once: bool,
 }
 
@@ -107,8 +107,8 @@ mod tests {
     use super::*;
     use crate::tiled::{Buffers, Task};
 
-    /// Allocates buffers of some bytes under a name, each touched by one task after the other, or
-    /// all by one task.
+    /// Audits buffers of some bytes under a name, each accessed by a task of its own, or all by one
+    /// task.
     fn audit(
         declared: &Declared,
         name: &'static str,
@@ -117,11 +117,11 @@ mod tests {
     ) -> Vec<String> {
         let mut tasks = Tasks::default();
         let mut audit = Audit::new(declared, 0);
-        let mut touched = Vec::new();
+        let mut accessed = Vec::new();
         for bytes in sizes {
             let buffer = tasks.buffers.push(*bytes);
             audit.allocate(name, buffer);
-            touched.push(PackedOption::from(buffer));
+            accessed.push(PackedOption::from(buffer));
         }
         let mut push = |operands: &[PackedOption<Buffer>]| {
             let mut buffers = Buffers::default();
@@ -130,8 +130,8 @@ mod tests {
             tasks.tasks.push(Task { op, buffers, layer: 0, group: 0 });
         };
         match together {
-            true => push(&touched),
-            false => touched.iter().for_each(|buffer| push(&[*buffer])),
+            true => push(&accessed),
+            false => accessed.iter().for_each(|buffer| push(&[*buffer])),
         }
         audit.problems(&tasks)
     }
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_may_be_allocated_again_and_again() {
+    fn declared_buffers_may_be_allocated_repeatedly() {
         let declared = declared(64, 2, Lifetime::Tile);
         assert_eq!(audit(&declared, "tiles", &[64; 5], false), [""; 0]);
         assert_eq!(audit(&declared, "tiles", &[64; 2], true), [""; 0]);
     }
 
     #[test]
-    fn what_is_not_declared_is_found() {
+    fn undeclared_bytes_are_found() {
         let tiles = declared(64, 2, Lifetime::Tile);
         assert_eq!(audit(&tiles, "weights", &[64], false), ["weights is not declared"]);
         assert_eq!(

@@ -1,21 +1,22 @@
-//! Rings: buffers that tiles take in turn.
+//! Buffer rings: buffers of one size that tiles use in turn.
 //!
-//! However many tiles pass, they take a fixed part of the scratchpad, so that what fills nearly all
-//! of it needs no luck in placement. A tile is valid until the ring has gone round: loading the
-//! next one waits for those that read it.
+//! Any number of tiles takes a fixed part of the scratchpad, so a group that nearly fills the
+//! scratchpad does not depend on the placement heuristic. A tile is valid until its buffer is used
+//! again. The load of the next tile into it waits for the readers of the old one.
 
-use super::tile::SramOperand;
+use crate::codegen::builder::tile::SramOperand;
 
-/// Rotating buffers of one size. [`Builder::ring_tile`](super::Builder::ring_tile) allocates them.
+/// Buffers of one size, used in turn.
+/// [`Builder::ring_tile`](crate::codegen::builder::Builder::ring_tile) allocates them.
 #[derive(Debug)]
 pub(crate) struct BufferRing {
-    /// What the plan calls them.
+    /// The name that the plan declares.
     pub(super) name: &'static str,
-    /// The most buffers.
+    /// The number of buffers.
     pub(super) count: usize,
     /// Bytes of a buffer.
     pub(super) bytes: usize,
-    /// Those that are allocated.
+    /// The buffers that are allocated so far.
     pub(super) allocated: Vec<SramOperand>,
     next: usize,
 }
@@ -26,7 +27,7 @@ impl BufferRing {
         BufferRing { name, count, bytes, allocated: Vec::new(), next: 0 }
     }
 
-    /// The index of the buffer whose turn it is.
+    /// The index of the next buffer.
     pub(super) fn advance(&mut self) -> usize {
         let index = self.next;
         self.next = (index + 1) % self.count;

@@ -1,4 +1,5 @@
-//! The buffers that a plan declares: what is estimated, allocated and explained.
+//! The buffers that a plan declares. The estimate of bytes, the allocation and `--explain` all use
+//! this declaration.
 
 use std::fmt;
 
@@ -7,44 +8,43 @@ use std::fmt;
 pub(crate) enum Lifetime {
     /// As long as its group executes: allocated once.
     Group,
-    /// For some heads of attention.
+    /// As long as some heads of attention are computed.
     Heads,
-    /// For a stripe of rows, or a panel of channels.
+    /// As long as a stripe of rows or a panel of channels is computed.
     Stripe,
-    /// For a tile.
+    /// As long as a tile is computed.
     Tile,
 }
 
-/// Scratchpad bytes that a plan asks for under a name.
+/// Scratchpad bytes that a plan declares under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BufferSpec {
-    /// What emission calls the buffer.
+    /// The name of the buffer in emission.
     pub(crate) name: &'static str,
     /// The most bytes of one copy.
     pub(crate) bytes: u64,
-    /// Copies that live at the same time: 2 where one is loaded or stored while the other is used
-    /// (double buffering).
+    /// Copies that live at the same time: 2 for double buffering.
     pub(crate) copies: u64,
     pub(crate) lifetime: Lifetime,
 }
 
-/// The buffers of a plan. A group fits if [`Declared::bytes`] fit the scratchpad beside the tensors
-/// that stay there.
+/// The buffers of a plan. A group fits if [`Declared::bytes`] fit the scratchpad beside the
+/// resident tensors.
 ///
 /// # Invariant (checked in debug builds by `audit`)
 ///
-/// Emission allocates only buffers with a declared name, each of at most the declared bytes. Those of
-/// a name that live at the same time take at most `bytes * copies`, executed in program order; those
-/// that live as long as their group do so together.
+/// Emission allocates only buffers with a declared name, each of at most the declared bytes. In
+/// program order, the buffers of a name that live at the same time take at most `bytes * copies`.
+/// Buffers that live as long as their group all count as live at the same time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Declared {
     specs: Vec<BufferSpec>,
-    /// Bytes that no buffer takes: what alignment may cost.
+    /// Bytes that alignment may cost.
     alignment: u64,
 }
 
 impl Declared {
-    /// Declares a buffer; nothing if it has no bytes.
+    /// Declares a buffer, unless it has no bytes.
     pub(crate) fn add(
         &mut self,
         name: &'static str,
@@ -62,19 +62,19 @@ impl Declared {
         }
     }
 
-    /// These buffers and others.
+    /// The union of two declarations.
     pub(crate) fn with(mut self, others: &Declared) -> Declared {
         self.specs.extend_from_slice(&others.specs);
         self.alignment += others.alignment;
         self
     }
 
-    /// Sets bytes aside for the alignment of buffers.
+    /// Adds bytes that alignment may cost.
     pub(crate) fn align(&mut self, bytes: usize) {
         self.alignment += bytes as u64;
     }
 
-    /// Bytes of the scratchpad that all buffers take.
+    /// Scratchpad bytes of all buffers.
     pub(crate) fn bytes(&self) -> u64 {
         self.specs.iter().map(|spec| spec.bytes * spec.copies).sum::<u64>() + self.alignment
     }
@@ -85,7 +85,7 @@ impl Declared {
     }
 }
 
-/// Copies where tiles follow each other, so that one moves while another is used.
+/// Copies of a buffer: 2 (double buffering) if several tiles use it one after the other.
 pub(crate) fn double(several: bool) -> usize {
     if several { 2 } else { 1 }
 }

@@ -1,4 +1,4 @@
-//! The builder of tasks: emission only. It chooses nothing, has no budget and keeps no log.
+//! The builder of tasks. It only emits: choices, budgets and reports are elsewhere.
 
 mod audit;
 pub(crate) mod buffer_ring;
@@ -23,35 +23,35 @@ use crate::codegen::residence::storage::{Residence, Storage};
 use crate::ir::{Graph, Op};
 use crate::tiled::{Buffer, Buffers, Task, Tasks};
 
-/// What lowering makes.
+/// The result of lowering.
 pub(crate) struct Lowered {
     pub(crate) tasks: Tasks,
-    /// Constants that lowering made and tasks load.
+    /// Constants that lowering makes and tasks load.
     pub(crate) pool: ConstantPool,
-    /// The operations that layers stand for, in the order of the graph.
+    /// The operations of the layers, in the order of the graph.
     pub(crate) layers: Vec<Op>,
 }
 
 /// Collects tasks.
 ///
-/// Instructions carry [handles](SramOperand) where their operands in the scratchpad will lie;
-/// [`Builder::push`] looks them up.
+/// Instructions carry [handles](SramOperand) in place of scratchpad addresses; [`Builder::push`]
+/// resolves them.
 #[derive(Debug)]
 pub(crate) struct Builder<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) machine: &'a Machine,
     pub(crate) residence: &'a Residence,
     tasks: Tasks,
-    /// Per handle, a buffer and an offset in it. Number 0 stands for operands that are not used.
+    /// Per handle, a buffer and an offset in it. Handle 0 is an operand that is not used.
     operands: Vec<Option<(Buffer, u32)>>,
-    /// Per task, the operation that it belongs to.
+    /// Per task, its operation.
     layers: Vec<Op>,
-    home_buffers: SecondaryMap<Storage, Option<Buffer>>,
+    resident_buffers: SecondaryMap<Storage, Option<Buffer>>,
     pool: ConstantPool,
-    /// Zeros in DRAM.
+    /// A run of zeros in DRAM, once one is needed.
     zeros: Option<Dram>,
     group: usize,
-    /// In debug builds, what is allocated of what the plan declares.
+    /// In debug builds, compares allocations with the declaration of the plan.
     audit: audit::Audit,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
             tasks: Tasks::default(),
             operands: vec![None],
             layers: Vec::new(),
-            home_buffers: SecondaryMap::new(),
+            resident_buffers: SecondaryMap::new(),
             pool: ConstantPool::default(),
             zeros: None,
             group: 0,
@@ -81,8 +81,8 @@ impl<'a> Builder<'a> {
         self.group = group;
     }
 
-    /// Starts what a plan emits with the buffers that it declares. In debug builds, asserts that
-    /// what was declared before has been allocated.
+    /// Declares the buffers of a plan before it emits. In debug builds, asserts that the buffers
+    /// allocated so far fit the previous declaration.
     pub(crate) fn declare(&mut self, declared: &Declared) {
         if cfg!(debug_assertions) {
             let problems = self.audit.problems(&self.tasks);
@@ -91,7 +91,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What has been collected.
+    /// The collected tasks.
     pub(crate) fn finish(mut self) -> Lowered {
         self.declare(&Declared::default());
         let used: BTreeSet<Op> = self.layers.iter().copied().collect();
@@ -115,17 +115,17 @@ impl<'a> Builder<'a> {
         let mut op = op.into();
         let mut buffers = Buffers::default();
         for (at, buffer) in op.sram_operands().into_iter().zip(&mut buffers) {
-            if let Some((lies_in, offset)) = self.operands[at.0 as usize] {
-                (*buffer, at.0) = (PackedOption::from(lies_in), offset);
+            if let Some((buffer_of_operand, offset)) = self.operands[at.0 as usize] {
+                (*buffer, at.0) = (PackedOption::from(buffer_of_operand), offset);
             }
         }
-        // Layers have their numbers when all are known.
+        // Layers are numbered when all are known.
         let task = Task { op, buffers, layer: 0, group: self.group as u32 };
         self.tasks.tasks.push(task.without_unused());
         self.layers.push(layer);
     }
 
-    /// A new buffer, one of those that the plan declares under a name.
+    /// A new buffer under a name that the plan declares.
     fn buffer(&mut self, name: &'static str, bytes: u64) -> Buffer {
         let buffer = self.tasks.buffers.push(bytes);
         if cfg!(debug_assertions) {
@@ -140,13 +140,13 @@ impl<'a> Builder<'a> {
         SramOperand(self.operands.len() as u32 - 1)
     }
 
-    /// An operand `offset` bytes behind another in the same buffer.
+    /// An operand `offset` bytes after another in the same buffer.
     pub(crate) fn offset_bytes(&mut self, at: SramOperand, offset: u64) -> SramOperand {
         let Some((buffer, start)) = self.operands[at.0 as usize] else { return at };
         self.at(buffer, u64::from(start) + offset)
     }
 
-    /// A tile from one of its rows on.
+    /// The part of a tile that starts at one of its rows.
     pub(crate) fn offset_rows(&mut self, Tile { at, stride }: Tile, row: usize) -> Tile {
         Tile { at: self.offset_bytes(at, row as u64 * u64::from(stride)), stride }
     }

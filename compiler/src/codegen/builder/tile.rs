@@ -6,12 +6,11 @@ use vitcod_isa::instr::Sram;
 
 use crate::codegen::residence::storage::Location;
 
-/// An operand in the scratchpad before its buffer has an address: a handle that the
-/// [builder](super::Builder) gives out and resolves.
+/// A handle of an operand in the scratchpad whose buffer has no address yet.
 ///
-/// Instructions have addresses where their operands lie. While one is put together, it carries
-/// handles in these fields ([`Sram::from`]); [`Builder::push`](super::Builder::push) replaces each
-/// by a buffer and an offset.
+/// While an instruction is built, its address fields carry handles ([`Sram::from`]).
+/// [`Builder::push`](crate::codegen::builder::Builder::push) replaces each by a buffer and an
+/// offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SramOperand(pub(super) u32);
 
@@ -29,7 +28,7 @@ impl From<SramOperand> for Sram {
 /// A strided matrix in the scratchpad.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
-    /// Its first byte.
+    /// The first byte.
     pub(crate) at: SramOperand,
     /// Bytes between rows.
     pub(crate) stride: u32,
@@ -49,7 +48,7 @@ impl Block {
     }
 }
 
-/// A tile to write to, and where in DRAM its contents go when they are complete.
+/// A tile that is written, and the block in DRAM that it is stored to, if any.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) tile: Tile,

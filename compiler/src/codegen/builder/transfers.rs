@@ -1,11 +1,11 @@
-//! Loads and stores: tiles of values, weights, other constants, and zeros around maps.
+//! Loads and stores: tiles of values, weights, other constants, and the zeros of padded maps.
 
 use std::ops::Range;
 
 use vitcod_isa::instr::table::{Load, Store};
 use vitcod_isa::instr::{Dram, Traffic};
 
-use super::Builder;
+use crate::codegen::builder::Builder;
 use crate::codegen::builder::buffer_ring::BufferRing;
 use crate::codegen::builder::tile::{Block, SramOperand, Target, Tile, chunks};
 use crate::codegen::limits::{MAX_COUNT, bytes32, count, row_stride};
@@ -14,7 +14,7 @@ use crate::codegen::residence::storage::{Location, MemorySpace};
 use crate::ir::{Op, Value};
 
 impl Builder<'_> {
-    /// A block of a value, to be read: where it lies on chip, or loaded into a buffer of its own.
+    /// A block of a value for reading: the resident bytes, or a new buffer with a load.
     pub(crate) fn read(
         &mut self,
         name: &'static str,
@@ -27,8 +27,8 @@ impl Builder<'_> {
         })
     }
 
-    /// A block of a value, to be read: where it lies on chip, or loaded into the next buffer of a
-    /// ring.
+    /// A block of a value for reading: the resident bytes, or the next buffer of a ring with a
+    /// load.
     pub(crate) fn read_in(
         &mut self,
         ring: &mut BufferRing,
@@ -57,7 +57,7 @@ impl Builder<'_> {
         tile
     }
 
-    /// A block of a value, to be written. [`Builder::finish_store`] completes it.
+    /// A block of a value for writing. [`Builder::finish_store`] completes it.
     pub(crate) fn begin_store(
         &mut self,
         name: &'static str,
@@ -67,7 +67,7 @@ impl Builder<'_> {
         self.begin_store_at(name, self.residence.location(value), block)
     }
 
-    /// A block of a value, to be written where it lies on chip, or over a tile of its width whose
+    /// A block of a value for writing: the resident bytes, or over a tile of its width whose
     /// contents are no longer needed.
     pub(crate) fn begin_store_over(&mut self, value: Value, block: &Block, tile: Tile) -> Target {
         let location = self.residence.location(value);
@@ -77,7 +77,7 @@ impl Builder<'_> {
         }
     }
 
-    /// A block of a storage, to be written.
+    /// A block of a storage for writing.
     pub(crate) fn begin_store_at(
         &mut self,
         name: &'static str,
@@ -93,23 +93,23 @@ impl Builder<'_> {
         }
     }
 
-    /// A tile of its own that goes nowhere.
+    /// A new tile that is not stored.
     pub(crate) fn scratch(&mut self, name: &'static str, block: &Block) -> Target {
         Target { tile: self.tile(name, block.height(), block.bytes.len()), store: None }
     }
 
-    /// Stores a written tile if it does not stay on chip.
+    /// Stores a written tile unless it is resident.
     pub(crate) fn finish_store(&mut self, layer: Op, target: &Target) {
         if let Some((location, block)) = &target.store {
             self.store(layer, *location, block, target.tile);
         }
     }
 
-    /// Stores a tile as part of a storage in DRAM.
+    /// Stores a tile to a block of a storage in DRAM.
     pub(crate) fn store(&mut self, layer: Op, location: Location, block: &Block, tile: Tile) {
         let data = self.residence.data(location);
         let MemorySpace::Dram(base) = data.space else {
-            unreachable!("what is on chip is not stored")
+            unreachable!("resident tensors are not stored")
         };
         let store = Store {
             src: tile.at.into(),
@@ -132,22 +132,24 @@ impl Builder<'_> {
     pub(crate) fn load(&mut self, layer: Op, location: Location, block: &Block, tile: Tile) {
         let data = self.residence.data(location);
         let MemorySpace::Dram(base) = data.space else {
-            unreachable!("what is on chip is not loaded")
+            unreachable!("resident tensors are not loaded")
         };
         self.load_rows(
             layer,
-            [base + location.row * data.row_bytes, data.row_bytes],
+            base + location.row * data.row_bytes,
+            data.row_bytes,
             block,
             tile,
             data.traffic,
         );
     }
 
-    /// Loads a block of a matrix at an address of DRAM, with so many bytes to a row, into a tile.
+    /// Loads a block of a matrix at address `base` with rows of `row_bytes` bytes into a tile.
     fn load_rows(
         &mut self,
         layer: Op,
-        [base, row_bytes]: [u64; 2],
+        base: u64,
+        row_bytes: u64,
         block: &Block,
         tile: Tile,
         traffic: Traffic,
@@ -166,7 +168,7 @@ impl Builder<'_> {
         self.push(layer, load);
     }
 
-    /// Loads all of some rows of a matrix of weights into a new buffer.
+    /// Loads some rows of a weight matrix into a new buffer.
     pub(crate) fn weights(
         &mut self,
         name: &'static str,
@@ -185,7 +187,7 @@ impl Builder<'_> {
         Tile { at, stride: row_stride(row_bytes as u64) }
     }
 
-    /// Loads a block of a matrix of weights into the next buffer of a ring.
+    /// Loads a block of a weight matrix into the next buffer of a ring.
     pub(crate) fn weights_in(
         &mut self,
         ring: &mut BufferRing,
@@ -196,7 +198,7 @@ impl Builder<'_> {
         let (_, row_bytes) = self.graph.ty(value).matrix();
         let tile = self.ring_tile(ring, block.height(), block.bytes.len());
         let base = self.residence.constants[&value];
-        self.load_rows(layer, [base, row_bytes as u64], block, tile, Traffic::Weights);
+        self.load_rows(layer, base, row_bytes as u64, block, tile, Traffic::Weights);
         tile
     }
 
@@ -213,8 +215,8 @@ impl Builder<'_> {
         self.fetch(name, layer, src, bytes.len(), traffic)
     }
 
-    /// Loads the bytes of a list, which become part of the image, into a new buffer.
-    pub(crate) fn list(&mut self, name: &'static str, layer: Op, bytes: Vec<u8>) -> SramOperand {
+    /// Adds bytes to the constant pool and loads them into a new buffer.
+    pub(crate) fn pooled(&mut self, name: &'static str, layer: Op, bytes: Vec<u8>) -> SramOperand {
         let length = bytes.len();
         let src = self.pool.add(layer, bytes);
         self.fetch(name, layer, src, length, Traffic::Indices)
@@ -241,11 +243,11 @@ impl Builder<'_> {
         if data.space != MemorySpace::Sram {
             return None;
         }
-        let buffer = match self.home_buffers[location.storage] {
+        let buffer = match self.resident_buffers[location.storage] {
             Some(buffer) => buffer,
             None => {
                 let buffer = self.tasks.buffers.push(data.bytes());
-                self.home_buffers[location.storage] = Some(buffer);
+                self.resident_buffers[location.storage] = Some(buffer);
                 buffer
             }
         };
@@ -253,20 +255,20 @@ impl Builder<'_> {
         Some(Tile { at: self.at(buffer, offset), stride: row_stride(data.row_bytes) })
     }
 
-    /// The first byte of a padded map that stays in the scratchpad. Its zeros are not written.
+    /// The first byte of a resident padded map. Its zeros are not written.
     pub(crate) fn padded_map_start(&mut self, value: Value) -> SramOperand {
         let location = self.residence.location(value);
         let first = self.residence.data(location).offset(0);
         let tile = self
             .resident(location, &Block { rows: 0..1, bytes: 0..0 })
-            .expect("padded maps stay on chip");
+            .expect("padded maps are resident");
         let Some((buffer, offset)) = self.operands[tile.at.0 as usize] else { return tile.at };
         self.at(buffer, u64::from(offset) - first)
     }
 
-    /// Writes the zeros of a padded map of pixels of `bytes` bytes.
+    /// Writes the zeros of a padded map whose pixels have `bytes` bytes.
     pub(crate) fn zero(&mut self, layer: Op, map: &PaddedMap, at: SramOperand, bytes: usize) {
-        /// Zeros that stand in DRAM; longer runs are written in parts.
+        /// Length of the run of zeros in DRAM; longer runs are written in parts.
         const ZEROS: usize = 1024;
         for Zeros { start, pixels, runs, stride } in map.zeros() {
             for part in chunks(pixels * bytes, ZEROS) {

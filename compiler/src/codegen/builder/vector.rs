@@ -3,13 +3,13 @@
 use vitcod_isa::instr::Shift;
 use vitcod_isa::instr::table::{Add, Lut};
 
-use super::Builder;
+use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{SramOperand, Tile};
 use crate::codegen::limits::{MAX_COUNT, count};
 use crate::ir::{Op, OpKind};
 
 impl Builder<'_> {
-    /// Looks the elements of a tile of `m` rows of `n` up, in place.
+    /// Looks up the elements of a tile of shape `[m, n]`, in place.
     pub(crate) fn lookup(&mut self, layer: Op, table: SramOperand, tile: Tile, shape: [usize; 2]) {
         let [m, n] = self.flat(shape, &[(tile, 1)]);
         let (src, stride) = (tile.at, tile.stride);
@@ -27,8 +27,7 @@ impl Builder<'_> {
         );
     }
 
-    /// Adds tiles of `m` rows of `n` as a `qadd` says, into a third one; `narrow` where that has 8
-    /// bits.
+    /// The `qadd` of two tiles of shape `[m, n]` into a third one; `narrow` if the sum has 8 bits.
     pub(crate) fn add(
         &mut self,
         layer: Op,
@@ -57,9 +56,8 @@ impl Builder<'_> {
         self.push(layer, add);
     }
 
-    /// Rows and columns of elementwise work on tiles, with the bytes of an element of each: one row
-    /// of all elements where they are contiguous and the vector unit's words would not be full
-    /// otherwise.
+    /// Rows and columns of an elementwise instruction on tiles, given with the bytes of an element.
+    /// Contiguous tiles become one row if their rows do not fill the words of the vector unit.
     pub(crate) fn flat(&self, [m, n]: [usize; 2], tiles: &[(Tile, usize)]) -> [u16; 2] {
         let full = n.is_multiple_of(self.machine.vector.elements_per_cycle as usize);
         let contiguous = tiles.iter().all(|(tile, bytes)| tile.stride as usize == n * bytes);

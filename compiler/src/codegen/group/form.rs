@@ -1,4 +1,4 @@
-//! Forms groups: patterns of operations whose tiles flow from one to the next.
+//! Forms groups by matching patterns of operations.
 
 use cranelift_entity::SecondaryMap;
 
@@ -9,10 +9,10 @@ use crate::codegen::group::{
 use crate::ir::layout::{ProductPart, ProductParts};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
 
-/// The groups of a graph in execution order, or what has no instruction.
+/// The groups of a graph in execution order, or the operations that cannot be lowered.
 ///
-/// Slices and concats make no group: they are a matter of where values are stored. Copies are
-/// inserted where that fails.
+/// Slices and concats form no groups: they are locations within storages. Where that is not
+/// possible, copies are inserted.
 pub(crate) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
     let uses = graph.uses();
     let mut position = SecondaryMap::new();
@@ -42,9 +42,9 @@ struct Former<'a> {
     graph: &'a Graph,
     uses: &'a SecondaryMap<Value, Vec<Op>>,
     taken: SecondaryMap<Op, bool>,
-    /// Per product, the attention that it completes.
+    /// Per product, the attention group that ends with it.
     attentions: SecondaryMap<Op, Option<AttentionGroup>>,
-    /// Places of the operations in the graph's order.
+    /// Indices of the operations in the graph's order.
     position: SecondaryMap<Op, usize>,
     problems: Vec<String>,
 }
@@ -59,7 +59,7 @@ impl Former<'_> {
             }
             OpKind::QEmbed {} => groups.push(Group::Embed(op)),
             OpKind::Sddmm { .. } => match self.attention(op) {
-                // Executed where the product stands: the values may be made after the scores.
+                // The group executes at its product: the values may be computed after the scores.
                 Some(group) => {
                     self.taken[group.softmax] = true;
                     let product = group.spmm;
@@ -67,7 +67,7 @@ impl Former<'_> {
                 }
                 None => self.problem(
                     op,
-                    "scores are stored for other operations than one softmax and its product",
+                    "its scores are read by other operations than one softmax and its product",
                 ),
             },
             OpKind::QSoftmax {} | OpKind::Spmm { .. } => match self.attentions[op].take() {
@@ -86,10 +86,10 @@ impl Former<'_> {
             }
             OpKind::SplitSpmm { block, csc, .. } => {
                 let parts = ProductParts::of(*block, *csc);
-                let task = |part: ProductPart| self.task(op, part);
+                let part = |part: ProductPart| self.part(op, part);
                 groups.push(Group::SparseAttention(SparseAttentionGroup {
-                    block: parts.block.and_then(task),
-                    list: parts.csc.and_then(task),
+                    block: parts.block.and_then(part),
+                    list: parts.csc.and_then(part),
                     product: op,
                 }));
             }
@@ -115,9 +115,9 @@ impl Former<'_> {
                 if !self.graph.inputs.iter().any(|input| input.value == image) {
                     self.problem(op, "only images that are inputs are laid out as pixels");
                 } else if output(image) || !all(|kind| *kind == OpKind::Pixels {}, image) {
-                    self.problem(op, "its image is read as it is, too");
+                    self.problem(op, "its image is also read by other operations");
                 } else if output(data.results[0]) || !all(windows, data.results[0]) {
-                    self.problem(op, "pixels are read by other operations than patches");
+                    self.problem(op, "its pixels are read by other operations than patches");
                 }
             }
             OpKind::PickRows {} => groups.push(Group::RowGather(op)),
@@ -127,11 +127,11 @@ impl Former<'_> {
                         [0, 0, 0, 0] => groups.push(Group::RowGather(op)),
                         _ => self.problem(
                             op,
-                            "padded patches are read by other operations than linear layers",
+                            "its padded patches are read by other operations than linear layers",
                         ),
                     }
                 } else if self.graph.constant(data.operands[0]).is_some() {
-                    self.problem(op, "patches of a constant");
+                    self.problem(op, "its operand is a constant");
                 }
             }
             _ => self.problem(op, "has no instruction"),
@@ -142,7 +142,7 @@ impl Former<'_> {
         self.problems.push(format!("{}: {message}", self.graph.describe(op)));
     }
 
-    /// The one operation that reads `value`, if the value is needed nowhere else.
+    /// The only reader of `value`, unless the value has other readers or is an output.
     fn only_reader(&self, value: Value) -> Option<Op> {
         let output = self.graph.outputs.iter().any(|output| output.value == value);
         match self.uses[value][..] {
@@ -187,8 +187,8 @@ impl Former<'_> {
         Group::Linear(group)
     }
 
-    /// Whether all that reads the result of an operation are linear layers that take it as windows
-    /// of a map.
+    /// Whether an operation is `patches` whose readers are all linear layers, which read the map in
+    /// place.
     fn is_windows(&self, data: &OpData) -> bool {
         let linear = |op: &Op| matches!(self.graph.op(*op).kind, OpKind::QLinear {});
         let returned = self.graph.outputs.iter().any(|output| output.value == data.results[0]);
@@ -197,14 +197,14 @@ impl Former<'_> {
             && self.uses[data.results[0]].iter().all(linear)
     }
 
-    /// Whether an `spmm` weighs rows by constants.
+    /// Whether an `spmm` has constant probabilities and row sums.
     fn is_mean(&self, data: &OpData) -> bool {
         matches!(data.kind, OpKind::Spmm { windows: 1, .. })
             && data.operands[..2].iter().all(|operand| self.graph.constant(*operand).is_some())
     }
 
-    /// The lookups of a value that each alone read what the one before gives, and what the last one
-    /// gives.
+    /// The chain of lookups after `value`, each the only reader of its operand, and the last
+    /// result.
     fn lookups(&mut self, mut value: Value) -> (Vec<Op>, Value) {
         let mut luts = Vec::new();
         while let Some(reader) = self.only_reader(value)
@@ -217,7 +217,7 @@ impl Former<'_> {
         (luts, value)
     }
 
-    /// Whether all that `add` reads besides `value` is there when `linear` executes.
+    /// Whether the other operands of `add` are computed before `linear`.
     fn ready(&self, linear: Op, add: Op, value: Value) -> bool {
         let mut others = self.graph.op(add).operands.iter().filter(|operand| **operand != value);
         others.all(|other| match self.graph.producer(sliced(self.graph, *other)) {
@@ -226,15 +226,15 @@ impl Former<'_> {
         })
     }
 
-    /// The scores and the softmax of a part of a product.
-    fn task(&self, product: Op, part: ProductPart) -> Option<AttentionPart> {
+    /// The scores and the softmax of one part of a product of split attention.
+    fn part(&self, product: Op, part: ProductPart) -> Option<AttentionPart> {
         let operands = &self.graph.op(product).operands;
         let (softmax, data) = self.graph.producer(operands[part.probs])?;
         let (scores, _) = self.graph.producer(data.operands[0])?;
         Some(AttentionPart { scores, softmax })
     }
 
-    /// Whether all that scores or a softmax of split attention makes is for one product.
+    /// Whether the results of scores or of a softmax are read only by split attention.
     fn is_part(&self, op: Op) -> bool {
         let output = |value: &Value| self.graph.outputs.iter().any(|output| output.value == *value);
         let results = &self.graph.op(op).results;

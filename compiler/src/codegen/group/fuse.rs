@@ -1,4 +1,4 @@
-//! Fusion: projections with the attention that reads them, both layers of an MLP.
+//! Fusion: projections into the attention that reads them, and both layers of an MLP.
 
 use std::collections::BTreeSet;
 
@@ -8,27 +8,26 @@ use crate::codegen::group::{Group, LinearGroup, MlpGroup};
 use crate::codegen::limits::MAX_COUNT;
 use crate::ir::{Graph, Op, OpKind, Value};
 
-/// The group of a linear layer, with nothing but lookups behind it, that makes a value which one
-/// operation alone reads.
-fn sole_maker(
+/// The linear group, without windows and adds, whose result is `value`, if `value` has one reader
+/// and is not an output.
+fn sole_producer(
     groups: &[Group],
     graph: &Graph,
     uses: &SecondaryMap<Value, Vec<Op>>,
     value: Value,
 ) -> Option<usize> {
-    let makes = |group: &Group| {
+    let produces = |group: &Group| {
         group.linear().is_some_and(|linear| {
             let LinearGroup { patches, add, narrow, result, .. } = linear;
             patches.is_none() && add.is_none() && narrow.is_none() && *result == value
         })
     };
     let returned = graph.outputs.iter().any(|output| output.value == value);
-    groups.iter().position(makes).filter(|_| uses[value].len() == 1 && !returned)
+    groups.iter().position(produces).filter(|_| uses[value].len() == 1 && !returned)
 }
 
-/// The groups with linear layers moved into the attention that alone reads what they make; `None`
-/// where there are no such layers. They make all rows of a head at once, so attention within
-/// windows has none.
+/// The groups with projections fused into the attention that is their only reader; `None` if there
+/// are none. A projection computes all rows of a head at once, so attention windows are not fused.
 pub(crate) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
     let mut moved: BTreeSet<usize> = BTreeSet::new();
@@ -38,13 +37,13 @@ pub(crate) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
         let OpKind::Sddmm { windows: 1, .. } = graph.op(attention.sddmm).kind else { continue };
         let [scores, product] = [attention.sddmm, attention.spmm].map(|op| &graph.op(op).operands);
         for value in [scores[1], scores[0], product[2]] {
-            // All rows are computed at once.
             let fits = graph.ty(value).matrix().0 <= MAX_COUNT;
-            let maker = sole_maker(groups, graph, &uses, value).filter(|_| fits);
-            if let Some((maker, Group::Linear(linear))) = maker.map(|maker| (maker, &groups[maker]))
+            let producer = sole_producer(groups, graph, &uses, value).filter(|_| fits);
+            if let Some((index, Group::Linear(linear))) =
+                producer.map(|producer| (producer, &groups[producer]))
                 && linear.luts.is_empty()
             {
-                moved.insert(maker);
+                moved.insert(index);
                 attention.projections.push(linear.linear);
             }
         }
@@ -54,17 +53,17 @@ pub(crate) fn with_projections(groups: &[Group], graph: &Graph) -> Option<Vec<Gr
     (!moved.is_empty()).then_some(fused)
 }
 
-/// The groups with linear layers joined where one alone reads what the other makes; `None` where
-/// there are no such layers.
+/// The groups with pairs of linear layers fused into MLPs, where the second layer is the only
+/// reader of the first; `None` if there are none.
 pub(crate) fn with_mlps(groups: &[Group], graph: &Graph) -> Option<Vec<Group>> {
     let uses = graph.uses();
     let mut joined: Vec<Option<Group>> = groups.iter().cloned().map(Some).collect();
     for (index, group) in groups.iter().enumerate() {
         if let Group::Linear(second @ LinearGroup { patches: None, .. }) = group
-            && let Some(maker) =
-                sole_maker(groups, graph, &uses, graph.op(second.linear).operands[0])
+            && let Some(producer) =
+                sole_producer(groups, graph, &uses, graph.op(second.linear).operands[0])
             && let Some(Group::Linear(first)) =
-                joined[maker].take_if(|group| matches!(group, Group::Linear(_)))
+                joined[producer].take_if(|group| matches!(group, Group::Linear(_)))
         {
             joined[index] = Some(Group::Mlp(MlpGroup { first, second: second.clone() }));
         }

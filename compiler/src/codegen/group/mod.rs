@@ -1,10 +1,11 @@
 //! Groups: operations that are lowered together because their tiles flow from one to the next
 //! without being stored.
 //!
-//! A group executes as a whole where one of its operations stands: a linear layer's lookups and its
-//! add earlier than they stand, scores and softmax later. Values never change, so all that this
-//! asks for is that what the group reads is there, and that the storage of what it reads is not
-//! given away before: so [`residence`](super::residence) counts lifetimes in groups, not in operations.
+//! A group executes at the position of one of its operations. Lookups and the add of a linear layer
+//! execute earlier than in the graph, scores and softmax of attention later. Values never change,
+//! so this is correct if the operands of the group are computed before it, and if their storage is
+//! not reused before it. So [`residence`](crate::codegen::residence) counts live ranges in groups,
+//! not in operations.
 
 pub(crate) mod form;
 pub(crate) mod fuse;
@@ -12,47 +13,45 @@ pub(crate) mod views;
 
 use crate::ir::{Graph, Op, Value};
 
-/// What is lowered as one.
+/// Operations that are lowered together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Group {
-    /// A linear layer with what its tiles flow through.
+    /// A linear layer with its lookups and adds.
     Linear(LinearGroup),
-    /// Two linear layers, one of which alone reads what the other makes.
+    /// Two linear layers; the second one is the only reader of the first.
     Mlp(MlpGroup),
     /// SDDMM, softmax and SpMM of all heads.
     Attention(AttentionGroup),
-    /// SpMM of constant probabilities: means of rows.
+    /// SpMM with constant probabilities: means of rows.
     RowMean(Op),
     /// Scores, softmax and product of split attention.
     SparseAttention(SparseAttentionGroup),
-    /// The auto-encoder's `encode` or `decode`.
+    /// `encode` or `decode` of an auto-encoder.
     Autoencoder(Op),
-    /// An operation on whole rows: `qlayer_norm`, `lut`, `qadd`.
+    /// An operation that keeps the row: `qlayer_norm`, `lut`, `qadd`.
     Elementwise(Op),
-    /// Rows of a table by their numbers: `qembed`.
+    /// Rows of a table by their indices: `qembed`.
     Embed(Op),
-    /// Rows in another order, or joined to longer ones: `pick_rows`, and `patches` that no linear
-    /// layer takes as windows.
+    /// Rows in another order, or concatenated to longer ones: `pick_rows`, and `patches` that
+    /// linear layers do not read in place.
     RowGather(Op),
-    /// Rows that are copied: an operand of a concat, or an output, that could not be computed in
-    /// place.
+    /// A copy of rows: an operand of a concat, or an output, that cannot be computed in place.
     Copy(CopyGroup),
 }
 
 /// `[patches ->] qlinear [-> lut ...] [-> qadd] [-> qadd to 8 bits]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LinearGroup {
-    /// The `patches` that makes the left operand, if it is not a stored matrix.
+    /// The `patches` operation whose windows are the activation operand, if it is not a matrix.
     pub(crate) patches: Option<Op>,
-    /// The linear layer.
     pub(crate) linear: Op,
     /// Lookups of its result.
     pub(crate) luts: Vec<Op>,
-    /// The add that takes the last result.
+    /// The add of the last result.
     pub(crate) add: Option<Op>,
-    /// The value that leaves the group.
+    /// The result of the group.
     pub(crate) result: Value,
-    /// The add that narrows that value to 8 bits, which leave the group too.
+    /// The add that narrows that result to 8 bits: a second result of the group.
     pub(crate) narrow: Option<Op>,
 }
 
@@ -66,37 +65,37 @@ pub(crate) struct MlpGroup {
 /// `[qlinear -> ] sddmm -> qsoftmax -> spmm [-> lut ...]`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AttentionGroup {
-    /// The linear layers of queries, keys and values that are computed head by head, as attention
-    /// needs them.
+    /// The linear layers of queries, keys and values that are computed head by head.
     pub(crate) projections: Vec<Op>,
     pub(crate) sddmm: Op,
     pub(crate) softmax: Op,
     pub(crate) spmm: Op,
     /// Lookups of the product.
     pub(crate) luts: Vec<Op>,
-    /// The value that leaves the group.
+    /// The result of the group.
     pub(crate) result: Value,
 }
 
-/// Attention split into a dense block and a list of entries, of which at least one is there.
+/// Sparse attention: a part for the dense blocks and a part for the row lists, at least one of
+/// them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SparseAttentionGroup {
-    /// The dense block, for the denser engine.
+    /// The dense blocks, for the denser engine.
     pub(crate) block: Option<AttentionPart>,
-    /// The list of the other kept entries, for the sparser engine.
+    /// The row lists of the other kept entries, for the sparser engine.
     pub(crate) list: Option<AttentionPart>,
-    /// The product of both.
+    /// The product of both parts.
     pub(crate) product: Op,
 }
 
-/// Scores and softmax of a part of split attention.
+/// Scores and softmax of one part of split attention.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AttentionPart {
     pub(crate) scores: Op,
     pub(crate) softmax: Op,
 }
 
-/// `rows` rows of `from` become those of `to` from `at` on.
+/// A copy of all rows of `from` to the rows of `to` from row `at` on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CopyGroup {
     pub(crate) from: Value,
@@ -104,7 +103,7 @@ pub(crate) struct CopyGroup {
     pub(crate) at: usize,
 }
 
-/// Where copied rows go.
+/// The destination of copied rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// A value: the result of a concat.
@@ -113,8 +112,8 @@ pub(crate) enum Destination {
     Output(usize),
 }
 
-/// What other parts of the compiler ask of a group. Each match is exhaustive, so that a new group
-/// does not compile until all of them know it.
+/// The properties of groups. Each match is exhaustive, so that a new group does not compile until
+/// each of them handles it.
 impl Group {
     /// The operations of the group, in order.
     pub(crate) fn ops(&self) -> Vec<Op> {
@@ -138,7 +137,7 @@ impl Group {
         }
     }
 
-    /// The stored values that the group reads: constants and what earlier groups made.
+    /// The stored values that the group reads: constants and results of earlier groups.
     pub(crate) fn reads(&self, graph: &Graph) -> Vec<Value> {
         let ops = self.ops();
         let inside: Vec<Value> = ops.iter().flat_map(|op| graph.op(*op).results.clone()).collect();
@@ -147,7 +146,7 @@ impl Group {
         reads.retain(|value| !inside.contains(value));
         match self {
             Group::Copy(copy) => reads.push(copy.from),
-            // It may be too large to stay on chip as a whole.
+            // The hidden activations may be spilled and read again.
             Group::Mlp(mlp) => reads.push(mlp.first.result),
             Group::Linear(_)
             | Group::Attention(_)
@@ -161,7 +160,7 @@ impl Group {
         reads
     }
 
-    /// The values that the group makes and stores.
+    /// The results that the group stores.
     pub(crate) fn results(&self, graph: &Graph) -> Vec<Value> {
         let of = |op: Op| graph.op(op).results.first().copied();
         match self {
@@ -178,7 +177,7 @@ impl Group {
         }
     }
 
-    /// The linear layer, if the group is nothing else.
+    /// The linear group, if it is one.
     pub(crate) fn linear(&self) -> Option<&LinearGroup> {
         match self {
             Group::Linear(group) => Some(group),
@@ -194,7 +193,7 @@ impl Group {
         }
     }
 
-    /// Both layers of an MLP, which may be interleaved.
+    /// The MLP group, if it is one.
     pub(crate) fn mlp(&self) -> Option<&MlpGroup> {
         match self {
             Group::Mlp(group) => Some(group),
@@ -210,8 +209,8 @@ impl Group {
         }
     }
 
-    /// The result that the group can write as a map with zeros around its pixels: that of a linear
-    /// layer, which writes row by row.
+    /// The result that the group can write as a padded map: that of a linear layer, which writes
+    /// row by row.
     pub(crate) fn padded_result(&self) -> Option<Value> {
         match self {
             Group::Linear(group) | Group::Mlp(MlpGroup { second: group, .. }) => Some(group.result),
@@ -226,7 +225,8 @@ impl Group {
         }
     }
 
-    /// What the group can read only from DRAM: the DMA unit does not copy within the scratchpad.
+    /// The value that must be in DRAM for the group: the load and store units do not copy within
+    /// the scratchpad.
     pub(crate) fn reads_from_dram(&self, graph: &Graph) -> Option<Value> {
         match self {
             Group::RowGather(op) => Some(graph.op(*op).operands[0]),
@@ -243,7 +243,7 @@ impl Group {
         }
     }
 
-    /// Where the group writes besides its results.
+    /// The destination of a copy, which is not a result.
     pub(crate) fn copies_to(&self) -> Option<Destination> {
         match self {
             Group::Copy(copy) => Some(copy.to),
@@ -267,7 +267,7 @@ impl LinearGroup {
         inner.chain(self.add).chain(self.narrow)
     }
 
-    /// The values that leave it.
+    /// The results of the group.
     fn results(&self, graph: &Graph) -> impl Iterator<Item = Value> {
         [self.result].into_iter().chain(self.narrow.map(|narrow| graph.op(narrow).results[0]))
     }

@@ -1,5 +1,5 @@
-//! The auto-encoder's `encode` and `decode`: row by row, in stripes that overlap with the movement
-//! of others.
+//! `encode` and `decode` of auto-encoders, in stripes of rows. Transfers of a stripe overlap with
+//! the computation of others.
 
 use vitcod_isa::instr::table::{Decode, Encode};
 use vitcod_isa::instr::{Op as Instruction, Traffic};
@@ -70,7 +70,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
         let (src, params, dst) = (x.at.into(), params.into(), target.tile.at.into());
         let (src_stride, dst_stride) = (x.stride, target.tile.stride);
         let (lines, m) = (builder.all_lines(), count(rows.len()));
-        let coder: Instruction = match data.kind {
+        let instruction: Instruction = match data.kind {
             OpKind::Encode { heads_in, heads_out } => {
                 let d = count(width_in / heads_in);
                 let [heads_in, heads_out] = [heads_in, heads_out].map(count);
@@ -107,13 +107,13 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
             }
             _ => unreachable!("groups are formed by kind"),
         };
-        builder.push(op, coder);
+        builder.push(op, instruction);
         builder.finish_store(op, &target);
     }
 }
 
 impl AutoencoderPlan {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.op, &self.buffers)]
     }

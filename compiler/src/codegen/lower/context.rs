@@ -1,4 +1,4 @@
-//! What choices ask: the graph, the machine, where tensors live, and what is left for tiles.
+//! The context of choices: the graph, the machine, the residence, and the bytes left for tiles.
 
 use vitcod_isa::instr::LineSet;
 use vitcod_isa::machine::Machine;
@@ -8,7 +8,7 @@ use crate::codegen::residence::storage::{MemorySpace, Residence};
 use crate::codegen::strategy::{TileGrain, drain_cycles};
 use crate::ir::{Graph, Op, Value};
 
-/// The context of a choice. Choosing emits nothing and logs nothing.
+/// The context of choices. Choosing is pure: it emits nothing and logs nothing.
 #[derive(Debug)]
 pub(crate) struct Planner<'a> {
     pub(crate) graph: &'a Graph,
@@ -28,7 +28,7 @@ impl<'a> Planner<'a> {
         Planner { graph, machine, residence, grain, group: 0 }
     }
 
-    /// Goes to a group.
+    /// Proceeds to a group.
     pub(crate) fn enter(&mut self, group: usize) {
         self.group = group;
     }
@@ -38,7 +38,7 @@ impl<'a> Planner<'a> {
         u64::from(self.machine.sram.bytes).saturating_sub(self.residence.resident_bytes[self.group])
     }
 
-    /// The error of a group whose smallest tiles take `needed` bytes where `available` are left.
+    /// The error of a group whose smallest tiles take `needed` bytes of `available` ones.
     pub(crate) fn too_small(&self, layer: Op, needed: u64, available: u64) -> CodegenError {
         let capacity = u64::from(self.machine.sram.bytes);
         CodegenError::TooSmall {
@@ -49,8 +49,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Bytes of a value's storage, if that stays in the scratchpad and this is the last group that
-    /// accesses it.
+    /// Bytes of a value's storage, if it is resident and this group is the last one to access it.
     pub(crate) fn last_accessed_bytes(&self, value: Value) -> u64 {
         let data = self.residence.data(self.residence.location(value));
         if data.space == MemorySpace::Sram && data.live_range.1 == self.group {
@@ -60,7 +59,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether a value stays in the scratchpad.
+    /// Whether a value is resident.
     pub(crate) fn on_chip(&self, value: Value) -> bool {
         self.residence.on_chip(value)
     }
@@ -70,12 +69,12 @@ impl<'a> Planner<'a> {
         LineSet { first: 0, count: self.machine.lines.count as u16 }
     }
 
-    /// Cycles from the end of an instruction on the MAC lines to the start of one that waits for
-    /// it, as estimates count them.
+    /// The drain that estimates count: cycles from the end of an instruction on the MAC lines to
+    /// the start of one that waits for it.
     pub(crate) fn drain_cycles(&self) -> u64 {
         match self.grain {
             TileGrain::Coarse => drain_cycles(self.machine),
-            // Not 0, for which the smallest tiles would be as good as any.
+            // Not 0, because then the smallest tiles would cost no more than others.
             TileGrain::Fine => 1,
         }
     }

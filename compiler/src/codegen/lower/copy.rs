@@ -18,10 +18,10 @@ const ROWS: &str = "rows";
 /// How rows are copied.
 pub(crate) struct CopyPlan<'g> {
     group: &'g CopyGroup,
-    /// The operation that asked for the rows to be there.
+    /// The operation that reports attribute the copy to.
     layer: Op,
     to: Location,
-    /// Whether they are loaded where they stay, and need no buffer.
+    /// Whether the rows are loaded into their resident storage and need no buffer.
     is_loaded: bool,
     tiles: RowTiles,
     buffers: Declared,
@@ -30,7 +30,7 @@ pub(crate) struct CopyPlan<'g> {
 /// Chooses the tiles.
 ///
 /// # Errors
-/// Not even the smallest ones fit.
+/// Not even the smallest tiles fit.
 pub(crate) fn choose<'g>(
     planner: &Planner<'_>,
     group: &'g CopyGroup,
@@ -81,7 +81,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &CopyPlan<'_>) {
 }
 
 impl CopyPlan<'_> {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.layer, &self.buffers)]
     }
@@ -94,7 +94,7 @@ fn extents(graph: &Graph, value: Value) -> [usize; 2] {
     [rows, ty.bytes() / rows]
 }
 
-/// The operation that a constant or input belongs to in reports.
+/// The operation that reports attribute a constant or an input to.
 fn first_reader(graph: &Graph, value: Value) -> Op {
     let reads = |op: &&Op| graph.op(**op).operands.contains(&value);
     graph.order.iter().find(reads).copied().unwrap_or_else(|| graph.order[0])

@@ -1,4 +1,4 @@
-//! Operations on whole rows: LayerNorm, and lookups and adds that no linear layer takes along.
+//! Elementwise operations: LayerNorm, and lookups and adds that are not fused with a linear layer.
 
 use vitcod_isa::instr::table::{LayerNorm, Lut};
 use vitcod_isa::instr::{Traffic, Width};
@@ -25,7 +25,7 @@ pub(crate) struct ElementwisePlan {
     buffers: Declared,
 }
 
-/// The matrices that an operation reads row by row.
+/// The matrix operands of an operation.
 fn matrices(graph: &Graph, op: Op) -> &[Value] {
     let data = graph.op(op);
     match data.kind {
@@ -34,7 +34,7 @@ fn matrices(graph: &Graph, op: Op) -> &[Value] {
     }
 }
 
-/// Its table or LayerNorm parameters.
+/// The lookup table or the LayerNorm parameters of an operation.
 fn parameters(graph: &Graph, op: Op) -> Option<Value> {
     let data = graph.op(op);
     match data.kind {
@@ -46,12 +46,12 @@ fn parameters(graph: &Graph, op: Op) -> Option<Value> {
 /// Chooses the tiles.
 ///
 /// # Errors
-/// Not even the smallest ones fit.
+/// Not even the smallest tiles fit.
 pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<ElementwisePlan, CodegenError> {
     let graph = planner.graph;
     let result = graph.op(op).results[0];
     let (m, n) = graph.ty(result).matrix();
-    // Columns can be tiled where no row is looked at as a whole.
+    // Columns can be tiled unless the operation needs complete rows.
     let tileable = !matches!(graph.op(op).kind, OpKind::QLayerNorm {});
     let moved = |value: Value| match planner.on_chip(value) {
         true => 0,
@@ -127,7 +127,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &ElementwisePlan) {
 }
 
 impl ElementwisePlan {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.op, &self.buffers)]
     }

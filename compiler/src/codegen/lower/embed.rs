@@ -1,4 +1,4 @@
-//! `qembed`: row numbers are loaded, and by them rows of a table.
+//! `qembed`: loads row indices, then gathers the rows of the table.
 
 use vitcod_isa::instr::table::Gather;
 use vitcod_isa::instr::{Dram, Traffic};
@@ -14,7 +14,7 @@ use crate::codegen::lower::explain;
 use crate::codegen::lower::row_tiles::{RowTiles, row_tiles};
 use crate::ir::{Graph, Op};
 
-const ROW_NUMBERS: &str = "row numbers";
+const ROW_INDICES: &str = "row indices";
 const ROWS: &str = "rows";
 
 /// How `qembed` is lowered.
@@ -27,7 +27,7 @@ pub(crate) struct EmbedPlan {
 /// Chooses the tiles.
 ///
 /// # Errors
-/// Not even the smallest ones fit.
+/// Not even the smallest tiles fit.
 pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<EmbedPlan, CodegenError> {
     let graph = planner.graph;
     let data = graph.op(op);
@@ -37,8 +37,8 @@ pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<EmbedPlan, Codegen
     let width = graph.ty(numbers).elem.bytes();
     let buffers = |RowTiles { rows, columns }: RowTiles| {
         let mut buffers = Declared::default();
-        // Those of all rows, whatever the tiles.
-        buffers.add(ROW_NUMBERS, width * m, 2, Lifetime::Stripe);
+        // Declared for all rows, whatever the tiles.
+        buffers.add(ROW_INDICES, width * m, 2, Lifetime::Stripe);
         if !planner.on_chip(result) {
             buffers.add(ROWS, rows * columns, 2, Lifetime::Tile);
         }
@@ -65,7 +65,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &EmbedPlan) {
     let source = builder.residence.constants[&table];
     for rows in chunks(m, plan.tiles.rows) {
         let block = Block { rows: 0..1, bytes: width * rows.start..width * rows.end };
-        let index = builder.read(ROW_NUMBERS, op, numbers, &block);
+        let index = builder.read(ROW_INDICES, op, numbers, &block);
         for columns in chunks(row_bytes, plan.tiles.columns) {
             let block = Block { rows: rows.clone(), bytes: columns.clone() };
             let target = builder.begin_store(ROWS, result, &block);
@@ -87,7 +87,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &EmbedPlan) {
 }
 
 impl EmbedPlan {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.op, &self.buffers)]
     }

@@ -1,6 +1,6 @@
-//! Extents of tiles that fit, found by halving.
+//! Finds extents of tiles that fit by halving.
 
-/// The first of `extent`, its half, the half of that and so on that fits, or 1.
+/// Halves `extent` until it fits or is 1.
 pub(crate) fn halve_until(extent: usize, fits: impl Fn(usize) -> bool) -> usize {
     let mut extent = extent;
     while extent > 1 && !fits(extent) {

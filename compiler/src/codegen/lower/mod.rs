@@ -1,8 +1,8 @@
-//! Lowering: groups become tile-sized instructions on buffers, in two steps.
+//! Lowering: turns groups into tile-sized instructions on buffers, in two steps.
 //!
 //! [`choose`] decides how a group is lowered. It is pure: it emits nothing and logs nothing. Its
-//! result, a [`GroupPlan`], declares the buffers that the group takes; whether the group fits, what
-//! [`emit`] may allocate and what `--explain` prints all come from that declaration.
+//! result, a [`GroupPlan`], declares the buffers of the group. The check that the group fits, the
+//! allocation in [`emit`] and the output of `--explain` all use that declaration.
 
 mod attention;
 mod autoencoder;
@@ -26,8 +26,8 @@ use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
 use crate::ir::Graph;
 
-/// What choices remember from group to group.
-pub(crate) use linear::mlp::Memo;
+/// Choices that later groups of the same shape reuse.
+pub(crate) use crate::codegen::lower::linear::mlp::Memo;
 
 /// How a group is lowered.
 pub(crate) enum GroupPlan<'g> {
@@ -46,7 +46,7 @@ pub(crate) enum GroupPlan<'g> {
 /// Chooses how a group is lowered.
 ///
 /// # Errors
-/// Not even the smallest tiles of the group fit, or its operands are too far apart.
+/// Not even the smallest tiles of the group fit, or rows are farther apart than strides allow.
 pub(crate) fn choose<'g>(
     planner: &Planner<'_>,
     memo: &mut Memo,
@@ -88,7 +88,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &GroupPlan<'_>) {
 }
 
 impl GroupPlan<'_> {
-    /// What was chosen, and instead of what.
+    /// The choices, with the alternatives.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         match self {
             GroupPlan::Linear(plan) => plan.decisions(graph),

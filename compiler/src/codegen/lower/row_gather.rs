@@ -1,5 +1,5 @@
-//! Rows in another order, or joined to longer ones: the load unit reads them where they lie in
-//! DRAM, as many at a time as lie regularly.
+//! Row gather: rows in another order, or concatenated to longer ones. The load unit reads them from
+//! DRAM by strided copies, as many rows per copy as are regularly spaced.
 
 use vitcod_isa::instr::Dram;
 use vitcod_isa::instr::table::Load;
@@ -19,8 +19,8 @@ use crate::ir::{Graph, Op, Value};
 
 const ROWS: &str = "rows";
 
-/// The longest pattern of lengths that is looked for: a window that is cut by the edge of a shifted
-/// map has two pieces in each row.
+/// The longest pattern of runs that is searched for: a window that is cut by the edge of a shifted
+/// map has two runs in each row.
 const PATTERN: usize = 2;
 
 /// How `pick_rows`, or `patches` without padding, is lowered.
@@ -67,7 +67,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowGatherPlan) {
     let location = builder.residence.location(source);
     let storage = builder.residence.data(location);
     let (traffic, MemorySpace::Dram(base)) = (storage.traffic, storage.space) else {
-        unreachable!("what is gathered lies in DRAM")
+        unreachable!("row gathers read from DRAM")
     };
     for rows in chunks(m, plan.rows) {
         let block = Block { rows: rows.clone(), bytes: 0..row_bytes };
@@ -93,7 +93,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowGatherPlan) {
 }
 
 impl RowGatherPlan {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.op, &self.buffers)]
     }
@@ -105,14 +105,14 @@ fn extents(graph: &Graph, value: Value) -> [usize; 2] {
     [ty.shape[0], ty.bytes() / ty.shape[0]]
 }
 
-/// The rows of the source one after the other as the result has them, and how many make a row of
-/// the result.
+/// The rows of the source in the order of the result, and how many of them form a row of the
+/// result.
 fn sources(graph: &Graph, op: Op) -> (Vec<usize>, usize) {
     let data = graph.op(op);
     match ConvWindows::of(&data.kind) {
         None => {
             let rows = graph.indices(data.operands[1], graph.ty(data.operands[0]).shape[0]);
-            (rows.expect("limits look at indices"), graph.ty(data.operands[1]).shape[1])
+            (rows.expect("limits check indices"), graph.ty(data.operands[1]).shape[1])
         }
         Some(windows) => {
             let ([down, across], ConvWindows { map: [_, width], kernel, stride, .. }) =
@@ -127,7 +127,7 @@ fn sources(graph: &Graph, op: Op) -> (Vec<usize>, usize) {
     }
 }
 
-/// How often something is repeated, and how far apart in the source and in the result.
+/// A number of repetitions, and their distances in the source and in the result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Step {
     count: usize,
@@ -135,12 +135,12 @@ struct Step {
     to: usize,
 }
 
-/// Runs of `len` neighbouring rows, regularly repeated.
+/// A run of `len` consecutive rows, repeated at regular distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StridedCopy {
-    /// First row of the source.
+    /// First row in the source.
     from: usize,
-    /// Its location in the result.
+    /// First row in the result.
     to: usize,
     len: usize,
     inner: Step,
@@ -148,32 +148,32 @@ struct StridedCopy {
 }
 
 impl StridedCopy {
-    /// Whether another one is the same, elsewhere.
+    /// Whether another copy has the same shape.
     fn is_like(&self, other: &StridedCopy) -> bool {
         (self.len, self.inner) == (other.len, other.inner)
     }
 
-    /// The step to a copy like this one further on in the source.
+    /// The step to a later copy of the same shape.
     fn step_to(&self, other: &StridedCopy) -> Option<Step> {
         let from = other.from.checked_sub(self.from).filter(|_| self.is_like(other))?;
         Some(Step { count: 2, from, to: other.to - self.to })
     }
 }
 
-/// Few copies that together visit the rows, each where it stands in the list.
+/// Few copies that together load the rows in the order of the list.
 fn copies(rows: &[usize]) -> Vec<StridedCopy> {
-    let whole = runs(rows, usize::MAX);
-    // The last run of a window and the first of the next may be neighbours: as one they would break
-    // the pattern.
-    let first = whole.first().map_or(0, |run| run.len);
-    let coalesced = [whole, runs(rows, first)].map(|runs| {
+    let longest = runs(rows, usize::MAX);
+    // The last run of a window and the first run of the next may be consecutive. Joined, they would
+    // break the pattern.
+    let first = longest.first().map_or(0, |run| run.len);
+    let coalesced = [longest, runs(rows, first)].map(|runs| {
         let inner = coalesced(&runs, |copy, step| copy.inner = step);
         coalesced(&inner, |copy, step| copy.outer = step)
     });
     coalesced.into_iter().min_by_key(Vec::len).unwrap_or_default()
 }
 
-/// Neighbouring rows, at most so many together.
+/// Runs of consecutive rows of at most `most` rows.
 fn runs(rows: &[usize], most: usize) -> Vec<StridedCopy> {
     const ONCE: Step = Step { count: 1, from: 0, to: 0 };
     let mut runs: Vec<StridedCopy> = Vec::new();
@@ -186,42 +186,42 @@ fn runs(rows: &[usize], most: usize) -> Vec<StridedCopy> {
     runs
 }
 
-/// The same copies with those that repeat regularly as one; `set` says how often.
+/// Coalesces copies that repeat regularly; `set` stores the step.
 fn coalesced(copies: &[StridedCopy], set: impl Fn(&mut StridedCopy, Step)) -> Vec<StridedCopy> {
     let mut coalesced = Vec::new();
     let mut at = 0;
     while at < copies.len() {
         // The shortest pattern that is repeated.
-        let repeats = |pieces: usize| repeats(&copies[at..], pieces);
-        let pieces = (1..=PATTERN).find(|pieces| repeats(*pieces) > 1).unwrap_or(1);
-        let count = repeats(pieces);
-        for i in at..at + pieces {
+        let repeats = |length: usize| repeats(&copies[at..], length);
+        let length = (1..=PATTERN).find(|length| repeats(*length) > 1).unwrap_or(1);
+        let count = repeats(length);
+        for i in at..at + length {
             let mut copy = copies[i];
             if count > 1 {
-                let step = copy.step_to(&copies[i + pieces]).expect("the pattern is repeated");
+                let step = copy.step_to(&copies[i + length]).expect("the pattern is repeated");
                 set(&mut copy, Step { count, ..step });
             }
             coalesced.push(copy);
         }
-        at += count * pieces;
+        at += count * length;
     }
     coalesced
 }
 
-/// How often the first copies, so many, come again with the same steps.
-fn repeats(copies: &[StridedCopy], pieces: usize) -> usize {
-    if copies.len() < 2 * pieces {
-        return usize::from(copies.len() >= pieces);
+/// How often the first `length` copies are repeated with the same steps.
+fn repeats(copies: &[StridedCopy], length: usize) -> usize {
+    if copies.len() < 2 * length {
+        return usize::from(copies.len() >= length);
     }
     let Some(steps) =
-        (0..pieces).map(|i| copies[i].step_to(&copies[i + pieces])).collect::<Option<Vec<Step>>>()
+        (0..length).map(|i| copies[i].step_to(&copies[i + length])).collect::<Option<Vec<Step>>>()
     else {
         return 1;
     };
     let mut count = 1;
-    while count < MAX_COUNT && (count + 1) * pieces <= copies.len() {
-        let next = |i: usize| copies[(count - 1) * pieces + i].step_to(&copies[count * pieces + i]);
-        if !(0..pieces).all(|i| next(i) == Some(steps[i])) {
+    while count < MAX_COUNT && (count + 1) * length <= copies.len() {
+        let next = |i: usize| copies[(count - 1) * length + i].step_to(&copies[count * length + i]);
+        if !(0..length).all(|i| next(i) == Some(steps[i])) {
             break;
         }
         count += 1;
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    /// What copies load, location by location.
+    /// The source row that copies load to each row.
     fn loaded(copies: &[StridedCopy], rows: usize) -> Vec<Option<usize>> {
         let mut loaded = vec![None; rows];
         for copy in copies {
@@ -252,7 +252,7 @@ mod tests {
         loaded
     }
 
-    /// ConvWindows of a map that is shifted cyclically, as rows.
+    /// The rows of windows of a map that is shifted cyclically.
     fn windows(map: usize, window: usize, shift: usize) -> Vec<usize> {
         let along = |location: usize| (location + shift) % map;
         let inside = |y: usize, x: usize| {
@@ -264,10 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_few_walks() {
+    fn windows_are_few_copies() {
         // A row of windows is one copy.
         assert_eq!(copies(&windows(56, 7, 0)).len(), 8);
-        // One for the whole windows of a row, two for the cut one; the last row of windows is cut,
+        // One for the uncut windows of a row, two for the cut one; the last row of windows is cut,
         // too.
         assert_eq!(copies(&windows(56, 7, 3)).len(), 7 * 3 + 6);
         // Selected rows at regular distances.
@@ -277,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_is_loaded_to_its_place(
+        fn every_row_is_loaded_to_its_position(
             rows in prop_oneof![
                 prop::collection::vec(0usize..30, 0..40),
                 (1usize..5, 1usize..5, 0usize..4).prop_map(|(n, window, shift)| windows(n * window, window, shift)),

@@ -20,7 +20,7 @@ const ROW_SUMS: &str = "row sums";
 const VALUES: &str = "values";
 const RESULTS: &str = "results";
 
-/// How an `spmm` whose probabilities and row sums are constants is lowered.
+/// How an `spmm` with constant probabilities and row sums is lowered.
 pub(crate) struct RowMeanPlan {
     mean: RowMean,
     /// Queries and features of an instruction.
@@ -29,7 +29,7 @@ pub(crate) struct RowMeanPlan {
     buffers: Declared,
 }
 
-/// An `spmm` whose probabilities and row sums are constants.
+/// An `spmm` with constant probabilities and row sums.
 struct RowMean {
     op: Op,
     probabilities: Value,
@@ -136,7 +136,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowMeanPlan) {
 }
 
 impl RowMeanPlan {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.mean.op, &self.buffers)]
     }

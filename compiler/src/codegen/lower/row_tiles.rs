@@ -1,4 +1,4 @@
-//! Tiles of work that goes row by row: elementwise operations, table rows, copies.
+//! Tiles of operations that work row by row: elementwise operations, table rows, copies.
 
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::fit::halve_until;
@@ -11,8 +11,9 @@ pub(crate) struct RowTiles {
     pub(crate) columns: usize,
 }
 
-/// The largest tiles of `m` rows of `n` that fit and that an instruction can count, in stripes;
-/// whole rows where columns cannot be tiled. `None` where not even the smallest ones fit.
+/// The largest tiles of an `m x n` matrix that fit and that instructions can count. The rows are
+/// divided into stripes. Columns are divided only if they are `tileable`. `None` if not even the
+/// smallest tiles fit.
 pub(crate) fn row_tiles(
     [m, n]: [usize; 2],
     tileable: bool,
@@ -36,7 +37,7 @@ mod tests {
         let tiles = |bytes: usize, tileable: bool| {
             row_tiles([197, 192], tileable, |tiles| tiles.rows * tiles.columns <= bytes)
         };
-        // A quarter of the rows, so that what follows can start.
+        // A quarter of the rows, so that the next group can start early.
         assert_eq!(tiles(1 << 20, true), Some(RowTiles { rows: 50, columns: 192 }));
         assert_eq!(tiles(192 * 20, true), Some(RowTiles { rows: 13, columns: 192 }));
         assert_eq!(tiles(100, true), Some(RowTiles { rows: 1, columns: 96 }));

@@ -1,5 +1,5 @@
-//! The constants that lowering makes of the patterns of split attention, in DRAM behind those of the
-//! graph.
+//! The constants that lowering makes of the patterns of split attention, in DRAM behind those of
+//! the graph.
 //!
 //! How many bytes they take is known only after lowering, so lowered tasks name them by addresses
 //! of their own, beyond all others, and [`place`] moves everything to where it belongs.

@@ -1,14 +1,13 @@
-//! Storage: where the tensors between groups live.
+//! Storages: where the tensors between groups live.
 //!
-//! A storage is a row-major matrix in the scratchpad or in DRAM; a tensor of another rank is one
-//! with rows along its first dimension. Several values can share one: a slice is some rows of what
-//! it slices, operands of a concat are computed into the rows of its result, and an add may take
-//! the location of an operand if no later group reads what the storage holds, be it as another slice
-//! or to copy it. What counts is the order of groups: an add that a linear layer takes along
-//! executes before operations that precede it.
+//! A storage is a row-major matrix in the scratchpad or in DRAM. A tensor of another rank is a
+//! matrix with rows along its first dimension. Several values can share a storage: a slice is some
+//! rows of its operand, operands of a concat are computed in the rows of its result, and an add may
+//! overwrite an operand that no later group reads, directly or through a slice. "Later" refers to
+//! the order of groups: an add that is fused with a linear layer executes with that layer.
 //!
-//! Inputs, outputs and constants live in DRAM; of the rest, as much as the budget allows stays on
-//! chip, first what saves the most traffic for the room and the time that it takes.
+//! Inputs, outputs and constants live in DRAM. Other tensors are kept on chip greedily, within a
+//! budget, by transfers saved per group of the live range.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,16 +22,16 @@ use crate::codegen::residence::padded_map::{ConvWindows, PaddedMap};
 use crate::ir::layout::Patterns;
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
 
-/// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that
-/// none shares one.
+/// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that no
+/// two share a burst.
 pub(crate) const DRAM_ALIGN: u64 = 64;
 
-/// A matrix with a location of its own.
+/// A matrix in a memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Storage(u32);
 entity_impl!(Storage, "st");
 
-/// What is known about a storage.
+/// The properties of a storage.
 #[derive(Clone, Debug)]
 pub(crate) struct StorageData {
     /// Bytes of a row; rows are contiguous.
@@ -41,16 +40,16 @@ pub(crate) struct StorageData {
     pub(crate) rows: u64,
     /// Where it lives.
     pub(crate) space: MemorySpace,
-    /// What transfers of it carry.
+    /// The kind of traffic of its transfers.
     pub(crate) traffic: Traffic,
-    /// The first and the last group that accesses it.
+    /// The first and the last group that access it.
     pub(crate) live_range: (usize, usize),
-    /// How many times a group reads or writes it.
+    /// The number of reads and writes by groups.
     accesses: usize,
-    /// In the scratchpad its rows are the pixels of a map, with zeros around them.
+    /// The padded map whose pixels are its rows in the scratchpad, if it is one.
     pub(crate) padded_map: Option<PaddedMap>,
-    /// Whether it must live in DRAM: nothing copies within the scratchpad, and only a linear layer
-    /// writes into a padded_map.
+    /// Whether it must live in DRAM: no unit copies within the scratchpad, and only a linear layer
+    /// writes a padded map.
     spilled: bool,
 }
 
@@ -60,23 +59,23 @@ impl StorageData {
         self.row_bytes * self.padded_map.map_or(self.rows, |padded_map| padded_map.pixels() as u64)
     }
 
-    /// Bytes from its start to a row in the scratchpad.
+    /// Bytes from the start to a row in the scratchpad.
     pub(crate) fn offset(&self, row: u64) -> u64 {
         self.row_bytes
             * self.padded_map.map_or(row, |padded_map| padded_map.pixel(row as usize) as u64)
     }
 }
 
-/// A memory and, in DRAM, an address.
+/// A memory and, for DRAM, an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemorySpace {
     /// The scratchpad; placement finds the address.
     Sram,
-    /// DRAM, at this address.
+    /// DRAM at this address.
     Dram(u64),
 }
 
-/// Where a value lies: in a storage, from a row on.
+/// The location of a value: a storage, and the first row in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) storage: Storage,
@@ -97,12 +96,12 @@ pub(crate) struct Residence {
     pub(crate) image_bytes: u64,
     /// Bytes of DRAM.
     pub(crate) dram_bytes: u64,
-    /// Per group, bytes of the scratchpad that residence take.
+    /// Per group, bytes of resident tensors.
     pub(crate) resident_bytes: Vec<u64>,
 }
 
 impl Residence {
-    /// Plans the residence, with at most `budget` bytes on chip at any time.
+    /// Plans the residence with at most `budget` bytes of resident tensors during any group.
     pub(crate) fn plan(graph: &Graph, groups: &[Group], budget: u64) -> Residence {
         let mut plan = Residence {
             all: PrimaryMap::new(),
@@ -118,33 +117,33 @@ impl Residence {
         plan.bindings(graph);
         plan.values(graph, groups);
         plan.padded_maps(graph, groups);
-        plan.lives(graph, groups);
+        plan.live_ranges(graph, groups);
         plan.stay_on_chip(budget);
         plan
     }
 
-    /// Where a value lies. Every value that a group reads or makes has a location.
+    /// The location of a value. Every value that a group reads or computes has one.
     pub(crate) fn location(&self, value: Value) -> Location {
         self.locations[value].expect("every stored value has a location")
     }
 
-    /// A storage by its location.
+    /// The storage of a location.
     pub(crate) fn data(&self, location: Location) -> &StorageData {
         &self.all[location.storage]
     }
 
-    /// Whether a value stays in the scratchpad.
+    /// Whether a value is resident.
     pub(crate) fn on_chip(&self, value: Value) -> bool {
         self.data(self.location(value)).space == MemorySpace::Sram
     }
 
-    /// The padded map of a value that stays in the scratchpad as one.
+    /// The padded map of a value, if it is resident as one.
     pub(crate) fn padded_map(&self, value: Value) -> Option<PaddedMap> {
         let data = self.data(self.location(value));
         data.padded_map.filter(|_| data.space == MemorySpace::Sram)
     }
 
-    /// Those that live in the scratchpad.
+    /// The storages in the scratchpad.
     pub(crate) fn resident_storages(&self) -> Vec<Storage> {
         self.all
             .iter()
@@ -175,7 +174,7 @@ impl Residence {
     }
 
     fn constants(&mut self, graph: &Graph) {
-        // What is kept of attention travels as pool, which lowering makes of it, and indices as
+        // Patterns of attention are loaded as row lists from the constant pool; indices become
         // addresses.
         let indices = graph
             .order
@@ -223,7 +222,7 @@ impl Residence {
 
     fn values(&mut self, graph: &Graph, groups: &[Group]) {
         let uses = graph.uses();
-        // Results of concats come first, as their operands are placed in them.
+        // Results of concats first: their operands are located in them.
         for op in &graph.order {
             let data = graph.op(*op);
             if let OpKind::Concat { .. } = data.kind {
@@ -239,7 +238,7 @@ impl Residence {
                 }
             }
         }
-        let maker: BTreeMap<Value, usize> = groups
+        let producer: BTreeMap<Value, usize> = groups
             .iter()
             .enumerate()
             .flat_map(|(index, group)| {
@@ -262,14 +261,14 @@ impl Residence {
                 (image.rows, image.row_bytes) =
                     (ty.shape[0] as u64, (ty.bytes() / ty.shape[0]) as u64);
                 self.locations[result] = Some(location);
-            } else if let (Some(group), None) = (maker.get(&result), self.locations[result]) {
-                let taken_over = match data.kind {
+            } else if let (Some(group), None) = (producer.get(&result), self.locations[result]) {
+                let overwritten = match data.kind {
                     OpKind::QAdd { .. } if graph.ty(result).elem == Elem::I16 => {
-                        self.taken_over(graph, *op, *group, &last_read)
+                        self.overwritten(graph, *op, *group, &last_read)
                     }
                     _ => None,
                 };
-                self.locations[result] = Some(taken_over.unwrap_or_else(|| Location {
+                self.locations[result] = Some(overwritten.unwrap_or_else(|| Location {
                     storage: self.add(graph.ty(result), MemorySpace::Sram, Traffic::Activations),
                     row: 0,
                 }));
@@ -277,12 +276,11 @@ impl Residence {
         }
     }
 
-    /// Gives padded_maps to the maps that windows reach over: all that reads such a map on chip are
-    /// windows, and what makes it is a linear layer, which writes row by row. Other such maps live
-    /// in DRAM, and get a padded_map when they are loaded.
+    /// Makes padded maps of maps with windows that reach over the edges, if all readers are windows
+    /// and the producer is a linear layer, which writes row by row. Other such maps are spilled,
+    /// and padded when their regions are loaded.
     fn padded_maps(&mut self, graph: &Graph, groups: &[Group]) {
-        let makers = groups.iter().filter_map(Group::padded_result);
-        let makers: BTreeSet<Value> = makers.collect();
+        let padded: BTreeSet<Value> = groups.iter().filter_map(Group::padded_result).collect();
         for op in &graph.order {
             let data = graph.op(*op);
             let Some(windows) =
@@ -301,14 +299,14 @@ impl Residence {
                 == 1;
             let mut readers =
                 graph.order.iter().map(|op| graph.op(*op)).filter(|op| op.operands.contains(&map));
-            let framed = alone
-                && makers.contains(&map)
+            let is_padded = alone
+                && padded.contains(&map)
                 && readers.all(|op| {
                     ConvWindows::of(&op.kind).is_some_and(|other| other.map == windows.map)
                 });
             let data = &mut self.all[storage];
-            data.spilled |= !framed;
-            if framed {
+            data.spilled |= !is_padded;
+            if is_padded {
                 data.padded_map =
                     Some(data.padded_map.map_or(windows.padded_map(), |padded_map| {
                         padded_map.union(windows.padded_map())
@@ -317,9 +315,9 @@ impl Residence {
         }
     }
 
-    /// The location of an operand that an add of a group may overwrite: a matrix of its own that no
-    /// later group reads.
-    fn taken_over(
+    /// The location of an operand that an add may overwrite: a complete storage that no later group
+    /// reads.
+    fn overwritten(
         &self,
         graph: &Graph,
         add: Op,
@@ -329,13 +327,13 @@ impl Residence {
         graph.op(add).operands.iter().find_map(|operand| {
             let location = self.locations[*operand]?;
             let data = self.data(location);
-            let whole = location.row == 0 && data.rows == graph.ty(*operand).shape[0] as u64;
+            let complete = location.row == 0 && data.rows == graph.ty(*operand).shape[0] as u64;
             let owned = matches!(data.traffic, Traffic::Activations);
-            (whole && owned && last_read[sliced(graph, *operand)] <= group).then_some(location)
+            (complete && owned && last_read[sliced(graph, *operand)] <= group).then_some(location)
         })
     }
 
-    fn lives(&mut self, graph: &Graph, groups: &[Group]) {
+    fn live_ranges(&mut self, graph: &Graph, groups: &[Group]) {
         for (index, group) in groups.iter().enumerate() {
             let mut accessed: Vec<Location> =
                 group.reads(graph).into_iter().filter_map(|value| self.locations[value]).collect();
@@ -354,8 +352,7 @@ impl Residence {
         }
     }
 
-    /// Makes room for `bytes` more bytes of image behind the constants: all that a program writes
-    /// moves up.
+    /// Appends `bytes` bytes to the constant image: everything after it moves up.
     pub(crate) fn extend_image(&mut self, bytes: u64) {
         let start = self.image_bytes;
         let moved = |address: &mut u64| *address += if *address >= start { bytes } else { 0 };
@@ -369,7 +366,7 @@ impl Residence {
         self.dram_bytes += bytes;
     }
 
-    /// Where a copy goes.
+    /// The location of the destination of a copy.
     pub(crate) fn destination(&self, to: Destination) -> Location {
         match to {
             Destination::Value(value) => self.location(value),
@@ -377,7 +374,7 @@ impl Residence {
         }
     }
 
-    /// Where results of groups live, and why.
+    /// The memory of each result of a group, with the reason.
     pub(crate) fn decisions(&self, graph: &Graph, groups: &[Group]) -> Vec<Decision> {
         let results = groups.iter().flat_map(|group| group.results(graph));
         let decision = |value: Value| {
@@ -389,19 +386,25 @@ impl Residence {
             let reason = match (data.traffic, data.space) {
                 (Traffic::Outputs, _) => "an output of the model".to_owned(),
                 (_, MemorySpace::Sram) => {
-                    format!("{bytes} bytes for {lives} groups, {} transfers saved", data.accesses)
+                    format!(
+                        "resident: {bytes} bytes for {lives} groups save {} transfers",
+                        data.accesses
+                    )
                 }
                 _ if data.spilled => {
-                    "nothing writes it within the scratchpad in the way that it is read".to_owned()
+                    "spilled: no unit writes the layout of its readers within the scratchpad"
+                        .to_owned()
                 }
                 _ => {
-                    format!("{bytes} bytes for {lives} groups have no room beside what saves more")
+                    format!(
+                        "spilled: {bytes} bytes for {lives} groups exceed what is left of the budget"
+                    )
                 }
             };
             let chosen = if data.space == MemorySpace::Sram { "scratchpad" } else { "DRAM" };
             Some(Decision {
                 layer: graph.layer_name(producer),
-                subject: "location of the result".to_owned(),
+                subject: "residence of the result".to_owned(),
                 chosen: chosen.to_owned(),
                 reason,
                 alternatives: Vec::new(),
@@ -420,19 +423,21 @@ impl Residence {
         candidates.sort_by_key(|storage| {
             let StorageData { live_range: (first, last), accesses, .. } = self.all[*storage];
             let groups = last.saturating_sub(first) + 1;
-            // Transfers saved for each group that it lives through, in small parts.
+            // Transfers saved per group of the live range, in fixed point.
             (Reverse(accesses * (1 << 20) / groups), Reverse(accesses), first, storage.index())
         });
         for storage in candidates {
             let data = &self.all[storage];
             let bytes = data.bytes();
             let live_range = data.live_range.0..=data.live_range.1;
-            // An eighth is left for tiles; where that is too little, lowering or placement fails
-            // and less stays.
-            let room = budget - budget / 8;
+            // An eighth is left for tiles. If that is too little, lowering or placement fails, and
+            // a smaller budget is tried.
+            let limit = budget - budget / 8;
             if !data.spilled
                 && data.live_range.0 < self.resident_bytes.len()
-                && self.resident_bytes[live_range.clone()].iter().all(|taken| taken + bytes <= room)
+                && self.resident_bytes[live_range.clone()]
+                    .iter()
+                    .all(|taken| taken + bytes <= limit)
             {
                 self.resident_bytes[live_range].iter_mut().for_each(|taken| *taken += bytes);
             } else {
@@ -443,7 +448,7 @@ impl Residence {
     }
 }
 
-/// Per value that is no slice, the last group that reads it or a slice of it.
+/// Per value that is not a slice, the last group that reads it or a slice of it.
 fn last_reads(graph: &Graph, groups: &[Group]) -> SecondaryMap<Value, usize> {
     let mut last = SecondaryMap::new();
     for (index, group) in groups.iter().enumerate() {

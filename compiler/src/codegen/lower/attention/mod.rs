@@ -1,14 +1,14 @@
-//! Attention: scores, softmax and product with the values, head by head in stripes of queries;
-//! lookups of the product as it is made. Windows come one after the other, the heads of each as
-//! those of attention without windows.
+//! Attention: scores, softmax and product with the values, head by head in stripes of queries, with
+//! lookups of the product. Attention windows are computed one after the other, each like attention
+//! without windows.
 //!
-//! Stripes form a pipeline: while the softmax of one runs, the MAC lines make the scores of the
-//! next, so stripe `i + 1` is scored before the product of stripe `i`. Stripes take turns on the
-//! softmax units of the two engines.
+//! Stripes form a pipeline. While the softmax of a stripe runs, the MAC lines compute the scores of
+//! the next one, so the scores of stripe `i + 1` precede the product of stripe `i`. Stripes
+//! alternate between the softmax units of the two engines.
 //!
-//! Queries, keys and values are read where they lie, or a linear layer of the group computes those
-//! of a head when it is their turn: then they never leave the chip, and their projection overlaps
-//! with the softmax of other stripes.
+//! Queries, keys and values are stored tensors, or a projection of the group computes those of a
+//! head before the head. Then they never leave the chip, and the projection overlaps with the
+//! softmax of other stripes.
 
 mod names;
 mod operands;
@@ -32,7 +32,8 @@ use crate::codegen::lower::attention::operands::{MaskRows, Operands};
 use crate::codegen::lower::attention::shape::Attention;
 use crate::codegen::lower::attention::templates::{sddmm, softmax, spmm};
 use crate::ir::{Op, Value};
-pub(crate) use stripes::{AttentionPlan, choose};
+
+pub(crate) use crate::codegen::lower::attention::stripes::{AttentionPlan, choose};
 
 /// A stripe between its scores and its product.
 struct Stripe {
@@ -44,7 +45,7 @@ struct Stripe {
     sums: SramOperand,
 }
 
-/// Where the queries and keys of a stripe lie, and its rows of a shared mask.
+/// The queries and keys of a stripe, and its rows of a shared mask.
 struct ScoreOperands {
     q: Tile,
     k: Tile,
@@ -55,7 +56,7 @@ struct ScoreOperands {
 struct Emission<'p> {
     group: &'p AttentionGroup,
     attention: &'p Attention,
-    /// Lookups with their tables on chip.
+    /// Lookups with their loaded tables.
     tables: Vec<(Op, SramOperand)>,
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AttentionPlan<'_>) {
     // Keys and values of the heads so far.
     let mut keys: Vec<Tile> = Vec::new();
     let mut values: Vec<Tile> = Vec::new();
-    // Of the head whose turn it is, where its queries are projected and not read.
+    // The queries of the current head, if a projection computes them.
     let mut projected: Option<Tile> = None;
     for (turn, (head_index, rows)) in (0..shape.windows * shape.heads)
         .flat_map(|head| chunks(shape.queries, stripes.height).map(move |rows| (head, rows)))
@@ -161,7 +162,7 @@ impl Emission<'_> {
         Stripe { head_index, rows, probabilities, sums }
     }
 
-    /// Loads what is added to the scores of some queries of a head. Windows may share it.
+    /// Loads the mask or bias of some queries of a head. Windows may share it.
     fn term(
         &self,
         builder: &mut Builder<'_>,

@@ -1,9 +1,9 @@
-//! What plans of attention call their buffers.
+//! Names of the buffers of attention.
 
 /// Queries of a stripe.
 pub(crate) const QUERIES: &str = "queries";
 
-/// Queries of a head that a projection of the group computes.
+/// Queries of a head, computed by a projection.
 pub(crate) const PROJECTED_QUERIES: &str = "projected queries";
 
 /// Keys of a head.
@@ -12,7 +12,7 @@ pub(crate) const KEYS: &str = "keys";
 /// Values of a head.
 pub(crate) const VALUES: &str = "values";
 
-/// Mask and bias of a stripe where they differ from head to head.
+/// Mask and bias of a stripe that differ from head to head.
 pub(crate) const TERMS: &str = "mask and bias";
 
 /// A mask that all heads share.
@@ -33,7 +33,7 @@ pub(crate) const ROW_SUMS: &str = "row sums";
 /// Results of a stripe.
 pub(crate) const RESULTS: &str = "results";
 
-/// What projections read: all rows.
+/// All rows of the operands of projections.
 pub(crate) const SOURCES: &str = "sources of projections";
 
 /// Lookup tables.

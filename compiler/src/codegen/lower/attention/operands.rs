@@ -1,4 +1,4 @@
-//! Where attention takes queries, keys, values and a shared mask from.
+//! The operands of attention: queries, keys, values and a shared mask, projected or loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -31,13 +31,12 @@ pub(crate) fn projections(
     })
 }
 
-/// What projections read, each once.
+/// The operands of projections, each once.
 pub(crate) fn sources(graph: &Graph, group: &AttentionGroup) -> BTreeSet<Value> {
     projections(graph, group).map(|projection| projection.x).collect()
 }
 
-/// Whether all rows of a shared mask are loaded once: they may take 1/32 of the scratchpad for the
-/// whole layer.
+/// Whether all rows of a shared mask are loaded once: if they take at most 1/32 of the scratchpad.
 pub(crate) fn is_resident_mask(graph: &Graph, machine: &Machine, mask: Value) -> bool {
     const SHARE: u64 = 32;
     graph.ty(mask).bytes() as u64 <= u64::from(machine.sram.bytes) / SHARE
@@ -45,16 +44,16 @@ pub(crate) fn is_resident_mask(graph: &Graph, machine: &Machine, mask: Value) ->
 
 /// The operands of attention while it is emitted.
 pub(crate) struct Operands {
-    /// Projections, with all rows of what they read.
+    /// Projections with all rows of their operands.
     projections: Vec<(Projection, Tile)>,
-    /// Output channels of an instruction of a projection.
+    /// Output channels per instruction of a projection.
     projected_channels: usize,
-    /// Whether a projection has computed something.
+    /// Whether any projection has been emitted.
     begun: bool,
 }
 
 impl Operands {
-    /// Loads what projections read.
+    /// Loads the operands of projections.
     pub(crate) fn load(
         builder: &mut Builder<'_>,
         group: &AttentionGroup,
@@ -73,7 +72,7 @@ impl Operands {
         Operands { projections, projected_channels, begun: false }
     }
 
-    /// Columns of all rows of a value, if a projection computes them.
+    /// All rows of some columns of a value, if a projection computes them.
     pub(crate) fn project(
         &mut self,
         builder: &mut Builder<'_>,
@@ -102,11 +101,11 @@ impl Operands {
     }
 }
 
-/// The rows of a mask that is known only at run time, the same for all heads.
+/// The rows of a mask that is a run-time input and shared by all heads.
 pub(crate) enum MaskRows {
-    /// All of them, loaded once.
+    /// All rows, loaded once.
     All(Tile),
-    /// Those of each stripe by themselves.
+    /// Rows are loaded stripe by stripe.
     Stripes(Value),
 }
 
@@ -125,7 +124,7 @@ impl MaskRows {
         MaskRows::All(builder.read(SHARED_MASK, reader, mask, &all))
     }
 
-    /// Those of a stripe.
+    /// The rows of a stripe.
     pub(crate) fn stripe(
         &self,
         builder: &mut Builder<'_>,

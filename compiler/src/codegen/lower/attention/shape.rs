@@ -1,4 +1,4 @@
-//! What is lowered: the extents of attention and the values that it reads and makes.
+//! The operands, results and extents of attention.
 
 use std::ops::Range;
 
@@ -16,14 +16,14 @@ pub(crate) struct Attention {
     pub(crate) k: Value,
     pub(crate) v: Value,
     pub(crate) result: Value,
-    /// What is added to the scores.
+    /// Masks and bias of the scores.
     pub(crate) terms: ScoreTerms,
     pub(crate) score_scale: Scale,
     pub(crate) product_scale: Scale,
     pub(crate) shape: Shape,
 }
 
-/// Extents of one head of a window, and how many of both there are.
+/// The extents of a head of a window, and the numbers of heads and windows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) windows: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Shape {
     pub(crate) d: usize,
     /// Features of values.
     pub(crate) dv: usize,
-    /// Bytes of mask and bias per query where they differ from head to head.
+    /// Bytes of mask and bias per query that differ from head to head.
     pub(crate) term_bytes: usize,
     pub(crate) biased: bool,
 }

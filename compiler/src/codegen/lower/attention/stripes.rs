@@ -1,4 +1,4 @@
-//! How heads are cut into stripes of queries, by the cost model.
+//! Chooses the stripes of queries by the cost model.
 
 use std::fmt;
 
@@ -26,26 +26,27 @@ use crate::codegen::lower::linear::templates::{matmul, width_of};
 use crate::codegen::strategy::RUN_AHEAD_SHARE;
 use crate::ir::{Graph, Op, Value};
 
-/// Stripes in flight: one whose scores are made, one in the softmax, one that is multiplied.
+/// Stripes in flight: one in the scores, one in the softmax, one in the product.
 const STRIPES_IN_FLIGHT: usize = 3;
 
 /// Bytes that the alignment of a stripe's buffers may cost.
 const STRIPE_ALIGNMENT: usize = 64;
 
-/// How heads are cut into stripes.
+/// The division of heads into stripes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stripes {
-    /// Queries of a stripe.
+    /// Queries per stripe.
     pub(crate) height: usize,
-    /// Output channels of an instruction of a projection.
+    /// Output channels per instruction of a projection.
     pub(crate) projected_channels: usize,
-    /// Whether the next head's first stripe is scored before the product of a head's last one.
+    /// Whether the scores of a head's first stripe precede the product of the last stripe of the
+    /// head before.
     pub(crate) heads_overlap: bool,
 }
 
 impl fmt::Display for Stripes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = if self.heads_overlap { "overlap" } else { "stand apart" };
+        let heads = if self.heads_overlap { "overlap" } else { "do not overlap" };
         write!(f, "{} queries, heads {heads}", self.height)
     }
 }
@@ -55,17 +56,17 @@ pub(crate) struct AttentionPlan<'g> {
     pub(crate) group: &'g AttentionGroup,
     pub(crate) attention: Attention,
     pub(crate) stripes: Stripes,
-    /// Whether all rows of a mask that all heads share are loaded once.
+    /// Whether all rows of a shared mask are loaded once.
     pub(crate) is_mask_resident: bool,
     pub(crate) buffers: Declared,
-    /// What was considered, with its cycles.
+    /// Alternatives with their cycles.
     considered: Vec<(Stripes, u64)>,
-    /// Bytes that travel, whatever the stripes.
+    /// Bytes of DRAM transfers, which do not depend on the stripes.
     dram_bytes: u64,
 }
 
 impl AttentionPlan<'_> {
-    /// What was chosen, and instead of what.
+    /// The choices, with the alternatives.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         let alternative = |(stripes, cycles): &(Stripes, u64)| Alternative {
             name: stripes.to_string(),
@@ -77,15 +78,14 @@ impl AttentionPlan<'_> {
             self.group.sddmm,
             "stripes",
             self.stripes.to_string(),
-            "heads overlap where they fit, in stripes of the fewest cycles",
+            "the fewest cycles; heads overlap if two fit",
             self.considered.iter().map(alternative).collect(),
         );
         vec![stripes, explain::buffers(graph, self.group.sddmm, &self.buffers)]
     }
 }
 
-/// Chooses the stripes of the fewest cycles among those that fit; heads stand apart only where they
-/// do not fit otherwise.
+/// Chooses the stripes with the fewest cycles among those that fit. Heads overlap if two fit.
 ///
 /// # Errors
 /// Not even the smallest stripes fit.
@@ -97,7 +97,7 @@ pub(crate) fn choose<'g>(
     let context = Context::new(planner, group, &attention);
     let available = planner.available_bytes();
     let best = |heads_overlap: bool| {
-        // What is left lets loads of the next layer run ahead.
+        // The other bytes let loads of the next group run ahead.
         context
             .fastest(heads_overlap, available - available / RUN_AHEAD_SHARE)
             .or_else(|| context.fastest(heads_overlap, available))
@@ -122,12 +122,12 @@ pub(crate) fn choose<'g>(
     })
 }
 
-/// What stripes are compared by.
+/// The context in which stripes are compared.
 struct Context<'a> {
     planner: &'a Planner<'a>,
     group: &'a AttentionGroup,
     attention: &'a Attention,
-    /// The longest row that a projection reads; 0 where there are no projections.
+    /// The largest depth of a projection; 0 if there are none.
     depth: usize,
     is_mask_resident: bool,
 }
@@ -157,17 +157,17 @@ impl<'a> Context<'a> {
         !self.is_projected(value) && !self.planner.on_chip(value)
     }
 
-    /// What projections read and is loaded.
+    /// Bytes of the loaded operands of projections.
     fn loaded_sources(&self) -> usize {
         let sources = sources(self.planner.graph, self.group).into_iter();
         let loaded = sources.filter(|value| !self.planner.on_chip(*value));
         loaded.map(|value| self.planner.graph.ty(value).bytes()).sum()
     }
 
-    /// The stripes of the fewest cycles among those that take at most `available` bytes.
+    /// The stripes with the fewest cycles among those that fit `available` bytes.
     fn fastest(&self, heads_overlap: bool, available: u64) -> Option<Stripes> {
         let Shape { queries, d, dv, .. } = self.attention.shape;
-        // Heights that cut the queries into as many stripes as a smaller one are not considered.
+        // Of several heights with the same number of stripes only the smallest is considered.
         let cuts = |height: &usize| *height == queries.div_ceil(queries.div_ceil(*height));
         let heights = (1..=queries.min(MAX_COUNT)).rev().filter(cuts);
         let halved = |channels: &usize| (*channels > 1).then(|| channels.div_ceil(2));
@@ -184,7 +184,7 @@ impl<'a> Context<'a> {
             .min_by_key(|stripes| self.cycles(stripes))
     }
 
-    /// The buffers that stripes take.
+    /// The buffers of a division into stripes.
     fn buffers(&self, Stripes { height, projected_channels, heads_overlap }: Stripes) -> Declared {
         let Attention { q, k, v, result, terms, shape, .. } = self.attention;
         let graph = self.planner.graph;
@@ -231,8 +231,8 @@ impl<'a> Context<'a> {
         buffers
     }
 
-    /// Cycles of all stripes and projections on the MAC lines, and those for which a softmax stands
-    /// alone at the end.
+    /// Cycles of all stripes and projections on the MAC lines, plus the last softmax, which
+    /// overlaps with nothing.
     fn cycles(&self, stripes: &Stripes) -> u64 {
         let Planner { graph, machine, .. } = self.planner;
         let shape = self.attention.shape;
@@ -265,13 +265,12 @@ impl<'a> Context<'a> {
         let stripes = full as u64 * of(height) + if rest > 0 { of(rest) } else { 0 };
         let softmax =
             height as u64 * (shape.keys as u64).div_ceil(machine.softmax.scores_per_cycle.into());
-        // A stripe's product waits for its softmax and the next scores for the product: a drain of
-        // the lines each.
+        // A product waits for its softmax, and the next scores wait for the product: two drains.
         let drains = 2 * shape.queries.div_ceil(height) as u64 * self.planner.drain_cycles();
         (shape.windows * shape.heads) as u64 * (stripes + drains) + softmax
     }
 
-    /// Bytes that travel.
+    /// Bytes of DRAM transfers.
     fn dram_bytes(&self) -> u64 {
         let graph = self.planner.graph;
         let Attention { q, k, v, result, shape, .. } = self.attention;

@@ -1,9 +1,9 @@
-//! What a linear layer's result is added to.
+//! The other operand of the add after a linear layer.
 
 use crate::codegen::group::LinearGroup;
 use crate::ir::{Graph, Value};
 
-/// The operand of the add that is not the product.
+/// The operand of the add that is not the product of the layer.
 pub(crate) struct Addend {
     pub(crate) value: Value,
     pub(crate) is_first: bool,

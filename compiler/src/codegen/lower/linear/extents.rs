@@ -1,4 +1,4 @@
-//! What the tiling of a linear layer depends on, and what a tiling takes.
+//! The extents of a linear layer, and the buffers of a tiling.
 
 use std::fmt;
 
@@ -18,27 +18,27 @@ use crate::codegen::lower::linear::templates::width_of;
 use crate::codegen::strategy::STRIPES;
 use crate::ir::Elem;
 
-/// Pieces of the left operand of split sums that a panel leaves to the next one.
+/// K slices of the activations that a panel leaves on chip for the next one.
 pub(crate) const KEPT: usize = 1;
 
-/// Buffers for pieces of `rows` rows of the left operand of split sums, and the rows of each: a
-/// piece comes in two stripes, and one more is loaded ahead.
+/// The number of buffers for K slices of `rows` rows of the activations, and the rows of each. A
+/// slice is loaded in two stripes, and one more stripe is loaded ahead.
 pub(crate) fn slice_buffers(rows: usize) -> [usize; 2] {
     let height = rows.div_ceil(2);
     [rows.div_ceil(height) + 1, height]
 }
 
-/// How a layer is cut.
+/// The tiling of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tiling {
-    /// Rows of an instruction.
+    /// Rows per instruction.
     pub(crate) rows: usize,
-    /// Output channels of an instruction.
+    /// Output channels per instruction.
     pub(crate) channels: usize,
-    /// Products of a sum in an instruction: all of them, or sums are split.
+    /// Depth per instruction: the full depth, or less for split-K.
     pub(crate) depth: usize,
-    /// Output channels whose sums are made at the same time: more than those of an instruction
-    /// where sums are split.
+    /// Output channels whose sums are computed together: those of an instruction, or of an
+    /// accumulator panel for split-K.
     pub(crate) panel: usize,
 }
 
@@ -51,34 +51,34 @@ impl fmt::Display for Tiling {
 /// Bytes that the alignment of a tile of weights may cost.
 const WEIGHTS_ALIGNMENT: usize = 16;
 
-/// The layer's extents and where its tensors live.
+/// The extents of a layer and the residence of its tensors: everything that its tiling depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Extents {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
-    /// Width of what the matrix product writes.
+    /// Width of the results of the matrix product.
     pub(crate) out: Width,
     pub(crate) operand: Form,
-    /// Whether the product is added to something.
+    /// Whether an add follows.
     pub(crate) added: bool,
-    /// Whether the result leaves the chip.
+    /// Whether the result is stored to DRAM.
     pub(crate) stored: bool,
     /// Whether the other operand of the add is loaded.
     pub(crate) addend_loaded: bool,
-    /// Whether a sum in 8 bits, a tile of its own, leaves the chip. One in 16 bits is written over
-    /// the product.
+    /// Whether a sum in 8 bits, which needs a tile of its own, is stored to DRAM. A sum in 16 bits
+    /// is written over the product.
     pub(crate) narrow_sum_stored: bool,
-    /// Whether the result in 8 bits leaves the chip.
+    /// Whether the narrowed result is stored to DRAM.
     pub(crate) narrow_stored: bool,
-    /// Lookup tables.
+    /// Number of lookup tables.
     pub(crate) luts: usize,
-    /// Passes of the vector unit over a result.
+    /// Passes of the vector unit over each result.
     pub(crate) vector_passes: usize,
 }
 
 impl Extents {
-    /// Those of a layer.
+    /// The extents of a layer.
     pub(crate) fn of(planner: &Planner<'_>, group: &LinearGroup) -> Extents {
         let graph = planner.graph;
         let operands = &graph.op(group.linear).operands;
@@ -107,7 +107,7 @@ impl Extents {
         }
     }
 
-    /// The buffers that a tiling takes, two of each where something can overlap.
+    /// The buffers of a tiling. A buffer that several tiles use has two copies.
     pub(crate) fn buffers(&self, tiling: Tiling) -> Declared {
         let Tiling { rows, channels, depth, panel } = tiling;
         let stripes = self.m.div_ceil(rows);
@@ -144,12 +144,12 @@ impl Extents {
         })
     }
 
-    /// The buffers of a panel's results, which come in stripes of rows.
+    /// The buffers of a panel's results, which are computed in stripes of rows.
     pub(crate) fn panel_results(&self, Tiling { rows, channels, .. }: Tiling) -> Declared {
         self.results(rows.div_ceil(STRIPES) * channels, double(rows > 1))
     }
 
-    /// The buffers of results with `elements` elements each.
+    /// The buffers of results of `elements` elements.
     fn results(&self, elements: usize, copies: usize) -> Declared {
         let mut buffers = Declared::default();
         let mut add = |wanted: bool, name: &'static str, width: usize| {
@@ -164,7 +164,7 @@ impl Extents {
         buffers
     }
 
-    /// The lookup tables alone.
+    /// The buffers of the lookup tables.
     pub(crate) fn tables(&self) -> Declared {
         let mut buffers = Declared::default();
         buffers.add(TABLES, 256 * self.luts, 1, Lifetime::Group);
@@ -176,7 +176,7 @@ impl Extents {
         Extents { n: self.n - panel, ..*self }
     }
 
-    /// Bytes of the left operand that are loaded at a time.
+    /// Bytes of the activations that are loaded at a time.
     pub(crate) fn loaded_bytes(&self, Tiling { rows, depth, .. }: Tiling) -> usize {
         match (self.operand.on_chip, depth < self.k) {
             (true, _) => 0,
@@ -185,17 +185,17 @@ impl Extents {
         }
     }
 
-    /// Whether each tile of weights is applied to all rows before the next one comes.
+    /// Whether each tile of weights is applied to all rows before the next one is loaded.
     pub(crate) fn weights_stationary(&self, tiling: Tiling) -> bool {
         let Tiling { rows, channels, depth, .. } = tiling;
         depth == self.k && (self.operand.on_chip || rows >= self.m || channels >= self.n)
     }
 
-    /// A tiling in words.
+    /// The text of a tiling in reports.
     pub(crate) fn describe(&self, tiling: Tiling) -> String {
         let Tiling { depth, panel, .. } = tiling;
         if depth < self.k {
-            format!("{tiling}, sums of {panel} channels split by {depth}")
+            format!("{tiling}, split-K: slices of {depth} for panels of {panel} channels")
         } else if self.weights_stationary(tiling) {
             format!("{tiling}, weights stationary")
         } else {
@@ -203,8 +203,8 @@ impl Extents {
         }
     }
 
-    /// How often the weights travel, and how many bytes of the left operand do.
-    pub(crate) fn travels(&self, tiling: Tiling) -> [usize; 2] {
+    /// How often the weights are loaded, and how many bytes of the activations are.
+    pub(crate) fn loads(&self, tiling: Tiling) -> [usize; 2] {
         let stripes = self.m.div_ceil(tiling.rows);
         let weights = if self.weights_stationary(tiling) { 1 } else { stripes };
         let panels = self.n.div_ceil(tiling.panel);

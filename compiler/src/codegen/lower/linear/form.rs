@@ -8,21 +8,21 @@ use crate::codegen::residence::padded_map::ConvWindows;
 /// The shape of an activation operand, and whether it is on chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Form {
-    /// Columns of what is stored.
+    /// Columns of the stored matrix or map.
     pub(crate) columns: usize,
     /// The windows that are its rows.
     pub(crate) windows: Option<ConvWindows>,
-    /// Whether it needs no loading.
+    /// Whether it is resident.
     pub(crate) on_chip: bool,
 }
 
 impl Form {
-    /// Whether rows are windows.
+    /// Whether the rows are windows of a map.
     pub(crate) fn is_map(&self) -> bool {
         self.windows.is_some()
     }
 
-    /// Runs of which a row is made, and their length.
+    /// The number of contiguous runs of a row, and their length.
     pub(crate) fn runs(&self) -> [usize; 2] {
         match self.windows {
             None => [1, self.columns],
@@ -30,12 +30,13 @@ impl Form {
         }
     }
 
-    /// Of `m` rows, how many there are between those that one instruction cannot take together.
-    pub(crate) fn together(&self, m: usize) -> usize {
+    /// The most rows, of `m`, that one instruction reads: the windows of a row of the map, or all
+    /// rows.
+    pub(crate) fn rows_per_run(&self, m: usize) -> usize {
         self.windows.map_or(m, |windows| windows.positions()[1])
     }
 
-    /// Bytes of a tile of rows that is loaded.
+    /// Bytes of a loaded tile of rows.
     pub(crate) fn loaded_bytes(&self, rows: usize) -> usize {
         let Some(windows) = self.windows else { return rows * self.columns };
         let across = windows.positions()[1];
@@ -48,7 +49,7 @@ impl Form {
 
     /// Heights of tiles that are considered.
     pub(crate) fn heights(&self, m: usize) -> Vec<usize> {
-        let across = self.together(m);
+        let across = self.rows_per_run(m);
         let parts = (1..=16).map(|parts| (m / across).div_ceil(parts) * across);
         match self.windows {
             None => (1..=16).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).collect(),
@@ -58,9 +59,9 @@ impl Form {
         }
     }
 
-    /// `m` rows in tiles of some height, one of [`Form::heights`].
+    /// `m` rows in tiles of a height, one of [`Form::heights`].
     pub(crate) fn tiles(&self, m: usize, height: usize) -> Vec<Range<usize>> {
-        let across = self.together(m);
+        let across = self.rows_per_run(m);
         if height >= across {
             return chunks(m, height).collect();
         }

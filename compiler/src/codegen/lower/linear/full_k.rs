@@ -1,4 +1,4 @@
-//! Products over the whole depth: each instruction makes complete sums.
+//! Products over the full depth: each instruction computes complete sums.
 
 use std::ops::Range;
 
@@ -17,9 +17,9 @@ use crate::codegen::lower::linear::weights::WeightTile;
 use crate::codegen::strategy::{STRIPES, drain_cycles};
 use crate::ir::Op;
 
-/// Rows of an instruction that makes the first results of an operand on chip, or the last ones of a
-/// layer: fewer than `rows` where those of one instruction would keep others waiting. What makes
-/// the operand and what reads the result goes by stripes of rows.
+/// Rows per instruction at the start of a layer with resident activations and at the end of a
+/// layer: fewer than `rows` if a full tile would stall the producer or the reader, which work in
+/// stripes.
 pub(crate) fn boundary_rows(
     builder: &Builder<'_>,
     out: Width,
@@ -31,8 +31,8 @@ pub(crate) fn boundary_rows(
     if worth { stripe } else { rows }
 }
 
-/// Whole sums of all rows of `x` and the channels of `weights`, into the tile `dst`; the first ones
-/// of `x` where they are `first_result`.
+/// Emits the products of all rows of `x` and the channels of `weights` into the tile `dst`.
+/// `first_result` says whether they are the first products of `x`.
 pub(crate) fn emit(
     builder: &mut Builder<'_>,
     linear: Op,
@@ -56,8 +56,8 @@ pub(crate) fn emit(
     }
 }
 
-/// Some output channels of a linear layer for all rows of `x`, in a tile of their own, `piece` channels
-/// at a time; the first results of `x` where they are `first_result`.
+/// Emits some output channels of a linear layer for all rows of `x` into a new tile, `width`
+/// channels at a time. `first_result` says whether they are the first products of `x`.
 pub(crate) fn project(
     builder: &mut Builder<'_>,
     name: &'static str,
@@ -81,7 +81,7 @@ pub(crate) fn project(
 }
 
 impl Layer<'_> {
-    /// All rows and channels, each instruction over the whole depth.
+    /// Emits all rows and channels, each instruction over the full depth.
     pub(crate) fn full_k(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, k, operand: form, .. } = self.extents;
         let load = |builder: &mut Builder<'_>, channels: Range<usize>| {
@@ -92,11 +92,12 @@ impl Layer<'_> {
             let x = self.operand.read(builder, &(0..m));
             let height =
                 boundary_rows(builder, self.extents.out, [tiling.rows, tiling.channels, k]);
-            let edges = if form.is_map() { tiles.clone() } else { chunks(m, height).collect() };
+            let boundary_tiles =
+                if form.is_map() { tiles.clone() } else { chunks(m, height).collect() };
             for channels in chunks(n, tiling.channels) {
-                let at_edge = channels.start == 0 && form.on_chip || channels.end == n;
+                let at_boundary = channels.start == 0 && form.on_chip || channels.end == n;
                 let weights = load(builder, channels);
-                let tiles = if at_edge { &edges } else { &tiles };
+                let tiles = if at_boundary { &boundary_tiles } else { &tiles };
                 tiles.iter().for_each(|rows| self.tile(builder, &x, rows, &weights));
             }
         } else {
@@ -116,7 +117,7 @@ impl Layer<'_> {
         }
     }
 
-    /// Whole sums of a tile, in parts that can be written as one.
+    /// Emits a tile, divided into parts that one instruction can write.
     pub(crate) fn tile(
         &self,
         builder: &mut Builder<'_>,
@@ -127,7 +128,7 @@ impl Layer<'_> {
         self.writable(rows).into_iter().for_each(|rows| self.rows(builder, x, &rows, weights));
     }
 
-    /// Whole sums of rows that can be written as one.
+    /// Emits rows that one instruction can write.
     pub(crate) fn rows(
         &self,
         builder: &mut Builder<'_>,
@@ -138,9 +139,9 @@ impl Layer<'_> {
         let target = self.target(builder, rows, &weights.channels);
         let ([runs, run_length], out) = (self.extents.operand.runs(), self.extents.out);
         for run in x.row_runs(builder, rows) {
-            let below = (run.rows.start - rows.start) as u64 * u64::from(target.tile.stride);
+            let offset = (run.rows.start - rows.start) as u64 * u64::from(target.tile.stride);
             let op = Matmul {
-                dst: builder.offset_bytes(target.tile.at, below).into(),
+                dst: builder.offset_bytes(target.tile.at, offset).into(),
                 dst_stride: target.tile.stride,
                 more_runs: count(runs - 1),
                 run_stride: run.run_stride,

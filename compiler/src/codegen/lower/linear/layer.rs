@@ -1,4 +1,4 @@
-//! A linear layer while it is emitted: its tables, where products go, and what follows them.
+//! A linear layer during emission: its tables, the targets of its products, lookups and adds.
 
 use std::ops::Range;
 
@@ -14,20 +14,20 @@ use crate::codegen::lower::linear::operand::Operand;
 use crate::codegen::residence::padded_map::PaddedMap;
 use crate::ir::{Elem, Op};
 
-/// A linear layer while it is emitted.
+/// A linear layer during emission.
 pub(crate) struct Layer<'g> {
     pub(crate) group: &'g LinearGroup,
     pub(crate) operand: Operand,
     pub(crate) extents: Extents,
     addend: Option<Addend>,
-    /// Lookups with their tables on chip.
+    /// Lookups with their loaded tables.
     tables: Vec<(Op, SramOperand)>,
-    /// The map of a result that stays on chip with zeros around its pixels.
+    /// The padded map of the result, if it is resident as one.
     padded_map: Option<PaddedMap>,
 }
 
 impl<'g> Layer<'g> {
-    /// A layer with its tables on chip, and with zeros where its result has them.
+    /// Starts a layer: loads its tables and writes the zeros of a padded result.
     pub(crate) fn new(
         builder: &mut Builder<'_>,
         group: &'g LinearGroup,
@@ -51,8 +51,8 @@ impl<'g> Layer<'g> {
         Layer { group, operand, extents, addend, tables, padded_map }
     }
 
-    /// Rows in parts that can be written as one: those of a result with zeros around its pixels are
-    /// cut at the ends of its lines.
+    /// Rows in parts that one instruction can write: rows of a padded map are cut at the ends of
+    /// its lines.
     pub(crate) fn writable(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         match &self.padded_map {
             None => vec![rows.clone()],
@@ -60,7 +60,7 @@ impl<'g> Layer<'g> {
         }
     }
 
-    /// Where the product of some rows and channels goes.
+    /// The target of the product of some rows and channels.
     pub(crate) fn target(
         &self,
         builder: &mut Builder<'_>,
@@ -76,7 +76,7 @@ impl<'g> Layer<'g> {
         }
     }
 
-    /// What follows the product: lookups, the adds, the stores.
+    /// Emits what follows the product: lookups, adds, stores.
     pub(crate) fn finish(
         &self,
         builder: &mut Builder<'_>,

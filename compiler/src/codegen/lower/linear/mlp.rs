@@ -1,7 +1,7 @@
-//! Two linear layers of which the second alone reads what the first makes, where that does not stay
-//! on chip: it goes to DRAM in slices of its channels. Each slice is multiplied while it is there:
-//! the first panel of the second layer's sums is complete with the first layer, and what has gone
-//! to DRAM is read by the other panels alone.
+//! The two layers of an MLP, interleaved if the hidden activations are spilled. The first layer
+//! computes them in slices of its channels. Each slice is stored to DRAM, and multiplied for the
+//! first accumulator panel of the second layer while it is on chip. So the first panel is complete
+//! when the first layer is, and only the other panels load the hidden activations.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,13 +30,13 @@ use crate::ir::Graph;
 
 /// How both layers of an MLP are lowered.
 pub(crate) enum MlpPlan<'g> {
-    /// One after the other.
-    Apart(LinearPlan<'g>, LinearPlan<'g>),
-    /// Together.
+    /// One layer after the other.
+    Unfused(LinearPlan<'g>, LinearPlan<'g>),
+    /// Both layers interleaved.
     Interleaved(InterleavedPlan<'g>),
 }
 
-/// Both layers together.
+/// How both layers are interleaved.
 pub(crate) struct InterleavedPlan<'g> {
     group: &'g MlpGroup,
     producer: Extents,
@@ -44,7 +44,7 @@ pub(crate) struct InterleavedPlan<'g> {
     chosen: Interleaving,
 }
 
-/// How both layers are tiled together.
+/// The tilings of both layers, and their estimate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interleaving {
     /// Tiles of the first layer: weights stationary.
@@ -55,7 +55,7 @@ pub(crate) struct Interleaving {
     /// The remaining panels of the second layer.
     remaining: Tiling,
     estimate: Estimate,
-    /// What both layers take one after the other, if they fit.
+    /// The estimate of one layer after the other, if they fit.
     unfused: Option<Estimate>,
 }
 
@@ -64,23 +64,24 @@ impl fmt::Display for Interleaving {
         let Interleaving { producer, consumer, remaining, .. } = self;
         write!(
             f,
-            "{producer} of the first layer, {} at a time for {} channels of the second",
+            "first layer: {producer}, in slices of {} channels for a panel of {} channels of the second \
+             layer",
             consumer.depth, consumer.panel
         )?;
         write!(
             f,
-            "; the others as {remaining}, sums of {} channels split by {}",
-            remaining.panel, remaining.depth
+            "; remaining channels: {remaining}, split-K: slices of {} for panels of {} channels",
+            remaining.depth, remaining.panel
         )
     }
 }
 
-/// The tilings that were chosen before, by what they depend on.
+/// The tilings chosen so far, by everything that they depend on.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    /// Of single layers.
+    /// Tilings of single layers.
     pub(crate) single: tiling::Memo,
-    /// Of two layers, with the bytes that are available for each.
+    /// Interleavings, by the extents of both layers and the bytes available for each.
     interleaved: BTreeMap<(Extents, Extents, u64, u64), Option<Interleaving>>,
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn choose<'g>(
     let MlpGroup { first, second } = group;
     let [producer, consumer] = [first, second].map(|layer| Extents::of(planner, layer));
     let available = planner.available_bytes();
-    // When the first layer is complete, its operand gives its bytes back.
+    // When the first layer is complete, the bytes of its operand are free.
     let after = available + planner.last_accessed_bytes(planner.graph.op(first.linear).operands[0]);
     let interleaving = match planner.on_chip(first.result) {
         true => None,
@@ -104,7 +105,7 @@ pub(crate) fn choose<'g>(
     };
     Ok(match interleaving {
         Some(chosen) => MlpPlan::Interleaved(InterleavedPlan { group, producer, consumer, chosen }),
-        None => MlpPlan::Apart(
+        None => MlpPlan::Unfused(
             linear::choose(planner, &mut memo.single, first, available)?,
             linear::choose(planner, &mut memo.single, second, after)?,
         ),
@@ -114,7 +115,7 @@ pub(crate) fn choose<'g>(
 /// Emits both layers.
 pub(crate) fn emit(builder: &mut Builder<'_>, plan: &MlpPlan<'_>) {
     match plan {
-        MlpPlan::Apart(first, second) => {
+        MlpPlan::Unfused(first, second) => {
             linear::emit(builder, first);
             linear::emit(builder, second);
         }
@@ -123,10 +124,10 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &MlpPlan<'_>) {
 }
 
 impl MlpPlan<'_> {
-    /// What was chosen, and instead of what.
+    /// The choices, with the alternatives.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         match self {
-            MlpPlan::Apart(first, second) => {
+            MlpPlan::Unfused(first, second) => {
                 [first.decisions(graph), second.decisions(graph)].concat()
             }
             MlpPlan::Interleaved(plan) => plan.decisions(graph),
@@ -152,13 +153,13 @@ impl InterleavedPlan<'_> {
         [tiles].into_iter().chain(buffers).collect()
     }
 
-    /// The buffers while the first layer and the first panel of the second are made.
+    /// The buffers of the first layer and the first panel of the second.
     fn fused_buffers(&self) -> Declared {
         let Interleaving { producer, consumer, .. } = self.chosen;
         fused_buffers([&self.producer, &self.consumer], producer, consumer)
     }
 
-    /// The buffers of a panel's results, which take the bytes of accumulators that are used up.
+    /// The buffers of a panel's results. They reuse the bytes of accumulators that are complete.
     fn panel_results(&self) -> Declared {
         self.consumer.panel_results(self.chosen.consumer)
     }
@@ -188,14 +189,16 @@ fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
     let first = group.first.linear;
     let (m, rows) = (producer.m, 0..producer.m);
     builder.declare(&plan.fused_buffers());
-    let lower = Layer::new(builder, &group.first, *producer);
-    let upper = Layer::new(builder, &group.second, *consumer);
-    let x = lower.operand.block(builder, &Block { rows: rows.clone(), bytes: 0..producer.k });
+    let producer_layer = Layer::new(builder, &group.first, *producer);
+    let consumer_layer = Layer::new(builder, &group.second, *consumer);
+    let x =
+        producer_layer.operand.block(builder, &Block { rows: rows.clone(), bytes: 0..producer.k });
     let mut panel_buffers = PanelBuffers::new(chosen.consumer);
     let mut weights = BufferRing::new(WEIGHTS, 2, width * producer.k);
     let mut hidden = BufferRing::new(HIDDEN, RESIDENT_SLICES, m * chosen.consumer.depth);
     let first_panel = 0..chosen.consumer.panel;
-    let mut panel = AccumulatorPanel::new(builder, &mut panel_buffers, &upper, &rows, &first_panel);
+    let mut panel =
+        AccumulatorPanel::new(builder, &mut panel_buffers, &consumer_layer, &rows, &first_panel);
     let mut slices: Vec<KSlice> = Vec::new();
     for depth in chunks(producer.n, chosen.consumer.depth) {
         let block = Block { rows: rows.clone(), bytes: depth.clone() };
@@ -208,52 +211,53 @@ fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
                 ..target.tile
             };
             full_k::emit(builder, first, &tile, [x, dst], channels.start == 0);
-            // The lookups of a slice run under the products of the next one.
+            // The lookups of a slice overlap with the products of the next one.
             if let Some(before) = slices.last().filter(|_| channels.start == depth.start) {
-                panel.add(builder, &upper, before);
+                panel.add(builder, &consumer_layer, before);
             }
         }
-        lower.finish(builder, &rows, &depth, &target);
+        producer_layer.finish(builder, &rows, &depth, &target);
         slices.push(KSlice { depth, stripes: vec![(rows.clone(), target.tile)] });
     }
     if let Some(last) = slices.last() {
         builder.declare(&plan.panel_results());
-        panel.finish(builder, &upper, last);
+        panel.finish(builder, &consumer_layer, last);
     }
     builder.declare(&plan.remaining_buffers());
-    // What was made last is still on chip.
+    // The last slices are still on chip.
     slices.reverse();
     slices.truncate(RESIDENT_SLICES);
     let spilled_end = slices.last().map_or(producer.n, |slice| slice.depth.start);
     let mut depths: Vec<_> = chunks(spilled_end, chosen.remaining.depth).collect();
     depths.reverse();
     let channels = chosen.consumer.panel..consumer.n;
-    upper.panels(builder, &rows, &channels, chosen.remaining, depths, slices);
+    consumer_layer.panels(builder, &rows, &channels, chosen.remaining, depths, slices);
 }
 
-/// Slices of the first layer's result that are on chip: one that is multiplied and one that is
-/// made.
+/// Slices of the hidden activations on chip: one that is multiplied and one that is computed.
 const RESIDENT_SLICES: usize = 2;
 
-/// Depths of the slices in which the first layer's result is made.
+/// Slices of the hidden activations that are considered, in channels.
 const SLICES: [usize; 5] = [256, 192, 128, 64, 32];
 
-/// Panels are multiples of it.
+/// Panels are multiples of this.
 const ALIGN: usize = 32;
 
-/// Channels of the first layer that an instruction makes.
+/// Channels per instruction of the first layer that are considered.
 const WIDTHS_OF_PRODUCER: [usize; 8] = [128, 64, 48, 32, 24, 16, 12, 8];
 
-/// The interleaving of the fewest weighted cycles, if these are fewer than those of one layer after
-/// the other. `available` bytes are left for the first panel and for the remaining ones.
+/// The interleaving with the fewest weighted cycles, if they are fewer than those of one layer
+/// after the other. `available` bytes are left for the first panel, `after` bytes for the remaining
+/// ones.
 fn interleaving(
     planner: &Planner<'_>,
     memo: &mut Memo,
     [producer, consumer]: [&Extents; 2],
     [available, after]: [u64; 2],
 ) -> Option<Interleaving> {
-    let plain = !producer.operand.is_map() && producer.operand.on_chip && producer.m <= MAX_COUNT;
-    if !plain {
+    let is_eligible =
+        !producer.operand.is_map() && producer.operand.on_chip && producer.m <= MAX_COUNT;
+    if !is_eligible {
         return None;
     }
     let key = (*producer, *consumer, available, after);
@@ -267,16 +271,16 @@ fn interleaving(
             let (tiles, first_panel, fused) =
                 first_panel(planner, producer, consumer, panel, available)?;
             let remaining = consumer.remaining(panel);
-            let (remaining, rest) =
+            let (remaining, remaining_estimate) =
                 remaining_panels(planner, &remaining, first_panel.depth, after)?;
-            Some((tiles, first_panel, remaining, fused + rest))
+            Some((tiles, first_panel, remaining, fused + remaining_estimate))
         })
         .min_by_key(|(.., estimate)| estimate.weighted_cycles());
-    let mut alone = |extents: &Extents, available: u64| {
+    let mut unfused_estimate = |extents: &Extents, available: u64| {
         let considered = tiling::of_each_kind(planner, &mut memo.single, extents, available);
         Some(tiling::best(considered)?.estimate)
     };
-    let unfused = [alone(producer, available), alone(consumer, after)];
+    let unfused = [unfused_estimate(producer, available), unfused_estimate(consumer, after)];
     let unfused =
         if let [Some(first), Some(second)] = unfused { Some(first + second) } else { None };
     let is_better = |estimate: &Estimate| {
@@ -295,7 +299,7 @@ fn interleaving(
     best
 }
 
-/// The first layer with `panel` channels of the second one.
+/// The best tilings of the first layer and a first panel of `panel` channels.
 fn first_panel(
     planner: &Planner<'_>,
     producer: &Extents,
@@ -332,8 +336,9 @@ fn first_panel(
     costed.min_by_key(|(.., estimate)| estimate.weighted_cycles())
 }
 
-/// The remaining channels of the second layer, in slices of at least `depth` channels of the first
-/// one: those that are on chip come first. What they take is free again before others need it.
+/// The best tiling of the remaining channels of the second layer, in slices of at least `depth`
+/// channels of the first one. The slices on chip come first; their bytes are free before other
+/// slices need them.
 fn remaining_panels(
     planner: &Planner<'_>,
     remaining: &Extents,

@@ -1,13 +1,12 @@
-//! Linear layers and convolutions: tiles of rows x output channels.
+//! Linear layers and convolutions, in tiles of rows x output channels.
 //!
-//! Where the activation operand is on chip, or all of its rows fit, or all weights do, the weights
-//! are stationary: each tile of them is loaded once and applied to all rows. Otherwise stripes of
-//! rows are stationary and the weights come once for each stripe, or the depth is split
-//! ([`split_k`]): accumulators of as many rows and channels as fit stay while slices of operand and
-//! weights pass. Two layers of an MLP can be interleaved ([`mlp`]). Which of these, and the sizes of
-//! tiles, are those of the smallest estimate among a fixed set of candidates, by the cost model
-//! ([`tiling`]). A convolution is lowered as a product whose rows are windows, of which an
-//! instruction takes those of one row of the map.
+//! If the activations are resident, or all their rows or all weights fit, the weights are
+//! stationary: each tile of weights is loaded once and applied to all rows. Otherwise stripes of
+//! rows are stationary and the weights are loaded once per stripe, or the depth is divided
+//! ([`split_k`]): accumulators stay on chip while slices of activations and weights pass. The two
+//! layers of an MLP can be interleaved ([`mlp`]). The choice among these, with the sizes of tiles,
+//! is the candidate with the smallest estimate by the cost model ([`tiling`]). A convolution is a
+//! product whose rows are windows; an instruction reads the windows of one row of the map.
 
 mod addend;
 mod extents;
@@ -45,7 +44,7 @@ pub(crate) struct LinearPlan<'g> {
     considered: Vec<Costed>,
 }
 
-/// Chooses the tiling of the fewest weighted cycles that fits `available` bytes.
+/// Chooses the tiling with the fewest weighted cycles that fits `available` bytes.
 ///
 /// # Errors
 /// Not even the smallest tiles fit.
@@ -77,7 +76,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &LinearPlan<'_>) {
 }
 
 impl LinearPlan<'_> {
-    /// What was chosen, and instead of what.
+    /// The choices, with the alternatives.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         let alternative = |costed: &Costed| Alternative {
             name: self.extents.describe(costed.tiling),

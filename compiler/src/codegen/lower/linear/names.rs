@@ -1,4 +1,4 @@
-//! What plans of linear layers call their buffers.
+//! Names of the buffers of linear layers.
 
 /// Weights of a tile.
 pub(crate) const WEIGHTS: &str = "weights";
@@ -9,16 +9,16 @@ pub(crate) const CHANNELS: &str = "channel parameters";
 /// The activation operand.
 pub(crate) const ACTIVATIONS: &str = "activations";
 
-/// Sums of a panel in 32 bits.
+/// Accumulators of a panel: sums in 32 bits.
 pub(crate) const ACCUMULATORS: &str = "accumulators";
 
 /// Lookup tables.
 pub(crate) const TABLES: &str = "lookup tables";
 
-/// Products, which become results.
+/// Products, which lookups and adds turn into results.
 pub(crate) const RESULTS: &str = "results";
 
-/// What is added to results.
+/// The other operand of the add.
 pub(crate) const ADDEND: &str = "addend";
 
 /// Sums in 8 bits.
@@ -27,5 +27,5 @@ pub(crate) const SUMS: &str = "sums";
 /// Results that are narrowed to 8 bits.
 pub(crate) const NARROWED: &str = "narrowed results";
 
-/// Slices of the first layer's results of an MLP.
+/// Slices of the hidden activations of an MLP.
 pub(crate) const HIDDEN: &str = "hidden activations";

@@ -1,8 +1,8 @@
 //! The activation operand of a linear layer: rows of a stored matrix, or windows of a map.
 //!
-//! ConvWindows are no copy: an instruction reads those of one row of the map where the map's pixels
-//! lie, as a run of bytes for each of their lines. A map that does not stay on chip is loaded in
-//! stripes, each with the zeros that its windows look at.
+//! Windows are not copied: an instruction reads the windows of one row of the map in place, each as
+//! one run of bytes per line of the window. A spilled map is loaded in stripes, each with the zeros
+//! that its windows cover.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ use crate::ir::{Graph, Op, Value};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operand {
     linear: Op,
-    /// What is stored: the operand, or the map.
+    /// The stored value: the operand, or the map.
     value: Value,
     /// The `patches` operation.
     patches: Option<Op>,
@@ -43,12 +43,12 @@ impl Operand {
         Operand { linear: group.linear, value, patches: group.patches, form }
     }
 
-    /// A block of a stored matrix, where it lies on chip or loaded.
+    /// A block of a stored matrix, resident or loaded.
     pub(crate) fn block(&self, builder: &mut Builder<'_>, block: &Block) -> Tile {
         builder.read(ACTIVATIONS, self.linear, self.value, block)
     }
 
-    /// A block of a stored matrix, where it lies on chip or loaded into the next buffer of a ring.
+    /// A block of a stored matrix, resident or loaded into the next buffer of a ring.
     pub(crate) fn block_in(
         &self,
         builder: &mut Builder<'_>,
@@ -58,7 +58,7 @@ impl Operand {
         builder.read_in(ring, self.linear, self.value, block)
     }
 
-    /// Rows, where they lie on chip or loaded.
+    /// Rows, resident or loaded.
     pub(crate) fn read(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> ActivationTile {
         let (Some(patches), Form { columns, windows: Some(windows), on_chip }) =
             (self.patches, self.form)
@@ -74,23 +74,23 @@ impl Operand {
         };
         let (region, at) = if !on_chip {
             self.load(builder, patches, &windows, rows)
-        } else if let Some(frame) = builder.residence.padded_map(self.value) {
-            (frame.whole(), builder.padded_map_start(self.value))
+        } else if let Some(padded) = builder.residence.padded_map(self.value) {
+            (padded.complete(), builder.padded_map_start(self.value))
         } else {
             let all = Block { rows: 0..windows.map[0] * windows.map[1], bytes: 0..columns };
-            let frame = PaddedMap {
+            let padded = PaddedMap {
                 height: windows.map[0],
                 width: windows.map[1],
                 gap: 0,
                 top: 0,
                 bottom: 0,
             };
-            (frame.whole(), builder.read(ACTIVATIONS, patches, self.value, &all).at)
+            (padded.complete(), builder.read(ACTIVATIONS, patches, self.value, &all).at)
         };
         ActivationTile { at, stride: columns, first: 0, map: Some((windows, region)) }
     }
 
-    /// Loads what the windows `rows` look at.
+    /// Loads the region of the map that the windows `rows` cover.
     fn load(
         &self,
         builder: &mut Builder<'_>,
@@ -106,29 +106,29 @@ impl Operand {
             0..across
         };
         let region = windows.region(&lines, &columns);
-        let (frame, bytes) = (region.frame, self.form.columns);
-        let at = builder.tile(ACTIVATIONS, 1, frame.pixels() * bytes).at;
-        builder.zero(patches, &frame, at, bytes);
+        let (padded, bytes) = (region.padded, self.form.columns);
+        let at = builder.tile(ACTIVATIONS, 1, padded.pixels() * bytes).at;
+        builder.zero(patches, &padded, at, bytes);
         let location = builder.residence.location(self.value);
         let data = builder.residence.data(location);
         let (traffic, MemorySpace::Dram(base)) = (data.traffic, data.space) else {
-            unreachable!("what is on chip is not loaded")
+            unreachable!("resident tensors are not loaded")
         };
-        let [row, column] = [region.row + frame.top as isize, region.column + frame.gap as isize];
-        for lines in chunks(frame.height, MAX_COUNT).filter(|_| frame.width > 0) {
+        let [row, column] = [region.row + padded.top as isize, region.column + padded.gap as isize];
+        for lines in chunks(padded.height, MAX_COUNT).filter(|_| padded.width > 0) {
             let pixel = location.row as usize
                 + (row as usize + lines.start) * windows.map[1]
                 + column as usize;
             let dst =
-                builder.offset_bytes(at, (frame.pixel(lines.start * frame.width) * bytes) as u64);
+                builder.offset_bytes(at, (padded.pixel(lines.start * padded.width) * bytes) as u64);
             let load = Load {
                 dst: dst.into(),
                 src: Dram(base + (pixel * bytes) as u64),
-                bytes: bytes32(frame.width * bytes),
+                bytes: bytes32(padded.width * bytes),
                 inner: count(lines.len()),
                 outer: 1,
                 src_inner_stride: bytes32(windows.map[1] * bytes),
-                dst_inner_stride: bytes32(frame.pitch() * bytes),
+                dst_inner_stride: bytes32(padded.pitch() * bytes),
                 traffic,
                 ..Load::ZERO
             };
@@ -144,12 +144,12 @@ pub(crate) struct ActivationTile {
     at: SramOperand,
     /// Bytes between rows of a matrix, or pixels of a map.
     stride: usize,
-    /// The row at `at`, of a matrix.
+    /// The row at `at`, for a matrix.
     first: usize,
     map: Option<(ConvWindows, MapRegion)>,
 }
 
-/// Rows that an instruction takes.
+/// Rows that one instruction reads.
 pub(crate) struct RowRun {
     pub(crate) rows: Range<usize>,
     pub(crate) at: SramOperand,
@@ -158,7 +158,7 @@ pub(crate) struct RowRun {
 }
 
 impl ActivationTile {
-    /// Some of the rows, as instructions take them.
+    /// Some of the rows, divided into the rows of instructions.
     pub(crate) fn row_runs(&self, builder: &mut Builder<'_>, rows: &Range<usize>) -> Vec<RowRun> {
         let Some((windows, region)) = &self.map else {
             let at =
@@ -171,11 +171,11 @@ impl ActivationTile {
             }];
         };
         let across = windows.positions()[1];
-        let piece = |rows: Range<usize>| {
+        let run = |rows: Range<usize>| {
             let pixel = windows.at(region, rows.start / across, rows.start % across);
-            // Not used by a window of one row, which may be all that there is of the map.
+            // Windows of one line do not use it; the region may have no second line.
             let run_stride =
-                if windows.kernel[0] > 1 { region.frame.pitch() * self.stride } else { 0 };
+                if windows.kernel[0] > 1 { region.padded.pitch() * self.stride } else { 0 };
             RowRun {
                 at: builder.offset_bytes(self.at, (pixel * self.stride) as u64),
                 stride: bytes32(windows.stride[1] * self.stride),
@@ -183,6 +183,6 @@ impl ActivationTile {
                 rows,
             }
         };
-        cut_at(rows, across).map(piece).collect()
+        cut_at(rows, across).map(run).collect()
     }
 }

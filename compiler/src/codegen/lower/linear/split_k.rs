@@ -1,4 +1,4 @@
-//! Split-K: accumulators of rows and channels stay while slices of the operand and of the weights
+//! Split-K: accumulators of rows and channels stay on chip while slices of activations and weights
 //! pass.
 
 use std::ops::Range;
@@ -17,16 +17,16 @@ use crate::codegen::lower::linear::templates::matmul;
 use crate::codegen::lower::linear::weights::{WeightTile, load_channels};
 use crate::codegen::strategy::STRIPES;
 
-/// Buffers for panels, one after the other.
+/// Buffers that panels use one after the other.
 pub(crate) struct PanelBuffers {
-    /// One for the accumulators of each part of a panel.
+    /// The accumulators of each part of a panel.
     sums: Vec<Tile>,
-    /// Channels of a part.
+    /// Channels per part.
     step: usize,
     weights: BufferRing,
 }
 
-/// Sums of some rows and channels.
+/// The accumulators of some rows and channels.
 pub(crate) struct AccumulatorPanel<'r> {
     buffers: &'r mut PanelBuffers,
     rows: Range<usize>,
@@ -35,24 +35,24 @@ pub(crate) struct AccumulatorPanel<'r> {
     begun: bool,
 }
 
-/// Channels that an instruction takes.
+/// The channels of an instruction, with their accumulators and parameters.
 struct PanelColumns {
     channels: Range<usize>,
     sums: Tile,
     params: SramOperand,
 }
 
-/// PanelColumns of the depth of some rows of the operand, on chip.
+/// A slice of the depth of some rows of the activations, on chip.
 #[derive(Clone)]
 pub(crate) struct KSlice {
     pub(crate) depth: Range<usize>,
-    /// Rows that have a buffer of their own: it is free for those of the next slice as soon as they
-    /// have been multiplied.
+    /// Stripes of rows, each in its own buffer, which the next slice can reuse as soon as the
+    /// stripe has been multiplied.
     pub(crate) stripes: Vec<(Range<usize>, Tile)>,
 }
 
 impl PanelBuffers {
-    /// For panels of a tiling, the widest first.
+    /// Buffers for the panels of a tiling, the widest panel first.
     pub(crate) fn new(Tiling { channels, depth, .. }: Tiling) -> PanelBuffers {
         PanelBuffers {
             sums: Vec::new(),
@@ -63,7 +63,7 @@ impl PanelBuffers {
 }
 
 impl AccumulatorPanel<'_> {
-    /// Sums of some rows and channels, for which resident is buffers.
+    /// A panel of some rows and channels in the given buffers.
     pub(crate) fn new<'r>(
         builder: &mut Builder<'_>,
         buffers: &'r mut PanelBuffers,
@@ -84,7 +84,7 @@ impl AccumulatorPanel<'_> {
         AccumulatorPanel { buffers, rows: rows.clone(), parts, begun: false }
     }
 
-    /// Adds the products of a slice of the operand.
+    /// Accumulates the products of a slice.
     pub(crate) fn add(&mut self, builder: &mut Builder<'_>, layer: &Layer<'_>, slice: &KSlice) {
         for part in &self.parts {
             let weights = part.weights(builder, &mut self.buffers.weights, layer, &slice.depth);
@@ -102,8 +102,7 @@ impl AccumulatorPanel<'_> {
         self.begun = true;
     }
 
-    /// Adds the products of the last slice of the operand and makes results of the sums, in stripes
-    /// of rows.
+    /// Accumulates the products of the last slice and writes results, in stripes of rows.
     pub(crate) fn finish(&mut self, builder: &mut Builder<'_>, layer: &Layer<'_>, slice: &KSlice) {
         let height = self.rows.len().div_ceil(STRIPES);
         for part in &self.parts {
@@ -128,7 +127,7 @@ impl AccumulatorPanel<'_> {
     }
 }
 
-/// A product that is added to what sums hold, if they do.
+/// A product that is added to `sums`, if they have begun.
 fn continued(begun: bool, sums: Tile, op: Matmul) -> Matmul {
     if begun {
         Matmul { accumulate: true, acc: sums.at.into(), acc_stride: sums.stride, ..op }
@@ -138,7 +137,7 @@ fn continued(begun: bool, sums: Tile, op: Matmul) -> Matmul {
 }
 
 impl PanelColumns {
-    /// The weights that a part of the depth is multiplied by.
+    /// The weights of a slice of the depth.
     fn weights(
         &self,
         builder: &mut Builder<'_>,
@@ -155,7 +154,7 @@ impl PanelColumns {
 }
 
 impl Layer<'_> {
-    /// All rows and channels with split sums.
+    /// Emits all rows and channels by split-K.
     pub(crate) fn split_k(&self, builder: &mut Builder<'_>, tiling: Tiling) {
         let Extents { m, n, k, .. } = self.extents;
         for rows in chunks(m, tiling.rows) {
@@ -170,9 +169,9 @@ impl Layer<'_> {
         }
     }
 
-    /// Panels of `tiling` for some rows and channels. The operand comes in pieces of some depths,
-    /// before which resident are those that are on chip. Every other panel takes the pieces in
-    /// reverse, so that it starts with the last [`KEPT`] of the panel before.
+    /// Emits panels of `tiling` for some rows and channels. The `resident` K slices are consumed
+    /// first, then `depths` are loaded. Every other panel uses the slices in reverse order, so that
+    /// it starts with the last [`KEPT`] slices of the panel before.
     pub(crate) fn panels(
         &self,
         builder: &mut Builder<'_>,
@@ -212,7 +211,7 @@ impl Layer<'_> {
         }
     }
 
-    /// A slice of the operand, where it lies on chip or loaded in stripes of rows.
+    /// A slice of the activations, resident or loaded in stripes of rows.
     fn slice(
         &self,
         builder: &mut Builder<'_>,

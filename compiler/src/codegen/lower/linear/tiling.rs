@@ -1,4 +1,4 @@
-//! The tilings of a linear layer, by the cost model.
+//! Chooses the tiling of a linear layer by the cost model.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use crate::codegen::lower::linear::extents::{Extents, Tiling};
 use crate::codegen::lower::linear::templates::matmul;
 use crate::codegen::strategy::RUN_AHEAD_SHARE;
 
-/// A tiling and what it is estimated to take.
+/// A tiling with its estimate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costed {
     pub(crate) tiling: Tiling,
     pub(crate) estimate: Estimate,
 }
 
-/// The best tilings of layers that were tiled before, by what they depend on: a model has many
+/// The best tilings of the layers so far, by everything that they depend on: a model has many
 /// layers of the same shape.
 pub(crate) type Memo = BTreeMap<(Extents, u64), Vec<Costed>>;
 
-/// The best tiling of each kind that fits `available` bytes; none where nothing fits.
+/// The best tiling of each kind that fits `available` bytes; empty if nothing fits.
 pub(crate) fn of_each_kind<'m>(
     planner: &Planner<'_>,
     memo: &'m mut Memo,
@@ -34,18 +34,18 @@ pub(crate) fn of_each_kind<'m>(
     available: u64,
 ) -> &'m [Costed] {
     memo.entry((*extents, available)).or_insert_with(|| {
-        // What is left lets loads of the next layer run ahead.
+        // The other bytes let loads of the next group run ahead.
         let found = search(planner, extents, available - available / RUN_AHEAD_SHARE);
         if found.is_empty() { search(planner, extents, available) } else { found }
     })
 }
 
-/// Of several tilings the one of the fewest weighted cycles.
+/// The tiling with the fewest weighted cycles.
 pub(crate) fn best(costed: &[Costed]) -> Option<Costed> {
     costed.iter().min_by_key(|costed| costed.estimate.weighted_cycles()).copied()
 }
 
-/// The tiling that takes the fewest bytes.
+/// The tiling with the fewest bytes.
 pub(crate) fn smallest(extents: &Extents) -> Tiling {
     let least = DEPTHS[DEPTHS.len() - 1].min(extents.k);
     let depth = if extents.operand.is_map() { extents.k } else { least };
@@ -56,7 +56,7 @@ pub(crate) fn smallest(extents: &Extents) -> Tiling {
 pub(crate) const WIDTHS: [usize; 16] =
     [768, 512, 384, 320, 256, 192, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1];
 
-/// Depths of split sums that are considered.
+/// Depths of K slices that are considered.
 pub(crate) const DEPTHS: [usize; 8] = [1024, 768, 512, 384, 256, 192, 128, 64];
 
 /// The best tiling of each kind that fits: weights stationary, rows stationary, split-K.
@@ -71,23 +71,23 @@ fn search(planner: &Planner<'_>, extents: &Extents, available: u64) -> Vec<Coste
             tilings.map(|tiling| Costed { tiling, estimate: estimate(planner, extents, tiling) });
         costed.min_by_key(|costed| costed.estimate.weighted_cycles())
     };
-    let whole =
+    let full_k =
         (extents.operand.heights(m).into_iter().filter(|rows| *rows <= most)).flat_map(|rows| {
             widths.clone().map(move |channels| Tiling { rows, channels, depth: k, panel: channels })
         });
-    let whole: Vec<Tiling> = whole.filter(fits).collect();
+    let full_k: Vec<Tiling> = full_k.filter(fits).collect();
     let of_kind = |stationary: bool| {
         cheapest(
-            &mut whole
+            &mut full_k
                 .iter()
                 .copied()
                 .filter(|tiling| extents.weights_stationary(*tiling) == stationary),
         )
     };
     let mut found: Vec<Costed> = [true, false].into_iter().filter_map(of_kind).collect();
-    // There is nothing to be gained where everything travels once.
+    // Split-K gains nothing if everything is loaded once.
     if extents.operand.is_map()
-        || found.first().is_some_and(|costed| extents.travels(costed.tiling)[0] == 1)
+        || found.first().is_some_and(|costed| extents.loads(costed.tiling)[0] == 1)
     {
         return found;
     }
@@ -97,7 +97,7 @@ fn search(planner: &Planner<'_>, extents: &Extents, available: u64) -> Vec<Coste
         let depths = DEPTHS.into_iter().filter(|depth| *depth < k);
         let panels = depths.flat_map(|depth| widths.clone().map(move |panel| (depth, panel)));
         panels.filter_map(move |(depth, panel)| {
-            // The fewest instructions.
+            // The widest that fit: the fewest instructions.
             let channels = WIDTHS.into_iter().filter(|channels| *channels <= panel.min(128));
             channels.map(|channels| Tiling { rows, channels, depth, panel }).find(fits)
         })
@@ -111,9 +111,9 @@ pub(crate) fn padded(machine: &Machine, bytes: usize) -> usize {
     bytes.next_multiple_of(machine.dram.burst_bytes as usize)
 }
 
-/// The longer of computing and loading, the first load, and the vector work on the last tile.
-/// Traffic that hides behind computation is not free either, for other layers' loads wait behind
-/// it.
+/// The estimate of a tiling. Its cycles are the longer of computation and transfers, plus the first
+/// load, the vector work on the last tile, and drains. Hidden traffic counts as channel cycles,
+/// because the loads of other layers wait for it.
 pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
     let &Extents { m, n, k, out, operand: form, .. } = extents;
     let machine = planner.machine;
@@ -122,19 +122,19 @@ pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling)
     let cycles = |op: Matmul| cost(&op.into(), machine).cycles;
     let [runs, run] = form.runs();
     let sums = |rows: usize, channels: usize| {
-        let pieces = k.div_ceil(tiling.depth);
-        let piece = |out, accumulate, depth| {
+        let slices = k.div_ceil(tiling.depth);
+        let slice = |out, accumulate, depth| {
             cycles(Matmul { accumulate, ..matmul(lines, out, [rows, channels, depth]) })
         };
-        match pieces {
+        match slices {
             1 => cycles(Matmul {
                 more_runs: count(runs - 1),
                 ..matmul(lines, out, [rows, channels, run])
             }),
             _ => {
-                let between = (pieces - 2) as u64 * piece(Width::I32, true, tiling.depth);
-                let last = piece(out, true, k - (pieces - 1) * tiling.depth);
-                piece(Width::I32, false, tiling.depth) + between + last
+                let between = (slices - 2) as u64 * slice(Width::I32, true, tiling.depth);
+                let last = slice(out, true, k - (slices - 1) * tiling.depth);
+                slice(Width::I32, false, tiling.depth) + between + last
             }
         }
     };
@@ -142,15 +142,15 @@ pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling)
         let rest = extent % step;
         (extent / step) as u64 * of(step) + if rest > 0 { of(rest) } else { 0 }
     };
-    // Rows that an instruction takes at most are cut into as many as tiles have of them.
-    let together = form.together(m);
+    // The rows of a run of the operand, divided into tiles.
+    let together = form.rows_per_run(m);
     let mac_cycles = in_parts(together, tiling.rows.min(together), &|rows| {
         in_parts(n, tiling.channels, &|channels| sums(rows, channels))
     });
     let mac_cycles = mac_cycles * (m / together) as u64;
 
-    let [weights, operand] = extents.travels(tiling);
-    // Runs of bytes end with a burst.
+    let [weights, operand] = extents.loads(tiling);
+    // Each contiguous run of bytes takes complete bursts.
     let runs = |count: usize, length: usize, step: usize| {
         count * (length / step * padded(machine, step) + padded(machine, length % step))
     };
@@ -172,11 +172,11 @@ pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling)
     let first = tiling.depth * tiling.channels + extents.loaded_bytes(tiling);
     let across = tiling.channels.div_ceil(machine.vector.elements_per_cycle as usize);
     let tail = tiling.rows * across * extents.vector_passes.max(1);
-    // Small tiles wait for each other: a drain of the lines for each.
+    // Small tiles wait for each other: two drains for each.
     let tiles = (m.div_ceil(tiling.rows) * n.div_ceil(tiling.channels)) as u64;
-    // A piece of a sum waits for the one before it, unless others come in between.
-    let pieces = if tiling.panel > tiling.channels { 1 } else { k.div_ceil(tiling.depth) as u64 };
-    let drains = 2 * tiles * pieces * planner.drain_cycles();
+    // A K slice waits for the one before it, unless other parts of the panel come in between.
+    let slices = if tiling.panel > tiling.channels { 1 } else { k.div_ceil(tiling.depth) as u64 };
+    let drains = 2 * tiles * slices * planner.drain_cycles();
     let cycles = mac_cycles.max(traffic) + transfer(first) + tail as u64 + drains;
     Estimate { cycles, channel_cycles: traffic, dram_bytes: bytes as u64 }
 }

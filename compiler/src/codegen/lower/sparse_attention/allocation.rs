@@ -1,5 +1,5 @@
-//! Line allocation: the MAC lines and softmax units of both engines are shared out in proportion to
-//! the work that the fixed mask makes known at compile time.
+//! Line allocation: divides the MAC lines and the softmax units between the engines in proportion
+//! to their work, which the fixed mask determines at compile time.
 
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::{LineSet, Op as Instruction};
@@ -9,7 +9,7 @@ use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
 use crate::codegen::lower::sparse_attention::templates::all_lines;
 
-/// Lines of the two engines while they make scores.
+/// The MAC lines of both engines while they compute scores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines {
     pub(crate) denser: LineSet,
@@ -17,7 +17,7 @@ pub(crate) struct Lines {
 }
 
 impl SparseAttention {
-    /// Cycles of the two engines for the scores of a stripe.
+    /// Cycles of both engines for the scores of a stripe.
     pub(crate) fn score_cycles(
         &self,
         stripe: &Stripe,
@@ -35,7 +35,7 @@ impl SparseAttention {
         [denser, sparser]
     }
 
-    /// The allocation of lines with which both engines are done with a stripe's scores soonest.
+    /// The line allocation with which the scores of a stripe take the fewest cycles.
     pub(crate) fn divide(&self, stripe: &Stripe, machine: &Machine) -> Lines {
         let all = all_lines(machine);
         let of = |denser: u16| match denser {
@@ -55,8 +55,8 @@ impl SparseAttention {
         if stripe.all_columns() == 0 {
             return of(0);
         }
-        // With more lines the denser engine takes less time and the sparser one more: the best is
-        // where they meet.
+        // With more lines for the denser engine it takes less time and the sparser one takes more:
+        // the optimum is where they meet.
         let [mut low, mut high] = [1, all.count - 1];
         while low < high {
             let middle = low.midpoint(high);
@@ -67,8 +67,8 @@ impl SparseAttention {
         if low > 1 && cycles(low - 1) < cycles(low) { of(low - 1) } else { of(low) }
     }
 
-    /// Entries of a stripe's list that the sparser engine's softmax unit takes, so that both units
-    /// finish together; at least one.
+    /// Entries of a stripe's row list for the softmax unit of the sparser engine, so that both
+    /// units finish together; at least one.
     pub(crate) fn sparser_share(&self, stripe: &Stripe, machine: &Machine) -> usize {
         let per_cycle = u64::from(machine.softmax.scores_per_cycle);
         let blocks = self.block_softmax_cycles(stripe, machine) * per_cycle;

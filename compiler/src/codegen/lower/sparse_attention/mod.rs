@@ -1,15 +1,15 @@
-//! Split attention: blocks of global tokens on the denser engine, pool of the other kept entries
-//! on the sparser one, at the same time.
+//! Sparse attention: blocks of global tokens on the denser engine, row lists of the other kept
+//! entries on the sparser one, at the same time.
 //!
-//! Instructions span all heads of a head group and the queries of a stripe. Everything about the
-//! entries is known here, so the list of a stripe is packed for the MAC lines: its queries stand in
-//! falling order of their steps, in which groups of lines that take one after the other finish
-//! together (longest processing time first). The scores of blocks and list share the lines in
-//! proportion to their work. The product takes both parts of a query in one sum.
+//! Instructions span all heads of a head group and the queries of a stripe. The entries are known
+//! at compile time, so the row list of a stripe is packed for the MAC lines: its queries are in
+//! descending order of steps, so that groups of lines finish together (longest processing time
+//! first). The scores of blocks and row lists share the lines in proportion to their work. The
+//! product adds both parts of a query in one sum.
 //!
-//! Stripes form a pipeline as in dense [attention](super::attention): the scores of stripe `i + 1`
-//! come before the product of stripe `i`. The list's softmax is divided between the softmax units
-//! of both engines, which the blocks' softmax has taken in part.
+//! Stripes form a pipeline as in dense [attention](crate::codegen::lower::attention): the scores of
+//! stripe `i + 1` precede the product of stripe `i`. The softmax of the row list is divided between
+//! the softmax units of both engines, so that both finish together with the softmax of the blocks.
 
 mod allocation;
 mod names;
@@ -32,13 +32,14 @@ use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Image, Stripe};
 use crate::ir::Value;
-pub(crate) use tiling::{SparseAttentionPlan, choose};
 
-/// Heads whose keys and values are in the scratchpad.
+pub(crate) use crate::codegen::lower::sparse_attention::tiling::{SparseAttentionPlan, choose};
+
+/// A head group with its keys and values in the scratchpad.
 struct Heads {
-    pub(crate) keys: Tile,
+    keys: Tile,
     values: Option<Tile>,
-    /// Columns of the blocks and their keys.
+    /// Numbers of columns of the blocks, and their keys.
     block_keys: SramOperand,
 }
 
@@ -47,14 +48,14 @@ struct Pending {
     heads: usize,
     stripe: Stripe,
     rows: SramOperand,
-    pub(crate) keys: SramOperand,
+    keys: SramOperand,
     p: SramOperand,
     sum: SramOperand,
     block_p: SramOperand,
     block_sum: SramOperand,
 }
 
-/// Emits split attention.
+/// Emits sparse attention.
 pub(crate) fn emit(builder: &mut Builder<'_>, plan: &SparseAttentionPlan) {
     builder.declare(&plan.buffers);
     let SparseAttentionPlan { attention, tiling, .. } = plan;
@@ -100,10 +101,10 @@ impl SparseAttention {
         let patterns = &self.pattern.heads[heads.clone()];
         let columns: Vec<&[u16]> = patterns.iter().map(|head| head.columns.as_slice()).collect();
         let block_keys = match self.block {
-            Some(task) if columns.iter().any(|columns| !columns.is_empty()) => builder.list(
+            Some(part) if columns.iter().any(|columns| !columns.is_empty()) => builder.pooled(
                 STRIPES,
-                task.scores,
-                block_keys_to_bytes(&columns).expect("cuts have fewer columns"),
+                part.scores,
+                block_keys_to_bytes(&columns).expect("tilings have fewer columns"),
             ),
             _ => SramOperand::NONE,
         };
@@ -124,25 +125,25 @@ impl SparseAttention {
             rows: stripe.rows.clone(),
             bytes: stripe.heads.start * self.d..stripe.heads.end * self.d,
         };
-        let layer = self.list.or(self.block).map_or(self.product, |task| task.scores);
-        let rows = builder.list(STRIPES, layer, image.bytes);
+        let layer = self.list.or(self.block).map_or(self.product, |part| part.scores);
+        let rows = builder.pooled(STRIPES, layer, image.bytes);
         let keys = builder.offset_bytes(rows, image.keys);
         let q = builder.read(STRIPES, self.first_scores(), self.q, &window);
         let (queries, entries) = (stripe.queries(), stripe.entries());
         let height = stripe.rows.len();
 
         let [mut block_max, mut block_scores] = [SramOperand::NONE; 2];
-        if let Some(task) = self.block.filter(|_| stripe.all_columns() > 0) {
+        if let Some(part) = self.block.filter(|_| stripe.all_columns() > 0) {
             block_max = builder.tile(STRIPES, 1, 2 * queries).at;
             block_scores = builder.tile(STRIPES, 1, 2 * height * stripe.all_columns()).at;
             let mut before = 0;
             for (local, columns) in stripe.columns.iter().enumerate() {
                 let pattern = &self.pattern.heads[stripe.heads.start + local];
-                let neighbours = pattern.neighbours();
+                let first_key = pattern.first_consecutive();
                 let first =
-                    neighbours.map_or(0, |first| u64::from(first) * u64::from(heads.keys.stride));
+                    first_key.map_or(0, |first| u64::from(first) * u64::from(heads.keys.stride));
                 let op = Sddmm {
-                    indexed: neighbours.is_none(),
+                    indexed: first_key.is_none(),
                     masked: image.masks[local].is_some(),
                     q: builder.offset_bytes(q.at, (local * self.d) as u64).into(),
                     k: builder.offset_bytes(heads.keys.at, first + (local * self.d) as u64).into(),
@@ -150,7 +151,7 @@ impl SparseAttention {
                     dst: builder.offset_bytes(block_scores, (2 * before * height) as u64).into(),
                     q_stride: q.stride,
                     k_stride: heads.keys.stride,
-                    index: match neighbours {
+                    index: match first_key {
                         Some(_) => Sram(0),
                         None => {
                             let offset = 2 * (stripe.heads.len() + before) as u64;
@@ -161,12 +162,12 @@ impl SparseAttention {
                         .map_or(Sram(0), |at| builder.offset_bytes(rows, at).into()),
                     ..self.block_scores(height, *columns, lines.denser)
                 };
-                builder.push(task.scores, op);
+                builder.push(part.scores, op);
                 before += columns;
             }
         }
         let [mut max, mut scores] = [SramOperand::NONE; 2];
-        if let Some(task) = self.list.filter(|_| entries > 0) {
+        if let Some(part) = self.list.filter(|_| entries > 0) {
             max = builder.tile(STRIPES, 1, 2 * queries).at;
             scores = builder.tile(STRIPES, 1, 2 * entries).at;
             let op = SddmmList {
@@ -180,11 +181,11 @@ impl SparseAttention {
                 k_stride: count(heads.keys.stride as usize),
                 ..self.list_scores(&stripe, lines.sparser)
             };
-            builder.push(task.scores, op);
+            builder.push(part.scores, op);
         }
 
         let [mut block_p, mut block_sum] = [SramOperand::NONE; 2];
-        if let Some(task) = self.block.filter(|_| stripe.all_columns() > 0) {
+        if let Some(part) = self.block.filter(|_| stripe.all_columns() > 0) {
             block_p = builder.tile(STRIPES, 1, height * stripe.all_columns()).at;
             block_sum = builder.tile(STRIPES, 1, 4 * queries).at;
             let mut before = 0;
@@ -202,12 +203,12 @@ impl SparseAttention {
                     dst: builder.offset_bytes(block_p, (before * height) as u64).into(),
                     ..self.block_softmax(height, *columns)
                 };
-                builder.push(task.softmax, op);
+                builder.push(part.softmax, op);
                 before += columns;
             }
         }
         let [mut p, mut sum] = [SramOperand::NONE; 2];
-        if let Some(task) = self.list.filter(|_| entries > 0) {
+        if let Some(part) = self.list.filter(|_| entries > 0) {
             p = builder.tile(STRIPES, 1, entries).at;
             sum = builder.tile(STRIPES, 1, 4 * queries).at;
             let split = stripe.prefix(self.sparser_share(&stripe, builder.machine));
@@ -215,7 +216,7 @@ impl SparseAttention {
                 (Engine::Sparser, (0, 0), split),
                 (Engine::Denser, split, (queries - split.0, entries - split.1)),
             ];
-            for (engine, (first, entry), part) in
+            for (engine, (first, entry), share) in
                 parts.into_iter().filter(|(_, _, (count, _))| *count > 0)
             {
                 let op = SoftmaxList {
@@ -225,16 +226,16 @@ impl SparseAttention {
                     other_max: block_max.into(),
                     sum: builder.offset_bytes(sum, 4 * first as u64).into(),
                     dst: builder.offset_bytes(p, entry as u64).into(),
-                    ..self.list_softmax(&stripe, engine, part, stripe.all_columns() > 0)
+                    ..self.list_softmax(&stripe, engine, share, stripe.all_columns() > 0)
                 };
-                builder.push(task.softmax, op);
+                builder.push(part.softmax, op);
             }
         }
         Pending { heads: index, stripe, rows, keys, p, sum, block_p, block_sum }
     }
 
-    /// The product of a stripe. Values are loaded for the first one, after what the scores of the
-    /// next stripe are made of.
+    /// The product of a stripe. Loads V on first use, after Q and K of the next stripe, so that its
+    /// scores are not delayed.
     fn multiply(&self, builder: &mut Builder<'_>, heads: &mut Heads, pending: &Pending) {
         let stripe = &pending.stripe;
         let v = match heads.values {

@@ -1,11 +1,11 @@
-//! What plans of split attention call their buffers.
+//! Names of the buffers of sparse attention.
 
-/// Keys of some heads.
+/// Keys of a head group.
 pub(crate) const KEYS: &str = "keys";
 
-/// Values of some heads.
+/// Values of a head group.
 pub(crate) const VALUES: &str = "values";
 
-/// What a stripe takes: its list, queries, scores, probabilities, maxima, sums and results. Stripes
-/// differ in all of these.
+/// Row list, queries, scores, probabilities, maxima, sums and results of a stripe: one name,
+/// because their sizes differ from stripe to stripe.
 pub(crate) const STRIPES: &str = "stripes";

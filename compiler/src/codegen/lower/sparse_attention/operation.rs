@@ -1,4 +1,4 @@
-//! What is lowered: the parts of split attention, the values that it reads and its pattern.
+//! The parts, operands, extents and pattern of sparse attention.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::codegen::lower::sparse_attention::pattern::Pattern;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
 use crate::ir::{Graph, Op, OpKind, Value};
 
-/// Split attention: its parts, values and extents.
+/// Sparse attention.
 pub(crate) struct SparseAttention {
     pub(crate) block: Option<AttentionPart>,
     pub(crate) list: Option<AttentionPart>,
@@ -36,7 +36,7 @@ impl SparseAttention {
         let OpKind::SplitSpmm { scale: product_scale, .. } = data.kind else {
             unreachable!("groups are formed by kind")
         };
-        let scores = |task: Option<AttentionPart>| task.map(|task| task.scores);
+        let scores = |part: Option<AttentionPart>| part.map(|part| part.scores);
         let first =
             graph.op(scores(group.block.or(group.list)).expect("a group has a block or a list"));
         let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = first.kind
@@ -72,8 +72,8 @@ impl SparseAttention {
         self.keys > 1 << u8::BITS
     }
 
-    /// The stripes of some heads, those last that hold the longest queries: their product takes as
-    /// long as one line takes for such a query, and the others are on their way out meanwhile.
+    /// The stripes of some heads. Those with the longest queries come last: their product takes as
+    /// long as one group of lines takes for such a query, and stores of the others overlap with it.
     pub(crate) fn stripes(&self, heads: &Range<usize>, height: usize) -> Vec<Stripe> {
         let stripe = |rows| Stripe::new(&self.pattern, heads.clone(), rows);
         let mut stripes: Vec<Stripe> = chunks(self.queries, height).map(stripe).collect();
@@ -82,6 +82,6 @@ impl SparseAttention {
     }
 
     pub(crate) fn first_scores(&self) -> Op {
-        self.block.or(self.list).map_or(self.product, |task| task.scores)
+        self.block.or(self.list).map_or(self.product, |part| part.scores)
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept of attention, head by head, as lowering reads it.
+//! The kept entries of attention, head by head, in the form that lowering reads.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// What the scores of blocks and of the rest say.
+    /// The pattern of the scores of blocks and of the other entries.
     pub(crate) fn of(
         heads: usize,
         queries: usize,
@@ -51,17 +51,17 @@ impl Pattern {
 pub(crate) struct HeadPattern {
     /// Keys of the dense block.
     pub(crate) columns: Vec<u16>,
-    /// Kept cells of the block, row by row in whole bytes; `None` where all are.
+    /// Kept cells of the block, each row in complete bytes; `None` if all are kept.
     mask: Option<Bytes>,
-    /// Where the entries of each query start in `keys`, and where those of the last one end.
+    /// The start of each query's entries in `keys`, and the end of the last ones.
     starts: Vec<usize>,
     /// Keys of the entries, query by query.
     keys: Vec<u16>,
 }
 
 impl HeadPattern {
-    /// A head with the block `columns`, of which `block` says what is kept, and the entries that
-    /// `keys_of` names for each query.
+    /// A head with the block of the keys `columns`, the kept cells `block`, and the keys of the
+    /// other entries of each query.
     pub(crate) fn new(columns: Vec<u16>, block: &Mask, keys_of: Vec<Vec<u16>>) -> HeadPattern {
         let mut starts = vec![0];
         let mut keys = Vec::new();
@@ -78,19 +78,19 @@ impl HeadPattern {
         &self.keys[self.starts[query]..self.starts[query + 1]]
     }
 
-    /// How many entries some queries have outside of the block.
+    /// The number of entries of some queries outside of the block.
     pub(crate) fn entries_of(&self, rows: Range<usize>) -> usize {
         self.starts[rows.end] - self.starts[rows.start]
     }
 
-    /// Kept cells of some queries, where the block has pruned ones.
+    /// The kept cells of some queries, if the block has pruned cells.
     pub(crate) fn mask_rows(&self, rows: Range<usize>) -> Option<&[u8]> {
         let width = Mask::row_bytes(self.columns.len());
         self.mask.as_ref().map(|mask| &mask[rows.start * width..rows.end * width])
     }
 
-    /// The first of the block's keys, where they are neighbours.
-    pub(crate) fn neighbours(&self) -> Option<u16> {
+    /// The first of the block's keys, if they are consecutive.
+    pub(crate) fn first_consecutive(&self) -> Option<u16> {
         let first = *self.columns.first()?;
         self.columns
             .windows(2)

@@ -1,4 +1,4 @@
-//! A stripe: some queries of some heads, as the operands of its instructions have it.
+//! Stripes of sparse attention: some queries of a head group, packed for the instructions.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::codegen::lower::sparse_attention::pattern::Pattern;
 pub(crate) struct Stripe {
     pub(crate) heads: Range<usize>,
     pub(crate) rows: Range<usize>,
-    /// The queries of all heads, most steps first: groups of lines that take them in this order
-    /// finish together.
+    /// The queries of all heads in descending order of steps, so that groups of lines finish
+    /// together.
     pub(crate) order: Vec<ListRow>,
     /// Entries of all queries.
     entries: usize,
@@ -30,9 +30,9 @@ impl Stripe {
             pattern.heads[heads.clone()].iter().map(|head| head.columns.len()).collect();
         let mut queries: Vec<(usize, usize, usize)> = Vec::with_capacity(heads.len() * rows.len());
         for (local, head) in heads.clone().enumerate() {
-            for (place, query) in rows.clone().enumerate() {
+            for (row, query) in rows.clone().enumerate() {
                 let entries = pattern.heads[head].entries(query).len();
-                queries.push((local * rows.len() + place, entries, entries + columns[local]));
+                queries.push((local * rows.len() + row, entries, entries + columns[local]));
             }
         }
         queries.sort_by_key(|(number, _, steps)| (std::cmp::Reverse(*steps), *number));
@@ -64,11 +64,11 @@ impl Stripe {
     /// Keys of the entries, in the order of the queries.
     fn keys(&self, pattern: &Pattern) -> Vec<u16> {
         let of_query = |row: &ListRow| {
-            let (local, place) = (
+            let (local, query) = (
                 usize::from(row.query) / self.rows.len(),
                 usize::from(row.query) % self.rows.len(),
             );
-            pattern.heads[self.heads.start + local].entries(self.rows.start + place).to_vec()
+            pattern.heads[self.heads.start + local].entries(self.rows.start + query).to_vec()
         };
         self.order.iter().flat_map(of_query).collect()
     }
@@ -78,8 +78,8 @@ impl Stripe {
         self.columns.iter().sum()
     }
 
-    /// The queries and entries of the first part of the list that has at least `entries` entries;
-    /// all queries where none are left.
+    /// The numbers of queries and entries of the shortest prefix of the list with at least
+    /// `entries` entries; all queries if no entries are left.
     pub(crate) fn prefix(&self, entries: usize) -> (usize, usize) {
         let mut taken = 0;
         let rows = self.order.iter().take_while(|row| {
@@ -92,7 +92,7 @@ impl Stripe {
     }
 }
 
-/// How much there is in a stripe: what its bytes follow from, without packing it.
+/// The counts that determine the bytes of a stripe, without packing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) heads: usize,
@@ -127,17 +127,17 @@ impl Counts {
     }
 }
 
-/// The bytes that a stripe loads: queries, keys, and masks of blocks, one after the other.
+/// The constants of a stripe: row list, keys, and masks of blocks, one after the other.
 pub(crate) struct Image {
     pub(crate) bytes: Vec<u8>,
-    /// Where the keys start.
+    /// The offset of the keys.
     pub(crate) keys: u64,
-    /// Where the mask of each head starts whose block has pruned cells.
+    /// Per head, the offset of the mask, if the block has pruned cells.
     pub(crate) masks: Vec<Option<u64>>,
 }
 
 impl Image {
-    /// The bytes of a stripe, whose keys take two bytes where `wide`.
+    /// The constants of a stripe. Keys take two bytes if `wide`.
     pub(crate) fn new(stripe: &Stripe, pattern: &Pattern, wide: bool) -> Image {
         let mut bytes: Vec<u8> = stripe.order.iter().flat_map(|row| row.to_bytes()).collect();
         let keys = bytes.len() as u64;
@@ -154,7 +154,7 @@ impl Image {
         Image { bytes, keys, masks }
     }
 
-    /// How many bytes [`Image::new`] makes of a stripe with these counts.
+    /// The number of bytes of [`Image::new`] for a stripe with these counts.
     pub(crate) fn bytes(counts: &Counts, wide: bool) -> usize {
         counts.queries * LIST_ROW_BYTES as usize
             + counts.entries * list_key_bytes(wide) as usize
@@ -167,14 +167,14 @@ mod tests {
     use proptest::prelude::*;
     use vitcod_isa::operands::{LineGroups, list_keys_from_bytes};
 
-    use super::super::pattern::HeadPattern;
     use super::*;
+    use crate::codegen::lower::sparse_attention::pattern::HeadPattern;
     use crate::ir::layout::Mask;
 
     const QUERIES: usize = 7;
     const KEYS: u16 = 9;
 
-    /// Heads whose first keys are their block, of which they keep what `kept` says, as of the rest.
+    /// Random heads, with their first keys as the block.
     fn pattern() -> impl Strategy<Value = Pattern> {
         let head = (0..KEYS, prop::collection::vec(any::<bool>(), QUERIES * usize::from(KEYS)));
         prop::collection::vec(head, 1..4).prop_map(|heads| Pattern {

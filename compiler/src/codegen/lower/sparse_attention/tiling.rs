@@ -1,4 +1,4 @@
-//! How split attention is cut: heads that share instructions, and queries of a stripe.
+//! Chooses the tiling of sparse attention: head groups and stripes of queries.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::codegen::objective::waited_cycles;
 use crate::ir::Graph;
 
-/// How split attention is lowered.
+/// How sparse attention is lowered.
 pub(crate) struct SparseAttentionPlan {
     pub(crate) attention: SparseAttention,
     pub(crate) tiling: SparseTiling,
@@ -29,16 +29,16 @@ pub(crate) struct SparseAttentionPlan {
 }
 
 impl SparseAttentionPlan {
-    /// What was chosen.
+    /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.attention.product, &self.buffers)]
     }
 }
 
-/// Chooses the tiling of the fewest cycles among those that fit.
+/// Chooses the tiling with the fewest cycles among those that fit.
 ///
 /// # Errors
-/// Not even the smallest tiles fit, or rows on chip are farther apart than an instruction can say.
+/// Not even the smallest tiles fit, or rows on chip are farther apart than strides allow.
 pub(crate) fn choose(
     planner: &Planner<'_>,
     group: &SparseAttentionGroup,
@@ -48,27 +48,28 @@ pub(crate) fn choose(
     Ok(SparseAttentionPlan { attention, tiling, buffers })
 }
 
-/// Heads that share instructions, and how many queries at a time.
+/// Head groups and stripes.
 #[derive(Clone, Debug)]
 pub(crate) struct SparseTiling {
+    /// Heads that share instructions.
     pub(crate) heads: Vec<Range<usize>>,
+    /// Queries per stripe.
     pub(crate) height: usize,
-    /// Whether the first scores of some heads are made before the last product of those before
-    /// them.
+    /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
 }
 
-/// Numbers of parts that a head group or the queries are cut into without need.
+/// The most head groups, and stripes, that are considered if fewer fit.
 const FREE_PARTS: usize = 8;
 
 /// Bytes that the alignment of a buffer may cost.
 const ALIGN: usize = 16;
 
-/// Which of the tensors travel: q, k, v and the result, 1 where one does.
+/// Whether each tensor is in DRAM, as a factor: q, k, v and the result.
 type Moved = [usize; 4];
 
 impl SparseAttention {
-    /// The tiling of the fewest cycles among those that fit, with its buffers.
+    /// The tiling with the fewest cycles among those that fit, with its buffers.
     fn tile(
         &self,
         planner: &Planner<'_>,
@@ -88,14 +89,14 @@ impl SparseAttention {
             let heads = self.head_groups(size);
             for stripes in 1..=self.queries {
                 let height = self.queries.div_ceil(stripes);
-                // Smaller ones are looked at only where nothing larger fits, heights that cut as a
-                // smaller one does not at all.
+                // Lower stripes are considered only if no higher ones fit, and of several heights
+                // with the same number of stripes only the smallest.
                 if (stripes > FREE_PARTS && best.is_some())
                     || height != self.queries.div_ceil(self.queries.div_ceil(height))
                 {
                     continue;
                 }
-                // Where there is room for the heads to overlap, they do: it costs no cycle.
+                // Head groups overlap if two fit: that costs no cycles.
                 for heads_overlap in
                     if heads.len() > 1 { [true, false].as_slice() } else { &[true] }
                 {
@@ -123,8 +124,8 @@ impl SparseAttention {
             .ok_or_else(|| planner.too_small(group.product, smallest, available))
     }
 
-    /// Rows that stay on chip are as far apart as all heads are wide, whatever the tiling; pool'
-    /// instructions have narrow strides.
+    /// Resident rows are as far apart as all heads are wide, whatever the tiling. Instructions on
+    /// row lists have 16-bit strides.
     fn check_strides(
         &self,
         planner: &Planner<'_>,
@@ -137,9 +138,8 @@ impl SparseAttention {
             .zip(moved)
             .filter(|(width, moved)| *moved == 0 && *width > MAX_COUNT);
         wide.next().map_or(Ok(()), |(width, _)| {
-            let problem = format!(
-                "rows of {width} bytes on chip; an instruction's are {MAX_COUNT} apart at most"
-            );
+            let problem =
+                format!("resident rows of {width} bytes; strides are at most {MAX_COUNT}");
             Err(CodegenError::Unsupported(vec![format!(
                 "{}: {problem}",
                 planner.graph.describe(group.product)
@@ -147,8 +147,8 @@ impl SparseAttention {
         })
     }
 
-    /// Neighbouring heads in groups of at most `size`. Those of a group all have a block or all
-    /// have none, since an instruction of the group reads what the blocks of all its heads leave.
+    /// Consecutive heads in groups of at most `size`. Either all heads of a group have a block or
+    /// none has, because instructions of the group read the block results of all its heads.
     fn head_groups(&self, size: usize) -> Vec<Range<usize>> {
         let has_block = |head: &usize| !self.pattern.heads[*head].columns.is_empty();
         let mut groups: Vec<Range<usize>> = Vec::new();
@@ -163,12 +163,12 @@ impl SparseAttention {
         groups
     }
 
-    /// The buffers that a tiling takes; `None` where it does not fit the instructions.
+    /// The buffers of a tiling; `None` if it exceeds the fields of instructions.
     fn buffers(&self, tiling: &SparseTiling, moved: Moved) -> Option<Declared> {
         let [_, k, v, _] = moved;
         let kept_heads = if tiling.heads_overlap && tiling.heads.len() > 1 { 2 } else { 1 };
         let widest = tiling.heads.iter().map(|heads| heads.len()).max()?;
-        // Heads that travel lie side by side.
+        // The heads of a group are side by side in a row.
         if widest > 1 && widest * self.d.max(self.dv) > MAX_COUNT {
             return None;
         }
@@ -176,8 +176,7 @@ impl SparseAttention {
         for heads in &tiling.heads {
             for rows in chunks(self.queries, tiling.height) {
                 let counts = Counts::new(&self.pattern, heads.clone(), rows);
-                // A query takes a step of the product for each entry and cell, or one for its
-                // result.
+                // A query takes one step of the product per entry and cell, and one for its result.
                 let steps = counts.entries + counts.cells + counts.queries;
                 if counts.columns > MAX_COUNT || counts.queries > MAX_COUNT || steps > MAX_ENTRIES {
                     return None;
@@ -185,7 +184,7 @@ impl SparseAttention {
                 tiles.push(Image::bytes(&counts, self.wide()) + self.tile_bytes(&counts, moved));
             }
         }
-        // Two stripes are in flight, a third has its scores made.
+        // Three stripes are in flight: one each in the scores, the softmax and the product.
         tiles.sort_unstable();
         let in_flight: usize = tiles.iter().rev().take(3).sum();
         let mut buffers = Declared::default();
@@ -195,7 +194,7 @@ impl SparseAttention {
         Some(buffers)
     }
 
-    /// Cycles that tiling take.
+    /// Cycles of a tiling.
     fn cycles(&self, tiling: &SparseTiling, machine: &Machine) -> u64 {
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
@@ -217,26 +216,24 @@ impl SparseAttention {
         pipeline.finish() + waited_cycles(loaded * 1000 / machine.dram_millibytes_per_cycle())
     }
 
-    /// Bytes of a stripe's tiles besides what it loads of its list, with room for their alignment.
+    /// Bytes of a stripe's tiles other than its constants, alignment included.
     fn tile_bytes(&self, counts: &Counts, [q, _, _, result]: Moved) -> usize {
         let &Counts { heads, queries, entries, columns, cells, .. } = counts;
-        // Scores of two bytes and probabilities of one; maxima of two and sums of four for either
-        // engine.
+        // Scores have two bytes, probabilities one; for each engine, maxima have two and sums four.
         let bytes =
             3 * (entries + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
         bytes + 12 * ALIGN + 2 * (heads + columns)
     }
 
-    /// Cycles until the probabilities of a stripe are there, its list divided between the softmax
-    /// units.
+    /// Cycles of a stripe's softmax, with the row list divided between the softmax units.
     fn softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
         let block = self.block_softmax_cycles(stripe, machine);
         let list = match stripe.entries() {
             0 => 0,
             entries => {
-                let whole =
+                let all =
                     self.list_softmax(stripe, Engine::Sparser, (stripe.queries(), entries), false);
-                cost(&whole.into(), machine).cycles
+                cost(&all.into(), machine).cycles
             }
         };
         let shared = (block + list).div_ceil(2);
@@ -255,14 +252,15 @@ impl SparseAttention {
     }
 }
 
-/// Stripes on the lines: scores, then the product of the stripe before, which waits for its
-/// probabilities.
+/// The MAC lines over time: the scores of a stripe, then the product of the stripe before, which
+/// waits for its probabilities.
 #[derive(Default)]
 struct Pipeline {
     fill: u64,
-    /// When the lines are free.
+    /// The cycle in which the lines are free.
     lines: u64,
-    /// When the probabilities of the last stripe are there, and the cycles of its product.
+    /// The cycle in which the probabilities of the last stripe are complete, and the cycles of its
+    /// product.
     waiting: Option<(u64, u64)>,
 }
 

@@ -21,7 +21,10 @@ fn every_layer_says_what_was_costed_and_why_one_way_won() {
         decisions.iter().filter(move |decision| decision["subject"] == subject)
     };
     assert_eq!(of("plan").count(), 1);
-    assert!(of("tiles").count() >= 8 && of("place of the result").count() >= 8, "{decisions:?}");
+    assert!(
+        of("tiles").count() >= 8 && of("residence of the result").count() >= 8,
+        "{decisions:?}"
+    );
     for decision in of("tiles").chain(of("stripes")) {
         let alternatives = decision["alternatives"].as_array().unwrap();
         let chosen =

@@ -10,7 +10,7 @@ use vitcod_compiler::calibration::Clipping;
 use vitcod_compiler::ir::{Graph, GraphInput};
 use vitcod_compiler::quantise;
 
-use crate::{named, npy};
+use crate::{npy, tensor_args};
 
 /// What quantisation goes by.
 #[derive(clap::Args)]
@@ -74,7 +74,7 @@ impl CalibrationArgs {
 
 /// The samples of the inputs of a graph, in their order, from what `--calibration` says.
 pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let files = named::bind("input", calibration, &graph.inputs)?;
+    let files = tensor_args::bind("input", calibration, &graph.inputs)?;
     let sample = |input: &GraphInput| {
         let file = files.iter().find(|(bound, _)| bound.name == input.name);
         let (_, path) =

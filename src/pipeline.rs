@@ -20,7 +20,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
 use crate::progress::Progress;
-use crate::sparse::Autoencoder;
+use crate::sparsity_args::Autoencoder;
 
 /// Items of noise that stand in for samples.
 pub(crate) const NOISE_ITEMS: usize = 4;

@@ -2,7 +2,7 @@
 //!
 //! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
 //! - `chaos`: a program executed in any order that its tokens allow, with the feature `testing`;
-//! - [`draft`]: what is not yet a program, executed one instruction after the other;
+//! - [`task_listing`]: what is not yet a program, executed one instruction after the other;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
 //! - [`scratchpad`]: what lies in the scratchpad and when;
 //! - [`kernels`]: fast exact int8 matrix products.
@@ -13,12 +13,12 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod chaos;
-pub mod draft;
 mod emulator;
 pub mod execute;
 pub mod kernels;
 pub mod report;
 pub mod scratchpad;
+pub mod task_listing;
 
 pub use emulator::Emulator;
 pub use execute::{Fault, Memory, MemoryError};

@@ -17,7 +17,7 @@ use crate::files::Outputs;
 use crate::machines::MachineArg;
 use crate::pipeline::Dims;
 use crate::progress::Progress;
-use crate::sparse::PolarityArg;
+use crate::sparsity_args::PolarityArg;
 use measure::Ablation;
 use work::Work;
 

@@ -15,8 +15,8 @@ use crate::files::Outputs;
 use crate::machines::MachineArg;
 use crate::pipeline::{self, Dims, Options, Prepared};
 use crate::progress::Progress;
-use crate::sparse::{AutoencoderArg, MaskArgs};
-use crate::{named, npy};
+use crate::sparsity_args::{AutoencoderArg, MaskArgs};
+use crate::{npy, tensor_args};
 
 /// Compare float and quantised execution of an ONNX model, layer by layer
 ///
@@ -116,7 +116,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// The samples of every input of the graph.
 fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let bound = named::bind("input", &args.input, &graph.inputs)?;
+    let bound = tensor_args::bind("input", &args.input, &graph.inputs)?;
     bound.iter().for_each(|(_, path)| files.keep(path));
     let inputs = graph.inputs.iter().map(|input| {
         let found = bound.iter().find(|(other, _)| std::ptr::eq(*other, input));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::files::Outputs;
-use crate::graphs;
+use crate::ir_files;
 
 /// Make a program of assembly
 ///
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, _out: &mut dyn Write) -> anyhow::Result<()> {
-    let program = graphs::read_assembly(&args.text)?;
+    let program = ir_files::read_assembly(&args.text)?;
     let mut outputs = Outputs::default();
     outputs.keep(&args.text);
     let bytes = program.to_bytes()?;

@@ -16,10 +16,10 @@ use vitcod_runtime::{EmulatorDevice, Model, Report};
 use crate::check::{self, Agreement};
 use crate::files::Outputs;
 use crate::machines::MachineArg;
+use crate::paper_results::{SIMULATIONS, Simulation, is_simulated};
 use crate::progress::Progress;
-use crate::published::{SIMULATIONS, Simulation, is_simulated};
 use crate::reporting::ReportArgs;
-use crate::sparse::{GlobalTokensArg, PolarityArg};
+use crate::sparsity_args::{GlobalTokensArg, PolarityArg};
 
 /// Compile and run the attention of every layer alone
 ///

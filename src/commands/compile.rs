@@ -12,7 +12,7 @@ use crate::files::Outputs;
 use crate::machines::MachineArg;
 use crate::pipeline::{self, Compiled, Dims, Options};
 use crate::progress::Progress;
-use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
+use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Compile an ONNX vision transformer
 ///

@@ -11,14 +11,14 @@ use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{Elem, Graph, GraphInput, GraphOutput, TensorType};
 use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::Scheduled;
-use vitcod_emulator::{Emulator, Memory, draft};
-use vitcod_isa::asm::Draft;
+use vitcod_emulator::{Emulator, Memory, task_listing};
+use vitcod_isa::asm::TaskListing;
 use vitcod_isa::program::{Binding, Element, Program};
 
 use crate::files::Outputs;
-use crate::named::{self, Named};
 use crate::pipeline::Dims;
-use crate::{graphs, npy};
+use crate::tensor_args::{self, Named};
+use crate::{ir_files, npy};
 
 /// Bytes that buffers without addresses may take at once: a text of a few lines can ask for any
 /// amount.
@@ -61,12 +61,12 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
-    let module = graphs::read(&args.file, &args.dims)?;
+    let module = ir_files::read(&args.file, &args.dims)?;
     if let Some(graph) = module.graph() {
-        graphs::check_size(graph)?;
+        ir_files::check_size(graph)?;
     }
     let Ports { inputs, outputs } = Ports::of(&module);
-    let paths = named::bind("output", &args.output, &outputs)?;
+    let paths = tensor_args::bind("output", &args.output, &outputs)?;
     let mut files = Outputs::default();
     files.keep(&args.file);
     let given = given(args, &inputs, &mut files)?;
@@ -165,7 +165,7 @@ fn given(args: &Args, inputs: &[Port], files: &mut Outputs) -> anyhow::Result<Ve
         1,
         args.seed,
     );
-    for (input, path) in named::bind("input", &args.input, inputs)? {
+    for (input, path) in tensor_args::bind("input", &args.input, inputs)? {
         files.keep(&path);
         let position = inputs.iter().position(|other| std::ptr::eq(other, input));
         let slot = position.and_then(|i| given.get_mut(i)).context("an input of the model")?;
@@ -201,8 +201,8 @@ fn execute(
     let tensors = tensors.collect::<anyhow::Result<Vec<Tensor>>>()?;
     let results = match module {
         Module::Graph(graph) => QuantisedInterpreter::new(graph)?.run(&tensors)?,
-        Module::Tiled(tiled) => execute_draft(&tiled.draft(), &tensors)?,
-        Module::Scheduled(scheduled) => execute_draft(&scheduled.draft(), &tensors)?,
+        Module::Tiled(tiled) => execute_tasks(&tiled.task_listing(), &tensors)?,
+        Module::Scheduled(scheduled) => execute_tasks(&scheduled.task_listing(), &tensors)?,
         Module::Program(program) => {
             let mut emulator = Emulator::new(program.clone().into())?;
             on_memory(program, &tensors, |memory| Ok(emulator.run(memory)?))?
@@ -212,13 +212,13 @@ fn execute(
 }
 
 /// Executes tasks one by one.
-fn execute_draft(draft: &Draft, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>> {
-    let bytes = draft::live_bytes(draft);
+fn execute_tasks(tasks: &TaskListing, inputs: &[Tensor]) -> anyhow::Result<Vec<Tensor>> {
+    let bytes = task_listing::live_bytes(tasks);
     ensure!(
         bytes <= MAX_BUFFERS,
         "buffers that live at once take {bytes} bytes: at most {MAX_BUFFERS} are run"
     );
-    on_memory(&draft.program, inputs, |memory| Ok(draft::run(draft, memory)?))
+    on_memory(&tasks.program, inputs, |memory| Ok(task_listing::run(tasks, memory)?))
 }
 
 /// What an execution makes of inputs. The verifier has found bindings inside the DRAM.

@@ -13,10 +13,10 @@ use vitcod_isa::machine::Machine;
 
 use crate::calibration::CalibrationArgs;
 use crate::files::Outputs;
-use crate::graphs;
+use crate::ir_files;
 use crate::machines::MachineArg;
 use crate::pipeline::{Dims, NOISE_ITEMS};
-use crate::sparse::{AutoencoderArg, GlobalTokensArg, MaskArgs};
+use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Run passes of the compiler on IR text or an ONNX model
 ///
@@ -120,7 +120,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let module = graphs::read(path, &args.dims)?;
+    let module = ir_files::read(path, &args.dims)?;
     check_machine(&module, &machine, path)?;
     let mut context = Context {
         masks: masks.as_ref(),
@@ -171,10 +171,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if let Some(output) = &args.output {
         let mut files = Outputs::default();
         files.keep(path);
-        graphs::stage(&module, output, args.inline, &mut files)?;
+        ir_files::stage(&module, output, args.inline, &mut files)?;
         files.commit()?;
     } else if args.inline {
-        write!(out, "{}", graphs::inline(&module))?;
+        write!(out, "{}", ir_files::inline(&module))?;
     } else if args.print_after.is_empty() && !args.print_changed {
         write!(out, "{module}")?;
     }
@@ -210,7 +210,7 @@ fn samples(
         .filter_map(|name| passes::find(name).ok())
         .any(|pass| pass.needs.contains(&Need::Samples));
     let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
-    graphs::check_size(graph)?;
+    ir_files::check_size(graph)?;
     let samples = args.calibration.read(graph)?;
     Ok(Some(samples.unwrap_or_else(|| calibration::noise(graph, NOISE_ITEMS))))
 }
@@ -239,7 +239,7 @@ impl Listener<'_> {
         }
         if self.args.verify_each && self.broken.is_none() {
             self.broken =
-                graphs::round_trip(module).map(|difference| format!("{name}: {difference}"));
+                ir_files::round_trip(module).map(|difference| format!("{name}: {difference}"));
         }
     }
 }

@@ -10,9 +10,9 @@ use vitcod_runtime::{EmulatorDevice, Integers, Model, Output};
 
 use crate::check::{self, Agreement};
 use crate::files::{self, Outputs};
-use crate::named;
 use crate::npy;
 use crate::reporting::ReportArgs;
+use crate::tensor_args;
 
 /// Run a program on the emulated machine
 ///
@@ -68,8 +68,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
 /// Runs the inputs, compares where that is asked for, and stages the outputs.
 fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Option<Agreement>> {
-    let inputs = named::bind("input", &args.input, model.inputs())?;
-    let paths = named::bind("output", &args.output, model.outputs())?;
+    let inputs = tensor_args::bind("input", &args.input, model.inputs())?;
+    let paths = tensor_args::bind("output", &args.output, model.outputs())?;
     inputs.iter().for_each(|(_, path)| files.keep(path));
     let arrays: Vec<ArrayD<f32>> =
         inputs.iter().map(|(_, path)| npy::read(path)).collect::<anyhow::Result<_>>()?;

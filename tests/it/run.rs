@@ -14,7 +14,7 @@ use vitcod_compiler::ir::{Elem, Graph, text};
 use vitcod_compiler::passes::{self, Context, Level, Module};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
-use vitcod_emulator::{Emulator, Fault, Memory, draft};
+use vitcod_emulator::{Emulator, Fault, Memory, task_listing};
 use vitcod_isa::asm::{Assembly, AssemblyError, Kind};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Element, Header, Program};
@@ -94,12 +94,12 @@ fn execute(module: &Module, input: &dyn Fn(&str, Elem) -> Tensor) -> Result<Vec<
             Ok(graph.outputs.iter().map(|output| output.name.clone()).zip(outputs).collect())
         }
         Module::Tiled(tiled) => {
-            let draft = tiled.draft();
-            on_memory(&draft.program, input, |memory| draft::run(&draft, memory))
+            let tasks = tiled.task_listing();
+            on_memory(&tasks.program, input, |memory| task_listing::run(&tasks, memory))
         }
         Module::Scheduled(scheduled) => {
-            let draft = scheduled.draft();
-            on_memory(&draft.program, input, |memory| draft::run(&draft, memory))
+            let tasks = scheduled.task_listing();
+            on_memory(&tasks.program, input, |memory| task_listing::run(&tasks, memory))
         }
         Module::Program(program) => {
             let mut emulator = Emulator::new(program.clone().into()).unwrap();

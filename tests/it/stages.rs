@@ -9,8 +9,8 @@ use vitcod_compiler::ir::{Graph, GraphInput, Stage};
 use vitcod_compiler::split::{self, GlobalTokens};
 use vitcod_compiler::synthetic::random;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
-use vitcod_emulator::{Emulator, draft};
-use vitcod_isa::asm::{Draft, Sections};
+use vitcod_emulator::{Emulator, task_listing};
+use vitcod_isa::asm::{Sections, TaskListing};
 use vitcod_isa::machine::Machine;
 use vitcod_support::random::SplitMix64;
 use vitcod_testing::equal::executed;
@@ -32,8 +32,8 @@ fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
     (inputs, outputs.iter().map(Tensor::to_le_bytes).collect())
 }
 
-fn interpreted(draft: &Draft, inputs: &[Tensor]) -> Outputs {
-    executed(&draft.program, inputs, |memory| draft::run(draft, memory).unwrap())
+fn interpreted(tasks: &TaskListing, inputs: &[Tensor]) -> Outputs {
+    executed(&tasks.program, inputs, |memory| task_listing::run(tasks, memory).unwrap())
 }
 
 /// Both forms of text, with everything in it and with a side file, are read as what was printed.
@@ -75,7 +75,7 @@ fn assert_stages(
         },
         Sections::side(&tiled.image, tiled.ir.as_ref()),
     );
-    assert_eq!(interpreted(&tiled.draft(), &inputs), expected, "tiled, on {machine}");
+    assert_eq!(interpreted(&tiled.task_listing(), &inputs), expected, "tiled, on {machine}");
 
     let scheduled = codegen::schedule(tiled)?;
     scheduled.verify().unwrap_or_else(|error| panic!("{error}\n{scheduled}"));
@@ -88,7 +88,11 @@ fn assert_stages(
         },
         Sections::side(&scheduled.tiled.image, scheduled.tiled.ir.as_ref()),
     );
-    assert_eq!(interpreted(&scheduled.draft(), &inputs), expected, "scheduled, on {machine}");
+    assert_eq!(
+        interpreted(&scheduled.task_listing(), &inputs),
+        expected,
+        "scheduled, on {machine}"
+    );
 
     let program = codegen::emit(&scheduled)?;
     let mut emulator = Emulator::new(program.clone().into()).unwrap();

@@ -47,10 +47,10 @@ pub(super) fn result_elem(kind: &OpKind, operands: &[&TensorType]) -> Elem {
 /// do not fit.
 pub(super) fn result_shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
     shape(kind, operands)
-        .map_err(|message| if message.is_empty() { misfit(operands) } else { message })
+        .map_err(|message| if message.is_empty() { unsupported(operands) } else { message })
 }
 
-fn misfit(operands: &[&TensorType]) -> String {
+fn unsupported(operands: &[&TensorType]) -> String {
     let types: Vec<String> = operands.iter().map(|ty| ty.to_string()).collect();
     format!("operands {} do not fit", types.join(", "))
 }

@@ -91,15 +91,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn at_op(graph: &Graph, op: &OpData, misfit: Misfit) -> Problem {
+    pub(super) fn at_op(graph: &Graph, op: &OpData, unsupported: Unsupported) -> Problem {
         let names: Vec<&str> = op.nodes.iter().map(|node| graph.node(*node)).collect();
         let node = if names.len() > 1 { "nodes" } else { "node" };
         let place = format!("{node} {} ({})", names.join(", "), op.kind.mnemonic());
-        Problem::new(place, misfit)
+        Problem::new(place, unsupported)
     }
 
-    pub(super) fn new(place: impl Into<String>, misfit: Misfit) -> Problem {
-        Problem { place: place.into(), found: misfit.found, expected: misfit.expected }
+    pub(super) fn new(place: impl Into<String>, unsupported: Unsupported) -> Problem {
+        Problem { place: place.into(), found: unsupported.found, expected: unsupported.expected }
     }
 }
 
@@ -111,13 +111,13 @@ impl fmt::Display for Problem {
 
 /// A [`Problem`] before its place is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Misfit {
+pub(super) struct Unsupported {
     found: String,
     expected: String,
 }
 
-impl Misfit {
-    pub(super) fn new(found: impl Into<String>, expected: impl Into<String>) -> Misfit {
-        Misfit { found: found.into(), expected: expected.into() }
+impl Unsupported {
+    pub(super) fn new(found: impl Into<String>, expected: impl Into<String>) -> Unsupported {
+        Unsupported { found: found.into(), expected: expected.into() }
     }
 }

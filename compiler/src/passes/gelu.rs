@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use cranelift_entity::SecondaryMap;
 
-use super::cone::{binary, nodes_between};
+use super::pattern::{binary, nodes_between};
 use super::polynomial::Polynomial;
 use crate::ir::{Graph, Op, OpKind, UnaryFn, Value};
 

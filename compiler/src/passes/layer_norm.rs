@@ -1,6 +1,6 @@
 //! LayerNorm written out, as exporters do below opset 17.
 
-use super::cone::{binary, nodes_between, unary};
+use super::pattern::{binary, nodes_between, unary};
 use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
 
 /// `gamma (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)`.
@@ -122,7 +122,7 @@ impl Deviation {
         })
     }
 
-    /// What the squares are of whose mean it is the root.
+    /// If `self` is `sqrt(mean(y))` with `y = x^2`, returns `x`.
     fn squares(&self, graph: &Graph) -> Option<Value> {
         square_of(graph, mean_over_channels(graph, self.mean)?)
     }
@@ -176,7 +176,7 @@ fn mean_over_channels(graph: &Graph, value: Value) -> Option<Value> {
     }
 }
 
-/// `x` where `value` is its square.
+/// Returns `x` if `value` is `x^2`.
 fn square_of(graph: &Graph, value: Value) -> Option<Value> {
     match binary(graph, value)? {
         (BinaryFn::Pow, x, exponent) if graph.const_scalar(exponent) == Some(2.0) => Some(x),
@@ -185,7 +185,7 @@ fn square_of(graph: &Graph, value: Value) -> Option<Value> {
     }
 }
 
-/// `x` where `value` is its square root, perhaps in another shape.
+/// Returns `x` if `value` is `sqrt(x)`.
 fn square_root(graph: &Graph, value: Value) -> Option<Value> {
     match unary(graph, value) {
         Some((UnaryFn::Sqrt, x)) => Some(x),
@@ -194,7 +194,7 @@ fn square_root(graph: &Graph, value: Value) -> Option<Value> {
     }
 }
 
-/// `x` where `value` is one over its square root.
+/// Returns `x` if `value` is `1 / sqrt(x)`.
 fn inverse_square_root(graph: &Graph, value: Value) -> Option<Value> {
     if let Some((UnaryFn::Reciprocal, root)) = unary(graph, value) {
         return square_root(graph, root);
@@ -207,7 +207,7 @@ fn inverse_square_root(graph: &Graph, value: Value) -> Option<Value> {
     }
 }
 
-/// `x` where `value` is it to a power.
+/// Returns `x` if `value` is `x^exponent`.
 fn power(graph: &Graph, value: Value, exponent: f32) -> Option<Value> {
     match binary(graph, value)? {
         (BinaryFn::Pow, x, e) if graph.const_scalar(e) == Some(exponent) => Some(x),

@@ -15,11 +15,11 @@ mod layer_norm;
 mod steps;
 
 // What they are made of and run by.
-mod cone;
 mod context;
 mod error;
 mod module;
 mod pass;
+mod pattern;
 mod polynomial;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ir::{BinaryFn, Graph, UnaryFn, Value};
 
-use super::cone::{binary, unary};
+use super::pattern::{binary, unary};
 
 /// How deep an expression may be. The functions that are looked for are at most this deep.
 const DEPTH: usize = 7;

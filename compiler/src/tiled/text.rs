@@ -1,5 +1,4 @@
-//! The text of tiled and scheduled programs: [drafts](vitcod_isa::asm::Draft) of assembly, whose
-//! buffers are numbered.
+//! The text of tiled and scheduled programs: a [`TaskListing`] whose buffers are numbered.
 //!
 //! `docs/ir.md` describes it. Numbers of buffers are names: a text may give them others, and
 //! printing numbers them in the order of their definitions.
@@ -8,7 +7,7 @@ use std::fmt;
 
 use cranelift_entity::EntityRef as _;
 use cranelift_entity::packed_option::PackedOption;
-use vitcod_isa::asm::{Draft, Files, Kind, Operands, Places, Sections};
+use vitcod_isa::asm::{Files, Kind, Operands, Places, Sections, TaskListing};
 use vitcod_isa::instr::Instr;
 use vitcod_isa::program::Program;
 use vitcod_support::diagnostics::Diagnostic;
@@ -30,20 +29,20 @@ impl Tiled {
     /// # Errors
     /// All that is wrong with the text, or if nothing is with the program.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Tiled, Problems<Diagnostic>> {
-        let (draft, places) = Draft::parse(text, Kind::Tiled, files)?;
-        let (tiled, _) = of_draft(draft);
+        let (tasks, places) = TaskListing::parse(text, Kind::Tiled, files)?;
+        let (tiled, _) = of_task_listing(tasks);
         tiled.verify_named(&name_in(text, &places)).map_err(|error| located(&error, &places))?;
         Ok(tiled)
     }
 
     /// As its text has it.
-    pub fn draft(&self) -> Draft {
-        draft(self, None)
+    pub fn task_listing(&self) -> TaskListing {
+        task_listing(self, None)
     }
 
     /// The text.
     pub fn text(&self, sections: Sections) -> String {
-        self.draft().listing(sections).to_string()
+        self.task_listing().listing(sections).to_string()
     }
 }
 
@@ -53,8 +52,8 @@ impl Scheduled {
     /// # Errors
     /// As for [`Tiled::parse`].
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Scheduled, Problems<Diagnostic>> {
-        let (draft, places) = Draft::parse(text, Kind::Scheduled, files)?;
-        let (tiled, addresses) = of_draft(draft);
+        let (tasks, places) = TaskListing::parse(text, Kind::Scheduled, files)?;
+        let (tiled, addresses) = of_task_listing(tasks);
         let scheduled = Scheduled { tiled, addresses };
         scheduled
             .verify_named(&name_in(text, &places))
@@ -63,13 +62,13 @@ impl Scheduled {
     }
 
     /// As its text has it.
-    pub fn draft(&self) -> Draft {
-        draft(&self.tiled, Some(&self.addresses))
+    pub fn task_listing(&self) -> TaskListing {
+        task_listing(&self.tiled, Some(&self.addresses))
     }
 
     /// The text.
     pub fn text(&self, sections: Sections) -> String {
-        self.draft().listing(sections).to_string()
+        self.task_listing().listing(sections).to_string()
     }
 }
 
@@ -87,12 +86,12 @@ impl fmt::Display for Scheduled {
     }
 }
 
-fn draft(
+fn task_listing(
     Tiled { header, machine, image, ir, tasks }: &Tiled,
     addresses: Option<&Addresses>,
-) -> Draft {
+) -> TaskListing {
     let Tasks { tasks, buffers, .. } = tasks;
-    Draft {
+    TaskListing {
         kind: if addresses.is_some() { Kind::Scheduled } else { Kind::Tiled },
         program: Program {
             header: header.clone(),
@@ -113,7 +112,9 @@ fn draft(
     }
 }
 
-fn of_draft(Draft { program, buffers, operands, groups, .. }: Draft) -> (Tiled, Addresses) {
+fn of_task_listing(
+    TaskListing { program, buffers, operands, groups, .. }: TaskListing,
+) -> (Tiled, Addresses) {
     let Program { header, machine, code, layer_of, image, ir, .. } = program;
     let mut tasks = Tasks { image_bytes: image.len() as u64, ..Tasks::default() };
     let mut addresses = Addresses::new();

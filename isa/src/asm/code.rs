@@ -30,7 +30,7 @@ const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
     }
 }
 
-/// The instruction of a line of a program or draft, and the buffers that its operands lie in; all
+/// The instruction of a line of a program or task listing, and the buffers that its operands lie in; all
 /// that is wrong with the line goes to `problems`.
 pub(crate) fn instruction(
     line: &Line<'_>,
@@ -131,7 +131,7 @@ pub(crate) fn instruction(
 /// The value of a field.
 enum Given {
     Bits(u64),
-    /// A place in a buffer of a draft.
+    /// A place in a buffer of a task listing.
     InBuffer {
         number: u32,
         offset: u32,
@@ -162,7 +162,7 @@ fn find(
     })
 }
 
-/// The value of a field. What is a value by itself is no name. In a draft nothing lies at an
+/// The value of a field. What is a value by itself is no name. In a task listing nothing lies at an
 /// address of the scratchpad.
 fn value(
     field: &FieldSpec,

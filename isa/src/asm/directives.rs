@@ -133,7 +133,7 @@ pub(super) struct Definitions<'s, 'f> {
     pub(super) current: Option<u32>,
     /// The group of the next instruction.
     pub(super) group: u32,
-    /// The buffers of a draft: bytes, address and place in the text.
+    /// The buffers of a task listing: bytes, address and place in the text.
     pub(super) buffers: Vec<(u32, Option<u32>, Range<usize>)>,
     pub(super) image: Section,
     pub(super) ir: Option<Section>,
@@ -226,7 +226,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             self.problems.push(|| problem);
         }
         if let Some(name) = name.filter(|_| self.problems.len() > problems) {
-            self.symbols.excuse(&name);
+            self.symbols.poison(&name);
         }
     }
 
@@ -413,7 +413,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         arguments.end()
     }
 
-    /// Defines a buffer of a draft.
+    /// Defines a buffer of a task listing.
     fn unplaced(
         &mut self,
         head: &Atom<'s>,
@@ -468,7 +468,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
     /// Defines a buffer of a program: what its part of the scratchpad holds when.
     fn live(&mut self, mut arguments: Arguments<'s>) -> Done {
         if self.kind != Kind::Program {
-            let message = "a draft has `.buffer`, and its instructions say when they live";
+            let message = "a `.tiled` or `.scheduled` text declares buffers with `.buffer`; their live ranges follow from the instructions";
             return Err(Diagnostic::at(arguments.head.span, message));
         }
         let Sram(address) = word(

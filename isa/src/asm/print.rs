@@ -5,9 +5,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::directives::sha256;
-use super::draft::{Draft, Short};
 use super::kind::Kind;
 use super::machine;
+use super::task_listing::{Short, TaskListing};
 use crate::check::{self, CheckError};
 use crate::cost::cost;
 use crate::effects::{Space, accesses};
@@ -255,23 +255,23 @@ impl fmt::Display for Listing<'_> {
     }
 }
 
-/// The text of a draft.
+/// The text of a task listing.
 #[derive(Clone, Debug)]
-pub struct DraftListing<'a> {
-    draft: &'a Draft,
+pub struct TaskListingText<'a> {
+    tasks: &'a TaskListing,
     sections: Sections,
 }
 
-impl Draft {
-    /// The draft as text, which can be read again unless `sections` are left out.
-    pub fn listing(&self, sections: Sections) -> DraftListing<'_> {
-        DraftListing { draft: self, sections }
+impl TaskListing {
+    /// The task listing as text, which can be read again unless `sections` are left out.
+    pub fn listing(&self, sections: Sections) -> TaskListingText<'_> {
+        TaskListingText { tasks: self, sections }
     }
 }
 
-impl fmt::Display for DraftListing<'_> {
+impl fmt::Display for TaskListingText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Draft { kind, program, buffers, operands, groups } = self.draft;
+        let TaskListing { kind, program, buffers, operands, groups } = self.tasks;
         self.sections.print_head(f, *kind, program)?;
         for (number, (bytes, address)) in buffers.iter().enumerate() {
             write!(f, ".buffer b{number} {bytes}")?;

@@ -16,7 +16,7 @@ pub(crate) enum Symbol<'s> {
     Text(&'s str),
     /// A region of a memory. `bytes` is `None` where it has no end of its own.
     Region { space: Space, address: u64, bytes: Option<u64> },
-    /// A buffer of a draft, by its number.
+    /// A buffer of a task listing, by its number.
     Buffer { number: u32, bytes: u32 },
     /// Tensors with one name.
     Ambiguous,
@@ -29,7 +29,7 @@ pub(crate) enum Symbol<'s> {
 pub(crate) enum Resolved {
     /// Another text.
     Text(String),
-    /// A place in a buffer of a draft.
+    /// A place in a buffer of a task listing.
     InBuffer { number: u32, offset: u32 },
     /// What a wrong definition would have said.
     Broken,
@@ -57,7 +57,7 @@ impl<'s> Symbols<'s> {
     }
 
     /// Notes that a name is defined, but wrongly, so that its uses are not reported as well.
-    pub(crate) fn excuse(&mut self, name: &str) {
+    pub(crate) fn poison(&mut self, name: &str) {
         if is_name(name) {
             self.0.entry(name.to_owned()).or_insert(Symbol::Broken);
         }

@@ -1,7 +1,7 @@
 //! Text and binary hold the same, for any program; and no text does harm. Cases are files of
 //! `tests/asm`.
 
-mod draft;
+mod task_listing;
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -112,9 +112,9 @@ macro_rules! instructions {
         }
 
         impl Op {
-            /// Its text with scratchpad operands as `place` writes them, by their numbers in table
-            /// order. Those of which it writes nothing are left out, and so is what assembly takes
-            /// for what is not there.
+            /// Writes the instruction with each scratchpad operand as `place` names it; `place` takes
+            /// the operand's number in table order. Operands for which it returns `None`, and
+            /// operands that equal the default of assembly, are omitted.
             pub(crate) fn write_short(
                 &self,
                 f: &mut fmt::Formatter<'_>,

@@ -5,7 +5,7 @@ use vitcod_compiler::masks::Masks;
 use vitcod_emulator::Report;
 use vitcod_isa::machine::Machine;
 
-use crate::published;
+use crate::paper_results;
 
 /// The table, as it is written to JSON; the names of its fields are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -145,7 +145,7 @@ impl StepReport {
 /// What the paper states of core attention, and ours.
 fn comparisons(steps: &[StepReport]) -> Vec<Comparison> {
     let [_, reordered, pruned, both, rest @ ..] = steps else { return Vec::new() };
-    let factor = |of, without: &StepReport, paper: published::Factors| Comparison {
+    let factor = |of, without: &StepReport, paper: paper_results::Factors| Comparison {
         of,
         unit: Unit::Factor,
         ours: ratio(without.attention_cycles, both.attention_cycles),
@@ -160,11 +160,11 @@ fn comparisons(steps: &[StepReport]) -> Vec<Comparison> {
         paper_at_90_percent: None,
     };
     let mut comparisons = vec![
-        factor("pruning, on top of reordering", reordered, published::PRUNING),
-        factor("reordering, on top of pruning", pruned, published::REORDERING),
+        factor("pruning, on top of reordering", reordered, paper_results::PRUNING),
+        factor("reordering, on top of pruning", pruned, paper_results::REORDERING),
     ];
     if let [coded] = rest {
-        let [without, with] = published::DATA_MOVEMENT;
+        let [without, with] = paper_results::DATA_MOVEMENT;
         comparisons.push(movement("data movement, without the auto-encoder", both, without));
         comparisons.push(movement("data movement, with the auto-encoder", coded, with));
     }

@@ -14,7 +14,7 @@ use super::{Args, Step};
 use crate::npy;
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::sparse::Autoencoder;
+use crate::sparsity_args::Autoencoder;
 
 /// What every step computes.
 pub(super) struct Work {

@@ -4,16 +4,16 @@
 use super::sound::assert_runs_the_same_in_any_order;
 use vitcod_compiler::codegen;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
-use vitcod_emulator::{Memory, draft};
-use vitcod_isa::asm::{Draft, Kind, Sections};
+use vitcod_emulator::{Memory, task_listing};
+use vitcod_isa::asm::{Kind, Sections, TaskListing};
 
 /// Bytes of a memory and of constants, tasks: programs of more are only read.
 const LIMIT: u64 = 1 << 16;
 
 /// What is in DRAM at the end, if every task can be executed.
-fn run(draft: &Draft) -> Option<Vec<u8>> {
-    let mut memory = Memory::new(&draft.program).expect("it is small");
-    draft::run(draft, &mut memory).ok()?;
+fn run(tasks: &TaskListing) -> Option<Vec<u8>> {
+    let mut memory = Memory::new(&tasks.program).expect("it is small");
+    task_listing::run(tasks, &mut memory).ok()?;
     Some(memory.dram().to_vec())
 }
 
@@ -52,10 +52,10 @@ pub fn check(text: &str) {
                     again.unwrap_or_else(|error| panic!("{}", error.render("printed", &printed))),
                     tiled
                 );
-                let expected = run(&tiled.draft());
+                let expected = run(&tiled.task_listing());
                 if let Ok(scheduled) = codegen::schedule(tiled) {
                     scheduled.verify().expect("what is scheduled is verified");
-                    assert_eq!(run(&scheduled.draft()), expected);
+                    assert_eq!(run(&scheduled.task_listing()), expected);
                     assert_sound(&scheduled, seed);
                 }
             }

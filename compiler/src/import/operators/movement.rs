@@ -30,22 +30,22 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Translated {
     let requested = call.integers(call.operand(1)?, "a shape")?;
     let allow_zero = call.int("allowzero", 0)? != 0;
     let from = call.shape(x).to_vec();
-    let misfit = |call: &Call<'_>| {
+    let unsupported = |call: &Call<'_>| {
         call.mismatch(format!("a shape for the elements of {from:?}"), shown(&requested))
     };
     let mut shape = Vec::with_capacity(requested.len());
     let mut inferred = None;
     for (axis, extent) in requested.iter().enumerate() {
         shape.push(match extent {
-            0 if !allow_zero => *from.get(axis).ok_or_else(|| misfit(call))?,
+            0 if !allow_zero => *from.get(axis).ok_or_else(|| unsupported(call))?,
             -1 if inferred.replace(axis).is_none() => 1,
-            extent => usize::try_from(*extent).map_err(|_| misfit(call))?,
+            extent => usize::try_from(*extent).map_err(|_| unsupported(call))?,
         });
     }
     if let Some(axis) = inferred {
         let others = crate::ir::infer::count(&shape)
             .filter(|others| *others > 0)
-            .ok_or_else(|| misfit(call))?;
+            .ok_or_else(|| unsupported(call))?;
         shape[axis] = call.ty(x).elements() / others;
     }
     Ok(vec![call.reshape(x, &shape)?])

@@ -420,12 +420,12 @@ impl<'g> QuantisedInterpreter<'g> {
             }
             (OpKind::PickRows {}, _) => {
                 let result = self.graph.ty(data.results[0]);
-                let misfit = || format!("{result} is not of the operand's element type");
-                let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(misfit)?;
+                let unsupported = || format!("{result} is not of the operand's element type");
+                let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(unsupported)?;
                 let (rows, columns) = ty(0).matrix();
                 for row in self.graph.indices(data.operands[1], rows)? {
                     out.append(tensor(0)?, row * columns..(row + 1) * columns)
-                        .ok_or_else(misfit)?;
+                        .ok_or_else(unsupported)?;
                 }
                 out
             }
@@ -449,15 +449,15 @@ impl<'g> QuantisedInterpreter<'g> {
     ) -> Result<Tensor, String> {
         let data = self.graph.op(op);
         let result = self.graph.ty(data.results[0]);
-        let misfit = || format!("{result} is not of the operands' element type");
-        let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(misfit)?;
+        let unsupported = || format!("{result} is not of the operands' element type");
+        let mut out = Tensor::from_le_bytes(result.elem, &[]).ok_or_else(unsupported)?;
         let (blocks, inner): (usize, usize) =
             (result.shape[..axis].iter().product(), result.shape[axis + 1..].iter().product());
         for block in 0..blocks {
             for (operand, start, steps) in parts.clone() {
                 let first = block * self.graph.ty(data.operands[operand]).shape[axis] + start;
                 out.append(tensor(operand)?, first * inner..(first + steps) * inner)
-                    .ok_or_else(misfit)?;
+                    .ok_or_else(unsupported)?;
             }
         }
         Ok(out)

@@ -7,7 +7,7 @@ use super::flags::Flags;
 use super::view::{Axis, View, Walk};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 /// `scale q k^T + bias` for every head.
 #[derive(Clone, Debug)]
@@ -43,13 +43,16 @@ impl Scores {
         self.extents().0.iter().product()
     }
 
-    fn multiply(&mut self, factor: f64) -> Result<(), Misfit> {
+    fn multiply(&mut self, factor: f64) -> Result<(), Unsupported> {
         if self.keys.is_some() && factor <= 0.0 {
-            return Err(Misfit::new(format!("masked scores times {factor}"), "a positive factor"));
+            return Err(Unsupported::new(
+                format!("masked scores times {factor}"),
+                "a positive factor",
+            ));
         }
         self.scale *= factor;
         if !self.scale.is_finite() {
-            return Err(Misfit::new(format!("a factor of {}", self.scale), "a finite factor"));
+            return Err(Unsupported::new(format!("a factor of {}", self.scale), "a finite factor"));
         }
         for bias in self.bias.iter_mut().flatten() {
             *bias = (f64::from(*bias) * factor) as f32;
@@ -63,12 +66,12 @@ impl Scores {
     }
 
     /// The same in another shape that leaves `m` and `n` alone.
-    pub(super) fn reshaped(&self, shape: &[usize]) -> Result<Scores, Misfit> {
+    pub(super) fn reshaped(&self, shape: &[usize]) -> Result<Scores, Unsupported> {
         let (_, m, n) = self.extents();
         if shape.ends_with(&[m, n]) {
             return Ok(Scores { shape: shape.to_vec(), ..self.clone() });
         }
-        Err(Misfit::new(
+        Err(Unsupported::new(
             format!("attention scores {:?} made {shape:?}", self.shape),
             "queries and keys in the last two dimensions",
         ))
@@ -77,7 +80,12 @@ impl Scores {
 
 impl Canonicaliser<'_> {
     /// `a b` where both are computed: queries and transposed keys.
-    pub(super) fn scores(&mut self, op: &OpData, a: &View, b: &View) -> Result<Meaning, Misfit> {
+    pub(super) fn scores(
+        &mut self,
+        op: &OpData,
+        a: &View,
+        b: &View,
+    ) -> Result<Meaning, Unsupported> {
         let shape = self.source.ty(op.results[0]).shape.clone();
         let rank = shape.len();
         let leading = rank - 2;
@@ -85,14 +93,14 @@ impl Canonicaliser<'_> {
             view.shape().get(..leading) == Some(&shape[..leading]) && view.dims.len() == rank
         };
         if !(same_heads(a) && same_heads(b)) {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("a product of tokens {:?} and {:?}", a.shape(), b.shape()),
                 "queries and keys of the same heads",
             ));
         }
         let outer = window_dims(a, leading);
         if window_dims(b, leading) != outer {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 "queries and keys of different windows",
                 "queries and keys of the same windows",
             ));
@@ -115,7 +123,7 @@ impl Canonicaliser<'_> {
         scores: &Scores,
         constant: Value,
         swapped: bool,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let mut result = scores.clone();
         result.nodes.extend(&self.builder.nodes);
         match (f, self.source.const_scalar(constant).map(f64::from), swapped) {
@@ -129,7 +137,7 @@ impl Canonicaliser<'_> {
                 let bias = bias
                     .and_then(|elements| broadcast(&elements, &ty.shape, &scores.shape))
                     .ok_or_else(|| {
-                        Misfit::new(
+                        Unsupported::new(
                             format!("a constant {ty}"),
                             format!("one that broadcasts to {:?}", scores.shape),
                         )
@@ -143,7 +151,10 @@ impl Canonicaliser<'_> {
                 } else {
                     "attention scores and a constant"
                 };
-                return Err(Misfit::new(format!("{} of {order}", f.name()), "a factor or a sum"));
+                return Err(Unsupported::new(
+                    format!("{} of {order}", f.name()),
+                    "a factor or a sum",
+                ));
             }
         }
         Ok(Meaning::Scores(result))
@@ -155,22 +166,22 @@ impl Canonicaliser<'_> {
         f: BinaryFn,
         scores: &Scores,
         flags: &Flags,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         if f != BinaryFn::Add {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("{} of attention scores and an input", f.name()),
                 "a sum",
             ));
         }
         if scores.windows > 1 {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("an input that says which keys of {} windows count", scores.windows),
                 "one window, or a mask that is a constant",
             ));
         }
         let keys = flags.keys(&scores.shape)?;
         if scores.keys.is_some_and(|known| known != keys) {
-            return Err(Misfit::new("two inputs that say which keys count", "one input"));
+            return Err(Unsupported::new("two inputs that say which keys count", "one input"));
         }
         let mut result = Scores { keys: Some(keys), ..scores.clone() };
         result.nodes.extend(&self.builder.nodes);
@@ -182,10 +193,10 @@ impl Canonicaliser<'_> {
         op: &OpData,
         x: &Meaning,
         axis: usize,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let Meaning::Scores(scores) = x else { return Err(unexpected(x, "attention scores")) };
         if axis + 1 != scores.shape.len() {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("a softmax along axis {axis} of {:?}", scores.shape),
                 "along the last axis",
             ));
@@ -201,7 +212,7 @@ impl Canonicaliser<'_> {
         op: &OpData,
         scores: &Scores,
         v: &View,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let rank = v.dims.len();
         let (windows, all) = (scores.windows, scores.all_heads());
         let heads = all / windows;
@@ -213,7 +224,7 @@ impl Canonicaliser<'_> {
             || v.shape()[..rank - 2].iter().product::<usize>() != all
         {
             let found = format!("values {:?} for {windows} windows of {heads} heads", v.shape());
-            return Err(Misfit::new(found, "values of the same windows and heads"));
+            return Err(Unsupported::new(found, "values of the same windows and heads"));
         }
         let rows: Vec<usize> = (0..outer).chain([rank - 2]).collect();
         let columns: Vec<usize> = (outer..rank - 2).chain([rank - 1]).collect();
@@ -250,7 +261,7 @@ impl Canonicaliser<'_> {
         if of_windows.iter().product::<usize>() != windows {
             let found =
                 format!("{windows} windows and their heads in one of the dimensions {leading:?}");
-            return Err(Misfit::new(found, "windows and heads in dimensions of their own"));
+            return Err(Unsupported::new(found, "windows and heads in dimensions of their own"));
         }
         let shape = [of_windows, &[m], of_heads, &[features]].concat();
         let perm: Vec<usize> =

@@ -10,7 +10,7 @@ use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::distinct;
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 /// The most elements that are made in all, of constants and of lists of nodes, whatever the size of
 /// a model. It bounds time and space for graphs that nobody would train.
@@ -58,7 +58,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Appends an operation that came from the current nodes.
-    pub(super) fn push(&mut self, kind: OpKind, operands: &[Value]) -> Result<Value, Misfit> {
+    pub(super) fn push(&mut self, kind: OpKind, operands: &[Value]) -> Result<Value, Unsupported> {
         let nodes = self.nodes.clone();
         self.push_for(kind, operands, &nodes)
     }
@@ -68,10 +68,10 @@ impl<'a> Builder<'a> {
         kind: OpKind,
         operands: &[Value],
         nodes: &[Node],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         self.graph
             .push(kind, operands, nodes)
-            .map_err(|error| Misfit::new(error.to_string(), "operands that fit"))
+            .map_err(|error| Unsupported::new(error.to_string(), "operands that fit"))
     }
 
     /// Appends what replaces an operation: it came from its nodes and the current ones.
@@ -80,7 +80,7 @@ impl<'a> Builder<'a> {
         old: &OpData,
         kind: OpKind,
         operands: &[Value],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let mut nodes = old.nodes.clone();
         nodes.extend(self.nodes.iter().filter(|node| !old.nodes.contains(node)));
         self.charge(nodes.len())?;
@@ -98,7 +98,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A float constant of the source graph in another shape with as many elements.
-    pub(super) fn adopt(&mut self, value: Value, shape: &[usize]) -> Result<Value, Misfit> {
+    pub(super) fn adopt(&mut self, value: Value, shape: &[usize]) -> Result<Value, Unsupported> {
         if let Some(known) =
             self.adopted.get(&value).filter(|known| self.graph.ty(**known).shape == shape)
         {
@@ -116,7 +116,7 @@ impl<'a> Builder<'a> {
         value: Value,
         rows: usize,
         columns: usize,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         if let Some(known) = self.transposed.get(&value) {
             return Ok(*known);
         }
@@ -133,7 +133,7 @@ impl<'a> Builder<'a> {
         &mut self,
         value: Value,
         [o, c, kh, kw]: [usize; 4],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         if let Some(known) = self.transposed.get(&value) {
             return Ok(*known);
         }
@@ -147,13 +147,13 @@ impl<'a> Builder<'a> {
         Ok(adopted)
     }
 
-    fn float_constant(&self, value: Value) -> Result<(String, Bytes), Misfit> {
+    fn float_constant(&self, value: Value) -> Result<(String, Bytes), Unsupported> {
         let ty = self.source.ty(value);
         match self.source.constant(value) {
             Some(constant) if ty.elem == Elem::F32 => {
                 Ok((constant.name.clone(), constant.bytes.clone()))
             }
-            _ => Err(Misfit::new(format!("{value} of type {ty}"), "a float constant")),
+            _ => Err(Unsupported::new(format!("{value} of type {ty}"), "a float constant")),
         }
     }
 
@@ -163,12 +163,12 @@ impl<'a> Builder<'a> {
     }
 
     /// [`constants::check_size`] of a constant to be made here.
-    pub(super) fn check_size(&self, extents: &[usize]) -> Result<usize, Misfit> {
+    pub(super) fn check_size(&self, extents: &[usize]) -> Result<usize, Unsupported> {
         constants::check_size(extents, self.budget)
     }
 
     /// Takes elements from the budget.
-    pub(super) fn charge(&mut self, elements: usize) -> Result<(), Misfit> {
+    pub(super) fn charge(&mut self, elements: usize) -> Result<(), Unsupported> {
         self.budget -= self.check_size(&[elements])?;
         Ok(())
     }
@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
         name: &str,
         shape: &[usize],
         bytes: Bytes,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         self.charge(bytes.len() / size_of::<f32>())?;
         Ok(self.graph.add_const(name, TensorType::f32(shape), bytes))
     }
@@ -189,7 +189,7 @@ impl<'a> Builder<'a> {
         self.graph.constant(constant).map_or_else(String::new, |constant| constant.name.clone())
     }
 
-    pub(super) fn zeros(&mut self, extent: usize) -> Result<Value, Misfit> {
+    pub(super) fn zeros(&mut self, extent: usize) -> Result<Value, Unsupported> {
         self.check_size(&[extent])?;
         self.make("", &[extent], data(std::iter::repeat_n(0.0, extent)))
     }
@@ -201,7 +201,7 @@ impl<'a> Builder<'a> {
         view: &View,
         rows: &[Walk],
         columns: &[Walk],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let (height, width) = self.extents(view.matrix);
         let mut matrix = view.matrix;
         let grid = match rows {
@@ -255,7 +255,7 @@ impl<'a> Builder<'a> {
         matrix: Value,
         rows: Vec<usize>,
         side: usize,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         self.charge(3 * rows.len())?;
         let key = (matrix, side, rows);
         if let Some(known) = self.picked.get(&key) {
@@ -271,7 +271,7 @@ impl<'a> Builder<'a> {
         matrix: Value,
         rows: Vec<usize>,
         side: usize,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         if side == 1
             && rows.len() == self.extents(matrix).0
             && rows.iter().enumerate().all(|(i, row)| i == *row)
@@ -284,7 +284,7 @@ impl<'a> Builder<'a> {
                 OpKind::PickRows {} if self.graph.ty(op.operands[1]).shape[1] == 1 => {
                     let first = self.graph.indices(op.operands[1], self.extents(op.operands[0]).0);
                     let first =
-                        first.map_err(|problem| Misfit::new(problem, "rows of a matrix"))?;
+                        first.map_err(|problem| Unsupported::new(problem, "rows of a matrix"))?;
                     let rows = rows.into_iter().map(|row| first[row]).collect();
                     return self.pick_rows(op.operands[0], rows, side);
                 }
@@ -322,7 +322,7 @@ impl<'a> Builder<'a> {
         view: &View,
         rows: &[usize],
         columns: &[usize],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
         let (rows, columns) = (pick(rows), pick(columns));
         let is_row = |walk: &Walk| walk.axis == Axis::Row;
@@ -332,7 +332,7 @@ impl<'a> Builder<'a> {
         }
         let strays = !rows.iter().all(is_row) || columns.iter().any(is_row);
         if strays {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!(
                     "a matrix with {} along rows and {} along columns",
                     describe(&rows),
@@ -352,7 +352,7 @@ impl<'a> Builder<'a> {
         rows: &[Walk],
         merged: &[Walk],
         columns: &[Walk],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let matrix = self.whole_columns(view, columns)?;
         let extents: Vec<usize> = rows.iter().chain(merged).map(|walk| walk.extent).collect();
         self.check_size(&extents)?;
@@ -362,19 +362,19 @@ impl<'a> Builder<'a> {
     }
 
     /// All rows of the view's matrix, with these columns, times the view's factor.
-    fn whole_columns(&mut self, view: &View, columns: &[Walk]) -> Result<Value, Misfit> {
+    fn whole_columns(&mut self, view: &View, columns: &[Walk]) -> Result<Value, Unsupported> {
         let all = Walk { axis: Axis::Row, extent: self.extents(view.matrix).0, stride: 1 };
         self.matrix_of(&View { row: 0, ..view.clone() }, &walks([all]), columns)
     }
 
     /// The view as a matrix whose rows are the elements of the dimensions before `split`.
-    pub(super) fn matrix(&mut self, view: &View, split: usize) -> Result<Value, Misfit> {
+    pub(super) fn matrix(&mut self, view: &View, split: usize) -> Result<Value, Unsupported> {
         let dims: Vec<usize> = (0..view.dims.len()).collect();
         self.layout(view, &dims[..split], &dims[split..])
     }
 
     /// The same tensor as a view with factor 1 that covers its matrix, which keeps its step.
-    pub(super) fn whole(&mut self, view: &View) -> Result<View, Misfit> {
+    pub(super) fn whole(&mut self, view: &View) -> Result<View, Unsupported> {
         let [rows, columns] = view.sorted();
         let matrix = self.matrix_of(view, &rows, &columns)?;
         // In the new matrix nothing lies between what the walks visit.
@@ -391,7 +391,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The same tensor as a view whose tokens lie in the tensor's order, where they do not.
-    pub(super) fn in_order(&mut self, view: &View) -> Result<View, Misfit> {
+    pub(super) fn in_order(&mut self, view: &View) -> Result<View, Unsupported> {
         let (rows, columns) = (&view.split()[0], &view.sorted()[1]);
         if *rows == view.sorted()[0] {
             return Ok(view.clone());
@@ -415,7 +415,7 @@ impl<'a> Builder<'a> {
         value: Value,
         addend: &PerElement,
         name: &str,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         self.add_within(value, addend, name, NESTED)
     }
 
@@ -425,7 +425,7 @@ impl<'a> Builder<'a> {
         addend: &PerElement,
         name: &str,
         depth: usize,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         if addend.is_zero() {
             return Ok(value);
         }
@@ -478,7 +478,7 @@ impl<'a> Builder<'a> {
         constant: Value,
         addend: &PerElement,
         name: &str,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?;
         let sum = data(floats(&old.bytes).enumerate().map(|(i, x)| x + addend.at(i)));
         let name = if old.name.is_empty() { name.to_string() } else { old.name.clone() };
@@ -487,14 +487,19 @@ impl<'a> Builder<'a> {
     }
 
     /// `x w^T + b`.
-    pub(super) fn linear(&mut self, x: Value, weight: Value, bias: Value) -> Result<Value, Misfit> {
+    pub(super) fn linear(
+        &mut self,
+        x: Value,
+        weight: Value,
+        bias: Value,
+    ) -> Result<Value, Unsupported> {
         let [x, weight, bias] =
             self.through_diagonal(x, weight, bias)?.unwrap_or([x, weight, bias]);
         self.push(OpKind::Linear {}, &[x, weight, bias])
     }
 
     /// A function of every element.
-    pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Misfit> {
+    pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Unsupported> {
         self.push(OpKind::Unary { f }, &[x])
     }
 }
@@ -530,8 +535,8 @@ impl Grid {
 }
 
 /// A weight, bias or scale that is no constant, as it is in every graph that the builder makes.
-pub(super) fn computed_parameter() -> Misfit {
-    Misfit::new("a computed parameter", "a constant parameter")
+pub(super) fn computed_parameter() -> Unsupported {
+    Unsupported::new("a computed parameter", "a constant parameter")
 }
 
 fn describe(walks: &[Walk]) -> String {

@@ -6,7 +6,7 @@ use super::builder::{Builder, computed_parameter};
 use super::column_map::{ColumnMap, per_head};
 use super::constants::{data, floats};
 use crate::ir::{BinaryFn, OpKind, TensorType, Value};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 /// Operations through which a change is moved. Joined tokens, their sums and selections are few and
 /// near the linear layers; each sum doubles the work.
@@ -20,7 +20,7 @@ impl Builder<'_> {
         value: Value,
         map: &ColumnMap,
         name: &str,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         self.map_within(value, map, name, DEPTH)
     }
 
@@ -30,7 +30,7 @@ impl Builder<'_> {
         map: &ColumnMap,
         name: &str,
         depth: usize,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         if self.graph.constant(value).is_some() {
             return self.map_constant(value, map, name);
         }
@@ -56,7 +56,7 @@ impl Builder<'_> {
             }
             (OpKind::MixHeads { heads_in, heads_out }, ColumnMap::Scale(factors)) => {
                 let factors = per_head(factors, *heads_out).ok_or_else(|| {
-                    Misfit::new(
+                    Unsupported::new(
                         "different factors of the features of a combination of heads",
                         "one factor for each head",
                     )
@@ -94,7 +94,7 @@ impl Builder<'_> {
         value: Value,
         factors: &[f64],
         name: &str,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let width = factors.len();
         self.check_size(&[width, width])?;
         let element =
@@ -112,7 +112,7 @@ impl Builder<'_> {
         x: Value,
         weight: Value,
         bias: Value,
-    ) -> Result<Option<[Value; 3]>, Misfit> {
+    ) -> Result<Option<[Value; 3]>, Unsupported> {
         let Some(op) = self
             .producer(x)
             .filter(|op| op.operands.get(1).is_some_and(|w| self.diagonals.contains(w)))
@@ -143,7 +143,7 @@ impl Builder<'_> {
         constant: Value,
         shape: &[usize],
         rows: &[usize],
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
         let row_bytes = shape[1..].iter().product::<usize>() * size_of::<f32>();
         match neighbours(rows) {
@@ -169,7 +169,7 @@ impl Builder<'_> {
         constant: Value,
         name: &str,
         factor: impl Fn(usize) -> f64,
-    ) -> Result<Value, Misfit> {
+    ) -> Result<Value, Unsupported> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
         let bytes =
             data(floats(&old.bytes).enumerate().map(|(i, x)| (f64::from(x) * factor(i)) as f32));
@@ -178,7 +178,12 @@ impl Builder<'_> {
         self.make(name, &shape, bytes)
     }
 
-    fn map_constant(&mut self, value: Value, map: &ColumnMap, name: &str) -> Result<Value, Misfit> {
+    fn map_constant(
+        &mut self,
+        value: Value,
+        map: &ColumnMap,
+        name: &str,
+    ) -> Result<Value, Unsupported> {
         let (rows, width) = self.extents(value);
         match map {
             ColumnMap::Scale(factors) => self.scale(value, name, |i| factors[i % width]),
@@ -200,12 +205,12 @@ fn neighbours(rows: &[usize]) -> Option<Range<usize>> {
     rows.windows(2).all(|pair| pair[1] == pair[0] + 1).then_some(first..last + 1)
 }
 
-fn unmapped(map: &ColumnMap, of: &str) -> Misfit {
+fn unmapped(map: &ColumnMap, of: &str) -> Unsupported {
     let what = match map {
         ColumnMap::Select(_) => "a selection or another order of the channels",
         ColumnMap::Scale(_) => "a factor",
     };
-    Misfit::new(
+    Unsupported::new(
         format!("{what} of {of}"),
         format!("{what} of a linear layer, or of what is made of such row by row"),
     )

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 
 use super::view::{Axis, View, Walk};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 /// The number of elements of a constant to be made, where so many are left to be made. Shapes are
 /// only numbers in the model's file, and may be large in a small one.
-pub(super) fn check_size(extents: &[usize], left: usize) -> Result<usize, Misfit> {
+pub(super) fn check_size(extents: &[usize], left: usize) -> Result<usize, Unsupported> {
     crate::ir::infer::count(extents).filter(|count| *count <= left).ok_or_else(|| {
         let expected =
             format!("at most the {left} that are left of what is allowed for this model");
-        Misfit::new(format!("a constant of {extents:?} elements"), expected)
+        Unsupported::new(format!("a constant of {extents:?} elements"), expected)
     })
 }
 
@@ -87,10 +87,10 @@ impl PerElement {
         shape: &[usize],
         view: &View,
         left: usize,
-    ) -> Result<PerElement, Misfit> {
+    ) -> Result<PerElement, Unsupported> {
         let target = view.shape();
         let strides = strides(shape, &target).ok_or_else(|| {
-            Misfit::new(
+            Unsupported::new(
                 format!("a constant {shape:?}"),
                 format!("one that broadcasts to {target:?}"),
             )

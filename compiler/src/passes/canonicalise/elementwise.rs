@@ -5,10 +5,10 @@ use super::constants::PerElement;
 use super::view::View;
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, OpData, OpKind, UnaryFn, Value};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 impl<'a> Canonicaliser<'a> {
-    pub(super) fn unary(&mut self, f: UnaryFn, x: &Meaning) -> Result<Meaning, Misfit> {
+    pub(super) fn unary(&mut self, f: UnaryFn, x: &Meaning) -> Result<Meaning, Unsupported> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         if f == UnaryFn::Neg {
             return Ok(Meaning::View(view.times(-1.0)));
@@ -23,9 +23,9 @@ impl<'a> Canonicaliser<'a> {
         f: BinaryFn,
         op: &OpData,
         operands: &[Meaning],
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let [a, b] = op.operands[..] else {
-            return Err(Misfit::new("missing operands", "two operands"));
+            return Err(Unsupported::new("missing operands", "two operands"));
         };
         match (&operands[0], &operands[1]) {
             (Meaning::View(x), Meaning::View(y)) => {
@@ -59,10 +59,10 @@ impl<'a> Canonicaliser<'a> {
 
     /// The operand in the shape of the result, which may have more dimensions but not more
     /// elements.
-    fn aligned(&self, op: &OpData, x: &View) -> Result<View, Misfit> {
+    fn aligned(&self, op: &OpData, x: &View) -> Result<View, Unsupported> {
         let result = &self.source.ty(op.results[0]).shape;
         x.reshaped(result).ok_or_else(|| {
-            Misfit::new(
+            Unsupported::new(
                 format!("tokens {:?} repeated to {result:?}", x.shape()),
                 "only constants repeated",
             )
@@ -70,7 +70,7 @@ impl<'a> Canonicaliser<'a> {
     }
 
     /// Sum or difference of two tensors, or the product that is a function of one.
-    fn combine(&mut self, f: BinaryFn, x: &View, y: &View) -> Result<Meaning, Misfit> {
+    fn combine(&mut self, f: BinaryFn, x: &View, y: &View) -> Result<Meaning, Unsupported> {
         if f == BinaryFn::Mul
             && let Some(product) = self.gated(x, y)?.or(self.gated(y, x)?)
         {
@@ -80,7 +80,7 @@ impl<'a> Canonicaliser<'a> {
             BinaryFn::Add => y.clone(),
             BinaryFn::Sub => y.times(-1.0),
             _ => {
-                return Err(Misfit::new(
+                return Err(Unsupported::new(
                     format!("{} of two computed tensors", f.name()),
                     "their sum or difference",
                 ));
@@ -91,7 +91,7 @@ impl<'a> Canonicaliser<'a> {
             (x, y) = (self.builder.in_order(&x)?, self.builder.in_order(&y)?);
         }
         if x.dims != y.dims {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!(
                     "tensors of shapes {:?} and {:?} that lie differently",
                     x.shape(),
@@ -107,7 +107,7 @@ impl<'a> Canonicaliser<'a> {
 
     /// HardSwish, as exporters write it below opset 14: `x` times `gate`, which is HardSigmoid of
     /// `x`.
-    fn gated(&mut self, x: &View, gate: &View) -> Result<Option<View>, Misfit> {
+    fn gated(&mut self, x: &View, gate: &View) -> Result<Option<View>, Unsupported> {
         let of = self
             .builder
             .producer(gate.matrix)
@@ -129,7 +129,7 @@ impl<'a> Canonicaliser<'a> {
         x: &View,
         constant: Value,
         swapped: bool,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let factor = self.source.const_scalar(constant).map(f64::from);
         let view = match (f, factor, swapped) {
             (BinaryFn::Mul, Some(factor), _) => x.times(factor),
@@ -142,19 +142,22 @@ impl<'a> Canonicaliser<'a> {
             (BinaryFn::Pow, Some(1.0), false) => x.clone(),
             _ => {
                 let order = if swapped { "a constant and tokens" } else { "tokens and a constant" };
-                return Err(Misfit::new(format!("{} of {order}", f.name()), "a sum, or a factor"));
+                return Err(Unsupported::new(
+                    format!("{} of {order}", f.name()),
+                    "a sum, or a factor",
+                ));
             }
         };
         // The factor stays for whom it is cheapest; what adds must know that it is finite.
         if view.factor.is_finite() {
             Ok(Meaning::View(view))
         } else {
-            Err(Misfit::new(format!("a factor of {}", view.factor), "a finite factor"))
+            Err(Unsupported::new(format!("a factor of {}", view.factor), "a finite factor"))
         }
     }
 
     /// `x` plus `sign` times a constant.
-    fn shifted(&mut self, x: &View, constant: Value, sign: f32) -> Result<View, Misfit> {
+    fn shifted(&mut self, x: &View, constant: Value, sign: f32) -> Result<View, Unsupported> {
         let view = self.builder.whole(x)?;
         let addend = self.per_element(&view, constant)?.map(|x| sign * x);
         let matrix = self.builder.add_constant(view.matrix, &addend, self.name(constant))?;
@@ -167,7 +170,7 @@ impl<'a> Canonicaliser<'a> {
         x: &View,
         constant: Value,
         factor: impl Fn(f32) -> f64,
-    ) -> Result<View, Misfit> {
+    ) -> Result<View, Unsupported> {
         let view = self.builder.whole(x)?;
         match self.per_element(&view, constant)? {
             PerElement::Columns(factors) => {
@@ -179,7 +182,7 @@ impl<'a> Canonicaliser<'a> {
                 Ok(View { matrix, ..view })
             }
             PerElement::Matrix(_) => {
-                Err(Misfit::new("another factor for each token", "a factor per channel"))
+                Err(Unsupported::new("another factor for each token", "a factor per channel"))
             }
         }
     }
@@ -188,12 +191,12 @@ impl<'a> Canonicaliser<'a> {
         self.source.constant(constant).map_or("", |constant| &constant.name)
     }
 
-    fn per_element(&mut self, view: &View, constant: Value) -> Result<PerElement, Misfit> {
+    fn per_element(&mut self, view: &View, constant: Value) -> Result<PerElement, Unsupported> {
         let ty = self.source.ty(constant);
         let elements = self
             .source
             .const_f32(constant)
-            .ok_or_else(|| Misfit::new(format!("a constant {ty}"), "a float constant"))?;
+            .ok_or_else(|| Unsupported::new(format!("a constant {ty}"), "a float constant"))?;
         let numbers = PerElement::of(&elements, &ty.shape, view, self.builder.left())?;
         self.builder.charge(numbers.len())?;
         Ok(numbers)

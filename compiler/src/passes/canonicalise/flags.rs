@@ -4,7 +4,7 @@ use super::view::{Axis, View, Walk, walks};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::layout::prunes;
 use crate::ir::{BinaryFn, Conversion, Elem, OpData, OpKind, Value};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 /// What is at most this in a sum with scores prunes, whatever the scores: its exponential is 0
 /// beside any other.
@@ -45,15 +45,15 @@ impl Flags {
     }
 
     /// Broadcast to a shape.
-    pub(super) fn repeated(&self, shape: &[usize]) -> Result<Flags, Misfit> {
+    pub(super) fn repeated(&self, shape: &[usize]) -> Result<Flags, Unsupported> {
         let from = self.view.shape();
-        let misfit = || {
-            Misfit::new(
+        let unsupported = || {
+            Unsupported::new(
                 format!("integers of an input {from:?} made {shape:?}"),
                 "a shape to which they broadcast",
             )
         };
-        let missing = shape.len().checked_sub(from.len()).ok_or_else(misfit)?;
+        let missing = shape.len().checked_sub(from.len()).ok_or_else(unsupported)?;
         let mut dims = Vec::with_capacity(shape.len());
         for (d, extent) in shape.iter().enumerate() {
             let old = d.checked_sub(missing).map(|d| (&self.view.dims[d], from[d]));
@@ -62,7 +62,7 @@ impl Flags {
                 None | Some((_, 1)) => {
                     walks([Walk { axis: Axis::Row, extent: *extent, stride: 0 }])
                 }
-                Some(_) => return Err(misfit()),
+                Some(_) => return Err(unsupported()),
             });
         }
         Ok(self.at(View { dims, ..self.view.clone() }))
@@ -70,9 +70,9 @@ impl Flags {
 
     /// The input, where adding these numbers to scores of a shape, queries and keys last, prunes
     /// the keys where it is 0 and no others.
-    pub(super) fn keys(&self, scores: &[usize]) -> Result<Value, Misfit> {
+    pub(super) fn keys(&self, scores: &[usize]) -> Result<Value, Unsupported> {
         if self.set != 0.0 || !(prunes(self.clear) || self.clear <= NEVER) {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!(
                     "{} added to scores where an input is not 0, and {} where it is",
                     self.set, self.clear
@@ -88,7 +88,7 @@ impl Flags {
             {
                 Ok(view.matrix)
             }
-            _ => Err(Misfit::new(
+            _ => Err(Unsupported::new(
                 "an input that says more than which keys count",
                 "one element for each key",
             )),
@@ -102,7 +102,7 @@ fn is_whole(dim: &[Walk]) -> bool {
 }
 
 impl Canonicaliser<'_> {
-    pub(super) fn convert(&mut self, to: Conversion, x: &Meaning) -> Result<Meaning, Misfit> {
+    pub(super) fn convert(&mut self, to: Conversion, x: &Meaning) -> Result<Meaning, Unsupported> {
         match (to, x) {
             (Conversion::IsNan, Meaning::Probabilities(_)) => Ok(Meaning::NotNumbers),
             (Conversion::Float | Conversion::Integer, Meaning::Flags(flags)) => {
@@ -116,7 +116,11 @@ impl Canonicaliser<'_> {
         }
     }
 
-    pub(super) fn select(&mut self, op: &OpData, operands: &[Meaning]) -> Result<Meaning, Misfit> {
+    pub(super) fn select(
+        &mut self,
+        op: &OpData,
+        operands: &[Meaning],
+    ) -> Result<Meaning, Unsupported> {
         let shape = &self.source.ty(op.results[0]).shape;
         match operands {
             // What replaces numbers that are none is not needed.
@@ -133,12 +137,12 @@ impl Canonicaliser<'_> {
             }
             [condition, x, y] => {
                 let found = format!("{} and {}, by {}", x.name(), y.name(), condition.name());
-                Err(Misfit::new(
+                Err(Unsupported::new(
                     found,
                     "a number or another by an integer input, or probabilities that are numbers",
                 ))
             }
-            _ => Err(Misfit::new("missing operands", "three operands")),
+            _ => Err(Unsupported::new("missing operands", "three operands")),
         }
     }
 
@@ -150,7 +154,7 @@ impl Canonicaliser<'_> {
         flags: &Flags,
         constant: Value,
         swapped: bool,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let number = self.uniform(constant)?;
         let function: fn(f32, f32) -> f32 = match f {
             BinaryFn::Add => |a, b| a + b,
@@ -159,7 +163,7 @@ impl Canonicaliser<'_> {
             BinaryFn::Max => f32::max,
             BinaryFn::Min => f32::min,
             BinaryFn::Div | BinaryFn::Pow => {
-                return Err(Misfit::new(
+                return Err(Unsupported::new(
                     format!("{} of an integer input", f.name()),
                     "sums, differences or products",
                 ));
@@ -172,7 +176,7 @@ impl Canonicaliser<'_> {
     }
 
     /// The number that all elements of a constant are.
-    fn uniform(&mut self, constant: Value) -> Result<f32, Misfit> {
+    fn uniform(&mut self, constant: Value) -> Result<f32, Unsupported> {
         self.builder.charge(self.source.ty(constant).elements())?;
         let integers =
             || Some(self.source.const_i64(constant)?.into_iter().map(|x| x as f32).collect());
@@ -180,7 +184,7 @@ impl Canonicaliser<'_> {
             self.source.const_f32(constant).or_else(integers).unwrap_or_default();
         match elements.split_first() {
             Some((first, rest)) if rest.iter().all(|x| x == first) => Ok(*first),
-            _ => Err(Misfit::new(
+            _ => Err(Unsupported::new(
                 format!("a constant {} of different numbers", self.source.ty(constant)),
                 "one number",
             )),
@@ -193,22 +197,22 @@ impl Canonicaliser<'_> {
         op: &OpData,
         operands: &[Meaning],
         axis: usize,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let [table, _] = op.operands[..] else {
-            return Err(Misfit::new("missing operands", "two operands"));
+            return Err(Unsupported::new("missing operands", "two operands"));
         };
         let (Meaning::Constant, Meaning::Flags(flags)) = (&operands[0], &operands[1]) else {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("{} by an input", operands[0].name()),
                 "rows of a constant table by an input",
             ));
         };
         let ty = self.source.ty(table);
         let &[rows, columns] = &ty.shape[..] else {
-            return Err(Misfit::new(format!("a table {ty}"), "a table of rows and columns"));
+            return Err(Unsupported::new(format!("a table {ty}"), "a table of rows and columns"));
         };
         if axis != 0 || ty.elem != Elem::F32 {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("axis {axis} of {ty} by an input"),
                 "rows of a table of floats",
             ));
@@ -217,7 +221,10 @@ impl Canonicaliser<'_> {
         let extent: usize = whole.iter().map(|walk| walk.extent).product();
         let all = is_whole(&whole) && extent == self.builder.graph.ty(flags.view.matrix).elements();
         if !flags.is_input || !all {
-            return Err(Misfit::new("rows by a function of an input", "rows by an input as it is"));
+            return Err(Unsupported::new(
+                "rows by a function of an input",
+                "rows by an input as it is",
+            ));
         }
         let table = self.builder.adopt(table, &[rows, columns])?;
         let matrix = self.builder.push(OpKind::Embed {}, &[table, flags.view.matrix])?;

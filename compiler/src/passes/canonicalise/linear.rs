@@ -3,28 +3,32 @@
 use super::view::{Axis, View, Walk, walks};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{OpData, OpKind};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 impl Canonicaliser<'_> {
-    pub(super) fn matmul(&mut self, op: &OpData, operands: &[Meaning]) -> Result<Meaning, Misfit> {
+    pub(super) fn matmul(
+        &mut self,
+        op: &OpData,
+        operands: &[Meaning],
+    ) -> Result<Meaning, Unsupported> {
         match (&operands[0], &operands[1]) {
             (Meaning::View(x), Meaning::Constant) => self.linear(op, x),
             (Meaning::View(a), Meaning::View(b)) => self.scores(op, a, b),
             (Meaning::Probabilities(scores), Meaning::View(v)) => self.attention(op, scores, v),
-            (a, b) => Err(Misfit::new(
+            (a, b) => Err(Unsupported::new(
                 format!("a product of {} and {}", a.name(), b.name()),
                 "tokens and constant weights, queries and keys, or attention probabilities and values",
             )),
         }
     }
 
-    fn linear(&mut self, op: &OpData, x: &View) -> Result<Meaning, Misfit> {
+    fn linear(&mut self, op: &OpData, x: &View) -> Result<Meaning, Unsupported> {
         let [leading @ .., inputs, outputs] = &self.source.ty(op.operands[1]).shape[..] else {
-            return Err(Misfit::new("weights without dimensions", "a matrix of weights"));
+            return Err(Unsupported::new("weights without dimensions", "a matrix of weights"));
         };
         if leading.iter().any(|extent| *extent != 1) {
             let ty = self.source.ty(op.operands[1]);
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("weights {ty}"),
                 "one matrix of weights for all tokens",
             ));
@@ -52,7 +56,7 @@ impl Canonicaliser<'_> {
         x: &View,
         heads_in: usize,
         heads_out: usize,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let (heads, others) = x.dims.split_last().expect("an operand of a product has dimensions");
         let along =
             |axis| others.iter().flatten().copied().filter(move |walk: &Walk| walk.axis == axis);
@@ -89,16 +93,16 @@ impl Canonicaliser<'_> {
         pad: [usize; 4],
         dilation: [usize; 2],
         group: usize,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         if dilation != [1, 1] || group != 1 {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("{group} groups, dilation {dilation:?}"),
                 "1 group, dilation 1",
             ));
         }
         let shapes = [op.operands[0], op.operands[1]].map(|value| &self.source.ty(value).shape[..]);
         let [[_, _, height, width], [outputs, channels, down, across]] = shapes else {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 "operands of another rank",
                 "an image and weights [o,c,kh,kw]",
             ));
@@ -122,7 +126,7 @@ impl Canonicaliser<'_> {
         };
         let matrix = self.builder.linear(patches, weight, bias)?;
         let [_, _, rows, columns] = self.source.ty(op.results[0]).shape[..] else {
-            return Err(Misfit::new("a result of another rank", "an image"));
+            return Err(Unsupported::new("a result of another rank", "an image"));
         };
         Ok(Meaning::View(
             View::row_major(matrix, &[1, rows, columns, outputs], 3).transposed(&[0, 3, 1, 2]),
@@ -135,7 +139,7 @@ impl Canonicaliser<'_> {
         op: &OpData,
         x: &Meaning,
         axes: &[usize],
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         let over = |dim: usize| axes.contains(&dim) || view.dims[dim].is_empty();
         let (rows, columns): (Vec<usize>, Vec<usize>) =
@@ -147,7 +151,7 @@ impl Canonicaliser<'_> {
             dims.iter().flat_map(|dim| &view.dims[*dim]).all(|walk| walk.axis == Axis::Column)
         };
         if !(tokens(&rows) && channels(&columns)) {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("a mean over axes {axes:?} of {}", self.source.ty(op.operands[0])),
                 "means over all tokens, or within LayerNorm",
             ));
@@ -163,7 +167,7 @@ impl Canonicaliser<'_> {
         op: &OpData,
         x: &Meaning,
         eps: f64,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let Meaning::View(view) = x else { return Err(unexpected(x, "tokens")) };
         let shape = &self.source.ty(op.results[0]).shape;
         let split = shape.len() - 1;

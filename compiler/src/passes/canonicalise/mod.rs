@@ -27,7 +27,7 @@ use self::builder::Builder;
 use self::flags::Flags;
 use self::view::View;
 use super::cse;
-use super::error::{Misfit, Problem};
+use super::error::{Problem, Unsupported};
 use crate::ir::{Elem, Graph, GraphInput, OpData, OpKind, TensorType, Value};
 
 /// What a value of the imported graph is in the canonical one.
@@ -84,8 +84,8 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
         meanings: SecondaryMap::new(),
     };
     for input in &source.inputs {
-        let meaning = walk.input(input).unwrap_or_else(|misfit| {
-            problems.push(Problem::new(format!("input {:?}", input.name), misfit));
+        let meaning = walk.input(input).unwrap_or_else(|unsupported| {
+            problems.push(Problem::new(format!("input {:?}", input.name), unsupported));
             Meaning::Unknown
         });
         walk.meanings[input.value] = Some(meaning);
@@ -93,8 +93,8 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     for id in &source.order {
         let op = source.op(*id);
         walk.builder.nodes.clone_from(&op.nodes);
-        let mut meaning = walk.operation(op).unwrap_or_else(|misfit| {
-            problems.push(Problem::at_op(&source, op, misfit));
+        let mut meaning = walk.operation(op).unwrap_or_else(|unsupported| {
+            problems.push(Problem::at_op(&source, op, unsupported));
             Meaning::Unknown
         });
         if let (Meaning::View(view), Some(step)) = (&mut meaning, source.ty(op.results[0]).step) {
@@ -109,18 +109,25 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
                 walk.builder.graph.add_output(&output.name, value, output.shape.clone())
             }
             Ok(None) => {}
-            Err(misfit) => problems.push(Problem::new(format!("output {:?}", output.name), misfit)),
+            Err(unsupported) => {
+                problems.push(Problem::new(format!("output {:?}", output.name), unsupported))
+            }
         }
     }
     if problems.is_empty() { Ok(cse::run(&walk.builder.graph)) } else { Err(problems) }
 }
 
 impl Canonicaliser<'_> {
-    fn input(&mut self, GraphInput { name, value, shape }: &GraphInput) -> Result<Meaning, Misfit> {
+    fn input(
+        &mut self,
+        GraphInput { name, value, shape }: &GraphInput,
+    ) -> Result<Meaning, Unsupported> {
         let (ty, is_image) = (self.source.ty(*value), self.is_convolved(*value));
         let mut add = |ty| self.builder.graph.add_input_of(name, ty, shape.clone());
         match (ty.elem, &ty.shape[..]) {
-            _ if ty.shape.contains(&0) => Err(Misfit::new(ty.to_string(), "extents of at least 1")),
+            _ if ty.shape.contains(&0) => {
+                Err(Unsupported::new(ty.to_string(), "extents of at least 1"))
+            }
             (Elem::F32, [1, _, _, _]) if is_image => Ok(Meaning::Image(add(ty.clone()))),
             (Elem::F32, [1, rows, outer, inner]) => {
                 let matrix = add(TensorType { shape: vec![*rows, outer * inner], ..ty.clone() });
@@ -137,7 +144,7 @@ impl Canonicaliser<'_> {
             }
             _ => {
                 let expected = "an image f32[1,c,h,w], tokens f32[1,n,c] or f32[n,c], or integers i64[1,n] or i64[n]";
-                Err(Misfit::new(ty.to_string(), expected))
+                Err(Unsupported::new(ty.to_string(), expected))
             }
         }
     }
@@ -150,7 +157,7 @@ impl Canonicaliser<'_> {
     }
 
     /// The matrix of an output; `None` where its problem is told already.
-    fn output(&mut self, value: Value) -> Result<Option<Value>, Misfit> {
+    fn output(&mut self, value: Value) -> Result<Option<Value>, Unsupported> {
         match self.meaning(value) {
             Meaning::Unknown => Ok(None),
             Meaning::View(view) => {
@@ -161,7 +168,7 @@ impl Canonicaliser<'_> {
                 let split = split.count();
                 self.builder.matrix(&view, split).map(Some)
             }
-            other => Err(Misfit::new(other.name(), "tokens")),
+            other => Err(Unsupported::new(other.name(), "tokens")),
         }
     }
 
@@ -172,7 +179,7 @@ impl Canonicaliser<'_> {
         }
     }
 
-    fn operation(&mut self, op: &OpData) -> Result<Meaning, Misfit> {
+    fn operation(&mut self, op: &OpData) -> Result<Meaning, Unsupported> {
         let operands: Vec<Meaning> =
             op.operands.iter().map(|operand| self.meaning(*operand)).collect();
         if operands.iter().any(|meaning| matches!(meaning, Meaning::Unknown)) {
@@ -185,7 +192,7 @@ impl Canonicaliser<'_> {
         }
         let ty = self.source.ty(op.results[0]);
         if ty.shape.contains(&0) {
-            return Err(Misfit::new(format!("a result {ty}"), "a tensor with elements"));
+            return Err(Unsupported::new(format!("a result {ty}"), "a tensor with elements"));
         }
         match &op.kind {
             OpKind::Unary { f } => self.unary(*f, &operands[0]),
@@ -208,7 +215,7 @@ impl Canonicaliser<'_> {
             | OpKind::Slice { .. }
             | OpKind::Gather { .. } => self.movement(op, &operands[0]),
             OpKind::ReduceMean { axes, .. } => self.mean(op, &operands[0], axes),
-            OpKind::FakeQuantise { .. } => Err(Misfit::new(
+            OpKind::FakeQuantise { .. } => Err(Unsupported::new(
                 "quantising and dequantising again",
                 "a step noted on the tensor, as the pass `steps` does",
             )),
@@ -234,13 +241,13 @@ impl Canonicaliser<'_> {
             | OpKind::BlockSoftmax {}
             | OpKind::CscSoftmax {}
             | OpKind::SplitSpmm { .. } => {
-                Err(Misfit::new("an operation of a later stage", "an imported operation"))
+                Err(Unsupported::new("an operation of a later stage", "an imported operation"))
             }
         }
     }
 }
 
 /// An operand that an operation cannot take.
-fn unexpected(found: &Meaning, expected: &str) -> Misfit {
-    Misfit::new(found.name(), expected)
+fn unexpected(found: &Meaning, expected: &str) -> Unsupported {
+    Unsupported::new(found.name(), expected)
 }

@@ -5,14 +5,14 @@ use super::constants::{data, floats};
 use super::view::{Axis, View, Walk, places, walks};
 use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{Graph, OpData, OpKind, Value};
-use crate::passes::error::Misfit;
+use crate::passes::error::Unsupported;
 
 /// More operands than this are not gathered into one `concat`: joining in a long chain must not
 /// take quadratic space.
 const JOINED: usize = 64;
 
 impl Canonicaliser<'_> {
-    pub(super) fn movement(&mut self, op: &OpData, x: &Meaning) -> Result<Meaning, Misfit> {
+    pub(super) fn movement(&mut self, op: &OpData, x: &Meaning) -> Result<Meaning, Unsupported> {
         let from = &self.source.ty(op.operands[0]).shape;
         let to = &self.source.ty(op.results[0]).shape;
         match x {
@@ -48,7 +48,7 @@ impl Canonicaliser<'_> {
         op: &OpData,
         operands: &[Meaning],
         axis: usize,
-    ) -> Result<Meaning, Misfit> {
+    ) -> Result<Meaning, Unsupported> {
         let shape = &self.source.ty(op.results[0]).shape;
         if let [x] = operands {
             return Ok(x.clone());
@@ -57,7 +57,7 @@ impl Canonicaliser<'_> {
             return Ok(Meaning::View(view));
         }
         if shape[..axis].iter().any(|extent| *extent != 1) {
-            return Err(Misfit::new(
+            return Err(Unsupported::new(
                 format!("tensors joined along axis {axis} to {shape:?}"),
                 "tokens joined",
             ));
@@ -98,7 +98,7 @@ impl Canonicaliser<'_> {
 
     /// Parts of one matrix, joined along an axis: as a view of it where they follow each other
     /// regularly, or as tokens in another order. `None` where they are something else.
-    fn rejoined(&mut self, operands: &[Meaning], axis: usize) -> Result<Option<View>, Misfit> {
+    fn rejoined(&mut self, operands: &[Meaning], axis: usize) -> Result<Option<View>, Unsupported> {
         let views: Option<Vec<&View>> = operands
             .iter()
             .map(|operand| if let Meaning::View(view) = operand { Some(view) } else { None })
@@ -154,7 +154,7 @@ impl Canonicaliser<'_> {
     }
 
     /// The same parts with neighbouring constants joined.
-    fn join_constants(&mut self, parts: &[Value]) -> Result<Vec<Value>, Misfit> {
+    fn join_constants(&mut self, parts: &[Value]) -> Result<Vec<Value>, Unsupported> {
         let mut joined: Vec<Value> = Vec::new();
         for part in parts {
             let constant = |value: &Value| self.builder.graph.constant(*value).cloned();
@@ -218,10 +218,13 @@ fn keeps_order(op: &OpData) -> bool {
     }
 }
 
-fn moved(graph: &Graph, op: &OpData, view: &View, to: &[usize]) -> Result<View, Misfit> {
+fn moved(graph: &Graph, op: &OpData, view: &View, to: &[usize]) -> Result<View, Unsupported> {
     let uneven = || {
         let from = graph.ty(op.operands[0]);
-        Misfit::new(format!("{from} made {to:?}"), "dimensions that keep tokens and channels apart")
+        Unsupported::new(
+            format!("{from} made {to:?}"),
+            "dimensions that keep tokens and channels apart",
+        )
     };
     match &op.kind {
         OpKind::Transpose { perm } => Ok(view.transposed(perm)),
@@ -236,7 +239,7 @@ fn moved(graph: &Graph, op: &OpData, view: &View, to: &[usize]) -> Result<View, 
         OpKind::Expand { .. }
             if graph.ty(op.operands[0]).elements() != graph.ty(op.results[0]).elements() =>
         {
-            Err(Misfit::new(
+            Err(Unsupported::new(
                 format!("{} repeated to {to:?}", graph.ty(op.operands[0])),
                 "only constants repeated",
             ))
@@ -250,10 +253,10 @@ fn progression(
     graph: &Graph,
     indices: Value,
     extent: usize,
-) -> Result<(usize, usize, usize), Misfit> {
+) -> Result<(usize, usize, usize), Unsupported> {
     let expected = || format!("constant indices below {extent} at rising, regular distances");
     let Some(indices) = graph.const_i64(indices) else {
-        return Err(Misfit::new("computed indices", expected()));
+        return Err(Unsupported::new("computed indices", expected()));
     };
     let regular = || -> Option<(usize, usize, usize)> {
         let first = *indices.first()?;
@@ -268,5 +271,5 @@ fn progression(
             step as usize,
         ))
     };
-    regular().ok_or_else(|| Misfit::new("other indices", expected()))
+    regular().ok_or_else(|| Unsupported::new("other indices", expected()))
 }

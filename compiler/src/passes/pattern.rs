@@ -1,4 +1,4 @@
-//! What several passes ask about the operations of a graph.
+//! Matchers of operations that several fusion passes share.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
-//! Drafts: programs whose instructions lie in buffers and have no tokens yet, in the same language.
+//! Task listings: instructions on named buffers, without synchronisation tokens, in the language of
+//! assembly.
 //!
-//! A compiler writes them on the way to a program. The head of the text says how far it is: in a
-//! `.tiled` one buffers have a size, in a `.scheduled` one also an address. What distinguishes the
-//! two from a program's text besides:
+//! They are the text of the compiler's stages before a program. In a `.tiled` text, buffers have a
+//! size; in a `.scheduled` text they also have an address. Other differences from a program's text:
 //!
 //! - Scratchpad operands are `buffer` or `buffer+offset`. Printed text numbers buffers in the order
 //!   of their definitions: `b0`, `b1`.
@@ -22,18 +22,18 @@ use crate::instr::Op;
 use crate::program::{Buffer, Header, Program, SavedIr};
 use vitcod_support::diagnostics::Diagnostic;
 
-/// A draft, as its text states it.
+/// The instructions of a tiled or scheduled program with their buffers, as its text states them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Draft {
-    /// How far it is.
+pub struct TaskListing {
+    /// The stage of the text.
     pub kind: Kind,
-    /// All but what follows. Scratchpad operands are offsets in their buffers.
+    /// Header, code and constants. Scratchpad operands are offsets in their buffers.
     pub program: Program,
-    /// The buffers by number: bytes, and for a scheduled draft the address.
+    /// The buffers by number: bytes, and for a scheduled task listing the address.
     pub buffers: Vec<(u32, Option<u32>)>,
-    /// Per instruction, where its operands lie.
+    /// For each instruction, the buffers of its scratchpad operands.
     pub operands: Vec<Operands>,
-    /// Per instruction, its group.
+    /// For each instruction, the group of operations that it was lowered from.
     pub groups: Vec<u32>,
 }
 
@@ -44,12 +44,12 @@ pub struct Places {
     pub code: Vec<Range<usize>>,
     /// Each input and, behind them, each output.
     pub bindings: Vec<Range<usize>>,
-    /// Each buffer: of a draft its name, of a program its directive.
+    /// Each buffer: of a task listing its name, of a program its directive.
     pub buffers: Vec<Range<usize>>,
 }
 
-impl Draft {
-    /// Reads a draft, of which only the form is looked at. `files` reads a file beside the text.
+impl TaskListing {
+    /// Parses a task listing and checks only its form. `files` reads a file beside the text.
     ///
     /// # Errors
     /// As for [`Assembly::parse`](super::Assembly::parse).
@@ -57,7 +57,7 @@ impl Draft {
         text: &str,
         kind: Kind,
         files: &Files<'_>,
-    ) -> Result<(Draft, Places), AssemblyError> {
+    ) -> Result<(TaskListing, Places), AssemblyError> {
         let mut definitions = Definitions::new(files, kind);
         // Names may be used before they are defined: directives first, and instructions when all
         // names are known.
@@ -150,7 +150,7 @@ impl Draft {
             buffers.push((bytes, address));
             places.buffers.push(span);
         }
-        Ok((Draft { kind, program, buffers, operands, groups }, places))
+        Ok((TaskListing { kind, program, buffers, operands, groups }, places))
     }
 
     /// The text of an instruction, by its index.

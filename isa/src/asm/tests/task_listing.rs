@@ -1,9 +1,9 @@
-//! Drafts and their text hold the same. Cases are files of `tests/ir`.
+//! Task listings and their text hold the same. Cases are files of `tests/ir`.
 
 use super::*;
 
-/// Any draft whose operands all lie in buffers, most of them without sense.
-fn draft() -> impl Strategy<Value = Draft> {
+/// Any task listing whose operands all lie in buffers, most of them without sense.
+fn task_listing() -> impl Strategy<Value = TaskListing> {
     let buffers = prop::collection::vec((1..1u32 << 16, any::<u32>()), 1..5);
     let picks = prop::collection::vec(
         (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u32>()),
@@ -13,7 +13,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         |(mut program, buffers, picks, is_scheduled)| {
             let mut picks = picks.into_iter().cycle();
             let (mut operands, mut groups) = (Vec::new(), Vec::new());
-            // The buffers of a draft are its own.
+            // The buffers of a task listing are its own.
             program.buffers.clear();
             for instr in &mut program.code {
                 (instr.wait, instr.signal) = Default::default();
@@ -32,7 +32,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                 .iter()
                 .map(|(bytes, at)| (*bytes, is_scheduled.then_some(at % MAX_SRAM)))
                 .collect();
-            Draft { kind, program, buffers, operands, groups }
+            TaskListing { kind, program, buffers, operands, groups }
         },
     )
 }
@@ -41,26 +41,26 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, max_local_rejects: 1 << 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_draft_survives_its_text_and_any_printed_text_its_draft(draft in draft()) {
-        let text = draft.listing(Sections::Inline).to_string();
-        prop_assert_eq!(Kind::of(&text), Some(draft.kind));
-        let again = Draft::parse(&text, draft.kind, &no_files);
+    fn task_listings_and_their_texts_convert_both_ways(tasks in task_listing()) {
+        let text = tasks.listing(Sections::Inline).to_string();
+        prop_assert_eq!(Kind::of(&text), Some(tasks.kind));
+        let again = TaskListing::parse(&text, tasks.kind, &no_files);
         let (again, places) = again.unwrap_or_else(|error| panic!("{}", error.render("text", &text)));
-        prop_assert_eq!(&again, &draft);
+        prop_assert_eq!(&again, &tasks);
         prop_assert_eq!(again.listing(Sections::Inline).to_string(), text);
-        prop_assert_eq!((places.code.len(), places.buffers.len()), (draft.program.code.len(), draft.buffers.len()));
+        prop_assert_eq!((places.code.len(), places.buffers.len()), (tasks.program.code.len(), tasks.buffers.len()));
     }
 
     #[test]
     fn damaged_drafts_do_no_harm(
-        draft in draft(),
+        tasks in task_listing(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(),
             prop_oneof!["[ -~\n]{0,4}", Just("b0+0xffffffff".to_owned()), any::<String>()]), 1..6),
     ) {
-        let text = damaged(&draft.listing(Sections::Inline).to_string(), &changes);
+        let text = damaged(&tasks.listing(Sections::Inline).to_string(), &changes);
         for kind in Kind::ALL {
-            match Draft::parse(&text, kind, &no_files) {
-                Ok((draft, _)) => drop(draft.listing(Sections::Inline).to_string()),
+            match TaskListing::parse(&text, kind, &no_files) {
+                Ok((tasks, _)) => drop(tasks.listing(Sections::Inline).to_string()),
                 Err(error) => prop_assert!(!error.render("text", &text).is_empty()),
             }
         }

@@ -1,39 +1,39 @@
-//! Drafts executed: instructions one after the other, on buffers.
+//! Task listings executed: instructions one after the other, on buffers.
 //!
 //! What a tiled or scheduled program computes is defined by the order of its instructions. Where
 //! buffers have addresses, the scratchpad is that of the machine. Where they have none, each has
 //! bytes of its own: an instruction finds its buffers in a scratchpad that holds nothing else, at
-//! addresses that differ from one instruction to the next. A draft that reads what it has not
+//! addresses that differ from one instruction to the next. A task listing that reads what it has not
 //! written to the same buffer reads zeros.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use vitcod_isa::asm::Draft;
+use vitcod_isa::asm::TaskListing;
 use vitcod_isa::instr::{Instr, Sram};
 
 use crate::execute::{Core, Fault, Memory, Reason};
 
-/// Buffers of tiled drafts start at multiples of this while an instruction executes: those of any
+/// Buffers of tiled task listings start at multiples of this while an instruction executes: those of any
 /// operand's alignment.
 const ALIGN: usize = 16;
 
-/// Executes a draft once. `memory` is that of its [program](Draft::program); the scratchpad is left
+/// Executes a task listing once. `memory` is that of its [program](TaskListing::program); the scratchpad is left
 /// as it comes. Takes as much memory besides as [`live_bytes`] says.
 ///
 /// # Errors
 /// The first instruction that cannot be executed.
-pub fn run(draft: &Draft, memory: &mut Memory) -> Result<(), Fault> {
-    let mut core = Core::new(&draft.program.machine);
+pub fn run(tasks: &TaskListing, memory: &mut Memory) -> Result<(), Fault> {
+    let mut core = Core::new(&tasks.program.machine);
     let mut contents: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
-    let last = last_uses(draft);
+    let last = last_uses(tasks);
     memory.clear_sram();
-    for (index, instr) in draft.program.code.iter().enumerate() {
-        let numbers: Vec<u32> = draft.operands[index].iter().flatten().copied().collect();
+    for (index, instr) in tasks.program.code.iter().enumerate() {
+        let numbers: Vec<u32> = tasks.operands[index].iter().flatten().copied().collect();
         let mut placed: BTreeMap<u32, Range<usize>> = BTreeMap::new();
         let mut end = 0;
         for number in &numbers {
-            let (bytes, address) = draft.buffers.get(*number as usize).copied().unwrap_or_default();
+            let (bytes, address) = tasks.buffers.get(*number as usize).copied().unwrap_or_default();
             placed.entry(*number).or_insert_with(|| {
                 let start = address.map_or(end, |address| address as usize);
                 let range = start..start + bytes as usize;
@@ -47,18 +47,18 @@ pub fn run(draft: &Draft, memory: &mut Memory) -> Result<(), Fault> {
             let reason = Reason::OutOfBounds { end, bytes, memory: "scratchpad" };
             return Err(Fault {
                 index,
-                instruction: draft.instruction(index),
+                instruction: tasks.instruction(index),
                 operand: "buffers",
                 reason,
             });
         }
-        let is_tiled = |number: u32| draft.buffers[number as usize].1.is_none();
+        let is_tiled = |number: u32| tasks.buffers[number as usize].1.is_none();
         for (number, range) in placed.iter().filter(|(number, _)| is_tiled(**number)) {
             let held = contents.entry(*number).or_insert_with(|| vec![0; range.len()]);
             memory.sram_mut()[range.clone()].copy_from_slice(held);
         }
         let mut op = instr.op;
-        for (at, number) in op.sram_operands().into_iter().zip(draft.operands[index]) {
+        for (at, number) in op.sram_operands().into_iter().zip(tasks.operands[index]) {
             if let Some(number) = number {
                 *at = Sram((placed[&number].start as u32).saturating_add(at.0));
             }
@@ -76,14 +76,14 @@ pub fn run(draft: &Draft, memory: &mut Memory) -> Result<(), Fault> {
 }
 
 /// The most bytes that buffers without addresses hold at once, each from its first to its last use.
-pub fn live_bytes(draft: &Draft) -> u64 {
-    let last = last_uses(draft);
+pub fn live_bytes(tasks: &TaskListing) -> u64 {
+    let last = last_uses(tasks);
     let mut live: BTreeMap<u32, u64> = BTreeMap::new();
     let (mut held, mut most) = (0u64, 0);
-    for (index, operands) in draft.operands.iter().enumerate() {
+    for (index, operands) in tasks.operands.iter().enumerate() {
         let numbers = || operands.iter().flatten();
         for number in numbers() {
-            if let Some((bytes, None)) = draft.buffers.get(*number as usize)
+            if let Some((bytes, None)) = tasks.buffers.get(*number as usize)
                 && live.insert(*number, (*bytes).into()).is_none()
             {
                 held += u64::from(*bytes);
@@ -97,8 +97,8 @@ pub fn live_bytes(draft: &Draft) -> u64 {
 }
 
 /// The last instruction that each buffer is an operand of.
-fn last_uses(draft: &Draft) -> BTreeMap<u32, usize> {
-    let uses = draft.operands.iter().enumerate();
+fn last_uses(tasks: &TaskListing) -> BTreeMap<u32, usize> {
+    let uses = tasks.operands.iter().enumerate();
     uses.flat_map(|(index, operands)| operands.iter().flatten().map(move |number| (*number, index)))
         .collect()
 }

@@ -25,7 +25,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// A text of settings.
 pub(crate) fn read_settings(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(read_within(path, MAX_SETTINGS)?)
-        .with_context(|| format!("{} is no text", path.display()))
+        .with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 
 /// The bytes of a file that a text names, which must lie in the folder of the text or below.
@@ -80,7 +80,7 @@ fn head(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
 /// A program, well-formed but not checked.
 pub(crate) fn read_program(path: &Path) -> anyhow::Result<Program> {
     let bytes = Bytes::from(read(path)?);
-    Program::from_bytes(bytes).with_context(|| format!("{} is no program", path.display()))
+    Program::from_bytes(bytes).with_context(|| format!("{} is not a valid program", path.display()))
 }
 
 /// Files to be written: their bytes wait in temporary files beside them.

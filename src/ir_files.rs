@@ -67,7 +67,8 @@ fn read_text(path: &Path) -> anyhow::Result<Module> {
 }
 
 fn source(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(files::read(path)?).with_context(|| format!("{} is no text", path.display()))
+    String::from_utf8(files::read(path)?)
+        .with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 
 /// A file that a text names.
@@ -83,7 +84,7 @@ fn refused(
     problems: &Problems<Diagnostic>,
 ) -> anyhow::Error {
     let name = path.display().to_string();
-    anyhow!("{name} is no {expected}\n\n{}", problems.render(&name, source))
+    anyhow!("{name} is not a valid {expected}\n\n{}", problems.render(&name, source))
 }
 
 fn assemble(source: &str, beside: &Files<'_>) -> Result<Program, Problems<Diagnostic>> {
@@ -113,7 +114,8 @@ pub(crate) fn stage(
     files: &mut Outputs,
 ) -> anyhow::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.with_context(|| format!("{}: the name is no text", path.display()))?;
+    let name =
+        name.with_context(|| format!("{}: expected a file name in UTF-8", path.display()))?;
     let side_name = format!("{name}.bin");
     let sections = if inline { Sections::Inline } else { Sections::Side(side_name.clone()) };
     let side_of = |image, ir: &Option<SavedIr>| {

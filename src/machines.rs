@@ -38,7 +38,7 @@ impl MachineArg {
         }
         let text = files::read_settings(path)?;
         Machine::from_toml(&text).map_err(|problems| {
-            anyhow!("{name} describes no machine\n\n{}", problems.render(name, &text))
+            anyhow!("{name} is not a valid machine description\n\n{}", problems.render(name, &text))
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::files;
 /// Reads an array of numbers as float32, as [`npy::decode`] does.
 pub(crate) fn read(path: &Path) -> anyhow::Result<ArrayD<f32>> {
     npy::decode(&files::read(path)?)
-        .with_context(|| format!("{} is no array of numbers in .npy form", path.display()))
+        .with_context(|| format!("{} is not a .npy array of numbers", path.display()))
 }
 
 /// Reads an array of integers from 0 on, of any shape.

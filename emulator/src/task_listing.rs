@@ -1,10 +1,10 @@
-//! Task listings executed: instructions one after the other, on buffers.
+//! Executes task listings: one instruction after the other, on buffers.
 //!
 //! What a tiled or scheduled program computes is defined by the order of its instructions. Where
 //! buffers have addresses, the scratchpad is that of the machine. Where they have none, each has
 //! bytes of its own: an instruction finds its buffers in a scratchpad that holds nothing else, at
-//! addresses that differ from one instruction to the next. A task listing that reads what it has not
-//! written to the same buffer reads zeros.
+//! addresses that differ from one instruction to the next. An instruction that reads bytes which
+//! no earlier one wrote to the same buffer reads zeros.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,12 +14,13 @@ use vitcod_isa::instr::{Instr, Sram};
 
 use crate::execute::{Core, Fault, Memory, Reason};
 
-/// Buffers of tiled task listings start at multiples of this while an instruction executes: those of any
-/// operand's alignment.
+/// Alignment of the buffers of tiled task listings during execution: the largest that an operand
+/// requires.
 const ALIGN: usize = 16;
 
-/// Executes a task listing once. `memory` is that of its [program](TaskListing::program); the scratchpad is left
-/// as it comes. Takes as much memory besides as [`live_bytes`] says.
+/// Executes a task listing once on `memory`, which was made for its
+/// [program](TaskListing::program). The contents of the scratchpad afterwards are unspecified.
+/// Allocates [`live_bytes`] in addition.
 ///
 /// # Errors
 /// The first instruction that cannot be executed.

@@ -82,7 +82,7 @@ fn projection(
     }
     let mut parameters = coders.into_iter().chain([linear]).flat_map(|data| &data.operands[1..]);
     if parameters.any(|parameter| graph.const_f32(*parameter).is_none()) {
-        return Err("a weight or bias is no float constant");
+        return Err("expected float constants as weight and bias");
     }
     Ok(op)
 }

@@ -5,12 +5,12 @@ use crate::ir::Stage;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AutoencoderError {
     /// The graph is of another stage.
-    #[error("auto-encoders are placed in canonical graphs, and this one is {0}")]
+    #[error("auto-encoders: expected a graph of stage canonical, found stage {0}")]
     Stage(Stage),
     /// A layer whose cost cannot be told, as no instruction holds it.
     #[error("{layer}: {what} {count}; an instruction holds {}", u16::MAX)]
     TooLarge {
-        /// The layer.
+        /// Name of the attention layer.
         layer: String,
         /// What is too large.
         what: &'static str,
@@ -23,7 +23,7 @@ pub enum AutoencoderError {
         _ => format!("{asked} compressed heads above {heads} heads"),
     })]
     CompressedHeads {
-        /// The layer.
+        /// Name of the attention layer.
         layer: String,
         /// Compressed heads asked for.
         asked: usize,
@@ -33,9 +33,9 @@ pub enum AutoencoderError {
     /// More heads than principal components are computed of.
     #[error("{layer}: principal components of {heads} heads; expected at most {most}")]
     TooManyHeads {
-        /// The layer.
+        /// Name of the attention layer.
         layer: String,
-        /// Its heads.
+        /// Number of heads of the layer.
         heads: usize,
         /// The most there may be.
         most: usize,
@@ -43,7 +43,7 @@ pub enum AutoencoderError {
     /// Samples on which Q or K is infinite or undefined.
     #[error("{layer}: infinite or undefined numbers occur in {operand} on the samples")]
     NotFinite {
-        /// The layer.
+        /// Name of the attention layer.
         layer: String,
         /// `Q` or `K`.
         operand: &'static str,

@@ -126,7 +126,7 @@ mod tests {
         let error = Calibration::run(&graph, &samples).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "samples of input \"z\": found f32[3], which are not 2 items of f32[1] along the first axis"
+            "samples of input \"z\": found f32[3], expected 2 items of f32[1] along the first axis"
         );
         assert!(matches!(Calibration::run(&graph, &[]), Err(InterpError::InputCount { .. })));
     }

@@ -33,9 +33,9 @@ impl fmt::Display for ImportError {
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {fault}")]
 pub struct Problem {
-    /// Where.
+    /// The node, input or output at fault.
     pub place: Place,
-    /// What.
+    /// The reason why it cannot be imported.
     pub fault: Fault,
 }
 
@@ -84,9 +84,9 @@ pub enum Fault {
     /// An operand, result, attribute or option that does not fit.
     #[error("expected {expected}, found {found}")]
     Mismatch {
-        /// What could be there.
+        /// The supported operand or attribute.
         expected: String,
-        /// What is there.
+        /// The operand or attribute in the model.
         found: String,
     },
     /// Operands that do not fit the operation that a node becomes.

@@ -4,14 +4,14 @@ use crate::ir::{Graph, Op, Stage, TensorType};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InterpError {
     /// The graph is of a stage that the interpreter does not run.
-    #[error("a graph of the {0} stage cannot be run here")]
+    #[error("cannot execute a graph of stage {0} here")]
     Stage(Stage),
     /// Too many inputs, or too few.
     #[error("{found} inputs were given, and the model has {expected}: {names}")]
     InputCount {
         /// Inputs of the graph.
         expected: usize,
-        /// Inputs given.
+        /// Number of tensors that the caller passed.
         found: usize,
         /// Their names in the graph.
         names: String,
@@ -23,18 +23,18 @@ pub enum InterpError {
         name: String,
         /// The graph's type.
         expected: TensorType,
-        /// What was given.
+        /// Type of the tensor that the caller passed.
         found: String,
     },
     /// Samples that are no items of an input, or not as many as those of the inputs before it.
-    #[error("samples of input {name:?}: found {found}, which are not {}items of {expected} along the first axis",
+    #[error("samples of input {name:?}: found {found}, expected {}items of {expected} along the first axis",
         .items.map_or(String::new(), |items| format!("{items} ")))]
     Samples {
         /// Name of the input.
         name: String,
         /// The graph's type: one item.
         expected: TensorType,
-        /// What was given.
+        /// Type of the tensor that the caller passed.
         found: String,
         /// How many items were expected, where the inputs before have settled it.
         items: Option<usize>,
@@ -44,15 +44,15 @@ pub enum InterpError {
     Labels {
         /// Items of the samples.
         items: usize,
-        /// Labels given.
+        /// Number of labels that the caller passed.
         found: usize,
     },
     /// An output that is no tensor of real numbers.
-    #[error("output {name:?} is {found}, which stands for no real numbers")]
+    #[error("output {name:?} is {found}, expected a type that represents real numbers")]
     Output {
         /// Name of the output.
         name: String,
-        /// Its type.
+        /// Element type and shape of the output.
         found: TensorType,
     },
     /// A constant or operand that the operation cannot take.
@@ -60,7 +60,7 @@ pub enum InterpError {
     Operation {
         /// The operation, by the name of its ONNX node where it has one.
         at: String,
-        /// What is wrong.
+        /// The reason why the operation cannot be executed.
         message: String,
     },
 }

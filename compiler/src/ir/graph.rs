@@ -74,11 +74,11 @@ pub enum ValueDef {
 /// An operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpData {
-    /// What it does.
+    /// The operator with its attributes.
     pub kind: OpKind,
-    /// Its operands.
+    /// Operand values, in the order that the operator documents.
     pub operands: Vec<Value>,
-    /// Its results.
+    /// Result values, in the order that the operator documents.
     pub results: Vec<Value>,
     /// The ONNX nodes that it came from, the one that names it first.
     pub nodes: Vec<Node>,

@@ -41,13 +41,13 @@ pub enum MaskError {
          and {MAX_HEADS} heads in all layers"
     )]
     Shape {
-        /// The shape.
+        /// Shape in the header of the file.
         found: Vec<usize>,
     },
     /// More or fewer bytes than the shape needs.
     #[error("a mask of shape {shape:?} has {found} bytes of elements of {element} bytes")]
     Length {
-        /// The shape.
+        /// Shape in the header of the file.
         shape: Vec<usize>,
         /// Bytes of one element.
         element: usize,
@@ -59,7 +59,7 @@ pub enum MaskError {
     NotBinary {
         /// The first such element.
         at: Entry,
-        /// What it is.
+        /// Value of the element.
         value: f64,
     },
     /// Neither reading of the elements keeps the class token.
@@ -76,11 +76,11 @@ pub enum MaskError {
     /// A query that keeps no key: its softmax has no value.
     #[error("layer {layer}, head {head}: row {query} is pruned entirely")]
     EmptyRow {
-        /// Layer.
+        /// Attention layer, from 0.
         layer: usize,
-        /// Head.
+        /// Head of the layer, from 0.
         head: usize,
-        /// Row.
+        /// Query (row of the mask), from 0.
         query: usize,
     },
     /// Layers that one array cannot hold.
@@ -104,27 +104,27 @@ pub enum PruneError {
         "layer {layer}: attention maps of shape {found:?}: expected [heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens"
     )]
     Shape {
-        /// The layer.
+        /// Attention layer, from 0.
         layer: usize,
-        /// Its shape.
+        /// Shape of the layer's attention maps.
         found: [usize; 3],
     },
     /// A number that is no probability.
-    #[error("attention map element {at} is {value}, which is no probability")]
+    #[error("attention map element {at} is {value}, expected a probability from 0 to 1")]
     NotProbability {
         /// The first such element.
         at: Entry,
-        /// What it is.
+        /// Value of the element.
         value: f64,
     },
     /// A row without mass.
     #[error("layer {layer}, head {head}: the attention of row {query} sums to 0")]
     NoMass {
-        /// Layer.
+        /// Attention layer, from 0.
         layer: usize,
-        /// Head.
+        /// Head of the layer, from 0.
         head: usize,
-        /// Row.
+        /// Query (row of the mask), from 0.
         query: usize,
     },
     /// A share of mass that is none.

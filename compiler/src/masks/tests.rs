@@ -219,7 +219,7 @@ fn maps_and_criteria_are_checked() {
     let error = |elements, criterion| message(prune(&map(elements), criterion).unwrap_err());
     assert_eq!(
         error([0.5, 0.5, f64::NAN, 0.5], Criterion::Theta(0.5)),
-        "attention map element [0, 0, 1, 0] is NaN, which is no probability"
+        "attention map element [0, 0, 1, 0] is NaN, expected a probability from 0 to 1"
     );
     assert!(error([0.5, 0.5, -0.5, 0.5], Criterion::Theta(0.5)).contains("is -0.5"));
     assert!(error([0.5, 0.5, 0.0, 0.0], Criterion::Theta(0.5)).ends_with("row 1 sums to 0"));

@@ -50,9 +50,9 @@ impl fmt::Display for OnnxError {
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {fault}")]
 pub struct Problem {
-    /// Where.
+    /// The part of the file at fault.
     pub place: Place,
-    /// What.
+    /// The violated rule.
     pub fault: Fault,
 }
 
@@ -78,14 +78,14 @@ pub enum Place {
     Node {
         /// The name of [`Node`](super::Node).
         name: String,
-        /// The operator.
+        /// `op_type` of the node.
         op_type: String,
     },
     /// An attribute of a node.
     Attribute {
         /// The name of [`Node`](super::Node).
         node: String,
-        /// The operator.
+        /// `op_type` of the node.
         op_type: String,
         /// The attribute's name.
         attribute: String,
@@ -147,7 +147,7 @@ pub enum Fault {
     /// A domain whose version is below 1 or given twice.
     #[error("expected one opset version of at least 1 for domain {}, found {found}", Quoted(.domain))]
     Opset {
-        /// The domain.
+        /// Operator set domain; empty for the default one.
         domain: String,
         /// The version at fault.
         found: i64,
@@ -167,19 +167,19 @@ pub enum Fault {
     /// A value or attribute defined twice.
     #[error("{} is defined a second time", Quoted(.name))]
     Duplicate {
-        /// Its name.
+        /// Name of the value or attribute.
         name: String,
     },
     /// A value that nothing defines.
     #[error("expected a value that an input, an initializer or an earlier node defines, found {}", Quoted(.name))]
     Undefined {
-        /// Its name.
+        /// Name of the value or attribute.
         name: String,
     },
     /// A value used before the node that defines it.
     #[error("expected nodes in the order of their values, found {}, which {} defines later", Quoted(.name), Quoted(.by))]
     Order {
-        /// The value.
+        /// Name of the value.
         name: String,
         /// The node that defines it.
         by: String,
@@ -195,7 +195,7 @@ pub enum Fault {
     Attribute {
         /// What can be read.
         expected: &'static str,
-        /// What is there.
+        /// Kind of the attribute in the file.
         found: &'static str,
     },
     /// A tensor that cannot be read, or is of the wrong element type.

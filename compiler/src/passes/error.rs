@@ -19,41 +19,41 @@ pub enum PassError {
         help: Option<String>,
     },
     /// The module is of a level that the pass does not take.
-    #[error("{pass}: takes what is {requires}, and this is {found}")]
+    #[error("{pass}: expected a model of stage {requires}, found stage {found}")]
     Level {
-        /// The pass.
+        /// Name of the pass that failed.
         pass: &'static str,
-        /// What it takes.
+        /// The stage that the pass requires.
         requires: Level,
-        /// What it was given.
+        /// The stage of the module.
         found: Level,
     },
     /// A graph was to come out, and the passes go further.
-    #[error("the result is {level}, no graph")]
+    #[error("expected a pipeline that ends with a graph, found a result of stage {level}")]
     NoGraph {
-        /// What it is.
+        /// The stage of the result.
         level: Level,
     },
     /// What the pass needs besides is not there.
     #[error("{pass}: needs {need}")]
     Needs {
-        /// The pass.
+        /// Name of the pass that failed.
         pass: &'static str,
-        /// What is missing.
+        /// The missing input.
         need: Need,
     },
     /// A step of the compiler cannot be done.
     #[error("{pass}: {message}")]
     Refused {
-        /// The pass.
+        /// Name of the pass that failed.
         pass: &'static str,
-        /// Why.
+        /// The reason that the pass reports.
         message: String,
     },
     /// Parts of the model have no form that the pass knows.
     #[error("{pass}: {}", list(problems))]
     Unrecognised {
-        /// The pass.
+        /// Name of the pass that failed.
         pass: &'static str,
         /// Every such part that does not follow from another one.
         problems: Vec<Problem>,
@@ -61,20 +61,17 @@ pub enum PassError {
     /// The pass broke an invariant: a defect of the compiler, not of the model.
     #[error("{pass}: {source}")]
     Malformed {
-        /// The pass.
+        /// Name of the pass that failed.
         pass: &'static str,
-        /// What is broken.
+        /// The violated invariant.
         source: ModuleError,
     },
 }
 
 fn list(problems: &[Problem]) -> String {
     let count = match problems {
-        [_] => "1 place of the model is not part of a form that is recognised".to_string(),
-        _ => format!(
-            "{} places of the model are not part of a form that is recognised",
-            problems.len()
-        ),
+        [_] => "1 part of the model is not supported".to_string(),
+        _ => format!("{} parts of the model are not supported", problems.len()),
     };
     problems.iter().fold(count, |text, problem| format!("{text}\n  {problem}"))
 }
@@ -84,9 +81,9 @@ fn list(problems: &[Problem]) -> String {
 pub struct Problem {
     /// Where: the ONNX nodes with the operator of the IR, or an input or output.
     pub place: String,
-    /// What is there.
+    /// The unsupported form in the model.
     pub found: String,
-    /// What could be there instead.
+    /// The supported form.
     pub expected: String,
 }
 

@@ -59,9 +59,9 @@ pub struct Layer {
 /// The error of an output.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Its name.
+    /// Name of the graph output.
     pub name: String,
-    /// Its noise.
+    /// Difference between integer and float values.
     pub noise: Noise,
     /// The largest difference of an element.
     pub largest_error: f64,

@@ -90,7 +90,7 @@ impl Pass<'_> {
         let ty = self.plan.ty(graph, data.results[0]);
         let moves = plan::moves(&data.kind);
         if !moves && ty.rank() != 2 {
-            return Err(format!("{} is no matrix", graph.ty(data.results[0])));
+            return Err(format!("expected a matrix, found {}", graph.ty(data.results[0])));
         }
         let mut x = Vec::new();
         for operand in plan::activations(data) {
@@ -218,7 +218,8 @@ impl Pass<'_> {
 
     fn embed(&mut self, ty: TensorType, data: &OpData) -> Result<Value, String> {
         let table = self.constant(data.operands[0], ty.elem, self.step_of(&ty))?;
-        let rows = self.renamed[data.operands[1]].ok_or("its row numbers are no input")?;
+        let rows = self.renamed[data.operands[1]]
+            .ok_or("expected row numbers that are a graph input, found computed ones")?;
         Ok(self.push(OpKind::QEmbed {}, &[table, rows], ty, data))
     }
 
@@ -282,7 +283,9 @@ impl Pass<'_> {
 
     /// The elements of a float parameter.
     fn parameter(&self, value: Value) -> Result<Vec<f32>, String> {
-        self.graph.const_f32(value).ok_or_else(|| format!("{value} is no float constant"))
+        self.graph
+            .const_f32(value)
+            .ok_or_else(|| format!("expected a float constant, found {value}"))
     }
 
     fn linear(&mut self, x: Value, ty: TensorType, data: &OpData) -> Result<Value, String> {
@@ -431,7 +434,8 @@ impl Pass<'_> {
 
     /// The rows of a mask of keys, all alike, that `queries` queries take.
     fn keys(&mut self, keys: Value, queries: usize, data: &OpData) -> Result<Value, String> {
-        let mask = self.renamed[keys].ok_or("the mask of its keys is no input")?;
+        let mask = self.renamed[keys]
+            .ok_or("expected a key mask that is a graph input, found a computed one")?;
         let mut ty = self.out.ty(mask).clone();
         if ty.elem != Elem::Byte || ty.shape[0] == queries {
             return Ok(mask);
@@ -476,7 +480,9 @@ fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
         .filter(|data| matches!(data.kind, OpKind::Attention { .. }));
     let masked = attentions.filter(|data| graph.attention_keys(data) == Some(input));
     match (masked.map(|data| graph.ty(data.operands[0]).shape[0]).max(), graph.table_rows(input)) {
-        (Some(_), Some(_)) => Err("numbers of rows of a table, and a mask of keys".to_owned()),
+        (Some(_), Some(_)) => {
+            Err("expected one use, as row numbers or as a key mask, found both".to_owned())
+        }
         (Some(queries), None) => {
             Ok(TensorType::new(Elem::Byte, [queries, Mask::row_bytes(elements)]))
         }
@@ -490,7 +496,9 @@ fn check_depth(depth: usize) -> Result<(), String> {
     if depth <= most as usize {
         Ok(())
     } else {
-        Err(format!("sums of {depth} products; the accumulator holds {most}"))
+        Err(format!(
+            "expected sums of at most {most} products (the int32 accumulator), found {depth}"
+        ))
     }
 }
 

@@ -23,7 +23,7 @@ pub type VerifyError = Problems<Defect>;
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {
-    /// Where.
+    /// The task or buffer, or the program as a whole.
     pub place: Place,
     /// What is wrong.
     pub message: String,
@@ -36,9 +36,9 @@ pub enum Place {
     Program,
     /// A task.
     Task {
-        /// Its index.
+        /// Index of the task in program order.
         index: usize,
-        /// Its text.
+        /// The task in assembly.
         text: String,
     },
     /// A buffer.
@@ -47,7 +47,7 @@ pub enum Place {
     Binding {
         /// Its index among inputs and, behind them, outputs.
         index: usize,
-        /// Its name.
+        /// Name of the input or output.
         name: String,
     },
 }

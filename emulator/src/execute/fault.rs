@@ -8,7 +8,7 @@ use vitcod_isa::numerics::NumericsError;
 pub struct Fault {
     /// Its index in the program.
     pub index: usize,
-    /// Its text.
+    /// The instruction in assembly.
     pub instruction: String,
     /// The operand, as the instruction table names it.
     pub operand: &'static str,
@@ -50,7 +50,7 @@ pub enum Reason {
     Index {
         /// Which index, from 0.
         position: usize,
-        /// The index.
+        /// The index that the instruction read.
         index: u16,
         /// The indices below it are rows of the table.
         limit: usize,
@@ -60,13 +60,13 @@ pub enum Reason {
     Repeated {
         /// Which row of the list, from 0.
         position: usize,
-        /// The query.
+        /// The query that the row list repeats.
         query: u16,
     },
     /// Entries of a list or columns of blocks that are not as many as the instruction states.
     #[error("adds up to {found}, not to the {stated} that are stated")]
     Total {
-        /// What its counts add up to.
+        /// The sum of the counts in the list or block mask.
         found: u64,
         /// What the instruction states.
         stated: u64,

@@ -58,7 +58,7 @@ pub struct Report {
 /// The machine of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineReport {
-    /// Its name.
+    /// Name of the machine.
     pub name: String,
     /// Digest of its configuration.
     pub digest: String,
@@ -284,9 +284,9 @@ pub struct SramUse {
 /// The cost of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
-    /// Its name.
+    /// Name of the layer.
     pub name: String,
-    /// Its operation.
+    /// Operation of the layer.
     pub operation: String,
     /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The
     /// projections before and after are not.

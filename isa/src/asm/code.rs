@@ -30,8 +30,8 @@ const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
     }
 }
 
-/// The instruction of a line of a program or task listing, and the buffers that its operands lie in; all
-/// that is wrong with the line goes to `problems`.
+/// Parses an instruction of a program or task listing, with the buffers of its operands. Reports
+/// all mistakes of the line to `problems`.
 pub(crate) fn instruction(
     line: &Line<'_>,
     symbols: &Symbols<'_>,

@@ -468,7 +468,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
     /// Defines a buffer of a program: what its part of the scratchpad holds when.
     fn live(&mut self, mut arguments: Arguments<'s>) -> Done {
         if self.kind != Kind::Program {
-            let message = "a `.tiled` or `.scheduled` text declares buffers with `.buffer`; their live ranges follow from the instructions";
+            let message = "expected `.buffer`: the instructions of a `.tiled` or `.scheduled` \
+                               text determine live ranges";
             return Err(Diagnostic::at(arguments.head.span, message));
         }
         let Sram(address) = word(

@@ -49,7 +49,7 @@ impl<'s> Symbols<'s> {
         if !matches!(self.0.get(name.text), None | Some(Symbol::Broken)) {
             return Err(Diagnostic::at(
                 name.span.clone(),
-                format!("`{}` has a meaning already", name.text),
+                format!("`{}` is already defined", name.text),
             ));
         }
         self.0.insert(name.text.to_owned(), symbol);
@@ -87,7 +87,11 @@ impl<'s> Symbols<'s> {
                 return wrong(format!("`{name}` is the name of several tensors"));
             }
             (Symbol::Text(value), None) => return Ok(Some(Resolved::Text(value.to_owned()))),
-            (Symbol::Text(_), Some(_)) => return wrong(format!("`{name}` is no place")),
+            (Symbol::Text(_), Some(_)) => {
+                return wrong(format!(
+                    "expected an address before `+`, found the constant `{name}`"
+                ));
+            }
             (Symbol::Region { bytes, .. }, _) => bytes,
             (Symbol::Buffer { bytes, .. }, _) => Some(bytes.into()),
         };

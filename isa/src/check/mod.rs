@@ -90,7 +90,7 @@ pub type CheckError = Problems<CheckProblem>;
 /// One thing that is wrong with a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckProblem {
-    /// Where.
+    /// The instruction, buffer, binding or other part at fault.
     pub place: Place,
     /// What is wrong.
     pub message: String,
@@ -103,23 +103,23 @@ pub enum Place {
     Program,
     /// An instruction.
     Instruction {
-        /// Its index.
+        /// Index in the program's list.
         index: usize,
-        /// Its assembly.
+        /// The instruction in assembly.
         text: String,
     },
     /// A buffer.
     Buffer {
-        /// Its index.
+        /// Index in the program's list.
         index: usize,
-        /// It.
+        /// Address, size and live range.
         buffer: Buffer,
     },
     /// An input or output.
     Binding {
         /// Its index among inputs and, behind them, outputs.
         index: usize,
-        /// Its name.
+        /// Name of the input or output.
         name: String,
     },
 }

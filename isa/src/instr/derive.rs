@@ -112,8 +112,8 @@ macro_rules! instructions {
         }
 
         impl Op {
-            /// Writes the instruction with each scratchpad operand as `place` names it; `place` takes
-            /// the operand's number in table order. Operands for which it returns `None`, and
+            /// Writes the instruction with each scratchpad operand as `place` names it. `place`
+            /// takes the operand's number in table order. Operands for which it returns `None`, and
             /// operands that equal the default of assembly, are omitted.
             pub(crate) fn write_short(
                 &self,

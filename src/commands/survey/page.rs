@@ -19,7 +19,7 @@ impl Page {
     /// The page in a file.
     pub(super) fn read(path: &Path, part: &str) -> anyhow::Result<Page> {
         let text = String::from_utf8(files::read(path)?)
-            .with_context(|| format!("{} is no text", path.display()))?;
+            .with_context(|| format!("{} is not UTF-8 text", path.display()))?;
         Page::of(&text, part).with_context(|| path.display().to_string())
     }
 

@@ -44,7 +44,9 @@ fn mistakes_are_shown_and_nothing_is_written() {
     fs::write(sandbox.path("wrong.s"), kernel.replacen(" wait=load", "", 1)).unwrap();
     assert!(sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]).contains("wrong.s:"));
     fs::write(sandbox.path("wrong.s"), b"\xff").unwrap();
-    assert!(sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]).contains("wrong.s is no text"));
+    assert!(
+        sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]).contains("wrong.s is not UTF-8 text")
+    );
     fs::write(sandbox.path("wrong.s"), ".image \"wrong.s\" sha256=0\n.image \"none.bin\"").unwrap();
     let error = sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]);
     assert!(

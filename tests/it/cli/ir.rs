@@ -129,7 +129,9 @@ fn graphs_of_every_stage_are_run() {
         assert_eq!(sandbox.ok(&["interp", program, "--raw", "--seed", "1"]), printed, "{program}");
         assert!(sandbox.ok(&["opt", program]).starts_with(".program \"main_graph\" dram="));
         assert!(
-            sandbox.fails(&["opt", program, "--pass", "emit"]).contains("takes what is scheduled")
+            sandbox
+                .fails(&["opt", program, "--pass", "emit"])
+                .contains("expected a model of stage scheduled")
         );
     }
     let printed = sandbox.ok(&["run", "p.vitcod", "--input", &input(), "--check"]);
@@ -169,7 +171,7 @@ fn errors_are_shown_where_they_are() {
     assert!(
         sandbox
             .fails(&["opt", &onnx, "--pass", "split"])
-            .contains("takes what is quantised, and this is imported")
+            .contains("expected a model of stage quantised, found stage imported")
     );
 
     sandbox.ok(&["opt", &onnx, "--to", "tiled", "-o", "tiled.vir"]);
@@ -190,7 +192,7 @@ fn errors_are_shown_where_they_are() {
         assert!(error.contains(part), "{error}");
     }
     fs::write(sandbox.path("wrong.vir"), text.replacen(".tiled", ".program", 1)).unwrap();
-    assert!(sandbox.fails(&["interp", "wrong.vir"]).contains("wrong.vir is no program"));
+    assert!(sandbox.fails(&["interp", "wrong.vir"]).contains("wrong.vir is not a valid program"));
     assert!(
         sandbox
             .fails(&["asm", "tiled.vir", "-o", "p.vitcod"])

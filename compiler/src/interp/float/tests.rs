@@ -296,5 +296,8 @@ fn integers_are_rejected() {
         .unwrap()
         .run(&inputs.each_ref().map(|x| x.view()))
         .unwrap_err();
-    assert_eq!(error.to_string(), "output \"y\" is i64[1], which stands for no real numbers");
+    assert_eq!(
+        error.to_string(),
+        "output \"y\" is i64[1], expected a type that represents real numbers"
+    );
 }

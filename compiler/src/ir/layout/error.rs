@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// More or fewer bytes than the layout takes.
-    #[error("{found} bytes of {what} do not fit")]
+    #[error("wrong length of {what}: {found} bytes")]
     Length {
         /// What they hold.
         what: &'static str,

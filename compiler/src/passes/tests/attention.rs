@@ -223,7 +223,7 @@ fn other_uses_of_scores_are_reported() {
         b.unary(crate::ir::UnaryFn::Tanh, scores)
     });
     insta::assert_snapshot!(error(&graph), @r"
-    canonicalise: 1 place of the model is not part of a form that is recognised
+    canonicalise: 1 part of the model is not supported
       node /unary_12 (unary): found attention scores, expected tokens
     ");
 }

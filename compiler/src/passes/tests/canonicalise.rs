@@ -166,7 +166,7 @@ fn convolutions_that_are_no_patches_are_reported() {
     let relu = b.unary(UnaryFn::Relu, image);
     let graph = b.finish(&[grouped, dilated, relu]);
     insta::assert_snapshot!(error(&graph), @r"
-    canonicalise: 3 places of the model are not part of a form that is recognised
+    canonicalise: 3 parts of the model are not supported
       node /conv_0 (conv): found 2 groups, dilation [1, 1], expected 1 group, dilation 1
       node /conv_1 (conv): found 1 groups, dilation [2, 2], expected 1 group, dilation 1
       node /unary_2 (unary): found an image, expected tokens
@@ -188,7 +188,7 @@ fn inputs_and_outputs_that_do_not_fit_are_reported() {
         graph.add_output(name, value, shape);
     }
     insta::assert_snapshot!(error(&graph), @r#"
-    canonicalise: 4 places of the model are not part of a form that is recognised
+    canonicalise: 4 parts of the model are not supported
       input "batch": found f32[2,5,4], expected an image f32[1,c,h,w], tokens f32[1,n,c] or f32[n,c], or integers i64[1,n] or i64[n]
       output "ids": found integers of an input, expected tokens
       output "constant": found a constant, expected tokens
@@ -204,7 +204,7 @@ fn large_shapes_do_not_take_memory() {
     let column = b.graph.add_f32("c", [1, 1 << 19, 1], &vec![1.0; 1 << 19]);
     let y = b.add(x, column);
     insta::assert_snapshot!(error(&b.finish(&[y])), @r"
-    canonicalise: 1 place of the model is not part of a form that is recognised
+    canonicalise: 1 part of the model is not supported
       node /binary_0 (binary): found a constant of [524288, 524288] elements, expected at most the 5767168 that are left of what is allowed for this model
     ");
 

@@ -48,7 +48,8 @@ proptest! {
         let (again, places) = again.unwrap_or_else(|error| panic!("{}", error.render("text", &text)));
         prop_assert_eq!(&again, &tasks);
         prop_assert_eq!(again.listing(Sections::Inline).to_string(), text);
-        prop_assert_eq!((places.code.len(), places.buffers.len()), (tasks.program.code.len(), tasks.buffers.len()));
+        prop_assert_eq!(places.code.len(), tasks.program.code.len());
+        prop_assert_eq!(places.buffers.len(), tasks.buffers.len());
     }
 
     #[test]

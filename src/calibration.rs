@@ -1,4 +1,4 @@
-//! Options on how a model is quantised.
+//! Options of calibration and quantisation.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -12,22 +12,21 @@ use vitcod_compiler::quantise;
 
 use crate::{npy, tensor_args};
 
-/// What quantisation goes by.
+/// Options of quantisation.
 #[derive(clap::Args)]
 pub(crate) struct CalibrationArgs {
-    /// Inputs that are typical of the model, joined along the first axis, for each input; the name
-    /// can be left out if there is one. Without them noise of mean 0 and standard deviation 1 is
-    /// used. Tensors that the model itself quantises (QDQ form) keep their scales
+    /// Calibration samples of an input, stacked along the first axis; repeat for each input, omit
+    /// NAME if the model has one. Default: standard normal noise. Tensors that the model quantises
+    /// itself (QDQ form) keep their scales
     #[arg(long, value_name = "[NAME=]X.npy")]
     calibration: Vec<String>,
 
-    /// How the range of an int8 tensor follows from calibration: max (nothing seen saturates), mse
-    /// (least mean square error), percentile:P (P per cent of the numbers are within)
+    /// How the range of an int8 tensor is derived from the samples: max (no sample saturates), mse
+    /// (least mean square error), percentile:P (covers P per cent of the values)
     #[arg(long, value_name = "METHOD", default_value_t = quantise::Options::default().clipping)]
     calibration_method: Clipping,
 
-    /// Whether biases take back what rounding the weights adds to the means that calibration has
-    /// seen
+    /// Correct biases for the shift of output means that weight rounding causes on the samples
     #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::from(quantise::Options::default().bias_correction))]
     bias_correction: Switch,
 }
@@ -44,7 +43,7 @@ impl From<bool> for Switch {
     }
 }
 
-/// Says that noise stood in for samples.
+/// Warns that the model was calibrated on noise.
 pub(crate) fn warn_of_noise() {
     // A warning that cannot be shown is no reason to fail.
     let _ = writeln!(

@@ -1,4 +1,4 @@
-//! Files: what is read, and outputs that appear only once everything has succeeded.
+//! Reading files, and output files that appear only if the whole command succeeds.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
@@ -10,11 +10,10 @@ use tempfile::NamedTempFile;
 use vitcod_isa::program::Program;
 use vitcod_support::sibling_files::{self, PathError};
 
-/// The most bytes of a file of numbers, a program or a text of either that are read. ViT-Huge with
-/// all weights written out takes half.
+/// Size limit of arrays, programs and IR texts. ViT-Huge with inline weights takes half.
 const MAX_DATA: u64 = 8 << 30;
 
-/// The most bytes of a file that people write by hand.
+/// Size limit of files that people write by hand.
 const MAX_SETTINGS: u64 = 1 << 20;
 
 /// The bytes of a regular file.
@@ -160,7 +159,7 @@ impl Outputs {
         Ok(Staged { path: path.to_owned(), target, content })
     }
 
-    /// Lets all files appear.
+    /// Renames all files to their targets.
     pub(crate) fn commit(self) -> anyhow::Result<()> {
         for Staged { path, target, content } in self.staged {
             let done = match content {

@@ -1,4 +1,4 @@
-//! The `vitcod` command line: what the libraries offer, one subcommand per file of [`commands`].
+//! The `vitcod` command line: one subcommand per file of [`commands`].
 
 mod calibration;
 mod check;

@@ -22,13 +22,13 @@ use vitcod_isa::program::{Decision, Program};
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
 
-/// Items of noise that stand in for samples.
+/// Items of noise used without samples.
 pub(crate) const NOISE_ITEMS: usize = 4;
 
 /// Extents for the named dimensions of a model.
 #[derive(clap::Args, Default)]
 pub(crate) struct Dims {
-    /// Extent of a dimension that the model leaves open, by its name
+    /// Extent of a named dynamic dimension of the model
     #[arg(long = "dim", value_name = "NAME=N", value_parser = dim)]
     dims: Vec<(String, usize)>,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Options {
     pub(crate) autoencoder: Autoencoder,
     pub(crate) globals: GlobalTokens,
     pub(crate) quantise: quantise::Options,
-    /// Whether the program says what was costed.
+    /// Whether the program records the alternatives that were costed.
     pub(crate) explain: bool,
 }
 
@@ -105,16 +105,16 @@ impl Default for Options {
     }
 }
 
-/// A program, and what it lost on the way.
+/// A program, and the errors of the auto-encoders that were added.
 pub(crate) struct Compiled {
     pub(crate) program: Program,
-    /// Of the auto-encoders that were made.
+    /// Reconstruction errors of added auto-encoders.
     pub(crate) losses: Vec<PcaError>,
-    /// Whether noise stood in for samples.
+    /// Whether it was calibrated on noise.
     pub(crate) noise: bool,
 }
 
-/// A model in float as it is computed, and in integers.
+/// A canonical graph and its quantised form.
 pub(crate) struct Prepared {
     pub(crate) graph: Graph,
     pub(crate) quantised: Quantised,
@@ -180,8 +180,8 @@ pub(crate) fn prepare(
     Ok(Prepared { graph, quantised, losses, decisions, noise })
 }
 
-/// Auto-encoders where they are computed, made before if that is asked for; what making them lost;
-/// what was decided.
+/// Adds PCA auto-encoders if asked for, and folds encoders and decoders by cost. Returns the graph,
+/// the reconstruction errors and the decisions.
 fn place_autoencoders(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
@@ -215,7 +215,7 @@ fn place_autoencoders(
     Ok((placed, losses, decisions.iter().map(decision).collect()))
 }
 
-/// What was chosen for the auto-encoders of a layer, as a program states it.
+/// The decision for a layer's auto-encoders, in the form that a program stores.
 fn decision(decision: &autoencoder::Decision) -> Decision {
     let autoencoder::Decision { layer, form, cycles, reason } = decision;
     let cycles = cycles.map(|(form, cycles)| format!("{form} {cycles}")).join(", ");

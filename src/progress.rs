@@ -1,4 +1,4 @@
-//! What a long command is doing, on standard error and only if that is a terminal.
+//! Progress of long commands, on standard error if it is a terminal.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Progress {
         Progress(bar)
     }
 
-    /// What the next steps are done to, which comes before them.
+    /// Sets the subject of the next steps, printed before them.
     pub(crate) fn about(&self, what: &str) {
         self.0.set_prefix(format!("{what}: "));
     }

@@ -1,4 +1,4 @@
-//! What a program costs: the report, and the files and pictures that come with it.
+//! Reports of a run: text, JSON, trace and pictures.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use vitcod_runtime::{Model, Report};
 
 use crate::files::Outputs;
 
-/// Files that say what a run costs.
+/// Output files of a report.
 #[derive(clap::Args)]
 pub(crate) struct ReportArgs {
     /// Write the report as JSON
     #[arg(long, value_name = "R.json")]
     report: Option<PathBuf>,
 
-    /// Write the schedule as Chrome trace events, for Perfetto; a microsecond stands for a cycle
+    /// Write the schedule as Chrome trace events, for Perfetto; one microsecond per cycle
     #[arg(long, value_name = "T.json")]
     trace: Option<PathBuf>,
 
@@ -29,15 +29,15 @@ pub(crate) struct ReportArgs {
 /// Pictures of a run.
 #[derive(clap::Args)]
 pub(crate) struct PictureArgs {
-    /// Draw what every unit did and waited for, over time
+    /// Draw a timeline of each unit's activity and stalls (PNG)
     #[arg(long, value_name = "T.png")]
     timeline: Option<PathBuf>,
 
-    /// Draw what lay where in the scratchpad, over time
+    /// Draw the contents of the scratchpad over time (PNG)
     #[arg(long, value_name = "M.png")]
     memory_image: Option<PathBuf>,
 
-    /// The cycles that pictures show, as 1000..2000, ..2000 or 1000.. [default: all]
+    /// Range of cycles in pictures: 1000..2000, ..2000 or 1000.. [default: all]
     #[arg(long, value_name = "A..B", value_parser = cycles)]
     cycles: Option<(Option<u64>, Option<u64>)>,
 }

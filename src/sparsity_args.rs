@@ -1,4 +1,4 @@
-//! Options on what makes attention sparse: masks, global tokens, auto-encoders.
+//! Options for sparse attention: masks, global tokens, auto-encoders.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::files;
 /// The masks of a model.
 #[derive(clap::Args)]
 pub(crate) struct MaskArgs {
-    /// Which attention entries are computed: [layers, heads, tokens, tokens], bool or 0 and 1, as
-    /// `vitcod prune` and the authors write it
+    /// Attention mask, [layers, heads, tokens, tokens], bool or 0 and 1, in the format of `vitcod
+    /// prune` and of the authors: only kept entries are computed
     #[arg(long, value_name = "M.npy")]
     pub(crate) masks: Option<PathBuf>,
 
@@ -30,11 +30,11 @@ impl MaskArgs {
     }
 }
 
-/// How a file of masks is to be read.
+/// How to read a mask file.
 #[derive(clap::Args)]
 pub(crate) struct PolarityArg {
-    /// What 1 (or True) means in the masks [default: told from the class token, whose row and
-    /// column are kept]
+    /// Meaning of 1 (or True) in the mask [default: inferred from the class token, whose row and
+    /// column are always kept]
     #[arg(long, value_enum, requires = "masks")]
     polarity: Option<PolarityName>,
 }
@@ -62,8 +62,8 @@ impl PolarityArg {
 /// How global tokens are found.
 #[derive(clap::Args)]
 pub(crate) struct GlobalTokensArg {
-    /// Global tokens, whose columns the denser engine computes: keys that more than K queries keep,
-    /// or those that the cost model finds
+    /// Which keys are global tokens, computed by the denser engine: those that more than K queries
+    /// keep, or those that the cost model selects (auto). Never changes the output bits
     #[arg(long, value_name = "K|auto", default_value = "auto", value_parser = global_tokens)]
     pub(crate) theta_d: GlobalTokens,
 }
@@ -78,28 +78,28 @@ fn global_tokens(text: &str) -> Result<GlobalTokens, String> {
     }
 }
 
-/// What becomes of auto-encoders.
+/// How auto-encoders are computed.
 #[derive(clap::Args)]
 pub(crate) struct AutoencoderArg {
-    /// Auto-encoders of Q and K: FORM is how the model's are computed (apart: by encode and decode
-    /// instructions; fold-encoder: the encoder within the projection; fold-both: both within it;
-    /// auto: the form with the fewest cycles, layer by layer); `pca:E[:FORM]` makes some with E
-    /// compressed heads for a model that has none
+    /// How auto-encoders of Q and K are computed: apart (encode and decode instructions),
+    /// fold-encoder (encoder folded into the projection), fold-both (both folded), or auto (fewest
+    /// cycles, per layer). `pca:E[:FORM]` first adds PCA auto-encoders with E compressed heads to a
+    /// model without any; needs --calibration
     #[arg(long, value_name = "FORM|pca:E[:FORM]", default_value = "auto", value_parser = autoencoder)]
     pub(crate) autoencoder: Autoencoder,
 }
 
-/// What becomes of auto-encoders.
+/// How auto-encoders are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Autoencoder {
-    /// Compressed heads of those to be made.
+    /// Compressed heads of PCA auto-encoders to add.
     pub(crate) principal: Option<usize>,
     /// How they are computed.
     pub(crate) form: Choice,
 }
 
 impl Autoencoder {
-    /// The model's own, as the cost model says.
+    /// The model's own auto-encoders, in the form with the fewest cycles.
     pub(crate) const AUTO: Autoencoder = Autoencoder { principal: None, form: Choice::Auto };
 }
 

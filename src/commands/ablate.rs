@@ -1,4 +1,4 @@
-//! `vitcod ablate`: what each step of the method is worth.
+//! `vitcod ablate`: the cost of each step of the method.
 
 mod measure;
 mod table;
@@ -23,36 +23,34 @@ use work::Work;
 
 /// Compare dense, pruned, reordered and auto-encoded attention
 ///
-/// The same work runs as often as the method has steps: dense; with keys reordered; pruned; pruned
-/// and reordered, that is divided between the two engines; with the auto-encoder, too. The work is
-/// that of a model, or without one the attention of masks alone, as in `vitcod attention`. Prints
-/// what each step costs, beside the factors that the paper gives.
+/// Compiles the same workload once for each step of the method: dense; reordered; pruned; pruned
+/// and reordered, that is divided between the two engines; and also with the auto-encoder. The
+/// workload is a model, or without one the attention core of the masks as in `vitcod attention`.
+/// Prints the cost of each step beside the factors in the paper.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The model; external data is looked for beside it [default: the attention core of the masks
-    /// alone]
+    /// The model; external data is read from its folder [default: the attention core of the masks]
     #[arg(value_name = "MODEL.onnx")]
     model: Option<PathBuf>,
 
-    /// Inputs that are typical of the model, joined along the first axis; without them noise of
-    /// mean 0 and standard deviation 1 is used
+    /// Calibration samples, stacked along the first axis [default: standard normal noise]
     #[arg(long, value_name = "X.npy", conflicts_with = "head_dim")]
     calibration: Option<PathBuf>,
 
-    /// Which attention entries are computed: [layers, heads, queries, keys], bool or 0 and 1, as
-    /// `vitcod prune` and the authors write it
+    /// Attention mask, [layers, heads, queries, keys], bool or 0 and 1, in the format of `vitcod
+    /// prune` and of the authors: only kept entries are computed
     #[arg(long, value_name = "M.npy")]
     masks: PathBuf,
 
     #[command(flatten)]
     polarity: PolarityArg,
 
-    /// Features of a head of the attention core
+    /// Features per head of the attention core
     #[arg(long, value_name = "D", required_unless_present = "model", conflicts_with = "model")]
     head_dim: Option<usize>,
 
-    /// Heads of queries and keys in the last step; for a model that has an auto-encoder, leave it
-    /// out [default: no such step]
+    /// Compressed heads of queries and keys in the last step; omit it for a model with
+    /// auto-encoders [default: no such step]
     #[arg(long, value_name = "E")]
     compressed_heads: Option<usize>,
 
@@ -67,7 +65,7 @@ pub(crate) struct Args {
     dims: Dims,
 }
 
-/// A step of the method: what of it is used.
+/// A step of the method.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     name: &'static str,
@@ -122,7 +120,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     table::print(&ablation, out)
 }
 
-/// What a step costs.
+/// The report of a step.
 fn report(
     work: &Work,
     step: &Step,

@@ -20,35 +20,34 @@ use crate::{npy, tensor_args};
 
 /// Compare float and quantised execution of an ONNX model, layer by layer
 ///
-/// For every tensor that the machine computes the ratio of signal to quantisation noise (SQNR): of
-/// the layer alone, on the float run's operands, and accumulated, with all errors before it. Worst
-/// layers come first: those that do most to the outputs where --impact is given, or else those that
-/// are worst alone. Where a layer saturates, its range is too small; where it is bad alone and
-/// nothing saturates, a few large numbers leave the others few steps.
+/// Prints the signal-to-quantisation-noise ratio (SQNR) of each tensor that the machine computes:
+/// alone (on float operands) and accumulated (with all earlier errors). Sorted worst first: by the
+/// effect on the outputs with --impact, otherwise by SQNR alone. If a layer saturates, its range is
+/// too small; if its SQNR is low without saturation, outliers leave too few steps for the other
+/// values.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The model; external data is looked for beside it
+    /// The model; external data is read from its folder
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
 
-    /// Inputs to compare on, joined along the first axis; the name can be left out if the model has
-    /// one input
+    /// Inputs to compare on, stacked along the first axis; omit NAME if the model has one input
     #[arg(long, value_name = "[NAME=]X.npy", required = true)]
     input: Vec<String>,
 
-    /// The right class of each input: also say how many predictions are right
+    /// Class label of each input: also prints the accuracy of float and quantised predictions
     #[arg(long, value_name = "L.npy")]
     labels: Option<PathBuf>,
 
     #[command(flatten)]
     calibration: CalibrationArgs,
 
-    /// Measure for each layer what it alone does to the outputs; takes about half a float run for
-    /// each layer and input
+    /// Measure the effect of each layer alone on the outputs; costs about half a float run per
+    /// layer and input
     #[arg(long)]
     impact: bool,
 
-    /// How many layers are printed
+    /// Number of layers to print
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
 

@@ -1,4 +1,4 @@
-//! `vitcod asm`: text as a program.
+//! `vitcod asm`: assembles a program.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,18 +6,17 @@ use std::path::PathBuf;
 use crate::files::Outputs;
 use crate::ir_files;
 
-/// Make a program of assembly
+/// Assemble a program
 ///
-/// The language is that of `vitcod disasm`; docs/assembly.md describes it. All mistakes of the text
-/// are reported, and then everything that the checks before a run find, at the line that it is
-/// about.
+/// The syntax is that of `vitcod disasm`, described in docs/assembly.md. Reports all syntax errors,
+/// or if there are none all errors of the program verifier, each at its line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The text
+    /// The assembly text
     #[arg(value_name = "P.s")]
     text: PathBuf,
 
-    /// Where to write the program
+    /// Output file of the program
     #[arg(short, long, value_name = "P.vitcod")]
     output: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `vitcod attention`: the attention of every layer alone.
+//! `vitcod attention`: the attention core of each layer.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,27 +21,27 @@ use crate::progress::Progress;
 use crate::reporting::ReportArgs;
 use crate::sparsity_args::{GlobalTokensArg, PolarityArg};
 
-/// Compile and run the attention of every layer alone
+/// Compile and run only the attention core of each layer
 ///
-/// Queries, keys and values are in DRAM, results go there, and nothing else is computed: the work
-/// that the authors' simulator sums up. Inputs are random. Prints what the run costs, as `run`
-/// does, and for the authors' mask of DeiT-Tiny with --head-dim 64 --compressed-heads 2 what their
-/// simulator says.
+/// Loads queries, keys and values from DRAM, computes attention and stores the results to DRAM: the
+/// workload of the authors' simulator. Inputs are random. Prints the report of `run`, and for the
+/// authors' DeiT-Tiny mask with --head-dim 64 --compressed-heads 2 a comparison with their
+/// simulator.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which attention entries are computed: [layers, heads, queries, keys], bool or 0 and 1, as
-    /// `vitcod prune` and the authors write it
+    /// Attention mask, [layers, heads, queries, keys], bool or 0 and 1, in the format of `vitcod
+    /// prune` and of the authors: only kept entries are computed
     #[arg(long, value_name = "M.npy")]
     masks: PathBuf,
 
     #[command(flatten)]
     polarity: PolarityArg,
 
-    /// Features of a head
+    /// Features per head
     #[arg(long, value_name = "D")]
     head_dim: usize,
 
-    /// Heads of queries and keys in DRAM, which are decoded to those of the masks [default: no
+    /// Compressed heads of queries and keys in DRAM, decoded to the heads of the masks [default: no
     /// auto-encoder]
     #[arg(long, value_name = "E")]
     compressed_heads: Option<usize>,
@@ -52,11 +52,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 
-    /// Where to write the program
+    /// Output file of the program
     #[arg(short, long, value_name = "P.vitcod")]
     output: Option<PathBuf>,
 
-    /// Compare every output with the quantised reference interpreter, bit for bit; differences are
+    /// Compare every output with the quantised reference interpreter bit for bit; a difference is
     /// an error
     #[arg(long)]
     check: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Simulate the timing without data
+    /// Simulate timing only, without data
     #[arg(long, conflicts_with = "check")]
     timing_only: bool,
 

@@ -14,19 +14,19 @@ use crate::pipeline::{self, Compiled, Dims, Options};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
-/// Compile an ONNX vision transformer
+/// Compile an ONNX vision transformer to a program
 ///
-/// The model becomes integers (int8, the residual stream int16) whose ranges come from running it
-/// on the calibration samples. Masks make attention sparse: what is pruned is not computed. Prints
-/// what the compiler chose for which layer; the report of `vitcod run` says why. Two compilations
-/// of the same files give the same bytes.
+/// The model is quantised (int8, int16 residual stream) with ranges measured on the calibration
+/// samples. With masks, pruned attention entries are not computed. Prints the compiler's decisions;
+/// `vitcod run` reports them with their reasons. Compilation is deterministic: the same files give
+/// the same bytes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The model; external data is looked for beside it
+    /// The model; external data is read from its folder
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
 
-    /// Where to write the program
+    /// Output file of the program
     #[arg(short, long, value_name = "P.vitcod")]
     output: PathBuf,
 
@@ -45,16 +45,16 @@ pub(crate) struct Args {
     #[command(flatten)]
     autoencoder: AutoencoderArg,
 
-    /// Print what was costed for every layer, and why one way won; the program carries it, and so
-    /// do reports of its runs
+    /// Print the alternatives that were costed for each layer and why one was chosen; also stored
+    /// in the program and shown in reports of its runs
     #[arg(long)]
     explain: bool,
 
-    /// Write what `--explain` prints as JSON
+    /// Write the output of --explain as JSON
     #[arg(long, value_name = "E.json")]
     explain_json: Option<PathBuf>,
 
-    /// Leave out the quantised IR, which `run --check` compares with
+    /// Omit the quantised IR, which `run --check` needs
     #[arg(long)]
     strip: bool,
 

@@ -20,10 +20,10 @@ use crate::progress::Progress;
 
 /// Compile and run the example models
 ///
-/// A small vision transformer that reads handwritten digits, and the same with 90 % of its
-/// attention pruned and auto-encoders of queries and keys, are compiled and run on 500 test images.
-/// Prints their accuracy in float and on the emulated machine, and what an image costs. Everything
-/// it needs is part of this command.
+/// Compiles a small vision transformer that reads handwritten digits, dense and with 90 % of its
+/// attention pruned and auto-encoders for queries and keys, and runs both on 500 test images.
+/// Prints accuracy in float and on the emulated machine, and the cost of one image. Models and
+/// images are built into the command.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the models calibrate on, read, and should find.
+/// Calibration samples, test images and their labels.
 struct Data {
     samples: ArrayD<f32>,
     images: ArrayD<f32>,
@@ -78,7 +78,7 @@ struct Example {
     masks: Option<&'static [u8]>,
 }
 
-/// What came of an example.
+/// The results of an example.
 struct Outcome {
     /// Images whose digit was found in float.
     float: usize,
@@ -196,7 +196,7 @@ fn predictions(scores: &ArrayD<f32>) -> Vec<usize> {
     scores.axis_iter(Axis(0)).map(best).collect()
 }
 
-/// In how many places two lists hold the same.
+/// The number of positions at which two lists are equal.
 fn same(a: &[usize], b: &[usize]) -> usize {
     a.iter().zip(b).filter(|(a, b)| a == b).count()
 }

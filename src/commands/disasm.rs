@@ -1,4 +1,4 @@
-//! `vitcod disasm`: a program as text.
+//! `vitcod disasm`: prints a program as assembly.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,22 +7,22 @@ use anyhow::Context as _;
 
 use crate::files;
 
-/// Print a program as assembly
+/// Disassemble a program
 ///
-/// `vitcod asm` makes the same program of the text. Large constants stay in the program: the text
-/// names it, and must be put beside it. A program that is malformed in its instructions is refused;
-/// one that only fails the checks before a run is printed.
+/// `vitcod asm` assembles the same program from the text. Large constants stay in the program file:
+/// the text refers to it by name, so keep both in one folder. Malformed instructions are an error;
+/// a program that fails only the verifier is printed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The program
     #[arg(value_name = "P.vitcod")]
     program: PathBuf,
 
-    /// State for each instruction its index, ONNX node, bytes of operands and cycles as a comment
+    /// Annotate each instruction with its index, ONNX node, operand bytes and cycles
     #[arg(long)]
     annotate: bool,
 
-    /// Print all constants, so that the text needs no other file
+    /// Print all constants, so that the text is self-contained
     #[arg(long)]
     inline: bool,
 }

@@ -1,4 +1,4 @@
-//! `vitcod inspect`: what a file holds.
+//! `vitcod inspect`: the contents of a file.
 
 mod model;
 mod program;
@@ -18,14 +18,14 @@ use crate::files::{self, Outputs};
 use crate::pipeline::Dims;
 use crate::reporting::PictureArgs;
 
-/// Print what an ONNX model or a program holds
+/// Print the contents of an ONNX model or a program
 ///
-/// Of a model: inputs, outputs, operators as exported and after canonicalisation, parameters,
-/// multiplications. Of a program: its machine, tensors, sizes and layers; with --memory which
-/// buffers it has in the scratchpad and when.
+/// For a model: inputs, outputs, operators as exported and after canonicalisation, parameters,
+/// MACs. For a program: machine, tensors, sizes and layers, or with --memory the buffers in the
+/// scratchpad and their live ranges.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// An ONNX model or a program, told apart by its first bytes
+    /// An ONNX model or a program, distinguished by its first bytes
     #[arg(value_name = "MODEL.onnx|P.vitcod")]
     file: PathBuf,
 
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
 }
 
-/// What is known of a program once its timing is.
+/// The memory plan, pictures and contents of a program.
 fn timed(args: &Args, program: Program, out: &mut dyn Write) -> anyhow::Result<()> {
     // Timing is defined for programs that pass their checks.
     let model =

@@ -27,32 +27,30 @@ const MAX_BUFFERS: u64 = 1 << 30;
 /// Elements of an output that are printed.
 const PRINTED: usize = 8;
 
-/// Run IR of any stage
+/// Execute IR of any stage
 ///
-/// Reference interpreters run graphs, imported and canonical ones in float, quantised and split
-/// ones in the integers of the machine. The instructions of tiled and scheduled programs are
-/// executed one after the other, those of programs by the emulator. Prints the first elements of
-/// each output.
+/// Imported and canonical graphs run in the float interpreter, quantised and split graphs in the
+/// integer interpreter. Tiled and scheduled programs execute one instruction after the other, final
+/// programs in the emulator. Prints the first elements of each output.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is run as
-    /// exported
+    /// IR text (*.vir), assembly (*.s), a program, or an ONNX model, which runs as exported
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// An input tensor; the name can be left out if the graph has one input
+    /// An input tensor; omit NAME if the graph has one input
     #[arg(long, value_name = "[NAME=]X.npy")]
     input: Vec<String>,
 
-    /// Seed of the noise (mean 0, standard deviation 1) for inputs that are not given
+    /// Seed of the standard normal noise for inputs that are not given
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Where to write an output tensor; the name can be left out if the graph has one output
+    /// Output file of an output tensor; omit NAME if the graph has one output
     #[arg(short, long, value_name = "[NAME=]Y.npy")]
     output: Vec<String>,
 
-    /// Integers instead of the real numbers that they stand for
+    /// Write integers instead of dequantised values
     #[arg(long)]
     raw: bool,
 

@@ -18,7 +18,7 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-/// What to do.
+/// A subcommand.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Compile(compile::Args),
@@ -37,7 +37,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Does it; text for people goes to `out`.
+    /// Runs the subcommand and prints to `out`.
     pub(crate) fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
             Command::Compile(args) => compile::run(&args, out),

@@ -18,16 +18,15 @@ use crate::machines::MachineArg;
 use crate::pipeline::{Dims, NOISE_ITEMS};
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
-/// Run passes of the compiler on IR text or an ONNX model
+/// Run compiler passes on IR text or an ONNX model
 ///
-/// Without passes the IR is printed as it is. The verifier runs after every pass. What is printed
-/// is for reading: long constants are digests. What -o writes parses back, with long constants in a
-/// file beside it. A program is printed as assembly.
+/// Without passes the IR is printed unchanged. The verifier runs after every pass. Printed IR shows
+/// long constants as digests. The output of -o can be parsed again; its long constants are in a
+/// second file with the suffix .bin. A program is printed as assembly.
 #[derive(clap::Args)]
 #[command(after_long_help = pass_list())]
 pub(crate) struct Args {
-    /// IR text (its name ends in .vir), assembly (.s), a program, or an ONNX model, which is
-    /// imported
+    /// IR text (*.vir), assembly (*.s), a program, or an ONNX model, which is imported first
     #[arg(value_name = "FILE", required_unless_present = "list")]
     file: Option<PathBuf>,
 
@@ -35,8 +34,8 @@ pub(crate) struct Args {
     #[arg(long = "pass", value_name = "A,B,C", value_delimiter = ',', value_parser = pass, conflicts_with = "to")]
     passes: Vec<&'static Pass>,
 
-    /// Run the usual passes up to the end of a stage; masks and auto-encoders' placement only where
-    /// they have what they need
+    /// Run the default passes up to a stage; optional passes (masks, auto-encoders) run where their
+    /// options are given
     #[arg(long, value_parser = levels(), value_name = "STAGE")]
     to: Option<Level>,
 
@@ -48,20 +47,20 @@ pub(crate) struct Args {
     #[arg(long)]
     print_changed: bool,
 
-    /// Check after each pass that the text of its result parses back to the same, too
+    /// Also check after each pass that the printed result parses back to the same IR
     #[arg(long)]
     verify_each: bool,
 
-    /// Where to write the result as text; a program is written in its binary form where the name
-    /// ends in .vitcod
+    /// Output file of the result, as text; a program is written as binary if the name ends in
+    /// .vitcod
     #[arg(short, long, value_name = "OUT.vir")]
     output: Option<PathBuf>,
 
-    /// Write all elements of constants into the text
+    /// Include all elements of constants in the text
     #[arg(long)]
     inline: bool,
 
-    /// List the passes, what they require and what they establish
+    /// List the passes with the stages they require and establish
     #[arg(long)]
     list: bool,
 
@@ -199,7 +198,7 @@ fn check_machine(module: &Module, machine: &Machine, path: &Path) -> anyhow::Res
     Ok(())
 }
 
-/// What calibrates, if a pass asks for it.
+/// Calibration samples, if a pass needs them.
 fn samples(
     args: &Args,
     names: &[&str],
@@ -215,12 +214,12 @@ fn samples(
     Ok(Some(samples.unwrap_or_else(|| calibration::noise(graph, NOISE_ITEMS))))
 }
 
-/// Looks at the result of each pass.
+/// Prints and checks the result of each pass.
 struct Listener<'a> {
     args: &'a Args,
     printed: String,
     before: String,
-    /// The first pass whose result is not the same after text.
+    /// The first pass whose printed result does not parse back to the same IR.
     broken: Option<String>,
 }
 

@@ -13,37 +13,37 @@ use crate::files::Outputs;
 use crate::pipeline::{self, Dims};
 use crate::progress::Progress;
 
-/// Make attention masks of an ONNX vision transformer
+/// Prune the attention of an ONNX vision transformer
 ///
-/// The model runs in float on the calibration samples, and its attention maps are averaged. Of
-/// every row the largest entries are kept until they have the share --theta of the row; the class
-/// token's row and column are always kept. Prints what is kept, and how it divides into global
-/// tokens (--theta-d), whose columns are computed densely, and non-zeros of the other columns.
+/// Runs the model in float on the calibration samples and averages its attention maps. In each row
+/// the largest entries are kept until their sum reaches the share --theta; row and column of the
+/// class token are always kept. Prints per head the kept entries, divided into the dense block of
+/// global tokens (--theta-d) and the non-zeros of the other columns.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The model; external data is looked for beside it
+    /// The model; external data is read from its folder
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
 
-    /// Inputs that are typical of the model, joined along the first axis, for each input; the name
-    /// can be left out if there is one
+    /// Calibration samples of an input, stacked along the first axis; repeat for each input, omit
+    /// NAME if the model has one
     #[arg(long, value_name = "[NAME=]X.npy", required = true)]
     calibration: Vec<String>,
 
     #[command(flatten)]
     criterion: CriterionArgs,
 
-    /// Where to write the masks: bool [layers, heads, tokens, tokens], true where an entry is
-    /// pruned, as in the authors' files
+    /// Output file of the masks: bool [layers, heads, tokens, tokens], true if pruned, the authors'
+    /// format
     #[arg(short, long, value_name = "MASKS.npy")]
     output: PathBuf,
 
-    /// Keys that more than K queries keep are global tokens; the authors use 50 of 197 [default: a
-    /// quarter of the tokens, rounded up]
+    /// Keys that more than K queries keep are global tokens; the authors use 50 for 197 tokens
+    /// [default: a quarter of the tokens, rounded up]
     #[arg(long, value_name = "K")]
     theta_d: Option<usize>,
 
-    /// Where to write a picture of every head before and after global tokens move to the front
+    /// Draw the mask of each head before and after reordering (PNG)
     #[arg(long, value_name = "MAPS.png")]
     image: Option<PathBuf>,
 
@@ -54,12 +54,12 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 struct CriterionArgs {
-    /// Share of all entries to prune at least, from 0 to below 1: the largest theta that does is
-    /// found
+    /// Minimum share of entries to prune, at least 0 and below 1: uses the largest theta that
+    /// reaches it
     #[arg(long, value_name = "S")]
     sparsity: Option<f64>,
 
-    /// Share of every row's attention to keep at least, above 0 and at most 1
+    /// Minimum share of each row's attention to keep, above 0 and at most 1
     #[arg(long, value_name = "P")]
     theta: Option<f64>,
 }

@@ -16,33 +16,33 @@ use crate::tensor_args;
 
 /// Run a program on the emulated machine
 ///
-/// Prints what the run costs: cycles, stalls, traffic, and the share of each layer. Inputs whose
-/// first axis is a multiple of the model's run item by item, and their outputs are joined; the
-/// report is of one item. Files are written only if everything has succeeded.
+/// Prints a report of cycles, stalls and traffic, in total and per layer. An input whose first axis
+/// is a multiple of the model's runs item by item, and the outputs are stacked; the report is for
+/// one item. Files are written only if the whole run succeeds.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The program
     #[arg(value_name = "P.vitcod")]
     program: PathBuf,
 
-    /// An input tensor; the name can be left out if the model has one input
+    /// An input tensor; omit NAME if the model has one input
     #[arg(long, value_name = "[NAME=]X.npy", required_unless_present = "timing_only")]
     input: Vec<String>,
 
-    /// Where to write an output tensor; the name can be left out if the model has one output
+    /// Output file of an output tensor; omit NAME if the model has one output
     #[arg(long, value_name = "[NAME=]Y.npy")]
     output: Vec<String>,
 
-    /// Write the integers of the machine (int8 or int16) instead of float32
+    /// Write the machine's integers (int8 or int16) instead of float32
     #[arg(long, requires = "output")]
     raw: bool,
 
-    /// Compare every output with the quantised reference interpreter, bit for bit; differences are
+    /// Compare every output with the quantised reference interpreter bit for bit; a difference is
     /// an error
     #[arg(long)]
     check: bool,
 
-    /// Simulate the timing without data
+    /// Simulate timing only, without data
     #[arg(long, conflicts_with_all = ["input", "output", "raw", "check"])]
     timing_only: bool,
 

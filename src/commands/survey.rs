@@ -1,4 +1,4 @@
-//! `vitcod survey`: what becomes of many models.
+//! `vitcod survey`: many models in one table.
 
 mod exported;
 mod measure;
@@ -24,34 +24,34 @@ use exported::Exported;
 use measure::Measured;
 use page::Page;
 
-/// Compare many ONNX models: what they hold, what their programs cost, what quantisation costs them
+/// Compare ONNX models: contents, cost of their programs, accuracy of quantisation
 ///
-/// Each model is imported, calibrated, compiled and timed, and runs in float and in integers for
-/// the ratio of signal to quantisation noise (SQNR) of its outputs. Seeded noise calibrates and
-/// other noise is run, or for both the samples of --calibration. Of the --dim given, each model
-/// takes those that it has. A model that fails becomes a row with its error, and files are written
-/// then, too; but the exit status is 1.
+/// Imports, calibrates, compiles and times each model, and runs it in float and in integers for the
+/// signal-to-quantisation-noise ratio (SQNR) of its outputs. Calibrates on seeded noise and runs on
+/// other noise, or uses the samples of --calibration for both. Each model uses the --dim options
+/// that it has. A model that fails becomes a row with its error; files are still written, and the
+/// exit status is 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The models; external data is looked for beside each
+    /// The models; external data is read from their folders
     #[arg(value_name = "MODEL.onnx", required = true)]
     models: Vec<PathBuf>,
 
-    /// Run each program, and compare every output with the quantised reference interpreter, bit for
+    /// Run each program and compare every output with the quantised reference interpreter bit for
     /// bit; a difference is an error of the model
     #[arg(long)]
     check: bool,
 
-    /// Write the table as Markdown, with one of all operators
+    /// Write the table as Markdown, with a second table of all operators
     #[arg(short, long, value_name = "T.md")]
     output: Option<PathBuf>,
 
-    /// Write it into a page that is there, between the lines `<!-- generated: NAME -->` and
+    /// Write the Markdown into an existing page, between the lines `<!-- generated: NAME -->` and
     /// `<!-- end -->`
     #[arg(long, value_name = "NAME", requires = "output")]
     part: Option<String>,
 
-    /// Write everything as JSON
+    /// Write all results as JSON
     #[arg(long, value_name = "R.json")]
     report: Option<PathBuf>,
 
@@ -74,7 +74,7 @@ struct Survey {
     models: Vec<Row>,
 }
 
-/// What calibrates and is run.
+/// The data for calibration and execution.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Inputs {
@@ -89,14 +89,14 @@ struct SurveyedMachine {
     digest: String,
 }
 
-/// What is known of a model.
+/// The results of a model.
 #[derive(Serialize)]
 struct Row {
     /// Name of the file, without its ending.
     model: String,
-    /// What the file holds; absent if it cannot be read.
+    /// Contents of the file; absent if it cannot be read.
     exported: Option<Exported>,
-    /// What its program costs; absent if there is an error.
+    /// Cost of its program; absent if there is an error.
     measured: Option<Measured>,
     /// Why there is nothing more.
     error: Option<String>,

@@ -7,9 +7,9 @@
 //! - [`scratchpad`]: what lies in the scratchpad and when;
 //! - [`kernels`]: fast exact int8 matrix products.
 //!
-//! When each instruction runs is said by [`vitcod_isa::timing`], which the compiler asks as well. It
-//! does not depend on data, so a program is simulated once and executed as often as there
-//! are inputs: [`Emulator`] joins the two.
+//! When each instruction runs is said by [`vitcod_isa::timing`], which the compiler asks as well.
+//! It does not depend on data, so a program is simulated once and executed as often as there are
+//! inputs: [`Emulator`] joins the two.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod chaos;

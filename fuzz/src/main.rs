@@ -1,6 +1,6 @@
 //! All fuzz targets in one program: `VITCOD_FUZZ_TARGET` names the one that runs (`list` prints
-//! them), and `VITCOD_FUZZ_SEEDS` a folder that its seeds are written into first. `fuzz/run.sh` sets
-//! both.
+//! them), and `VITCOD_FUZZ_SEEDS` a folder that its seeds are written into first. `fuzz/run.sh`
+//! sets both.
 
 #![no_main]
 

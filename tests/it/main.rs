@@ -17,5 +17,6 @@ mod run;
 mod snapshots;
 mod sparse;
 mod stages;
+mod tidy;
 mod toml;
 mod verifier;

@@ -1,5 +1,5 @@
-//! What samples say of a float graph: the ranges of its values, from which quantisation takes steps,
-//! and its average attention maps, from which pruning takes masks.
+//! What samples say of a float graph: the ranges of its values, from which quantisation takes
+//! steps, and its average attention maps, from which pruning takes masks.
 
 mod attention;
 mod calibrate;

@@ -491,10 +491,10 @@ operations! {
     /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 /
     /// 256. With several windows these are the rows of each, one window after the other, and the
     /// result is `i16[windows*heads,m,n]`. Where an optional mask, constant
-    /// `byte[windows*heads,m,ceil(n/8)]`, each head as a [`Mask`](super::layout::Mask), or, of a single
-    /// window, an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the score is `PRUNED`. An
-    /// optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all windows, the
-    /// last operand, is added to the others by `biased_score`.
+    /// `byte[windows*heads,m,ceil(n/8)]`, each head as a [`Mask`](super::layout::Mask), or, of a
+    /// single window, an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the score is
+    /// `PRUNED`. An optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all
+    /// windows, the last operand, is added to the others by `biased_score`.
     "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,

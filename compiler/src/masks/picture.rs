@@ -28,8 +28,8 @@ const GLOBAL: u8 = 2;
 /// The picture is too large.
 ///
 /// # Panics
-/// `partitions` are not those of the masks: by layer and head, as [`polarise`](super::polarise) makes
-/// them.
+/// `partitions` are not those of the masks: by layer and head, as [`polarise`](super::polarise)
+/// makes them.
 pub fn picture(masks: &Masks, partitions: &[Vec<Partition>]) -> Result<Vec<u8>, PictureError> {
     assert_eq!(masks.layers().len(), partitions.len(), "a partition for every head");
     let line_height = |heads: &[Mask]| heads[0].queries() + GAP;

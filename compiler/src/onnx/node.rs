@@ -32,7 +32,7 @@ pub(super) fn names(nodes: &[NodeProto]) -> Vec<String> {
 }
 
 /// The module path that PyTorch's dynamo exporter writes into a node's metadata:
-/// `: a.b.VisionTransformer/blocks.0: a.b.Block/blocks.0.attn: a.b.Attention/view: aten.view.default`
+/// `: a.VisionTransformer/blocks.0: a.Block/blocks.0.attn: a.Attention/view: aten.view.default`
 /// names the modules from the outside in, each with its class, and the operation itself last.
 fn scope(metadata: &[StringStringEntryProto]) -> String {
     let namespace = metadata.iter().find(|entry| entry.key() == "namespace");

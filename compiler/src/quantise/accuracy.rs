@@ -91,8 +91,8 @@ pub struct Options<'a> {
 }
 
 /// Runs a canonical graph and what it was quantised to on samples, as
-/// [`Calibration::run`](crate::calibration::Calibration::run) takes them. Items run in parallel; the
-/// result does not depend on how many at a time.
+/// [`Calibration::run`](crate::calibration::Calibration::run) takes them. Items run in parallel;
+/// the result does not depend on how many at a time.
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, there are not as many as labels, or a graph

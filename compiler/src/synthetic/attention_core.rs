@@ -7,8 +7,8 @@
 //! layers.
 //!
 //! Numbers are such that they stay in the useful range of every operation: for inputs of mean 0 and
-//! standard deviation 1 ([`seeded_noise`](crate::calibration::seeded_noise)) an int8 step reaches four
-//! standard deviations, decoders keep the standard deviation, scores have one of 1 before the
+//! standard deviation 1 ([`seeded_noise`](crate::calibration::seeded_noise)) an int8 step reaches
+//! four standard deviations, decoders keep the standard deviation, scores have one of 1 before the
 //! softmax, and results, which are averages of values, the step of values.
 
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};

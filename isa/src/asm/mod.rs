@@ -55,7 +55,8 @@ impl Assembly {
     ///
     /// # Errors
     /// Everything that was found, in the order of the text. Reading stops when there are
-    /// [`KEPT`](vitcod_support::problems::KEPT) mistakes: to look for what was meant by each takes time.
+    /// [`KEPT`](vitcod_support::problems::KEPT) mistakes: to look for what was meant by each takes
+    /// time.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Assembly, AssemblyError> {
         let (tasks, places) = TaskListing::parse(text, Kind::Program, files)?;
         Ok(Assembly { program: tasks.program, places })

@@ -20,9 +20,9 @@
 //!   DRAM behind the image and overlap no other; steps are positive and finite; only images
 //!   `[1, c, h, w]` that are inputs are laid out as pixels.
 //!
-//! - *Buffers*, in a program that states them ([`Buffer`]): each lies in the scratchpad and lives at
-//!   one instruction at least; those that live at the same instruction share no byte; every access
-//!   to the scratchpad lies in one buffer that lives at the instruction.
+//! - *Buffers*, in a program that states them ([`Buffer`]): each lies in the scratchpad and lives
+//!   at one instruction at least; those that live at the same instruction share no byte; every
+//!   access to the scratchpad lies in one buffer that lives at the instruction.
 //!
 //! Where all that holds, the flow of data is followed, byte by byte:
 //!
@@ -30,10 +30,10 @@
 //!   before the other starts, by the order of units and tokens and whatever instructions take.
 //!   Within a unit that is asked only of a read of what the unit wrote; all else is in order there,
 //!   as [`effects`](crate::effects) says.
-//! - *Definedness*: each byte of the scratchpad that is read was written before, and where there are
-//!   buffers by an instruction at which the same buffer lives; each byte of DRAM
-//!   lies in the image or an input, or was written before. So is each byte of the outputs when the
-//!   program ends.
+//! - *Definedness*: each byte of the scratchpad that is read was written before, and where there
+//!   are buffers by an instruction at which the same buffer lives; each byte of DRAM lies in the
+//!   image or an input, or was written before. So is each byte of the outputs when the program
+//!   ends.
 //! - *Accumulators*: the int32 that an instruction continues hold sums of products, and those have,
 //!   all instructions together, at most
 //!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms; likewise row sums

@@ -142,8 +142,8 @@ impl Shadow {
         }
     }
 
-    /// Reads a region; below the range of this memory are constants. What was written outside of the
-    /// life of a buffer was not written.
+    /// Reads a region; below the range of this memory are constants. What was written outside of
+    /// the life of a buffer was not written.
     pub(super) fn read(&mut self, region: &Region, life: Option<&Life>, visit: &mut Visit<'_>) {
         let (unit, number) = (visit.stamp.unit.index(), visit.stamp.number);
         self.each(region, visit, |pieces, range, end, visit| {

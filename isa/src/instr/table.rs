@@ -509,9 +509,10 @@ instructions! {
     }
 
     /// The auto-encoder's encoder: compresses `heads_in` heads of `d` features to `heads_out`,
-    /// `dst[i, o * d + f] = requantise(bias[o] + sum over h < heads_in of src[i, h * d + f] * weights[o, h])`,
-    /// int8, for `i < m` tokens. `params` is `heads_out` rows of `heads_in` int8 weights, padded to
-    /// a multiple of 4, then `heads_out` channel parameters as in `matmul`.
+    /// `dst[i, o * d + f] = requantise(bias[o] + sum)`, int8, for `i < m` tokens, with the sum of
+    /// `src[i, h * d + f] * weights[o, h]` over `h < heads_in`. `params` is `heads_out` rows of
+    /// `heads_in` int8 weights, padded to a multiple of 4, then `heads_out` channel parameters as
+    /// in `matmul`.
     0x30 "encode" Encode {
         /// The lines that execute.
         lines: LineSet = 40,

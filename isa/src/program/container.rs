@@ -35,8 +35,8 @@ use vitcod_support::problems::Collector;
 pub const ELF_MACHINE: u16 = 0x5674;
 
 /// The version of the container and of the encoding of instructions. A reader takes no other. The
-/// saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of `vitcod-compiler` shows a
-/// change of operations and instructions.
+/// saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
+/// `vitcod-compiler` shows a change of operations and instructions.
 pub const FORMAT: u32 = 3;
 
 const HEADER: &str = ".vitcod.header";

@@ -167,7 +167,10 @@ fn the_checks_see_what_is_wrong() {
         "{wide}\n| {wide}\n```\n{wide}\n```\n- {word}\n<!-- generated: a -->\n{wide}\n<!-- end -->\n{wide}"
     );
     assert_eq!(wide_markdown(&page), [1, 10]);
-    assert_eq!(wide_markdown(&format!("# A\n<!-- This file is generated. -->\n{wide}")), []);
+    assert_eq!(
+        wide_markdown(&format!("# A\n<!-- This file is generated. -->\n{wide}")),
+        [0usize; 0]
+    );
     let code =
         format!("let x = 1; {wide}\n/// ```\n/// {wide}\n/// ```\n    //! {wide}\n// {word}");
     assert_eq!(wide_comments(&code), [5]);

@@ -12,6 +12,7 @@ mod interrupted;
 mod ir;
 mod plan;
 mod prune;
+mod reference;
 mod sparse;
 mod survey;
 

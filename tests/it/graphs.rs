@@ -115,7 +115,11 @@ fn windows_must_be_those_of_the_product() {
     let y = net.input(Elem::I8, &[8, 8]);
     let attended = net.spmm_within(soft, y, 4);
     net.output(attended);
-    assert!(net.refused().contains("op0 (sddmm): scores are stored"), "{}", net.refused());
+    assert!(
+        net.refused().contains("op0 (sddmm): its scores are read by other operations"),
+        "{}",
+        net.refused()
+    );
 }
 
 #[test]
@@ -504,7 +508,7 @@ fn graphs_that_make_no_program_are_refused() {
     let kind = OpKind::Patches { map: [2, 2], kernel: [2, 2], stride: [2, 2], pad: [1, 1, 0, 0] };
     let patches = net.push(kind, &[pixels], Elem::I8, &[1, 4]);
     net.output(patches);
-    assert!(net.refused().contains("op1 (patches): padded patches"));
+    assert!(net.refused().contains("op1 (patches): its padded patches"));
 
     let mut net = Net::new();
     let x = net.input(Elem::I8, &[2, 4]);

@@ -60,7 +60,8 @@ pub enum Choice {
 pub struct Decision {
     /// The first ONNX node of the layer's attention.
     pub layer: String,
-    /// The form of its auto-encoders, where it is possible: `reason` names those that are not folded.
+    /// The form of its auto-encoders, where it is possible: `reason` names those that are not
+    /// folded.
     pub form: Form,
     /// What projections, encoders, decoders and the traffic of Q and K would cost in every form;
     /// see the module documentation.

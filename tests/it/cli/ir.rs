@@ -185,7 +185,7 @@ fn errors_are_shown_where_they_are() {
         .unwrap();
     let error = sandbox.fails(&["interp", "wrong.vir"]);
     for part in [
-        "wrong.vir is no tiled program",
+        "wrong.vir is not a valid tiled program",
         "expected a place in a buffer, as `b0+0x40`, found `c0`",
         "^^",
     ] {

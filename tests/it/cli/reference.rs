@@ -22,7 +22,8 @@ const PAGE: &[(&str, &[Run])] = &[
         &[Run {
             line: "vitcod compile digits_sparse90_ae.onnx --masks masks90.npy \
                    --calibration calibration.npy -o sparse.vitcod",
-            skip: 0,
+            // The size of the file depends on the digits of its steps.
+            skip: 2,
             lines: usize::MAX,
         }],
     ),
@@ -34,7 +35,6 @@ const PAGE: &[(&str, &[Run])] = &[
                 skip: 0,
                 lines: 48,
             },
-            Run { line: "vitcod inspect sparse.vitcod", skip: 0, lines: 12 },
             Run { line: "vitcod inspect sparse.vitcod --memory", skip: 0, lines: 20 },
         ],
     ),
@@ -86,6 +86,9 @@ impl Run {
         let arguments: Vec<&str> = self.line.split_whitespace().collect();
         let output = sandbox.ok(&arguments[1..]);
         let _ = writeln!(page, "$ {}", arguments.join(" "));
+        if self.skip > 0 {
+            page.push_str("[...]\n");
+        }
         let lines: Vec<&str> = output.lines().skip(self.skip).collect();
         for line in lines.iter().take(self.lines) {
             let _ = writeln!(page, "{}", line.trim_end());

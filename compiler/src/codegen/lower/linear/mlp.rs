@@ -159,9 +159,10 @@ impl InterleavedPlan<'_> {
         fused_buffers([&self.producer, &self.consumer], producer, consumer)
     }
 
-    /// The buffers of a panel's results. They reuse the bytes of accumulators that are complete.
-    fn panel_results(&self) -> Declared {
-        self.consumer.panel_results(self.chosen.consumer)
+    /// The buffers while the first panel is completed: its results reuse the bytes of accumulators
+    /// that are complete, so the choice does not count them again.
+    fn completion_buffers(&self) -> Declared {
+        self.fused_buffers().with(&self.consumer.panel_results(self.chosen.consumer))
     }
 
     /// The buffers of the remaining panels.
@@ -220,7 +221,7 @@ fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
         slices.push(KSlice { depth, stripes: vec![(rows.clone(), target.tile)] });
     }
     if let Some(last) = slices.last() {
-        builder.declare(&plan.panel_results());
+        builder.declare(&plan.completion_buffers());
         panel.finish(builder, &consumer_layer, last);
     }
     builder.declare(&plan.remaining_buffers());

@@ -10,7 +10,9 @@ use petgraph::graph::DiGraph;
 
 /// The modules of a list, from the ground up.
 fn order(documentation: &str) -> Vec<&str> {
-    let names = documentation.lines().filter_map(|line| line.strip_prefix("//! - [`"));
+    let items = documentation.lines().filter_map(|line| line.strip_prefix("//! - "));
+    // Private modules are no links.
+    let names = items.filter_map(|item| item.trim_start_matches('[').strip_prefix('`'));
     names.filter_map(|line| line.split('`').next()).collect()
 }
 

@@ -15,18 +15,18 @@
 //! The parts, from the ground up. Each imports from those listed before it and from no other; a
 //! test reads this list and the imports of every file, and finds circles between files.
 //!
-//! - [`limits`]: what no tiling makes fit an instruction, found before anything is planned;
-//! - [`error`]: why a graph cannot become a program;
-//! - [`objective`]: what programs and their parts are compared by;
-//! - [`estimate`]: what a part of a program is estimated to take;
-//! - [`group`]: operations that are lowered together;
-//! - [`residence`]: where tensors live;
-//! - [`strategy`]: the knobs of a whole graph: fusion, share of resident tensors, size of tiles;
-//! - [`builder`]: emission of tasks;
-//! - [`lower`]: how a group is lowered: choose a plan, then emit it;
-//! - [`schedule`]: order of tasks, addresses of buffers, tokens; it knows nothing of graphs;
-//! - [`plan`]: the search over strategies;
-//! - [`emit`]: header, constant image and program.
+//! - `limits`: what no tiling makes fit an instruction, found before anything is planned;
+//! - `error`: why a graph cannot become a program;
+//! - `objective`: what programs and their parts are compared by;
+//! - `estimate`: what a part of a program is estimated to take;
+//! - `group`: operations that are lowered together;
+//! - `residence`: where tensors live;
+//! - `strategy`: the knobs of a whole graph: fusion, share of resident tensors, size of tiles;
+//! - `builder`: emission of tasks;
+//! - `lower`: how a group is lowered: choose a plan, then emit it;
+//! - `schedule`: order of tasks, addresses of buffers, tokens; it knows nothing of graphs;
+//! - `plan`: the search over strategies;
+//! - `emit`: header, constant image and program.
 //!
 //! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run:
 //! [`tile`], [`schedule()`] and [`emit()`] go from one to the next.

@@ -3,8 +3,8 @@
 //!
 //! - [`Masks`] holds the kept entries of every head, read from `.npy` or made by [`prune`];
 //! - [`apply`] adds them to the scores of a canonical graph;
-//! - [`average_attention`] runs a model on samples and averages its attention maps, which [`prune`]
-//!   needs;
+//! - [`average_attention`](crate::calibration::average_attention) runs a model on samples and
+//!   averages its attention maps, which [`prune`] needs;
 //! - [`polarise`] divides one head into a denser block of global tokens and a sparser rest;
 //! - [`picture`] draws all of it.
 //!

@@ -19,5 +19,5 @@ mod prefetch;
 mod search;
 mod sync;
 
-pub(super) use search::{Candidate, Found, run};
+pub(super) use search::{Candidate, Found, run, schedule};
 pub(super) use sync::with_tokens;

@@ -1,14 +1,10 @@
-//! NumPy's `.npy` files: any file is read without harm, and what it holds as float32.
+//! NumPy's `.npy` files: any file of numbers can be read as float32, and arrays are written in
+//! their own type.
+
+use std::io::{self, Write};
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
-use ndarray_npy::npy::header::{Header, Layout};
-
-/// Bytes of a header that are looked at; NumPy writes 128.
-const MAX_HEADER: usize = 4096;
-
-/// Brackets of a header; those of an array of numbers have two pairs. The parser of Python literals
-/// is recursive.
-const MAX_BRACKETS: usize = 8;
+use vitcod_support::npy::Header;
 
 /// Why bytes are no array of numbers in `.npy` form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,43 +27,48 @@ fn some<T>(found: Option<T>, message: impl FnOnce() -> String) -> Result<T, NpyE
 /// # Errors
 /// The bytes are no `.npy` file of numbers, or hold integers that float32 cannot hold.
 pub fn decode(bytes: &[u8]) -> Result<ArrayD<f32>, NpyError> {
-    let start = data_start(bytes)?;
-    let header = Header::from_reader(&mut &bytes[..start])
-        .map_err(|error| NpyError(format!("the header is malformed: {error}")))?;
-    let descr = header.type_descriptor.as_string().map_or("a structure", String::as_str);
-    let data = &bytes[start..];
+    let (header, data) = Header::split(bytes).map_err(|error| NpyError(error.to_string()))?;
     let shape = header.shape;
     let elements = shape.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent));
     let elements = some(elements, || format!("the shape {shape:?} is too large"))?;
-    let values = numbers(descr, data, elements)?;
-    let order = IxDyn(&shape).set_f(header.layout == Layout::Fortran);
+    let values = numbers(header.descr, data, elements)?;
+    let order = IxDyn(&shape).set_f(header.fortran_order);
     ArrayD::from_shape_vec(order, values)
         .map_err(|error| NpyError(format!("the shape {shape:?} cannot be held: {error}")))
 }
 
-/// Where the elements start, in a file whose header is small enough to be parsed.
-fn data_start(bytes: &[u8]) -> Result<usize, NpyError> {
-    let is_magic = bytes.starts_with(b"\x93NUMPY");
-    ensure(is_magic, || "it does not start with the magic bytes of NumPy".to_owned())?;
-    let within = || "the file ends within its header".to_owned();
-    let start = match bytes[6..] {
-        [1, _, low, high, ..] => Some(10 + usize::from(u16::from_le_bytes([low, high]))),
-        [2 | 3, _, a, b, c, d, ..] => {
-            u32::from_le_bytes([a, b, c, d]).checked_add(12).map(|start| start as usize)
+/// A type of elements that can be written.
+pub trait Element: Copy {
+    /// NumPy's name of the type.
+    const DESCR: &str;
+
+    /// Appends the bytes of an element.
+    fn append(self, bytes: &mut Vec<u8>);
+}
+
+macro_rules! elements {
+    ($($ty:ty: $descr:literal),*) => {$(
+        impl Element for $ty {
+            const DESCR: &str = $descr;
+
+            fn append(self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.to_le_bytes());
+            }
         }
-        [1..=3, ..] | [] => return Err(NpyError(within())),
-        [version, ..] => {
-            return Err(NpyError(format!("format version {version}: expected 1 to 3")));
-        }
-    };
-    let start = start.filter(|start| *start <= MAX_HEADER);
-    let start = some(start, || format!("the header is longer than {MAX_HEADER} bytes"))?;
-    let header = some(bytes.get(..start), within)?;
-    let brackets = header[10..].iter().filter(|byte| b"([{".contains(byte)).count();
-    ensure(brackets <= MAX_BRACKETS, || {
-        "the header is not that of an array of numbers".to_owned()
-    })?;
-    Ok(start)
+    )*};
+}
+
+elements!(f32: "<f4", i8: "|i1", i16: "<i2", u32: "<u4");
+
+/// Writes an array as a `.npy` file.
+///
+/// # Errors
+/// As `out`.
+pub fn write<A: Element>(array: &ArrayD<A>, out: &mut dyn Write) -> io::Result<()> {
+    let shape = array.shape().to_vec();
+    let mut bytes = Header { descr: A::DESCR, fortran_order: false, shape }.to_bytes();
+    array.iter().for_each(|element| element.append(&mut bytes));
+    out.write_all(&bytes)
 }
 
 /// `elements` numbers of the element type that NumPy calls `descr`.
@@ -129,7 +130,6 @@ fn exact(integer: impl Into<i128>) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray_npy::WriteNpyExt as _;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -193,9 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn arrays_survive_their_files() {
+        let array =
+            ArrayD::from_shape_fn(IxDyn(&[2, 3, 4]), |i| (i[0] * 12 + i[1] * 4 + i[2]) as i16);
+        // The order in memory is not that of the file.
+        for array in [array.clone(), array.reversed_axes()] {
+            let mut bytes = Vec::new();
+            write(&array, &mut bytes).unwrap();
+            assert_eq!(decode(&bytes).unwrap(), array.mapv(f32::from));
+        }
+    }
+
+    #[test]
     fn every_truncation_is_refused() {
         let mut bytes = Vec::new();
-        ArrayD::<f32>::zeros(IxDyn(&[2, 2])).write_npy(&mut bytes).unwrap();
+        write(&ArrayD::<f32>::zeros(IxDyn(&[2, 2])), &mut bytes).unwrap();
         assert_eq!(decode(&bytes).unwrap().shape(), [2, 2]);
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_err(), "{length}");

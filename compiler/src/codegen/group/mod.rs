@@ -272,3 +272,6 @@ impl LinearGroup {
         [self.result].into_iter().chain(self.narrow.map(|narrow| graph.op(narrow).results[0]))
     }
 }
+
+#[cfg(test)]
+pub(in crate::codegen) mod tests;

@@ -3,3 +3,6 @@
 pub(crate) mod constant_pool;
 pub(crate) mod padded_map;
 pub(crate) mod storage;
+
+#[cfg(test)]
+mod tests;

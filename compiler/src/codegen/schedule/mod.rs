@@ -21,3 +21,6 @@ mod sync;
 
 pub(super) use search::{Candidate, Found, run};
 pub(super) use sync::with_tokens;
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,6 @@ impl Emission<'_> {
         builder.finish_store(self.group.spmm, &target);
     }
 }
+
+#[cfg(test)]
+mod tests;

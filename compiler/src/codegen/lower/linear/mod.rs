@@ -94,3 +94,6 @@ impl LinearPlan<'_> {
         vec![tiles, explain::buffers(graph, self.group.linear, &self.buffers)]
     }
 }
+
+#[cfg(test)]
+mod tests;

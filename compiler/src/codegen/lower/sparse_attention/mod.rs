@@ -267,3 +267,6 @@ impl SparseAttention {
         builder.finish_store(self.product, &target);
     }
 }
+
+#[cfg(test)]
+mod tests;

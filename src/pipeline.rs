@@ -1,29 +1,25 @@
-//! From a model to a program: the compiler's steps in their order.
+//! From a model to a program, by the passes of the compiler.
 
-use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
-use ndarray::{ArrayD, ArrayViewD};
-use vitcod_compiler::autoencoder::{self, Choice, PcaError};
-use vitcod_compiler::calibration::{self, Calibration};
-use vitcod_compiler::codegen;
+use anyhow::{bail, ensure};
+use ndarray::ArrayD;
+use vitcod_compiler::autoencoder::PcaError;
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::{self, ImportOptions};
-use vitcod_compiler::ir::Graph;
+use vitcod_compiler::ir::{Graph, Stage};
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::onnx;
+use vitcod_compiler::passes::{self, Context, Level, Module, Notes};
 use vitcod_compiler::quantise::{self, Quantised};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::{Decision, Program};
+use vitcod_isa::program::Program;
 
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
-
-/// Items of noise used without samples.
-pub(crate) const NOISE_ITEMS: usize = 4;
 
 /// Extents for the named dimensions of a model.
 #[derive(clap::Args, Default)]
@@ -118,112 +114,68 @@ pub(crate) struct Compiled {
 pub(crate) struct Prepared {
     pub(crate) graph: Graph,
     pub(crate) quantised: Quantised,
-    losses: Vec<PcaError>,
-    decisions: Vec<Decision>,
+    /// Whether noise stood in for samples.
     pub(crate) noise: bool,
 }
 
-/// Compiles a canonical graph; `samples` are items of its inputs, and without them noise
-/// calibrates.
-pub(crate) fn compile(
-    graph: &Graph,
-    samples: Option<&[ArrayD<f32>]>,
-    machine: &Machine,
-    options: Options,
-    progress: &Progress,
-) -> anyhow::Result<Compiled> {
-    let prepared = prepare(graph, samples, machine, options, progress)?;
-    let program = generate(&prepared, machine, options, progress)?;
-    let Prepared { losses, noise, .. } = prepared;
-    Ok(Compiled { program, losses, noise })
+/// What the passes from a canonical graph to its program are given.
+#[derive(Clone, Copy)]
+pub(crate) struct Session<'a> {
+    /// Items of the graph's inputs.
+    pub(crate) samples: Option<&'a [ArrayD<f32>]>,
+    pub(crate) machine: &'a Machine,
+    pub(crate) options: Options,
+    pub(crate) progress: &'a Progress,
 }
 
-/// The last step of [`compile`].
-pub(crate) fn generate(
-    prepared: &Prepared,
-    machine: &Machine,
-    Options { globals, explain, .. }: Options,
-    progress: &Progress,
-) -> anyhow::Result<Program> {
-    progress.step("generating code");
-    let mut program = codegen::compile(
-        &prepared.quantised.graph,
-        machine,
-        codegen::Options { globals, explain },
-    )?;
-    program.header.decisions.splice(0..0, prepared.decisions.iter().cloned());
-    Ok(program)
-}
-
-/// The steps of [`compile`] before code generation.
-pub(crate) fn prepare(
-    graph: &Graph,
-    samples: Option<&[ArrayD<f32>]>,
-    machine: &Machine,
-    options: Options,
-    progress: &Progress,
-) -> anyhow::Result<Prepared> {
-    let (graph, losses, decisions) =
-        place_autoencoders(graph, samples, machine, options.autoencoder, progress)?;
-    progress.step("calibrating");
-    let noise = samples.is_none() && quantise::needs_samples(&graph);
-    let stand_in = if noise { calibration::noise(&graph, NOISE_ITEMS) } else { Vec::new() };
-    let samples: Vec<ArrayViewD<'_, f32>> =
-        samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
-    // A model that brings all its scales is not run.
-    let calibration = match samples[..] {
-        [] => Calibration::default(),
-        _ => Calibration::run(&graph, &samples).context("the model cannot be calibrated")?,
-    };
-    progress.step("quantising");
-    let quantised = quantise::quantise_with(&graph, &calibration, options.quantise)?;
-    Ok(Prepared { graph, quantised, losses, decisions, noise })
-}
-
-/// Adds PCA auto-encoders if asked for, and folds encoders and decoders by cost. Returns the graph,
-/// the reconstruction errors and the decisions.
-fn place_autoencoders(
-    graph: &Graph,
-    samples: Option<&[ArrayD<f32>]>,
-    machine: &Machine,
-    Autoencoder { principal, form }: Autoencoder,
-    progress: &Progress,
-) -> anyhow::Result<(Graph, Vec<PcaError>, Vec<Decision>)> {
-    let (graph, losses) = match principal {
-        None => (Cow::Borrowed(graph), Vec::new()),
-        Some(heads) => {
-            progress.step("finding principal components");
-            let samples = samples
-                .context("auto-encoders are made from samples: pca:E needs --calibration")?;
-            let samples: Vec<ArrayViewD<'_, f32>> =
-                samples.iter().map(|array| array.view()).collect();
-            let (graph, losses) = autoencoder::pca(graph, &samples, heads)?;
-            ensure!(
-                !losses.is_empty(),
-                "there is no attention without auto-encoders to make some for"
-            );
-            (Cow::Owned(graph), losses)
-        }
-    };
-    progress.step("placing auto-encoders");
-    let (placed, decisions) = autoencoder::place(&graph, machine, form)?;
-    if let (Choice::Always(form), []) = (form, decisions.as_slice()) {
-        bail!(
-            "there is no auto-encoder of Q and K that could be computed in the form {form}; pca:E makes some"
-        );
+impl Session<'_> {
+    /// Compiles a canonical graph.
+    pub(crate) fn compile(&self, graph: &Graph) -> anyhow::Result<Compiled> {
+        let notes = RefCell::default();
+        let module = self.run(graph, Level::Program, &notes)?;
+        let Module::Program(program) = module else { bail!("the result is {}", module.level()) };
+        let Notes { losses, is_noise } = notes.into_inner();
+        Ok(Compiled { program, losses, noise: is_noise })
     }
-    Ok((placed, losses, decisions.iter().map(decision).collect()))
-}
 
-/// The decision for a layer's auto-encoders, in the form that a program stores.
-fn decision(decision: &autoencoder::Decision) -> Decision {
-    let autoencoder::Decision { layer, form, cycles, reason } = decision;
-    let cycles = cycles.map(|(form, cycles)| format!("{form} {cycles}")).join(", ");
-    Decision {
-        layer: layer.clone(),
-        subject: "auto-encoder".to_owned(),
-        chosen: form.to_string(),
-        reason: format!("{reason}; cycles: {cycles}"),
-        alternatives: Vec::new(),
+    /// The steps of [`Session::compile`] before code generation.
+    pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
+        let module = self.run(graph, Stage::Canonical.into(), &RefCell::default())?;
+        let Module::Graph(graph) = module else { bail!("the result is {}", module.level()) };
+        self.progress.step("quantise");
+        let (quantised, noise) = quantise::calibrated(&graph, self.samples, self.options.quantise)?;
+        Ok(Prepared { graph, quantised, noise })
+    }
+
+    /// The steps of [`Session::compile`] from there on.
+    pub(crate) fn generate(&self, prepared: &Prepared) -> anyhow::Result<Program> {
+        Ok(self.compile(&prepared.quantised.graph)?.program)
+    }
+
+    /// Runs the passes from a graph to the end of a level.
+    fn run(&self, graph: &Graph, to: Level, notes: &RefCell<Notes>) -> anyhow::Result<Module> {
+        let Options { autoencoder: Autoencoder { principal, form }, globals, quantise, explain } =
+            self.options;
+        ensure!(
+            principal.is_none() || self.samples.is_some(),
+            "auto-encoders are made from samples: pca:E needs --calibration"
+        );
+        let context = Context {
+            masks: None,
+            machine: Some(self.machine),
+            samples: self.samples,
+            quantise,
+            compressed_heads: principal,
+            form,
+            globals,
+            explain,
+            notes: Some(notes),
+        };
+        let mut module = Module::Graph(graph.clone());
+        for name in passes::pipeline(module.level(), to, &context) {
+            self.progress.step(name);
+            module = passes::find(name)?.run(&module, &context)?;
+        }
+        Ok(module)
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::import::{self, ImportError, ImportOptions};
-use crate::ir::Graph;
-use crate::masks::{self, ApplyError, Masks};
+use crate::ir::{Graph, Stage};
+use crate::masks::Masks;
 use crate::onnx::{self, OnnxError};
 use crate::passes::{self, Context, PassError};
 
@@ -20,13 +20,10 @@ pub enum FrontendError {
     /// The model is not of a form that is recognised.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// The masks are not of the model.
-    #[error(transparent)]
-    Masks(#[from] ApplyError),
 }
 
 /// The pass that removes rows.
-const DEMAND: &str = "demand";
+const DROP_DEAD_ROWS: &str = "drop-dead-rows";
 
 /// Reads an ONNX file, imports its model, and canonicalises it ([`passes::CANONICALISE`]).
 ///
@@ -36,11 +33,11 @@ const DEMAND: &str = "demand";
 /// # Errors
 /// Those of [`onnx::load`], [`import::import`] and [`passes::run_on_graph`].
 pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {
-    import_by(path, options, passes::CANONICALISE)
+    import_by(path, options, passes::CANONICALISE, &Context::default())
 }
 
-/// [`import_file`] without the pass `demand`: every layer keeps all rows, whether an output depends
-/// on them or not.
+/// [`import_file`] without the pass `drop-dead-rows`: every layer keeps all rows, whether an output
+/// depends on them or not.
 ///
 /// [`average_attention`](crate::calibration::average_attention) needs such a graph.
 ///
@@ -51,25 +48,31 @@ pub fn import_file_with_all_rows(
     options: &ImportOptions,
 ) -> Result<Graph, FrontendError> {
     let names: Vec<&str> =
-        passes::CANONICALISE.iter().copied().filter(|name| *name != DEMAND).collect();
-    import_by(path, options, &names)
+        passes::CANONICALISE.iter().copied().filter(|name| *name != DROP_DEAD_ROWS).collect();
+    import_by(path, options, &names, &Context::default())
 }
 
 /// [`import_file`] of a model that computes only what masks keep, one layer of them for each
-/// attention: see [`masks::apply`].
+/// attention: see the pass `masks`.
 ///
 /// # Errors
-/// As [`import_file`], or those of [`masks::apply`].
+/// As [`import_file`], or the masks are not of the model.
 pub fn import_file_with_masks(
     path: &Path,
     options: &ImportOptions,
     masks: &Masks,
 ) -> Result<Graph, FrontendError> {
-    let masked = masks::apply(&import_file_with_all_rows(path, options)?, masks)?;
-    Ok(passes::run_on_graph(&masked, &[DEMAND], &Context::default())?)
+    let context = Context { masks: Some(masks), ..Context::default() };
+    let names = passes::pipeline(Stage::Imported, Stage::Canonical, &context);
+    import_by(path, options, &names, &context)
 }
 
-fn import_by(path: &Path, options: &ImportOptions, names: &[&str]) -> Result<Graph, FrontendError> {
+fn import_by(
+    path: &Path,
+    options: &ImportOptions,
+    names: &[&str],
+    context: &Context<'_>,
+) -> Result<Graph, FrontendError> {
     let imported = import::import(&onnx::load(path)?, options)?;
-    Ok(passes::run_on_graph(&imported, names, &Context::default())?)
+    Ok(passes::run_on_graph(&imported, names, context)?)
 }

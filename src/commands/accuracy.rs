@@ -13,7 +13,7 @@ use vitcod_report::table::{self, percent};
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Dims, Options, Prepared};
+use crate::pipeline::{self, Dims, Options, Prepared, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, MaskArgs};
 use crate::{npy, tensor_args};
@@ -91,9 +91,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         ..Options::default()
     };
     let name = || args.model.display().to_string();
-    let Prepared { graph, quantised, noise, .. } =
-        pipeline::prepare(&graph, samples.as_deref(), &machine, options, &progress)
-            .with_context(name)?;
+    let session =
+        Session { samples: samples.as_deref(), machine: &machine, options, progress: &progress };
+    let Prepared { graph, quantised, noise } = session.prepare(&graph).with_context(name)?;
     progress.step("running in float and in integers");
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };

@@ -10,7 +10,7 @@ use vitcod_report::table;
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Compiled, Dims, Options};
+use crate::pipeline::{self, Compiled, Dims, Options, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
@@ -82,8 +82,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             quantise: args.calibration.options(),
             explain: args.explain || args.explain_json.is_some(),
         };
-        pipeline::compile(&graph, samples.as_deref(), &machine, options, &progress)
-            .with_context(|| args.model.display().to_string())?
+        let session = Session {
+            samples: samples.as_deref(),
+            machine: &machine,
+            options,
+            progress: &progress,
+        };
+        session.compile(&graph).with_context(|| args.model.display().to_string())?
     };
     if args.strip {
         program.ir = None;

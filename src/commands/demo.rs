@@ -15,7 +15,7 @@ use vitcod_runtime::{EmulatorDevice, Model, Report, npy};
 
 use crate::check::{self, Agreement};
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Dims, Options};
+use crate::pipeline::{self, Dims, Options, Session};
 use crate::progress::Progress;
 
 /// Compile and run the example models
@@ -95,14 +95,9 @@ impl Example {
     fn run(&self, data: &Data, machine: &Machine, progress: &Progress) -> anyhow::Result<Outcome> {
         progress.step("reading the model");
         let graph = self.graph()?;
-        let compiled = pipeline::compile(
-            &graph,
-            Some(std::slice::from_ref(&data.samples)),
-            machine,
-            Options::default(),
-            progress,
-        )?;
-        let model = Model::new(compiled.program)?;
+        let samples = Some(std::slice::from_ref(&data.samples));
+        let session = Session { samples, machine, options: Options::default(), progress };
+        let model = Model::new(session.compile(&graph)?.program)?;
 
         progress.step("running the model in float");
         let float = float_predictions(&graph, &data.images)?;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ndarray::ArrayD;
-use vitcod_compiler::calibration;
 use vitcod_compiler::passes::{self, Context, Level, Module, Need, PASSES, Pass, PassError};
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_isa::machine::Machine;
@@ -15,7 +14,7 @@ use crate::calibration::CalibrationArgs;
 use crate::files::Outputs;
 use crate::ir_files;
 use crate::machines::MachineArg;
-use crate::pipeline::{Dims, NOISE_ITEMS};
+use crate::pipeline::Dims;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Run compiler passes on IR text or an ONNX model
@@ -114,9 +113,6 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "{}", pass_list())?;
     }
     let Some(path) = &args.file else { return Ok(()) };
-    if args.autoencoder.autoencoder.principal.is_some() {
-        bail!("opt makes no auto-encoders: --autoencoder takes a form here");
-    }
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
     let module = ir_files::read(path, &args.dims)?;
@@ -126,8 +122,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         machine: Some(&machine),
         samples: None,
         quantise: args.calibration.options(),
+        compressed_heads: args.autoencoder.autoencoder.principal,
         form: args.autoencoder.autoencoder.form,
         globals: args.globals.theta_d,
+        explain: false,
+        notes: None,
     };
     let names: Vec<&str> = match args.to {
         Some(to) => {
@@ -198,20 +197,16 @@ fn check_machine(module: &Module, machine: &Machine, path: &Path) -> anyhow::Res
     Ok(())
 }
 
-/// Calibration samples, if a pass needs them.
+/// Calibration samples, if they are given and a pass runs the graph.
 fn samples(
     args: &Args,
     names: &[&str],
     module: &Module,
 ) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
-    let needed = names
-        .iter()
-        .filter_map(|name| passes::find(name).ok())
-        .any(|pass| pass.needs.contains(&Need::Samples));
-    let Some(graph) = module.graph().filter(|_| needed) else { return Ok(None) };
+    let runs = names.iter().any(|name| ["principal-components", "quantise"].contains(name));
+    let Some(graph) = module.graph().filter(|_| runs) else { return Ok(None) };
     ir_files::check_size(graph)?;
-    let samples = args.calibration.read(graph)?;
-    Ok(Some(samples.unwrap_or_else(|| calibration::noise(graph, NOISE_ITEMS))))
+    args.calibration.read(graph)
 }
 
 /// Prints and checks the result of each pass.

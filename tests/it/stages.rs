@@ -64,7 +64,7 @@ fn assert_stages(
         Stage::Quantised => split::run(graph, machine, globals).unwrap().0,
         _ => graph.clone(),
     };
-    let tiled = codegen::tile(&split, machine)?;
+    let tiled = codegen::tile(&split, machine, false)?;
     tiled.verify().unwrap_or_else(|error| panic!("{error}\n{tiled}"));
     assert_round_trip(
         &tiled,
@@ -77,7 +77,7 @@ fn assert_stages(
     );
     assert_eq!(interpreted(&tiled.task_listing(), &inputs), expected, "tiled, on {machine}");
 
-    let scheduled = codegen::schedule(tiled)?;
+    let scheduled = codegen::schedule(&tiled)?;
     scheduled.verify().unwrap_or_else(|error| panic!("{error}\n{scheduled}"));
     assert_round_trip(
         &scheduled,

@@ -8,6 +8,7 @@ use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Decode, Encode, Matmul, Op as Instruction};
 use vitcod_isa::instr::{Engine, LineSet, Sram, Width};
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program;
 
 use super::chain::{Chain, chains, readers};
 use super::fold::fold;
@@ -70,10 +71,24 @@ pub struct Decision {
     pub reason: String,
 }
 
+impl Decision {
+    /// As reports say it.
+    fn reported(&self) -> program::Decision {
+        let cycles = self.cycles.map(|(form, cycles)| format!("{form} {cycles}")).join(", ");
+        program::Decision {
+            layer: self.layer.clone(),
+            subject: "auto-encoder".to_owned(),
+            chosen: self.form.to_string(),
+            reason: format!("{}; cycles: {cycles}", self.reason),
+            alternatives: Vec::new(),
+        }
+    }
+}
+
 /// Places the auto-encoders of a canonical graph: a layer is one attention with its Q and K. A
 /// layer without auto-encoders has no decision.
 ///
-/// The result computes the same in real numbers, and is compacted.
+/// The result computes the same in real numbers, is compacted, and notes the decisions.
 ///
 /// # Errors
 /// The graph is not canonical, or a layer is too large for instructions, so that it has no cost.
@@ -92,6 +107,7 @@ pub fn place(
         if let Some(layer) = Layer::new(graph, &readers, *op) {
             let decision = layer.decide(graph, machine, choice)?;
             layer.chains.iter().for_each(|chain| apply(graph, &mut placed, chain, decision.form));
+            placed.decisions.push(decision.reported());
             decisions.push(decision);
         }
     }

@@ -17,7 +17,7 @@ use crate::ir::{Graph, OpData, OpKind, Stage, Value};
 /// first axis of each input, as in calibration; they run in parallel, and the result does not
 /// depend on how many at a time.
 ///
-/// The pass `demand` leaves the last layer only the queries that an output depends on, in a
+/// The pass `drop-dead-rows` leaves the last layer only the queries that an output depends on, in a
 /// classifier the class token's. Maps of all queries, which masks of one shape and the authors'
 /// files need, are those of the graph before it.
 ///

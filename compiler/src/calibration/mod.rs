@@ -11,4 +11,4 @@ pub use calibrate::Calibration;
 pub(crate) use range::I8_MAX;
 pub use range::{Clipping, Range};
 pub(crate) use samples::items;
-pub use samples::{Numbers, noise, noise_of, seeded_noise};
+pub use samples::{NOISE_ITEMS, Numbers, noise, noise_of, seeded_noise};

@@ -45,6 +45,9 @@ pub(crate) fn items<'a>(
     Ok((0..items).map(|item| samples.iter().map(|sample| part(sample, item)).collect()).collect())
 }
 
+/// Items of noise that stand in for samples.
+pub const NOISE_ITEMS: usize = 4;
+
 /// Noise in place of samples: [`seeded_noise`] of seed 0.
 pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
     seeded_noise(graph, items, 0)

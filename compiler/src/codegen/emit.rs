@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use vitcod_isa::asm::Attempt;
 use vitcod_isa::check::remove_redundant_tokens;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{self, Binding, Element, Header, Layer, Layout, Program};
 
 use crate::codegen::error::CodegenError;
 use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::objective::energy_delay;
 use crate::codegen::plan::Plan;
 use crate::codegen::residence::constant_pool::ConstantPool;
 use crate::codegen::residence::storage::{MemorySpace, Residence};
@@ -19,7 +21,7 @@ use crate::tiled::{Addresses, Buffer, Scheduled, Tasks, Tiled};
 
 /// The tiled program of a plan. It carries the graph, whose constants are in the image as far as
 /// tasks load them.
-pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan) -> Tiled {
+pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attempt) -> Tiled {
     let Plan { residence, pool, tasks, layers: order, decisions, .. } = plan;
     let pixels: BTreeSet<Value> =
         graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
@@ -50,12 +52,13 @@ pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan) -> Tiled {
             inputs: inputs.collect(),
             outputs: outputs.collect(),
             layers: layers(graph, &residence, &pool, &order),
-            decisions,
+            decisions: graph.decisions.iter().cloned().chain(decisions).collect(),
         },
         machine: machine.clone(),
         image: image(graph, &residence, &pool),
         ir: Some(SavedGraph::save(graph, address)),
         tasks,
+        attempt: Some(attempt),
     }
 }
 
@@ -190,7 +193,7 @@ fn kept_of(graph: &Graph, probabilities: Value) -> usize {
 /// unsound. Both are checked in every build.
 pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
     scheduled.verify_placement().map_err(CodegenError::Misplaced)?;
-    let Scheduled { tiled: Tiled { header, machine, image, ir, tasks }, addresses } = scheduled;
+    let Scheduled { tiled: Tiled { header, machine, image, ir, tasks, .. }, addresses } = scheduled;
     let mut layer_of: Vec<u32> = tasks.tasks.iter().map(|task| task.layer).collect();
     // The end belongs to the last one.
     layer_of.push(header.layers.len().saturating_sub(1) as u32);
@@ -203,8 +206,11 @@ pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
         image: image.clone(),
         ir: ir.clone(),
     };
+    let price = cfg!(debug_assertions).then(|| energy_delay(&program.code, machine));
     // This also verifies the program: the compiler emits no unsound one.
     remove_redundant_tokens(&mut program)?;
+    // What was timed with all tokens takes as long with those that it needs.
+    debug_assert_eq!(price, Some(energy_delay(&program.code, machine)));
     Ok(program)
 }
 

@@ -72,7 +72,7 @@ pub struct Options {
     pub explain: bool,
 }
 
-/// Compiles a quantised graph for a machine.
+/// Compiles a quantised graph for a machine: [`split`], [`tile`], [`schedule`] and [`emit`].
 ///
 /// The program carries the split graph, its constants by reference into the program's image as far
 /// as tasks load them.
@@ -85,73 +85,71 @@ pub fn compile(
     machine: &Machine,
     options: Options,
 ) -> Result<Program, CodegenError> {
+    let split = split(graph, machine, options.globals)?;
+    let tiled = tile(&split, machine, options.explain)?;
+    emit(&schedule(&tiled)?)
+}
+
+/// Splits the masked attention of a quantised graph. Where the cost model finds the global tokens,
+/// it does not see how layers overlap; so they are dropped again where that gives a better program.
+///
+/// # Errors
+/// The graph is not a well-formed quantised graph, or holds what no instruction computes; or, where
+/// programs are compared, it does not fit the machine.
+pub fn split(
+    graph: &Graph,
+    machine: &Machine,
+    globals: GlobalTokens,
+) -> Result<Graph, CodegenError> {
     if graph.stage != Stage::Quantised {
         return Err(CodegenError::Stage(graph.stage));
     }
-    graph.verify()?;
-    let problems = limits::check(graph);
-    if !problems.is_empty() {
-        return Err(CodegenError::Unsupported(problems));
-    }
-    let (split, polarised) = engines::run(graph, machine, options.globals)?;
-    let (price, mut program) = generate(&split, machine, options)?;
-    program.header.decisions.splice(0..0, polarised.iter().map(Polarised::decision));
-    // The cost model of one layer does not see how layers overlap, the program does.
-    if options.globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
-        let (split, polarised) = engines::run(graph, machine, GlobalTokens::NONE)?;
-        if let Ok((price_without, mut without)) = generate(&split, machine, options)
-            && price_without < price
+    lowerable(graph)?;
+    let (mut split, polarised) = engines::run(graph, machine, globals)?;
+    if globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
+        let (_, found) = plan::choose(&split, machine, false)?;
+        let (mut without, layers) = engines::run(graph, machine, GlobalTokens::NONE)?;
+        if let Ok((_, found_without)) = plan::choose(&without, machine, false)
+            && found_without.energy_delay < found.energy_delay
         {
             let reason = "a program without global tokens has a lower product of energy and time than one with those that the cost model finds";
             let decision =
                 |layer: &Polarised| Decision { reason: reason.to_owned(), ..layer.decision() };
-            without.header.decisions.splice(0..0, polarised.iter().map(decision));
+            without.decisions.extend(layers.iter().map(decision));
             return Ok(without);
         }
     }
-    Ok(program)
+    split.decisions.extend(polarised.iter().map(Polarised::decision));
+    Ok(split)
 }
 
-/// The program of a split graph, and what decides between programs.
-fn generate(
-    graph: &Graph,
-    machine: &Machine,
-    options: Options,
-) -> Result<(u128, Program), CodegenError> {
-    let (plan, found) = plan::choose(graph, machine, options.explain)?;
-    let price = found.energy_delay;
-    let scheduled = found.apply(emit::tiled(graph, machine, plan));
-    debug_assert_eq!(scheduled.verify(), Ok(()));
-    let program = emit(&scheduled)?;
-    // What was timed with all tokens takes as long with those that it needs.
-    debug_assert_eq!(objective::energy_delay(&program.code, machine), price);
-    Ok((price, program))
-}
-
-/// Tiles a split graph for a machine: of several ways the one whose best schedule has the lowest
-/// price.
+/// Tiles a split graph for a machine: of several strategies the one whose best schedule has the
+/// lowest energy-delay product. The tiled program states that schedule, and with `explain` what was
+/// costed for every layer.
 ///
 /// # Errors
 /// The graph is not a well-formed split graph, holds what no instruction computes, or does not fit
 /// the machine.
-pub fn tile(graph: &Graph, machine: &Machine) -> Result<Tiled, CodegenError> {
-    graph.verify()?;
-    let problems = limits::check(graph);
-    if !problems.is_empty() {
-        return Err(CodegenError::Unsupported(problems));
-    }
-    let (plan, _) = plan::choose(graph, machine, false)?;
-    Ok(emit::tiled(graph, machine, plan))
+pub fn tile(graph: &Graph, machine: &Machine, explain: bool) -> Result<Tiled, CodegenError> {
+    lowerable(graph)?;
+    let (plan, found) = plan::choose(graph, machine, explain)?;
+    Ok(emit::tiled(graph, machine, plan, found.attempt))
 }
 
-/// Orders the tasks of a program and places its buffers: of several ways the one of the lowest
-/// price.
+/// Orders the tasks of a program and places its buffers: as the program states, or else the best of
+/// several schedules.
 ///
 /// # Errors
 /// No placement was found.
-pub fn schedule(tiled: Tiled) -> Result<Scheduled, CodegenError> {
-    let candidate = schedule::Candidate { weighted_cycles: 1, tasks: &tiled.tasks };
-    let found = schedule::run(&[candidate], &tiled.machine)
-        .ok_or_else(|| CodegenError::no_placement(&tiled.machine))?;
-    Ok(found.apply(tiled))
+pub fn schedule(tiled: &Tiled) -> Result<Scheduled, CodegenError> {
+    schedule::schedule(tiled).ok_or_else(|| CodegenError::no_placement(&tiled.machine))
+}
+
+/// Whether a graph is well-formed and each of its operations is an instruction's.
+fn lowerable(graph: &Graph) -> Result<(), CodegenError> {
+    graph.verify()?;
+    match limits::check(graph) {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(CodegenError::Unsupported(problems)),
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap};
+use vitcod_isa::program::Decision;
 
 use super::infer::{self, InferError};
 use super::{Const, Elem, Node, Op, OpKind, Stage, TensorType, Value};
@@ -22,6 +23,8 @@ pub struct Graph {
     pub outputs: Vec<GraphOutput>,
     /// The operations in execution order.
     pub order: Vec<Op>,
+    /// What passes chose where they had a choice; the program says so.
+    pub decisions: Vec<Decision>,
     values: PrimaryMap<Value, ValueData>,
     ops: PrimaryMap<Op, OpData>,
     consts: PrimaryMap<Const, Constant>,
@@ -121,6 +124,7 @@ impl Graph {
             inputs: Vec::new(),
             outputs: Vec::new(),
             order: Vec::new(),
+            decisions: Vec::new(),
             values: PrimaryMap::new(),
             ops: PrimaryMap::new(),
             consts: PrimaryMap::new(),
@@ -130,7 +134,11 @@ impl Graph {
 
     /// An empty graph of another stage that knows the same ONNX nodes: what a rewriting pass fills.
     pub fn successor(&self, stage: Stage) -> Graph {
-        Graph { nodes: self.nodes.clone(), ..Graph::new(self.name.clone(), stage) }
+        Graph {
+            nodes: self.nodes.clone(),
+            decisions: self.decisions.clone(),
+            ..Graph::new(self.name.clone(), stage)
+        }
     }
 
     /// Adds an input that has the shape of its type in the model, too.

@@ -5,6 +5,8 @@
 //! checked as they are named, and the graph is verified. Values are numbered as
 //! [`Graph::compacted`] numbers them, so that a compacted graph prints the same before and after.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use cranelift_entity::SecondaryMap;
 use serde::{Deserialize, Serialize};
@@ -145,6 +147,11 @@ impl SavedGraph {
             let shape = (input.shape != ty.shape).then(|| input.shape.clone());
             SavedInput { name: input.name.clone(), ty, shape }
         });
+        // Nodes that no operation names are left out, as in text.
+        let used: BTreeSet<Node> =
+            graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();
+        let names = used.iter().map(|node| graph.node(*node).to_owned()).collect();
+        let nodes: BTreeMap<Node, u32> = used.into_iter().zip(0..).collect();
         let mut writer = Writer {
             graph,
             address,
@@ -159,7 +166,7 @@ impl SavedGraph {
             let data = graph.op(*op);
             let operands = data.operands.iter().map(|operand| writer.index(*operand)).collect();
             let results = data.results.iter().map(|result| graph.ty(*result).clone()).collect();
-            let nodes = data.nodes.iter().map(|node| node.as_u32()).collect();
+            let nodes = data.nodes.iter().map(|node| nodes[node]).collect();
             writer.body.push(SavedEntry::Op { kind: data.kind.clone(), operands, results, nodes });
             data.results.iter().for_each(|result| writer.define(*result));
         }
@@ -168,12 +175,11 @@ impl SavedGraph {
             SavedOutput { name: output.name.clone(), value, shape: output.shape.clone() }
         });
         let outputs = outputs.collect();
-        let nodes = graph.nodes().map(|(_, name)| name.to_owned()).collect();
         let saved = SavedGraph {
             version: SAVED_VERSION,
             name: graph.name.clone(),
             stage: graph.stage,
-            nodes,
+            nodes: names,
             inputs,
             body: writer.body,
             outputs,

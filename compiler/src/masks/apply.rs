@@ -19,8 +19,8 @@ pub struct ApplyError {
 /// kept, -inf where it is pruned. Of a bias that is there already, a baked mask for one, the kept
 /// entries stay. A layer whose masks keep everything stays as it is.
 ///
-/// Masks are of all queries, so the graph is one before the pass `demand`, which takes the rows
-/// that it removes out of the masks, too: see
+/// Masks are of all queries, so the graph is one before the pass `drop-dead-rows`, which takes the
+/// rows that it removes out of the masks, too: see
 /// [`import_file_with_masks`](crate::frontend::import_file_with_masks).
 ///
 /// # Errors

@@ -7,12 +7,12 @@
 //! level.
 
 // The passes that live here.
+mod absorb_qdq;
 mod canonicalise;
 mod cse;
-mod demand;
+mod drop_dead_rows;
 mod gelu;
 mod layer_norm;
-mod steps;
 
 // What they are made of and run by.
 mod context;
@@ -27,19 +27,20 @@ mod tests;
 use ndarray::ArrayViewD;
 
 pub use self::canonicalise::FORMS;
-pub use self::context::{Context, Need};
+pub use self::context::{Context, Need, Notes};
 pub use self::error::{PassError, Problem};
 pub use self::module::{Level, Module, ModuleError};
 pub use self::pass::{Keeps, Pass, find, run, run_on_graph};
 
 use self::pass::{Failure, Run};
-use crate::ir::Stage;
-use crate::{autoencoder, calibration, codegen, masks, quantise, split};
+use crate::autoencoder::Choice;
+use crate::ir::{Graph, Stage};
+use crate::{autoencoder, codegen, masks, quantise};
 
 /// Every pass, in the order of the usual pipeline.
 pub const PASSES: &[Pass] = &[
     Pass {
-        name: "steps",
+        name: "absorb-qdq",
         doc: "Takes the quantisation that a model brings (QDQ form) out of the graph: every tensor that is quantised has the int8 step \
               noted in its type whose range holds that of the model's integers. Exact for symmetric int8; what rounds between \
               operations that later become one is dropped.",
@@ -47,7 +48,7 @@ pub const PASSES: &[Pass] = &[
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
         keeps: Keeps::Approximately,
-        run: Run::Graph(|graph, _| Ok(steps::run(graph))),
+        run: Run::Graph(|graph, _| Ok(absorb_qdq::run(graph))),
     },
     Pass {
         name: "cse",
@@ -98,7 +99,7 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "masks",
         doc: "Lets attention compute only what the masks keep: they become what is added to its scores, 0 or -inf. Masks are of \
-              all queries, so this comes before demand.",
+              all queries, so this comes before drop-dead-rows.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Masks],
@@ -109,14 +110,24 @@ pub const PASSES: &[Pass] = &[
         }),
     },
     Pass {
-        name: "demand",
+        name: "drop-dead-rows",
         doc: "Computes only the rows (tokens) that an output depends on: selections of rows move towards the inputs, \
               through attention to its queries.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| Ok(demand::run(graph))),
+        run: Run::Graph(|graph, _| Ok(drop_dead_rows::run(graph))),
+    },
+    Pass {
+        name: "principal-components",
+        doc: "Makes auto-encoders of queries and keys for attention that has none: the best linear ones of so many compressed heads on the \
+              samples.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[Need::CompressedHeads],
+        keeps: Keeps::Approximately,
+        run: Run::Graph(principal_components),
     },
     Pass {
         name: "auto-encoders",
@@ -126,68 +137,58 @@ pub const PASSES: &[Pass] = &[
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Machine],
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, context| match context.machine {
-            Some(machine) => autoencoder::place(graph, machine, context.form)
-                .map(|(graph, _)| graph)
-                .map_err(Failure::new),
-            None => Err(Failure::Needs(Need::Machine)),
-        }),
+        run: Run::Graph(place_autoencoders),
     },
     Pass {
         name: "quantise",
-        doc: "From real numbers to integers, with the ranges that the samples give: int8, the residual stream int16. Attention \
-              becomes sddmm, qsoftmax and spmm.",
+        doc: "From real numbers to integers, with the ranges that the samples give, or noise where there are none: int8, the residual stream \
+              int16. Attention becomes sddmm, qsoftmax and spmm.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Quantised),
-        needs: &[Need::Samples],
+        needs: &[],
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| {
-            let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
-            let samples: Vec<ArrayViewD<'_, f32>> =
-                samples.iter().map(|samples| samples.view()).collect();
-            let calibration =
-                calibration::Calibration::run(graph, &samples).map_err(Failure::new)?;
-            let quantised = quantise::quantise_with(graph, &calibration, context.quantise);
-            quantised.map(|quantised| quantised.graph).map_err(Failure::new)
+            let quantised = quantise::calibrated(graph, context.samples, context.quantise);
+            let (quantised, is_noise) = quantised.map_err(Failure::new)?;
+            context.note(|notes| notes.is_noise = is_noise);
+            Ok(quantised.graph)
         }),
     },
     Pass {
         name: "split",
         doc: "Divides masked attention between the engines: dense blocks of global tokens for the denser engine, the other kept \
-              entries as a sparse pattern for the sparser one.",
+              entries as a sparse pattern for the sparser one. Global tokens that the cost model finds are dropped again where the \
+              program without them has the lower energy-delay product.",
         requires: Level::Graph(Stage::Quantised),
         establishes: Level::Graph(Stage::Split),
         needs: &[Need::Machine],
         keeps: Keeps::Bits,
-        run: Run::Graph(|graph, context| match context.machine {
-            Some(machine) => split::run(graph, machine, context.globals)
-                .map(|(graph, _)| graph)
-                .map_err(Failure::new),
-            None => Err(Failure::Needs(Need::Machine)),
+        run: Run::Graph(|graph, context| {
+            codegen::split(graph, context.machine()?, context.globals).map_err(Failure::new)
         }),
     },
     Pass {
         name: "tile",
         doc: "Makes tasks of the graph: instructions on tiles that fit the scratchpad. Decides which tensors stay on chip, how large tiles are and \
-              in which order they come, and lays out the DRAM. Of several ways it takes the one whose best schedule has the lowest price.",
+              in which order they come, and lays out the DRAM. Of several strategies it takes the one whose best schedule has the lowest \
+              energy-delay product, and notes that schedule.",
         requires: Level::Graph(Stage::Split),
         establishes: Level::Tiled,
         needs: &[Need::Machine],
         keeps: Keeps::Bits,
-        run: Run::Tile(|graph, context| match context.machine {
-            Some(machine) => codegen::tile(graph, machine).map_err(Failure::new),
-            None => Err(Failure::Needs(Need::Machine)),
+        run: Run::Tile(|graph, context| {
+            codegen::tile(graph, context.machine()?, context.explain).map_err(Failure::new)
         }),
     },
     Pass {
         name: "schedule",
-        doc: "Orders the tasks and gives buffers their addresses: several orders and placements are timed on the machine that the \
-              tasks are for, and the one of the lowest price is taken.",
+        doc: "Orders the tasks and gives buffers their addresses: as the tiled program notes. Where it notes nothing, several orders and \
+              placements are timed on the machine that the tasks are for, and the one of the lowest energy-delay product is taken.",
         requires: Level::Tiled,
         establishes: Level::Scheduled,
         needs: &[],
         keeps: Keeps::Bits,
-        run: Run::Schedule(|tiled, _| codegen::schedule(tiled.clone()).map_err(Failure::new)),
+        run: Run::Schedule(|tiled, _| codegen::schedule(tiled).map_err(Failure::new)),
     },
     Pass {
         name: "emit",
@@ -200,8 +201,35 @@ pub const PASSES: &[Pass] = &[
     },
 ];
 
+/// The pass `principal-components`.
+fn principal_components(graph: &Graph, context: &Context<'_>) -> Result<Graph, Failure> {
+    let heads = context.compressed_heads.ok_or(Failure::Needs(Need::CompressedHeads))?;
+    let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
+    let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|array| array.view()).collect();
+    let (graph, losses) = autoencoder::pca(graph, &samples, heads).map_err(Failure::new)?;
+    if losses.is_empty() {
+        let message = "there is no attention without auto-encoders to make some for";
+        return Err(Failure::Refused(message.to_owned()));
+    }
+    context.note(|notes| notes.losses = losses);
+    Ok(graph)
+}
+
+/// The pass `auto-encoders`.
+fn place_autoencoders(graph: &Graph, context: &Context<'_>) -> Result<Graph, Failure> {
+    let (placed, decisions) =
+        autoencoder::place(graph, context.machine()?, context.form).map_err(Failure::new)?;
+    match (context.form, decisions.is_empty()) {
+        (Choice::Always(form), true) => Err(Failure::Refused(format!(
+            "there is no auto-encoder of Q and K that could be computed in the form {form}; pca:E makes some"
+        ))),
+        _ => Ok(placed),
+    }
+}
+
 /// The passes from an imported to a canonical graph that need nothing besides it, in order.
-pub const CANONICALISE: &[&str] = &["steps", "cse", "layer-norm", "gelu", "canonicalise", "demand"];
+pub const CANONICALISE: &[&str] =
+    &["absorb-qdq", "cse", "layer-norm", "gelu", "canonicalise", "drop-dead-rows"];
 
 /// The passes that bring a model from one level to the end of another, in order: all whose levels
 /// are between the two, but of those that stay within a stage only the ones that have what they

@@ -34,8 +34,10 @@ mod plan;
 mod weights;
 
 use cranelift_entity::SecondaryMap;
+use ndarray::{ArrayD, ArrayViewD};
 
-use crate::calibration::{Calibration, Clipping};
+use crate::calibration::{Calibration, Clipping, NOISE_ITEMS, noise};
+use crate::interp::InterpError;
 use crate::ir::{Graph, Stage, Value};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
@@ -84,6 +86,39 @@ pub fn quantise_with(
     options: Options,
 ) -> Result<Quantised, QuantiseError> {
     quantise_reaching(graph, calibration, options, plan::I16_REACH)
+}
+
+/// [`quantise_with`] the calibration of samples. Without samples, noise calibrates the graph where
+/// a step must come from samples; the second result says whether it did.
+///
+/// # Errors
+/// The samples are not items of the graph's inputs, or as [`quantise_with`].
+pub fn calibrated(
+    graph: &Graph,
+    samples: Option<&[ArrayD<f32>]>,
+    options: Options,
+) -> Result<(Quantised, bool), CalibratedError> {
+    let is_noise = samples.is_none() && needs_samples(graph);
+    let stand_in = if is_noise { noise(graph, NOISE_ITEMS) } else { Vec::new() };
+    let samples: Vec<ArrayViewD<'_, f32>> =
+        samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
+    // A model that brings all its scales is not run.
+    let calibration = match samples[..] {
+        [] => Calibration::default(),
+        _ => Calibration::run(graph, &samples)?,
+    };
+    Ok((quantise_with(graph, &calibration, options)?, is_noise))
+}
+
+/// Why samples and a graph give no quantised graph.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibratedError {
+    /// The graph cannot be run on the samples.
+    #[error("the model cannot be calibrated: {0}")]
+    Calibration(#[from] InterpError),
+    /// The graph cannot be quantised.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
 }
 
 /// A quantised graph with its origin.

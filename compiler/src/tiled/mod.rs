@@ -38,6 +38,7 @@ mod verify;
 use bytes::Bytes;
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
+use vitcod_isa::asm::Attempt;
 use vitcod_isa::effects::{Access, Space, accesses};
 use vitcod_isa::instr::table::MAX_SRAM_OPERANDS;
 use vitcod_isa::instr::{Op, Sram};
@@ -171,6 +172,8 @@ pub struct Tiled {
     pub ir: Option<SavedIr>,
     /// What is executed, one task after the other.
     pub tasks: Tasks,
+    /// The schedule for which it was tiled; without one, the best is searched for.
+    pub attempt: Option<Attempt>,
 }
 
 /// A scheduled program: one whose tasks have their final order, and buffers their places.

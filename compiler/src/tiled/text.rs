@@ -87,7 +87,7 @@ impl fmt::Display for Scheduled {
 }
 
 fn task_listing(
-    Tiled { header, machine, image, ir, tasks }: &Tiled,
+    Tiled { header, machine, image, ir, tasks, attempt }: &Tiled,
     addresses: Option<&Addresses>,
 ) -> TaskListing {
     let Tasks { tasks, buffers, .. } = tasks;
@@ -109,11 +109,12 @@ fn task_listing(
             .collect(),
         operands: tasks.iter().map(Task::operands).collect(),
         groups: tasks.iter().map(|task| task.group).collect(),
+        attempt: *attempt,
     }
 }
 
 fn of_task_listing(
-    TaskListing { program, buffers, operands, groups, .. }: TaskListing,
+    TaskListing { program, buffers, operands, groups, attempt, .. }: TaskListing,
 ) -> (Tiled, Addresses) {
     let Program { header, machine, code, layer_of, image, ir, .. } = program;
     let mut tasks = Tasks { image_bytes: image.len() as u64, ..Tasks::default() };
@@ -130,7 +131,7 @@ fn of_task_listing(
             Task { op: instr.op, buffers, layer, group }
         })
         .collect();
-    (Tiled { header, machine, image, ir, tasks }, addresses)
+    (Tiled { header, machine, image, ir, tasks, attempt }, addresses)
 }
 
 /// What a text calls its buffers.

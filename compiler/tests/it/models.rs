@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
 use vitcod_compiler::autoencoder::{Choice, Form, pca, place};
@@ -10,12 +11,15 @@ use vitcod_compiler::calibration::Calibration;
 use vitcod_compiler::frontend::{import_file, import_file_with_all_rows, import_file_with_masks};
 use vitcod_compiler::import::{ImportOptions, import};
 use vitcod_compiler::interp::{FloatInterpreter, Noise, QuantisedInterpreter, Tensor, sqnr_db};
-use vitcod_compiler::ir::{Graph, GraphOutput, OpKind};
+use vitcod_compiler::ir::{Graph, GraphOutput, OpKind, text};
 use vitcod_compiler::masks::{Mask, Masks, Polarity};
 use vitcod_compiler::onnx::{self, Attribute, DataType, Model};
-use vitcod_compiler::passes::{self, Context};
+use vitcod_compiler::passes::{self, Context, Level, Module};
 use vitcod_compiler::quantise::{needs_samples, quantise};
+use vitcod_compiler::tiled::{Scheduled, Tiled};
+use vitcod_isa::asm::Sections;
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program::SavedIr;
 use vitcod_testing::files::file;
 use vitcod_testing::shortened::shortened;
 
@@ -247,7 +251,7 @@ fn masks_of_another_model_are_refused() {
     let error =
         import_file_with_masks(&model, &ImportOptions::default(), &masks).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().collect();
-    assert_eq!(lines[0], "the masks do not fit the model:");
+    assert_eq!(lines[0], "masks: the masks do not fit the model:");
     assert!(lines[1].starts_with("/blocks/blocks.0/attn/"), "{error}");
     assert!(lines[2].ends_with(
         "layer 1: masks of shape [3, 6, 6]: expected [heads, queries, keys] = [3, 17, 17]"
@@ -498,4 +502,55 @@ fn exchanged_operands_are_refused_or_imported() {
 fn best(logits: &ArrayD<f32>) -> usize {
     let indexed = logits.iter().enumerate();
     indexed.max_by(|a, b| a.1.total_cmp(b.1)).expect("there are logits").0
+}
+
+/// A module, read from its text.
+fn reread(module: &Module) -> Module {
+    const SIDE: &str = "side";
+    let sections = || Sections::Side(SIDE.to_owned());
+    let of_tasks = |image, ir: &Option<SavedIr>| Bytes::from(Sections::side(image, ir.as_ref()));
+    match module {
+        Module::Graph(graph) => {
+            let mut side = Vec::new();
+            let constants = text::Constants::File { name: SIDE, bytes: &mut side };
+            let written = text::print(&graph.compacted(), constants);
+            let side = Bytes::from(side);
+            Module::Graph(text::parse(&written, &mut |_| Ok(side.clone())).unwrap())
+        }
+        Module::Tiled(tiled) => {
+            let side = of_tasks(&tiled.image, &tiled.ir);
+            Module::Tiled(Tiled::parse(&tiled.text(sections()), &|_| Ok(side.clone())).unwrap())
+        }
+        Module::Scheduled(scheduled) => {
+            let side = of_tasks(&scheduled.tiled.image, &scheduled.tiled.ir);
+            let again = Scheduled::parse(&scheduled.text(sections()), &|_| Ok(side.clone()));
+            Module::Scheduled(again.unwrap())
+        }
+        Module::Program(program) => Module::Program(program.clone()),
+    }
+}
+
+/// The text of each level of every model goes on to the same next level, up to the program.
+#[test]
+fn every_level_of_every_model_goes_on_from_its_text() {
+    let machine = Machine::preset("vitcod").unwrap();
+    names().par_iter().for_each(|name| {
+        let context = Context { machine: Some(&machine), ..Context::default() };
+        let model = onnx::load(&path(name, "onnx")).unwrap();
+        let module = Module::Graph(import(&model, &ImportOptions::default()).unwrap());
+        let to = |module: Module, level: Level| {
+            let names = passes::pipeline(module.level(), level, &context);
+            passes::run(module, &names, &context, |_, _| {}).unwrap()
+        };
+        let mut module = module;
+        for level in Level::ALL.into_iter().skip(1) {
+            // If each level's text gives the next level, each gives the program.
+            let again = to(reread(&module), level);
+            module = to(module, level);
+            assert_eq!(module.to_string(), again.to_string(), "{name}: {level}");
+            if let (Module::Program(program), Module::Program(again)) = (&module, &again) {
+                assert_eq!(program.to_bytes().unwrap(), again.to_bytes().unwrap(), "{name}");
+            }
+        }
+    });
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::arguments::Arguments;
+use super::attempt::{Attempt, Order};
 use super::data::{self, MAX_SEEDED_BYTES};
 use super::kind::Kind;
 use super::machine;
@@ -36,7 +37,7 @@ struct Directive {
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
 
-const DIRECTIVES: [Directive; 18] = [
+const DIRECTIVES: [Directive; 19] = [
     Directive {
         name: Kind::Program.directive(),
         names: Some(&["dram"]),
@@ -111,6 +112,11 @@ const DIRECTIVES: [Directive; 18] = [
         apply: |this, arguments| this.section(arguments, Target::IrConstants),
     },
     Directive {
+        name: ".schedule",
+        names: Some(&["ahead"]),
+        apply: |this, arguments| this.schedule(arguments),
+    },
+    Directive {
         name: ".live",
         names: Some(&["bytes", "first", "last"]),
         apply: |this, arguments| this.live(arguments),
@@ -140,6 +146,8 @@ pub(super) struct Definitions<'s, 'f> {
     pub(super) ir_constants: Option<Section>,
     /// Where data goes.
     target: Target,
+    /// The schedule that a tiled program states.
+    pub(super) attempt: Option<Attempt>,
     /// The buffers of a program, and their directives.
     pub(super) live: Vec<(Buffer, Range<usize>)>,
     /// The end of the furthest buffer.
@@ -211,6 +219,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             ir: None,
             ir_constants: None,
             target: Target::Image,
+            attempt: None,
             live: Vec::new(),
             sram_end: 0,
             seeded: MAX_SEEDED_BYTES,
@@ -463,6 +472,23 @@ impl<'s, 'f> Definitions<'s, 'f> {
             Target::Ir => self.ir.get_or_insert_default(),
             Target::IrConstants => self.ir_constants.get_or_insert_default(),
         }
+    }
+
+    /// How a tiled program is to be scheduled.
+    fn schedule(&mut self, mut arguments: Arguments<'s>) -> Done {
+        if self.kind != Kind::Tiled {
+            let message = "only a tiled program is yet to be scheduled";
+            return Err(Diagnostic::at(arguments.head.span, message));
+        }
+        once(self.attempt.is_some(), &arguments.head)?;
+        let order = word(&arguments.next("an order")?, "`prefetched` or `listed`", |text| {
+            Order::ALL.into_iter().find(|order| order.name() == text)
+        })?;
+        let ahead = word(&arguments.required("ahead")?, "a percentage", |text| {
+            integer(text).filter(|percent: &u64| *percent <= 100)
+        })?;
+        self.attempt = Some(Attempt { order, ahead });
+        arguments.end()
     }
 
     /// Defines a buffer of a program: what its part of the scratchpad holds when.

@@ -11,6 +11,7 @@
 //! nothing is recursive.
 
 mod arguments;
+mod attempt;
 mod code;
 mod data;
 mod directives;
@@ -28,6 +29,7 @@ mod syntax;
 mod tests;
 mod text;
 
+pub use attempt::{Attempt, Order};
 pub use data::MAX_SEEDED_BYTES;
 pub use directives::Files;
 pub use kind::{Kind, Operands};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::attempt::Attempt;
 use super::directives::sha256;
 use super::kind::Kind;
 use super::machine;
@@ -271,8 +272,11 @@ impl TaskListing {
 
 impl fmt::Display for TaskListingText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TaskListing { kind, program, buffers, operands, groups } = self.tasks;
+        let TaskListing { kind, program, buffers, operands, groups, attempt } = self.tasks;
         self.sections.print_head(f, *kind, program)?;
+        if let Some(Attempt { order, ahead }) = attempt {
+            writeln!(f, ".schedule {} ahead={ahead}", order.name())?;
+        }
         for (number, (bytes, address)) in buffers.iter().enumerate() {
             write!(f, ".buffer b{number} {bytes}")?;
             match address {

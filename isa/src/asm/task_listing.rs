@@ -13,6 +13,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::attempt::Attempt;
 use super::directives::{Definitions, Files, Tensor};
 use super::kind::{Kind, Operands};
 use super::symbols::{Symbol, Symbols};
@@ -35,6 +36,8 @@ pub struct TaskListing {
     pub operands: Vec<Operands>,
     /// For each instruction, the group of operations that it was lowered from.
     pub groups: Vec<u32>,
+    /// The schedule of a tiled program, if it states one.
+    pub attempt: Option<Attempt>,
 }
 
 /// Where parts of a text stand.
@@ -134,6 +137,7 @@ impl TaskListing {
             layers: definitions.layers,
             decisions: definitions.decisions,
         };
+        let attempt = definitions.attempt;
         let machine = machine.expect("without a machine there is a problem");
         let image = definitions.image.into_bytes();
         let constants = definitions.ir_constants.map(|section| section.into_bytes());
@@ -150,7 +154,7 @@ impl TaskListing {
             buffers.push((bytes, address));
             places.buffers.push(span);
         }
-        Ok((TaskListing { kind, program, buffers, operands, groups }, places))
+        Ok((TaskListing { kind, program, buffers, operands, groups, attempt }, places))
     }
 
     /// The text of an instruction, by its index.

@@ -12,7 +12,7 @@ use vitcod_isa::program::Program;
 
 use super::{Args, Step};
 use crate::npy;
-use crate::pipeline;
+use crate::pipeline::{self, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
 
@@ -114,14 +114,9 @@ impl Work {
                 let graph = if pruned { masked } else { dense };
                 let options =
                     pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
-                Ok(pipeline::compile(
-                    graph,
-                    samples.as_ref().map(std::slice::from_ref),
-                    machine,
-                    options,
-                    progress,
-                )?
-                .program)
+                let samples = samples.as_ref().map(std::slice::from_ref);
+                let session = Session { samples, machine, options, progress };
+                Ok(session.compile(graph)?.program)
             }
         }
     }

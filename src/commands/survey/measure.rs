@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
-use vitcod_compiler::calibration;
+use vitcod_compiler::calibration::{self, NOISE_ITEMS};
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise::accuracy::{self, Accuracy};
 use vitcod_emulator::Emulator;
@@ -17,7 +17,7 @@ use vitcod_runtime::{EmulatorDevice, Model};
 use super::Args;
 use super::exported::Exported;
 use crate::check::{self, Agreement};
-use crate::pipeline::{self, NOISE_ITEMS, Options};
+use crate::pipeline::{self, Options, Session};
 use crate::progress::Progress;
 
 /// Seed of the noise that is run where there are no samples; other noise calibrates.
@@ -65,8 +65,9 @@ pub(super) fn measure(
     let parameters = graph.constant_elements();
     let samples = args.calibration.read(&graph)?;
     let options = Options { quantise: args.calibration.options(), ..Options::default() };
-    let prepared = pipeline::prepare(&graph, samples.as_deref(), machine, options, progress)?;
-    let program = pipeline::generate(&prepared, machine, options, progress)?;
+    let session = Session { samples: samples.as_deref(), machine, options, progress };
+    let prepared = session.prepare(&graph)?;
+    let program = session.generate(&prepared)?;
     let compulsory_dram_bytes =
         program.header.layers.iter().map(|layer| layer.compulsory_bytes).sum();
     let model = Model::new(program).context("the program fails its checks")?;

@@ -53,7 +53,7 @@ pub fn check(text: &str) {
                     tiled
                 );
                 let expected = run(&tiled.task_listing());
-                if let Ok(scheduled) = codegen::schedule(tiled) {
+                if let Ok(scheduled) = codegen::schedule(&tiled) {
                     scheduled.verify().expect("what is scheduled is verified");
                     assert_eq!(run(&scheduled.task_listing()), expected);
                     assert_sound(&scheduled, seed);

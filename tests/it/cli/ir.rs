@@ -1,12 +1,15 @@
 use std::fs;
 
+use rayon::prelude::*;
+
 use super::*;
 
 #[test]
 fn every_stage_is_the_same_through_text() {
     let sandbox = Sandbox::new();
     let onnx = model(&format!("{VIT}.onnx"));
-    let mut rest = Vec::new();
+    sandbox.ok(&["compile", &onnx, "-o", "compiled.vitcod"]);
+    let compiled = fs::read(sandbox.path("compiled.vitcod")).unwrap();
     for to in ["imported", "canonical", "quantised", "split", "tiled", "scheduled"] {
         sandbox.ok(&["opt", &onnx, "--to", to, "--verify-each", "-o", &format!("{to}.vir")]);
         sandbox.ok(&["opt", &format!("{to}.vir"), "-o", "again.vir"]);
@@ -15,18 +18,9 @@ fn every_stage_is_the_same_through_text() {
             (fs::read_to_string(sandbox.path(&name)).unwrap().replace(&name, "NAME"), side)
         });
         assert!(text == again, "{to}");
-        sandbox.ok(&["opt", &format!("{to}.vir"), "--to", "scheduled", "-o", "again.vir"]);
-        rest.push((to, fs::read_to_string(sandbox.path("again.vir")).unwrap()));
-    }
-    // Whichever stage the text is of, the rest of the pipeline gives the same.
-    let scheduled = fs::read_to_string(sandbox.path("scheduled.vir")).unwrap();
-    // But for the IR within, which names ONNX nodes that no operation has, and text does not.
-    let tasks = |text: &str, name: &str| {
-        let lines = text.lines().filter(|line| !line.starts_with(".ir "));
-        lines.map(|line| line.replace(name, "NAME")).collect::<Vec<_>>()
-    };
-    for (from, again) in rest {
-        assert!(tasks(&again, "again.vir") == tasks(&scheduled, "scheduled.vir"), "from {from}");
+        // Whichever stage the text is of, the rest of the pipeline gives the same program.
+        sandbox.ok(&["opt", &format!("{to}.vir"), "--to", "program", "-o", "again.vitcod"]);
+        assert!(fs::read(sandbox.path("again.vitcod")).unwrap() == compiled, "from {to}");
     }
     let split = fs::read_to_string(sandbox.path("split.vir")).unwrap();
     sandbox.ok(&["opt", "canonical.vir", "--pass", "quantise,split", "-o", "rest.vir"]);
@@ -38,6 +32,38 @@ fn every_stage_is_the_same_through_text() {
         fs::read(sandbox.path("rest.vir.bin")).unwrap(),
         fs::read(sandbox.path("split.vir.bin")).unwrap()
     );
+}
+
+/// Both commands run the same passes; masks, global tokens and auto-encoders included.
+#[test]
+fn opt_gives_the_program_of_compile() {
+    let assert_equal = |arguments: &[&str]| {
+        let sandbox = Sandbox::new();
+        sandbox.ok(&[&["compile", "-o", "compiled.vitcod"], arguments].concat());
+        sandbox.ok(&[&["opt", "--to", "program", "-o", "opt.vitcod"], arguments].concat());
+        let [compiled, opt] =
+            ["compiled.vitcod", "opt.vitcod"].map(|name| fs::read(sandbox.path(name)).unwrap());
+        assert!(compiled == opt, "{arguments:?}");
+    };
+    let models = fs::read_dir(file("tests/models")).unwrap();
+    let models = models.map(|entry| entry.unwrap().path().to_str().unwrap().to_owned());
+    let models: Vec<String> = models.filter(|path| path.ends_with(".onnx")).collect();
+    assert!(models.len() >= 56);
+    models.par_iter().for_each(|model| assert_equal(&[model]));
+
+    let [dense, sparse, masks, samples] = [
+        "examples/digits/digits.onnx",
+        "examples/digits/digits_sparse90_ae.onnx",
+        "examples/digits/masks90.npy",
+        "examples/digits/calibration.npy",
+    ]
+    .map(file);
+    let calibrated = ["--calibration", &samples];
+    assert_equal(&[&[&*dense], &calibrated[..]].concat());
+    assert_equal(&[&[&*dense, "--autoencoder", "pca:2"], &calibrated[..]].concat());
+    assert_equal(&[&sparse, "--masks", &masks]);
+    assert_equal(&[&sparse, "--masks", &masks, "--theta-d", "8"]);
+    assert_equal(&[&sparse, "--masks", &masks, "--autoencoder", "fold-both"]);
 }
 
 #[test]
@@ -55,7 +81,7 @@ fn passes_are_listed_and_their_results_printed() {
     let printed = sandbox.ok(&["opt", &onnx, "--to", "canonical", "--print-changed"]);
     let marks: Vec<&str> = printed.lines().filter(|line| line.starts_with("// ")).collect();
     let expected = [
-        "// steps changes nothing",
+        "// absorb-qdq changes nothing",
         "// after cse",
         "// layer-norm changes nothing",
         "// after gelu",

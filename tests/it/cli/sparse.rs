@@ -170,7 +170,7 @@ fn auto_encoders_that_cannot_be_made_are_refused() {
     let error = compile(&dense, "pca:4", true);
     assert!(
         error.contains(
-            "digits.onnx: /blocks/blocks.0/attn/MatMul: 4 compressed heads above 3 heads"
+            "digits.onnx: principal-components: /blocks/blocks.0/attn/MatMul: 4 compressed heads above 3 heads"
         ),
         "{error}"
     );
@@ -179,10 +179,14 @@ fn auto_encoders_that_cannot_be_made_are_refused() {
             .contains("/blocks/blocks.0/attn/MatMul: no compressed heads")
     );
     assert!(compile(&dense, "pca:2", false).contains("needs --calibration"));
-    assert!(compile(&dense, "apart", true).contains("digits.onnx: there is no auto-encoder"));
     assert!(
-        compile(&sparse, "pca:2", true)
-            .contains("_ae.onnx: there is no attention without auto-encoders")
+        compile(&dense, "apart", true)
+            .contains("digits.onnx: auto-encoders: there is no auto-encoder")
+    );
+    assert!(
+        compile(&sparse, "pca:2", true).contains(
+            "_ae.onnx: principal-components: there is no attention without auto-encoders"
+        )
     );
 }
 

@@ -19,7 +19,7 @@ mod prefetch;
 mod search;
 mod sync;
 
-pub(super) use search::{Candidate, Found, run};
+pub(super) use search::{Candidate, Found, run, schedule};
 pub(super) use sync::with_tokens;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vitcod_isa::asm::{Attempt, Order};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::objective::energy_delay;
@@ -29,13 +30,6 @@ const EFFORT: usize = 30_000;
 /// The fewest attempts, for programs so large that few attempts spend the effort.
 const ATTEMPTS: usize = 16;
 
-/// The algorithm that orders tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
-    Prefetched,
-    Scheduled,
-}
-
 /// A lowered graph.
 pub(in crate::codegen) struct Candidate<'a> {
     /// Its estimate: candidates with fewer weighted cycles are tried first.
@@ -47,9 +41,8 @@ pub(in crate::codegen) struct Candidate<'a> {
 pub(in crate::codegen) struct Found {
     /// The index of its candidate.
     pub(in crate::codegen) candidate: usize,
-    /// The tasks in their order.
-    tasks: Tasks,
-    addresses: Addresses,
+    /// The attempt that found it, and finds it again.
+    pub(in crate::codegen) attempt: Attempt,
     /// The [objective](energy_delay) of its program.
     pub(in crate::codegen) energy_delay: u128,
     /// Attempts.
@@ -58,24 +51,59 @@ pub(in crate::codegen) struct Found {
     pub(in crate::codegen) timed: usize,
 }
 
-impl Found {
-    /// Applies the schedule to the tiled program of its candidate.
-    pub(in crate::codegen) fn apply(self, tiled: Tiled) -> Scheduled {
-        Scheduled { tiled: Tiled { tasks: self.tasks, ..tiled }, addresses: self.addresses }
-    }
+/// The schedule of a tiled program: by the attempt that it states, or else the best one; `None` if
+/// none fits.
+pub(in crate::codegen) fn schedule(tiled: &Tiled) -> Option<Scheduled> {
+    let Tiled { tasks, machine, .. } = tiled;
+    let attempt = match tiled.attempt {
+        Some(attempt) => attempt,
+        None => run(&[Candidate { weighted_cycles: 1, tasks }], machine)?.attempt,
+    };
+    let (tasks, addresses) = order_and_place(tasks, machine, attempt, &mut None)?;
+    let tiled = Tiled {
+        header: tiled.header.clone(),
+        machine: machine.clone(),
+        image: tiled.image.clone(),
+        ir: tiled.ir.clone(),
+        tasks,
+        attempt: None,
+    };
+    Some(Scheduled { tiled, addresses })
+}
+
+/// One attempt: tasks in their order and the addresses of their buffers; `None` if the buffers are
+/// not placed. `graph` keeps the graph of the tasks for the next attempt.
+fn order_and_place(
+    tasks: &Tasks,
+    machine: &Machine,
+    Attempt { order, ahead }: Attempt,
+    graph: &mut Option<TaskGraph>,
+) -> Option<(Tasks, Addresses)> {
+    let capacity = u64::from(machine.sram.bytes);
+    let ahead = capacity * ahead / 100;
+    let (tasks, lives) = match order {
+        Order::Listed => {
+            let graph = graph.get_or_insert_with(|| TaskGraph::new(tasks, machine));
+            list::run(graph, machine, ahead, capacity)?.apply(tasks, machine)
+        }
+        Order::Prefetched => {
+            let mut tasks = tasks.clone();
+            let lives = prefetch::run(&mut tasks, machine, ahead);
+            (tasks, lives)
+        }
+    };
+    let addresses = placement::run(&tasks, &lives, capacity)?;
+    Some((tasks, addresses))
 }
 
 /// The best schedule of all candidates; `None` if none fits.
 pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -> Option<Found> {
-    let capacity = u64::from(machine.sram.bytes);
     let attempts: BTreeSet<(u64, usize, u64, Order)> = (candidates.iter().enumerate())
         .flat_map(|(index, candidate)| {
             AHEAD_PERCENT
                 .map(|(ahead, slower)| (candidate.weighted_cycles * (100 + slower), index, ahead))
         })
-        .flat_map(|(rank, index, ahead)| {
-            [Order::Prefetched, Order::Scheduled].map(|order| (rank, index, ahead, order))
-        })
+        .flat_map(|(rank, index, ahead)| Order::ALL.map(|order| (rank, index, ahead, order)))
         .collect();
     let mut graphs: Vec<Option<TaskGraph>> = candidates.iter().map(|_| None).collect();
     let mut best: Option<Found> = None;
@@ -91,38 +119,17 @@ pub(in crate::codegen) fn run(candidates: &[Candidate<'_>], machine: &Machine) -
             continue;
         }
         (tried, effort) = (tried + 1, effort + tasks.tasks.len());
-        let ahead = capacity * share / 100;
-        let ordered = match order {
-            Order::Scheduled => {
-                let graph = graphs[index].get_or_insert_with(|| TaskGraph::new(tasks, machine));
-                list::run(graph, machine, ahead, capacity)
-                    .map(|schedule| schedule.apply(tasks, machine))
-            }
-            Order::Prefetched => {
-                let mut tasks = tasks.clone();
-                let lives = prefetch::run(&mut tasks, machine, ahead);
-                Some((tasks, lives))
-            }
-        };
-        let placed = ordered.and_then(|(tasks, lives)| {
-            let addresses = placement::run(&tasks, &lives, capacity)?;
-            Some((tasks, addresses))
-        });
-        let Some((tasks, addresses)) = placed else {
+        let attempt = Attempt { order, ahead: share };
+        let found = order_and_place(tasks, machine, attempt, &mut graphs[index]);
+        let Some((tasks, addresses)) = found else {
             cramped.insert((index, order), share);
             continue;
         };
         timed += 1;
         let objective = energy_delay(&sync::with_tokens(&tasks, &addresses), machine);
         if best.as_ref().is_none_or(|best| objective < best.energy_delay) {
-            best = Some(Found {
-                candidate: index,
-                tasks,
-                addresses,
-                energy_delay: objective,
-                tried,
-                timed,
-            });
+            let candidate = index;
+            best = Some(Found { candidate, attempt, energy_delay: objective, tried, timed });
         }
     }
     best.map(|best| Found { tried, timed, ..best })

@@ -32,6 +32,12 @@ pub(super) enum Line<'s> {
         node: &'s str,
         name: &'s str,
     },
+    Decision {
+        layer: &'s str,
+        subject: &'s str,
+        chosen: &'s str,
+        reason: &'s str,
+    },
 }
 
 /// An operation.

@@ -41,6 +41,8 @@ pub(super) enum Token<'s> {
     Output,
     #[token("node")]
     Node,
+    #[token("decision")]
+    Decision,
     #[token("file")]
     File,
     #[token("seed")]
@@ -66,8 +68,8 @@ pub(super) enum Token<'s> {
 }
 
 /// The words that are tokens of their own.
-pub(super) const KEYWORDS: [&str; 8] =
-    ["graph", "input", "const", "output", "node", "file", "seed", "digest"];
+pub(super) const KEYWORDS: [&str; 9] =
+    ["graph", "input", "const", "output", "node", "decision", "file", "seed", "digest"];
 
 /// The tokens of a text with where they start and end, in the form that the parser takes.
 pub(super) struct Tokens<'s>(Lexer<'s, Token<'s>>);

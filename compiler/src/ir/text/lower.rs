@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use vitcod_isa::asm::MAX_SEEDED_BYTES;
+use vitcod_isa::program::Decision;
 use vitcod_support::diagnostics::{Diagnostic, closest, did_you_mean};
 
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
@@ -172,6 +173,17 @@ impl<'s, 'f> Lowering<'s, 'f> {
     fn line(&mut self, line: &Line<'s>) -> Lowered<()> {
         match line {
             Line::Node { .. } => Ok(()),
+            Line::Decision { layer, subject, chosen, reason } => {
+                let decision = Decision {
+                    layer: self.string(layer)?,
+                    subject: self.string(subject)?,
+                    chosen: self.string(chosen)?,
+                    reason: self.string(reason)?,
+                    alternatives: Vec::new(),
+                };
+                self.graph.decisions.push(decision);
+                Ok(())
+            }
             Line::Input { results, name, shape, ty } => {
                 let made = self.input(name, shape.as_deref(), ty);
                 self.define_one(results, made)

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
+use vitcod_isa::program::Decision;
+
 use super::super::{Graph, GraphInput, Node, OpData, Value};
 use super::data::{digest, elements};
 
@@ -57,6 +59,9 @@ impl<W: Write> Printer<'_, W> {
     fn graph(mut self) -> fmt::Result {
         let graph = self.graph;
         writeln!(self.out, "graph {:?} {} {{", graph.name, graph.stage)?;
+        for Decision { layer, subject, chosen, reason, .. } in &graph.decisions {
+            writeln!(self.out, "    decision {layer:?} {subject:?} {chosen:?} {reason:?}")?;
+        }
         for GraphInput { name, value, shape } in &graph.inputs {
             let ty = graph.ty(*value);
             let shape =

@@ -26,7 +26,7 @@ pub const FORMS: &[(&str, &str)] = &[
         "Tokens by a constant matrix: a linear layer. By a constant matrix over the heads: an auto-encoder. Queries by transposed keys of the \
          same heads, and of the same windows of tokens: scores. Probabilities by values: attention.",
     ),
-    ("fake_quantise", "The pass `steps` notes the step on the tensor before."),
+    ("fake_quantise", "The pass `absorb-qdq` notes the step on the tensor before."),
     (
         "conv",
         "Of an image that is an input, or of a map or sequence of tokens, without groups and dilation: patches and a linear layer.",

@@ -217,7 +217,7 @@ impl Canonicaliser<'_> {
             OpKind::ReduceMean { axes, .. } => self.mean(op, &operands[0], axes),
             OpKind::FakeQuantise { .. } => Err(Unsupported::new(
                 "quantising and dequantising again",
-                "a step noted on the tensor, as the pass `steps` does",
+                "a step noted on the tensor, as the pass `absorb-qdq` does",
             )),
             OpKind::Pixels {}
             | OpKind::PickRows {}

@@ -2,7 +2,7 @@
 
 mod attention;
 mod canonicalise;
-mod demand;
+mod drop_dead_rows;
 mod fusion;
 mod mix_heads;
 mod model;

@@ -29,7 +29,7 @@ fn the_hook_sees_every_result() {
     let y = b.linear(x, 4, "fc");
     let mut seen = Vec::new();
     let graph = b.finish(&[y]);
-    let names = ["cse", "layer-norm", "gelu", "canonicalise", "demand"];
+    let names = ["cse", "layer-norm", "gelu", "canonicalise", "drop-dead-rows"];
     run(graph.into(), &names, &Context::default(), |pass, module| {
         let graph = module.graph().unwrap();
         seen.push((pass.name, graph.stage, graph.order.len()));
@@ -42,7 +42,7 @@ fn the_hook_sees_every_result() {
         .join(", ");
     assert_eq!(
         stages,
-        "cse: imported, layer-norm: imported, gelu: imported, canonicalise: canonical, demand: canonical"
+        "cse: imported, layer-norm: imported, gelu: imported, canonicalise: canonical, drop-dead-rows: canonical"
     );
     assert_eq!(seen.iter().map(|(.., ops)| *ops).collect::<Vec<_>>(), [2, 2, 2, 1, 1]);
 }
@@ -67,9 +67,9 @@ fn wrong_names_and_stages_are_errors() {
         near.starts_with("there is no pass \"gleu\"; did you mean `gelu`? the passes are"),
         "{near}"
     );
-    let stage = run_on_graph(&graph, &["demand"], &Context::default()).unwrap_err();
+    let stage = run_on_graph(&graph, &["drop-dead-rows"], &Context::default()).unwrap_err();
     let (requires, found) = (Level::Graph(Stage::Canonical), Level::Graph(Stage::Imported));
-    assert_eq!(stage, PassError::Level { pass: "demand", requires, found });
+    assert_eq!(stage, PassError::Level { pass: "drop-dead-rows", requires, found });
 }
 
 #[test]
@@ -86,10 +86,16 @@ fn passes_follow_each_other() {
 fn pipelines_leave_out_what_is_not_asked_for() {
     let context = Context::default();
     assert_eq!(pipeline(Stage::Imported, Stage::Canonical, &context), CANONICALISE);
-    assert_eq!(pipeline(Stage::Canonical, Stage::Split, &context), ["demand", "quantise", "split"]);
+    assert_eq!(
+        pipeline(Stage::Canonical, Stage::Split, &context),
+        ["drop-dead-rows", "quantise", "split"]
+    );
     let machine = Machine::preset("vitcod").expect("a preset");
     let context = Context { machine: Some(&machine), ..context };
-    assert_eq!(pipeline(Stage::Canonical, Stage::Canonical, &context), ["demand", "auto-encoders"]);
+    assert_eq!(
+        pipeline(Stage::Canonical, Stage::Canonical, &context),
+        ["drop-dead-rows", "auto-encoders"]
+    );
     assert!(pipeline(Stage::Split, Stage::Imported, &context).is_empty());
 }
 

@@ -32,7 +32,11 @@ fn task_listing() -> impl Strategy<Value = TaskListing> {
                 .iter()
                 .map(|(bytes, at)| (*bytes, is_scheduled.then_some(at % MAX_SRAM)))
                 .collect();
-            TaskListing { kind, program, buffers, operands, groups }
+            let attempt = (!is_scheduled && picks.next().unwrap().2 % 2 == 0).then(|| Attempt {
+                order: Order::ALL[picks.next().unwrap().2 as usize % 2],
+                ahead: u64::from(picks.next().unwrap().2 % 101),
+            });
+            TaskListing { kind, program, buffers, operands, groups, attempt }
         },
     )
 }

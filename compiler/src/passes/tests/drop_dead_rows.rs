@@ -31,7 +31,7 @@ fn selections_move_through_attention_to_queries() {
     let y = push(&mut graph, OpKind::Binary { f: BinaryFn::Add }, &[x, y]);
     let y = rows(&mut graph, y, 1, 1);
     graph.add_output("y", y, [1, 6]);
-    let graph = run(&graph, &["demand"]);
+    let graph = run(&graph, &["drop-dead-rows"]);
     insta::assert_snapshot!(graph);
     let bias = only(&graph, "attention").operands[3];
     assert_eq!(floats(&graph, bias), [4.0, 5.0, 6.0, 7.0, 20.0, 21.0, 22.0, 23.0]);
@@ -46,7 +46,7 @@ fn what_is_needed_twice_is_computed_once() {
     let b = rows(&mut graph, b, 1, 1);
     graph.add_output("a", a, [3]);
     graph.add_output("b", b, [3]);
-    let graph = run(&graph, &["demand"]);
+    let graph = run(&graph, &["drop-dead-rows"]);
     assert_eq!(counts(&graph), "linear 1, slice 3");
     assert_eq!(graph.ty(only(&graph, "linear").results[0]).shape, [3, 3]);
 }
@@ -60,12 +60,12 @@ fn parts_of_joined_tokens_that_nobody_needs_vanish() {
     let joined = push(&mut graph, OpKind::Concat { axis: 0 }, &[constant, y]);
     let across = rows(&mut graph, joined, 1, 2);
     graph.add_output("across", across, [2, 2]);
-    let first = run(&graph, &["demand"]);
+    let first = run(&graph, &["drop-dead-rows"]);
     assert_eq!(counts(&first), "concat 1, linear 1, slice 1");
     assert_eq!(floats(&first, only(&first, "concat").operands[0]), [3.0, 4.0]);
 
     let within = rows(&mut graph, joined, 3, 1);
     graph.outputs.clear();
     graph.add_output("within", within, [1, 2]);
-    assert_eq!(counts(&run(&graph, &["demand"])), "linear 1, slice 1");
+    assert_eq!(counts(&run(&graph, &["drop-dead-rows"])), "linear 1, slice 1");
 }

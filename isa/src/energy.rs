@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::cost::cost;
     use crate::instr::table::{Add, Matmul};
-    use crate::instr::{Engine, LineSet, Op, Shift, Sram, Width};
+    use crate::instr::{Engine, LineSet, Op, Shift, Width};
     use crate::machine::Machine;
 
     fn energy(op: &Op) -> (Energy, u64) {
@@ -103,22 +103,14 @@ mod tests {
         Matmul {
             engine: Engine::Denser,
             out: Width::I8,
-            accumulate: false,
             lines: LineSet { first: 0, count: 64 },
-            a: Sram(0),
-            b: Sram(0),
-            params: Sram(0),
-            acc: Sram(0),
-            dst: Sram(0),
             m: 192,
             n: 192,
             k: 192,
             a_stride: 192,
             b_stride: 192,
-            acc_stride: 0,
             dst_stride: 192,
-            more_runs: 0,
-            run_stride: 0,
+            ..Matmul::ZERO
         }
         .into()
     }
@@ -145,18 +137,13 @@ mod tests {
         assert_eq!((product.dram_pj, product.element_pj), (0.0, 0.0));
         assert_eq!(product.static_pj, cycles as f64 * 240.0);
         let add = Add {
-            narrow: false,
-            a: Sram(0),
-            b: Sram(0),
-            dst: Sram(0),
             m: 3,
             n: 20,
             a_stride: 40,
             b_stride: 40,
             dst_stride: 40,
-            a_scale: 0,
-            b_scale: 0,
             shift: Shift(0),
+            ..Add::ZERO
         };
         assert_eq!(energy(&add.into()).0.element_pj, 60.0 * 1.62);
     }

@@ -14,6 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::instr::LineSet;
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
@@ -159,6 +160,17 @@ impl Machine {
         (self.dram.bytes_per_cycle * 1000.0).round() as u64
     }
 
+    /// All MAC lines.
+    pub fn all_lines(&self) -> LineSet {
+        // Validated: at most MAX_LINES.
+        LineSet { first: 0, count: self.lines.count as u16 }
+    }
+
+    /// Whole cycles for which the DRAM channel moves some bytes.
+    pub fn transfer_cycles(&self, bytes: u64) -> u64 {
+        bytes.saturating_mul(1000).div_ceil(self.dram_millibytes_per_cycle().max(1))
+    }
+
     /// Milliseconds that `cycles` take.
     pub fn milliseconds(&self, cycles: u64) -> f64 {
         cycles as f64 / (self.clock_mhz * 1000.0)
@@ -205,6 +217,8 @@ mod tests {
         assert_eq!(paper.macs_per_cycle(), 512);
         assert_eq!(paper.sram.bytes, 320 * 1024);
         assert_eq!(paper.dram_millibytes_per_cycle(), 153_600);
+        assert_eq!([0, 64, 1536, 1537].map(|bytes| paper.transfer_cycles(bytes)), [0, 1, 10, 11]);
+        assert_eq!(paper.all_lines(), LineSet { first: 0, count: 64 });
         let simulator = Machine::preset("vitcod-sim").unwrap();
         assert_eq!(simulator.macs_per_cycle(), 4096);
         assert_ne!(paper.digest(), simulator.digest());

@@ -6,7 +6,6 @@ use cranelift_entity::SecondaryMap;
 use serde::Serialize;
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Decode, Encode, Matmul, Op as Instruction};
-use vitcod_isa::instr::{Engine, LineSet, Sram, Width};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program;
 
@@ -239,7 +238,7 @@ impl<'g> Layer<'g> {
         if bytes <= u64::from(machine.sram.bytes) / 2 {
             return (bytes, 0);
         }
-        (bytes, bytes.saturating_mul(2 * 1000).div_ceil(machine.dram_millibytes_per_cycle()))
+        (bytes, machine.transfer_cycles(bytes.saturating_mul(2)))
     }
 }
 
@@ -250,65 +249,15 @@ impl Chain {
     }
 }
 
-fn all_lines(machine: &Machine) -> LineSet {
-    LineSet { first: 0, count: machine.lines.count as u16 }
-}
-
 /// A projection as one instruction; where its operands lie does not matter to its cost.
 fn matmul(machine: &Machine, m: u16, n: u16, k: u16) -> Instruction {
-    let operands = Matmul {
-        engine: Engine::Denser,
-        out: Width::I8,
-        accumulate: false,
-        lines: all_lines(machine),
-        a: Sram(0),
-        b: Sram(0),
-        params: Sram(0),
-        acc: Sram(0),
-        dst: Sram(0),
-        m,
-        n,
-        k,
-        a_stride: 0,
-        b_stride: 0,
-        acc_stride: 0,
-        dst_stride: 0,
-        more_runs: 0,
-        run_stride: 0,
-    };
-    operands.into()
+    Matmul { lines: machine.all_lines(), m, n, k, ..Matmul::ZERO }.into()
 }
 
 fn encode(machine: &Machine, m: u16, d: u16, heads_in: u16, heads_out: u16) -> Instruction {
-    let (lines, at) = (all_lines(machine), Sram(0));
-    Encode {
-        lines,
-        src: at,
-        params: at,
-        dst: at,
-        m,
-        d,
-        heads_in,
-        heads_out,
-        src_stride: 0,
-        dst_stride: 0,
-    }
-    .into()
+    Encode { lines: machine.all_lines(), m, d, heads_in, heads_out, ..Encode::ZERO }.into()
 }
 
 fn decode(machine: &Machine, m: u16, d: u16, heads_in: u16, heads_out: u16) -> Instruction {
-    let (lines, at) = (all_lines(machine), Sram(0));
-    Decode {
-        lines,
-        src: at,
-        params: at,
-        dst: at,
-        m,
-        d,
-        heads_in,
-        heads_out,
-        src_stride: 0,
-        dst_stride: 0,
-    }
-    .into()
+    Decode { lines: machine.all_lines(), m, d, heads_in, heads_out, ..Decode::ZERO }.into()
 }

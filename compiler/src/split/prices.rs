@@ -8,7 +8,7 @@ use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{
     Decode, Op as Instruction, Sddmm, SddmmList, Softmax, SoftmaxList, SpmmList,
 };
-use vitcod_isa::instr::{Engine, Entries, LineSet, Sram};
+use vitcod_isa::instr::{Engine, Entries, LineSet};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::{LIST_ROW_BYTES, LineGroups, block_keys_bytes, list_key_bytes};
@@ -105,7 +105,7 @@ impl Prices<'_> {
         let [d, dv] =
             [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
         let per_entry = |op: Instruction| cost(&op, machine).cycles as f64 / f64::from(SAMPLE.0);
-        let lines = all_lines(machine);
+        let lines = machine.all_lines();
         let groups = LineGroups::new(dv, lines.count, machine.lines.macs).groups;
         let product = per_entry(Instruction::SpmmList(spmm_list(lines, dv))) / f64::from(groups);
         let rows = (layer.heads * queries) as u64 * LIST_ROW_BYTES;
@@ -134,7 +134,7 @@ impl Prices<'_> {
         let columns = field(work.columns);
         let nonzeros = work.nonzeros as f64;
         let block_scores =
-            cycles(sddmm(all_lines(self.machine), self.queries, columns, self.d).into());
+            cycles(sddmm(self.machine.all_lines(), self.queries, columns, self.d).into());
         let block_softmax = cycles(softmax(self.queries, columns).into());
         // A block without holes needs no mask.
         let mask = if work.cells_kept < work.cells {
@@ -179,7 +179,7 @@ fn decoding(layer: &Layer<'_>, machine: &Machine) -> u64 {
         let (_, heads) = decoded(layer.graph, value)?;
         let (rows, columns) = layer.graph.ty(value).matrix();
         Some(
-            cost(&decode(all_lines(machine), rows, columns / heads[1], heads).into(), machine)
+            cost(&decode(machine.all_lines(), rows, columns / heads[1], heads).into(), machine)
                 .cycles,
         )
     });
@@ -203,137 +203,35 @@ fn field(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 
-fn all_lines(machine: &Machine) -> LineSet {
-    LineSet { first: 0, count: machine.lines.count as u16 }
-}
-
-// Costs do not depend on where operands lie.
-const ANYWHERE: Sram = Sram(0);
-
 fn sddmm(lines: LineSet, m: u16, n: u16, d: u16) -> Sddmm {
-    Sddmm {
-        engine: Engine::Denser,
-        fresh: true,
-        indexed: true,
-        masked: true,
-        biased: false,
-        lines,
-        q: ANYWHERE,
-        k: ANYWHERE,
-        max: ANYWHERE,
-        dst: ANYWHERE,
-        m,
-        n,
-        d,
-        scale: Scale::ONE,
-        q_stride: 0,
-        k_stride: 0,
-        dst_stride: 0,
-        index: ANYWHERE,
-        mask: ANYWHERE,
-        limit: 1,
-        bias: ANYWHERE,
-    }
+    let flags = Sddmm { fresh: true, indexed: true, masked: true, ..Sddmm::ZERO };
+    Sddmm { lines, m, n, d, scale: Scale::ONE, limit: 1, ..flags }
 }
 
 fn softmax(m: u16, n: u16) -> Softmax {
-    Softmax {
-        engine: Engine::Denser,
-        fresh: true,
-        both: true,
-        src: ANYWHERE,
-        max: ANYWHERE,
-        other_max: ANYWHERE,
-        sum: ANYWHERE,
-        dst: ANYWHERE,
-        m,
-        n,
-        src_stride: 0,
-        dst_stride: 0,
-    }
+    Softmax { fresh: true, both: true, m, n, ..Softmax::ZERO }
 }
 
 fn decode(lines: LineSet, m: usize, d: usize, [heads_in, heads_out]: [usize; 2]) -> Decode {
-    Decode {
-        lines,
-        src: ANYWHERE,
-        params: ANYWHERE,
-        dst: ANYWHERE,
-        m: field(m),
-        d: field(d),
-        heads_in: field(heads_in),
-        heads_out: field(heads_out),
-        src_stride: 0,
-        dst_stride: 0,
-    }
+    let heads = Decode { heads_in: field(heads_in), heads_out: field(heads_out), ..Decode::ZERO };
+    Decode { lines, m: field(m), d: field(d), ..heads }
 }
 
 /// Scores of the entries of a sample.
 fn sddmm_list(lines: LineSet, d: u16) -> SddmmList {
-    SddmmList {
-        engine: Engine::Sparser,
-        wide: false,
-        lines,
-        rows: ANYWHERE,
-        keys: ANYWHERE,
-        q: ANYWHERE,
-        k: ANYWHERE,
-        max: ANYWHERE,
-        dst: ANYWHERE,
-        m: 1,
-        n: 1,
-        d,
-        heads: 1,
-        q_stride: 0,
-        k_stride: 0,
-        entries: SAMPLE,
-        scale: Scale::ONE,
-    }
+    let sample = SddmmList { entries: SAMPLE, scale: Scale::ONE, ..SddmmList::ZERO };
+    SddmmList { engine: Engine::Sparser, lines, m: 1, n: 1, d, heads: 1, ..sample }
 }
 
 /// Softmax of the entries of a sample.
 fn softmax_list() -> SoftmaxList {
-    SoftmaxList {
-        engine: Engine::Sparser,
-        both: true,
-        rows: ANYWHERE,
-        src: ANYWHERE,
-        max: ANYWHERE,
-        other_max: ANYWHERE,
-        sum: ANYWHERE,
-        dst: ANYWHERE,
-        count: 1,
-        queries: 1,
-        entries: SAMPLE,
-    }
+    let sample = SoftmaxList { entries: SAMPLE, both: true, ..SoftmaxList::ZERO };
+    SoftmaxList { engine: Engine::Sparser, count: 1, queries: 1, ..sample }
 }
 
 /// A product in which the busiest group of lines takes as many steps as a sample has entries.
 fn spmm_list(lines: LineSet, d: u16) -> SpmmList {
-    SpmmList {
-        engine: Engine::Sparser,
-        wide: false,
-        list: true,
-        block: true,
-        lines,
-        rows: ANYWHERE,
-        keys: ANYWHERE,
-        p: ANYWHERE,
-        sum: ANYWHERE,
-        block_keys: ANYWHERE,
-        block_p: ANYWHERE,
-        block_sum: ANYWHERE,
-        v: ANYWHERE,
-        dst: ANYWHERE,
-        m: 1,
-        n: 1,
-        d,
-        heads: 1,
-        columns: 1,
-        v_stride: 0,
-        dst_stride: 0,
-        entries: SAMPLE,
-        steps: SAMPLE,
-        scale: Scale::ONE,
-    }
+    let sample = SpmmList { entries: SAMPLE, steps: SAMPLE, scale: Scale::ONE, ..SpmmList::ZERO };
+    let shape = SpmmList { m: 1, n: 1, d, heads: 1, columns: 1, ..sample };
+    SpmmList { engine: Engine::Sparser, list: true, block: true, lines, ..shape }
 }

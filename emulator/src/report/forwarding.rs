@@ -184,9 +184,6 @@ mod tests {
         Instr::new(Sddmm {
             engine,
             fresh: true,
-            indexed: false,
-            masked: false,
-            biased: false,
             lines: LineSet { first: 0, count: 1 },
             q: Sram(q),
             k: Sram(4096),
@@ -199,10 +196,7 @@ mod tests {
             q_stride: stride,
             k_stride: 8,
             dst_stride: 2,
-            index: Sram(0),
-            mask: Sram(0),
-            limit: 0,
-            bias: Sram(0),
+            ..Sddmm::ZERO
         })
     }
 

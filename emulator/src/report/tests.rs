@@ -89,16 +89,14 @@ fn softmax_and_vector_units_bound_a_layer_by_what_they_take_per_cycle() {
     let softmax = table::Softmax {
         engine: Engine::Denser,
         fresh: true,
-        both: false,
-        src: Sram(0),
         max: Sram(4096),
-        other_max: Sram(0),
         sum: Sram(8192),
         dst: Sram(16384),
         m: 10,
         n: 36,
         src_stride: 72,
         dst_stride: 36,
+        ..table::Softmax::ZERO
     };
     let lut = table::Lut {
         src: Sram(0),

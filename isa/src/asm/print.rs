@@ -172,10 +172,7 @@ impl Listing<'_> {
         let Program { header, machine, layer_of, .. } = self.program;
         let cost = cost(&instr.op, machine);
         let cycles = match instr.op.traffic() {
-            Some(_) => cost
-                .burst_bytes
-                .saturating_mul(1000)
-                .div_ceil(machine.dram_millibytes_per_cycle().max(1)),
+            Some(_) => machine.transfer_cycles(cost.burst_bytes),
             None => cost.cycles,
         };
         write!(f, "  ; {index}")?;

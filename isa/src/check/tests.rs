@@ -16,16 +16,14 @@ use crate::program::{Binding, Element, Header, Layer, Layout};
 
 fn load() -> Load {
     Load {
-        dst: Sram(0),
         src: Dram(256),
         bytes: 32,
         inner: 2,
         outer: 1,
         src_inner_stride: 32,
-        src_outer_stride: 0,
         dst_inner_stride: 32,
-        dst_outer_stride: 0,
         traffic: Traffic::Inputs,
+        ..Load::ZERO
     }
 }
 
@@ -53,11 +51,8 @@ fn store() -> Store {
         bytes: 64,
         inner: 1,
         outer: 1,
-        src_inner_stride: 0,
-        src_outer_stride: 0,
-        dst_inner_stride: 0,
-        dst_outer_stride: 0,
         traffic: Traffic::Outputs,
+        ..Store::ZERO
     }
 }
 
@@ -67,7 +62,6 @@ fn matmul() -> Matmul {
         out: Width::I32,
         accumulate: true,
         lines: LineSet { first: 0, count: 64 },
-        a: Sram(0),
         b: Sram(64),
         params: Sram(1 << 20),
         acc: Sram(256),
@@ -79,8 +73,7 @@ fn matmul() -> Matmul {
         b_stride: 16,
         acc_stride: 16,
         dst_stride: 16,
-        more_runs: 0,
-        run_stride: 0,
+        ..Matmul::ZERO
     }
 }
 
@@ -338,16 +331,14 @@ fn a_result_replaces_an_operand_as_a_whole_or_not_at_all() {
     let softmax = Softmax {
         engine: Engine::Denser,
         fresh: true,
-        both: false,
-        src: Sram(0),
         max: Sram(256),
-        other_max: Sram(0),
         sum: Sram(256),
         dst: Sram(512),
         m: 2,
         n: 16,
         src_stride: 32,
         dst_stride: 16,
+        ..Softmax::ZERO
     };
     assert_eq!(error(&of(softmax)), "0: max overlaps sum");
     // Columns of one matrix beside columns of another.
@@ -379,13 +370,11 @@ fn limits_of_the_machine() {
     );
     let norm = LayerNorm {
         out: Width::I8,
-        src: Sram(0),
         params: Sram(1 << 16),
         dst: Sram(1 << 15),
         m: 1,
         n: 8193,
-        src_stride: 0,
-        dst_stride: 0,
+        ..LayerNorm::ZERO
     };
     assert_eq!(error(&of(norm)), "0: rows of 8193; the widest that LayerNorm takes has 8192");
     assert_eq!(check(&of(LayerNorm { n: 8192, ..norm })), Ok(()));
@@ -493,9 +482,7 @@ fn scores_with_an_index_have_a_table() {
         fresh: true,
         indexed: true,
         masked: true,
-        biased: false,
         lines: LineSet { first: 0, count: 64 },
-        q: Sram(0),
         k: Sram(1 << 12),
         max: Sram(2 << 12),
         dst: Sram(3 << 12),
@@ -509,7 +496,7 @@ fn scores_with_an_index_have_a_table() {
         index: Sram(4 << 12),
         mask: Sram(5 << 12),
         limit: 3,
-        bias: Sram(0),
+        ..Sddmm::ZERO
     };
     assert_eq!(check(&of(sddmm)), Ok(()));
     assert_eq!(error(&of(Sddmm { limit: 0, ..sddmm })), "0: k is empty: a count is 0");

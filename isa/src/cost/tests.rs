@@ -16,22 +16,14 @@ fn matmul(m: u16, n: u16, k: u16) -> Op {
     Matmul {
         engine: Engine::Denser,
         out: Width::I8,
-        accumulate: false,
         lines: LineSet { first: 0, count: 64 },
-        a: Sram(0),
-        b: Sram(0),
-        params: Sram(0),
-        acc: Sram(0),
-        dst: Sram(0),
         m,
         n,
         k,
         a_stride: k.into(),
         b_stride: k.into(),
-        acc_stride: 0,
         dst_stride: n.into(),
-        more_runs: 0,
-        run_stride: 0,
+        ..Matmul::ZERO
     }
     .into()
 }
@@ -74,16 +66,14 @@ fn a_wide_result_is_bound_by_the_write_port() {
 
 fn load(src: u64, bytes: u32, inner: u16, stride: u32) -> Op {
     Load {
-        dst: Sram(0),
         src: Dram(src),
         bytes,
         inner,
         outer: 1,
         src_inner_stride: stride,
-        src_outer_stride: 0,
         dst_inner_stride: bytes,
-        dst_outer_stride: 0,
         traffic: Traffic::Weights,
+        ..Load::ZERO
     }
     .into()
 }
@@ -149,23 +139,15 @@ fn spmm(m: u16, n: u16, d: u16) -> Spmm {
     Spmm {
         engine: Engine::Denser,
         out: Width::I8,
-        accumulate: false,
-        both: false,
         lines: lines(64),
-        p: Sram(0),
-        v: Sram(0),
-        sum: Sram(0),
-        other_sum: Sram(0),
-        acc: Sram(0),
-        dst: Sram(0),
         m,
         n,
         d,
         scale: crate::numerics::Scale::ONE,
         p_stride: n.into(),
         v_stride: d.into(),
-        acc_stride: 0,
         dst_stride: d.into(),
+        ..Spmm::ZERO
     }
 }
 
@@ -196,15 +178,13 @@ fn narrow_features_leave_macs_idle() {
 fn the_encoder_is_a_short_product_per_head() {
     let encode = Encode {
         lines: lines(4),
-        src: Sram(0),
-        params: Sram(0),
-        dst: Sram(0),
         m: 197,
         d: 64,
         heads_in: 3,
         heads_out: 2,
         src_stride: 192,
         dst_stride: 128,
+        ..Encode::ZERO
     };
     let cost = cost(&encode.into(), &vitcod());
     // 197 tokens of 2 heads in 8 parts each, dealt to 4 lines, 3 terms each.
@@ -218,15 +198,7 @@ fn the_encoder_is_a_short_product_per_head() {
 fn scores_are_written_with_their_row_maxima() {
     let sddmm = Sddmm {
         engine: Engine::Sparser,
-        fresh: false,
-        indexed: false,
-        masked: false,
-        biased: false,
         lines: lines(64),
-        q: Sram(0),
-        k: Sram(0),
-        max: Sram(0),
-        dst: Sram(0),
         m: 16,
         n: 64,
         d: 64,
@@ -234,10 +206,7 @@ fn scores_are_written_with_their_row_maxima() {
         q_stride: 64,
         k_stride: 64,
         dst_stride: 128,
-        index: Sram(0),
-        mask: Sram(0),
-        limit: 0,
-        bias: Sram(0),
+        ..Sddmm::ZERO
     };
     let plain = cost(&sddmm.into(), &vitcod());
     assert_eq!(plain.cycles, 16 * 8);
@@ -259,16 +228,11 @@ fn rows_take_whole_words() {
     let softmax = Softmax {
         engine: Engine::Denser,
         fresh: true,
-        both: false,
-        src: Sram(0),
-        max: Sram(0),
-        other_max: Sram(0),
-        sum: Sram(0),
-        dst: Sram(0),
         m: 10,
         n: 197,
         src_stride: 394,
         dst_stride: 197,
+        ..Softmax::ZERO
     };
     let softmax = cost(&softmax.into(), &vitcod());
     assert_eq!((softmax.cycles, softmax.latency, softmax.macs), (10 * 25, 8, 0));
@@ -277,15 +241,7 @@ fn rows_take_whole_words() {
         (10 * 394 + 20, 10 * 197 + 40)
     );
 
-    let lut = Lut {
-        src: Sram(0),
-        table: Sram(0),
-        dst: Sram(0),
-        m: 3,
-        n: 48,
-        src_stride: 48,
-        dst_stride: 48,
-    };
+    let lut = Lut { m: 3, n: 48, src_stride: 48, dst_stride: 48, ..Lut::ZERO };
     let lut = cost(&lut.into(), &vitcod());
     assert_eq!(
         (lut.cycles, lut.sram.read_bytes(), lut.sram.written_bytes()),

@@ -52,7 +52,6 @@ fn dram_region(op: &Instruction) -> Option<Region> {
 fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
     let lives = tasks.lives();
     let mut live = profile(tasks, &lives);
-    let per_cycle = machine.dram_millibytes_per_cycle();
     let list = &tasks.tasks;
     // Per task, the task before which it is emitted. Loads keep their order among each other.
     let mut position: Vec<usize> = (0..list.len()).collect();
@@ -75,8 +74,7 @@ fn hoist_loads(tasks: &mut Tasks, machine: &Machine, capacity: u64) {
             }
         }
         let (source, own) = (dram_region(&task.op), cost(&task.op, machine));
-        let wanted =
-            LOOKAHEAD * (own.burst_bytes * 1000).div_ceil(per_cycle) + 2 * own.latency + 500;
+        let wanted = LOOKAHEAD * machine.transfer_cycles(own.burst_bytes) + 2 * own.latency + 500;
         let (mut at, mut passed) = (index, 0);
         while movable && at > earliest && passed < wanted && live[at - 1] + new_bytes <= capacity {
             let before = &list[at - 1];

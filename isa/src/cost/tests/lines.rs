@@ -142,12 +142,7 @@ proptest! {
             fresh: true,
             indexed,
             masked,
-            biased: false,
             lines: lines(count),
-            q: Sram(0),
-            k: Sram(0),
-            max: Sram(0),
-            dst: Sram(0),
             m,
             n,
             d,
@@ -155,10 +150,8 @@ proptest! {
             q_stride: d.into(),
             k_stride: d.into(),
             dst_stride: 2 * u32::from(n),
-            index: Sram(0),
-            mask: Sram(0),
             limit: n,
-            bias: Sram(0),
+            ..Sddmm::ZERO
         };
         // Where keys lie, and which cells are pruned, takes no cycle.
         let work = sums(u32::from(m) * u32::from(n), d.into(), shape.0, 0, 2);

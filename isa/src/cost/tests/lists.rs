@@ -15,7 +15,6 @@ const NOWHERE: Sram = Sram(0);
 fn scores(entries: u32, d: u16, count: u16) -> SddmmList {
     SddmmList {
         engine: Engine::Sparser,
-        wide: false,
         lines: lines(count),
         rows: NOWHERE,
         keys: NOWHERE,
@@ -27,17 +26,15 @@ fn scores(entries: u32, d: u16, count: u16) -> SddmmList {
         n: 10,
         d,
         heads: 3,
-        q_stride: 0,
-        k_stride: 0,
         entries: Entries(entries),
         scale: Scale::ONE,
+        ..SddmmList::ZERO
     }
 }
 
 fn product(steps: u32, d: u16, count: u16) -> SpmmList {
     SpmmList {
         engine: Engine::Sparser,
-        wide: false,
         list: true,
         block: true,
         lines: lines(count),
@@ -55,11 +52,10 @@ fn product(steps: u32, d: u16, count: u16) -> SpmmList {
         d,
         heads: 3,
         columns: 6,
-        v_stride: 0,
-        dst_stride: 0,
         entries: Entries(100),
         steps: Entries(steps),
         scale: Scale::ONE,
+        ..SpmmList::ZERO
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Simulation {
     /// The version.
     pub(crate) version: &'static str,
     /// MACs that it gives to attention.
-    pub(crate) macs: u32,
+    pub(crate) macs: u64,
     /// Cycles for [`is_simulated`], all layers.
     pub(crate) cycles: u64,
 }

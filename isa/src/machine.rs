@@ -119,6 +119,9 @@ pub struct Energy {
 #[error("{}", .0.join("\n"))]
 pub struct MachineError(pub Vec<String>);
 
+/// [`Machine::dram_millibytes_per_cycle`] counts thousandths of a byte.
+pub const MILLIBYTES_PER_BYTE: u64 = 1000;
+
 /// Names and texts of the presets.
 pub const PRESETS: [(&str, &str); 2] = [
     ("vitcod", include_str!("../machines/vitcod.toml")),
@@ -155,9 +158,10 @@ impl Machine {
         u64::from(self.lines.count) * u64::from(self.lines.macs)
     }
 
-    /// DRAM bandwidth in thousandths of a byte per cycle, the unit in which transfers are timed.
+    /// DRAM bandwidth in thousandths of a byte per cycle, the unit in which transfers are timed: at
+    /// least 1.
     pub fn dram_millibytes_per_cycle(&self) -> u64 {
-        (self.dram.bytes_per_cycle * 1000.0).round() as u64
+        ((self.dram.bytes_per_cycle * MILLIBYTES_PER_BYTE as f64).round() as u64).max(1)
     }
 
     /// All MAC lines.
@@ -166,9 +170,24 @@ impl Machine {
         LineSet { first: 0, count: self.lines.count as u16 }
     }
 
-    /// Whole cycles for which the DRAM channel moves some bytes.
+    /// Cycles in which the DRAM channel moves `bytes`, the last of which may be filled in part.
     pub fn transfer_cycles(&self, bytes: u64) -> u64 {
-        bytes.saturating_mul(1000).div_ceil(self.dram_millibytes_per_cycle().max(1))
+        bytes.saturating_mul(MILLIBYTES_PER_BYTE).div_ceil(self.dram_millibytes_per_cycle())
+    }
+
+    /// Cycles of the DRAM channel that `bytes` fill: [`Machine::transfer_cycles`] rounded down.
+    pub fn full_transfer_cycles(&self, bytes: u64) -> u64 {
+        bytes.saturating_mul(MILLIBYTES_PER_BYTE) / self.dram_millibytes_per_cycle()
+    }
+
+    /// Cycles of the DRAM channel for `bytes`, with the fraction of the last.
+    pub fn exact_transfer_cycles(&self, bytes: u64) -> f64 {
+        bytes as f64 * MILLIBYTES_PER_BYTE as f64 / self.dram_millibytes_per_cycle() as f64
+    }
+
+    /// Bytes that the DRAM channel can move in `cycles`.
+    pub fn dram_capacity(&self, cycles: u64) -> f64 {
+        self.dram_millibytes_per_cycle() as f64 / MILLIBYTES_PER_BYTE as f64 * cycles as f64
     }
 
     /// Milliseconds that `cycles` take.
@@ -217,7 +236,11 @@ mod tests {
         assert_eq!(paper.macs_per_cycle(), 512);
         assert_eq!(paper.sram.bytes, 320 * 1024);
         assert_eq!(paper.dram_millibytes_per_cycle(), 153_600);
-        assert_eq!([0, 64, 1536, 1537].map(|bytes| paper.transfer_cycles(bytes)), [0, 1, 10, 11]);
+        let bytes = [0, 64, 1536, 1537];
+        assert_eq!(bytes.map(|bytes| paper.transfer_cycles(bytes)), [0, 1, 10, 11]);
+        assert_eq!(bytes.map(|bytes| paper.full_transfer_cycles(bytes)), [0, 0, 10, 10]);
+        assert_eq!(paper.exact_transfer_cycles(768), 5.0);
+        assert_eq!(paper.dram_capacity(5), 768.0);
         assert_eq!(paper.all_lines(), LineSet { first: 0, count: 64 });
         let simulator = Machine::preset("vitcod-sim").unwrap();
         assert_eq!(simulator.macs_per_cycle(), 4096);

@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     files.commit()?;
     write!(out, "{}", RunText(&report))?;
     if is_simulated(&masks, &core) {
-        compare(&report, machine.lines.count * machine.lines.macs, out)?;
+        compare(&report, machine.macs_per_cycle(), out)?;
     }
     if let Some(agreement) = agreement {
         writeln!(out, "check: {agreement}")?;
@@ -124,11 +124,11 @@ fn execute(graph: &Graph, model: &Model, args: &Args) -> anyhow::Result<Option<A
 }
 
 /// The run beside the authors' simulator; a factor only where both have as many MACs.
-fn compare(report: &Report, macs: u32, out: &mut dyn Write) -> anyhow::Result<()> {
+fn compare(report: &Report, macs: u64, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut rows = table::plain(&["compared with", "MACs", "cycles", "factor"]);
-    let mut row = |name: &str, macs: u32, cycles: u64, factor: Option<f64>| {
+    let mut row = |name: &str, macs: u64, cycles: u64, factor: Option<f64>| {
         let factor = factor.map_or_else(String::new, |factor| format!("{factor:.2}"));
-        rows.add_row([name.to_owned(), grouped(macs.into()), grouped(cycles), factor]);
+        rows.add_row([name.to_owned(), grouped(macs), grouped(cycles), factor]);
     };
     let cycles = report.cycles.total;
     row("this run", macs, cycles, None);

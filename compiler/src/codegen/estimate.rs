@@ -20,7 +20,7 @@ pub(crate) struct Estimate {
 impl Estimate {
     /// Transfers that hide behind other computation.
     pub(crate) fn hidden(machine: &Machine, dram_bytes: u64) -> Estimate {
-        Estimate { cycles: 0, channel_cycles: transfer_cycles(machine, dram_bytes), dram_bytes }
+        Estimate { cycles: 0, channel_cycles: machine.transfer_cycles(dram_bytes), dram_bytes }
     }
 
     /// The [objective] of a part: less is better.
@@ -39,9 +39,4 @@ impl Add for Estimate {
             dram_bytes: self.dram_bytes + other.dram_bytes,
         }
     }
-}
-
-/// Cycles of the DRAM channel for some bytes.
-pub(crate) fn transfer_cycles(machine: &Machine, bytes: u64) -> u64 {
-    (bytes * 1000).div_ceil(machine.dram_millibytes_per_cycle())
 }

@@ -189,6 +189,6 @@ fn estimate(tasks: &Tasks, machine: &Machine) -> Estimate {
         }
     }
     // Rounded down, unlike the transfers of a part.
-    let channel_cycles = dram_bytes * 1000 / machine.dram_millibytes_per_cycle();
+    let channel_cycles = machine.full_transfer_cycles(dram_bytes);
     Estimate { cycles: lines.max(channel_cycles), channel_cycles, dram_bytes }
 }

@@ -121,7 +121,7 @@ impl Prices<'_> {
             layer: Cycles {
                 lines: decoding(layer, machine) as f64,
                 softmax: 0.0,
-                channel: transfer(machine, indices + travelling(layer)),
+                channel: machine.exact_transfer_cycles(indices + travelling(layer)),
             },
         }
     }
@@ -151,14 +151,9 @@ impl Prices<'_> {
                 + (work.cells as f64 + nonzeros) * self.product,
             // Two units share the work.
             softmax: (block_softmax + nonzeros * self.list_softmax) / Engine::ALL.len() as f64,
-            channel: transfer(self.machine, indices),
+            channel: self.machine.exact_transfer_cycles(indices),
         }
     }
-}
-
-/// Cycles of the channel for some bytes.
-fn transfer(machine: &Machine, bytes: u64) -> f64 {
-    bytes as f64 * 1000.0 / machine.dram_millibytes_per_cycle() as f64
 }
 
 /// The `decode` that makes a value, with what it reads.

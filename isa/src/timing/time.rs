@@ -1,5 +1,7 @@
 //! Time on the DRAM channel: cycles and an exact fraction.
 
+use crate::machine::MILLIBYTES_PER_BYTE;
+
 /// A point in time: `part` fractions after the start of `cycle`, where [`Bandwidth`] says how many
 /// fractions make a cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,12 +34,12 @@ pub(super) struct Bandwidth(u64);
 
 impl Bandwidth {
     pub(super) fn new(millibytes_per_cycle: u64) -> Bandwidth {
-        Bandwidth(millibytes_per_cycle.max(1))
+        Bandwidth(millibytes_per_cycle)
     }
 
     /// When a transfer that starts at `start` ends.
     pub(super) fn end(self, start: Time, bytes: u64) -> Time {
-        let parts = u128::from(start.part) + u128::from(bytes) * 1000;
+        let parts = u128::from(start.part) + u128::from(bytes) * u128::from(MILLIBYTES_PER_BYTE);
         let (cycles, part) = (parts / u128::from(self.0), parts % u128::from(self.0));
         Time {
             cycle: start.cycle.saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX)),

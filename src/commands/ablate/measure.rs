@@ -98,7 +98,7 @@ impl Ablation {
             machine: AblatedMachine {
                 name: machine.name.clone(),
                 digest: machine.digest(),
-                macs: u64::from(machine.lines.count) * u64::from(machine.lines.macs),
+                macs: machine.macs_per_cycle(),
             },
             masks: AblatedMasks {
                 layers: masks.layers().len(),
@@ -124,8 +124,6 @@ impl StepReport {
         let factor = |other: Option<&StepReport>| {
             other.map_or(1.0, |other| ratio(other.cycles, cycles.total))
         };
-        let channel_bytes =
-            machine.dram_millibytes_per_cycle() as f64 / 1000.0 * cycles.total as f64;
         StepReport {
             step: name.to_owned(),
             cycles: cycles.total,
@@ -135,7 +133,7 @@ impl StepReport {
             mac_utilisation: macs.utilisation,
             dram_bytes: dram.read_bytes + dram.write_bytes,
             dram_busy_share: (dram.burst_read_bytes + dram.burst_write_bytes) as f64
-                / channel_bytes,
+                / machine.dram_capacity(cycles.total),
             bound_cycles: bound.of.compute_cycles.max(bound.of.dram_cycles),
             bound_ratio: bound.ratio,
         }

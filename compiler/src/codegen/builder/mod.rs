@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
-use vitcod_isa::instr::{Dram, LineSet, Op as Instruction};
+use vitcod_isa::instr::{Dram, Op as Instruction};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::builder::buffer_ring::BufferRing;
@@ -103,11 +103,6 @@ impl<'a> Builder<'a> {
             task.layer = number[layer];
         }
         Lowered { tasks: self.tasks, pool: self.pool, layers: order }
-    }
-
-    /// All MAC lines.
-    pub(crate) fn all_lines(&self) -> LineSet {
-        LineSet { first: 0, count: self.machine.lines.count as u16 }
     }
 
     /// Appends an instruction.

@@ -69,7 +69,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
         let target = builder.begin_store(RESULTS, result, &block(width_out));
         let (src, params, dst) = (x.at.into(), params.into(), target.tile.at.into());
         let (src_stride, dst_stride) = (x.stride, target.tile.stride);
-        let (lines, m) = (builder.all_lines(), count(rows.len()));
+        let (lines, m) = (builder.machine.all_lines(), count(rows.len()));
         let instruction: Instruction = match data.kind {
             OpKind::Encode { heads_in, heads_out } => {
                 let d = count(width_in / heads_in);

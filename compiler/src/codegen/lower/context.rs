@@ -1,6 +1,5 @@
 //! The context of choices: the graph, the machine, the residence, and the bytes left for tiles.
 
-use vitcod_isa::instr::LineSet;
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::error::CodegenError;
@@ -62,11 +61,6 @@ impl<'a> Planner<'a> {
     /// Whether a value is resident.
     pub(crate) fn on_chip(&self, value: Value) -> bool {
         self.residence.on_chip(value)
-    }
-
-    /// All MAC lines.
-    pub(crate) fn all_lines(&self) -> LineSet {
-        LineSet { first: 0, count: self.machine.lines.count as u16 }
     }
 
     /// The drain that estimates count: cycles from the end of an instruction on the MAC lines to

@@ -114,7 +114,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowMeanPlan) {
                 let spmm = Spmm {
                     engine: Engine::Denser,
                     out: Width::I8,
-                    lines: builder.all_lines(),
+                    lines: builder.machine.all_lines(),
                     p: probabilities.into(),
                     v: values.at.into(),
                     sum: sums.into(),

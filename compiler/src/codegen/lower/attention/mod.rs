@@ -146,7 +146,7 @@ impl Emission<'_> {
             dst_stride: scores.stride,
             mask: mask.map_or(Sram(0), Sram::from),
             bias: bias.map_or(Sram(0), Sram::from),
-            ..sddmm(builder.all_lines(), *shape, m, *score_scale)
+            ..sddmm(builder.machine.all_lines(), *shape, m, *score_scale)
         };
         builder.push(self.group.sddmm, op);
         let op = Softmax {
@@ -192,7 +192,7 @@ impl Emission<'_> {
             p_stride: stripe.probabilities.stride,
             v_stride: v.stride,
             dst_stride: target.tile.stride,
-            ..spmm(builder.all_lines(), *shape, m, *product_scale)
+            ..spmm(builder.machine.all_lines(), *shape, m, *product_scale)
         };
         builder.push(self.group.spmm, op);
         for (lut, table) in &self.tables {

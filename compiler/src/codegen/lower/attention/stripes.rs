@@ -240,7 +240,7 @@ impl<'a> Context<'a> {
             let m = graph.ty(projection.x).matrix().0;
             let of = |channels: usize| {
                 let width = width_of(graph, projection.linear);
-                let op = matmul(self.planner.all_lines(), width, [m, channels, self.depth]);
+                let op = matmul(self.planner.machine.all_lines(), width, [m, channels, self.depth]);
                 cost(&op.into(), machine).cycles
             };
             let channels = graph.ty(projection.result).matrix().1 / shape.heads;
@@ -253,7 +253,7 @@ impl<'a> Context<'a> {
 
     fn stripe_cycles(&self, height: usize) -> u64 {
         let (shape, machine) = (self.attention.shape, self.planner.machine);
-        let lines = self.planner.all_lines();
+        let lines = self.planner.machine.all_lines();
         let cycles = |op: Instruction| cost(&op, machine).cycles;
         let of = |m: usize| {
             let mut scores = sddmm(lines, shape, m, Scale::ONE);

@@ -26,7 +26,7 @@ pub(crate) fn boundary_rows(
     [rows, channels, k]: [usize; 3],
 ) -> usize {
     let stripe = rows.div_ceil(STRIPES);
-    let op = matmul(builder.all_lines(), out, [stripe, channels, k]);
+    let op = matmul(builder.machine.all_lines(), out, [stripe, channels, k]);
     let worth = cost(&op.into(), builder.machine).cycles > 8 * drain_cycles(builder.machine);
     if worth { stripe } else { rows }
 }
@@ -48,7 +48,7 @@ pub(crate) fn emit(
         if first_result { boundary_rows(builder, out, [m, weights.channels.len(), k]) } else { m };
     for rows in chunks(m, height) {
         let [x, dst] = [x, dst].map(|tile| builder.offset_rows(tile, rows.start));
-        let op = matmul(builder.all_lines(), out, [rows.len(), weights.channels.len(), k]);
+        let op = matmul(builder.machine.all_lines(), out, [rows.len(), weights.channels.len(), k]);
         builder.push(
             linear,
             weights.with(x, Matmul { dst: dst.at.into(), dst_stride: dst.stride, ..op }),
@@ -146,7 +146,7 @@ impl Layer<'_> {
                 more_runs: count(runs - 1),
                 run_stride: run.run_stride,
                 ..matmul(
-                    builder.all_lines(),
+                    builder.machine.all_lines(),
                     out,
                     [run.rows.len(), weights.channels.len(), run_length],
                 )

@@ -91,7 +91,7 @@ impl AccumulatorPanel<'_> {
             for (rows, operand) in &slice.stripes {
                 let sums = builder.offset_rows(part.sums, rows.start - self.rows.start);
                 let shape = [rows.len(), part.channels.len(), slice.depth.len()];
-                let op = matmul(builder.all_lines(), Width::I32, shape);
+                let op = matmul(builder.machine.all_lines(), Width::I32, shape);
                 let op = Matmul { dst: sums.at.into(), dst_stride: sums.stride, ..op };
                 builder.push(
                     layer.group.linear,
@@ -113,7 +113,7 @@ impl AccumulatorPanel<'_> {
                     let sums = builder.offset_rows(part.sums, rows.start - self.rows.start);
                     let target = layer.target(builder, &rows, &part.channels);
                     let shape = [rows.len(), part.channels.len(), slice.depth.len()];
-                    let op = matmul(builder.all_lines(), layer.extents.out, shape);
+                    let op = matmul(builder.machine.all_lines(), layer.extents.out, shape);
                     let op =
                         Matmul { dst: target.tile.at.into(), dst_stride: target.tile.stride, ..op };
                     builder.push(

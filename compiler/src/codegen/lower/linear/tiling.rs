@@ -8,7 +8,7 @@ use vitcod_isa::instr::table::Matmul;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::Channel;
 
-use crate::codegen::estimate::{Estimate, transfer_cycles};
+use crate::codegen::estimate::Estimate;
 use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::linear::extents::{Extents, Tiling};
@@ -117,8 +117,8 @@ pub(crate) fn padded(machine: &Machine, bytes: usize) -> usize {
 pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
     let &Extents { m, n, k, out, operand: form, .. } = extents;
     let machine = planner.machine;
-    let lines = planner.all_lines();
-    let transfer = |bytes: usize| transfer_cycles(machine, bytes as u64);
+    let lines = planner.machine.all_lines();
+    let transfer = |bytes: usize| machine.transfer_cycles(bytes as u64);
     let cycles = |op: Matmul| cost(&op.into(), machine).cycles;
     let [runs, run] = form.runs();
     let sums = |rows: usize, channels: usize| {

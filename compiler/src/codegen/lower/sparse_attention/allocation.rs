@@ -7,7 +7,6 @@ use vitcod_isa::machine::Machine;
 
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
-use crate::codegen::lower::sparse_attention::templates::all_lines;
 
 /// The MAC lines of both engines while they compute scores.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,7 @@ impl SparseAttention {
 
     /// The line allocation with which the scores of a stripe take the fewest cycles.
     pub(crate) fn divide(&self, stripe: &Stripe, machine: &Machine) -> Lines {
-        let all = all_lines(machine);
+        let all = machine.all_lines();
         let of = |denser: u16| match denser {
             _ if all.count == 1 => Lines { denser: all, sparser: all },
             0 => Lines { denser: LineSet { first: 0, count: 1 }, sparser: all },

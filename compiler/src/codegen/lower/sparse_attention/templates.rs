@@ -86,7 +86,7 @@ impl SparseAttention {
 
     /// The product of a stripe.
     pub(crate) fn product(&self, stripe: &Stripe, machine: &Machine) -> SpmmList {
-        let lines = all_lines(machine);
+        let lines = machine.all_lines();
         let groups = LineGroups::new(count(self.dv), lines.count, machine.lines.macs);
         let steps = groups.busiest(stripe.steps.iter().copied());
         SpmmList {
@@ -106,8 +106,4 @@ impl SparseAttention {
             ..SpmmList::ZERO
         }
     }
-}
-
-pub(crate) fn all_lines(machine: &Machine) -> LineSet {
-    LineSet { first: 0, count: machine.lines.count as u16 }
 }

@@ -213,7 +213,7 @@ impl SparseAttention {
                 );
             }
         }
-        pipeline.finish() + waited_cycles(loaded * 1000 / machine.dram_millibytes_per_cycle())
+        pipeline.finish() + waited_cycles(machine.full_transfer_cycles(loaded))
     }
 
     /// Bytes of a stripe's tiles other than its constants, alignment included.

@@ -134,7 +134,7 @@ impl TaskGraph {
         let mut first = vec![usize::MAX; self.nodes.len()];
         for task in (0..self.nodes.len()).rev() {
             let Cost { cycles, latency, burst_bytes, .. } = self.nodes[task].cost;
-            let transfer = burst_bytes * 1000 / machine.dram_millibytes_per_cycle();
+            let transfer = machine.full_transfer_cycles(burst_bytes);
             let after = self.after(task).map(|(next, _)| path[next]).max().unwrap_or(0);
             path[task] = after + cycles + latency + transfer;
             let part = parts.find(task);

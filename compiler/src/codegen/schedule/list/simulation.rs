@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::instr::{LineSet, Unit};
-use vitcod_isa::machine::Machine;
+use vitcod_isa::machine::{MILLIBYTES_PER_BYTE, Machine};
 
 use crate::codegen::schedule::list::graph::{Node, Order, TaskGraph};
 use crate::codegen::schedule::list::memory::{Memory, Wanted};
@@ -85,7 +85,7 @@ impl<'a> Simulation<'a> {
         let count = graph.nodes.len();
         let mut simulation = Simulation {
             graph,
-            parts: machine.dram_millibytes_per_cycle().max(1),
+            parts: machine.dram_millibytes_per_cycle(),
             ahead,
             memory: Memory::new(capacity),
             profile: graph.profile(),
@@ -227,12 +227,14 @@ impl<'a> Simulation<'a> {
 
         let lane = &mut self.lanes[node.unit.index()];
         let busy = match node.unit {
-            Unit::Load | Unit::Store => (node.cost.burst_bytes * 1000).max(self.parts),
+            Unit::Load | Unit::Store => {
+                (node.cost.burst_bytes * MILLIBYTES_PER_BYTE).max(self.parts)
+            }
             _ => node.cost.cycles.max(1).saturating_mul(self.parts),
         };
         let free = start.saturating_add(busy);
         if matches!(node.unit, Unit::Load | Unit::Store) {
-            self.channel = start.saturating_add(node.cost.burst_bytes * 1000);
+            self.channel = start.saturating_add(node.cost.burst_bytes * MILLIBYTES_PER_BYTE);
         }
         // Tokens are sent at whole cycles.
         let end =

@@ -29,6 +29,8 @@ pub(super) struct Simulation<'a> {
     profile: Vec<u64>,
     lanes: [Lane; Unit::COUNT],
     channel: u64,
+    /// Lines that have been taken, and until when.
+    lines_held: Vec<(LineSet, u64)>,
     /// Per task, how many predecessors have not started.
     missing: Vec<usize>,
     /// Per task, when the predecessors are done.
@@ -60,8 +62,6 @@ struct Lane {
     ready: BTreeSet<(usize, usize)>,
     free: u64,
     completed: u64,
-    /// The lines that it holds until it is free.
-    lines: Option<LineSet>,
 }
 
 /// The state of a buffer.
@@ -91,6 +91,7 @@ impl<'a> Simulation<'a> {
             profile: graph.profile(),
             lanes: Default::default(),
             channel: 0,
+            lines_held: Vec::new(),
             missing: (0..count).map(|task| graph.before(task).count()).collect(),
             ready_at: vec![0; count],
             buffers: SecondaryMap::new(),
@@ -131,9 +132,7 @@ impl<'a> Simulation<'a> {
             let before = |time: u64| order.partition_point(|(start, _)| *start < time);
             lives[buffer] = used.start.map(|start| (before(start), before(used.end) - 1));
         }
-        let with_lines = self.graph.nodes.iter().filter(|node| node.cost.lines.is_some());
-        let engines: BTreeSet<Unit> = with_lines.map(|node| node.unit).collect();
-        let starts = (!self.put_off && engines.len() < 2)
+        let starts = (!self.put_off)
             .then(|| order.iter().map(|(start, _)| start.div_ceil(self.parts)).collect());
         Schedule { order: order.into_iter().map(|(_, task)| task).collect(), lives, starts }
     }
@@ -195,24 +194,19 @@ impl<'a> Simulation<'a> {
         let at = taken.fold(free.max(self.ready_at[task]), u64::max);
         match (node.cost.lines, node.unit) {
             (None, Unit::Load | Unit::Store) => (at.max(self.channel), at),
-            (lines, unit) => {
-                let start = lines.map_or(at, |lines| at.max(self.lines_free(unit, lines)));
+            (lines, _) => {
+                let start = lines.map_or(at, |lines| at.max(self.lines_free(lines)));
                 (start, start)
             }
         }
     }
 
-    /// When no other unit holds any of the lines.
-    fn lines_free(&self, unit: Unit, lines: LineSet) -> u64 {
-        let overlap = |held: LineSet| {
+    /// When no unit holds any of the lines.
+    fn lines_free(&self, lines: LineSet) -> u64 {
+        let overlapping = self.lines_held.iter().filter(|(held, _)| {
             u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end()
-        };
-        let others = self.lanes.iter().enumerate().filter(|(other, _)| *other != unit.index());
-        others
-            .filter(|(_, lane)| lane.lines.is_some_and(overlap))
-            .map(|(_, lane)| lane.free)
-            .max()
-            .unwrap_or(0)
+        });
+        overlapping.map(|(_, until)| *until).max().unwrap_or(0)
     }
 
     fn start(&mut self, Next { key: (start, ..), task, wanted, .. }: Next, due: usize) {
@@ -240,9 +234,14 @@ impl<'a> Simulation<'a> {
         let end =
             free.div_ceil(self.parts).saturating_add(node.cost.latency).saturating_mul(self.parts);
         let completion = end.max(lane.completed);
-        (lane.free, lane.completed, lane.lines) = (free, completion, node.cost.lines);
+        (lane.free, lane.completed) = (free, completion);
         lane.ready.remove(&(node.rank, task));
         self.waiting.remove(&(node.rank, task));
+
+        if let Some(lines) = node.cost.lines {
+            self.lines_held.retain(|(held, _)| *held != lines);
+            self.lines_held.push((lines, free));
+        }
 
         self.started.push((start, task));
         for buffer in &node.buffers {

@@ -51,7 +51,7 @@ proptest! {
 /// A random task: its kind, its operands, its size.
 type Random = (u8, [u8; 4], u8);
 
-/// Tasks on all memories and several units, among them an engine on all lines and on half of them.
+/// Tasks on all memories and several units, among them both engines on lines that overlap.
 fn random_tasks(draws: &[Random], machine: &Machine) -> Tasks {
     const BYTES: u64 = 1 << 16;
     let mut tasks = Tasks::default();
@@ -76,14 +76,14 @@ fn random_tasks(draws: &[Random], machine: &Machine) -> Tasks {
                 let rows = Add { m: rows, n: 16, a_stride, b_stride, dst_stride, ..Add::ZERO };
                 task(Add { a, b, dst: c, ..rows }, &[in_a, in_b, in_c])
             }
-            _ => {
+            kind => {
+                let engine = if kind == 3 { Engine::Sparser } else { Engine::Denser };
                 let [a_stride, b_stride, dst_stride] = [128, 128, 64];
                 let shape = Matmul { m: rows, n: 16, k: 128, out: Width::I32, ..Matmul::ZERO };
                 let strides = Matmul { a_stride, b_stride, dst_stride, ..shape };
                 // The first results have a bias, which lies with the weights.
                 let params = Sram(b.0 + 4096);
-                let matmul =
-                    Matmul { engine: Engine::Denser, lines, a, b, params, dst: c, ..strides };
+                let matmul = Matmul { engine, lines, a, b, params, dst: c, ..strides };
                 matmul_task(matmul, [in_a, in_b, in_c])
             }
         });

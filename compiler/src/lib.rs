@@ -4,6 +4,7 @@
 //! test reads this list and the imports of every file.
 //!
 //! - [`ir`]: the intermediate representation, with the layouts of its structured constants;
+//! - [`estimate`]: the estimated cost of a part of a program;
 //! - [`onnx`]: reading ONNX files;
 //! - [`interp`]: interpreters of the representation, in float and in integers;
 //! - [`import`]: from ONNX models to the representation;
@@ -22,6 +23,7 @@
 pub mod autoencoder;
 pub mod calibration;
 pub mod codegen;
+pub mod estimate;
 pub mod frontend;
 pub mod import;
 pub mod interp;

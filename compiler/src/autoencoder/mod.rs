@@ -22,11 +22,11 @@
 //!
 //! # Costs
 //!
-//! [`place`] compares them in cycles, by [`vitcod_isa::cost::cost`]: the form's `matmul`, `encode`
-//! and `decode`, each as one instruction on all MAC lines, one after the other, for Q and K of a
-//! layer together. To these come the cycles of the DRAM channel for what must travel. The rule: Q
-//! and K, in the form in which they are stored between projection and attention, stay on chip if
-//! together they take at most half the scratchpad; else all their bytes are written and read once.
+//! [`place`] compares their [estimates](crate::estimate::Estimate). Cycles are those of the form's
+//! `matmul`, `encode` and `decode` by [`vitcod_isa::cost::cost`], each as one instruction on all
+//! MAC lines, one after the other, for Q and K of a layer together. Q and K, in the form in which
+//! they are stored between projection and attention, stay on chip if together they take at most
+//! half the scratchpad; else all their bytes are written to DRAM and read from it once.
 //!
 //! # Models without one
 //!

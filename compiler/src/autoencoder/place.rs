@@ -3,7 +3,6 @@
 use std::fmt;
 
 use cranelift_entity::SecondaryMap;
-use serde::Serialize;
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::table::{Decode, Encode, Matmul, Op as Instruction};
 use vitcod_isa::machine::Machine;
@@ -12,11 +11,11 @@ use vitcod_isa::program;
 use super::chain::{Chain, chains, readers};
 use super::fold::fold;
 use super::{AutoencoderError, OPERANDS, layer};
+use crate::estimate::Estimate;
 use crate::ir::{Graph, Op, OpData, OpKind, Stage, Value};
 
 /// Where the halves of an auto-encoder are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
     /// By `encode` and `decode`, as in the paper.
     Apart,
@@ -56,16 +55,16 @@ pub enum Choice {
 }
 
 /// What was chosen for a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The first ONNX node of the layer's attention.
     pub layer: String,
     /// The form of its auto-encoders, where it is possible: `reason` names those that are not
     /// folded.
     pub form: Form,
-    /// What projections, encoders, decoders and the traffic of Q and K would cost in every form;
+    /// What projections, encoders, decoders and the transfers of Q and K would cost in every form;
     /// see the module documentation.
-    pub cycles: [(Form, u64); 3],
+    pub estimates: [(Form, Estimate); 3],
     /// Why this form was chosen, for the report.
     pub reason: String,
 }
@@ -73,12 +72,13 @@ pub struct Decision {
 impl Decision {
     /// As reports say it.
     fn reported(&self) -> program::Decision {
-        let cycles = self.cycles.map(|(form, cycles)| format!("{form} {cycles}")).join(", ");
+        let costs =
+            self.estimates.map(|(form, estimate)| format!("{form} {}", estimate.weighted_cycles()));
         program::Decision {
             layer: self.layer.clone(),
             subject: "auto-encoder".to_owned(),
             chosen: self.form.to_string(),
-            reason: format!("{}; cycles: {cycles}", self.reason),
+            reason: format!("{}; weighted cycles: {}", self.reason, costs.join(", ")),
             alternatives: Vec::new(),
         }
     }
@@ -146,10 +146,11 @@ impl<'g> Layer<'g> {
         machine: &Machine,
         choice: Choice,
     ) -> Result<Decision, AutoencoderError> {
-        let mut cycles = Form::ALL.map(|form| (form, 0));
-        for (form, cycles) in &mut cycles {
-            let traffic = self.traffic(graph, machine, *form).1;
-            *cycles = self.compute_cycles(graph, machine, *form)?.saturating_add(traffic);
+        let mut estimates = Form::ALL.map(|form| (form, Estimate::default()));
+        for (form, estimate) in &mut estimates {
+            let (_, dram_bytes) = self.traffic(graph, machine, *form);
+            let cycles = self.compute_cycles(graph, machine, *form)?;
+            *estimate = Estimate::with_waits(machine, cycles, dram_bytes);
         }
         let stuck: Vec<String> = self
             .chains
@@ -164,20 +165,21 @@ impl<'g> Layer<'g> {
             match choice {
                 // The first of equals: the nearest to the paper.
                 Choice::Auto => (
-                    cycles.iter().min_by_key(|(_, cycles)| *cycles).expect("three forms").0,
-                    "fewest cycles",
+                    (estimates.iter().min_by_key(|(_, estimate)| estimate.weighted_cycles()))
+                        .expect("three forms")
+                        .0,
+                    "fewest weighted cycles",
                 ),
                 Choice::Always(form) => (form, "asked for"),
             }
         };
-        let (bytes, dram_cycles) = self.traffic(graph, machine, form);
-        let stored = match dram_cycles {
-            0 => format!("Q and K stay on chip ({bytes} bytes)"),
-            _ => format!("Q and K travel ({bytes} bytes, {dram_cycles} cycles of DRAM)"),
+        let stored = match self.traffic(graph, machine, form) {
+            (bytes, 0) => format!("Q and K stay on chip ({bytes} bytes)"),
+            (bytes, _) => format!("Q and K are stored in DRAM ({bytes} bytes)"),
         };
         let reason =
             [why.to_owned(), stored].into_iter().chain(stuck).collect::<Vec<_>>().join("; ");
-        Ok(Decision { layer: self.name.clone(), form, cycles, reason })
+        Ok(Decision { layer: self.name.clone(), form, estimates, reason })
     }
 
     /// Cycles of projections, encoders and decoders.
@@ -222,8 +224,7 @@ impl<'g> Layer<'g> {
         })
     }
 
-    /// Bytes of Q and K as stored, and the cycles for which they take the DRAM channel: none where
-    /// they stay on chip.
+    /// Bytes of Q and K as stored, and bytes of their DRAM transfers: none where they stay on chip.
     fn traffic(&self, graph: &Graph, machine: &Machine, form: Form) -> (u64, u64) {
         let operands = self.attention.operands[..2].iter().zip(OPERANDS);
         let bytes = operands.fold(0u64, |sum, (value, operand)| {
@@ -238,7 +239,7 @@ impl<'g> Layer<'g> {
         if bytes <= u64::from(machine.sram.bytes) / 2 {
             return (bytes, 0);
         }
-        (bytes, machine.transfer_cycles(bytes.saturating_mul(2)))
+        (bytes, bytes.saturating_mul(2))
     }
 }
 

@@ -17,8 +17,7 @@
 //!
 //! - `limits`: what no tiling makes fit an instruction, found before anything is planned;
 //! - `error`: why a graph cannot become a program;
-//! - `objective`: what programs and their parts are compared by;
-//! - `estimate`: what a part of a program is estimated to take;
+//! - `objective`: what programs are compared by;
 //! - `group`: operations that are lowered together;
 //! - `residence`: where tensors live;
 //! - `strategy`: the knobs of a whole graph: fusion, share of resident tensors, size of tiles;
@@ -43,7 +42,6 @@
 mod builder;
 mod emit;
 mod error;
-mod estimate;
 mod group;
 mod limits;
 mod lower;

@@ -9,7 +9,6 @@ use vitcod_isa::program::{Alternative, Decision};
 
 use crate::codegen::builder::{Builder, Lowered};
 use crate::codegen::error::CodegenError;
-use crate::codegen::estimate::Estimate;
 use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::{GroupPlan, Memo};
@@ -18,6 +17,7 @@ use crate::codegen::residence::storage::Residence;
 use crate::codegen::schedule::{self, Candidate, Found};
 use crate::codegen::strategy::{Fusion, RESIDENT_PERCENT, Strategy, TileGrain, drain_cycles};
 use crate::codegen::{group, lower};
+use crate::estimate::Estimate;
 use crate::ir::{Graph, Op};
 use crate::tiled::Tasks;
 
@@ -188,7 +188,5 @@ fn estimate(tasks: &Tasks, machine: &Machine) -> Estimate {
             lines += share + 2 * drain_cycles(machine);
         }
     }
-    // Rounded down, unlike the transfers of a part.
-    let channel_cycles = machine.full_transfer_cycles(dram_bytes);
-    Estimate { cycles: lines.max(channel_cycles), channel_cycles, dram_bytes }
+    Estimate::new(machine, lines.max(machine.transfer_cycles(dram_bytes)), dram_bytes)
 }

@@ -1,18 +1,19 @@
 //! Which keys are global tokens.
 //!
 //! Candidates of a head are its keys by the number of kept entries, most first, cut where the
-//! number changes: of two keys the one with more entries fills its column better. Cycles are sums
-//! over heads, all but the maximum over units; so for a few weights of the units each head takes
-//! the cut with the smallest weighted sum, and of these selections, no global tokens, and all that
-//! keep an entry, the one with which the layer takes the fewest cycles is kept.
+//! number changes: of two keys the one with more entries fills its column better. Costs are sums
+//! over heads, except for the maximum over units. So for several weights of the units each head
+//! takes the cut with the smallest weighted sum. Of these selections, of no global tokens, and of
+//! all keys that keep an entry, the one is taken whose [`Estimate`] has the fewest weighted cycles.
 
 use std::cmp::Reverse;
 
 use vitcod_isa::machine::Machine;
 
+use super::GlobalTokens;
+use super::layer_cost::{LayerCost, UnitCosts, Work};
 use super::pass::{Choice, Layer};
-use super::prices::{Cycles, Prices, Work};
-use super::{Estimate, GlobalTokens};
+use crate::estimate::Estimate;
 use crate::masks::{Mask, Partition, polarise};
 
 /// Weights of units are multiples of one in so many.
@@ -20,11 +21,10 @@ const WEIGHT_STEPS: u32 = 8;
 
 /// The global tokens of a layer.
 pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens) -> Choice {
-    let prices = Prices::new(layer, machine);
+    let costs = LayerCost::new(layer, machine);
     let choice = |partitions: Vec<Partition>, reason: String| {
-        let cycles = partitions.iter().map(|head| prices.head(&Work::of(head))).sum::<Cycles>()
-            + prices.layer;
-        Choice { estimate: cycles.estimate(), partitions, reason }
+        let heads: UnitCosts = partitions.iter().map(|head| costs.head(&Work::of(head))).sum();
+        Choice { estimate: (heads + costs.layer).estimate(machine), partitions, reason }
     };
     if layer.keeps_everything() {
         let all: Vec<u16> = (0..layer.tokens()[1]).map(|key| key as u16).collect();
@@ -38,21 +38,26 @@ pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens
         }
         GlobalTokens::Auto => {
             let heads: Vec<Candidates> =
-                layer.masks.iter().map(|mask| Candidates::new(mask, &prices)).collect();
-            let none = select(&heads, prices.layer, |cut| cut.globals as f64);
-            let most = select(&heads, prices.layer, |cut| -(cut.globals as f64));
-            let weighted = weights()
-                .map(|weights| select(&heads, prices.layer, |cut| cut.cycles.weighted(weights)));
+                layer.masks.iter().map(|mask| Candidates::new(mask, &costs)).collect();
+            let select = |score: &dyn Fn(&Cut) -> f64| {
+                let (globals, chosen) = select(&heads, score);
+                let estimate = (chosen + costs.layer).estimate(machine);
+                Selection { globals, estimate }
+            };
+            let none = select(&|cut| cut.globals as f64);
+            let most = select(&|cut| -(cut.globals as f64));
+            let weighted =
+                weights().map(|weights| select(&|cut| cut.costs.weighted(weights, machine)));
             // Of equal ones the first, which `min_by_key` returns.
             let candidates = [none.clone(), most.clone()].into_iter().chain(weighted);
             let best = candidates
-                .min_by_key(|selection| selection.estimate.cycles())
+                .min_by_key(|selection| selection.estimate.weighted_cycles())
                 .expect("there are candidates");
             let reason = format!(
-                "the fewest cycles estimated, {}; without global tokens {}, with every key that keeps an entry {}",
-                best.estimate.cycles(),
-                none.estimate.cycles(),
-                most.estimate.cycles()
+                "fewest weighted cycles, {}; without global tokens {}, with every key that keeps an entry {}",
+                best.estimate.weighted_cycles(),
+                none.estimate.weighted_cycles(),
+                most.estimate.weighted_cycles()
             );
             let chosen = layer.masks.iter().zip(&heads).zip(best.globals);
             let partitions = chosen
@@ -81,11 +86,11 @@ struct Candidates {
 /// A number of global tokens, and what the head takes with them.
 struct Cut {
     globals: usize,
-    cycles: Cycles,
+    costs: UnitCosts,
 }
 
 impl Candidates {
-    fn new(mask: &Mask, prices: &Prices<'_>) -> Candidates {
+    fn new(mask: &Mask, costs: &LayerCost<'_>) -> Candidates {
         let counts = mask.kept_per_key();
         let mut keys: Vec<u16> =
             (0..mask.keys()).filter(|key| counts[*key] > 0).map(|key| key as u16).collect();
@@ -96,7 +101,7 @@ impl Candidates {
         let mut cuts = Vec::new();
         for globals in 0..=keys.len() {
             if globals == 0 || count(globals - 1) != count(globals) {
-                cuts.push(Cut { globals, cycles: prices.head(&work) });
+                cuts.push(Cut { globals, costs: costs.head(&work) });
             }
             work.columns += 1;
             work.cells += mask.queries();
@@ -114,23 +119,22 @@ impl Candidates {
     }
 }
 
-/// A number of global tokens for each head, and what the layer takes with them.
+/// A number of global tokens for each head, and the estimate of the layer with them.
 #[derive(Clone)]
 struct Selection {
     globals: Vec<usize>,
     estimate: Estimate,
 }
 
-/// The cuts with the smallest score, of equal ones those with fewest global tokens.
-fn select(heads: &[Candidates], layer: Cycles, score: impl Fn(&Cut) -> f64) -> Selection {
-    let best = |head: &'_ Candidates| {
-        let cut = head
-            .cuts
-            .iter()
-            .min_by(|a, b| score(a).total_cmp(&score(b)))
-            .expect("no global tokens is a cut");
-        (cut.globals, cut.cycles)
+/// For each head the cut with the smallest score, of equal ones that with the fewest global tokens.
+/// Returns their global tokens and the sum of their costs.
+fn select(heads: &[Candidates], score: &dyn Fn(&Cut) -> f64) -> (Vec<usize>, UnitCosts) {
+    let best = |head: &Candidates| {
+        let cuts = head.cuts.iter();
+        let cut = cuts.min_by(|a, b| score(a).total_cmp(&score(b)));
+        let cut = cut.expect("no global tokens is a cut");
+        (cut.globals, cut.costs)
     };
-    let (globals, cycles): (Vec<usize>, Vec<Cycles>) = heads.iter().map(best).unzip();
-    Selection { globals, estimate: (cycles.into_iter().sum::<Cycles>() + layer).estimate() }
+    let (globals, costs): (Vec<usize>, Vec<UnitCosts>) = heads.iter().map(best).unzip();
+    (globals, costs.into_iter().sum())
 }

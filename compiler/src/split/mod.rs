@@ -20,20 +20,19 @@
 //! layouts of the constants.
 
 mod choose;
+mod layer_cost;
 mod pass;
-mod prices;
-
-use std::fmt;
 
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Decision;
 
+use crate::estimate::Estimate;
 use crate::ir::{Graph, Stage};
 
 /// How global tokens are found, head by head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GlobalTokens {
-    /// Those with which the layer takes the fewest cycles by the cost model.
+    /// Those with which the layer takes the fewest weighted cycles by the cost model.
     #[default]
     Auto,
     /// Keys with more kept entries than this, the paper's theta_d.
@@ -47,7 +46,9 @@ pub struct Polarised {
     pub layer: String,
     /// What became of each head.
     pub heads: Vec<HeadSplit>,
-    /// What the layer takes by the cost model.
+    /// What the layer takes by the cost model: cycles of the busiest unit if none waited for
+    /// another, and transfers of indices and of what it reads from inputs of the graph and writes
+    /// to its outputs.
     pub estimate: Estimate,
     /// Why these are the global tokens.
     pub reason: String,
@@ -88,33 +89,6 @@ pub struct HeadSplit {
     pub cells_kept: usize,
     /// Kept entries outside of it.
     pub nonzeros: usize,
-}
-
-/// Cycles of an attention layer by the cost model, if each unit worked on without waiting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Estimate {
-    /// All MAC lines, for scores and product, and to decode queries and keys where the model does.
-    pub lines: u64,
-    /// The softmax units of the two engines, which share the work.
-    pub softmax: u64,
-    /// The DRAM channel, for indices, and for what the layer reads from inputs of the graph and
-    /// writes to its outputs.
-    pub channel: u64,
-}
-
-impl Estimate {
-    /// Cycles of the layer: those of the busiest unit, and a quarter of the traffic, because some
-    /// of it is waited for.
-    pub fn cycles(&self) -> u64 {
-        self.lines.max(self.softmax).max(self.channel) + self.channel / 4
-    }
-}
-
-impl fmt::Display for Estimate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Estimate { lines, softmax, channel } = self;
-        write!(f, "{} cycles (lines {lines}, softmax {softmax}, channel {channel})", self.cycles())
-    }
 }
 
 /// Why the attention of a graph cannot be split.

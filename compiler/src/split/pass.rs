@@ -3,7 +3,8 @@
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::Scale;
 
-use super::{Estimate, HeadSplit, Polarised, SplitError};
+use super::{HeadSplit, Polarised, SplitError};
+use crate::estimate::Estimate;
 use crate::ir::layout::{BlockKeys, BlockMask, Csc, Mask, sddmm_masks, sddmm_terms};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::Partition;

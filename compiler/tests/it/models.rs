@@ -358,7 +358,7 @@ fn auto_encoders_of_the_digits_example() {
         println!(
             "{form}: {agree} of {IMAGES} predictions agree, {} dB, {:?}",
             noise.sqnr_db(),
-            decisions[0].cycles
+            decisions[0].estimates
         );
         assert!(noise.sqnr_db() >= 25.0, "{form}: {} dB", noise.sqnr_db());
         assert!(agree * 100 >= IMAGES * 95, "{form}: {agree} of {IMAGES} predictions agree");

@@ -132,7 +132,7 @@ fn auto_encoders_take_every_form() {
             assert_eq!(listing.contains(" decode "), form != Form::FoldBoth);
         }
         let [_, run] = check(&sandbox, &onnx, &["--autoencoder", "auto"]);
-        assert!(run.contains("fewest cycles"), "{run}");
+        assert!(run.contains("fewest weighted cycles"), "{run}");
     }
 }
 

@@ -5,10 +5,6 @@ use vitcod_isa::program::{Alternative, Decision};
 use crate::codegen::builder::buffers::Declared;
 use crate::ir::{Graph, Op};
 
-/// The reason of a choice by [weighted cycles](crate::codegen::estimate::Estimate).
-pub(crate) const FEWEST_WEIGHTED_CYCLES: &str =
-    "the fewest weighted cycles: cycles plus 12 per cycle of the DRAM channel";
-
 /// A decision about the layer of an operation.
 pub(crate) fn decision(
     graph: &Graph,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::estimate::{Estimate, FEWEST_WEIGHTED_CYCLES};
 use vitcod_isa::operands::Channel;
 use vitcod_isa::program::{Alternative, Decision};
 
@@ -14,7 +15,6 @@ use crate::codegen::builder::buffer_ring::BufferRing;
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::{Block, Tile, chunks, chunks_of};
 use crate::codegen::error::CodegenError;
-use crate::codegen::estimate::Estimate;
 use crate::codegen::group::MlpGroup;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::context::Planner;
@@ -146,7 +146,7 @@ impl InterleavedPlan<'_> {
         };
         let unfused = unfused.map(|estimate| named("one layer after the other", estimate));
         let alternatives = [named(&chosen, estimate)].into_iter().chain(unfused).collect();
-        let reason = explain::FEWEST_WEIGHTED_CYCLES;
+        let reason = FEWEST_WEIGHTED_CYCLES;
         let tiles = explain::decision(graph, layer, "tiles", chosen, reason, alternatives);
         let buffers = [self.fused_buffers(), self.remaining_buffers()];
         let buffers = buffers.iter().map(|declared| explain::buffers(graph, layer, declared));
@@ -328,7 +328,7 @@ fn first_panel(
     let costed = candidates.map(|(tiles, panel)| {
         let runs = m * producer.n.div_ceil(panel.depth);
         let bytes = runs * tiling::padded(planner.machine, panel.depth);
-        let hidden = Estimate::hidden(planner.machine, bytes as u64);
+        let hidden = Estimate::new(planner.machine, 0, bytes as u64);
         let estimate = tiling::estimate(planner, &stored, tiles)
             + tiling::estimate(planner, &resident, panel)
             + hidden;

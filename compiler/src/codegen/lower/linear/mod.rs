@@ -21,6 +21,7 @@ pub(crate) mod templates;
 pub(crate) mod tiling;
 mod weights;
 
+use crate::estimate::FEWEST_WEIGHTED_CYCLES;
 use vitcod_isa::program::{Alternative, Decision};
 
 use crate::codegen::builder::Builder;
@@ -88,7 +89,7 @@ impl LinearPlan<'_> {
             self.group.linear,
             "tiles",
             self.extents.describe(self.tiling),
-            explain::FEWEST_WEIGHTED_CYCLES,
+            FEWEST_WEIGHTED_CYCLES,
             self.considered.iter().map(alternative).collect(),
         );
         vec![tiles, explain::buffers(graph, self.group.linear, &self.buffers)]

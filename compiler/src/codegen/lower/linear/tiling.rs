@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::estimate::Estimate;
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::Width;
 use vitcod_isa::instr::table::Matmul;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::Channel;
 
-use crate::codegen::estimate::Estimate;
 use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::linear::extents::{Extents, Tiling};
@@ -178,5 +178,5 @@ pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling)
     let slices = if tiling.panel > tiling.channels { 1 } else { k.div_ceil(tiling.depth) as u64 };
     let drains = 2 * tiles * slices * planner.drain_cycles();
     let cycles = mac_cycles.max(traffic) + transfer(first) + tail as u64 + drains;
-    Estimate { cycles, channel_cycles: traffic, dram_bytes: bytes as u64 }
+    Estimate::new(machine, cycles, bytes as u64)
 }

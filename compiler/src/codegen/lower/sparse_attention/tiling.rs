@@ -18,7 +18,7 @@ use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Image, Stripe};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
-use crate::codegen::objective::waited_cycles;
+use crate::estimate::Estimate;
 use crate::ir::Graph;
 
 /// How sparse attention is lowered.
@@ -69,7 +69,7 @@ const ALIGN: usize = 16;
 type Moved = [usize; 4];
 
 impl SparseAttention {
-    /// The tiling with the fewest cycles among those that fit, with its buffers.
+    /// The tiling with the fewest weighted cycles among those that fit, with its buffers.
     fn tile(
         &self,
         planner: &Planner<'_>,
@@ -108,9 +108,9 @@ impl SparseAttention {
                     let Some(buffers) = self.buffers(&tiling, moved) else { continue };
                     smallest = smallest.min(buffers.bytes());
                     if buffers.bytes() <= available {
-                        let cycles = self.cycles(&tiling, planner.machine);
-                        if best.as_ref().is_none_or(|(least, ..)| cycles < *least) {
-                            best = Some((cycles, tiling, buffers));
+                        let cost = self.estimate(&tiling, planner.machine).weighted_cycles();
+                        if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                            best = Some((cost, tiling, buffers));
                         }
                         break;
                     }
@@ -194,8 +194,8 @@ impl SparseAttention {
         Some(buffers)
     }
 
-    /// Cycles of a tiling.
-    fn cycles(&self, tiling: &SparseTiling, machine: &Machine) -> u64 {
+    /// The estimate of a tiling.
+    fn estimate(&self, tiling: &SparseTiling, machine: &Machine) -> Estimate {
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
         let mut loaded = 0;
@@ -213,7 +213,7 @@ impl SparseAttention {
                 );
             }
         }
-        pipeline.finish() + waited_cycles(machine.full_transfer_cycles(loaded))
+        Estimate::with_waits(machine, pipeline.finish(), loaded)
     }
 
     /// Bytes of a stripe's tiles other than its constants, alignment included.

@@ -1,4 +1,4 @@
-//! What split attention takes by the cost model, before there are instructions.
+//! What split attention takes by the cost model, before it is lowered to instructions.
 
 use std::collections::BTreeSet;
 use std::iter::Sum;
@@ -13,12 +13,12 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::{LIST_ROW_BYTES, LineGroups, block_keys_bytes, list_key_bytes};
 
-use super::Estimate;
 use super::pass::Layer;
+use crate::estimate::Estimate;
 use crate::ir::{Graph, OpData, OpKind, Value, ValueDef};
 use crate::masks::{Mask, Partition};
 
-/// Entries of the lists by which the price of one is taken: enough for rounding to vanish.
+/// Entries of the lists by which the cost of one is taken: enough for rounding to vanish.
 const SAMPLE: Entries = Entries(1 << 16);
 
 /// What a head leaves to the engines.
@@ -40,48 +40,54 @@ impl Work {
     }
 }
 
-/// Cycles of the units, with fractions: what one entry of a list takes is less than a cycle.
+/// What each unit takes. Cycles have fractions: an entry of a list takes less than a cycle.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Cycles {
+pub(super) struct UnitCosts {
+    /// Cycles of all MAC lines, for scores and product, and to decode queries and keys where the
+    /// model does.
     lines: f64,
+    /// Cycles of the softmax units of the two engines, which share the work.
     softmax: f64,
-    channel: f64,
+    /// Bytes of DRAM: indices, and what the layer reads from inputs of the graph and writes to its
+    /// outputs.
+    dram_bytes: u64,
 }
 
-impl Cycles {
-    pub(super) fn weighted(&self, [lines, softmax, channel]: [f64; 3]) -> f64 {
-        lines * self.lines + softmax * self.softmax + channel * self.channel
+impl UnitCosts {
+    /// Cycles of lines, softmax and channel, each times its weight.
+    pub(super) fn weighted(&self, [lines, softmax, channel]: [f64; 3], machine: &Machine) -> f64 {
+        let transfer = machine.exact_transfer_cycles(self.dram_bytes);
+        lines * self.lines + softmax * self.softmax + channel * transfer
     }
 
-    pub(super) fn estimate(&self) -> Estimate {
-        let whole = |cycles: f64| cycles.ceil() as u64;
-        Estimate {
-            lines: whole(self.lines),
-            softmax: whole(self.softmax),
-            channel: whole(self.channel),
-        }
+    /// The estimate of a layer: cycles of the busiest unit.
+    pub(super) fn estimate(&self, machine: &Machine) -> Estimate {
+        let compute = self.lines.max(self.softmax).ceil() as u64;
+        let busiest = compute.max(machine.transfer_cycles(self.dram_bytes));
+        Estimate::with_waits(machine, busiest, self.dram_bytes)
     }
 }
 
-impl Add for Cycles {
-    type Output = Cycles;
-    fn add(self, other: Cycles) -> Cycles {
-        Cycles {
+impl Add for UnitCosts {
+    type Output = UnitCosts;
+
+    fn add(self, other: UnitCosts) -> UnitCosts {
+        UnitCosts {
             lines: self.lines + other.lines,
             softmax: self.softmax + other.softmax,
-            channel: self.channel + other.channel,
+            dram_bytes: self.dram_bytes + other.dram_bytes,
         }
     }
 }
 
-impl Sum for Cycles {
-    fn sum<I: Iterator<Item = Cycles>>(cycles: I) -> Cycles {
-        cycles.fold(Cycles::default(), Add::add)
+impl Sum for UnitCosts {
+    fn sum<I: Iterator<Item = UnitCosts>>(costs: I) -> UnitCosts {
+        costs.fold(UnitCosts::default(), Add::add)
     }
 }
 
-/// What work costs on a machine, by its cost model.
-pub(super) struct Prices<'m> {
+/// What the parts of a layer cost on a machine, by its cost model.
+pub(super) struct LayerCost<'m> {
     machine: &'m Machine,
     queries: u16,
     /// Features of a head of queries and keys.
@@ -95,12 +101,11 @@ pub(super) struct Prices<'m> {
     /// Bytes of the key of an entry of the list.
     list_key: u64,
     /// What the layer takes whatever its global tokens are.
-    pub(super) layer: Cycles,
+    pub(super) layer: UnitCosts,
 }
 
-impl Prices<'_> {
-    /// Prices of a layer on a machine.
-    pub(super) fn new<'m>(layer: &Layer<'_>, machine: &'m Machine) -> Prices<'m> {
+impl LayerCost<'_> {
+    pub(super) fn new<'m>(layer: &Layer<'_>, machine: &'m Machine) -> LayerCost<'m> {
         let [queries, keys] = layer.tokens();
         let [d, dv] =
             [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
@@ -110,7 +115,7 @@ impl Prices<'_> {
         let product = per_entry(Instruction::SpmmList(spmm_list(lines, dv))) / f64::from(groups);
         let rows = (layer.heads * queries) as u64 * LIST_ROW_BYTES;
         let indices = rows + block_keys_bytes(layer.heads as u64, 0);
-        Prices {
+        LayerCost {
             machine,
             queries: field(queries),
             d,
@@ -118,16 +123,16 @@ impl Prices<'_> {
             product,
             list_softmax: per_entry(Instruction::SoftmaxList(softmax_list())),
             list_key: list_key_bytes(keys > 1 << 8),
-            layer: Cycles {
+            layer: UnitCosts {
                 lines: decoding(layer, machine) as f64,
                 softmax: 0.0,
-                channel: machine.exact_transfer_cycles(indices + travelling(layer)),
+                dram_bytes: indices + travelling(layer),
             },
         }
     }
 
     /// What a head takes.
-    pub(super) fn head(&self, work: &Work) -> Cycles {
+    pub(super) fn head(&self, work: &Work) -> UnitCosts {
         let cycles = |op: Instruction| {
             if work.columns > 0 { cost(&op, self.machine).cycles as f64 } else { 0.0 }
         };
@@ -145,13 +150,13 @@ impl Prices<'_> {
         let indices = block_keys_bytes(0, work.columns as u64)
             + mask as u64
             + work.nonzeros as u64 * self.list_key;
-        Cycles {
+        UnitCosts {
             lines: block_scores
                 + nonzeros * self.list_score
                 + (work.cells as f64 + nonzeros) * self.product,
             // Two units share the work.
             softmax: (block_softmax + nonzeros * self.list_softmax) / Engine::ALL.len() as f64,
-            channel: self.machine.exact_transfer_cycles(indices),
+            dram_bytes: indices,
         }
     }
 }

@@ -115,9 +115,7 @@ pub struct Energy {
 }
 
 /// A configuration that cannot be used: all its problems at once.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct MachineError(pub Vec<String>);
+pub type MachineError = Problems<String>;
 
 /// [`Machine::dram_millibytes_per_cycle`] counts thousandths of a byte.
 pub const MILLIBYTES_PER_BYTE: u64 = 1000;
@@ -197,8 +195,8 @@ impl Machine {
 
     /// Every field out of range.
     pub(crate) fn validate(&self) -> Result<(), MachineError> {
-        let Err(found) = text::read(&self.to_toml()) else { return Ok(()) };
-        Err(MachineError(found.kept().iter().map(|problem| problem.message.clone()).collect()))
+        let read = text::read(&self.to_toml());
+        read.map(|_| ()).map_err(|found| found.map(|problem| problem.message))
     }
 }
 
@@ -260,12 +258,12 @@ mod tests {
         machine.lines.count = 0;
         machine.dram.burst_bytes = 48;
         machine.dram.bytes_per_cycle = f64::NAN;
-        let MachineError(problems) = machine.validate().unwrap_err();
+        let problems = machine.validate().unwrap_err();
         let expected = [
             "lines.count = 0: expected an integer from 1 to 256",
             "dram.bytes_per_cycle = NaN: expected a number from 0.001 to 1000000",
             "dram.burst_bytes = 48: expected a power of two up to 4096",
         ];
-        assert_eq!(problems, expected);
+        assert_eq!(problems.kept(), expected);
     }
 }

@@ -6,6 +6,7 @@ use vitcod_emulator::{Fault, MemoryError};
 use vitcod_isa::check::CheckError;
 use vitcod_isa::program::{Binding, ProgramError};
 use vitcod_isa::timing::TimingError;
+use vitcod_support::problems::Problems;
 
 /// A program that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ pub enum RunError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputError {
     /// What is wrong.
-    pub problems: Vec<InputProblem>,
+    pub problems: Problems<InputProblem>,
     /// Names and shapes of the model's inputs.
     pub expected: Vec<(String, Vec<u64>)>,
 }
@@ -117,7 +118,7 @@ pub enum InputProblem {
 }
 
 impl InputError {
-    pub(crate) fn new(problems: Vec<InputProblem>, inputs: &[Binding]) -> InputError {
+    pub(crate) fn new(problems: Problems<InputProblem>, inputs: &[Binding]) -> InputError {
         let expected =
             inputs.iter().map(|binding| (binding.name.clone(), binding.shape.clone())).collect();
         InputError { problems, expected }
@@ -126,7 +127,7 @@ impl InputError {
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.problems.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
+        writeln!(f, "{}", self.problems)?;
         f.write_str("the model's inputs (the first axis may be a multiple):")?;
         self.expected.iter().try_for_each(|(name, shape)| write!(f, " {name:?} {shape:?}"))
     }

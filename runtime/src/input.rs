@@ -4,6 +4,7 @@ use ndarray::{ArrayViewD, Axis, Dimension as _, Slice};
 use vitcod_isa::numerics::{quantise_i8, quantise_i16};
 use vitcod_isa::operands::mask_row;
 use vitcod_isa::program::{Binding, Element};
+use vitcod_support::problems::Collector;
 
 use crate::error::{InputError, InputProblem};
 
@@ -20,10 +21,10 @@ impl<'a> Inputs<'a> {
         bindings: &'a [Binding],
         given: &[(&str, ArrayViewD<'a, f32>)],
     ) -> Result<Self, InputError> {
-        let mut problems = Vec::new();
+        let mut problems = Collector::new();
         for (name, _) in given {
             if !bindings.iter().any(|binding| binding.name == *name) {
-                problems.push(InputProblem::Unknown((*name).to_owned()));
+                problems.push(|| InputProblem::Unknown((*name).to_owned()));
             }
         }
         let mut tensors = Vec::new();
@@ -32,19 +33,20 @@ impl<'a> Inputs<'a> {
             let name = || binding.name.clone();
             let mut found = given.iter().filter(|(name, _)| *name == binding.name);
             let Some((_, tensor)) = found.next() else {
-                problems.push(InputProblem::Missing(name()));
+                problems.push(|| InputProblem::Missing(name()));
                 continue;
             };
             if found.next().is_some() {
-                problems.push(InputProblem::Repeated(name()));
+                problems.push(|| InputProblem::Repeated(name()));
             }
             let Some(items) = items(&binding.shape, tensor.shape()) else {
-                problems.push(InputProblem::Shape { name: name(), found: tensor.shape().to_vec() });
+                problems
+                    .push(|| InputProblem::Shape { name: name(), found: tensor.shape().to_vec() });
                 continue;
             };
             let (first, first_items) = *first.get_or_insert((&binding.name, items));
             if items != first_items {
-                problems.push(InputProblem::Items {
+                problems.push(|| InputProblem::Items {
                     name: name(),
                     items,
                     first: first.to_owned(),
@@ -54,11 +56,8 @@ impl<'a> Inputs<'a> {
             problems.extend(numbers(binding, tensor, items));
             tensors.push((binding, tensor.clone()));
         }
-        if problems.is_empty() {
-            Ok(Inputs { tensors, items: first.map_or(1, |(_, items)| items) })
-        } else {
-            Err(InputError::new(problems, bindings))
-        }
+        problems.finish().map_err(|problems| InputError::new(problems, bindings))?;
+        Ok(Inputs { tensors, items: first.map_or(1, |(_, items)| items) })
     }
 
     /// The integers of one item, with the address of each tensor.

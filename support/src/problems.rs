@@ -23,20 +23,60 @@ impl<P> Problems<P> {
     pub fn omitted(&self) -> usize {
         self.omitted
     }
+
+    /// How many problems were found, kept or not.
+    pub fn found(&self) -> usize {
+        self.kept.len() + self.omitted
+    }
+
+    /// Orders the problems that are kept; equal ones stay as they are.
+    pub fn sort_by_key<K: Ord>(&mut self, key: impl FnMut(&P) -> K) {
+        self.kept.sort_by_key(key);
+    }
+
+    /// The same problems in another form.
+    pub fn map<Q>(self, f: impl FnMut(P) -> Q) -> Problems<Q> {
+        Problems { kept: self.kept.into_iter().map(f).collect(), omitted: self.omitted }
+    }
+}
+
+impl<P: fmt::Display> Problems<P> {
+    /// The text of the error, with `start` before each problem.
+    pub fn with_start(&self, start: impl fmt::Display) -> impl fmt::Display {
+        fmt::from_fn(move |f| {
+            for (i, problem) in self.kept.iter().enumerate() {
+                if i > 0 {
+                    f.write_str("\n")?;
+                }
+                write!(f, "{start}{problem}")?;
+            }
+            match self.omitted {
+                0 => Ok(()),
+                omitted => write!(f, "\nand {omitted} more"),
+            }
+        })
+    }
+}
+
+impl<P> IntoIterator for Problems<P> {
+    type Item = P;
+    type IntoIter = std::vec::IntoIter<P>;
+
+    /// Those that are kept.
+    fn into_iter(self) -> Self::IntoIter {
+        self.kept.into_iter()
+    }
+}
+
+impl<P> From<P> for Problems<P> {
+    fn from(problem: P) -> Self {
+        Problems { kept: vec![problem], omitted: 0 }
+    }
 }
 
 impl<P: fmt::Display> fmt::Display for Problems<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.kept.iter().enumerate() {
-            if i > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        if self.omitted > 0 {
-            write!(f, "\nand {} more", self.omitted)?;
-        }
-        Ok(())
+        self.with_start("").fmt(f)
     }
 }
 
@@ -67,6 +107,12 @@ impl<P> Collector<P> {
         }
     }
 
+    /// Adds the problems that were found elsewhere.
+    pub fn append(&mut self, problems: Problems<P>) {
+        self.0.omitted += problems.omitted;
+        self.extend(problems.kept);
+    }
+
     /// Counts problems that were found and not kept elsewhere.
     pub fn add_omitted(&mut self, problems: usize) {
         self.0.omitted += problems;
@@ -74,7 +120,7 @@ impl<P> Collector<P> {
 
     /// Orders the problems that are kept; equal ones stay as they are.
     pub fn sort_by_key<K: Ord>(&mut self, key: impl FnMut(&P) -> K) {
-        self.0.kept.sort_by_key(key);
+        self.0.sort_by_key(key);
     }
 
     /// Whether no further problem would be kept.
@@ -84,7 +130,7 @@ impl<P> Collector<P> {
 
     /// How many problems were found, kept or not.
     pub fn len(&self) -> usize {
-        self.0.kept.len() + self.0.omitted
+        self.0.found()
     }
 
     /// Whether no problem was found.
@@ -101,6 +147,12 @@ impl<P> Collector<P> {
     }
 }
 
+impl<P> Extend<P> for Collector<P> {
+    fn extend<I: IntoIterator<Item = P>>(&mut self, problems: I) {
+        problems.into_iter().for_each(|problem| self.push(|| problem));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +165,18 @@ mod tests {
         assert_eq!((problems.kept().len(), problems.omitted()), (KEPT, 3));
         assert!(problems.to_string().ends_with("98\n99\nand 3 more"));
         assert_eq!(Collector::<u32>::new().finish(), Ok(()));
+    }
+
+    #[test]
+    fn problems_keep_their_number_in_other_lists_and_forms() {
+        let mut collector = Collector::new();
+        collector.extend(0..KEPT - 1);
+        collector.append(Problems { kept: vec![7, 8], omitted: 4 });
+        let problems = collector.finish().unwrap_err().map(|i| i.to_string());
+        assert_eq!((problems.kept().len(), problems.omitted()), (KEPT, 5));
+        assert_eq!(problems.found(), KEPT + 5);
+        assert_eq!(problems.kept()[KEPT - 1], "7");
+        assert!(problems.with_start("a: ").to_string().ends_with("\na: 98\na: 7\nand 5 more"));
+        assert_eq!(Problems::from("alone").to_string(), "alone");
     }
 }

@@ -2,6 +2,7 @@
 
 use vitcod_isa::check::CheckError;
 use vitcod_isa::machine::Machine;
+use vitcod_support::problems::Problems;
 
 use crate::ir::{Stage, VerifyError};
 use crate::split::SplitError;
@@ -20,8 +21,8 @@ pub enum CodegenError {
     #[error(transparent)]
     Split(#[from] SplitError),
     /// All operations and tensors that no instruction computes or holds.
-    #[error("the model cannot be lowered:\n{}", .0.join("\n"))]
-    Unsupported(Vec<String>),
+    #[error("the model cannot be lowered:\n{0}")]
+    Unsupported(Problems<String>),
     /// Not even the smallest tiles of a layer fit.
     #[error(
         "{machine} is too small for {layer}: the smallest tiles take {needed} bytes; the scratchpad \

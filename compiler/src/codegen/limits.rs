@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::instr::{Field as _, Shift};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
+use vitcod_support::problems::{Collector, Problems};
 
 use crate::ir::layout::{ScoreTerms, sddmm_terms};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
@@ -38,10 +39,10 @@ pub(crate) fn row_stride(row_bytes: u64) -> u32 {
 }
 
 /// All problems, one line each, with the layer.
-pub(crate) fn check(graph: &Graph) -> Vec<String> {
-    let mut problems = Vec::new();
+pub(crate) fn check(graph: &Graph) -> Result<(), Problems<String>> {
+    let mut problems = Collector::new();
     if graph.order.is_empty() {
-        problems.push(format!("the model {:?} has no operation", graph.name));
+        problems.push(|| format!("the model {:?} has no operation", graph.name));
     }
     problems.extend(repeated("inputs", graph.inputs.iter().map(|input| &input.name)));
     problems.extend(repeated("outputs", graph.outputs.iter().map(|output| &output.name)));
@@ -61,7 +62,7 @@ pub(crate) fn check(graph: &Graph) -> Vec<String> {
             _ => false,
         };
         if !is_bindable {
-            problems.push(format!("{name}: {ty} is not an activation"));
+            problems.push(|| format!("{name}: {ty} is not an activation"));
         }
     }
     for op in &graph.order {
@@ -72,7 +73,7 @@ pub(crate) fn check(graph: &Graph) -> Vec<String> {
             tensor.or_else(|| operation(graph, data)).map(|problem| describe(graph, *op, &problem)),
         );
     }
-    problems
+    problems.finish()
 }
 
 /// Names of several inputs or several outputs. The tensors of a program are identified by name.

@@ -146,8 +146,5 @@ pub fn schedule(tiled: &Tiled) -> Result<Scheduled, CodegenError> {
 /// Whether a graph is well-formed and each of its operations is an instruction's.
 fn lowerable(graph: &Graph) -> Result<(), CodegenError> {
     graph.verify()?;
-    match limits::check(graph) {
-        problems if problems.is_empty() => Ok(()),
-        problems => Err(CodegenError::Unsupported(problems)),
-    }
+    limits::check(graph).map_err(CodegenError::Unsupported)
 }

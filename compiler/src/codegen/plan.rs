@@ -147,7 +147,7 @@ impl<'g> Lowering<'g> {
             let bytes = residence.dram_bytes;
             let message =
                 format!("the model takes {bytes} bytes of DRAM; {POOL_START} are the most");
-            return Err(CodegenError::Unsupported(vec![message]));
+            return Err(CodegenError::Unsupported(message.into()));
         }
         let mut planner = Planner::new(graph, machine, &residence, strategy.grain);
         let mut memo = Memo::default();

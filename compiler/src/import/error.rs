@@ -1,6 +1,6 @@
 //! What of a model cannot be imported, and where.
 
-use std::fmt;
+use vitcod_support::problems::Problems;
 
 use crate::ir::infer::InferError;
 use crate::onnx::{self, Place};
@@ -9,24 +9,11 @@ use crate::onnx::{self, Place};
 ///
 /// Displayed as one line per problem.
 #[derive(Debug, thiserror::Error)]
+#[error("{problems}")]
 pub struct ImportError {
     /// The problems: those of options and inputs, then those of nodes in the order of the file,
     /// then those of outputs.
-    pub problems: Vec<Problem>,
-    /// How many more there are; at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS) are kept.
-    pub omitted: usize,
-}
-
-impl fmt::Display for ImportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            write!(f, "{}{problem}", if index > 0 { "\n" } else { "" })?;
-        }
-        match self.omitted {
-            0 => Ok(()),
-            omitted => write!(f, "\nand {omitted} more problems"),
-        }
-    }
+    pub problems: Problems<Problem>,
 }
 
 /// One fault with its place.

@@ -42,12 +42,10 @@ use call::Call;
 pub use error::{Fault, ImportError, Problem};
 use fold::Budget;
 pub use operators::{OPERATORS, OPSETS, Operator};
+use vitcod_support::problems::Collector;
 
 /// The most dimensions of a tensor.
 pub const MAX_RANK: usize = 16;
-
-/// The most problems that are reported; further ones are counted.
-pub const MAX_PROBLEMS: usize = 256;
 
 /// How to import a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,8 +67,7 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
         values: BTreeMap::new(),
         budget: Budget::of(model),
         data_types: DataTypes::new(),
-        problems: Vec::new(),
-        omitted: 0,
+        problems: Collector::new(),
     };
     importer.check_options(options);
     importer.check_opset();
@@ -86,11 +83,8 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
         let added = importer.output(output, options);
         importer.noted(added);
     }
-    if importer.problems.is_empty() {
-        Ok(importer.graph.compacted())
-    } else {
-        Err(ImportError { problems: importer.problems, omitted: importer.omitted })
-    }
+    importer.problems.finish().map_err(|problems| ImportError { problems })?;
+    Ok(importer.graph.compacted())
 }
 
 /// The element types that constants have in the model, where one came from there.
@@ -117,17 +111,12 @@ struct Importer<'m> {
     values: BTreeMap<&'m str, Slot>,
     budget: Budget,
     data_types: DataTypes,
-    problems: Vec<Problem>,
-    omitted: usize,
+    problems: Collector<Problem>,
 }
 
 impl<'m> Importer<'m> {
     fn report(&mut self, problem: Problem) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
-        } else {
-            self.omitted += 1;
-        }
+        self.problems.push(|| problem);
     }
 
     fn noted(&mut self, value: Result<Slot, Box<Problem>>) -> Slot {

@@ -3,18 +3,20 @@
 //! It does not look at the elements of constants (except their number, and the patterns of split
 //! attention, which types depend on), nor does it compare steps with calibration.
 
+use vitcod_support::problems::{Collector, Problems};
+
 use super::infer::{count, result_elem, result_shape};
 use super::layout::{Patterns, ProductParts};
 use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef};
 
 /// Broken invariants, each with the operation or value where it broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {stage} graph is malformed:\n{}", defects.iter().map(Defect::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("the {stage} graph is malformed:\n{defects}")]
 pub struct VerifyError {
     /// The stage of the graph.
     pub stage: Stage,
     /// What is wrong.
-    pub defects: Vec<Defect>,
+    pub defects: Problems<Defect>,
 }
 
 /// A broken invariant.
@@ -46,9 +48,9 @@ impl Graph {
     /// # Errors
     /// All broken invariants.
     pub fn verify(&self) -> Result<(), VerifyError> {
-        let mut defects = Vec::new();
+        let mut defects = Collector::new();
         let mut report = |place: Place, subject: String, message: String| {
-            defects.push(Defect { place, subject, message })
+            defects.push(|| Defect { place, subject, message })
         };
         let mut defined = vec![false; self.value_count()];
         for (value, data) in self.values() {
@@ -120,7 +122,7 @@ impl Graph {
                 report(format!("{} is not {:?}", self.ty(output.value), output.shape));
             }
         }
-        if defects.is_empty() { Ok(()) } else { Err(VerifyError { stage: self.stage, defects }) }
+        defects.finish().map_err(|defects| VerifyError { stage: self.stage, defects })
     }
 
     fn check_types(&self, data: &OpData) -> Result<(), String> {

@@ -1,15 +1,17 @@
 //! Masks as what is added to the scores of a canonical graph.
 
+use vitcod_support::problems::{Collector, Problems};
+
 use super::{Mask, Masks};
 use crate::ir::layout::prunes;
 use crate::ir::{Graph, Op, OpKind, Stage};
 
 /// What of some masks does not fit a graph: all of it, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the masks do not fit the model:\n{}", problems.join("\n"))]
+#[error("the masks do not fit the model:\n{problems}")]
 pub struct ApplyError {
     /// What is wrong.
-    pub problems: Vec<String>,
+    pub problems: Problems<String>,
 }
 
 /// A canonical graph whose i-th `attention`, in the order of the graph, computes only what the
@@ -29,25 +31,23 @@ pub struct ApplyError {
 /// first row only.
 pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
     if graph.stage != Stage::Canonical {
-        return Err(ApplyError {
-            problems: vec![format!("the graph is {}, not canonical", graph.stage)],
-        });
+        let problem = format!("the graph is {}, not canonical", graph.stage);
+        return Err(ApplyError { problems: problem.into() });
     }
     let attentions: Vec<Op> =
         graph.order.iter().copied().filter(|op| heads_of(graph, *op).is_some()).collect();
     let layers = masks.layers();
-    let mut problems = Vec::new();
+    let mut problems = Collector::new();
     if attentions.len() != layers.len() {
         let which = match (attentions.get(layers.len()), attentions.last()) {
             (Some(op), _) => format!("; the first without masks is {}", graph.describe(*op)),
             (None, Some(op)) => format!("; the last is {}", graph.describe(*op)),
             (None, None) => String::new(),
         };
-        problems.push(format!(
-            "layers of masks: {}, attentions of the model: {}{which}",
-            layers.len(),
-            attentions.len()
-        ));
+        let (layers, attentions) = (layers.len(), attentions.len());
+        problems.push(|| {
+            format!("layers of masks: {layers}, attentions of the model: {attentions}{which}")
+        });
     }
     let mut masked = graph.clone();
     for (layer, (op, heads)) in attentions.iter().zip(layers).enumerate() {
@@ -62,11 +62,12 @@ pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
                 operands.extend(graph.attention_keys(graph.op(*op)));
             }
             Err(problem) => {
-                problems.push(format!("{}: layer {layer}: {problem}", graph.describe(*op)))
+                problems.push(|| format!("{}: layer {layer}: {problem}", graph.describe(*op)))
             }
         }
     }
-    if problems.is_empty() { Ok(masked.compacted()) } else { Err(ApplyError { problems }) }
+    problems.finish().map_err(|problems| ApplyError { problems })?;
+    Ok(masked.compacted())
 }
 
 /// Number of heads of an operation that is an attention.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use vitcod_support::problems::Collector;
+
 use super::decoder::{Decoder, domain};
-use super::error::{Fault, Place};
+use super::error::{Fault, Place, Problem};
 use super::external::ExternalFiles;
 use super::limits::Limits;
 use super::model::{Graph, Model};
-use super::problems::Problems;
 use super::proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use super::{node, values};
 
@@ -20,7 +21,7 @@ pub(super) fn model(
     proto: ModelProto,
     folder: Option<&Path>,
     limits: &Limits,
-    problems: &mut Problems,
+    problems: &mut Collector<Problem>,
 ) -> Option<Model> {
     let ir_version = proto.ir_version.unwrap_or_default();
     let Some(graph) = proto.graph else {
@@ -49,7 +50,10 @@ pub(super) fn model(
     })
 }
 
-fn opset(imports: Vec<OperatorSetIdProto>, problems: &mut Problems) -> BTreeMap<String, i64> {
+fn opset(
+    imports: Vec<OperatorSetIdProto>,
+    problems: &mut Collector<Problem>,
+) -> BTreeMap<String, i64> {
     let mut opset = BTreeMap::new();
     for import in imports {
         let domain = domain(import.domain);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::error::{Fault, Place};
+use vitcod_support::problems::Collector;
+
+use super::error::{Fault, Place, Problem};
 use super::external::ExternalFiles;
 use super::limits::Limits;
 use super::model::{Dim, ValueInfo};
 use super::payload;
-use super::problems::Problems;
 use super::proto::tensor_shape_proto::Dimension;
 use super::proto::{TensorProto, ValueInfoProto};
 use super::tensor::{DataType, Tensor, TensorFault};
@@ -22,7 +23,7 @@ pub(super) fn domain(found: Option<String>) -> String {
 pub(super) struct Decoder<'a> {
     pub(super) limits: &'a Limits,
     pub(super) external: ExternalFiles<'a>,
-    pub(super) problems: &'a mut Problems,
+    pub(super) problems: &'a mut Collector<Problem>,
 }
 
 impl Decoder<'_> {

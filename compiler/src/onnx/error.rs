@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use vitcod_support::problems::Problems;
+
 use super::external::ExternalFault;
 use super::quoted::{Quoted, Shown};
 use super::tensor::{DataType, TensorFault};
@@ -15,33 +17,21 @@ use super::wire::WireFault;
 pub struct OnnxError {
     /// The file; `None` where the model came as bytes.
     pub file: Option<PathBuf>,
-    /// The problems in the order of the file, at most
-    /// [`Limits::problems`](super::Limits::problems).
-    pub problems: Vec<Problem>,
-    /// How many more there are.
-    pub omitted: usize,
+    /// The problems in the order of the file.
+    pub problems: Problems<Problem>,
 }
 
 impl OnnxError {
     pub(super) fn single(problem: Problem) -> Self {
-        Self { file: None, problems: vec![problem], omitted: 0 }
+        Self { file: None, problems: problem.into() }
     }
 }
 
 impl fmt::Display for OnnxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            match &self.file {
-                Some(file) => write!(f, "{}: {problem}", file.display())?,
-                None => write!(f, "{problem}")?,
-            }
-        }
-        match self.omitted {
-            0 => Ok(()),
-            omitted => write!(f, "\nand {omitted} more problems"),
+        match &self.file {
+            Some(file) => self.problems.with_start(format_args!("{}: ", file.display())).fmt(f),
+            None => self.problems.fmt(f),
         }
     }
 }

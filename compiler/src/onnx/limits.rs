@@ -13,13 +13,11 @@ pub struct Limits {
     pub memory_per_byte: u64,
     /// The most dimensions of a tensor.
     pub rank: usize,
-    /// The most problems that are reported; further ones are counted.
-    pub problems: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_base: 64 << 20, memory_per_byte: 4, rank: 64, problems: 64 }
+        Self { memory_base: 64 << 20, memory_per_byte: 4, rank: 64 }
     }
 }
 

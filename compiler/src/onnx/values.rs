@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Fault, Place};
+use vitcod_support::problems::Collector;
+
+use super::error::{Fault, Place, Problem};
 use super::model::{Graph, ValueInfo};
-use super::problems::Problems;
 
 /// What defines a value.
 #[derive(Clone, Copy)]
@@ -16,7 +17,7 @@ enum Definition {
 }
 
 /// Reports values defined twice, nowhere, or after their use.
-pub(super) fn check(graph: &Graph, problems: &mut Problems) {
+pub(super) fn check(graph: &Graph, problems: &mut Collector<Problem>) {
     let definitions = definitions(graph, problems);
     for (index, node) in graph.nodes.iter().enumerate() {
         for name in node.inputs.iter().flatten() {
@@ -43,7 +44,10 @@ pub(super) fn check(graph: &Graph, problems: &mut Problems) {
     }
 }
 
-fn definitions<'a>(graph: &'a Graph, problems: &mut Problems) -> BTreeMap<&'a str, Definition> {
+fn definitions<'a>(
+    graph: &'a Graph,
+    problems: &mut Collector<Problem>,
+) -> BTreeMap<&'a str, Definition> {
     let constants = graph.initializers.keys();
     let mut definitions: BTreeMap<_, _> =
         constants.map(|name| (name.as_str(), Definition::Given)).collect();

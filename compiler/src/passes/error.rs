@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use vitcod_support::problems::Problems;
+
 use super::{Level, ModuleError, Need};
 use crate::ir::{Graph, OpData};
 
@@ -51,12 +53,12 @@ pub enum PassError {
         message: String,
     },
     /// Parts of the model have no form that the pass knows.
-    #[error("{pass}: {}", list(problems))]
+    #[error("{pass}: {}\n{}", unsupported_parts(problems.found()), problems.with_start("  "))]
     Unrecognised {
         /// Name of the pass that failed.
         pass: &'static str,
         /// Every such part that does not follow from another one.
-        problems: Vec<Problem>,
+        problems: Problems<Problem>,
     },
     /// The pass broke an invariant: a defect of the compiler, not of the model.
     #[error("{pass}: {source}")]
@@ -68,12 +70,11 @@ pub enum PassError {
     },
 }
 
-fn list(problems: &[Problem]) -> String {
-    let count = match problems {
-        [_] => "1 part of the model is not supported".to_string(),
-        _ => format!("{} parts of the model are not supported", problems.len()),
-    };
-    problems.iter().fold(count, |text, problem| format!("{text}\n  {problem}"))
+fn unsupported_parts(count: usize) -> String {
+    match count {
+        1 => "1 part of the model is not supported".to_string(),
+        _ => format!("{count} parts of the model are not supported"),
+    }
 }
 
 /// A part of the model that a pass cannot express.

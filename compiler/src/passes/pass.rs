@@ -4,6 +4,7 @@ use std::fmt;
 
 use vitcod_isa::program::Program;
 use vitcod_support::diagnostics::did_you_mean;
+use vitcod_support::problems::Problems;
 
 use super::{Context, Level, Module, Need, PASSES, PassError, Problem};
 use crate::ir::Graph;
@@ -63,7 +64,7 @@ impl fmt::Display for Keeps {
 /// Why a pass gave no graph.
 pub(super) enum Failure {
     /// Parts of the model have no form that it knows.
-    Unrecognised(Vec<Problem>),
+    Unrecognised(Problems<Problem>),
     /// What it needs is not there.
     Needs(Need),
     /// Any other reason.

@@ -35,6 +35,7 @@ mod weights;
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, ArrayViewD};
+use vitcod_support::problems::Problems;
 
 use crate::calibration::{Calibration, Clipping, NOISE_ITEMS, noise};
 use crate::interp::InterpError;
@@ -42,10 +43,10 @@ use crate::ir::{Graph, Stage, Value};
 
 /// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the model cannot be quantised:\n{}", problems.join("\n"))]
+#[error("the model cannot be quantised:\n{problems}")]
 pub struct QuantiseError {
     /// What is wrong.
-    pub problems: Vec<String>,
+    pub problems: Problems<String>,
 }
 
 /// How a graph is quantised. `docs/quantisation.md` gives what was measured.
@@ -145,9 +146,8 @@ fn quantise_reaching(
     i16_reach: f64,
 ) -> Result<Quantised, QuantiseError> {
     if graph.stage != Stage::Canonical {
-        return Err(QuantiseError {
-            problems: vec![format!("the graph is {}, not canonical", graph.stage)],
-        });
+        let problem = format!("the graph is {}, not canonical", graph.stage);
+        return Err(QuantiseError { problems: problem.into() });
     }
     pass::run(graph, calibration, options, i16_reach).map_err(|problems| QuantiseError { problems })
 }

@@ -6,6 +6,7 @@ use vitcod_isa::numerics::{
     max_accumulation_depth, quantise_i8, quantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
+use vitcod_support::problems::{Collector, Problems};
 
 use super::bias;
 use super::plan::{self, Plan};
@@ -23,8 +24,8 @@ pub(super) fn run(
     calibration: &Calibration,
     options: Options,
     i16_reach: f64,
-) -> Result<Quantised, Vec<String>> {
-    let mut problems = Vec::new();
+) -> Result<Quantised, Problems<String>> {
+    let mut problems = Collector::new();
     let plan = Plan::new(graph, calibration, options.clipping, i16_reach, &mut problems);
     let out = graph.successor(Stage::Quantised);
     let means = options.bias_correction.then_some(calibration);
@@ -34,7 +35,7 @@ pub(super) fn run(
     for GraphInput { name, value, shape } in &graph.inputs {
         let ty = match graph.ty(*value).elem {
             Elem::I64 => integers(graph, *value).unwrap_or_else(|problem| {
-                problems.push(format!("input {name:?}: {problem}"));
+                problems.push(|| format!("input {name:?}: {problem}"));
                 TensorType::new(Elem::U16, [1, graph.ty(*value).elements()])
             }),
             _ => pass.plan.ty(graph, *value),
@@ -44,7 +45,7 @@ pub(super) fn run(
     for op in &graph.order {
         let result = graph.op(*op).results[0];
         let new = pass.operation(*op).unwrap_or_else(|problem| {
-            problems.push(format!("{}: {problem}", graph.describe(*op)));
+            problems.push(|| format!("{}: {problem}", graph.describe(*op)));
             // The graph is lost, but what follows may hold other problems.
             pass.out.add_input("", pass.plan.ty(graph, result))
         });
@@ -53,12 +54,10 @@ pub(super) fn run(
     for output in &graph.outputs {
         match pass.read(output.value, None) {
             Ok(value) => pass.out.add_output(output.name.clone(), value, output.shape.clone()),
-            Err(problem) => problems.push(format!("output {:?}: {problem}", output.name)),
+            Err(problem) => problems.push(|| format!("output {:?}: {problem}", output.name)),
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    problems.finish()?;
     let (graph, compacted) = pass.out.compacted_and_renamed();
     let mut integers = SecondaryMap::new();
     for (value, made) in pass.renamed.iter() {

@@ -1,6 +1,7 @@
 //! Which integers every tensor becomes: 8 or 16 bits, in which step.
 
 use cranelift_entity::SecondaryMap;
+use vitcod_support::problems::Collector;
 
 use crate::calibration::{Calibration, Clipping, I8_MAX, Range};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
@@ -80,7 +81,7 @@ impl Plan {
         calibration: &Calibration,
         clipping: Clipping,
         i16_reach: f64,
-        problems: &mut Vec<String>,
+        problems: &mut Collector<String>,
     ) -> Plan {
         let group_of = groups(graph);
         let mut groups: SecondaryMap<Value, Group> = SecondaryMap::new();
@@ -136,18 +137,20 @@ impl Plan {
             if group_of[value] == value {
                 if let [Some(narrow), Some(wide)] = writes {
                     let [narrow, wide] = [narrow, wide].map(|op| graph.describe(*op));
-                    problems.push(format!(
-                        "{narrow} writes 8 bits and {wide} 16, and a concat or slice joins them"
-                    ));
+                    problems.push(|| {
+                        format!(
+                            "{narrow} writes 8 bits and {wide} 16, and a concat or slice joins them"
+                        )
+                    });
                 }
                 if !largest.is_finite() {
                     let name = match data.def {
                         ValueDef::Result(op, _) => graph.describe(op),
                         _ => format!("{value}"),
                     };
-                    problems.push(format!(
-                        "{name}: infinite or undefined numbers occur in calibration"
-                    ));
+                    problems.push(|| {
+                        format!("{name}: infinite or undefined numbers occur in calibration")
+                    });
                 }
             }
             let elem = match writes {

@@ -72,7 +72,7 @@ fn quantised(graph: &Graph) -> Graph {
 }
 
 fn problems(graph: &Graph) -> Vec<String> {
-    quantise(graph, &calibrate(graph, &samples(graph, 1))).unwrap_err().problems
+    quantise(graph, &calibrate(graph, &samples(graph, 1))).unwrap_err().problems.kept().to_vec()
 }
 
 /// Ratio of signal to noise of every output, for the first sample.

@@ -25,6 +25,7 @@ mod pass;
 
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Decision;
+use vitcod_support::problems::Problems;
 
 use crate::estimate::Estimate;
 use crate::ir::{Graph, Stage};
@@ -98,8 +99,8 @@ pub enum SplitError {
     #[error("the graph is {0}, not quantised")]
     Stage(Stage),
     /// What is in the way, one line each, with the layer.
-    #[error("attention cannot be split:\n{}", .0.join("\n"))]
-    Unsupported(Vec<String>),
+    #[error("attention cannot be split:\n{0}")]
+    Unsupported(Problems<String>),
 }
 
 /// Splits the masked attention of a verified quantised graph; all else stays as it is, attention

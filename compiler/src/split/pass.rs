@@ -2,6 +2,7 @@
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::Scale;
+use vitcod_support::problems::Collector;
 
 use super::{HeadSplit, Polarised, SplitError};
 use crate::estimate::Estimate;
@@ -80,10 +81,8 @@ pub(super) fn run(
                 let choice = choose(layer);
                 report.push(polarised(layer, &choice));
                 pass.attention(layer, &choice.partitions).map_err(|problem| {
-                    SplitError::Unsupported(vec![format!(
-                        "{}: {problem}",
-                        graph.describe(layer.sddmm)
-                    )])
+                    let at = graph.describe(layer.sddmm);
+                    SplitError::Unsupported(format!("{at}: {problem}").into())
                 })?;
             }
             // What becomes of all three stands where the product stood.
@@ -99,15 +98,16 @@ pub(super) fn run(
 
 /// Every masked attention, or all that is wrong with them.
 fn layers(graph: &Graph) -> Result<Vec<Layer<'_>>, SplitError> {
-    let mut problems = Vec::new();
+    let mut problems = Collector::new();
     let mut layers = Vec::new();
     for op in &graph.order {
         match layer(graph, *op) {
             Ok(layer) => layers.extend(layer),
-            Err(problem) => problems.push(format!("{}: {problem}", graph.describe(*op))),
+            Err(problem) => problems.push(|| format!("{}: {problem}", graph.describe(*op))),
         }
     }
-    if problems.is_empty() { Ok(layers) } else { Err(SplitError::Unsupported(problems)) }
+    problems.finish().map_err(SplitError::Unsupported)?;
+    Ok(layers)
 }
 
 /// The masked attention whose scores `op` makes; `None` where it makes none.

@@ -11,7 +11,7 @@ use vitcod_isa::asm::{Files, Kind, Operands, Places, Sections, TaskListing};
 use vitcod_isa::instr::Instr;
 use vitcod_isa::program::Program;
 use vitcod_support::diagnostics::Diagnostic;
-use vitcod_support::problems::{Collector, Problems};
+use vitcod_support::problems::Problems;
 
 use super::verify::{Place, VerifyError};
 use super::{Addresses, Buffer, Buffers, Scheduled, Task, Tasks, Tiled};
@@ -31,7 +31,7 @@ impl Tiled {
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Tiled, Problems<Diagnostic>> {
         let (tasks, places) = TaskListing::parse(text, Kind::Tiled, files)?;
         let (tiled, _) = of_task_listing(tasks);
-        tiled.verify_named(&name_in(text, &places)).map_err(|error| located(&error, &places))?;
+        tiled.verify_named(&name_in(text, &places)).map_err(|error| located(error, &places))?;
         Ok(tiled)
     }
 
@@ -55,9 +55,7 @@ impl Scheduled {
         let (tasks, places) = TaskListing::parse(text, Kind::Scheduled, files)?;
         let (tiled, addresses) = of_task_listing(tasks);
         let scheduled = Scheduled { tiled, addresses };
-        scheduled
-            .verify_named(&name_in(text, &places))
-            .map_err(|error| located(&error, &places))?;
+        scheduled.verify_named(&name_in(text, &places)).map_err(|error| located(error, &places))?;
         Ok(scheduled)
     }
 
@@ -145,21 +143,16 @@ fn name_in<'a>(text: &'a str, places: &'a Places) -> impl Fn(Buffer) -> String +
 }
 
 /// Defects at their places in the text.
-fn located(error: &VerifyError, places: &Places) -> Problems<Diagnostic> {
-    let mut problems = Collector::new();
-    for defect in error.kept() {
+fn located(error: VerifyError, places: &Places) -> Problems<Diagnostic> {
+    let mut problems = error.map(|defect| {
         let span = match &defect.place {
             Place::Program => None,
             Place::Task { index, .. } => places.code.get(*index).cloned(),
             Place::Buffer(buffer) => places.buffers.get(buffer.index()).cloned(),
             Place::Binding { index, .. } => places.bindings.get(*index).cloned(),
         };
-        problems.push(|| Diagnostic { span, message: defect.message.clone(), help: None });
-    }
-    problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
-    problems.add_omitted(error.omitted());
-    match problems.finish() {
-        Err(problems) => problems,
-        Ok(()) => unreachable!("an error has problems"),
-    }
+        Diagnostic { span, message: defect.message, help: None }
+    });
+    problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+    problems
 }

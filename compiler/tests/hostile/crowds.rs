@@ -35,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::refused("many results", many_results(), LARGE),
         Case::accepted("many dimensions", many_dimensions()),
         Case::refused("many attributes", many_attributes(), "allowed for this file"),
-        Case::refused("a long name in each problem", long_problems(), "and 144 more"),
+        Case::refused("a long name in each problem", long_problems(), "and 300 more"),
         Case::accepted("many initializers", many_initializers()),
         Case::accepted("many outputs", many_outputs()),
         Case::accepted("an attribute of many strings", many_strings()),

@@ -39,7 +39,7 @@ pub use task_listing::{Places, Short, TaskListing};
 use crate::check::{self, Place};
 use crate::program::Program;
 use vitcod_support::diagnostics::Diagnostic;
-use vitcod_support::problems::{Collector, Problems};
+use vitcod_support::problems::Problems;
 
 /// What is wrong with a text; [`Problems::render`] shows it.
 pub type AssemblyError = Problems<Diagnostic>;
@@ -70,18 +70,16 @@ impl Assembly {
     /// Everything that was found, at the line that it is about.
     pub fn check(&self) -> Result<(), AssemblyError> {
         let Err(found) = check::check(&self.program) else { return Ok(()) };
-        let mut problems = Collector::new();
-        for problem in found.kept() {
+        let mut problems = found.map(|problem| {
             let span = match &problem.place {
                 Place::Instruction { index, .. } => self.places.code.get(*index).cloned(),
                 Place::Buffer { index, .. } => self.places.buffers.get(*index).cloned(),
                 Place::Binding { index, .. } => self.places.bindings.get(*index).cloned(),
                 Place::Program => None,
             };
-            problems.push(|| Diagnostic { span, message: problem.message.clone(), help: None });
-        }
+            Diagnostic { span, message: problem.message, help: None }
+        });
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
-        problems.add_omitted(found.omitted());
-        problems.finish()
+        Err(problems)
     }
 }

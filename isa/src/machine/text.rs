@@ -153,13 +153,8 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
     problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
     problems.finish()?;
     toml::from_str(text).map_err(|error| {
-        let mut problems = Collector::new();
-        problems.push(|| Diagnostic {
-            span: error.span(),
-            message: error.message().to_owned(),
-            help: None,
-        });
-        problems.finish().expect_err("there is one")
+        let message = error.message().to_owned();
+        Diagnostic { span: error.span(), message, help: None }.into()
     })
 }
 

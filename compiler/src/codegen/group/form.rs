@@ -1,6 +1,7 @@
 //! Forms groups by matching patterns of operations.
 
 use cranelift_entity::SecondaryMap;
+use vitcod_support::problems::{Collector, Problems};
 
 use crate::codegen::group::views::{computed_into, joins_in_place, sliced};
 use crate::codegen::group::{
@@ -13,13 +14,13 @@ use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
 ///
 /// Slices and concats form no groups: they are locations within storages. Where that is not
 /// possible, copies are inserted.
-pub(crate) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
+pub(crate) fn form(graph: &Graph) -> Result<Vec<Group>, Problems<String>> {
     let uses = graph.uses();
     let mut position = SecondaryMap::new();
     graph.order.iter().enumerate().for_each(|(index, op)| position[*op] = index);
     let (taken, attentions) = (SecondaryMap::new(), SecondaryMap::new());
     let mut former =
-        Former { graph, uses: &uses, taken, attentions, position, problems: Vec::new() };
+        Former { graph, uses: &uses, taken, attentions, position, problems: Collector::new() };
     let mut groups = Vec::new();
     for op in &graph.order {
         if !former.taken[*op] {
@@ -35,7 +36,8 @@ pub(crate) fn form(graph: &Graph) -> Result<Vec<Group>, Vec<String>> {
             }));
         }
     }
-    if former.problems.is_empty() { Ok(groups) } else { Err(former.problems) }
+    former.problems.finish()?;
+    Ok(groups)
 }
 
 struct Former<'a> {
@@ -46,7 +48,7 @@ struct Former<'a> {
     attentions: SecondaryMap<Op, Option<AttentionGroup>>,
     /// Indices of the operations in the graph's order.
     position: SecondaryMap<Op, usize>,
-    problems: Vec<String>,
+    problems: Collector<String>,
 }
 
 impl Former<'_> {
@@ -139,7 +141,7 @@ impl Former<'_> {
     }
 
     fn problem(&mut self, op: Op, message: &str) {
-        self.problems.push(format!("{}: {message}", self.graph.describe(op)));
+        self.problems.push(|| format!("{}: {message}", self.graph.describe(op)));
     }
 
     /// The only reader of `value`, unless the value has other readers or is an output.

@@ -112,5 +112,5 @@ fn scores_with_two_softmaxes_are_a_problem() {
                   v27, v28 = qsoftmax(v10) : i8[2,8,8], u32[2,8] @ n5";
     let graph =
         parsed(&BLOCK.replace("v13 = spmm(v11, v12, v9) {scale=2.0} : i8[8,32]*0.01 @ n6", second));
-    insta::assert_snapshot!(form(&graph).unwrap_err().join("\n"));
+    insta::assert_snapshot!(form(&graph).unwrap_err().to_string());
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use vitcod_isa::asm::MAX_SEEDED_BYTES;
 use vitcod_isa::program::Decision;
 use vitcod_support::diagnostics::{Diagnostic, closest, did_you_mean};
+use vitcod_support::problems::{Collector, Problems};
 
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
@@ -30,7 +31,7 @@ type Lowered<T> = Result<T, GivenUp>;
 pub(super) struct Lowering<'s, 'f> {
     source: &'s str,
     files: &'f mut dyn FnMut(&str) -> Result<Bytes, String>,
-    diagnostics: Vec<Diagnostic>,
+    diagnostics: Collector<Diagnostic>,
     graph: Graph,
     /// Values by name; `None` where the line that defines it is wrong.
     values: BTreeMap<&'s str, Option<Value>>,
@@ -56,7 +57,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         Lowering {
             source,
             files,
-            diagnostics: Vec::new(),
+            diagnostics: Collector::new(),
             graph: Graph::new("", Stage::Imported),
             values: values.collect(),
             nodes: BTreeMap::new(),
@@ -68,7 +69,13 @@ impl<'s, 'f> Lowering<'s, 'f> {
     }
 
     /// The graph of a text.
-    pub(super) fn graph(mut self, file: &File<'s>) -> Result<Graph, Vec<Diagnostic>> {
+    pub(super) fn graph(mut self, file: &File<'s>) -> Result<Graph, Problems<Diagnostic>> {
+        self.read(file);
+        self.diagnostics.finish()?;
+        Ok(self.graph)
+    }
+
+    fn read(&mut self, file: &File<'s>) {
         if let Ok(name) = self.string(file.name) {
             self.graph.name = name;
         }
@@ -86,7 +93,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 let meant = closest(file.stage, names);
                 match Stage::ALL.into_iter().find(|stage| Some(stage.name()) == meant) {
                     Some(stage) => self.graph.stage = stage,
-                    None => return Err(self.diagnostics),
+                    None => return,
                 }
             }
         }
@@ -97,20 +104,19 @@ impl<'s, 'f> Lowering<'s, 'f> {
             let _ = self.line(line);
         }
         if !self.diagnostics.is_empty() {
-            return Err(self.diagnostics);
+            return;
         }
         if let Err(error) = self.graph.verify() {
-            for defect in error.defects {
+            for defect in error.defects.kept() {
                 let text = match defect.place {
                     Place::Value(value) => self.value_texts.get(value.as_u32() as usize),
                     Place::Op(op) => self.op_texts.get(op.as_u32() as usize),
                     Place::Output(i) => self.output_texts.get(i),
                 };
-                self.report(text.copied().unwrap_or(file.stage), defect.message);
+                self.report(text.copied().unwrap_or(file.stage), &defect.message);
             }
-            return Err(self.diagnostics);
+            self.diagnostics.add_omitted(error.defects.omitted());
         }
-        Ok(self.graph)
     }
 
     fn span(&self, text: &str) -> Range<usize> {
@@ -120,7 +126,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
 
     /// Adds a diagnostic at a part of the source.
     fn report(&mut self, text: &str, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::at(self.span(text), message));
+        let span = self.span(text);
+        self.diagnostics.push(|| Diagnostic::at(span, message));
     }
 
     /// Adds a diagnostic at a word that is none of those that are known.
@@ -130,8 +137,9 @@ impl<'s, 'f> Lowering<'s, 'f> {
         message: String,
         known: impl IntoIterator<Item = &'a str>,
     ) {
+        let span = self.span(word);
         self.diagnostics
-            .push(Diagnostic::at(self.span(word), message).with_help(did_you_mean(word, known)));
+            .push(|| Diagnostic::at(span, message).with_help(did_you_mean(word, known)));
     }
 
     fn give_up<T>(&mut self, text: &str, message: impl Into<String>) -> Lowered<T> {

@@ -34,7 +34,7 @@ mod tests;
 use bytes::Bytes;
 use lalrpop_util::{ErrorRecovery, ParseError};
 use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
-use vitcod_support::problems::{Collector, KEPT, Problems};
+use vitcod_support::problems::{Collector, Problems};
 
 pub use data::digest;
 pub use print::{Constants, print};
@@ -54,19 +54,15 @@ pub fn parse(
     source: &str,
     files: &mut dyn FnMut(&str) -> Result<Bytes, String>,
 ) -> Result<Graph, Problems<Diagnostic>> {
-    let mut recovered =
-        Recovered { source, broken: Vec::new(), diagnostics: Vec::new(), omitted: 0 };
+    let mut recovered = Recovered { source, broken: Vec::new(), problems: Collector::new() };
     let file = grammar::FileParser::new().parse(source, &mut recovered, Tokens::new(source));
-    let Recovered { broken, mut diagnostics, omitted, .. } = recovered;
+    let Recovered { broken, mut problems, .. } = recovered;
     let graph = match file {
         Ok(file) => Lowering::new(source, files, &broken).graph(&file),
-        Err(error) => Err(vec![syntax(source, error)]),
+        Err(error) => Err(syntax(source, error).into()),
     };
-    let graph = graph.map_err(|more| diagnostics.extend(more)).ok();
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| span.start));
-    let mut problems = Collector::new();
-    diagnostics.into_iter().for_each(|diagnostic| problems.push(|| diagnostic));
-    problems.add_omitted(omitted);
+    let graph = graph.map_err(|more| problems.append(more)).ok();
+    problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
     problems.finish()?;
     Ok(graph.expect("no problems"))
 }
@@ -76,20 +72,14 @@ struct Recovered<'s> {
     source: &'s str,
     /// A place in each of them.
     broken: Vec<usize>,
-    /// What is wrong with the first.
-    diagnostics: Vec<Diagnostic>,
-    /// How many more there are.
-    omitted: usize,
+    /// What is wrong with them.
+    problems: Collector<Diagnostic>,
 }
 
 impl<'s> Recovered<'s> {
     fn push(&mut self, recovery: ErrorRecovery<usize, Token<'s>, NoError>) {
         self.broken.push(span(self.source, &recovery.error).start);
-        if self.diagnostics.len() < KEPT {
-            self.diagnostics.push(syntax(self.source, recovery.error));
-        } else {
-            self.omitted += 1;
-        }
+        self.problems.push(|| syntax(self.source, recovery.error));
     }
 }
 

@@ -41,7 +41,7 @@ fn all() -> Vec<Mask> {
 }
 
 fn problems(graph: &Graph, layers: Vec<Vec<Mask>>) -> Vec<String> {
-    apply(graph, &Masks::new(layers).unwrap()).unwrap_err().problems
+    apply(graph, &Masks::new(layers).unwrap()).unwrap_err().problems.kept().to_vec()
 }
 
 /// The biases of a graph's attentions, in their order.

@@ -14,7 +14,7 @@ use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
-use super::{Fault, Model, OnnxError, Place, parse};
+use super::{Fault, Model, OnnxError, Place, Problem, parse};
 
 /// `y = x W + b`, with `W` as raw bytes, `b` as typed floats, and an unnamed MatMul.
 fn linear() -> ModelProto {
@@ -110,7 +110,7 @@ fn refusal(model: &ModelProto) -> String {
 
 /// The only problem of a refusal.
 fn only(error: OnnxError) -> (Place, Fault) {
-    assert_eq!(error.problems.len(), 1, "{error}");
-    let problem = error.problems.into_iter().next().expect("one problem");
-    (problem.place, problem.fault)
+    assert_eq!(error.problems.found(), 1, "{error}");
+    let Problem { place, fault } = error.problems.into_iter().next().expect("one problem");
+    (place, fault)
 }

@@ -19,6 +19,7 @@ mod movement;
 mod view;
 
 use cranelift_entity::SecondaryMap;
+use vitcod_support::problems::{Collector, Problems};
 
 pub use self::forms::FORMS;
 
@@ -74,10 +75,10 @@ struct Canonicaliser<'a> {
 }
 
 /// The canonical graph of an imported one.
-pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
+pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
     // Operations that no output needs must not fail.
     let source = graph.compacted();
-    let mut problems = Vec::new();
+    let mut problems = Collector::new();
     let mut walk = Canonicaliser {
         source: &source,
         builder: Builder::new(&source),
@@ -85,7 +86,7 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
     };
     for input in &source.inputs {
         let meaning = walk.input(input).unwrap_or_else(|unsupported| {
-            problems.push(Problem::new(format!("input {:?}", input.name), unsupported));
+            problems.push(|| Problem::new(format!("input {:?}", input.name), unsupported));
             Meaning::Unknown
         });
         walk.meanings[input.value] = Some(meaning);
@@ -94,7 +95,7 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
         let op = source.op(*id);
         walk.builder.nodes.clone_from(&op.nodes);
         let mut meaning = walk.operation(op).unwrap_or_else(|unsupported| {
-            problems.push(Problem::at_op(&source, op, unsupported));
+            problems.push(|| Problem::at_op(&source, op, unsupported));
             Meaning::Unknown
         });
         if let (Meaning::View(view), Some(step)) = (&mut meaning, source.ty(op.results[0]).step) {
@@ -110,11 +111,12 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Vec<Problem>> {
             }
             Ok(None) => {}
             Err(unsupported) => {
-                problems.push(Problem::new(format!("output {:?}", output.name), unsupported))
+                problems.push(|| Problem::new(format!("output {:?}", output.name), unsupported))
             }
         }
     }
-    if problems.is_empty() { Ok(cse::run(&walk.builder.graph)) } else { Err(problems) }
+    problems.finish()?;
+    Ok(cse::run(&walk.builder.graph))
 }
 
 impl Canonicaliser<'_> {

@@ -140,10 +140,8 @@ impl SparseAttention {
         wide.next().map_or(Ok(()), |(width, _)| {
             let problem =
                 format!("resident rows of {width} bytes; strides are at most {MAX_COUNT}");
-            Err(CodegenError::Unsupported(vec![format!(
-                "{}: {problem}",
-                planner.graph.describe(group.product)
-            )]))
+            let at = planner.graph.describe(group.product);
+            Err(CodegenError::Unsupported(format!("{at}: {problem}").into()))
         })
     }
 

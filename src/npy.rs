@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use ndarray::ArrayD;
-use ndarray_npy::WriteNpyExt as _;
 use vitcod_runtime::npy;
+pub(crate) use vitcod_runtime::npy::write;
 
 use crate::files;
 
@@ -22,12 +22,4 @@ pub(crate) fn read_indices(path: &Path) -> anyhow::Result<Vec<usize>> {
     indices
         .collect::<Option<_>>()
         .with_context(|| format!("{} holds other numbers than 0, 1, 2, ...", path.display()))
-}
-
-/// Writes an array as a `.npy` file.
-pub(crate) fn write<A: ndarray_npy::WritableElement>(
-    array: &ArrayD<A>,
-    out: &mut dyn std::io::Write,
-) -> anyhow::Result<()> {
-    Ok(array.write_npy(out)?)
 }

@@ -1,28 +1,49 @@
-//! NumPy's `.npy` files: any file is read without harm, and what it holds as float32.
+//! NumPy's `.npy` files: any file of numbers can be read as float32, and arrays are written in
+//! their own type.
+
+use std::io::{self, Write};
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
-use ndarray_npy::npy::header::{Header, Layout};
-
-/// Bytes of a header that are looked at; NumPy writes 128.
-const MAX_HEADER: usize = 4096;
-
-/// Brackets of a header; those of an array of numbers have two pairs. The parser of Python literals
-/// is recursive.
-const MAX_BRACKETS: usize = 8;
+use vitcod_support::npy::{Header, HeaderError};
 
 /// Why bytes are no array of numbers in `.npy` form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NpyError(String);
-
-/// Asserts what a file must hold.
-fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), NpyError> {
-    if holds { Ok(()) } else { Err(NpyError(message())) }
-}
-
-/// What a file must have.
-fn some<T>(found: Option<T>, message: impl FnOnce() -> String) -> Result<T, NpyError> {
-    found.ok_or_else(|| NpyError(message()))
+pub enum NpyError {
+    /// The header is not that of an array.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// Elements that are no numbers.
+    #[error("expected elements of float32, float64 or integers, found {found:?}")]
+    Element {
+        /// NumPy's name of the type.
+        found: String,
+    },
+    /// An array that no memory holds.
+    #[error("the shape {shape:?} is too large")]
+    Shape {
+        /// Shape in the header.
+        shape: Vec<usize>,
+    },
+    /// More or fewer bytes than the shape needs.
+    #[error("expected {expected} bytes for {descr:?} {shape:?} after the header, found {found}")]
+    Length {
+        /// NumPy's name of the type.
+        descr: String,
+        /// Shape in the header.
+        shape: Vec<usize>,
+        /// Bytes of that shape.
+        expected: usize,
+        /// Bytes in the file after its header.
+        found: usize,
+    },
+    /// An integer that float32 rounds.
+    #[error("element {index} of the file: expected an integer that float32 holds, found {found}")]
+    Integer {
+        /// Its index in the order of the file.
+        index: usize,
+        /// The integer.
+        found: i128,
+    },
 }
 
 /// An array of numbers as float32: integers only where that is exact, float64 rounded. Memory is
@@ -31,52 +52,53 @@ fn some<T>(found: Option<T>, message: impl FnOnce() -> String) -> Result<T, NpyE
 /// # Errors
 /// The bytes are no `.npy` file of numbers, or hold integers that float32 cannot hold.
 pub fn decode(bytes: &[u8]) -> Result<ArrayD<f32>, NpyError> {
-    let start = data_start(bytes)?;
-    let header = Header::from_reader(&mut &bytes[..start])
-        .map_err(|error| NpyError(format!("the header is malformed: {error}")))?;
-    let descr = header.type_descriptor.as_string().map_or("a structure", String::as_str);
-    let data = &bytes[start..];
-    let shape = header.shape;
-    let elements = shape.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent));
-    let elements = some(elements, || format!("the shape {shape:?} is too large"))?;
-    let values = numbers(descr, data, elements)?;
-    let order = IxDyn(&shape).set_f(header.layout == Layout::Fortran);
-    ArrayD::from_shape_vec(order, values)
-        .map_err(|error| NpyError(format!("the shape {shape:?} cannot be held: {error}")))
+    let (header, data) = Header::split(bytes)?;
+    let values = numbers(&header, data)?;
+    let order = IxDyn(&header.shape).set_f(header.fortran_order);
+    ArrayD::from_shape_vec(order, values).map_err(|_| NpyError::Shape { shape: header.shape })
 }
 
-/// Where the elements start, in a file whose header is small enough to be parsed.
-fn data_start(bytes: &[u8]) -> Result<usize, NpyError> {
-    let is_magic = bytes.starts_with(b"\x93NUMPY");
-    ensure(is_magic, || "it does not start with the magic bytes of NumPy".to_owned())?;
-    let within = || "the file ends within its header".to_owned();
-    let start = match bytes[6..] {
-        [1, _, low, high, ..] => Some(10 + usize::from(u16::from_le_bytes([low, high]))),
-        [2 | 3, _, a, b, c, d, ..] => {
-            u32::from_le_bytes([a, b, c, d]).checked_add(12).map(|start| start as usize)
-        }
-        [1..=3, ..] | [] => return Err(NpyError(within())),
-        [version, ..] => {
-            return Err(NpyError(format!("format version {version}: expected 1 to 3")));
-        }
-    };
-    let start = start.filter(|start| *start <= MAX_HEADER);
-    let start = some(start, || format!("the header is longer than {MAX_HEADER} bytes"))?;
-    let header = some(bytes.get(..start), within)?;
-    let brackets = header[10..].iter().filter(|byte| b"([{".contains(byte)).count();
-    ensure(brackets <= MAX_BRACKETS, || {
-        "the header is not that of an array of numbers".to_owned()
-    })?;
-    Ok(start)
+/// A type of elements that can be written.
+pub trait Element: Copy {
+    /// NumPy's name of the type.
+    const DESCR: &str;
+
+    /// Appends the bytes of an element.
+    fn append(self, bytes: &mut Vec<u8>);
 }
 
-/// `elements` numbers of the element type that NumPy calls `descr`.
-fn numbers(descr: &str, data: &[u8], elements: usize) -> Result<Vec<f32>, NpyError> {
-    let (order, kind) = descr.split_at_checked(1).unwrap_or_default();
-    let array = Elements { data, elements, big_endian: order == ">" };
+macro_rules! elements {
+    ($($ty:ty: $descr:literal),*) => {$(
+        impl Element for $ty {
+            const DESCR: &str = $descr;
+
+            fn append(self, bytes: &mut Vec<u8>) {
+                bytes.extend(self.to_le_bytes());
+            }
+        }
+    )*};
+}
+
+elements!(f32: "<f4", i8: "|i1", i16: "<i2", u32: "<u4");
+
+/// Writes an array as a `.npy` file.
+///
+/// # Errors
+/// As `out`.
+pub fn write<A: Element>(array: &ArrayD<A>, out: &mut dyn Write) -> io::Result<()> {
+    let shape = array.shape().to_vec();
+    let mut bytes = Header { descr: A::DESCR, fortran_order: false, shape }.to_bytes();
+    array.iter().for_each(|element| element.append(&mut bytes));
+    out.write_all(&bytes)
+}
+
+/// The elements after a header, in the order of the file.
+fn numbers(header: &Header<'_>, data: &[u8]) -> Result<Vec<f32>, NpyError> {
+    let (order, kind) = header.descr.split_at_checked(1).unwrap_or_default();
+    let array = Elements { header, data, big_endian: order == ">" };
     match kind {
-        "f4" => array.decode(|x| Some(f32::from_le_bytes(x))),
-        "f8" => array.decode(|x| Some(f64::from_le_bytes(x) as f32)),
+        "f4" => array.decode(|x| Ok(f32::from_le_bytes(x))),
+        "f8" => array.decode(|x| Ok(f64::from_le_bytes(x) as f32)),
         "i1" => array.decode(|x| exact(i8::from_le_bytes(x))),
         "i2" => array.decode(|x| exact(i16::from_le_bytes(x))),
         "i4" => array.decode(|x| exact(i32::from_le_bytes(x))),
@@ -85,51 +107,52 @@ fn numbers(descr: &str, data: &[u8], elements: usize) -> Result<Vec<f32>, NpyErr
         "u2" => array.decode(|x| exact(u16::from_le_bytes(x))),
         "u4" => array.decode(|x| exact(u32::from_le_bytes(x))),
         "u8" => array.decode(|x| exact(u64::from_le_bytes(x))),
-        _ => Err(NpyError(format!(
-            "the elements are {descr:?}: expected float32 (\"<f4\"), float64, or integers"
-        ))),
+        _ => Err(NpyError::Element { found: header.descr.to_owned() }),
     }
 }
 
 struct Elements<'a> {
+    header: &'a Header<'a>,
     data: &'a [u8],
-    elements: usize,
     big_endian: bool,
 }
 
 impl Elements<'_> {
-    /// Each element by `number`, which is given little-endian bytes and says `None` where float32
-    /// cannot hold it.
+    /// Each element by `number`, which is given little-endian bytes and fails with an integer that
+    /// float32 cannot hold.
     fn decode<const N: usize>(
         &self,
-        number: impl Fn([u8; N]) -> Option<f32>,
+        number: impl Fn([u8; N]) -> Result<f32, i128>,
     ) -> Result<Vec<f32>, NpyError> {
-        let (found, expected) = (self.data.len(), self.elements.saturating_mul(N));
-        ensure(found == expected, || {
-            format!("the elements take {expected} bytes, and {found} follow the header")
-        })?;
-        let values = self.data.as_chunks::<N>().0.iter().map(|bytes| {
+        let Header { descr, ref shape, .. } = *self.header;
+        let bytes = shape.iter().try_fold(N, |product, extent| product.checked_mul(*extent));
+        let expected = bytes.ok_or_else(|| NpyError::Shape { shape: shape.clone() })?;
+        let found = self.data.len();
+        if found != expected {
+            let (descr, shape) = (descr.to_owned(), shape.clone());
+            return Err(NpyError::Length { descr, shape, expected, found });
+        }
+        let values = self.data.as_chunks::<N>().0.iter().enumerate().map(|(index, bytes)| {
             let mut bytes = *bytes;
             if self.big_endian {
                 bytes.reverse();
             }
-            number(bytes)
+            number(bytes).map_err(|found| NpyError::Integer { index, found })
         });
-        some(values.collect(), || "an integer is too large for float32".to_owned())
+        values.collect()
     }
 }
 
 /// An integer as float32, where that is exact.
-fn exact(integer: impl Into<i128>) -> Option<f32> {
+fn exact(integer: impl Into<i128>) -> Result<f32, i128> {
     let integer = integer.into();
     let float = integer as f32;
-    (float as i128 == integer).then_some(float)
+    if float as i128 == integer { Ok(float) } else { Err(integer) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray_npy::WriteNpyExt as _;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -170,8 +193,11 @@ mod tests {
     #[test]
     fn integers_that_float32_cannot_hold_are_refused() {
         for integer in [(1 << 24) + 1, i64::MAX] {
-            let error = array("<i8", "(1,)", "False", &integer.to_le_bytes()).unwrap_err();
-            assert_eq!(error, "an integer is too large for float32");
+            let data = [7, integer].map(i64::to_le_bytes).concat();
+            let expected = format!(
+                "element 1 of the file: expected an integer that float32 holds, found {integer}"
+            );
+            assert_eq!(array("<i8", "(2,)", "False", &data).unwrap_err(), expected);
         }
     }
 
@@ -179,23 +205,42 @@ mod tests {
     fn malformed_files_are_refused() {
         let huge = "(4611686018427387904, 4611686018427387904)";
         assert!(array("<f4", huge, "False", &[]).unwrap_err().contains("too large"));
-        assert!(
-            array("<f4", "(1000000000000,)", "False", &[0; 8])
-                .unwrap_err()
-                .contains("4000000000000 bytes")
+        assert_eq!(
+            array("<f4", "(1000000000000,)", "False", &[0; 8]).unwrap_err(),
+            "expected 4000000000000 bytes for \"<f4\" [1000000000000] after the header, found 8"
         );
         assert!(array("<f4", "(0, 9223372036854775807, 9)", "False", &[]).is_err());
-        assert!(array("<c8", "(1,)", "False", &[0; 8]).unwrap_err().contains("expected float32"));
-        assert!(array("", "(1,)", "False", &[0; 8]).unwrap_err().contains("expected float32"));
+        assert!(
+            array("<c8", "(1,)", "False", &[0; 8])
+                .unwrap_err()
+                .contains("expected elements of float32")
+        );
+        assert!(
+            array("", "(1,)", "False", &[0; 8])
+                .unwrap_err()
+                .contains("expected elements of float32")
+        );
         for header in ["", "{", "{'descr': '<f4'}", &"(".repeat(3000), &"[".repeat(60_000)] {
             assert!(decode(&file(header, &[])).is_err(), "{header}");
         }
     }
 
     #[test]
+    fn arrays_survive_their_files() {
+        let array =
+            ArrayD::from_shape_fn(IxDyn(&[2, 3, 4]), |i| (i[0] * 12 + i[1] * 4 + i[2]) as i16);
+        // The order in memory is not that of the file.
+        for array in [array.clone(), array.reversed_axes()] {
+            let mut bytes = Vec::new();
+            write(&array, &mut bytes).unwrap();
+            assert_eq!(decode(&bytes).unwrap(), array.mapv(f32::from));
+        }
+    }
+
+    #[test]
     fn every_truncation_is_refused() {
         let mut bytes = Vec::new();
-        ArrayD::<f32>::zeros(IxDyn(&[2, 2])).write_npy(&mut bytes).unwrap();
+        write(&ArrayD::<f32>::zeros(IxDyn(&[2, 2])), &mut bytes).unwrap();
         assert_eq!(decode(&bytes).unwrap().shape(), [2, 2]);
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_err(), "{length}");

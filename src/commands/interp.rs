@@ -271,12 +271,13 @@ fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {
 
 impl Output {
     fn write(&self, file: &mut dyn Write) -> anyhow::Result<()> {
-        match self {
+        let written = match self {
             Output::Real(x) => npy::write(x, file),
             Output::I8(x) => npy::write(x, file),
             Output::I16(x) => npy::write(x, file),
             Output::U32(x) => npy::write(x, file),
-        }
+        };
+        Ok(written?)
     }
 
     /// The first elements as text.

@@ -91,9 +91,10 @@ fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Op
 }
 
 fn write_output(output: &Output, raw: bool, file: &mut dyn Write) -> anyhow::Result<()> {
-    match &output.values {
+    let written = match &output.values {
         Integers::I8(values) if raw => npy::write(values, file),
         Integers::I16(values) if raw => npy::write(values, file),
         Integers::I8(_) | Integers::I16(_) => npy::write(&output.to_f32(), file),
-    }
+    };
+    Ok(written?)
 }

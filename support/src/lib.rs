@@ -2,10 +2,12 @@
 //!
 //! - [`problems`]: errors that state all that is wrong;
 //! - [`diagnostics`]: the same for texts, shown with the line;
+//! - [`npy`]: the header of NumPy's files;
 //! - [`random`]: seeded random numbers;
 //! - [`sibling_files`]: files that a file names.
 
 pub mod diagnostics;
+pub mod npy;
 pub mod problems;
 pub mod random;
 pub mod sibling_files;

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use vitcod_support::npy::HeaderError;
+
 use super::{MAX_HEADS, MAX_TOKENS};
 
 /// A place in the masks or attention maps of a model.
@@ -29,7 +31,7 @@ pub enum MaskError {
     Read(#[from] std::io::Error),
     /// The bytes are not of the `.npy` format.
     #[error("not a .npy file: {0}")]
-    Format(&'static str),
+    Format(#[from] HeaderError),
     /// Elements that cannot hold a mask.
     #[error(
         "elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats"

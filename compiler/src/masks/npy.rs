@@ -1,15 +1,13 @@
-//! Masks as `.npy` files, the format of NumPy's `numpy.lib.format`.
+//! Masks as `.npy` files.
 //!
 //! The reader is our own: it takes no memory by what a header claims, and names the element that is
 //! wrong.
 
 use std::path::Path;
 
-use super::{Entry, MAX_HEADS, MAX_TOKENS, Mask, MaskError, Masks};
+use vitcod_support::npy::Header;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
-/// NumPy starts the elements at a multiple of this.
-const ALIGNMENT: usize = 64;
+use super::{Entry, MAX_HEADS, MAX_TOKENS, Mask, MaskError, Masks};
 
 /// What an element 1, or `True`, of a mask file means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,20 +66,9 @@ impl Masks {
         {
             return Err(MaskError::Ragged { layer });
         }
-        let mut header = format!(
-            "{{'descr': '|b1', 'fortran_order': False, 'shape': ({}, {heads}, {queries}, {keys}), }}",
-            self.layers().len()
-        );
-        let prefix = MAGIC.len() + 4;
-        let length = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
-        header.extend(std::iter::repeat_n(' ', length - header.len() - 1));
-        header.push('\n');
-
-        let mut bytes = Vec::with_capacity(prefix + length + self.entries());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[1, 0]);
-        bytes.extend_from_slice(&(length as u16).to_le_bytes());
-        bytes.extend_from_slice(header.as_bytes());
+        let shape = vec![self.layers().len(), heads, queries, keys];
+        let mut bytes = Header { descr: "|b1", fortran_order: false, shape }.to_bytes();
+        bytes.reserve(self.entries());
         for mask in self.layers().iter().flatten() {
             let entries = (0..queries).flat_map(|query| (0..keys).map(move |key| (query, key)));
             bytes.extend(
@@ -104,24 +91,7 @@ struct Array<'a> {
 
 impl<'a> Array<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Array<'a>, MaskError> {
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .ok_or(MaskError::Format("it does not begin with \\x93NUMPY"))?;
-        let truncated = || MaskError::Format("the header is truncated");
-        let ([major, _minor], rest) = rest.split_first_chunk().ok_or_else(truncated)?;
-        let (length, rest) = match major {
-            1 => rest
-                .split_first_chunk()
-                .map(|(length, rest)| (u16::from_le_bytes(*length).into(), rest)),
-            2 | 3 => rest
-                .split_first_chunk()
-                .map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
-            _ => return Err(MaskError::Format("the version is not 1, 2 or 3")),
-        }
-        .ok_or_else(truncated)?;
-        let (header, data) = rest.split_at_checked(length).ok_or_else(truncated)?;
-        let header = Header::parse(header)?;
-
+        let (header, data) = Header::split(bytes)?;
         let element = Element::parse(header.descr)
             .ok_or_else(|| MaskError::ElementType(header.descr.to_owned()))?;
         let Ok(shape) = <[usize; 4]>::try_from(&header.shape[..]) else {
@@ -143,7 +113,7 @@ impl<'a> Array<'a> {
                 found: data.len(),
             });
         }
-        Ok(Array { element, fortran: header.fortran, shape, data })
+        Ok(Array { element, fortran: header.fortran_order, shape, data })
     }
 
     fn value(&self, at: Entry) -> f64 {
@@ -253,82 +223,5 @@ impl Element {
             Element::F32 => f32::from_le_bytes(of(bytes)).into(),
             Element::F64 => f64::from_le_bytes(of(bytes)),
         }
-    }
-}
-
-/// The header: a Python dictionary of three keys.
-struct Header<'a> {
-    descr: &'a str,
-    fortran: bool,
-    shape: Vec<usize>,
-}
-
-impl<'a> Header<'a> {
-    fn parse(header: &'a [u8]) -> Result<Header<'a>, MaskError> {
-        let malformed = MaskError::Format(
-            "the header is no dictionary of 'descr', 'fortran_order' and 'shape'",
-        );
-        std::str::from_utf8(header).ok().and_then(|text| Cursor(text).header()).ok_or(malformed)
-    }
-}
-
-/// What of a header is still to be read; every method takes leading white space with it.
-struct Cursor<'a>(&'a str);
-
-impl<'a> Cursor<'a> {
-    fn header(mut self) -> Option<Header<'a>> {
-        let (mut descr, mut fortran, mut shape) = (None, None, None);
-        self.take("{")?;
-        while self.take("}").is_none() {
-            let key = self.string()?;
-            self.take(":")?;
-            match key {
-                "descr" => descr = Some(self.string()?),
-                "fortran_order" => fortran = Some(self.bool()?),
-                "shape" => shape = Some(self.tuple()?),
-                _ => return None,
-            }
-            if self.take(",").is_none() {
-                self.take("}")?;
-                break;
-            }
-        }
-        self.0.trim_start().is_empty().then_some(Header {
-            descr: descr?,
-            fortran: fortran?,
-            shape: shape?,
-        })
-    }
-
-    fn take(&mut self, token: &str) -> Option<()> {
-        self.0 = self.0.trim_start().strip_prefix(token)?;
-        Some(())
-    }
-
-    fn string(&mut self) -> Option<&'a str> {
-        let quote = if self.take("'").is_some() { '\'' } else { self.take("\"").map(|()| '"')? };
-        let (string, rest) = self.0.split_once(quote)?;
-        self.0 = rest;
-        Some(string)
-    }
-
-    fn bool(&mut self) -> Option<bool> {
-        self.take("True").map(|()| true).or_else(|| self.take("False").map(|()| false))
-    }
-
-    fn tuple(&mut self) -> Option<Vec<usize>> {
-        let mut extents = Vec::new();
-        self.take("(")?;
-        while self.take(")").is_none() {
-            let text = self.0.trim_start();
-            let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-            extents.push(text[..end].parse().ok()?);
-            self.0 = &text[end..];
-            if self.take(",").is_none() {
-                self.take(")")?;
-                break;
-            }
-        }
-        Some(extents)
     }
 }

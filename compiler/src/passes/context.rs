@@ -89,7 +89,7 @@ impl Context<'_> {
 pub enum Need {
     /// [`Context::masks`].
     Masks,
-    /// [`Context::machine`].
+    /// [`Context::machine`](field@Context::machine).
     Machine,
     /// [`Context::samples`].
     Samples,

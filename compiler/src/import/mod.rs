@@ -45,7 +45,7 @@ pub use operators::{OPERATORS, OPSETS, Operator};
 use vitcod_support::problems::Collector;
 
 /// The most dimensions of a tensor.
-pub const MAX_RANK: usize = 16;
+pub(crate) const MAX_RANK: usize = 16;
 
 /// How to import a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

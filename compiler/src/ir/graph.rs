@@ -148,7 +148,7 @@ impl Graph {
     }
 
     /// Adds an input with its shape in the model.
-    pub fn add_input_of(
+    pub(crate) fn add_input_of(
         &mut self,
         name: impl Into<String>,
         ty: TensorType,
@@ -243,7 +243,7 @@ impl Graph {
     /// Notes that the model itself quantises a float tensor to int8 in this step; of several the
     /// coarsest counts, whose range holds those of the others. What is no usable step, and
     /// constants, are left alone.
-    pub fn note_step(&mut self, value: Value, step: f64) {
+    pub(crate) fn note_step(&mut self, value: Value, step: f64) {
         let data = &mut self.values[value];
         let usable = step.is_finite() && step > 0.0 && data.ty.elem == Elem::F32;
         if usable && !matches!(data.def, ValueDef::Const(_)) {
@@ -277,7 +277,7 @@ impl Graph {
     }
 
     /// What reports call the layer of an operation: its first ONNX node.
-    pub fn layer_name(&self, op: Op) -> String {
+    pub(crate) fn layer_name(&self, op: Op) -> String {
         self.op(op).nodes.first().map_or_else(|| op.to_string(), |node| self.node(*node).to_owned())
     }
 
@@ -333,13 +333,13 @@ impl Graph {
     }
 
     /// The input that says which keys of an attention count, where one does.
-    pub fn attention_keys(&self, attention: &OpData) -> Option<Value> {
+    pub(crate) fn attention_keys(&self, attention: &OpData) -> Option<Value> {
         attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::I64)
     }
 
     /// The fewest rows of the tables of which a value's elements are row numbers; `None` where it
     /// has none such.
-    pub fn table_rows(&self, value: Value) -> Option<usize> {
+    pub(crate) fn table_rows(&self, value: Value) -> Option<usize> {
         let rows = self
             .order
             .iter()
@@ -372,7 +372,7 @@ impl Graph {
     }
 
     /// Number of values; also one more than the largest index.
-    pub fn value_count(&self) -> usize {
+    pub(crate) fn value_count(&self) -> usize {
         self.values.len()
     }
 

@@ -23,7 +23,7 @@ pub struct InferError {
 /// # Errors
 /// The operands do not fit, or the operation is a quantised one, whose types carry steps that
 /// nobody can infer.
-pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
+pub(crate) fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
     let fail = |message: String| InferError { mnemonic: kind.mnemonic(), message };
     if !kind.takes(operands.len()) {
         return Err(fail(format!("{} operands do not fit", operands.len())));

@@ -78,7 +78,7 @@ pub fn parse(bytes: Bytes, base_dir: Option<&Path>) -> Result<Model, OnnxError> 
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse_within(
+pub(crate) fn parse_within(
     bytes: Bytes,
     base_dir: Option<&Path>,
     limits: &Limits,

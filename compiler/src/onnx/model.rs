@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// Where a problem of one of its attributes lies.
-    pub fn attribute_place(&self, name: &str) -> Place {
+    pub(crate) fn attribute_place(&self, name: &str) -> Place {
         Place::Attribute {
             node: self.name.clone(),
             op_type: self.op_type.clone(),

@@ -62,7 +62,7 @@ impl GlobalTokens {
 
 impl Polarised {
     /// Whether a head has global tokens.
-    pub fn has_globals(&self) -> bool {
+    pub(crate) fn has_globals(&self) -> bool {
         self.heads.iter().any(|head| head.globals > 0)
     }
 

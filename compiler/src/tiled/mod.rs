@@ -49,7 +49,7 @@ pub use verify::{Defect, Place, VerifyError};
 
 /// Buffers start at multiples of this and take whole multiples of it, in bytes: the alignment of
 /// the widest element and of the ports.
-pub const BUFFER_ALIGN: u64 = 16;
+pub(crate) const BUFFER_ALIGN: u64 = 16;
 
 /// A piece of the scratchpad, live from the first to the last task that touches it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -23,7 +23,7 @@ impl Core {
     ///
     /// # Errors
     /// As [`Core::execute`].
-    pub fn execute_deferred(
+    pub(crate) fn execute_deferred(
         &mut self,
         index: usize,
         instr: &Instr,

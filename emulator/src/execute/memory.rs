@@ -6,7 +6,7 @@ use vitcod_isa::program::Program;
 use super::Reason;
 
 /// The most DRAM that is emulated: 4 GiB.
-pub const MAX_DRAM_BYTES: u64 = 1 << 32;
+pub(crate) const MAX_DRAM_BYTES: u64 = 1 << 32;
 
 /// Scratchpad and DRAM.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Memory {
     }
 
     /// The scratchpad, for a host that puts something there.
-    pub fn sram_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn sram_mut(&mut self) -> &mut [u8] {
         &mut self.sram
     }
 
@@ -76,7 +76,7 @@ impl Memory {
     }
 
     /// Sets the scratchpad to zeros.
-    pub fn clear_sram(&mut self) {
+    pub(crate) fn clear_sram(&mut self) {
         self.sram.fill(0);
     }
 

@@ -22,7 +22,7 @@ mod transfers;
 
 pub use deferred::Results;
 pub use fault::{Fault, Reason};
-pub use memory::{MAX_DRAM_BYTES, Memory, MemoryError};
+pub use memory::{Memory, MemoryError};
 
 use fault::OperandFault;
 use vitcod_isa::effects::accesses;

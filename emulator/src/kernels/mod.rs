@@ -76,7 +76,7 @@ impl Path {
     }
 
     /// Whether this processor can take the path.
-    pub fn is_supported(self) -> bool {
+    pub(crate) fn is_supported(self) -> bool {
         match self {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
@@ -96,11 +96,6 @@ impl Path {
             Self::Avx512Vnni => "avx512-vnni",
         }
     }
-}
-
-/// The name of the path that [`Scratch::new`] chooses on this processor.
-pub fn selected_path() -> &'static str {
-    Path::best().name()
 }
 
 /// C (+)= A B^T: `C[i][j]` starts from `init` and adds the sum over k of `A[i][k] * B[j][k]`.

@@ -53,7 +53,7 @@ impl<'g> FloatInterpreter<'g> {
     ///
     /// # Errors
     /// As [`FloatInterpreter::run`].
-    pub fn observe(
+    pub(crate) fn observe(
         &self,
         inputs: &[ArrayViewD<'_, f32>],
         observer: &mut dyn FnMut(Value, ArrayViewD<'_, f32>),

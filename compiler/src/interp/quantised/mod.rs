@@ -133,7 +133,7 @@ impl<'g> QuantisedInterpreter<'g> {
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`].
-    pub fn observe(
+    pub(crate) fn observe(
         &self,
         inputs: &[Tensor],
         observer: &mut dyn FnMut(Value, &Tensor),
@@ -149,7 +149,7 @@ impl<'g> QuantisedInterpreter<'g> {
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`].
-    pub fn run_replacing(
+    pub(crate) fn run_replacing(
         &self,
         inputs: &[Tensor],
         replace: &mut dyn FnMut(Value, Tensor) -> Tensor,

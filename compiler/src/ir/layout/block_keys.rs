@@ -28,7 +28,7 @@ impl BlockKeys {
     }
 
     /// The columns of all heads in `bytes` bytes; `None` where these are not of so many heads.
-    pub fn columns_in(heads: usize, bytes: usize) -> Option<usize> {
+    pub(crate) fn columns_in(heads: usize, bytes: usize) -> Option<usize> {
         if !bytes.is_multiple_of(2) { None } else { (bytes / 2).checked_sub(heads) }
     }
 

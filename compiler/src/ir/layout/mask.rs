@@ -112,7 +112,7 @@ impl Mask {
     }
 
     /// Number of kept entries of every column.
-    pub fn kept_per_key(&self) -> Vec<usize> {
+    pub(crate) fn kept_per_key(&self) -> Vec<usize> {
         let mut counts = vec![0; self.keys];
         (0..self.queries).flat_map(|query| self.row(query)).for_each(|key| counts[key] += 1);
         counts

@@ -25,5 +25,6 @@ pub use block_mask::BlockMask;
 pub use csc::Csc;
 pub use error::LayoutError;
 pub use mask::{MAX_TOKENS, Mask, prunes};
-pub use operands::{Patterns, ProductPart, ProductParts, mask_operand};
+pub(crate) use operands::mask_operand;
+pub use operands::{Patterns, ProductPart, ProductParts};
 pub(crate) use operands::{ScoreTerms, sddmm_masks, sddmm_terms};

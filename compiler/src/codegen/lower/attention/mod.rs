@@ -63,9 +63,9 @@ struct Emission<'p> {
 /// Emits attention.
 pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AttentionPlan<'_>) {
     builder.declare(&plan.buffers);
-    let AttentionPlan { group, attention, stripes, is_mask_resident, .. } = plan;
+    let AttentionPlan { group, attention, stripes, boundary_rows, is_mask_resident, .. } = plan;
     let Attention { q, k, v, terms, shape, .. } = attention;
-    let mut operands = Operands::load(builder, group, stripes.projected_channels);
+    let mut operands = Operands::load(builder, group, stripes.projected_channels, *boundary_rows);
     let mask = (terms.shared_mask)
         .map(|mask| MaskRows::new(builder, group.sddmm, mask, *is_mask_resident));
     let tables = group.luts.iter().map(|lut| {

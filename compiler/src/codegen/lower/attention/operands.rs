@@ -48,8 +48,8 @@ pub(crate) struct Operands {
     projections: Vec<(Projection, Tile)>,
     /// Output channels per instruction of a projection.
     projected_channels: usize,
-    /// Whether any projection has been emitted.
-    begun: bool,
+    /// Rows per instruction of the first projection, until it is emitted.
+    boundary_rows: Option<usize>,
 }
 
 impl Operands {
@@ -58,6 +58,7 @@ impl Operands {
         builder: &mut Builder<'_>,
         group: &AttentionGroup,
         projected_channels: usize,
+        boundary_rows: usize,
     ) -> Operands {
         let mut tiles: BTreeMap<Value, Tile> = BTreeMap::new();
         let projections = projections(builder.graph, group).map(|projection| {
@@ -69,7 +70,7 @@ impl Operands {
             (projection, *tiles.entry(projection.x).or_insert_with(read))
         });
         let projections = projections.collect();
-        Operands { projections, projected_channels, begun: false }
+        Operands { projections, projected_channels, boundary_rows: Some(boundary_rows) }
     }
 
     /// All rows of some columns of a value, if a projection computes them.
@@ -82,9 +83,9 @@ impl Operands {
     ) -> Option<Tile> {
         let (projection, x) =
             self.projections.iter().find(|(projection, _)| projection.result == value)?;
-        let first_result = !std::mem::replace(&mut self.begun, true);
+        let first_height = self.boundary_rows.take();
         let channels = (columns.clone(), self.projected_channels);
-        Some(full_k::project(builder, name, projection.linear, *x, channels, first_result))
+        Some(full_k::project(builder, name, projection.linear, *x, channels, first_height))
     }
 
     /// Columns of a value, projected or read.

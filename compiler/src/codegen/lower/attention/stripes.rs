@@ -16,11 +16,14 @@ use crate::codegen::lower::attention::names::{
     KEYS, MAXIMA, PROBABILITIES, PROJECTED_QUERIES, QUERIES, RESULTS, ROW_SUMS, SCORES,
     SHARED_MASK, SOURCES, TABLES, TERMS, VALUES,
 };
-use crate::codegen::lower::attention::operands::{is_resident_mask, projections, sources};
+use crate::codegen::lower::attention::operands::{
+    Projection, is_resident_mask, projections, sources,
+};
 use crate::codegen::lower::attention::shape::{Attention, Shape};
 use crate::codegen::lower::attention::templates::{sddmm, spmm};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
+use crate::codegen::lower::linear::full_k;
 use crate::codegen::lower::linear::names::{CHANNELS, WEIGHTS};
 use crate::codegen::lower::linear::templates::{matmul, width_of};
 use crate::codegen::strategy::RUN_AHEAD_SHARE;
@@ -56,6 +59,8 @@ pub(crate) struct AttentionPlan<'g> {
     pub(crate) group: &'g AttentionGroup,
     pub(crate) attention: Attention,
     pub(crate) stripes: Stripes,
+    /// Rows per instruction of the first projection.
+    pub(crate) boundary_rows: usize,
     /// Whether all rows of a shared mask are loaded once.
     pub(crate) is_mask_resident: bool,
     pub(crate) buffers: Declared,
@@ -110,11 +115,13 @@ pub(crate) fn choose<'g>(
     };
     let considered = found.into_iter().map(|stripes| (stripes, context.cycles(&stripes))).collect();
     let (buffers, dram_bytes) = (context.buffers(stripes), context.dram_bytes());
+    let boundary_rows = context.boundary_rows(stripes);
     let is_mask_resident = context.is_mask_resident;
     Ok(AttentionPlan {
         group,
         attention,
         stripes,
+        boundary_rows,
         is_mask_resident,
         buffers,
         considered,
@@ -145,6 +152,21 @@ impl<'a> Context<'a> {
             .shared_mask
             .is_some_and(|mask| is_resident_mask(graph, planner.machine, mask));
         Context { planner, group, attention, depth: depths.max().unwrap_or(0), is_mask_resident }
+    }
+
+    /// Rows per instruction of the first projection: of keys, else of queries, else of values.
+    fn boundary_rows(&self, stripes: Stripes) -> usize {
+        let Planner { graph, machine, .. } = self.planner;
+        let Attention { q, k, v, shape: Shape { d, dv, .. }, .. } = self.attention;
+        let first = [(k, d), (q, d), (v, dv)].into_iter().find_map(|(value, columns)| {
+            let computes = |projection: &Projection| projection.result == *value;
+            Some((projections(graph, self.group).find(computes)?, *columns))
+        });
+        first.map_or(0, |(Projection { linear, x, .. }, columns)| {
+            let (m, k) = graph.ty(x).matrix();
+            let channels = columns.min(stripes.projected_channels);
+            full_k::boundary_rows(machine, width_of(graph, linear), [m, channels, k])
+        })
     }
 
     /// Whether a projection of the group computes a value.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use vitcod_isa::cost::cost;
 use vitcod_isa::instr::Width;
 use vitcod_isa::instr::table::Matmul;
+use vitcod_isa::machine::Machine;
 
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{Tile, chunks, chunks_of};
@@ -17,35 +18,33 @@ use crate::codegen::lower::linear::weights::WeightTile;
 use crate::codegen::strategy::{STRIPES, drain_cycles};
 use crate::ir::Op;
 
-/// Rows per instruction at the start of a layer with resident activations and at the end of a
-/// layer: fewer than `rows` if a full tile would stall the producer or the reader, which work in
-/// stripes.
+/// Chooses the rows per instruction at the start of a layer with resident activations and at the
+/// end of a layer: fewer than `rows` if a full tile would stall the producer or the reader, which
+/// work in stripes.
 pub(crate) fn boundary_rows(
-    builder: &Builder<'_>,
+    machine: &Machine,
     out: Width,
     [rows, channels, k]: [usize; 3],
 ) -> usize {
     let stripe = rows.div_ceil(STRIPES);
-    let op = matmul(builder.machine.all_lines(), out, [stripe, channels, k]);
-    let worth = cost(&op.into(), builder.machine).cycles > 8 * drain_cycles(builder.machine);
+    let op = matmul(machine.all_lines(), out, [stripe, channels, k]);
+    let worth = cost(&op.into(), machine).cycles > 8 * drain_cycles(machine);
     if worth { stripe } else { rows }
 }
 
-/// Emits the products of all rows of `x` and the channels of `weights` into the tile `dst`.
-/// `first_result` says whether they are the first products of `x`.
+/// Emits the products of all rows of `x` and the channels of `weights` into the tile `dst`, `height`
+/// rows per instruction.
 pub(crate) fn emit(
     builder: &mut Builder<'_>,
     linear: Op,
     weights: &WeightTile,
     [x, dst]: [Tile; 2],
-    first_result: bool,
+    height: usize,
 ) {
     let ((m, k), out) = (
         builder.graph.ty(builder.graph.op(linear).operands[0]).matrix(),
         width_of(builder.graph, linear),
     );
-    let height =
-        if first_result { boundary_rows(builder, out, [m, weights.channels.len(), k]) } else { m };
     for rows in chunks(m, height) {
         let [x, dst] = [x, dst].map(|tile| builder.offset_rows(tile, rows.start));
         let op = matmul(builder.machine.all_lines(), out, [rows.len(), weights.channels.len(), k]);
@@ -57,14 +56,14 @@ pub(crate) fn emit(
 }
 
 /// Emits some output channels of a linear layer for all rows of `x` into a new tile, `width`
-/// channels at a time. `first_result` says whether they are the first products of `x`.
+/// channels at a time; the first of them `first_height` rows per instruction.
 pub(crate) fn project(
     builder: &mut Builder<'_>,
     name: &'static str,
     linear: Op,
     x: Tile,
     (channels, width): (Range<usize>, usize),
-    first_result: bool,
+    first_height: Option<usize>,
 ) -> Tile {
     let (m, _) = builder.graph.ty(builder.graph.op(linear).operands[0]).matrix();
     let bytes = width_of(builder.graph, linear).bytes() as usize;
@@ -75,25 +74,25 @@ pub(crate) fn project(
             at: builder.offset_bytes(tile.at, ((part.start - channels.start) * bytes) as u64),
             ..tile
         };
-        emit(builder, linear, &weights, [x, dst], first_result && part.start == channels.start);
+        let height = first_height.filter(|_| part.start == channels.start).unwrap_or(m);
+        emit(builder, linear, &weights, [x, dst], height);
     }
     tile
 }
 
 impl Layer<'_> {
-    /// Emits all rows and channels, each instruction over the full depth.
-    pub(crate) fn full_k(&self, builder: &mut Builder<'_>, tiling: Tiling) {
-        let Extents { m, n, k, operand: form, .. } = self.extents;
+    /// Emits all rows and channels, each instruction over the full depth; at the boundaries of the
+    /// layer `boundary_rows` per instruction.
+    pub(crate) fn full_k(&self, builder: &mut Builder<'_>, tiling: Tiling, boundary_rows: usize) {
+        let Extents { m, n, operand: form, .. } = self.extents;
         let load = |builder: &mut Builder<'_>, channels: Range<usize>| {
             WeightTile::load(builder, self.group.linear, channels)
         };
         let tiles = form.tiles(m, tiling.rows);
         if form.on_chip || tiling.rows >= m {
             let x = self.operand.read(builder, &(0..m));
-            let height =
-                boundary_rows(builder, self.extents.out, [tiling.rows, tiling.channels, k]);
             let boundary_tiles =
-                if form.is_map() { tiles.clone() } else { chunks(m, height).collect() };
+                if form.is_map() { tiles.clone() } else { chunks(m, boundary_rows).collect() };
             for channels in chunks(n, tiling.channels) {
                 let at_boundary = channels.start == 0 && form.on_chip || channels.end == n;
                 let weights = load(builder, channels);

@@ -42,6 +42,8 @@ pub(crate) struct InterleavedPlan<'g> {
     producer: Extents,
     consumer: Extents,
     chosen: Interleaving,
+    /// Rows per instruction of the first products.
+    boundary_rows: usize,
 }
 
 /// The tilings of both layers, and their estimate.
@@ -104,7 +106,13 @@ pub(crate) fn choose<'g>(
         false => interleaving(planner, memo, [&producer, &consumer], [available, after]),
     };
     Ok(match interleaving {
-        Some(chosen) => MlpPlan::Interleaved(InterleavedPlan { group, producer, consumer, chosen }),
+        Some(chosen) => {
+            let channels = chosen.producer.channels.min(chosen.consumer.depth).min(producer.n);
+            let tile = [producer.m, channels, producer.k];
+            let boundary_rows = full_k::boundary_rows(planner.machine, producer.out, tile);
+            let plan = InterleavedPlan { group, producer, consumer, chosen, boundary_rows };
+            MlpPlan::Interleaved(plan)
+        }
         None => MlpPlan::Unfused(
             linear::choose(planner, &mut memo.single, first, available)?,
             linear::choose(planner, &mut memo.single, second, after)?,
@@ -185,7 +193,7 @@ fn fused_buffers([producer, consumer]: [&Extents; 2], tiles: Tiling, panel: Tili
 }
 
 fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
-    let InterleavedPlan { group, producer, consumer, chosen } = plan;
+    let InterleavedPlan { group, producer, consumer, chosen, .. } = plan;
     let Interleaving { producer: Tiling { channels: width, .. }, .. } = *chosen;
     let first = group.first.linear;
     let (m, rows) = (producer.m, 0..producer.m);
@@ -211,7 +219,8 @@ fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
                 at: builder.offset_bytes(target.tile.at, (channels.start - depth.start) as u64),
                 ..target.tile
             };
-            full_k::emit(builder, first, &tile, [x, dst], channels.start == 0);
+            let height = if channels.start == 0 { plan.boundary_rows } else { m };
+            full_k::emit(builder, first, &tile, [x, dst], height);
             // The lookups of a slice overlap with the products of the next one.
             if let Some(before) = slices.last().filter(|_| channels.start == depth.start) {
                 panel.add(builder, &consumer_layer, before);

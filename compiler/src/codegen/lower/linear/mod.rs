@@ -40,6 +40,8 @@ pub(crate) struct LinearPlan<'g> {
     group: &'g LinearGroup,
     extents: Extents,
     tiling: Tiling,
+    /// Rows per instruction at the boundaries of the layer.
+    boundary_rows: usize,
     buffers: Declared,
     /// The best tiling of each kind.
     considered: Vec<Costed>,
@@ -62,7 +64,9 @@ pub(crate) fn choose<'g>(
         return Err(planner.too_small(group.linear, needed, available));
     };
     let (buffers, considered) = (extents.buffers(tiling), considered.to_vec());
-    Ok(LinearPlan { group, extents, tiling, buffers, considered })
+    let tile = [tiling.rows, tiling.channels, extents.k];
+    let boundary_rows = full_k::boundary_rows(planner.machine, extents.out, tile);
+    Ok(LinearPlan { group, extents, tiling, boundary_rows, buffers, considered })
 }
 
 /// Emits a linear layer.
@@ -72,7 +76,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &LinearPlan<'_>) {
     if plan.tiling.depth < plan.extents.k {
         layer.split_k(builder, plan.tiling);
     } else {
-        layer.full_k(builder, plan.tiling);
+        layer.full_k(builder, plan.tiling, plan.boundary_rows);
     }
 }
 

@@ -7,6 +7,7 @@ use vitcod_isa::machine::Machine;
 
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
+use crate::codegen::lower::sparse_attention::tiling::AllocatedStripe;
 
 /// The MAC lines of both engines while they compute scores.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +67,15 @@ impl SparseAttention {
         if low > 1 && cycles(low - 1) < cycles(low) { of(low - 1) } else { of(low) }
     }
 
+    /// Allocates lines and softmax units to a stripe.
+    pub(crate) fn allocate(&self, stripe: Stripe, machine: &Machine) -> AllocatedStripe {
+        let sparser_softmax = stripe.prefix(self.sparser_share(&stripe, machine));
+        AllocatedStripe { lines: self.divide(&stripe, machine), sparser_softmax, stripe }
+    }
+
     /// Entries of a stripe's row list for the softmax unit of the sparser engine, so that both
     /// units finish together; at least one.
-    pub(crate) fn sparser_share(&self, stripe: &Stripe, machine: &Machine) -> usize {
+    fn sparser_share(&self, stripe: &Stripe, machine: &Machine) -> usize {
         let per_cycle = u64::from(machine.softmax.scores_per_cycle);
         let blocks = self.block_softmax_cycles(stripe, machine) * per_cycle;
         let entries = stripe.entries() as u64;

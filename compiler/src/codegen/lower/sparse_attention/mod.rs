@@ -30,7 +30,8 @@ use crate::codegen::builder::tile::{Block, SramOperand, Tile};
 use crate::codegen::limits::count;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
-use crate::codegen::lower::sparse_attention::stripe::{Image, Stripe};
+use crate::codegen::lower::sparse_attention::stripe::{Stripe, StripeConstants};
+use crate::codegen::lower::sparse_attention::tiling::{AllocatedStripe, HeadGroup};
 use crate::ir::Value;
 
 pub(crate) use crate::codegen::lower::sparse_attention::tiling::{SparseAttentionPlan, choose};
@@ -44,9 +45,9 @@ struct Heads {
 }
 
 /// A stripe between its scores and its product.
-struct Pending {
+struct Pending<'p> {
     heads: usize,
-    stripe: Stripe,
+    stripe: &'p Stripe,
     rows: SramOperand,
     keys: SramOperand,
     p: SramOperand,
@@ -58,15 +59,15 @@ struct Pending {
 /// Emits sparse attention.
 pub(crate) fn emit(builder: &mut Builder<'_>, plan: &SparseAttentionPlan) {
     builder.declare(&plan.buffers);
-    let SparseAttentionPlan { attention, tiling, .. } = plan;
-    let mut waiting: Option<Pending> = None;
+    let SparseAttentionPlan { attention, head_groups, heads_overlap, .. } = plan;
+    let mut waiting: Option<Pending<'_>> = None;
     let mut loaded: Vec<Heads> = Vec::new();
-    for (index, heads) in tiling.heads.iter().enumerate() {
-        if let Some(last) = waiting.take_if(|_| !tiling.heads_overlap) {
+    for (index, HeadGroup { heads, stripes }) in head_groups.iter().enumerate() {
+        if let Some(last) = waiting.take_if(|_| !heads_overlap) {
             attention.multiply(builder, &mut loaded[last.heads], &last);
         }
         loaded.push(attention.load(builder, heads));
-        for stripe in attention.stripes(heads, tiling.height) {
+        for stripe in stripes {
             let pending = attention.score(builder, index, &loaded[index], stripe);
             if let Some(previous) = waiting.replace(pending) {
                 attention.multiply(builder, &mut loaded[previous.heads], &previous);
@@ -112,23 +113,22 @@ impl SparseAttention {
     }
 
     /// Scores and probabilities of a stripe.
-    fn score(
+    fn score<'p>(
         &self,
         builder: &mut Builder<'_>,
         index: usize,
         heads: &Heads,
-        stripe: Stripe,
-    ) -> Pending {
-        let lines = self.divide(&stripe, builder.machine);
-        let image = Image::new(&stripe, &self.pattern, self.wide());
-        let window = Block {
+        AllocatedStripe { stripe, lines, sparser_softmax }: &'p AllocatedStripe,
+    ) -> Pending<'p> {
+        let constants = StripeConstants::new(stripe, &self.pattern, self.wide());
+        let block = Block {
             rows: stripe.rows.clone(),
             bytes: stripe.heads.start * self.d..stripe.heads.end * self.d,
         };
         let layer = self.list.or(self.block).map_or(self.product, |part| part.scores);
-        let rows = builder.pooled(STRIPES, layer, image.bytes);
-        let keys = builder.offset_bytes(rows, image.keys);
-        let q = builder.read(STRIPES, self.first_scores(), self.q, &window);
+        let rows = builder.pooled(STRIPES, layer, constants.bytes);
+        let keys = builder.offset_bytes(rows, constants.keys);
+        let q = builder.read(STRIPES, self.first_scores(), self.q, &block);
         let (queries, entries) = (stripe.queries(), stripe.entries());
         let height = stripe.rows.len();
 
@@ -144,7 +144,7 @@ impl SparseAttention {
                     first_key.map_or(0, |first| u64::from(first) * u64::from(heads.keys.stride));
                 let op = Sddmm {
                     indexed: first_key.is_none(),
-                    masked: image.masks[local].is_some(),
+                    masked: constants.masks[local].is_some(),
                     q: builder.offset_bytes(q.at, (local * self.d) as u64).into(),
                     k: builder.offset_bytes(heads.keys.at, first + (local * self.d) as u64).into(),
                     max: builder.offset_bytes(block_max, (2 * local * height) as u64).into(),
@@ -158,7 +158,7 @@ impl SparseAttention {
                             builder.offset_bytes(heads.block_keys, offset).into()
                         }
                     },
-                    mask: image.masks[local]
+                    mask: constants.masks[local]
                         .map_or(Sram(0), |at| builder.offset_bytes(rows, at).into()),
                     ..self.block_scores(height, *columns, lines.denser)
                 };
@@ -179,7 +179,7 @@ impl SparseAttention {
                 dst: scores.into(),
                 q_stride: count(q.stride as usize),
                 k_stride: count(heads.keys.stride as usize),
-                ..self.list_scores(&stripe, lines.sparser)
+                ..self.list_scores(stripe, lines.sparser)
             };
             builder.push(part.scores, op);
         }
@@ -211,10 +211,11 @@ impl SparseAttention {
         if let Some(part) = self.list.filter(|_| entries > 0) {
             p = builder.tile(STRIPES, 1, entries).at;
             sum = builder.tile(STRIPES, 1, 4 * queries).at;
-            let split = stripe.prefix(self.sparser_share(&stripe, builder.machine));
+            let (sparser_queries, sparser_entries) = *sparser_softmax;
+            let remaining = (queries - sparser_queries, entries - sparser_entries);
             let parts = [
-                (Engine::Sparser, (0, 0), split),
-                (Engine::Denser, split, (queries - split.0, entries - split.1)),
+                (Engine::Sparser, (0, 0), *sparser_softmax),
+                (Engine::Denser, *sparser_softmax, remaining),
             ];
             for (engine, (first, entry), share) in
                 parts.into_iter().filter(|(_, _, (count, _))| *count > 0)
@@ -226,7 +227,7 @@ impl SparseAttention {
                     other_max: block_max.into(),
                     sum: builder.offset_bytes(sum, 4 * first as u64).into(),
                     dst: builder.offset_bytes(p, entry as u64).into(),
-                    ..self.list_softmax(&stripe, engine, share, stripe.all_columns() > 0)
+                    ..self.list_softmax(stripe, engine, share, stripe.all_columns() > 0)
                 };
                 builder.push(part.softmax, op);
             }
@@ -236,8 +237,8 @@ impl SparseAttention {
 
     /// The product of a stripe. Loads V on first use, after Q and K of the next stripe, so that its
     /// scores are not delayed.
-    fn multiply(&self, builder: &mut Builder<'_>, heads: &mut Heads, pending: &Pending) {
-        let stripe = &pending.stripe;
+    fn multiply(&self, builder: &mut Builder<'_>, heads: &mut Heads, pending: &Pending<'_>) {
+        let stripe = pending.stripe;
         let v = match heads.values {
             Some(v) => v,
             None => self.read(builder, VALUES, self.v, self.dv, &stripe.heads),

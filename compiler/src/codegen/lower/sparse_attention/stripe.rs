@@ -128,7 +128,7 @@ impl Counts {
 }
 
 /// The constants of a stripe: row list, keys, and masks of blocks, one after the other.
-pub(crate) struct Image {
+pub(crate) struct StripeConstants {
     pub(crate) bytes: Vec<u8>,
     /// The offset of the keys.
     pub(crate) keys: u64,
@@ -136,9 +136,9 @@ pub(crate) struct Image {
     pub(crate) masks: Vec<Option<u64>>,
 }
 
-impl Image {
+impl StripeConstants {
     /// The constants of a stripe. Keys take two bytes if `wide`.
-    pub(crate) fn new(stripe: &Stripe, pattern: &Pattern, wide: bool) -> Image {
+    pub(crate) fn new(stripe: &Stripe, pattern: &Pattern, wide: bool) -> StripeConstants {
         let mut bytes: Vec<u8> = stripe.order.iter().flat_map(|row| row.to_bytes()).collect();
         let keys = bytes.len() as u64;
         bytes.extend(
@@ -151,10 +151,10 @@ impl Image {
             Some(at)
         });
         let masks = masks.collect();
-        Image { bytes, keys, masks }
+        StripeConstants { bytes, keys, masks }
     }
 
-    /// The number of bytes of [`Image::new`] for a stripe with these counts.
+    /// The number of bytes of [`StripeConstants::new`] for a stripe with these counts.
     pub(crate) fn bytes(counts: &Counts, wide: bool) -> usize {
         counts.queries * LIST_ROW_BYTES as usize
             + counts.entries * list_key_bytes(wide) as usize
@@ -201,7 +201,7 @@ mod tests {
         fn packing_covers_every_entry_once(pattern in pattern(), from in 0..QUERIES, count in 1..=QUERIES, wide: bool) {
             let (heads, rows) = (0..pattern.heads.len(), from..QUERIES.min(from + count));
             let stripe = Stripe::new(&pattern, heads.clone(), rows.clone());
-            let image = Image::new(&stripe, &pattern, wide);
+            let image = StripeConstants::new(&stripe, &pattern, wide);
             let keys = image.keys as usize;
             let keys = &image.bytes[keys..keys + stripe.entries() * list_key_bytes(wide) as usize];
             let mut keys = list_keys_from_bytes(keys, wide).into_iter();
@@ -214,7 +214,7 @@ mod tests {
             prop_assert_eq!(seen, expected.collect::<Vec<_>>());
 
             let counts = Counts::new(&pattern, heads, rows);
-            prop_assert_eq!(Image::bytes(&counts, wide), image.bytes.len());
+            prop_assert_eq!(StripeConstants::bytes(&counts, wide), image.bytes.len());
             let all = (stripe.queries(), stripe.entries(), stripe.all_columns(), stripe.all_columns() * stripe.rows.len());
             prop_assert_eq!((counts.queries, counts.entries, counts.columns, counts.cells), all);
         }

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use vitcod_isa::instr::LineSet;
 use vitcod_isa::machine::Machine;
 
 use super::*;
@@ -47,13 +48,33 @@ fn chosen(graph: &Graph, scratchpads: &[u32]) -> String {
         machine.sram.bytes = *bytes;
         let planner = Planner::new(graph, &machine, &residence, TileGrain::Coarse);
         match choose(&planner, group.unwrap()) {
-            Ok(SparseAttentionPlan { tiling, buffers, .. }) => {
-                writeln!(text, "{bytes} bytes: {tiling:?}\n  buffers {buffers}").unwrap();
+            Ok(SparseAttentionPlan { head_groups, heads_overlap, buffers, .. }) => {
+                let overlap = if heads_overlap { "overlap" } else { "do not overlap" };
+                writeln!(text, "{bytes} bytes: head groups {overlap}\n  buffers {buffers}")
+                    .unwrap();
+                head_groups.iter().for_each(|group| write!(text, "{}", described(group)).unwrap());
             }
             Err(error) => writeln!(text, "{bytes} bytes: {error}").unwrap(),
         }
     }
     text
+}
+
+/// A head group, a line for each stripe.
+fn described(HeadGroup { heads, stripes }: &HeadGroup) -> String {
+    let lines = |set: LineSet| format!("{}..{}", set.first, set.end());
+    let stripes = stripes.iter().map(|AllocatedStripe { stripe, lines: of, sparser_softmax }| {
+        format!(
+            "  heads {heads:?}, queries {:?}: lines {} denser, {} sparser; {} of {} entries to the \
+             sparser softmax unit\n",
+            stripe.rows,
+            lines(of.denser),
+            lines(of.sparser),
+            sparser_softmax.1,
+            stripe.entries()
+        )
+    });
+    stripes.collect()
 }
 
 #[test]

@@ -14,9 +14,10 @@ use crate::codegen::group::SparseAttentionGroup;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
+use crate::codegen::lower::sparse_attention::allocation::Lines;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
-use crate::codegen::lower::sparse_attention::stripe::{Counts, Image, Stripe};
+use crate::codegen::lower::sparse_attention::stripe::{Counts, Stripe, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::estimate::Estimate;
 use crate::ir::Graph;
@@ -24,8 +25,25 @@ use crate::ir::Graph;
 /// How sparse attention is lowered.
 pub(crate) struct SparseAttentionPlan {
     pub(crate) attention: SparseAttention,
-    pub(crate) tiling: SparseTiling,
+    /// In order of execution.
+    pub(crate) head_groups: Vec<HeadGroup>,
+    /// Whether the first scores of a head group precede the last product of the group before.
+    pub(crate) heads_overlap: bool,
     pub(crate) buffers: Declared,
+}
+
+/// Heads that share instructions, and their queries in stripes.
+pub(crate) struct HeadGroup {
+    pub(crate) heads: Range<usize>,
+    pub(crate) stripes: Vec<AllocatedStripe>,
+}
+
+/// A stripe with the units that compute it.
+pub(crate) struct AllocatedStripe {
+    pub(crate) stripe: Stripe,
+    pub(crate) lines: Lines,
+    /// Queries and entries of the row list for the softmax unit of the sparser engine.
+    pub(crate) sparser_softmax: (usize, usize),
 }
 
 impl SparseAttentionPlan {
@@ -35,7 +53,8 @@ impl SparseAttentionPlan {
     }
 }
 
-/// Chooses the tiling with the fewest cycles among those that fit.
+/// Chooses the tiling with the fewest weighted cycles among those that fit, and allocates lines and
+/// softmax units to its stripes.
 ///
 /// # Errors
 /// Not even the smallest tiles fit, or rows on chip are farther apart than strides allow.
@@ -44,19 +63,25 @@ pub(crate) fn choose(
     group: &SparseAttentionGroup,
 ) -> Result<SparseAttentionPlan, CodegenError> {
     let attention = SparseAttention::of(planner.graph, group);
-    let (tiling, buffers) = attention.tile(planner, group)?;
-    Ok(SparseAttentionPlan { attention, tiling, buffers })
+    let (SparseTiling { heads, height, heads_overlap }, buffers) = attention.tile(planner)?;
+    let head_group = |heads: Range<usize>| {
+        let stripes = attention.stripes(&heads, height).into_iter();
+        let stripes = stripes.map(|stripe| attention.allocate(stripe, planner.machine)).collect();
+        HeadGroup { heads, stripes }
+    };
+    let head_groups = heads.into_iter().map(head_group).collect();
+    Ok(SparseAttentionPlan { attention, head_groups, heads_overlap, buffers })
 }
 
 /// Head groups and stripes.
 #[derive(Clone, Debug)]
-pub(crate) struct SparseTiling {
+struct SparseTiling {
     /// Heads that share instructions.
-    pub(crate) heads: Vec<Range<usize>>,
+    heads: Vec<Range<usize>>,
     /// Queries per stripe.
-    pub(crate) height: usize,
-    /// Whether the first scores of a head group precede the last product of the group before.
-    pub(crate) heads_overlap: bool,
+    height: usize,
+    /// See [`SparseAttentionPlan::heads_overlap`].
+    heads_overlap: bool,
 }
 
 /// The most head groups, and stripes, that are considered if fewer fit.
@@ -70,14 +95,10 @@ type Moved = [usize; 4];
 
 impl SparseAttention {
     /// The tiling with the fewest weighted cycles among those that fit, with its buffers.
-    fn tile(
-        &self,
-        planner: &Planner<'_>,
-        group: &SparseAttentionGroup,
-    ) -> Result<(SparseTiling, Declared), CodegenError> {
+    fn tile(&self, planner: &Planner<'_>) -> Result<(SparseTiling, Declared), CodegenError> {
         let moved =
             [self.q, self.k, self.v, self.result].map(|value| usize::from(!planner.on_chip(value)));
-        self.check_strides(planner, group, moved)?;
+        self.check_strides(planner, moved)?;
         let available = planner.available_bytes();
         let mut best: Option<(u64, SparseTiling, Declared)> = None;
         let mut smallest = u64::MAX;
@@ -121,17 +142,12 @@ impl SparseAttention {
             }
         }
         best.map(|(_, tiling, buffers)| (tiling, buffers))
-            .ok_or_else(|| planner.too_small(group.product, smallest, available))
+            .ok_or_else(|| planner.too_small(self.product, smallest, available))
     }
 
     /// Resident rows are as far apart as all heads are wide, whatever the tiling. Instructions on
     /// row lists have 16-bit strides.
-    fn check_strides(
-        &self,
-        planner: &Planner<'_>,
-        group: &SparseAttentionGroup,
-        moved: Moved,
-    ) -> Result<(), CodegenError> {
+    fn check_strides(&self, planner: &Planner<'_>, moved: Moved) -> Result<(), CodegenError> {
         let widths = [self.d, self.d, self.dv, self.dv].map(|d| self.heads() * d);
         let mut wide = widths
             .into_iter()
@@ -140,7 +156,7 @@ impl SparseAttention {
         wide.next().map_or(Ok(()), |(width, _)| {
             let problem =
                 format!("resident rows of {width} bytes; strides are at most {MAX_COUNT}");
-            let at = planner.graph.describe(group.product);
+            let at = planner.graph.describe(self.product);
             Err(CodegenError::Unsupported(format!("{at}: {problem}").into()))
         })
     }
@@ -179,7 +195,9 @@ impl SparseAttention {
                 if counts.columns > MAX_COUNT || counts.queries > MAX_COUNT || steps > MAX_ENTRIES {
                     return None;
                 }
-                tiles.push(Image::bytes(&counts, self.wide()) + self.tile_bytes(&counts, moved));
+                tiles.push(
+                    StripeConstants::bytes(&counts, self.wide()) + self.tile_bytes(&counts, moved),
+                );
             }
         }
         // Three stripes are in flight: one each in the scores, the softmax and the product.
@@ -200,7 +218,7 @@ impl SparseAttention {
         for heads in &tiling.heads {
             for stripe in self.stripes(heads, tiling.height) {
                 let counts = Counts::new(&self.pattern, heads.clone(), stripe.rows.clone());
-                loaded += Image::bytes(&counts, self.wide()) as u64;
+                loaded += StripeConstants::bytes(&counts, self.wide()) as u64;
                 let [denser, sparser] =
                     self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
                 let product = cost(&self.product(&stripe, machine).into(), machine).cycles;

@@ -28,9 +28,9 @@
 //! moves the narrow ones.
 
 pub mod accuracy;
-mod bias;
 mod pass;
 mod plan;
+mod score_terms;
 mod weights;
 
 use cranelift_entity::SecondaryMap;

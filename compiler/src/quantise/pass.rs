@@ -8,8 +8,8 @@ use vitcod_isa::numerics::{
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 use vitcod_support::problems::{Collector, Problems};
 
-use super::bias;
 use super::plan::{self, Plan};
+use super::score_terms;
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Options, Quantised};
 use crate::calibration::{Calibration, Range};
@@ -449,7 +449,7 @@ impl Pass<'_> {
     fn score_terms(&mut self, value: Value, heads: usize) -> Result<Vec<Value>, String> {
         let elements = self.parameter(value)?;
         let shape = &self.graph.ty(value).shape;
-        let (masks, bias) = bias::terms(&elements, [shape[0], shape[1], shape[2]])?;
+        let (masks, bias) = score_terms::terms(&elements, [shape[0], shape[1], shape[2]])?;
         let mut terms = Vec::new();
         if masks.iter().any(|mask| mask.kept() != mask.entries()) {
             // Windows may share a bias, but each has its masks.

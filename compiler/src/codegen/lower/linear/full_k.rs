@@ -32,8 +32,8 @@ pub(crate) fn boundary_rows(
     if worth { stripe } else { rows }
 }
 
-/// Emits the products of all rows of `x` and the channels of `weights` into the tile `dst`, `height`
-/// rows per instruction.
+/// Emits the products of all rows of `x` and the channels of `weights` into the tile `dst`,
+/// `height` rows per instruction.
 pub(crate) fn emit(
     builder: &mut Builder<'_>,
     linear: Op,

@@ -1,4 +1,4 @@
-//! The front door: from a model's file to its canonical graph.
+//! From a model's file to its canonical graph.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use crate::masks::Masks;
 use crate::onnx::{self, OnnxError};
 use crate::passes::{self, Context, PassError};
 
-/// Why a file gives no canonical graph.
+/// Why a file cannot be converted to a canonical graph.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontendError {
-    /// The file cannot be read.
+    /// The file cannot be read as ONNX.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// The model holds what is not supported.
+    /// The model uses unsupported operators.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// The model is not of a form that is recognised.
+    /// The model has a form that no pass supports.
     #[error(transparent)]
     Pass(#[from] PassError),
 }
@@ -25,10 +25,10 @@ pub enum FrontendError {
 /// The pass that removes rows.
 const DROP_DEAD_ROWS: &str = "drop-dead-rows";
 
-/// Reads an ONNX file, imports its model, and canonicalises it ([`passes::CANONICALISE`]).
+/// Reads an ONNX file, imports the model and canonicalises it ([`passes::CANONICALISE`]).
 ///
-/// Constants share the memory of the mapped file: see [`onnx::load`] for what that asks of the
-/// file.
+/// Constants share the memory of the mapped file, which must not change while the graph is alive:
+/// see [`onnx::load`].
 ///
 /// # Errors
 /// Those of [`onnx::load`], [`import::import`] and [`passes::run_on_graph`].
@@ -36,8 +36,8 @@ pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, Fronte
     import_by(path, options, passes::CANONICALISE, &Context::default())
 }
 
-/// [`import_file`] without the pass `drop-dead-rows`: every layer keeps all rows, whether an output
-/// depends on them or not.
+/// [`import_file`] without the pass `drop-dead-rows`: every layer keeps all rows, including those
+/// on which no output depends.
 ///
 /// [`average_attention`](crate::calibration::average_attention) needs such a graph.
 ///
@@ -52,11 +52,11 @@ pub fn import_file_with_all_rows(
     import_by(path, options, &names, &Context::default())
 }
 
-/// [`import_file`] of a model that computes only what masks keep, one layer of them for each
-/// attention: see the pass `masks`.
+/// [`import_file`] with the pass `masks`: attention computes only the entries that the masks keep.
+/// Layer `i` of the masks belongs to the i-th attention.
 ///
 /// # Errors
-/// As [`import_file`], or the masks are not of the model.
+/// As [`import_file`], or the masks do not match the model.
 pub fn import_file_with_masks(
     path: &Path,
     options: &ImportOptions,

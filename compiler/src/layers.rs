@@ -1,5 +1,5 @@
-//! The layers of the [crate] and of its [code generator](crate::codegen), as their documentation
-//! lists them, against the imports of every file.
+//! Checks that the imports of every file respect the layers that the documentation of the [crate]
+//! and of its [code generator](crate::codegen) lists.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 
-/// The modules of a list, from the ground up.
+/// The modules of a list, bottom layer first.
 fn order(documentation: &str) -> Vec<&str> {
     let items = documentation.lines().filter_map(|line| line.strip_prefix("//! - "));
-    // Private modules are no links.
+    // Private modules are not links.
     let names = items.filter_map(|item| item.trim_start_matches('[').strip_prefix('`'));
     names.filter_map(|line| line.split('`').next()).collect()
 }
@@ -93,8 +93,8 @@ fn layers_import_only_from_below() {
     }
 }
 
-/// Circles of files that import each other by absolute paths. A folder's `mod.rs` may name what its
-/// files define again; only imports of other files count.
+/// Cycles of files that import each other by absolute paths. A folder's `mod.rs` may re-export from
+/// its files; only imports of other files count.
 fn circles<'f>(files: &'f BTreeMap<PathBuf, String>, root: &str) -> Vec<Vec<&'f str>> {
     let module = |file: &'f Path| file.to_str().unwrap().trim_end_matches(".rs");
     let module = |file: &'f Path| {

@@ -1,24 +1,24 @@
 //! From ONNX vision transformers to ViTCoD programs.
 //!
-//! The layers, from the ground up. Each imports from those listed before it and from no other; a
-//! test reads this list and the imports of every file.
+//! The layers, from the ground up. Each imports only from those listed before it; a test compares
+//! this list with the imports of every file.
 //!
 //! - [`ir`]: the intermediate representation, with the layouts of its structured constants;
 //! - [`estimate`]: the estimated cost of a part of a program;
 //! - [`onnx`]: reading ONNX files;
 //! - [`interp`]: interpreters of the representation, in float and in integers;
 //! - [`import`]: from ONNX models to the representation;
-//! - [`calibration`]: what samples say of a graph;
-//! - [`masks`]: which attention entries are computed, and by which engine;
+//! - [`calibration`]: statistics of a graph on samples;
+//! - [`masks`]: attention masks, and their partition between the engines;
 //! - [`quantise`]: from float to integers;
-//! - [`autoencoder`]: where encoder and decoder of queries and keys are computed;
+//! - [`autoencoder`]: placement of the auto-encoders of queries and keys;
 //! - [`split`]: masked attention divided between the engines;
-//! - [`tiled`]: tasks on buffers, and their schedule;
+//! - [`tiled`]: programs before emission: tasks on buffers;
 //! - [`codegen`]: from a split graph to tasks, a schedule and a program;
 //! - [`passes`]: the registry of passes and the pipelines made of them, and the passes that rewrite
 //!   float graphs;
 //! - [`frontend`]: from a file to a canonical graph;
-//! - [`synthetic`]: graphs without a model.
+//! - [`synthetic`]: generated graphs.
 
 pub mod autoencoder;
 pub mod calibration;
@@ -38,7 +38,7 @@ pub mod split;
 pub mod synthetic;
 pub mod tiled;
 
-/// The examples of the README are tested.
+/// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

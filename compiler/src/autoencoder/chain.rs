@@ -1,4 +1,4 @@
-//! What lies between the projection of Q or K and attention.
+//! The operations between the projection of Q or K and attention.
 
 use cranelift_entity::SecondaryMap;
 
@@ -12,17 +12,17 @@ pub(super) struct Chain {
     pub(super) operand: &'static str,
     pub(super) encoder: Op,
     pub(super) decoder: Op,
-    /// The linear layer before, or why the encoder cannot become part of it.
+    /// The linear layer before the encoder, or why the encoder cannot be folded into it.
     pub(super) projection: Result<Op, &'static str>,
-    /// Rows of Q or K.
+    /// Rows (tokens) of Q or K.
     pub(super) tokens: usize,
     pub(super) heads: usize,
     pub(super) compressed: usize,
-    /// Of a head.
+    /// Features of a head.
     pub(super) features: usize,
 }
 
-/// The auto-encoders of an attention: that of Q, then that of K, where they exist.
+/// The auto-encoders of an attention, first of Q, then of K, if they exist.
 pub(super) fn chains(
     graph: &Graph,
     readers: &SecondaryMap<Value, usize>,
@@ -47,8 +47,8 @@ fn chain(
     else {
         return None;
     };
-    // More heads in the middle are no compression, and folding them could take more memory than the
-    // model.
+    // With more heads in the middle it does not compress, and folding could take more memory than
+    // the model.
     if (heads_in, heads_out) != (compressed, heads) || compressed > heads {
         return None;
     }
@@ -65,7 +65,7 @@ fn chain(
     })
 }
 
-/// The linear layer that an encoder can become part of, or why there is none.
+/// The linear layer into which an encoder can be folded, or why there is none.
 fn projection(
     graph: &Graph,
     readers: &SecondaryMap<Value, usize>,
@@ -87,7 +87,7 @@ fn projection(
     Ok(op)
 }
 
-/// How many operations and outputs read each value.
+/// The number of operations and outputs that read each value.
 pub(super) fn readers(graph: &Graph) -> SecondaryMap<Value, usize> {
     let mut readers = SecondaryMap::new();
     let operands = graph.order.iter().flat_map(|op| &graph.op(*op).operands);

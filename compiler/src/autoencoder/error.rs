@@ -1,23 +1,23 @@
 use crate::interp::InterpError;
 use crate::ir::Stage;
 
-/// Why auto-encoders cannot be placed or made.
+/// Why auto-encoders cannot be placed or added.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AutoencoderError {
-    /// The graph is of another stage.
+    /// The graph is at another stage.
     #[error("auto-encoders: expected a graph of stage canonical, found stage {0}")]
     Stage(Stage),
-    /// A layer whose cost cannot be told, as no instruction holds it.
+    /// The cost of a layer is unknown, because it exceeds the limits of an instruction.
     #[error("{layer}: {what} {count}; an instruction holds {}", u16::MAX)]
     TooLarge {
         /// Name of the attention layer.
         layer: String,
-        /// What is too large.
+        /// The extent that exceeds a limit.
         what: &'static str,
-        /// How large it is.
+        /// Its value.
         count: usize,
     },
-    /// No compressed heads, or more than heads.
+    /// The number of compressed heads is 0 or exceeds the number of heads.
     #[error("{layer}: {}; expected 1 to {heads}", match asked {
         0 => "no compressed heads".to_owned(),
         _ => format!("{asked} compressed heads above {heads} heads"),
@@ -30,17 +30,17 @@ pub enum AutoencoderError {
         /// Heads of the layer.
         heads: usize,
     },
-    /// More heads than principal components are computed of.
+    /// The layer has more heads than the principal components are computed for.
     #[error("{layer}: principal components of {heads} heads; expected at most {most}")]
     TooManyHeads {
         /// Name of the attention layer.
         layer: String,
         /// Number of heads of the layer.
         heads: usize,
-        /// The most there may be.
+        /// The limit.
         most: usize,
     },
-    /// Samples on which Q or K is infinite or undefined.
+    /// Q or K is infinite or NaN on the samples.
     #[error("{layer}: infinite or undefined numbers occur in {operand} on the samples")]
     NotFinite {
         /// Name of the attention layer.
@@ -48,7 +48,7 @@ pub enum AutoencoderError {
         /// `Q` or `K`.
         operand: &'static str,
     },
-    /// The samples cannot be run.
+    /// The graph cannot be evaluated on the samples.
     #[error(transparent)]
     Run(#[from] InterpError),
 }

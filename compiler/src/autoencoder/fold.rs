@@ -1,4 +1,4 @@
-//! Combinations of heads as part of the linear layer before them.
+//! Folds mixtures of heads into the linear layer before them.
 
 use crate::ir::{Graph, Op, OpKind, Value};
 
@@ -6,13 +6,13 @@ use crate::ir::{Graph, Op, OpKind, Value};
 #[derive(Clone, Debug, PartialEq)]
 struct Mix {
     heads_in: usize,
-    /// A row for each result head.
+    /// One row for each result head.
     weights: Vec<f64>,
     bias: Vec<f64>,
 }
 
 impl Mix {
-    /// What a `mix_heads` with constant parameters computes.
+    /// The function of a `mix_heads` with constant parameters.
     fn of(graph: &Graph, op: Op) -> Mix {
         let data = graph.op(op);
         let OpKind::MixHeads { heads_in, .. } = data.kind else {
@@ -25,7 +25,7 @@ impl Mix {
         }
     }
 
-    /// First `self`, then `next`.
+    /// The composition: first `self`, then `next`.
     fn then(&self, next: &Mix) -> Mix {
         let weights = combined(&next.weights, next.heads_in, &self.weights, self.heads_in);
         let moved = combined(&next.weights, next.heads_in, &self.bias, 1);
@@ -34,12 +34,13 @@ impl Mix {
     }
 }
 
-/// Lets the last of `coders`, operations of `graph`, compute in `folded`, a copy of it in which
-/// others may be folded already, what `projection` and all coders do in `graph`, by one linear
-/// layer: `W' = (M ⊗ I) W` and `b' = (M ⊗ I) b + c ⊗ 1`, where `x -> M x + c` is what the coders
-/// do, in f64, rounded once.
+/// Folds `projection` and `coders` into one linear layer, which replaces the last coder in
+/// `folded`. `graph` holds the original operations; `folded` is a copy in which other chains may be
+/// folded already.
 ///
-/// All have constant parameters.
+/// The new parameters are `W' = (M ⊗ I) W` and `b' = (M ⊗ I) b + c ⊗ 1`, where `x -> M x + c` is
+/// the composition of the coders. They are computed in f64 and rounded once. All parameters must be
+/// constant.
 pub(super) fn fold(graph: &Graph, folded: &mut Graph, projection: Op, coders: &[Op]) {
     let Some((last, first)) = coders.split_last() else { return };
     let mix =

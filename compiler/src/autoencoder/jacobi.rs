@@ -10,11 +10,11 @@ pub(super) struct Eigen {
     pub(super) vector: Vec<f64>,
 }
 
-/// Eigenvalues and eigenvectors of a finite symmetric matrix, `n` rows of `n`, by falling
-/// eigenvalue; equal ones in the order of the diagonal. The component of largest magnitude of each
-/// vector is positive, so that the result does not hang on a sign.
+/// Eigenvalues and eigenvectors of a finite symmetric matrix, `n` rows of `n`, in descending order
+/// of eigenvalue; equal ones in the order of the diagonal. The component of largest magnitude of
+/// each vector is positive, which makes the result unique.
 ///
-/// The cyclic Jacobi method (Golub and Van Loan, *Matrix Computations*, 8.5), with sums in fixed
+/// The cyclic Jacobi method (Golub and Van Loan, *Matrix Computations*, 8.5), with sums in a fixed
 /// order and no function but the square root.
 pub(super) fn eigen(matrix: &[f64], n: usize) -> Vec<Eigen> {
     let mut a = matrix.to_vec();
@@ -39,14 +39,14 @@ pub(super) fn eigen(matrix: &[f64], n: usize) -> Vec<Eigen> {
     eigen
 }
 
-/// Turns rows and columns `p` and `q` so that `a[p,q]` vanishes.
+/// Rotates rows and columns `p` and `q` so that `a[p,q]` becomes 0.
 fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
     let apq = a[p * n + q];
     if apq == 0.0 {
         return;
     }
     let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
-    // Tangent of the smaller angle; 0 where theta is too large to be squared.
+    // Tangent of the smaller angle; 0 if theta is too large to be squared.
     let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
     let c = 1.0 / (t * t + 1.0).sqrt();
     let s = t * c;

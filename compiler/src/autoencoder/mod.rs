@@ -1,18 +1,18 @@
-//! The auto-encoder of queries and keys: where its two halves are computed, and how a model that
-//! has none gets one.
+//! The auto-encoder of queries and keys: where its two halves are computed, and how one is added to
+//! a model without any.
 //!
-//! For every token and feature, the encoder makes `e` combinations of the values of `h` heads,
-//! `z = We x + be`, and the decoder `h` again, `x' = Wd z + bd` (ViTCoD, HPCA 2023; biases as in
-//! the authors' code, no nonlinearity). In canonical graphs both are
+//! For every token and feature, the encoder mixes the values of `h` heads into `e` compressed ones,
+//! `z = We x + be`, and the decoder mixes these into `h` again, `x' = Wd z + bd` (ViTCoD, HPCA
+//! 2023; biases as in the authors' code, no nonlinearity). In canonical graphs both are
 //! [`MixHeads`](crate::ir::OpKind::MixHeads) between the projection of Q or K, which is a linear
 //! layer, and attention.
 //!
 //! # Three forms
 //!
-//! Nothing but linear functions lies between the input of the projection and attention, so each
-//! half can be computed apart or be part of the projection's weights: exact in real numbers, folded
-//! in f64 and rounded to f32 once. With `m` tokens, `k` inputs of the projection, `d` features of a
-//! head:
+//! All functions from the input of the projection to attention are linear, so each half can be
+//! computed separately or folded into the projection's weights. Folding is exact in real
+//! arithmetic; it is computed in f64 and rounded to f32 once. With `m` tokens, `k` inputs of the
+//! projection and `d` features of a head:
 //!
 //! | form | projection | multiplications | Q or K is stored as |
 //! |---|---|---|---|
@@ -28,7 +28,7 @@
 //! they are stored between projection and attention, stay on chip if together they take at most
 //! half the scratchpad; else all their bytes are written to DRAM and read from it once.
 //!
-//! # Models without one
+//! # Models without auto-encoders
 //!
 //! [`pca`] inserts the linear auto-encoder with the smallest mean squared error on samples: the
 //! principal components of the vectors across heads (Eckart and Young, 1936; Baldi and Hornik,
@@ -49,7 +49,7 @@ pub use place::{Choice, Decision, Form, place};
 
 use crate::ir::{Graph, Op};
 
-/// How reports and errors name a layer: by the first ONNX node of its attention.
+/// The name of a layer in reports and errors: the first ONNX node of its attention.
 fn layer(graph: &Graph, attention: Op) -> String {
     match graph.op(attention).nodes.first() {
         Some(node) => graph.node(*node).to_owned(),
@@ -57,5 +57,5 @@ fn layer(graph: &Graph, attention: Op) -> String {
     }
 }
 
-/// How reports and errors name attention's first two operands.
+/// Names of attention's first two operands in reports and errors.
 const OPERANDS: [&str; 2] = ["Q", "K"];

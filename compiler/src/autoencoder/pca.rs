@@ -1,4 +1,4 @@
-//! The best linear auto-encoder of samples.
+//! Principal components: the best linear auto-encoder of samples.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::ir::{Graph, Op, OpKind, Stage, Value};
 /// The most heads of a layer: four times those of ViT-Huge.
 const MAX_HEADS: usize = 64;
 
-/// What the auto-encoders of a layer lose on the samples that they were made from, before any
-/// quantisation.
+/// The reconstruction error of a layer's auto-encoders on the samples that they were derived from,
+/// before quantisation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PcaError {
     /// The first ONNX node of the layer's attention.
@@ -27,32 +27,32 @@ pub struct PcaError {
     pub k: Reconstruction,
 }
 
-/// How far `x'`, encoded and decoded, is from `x`.
+/// The difference between `x` and `x'`, which is encoded and decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Reconstruction {
-    /// `||x - x'||^2 / ||x||^2`; 0 where `x` is 0 throughout.
+    /// `||x - x'||^2 / ||x||^2`; 0 if all of `x` is 0.
     pub relative: f64,
-    /// The mean of `(x - x')^2` over all elements: the reconstruction loss with which the paper
-    /// trains.
+    /// The mean of `(x - x')^2` over all elements: the reconstruction loss that the paper trains
+    /// with.
     pub mse: f64,
 }
 
 /// Inserts auto-encoders of `heads_out` compressed heads on Q and K of every attention of a
-/// canonical graph that has none, and says what they lose. An attention of which Q or K is a
-/// constant or has an auto-encoder is left alone.
+/// canonical graph that has none, and returns their errors. An attention whose Q or K is a constant
+/// or has an auto-encoder is unchanged.
 ///
-/// The vectors across heads, one for each token, feature and sample, have a mean and a covariance;
-/// the encoder's weights are the `heads_out` eigenvectors of largest eigenvalue,
-/// `z = V (x - mean)`, and the decoder's their transposes, `x' = V^T z + mean`. No linear
-/// auto-encoder has a smaller squared error on the samples; it is the sum of the other eigenvalues.
+/// The vectors across heads, one for each token, feature and sample, have a mean and a covariance.
+/// The encoder's weights are the `heads_out` eigenvectors of largest eigenvalue, `z = V (x -
+/// mean)`; the decoder's are their transposes, `x' = V^T z + mean`. No linear auto-encoder has a
+/// smaller squared error on the samples; the error is the sum of the other eigenvalues.
 ///
 /// Samples are items along the first axis of each input, as in calibration. They run in parallel;
-/// sums are f64 and in the order of the items, so the result does not depend on how many at a time.
-/// The result is compacted.
+/// sums are f64 and in the order of the items, so the result does not depend on the number of
+/// threads. The result is compacted.
 ///
 /// # Errors
-/// The graph is not canonical; `heads_out` is 0 or above the heads of a layer; a layer has more
-/// than 64 heads; the samples cannot be run, or Q or K is not finite on them.
+/// The graph is not canonical; `heads_out` is 0 or exceeds the heads of a layer; a layer has more
+/// than 64 heads; the graph cannot be evaluated on the samples, or Q or K is not finite on them.
 pub fn pca(
     graph: &Graph,
     samples: &[ArrayViewD<'_, f32>],
@@ -90,7 +90,7 @@ pub fn pca(
     Ok((coded.compacted(), errors))
 }
 
-/// An attention to be given auto-encoders.
+/// An attention without auto-encoders.
 struct Layer {
     op: Op,
     heads: usize,
@@ -206,7 +206,7 @@ impl Moments {
         self.products.iter_mut().zip(&other.products).for_each(|(sum, x)| *sum += x);
     }
 
-    /// The best auto-encoder; `None` where a sum is not finite.
+    /// The best auto-encoder; `None` if a sum is not finite.
     fn coder(&self, heads: usize, compressed: usize) -> Option<Coder> {
         let count = self.count.max(1.0);
         let mean: Vec<f64> = self.sum.iter().map(|sum| sum / count).collect();
@@ -221,7 +221,7 @@ impl Moments {
             let lost = axes.split_off(compressed);
             (axes, lost)
         };
-        // Rounding may take an eigenvalue that is 0 below it.
+        // Rounding may make an eigenvalue of 0 negative.
         let loss: f64 = lost.iter().map(|axis| axis.value.max(0.0)).sum();
         let power = (0..heads).map(|head| self.products[head * heads + head]).sum::<f64>() / count;
         let loss = Reconstruction {
@@ -232,7 +232,7 @@ impl Moments {
     }
 }
 
-/// An auto-encoder.
+/// The weights of an auto-encoder.
 struct Coder {
     /// One for each compressed head.
     axes: Vec<Eigen>,
@@ -241,7 +241,8 @@ struct Coder {
 }
 
 impl Coder {
-    /// Appends encoder and decoder of `x`, which belong to `attention`, and gives what is decoded.
+    /// Appends the encoder and decoder of `x`, named after `attention`, and returns the decoded
+    /// value.
     fn insert(&self, graph: &mut Graph, attention: Op, x: Value) -> Value {
         let (heads, compressed) = (self.mean.len(), self.axes.len());
         let encoder: Vec<f32> =

@@ -1,4 +1,4 @@
-//! Where encoder and decoder are computed, layer by layer.
+//! Chooses where encoder and decoder are computed, layer by layer.
 
 use std::fmt;
 
@@ -17,11 +17,11 @@ use crate::ir::{Graph, Op, OpData, OpKind, Stage, Value};
 /// Where the halves of an auto-encoder are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
-    /// By `encode` and `decode`, as in the paper.
+    /// Separately, by `encode` and `decode`, as in the paper.
     Apart,
-    /// The encoder by the projection, the decoder by `decode`.
+    /// The encoder is folded into the projection; the decoder is `decode`.
     FoldEncoder,
-    /// Both by the projection.
+    /// Both are folded into the projection.
     FoldBoth,
 }
 
@@ -45,12 +45,12 @@ impl fmt::Display for Form {
     }
 }
 
-/// Who chooses the form.
+/// How the form is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// The cost model, for each layer.
+    /// By the cost model, for each layer.
     Auto,
-    /// The user, for all layers.
+    /// By the user, for all layers.
     Always(Form),
 }
 
@@ -59,8 +59,8 @@ pub enum Choice {
 pub struct Decision {
     /// The first ONNX node of the layer's attention.
     pub layer: String,
-    /// The form of its auto-encoders, where it is possible: `reason` names those that are not
-    /// folded.
+    /// The form of its auto-encoders. Where folding is impossible, `reason` names those that are
+    /// not folded.
     pub form: Form,
     /// What projections, encoders, decoders and the transfers of Q and K would cost in every form;
     /// see the module documentation.
@@ -70,7 +70,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// As reports say it.
+    /// The decision as reports state it.
     fn reported(&self) -> program::Decision {
         let costs =
             self.estimates.map(|(form, estimate)| format!("{form} {}", estimate.weighted_cycles()));
@@ -84,13 +84,14 @@ impl Decision {
     }
 }
 
-/// Places the auto-encoders of a canonical graph: a layer is one attention with its Q and K. A
+/// Places the auto-encoders of a canonical graph. A layer is one attention with its Q and K; a
 /// layer without auto-encoders has no decision.
 ///
-/// The result computes the same in real numbers, is compacted, and notes the decisions.
+/// The result computes the same in real arithmetic, is compacted, and records the decisions.
 ///
 /// # Errors
-/// The graph is not canonical, or a layer is too large for instructions, so that it has no cost.
+/// The graph is not canonical, or a layer exceeds the limits of instructions, so that its cost is
+/// unknown.
 pub fn place(
     graph: &Graph,
     machine: &Machine,
@@ -113,7 +114,7 @@ pub fn place(
     Ok((placed.compacted(), decisions))
 }
 
-/// Gives a chain of `graph` a form in `placed`, if it can have it.
+/// Converts a chain of `graph` to a form in `placed`, if the chain can have it.
 fn apply(graph: &Graph, placed: &mut Graph, chain: &Chain, form: Form) {
     let Ok(projection) = chain.projection else { return };
     match form {
@@ -163,7 +164,7 @@ impl<'g> Layer<'g> {
             (Form::Apart, "nothing can be folded")
         } else {
             match choice {
-                // The first of equals: the nearest to the paper.
+                // Of equal costs the first form, which is nearest to the paper.
                 Choice::Auto => (
                     (estimates.iter().min_by_key(|(_, estimate)| estimate.weighted_cycles()))
                         .expect("three forms")
@@ -244,7 +245,7 @@ impl<'g> Layer<'g> {
 }
 
 impl Chain {
-    /// The form that it has where the layer has this one.
+    /// The form of the chain if the layer has this form.
     fn takes(&self, form: Form) -> Form {
         if self.projection.is_ok() { form } else { Form::Apart }
     }

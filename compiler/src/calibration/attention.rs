@@ -12,17 +12,17 @@ use crate::ir::{Graph, OpData, OpKind, Stage, Value};
 /// The mean attention maps of a canonical graph over samples: for each `attention` in the order of
 /// the graph an array `[heads, queries, keys]`.
 ///
-/// The maps are `softmax(scale q k^T + bias)` in f64, computed from the q and k that
-/// [`FloatInterpreter`] finds; everything is summed in a fixed order. Samples are items along the
-/// first axis of each input, as in calibration; they run in parallel, and the result does not
-/// depend on how many at a time.
+/// The maps are `softmax(scale q k^T + bias)` in f64, computed from the q and k of
+/// [`FloatInterpreter`]; everything is summed in a fixed order. Samples are items along the first
+/// axis of each input, as in calibration; they run in parallel, and the result does not depend on
+/// the number of threads.
 ///
-/// The pass `drop-dead-rows` leaves the last layer only the queries that an output depends on, in a
-/// classifier the class token's. Maps of all queries, which masks of one shape and the authors'
-/// files need, are those of the graph before it.
+/// The pass `drop-dead-rows` leaves in the last layer only the queries that an output depends on;
+/// in a classifier, that of the class token. Maps of all queries, which masks and the authors'
+/// files need, are those of the graph before that pass.
 ///
 /// # Errors
-/// The graph is not canonical or cannot be run, or the samples are not items of its inputs.
+/// The graph is not canonical or cannot be evaluated, or the samples are not items of its inputs.
 pub fn average_attention(
     graph: &Graph,
     samples: &[ArrayViewD<'_, f32>],
@@ -32,7 +32,7 @@ pub fn average_attention(
     }
     let items = items(graph, samples)?;
     let mut sums: Option<Vec<Array3<f64>>> = None;
-    // The maps of a few items at a time: those of all might not fit in memory.
+    // The maps of a few items at a time: those of all might exceed the memory.
     for chunk in items.chunks(rayon::current_num_threads()) {
         let maps = chunk
             .par_iter()
@@ -100,13 +100,13 @@ fn attention_maps(
         .collect())
 }
 
-/// Operands of an attention but the values.
+/// The operands of an attention other than the values.
 fn operands_of_scores(graph: &Graph, attention: &OpData) -> impl Iterator<Item = Value> {
     let others = [graph.attention_bias(attention), graph.attention_keys(attention)];
     attention.operands[..2].iter().copied().chain(others.into_iter().flatten())
 }
 
-/// `softmax(scale q k^T + bias)` of every head, over the keys that count.
+/// `softmax(scale q k^T + bias)` of every head, without pruned keys.
 fn attention_map(
     [q, k]: [&ArrayD<f32>; 2],
     bias: Option<&ArrayD<f32>>,

@@ -1,4 +1,4 @@
-//! Calibration: which numbers occur in a model.
+//! Calibration: the ranges of the values of a model.
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayViewD, Ix2};
@@ -8,7 +8,7 @@ use super::{Range, items};
 use crate::interp::{FloatInterpreter, InterpError};
 use crate::ir::{Graph, Value};
 
-/// What samples say of every input and result of a graph.
+/// Statistics of every input and result of a graph on samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     ranges: SecondaryMap<Value, Range>,
@@ -17,15 +17,15 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Items that are run before what they gave is merged: it takes memory.
+    /// Items that run before their statistics are merged; each takes memory.
     const AT_ONCE: usize = 16;
 
-    /// Runs a float graph on samples: for each input an array that holds one or more items along
-    /// its first axis. Items run in parallel; the result does not depend on how many at a time.
+    /// Runs a float graph on samples: for each input an array of one or more items along its first
+    /// axis. Items run in parallel; the result does not depend on the number of threads.
     ///
     /// # Errors
-    /// The samples are not items of the graph's inputs, equally many of each, or the graph cannot
-    /// be run.
+    /// The samples are not items of the graph's inputs, their numbers differ, or the graph cannot
+    /// be evaluated.
     pub fn run(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Calibration, InterpError> {
         let interpreter = FloatInterpreter::new(graph)?;
         let mut all = Calibration::default();
@@ -36,7 +36,7 @@ impl Calibration {
                     .observe(inputs, &mut |value, tensor| calibration.see(value, &tensor))?;
                 Ok(calibration)
             });
-            // Sums of floats depend on their order, which is that of the items.
+            // Sums of floats depend on their order: add them in the order of the items.
             let calibrations = calibrations.collect::<Result<Vec<_>, InterpError>>()?;
             calibrations.iter().for_each(|calibration| all.merge(calibration));
         }
@@ -67,12 +67,12 @@ impl Calibration {
         }
     }
 
-    /// The range of a value; that of no numbers for a constant.
+    /// The range of a value; empty for a constant.
     pub fn range(&self, value: Value) -> &Range {
         &self.ranges[value]
     }
 
-    /// The mean of each column of a matrix; `None` for what calibration has not seen.
+    /// The mean of each column of a matrix; `None` for a value that calibration has not observed.
     pub fn means(&self, value: Value) -> Option<Vec<f64>> {
         let (sums, rows) = &self.sums[value];
         (*rows > 0).then(|| sums.iter().map(|sum| sum / *rows as f64).collect())

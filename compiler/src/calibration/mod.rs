@@ -1,5 +1,5 @@
-//! What samples say of a float graph: the ranges of its values, from which quantisation takes
-//! steps, and its average attention maps, from which pruning takes masks.
+//! Statistics of a float graph on samples: the ranges of its values, from which quantisation
+//! derives steps, and its average attention maps, from which pruning derives masks.
 
 mod attention;
 mod calibrate;

@@ -1,4 +1,4 @@
-//! What is known of the numbers that a tensor takes, and which of them integers should reach.
+//! The range of a tensor's numbers, and the part of it that integers cover.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 /// The largest magnitude of symmetric int8.
 pub(crate) const I8_MAX: f64 = 127.0;
 
-/// How the range of an int8 activation follows from the numbers that calibration has seen. Beyond
-/// the range, integers saturate.
+/// How the range of an int8 activation is derived from the observed numbers. Integers saturate at
+/// its ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Clipping {
-    /// The largest magnitude: nothing saturates.
+    /// The largest magnitude; nothing saturates.
     #[default]
     Max,
-    /// The least magnitude that this share of the numbers, in per cent, does not exceed.
+    /// The smallest magnitude that this percentage of the numbers does not exceed.
     Percentile(f64),
-    /// The magnitude that leaves the least mean square error of rounding and saturation together.
+    /// The magnitude with the smallest mean square error of rounding and saturation together.
     Mse,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Clipping {
 impl FromStr for Clipping {
     type Err = String;
 
-    /// The inverse of the text form: `max`, `mse`, `percentile:P` with `P` above 0 and at most 100.
+    /// Parses `max`, `mse` or `percentile:P` with `P` above 0 and at most 100.
     fn from_str(text: &str) -> Result<Clipping, String> {
         let percentile = |percent: &str| {
             percent.parse().ok().filter(|percent| *percent > 0.0 && *percent <= 100.0)
@@ -49,26 +49,27 @@ impl FromStr for Clipping {
     }
 }
 
-/// What is known of the numbers that a tensor takes.
+/// A histogram of the magnitudes of a tensor's numbers.
 ///
-/// Ranges of parts are merged, in any order, into that of the whole: all that is kept are counts.
+/// Ranges of parts can be merged in any order into that of the whole: all fields are counts and a
+/// maximum.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Range {
-    /// The largest magnitude; infinite where a number is none.
+    /// The largest magnitude; infinite if a number is infinite or NaN.
     max_abs: f32,
-    /// How many numbers other than 0 there are by [`bucket`] of their magnitude, from the bucket
-    /// `first` on.
+    /// Per [`bucket`], the count of numbers with this magnitude, without zeros. Bucket `first`
+    /// comes first.
     counts: Vec<u64>,
     first: usize,
-    /// How many numbers there are.
+    /// Count of all numbers.
     total: u64,
 }
 
-/// Bits of an f32's significand that tell buckets apart: 64 for each power of two, so a bucket's
-/// ends differ by 1.6 % at most.
+/// Significand bits of an f32 that select a bucket: 64 buckets for each power of two, so the ends
+/// of a bucket differ by at most 1.6 %.
 const SIGNIFICAND_BITS: u32 = 6;
 
-/// Where a magnitude is counted: leading bits of its f32.
+/// The bucket of a magnitude: the leading bits of its f32.
 fn bucket(magnitude: f32) -> usize {
     (magnitude.to_bits() >> (f32::MANTISSA_DIGITS - 1 - SIGNIFICAND_BITS)) as usize
 }
@@ -116,12 +117,12 @@ impl Range {
         Range { max_abs: self.max_abs.max(other.max_abs), total: self.total + other.total, ..self }
     }
 
-    /// The largest magnitude; infinite where a number was infinite or none.
+    /// The largest magnitude; infinite if a number is infinite or NaN.
     pub fn largest(&self) -> f64 {
         self.max_abs.into()
     }
 
-    /// The magnitude that int8 should reach; infinite where a number was infinite or none.
+    /// The magnitude that int8 should cover; infinite if a number is infinite or NaN.
     pub fn limit(&self, clipping: Clipping) -> f64 {
         let largest = self.largest();
         match clipping {
@@ -132,8 +133,8 @@ impl Range {
         }
     }
 
-    /// Upper ends of the buckets that hold numbers, rising, the last one at the largest number:
-    /// what can be a limit.
+    /// The candidates for a limit: upper ends of the non-empty buckets, ascending, the last one at
+    /// the largest number.
     fn candidates(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> {
         let ends = (self.first..).zip(&self.counts).filter(|(_, count)| **count > 0);
         let ends: Vec<(f64, u64)> = ends
@@ -155,8 +156,7 @@ impl Range {
     }
 
     fn least_error(&self) -> f64 {
-        /// How far below the largest number limits are tried: what would be lost beyond is never
-        /// worth it.
+        /// The smallest limit to try, relative to the largest number; saturating more never pays.
         const DEEPEST: f64 = 1.0 / 16.0;
         let candidates =
             self.candidates().map(|(end, _)| end).filter(|end| *end >= DEEPEST * self.largest());
@@ -167,7 +167,7 @@ impl Range {
             .map_or(0.0, |(_, limit)| limit)
     }
 
-    /// The sum of square errors that int8 with this limit would leave.
+    /// The sum of square errors of int8 with this limit.
     fn square_error(&self, limit: f64) -> f64 {
         let step = limit / I8_MAX;
         let errors = (self.first..).zip(&self.counts).map(|(bucket, count)| {
@@ -175,7 +175,7 @@ impl Range {
             let error = if middle < step / 2.0 {
                 middle * middle
             } else if middle <= limit {
-                // A uniform distribution over a step.
+                // A rounding error is uniformly distributed over a step.
                 step * step / 12.0
             } else {
                 (middle - limit) * (middle - limit)
@@ -216,7 +216,7 @@ mod tests {
         let range = Range::of(&numbers);
         assert_eq!(range.limit(Clipping::Max), 50.0);
         assert_eq!(range.limit(Clipping::Percentile(100.0)), 50.0);
-        // One number in a thousand may be beyond.
+        // One number in a thousand may saturate.
         assert!((range.limit(Clipping::Percentile(99.9)) - 1.0).abs() < 0.02);
         assert!((range.limit(Clipping::Percentile(50.0)) - 0.5).abs() < 0.02);
         // Saturating 50 costs more than all rounding: a step of 50 / 127 leaves 1000 times 0.013.

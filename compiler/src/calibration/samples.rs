@@ -6,10 +6,10 @@ use vitcod_support::random::SplitMix64;
 use crate::interp::InterpError;
 use crate::ir::{Elem, Graph, GraphInput, TensorType, Value};
 
-/// The items that samples hold: of each its inputs.
+/// The items of samples; an item has one array per input.
 ///
 /// # Errors
-/// The samples are not items of the graph's inputs, equally many of each.
+/// The samples are not items of the graph's inputs, or their numbers differ.
 pub(crate) fn items<'a>(
     graph: &Graph,
     samples: &'a [ArrayViewD<'_, f32>],
@@ -36,7 +36,7 @@ pub(crate) fn items<'a>(
             });
         }
     }
-    // A graph without inputs is its own only item.
+    // A graph without inputs has one item.
     let items = common.unwrap_or(1);
     let part = |sample: &'a ArrayViewD<'_, f32>, item| {
         let extent = sample.shape()[0] / items;
@@ -48,31 +48,31 @@ pub(crate) fn items<'a>(
 /// Items of noise that stand in for samples.
 pub const NOISE_ITEMS: usize = 4;
 
-/// Noise in place of samples: [`seeded_noise`] of seed 0.
+/// Noise in place of samples: [`seeded_noise`] with seed 0.
 pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
     seeded_noise(graph, items, 0)
 }
 
-/// `items` items of noise for each input, always the same for a seed.
+/// `items` items of noise for each input, determined by the seed.
 pub fn seeded_noise(graph: &Graph, items: usize, seed: u64) -> Vec<ArrayD<f32>> {
     let inputs =
         graph.inputs.iter().map(|input| (input.shape.clone(), Numbers::of(graph, input.value)));
     noise_of(inputs, items, seed)
 }
 
-/// The numbers that an input holds.
+/// The kind of numbers that an input holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// Real ones: noise has mean 0 and standard deviation 1.
+    /// Real numbers: noise has mean 0 and standard deviation 1.
     Real,
-    /// Rows of a table with so many: noise names any.
+    /// Row numbers of a table with this many rows: noise names any of them.
     Rows(usize),
-    /// 0 and 1, a mask of keys: noise keeps the first and three quarters of the others.
+    /// 0 and 1, a mask of keys: noise keeps the first key and three quarters of the others.
     Flags,
 }
 
 impl Numbers {
-    /// Those of an input of a graph.
+    /// The kind of an input of a graph.
     pub fn of(graph: &Graph, input: Value) -> Numbers {
         match (graph.ty(input).elem, graph.table_rows(input)) {
             (Elem::I64 | Elem::U16, Some(rows)) => Numbers::Rows(rows),
@@ -82,7 +82,7 @@ impl Numbers {
     }
 }
 
-/// `items` items of noise for inputs of those shapes and numbers, as [`seeded_noise`] has it.
+/// `items` items of noise for inputs of these shapes and kinds, as in [`seeded_noise`].
 pub fn noise_of(
     inputs: impl IntoIterator<Item = (Vec<usize>, Numbers)>,
     items: usize,

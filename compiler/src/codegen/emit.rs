@@ -1,4 +1,4 @@
-//! The frame of a program: what is around its instructions.
+//! Emission of programs: header, bindings, layers, constant image, and the final code.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,7 @@ use crate::ir::layout::{Patterns, ProductParts};
 use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
 use crate::tiled::{Addresses, Buffer, Scheduled, Tasks, Tiled};
 
-/// The tiled program of a plan. It carries the graph, whose constants are in the image as far as
-/// tasks load them.
+/// The tiled program of a plan. It carries the graph; constants that tasks load are in the image.
 pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attempt) -> Tiled {
     let Plan { residence, pool, tasks, layers: order, decisions, .. } = plan;
     let pixels: BTreeSet<Value> =
@@ -62,13 +61,13 @@ pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attem
     }
 }
 
-/// What a binding holds.
+/// The element type of a binding.
 fn element(graph: &Graph, value: Value) -> Element {
     let ty = graph.ty(value);
     match ty.elem {
         Elem::I16 => Element::I16,
         Elem::U16 => {
-            // Numbers by which nothing is read may be any.
+            // Row numbers that nothing reads are unrestricted.
             Element::Row { below: graph.table_rows(value).unwrap_or(MAX_COUNT + 1) as u32 }
         }
         Elem::Byte => Element::Bits { rows: ty.shape[0] as u32 },
@@ -89,7 +88,7 @@ fn image(graph: &Graph, residence: &Residence, pool: &ConstantPool) -> Bytes {
     image.into()
 }
 
-/// What reports say of each layer. Bytes that must travel count where they are needed first.
+/// The layers for reports. Compulsory bytes are attributed to the first layer that needs them.
 fn layers(graph: &Graph, residence: &Residence, pool: &ConstantPool, order: &[Op]) -> Vec<Layer> {
     let mut seen: BTreeSet<Value> = BTreeSet::new();
     let inputs: BTreeSet<Value> = graph.inputs.iter().map(|input| input.value).collect();
@@ -106,7 +105,7 @@ fn layers(graph: &Graph, residence: &Residence, pool: &ConstantPool, order: &[Op
                 .filter(travels)
                 .filter(|value| seen.insert(*value))
                 .map(|value| match data.kind {
-                    // Of a table only the rows that are asked for.
+                    // Only the requested rows of a table are compulsory.
                     OpKind::QEmbed {} if value == data.operands[0] => {
                         graph.ty(data.results[0]).bytes()
                     }
@@ -125,7 +124,8 @@ fn layers(graph: &Graph, residence: &Residence, pool: &ConstantPool, order: &[Op
             }
         })
         .collect();
-    // Outputs and constants that no layer reads directly (they join a concat) travel all the same.
+    // Outputs and constants that no layer reads directly (operands of a concat) are transferred,
+    // too.
     for output in &graph.outputs {
         let maker = graph
             .producer(output.value)
@@ -139,7 +139,7 @@ fn layers(graph: &Graph, residence: &Residence, pool: &ConstantPool, order: &[Op
     layers
 }
 
-/// The image whose pixels a value is.
+/// The image of which a value is the pixels.
 fn pictured(graph: &Graph, value: Value) -> Option<Value> {
     let (_, data) = graph.producer(value)?;
     (data.kind == OpKind::Pixels {}).then(|| data.operands[0])
@@ -164,7 +164,7 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
                 parts.iter().map(|part| kept_of(graph, data.operands[part.probs])).sum::<usize>();
             kept * shape(0)[1] / heads
         }
-        // Probabilities [heads, m, n] times values [n, c]: every head meets its share of the
+        // Probabilities [heads, m, n] times values [n, c]: each head multiplies its share of the
         // columns.
         OpKind::Spmm { windows, .. } => windows * shape(0)[1] * shape(0)[2] * shape(2)[1],
         _ => 0,
@@ -172,30 +172,30 @@ fn needed_macs(graph: &Graph, op: Op) -> u64 {
     product as u64
 }
 
-/// Entries that scores of split attention are made of: those of a block count if they are kept.
+/// Entries that the scores of split attention compute; of a block only the kept cells.
 fn kept(graph: &Graph, scores: Op) -> usize {
     let patterns = Patterns::read(graph, graph.op(scores)).unwrap_or_default();
     let cells = patterns.mask.map_or(0, |mask| mask.kept());
     cells + patterns.csc.map_or(0, |csc| csc.nonzeros())
 }
 
-/// [`kept`] of the scores that probabilities are made of.
+/// [`kept`] of the scores from which probabilities are computed.
 fn kept_of(graph: &Graph, probabilities: Value) -> usize {
     let scores =
         graph.producer(probabilities).and_then(|(_, softmax)| graph.producer(softmax.operands[0]));
     scores.map_or(0, |(op, _)| kept(graph, op))
 }
 
-/// The program of a schedule: its instructions with the tokens that they need and no others.
+/// Emits the program of a schedule, with no more tokens than it needs.
 ///
 /// # Errors
-/// Buffers that live at the same time overlap, or the verifier refuses the program: the schedule is
-/// unsound. Both are checked in every build.
+/// Buffers with overlapping live ranges share bytes, or the verifier rejects the program: the
+/// schedule is invalid. Both are checked in every build.
 pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
     scheduled.verify_placement().map_err(CodegenError::Misplaced)?;
     let Scheduled { tiled: Tiled { header, machine, image, ir, tasks, .. }, addresses } = scheduled;
     let mut layer_of: Vec<u32> = tasks.tasks.iter().map(|task| task.layer).collect();
-    // The end belongs to the last one.
+    // `halt` belongs to the last layer.
     layer_of.push(header.layers.len().saturating_sub(1) as u32);
     let mut program = Program {
         header: header.clone(),
@@ -206,23 +206,23 @@ pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
         image: image.clone(),
         ir: ir.clone(),
     };
-    let price = cfg!(debug_assertions).then(|| energy_delay(&program.code, machine));
-    // This also verifies the program: the compiler emits no unsound one.
+    let timed = cfg!(debug_assertions).then(|| energy_delay(&program.code, machine));
+    // This also verifies the program, so an invalid one is never emitted.
     remove_redundant_tokens(&mut program)?;
-    // What was timed with all tokens takes as long with those that it needs.
-    debug_assert_eq!(price, Some(energy_delay(&program.code, machine)));
+    // Removing redundant tokens does not change the timing.
+    debug_assert_eq!(timed, Some(energy_delay(&program.code, machine)));
     Ok(program)
 }
 
-/// The buffers as the program states them: live from the first to the last task that touches them,
-/// whatever scheduling and placement thought. A task is one instruction, so their indices agree.
+/// The buffers as the program states them, live from the first to the last task that accesses them.
+/// A task becomes one instruction with the same index.
 fn buffers(tasks: &Tasks, addresses: &Addresses) -> Vec<program::Buffer> {
     let lives = tasks.lives();
     let buffer = |(buffer, bytes): (Buffer, &u64)| {
         let (first, last) = lives[buffer]?;
         Some(program::Buffer {
             address: addresses[buffer],
-            // A buffer is a part of the scratchpad, and a task an instruction.
+            // A buffer fits the scratchpad; a task index is an instruction index.
             bytes: *bytes as u32,
             first: first as u32,
             last: last as u32,

@@ -1,43 +1,42 @@
 //! From a split graph to a program: lowering to tile-sized tasks, scheduling, emission.
 //!
 //! ```text
-//! split graph          checked against what instructions can hold
+//! split graph          checked against the fields of instructions
 //!   -> groups          operations that share tiles: a linear layer with its activation and
-//! residual
-//!                      add, attention, an MLP
-//!   -> residence       which tensors between groups stay in the scratchpad; the layout of DRAM
+//!                      residual add, attention, an MLP
+//!   -> residence       resident and spilled tensors between groups; the layout of DRAM
 //!   -> plans           per group: tiles, dataflow, declared buffers
 //!   -> tiled           instructions on buffers that have no address yet, in program order
 //!   -> scheduled       the same instructions in the order of each unit, buffers at addresses
 //!   -> Program         conflicting accesses of different units ordered by tokens
 //! ```
 //!
-//! The parts, from the ground up. Each imports from those listed before it and from no other; a
-//! test reads this list and the imports of every file, and finds circles between files.
+//! The parts, from the ground up. Each imports only from those listed before it. A test compares
+//! this list with the imports of every file, and finds import cycles between files.
 //!
 //! - `limits`: what no tiling makes fit an instruction, found before anything is planned;
 //! - `error`: why a graph cannot become a program;
 //! - `objective`: what programs are compared by;
 //! - `group`: operations that are lowered together;
 //! - `residence`: where tensors live;
-//! - `strategy`: the knobs of a whole graph: fusion, share of resident tensors, size of tiles;
+//! - `strategy`: the choices for a whole graph: fusion, share of resident tensors, size of tiles;
 //! - `builder`: emission of tasks;
-//! - `lower`: how a group is lowered: choose a plan, then emit it;
+//! - `lower`: lowering of a group: choose a plan, then emit it;
 //! - `schedule`: order of tasks, addresses of buffers, tokens; it knows nothing of graphs;
 //! - `plan`: the search over strategies;
 //! - `emit`: header, constant image and program.
 //!
-//! Tiled and scheduled programs are [stages](crate::tiled) that can be looked at, written and run:
-//! [`tile`], [`schedule()`] and [`emit()`] go from one to the next.
+//! Tiled and scheduled programs are [stages](crate::tiled) with a text form that can be verified
+//! and executed: [`tile`], [`schedule()`] and [`emit()`] go from one to the next.
 //!
 //! The program order alone defines the result: executed one by one, the tasks compute the graph.
-//! Every later step keeps that result. Prefetch moves a load only over tasks that do not access
-//! what it accesses, placement gives buffers that live at the same time different addresses, and
-//! tokens order all conflicting accesses, by [`vitcod_isa::effects`].
+//! Every later step preserves it. Prefetch moves a load only past tasks with which it has no
+//! conflicting access, placement assigns disjoint addresses to buffers with overlapping live
+//! ranges, and tokens order all conflicting accesses, by [`vitcod_isa::effects`].
 //!
-//! Two budgets share out the scratchpad: one for tensors that stay on chip, one for loads ahead of
-//! their use. If placement fails, smaller budgets are tried. They cost traffic and time, but every
-//! machine that can hold the smallest tiles gets a program.
+//! Two budgets divide the scratchpad: one for resident tensors, one for loads ahead of their use.
+//! If placement fails, smaller budgets are tried. They cost traffic and time, but every machine
+//! that can hold the smallest tiles gets a program.
 
 mod builder;
 mod emit;
@@ -61,23 +60,23 @@ use crate::tiled::{Scheduled, Tiled};
 pub use emit::emit;
 pub use error::CodegenError;
 
-/// What the user decides.
+/// Options of code generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Which keys of masked attention make the denser engine's blocks.
+    /// How global tokens are chosen.
     pub globals: GlobalTokens,
-    /// Whether the program says for every layer what was costed.
+    /// Whether the program records the alternatives of each decision.
     pub explain: bool,
 }
 
 /// Compiles a quantised graph for a machine: [`split`], [`tile`], [`schedule`] and [`emit`].
 ///
-/// The program carries the split graph, its constants by reference into the program's image as far
-/// as tasks load them.
+/// The program carries the split graph; constants that tasks load are references into the program's
+/// image.
 ///
 /// # Errors
-/// The graph is not a well-formed quantised graph, holds what no instruction computes, or does not
-/// fit the machine.
+/// The graph is not a valid quantised graph, holds operations that no instruction computes, or does
+/// not fit the machine.
 pub fn compile(
     graph: &Graph,
     machine: &Machine,
@@ -88,12 +87,13 @@ pub fn compile(
     emit(&schedule(&tiled)?)
 }
 
-/// Splits the masked attention of a quantised graph. Where the cost model finds the global tokens,
-/// it does not see how layers overlap; so they are dropped again where that gives a better program.
+/// Splits the masked attention of a quantised graph. The cost model that chooses global tokens does
+/// not see how layers overlap, so the program without them is compiled as well, and the better one
+/// decides.
 ///
 /// # Errors
-/// The graph is not a well-formed quantised graph, or holds what no instruction computes; or, where
-/// programs are compared, it does not fit the machine.
+/// The graph is not a valid quantised graph or holds operations that no instruction computes; or,
+/// if programs are compared, it does not fit the machine.
 pub fn split(
     graph: &Graph,
     machine: &Machine,
@@ -121,21 +121,21 @@ pub fn split(
     Ok(split)
 }
 
-/// Tiles a split graph for a machine: of several strategies the one whose best schedule has the
-/// lowest energy-delay product. The tiled program states that schedule, and with `explain` what was
-/// costed for every layer.
+/// Tiles a split graph for a machine: of several strategies, by the one whose best schedule has the
+/// lowest energy-delay product. The tiled program records that schedule and, with `explain`, the
+/// alternatives of each decision.
 ///
 /// # Errors
-/// The graph is not a well-formed split graph, holds what no instruction computes, or does not fit
-/// the machine.
+/// The graph is not a valid split graph, holds operations that no instruction computes, or does not
+/// fit the machine.
 pub fn tile(graph: &Graph, machine: &Machine, explain: bool) -> Result<Tiled, CodegenError> {
     lowerable(graph)?;
     let (plan, found) = plan::choose(graph, machine, explain)?;
     Ok(emit::tiled(graph, machine, plan, found.attempt))
 }
 
-/// Orders the tasks of a program and places its buffers: as the program states, or else the best of
-/// several schedules.
+/// Orders the tasks of a program and places its buffers: by the schedule that the program records,
+/// or else by the best of several.
 ///
 /// # Errors
 /// No placement was found.
@@ -143,7 +143,7 @@ pub fn schedule(tiled: &Tiled) -> Result<Scheduled, CodegenError> {
     schedule::schedule(tiled).ok_or_else(|| CodegenError::no_placement(&tiled.machine))
 }
 
-/// Whether a graph is well-formed and each of its operations is an instruction's.
+/// Checks that a graph is valid and that instructions compute all of its operations.
 fn lowerable(graph: &Graph) -> Result<(), CodegenError> {
     graph.verify()?;
     limits::check(graph).map_err(CodegenError::Unsupported)

@@ -21,11 +21,11 @@ use crate::estimate::Estimate;
 use crate::ir::{Graph, Op};
 use crate::tiled::Tasks;
 
-/// Lowers a graph by every strategy and takes the one with the best schedule.
+/// Lowers a graph by every strategy and returns the plan with the best schedule.
 ///
 /// # Errors
-/// The graph holds what no instruction computes, not even the smallest tiles of a group fit, or no
-/// schedule finds room.
+/// The graph holds operations that no instruction computes, not even the smallest tiles of a group
+/// fit, or no schedule can be placed.
 pub(crate) fn choose(
     graph: &Graph,
     machine: &Machine,
@@ -43,8 +43,8 @@ pub(crate) fn choose(
         for (resident_percent, grain) in strategies {
             let strategy = Strategy { fusion: *fusion, resident_percent, grain };
             let residence = strategy.residence(graph, machine, groups);
-            // A smaller share may hold the same tensors, and layers are interleaved only by way of
-            // DRAM.
+            // A smaller share may select the same resident tensors. The layers of an MLP are
+            // interleaved only if the tensor between them is spilled.
             let storages = residence.resident_storages();
             let is_known = !residents.insert((storages, grain == TileGrain::Fine));
             if is_known || fusion.mlps && !may_interleave(groups, &residence) {
@@ -77,13 +77,12 @@ pub(crate) fn choose(
     Ok((Plan { residence, pool, tasks, layers, decisions }, found))
 }
 
-/// Whether a group is an MLP whose layers may be interleaved: what passes between them does not
-/// stay on chip.
+/// Whether a group is an MLP whose layers may be interleaved: the tensor between them is spilled.
 fn may_interleave(groups: &[Group], residence: &Residence) -> bool {
     groups.iter().filter_map(Group::mlp).any(|mlp| !residence.on_chip(mlp.first.result))
 }
 
-/// What was decided on the way to the best schedule.
+/// The decisions of the winning lowering, and the choice among strategies.
 fn decisions(graph: &Graph, plans: &[Lowering<'_>], found: &Found) -> Vec<Decision> {
     let best = &plans[found.candidate];
     let choice = Decision {
@@ -91,7 +90,7 @@ fn decisions(graph: &Graph, plans: &[Lowering<'_>], found: &Found) -> Vec<Decisi
         subject: "plan".to_owned(),
         chosen: best.strategy.to_string(),
         reason: format!(
-            "the lowest price of {} schedules that were timed; {} were tried",
+            "lowest energy-delay product of {} timed schedules; {} were tried",
             found.timed, found.tried
         ),
         alternatives: plans.iter().map(Lowering::alternative).collect(),
@@ -101,7 +100,7 @@ fn decisions(graph: &Graph, plans: &[Lowering<'_>], found: &Found) -> Vec<Decisi
     [choice].into_iter().chain(places).chain(groups).collect()
 }
 
-/// The groups of a graph without fusion, and fused in the ways that change something.
+/// The groups without fusion, and each fusion that changes them.
 fn fusions(groups: Vec<Group>, graph: &Graph) -> BTreeMap<Fusion, Vec<Group>> {
     let projections = group::fuse::with_projections(&groups, graph);
     let mlps = group::fuse::with_mlps(projections.as_ref().unwrap_or(&groups), graph);
@@ -112,14 +111,14 @@ fn fusions(groups: Vec<Group>, graph: &Graph) -> BTreeMap<Fusion, Vec<Group>> {
     fusions
 }
 
-/// The plan of a graph: its tasks in program order, and where their operands live.
+/// The plan of a graph: its tasks in program order, and the residence of their operands.
 pub(crate) struct Plan {
     pub(crate) residence: Residence,
     pub(crate) pool: ConstantPool,
     pub(crate) tasks: Tasks,
-    /// The operations that layers stand for.
+    /// The operation of each layer.
     pub(crate) layers: Vec<Op>,
-    /// What was decided, if that was asked for.
+    /// The decisions, if they were requested.
     pub(crate) decisions: Vec<Decision>,
 }
 
@@ -175,9 +174,9 @@ impl<'g> Lowering<'g> {
     }
 }
 
-/// What tasks take if all that can overlap does: the cycles of the busier of MAC lines and DRAM
-/// channel, with two drains for each instruction of the lines, because small tiles wait for each
-/// other.
+/// Estimates tasks under the assumption that everything overlaps: the cycles of the busier of MAC
+/// lines and DRAM channel, with two drains for each instruction on the lines, because small tiles
+/// wait for each other.
 fn estimate(tasks: &Tasks, machine: &Machine) -> Estimate {
     let (mut lines, mut dram_bytes) = (0, 0);
     for task in &tasks.tasks {

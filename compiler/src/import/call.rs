@@ -1,4 +1,4 @@
-//! A node while it is translated: its operands and attributes, and the operations that it becomes.
+//! The translation of a node: its operands and attributes, and the operations that replace it.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use super::error::{Fault, Problem};
 use super::fold::{self, Budget};
 use super::{DataTypes, MAX_RANK, constant};
 
-/// What a translation gives: the node's results, or what is in the way.
+/// The result of a translation: the node's results, or the problem.
 pub(super) type Translated<T = Vec<Value>> = Result<T, Box<Problem>>;
 
-/// A node, and the graph that it is translated into.
+/// A node, and the graph that it is translated to.
 pub(super) struct Call<'a> {
     pub(super) node: &'a onnx::Node,
     /// The model's opset.
     pub(super) opset: i64,
     graph: &'a mut Graph,
     budget: &'a mut Budget,
-    /// The element types that constants have in the model.
+    /// The element types of constants in the model.
     data_types: &'a mut DataTypes,
     operands: Vec<Option<Value>>,
-    /// The node's entity, once an operation came from it.
+    /// The node's entity, once an operation has been emitted for it.
     entity: Option<Node>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Call<'a> {
         Call { node, opset, graph, budget, data_types, operands, entity: None }
     }
 
-    /// The problem that something does not fit.
+    /// The problem that an operand or attribute is not the expected one.
     pub(super) fn mismatch(
         &self,
         expected: impl Into<String>,
@@ -47,7 +47,7 @@ impl<'a> Call<'a> {
         Fault::mismatch(expected, found).at(self.node.place())
     }
 
-    /// The problem that an attribute has a value that is not supported.
+    /// The problem that an attribute has an unsupported value.
     pub(super) fn attribute(
         &self,
         name: &str,
@@ -66,12 +66,12 @@ impl<'a> Call<'a> {
         self.optional(index).ok_or_else(|| self.mismatch(format!("an operand {index}"), "none"))
     }
 
-    /// The operand at an index, where it is given.
+    /// The operand at an index, if present.
     pub(super) fn optional(&self, index: usize) -> Option<Value> {
         self.operands.get(index).copied().flatten()
     }
 
-    /// All operands, at least one and none left out.
+    /// All operands; at least one, none omitted.
     pub(super) fn operands(&self) -> Translated<Vec<Value>> {
         match self.operands.iter().copied().collect::<Option<Vec<Value>>>() {
             Some(operands) if !operands.is_empty() => Ok(operands),
@@ -94,18 +94,19 @@ impl<'a> Call<'a> {
         self.graph.constant(value).is_some()
     }
 
-    /// The name of a constant; empty for what is computed.
+    /// The name of a constant; empty for computed values.
     pub(super) fn name(&self, value: Value) -> &str {
         self.graph.constant(value).map_or("", |constant| &constant.name)
     }
 
-    /// The element type of a constant as the model stores it; `None` for what is computed, be it at
+    /// The element type of a constant in the model; `None` for computed values, even if computed at
     /// compile time.
     pub(super) fn data_type(&self, value: Value) -> Option<DataType> {
         self.data_types[value]
     }
 
-    /// The operation that gave the elements of a value, before any that only moved them.
+    /// The operation that computed the elements of a value, skipping operations that only move
+    /// elements.
     pub(super) fn producer_behind_moves(&self, mut value: Value) -> Option<&OpKind> {
         loop {
             let (_, data) = self.graph.producer(value)?;
@@ -120,7 +121,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The elements of a constant operand of integers.
+    /// The elements of a constant integer operand.
     pub(super) fn integers(&mut self, value: Value, what: &str) -> Translated<Vec<i64>> {
         self.charge(self.ty(value).elements())?;
         self.graph.const_i64(value).ok_or_else(|| {
@@ -128,7 +129,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The only element of a constant operand of integers.
+    /// The only element of a constant integer operand.
     pub(super) fn integer(&mut self, value: Value, what: &str) -> Translated<i64> {
         match self.integers(value, what)?[..] {
             [element] => Ok(element),
@@ -136,7 +137,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The elements of a constant operand of floats.
+    /// The elements of a constant float operand.
     pub(super) fn floats(&mut self, value: Value, what: &str) -> Translated<Vec<f32>> {
         self.charge(self.ty(value).elements())?;
         self.graph.const_f32(value).ok_or_else(|| {
@@ -174,7 +175,7 @@ impl<'a> Call<'a> {
             })
     }
 
-    /// Axes, normalised and rising.
+    /// Axes, normalised and ascending.
     pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Translated<Vec<usize>> {
         let mut normal =
             axes.iter().map(|axis| self.axis(*axis, rank)).collect::<Translated<Vec<usize>>>()?;
@@ -185,8 +186,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A list that is an operand from some opset on, and an attribute before; `None` where it is
-    /// not given.
+    /// A list that is an operand as of some opset and an attribute before; `None` if absent.
     pub(super) fn list(
         &mut self,
         name: &str,
@@ -200,7 +200,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Appends an operation, or computes it where its operands are constants.
+    /// Appends an operation, or evaluates it if all operands are constants.
     pub(super) fn emit(&mut self, kind: OpKind, operands: &[Value]) -> Translated<Value> {
         let result = self.try_emit(kind, operands);
         self.located(result)
@@ -210,7 +210,7 @@ impl<'a> Call<'a> {
         let ty = fold::result_type(self.graph, &kind, operands)?;
         if operands.iter().all(|operand| self.graph.constant(*operand).is_some()) {
             let bytes = fold::evaluate(self.graph, self.budget, &kind, operands, &ty)?;
-            // A parameter keeps its name while its elements only move.
+            // A parameter keeps its name if its elements only move.
             let name = match operands {
                 [x] => self.graph.constant(*x).map_or("", |constant| &constant.name).to_owned(),
                 _ => String::new(),
@@ -224,7 +224,7 @@ impl<'a> Call<'a> {
         Ok(self.graph.push(kind, operands, &[node])?)
     }
 
-    /// Checks the element types of what is computed: integers are moved, selected, converted, and
+    /// Checks the element types of operands: integers can be moved, selected, converted, and
     /// combined with each other.
     fn check_elements(&self, kind: &OpKind, operands: &[Value]) -> Result<(), Fault> {
         let other = match kind {
@@ -244,17 +244,17 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Appends or computes a function of every element.
+    /// Appends or evaluates an elementwise function.
     pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Translated<Value> {
         self.emit(OpKind::Unary { f }, &[x])
     }
 
-    /// Appends or computes a function of every pair of elements.
+    /// Appends or evaluates an elementwise function of two operands.
     pub(super) fn binary(&mut self, f: BinaryFn, a: Value, b: Value) -> Translated<Value> {
         self.emit(OpKind::Binary { f }, &[a, b])
     }
 
-    /// The same elements in another shape.
+    /// Reshapes a tensor.
     pub(super) fn reshape(&mut self, x: Value, shape: &[usize]) -> Translated<Value> {
         if self.shape(x) == shape {
             return Ok(x);
@@ -262,7 +262,7 @@ impl<'a> Call<'a> {
         self.emit(OpKind::Reshape { shape: shape.to_vec() }, &[x])
     }
 
-    /// A tensor broadcast to a shape.
+    /// Broadcasts a tensor to a shape.
     pub(super) fn expand(&mut self, x: Value, shape: &[usize]) -> Translated<Value> {
         if self.shape(x) == shape {
             return Ok(x);
@@ -270,7 +270,7 @@ impl<'a> Call<'a> {
         self.emit(OpKind::Expand { shape: shape.to_vec() }, &[x])
     }
 
-    /// Some of a tensor along an axis.
+    /// Slices a tensor along an axis.
     pub(super) fn slice(
         &mut self,
         x: Value,
@@ -291,12 +291,12 @@ impl<'a> Call<'a> {
         self.emit(OpKind::Slice { axis, start, len, stride }, &[x])
     }
 
-    /// Checks the shape of what computing a result takes.
+    /// Checks the shape of a computed result against the limits.
     pub(super) fn check_activation(&self, shape: &[usize]) -> Translated<()> {
         self.located(fold::check_activation(shape))
     }
 
-    /// A constant of floats, which are made only if the budget allows them.
+    /// A float constant; the iterator is only evaluated if the budget allows it.
     pub(super) fn float_constant<I>(&mut self, shape: &[usize], elements: I) -> Translated<Value>
     where
         I: IntoIterator<Item = f32, IntoIter: ExactSizeIterator>,
@@ -304,7 +304,7 @@ impl<'a> Call<'a> {
         self.named_float_constant("", shape, elements)
     }
 
-    /// A constant of floats with the name of the parameter that it stands for.
+    /// A float constant that keeps the name of a parameter.
     pub(super) fn named_float_constant<I>(
         &mut self,
         name: &str,
@@ -319,7 +319,7 @@ impl<'a> Call<'a> {
         Ok(self.graph.add_const(name, ty, fold::f32_bytes(elements)))
     }
 
-    /// A constant of integers, which are made only if the budget allows them.
+    /// An integer constant; the iterator is only evaluated if the budget allows it.
     pub(super) fn integer_constant<I>(&mut self, shape: &[usize], elements: I) -> Translated<Value>
     where
         I: IntoIterator<Item = i64, IntoIter: ExactSizeIterator>,
@@ -329,22 +329,22 @@ impl<'a> Call<'a> {
         Ok(self.graph.add_const("", ty, fold::i64_bytes(elements)))
     }
 
-    /// Checks a new constant of so many elements, and takes it from the budget.
+    /// Checks a new constant of this many elements and charges it to the budget.
     fn check_constant(&mut self, ty: &TensorType, elements: usize) -> Translated<()> {
         let checked =
             fold::check_count(&ty.shape, elements).and_then(|()| self.budget.charge_constant(ty));
         self.located(checked)
     }
 
-    /// Takes elements that are read from the budget.
+    /// Charges reading elements to the budget.
     fn charge(&mut self, elements: usize) -> Translated<()> {
         let charged = self.budget.charge(elements);
         self.located(charged)
     }
 
-    /// A constant with the elements of a tensor in an attribute.
+    /// A constant with the tensor of an attribute.
     pub(super) fn tensor_constant(&mut self, tensor: &onnx::Tensor) -> Translated<Value> {
-        // The name of the node's result is what the model calls it.
+        // The model names the constant by the node's result.
         let name = self.node.outputs.first().and_then(Option::as_deref).unwrap_or_default();
         let value = constant(self.graph, self.budget, name, tensor);
         let value = self.located(value)?;
@@ -353,7 +353,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A list of numbers for messages, cut short where it is long.
+/// A list of numbers for messages, truncated if it is long.
 pub(super) fn shown<T: fmt::Debug>(list: &[T]) -> String {
     match list.get(..MAX_RANK) {
         Some(first) if list.len() > MAX_RANK => {
@@ -363,7 +363,8 @@ pub(super) fn shown<T: fmt::Debug>(list: &[T]) -> String {
     }
 }
 
-/// What operations of a node are called: the node's name, after its module where the exporter says
+/// The name of a node's operations: the node's name, prefixed by its module if the exporter states
+/// it.
 /// which.
 fn name(node: &onnx::Node) -> String {
     if node.scope.is_empty() { node.name.clone() } else { format!("{}/{}", node.scope, node.name) }

@@ -1,11 +1,11 @@
-//! What of a model cannot be imported, and where.
+//! Errors of importing, with their places in the model.
 
 use vitcod_support::problems::Problems;
 
 use crate::ir::infer::InferError;
 use crate::onnx::{self, Place};
 
-/// Everything of a model that cannot be imported; there is at least one problem.
+/// The problems of a model; at least one.
 ///
 /// Displayed as one line per problem.
 #[derive(Debug, thiserror::Error)]
@@ -30,25 +30,25 @@ pub struct Problem {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An operator that is not supported, or not in the model's opset.
+    /// The operator is not supported, or not in the model's opset.
     #[error("unsupported operator of {} opset {opset}: {advice}", if .domain.is_empty() { "ai.onnx" } else { .domain })]
     Operator {
         /// The operator's domain; empty for ONNX's own.
         domain: String,
         /// The model's opset of that domain.
         opset: i64,
-        /// Why, and what would be supported.
+        /// The reason, and what is supported instead.
         advice: String,
     },
-    /// An operator of a domain of which the model names no opset.
+    /// The model states no opset for the operator's domain.
     #[error("unsupported operator of a domain without opset, {domain:?}: {advice}")]
     Domain {
         /// The operator's domain; empty for ONNX's own.
         domain: String,
-        /// Why, and what would be supported.
+        /// The reason, and what is supported instead.
         advice: String,
     },
-    /// A node that calls a function of the model.
+    /// The node calls a function of the model.
     #[error(
         "a call of the model's own function {domain:?}::{name:?}: only operators are supported; inline it first (onnx.inliner)"
     )]
@@ -58,7 +58,7 @@ pub enum Fault {
         /// The function's name.
         name: String,
     },
-    /// An opset that is not supported.
+    /// The model's opset is not supported.
     #[error("expected an opset of ai.onnx from {oldest} to {newest}, found {found}")]
     Opset {
         /// The oldest supported.
@@ -68,7 +68,7 @@ pub enum Fault {
         /// The model's.
         found: i64,
     },
-    /// An operand, result, attribute or option that does not fit.
+    /// An operand, result, attribute or option is not supported.
     #[error("expected {expected}, found {found}")]
     Mismatch {
         /// The supported operand or attribute.
@@ -76,10 +76,10 @@ pub enum Fault {
         /// The operand or attribute in the model.
         found: String,
     },
-    /// Operands that do not fit the operation that a node becomes.
+    /// The operands are invalid for the operation that the node becomes.
     #[error(transparent)]
     Operands(#[from] InferError),
-    /// An attribute of the wrong kind, or a constant that cannot be read.
+    /// An attribute has the wrong kind, or a constant cannot be read.
     #[error(transparent)]
     Model(#[from] onnx::Fault),
 }

@@ -1,9 +1,9 @@
 //! From ONNX models to graphs of the imported stage.
 //!
-//! [`import`] walks the nodes in order. [`OPERATORS`] names the function that writes each operator
-//! as operations of the IR. An operation whose operands are all constants is computed at once, so
-//! that shape arithmetic, class tokens and aliased parameters leave nothing behind: what remains is
-//! the computation on the model's inputs, and every shape is known.
+//! [`import`] walks the nodes in order. [`OPERATORS`] names the function that translates each
+//! operator to operations of the IR. An operation whose operands are all constants is evaluated at
+//! once, which removes shape arithmetic, class tokens and aliased parameters. The result is the
+//! computation on the model's inputs, with all shapes known.
 //!
 //! - Floats of every width become f32; arithmetic in half precision is not imitated.
 //! - Integers and booleans of every width are `i64`; true is 1. They are constants, or inputs and
@@ -14,16 +14,15 @@
 //! - Operations are named by their node, after its module where the exporter says which:
 //!   `blocks.0.attn.qkv/node_linear`.
 //!
-//! All problems are found at once: a node that depends on a failed one is passed over, unless its
+//! One run reports all problems: a node that depends on a failed one is skipped, unless its
 //! operator is unsupported as well.
 //!
 //! # Bounds
 //!
-//! The model is untrusted. Shapes are checked against overflow and [`MAX_RANK`], a computed tensor
-//! against [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), the size of the graph against
-//! a limit, and all constants made at compile time against budgets of work and memory that grow
-//! with the parameters in the model, before anything is allocated. A file of a megabyte takes less
-//! than 200 MB (`tests/hostile`).
+//! The model is untrusted. Before allocation, shapes are checked against overflow and [`MAX_RANK`],
+//! a computed tensor against [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), the size of
+//! the graph against a limit, and all evaluated constants against budgets of work and memory that
+//! grow with the model's parameters. A file of a megabyte takes less than 200 MB (`tests/hostile`).
 
 mod call;
 mod error;
@@ -50,15 +49,15 @@ pub(crate) const MAX_RANK: usize = 16;
 /// How to import a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Extents of dynamic dimensions by name, as `batch`; 1 for those not named here.
+    /// Extents of dynamic dimensions by name, such as `batch`; unnamed ones have extent 1.
     pub dims: BTreeMap<String, usize>,
 }
 
-/// The imported graph of a model, compacted ([`Graph::compacted`]).
+/// Imports a model. The graph is compacted ([`Graph::compacted`]).
 ///
 /// # Errors
-/// Everything in the model that is not supported or does not fit, and names in `options` that the
-/// model does not have.
+/// All unsupported or invalid parts of the model, and names in `options` that the model does not
+/// have.
 pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportError> {
     let mut importer = Importer {
         model,
@@ -87,25 +86,25 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
     Ok(importer.graph.compacted())
 }
 
-/// The element types that constants have in the model, where one came from there.
+/// The element types of constants that come from the model.
 type DataTypes = SecondaryMap<Value, Option<DataType>>;
 
-/// What the name of an ONNX value stands for.
+/// The meaning of the name of an ONNX value.
 #[derive(Clone, Copy, Debug)]
 enum Slot {
     /// A value of the graph.
     Known(Value),
-    /// Nothing, which a problem says.
+    /// An unsupported value; its problem was recorded.
     Failed,
-    /// A result that its operator does not give here, as the mask of Dropout: a problem where it is
-    /// used.
+    /// A result that the translation does not produce, such as the mask of Dropout. Using it is a
+    /// problem.
     Omitted,
 }
 
-/// The walk over a model.
+/// The state of the walk over a model.
 struct Importer<'m> {
     model: &'m Model,
-    /// The version of the default domain.
+    /// The opset of the default domain.
     opset: i64,
     graph: Graph,
     values: BTreeMap<&'m str, Slot>,
@@ -175,8 +174,7 @@ impl<'m> Importer<'m> {
             self.report(*problem);
             None
         });
-        // Whatever a node that failed would give has failed; what a translation does not give is
-        // omitted.
+        // All results of a failed node have failed; other missing results are omitted ones.
         let missing = if translated.is_some() { Slot::Omitted } else { Slot::Failed };
         let mut results = translated.unwrap_or_default().into_iter();
         for name in &node.outputs {
@@ -187,7 +185,7 @@ impl<'m> Importer<'m> {
         }
     }
 
-    /// The results of a node; `None` where an operand has failed.
+    /// Translates a node; `None` if an operand has failed.
     fn translate(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Value>>, Box<Problem>> {
         let operator = operators::find(self.model, node).map_err(|fault| fault.at(node.place()))?;
         let Some(operands) = self.operands(node)? else { return Ok(None) };
@@ -202,7 +200,7 @@ impl<'m> Importer<'m> {
         (operator.translate)(&mut call).map(Some)
     }
 
-    /// The operands of a node; `None` where one has failed.
+    /// The operands of a node; `None` if one has failed.
     fn operands(
         &mut self,
         node: &'m onnx::Node,
@@ -220,7 +218,7 @@ impl<'m> Importer<'m> {
         Ok(Some(operands))
     }
 
-    /// The value of a name used at some place; `None` where it has failed.
+    /// The value of a name that is used at a place; `None` if it has failed.
     fn value(&mut self, name: &'m str, place: &Place) -> Result<Option<Value>, Box<Problem>> {
         let slot = match self.values.get(name) {
             Some(slot) => *slot,
@@ -296,7 +294,7 @@ fn is_float(data_type: DataType) -> bool {
     matches!(data_type, DataType::F32 | DataType::F64 | DataType::F16 | DataType::Bf16)
 }
 
-/// A constant of the graph with the elements of a tensor: those of f32 shared, others converted.
+/// Adds a tensor as a constant. f32 elements are shared, others are converted.
 fn constant(
     graph: &mut Graph,
     budget: &mut Budget,

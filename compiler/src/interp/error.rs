@@ -3,20 +3,20 @@ use crate::ir::{Graph, Op, Stage, TensorType};
 /// Why a graph cannot be interpreted.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InterpError {
-    /// The graph is of a stage that the interpreter does not run.
+    /// The interpreter does not support the graph's stage.
     #[error("cannot execute a graph of stage {0} here")]
     Stage(Stage),
-    /// Too many inputs, or too few.
+    /// The number of inputs is wrong.
     #[error("{found} inputs were given, and the model has {expected}: {names}")]
     InputCount {
-        /// Inputs of the graph.
+        /// Number of inputs of the graph.
         expected: usize,
         /// Number of tensors that the caller passed.
         found: usize,
-        /// Their names in the graph.
+        /// Names of the graph's inputs.
         names: String,
     },
-    /// An input of another type than the graph's.
+    /// An input has the wrong type.
     #[error("input {name:?}: found {found}, and the model takes {expected}")]
     Input {
         /// Name of the input.
@@ -26,7 +26,7 @@ pub enum InterpError {
         /// Type of the tensor that the caller passed.
         found: String,
     },
-    /// Samples that are no items of an input, or not as many as those of the inputs before it.
+    /// Samples are not items of an input, or their number differs from that of the inputs before.
     #[error("samples of input {name:?}: found {found}, expected {}items of {expected} along the first axis",
         .items.map_or(String::new(), |items| format!("{items} ")))]
     Samples {
@@ -36,18 +36,18 @@ pub enum InterpError {
         expected: TensorType,
         /// Type of the tensor that the caller passed.
         found: String,
-        /// How many items were expected, where the inputs before have settled it.
+        /// The expected number of items, once an earlier input has determined it.
         items: Option<usize>,
     },
-    /// Not one label for each item.
+    /// The number of labels differs from the number of items.
     #[error("found {found} labels for {items} items")]
     Labels {
-        /// Items of the samples.
+        /// Number of items of the samples.
         items: usize,
         /// Number of labels that the caller passed.
         found: usize,
     },
-    /// An output that is no tensor of real numbers.
+    /// An output does not represent real numbers.
     #[error("output {name:?} is {found}, expected a type that represents real numbers")]
     Output {
         /// Name of the output.
@@ -55,10 +55,10 @@ pub enum InterpError {
         /// Element type and shape of the output.
         found: TensorType,
     },
-    /// A constant or operand that the operation cannot take.
+    /// A constant or operand is invalid for the operation.
     #[error("{at}: {message}")]
     Operation {
-        /// The operation, by the name of its ONNX node where it has one.
+        /// The operation, by the name of its ONNX node if it has one.
         at: String,
         /// The reason why the operation cannot be executed.
         message: String,

@@ -1,4 +1,4 @@
-//! The tensors of a run, each for as long as something is still to read it.
+//! The live tensors of a run: each is dropped after its last read.
 
 use cranelift_entity::SecondaryMap;
 
@@ -21,19 +21,19 @@ impl<T: Clone> Live<T> {
         Live { tensors: SecondaryMap::new(), reads_left }
     }
 
-    /// Defines a value; kept only if something reads it.
+    /// Defines a value; dropped at once if nothing reads it.
     pub(super) fn define(&mut self, value: Value, tensor: T) {
         if self.reads_left[value] > 0 {
             self.tensors[value] = Some(tensor);
         }
     }
 
-    /// The tensor of a value that is defined; `None` for constants.
+    /// The tensor of a live value; `None` for constants.
     pub(super) fn get(&self, value: Value) -> Option<&T> {
         self.tensors[value].as_ref()
     }
 
-    /// Drops the operands that nothing else reads.
+    /// Drops operands after their last read.
     pub(super) fn release(&mut self, graph: &Graph, op: Op) {
         for operand in &graph.op(op).operands {
             self.reads_left[*operand] -= 1;

@@ -1,10 +1,10 @@
-//! Interpreters of the IR: what a graph means, in the simplest form that is fast enough.
+//! Interpreters of the IR: its semantics, in the simplest form that is fast enough.
 //!
 //! - [`FloatInterpreter`] runs imported and canonical graphs in float. It is the reference for
 //!   accuracy and the source of calibration ([`crate::calibration`]).
 //! - [`QuantisedInterpreter`] runs quantised graphs in plain loops over the functions of
-//!   `vitcod_isa::numerics`. What the emulator computes must equal its results bit for bit; the two
-//!   share no code but those functions.
+//!   `vitcod_isa::numerics`. The emulator must compute the same results, bit for bit; the two
+//!   share no other code.
 
 mod error;
 mod float;

@@ -1,17 +1,17 @@
-//! How far results are from their reference.
+//! The error of results against a reference.
 
-/// Energy of a reference, and of what differs from it. Sums over parts of a tensor, or several
-/// tensors, are one noise.
+/// The energy of a reference and of the error. The energies of parts of a tensor, or of several
+/// tensors, add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
     /// Sum of squares of the reference.
     signal: f64,
-    /// Sum of squares of the differences; NaN where a number is none.
+    /// Sum of squares of the differences; NaN if a number is NaN.
     noise: f64,
 }
 
 impl Noise {
-    /// That of results `x` of a reference `r`.
+    /// The noise of results `x` against a reference `r`.
     ///
     /// # Panics
     /// The arguments differ in length.
@@ -30,20 +30,20 @@ impl Noise {
         sums
     }
 
-    /// That of these and other results.
+    /// The noise of both sets of results.
     #[must_use]
     pub fn and(self, other: Noise) -> Noise {
         Noise { signal: self.signal + other.signal, noise: self.noise + other.noise }
     }
 
-    /// Ratio of signal to quantisation noise in decibels, `10 log10(sum r^2 / sum (r - x)^2)`.
-    /// Infinite where nothing differs; NaN where a number is none, so that no threshold accepts it.
+    /// Signal-to-quantisation-noise ratio in decibels, `10 log10(sum r^2 / sum (r - x)^2)`.
+    /// Infinite without error; NaN if a number is NaN, so that no threshold accepts it.
     pub fn sqnr_db(self) -> f64 {
         if self.noise == 0.0 { f64::INFINITY } else { 10.0 * (self.signal / self.noise).log10() }
     }
 }
 
-/// [`Noise::sqnr_db`] of results `x` of a reference `r`.
+/// [`Noise::sqnr_db`] of results against a reference.
 ///
 /// # Panics
 /// The arguments differ in length.

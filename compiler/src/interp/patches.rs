@@ -1,21 +1,21 @@
 //! Windows of images and maps as the rows of a matrix.
 
-/// Windows over an image.
+/// The geometry of windows on an image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows {
-    /// Height and width of a window, in taps.
+    /// Height and width of a window, in kernel elements.
     pub(super) kernel: [usize; 2],
     /// Vertical and horizontal step.
     pub(super) stride: [usize; 2],
     /// Zeros added at top, left, bottom and right.
     pub(super) pad: [usize; 4],
-    /// Vertical and horizontal distance of taps.
+    /// Vertical and horizontal distance of kernel elements.
     pub(super) dilation: [usize; 2],
 }
 
 impl Windows {
-    /// Rows and columns of windows over an image of `height` times `width`, which must hold at
-    /// least one.
+    /// Numbers of rows and columns of windows on an image of `height` times `width`, which must
+    /// hold at least one window.
     pub(super) fn positions(&self, [height, width]: [usize; 2]) -> [usize; 2] {
         let along = |axis: usize, extent: usize| {
             let padded = extent + self.pad[axis] + self.pad[axis + 2];
@@ -43,7 +43,7 @@ impl Windows {
                 for x in (0..self.kernel[1])
                     .map(|tap| (left + tap * self.dilation[1]).wrapping_sub(self.pad[1]))
                 {
-                    // Above and left of the map the difference wraps to more than any extent.
+                    // Above and left of the map the difference wraps and exceeds every extent.
                     if y < height && x < width {
                         rows.extend_from_slice(&map[(y * width + x) * channels..][..channels]);
                     } else {

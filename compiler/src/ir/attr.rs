@@ -1,16 +1,16 @@
-//! Attributes of operations, in the one form in which all of them print and parse.
+//! Attributes of operations: the values that the text form prints and parses.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use vitcod_isa::numerics::Scale;
 
-/// The value of an attribute, as text has it.
+/// The value of an attribute, as it appears in the text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attr {
     /// A count, an axis, an extent.
     Int(i64),
-    /// Several of them.
+    /// A list of integers.
     Ints(Vec<i64>),
     /// A real number.
     Float(f64),
@@ -34,16 +34,16 @@ impl fmt::Display for Attr {
 
 /// The type of an attribute in the operation table: how its values are written.
 pub(super) trait AttrType: Sized {
-    /// The names that there are, where it is one of a set.
+    /// The allowed names, if the type is a set of names.
     const NAMES: &'static [&'static str] = &[];
 
-    /// What the text may be, as messages and the manual say it.
+    /// The expected syntax, for messages and the reference.
     fn expected() -> String;
 
     /// The text of a value.
     fn to_attr(&self) -> Attr;
 
-    /// The value of a text, the inverse of [`AttrType::to_attr`].
+    /// Parses a value; the inverse of [`AttrType::to_attr`].
     fn from_attr(attr: &Attr) -> Option<Self>;
 }
 

@@ -1,4 +1,4 @@
-//! Typed indices; how they print is the text syntax.
+//! Typed indices of entities, with their text form.
 
 use cranelift_entity::entity_impl;
 use serde::{Deserialize, Serialize};

@@ -9,13 +9,12 @@ use vitcod_isa::program::Decision;
 use super::infer::{self, InferError};
 use super::{Const, Elem, Node, Op, OpKind, Stage, TensorType, Value};
 
-/// A graph of operations on tensors. The module documentation of [`crate::ir`] says what holds for
-/// it.
+/// A graph of operations on tensors. [`crate::ir`] states its invariants.
 #[derive(Clone, Debug)]
 pub struct Graph {
     /// Name of the model.
     pub name: String,
-    /// How far the graph has come.
+    /// The stage, which determines the legal operations.
     pub stage: Stage,
     /// The inputs, in the model's order.
     pub inputs: Vec<GraphInput>,
@@ -23,7 +22,7 @@ pub struct Graph {
     pub outputs: Vec<GraphOutput>,
     /// The operations in execution order.
     pub order: Vec<Op>,
-    /// What passes chose where they had a choice; the program says so.
+    /// Decisions of passes; the program records them.
     pub decisions: Vec<Decision>,
     values: PrimaryMap<Value, ValueData>,
     ops: PrimaryMap<Op, OpData>,
@@ -31,39 +30,39 @@ pub struct Graph {
     nodes: PrimaryMap<Node, String>,
 }
 
-/// A tensor that the model takes.
+/// An input of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphInput {
     /// Name in the model.
     pub name: String,
-    /// What stands for it in the graph.
+    /// The value that holds the input.
     pub value: Value,
-    /// Shape in the model: as many elements as the value has, or as bits are used of each row of a
-    /// mask.
+    /// Shape in the model. It has as many elements as the value or, for a mask, as many as there
+    /// are mask bits.
     pub shape: Vec<usize>,
 }
 
-/// A tensor that the model returns.
+/// An output of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphOutput {
     /// Name in the model.
     pub name: String,
-    /// What is returned.
+    /// The value that is returned.
     pub value: Value,
-    /// Shape in the model: as many elements as the value has.
+    /// Shape in the model, with as many elements as the value.
     pub shape: Vec<usize>,
 }
 
-/// A value: its type and where it comes from.
+/// The type and the definition of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueData {
     /// Element type, shape, step.
     pub ty: TensorType,
-    /// Where it comes from.
+    /// The entity that defines it.
     pub def: ValueDef,
 }
 
-/// Where a value comes from.
+/// The definition of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueDef {
     /// The i-th input of the graph.
@@ -83,23 +82,23 @@ pub struct OpData {
     pub operands: Vec<Value>,
     /// Result values, in the order that the operator documents.
     pub results: Vec<Value>,
-    /// The ONNX nodes that it came from, the one that names it first.
+    /// The ONNX nodes that it came from; the first one names it.
     pub nodes: Vec<Node>,
 }
 
-/// The data of a constant: row-major, little-endian, possibly a view of the model's file.
+/// A constant's data: row-major and little-endian, possibly a slice of the model's file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constant {
-    /// Name in the model; empty for what the compiler made.
+    /// Name in the model; empty for constants of the compiler.
     pub name: String,
     /// The elements.
     pub bytes: Bytes,
 }
 
-/// Indices into an extent. As in ONNX, negative ones count from the end.
+/// Resolves indices into an extent. As in ONNX, negative ones count from the end.
 ///
 /// # Errors
-/// One is not within the extent.
+/// An index is out of range.
 pub(crate) fn indices(
     indices: impl IntoIterator<Item = i64>,
     extent: usize,
@@ -132,7 +131,7 @@ impl Graph {
         }
     }
 
-    /// An empty graph of another stage that knows the same ONNX nodes: what a rewriting pass fills.
+    /// An empty graph of another stage with the same ONNX nodes, for a rewriting pass to fill.
     pub fn successor(&self, stage: Stage) -> Graph {
         Graph {
             nodes: self.nodes.clone(),
@@ -141,14 +140,14 @@ impl Graph {
         }
     }
 
-    /// Adds an input that has the shape of its type in the model, too.
+    /// Adds an input whose shape in the model is that of its type.
     pub fn add_input(&mut self, name: impl Into<String>, ty: TensorType) -> Value {
         let shape = ty.shape.clone();
         self.add_input_of(name, ty, shape)
     }
 
-    /// Adds an input with its shape in the model.
-    pub(crate) fn add_input_of(
+    /// Adds an input whose shape in the model may differ.
+    pub fn add_input_of(
         &mut self,
         name: impl Into<String>,
         ty: TensorType,
@@ -196,10 +195,10 @@ impl Graph {
         self.nodes.push(name.into())
     }
 
-    /// Appends an operation with one result whose type follows from the operands.
+    /// Appends an operation with one result whose type is inferred from the operands.
     ///
     /// # Errors
-    /// The operands do not fit the operation.
+    /// The operands are invalid for the operation.
     pub fn push(
         &mut self,
         kind: OpKind,
@@ -211,7 +210,7 @@ impl Graph {
         Ok(self.push_typed(kind, operands, vec![ty], nodes)[0])
     }
 
-    /// Appends an operation whose result types are given; [`Graph::verify`] checks them.
+    /// Appends an operation with explicit result types, which [`Graph::verify`] checks.
     pub fn push_typed(
         &mut self,
         kind: OpKind,
@@ -240,10 +239,10 @@ impl Graph {
         &self.values[value].ty
     }
 
-    /// Notes that the model itself quantises a float tensor to int8 in this step; of several the
-    /// coarsest counts, whose range holds those of the others. What is no usable step, and
-    /// constants, are left alone.
-    pub(crate) fn note_step(&mut self, value: Value, step: f64) {
+    /// Records that the model itself quantises a float tensor to int8 with this step. Of several
+    /// steps the coarsest is kept, whose range covers the others. Invalid steps and constants are
+    /// ignored.
+    pub fn note_step(&mut self, value: Value, step: f64) {
         let data = &mut self.values[value];
         let usable = step.is_finite() && step > 0.0 && data.ty.elem == Elem::F32;
         if usable && !matches!(data.def, ValueDef::Const(_)) {
@@ -251,7 +250,7 @@ impl Graph {
         }
     }
 
-    /// Where a value comes from.
+    /// The definition of a value.
     pub fn def(&self, value: Value) -> ValueDef {
         self.values[value].def
     }
@@ -261,13 +260,13 @@ impl Graph {
         &self.ops[op]
     }
 
-    /// An operation, to change its operands; its results stay.
+    /// Mutable access to an operation, for changing its operands; its results stay.
     pub fn op_mut(&mut self, op: Op) -> &mut OpData {
         &mut self.ops[op]
     }
 
-    /// How messages name an operation: by its ONNX node, where it has one, and its place in the
-    /// graph.
+    /// The name of an operation in messages: its first ONNX node, if it has one, and its index in
+    /// the graph.
     pub fn describe(&self, op: Op) -> String {
         let data = self.op(op);
         match data.nodes.first() {
@@ -276,12 +275,12 @@ impl Graph {
         }
     }
 
-    /// What reports call the layer of an operation: its first ONNX node.
-    pub(crate) fn layer_name(&self, op: Op) -> String {
+    /// The name of the operation's layer in reports: its first ONNX node.
+    pub fn layer_name(&self, op: Op) -> String {
         self.op(op).nodes.first().map_or_else(|| op.to_string(), |node| self.node(*node).to_owned())
     }
 
-    /// The operation that a value is a result of.
+    /// The operation that defines a value, if one does.
     pub fn producer(&self, value: Value) -> Option<(Op, &OpData)> {
         match self.def(value) {
             ValueDef::Result(op, _) => Some((op, self.op(op))),
@@ -289,7 +288,7 @@ impl Graph {
         }
     }
 
-    /// The data of a value that is a constant.
+    /// The data of a value, if it is a constant.
     pub fn constant(&self, value: Value) -> Option<&Constant> {
         match self.def(value) {
             ValueDef::Const(constant) => Some(&self.consts[constant]),
@@ -297,24 +296,24 @@ impl Graph {
         }
     }
 
-    /// The elements of a float constant; `None` for anything else.
+    /// The elements of a float constant; `None` for any other value.
     pub fn const_f32(&self, value: Value) -> Option<Vec<f32>> {
         let constant = self.constant(value)?;
         (self.ty(value).elem == Elem::F32)
             .then(|| constant.bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
     }
 
-    /// The elements of an integer constant; `None` for anything else.
+    /// The elements of an integer constant; `None` for any other value.
     pub fn const_i64(&self, value: Value) -> Option<Vec<i64>> {
         let constant = self.constant(value)?;
         (self.ty(value).elem == Elem::I64)
             .then(|| constant.bytes.as_chunks().0.iter().map(|x| i64::from_le_bytes(*x)).collect())
     }
 
-    /// Constant indices into an extent; negative ones count from the end.
+    /// The elements of a constant as indices into an extent. Negative ones count from the end.
     ///
     /// # Errors
-    /// They are no constant, or one is not within the extent.
+    /// The value is not a constant, or an index is out of range.
     pub fn indices(&self, value: Value, extent: usize) -> Result<Vec<usize>, String> {
         indices(self.const_i64(value).ok_or("the indices are not constant")?, extent)
     }
@@ -327,19 +326,19 @@ impl Graph {
         self.const_f32(value)?.first().copied()
     }
 
-    /// What an attention adds to its scores, where it does.
+    /// The value that attention adds to its scores, if there is one.
     pub fn attention_bias(&self, attention: &OpData) -> Option<Value> {
         attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::F32)
     }
 
-    /// The input that says which keys of an attention count, where one does.
-    pub(crate) fn attention_keys(&self, attention: &OpData) -> Option<Value> {
+    /// The integer input that prunes keys of attention, if there is one.
+    pub fn attention_keys(&self, attention: &OpData) -> Option<Value> {
         attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::I64)
     }
 
-    /// The fewest rows of the tables of which a value's elements are row numbers; `None` where it
-    /// has none such.
-    pub(crate) fn table_rows(&self, value: Value) -> Option<usize> {
+    /// If the elements of a value are row numbers of tables, the number of rows of the smallest
+    /// table.
+    pub fn table_rows(&self, value: Value) -> Option<usize> {
         let rows = self
             .order
             .iter()
@@ -366,13 +365,13 @@ impl Graph {
         self.nodes.iter().map(|(node, name)| (node, name.as_str()))
     }
 
-    /// Every value, whether used or not.
+    /// Every value, used or not.
     pub fn values(&self) -> impl Iterator<Item = (Value, &ValueData)> {
         self.values.iter()
     }
 
-    /// Number of values; also one more than the largest index.
-    pub(crate) fn value_count(&self) -> usize {
+    /// Number of values, which is one more than the largest index.
+    pub fn value_count(&self) -> usize {
         self.values.len()
     }
 
@@ -384,7 +383,7 @@ impl Graph {
         op.index() < self.ops.len()
     }
 
-    /// How many operations of each kind there are, by mnemonic.
+    /// The number of operations of each kind, by mnemonic.
     pub fn operator_counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for op in &self.order {
@@ -393,13 +392,14 @@ impl Graph {
         counts
     }
 
-    /// Elements of all constants: of a canonical graph, what is left of the model's parameters.
+    /// Number of elements of all constants; in a canonical graph, of the model's remaining
+    /// parameters.
     pub fn constant_elements(&self) -> usize {
         let constants = self.values.values().filter(|data| matches!(data.def, ValueDef::Const(_)));
         constants.map(|data| data.ty.elements()).sum()
     }
 
-    /// Per value, the operations in order that read it; an operation that reads it twice counts
+    /// Per value, the operations that read it, in order. An operation that reads it twice is listed
     /// twice.
     pub fn uses(&self) -> SecondaryMap<Value, Vec<Op>> {
         let mut uses: SecondaryMap<Value, Vec<Op>> = SecondaryMap::new();
@@ -411,7 +411,7 @@ impl Graph {
         uses
     }
 
-    /// Lets everything that reads `old`, outputs included, read `new` instead.
+    /// Replaces `old` by `new` in all operands and outputs.
     pub fn replace_uses(&mut self, old: Value, new: Value) {
         for data in self.ops.values_mut() {
             data.operands
@@ -425,13 +425,13 @@ impl Graph {
             .for_each(|output| output.value = new);
     }
 
-    /// The same graph without what no output needs, entities numbered in order of appearance.
-    /// Inputs stay.
+    /// The graph without operations and constants that no output depends on. Entities are
+    /// renumbered in order of appearance. All inputs are kept.
     pub fn compacted(&self) -> Graph {
         self.compacted_and_renamed().0
     }
 
-    /// [`Graph::compacted`], and what each value of this graph is in it.
+    /// [`Graph::compacted`], with the new value of each old one.
     pub(crate) fn compacted_and_renamed(&self) -> (Graph, SecondaryMap<Value, Option<Value>>) {
         let mut needed: SecondaryMap<Value, bool> = SecondaryMap::new();
         self.outputs.iter().for_each(|output| needed[output.value] = true);
@@ -478,7 +478,7 @@ impl Graph {
         if let Some(new) = renamed[value] {
             return new;
         }
-        // Inputs and results are renamed before they are read: this is the first use of a constant.
+        // Inputs and results are renamed before their uses, so this is the first use of a constant.
         let constant = self.constant(value).expect("operands precede their uses");
         let new =
             graph.add_const(constant.name.clone(), self.ty(value).clone(), constant.bytes.clone());

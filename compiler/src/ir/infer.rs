@@ -5,25 +5,25 @@ use vitcod_isa::operands::autoencoder_bytes;
 use super::layout::{BlockKeys, Csc, Mask, ProductParts};
 use super::{Conversion, Elem, OpKind, TensorType};
 
-/// The most heads that an operation combines: as many as an instruction's field holds.
+/// The most heads that an operation combines: the largest value of an instruction's field.
 const MAX_HEADS: usize = u16::MAX as usize;
 
-/// Operands that do not fit an operation: what was found and what was expected.
+/// The operands of an operation are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{mnemonic}: {message}")]
 pub struct InferError {
     /// The operation.
     pub mnemonic: &'static str,
-    /// What does not fit.
+    /// What was found and what was expected.
     pub message: String,
 }
 
-/// The type of the one result of an imported or canonical operation.
+/// Infers the type of the only result of an imported or canonical operation.
 ///
 /// # Errors
-/// The operands do not fit, or the operation is a quantised one, whose types carry steps that
-/// nobody can infer.
-pub(crate) fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
+/// The operands are invalid, or the operation is quantised: the step of its result cannot be
+/// inferred.
+pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
     let fail = |message: String| InferError { mnemonic: kind.mnemonic(), message };
     if !kind.takes(operands.len()) {
         return Err(fail(format!("{} operands do not fit", operands.len())));
@@ -33,7 +33,7 @@ pub(crate) fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorTyp
         .map_err(fail)
 }
 
-/// The element type of the one result of an imported or canonical operation.
+/// The element type of the only result of an imported or canonical operation.
 pub(super) fn result_elem(kind: &OpKind, operands: &[&TensorType]) -> Elem {
     match kind {
         OpKind::Convert { to: Conversion::Float } => Elem::F32,
@@ -43,8 +43,8 @@ pub(super) fn result_elem(kind: &OpKind, operands: &[&TensorType]) -> Elem {
     }
 }
 
-/// The shape of an operation's first result, or why the operands, as many as the operation takes,
-/// do not fit.
+/// The shape of an operation's first result, or why the operands are invalid. Their number must be
+/// right.
 pub(super) fn result_shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
     shape(kind, operands)
         .map_err(|message| if message.is_empty() { unsupported(operands) } else { message })
@@ -335,8 +335,8 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
     }
 }
 
-/// The shape of the scores of queries `q` and keys `k`: heads of all windows, queries and keys of a
-/// window.
+/// The shape of the scores of queries `q` and keys `k`: heads of all attention windows, then
+/// queries and keys of one window.
 fn scores(q: &[usize], k: &[usize], heads: usize, windows: usize) -> Result<[usize; 3], String> {
     match (q, k) {
         ([m, c], [n, d])
@@ -367,7 +367,7 @@ fn csc_entries(heads: usize, keys: usize, csc: &TensorType) -> Result<usize, Str
     Csc::nonzeros_in(heads, keys, bytes).ok_or_else(String::new)
 }
 
-/// The shape of `heads_out` combinations of the `heads_in` heads of `x`.
+/// The shape after `mix_heads` of `x` from `heads_in` to `heads_out` heads.
 fn mixed(x: &[usize], heads_in: usize, heads_out: usize) -> Result<Vec<usize>, String> {
     for heads in [heads_in, heads_out] {
         if !(1..=MAX_HEADS).contains(&heads) {
@@ -382,7 +382,7 @@ fn mixed(x: &[usize], heads_in: usize, heads_out: usize) -> Result<Vec<usize>, S
     }
 }
 
-/// The shape to which both broadcast.
+/// The common shape to which both broadcast.
 fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let extent = |shape: &[usize], i: usize| {

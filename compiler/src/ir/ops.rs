@@ -8,22 +8,22 @@ use vitcod_isa::numerics::Scale;
 use super::Attr;
 use super::attr::AttrType;
 
-/// How far a graph has come. See the module documentation of [`crate::ir`].
+/// The stage of a graph. [`crate::ir`] describes the stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// What the exporter wrote.
+    /// The exporter's operations.
     Imported,
-    /// What the model means.
+    /// Matrices of tokens x channels.
     Canonical,
-    /// In integers.
+    /// Integers.
     Quantised,
     /// Masked attention divided between the engines.
     Split,
 }
 
 impl Stage {
-    /// Every stage, in the order in which a graph goes through them.
+    /// Every stage, in the order of compilation.
     pub const ALL: [Stage; 4] = [Stage::Imported, Stage::Canonical, Stage::Quantised, Stage::Split];
 
     /// Name in the text form.
@@ -36,7 +36,7 @@ impl Stage {
         }
     }
 
-    /// Whether its tensors are float: the interpreter is then the float interpreter.
+    /// Whether its tensors are float, so that the float interpreter evaluates them.
     pub const fn is_float(self) -> bool {
         matches!(self, Stage::Imported | Stage::Canonical)
     }
@@ -134,16 +134,16 @@ functions! {
     }
 }
 
-/// An operation as the table states it.
+/// The row of an operation in the operation table.
 #[derive(Clone, Copy, Debug)]
 pub struct OpSpec {
     /// Name in the text form.
     pub mnemonic: &'static str,
-    /// What it does, in Markdown.
+    /// Description in Markdown, for the reference.
     pub doc: &'static str,
-    /// The stages in which it may occur.
+    /// The stages in which it is legal.
     pub stages: &'static [Stage],
-    /// How many operands it takes, as a pattern.
+    /// The possible numbers of operands, as a pattern.
     pub operands: &'static str,
     /// How many results it has.
     pub results: usize,
@@ -157,13 +157,13 @@ pub struct OpSpec {
 pub struct AttrSpec {
     /// Name in the text form.
     pub name: &'static str,
-    /// What it says, in Markdown.
+    /// Description in Markdown, for the reference.
     pub doc: &'static str,
-    /// What its text may be.
+    /// The expected syntax of its value.
     pub expected: fn() -> String,
-    /// What it is where the text does not say.
+    /// The value if the text omits it.
     pub default: Option<fn() -> Attr>,
-    /// The names that there are, where it is one of a set.
+    /// The allowed names, if the type is a set of names.
     pub names: &'static [&'static str],
 }
 
@@ -171,25 +171,25 @@ impl OpSpec {
     /// The operation with these attributes, one for each of [`OpSpec::attrs`].
     ///
     /// # Errors
-    /// The name of the first attribute that is not of its type.
+    /// The name of the first attribute whose value has the wrong type.
     ///
     /// # Panics
-    /// There are more attributes, or fewer.
+    /// The number of attributes is wrong.
     pub fn build(&self, attrs: &[Attr]) -> Result<OpKind, &'static str> {
         (self.build)(attrs)
     }
 }
 
 functions! {
-    /// What numbers become.
+    /// The result of a conversion.
     Conversion {
         /// Floats.
         Float = "float",
         /// Integers: rounded towards 0.
         Integer = "integer",
-        /// 1 where they are not 0, and 0 where they are.
+        /// 1 if the number is not 0, else 0.
         Truth = "truth",
-        /// 1 where they are no numbers, and 0 where they are.
+        /// 1 if the number is NaN, else 0.
         IsNan = "is_nan",
     }
 }
@@ -223,23 +223,22 @@ macro_rules! operations {
                 match self { $( OpKind::$name { .. } => $mnemonic ),* }
             }
 
-            /// The stages in which it may occur.
+            /// The stages in which it is legal.
             pub const fn stages(&self) -> &'static [Stage] {
                 match self { $( OpKind::$name { .. } => &[$(Stage::$stage),+] ),* }
             }
 
-            /// Whether it takes so many operands.
+            /// Whether it takes this many operands.
             pub const fn takes(&self, operands: usize) -> bool {
                 match self { $( OpKind::$name { .. } => matches!(operands, $operands) ),* }
             }
 
-            /// How many results it has.
+            /// Number of results.
             pub const fn results(&self) -> usize {
                 match self { $( OpKind::$name { .. } => $results ),* }
             }
 
-            /// Its attributes but those that are what they are by default, in the order of the text
-            /// form.
+            /// Its attributes that differ from their defaults, in the order of the text form.
             pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
                 let attrs: Vec<(&'static str, Attr, Option<fn() -> Attr>)> = match self { $(
                     OpKind::$name { $( $attr ),* } => {
@@ -274,26 +273,26 @@ macro_rules! operations {
 }
 
 operations! {
-    /// A function of every element.
+    /// Applies a function to every element.
     "unary" Unary (Imported|Canonical) [1] -> 1 {
         /// The function.
         f: UnaryFn,
     }
 
-    /// A function of every pair of elements; shapes broadcast as in NumPy. In the canonical stage
-    /// operands have equal shapes.
+    /// Applies a function to every pair of elements; shapes broadcast as in NumPy. In the canonical
+    /// stage the operands have equal shapes.
     "binary" Binary (Imported|Canonical) [2] -> 1 {
         /// The function.
         f: BinaryFn,
     }
 
-    /// What quantising and dequantising leaves:
-    /// `(clamp(round(x / scale) + zero_point, min, max) - zero_point) * scale` in float32, halves
-    /// rounded to even. A QuantizeLinear of ONNX with its DequantizeLinear.
+    /// Quantises and dequantises: `(clamp(round(x / scale) + zero_point, min, max) - zero_point) *
+    /// scale` in float32, halves rounded to even. Represents a QuantizeLinear of ONNX followed by
+    /// its DequantizeLinear.
     "fake_quantise" FakeQuantise (Imported) [1] -> 1 {
         /// Value of one step.
         scale: f64,
-        /// The integer that stands for 0.
+        /// The integer that represents 0.
         zero_point: i32,
         /// The smallest integer.
         min: i32,
@@ -301,17 +300,18 @@ operations! {
         max: i32,
     }
 
-    /// Every element as another kind of number. Integers and booleans are `i64`; true is 1.
+    /// Converts every element to another kind of number. Integers and booleans are `i64`; true is
+    /// 1.
     "convert" Convert (Imported) [1] -> 1 {
-        /// What they become.
+        /// The kind of the result.
         to: Conversion,
     }
 
-    /// The element of the second operand where that of the first, `i64`, is not 0, and of the third
-    /// elsewhere; shapes broadcast as in NumPy.
+    /// Selects elementwise: the second operand where the first, `i64`, is not 0, else the third;
+    /// shapes broadcast as in NumPy.
     "select" Select (Imported) [3] -> 1 {}
 
-    /// Matrix product over the last two dimensions; leading ones broadcast.
+    /// Matrix product over the last two dimensions; leading dimensions broadcast.
     "matmul" MatMul (Imported) [2] -> 1 {}
 
     /// 2-D convolution of `x[n,c,h,w]` with `w[o,c/group,kh,kw]` and an optional bias `b[o]`.
@@ -320,13 +320,13 @@ operations! {
         stride: [usize; 2],
         /// Zeros added at top, left, bottom and right.
         pad: [usize; 4],
-        /// Vertical and horizontal distance of taps.
+        /// Vertical and horizontal distance of kernel elements.
         dilation: [usize; 2],
         /// Number of groups.
         group: usize,
     }
 
-    /// The same elements in another shape.
+    /// Changes the shape; the elements keep their order.
     "reshape" Reshape (Imported) [1] -> 1 {
         /// The new extents.
         shape: Vec<usize>,
@@ -338,17 +338,17 @@ operations! {
         perm: Vec<usize>,
     }
 
-    /// Joins tensors along an axis.
+    /// Concatenates tensors along an axis.
     "concat" Concat (Imported|Canonical|Quantised|Split) [1..] -> 1 {
         /// The axis; 0 after import.
         axis: usize,
     }
 
-    /// `len` elements along an axis, from `start` on, `stride` apart.
+    /// Selects `len` elements along an axis, beginning at `start`, `stride` apart.
     "slice" Slice (Imported|Canonical|Quantised|Split) [1] -> 1 {
         /// The axis; 0 after import.
         axis: usize,
-        /// First element.
+        /// Index of the first element.
         start: usize,
         /// Number of elements.
         len: usize,
@@ -356,8 +356,7 @@ operations! {
         stride: usize,
     }
 
-    /// Picks slices along an axis by constant indices `i64[...]`; the index shape replaces the
-    /// axis.
+    /// Selects slices along an axis by indices `i64[...]`, whose shape replaces the axis.
     "gather" Gather (Imported) [2] -> 1 {
         /// The axis.
         axis: usize,
@@ -369,11 +368,11 @@ operations! {
         shape: Vec<usize>,
     }
 
-    /// Mean over axes. In the canonical stage that of the rows of a matrix.
+    /// Mean over axes. In the canonical stage, the mean of the rows of a matrix.
     "reduce_mean" ReduceMean (Imported|Canonical) [1] -> 1 {
-        /// The axes, rising; 0 after import.
+        /// The axes, ascending; 0 after import.
         axes: Vec<usize>,
-        /// Whether they stay with extent 1; they do after import.
+        /// Whether they are kept with extent 1; true after import.
         keep: bool,
     }
 
@@ -390,13 +389,13 @@ operations! {
         eps: f64,
     }
 
-    /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. A program's input in this form
-    /// is laid out so by the runtime.
+    /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. The runtime converts an input
+    /// of the program to this layout.
     "pixels" Pixels (Canonical|Quantised|Split) [1] -> 1 {}
 
-    /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to
-    /// `[positions, kh * kw * c]`, row-major in both. A convolution is this and a linear layer;
-    /// with a kernel of 1 x 1 it is a selection of pixels.
+    /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to `[positions, kh *
+    /// kw * c]`, both row-major. A convolution is `patches` and a linear layer; with a kernel of 1
+    /// x 1 it selects pixels.
     "patches" Patches (Canonical|Quantised|Split) [1] -> 1 {
         /// Height and width of the map.
         map: [usize; 2],
@@ -408,35 +407,34 @@ operations! {
         pad: [usize; 4],
     }
 
-    /// Rows of `x[m,c]` by constant row numbers `i64[n,k]`, `k` of them side by side in each row of
-    /// the result `[n, k*c]`: another order of tokens, or neighbours merged.
+    /// Selects rows of `x[m,c]` by constant row numbers `i64[n,k]` and concatenates `k` of them to
+    /// each row of the result `[n, k*c]`: tokens in another order, or merged neighbours.
     "pick_rows" PickRows (Canonical|Quantised|Split) [2] -> 1 {}
 
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
     "linear" Linear (Canonical) [3] -> 1 {}
 
-    /// Rows of a constant table `f32[v,c]` by row numbers `i64[n]`, an input: to `[n,c]`.
+    /// Selects rows of a constant table `f32[v,c]` by row numbers `i64[n]`, an input; to `[n,c]`.
     "embed" Embed (Canonical) [2] -> 1 {}
 
-    /// Multi-head attention `softmax(scale q k^T) v`, heads side by side in the columns of
-    /// `q[m,c]`, `k[n,c]`, `v[n,cv]`. Where there are several windows, `q` has the rows of one
-    /// after the other, `k` and `v` too, and each attends within itself, as if it were alone. An
-    /// optional constant is added to the scaled scores: `[heads,m,n]` for `m` queries and `n` keys
-    /// of a window, or `[windows*heads,m,n]`, all heads of one window after the other. By an
-    /// optional input `i64[n]`, the last operand, keys where it is 0 do not count; only of a single
-    /// window.
+    /// Multi-head attention `softmax(scale q k^T) v`; heads are side by side in the columns of
+    /// `q[m,c]`, `k[n,c]`, `v[n,cv]`. With several attention windows, `q`, `k` and `v` hold the
+    /// rows of one window after the other, and each window attends only to itself. An optional
+    /// constant is added to the scaled scores: `[heads,m,n]` for `m` queries and `n` keys of a
+    /// window, or `[windows*heads,m,n]`, all heads of one window after the other. An optional input
+    /// `i64[n]`, the last operand, prunes the keys at which it is 0; it requires a single window.
     "attention" Attention (Canonical) [3..=5] -> 1 {
         /// Number of heads.
         heads: usize,
-        /// Factor of the scores.
+        /// Factor of the products of queries and keys.
         scale: f64,
-        /// Number of windows.
+        /// Number of attention windows.
         windows: usize = 1,
     }
 
-    /// Heads as combinations of heads: `y[i, o*d+f] = b[o] + sum over h of w[o,h] x[i, h*d+f]` for
-    /// `x[m, heads_in*d]`, constant `w[heads_out, heads_in]`, constant `b[heads_out]`; to
-    /// `[m, heads_out*d]`. The auto-encoder's encoder or decoder.
+    /// Mixes heads: `y[i, o*d+f] = b[o] + sum over h of w[o,h] x[i, h*d+f]` for `x[m, heads_in*d]`,
+    /// constant `w[heads_out, heads_in]`, constant `b[heads_out]`; to `[m, heads_out*d]`. The
+    /// encoder or decoder of an auto-encoder.
     "mix_heads" MixHeads (Canonical) [3] -> 1 {
         /// Heads of `x`.
         heads_in: usize,
@@ -448,14 +446,14 @@ operations! {
     /// constant `channel[n]`; to i8 or i16.
     "qlinear" QLinear (Quantised|Split) [3] -> 1 {}
 
-    /// Rows of a constant table `i16[v,c]` by row numbers `u16[1,n]`, an input: to `i16[n,c]` in
-    /// the table's step.
+    /// Selects rows of a constant table `i16[v,c]` by row numbers `u16[1,n]`, an input; to
+    /// `i16[n,c]` with the table's step.
     "qembed" QEmbed (Quantised|Split) [2] -> 1 {}
 
     /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8 or i16.
     "qlayer_norm" QLayerNorm (Quantised|Split) [2] -> 1 {}
 
-    /// Looks every element up: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
+    /// Looks up every element: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
     "lut" Lut (Quantised|Split) [2] -> 1 {}
 
     /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i8 or i16; operands
@@ -470,9 +468,9 @@ operations! {
     }
 
     /// `mix_heads` to fewer heads: `requantise(sum over h of x[i, h*d+f] w[o,h] + bias[o])` per
-    /// result head, of `x` `i8[m, heads_in*d]`, constant `params`
-    /// `byte[autoencoder_bytes(heads_in, heads_out)]` as `isa::operands` lays them out; to
-    /// `i8[m, heads_out*d]`.
+    /// result head, for `x` `i8[m, heads_in*d]` and constant `params`
+    /// `byte[autoencoder_bytes(heads_in, heads_out)]` in the layout of `isa::operands`; to `i8[m,
+    /// heads_out*d]`.
     "encode" Encode (Quantised|Split) [2] -> 1 {
         /// Heads of `x`.
         heads_in: usize,
@@ -480,7 +478,7 @@ operations! {
         heads_out: usize,
     }
 
-    /// The function of `encode`, to as many heads or more.
+    /// The function of `encode`, to at least as many heads.
     "decode" Decode (Quantised|Split) [2] -> 1 {
         /// Heads of `x`.
         heads_in: usize,
@@ -488,19 +486,19 @@ operations! {
         heads_out: usize,
     }
 
-    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]` to `i16[heads,m,n]` in units of log2 /
-    /// 256. With several windows these are the rows of each, one window after the other, and the
-    /// result is `i16[windows*heads,m,n]`. Where an optional mask, constant
-    /// `byte[windows*heads,m,ceil(n/8)]`, each head as a [`Mask`](super::layout::Mask), or, of a
-    /// single window, an input `byte[m,ceil(n/8)]` of all heads, keeps no entry, the score is
-    /// `PRUNED`. An optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all
-    /// windows, the last operand, is added to the others by `biased_score`.
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]`; to `i16[heads,m,n]` in units of log2 /
+    /// 256. With several attention windows the operands hold the rows of one window after the
+    /// other, and the result is `i16[windows*heads,m,n]`. An optional mask sets the scores of
+    /// pruned entries to `PRUNED`: a constant `byte[windows*heads,m,ceil(n/8)]`, each head as a
+    /// [`Mask`](super::layout::Mask), or, with a single window, an input `byte[m,ceil(n/8)]` for
+    /// all heads. An optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all
+    /// windows, the last operand, is added to the other scores by `biased_score`.
     "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,
         /// Scale from the accumulator to log2 / 256.
         scale: Scale,
-        /// Number of windows.
+        /// Number of attention windows.
         windows: usize = 1,
     }
 
@@ -508,13 +506,13 @@ operations! {
     /// `i16[heads,m,n]`.
     "qsoftmax" QSoftmax (Quantised|Split) [1] -> 2 {}
 
-    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`, to
-    /// `i8[m,c]`. With several windows those of each, one window after the other, as `sddmm` has
-    /// them.
+    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`; to
+    /// `i8[m,c]`. With several attention windows, the operands hold one window after the other as
+    /// in `sddmm`.
     "spmm" Spmm (Quantised|Split) [3] -> 1 {
         /// Scale of the product before the division by the row sum.
         scale: Scale,
-        /// Number of windows.
+        /// Number of attention windows.
         windows: usize = 1,
     }
 
@@ -522,7 +520,7 @@ operations! {
     /// `k` `i8[n,c]`, constant keys of the columns `byte[..]`
     /// ([`BlockKeys`](super::layout::BlockKeys)), constant kept cells `byte[..]`
     /// ([`BlockMask`](super::layout::BlockMask)); to `i16[cells]`: head after head, `m` rows of the
-    /// head's columns. A cell that is not kept is `PRUNED`.
+    /// head's columns. Pruned cells are `PRUNED`.
     "block_sddmm" BlockSddmm (Split) [4] -> 2 {
         /// Number of heads.
         heads: usize,
@@ -542,17 +540,17 @@ operations! {
 
     /// Unnormalised probabilities `i8[cells]` of dense blocks and their row sums `u32[heads,m]`,
     /// from scores `i16[cells]`, the constant keys of the columns, and row maxima `i16[heads,m]`.
-    /// With maxima of the sparse part too, the larger of both counts.
+    /// If maxima of the sparse part are given too, each row uses the larger one.
     "block_softmax" BlockSoftmax (Split) [3 | 4] -> 2 {}
 
     /// Unnormalised probabilities `i8[entries]` of a sparse pattern and their row sums
     /// `u32[heads,m]`, from scores `i16[entries]`, the constant pattern, and row maxima
-    /// `i16[heads,m]`. With maxima of the dense blocks too, the larger of both counts.
+    /// `i16[heads,m]`. If maxima of the dense blocks are given too, each row uses the larger one.
     "csc_softmax" CscSoftmax (Split) [3 | 4] -> 2 {}
 
-    /// Probabilities times values `v` `i8[n,c]`, divided by the sum of the parts' row sums, to
-    /// `i8[m,c]`. After `v` follow probabilities, row sums and the constant keys of the dense
-    /// blocks, then probabilities, row sums and the constant pattern of the sparse part.
+    /// Probabilities times values `v` `i8[n,c]`, divided by the sum of the parts' row sums; to
+    /// `i8[m,c]`. The operands after `v` are probabilities, row sums and the constant keys of the
+    /// dense blocks, then probabilities, row sums and the constant pattern of the sparse part.
     "split_spmm" SplitSpmm (Split) [4 | 7] -> 1 {
         /// Number of heads.
         heads: usize,

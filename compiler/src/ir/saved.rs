@@ -1,9 +1,9 @@
-//! Graphs as programs carry them: JSON, in which constants are places of the program's DRAM image,
-//! or of bytes that belong to the graph where no instruction reads them.
+//! Graphs as programs carry them: JSON in which constants are offsets into the program's DRAM image
+//! or, if no instruction reads them, into bytes that belong to the graph.
 //!
-//! Loading trusts nothing: sizes are bounded before anything is allocated by them, entities are
-//! checked as they are named, and the graph is verified. Values are numbered as
-//! [`Graph::compacted`] numbers them, so that a compacted graph prints the same before and after.
+//! Input is untrusted: sizes are bounded before allocation, references are checked when they occur,
+//! and the graph is verified. Values are numbered as in [`Graph::compacted`], so that a compacted
+//! graph prints the same after a round trip.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,35 +15,35 @@ use vitcod_isa::program::SavedIr;
 use super::infer::count;
 use super::{Graph, Node, OpKind, Stage, TensorType, Value, VerifyError};
 
-/// Bytes that all inputs and results of a saved graph may take together: more than ten times what
-/// DeiT-Base's take.
+/// The most bytes of all inputs and results of a saved graph together: more than ten times those of
+/// DeiT-Base.
 pub const MAX_ACTIVATION_BYTES: usize = 1 << 30;
 
-/// The version of the form: of the JSON, and of the operations and layouts of constants that it
-/// names. A reader takes no other.
+/// The version of the format: of the JSON, and of the operations and layouts of constants that it
+/// refers to. A reader accepts no other version.
 pub const SAVED_VERSION: u32 = 1;
 
-/// A graph's own constants start at multiples of this.
+/// Alignment of the graph's own constants.
 const OWN_ALIGN: usize = 8;
 
-/// Why bytes are no saved graph.
+/// Why bytes are not a valid saved graph.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The bytes are not JSON of the form.
+    /// The bytes are not JSON of the format.
     #[error("the saved graph is malformed: {0}")]
     Json(#[from] serde_json::Error),
-    /// The graph was saved by another version of the compiler.
+    /// The graph was saved by a compiler with another format version.
     #[error(
         "the graph was saved in version {found} of its form, this version reads {SAVED_VERSION}: compile the model again"
     )]
     Version {
-        /// The version of the graph.
+        /// The version found.
         found: u32,
     },
-    /// An entity that does not exist where it is named, or something too large.
+    /// A reference to an entity that does not exist, or a size that exceeds a limit.
     #[error("the saved graph is malformed: {0}")]
     Malformed(String),
-    /// The graph breaks the invariants of its stage.
+    /// The graph violates the invariants of its stage.
     #[error(transparent)]
     Verify(#[from] VerifyError),
 }
@@ -56,7 +56,7 @@ pub struct SavedGraph {
     pub version: u32,
     /// Name of the model.
     pub name: String,
-    /// Quantised, which is left out, or split.
+    /// The stage: quantised (the default, omitted) or split.
     #[serde(default = "quantised", skip_serializing_if = "is_quantised")]
     pub stage: Stage,
     /// Names of the ONNX nodes.
@@ -77,38 +77,38 @@ fn is_quantised(stage: &Stage) -> bool {
     *stage == Stage::Quantised
 }
 
-/// An input.
+/// An input of the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedInput {
     /// Name in the model.
     pub name: String,
-    /// Its type.
+    /// The type of its value.
     pub ty: TensorType,
-    /// Shape in the model, where it is not that of the type.
+    /// Shape in the model, if it differs from that of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<usize>>,
 }
 
-/// What defines values.
+/// An entity that defines values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SavedEntry {
-    /// A constant, one value.
+    /// A constant, which defines one value.
     Const {
-        /// Name in the model; empty for what the compiler made.
+        /// Name in the model; empty for constants of the compiler.
         name: String,
-        /// Its type.
+        /// The type of its value.
         ty: TensorType,
-        /// Where its bytes start in the image, or among the graph's own constants.
+        /// Offset of its bytes in the image, or in the graph's own constants.
         offset: u64,
-        /// Whether they are among the graph's own; left out where they are not.
+        /// Whether the bytes are among the graph's own constants; omitted if false.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         own: bool,
     },
-    /// An operation, a value for each result.
+    /// An operation, which defines a value for each result.
     Op {
-        /// What it does.
+        /// The operation with its attributes.
         kind: OpKind,
         /// Indices of the values it reads.
         operands: Vec<u32>,
@@ -119,7 +119,7 @@ pub enum SavedEntry {
     },
 }
 
-/// An output.
+/// An output of the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedOutput {
@@ -132,22 +132,22 @@ pub struct SavedOutput {
 }
 
 impl SavedGraph {
-    /// What a program carries of a graph. `address` says where in the image the bytes of a constant
-    /// (a value of `graph`) start, if they are there; it is asked once for each that is used, in
-    /// order of use.
+    /// Saves a graph for a program. `address` returns the offset in the image of the bytes of a
+    /// constant (a value of `graph`) if they are there; it is called once for each used constant,
+    /// in order of use.
     pub fn save(graph: &Graph, address: impl FnMut(Value) -> Option<u64>) -> SavedIr {
         let (saved, constants) = SavedGraph::new(graph, address);
         SavedIr { graph: saved.to_json().into(), constants: constants.into() }
     }
 
-    /// The form of a graph, and its own constants.
+    /// The saved form of a graph, and its own constants.
     fn new(graph: &Graph, address: impl FnMut(Value) -> Option<u64>) -> (SavedGraph, Vec<u8>) {
         let inputs = graph.inputs.iter().map(|input| {
             let ty = graph.ty(input.value).clone();
             let shape = (input.shape != ty.shape).then(|| input.shape.clone());
             SavedInput { name: input.name.clone(), ty, shape }
         });
-        // Nodes that no operation names are left out, as in text.
+        // As in the text form, unused nodes are omitted.
         let used: BTreeSet<Node> =
             graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();
         let names = used.iter().map(|node| graph.node(*node).to_owned()).collect();
@@ -187,20 +187,19 @@ impl SavedGraph {
         (saved, writer.own)
     }
 
-    /// The JSON.
+    /// Encodes the graph as JSON.
     fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("no maps, no failing serialisers")
     }
 
-    /// Reads a graph and takes its constants from itself and from the program's image, without
-    /// copying them.
+    /// Loads a graph. Its constants are slices of `ir` and of the program's image, not copies.
     ///
     /// # Errors
-    /// The bytes are no saved graph, or not one of these constants. Never panics, and allocates in
-    /// proportion to the bytes.
+    /// The bytes are not a valid saved graph, or a constant is not within the bytes. Never panics,
+    /// and allocates in proportion to the bytes.
     pub fn load(ir: &SavedIr, image: &Bytes) -> Result<Graph, LoadError> {
         let SavedIr { graph: json, constants } = ir;
-        // What every version holds.
+        // The field that every version has.
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -277,7 +276,7 @@ impl SavedGraph {
     }
 }
 
-/// A value that is defined so far.
+/// A value that is already defined.
 fn value(graph: &Graph, index: u32) -> Result<Value, LoadError> {
     let known = usize::try_from(index).is_ok_and(|index| index < graph.value_count());
     known
@@ -285,7 +284,7 @@ fn value(graph: &Graph, index: u32) -> Result<Value, LoadError> {
         .ok_or_else(|| LoadError::Malformed(format!("v{index} is used before it is defined")))
 }
 
-/// Bytes of a tensor, which must have elements: work on none would be bounded by nothing.
+/// Bytes of a tensor. It must not be empty: the work on empty tensors would be unbounded.
 fn size(ty: &TensorType) -> Result<usize, LoadError> {
     let bytes = count(&ty.shape).and_then(|elements| elements.checked_mul(ty.elem.bytes()));
     bytes
@@ -293,7 +292,7 @@ fn size(ty: &TensorType) -> Result<usize, LoadError> {
         .ok_or_else(|| LoadError::Malformed(format!("{ty} has no elements or too many")))
 }
 
-/// Numbers values anew while the body grows.
+/// Renumbers values while it writes the body.
 struct Writer<'g, F> {
     graph: &'g Graph,
     address: F,
@@ -310,7 +309,7 @@ impl<F: FnMut(Value) -> Option<u64>> Writer<'_, F> {
         self.defined += 1;
     }
 
-    /// The new index of a value; a constant is written when it is first asked for.
+    /// The new index of a value. A constant is written at its first use.
     fn index(&mut self, value: Value) -> u32 {
         if let (None, Some(constant)) = (self.renamed[value], self.graph.constant(value)) {
             let (name, ty) = (constant.name.clone(), self.graph.ty(value).clone());

@@ -1,11 +1,11 @@
-//! Types of tensors.
+//! Tensor types.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vitcod_isa::operands::Channel;
 
-/// What a tensor holds.
+/// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Elem {
@@ -13,11 +13,11 @@ pub enum Elem {
     F32,
     /// 64-bit integer: indices and shapes of imported graphs.
     I64,
-    /// 8-bit integer, in steps of the type's step.
+    /// 8-bit integer, in units of the type's step.
     I8,
-    /// 16-bit integer, in steps of the type's step.
+    /// 16-bit integer, in units of the type's step.
     I16,
-    /// Unsigned 16-bit integer: the number of a table's row.
+    /// Unsigned 16-bit integer: a row number of a table.
     U16,
     /// Unsigned 32-bit integer: row sums of softmax.
     U32,
@@ -73,14 +73,13 @@ impl fmt::Display for Elem {
     }
 }
 
-/// Element type, shape (row-major), and for integers that stand for real numbers the value of one
-/// step.
+/// Element type, shape (row-major) and, for integers that represent real numbers, the step.
 ///
 /// Text form: `f32[197,192]`, `i8[197,192]*0.0125`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorType {
-    /// What each element is.
+    /// The element type.
     pub elem: Elem,
     /// Extents, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
@@ -91,7 +90,7 @@ pub struct TensorType {
 }
 
 impl TensorType {
-    /// A tensor of plain elements.
+    /// A type without step.
     pub fn new(elem: Elem, shape: impl Into<Vec<usize>>) -> TensorType {
         TensorType { elem, shape: shape.into(), step: None }
     }
@@ -101,7 +100,7 @@ impl TensorType {
         TensorType::new(Elem::F32, shape)
     }
 
-    /// Integers in steps of `step`.
+    /// Integers with a step.
     pub fn quantised(elem: Elem, shape: impl Into<Vec<usize>>, step: f64) -> TensorType {
         TensorType { elem, shape: shape.into(), step: Some(step) }
     }
@@ -116,7 +115,7 @@ impl TensorType {
         self.shape.iter().product()
     }
 
-    /// Bytes of the tensor, contiguous.
+    /// Bytes of the contiguous tensor.
     pub fn bytes(&self) -> usize {
         self.elements() * self.elem.bytes()
     }
@@ -124,7 +123,7 @@ impl TensorType {
     /// Rows and columns of a matrix.
     ///
     /// # Panics
-    /// The tensor is no matrix: a broken invariant of the stage.
+    /// The tensor is not a matrix: an invariant of the stage is violated.
     pub fn matrix(&self) -> (usize, usize) {
         match self.shape[..] {
             [rows, columns] => (rows, columns),

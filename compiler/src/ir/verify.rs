@@ -1,7 +1,7 @@
-//! The verifier: what the module documentation of [`crate::ir`] promises.
+//! The verifier of the invariants of [`crate::ir`].
 //!
-//! It does not look at the elements of constants (except their number, and the patterns of split
-//! attention, which types depend on), nor does it compare steps with calibration.
+//! It does not check the elements of constants (except their number, and the patterns of split
+//! attention, on which types depend) or compare steps with calibration.
 
 use vitcod_support::problems::{Collector, Problems};
 
@@ -9,29 +9,29 @@ use super::infer::{count, result_elem, result_shape};
 use super::layout::{Patterns, ProductParts};
 use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef};
 
-/// Broken invariants, each with the operation or value where it broke.
+/// The violated invariants of a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {stage} graph is malformed:\n{defects}")]
 pub struct VerifyError {
-    /// The stage of the graph.
+    /// Stage of the graph.
     pub stage: Stage,
     /// What is wrong.
     pub defects: Problems<Defect>,
 }
 
-/// A broken invariant.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{subject}: {message}")]
 pub struct Defect {
-    /// What it is about.
+    /// The entity that violates it.
     pub place: Place,
-    /// Name of the place.
+    /// The entity as messages name it.
     pub subject: String,
-    /// What is wrong there.
+    /// What was found and what was expected.
     pub message: String,
 }
 
-/// What a [`Defect`] is about.
+/// The entity of a [`Defect`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A value.
@@ -46,7 +46,7 @@ impl Graph {
     /// Checks the invariants of the graph's stage.
     ///
     /// # Errors
-    /// All broken invariants.
+    /// All violated invariants.
     pub fn verify(&self) -> Result<(), VerifyError> {
         let mut defects = Collector::new();
         let mut report = |place: Place, subject: String, message: String| {
@@ -204,7 +204,8 @@ impl Graph {
             | OpKind::Patches { .. }
             | OpKind::Concat { .. }
             | OpKind::Slice { .. } => {
-                // The steps of float tensors are what a model asks for, and bind nobody.
+                // The step of a float tensor states what the model asked for; it is not an
+                // invariant.
                 let bound = results[0].elem != Elem::F32;
                 operands
                     .iter()
@@ -223,8 +224,8 @@ impl Graph {
     }
 }
 
-/// Whether an input of a shape in the model can have a type: as many elements, or bits enough in
-/// each row of a mask.
+/// Whether an input with this shape in the model can have a type: it has as many elements, or its
+/// mask rows have enough bits.
 fn fits(shape: &[usize], ty: &TensorType) -> bool {
     match (ty.elem, &ty.shape[..]) {
         (Elem::Byte, [_, bytes]) if *shape != ty.shape => {

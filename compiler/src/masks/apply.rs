@@ -1,4 +1,4 @@
-//! Masks as what is added to the scores of a canonical graph.
+//! Applies masks to a canonical graph: as addends of the scores.
 
 use vitcod_support::problems::{Collector, Problems};
 
@@ -6,7 +6,7 @@ use super::{Mask, Masks};
 use crate::ir::layout::prunes;
 use crate::ir::{Graph, Op, OpKind, Stage};
 
-/// What of some masks does not fit a graph: all of it, one line each, with the ONNX nodes.
+/// Masks that do not match a graph: all mismatches, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the masks do not fit the model:\n{problems}")]
 pub struct ApplyError {
@@ -14,21 +14,21 @@ pub struct ApplyError {
     pub problems: Problems<String>,
 }
 
-/// A canonical graph whose i-th `attention`, in the order of the graph, computes only what the
-/// masks of layer i keep.
+/// Restricts the i-th `attention` of a canonical graph, in graph order, to the entries that layer i
+/// of the masks keeps.
 ///
-/// The masks become the attention's fourth operand `[heads, queries, keys]`: 0 where an entry is
-/// kept, -inf where it is pruned. Of a bias that is there already, a baked mask for one, the kept
-/// entries stay. A layer whose masks keep everything stays as it is.
+/// The masks become the attention's fourth operand `[heads, queries, keys]`: 0 for kept entries,
+/// -inf for pruned ones. An existing bias (which may contain a mask of the model) is preserved for
+/// the kept entries. A layer whose masks keep everything is unchanged.
 ///
-/// Masks are of all queries, so the graph is one before the pass `drop-dead-rows`, which takes the
-/// rows that it removes out of the masks, too: see
+/// Masks cover all queries, so they apply to a graph before the pass `drop-dead-rows`, which also
+/// removes the dead rows of the masks: see
 /// [`import_file_with_masks`](crate::frontend::import_file_with_masks).
 ///
 /// # Errors
-/// The graph is not canonical; layers, heads, queries or keys of masks and attentions differ; or a
-/// row keeps nothing of what a baked mask has left it. Every such place, but of each attention the
-/// first row only.
+/// The graph is not canonical; masks and attentions differ in layers, heads, queries or keys; or a
+/// row keeps no entry of those that the model's own mask keeps. All mismatches, but of each
+/// attention only the first row.
 pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
     if graph.stage != Stage::Canonical {
         let problem = format!("the graph is {}, not canonical", graph.stage);
@@ -70,7 +70,7 @@ pub fn apply(graph: &Graph, masks: &Masks) -> Result<Graph, ApplyError> {
     Ok(masked.compacted())
 }
 
-/// Number of heads of an operation that is an attention.
+/// Number of heads, if an operation is an attention.
 fn heads_of(graph: &Graph, op: Op) -> Option<usize> {
     match graph.op(op).kind {
         OpKind::Attention { heads, .. } => Some(heads),
@@ -78,7 +78,7 @@ fn heads_of(graph: &Graph, op: Op) -> Option<usize> {
     }
 }
 
-/// What an attention adds to its scores under masks; `None` where they prune nothing.
+/// The bias of an attention with masks applied; `None` if they prune nothing.
 fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>, String> {
     let data = graph.op(attention);
     let operands = &data.operands;
@@ -89,7 +89,7 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
     }
     let rows = |operand: usize| graph.ty(operands[operand]).shape[0];
     let expected = [heads_of(graph, attention).unwrap_or(0), rows(0), rows(1)];
-    // The heads of a layer are alike, and there is one at least.
+    // All masks of a layer have the same shape, and there is at least one.
     let found = [masks.len(), masks[0].queries(), masks[0].keys()];
     if found != expected {
         return Err(format!(

@@ -23,13 +23,13 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Why something is not the masks of a model.
+/// Why data is not a valid set of masks.
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
     /// The file cannot be read.
     #[error("the mask cannot be read: {0}")]
     Read(#[from] std::io::Error),
-    /// The bytes are not of the `.npy` format.
+    /// The bytes are not in the `.npy` format.
     #[error("not a .npy file: {0}")]
     Format(#[from] HeaderError),
     /// Elements that cannot hold a mask.
@@ -37,7 +37,7 @@ pub enum MaskError {
         "elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats"
     )]
     ElementType(String),
-    /// Not four dimensions, or empty ones, or too many tokens or heads.
+    /// The shape has not four dimensions, an extent of 0, or too many tokens or heads.
     #[error(
         "a mask of shape {found:?}: expected [layers, heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens \
          and {MAX_HEADS} heads in all layers"
@@ -46,7 +46,7 @@ pub enum MaskError {
         /// Shape in the header of the file.
         found: Vec<usize>,
     },
-    /// More or fewer bytes than the shape needs.
+    /// The length of the data does not match the shape.
     #[error("a mask of shape {shape:?} has {found} bytes of elements of {element} bytes")]
     Length {
         /// Shape in the header of the file.
@@ -64,7 +64,7 @@ pub enum MaskError {
         /// Value of the element.
         value: f64,
     },
-    /// Neither reading of the elements keeps the class token.
+    /// With neither polarity is the class token kept.
     #[error(
         "the mask's polarity cannot be told: row 0 and column 0 of every head are the class token's and must be kept, \
          but element [0, 0, 0, 0] is {first} and element {at} is {}; state the polarity", !.first
@@ -75,7 +75,7 @@ pub enum MaskError {
         /// The first element of a class token's row or column that differs.
         at: Entry,
     },
-    /// A query that keeps no key: its softmax has no value.
+    /// A query keeps no key, so its softmax is undefined.
     #[error("layer {layer}, head {head}: row {query} is pruned entirely")]
     EmptyRow {
         /// Attention layer, from 0.
@@ -85,12 +85,12 @@ pub enum MaskError {
         /// Query (row of the mask), from 0.
         query: usize,
     },
-    /// Layers that one array cannot hold.
+    /// The layers have different shapes, so one array cannot hold them.
     #[error(
         "layer {layer} differs from layer 0 in its heads or tokens: one .npy array cannot hold both"
     )]
     Ragged {
-        /// The first such layer.
+        /// The first layer that differs from layer 0.
         layer: usize,
     },
 }
@@ -98,10 +98,10 @@ pub enum MaskError {
 /// Why attention maps cannot be pruned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PruneError {
-    /// There is nothing to prune.
+    /// There are no attention maps.
     #[error("the model has no attention")]
     NoAttention,
-    /// A layer without heads or tokens, or with too many tokens.
+    /// A layer has no heads or no tokens, or too many tokens.
     #[error(
         "layer {layer}: attention maps of shape {found:?}: expected [heads, queries, keys], none of them 0, at most {MAX_TOKENS} tokens"
     )]
@@ -111,7 +111,7 @@ pub enum PruneError {
         /// Shape of the layer's attention maps.
         found: [usize; 3],
     },
-    /// A number that is no probability.
+    /// An element is not a probability.
     #[error("attention map element {at} is {value}, expected a probability from 0 to 1")]
     NotProbability {
         /// The first such element.
@@ -119,7 +119,7 @@ pub enum PruneError {
         /// Value of the element.
         value: f64,
     },
-    /// A row without mass.
+    /// A row sums to 0.
     #[error("layer {layer}, head {head}: the attention of row {query} sums to 0")]
     NoMass {
         /// Attention layer, from 0.
@@ -129,25 +129,25 @@ pub enum PruneError {
         /// Query (row of the mask), from 0.
         query: usize,
     },
-    /// A share of mass that is none.
+    /// Theta is outside (0, 1].
     #[error("theta {0} is not above 0 and at most 1")]
     Theta(f64),
-    /// A sparsity that is none.
+    /// The sparsity is outside [0, 1).
     #[error("sparsity {0} is not at least 0 and below 1")]
     Sparsity(f64),
-    /// More sparsity than rows, columns and largest entries that are always kept allow.
+    /// The entries that are always kept do not allow this sparsity.
     #[error(
         "sparsity {asked} cannot be reached: the class token and the largest entry of every row stay, which leaves {reachable:.4}"
     )]
     Unreachable {
         /// The sparsity asked for.
         asked: f64,
-        /// The largest sparsity there is.
+        /// The largest sparsity that can be reached.
         reachable: f64,
     },
 }
 
-/// Why masks cannot be drawn.
+/// The picture of masks is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a picture of {width} x {height} pixels is larger than PNG allows or memory holds")]
 pub struct PictureError {

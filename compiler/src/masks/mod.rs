@@ -1,16 +1,16 @@
-//! Compile-time attention masks: where they come from, and how one head's mask is divided between
-//! the two engines.
+//! Compile-time attention masks: their sources, and the partition of one head's mask between the
+//! two engines.
 //!
 //! - [`Masks`] holds the kept entries of every head, read from `.npy` or made by [`prune`];
 //! - [`apply`] adds them to the scores of a canonical graph;
 //! - [`average_attention`](crate::calibration::average_attention) runs a model on samples and
 //!   averages its attention maps, which [`prune`] needs;
 //! - [`polarise`] divides one head into a denser block of global tokens and a sparser rest;
-//! - [`picture`] draws all of it.
+//! - [`picture`] draws masks and partitions.
 //!
-//! Rows are queries and columns are keys, as in `softmax(q k^T)`. Token 0 is the class token:
-//! pruning always keeps its row and its column, which is also how the polarity of a mask file is
-//! told.
+//! Rows are queries and columns are keys, as in `softmax(q k^T)`. Token 0 is the class token.
+//! Pruning always keeps its row and its column, from which the polarity of a mask file can be
+//! inferred.
 //!
 //! Source of the algorithms: ViTCoD (You et al., HPCA 2023, arXiv 2210.09573), Algorithm 1, and the
 //! authors' code where the paper is silent. The authors publish a mask of DeiT-Tiny with 197

@@ -3,14 +3,14 @@
 use super::MaskError;
 use crate::ir::layout::Mask;
 
-/// The most heads of all layers of a file of masks together: ViT-22B has 48 x 48. A head takes a
-/// byte there at least, and far more here.
+/// The most heads of all layers of a mask file together: ViT-22B has 48 x 48. It bounds memory,
+/// because a head takes at least a byte in the file but far more in memory.
 pub const MAX_HEADS: usize = 1 << 13;
 
-/// The masks of a model: of every layer, in the order in which the model runs them, every head.
+/// The masks of a model: for each layer, in order of execution, one per head.
 ///
-/// Every layer has heads, the heads of a layer have as many queries and keys as each other, and
-/// every query keeps a key.
+/// Each layer has at least one head, the masks of a layer have the same shape, and every query
+/// keeps a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masks {
     layers: Vec<Vec<Mask>>,
@@ -20,8 +20,8 @@ impl Masks {
     /// The masks of these layers and heads.
     ///
     /// # Errors
-    /// There are no layers, a layer without heads or with heads that differ in shape, or a query
-    /// that keeps nothing.
+    /// There are no layers, a layer has no heads or heads of different shapes, or a query keeps no
+    /// key.
     pub fn new(layers: Vec<Vec<Mask>>) -> Result<Masks, MaskError> {
         if layers.is_empty() {
             return Err(MaskError::Shape { found: vec![0] });
@@ -64,7 +64,7 @@ impl Masks {
         self.heads().map(Mask::entries).sum()
     }
 
-    /// Share of the entries that is pruned.
+    /// Share of the entries that are pruned.
     pub fn sparsity(&self) -> f64 {
         (self.entries() - self.kept()) as f64 / self.entries() as f64
     }

@@ -1,7 +1,6 @@
 //! Masks as `.npy` files.
 //!
-//! The reader is our own: it takes no memory by what a header claims, and names the element that is
-//! wrong.
+//! This reader allocates nothing based on the header alone, and errors name the invalid element.
 
 use std::path::Path;
 
@@ -9,24 +8,24 @@ use vitcod_support::npy::Header;
 
 use super::{Entry, MAX_HEADS, MAX_TOKENS, Mask, MaskError, Masks};
 
-/// What an element 1, or `True`, of a mask file means.
+/// The meaning of an element 1 (`True`) of a mask file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polarity {
     /// The entry is kept.
     KeptIsTrue,
-    /// The entry is pruned: the form of the authors' files.
+    /// The entry is pruned: the convention of the authors' files.
     PrunedIsTrue,
 }
 
 impl Masks {
-    /// The masks in the bytes of a `.npy` file: an array `[layers, heads, queries, keys]` of bool,
-    /// or of integers or floats that are 0 or 1, little-endian, in C or Fortran order.
+    /// Reads the bytes of a `.npy` file: an array `[layers, heads, queries, keys]` of bool, or of
+    /// little-endian integers or floats that are 0 or 1, in C or Fortran order.
     ///
-    /// Without a polarity it is told from the class token, whose row and column (0) are kept in
-    /// every head. Memory stays within a constant factor of the file's length.
+    /// Without a given polarity it is inferred from the class token, whose row and column (0) are
+    /// kept in every head. Memory is proportional to the file's length.
     ///
     /// # Errors
-    /// The bytes are no such array, no polarity fits, or a query keeps nothing.
+    /// The bytes are not such an array, no polarity fits, or a query keeps no key.
     pub fn from_npy(bytes: &[u8], polarity: Option<Polarity>) -> Result<Masks, MaskError> {
         let array = Array::parse(bytes)?;
         array.check_binary()?;
@@ -54,10 +53,10 @@ impl Masks {
         Masks::from_npy(&std::fs::read(path)?, polarity)
     }
 
-    /// The bytes of a `.npy` file of bool that [`Masks::from_npy`] reads as these masks.
+    /// Encodes the masks as a `.npy` file of bool that [`Masks::from_npy`] reads.
     ///
     /// # Errors
-    /// The layers differ in heads or tokens: they are no one array.
+    /// The layers differ in heads or tokens, so that one array cannot hold them.
     pub fn to_npy(&self, polarity: Polarity) -> Result<Vec<u8>, MaskError> {
         let shape = |layer: &[Mask]| (layer.len(), layer[0].queries(), layer[0].keys());
         let (heads, queries, keys) = shape(&self.layers()[0]);
@@ -81,7 +80,7 @@ impl Masks {
     }
 }
 
-/// A four-dimensional array whose elements are all there.
+/// A four-dimensional array with complete data.
 struct Array<'a> {
     element: Element,
     fortran: bool,
@@ -132,7 +131,7 @@ impl<'a> Array<'a> {
         self.value(at) == 1.0
     }
 
-    /// Every place, in the order of a message that counts rows.
+    /// Every element, in C order.
     fn entries(&self) -> impl Iterator<Item = Entry> {
         let [layers, heads, queries, keys] = self.shape;
         let heads = (0..layers).flat_map(move |layer| (0..heads).map(move |head| (layer, head)));
@@ -206,7 +205,7 @@ impl Element {
         }
     }
 
-    /// An element's value, which rounding makes neither 0 nor 1.
+    /// An element's value. Conversion never turns another value into 0 or 1.
     fn value(self, bytes: &[u8]) -> f64 {
         fn of<const N: usize>(bytes: &[u8]) -> [u8; N] {
             bytes.try_into().expect("as many bytes as the type has")

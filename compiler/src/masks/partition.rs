@@ -1,27 +1,27 @@
-//! Global tokens to the front.
+//! The partition of a head: global tokens to the front.
 
 use crate::ir::layout::Mask;
 
-/// A head's mask divided between the engines, keys in a new order: global tokens first.
+/// A head's mask divided between the engines, with its keys reordered: global tokens first.
 ///
-/// [`polarise`] finds global tokens by a threshold, [`Partition::new`] takes any.
+/// [`polarise`] selects global tokens by a threshold; [`Partition::new`] takes any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// The key at each place of the new order: global tokens, rising where a threshold found them,
-    /// then the others, rising.
+    /// The key at each position of the new order: global tokens (ascending, if selected by a
+    /// threshold), then the others, ascending.
     pub order: Vec<u16>,
-    /// The denser block, queries by global tokens. The denser engine computes every cell; what is
-    /// kept of them counts.
+    /// The dense block, queries by global tokens. The denser engine computes every cell; only the
+    /// kept ones are used.
     pub denser: Mask,
-    /// The queries that keep each key, rising; none for global tokens.
+    /// The queries that keep each key, ascending; none for global tokens.
     pub sparser: Vec<Vec<u16>>,
 }
 
 impl Partition {
-    /// Divides a head's mask by its global tokens, whose order is that of the block's columns.
+    /// Divides a head's mask by its global tokens, given in the order of the block's columns.
     ///
     /// # Panics
-    /// A global token is no key of the mask or there twice.
+    /// A global token is not a key of the mask or occurs twice.
     pub fn new(mask: &Mask, global: &[u16]) -> Partition {
         let mut other = vec![true; mask.keys()];
         for key in global {
@@ -63,7 +63,7 @@ impl Partition {
         self.sparser.iter().map(Vec::len).sum()
     }
 
-    /// Share of the denser block's cells that is kept; 1 where there is no block.
+    /// Share of the dense block's cells that are kept; 1 if there is no block.
     pub fn fill(&self) -> f64 {
         1.0 - self.denser.sparsity()
     }

@@ -16,11 +16,11 @@ const PALETTE: [[u8; 3]; 5] = [
 const GROUND: u8 = 0;
 const PRUNED: u8 = 1;
 const KEPT: u8 = 2;
-/// Added in the columns of global tokens.
+/// Offset of the palette index in the columns of global tokens.
 const GLOBAL: u8 = 2;
 
-/// Draws every head before and after reordering, side by side, as a PNG: a line for every layer, a
-/// pixel for every entry.
+/// Draws every head before and after reordering, side by side, as a PNG with a row for every layer
+/// and a pixel for every entry.
 ///
 /// Kept entries are dark and pruned ones light; columns of global tokens are orange.
 ///
@@ -28,8 +28,8 @@ const GLOBAL: u8 = 2;
 /// The picture is too large.
 ///
 /// # Panics
-/// `partitions` are not those of the masks: by layer and head, as [`polarise`](super::polarise)
-/// makes them.
+/// `partitions` do not match the masks by layer and head, as those of [`polarise`](super::polarise)
+/// do.
 pub fn picture(masks: &Masks, partitions: &[Vec<Partition>]) -> Result<Vec<u8>, PictureError> {
     assert_eq!(masks.layers().len(), partitions.len(), "a partition for every head");
     let line_height = |heads: &[Mask]| heads[0].queries() + GAP;
@@ -73,7 +73,7 @@ pub fn picture(masks: &Masks, partitions: &[Vec<Partition>]) -> Result<Vec<u8>, 
     encode(&pixels, width, height).ok_or_else(too_large)
 }
 
-/// A PNG of palette indices; `None` where there are too many.
+/// Encodes palette indices as a PNG; `None` if there are too many.
 fn encode(pixels: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder =

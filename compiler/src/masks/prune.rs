@@ -1,46 +1,46 @@
-//! Algorithm 1 of the paper: which entries of averaged attention maps are kept.
+//! Algorithm 1 of the paper: selects the entries of averaged attention maps to keep.
 
 use ndarray::{Array3, ArrayView1};
 
 use super::{Entry, MAX_TOKENS, Mask, Masks, PruneError};
 
-/// How far above 1 rounding may take a probability.
+/// How far rounding may lift a probability above 1.
 const ROUNDING: f64 = 1e-6;
 
-/// How much to keep.
+/// How many entries to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Criterion {
-    /// The share of every row's mass to keep, above 0 and at most 1: the paper's theta_p.
+    /// The share of every row's sum to keep, above 0 and at most 1: the paper's theta_p.
     Theta(f64),
-    /// The share of the model's entries to prune at least, from 0 to below 1: the largest theta
-    /// that does.
+    /// The minimum share of the model's entries to prune, from 0 to below 1. The largest theta that
+    /// reaches it is used.
     Sparsity(f64),
 }
 
 /// The result of pruning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pruned {
-    /// What is kept.
+    /// The kept entries.
     pub masks: Masks,
-    /// The share of every row's mass that is kept at least.
+    /// The minimum share of every row's sum that is kept.
     pub theta: f64,
 }
 
 /// Prunes averaged attention maps, per layer `[heads, queries, keys]`.
 ///
-/// The entries of a row are taken in falling order, equal ones in the order of their keys, until
+/// The entries of a row are taken in descending order, equal ones in the order of their keys, until
 /// their sum reaches theta times the row's sum; the entry that reaches it is kept. (The authors'
-/// code keeps one more.) Row 0 and column 0, those of the class token, are kept whatever they hold.
-/// Sums are f64 in that order, and the row's own sum stands for 1, so that rounding in the averages
-/// does not decide what theta = 1 keeps: everything but what adds nothing to the sum.
+/// code keeps one more.) Row 0 and column 0, those of the class token, are always kept. Sums are
+/// f64 in that order and relative to the row's own sum, so that rounding in the averages does not
+/// affect theta = 1, which keeps everything except entries that add nothing to the sum.
 ///
-/// Under [`Criterion::Sparsity`] one theta is chosen for the whole model. An entry is kept exactly
-/// if the share of mass before it is below theta, so the candidates are those shares, and the
-/// choice is a selection by rank: exact and without search. Entries whose shares are equal go
-/// together, so more may be pruned than was asked for.
+/// With [`Criterion::Sparsity`] one theta is chosen for the whole model. An entry is kept exactly
+/// if the share before it is below theta, so the candidates are those shares and the choice is a
+/// selection by rank: exact, without search. Entries with equal shares are pruned together, so the
+/// sparsity may exceed the requested one.
 ///
 /// # Errors
-/// There are no maps, they are no probabilities, or the criterion is out of its range or cannot be
+/// There are no maps, they are not probabilities, or the criterion is out of range or cannot be
 /// reached.
 pub fn prune(maps: &[Array3<f64>], criterion: Criterion) -> Result<Pruned, PruneError> {
     if maps.is_empty() {
@@ -76,7 +76,7 @@ fn is_class_token(query: usize, key: usize) -> bool {
     query == 0 || key == 0
 }
 
-/// For every entry of a layer the share of its row's mass that comes before it in falling order.
+/// For every entry of a layer, the share of its row's sum that precedes it in descending order.
 fn shares(layer: usize, maps: &Array3<f64>) -> Result<Array3<f64>, PruneError> {
     let (heads, queries, keys) = maps.dim();
     if [heads, queries, keys].contains(&0) || queries > MAX_TOKENS || keys > MAX_TOKENS {
@@ -109,7 +109,7 @@ fn shares(layer: usize, maps: &Array3<f64>) -> Result<Array3<f64>, PruneError> {
     Ok(shares)
 }
 
-/// The keys of a row, largest entry first, equal ones by index.
+/// The keys of a row in descending order of entries, equal ones by index.
 fn falling(row: &ArrayView1<'_, f64>) -> Vec<usize> {
     let mut keys: Vec<usize> = (0..row.len()).collect();
     keys.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
@@ -133,8 +133,8 @@ fn theta_for(shares: &[Array3<f64>], sparsity: f64) -> Result<f64, PruneError> {
         .map(|(_, share)| *share)
         .collect();
     let kept = prunable.len().checked_sub(to_prune);
-    // Theta equal to the share of an entry prunes it and everything above. A share of 0 is a row's
-    // largest entry, which stays.
+    // Theta equal to the share of an entry prunes it and all entries with a larger share. The
+    // largest entry of a row has share 0 and is kept.
     let theta = kept.map(|kept| *prunable.select_nth_unstable_by(kept, f64::total_cmp).1);
     theta.filter(|theta| *theta > 0.0).ok_or_else(|| {
         let reachable =

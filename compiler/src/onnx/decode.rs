@@ -13,10 +13,10 @@ use super::model::{Graph, Model};
 use super::proto::{GraphProto, ModelProto, OperatorSetIdProto};
 use super::{node, values};
 
-/// The newest version of the file format that is read: that of ONNX 1.23.
+/// The newest supported version of the file format: that of ONNX 1.23.
 const NEWEST_IR_VERSION: i64 = 14;
 
-/// The model; what it holds is sound only where no problem was found.
+/// Decodes the model. It is valid only if no problem was found.
 pub(super) fn model(
     proto: ModelProto,
     folder: Option<&Path>,

@@ -1,4 +1,4 @@
-//! Tensors and values from their protobuf form.
+//! Decodes tensors and values from their protobuf form.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,12 +14,12 @@ use super::proto::tensor_shape_proto::Dimension;
 use super::proto::{TensorProto, ValueInfoProto};
 use super::tensor::{DataType, Tensor, TensorFault};
 
-/// A domain with the two spellings of the default one made equal.
+/// A domain, with the two spellings of the default domain unified.
 pub(super) fn domain(found: Option<String>) -> String {
     found.filter(|domain| domain != "ai.onnx").unwrap_or_default()
 }
 
-/// What decoding a graph needs at hand.
+/// The context of decoding a graph.
 pub(super) struct Decoder<'a> {
     pub(super) limits: &'a Limits,
     pub(super) external: ExternalFiles<'a>,
@@ -54,7 +54,7 @@ impl Decoder<'_> {
         initializers
     }
 
-    /// The tensor; `None` where its external file was reported before.
+    /// The tensor; `None` if the error of its external file was reported before.
     pub(super) fn tensor(&mut self, proto: TensorProto) -> Result<Option<Tensor>, Fault> {
         payload::tensor(proto, self.limits.rank, &mut self.external)
     }
@@ -70,7 +70,7 @@ impl Decoder<'_> {
                 self.problems.push(|| place(format!("#{index}")).has(Fault::NoName));
                 continue;
             };
-            // A value of no readable type still defines its name.
+            // A value with an unsupported type still defines its name.
             let (data_type, shape) = self.tensor_type(proto).unwrap_or_else(|fault| {
                 self.problems.push(|| place(name.clone()).has(fault));
                 (DataType::F32, Vec::new())

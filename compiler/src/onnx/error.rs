@@ -1,4 +1,4 @@
-//! What is wrong with a file, and where.
+//! Errors of reading an ONNX file, with their places.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use super::quoted::{Quoted, Shown};
 use super::tensor::{DataType, TensorFault};
 use super::wire::WireFault;
 
-/// Everything that was found wrong with an ONNX file; there is at least one problem.
+/// The problems of an ONNX file; at least one.
 ///
 /// Displayed as one line per problem, each beginning with the file.
 #[derive(Debug, thiserror::Error)]
 pub struct OnnxError {
-    /// The file; `None` where the model came as bytes.
+    /// The file; `None` if the model was given as bytes.
     pub file: Option<PathBuf>,
     /// The problems in the order of the file.
     pub problems: Problems<Problem>,
@@ -55,14 +55,14 @@ pub enum Place {
     Byte {
         /// Bytes from the start of the file.
         offset: usize,
-        /// The protobuf field, as `graph.node[3].attribute[0].name`.
+        /// The protobuf field, such as `graph.node[3].attribute[0].name`.
         path: String,
     },
     /// An input of the graph.
     Input(String),
     /// An output of the graph.
     Output(String),
-    /// An initialiser; `#3` for the fourth where it has no name.
+    /// An initialiser; `#3` for the fourth if it has no name.
     Initializer(String),
     /// A node.
     Node {
@@ -83,7 +83,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The problem that this place has this fault.
+    /// Combines the place with a fault.
     pub fn has(self, fault: Fault) -> Problem {
         Problem { place: self, fault }
     }
@@ -107,66 +107,66 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong.
+/// The violated rule.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// The file cannot be read.
     #[error("cannot read the file: {0}")]
     Io(#[source] std::io::Error),
-    /// The bytes are no protobuf message of ONNX's schema.
+    /// The bytes are not a protobuf message of ONNX's schema.
     #[error(transparent)]
     Wire(#[from] WireFault),
-    /// The bytes passed the scan and were changed before they were decoded.
+    /// The bytes passed the scan and changed before they were decoded.
     #[error("the file changed while it was read: {0}")]
     Changed(#[source] prost::DecodeError),
-    /// No graph.
+    /// The model has no graph.
     #[error("expected a model with a graph, found none; the file is no ONNX model")]
     NoGraph,
-    /// A version of the format that is not known.
+    /// The version of the file format is unknown.
     #[error("expected an IR version from 3 to {newest}, found {found}")]
     IrVersion {
-        /// The newest version that is read.
+        /// The newest supported version.
         newest: i64,
-        /// The file's version; 0 where there is none.
+        /// The file's version; 0 if absent.
         found: i64,
     },
-    /// No version of the standard operators.
+    /// The model states no opset of the standard operators.
     #[error("expected an opset of the default domain, found none")]
     NoOpset,
-    /// A domain whose version is below 1 or given twice.
+    /// The opset of a domain is below 1 or stated twice.
     #[error("expected one opset version of at least 1 for domain {}, found {found}", Quoted(.domain))]
     Opset {
         /// Operator set domain; empty for the default one.
         domain: String,
-        /// The version at fault.
+        /// The invalid version.
         found: i64,
     },
-    /// Sparse initialisers.
+    /// The model has sparse initialisers.
     #[error("expected dense initializers only, found {found} sparse ones")]
     Sparse {
-        /// How many there are.
+        /// Their number.
         found: usize,
     },
-    /// Something without the name that it must have.
+    /// An entity lacks its required name.
     #[error("expected a name, found none")]
     NoName,
-    /// A node without an operator.
+    /// A node has no operator.
     #[error("expected an operator, found none")]
     NoOperator,
-    /// A value or attribute defined twice.
+    /// A value or attribute is defined twice.
     #[error("{} is defined a second time", Quoted(.name))]
     Duplicate {
         /// Name of the value or attribute.
         name: String,
     },
-    /// A value that nothing defines.
+    /// A value is not defined.
     #[error("expected a value that an input, an initializer or an earlier node defines, found {}", Quoted(.name))]
     Undefined {
         /// Name of the value or attribute.
         name: String,
     },
-    /// A value used before the node that defines it.
+    /// A value is used before the node that defines it.
     #[error("expected nodes in the order of their values, found {}, which {} defines later", Quoted(.name), Quoted(.by))]
     Order {
         /// Name of the value.
@@ -174,27 +174,27 @@ pub enum Fault {
         /// The node that defines it.
         by: String,
     },
-    /// An input or output of the graph that is no tensor or does not say which.
+    /// An input or output of the graph is not a tensor, or its element type is missing.
     #[error("expected a tensor with element type and shape, found {found}")]
     NoTensorType {
-        /// What is there instead.
+        /// The kind found.
         found: &'static str,
     },
-    /// An attribute of another kind than can be read, or than its value is.
+    /// An attribute has an unsupported kind, or its kind does not match its value.
     #[error("expected a value of kind {expected}, found {found}")]
     Attribute {
-        /// What can be read.
+        /// The expected kind.
         expected: &'static str,
         /// Kind of the attribute in the file.
         found: &'static str,
     },
-    /// A tensor that cannot be read, or is of the wrong element type.
+    /// A tensor is invalid, or has an unsupported element type.
     #[error(transparent)]
     Tensor(#[from] TensorFault),
-    /// External data that cannot be had.
+    /// External data is not available.
     #[error(transparent)]
     External(#[from] ExternalFault),
-    /// External data together with data inside the model.
+    /// A tensor has both external data and data inside the model.
     #[error("expected either external data or data of {data_type} inside the model, found both")]
     TwoPlaces {
         /// The element type.

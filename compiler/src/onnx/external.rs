@@ -12,27 +12,27 @@ use super::mapped;
 use super::proto::StringStringEntryProto;
 use super::quoted::Quoted;
 
-/// Why external data cannot be had.
+/// Why external data is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ExternalFault {
-    /// The model came as bytes, without a folder.
+    /// The model was given as bytes, so there is no folder.
     #[error("expected data inside the model, found external data and no folder to look for it")]
     NoFolder,
-    /// No `location` entry.
+    /// The `location` entry is missing.
     #[error("expected external data with a location, found none")]
     NoLocation,
-    /// A location that is absolute, empty, or climbs up.
+    /// The location is absolute, empty, or contains `..`.
     #[error("expected external data at a path inside the model's folder, found {}", Quoted(.location))]
     Location {
         /// The location as written.
         location: String,
     },
-    /// A location that a link leads out of the model's folder.
+    /// The location is a link out of the model's folder.
     #[error("expected external data inside the model's folder, found that {} leads to {}", Quoted(.location), .target.display())]
     Escape {
         /// The location as written.
         location: String,
-        /// Where it leads.
+        /// The target of the link.
         target: PathBuf,
     },
     /// The file cannot be read. Reported for the first tensor that needs it.
@@ -40,10 +40,10 @@ pub enum ExternalFault {
     Io {
         /// The location as written.
         location: String,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// An offset or length that is no number.
+    /// An offset or length is not a number.
     #[error("expected a number of bytes as {key} of external data, found {}", Quoted(.found))]
     Number {
         /// `offset` or `length`.
@@ -51,10 +51,10 @@ pub enum ExternalFault {
         /// The value as written.
         found: String,
     },
-    /// The length stated and the shape disagree.
+    /// The stated length does not match the shape.
     #[error("expected {expected} bytes of external data, found a length of {found}")]
     Length {
-        /// Bytes that the shape and the element type ask for.
+        /// Bytes that the shape and the element type require.
         expected: usize,
         /// The length stated.
         found: u64,
@@ -66,7 +66,7 @@ pub enum ExternalFault {
         location: String,
         /// Bytes that the tensor takes.
         expected: usize,
-        /// Where they start.
+        /// Offset of the tensor in the file.
         offset: u64,
         /// Bytes of the file.
         found: usize,
@@ -86,8 +86,8 @@ impl<'a> ExternalFiles<'a> {
         Self { folder, files: BTreeMap::new() }
     }
 
-    /// The `expected` bytes that the entries of a tensor's `external_data` name; `None` where the
-    /// error of opening their file was returned before.
+    /// The `expected` bytes that the entries of a tensor's `external_data` name; `None` if the
+    /// error of opening the file was returned before.
     pub(super) fn fetch(
         &mut self,
         entries: &[StringStringEntryProto],

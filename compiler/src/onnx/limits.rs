@@ -1,4 +1,4 @@
-//! What a file may cost.
+//! Limits on the resources for reading a file.
 
 /// Bounds on what reading an ONNX file may take, checked before anything is allocated.
 ///
@@ -6,7 +6,7 @@
 /// memory and its length is compared with the tensor's shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of heap that decoding may take whatever the size of the file.
+    /// Bytes of heap that decoding may take, independently of the file's size.
     pub memory_base: u64,
     /// Bytes of heap that decoding may take in addition for each byte of the file. 4 admits
     /// weights in `float_data`, which are copied and grow by doubling.

@@ -7,21 +7,22 @@ use std::path::Path;
 use bytes::Bytes;
 use memmap2::Mmap;
 
-/// Files up to this many bytes are read, so that what others do to them later does not matter.
+/// Files up to this size are read rather than mapped, so that later changes of the file do not
+/// matter.
 const READ_UP_TO: u64 = 1 << 20;
 
 /// The bytes of a regular file.
 ///
-/// A file above 1 MiB is mapped, not read: pages come from the disk as they are touched, and no
-/// copy is made. While such a mapping lives, nobody may write to the file or shorten it: changed
-/// bytes show through, and touching a page that is gone ends the process with SIGBUS. Replacing the
-/// file by renaming another one over it is harmless.
+/// A file above 1 MiB is mapped: pages are read when they are accessed, and nothing is copied.
+/// While the mapping lives, nobody may write to the file or shorten it: changes are visible in the
+/// mapping, and access to a removed page ends the process with SIGBUS. Replacing the file by
+/// renaming another one over it is harmless.
 ///
 /// # Errors
-/// What the operating system says, and [`io::ErrorKind::InvalidInput`] where the path names
-/// something else than a regular file.
+/// The operating system's error, or [`io::ErrorKind::InvalidInput`] if the path is not a regular
+/// file.
 pub(super) fn open(path: &Path) -> io::Result<Bytes> {
-    // Before opening, because opening a pipe waits for its other end.
+    // Check before opening: opening a pipe blocks until its other end is opened.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

@@ -1,18 +1,17 @@
 //! Reading ONNX files.
 //!
-//! [`load`] gives a [`Model`] whose structure can be relied on: every name resolves, every constant
-//! has as many elements as its shape says, nodes stand in an order in which they can be computed.
-//! What the operators mean, and whether their operands fit them, is left to the import.
+//! [`load`] returns a [`Model`] with a checked structure: every name resolves, every constant has
+//! as many elements as its shape, and nodes are in an order of execution. The semantics of
+//! operators, and whether their operands are valid, are checked by the import.
 //!
-//! Files are hostile until shown otherwise. Before a message is decoded, a scan of the wire format
-//! refuses what would not decode or would take more memory than [`Limits`] allow for a file of that
-//! size. Constants are not copied where the file holds them as little-endian bytes: they share the
-//! memory of the mapped file.
+//! Files are untrusted. Before a message is decoded, a scan of the wire format rejects it if it
+//! would not decode or would take more memory than [`Limits`] allow for its size. Constants are not
+//! copied if the file holds them as little-endian bytes: they share the memory of the mapped file.
 //!
-//! Not read: graphs inside attributes (control flow), the model's own functions, sparse tensors,
+//! Not supported: graphs inside attributes (control flow), functions of the model, sparse tensors,
 //! strings, complex numbers, and element types below 8 bits. A node, input or initialiser that
-//! needs one of them is refused. Shapes of intermediate values, documentation, training and device
-//! information are skipped.
+//! needs one of them is rejected. Shapes of intermediate values, documentation, training and device
+//! information are ignored.
 //!
 //! The protobuf types and the scanner's table are generated from `compiler/protogen/onnx.proto`.
 
@@ -51,9 +50,8 @@ pub use wire::{WireFault, WireType};
 
 /// Reads an ONNX file within the default [`Limits`]; external data is looked for in its folder.
 ///
-/// A file above 1 MiB, the model's or one of external data, stays mapped into memory while the
-/// model or a clone of one of its tensors lives: it must not be written to or shortened in that
-/// time.
+/// A file above 1 MiB, the model's or one of external data, stays mapped while the model or a clone
+/// of one of its tensors lives. It must not be written to or shortened during that time.
 ///
 /// # Errors
 /// All problems that were found.
@@ -65,8 +63,8 @@ pub fn load(path: &Path) -> Result<Model, OnnxError> {
     parsed.map_err(|error| OnnxError { file: Some(path.to_owned()), ..error })
 }
 
-/// Reads a model from bytes within the default [`Limits`]; external data is looked for in
-/// `base_dir`, and refused where there is none.
+/// Parses a model from bytes within the default [`Limits`]. External data is read from `base_dir`,
+/// and rejected if there is none.
 ///
 /// # Errors
 /// As [`load`].

@@ -10,40 +10,39 @@ use super::tensor::{DataType, Tensor};
 pub struct Model {
     /// The version of the file format, 3 or later.
     pub ir_version: i64,
-    /// Operator set versions by domain. The default domain is the empty string, which is always
-    /// there; a file may also write it `ai.onnx`.
+    /// Opsets by domain. The default domain is the empty string, which is always present; a file
+    /// may also spell it `ai.onnx`.
     pub opset: BTreeMap<String, i64>,
     /// The program that wrote the file; may be empty.
     pub producer_name: String,
-    /// Its version; may be empty.
+    /// Version of that program; may be empty.
     pub producer_version: String,
-    /// Domain and name of the model's own functions, which nodes may call; what they do is not
-    /// read.
+    /// Domain and name of the model's functions. Their bodies are not read.
     pub functions: BTreeSet<(String, String)>,
-    /// The computation.
+    /// The graph of the model.
     pub graph: Graph,
 }
 
-/// A graph in static single assignment form, nodes in an order in which they can be computed.
+/// A graph in static single assignment form, with its nodes in an order of execution.
 ///
-/// Every value (named by an input, an initializer or a node's output) is defined once, and before
-/// it is used.
+/// Every value (named by an input, an initialiser or a node's output) is defined once, and before
+/// its uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// The graph's name; may be empty.
     pub name: String,
     /// The operations in the order of the file.
     pub nodes: Vec<Node>,
-    /// What a caller supplies: the file's inputs less those that have an initialiser.
+    /// The inputs of the file without those that have an initialiser.
     pub inputs: Vec<ValueInfo>,
-    /// What a caller gets.
+    /// The outputs of the file.
     pub outputs: Vec<ValueInfo>,
     /// Constants by the name of their value.
     pub initializers: BTreeMap<String, Tensor>,
 }
 
 impl Graph {
-    /// How many nodes of each operator there are.
+    /// The number of nodes of each operator.
     pub fn operator_counts(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for node in &self.nodes {
@@ -68,9 +67,9 @@ impl Graph {
 pub struct ValueInfo {
     /// The value's name.
     pub name: String,
-    /// Its element type.
+    /// Element type of the tensor.
     pub data_type: DataType,
-    /// Its shape, outermost dimension first.
+    /// Shape, outermost dimension first.
     pub shape: Vec<Dim>,
 }
 
@@ -79,28 +78,28 @@ pub struct ValueInfo {
 pub enum Dim {
     /// A fixed extent.
     Known(usize),
-    /// An extent that has a name, as `batch`.
+    /// A named extent, such as `batch`.
     Symbol(String),
-    /// An extent that has none.
+    /// An extent without a name.
     Unknown,
 }
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// A name that no other node has: the file's; `NAME #12` where node 12 repeats a name;
-    /// `#12 MatMul` where it has none. Nodes count from 0.
+    /// A unique name: that of the file, `NAME #12` if node 12 repeats a name, or `#12 MatMul` if
+    /// the node has none. Nodes count from 0.
     pub name: String,
-    /// Path of the module in the exported program, as `blocks.0.attn`; empty where the exporter did
-    /// not say. PyTorch's dynamo exporter writes it.
+    /// Path of the module in the exported program, such as `blocks.0.attn`; empty if the exporter
+    /// does not state it. PyTorch's dynamo exporter does.
     pub scope: String,
     /// The operator.
     pub op_type: String,
     /// The operator's domain; the default one is the empty string.
     pub domain: String,
-    /// Names of the operands; `None` where an optional one is left out.
+    /// Names of the operands; `None` for an omitted optional one.
     pub inputs: Vec<Option<String>>,
-    /// Names of the results; `None` where an optional one is left out.
+    /// Names of the results; `None` for an omitted optional one.
     pub outputs: Vec<Option<String>>,
     /// Attributes by name.
     pub attributes: BTreeMap<String, Attribute>,
@@ -109,19 +108,19 @@ pub struct Node {
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {
-    /// A number.
+    /// A floating-point number.
     Float(f32),
     /// An integer.
     Int(i64),
-    /// Text.
+    /// A string.
     String(String),
-    /// A constant.
+    /// A constant tensor.
     Tensor(Tensor),
-    /// Numbers.
+    /// A list of floating-point numbers.
     Floats(Vec<f32>),
-    /// Integers.
+    /// A list of integers.
     Ints(Vec<i64>),
-    /// Texts.
+    /// A list of strings.
     Strings(Vec<String>),
 }
 
@@ -140,10 +139,10 @@ impl Attribute {
     }
 }
 
-/// Attributes by kind: `Ok(None)` where the node has none of that name.
+/// Attributes by kind: `Ok(None)` if the node has no attribute of that name.
 ///
 /// # Errors
-/// A [`Fault::Attribute`] at the attribute where it is of another kind.
+/// [`Fault::Attribute`] if the attribute has another kind.
 impl Node {
     /// A FLOAT attribute.
     pub fn float(&self, name: &str) -> Result<Option<f32>, Box<Problem>> {
@@ -193,13 +192,13 @@ impl Node {
         })
     }
 
-    /// Where a problem of this node lies.
+    /// The place of the node in messages.
     pub fn place(&self) -> Place {
         Place::Node { name: self.name.clone(), op_type: self.op_type.clone() }
     }
 
-    /// Where a problem of one of its attributes lies.
-    pub(crate) fn attribute_place(&self, name: &str) -> Place {
+    /// The place of an attribute in messages.
+    pub fn attribute_place(&self, name: &str) -> Place {
         Place::Attribute {
             node: self.name.clone(),
             op_type: self.op_type.clone(),

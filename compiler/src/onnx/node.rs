@@ -1,4 +1,4 @@
-//! Nodes from their protobuf form.
+//! Decodes nodes from their protobuf form.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::model::{Attribute, Node};
 use super::proto::attribute_proto::AttributeType;
 use super::proto::{AttributeProto, NodeProto, StringStringEntryProto};
 
-/// A name for each node that no other has; see [`Node::name`].
+/// A unique name for each node; see [`Node::name`].
 pub(super) fn names(nodes: &[NodeProto]) -> Vec<String> {
     let given: BTreeSet<&str> = nodes.iter().map(NodeProto::name).collect();
     let mut used = BTreeSet::new();
@@ -41,7 +41,7 @@ fn scope(metadata: &[StringStringEntryProto]) -> String {
     path.map(|(path, _class)| path.to_owned()).unwrap_or_default()
 }
 
-/// `None` for the empty name, which stands for an operand or result left out.
+/// Converts empty names, which mark omitted operands and results, to `None`.
 fn optional(names: Vec<String>) -> Vec<Option<String>> {
     names.into_iter().map(|name| Some(name).filter(|name| !name.is_empty())).collect()
 }
@@ -80,11 +80,11 @@ impl Decoder<'_> {
         node
     }
 
-    /// The value; `None` where its external file was reported before.
+    /// The value; `None` if the error of its external file was reported before.
     fn attribute(&mut self, proto: AttributeProto) -> Result<Option<Attribute>, Fault> {
         let kind = proto.r#type();
-        // Values of another kind are refused; missing numbers and texts are their defaults, because
-        // writers of proto3 leave out zeros.
+        // Values of another kind are rejected. Missing numbers and strings have their default
+        // values, because writers of proto3 omit zeros.
         if let Some(found) = filled(&proto).find(|&found| found != kind) {
             return Err(Fault::Attribute {
                 expected: kind.as_str_name(),
@@ -111,7 +111,7 @@ impl Decoder<'_> {
     }
 }
 
-/// The kinds of which an attribute holds a value.
+/// The kinds of the values that an attribute holds.
 fn filled(proto: &AttributeProto) -> impl Iterator<Item = AttributeType> {
     let fields = [
         (AttributeType::Float, proto.f.is_some()),

@@ -1,4 +1,4 @@
-//! Tensors from their protobuf form: five typed fields, raw bytes, or a file beside the model.
+//! Decodes tensors from their protobuf form: five typed fields, raw bytes, or an external file.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use super::proto::TensorProto;
 use super::proto::tensor_proto::{DataLocation, DataType as Onnx};
 use super::tensor::{DataType, Tensor, TensorFault, byte_count};
 
-/// The tensor; `None` where its external file was reported before.
+/// The tensor; `None` if the error of its external file was reported before.
 pub(super) fn tensor(
     mut proto: TensorProto,
     max_rank: usize,
@@ -30,7 +30,7 @@ pub(super) fn tensor(
     Ok(Some(Tensor::new(data_type, dims, data)?))
 }
 
-/// The element type of ONNX's number for it.
+/// The element type with this number in ONNX.
 pub(super) fn data_type(number: i32) -> Result<DataType, TensorFault> {
     let unsupported = |found| Err(TensorFault::Unsupported { found });
     let Ok(onnx) = Onnx::try_from(number) else {
@@ -83,7 +83,7 @@ fn filled(proto: &TensorProto) -> Vec<&'static str> {
     fields.iter().filter(|(_, empty)| !empty).map(|(name, _)| *name).collect()
 }
 
-/// The typed field for an element type, by the comments of onnx.proto.
+/// The typed field of an element type, according to onnx.proto.
 fn typed_field(data_type: DataType) -> &'static str {
     match data_type {
         DataType::F32 => FLOAT,
@@ -101,7 +101,7 @@ fn typed_field(data_type: DataType) -> &'static str {
     }
 }
 
-/// The little-endian elements of a tensor whose data lies in the model.
+/// The little-endian elements of a tensor whose data is in the model.
 fn inline(data_type: DataType, proto: &mut TensorProto) -> Result<Bytes, TensorFault> {
     let expected = typed_field(data_type);
     let found = filled(proto);
@@ -141,7 +141,7 @@ fn elements<T: Copy, const N: usize>(values: &[T], write: impl Fn(T) -> [u8; N])
     bytes.into()
 }
 
-/// Like [`elements`], for values that are stored wider than they are.
+/// Like [`elements`], for values that are stored in a wider type.
 fn narrow<W, T, const N: usize>(
     data_type: DataType,
     values: &[W],

@@ -1,8 +1,8 @@
-//! Text of a file inside a message.
+//! Quotes text of a file in messages.
 
 use std::fmt;
 
-/// Text of a file inside a message: in backquotes, escaped, and cut short where it is long.
+/// Text of a file in a message: in backquotes, escaped, and truncated if it is long.
 pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {

@@ -1,11 +1,11 @@
 //! Checks a protobuf message before anything is decoded.
 //!
-//! prost allocates as it decodes, and an element of a repeated message may cost two bytes in the
-//! file and some hundreds in memory. [`scan`] walks the bytes once without allocating, by the
-//! generated table of the messages, and refuses what would not decode or would take more memory
-//! than a budget. Every length is compared with what is left of the enclosing message. Nesting
-//! needs no limit of its own: no message of the table contains itself (the generator checks it),
-//! and what is not in the table is stepped over by its length.
+//! prost allocates while it decodes, and an element of a repeated message may take two bytes in the
+//! file but hundreds in memory. [`scan`] walks the bytes once without allocating, guided by the
+//! generated table of messages, and rejects a message that would not decode or would exceed a
+//! memory budget. Every length is compared with the rest of the enclosing message. Nesting needs no
+//! limit: no message of the table contains itself (the generator checks it), and unknown fields are
+//! skipped by their length.
 
 use super::wire::{Cursor, WireFault, WireType};
 
@@ -14,7 +14,7 @@ use super::wire::{Cursor, WireFault, WireType};
 pub(super) struct Message {
     /// Bytes of the Rust type.
     size: usize,
-    /// The fields that are kept.
+    /// The fields that prost decodes.
     fields: &'static [Field],
 }
 
@@ -47,7 +47,7 @@ impl Field {
     }
 }
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Varint32,
@@ -76,29 +76,29 @@ impl Kind {
     }
 }
 
-/// Where and why a scan stopped.
+/// The position and reason of a failed scan.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ScanError {
     /// Bytes from the start of the file to the key or value at fault.
     pub(super) offset: usize,
-    /// The field, as `graph.node[3].attribute[0].name`; empty for the outermost message.
+    /// The field, such as `graph.node[3].attribute[0].name`; empty for the outermost message.
     pub(super) path: String,
     pub(super) fault: WireFault,
 }
 
 /// Checks that `bytes` decode as `message` within `budget` bytes of heap.
 ///
-/// The estimate is an upper bound of what prost holds at any time; `bytes` fields are not in it
-/// because they share the file's memory. Takes time linear in the file, and no heap.
+/// The estimate is an upper bound of prost's memory at any time, without `bytes` fields, which
+/// share the file's memory. It takes time linear in the file, and no heap.
 pub(super) fn scan(bytes: &[u8], message: &Message, budget: u64) -> Result<(), ScanError> {
     Scan { budget, used: 0 }.message(Cursor::new(bytes), message)
 }
 
-/// A `Vec` that grows by doubling holds up to three times its elements while they move, and starts
-/// with room for four.
+/// A `Vec` that doubles its capacity holds up to three times its elements during a move, and starts
+/// with a capacity of four.
 const VEC_GROWTH: u64 = 4;
 
-/// What an allocator adds to a block at most.
+/// The most bytes that an allocator adds to a block.
 const BLOCK_OVERHEAD: u64 = 32;
 
 struct Scan {
@@ -173,7 +173,7 @@ impl Scan {
     }
 }
 
-/// How many values a packed list holds.
+/// Number of values in a packed list.
 fn packed_values(
     list: &mut Cursor<'_>,
     wire_type: WireType,
@@ -195,7 +195,7 @@ fn packed_values(
 }
 
 impl ScanError {
-    /// The same error as seen from the message that holds `field`.
+    /// The error as seen from the message that contains `field`.
     fn inside(mut self, field: &Field, element: usize) -> Self {
         let element = if field.repeated { format!("[{element}]") } else { String::new() };
         let dot = if self.path.is_empty() { "" } else { "." };

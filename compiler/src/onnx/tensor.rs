@@ -7,7 +7,7 @@ use bytes::Bytes;
 use half::{bf16, f16};
 use zerocopy::FromBytes;
 
-/// The element types that are read; ONNX has further ones, which are refused.
+/// The supported element types of ONNX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DataType {
     /// IEEE 754 binary32.
@@ -70,18 +70,18 @@ impl fmt::Display for DataType {
     }
 }
 
-/// Why something is no tensor, or not the tensor that was asked for.
+/// Why a tensor is invalid, or not of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TensorFault {
-    /// An element type that is not read; named as in ONNX.
+    /// The element type is not supported; named as in ONNX.
     #[error(
         "expected elements of a float type of 16 to 64 bits, an integer type of 8 to 64 bits or BOOL, found {found}"
     )]
     Unsupported {
-        /// The name of the type, or its number where ONNX 1.23 has no name for it.
+        /// The name of the type, or its number if ONNX 1.23 has no name for it.
         found: String,
     },
-    /// More dimensions than [`Limits::rank`](super::Limits::rank).
+    /// The rank exceeds [`Limits::rank`](super::Limits::rank).
     #[error("expected at most {limit} dimensions, found {found}")]
     Rank {
         /// The limit.
@@ -89,33 +89,33 @@ pub enum TensorFault {
         /// Dimensions of the tensor.
         found: usize,
     },
-    /// A negative dimension.
+    /// A dimension is negative.
     #[error("expected no negative dimension, found {found} as dimension {axis}")]
     Dimension {
         /// Index of the dimension.
         axis: usize,
-        /// Its value.
+        /// The dimension found.
         found: i64,
     },
-    /// More bytes than can be addressed.
+    /// The size in bytes exceeds the address space.
     #[error("a tensor of shape {dims:?} is too large")]
     TooLarge {
         /// The shape.
         dims: Vec<usize>,
     },
-    /// The shape and the data disagree.
+    /// The length of the data does not match the shape.
     #[error("expected {expected} bytes for shape {dims:?} of {data_type}, found {found}")]
     Length {
-        /// Bytes that the shape and the element type ask for.
+        /// Bytes that the shape and the element type require.
         expected: usize,
-        /// Bytes that are there.
+        /// Bytes found.
         found: usize,
         /// The shape.
         dims: Vec<usize>,
         /// The element type.
         data_type: DataType,
     },
-    /// Data in a field that does not belong to the element type, or in several fields.
+    /// The data is in a field of another element type, or in several fields.
     #[error("expected data of {data_type} in raw_data or {expected}, found {found}")]
     Storage {
         /// The element type.
@@ -125,20 +125,20 @@ pub enum TensorFault {
         /// The fields that hold data, separated by commas.
         found: String,
     },
-    /// A value in `int32_data` or `uint64_data` that its narrower element type does not have.
+    /// A value in `int32_data` or `uint64_data` exceeds the narrower element type.
     #[error("expected values of {data_type}, found {found} as element {index}")]
     Value {
         /// The element type.
         data_type: DataType,
-        /// The value.
+        /// The value found.
         found: i128,
-        /// Its index in row-major order.
+        /// Row-major index of the element.
         index: usize,
     },
-    /// Elements of another type than the caller can use.
+    /// The element type is not the one that the caller needs.
     #[error("expected a tensor of {expected}, found {found}")]
     Elements {
-        /// What the caller can use.
+        /// The expected element type.
         expected: &'static str,
         /// The tensor's element type.
         found: DataType,
@@ -147,8 +147,8 @@ pub enum TensorFault {
 
 /// A constant: dense, row-major, of one element type.
 ///
-/// A clone shares the data. Where the file stores little-endian bytes (`raw_data`, external data),
-/// so does the tensor, without a copy.
+/// Clones share the data. A tensor also shares the memory of the file if that stores little-endian
+/// bytes (`raw_data`, external data).
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     data_type: DataType,
@@ -169,7 +169,7 @@ impl Tensor {
         Ok(Self { data_type, dims, data })
     }
 
-    /// No elements: stands in for a tensor that cannot be read while its model is checked further.
+    /// An empty tensor in place of one that cannot be read, so that checking can continue.
     pub(super) fn empty() -> Self {
         Self { data_type: DataType::Bool, dims: vec![0], data: Bytes::new() }
     }
@@ -194,11 +194,11 @@ impl Tensor {
         &self.data
     }
 
-    /// The elements of a float tensor, f64 rounded to the nearest. Borrowed where the data is
+    /// The elements of a float tensor; f64 is rounded to the nearest f32. Borrowed if the data is
     /// f32, aligned, and in the host's byte order.
     ///
     /// # Errors
-    /// [`TensorFault::Elements`] where the tensor holds integers or booleans.
+    /// [`TensorFault::Elements`] if the tensor holds integers or booleans.
     pub fn to_f32(&self) -> Result<Cow<'_, [f32]>, TensorFault> {
         Ok(Cow::Owned(match self.data_type {
             DataType::F32 => {
@@ -221,8 +221,8 @@ impl Tensor {
     /// The elements of an integer or boolean tensor; true is 1.
     ///
     /// # Errors
-    /// [`TensorFault::Elements`] where the tensor holds floats, [`TensorFault::Value`] for a u64
-    /// above `i64::MAX`.
+    /// [`TensorFault::Elements`] if the tensor holds floats, [`TensorFault::Value`] for a u64 above
+    /// `i64::MAX`.
     pub fn to_i64(&self) -> Result<Vec<i64>, TensorFault> {
         Ok(match self.data_type {
             DataType::I8 => self.map(|bytes| i8::from_le_bytes(bytes).into()),
@@ -251,7 +251,7 @@ impl Tensor {
         })
     }
 
-    /// Every element through `read`; `N` is the width of the element type.
+    /// Applies `read` to every element; `N` is the width of the element type.
     fn map<const N: usize, T>(&self, read: impl Fn([u8; N]) -> T) -> Vec<T> {
         let (elements, _) = self.data.as_chunks::<N>();
         elements.iter().map(|&bytes| read(bytes)).collect()
@@ -267,7 +267,7 @@ impl fmt::Debug for Tensor {
 /// Bytes of a tensor.
 ///
 /// # Errors
-/// [`TensorFault::TooLarge`] where that is more than `isize::MAX`.
+/// [`TensorFault::TooLarge`] if that exceeds `isize::MAX`.
 pub(super) fn byte_count(data_type: DataType, dims: &[usize]) -> Result<usize, TensorFault> {
     if dims.contains(&0) {
         return Ok(0);

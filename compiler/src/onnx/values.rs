@@ -7,7 +7,7 @@ use vitcod_support::problems::Collector;
 use super::error::{Fault, Place, Problem};
 use super::model::{Graph, ValueInfo};
 
-/// What defines a value.
+/// The definition of a value.
 #[derive(Clone, Copy)]
 enum Definition {
     /// An input or initialiser.

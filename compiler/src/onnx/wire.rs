@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// How the value after a key is delimited.
+/// The encoding of the value after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireType {
     /// Seven bits per byte, least significant first, at most ten bytes.
     Varint,
     /// Eight bytes.
     Fixed64,
-    /// A varint, then as many bytes.
+    /// A varint with the length, then that many bytes.
     Length,
     /// Four bytes.
     Fixed32,
@@ -26,35 +26,36 @@ impl fmt::Display for WireType {
     }
 }
 
-/// Why bytes are no message of the schema.
+/// Why bytes are not a message of the schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireFault {
-    /// A value reaches beyond the message that encloses it.
+    /// A value exceeds the enclosing message.
     #[error("expected {needed} more bytes, found {left}; the file is cut short or no ONNX model")]
     Truncated {
-        /// Bytes the value needs.
+        /// Bytes that the value needs.
         needed: u64,
         /// Bytes left in the enclosing message.
         left: usize,
     },
-    /// A varint longer than 64 bits.
+    /// A varint exceeds 64 bits.
     #[error("expected a varint of at most 64 bits; the file is damaged or no ONNX model")]
     Varint,
-    /// A key that names field 0, a field number above 2^29 - 1, a group, or an unknown wire type.
+    /// A key has field number 0, a field number above 2^29 - 1, or a wire type that is a group or
+    /// unknown.
     #[error("expected a field, found the key {key:#x}; the file is damaged or no ONNX model")]
     Key {
         /// The key as read.
         key: u64,
     },
-    /// A known field whose value has another wire type.
+    /// A known field has the wrong wire type.
     #[error("expected a {expected} value, found a {found} one")]
     WireType {
-        /// What the schema says.
+        /// The wire type of the schema.
         expected: WireType,
-        /// What the key says.
+        /// The wire type of the key.
         found: WireType,
     },
-    /// A packed list of fixed-width values whose length is no multiple of the width.
+    /// The length of a packed list is not a multiple of the width of its values.
     #[error("expected a multiple of {width} bytes, found {found}")]
     Packed {
         /// Bytes of one value.
@@ -62,7 +63,7 @@ pub enum WireFault {
         /// Bytes of the list.
         found: usize,
     },
-    /// Text that is not UTF-8.
+    /// A string is not UTF-8.
     #[error("expected UTF-8 text")]
     Utf8,
     /// Decoding would take more memory than [`Limits`](super::Limits) allow for this file.
@@ -75,12 +76,12 @@ pub enum WireFault {
     },
 }
 
-/// A position inside one message of a file.
+/// A position in a message of a file.
 #[derive(Clone)]
 pub(super) struct Cursor<'a> {
     file: &'a [u8],
     position: usize,
-    /// Where the message ends; at most the length of the file.
+    /// End of the message; at most the length of the file.
     end: usize,
 }
 
@@ -89,12 +90,12 @@ impl<'a> Cursor<'a> {
         Self { file, position: 0, end: file.len() }
     }
 
-    /// Bytes from the start of the file.
+    /// The offset from the start of the file.
     pub(super) fn position(&self) -> usize {
         self.position
     }
 
-    /// Bytes up to the end of the message.
+    /// Bytes to the end of the message.
     pub(super) fn left(&self) -> usize {
         self.end - self.position
     }
@@ -115,7 +116,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a value.
+    /// Skips a value.
     pub(super) fn skip(&mut self, wire_type: WireType) -> Result<(), WireFault> {
         match wire_type {
             WireType::Varint => self.varint().map(|_| ()),
@@ -131,7 +132,7 @@ impl<'a> Cursor<'a> {
         self.take(length)
     }
 
-    /// A cursor over a length-delimited value; this one goes on behind it.
+    /// Returns a cursor over a length-delimited value and advances this one past it.
     pub(super) fn enter(&mut self) -> Result<Self, WireFault> {
         let length = self.delimited()?.len();
         Ok(Self { position: self.position - length, end: self.position, file: self.file })

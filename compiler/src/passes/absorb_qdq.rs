@@ -1,11 +1,11 @@
-//! Quantisation that the model brings: from operations to steps of tensors.
+//! Moves the quantisation of a QDQ model from operations into the steps of tensors.
 
 use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Graph, OpKind, Value};
 
-/// The same graph without `fake_quantise`: the tensors that are quantised have their int8 step
-/// noted instead.
+/// Returns the graph without `fake_quantise`: each quantised tensor has its int8 step noted in its
+/// type instead.
 pub(super) fn run(graph: &Graph) -> Graph {
     let mut result = graph.clone();
     let mut unrounded: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
@@ -26,8 +26,8 @@ pub(super) fn run(graph: &Graph) -> Graph {
     result.compacted()
 }
 
-/// The finest step in which an int8 without zero point reaches all that integers from `min` to
-/// `max` stand for. It is `scale` itself where those are within -128 to 127 around the zero point.
+/// The finest step at which an int8 without zero point covers the range of the integers from `min`
+/// to `max`. It is `scale` itself if those lie within -128 to 127 of the zero point.
 fn int8_step(scale: f64, zero_point: i32, [min, max]: [i32; 2]) -> f64 {
     let [below, above] = [min, max].map(|end| (f64::from(end) - f64::from(zero_point)).abs());
     scale * (below / -f64::from(i8::MIN)).max(above / f64::from(i8::MAX)).max(1.0)

@@ -1,4 +1,4 @@
-//! What passes may need besides the graph.
+//! Inputs of passes other than the graph.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,35 +12,36 @@ use crate::masks::Masks;
 use crate::quantise;
 use crate::split::GlobalTokens;
 
-/// What passes may need besides the graph.
+/// Inputs of passes other than the graph. A pass that lacks one it needs returns an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Which attention entries are computed.
     pub masks: Option<&'a Masks>,
-    /// What the graph is compiled for.
+    /// The target machine.
     pub machine: Option<&'a Machine>,
-    /// For each input of the graph an array of one or more items along its first axis.
+    /// Calibration samples: for each graph input an array of one or more items along the first
+    /// axis.
     pub samples: Option<&'a [ArrayD<f32>]>,
-    /// How steps follow from the samples.
+    /// How calibration derives steps from the samples.
     pub quantise: quantise::Options,
-    /// Compressed heads of auto-encoders that are to be made.
+    /// The number of compressed heads of the auto-encoders to add.
     pub compressed_heads: Option<usize>,
-    /// In which form auto-encoders are computed.
+    /// The form in which auto-encoders are computed.
     pub form: Choice,
-    /// How global tokens are found.
+    /// How global tokens are chosen.
     pub globals: GlobalTokens,
-    /// Whether the program says for every layer what was costed.
+    /// Whether the program records the decisions of the compiler for each layer.
     pub explain: bool,
-    /// Where passes note what is neither in their result nor an error.
+    /// Where passes record observations that are neither results nor errors.
     pub notes: Option<&'a RefCell<Notes>>,
 }
 
-/// What passes have to say besides their result.
+/// What passes report besides their results.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notes {
-    /// What auto-encoders lose that were made, layer by layer.
+    /// Reconstruction errors of the auto-encoders that were added, by layer.
     pub losses: Vec<PcaError>,
-    /// Whether noise stood in for samples.
+    /// Whether calibration used noise for lack of samples.
     pub is_noise: bool,
 }
 
@@ -61,7 +62,7 @@ impl Default for Context<'_> {
 }
 
 impl Context<'_> {
-    /// Whether what is needed is there.
+    /// Whether the context provides an input.
     pub fn has(&self, need: Need) -> bool {
         match need {
             Need::Masks => self.masks.is_some(),
@@ -76,7 +77,7 @@ impl Context<'_> {
         self.machine.ok_or(Failure::Needs(Need::Machine))
     }
 
-    /// Notes something, if somebody wants to know.
+    /// Records a note, if notes are collected.
     pub(super) fn note(&self, note: impl FnOnce(&mut Notes)) {
         if let Some(notes) = self.notes {
             note(&mut notes.borrow_mut());
@@ -84,7 +85,7 @@ impl Context<'_> {
     }
 }
 
-/// What a pass needs besides the graph.
+/// An input of a pass other than the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// [`Context::masks`].

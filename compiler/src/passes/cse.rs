@@ -6,7 +6,7 @@ use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Elem, Graph, Value};
 
-/// The same graph in which equal operations on equal operands, and equal constants, are one.
+/// Merges equal operations on equal operands, and equal constants.
 pub(super) fn run(graph: &Graph) -> Graph {
     let mut merged = graph.clone();
     let mut canonical: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
@@ -26,7 +26,8 @@ pub(super) fn run(graph: &Graph) -> Graph {
         for operand in &mut op.operands {
             *operand = canonical[*operand].unwrap_or(*operand);
         }
-        // Attributes hold real numbers, which have no order: their exact text has.
+        // The key is the text of an operation: attributes hold real numbers, which have no total
+        // order.
         let first = operations
             .entry((op.operands.clone(), format!("{:?}", op.kind)))
             .or_insert_with(|| op.results.clone());

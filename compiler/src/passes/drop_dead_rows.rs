@@ -1,4 +1,4 @@
-//! Computes only the rows that somebody needs.
+//! Removes dead rows: computes only the rows on which an output depends.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,14 +7,13 @@ use cranelift_entity::SecondaryMap;
 
 use crate::ir::{Graph, GraphInput, Node, OpData, OpKind, TensorType, Value};
 
-/// Rows of each value that are computed: one range around all that is needed, `None` where nothing
-/// is.
+/// The live rows of each value, as one range that covers them; `None` if there are none.
 type Rows = SecondaryMap<Value, Option<Range<usize>>>;
 
-/// The same graph with selections of rows as near to the inputs as they save work.
+/// Moves selections of rows towards the inputs, as far as that saves work.
 pub(super) fn run(graph: &Graph) -> Graph {
     if graph.values().any(|(_, data)| data.ty.shape.contains(&0)) {
-        // Nothing is as little as can be computed.
+        // A graph with an empty tensor has no rows worth dropping.
         return graph.compacted();
     }
     let rows = needed(graph);
@@ -45,8 +44,8 @@ fn all(graph: &Graph, value: Value) -> Range<usize> {
     0..graph.ty(value).shape.first().copied().unwrap_or(1)
 }
 
-/// Which rows of each operand an operation reads for some rows of its result; `None` where it is
-/// computed as a whole.
+/// The rows of each operand that an operation reads for some rows of its result; `None` if the
+/// operation cannot be narrowed.
 fn operand_rows(
     graph: &Graph,
     op: &OpData,
@@ -59,14 +58,14 @@ fn operand_rows(
         {
             Some(vec![Some(rows.clone()); 2])
         }
-        // The rows of a window are computed with all others.
+        // All rows of an attention window are computed together.
         OpKind::Attention { windows, .. } if windows > 1 => None,
         OpKind::Attention { .. }
             if graph.attention_bias(op).is_some_and(|bias| graph.constant(bias).is_none()) =>
         {
             None
         }
-        // The second dimension of attention's bias are rows, too: the rewriter sees to it.
+        // The rewriter slices the bias of attention, whose rows are its second dimension.
         OpKind::Linear {}
         | OpKind::MixHeads { .. }
         | OpKind::LayerNorm { .. }
@@ -122,14 +121,14 @@ fn needed(graph: &Graph) -> Rows {
 struct Rewriter<'a> {
     old: &'a Graph,
     new: Graph,
-    /// What is computed of each old value.
+    /// The new value of each old value, and the rows that it holds.
     values: SecondaryMap<Value, Option<(Value, Range<usize>)>>,
-    /// Selections of new values.
+    /// Slices of new values.
     slices: BTreeMap<(Value, usize, usize), Value>,
 }
 
 impl Rewriter<'_> {
-    /// Appends an operation that computes these rows.
+    /// Appends the operation, narrowed to these rows.
     fn operation(&mut self, op: &OpData, rows: &Range<usize>) {
         let reads = operand_rows(self.old, op, rows).unwrap_or_else(|| {
             op.operands.iter().map(|operand| Some(all(self.old, *operand))).collect()
@@ -161,7 +160,7 @@ impl Rewriter<'_> {
         self.values[op.results[0]] = Some((result, rows.clone()));
     }
 
-    /// The rows `[heads, rows, n]` of attention's constant bias `[heads, m, n]`.
+    /// Rows of attention's constant bias: `[heads, rows, n]` of `[heads, m, n]`.
     fn bias(&mut self, bias: Value, rows: &Range<usize>) -> Value {
         let mut ty = self.new.ty(bias).clone();
         let Some(constant) = self.new.constant(bias).filter(|_| rows.len() != ty.shape[1]).cloned()
@@ -178,7 +177,7 @@ impl Rewriter<'_> {
         self.new.add_const(constant.name, ty, bytes)
     }
 
-    /// Rows of an old value in the new graph; of those that are computed.
+    /// Rows of an old value in the new graph. They must be among the computed ones.
     fn value(&mut self, old: Value, rows: &Range<usize>, nodes: &[Node]) -> Value {
         let (value, computed) = self.values[old].clone().unwrap_or_else(|| {
             let ty = self.old.ty(old).clone();

@@ -1,4 +1,4 @@
-//! What a pass could not do.
+//! Errors of passes.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use vitcod_support::problems::Problems;
 use super::{Level, ModuleError, Need};
 use crate::ir::{Graph, OpData};
 
-/// Why a pass gave no graph.
+/// Why a pass returned no module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassError {
     /// No pass has this name.
@@ -17,10 +17,10 @@ pub enum PassError {
         name: String,
         /// The names that exist.
         known: String,
-        /// The one that may have been meant.
+        /// A similar name that exists, if there is one.
         help: Option<String>,
     },
-    /// The module is of a level that the pass does not take.
+    /// The module is at another level than the pass requires.
     #[error("{pass}: expected a model of stage {requires}, found stage {found}")]
     Level {
         /// Name of the pass that failed.
@@ -30,13 +30,13 @@ pub enum PassError {
         /// The stage of the module.
         found: Level,
     },
-    /// A graph was to come out, and the passes go further.
+    /// The result is not a graph: the passes continue to tasks or a program.
     #[error("expected a pipeline that ends with a graph, found a result of stage {level}")]
     NoGraph {
         /// The stage of the result.
         level: Level,
     },
-    /// What the pass needs besides is not there.
+    /// The context lacks an input of the pass.
     #[error("{pass}: needs {need}")]
     Needs {
         /// Name of the pass that failed.
@@ -44,7 +44,7 @@ pub enum PassError {
         /// The missing input.
         need: Need,
     },
-    /// A step of the compiler cannot be done.
+    /// A step of the compiler failed.
     #[error("{pass}: {message}")]
     Refused {
         /// Name of the pass that failed.
@@ -60,7 +60,7 @@ pub enum PassError {
         /// Every such part that does not follow from another one.
         problems: Problems<Problem>,
     },
-    /// The pass broke an invariant: a defect of the compiler, not of the model.
+    /// The pass violated an invariant: a defect of the compiler, not of the model.
     #[error("{pass}: {source}")]
     Malformed {
         /// Name of the pass that failed.
@@ -77,10 +77,10 @@ fn unsupported_parts(count: usize) -> String {
     }
 }
 
-/// A part of the model that a pass cannot express.
+/// A part of the model that a pass does not support.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where: the ONNX nodes with the operator of the IR, or an input or output.
+    /// The place in the model: the ONNX nodes with the operator of the IR, or an input or output.
     pub place: String,
     /// The unsupported form in the model.
     pub found: String,

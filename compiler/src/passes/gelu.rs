@@ -1,4 +1,4 @@
-//! GELU written out.
+//! Recognises GELU written as elementary operations.
 
 use std::collections::BTreeSet;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -9,17 +9,17 @@ use super::pattern::{binary, nodes_between};
 use super::polynomial::Polynomial;
 use crate::ir::{Graph, Op, OpKind, UnaryFn, Value};
 
-/// How far the variable may be from the argument of erf or tanh; the written-out forms reach it in
-/// at most five steps.
+/// How many steps the variable may be below the argument of erf or tanh. The known forms need at
+/// most five.
 const BELOW: usize = 5;
-/// How far the result may be from erf or tanh, and how many readers of a value are followed: the
-/// forms take three steps, one reader each.
+/// How many steps the result may be above erf or tanh, and how many readers of a value are
+/// followed. The known forms need three steps with one reader each.
 const ABOVE: usize = 4;
 const READERS: usize = 2;
 
-/// The same graph in which every GELU that is written out is one `unary`.
+/// Replaces every GELU written as elementary operations by one `unary`.
 pub(super) fn run(graph: &Graph) -> Graph {
-    // sqrt(2 / pi), and the factor of the cube in the approximation of Hendrycks and Gimpel (arXiv
+    // sqrt(2 / pi) and the coefficient of x^3 in the approximation of Hendrycks and Gimpel (arXiv
     // 1606.08415).
     let inner = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
     let forms = [
@@ -59,7 +59,7 @@ pub(super) fn run(graph: &Graph) -> Graph {
     result.compacted()
 }
 
-/// `value` and what it is computed from by binary operations, nearest first.
+/// `value` and the values from which binary operations compute it, nearest first.
 fn below(graph: &Graph, value: Value) -> Vec<Value> {
     let mut found = vec![value];
     let mut level = vec![value];
@@ -76,7 +76,7 @@ fn below(graph: &Graph, value: Value) -> Vec<Value> {
     found
 }
 
-/// The binary operations that are computed from `value` by binary operations, nearest first.
+/// The binary operations that depend on `value` through binary operations only, nearest first.
 fn above(graph: &Graph, uses: &SecondaryMap<Value, Vec<Op>>, value: Value) -> Vec<Op> {
     let mut found: Vec<Op> = Vec::new();
     let mut level = vec![value];

@@ -1,4 +1,4 @@
-//! LayerNorm written out, as exporters do below opset 17.
+//! Recognises LayerNorm written as elementary operations, as exporters do below opset 17.
 
 use super::pattern::{binary, nodes_between, unary};
 use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
@@ -6,15 +6,16 @@ use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
 /// `gamma (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)`.
 struct Normalisation {
     x: Value,
-    /// A constant factor of the centred tensor.
+    /// A constant factor of the numerator, `x - mean(x)`.
     gamma: Option<Value>,
-    /// What the quotient is to be multiplied by: the root of what the mean square is divided by.
+    /// The factor by which the LayerNorm's result is multiplied: 1 / sqrt(scale) of the
+    /// [`Deviation`].
     factor: f64,
     eps: f64,
 }
 
-/// The same graph in which every normalisation over the last dimension that is written out is one
-/// `layer_norm`.
+/// Replaces every normalisation over the last dimension that is written as elementary operations by
+/// one `layer_norm`.
 pub(super) fn run(graph: &Graph) -> Graph {
     let mut result = graph.clone();
     for id in &graph.order {
@@ -42,7 +43,7 @@ pub(super) fn run(graph: &Graph) -> Graph {
     result.compacted()
 }
 
-/// A constant as one number for each channel; `None` where it is not that.
+/// A constant as one number for each channel; `None` if its shape is neither that nor one number.
 fn per_channel(graph: &Graph, constant: Value, channels: usize) -> Option<Vec<f32>> {
     let shape = &graph.ty(constant).shape;
     let numbers = graph.const_f32(constant)?;
@@ -53,7 +54,7 @@ fn per_channel(graph: &Graph, constant: Value, channels: usize) -> Option<Vec<f3
     }
 }
 
-/// What `root` normalises.
+/// Matches a normalisation whose result is `root`.
 fn normalisation(graph: &Graph, root: Value) -> Option<Normalisation> {
     let (numerator, deviation) = match binary(graph, root)? {
         (BinaryFn::Div, numerator, deviation) => (numerator, Deviation::of(graph, deviation)?),
@@ -86,7 +87,7 @@ fn normalisation(graph: &Graph, root: Value) -> Option<Normalisation> {
     })
 }
 
-/// `sqrt(scale (mean + eps))`, of the mean of squares.
+/// `sqrt(scale (mean + eps))`, where `mean` is the mean of squares.
 struct Deviation {
     value: Value,
     mean: Value,
@@ -95,8 +96,9 @@ struct Deviation {
 }
 
 impl Deviation {
-    /// A root, or the sum of one and an epsilon. That is squared to be added to the variance: the
-    /// divisor changes by less than it, and not where the variance is 0 or much larger.
+    /// Matches a root, or a root plus an epsilon. Such an epsilon is squared and added to the
+    /// variance instead: this changes the divisor by less than epsilon, and not at all if the
+    /// variance is 0; if the variance is large the change is negligible.
     fn of(graph: &Graph, value: Value) -> Option<Deviation> {
         if let Some((root, outside)) = sum_with_constant(graph, value) {
             let deviation = Deviation::root_of(graph, square_root(graph, root)?)?;
@@ -110,7 +112,7 @@ impl Deviation {
         Some(Deviation { value, ..deviation })
     }
 
-    /// The root of a variance.
+    /// Matches `scale (mean + eps)` and returns its root.
     fn root_of(graph: &Graph, variance: Value) -> Option<Deviation> {
         let (spread, eps) = sum_with_constant(graph, variance).unwrap_or((variance, 0.0));
         let (mean, scale) = scaled(graph, spread);
@@ -128,7 +130,7 @@ impl Deviation {
     }
 }
 
-/// `x` and the constant where `value` is their sum.
+/// Returns `x` and the constant if `value` is their sum.
 fn sum_with_constant(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     let (BinaryFn::Add, a, b) = binary(graph, value)? else { return None };
     match graph.const_scalar(b) {
@@ -137,8 +139,8 @@ fn sum_with_constant(graph: &Graph, value: Value) -> Option<(Value, f64)> {
     }
 }
 
-/// `x` and its factor where `value` is `x` times constants, perhaps in another shape: a variance is
-/// a sum of squares divided by one less than there are.
+/// Returns `x` and its factor if `value` is `x` times constants, perhaps reshaped. An unbiased
+/// variance has such a factor: its sum of squares is divided by n - 1.
 fn scaled(graph: &Graph, mut value: Value) -> (Value, f64) {
     let mut factor = 1.0;
     loop {
@@ -164,7 +166,7 @@ fn scaled(graph: &Graph, mut value: Value) -> (Value, f64) {
     }
 }
 
-/// `x` where `value` is its mean over the last dimension.
+/// Returns `x` if `value` is its mean over the last dimension.
 fn mean_over_channels(graph: &Graph, value: Value) -> Option<Value> {
     let (_, op) = graph.producer(value)?;
     let x = *op.operands.first()?;

@@ -1,12 +1,12 @@
-//! Passes: what turns one graph into another, and at last into a program.
+//! Passes: rewrites of a graph, and the steps from a graph to a program.
 //!
-//! This is their registry: every pass is a [`Pass`] in [`PASSES`]: its name, what it does, the
-//! level that it takes and the level that it gives, what else it needs, and what of the results it
-//! keeps. [`run`] runs some of them in the order given and verifies the [`Module`] after each.
-//! Nothing else orders passes: a pass that needs another one to have run before says so by its
-//! level.
+//! This module is their registry. Each pass is a [`Pass`] in [`PASSES`]: its name, a description,
+//! the level it requires and the level it establishes, the other inputs it needs, and how far it
+//! preserves results. [`run`] runs passes in the order given and verifies the [`Module`] after
+//! each. Levels are the only constraint on the order: a pass that depends on an earlier one
+//! requires the level that it establishes.
 
-// The passes that live here.
+// The passes of this module.
 mod absorb_qdq;
 mod canonicalise;
 mod cse;
@@ -14,7 +14,7 @@ mod drop_dead_rows;
 mod gelu;
 mod layer_norm;
 
-// What they are made of and run by.
+// Their support.
 mod context;
 mod error;
 mod module;
@@ -41,9 +41,10 @@ use crate::{autoencoder, codegen, masks, quantise};
 pub const PASSES: &[Pass] = &[
     Pass {
         name: "absorb-qdq",
-        doc: "Takes the quantisation that a model brings (QDQ form) out of the graph: every tensor that is quantised has the int8 step \
-              noted in its type whose range holds that of the model's integers. Exact for symmetric int8; what rounds between \
-              operations that later become one is dropped.",
+        doc: "Moves the quantisation of a QDQ model out of the graph: each quantised tensor \
+              has an int8 step noted in its type, which covers the range of the model's \
+              integers. Exact for symmetric int8. Roundings between operations that are \
+              fused later are dropped.",
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
@@ -52,8 +53,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "cse",
-        doc: "Merges operations of equal kind on equal operands, and constants with equal elements: exporters write \
-              the same subexpression once per use, and alias or copy equal initialisers.",
+        doc: "Merges equal operations on equal operands, and constants with equal elements \
+              (common subexpression elimination). Exporters write the same subexpression \
+              once per use, and alias or copy equal initialisers.",
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
@@ -62,10 +64,11 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "layer-norm",
-        doc: "Makes one layer_norm of (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) written out, the square as a power \
-              or a product, the quotient also as a product with the reciprocal, the dividend also scaled per channel, the \
-              mean also the unbiased one. An epsilon that is added to the root is squared and added to the mean. A following \
-              scale and offset per channel are left to canonicalise.",
+        doc: "Fuses a LayerNorm written as (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) \
+              into one layer_norm. The square may be a power or a product, the quotient a \
+              product with the reciprocal, the numerator scaled per channel, and the \
+              variance unbiased. An epsilon added to the root is squared and added to the \
+              variance. The scale and offset per channel are left to canonicalise.",
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
@@ -74,8 +77,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "gelu",
-        doc: "Makes one unary of x (1 + erf(x / sqrt 2)) / 2 and of its tanh approximation, however the products and sums \
-              are arranged: subexpressions are compared as polynomials in x and in the value of erf or tanh.",
+        doc: "Fuses x (1 + erf(x / sqrt 2)) / 2 and its tanh approximation into one unary \
+              operation. Products and sums may be arranged in any order: subexpressions are \
+              compared as polynomials in x and in the value of erf or tanh.",
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
@@ -84,12 +88,15 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "canonicalise",
-        doc: "From n-dimensional tensors to matrices of tokens x channels. Reshapes, transposes, slices and gathers become \
-              views of matrices and vanish; products with constants become linear layers, selections of their outputs \
-              rows of their weights; convolutions become patches and linear layers, tokens picked from the rows and columns of a \
-              map patches of one pixel; means over tokens stay; products around a softmax \
-              become attention, those across heads combinations of heads; factors and offsets per channel are folded into the \
-              operation before; what is added to joined tokens is added before they are joined.",
+        doc: "Converts n-dimensional tensors to matrices of tokens x channels. Reshapes, \
+              transposes, slices and gathers become views of matrices and vanish. Products \
+              with constants become linear layers, and selections of their outputs become \
+              selections of their weights. Convolutions become patches and linear layers; \
+              selecting every n-th row and column of a map becomes patches of one pixel. \
+              Products around a softmax become attention; products across heads become \
+              mix_heads. Factors and offsets per channel are folded into the operation \
+              before, and an addend of joined tokens is added to the parts. Means over \
+              tokens remain.",
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],
@@ -98,8 +105,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "masks",
-        doc: "Lets attention compute only what the masks keep: they become what is added to its scores, 0 or -inf. Masks are of \
-              all queries, so this comes before drop-dead-rows.",
+        doc: "Restricts attention to the entries that the masks keep: masks become addends \
+              of the scores, 0 or -inf. Masks cover all queries, so this pass precedes \
+              drop-dead-rows.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Masks],
@@ -111,8 +119,8 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "drop-dead-rows",
-        doc: "Computes only the rows (tokens) that an output depends on: selections of rows move towards the inputs, \
-              through attention to its queries.",
+        doc: "Computes only the rows (tokens) on which an output depends: selections of rows \
+              move towards the inputs, through attention to its queries.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],
@@ -121,8 +129,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "principal-components",
-        doc: "Makes auto-encoders of queries and keys for attention that has none: the best linear ones of so many compressed heads on the \
-              samples.",
+        doc: "Adds auto-encoders of queries and keys to attention that has none: the linear \
+              auto-encoders with the smallest error on the samples, for the given number of \
+              compressed heads.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::CompressedHeads],
@@ -131,8 +140,8 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "auto-encoders",
-        doc: "Computes the auto-encoders of queries and keys where they cost the fewest cycles, layer by layer: apart, or within the \
-              projections before them.",
+        doc: "Chooses, layer by layer, where the auto-encoders of queries and keys are \
+              computed in the fewest cycles: separately, or folded into the projections.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Machine],
@@ -141,8 +150,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "quantise",
-        doc: "From real numbers to integers, with the ranges that the samples give, or noise where there are none: int8, the residual stream \
-              int16. Attention becomes sddmm, qsoftmax and spmm.",
+        doc: "Converts real numbers to integers, with ranges calibrated on the samples, or \
+              on noise if there are none: int8, and int16 for the residual stream. Attention \
+              becomes sddmm, qsoftmax and spmm.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Quantised),
         needs: &[],
@@ -156,8 +166,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "split",
-        doc: "Divides masked attention between the engines: dense blocks of global tokens for the denser engine, the other kept \
-              entries as a sparse pattern for the sparser one. Global tokens that the cost model finds are dropped again where the \
+        doc: "Divides masked attention between the engines: dense blocks of global tokens \
+              for the denser engine, the other kept entries as a sparse pattern for the \
+              sparser engine. Global tokens chosen by the cost model are dropped if the \
               program without them has the lower energy-delay product.",
         requires: Level::Graph(Stage::Quantised),
         establishes: Level::Graph(Stage::Split),
@@ -169,9 +180,10 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "tile",
-        doc: "Makes tasks of the graph: instructions on tiles that fit the scratchpad. Decides which tensors stay on chip, how large tiles are and \
-              in which order they come, and lays out the DRAM. Of several strategies it takes the one whose best schedule has the lowest \
-              energy-delay product, and notes that schedule.",
+        doc: "Lowers the graph to tasks: instructions on tiles that fit the scratchpad. \
+              Chooses the resident tensors, the tile sizes and their order, and lays out the \
+              DRAM. Of several strategies, the one whose best schedule has the lowest \
+              energy-delay product is used; that schedule is recorded.",
         requires: Level::Graph(Stage::Split),
         establishes: Level::Tiled,
         needs: &[Need::Machine],
@@ -182,8 +194,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "schedule",
-        doc: "Orders the tasks and gives buffers their addresses: as the tiled program notes. Where it notes nothing, several orders and \
-              placements are timed on the machine that the tasks are for, and the one of the lowest energy-delay product is taken.",
+        doc: "Orders the tasks and places the buffers as the tiled program records. If it \
+              records no schedule, several orders and placements are timed on the target \
+              machine, and the one with the lowest energy-delay product is used.",
         requires: Level::Tiled,
         establishes: Level::Scheduled,
         needs: &[],
@@ -192,7 +205,8 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "emit",
-        doc: "Makes a program of the schedule: conflicting accesses of different units are ordered by tokens, as few as it takes.",
+        doc: "Emits the program of a schedule: inserts the fewest synchronisation tokens \
+              that order all conflicting accesses of different units.",
         requires: Level::Scheduled,
         establishes: Level::Program,
         needs: &[],
@@ -227,13 +241,12 @@ fn place_autoencoders(graph: &Graph, context: &Context<'_>) -> Result<Graph, Fai
     }
 }
 
-/// The passes from an imported to a canonical graph that need nothing besides it, in order.
+/// The passes from an imported to a canonical graph that need no other input, in order.
 pub const CANONICALISE: &[&str] =
     &["absorb-qdq", "cse", "layer-norm", "gelu", "canonicalise", "drop-dead-rows"];
 
-/// The passes that bring a model from one level to the end of another, in order: all whose levels
-/// are between the two, but of those that stay within a stage only the ones that have what they
-/// need.
+/// The passes that bring a model from the level `from` to `to`, in order. Passes that do not change
+/// the level are included only if the context provides the inputs that they need.
 pub fn pipeline(
     from: impl Into<Level>,
     to: impl Into<Level>,

@@ -1,4 +1,4 @@
-//! What passes go over: a graph, or what becomes of it.
+//! What passes transform: a graph, tasks, or a program.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use vitcod_isa::program::Program;
 use crate::ir::{Graph, Stage, VerifyError};
 use crate::tiled::{self, Scheduled, Tiled};
 
-/// A model on its way to a program.
+/// A model at some level between graph and program.
 #[derive(Clone, Debug)]
 pub enum Module {
     /// A graph of tensors.
@@ -21,10 +21,10 @@ pub enum Module {
     Program(Program),
 }
 
-/// How far a model is, in order.
+/// The levels of a module, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// A graph of a stage.
+    /// A graph at a stage.
     Graph(Stage),
     /// [`Module::Tiled`].
     Tiled,
@@ -34,22 +34,22 @@ pub enum Level {
     Program,
 }
 
-/// What is wrong with a module.
+/// Why a module is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModuleError {
-    /// A graph breaks an invariant of its stage.
+    /// A graph violates an invariant of its stage.
     #[error(transparent)]
     Graph(#[from] VerifyError),
-    /// Tasks break one of theirs.
+    /// Tasks violate an invariant of their level.
     #[error(transparent)]
     Tasks(#[from] tiled::VerifyError),
-    /// A program must not run.
+    /// The program verifier rejects a program.
     #[error(transparent)]
     Program(#[from] vitcod_isa::check::CheckError),
 }
 
 impl Module {
-    /// How far it is.
+    /// The module's level.
     pub fn level(&self) -> Level {
         match self {
             Module::Graph(graph) => Level::Graph(graph.stage),
@@ -59,10 +59,10 @@ impl Module {
         }
     }
 
-    /// Checks the invariants of its level.
+    /// Verifies the invariants of the module's level.
     ///
     /// # Errors
-    /// What is broken.
+    /// The violated invariant.
     pub fn verify(&self) -> Result<(), ModuleError> {
         match self {
             Module::Graph(graph) => Ok(graph.verify()?),
@@ -81,7 +81,7 @@ impl Module {
     }
 }
 
-/// As text for reading: long constants are digests.
+/// A summary for readers: long constants are digests.
 impl fmt::Display for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,7 +105,7 @@ impl Level {
         Level::Program,
     ];
 
-    /// Name on the command line and in documents.
+    /// Name on the command line and in documentation.
     pub fn name(self) -> &'static str {
         match self {
             Level::Graph(stage) => stage.name(),

@@ -1,4 +1,4 @@
-//! What a pass is, and how passes are run.
+//! The description of a pass, and the function that runs passes.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use super::{Context, Level, Module, Need, PASSES, PassError, Problem};
 use crate::ir::Graph;
 use crate::tiled::{Scheduled, Tiled};
 
-/// A pass.
+/// A pass of the registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
     /// Name on the command line and in errors.
     pub name: &'static str,
-    /// What it does, in a paragraph.
+    /// Description for documentation, one paragraph.
     pub doc: &'static str,
-    /// The level of what it takes.
+    /// The level of the modules that it takes.
     pub requires: Level,
-    /// The level of what it gives.
+    /// The level of the modules that it returns.
     pub establishes: Level,
-    /// What it needs besides.
+    /// The other inputs that it needs.
     pub needs: &'static [Need],
-    /// What of the results of a graph it keeps.
+    /// How far it preserves the results of a graph.
     pub keeps: Keeps,
-    /// The function.
+    /// The function, by what it takes and returns.
     pub(super) run: Run,
 }
 
-/// What a pass does, by what it takes and gives.
+/// The function of a pass, by what it takes and returns.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Run {
     Graph(Step<Graph, Graph>),
@@ -40,14 +40,14 @@ pub(super) enum Run {
 
 pub(super) type Step<From, To> = fn(&From, &Context<'_>) -> Result<To, Failure>;
 
-/// What of the results of a graph a pass keeps.
+/// How far a pass preserves the results of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
-    /// Every bit.
+    /// Bit for bit.
     Bits,
-    /// What they are in real numbers: only rounding changes.
+    /// In real arithmetic: only rounding changes.
     Reals,
-    /// What they are about: the pass is there to trade accuracy.
+    /// Approximately: the pass trades accuracy for speed or size.
     Approximately,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Keeps {
     }
 }
 
-/// Why a pass gave no graph.
+/// Why a pass returned no module.
 pub(super) enum Failure {
     /// Parts of the model have no form that it knows.
     Unrecognised(Problems<Problem>),
@@ -72,16 +72,16 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What a step of the compiler says.
+    /// The failure that an error of the compiler stands for.
     pub(super) fn new(error: impl std::error::Error) -> Failure {
         Failure::Refused(error.to_string())
     }
 }
 
-/// The pass of a name.
+/// Finds a pass by name.
 ///
 /// # Errors
-/// There is none.
+/// The name is unknown.
 pub fn find(name: &str) -> Result<&'static Pass, PassError> {
     PASSES.iter().find(|pass| pass.name == name).ok_or_else(|| PassError::Unknown {
         name: name.to_string(),
@@ -91,12 +91,12 @@ pub fn find(name: &str) -> Result<&'static Pass, PassError> {
 }
 
 impl Pass {
-    /// Runs the pass and verifies what it gives.
+    /// Runs the pass and verifies its result.
     ///
     /// # Errors
-    /// The module is of another level; or the context lacks what the pass needs; or the module
-    /// holds what the pass cannot express, with all such places; or the result is malformed, which
-    /// is a defect of the pass.
+    /// The module is at another level; the context lacks an input; the module holds forms that the
+    /// pass does not support (all of them are listed); or the result is invalid, which is a defect
+    /// of the pass.
     pub fn run(&self, module: &Module, context: &Context<'_>) -> Result<Module, PassError> {
         let found = module.level();
         let other = PassError::Level { pass: self.name, requires: self.requires, found };
@@ -130,7 +130,7 @@ impl Pass {
 /// Runs passes by name, and calls `after` with each pass and its result.
 ///
 /// # Errors
-/// A name is unknown (nothing runs then), or the first pass that fails, as [`Pass::run`].
+/// A name is unknown (then no pass runs), or a pass fails as in [`Pass::run`].
 pub fn run(
     module: Module,
     names: &[&str],

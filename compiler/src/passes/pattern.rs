@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ir::{BinaryFn, Graph, Node, OpKind, UnaryFn, Value};
 
-/// The function and operands of a value that is a binary operation's result.
+/// If `value` is the result of a binary operation, returns its function and operands.
 pub(super) fn binary(graph: &Graph, value: Value) -> Option<(BinaryFn, Value, Value)> {
     let (_, op) = graph.producer(value)?;
     match op.kind {
@@ -13,7 +13,7 @@ pub(super) fn binary(graph: &Graph, value: Value) -> Option<(BinaryFn, Value, Va
     }
 }
 
-/// The function and operand of a value that is a unary operation's result.
+/// If `value` is the result of a unary operation, returns its function and operand.
 pub(super) fn unary(graph: &Graph, value: Value) -> Option<(UnaryFn, Value)> {
     let (_, op) = graph.producer(value)?;
     match op.kind {

@@ -1,4 +1,5 @@
-//! Subexpressions as polynomials, so that no rearrangement of sums and products matters.
+//! Subexpressions as polynomials, so that matching is independent of how sums and products are
+//! arranged.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,9 @@ use crate::ir::{BinaryFn, Graph, UnaryFn, Value};
 
 use super::pattern::{binary, unary};
 
-/// How deep an expression may be. The functions that are looked for are at most this deep.
+/// The deepest expression that is expanded; the functions that are matched are not deeper.
 const DEPTH: usize = 7;
-/// The largest power of a variable.
+/// The highest power of a variable.
 const DEGREE: usize = 3;
 
 /// Real coefficients of `x^i y^j` by `[i, j]`.
@@ -16,13 +17,13 @@ const DEGREE: usize = 3;
 pub(super) struct Polynomial(BTreeMap<[usize; 2], f64>);
 
 impl Polynomial {
-    /// The sum of such terms.
+    /// The sum of these terms.
     pub(super) fn new(terms: &[([usize; 2], f64)]) -> Polynomial {
         Polynomial(terms.iter().copied().collect())
     }
 
-    /// What `value` is in terms of the variables `x` and `y`; `None` where it is none, or beyond
-    /// [`DEPTH`] or [`DEGREE`].
+    /// `value` as a polynomial in `x` and `y`; `None` if it is not one, or exceeds [`DEPTH`] or
+    /// [`DEGREE`].
     pub(super) fn of(
         graph: &Graph,
         value: Value,
@@ -98,7 +99,7 @@ impl Polynomial {
         Some(product)
     }
 
-    /// Whether all coefficients agree within what constants lose in half precision.
+    /// Whether all coefficients agree within the rounding of half-precision constants.
     pub(super) fn is_near(&self, other: &Polynomial) -> bool {
         let coefficient =
             |p: &Polynomial, powers: &[usize; 2]| p.0.get(powers).copied().unwrap_or(0.0);

@@ -1,18 +1,17 @@
-//! What quantisation costs, layer by layer: a canonical graph in float against its quantised form,
-//! on given inputs.
+//! The error of quantisation, layer by layer: compares a canonical graph in float with its
+//! quantised form on given inputs.
 //!
 //! For each input and result of the canonical graph:
 //!
-//! - *accumulated* noise: the integers of a whole run against the float run, with all errors of
-//!   what comes before;
-//! - *local* noise: the integers that the operation makes of the float run's operands, themselves
-//!   rounded to their steps. What is above the accumulated noise came from elsewhere;
-//! - *impact*, if asked for: the noise of all outputs where this result alone has its local error
-//!   and the rest is float. It says which layer hurts, whatever follows it; it takes about half a
-//!   float run for each operation and item.
-//!
-//! Local errors of all operations take one run: every result is replaced, once it is compared, by
-//! the rounded float one.
+//! - *accumulated* noise: of the integer run against the float run, with the errors of all
+//!   operations before;
+//! - *local* noise: of the operation alone, on the operands of the float run rounded to their
+//!   steps;
+//! - *impact*, if requested: of all outputs if only this result has its local error and everything
+//!   else is float. It shows which layer matters for the outputs; it takes about half a float run
+//!   for each operation and item.
+//! Local errors of all operations take one run: once compared, every result is replaced by the
+//! rounded float one.
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
@@ -23,13 +22,12 @@ use crate::calibration::items;
 use crate::interp::{FloatInterpreter, InterpError, Noise, QuantisedInterpreter, Tensor};
 use crate::ir::{Elem, Graph, GraphInput, TensorType, Value, ValueDef};
 
-/// What quantisation costs.
+/// The error of quantisation.
 #[derive(Clone, Debug)]
 pub struct Accuracy {
-    /// Items that were run.
+    /// Number of items.
     pub items: usize,
-    /// The inputs and results of the canonical graph in execution order, as far as integers stand
-    /// for them.
+    /// The inputs and results of the canonical graph that have an integer form, in execution order.
     pub layers: Vec<Layer>,
     /// The outputs in the model's order.
     pub outputs: Vec<Output>,
@@ -38,21 +36,21 @@ pub struct Accuracy {
 /// The error of an input or of an operation's result.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Name of the ONNX node that names the operation, or of the input; empty where there is none.
+    /// Name of the operation's ONNX node, or of the input; empty if there is none.
     pub node: String,
     /// The operation of the canonical graph, or `input`.
     pub operation: &'static str,
-    /// The integers.
+    /// Type of the integers.
     pub ty: TensorType,
-    /// Noise with all errors before.
+    /// Noise with the errors of all operations before.
     pub accumulated: Noise,
-    /// Noise of this alone.
+    /// Noise of this operation alone.
     pub local: Noise,
-    /// Noise of all outputs that this alone makes.
+    /// Noise of all outputs that this error alone causes.
     pub impact: Option<Noise>,
-    /// Elements of the float run that are beyond what the integers reach.
+    /// Elements of the float run outside the range of the integers.
     pub saturated: u64,
-    /// Elements of all items.
+    /// Number of elements of all items.
     pub elements: u64,
 }
 
@@ -65,38 +63,37 @@ pub struct Output {
     pub noise: Noise,
     /// The largest difference of an element.
     pub largest_error: f64,
-    /// What it predicts; `None` where it has not the shape of logits, `[classes]` or
-    /// `[1, classes]`.
+    /// Predictions, if the output has the shape of logits: `[classes]` or `[1, classes]`.
     pub predictions: Option<Predictions>,
 }
 
-/// How many items have their largest element in the same place.
+/// Agreement of predictions: the index of an item's largest element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Predictions {
-    /// In float and in integers.
+    /// Items with the same prediction in float and integers.
     pub equal: usize,
-    /// In float and where the label says; 0 without labels.
+    /// Items whose float prediction equals the label; 0 without labels.
     pub float_right: usize,
-    /// In integers and where the label says; 0 without labels.
+    /// Items whose integer prediction equals the label; 0 without labels.
     pub integers_right: usize,
 }
 
-/// What is measured besides noise.
+/// Optional measurements.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
-    /// Whether the impact of each layer on the outputs is.
+    /// Whether to measure the impact of each layer on the outputs.
     pub impact: bool,
-    /// The right class of each item.
+    /// The correct class of each item.
     pub labels: Option<&'a [usize]>,
 }
 
-/// Runs a canonical graph and what it was quantised to on samples, as
-/// [`Calibration::run`](crate::calibration::Calibration::run) takes them. Items run in parallel;
-/// the result does not depend on how many at a time.
+/// Compares a canonical graph with its quantised form on samples in the form of
+/// [`Calibration::run`](crate::calibration::Calibration::run). Items run in parallel; the result
+/// does not depend on the number of threads.
 ///
 /// # Errors
-/// The samples are not items of the graph's inputs, there are not as many as labels, or a graph
-/// cannot be run.
+/// The samples are not items of the graph's inputs, their number differs from that of the labels,
+/// or a graph cannot be evaluated.
 pub fn measure(
     graph: &Graph,
     quantised: &Quantised,
@@ -121,12 +118,12 @@ pub fn measure(
     }
     let measured = items.par_iter().enumerate().map(|(item, inputs)| runs.item(item, inputs));
     let measured = measured.collect::<Result<Vec<Accuracy>, InterpError>>()?;
-    // Sums of floats depend on their order, which is that of the items.
+    // Sums of floats depend on their order: add them in the order of the items.
     Ok(measured.into_iter().reduce(Accuracy::and).expect("samples have an item"))
 }
 
 impl Accuracy {
-    /// What is known of these and further items.
+    /// Merges the measurements of two sets of items.
     fn and(mut self, other: Accuracy) -> Accuracy {
         self.items += other.items;
         for (layer, other) in self.layers.iter_mut().zip(other.layers) {
@@ -150,12 +147,11 @@ impl Accuracy {
     }
 }
 
-/// What all items share.
+/// The state that all items share.
 struct Runs<'g> {
     graph: &'g Graph,
     quantised: &'g Quantised,
-    /// For each value of the quantised graph the one of the canonical graph that its integers stand
-    /// for.
+    /// For each value of the quantised graph, the value of the canonical graph that it represents.
     canonical: SecondaryMap<Value, Option<Value>>,
     float: FloatInterpreter<'g>,
     integers: QuantisedInterpreter<'g>,
@@ -243,7 +239,7 @@ impl Runs<'_> {
         Ok(Accuracy { items: 1, layers, outputs })
     }
 
-    /// The value of the canonical graph that an integer tensor stands for, and its real numbers.
+    /// The value of the canonical graph that an integer tensor represents, and its real numbers.
     fn reals(&self, made: Value, tensor: &Tensor) -> Option<(Value, ArrayD<f32>)> {
         let value = self.canonical[made]?;
         let step = self.quantised.graph.ty(made).step?;
@@ -286,13 +282,13 @@ impl Output {
     }
 }
 
-/// Index of the largest element, the first of several.
+/// Index of the largest element, the first of equal ones.
 fn largest(x: &ArrayD<f32>) -> usize {
     let indexed = x.iter().enumerate();
     indexed.fold((0, f32::NEG_INFINITY), |best, (i, x)| if *x > best.1 { (i, *x) } else { best }).0
 }
 
-/// Whether a number is beyond what integers of a type reach, rounding apart.
+/// Whether a number is outside the range of the integers, apart from rounding.
 fn is_beyond(x: f32, ty: &TensorType) -> bool {
     let [min, max] = match ty.elem {
         Elem::I8 => [i8::MIN.into(), i8::MAX.into()],

@@ -1,8 +1,7 @@
-//! From float to integers: the pass from canonical to quantised graphs, and what it
-//! [costs](accuracy).
+//! The pass from canonical to quantised graphs, and the measurement of its [error](accuracy).
 //!
-//! Everything is symmetric. Weights are int8 with a step for each output channel; activations have
-//! one step for a tensor. `docs/quantisation.md` gives the reasons and what was measured.
+//! Quantisation is symmetric. Weights are int8 with a step for each output channel; activations
+//! have one step per tensor. `docs/quantisation.md` gives the reasons and measurements.
 //!
 //! | canonical | quantised | integers |
 //! |---|---|---|
@@ -16,16 +15,15 @@
 //! | `reduce_mean` | `spmm` with equal probabilities | reads 8, writes 8 |
 //! | `concat`, `slice`, `pixels`, `patches` | the same | operands and result alike, in one step |
 //!
-//! What attention adds to its scores is a mask where it is -inf or `f32::MIN`, which Hugging Face
-//! writes for it, and elsewhere a bias in units of log2 / 256. Both are parameters of no step, and
-//! no part of calibration but by what they do to the results. An input that says which keys count
-//! becomes a mask, too, a row for each query.
+//! An addend of scores is a mask where it is -inf or `f32::MIN`, which Hugging Face uses instead,
+//! and a bias in units of log2 / 256 elsewhere. Neither has a step or takes part in calibration. An
+//! input that prunes keys becomes a mask with equal rows.
 //!
-//! So the residual stream is 16 bits wide from the patch embedding to the last LayerNorm. Where 8
-//! bits are written and 16 read, a second LayerNorm writes these, or a `qlinear` with the identity
-//! widens them exactly. Where 16 are written and 8 read and no LayerNorm lies between, as in LeViT,
-//! a `qadd` of one operand narrows them, for all readers at once; what only moves elements then
-//! moves the narrow ones.
+//! The residual stream is thus 16 bits wide from the patch embedding to the last LayerNorm. If a
+//! tensor is written in 8 bits and read in 16, a second LayerNorm writes the 16 bits, or a
+//! `qlinear` with the identity widens it exactly. If it is written in 16 bits and read in 8 without
+//! a LayerNorm between, as in LeViT, a `qadd` of one operand narrows it for all readers; operations
+//! that only move elements then move the narrow form.
 
 pub mod accuracy;
 mod pass;
@@ -41,7 +39,7 @@ use crate::calibration::{Calibration, Clipping, NOISE_ITEMS, noise};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Stage, Value};
 
-/// What of a graph cannot be quantised: all of it, one line each, with the ONNX nodes.
+/// Parts of a graph that cannot be quantised: all of them, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the model cannot be quantised:\n{problems}")]
 pub struct QuantiseError {
@@ -49,13 +47,13 @@ pub struct QuantiseError {
     pub problems: Problems<String>,
 }
 
-/// How a graph is quantised. `docs/quantisation.md` gives what was measured.
+/// How a graph is quantised. `docs/quantisation.md` gives measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// How ranges of int8 activations follow from calibration.
+    /// How the ranges of int8 activations are derived from calibration.
     pub clipping: Clipping,
-    /// Whether biases take back what rounding the weights adds to the mean of a linear layer's
-    /// results, as calibration has seen its operands.
+    /// Whether biases compensate the change of a linear layer's mean result that the rounding of
+    /// weights causes, by the calibrated means of its operands.
     pub bias_correction: bool,
 }
 
@@ -65,7 +63,7 @@ impl Default for Options {
     }
 }
 
-/// [`quantise_with`] the usual options.
+/// [`quantise_with`] the default options.
 ///
 /// # Errors
 /// As [`quantise_with`].
@@ -73,14 +71,15 @@ pub fn quantise(graph: &Graph, calibration: &Calibration) -> Result<Graph, Quant
     Ok(quantise_with(graph, calibration, Options::default())?.graph)
 }
 
-/// Quantises a canonical graph by the steps that the model brings, and where it brings none by the
-/// ranges of its values.
+/// Quantises a canonical graph. Steps are those of the model if it has any, else they are derived
+/// from calibrated ranges.
 ///
 /// The result is compacted ([`Graph::compacted`]) and the same on every platform, for the same
 /// calibration.
 ///
 /// # Errors
-/// The graph is not canonical, or holds what the machine cannot compute: every such place.
+/// The graph is not canonical, or the machine cannot compute some operations; all of them are
+/// listed.
 pub fn quantise_with(
     graph: &Graph,
     calibration: &Calibration,
@@ -89,8 +88,8 @@ pub fn quantise_with(
     quantise_reaching(graph, calibration, options, plan::I16_REACH)
 }
 
-/// [`quantise_with`] the calibration of samples. Without samples, noise calibrates the graph where
-/// a step must come from samples; the second result says whether it did.
+/// [`quantise_with`] calibration on samples. Without samples, noise calibrates the graph if a step
+/// must be calibrated; the second result states whether noise was used.
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or as [`quantise_with`].
@@ -103,7 +102,7 @@ pub fn calibrated(
     let stand_in = if is_noise { noise(graph, NOISE_ITEMS) } else { Vec::new() };
     let samples: Vec<ArrayViewD<'_, f32>> =
         samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
-    // A model that brings all its scales is not run.
+    // If the model has all steps, calibration is skipped.
     let calibration = match samples[..] {
         [] => Calibration::default(),
         _ => Calibration::run(graph, &samples)?,
@@ -111,10 +110,10 @@ pub fn calibrated(
     Ok((quantise_with(graph, &calibration, options)?, is_noise))
 }
 
-/// Why samples and a graph give no quantised graph.
+/// Why a graph cannot be calibrated and quantised.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibratedError {
-    /// The graph cannot be run on the samples.
+    /// The graph cannot be evaluated on the samples.
     #[error("the model cannot be calibrated: {0}")]
     Calibration(#[from] InterpError),
     /// The graph cannot be quantised.
@@ -122,23 +121,23 @@ pub enum CalibratedError {
     Quantise(#[from] QuantiseError),
 }
 
-/// A quantised graph with its origin.
+/// A quantised graph and its relation to the canonical one.
 #[derive(Clone, Debug)]
 pub struct Quantised {
     /// The graph in integers.
     pub graph: Graph,
-    /// For each input and result of the canonical graph the value of `graph` whose integers stand
-    /// for it, where an output needs it.
+    /// For each input and result of the canonical graph on which an output depends, the value of
+    /// `graph` that represents it.
     pub integers: SecondaryMap<Value, Option<Value>>,
 }
 
-/// Whether the step of some tensor must come from samples, because the model does not bring it.
+/// Whether some step must be calibrated, because the model does not state it.
 pub fn needs_samples(graph: &Graph) -> bool {
     plan::needs_samples(graph)
 }
 
-/// [`quantise_with`], with the magnitude of the 16-bit integer that stands for a tensor's largest
-/// number: 127 measures what a residual stream of 8 bits would cost.
+/// [`quantise_with`] a given `reach`: the 16-bit integer that represents a tensor's largest number.
+/// 127 simulates a residual stream of 8 bits.
 fn quantise_reaching(
     graph: &Graph,
     calibration: &Calibration,

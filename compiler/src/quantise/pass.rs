@@ -1,4 +1,4 @@
-//! The pass: what each operation becomes.
+//! The pass: the quantised form of each operation.
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::{
@@ -18,7 +18,7 @@ use crate::ir::{
     BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value,
 };
 
-/// Quantises a canonical graph, or says all that is in the way.
+/// Quantises a canonical graph, or returns all problems.
 pub(super) fn run(
     graph: &Graph,
     calibration: &Calibration,
@@ -69,7 +69,7 @@ pub(super) fn run(
 /// The state of the pass.
 struct Pass<'g> {
     graph: &'g Graph,
-    /// Where the means of operands are, if biases are corrected by them.
+    /// Calibrated means of operands, if biases are corrected.
     means: Option<&'g Calibration>,
     plan: Plan,
     out: Graph,
@@ -82,7 +82,7 @@ struct Pass<'g> {
 }
 
 impl Pass<'_> {
-    /// Appends what an operation becomes.
+    /// Appends the quantised form of an operation.
     fn operation(&mut self, op: Op) -> Result<Value, String> {
         let graph = self.graph;
         let data = graph.op(op);
@@ -94,7 +94,7 @@ impl Pass<'_> {
         let mut x = Vec::new();
         for operand in plan::activations(data) {
             let constant = graph.constant(*operand).is_some();
-            // Constants take the step of what they are joined with.
+            // Constants take the step of the tensors that they are joined with.
             let quantised = if moves && constant {
                 self.constant(*operand, ty.elem, self.step_of(&ty))
             } else {
@@ -118,7 +118,7 @@ impl Pass<'_> {
         }
     }
 
-    /// An operation that only moves elements, with the indices that it takes.
+    /// An operation that only moves elements, with its index operands.
     fn moved(&mut self, mut operands: Vec<Value>, ty: TensorType, data: &OpData) -> Value {
         for parameter in &data.operands[operands.len()..] {
             let bytes = self
@@ -146,7 +146,7 @@ impl Pass<'_> {
         self.step_of(self.out.ty(value))
     }
 
-    /// The quantised form of an activation, with elements of a given type where one is asked for.
+    /// The quantised form of an activation, in the element type `elem` if one is given.
     fn read(&mut self, value: Value, elem: Option<Elem>) -> Result<Value, String> {
         let Some(quantised) = self.renamed[value] else {
             let elem = elem.unwrap_or(Elem::I16);
@@ -178,8 +178,8 @@ impl Pass<'_> {
         self.graph.constant(value).map_or(String::new(), |constant| constant.name.clone())
     }
 
-    /// An activation in 16 bits that has 8: LayerNorm writes either, and anything else is
-    /// multiplied by 256, whose steps are as much finer.
+    /// Widens an 8-bit activation to 16 bits: its LayerNorm writes both, and any other value is
+    /// multiplied by 256 with a step that is finer by as much.
     fn widen(&mut self, source: Value, value: Value) -> Result<Value, String> {
         const FACTOR: f64 = 256.0;
         if let Some(wide) = self.widened[value] {
@@ -222,7 +222,8 @@ impl Pass<'_> {
         Ok(self.push(OpKind::QEmbed {}, &[table, rows], ty, data))
     }
 
-    /// A 16-bit activation in 8 bits. What is only moved is moved in 8 bits.
+    /// Narrows a 16-bit activation to 8 bits. Operations that only move elements move the narrow
+    /// form.
     fn narrow(&mut self, value: Value) -> Result<Value, String> {
         if let Some(narrow) = self.narrowed[value] {
             return Ok(narrow);
@@ -247,7 +248,7 @@ impl Pass<'_> {
         Ok(narrow)
     }
 
-    /// The mean of all rows: a product with as many equal probabilities.
+    /// The mean of all rows: a product with equal probabilities.
     fn mean(&mut self, x: Value, ty: TensorType, data: &OpData) -> Value {
         let (rows, _) = self.out.ty(x).matrix();
         let ones =
@@ -304,7 +305,8 @@ impl Pass<'_> {
         Ok(self.qlinear(x, linear, names, ty, &data.nodes))
     }
 
-    /// Weights and biases as those of a linear layer whose channels are the result heads.
+    /// Weights and biases of `mix_heads`, quantised as a linear layer whose channels are the result
+    /// heads.
     fn mix_heads(
         &mut self,
         x: Value,
@@ -387,7 +389,7 @@ impl Pass<'_> {
         Ok(self.push(OpKind::QAdd { a_scale, b_scale, shift }, &operands, ty, data))
     }
 
-    /// The number that all elements of a constant are.
+    /// The value of a constant whose elements are all equal.
     fn uniform(&self, value: Value) -> Option<f64> {
         let elements = self.graph.const_f32(value)?;
         let first = *elements.first()?;
@@ -420,7 +422,7 @@ impl Pass<'_> {
                     "not supported yet: a mask that is known at compile time and one that is an input".to_owned()
                 );
             }
-            // A bias is the last operand.
+            // The bias must stay the last operand.
             operands.insert(2, self.keys(keys, m, data)?);
         }
         let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [all, m, n]), data);
@@ -431,7 +433,7 @@ impl Pass<'_> {
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
     }
 
-    /// The rows of a mask of keys, all alike, that `queries` queries take.
+    /// The mask of an input that prunes keys: one row of bits, repeated for `queries` queries.
     fn keys(&mut self, keys: Value, queries: usize, data: &OpData) -> Result<Value, String> {
         let mask = self.renamed[keys]
             .ok_or("expected a key mask that is a graph input, found a computed one")?;
@@ -444,15 +446,15 @@ impl Pass<'_> {
         Ok(self.push(kind, &[mask], ty, data))
     }
 
-    /// What is added to the scores of `heads` heads of all windows: the mask of what it prunes and
-    /// the bias of what it keeps, of each what is not trivial.
+    /// The addends of the scores of `heads` heads in all windows: a mask of the pruned entries and
+    /// a bias of the kept ones; each is omitted if trivial.
     fn score_terms(&mut self, value: Value, heads: usize) -> Result<Vec<Value>, String> {
         let elements = self.parameter(value)?;
         let shape = &self.graph.ty(value).shape;
         let (masks, bias) = score_terms::terms(&elements, [shape[0], shape[1], shape[2]])?;
         let mut terms = Vec::new();
         if masks.iter().any(|mask| mask.kept() != mask.entries()) {
-            // Windows may share a bias, but each has its masks.
+            // Windows may share a bias, but each has its own masks.
             let (ty, bytes) = mask_operand(masks.iter().cycle().take(heads));
             terms.push(self.out.add_const(self.name(value), ty, bytes));
         }
@@ -468,8 +470,8 @@ impl Pass<'_> {
     }
 }
 
-/// What an input of integers becomes: numbers of rows, or a mask of keys for as many queries as one
-/// of its attentions has at most.
+/// The quantised type of an integer input: row numbers, or a mask of keys with a row for each query
+/// of its largest attention.
 fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
     let elements = graph.ty(input).elements();
     let attentions = graph
@@ -489,7 +491,7 @@ fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
     }
 }
 
-/// Rejects sums of products that could leave the accumulator.
+/// Rejects sums of products that could overflow the accumulator.
 fn check_depth(depth: usize) -> Result<(), String> {
     let most = max_accumulation_depth(8, 8);
     if depth <= most as usize {
@@ -501,11 +503,11 @@ fn check_depth(depth: usize) -> Result<(), String> {
     }
 }
 
-/// Multipliers and shift of a rescaled add of operands of steps `a` and `b`, either of which may be
-/// negative or zero.
+/// Multipliers and shift of a rescaled add of operands with steps `a` and `b`; both may be negative
+/// or zero.
 fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
-    // A step of zero takes any multiplier before it is struck out; the other one's does not cost
-    // precision.
+    // A step of zero uses the multiplier of the other operand, which is cleared afterwards; this
+    // does not cost precision.
     let magnitude = |x: f64, other: f64| if x == 0.0 { other.abs() } else { x.abs() };
     if a == 0.0 && b == 0.0 {
         return Ok((0, 0, 0));

@@ -1,4 +1,4 @@
-//! Which integers every tensor becomes: 8 or 16 bits, in which step.
+//! Chooses the integers of every tensor: 8 or 16 bits, and the step.
 
 use cranelift_entity::SecondaryMap;
 use vitcod_support::problems::Collector;
@@ -6,13 +6,14 @@ use vitcod_support::problems::Collector;
 use crate::calibration::{Calibration, Clipping, I8_MAX, Range};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value, ValueDef};
 
-/// Largest magnitude of the 16-bit integers that calibration reaches: one bit is left for what it
-/// has not seen.
+/// The 16-bit integer to which the largest calibrated number is mapped. One bit remains for larger
+/// numbers.
 pub(super) const I16_REACH: f64 = 16_383.0;
 
 /// Element type and step of every activation.
 ///
-/// Tensors whose elements an operation only moves share both, as one group.
+/// An operation that only moves elements shares both between its operands and result: they form a
+/// group.
 pub(super) struct Plan {
     i16_reach: f64,
     types: SecondaryMap<Value, Option<(Elem, f64)>>,
@@ -20,15 +21,15 @@ pub(super) struct Plan {
     narrow_steps: SecondaryMap<Value, f64>,
 }
 
-/// What is known of a group.
+/// Properties of a group.
 #[derive(Clone, Default)]
 struct Group {
     range: Range,
-    /// The int8 step in which the model itself quantises the tensors; the coarsest.
+    /// The coarsest int8 step at which the model itself quantises the tensors.
     own_step: Option<f64>,
-    /// An operation that writes only 8 bits, one that writes only 16.
+    /// An operation that writes only 8 bits, and one that writes only 16.
     writes: [Option<Op>; 2],
-    /// Whether something reads 8 bits, and 16.
+    /// Whether an operation reads 8 bits, and 16.
     read_as_i8: bool,
     read_as_i16: bool,
 }
@@ -45,7 +46,7 @@ pub(super) fn moves(kind: &OpKind) -> bool {
     )
 }
 
-/// The element type of an operand for which the machine has one only.
+/// The element type of an operand, if the machine supports only one.
 pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     match kind {
         OpKind::Linear {}
@@ -58,7 +59,7 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     }
 }
 
-/// The operands of an operation that are activations, not parameters.
+/// The operands of an operation that are activations rather than parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {
         OpKind::Linear {}
@@ -72,10 +73,8 @@ pub(super) fn activations(data: &OpData) -> &[Value] {
 }
 
 impl Plan {
-    /// The plan of a canonical graph. `i16_reach` is the magnitude of the 16-bit integer that
-    /// stands for a tensor's largest number.
-    ///
-    /// What cannot be planned is appended to `problems`.
+    /// Plans a canonical graph. `i16_reach` is the 16-bit integer that represents a tensor's
+    /// largest number. Problems are appended to `problems`.
     pub(super) fn new(
         graph: &Graph,
         calibration: &Calibration,
@@ -110,7 +109,7 @@ impl Plan {
                 }
                 OpKind::Embed {} => {
                     group.writes[1].get_or_insert(*op);
-                    // All rows may occur, not only those of the samples.
+                    // Any row may be used, not only those of the samples.
                     let table = graph.const_f32(data.operands[0]).unwrap_or_default();
                     group.range = std::mem::take(&mut group.range).merge(&Range::of(&table));
                 }
@@ -156,7 +155,7 @@ impl Plan {
             let elem = match writes {
                 [Some(_), _] => Elem::I8,
                 [None, Some(_)] => Elem::I16,
-                // Who reads both gets 16 bits and, narrowed, 8.
+                // A tensor with both kinds of readers has 16 bits and a narrowed copy.
                 [None, None] if *read_as_i8 && !read_as_i16 => Elem::I8,
                 [None, None] => Elem::I16,
             };
@@ -174,26 +173,25 @@ impl Plan {
         TensorType::quantised(elem, graph.ty(value).shape.clone(), step)
     }
 
-    /// The type of an activation where it is narrowed to 8 bits.
+    /// The type of an activation after narrowing to 8 bits.
     pub(super) fn narrow_ty(&self, graph: &Graph, value: Value) -> TensorType {
         TensorType::quantised(Elem::I8, graph.ty(value).shape.clone(), self.narrow_steps[value])
     }
 
-    /// The type in 16 bits of an activation that has one in 8.
+    /// The type of an 8-bit activation after widening to 16 bits.
     pub(super) fn wide(&self, narrow: &TensorType) -> TensorType {
         let step = narrow.step.expect("activations have steps") * I8_MAX / self.i16_reach;
         TensorType::quantised(Elem::I16, narrow.shape.clone(), step)
     }
 
-    /// The step in which integers reach numbers up to `limit`; 1 where there is nothing but zeros,
-    /// or no usable limit.
+    /// The step at which integers cover numbers up to `limit`; 1 if `limit` is 0 or unusable.
     pub(super) fn step(&self, elem: Elem, limit: f64) -> f64 {
         let reach = if elem == Elem::I8 { I8_MAX } else { self.i16_reach };
         if limit.is_finite() && limit > 0.0 { limit / reach } else { 1.0 }
     }
 }
 
-/// Whether the step of some tensor must come from samples, because the model does not bring it.
+/// Whether some step must be calibrated, because the model does not state it.
 pub(super) fn needs_samples(graph: &Graph) -> bool {
     let group_of = groups(graph);
     let mut own_steps: SecondaryMap<Value, Option<f64>> = SecondaryMap::new();
@@ -211,8 +209,7 @@ fn coarser(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// For each value the one that stands for its group: the earliest tensor whose elements are moved
-/// into or beside it.
+/// For each value, the representative of its group: the first tensor.
 fn groups(graph: &Graph) -> SecondaryMap<Value, Value> {
     let mut group_of = SecondaryMap::with_default(Value::from_u32(0));
     graph.values().for_each(|(value, _)| group_of[value] = value);

@@ -1,16 +1,16 @@
-//! What is added to scores: masks and biases.
+//! Addends of scores: masks and biases.
 
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, quantise_i16};
 
 use crate::ir::layout::{MAX_TOKENS, Mask, prunes};
 
-/// A constant `[heads, queries, keys]` that is added to scores, as the masks of the heads and, in
-/// the same order, the bias of each entry in units of log2 / 256, 0 where it is pruned. A bias
-/// beyond the range of scores saturates.
+/// Separates a constant `[heads, queries, keys]` that is added to scores into the masks of the
+/// heads and, in the same order, the bias of each entry in units of log2 / 256, 0 for pruned
+/// entries. A bias outside the range of scores saturates.
 ///
 /// # Errors
-/// It holds infinity or what is no number, prunes a row entirely, or has more tokens than a mask
-/// holds.
+/// An element is infinite or NaN, a row keeps no entry, or there are more tokens than a mask can
+/// hold.
 pub(super) fn terms(
     elements: &[f32],
     [heads, queries, keys]: [usize; 3],

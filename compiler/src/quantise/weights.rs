@@ -16,8 +16,8 @@ pub(super) struct QuantisedLinear {
 
 impl QuantisedLinear {
     /// Quantises `w[n,k]` and `b[n]`, symmetrically per output channel, for activations of step
-    /// `x_step` and results of step `out_step`. With the means of the `k` activations biases make
-    /// up for what rounding the weights adds to the mean of a result.
+    /// `x_step` and results of step `out_step`. Given the means of the `k` activations, biases
+    /// compensate the change of a mean result that rounding the weights causes.
     ///
     /// # Errors
     /// A weight or bias is not finite.
@@ -62,17 +62,17 @@ impl QuantisedLinear {
 fn weight_step(weights: &[f32], bias: f64, x_step: f64) -> f64 {
     let largest = weights.iter().fold(0f32, |max, weight| max.max(weight.abs()));
     let finest = grid(weights).unwrap_or(f64::from(largest) / I8_MAX);
-    // A bias far above all that the weights add leaves them fewer levels. One less than the limit
-    // absorbs the division's rounding.
+    // A bias far above the products forces a coarser step. One less than the limit absorbs the
+    // rounding of the division.
     let step = finest.max(bias.abs() / x_step / f64::from(BIAS_LIMIT - 1));
     if step > 0.0 { step } else { 1.0 }
 }
 
-/// The finest step of which all weights are integer multiples up to 127 times: they were quantised
-/// before, by whatever made the model, and lose nothing. `None` where there is no such step, or no
-/// weight but 0.
+/// The finest step of which all weights are integer multiples of at most 127: the model quantised
+/// them before, and they are represented exactly. `None` if there is no such step, or all weights
+/// are 0.
 fn grid(weights: &[f32]) -> Option<f64> {
-    /// How far a weight may be from its multiple, in steps: what float32 loses in a few products.
+    /// The tolerance, in steps, for the rounding of a few float32 products.
     const TOLERANCE: f64 = 1e-3;
     let magnitudes =
         || weights.iter().map(|weight| f64::from(weight.abs())).filter(|weight| *weight > 0.0);
@@ -81,8 +81,8 @@ fn grid(weights: &[f32]) -> Option<f64> {
     if largest == 0.0 {
         return None;
     }
-    // The largest weight is `levels` steps; the smallest is one at least, so most candidates are
-    // never tried.
+    // The largest weight is `levels` steps and the smallest at least one, so most candidates are
+    // skipped.
     let mut levels = (1..=I8_MAX as u32)
         .rev()
         .map(f64::from)
@@ -95,8 +95,8 @@ fn grid(weights: &[f32]) -> Option<f64> {
     })
 }
 
-/// The fixed-point multiplier nearest to a ratio of steps. One beyond the largest takes every
-/// accumulator but 0 to the end of the range either way.
+/// The fixed-point multiplier nearest to a ratio of steps. A ratio above the largest multiplier
+/// saturates every accumulator except 0 in either case.
 pub(super) fn multiplier(ratio: f64) -> Scale {
     Scale::from_f64(ratio).unwrap_or(Scale::MAX)
 }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_step_for_each_channel() {
-        // Steps 1/126, of which both weights are multiples, and 2/127.
+        // Both weights are multiples of 1/126, and of 2/127.
         let linear = quantise(&[1.0, -0.5, 2.0, -2.0], &[1.0, -1.0]);
         assert_eq!(linear.weights, [126, -63i8 as u8, 127, -127i8 as u8]);
         let biases: Vec<i32> = linear.channels.iter().map(|channel| channel.bias).collect();

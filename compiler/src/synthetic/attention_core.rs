@@ -1,15 +1,14 @@
-//! The attention core: the work that the authors' simulator of ViTCoD sums up.
+//! The attention core: the workload that the authors' simulator of ViTCoD models.
 //!
-//! [`attention_core`] is the attention of every layer alone, in integers from the start. Queries,
-//! keys and values come from DRAM, as inputs of the graph, and results go there; nothing connects
-//! the layers. With the auto-encoder, queries and keys come compressed and are decoded. What
-//! follows from a mask and nothing else, timing above all, is the same as in a model with these
-//! layers.
+//! [`attention_core`] is the attention of every layer alone, in integers. Queries, keys and values
+//! are inputs of the graph in DRAM, and results are stored there; layers are not connected. With
+//! the auto-encoder, queries and keys are compressed inputs and are decoded. Properties that depend
+//! only on the mask, above all timing, are those of a model with these layers.
 //!
-//! Numbers are such that they stay in the useful range of every operation: for inputs of mean 0 and
-//! standard deviation 1 ([`seeded_noise`](crate::calibration::seeded_noise)) an int8 step reaches
-//! four standard deviations, decoders keep the standard deviation, scores have one of 1 before the
-//! softmax, and results, which are averages of values, the step of values.
+//! Values stay in the useful range of every operation. For inputs of mean 0 and standard deviation
+//! 1 ([`seeded_noise`](crate::calibration::seeded_noise)), int8 covers four standard deviations,
+//! decoders preserve the standard deviation, scores have a standard deviation of 1 before the
+//! softmax, and results, which are averages of values, have the step of the values.
 
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
@@ -22,10 +21,10 @@ use vitcod_support::random::SplitMix64;
 /// Real value of a step of every int8 tensor: 127 steps are about four standard deviations.
 const STEP: f64 = 1.0 / 32.0;
 
-/// The most features of a head: as many products as an accumulator holds.
+/// The most features of a head: the number of products that an accumulator can sum.
 pub const MAX_HEAD_DIM: usize = vitcod_isa::numerics::max_accumulation_depth(8, 8) as usize;
 
-/// What a mask does not say of the attention core.
+/// The parameters of the attention core that a mask does not state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionCore {
     /// Features of a head.
@@ -36,20 +35,20 @@ pub struct AttentionCore {
     pub seed: u64,
 }
 
-/// Why there is no such attention core.
+/// Why an attention core cannot be generated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkloadError {
-    /// No features, or more than can be multiplied.
+    /// The number of features is 0 or exceeds the limit.
     #[error("a head dimension of {0}: expected 1 to {MAX_HEAD_DIM}")]
     HeadDim(usize),
-    /// An auto-encoder that does not compress to some heads.
+    /// The number of compressed heads is 0 or exceeds the number of heads.
     #[error(
         "layer {layer}: {compressed} compressed heads for {heads} heads: expected 1 to {heads}"
     )]
     CompressedHeads {
         /// The first such layer.
         layer: usize,
-        /// Its heads.
+        /// Number of heads of the layer.
         heads: usize,
         /// Heads after compression.
         compressed: usize,
@@ -59,10 +58,10 @@ pub enum WorkloadError {
 /// The quantised graph of the attention of every layer.
 ///
 /// Layer `i`, of `h` heads with `m` queries and `n` keys of `d` features, reads the inputs
-/// `layers.i.q` `i8[m, h*d]` and `layers.i.k` `i8[n, h*d]`, which have `e*d` columns where there
-/// are `e` compressed heads, and `layers.i.v` `i8[n, h*d]`. Its output is `layers.i.out`
-/// `i8[m, h*d]`. Its nodes are `layers.i.decode_q`, `layers.i.decode_k` and `layers.i.attention`.
-/// Where its masks keep everything it has none.
+/// `layers.i.q` `i8[m, h*d]` and `layers.i.k` `i8[n, h*d]`, which have `e*d` columns if there are
+/// `e` compressed heads, and `layers.i.v` `i8[n, h*d]`. Its output is `layers.i.out` `i8[m, h*d]`.
+/// Its nodes are `layers.i.decode_q`, `layers.i.decode_k` and `layers.i.attention`. The attention
+/// has no mask if the layer's masks keep everything.
 ///
 /// # Errors
 /// The head dimension is 0 or too large, or there are no compressed heads or more than heads.
@@ -134,9 +133,8 @@ impl Builder {
         self.graph.add_output(name("out"), out, shape);
     }
 
-    /// Heads of which each is a combination of the compressed ones, all weights of a random sign
-    /// and of 1/4 to all of the largest magnitude, with biases of at most a quarter of the standard
-    /// deviation.
+    /// Decodes compressed heads with random weights: their signs are random, their magnitudes
+    /// between 1/4 and all of the largest, and biases at most a quarter of the standard deviation.
     fn decode(&mut self, name: &str, x: Value, heads_in: usize, heads_out: usize) -> Value {
         let (tokens, columns) = self.graph.ty(x).matrix();
         let mut bytes = Vec::with_capacity(autoencoder_bytes(heads_in, heads_out));
@@ -165,7 +163,7 @@ impl Builder {
         )[0]
     }
 
-    /// A number of [-1, 1).
+    /// A random number in [-1, 1).
     fn uniform(&mut self) -> f64 {
         (self.random.bits() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }

@@ -1,4 +1,4 @@
-//! Graphs without a model.
+//! Generated graphs.
 
 mod attention_core;
 #[cfg(any(test, feature = "testing"))]

@@ -1,36 +1,36 @@
-//! Programs before they are programs: tiled, and then scheduled.
+//! Tiled and scheduled programs: the levels between graphs and programs.
 //!
-//! What follows the [split graph](crate::ir::Stage::Split) is no graph of tensors. It is a sequence
-//! of *tasks*: instructions of the machine, each on pieces of tensors that fit the scratchpad.
+//! The successor of the [split graph](crate::ir::Stage::Split) is a sequence of *tasks*:
+//! instructions of the machine, each on tiles that fit the scratchpad.
 //!
-//! - **tiled** ([`Tiled`]): operands in the scratchpad lie in *buffers* that have a size and no
-//!   address. The DRAM is laid out: the image of constants from address 0, then inputs, outputs,
-//!   and tensors that leave the chip. Tasks stand in the order of the model's operations.
-//! - **scheduled** ([`Scheduled`]): tasks stand in the order in which each unit gets its own, and
+//! - **tiled** ([`Tiled`]): scratchpad operands lie in *buffers*, which have a size but no address.
+//!   The DRAM is laid out: the constant image from address 0, then inputs, outputs and spilled
+//!   tensors. Tasks are in the order of the model's operations.
+//! - **scheduled** ([`Scheduled`]): each unit executes its tasks in the order of the program, and
 //!   buffers have addresses.
 //!
-//! In both, the order of tasks alone defines the result: executed one by one, they compute the
-//! graph. There are no tokens: those follow from the order and from what the instructions touch
-//! ([`vitcod_isa::effects`]), and make it a program ([`codegen::emit`](crate::codegen::emit)).
+//! At both levels, the order of tasks alone defines the result: executed one by one, they compute
+//! the graph. There are no synchronisation tokens; these follow from the order and from the memory
+//! accesses ([`vitcod_isa::effects`]) and are inserted by [`codegen::emit`](crate::codegen::emit).
 //!
 //! # Invariants (checked by [`Tiled::verify`] and [`Scheduled::verify`])
 //!
-//! 1. An operand in the scratchpad lies in a buffer of the program, all of it, at a multiple of the
-//!    operand's alignment. One that is not touched lies in none.
-//! 2. A task touches memory: `sync`, `barrier` and `halt` are none.
-//! 3. Every buffer has bytes and is touched by a task. The buffers of a task fit the scratchpad
-//!    together, each in whole multiples of [`BUFFER_ALIGN`].
-//! 4. Executed one by one, tasks and bindings are what the
-//!    [verifier of programs](vitcod_isa::check) asks for without tokens: shapes and lines that the
-//!    machine has, DRAM accesses inside the DRAM and none that writes the image, bytes written
-//!    before they are read (where no two buffers share any), sums that fit, outputs written.
-//! 5. Tiled: tasks stand in the order of their groups.
-//! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and those that
-//!    live at the same time do not overlap. A buffer lives from the first to the last task that
-//!    touches it.
+//! 1. A scratchpad operand lies completely in a buffer of the program, at a multiple of the
+//!    operand's alignment. An unused operand has no buffer.
+//! 2. A task accesses memory: `sync`, `barrier` and `halt` are not tasks.
+//! 3. Every buffer has a size above 0 and is accessed by a task. The buffers of a task fit the
+//!    scratchpad together, each rounded up to a multiple of [`BUFFER_ALIGN`].
+//! 4. Executed one by one, tasks and bindings satisfy the [program verifier](vitcod_isa::check),
+//!    tokens aside: the machine supports shapes and lines; DRAM accesses are within the DRAM and do
+//!    not write the image; bytes are written before they are read (with buffers that do not
+//!    overlap); sums fit the accumulator; outputs are written.
+//! 5. Tiled: tasks are in the order of their groups.
+//! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and buffers
+//!    with overlapping live ranges do not share bytes. The live range of a buffer extends from the
+//!    first to the last task that accesses it.
 //!
-//! Not checked: that the tasks compute the graph, and that a schedule is a permutation of what was
-//! tiled. `vitcod interp` runs both.
+//! Not checked: that the tasks compute the graph, and that a schedule is a permutation of the tiled
+//! tasks. `vitcod interp` runs both.
 
 mod text;
 mod verify;
@@ -47,17 +47,17 @@ use vitcod_isa::program::{Header, SavedIr};
 
 pub use verify::{Defect, Place, VerifyError};
 
-/// Buffers start at multiples of this and take whole multiples of it, in bytes: the alignment of
-/// the widest element and of the ports.
-pub(crate) const BUFFER_ALIGN: u64 = 16;
+/// Alignment and granularity of buffers in bytes: the alignment of the widest element and of the
+/// ports.
+pub const BUFFER_ALIGN: u64 = 16;
 
-/// A piece of the scratchpad, live from the first to the last task that touches it.
+/// A part of the scratchpad, live from the first to the last task that accesses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Buffer(u32);
 entity_impl!(Buffer, "b");
 
 /// The buffers of an instruction's scratchpad operands, in the order of the instruction table; none
-/// for those that are not used.
+/// for unused operands.
 pub type Buffers = [PackedOption<Buffer>; MAX_SRAM_OPERANDS];
 
 /// An instruction on buffers.
@@ -65,22 +65,22 @@ pub type Buffers = [PackedOption<Buffer>; MAX_SRAM_OPERANDS];
 pub struct Task {
     /// The instruction. Its scratchpad addresses are offsets in [`buffers`](Task::buffers).
     pub op: Op,
-    /// Where its scratchpad operands lie.
+    /// The buffers of its scratchpad operands.
     pub buffers: Buffers,
-    /// The layer that it belongs to, by its index in the header.
+    /// The index of its layer in the header.
     pub layer: u32,
-    /// The group that it belongs to: operations that were tiled together, as a linear layer with
-    /// its activation, in the order of the graph.
+    /// The group that it belongs to: operations that were tiled together, such as a linear layer
+    /// with its activation. Groups are in the order of the graph.
     pub group: u32,
 }
 
 impl Task {
-    /// The buffers of its operands, one after the other.
+    /// The buffers of its operands, in order.
     pub fn buffers(&self) -> impl Iterator<Item = Buffer> {
         self.buffers.into_iter().filter_map(PackedOption::expand)
     }
 
-    /// What it touches; where that is in a buffer, the region starts at the offset in it.
+    /// The memory accesses; the region of an access to a buffer starts at the offset in it.
     pub fn accesses(&self) -> impl Iterator<Item = (Access, Option<Buffer>)> {
         let mut op = self.op;
         let offsets: Vec<u32> = op.sram_operands().into_iter().map(|at| at.0).collect();
@@ -94,7 +94,7 @@ impl Task {
         })
     }
 
-    /// The task with operands nowhere that it does not touch.
+    /// Clears the operands that the task does not access.
     pub(crate) fn without_unused(mut self) -> Task {
         let used: Vec<usize> =
             numbered_accesses(self.op).into_iter().filter_map(|(_, number)| number).collect();
@@ -108,7 +108,7 @@ impl Task {
         self
     }
 
-    /// The instruction with its buffers at addresses.
+    /// The instruction with the addresses of its buffers.
     pub fn at(&self, address: impl Fn(Buffer) -> u32) -> Op {
         let mut op = self.op;
         for (at, buffer) in op.sram_operands().into_iter().zip(self.buffers) {
@@ -118,32 +118,31 @@ impl Task {
     }
 }
 
-/// What an instruction touches, with the numbers of operands in the scratchpad.
+/// The memory accesses of an instruction, with the index of the operand of each scratchpad access.
 fn numbered_accesses(mut op: Op) -> Vec<(Access, Option<usize>)> {
-    // An operand's region starts at its address: with the operand's number there, it is known which
-    // it is.
+    // The region of an operand starts at its address, so the index takes the place of the address.
     op.sram_operands().into_iter().zip(0..).for_each(|(at, number)| at.0 = number);
     let number =
         |access: &Access| (access.space == Space::Sram).then_some(access.region.base as usize);
     accesses(&op).into_iter().map(|access| (access, number(&access))).collect()
 }
 
-/// Tasks in their order, and the buffers that they are on.
+/// A sequence of tasks and their buffers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tasks {
     /// The tasks.
     pub tasks: Vec<Task>,
     /// Bytes of every buffer.
     pub buffers: PrimaryMap<Buffer, u64>,
-    /// Bytes at the start of DRAM that no task writes: those of the image.
+    /// Bytes at the start of DRAM that no task writes: the constant image.
     pub image_bytes: u64,
 }
 
-/// First and last task of buffers; none for those that no task touches.
+/// First and last task of each buffer; `None` for buffers that no task accesses.
 pub type Lifetimes = SecondaryMap<Buffer, Option<(usize, usize)>>;
 
 impl Tasks {
-    /// The first and the last task that touch each buffer.
+    /// The first and the last task that access each buffer.
     pub fn lives(&self) -> Lifetimes {
         let mut lives = Lifetimes::new();
         for (index, task) in self.tasks.iter().enumerate() {
@@ -156,31 +155,31 @@ impl Tasks {
     }
 }
 
-/// Where buffers start in the scratchpad.
+/// The addresses of buffers in the scratchpad.
 pub type Addresses = SecondaryMap<Buffer, u32>;
 
 /// A tiled program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tiled {
-    /// Name, size of DRAM, bindings, layers.
+    /// Name, size of DRAM, bindings and layers.
     pub header: Header,
     /// The machine that it is tiled for.
     pub machine: Machine,
-    /// Constants, from DRAM address 0 on.
+    /// Constants, starting at DRAM address 0.
     pub image: Bytes,
     /// The graph that it computes, as a program carries it ([`SavedGraph`](crate::ir::SavedGraph)).
     pub ir: Option<SavedIr>,
-    /// What is executed, one task after the other.
+    /// The tasks in program order.
     pub tasks: Tasks,
-    /// The schedule for which it was tiled; without one, the best is searched for.
+    /// The schedule for which it was tiled; if `None`, scheduling searches for the best.
     pub attempt: Option<Attempt>,
 }
 
-/// A scheduled program: one whose tasks have their final order, and buffers their places.
+/// A scheduled program: tasks have their final order, and buffers their addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scheduled {
-    /// The program in its new order.
+    /// The program, with its tasks in the final order.
     pub tiled: Tiled,
-    /// Where buffers start.
+    /// The address of each buffer.
     pub addresses: Addresses,
 }

@@ -1,7 +1,7 @@
-//! The text of tiled and scheduled programs: a [`TaskListing`] whose buffers are numbered.
+//! The text form of tiled and scheduled programs: a [`TaskListing`] with numbered buffers.
 //!
-//! `docs/ir.md` describes it. Numbers of buffers are names: a text may give them others, and
-//! printing numbers them in the order of their definitions.
+//! `docs/ir.md` describes it. The numbers of buffers are names: a text may choose any, and printing
+//! numbers them in the order of their definitions.
 
 use std::fmt;
 
@@ -24,10 +24,10 @@ impl Task {
 }
 
 impl Tiled {
-    /// Reads and verifies a tiled program. `files` reads a file beside the text.
+    /// Parses and verifies a tiled program. `files` reads a file beside the text.
     ///
     /// # Errors
-    /// All that is wrong with the text, or if nothing is with the program.
+    /// All errors of the text; if there are none, all violated invariants.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Tiled, Problems<Diagnostic>> {
         let (tasks, places) = TaskListing::parse(text, Kind::Tiled, files)?;
         let (tiled, _) = of_task_listing(tasks);
@@ -35,7 +35,7 @@ impl Tiled {
         Ok(tiled)
     }
 
-    /// As its text has it.
+    /// The listing that its text form prints.
     pub fn task_listing(&self) -> TaskListing {
         task_listing(self, None)
     }
@@ -47,7 +47,7 @@ impl Tiled {
 }
 
 impl Scheduled {
-    /// Reads and verifies a scheduled program, as [`Tiled::parse`].
+    /// Parses and verifies a scheduled program, as [`Tiled::parse`].
     ///
     /// # Errors
     /// As for [`Tiled::parse`].
@@ -59,7 +59,7 @@ impl Scheduled {
         Ok(scheduled)
     }
 
-    /// As its text has it.
+    /// The listing that its text form prints.
     pub fn task_listing(&self) -> TaskListing {
         task_listing(&self.tiled, Some(&self.addresses))
     }
@@ -70,14 +70,14 @@ impl Scheduled {
     }
 }
 
-/// For reading: long constants are digests.
+/// A summary for readers: long constants are digests.
 impl fmt::Display for Tiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(Sections::Digest))
     }
 }
 
-/// For reading: long constants are digests.
+/// A summary for readers: long constants are digests.
 impl fmt::Display for Scheduled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(Sections::Digest))
@@ -100,7 +100,7 @@ fn task_listing(
             image: image.clone(),
             ir: ir.clone(),
         },
-        // A buffer is a part of the scratchpad, whose addresses have fewer bits.
+        // A buffer is smaller than the scratchpad, whose addresses have fewer bits.
         buffers: buffers
             .iter()
             .map(|(buffer, bytes)| (*bytes as u32, addresses.map(|all| all[buffer])))
@@ -132,7 +132,7 @@ fn of_task_listing(
     (Tiled { header, machine, image, ir, tasks, attempt }, addresses)
 }
 
-/// What a text calls its buffers.
+/// The name of a buffer in a text.
 fn name_in<'a>(text: &'a str, places: &'a Places) -> impl Fn(Buffer) -> String + 'a {
     |buffer| {
         places

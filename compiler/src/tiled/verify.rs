@@ -1,5 +1,5 @@
-//! The verifier of tiled and scheduled programs. What it checks are the invariants in the
-//! [module's documentation](super).
+//! The verifier of tiled and scheduled programs. The [module's documentation](super) states the
+//! invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,19 +17,19 @@ use vitcod_support::problems::{Collector, Problems};
 
 use super::{Addresses, BUFFER_ALIGN, Buffer, Scheduled, Task, Tiled};
 
-/// Everything that is wrong with a tiled or scheduled program.
+/// The violated invariants of a tiled or scheduled program.
 pub type VerifyError = Problems<Defect>;
 
-/// A broken invariant.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {
-    /// The task or buffer, or the program as a whole.
+    /// The task, buffer or binding that violates it, or the whole program.
     pub place: Place,
-    /// What is wrong.
+    /// What was found and what was expected.
     pub message: String,
 }
 
-/// What a defect is about.
+/// The subject of a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The program as a whole.
@@ -45,7 +45,7 @@ pub enum Place {
     Buffer(Buffer),
     /// An input or output.
     Binding {
-        /// Its index among inputs and, behind them, outputs.
+        /// Index among the inputs followed by the outputs.
         index: usize,
         /// Name of the input or output.
         name: String,
@@ -67,12 +67,12 @@ impl Tiled {
     /// Checks the invariants of a tiled program.
     ///
     /// # Errors
-    /// Everything that is broken.
+    /// All violated invariants.
     pub fn verify(&self) -> Result<(), VerifyError> {
         self.verify_named(&|buffer| buffer.to_string())
     }
 
-    /// [`Self::verify`], with other names of buffers in messages.
+    /// [`Self::verify`] with given names of buffers in messages.
     pub(super) fn verify_named(&self, name: Name<'_>) -> Result<(), VerifyError> {
         let mut verifier = Verifier { tiled: self, name, defects: Collector::new() };
         verifier.run();
@@ -93,17 +93,17 @@ impl Scheduled {
     /// Checks the invariants of a scheduled program.
     ///
     /// # Errors
-    /// Everything that is broken.
+    /// All violated invariants.
     pub fn verify(&self) -> Result<(), VerifyError> {
         self.verify_named(&|buffer| buffer.to_string())
     }
 
-    /// Checks that buffers lie in the scratchpad and that those which live at the same time do not
-    /// overlap (invariant 6), in time linear in the tasks. The verifier of programs follows bytes,
-    /// not buffers: it cannot see this.
+    /// Checks that buffers lie in the scratchpad and that buffers with overlapping live ranges do
+    /// not share bytes (invariant 6), in time linear in the tasks. The program verifier tracks
+    /// bytes, not buffers, so it cannot check this.
     ///
     /// # Errors
-    /// All buffers that are misplaced.
+    /// All misplaced buffers.
     pub fn verify_placement(&self) -> Result<(), VerifyError> {
         let name: Name<'_> = &|buffer| buffer.to_string();
         let mut verifier = Verifier { tiled: &self.tiled, name, defects: Collector::new() };
@@ -111,7 +111,7 @@ impl Scheduled {
         verifier.defects.finish()
     }
 
-    /// [`Self::verify`], with other names of buffers in messages.
+    /// [`Self::verify`] with given names of buffers in messages.
     pub(super) fn verify_named(&self, name: Name<'_>) -> Result<(), VerifyError> {
         let mut verifier = Verifier { tiled: &self.tiled, name, defects: Collector::new() };
         verifier.run();
@@ -120,7 +120,7 @@ impl Scheduled {
     }
 }
 
-/// What messages call a buffer.
+/// The name of a buffer in messages.
 type Name<'a> = &'a dyn Fn(Buffer) -> String;
 
 struct Verifier<'a> {
@@ -142,7 +142,7 @@ impl Verifier<'_> {
         self.defects.push(|| Defect { place: Place::Buffer(buffer), message: message() });
     }
 
-    /// What both stages have in common.
+    /// Checks the invariants that both levels share.
     fn run(&mut self) {
         let Tiled { machine, tasks, image, .. } = self.tiled;
         if tasks.image_bytes != image.len() as u64 {
@@ -183,7 +183,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Whether the operands of a task lie in buffers, and where they are touched.
+    /// Checks the buffers of a task's operands; returns whether all are valid.
     fn operands(&mut self, index: usize, task: &Task) -> bool {
         let buffers = &self.tiled.tasks.buffers;
         if let Some(buffer) = task.buffers().find(|buffer| !buffers.is_valid(*buffer)) {
@@ -237,8 +237,8 @@ impl Verifier<'_> {
         is_sound
     }
 
-    /// What the verifier of programs says of the tasks, executed one after the other, each buffer
-    /// with bytes of its own.
+    /// Runs the program verifier on the tasks, one after the other, with separate addresses for all
+    /// buffers.
     fn flow(&mut self) {
         let Tiled { header, machine, image, tasks, .. } = self.tiled;
         let mut bases: Vec<u64> = Vec::with_capacity(tasks.buffers.len());
@@ -297,8 +297,8 @@ impl Verifier<'_> {
         self.defects.add_omitted(found.omitted());
     }
 
-    /// Whether buffers lie in the scratchpad, and those that live at the same time beside each
-    /// other.
+    /// Checks that buffers lie in the scratchpad and that buffers with overlapping live ranges do
+    /// not share bytes.
     fn addresses(&mut self, addresses: &Addresses) {
         let tiled = self.tiled;
         let (buffers, capacity) = (&tiled.tasks.buffers, u64::from(tiled.machine.sram.bytes));
@@ -329,8 +329,8 @@ impl Verifier<'_> {
                 if first != index || live.contains_key(&(start, buffer)) {
                     continue;
                 }
-                // Those that live do not overlap, or have been reported: the nearest on both sides
-                // tell.
+                // Live buffers do not overlap, or their overlap was reported: comparing with the
+                // nearest neighbour on both sides suffices.
                 let before = live
                     .range(..(start, buffer))
                     .next_back()

@@ -1,8 +1,8 @@
-//! The constants that lowering makes of the patterns of split attention, in DRAM behind those of
-//! the graph.
+//! The constants that lowering makes from the patterns of split attention: a pool in DRAM after the
+//! constants of the graph.
 //!
-//! How many bytes they take is known only after lowering, so lowered tasks name them by addresses
-//! of their own, beyond all others, and [`place`] moves everything to where it belongs.
+//! Its size is known only after lowering, so lowered tasks use provisional addresses above all
+//! others, and [`place`] moves the pool to its final address.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +13,20 @@ use crate::codegen::residence::storage::{DRAM_ALIGN, Residence};
 use crate::ir::Op;
 use crate::tiled::Tasks;
 
-/// Address of the first list until it is placed. Everything else lies below.
+/// The provisional address of the pool. All other addresses are lower.
 pub(crate) const POOL_START: u64 = MAX_DRAM / 2;
 
 /// The pool of a program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConstantPool {
-    /// Their bytes, each list aligned.
+    /// The bytes, each constant aligned.
     pub(crate) bytes: Vec<u8>,
-    /// Bytes of the pool of each operation.
+    /// Bytes of each operation.
     pub(crate) of_layer: BTreeMap<Op, u64>,
 }
 
 impl ConstantPool {
-    /// Appends a list that a layer reads; returns its address before [`place`].
+    /// Appends a constant of a layer; returns its provisional address.
     pub(crate) fn add(&mut self, layer: Op, bytes: Vec<u8>) -> Dram {
         *self.of_layer.entry(layer).or_default() += bytes.len() as u64;
         Dram(POOL_START + self.append(&bytes))
@@ -40,7 +40,7 @@ impl ConstantPool {
     }
 }
 
-/// Gives the pool their place behind the constants, in residence and tasks.
+/// Places the pool after the constants of the graph, in residence and tasks.
 pub(crate) fn place(pool: &mut ConstantPool, residence: &mut Residence, tasks: &mut Tasks) {
     let aligned = pool.bytes.len().next_multiple_of(DRAM_ALIGN as usize);
     pool.bytes.resize(aligned, 0);

@@ -2,8 +2,7 @@
 //! buffers, and the tokens that order conflicting accesses.
 //!
 //! ```text
-//! search        orders x placements, each timed with its tokens; the lowest energy-delay product
-//! wins
+//! search        orders x placements, each timed with its tokens, compared by energy-delay product
 //!   list        list scheduling: simulated start times           or
 //!   prefetch    program order, loads as early as memory allows
 //!   placement   addresses by live ranges

@@ -22,8 +22,8 @@ const SLICE: usize = 64;
 /// A buffer with its size and its first and last task.
 type Interval = (Buffer, u64, (usize, usize));
 
-/// The key of a buffer with so many bytes and a live range of so many tasks. The largest key is
-/// placed first.
+/// The sort key of a buffer, from its bytes and the number of tasks in its live range. The largest
+/// key is placed first.
 type Order = fn(u64, u64) -> (u64, u64);
 
 /// The turn of a buffer: the one that displaced others most often first, then by [`Order`], then
@@ -227,7 +227,7 @@ mod tests {
     }
 
     /// The least capacity of any placement. Some order in which each buffer goes to the lowest free
-    /// address is optimal: that by rising address of an optimal placement.
+    /// address is optimal: that of an optimal placement by ascending address.
     fn least(buffers: &mut Vec<(u64, usize, usize)>, fixed: usize) -> u64 {
         if fixed == buffers.len() {
             let mut top: Vec<(u64, u64)> = Vec::new();

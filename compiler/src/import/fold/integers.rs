@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Fault, elements, i64_bytes, moves};
 use crate::ir::{BinaryFn, Graph, OpKind, TensorType, UnaryFn, Value};
 
-/// The result of an operation on constants of integers; arithmetic wraps, as ONNX Runtime's.
+/// Evaluates an operation on integer constants. Arithmetic wraps, as in ONNX Runtime.
 pub(super) fn evaluate(
     graph: &Graph,
     kind: &OpKind,

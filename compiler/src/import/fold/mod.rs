@@ -1,7 +1,7 @@
-//! Operations on constants, computed at compile time, and bounds on what may be computed.
+//! Evaluates operations on constants at compile time, within a budget.
 //!
-//! Operations that move elements work on the bytes of any element type; arithmetic on integers is
-//! here; arithmetic on floats is the float interpreter's.
+//! Operations that move elements work on the bytes of any element type; integer arithmetic is here;
+//! float arithmetic is that of the float interpreter.
 
 mod integers;
 mod moves;
@@ -11,40 +11,40 @@ use bytes::Bytes;
 use super::MAX_RANK;
 use super::error::Fault;
 use crate::interp::{FloatInterpreter, InterpError};
-use crate::ir::distinct;
+use crate::ir::shared_bytes;
 use crate::ir::{Elem, Graph, MAX_ACTIVATION_BYTES, OpKind, Stage, TensorType, Value, infer};
 use crate::onnx::{Attribute, Model};
 
-/// What a model may still take.
+/// The remaining budget of an import.
 ///
-/// Work at compile time and the constants that it leaves grow with the bytes of the model's
-/// parameters, so that a small file stays cheap whatever it asks for.
+/// The budget grows with the bytes of the model's parameters, so that a small file is cheap to
+/// import whatever it contains.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Elements and multiplications at compile time.
+    /// Elements and multiplications evaluated at compile time.
     steps: usize,
     /// Bytes of constants.
     bytes: usize,
-    /// Operations and operands of the graph, together.
+    /// Operations and operands of the graph.
     entries: usize,
 }
 
 impl Budget {
-    /// Whatever the size of a model: a mask of 512 x 512 tokens, computed in a hundred operations.
+    /// The constant part: enough to compute a mask of 512 x 512 tokens in a hundred operations.
     const STEPS: usize = 1 << 25;
 
-    /// For each byte of a parameter: to convert it twice, transpose it and scale it.
+    /// Steps for each byte of a parameter: enough to convert it twice, transpose and scale it.
     const STEPS_PER_BYTE: usize = 8;
 
-    /// Whatever the size of a model.
+    /// The constant part.
     const BYTES: usize = 32 << 20;
 
-    /// For each byte of a parameter. An 8-bit integer becomes one of 64 bits, then a float, which
-    /// is transposed and scaled.
+    /// Bytes for each byte of a parameter: an 8-bit integer may be converted to 64 bits, then to a
+    /// float, which is transposed and scaled.
     const BYTES_PER_BYTE: usize = 24;
 
-    /// Operations and operands of a graph: ten times those of the largest vision transformer,
-    /// written out.
+    /// Ten times the operations and operands of the largest vision transformer in elementary
+    /// operations.
     const ENTRIES: usize = 1 << 16;
 
     /// The budget for a model.
@@ -55,7 +55,7 @@ impl Budget {
             _ => None,
         });
         let tensors = model.graph.initializers.values().chain(constants);
-        let parameters = distinct::bytes(tensors.map(|tensor| &tensor.data()[..]));
+        let parameters = shared_bytes::count(tensors.map(|tensor| &tensor.data()[..]));
         let allowed =
             |base: usize, per_byte: usize| base.saturating_add(parameters.saturating_mul(per_byte));
         Budget {
@@ -65,14 +65,14 @@ impl Budget {
         }
     }
 
-    /// Takes steps of work.
+    /// Charges steps of work.
     pub(super) fn charge(&mut self, steps: usize) -> Result<(), Fault> {
         let left = self.steps.checked_sub(steps);
         self.steps = left.ok_or_else(|| exceeded(format!("{steps} elements"), self.steps))?;
         Ok(())
     }
 
-    /// Takes the work and the memory of a new constant.
+    /// Charges the work and the memory of a new constant.
     pub(super) fn charge_constant(&mut self, ty: &TensorType) -> Result<(), Fault> {
         self.charge(ty.elements())?;
         let bytes = ty.elements().saturating_mul(ty.elem.bytes());
@@ -82,7 +82,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes the place of an operation in the graph.
+    /// Charges an operation of the graph.
     pub(super) fn charge_operation(&mut self, operands: usize) -> Result<(), Fault> {
         let left = self.entries.checked_sub(1 + operands);
         self.entries = left.ok_or_else(|| {
@@ -101,7 +101,7 @@ fn exceeded(asked: String, left: usize) -> Fault {
     Fault::mismatch("less to compute at compile time", found)
 }
 
-/// The number of elements of a shape that is small enough for extents to be added and multiplied.
+/// The number of elements of a shape whose extents can be added and multiplied without overflow.
 pub(super) fn count(shape: &[usize]) -> Result<usize, Fault> {
     let too_large = || {
         let shown = &shape[..shape.len().min(MAX_RANK)];
@@ -110,7 +110,7 @@ pub(super) fn count(shape: &[usize]) -> Result<usize, Fault> {
             format!("{shown:?}"),
         )
     };
-    // Empty tensors must not hide extents that overflow elsewhere.
+    // An empty tensor must not hide extents that overflow elsewhere.
     let extents =
         shape.iter().try_fold(1usize, |product, extent| product.checked_mul((*extent).max(1)));
     if shape.len() > MAX_RANK || extents.is_none_or(|extents| extents > 1 << 40) {
@@ -119,7 +119,7 @@ pub(super) fn count(shape: &[usize]) -> Result<usize, Fault> {
     Ok(shape.iter().product())
 }
 
-/// Checks the shape of a tensor that the model computes.
+/// Checks the shape of a computed tensor against the limits.
 pub(super) fn check_activation(shape: &[usize]) -> Result<(), Fault> {
     match count(shape)? {
         0 => {
@@ -133,7 +133,7 @@ pub(super) fn check_activation(shape: &[usize]) -> Result<(), Fault> {
     }
 }
 
-/// Checks that a shape has so many elements.
+/// Checks that a shape has this many elements.
 pub(super) fn check_count(shape: &[usize], elements: usize) -> Result<(), Fault> {
     match count(shape)? {
         found if found == elements => Ok(()),
@@ -153,7 +153,7 @@ pub(super) fn result_type(
     Ok(ty)
 }
 
-/// The elements of an operation's result, of type `ty`, where all operands are constants.
+/// Evaluates an operation on constants; `ty` is the type of the result.
 pub(super) fn evaluate(
     graph: &Graph,
     budget: &mut Budget,
@@ -201,7 +201,7 @@ fn elements(graph: &Graph, value: Value) -> &Bytes {
     &graph.constant(value).expect("folded operations have constant operands").bytes
 }
 
-/// The result of an operation on floats, by a graph that is nothing else.
+/// Evaluates a float operation by the interpreter, as a graph of this operation alone.
 fn floats(
     graph: &Graph,
     budget: &mut Budget,
@@ -209,7 +209,7 @@ fn floats(
     operands: &[Value],
     ty: &TensorType,
 ) -> Result<Bytes, Fault> {
-    // What the result takes beyond one step for each of its elements.
+    // Work beyond one step for each element of the result.
     let first = graph.ty(operands[0]);
     let steps = match kind {
         OpKind::MatMul {} => ty.elements().saturating_mul(first.shape[first.rank() - 1]),

@@ -1,11 +1,11 @@
-//! Operations that move elements, on bytes.
+//! Evaluates operations that move elements, on bytes.
 
 use bytes::Bytes;
 
 use crate::ir::{OpKind, TensorType};
 
-/// The result, of type `ty`, of an operation on constants: shape and bytes of each. Indices of a
-/// gather are in range.
+/// Evaluates an operation on constants, given as shapes and bytes; `ty` is the type of the result.
+/// The indices of a gather must be in range.
 pub(super) fn evaluate(kind: &OpKind, ty: &TensorType, operands: &[(&[usize], &[u8])]) -> Bytes {
     let width = ty.elem.bytes();
     if ty.elements() == 0 {
@@ -59,7 +59,7 @@ pub(super) fn evaluate(kind: &OpKind, ty: &TensorType, operands: &[(&[usize], &[
     }
 }
 
-/// How many elements apart neighbours along each axis are.
+/// Strides of a contiguous tensor, in elements.
 fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
@@ -68,8 +68,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Elements of `width` bytes from `offset` on, `strides` apart, in the order of `shape`, which has
-/// no extent 0.
+/// Selects elements of `width` bytes, beginning at `offset`, with `strides` between neighbours of
+/// each axis, in the order of `shape`, which has no extent 0.
 fn pick(bytes: &[u8], width: usize, offset: usize, shape: &[usize], strides: &[usize]) -> Bytes {
     match width {
         4 => pick_chunks::<4>(bytes, offset, shape, strides),
@@ -93,7 +93,7 @@ fn pick_chunks<const N: usize>(
     let mut start = offset;
     loop {
         picked.extend((0..inner).map(|i| source[start + i * inner_stride]));
-        // The next row: count up the last outer axis that is not at its end.
+        // Advance to the next row: increment the last outer axis that is not at its end.
         let Some(axis) = (0..outer).rev().find(|axis| place[*axis] + 1 < shape[*axis]) else {
             break;
         };

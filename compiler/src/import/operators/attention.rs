@@ -1,10 +1,10 @@
-//! Attention as one operator: it becomes the products and the softmax that older opsets write.
+//! The operator Attention, translated to the products and the softmax that older opsets write.
 
 use super::constants::choose;
 use super::{Call, Translated};
 use crate::ir::{BinaryFn, Elem, OpKind, Value};
 
-/// What the operator takes besides queries, keys, values and a mask, none of which an encoder has.
+/// Optional operands that encoders do not use.
 const OTHERS: [(usize, &str); 3] =
     [(4, "past keys"), (5, "past values"), (6, "numbers of valid keys")];
 
@@ -59,8 +59,8 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.reshape(result, &[batch, queries, channels])?])
 }
 
-/// An operand as `[batch, heads, tokens, features]`; one of 3 dimensions has its heads side by
-/// side, as many as an attribute says.
+/// An operand as `[batch, heads, tokens, features]`. One of rank 3 has its heads side by side; an
+/// attribute states their number.
 fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Value> {
     let x = call.operand(operand)?;
     match *call.shape(x) {
@@ -81,7 +81,8 @@ fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Val
     }
 }
 
-/// What a mask adds to scores: it is added itself, or is true where entries are kept.
+/// The addend of scores for a mask: a float mask is added itself, a boolean one is true for kept
+/// entries.
 fn addend(call: &mut Call<'_>, mask: Value) -> Translated<Value> {
     if call.ty(mask).elem == Elem::F32 {
         return Ok(mask);

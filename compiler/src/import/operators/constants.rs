@@ -1,4 +1,4 @@
-//! Constants, shape arithmetic, and what becomes of numbers of other kinds.
+//! Constants, shape arithmetic, and conversions between kinds of numbers.
 
 use super::selection::Places;
 use super::{Call, Translated, shown};
@@ -97,7 +97,7 @@ pub(super) fn size(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.integer_constant(&[], vec![elements as i64])?])
 }
 
-/// Numbers of element types in ONNX.
+/// ONNX's numbers of the float types.
 const FLOATS: &[i64] = &[1, 10, 11, 16];
 const BOOL: i64 = 9;
 
@@ -115,7 +115,7 @@ pub(super) fn cast(call: &mut Call<'_>) -> Translated {
             (2..=7 | 12 | 13, true) => {
                 Ok(vec![call.emit(OpKind::Convert { to: Conversion::Integer }, &[x])?])
             }
-            // Integers of all widths are the same here.
+            // Integers of all widths have the same type in the IR.
             (2..=7 | 12 | 13, false) => Ok(vec![x]),
             _ => Err(call.attribute("to", "a float or integer type or BOOL", to.to_string())),
         };
@@ -214,7 +214,7 @@ pub(super) fn range(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.integer_constant(&[count], elements)?])
 }
 
-/// A function of pairs of elements of two constants, broadcast.
+/// An elementwise function of two constants, broadcast.
 fn pairs(
     call: &mut Call<'_>,
     integer: fn(i64, i64) -> Option<i64>,
@@ -294,7 +294,7 @@ pub(super) fn or(call: &mut Call<'_>) -> Translated {
     logical(call, BinaryFn::Max, |a, b| Some((a != 0 || b != 0).into()))
 }
 
-/// A function of booleans: at compile time, or as one of integers.
+/// A function of booleans: evaluated at compile time, or as a function of integers.
 fn logical(call: &mut Call<'_>, f: BinaryFn, folded: fn(i64, i64) -> Option<i64>) -> Translated {
     let (a, b) = (call.operand(0)?, call.operand(1)?);
     match call.is_constant(a) && call.is_constant(b) {
@@ -307,7 +307,7 @@ pub(super) fn modulo(call: &mut Call<'_>) -> Translated {
     if call.int("fmod", 0)? != 0 {
         return pairs(call, |a, b| (b != 0).then(|| a.wrapping_rem(b)), None);
     }
-    // The sign of the divisor, as in Python.
+    // The result has the sign of the divisor, as in Python.
     pairs(
         call,
         |a, b| {
@@ -335,7 +335,7 @@ pub(super) fn where_(call: &mut Call<'_>) -> Translated {
     Ok(vec![choose(call, condition, x, y)?])
 }
 
-/// `x` where a condition holds, and `y` elsewhere.
+/// `x` where a condition is true, else `y`.
 pub(super) fn choose(
     call: &mut Call<'_>,
     condition: Value,
@@ -388,7 +388,7 @@ pub(super) fn reduce_sum(call: &mut Call<'_>) -> Translated {
     reduce(call, 13, Some(0), i64::wrapping_add)
 }
 
-/// Reduces all axes of a constant of integers; `empty` is the result for no elements.
+/// Reduces all axes of an integer constant; `empty` is the result for no elements.
 fn reduce(
     call: &mut Call<'_>,
     operand_since: i64,

@@ -1,9 +1,9 @@
-//! Functions of every element, and of every pair.
+//! Elementwise functions of one and two operands.
 
 use super::{Call, Translated};
 use crate::ir::{BinaryFn, Elem, UnaryFn, Value};
 
-/// Translations that are one function of the first operand.
+/// Translations to a unary function.
 macro_rules! unary {
     ($($name:ident = $f:ident),+ $(,)?) => {
         $(pub(super) fn $name(call: &mut Call<'_>) -> Translated {
@@ -25,7 +25,7 @@ unary! {
     tanh = Tanh,
 }
 
-/// Translations that are one function of two operands.
+/// Translations to a binary function.
 macro_rules! binary {
     ($($name:ident = $f:ident),+ $(,)?) => {
         $(pub(super) fn $name(call: &mut Call<'_>) -> Translated {
@@ -44,7 +44,7 @@ binary! {
 
 pub(super) fn pow(call: &mut Call<'_>) -> Translated {
     let (x, mut exponent) = (call.operand(0)?, call.operand(1)?);
-    // ONNX gives the result the type of the base.
+    // In ONNX the result has the type of the base.
     if call.ty(x).elem == Elem::F32 && call.ty(exponent).elem == Elem::I64 {
         let elements = call.integers(exponent, "exponents")?;
         let shape = call.shape(exponent).to_vec();
@@ -65,7 +65,7 @@ pub(super) fn sum(call: &mut Call<'_>) -> Translated {
     reduce(call, BinaryFn::Add)
 }
 
-/// A function of any number of operands, from left to right.
+/// Folds a binary function over any number of operands, from left to right.
 fn reduce(call: &mut Call<'_>, f: BinaryFn) -> Translated {
     let operands = call.operands()?;
     let result =
@@ -108,7 +108,7 @@ pub(super) fn floor(call: &mut Call<'_>) -> Translated {
     constant(call, |x| x, f32::floor)
 }
 
-/// A function of every element of a constant.
+/// An elementwise function of a constant.
 fn constant(call: &mut Call<'_>, integer: fn(i64) -> i64, float: fn(f32) -> f32) -> Translated {
     let x: Value = call.operand(0)?;
     let shape = call.shape(x).to_vec();

@@ -9,7 +9,7 @@ pub(super) fn mat_mul(call: &mut Call<'_>) -> Translated {
     if a_shape.is_empty() || b_shape.is_empty() {
         return Err(call.mismatch("operands with dimensions", "a scalar"));
     }
-    // Vectors are matrices of one row or column, which the result does not have.
+    // A vector operand is a matrix of one row or column, and the result lacks that dimension.
     let row = if let [n] = a_shape[..] { call.reshape(a, &[1, n])? } else { a };
     let column = if let [n] = b_shape[..] { call.reshape(b, &[n, 1])? } else { b };
     let product = call.emit(OpKind::MatMul {}, &[row, column])?;
@@ -53,7 +53,7 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Translated {
     }
 }
 
-/// A tensor times a number.
+/// Multiplies a tensor by a number.
 fn scaled(call: &mut Call<'_>, x: Value, factor: f32) -> Translated<Value> {
     if factor == 1.0 {
         return Ok(x);
@@ -82,8 +82,8 @@ pub(super) fn conv(call: &mut Call<'_>) -> Translated {
     .map(|result| vec![result])
 }
 
-/// A convolution of an image with a kernel; the node's attributes are of `N` dimensions, the last
-/// ones of the image.
+/// A convolution of an image with a kernel. The node's attributes have `N` dimensions, which are
+/// the last ones of the image.
 fn convolution<const N: usize>(
     call: &mut Call<'_>,
     [x, w]: [Value; 2],
@@ -114,14 +114,14 @@ fn convolution<const N: usize>(
     };
     let operands: Vec<Value> = [Some(x), Some(w), call.optional(2)].into_iter().flatten().collect();
     let result = call.emit(kind, &operands)?;
-    // What is computed is a product with the patches of the image.
+    // The check is for the product with the patches of the image, which is computed.
     if let (&[n, _, down, across], &[_, channels, kh, kw]) = (call.shape(result), call.shape(w)) {
         call.check_activation(&[n, down, across, channels, kh, kw])?;
     }
     Ok(result)
 }
 
-/// Zeros at top, left, bottom and right of an image, whose last `N` dimensions are the node's.
+/// Padding at top, left, bottom and right of an image, whose last `N` dimensions are the node's.
 fn pads<const N: usize>(call: &Call<'_>) -> Translated<[usize; 4]> {
     if N == 1 {
         let [left, right] = extents(call, "pads", [0; 2])?;
@@ -130,7 +130,7 @@ fn pads<const N: usize>(call: &Call<'_>) -> Translated<[usize; 4]> {
     extents(call, "pads", [0; 4])
 }
 
-/// Pooling over windows of one element is a selection; there is no other.
+/// Pooling with windows of one element selects elements; no other pooling is supported.
 pub(super) fn max_pool(call: &mut Call<'_>) -> Translated {
     let mut x = call.operand(0)?;
     let spatial = call.ty(x).rank().saturating_sub(2);
@@ -160,7 +160,7 @@ pub(super) fn max_pool(call: &mut Call<'_>) -> Translated {
     Ok(vec![x])
 }
 
-/// An INTS attribute of so many extents.
+/// An INTS attribute of `N` extents.
 fn extents<const N: usize>(
     call: &Call<'_>,
     name: &str,
@@ -202,7 +202,7 @@ pub(super) fn batch_normalization(call: &mut Call<'_>) -> Translated {
     }
     let [gamma, beta, mean, variance] =
         [call.operand(1)?, call.operand(2)?, call.operand(3)?, call.operand(4)?];
-    // gamma (x - mean) / sqrt(variance + eps) + beta as a factor and an offset per channel.
+    // `gamma (x - mean) / sqrt(variance + eps) + beta` as a factor and an offset per channel.
     let eps = call.float("epsilon", 1e-5)?;
     let eps = call.float_constant(&[], vec![eps])?;
     let variance = call.binary(BinaryFn::Add, variance, eps)?;

@@ -1,4 +1,4 @@
-//! The operators that are imported, stated once.
+//! The table of supported operators.
 
 mod attention;
 mod constants;
@@ -14,21 +14,19 @@ use super::call::{Call, Translated, shown};
 use super::error::Fault;
 use crate::onnx::{Model, Node};
 
-/// The opsets of ONNX whose models are imported. Later ones changed none of the operators here in
-/// what they do to floats.
+/// The supported opsets of ONNX. Later opsets did not change how the operators here treat floats.
 pub const OPSETS: RangeInclusive<i64> = 11..=24;
 
-/// An operator of ONNX's default domain that is imported.
+/// A supported operator of ONNX's default domain.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator {
     /// The operator's name.
     pub name: &'static str,
-    /// The opset that it came with, or the first of [`OPSETS`].
+    /// The opset that introduced it, or the first of [`OPSETS`].
     pub since: i64,
-    /// Whether it is only understood where all its operands, or their shapes, are known at compile
-    /// time.
+    /// Whether it is supported only if all operands, or their shapes, are known at compile time.
     pub constant: bool,
-    /// What of it is not supported; may be empty.
+    /// Restrictions; may be empty.
     pub limits: &'static str,
     pub(super) translate: fn(&mut Call<'_>) -> Translated,
 }
@@ -53,7 +51,7 @@ const fn folded(
     Operator { name, since, constant: true, limits, translate }
 }
 
-/// Every operator that is imported, by name.
+/// Every supported operator, sorted by name.
 pub const OPERATORS: &[Operator] = &[
     folded("Abs", 11, elementwise::abs, ""),
     computed("Add", 11, elementwise::add, ""),
@@ -62,7 +60,7 @@ pub const OPERATORS: &[Operator] = &[
         "Attention",
         23,
         attention::attention,
-        "whole sequences; as many heads of keys as of queries; no softcap",
+        "no cache of past keys; as many heads of keys as of queries; no softcap",
     ),
     computed("BatchNormalization", 11, layers::batch_normalization, "inference"),
     computed("Cast", 11, constants::cast, ""),
@@ -76,7 +74,7 @@ pub const OPERATORS: &[Operator] = &[
         "DequantizeLinear",
         11,
         quantised::dequantize_linear,
-        "of constants, and of what QuantizeLinear gives; no blocks",
+        "of constants and results of QuantizeLinear; no blocks",
     ),
     computed("Div", 11, elementwise::div, ""),
     computed("Dropout", 11, movement::dropout, "inference"),
@@ -86,7 +84,7 @@ pub const OPERATORS: &[Operator] = &[
     computed("Expand", 11, movement::expand, "constant shape"),
     computed("Flatten", 11, movement::flatten, ""),
     folded("Floor", 11, elementwise::floor, ""),
-    computed("Gather", 11, selection::gather, "computed indices: into tables"),
+    computed("Gather", 11, selection::gather, "computed indices only for tables"),
     computed("GatherND", 11, selection::gather_nd, "constant indices; no batch dimensions"),
     computed("Gelu", 20, elementwise::gelu, ""),
     computed("Gemm", 11, layers::gemm, ""),
@@ -106,7 +104,7 @@ pub const OPERATORS: &[Operator] = &[
         "MaxPool",
         11,
         layers::max_pool,
-        "kernels of 1, which select; no padding; first result",
+        "kernel size 1 (a selection); no padding; first result",
     ),
     computed("Min", 11, elementwise::min, ""),
     folded("Mod", 11, constants::modulo, "integers"),
@@ -140,7 +138,7 @@ pub const OPERATORS: &[Operator] = &[
         "Softmax",
         11,
         layers::softmax,
-        "below opset 13: last axis, or only extents of 1 behind it",
+        "below opset 13: last axis, or only extents of 1 after it",
     ),
     computed("Split", 11, selection::split, "constant sizes"),
     computed("Sqrt", 11, elementwise::sqrt, ""),
@@ -159,37 +157,40 @@ pub const OPERATORS: &[Operator] = &[
     ),
 ];
 
-/// What to do about an operator that is not imported.
+/// Advice for an unsupported operator.
 fn advice(node: &Node) -> &'static str {
     let name = node.op_type.as_str();
     let quantised = name.starts_with('Q')
         || ["Quantize", "quantize", "Integer", "NBits"].iter().any(|x| name.contains(x));
     match name {
         _ if quantised => {
-            "of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or \
-             the float model, which is quantised here"
+            "of quantised models only the QDQ form is supported \
+             (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the \
+             float model, which this compiler quantises"
         }
         _ if !node.domain.is_empty() => {
-            "only operators of ai.onnx are; use the model before it was optimised for a runtime"
+            "only operators of ai.onnx are supported; use the model before it was optimised for a \
+             runtime"
         }
         "If" | "Loop" | "Scan" => "control flow is not supported; export with fixed shapes",
         _ => {
-            "the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24"
+            "supported are the operators of vision transformers that PyTorch exports with opset 11 \
+             to 24"
         }
     }
 }
 
-/// The operator of a node.
+/// Finds the operator of a node.
 ///
 /// # Errors
-/// It is not supported, or came after the model's opset.
+/// It is not supported, or not in the model's opset.
 pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Fault> {
     let called = (node.domain.clone(), node.op_type.clone());
     if model.functions.contains(&called) {
         return Err(Fault::Function { domain: called.0, name: called.1 });
     }
-    // The runtime's own QuantizeLinear and DequantizeLinear had 16 bits before those of ONNX; they
-    // are the same otherwise.
+    // ONNX Runtime's own QuantizeLinear and DequantizeLinear supported 16 bits before those of
+    // ONNX; otherwise they are the same.
     let contributed = node.domain == "com.microsoft"
         && ["DequantizeLinear", "QuantizeLinear"].contains(&&*node.op_type);
     let domain = if contributed { "" } else { &node.domain };

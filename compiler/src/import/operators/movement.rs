@@ -1,4 +1,4 @@
-//! Operators that keep all elements: other shapes, other orders, copies.
+//! Operators that keep all elements: reshapes, transposes, copies.
 
 use super::{Call, Translated, shown};
 use crate::import::MAX_RANK;
@@ -54,7 +54,7 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Translated {
 pub(super) fn flatten(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let shape = call.shape(x);
-    // The axis may be one past the last.
+    // The axis may be one after the last.
     let axis = call.int("axis", 1)?;
     let axis = if axis == shape.len() as i64 { shape.len() } else { call.axis(axis, shape.len())? };
     let shape = [shape[..axis].iter().product(), shape[axis..].iter().product()];
@@ -106,7 +106,7 @@ pub(super) fn expand(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let requested = extents(call, 1, "a shape")?;
     let from = call.shape(x);
-    // Both broadcast: a requested extent of 1, or none, keeps the operand's.
+    // Both broadcast: a requested extent of 1, or a missing one, keeps the operand's.
     let rank = from.len().max(requested.len());
     let extent =
         |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
@@ -138,7 +138,8 @@ pub(super) fn tile(call: &mut Call<'_>) -> Translated {
     if shape == from {
         return Ok(vec![x]);
     }
-    // Each repeated axis is broadcast beside itself; axes that stay keep the rank low.
+    // Each repeated axis gets a new axis before it, which is broadcast. Other axes get none, which
+    // keeps the rank low.
     let (mut single, mut repeated) = (Vec::new(), Vec::new());
     for (extent, repeat) in from.iter().zip(&repeats) {
         if *repeat != 1 {
@@ -153,7 +154,7 @@ pub(super) fn tile(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.reshape(x, &shape)?])
 }
 
-/// A constant operand of extents.
+/// A constant operand that holds extents.
 fn extents(call: &mut Call<'_>, index: usize, what: &str) -> Translated<Vec<usize>> {
     let operand: Value = call.operand(index)?;
     let found = call.integers(operand, what)?;

@@ -1,15 +1,13 @@
-//! Quantisation in the QDQ form: what ONNX calls QuantizeLinear and DequantizeLinear around
-//! operators on floats.
+//! Quantised models in QDQ form: QuantizeLinear and DequantizeLinear around float operators.
 //!
-//! A tensor between the two is kept as the real numbers that its integers stand for, so
-//! QuantizeLinear is `fake_quantise` and DequantizeLinear is nothing. Constants become the floats
-//! that they stand for.
+//! A tensor between the two is represented by the real numbers of its integers: QuantizeLinear
+//! becomes `fake_quantise`, and DequantizeLinear vanishes. Constants become floats.
 
 use super::{Call, Translated, shown};
 use crate::ir::{Elem, OpKind, Value};
 use crate::onnx::DataType;
 
-/// The integers of a type; `None` where nothing is quantised to it.
+/// The range of an integer type; `None` if it is not a quantised type.
 fn integers_of(data_type: DataType) -> Option<[i32; 2]> {
     match data_type {
         DataType::I8 => Some([i8::MIN.into(), i8::MAX.into()]),
@@ -24,12 +22,12 @@ fn integers_of(data_type: DataType) -> Option<[i32; 2]> {
 struct Parameters {
     scales: Vec<f32>,
     zero_points: Vec<i64>,
-    /// Elements for which one scale counts in turn.
+    /// Number of consecutive elements with the same scale.
     inner: usize,
 }
 
 impl Parameters {
-    /// Those of a node with such a first operand.
+    /// The parameters of a node whose first operand is `x`.
     fn of(call: &mut Call<'_>, x: Value) -> Translated<Parameters> {
         if call.int("block_size", 0)? != 0 {
             return Err(call.attribute(
@@ -46,7 +44,7 @@ impl Parameters {
             Some(zero_points) => call.integers(zero_points, "zero points")?,
             None => vec![0; scales.len()],
         };
-        // Exporters write one zero point for all channels, too.
+        // One zero point may apply to all channels.
         let zero_points =
             if let [one] = zero_points[..] { vec![one; scales.len()] } else { zero_points };
         let shape = call.shape(x).to_vec();
@@ -102,7 +100,7 @@ pub(super) fn quantize_linear(call: &mut Call<'_>) -> Translated {
         let elements = call.floats(x, "an operand")?;
         let integers = elements.into_iter().enumerate().map(|(index, x)| {
             let (scale, zero_point) = parameters.at(index);
-            // A cast saturates, and takes what is no number to 0.
+            // The cast saturates and converts NaN to 0.
             ((x / scale).round_ties_even() as i64)
                 .saturating_add(zero_point)
                 .clamp(min.into(), max.into())

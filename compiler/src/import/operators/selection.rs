@@ -1,4 +1,4 @@
-//! Parts of tensors, and tensors joined.
+//! Slices, gathers and concatenations.
 
 use super::{Call, Translated, shown};
 use crate::ir::{Elem, OpKind, Value};
@@ -7,7 +7,7 @@ pub(super) fn concat(call: &mut Call<'_>) -> Translated {
     let operands = call.operands()?;
     let axis = call.node.int("axis")?.ok_or_else(|| call.mismatch("an attribute axis", "none"))?;
     let axis = call.axis(axis, call.ty(operands[0]).rank())?;
-    // Empty constants join nothing.
+    // Empty constants contribute nothing.
     let empty = |x: &Value| call.is_constant(*x) && call.shape(*x).get(axis) == Some(&0);
     let parts: Vec<Value> = operands.iter().copied().filter(|x| !empty(x)).collect();
     match parts[..] {
@@ -33,7 +33,7 @@ pub(super) fn split(call: &mut Call<'_>) -> Translated {
             if parts == 0 || named != parts as i64 {
                 return Err(call.mismatch(format!("{named} results"), parts.to_string()));
             }
-            // The last part is smaller where the extent does not divide.
+            // The last part is smaller if the size does not divide the extent.
             let size = extent.div_ceil(parts);
             (0..parts).map(|part| size.min(extent.saturating_sub(part * size))).collect()
         }
@@ -87,7 +87,7 @@ pub(super) fn slice(call: &mut Call<'_>) -> Translated {
     Ok(vec![x])
 }
 
-/// Some of a tensor along an axis, from behind; the step is negative.
+/// A slice with a negative step along an axis.
 fn backwards(
     call: &mut Call<'_>,
     x: Value,
@@ -105,8 +105,7 @@ fn backwards(
     call.emit(OpKind::Gather { axis }, &[x, indices])
 }
 
-/// A bound of a slice within an extent; negative ones count from the end, and those beyond either
-/// end are that end.
+/// Clamps a slice bound to an extent. Negative bounds count from the end.
 fn clamped(bound: i64, extent: usize) -> usize {
     let from_start = if bound < 0 { bound.saturating_add_unsigned(extent as u64) } else { bound };
     usize::try_from(from_start.max(0)).map_or(extent, |bound| bound.min(extent))
@@ -130,7 +129,7 @@ pub(super) fn gather(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?])
 }
 
-/// An index into an extent; negative ones count from the end.
+/// Normalises an index into an extent. Negative indices count from the end.
 fn normal(call: &Call<'_>, index: i64, extent: usize) -> Translated<i64> {
     let from_start =
         if index < 0 { index.checked_add_unsigned(extent as u64) } else { Some(index) };
@@ -140,18 +139,18 @@ fn normal(call: &Call<'_>, index: i64, extent: usize) -> Translated<i64> {
     })
 }
 
-/// Places that constant tuples of indices name.
+/// The elements or slices that constant index tuples select (as in GatherND and ScatterND).
 pub(super) struct Places {
-    /// Shape of the list of tuples.
+    /// The shape of the list of tuples.
     pub(super) outer: Vec<usize>,
-    /// The dimensions behind those that the tuples are of.
+    /// The dimensions that the tuples do not index.
     pub(super) rest: Vec<usize>,
-    /// Each tuple as one index, as if the dimensions that it is of were one.
+    /// Each tuple as one index into the flattened indexed dimensions.
     pub(super) places: Vec<i64>,
 }
 
 impl Places {
-    /// Those of `indices`, whose last dimension are the tuples, in `x`.
+    /// Evaluates `indices`, whose last dimension holds the tuples, as positions in `x`.
     pub(super) fn of(call: &mut Call<'_>, x: Value, indices: Value) -> Translated<Places> {
         let (from, tuples) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
         let Some((length, outer)) =
@@ -175,8 +174,7 @@ impl Places {
     }
 }
 
-/// The leading dimensions that the tuples of indices are of become one, of which slices are
-/// gathered.
+/// Flattens the dimensions that the index tuples cover and gathers along them.
 pub(super) fn gather_nd(call: &mut Call<'_>) -> Translated {
     let (x, indices) = (call.operand(0)?, call.operand(1)?);
     if call.int("batch_dims", 0)? != 0 {

@@ -27,17 +27,17 @@ fn all_unsupported_operators_are_told_at_once() {
     builder.model.graph.nodes[7].domain = "mine".into();
     builder.model.functions.insert(("mine".into(), "Block".into()));
     insta::assert_snapshot!(builder.refusal(), @r#"
-    node `/TopK_0` (TopK): unsupported operator of ai.onnx opset 17: the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24
-    node `/QAttention_2` (QAttention): unsupported operator of com.microsoft opset 1: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
-    node `/DynamicQuantizeLinear_3` (DynamicQuantizeLinear): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
+    node `/TopK_0` (TopK): unsupported operator of ai.onnx opset 17: supported are the operators of vision transformers that PyTorch exports with opset 11 to 24
+    node `/QAttention_2` (QAttention): unsupported operator of com.microsoft opset 1: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
+    node `/DynamicQuantizeLinear_3` (DynamicQuantizeLinear): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
     node `/Gelu_4` (Gelu): unsupported operator of ai.onnx opset 17: it came with opset 20
     node `/Attention_5` (Attention): unsupported operator of ai.onnx opset 17: it came with opset 23
-    node `/FusedMatMul_6` (FusedMatMul): unsupported operator of a domain without opset, "com.other": only operators of ai.onnx are; use the model before it was optimised for a runtime
+    node `/FusedMatMul_6` (FusedMatMul): unsupported operator of a domain without opset, "com.other": only operators of ai.onnx are supported; use the model before it was optimised for a runtime
     node `/Block_7` (Block): a call of the model's own function "mine"::"Block": only operators are supported; inline it first (onnx.inliner)
     node `/If_8` (If): unsupported operator of ai.onnx opset 17: control flow is not supported; export with fixed shapes
-    node `/LSTM_9` (LSTM): unsupported operator of ai.onnx opset 17: the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24
-    node `/Resize_10` (Resize): unsupported operator of ai.onnx opset 17: the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24
-    node `/Einsum_11` (Einsum): unsupported operator of ai.onnx opset 17: the supported ones are those of vision transformers as PyTorch exports them with opset 11 to 24
+    node `/LSTM_9` (LSTM): unsupported operator of ai.onnx opset 17: supported are the operators of vision transformers that PyTorch exports with opset 11 to 24
+    node `/Resize_10` (Resize): unsupported operator of ai.onnx opset 17: supported are the operators of vision transformers that PyTorch exports with opset 11 to 24
+    node `/Einsum_11` (Einsum): unsupported operator of ai.onnx opset 17: supported are the operators of vision transformers that PyTorch exports with opset 11 to 24
     "#);
 }
 

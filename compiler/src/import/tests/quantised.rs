@@ -118,10 +118,10 @@ fn what_is_no_qdq_form_is_told() {
     node `/QuantizeLinear_5` (QuantizeLinear): expected zero points of type i8, u8, i16 or u16, found i32
     node `/DequantizeLinear_6` (DequantizeLinear): expected one scale, or one for each index of the axis, found 3 scales along axis 0 of [2, 3]
     node `/DequantizeLinear_7` (DequantizeLinear), attribute `block_size`: expected 0: one scale for each index of an axis, found another value
-    node `/QLinearMatMul_8` (QLinearMatMul): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
-    node `/MatMulInteger_9` (MatMulInteger): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
-    node `/ConvInteger_10` (ConvInteger): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
-    node `/QLinearAdd_11` (QLinearAdd): unsupported operator of com.microsoft opset 1: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that, or the float model, which is quantised here
+    node `/QLinearMatMul_8` (QLinearMatMul): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
+    node `/MatMulInteger_9` (MatMulInteger): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
+    node `/ConvInteger_10` (ConvInteger): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
+    node `/QLinearAdd_11` (QLinearAdd): unsupported operator of com.microsoft opset 1: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
     output `q`: expected elements of a float type, found u8
     ");
 }

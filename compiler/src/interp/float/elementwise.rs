@@ -1,11 +1,11 @@
-//! Functions of elements.
+//! Elementwise functions.
 
 use ndarray::{IxDyn, Zip};
 
 use super::Shared;
 use crate::ir::{BinaryFn, Conversion, UnaryFn};
 
-/// The function as one of an f32.
+/// The function on f32.
 fn function(f: UnaryFn) -> fn(f32) -> f32 {
     use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
     fn hard_sigmoid(x: f32) -> f32 {
@@ -36,8 +36,7 @@ pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
     x
 }
 
-/// What quantising to integers from `min` to `max` and dequantising leaves, in the float32
-/// arithmetic of ONNX.
+/// Quantises to integers from `min` to `max` and dequantises, in the float32 arithmetic of ONNX.
 pub(super) fn fake_quantise(
     mut x: Shared,
     scale: f64,
@@ -52,7 +51,7 @@ pub(super) fn fake_quantise(
     x
 }
 
-/// Every element as another kind of number.
+/// Converts every element to another kind of number.
 pub(super) fn convert(to: Conversion, mut x: Shared) -> Shared {
     let truth = |holds: bool| if holds { 1.0 } else { 0.0 };
     match to {
@@ -64,8 +63,7 @@ pub(super) fn convert(to: Conversion, mut x: Shared) -> Shared {
     x
 }
 
-/// The elements of `x` where the condition is not 0 and of `y` elsewhere, in some shape to which
-/// all broadcast.
+/// The elements of `x` where the condition is not 0, else those of `y`; all broadcast to `shape`.
 pub(super) fn select(condition: &Shared, x: &Shared, y: &Shared, shape: &[usize]) -> Shared {
     let [condition, x, y] =
         [condition, x, y].map(|x| x.broadcast(IxDyn(shape)).expect("verified shapes"));
@@ -76,14 +74,14 @@ pub(super) fn select(condition: &Shared, x: &Shared, y: &Shared, shape: &[usize]
         .into_shared()
 }
 
-/// A function of every pair of elements, shapes broadcast.
+/// An elementwise function of two tensors, which broadcast.
 pub(super) fn binary(f: BinaryFn, a: &Shared, b: &Shared) -> Shared {
     match f {
         BinaryFn::Add => zip(a, b, |a, b| a + b),
         BinaryFn::Sub => zip(a, b, |a, b| a - b),
         BinaryFn::Mul => zip(a, b, |a, b| a * b),
         BinaryFn::Div => zip(a, b, |a, b| a / b),
-        // The only power in the models, and exact.
+        // Squares are exact; they are the only powers in the supported models.
         BinaryFn::Pow => zip(a, b, |a, b| if b == 2.0 { a * a } else { libm::powf(a, b) }),
         BinaryFn::Max => zip(a, b, f32::max),
         BinaryFn::Min => zip(a, b, f32::min),

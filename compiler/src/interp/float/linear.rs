@@ -1,4 +1,4 @@
-//! Matrix products and what is made of them.
+//! Matrix products, convolutions and attention.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{
@@ -12,7 +12,7 @@ fn matrix(x: &Shared) -> ArrayView2<'_, f32> {
     x.view().into_dimensionality::<Ix2>().expect("verified rank")
 }
 
-/// A product in row-major order, which `dot` does not promise.
+/// A product in row-major order; `dot` may return another layout.
 fn product(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Array2<f32> {
     let mut product = Array2::zeros((a.nrows(), b.ncols()));
     general_mat_mul(1.0, a, b, 0.0, &mut product);
@@ -68,7 +68,7 @@ pub(super) fn linear(x: &Shared, w: &Shared, b: &Shared) -> ArrayD<f32> {
     y.into_dyn()
 }
 
-/// Heads as combinations `w[heads_out, heads_in]` of the heads of `x`, plus `b[heads_out]`.
+/// Mixes the heads of `x` by `w[heads_out, heads_in]` and adds `b[heads_out]`.
 pub(super) fn mix_heads(x: &Shared, w: &Shared, b: &Shared, heads_in: usize) -> ArrayD<f32> {
     let (x, w) = (matrix(x), matrix(w));
     let features = x.ncols() / heads_in;
@@ -152,7 +152,7 @@ pub(super) fn attention(
             (q.slice(s![queries.clone(), columns.clone()]), k.slice(s![rows.clone(), columns]));
         general_mat_mul(scale as f32, &q, &k.t(), 0.0, &mut scores);
         if let Some(bias) = &bias {
-            // All windows may share that of the heads.
+            // All windows may share the bias.
             scores += &bias.index_axis(Axis(0), (window * heads + head) % bias.shape()[0]);
         }
         for (mut column, _) in scores

@@ -1,10 +1,9 @@
 //! The float interpreter.
 //!
-//! Tensors are f32, those of integers too (they are exact up to 2^24); sums of softmax, LayerNorm
-//! and means are f64. Matrix products are ndarray's, which are `matrixmultiply`'s and use the
-//! processor's widest registers: results differ between kinds of processors in the last bits, and
-//! never between runs or thread counts. Everything else is the same everywhere (functions are those
-//! of the portable `libm` crate).
+//! Tensors are f32, including those of integers (exact up to 2^24); sums of softmax, LayerNorm and
+//! means are f64. Matrix products are those of ndarray, which use the widest registers of the
+//! processor: their last bits differ between kinds of processors, but not between runs or numbers
+//! of threads. All other functions are those of the portable `libm` crate.
 
 mod elementwise;
 mod linear;
@@ -18,7 +17,7 @@ use super::live::Live;
 use super::patches::{Windows, pixels};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 
-/// A tensor of the interpreter; clones share the elements.
+/// A tensor; clones share the elements.
 type Shared = ArcArray<f32, IxDyn>;
 
 /// Runs imported and canonical graphs.
@@ -31,7 +30,7 @@ impl<'g> FloatInterpreter<'g> {
     /// An interpreter of a verified graph.
     ///
     /// # Errors
-    /// The graph is in integers.
+    /// The graph's stage is quantised or split.
     pub fn new(graph: &'g Graph) -> Result<FloatInterpreter<'g>, InterpError> {
         match graph.stage {
             Stage::Imported | Stage::Canonical => Ok(FloatInterpreter { graph }),
@@ -39,17 +38,17 @@ impl<'g> FloatInterpreter<'g> {
         }
     }
 
-    /// The outputs for inputs of the graph's shapes, both in the graph's order. Outputs have their
-    /// shapes of the model.
+    /// Evaluates the graph on inputs of its shapes. Inputs and outputs are in the graph's order;
+    /// outputs have their shapes in the model.
     ///
     /// # Errors
-    /// The inputs are not those of the graph, or an index of a `gather` is out of range.
+    /// The inputs do not match the graph, or an index of a `gather` is out of range.
     pub fn run(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<Vec<ArrayD<f32>>, InterpError> {
         self.observe(inputs, &mut |_, _| {})
     }
 
-    /// As [`FloatInterpreter::run`], and shows every input and every result of an operation to
-    /// `observer` once, in execution order.
+    /// As [`FloatInterpreter::run`], and passes every input and every result to `observer` once, in
+    /// execution order.
     ///
     /// # Errors
     /// As [`FloatInterpreter::run`].
@@ -73,8 +72,8 @@ impl<'g> FloatInterpreter<'g> {
                     found,
                 });
             }
-            // A standard layout, on which reshapes can rely, and from here on in the shape that the
-            // graph works with.
+            // Reshapes rely on the standard layout. From here on the input has its shape in the
+            // graph.
             let input = input.as_standard_layout().into_owned().into_shared();
             let input = input
                 .into_shape_with_order(IxDyn(&ty.shape))
@@ -116,8 +115,8 @@ impl<'g> FloatInterpreter<'g> {
         inputs.chain(self.graph.order.iter().map(|op| self.graph.op(*op).results[0]))
     }
 
-    /// The outputs of a run in which `value` is `tensor`; what does not depend on it is as `known`
-    /// has it, of inputs and results all.
+    /// The outputs of a run in which `value` is replaced by `tensor`. `known` holds all inputs and
+    /// results of the original run, for the values that do not depend on `value`.
     ///
     /// # Errors
     /// As [`FloatInterpreter::run`].
@@ -146,8 +145,8 @@ impl<'g> FloatInterpreter<'g> {
         self.outputs(&live)
     }
 
-    /// A value's tensor in standard layout: what is live, or a copy of a constant. `None` where it
-    /// is neither float nor integer.
+    /// A value's tensor in standard layout: a live tensor, or a copy of a constant. `None` if it is
+    /// neither float nor integer.
     fn read(&self, live: &Live<Shared>, value: Value) -> Option<Shared> {
         live.get(value).cloned().or_else(|| {
             let integers =
@@ -163,7 +162,7 @@ impl<'g> FloatInterpreter<'g> {
     /// The result of an operation, in standard layout.
     fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
         let data = self.graph.op(op);
-        // The indices of a gather are read where they are used.
+        // The indices of a gather are read by the operation itself.
         let indexed =
             matches!(data.kind, OpKind::Gather { .. } | OpKind::PickRows {} | OpKind::Embed {});
         let float = if indexed { &data.operands[..1] } else { &data.operands[..] };
@@ -314,7 +313,7 @@ impl<'g> FloatInterpreter<'g> {
     }
 }
 
-/// The same tensor with row-major elements.
+/// Converts a tensor to row-major layout.
 fn standard(x: Shared) -> Shared {
     if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned().into_shared() }
 }

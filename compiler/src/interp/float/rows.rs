@@ -1,4 +1,4 @@
-//! Functions of rows: means, softmax, LayerNorm.
+//! Reductions of rows: means, softmax, LayerNorm.
 
 use ndarray::{ArrayViewMut1, Axis, IxDyn};
 
@@ -32,7 +32,7 @@ pub(super) fn layer_norm(mut x: Shared, gamma: &Shared, beta: &Shared, eps: f64)
     x
 }
 
-/// The mean over axes, in rising order, which stay with extent 1 or go.
+/// The mean over axes, given in ascending order; `keep` retains them with extent 1.
 pub(super) fn mean(x: &Shared, axes: &[usize], keep: bool) -> Shared {
     let mut sums = x.mapv(f64::from);
     for axis in axes {

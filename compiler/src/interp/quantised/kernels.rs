@@ -1,7 +1,7 @@
 //! The quantised operations as loops over their definitions.
 //!
-//! Matrices are row-major slices with their extents. Sums wrap as the machine's do; where programs
-//! keep to `max_accumulation_depth` none does.
+//! Matrices are row-major slices with their extents. Sums wrap as those of the machine do; programs
+//! that respect `max_accumulation_depth` never wrap.
 
 use vitcod_isa::numerics::{
     LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, biased_score, layer_norm_row,
@@ -60,7 +60,7 @@ pub(super) fn mix_heads(
     out
 }
 
-/// Rows of a table of `v` rows by their numbers.
+/// Selects rows of a table of `v` rows.
 pub(super) fn embed(
     table: &[i16],
     rows: &[u16],
@@ -90,7 +90,7 @@ pub(super) fn layer_norm<O: Quantised + Default>(
     out
 }
 
-/// An activation of every element.
+/// Looks up every element.
 pub(super) fn lut(x: &[i8], lut: &Lut) -> Vec<i8> {
     x.iter().map(|x| lut.apply(*x)).collect()
 }
@@ -108,8 +108,8 @@ pub(super) fn add<O: Quantised>(
     a.iter().zip(b).map(|(a, b)| O::saturate(round_shift(sum(*a, *b), shift))).collect()
 }
 
-/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`, with a bias of that shape if there is one;
-/// [`PRUNED`] where the mask of a head, if there are any, keeps nothing.
+/// Scores `[heads,m,n]` of `q[m,c]` and `k[n,c]`, with an optional bias of that shape; [`PRUNED`]
+/// for the entries that an optional mask of the head prunes.
 pub(super) fn sddmm(
     q: &[i8],
     k: &[i8],
@@ -129,7 +129,7 @@ pub(super) fn sddmm(
                     continue;
                 }
                 let sum = dot(row(row(q, c, i), d, head), row(row(k, c, j), d, head));
-                // The bias lies as the scores do.
+                // The bias has the layout of the scores.
                 scores.push(biased_score(sum, scale, bias.map_or(0, |bias| bias[scores.len()])));
             }
         }
@@ -149,7 +149,7 @@ pub(super) fn softmax(scores: &[i16], rows: usize, n: usize) -> (Vec<i8>, Vec<u3
     (probs, sums)
 }
 
-/// Probabilities `p[heads,m,n]`, normalised by their row sums, times values `v[n,c]`, to `[m,c]`.
+/// Probabilities `p[heads,m,n]`, normalised by their row sums, times values `v[n,c]`; to `[m,c]`.
 pub(super) fn spmm(
     p: &[i8],
     sums: &[u32],

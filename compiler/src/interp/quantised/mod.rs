@@ -18,7 +18,7 @@ use crate::ir::layout::{Mask, Patterns, ProductParts, sddmm_masks, sddmm_terms};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 pub use tensor::Tensor;
 
-/// Runs quantised graphs, split or not: what the machine must compute.
+/// Runs quantised and split graphs: the reference for the machine.
 #[derive(Clone, Debug)]
 pub struct QuantisedInterpreter<'g> {
     graph: &'g Graph,
@@ -33,7 +33,7 @@ enum Params {
     Coder(Coder),
     LayerNorm(LayerNormParams),
     Lut(Box<Lut>),
-    /// One for each head.
+    /// One mask per head.
     Masks(Vec<Mask>),
     Patterns(Patterns),
 }
@@ -43,7 +43,7 @@ enum Params {
 struct Coder {
     /// `[heads_out, heads_in]`.
     weights: Vec<i8>,
-    /// One for each result head.
+    /// One channel per result head.
     channels: Vec<Channel>,
 }
 
@@ -51,7 +51,7 @@ impl<'g> QuantisedInterpreter<'g> {
     /// An interpreter of a verified graph; decodes its constants.
     ///
     /// # Errors
-    /// The graph is neither quantised nor split, or a constant is not what its operation takes.
+    /// The graph is neither quantised nor split, or a constant is invalid for its operation.
     pub fn new(graph: &'g Graph) -> Result<QuantisedInterpreter<'g>, InterpError> {
         if !matches!(graph.stage, Stage::Quantised | Stage::Split) {
             return Err(InterpError::Stage(graph.stage));
@@ -120,15 +120,15 @@ impl<'g> QuantisedInterpreter<'g> {
         })
     }
 
-    /// The outputs for inputs of the graph's types, both in the graph's order.
+    /// Evaluates the graph on inputs of its types. Inputs and outputs are in the graph's order.
     ///
     /// # Errors
-    /// The inputs are not those of the graph, or an operation moves elements that are no integers.
+    /// The inputs do not match the graph, or an operation moves elements that are not integers.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, InterpError> {
         self.observe(inputs, &mut |_, _| {})
     }
 
-    /// As [`QuantisedInterpreter::run`], and shows every input and result to `observer` once, in
+    /// As [`QuantisedInterpreter::run`], and passes every input and result to `observer` once, in
     /// execution order.
     ///
     /// # Errors
@@ -144,8 +144,8 @@ impl<'g> QuantisedInterpreter<'g> {
         })
     }
 
-    /// As [`QuantisedInterpreter::run`], and lets `replace` look at every input and result once, in
-    /// execution order: what reads the value reads what `replace` gives, a tensor of the same type.
+    /// As [`QuantisedInterpreter::run`], and passes every input and result to `replace` once, in
+    /// execution order. Later operations read the returned tensor, which must have the same type.
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`].
@@ -189,8 +189,8 @@ impl<'g> QuantisedInterpreter<'g> {
         outputs.collect()
     }
 
-    /// Quantises the inputs, runs, and returns the outputs as real numbers in their shapes of the
-    /// model.
+    /// Quantises the inputs, evaluates the graph, and returns the outputs as real numbers in their
+    /// shapes in the model.
     ///
     /// # Errors
     /// As [`QuantisedInterpreter::run`], or an input or output has no step.
@@ -218,8 +218,7 @@ impl<'g> QuantisedInterpreter<'g> {
         outputs.collect()
     }
 
-    /// The tensor of a value that is defined; `None` where it is a parameter, not a tensor of
-    /// integers.
+    /// The tensor of a value; `None` if it is a parameter rather than an integer tensor.
     fn read<'a>(&'a self, live: &'a Live<Tensor>, value: Value) -> Option<&'a Tensor> {
         live.get(value).or(self.constants[value].as_ref())
     }
@@ -310,7 +309,7 @@ impl<'g> QuantisedInterpreter<'g> {
                 for window in 0..*windows {
                     let masks =
                         masks.as_deref().map(|masks| &masks[window * heads..(window + 1) * heads]);
-                    // All windows may share the bias of the heads.
+                    // All windows may share the bias.
                     let bias = bias.map(|bias| {
                         &bias[window * heads * m * n % bias.len().max(1)..][..heads * m * n]
                     });
@@ -438,8 +437,8 @@ impl<'g> QuantisedInterpreter<'g> {
         Ok(vec![result])
     }
 
-    /// Joins parts of operands along an axis. A part is an operand with its first step along the
-    /// axis and the number of steps.
+    /// Concatenates parts of operands along an axis. A part is an operand with its first index
+    /// along the axis and a count.
     fn join<'a>(
         &'a self,
         op: Op,

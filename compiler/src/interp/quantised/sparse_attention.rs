@@ -7,16 +7,16 @@ use vitcod_isa::numerics::{PRUNED, Scale, requantise_i8, requantise_score, softm
 use super::kernels::{dot, row};
 use crate::ir::layout::{BlockKeys, BlockMask, Csc};
 
-/// Rows of attention: which, and whose.
+/// The rows of attention.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     /// Number of heads.
     pub(super) heads: usize,
-    /// Queries of a head.
+    /// Number of queries of a head.
     pub(super) m: usize,
 }
 
-/// The cells of all blocks in the order in which their scores lie, as head, query and column.
+/// The cells of all blocks in the order of their scores, as head, query and column.
 fn cells(keys: &BlockKeys, m: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     keys.iter().enumerate().flat_map(move |(head, block)| {
         let columns = block.len();
@@ -24,7 +24,7 @@ fn cells(keys: &BlockKeys, m: usize) -> impl Iterator<Item = (usize, usize, usiz
     })
 }
 
-/// Queries and keys `[m,c]` and `[n,c]` of which scores are made.
+/// Queries `[m,c]` and keys `[n,c]`.
 pub(super) struct Scores<'a> {
     pub(super) q: &'a [i8],
     pub(super) k: &'a [i8],
@@ -105,14 +105,14 @@ fn softmax(
     (probs, sums)
 }
 
-/// A product with values `v[n,c]` to which the parts of split attention add.
+/// Accumulates the parts of split attention: probabilities times values `v[n,c]`.
 pub(super) struct Product<'a> {
     v: &'a [i8],
     c: usize,
     rows: Rows,
-    /// `[m,c]`.
+    /// The sums so far, `[m,c]`.
     accumulators: Vec<i32>,
-    /// `[heads,m]`.
+    /// Row sums of all parts, `[heads,m]`.
     sums: Vec<u32>,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// The result `[m,c]`.
+    /// Divides by the row sums and requantises; the result is `[m,c]`.
     pub(super) fn requantised(&self, scale: Scale) -> Vec<i8> {
         let d = self.c / self.rows.heads;
         let out = self.accumulators.iter().enumerate().map(|(i, sum)| {

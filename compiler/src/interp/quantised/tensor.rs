@@ -16,7 +16,7 @@ pub enum Tensor {
     I8(Vec<i8>),
     /// 16-bit integers.
     I16(Vec<i16>),
-    /// Numbers of a table's rows.
+    /// Row numbers of a table.
     U16(Vec<u16>),
     /// Row sums of softmax.
     U32(Vec<u32>),
@@ -25,7 +25,7 @@ pub enum Tensor {
 }
 
 impl Tensor {
-    /// What the elements are.
+    /// The element type.
     pub fn elem(&self) -> Elem {
         match self {
             Tensor::I8(_) => Elem::I8,
@@ -52,7 +52,7 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// The elements as they lie in memory, little-endian.
+    /// Encodes the elements, little-endian.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         match self {
             Tensor::I8(x) => x.iter().map(|x| *x as u8).collect(),
@@ -63,8 +63,8 @@ impl Tensor {
         }
     }
 
-    /// Reads [`Tensor::to_le_bytes`]. `None` where these are no whole elements, or the element type
-    /// is none of a tensor's.
+    /// Decodes [`Tensor::to_le_bytes`]. `None` if there is a partial element, or tensors do not
+    /// have the element type.
     pub fn from_le_bytes(elem: Elem, bytes: &[u8]) -> Option<Tensor> {
         match elem {
             Elem::I8 => Some(Tensor::I8(bytes.iter().map(|x| *x as i8).collect())),
@@ -88,7 +88,7 @@ impl Tensor {
         }
     }
 
-    /// Appends some of another tensor's elements; `None` where the element types differ.
+    /// Appends a range of another tensor's elements; `None` if the element types differ.
     pub(super) fn append(&mut self, other: &Tensor, range: Range<usize>) -> Option<()> {
         match (self, other) {
             (Tensor::I8(x), Tensor::I8(other)) => x.extend_from_slice(&other[range]),
@@ -101,9 +101,9 @@ impl Tensor {
         Some(())
     }
 
-    /// The tensor of a type that is nearest to real numbers; numbers of rows are themselves, and
-    /// the bits of a mask in every row those of all numbers that are not 0. `None` where the type
-    /// stands for no such numbers or has another number of elements.
+    /// Quantises real numbers to a type. Row numbers are converted without scaling, and a mask has
+    /// a bit for each number, set if it is not 0. `None` if the type cannot represent the numbers
+    /// or has another number of elements.
     pub fn quantise(x: &ArrayViewD<'_, f32>, ty: &TensorType) -> Option<Tensor> {
         match (ty.elem, &ty.shape[..]) {
             (Elem::U16, _) if x.len() == ty.elements() => {
@@ -124,8 +124,8 @@ impl Tensor {
         }
     }
 
-    /// The real numbers that the elements stand for, in some shape. `None` where they stand for
-    /// none or do not fill the shape.
+    /// The real numbers that the elements represent, with a given shape. `None` if they do not
+    /// represent real numbers or do not match the shape.
     pub fn dequantise(&self, step: f64, shape: &[usize]) -> Option<ArrayD<f32>> {
         let elements = match self {
             Tensor::I8(x) => x.iter().map(|x| dequantise(*x, step)).collect(),

@@ -6,8 +6,8 @@ use vitcod_isa::operands::{block_keys_from_bytes, block_keys_to_bytes};
 
 use super::LayoutError;
 
-/// The keys of every head's dense block: global tokens, in the order of the block's columns. The
-/// layout is that of the machine's [`block_keys`](block_keys_to_bytes): per head the number of its
+/// The keys of every head's dense block: its global tokens, in the order of the block's columns.
+/// The bytes are those of the machine's [`block_keys`](block_keys_to_bytes): per head the number of
 /// columns, then the keys of all columns, head after head; all uint16.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockKeys {
@@ -15,7 +15,7 @@ pub struct BlockKeys {
 }
 
 impl BlockKeys {
-    /// The columns of these heads, no key twice.
+    /// The blocks with these keys per head, no key twice.
     ///
     /// # Panics
     /// A head has more than 65,535 columns.
@@ -27,8 +27,9 @@ impl BlockKeys {
         BlockKeys { heads }
     }
 
-    /// The columns of all heads in `bytes` bytes; `None` where these are not of so many heads.
-    pub(crate) fn columns_in(heads: usize, bytes: usize) -> Option<usize> {
+    /// The number of columns that `bytes` bytes hold for `heads` heads; `None` if no layout has
+    /// this length.
+    pub fn columns_in(heads: usize, bytes: usize) -> Option<usize> {
         if !bytes.is_multiple_of(2) { None } else { (bytes / 2).checked_sub(heads) }
     }
 
@@ -55,16 +56,16 @@ impl BlockKeys {
         self.heads.iter().map(Vec::len).sum()
     }
 
-    /// The layout.
+    /// Encodes the layout.
     pub fn to_bytes(&self) -> Vec<u8> {
         block_keys_to_bytes(&self.heads).expect("the number of a head's keys is 16 bits wide")
     }
 
-    /// Reads the layout, for `heads` heads of `keys` keys.
+    /// Decodes the layout for `heads` heads of `keys` keys.
     ///
     /// # Errors
-    /// The bytes are not as many as the columns need, or a head has a column of a key that there is
-    /// not, or two of one key.
+    /// The length does not match the columns, or a head names a key that does not exist or names a
+    /// key twice.
     pub fn from_bytes(heads: usize, keys: usize, bytes: &[u8]) -> Result<BlockKeys, LayoutError> {
         let length = || LayoutError::Length { what: "block keys", found: bytes.len() };
         BlockKeys::columns_in(heads, bytes.len()).ok_or_else(length)?;

@@ -29,15 +29,15 @@ impl BlockMask {
         &self.heads[head]
     }
 
-    /// The layout.
+    /// Encodes the layout.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.heads.iter().flat_map(|head| head.bytes().iter().copied()).collect()
     }
 
-    /// Reads the layout, for `queries` queries and the columns of `keys`.
+    /// Decodes the layout for `queries` queries and the columns of `keys`.
     ///
     /// # Errors
-    /// The bytes are not as many as the cells need, or bits past a head's last column are set.
+    /// The length does not match the cells, or bits after a head's last column are set.
     pub fn from_bytes(
         queries: usize,
         keys: &BlockKeys,

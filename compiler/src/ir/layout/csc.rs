@@ -1,10 +1,10 @@
-//! Sparse patterns.
+//! Sparse patterns in compressed sparse columns (CSC).
 
 use super::LayoutError;
 
-/// The entries of all heads outside their blocks, column by column (compressed sparse columns):
-/// uint32 starts of the columns - column `head * keys + key` - and the number of entries, then the
-/// query of each entry as uint16, rising within each column.
+/// The kept entries of all heads outside the dense blocks, in CSC: the uint32 starts of the
+/// columns, column `head * keys + key`, and the number of entries; then the query of each entry as
+/// uint16, ascending within each column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csc {
     keys: usize,
@@ -14,8 +14,8 @@ pub struct Csc {
 }
 
 impl Csc {
-    /// The pattern of `heads` heads of `keys` keys with the entries that `column(head, key)` gives:
-    /// queries, rising. `None` where there are more than 32 bits number.
+    /// The pattern of `heads` heads of `keys` keys. `column(head, key)` returns the queries of the
+    /// column's entries, ascending. `None` if there are more entries than 32 bits can count.
     pub fn new<C: IntoIterator<Item = u16>>(
         heads: usize,
         keys: usize,
@@ -31,17 +31,17 @@ impl Csc {
         Some(pattern)
     }
 
-    /// The entries in `bytes` bytes, for `heads` heads of `keys` keys; `None` where these are not
-    /// the bytes of such a pattern.
-    pub(crate) fn nonzeros_in(heads: usize, keys: usize, bytes: usize) -> Option<usize> {
+    /// The number of entries that `bytes` bytes hold for `heads` heads of `keys` keys; `None` if no
+    /// pattern has this length.
+    pub fn nonzeros_in(heads: usize, keys: usize, bytes: usize) -> Option<usize> {
         let starts = heads.checked_mul(keys)?.checked_add(1)?.checked_mul(4)?;
         let queries = bytes.checked_sub(starts)?;
         queries.is_multiple_of(2).then_some(queries / 2)
     }
 
-    /// The keys of a head in `bytes` bytes, for `heads` heads and `nonzeros` entries; `None` where
-    /// these are not the bytes of such a pattern.
-    pub(crate) fn keys_in(heads: usize, nonzeros: usize, bytes: usize) -> Option<usize> {
+    /// The keys of a head that `bytes` bytes hold for `heads` heads and `nonzeros` entries; `None`
+    /// if no pattern has this length.
+    pub fn keys_in(heads: usize, nonzeros: usize, bytes: usize) -> Option<usize> {
         let starts = bytes.checked_sub(nonzeros.checked_mul(2)?)?;
         let columns = (starts / 4).checked_sub(1)?;
         (starts.is_multiple_of(4) && heads > 0 && columns.is_multiple_of(heads))
@@ -68,16 +68,27 @@ impl Csc {
         })
     }
 
-    /// The layout.
+    /// The queries of a column's entries, ascending.
+    ///
+    /// # Panics
+    /// There is no such column.
+    pub fn column(&self, head: usize, key: usize) -> &[u16] {
+        assert!(key < self.keys, "key {key} of {}", self.keys);
+        let column = head * self.keys + key;
+        &self.queries[self.starts[column] as usize..self.starts[column + 1] as usize]
+    }
+
+    /// Encodes the layout.
     pub fn to_bytes(&self) -> Vec<u8> {
         let starts = self.starts.iter().flat_map(|start| start.to_le_bytes());
         starts.chain(self.queries.iter().flat_map(|query| query.to_le_bytes())).collect()
     }
 
-    /// Reads the layout, for `heads` heads of `queries` queries and `keys` keys.
+    /// Decodes the layout for `heads` heads of `queries` queries and `keys` keys.
     ///
     /// # Errors
-    /// The bytes are not as many as starts and entries need, the starts do not rise from 0 to the
+    /// The length does not match the starts and entries, the starts do not ascend from 0 to the
+    /// number of entries, or the queries of a column are not ascending and below `queries`.
     /// number of entries, or the queries of a column do not rise below `queries`.
     pub fn from_bytes(
         heads: usize,

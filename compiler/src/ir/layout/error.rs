@@ -1,60 +1,60 @@
-//! Why bytes are not a structured constant.
+//! Errors of decoding structured constants.
 
-/// Why bytes are not a constant of split attention.
+/// Why bytes do not decode as a constant of split attention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// More or fewer bytes than the layout takes.
+    /// The bytes have the wrong length.
     #[error("wrong length of {what}: {found} bytes")]
     Length {
-        /// What they hold.
+        /// The structure that was expected.
         what: &'static str,
-        /// Their number.
+        /// Number of bytes found.
         found: usize,
     },
-    /// A column of a key that there is not.
+    /// A column names a key that does not exist.
     #[error("head {head}: a column of key {key}; there are {keys}")]
     Key {
-        /// The head.
+        /// Index of the head.
         head: usize,
-        /// The key.
+        /// The key found.
         key: u16,
         /// Number of keys.
         keys: usize,
     },
-    /// Two columns of the same key.
+    /// Two columns name the same key.
     #[error("head {head}: key {key} has two columns")]
     Twice {
-        /// The head.
+        /// Index of the head.
         head: usize,
-        /// The key.
+        /// The repeated key.
         key: u16,
     },
-    /// Bits that stand for no cell.
+    /// Mask bits after the last column are set.
     #[error("head {head}: the mask of the block has bits past the last column")]
     MaskBits {
-        /// The head.
+        /// Index of the head.
         head: usize,
     },
-    /// Column starts that fall or leave the pattern.
+    /// Column starts that descend or exceed the number of entries.
     #[error(
         "column starts of the sparse pattern: {start} follows {previous}, and there are {nonzeros} entries"
     )]
     Start {
-        /// The start.
+        /// The invalid start.
         start: u32,
-        /// The one before it.
+        /// The start before it.
         previous: u32,
         /// Number of entries.
         nonzeros: usize,
     },
-    /// Queries of a column that do not rise or that there are not.
+    /// The queries of a column are not ascending or not all exist.
     #[error(
         "head {head}, key {key}: the column's queries do not rise, or not all are below {queries}"
     )]
     Queries {
-        /// The head.
+        /// Index of the head.
         head: usize,
-        /// The key.
+        /// Key of the column.
         key: usize,
         /// Number of queries.
         queries: usize,

@@ -5,17 +5,17 @@ use bytes::Bytes;
 /// The most queries or keys of a mask: their indices are 16 bits wide.
 pub const MAX_TOKENS: usize = 1 << 16;
 
-/// Whether what is added to a score prunes its entry: -inf does, and so does `f32::MIN`, which
-/// Hugging Face writes for it.
+/// Whether an addend of scores prunes: -inf does, and so does `f32::MIN`, which Hugging Face uses
+/// instead.
 pub fn prunes(bias: f32) -> bool {
     bias <= f32::MIN
 }
 
-/// Which entries of one head's attention are kept: a matrix of bits, queries by keys.
+/// The kept entries of one head's attention: a matrix of bits, queries by keys.
 ///
-/// It is held as constants of quantised graphs store it, so that neither writing nor reading one
-/// converts anything: row by row [`Mask::row_bytes`], bit `j % 8` of byte `j / 8` of a row is 1 if
-/// key `j` is kept, and bits past the last key are 0.
+/// It is held in the layout of constants of quantised graphs, so that reading and writing convert
+/// nothing: each row has [`Mask::row_bytes`] bytes. Bit `j % 8` of byte `j / 8` is 1 if key `j` is
+/// kept; bits after the last key are 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     queries: usize,
@@ -44,8 +44,8 @@ impl Mask {
         Mask { queries, keys, bytes: bytes.into() }
     }
 
-    /// The mask in these bytes. `None` where they are more or fewer than its rows take, bits past
-    /// the last key are set, or there are more than [`MAX_TOKENS`] queries or keys.
+    /// The mask with these bytes. `None` if their length does not match the rows, bits after the
+    /// last key are set, or there are more than [`MAX_TOKENS`] queries or keys.
     pub fn from_bytes(queries: usize, keys: usize, bytes: Bytes) -> Option<Mask> {
         if queries > MAX_TOKENS || keys > MAX_TOKENS {
             return None;
@@ -59,7 +59,7 @@ impl Mask {
         clean.then_some(Mask { queries, keys, bytes })
     }
 
-    /// The rows.
+    /// The bytes of all rows.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -93,7 +93,7 @@ impl Mask {
         self.row_of(query)[key / 8] >> (key % 8) & 1 == 1
     }
 
-    /// The keys that a query keeps, rising.
+    /// The keys that a query keeps, ascending.
     ///
     /// # Panics
     /// There is no such query.
@@ -126,7 +126,7 @@ impl Mask {
         (self.entries() - self.kept()) as f64 / self.entries() as f64
     }
 
-    /// The first query that keeps nothing.
+    /// The first query without a kept key.
     pub fn empty_row(&self) -> Option<usize> {
         (0..self.queries).find(|query| self.row_of(*query).iter().all(|byte| *byte == 0))
     }

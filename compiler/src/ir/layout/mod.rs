@@ -1,5 +1,5 @@
-//! Structured constants: what the bytes of masks and of the patterns of split attention mean. Each
-//! layout is written and read here and nowhere else; whoever reads an operand gets the type.
+//! Structured constants: the layouts of masks and of the patterns of split attention. Only this
+//! module encodes and decodes them; other code uses the types.
 //!
 //! | type | of | operand of |
 //! |---|---|---|

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use super::{BlockKeys, BlockMask, Csc, MAX_TOKENS, Mask};
 use crate::ir::{Elem, Graph, OpData, OpKind, TensorType, Value};
 
-/// The constant operands of a split operation; each is there if the operation takes it.
+/// The constant operands of a split operation. Each is present if the operation has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patterns {
     /// Keys of the dense blocks.
     pub keys: Option<BlockKeys>,
     /// Kept cells of the dense blocks.
     pub mask: Option<BlockMask>,
-    /// Entries outside of the blocks.
+    /// Entries outside the blocks.
     pub csc: Option<Csc>,
 }
 
@@ -31,11 +31,11 @@ impl Patterns {
         at.into_iter().map(|operand| data.operands[operand]).collect()
     }
 
-    /// Decodes the constant operands of an operation whose operands have the shapes that it takes.
-    /// An operation that is none of split attention has none.
+    /// Decodes the constant operands of an operation whose operand shapes are valid. For an
+    /// operation that is not of split attention, all are absent.
     ///
     /// # Errors
-    /// An operand is no constant, or not in its layout.
+    /// An operand is not a constant, or does not decode.
     pub fn read(graph: &Graph, data: &OpData) -> Result<Patterns, String> {
         let bytes = |i: usize| {
             let constant = graph.constant(data.operands[i]).map(|constant| &constant.bytes);
@@ -59,7 +59,8 @@ impl Patterns {
             OpKind::CscSddmm { heads, .. } => {
                 patterns.csc = Some(csc(2, heads, shape(0)[0], shape(1)[0])?)
             }
-            // How many keys there are is for the operations that read them.
+            // The softmax does not depend on the number of keys; the operations that read keys
+            // check them.
             OpKind::BlockSoftmax {} => patterns.keys = Some(keys(1, shape(2)[0], MAX_TOKENS)?),
             OpKind::CscSoftmax {} => {
                 let [heads, queries] = [shape(2)[0], shape(2)[1]];
@@ -83,12 +84,12 @@ impl Patterns {
     }
 }
 
-/// Where among the operands of a `split_spmm` its parts are; operand 0 is the values.
+/// The operand indices of the parts of a `split_spmm`; operand 0 is the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProductParts {
     /// The dense blocks; their pattern is [`BlockKeys`].
     pub block: Option<ProductPart>,
-    /// The entries outside of them; their pattern is [`Csc`].
+    /// The entries outside them; their pattern is [`Csc`].
     pub csc: Option<ProductPart>,
 }
 
@@ -99,7 +100,7 @@ pub struct ProductPart {
     pub probs: usize,
     /// Their row sums.
     pub sums: usize,
-    /// The constant that says where they belong.
+    /// The pattern constant.
     pub pattern: usize,
 }
 
@@ -113,24 +114,24 @@ impl ProductParts {
         }
     }
 
-    /// The parts that there are.
+    /// The parts that are present.
     pub fn iter(self) -> impl Iterator<Item = ProductPart> {
         self.block.into_iter().chain(self.csc)
     }
 }
 
-/// What an `sddmm` adds to its scores.
+/// Masks and bias of an `sddmm`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScoreTerms {
     /// Which entries of each head are kept.
     pub(crate) mask: Option<Value>,
-    /// Which entries of all heads are kept: known at run time, in place of `mask`.
+    /// Which entries are kept, the same for all heads: a run-time input in place of `mask`.
     pub(crate) shared_mask: Option<Value>,
-    /// In units of log2 / 256.
+    /// The bias, in units of log2 / 256.
     pub(crate) bias: Option<Value>,
 }
 
-/// The optional operands of an `sddmm`, which their types tell apart.
+/// The optional operands of an `sddmm`, which are distinguished by their types.
 pub(crate) fn sddmm_terms(graph: &Graph, data: &OpData) -> ScoreTerms {
     let of = |elem, rank| {
         let mut terms = data.operands[2..].iter().copied();
@@ -139,10 +140,10 @@ pub(crate) fn sddmm_terms(graph: &Graph, data: &OpData) -> ScoreTerms {
     ScoreTerms { mask: of(Elem::Byte, 3), shared_mask: of(Elem::Byte, 2), bias: of(Elem::I16, 3) }
 }
 
-/// The masks of the heads of an `sddmm`; `None` where it has none, or one of all heads.
+/// The masks of the heads of an `sddmm`; `None` if it has none, or one that all heads share.
 ///
 /// # Errors
-/// They are no constant, have bits past the last key, or too many tokens.
+/// They are not constant, have bits after the last key, or too many tokens.
 pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mask>>, String> {
     let Some(mask) = sddmm_terms(graph, data).mask else { return Ok(None) };
     let bytes = &graph.constant(mask).ok_or("the parameters are not constant")?.bytes;
@@ -154,9 +155,9 @@ pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mas
         .ok_or_else(|| "the mask has bits past the last key, or too many tokens".to_owned())
 }
 
-/// The masks of heads as the operand of an `sddmm`; they have as many queries and keys as each
-/// other.
-pub(crate) fn mask_operand<'m>(masks: impl Iterator<Item = &'m Mask>) -> (TensorType, Vec<u8>) {
+/// The masks of heads encoded as the operand of an `sddmm`. All must have the same numbers of
+/// queries and keys.
+pub fn mask_operand<'m>(masks: impl Iterator<Item = &'m Mask>) -> (TensorType, Vec<u8>) {
     let (mut shape, mut bytes) = ([0; 3], Vec::new());
     for mask in masks {
         shape = [shape[0] + 1, mask.queries(), Mask::row_bytes(mask.keys())];
@@ -165,7 +166,7 @@ pub(crate) fn mask_operand<'m>(masks: impl Iterator<Item = &'m Mask>) -> (Tensor
     (TensorType::new(Elem::Byte, shape), bytes)
 }
 
-/// The masks of heads that lie one after the other.
+/// Decodes the consecutive masks of heads.
 fn masks_of(bytes: &Bytes, heads: usize, queries: usize, keys: usize) -> Option<Vec<Mask>> {
     let size = queries.checked_mul(Mask::row_bytes(keys))?;
     let mask = |head: usize| {

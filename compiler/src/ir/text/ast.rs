@@ -1,15 +1,15 @@
-//! What the grammar makes of a text: its lines, whose words are parts of the source.
+//! The syntax tree of a text: its lines, with words as slices of the source.
 
-/// A text.
+/// The syntax tree of a text.
 pub(super) struct File<'s> {
     pub(super) name: &'s str,
     pub(super) stage: &'s str,
     pub(super) lines: Vec<Line<'s>>,
 }
 
-/// A line.
+/// A line of the text.
 pub(super) enum Line<'s> {
-    /// The shape in the model is that of the type where it is not told.
+    /// The shape in the model is that of the type unless stated.
     Input {
         results: Vec<&'s str>,
         name: &'s str,
@@ -40,20 +40,20 @@ pub(super) enum Line<'s> {
     },
 }
 
-/// An operation.
+/// An operation with its operands and attributes.
 pub(super) struct Op<'s> {
     pub(super) results: Vec<&'s str>,
     pub(super) mnemonic: &'s str,
     pub(super) operands: Vec<&'s str>,
     pub(super) attrs: Vec<(&'s str, Literal<'s>)>,
-    /// Types of the results; empty where they are to be inferred.
+    /// Types of the results; empty if they are inferred.
     pub(super) types: Vec<Type<'s>>,
     pub(super) nodes: Vec<&'s str>,
 }
 
-/// A type.
+/// A tensor type.
 pub(super) struct Type<'s> {
-    /// All of it.
+    /// The source text.
     pub(super) text: &'s str,
     pub(super) elem: &'s str,
     pub(super) shape: Vec<&'s str>,
@@ -62,7 +62,7 @@ pub(super) struct Type<'s> {
 
 /// The value of an attribute.
 pub(super) struct Literal<'s> {
-    /// All of it.
+    /// The source text.
     pub(super) text: &'s str,
     pub(super) kind: LiteralKind<'s>,
 }
@@ -76,7 +76,7 @@ pub(super) enum LiteralKind<'s> {
 
 /// The elements of a constant.
 pub(super) struct Data<'s> {
-    /// All of it.
+    /// The source text.
     pub(super) text: &'s str,
     pub(super) kind: DataKind<'s>,
     pub(super) digest: Option<&'s str>,
@@ -90,6 +90,6 @@ pub(super) enum DataKind<'s> {
         name: &'s str,
         offset: &'s str,
     },
-    /// Only the digest is there.
+    /// Only the digest is given.
     Elided,
 }

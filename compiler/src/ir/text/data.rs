@@ -7,8 +7,8 @@ use vitcod_isa::operands::Channel;
 use super::super::{Elem, TensorType};
 use vitcod_support::random::SplitMix64;
 
-/// The first 8 bytes of the SHA-256 of some bytes, in hexadecimal: tells constants apart, and
-/// notices changed files.
+/// The first 8 bytes of the SHA-256 of `bytes`, in hexadecimal. It identifies constants and detects
+/// changed files.
 pub fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
@@ -26,8 +26,8 @@ pub(super) fn unhex(digits: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| pairs.iter().map(byte).collect())?
 }
 
-/// All elements as text: numbers as a list, structures in hexadecimal; and so are floats that no
-/// text of a number stands for.
+/// All elements as text: a list of numbers, or hexadecimal for structures and for floats that have
+/// no decimal form (NaN and infinity).
 pub(super) fn elements(elem: Elem, bytes: &[u8]) -> String {
     let numbers = match elem {
         Elem::F32 => list(bytes, |x| {
@@ -53,7 +53,7 @@ fn list<const N: usize>(
     Some(format!("[{}]", numbers.join(", ")))
 }
 
-/// Appends the bytes of a number of an element type; `None` where it is none of that type.
+/// Parses a number of an element type and appends its bytes; `None` if it is not of that type.
 pub(super) fn push_number(elem: Elem, text: &str, bytes: &mut Vec<u8>) -> Option<()> {
     match elem {
         Elem::F32 => bytes.extend(text.parse::<f32>().ok()?.to_le_bytes()),
@@ -68,8 +68,8 @@ pub(super) fn push_number(elem: Elem, text: &str, bytes: &mut Vec<u8>) -> Option
     Some(())
 }
 
-/// The elements of a seed, for tests by hand: floats of mean 0 and standard deviation 1, uniform
-/// integers, channels with a bias of one byte and a scale of 1 / 256.
+/// Generates elements from a seed, for hand-written tests: floats of mean 0 and standard deviation
+/// 1, uniform integers, channels with a bias of one byte and a scale of 1 / 256.
 pub(super) fn seeded(ty: &TensorType, seed: u64) -> Vec<u8> {
     let mut random = SplitMix64::new(seed);
     let mut bytes = Vec::with_capacity(ty.bytes());

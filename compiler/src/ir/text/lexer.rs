@@ -2,7 +2,7 @@
 
 use logos::{Lexer, Logos};
 
-/// A token; its text is a part of the source.
+/// A token; its text is a slice of the source.
 #[derive(Logos, Clone, Copy, Debug, PartialEq, Eq)]
 #[logos(skip r"[ \t\r]+")]
 #[logos(skip(r"//[^\n]*", allow_greedy = true))]
@@ -63,15 +63,15 @@ pub(super) enum Token<'s> {
     Str(&'s str),
     #[regex(r#"x"[0-9a-f]*""#, |lexer| lexer.slice(), priority = 20)]
     Hex(&'s str),
-    /// What is no token: the parser reports it, and goes on in the next line.
+    /// Text that is not a token. The parser reports it and continues on the next line.
     Unknown(&'s str),
 }
 
-/// The words that are tokens of their own.
+/// The reserved words.
 pub(super) const KEYWORDS: [&str; 9] =
     ["graph", "input", "const", "output", "node", "decision", "file", "seed", "digest"];
 
-/// The tokens of a text with where they start and end, in the form that the parser takes.
+/// The tokens of a text with their positions, as the parser takes them.
 pub(super) struct Tokens<'s>(Lexer<'s, Token<'s>>);
 
 impl<'s> Tokens<'s> {
@@ -80,7 +80,7 @@ impl<'s> Tokens<'s> {
     }
 }
 
-/// There are no errors besides those of the grammar.
+/// The only errors are those of the grammar.
 pub(super) type NoError = std::convert::Infallible;
 
 impl<'s> Iterator for Tokens<'s> {

@@ -1,5 +1,5 @@
-//! From the lines of a text to a graph: names are resolved, operations bound by the table, types
-//! and elements checked.
+//! From a syntax tree to a graph: resolves names, looks up operations in the table, and checks
+//! types and elements.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,10 +20,10 @@ use crate::ir::{
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 32;
 
-/// The most bytes of a tensor, extents of 0 counted as 1.
+/// The most bytes of a tensor, where extents of 0 count as 1.
 const MAX_BYTES: usize = 1 << 40;
 
-/// A line is given up: why is among the diagnostics.
+/// The error of a line; the diagnostic has been recorded.
 struct GivenUp;
 
 type Lowered<T> = Result<T, GivenUp>;
@@ -33,10 +33,10 @@ pub(super) struct Lowering<'s, 'f> {
     files: &'f mut dyn FnMut(&str) -> Result<Bytes, String>,
     diagnostics: Collector<Diagnostic>,
     graph: Graph,
-    /// Values by name; `None` where the line that defines it is wrong.
+    /// Values by name; `None` if the line that defines it has an error.
     values: BTreeMap<&'s str, Option<Value>>,
     nodes: BTreeMap<&'s str, Node>,
-    /// What to point at for a value, an operation or an output of the graph.
+    /// The source text of each value, operation and output of the graph, for diagnostics.
     value_texts: Vec<&'s str>,
     op_texts: Vec<&'s str>,
     output_texts: Vec<&'s str>,
@@ -44,7 +44,7 @@ pub(super) struct Lowering<'s, 'f> {
 }
 
 impl<'s, 'f> Lowering<'s, 'f> {
-    /// `broken` are places in lines that could not be parsed.
+    /// `broken` are positions in lines with syntax errors.
     pub(super) fn new(
         source: &'s str,
         files: &'f mut dyn FnMut(&str) -> Result<Bytes, String>,
@@ -89,7 +89,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
                     names.join(", ")
                 );
                 self.report_unknown(file.stage, message, names);
-                // The lines are read as if the stage that was meant stood there.
+                // If the stage is misspelt, the lines are read as those of the closest stage.
                 let meant = closest(file.stage, names);
                 match Stage::ALL.into_iter().find(|stage| Some(stage.name()) == meant) {
                     Some(stage) => self.graph.stage = stage,
@@ -99,8 +99,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         }
         self.node_names(&file.lines);
         for line in &file.lines {
-            // A line that is given up has said why, and what it would have defined is known to be
-            // wrong.
+            // A line with an error has recorded a diagnostic, and the values it defines are marked.
             let _ = self.line(line);
         }
         if !self.diagnostics.is_empty() {
@@ -124,13 +123,13 @@ impl<'s, 'f> Lowering<'s, 'f> {
         start..start + text.len()
     }
 
-    /// Adds a diagnostic at a part of the source.
+    /// Adds a diagnostic for a part of the source.
     fn report(&mut self, text: &str, message: impl Into<String>) {
         let span = self.span(text);
         self.diagnostics.push(|| Diagnostic::at(span, message));
     }
 
-    /// Adds a diagnostic at a word that is none of those that are known.
+    /// Adds a diagnostic for a word that is not among the known ones.
     fn report_unknown<'a>(
         &mut self,
         word: &str,
@@ -161,7 +160,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         }
     }
 
-    /// Numbers the nodes of all lines in the order of their numbers in the text.
+    /// Adds the ONNX nodes of all lines in the order of their numbers in the text.
     fn node_names(&mut self, lines: &[Line<'s>]) {
         let mut named: BTreeMap<u32, (&'s str, String)> = BTreeMap::new();
         for line in lines {
@@ -224,7 +223,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         self.define(names, made.map(|value| vec![value]))
     }
 
-    /// Binds names to the values that a line has made, if it has.
+    /// Binds names to the values that a line defines, if it has no error.
     fn define(&mut self, names: &[&'s str], made: Lowered<Vec<Value>>) -> Lowered<()> {
         let made = made.unwrap_or_else(|GivenUp| Vec::new());
         for (i, name) in names.iter().enumerate() {
@@ -238,7 +237,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         Ok(())
     }
 
-    /// A value that is defined so far.
+    /// Looks up a value that is already defined.
     fn value(&mut self, name: &'s str) -> Lowered<Value> {
         match self.values.get(name) {
             Some(value) => value.ok_or(GivenUp),
@@ -273,7 +272,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         Ok(made)
     }
 
-    /// Extents whose products overflow nowhere.
+    /// Checks that the size of a tensor does not overflow.
     fn check_size(&mut self, text: &'s str, ty: &TensorType) -> Lowered<()> {
         let bytes = ty
             .shape
@@ -405,7 +404,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         Ok(results)
     }
 
-    /// The result of an operation whose type the text leaves out.
+    /// The result of an operation whose type the text omits.
     fn inferred(
         &mut self,
         op: &Op<'s>,
@@ -440,7 +439,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         }
     }
 
-    /// The operation of a mnemonic with its attributes.
+    /// The operation with this mnemonic and these attributes.
     fn kind(&mut self, op: &Op<'s>) -> Lowered<OpKind> {
         let Some(spec) = OPERATIONS.iter().find(|spec| spec.mnemonic == op.mnemonic) else {
             let stage = self.graph.stage;
@@ -474,7 +473,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
             .map(missing)
             .collect();
         if !missing.is_empty() {
-            // A misspelt name says the same.
+            // A misspelt name has already been reported.
             if !wrong {
                 self.report(
                     op.mnemonic,
@@ -531,7 +530,7 @@ fn missing(attr: &AttrSpec) -> String {
     format!("`{}`, {}", attr.name, (attr.expected)())
 }
 
-/// The values that the line of a place defines, as far as its words say.
+/// The values that the line at a position defines, judged by its words.
 fn defined_in_line(source: &str, place: usize) -> Vec<&str> {
     let start = source[..place].rfind('\n').map_or(0, |newline| newline + 1);
     let line = source[start..].split('\n').next().unwrap_or_default();

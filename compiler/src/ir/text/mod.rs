@@ -11,13 +11,13 @@
 //! }
 //! ```
 //!
-//! `docs/ir.md` describes it. [`print()`] writes it, [`parse`] reads it and verifies the graph. The
-//! grammar (`grammar.lalrpop`) knows no operation: a new row of the operation table is all that its
-//! text needs.
+//! `docs/ir.md` describes it. [`print()`] writes it; [`parse`] reads it and verifies the graph. The
+//! grammar (`grammar.lalrpop`) is independent of the operations: a new row of the operation table
+//! needs no change of it.
 //!
-//! Text is not trusted: a tensor has at most 2^40 bytes and 32 dimensions, constants made of seeds
-//! take at most [`MAX_SEEDED_BYTES`](vitcod_isa::asm::MAX_SEEDED_BYTES) together, and files are
-//! read by the caller, who decides which.
+//! Text is untrusted: a tensor has at most 2^40 bytes and 32 dimensions, constants generated from
+//! seeds take at most [`MAX_SEEDED_BYTES`](vitcod_isa::asm::MAX_SEEDED_BYTES) in total, and files
+//! are read by the caller, who decides which ones.
 
 mod ast;
 mod data;
@@ -43,13 +43,12 @@ use super::Graph;
 use lexer::{KEYWORDS, NoError, Token, Tokens};
 use lower::Lowering;
 
-/// Reads the graph of a text. `files` gives the bytes of a file that constants name, or why it does
-/// not; it is asked once for each constant.
+/// Parses a graph. `files` returns the bytes of a file that a constant refers to, or the reason why
+/// it cannot; it is called once for each such constant.
 ///
 /// # Errors
-/// All that is wrong with the text: with its form, or if that is right with its words, or if these
-/// are right with the graph ([`Graph::verify`]). Lines after a wrong one are read as if it was
-/// right.
+/// All syntax errors; if there are none, all errors of names and types; if there are none, the
+/// violated invariants ([`Graph::verify`]). The parser continues after a line with an error.
 pub fn parse(
     source: &str,
     files: &mut dyn FnMut(&str) -> Result<Bytes, String>,
@@ -67,10 +66,10 @@ pub fn parse(
     Ok(graph.expect("no problems"))
 }
 
-/// Lines that are wrong, after which the parser went on.
+/// Syntax errors after which the parser continued on the next line.
 struct Recovered<'s> {
     source: &'s str,
-    /// A place in each of them.
+    /// A position in each of these lines.
     broken: Vec<usize>,
     /// What is wrong with them.
     problems: Collector<Diagnostic>,
@@ -85,7 +84,7 @@ impl<'s> Recovered<'s> {
 
 type SyntaxError<'s> = ParseError<usize, Token<'s>, NoError>;
 
-/// Where in the source a syntax error is.
+/// The position of a syntax error in the source.
 fn span(source: &str, error: &SyntaxError<'_>) -> std::ops::Range<usize> {
     match error {
         ParseError::UnrecognizedToken { token: (start, _, end), .. }
@@ -108,10 +107,10 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
         | ParseError::UnrecognizedEof { expected, .. } => expected,
         _ => Vec::new(),
     };
-    // The parser only goes through that token to report what is none.
+    // The token for invalid text is in the grammar only so that the parser reports it.
     expected.retain(|name| name != "\"unknown\"");
     let expected = expected.iter().map(|name| name.trim_matches('"'));
-    // Words are names of kinds of tokens, or stand for themselves like punctuation.
+    // Names of token kinds become words; punctuation stands for itself.
     let expected: Vec<String> = expected
         .map(|name| match name.starts_with(|first: char| first.is_ascii_alphabetic()) {
             true => name.to_owned(),
@@ -126,8 +125,8 @@ fn syntax(source: &str, error: SyntaxError<'_>) -> Diagnostic {
     Diagnostic::at(span, message).with_help(help)
 }
 
-/// The keyword that was probably meant by a word that nothing expects, or by the word before it:
-/// text that ends with what was found.
+/// The keyword that was probably meant by an unexpected word, or by the word before it. `text` ends
+/// with `found`.
 fn misspelt_keyword(text: &str, found: &str) -> Option<String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let before =

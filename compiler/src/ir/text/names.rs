@@ -1,6 +1,6 @@
-//! Strings of the text form, which are written as Rust's `Debug` writes them.
+//! Strings of the text form, which have the syntax of Rust's `Debug`.
 
-/// What a string with its quotes says, or the first escape that is none.
+/// The contents of a quoted string, or the first invalid escape.
 pub(super) fn unquoted(text: &str) -> Result<String, &str> {
     let mut rest = &text[1..text.len() - 1];
     let mut string = String::with_capacity(rest.len());
@@ -16,7 +16,7 @@ pub(super) fn unquoted(text: &str) -> Result<String, &str> {
     Ok(string)
 }
 
-/// The character of the escape with which a text starts, and the length of the escape.
+/// The character of the escape at the start of a text, and the length of the escape.
 fn unescaped(text: &str) -> Option<(char, usize)> {
     let simple = |character| Some((character, 2));
     match text.as_bytes().get(1)? {

@@ -8,41 +8,40 @@ use vitcod_isa::program::Decision;
 use super::super::{Graph, GraphInput, Node, OpData, Value};
 use super::data::{digest, elements};
 
-/// Bytes of the longest constant whose elements are always part of the text.
+/// The largest constant, in bytes, whose elements are always printed.
 const SHORT: usize = 64;
 
-/// Distance of constants in a side file.
+/// Alignment of constants in a side file.
 const ALIGNMENT: usize = 64;
 
-/// What stands for the elements of constants of more than 64 bytes.
+/// How the elements of constants of more than 64 bytes are printed.
 #[derive(Debug)]
 pub enum Constants<'a> {
-    /// Their digest: for reading and comparing. Such text does not parse back.
+    /// As digests, for reading and comparing. Such text does not parse back.
     Digests,
-    /// All elements.
+    /// In full.
     Inline,
-    /// Places in a side file.
+    /// As offsets into a side file.
     File {
-        /// How the text calls the file.
+        /// Name of the file in the text.
         name: &'a str,
-        /// What the file is to hold; constants are appended.
+        /// Contents of the file; constants are appended.
         bytes: &'a mut Vec<u8>,
     },
 }
 
-/// The text with digests of long constants, as [`print()`] of [`Constants::Digests`].
+/// Prints long constants as digests ([`Constants::Digests`]).
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Printer { graph: self, constants: Constants::Digests, out: f }.graph()
     }
 }
 
-/// The text of a graph.
+/// Prints a graph.
 ///
-/// Constants come where they are first used, and those that nothing uses are left out. ONNX nodes
-/// that no operation names are left out, too, and the others are numbered in the model's order.
-/// With values numbered as they appear, as [`Graph::compacted`] numbers them, the text parses to
-/// the same graph.
+/// Constants are printed before their first use. Unused constants and ONNX nodes are omitted; the
+/// other nodes are numbered in the model's order. If values are numbered in order of appearance, as
+/// in [`Graph::compacted`], the text parses to the same graph.
 pub fn print(graph: &Graph, constants: Constants<'_>) -> String {
     let mut text = String::new();
     Printer { graph, constants, out: &mut text }.graph().expect("strings take any text");
@@ -101,7 +100,7 @@ impl<W: Write> Printer<'_, W> {
         writeln!(self.out, "}}")
     }
 
-    /// The line of a value that is a constant and has none yet.
+    /// Prints the line of a constant, unless it has been printed or the value is not a constant.
     fn constant(&mut self, value: Value, printed: &mut [bool]) -> fmt::Result {
         let Some(constant) = self.graph.constant(value) else { return Ok(()) };
         if std::mem::replace(&mut printed[value.as_u32() as usize], true) {

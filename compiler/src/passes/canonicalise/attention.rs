@@ -1,4 +1,4 @@
-//! Products of queries and keys, their softmax, and products with values.
+//! Attention: products of queries and keys, softmax, and products with values.
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
 use crate::passes::error::Unsupported;
 
-/// `scale q k^T + bias` for every head.
+/// `scale q k^T + bias` of each head.
 #[derive(Clone, Debug)]
 pub(super) struct Scores {
     /// Queries `[windows * m, heads * d]`.
     q: Value,
     /// Keys `[windows * n, heads * d]`.
     k: Value,
-    /// Number of windows of tokens, each of which attends within itself.
+    /// Number of attention windows.
     windows: usize,
     scale: f64,
     /// `[windows * heads, m, n]`.
     bias: Option<Vec<f32>>,
-    /// The input that says which keys count, if not all do.
+    /// The integer input that prunes keys, if there is one.
     keys: Option<Value>,
-    /// Shape of the tensor: leading dimensions that make windows and heads, then `m` and `n`.
+    /// Shape of the tensor: leading dimensions that enumerate windows and heads, then `m` and `n`.
     shape: Vec<usize>,
-    /// The ONNX nodes that it came from.
+    /// The ONNX nodes that computed the scores.
     pub(super) nodes: BTreeSet<Node>,
 }
 
@@ -38,7 +38,7 @@ impl Scores {
         (leading, *m, *n)
     }
 
-    /// Heads of all windows.
+    /// Number of heads in all windows together.
     fn all_heads(&self) -> usize {
         self.extents().0.iter().product()
     }
@@ -60,12 +60,12 @@ impl Scores {
         Ok(())
     }
 
-    /// Elements that a copy takes.
+    /// Number of elements that a copy allocates.
     pub(super) fn size(&self) -> usize {
         self.bias.as_ref().map_or(0, Vec::len) + self.nodes.len()
     }
 
-    /// The same in another shape that leaves `m` and `n` alone.
+    /// Changes the leading dimensions; fails if `shape` does not end with `m` and `n`.
     pub(super) fn reshaped(&self, shape: &[usize]) -> Result<Scores, Unsupported> {
         let (_, m, n) = self.extents();
         if shape.ends_with(&[m, n]) {
@@ -79,7 +79,7 @@ impl Scores {
 }
 
 impl Canonicaliser<'_> {
-    /// `a b` where both are computed: queries and transposed keys.
+    /// `a b` of two computed tensors: queries and transposed keys.
     pub(super) fn scores(
         &mut self,
         op: &OpData,
@@ -116,7 +116,7 @@ impl Canonicaliser<'_> {
         Ok(Meaning::Scores(Scores { q, k, windows, scale, bias: None, keys: None, shape, nodes }))
     }
 
-    /// A function of scores and a constant, which is the first operand where `swapped`.
+    /// A function of scores and a constant. `swapped`: the constant is the first operand.
     pub(super) fn scores_with_constant(
         &mut self,
         f: BinaryFn,
@@ -160,7 +160,7 @@ impl Canonicaliser<'_> {
         Ok(Meaning::Scores(result))
     }
 
-    /// Scores plus what a function of an integer input is at each key.
+    /// Adds a function of an integer input to scores: it prunes keys.
     pub(super) fn scores_of_keys(
         &mut self,
         f: BinaryFn,
@@ -250,8 +250,8 @@ impl Canonicaliser<'_> {
             .builder
             .push(OpKind::Attention { heads, scale: scores.scale, windows }, &operands)?;
 
-        // Windows and their tokens are rows, heads and their features columns; the tensor has the
-        // heads outside of the tokens.
+        // Windows and tokens are rows, heads and features are columns. In the tensor, the
+        // dimensions of heads come before those of tokens.
         let (features, count) = (v.shape()[rank - 1], leading.len());
         let mut outer = 0;
         while leading[..outer].iter().product::<usize>() < windows {
@@ -271,7 +271,7 @@ impl Canonicaliser<'_> {
     }
 }
 
-/// How many of the first dimensions, `leading` at most, are windows of tokens: they walk rows.
+/// How many of the first `leading` dimensions are attention windows: those that walk rows.
 fn window_dims(view: &View, leading: usize) -> usize {
     let rows = |dim: &Vec<Walk>| !dim.is_empty() && dim.iter().all(|walk| walk.axis == Axis::Row);
     view.dims[..leading].iter().rposition(rows).map_or(0, |last| last + 1)

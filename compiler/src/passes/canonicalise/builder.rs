@@ -1,5 +1,4 @@
-//! The canonical graph while it is made: operations on matrices, with what can be folded into
-//! constants folded.
+//! Builds the canonical graph: operations on matrices. Constant subexpressions are folded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,33 +7,33 @@ use bytes::Bytes;
 use super::column_map::{ColumnMap, per_head};
 use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
-use crate::ir::distinct;
+use crate::ir::shared_bytes;
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
 use crate::passes::error::Unsupported;
 
-/// The most elements that are made in all, of constants and of lists of nodes, whatever the size of
-/// a model. It bounds time and space for graphs that nobody would train.
+/// The most elements that are allocated in total, for constants and lists of nodes, independently
+/// of the size of the model. It bounds time and memory for hostile graphs.
 const BUDGET: usize = 1 << 22;
 
-/// How many more for each float of a parameter, most of which are only transposed and do not count.
+/// Additional elements for each float of a parameter. Transposing a whole parameter is not counted.
 const PER_PARAMETER: usize = 3;
 
-/// How deep joined tokens may be nested for what is added to them to be added to their parts.
+/// The deepest nesting of `concat` for which an addend is distributed over the parts.
 const NESTED: usize = 4;
 
 pub(super) struct Builder<'a> {
     source: &'a Graph,
     pub(super) graph: Graph,
-    /// Constants of the source that are in the graph already.
+    /// Source constants that the graph already holds.
     adopted: BTreeMap<Value, Value>,
-    /// The same for those that are there transposed.
+    /// Source constants that the graph already holds transposed.
     transposed: BTreeMap<Value, Value>,
-    /// Weights that only scale columns.
+    /// Diagonal weights: they only scale columns.
     pub(super) diagonals: BTreeSet<Value>,
-    /// Picked rows that are in the graph already, by what they are of, how many lie side by side,
-    /// and which they are.
+    /// Existing `pick_rows`, by their operand, the number of rows side by side, and the row
+    /// numbers.
     picked: BTreeMap<(Value, usize, Vec<usize>), Value>,
-    /// How many elements may still be made.
+    /// The remaining budget in elements.
     budget: usize,
     /// The ONNX nodes of the operation that is being translated.
     pub(super) nodes: Vec<Node>,
@@ -44,7 +43,7 @@ impl<'a> Builder<'a> {
     pub(super) fn new(source: &'a Graph) -> Builder<'a> {
         let constants = source.values().filter_map(|(value, _)| source.constant(value));
         let parameters =
-            distinct::bytes(constants.map(|constant| &constant.bytes[..])) / size_of::<f32>();
+            shared_bytes::count(constants.map(|constant| &constant.bytes[..])) / size_of::<f32>();
         Builder {
             source,
             graph: source.successor(Stage::Canonical),
@@ -57,7 +56,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Appends an operation that came from the current nodes.
+    /// Appends an operation attributed to the current nodes.
     pub(super) fn push(&mut self, kind: OpKind, operands: &[Value]) -> Result<Value, Unsupported> {
         let nodes = self.nodes.clone();
         self.push_for(kind, operands, &nodes)
@@ -74,7 +73,7 @@ impl<'a> Builder<'a> {
             .map_err(|error| Unsupported::new(error.to_string(), "operands that fit"))
     }
 
-    /// Appends what replaces an operation: it came from its nodes and the current ones.
+    /// Appends a replacement for an operation, attributed to its nodes and to the current ones.
     pub(super) fn replace(
         &mut self,
         old: &OpData,
@@ -87,7 +86,7 @@ impl<'a> Builder<'a> {
         self.push_for(kind, operands, &nodes)
     }
 
-    /// The operation that a value is the result of.
+    /// The operation that computes a value, if one does.
     pub(super) fn producer(&self, value: Value) -> Option<OpData> {
         self.graph.producer(value).map(|(_, op)| op.clone())
     }
@@ -97,7 +96,7 @@ impl<'a> Builder<'a> {
         self.graph.ty(value).matrix()
     }
 
-    /// A float constant of the source graph in another shape with as many elements.
+    /// Copies a float constant of the source graph, with another shape of as many elements.
     pub(super) fn adopt(&mut self, value: Value, shape: &[usize]) -> Result<Value, Unsupported> {
         if let Some(known) =
             self.adopted.get(&value).filter(|known| self.graph.ty(**known).shape == shape)
@@ -110,7 +109,7 @@ impl<'a> Builder<'a> {
         Ok(adopted)
     }
 
-    /// A float matrix of the source graph, `rows x columns`, transposed.
+    /// Copies a float matrix of the source graph, `rows x columns`, transposed.
     pub(super) fn adopt_transposed(
         &mut self,
         value: Value,
@@ -127,8 +126,8 @@ impl<'a> Builder<'a> {
         Ok(adopted)
     }
 
-    /// Convolution weights `[o,c,kh,kw]` of the source graph as the linear layer of windows whose
-    /// channels come last: `[o, kh*kw*c]`.
+    /// Converts convolution weights `[o,c,kh,kw]` of the source graph to the weights of a linear
+    /// layer on windows with the channels last: `[o, kh*kw*c]`.
     pub(super) fn adopt_kernel(
         &mut self,
         value: Value,
@@ -157,12 +156,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// How many elements may still be made.
+    /// The remaining budget in elements.
     pub(super) fn left(&self) -> usize {
         self.budget
     }
 
-    /// [`constants::check_size`] of a constant to be made here.
+    /// [`constants::check_size`] against the remaining budget.
     pub(super) fn check_size(&self, extents: &[usize]) -> Result<usize, Unsupported> {
         constants::check_size(extents, self.budget)
     }
@@ -173,7 +172,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// A constant with new elements.
+    /// Adds a constant with new elements and charges them.
     pub(super) fn make(
         &mut self,
         name: &str,
@@ -194,8 +193,8 @@ impl<'a> Builder<'a> {
         self.make("", &[extent], data(std::iter::repeat_n(0.0, extent)))
     }
 
-    /// The matrix whose rows and columns are visited by these walks from the view's first element,
-    /// times the view's factor.
+    /// The matrix of the rows and columns that these walks visit from the view's first element,
+    /// multiplied by the view's factor.
     pub(super) fn matrix_of(
         &mut self,
         view: &View,
@@ -249,7 +248,7 @@ impl<'a> Builder<'a> {
         Ok(matrix)
     }
 
-    /// Rows of a matrix, `side` of them side by side in each row of the result.
+    /// Selects rows of a matrix and concatenates each `side` of them into one row of the result.
     pub(super) fn pick_rows(
         &mut self,
         matrix: Value,
@@ -280,7 +279,7 @@ impl<'a> Builder<'a> {
         }
         if let Some(op) = self.producer(matrix) {
             match op.kind {
-                // Picked rows are picked rows of what they were picked from.
+                // A selection of selected rows is one selection.
                 OpKind::PickRows {} if self.graph.ty(op.operands[1]).shape[1] == 1 => {
                     let first = self.graph.indices(op.operands[1], self.extents(op.operands[0]).0);
                     let first =
@@ -288,7 +287,7 @@ impl<'a> Builder<'a> {
                     let rows = rows.into_iter().map(|row| first[row]).collect();
                     return self.pick_rows(op.operands[0], rows, side);
                 }
-                // What a linear layer reads has 8 bits, what it makes may have 16.
+                // Select before the linear layer: its operand has 8 bits, its result may have 16.
                 OpKind::Linear {}
                     if side == 1
                         && rows.len() <= self.extents(matrix).0
@@ -315,8 +314,8 @@ impl<'a> Builder<'a> {
         self.graph.order.iter().any(|op| self.graph.op(*op).operands.contains(&value))
     }
 
-    /// The view as a matrix whose rows are the elements of some dimensions in row-major order, and
-    /// whose columns those of others. Together they must be all dimensions.
+    /// The view as a matrix: `rows` are the dimensions that become rows, in row-major order, and
+    /// `columns` those that become columns. Each dimension must be in one of the lists.
     pub(super) fn layout(
         &mut self,
         view: &View,
@@ -344,8 +343,8 @@ impl<'a> Builder<'a> {
         self.matrix_of(view, &rows, &columns)
     }
 
-    /// The matrix whose rows are those of the view that `rows` visit, each joined to all that
-    /// `merged` visit from there.
+    /// The matrix in which each row that `rows` visit is concatenated with the rows that `merged`
+    /// visit from there.
     fn merge_rows(
         &mut self,
         view: &View,
@@ -361,7 +360,7 @@ impl<'a> Builder<'a> {
         self.pick_rows(matrix, places, side)
     }
 
-    /// All rows of the view's matrix, with these columns, times the view's factor.
+    /// All rows of the view's matrix, restricted to these columns, multiplied by the view's factor.
     fn whole_columns(&mut self, view: &View, columns: &[Walk]) -> Result<Value, Unsupported> {
         let all = Walk { axis: Axis::Row, extent: self.extents(view.matrix).0, stride: 1 };
         self.matrix_of(&View { row: 0, ..view.clone() }, &walks([all]), columns)
@@ -373,11 +372,12 @@ impl<'a> Builder<'a> {
         self.layout(view, &dims[..split], &dims[split..])
     }
 
-    /// The same tensor as a view with factor 1 that covers its matrix, which keeps its step.
+    /// The same tensor as a view with factor 1 that covers its whole matrix; the step stays with
+    /// the matrix.
     pub(super) fn whole(&mut self, view: &View) -> Result<View, Unsupported> {
         let [rows, columns] = view.sorted();
         let matrix = self.matrix_of(view, &rows, &columns)?;
-        // In the new matrix nothing lies between what the walks visit.
+        // The new matrix has no gaps between the visited rows and columns.
         let closed = |walk: &Walk| {
             let inner = view
                 .dims
@@ -390,7 +390,7 @@ impl<'a> Builder<'a> {
         Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None })
     }
 
-    /// The same tensor as a view whose tokens lie in the tensor's order, where they do not.
+    /// The same tensor with its tokens in row-major order; picks rows if they are in another order.
     pub(super) fn in_order(&mut self, view: &View) -> Result<View, Unsupported> {
         let (rows, columns) = (&view.split()[0], &view.sorted()[1]);
         if *rows == view.sorted()[0] {
@@ -409,7 +409,7 @@ impl<'a> Builder<'a> {
         Ok(View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None })
     }
 
-    /// A constant of some name added to a matrix.
+    /// Adds a constant to a matrix. A new constant gets `name`.
     pub(super) fn add_constant(
         &mut self,
         value: Value,
@@ -435,7 +435,7 @@ impl<'a> Builder<'a> {
         }
         let op = self.producer(value);
         match (op.as_ref().map(|op| (&op.kind, op)), addend) {
-            // What is added to joined tokens is added before they are joined.
+            // An addend of joined tokens is split and added to the parts.
             (Some((OpKind::Concat { axis: 0 }, op)), _) if depth > 0 => {
                 let mut start = 0;
                 let mut parts = Vec::with_capacity(op.operands.len());
@@ -498,29 +498,29 @@ impl<'a> Builder<'a> {
         self.push(OpKind::Linear {}, &[x, weight, bias])
     }
 
-    /// A function of every element.
+    /// Applies a function to every element.
     pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Unsupported> {
         self.push(OpKind::Unary { f }, &[x])
     }
 }
 
-/// Tokens as the pixels of a map of which some rows and columns are picked.
+/// Tokens as the pixels of a map from which every n-th row and column is selected.
 struct Grid {
     /// Height and width of the map.
     map: [usize; 2],
-    /// Vertical and horizontal distance of what is picked.
+    /// Vertical and horizontal distance of the selected pixels.
     step: [usize; 2],
 }
 
 impl Grid {
-    /// The grid whose tokens the walks visit, of `left` tokens from the first one on; `None` where
-    /// there is none.
+    /// The grid whose pixels the walks visit; `None` if they do not form one. `left` is the number
+    /// of tokens from the first one to the end of the matrix.
     fn of(rows: &[Walk], left: usize) -> Option<Grid> {
         let (down, width, across) = match rows {
             [down] => (down, 1, 1),
             [down, across] => {
-                // As many columns as the inner walk counts, and whole rows between the steps of the
-                // outer one.
+                // The map must be wide enough for the inner walk, and the outer walk must step by
+                // whole rows.
                 let mut widths =
                     (across.extent - 1) * across.stride + 1..=across.extent * across.stride;
                 (down, widths.find(|width| down.stride.is_multiple_of(*width))?, across.stride)
@@ -534,7 +534,7 @@ impl Grid {
     }
 }
 
-/// A weight, bias or scale that is no constant, as it is in every graph that the builder makes.
+/// The error for a weight, bias or scale that is not a constant.
 pub(super) fn computed_parameter() -> Unsupported {
     Unsupported::new("a computed parameter", "a constant parameter")
 }

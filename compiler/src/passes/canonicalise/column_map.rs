@@ -1,15 +1,15 @@
-//! Changes of a matrix that treat all rows alike.
+//! Changes of a matrix that are the same for each row.
 
-/// A change of a matrix that treats all rows alike.
+/// A change of a matrix that is the same for each row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ColumnMap {
-    /// These columns, in this order.
+    /// Selects these columns, in this order.
     Select(Vec<usize>),
-    /// Each column times its factor.
+    /// Multiplies each column by its factor.
     Scale(Vec<f64>),
 }
 
-/// One number for each head, of equally many for each; `None` where those of a head differ.
+/// Reduces `numbers` to one for each of the equally wide heads; `None` if those of a head differ.
 pub(super) fn per_head<T: Copy + PartialEq>(numbers: &[T], heads: usize) -> Option<Vec<T>> {
     let features = numbers.len().checked_div(heads).filter(|features| *features > 0)?;
     let heads = numbers.chunks(features);

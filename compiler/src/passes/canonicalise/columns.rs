@@ -1,4 +1,4 @@
-//! Selections of columns and factors per column, moved into the constants that they come from.
+//! Column selections and column factors, folded into the constants of the producing operations.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::constants::{data, floats};
 use crate::ir::{BinaryFn, OpKind, TensorType, Value};
 use crate::passes::error::Unsupported;
 
-/// Operations through which a change is moved. Joined tokens, their sums and selections are few and
+/// How many operations a change is moved through. Joined tokens, sums and selections are few and
 /// near the linear layers; each sum doubles the work.
 const DEPTH: usize = 4;
 
 impl Builder<'_> {
-    /// The matrix with changed columns. Costs no operation: a linear layer computes other columns,
-    /// or scaled ones. Parameters that had no name get `name`.
+    /// The matrix with changed columns. Adds no operation: the linear layer computes other columns,
+    /// or scaled ones. Parameters without a name get `name`.
     pub(super) fn map_columns(
         &mut self,
         value: Value,
@@ -87,8 +87,8 @@ impl Builder<'_> {
         self.push_for(op.kind.clone(), &operands, &op.nodes)
     }
 
-    /// Columns scaled by a linear layer of their own, for [`Builder::linear`] to make it part of
-    /// the next one.
+    /// Scales columns by a linear layer with a diagonal weight, which [`Builder::linear`] folds
+    /// into the next layer.
     pub(super) fn diagonal(
         &mut self,
         value: Value,
@@ -105,8 +105,9 @@ impl Builder<'_> {
         self.push(OpKind::Linear {}, &[value, weight, bias])
     }
 
-    /// The operand, weight and bias of a linear layer that computes `weight` and `bias` of what a
-    /// layer made by [`Builder::diagonal`] gives; `None` where `x` is no result of such a layer.
+    /// Folds a layer made by [`Builder::diagonal`] into the next one, `weight` and `bias`. Returns
+    /// the operand, weight and bias of the combined layer; `None` if `x` is not the result of such
+    /// a layer.
     pub(super) fn through_diagonal(
         &mut self,
         x: Value,
@@ -137,7 +138,7 @@ impl Builder<'_> {
         Ok(Some([source, weight, bias]))
     }
 
-    /// Some rows of a constant; `shape` is what they make.
+    /// Selects rows of a constant; `shape` is the shape of the result.
     fn select(
         &mut self,
         constant: Value,
@@ -147,7 +148,7 @@ impl Builder<'_> {
         let old = self.graph.constant(constant).ok_or_else(computed_parameter)?.clone();
         let row_bytes = shape[1..].iter().product::<usize>() * size_of::<f32>();
         match neighbours(rows) {
-            // Not made: a part of what is there.
+            // A slice shares the bytes of the constant.
             Some(rows) => {
                 let bytes = old.bytes.slice(rows.start * row_bytes..rows.end * row_bytes);
                 let name =
@@ -163,7 +164,7 @@ impl Builder<'_> {
         }
     }
 
-    /// A constant whose i-th element in row-major order is times `factor(i)`.
+    /// A constant with its i-th element, in row-major order, multiplied by `factor(i)`.
     fn scale(
         &mut self,
         constant: Value,
@@ -199,7 +200,7 @@ impl Builder<'_> {
     }
 }
 
-/// The range that rising neighbours make.
+/// `rows` as a range, if they are consecutive.
 fn neighbours(rows: &[usize]) -> Option<Range<usize>> {
     let (first, last) = (*rows.first()?, *rows.last()?);
     rows.windows(2).all(|pair| pair[1] == pair[0] + 1).then_some(first..last + 1)

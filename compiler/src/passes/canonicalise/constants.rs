@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::view::{Axis, View, Walk};
 use crate::passes::error::Unsupported;
 
-/// The number of elements of a constant to be made, where so many are left to be made. Shapes are
-/// only numbers in the model's file, and may be large in a small one.
+/// Checks that a constant of this shape fits the remaining budget, and returns its number of
+/// elements. A shape is only numbers in the file: a small file may state a huge one.
 pub(super) fn check_size(extents: &[usize], left: usize) -> Result<usize, Unsupported> {
     crate::ir::infer::count(extents).filter(|count| *count <= left).ok_or_else(|| {
         let expected =
@@ -20,14 +20,14 @@ pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x))
 }
 
-/// The data of float elements.
+/// Bytes of float elements.
 pub(super) fn data(elements: impl IntoIterator<Item = f32>) -> Bytes {
     elements.into_iter().map(f32::to_le_bytes).collect::<Vec<[u8; 4]>>().into_flattened().into()
 }
 
-/// The transposed matrix of 4-byte elements.
+/// Transposes a matrix of 4-byte elements.
 pub(super) fn transpose(bytes: &[u8], rows: usize, columns: usize) -> Bytes {
-    /// Rows and columns of a tile whose lines stay in the cache.
+    /// Rows and columns of a square tile that fits the cache.
     const TILE: usize = 32;
     let elements: &[[u8; 4]] = bytes.as_chunks().0;
     let mut transposed = vec![[0; 4]; elements.len()];
@@ -53,8 +53,7 @@ pub(super) fn broadcast(elements: &[f32], shape: &[usize], target: &[usize]) -> 
     Some(offsets.into_iter().map(|offset| elements[offset]).collect())
 }
 
-/// For each dimension of `target`, how far apart in memory neighbours of a tensor of `shape` are; 0
-/// where it is repeated.
+/// The stride of a tensor of `shape` in each dimension of `target`; 0 where it is repeated.
 fn strides(shape: &[usize], target: &[usize]) -> Option<Vec<usize>> {
     let missing = target.len().checked_sub(shape.len())?;
     let mut strides = vec![0; target.len()];
@@ -70,7 +69,7 @@ fn strides(shape: &[usize], target: &[usize]) -> Option<Vec<usize>> {
     Some(strides)
 }
 
-/// What a constant means for the matrix of a view.
+/// A constant as an operand of elementwise operations on the matrix of a view.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PerElement {
     /// One number for each column.
@@ -80,8 +79,8 @@ pub(super) enum PerElement {
 }
 
 impl PerElement {
-    /// A constant broadcast to the shape of a view that covers its matrix, where so many elements
-    /// are left to be made.
+    /// Broadcasts a constant to the shape of a view that covers its matrix. `left` is the remaining
+    /// budget in elements.
     pub(super) fn of(
         elements: &[f32],
         shape: &[usize],
@@ -124,7 +123,7 @@ impl PerElement {
         Ok(if per_row { PerElement::Matrix(result) } else { PerElement::Columns(result) })
     }
 
-    /// The same with every number changed.
+    /// Applies `f` to every number.
     pub(super) fn map(self, f: impl Fn(f32) -> f32) -> PerElement {
         let apply = |numbers: Vec<f32>| numbers.into_iter().map(&f).collect();
         match self {
@@ -133,7 +132,7 @@ impl PerElement {
         }
     }
 
-    /// The numbers of some rows of a matrix with `columns` columns.
+    /// The part for some rows of a matrix with `columns` columns.
     pub(super) fn rows(&self, start: usize, len: usize, columns: usize) -> PerElement {
         match self {
             PerElement::Columns(_) => self.clone(),
@@ -143,7 +142,7 @@ impl PerElement {
         }
     }
 
-    /// The number of an element by its index in row-major order.
+    /// The number for an element, given by its row-major index.
     pub(super) fn at(&self, index: usize) -> f32 {
         match self {
             PerElement::Columns(numbers) => numbers[index % numbers.len()],
@@ -151,7 +150,7 @@ impl PerElement {
         }
     }
 
-    /// How many numbers there are.
+    /// How many numbers are stored.
     pub(super) fn len(&self) -> usize {
         match self {
             PerElement::Columns(numbers) | PerElement::Matrix(numbers) => numbers.len(),
@@ -168,7 +167,8 @@ impl PerElement {
     }
 }
 
-/// For every combination of steps, the place and the offset into the constant.
+/// For every combination of steps, the row or column of the matrix and the offset into the
+/// constant.
 fn pairs(list: &[(Walk, usize)]) -> Vec<(usize, usize)> {
     list.iter().fold(vec![(0, 0)], |outer, (walk, stride)| {
         outer

@@ -1,4 +1,4 @@
-//! Functions of every element, sums, and factors.
+//! Elementwise functions, sums, and factors.
 
 use super::column_map::ColumnMap;
 use super::constants::PerElement;
@@ -57,8 +57,8 @@ impl<'a> Canonicaliser<'a> {
         }
     }
 
-    /// The operand in the shape of the result, which may have more dimensions but not more
-    /// elements.
+    /// The operand with the shape of the result, which may have additional dimensions of extent 1
+    /// but not more elements.
     fn aligned(&self, op: &OpData, x: &View) -> Result<View, Unsupported> {
         let result = &self.source.ty(op.results[0]).shape;
         x.reshaped(result).ok_or_else(|| {
@@ -69,7 +69,7 @@ impl<'a> Canonicaliser<'a> {
         })
     }
 
-    /// Sum or difference of two tensors, or the product that is a function of one.
+    /// Sum or difference of two tensors, or a product that is HardSwish.
     fn combine(&mut self, f: BinaryFn, x: &View, y: &View) -> Result<Meaning, Unsupported> {
         if f == BinaryFn::Mul
             && let Some(product) = self.gated(x, y)?.or(self.gated(y, x)?)
@@ -105,7 +105,7 @@ impl<'a> Canonicaliser<'a> {
         Ok(Meaning::View(View { matrix, ..x }))
     }
 
-    /// HardSwish, as exporters write it below opset 14: `x` times `gate`, which is HardSigmoid of
+    /// HardSwish as exporters write it below opset 14: `x` times `gate` if that is HardSigmoid of
     /// `x`.
     fn gated(&mut self, x: &View, gate: &View) -> Result<Option<View>, Unsupported> {
         let of = self
@@ -122,7 +122,7 @@ impl<'a> Canonicaliser<'a> {
         Ok(Some(View { matrix, ..x }))
     }
 
-    /// A function of a tensor and a constant, which is the first operand where `swapped`.
+    /// A function of a tensor and a constant. `swapped`: the constant is the first operand.
     fn with_constant(
         &mut self,
         f: BinaryFn,
@@ -148,7 +148,8 @@ impl<'a> Canonicaliser<'a> {
                 ));
             }
         };
-        // The factor stays for whom it is cheapest; what adds must know that it is finite.
+        // The consumer applies the factor where that is cheapest. A sum must be able to rely on a
+        // finite one.
         if view.factor.is_finite() {
             Ok(Meaning::View(view))
         } else {
@@ -164,7 +165,7 @@ impl<'a> Canonicaliser<'a> {
         Ok(View { matrix, ..view })
     }
 
-    /// `x` times `factor` of each element of a constant.
+    /// Multiplies `x` by `factor` of each element of a constant.
     fn scaled(
         &mut self,
         x: &View,

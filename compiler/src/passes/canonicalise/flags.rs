@@ -1,4 +1,4 @@
-//! Integer inputs: row numbers of tables, and which keys of attention count.
+//! Integer inputs: row numbers for tables, and masks of keys.
 
 use super::view::{Axis, View, Walk, walks};
 use super::{Canonicaliser, Meaning, unexpected};
@@ -6,45 +6,44 @@ use crate::ir::layout::prunes;
 use crate::ir::{BinaryFn, Conversion, Elem, OpData, OpKind, Value};
 use crate::passes::error::Unsupported;
 
-/// What is at most this in a sum with scores prunes, whatever the scores: its exponential is 0
-/// beside any other.
+/// An addend of scores up to this value prunes, whatever the score: the exponential rounds to 0.
 const NEVER: f32 = -1e4;
 
-/// A function of an integer input, which holds one of two numbers at each place, by whether the
-/// input's element there is 0.
+/// A function of an integer input that has one value where the input's element is 0 and another
+/// where it is not.
 ///
-/// That is all of a function where the input holds nothing but 0 and 1. Inputs of numbers of rows
-/// hold others, and are used as they are.
+/// This describes functions of inputs that hold only 0 and 1. Inputs that hold row numbers are used
+/// unchanged.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Flags {
-    /// Where the input's elements lie in the tensor, as if they were a row. Walks of stride 0
-    /// repeat them.
+    /// Maps elements of the tensor to elements of the input, as if the input were one row. Walks of
+    /// stride 0 repeat elements.
     pub(super) view: View,
-    /// The number where the input is not 0.
+    /// The value where the input is not 0.
     set: f32,
-    /// The number where it is 0.
+    /// The value where the input is 0.
     clear: f32,
-    /// Whether it is the input itself.
+    /// Whether this is the input itself, unchanged.
     is_input: bool,
 }
 
 impl Flags {
-    /// An input.
+    /// The input itself.
     pub(super) fn of(input: Value, shape: &[usize]) -> Flags {
         Flags { view: View::row_major(input, shape, 0), set: 1.0, clear: 0.0, is_input: true }
     }
 
-    /// The same with its elements elsewhere.
+    /// With its elements rearranged as in `view`.
     pub(super) fn at(&self, view: View) -> Flags {
         Flags { view, ..self.clone() }
     }
 
-    /// The same with other numbers.
+    /// Applies `f` to both values.
     fn map(&self, f: impl Fn(f32) -> f32) -> Flags {
         Flags { view: self.view.clone(), set: f(self.set), clear: f(self.clear), is_input: false }
     }
 
-    /// Broadcast to a shape.
+    /// Broadcasts to a shape.
     pub(super) fn repeated(&self, shape: &[usize]) -> Result<Flags, Unsupported> {
         let from = self.view.shape();
         let unsupported = || {
@@ -68,8 +67,8 @@ impl Flags {
         Ok(self.at(View { dims, ..self.view.clone() }))
     }
 
-    /// The input, where adding these numbers to scores of a shape, queries and keys last, prunes
-    /// the keys where it is 0 and no others.
+    /// Returns the input if adding these values to scores of shape `scores` (queries and keys last)
+    /// prunes exactly the keys at which the input is 0.
     pub(super) fn keys(&self, scores: &[usize]) -> Result<Value, Unsupported> {
         if self.set != 0.0 || !(prunes(self.clear) || self.clear <= NEVER) {
             return Err(Unsupported::new(
@@ -96,7 +95,7 @@ impl Flags {
     }
 }
 
-/// Whether a walk is one over neighbours, or over a single element.
+/// Whether a dimension walks consecutive elements, or a single one.
 fn is_whole(dim: &[Walk]) -> bool {
     matches!(dim, [] | [Walk { axis: Axis::Column, stride: 1, .. }])
 }
@@ -123,7 +122,7 @@ impl Canonicaliser<'_> {
     ) -> Result<Meaning, Unsupported> {
         let shape = &self.source.ty(op.results[0]).shape;
         match operands {
-            // What replaces numbers that are none is not needed.
+            // Probabilities are always numbers, so the replacement for NaN is not used.
             [Meaning::NotNumbers, _, Meaning::Probabilities(scores)] => {
                 let mut scores = scores.reshaped(shape)?;
                 scores.nodes.extend(&op.nodes);
@@ -146,7 +145,7 @@ impl Canonicaliser<'_> {
         }
     }
 
-    /// A function of an integer input and a constant, which is the first operand where `swapped`.
+    /// A function of an integer input and a constant. `swapped`: the constant is the first operand.
     pub(super) fn flags_with_constant(
         &mut self,
         f: BinaryFn,
@@ -175,7 +174,7 @@ impl Canonicaliser<'_> {
         ))
     }
 
-    /// The number that all elements of a constant are.
+    /// The value of a constant whose elements are all equal.
     fn uniform(&mut self, constant: Value) -> Result<f32, Unsupported> {
         self.builder.charge(self.source.ty(constant).elements())?;
         let integers =
@@ -191,7 +190,7 @@ impl Canonicaliser<'_> {
         }
     }
 
-    /// Rows of a constant table, by an input.
+    /// Looks up rows of a constant table by an input.
     pub(super) fn embed(
         &mut self,
         op: &OpData,

@@ -1,4 +1,4 @@
-//! Products with constants, convolutions, LayerNorm.
+//! Products with constants, convolutions, LayerNorm and means over tokens.
 
 use super::view::{Axis, View, Walk, walks};
 use super::{Canonicaliser, Meaning, unexpected};
@@ -48,8 +48,8 @@ impl Canonicaliser<'_> {
         Ok(Meaning::View(View::row_major(matrix, shape, shape.len() - 1)))
     }
 
-    /// A product whose sums run over the heads of `x`, its last dimension: every token and feature
-    /// is mixed by the same weights.
+    /// A product that sums over the heads of `x`, its last dimension: every token and feature is
+    /// mixed by the same weights.
     fn mix_heads(
         &mut self,
         op: &OpData,
@@ -69,7 +69,7 @@ impl Canonicaliser<'_> {
         let matrix =
             self.builder.push(OpKind::MixHeads { heads_in, heads_out }, &[matrix, weight, bias])?;
 
-        // Tokens and features lie in the result as the dimensions name them, inside each head.
+        // In the result, tokens and the features of each head are in the order of the dimensions.
         let mut left = [rows.iter().map(|walk| walk.extent).product(), features];
         let mut closed = |walk: &Walk| {
             let left = &mut left[usize::from(walk.axis == Axis::Column)];
@@ -79,7 +79,7 @@ impl Canonicaliser<'_> {
         let mut dims: Vec<Vec<Walk>> =
             others.iter().map(|dim| walks(dim.iter().map(&mut closed))).collect();
         dims.push(walks([Walk { axis: Axis::Column, extent: heads_out, stride: features }]));
-        // Weights of more dimensions add dimensions of extent 1 in front.
+        // Weights of higher rank add leading dimensions of extent 1.
         let missing = self.source.ty(op.results[0]).rank().saturating_sub(dims.len());
         dims.splice(0..0, vec![Vec::new(); missing]);
         Ok(Meaning::View(View { matrix, row: 0, column: 0, dims, factor: x.factor, step: None }))

@@ -1,10 +1,10 @@
 //! From imported to canonical graphs.
 //!
-//! One walk over the operations in order gives every value of the imported graph a [`Meaning`] in
-//! the canonical one. Operations that only move elements change the meaning and nothing else;
-//! computing operations ask for their operands as matrices and append to the canonical graph. What
-//! has no meaning is noted as a problem, and what depends on it is passed over, so that all
-//! problems are found at once and each is told once.
+//! One walk over the operations in order assigns each value of the imported graph a [`Meaning`] in
+//! the canonical one. Operations that only move elements change the meaning and emit nothing;
+//! computing operations ask for their operands as matrices and append to the canonical graph. An
+//! operation without a meaning is recorded as a problem, and operations that depend on it are
+//! skipped, so that one run finds all problems and reports each once.
 
 mod attention;
 mod builder;
@@ -31,24 +31,24 @@ use super::cse;
 use super::error::{Problem, Unsupported};
 use crate::ir::{Elem, Graph, GraphInput, OpData, OpKind, TensorType, Value};
 
-/// What a value of the imported graph is in the canonical one.
+/// What a value of the imported graph stands for in the canonical one.
 #[derive(Clone, Debug)]
 enum Meaning {
-    /// A constant, found in the imported graph.
+    /// A constant of the imported graph.
     Constant,
     /// An image: a graph input of rank 4.
     Image(Value),
-    /// Elements of a matrix.
+    /// A view of a matrix.
     View(View),
-    /// Products of queries and keys, perhaps scaled and biased.
+    /// Attention scores: products of queries and keys, scaled and biased.
     Scores(Scores),
-    /// The softmax of such.
+    /// The softmax of scores.
     Probabilities(Scores),
-    /// Whether probabilities are no numbers: nowhere, since a row that keeps nothing is refused.
+    /// Whether probabilities are NaN. They never are: a row without a kept key is rejected.
     NotNumbers,
-    /// What depends on an integer input.
+    /// A function of an integer input.
     Flags(Flags),
-    /// It has none, which a problem says.
+    /// Unsupported; a problem was recorded.
     Unknown,
 }
 
@@ -67,7 +67,7 @@ impl Meaning {
     }
 }
 
-/// The walk.
+/// The state of the walk.
 struct Canonicaliser<'a> {
     source: &'a Graph,
     builder: Builder<'a>,
@@ -151,14 +151,14 @@ impl Canonicaliser<'_> {
         }
     }
 
-    /// Whether a convolution reads a value as it is.
+    /// Whether a convolution reads the value.
     fn is_convolved(&self, value: Value) -> bool {
         let convolves =
             |op: &OpData| matches!(op.kind, OpKind::Conv { .. }) && op.operands[0] == value;
         self.source.order.iter().any(|op| convolves(self.source.op(*op)))
     }
 
-    /// The matrix of an output; `None` where its problem is told already.
+    /// The matrix of an output; `None` if its problem has been reported.
     fn output(&mut self, value: Value) -> Result<Option<Value>, Unsupported> {
         match self.meaning(value) {
             Meaning::Unknown => Ok(None),
@@ -249,7 +249,7 @@ impl Canonicaliser<'_> {
     }
 }
 
-/// An operand that an operation cannot take.
+/// The error for an operand of the wrong kind.
 fn unexpected(found: &Meaning, expected: &str) -> Unsupported {
     Unsupported::new(found.name(), expected)
 }

@@ -1,4 +1,4 @@
-//! Operations that move elements: they become part of views. Joining tokens is the only one that
+//! Operations that move elements. They are absorbed by views, except for joining tokens, which
 //! remains an operation.
 
 use super::constants::{data, floats};
@@ -7,8 +7,8 @@ use super::{Canonicaliser, Meaning, unexpected};
 use crate::ir::{Graph, OpData, OpKind, Value};
 use crate::passes::error::Unsupported;
 
-/// More operands than this are not gathered into one `concat`: joining in a long chain must not
-/// take quadratic space.
+/// `concat`s of up to this many operands are flattened into one. The limit keeps a long chain of
+/// joins from taking quadratic space.
 const JOINED: usize = 64;
 
 impl Canonicaliser<'_> {
@@ -21,9 +21,9 @@ impl Canonicaliser<'_> {
                 if direct.is_ok() && !cuts(op, view) {
                     return direct.map(Meaning::View);
                 }
-                // What cuts tokens unevenly may cut them evenly where they lie in the tensor's
-                // order; and so that its parts can be joined again, all of them are of the same
-                // matrix.
+                // A cut that is irregular in the matrix may be regular once the tokens are in the
+                // tensor's order. All parts then share that matrix, so that they can be joined
+                // again.
                 let whole = self.builder.whole(view)?;
                 let ordered = self.builder.in_order(&whole)?;
                 let moved =
@@ -62,7 +62,7 @@ impl Canonicaliser<'_> {
                 "tokens joined",
             ));
         }
-        // Dimensions behind the axis that are tokens in every part remain tokens.
+        // Dimensions after the axis that are tokens in every part remain tokens.
         let tokens = operands.iter().filter_map(|operand| match operand {
             Meaning::View(view) => Some(
                 view.dims[axis + 1..].iter().take_while(|dim| is_along(dim, Axis::Row)).count(),
@@ -96,8 +96,8 @@ impl Canonicaliser<'_> {
         Ok(Meaning::View(View::row_major(matrix, shape, split)))
     }
 
-    /// Parts of one matrix, joined along an axis: as a view of it where they follow each other
-    /// regularly, or as tokens in another order. `None` where they are something else.
+    /// Joins parts of one matrix along an axis: as a view if they follow each other at regular
+    /// distances, or as tokens in another order. `None` if the parts are not of one matrix.
     fn rejoined(&mut self, operands: &[Meaning], axis: usize) -> Result<Option<View>, Unsupported> {
         let views: Option<Vec<&View>> = operands
             .iter()
@@ -132,7 +132,7 @@ impl Canonicaliser<'_> {
         shape[axis] += others.iter().map(|view| view.shape()[axis]).sum::<usize>();
         let count = self.builder.check_size(&shape[tokens.clone()])?;
         self.builder.charge(2 * count)?;
-        // Each part has all that lies behind one place of the axes before.
+        // Each part contributes one block for each index of the dimensions before the axis.
         let blocks: usize = shape[..axis].iter().product();
         let rows: Vec<Vec<usize>> = [*first]
             .iter()
@@ -153,7 +153,7 @@ impl Canonicaliser<'_> {
         Ok(Some(view))
     }
 
-    /// The same parts with neighbouring constants joined.
+    /// Joins adjacent constants.
     fn join_constants(&mut self, parts: &[Value]) -> Result<Vec<Value>, Unsupported> {
         let mut joined: Vec<Value> = Vec::new();
         for part in parts {
@@ -178,8 +178,7 @@ impl Canonicaliser<'_> {
     }
 }
 
-/// Whether an operation takes a part of a dimension along which tokens do not follow each other at
-/// one distance.
+/// Whether an operation takes a part of a dimension along which tokens are not equidistant.
 fn cuts(op: &OpData, view: &View) -> bool {
     match &op.kind {
         OpKind::Slice { axis, .. } => {
@@ -193,8 +192,8 @@ fn is_along(dim: &[Walk], axis: Axis) -> bool {
     dim.iter().all(|walk| walk.axis == axis)
 }
 
-/// The walks along rows that visit these places in this order, from the first one on; `None` where
-/// there are none.
+/// The walks along rows that visit these rows in this order, starting from the first; `None` if
+/// they are not nested regular walks.
 fn walks_of(rows: &[usize]) -> Option<Vec<Walk>> {
     let Some(distance) = rows.get(1).map(|second| second.checked_sub(rows[0])) else {
         return Some(Vec::new());
@@ -209,7 +208,7 @@ fn walks_of(rows: &[usize]) -> Option<Vec<Walk>> {
     (places(rows[0], &list) == rows).then_some(list)
 }
 
-/// Whether the elements stay in their row-major order.
+/// Whether the elements keep their row-major order.
 fn keeps_order(op: &OpData) -> bool {
     match &op.kind {
         OpKind::Reshape { .. } | OpKind::Expand { .. } => true,
@@ -248,7 +247,7 @@ fn moved(graph: &Graph, op: &OpData, view: &View, to: &[usize]) -> Result<View, 
     }
 }
 
-/// First index, number and distance of constant indices into an extent.
+/// The first index, the count and the stride of constant indices into an extent.
 fn progression(
     graph: &Graph,
     indices: Value,
@@ -262,7 +261,7 @@ fn progression(
         let first = *indices.first()?;
         let step = indices.get(1).map_or(Some(1), |second| second.checked_sub(first))?;
         let regular = indices.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(step));
-        // Exporters count from the end, too.
+        // Negative indices count from the end.
         let wrapped = if first < 0 { first.checked_add_unsigned(extent as u64)? } else { first };
         let last = step.checked_mul(indices.len() as i64 - 1)?.checked_add(wrapped)?;
         (regular && step > 0 && wrapped >= 0 && last < extent as i64).then_some((

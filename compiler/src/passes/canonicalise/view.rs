@@ -1,13 +1,13 @@
 //! Tensors of any rank as views of matrices.
 //!
-//! Whatever reshapes, transposes, slices and gathers an exporter puts between two computations,
-//! each element of the tensor lies at one place of a matrix of tokens x channels, and each
-//! dimension walks its rows or columns in a regular way. A [`View`] says how, so that the chain
-//! needs no operation of its own: it is read off at its end, when somebody asks for a matrix again.
+//! However an exporter reshapes, transposes, slices and gathers between two computations, each
+//! element of the tensor lies at one position of a matrix of tokens x channels, and each dimension
+//! walks its rows or columns regularly. A [`View`] describes these walks, so that such a chain
+//! needs no operations: the matrix is derived from the view when a computation needs it.
 
 use crate::ir::Value;
 
-/// What a step along a dimension moves in.
+/// What a step along a dimension moves along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Axis {
     /// Rows: tokens.
@@ -16,7 +16,7 @@ pub(super) enum Axis {
     Column,
 }
 
-/// A regular walk: `extent` places, `stride` rows or columns apart.
+/// A regular walk: `extent` positions, `stride` rows or columns apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Walk {
     pub(super) axis: Axis,
@@ -26,10 +26,10 @@ pub(super) struct Walk {
 
 /// A tensor whose elements are elements of a matrix.
 ///
-/// Dimension `d` is a list of walks, the outermost first: its index in mixed radix over their
-/// extents says how far each goes. Walks have at least two places, and neighbours in a dimension
-/// that one walk can express are one. So dimensions of extent 1 are empty lists, and equal layouts
-/// have equal lists.
+/// Dimension `d` is a list of walks, outermost first: its index, in mixed radix over their extents,
+/// states the position in each. The form is canonical: each walk has at least two positions, and
+/// adjacent walks that one walk can express are merged. Dimensions of extent 1 are empty lists, and
+/// equal layouts have equal lists.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     /// The matrix, in the canonical graph.
@@ -40,14 +40,14 @@ pub(super) struct View {
     pub(super) column: usize,
     /// The dimensions, outermost first.
     pub(super) dims: Vec<Vec<Walk>>,
-    /// The tensor is the elements times this.
+    /// The tensor is the matrix elements multiplied by this factor.
     pub(super) factor: f64,
-    /// The int8 step in which the model itself quantises the tensor.
+    /// The int8 step at which the model itself quantises the tensor.
     pub(super) step: Option<f64>,
 }
 
 impl View {
-    /// The matrix as a tensor of this shape in row-major order; the first `split` dimensions walk
+    /// The matrix as a tensor of this shape in row-major order. The first `split` dimensions walk
     /// its rows, the others its columns.
     pub(super) fn row_major(matrix: Value, shape: &[usize], split: usize) -> View {
         let dims = (0..shape.len())
@@ -63,7 +63,7 @@ impl View {
         View { matrix, row: 0, column: 0, dims, factor: 1.0, step: None }
     }
 
-    /// The tensor times a number.
+    /// The tensor multiplied by a number.
     pub(super) fn times(&self, factor: f64) -> View {
         View {
             factor: self.factor * factor,
@@ -77,12 +77,12 @@ impl View {
         View { factor: 1.0, ..self.times(1.0 / self.factor) }
     }
 
-    /// The tensor with another order of dimensions.
+    /// The tensor with permuted dimensions.
     pub(super) fn transposed(&self, perm: &[usize]) -> View {
         View { dims: perm.iter().map(|d| self.dims[*d].clone()).collect(), ..self.clone() }
     }
 
-    /// The tensor in another shape with as many elements; `None` where a dimension would cut a walk
+    /// The tensor with another shape of as many elements; `None` if a dimension would divide a walk
     /// unevenly.
     pub(super) fn reshaped(&self, shape: &[usize]) -> Option<View> {
         let mut rest = walks(self.dims.iter().flatten().copied());
@@ -110,8 +110,8 @@ impl View {
         rest.is_empty().then(|| View { dims, ..self.clone() })
     }
 
-    /// `len` places along a dimension, `stride` apart from `start` on; `None` where they are no
-    /// regular walk. They must be within the dimension.
+    /// `len` positions along a dimension, `stride` apart, beginning at `start`; `None` if they are
+    /// not a regular walk. They must lie within the dimension.
     pub(super) fn sliced(
         &self,
         dim: usize,
@@ -158,7 +158,7 @@ impl View {
         self.dims.iter().map(|dim| dim.iter().map(|walk| walk.extent).product()).collect()
     }
 
-    /// The walks of all dimensions in order, along rows and along columns.
+    /// The walks of all dimensions in the order of the tensor, along rows and along columns.
     pub(super) fn split(&self) -> [Vec<Walk>; 2] {
         [Axis::Row, Axis::Column]
             .map(|axis| walks(self.dims.iter().flatten().filter(|walk| walk.axis == axis).copied()))
@@ -173,7 +173,7 @@ impl View {
     }
 }
 
-/// A list of walks in the one form that [`View`] allows.
+/// Normalises a list of walks to the canonical form of [`View`].
 pub(super) fn walks(list: impl IntoIterator<Item = Walk>) -> Vec<Walk> {
     let mut merged: Vec<Walk> = Vec::new();
     for walk in list.into_iter().filter(|walk| walk.extent != 1) {
@@ -187,7 +187,7 @@ pub(super) fn walks(list: impl IntoIterator<Item = Walk>) -> Vec<Walk> {
     merged
 }
 
-/// The places that nested walks visit, from `first` on.
+/// The positions that nested walks visit, beginning at `first`.
 pub(super) fn places(first: usize, list: &[Walk]) -> Vec<usize> {
     list.iter().fold(vec![first], |outer, walk| {
         outer
@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    /// Places in the matrix of all elements of a view, in row-major order.
+    /// Row and column of each element of a view, in row-major order.
     fn elements(view: &View) -> Vec<(usize, usize)> {
         view.dims.iter().flatten().fold(vec![(view.row, view.column)], |outer, walk| {
             let step = |(row, column): (usize, usize), i: usize| match walk.axis {
@@ -218,7 +218,7 @@ mod tests {
         })
     }
 
-    /// The same tensor element by element: its shape, and the place of each.
+    /// A tensor element by element: its shape, and the position of each element.
     struct Explicit {
         shape: Vec<usize>,
         elements: Vec<(usize, usize)>,
@@ -252,7 +252,7 @@ mod tests {
         }
     }
 
-    /// All shapes with so many elements that merge or split neighbouring dimensions of `shape`.
+    /// All shapes with as many elements that merge or split adjacent dimensions of `shape`.
     fn reshapes(shape: &[usize]) -> Vec<Vec<usize>> {
         let mut shapes = Vec::new();
         for d in 0..shape.len() {
@@ -313,7 +313,7 @@ mod tests {
                     }
                     _ => continue,
                 };
-                // Where a walk would be cut unevenly, there is no view.
+                // There is no view if a walk would be divided unevenly.
                 let Some(next) = next else { continue };
                 prop_assert_eq!(next.shape(), &expected.shape[..]);
                 prop_assert_eq!(elements(&next), &expected.elements[..]);

@@ -56,7 +56,7 @@ impl Generator<'_> {
                 condition.and_then(|condition| self.push(OpKind::Select {}, &[condition, x, y]))
             }
             _ => {
-                // Deep enough for the passes to look into.
+                // An expression that is deep enough for pattern matching.
                 let squared = self.push(OpKind::Binary { f: BinaryFn::Mul }, &[x, x]);
                 squared.and_then(|squared| {
                     if self.one_in(2) { self.unary(squared) } else { self.fake_quantise(squared) }
@@ -118,7 +118,7 @@ impl Generator<'_> {
         };
     }
 
-    /// Of any rank; not too large, whatever came before.
+    /// A tensor of any rank and limited size.
     fn tensor(&mut self) -> Value {
         let rank = self.below(5);
         let shape: Vec<usize> = (0..rank).map(|_| self.extent()).collect();
@@ -130,7 +130,7 @@ impl Generator<'_> {
         self.value(|ty| ty.rank() == 2 && ty.elements() < 1000, TensorType::f32(shape))
     }
 
-    /// A float constant; one in eight of any bits.
+    /// A float constant; one in eight has arbitrary bits.
     fn floats(&mut self, shape: impl Into<Vec<usize>>) -> Value {
         if self.one_in(8) {
             return self.bytes(Elem::F32, shape, None);
@@ -196,7 +196,7 @@ impl Generator<'_> {
     /// Constant indices into an extent.
     pub(super) fn indices(&mut self, extent: usize, shape: Vec<usize>) -> Value {
         let ty = TensorType::new(Elem::I64, shape);
-        // From the end, too.
+        // Indices may also count from the end.
         let index = |random: usize| random as i64 - extent as i64;
         let bytes =
             (0..ty.elements()).flat_map(|_| index(self.below(2 * extent)).to_le_bytes()).collect();

@@ -1,7 +1,7 @@
-//! SplitMix64 well-formed graphs of every stage, for tests and fuzzing.
+//! Random well-formed graphs of every stage, for tests and fuzzing, drawn by SplitMix64.
 //!
-//! Every operation occurs, with extents of a few elements; what the graphs compute means nothing.
-//! Their parameters decode, so that the interpreters run them.
+//! Every operation occurs, with extents of a few elements. The functions they compute are
+//! meaningless, but their parameters decode, so that the interpreters can run them.
 
 mod float;
 mod quantised;
@@ -14,17 +14,17 @@ use crate::ir::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
 use crate::split::{self, GlobalTokens};
 use vitcod_support::random::SplitMix64;
 
-/// The most operations that are chosen for a graph; some of them are several operations.
+/// The most steps of generation; some append several operations.
 const MAX_STEPS: usize = 10;
 
-/// A graph of a stage, the same for the same seed. It verifies, and its values are numbered in
-/// order of appearance.
+/// A graph of a stage, determined by the seed. It verifies, and its values are numbered in order of
+/// appearance.
 pub fn graph(stage: Stage, seed: u64) -> Graph {
     Generator::new(stage, seed, &[]).run(stage)
 }
 
-/// A graph of a stage as [`graph`] makes them, whose first choices are bytes: a fuzzer that changes
-/// a byte changes one of them. The other choices and the elements of constants follow from a fixed
+/// A graph as [`graph`] generates, whose first choices are given by bytes: a fuzzer that changes a
+/// byte changes one choice. The remaining choices and the elements of constants follow from a fixed
 /// seed.
 pub fn graph_by(stage: Stage, choices: &[u8]) -> Graph {
     Generator::new(stage, 0, choices).run(stage)
@@ -33,7 +33,7 @@ pub fn graph_by(stage: Stage, choices: &[u8]) -> Graph {
 struct Generator<'a> {
     graph: Graph,
     random: SplitMix64,
-    /// What is chosen next, until there are no more.
+    /// The remaining choices.
     choices: std::slice::Iter<'a, u8>,
     /// Values that operations and outputs may read.
     pool: Vec<Value>,
@@ -69,7 +69,7 @@ impl<'a> Generator<'a> {
 
     /// A number below `n`.
     fn below(&mut self, n: usize) -> usize {
-        // A byte chooses among no more than its values.
+        // A byte selects among at most 256 values.
         let choice = if n <= 256 { self.choices.next() } else { None };
         choice.map_or_else(
             || (self.random.bits() % n as u64) as usize,
@@ -96,7 +96,7 @@ impl<'a> Generator<'a> {
         (1.0 + self.below(1 << 20) as f64) * 2f64.powi(-10 - self.below(20) as i32)
     }
 
-    /// A name as models have it, or one with characters that text escapes.
+    /// A typical name of a model, or one with characters that the text form escapes.
     fn name(&mut self) -> String {
         const PARTS: [&str; 10] =
             ["blocks", "0", "/", ".", "attn", "MatMul", " ", "\"", "\\", "\n\t\u{301}é\0"];
@@ -104,7 +104,7 @@ impl<'a> Generator<'a> {
         (0..parts).map(|_| self.pick(&PARTS)).collect()
     }
 
-    /// Its name is that of no other: one that is used twice makes no program.
+    /// Adds an input with a unique name, which a program requires.
     fn input(&mut self, ty: TensorType) -> Value {
         let shape = ty.shape.clone();
         self.input_of(ty, shape)
@@ -144,7 +144,7 @@ impl<'a> Generator<'a> {
         nodes.collect()
     }
 
-    /// Appends an operation if the operands fit.
+    /// Appends an operation if the operands are valid.
     fn push(&mut self, kind: OpKind, operands: &[Value]) -> Option<Value> {
         let nodes = self.nodes();
         let result = self.graph.push(kind, operands, &nodes).ok()?;
@@ -163,7 +163,7 @@ impl<'a> Generator<'a> {
         self.graph.push_typed(kind, operands, types, &nodes)
     }
 
-    /// A value of the pool that fits, or a new input of the type.
+    /// A value of the pool that `fits`, or a new input of type `otherwise`.
     fn value(&mut self, fits: impl Fn(&TensorType) -> bool, otherwise: TensorType) -> Value {
         let fitting: Vec<Value> =
             self.pool.iter().copied().filter(|value| fits(self.graph.ty(*value))).collect();

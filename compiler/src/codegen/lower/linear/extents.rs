@@ -203,7 +203,7 @@ impl Extents {
         }
     }
 
-    /// How often the weights are loaded, and how many bytes of the activations are.
+    /// How often the weights are loaded, and how many bytes of activations are loaded.
     pub(crate) fn loads(&self, tiling: Tiling) -> [usize; 2] {
         let stripes = self.m.div_ceil(tiling.rows);
         let weights = if self.weights_stationary(tiling) { 1 } else { stripes };

@@ -66,7 +66,7 @@ impl SparseAttention {
         }
     }
 
-    /// Probabilities of some queries of a stripe's row list, with so many entries.
+    /// Probabilities of some queries of a stripe's row list, with this many entries.
     pub(crate) fn list_softmax(
         &self,
         stripe: &Stripe,

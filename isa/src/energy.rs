@@ -1,15 +1,15 @@
-//! The energy model: events times what each costs. Where the costs come from is said in
-//! `docs/energy.md` and in the machine's text.
+//! The energy model: the number of events times the energy of each. `docs/energy.md` and the
+//! machine's text state the sources of the energies.
 //!
-//! An event is what [`Cost`] counts anyway. What has none of its own (requantisation, registers,
-//! the network between ports and scratchpad, control) is part of what a cycle costs.
+//! The events are those that [`Cost`] counts. Activity without an event of its own (requantisation,
+//! registers, the network between ports and scratchpad, control) is part of the energy of a cycle.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::machine;
 
-/// How often what costs energy happened.
+/// Numbers of events that cost energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
     /// Multiplications.
@@ -18,17 +18,17 @@ pub struct Events {
     pub sram_read_bytes: u64,
     /// Bytes written through them.
     pub sram_written_bytes: u64,
-    /// Bytes that passed the DRAM channel, in whole bursts.
+    /// Bytes on the DRAM channel, in whole bursts.
     pub dram_burst_bytes: u64,
     /// Scores and elements in the softmax units and the vector unit.
     pub elements: u64,
-    /// Cycles that passed.
+    /// Elapsed cycles.
     pub cycles: u64,
 }
 
 impl Events {
-    /// Adds those of an instruction; counters stop at their largest value. Time passes for a run,
-    /// not for an instruction.
+    /// Adds the events of an instruction, except cycles, which elapse for a run rather than for an
+    /// instruction. Counters saturate.
     pub fn count(&mut self, cost: &Cost) {
         for (counter, amount) in [
             (&mut self.macs, cost.macs),
@@ -45,7 +45,7 @@ impl Events {
 /// Energy by the kind of event, in pJ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Energy {
-    /// All of it.
+    /// The total.
     pub total_pj: f64,
     /// Multiplications.
     pub mac_pj: f64,
@@ -62,7 +62,7 @@ pub struct Energy {
 }
 
 impl Energy {
-    /// What events take on a machine.
+    /// The energy of events on a machine.
     pub fn of(events: &Events, each: &machine::Energy) -> Energy {
         let mut energy = Energy {
             total_pj: 0.0,
@@ -77,7 +77,7 @@ impl Energy {
         energy
     }
 
-    /// What the chip takes: all but DRAM.
+    /// The energy of the chip: all but DRAM.
     pub fn chip_pj(&self) -> f64 {
         self.mac_pj + self.sram_read_pj + self.sram_write_pj + self.element_pj + self.static_pj
     }

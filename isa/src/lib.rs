@@ -1,17 +1,17 @@
-//! What the ViTCoD machine is. Depends on no sibling crate but the general tools of
-//! `vitcod-support`.
+//! The definition of the ViTCoD machine. Depends on no other crate of the project except the
+//! general tools of `vitcod-support`.
 //!
-//! - [`machine`]: the configuration, what can differ between machines;
-//! - [`instr`]: the instruction table and what is derived from it;
-//! - [`numerics`]: every function on numbers that the machine computes;
+//! - [`machine`]: the configuration: everything that differs between machines;
+//! - [`instr`]: the instruction table and the code derived from it;
+//! - [`numerics`]: every arithmetic function of the machine;
 //! - [`operands`]: layouts of structured operands;
-//! - [`effects`]: what an instruction touches;
-//! - [`cost`]: what it costs;
-//! - [`energy`]: what energy the events of a run take;
-//! - [`timing`]: when the instructions of a program run;
-//! - [`program`]: a program with its data, bindings and machine, and its file form;
+//! - [`effects`]: the memory accesses of an instruction;
+//! - [`cost`]: the cost of an instruction;
+//! - [`energy`]: the energy of a run;
+//! - [`timing`]: the start and end of each instruction of a program;
+//! - [`program`]: a program with its data, bindings and machine, and its file format;
 //! - [`check`]: the verifier of programs;
-//! - [`asm`]: a program as text, and back;
+//! - [`asm`]: assembly, the text form of programs;
 //! - `testing`, behind the feature of that name: small programs for tests.
 
 pub mod asm;
@@ -30,7 +30,7 @@ pub mod program;
 pub mod testing;
 pub mod timing;
 
-/// The examples of the README are tested.
+/// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

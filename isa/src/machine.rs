@@ -1,8 +1,8 @@
-//! The machine configuration: what can differ between two ViTCoD machines, as data.
+//! The machine configuration: the differences between two ViTCoD machines, as data.
 //!
-//! A configuration narrows the values that an instruction may hold (addresses, line sets) and sets
-//! its cost. It never changes what the bits of an instruction mean, nor any result: the same model
-//! gives the same output bits on every machine.
+//! A configuration limits the values of instruction fields (addresses, line sets) and determines
+//! their cost. It never changes the meaning of an instruction or a result: the same model gives the
+//! same output bits on every machine.
 //!
 //! The text form is TOML. Presets are files of this crate: `vitcod` (the paper) and `vitcod-sim`
 //! (the authors' simulator).
@@ -22,9 +22,9 @@ use vitcod_support::problems::Problems;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// Name under which reports cite the machine.
+    /// Name of the machine in reports.
     pub name: String,
-    /// Clock in MHz; turns cycles into milliseconds.
+    /// Clock in MHz, for converting cycles to milliseconds.
     pub clock_mhz: f64,
     /// The MAC lines.
     pub lines: Lines,
@@ -36,12 +36,12 @@ pub struct Machine {
     pub softmax: Softmax,
     /// The vector unit.
     pub vector: Vector,
-    /// What events cost; absent where nobody has said, and reports then have no energy.
+    /// Energies of events; absent if unknown, and then reports state no energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
 }
 
-/// MAC lines: all multiplications happen here, those of encode and decode included.
+/// MAC lines: they compute all products, including those of encode and decode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {
@@ -67,7 +67,7 @@ pub struct Sram {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dram {
-    /// Bandwidth in bytes per cycle; three decimal places count.
+    /// Bandwidth in bytes per cycle, rounded to three decimal places.
     pub bytes_per_cycle: f64,
     /// Cycles from a request's last burst to its completion.
     pub latency_cycles: u32,
@@ -103,14 +103,13 @@ pub struct Energy {
     pub mac_pj: f64,
     /// A byte read from the scratchpad through a port.
     pub sram_read_pj_per_byte: f64,
-    /// A byte written to the scratchpad through a port.
+    /// A byte on the DRAM channel in either direction, counted in whole bursts.
     pub sram_write_pj_per_byte: f64,
     /// A byte that passes the DRAM channel, either way; whole bursts do.
     pub dram_pj_per_byte: f64,
-    /// A score in a softmax unit or an element in the vector unit, without the bytes that it reads
-    /// and writes.
+    /// A score in a softmax unit or an element in the vector unit, without its scratchpad bytes.
     pub element_pj: f64,
-    /// What a cycle costs whatever happens in it: leakage, clock, control.
+    /// The energy of a cycle independently of its events: leakage, clock, control.
     pub static_pj_per_cycle: f64,
 }
 
@@ -127,21 +126,21 @@ pub const PRESETS: [(&str, &str); 2] = [
 ];
 
 impl Machine {
-    /// The preset of that name, if there is one.
+    /// The preset with this name, if there is one.
     pub fn preset(name: &str) -> Option<Machine> {
         let (_, text) = PRESETS.iter().find(|(preset, _)| *preset == name)?;
         Some(Machine::from_toml(text).expect("presets are valid; a test reads each"))
     }
 
-    /// Reads and validates a configuration.
+    /// Parses and validates a configuration.
     ///
     /// # Errors
-    /// Everything that is wrong with the text, where it is wrong.
+    /// All problems, with their positions.
     pub fn from_toml(text: &str) -> Result<Machine, Problems<Diagnostic>> {
         text::read(text)
     }
 
-    /// The canonical text form: what a program carries and what the digest covers.
+    /// The canonical text form, which programs contain and the digest covers.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a machine is plain data")
     }
@@ -151,7 +150,7 @@ impl Machine {
         Sha256::digest(self.to_toml()).iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// MACs of all lines together: the multiplications that one cycle can hold.
+    /// MACs of all lines together: the most multiplications per cycle.
     pub fn macs_per_cycle(&self) -> u64 {
         u64::from(self.lines.count) * u64::from(self.lines.macs)
     }
@@ -188,12 +187,12 @@ impl Machine {
         self.dram_millibytes_per_cycle() as f64 / MILLIBYTES_PER_BYTE as f64 * cycles as f64
     }
 
-    /// Milliseconds that `cycles` take.
+    /// Converts cycles to milliseconds.
     pub fn milliseconds(&self, cycles: u64) -> f64 {
         cycles as f64 / (self.clock_mhz * 1000.0)
     }
 
-    /// Every field out of range.
+    /// Reports every field out of range.
     pub(crate) fn validate(&self) -> Result<(), MachineError> {
         let read = text::read(&self.to_toml());
         read.map(|_| ()).map_err(|found| found.map(|problem| problem.message))

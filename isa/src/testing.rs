@@ -11,7 +11,7 @@ pub fn vitcod() -> Machine {
     Machine::preset("vitcod").expect("it is a preset")
 }
 
-/// A program of one layer on `vitcod`, with 64 KiB of DRAM; `halt` is added.
+/// A program of one layer on `vitcod`, with 64 KiB of DRAM. `halt` is appended.
 pub fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Program {
     let code: Vec<Instr> = code.into_iter().chain([Instr::new(Halt {})]).collect();
     let layer = Layer {
@@ -58,7 +58,7 @@ pub fn store(src: u32, dst: u64, bytes: u32) -> Store {
     Store::contiguous(Dram(dst), Sram(src), bytes, Traffic::Outputs)
 }
 
-/// Contiguous operands; those of a product without a bias do not matter for timing.
+/// A product of contiguous operands. A missing bias does not affect its timing.
 pub fn matmul(
     engine: Engine,
     lines: LineSet,
@@ -109,7 +109,7 @@ pub fn two_layers() -> Program {
     program
 }
 
-/// Two layers of which the second is spread over both engines, who contend for lines; with
+/// Two layers, the second of which is divided between both engines, which contend for lines; with
 /// decisions.
 pub fn two_engines() -> Program {
     let mut program = program(
@@ -124,7 +124,7 @@ pub fn two_engines() -> Program {
         ],
         &[],
     );
-    // A result of 7 instead of 8 products wastes a MAC.
+    // A sum of 7 instead of 8 products leaves a MAC idle.
     let Op::Matmul(product) = &mut program.code[4].op else { unreachable!() };
     product.k = 7;
     let layer = |name: &str| Layer { name: name.to_owned(), ..program.header.layers[0].clone() };

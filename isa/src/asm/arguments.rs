@@ -15,7 +15,7 @@ pub(crate) struct Arguments<'s> {
 }
 
 impl<'s> Arguments<'s> {
-    /// Tells the arguments of a line apart; no name may be there twice.
+    /// Splits the arguments of a line; a name may occur only once.
     pub(crate) fn new(line: Line<'s>) -> Result<Arguments<'s>, Diagnostic> {
         let mut unnamed = Vec::new();
         let mut named: Vec<(Atom<'s>, Value<'s>)> = Vec::new();
@@ -28,7 +28,7 @@ impl<'s> Arguments<'s> {
                         format!("`{}` is given twice", name.text),
                     ));
                 }
-                // What may be named is little; without a limit the search for doubles would take
+                // Few arguments have names. Without a limit, the search for duplicates would take
                 // quadratic time.
                 Some(name) if named.len() == MOST_NAMED => {
                     return Err(Diagnostic::at(name.span, "too many arguments"));
@@ -39,42 +39,42 @@ impl<'s> Arguments<'s> {
         Ok(Arguments { head: line.head, unnamed: unnamed.into_iter(), named })
     }
 
-    /// The next value without a name.
+    /// Takes the next unnamed value.
     pub(crate) fn next(&mut self, expected: &str) -> Result<Value<'s>, Diagnostic> {
         self.unnamed.next().ok_or_else(|| {
             Diagnostic::at(self.head.span.clone(), format!("`{}` needs {expected}", self.head.text))
         })
     }
 
-    /// The next value without a name, if there is one.
+    /// Takes the next unnamed value, if there is one.
     pub(crate) fn next_if_any(&mut self) -> Option<Value<'s>> {
         self.unnamed.next()
     }
 
-    /// All values without a name that are left.
+    /// Takes all remaining unnamed values.
     pub(crate) fn unnamed(&mut self) -> impl Iterator<Item = Value<'s>> {
         self.unnamed.by_ref()
     }
 
-    /// The value of a name, if it is there.
+    /// Takes the value of a name, if present.
     pub(crate) fn named(&mut self, name: &str) -> Option<Value<'s>> {
         let at = self.named.iter().position(|(other, _)| other.text == name)?;
         Some(self.named.remove(at).1)
     }
 
-    /// The value of a name.
+    /// Takes the value of a required name.
     pub(crate) fn required(&mut self, name: &str) -> Result<Value<'s>, Diagnostic> {
         self.named(name).ok_or_else(|| {
             Diagnostic::at(self.head.span.clone(), format!("`{}` needs `{name}=`", self.head.text))
         })
     }
 
-    /// All names that are left, with their values.
+    /// Takes all remaining named values.
     pub(crate) fn all_named(&mut self) -> Vec<(Atom<'s>, Value<'s>)> {
         std::mem::take(&mut self.named)
     }
 
-    /// Takes out the arguments whose names are none of those that there are; they are problems.
+    /// Removes the arguments with unknown names and reports them.
     pub(crate) fn take_unknown(&mut self, names: &[&str], problems: &mut Collector<Diagnostic>) {
         for (name, _) in self.named.extract_if(.., |(name, _)| !names.contains(&name.text)) {
             let message = format!("`{}` takes no `{}=`", self.head.text, name.text);
@@ -83,7 +83,7 @@ impl<'s> Arguments<'s> {
         }
     }
 
-    /// Nothing may be left.
+    /// Checks that no argument is left.
     pub(crate) fn end(self) -> Result<(), Diagnostic> {
         let Arguments { head, mut unnamed, named } = self;
         if let Some(value) = unnamed.next() {

@@ -1,4 +1,4 @@
-//! The schedule that a tiled program was found to be best with.
+//! The recorded schedule of a tiled program.
 
 /// The algorithm that orders tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

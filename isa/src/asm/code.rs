@@ -1,4 +1,4 @@
-//! A line of assembly as an instruction, by the instruction table.
+//! Parses a line of assembly as an instruction, by the instruction table.
 
 use super::kind::{Kind, Operands};
 use super::symbols::{Resolved, Symbols};
@@ -11,7 +11,7 @@ use crate::instr::{
 use vitcod_support::diagnostics::{Diagnostic, closest, did_you_mean, question};
 use vitcod_support::problems::Collector;
 
-/// What every instruction takes beside the fields of its row.
+/// The fields of every instruction in addition to those of its row.
 static TOKENS: [FieldSpec; 2] = [token_field("wait", WAIT_BIT), token_field("signal", SIGNAL_BIT)];
 
 const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
@@ -49,12 +49,12 @@ pub(crate) fn instruction(
     };
     let tokens = if kind == Kind::Program { &TOKENS[..] } else { &[] };
     let fields = || spec.fields.iter().chain(tokens);
-    // Bits by field, `None` for one that is left out or wrong.
+    // Bits by field; `None` for a missing or invalid one.
     let mut bits = vec![None; fields().count()];
     let mut operands = Operands::default();
     let mut given = vec![false; bits.len()];
     let mut sound = true;
-    // Operands whose names are misspelt, as far as that can be told.
+    // The operands that misspelt names probably meant.
     let mut meant = Vec::new();
     for argument in &line.arguments {
         if problems.is_full() {
@@ -131,17 +131,17 @@ pub(crate) fn instruction(
 /// The value of a field.
 enum Given {
     Bits(u64),
-    /// A place in a buffer of a task listing.
+    /// An offset in a buffer of a task listing.
     InBuffer {
         number: u32,
         offset: u32,
     },
-    /// A name whose definition is wrong, which is reported there.
+    /// A name whose invalid definition has been reported.
     Broken,
 }
 
-/// The field that an argument is for, with its position. Where its name is none, the one that it
-/// comes close to is added to those `meant`.
+/// The field that an argument sets, with its position. If its name is unknown, the closest field is
+/// added to `meant`.
 fn find(
     spec: &Spec,
     argument: &Argument<'_>,
@@ -162,8 +162,8 @@ fn find(
     })
 }
 
-/// The value of a field. What is a value by itself is no name. In a task listing nothing lies at an
-/// address of the scratchpad.
+/// The value of a field. Text that is a valid value is not looked up as a name. In a task listing,
+/// scratchpad operands are not addresses.
 fn value(
     field: &FieldSpec,
     value: &Value<'_>,

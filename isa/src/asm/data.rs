@@ -1,4 +1,4 @@
-//! Directives for bytes.
+//! Directives for data.
 
 use super::text::signed;
 use crate::instr::Field as _;
@@ -6,15 +6,15 @@ use crate::instr::field::integer;
 use crate::numerics::Scale;
 use vitcod_support::random::SplitMix64;
 
-/// Bytes that seeds may make in a text together.
+/// The most bytes that all seeds of a text may generate.
 pub const MAX_SEEDED_BYTES: usize = 96 << 20;
 
 /// A kind of data.
 pub(super) struct Kind {
     name: &'static str,
-    /// Bytes of an integer; none where the values are no integers.
+    /// Bytes of an integer; `None` if the values are not integers.
     integer: Option<usize>,
-    /// What its values are.
+    /// The expected syntax of a value.
     pub(super) expected: &'static str,
     /// Appends the bytes of a value.
     pub(super) append: fn(&str, &mut Vec<u8>) -> Option<()>,
@@ -54,7 +54,8 @@ const KINDS: [Kind; 8] = [
 ];
 
 impl Kind {
-    /// `count` integers of a seed, uniform; `room` is how many bytes may be made, which these take.
+    /// `count` uniform integers from a seed. Deducts their bytes from `room`, the number of bytes
+    /// that may still be generated.
     pub(super) fn random(
         &self,
         seed: u64,
@@ -78,7 +79,7 @@ pub(super) fn kind(directive: &str) -> Option<&'static Kind> {
     const { &KINDS }.iter().find(|kind| kind.name == directive)
 }
 
-/// The directives.
+/// Names of the directives.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     const { &KINDS }.iter().map(|kind| kind.name)
 }

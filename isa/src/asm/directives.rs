@@ -1,4 +1,4 @@
-//! Directives: everything of a program but its instructions.
+//! Directives: all lines of a program other than instructions.
 
 use std::ops::Range;
 
@@ -21,18 +21,18 @@ use crate::program::{Alternative, Binding, Buffer, Decision, Element, Layer, Lay
 use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
 use vitcod_support::problems::Collector;
 
-/// Reads a file that stands beside the text, by its name.
+/// Reads a file beside the text, by name.
 pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
 
-/// Buffers and tensors that are placed by the assembler start at multiples of this.
+/// Alignment of buffers and tensors that the assembler places.
 pub(super) const PLACED_AT: u64 = 64;
 
 type Done = Result<(), Diagnostic>;
 
-/// A directive and what it does.
+/// A directive and its function.
 struct Directive {
     name: &'static str,
-    /// The names of its arguments; `None` where it looks at them itself.
+    /// The names of its arguments; `None` if it checks them itself.
     names: Option<&'static [&'static str]>,
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
@@ -123,7 +123,7 @@ const DIRECTIVES: [Directive; 19] = [
     },
 ];
 
-/// What the directives of a text have defined so far.
+/// The definitions of the directives so far.
 pub(super) struct Definitions<'s, 'f> {
     files: &'f Files<'f>,
     kind: Kind,
@@ -139,24 +139,24 @@ pub(super) struct Definitions<'s, 'f> {
     pub(super) current: Option<u32>,
     /// The group of the next instruction.
     pub(super) group: u32,
-    /// The buffers of a task listing: bytes, address and place in the text.
+    /// The buffers of a task listing: bytes, address and position in the text.
     pub(super) buffers: Vec<(u32, Option<u32>, Range<usize>)>,
     pub(super) image: Section,
     pub(super) ir: Option<Section>,
     pub(super) ir_constants: Option<Section>,
-    /// Where data goes.
+    /// Destination of data directives.
     target: Target,
     /// The schedule that a tiled program states.
     pub(super) attempt: Option<Attempt>,
     /// The buffers of a program, and their directives.
     pub(super) live: Vec<(Buffer, Range<usize>)>,
-    /// The end of the furthest buffer.
+    /// The end of the highest buffer.
     sram_end: u64,
-    /// Bytes that seeds may still make.
+    /// Bytes that seeds may still generate.
     seeded: usize,
 }
 
-/// An input or output; its address may be still open.
+/// An input or output; its address may be undetermined.
 pub(super) struct Tensor {
     pub(super) is_input: bool,
     pub(super) binding: Binding,
@@ -164,7 +164,7 @@ pub(super) struct Tensor {
     pub(super) span: Range<usize>,
 }
 
-/// Where data goes.
+/// Destination of data directives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Image,
@@ -226,7 +226,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         }
     }
 
-    /// Does what a line that is no instruction says; what is wrong with it goes to the problems.
+    /// Executes a line that is not an instruction; its mistakes are added to the problems.
     pub(super) fn apply(&mut self, line: Line<'s>) {
         let first = line.arguments.iter().find(|argument| argument.name.is_none());
         let name = first.and_then(|argument| string(&argument.value).ok());
@@ -249,7 +249,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             }
             let is_misspelt = self.problems.len() > problems;
             return match (directive.apply)(self, arguments) {
-                // What the directive lacks is what is misspelt.
+                // The misspelt argument is the missing one.
                 Err(problem) if is_misspelt && problem.span.as_ref() == Some(&head) => Ok(()),
                 done => done,
             };
@@ -465,7 +465,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         arguments.end()
     }
 
-    /// The section that data goes to.
+    /// The section that data is appended to.
     fn target_section(&mut self) -> &mut Section {
         match self.target {
             Target::Image => &mut self.image,
@@ -474,7 +474,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         }
     }
 
-    /// How a tiled program is to be scheduled.
+    /// Records the schedule of a tiled program.
     fn schedule(&mut self, mut arguments: Arguments<'s>) -> Done {
         if self.kind != Kind::Tiled {
             let message = "only a tiled program is yet to be scheduled";
@@ -491,7 +491,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         arguments.end()
     }
 
-    /// Defines a buffer of a program: what its part of the scratchpad holds when.
+    /// Defines a buffer of a program: a part of the scratchpad and its live range.
     fn live(&mut self, mut arguments: Arguments<'s>) -> Done {
         if self.kind != Kind::Program {
             let message = "expected `.buffer`: the instructions of a `.tiled` or `.scheduled` \
@@ -510,7 +510,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         arguments.end()
     }
 
-    /// Data that follows belongs to a section; with a file, its bytes are all there is.
+    /// Selects the section for the data that follows; with a file, its bytes are the whole section.
     fn section(&mut self, mut arguments: Arguments<'s>, target: Target) -> Done {
         self.target = target;
         let files = self.files;
@@ -546,7 +546,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
     }
 }
 
-/// Bytes have the digest that is stated, if one is.
+/// Checks the digest of bytes, if one is stated.
 fn check_digest(stated: Option<Value<'_>>, bytes: &[u8]) -> Done {
     let Some(stated) = stated else { return Ok(()) };
     let found = sha256(bytes);
@@ -569,7 +569,7 @@ fn once(done: bool, head: &Atom<'_>) -> Done {
     }
 }
 
-/// A file beside the text: a text may come from anywhere, and must not reach elsewhere.
+/// Reads a file beside the text. A text is untrusted and must not reach other folders.
 fn read(files: &Files<'_>, name: &str) -> Result<Bytes, String> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', ':', '\0']) {
         return Err("expected the name of a file beside the text, without folder".to_owned());
@@ -577,7 +577,7 @@ fn read(files: &Files<'_>, name: &str) -> Result<Bytes, String> {
     files(name)
 }
 
-/// A section of a program; all of any other file.
+/// The section of a program file; the whole of any other file.
 fn part_of(bytes: Bytes, target: Target) -> Result<Bytes, String> {
     if !bytes.starts_with(b"\x7fELF") {
         return Ok(bytes);

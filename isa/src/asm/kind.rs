@@ -1,16 +1,16 @@
-//! What a text is of, and what its instructions lie in.
+//! The kinds of text, and the buffers of operands.
 
 use super::syntax;
 use crate::instr::table::MAX_SRAM_OPERANDS;
 
-/// What a text is of.
+/// The kind of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A program.
     Program,
-    /// Instructions on buffers without addresses.
+    /// Tasks: instructions on buffers without addresses.
     Tiled,
-    /// Instructions on buffers with addresses.
+    /// Tasks on buffers with addresses.
     Scheduled,
 }
 
@@ -27,8 +27,8 @@ impl Kind {
         }
     }
 
-    /// The kind of a text that starts with a directive, by its head, or tiled where it has none;
-    /// `None` where it starts otherwise.
+    /// The kind of a text that starts with a directive: by the first directive that names a kind,
+    /// else tiled. `None` if the text does not start with a directive.
     pub fn of(text: &str) -> Option<Kind> {
         let mut lines = syntax::lines(text);
         let first = lines.next()?.ok().filter(|line| line.head.text.starts_with('.'))?;
@@ -38,6 +38,6 @@ impl Kind {
     }
 }
 
-/// The buffers of an instruction's scratchpad operands, by number, in table order; none for those
-/// that are not used.
+/// The buffers of an instruction's scratchpad operands, by number, in table order; `None` for
+/// unused operands.
 pub type Operands = [Option<u32>; MAX_SRAM_OPERANDS];

@@ -2,7 +2,8 @@
 
 use logos::Logos;
 
-/// A token. What is inside a word (`sram:0x40`, `16+48`, `load|vector`) is the business of the
+/// A token. The contents of a word (`sram:0x40`, `16+48`, `load|vector`) are parsed by the field
+/// that it is for.
 /// field that it is for.
 #[derive(Logos, Clone, Copy, Debug, PartialEq, Eq)]
 #[logos(skip r"[ \t\r]+")]

@@ -1,4 +1,4 @@
-//! The machine of a program in text: a preset, what differs from it, or all of it.
+//! The machine of a program in text: a preset, a preset with changes, or all values.
 
 use toml::{Table, Value as Toml};
 
@@ -10,8 +10,8 @@ use crate::machine::{Machine, PRESETS};
 use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
 use vitcod_support::problems::Collector;
 
-/// The machine that `.machine` describes. Named arguments are the keys of the TOML form. Of
-/// mistakes in several the first is returned; the rest goes to `problems`.
+/// Reads the machine that `.machine` describes. Named arguments are the keys of the TOML form.
+/// Returns the first of several mistakes; the others are added to `problems`.
 pub(super) fn read(
     mut arguments: Arguments<'_>,
     problems: &mut Collector<Diagnostic>,
@@ -69,7 +69,7 @@ pub(super) fn read(
     Ok(machine)
 }
 
-/// Puts a value into the TOML form, if that may hold it.
+/// Sets a value of the TOML form, if the key accepts it.
 fn set(table: &mut Table, key: &Atom<'_>, value: &Value<'_>) -> Result<(), Diagnostic> {
     let given = toml_of(value)?;
     let (section, name) = key.text.split_once('.').unwrap_or(("", key.text));
@@ -116,7 +116,7 @@ fn toml_of(value: &Value<'_>) -> Result<Toml, Diagnostic> {
     number.ok_or_else(|| Diagnostic::at(atom.span.clone(), "expected a number or a quoted text"))
 }
 
-/// The arguments of `.machine`: the preset and its digest, or everything.
+/// Prints the arguments of `.machine`: the preset and its digest, or all values.
 pub(super) fn print(machine: &Machine) -> String {
     if PRESETS.iter().any(|(name, _)| Machine::preset(name).as_ref() == Some(machine)) {
         return format!("{:?} digest={}", machine.name, machine.digest());

@@ -1,14 +1,13 @@
-//! Assembly: a program as text, and back.
+//! Assembly: the text form of programs.
 //!
-//! `docs/assembly.md` describes the language for those who write it. The printed form
-//! ([`Program::listing`]) holds the whole program: reading it gives the same program, and printing
-//! that gives the same text. A line is read by a grammar that knows no instruction; the
-//! [instruction table](crate::instr::TABLE) says what its words mean, so an instruction that is
-//! added there can be written at once.
+//! `docs/assembly.md` describes the language. The printed form ([`Program::listing`]) is complete:
+//! parsing it gives the same program, and printing that gives the same text. Lines are parsed by a
+//! grammar that is independent of the instructions; the [instruction table](crate::instr::TABLE)
+//! defines the words, so a new instruction needs no change here.
 //!
-//! The text may come from anywhere. Every mistake is reported with its place, one at most for each
-//! argument. Memory is bounded by a small multiple of the text and of the files that it names, and
-//! nothing is recursive.
+//! Text is untrusted. Every mistake is reported with its position, at most one for each argument.
+//! Memory is bounded by a small multiple of the text and of the files that it names, and nothing is
+//! recursive.
 
 mod arguments;
 mod attempt;
@@ -41,10 +40,10 @@ use crate::program::Program;
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
-/// What is wrong with a text; [`Problems::render`] shows it.
+/// The mistakes of a text; [`Problems::render`] shows them with the lines.
 pub type AssemblyError = Problems<Diagnostic>;
 
-/// A program with the places in its text.
+/// A program with the positions of its parts in the text.
 #[derive(Debug)]
 pub struct Assembly {
     /// The program.
@@ -53,21 +52,21 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Reads a program, of which only the form is looked at. `files` reads a file beside the text.
+    /// Parses a program and checks only its form. `files` reads a file beside the text.
     ///
     /// # Errors
-    /// Everything that was found, in the order of the text. Reading stops when there are
-    /// [`KEPT`](vitcod_support::problems::KEPT) mistakes: to look for what was meant by each takes
-    /// time.
+    /// All mistakes, in the order of the text. Parsing stops after
+    /// [`KEPT`](vitcod_support::problems::KEPT) mistakes, because searching for what each was meant
+    /// to be takes time.
     pub fn parse(text: &str, files: &Files<'_>) -> Result<Assembly, AssemblyError> {
         let (tasks, places) = TaskListing::parse(text, Kind::Program, files)?;
         Ok(Assembly { program: tasks.program, places })
     }
 
-    /// Checks the program by [`check::check`].
+    /// Verifies the program by [`check::check`].
     ///
     /// # Errors
-    /// Everything that was found, at the line that it is about.
+    /// All problems, each at its line.
     pub fn check(&self) -> Result<(), AssemblyError> {
         let Err(found) = check::check(&self.program) else { return Ok(()) };
         let mut problems = found.map(|problem| {

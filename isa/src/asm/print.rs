@@ -1,4 +1,4 @@
-//! A program as text.
+//! Prints programs as text.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use crate::effects::{Space, accesses};
 use crate::instr::{Instr, Sram};
 use crate::program::{Alternative, Binding, Buffer, Decision, Element, Layer, Program, SavedIr};
 
-/// Constants up to this size are always in a text that is to be read again.
+/// The largest constant, in bytes, that is always inline in text that can be parsed.
 const SMALL: usize = 4096;
 
-/// Constants up to this size are also in one that is to be looked at.
+/// The largest constant, in bytes, that is inline in text for reading.
 const GLANCE: usize = 64;
 
-/// Bytes of a line of data.
+/// Bytes of data per line.
 const LINE: usize = 32;
 
 /// Where a printed text has its constants and its IR.
@@ -30,16 +30,17 @@ pub enum Sections {
     /// In the text.
     #[default]
     Inline,
-    /// If they are large, in a program's file of that name.
+    /// Large ones are references to the program's file of this name.
     Program(String),
-    /// If they are large, in a file of that name beside the text, which [`Sections::side`] makes.
+    /// Large ones are references to a file of this name beside the text, with the contents
+    /// [`Sections::side`].
     Side(String),
-    /// But for a few bytes nowhere: digests stand for them, and the text is for reading.
+    /// Large ones are digests; such text is for reading only.
     Digest,
 }
 
 impl Sections {
-    /// The bytes of the side file: what is large of an image, an IR and its constants, one after
+    /// The contents of the side file: the large ones among image, IR and its constants, one after
     /// the other.
     pub fn side(image: &Bytes, ir: Option<&SavedIr>) -> Vec<u8> {
         let ir = ir.map(|ir| [&ir.graph, &ir.constants]);
@@ -50,7 +51,7 @@ impl Sections {
             .collect()
     }
 
-    /// A section that starts at `at` of the side file if it is there.
+    /// Prints a section, which starts at `at` in the side file if it is there.
     fn print(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -82,7 +83,7 @@ impl Sections {
         }
     }
 
-    /// All of a text but layers and instructions.
+    /// Prints all of a text except layers and instructions.
     fn print_head(&self, f: &mut fmt::Formatter<'_>, kind: Kind, program: &Program) -> fmt::Result {
         let Program { header, machine, image, ir, .. } = program;
         writeln!(f, "{} {:?} dram={}", kind.directive(), header.name, header.dram_bytes)?;
@@ -130,8 +131,7 @@ impl Sections {
     }
 }
 
-/// The text of a program, by its `Display`: all of it, so that it can be
-/// [read](super::Assembly::parse) again.
+/// The complete text of a program, by `Display`. It can be [parsed](super::Assembly::parse).
 #[derive(Clone, Debug)]
 pub struct Listing<'a> {
     program: &'a Program,
@@ -140,29 +140,29 @@ pub struct Listing<'a> {
 }
 
 impl Program {
-    /// The program as text.
+    /// The text of the program.
     pub fn listing(&self) -> Listing<'_> {
         Listing { program: self, sections: Sections::Inline, is_annotated: false }
     }
 }
 
 impl Listing<'_> {
-    /// Large constants and the IR by reference to the program's own file, of that name without
+    /// Prints large constants and the IR as references to the program's own file, named without
     /// folder.
     pub fn with_constants_in(self, file: &str) -> Self {
         self.with_sections(Sections::Program(file.to_owned()))
     }
 
-    /// Constants and the IR elsewhere.
+    /// Chooses where constants and the IR are.
     pub fn with_sections(self, sections: Sections) -> Self {
         Listing { sections, ..self }
     }
 
-    /// Comments state for each instruction its index, node, bytes of operands and cycles. A
-    /// transfer's cycles are those for which it takes the DRAM channel.
+    /// Adds comments with the index, node, operand bytes and cycles of each instruction. The cycles
+    /// of a transfer are those in which it occupies the DRAM channel.
     ///
     /// # Errors
-    /// The program does not pass its checks: only one that does has costs.
+    /// The verifier rejects the program; costs are defined only for valid programs.
     pub fn annotated(self) -> Result<Self, CheckError> {
         check::check(self.program)?;
         Ok(Listing { is_annotated: true, ..self })
@@ -196,7 +196,7 @@ impl Listing<'_> {
     }
 }
 
-// Names come from the model's file: quoted, so that none breaks its line.
+// Names come from the model's file. They are quoted, so that none can break its line.
 impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Program { header, code, layer_of, buffers, image, .. } = self.program;
@@ -261,7 +261,7 @@ pub struct TaskListingText<'a> {
 }
 
 impl TaskListing {
-    /// The task listing as text, which can be read again unless `sections` are left out.
+    /// The task listing as text. It can be parsed unless `sections` omits constants.
     pub fn listing(&self, sections: Sections) -> TaskListingText<'_> {
         TaskListingText { tasks: self, sections }
     }
@@ -308,7 +308,7 @@ fn define(f: &mut fmt::Formatter<'_>, layer: &Layer) -> fmt::Result {
     writeln!(f, " nodes={nodes:?}")
 }
 
-/// A text of one line.
+/// Text reduced to one line.
 struct Comment<T>(T);
 
 impl<T: fmt::Display> fmt::Display for Comment<T> {

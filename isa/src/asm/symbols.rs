@@ -1,4 +1,4 @@
-//! Names that a program gives to places and values.
+//! Names of a program for addresses and values.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,29 +9,29 @@ use crate::instr::field::{MAX_SRAM, integer};
 use crate::instr::{Dram, Sram};
 use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Symbol<'s> {
-    /// A text, wherever the name stands as a value.
+    /// Text that replaces the name.
     Text(&'s str),
-    /// A region of a memory. `bytes` is `None` where it has no end of its own.
+    /// A region of a memory. `bytes` is `None` if it has no end.
     Region { space: Space, address: u64, bytes: Option<u64> },
     /// A buffer of a task listing, by its number.
     Buffer { number: u32, bytes: u32 },
-    /// Tensors with one name.
+    /// Several tensors have this name.
     Ambiguous,
-    /// Nothing: the definition is wrong.
+    /// The definition is invalid.
     Broken,
 }
 
-/// What a word stands for.
+/// The meaning of a word.
 #[derive(Clone, Debug)]
 pub(crate) enum Resolved {
-    /// Another text.
+    /// Text that replaces the word.
     Text(String),
-    /// A place in a buffer of a task listing.
+    /// An offset in a buffer of a task listing.
     InBuffer { number: u32, offset: u32 },
-    /// What a wrong definition would have said.
+    /// A name whose definition is invalid.
     Broken,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Resolved {
 pub(crate) struct Symbols<'s>(BTreeMap<String, Symbol<'s>>);
 
 impl<'s> Symbols<'s> {
-    /// Defines a name, which must be new.
+    /// Defines a new name; a duplicate is an error.
     pub(crate) fn define(&mut self, name: &Atom<'_>, symbol: Symbol<'s>) -> Result<(), Diagnostic> {
         if !is_name(name.text) {
             let message = "a name starts with a letter and has letters, digits, `_` and `.`";
@@ -56,14 +56,14 @@ impl<'s> Symbols<'s> {
         Ok(())
     }
 
-    /// Notes that a name is defined, but wrongly, so that its uses are not reported as well.
+    /// Marks a name as invalidly defined, so that its uses are not reported as well.
     pub(crate) fn poison(&mut self, name: &str) {
         if is_name(name) {
             self.0.entry(name.to_owned()).or_insert(Symbol::Broken);
         }
     }
 
-    /// Defines the name of a tensor if it can be one; programs may have tensors of one name.
+    /// Defines the name of a tensor, if it is a valid one. Several tensors may have the same name.
     pub(crate) fn define_tensor(&mut self, name: &str, symbol: Symbol<'s>) {
         if is_name(name) {
             let entry = self.0.entry(name.to_owned()).or_insert(Symbol::Broken);
@@ -71,7 +71,7 @@ impl<'s> Symbols<'s> {
         }
     }
 
-    /// What `name` or `name+offset` stands for; `None` where it is no known name.
+    /// The meaning of `name` or `name+offset`; `None` if the name is unknown.
     pub(crate) fn resolve(
         &self,
         text: &str,
@@ -122,7 +122,7 @@ impl<'s> Symbols<'s> {
         }
     }
 
-    /// The question whether another name was meant; of many names, not all are compared.
+    /// Suggests the closest known name. Only a limited number of names is compared.
     pub(crate) fn near(&self, text: &str) -> Option<String> {
         did_you_mean(
             text.split('+').next().unwrap_or(text),

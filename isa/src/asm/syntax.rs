@@ -1,4 +1,4 @@
-//! Lines of assembly, as the grammar sees them.
+//! Lines of assembly: tokens, heads and arguments.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use vitcod_support::diagnostics::Diagnostic;
 pub(crate) struct Line<'s> {
     /// The mnemonic, or the directive with its dot.
     pub(crate) head: Atom<'s>,
-    /// What follows.
+    /// The arguments.
     pub(crate) arguments: Vec<Argument<'s>>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Argument<'s> {
     pub(crate) value: Value<'s>,
 }
 
-/// A value with its place in the text.
+/// A value with its position in the text.
 #[derive(Debug)]
 pub(crate) enum Value<'s> {
     Atom(Atom<'s>),
@@ -45,7 +45,7 @@ impl Value<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Atom<'s> {
     pub(crate) kind: AtomKind,
-    /// As it stands, a quoted text with its quotes.
+    /// The source text; quoted text includes its quotes.
     pub(crate) text: &'s str,
     pub(crate) span: Range<usize>,
 }
@@ -63,11 +63,11 @@ impl Argument<'_> {
     }
 }
 
-/// Tokens that a line may have: parsed, they take far more memory than their text.
+/// The most tokens of a line. Parsed tokens take far more memory than their text.
 const MOST_TOKENS: usize = 1 << 16;
 
-/// The lines of a text that hold something, each parsed for itself: a mistake in one hides none in
-/// another.
+/// The non-empty lines of a text. Each is parsed separately, so that a mistake in one does not hide
+/// mistakes in others.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, Diagnostic>> {
     let parser = grammar::LineParser::new();
     let mut tokens = Token::lexer(text).spanned();
@@ -96,7 +96,7 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Result<Line<'_>, Diagnos
     })
 }
 
-/// What is wrong with characters that are no token.
+/// The diagnostic for characters that are not a token.
 fn unreadable(text: &str, span: Range<usize>) -> Diagnostic {
     if text[span.clone()].starts_with('"') {
         Diagnostic::at(span.start..span.start + 1, "this quote is not closed on its line")

@@ -40,14 +40,14 @@ pub struct TaskListing {
     pub attempt: Option<Attempt>,
 }
 
-/// Where parts of a text stand.
+/// The positions of a listing's parts in the text.
 #[derive(Debug, Default)]
 pub struct Places {
-    /// Each instruction: its mnemonic.
+    /// The mnemonic of each instruction.
     pub code: Vec<Range<usize>>,
-    /// Each input and, behind them, each output.
+    /// Each input, followed by each output.
     pub bindings: Vec<Range<usize>>,
-    /// Each buffer: of a task listing its name, of a program its directive.
+    /// The name of each buffer of a task listing, or its directive in a program.
     pub buffers: Vec<Range<usize>>,
 }
 
@@ -62,8 +62,7 @@ impl TaskListing {
         files: &Files<'_>,
     ) -> Result<(TaskListing, Places), AssemblyError> {
         let mut definitions = Definitions::new(files, kind);
-        // Names may be used before they are defined: directives first, and instructions when all
-        // names are known.
+        // Names may be used before they are defined: process directives first, then instructions.
         let (mut layer_of, mut groups) = (Vec::new(), Vec::new());
         for line in syntax::lines(text) {
             if definitions.problems.is_full() {
@@ -157,18 +156,18 @@ impl TaskListing {
         Ok((TaskListing { kind, program, buffers, operands, groups, attempt }, places))
     }
 
-    /// The text of an instruction, by its index.
+    /// The text of instruction `index`.
     pub fn instruction(&self, index: usize) -> String {
         Short { op: &self.program.code[index].op, operands: &self.operands[index] }.to_string()
     }
 }
 
-/// An operation on buffers as text: what can be left out is.
+/// The shortest text of an operation on buffers: defaults are omitted.
 #[derive(Debug)]
 pub struct Short<'a> {
-    /// Its scratchpad addresses are offsets.
+    /// The operation. Its scratchpad addresses are offsets in buffers.
     pub op: &'a Op,
-    /// Where its operands lie.
+    /// The buffers of its operands.
     pub operands: &'a Operands,
 }
 
@@ -186,8 +185,8 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// Places the tensors that have no address behind all that has one, and names all. Returns the size
-/// of DRAM.
+/// Places the tensors without addresses after all others, and defines the names of all. Returns the
+/// size of DRAM.
 fn place(definitions: &mut Definitions<'_, '_>) -> u64 {
     let mut end = definitions.image.len();
     let placed = definitions.tensors.iter().filter(|tensor| tensor.is_placed);

@@ -1,15 +1,15 @@
-//! Values of directives: quoted texts and numbers.
+//! Values of directives: strings and numbers.
 
 use super::syntax::{Atom, AtomKind, Value};
 use crate::instr::field::integer;
 use vitcod_support::diagnostics::Diagnostic;
 
-/// The text of a word, or of a quoted text without quotes and escapes.
+/// The contents of a word or of a quoted string.
 pub(crate) fn string(value: &Value<'_>) -> Result<String, Diagnostic> {
     atom_string(atom(value, "a text")?)
 }
 
-/// The texts of a list.
+/// The strings of a list.
 pub(crate) fn strings(value: &Value<'_>) -> Result<Vec<String>, Diagnostic> {
     items(value)?.iter().map(atom_string).collect()
 }
@@ -22,7 +22,7 @@ pub(crate) fn items<'a, 's>(value: &'a Value<'s>) -> Result<&'a [Atom<'s>], Diag
     }
 }
 
-/// What stands by itself, not in a list.
+/// A single value, not a list.
 pub(crate) fn atom<'a, 's>(
     value: &'a Value<'s>,
     expected: &str,
@@ -35,7 +35,7 @@ pub(crate) fn atom<'a, 's>(
     }
 }
 
-/// What `parse` makes of a word.
+/// Parses a word.
 pub(crate) fn word<'s, T>(
     value: &Value<'s>,
     expected: &str,
@@ -70,7 +70,7 @@ fn atom_string(atom: &Atom<'_>) -> Result<String, Diagnostic> {
     }
 }
 
-/// The inverse of how `Debug` writes a string.
+/// Decodes a string that `Debug` wrote.
 fn unescape(quoted: &str) -> Option<String> {
     let mut rest = quoted.strip_prefix('"')?.strip_suffix('"')?.chars();
     let mut text = String::with_capacity(quoted.len());

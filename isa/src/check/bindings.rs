@@ -1,4 +1,4 @@
-//! Inputs and outputs.
+//! Checks inputs and outputs.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +58,7 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
         }
     }
     placed.sort_by_key(|(binding, end)| (binding.address, *end));
-    // The binding that reaches furthest, of those that start earlier.
+    // The binding with the highest end among those that start earlier.
     let mut reached: Option<(u64, &Binding)> = None;
     for (binding, end) in placed {
         if let Some((_, other)) = reached.filter(|(reach, _)| binding.address < *reach) {
@@ -70,7 +70,7 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     }
 }
 
-/// The address after the last byte, if the binding lies where it may.
+/// The address after the last byte, or why the region is invalid.
 fn end(program: &Program, binding: &Binding) -> Result<u64, String> {
     let dram = program.header.dram_bytes;
     let image = program.image.len() as u64;

@@ -1,7 +1,7 @@
-//! Buffers: what the scratchpad holds when, and which of it an instruction touches.
+//! Checks buffers: each access to the scratchpad must lie in a live buffer.
 //!
-//! The sweep goes over the instructions with the buffers that live at each, by address. They share
-//! no byte, so the one that an access lies in is found by its first byte.
+//! A sweep over the instructions maintains the live buffers by address. They are disjoint, so the
+//! buffer of an access is found by its first byte.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,39 +11,39 @@ use super::order::{Clock, Order};
 use crate::effects::{Space, accesses};
 use crate::program::{Buffer, Program};
 
-/// Per instruction, the buffers of its accesses to the scratchpad, in the order of
-/// [`accesses`]. Empty for a program that states none.
+/// Per instruction, the buffers of its accesses to the scratchpad, in the order of [`accesses`].
+/// Empty for a program without buffers.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     of_instruction: Vec<Vec<usize>>,
     lives: Vec<Life>,
 }
 
-/// The instructions of each unit, by number, at which a buffer lives.
+/// The live range of a buffer as instruction numbers of each unit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
-    /// The last number before.
+    /// The last numbers before the live range.
     before: Clock,
-    /// The last number of the life.
+    /// The last numbers of the live range.
     through: Clock,
 }
 
 impl Life {
-    /// Whether an instruction belongs to the life.
+    /// Whether an instruction is in the live range.
     pub(super) fn covers(&self, unit: usize, number: u32) -> bool {
         self.before[unit] < number && number <= self.through[unit]
     }
 }
 
 impl Touched {
-    /// The life of the buffer of an instruction's i-th access to the scratchpad; none in a program
-    /// without buffers.
+    /// The live range of the buffer of an instruction's i-th access to the scratchpad; `None` in a
+    /// program without buffers.
     pub(super) fn life(&self, instruction: usize, i: usize) -> Option<&Life> {
         let buffer = self.of_instruction.get(instruction)?.get(i)?;
         self.lives.get(*buffer)
     }
 
-    /// Counts the instructions of each unit before and during each life.
+    /// Counts the instructions of each unit before and during each live range.
     pub(super) fn count(&mut self, program: &Program, order: &Order) {
         let mut starts = by(program, |buffer| buffer.first);
         let mut ends = by(program, |buffer| buffer.last);
@@ -59,9 +59,9 @@ impl Touched {
     }
 }
 
-/// Buffers by an instruction.
+/// Buffers sorted by an instruction.
 struct By {
-    /// Instruction and buffer, by falling instruction.
+    /// Instruction and buffer, in descending order of instructions.
     left: Vec<(u32, usize)>,
 }
 
@@ -73,7 +73,7 @@ fn by(program: &Program, instruction: impl Fn(&Buffer) -> u32) -> By {
 }
 
 impl By {
-    /// Those of an instruction, which is asked for in rising order.
+    /// Takes the buffers of an instruction. Calls must be in ascending order of instructions.
     fn take_at(&mut self, index: usize) -> Vec<usize> {
         let mut found = Vec::new();
         while let Some((_, buffer)) = self.left.pop_if(|(at, _)| *at as usize == index) {
@@ -83,7 +83,7 @@ impl By {
     }
 }
 
-/// Checks the buffers of a program, if it has any, and that each access lies in one that lives.
+/// Checks the buffers of a program, if it has any, and that each access lies in a live one.
 pub(super) fn check(program: &Program, problems: &mut Report) -> Touched {
     let mut touched = Touched::default();
     if program.buffers.is_empty() {
@@ -138,7 +138,7 @@ pub(super) fn check(program: &Program, problems: &mut Report) -> Touched {
     touched
 }
 
-/// What is wrong with a buffer by itself.
+/// The problem of a single buffer, if any.
 fn malformed(program: &Program, buffer: &Buffer) -> Option<String> {
     let capacity = u64::from(program.machine.sram.bytes);
     let Buffer { bytes, first, last, .. } = *buffer;

@@ -1,10 +1,10 @@
-//! The flow of data: every byte that is read was written before, and conflicting accesses are
-//! ordered.
+//! Checks the flow of data: every byte that is read was written before, and conflicting accesses
+//! are ordered.
 //!
-//! The instructions are visited in one order in which they can run. For each byte the shadow knows
-//! the last writer and, per unit, the last reader since. If an access is ordered after those, it is
-//! ordered after all before them, because they were found to be ordered in their turn; so one visit
-//! finds a race in every program that has one, whichever order is taken.
+//! The instructions are visited in one possible order of execution. For each byte the shadow stores
+//! the last writer and, per unit, the last reader since. An access that is ordered after those is
+//! ordered after all earlier ones, by induction. So one visit finds a race in every program that
+//! has one, in whichever order it visits.
 
 use std::ops::Range;
 
@@ -17,9 +17,9 @@ use crate::effects::{Access, Region, Space, accesses};
 use crate::instr::Unit;
 use crate::program::Program;
 
-/// Checks the flow of a program whose operands lie in memory. Returns per instruction what has to
-/// have completed when it starts, for the conflicts of its accesses. `place` names bytes of the
-/// scratchpad.
+/// Checks the flow of a program whose operands are inside the memories. Returns per instruction
+/// what must have completed before it starts, because of conflicts. `place` names bytes of the
+/// scratchpad in messages.
 pub(super) fn check(
     program: &Program,
     order: &Order,
@@ -47,7 +47,7 @@ struct Flow<'a> {
     touched: &'a Touched,
     place: &'a dyn Fn(Range<u64>) -> String,
     sram: Shadow,
-    /// Behind the image, which is never written.
+    /// DRAM after the image, which is never written.
     dram: Shadow,
     budget: Budget,
 }
@@ -85,7 +85,7 @@ impl<'a> Flow<'a> {
         let all = accesses(&instr.op);
         let mut clashes: Vec<(&Access, &str, Clash)> = Vec::new();
 
-        // Operands are read before results are written, also where those take their place.
+        // Operands are read before results are written, also for in-place updates.
         let mut in_sram = 0;
         for access in &all {
             let place = in_sram;
@@ -141,7 +141,7 @@ impl<'a> Flow<'a> {
         needed
     }
 
-    /// A clash as text.
+    /// The message for a clash.
     fn describe(&self, access: &Access, does: &str, Clash { other, bytes }: &Clash) -> String {
         let place = match access.space {
             Space::Sram => (self.place)(bytes.clone()),
@@ -172,7 +172,7 @@ impl<'a> Flow<'a> {
         )
     }
 
-    /// The host reads the outputs when the program has ended.
+    /// Checks that the outputs are written when the program ends.
     fn outputs(&mut self, problems: &mut Report) {
         for binding in &self.program.header.outputs {
             let mut visit = visit(HOST, &[u32::MAX; Unit::COUNT], &mut self.budget);

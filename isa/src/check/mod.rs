@@ -3,61 +3,58 @@
 //! # What is checked
 //!
 //! - *Structure*: exactly one `halt`, at the end; one layer per instruction, each in the table of
-//!   layers; DRAM within the range of addresses and large enough for the image.
-//! - *Operands* of each instruction, as [`effects`](crate::effects) states them: none is empty (so
-//!   counts are at least 1); each lies inside the scratchpad of the program's machine or the DRAM
-//!   of the program; addresses and strides are aligned; the rows of one that is written do not
-//!   overlap; one that is written overlaps no other of the instruction, but for those that may be
-//!   [updated in place](crate::effects::in_place); none that is written lies in the image.
-//! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are no wider than
-//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH); sums of `matmul` have no more
-//!   products than the accumulator holds; lists have no more queries than they can number;
-//!   `spmm_list` has a list or a block, no entries without the one and no columns without the
-//!   other.
-//! - *Tokens*: for each ordered pair of units as many signals as waits; none on `barrier` and
-//!   `halt`; every instruction gets to start. A circle of waits is named with its instructions.
-//! - *Bindings*: names differ among inputs and among outputs; shapes are not empty; regions lie in
-//!   DRAM behind the image and overlap no other; steps are positive and finite; only images
-//!   `[1, c, h, w]` that are inputs are laid out as pixels.
+//!   layers; a DRAM that is addressable and holds the image.
+//! - *Operands* of each instruction, as [`effects`](crate::effects) states them: they are not empty
+//!   (so counts are at least 1); they lie inside the scratchpad of the machine or the DRAM of the
+//!   program; addresses and strides are aligned; the rows of a written operand do not overlap; a
+//!   written operand overlaps no other operand of the instruction, except for
+//!   [in-place updates](crate::effects::in_place); no written operand lies in the image.
+//! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are at most
+//!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH) wide; sums of `matmul` have no
+//!   more products than the accumulator holds; lists have no more queries than they can number;
+//!   `spmm_list` has a list or a block, entries only with a list, and columns only with a block.
+//! - *Tokens*: for each ordered pair of units there are as many signals as waits; `barrier` and
+//!   `halt` have none; every instruction can start. A cycle of waits is reported with its
+//!   instructions.
+//! - *Bindings*: names of inputs are distinct, and so are names of outputs; shapes are not empty;
+//!   regions lie in DRAM after the image and are disjoint; steps are positive and finite; only
+//!   image inputs `[1, c, h, w]` have the layout of pixels.
+//! - *Buffers*, if the program states them ([`Buffer`]): each lies in the scratchpad and is live at
+//!   one instruction at least; buffers that are live at the same instruction are disjoint; every
+//!   access to the scratchpad lies in one buffer that is live at the instruction.
+//! If all of that holds, the flow of data is checked byte by byte:
 //!
-//! - *Buffers*, in a program that states them ([`Buffer`]): each lies in the scratchpad and lives
-//!   at one instruction at least; those that live at the same instruction share no byte; every
-//!   access to the scratchpad lies in one buffer that lives at the instruction.
-//!
-//! Where all that holds, the flow of data is followed, byte by byte:
-//!
-//! - *Order*: of two accesses that touch the same byte, one of them a write, one has completed
-//!   before the other starts, by the order of units and tokens and whatever instructions take.
-//!   Within a unit that is asked only of a read of what the unit wrote; all else is in order there,
-//!   as [`effects`](crate::effects) says.
-//! - *Definedness*: each byte of the scratchpad that is read was written before, and where there
-//!   are buffers by an instruction at which the same buffer lives; each byte of DRAM lies in the
-//!   image or an input, or was written before. So is each byte of the outputs when the program
+//! - *Order*: of two accesses to the same byte, one of them a write, one has completed before the
+//!   other starts, by the order of units and tokens, whatever the timing. Within a unit this is
+//!   required only of a read after a write; all other accesses of a unit are in order, as
+//!   [`effects`](crate::effects) states.
+//! - *Definedness*: each byte of the scratchpad that is read was written before; with buffers, by
+//!   an instruction at which the same buffer was live. Each byte of DRAM that is read lies in the
+//!   image or an input, or was written before. Each byte of the outputs is written when the program
 //!   ends.
-//! - *Accumulators*: the int32 that an instruction continues hold sums of products, and those have,
-//!   all instructions together, at most
-//!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms; likewise row sums
-//!   of softmax, of which two fit 32 bits together. What one instruction sums always fits, since
-//!   its length has 16 bits, as have entries and columns of a row.
+//! - *Accumulators*: int32 values that an instruction continues are sums of products, which have,
+//!   over all instructions, at most
+//!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms; likewise the row
+//!   sums of softmax, of which the sum of two must fit 32 bits. The sums of one instruction always
+//!   fit, because lengths, and entries and columns of a row, have 16 bits.
 //!
 //! # What is not checked
 //!
-//! - *Values*: indices of a gather and of keys, lists and their `steps` (what the instruction table
-//!   says stops the machine), parameters (a scale without a meaning stops the machine; a bias
-//!   beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may make a sum wrap, with one and the same
-//!   result everywhere). An operand that values select from, as the table of a gather, counts as
-//!   read as a whole.
+//! - *Values*: indices of a gather and of keys, lists and their `steps` (the instruction table
+//!   states when they stop the machine), and parameters (an invalid scale stops the machine; a bias
+//!   beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may overflow a sum, with the same result on
+//!   every machine). An operand that values select from, such as the table of a gather, counts as
+//!   read completely.
 //! - *Sums from elsewhere*: row sums that `spmm` divides by are not traced back to the `softmax`
-//!   that made them.
+//!   that computed them.
 //! - *Meaning*: that the program computes the model.
 //!
 //! # Cost
 //!
-//! Time is in proportion to the instructions and the pieces of memory that their operands consist
-//! of, nearly: 2 microseconds an instruction on compiled models. A program whose operands are
-//! scattered over so many pieces that it would take longer than 8192 steps per instruction, or
-//! memory for more than 2^20 pieces, is refused. Memory is bounded by that and the length of the
-//! program.
+//! Time is nearly proportional to the number of instructions and of memory pieces that their
+//! operands consist of: 2 microseconds per instruction on compiled models. A program is rejected if
+//! its operands are so scattered that checking would take more than 8192 steps per instruction or
+//! memory for more than 2^20 pieces. Memory is bounded by that limit and the length of the program.
 
 mod bindings;
 mod buffers;
@@ -84,19 +81,19 @@ use buffers::Touched;
 use order::{Clock, Order};
 use vitcod_support::problems::{Collector, Problems};
 
-/// A program that must not run: everything that is wrong with it.
+/// The problems of an invalid program.
 pub type CheckError = Problems<CheckProblem>;
 
-/// One thing that is wrong with a program.
+/// A problem of an invalid program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckProblem {
     /// The instruction, buffer, binding or other part at fault.
     pub place: Place,
-    /// What is wrong.
+    /// What was found and what was expected.
     pub message: String,
 }
 
-/// What a problem is about.
+/// The subject of a problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The program as a whole.
@@ -117,7 +114,7 @@ pub enum Place {
     },
     /// An input or output.
     Binding {
-        /// Its index among inputs and, behind them, outputs.
+        /// Index among the inputs followed by the outputs.
         index: usize,
         /// Name of the input or output.
         name: String,
@@ -142,19 +139,19 @@ impl fmt::Display for CheckProblem {
     }
 }
 
-/// Checks a program; the module's documentation lists what for.
+/// Verifies a program, as the module's documentation describes.
 ///
 /// # Errors
-/// Everything that was found.
+/// All problems.
 pub fn check(program: &Program) -> Result<(), CheckError> {
     verify(program).map(|_| ())
 }
 
-/// Checks a program whose instructions are executed one after the other: [`check`] without tokens
-/// and order. `place` says how messages name bytes of the scratchpad.
+/// Verifies a program whose instructions are executed one after the other: [`check`] without tokens
+/// and order. `place` names bytes of the scratchpad in messages.
 ///
 /// # Errors
-/// Everything that was found.
+/// All problems.
 pub fn check_sequence(
     program: &Program,
     place: &dyn Fn(Range<u64>) -> String,
@@ -172,13 +169,13 @@ pub fn check_sequence(
     problems.0.finish()
 }
 
-/// How messages name bytes of the scratchpad.
+/// The default name of scratchpad bytes in messages.
 fn scratchpad(bytes: Range<u64>) -> String {
     format!("{:#x}..{:#x} of the scratchpad", bytes.start, bytes.end)
 }
 
-/// [`check`]; returns what was worked out: the order of the instructions and, for each, what has to
-/// have completed when it starts.
+/// [`check`], which also returns the order of the instructions and, for each, what must have
+/// completed before it starts.
 fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     let mut problems = Report::new();
     let order = form(program, &mut problems);
@@ -194,8 +191,8 @@ fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     problems.0.finish().map(|()| proof)
 }
 
-/// Checks all but the flow of data, which has a meaning only where the rest is sound. Returns the
-/// order of the instructions if each of them gets to start.
+/// Checks everything except the flow of data, which is defined only if the rest is valid. Returns
+/// the order of the instructions, if each of them can start.
 fn form(program: &Program, problems: &mut Report) -> Option<Order> {
     structure(program, problems);
     for (index, instr) in program.code.iter().enumerate() {
@@ -237,7 +234,7 @@ fn structure(program: &Program, problems: &mut Report) {
     }
 }
 
-/// Gathers problems by place.
+/// Collects problems by place.
 struct Report(Collector<CheckProblem>);
 
 impl Report {
@@ -261,7 +258,7 @@ impl Report {
         self.0.push(|| CheckProblem { place: Place::Buffer { index, buffer }, message: message() });
     }
 
-    /// `binding` is one of the program.
+    /// `binding` must be one of the program's.
     fn binding(&mut self, program: &Program, binding: &Binding, message: impl FnOnce() -> String) {
         let Header { inputs, outputs, .. } = &program.header;
         self.0.push(|| {

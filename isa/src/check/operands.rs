@@ -1,4 +1,4 @@
-//! Operands and limits of one instruction.
+//! Checks operands and limits of one instruction.
 
 use super::Report;
 use crate::effects::{Access, Space, accesses, in_place};
@@ -8,8 +8,8 @@ use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
 
-// The lengths of sums are 16 bits wide, but for those of `matmul`; a row of `spmm_list` has that
-// many entries and that many columns, but no bias.
+// Lengths of sums have 16 bits, except those of `matmul`. A row of `spmm_list` has up to that many
+// entries and columns each, but no bias.
 const _: () = assert!(max_accumulation_depth(8, 8) >= u16::MAX as u32);
 const _: () = assert!((2 * u16::MAX as i64) << 14 <= i32::MAX as i64);
 
@@ -77,7 +77,7 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
     }
 }
 
-/// What is wrong with an operand by itself.
+/// The problem of a single operand, if any.
 fn access_problem(program: &Program, access: &Access) -> Option<String> {
     let Access { space, mode, region, align, .. } = *access;
     let (memory, capacity) = match space {

@@ -1,4 +1,4 @@
-//! Happens-before: an order in which the instructions of a program can run, and what each knows to
+//! Happens-before: a possible order of execution of a program, and what each instruction knows to
 //! have completed.
 
 use std::ops::Range;
@@ -7,38 +7,38 @@ use super::Report;
 use super::tokens::{Token, only, tokens};
 use crate::instr::{Instr, Unit};
 
-/// Per unit, how many of its instructions have completed, as far as is known: a vector clock.
+/// Per unit, the number of its instructions that are known to have completed: a vector clock.
 pub(super) type Clock = [u32; Unit::COUNT];
 
-/// Whether everything that the first needs is known to the second.
+/// Whether `known` includes everything in `needed`.
 pub(super) fn covers(known: &Clock, needed: &Clock) -> bool {
     needed.iter().zip(known).all(|(needed, known)| needed <= known)
 }
 
-/// A program as the partial order that its units and tokens make.
+/// A program as the partial order of its units and tokens.
 #[derive(Default)]
 pub(super) struct Order {
-    /// All instructions, each after those that it waits for and after the one before it in its
-    /// unit.
+    /// All instructions in topological order: each follows the senders of its tokens and its
+    /// predecessor in the unit.
     pub(super) sequence: Vec<usize>,
-    /// Per instruction, its unit; none for those of all units.
+    /// Per instruction, its unit; `None` for instructions of all units.
     pub(super) units: Vec<Option<Unit>>,
-    /// Per instruction, its number in its unit, from 1; 0 for those of all units.
+    /// Per instruction, its number in its unit, from 1; 0 for instructions of all units.
     pub(super) numbers: Vec<u32>,
     /// Per instruction, what has completed when it starts.
     pub(super) known: Vec<Clock>,
-    /// Per unit, its instructions, those of all units included.
+    /// Per unit, its instructions, including those of all units.
     queues: [Vec<usize>; Unit::COUNT],
-    /// Per instruction, the one before it in its unit.
+    /// Per instruction, its predecessor in its unit.
     previous: Vec<Option<usize>>,
-    /// In the order of receivers.
+    /// All tokens, by receiver.
     tokens: Vec<Token>,
-    /// Per instruction, which tokens it takes.
+    /// Per instruction, the range of the tokens that it takes.
     taken: Vec<Range<usize>>,
 }
 
 impl Order {
-    /// The order of a program; where some instruction never starts, that is reported instead.
+    /// The order of a program; `None` if some instruction never starts, which is reported.
     pub(super) fn new(code: &[Instr], problems: &mut Report) -> Option<Order> {
         let tokens = tokens(code);
         let mut taken = vec![0..0; code.len()];
@@ -66,7 +66,7 @@ impl Order {
         ends.then_some(order)
     }
 
-    /// The order in which each instruction has completed before the next one starts.
+    /// The order of sequential execution.
     pub(super) fn sequential(code: &[Instr]) -> Order {
         let mut order = Order { sequence: (0..code.len()).collect(), ..Order::default() };
         let mut completed = Clock::default();
@@ -83,8 +83,8 @@ impl Order {
         order
     }
 
-    /// Runs the units without timing until no instruction can start. Which unit goes first makes no
-    /// difference to what can start.
+    /// Runs the units without timing until no instruction can start. The set of instructions that
+    /// start does not depend on the order.
     fn run(
         &mut self,
         code: &[Instr],
@@ -111,7 +111,7 @@ impl Order {
                     next[unit] += 1;
                 }
             }
-            // Where all units stand at the same instruction, it is one of all units.
+            // If all units are at the same instruction, it is one of all units.
             let heads: [Option<usize>; Unit::COUNT] =
                 std::array::from_fn(|unit| queues[unit].get(next[unit]).copied());
             if let Some(index) = heads[0]
@@ -130,9 +130,9 @@ impl Order {
         }
     }
 
-    /// The instruction of a unit with that number, if there is one.
+    /// The instruction of a unit with this number, if there is one.
     pub(super) fn index(&self, unit: Unit, number: u32) -> Option<usize> {
-        // Numbers leave out instructions of all units.
+        // Numbers skip instructions of all units.
         let queue = &self.queues[unit.index()];
         queue.iter().copied().find(|index| number > 0 && self.numbers[*index] == number)
     }
@@ -142,13 +142,13 @@ impl Order {
         &self.tokens[self.taken[index].clone()]
     }
 
-    /// All tokens, in the order of their receivers.
+    /// All tokens, by receiver.
     pub(super) fn tokens(&self) -> &[Token] {
         &self.tokens
     }
 
-    /// Per instruction of one unit, those that follow from it directly: the next of its unit and
-    /// the receivers of its tokens.
+    /// Per instruction of one unit, its direct successors: the next of its unit and the receivers
+    /// of its tokens.
     pub(super) fn successors(&self) -> Vec<Vec<usize>> {
         let mut successors = vec![Vec::new(); self.units.len()];
         for (index, previous) in self.previous.iter().enumerate() {
@@ -158,18 +158,18 @@ impl Order {
         successors
     }
 
-    /// What an instruction of one unit knows from those before it.
+    /// What an instruction of one unit knows from its predecessors.
     pub(super) fn knowledge(&self, index: usize) -> Clock {
         self.knowledge_without(index, |_| false)
     }
 
-    /// [`Self::knowledge`], some tokens left out.
+    /// [`Self::knowledge`] without some tokens.
     pub(super) fn knowledge_without(
         &self,
         index: usize,
         left_out: impl Fn(Token) -> bool,
     ) -> Clock {
-        // The one before it has started, not completed.
+        // The predecessor has started but not completed.
         let mut known =
             self.previous[index].map_or(Clock::default(), |previous| self.known[previous]);
         for token in self.taken(index).iter().filter(|token| !left_out(**token)) {
@@ -183,8 +183,8 @@ impl Order {
         known
     }
 
-    /// Why no unit goes on: waits that nothing answers, and circles of waits. Who only waits for
-    /// those is not named.
+    /// Reports why no unit can continue: waits without signals, and cycles of waits. Units that
+    /// only wait for those are not named.
     fn report_stuck(
         &self,
         code: &[Instr],
@@ -244,15 +244,15 @@ impl Order {
     }
 }
 
-/// What a unit that does not go on waits for.
+/// The reason why a unit does not continue.
 struct Link {
     unit: Unit,
-    /// The instruction of that unit.
+    /// The next instruction of that unit.
     through: Option<usize>,
 }
 
 impl Link {
-    /// As text; `waiting` is the instruction that does not start.
+    /// The message; `waiting` is the instruction that does not start.
     fn describe(&self, waiting: usize, heads: &[Option<usize>; Unit::COUNT]) -> Option<String> {
         let (unit, through, head) = (self.unit, self.through?, heads[self.unit.index()]?);
         Some(if through == head {

@@ -1,4 +1,4 @@
-//! Tokens that order nothing which the others leave unordered.
+//! Removes redundant tokens: those whose order the other tokens imply.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -8,16 +8,15 @@ use super::tokens::Token;
 use super::{CheckError, verify};
 use crate::program::Program;
 
-/// Removes tokens, in program order of their receivers, until each one that is left is needed:
-/// without any of them, the program would have a race. Returns those that were removed, by the
-/// instructions that sent and took them.
+/// Removes tokens, in program order of their receivers, until every remaining one is necessary: the
+/// program would have a race without it. Returns the removed tokens.
 ///
-/// Whether a token is needed is found by following what later instructions then do not know, until
-/// it makes no difference; most tokens are needed by the very instruction that takes them. Takes at
-/// most time in proportion to tokens times instructions.
+/// Whether a token is necessary is decided by propagating what later instructions no longer know
+/// without it, until nothing changes; most tokens are necessary for the very instruction that takes
+/// them. Takes time proportional to tokens times instructions in the worst case.
 ///
 /// # Errors
-/// The program must not run in the first place.
+/// The verifier rejects the program.
 pub fn remove_redundant_tokens(program: &mut Program) -> Result<Vec<Token>, CheckError> {
     let (order, needed) = verify(program)?;
     let removed = Redundancy::new(order, needed).find();
@@ -27,10 +26,10 @@ pub fn remove_redundant_tokens(program: &mut Program) -> Result<Vec<Token>, Chec
 
 struct Redundancy {
     order: Order,
-    /// Per instruction, what has to have completed when it starts.
+    /// Per instruction, what must have completed before it starts.
     needed: Vec<Clock>,
     successors: Vec<Vec<usize>>,
-    /// Per instruction, its place in the sequence.
+    /// Per instruction, its position in the sequence.
     place: Vec<usize>,
     removed: BTreeSet<Token>,
 }
@@ -58,8 +57,8 @@ impl Redundancy {
         self.removed.into_iter().collect()
     }
 
-    /// Whether every instruction from this one on still knows all that it needs. If not, nothing
-    /// has changed.
+    /// Whether every instruction from this one on still knows what it needs. If not, nothing is
+    /// changed.
     fn suffices_from(&mut self, first: usize) -> bool {
         let mut changed: Vec<(usize, Clock)> = Vec::new();
         let mut waiting = BinaryHeap::from([Reverse(self.place[first])]);

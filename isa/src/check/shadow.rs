@@ -1,8 +1,7 @@
-//! Shadow memory: who wrote and who has read each byte of a memory, exactly, as pieces of bytes
-//! with one history.
+//! Shadow memory: the last writer and readers of each byte, exactly, as pieces of bytes with the
+//! same history.
 //!
-//! Pages hold their pieces in order of address, so that finding one takes a short search, however
-//! many there are.
+//! Pages hold their pieces by address, so that finding one takes a short search.
 
 use std::ops::Range;
 
@@ -11,13 +10,13 @@ use super::order::Clock;
 use crate::effects::Region;
 use crate::instr::Unit;
 
-/// Pages of a memory, at most.
+/// The most pages of a memory.
 const PAGES: u64 = 1 << 14;
 
-/// Bytes of a page, at least.
+/// The smallest page, in bytes.
 const PAGE_BYTES: u64 = 1 << 10;
 
-/// Pieces of a memory, at most.
+/// The most pieces of a memory.
 const MAX_PIECES: usize = 1 << 20;
 
 /// An instruction by its unit and its number there. Number 0 is the host, before the program.
@@ -27,17 +26,17 @@ pub(super) struct Stamp {
     pub(super) number: u32,
 }
 
-/// What the host has written.
+/// The initial writes of the host.
 pub(super) const HOST: Stamp = Stamp { unit: Unit::Load, number: 0 };
 
-/// What is known of the sums that bytes hold.
+/// The sums that bytes hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    /// No sum that may be continued.
+    /// Not a sum that may be continued.
     Anything,
-    /// An int32 sum of at most that many products.
+    /// An int32 sum of at most this many products.
     Products(u32),
-    /// A uint32 sum of at most that many probabilities.
+    /// A uint32 sum of at most this many probabilities.
     Probabilities(u32),
 }
 
@@ -46,29 +45,29 @@ pub(super) enum Held {
 struct State {
     writer: Option<Stamp>,
     held: Held,
-    /// Per unit, the last instruction that has read it since it was written.
+    /// Per unit, the last instruction that has read it since the last write.
     readers: Clock,
 }
 
 const UNTOUCHED: State = State { writer: None, held: Held::Anything, readers: [0; Unit::COUNT] };
 
-/// A piece reaches to the next one or to the end of its page.
+/// A piece extends to the next one or to the end of its page.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     start: u64,
     state: State,
 }
 
-/// Work that may still be done: a step for each piece that is looked at.
+/// The remaining work: each visited piece costs one step.
 pub(super) struct Budget(u64);
 
 impl Budget {
-    /// In proportion to the program, and so much that what is made by a compiler stays far below.
+    /// Proportional to the program, and far more than compiled programs need.
     pub(super) fn of(instructions: usize) -> Budget {
         Budget((1 << 24) + ((instructions as u64) << 13))
     }
 
-    /// Whether it did not suffice: the shadow is no longer that of the program.
+    /// Whether the budget is exhausted; the shadow is then incomplete.
     pub(super) fn is_spent(&self) -> bool {
         self.0 == 0
     }
@@ -78,24 +77,24 @@ impl Budget {
     }
 }
 
-/// An access that is applied, and what was found on the way.
+/// An access to apply, and its conflicts.
 pub(super) struct Visit<'a> {
     pub(super) stamp: Stamp,
     /// What has completed when the instruction starts.
     pub(super) known: &'a Clock,
-    /// What has to have completed before it starts; grows with every access.
+    /// What must have completed before it starts; every access adds to it.
     pub(super) needed: Clock,
-    /// What it conflicts with and does not know to have completed.
+    /// Conflicts with instructions that are not known to have completed.
     pub(super) clashes: Vec<Clash>,
     pub(super) budget: &'a mut Budget,
 }
 
-/// A conflict that nothing orders.
+/// An unordered conflict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Clash {
-    /// The instruction that wrote or read before; none where nothing has written what is read.
+    /// The earlier writer or reader; `None` if the bytes that are read were never written.
     pub(super) other: Option<Stamp>,
-    /// The first bytes.
+    /// The first conflicting bytes.
     pub(super) bytes: Range<u64>,
 }
 
@@ -108,7 +107,7 @@ impl Visit<'_> {
         }
     }
 
-    /// Needs an instruction to have completed; whether it is known to have.
+    /// Requires an instruction to have completed; returns whether that is known.
     fn need(&mut self, Stamp { unit, number }: Stamp) -> bool {
         let unit = unit.index();
         self.needed[unit] = self.needed[unit].max(number);
@@ -128,7 +127,7 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    /// Of the bytes of a range, none of them written.
+    /// The shadow of a range of which no byte is written.
     pub(super) fn new(bytes: Range<u64>) -> Shadow {
         let size = bytes.end.saturating_sub(bytes.start);
         let page_bytes = size.div_ceil(PAGES).max(PAGE_BYTES).next_power_of_two();
@@ -142,8 +141,8 @@ impl Shadow {
         }
     }
 
-    /// Reads a region; below the range of this memory are constants. What was written outside of
-    /// the life of a buffer was not written.
+    /// Reads a region; constants lie below the range of this memory. Writes outside the live range
+    /// of the buffer do not count.
     pub(super) fn read(&mut self, region: &Region, life: Option<&Life>, visit: &mut Visit<'_>) {
         let (unit, number) = (visit.stamp.unit.index(), visit.stamp.number);
         self.each(region, visit, |pieces, range, end, visit| {
@@ -153,7 +152,7 @@ impl Shadow {
                 match state.writer {
                     None => {
                         visit.clash(None, bytes);
-                        // Said once.
+                        // Report only once.
                         state.writer = Some(HOST);
                     }
                     Some(Stamp { unit, number })
@@ -177,7 +176,7 @@ impl Shadow {
             for at in range.clone() {
                 let Piece { start, state } = pieces[at];
                 let bytes = || start..pieces.get(at + 1).map_or(end, |next| next.start);
-                // What a unit did before is in order with what it writes.
+                // Earlier accesses of the same unit are in order with a write.
                 if let Some(writer) = state.writer.filter(|writer| writer.unit != stamp.unit)
                     && !visit.need(writer)
                 {
@@ -195,7 +194,7 @@ impl Shadow {
         });
     }
 
-    /// The sums that every element of a region holds, by `terms`; none where it holds others.
+    /// The sums that every element of a region holds, by `terms`; `None` if they hold other sums.
     pub(super) fn sums(
         &mut self,
         region: &Region,
@@ -212,7 +211,7 @@ impl Shadow {
         most
     }
 
-    /// The first bytes of a range that nothing has written.
+    /// The first unwritten bytes of a range.
     pub(super) fn unwritten(
         &mut self,
         bytes: Range<u64>,
@@ -230,9 +229,9 @@ impl Shadow {
         first
     }
 
-    /// Cuts pieces so that they make up the region, and gives them to a function page by page: the
-    /// pieces of a page, which of them, and the end of the page. It returns how many pieces it
-    /// joined to others.
+    /// Cuts pieces at the bounds of the region and passes them to a function page by page: the
+    /// pieces of a page, the index range in them, and the end of the page. The function returns how
+    /// many pieces it merged.
     fn each(
         &mut self,
         region: &Region,
@@ -274,7 +273,7 @@ impl Shadow {
     }
 }
 
-/// The piece that starts at an address of the page, made where there is none.
+/// The piece that starts at an address of the page; cut if necessary.
 fn cut(pieces: &mut Vec<Piece>, at: u64) -> usize {
     let index = pieces.partition_point(|piece| piece.start < at);
     if pieces.get(index).is_none_or(|piece| piece.start > at) {
@@ -284,7 +283,8 @@ fn cut(pieces: &mut Vec<Piece>, at: u64) -> usize {
     index
 }
 
-/// The same bytes by fewer runs, as far as loops repeat or close up. The region is not empty.
+/// The same bytes with fewer runs, where loops repeat runs or runs are adjacent. The region is not
+/// empty.
 fn distinct(region: Region) -> Region {
     let mut loops = [(region.inner, region.inner_stride), (region.outer, region.outer_stride)];
     loops.sort_unstable_by_key(|(_, stride)| *stride);

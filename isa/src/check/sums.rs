@@ -1,32 +1,32 @@
-//! Sums that several instructions continue: whether they stay within their accumulators.
+//! Checks sums that several instructions continue against the capacity of their accumulators.
 
 use super::shadow::Held;
 use crate::instr::table::*;
 use crate::instr::{Op, Width};
 use crate::numerics::max_accumulation_depth;
 
-/// Probabilities of a row sum: two of them may be added, and the result has 32 bits.
+/// The most probabilities of a row sum: the sum of two row sums must fit 32 bits.
 const MAX_PROBABILITIES: u32 = u32::MAX / 2 / i8::MAX as u32;
 
-/// The sums that an instruction makes.
+/// The sums of an instruction.
 pub(super) struct Sums {
-    /// The operand that holds the sums to continue, if they do not start anew.
+    /// The operand with the sums to continue, unless they start anew.
     pub(super) continued: Option<&'static str>,
-    /// The operand that keeps the results, if they are kept as sums.
+    /// The operand that stores the results as sums, if any.
     pub(super) kept: Option<&'static str>,
-    /// Terms that the instruction adds to each.
+    /// Terms that the instruction adds to each sum.
     pub(super) terms: u32,
-    /// Terms that fit.
+    /// The most terms of a sum.
     pub(super) limit: u32,
-    /// What the terms are called.
+    /// Name of the terms in messages.
     pub(super) name: &'static str,
-    /// Sums of that many terms, in memory.
+    /// The state of bytes that hold sums of this many terms.
     pub(super) held: fn(u32) -> Held,
-    /// How many terms such sums have, if they are of the same kind.
+    /// The number of terms of bytes in this state, if they hold such sums.
     pub(super) terms_of: fn(Held) -> Option<u32>,
 }
 
-/// The sums of an operation, if it can continue or keep any.
+/// The sums of an operation that can continue or store sums.
 pub(super) fn sums(op: &Op) -> Option<Sums> {
     let products = |accumulate: bool, out: Width, terms: u32| Sums {
         continued: accumulate.then_some("acc"),
@@ -52,7 +52,7 @@ pub(super) fn sums(op: &Op) -> Option<Sums> {
         }
         Op::Spmm(Spmm { out, accumulate, n, .. }) => Some(products(accumulate, out, n.into())),
         Op::Softmax(Softmax { fresh, n, .. }) => Some(probabilities(!fresh, n)),
-        // A row of a list counts its entries in 16 bits.
+        // A row of a list has a 16-bit number of entries.
         Op::SoftmaxList(_) => Some(probabilities(false, u16::MAX)),
         Op::Load(_)
         | Op::Store(_)

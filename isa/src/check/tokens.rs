@@ -1,10 +1,10 @@
-//! Who waits for whom: each token with its sender and its receiver.
+//! Matches each token with its sender and its receiver.
 
 use super::Report;
 use crate::instr::{Instr, Unit, UnitSet};
 
-/// A token, by the instructions that send and take it. Who takes which is static: the i-th wait of
-/// a pair of units takes its i-th signal.
+/// A token, by the instructions that send and take it. The match is static: the i-th wait of a pair
+/// of units takes its i-th signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token {
     /// The instruction that takes it before it starts.
@@ -14,8 +14,8 @@ pub struct Token {
 }
 
 impl Token {
-    /// Takes the token out of the program it was found in: its signal and its wait. All other
-    /// tokens keep their senders and receivers.
+    /// Removes the token from its program: its signal and its wait. All other tokens keep their
+    /// senders and receivers.
     pub fn remove(self, code: &mut [Instr]) {
         let units = [self.sender, self.receiver].map(|index| code[index].op.units());
         units[1].iter().for_each(|unit| code[self.sender].signal.remove(unit));
@@ -23,9 +23,8 @@ impl Token {
     }
 }
 
-/// The tokens of a program, in the order of their receivers and then of the numbers of their
-/// senders' units. Signals that nothing takes, waits that nothing answers, and tokens of
-/// instructions of all units are left out.
+/// The tokens of a program, by receiver, then by the number of the sender's unit. Unmatched signals
+/// and waits and the tokens of instructions of all units are skipped.
 pub fn tokens(code: &[Instr]) -> Vec<Token> {
     let mut sent: [[Vec<usize>; Unit::COUNT]; Unit::COUNT] = Default::default();
     for (index, instr) in code.iter().enumerate() {
@@ -42,9 +41,9 @@ pub fn tokens(code: &[Instr]) -> Vec<Token> {
     tokens
 }
 
-/// As many signals as waits, and none where they mean nothing.
+/// Checks that there are as many signals as waits, and none where they are illegal.
 pub(super) fn check(code: &[Instr], problems: &mut Report) {
-    // Per pair how many, and the last instruction.
+    // Per pair, the number and the last instruction.
     let mut sent = [[(0u32, 0); Unit::COUNT]; Unit::COUNT];
     let mut taken = sent;
     let note = |(count, last): &mut (u32, usize), index| (*count, *last) = (*count + 1, index);
@@ -65,7 +64,7 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
             let (signals, waits) =
                 (sent[from.index()][to.index()], taken[from.index()][to.index()]);
             if signals.0 != waits.0 {
-                // One too many: which, nobody can tell, but the last one is left over.
+                // Which one is superfluous is undecidable; report the last one.
                 let index = if signals.0 > waits.0 { signals.1 } else { waits.1 };
                 let tokens = if signals.0 == 1 { "token" } else { "tokens" };
                 problems.instruction(index, &code[index], || {
@@ -79,7 +78,7 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
     }
 }
 
-/// The unit of a set of one.
+/// The unit of a set with one element.
 pub(super) fn only(units: UnitSet) -> Option<Unit> {
     let mut units = units.iter();
     units.next().filter(|_| units.next().is_none())

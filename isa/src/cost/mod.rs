@@ -1,33 +1,33 @@
-//! The cost model: what an instruction costs on a machine. The scheduler and the emulator both call
-//! [`cost`].
+//! The cost model: the cost of an instruction on a machine. The scheduler and the emulator both
+//! call [`cost`].
 //!
-//! Sources: **paper** where the ViTCoD paper states the behaviour, **ours** where we fixed what it
-//! leaves open.
+//! Sources: **paper** if the ViTCoD paper states the behaviour, **ours** if it is our choice where
+//! the paper is silent.
 //!
 //! - *MAC lines, along the sum* (`matmul`, `sddmm`; paper: K-stationary with inter-MAC
-//!   accumulation): a line makes one result at a time, `macs` products per cycle, so
-//!   `ceil(k / macs)` cycles; the `m x n` results are dealt to the lines in turn, so the
-//!   instruction takes `ceil(m n / lines)` results on its busiest line. Runs of a window (ours) are
-//!   read one by one: a cycle's products are of one run.
+//!   accumulation): a line computes one result at a time, `macs` products per cycle, in
+//!   `ceil(k / macs)` cycles. The `m x n` results are dealt to the lines in turn, so the busiest
+//!   line computes `ceil(m n / lines)` results. The runs of a window (ours) are read one by one:
+//!   the products of a cycle belong to one run.
 //! - *MAC lines, along the outputs* (`spmm`, `encode`, `decode`; paper: output-stationary with
-//!   intra-MAC accumulation): a line makes `macs` neighbouring features of one token at a time, one
-//!   term of the sum per cycle.
-//! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn; `spmm_list` gives whole
+//!   intra-MAC accumulation): a line computes `macs` consecutive features of one token at a time,
+//!   one term of the sum per cycle.
+//! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn. `spmm_list` assigns whole
 //!   queries to groups of lines and states the steps of its busiest group, which the compiler
-//!   knows. The softmax of a list takes entries without regard to rows.
-//! - *Ports* (ours): a cycle's operands come through ports of `port_bytes`; a narrower port
-//!   stretches the cycle. A result passes the write port while the next is computed, so it costs
-//!   only where it takes longer than that. Continued accumulators are read through the port before
-//!   the first term. Biases of scores come through it, too, as many at a time as fill it.
-//! - *Softmax and vector unit* (ours): rows one after the other, whole words per cycle; LayerNorm
-//!   takes the statistics of the next row while it normalises one.
-//! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth; neighbouring runs share
-//!   bursts; latency is paid once per instruction and overlaps with the next one.
-//! - *Scratchpad bytes* (ours): what streams through the lines counts as often as it is read, all
-//!   other operands once.
-//! - *Widths* (ours): a row that is no multiple of a line's MACs ends with a narrower part, which
-//!   takes the port as long as the others.
-//! - *Issue* (ours): no instruction takes its unit for less than a cycle.
+//!   knows. The softmax of a list processes entries independently of rows.
+//! - *Ports* (ours): the operands of a cycle pass ports of `port_bytes`; a narrower port stretches
+//!   the cycle. A result passes the write port while the next one is computed, so it adds time only
+//!   if it takes longer. Continued accumulators are read through the port before the first term.
+//!   Biases of scores are read through it, too, a port width at a time.
+//! - *Softmax and vector unit* (ours): rows one after the other, whole words per cycle. LayerNorm
+//!   computes the statistics of the next row while it normalises a row.
+//! - *DRAM* (ours): whole aligned bursts at the channel's bandwidth. Adjacent runs share bursts.
+//!   Latency is paid once per instruction and overlaps with the next one.
+//! - *Scratchpad bytes* (ours): operands that stream through the lines count each time they are
+//!   read, all others once.
+//! - *Widths* (ours): a row that is not a multiple of a line's MACs ends with a narrower part,
+//!   which occupies the port as long as the others.
+//! - *Issue* (ours): every instruction occupies its unit for at least one cycle.
 
 use crate::effects::{Data, Region, Space, accesses};
 use crate::instr::LineSet;
@@ -35,25 +35,25 @@ use crate::instr::table::*;
 use crate::machine::Machine;
 use crate::operands::LineGroups;
 
-/// What an instruction takes.
+/// The cost of an instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Cycles for which the unit and the lines are taken. Zero for transfers: theirs depend on the
+    /// Cycles in which unit and lines are occupied. Zero for transfers, which depend on the
     /// channel.
     pub cycles: u64,
-    /// Cycles from then to completion; the unit is free for the next instruction.
+    /// Cycles from then to completion; the unit is already free for the next instruction.
     pub latency: u64,
-    /// The MAC lines that are taken.
+    /// The MAC lines that are occupied.
     pub lines: Option<LineSet>,
-    /// Multiplications of the operands, without padding.
+    /// Products of operands, without padding.
     pub macs: u64,
-    /// Scores or elements that a softmax unit or the vector unit takes, without padding.
+    /// Scores or elements that a softmax unit or the vector unit processes, without padding.
     pub elements: u64,
-    /// Bytes that pass the DRAM channel, in whole bursts.
+    /// Bytes on the DRAM channel, in whole bursts.
     pub burst_bytes: u64,
-    /// Bytes that are wanted of them.
+    /// Requested bytes among them.
     pub dram_bytes: u64,
-    /// Bytes that pass the ports of the scratchpad.
+    /// Bytes through the ports of the scratchpad.
     pub sram: SramTraffic,
 }
 
@@ -86,7 +86,7 @@ impl SramTraffic {
     }
 }
 
-/// The cost of an operation on a machine, of a program that [`check`](crate::check::check) accepts.
+/// The cost of an operation on a machine. The program must pass [`check`](crate::check::check).
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
     match *op {
         Op::Load(_) | Op::Store(_) | Op::Gather(_) => transfer(op, machine),
@@ -141,7 +141,7 @@ pub fn cost(op: &Op, machine: &Machine) -> Cost {
     }
 }
 
-/// Inter-MAC accumulation: `m x n` results, each a sum of `runs` runs of `k` products of the
+/// Inter-MAC accumulation: `m x n` results, each the sum of `runs` runs of `k` products of the
 /// operands `left` and `right`.
 fn along_sum(
     op: &Op,
@@ -166,7 +166,7 @@ fn along_sum(
         macs: m * n * k,
         ..Cost::default()
     }
-    // Each line streams its row of the right operand; the lines of a round share the row of the
+    // Each line streams its own row of the right operand; the lines of a round share the row of the
     // left one.
     .with_sram(op, &[(Some(left), rounds * k), (Some(right), m * n * k)])
 }
@@ -182,8 +182,8 @@ fn list_scores(op: &SddmmList, machine: &Machine) -> Cost {
     let (entries, d) = (u64::from(op.entries.0), u64::from(op.d));
     let rounds = entries.div_ceil(u64::from(op.lines.count));
     let write = 2u64.div_ceil(machine.lines.port_bytes.into());
-    // A query's entries are neighbours, so the lines of a round share it, but for rounds in which
-    // the query changes.
+    // The entries of a query are consecutive, so the lines of a round share the query, except in
+    // rounds in which the query changes.
     let queries = (u64::from(op.heads) * u64::from(op.m) + rounds).min(entries);
     Cost {
         cycles: (rounds * sum_cycles(machine, d).max(write)).max(1),
@@ -201,7 +201,7 @@ fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
     let LineGroups { lines_each, .. } = LineGroups::new(op.d, op.lines.count, machine.lines.macs);
     let (d, macs) = (u64::from(op.d), u64::from(machine.lines.macs));
     let passes = d.div_ceil(macs).div_ceil(lines_each.into());
-    // A result takes no longer to write than the one step that a query takes at least.
+    // Writing a result takes no longer than the one step that each query takes at least.
     let step = macs.min(d).div_ceil(machine.lines.port_bytes.into());
     let listed = if op.list { u64::from(op.entries.0) } else { 0 };
     let dense = if op.block { u64::from(op.columns) * u64::from(op.m) } else { 0 };
@@ -223,7 +223,7 @@ fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
     )
 }
 
-/// Intra-MAC accumulation: `rows x d` results, each a sum of `terms` products of a factor and of
+/// Intra-MAC accumulation: `rows x d` results, each the sum of `terms` products of a factor and
 /// features.
 fn along_outputs(
     op: &Op,
@@ -248,14 +248,14 @@ fn along_outputs(
         macs: rows * d * terms,
         ..Cost::default()
     }
-    // Features come through one port, the factor that they share through the other, unless it stays
-    // in the lines: the weights of the auto-encoder do.
+    // Features pass one port and their common factor the other, unless the factor stays in the
+    // lines, as the weights of the auto-encoder do.
     .with_sram(op, &[(factor, rows * terms * d.div_ceil(macs)), (features, rows * terms * d)])
 }
 
 impl Cost {
-    /// Adds the scratchpad traffic: operands that stream through the lines with the bytes given,
-    /// all others once.
+    /// Adds the scratchpad traffic: the given bytes for operands that stream through the lines, and
+    /// each other operand once.
     fn with_sram(mut self, op: &Op, streamed: &[(Option<&str>, u64)]) -> Cost {
         for access in accesses(op).iter().filter(|access| access.space == Space::Sram) {
             let data = Data::of(op, access) as usize;
@@ -280,7 +280,7 @@ fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
     Cost { cycles, latency: fill.into(), elements, ..Cost::default() }.with_sram(op, &[])
 }
 
-/// Softmax of a list: `per_cycle` entries at a time, whatever their rows.
+/// Softmax of a list: `per_cycle` entries at a time, independently of rows.
 fn streamed(op: &Op, entries: u64, per_cycle: u32, fill: u32) -> Cost {
     let cycles = entries.div_ceil(per_cycle.into()).max(1);
     Cost { cycles, latency: fill.into(), elements: entries, ..Cost::default() }.with_sram(op, &[])
@@ -292,8 +292,7 @@ fn transfer(op: &Op, machine: &Machine) -> Cost {
         Cost { latency: machine.dram.latency_cycles.into(), ..Cost::default() }.with_sram(op, &[]);
     for access in accesses(op).iter().filter(|access| access.space == Space::Dram) {
         if let Op::Gather(gather) = op {
-            // Which rows a gather takes is not known; each may straddle one burst more than it
-            // fills.
+            // The rows of a gather are unknown; each may straddle one burst more than it fills.
             let row = u64::from(gather.bytes);
             let aligned = gather.src.0.is_multiple_of(burst)
                 && u64::from(gather.src_stride).is_multiple_of(burst);
@@ -309,8 +308,8 @@ fn transfer(op: &Op, machine: &Machine) -> Cost {
     cost
 }
 
-/// Aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`] share bursts,
-/// others pay their own.
+/// Number of aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`]
+/// share bursts.
 fn bursts(region: Region, burst: u64) -> u64 {
     // The position of a run within its burst repeats after at most `burst` runs.
     let of_run = |base: u64| (base % burst + region.bytes).div_ceil(burst);

@@ -1,10 +1,10 @@
-//! What an operand in the scratchpad holds, for accounting.
+//! The kind of data in a scratchpad operand, for accounting.
 
 use super::Access;
 use crate::instr::table::*;
 use crate::instr::{Op, Traffic};
 
-/// What an operand in the scratchpad holds.
+/// The kind of data in a scratchpad operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Data {
     /// Weight matrices.
@@ -13,7 +13,7 @@ pub enum Data {
     Params,
     /// Indices and bit masks of sparse patterns.
     Indices,
-    /// Inputs, outputs and what layers pass on.
+    /// Inputs, outputs and intermediate tensors.
     Activations,
     /// Attention scores.
     Scores,
@@ -51,10 +51,10 @@ impl Data {
         }
     }
 
-    /// What an operand of an operation holds.
+    /// The kind of an operand's data.
     pub fn of(op: &Op, access: &Access) -> Data {
         let operand = access.operand;
-        // These names mean the same in every instruction.
+        // These names have the same meaning in every instruction.
         match operand {
             "index" | "mask" | "rows" | "keys" | "block_keys" => return Data::Indices,
             "params" | "table" | "bias" => return Data::Params,

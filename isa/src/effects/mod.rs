@@ -1,23 +1,23 @@
-//! What an instruction touches: the byte ranges that it reads and writes.
+//! The memory accesses of an instruction: the byte ranges that it reads and writes.
 //!
-//! Token insertion in the compiler, the program verifier and the emulator's accounting all rest on
-//! this one function.
+//! Token insertion in the compiler, the program verifier and the emulator's accounting all use this
+//! function.
 //!
 //! # Operands in memory
 //!
-//! An operand is read or written as a whole; one that a flag switches off is not touched, and its
-//! fields mean nothing. Operands are not empty, lie inside their memory, and have addresses and
-//! strides that are multiples of their alignment. Rows that are written do not overlap; rows that
-//! are read may, and a stride of 0 repeats one row.
+//! An operand is read or written as a whole. An operand that a flag switches off is not accessed,
+//! and its fields are ignored. Operands are not empty, lie inside their memory, and have addresses
+//! and strides that are multiples of their alignment. Rows that are written do not overlap; rows
+//! that are read may, and a stride of 0 repeats one row.
 //!
 //! An operand that is written overlaps no other operand of its instruction, with one exception: a
-//! result that is computed element by element may take the place of its source, at the same address
-//! and stride. These are `a` or `b` of an `add` that is not narrow, `src` of `lut`, and `acc` of
+//! result that is computed element by element may overwrite its source, at the same address and
+//! stride. These are `a` or `b` of an `add` that is not narrow, `src` of `lut`, and `acc` of
 //! `matmul` and `spmm` with `out=i32`.
 //!
-//! An instruction that waits for tokens touches no operand before it has them, and its tokens are
+//! An instruction that waits for tokens accesses no operand before it has them, and its tokens are
 //! sent after its last write. Within a unit, an instruction has read its operands when the next one
-//! starts, and writes happen in order; what it writes is there for the next one only when it has
+//! starts, and writes happen in order; its results are available to the next one only when it has
 //! completed. Nothing else orders the accesses of two units.
 
 mod data;
@@ -40,43 +40,43 @@ use crate::operands::{
 pub enum Space {
     /// The on-chip scratchpad.
     Sram,
-    /// The DRAM behind the channel.
+    /// The DRAM on the channel.
     Dram,
 }
 
-/// How an operand is touched.
+/// How an operand is accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Bytes are read.
     Read,
-    /// Bytes are written, without a look at what they were.
+    /// Bytes are written, independently of their old values.
     Write,
     /// Bytes are read and written (running row maxima and sums).
     Update,
 }
 
 impl Mode {
-    /// Whether the old bytes matter.
+    /// Whether the old bytes are read.
     pub fn reads(self) -> bool {
         self != Mode::Write
     }
 
-    /// Whether the bytes change.
+    /// Whether the bytes are written.
     pub fn writes(self) -> bool {
         self != Mode::Read
     }
 }
 
-/// One operand of an instruction as a memory access.
+/// The access to one operand of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The operand's name in the instruction table.
     pub operand: &'static str,
-    /// Where it lies.
+    /// The memory.
     pub space: Space,
-    /// How it is touched.
+    /// How the operand is accessed.
     pub mode: Mode,
-    /// Which bytes.
+    /// The bytes.
     pub region: Region,
     /// Bytes to which the address and the strides must be aligned.
     pub align: u64,
@@ -435,8 +435,8 @@ pub fn accesses(op: &Op) -> Vec<Access> {
     all.0
 }
 
-/// Whether two operands may be the same bytes though one is written: the exception that the
-/// module's documentation states.
+/// Whether two operands may share their bytes although one is written: the exception in the
+/// module's documentation.
 pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
     let source = match (a.operand, b.operand) {
         ("dst", source) | (source, "dst") => source,
@@ -466,7 +466,7 @@ pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
     elementwise && a.region == b.region
 }
 
-/// How a running maximum or sum is touched.
+/// How a running maximum or sum is accessed.
 fn running(fresh: bool) -> Mode {
     if fresh { Mode::Write } else { Mode::Update }
 }
@@ -555,7 +555,7 @@ impl Accesses {
         self.push(operand, mode, Region::contiguous(at.0.into(), bytes), align);
     }
 
-    /// The keys of a list's entries.
+    /// Adds the access to the keys of a list's entries.
     fn keys(&mut self, at: SramAddress, wide: bool, entries: u64) {
         let each = list_key_bytes(wide);
         self.bytes("keys", Mode::Read, at, entries * each, each);

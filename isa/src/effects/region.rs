@@ -1,4 +1,4 @@
-//! Sets of bytes as instructions name them: runs in nested loops.
+//! Regions: sets of bytes as runs in nested loops.
 
 /// `outer` x `inner` runs of `bytes` bytes: run `(i, j)` starts at
 /// `base + i * outer_stride + j * inner_stride`.
@@ -30,7 +30,7 @@ impl Region {
             .merged()
     }
 
-    /// The same bytes with adjacent runs joined, as far as the loops show it.
+    /// The same bytes with adjacent runs joined, as far as the loops allow.
     pub fn merged(mut self) -> Region {
         if self.inner == 1 || self.inner_stride == self.bytes {
             self.bytes *= self.inner;
@@ -46,12 +46,12 @@ impl Region {
         self
     }
 
-    /// Bytes touched, runs that overlap counted each.
+    /// Total bytes of all runs; overlapping runs count separately.
     pub fn total(&self) -> u64 {
         self.bytes * self.inner * self.outer
     }
 
-    /// The address after the last byte, saturating; equal to `base` where nothing is touched.
+    /// The address after the last byte, saturating; `base` for an empty region.
     pub fn end(&self) -> u64 {
         if self.total() == 0 {
             return self.base;
@@ -61,8 +61,8 @@ impl Region {
         self.base.saturating_add(self.bytes).saturating_add(inner).saturating_add(outer)
     }
 
-    /// Whether no two runs share a byte. Loops that do not nest, the stride of one inside the span
-    /// of the other, count as sharing.
+    /// Whether all runs are disjoint. Loops that do not nest (the stride of one is inside the span
+    /// of the other) count as overlapping.
     pub fn is_disjoint(&self) -> bool {
         let mut loops = [(self.inner, self.inner_stride), (self.outer, self.outer_stride)];
         loops.sort_by_key(|(_, stride)| *stride);
@@ -74,7 +74,7 @@ impl Region {
         })
     }
 
-    /// Whether the two share a byte. Takes time in proportion to the runs of the one that has
+    /// Whether two regions share a byte. Takes time proportional to the runs of the one that has
     /// fewer.
     pub fn overlaps(&self, other: &Region) -> bool {
         if self.total() == 0
@@ -92,10 +92,10 @@ impl Region {
         few.runs().any(|(at, bytes)| many.meets(at, at + bytes))
     }
 
-    /// Whether a byte of the region lies in `from..to`.
+    /// Whether the region has a byte in `from..to`.
     fn meets(&self, from: u64, to: u64) -> bool {
         (0..self.outer).map(|i| self.base + i * self.outer_stride).any(|base| {
-            // The first run that does not end before `from`.
+            // The first run that ends after `from`.
             let run = match (from + 1).checked_sub(base + self.bytes) {
                 None | Some(0) => 0,
                 Some(gap) if self.inner_stride > 0 => gap.div_ceil(self.inner_stride),
@@ -136,7 +136,7 @@ mod tests {
         )
     }
 
-    /// Every byte, as often as it is touched.
+    /// Every byte, as often as it occurs.
     fn bytes(region: Region) -> Vec<u64> {
         region.runs().flat_map(|(at, bytes)| at..at + bytes).collect()
     }

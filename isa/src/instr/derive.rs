@@ -1,4 +1,4 @@
-//! What is derived of the rows of the [table](super::table).
+//! Code derived from the rows of the [table](super::table).
 
 use super::{OPERAND_BIT, Spec, WORD_BITS};
 
@@ -41,7 +41,7 @@ macro_rules! instructions {
         /// The rows of the table, by opcode.
         pub static TABLE: &[Spec] = ROWS;
 
-        /// The most scratchpad addresses that an instruction has.
+        /// The most scratchpad addresses of an instruction.
         pub const MAX_SRAM_OPERANDS: usize = most(&[$( 0 $( + <$ty as Field>::IS_SRAM as usize )* ),*]);
 
         const ROWS: &[Spec] = &[$(
@@ -65,7 +65,7 @@ macro_rules! instructions {
             }
         ),*];
 
-        // The table is checked where it stands: a mistake in it does not compile.
+        // The table is checked at compile time.
         const _: () = assert_sound(ROWS);
 
         impl Op {
@@ -75,8 +75,8 @@ macro_rules! instructions {
                 TABLE.iter().find(|spec| spec.opcode == opcode).expect("every variant has a row")
             }
 
-            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]: for the
-            /// compiler, which moves operands.
+            /// Its scratchpad addresses, in table order, at most [`MAX_SRAM_OPERANDS`]; the
+            /// compiler relocates them.
             pub fn sram_operands(&mut self) -> Vec<&mut Sram> {
                 match self { $( Op::$name(_operands) => {
                     let operands: Vec<Option<&mut Sram>> = vec![$( _operands.$field.as_sram() ),*];
@@ -178,7 +178,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-/// Asserts of the rows of a table what must hold of them together.
+/// Asserts the invariants that hold across the rows of the table.
 pub(super) const fn assert_sound(rows: &[Spec]) {
     let mut i = 0;
     while i < rows.len() {

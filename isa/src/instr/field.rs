@@ -1,4 +1,4 @@
-//! What a field of an instruction can hold: its type, its width, its text.
+//! The types of instruction fields: legal values, width, text.
 //!
 //! Widths are constants of the ISA. A machine narrows the legal values (a smaller scratchpad, fewer
 //! lines); the program verifier checks that, the codec does not.
@@ -8,45 +8,45 @@ use std::fmt;
 use super::unit::{Unit, UnitSet};
 use crate::numerics::Scale;
 
-/// Bytes of scratchpad that an address field can name.
+/// Bytes of scratchpad that an address field can address.
 pub const MAX_SRAM: u32 = 1 << Sram::WIDTH;
 
-/// Bytes of DRAM that an address field can name.
+/// Bytes of DRAM that an address field can address.
 pub const MAX_DRAM: u64 = 1 << Dram::WIDTH;
 
-/// MAC lines that a line set can name.
+/// Number of MAC lines that a line set can name.
 pub const MAX_LINES: u32 = 256;
 
-/// A type that an instruction field can have.
+/// A type of instruction fields.
 ///
 /// `to_bits` and `from_bits` are inverse: every legal bit pattern is the encoding of exactly one
 /// value. `parse` reads what `Display` writes.
 pub trait Field: Copy + fmt::Display {
     /// Width in bits, at most 64.
     const WIDTH: u32;
-    /// What the manual calls the type, with units and legal values.
+    /// Description of the type in the reference, with units and legal values.
     const MEANING: &'static str;
-    /// What its text is, as messages say it; the [`NAMES`](Field::NAMES) follow.
+    /// The expected syntax in messages; the [`NAMES`](Field::NAMES) follow.
     const TEXT: &'static str = Self::MEANING;
     /// Zero, or the first choice, or the smallest set that is legal.
     const ZERO: Self;
-    /// The bits of the value; a value that does not fit sets bits beyond `WIDTH`.
+    /// The bits of the value; an excessive value sets bits beyond `WIDTH`.
     fn to_bits(self) -> u64;
-    /// The value of the bits, `None` where they are not a legal pattern.
+    /// The value of the bits; `None` if they are not a legal pattern.
     fn from_bits(bits: u64) -> Option<Self>;
-    /// The words of its text, where they are few.
+    /// The words of its text, if it is one of a set.
     const NAMES: &'static [&'static str] = &[];
-    /// The value of a text; integers may be decimal or hexadecimal. Not all values fit `WIDTH`.
+    /// Parses a text; integers may be decimal or hexadecimal. The value may exceed `WIDTH`.
     fn parse(text: &str) -> Option<Self>;
     /// Whether it is a scratchpad address.
     const IS_SRAM: bool = false;
-    /// The value itself, where it is a scratchpad address.
+    /// The address itself, if the field is a scratchpad address.
     fn as_sram(&mut self) -> Option<&mut Sram> {
         None
     }
 }
 
-/// The bits of a text, if it is that of a legal value.
+/// The bits of a text, if it is a legal value.
 pub(crate) fn bits_of<F: Field>(text: &str) -> Option<u64> {
     let bits = F::parse(text)?.to_bits();
     (bits >> F::WIDTH == 0 && F::from_bits(bits).is_some()).then_some(bits)
@@ -55,7 +55,7 @@ pub(crate) fn bits_of<F: Field>(text: &str) -> Option<u64> {
 /// An integer that is not negative: decimal, or hexadecimal after `0x`.
 pub(crate) fn integer<T: TryFrom<u64>>(text: &str) -> Option<T> {
     let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
-    // `from_str_radix` takes signs.
+    // `from_str_radix` would accept signs.
     if !digits.starts_with(|c: char| c.is_digit(radix)) {
         return None;
     }
@@ -259,7 +259,7 @@ impl Field for Scale {
 pub struct LineSet {
     /// The first line.
     pub first: u16,
-    /// How many lines, at least one.
+    /// Number of lines, at least one.
     pub count: u16,
 }
 
@@ -277,7 +277,7 @@ impl Field for LineSet {
     const TEXT: &'static str =
         "MAC lines, as `16+48`: the first and how many, none beyond line 255";
     fn to_bits(self) -> u64 {
-        // A first line beyond 8 bits must not run into the count: it has to fail the width check.
+        // A first line beyond 8 bits must not overlap the count: it has to fail the width check.
         if self.first > 0xff {
             u64::MAX
         } else {
@@ -412,7 +412,7 @@ impl Width {
 }
 
 choices! {
-    /// What a transfer carries; reports count traffic by it.
+    /// The kind of data of a transfer, by which reports count traffic.
     Traffic, 3 {
         /// Weight matrices.
         Weights = "weights",
@@ -424,7 +424,7 @@ choices! {
         Inputs = "inputs",
         /// Outputs of the model.
         Outputs = "outputs",
-        /// Intermediate tensors that leave the chip and come back.
+        /// Intermediate tensors that are spilled to DRAM.
         Activations = "activations",
     }
 }

@@ -1,5 +1,5 @@
-//! What of the machine an operation takes: its unit, MAC lines, the DRAM channel. Exhaustive
-//! matches: a new instruction does not compile before it has an answer to each.
+//! The resources of an operation: its unit, MAC lines, the DRAM channel. Matches are exhaustive, so
+//! that a new instruction does not compile before each of them handles it.
 
 use super::table::*;
 use super::{Engine, LineSet, Traffic, Unit, UnitSet};
@@ -33,7 +33,7 @@ impl Op {
         UnitSet::from_iter([unit])
     }
 
-    /// The MAC lines on which it executes, if it takes any.
+    /// The MAC lines on which it executes, if any.
     pub fn lines(&self) -> Option<LineSet> {
         match *self {
             Op::Matmul(Matmul { lines, .. })
@@ -57,7 +57,7 @@ impl Op {
         }
     }
 
-    /// What it carries over the DRAM channel, if it is a transfer.
+    /// The kind of data that it transfers over the DRAM channel, if it is a transfer.
     pub fn traffic(&self) -> Option<Traffic> {
         match self {
             Op::Load(Load { traffic, .. })

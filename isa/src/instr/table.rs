@@ -1,14 +1,14 @@
-//! The instruction table: the one place where an instruction is stated.
+//! The instruction table: the only definition of the instructions.
 //!
-//! From it come the operand structs, the encoder, the decoder, the disassembler, the manual
-//! (`docs/isa.md`) and the generators of random instructions in tests. Overlapping fields, fields
-//! outside the word and opcodes used twice do not compile. What an instruction takes, touches and
-//! costs are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`], [`crate::cost`]), so
-//! that the Rust compiler names every place that a new instruction needs.
+//! The operand structs, the encoder, the decoder, the disassembler, the reference (`docs/isa.md`)
+//! and the generators of random instructions in tests are derived from it. Overlapping fields,
+//! fields outside the word and opcodes used twice do not compile. Resources, memory accesses and
+//! costs of an instruction are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
+//! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
 //!
-//! A field is `name: Type = lowest bit`; with `or bits` assembly may leave it out. That is for
-//! loops and strides of transfers, and for what a flag switches off; an address that is left out
-//! must not be touched.
+//! A field is `name: Type = lowest bit`; with `or bits` assembly may omit it. That is for loops and
+//! strides of transfers, and for operands that a flag switches off; an address that is omitted must
+//! not be accessed.
 //!
 //! # Notation
 //!
@@ -18,10 +18,10 @@
 //!
 //! # Lists
 //!
-//! A list is a sparse pattern of attention in the order in which an engine works it off: all
-//! entries of one query, then all of the next, over all heads. The order of queries is the
-//! compiler's choice: it decides how evenly MAC lines are loaded, and no result. Nothing points
-//! into a list: both of its operands are read from front to back.
+//! A list is a sparse pattern of attention in the order in which an engine processes it: all
+//! entries of one query, then all of the next, over all heads. The compiler chooses the order of
+//! queries; it determines how evenly MAC lines are loaded and does not affect results. Nothing
+//! points into a list: both of its operands are read from front to back.
 //!
 //! - `rows` has 4 bytes for each query, two uint16: its number, `r = h * m + i` for query `i` of
 //!   head `h`, and how many entries it has, 0 included.
@@ -31,10 +31,10 @@
 //! 5 say: query 1 of head 1 attends keys 4 and 6, query 0 of head 0 key 0, query 1 of head 0 key 5,
 //! and query 0 of head 1 none.
 //!
-//! Three indices address what belongs to a list. Scores and probabilities are vectors by entry,
-//! `e`, in the order of `keys`. Row maxima, and all that dense blocks have of a query, are by the
-//! query's number `r`, so that both engines find a row's parts. Row sums of a list are by the
-//! query's position `t` in `rows`.
+//! Three indices address the data of a list. Scores and probabilities are vectors by entry, `e`, in
+//! the order of `keys`. Row maxima, and all data of dense blocks, are indexed by the query's number
+//! `r`, so that both engines find the parts of a row. Row sums of a list are indexed by the query's
+//! position `t` in `rows`.
 
 use super::derive::instructions;
 use super::{Dram, Engine, Entries, LineSet, Shift, Sram, Traffic, Unit, Width};
@@ -63,7 +63,7 @@ instructions! {
         dst_inner_stride: u32 = 256 or 0,
         /// Bytes between runs of the outer loop in the scratchpad.
         dst_outer_stride: u32 = 288 or 0,
-        /// What the transfer carries.
+        /// Kind of data.
         traffic: Traffic = 320,
     }
 
@@ -87,7 +87,7 @@ instructions! {
         dst_inner_stride: u32 = 256 or 0,
         /// Bytes between runs of the outer loop in DRAM.
         dst_outer_stride: u32 = 288 or 0,
-        /// What the transfer carries.
+        /// Kind of data.
         traffic: Traffic = 320,
     }
 
@@ -109,22 +109,21 @@ instructions! {
         src_stride: u32 = 192,
         /// Bytes between rows in the scratchpad.
         dst_stride: u32 = 224,
-        /// Where the indices lie: `rows` unsigned 16-bit integers.
+        /// The indices: `rows` unsigned 16-bit integers.
         index: Sram = 256,
-        /// What the transfer carries.
+        /// Kind of data.
         traffic: Traffic = 288,
     }
 
-    /// Dense matrix product
-    /// `dst[i, j] = requantise(init(i, j) + sum over l < runs * k of a[i, l] * b[j, l])` for
-    /// `i < m`, `j < n`, on int8 operands with int32 accumulation. Both operands lie along the sum
-    /// (inter-MAC accumulation): `a` is activations, `b` weights. A row of `a` is
-    /// `runs = 1 + more_runs` runs of `k` elements, `run_stride` bytes apart: one run where it is a
-    /// row of a matrix; where it is a window of a map of pixels x channels, whose windows may
-    /// overlap, one for each of its lines. Channel `j` is requantised by `params[j]`, 12 bytes
-    /// each: int32 bias, int32 mantissa, shift, three zero bytes. `init` is the bias, or where
-    /// `accumulate` is set the int32 at `acc`. With `out=i32` the accumulators are written as they
-    /// are, and `params` gives only the bias.
+    /// Dense matrix product `dst[i, j] = requantise(init(i, j) + sum over l < runs * k of a[i, l] *
+    /// b[j, l])` for `i < m`, `j < n`, on int8 operands with int32 accumulation. Both operands are
+    /// contiguous along the sum (inter-MAC accumulation): `a` is activations, `b` weights. A row of
+    /// `a` is `runs = 1 + more_runs` runs of `k` elements, `run_stride` bytes apart: one run if it
+    /// is a row of a matrix, or one run for each line of a window of a map of pixels x channels;
+    /// windows may overlap. Channel `j` is requantised by `params[j]`, 12 bytes each: int32 bias,
+    /// int32 mantissa, shift, three zero bytes. `init` is the bias or, if `accumulate` is set, the
+    /// int32 at `acc`. With `out=i32` the accumulators are written unchanged, and of `params` only
+    /// the bias is used.
     0x10 "matmul" Matmul {
         /// The engine that executes.
         engine: Engine = 32,
@@ -140,7 +139,7 @@ instructions! {
         b: Sram = 96,
         /// `n` channel parameters; read unless int32 accumulators are continued as such.
         params: Sram = 128 or 0,
-        /// Int32 accumulators to continue, `m` rows of `n`; read only where `accumulate` is set.
+        /// Int32 accumulators to continue, `m` rows of `n`; read only if `accumulate` is set.
         acc: Sram = 160 or 0,
         /// The results, `m` rows of `n`.
         dst: Sram = 192,
@@ -164,16 +163,15 @@ instructions! {
         run_stride: u32 = 432 or 0,
     }
 
-    /// Attention scores of one head:
-    /// `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j, l])` as int16 in units of
-    /// log2 / 256, for `i < m` queries and `j < n` keys; the smallest int16, which stands for a
-    /// pruned entry, is not among them. Row maxima are taken as scores are written:
-    /// `max[i] = max(max[i], dst[i, j])`, from the smallest int16 where `fresh` is set. Where
-    /// `indexed` is set, row `index[j]` of `k` takes the place of row `j`, so that keys may lie
-    /// anywhere and in any order; an index not below `limit` stops the machine. Where `biased` is
-    /// set, `biased_score` with `bias[i, j]` takes the place of `requantise_score`. Where `masked`
-    /// is set, cells whose bit in `mask` is 0 are pruned, whatever their bias: `dst[i, j]` is the
-    /// smallest int16, which raises no maximum.
+    /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j,
+    /// l])` as int16 in units of log2 / 256, for `i < m` queries and `j < n` keys. Computed scores
+    /// never have the smallest int16, which stands for a pruned entry. Row maxima are updated as
+    /// scores are written: `max[i] = max(max[i], dst[i, j])`, beginning with the smallest int16 if
+    /// `fresh` is set. If `indexed` is set, row `index[j]` of `k` is used in place of row `j`, so
+    /// that keys may be anywhere and in any order; an index not below `limit` stops the machine. If
+    /// `biased` is set, the score is `biased_score` with `bias[i, j]` instead of
+    /// `requantise_score`. If `masked` is set, cells whose bit in `mask` is 0 are pruned, whatever
+    /// their bias: `dst[i, j]` is the smallest int16, which raises no maximum.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
         engine: Engine = 32,
@@ -189,7 +187,7 @@ instructions! {
         lines: LineSet = 40,
         /// Queries, `m` rows of `d` int8.
         q: Sram = 64,
-        /// Keys, `n` rows of `d` int8; `limit` rows where `indexed` is set.
+        /// Keys, `n` rows of `d` int8; `limit` rows if `indexed` is set.
         k: Sram = 96,
         /// Row maxima, `m` int16.
         max: Sram = 128,
@@ -216,21 +214,21 @@ instructions! {
         mask: Sram = 440 or 0,
         /// Rows of `k`; at least 1.
         limit: u16 = 464 or 0,
-        /// What is added to the scores, `m` contiguous rows of `n` int16 in units of log2 / 256.
+        /// Biases of the scores, `m` contiguous rows of `n` int16 in units of log2 / 256.
         bias: Sram = 480 or 0,
     }
 
-    /// Unnormalised probabilities of `m` rows of `n` scores:
-    /// `dst[i, j] = exp2_neg(max[i] - src[i, j])`, 127 at the row's maximum and 0 for the smallest
-    /// int16, and their row sums: `sum[i] += dst[i, j]`, from zero where `fresh` is set. The
-    /// division by the sum is left to `spmm`. Where `both` is set, the row's maximum is the larger
-    /// of `max[i]` and `other_max[i]`: a row that spans both engines.
+    /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i,
+    /// j])`, 127 at the row's maximum and 0 for the smallest int16, and their row sums: `sum[i] +=
+    /// dst[i, j]`, beginning with zero if `fresh` is set. The division by the sum is left to
+    /// `spmm`. If `both` is set, the row's maximum is the larger of `max[i]` and `other_max[i]`: a
+    /// row that spans both engines.
     0x12 "softmax" Softmax {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
         /// Whether `sum` starts anew.
         fresh: bool = 33,
-        /// Whether `other_max` counts.
+        /// Whether `other_max` is used.
         both: bool = 34 or 0,
         /// Scores, `m` rows of `n` int16.
         src: Sram = 64,
@@ -252,12 +250,11 @@ instructions! {
         dst_stride: u32 = 288,
     }
 
-    /// Product with the values:
-    /// `dst[i, j] = requantise(init(i, j) + sum over l < n of p[i, l] * v[l, j])` for `i < m`
-    /// queries and `j < d` features, with output-stationary (intra-MAC) accumulation. Row `i` is
-    /// requantised by `scale / sum[i]`, and by `scale / (sum[i] + other_sum[i])` where `both` is
-    /// set. `init` is zero, or where `accumulate` is set the int32 at `acc`. With `out=i32` the
-    /// accumulators are written as they are and no sum is read.
+    /// Product with the values: `dst[i, j] = requantise(init(i, j) + sum over l < n of p[i, l] *
+    /// v[l, j])` for `i < m` queries and `j < d` features, with output-stationary (intra-MAC)
+    /// accumulation. Row `i` is requantised by `scale / sum[i]`, or by `scale / (sum[i] +
+    /// other_sum[i])` if `both` is set. `init` is zero or, if `accumulate` is set, the int32 at
+    /// `acc`. With `out=i32` the accumulators are written unchanged and no sum is read.
     0x13 "spmm" Spmm {
         /// The engine that executes.
         engine: Engine = 32,
@@ -265,7 +262,7 @@ instructions! {
         out: Width = 33,
         /// Whether to continue from the int32 at `acc`.
         accumulate: bool = 35 or 0,
-        /// Whether `other_sum` counts.
+        /// Whether `other_sum` is used.
         both: bool = 36 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
@@ -277,7 +274,7 @@ instructions! {
         sum: Sram = 128 or 0,
         /// Row sums of the other engine, `m` uint32.
         other_sum: Sram = 160 or 0,
-        /// Int32 accumulators to continue, `m` rows of `d`; read only where `accumulate` is set.
+        /// Int32 accumulators to continue, `m` rows of `d`; read only if `accumulate` is set.
         acc: Sram = 192 or 0,
         /// The results, `m` rows of `d`.
         dst: Sram = 224,
@@ -300,11 +297,10 @@ instructions! {
     }
 
     /// Attention scores of the entries of a list: for each entry `e` of query `i` of head `h`, with
-    /// `j = keys[e]`,
-    /// `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`. `max[r]`
-    /// becomes the largest score of query `r`, the smallest int16 where it has no entry. A list
-    /// that does not name every query once or whose queries have other than `entries` entries in
-    /// all stops the machine, and so does a key not below `n`.
+    /// `j = keys[e]`, `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d +
+    /// l])`. `max[r]` becomes the largest score of query `r`, or the smallest int16 if it has no
+    /// entry. The machine stops if the list does not name every query once, if its queries do not
+    /// have `entries` entries in total, and at a key not below `n`.
     0x18 "sddmm_list" SddmmList {
         /// The engine that executes.
         engine: Engine = 32,
@@ -342,16 +338,16 @@ instructions! {
         scale: Scale = 328,
     }
 
-    /// Unnormalised probabilities of the scores of a list, as `softmax` makes them of rows: for the
-    /// query `r` at each position `t` of `rows` and each of its entries `e`,
-    /// `dst[e] = exp2_neg(max[r] - src[e])`, and `sum[t]` becomes what they add up to. Where `both`
-    /// is set, the row's maximum is the larger of `max[r]` and `other_max[r]`: a row that spans
-    /// both engines. `rows` may be a part of a list, with the scores of its entries. A query not
-    /// below `queries`, or queries with other than `entries` entries in all, stop the machine.
+    /// Unnormalised probabilities of the scores of a list, as `softmax` computes them for rows: for
+    /// the query `r` at each position `t` of `rows` and each of its entries `e`, `dst[e] =
+    /// exp2_neg(max[r] - src[e])`, and `sum[t]` becomes their sum. If `both` is set, the row's
+    /// maximum is the larger of `max[r]` and `other_max[r]`: a row that spans both engines. `rows`
+    /// may be a part of a list, with the scores of its entries. The machine stops at a query not
+    /// below `queries`, and if the queries do not have `entries` entries in total.
     0x19 "softmax_list" SoftmaxList {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
-        /// Whether `other_max` counts.
+        /// Whether `other_max` is used.
         both: bool = 33 or 0,
         /// Queries in the order of the list: `count` pairs of uint16, number and entries.
         rows: Sram = 64,
@@ -367,26 +363,26 @@ instructions! {
         dst: Sram = 184,
         /// Queries in `rows`.
         count: u16 = 208,
-        /// Queries that numbers name.
+        /// Number of queries that may be named.
         queries: u16 = 224,
         /// Entries of these queries.
         entries: Entries = 240,
     }
 
-    /// Product with the values of rows that a list and a dense block share, over all heads, with
+    /// Product with the values for rows that a list and a dense block share, over all heads, with
     /// output-stationary (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`,
     /// is the sum over its entries `e` of `p[e] * v[keys[e], h * d + f]` and over the columns `c`
-    /// of its head's block of `block_p[i, c] * v[key(c), h * d + f]`, for `f < d`;
-    /// `dst[i, h * d + f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`. Without
-    /// `list` there are no entries, and `rows` only orders the queries; without `block` there are
-    /// no columns. What is not there counts as zero. The block of a head has columns of its own:
-    /// `block_keys` holds their number for each head, then the key of every column, head after
-    /// head, all uint16; `block_p` holds for each head `m` contiguous rows of as many int8 as it
-    /// has columns. The lines form groups of `min(ceil(d / macs), lines)`, `macs` being the MACs of
-    /// a line; lines that are left over rest. A group that is free takes the next query of `rows`,
-    /// all its features, an entry or a column a step, but at least one step. `steps` is what the
-    /// busiest group takes. The machine stops where `sddmm_list` does, and at other `steps`,
-    /// numbers of columns that do not add up to `columns`, or the key of a column not below `n`.
+    /// of its head's block of `block_p[i, c] * v[key(c), h * d + f]`, for `f < d`; `dst[i, h * d +
+    /// f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`. Without `list` there are
+    /// no entries, and `rows` only orders the queries; without `block` there are no columns. Absent
+    /// parts count as zero. Each head's block has its own columns: `block_keys` holds their number
+    /// for each head, then the key of every column, head after head, all uint16; `block_p` holds
+    /// for each head `m` contiguous rows with one int8 per column. The lines form groups of
+    /// `min(ceil(d / macs), lines)`, where `macs` is the number of MACs of a line; remaining lines
+    /// are idle. A free group takes the next query of `rows` with all its features, one entry or
+    /// column per step and at least one step. `steps` is the number of steps of the busiest group.
+    /// The machine stops where `sddmm_list` does, at other `steps`, at numbers of columns whose
+    /// total is not `columns`, and at the key of a column not below `n`.
     0x1a "spmm_list" SpmmList {
         /// The engine that executes.
         engine: Engine = 32,
@@ -459,9 +455,8 @@ instructions! {
         dst_stride: u32 = 224,
     }
 
-    /// Rescaled add of two int16 matrices:
-    /// `dst[i, j] = saturate(round_shift(a[i, j] * a_scale + b[i, j] * b_scale, shift))`, int16, or
-    /// int8 where `narrow` is set.
+    /// Rescaled add of two int16 matrices: `dst[i, j] = saturate(round_shift(a[i, j] * a_scale +
+    /// b[i, j] * b_scale, shift))`, int16, or int8 if `narrow` is set.
     0x21 "add" Add {
         /// Whether the sum is int8.
         narrow: bool = 32 or 0,
@@ -489,7 +484,7 @@ instructions! {
         dst_stride: u32 = 352,
     }
 
-    /// Looks every int8 up: `dst[i, j] = table[src[i, j]]`, the index taken as an unsigned byte
+    /// Looks up every int8: `dst[i, j] = table[src[i, j]]`, where the index is an unsigned byte
     /// (`-1` is entry 255).
     0x22 "lut" Lut {
         /// The elements looked up, int8.
@@ -561,14 +556,13 @@ instructions! {
         dst_stride: u32 = 256,
     }
 
-    /// Does nothing on `unit` but wait and signal.
+    /// Only waits and signals, on `unit`.
     0x40 "sync" Sync {
-        /// The unit whose order it takes part in.
+        /// The unit that executes it.
         unit: Unit = 32,
     }
 
-    /// Every unit waits until all units have completed what stands before it. Neither waits nor
-    /// signals by tokens.
+    /// Every unit waits until all units have completed the instructions before it. Has no tokens.
     0x41 "barrier" Barrier {}
 
     /// The end of the program, its last instruction; the machine stops when all units have
@@ -582,7 +576,7 @@ impl Matmul {
         1 + u32::from(self.more_runs)
     }
 
-    /// Products of a sum.
+    /// Number of products of a sum.
     pub fn depth(&self) -> u64 {
         u64::from(self.runs()) * u64::from(self.k)
     }

@@ -1,7 +1,7 @@
-//! The text form of a machine: what its keys may hold, and all that is wrong with a text.
+//! The text form of a machine: the legal values of its keys, and the problems of a text.
 //!
-//! The text may come from anywhere. Every mistake is reported with its place; a line that is not
-//! TOML has only that one.
+//! Text is untrusted. Every mistake is reported with its position; of a line that is not TOML only
+//! the syntax error is reported.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,24 +13,24 @@ use crate::instr::field;
 use vitcod_support::diagnostics::{Diagnostic, closest};
 use vitcod_support::problems::{Collector, KEPT, Problems};
 
-/// What a key may hold.
+/// The legal values of a key.
 enum Kind {
     /// An integer in this range.
     Integer(u32, u32),
-    /// A power of two up to this one.
+    /// A power of two up to this value.
     PowerOfTwo(u32),
     /// A rate: a number in [`RATES`].
     Rate,
     /// An energy in pJ: a number in [`ENERGIES`].
     Energy,
-    /// What reports print.
+    /// A name for reports.
     Name,
 }
 
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
-/// Every key with its section, which is empty for those before the first.
+/// Every key with its section; the section of the first keys is empty.
 const FIELDS: [(&str, &str, Kind); 20] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
@@ -56,15 +56,15 @@ const FIELDS: [(&str, &str, Kind); 20] = [
 
 const SECTIONS: [&str; 6] = ["lines", "sram", "dram", "softmax", "vector", "energy"];
 
-/// Sections that may be left out as a whole.
+/// Sections that may be omitted as a whole.
 const OPTIONAL: [&str; 1] = ["energy"];
 
-/// A value as a text gives it.
+/// A value in a text.
 pub(crate) enum Given<'a> {
     Integer(i64),
     Number(f64),
     Text(&'a str),
-    /// What no key holds.
+    /// A kind of value that no key accepts.
     Other(&'static str),
 }
 
@@ -115,7 +115,7 @@ impl Kind {
     }
 }
 
-/// A key with its section before it: its name in messages and in assembly.
+/// A key prefixed by its section: its name in messages and in assembly.
 fn dotted(section: &str, name: &str) -> String {
     if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
@@ -125,19 +125,19 @@ pub(crate) fn keys() -> impl Iterator<Item = String> {
     FIELDS.iter().map(|(section, name, _)| dotted(section, name))
 }
 
-/// Whether a machine may lack the section of a key in dotted form, with all of its keys.
+/// Whether a section, with all of its keys, may be omitted.
 pub(crate) fn is_optional(section: &str) -> bool {
     OPTIONAL.contains(&section)
 }
 
-/// Why a key cannot hold a value, if it cannot; `None` where there is no such key.
+/// Why a key cannot have a value, if so; `None` if the key does not exist.
 pub(crate) fn check(section: &str, name: &str, given: &Given<'_>) -> Option<Result<(), String>> {
     let (_, _, kind) = FIELDS.iter().find(|field| (field.0, field.1) == (section, name))?;
     let refused = || format!("{} = {given}: expected {kind}", dotted(section, name));
     Some(if kind.holds(given) { Ok(()) } else { Err(refused()) })
 }
 
-/// The machine that a text in TOML describes.
+/// Parses the TOML description of a machine.
 pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { text, broken: Vec::new(), problems: Collector::new() };
@@ -160,20 +160,20 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
 
 struct Reader<'t> {
     text: &'t str,
-    /// Lines with an error of syntax.
+    /// Lines with syntax errors.
     broken: Vec<usize>,
     problems: Collector<Diagnostic>,
 }
 
 impl Reader<'_> {
-    /// Looks at the keys of a section, whose name is at `place`.
+    /// Checks the keys of a section, whose name is at `place`.
     fn table(&mut self, section: &str, place: Option<Range<usize>>, table: &DeTable<'_>) {
         let sections: &[&str] = if section.is_empty() { &SECTIONS } else { &[] };
         let fields = FIELDS.iter().filter(|field| field.0 == section).map(|field| field.1);
         let names: Vec<&str> = fields.chain(sections.iter().copied()).collect();
         let mut meant = Vec::new();
         for (key, value) in table {
-            // To look for the place of each and for what was meant by it takes time.
+            // Locating each key and searching for its intended name takes time.
             if self.problems.is_full() {
                 break;
             }
@@ -204,7 +204,7 @@ impl Reader<'_> {
                 self.problems.push(|| problem);
             }
         }
-        // What is misspelt, or lost with a line that is not TOML, is not missing.
+        // A misspelt key, or one on a line with a syntax error, is not missing.
         if self.broken.is_empty() {
             let lacks = |name: &str| {
                 !table.contains_key(name) && !meant.contains(&name) && !is_optional(name)

@@ -1,5 +1,5 @@
-//! The reference manual of the instruction set, `docs/isa.md`: made from the instruction table, the
-//! effects and the module documentation, so that it cannot disagree with them.
+//! The reference of the instruction set, `docs/isa.md`: generated from the instruction table, the
+//! effects and the module documentation, so that it always agrees with them.
 //!
 //! A test compares the file with [`render`]; `cargo bless` makes it write the file instead.
 
@@ -12,7 +12,7 @@ use crate::effects::Access;
 use crate::instr::{FieldSpec, Spec, TABLE, Unit, UnitSet};
 use samples::Touch;
 
-/// The manual, in Markdown.
+/// The reference, in Markdown.
 fn render() -> String {
     let mut text = String::from(
         "# The ViTCoD instruction set\n\n\
@@ -43,8 +43,8 @@ fn section(title: &str, body: &str) -> String {
     format!("\n## {title}\n\n{}\n", body.trim_end())
 }
 
-/// The module documentation of a source file: the section with that heading, or what stands before
-/// all headings.
+/// A part of the module documentation of a source file: the section with this heading, or the text
+/// before all headings.
 fn quote(source: &str, heading: Option<&str>) -> String {
     let doc = source
         .lines()
@@ -61,7 +61,7 @@ fn quote(source: &str, heading: Option<&str>) -> String {
     plain(lines.join("\n").trim())
 }
 
-/// Without links that only rustdoc resolves.
+/// Removes links that only rustdoc resolves.
 fn plain(text: &str) -> String {
     text.replace("[`", "`").replace("`]", "`").replace("`crate::", "`")
 }
@@ -119,12 +119,12 @@ fn instruction(spec: &'static Spec) -> String {
     text + &effects(spec)
 }
 
-/// The lines of a doc comment as one.
+/// Joins the lines of a doc comment.
 fn joined(doc: &[&str]) -> String {
     plain(&doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "))
 }
 
-/// What the instruction does with its operands in memory.
+/// Describes the memory accesses of the instruction.
 fn effects(spec: &'static Spec) -> String {
     let touches = samples::touches(spec);
     if touches.is_empty() {

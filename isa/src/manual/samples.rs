@@ -1,14 +1,15 @@
-//! What an instruction does under each setting of its flags, found by asking the code that says so.
+//! The accesses and units of an instruction under each setting of its flags, sampled from the code
+//! that defines them.
 
 use std::collections::BTreeSet;
 
 use crate::effects::{Access, accesses};
 use crate::instr::{FieldSpec, Instr, Op, Spec, UnitSet, WORD_BYTES, Word};
 
-/// Fields of few values decide what an instruction does; this wide they are at most.
+/// Fields up to this width are flags, whose settings are enumerated.
 const FLAG_WIDTH: u32 = 4;
 
-/// An access of an instruction, and under which settings of its flags it is made.
+/// An access of an instruction, and the settings of the flags under which it occurs.
 pub(super) struct Touch {
     pub(super) access: Access,
     pub(super) condition: String,
@@ -19,9 +20,9 @@ pub(super) fn units(spec: &'static Spec) -> UnitSet {
     samples(spec).iter().flat_map(|op| op.units().iter().collect::<Vec<_>>()).collect()
 }
 
-/// The accesses of an instruction, operands in the order of the table. Accesses of one operand that
-/// differ in mode or alignment are told apart; their regions are those of a sample and mean
-/// nothing.
+/// The accesses of an instruction, with operands in the order of the table. Accesses of one operand
+/// that differ in mode or alignment are separate; their regions are those of a sample and have no
+/// meaning.
 pub(super) fn touches(spec: &'static Spec) -> Vec<Touch> {
     let samples = samples(spec);
     let mut touches = Vec::new();
@@ -49,13 +50,13 @@ fn same(a: &Access, b: &Access) -> bool {
     (a.space, a.mode, a.align) == (b.space, b.mode, b.align)
 }
 
-/// In words, for which samples something holds.
+/// Describes the samples for which a condition holds.
 fn condition(spec: &'static Spec, samples: &[Op], holds: &[bool]) -> String {
     let texts: Vec<Vec<String>> = samples.iter().map(|op| values(spec, op)).collect();
     let apart = |a: &[String], b: &[String]| {
         (0..a.len()).filter(|flag| a[*flag] != b[*flag]).collect::<Vec<_>>()
     };
-    // A flag decides where it alone makes the difference between two samples.
+    // A flag is decisive if it alone distinguishes two samples.
     let mut deciding = BTreeSet::new();
     for (a, a_holds) in texts.iter().zip(holds) {
         for (b, b_holds) in texts.iter().zip(holds) {
@@ -105,7 +106,7 @@ fn flags(spec: &'static Spec) -> impl Iterator<Item = &'static FieldSpec> {
     spec.fields.iter().filter(|field| field.width <= FLAG_WIDTH)
 }
 
-/// The operation under every setting of its flags; the other operands are as small as they can be.
+/// The operation under every setting of its flags; all other operands are as small as possible.
 fn samples(spec: &'static Spec) -> Vec<Op> {
     let mut word = Word([0; WORD_BYTES]);
     word.set(0, spec.opcode.into());

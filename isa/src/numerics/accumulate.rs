@@ -1,4 +1,4 @@
-//! Int32 accumulators that are proven wide enough.
+//! Int32 accumulators that are provably wide enough.
 //!
 //! A sum of `n` products of signed `a`-bit and `b`-bit integers has a magnitude of at most
 //! `n 2^(a-1) 2^(b-1)`. Half of the accumulator is set aside for the bias: with
@@ -12,8 +12,8 @@ use super::rounding::round_f64;
 /// Largest magnitude of a bias that is added to an accumulator.
 pub const BIAS_LIMIT: i32 = 1 << 30;
 
-/// The largest number of products of signed `bits_a`-bit and `bits_b`-bit integers that, with a
-/// bias of magnitude up to [`BIAS_LIMIT`], no order of summation takes out of an `i32`.
+/// The largest number of products of signed `bits_a`-bit and `bits_b`-bit integers whose sum, with
+/// a bias of magnitude up to [`BIAS_LIMIT`], stays within `i32` in any order of summation.
 ///
 /// # Panics
 /// Unless both widths are in `1..=32`.
@@ -25,7 +25,7 @@ pub const fn max_accumulation_depth(bits_a: u32, bits_b: u32) -> u32 {
 /// Adds a bias to an accumulator.
 ///
 /// The adder wraps. Biases from [`quantise_bias`] and sums within [`max_accumulation_depth`] never
-/// do; for constants that break the limits the result is still one and the same everywhere.
+/// overflow; constants that violate the limits still give the same result on every platform.
 #[inline]
 pub const fn add_bias(accumulator: i32, bias: i32) -> i32 {
     accumulator.wrapping_add(bias)

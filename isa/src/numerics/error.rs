@@ -3,38 +3,38 @@ use thiserror::Error;
 /// Why a parameter of the arithmetic cannot be built or decoded.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum NumericsError {
-    /// A scale, ratio or epsilon that is negative, infinite or not a number.
+    /// A scale, ratio or epsilon is negative, infinite or NaN.
     #[error("{what} must be finite and not negative, and is {value}")]
     Invalid {
         /// The parameter's name.
         what: &'static str,
-        /// Its value.
+        /// The value found.
         value: f64,
     },
-    /// A value that is too large for its fixed-point field.
+    /// A value exceeds its fixed-point field.
     #[error("{what} = {value} is too large for its fixed-point field")]
     TooLarge {
         /// The parameter's name.
         what: &'static str,
-        /// Its value.
+        /// The value found.
         value: f64,
     },
-    /// Vectors of different length, or of a length the machine does not take.
+    /// The lengths of vectors differ, or the machine does not support them.
     #[error("{what} has length {found}, expected {expected}")]
     Length {
         /// The vector's name.
         what: &'static str,
-        /// Its length.
+        /// The length found.
         found: usize,
-        /// The lengths that are accepted.
+        /// The supported lengths.
         expected: String,
     },
-    /// Bytes that no encoder writes.
+    /// The bytes are not a valid encoding.
     #[error("malformed {what}: {reason}")]
     Malformed {
         /// What was being decoded.
         what: &'static str,
-        /// The rule that is broken.
+        /// The violated rule.
         reason: &'static str,
     },
 }

@@ -26,7 +26,7 @@
 use super::error::{NumericsError, check_not_negative, check_step};
 use super::rounding::{Quantised, pow2, round_f64, round_shift, widest_shift};
 
-/// The widest row that LayerNorm takes. The bounds above are for this width.
+/// The widest row of LayerNorm. The bounds above are for this width.
 pub const MAX_LAYER_NORM_WIDTH: usize = 1 << 13;
 
 /// Fraction bits of the normalised value `y`.
@@ -45,8 +45,8 @@ struct Channel {
     beta: i32,
 }
 
-/// The constants of a LayerNorm as they lie in the scratchpad, between 1 and
-/// [`MAX_LAYER_NORM_WIDTH`] channels.
+/// The constants of a LayerNorm in the layout of the scratchpad, with 1 to [`MAX_LAYER_NORM_WIDTH`]
+/// channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerNormParams {
     epsilon_term: u64,
@@ -66,9 +66,9 @@ impl LayerNormParams {
     /// `i32`: the largest of them has 31 significant bits.
     ///
     /// # Errors
-    /// `gamma` and `beta` differ in length or have a length the machine does not take; a
-    /// parameter is not finite, `epsilon` is negative, a step is not positive; or a channel or the
-    /// epsilon term does not fit in its field.
+    /// `gamma` and `beta` differ in length or have an unsupported length; a parameter is not
+    /// finite, `epsilon` is negative, or a step is not positive; or a channel or the epsilon term
+    /// exceeds its field.
     pub fn new(
         gamma: &[f64],
         beta: &[f64],
@@ -127,8 +127,8 @@ impl LayerNormParams {
         Self::HEADER_BYTES + width * Self::CHANNEL_BYTES
     }
 
-    /// The encoding, little-endian: epsilon term `u64`, shift `u8`, seven zero bytes; then gamma
-    /// `i32` and beta `i32` of each channel.
+    /// Encodes the parameters, little-endian: epsilon term `u64`, shift `u8`, seven zero bytes;
+    /// then gamma `i32` and beta `i32` of each channel.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::encoded_len(self.width()));
         bytes.extend(self.epsilon_term.to_le_bytes());

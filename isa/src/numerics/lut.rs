@@ -22,18 +22,18 @@ impl Lut {
         }))
     }
 
-    /// The activation of one value.
+    /// Looks up one value.
     #[inline]
     pub const fn apply(&self, x: i8) -> i8 {
         self.0[x as u8 as usize]
     }
 
-    /// The table as it lies in the scratchpad.
+    /// The table in the layout of the scratchpad.
     pub fn to_bytes(&self) -> [u8; 256] {
         self.0.map(|entry| entry as u8)
     }
 
-    /// The table from its bytes; every content is a table.
+    /// Decodes a table; every content is valid.
     pub fn from_bytes(bytes: &[u8; 256]) -> Lut {
         Lut(bytes.map(|byte| byte as i8))
     }

@@ -1,4 +1,4 @@
-//! Every number the machine computes, each function defined once and in integers.
+//! The arithmetic of the machine: each function is defined once, in integers.
 //!
 //! The reference interpreter and the emulator both call these functions, so their results agree
 //! bit for bit, on every platform and for every tiling, schedule and machine configuration:

@@ -9,24 +9,24 @@ use std::collections::BinaryHeap;
 pub struct ListRow {
     /// The query's number, `h * m + i` for query `i` of head `h`.
     pub query: u16,
-    /// How many of the next entries of the list are its own.
+    /// Number of its entries, which follow in the list.
     pub entries: u16,
 }
 
-/// The most queries that a list can number.
+/// The most queries of a list.
 pub const MAX_LIST_QUERIES: u32 = 1 << u16::BITS;
 
 /// Bytes of a [`ListRow`].
 pub const LIST_ROW_BYTES: u64 = 4;
 
 impl ListRow {
-    /// The encoding: query, then entries.
+    /// Encodes query, then entries.
     pub const fn to_bytes(self) -> [u8; LIST_ROW_BYTES as usize] {
         let ([a, b], [c, d]) = (self.query.to_le_bytes(), self.entries.to_le_bytes());
         [a, b, c, d]
     }
 
-    /// Reads the encoding.
+    /// Decodes a row.
     pub const fn from_bytes([a, b, c, d]: [u8; LIST_ROW_BYTES as usize]) -> ListRow {
         ListRow { query: u16::from_le_bytes([a, b]), entries: u16::from_le_bytes([c, d]) }
     }
@@ -37,7 +37,7 @@ pub const fn list_key_bytes(wide: bool) -> u64 {
     if wide { 2 } else { 1 }
 }
 
-/// The `keys` of a list; `None` where one does not fit.
+/// Encodes the `keys` of a list; `None` if a key does not fit.
 pub fn list_keys_to_bytes(keys: &[u16], wide: bool) -> Option<Vec<u8>> {
     if wide {
         Some(keys.iter().flat_map(|key| key.to_le_bytes()).collect())
@@ -46,28 +46,28 @@ pub fn list_keys_to_bytes(keys: &[u16], wide: bool) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads the `keys` of a list.
+/// Decodes the `keys` of a list.
 pub fn list_keys_from_bytes(bytes: &[u8], wide: bool) -> Vec<u16> {
     if wide { uint16s(bytes).collect() } else { bytes.iter().map(|key| u16::from(*key)).collect() }
 }
 
-/// Bytes of the `block_keys` of blocks with `columns` columns in all.
+/// Bytes of the `block_keys` of blocks with `columns` columns in total.
 pub const fn block_keys_bytes(heads: u64, columns: u64) -> u64 {
     2 * (heads + columns)
 }
 
-/// The `block_keys` of blocks whose columns have the keys given, head by head; `None` where a head
-/// has more than 65,535.
+/// Encodes the `block_keys` of blocks with these keys, head by head; `None` if a head has more than
+/// 65,535.
 pub fn block_keys_to_bytes<K: AsRef<[u16]>>(heads: &[K]) -> Option<Vec<u8>> {
     let keys = || heads.iter().map(AsRef::as_ref);
     let columns: Option<Vec<u16>> = keys().map(|keys| u16::try_from(keys.len()).ok()).collect();
     Some(columns?.into_iter().chain(keys().flatten().copied()).flat_map(u16::to_le_bytes).collect())
 }
 
-/// Reads the `block_keys` of `heads` heads: the keys of each head's columns.
+/// Decodes the `block_keys` of `heads` heads: the keys of each head's columns.
 ///
 /// # Errors
-/// The columns that the heads have in all, where the bytes hold other than that many keys.
+/// The total number of columns of the heads, if it does not match the number of keys in the bytes.
 pub fn block_keys_from_bytes(bytes: &[u8], heads: usize) -> Result<Vec<Vec<u16>>, u64> {
     let mut keys = uint16s(bytes);
     let columns: Vec<u16> = keys.by_ref().take(heads).collect();
@@ -82,26 +82,26 @@ fn uint16s(bytes: &[u8]) -> impl ExactSizeIterator<Item = u16> {
     bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
-/// How the lines of `spmm_list` work together.
+/// How the lines of `spmm_list` are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineGroups {
-    /// Groups; each takes a query at a time. At least 1.
+    /// Number of groups; each processes a query at a time. At least 1.
     pub groups: u32,
-    /// Lines of each group.
+    /// Lines per group.
     pub lines_each: u32,
 }
 
 impl LineGroups {
-    /// The groups of `lines` lines of `macs` MACs for `d` features.
+    /// The grouping of `lines` lines of `macs` MACs for `d` features.
     pub fn new(d: u16, lines: u16, macs: u32) -> LineGroups {
         let lines = u32::from(lines).max(1);
         let lines_each = u32::from(d).div_ceil(macs.max(1)).clamp(1, lines);
         LineGroups { groups: lines / lines_each, lines_each }
     }
 
-    /// Steps of the busiest group, where each takes the next query as soon as it is free; `entries`
-    /// are the entries and columns of the queries in order. A query takes at least one step, in
-    /// which its result is written.
+    /// Steps of the busiest group if each group takes the next query as soon as it is free;
+    /// `entries` are the entries and columns of the queries in order. A query takes at least one
+    /// step, in which its result is written.
     pub fn busiest(self, entries: impl IntoIterator<Item = u32>) -> u64 {
         let mut free: BinaryHeap<Reverse<u64>> = vec![Reverse(0); self.groups as usize].into();
         let mut last = 0;
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn groups_take_queries_as_they_come_free() {
-        // 64 features are 8 parts of 8 MACs: 8 groups. Of 20 lines 4 rest.
+        // 64 features are 8 parts of 8 MACs: 8 groups. Of 20 lines 4 are idle.
         assert_eq!(LineGroups::new(64, 64, 8), LineGroups { groups: 8, lines_each: 8 });
         assert_eq!(LineGroups::new(64, 20, 8), LineGroups { groups: 2, lines_each: 8 });
         assert_eq!(LineGroups::new(64, 4, 8), LineGroups { groups: 1, lines_each: 4 });

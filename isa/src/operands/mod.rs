@@ -15,9 +15,9 @@ use crate::numerics::{NumericsError, Scale};
 /// 12 bytes: int32 bias, then the 8 bytes of the [`Scale`]; little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Channel {
-    /// Added to the accumulator.
+    /// The addend of the accumulator.
     pub bias: i32,
-    /// Multiplied with the sum.
+    /// The multiplier of the sum.
     pub scale: Scale,
 }
 
@@ -25,7 +25,7 @@ impl Channel {
     /// Bytes of one channel.
     pub const BYTES: usize = 4 + Scale::BYTES;
 
-    /// The encoding.
+    /// Encodes the parameters.
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..4].copy_from_slice(&self.bias.to_le_bytes());
@@ -33,10 +33,10 @@ impl Channel {
         bytes
     }
 
-    /// Reads the encoding.
+    /// Decodes the parameters.
     ///
     /// # Errors
-    /// The scale's bytes are not those of a scale.
+    /// The scale is invalid.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Result<Channel, NumericsError> {
         let (bias, scale) = bytes.split_at(4);
         let bias = i32::from_le_bytes(bias.try_into().expect("4 bytes"));
@@ -44,7 +44,7 @@ impl Channel {
         Ok(Channel { bias, scale })
     }
 
-    /// Reads channels that lie side by side; bytes after the last whole one are ignored.
+    /// Decodes consecutive channels; bytes after the last complete one are ignored.
     ///
     /// # Errors
     /// As [`Channel::from_bytes`].
@@ -53,8 +53,8 @@ impl Channel {
     }
 }
 
-/// Where the channel parameters start in the parameters of `encode` and `decode`: after `heads_out`
-/// rows of `heads_in` int8 weights, padded to a multiple of 4.
+/// The offset of the channel parameters in the parameters of `encode` and `decode`: after
+/// `heads_out` rows of `heads_in` int8 weights, padded to a multiple of 4.
 pub fn autoencoder_channels_at(heads_in: usize, heads_out: usize) -> usize {
     (heads_in * heads_out).next_multiple_of(4)
 }
@@ -64,7 +64,7 @@ pub fn autoencoder_bytes(heads_in: usize, heads_out: usize) -> usize {
     autoencoder_channels_at(heads_in, heads_out) + heads_out * Channel::BYTES
 }
 
-/// A row of a mask as `sddmm` reads it: a bit for each flag, low bits first, padded to whole bytes.
+/// A row of a mask for `sddmm`: a bit for each flag, low bits first, padded to whole bytes.
 pub fn mask_row(flags: impl IntoIterator<Item = bool>) -> Vec<u8> {
     let mut row = Vec::new();
     for (place, flag) in flags.into_iter().enumerate() {

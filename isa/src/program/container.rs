@@ -1,4 +1,4 @@
-//! The file form of a program: ELF64, little-endian, with a private machine number.
+//! The file format of programs: ELF64, little-endian, with a private machine number.
 //!
 //! | section | holds |
 //! |---|---|
@@ -11,9 +11,8 @@
 //! | `.vitcod.ir` | the graph of the [`SavedIr`]; absent in a stripped program |
 //! | `.vitcod.ir.constants` | its own constants; absent where there are none |
 //!
-//! There are no segments, since nothing but this project loads the file; `readelf -S` and its like
-//! list the sections. Sections whose names do not start with `.vitcod.` are ignored. Equal programs
-//! have equal bytes.
+//! There are no segments, since only this project loads the file; `readelf -S` lists the sections.
+//! Sections whose names do not start with `.vitcod.` are ignored. Equal programs have equal bytes.
 
 use std::ops::Range;
 
@@ -30,13 +29,13 @@ use crate::instr::{Instr, WORD_BYTES, Word};
 use crate::machine::Machine;
 use vitcod_support::problems::Collector;
 
-/// The `e_machine` of program files: "tV" in the order of the file, a number that no architecture
-/// has registered.
+/// The `e_machine` of program files: "tV" in the order of the file, a number that is not
+/// registered.
 pub const ELF_MACHINE: u16 = 0x5674;
 
-/// The version of the container and of the encoding of instructions. A reader takes no other. The
-/// saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
-/// `vitcod-compiler` shows a change of operations and instructions.
+/// The version of the container and of the encoding of instructions. A reader accepts no other
+/// version. The saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
+/// `vitcod-compiler` detects changes of operations and instructions.
 pub const FORMAT: u32 = 3;
 
 const HEADER: &str = ".vitcod.header";
@@ -51,16 +50,16 @@ const IR_CONSTANTS: &str = ".vitcod.ir.constants";
 /// The sections in the order of the file.
 const SECTIONS: [&str; 8] = [HEADER, MACHINE, TEXT, LAYER, BUFFERS, IMAGE, IR, IR_CONSTANTS];
 
-/// Those that a file may lack.
+/// Optional sections.
 const OPTIONAL: [&str; 3] = [BUFFERS, IR, IR_CONSTANTS];
 
 /// Bytes of an entry of `.vitcod.buffers`.
 const BUFFER_BYTES: usize = 16;
 
-/// What the name of each section of the project starts with.
+/// Prefix of the names of the project's sections.
 const PREFIX: &str = ".vitcod.";
 
-/// What `.vitcod.header` holds, by reference for writing and owned for reading.
+/// The contents of `.vitcod.header`, borrowed for writing and owned for reading.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Preamble<H> {
@@ -69,18 +68,19 @@ struct Preamble<H> {
     program: H,
 }
 
-/// What every version of `.vitcod.header` holds.
+/// The field of `.vitcod.header` that every version has.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
 }
 
 impl Program {
-    /// The file form.
+    /// Encodes the program as a file.
     ///
     /// # Errors
-    /// A program that [`Program::from_bytes`] would not give back: an instruction without encoding,
-    /// an invalid machine, not one layer per instruction, a step that is not finite.
+    /// The program cannot be represented such that [`Program::from_bytes`] restores it: an
+    /// instruction has no encoding, the machine is invalid, the number of layers differs from that
+    /// of instructions, or a step is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WriteError> {
         self.machine.validate()?;
         if self.layer_of.len() != self.code.len() {
@@ -89,7 +89,7 @@ impl Program {
                 layers: self.layer_of.len(),
             });
         }
-        // JSON has no other numbers.
+        // JSON supports only finite numbers.
         if let Some(binding) =
             self.header.inputs.iter().chain(&self.header.outputs).find(|b| !b.step.is_finite())
         {
@@ -131,13 +131,13 @@ impl Program {
         write_elf(&sections).map_err(|e| WriteError::Format(e.to_string()))
     }
 
-    /// Reads the file form; image and IR share the memory of `bytes`.
+    /// Decodes a program file; image and IR share the memory of `bytes`.
     ///
-    /// The bytes may come from anywhere. Memory is bounded by a small multiple of their number.
-    /// What the program means is not looked at: [`check`](crate::check::check) does that.
+    /// The bytes are untrusted. Memory is bounded by a small multiple of their length. Only the
+    /// form is checked; [`check`](crate::check::check) verifies the program.
     ///
     /// # Errors
-    /// Every problem that was found, with section, offset and instruction.
+    /// All problems, with section, offset and instruction.
     pub fn from_bytes(bytes: Bytes) -> Result<Program, ProgramError> {
         let mut problems = Problems::new();
         let program = read(&bytes, &mut problems);
@@ -148,7 +148,7 @@ impl Program {
 
 type Problems = Collector<Problem>;
 
-/// A section to be written.
+/// A section to write.
 struct Content<'a> {
     name: &'static str,
     data: &'a [u8],
@@ -173,7 +173,7 @@ fn write_elf(sections: &[Content<'_>]) -> object::write::Result<Vec<u8>> {
         .map(|section| writer.reserve(section.data.len() as u64, section.align))
         .collect();
     writer.reserve_shstrtab()?;
-    // The table of sections stands last, so that a truncated file is always noticed.
+    // The table of sections comes last, so that truncation is always detected.
     writer.reserve_section_headers();
 
     writer.write_file_header(&FileHeader {
@@ -208,7 +208,7 @@ fn write_elf(sections: &[Content<'_>]) -> object::write::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// The program, or `None` and at least one problem.
+/// Decodes the program; `None` if there is a problem, which is reported.
 fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
     let sections = match locate(bytes, problems) {
         Ok(sections) => sections,
@@ -249,7 +249,7 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
     Some(Program { header: preamble.program, machine, code, layer_of, buffers, image, ir })
 }
 
-/// Where the sections of [`SECTIONS`] lie in the file.
+/// The ranges of [`SECTIONS`] in the file.
 fn locate(
     bytes: &[u8],
     problems: &mut Problems,
@@ -318,7 +318,7 @@ fn read_preamble(data: &[u8], problems: &mut Problems) -> Option<Preamble<Header
     None
 }
 
-/// The byte offset of an error, which states a line and a byte of the line, both from 1.
+/// The byte offset of a JSON error, which states a line and a column, both from 1.
 fn offset_in(data: &[u8], error: &serde_json::Error) -> u64 {
     let lines = data.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
     (lines.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1)) as u64
@@ -379,7 +379,7 @@ fn read_buffers(data: &[u8], problems: &mut Problems) -> Option<Vec<Buffer>> {
     Some(entries.iter().map(buffer).collect())
 }
 
-/// The entries of a section that holds nothing else.
+/// The entries of a section of fixed-size entries.
 fn whole<'a, const N: usize>(
     section: &'static str,
     data: &'a [u8],

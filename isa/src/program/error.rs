@@ -1,4 +1,4 @@
-//! What can be wrong with a program file.
+//! Errors of encoding and decoding program files.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use crate::instr::EncodeError;
 use crate::machine::MachineError;
 use vitcod_support::problems::Problems;
 
-/// Bytes that are no program: everything that is wrong with them.
+/// The problems of bytes that are not a valid program.
 pub type ProgramError = Problems<Problem>;
 
-/// One thing that is wrong with the bytes of a program.
+/// A problem of the bytes of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The section; "ELF" for the file as a whole.
     pub section: &'static str,
     /// Offset in the section, in bytes.
     pub offset: u64,
-    /// The instruction that is concerned.
+    /// Index of the instruction at fault, if there is one.
     pub instruction: Option<usize>,
-    /// What is wrong.
+    /// What was found and what was expected.
     pub message: String,
 }
 
@@ -42,37 +42,37 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A program that has no file form.
+/// Why a program cannot be encoded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WriteError {
-    /// An instruction holds a value that its field cannot.
+    /// A value of an instruction does not fit its field.
     #[error("instruction {index}: {error}")]
     Instruction {
-        /// Its index.
+        /// Index of the instruction.
         index: usize,
-        /// The value.
+        /// The value and its field.
         error: EncodeError,
     },
-    /// The machine is not valid.
+    /// The machine is invalid.
     #[error(transparent)]
     Machine(#[from] MachineError),
-    /// Not one layer per instruction.
+    /// The number of layers differs from the number of instructions.
     #[error("{layers} layer indices for {instructions} instructions")]
     Layers {
-        /// Instructions of the program.
+        /// Number of instructions.
         instructions: usize,
-        /// Entries of `layer_of`.
+        /// Number of entries of `layer_of`.
         layers: usize,
     },
-    /// A step that JSON cannot hold.
+    /// A step is not finite, which JSON cannot represent.
     #[error("binding {binding}: the step {step} is not finite")]
     Step {
         /// Name of the tensor.
         binding: String,
-        /// Its step.
+        /// Step of the tensor.
         step: f64,
     },
-    /// The container cannot hold the program.
+    /// The program exceeds the limits of the container.
     #[error("{0}")]
     Format(String),
 }

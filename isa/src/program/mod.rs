@@ -1,4 +1,4 @@
-//! A program: instructions with all that is needed to run them and to explain what they did.
+//! A program: instructions with everything that is needed to run them and to report on the run.
 
 mod container;
 mod error;
@@ -23,15 +23,15 @@ use crate::machine::Machine;
 /// intermediate tensors, up to `dram_bytes`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    /// Facts about the program other than its instructions and constants.
+    /// Everything except instructions and constants.
     pub header: Header,
-    /// The machine that it was made for.
+    /// The target machine.
     pub machine: Machine,
     /// The instructions, in program order.
     pub code: Vec<Instr>,
     /// Per instruction, the index of the layer it belongs to.
     pub layer_of: Vec<u32>,
-    /// What the scratchpad holds when; empty where nobody says, as in assembly written by hand.
+    /// The buffers in the scratchpad; empty if unknown, as in hand-written assembly.
     pub buffers: Vec<Buffer>,
     /// Constants: weights and parameters.
     pub image: Bytes,
@@ -39,40 +39,40 @@ pub struct Program {
     pub ir: Option<SavedIr>,
 }
 
-/// A part of the scratchpad that holds one thing for some time.
+/// A part of the scratchpad with its live range.
 ///
 /// # Invariants (checked by [`check`](crate::check), in a program that has any buffers)
 ///
-/// 1. A buffer has bytes, lies in the scratchpad, and lives at one instruction at least.
-/// 2. Two buffers that live at the same instruction share no byte.
-/// 3. Each access of an instruction to the scratchpad lies, all of it, in one buffer that lives at
+/// 1. A buffer has a size above 0, lies in the scratchpad, and is live at one instruction at least.
+/// 2. Buffers that are live at the same instruction are disjoint.
+/// 3. Each access of an instruction to the scratchpad lies completely in one buffer that is live at
 ///    the instruction.
 /// 4. At the first instruction of a buffer, its bytes count as unwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// Where it starts in the scratchpad.
+    /// Address in the scratchpad.
     pub address: u32,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub bytes: u32,
-    /// Index of the first instruction at which it lives.
+    /// Index of the first instruction at which it is live.
     pub first: u32,
-    /// Index of the last.
+    /// Index of the last instruction at which it is live.
     pub last: u32,
 }
 
 impl Buffer {
-    /// Its bytes.
+    /// The range of addresses.
     pub fn range(&self) -> Range<u64> {
         u64::from(self.address)..u64::from(self.address) + u64::from(self.bytes)
     }
 }
 
-/// A graph that a program carries.
+/// The graph that a program carries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedIr {
-    /// The graph as JSON. Its constants are places of the program's image or of `constants`.
+    /// The graph as JSON. Its constants are offsets into the program's image or into `constants`.
     pub graph: Bytes,
-    /// Constants that no instruction reads, so that they have no place in DRAM.
+    /// Constants that no instruction reads and that are therefore not in DRAM.
     pub constants: Bytes,
 }
 
@@ -90,13 +90,12 @@ pub struct Header {
     pub outputs: Vec<Binding>,
     /// The layers, in program order.
     pub layers: Vec<Layer>,
-    /// What the compiler chose where it had a choice, for reports; absent in the file where there
-    /// is none.
+    /// The decisions of the compiler, for reports; omitted in the file if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
 }
 
-/// An input or output tensor in DRAM, contiguous; a mask lies there as its [`Element`] says.
+/// An input or output tensor in DRAM, contiguous. [`Element`] describes the layout of masks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
@@ -104,24 +103,24 @@ pub struct Binding {
     pub name: String,
     /// Shape in the model.
     pub shape: Vec<u64>,
-    /// Order of the elements; absent in the file where it is row-major.
+    /// Order of the elements; omitted in the file if it is row-major.
     #[serde(default, skip_serializing_if = "Layout::is_row_major")]
     pub layout: Layout,
-    /// What the integers are.
+    /// Kind of the elements.
     pub element: Element,
-    /// Real value of one step; 1 where the integers stand for themselves.
+    /// Real value of one step; 1 if the integers are not quantised numbers.
     pub step: f64,
     /// Address of the first element.
     pub address: u64,
 }
 
 impl Binding {
-    /// Number of elements; `None` where it does not fit.
+    /// Number of elements; `None` on overflow.
     pub fn elements(&self) -> Option<u64> {
         self.shape.iter().try_fold(1u64, |product, dim| product.checked_mul(*dim))
     }
 
-    /// Bytes in DRAM; `None` where they do not fit.
+    /// Bytes in DRAM; `None` on overflow.
     pub fn bytes(&self) -> Option<u64> {
         match self.element {
             Element::I8 => self.elements(),
@@ -130,7 +129,7 @@ impl Binding {
         }
     }
 
-    /// The bytes of elements in the order of the shape as they lie in DRAM.
+    /// Rearranges elements from the order of the shape to their order in DRAM.
     pub fn arranged(&self, bytes: Vec<u8>) -> Vec<u8> {
         let channels = self.shape.get(1).copied().unwrap_or(1) as usize;
         let element = if self.element == Element::I8 { 1 } else { 2 };
@@ -154,11 +153,11 @@ impl Binding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// That of the shape.
+    /// The order of the shape.
     #[default]
     RowMajor,
-    /// Of an image `[1, channels, height, width]`: row by row, pixel by pixel, the channels of a
-    /// pixel side by side.
+    /// For an image `[1, channels, height, width]`: pixels in row-major order, each with its
+    /// channels side by side.
     Pixels,
 }
 
@@ -174,13 +173,13 @@ impl Layout {
         }
     }
 
-    /// Whether it is that of the shape.
+    /// Whether it is the order of the shape.
     pub fn is_row_major(&self) -> bool {
         *self == Layout::RowMajor
     }
 }
 
-/// Integers of a binding.
+/// The elements of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Element {
@@ -188,22 +187,21 @@ pub enum Element {
     I8,
     /// 16 bits, signed, little-endian.
     I16,
-    /// Numbers of rows of tables: 16 bits, unsigned, little-endian. Only inputs are.
+    /// Row numbers of tables: 16 bits, unsigned, little-endian. Only for inputs.
     Row {
-        /// Rows of the smallest table; each number is below.
+        /// Number of rows of the smallest table, a bound for the row numbers.
         below: u32,
     },
-    /// Which keys of attention count, as a mask of `sddmm` says it: 0 and 1, one bit each, the
-    /// whole tensor as one row padded to bytes ([`mask_row`](crate::operands::mask_row)), repeated
-    /// for every query. Only inputs are.
+    /// A mask of keys for `sddmm`: 0 and 1, one bit each. The tensor is one row, padded to bytes
+    /// ([`mask_row`](crate::operands::mask_row)) and repeated for every query. Only for inputs.
     Bits {
-        /// How many times the row is there.
+        /// How often the row is repeated.
         rows: u32,
     },
 }
 
 impl Element {
-    /// Whether the integers stand for real numbers, in steps.
+    /// Whether the integers represent real numbers.
     pub fn is_number(self) -> bool {
         matches!(self, Element::I8 | Element::I16)
     }
@@ -220,7 +218,7 @@ impl fmt::Display for Element {
     }
 }
 
-/// A layer: the instructions that came from one operation of the model.
+/// A layer: the instructions that compute one operation of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
@@ -228,41 +226,41 @@ pub struct Layer {
     pub name: String,
     /// The operation of the quantised IR.
     pub operation: String,
-    /// The ONNX nodes that it stands for.
+    /// The ONNX nodes that it computes.
     pub nodes: Vec<String>,
-    /// Multiplications that the operation needs, without padding.
+    /// Multiplications of the operation, without padding.
     pub needed_macs: u64,
-    /// DRAM bytes that no schedule can avoid: its weights and parameters, the model's inputs and
-    /// outputs it reads or writes, indices.
+    /// DRAM bytes that no schedule can avoid: its weights, parameters and indices, and the model's
+    /// inputs and outputs that it reads or writes.
     pub compulsory_bytes: u64,
 }
 
-/// A choice that the compiler made for a layer.
+/// A choice of the compiler for a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// Name of the layer.
     pub layer: String,
-    /// What was to be decided, as "auto-encoder".
+    /// The subject of the choice, such as "auto-encoder".
     pub subject: String,
-    /// What was chosen.
+    /// The chosen alternative.
     pub chosen: String,
-    /// Why.
+    /// The reason for the choice.
     pub reason: String,
-    /// What was costed, the chosen one among it; absent in the file unless the compiler was asked
-    /// to explain itself.
+    /// All alternatives with their costs, including the chosen one; omitted in the file unless
+    /// requested by `--explain`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Alternative>,
 }
 
-/// Something that the compiler could have chosen.
+/// An alternative of a choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alternative {
-    /// What it is.
+    /// Name of the alternative.
     pub name: String,
-    /// Cycles by the estimate that chose.
+    /// Cycles by the estimate that decided.
     pub cycles: u64,
-    /// Bytes that pass the DRAM channel by that estimate.
+    /// DRAM bytes in whole bursts by that estimate.
     pub dram_bytes: u64,
 }

@@ -1,22 +1,21 @@
-//! When each instruction runs: a discrete-event simulation of the units, without data. The compiler
-//! chooses among programs by it, the emulator reports by it.
+//! The timing of a program: a discrete-event simulation of the units, without data. The compiler
+//! compares programs by it, and the emulator reports it.
 //!
 //! # Rules
 //!
-//! - Every unit takes its instructions in program order and holds one at a time. An instruction
-//!   *starts* once its unit is free, its tokens have arrived and the resource that it needs is
-//!   free; it *occupies* unit and resource for [`Cost::cycles`]; it *completes* [`Cost::latency`]
-//!   cycles later and then signals. A unit completes in order: an instruction with a shorter
-//!   latency than the one before it waits for it, so the i-th token of a pair is that of its i-th
-//!   signal.
-//! - MAC lines are an interlock: an instruction takes all of its lines at once at its start. Where
-//!   two could start in the same cycle, the unit with the lower number does.
-//! - The DRAM channel serves one transfer at a time, in the order in which they could have started,
-//!   at its exact bandwidth: a transfer begins the moment the one before it ends, within a cycle
-//!   too, and only what others see of it is rounded up to whole cycles. The loading or storing unit
-//!   is occupied while its transfer holds the channel, and for a cycle at least.
-//! - `barrier` and `halt` start when everything before them has completed, and take every unit for
-//!   a cycle.
+//! - Every unit executes its instructions in program order, one at a time. An instruction *starts*
+//!   once its unit is free, its tokens have arrived and the resource that it needs is free; it
+//!   *occupies* unit and resource for [`Cost::cycles`]; it *completes* [`Cost::latency`] cycles
+//!   later and then signals. A unit completes in order: an instruction with a shorter latency than
+//!   its predecessor waits for it, so the i-th token of a pair is that of its i-th signal.
+//! - MAC lines are an interlock: an instruction acquires all of its lines at its start. If two
+//!   could start in the same cycle, the unit with the lower number does.
+//! - The DRAM channel serves one transfer at a time, in the order of their requests, at its exact
+//!   bandwidth: a transfer begins when the previous one ends, also within a cycle; only what other
+//!   units observe is rounded up to whole cycles. The load or store unit is occupied while its
+//!   transfer holds the channel, and for at least a cycle.
+//! - `barrier` and `halt` start when everything before them has completed, and occupy every unit
+//!   for a cycle.
 
 mod simulation;
 #[cfg(test)]
@@ -29,10 +28,11 @@ use crate::cost::Cost;
 use crate::instr::{Instr, Unit};
 use crate::machine::Machine;
 
-/// When an instruction ran, in cycles.
+/// When an instruction executed, in cycles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// The first cycle in which it holds its unit; operands are read and results written here.
+    /// The first cycle in which it occupies its unit; operands are read and results written from
+    /// here.
     pub start: u64,
     /// The cycle in which its unit is free again.
     pub end: u64,
@@ -57,30 +57,30 @@ pub struct UnitCycles {
     pub drained: u64,
 }
 
-/// Why a unit was not busy.
+/// Why a unit was idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A token was missing; where several were, that of this unit came last.
+    /// A token was missing; if several were, this unit's arrived last.
     Token(Unit),
-    /// MAC lines were taken.
+    /// MAC lines were occupied.
     Lines,
-    /// The DRAM channel was taken.
+    /// The DRAM channel was occupied.
     Channel,
-    /// The other units had to come to a barrier.
+    /// Other units had not reached the barrier.
     Barrier,
 }
 
-/// Cycles that a unit was not busy because its next instruction could not start; for a barrier,
-/// until it is passed.
+/// An idle period of a unit because its next instruction could not start; for a barrier, until it
+/// is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// Index of the instruction.
     pub index: usize,
     /// The unit.
     pub unit: Unit,
-    /// What it waited for.
+    /// The reason.
     pub reason: Reason,
-    /// How long, at least a cycle.
+    /// Duration in cycles, at least one.
     pub cycles: u64,
 }
 
@@ -96,12 +96,12 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// When each instruction ran, in program order.
+    /// When each instruction executed, in program order.
     pub fn spans(&self) -> &[Span] {
         &self.spans
     }
 
-    /// What each instruction cost, in program order.
+    /// The cost of each instruction, in program order.
     pub fn costs(&self) -> &[Cost] {
         &self.costs
     }
@@ -111,9 +111,9 @@ impl Timing {
         &self.order
     }
 
-    /// What instructions waited for, in the order in which they started: at most two waits each,
-    /// and one per unit at a barrier. With the cycles after a unit's last instruction they are all
-    /// the time in which it was not busy.
+    /// The waits of instructions, in the order of their starts: at most two for each instruction,
+    /// and one per unit at a barrier. Together with the cycles after a unit's last instruction they
+    /// are all of its idle time.
     pub fn waits(&self) -> &[Wait] {
         &self.waits
     }
@@ -123,7 +123,7 @@ impl Timing {
         &self.units[unit.index()]
     }
 
-    /// Cycles of the whole run.
+    /// Cycles of the run.
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -144,37 +144,37 @@ impl Timing {
     }
 }
 
-/// A program that cannot run to its end.
+/// A program that cannot run to completion.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimingError {
-    /// No unit can go on.
+    /// The units wait for each other.
     #[error("deadlock:{}", .0.iter().map(|blocked| format!("\n  {blocked}")).collect::<String>())]
     Deadlock(Vec<Blocked>),
-    /// An instruction that has no meaning where it stands.
+    /// An instruction is illegal at its position.
     #[error("instruction {index}, `{instruction}`: {reason}")]
     Malformed {
-        /// Its index.
+        /// Index of the instruction.
         index: usize,
-        /// Its text.
+        /// The instruction in assembly.
         instruction: String,
-        /// The rule that is broken.
+        /// The violated rule.
         reason: &'static str,
     },
-    /// A program without `halt`.
+    /// The program has no `halt`.
     #[error("the program does not end with `halt`")]
     NoHalt,
 }
 
-/// A unit that cannot go on.
+/// A unit that cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     /// The unit.
     pub unit: Unit,
     /// Index of the instruction that cannot start.
     pub index: usize,
-    /// Its mnemonic.
+    /// Mnemonic of that instruction.
     pub mnemonic: &'static str,
-    /// The units whose tokens are missing; none where it waits for the other units at a barrier.
+    /// The units whose tokens are missing; empty if it waits for other units at a barrier.
     pub missing: Vec<Unit>,
 }
 
@@ -193,12 +193,12 @@ impl fmt::Display for Blocked {
 
 /// Simulates a program on a machine.
 ///
-/// Takes time and memory in proportion to the number of instructions. Operands do not matter beyond
-/// their cost, but that of operands which lie in no memory of the machine can be beyond what an
-/// integer holds: programs from elsewhere are to be checked first.
+/// Takes time and memory proportional to the number of instructions. Operands matter only for their
+/// cost. The cost of operands outside the memories may overflow, so untrusted programs must be
+/// verified first.
 ///
 /// # Errors
-/// The units wait for each other, or the program is not a sequence that ends with its only `halt`.
+/// The units wait for each other, or the program does not end with its only `halt`.
 pub fn simulate(code: &[Instr], machine: &Machine) -> Result<Timing, TimingError> {
     simulation::Simulation::new(code, machine)?.run()
 }

@@ -1,10 +1,10 @@
-//! The simulation itself.
+//! The simulation.
 //!
 //! No event queue is needed. The completion of an instruction is known when it starts, so a token
-//! is given its arrival time when its sender starts, and every unit knows the earliest start of its
+//! gets its arrival time when its sender starts, and every unit knows the earliest start of its
 //! next instruction as soon as all senders have started. Each step starts the instruction that can
-//! start first. What it causes lies later than its start, because every instruction takes at least
-//! a cycle; hence starts come out in order of time.
+//! start first. All its effects are later than its start, because every instruction takes at least
+//! a cycle; hence starts are generated in order of time.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ pub(super) struct Simulation<'a> {
     code: &'a [Instr],
     bandwidth: Bandwidth,
     lanes: [Lane; Unit::COUNT],
-    /// Arrival times of tokens that are not taken yet, by sender and receiver.
+    /// Arrival times of pending tokens, by sender and receiver.
     tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
     /// When the channel is free.
     channel: Time,
@@ -33,7 +33,7 @@ pub(super) struct Simulation<'a> {
 struct Lane {
     /// Its instructions, in program order.
     queue: Vec<usize>,
-    /// How many of them have started.
+    /// Number of instructions that have started.
     started: usize,
     /// When it is free.
     free: Time,
@@ -44,17 +44,17 @@ struct Lane {
     head: Head,
 }
 
-/// What keeps the next instruction of a unit.
+/// The state of a unit's next instruction.
 #[derive(Clone, Copy, Default)]
 enum Head {
-    /// There is none.
+    /// There is no next instruction.
     #[default]
     Drained,
-    /// A token whose sender has not started.
+    /// The sender of a token has not started.
     Tokens,
-    /// All units have to come to a barrier or to the end.
+    /// All units must reach a barrier or the end.
     Barrier,
-    /// At most a resource: unit and tokens are there from `at` on.
+    /// Unit and tokens are available from `at` on; only a resource may be missing.
     Ready {
         at: Time,
         /// When the last token arrived, and its sender.
@@ -116,14 +116,13 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// The next instruction of a unit that has not drained.
+    /// The next instruction of a unit, unless it has drained.
     fn head(&self, unit: Unit) -> Option<usize> {
         let lane = &self.lanes[unit.index()];
         lane.queue.get(lane.started).copied()
     }
 
-    /// Finds out what keeps the next instruction of a unit, and takes its tokens where all are on
-    /// their way.
+    /// Updates the state of a unit's next instruction, and takes its tokens if all have been sent.
     fn look_at_head(&mut self, unit: Unit) {
         let head = match self.head(unit).map(|index| &self.code[index]) {
             None => Head::Drained,
@@ -139,8 +138,7 @@ impl<'a> Simulation<'a> {
         self.lanes[unit.index()].head = head;
     }
 
-    /// Takes a token from every sender, or none where one is missing; the last to arrive is
-    /// returned.
+    /// Takes a token from every sender, or none if one is missing; returns the last one to arrive.
     fn take_tokens(&mut self, receiver: Unit, senders: UnitSet) -> Option<Option<(u64, Unit)>> {
         let pending = |sender: Unit| self.tokens[sender.index()][receiver.index()].is_empty();
         if senders.iter().any(pending) {
@@ -156,7 +154,7 @@ impl<'a> Simulation<'a> {
         Some(last)
     }
 
-    /// The unit whose next instruction can start first, and when.
+    /// The unit whose next instruction can start first, and its start.
     fn first_to_start(&self) -> Option<(Unit, Time)> {
         let mut first = None;
         for unit in Unit::ALL {
@@ -172,10 +170,9 @@ impl<'a> Simulation<'a> {
                 Resource::None => at,
             };
             // A unit forgets the lines of its last instruction when it starts the next one, which
-            // is now at the earliest.
+            // is not before now.
             let start = start.max(self.now);
-            // The channel serves by the time of the request; elsewhere units have priority by
-            // number.
+            // The channel serves requests by time; elsewhere units have priority by number.
             let request = if resource == Resource::Channel { at } else { start };
             let key = (start, request, unit);
             if first.is_none_or(|best| key < best) {
@@ -212,7 +209,7 @@ impl<'a> Simulation<'a> {
         let Cost { cycles, latency, lines, burst_bytes, .. } = self.timing.costs[index];
         let lane = &mut self.lanes[unit.index()];
 
-        // What the unit did since it was free: it waited for a token first, for its resource then.
+        // Since it was free, the unit waited for a token first, then for its resource.
         let idle_from = lane.free.ceil();
         let mut ready = idle_from;
         if let Head::Ready { token: Some((arrival, sender)), .. } = lane.head
@@ -255,7 +252,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Starts the barrier or halt that every unit has come to.
+    /// Executes the barrier or halt that every unit has reached.
     fn pass_barrier(&mut self) {
         let Some(index) = self.head(Unit::ALL[0]) else { return };
         let halt = matches!(self.code[index].op, Op::Halt(_));
@@ -294,7 +291,7 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// What an instruction needs besides its unit.
+/// The resource of an instruction other than its unit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resource {
     None,

@@ -1,16 +1,15 @@
-//! Chaos scheduling: a program executed in a random one of all orders that its tokens allow,
-//! whatever its instructions take.
+//! Chaos scheduling: executes a program in a random one of all orders that its tokens allow,
+//! independently of the cost of its instructions.
 //!
-//! The timing of the simulation is one of many; a program must not rest on it. Here every unit may
-//! at each step start its next instruction, if its tokens are there, or complete the oldest that it
-//! has started. An instruction reads its operands when it starts and writes its results when it
-//! completes. MAC lines and the DRAM channel, which the units would take in turn, hold nobody up:
-//! they promise no order.
+//! The timing of the simulation is one of many; a program must not depend on it. Here every unit
+//! may at each step start its next instruction, if its tokens are there, or complete the oldest one
+//! that it has started. An instruction reads its operands when it starts and writes its results
+//! when it completes. MAC lines and the DRAM channel do not block here, because they guarantee no
+//! order.
 //!
-//! Which of the possible steps is taken is decided by priorities, drawn from a seed and now and
-//! then drawn anew, so that a unit is at times far ahead of the others and at times far behind. A
-//! program that the verifier accepts gives the same bits in every order; one with a race gives
-//! others in some of them.
+//! The next step is chosen by priorities that are drawn from a seed and occasionally redrawn, so
+//! that a unit is sometimes far ahead of the others and sometimes far behind. A program that the
+//! verifier accepts gives the same bits in every order; one with a race differs in some.
 
 use std::collections::VecDeque;
 
@@ -19,17 +18,17 @@ use vitcod_support::random::SplitMix64;
 
 use crate::execute::{Core, Fault, Memory, Results};
 
-/// Instructions that a unit has started and not completed, at most: more than stand between one and
-/// those that wait for it in its own unit.
+/// The most instructions that a unit has started and not completed: more than lie between an
+/// instruction and those of its own unit that wait for it.
 const IN_FLIGHT: usize = 16;
 
-/// A priority is drawn anew after one in so many steps that were taken by it.
+/// On average, a priority is redrawn after this many steps that it decided.
 const PATIENCE: u64 = 4;
 
-/// Executes a program that runs to its end, from the memory as it is.
+/// Executes a program that runs to completion, on the memory as it is.
 ///
 /// # Errors
-/// The first instruction that cannot execute.
+/// The first instruction that cannot be executed.
 pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> Result<(), Fault> {
     let mut machine = Chaos::new(code);
     let mut random = SplitMix64::new(seed);
@@ -41,7 +40,7 @@ pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> R
         let Some(step) =
             starts.chain(completions).max_by_key(|step| *step.priority(&mut priorities))
         else {
-            // Nothing is in flight: either all units stand at the same instruction, or the program
+            // Nothing is in flight: either all units are at the same instruction, or the program
             // has ended.
             if machine.pass_barrier() {
                 continue;
@@ -59,7 +58,7 @@ pub fn run(code: &[Instr], core: &mut Core, memory: &mut Memory, seed: u64) -> R
     }
 }
 
-/// What can happen next.
+/// A possible next step.
 #[derive(Clone, Copy)]
 enum Step {
     Start(Unit),
@@ -77,11 +76,11 @@ impl Step {
 
 struct Chaos<'a> {
     code: &'a [Instr],
-    /// Per unit, its instructions that have not started.
+    /// Per unit, the instructions that have not started.
     queues: [VecDeque<usize>; Unit::COUNT],
-    /// Per unit, its instructions that have not completed.
+    /// Per unit, the instructions that have started and not completed.
     in_flight: [VecDeque<(usize, Results)>; Unit::COUNT],
-    /// Tokens that have not been taken, by sender and receiver.
+    /// Pending tokens, by sender and receiver.
     tokens: [[u32; Unit::COUNT]; Unit::COUNT],
 }
 
@@ -94,7 +93,7 @@ impl<'a> Chaos<'a> {
         Chaos { code, queues, in_flight: Default::default(), tokens: Default::default() }
     }
 
-    /// The next instruction of a unit, if it is one of that unit alone.
+    /// The next instruction of a unit, unless it is one of all units.
     fn head(&self, unit: Unit) -> Option<usize> {
         let head = self.queues[unit.index()].front().copied();
         head.filter(|index| self.code[*index].op.units().iter().eq([unit]))
@@ -129,7 +128,7 @@ impl<'a> Chaos<'a> {
             .for_each(|receiver| self.tokens[unit.index()][receiver.index()] += 1);
     }
 
-    /// Passes the instruction that all units have come to, if there is one.
+    /// Executes the instruction that all units have reached, if there is one.
     fn pass_barrier(&mut self) -> bool {
         let head = self.queues[0].front().copied();
         let reached =

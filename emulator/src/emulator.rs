@@ -1,4 +1,4 @@
-//! A program on the emulated machine.
+//! Joins the timing and the execution of a program.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::execute::{Core, Fault, Memory};
 use crate::report::Report;
 use vitcod_isa::timing::{Timing, TimingError, simulate};
 
-/// A program whose timing is known and that is ready to execute.
+/// A program with its simulated timing, ready to execute.
 #[derive(Debug)]
 pub struct Emulator {
     program: Arc<Program>,
@@ -22,7 +22,7 @@ impl Emulator {
     /// Simulates the timing of a program.
     ///
     /// # Errors
-    /// The program cannot run to its end.
+    /// The program cannot run to completion.
     pub fn new(program: Arc<Program>) -> Result<Emulator, TimingError> {
         let timing = simulate(&program.code, &program.machine)?;
         let core = Core::new(&program.machine);
@@ -34,12 +34,12 @@ impl Emulator {
         &self.program
     }
 
-    /// When each instruction runs.
+    /// The timing of the program.
     pub fn timing(&self) -> &Timing {
         &self.timing
     }
 
-    /// What a run costs.
+    /// The cost of a run.
     pub fn report(&self) -> Report {
         Report::new(&self.program, &self.timing)
     }
@@ -47,10 +47,10 @@ impl Emulator {
     /// Executes the program once, in the order in which the simulation starts its instructions,
     /// from an empty scratchpad.
     ///
-    /// DRAM keeps what an earlier run left there, so that many inputs need one image.
+    /// The contents of DRAM persist, so that the constant image serves any number of inputs.
     ///
     /// # Errors
-    /// The first instruction that cannot execute; memory is then in the state before it.
+    /// The first instruction that cannot be executed; memory is then in the state before it.
     pub fn run(&mut self, memory: &mut Memory) -> Result<(), Fault> {
         memory.clear_sram();
         for &index in self.timing.order() {
@@ -59,11 +59,11 @@ impl Emulator {
         Ok(())
     }
 
-    /// Executes the program once as [`run`](Self::run) does, but in an order in which a machine of
-    /// any speed might: one that the module `chaos` draws.
+    /// Executes the program once as [`run`](Self::run) does, but in a random order that its tokens
+    /// allow, drawn by the module `chaos`.
     ///
     /// # Errors
-    /// The first instruction that cannot execute.
+    /// The first instruction that cannot be executed.
     #[cfg(any(test, feature = "testing"))]
     pub fn run_in_random_order(&mut self, memory: &mut Memory, seed: u64) -> Result<(), Fault> {
         memory.clear_sram();
@@ -78,11 +78,10 @@ mod tests {
     use super::*;
     use vitcod_isa::testing::{instr, load, matmul, program, store};
 
-    /// Without tokens the machine does what its units do on their own: the product does not see
-    /// what the second load brings.
+    /// Without tokens the units race: the product does not see the data of the second load.
     #[test]
     fn a_program_without_tokens_computes_what_the_race_gives() {
-        // a = 1..=8 is there from the start; b comes second and is late.
+        // a = 1..=8 is there from the start; b is loaded second and arrives late.
         let image: Vec<u8> = (1..=8).chain([1; 8]).chain([0; 48]).collect();
         let mut channel = vec![0; 12];
         channel[4..9].copy_from_slice(&[0, 0, 0, 0x40, 30]);

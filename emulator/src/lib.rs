@@ -1,15 +1,15 @@
 //! Executes ViTCoD programs instruction by instruction and counts cycles and traffic.
 //!
-//! - [`execute`]: what each instruction does to the bytes of the scratchpad and of DRAM;
-//! - `chaos`: a program executed in any order that its tokens allow, with the feature `testing`;
-//! - [`task_listing`]: what is not yet a program, executed one instruction after the other;
+//! - [`execute`]: the semantics of each instruction on the bytes of scratchpad and DRAM;
+//! - `chaos`: execution in any order that the tokens allow, with the feature `testing`;
+//! - [`task_listing`]: execution of task listings, one instruction after the other;
 //! - [`report`]: cycles, stalls, traffic and bounds, per layer and in total;
-//! - [`scratchpad`]: what lies in the scratchpad and when;
+//! - [`scratchpad`]: the contents of the scratchpad over time;
 //! - [`kernels`]: fast exact int8 matrix products.
 //!
-//! When each instruction runs is said by [`vitcod_isa::timing`], which the compiler asks as well.
-//! It does not depend on data, so a program is simulated once and executed as often as there are
-//! inputs: [`Emulator`] joins the two.
+//! Timing is that of [`vitcod_isa::timing`], which the compiler uses as well. It does not depend on
+//! data, so a program is simulated once and executed for any number of inputs: [`Emulator`] joins
+//! the two.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod chaos;
@@ -24,7 +24,7 @@ pub use emulator::Emulator;
 pub use execute::{Fault, Memory, MemoryError};
 pub use report::Report;
 
-/// The examples of the README are tested.
+/// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,10 +1,10 @@
 //! Executes task listings: one instruction after the other, on buffers.
 //!
-//! What a tiled or scheduled program computes is defined by the order of its instructions. Where
-//! buffers have addresses, the scratchpad is that of the machine. Where they have none, each has
-//! bytes of its own: an instruction finds its buffers in a scratchpad that holds nothing else, at
-//! addresses that differ from one instruction to the next. An instruction that reads bytes which
-//! no earlier one wrote to the same buffer reads zeros.
+//! The result of a tiled or scheduled program is defined by the order of its instructions. If
+//! buffers have addresses, the scratchpad is that of the machine. If they have none, each has its
+//! own bytes: an instruction finds its buffers in a scratchpad that holds nothing else, at
+//! addresses that differ between instructions. Bytes that no earlier instruction wrote to a buffer
+//! are read as zeros.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -76,7 +76,8 @@ pub fn run(tasks: &TaskListing, memory: &mut Memory) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The most bytes that buffers without addresses hold at once, each from its first to its last use.
+/// The most bytes of buffers without addresses that are live at once, each from its first to its
+/// last use.
 pub fn live_bytes(tasks: &TaskListing) -> u64 {
     let last = last_uses(tasks);
     let mut live: BTreeMap<u32, u64> = BTreeMap::new();
@@ -97,7 +98,7 @@ pub fn live_bytes(tasks: &TaskListing) -> u64 {
     most
 }
 
-/// The last instruction that each buffer is an operand of.
+/// The last instruction that uses each buffer.
 fn last_uses(tasks: &TaskListing) -> BTreeMap<u32, usize> {
     let uses = tasks.operands.iter().enumerate();
     uses.flat_map(|(index, operands)| operands.iter().flatten().map(move |number| (*number, index)))

@@ -1,8 +1,8 @@
-//! Shows what the emulator counts, to people and to other tools.
+//! Presents the emulator's counts to people and to other tools.
 //!
 //! - [`RunText`], [`RunOverview`]: the report of a run as tables;
-//! - [`ScratchpadText`]: what lies in the scratchpad and when, as tables;
-//! - [`table`]: the tables, also of what the compiler chose;
+//! - [`ScratchpadText`]: the contents of the scratchpad over time, as tables;
+//! - [`table`]: the tables, also of the compiler's decisions;
 //! - [`picture`]: the schedule and the scratchpad as pictures;
 //! - [`trace`]: the schedule for Perfetto.
 

@@ -1,4 +1,4 @@
-//! A report as text for people.
+//! The report of a run as text.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -23,7 +23,7 @@ impl fmt::Display for RunText<'_> {
     }
 }
 
-/// The report of a run as text without the tables of its layers.
+/// The report of a run as text, without the tables of layers.
 pub struct RunOverview<'r>(pub &'r Report);
 
 impl fmt::Display for RunOverview<'_> {
@@ -158,8 +158,7 @@ fn units(report: &Report) -> Table {
     table
 }
 
-/// The engines in total, and in the layers of which several took part; those of one ONNX node
-/// are taken together.
+/// The engines in total, and in the layers that used several; layers of one ONNX node are merged.
 fn engines(report: &Report) -> Table {
     let mut table =
         plain(&["engine", "lines", "busy", "idle", "MAC slots used", "", "wasted", "layer"]);
@@ -189,7 +188,7 @@ fn engines(report: &Report) -> Table {
     table
 }
 
-/// What each layer needs of the machine's resources, and what it takes.
+/// The lower bounds and the cycles of each layer.
 fn bounds(report: &Report) -> Table {
     let header = [
         "layer",
@@ -247,7 +246,7 @@ fn per_layer(report: &Report) -> Table {
     table
 }
 
-/// How much energy, and for what.
+/// The energy by kind of event.
 fn energy_text(energy: &Energy) -> String {
     let Energy { total_pj, mac_pj, sram_read_pj, sram_write_pj, dram_pj, element_pj, static_pj } =
         *energy;
@@ -264,7 +263,7 @@ fn energy_text(energy: &Energy) -> String {
     format!("{} uJ: {}", three_digits(total_pj / 1e6), parts.map(share).join(", "))
 }
 
-/// A number with three significant digits or all before the point.
+/// A number with three significant digits, or with all digits before the decimal point.
 fn three_digits(number: f64) -> String {
     match number {
         100.0.. => grouped_f64(number),
@@ -273,7 +272,7 @@ fn three_digits(number: f64) -> String {
     }
 }
 
-/// All waits and the main reason.
+/// The sum of all waits and their main reason.
 fn idle(waits: &Waits) -> String {
     let Waits { token, lines, channel, barrier } = waits;
     let others = [("lines", *lines), ("channel", *channel), ("barrier", *barrier)];
@@ -289,7 +288,7 @@ fn range(min: u32, max: u32) -> String {
     if min == max { min.to_string() } else { format!("{min} to {max}") }
 }
 
-/// A number with its thousands apart.
+/// A number with separators between thousands.
 fn grouped_f64(number: f64) -> String {
     grouped(number.round() as u64)
 }

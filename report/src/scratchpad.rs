@@ -1,4 +1,4 @@
-//! A memory plan as text for people.
+//! A memory plan as text.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use vitcod_emulator::scratchpad::{Buffer, KindOccupancy, MemoryPlan, Occupancy};
 
 use crate::table::{grouped, left, percent, plain};
 
-/// Buffers that are listed, at most.
+/// The most buffers that are listed.
 const LISTED: usize = 60;
 
 /// A memory plan as text.

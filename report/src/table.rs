@@ -1,11 +1,11 @@
-//! Tables for people, as reports show them.
+//! Tables of reports.
 
 use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use vitcod_isa::program::{Alternative, Decision};
 
-/// A table whose columns but the first are numbers, where it has a header.
+/// A table without borders. All columns but the first are right-aligned; the header may be empty.
 pub fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-')));
@@ -19,14 +19,14 @@ pub fn plain(header: &[&str]) -> Table {
     table
 }
 
-/// Makes a column one of text.
+/// Aligns a column to the left.
 pub fn left(table: &mut Table, column: usize) {
     if let Some(column) = table.column_mut(column) {
         column.set_cell_alignment(CellAlignment::Left);
     }
 }
 
-/// What a compiler chose and, if asked for, why; equal lines of several layers are one.
+/// Decisions of the compiler, with reasons if requested; equal lines of several layers are merged.
 pub fn decisions(decisions: &[Decision], with_reasons: bool) -> Table {
     let columns = if with_reasons { 3 } else { 2 };
     let mut lines: Vec<(&[&str], Vec<&str>)> = Vec::new();
@@ -56,7 +56,7 @@ pub fn decisions(decisions: &[Decision], with_reasons: bool) -> Table {
     table
 }
 
-/// Decisions with what was costed before them; equal ones of several layers take one place.
+/// Decisions with their alternatives; equal ones of several layers are merged.
 pub fn alternatives(decisions: &[Decision]) -> Table {
     let mut places: Vec<(&Decision, usize)> = Vec::new();
     for decision in decisions {
@@ -102,7 +102,7 @@ pub fn alternatives(decisions: &[Decision]) -> Table {
     table
 }
 
-/// A number with its thousands apart.
+/// A number with separators between thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -115,7 +115,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A share of 1 in per cent, with one decimal.
+/// A share in per cent, with one decimal place.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }

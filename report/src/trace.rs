@@ -35,7 +35,7 @@ enum Args<'a> {
     Instruction { index: usize, instruction: String, layer: &'a str, completion: u64 },
 }
 
-/// Writes the trace of a run of `program` that took `timing`.
+/// Writes the trace of a run of `program` with `timing`.
 ///
 /// # Errors
 /// Those of the writer.

@@ -1,4 +1,4 @@
-//! What can run a program.
+//! Devices, which run programs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::error::DeviceError;
 
 /// A machine that runs programs.
 pub trait Device {
-    /// Makes a program ready to run: its image is in the machine's DRAM then.
+    /// Loads a program; its image is in the machine's DRAM afterwards.
     ///
     /// # Errors
     /// The device cannot run this program.
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Execution>, DeviceError>;
 }
 
-/// A program in the memory of a device, to be run as often as there are inputs.
+/// A program in the memory of a device, ready for any number of runs.
 pub trait Execution: fmt::Debug + Send {
     /// Writes to DRAM.
     ///
     /// # Errors
-    /// The bytes do not lie in DRAM.
+    /// The range is not within DRAM.
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), DeviceError>;
 
-    /// Runs the program once. What it leaves in DRAM stays there.
+    /// Runs the program once. The contents of DRAM persist.
     ///
     /// # Errors
     /// The machine stopped before the end of the program.
@@ -34,10 +34,10 @@ pub trait Execution: fmt::Debug + Send {
     /// Reads DRAM.
     ///
     /// # Errors
-    /// The bytes do not lie in DRAM.
+    /// The range is not within DRAM.
     fn read(&self, address: u64, bytes: u64) -> Result<Vec<u8>, DeviceError>;
 
-    /// What one run costs.
+    /// The cost of one run.
     fn report(&self) -> Report;
 }
 
@@ -53,7 +53,7 @@ impl Device for EmulatorDevice {
     }
 }
 
-/// One DRAM for all runs: constants stay, intermediate tensors are overwritten by the next run.
+/// The DRAM is shared by all runs: constants persist, intermediate tensors are overwritten.
 #[derive(Debug)]
 struct Emulated {
     emulator: Emulator,

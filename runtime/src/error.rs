@@ -1,4 +1,4 @@
-//! What can go wrong between a program's file and its outputs.
+//! Errors of loading and running programs.
 
 use std::fmt;
 
@@ -8,44 +8,44 @@ use vitcod_isa::program::{Binding, ProgramError};
 use vitcod_isa::timing::TimingError;
 use vitcod_support::problems::Problems;
 
-/// A program that cannot be loaded.
+/// Why a program cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The bytes are no program.
+    /// The bytes are not a program.
     #[error("not a program:\n{0}")]
     Format(#[from] ProgramError),
-    /// The program must not run.
+    /// The verifier rejects the program.
     #[error("the program fails its checks:\n{0}")]
     Check(#[from] CheckError),
 }
 
-/// A device that cannot run a program, or stopped while it ran.
+/// Why a device cannot run a program, or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The program cannot run to its end.
+    /// The program cannot run to completion.
     #[error(transparent)]
     Timing(#[from] TimingError),
-    /// The device has not the memory that the program needs.
+    /// The device has too little memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// An instruction cannot be executed.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The host reached outside of DRAM.
+    /// The host accessed a range that is not within DRAM.
     #[error("{bytes} bytes at {address:#x} do not lie in the device's DRAM")]
     OutOfBounds {
-        /// The first byte.
+        /// Address of the first byte.
         address: u64,
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
 }
 
-/// Inputs that cannot be run, or a device that failed.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The inputs do not fit the model.
+    /// The inputs do not match the model.
     #[error(transparent)]
     Input(#[from] InputError),
     /// The device failed.
@@ -53,7 +53,7 @@ pub enum RunError {
     Device(#[from] DeviceError),
 }
 
-/// Inputs that do not fit the model: everything that is wrong with them, and what is expected.
+/// Inputs that do not match the model: all problems, and the expected inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputError {
     /// What is wrong.
@@ -62,57 +62,56 @@ pub struct InputError {
     pub expected: Vec<(String, Vec<u64>)>,
 }
 
-/// One thing that is wrong with the inputs.
+/// A problem of the inputs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InputProblem {
-    /// An input is not given.
+    /// An input is missing.
     #[error("input {0:?} is missing")]
     Missing(String),
     /// The model has no input of that name.
     #[error("there is no input {0:?}")]
     Unknown(String),
-    /// An input is given more than once.
+    /// An input occurs more than once.
     #[error("input {0:?} is given more than once")]
     Repeated(String),
-    /// A shape is not that of the model, nor a multiple of it along the first axis.
+    /// The shape is not that of the model, and not a multiple of it along the first axis.
     #[error("input {name:?} has shape {found:?}")]
     Shape {
-        /// The input.
+        /// Name of the input.
         name: String,
-        /// Its shape.
+        /// Shape found.
         found: Vec<usize>,
     },
-    /// A number that is none of a table's rows, or says neither that a key counts nor that it does
-    /// not.
+    /// A number is not a row number of the table, or not 0 or 1 in a mask of keys.
     #[error("input {name:?} holds {found} at {place:?}: expected {expected}")]
     Number {
-        /// The input.
+        /// Name of the input.
         name: String,
         /// The first such number.
         found: f32,
-        /// Where it is.
+        /// Its index in the array.
         place: Vec<usize>,
-        /// What could be there.
+        /// The expected numbers.
         expected: String,
     },
-    /// No key of an item counts: attention would have nothing to average.
+    /// A mask prunes all keys of an item, so its softmax is undefined.
     #[error("input {name:?} is 0 everywhere in item {item}: at least one key must count")]
     NoKey {
-        /// The input.
+        /// Name of the input.
         name: String,
-        /// The item, from 0.
+        /// Index of the item.
         item: usize,
     },
-    /// Inputs hold different numbers of items.
+    /// Inputs have different numbers of items.
     #[error("input {name:?} holds {items} batches, input {first:?} holds {first_items}")]
     Items {
-        /// The input.
+        /// Name of the input.
         name: String,
-        /// How many times the model's shape it holds.
+        /// Its number of items.
         items: usize,
-        /// The first input.
+        /// Name of the first input.
         first: String,
-        /// How many it holds.
+        /// Number of items of the first input.
         first_items: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! Inputs of a run, bound to those of the model.
+//! Binds inputs of a run to the inputs of the model.
 
 use ndarray::{ArrayViewD, Axis, Dimension as _, Slice};
 use vitcod_isa::numerics::{quantise_i8, quantise_i16};
@@ -8,8 +8,7 @@ use vitcod_support::problems::Collector;
 
 use crate::error::{InputError, InputProblem};
 
-/// The inputs of a run in the order of the model's, each of which holds `items` times the model's
-/// shape.
+/// The inputs of a run in the model's order. Each holds `items` items of the model's shape.
 #[derive(Debug)]
 pub(crate) struct Inputs<'a> {
     tensors: Vec<(&'a Binding, ArrayViewD<'a, f32>)>,
@@ -73,7 +72,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// How many times `found` holds `expected` along the first axis.
+/// The number of items in an array of shape `found`, along the first axis.
 fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
     let same = |(expected, found): (&u64, &usize)| *expected == *found as u64;
     if expected.len() != found.len() || !expected.iter().zip(found).skip(1).all(same) {
@@ -88,8 +87,7 @@ fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
     }
 }
 
-/// What is wrong with the numbers of an input: those that are themselves, not in steps, must be
-/// ones that the program can take.
+/// Checks the numbers of an input that are not quantised: row numbers and masks must be in range.
 fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Option<InputProblem> {
     let name = || binding.name.clone();
     let wrong = |fits: &dyn Fn(f32) -> bool, expected: String| {

@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! What runs the program is behind [`Device`]; [`EmulatorDevice`] is the first.
+//! [`Device`] abstracts the machine; [`EmulatorDevice`] is the emulator.
 
 mod device;
 mod error;

@@ -1,4 +1,4 @@
-//! Programs that have been checked.
+//! Verified programs.
 
 use std::sync::Arc;
 
@@ -10,26 +10,26 @@ use crate::device::Device;
 use crate::error::{DeviceError, LoadError};
 use crate::session::Session;
 
-/// A program that has passed the static checks.
+/// A program that the verifier accepts.
 #[derive(Clone, Debug)]
 pub struct Model {
     program: Arc<Program>,
 }
 
 impl Model {
-    /// Reads and checks a program file. Its constants share the memory of `bytes`, which can be a
-    /// memory map.
+    /// Decodes and verifies a program file. Its constants share the memory of `bytes`, which may be
+    /// a memory map.
     ///
     /// # Errors
-    /// The bytes are no program or one that must not run.
+    /// The bytes are not a program, or the verifier rejects it.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Model, LoadError> {
         Ok(Model::new(Program::from_bytes(bytes.into())?)?)
     }
 
-    /// Checks a program.
+    /// Verifies a program.
     ///
     /// # Errors
-    /// The program must not run.
+    /// The verifier rejects the program.
     pub fn new(program: Program) -> Result<Model, CheckError> {
         check(&program)?;
         Ok(Model { program: Arc::new(program) })
@@ -50,7 +50,7 @@ impl Model {
         &self.program.header.outputs
     }
 
-    /// Loads the program into a device.
+    /// Loads the program onto a device.
     ///
     /// # Errors
     /// The device cannot run the program.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
 use vitcod_support::npy::{Header, HeaderError};
 
-/// Why bytes are no array of numbers in `.npy` form.
+/// Why bytes are not an array of numbers in `.npy` format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NpyError {
     /// The header is not that of an array.
@@ -46,11 +46,11 @@ pub enum NpyError {
     },
 }
 
-/// An array of numbers as float32: integers only where that is exact, float64 rounded. Memory is
-/// taken in proportion to the bytes.
+/// Decodes an array of numbers as float32. Integers must be exactly representable; float64 is
+/// rounded. Memory is proportional to the bytes.
 ///
 /// # Errors
-/// The bytes are no `.npy` file of numbers, or hold integers that float32 cannot hold.
+/// The bytes are not a `.npy` file of numbers, or an integer is not representable in float32.
 pub fn decode(bytes: &[u8]) -> Result<ArrayD<f32>, NpyError> {
     let (header, data) = Header::split(bytes)?;
     let values = numbers(&header, data)?;

@@ -4,18 +4,18 @@ use ndarray::{ArrayD, IxDyn};
 use vitcod_isa::numerics::dequantise;
 use vitcod_isa::program::{Binding, Element};
 
-/// An output tensor: integers and the real value of one step.
+/// An output tensor: integers and their step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// Name in the model.
     pub name: String,
     /// Real value of one step.
     pub step: f64,
-    /// The integers, in the model's shape; of several items, joined along the first axis.
+    /// The integers, in the model's shape; several items are concatenated along the first axis.
     pub values: Integers,
 }
 
-/// Integers of the width that the model has.
+/// Integers of the output's width.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Integers {
     /// 8 bits.
@@ -25,7 +25,7 @@ pub enum Integers {
 }
 
 impl Output {
-    /// The real values.
+    /// The real numbers that the integers represent.
     pub fn to_f32(&self) -> ArrayD<f32> {
         match &self.values {
             Integers::I8(values) => values.mapv(|q| dequantise(q, self.step)),
@@ -33,9 +33,9 @@ impl Output {
         }
     }
 
-    /// The output of `items` items from their bytes, one item after the other.
+    /// Decodes the output of `items` items from their bytes, one item after the other.
     pub(crate) fn new(binding: &Binding, items: usize, bytes: &[u8]) -> Output {
-        // The tensor lies in memory, so its dimensions fit.
+        // The tensor is in memory, so its extents fit.
         let mut shape: Vec<usize> = binding.shape.iter().map(|dim| *dim as usize).collect();
         match shape.first_mut() {
             Some(rows) => *rows *= items,

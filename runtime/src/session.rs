@@ -1,4 +1,4 @@
-//! Runs of a program on a device.
+//! Sessions: runs of a program on a device.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::RunError;
 use crate::input::Inputs;
 use crate::output::Output;
 
-/// A program in a device.
+/// A program on a device.
 #[derive(Debug)]
 pub struct Session {
     program: Arc<Program>,
@@ -25,12 +25,12 @@ impl Session {
 
     /// Runs the program on inputs, by name, and returns the outputs in the order of the model.
     ///
-    /// Inputs have the model's shape or, all alike, a multiple of it along the first axis. Such
-    /// batches run one after the other and their outputs are joined along the first axis (outputs
-    /// without an axis get one).
+    /// Inputs have the model's shape or, all alike, a multiple of it along the first axis. The
+    /// items of such batches run one after the other, and their outputs are concatenated along the
+    /// first axis (outputs without an axis get one).
     ///
     /// # Errors
-    /// A name or a shape that is not the model's; a device that stopped.
+    /// A name or shape does not match the model, or the device stopped.
     pub fn run(&mut self, inputs: &[(&str, ArrayViewD<'_, f32>)]) -> Result<Vec<Output>, RunError> {
         let header = &self.program.header;
         let inputs = Inputs::bind(&header.inputs, inputs)?;
@@ -49,8 +49,8 @@ impl Session {
         Ok(outputs.map(|(binding, bytes)| Output::new(binding, inputs.items, &bytes)).collect())
     }
 
-    /// What one run of the program costs, that is one item of a batch; it does not depend on the
-    /// data.
+    /// The cost of one run of the program, that is of one item of a batch. It does not depend on
+    /// the data.
     pub fn report(&self) -> Report {
         self.execution.report()
     }

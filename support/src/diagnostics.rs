@@ -1,4 +1,4 @@
-//! What is wrong with a text, shown where it is wrong, as the Rust compiler shows it.
+//! Diagnostics: problems of a text, displayed with their position as the Rust compiler does.
 
 use std::ops::Range;
 
@@ -6,27 +6,27 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use crate::problems::Problems;
 
-/// One thing that is wrong with a text.
+/// A problem of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The bytes of the text that are to blame; `None` for the text as a whole.
+    /// The bytes at fault; `None` for the text as a whole.
     pub span: Option<Range<usize>>,
-    /// What is wrong.
+    /// What was found and what was expected.
     pub message: String,
-    /// How it may be put right.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
-/// Lines of more bytes are shown in part: to lay out all of one takes time, for each of its
-/// problems.
+/// Longer lines, in bytes, are displayed partly, because rendering a whole line for each of its
+/// problems takes time.
 const LONGEST_LINE: usize = 4096;
 
-/// Bytes of such a line that are kept to either side of what is to blame, and of that: more than
-/// the renderer shows.
+/// Bytes of such a line that are kept on either side of the fault, and of the fault: more than the
+/// renderer displays.
 const MARGIN: usize = 1024;
 
 impl Diagnostic {
-    /// A problem at a place.
+    /// A problem at a position.
     pub fn at(span: Range<usize>, message: impl Into<String>) -> Diagnostic {
         Diagnostic { span: Some(span), message: message.into(), help: None }
     }
@@ -36,13 +36,13 @@ impl Diagnostic {
         Diagnostic { span: None, message: message.into(), help: None }
     }
 
-    /// Adds how it may be put right, where that is known.
+    /// Adds how to fix it, if known.
     pub fn with_help(mut self, help: Option<String>) -> Diagnostic {
         self.help = help;
         self
     }
 
-    /// The number of the line, from 1, where the problem starts.
+    /// The line of the problem's start, from 1.
     pub fn line(&self, text: &str) -> Option<usize> {
         let span = self.span.as_ref()?;
         Some(
@@ -53,8 +53,8 @@ impl Diagnostic {
         )
     }
 
-    /// The message, the first line that is to blame with carets below, and the help. `name` is the
-    /// file's.
+    /// The message, the first line at fault with carets below it, and the help. `name` is the
+    /// file's name.
     pub fn render(&self, name: &str, text: &str) -> String {
         let title = |message| Group::with_title(Level::ERROR.primary_title(message));
         let mut group;
@@ -90,7 +90,7 @@ impl Diagnostic {
 }
 
 impl Problems<Diagnostic> {
-    /// Every problem as [`Diagnostic::render`] shows it, an empty line between them.
+    /// Renders every problem as [`Diagnostic::render`] does, with an empty line between them.
     pub fn render(&self, name: &str, text: &str) -> String {
         let mut shown: Vec<String> =
             self.kept().iter().map(|problem| problem.render(name, text)).collect();
@@ -101,11 +101,11 @@ impl Problems<Diagnostic> {
     }
 }
 
-/// The line that holds a byte, without its end, and where it starts.
+/// The line that contains a byte, without its end, and the start of the line.
 fn line_at(text: &str, at: usize) -> (usize, &str) {
     let bytes = text.as_bytes();
     let at = at.min(bytes.len());
-    // Line ends are ASCII, so these are boundaries of characters.
+    // Line ends are ASCII, so these are character boundaries.
     let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let end = bytes[at..]
         .iter()
@@ -114,15 +114,14 @@ fn line_at(text: &str, at: usize) -> (usize, &str) {
     (start, text[start..end].trim_end_matches('\r'))
 }
 
-/// The range as one of whole characters of the line.
+/// Extends a range to whole characters of the line.
 fn place_in(line: &str, start: usize, end: usize) -> Range<usize> {
     let start = line.floor_char_boundary(start);
     start..line.ceil_char_boundary(end.clamp(start, line.len()))
 }
 
-/// The candidate that was probably meant by a misspelt word, if one is near: at most a third of the
-/// letters, and at least one, are wrong, missing, superfluous or swapped with their neighbour. Of
-/// several the first of the nearest.
+/// The candidate that a misspelt word probably meant: the edit distance is at most a third of the
+/// letters, or one; swapped neighbours count as one edit. Of several the first of the nearest.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(LONGEST + 1).collect();
     let allowed = (word.len() / 3).max(1);
@@ -135,7 +134,7 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// The question whether a misspelt word was meant to be another, where one is near.
+/// Suggests a candidate for a misspelt word, if one is near.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -143,15 +142,15 @@ pub fn did_you_mean<'a>(
     closest(word, candidates).map(question)
 }
 
-/// The question whether a word was meant.
+/// A suggestion.
 pub fn question(candidate: &str) -> String {
     format!("did you mean `{candidate}`?")
 }
 
-/// Words longer than this, in characters, are not compared: the work is the product of two lengths.
+/// The longest word, in characters, that is compared: the work is the product of both lengths.
 const LONGEST: usize = 64;
 
-/// The edit distance in which a swap of neighbours is one edit; `None` for words that are too long.
+/// The edit distance in which a swap of neighbours is one edit; `None` if a word is too long.
 fn distance(word: &[char], candidate: &str) -> Option<usize> {
     let candidate: Vec<char> = candidate.chars().take(LONGEST + 1).collect();
     if word.len() > LONGEST || candidate.len() > LONGEST {

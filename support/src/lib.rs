@@ -1,10 +1,10 @@
-//! What every part of ViTCoD uses and none is about.
+//! Tools that all crates share and that are not specific to ViTCoD.
 //!
 //! - [`problems`]: errors that state all that is wrong;
 //! - [`diagnostics`]: the same for texts, shown with the line;
 //! - [`npy`]: the header of NumPy's files;
 //! - [`random`]: seeded random numbers;
-//! - [`sibling_files`]: files that a file names.
+//! - [`sibling_files`]: files that a file refers to.
 
 pub mod diagnostics;
 pub mod npy;

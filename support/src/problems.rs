@@ -1,12 +1,12 @@
-//! All that is wrong with something, in one error.
+//! Errors that list all problems.
 
 use std::fmt;
 
-/// Problems that are kept; further ones are only counted, so that an error stays readable and its
-/// size bounded.
+/// The most problems that are stored. Further ones are only counted, so that an error stays
+/// readable and bounded.
 pub const KEPT: usize = 100;
 
-/// A non-empty list of problems as one error: one line each.
+/// A non-empty list of problems as one error, with one line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems<P> {
     kept: Vec<P>,
@@ -14,12 +14,12 @@ pub struct Problems<P> {
 }
 
 impl<P> Problems<P> {
-    /// The problems, in the order in which they were found; at most [`KEPT`].
+    /// The stored problems, in the order in which they were found; at most [`KEPT`].
     pub fn kept(&self) -> &[P] {
         &self.kept
     }
 
-    /// How many problems were found beyond those kept.
+    /// Number of problems that were not stored.
     pub fn omitted(&self) -> usize {
         self.omitted
     }
@@ -82,7 +82,7 @@ impl<P: fmt::Display> fmt::Display for Problems<P> {
 
 impl<P: fmt::Display + fmt::Debug> std::error::Error for Problems<P> {}
 
-/// Gathers problems.
+/// Collects problems.
 #[derive(Debug)]
 pub struct Collector<P>(Problems<P>);
 
@@ -93,12 +93,12 @@ impl<P> Default for Collector<P> {
 }
 
 impl<P> Collector<P> {
-    /// Without problems so far.
+    /// An empty collector.
     pub fn new() -> Self {
         Collector(Problems { kept: Vec::new(), omitted: 0 })
     }
 
-    /// Adds a problem; it is made only if it is kept.
+    /// Adds a problem. The closure is only called if the problem is stored.
     pub fn push(&mut self, problem: impl FnOnce() -> P) {
         if self.0.kept.len() < KEPT {
             self.0.kept.push(problem());
@@ -118,17 +118,17 @@ impl<P> Collector<P> {
         self.0.omitted += problems;
     }
 
-    /// Orders the problems that are kept; equal ones stay as they are.
+    /// Sorts the stored problems; the sort is stable.
     pub fn sort_by_key<K: Ord>(&mut self, key: impl FnMut(&P) -> K) {
         self.0.sort_by_key(key);
     }
 
-    /// Whether no further problem would be kept.
+    /// Whether no further problem would be stored.
     pub fn is_full(&self) -> bool {
         self.0.kept.len() >= KEPT
     }
 
-    /// How many problems were found, kept or not.
+    /// Number of problems, stored or not.
     pub fn len(&self) -> usize {
         self.0.found()
     }
@@ -138,7 +138,7 @@ impl<P> Collector<P> {
         self.0.kept.is_empty()
     }
 
-    /// Nothing, if no problem was found.
+    /// `Ok` if there are no problems.
     ///
     /// # Errors
     /// The problems.

@@ -5,7 +5,7 @@
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// The generator of a seed.
+    /// A generator with a seed.
     pub fn new(seed: u64) -> SplitMix64 {
         SplitMix64(seed)
     }
@@ -19,8 +19,8 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number of mean 0 and standard deviation 1: the sum of twelve 32-bit uniform ones less 6
-    /// (Irwin and Hall), exact in f64. There is no logarithm in it, whose last bits differ between
+    /// A number of mean 0 and standard deviation 1: the sum of twelve uniform 32-bit numbers minus
+    /// 6 (Irwin-Hall), exact in f64. It uses no logarithm, whose last bits differ between
     /// platforms.
     pub fn normal(&mut self) -> f64 {
         let sum: u64 =

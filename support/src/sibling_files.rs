@@ -1,23 +1,23 @@
-//! Files that a file names: nothing but what lies in its own folder or below it is read.
+//! Files that a file refers to: only files in its own folder or below may be read.
 //!
-//! A model names its external data, a text its side file. Whoever sends the file must not choose
-//! what of the reader's disk becomes part of a program.
+//! A model refers to external data, a text to a side file. The sender of the file must not be able
+//! to choose which files of the reader become part of a program.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Why a path does not lead to a file of the folder.
+/// Why a path does not lead to a file in the folder.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// A link leads out of the folder.
     #[error("it leads to {}", .0.display())]
     Outside(PathBuf),
-    /// It leads nowhere.
+    /// The path cannot be resolved.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// A name as a path below a folder; `None` where it is absolute, empty, or climbs up.
+/// A name as a path below a folder; `None` if it is absolute, empty, or contains `..`.
 pub fn relative(name: &str) -> Option<PathBuf> {
     let mut path = PathBuf::new();
     for component in Path::new(name).components() {
@@ -30,10 +30,10 @@ pub fn relative(name: &str) -> Option<PathBuf> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
-/// Where a path below a folder leads, after links of both; the empty folder is the current one.
+/// Resolves a path below a folder, following links of both. The empty folder is the current one.
 ///
 /// # Errors
-/// It leads out of the folder, or nowhere.
+/// The path leads out of the folder or cannot be resolved.
 pub fn follow(folder: &Path, path: &Path) -> Result<PathBuf, PathError> {
     let folder =
         if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.canonicalize()?;

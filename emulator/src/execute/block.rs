@@ -4,8 +4,8 @@ use vitcod_isa::instr::Sram;
 
 use crate::kernels::Matrix;
 
-/// Rows of bytes in the scratchpad. Made from an operand that has been checked, so that every row
-/// lies within it.
+/// Rows of bytes in the scratchpad. The operand has been checked, so every row lies within the
+/// scratchpad.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
     at: usize,
@@ -18,12 +18,12 @@ impl Block {
     /// `rows` rows of `columns` elements of `element` bytes, `stride` bytes apart.
     pub(super) fn new(at: Sram, rows: u16, columns: usize, element: u32, stride: u32) -> Block {
         let bytes = columns * element as usize;
-        // Where nothing is touched, the operand's rows need not lie within the scratchpad.
+        // An operand that is not accessed need not lie within the scratchpad.
         let stride = if bytes == 0 { 0 } else { stride as usize };
         Block { at: at.0 as usize, rows: rows.into(), bytes, stride }
     }
 
-    /// `count` neighbouring elements of `element` bytes.
+    /// `count` consecutive elements of `element` bytes.
     pub(super) fn vector(at: Sram, count: usize, element: u32) -> Block {
         Block::new(at, 1, count, element, 0)
     }
@@ -48,7 +48,7 @@ impl Block {
         (0..self.rows).map(move |i| &sram[self.row(i)])
     }
 
-    /// The rows' elements, one row after the other.
+    /// The elements of all rows, one row after the other.
     pub(super) fn read<const N: usize, T>(
         self,
         sram: &[u8],
@@ -59,7 +59,7 @@ impl Block {
         elements
     }
 
-    /// [`Block::read`] into a buffer, whose contents are replaced.
+    /// [`Block::read`] into a buffer, which is overwritten.
     pub(super) fn read_into<const N: usize, T>(
         self,
         elements: &mut Vec<T>,

@@ -1,16 +1,16 @@
-//! Instructions that read at one time and write at a later one.
+//! Execution with deferred writes.
 
 use vitcod_isa::effects::{Access, Region, Space, accesses};
 use vitcod_isa::instr::Instr;
 
 use super::{Core, Fault, Memory};
 
-/// The results of an instruction that has read its operands and has written nothing yet.
+/// The results of an instruction that has read its operands but not written yet.
 #[derive(Debug)]
 pub struct Results(Vec<(Access, Vec<u8>)>);
 
 impl Results {
-    /// Writes them to the memory on which the instruction was executed.
+    /// Writes the results to the memory on which the instruction was executed.
     pub fn write(self, memory: &mut Memory) {
         for (access, bytes) in self.0 {
             memory.set_bytes(&access, &bytes);
@@ -19,7 +19,7 @@ impl Results {
 }
 
 impl Core {
-    /// Executes one instruction, the `index`-th of its program, but for its writes.
+    /// Executes the `index`-th instruction of a program, except for its writes.
     ///
     /// # Errors
     /// As [`Core::execute`].
@@ -31,7 +31,7 @@ impl Core {
     ) -> Result<Results, Fault> {
         let written: Vec<Access> =
             accesses(&instr.op).into_iter().filter(|access| access.mode.writes()).collect();
-        // What lies outside of the memory is no loss: the instruction is refused.
+        // Accesses outside the memory can be skipped: the instruction is rejected anyway.
         let inside = written.iter().filter(|access| memory.check(access).is_ok());
         let before: Vec<(Access, Vec<u8>)> =
             inside.map(|access| (*access, memory.bytes(access))).collect();
@@ -43,7 +43,7 @@ impl Core {
 }
 
 impl Memory {
-    /// The bytes of an access that has been checked, run by run.
+    /// The bytes of a checked access, run by run.
     fn bytes(&self, access: &Access) -> Vec<u8> {
         let memory = match access.space {
             Space::Sram => &self.sram,
@@ -66,7 +66,7 @@ impl Memory {
     }
 }
 
-/// The runs of a region that is not empty, or none.
+/// The runs of a region; none if it is empty.
 fn ranges(region: Region) -> impl Iterator<Item = std::ops::Range<usize>> {
     let runs = if region.bytes == 0 { None } else { Some(region.runs()) };
     runs.into_iter().flatten().map(|(at, bytes)| at as usize..(at + bytes) as usize)

@@ -1,4 +1,4 @@
-//! Instructions that cannot be executed.
+//! Faults of execution.
 
 use vitcod_isa::numerics::NumericsError;
 
@@ -6,20 +6,20 @@ use vitcod_isa::numerics::NumericsError;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("instruction {index}, `{instruction}`: operand {operand} {reason}")]
 pub struct Fault {
-    /// Its index in the program.
+    /// Index in the program.
     pub index: usize,
     /// The instruction in assembly.
     pub instruction: String,
-    /// The operand, as the instruction table names it.
+    /// Name of the operand in the instruction table.
     pub operand: &'static str,
-    /// What is wrong with the operand.
+    /// The fault of the operand.
     pub reason: Reason,
 }
 
-/// What is wrong with an operand.
+/// The fault of an operand.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Reason {
-    /// It does not lie in the memory.
+    /// The operand exceeds the memory.
     #[error("ends at {end:#x}, beyond the {bytes} bytes of the {memory}")]
     OutOfBounds {
         /// The address after its last byte.
@@ -29,10 +29,10 @@ pub enum Reason {
         /// Name of the memory.
         memory: &'static str,
     },
-    /// Its address or a stride is not a multiple of its element.
+    /// The address or a stride is not a multiple of the alignment.
     #[error("is not aligned to {0} bytes")]
     Misaligned(u64),
-    /// It writes more bytes than there are.
+    /// The operand writes more bytes than the memory has, so its rows overlap.
     #[error("writes {written} bytes over each other, into the {bytes} bytes of the {memory}")]
     Overlap {
         /// Bytes written.
@@ -42,52 +42,52 @@ pub enum Reason {
         /// Name of the memory.
         memory: &'static str,
     },
-    /// It writes into the program's image.
+    /// The operand overlaps the program's image.
     #[error("writes at {0:#x}, where the program's constants are")]
     Constant(u64),
-    /// An index of a row that its table does not have: of a gather, of a key, of a query.
+    /// An index of a gather, key or query is out of range.
     #[error("holds {index} at position {position}, where only {limit} can be named")]
     Index {
-        /// Which index, from 0.
+        /// Position among the indices, from 0.
         position: usize,
         /// The index that the instruction read.
         index: u16,
-        /// The indices below it are rows of the table.
+        /// Number of rows of the table.
         limit: usize,
     },
-    /// A list that names a query again, and so leaves out another.
+    /// A list names a query twice, and so omits another.
     #[error("names query {query} a second time at position {position}")]
     Repeated {
-        /// Which row of the list, from 0.
+        /// Position in the list, from 0.
         position: usize,
         /// The query that the row list repeats.
         query: u16,
     },
-    /// Entries of a list or columns of blocks that are not as many as the instruction states.
+    /// The total of a list's entries or of the columns of blocks does not match the instruction.
     #[error("adds up to {found}, not to the {stated} that are stated")]
     Total {
         /// The sum of the counts in the list or block mask.
         found: u64,
-        /// What the instruction states.
+        /// The total that the instruction states.
         stated: u64,
     },
-    /// Steps of a product that are not those its busiest group of lines takes.
+    /// The steps of the busiest group of lines do not match the instruction.
     #[error("is {stated}; the busiest group takes {found}")]
     Steps {
-        /// What the group takes.
+        /// The steps of that group.
         found: u64,
-        /// What the instruction states.
+        /// The steps that the instruction states.
         stated: u32,
     },
-    /// Bytes that are no parameters.
+    /// Parameters do not decode.
     #[error("cannot be read: {0}")]
     Parameters(#[from] NumericsError),
 }
 
-/// An operand's name and what is wrong with it.
+/// An operand's name and its fault.
 pub(super) type OperandFault = (&'static str, Reason);
 
-/// Whether every index is below the limit.
+/// Checks that every index is below the limit.
 pub(super) fn below(
     operand: &'static str,
     mut indices: impl Iterator<Item = u16>,

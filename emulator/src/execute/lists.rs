@@ -59,7 +59,7 @@ pub(super) fn softmax(op: &SoftmaxList, sram: &mut [u8]) -> Result<(), OperandFa
     Ok(())
 }
 
-/// On a machine whose lines have `macs` MACs each.
+/// Executes `spmm_list` on a machine whose lines have `macs` MACs each.
 pub(super) fn spmm(op: &SpmmList, macs: u32, sram: &mut [u8]) -> Result<(), OperandFault> {
     let [m, d, heads] = [op.m, op.d, op.heads].map(usize::from);
     let queries = heads * m;
@@ -112,8 +112,8 @@ pub(super) fn spmm(op: &SpmmList, macs: u32, sram: &mut [u8]) -> Result<(), Oper
     Ok(())
 }
 
-/// The `rows` of a list, which name queries below a limit and have as many entries in all as the
-/// instruction states.
+/// The `rows` of a list. Their queries are below a limit, and their entries add up to the number
+/// that the instruction states.
 struct Rows(Vec<ListRow>);
 
 impl Rows {
@@ -135,12 +135,12 @@ impl Rows {
         }
     }
 
-    /// Rows that name every query once.
+    /// Reads rows that must name every query once.
     fn whole(at: Sram, queries: usize, entries: usize, sram: &[u8]) -> Result<Rows, OperandFault> {
         let rows = Rows::new(at, queries, queries, entries, sram)?;
         let mut named = vec![false; queries];
         for (position, row) in rows.0.iter().enumerate() {
-            // As many rows as queries: where one is missing, another is there twice.
+            // There are as many rows as queries, so a missing query implies a repeated one.
             if std::mem::replace(&mut named[usize::from(row.query)], true) {
                 return Err(("rows", Reason::Repeated { position, query: row.query }));
             }
@@ -148,7 +148,7 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Each query and its entries.
+    /// Each query with its range of entries.
     fn iter(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut end = 0;
         self.0.iter().map(move |row| {
@@ -173,7 +173,7 @@ fn keys(
     Ok(keys)
 }
 
-/// The columns of a head's block: their keys, and for each query a probability of each.
+/// The columns of a head's block: their keys, and their probabilities for each query.
 #[derive(Clone, Default)]
 struct HeadBlock<'a> {
     keys: Vec<u16>,

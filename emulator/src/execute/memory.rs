@@ -17,13 +17,13 @@ pub struct Memory {
     constants: u64,
 }
 
-/// DRAM that cannot be emulated.
+/// Why memories cannot be allocated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// More than [`MAX_DRAM_BYTES`], or than this host gives.
+    /// The DRAM exceeds [`MAX_DRAM_BYTES`] or the memory of this host.
     #[error("the program asks for {0} bytes of DRAM, more than can be emulated here")]
     TooLarge(u64),
-    /// The image does not fit.
+    /// The image exceeds the DRAM.
     #[error("the program's constants, {image} bytes, do not fit its {dram} bytes of DRAM")]
     Image {
         /// Bytes of the image.
@@ -34,10 +34,10 @@ pub enum MemoryError {
 }
 
 impl Memory {
-    /// The memories as a program finds them: its image at the start of DRAM, zeros elsewhere.
+    /// Allocates the memories of a program: its image at the start of DRAM, zeros elsewhere.
     ///
     /// # Errors
-    /// The program's DRAM does not fit this host or its image does not fit its DRAM.
+    /// The program's DRAM does not fit this host, or its image does not fit its DRAM.
     pub fn new(program: &Program) -> Result<Memory, MemoryError> {
         let (image, dram) = (program.image.len(), program.header.dram_bytes);
         let constants = image as u64;
@@ -47,8 +47,8 @@ impl Memory {
         let too_large = || MemoryError::TooLarge(dram);
         let bytes =
             usize::try_from(dram).ok().filter(|_| dram <= MAX_DRAM_BYTES).ok_or_else(too_large)?;
-        // Zeroed memory costs nothing until it is touched, but ends the process where it is
-        // refused; so ask first.
+        // Zeroed memory costs nothing until it is accessed, but a failed allocation ends the
+        // process; so check first.
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| too_large())?;
         let mut dram = vec![0; bytes];
         dram[..image].copy_from_slice(&program.image);
@@ -60,8 +60,8 @@ impl Memory {
         &self.sram
     }
 
-    /// The scratchpad, for a host that puts something there.
-    pub(crate) fn sram_mut(&mut self) -> &mut [u8] {
+    /// The scratchpad, for a host that writes to it.
+    pub fn sram_mut(&mut self) -> &mut [u8] {
         &mut self.sram
     }
 
@@ -80,7 +80,7 @@ impl Memory {
         self.sram.fill(0);
     }
 
-    /// Whether an access stays within the machine; [`super`] says what is required.
+    /// Checks that an access is valid; [`super`] states the requirements.
     pub(super) fn check(&self, access: &Access) -> Result<(), Reason> {
         let (memory, bytes) = match access.space {
             Space::Sram => ("scratchpad", self.sram.len() as u64),

@@ -1,10 +1,10 @@
-//! What each instruction does to the bytes of the machine.
+//! The semantics of each instruction on the bytes of the memories.
 //!
-//! An instruction reads all its operands at its start, and writes all its results at its start, or
-//! later if asked to ([`Core::execute_deferred`]). Every access is checked against the memory
-//! before anything is read or written, so that no program, checked or not, reaches outside of the
-//! machine: what cannot be executed is a [`Fault`]. Work and memory are bounded by the size of the
-//! memories, because no instruction may write more bytes than a memory has.
+//! An instruction reads all its operands at its start, and writes all its results at its start or,
+//! with [`Core::execute_deferred`], later. Every access is checked against the memory before
+//! anything is read or written, so that no program, verified or not, accesses other memory: an
+//! instruction that cannot be executed is a [`Fault`]. Work and memory are bounded by the size of
+//! the memories, because no instruction may write more bytes than a memory has.
 //!
 //! Every scalar function is that of [`vitcod_isa::numerics`]; matrix products are exact, by
 //! [`crate::kernels`].
@@ -31,7 +31,7 @@ use vitcod_isa::machine::Machine;
 
 use crate::kernels::Scratch;
 
-/// Executes instructions; holds the buffers of the matrix products.
+/// Executes instructions; holds the buffers of matrix products.
 #[derive(Debug)]
 pub struct Core {
     /// MACs of a line.
@@ -42,15 +42,15 @@ pub struct Core {
 }
 
 impl Core {
-    /// Of a machine, with the fastest kernels of this processor.
+    /// A core of a machine, with the fastest kernels of this processor.
     pub fn new(machine: &Machine) -> Core {
         Core { macs: machine.lines.macs, scratch: Scratch::default(), sums: Vec::new() }
     }
 
-    /// Executes one instruction, the `index`-th of its program.
+    /// Executes the `index`-th instruction of a program.
     ///
     /// # Errors
-    /// An operand that the machine cannot read or write as it stands. Nothing has been written
+    /// An operand cannot be read or written. Nothing has been written then.
     /// then.
     pub fn execute(
         &mut self,

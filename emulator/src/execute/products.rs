@@ -12,7 +12,7 @@ use super::block::Block;
 use super::fault::{OperandFault, below};
 use crate::kernels::{Init, Matrix, MatrixMut, gemm_nn, gemm_nt};
 
-/// Keys that are gathered for one call of a kernel take at most this, or are one.
+/// The most bytes of keys that are gathered for one call of a kernel; at least one key is.
 const GATHERED_BYTES: usize = 1 << 16;
 
 impl Core {
@@ -99,7 +99,7 @@ impl Core {
         Ok(())
     }
 
-    /// Makes the accumulators of scores whose keys lie anywhere.
+    /// Computes the accumulators of scores with indexed keys.
     fn indexed_scores(
         &mut self,
         op: &Sddmm,
@@ -115,7 +115,7 @@ impl Core {
             return Ok(());
         }
         let rows = Block::new(op.k, limit, features, 1, op.k_stride);
-        // As many keys at a time as keep the copy small, however wide they are.
+        // Gather keys in chunks that keep the copy small, whatever their width.
         let at_once = (GATHERED_BYTES / features.max(1)).max(1);
         let mut gathered = Vec::new();
         for (part, index) in index.chunks(at_once).enumerate() {
@@ -167,8 +167,8 @@ impl Core {
         self.narrow(dst, out, sram, features, |i, _| scales[i]);
     }
 
-    /// Writes the accumulators of rows of `columns` results in the width asked for; `scale` gives
-    /// that of a row and a column.
+    /// Requantises rows of `columns` accumulators to the requested width; `scale` returns the scale
+    /// of a row and a column.
     fn narrow(
         &self,
         dst: Block,
@@ -204,14 +204,14 @@ impl Core {
     }
 }
 
-/// The buffer as `m` rows of `columns` accumulators; what it holds stays where it has the size
-/// already.
+/// The buffer as `m` rows of `columns` accumulators. Its contents are kept if the size does not
+/// change.
 fn accumulators(sums: &mut Vec<i32>, m: u16, columns: usize) -> MatrixMut<'_> {
     sums.resize(usize::from(m) * columns, 0);
     MatrixMut::new(sums, m.into(), columns, columns).expect("the buffer has that size")
 }
 
-/// The rows of a left operand of several runs, one after the other.
+/// Concatenates the runs of each row of the left operand.
 fn gathered_runs(op: &Matmul, sram: &[u8]) -> Vec<u8> {
     let (rows, runs, bytes) = (usize::from(op.m), op.runs() as usize, usize::from(op.k));
     let mut gathered = Vec::with_capacity(rows * runs * bytes);
@@ -241,7 +241,7 @@ pub(super) fn decode(op: &Decode, sram: &mut [u8]) -> Result<(), OperandFault> {
         .execute(sram)
 }
 
-/// The function that `encode` and `decode` share.
+/// The function of `encode` and `decode`.
 struct AutoEncoder {
     src: Sram,
     params: Sram,

@@ -39,7 +39,7 @@ pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandF
     match op.out {
         Width::I8 => dst.write(sram, &normalised(&src, &params), i8::to_le_bytes),
         Width::I16 => dst.write(sram, &normalised(&src, &params), i16::to_le_bytes),
-        // The checks refuse it.
+        // Rejected by the checks.
         Width::I32 => {
             dst.write(sram, &normalised(&src, &params), |x: i16| i32::from(x).to_le_bytes())
         }
@@ -47,7 +47,7 @@ pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandF
     Ok(())
 }
 
-/// Rows one after the other, each normalised.
+/// Normalises rows one after the other.
 fn normalised<O: Quantised + Default>(src: &[i16], params: &LayerNormParams) -> Vec<O> {
     let mut results = vec![O::default(); src.len()];
     for (row, result) in

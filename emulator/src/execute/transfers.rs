@@ -5,7 +5,8 @@ use vitcod_isa::instr::table::{Gather, Load, Store};
 use super::block::Block;
 use super::{Memory, OperandFault, fault};
 
-/// The loops of a transfer; the offsets of a run are those of its source and its destination.
+/// The loops of a transfer. The offset of a run has one part for the source and one for the
+/// destination.
 struct Loops {
     bytes: u32,
     inner: u16,
@@ -17,7 +18,7 @@ struct Loops {
 impl Loops {
     fn copy(&self, src: &[u8], dst: &mut [u8]) {
         let bytes = self.bytes as usize;
-        // Empty runs are many at no cost in bytes.
+        // There may be any number of empty runs.
         if bytes == 0 {
             return;
         }

@@ -122,13 +122,13 @@ fn lanes(c: &mut [i32], start: usize, h: usize) -> &mut [i32; HALF] {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(lanes: &[i32; HALF]) -> __m256i {
-    // SAFETY: 32 bytes are readable, and no alignment is asked for.
+    // SAFETY: 32 bytes are readable, and the load requires no alignment.
     unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(lanes: &mut [i32; HALF], vector: __m256i) {
-    // SAFETY: 32 bytes are writable, and no alignment is asked for.
+    // SAFETY: 32 bytes are writable, and the store requires no alignment.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), vector) }
 }

@@ -138,13 +138,13 @@ fn lanes(c: &mut [i32], start: usize, p: usize) -> &mut [i32; LANES] {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load(lanes: &[i32; LANES]) -> __m512i {
-    // SAFETY: 64 bytes are readable, and no alignment is asked for.
+    // SAFETY: 64 bytes are readable, and the load requires no alignment.
     unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn store(lanes: &mut [i32; LANES], vector: __m512i) {
-    // SAFETY: 64 bytes are writable, and no alignment is asked for.
+    // SAFETY: 64 bytes are writable, and the store requires no alignment.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) }
 }

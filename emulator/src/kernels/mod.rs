@@ -5,11 +5,11 @@
 //! | [`gemm_nt`] | C (+)= A B^T | n x k, both operands contiguous along k | linear layers (weights `[N, K]`), SDDMM Q K^T |
 //! | [`gemm_nn`] | C (+)= A B | k x n | SpMM P V |
 //!
-//! Every path computes the sums modulo 2^32, whatever the order of its additions; so all paths
-//! agree in every bit for every input, -128 x -128 included. The sums are the true ones where the
-//! caller has proven that they fit an int32: from zero, any k up to 131,071.
+//! Every path computes the sums modulo 2^32 in some order, so all paths agree in every bit for
+//! every input, including -128 x -128. The sums are exact if the caller has proven that they fit an
+//! int32: from zero, for any k up to 131,071.
 //!
-//! A path is chosen once, when a [`Scratch`] is made, from what the processor offers:
+//! A path is chosen when a [`Scratch`] is created, by the features of the processor:
 //!
 //! * `avx512-vnni`: `vpdpbusd` multiplies unsigned by signed bytes, so A is packed as `a + 128` and
 //!   the surplus, 128 times the column sums of B, is subtracted from what the sums start with;
@@ -35,18 +35,18 @@ mod view;
 pub use scratch::Scratch;
 pub use view::{Matrix, MatrixMut, ViewError};
 
-/// What the sums of a matrix product start from.
+/// The initial value of the sums of a matrix product.
 #[derive(Clone, Copy, Debug)]
 pub enum Init<'a> {
     /// Zero: C is overwritten.
     Zero,
     /// One value per column of C, which is overwritten.
     Bias(&'a [i32]),
-    /// What C holds.
+    /// The values in C.
     Accumulate,
 }
 
-/// Operand B as it lies in memory.
+/// The layout of operand B.
 #[derive(Clone, Copy)]
 enum Right<'a> {
     /// n x k.
@@ -55,7 +55,7 @@ enum Right<'a> {
     Plain(Matrix<'a>),
 }
 
-/// A way to compute the products; all give the same results.
+/// An implementation of the products; all give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// Plain loops, on every processor.
@@ -75,8 +75,8 @@ impl Path {
         Self::ALL.into_iter().rfind(|path| path.is_supported()).unwrap_or(Self::Scalar)
     }
 
-    /// Whether this processor can take the path.
-    pub(crate) fn is_supported(self) -> bool {
+    /// Whether this processor supports the path.
+    pub fn is_supported(self) -> bool {
         match self {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
@@ -88,7 +88,7 @@ impl Path {
         }
     }
 
-    /// The name that reports show.
+    /// Name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",

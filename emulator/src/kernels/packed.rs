@@ -10,9 +10,9 @@
 //!     for each ROWS rows of A:                      pack A; C (+)= A B in registers
 //! ```
 //!
-//! At the edge of k, both operands are packed with zeros. Lanes beyond the columns of B and rows
-//! beyond the last of A hold what is left of an earlier block: such a tile is computed in a buffer,
-//! of which only what belongs to C is copied.
+//! At the end of k, both operands are padded with zeros. Lanes after the columns of B and rows
+//! after the last of A hold stale data: such a tile is computed in a buffer, and only the part that
+//! belongs to C is copied.
 
 use super::{Init, Matrix, MatrixMut, Right, scalar};
 
@@ -25,7 +25,8 @@ pub(super) const ROWS: usize = 6;
 /// Groups of a block along k: 192 or 384 of depth, 24 KiB of B.
 pub(super) const GROUPS: usize = 96;
 
-/// Rows that are not worth a packed B: the plain loops, vectorised by the compiler, are faster.
+/// The most rows for which packing B does not pay: plain loops, vectorised by the compiler, are
+/// faster.
 const FEW: usize = 3;
 /// Columns of a block.
 const COLS: usize = PANELS * LANES;
@@ -39,7 +40,7 @@ pub(super) struct Lanes(pub(super) [i32; LANES]);
 /// A block of B, packed.
 pub(super) type Panels = [[Lanes; GROUPS]; PANELS];
 
-/// Where the packed blocks lie.
+/// The memory of the packed blocks.
 #[derive(Debug)]
 pub(super) struct Buffers {
     left: Left,
@@ -59,20 +60,20 @@ impl Buffers {
     }
 }
 
-/// One tile's product: what a vector path does once its operands are packed.
+/// The operands of one tile's product, packed.
 #[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
     pub(super) left: &'a Left,
     pub(super) panels: &'a Panels,
     /// Groups in use.
     pub(super) groups: usize,
-    /// What the sums of each column start with...
+    /// The initial sums of each column.
     pub(super) start: &'a [Lanes; PANELS],
-    /// ... in addition to what C holds, if so.
+    /// Whether the values in C are added to them.
     pub(super) accumulate: bool,
 }
 
-/// What differs between the vector paths; `D` is the number of products per group.
+/// The differences between the vector paths; `D` is the number of products per group.
 pub(super) trait Kernel<const D: usize>: Copy {
     /// A group of A.
     fn left(group: [i8; D]) -> i32;
@@ -80,15 +81,16 @@ pub(super) trait Kernel<const D: usize>: Copy {
     /// A group of B.
     fn right(group: [i8; D]) -> i32;
 
-    /// What each column's sum over one panel has to start with to make up for how A is packed.
+    /// The initial value of each column's sum over one panel, which compensates for the packing of
+    /// A.
     fn correction(self, panel: &[Lanes]) -> Lanes;
 
     /// Computes [`ROWS`] rows of `used` panels into `c`, whose rows are `stride` apart.
     fn tile(self, tile: Tile<'_>, used: usize, c: &mut [i32], stride: usize);
 }
 
-/// The whole product. Inlined into a function that has the path's target features, so that packing
-/// is vectorised with them too.
+/// The whole product. It is inlined into a function that enables the path's target features, so
+/// that packing is vectorised with them, too.
 #[inline(always)]
 pub(super) fn gemm<const D: usize, K: Kernel<D>>(
     kernel: K,
@@ -107,7 +109,7 @@ pub(super) fn gemm<const D: usize, K: Kernel<D>>(
     for col in (0..n).step_by(COLS) {
         let cols = COLS.min(n - col);
         let used = cols.div_ceil(LANES);
-        // A product of depth 0 has one, empty block: it sets C.
+        // A product of depth 0 has one empty block, which sets C.
         for depth in (0..k.max(1)).step_by(GROUPS * D) {
             let deep = (GROUPS * D).min(k - depth);
             let groups = deep.div_ceil(D);
@@ -150,7 +152,7 @@ pub(super) fn gemm<const D: usize, K: Kernel<D>>(
     }
 }
 
-/// Packs one row, contiguous along k, into groups; the last one is filled up with zeros.
+/// Packs one row, contiguous along k, into groups; the last one is padded with zeros.
 #[inline(always)]
 fn pack_row<const D: usize>(groups: &mut [i32], row: &[i8], group: impl Fn([i8; D]) -> i32) {
     let (whole, rest) = row.as_chunks::<D>();
@@ -182,7 +184,7 @@ fn pack_transposed<const D: usize, K: Kernel<D>>(
     }
 }
 
-/// Packs columns `col..` of a panel from rows of `b` that are neighbours along k.
+/// Packs columns `col..` of a panel from rows of `b` that are consecutive along k.
 #[inline(always)]
 fn pack_plain<const D: usize, K: Kernel<D>>(
     panel: &mut [Lanes],

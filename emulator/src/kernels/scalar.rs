@@ -1,5 +1,4 @@
-//! The plain loops: the definition that the other paths are tested against, and the path of
-//! architectures that have no other.
+//! Plain loops: the reference for the other paths, and the path of other architectures.
 
 use super::{Init, Matrix, MatrixMut, Right};
 

@@ -1,11 +1,11 @@
-//! The caller's handle: which path is taken, and the buffers that it packs into.
+//! The caller's handle: the chosen path and its packing buffers.
 
 use super::{Init, Matrix, MatrixMut, Path, Right, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512, packed::Buffers};
 
-/// The chosen path and its packing buffers (27 KiB for the vector paths), to be kept and used for
-/// one product after the other. It carries nothing from one product to the next.
+/// The chosen path and its packing buffers (27 KiB for the vector paths), reusable for any number
+/// of products. It carries no state from one product to the next.
 #[derive(Debug)]
 pub struct Scratch(Engine);
 
@@ -19,12 +19,12 @@ enum Engine {
 }
 
 impl Scratch {
-    /// For the fastest path of this processor.
+    /// The scratch of the fastest path on this processor.
     pub fn new() -> Self {
         Self::with_path(Path::best()).unwrap_or(Self(Engine::Scalar))
     }
 
-    /// For a given path, or nothing where this processor cannot take it.
+    /// The scratch of a given path; `None` if this processor does not support it.
     pub fn with_path(path: Path) -> Option<Self> {
         let engine = match path {
             Path::Scalar => Engine::Scalar,
@@ -38,7 +38,7 @@ impl Scratch {
         Some(Self(engine))
     }
 
-    /// The path that products with this scratch take.
+    /// The path of this scratch.
     pub fn path(&self) -> Path {
         match self.0 {
             Engine::Scalar => Path::Scalar,

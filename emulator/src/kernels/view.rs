@@ -1,32 +1,32 @@
-//! Strided views of matrices that lie in flat memory.
+//! Strided views of matrices in flat memory.
 
-/// A view that does not fit the memory it was given.
+/// Why a view does not fit the given memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// The last element lies outside the memory.
     #[error("{rows} rows of {cols}, {stride} apart, do not fit {len} elements")]
     OutOfBounds {
-        /// Rows asked for.
+        /// Number of rows.
         rows: usize,
-        /// Columns asked for.
+        /// Number of columns.
         cols: usize,
-        /// Elements from one row to the next.
+        /// Distance of rows, in elements.
         stride: usize,
-        /// Elements of the memory.
+        /// Length of the memory, in elements.
         len: usize,
     },
-    /// The rows of a matrix that is written overlap.
+    /// The rows of a writable matrix overlap.
     #[error("rows of {cols} elements, {stride} apart, overlap and cannot be written")]
     Overlap {
-        /// Columns asked for.
+        /// Number of columns.
         cols: usize,
-        /// Elements from one row to the next.
+        /// Distance of rows, in elements.
         stride: usize,
     },
 }
 
-/// Checks the extent; the stride that is returned is 0 for an empty matrix, whose rows are then
-/// all the empty slice at the start of the memory.
+/// Checks the extent. The returned stride is 0 for an empty matrix, whose rows are all empty slices
+/// at the start of the memory.
 fn checked_stride(len: usize, rows: usize, cols: usize, stride: usize) -> Result<usize, ViewError> {
     if rows == 0 || cols == 0 {
         return Ok(0);
@@ -39,7 +39,7 @@ fn checked_stride(len: usize, rows: usize, cols: usize, stride: usize) -> Result
     }
 }
 
-/// An int8 matrix to read: element (r, c) is `data[r * stride + c]`.
+/// A readable int8 matrix: element (r, c) is `data[r * stride + c]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     data: &'a [i8],
@@ -53,7 +53,7 @@ impl<'a> Matrix<'a> {
     /// may overlap; a stride of 0 repeats one row.
     ///
     /// # Errors
-    /// [`ViewError::OutOfBounds`] where an element would lie outside `data`.
+    /// [`ViewError::OutOfBounds`] if an element would lie outside `data`.
     pub fn new(data: &'a [i8], rows: usize, cols: usize, stride: usize) -> Result<Self, ViewError> {
         let stride = checked_stride(data.len(), rows, cols, stride)?;
         Ok(Self { data, rows, cols, stride })
@@ -88,7 +88,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// An int32 matrix to write: element (r, c) is `data[r * stride + c]`.
+/// A writable int32 matrix: element (r, c) is `data[r * stride + c]`.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
     data: &'a mut [i32],
@@ -99,11 +99,11 @@ pub struct MatrixMut<'a> {
 
 impl<'a> MatrixMut<'a> {
     /// A view of `rows` x `cols` elements whose rows start `stride` elements apart. Elements
-    /// between the rows are never touched.
+    /// between the rows are never accessed.
     ///
     /// # Errors
-    /// [`ViewError::OutOfBounds`] where an element would lie outside `data`;
-    /// [`ViewError::Overlap`] where one element would belong to two rows.
+    /// [`ViewError::OutOfBounds`] if an element would lie outside `data`; [`ViewError::Overlap`] if
+    /// an element would belong to two rows.
     pub fn new(
         data: &'a mut [i32],
         rows: usize,
@@ -139,7 +139,7 @@ impl<'a> MatrixMut<'a> {
         &mut self.data[row * self.stride..][..self.cols]
     }
 
-    /// The memory from element (`row`, `col`) on.
+    /// The memory that starts at element (`row`, `col`).
     #[cfg(target_arch = "x86_64")]
     #[inline]
     pub(super) fn memory_from(&mut self, row: usize, col: usize) -> &mut [i32] {

@@ -1,4 +1,4 @@
-//! A report from a program and its timing.
+//! Builds a report from a program and its timing.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use super::{
 use vitcod_isa::timing::{Timing, UnitCycles};
 
 impl Report {
-    /// The report of a run of `program` that took `timing`.
+    /// The report of a run of `program` with `timing`.
     pub fn new(program: &Program, timing: &Timing) -> Report {
         let machine = &program.machine;
         let engines = Engines::of(program, timing);
@@ -109,7 +109,7 @@ impl Report {
     }
 }
 
-/// The multiplications, and what became of the time for more.
+/// The multiplications, and the use of the remaining MAC slots.
 fn macs(work: &Work, cycles: u64, machine: &Machine, engines: &Engines) -> Macs {
     let executed = work.events.macs;
     let slots = cycles.saturating_mul(machine.macs_per_cycle());
@@ -166,7 +166,7 @@ fn is_of_store(op: &Op) -> bool {
     op.units().contains(Unit::Store)
 }
 
-/// Whether an instruction belongs to attention, whatever the layer.
+/// Whether an instruction computes attention, in any layer.
 fn of_attention(op: &Op) -> bool {
     match op {
         Op::Sddmm(_)
@@ -190,7 +190,7 @@ fn of_attention(op: &Op) -> bool {
     }
 }
 
-/// The layers, and the work of all together.
+/// The layers, and the total work.
 fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
     let machine = &program.machine;
     let mut work: Vec<Work> = program.header.layers.iter().map(Work::of).collect();

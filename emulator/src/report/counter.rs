@@ -1,6 +1,6 @@
-//! Counters.
+//! Saturating counters.
 
-/// Counts, up to what the counter holds: a program may be made to overflow it.
+/// Adds to a counter, saturating: an untrusted program may overflow it.
 pub(super) fn add(counter: &mut u64, amount: u64) {
     *counter = counter.saturating_add(amount);
 }

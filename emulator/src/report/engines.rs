@@ -1,4 +1,4 @@
-//! What the units that execute on MAC lines did, in total and per layer.
+//! Activity of the units that execute on MAC lines, in total and per layer.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ type ByUnit = BTreeMap<String, EngineReport>;
 
 pub(super) struct Engines {
     pub(super) total: ByUnit,
-    /// By layer of the program.
+    /// Activity by layer of the program.
     pub(super) layers: Vec<ByUnit>,
 }
 
@@ -65,7 +65,7 @@ impl Engines {
         layer.into_iter().for_each(f);
     }
 
-    /// The same for a unit where it is an engine, and one that the layer used.
+    /// Applies `f` to the total and to the layer's entry of a unit, if it executes on MAC lines.
     fn engine(
         &mut self,
         program: &Program,
@@ -77,7 +77,7 @@ impl Engines {
     }
 }
 
-/// What the engines did in several layers together.
+/// Merges the activity of several layers.
 pub fn merged<'a>(
     layers: impl Iterator<Item = &'a BTreeMap<String, EngineReport>>,
 ) -> BTreeMap<String, EngineReport> {

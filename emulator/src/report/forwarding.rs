@@ -1,9 +1,9 @@
-//! Queries that the sparser engine need not fetch because they are there for the denser engine:
-//! [`Queries`] says what counts.
+//! Q forwarding: queries that the sparser engine need not fetch because the denser engine has them.
+//! [`Queries`] defines the counts.
 //!
 //! One pass over the program. Each byte of the scratchpad that may hold a query remembers whether
-//! the denser engine has read its present content or, as long as it has not, how often the sparser
-//! engine did: those reads are forwarded if the denser engine comes to it before the next write.
+//! the denser engine has read its present content or, until then, how often the sparser engine did:
+//! those reads are forwarded if the denser engine reads the byte before the next write.
 
 use std::ops::Range;
 
@@ -17,11 +17,11 @@ use super::counter::add;
 
 pub(super) struct Forwarding {
     pub(super) total: Queries,
-    /// By layer of the program.
+    /// Counts by layer of the program.
     pub(super) layers: Vec<Queries>,
 }
 
-/// The engine of an instruction that computes scores from queries, its operand `q`.
+/// The engine of an instruction that computes scores from its operand `q`.
 fn engine_of_scores(op: &Op) -> Option<Engine> {
     match op {
         Op::Sddmm(Sddmm { engine, .. }) | Op::SddmmList(SddmmList { engine, .. }) => Some(*engine),
@@ -48,10 +48,10 @@ fn is_query(access: &Access) -> bool {
     access.space == Space::Sram && access.operand == "q"
 }
 
-/// Who read the content of a byte to compute scores.
+/// The readers of the present content of a byte, for scores.
 #[derive(Clone, Copy)]
 enum Readers {
-    /// The denser engine, and maybe the sparser one.
+    /// The denser engine, and perhaps the sparser one.
     Denser,
     /// At most the sparser engine, `reads` times for the last layer that did.
     Sparser { layer: u32, reads: u32 },
@@ -75,7 +75,7 @@ impl Forwarding {
         for (index, instr) in program.code.iter().enumerate() {
             let operands = accesses(&instr.op);
             if let Some(engine) = engine_of_scores(&instr.op) {
-                // Without a layer it counts in the total only.
+                // An instruction without a layer counts only in the total.
                 let layer = program.layer_of.get(index).copied().unwrap_or(u32::MAX);
                 for range in operands
                     .iter()
@@ -93,7 +93,7 @@ impl Forwarding {
                 .iter()
                 .filter(|access| access.space == Space::Sram && access.mode.writes());
             for region in written.map(|access| access.region) {
-                // Most results lie elsewhere.
+                // Fast path: most results lie outside the window.
                 if !within(region.base..region.end(), &window).is_empty() {
                     for (at, bytes) in region.runs() {
                         readers[within(at..at.saturating_add(bytes), &window)].fill(Readers::NONE);
@@ -136,7 +136,7 @@ impl Forwarding {
     }
 }
 
-/// The part of the scratchpad in which the queries of the sparser engine lie.
+/// The range of the scratchpad with the queries of the sparser engine.
 fn window(program: &Program) -> Range<usize> {
     let scores =
         program.code.iter().filter(|instr| engine_of_scores(&instr.op) == Some(Engine::Sparser));
@@ -144,19 +144,19 @@ fn window(program: &Program) -> Range<usize> {
         scores.flat_map(|instr| accesses(&instr.op)).filter(is_query).map(|access| access.region);
     let hull = regions.map(|region| region.base..region.end());
     let hull = hull.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or_default();
-    // Bytes that the machine does not have, as an unchecked program may name, do not count.
+    // Bytes beyond the scratchpad, which an unchecked program may name, do not count.
     let capacity = u64::from(program.machine.sram.bytes);
     hull.start.min(capacity) as usize..hull.end.min(capacity) as usize
 }
 
-/// The part of `range` that lies in `window`, from the window's start on.
+/// The part of `range` in `window`, relative to the window's start.
 fn within(range: Range<u64>, window: &Range<usize>) -> Range<usize> {
     let inside =
         |at: u64| (at.clamp(window.start as u64, window.end as u64) as usize) - window.start;
     inside(range.start)..inside(range.end)
 }
 
-/// The bytes of rows in ascending order, each once where rows overlap.
+/// The bytes of rows in ascending order; overlapping rows count once.
 fn distinct(rows: Region) -> impl Iterator<Item = Range<u64>> {
     let mut seen = 0;
     rows.runs().map(move |(at, bytes)| {

@@ -1,6 +1,6 @@
-//! What a run cost: cycles, stalls, multiplications and traffic, in total and per layer.
+//! The cost of a run: cycles, stalls, multiplications and traffic, in total and per layer.
 //!
-//! A report follows from a program and its timing; no data is needed. It describes one run of the
+//! A report is computed from a program and its timing, without data. It describes one run of the
 //! program, that is one item of the compiled batch. The names of its fields in JSON are stable.
 
 mod build;
@@ -29,7 +29,7 @@ pub struct Report {
     pub model: String,
     /// The machine.
     pub machine: MachineReport,
-    /// Where the cycles went.
+    /// Cycles by unit and reason.
     pub cycles: Cycles,
     /// Time of the run at the machine's clock, in milliseconds.
     pub time_ms: f64,
@@ -37,19 +37,19 @@ pub struct Report {
     pub instructions: Instructions,
     /// Multiplications.
     pub macs: Macs,
-    /// What no schedule can beat.
+    /// Lower bounds of the run.
     pub bound: RunBound,
-    /// Energy of the run; null where the machine does not say what events cost.
+    /// Energy of the run; null if the machine states no energies.
     pub energy: Option<RunEnergy>,
     /// DRAM traffic.
     pub dram: DramTraffic,
     /// Use of the scratchpad.
     pub sram: SramUse,
-    /// The units that executed on MAC lines; those that the program did not use are left out.
+    /// The units that executed on MAC lines; unused ones are omitted.
     pub engines: BTreeMap<String, EngineReport>,
-    /// Queries that both engines share.
+    /// Queries read by both engines.
     pub queries: Queries,
-    /// What the compiler chose.
+    /// The decisions of the compiler.
     pub decisions: Vec<Decision>,
     /// The layers, in program order.
     pub layers: Vec<LayerReport>,
@@ -60,24 +60,24 @@ pub struct Report {
 pub struct MachineReport {
     /// Name of the machine.
     pub name: String,
-    /// Digest of its configuration.
+    /// Digest of the configuration.
     pub digest: String,
-    /// Its clock in MHz.
+    /// Clock in MHz.
     pub clock_mhz: f64,
 }
 
 /// Cycles of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cycles {
-    /// From the start to the end of `halt`.
+    /// Cycles from the start to the end of `halt`.
     pub total: u64,
-    /// Those of the attention layers.
+    /// Cycles of the attention layers.
     pub attention: u64,
-    /// What each unit did meanwhile.
+    /// The activity of each unit.
     pub by_unit: BTreeMap<String, UnitReport>,
 }
 
-/// How a unit spent the run; busy and stalls add up to the total.
+/// The activity of a unit; busy and stalls add up to the total.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitReport {
     /// Cycles occupied by instructions.
@@ -86,21 +86,20 @@ pub struct UnitReport {
     pub stalls: Stalls,
 }
 
-/// Cycles in which a unit did nothing.
+/// Cycles in which a unit was idle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stalls {
-    /// Before its instructions; in JSON its fields stand beside `drained`.
+    /// Before its instructions; in JSON these fields are on the level of `drained`.
     #[serde(flatten)]
     pub waits: Waits,
     /// After the unit's last instruction.
     pub drained: u64,
 }
 
-/// Cycles in which a unit did nothing because its next instruction could not start.
+/// Cycles in which a unit was idle because its next instruction could not start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waits {
-    /// Waiting for tokens, by the unit whose token came last; units that were not waited for are
-    /// left out.
+    /// Waiting for tokens, by the unit whose token came last; other units are omitted.
     pub token: BTreeMap<String, u64>,
     /// Waiting for MAC lines.
     pub lines: u64,
@@ -110,51 +109,50 @@ pub struct Waits {
     pub barrier: u64,
 }
 
-/// What a unit did on MAC lines.
+/// Activity of a unit on MAC lines.
 ///
-/// A MAC slot is a multiplication that a MAC could have done: a line that an instruction takes for
-/// a cycle has as many as it has MACs.
+/// A MAC slot is the opportunity for one multiplication: a line that is occupied for a cycle has as
+/// many slots as MACs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineReport {
-    /// The fewest lines that an instruction took.
+    /// The fewest lines of an instruction.
     pub lines_min: u32,
-    /// The most lines that an instruction took.
+    /// The most lines of an instruction.
     pub lines_max: u32,
     /// Cycles occupied by instructions.
     pub busy: u64,
     /// Cycles not occupied, before these instructions.
     pub idle: Waits,
-    /// MAC slots of the lines that instructions took.
+    /// MAC slots of the occupied lines.
     pub mac_slots: u64,
     /// Slots with a product of the operands.
     pub mac_slots_used: u64,
-    /// Slots without: lines that had no result left to compute, MACs beyond the end of a sum,
-    /// cycles in which a port was awaited.
+    /// Slots without a product: lines without a remaining result, MACs beyond the end of a sum,
+    /// cycles spent waiting for a port.
     pub mac_slots_wasted: u64,
 }
 
 /// Queries that the sparser engine read to compute scores.
 ///
-/// Both engines read one scratchpad, so forwarding a query from one to the other is reading the
-/// same copy. A byte counts as forwarded if the denser engine computes scores from it too, before
-/// or after, without a write in between in program order. Where several layers read a byte on the
-/// sparser engine first, only the last of them is forwarded to.
+/// Both engines read one scratchpad, so forwarding a query means reading the same copy. A byte
+/// counts as forwarded if the denser engine also computes scores from it, before or after, without
+/// a write in between in program order. If several layers read a byte on the sparser engine first,
+/// only the reads of the last one are forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queries {
     /// Bytes of queries that instructions of the sparser engine read; each counts once per
     /// instruction.
     pub sparser_read_bytes: u64,
-    /// How many of them the denser engine read too. The others are there for the sparser engine
-    /// alone.
+    /// Bytes among them that the denser engine read, too.
     pub forwarded_bytes: u64,
 }
 
 /// Instructions of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instructions {
-    /// All of them.
+    /// All instructions.
     pub total: u64,
-    /// By mnemonic; those that do not occur are left out.
+    /// By mnemonic; unused mnemonics are omitted.
     pub by_mnemonic: BTreeMap<String, u64>,
 }
 
@@ -165,10 +163,10 @@ pub struct Macs {
     pub executed: u64,
     /// Multiplications that the model needs, without padding.
     pub needed: u64,
-    /// Needed multiplications over cycles times MACs.
+    /// Needed multiplications divided by MAC slots.
     pub utilisation: f64,
-    /// Cycles times MACs: the multiplications that there was time for. What is not executed of them
-    /// is wasted or idle.
+    /// Cycles times MACs: the multiplications that were possible. Those not executed are wasted or
+    /// idle.
     pub slots: u64,
     /// Slots on lines that instructions took, without a product: [`EngineReport::mac_slots_wasted`]
     /// of all units.
@@ -177,28 +175,28 @@ pub struct Macs {
     pub idle_slots: u64,
 }
 
-/// What a run or a layer needs of a resource, in cycles in which that is fully used: no schedule
-/// takes less.
+/// Lower bounds of a run or a layer: for each resource, the cycles in which it would be fully used.
+/// No schedule takes less.
 ///
-/// The scores and elements of softmax and vector units are those of the program's instructions;
-/// multiplications and DRAM bytes are what the model needs, whatever the program makes of it.
+/// Scores and elements of softmax and vector units are those of the program's instructions;
+/// multiplications and DRAM bytes are those of the model, independently of the program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
-    /// Needed multiplications over MACs per cycle.
+    /// Needed multiplications divided by MACs per cycle.
     pub compute_cycles: f64,
-    /// Compulsory DRAM bytes over bytes per cycle.
+    /// Compulsory DRAM bytes divided by bytes per cycle.
     pub dram_cycles: f64,
-    /// Scores over those that the softmax units of both engines take per cycle.
+    /// Scores divided by scores per cycle of the softmax units of both engines.
     pub softmax_cycles: f64,
-    /// Elements over those that the vector unit takes per cycle.
+    /// Elements divided by elements per cycle of the vector unit.
     pub vector_cycles: f64,
     /// The largest of these.
     pub combined_cycles: f64,
-    /// The resource that it is of; null where all are zero.
+    /// The resource with that bound; null if all are zero.
     pub binding: Option<Resource>,
 }
 
-/// What can bound a run or a layer.
+/// A resource that can bound a run or a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
@@ -213,7 +211,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Its name in tables.
+    /// Name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Resource::Compute => "compute",
@@ -224,18 +222,18 @@ impl Resource {
     }
 }
 
-/// Lower bounds of a run's cycles; in JSON all fields stand side by side.
+/// Lower bounds of a run's cycles; in JSON all fields are on one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunBound {
-    /// What each resource takes.
+    /// The bound of each resource.
     #[serde(flatten)]
     pub of: Bound,
-    /// Cycles of the run over the larger of the bounds for computing and for DRAM; absent where
-    /// both are zero.
+    /// Cycles of the run divided by the larger of the bounds of MACs and DRAM; absent if both are
+    /// zero.
     pub ratio: Option<f64>,
 }
 
-/// Energy of a run; in JSON all fields stand side by side.
+/// Energy of a run; in JSON all fields are on one level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunEnergy {
     /// By kind of event.
@@ -245,7 +243,7 @@ pub struct RunEnergy {
     pub chip_pj: f64,
     /// Energy over time, in mW.
     pub average_power_mw: f64,
-    /// The same without DRAM.
+    /// Average power without DRAM, in mW.
     pub average_chip_power_mw: f64,
 }
 
@@ -256,28 +254,28 @@ pub struct DramTraffic {
     pub read_bytes: u64,
     /// Bytes that instructions wrote.
     pub write_bytes: u64,
-    /// Bytes that passed the channel to read them, in whole bursts.
+    /// Bytes on the channel to read them, in whole bursts.
     pub burst_read_bytes: u64,
-    /// Bytes that passed the channel to write them, in whole bursts.
+    /// Bytes on the channel to write them, in whole bursts.
     pub burst_write_bytes: u64,
-    /// Bytes read and written by what they carry; kinds that do not occur are left out.
+    /// Bytes read and written by kind of data; unused kinds are omitted.
     pub by_kind: BTreeMap<String, u64>,
 }
 
 /// Use of the scratchpad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SramUse {
-    /// Bytes that instructions touched at any time, each once.
+    /// Bytes that instructions accessed at any time, each counted once.
     pub touched_bytes: u64,
-    /// The highest address that an instruction touched, plus one.
+    /// The highest accessed address, plus one.
     pub peak_bytes: u64,
-    /// Bytes that the machine has.
+    /// Size of the scratchpad.
     pub capacity_bytes: u64,
     /// Bytes read.
     pub read_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
-    /// Bytes read and written by what they hold; kinds that do not occur are left out.
+    /// Bytes read and written by kind of data; unused kinds are omitted.
     pub by_kind: BTreeMap<String, u64>,
 }
 
@@ -288,40 +286,36 @@ pub struct LayerReport {
     pub name: String,
     /// Operation of the layer.
     pub operation: String,
-    /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder. The
-    /// projections before and after are not.
+    /// Whether it has instructions of attention: scores, softmax, product, encoder, decoder.
+    /// Projections before and after do not count.
     pub attention: bool,
     /// Its share of the run: every cycle belongs to the layer of the instruction that completes
-    /// next, of several the first in the program. Zero where it was hidden behind others. They add
-    /// up to the total.
+    /// next, of several the first in the program. Zero if the layer was hidden behind others. The
+    /// shares add up to the total.
     pub cycles: u64,
-    /// Products of its instructions' operands.
+    /// Products of its instructions.
     pub macs: u64,
-    /// Multiplications that it needs.
+    /// Multiplications that the model needs for it.
     pub macs_needed: u64,
-    /// What it needs of each resource. A layer that is hidden behind others has fewer cycles than
-    /// its bound.
+    /// Its lower bounds. A layer that is hidden behind others has fewer cycles than its bound.
     pub bound: Bound,
-    /// Energy of its instructions, and of the cycles that are its share; null where the machine
-    /// does not say what events cost.
+    /// Energy of its instructions and of its share of the cycles; null if the machine states no
+    /// energies.
     pub energy: Option<Energy>,
     /// Bytes that it read from DRAM.
     pub dram_read_bytes: u64,
     /// Bytes that it wrote to DRAM.
     pub dram_write_bytes: u64,
-    /// Bytes that it moved from and to DRAM by what they carry; kinds that do not occur are left
-    /// out.
+    /// Bytes that it moved from and to DRAM by kind of data; unused kinds are omitted.
     pub dram_by_kind: BTreeMap<String, u64>,
-    /// Bytes that it read from and wrote to the scratchpad by what they hold; kinds that do not
-    /// occur are left out.
+    /// Bytes that it read from and wrote to the scratchpad by kind of data; unused kinds are
+    /// omitted.
     pub sram_by_kind: BTreeMap<String, u64>,
-    /// Cycles for which its instructions occupied each unit; units that it did not use are left
-    /// out.
+    /// Cycles in which its instructions occupied each unit; unused units are omitted.
     pub busy: BTreeMap<String, u64>,
-    /// The units that executed its instructions on MAC lines; those that it did not use are left
-    /// out.
+    /// The units that executed its instructions on MAC lines; unused ones are omitted.
     pub engines: BTreeMap<String, EngineReport>,
-    /// Queries that both engines share.
+    /// Queries read by both engines.
     pub queries: Queries,
 }
 

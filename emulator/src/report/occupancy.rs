@@ -1,25 +1,25 @@
-//! Which bytes of the scratchpad a program touches.
+//! The bytes of the scratchpad that a program accesses.
 
 use std::collections::BTreeSet;
 
 use vitcod_isa::effects::Region;
 
-/// The bytes touched so far.
+/// The bytes accessed so far.
 #[derive(Debug)]
 pub(super) struct Occupancy {
-    /// Programs touch the same regions again and again.
+    /// Programs access the same regions repeatedly.
     seen: BTreeSet<[u64; 6]>,
     touched: Vec<bool>,
 }
 
 impl Occupancy {
-    /// Of a scratchpad of `bytes` bytes, of which nothing has been touched.
+    /// A scratchpad of `bytes` bytes without accesses.
     pub(super) fn new(bytes: u32) -> Occupancy {
         Occupancy { seen: BTreeSet::new(), touched: vec![false; bytes as usize] }
     }
 
-    /// Notes a region; bytes that the scratchpad does not have, as an unchecked program may name,
-    /// do not count.
+    /// Records a region. Bytes beyond the scratchpad, which an unchecked program may name, do not
+    /// count.
     pub(super) fn touch(&mut self, region: Region) {
         let Region { base, bytes, inner, inner_stride, outer, outer_stride } = region;
         if self.seen.insert([base, bytes, inner, inner_stride, outer, outer_stride]) {
@@ -31,7 +31,7 @@ impl Occupancy {
         }
     }
 
-    /// Number of bytes touched.
+    /// Number of bytes accessed.
     pub(super) fn bytes(&self) -> u64 {
         self.touched.iter().filter(|touched| **touched).count() as u64
     }

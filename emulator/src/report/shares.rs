@@ -1,4 +1,4 @@
-//! Whose cycles those of a run are.
+//! Attributes the cycles of a run to layers.
 
 use std::ops::Range;
 
@@ -6,9 +6,8 @@ use vitcod_isa::program::Program;
 
 use vitcod_isa::timing::Timing;
 
-/// The run in order of time, as cycles that belong to a layer: that of the instruction that
-/// completes next, of several the first in the program. Instructions of layers that the program
-/// does not define have none.
+/// The cycles of a run in order, each range with its layer: that of the instruction that completes
+/// next, of several the first in the program. Instructions of undefined layers have none.
 pub fn shares(program: &Program, timing: &Timing) -> Vec<(usize, Range<u64>)> {
     let layers = program.header.layers.len();
     let mut completions: Vec<(u64, usize, usize)> =

@@ -1,4 +1,4 @@
-//! What a run or a layer needs of the machine's resources: its lower bounds and its energy.
+//! The work of a run or a layer: its lower bounds and its energy.
 
 use vitcod_isa::cost::Cost;
 use vitcod_isa::energy::{Energy, Events};
@@ -9,7 +9,7 @@ use vitcod_isa::program::Layer;
 use super::counter::add;
 use super::{Bound, Resource, RunEnergy};
 
-/// What is to be done.
+/// The work of a run or a layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
     /// Multiplications that the model needs.
@@ -22,13 +22,13 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// What the model needs for a layer.
+    /// The needs of a layer according to the model.
     pub(super) fn of(layer: &Layer) -> Work {
         let Layer { needed_macs, compulsory_bytes, .. } = *layer;
         Work { needed_macs, compulsory_bytes, ..Work::default() }
     }
 
-    /// Adds what the model needs for another layer.
+    /// Adds the needs of another layer.
     pub(super) fn need(&mut self, layer: &Layer) {
         add(&mut self.needed_macs, layer.needed_macs);
         add(&mut self.compulsory_bytes, layer.compulsory_bytes);
@@ -71,7 +71,7 @@ impl Work {
         }
     }
 
-    /// The energy, if the machine says what events cost.
+    /// The energy, if the machine states the energies of events.
     pub(super) fn energy(&self, machine: &Machine) -> Option<Energy> {
         machine.energy.as_ref().map(|each| Energy::of(&self.events, each))
     }
@@ -79,7 +79,7 @@ impl Work {
 
 impl RunEnergy {
     pub(super) fn new(of: Energy, time_ms: f64) -> RunEnergy {
-        // A pJ is a nW for a millisecond.
+        // A pJ per millisecond is a nW.
         let power_mw =
             |energy_pj: f64| if time_ms > 0.0 { energy_pj / time_ms * 1e-6 } else { 0.0 };
         let chip_pj = of.chip_pj();

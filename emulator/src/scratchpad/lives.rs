@@ -1,5 +1,4 @@
-//! The lives of bytes: one pass over the program, in program order, which alone says what an
-//! instruction reads.
+//! Live ranges of bytes: one pass in program order, which determines what an instruction reads.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use vitcod_isa::program::Program;
 use super::Part;
 use vitcod_isa::timing::Timing;
 
-/// All parts, and for each value that they are of the buffer that it belongs to.
+/// All parts, and for each value of a part its buffer.
 pub(super) fn of(program: &Program, timing: &Timing) -> (Vec<Part>, Vec<usize>) {
     let mut lives =
         Lives { timing, living: BTreeMap::new(), ended: Vec::new(), joined: Vec::new() };
@@ -34,10 +33,10 @@ pub(super) fn of(program: &Program, timing: &Timing) -> (Vec<Part>, Vec<usize>) 
 
 struct Lives<'t> {
     timing: &'t Timing,
-    /// Parts that nothing has overwritten, by address; no two of them overlap.
+    /// Parts that have not been overwritten, by address; they are disjoint.
     living: BTreeMap<u64, Part>,
     ended: Vec<Part>,
-    /// Values, each with another one of its buffer: a forest of disjoint sets.
+    /// A disjoint-set forest: values that belong to the same buffer are joined.
     joined: Vec<usize>,
 }
 
@@ -73,7 +72,7 @@ impl Lives<'_> {
         }
     }
 
-    /// Ends what lives between two addresses.
+    /// Ends the live ranges between two addresses.
     fn overwrite(&mut self, start: u64, end: u64, cycle: u64) {
         let from = self.living.range(..=start).next_back().map_or(start, |(at, _)| *at);
         let over: Vec<u64> = self
@@ -97,7 +96,7 @@ impl Lives<'_> {
     }
 }
 
-/// The value that stands for a buffer.
+/// The representative of a value's buffer.
 fn root(joined: &mut [usize], value: usize) -> usize {
     let mut at = value;
     while joined[at] != at {

@@ -1,14 +1,14 @@
-//! What lies in the scratchpad and when: the memory plan that a program carries out, worked out
-//! from its instructions and their timing, so that it is there for any program.
+//! The contents of the scratchpad over time: the memory plan of any program, reconstructed from its
+//! instructions and their timing.
 //!
-//! A *part* is a run of bytes that an instruction wrote. It lives from the start of that
-//! instruction to the end of the last one that reads it, or to the completion of the writer where
-//! nothing does; what is overwritten ends with the start of the next writer. A row maximum or sum
-//! that is carried on is still the same part.
+//! A *part* is a run of bytes that an instruction wrote. It is live from the start of that
+//! instruction to the end of the last one that reads it, or to the completion of the writer if
+//! nothing reads it; an overwritten part ends with the start of the next writer. A running row
+//! maximum or sum remains the same part.
 //!
-//! A *buffer* is the parts that are read as one: two of them belong together if an operand takes
-//! from both. So the rows that eight products write and the next layer reads are one buffer, while
-//! two weight tiles that take turns are two.
+//! A *buffer* is a set of parts that are read together: two parts belong to one buffer if an
+//! operand covers both. So the rows that eight products write and the next layer reads are one
+//! buffer, while two weight tiles that alternate are two.
 
 mod lives;
 mod occupancy;
@@ -33,15 +33,15 @@ pub struct MemoryPlan {
     pub machine: String,
     /// Cycles of the run.
     pub cycles: u64,
-    /// Bytes that the scratchpad has.
+    /// Size of the scratchpad.
     pub capacity_bytes: u64,
-    /// How much of it is in use.
+    /// Use of the scratchpad over time.
     pub occupancy: Occupancy,
-    /// The same by what the bytes hold; kinds that do not occur are left out.
+    /// Use by kind of data; unused kinds are omitted.
     pub by_kind: BTreeMap<&'static str, KindOccupancy>,
     /// The buffers, by address, then by time.
     pub buffers: Vec<Buffer>,
-    /// What the buffers are made of, in no particular order.
+    /// The parts of the buffers, in no particular order.
     #[serde(skip)]
     pub parts: Vec<Part>,
 }
@@ -49,13 +49,13 @@ pub struct MemoryPlan {
 /// Use of the scratchpad over a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Occupancy {
-    /// The most bytes that live at once.
+    /// The most bytes that are live at once.
     pub peak_bytes: u64,
-    /// The first cycle in which they do.
+    /// The first cycle with this number of live bytes.
     pub peak_cycle: u64,
-    /// Bytes that live, on average over the cycles.
+    /// Live bytes, on average over the cycles.
     pub mean_bytes: f64,
-    /// At the peak, the largest run of bytes that do not live.
+    /// At the peak, the largest run of free bytes.
     pub largest_free_at_peak_bytes: u64,
     /// The share of the free bytes that is not in the largest free run, on average over the cycles
     /// in which bytes are free.
@@ -65,28 +65,28 @@ pub struct Occupancy {
 /// Use of the scratchpad by one kind of data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct KindOccupancy {
-    /// Buffers that hold it.
+    /// Number of its buffers.
     pub buffers: usize,
-    /// The most bytes of it that live at once.
+    /// The most bytes of it that are live at once.
     pub peak_bytes: u64,
-    /// Bytes of it that live, on average over the cycles.
+    /// Its live bytes, on average over the cycles.
     pub mean_bytes: f64,
 }
 
-/// Bytes that are written and read as one.
+/// Bytes that are written and read together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Buffer {
-    /// Its first byte.
+    /// Address of the first byte.
     pub address: u64,
     /// The address after its last byte.
     pub end_address: u64,
-    /// Bytes that it holds: fewer than lie between its ends where its rows are apart.
+    /// Its number of bytes: fewer than between its ends if its rows are apart.
     pub bytes: u64,
     /// The first cycle of the first instruction that writes it.
     pub start_cycle: u64,
     /// The cycle in which its last reader has ended.
     pub end_cycle: u64,
-    /// What it holds.
+    /// Kind of data.
     pub data: &'static str,
     /// The layer whose instruction writes it first.
     pub layer: String,
@@ -94,41 +94,41 @@ pub struct Buffer {
     pub operation: String,
     /// The mnemonic of that instruction.
     pub written_by: &'static str,
-    /// Bytes times the cycles for which they live.
+    /// Bytes times the cycles in which they are live.
     #[serde(skip)]
     byte_cycles: u128,
 }
 
 impl Buffer {
-    /// Bytes times the cycles for which they live.
+    /// Bytes times the cycles in which they are live.
     pub fn byte_cycles(&self) -> u128 {
         self.byte_cycles
     }
 
-    /// Whether all bytes between its ends live from its first cycle to its last.
+    /// Whether all bytes between its ends are live from its first cycle to its last.
     pub fn is_solid(&self) -> bool {
         let cycles = u128::from(self.end_cycle - self.start_cycle);
         u128::from(self.end_address - self.address) * cycles == self.byte_cycles
     }
 }
 
-/// A run of bytes and its life.
+/// A run of bytes with its live range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its bytes.
+    /// The range of addresses.
     pub bytes: Range<u64>,
-    /// The cycles for which they live.
+    /// The cycles in which they are live.
     pub cycles: Range<u64>,
-    /// What they hold.
+    /// Kind of data.
     pub data: Data,
     /// The instruction that wrote it.
     writer: usize,
-    /// What it belongs to.
+    /// The value that it belongs to.
     value: usize,
 }
 
 impl MemoryPlan {
-    /// The plan that `program`, which took `timing`, carries out.
+    /// The memory plan of a run of `program` with `timing`.
     pub fn new(program: &Program, timing: &Timing) -> MemoryPlan {
         let (parts, buffer_of) = lives::of(program, timing);
         let (cycles, capacity_bytes) = (timing.total(), u64::from(program.machine.sram.bytes));

@@ -1,16 +1,16 @@
-//! How much of the scratchpad lives, cycle by cycle.
+//! Live bytes of the scratchpad, cycle by cycle.
 
 use std::collections::BTreeMap;
 
 use super::{Occupancy, Part};
 
-/// The occupancy by parts of a scratchpad of `capacity` bytes over a run of `cycles` cycles.
+/// The occupancy of a scratchpad of `capacity` bytes by parts over `cycles` cycles.
 pub(super) fn of<'p>(
     parts: impl Iterator<Item = &'p Part>,
     capacity: u64,
     cycles: u64,
 ) -> Occupancy {
-    // What ends makes room for what starts in the same cycle.
+    // Ends come before starts in the same cycle.
     let mut events: Vec<(u64, bool, u64, u64)> = parts
         .filter(|part| part.cycles.start < part.cycles.end)
         .flat_map(|part| {
@@ -45,18 +45,18 @@ pub(super) fn of<'p>(
             free_cycles += lasts;
         }
     }
-    // Nothing lives before the first event.
+    // Nothing is live before the first event.
     free_cycles += events.first().map_or(0, |event| event.0);
     occupancy.mean_bytes = byte_cycles as f64 / cycles.max(1) as f64;
     occupancy.mean_fragmentation = fragmentation / free_cycles.max(1) as f64;
     occupancy
 }
 
-/// The bytes that do not live.
+/// The free bytes.
 struct Free {
-    /// Runs: their ends by their starts. No two of them touch.
+    /// Runs: their ends by their starts. Adjacent runs are merged.
     runs: BTreeMap<u64, u64>,
-    /// How many runs have each length.
+    /// The number of runs of each length.
     lengths: BTreeMap<u64, usize>,
     bytes: u64,
 }
@@ -92,7 +92,7 @@ impl Free {
         Some(to)
     }
 
-    /// Takes what is free between two addresses.
+    /// Allocates the free bytes between two addresses.
     fn take(&mut self, from: u64, to: u64) {
         if from >= to {
             return;
@@ -108,7 +108,7 @@ impl Free {
         }
     }
 
-    /// Gives back what lies between two addresses and is not free.
+    /// Frees the allocated bytes between two addresses.
     fn give(&mut self, from: u64, to: u64) {
         let (mut from, mut to) = (from, to);
         let first = self.runs.range(..=from).next_back().map_or(from, |(at, _)| *at);

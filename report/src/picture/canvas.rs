@@ -1,4 +1,4 @@
-//! A picture of few colours, and text in it.
+//! A picture with a palette, and text.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use embedded_graphics::pixelcolor::PixelColor;
 use embedded_graphics::pixelcolor::raw::RawU8;
 use embedded_graphics::text::{Alignment, Baseline, Text, TextStyleBuilder};
 
-/// A colour: its place in the palette.
+/// A colour, by its index in the palette.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ink(pub(super) u8);
 
@@ -30,22 +30,22 @@ pub(super) const FAINT: Ink = Ink(3);
 const BASE: [Colour; 4] =
     [[0xff, 0xff, 0xff], [0x22, 0x22, 0x2a], [0xb4, 0xb4, 0xbc], [0xec, 0xec, 0xf0]];
 
-/// Pixels from one character to the next.
+/// Width of a character in pixels.
 pub(super) const CHARACTER: u32 = 6;
-/// Pixels from one line of text to the next.
+/// Height of a line of text in pixels.
 pub(super) const LINE: u32 = 12;
 
-/// A colour nearer to white: `parts` of 8 of it.
+/// Mixes a colour with white: `parts` of 8 are the colour.
 pub(super) fn tint(colour: Colour, parts: u16) -> Colour {
     colour.map(|part| (255 - (255 - u16::from(part)) * parts / 8) as u8)
 }
 
-/// A colour nearer to black: `parts` of 8 of it.
+/// Mixes a colour with black: `parts` of 8 are the colour.
 pub(super) fn shade(colour: Colour, parts: u16) -> Colour {
     colour.map(|part| (u16::from(part) * parts / 8) as u8)
 }
 
-/// Where text stands.
+/// Horizontal alignment of text.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Left,
@@ -78,7 +78,7 @@ impl Canvas {
         ink
     }
 
-    /// Fills a rectangle, as far as it is in the picture.
+    /// Fills a rectangle, clipped to the picture.
     pub(super) fn fill(&mut self, (x, y): (u32, u32), (width, height): (u32, u32), ink: Ink) {
         let (right, bottom) = ((x + width).min(self.width), (y + height).min(self.height));
         for row in y..bottom {
@@ -99,15 +99,15 @@ impl Canvas {
         self.write(&FONT_6X10, TEXT, at, anchor, text);
     }
 
-    /// The same on a colour.
+    /// Writes a line of text on a coloured background.
     pub(super) fn text_on(&mut self, ground: Ink, at: (u32, u32), text: &str) {
-        // The weights of red, green and blue in what an eye takes for bright, in tenths.
+        // The weights of red, green and blue in perceived brightness, in tenths.
         let [red, green, blue] = self.palette[usize::from(ground.0)].map(u32::from);
         let ink = if 3 * red + 6 * green + blue < 1400 { PAPER } else { TEXT };
         self.write(&FONT_6X10, ink, at, Anchor::Centre, text);
     }
 
-    /// The same in larger letters.
+    /// Writes a line of larger text.
     pub(super) fn title(&mut self, at: (u32, u32), text: &str) {
         self.write(&FONT_7X13_BOLD, TEXT, at, Anchor::Left, text);
     }
@@ -126,7 +126,7 @@ impl Canvas {
             Anchor::Right => Alignment::Right,
         };
         let style = TextStyleBuilder::new().alignment(alignment).baseline(Baseline::Top).build();
-        // Letters that the font does not have, and ends of lines, are question marks.
+        // Characters that are not in the font are replaced by question marks.
         let known = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
         let text: String = text.chars().map(known).collect();
         let at = Point::new(x as i32, y as i32);

@@ -1,4 +1,4 @@
-//! The scratchpad over time: which bytes hold what.
+//! The scratchpad over time: the kind of data at each address.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -22,7 +22,7 @@ fn colour(data: Data) -> Colour {
     }
 }
 
-/// The colours of a kind of data, by how much of a pixel it covers, and that of the edges of its
+/// The colours of a kind of data: by how much of a pixel it covers, and for the edges of its
 /// buffers.
 struct Inks {
     full: Ink,
@@ -31,18 +31,18 @@ struct Inks {
     edge: Ink,
 }
 
-/// Pixels of the map from top to bottom.
+/// Height of the map in pixels.
 const MAP: u32 = 640;
-/// Pixels of the curve of occupancy.
+/// Height of the occupancy curve in pixels.
 const CURVE: u32 = 80;
 const TOP: u32 = 34;
 
 /// Writes the memory plan of a run, within `cycles`, as PNG: a map of address over time, coloured
-/// by what the bytes hold, and below it how many bytes hold something.
+/// by kind of data, and below it the number of live bytes.
 ///
-/// A pixel has the colour of the kind that covers most of it, paler where that is not all of it.
-/// Buffers whose bytes are all written and given up at once have edges, and the names of their
-/// layers where there is room.
+/// A pixel has the colour of the kind that covers most of it, paler if it is covered partly.
+/// Buffers whose bytes are all live at the same time have edges, and the names of their layers if
+/// they fit.
 ///
 /// # Errors
 /// Those of the writer.
@@ -97,14 +97,14 @@ fn title(plan: &MemoryPlan, cycles: &Range<u64>) -> String {
     )
 }
 
-/// The row of pixels of an address: address 0 is at the bottom.
+/// The row of pixels of an address; address 0 is at the bottom.
 fn row(pixel: usize) -> u32 {
     TOP + MAP - 1 - pixel as u32
 }
 
 fn map(canvas: &mut Canvas, plan: &MemoryPlan, across: &Scale, down: &Scale, inks: &[Inks]) {
-    // By pixel, in fractions of the width times fractions of the height: what all kinds cover, and
-    // the one that covers most.
+    // Per pixel, the area that all kinds cover and the kind that covers most, in fractions of the
+    // width times fractions of the height.
     let size = (PLOT * MAP) as usize;
     let (mut sums, mut most) = (vec![0u128; size], vec![(0u128, Data::ALL[0]); size]);
     for data in Data::ALL {
@@ -182,7 +182,7 @@ fn axis_of_bytes(canvas: &mut Canvas, down: &Scale) {
     }
 }
 
-/// Bytes that live, by kind, stacked.
+/// Draws the live bytes by kind, stacked.
 fn curve(canvas: &mut Canvas, plan: &MemoryPlan, across: &Scale, top: u32, inks: &[Inks]) {
     let mut living = vec![[0u128; Data::COUNT]; PLOT as usize];
     for part in &plan.parts {

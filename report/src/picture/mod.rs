@@ -1,9 +1,8 @@
 //! Pictures of a run, as PNG: the [timeline] of the units, and the [scratchpad](memory).
 //!
-//! Both have the cycles of the run, or of a part of it, from left to right. A column of pixels
-//! stands for a number of cycles, which may be many or a fraction of one; what it shows is what
-//! these cycles were spent on, in proportion. So a picture of a million instructions is as true as
-//! one of ten.
+//! Cycles of the run, or of a part of it, go from left to right. A column of pixels represents a
+//! range of cycles, which may be many or a fraction of one, and shows their contents in proportion.
+//! So a picture of a million instructions is as accurate as one of ten.
 
 mod canvas;
 mod memory;
@@ -17,10 +16,9 @@ use std::ops::Range;
 pub use memory::memory;
 pub use timeline::timeline;
 
-/// The cycles that a picture shows.
+/// Validates the range of cycles that a picture shows.
 ///
-/// # Errors
-/// There are no such cycles in a run of `total`; the message says so.
+/// A run of `total` cycles must contain it; the error message states the range.
 pub fn window(total: u64, from: Option<u64>, to: Option<u64>) -> Result<Range<u64>, String> {
     let (from, end) = (from.unwrap_or(0), to.unwrap_or(total).min(total));
     if from >= end {

@@ -1,21 +1,21 @@
-//! What both pictures share: cycles along the width, an axis, a legend.
+//! Common parts of both pictures: the horizontal axis of cycles, a legend.
 
 use std::ops::Range;
 
 use super::canvas::{Anchor, CHARACTER, Canvas, GRID, Ink, LINE, TEXT};
 use crate::table::grouped;
 
-/// Pixels of the picture from side to side.
+/// Width of the picture in pixels.
 pub(super) const WIDTH: u32 = 1400;
 /// Pixels left of the plot.
 pub(super) const LEFT: u32 = 120;
-/// Pixels of the plot from side to side.
+/// Width of the plot in pixels.
 pub(super) const PLOT: u32 = 1260;
-/// Pixels between parts of a picture.
+/// Space between parts of a picture in pixels.
 pub(super) const GAP: u32 = 10;
 
-/// A range of numbers along a number of pixels, exact: with `n` pixels every number has `n`
-/// fractions, and a pixel as many as the range has numbers.
+/// Maps a range of numbers to pixels, exactly: with `n` pixels every number has `n` fractions, and
+/// a pixel has as many fractions as the range has numbers.
 #[derive(Clone)]
 pub(super) struct Scale {
     pub(super) range: Range<u64>,
@@ -23,18 +23,18 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Fractions of a pixel.
+    /// Fractions per pixel.
     pub(super) fn fractions(&self) -> u128 {
         u128::from(self.range.end - self.range.start).max(1)
     }
 
-    /// The pixel in which a number lies.
+    /// The pixel of a number.
     pub(super) fn pixel(&self, number: u64) -> u32 {
         let at = number.clamp(self.range.start, self.range.end) - self.range.start;
         (u128::from(at) * u128::from(self.pixels) / self.fractions()) as u32
     }
 
-    /// The pixels that a range of numbers touches, with the fractions of each that it covers.
+    /// The pixels of a range of numbers, with the covered fractions of each.
     pub(super) fn cover(&self, numbers: &Range<u64>) -> impl Iterator<Item = (usize, u128)> {
         let (fractions, pixels) = (self.fractions(), u128::from(self.pixels));
         let start = self.range.start;
@@ -48,7 +48,7 @@ impl Scale {
         })
     }
 
-    /// Round numbers of the range, at most as many as given.
+    /// Round numbers in the range, at most `most` of them.
     pub(super) fn ticks(&self, most: u64) -> impl Iterator<Item = u64> {
         let length = (self.range.end - self.range.start).max(1);
         let powers = (0..19).map(|power| 10u64.pow(power));
@@ -66,8 +66,8 @@ impl Scale {
     }
 }
 
-/// Draws the grid and the axis of cycles for a plot that ends at `bottom`; returns where the axis
-/// ends.
+/// Draws the grid and the axis of cycles for a plot that ends at `bottom`; returns the end of the
+/// axis.
 pub(super) fn axis_of_cycles(canvas: &mut Canvas, scale: &Scale, top: u32, bottom: u32) -> u32 {
     for tick in scale.ticks(12) {
         let x = LEFT + scale.pixel(tick);
@@ -82,12 +82,12 @@ pub(super) fn axis_of_cycles(canvas: &mut Canvas, scale: &Scale, top: u32, botto
     bottom + 5 + LINE
 }
 
-/// Pixels that a legend takes from top to bottom.
+/// Height of a legend in pixels.
 pub(super) fn legend_height(names: &[&str]) -> u32 {
     places(names.iter().copied()).last().map_or(0, |(_, y)| y + LINE)
 }
 
-/// Draws squares with what they mean.
+/// Draws coloured squares with their names.
 pub(super) fn legend(canvas: &mut Canvas, top: u32, entries: &[(Ink, &str)]) {
     for ((x, y), (ink, name)) in
         places(entries.iter().map(|(_, name)| *name)).into_iter().zip(entries)
@@ -112,7 +112,7 @@ fn places<'n>(names: impl Iterator<Item = &'n str>) -> Vec<(u32, u32)> {
     places
 }
 
-/// Writes the first of some names that a box of a colour has room for, if there is one.
+/// Writes the first name that fits a coloured box, if any.
 pub(super) fn label(
     canvas: &mut Canvas,
     ground: Ink,

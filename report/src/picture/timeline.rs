@@ -1,4 +1,4 @@
-//! The units over time: what each of them did and what it waited for.
+//! The timeline of the units: activity and waits.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::table::grouped;
 use vitcod_emulator::report::shares;
 use vitcod_isa::timing::{Reason, Timing};
 
-/// What a unit spends cycles on.
+/// The activity of a unit in a cycle.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Activity {
     Load,
@@ -34,7 +34,7 @@ enum Activity {
 
 use Activity::*;
 
-/// Every activity with its name and its colour, in the order in which they are stacked.
+/// Every activity with its name and colour, in stacking order.
 const ACTIVITIES: [(Activity, &str, Colour); 15] = [
     (Load, "load, gather", [0x44, 0x77, 0xaa]),
     (Store, "store", [0x66, 0xcc, 0xee]),
@@ -69,19 +69,18 @@ fn activity(op: &Op) -> Activity {
     }
 }
 
-/// Pixels of a lane from top to bottom.
+/// Height of a lane in pixels.
 const LANE: u32 = 28;
-/// Pixels of the lane of MAC lines.
+/// Height of the lane of MAC lines in pixels.
 const LINES: u32 = 44;
-/// Pixels of the strip of layers.
+/// Height of the strip of layers in pixels.
 const STRIP: u32 = 14;
 const TOP: u32 = 34;
 
-/// Writes the timeline of a run of `program` that took `timing`, within `cycles`, as PNG.
+/// Writes the timeline of a run of `program` with `timing`, within `cycles`, as PNG.
 ///
-/// A lane for every unit that the program uses, with what it did in full colours and what it waited
-/// for in pale ones; the lane of the MAC lines says how many of them were taken, dark where they
-/// multiplied.
+/// Every unit that the program uses has a lane, with its activity in full colours and its waits in
+/// pale ones. The lane of the MAC lines shows how many are occupied, dark where they multiply.
 ///
 /// # Errors
 /// Those of the writer.
@@ -133,7 +132,7 @@ fn title(program: &Program, timing: &Timing, scale: &Scale) -> String {
     format!("{} on {}: {part}", program.header.name, program.machine.name)
 }
 
-/// What the cycles of each pixel of a lane were spent on, in fractions of the pixel.
+/// Activity of a lane per pixel, in fractions of the pixel.
 struct Spent(Vec<[u128; ACTIVITIES.len()]>);
 
 impl Spent {
@@ -145,7 +144,7 @@ impl Spent {
                 spent.add(activity(&instr.op), &(span.start..span.end), scale);
             }
         }
-        // Of two waits before an instruction the one for its resource is the later.
+        // If an instruction has two waits, the one for its resource is the later.
         let mut until = std::collections::BTreeMap::new();
         for wait in timing.waits().iter().rev().filter(|wait| wait.unit == unit) {
             let activity = match wait.reason {
@@ -178,7 +177,7 @@ impl Spent {
         self.0.iter().map(|pixel| pixel[activity]).sum()
     }
 
-    /// Draws every pixel as a column in which activities are stacked.
+    /// Draws every pixel as a column of stacked activities.
     fn draw(&self, canvas: &mut Canvas, top: u32, scale: &Scale, inks: &[(Ink, Ink)]) {
         for (x, pixel) in self.0.iter().enumerate() {
             let mut sum = 0;
@@ -192,12 +191,12 @@ impl Spent {
     }
 }
 
-/// `parts` of `whole` of some pixels, rounded.
+/// The share `parts / whole` of some pixels, rounded.
 fn part(pixels: u32, parts: u128, whole: u128) -> u32 {
     ((2 * parts * u128::from(pixels) + whole) / (2 * whole)).min(pixels.into()) as u32
 }
 
-/// Marks where instructions start, and names them, where there is room.
+/// Marks the starts of instructions and names them, if they fit.
 fn edges(
     canvas: &mut Canvas,
     unit: Unit,
@@ -234,7 +233,7 @@ fn edges(
     }
 }
 
-/// Whose cycles they are.
+/// Draws the layer of each cycle.
 fn strip_of_layers(canvas: &mut Canvas, program: &Program, timing: &Timing, scale: &Scale) {
     canvas.text((LEFT - 8, TOP + 2), Anchor::Right, "layer");
     for (layer, cycles) in shares(program, timing) {
@@ -259,7 +258,7 @@ fn strip_of_layers(canvas: &mut Canvas, program: &Program, timing: &Timing, scal
     }
 }
 
-/// How many lines were taken, and how many of their MACs multiplied.
+/// Draws how many lines are occupied, and how many of their MACs multiply.
 fn mac_lines(canvas: &mut Canvas, program: &Program, timing: &Timing, top: u32, scale: &Scale) {
     const COLOUR: Colour = [0x22, 0x88, 0x33];
     let (used_ink, taken_ink) = (canvas.ink(COLOUR), canvas.ink(tint(COLOUR, 3)));

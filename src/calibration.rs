@@ -43,9 +43,9 @@ impl From<bool> for Switch {
     }
 }
 
-/// Warns that the model was calibrated on noise.
+/// Warns if the model was calibrated on noise.
 pub(crate) fn warn_of_noise() {
-    // A warning that cannot be shown is no reason to fail.
+    // A warning that cannot be displayed is not an error.
     let _ = writeln!(
         io::stderr(),
         "warning: no --calibration: the ranges of activations come from seeded noise, which costs accuracy"
@@ -53,12 +53,12 @@ pub(crate) fn warn_of_noise() {
 }
 
 impl CalibrationArgs {
-    /// The samples of the inputs of a graph, in their order, where there are any.
+    /// The samples of a graph's inputs, in their order, if there are any.
     pub(crate) fn read(&self, graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
         (!self.calibration.is_empty()).then(|| read(&self.calibration, graph)).transpose()
     }
 
-    /// The files that samples are read from.
+    /// The sample files.
     pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
         files(&self.calibration)
     }
@@ -71,7 +71,7 @@ impl CalibrationArgs {
     }
 }
 
-/// The samples of the inputs of a graph, in their order, from what `--calibration` says.
+/// Reads the samples of a graph's inputs, in their order, as `--calibration` names them.
 pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let files = tensor_args::bind("input", calibration, &graph.inputs)?;
     let sample = |input: &GraphInput| {
@@ -83,7 +83,7 @@ pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<
     graph.inputs.iter().map(sample).collect()
 }
 
-/// The files that `--calibration` names: of `NAME=FILE` both readings, as the inputs are not known.
+/// The files of `--calibration`; both readings of `NAME=FILE`, because the inputs are unknown.
 pub(crate) fn files(calibration: &[String]) -> impl Iterator<Item = PathBuf> {
     let read = calibration
         .iter()

@@ -1,4 +1,4 @@
-//! Emulated outputs against the quantised reference interpreter.
+//! Compares emulated outputs with the quantised reference interpreter.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use vitcod_compiler::ir::{Graph, GraphInput, SavedGraph};
 use vitcod_isa::program::Program;
 use vitcod_runtime::{Integers, Output};
 
-/// How many integers were compared, and that they are equal.
+/// The number of integers that were compared and are equal.
 pub(crate) struct Agreement {
-    /// Items that were run.
+    /// Number of items.
     pub(crate) items: usize,
-    /// Integers of all outputs.
+    /// Number of integers of all outputs.
     pub(crate) integers: usize,
 }
 
@@ -28,15 +28,15 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// Compares the outputs of a run with what the quantised graph in the program gives for the same
+/// Compares the outputs of a run with the results of the program's quantised graph on the same
 /// inputs, integer by integer.
 ///
 /// `inputs` and `outputs` are those of `vitcod_runtime::Session::run`, which has accepted the
 /// inputs. Items run in parallel.
 ///
 /// # Errors
-/// They differ: in how many places, and where first. Or the program holds no graph, or one that is
-/// not its own.
+/// The outputs differ (with the number of differences and the first one), or the program has no
+/// graph or one that does not match.
 pub(crate) fn compare(
     program: &Program,
     inputs: &[(&str, ArrayViewD<'_, f32>)],
@@ -88,12 +88,12 @@ pub(crate) fn compare(
     }
 }
 
-/// What is known after some comparisons.
+/// The result of some comparisons.
 #[derive(Default)]
 struct Compared {
     integers: usize,
     different: usize,
-    /// The first difference, as text.
+    /// The message about the first difference.
     first: Option<String>,
 }
 
@@ -111,7 +111,7 @@ impl Compared {
         }
     }
 
-    /// These comparisons and later ones.
+    /// Merges these comparisons with later ones.
     fn join(self, later: Compared) -> Compared {
         Compared {
             integers: self.integers + later.integers,
@@ -135,7 +135,7 @@ fn in_order_of<'a>(
     inputs.collect()
 }
 
-/// How many times a run gave the program's outputs.
+/// The number of items of a run.
 fn items(program: &Program, outputs: &[Output]) -> usize {
     let counts = program.header.outputs.iter().zip(outputs).filter_map(|(binding, output)| {
         let elements = match &output.values {

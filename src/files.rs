@@ -16,18 +16,18 @@ const MAX_DATA: u64 = 8 << 30;
 /// Size limit of files that people write by hand.
 const MAX_SETTINGS: u64 = 1 << 20;
 
-/// The bytes of a regular file.
+/// Reads a regular file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_within(path, MAX_DATA)
 }
 
-/// A text of settings.
+/// Reads a text of settings.
 pub(crate) fn read_settings(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(read_within(path, MAX_SETTINGS)?)
         .with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 
-/// The bytes of a file that a text names, which must lie in the folder of the text or below.
+/// Reads a file that a text refers to, which must be in the folder of the text or below.
 pub(crate) fn read_beside(text: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let folder = text.parent().unwrap_or(Path::new(""));
     let path = sibling_files::relative(name);
@@ -40,7 +40,7 @@ pub(crate) fn read_beside(text: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
                 target.display()
             )
         }
-        // What leads nowhere is told as what cannot be read.
+        // A path that does not exist is reported like an unreadable file.
         Ok(_) | Err(PathError::Io(_)) => read(&folder.join(path)),
     }
 }
@@ -51,7 +51,7 @@ fn read_within(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
         Ok(())
     };
     fits(fs::metadata(path).map_or(0, |metadata| metadata.len()))?;
-    // Some files are longer than they say.
+    // The size in the metadata may be wrong.
     let bytes = head(path, limit + 1)?;
     fits(bytes.len() as u64)?;
     Ok(bytes)
@@ -62,10 +62,10 @@ pub(crate) fn starts_with(path: &Path, magic: &[u8]) -> anyhow::Result<bool> {
     Ok(head(path, magic.len() as u64)? == magic)
 }
 
-/// The first bytes of a regular file, up to a number of them.
+/// Reads the first bytes of a regular file, at most `limit`.
 fn head(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let read = || {
-        // Before opening: opening a pipe waits for its other end, and a device may never end.
+        // Check before opening: opening a pipe blocks, and a device may never end.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
@@ -76,42 +76,42 @@ fn head(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     read().with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// A program, well-formed but not checked.
+/// Reads a program without verifying it.
 pub(crate) fn read_program(path: &Path) -> anyhow::Result<Program> {
     let bytes = Bytes::from(read(path)?);
     Program::from_bytes(bytes).with_context(|| format!("{} is not a valid program", path.display()))
 }
 
-/// Files to be written: their bytes wait in temporary files beside them.
+/// Output files: until commit, their contents are in temporary files beside them.
 #[derive(Default)]
 pub(crate) struct Outputs {
     staged: Vec<Staged>,
-    /// Files that were read: no output may replace one.
+    /// Input files, which no output may replace.
     inputs: Vec<PathBuf>,
 }
 
 struct Staged {
     path: PathBuf,
-    /// Where the bytes go; behind symbolic links.
+    /// The destination, with symbolic links resolved.
     target: PathBuf,
     content: Content,
 }
 
 enum Content {
-    /// Replaces the target by being renamed.
+    /// A temporary file that replaces the target by renaming.
     Beside(NamedTempFile),
-    /// For pipes and devices, which must not be replaced.
+    /// The contents for pipes and devices, which must not be replaced.
     Direct(Vec<u8>),
 }
 
 impl Outputs {
-    /// Refuses to replace a file that was read.
+    /// Protects an input file from replacement.
     pub(crate) fn keep(&mut self, input: &Path) {
-        // What cannot be resolved was not read either.
+        // A path that cannot be resolved was not read.
         self.inputs.extend(fs::canonicalize(input));
     }
 
-    /// Adds a file whose bytes `write` gives. Nothing is visible at `path` before
+    /// Stages a file whose contents `write` produces. Nothing is visible at `path` before
     /// [`Outputs::commit`].
     pub(crate) fn stage(
         &mut self,
@@ -176,7 +176,7 @@ impl Outputs {
     }
 }
 
-/// The path with its folder, which must exist, spelt out.
+/// The path with its folder, which must exist, resolved.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
     let name = path
         .file_name()
@@ -186,8 +186,8 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// A new file in a folder, with the permissions that the user's files have, and gone when it is
-/// dropped. What is killed while it writes leaves it: the name tells whose it was.
+/// A new file in a folder with default permissions, which is deleted when it is dropped. A killed
+/// process leaves it behind; its name identifies the origin.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vitcod-").suffix(".tmp");

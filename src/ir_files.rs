@@ -1,4 +1,4 @@
-//! IR in files: text of any stage with its side file, and models as imported.
+//! IR in files: text of any stage with its side file, programs, and models as exported.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,17 +18,17 @@ use vitcod_support::problems::Problems;
 use crate::files::{self, Outputs};
 use crate::pipeline::{self, Dims};
 
-/// How the names of files of IR text end.
+/// Extension of IR text.
 const EXTENSION: &str = "vir";
 
-/// How the names of files of assembly end.
+/// Extension of assembly.
 const ASSEMBLY: &str = "s";
 
-/// How the names of program files end.
+/// Extension of program files.
 const PROGRAM: &str = "vitcod";
 
-/// What is in a file: IR text, if its name ends in .vir, assembly in .s, a program, or else the
-/// imported graph of an ONNX model. Programs are fit to run.
+/// Reads a file: IR text if its name ends in .vir, assembly if it ends in .s, a program, or else an
+/// ONNX model, which is imported. Programs are verified.
 pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
     let extension = path.extension().unwrap_or_default();
     if extension == EXTENSION {
@@ -45,7 +45,7 @@ pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
     Ok(Module::Graph(pipeline::import_as_exported(path, dims)?))
 }
 
-/// The program of assembly; it is fit to run.
+/// Reads and verifies assembly.
 pub(crate) fn read_assembly(path: &Path) -> anyhow::Result<Program> {
     let source = source(path)?;
     assemble(&source, &|name| beside(path, name))
@@ -71,12 +71,12 @@ fn source(path: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 
-/// A file that a text names.
+/// Reads a file that a text refers to.
 fn beside(path: &Path, name: &str) -> Result<Bytes, String> {
     files::read_beside(path, name).map(Bytes::from).map_err(|error| format!("{error:#}"))
 }
 
-/// What is wrong with a text.
+/// The error for the problems of a text.
 fn refused(
     path: &Path,
     expected: &str,
@@ -92,7 +92,7 @@ fn assemble(source: &str, beside: &Files<'_>) -> Result<Program, Problems<Diagno
     assembly.check().map(|()| assembly.program)
 }
 
-/// The graph of a text; each file beside it is read once.
+/// Parses a graph; each side file is read once.
 fn read_graph(source: &str, beside: &Files<'_>) -> Result<Graph, Problems<Diagnostic>> {
     let mut read: BTreeMap<String, Bytes> = BTreeMap::new();
     let mut side_file = |name: &str| {
@@ -104,9 +104,8 @@ fn read_graph(source: &str, beside: &Files<'_>) -> Result<Graph, Problems<Diagno
     text::parse(source, &mut side_file)
 }
 
-/// Stages a module as text. Long constants go to a side file beside it, whose name is that of the
-/// text with `.bin`, or with `inline` into the text. A program whose name ends in .vitcod becomes
-/// its binary form.
+/// Stages a module as text. Long constants are in a side file with the suffix `.bin`, or with
+/// `inline` in the text. A program whose name ends in .vitcod is written in binary form.
 pub(crate) fn stage(
     module: &Module,
     path: &Path,
@@ -149,7 +148,7 @@ pub(crate) fn stage(
     Ok(())
 }
 
-/// All of a module as text.
+/// The complete text of a module.
 pub(crate) fn inline(module: &Module) -> String {
     match module {
         Module::Graph(graph) => text::print(graph, Constants::Inline),
@@ -159,7 +158,7 @@ pub(crate) fn inline(module: &Module) -> String {
     }
 }
 
-/// What is not the same after text, if anything.
+/// Describes how a module differs after printing and parsing, if it does.
 pub(crate) fn round_trip(module: &Module) -> Option<String> {
     const SIDE: &str = "side";
     let mut side = Vec::new();
@@ -206,8 +205,7 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
     }
 }
 
-/// Refuses a graph that takes too much memory to be run: text of a few lines can ask for any
-/// amount.
+/// Rejects a graph that needs too much memory: a text of a few lines can request any amount.
 pub(crate) fn check_size(graph: &Graph) -> anyhow::Result<()> {
     // Float tensors are four times as large as those of programs.
     const LIMIT: usize = 4 * MAX_ACTIVATION_BYTES;

@@ -1,4 +1,4 @@
-//! The machine that a command line names.
+//! The machine option of the command line.
 
 use std::path::Path;
 
@@ -18,10 +18,10 @@ pub(crate) struct MachineArg {
 }
 
 impl MachineArg {
-    /// The machine if none is named.
+    /// The default machine.
     pub(crate) const DEFAULT: &str = "vitcod";
 
-    /// The preset of that name, or what the file says.
+    /// Loads a preset by name, or a TOML file.
     pub(crate) fn load(&self) -> anyhow::Result<Machine> {
         let name = &self.machine;
         if let Some(machine) = Machine::preset(name) {

@@ -35,21 +35,21 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // What was printed before the error comes before it on a terminal too.
+            // Flush first, so that output before the error is displayed first.
             let _ = out.flush();
-            // Nobody is left to tell that standard error is closed.
+            // If standard error is closed, there is no way to report that.
             let _ = writeln!(io::stderr(), "error: {}", shortened(&chain(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Whether the reader of standard output has seen enough, as `head` does.
+/// Whether the reader of standard output closed it early, as `head` does.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error with its causes, less those whose text it states itself.
+/// An error with its causes, without causes whose text it repeats.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
         if text.is_empty() {
@@ -62,7 +62,7 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     })
 }
 
-/// The text with the middle of its very long lines left out: a file may have names of any length.
+/// Shortens very long lines in the middle: names in a file may have any length.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 2000;
     const END: usize = 400;

@@ -1,4 +1,4 @@
-//! NumPy's `.npy` files as the command line reads and writes them.
+//! Reads and writes NumPy's `.npy` files.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<ArrayD<f32>> {
         .with_context(|| format!("{} is not a .npy array of numbers", path.display()))
 }
 
-/// Reads an array of integers from 0 on, of any shape.
+/// Reads an array of non-negative integers, of any shape.
 pub(crate) fn read_indices(path: &Path) -> anyhow::Result<Vec<usize>> {
     let indices =
         read(path)?.into_iter().map(|x| (x >= 0.0 && x.fract() == 0.0).then_some(x as usize));

@@ -1,13 +1,13 @@
-//! Published figures that results are compared with, each with its source.
+//! Published results for comparison, with their sources.
 //!
 //! The paper is ViTCoD (You et al., HPCA 2023, arXiv 2210.09573). The authors' simulator is in
-//! their public repository; we ran it. It is a set of sums: it takes head 0 for every head, charges
-//! no softmax, no indices and no outputs, and loads nothing twice.
+//! their public repository; we ran it. It is an analytical model: it uses head 0 for every head,
+//! charges no softmax, indices or outputs, and loads nothing twice.
 
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::synthetic::AttentionCore;
 
-/// The attention core on a version of the authors' simulator.
+/// The result of a version of the authors' simulator on the attention core.
 pub(crate) struct Simulation {
     /// The version.
     pub(crate) version: &'static str,
@@ -23,8 +23,8 @@ pub(crate) const SIMULATIONS: [Simulation; 2] = [
     Simulation { version: "latest, June 2023", macs: 4096, cycles: 9492 },
 ];
 
-/// Whether a core is the one of [`SIMULATIONS`]: the authors' DeiT-Tiny mask, told by its shape and
-/// its number of kept entries, 64 features of a head, 2 compressed heads.
+/// Whether a core is that of [`SIMULATIONS`]: the authors' DeiT-Tiny mask, identified by its shape
+/// and number of kept entries, with 64 features per head and 2 compressed heads.
 pub(crate) fn is_simulated(masks: &Masks, core: &AttentionCore) -> bool {
     let shape = (masks.layers().len(), masks.layers()[0].len(), masks.layers()[0][0].queries());
     let mask =
@@ -32,8 +32,7 @@ pub(crate) fn is_simulated(masks: &Masks, core: &AttentionCore) -> bool {
     mask && (core.head_dim, core.compressed_heads) == (64, Some(2))
 }
 
-/// By how much less time one step of the method takes on top of another, in the paper's ablation of
-/// core attention.
+/// Speedups of one step of the method over another, in the paper's ablation of core attention.
 pub(crate) struct Factors {
     /// The mean that the paper states.
     pub(crate) mean: f64,
@@ -47,5 +46,5 @@ pub(crate) const PRUNING: Factors = Factors { mean: 5.14, at_90_percent: 8.14 };
 /// Reordering on top of pruning.
 pub(crate) const REORDERING: Factors = Factors { mean: 2.59, at_90_percent: 2.03 };
 
-/// Share of data movement in the latency without and with the auto-encoder, in the paper.
+/// Share of data movement in the latency without and with the auto-encoder, according to the paper.
 pub(crate) const DATA_MOVEMENT: [f64; 2] = [0.50, 0.28];

@@ -1,4 +1,4 @@
-//! From a model to a program, by the passes of the compiler.
+//! From a model to a program, by the compiler's passes.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ use vitcod_isa::program::Program;
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
 
-/// Extents for the named dimensions of a model.
+/// Extents of the named dimensions of a model.
 #[derive(clap::Args, Default)]
 pub(crate) struct Dims {
     /// Extent of a named dynamic dimension of the model
@@ -30,12 +30,12 @@ pub(crate) struct Dims {
 }
 
 impl Dims {
-    /// Those that a model leaves open, of these names.
+    /// The extents of dimensions that a model leaves open.
     pub(crate) fn among(&self, open: &BTreeSet<String>) -> Dims {
         Dims { dims: self.dims.iter().filter(|(name, _)| open.contains(name)).cloned().collect() }
     }
 
-    /// Their names.
+    /// The names of the dimensions.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.dims.iter().map(|(name, _)| name.as_str())
     }
@@ -47,22 +47,22 @@ fn dim(text: &str) -> Result<(String, usize), String> {
     Ok((name.to_owned(), extent.ok_or("expected a number of at least 1 after the =")?))
 }
 
-/// Reads a model and brings it into canonical form.
+/// Imports a model and canonicalises it.
 pub(crate) fn import(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
     import_by(frontend::import_file, path, dims)
 }
 
-/// Reads a model as its exporter wrote it.
+/// Imports a model without further passes.
 pub(crate) fn import_as_exported(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
     import_by(|path, options| Ok(import::import(&onnx::load(path)?, options)?), path, dims)
 }
 
-/// [`import()`], with all rows of every layer.
+/// [`import()`] without dropping dead rows.
 pub(crate) fn import_with_all_rows(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
     import_by(frontend::import_file_with_all_rows, path, dims)
 }
 
-/// [`import()`], computing only what masks keep.
+/// [`import()`] with attention restricted to the entries that masks keep.
 pub(crate) fn import_with_masks(path: &Path, dims: &Dims, masks: &Masks) -> anyhow::Result<Graph> {
     import_by(|path, options| frontend::import_file_with_masks(path, options, masks), path, dims)
 }
@@ -74,13 +74,13 @@ fn import_by(
 ) -> anyhow::Result<Graph> {
     let options = ImportOptions { dims: dims.dims.iter().cloned().collect() };
     import_file(path, &options).map_err(|error| match error {
-        // It names the file itself, which can also be one of external data.
+        // The error names the file itself, which may also be one of external data.
         FrontendError::Onnx(error) => error.into(),
         error => anyhow::Error::new(error).context(path.display().to_string()),
     })
 }
 
-/// How a canonical graph is compiled.
+/// Options of compilation from a canonical graph.
 #[derive(Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) autoencoder: Autoencoder,
@@ -114,14 +114,14 @@ pub(crate) struct Compiled {
 pub(crate) struct Prepared {
     pub(crate) graph: Graph,
     pub(crate) quantised: Quantised,
-    /// Whether noise stood in for samples.
+    /// Whether noise was used for lack of samples.
     pub(crate) noise: bool,
 }
 
-/// What the passes from a canonical graph to its program are given.
+/// The inputs of the passes from a canonical graph to its program.
 #[derive(Clone, Copy)]
 pub(crate) struct Session<'a> {
-    /// Items of the graph's inputs.
+    /// Calibration samples.
     pub(crate) samples: Option<&'a [ArrayD<f32>]>,
     pub(crate) machine: &'a Machine,
     pub(crate) options: Options,
@@ -147,12 +147,12 @@ impl Session<'_> {
         Ok(Prepared { graph, quantised, noise })
     }
 
-    /// The steps of [`Session::compile`] from there on.
+    /// Code generation: the steps of [`Session::compile`] after [`Session::prepare`].
     pub(crate) fn generate(&self, prepared: &Prepared) -> anyhow::Result<Program> {
         Ok(self.compile(&prepared.quantised.graph)?.program)
     }
 
-    /// Runs the passes from a graph to the end of a level.
+    /// Runs the passes from a graph to a level.
     fn run(&self, graph: &Graph, to: Level, notes: &RefCell<Notes>) -> anyhow::Result<Module> {
         let Options { autoencoder: Autoencoder { principal, form }, globals, quantise, explain } =
             self.options;

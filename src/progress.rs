@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line that says which step is under way; gone when it is dropped.
+/// A line on the terminal that names the current step. It is removed when dropped.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// A line without a step. Nothing is ever printed where standard error is no terminal.
+    /// An empty line. Nothing is printed if standard error is not a terminal.
     pub(crate) fn new() -> Progress {
         let style = ProgressStyle::with_template("{spinner} {prefix}{msg} ({elapsed})")
             .expect("the template is well-formed");
@@ -17,12 +17,12 @@ impl Progress {
         Progress(bar)
     }
 
-    /// Sets the subject of the next steps, printed before them.
+    /// Sets the subject that is printed before the next steps.
     pub(crate) fn about(&self, what: &str) {
         self.0.set_prefix(format!("{what}: "));
     }
 
-    /// The step that begins now.
+    /// Names the step that begins now.
     pub(crate) fn step(&self, step: &'static str) {
         self.0.set_message(step);
     }

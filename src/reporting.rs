@@ -43,12 +43,12 @@ pub(crate) struct PictureArgs {
 }
 
 impl PictureArgs {
-    /// Whether a picture is asked for.
+    /// Whether a picture was requested.
     pub(crate) fn any(&self) -> bool {
         self.timeline.is_some() || self.memory_image.is_some()
     }
 
-    /// Stages the pictures that were asked for.
+    /// Stages the requested pictures.
     pub(crate) fn stage(&self, emulator: &Emulator, files: &mut Outputs) -> anyhow::Result<()> {
         let (program, timing) = (emulator.program(), emulator.timing());
         let (from, to) = self.cycles.unwrap_or_default();
@@ -77,7 +77,7 @@ fn cycles(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
 }
 
 impl ReportArgs {
-    /// Simulates the timing of a program, and stages the files that were asked for.
+    /// Simulates the timing of a program and stages the requested files.
     pub(crate) fn stage(&self, model: &Model, files: &mut Outputs) -> anyhow::Result<Report> {
         let emulator = Emulator::new(Arc::clone(model.program()))?;
         let report = emulator.report();

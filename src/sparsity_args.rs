@@ -24,7 +24,7 @@ pub(crate) struct MaskArgs {
 }
 
 impl MaskArgs {
-    /// The masks, where there are any.
+    /// Reads the masks, if there are any.
     pub(crate) fn read(&self) -> anyhow::Result<Option<Masks>> {
         self.masks.as_deref().map(|path| self.polarity.read(path)).transpose()
     }
@@ -48,7 +48,7 @@ enum PolarityName {
 }
 
 impl PolarityArg {
-    /// The masks in a file.
+    /// Reads the masks in a file.
     pub(crate) fn read(&self, path: &Path) -> anyhow::Result<Masks> {
         let polarity = self.polarity.map(|name| match name {
             PolarityName::Pruned => Polarity::PrunedIsTrue,
@@ -59,7 +59,7 @@ impl PolarityArg {
     }
 }
 
-/// How global tokens are found.
+/// How global tokens are chosen.
 #[derive(clap::Args)]
 pub(crate) struct GlobalTokensArg {
     /// Which keys are global tokens, computed by the denser engine: those that more than K queries
@@ -94,7 +94,7 @@ pub(crate) struct AutoencoderArg {
 pub(crate) struct Autoencoder {
     /// Compressed heads of PCA auto-encoders to add.
     pub(crate) principal: Option<usize>,
-    /// How they are computed.
+    /// The form in which they are computed.
     pub(crate) form: Choice,
 }
 

@@ -8,7 +8,7 @@ use vitcod_isa::program::Binding;
 
 /// A tensor that the command line can name.
 pub(crate) trait Named {
-    /// Its name in the model.
+    /// Name in the model.
     fn name(&self) -> &str;
 }
 
@@ -25,10 +25,10 @@ impl Named for GraphInput {
     }
 }
 
-/// What the command line says, one `[NAME=]FILE` each, as pairs of a tensor and a file in the order
-/// of the command line.
+/// Parses arguments `[NAME=]FILE` to pairs of a tensor and a file, in the order of the command
+/// line.
 ///
-/// The name can be left out where the model has a single tensor of that `kind` ("input", "output").
+/// The name may be omitted if the model has only one tensor of that `kind` ("input", "output").
 pub(crate) fn bind<'a, T: Named>(
     kind: &str,
     arguments: &'a [String],
@@ -52,7 +52,7 @@ fn find<'a, T: Named>(
     argument: &'a str,
     tensors: &'a [T],
 ) -> anyhow::Result<(&'a T, &'a Path)> {
-    // Names may hold "=", so those of the model decide where one ends.
+    // Names may contain "=", so match the names of the model.
     let named = tensors.iter().filter_map(|tensor| {
         let path = argument.strip_prefix(tensor.name())?.strip_prefix('=')?;
         Some((tensor, Path::new(path)))

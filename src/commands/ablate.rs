@@ -65,7 +65,7 @@ pub(crate) struct Args {
     dims: Dims,
 }
 
-/// A step of the method.
+/// A step of the ablation.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     name: &'static str,
@@ -78,7 +78,7 @@ const STEPS: [Step; 5] = [
     Step { name: "dense", pruned: false, globals: GlobalTokens::Auto, autoencoder: false },
     // Every key is a global token.
     Step { name: "reordered", pruned: false, globals: GlobalTokens::Above(0), autoencoder: false },
-    // No key is one: all that is kept is the sparser engine's.
+    // No key is a global token: all kept entries belong to the sparser engine.
     Step { name: "pruned", pruned: true, globals: GlobalTokens::NONE, autoencoder: false },
     Step {
         name: "pruned, reordered",
@@ -100,8 +100,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let steps = &STEPS[..if work.has_autoencoder() { STEPS.len() } else { STEPS.len() - 1 }];
     let progress = Progress::new();
     progress.step("compiling every step");
-    // All of them before the first error is looked for: which one is first must not depend on the
-    // threads.
+    // Collect all before returning the first error: it must not depend on the order of threads.
     let reports: Vec<_> =
         steps.par_iter().map(|step| report(&work, step, &machine, &progress)).collect();
     let reports = reports.into_iter().collect::<anyhow::Result<Vec<_>>>()?;

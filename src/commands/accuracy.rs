@@ -1,4 +1,4 @@
-//! `vitcod accuracy`: what quantisation costs, layer by layer.
+//! `vitcod accuracy`: the error of quantisation, layer by layer.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -126,7 +126,7 @@ fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec
     inputs.collect()
 }
 
-/// The report for programs. A ratio is null where nothing differs, or where a number is none.
+/// The JSON report. A ratio is null if nothing differs, or if a number is NaN.
 #[derive(Serialize)]
 struct Report<'a> {
     items: usize,
@@ -139,7 +139,7 @@ struct OutputReport<'a> {
     name: &'a str,
     sqnr_db: f64,
     largest_error: f64,
-    /// Shares of the items, where the output has the shape of logits.
+    /// Shares of the items, if the output has the shape of logits.
     equal_predictions: Option<f64>,
     float_accuracy: Option<f64>,
     quantised_accuracy: Option<f64>,
@@ -153,7 +153,7 @@ struct LayerReport<'a> {
     step: Option<f64>,
     alone_sqnr_db: f64,
     accumulated_sqnr_db: f64,
-    /// Of all outputs together, where this layer alone is quantised.
+    /// SQNR of all outputs together if only this layer is quantised.
     impact_sqnr_db: Option<f64>,
     saturated_elements: u64,
     elements: u64,

@@ -109,9 +109,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs random inputs, and compares where that is asked for.
+/// Runs random inputs, and compares the outputs if requested.
 fn execute(graph: &Graph, model: &Model, args: &Args) -> anyhow::Result<Option<Agreement>> {
-    // The decoders have the seed itself.
+    // The decoders use the seed itself.
     let arrays = calibration::seeded_noise(graph, 1, args.seed.wrapping_add(1));
     let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = graph
         .inputs

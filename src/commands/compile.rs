@@ -129,7 +129,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What auto-encoders that were made lose, layer by layer.
+/// Prints the reconstruction errors of added auto-encoders, layer by layer.
 fn print_losses(losses: &[PcaError], out: &mut dyn Write) -> anyhow::Result<()> {
     let mut lost = table::plain(&["auto-encoder's error", "Q", "K", "mean square, Q", "K"]);
     let percent = |loss: Reconstruction| format!("{:.2} %", 100.0 * loss.relative);

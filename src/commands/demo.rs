@@ -80,11 +80,11 @@ struct Example {
 
 /// The results of an example.
 struct Outcome {
-    /// Images whose digit was found in float.
+    /// Images whose digit the float model recognised.
     float: usize,
-    /// Images whose digit was found by the program.
+    /// Images whose digit the program recognised.
     emulated: usize,
-    /// Images on which both predict the same.
+    /// Images with equal predictions.
     equal: usize,
     images: usize,
     agreement: Agreement,
@@ -169,7 +169,7 @@ fn compare(dense: &Outcome, sparse: &Outcome, out: &mut dyn Write) -> anyhow::Re
     Ok(())
 }
 
-/// What the float model predicts for each image.
+/// The float model's prediction for each image.
 fn float_predictions(graph: &Graph, images: &ArrayD<f32>) -> anyhow::Result<Vec<usize>> {
     let interpreter = FloatInterpreter::new(graph)?;
     let predictions = (0..images.len_of(Axis(0))).into_par_iter().map(|image| {

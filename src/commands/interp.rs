@@ -1,4 +1,4 @@
-//! `vitcod interp`: IR of any stage, run.
+//! `vitcod interp`: executes IR of any stage.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,8 +20,7 @@ use crate::pipeline::Dims;
 use crate::tensor_args::{self, Named};
 use crate::{ir_files, npy};
 
-/// Bytes that buffers without addresses may take at once: a text of a few lines can ask for any
-/// amount.
+/// The most bytes of live buffers without addresses: a text of a few lines can request any amount.
 const MAX_BUFFERS: u64 = 1 << 30;
 
 /// Elements of an output that are printed.
@@ -110,7 +109,7 @@ impl Ports {
             Module::Program(program) => &program.header,
         };
         let port = |Binding { name, shape, element, step, .. }: &Binding| {
-            // Bindings that are larger than memory are refused before they are run.
+            // Bindings that exceed the memory are rejected before execution.
             let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
             let elements = shape.iter().product::<usize>();
             let (ty, numbers) = match *element {
@@ -156,7 +155,7 @@ impl Ports {
     }
 }
 
-/// The tensor of each input, noise where none is given.
+/// The tensor of each input; noise if none is given.
 fn given(args: &Args, inputs: &[Port], files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
     let mut given = calibration::noise_of(
         inputs.iter().map(|input| (input.shape.clone(), input.numbers)),
@@ -219,7 +218,8 @@ fn execute_tasks(tasks: &TaskListing, inputs: &[Tensor]) -> anyhow::Result<Vec<T
     on_memory(&tasks.program, inputs, |memory| Ok(task_listing::run(tasks, memory)?))
 }
 
-/// What an execution makes of inputs. The verifier has found bindings inside the DRAM.
+/// Executes on memory with these inputs. The verifier has checked that bindings are inside the
+/// DRAM.
 fn on_memory(
     program: &Program,
     inputs: &[Tensor],

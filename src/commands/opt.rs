@@ -1,4 +1,4 @@
-//! `vitcod opt`: passes over the IR.
+//! `vitcod opt`: runs passes on IR.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -82,19 +82,19 @@ pub(crate) struct Args {
     dims: Dims,
 }
 
-/// A level by its name.
+/// Parses a level by name.
 fn levels() -> impl TypedValueParser<Value = Level> {
     let find = |name: String| Level::ALL.into_iter().find(|level| level.name() == name);
     PossibleValuesParser::new(Level::ALL.map(Level::name))
         .map(move |name| find(name).expect("one of the names"))
 }
 
-/// A pass by its name; there may be a space after a comma.
+/// Parses the name of a pass; spaces after commas are allowed.
 fn pass(name: &str) -> Result<&'static Pass, PassError> {
     passes::find(name.trim())
 }
 
-/// The passes as help shows them.
+/// The list of passes for the help.
 fn pass_list() -> String {
     let mut text = "Passes, in the usual order:".to_owned();
     for Pass { name, doc, requires, establishes, needs, keeps, .. } in PASSES {
@@ -157,7 +157,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let module = passes::run(module, &names, &context, |pass, module| listener.after(pass, module))
         .with_context(|| path.display().to_string());
     let Listener { printed, broken, .. } = listener;
-    // What led to an error is shown before it.
+    // Output before the error is printed first.
     write!(out, "{printed}")?;
     let module = match module? {
         Module::Graph(graph) => Module::Graph(graph.compacted()),
@@ -179,7 +179,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tasks are for the machine that they name: another one cannot be asked for.
+/// Tasks are compiled for one machine; requesting another one is an error.
 fn check_machine(module: &Module, machine: &Machine, path: &Path) -> anyhow::Result<()> {
     let of = match module {
         Module::Graph(_) => return Ok(()),

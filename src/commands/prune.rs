@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let bytes = masks
         .to_npy(Polarity::PrunedIsTrue)
         .with_context(|| format!("the masks of {model} fit no file"))?;
-    // All layers are alike, or they would fit no file.
+    // All layers have the same shape, else one file could not hold them.
     let tokens = masks.layers()[0][0].queries();
     let theta_d = args.theta_d.unwrap_or(tokens.div_ceil(4));
     let partitions: Vec<Vec<Partition>> = masks
@@ -120,7 +120,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     print(&masks, &partitions, out)
 }
 
-/// The kept entries of every head and of all, and how they are divided.
+/// Prints the kept entries of every head and in total, and their partition.
 fn print(masks: &Masks, partitions: &[Vec<Partition>], out: &mut dyn Write) -> anyhow::Result<()> {
     let columns =
         ["layer", "head", "kept", "sparsity", "global tokens", "dense cells", "non-zeros"];

@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the inputs, compares where that is asked for, and stages the outputs.
+/// Runs the inputs, compares the outputs if requested, and stages them.
 fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Option<Agreement>> {
     let inputs = tensor_args::bind("input", &args.input, model.inputs())?;
     let paths = tensor_args::bind("output", &args.output, model.outputs())?;

@@ -1,4 +1,4 @@
-//! `vitcod survey`: many models in one table.
+//! `vitcod survey`: compares many models in one table.
 
 mod exported;
 mod measure;
@@ -65,12 +65,12 @@ pub(crate) struct Args {
     dims: Dims,
 }
 
-/// All of it, as it is written to JSON; the names of its fields are stable.
+/// The survey in JSON; the names of its fields are stable.
 #[derive(Serialize)]
 struct Survey {
     machine: SurveyedMachine,
     inputs: Inputs,
-    /// In the order of the command line.
+    /// The models in the order of the command line.
     models: Vec<Row>,
 }
 
@@ -85,20 +85,20 @@ enum Inputs {
 #[derive(Serialize)]
 struct SurveyedMachine {
     name: String,
-    /// Digest of its configuration.
+    /// Digest of the configuration.
     digest: String,
 }
 
 /// The results of a model.
 #[derive(Serialize)]
 struct Row {
-    /// Name of the file, without its ending.
+    /// Name of the file, without its extension.
     model: String,
     /// Contents of the file; absent if it cannot be read.
     exported: Option<Exported>,
     /// Cost of its program; absent if there is an error.
     measured: Option<Measured>,
-    /// Why there is nothing more.
+    /// The error, if a step failed.
     error: Option<String>,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
     let progress = Progress::new();
     progress.step("reading the models");
-    // Their data stay in their files.
+    // Tensor data remain in the mapped files.
     let exported: Vec<_> =
         args.models.iter().map(|path| onnx::load(path).map(|model| Exported::of(&model))).collect();
     check_dims(&args.dims, exported.iter().flatten())?;
@@ -135,7 +135,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = SurveyedMachine { name: machine.name.clone(), digest: machine.digest() };
     let survey = Survey { machine, inputs, models };
 
-    // What has been found is worth seeing where it cannot be written.
+    // Results are printed even if files cannot be written.
     let written = write(args, &survey, page, files);
     table::print(&survey, out)?;
     written?;
@@ -155,7 +155,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the files that were asked for.
+/// Writes the requested files.
 fn write(
     args: &Args,
     survey: &Survey,
@@ -174,7 +174,7 @@ fn write(
     files.commit()
 }
 
-/// Refuses a `--dim` that no model has.
+/// Rejects a `--dim` that no model has.
 fn check_dims<'a>(
     dims: &Dims,
     models: impl Iterator<Item = &'a Exported> + Clone,
@@ -205,7 +205,7 @@ fn row(
         }
         Err(error) => (None, Err(error)),
     };
-    // The row says which file it is.
+    // The row already names the file.
     let place = format!("{}: ", path.display());
     let error = measured.as_ref().err().map(|error| {
         let text = chain(error);
@@ -214,7 +214,7 @@ fn row(
     Row { model, exported, measured: measured.ok(), error }
 }
 
-/// The name of a model's file, without its ending.
+/// The name of a model's file, without its extension.
 fn name(path: &Path) -> String {
     path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

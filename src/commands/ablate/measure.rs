@@ -1,4 +1,4 @@
-//! What steps cost, beside what is published.
+//! The costs of steps, compared with published results.
 
 use serde::Serialize;
 use vitcod_compiler::masks::Masks;
@@ -7,23 +7,23 @@ use vitcod_isa::machine::Machine;
 
 use crate::paper_results;
 
-/// The table, as it is written to JSON; the names of its fields are stable.
+/// The table in JSON; the names of its fields are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Ablation {
     /// Name of the model.
     pub(super) model: String,
     pub(super) machine: AblatedMachine,
     pub(super) masks: AblatedMasks,
-    /// What each step costs, the first one dense.
+    /// The cost of each step, the dense one first.
     pub(super) steps: Vec<StepReport>,
-    /// What steps are worth on top of each other.
+    /// Gains of the steps.
     pub(super) comparisons: Vec<Comparison>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct AblatedMachine {
     pub(super) name: String,
-    /// Digest of its configuration.
+    /// Digest of the configuration.
     pub(super) digest: String,
     pub(super) macs: u64,
 }
@@ -33,7 +33,7 @@ pub(super) struct AblatedMasks {
     pub(super) layers: usize,
     pub(super) entries: usize,
     pub(super) kept_entries: usize,
-    /// Share of the entries that is pruned.
+    /// Share of the entries that are pruned.
     pub(super) sparsity: f64,
 }
 
@@ -41,25 +41,25 @@ pub(super) struct AblatedMasks {
 pub(super) struct StepReport {
     pub(super) step: String,
     pub(super) cycles: u64,
-    /// Those of the attention layers.
+    /// Cycles of the attention layers.
     pub(super) attention_cycles: u64,
-    /// How many times as long the dense step takes.
+    /// Cycles divided by those of the dense step.
     pub(super) factor_to_dense: f64,
-    /// How many times as long the step before takes.
+    /// Cycles divided by those of the step before.
     pub(super) factor_to_previous: f64,
-    /// Needed multiplications over cycles times MACs.
+    /// Needed multiplications divided by MAC slots.
     pub(super) mac_utilisation: f64,
     /// Bytes read and written.
     pub(super) dram_bytes: u64,
-    /// Share of the cycles for which the DRAM channel is busy.
+    /// Share of the cycles in which the DRAM channel is busy.
     pub(super) dram_busy_share: f64,
-    /// The larger of the lower bounds for computing and moving.
+    /// The larger of the lower bounds of MACs and DRAM.
     pub(super) bound_cycles: f64,
-    /// Cycles over the bound; absent where it is 0.
+    /// Cycles divided by the bound; absent if that is 0.
     pub(super) bound_ratio: Option<f64>,
 }
 
-/// A figure of ours beside that of the paper.
+/// Our result and that of the paper.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Comparison {
     pub(super) of: &'static str,
@@ -67,14 +67,14 @@ pub(super) struct Comparison {
     pub(super) ours: f64,
     /// The paper's mean.
     pub(super) paper_mean: f64,
-    /// The paper's figure at 90 % sparsity, where it is stated.
+    /// The paper's result at 90 % sparsity, if stated.
     pub(super) paper_at_90_percent: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Unit {
-    /// How many times as long attention takes without the step.
+    /// Attention cycles without the step divided by those with it.
     Factor,
     /// A share of 1.
     Share,
@@ -140,7 +140,7 @@ impl StepReport {
     }
 }
 
-/// What the paper states of core attention, and ours.
+/// The paper's results on core attention, and ours.
 fn comparisons(steps: &[StepReport]) -> Vec<Comparison> {
     let [_, reordered, pruned, both, rest @ ..] = steps else { return Vec::new() };
     let factor = |of, without: &StepReport, paper: paper_results::Factors| Comparison {

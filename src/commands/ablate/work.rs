@@ -1,4 +1,4 @@
-//! The work whose steps are compared.
+//! The workload of an ablation.
 
 use anyhow::Context as _;
 use ndarray::ArrayD;
@@ -16,13 +16,13 @@ use crate::pipeline::{self, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
 
-/// What every step computes.
+/// The workload of every step.
 pub(super) struct Work {
     name: String,
-    /// What messages call the masks.
+    /// Name of the masks in messages.
     file: String,
     masks: Masks,
-    /// Heads of an auto-encoder that is made.
+    /// Compressed heads of auto-encoders to add.
     compressed_heads: Option<usize>,
     source: Source,
 }
@@ -33,7 +33,7 @@ enum Source {
 }
 
 impl Work {
-    /// What the command line says.
+    /// The workload that the command line describes.
     pub(super) fn of(args: &Args) -> anyhow::Result<Work> {
         let masks = args.polarity.read(&args.masks)?;
         let file = args.masks.display().to_string();
@@ -71,7 +71,7 @@ impl Work {
         self.compressed_heads.is_some() || self.has_its_own()
     }
 
-    /// Whether the model brings its auto-encoder.
+    /// Whether the model has its own auto-encoder.
     fn has_its_own(&self) -> bool {
         match &self.source {
             Source::Core { .. } => false,
@@ -105,7 +105,7 @@ impl Work {
             Source::Model { dense, pruned: masked, samples } => {
                 let autoencoder = match autoencoder {
                     true => Autoencoder { principal: self.compressed_heads, form: Choice::Auto },
-                    // Within the projection an auto-encoder costs nothing: as if there were none.
+                    // An auto-encoder that is folded into the projection costs nothing.
                     false if self.has_its_own() => {
                         Autoencoder { principal: None, form: Choice::Always(Form::FoldBoth) }
                     }

@@ -1,4 +1,4 @@
-//! What an ONNX model holds.
+//! The contents of an ONNX model.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use vitcod_compiler::onnx::{self, Dim, Model, ValueInfo};
 
 use crate::pipeline::{self, Dims};
 
-/// Prints a model as it is in the file, then what the compiler makes of it.
+/// Prints a model as exported, then after canonicalisation.
 pub(super) fn print(path: &Path, dims: &Dims, out: &mut dyn Write) -> anyhow::Result<()> {
     exported(&onnx::load(path)?, out)?;
     // What follows may fail, and what has been found is worth seeing then.
@@ -59,7 +59,7 @@ fn canonical(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     print_masks(graph, out)
 }
 
-/// How much of attention is pruned, where some of it is.
+/// Prints how much of attention is pruned, if any.
 fn print_masks(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     let (mut masked, mut attentions, mut kept, mut entries) = (0, 0, 0, 0);
     for op in graph.order.iter().map(|op| graph.op(*op)) {
@@ -80,10 +80,10 @@ fn print_masks(graph: &Graph, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Scores of an attention.
+/// Numbers of scores of an attention.
 struct Scores {
     all: u64,
-    /// Those that its mask, if it has one, does not prune.
+    /// Scores that its mask, if it has one, keeps.
     kept: u64,
 }
 
@@ -112,8 +112,8 @@ fn counts(operators: &BTreeMap<&str, usize>, out: &mut dyn Write) -> anyhow::Res
     Ok(())
 }
 
-/// Multiplications of the linear layers, auto-encoders and attention, but for pruned scores, in a
-/// canonical graph.
+/// Multiplications of the linear layers, auto-encoders and attention of a canonical graph, without
+/// pruned scores.
 fn multiplications(graph: &Graph) -> u64 {
     let operations = graph.order.iter().map(|op| {
         let data = graph.op(*op);

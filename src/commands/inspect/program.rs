@@ -1,4 +1,4 @@
-//! What a program holds.
+//! The contents of a program.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,22 +1,22 @@
-//! What a model's file says of itself.
+//! Information from a model's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use vitcod_compiler::onnx::{Graph, Model};
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Serialize)]
 pub(super) struct Exported {
     /// The program that wrote the file last, and its version; may be empty.
     pub(super) producer_name: String,
     pub(super) producer_version: String,
-    /// Which of PyTorch's exporters wrote the graph; absent where it does not tell.
+    /// Which of PyTorch's exporters wrote the graph; absent if unknown.
     pub(super) exporter: Option<Exporter>,
-    /// The version of `ai.onnx`.
+    /// The opset of `ai.onnx`.
     pub(super) opset: i64,
     pub(super) nodes: usize,
-    /// How many nodes of each operator there are.
+    /// The number of nodes of each operator.
     pub(super) operators: BTreeMap<String, usize>,
     #[serde(skip)]
     pub(super) open_dimensions: BTreeSet<String>,
@@ -26,14 +26,14 @@ pub(super) struct Exported {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Exporter {
-    /// Of TorchScript, `dynamo=False`.
+    /// Based on TorchScript, `dynamo=False`.
     Legacy,
-    /// `dynamo=True`.
+    /// Based on torch.export, `dynamo=True`.
     Dynamo,
 }
 
 impl Exporter {
-    /// Its name in tables.
+    /// Name in tables.
     pub(super) fn name(self) -> &'static str {
         match self {
             Exporter::Legacy => "legacy",
@@ -41,9 +41,9 @@ impl Exporter {
         }
     }
 
-    /// That of a graph. Files do not name it, but nodes bear its mark, also after tools that change
-    /// some of them: paths of modules, as `/blocks/blocks.0/attn/MatMul`, or a prefix, as
-    /// `node_MatMul_60`.
+    /// Infers the exporter of a graph. Files do not name it, but the names of nodes have its style,
+    /// even after tools that change some of them: paths of modules, such as
+    /// `/blocks/blocks.0/attn/MatMul`, or a prefix, such as `node_MatMul_60`.
     fn of(graph: &Graph) -> Option<Exporter> {
         let of_node = |name: &str| match name {
             _ if name.starts_with('/') => Some(Exporter::Legacy),
@@ -61,7 +61,7 @@ impl Exported {
             producer_name: model.producer_name.clone(),
             producer_version: model.producer_version.clone(),
             exporter: Exporter::of(graph),
-            // The default domain is always there.
+            // The default domain is always present.
             opset: model.opset.get("").copied().unwrap_or_default(),
             nodes: graph.nodes.len(),
             operators: graph

@@ -1,4 +1,4 @@
-//! What a model's program costs, and what quantisation does to its outputs.
+//! The cost of a model's program, and the error of quantisation at its outputs.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -20,35 +20,35 @@ use crate::check::{self, Agreement};
 use crate::pipeline::{self, Options, Session};
 use crate::progress::Progress;
 
-/// Seed of the noise that is run where there are no samples; other noise calibrates.
+/// Seed of the noise for execution without samples; calibration uses other noise.
 const SEED: u64 = 1;
 
-/// What is measured of a model.
+/// The measurements of a model.
 #[derive(Serialize)]
 pub(super) struct Measured {
-    /// Elements of the canonical graph's constants.
+    /// Elements of the constants of the canonical graph.
     pub(super) parameters: usize,
     /// Multiplications that the model needs, without padding.
     pub(super) macs_needed: u64,
     pub(super) cycles: u64,
-    /// Cycles over the larger of the bounds for computing and for DRAM; absent where both are zero.
+    /// Cycles divided by the larger of the bounds of MACs and DRAM; absent if both are zero.
     pub(super) bound_ratio: Option<f64>,
     /// Bytes read and written.
     pub(super) dram_bytes: u64,
-    /// Those that no schedule can avoid.
+    /// DRAM bytes that no schedule can avoid.
     pub(super) compulsory_dram_bytes: u64,
-    /// In the model's order.
+    /// The outputs in the model's order.
     pub(super) outputs: Vec<OutputNoise>,
-    /// Integers of the outputs of a run that equal the reference interpreter's; absent where they
-    /// were not compared.
+    /// The number of output integers that equal the reference interpreter's; absent without
+    /// comparison.
     pub(super) equal_integers: Option<usize>,
 }
 
-/// What quantisation does to an output.
+/// The error of quantisation at an output.
 #[derive(Serialize)]
 pub(super) struct OutputNoise {
     pub(super) name: String,
-    /// Null in JSON where nothing differs, or where a number is none.
+    /// Null in JSON if nothing differs, or if a number is NaN.
     pub(super) sqnr_db: f64,
 }
 

@@ -1,4 +1,4 @@
-//! A page with parts that are generated.
+//! A Markdown page with generated parts.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::files;
 
-/// A page around one of its parts.
+/// A page around one of its generated parts.
 #[derive(Debug)]
 pub(super) struct Page {
     before: String,
@@ -16,7 +16,7 @@ pub(super) struct Page {
 const END: &str = "<!-- end -->";
 
 impl Page {
-    /// The page in a file.
+    /// Reads the page of a file.
     pub(super) fn read(path: &Path, part: &str) -> anyhow::Result<Page> {
         let text = String::from_utf8(files::read(path)?)
             .with_context(|| format!("{} is not UTF-8 text", path.display()))?;
@@ -37,7 +37,7 @@ impl Page {
         Ok(Page { before: format!("{before}{start}"), after: format!("{END}{after}") })
     }
 
-    /// The page with that content of the part.
+    /// The page with new contents of the part.
     pub(super) fn with(&self, content: &str) -> String {
         format!("{}{content}{}", self.before, self.after)
     }

@@ -1,4 +1,4 @@
-//! The table for people, as text and as Markdown.
+//! The table, as text and as Markdown.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,7 +9,7 @@ use super::exported::Exported;
 use super::measure::{Measured, OutputNoise};
 use super::{Inputs, Row, Survey};
 
-/// A column: what it is called, whether it holds text, and what it says of a model.
+/// A column: its title, whether it is text, and its contents for a model.
 struct Column {
     name: &'static str,
     text: bool,
@@ -71,7 +71,7 @@ const COLUMNS: [Column; 12] = [
     },
 ];
 
-/// What a model has nothing to say on.
+/// An empty cell.
 const NOTHING: &str = "-";
 
 /// Prints a survey.
@@ -131,7 +131,7 @@ fn columns(survey: &Survey) -> Vec<Column> {
     columns
 }
 
-/// What the figures are of.
+/// The caption of the table.
 fn about(survey: &Survey) -> String {
     let measured = survey.models.iter().filter(|row| row.measured.is_some()).count();
     let programs = match measured {
@@ -145,7 +145,7 @@ fn about(survey: &Survey) -> String {
     format!("{programs} for {}; {inputs}.", survey.machine.name)
 }
 
-/// Models with the first line of their error, and how many more there are.
+/// Models with the first line of their error, and the number of further lines.
 fn errors(survey: &Survey) -> impl Iterator<Item = (&str, String)> {
     survey.models.iter().filter_map(|row| {
         let lines: Vec<&str> = row.error.as_ref()?.lines().collect();
@@ -158,9 +158,10 @@ fn errors(survey: &Survey) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-/// Operators of all models that could be read, with the nodes in all and the models that have some.
+/// Operators of all models that could be read, with the total number of nodes and the models that
+/// use them.
 fn operators(survey: &Survey) -> String {
-    // More names than this are only counted.
+    // Further model names are only counted.
     const NAMED: usize = 4;
     let mut counts: BTreeMap<&str, (usize, Vec<&str>)> = BTreeMap::new();
     for row in &survey.models {
@@ -188,16 +189,16 @@ fn exporter(exported: &Exported) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// How many times what no schedule can avoid passes the channel.
+/// DRAM bytes divided by those that no schedule can avoid.
 fn traffic(measured: &Measured) -> Option<String> {
     let Measured { dram_bytes, compulsory_dram_bytes, .. } = *measured;
     (compulsory_dram_bytes > 0)
         .then(|| format!("{:.3}", dram_bytes as f64 / compulsory_dram_bytes as f64))
 }
 
-/// The worst of the outputs.
+/// The worst SQNR of the outputs.
 fn worst(outputs: &[OutputNoise]) -> Option<String> {
-    // A ratio that is none is the worst of all, whatever its sign.
+    // NaN is the worst ratio, whatever its sign.
     let rank = |ratio: f64| if ratio.is_nan() { f64::NEG_INFINITY } else { ratio };
     let ratio =
         outputs.iter().map(|output| output.sqnr_db).min_by(|a, b| rank(*a).total_cmp(&rank(*b)))?;
@@ -209,12 +210,12 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
 }
 
-/// Text of a file as a cell of Markdown.
+/// Escapes text of a file for a cell of Markdown.
 fn cell(text: &str) -> String {
     escaped(text).replace('|', "\\|")
 }
 
-/// Text of a file without what is not printed.
+/// Removes characters that cannot be printed.
 fn escaped(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() })

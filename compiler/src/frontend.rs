@@ -30,6 +30,22 @@ const DROP_DEAD_ROWS: &str = "drop-dead-rows";
 /// Constants share the memory of the mapped file, which must not change while the graph is alive:
 /// see [`onnx::load`].
 ///
+/// ```
+/// use std::path::Path;
+/// use vitcod_compiler::frontend::import_file;
+/// use vitcod_compiler::import::ImportOptions;
+/// use vitcod_compiler::ir::Stage;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models");
+/// let file = models.join("vit.legacy.unfused.op17.onnx");
+/// let graph = import_file(&file, &ImportOptions::default())?;
+/// assert_eq!(graph.stage, Stage::Canonical);
+/// assert_eq!(graph.operator_counts()["attention"], 2);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Those of [`onnx::load`], [`import::import`] and [`passes::run_on_graph`].
 pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Graph, FrontendError> {

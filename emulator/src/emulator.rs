@@ -11,6 +11,40 @@ use crate::report::Report;
 use vitcod_isa::timing::{Timing, TimingError, simulate};
 
 /// A program with its simulated timing, ready to execute.
+///
+/// ```
+/// use std::sync::Arc;
+/// use vitcod_emulator::{Emulator, Memory};
+/// use vitcod_isa::asm::Assembly;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"
+///     .program "copy"
+///     .machine vitcod
+///     .input x i8 [1, 4] step=1
+///     .output y i8 [1, 4] step=1
+///     .buffer row 4
+///     .layer "copy"
+///         load dst=row src=x bytes=4 traffic=inputs signal=store
+///         store src=row dst=y bytes=4 traffic=outputs wait=load
+///         halt
+/// "#;
+/// let assembly = Assembly::parse(text, &|name| Err(format!("there is no {name}")))
+///     .map_err(|error| error.render("copy.s", text))?;
+/// let program = Arc::new(assembly.program);
+/// let mut emulator = Emulator::new(Arc::clone(&program))?;
+/// let [load, store, halt] = emulator.timing().spans() else { panic!("three instructions") };
+/// assert!(store.start >= load.completion && halt.start >= store.completion);
+///
+/// let mut memory = Memory::new(&program)?;
+/// let x = program.header.inputs[0].address as usize;
+/// let y = program.header.outputs[0].address as usize;
+/// memory.dram_mut()[x..x + 4].copy_from_slice(&[1, 2, 3, 4]);
+/// emulator.run(&mut memory)?;
+/// assert_eq!(memory.dram()[y..y + 4], [1, 2, 3, 4]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Emulator {
     program: Arc<Program>,

@@ -127,6 +127,14 @@ pub const PRESETS: [(&str, &str); 2] = [
 
 impl Machine {
     /// The preset with this name, if there is one.
+    ///
+    /// ```
+    /// use vitcod_isa::machine::Machine;
+    ///
+    /// let machine = Machine::preset("vitcod").expect("the machine of the paper");
+    /// assert_eq!(machine.lines.count, 64);
+    /// assert!(Machine::preset("unknown").is_none());
+    /// ```
     pub fn preset(name: &str) -> Option<Machine> {
         let (_, text) = PRESETS.iter().find(|(preset, _)| *preset == name)?;
         Some(Machine::from_toml(text).expect("presets are valid; a test reads each"))

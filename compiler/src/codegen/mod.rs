@@ -71,6 +71,32 @@ pub struct Options {
 
 /// Compiles a quantised graph for a machine: [`split`], [`tile`], [`schedule`] and [`emit`].
 ///
+/// ```
+/// use vitcod_compiler::codegen::{Options, compile};
+/// use vitcod_compiler::ir::text;
+/// use vitcod_compiler::passes::{Context, run_on_graph};
+/// use vitcod_isa::check::check;
+/// use vitcod_isa::machine::Machine;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"graph "layer" canonical {
+///     v0 = input "x" : f32[2,2]
+///     v1 = const "w" : f32[3,2] = [1, 0, 0, 1, 1, 1]
+///     v2 = const "b" : f32[3] = [0, 10, -1]
+///     v3 = linear(v0, v1, v2)
+///     output "y" [2,3] = v3
+/// }"#;
+/// let graph = text::parse(text, &mut |name| Err(format!("there is no {name}")))
+///     .map_err(|error| error.render("layer.vir", text))?;
+/// let quantised = run_on_graph(&graph, &["quantise"], &Context::default())?;
+/// let machine = Machine::preset("vitcod").ok_or("a preset")?;
+/// let program = compile(&quantised, &machine, Options::default())?;
+/// check(&program)?;
+/// assert_eq!(program.header.outputs[0].name, "y");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// The program carries the split graph; constants that tasks load are references into the program's
 /// image.
 ///

@@ -247,6 +247,14 @@ pub const CANONICALISE: &[&str] =
 
 /// The passes that bring a model from the level `from` to `to`, in order. Passes that do not change
 /// the level are included only if the context provides the inputs that they need.
+///
+/// ```
+/// use vitcod_compiler::ir::Stage;
+/// use vitcod_compiler::passes::{CANONICALISE, Context, pipeline};
+///
+/// let names = pipeline(Stage::Imported, Stage::Canonical, &Context::default());
+/// assert_eq!(names, CANONICALISE);
+/// ```
 pub fn pipeline(
     from: impl Into<Level>,
     to: impl Into<Level>,

@@ -129,6 +129,33 @@ impl Pass {
 
 /// Runs passes by name, and calls `after` with each pass and its result.
 ///
+/// ```
+/// use vitcod_compiler::ir::{Stage, text};
+/// use vitcod_compiler::passes::{Context, Level, Module, pipeline, run};
+/// use vitcod_isa::machine::Machine;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"graph "layer" canonical {
+///     v0 = input "x" : f32[2,2]
+///     v1 = const "w" : f32[3,2] = [1, 0, 0, 1, 1, 1]
+///     v2 = const "b" : f32[3] = [0, 10, -1]
+///     v3 = linear(v0, v1, v2)
+///     output "y" [2,3] = v3
+/// }"#;
+/// let graph = text::parse(text, &mut |name| Err(format!("there is no {name}")))
+///     .map_err(|error| error.render("layer.vir", text))?;
+/// let machine = Machine::preset("vitcod").ok_or("a preset")?;
+/// let context = Context { machine: Some(&machine), ..Context::default() };
+///
+/// let names = pipeline(Stage::Canonical, Level::Program, &context);
+/// let mut levels = Vec::new();
+/// let result = run(graph.into(), &names, &context, |_, module| levels.push(module.level()))?;
+/// assert!(matches!(result, Module::Program(_)));
+/// assert!(levels.is_sorted() && levels.contains(&Level::Scheduled));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// A name is unknown (then no pass runs), or a pass fails as in [`Pass::run`].
 pub fn run(

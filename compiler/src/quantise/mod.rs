@@ -65,6 +65,30 @@ impl Default for Options {
 
 /// [`quantise_with`] the default options.
 ///
+/// ```
+/// use vitcod_compiler::calibration::{Calibration, noise};
+/// use vitcod_compiler::ir::{Stage, text};
+/// use vitcod_compiler::quantise::quantise;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"graph "layer" canonical {
+///     v0 = input "x" : f32[2,2]
+///     v1 = const "w" : f32[3,2] = [1, 0, 0, 1, 1, 1]
+///     v2 = const "b" : f32[3] = [0, 10, -1]
+///     v3 = linear(v0, v1, v2)
+///     output "y" [2,3] = v3
+/// }"#;
+/// let graph = text::parse(text, &mut |name| Err(format!("there is no {name}")))
+///     .map_err(|error| error.render("layer.vir", text))?;
+/// let samples = noise(&graph, 4); // in practice, real inputs
+/// let samples: Vec<_> = samples.iter().map(|sample| sample.view()).collect();
+/// let quantised = quantise(&graph, &Calibration::run(&graph, &samples)?)?;
+/// assert_eq!(quantised.stage, Stage::Quantised);
+/// assert_eq!(quantised.operator_counts()["qlinear"], 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`quantise_with`].
 pub fn quantise(graph: &Graph, calibration: &Calibration) -> Result<Graph, QuantiseError> {

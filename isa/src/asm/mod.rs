@@ -54,6 +54,30 @@ pub struct Assembly {
 impl Assembly {
     /// Parses a program and checks only its form. `files` reads a file beside the text.
     ///
+    /// ```
+    /// use vitcod_isa::asm::Assembly;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let text = r#"
+    ///     .program "copy"
+    ///     .machine vitcod
+    ///     .input x i8 [1, 4] step=1
+    ///     .output y i8 [1, 4] step=1
+    ///     .buffer row 4
+    ///     .layer "copy"
+    ///         load dst=row src=x bytes=4 traffic=inputs signal=store
+    ///         store src=row dst=y bytes=4 traffic=outputs wait=load
+    ///         halt
+    /// "#;
+    /// let assembly = Assembly::parse(text, &|name| Err(format!("there is no {name}")))
+    ///     .map_err(|error| error.render("copy.s", text))?;
+    /// assembly.check().map_err(|error| error.render("copy.s", text))?;
+    /// assert_eq!(assembly.program.code.len(), 3);
+    /// assert_eq!(assembly.program.code[2].to_string(), "halt");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// All mistakes, in the order of the text. Parsing stops after
     /// [`KEPT`](vitcod_support::problems::KEPT) mistakes, because searching for what each was meant

@@ -141,6 +141,37 @@ impl fmt::Display for CheckProblem {
 
 /// Verifies a program, as the module's documentation describes.
 ///
+/// ```
+/// use vitcod_isa::asm::Assembly;
+/// use vitcod_isa::check::check;
+/// use vitcod_isa::instr::UnitSet;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"
+///     .program "copy"
+///     .machine vitcod
+///     .input x i8 [1, 4] step=1
+///     .output y i8 [1, 4] step=1
+///     .buffer row 4
+///     .layer "copy"
+///         load dst=row src=x bytes=4 traffic=inputs signal=store
+///         store src=row dst=y bytes=4 traffic=outputs wait=load
+///         halt
+/// "#;
+/// let mut program = Assembly::parse(text, &|name| Err(format!("there is no {name}")))
+///     .map_err(|error| error.render("copy.s", text))?
+///     .program;
+/// check(&program)?;
+///
+/// // Without the token, the store may read the row before the load has written it.
+/// program.code[0].signal = UnitSet::EMPTY;
+/// program.code[1].wait = UnitSet::EMPTY;
+/// let error = check(&program).unwrap_err().to_string();
+/// assert!(error.contains("no token orders them"), "{error}");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// All problems.
 pub fn check(program: &Program) -> Result<(), CheckError> {

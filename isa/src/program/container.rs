@@ -77,6 +77,21 @@ struct Version {
 impl Program {
     /// Encodes the program as a file.
     ///
+    /// ```
+    /// use vitcod_isa::asm::Assembly;
+    /// use vitcod_isa::program::Program;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let text = ".program \"nop\"\n.machine vitcod\n.layer \"nop\"\nhalt";
+    /// let program = Assembly::parse(text, &|name| Err(format!("there is no {name}")))
+    ///     .map_err(|error| error.render("nop.s", text))?
+    ///     .program;
+    /// let bytes = program.to_bytes()?;
+    /// assert_eq!(Program::from_bytes(bytes.into())?, program);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The program cannot be represented such that [`Program::from_bytes`] restores it: an
     /// instruction has no encoding, the machine is invalid, the number of layers differs from that

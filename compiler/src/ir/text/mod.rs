@@ -46,6 +46,28 @@ use lower::Lowering;
 /// Parses a graph. `files` returns the bytes of a file that a constant refers to, or the reason why
 /// it cannot; it is called once for each such constant.
 ///
+/// ```
+/// use vitcod_compiler::ir::text::{Constants, parse, print};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = r#"graph "layer" canonical {
+///     v0 = input "x" : f32[2,2]
+///     v1 = const "w" : f32[3,2] = [1, 0, 0, 1, 1, 1]
+///     v2 = const "b" : f32[3] = [0, 10, -1]
+///     v3 = linear(v0, v1, v2)
+///     output "y" [2,3] = v3
+/// }"#;
+/// let mut files = |name: &str| Err(format!("there is no {name}"));
+/// let graph = parse(text, &mut files).map_err(|error| error.render("layer.vir", text))?;
+/// assert_eq!(graph.order.len(), 1);
+///
+/// let printed = print(&graph, Constants::Inline); // states the type of v3
+/// let again = parse(&printed, &mut files).map_err(|error| error.render("again.vir", &printed))?;
+/// assert_eq!(print(&again, Constants::Inline), printed);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// All syntax errors; if there are none, all errors of names and types; if there are none, the
 /// violated invariants ([`Graph::verify`]). The parser continues after a line with an error.

@@ -1,4 +1,4 @@
-//! The emulator against the reference interpreter, bit for bit.
+//! Compares the emulator with the reference interpreter, bit for bit.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Program};
 use vitcod_runtime::{EmulatorDevice, Integers, Model, Report};
 
-/// Compiles, emulates one item of noise, and asserts that every output has the bits of the
-/// reference interpreter.
+/// Compiles a graph, emulates one item of noise, and asserts that every output is that of the
+/// reference interpreter, bit for bit.
 pub fn assert_bit_equal(quantised: &Graph, machine: &Machine) -> Result<Report, CodegenError> {
     assert_bit_equal_with(quantised, machine, Options::default())
 }
 
-/// [`assert_bit_equal`] of what is compiled with options.
+/// [`assert_bit_equal`] with options of code generation.
 pub fn assert_bit_equal_with(
     quantised: &Graph,
     machine: &Machine,
     options: Options,
 ) -> Result<Report, CodegenError> {
     let program = codegen::compile(quantised, machine, options)?;
-    // What is executed has been through the file format.
+    // Execute the program as read from its file.
     let model =
         Model::from_bytes(program.to_bytes().unwrap()).unwrap_or_else(|e| panic!("{machine}: {e}"));
     assert_eq!(**model.program(), program, "{machine}");
@@ -70,10 +70,10 @@ fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Repor
     session.report()
 }
 
-/// Random orders of a program's units in which each program that tests compile is executed besides.
+/// Number of random orders of units in which each program of a test is executed in addition.
 const CHAOS: u64 = 2;
 
-/// The bytes of all outputs that an execution makes of inputs.
+/// The bytes of all outputs of an execution on these inputs.
 pub fn executed(
     program: &Program,
     inputs: &[Tensor],

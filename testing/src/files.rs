@@ -18,7 +18,7 @@ pub fn model(name: &str) -> PathBuf {
     repository().join("tests/models").join(name)
 }
 
-/// The files of a folder of the repository whose names end like this, sorted.
+/// The files of a folder of the repository whose names have this suffix, sorted.
 pub fn files(folder: &str, suffix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(file(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let paths = entries.map(|entry| entry.expect("folders can be listed").path());

@@ -1,16 +1,16 @@
-//! What tests, benchmarks and fuzz targets of all crates share.
+//! Tools that tests, benchmarks and fuzz targets of all crates share.
 //!
 //! - Generators: [`vit`] (vision transformers), [`net`] (quantised graphs, operation by operation),
-//!   [`machine`], [`program`] (small programs, sound or not); graphs of every stage are drawn by
+//!   [`machine`], [`program`] (small programs, valid or not); graphs of every stage are drawn by
 //!   `vitcod_compiler::synthetic::random`;
 //! - oracles: [`equal`] (emulator against interpreter, bit for bit), [`oracle`] (races, pair by
 //!   pair);
-//! - texts: [`shortened`] (the same on all processors), [`stated`] (mistakes that a case states on
-//!   its lines);
+//! - texts: [`shortened`] (the same on all processors), [`stated`] (expected errors on the lines of
+//!   a case);
 //! - [`fuzz`]: the fuzz targets as functions, with their seeds;
 //! - [`files`]: files of the repository.
 //!
-//! Everything here panics where a test should fail.
+//! All functions panic where a test should fail.
 
 pub mod equal;
 pub mod files;

@@ -3,19 +3,19 @@
 use vitcod_isa::machine::Machine;
 use vitcod_support::random::SplitMix64;
 
-/// A preset, by its name.
+/// A preset by name.
 pub fn preset(name: &str) -> Machine {
     Machine::preset(name).unwrap_or_else(|| panic!("there is no preset {name}"))
 }
 
-/// The preset `vitcod` with a scratchpad of so many bytes.
+/// The preset `vitcod` with a scratchpad of `bytes` bytes.
 pub fn with_scratchpad(bytes: u32) -> Machine {
     let mut machine = preset("vitcod");
     machine.sram.bytes = bytes;
     machine
 }
 
-/// A machine whose every number is drawn.
+/// A machine with random parameters.
 pub fn random(random: &mut SplitMix64) -> Machine {
     let mut pick = |choices: &[u32]| choices[random.bits() as usize % choices.len()];
     let mut machine = preset("vitcod");

@@ -116,7 +116,7 @@ impl Net {
         self.sddmm_within(q, k, heads, 1, None)
     }
 
-    /// [`Net::sddmm`] within windows, with a bias of so many heads.
+    /// [`Net::sddmm`] in attention windows, with a bias for this number of heads.
     pub fn sddmm_within(
         &mut self,
         q: Value,
@@ -154,7 +154,7 @@ impl Net {
         self.spmm_within(soft, v, 1)
     }
 
-    /// [`Net::spmm`] within windows.
+    /// [`Net::spmm`] in attention windows.
     pub fn spmm_within(&mut self, soft: [Value; 2], v: Value, windows: usize) -> Value {
         let (_, columns) = self.graph.ty(v).matrix();
         let rows = self.graph.ty(soft[1]).shape[1] * windows;
@@ -162,7 +162,7 @@ impl Net {
         self.push(kind, &[soft[0], soft[1], v], Elem::I8, &[rows, columns])
     }
 
-    /// Adds a gather of rows, `side` of them side by side.
+    /// Adds a gather of rows that concatenates `side` of them.
     pub fn pick(&mut self, x: Value, rows: &[i64], side: usize) -> Value {
         let TensorType { elem, shape, .. } = self.graph.ty(x).clone();
         let bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();

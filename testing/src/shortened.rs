@@ -1,7 +1,7 @@
-//! Text of the IR that is the same on all processors.
+//! Text of the IR that does not depend on the processor.
 
-/// Numbers to four digits, constants without elements: the last digits of a step differ between
-/// kinds of processors, as float matrix products do.
+/// Shortens numbers to four digits and omits the elements of constants: the last digits of a step
+/// differ between kinds of processors, as float matrix products do.
 pub fn shortened(text: &str) -> String {
     let mut short = String::new();
     let mut digits = 0;
@@ -35,7 +35,7 @@ pub fn shortened_tasks(text: &str) -> String {
         Some(("step" | "scale" | "a_scale" | "b_scale", _)) => shortened(word),
         _ => word.to_owned(),
     };
-    // The IR within states its steps with all digits, so that its size differs too.
+    // The embedded IR states steps with all digits, so its size differs, too.
     let line = |line: &str| match line.starts_with(".ir ") {
         true => ".ir ~".to_owned(),
         false => line.split(' ').map(word).collect::<Vec<_>>().join(" "),

@@ -1,12 +1,12 @@
-//! The mistakes of a text, stated by it on the lines that are to blame.
+//! Expected errors of a text, stated on its lines.
 
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
-/// What comes before a message: a comment of the text's language. A line may state several.
+/// The prefix of an expected message: a comment in the text's language. A line may state several.
 const MARKS: [&str; 3] = ["; error: ", "// error: ", "# error: "];
 
-/// The messages that a text states, each with its line, from 1.
+/// The expected messages of a text, each with its line, from 1.
 pub fn stated(text: &str) -> Vec<(usize, &str)> {
     let lines = text.lines().enumerate();
     lines
@@ -19,8 +19,8 @@ pub fn stated(text: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// Asserts that a text states all that was found in it, and nothing else: of each problem a part of
-/// its message, on its line. Those of the text as a whole are stated on its first line.
+/// Asserts that a text states exactly the problems found: for each, a part of its message on its
+/// line. Problems of the text as a whole are stated on the first line.
 pub fn assert_stated(name: &str, text: &str, problems: &Problems<Diagnostic>) {
     let found = problems
         .kept()

@@ -1,4 +1,4 @@
-//! Vision transformers of any size with seeded weights, and what quantises them.
+//! Vision transformers of any size with seeded weights, and their quantisation.
 
 use ndarray::ArrayViewD;
 use vitcod_compiler::calibration::{self, Calibration};
@@ -10,9 +10,9 @@ use vitcod_support::random::SplitMix64;
 /// Extents of a vision transformer.
 #[derive(Clone, Copy, Debug)]
 pub struct Vit {
-    /// Pixels of a side of the image.
+    /// Width and height of the image in pixels.
     pub image: usize,
-    /// Pixels of a side of a patch.
+    /// Width and height of a patch in pixels.
     pub patch: usize,
     /// Channels of the image.
     pub channels: usize,
@@ -26,18 +26,18 @@ pub struct Vit {
     pub depth: usize,
     /// Logits.
     pub classes: usize,
-    /// Whether only the class token reaches the head, or all tokens are returned as well.
+    /// Whether all tokens are returned in addition to the logits, so that no row is dead.
     pub all_tokens: bool,
 }
 
 impl Vit {
-    /// Tokens of the attention, the class token among them.
+    /// Number of tokens of attention, including the class token.
     pub fn tokens(&self) -> usize {
         (self.image / self.patch).pow(2) + 1
     }
 }
 
-/// One that takes no time, with heads and tokens that no power of two divides.
+/// A small one, with numbers of heads and tokens that are not powers of two.
 pub const SMALL: Vit = Vit {
     image: 16,
     patch: 4,
@@ -50,7 +50,7 @@ pub const SMALL: Vit = Vit {
     all_tokens: false,
 };
 
-/// A number of [-1, 1).
+/// A random number in [-1, 1).
 fn uniform(random: &mut SplitMix64) -> f32 {
     (random.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
 }
@@ -144,7 +144,8 @@ impl Weighted {
     }
 }
 
-/// A canonical graph whose attention keeps what `kept(layer, head, query, key)` says.
+/// A canonical graph whose attention keeps the entries for which `kept(layer, head, query, key)`
+/// holds.
 pub fn masked(
     shape: Vit,
     seed: u64,
@@ -164,7 +165,7 @@ pub fn quantised(graph: &Graph) -> Graph {
     quantised_by(graph, 1)
 }
 
-/// Quantises a graph by items of seeded noise, where it does not bring all its scales.
+/// Quantises a graph on items of seeded noise, if the model does not state all its steps.
 pub fn quantised_by(graph: &Graph, items: usize) -> Graph {
     let samples = match quantise::needs_samples(graph) {
         true => calibration::noise(graph, items),

@@ -16,7 +16,7 @@ pub type Shape = [u8; 8];
 /// Seed of the machine, the shape, and the first entries of the mask, a bit each.
 pub type Input<'a> = (u64, Shape, &'a [u8]);
 
-/// Two buffers that live at the same time were once given the same bytes.
+/// Found buffers with overlapping live ranges that shared bytes.
 pub const TOUCHED_EARLY: [Input<'_>; 2] = [
     (0xc2c2_c2c2_c260_c2ca, [194, 202, 194, 194, 233, 194, 46, 76], &[42]),
     (0xc2c2_c2c2_c2c2_c2c2, [59, 194, 194, 54, 61, 194, 10, 76], &[194]),
@@ -33,7 +33,7 @@ pub fn check((seed, shape, entries): Input<'_>) {
     let machine = machine::random(&mut SplitMix64::new(seed));
     let below = |byte: u8, limit: u8| usize::from(byte % limit);
     let [queries, keys, heads] = [1 + below(queries, 40), 1 + below(keys, 40), 1 + below(heads, 4)];
-    // The first entries by the input, the others by chance.
+    // The first entries are given by the input, the others are random.
     let mut chance = SplitMix64::new(u64::from(density));
     let mut entries = entries.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
     let mut head = || {

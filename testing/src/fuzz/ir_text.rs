@@ -5,7 +5,7 @@ use vitcod_compiler::ir::{Graph, ValueDef};
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
-/// Bytes of constants that are printed: those of seeds can be many.
+/// The most bytes of constants that are printed: seeds can generate many.
 const MAX_PRINTED: usize = 1 << 16;
 
 fn read(text: &str) -> Result<Graph, Problems<Diagnostic>> {
@@ -27,7 +27,7 @@ pub fn check(text: &str) {
             {
                 return;
             }
-            // Its values may be numbered in another order than that in which they are printed.
+            // Values may be numbered in another order than that of printing.
             let printed = print(&graph.compacted(), Constants::Inline);
             let again = read(&printed)
                 .unwrap_or_else(|problems| panic!("{}", problems.render("printed", &printed)));

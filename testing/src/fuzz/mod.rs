@@ -1,9 +1,9 @@
-//! The fuzz targets: what reads bytes or text that may come from anywhere, and what must agree
-//! whatever it is given.
+//! The fuzz targets: readers of untrusted bytes or text, and computations that must agree on any
+//! input.
 //!
 //! A target is a function of bytes, so that the fuzzer, a test with drawn inputs and a case of
-//! `cargo test` call the same. Inputs that are no bytes are made of them as libFuzzer's targets do,
-//! by [`Arbitrary`].
+//! `cargo test` call the same code. Structured inputs are decoded from bytes as libFuzzer's targets
+//! do, by [`Arbitrary`].
 
 pub mod asm;
 pub mod attention;
@@ -32,17 +32,17 @@ use crate::files::files;
 /// A fuzz target.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name.
+    /// Name of the target.
     pub name: &'static str,
-    /// Panics where an input shows a fault.
+    /// Panics if an input reveals a fault.
     pub check: fn(&[u8]),
-    /// Inputs to start from; a target without any makes sense of all bytes.
+    /// Inputs to start from; a target without seeds accepts all bytes.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Drawn inputs that `cargo test` gives it.
+    /// Number of inputs that `cargo test` draws.
     pub rounds: u64,
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 11] = [
     Target { name: "asm", check: |bytes| decoded(bytes, asm::check), seeds: assembly, rounds: 300 },
     Target {
@@ -104,7 +104,7 @@ const IR_TEXTS: [(&str, &str); 4] = [
 const TASKS: [(&str, &str); 3] =
     [("tests/ir/tiled", ".vir"), ("tests/ir/scheduled", ".vir"), ("tests/ir/pass", "schedule.vir")];
 
-/// Arrays, masks and none of them.
+/// Folders with arrays, masks and invalid files.
 const ARRAYS: [(&str, &str); 3] = [
     ("examples/digits", "masks90.npy"),
     ("examples/digits", "test_labels.npy"),
@@ -115,17 +115,17 @@ const ARRAYS: [(&str, &str); 3] = [
 const ASSEMBLY: [(&str, &str); 3] =
     [("tests/asm", ".s"), ("tests/run", ".s"), ("examples/kernel", ".s")];
 
-/// Bytes of an input that `cargo test` draws.
+/// The most bytes of an input that `cargo test` draws.
 const DRAWN: u64 = 64;
 
 impl Target {
-    /// The target of a name.
+    /// The target with this name.
     pub fn named(name: &str) -> Option<Target> {
         TARGETS.into_iter().find(|target| target.name == name)
     }
 
-    /// Gives the target its seeds and `rounds` inputs drawn from them, always the same. An input
-    /// that fails is printed.
+    /// Runs the target on its seeds and on `rounds` inputs drawn from them, deterministically.
+    /// Prints an input that fails.
     pub fn exercise(&self) {
         let seeds = (self.seeds)();
         for seed in &seeds {
@@ -143,7 +143,7 @@ impl Target {
         }
     }
 
-    /// Writes the seeds into a folder, a file each.
+    /// Writes the seeds into a folder, one file each.
     ///
     /// # Errors
     /// The folder or a file cannot be written.
@@ -156,7 +156,7 @@ impl Target {
     }
 }
 
-/// One of the seeds with a few changes, or bytes by chance.
+/// A seed with a few changes, or random bytes.
 fn drawn(seeds: &[Vec<u8>], random: &mut SplitMix64) -> Vec<u8> {
     let mut below = |limit: usize| (random.bits() % limit.max(1) as u64) as usize;
     let Some(seed) = seeds.get(below(seeds.len())) else {
@@ -186,7 +186,7 @@ fn drawn(seeds: &[Vec<u8>], random: &mut SplitMix64) -> Vec<u8> {
     bytes
 }
 
-/// Gives a check the input that bytes are, as `fuzz_target!` does: of a text what is UTF-8.
+/// Decodes bytes to the input of a check, as `fuzz_target!` does: text must be UTF-8.
 fn decoded<'a, T: Arbitrary<'a>>(bytes: &'a [u8], check: fn(T)) {
     if let Ok(input) = T::arbitrary_take_rest(Unstructured::new(bytes)) {
         check(input);
@@ -210,7 +210,7 @@ fn assembly() -> Vec<Vec<u8>> {
     read(&ASSEMBLY)
 }
 
-/// Files of the programs that assemble; their words are instructions.
+/// The files of assembled programs, whose words are instructions.
 fn programs() -> Vec<Vec<u8>> {
     let assembled = assembly().into_iter().filter_map(|text| {
         let text = String::from_utf8(text).ok()?;

@@ -1,5 +1,5 @@
-//! A random program: the verifier says what an oracle says that compares each pair of accesses, and
-//! what it accepts gives the same bits in any order of execution.
+//! A random program: the verifier agrees with an oracle that compares each pair of accesses, and
+//! accepted programs give the same bits in any order of execution.
 
 use super::sound::{assert_round_trips, assert_runs_the_same_in_any_order};
 use vitcod_isa::check;

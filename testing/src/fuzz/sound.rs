@@ -1,4 +1,4 @@
-//! What holds of every program of sound form, and of every program that the verifier accepts.
+//! Properties of every program of valid form, and of every program that the verifier accepts.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use vitcod_isa::asm::Assembly;
 use vitcod_isa::program::Program;
 use vitcod_report::RunText;
 
-/// Bytes of a memory, cycles of a run: programs that need more are not run.
+/// The most bytes of a memory, and cycles of a run, for which programs are executed.
 const LIMIT: u64 = 1 << 20;
-/// Asserts that a program of sound form is the same after a round trip through its file and its
+/// Asserts that a program of valid form is the same after a round trip through its file and its
 /// text.
 pub fn assert_round_trips(program: &Program) {
     if let Ok(bytes) = program.to_bytes() {
@@ -50,7 +50,7 @@ pub fn assert_runs_the_same_in_any_order(program: Program, seed: u64) {
         Ok(expected) => {
             assert_eq!(run(Some(seed)).as_ref(), Ok(&expected), "other bits in another order")
         }
-        // Bytes that are no parameters, indices or lists: the verifier looks at no data.
+        // Invalid parameters, indices or lists: the verifier does not check data.
         Err(fault) => assert!(
             !matches!(
                 fault.reason,

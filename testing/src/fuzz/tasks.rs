@@ -1,5 +1,5 @@
 //! The text of tasks is a tiled or scheduled program or errors, and a program's text is that
-//! program. A schedule computes the same, and so does what is emitted of it.
+//! program. Scheduling and emission preserve its results.
 
 use super::sound::assert_runs_the_same_in_any_order;
 use vitcod_compiler::codegen;
@@ -7,10 +7,11 @@ use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_emulator::{Memory, task_listing};
 use vitcod_isa::asm::{Kind, Sections, TaskListing};
 
-/// Bytes of a memory and of constants, tasks: programs of more are only read.
+/// The most bytes of a memory and of constants, and the most tasks, for which programs are
+/// executed.
 const LIMIT: u64 = 1 << 16;
 
-/// What is in DRAM at the end, if every task can be executed.
+/// The contents of DRAM at the end, if every task can be executed.
 fn run(tasks: &TaskListing) -> Option<Vec<u8>> {
     let mut memory = Memory::new(&tasks.program).expect("it is small");
     task_listing::run(tasks, &mut memory).ok()?;

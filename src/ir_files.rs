@@ -211,9 +211,6 @@ pub(crate) fn check_size(graph: &Graph) -> anyhow::Result<()> {
     const LIMIT: usize = 4 * MAX_ACTIVATION_BYTES;
     let tensors = graph.values().filter(|(value, _)| graph.constant(*value).is_none());
     let bytes = tensors.fold(0usize, |sum, (_, data)| sum.saturating_add(data.ty.bytes()));
-    ensure!(
-        bytes <= LIMIT,
-        "inputs and results take {bytes} bytes together: at most {LIMIT} are run"
-    );
+    ensure!(bytes <= LIMIT, "inputs and results take {bytes} bytes, expected at most {LIMIT}");
     Ok(())
 }

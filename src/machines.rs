@@ -33,7 +33,7 @@ impl MachineArg {
             let help = did_you_mean(name, PRESETS.map(|(preset, _)| preset));
             let help = help.map_or(String::new(), |help| format!("{help} "));
             bail!(
-                "there is no machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml"
+                "unknown machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml"
             );
         }
         let text = files::read_settings(path)?;

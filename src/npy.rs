@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use ndarray::ArrayD;
 use vitcod_runtime::npy;
 pub(crate) use vitcod_runtime::npy::write;
@@ -17,9 +17,13 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<ArrayD<f32>> {
 
 /// Reads an array of non-negative integers, of any shape.
 pub(crate) fn read_indices(path: &Path) -> anyhow::Result<Vec<usize>> {
-    let indices =
-        read(path)?.into_iter().map(|x| (x >= 0.0 && x.fract() == 0.0).then_some(x as usize));
-    indices
-        .collect::<Option<_>>()
-        .with_context(|| format!("{} holds other numbers than 0, 1, 2, ...", path.display()))
+    let index = |x: f32| {
+        ensure!(
+            x >= 0.0 && x.fract() == 0.0,
+            "{}: found {x}, expected integers from 0",
+            path.display()
+        );
+        Ok(x as usize)
+    };
+    read(path)?.into_iter().map(index).collect()
 }

@@ -158,7 +158,7 @@ impl Session<'_> {
             self.options;
         ensure!(
             principal.is_none() || self.samples.is_some(),
-            "auto-encoders are made from samples: pca:E needs --calibration"
+            "pca:E computes auto-encoders from samples: it needs --calibration"
         );
         let context = Context {
             masks: None,

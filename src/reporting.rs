@@ -71,7 +71,7 @@ fn cycles(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
     let (from, to) = text.split_once("..").ok_or("expected two numbers with .. between them")?;
     let number = |text: &str| match text {
         "" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| format!("{text:?} is no number of cycles")),
+        _ => text.parse().map(Some).map_err(|_| format!("{text:?} is not a number of cycles")),
     };
     Ok((number(from)?, number(to)?))
 }

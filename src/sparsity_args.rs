@@ -55,7 +55,7 @@ impl PolarityArg {
             PolarityName::Kept => Polarity::KeptIsTrue,
         });
         Masks::from_npy(&files::read(path)?, polarity)
-            .with_context(|| format!("{} holds no masks", path.display()))
+            .with_context(|| format!("{} is not a valid mask file", path.display()))
     }
 }
 

@@ -65,7 +65,7 @@ fn find<'a, T: Named>(
     };
     match (argument.split_once('='), tensors) {
         (Some((name, _)), _) => {
-            bail!("there is no {kind} {name:?}; the model's {kind}s are {}", names())
+            bail!("unknown {kind} {name:?}; the model\'s {kind}s are {}", names())
         }
         (None, [tensor]) => Ok((tensor, Path::new(argument))),
         (None, _) => {
@@ -116,7 +116,7 @@ mod tests {
     fn what_cannot_be_bound_is_named() {
         assert_eq!(
             bound(&["z=1"], &["x"]),
-            Err("there is no input \"z\"; the model's inputs are \"x\"".to_owned())
+            Err("unknown input \"z\"; the model's inputs are \"x\"".to_owned())
         );
         assert_eq!(
             bound(&["1.npy"], &["x", "y"]),

@@ -43,7 +43,7 @@ impl fmt::Display for ScratchpadText<'_> {
         row(
             "fragmentation",
             format!(
-                "{} of what is free is not in its largest run, on average; at the peak that has {} of {} B",
+                "on average {} of the free bytes are outside the largest free run; at the peak that run has {} of {} B",
                 percent(mean_fragmentation),
                 grouped(largest_free_at_peak_bytes),
                 grouped(plan.capacity_bytes - peak_bytes)

@@ -33,7 +33,7 @@ pub enum DeviceError {
     #[error(transparent)]
     Fault(#[from] Fault),
     /// The host accessed a range that is not within DRAM.
-    #[error("{bytes} bytes at {address:#x} do not lie in the device's DRAM")]
+    #[error("{bytes} bytes at {address:#x} are not within the device\'s DRAM")]
     OutOfBounds {
         /// Address of the first byte.
         address: u64,
@@ -69,7 +69,7 @@ pub enum InputProblem {
     #[error("input {0:?} is missing")]
     Missing(String),
     /// The model has no input of that name.
-    #[error("there is no input {0:?}")]
+    #[error("unknown input {0:?}")]
     Unknown(String),
     /// An input occurs more than once.
     #[error("input {0:?} is given more than once")]

@@ -134,7 +134,7 @@ fn all_that_is_wrong_with_inputs_is_said_with_what_is_expected() {
     let error = session().run(&[("a", wrong.view()), ("c", wrong.view())]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "there is no input \"c\"\n\
+        "unknown input \"c\"\n\
          input \"a\" has shape [3, 3]\n\
          input \"b\" is missing\n\
          the model's inputs (the first axis may be a multiple): \"a\" [2, 3] \"b\" [2]"

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     } else {
         ensure!(
             !is_timed,
-            "{} is no program: only programs have a memory plan and a timeline",
+            "{} is not a program: only programs have a memory plan and a timeline",
             args.file.display()
         );
         model::print(&args.file, &args.dims, out)

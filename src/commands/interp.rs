@@ -213,7 +213,7 @@ fn execute_tasks(tasks: &TaskListing, inputs: &[Tensor]) -> anyhow::Result<Vec<T
     let bytes = task_listing::live_bytes(tasks);
     ensure!(
         bytes <= MAX_BUFFERS,
-        "buffers that live at once take {bytes} bytes: at most {MAX_BUFFERS} are run"
+        "live buffers take {bytes} bytes, expected at most {MAX_BUFFERS}"
     );
     on_memory(&tasks.program, inputs, |memory| Ok(task_listing::run(tasks, memory)?))
 }
@@ -243,11 +243,11 @@ fn on_memory(
 fn quantised(Port { name, shape, ty, .. }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
     ensure!(
         input.shape() == shape,
-        "input {name:?} has the shape {:?}, and the model takes {ty}",
+        "input {name:?} has the shape {:?}, expected {ty}",
         input.shape()
     );
     Tensor::quantise(&input.view(), ty)
-        .with_context(|| format!("input {name:?}: {ty} does not stand for these numbers"))
+        .with_context(|| format!("input {name:?}: {ty} cannot represent these numbers"))
 }
 
 fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {

@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             samples.iter().map(|sample| sample.view()).collect();
         progress.step("averaging attention maps");
         let maps = average_attention(&graph, &samples).with_context(|| {
-            format!("{model}: there are no attention maps of {}", args.calibration.join(", "))
+            format!("{model}: cannot compute attention maps of {}", args.calibration.join(", "))
         })?;
         progress.step("pruning");
         masks::prune(&maps, args.criterion.criterion())
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     let bytes = masks
         .to_npy(Polarity::PrunedIsTrue)
-        .with_context(|| format!("the masks of {model} fit no file"))?;
+        .with_context(|| format!("cannot write the masks of {model}"))?;
     // All layers have the same shape, else one file could not hold them.
     let tokens = masks.layers()[0][0].queries();
     let theta_d = args.theta_d.unwrap_or(tokens.div_ceil(4));

@@ -1,19 +1,18 @@
-//! The header of `.npy` files, NumPy's `numpy.lib.format`: what the elements are, and in what
-//! order.
+//! The header of `.npy` files (NumPy's `numpy.lib.format`): element type, order and shape.
 //!
-//! The header is a Python literal, of which only the three keys that every array has are read: in
-//! one pass, without recursion.
+//! The header is a Python literal. Only the three keys that every array has are accepted; it is
+//! parsed in one pass, without recursion.
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The most bytes of a header that are read, as in NumPy; NumPy writes 118. So errors stay short
-/// that quote it.
+/// The largest header, in bytes, as in NumPy, which writes 118. It bounds errors that quote the
+/// header.
 const MAX_HEADER: usize = 10_000;
 
-/// NumPy starts the elements at a multiple of this.
+/// Alignment of the elements in the file, as NumPy writes it.
 const ALIGNMENT: usize = 64;
 
-/// What the header of an array says.
+/// The header of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     /// Byte order and type of the elements, such as `<f4`.
@@ -24,44 +23,44 @@ pub struct Header<'a> {
     pub shape: Vec<usize>,
 }
 
-/// Why bytes are not those of an array.
+/// Why bytes are not a `.npy` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// The first bytes are others.
+    /// The magic number is missing.
     #[error("it does not begin with \\x93NUMPY")]
     Magic,
     /// The file ends within the header.
     #[error("the header is truncated: it ends at byte {expected}, the file at byte {found}")]
     Truncated {
-        /// Bytes of the file before its elements, or at least so many.
+        /// Bytes of the file before its elements, or a lower bound of them.
         expected: usize,
         /// Bytes of the file.
         found: usize,
     },
-    /// A version of the format that is not known.
+    /// The version of the format is unknown.
     #[error("format version {0}: expected 1, 2 or 3")]
     Version(u8),
-    /// More bytes than the header of an array takes.
+    /// The header exceeds the limit.
     #[error("a header of {0} bytes: expected at most {MAX_HEADER}")]
     Length(usize),
-    /// Not the dictionary of an array of numbers.
+    /// The header is not the dictionary of an array of numbers.
     #[error(
-        "the header is no dictionary of 'descr', 'fortran_order' and 'shape': expected {expected} \
+        "the header is not a dictionary of 'descr', 'fortran_order' and 'shape': expected {expected} \
          at byte {at}"
     )]
     Dictionary {
-        /// Bytes before the place in the file.
+        /// Offset in the file.
         at: usize,
-        /// What is not there.
+        /// The missing token.
         expected: &'static str,
     },
 }
 
 impl<'a> Header<'a> {
-    /// The header at the start of a file, and the elements that follow it.
+    /// Parses the header at the start of a file; returns it with the bytes of the elements.
     ///
     /// # Errors
-    /// The file does not start with the header of an array.
+    /// The file does not start with a valid header.
     pub fn split(file: &'a [u8]) -> Result<(Header<'a>, &'a [u8]), HeaderError> {
         let rest = file.strip_prefix(MAGIC).ok_or(HeaderError::Magic)?;
         let truncated = |expected| HeaderError::Truncated { expected, found: file.len() };
@@ -86,7 +85,7 @@ impl<'a> Header<'a> {
         Ok((cursor.header()?, elements))
     }
 
-    /// The bytes of a file before its elements.
+    /// Encodes the header: the bytes of a file before its elements.
     ///
     /// # Panics
     /// There are thousands of axes.
@@ -110,7 +109,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The rest of a header; every method skips leading white space.
+/// The unread part of a header; every method skips leading white space.
 struct Cursor<'a> {
     rest: &'a str,
     /// Bytes of the file up to its end.
@@ -148,7 +147,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// That something else than `expected` follows.
+    /// The error that `expected` does not follow.
     fn error(&self, expected: &'static str) -> HeaderError {
         HeaderError::Dictionary { at: self.end - self.rest.trim_start().len(), expected }
     }
@@ -200,7 +199,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::*;
 
-    /// A file of a version with a header and no elements.
+    /// A file with this version and header, without elements.
     fn file(version: u8, text: &[u8]) -> Vec<u8> {
         let length = (text.len() as u32).to_le_bytes();
         let length = if version == 1 { &length[..2] } else { &length };

@@ -24,17 +24,17 @@ impl<P> Problems<P> {
         self.omitted
     }
 
-    /// How many problems were found, kept or not.
+    /// Number of problems, stored or not.
     pub fn found(&self) -> usize {
         self.kept.len() + self.omitted
     }
 
-    /// Orders the problems that are kept; equal ones stay as they are.
+    /// Sorts the stored problems; the sort is stable.
     pub fn sort_by_key<K: Ord>(&mut self, key: impl FnMut(&P) -> K) {
         self.kept.sort_by_key(key);
     }
 
-    /// The same problems in another form.
+    /// Converts each stored problem.
     pub fn map<Q>(self, f: impl FnMut(P) -> Q) -> Problems<Q> {
         Problems { kept: self.kept.into_iter().map(f).collect(), omitted: self.omitted }
     }
@@ -62,7 +62,7 @@ impl<P> IntoIterator for Problems<P> {
     type Item = P;
     type IntoIter = std::vec::IntoIter<P>;
 
-    /// Those that are kept.
+    /// The stored problems.
     fn into_iter(self) -> Self::IntoIter {
         self.kept.into_iter()
     }
@@ -107,7 +107,7 @@ impl<P> Collector<P> {
         }
     }
 
-    /// Adds the problems that were found elsewhere.
+    /// Adds problems that were found elsewhere.
     pub fn append(&mut self, problems: Problems<P>) {
         self.0.omitted += problems.omitted;
         self.extend(problems.kept);

@@ -1,4 +1,5 @@
-//! SplitMix64 small programs: some sound, some with races, some that read what nobody wrote.
+//! Random small programs: valid ones, some with races, some that read bytes that were never
+//! written.
 
 use vitcod_isa::check::{check, tokens};
 use vitcod_isa::instr::table::*;
@@ -15,14 +16,13 @@ const IMAGE: u64 = 64;
 const INPUT: u64 = 64;
 const OUTPUT: u64 = 32;
 
-/// Bytes of the scratchpad that operands lie in: few, so that they meet.
+/// The range of the scratchpad for operands, in bytes: small, so that they overlap.
 const SRAM: u64 = 512;
 
-/// A program whose operands lie in memory and whose tokens balance; what else is wrong with it is
-/// left to chance.
+/// A program with operands inside the memories and balanced tokens; everything else is random.
 pub fn program(random: &mut SplitMix64) -> Program {
     let mut code = Vec::new();
-    // What is there from the start makes it likely that all reads are defined.
+    // Initial contents make it likely that all reads are defined.
     let filled = if pick(random, 4) == 0 { SRAM / 2 } else { SRAM };
     code.push(Instr::new(fill(filled as u32)));
     for _ in 0..2 + pick(random, 9) {
@@ -64,11 +64,11 @@ fn pick(random: &mut SplitMix64, below: u64) -> u64 {
 fn sound(op: &Op) -> bool {
     let program = assemble(vec![Instr::new(*op), Instr::new(Halt {})]);
     let problems = check(&program).err();
-    let flow = |message: &str| message.contains("nothing has written");
+    let flow = |message: &str| message.contains("was never written");
     problems.is_none_or(|problems| problems.kept().iter().all(|problem| flow(&problem.message)))
 }
 
-/// A token from an instruction to a later one, which nothing asks for.
+/// Adds an unnecessary token from an instruction to a later one.
 fn extra_token(code: &mut [Instr], random: &mut SplitMix64) {
     let receiver = 1 + pick(random, code.len() as u64 - 1) as usize;
     let sender = pick(random, receiver as u64) as usize;
@@ -85,8 +85,8 @@ fn send(code: &mut [Instr], sender: usize, receiver: usize) {
     code[receiver].wait.insert(from);
 }
 
-/// Adds tokens until nothing races: for each instruction one from the last that it races with,
-/// again and again. Tokens that were there may get in the way.
+/// Adds tokens until there are no races: for each instruction, repeatedly, one from the last
+/// instruction that it races with. Existing tokens may interfere.
 fn order(code: &mut [Instr]) {
     for end in 1..=code.len() {
         for _ in 0..Unit::COUNT {
@@ -100,7 +100,7 @@ fn order(code: &mut [Instr]) {
     }
 }
 
-/// With those tokens alone that go from one instruction to a later one.
+/// Keeps only tokens from an instruction to a later one.
 fn balanced(code: &[Instr]) -> Vec<Instr> {
     let mut balanced: Vec<Instr> = code.iter().map(|instr| Instr::new(instr.op)).collect();
     let forward = tokens(code).into_iter().filter(|token| token.sender < token.receiver);
@@ -108,12 +108,12 @@ fn balanced(code: &[Instr]) -> Vec<Instr> {
     balanced
 }
 
-/// The image and the input, again and again, over the start of the scratchpad.
+/// Repeats the image and the input over the start of the scratchpad.
 fn fill(bytes: u32) -> Op {
     transfer::<true>(0, 0, [64, 2, u64::from(bytes) / 128], [64, 0, 64, 128])
 }
 
-/// A load or a store; strides are those of DRAM, then of the scratchpad, inner before outer.
+/// A load or a store. Strides are those of DRAM, then of the scratchpad, inner before outer.
 fn transfer<const LOAD: bool>(
     sram: u32,
     dram: u64,

@@ -4,6 +4,6 @@
 .input x i8 [64] step=1 at=dram:0x40
 .input x i8 [64] step=-1 at=dram:0x80  ; error: the name is used twice; error: the step -1 is not positive and finite; error: overlaps binding "y"
 .output y i8 [64] step=1 at=dram:0x60  ; error: overlaps binding "x"
-.output z i8 [8, 8] step=1 at=dram:0xc0 layout=pixels  ; error: the layout of an output is that of its shape; error: pixels of shape [8, 8], which is no image
+.output z i8 [8, 8] step=1 at=dram:0xc0 layout=pixels  ; error: the layout of an output is that of its shape; error: layout pixels with shape [8, 8], expected an image [1, c, h, w]
 .layer "a"
     halt

@@ -4,4 +4,4 @@
 .layer "a"
     halt
 .live sram:0x40 bytes=64 first=0 last=0
-.live sram:0x60 bytes=64 first=0 last=0  ; error: shares bytes with buffer 0, which lives at the same time
+.live sram:0x60 bytes=64 first=0 last=0  ; error: shares bytes with buffer 0, which is live at the same time

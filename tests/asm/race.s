@@ -7,6 +7,6 @@
 .buffer table 256
 .layer "a"
     load dst=rows src=x bytes=64 traffic=inputs
-    lut src=rows table=table dst=rows m=1 n=64 src_stride=64 dst_stride=64 signal=store  ; error: src reads 0x0..0x40 of the scratchpad, which dst of instruction 0 (load) writes; no token orders them; error: table reads 0x40..0x140 of the scratchpad, which nothing has written; error: dst writes 0x0..0x40 of the scratchpad, which dst of instruction 0 (load) writes; no token orders them
+    lut src=rows table=table dst=rows m=1 n=64 src_stride=64 dst_stride=64 signal=store  ; error: src reads 0x0..0x40 of the scratchpad, which dst of instruction 0 (load) writes; no token orders them; error: table reads 0x40..0x140 of the scratchpad, which was never written; error: dst writes 0x0..0x40 of the scratchpad, which dst of instruction 0 (load) writes; no token orders them
     store src=rows dst=y bytes=64 traffic=outputs wait=vector
     halt

@@ -296,7 +296,7 @@ fn no_buffer_of_a_compiled_model_is_moved_onto_a_live_one_unnoticed() {
             let mut broken = moved(&program, index, onto.address);
             tried += 1;
             let problems = check(&broken).unwrap_err().to_string();
-            assert!(problems.contains("which lives at the same time"), "{name}: {problems}");
+            assert!(problems.contains("which is live at the same time"), "{name}: {problems}");
             broken.buffers.clear();
             seen_only_by_buffers += usize::from(check(&broken).is_ok());
         }

@@ -10,6 +10,6 @@
 .buffer rows 6
 .layer "gather"
     load dst=index src=order bytes=6 traffic=indices signal=load
-    gather dst=rows src=table bytes=2 rows=3 limit=3 src_stride=2 dst_stride=2 index=index traffic=inputs wait=load signal=store  ; error: operand index holds 3 at position 1, where only 3 can be named
+    gather dst=rows src=table bytes=2 rows=3 limit=3 src_stride=2 dst_stride=2 index=index traffic=inputs wait=load signal=store  ; error: operand index has index 3 at position 1, expected less than 3
     store src=rows dst=y bytes=6 traffic=outputs wait=load
     halt

@@ -25,6 +25,6 @@
     load dst=parts src=probabilities bytes=3 traffic=params
     load dst=sum src=sums bytes=8 traffic=params
     load dst=v_rows src=v bytes=6 traffic=inputs signal=sparser
-    spmm_list engine=sparser list=true lines=0+2 rows=rows keys=keys p=parts sum=sum v=v_rows dst=out m=2 n=3 d=2 heads=1 v_stride=2 dst_stride=2 entries=3 steps=3 scale=1 wait=load signal=store  ; error: operand steps is 3; the busiest group takes 2
+    spmm_list engine=sparser list=true lines=0+2 rows=rows keys=keys p=parts sum=sum v=v_rows dst=out m=2 n=3 d=2 heads=1 v_stride=2 dst_stride=2 entries=3 steps=3 scale=1 wait=load signal=store  ; error: operand steps is 3, expected 2 (the busiest group)
     store src=out dst=y bytes=4 traffic=outputs wait=sparser
     halt

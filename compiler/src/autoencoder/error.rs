@@ -8,7 +8,7 @@ pub enum AutoencoderError {
     #[error("auto-encoders: expected a graph of stage canonical, found stage {0}")]
     Stage(Stage),
     /// The cost of a layer is unknown, because it exceeds the limits of an instruction.
-    #[error("{layer}: {what} {count}; an instruction holds {}", u16::MAX)]
+    #[error("{layer}: {what} {count}, expected at most {}", u16::MAX)]
     TooLarge {
         /// Name of the attention layer.
         layer: String,

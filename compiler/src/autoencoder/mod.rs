@@ -25,8 +25,8 @@
 //! [`place`] compares their [estimates](crate::estimate::Estimate). Cycles are those of the form's
 //! `matmul`, `encode` and `decode` by [`vitcod_isa::cost::cost`], each as one instruction on all
 //! MAC lines, one after the other, for Q and K of a layer together. Q and K, in the form in which
-//! they are stored between projection and attention, stay on chip if together they take at most
-//! half the scratchpad; else all their bytes are written to DRAM and read from it once.
+//! they are stored between projection and attention, are resident if together they take at most
+//! half the scratchpad; otherwise all their bytes are written to DRAM and read from it once.
 //!
 //! # Models without auto-encoders
 //!

@@ -54,15 +54,15 @@ pub enum Choice {
     Always(Form),
 }
 
-/// What was chosen for a layer.
+/// The choice for a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The first ONNX node of the layer's attention.
     pub layer: String,
-    /// The form of its auto-encoders. Where folding is impossible, `reason` names those that are
+    /// The form of its auto-encoders. Where nothing can be folded, `reason` names those that are
     /// not folded.
     pub form: Form,
-    /// What projections, encoders, decoders and the transfers of Q and K would cost in every form;
+    /// Costs of projections, encoders and decoders with the transfers of Q and K, in every form;
     /// see the module documentation.
     pub estimates: [(Form, Estimate); 3],
     /// Why this form was chosen, for the report.
@@ -225,7 +225,7 @@ impl<'g> Layer<'g> {
         })
     }
 
-    /// Bytes of Q and K as stored, and bytes of their DRAM transfers: none where they stay on chip.
+    /// Bytes of Q and K as stored, and bytes of their DRAM transfers: 0 if they are resident.
     fn traffic(&self, graph: &Graph, machine: &Machine, form: Form) -> (u64, u64) {
         let operands = self.attention.operands[..2].iter().zip(OPERANDS);
         let bytes = operands.fold(0u64, |sum, (value, operand)| {
@@ -251,7 +251,7 @@ impl Chain {
     }
 }
 
-/// A projection as one instruction; where its operands lie does not matter to its cost.
+/// A projection as one instruction. The addresses of its operands do not affect its cost.
 fn matmul(machine: &Machine, m: u16, n: u16, k: u16) -> Instruction {
     Matmul { lines: machine.all_lines(), m, n, k, ..Matmul::ZERO }.into()
 }

@@ -242,7 +242,7 @@ fn other_stages_and_layers_without_cost_are_refused() {
     let large = layer(Sizes { m: 70_000, k: 1, h: 2, e: 1, d: 1 }, true, 5);
     assert_eq!(
         place(&large, &vitcod(), Choice::Auto).unwrap_err().to_string(),
-        "attention7: tokens: 70000; an instruction holds 65535"
+        "attention7: tokens: 70000, expected at most 65535"
     );
 }
 

@@ -109,7 +109,7 @@ fn tensor(graph: &Graph, value: Value) -> Option<String> {
 fn operation(graph: &Graph, data: &OpData) -> Option<String> {
     let ty = |operand: usize| graph.ty(data.operands[operand]);
     let too_many = |count: usize, what: &str| {
-        (count > MAX_COUNT).then(|| format!("{what} {count}; an instruction holds {MAX_COUNT}"))
+        (count > MAX_COUNT).then(|| format!("{what} {count}, expected at most {MAX_COUNT}"))
     };
     let parameters = match data.kind {
         OpKind::QLinear {} | OpKind::QLayerNorm {} | OpKind::Lut {} => &data.operands[1..],
@@ -128,7 +128,7 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
         OpKind::QLayerNorm {} => {
             let (width, bytes) = (ty(0).shape[1], ty(1).bytes());
             if width > MAX_LAYER_NORM_WIDTH {
-                Some(format!("rows of {width}; an instruction holds {MAX_LAYER_NORM_WIDTH}"))
+                Some(format!("rows of {width}, expected at most {MAX_LAYER_NORM_WIDTH}"))
             } else if bytes != LayerNormParams::encoded_len(width) {
                 Some(format!("{bytes} bytes of parameters for rows of {width}"))
             } else {
@@ -169,8 +169,7 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
                 .or_else(|| too_many(map[1], "columns of a map:"))
                 .or_else(|| too_many(sum / kernel[0].max(1), "products in a row of a window:"))
                 .or_else(|| {
-                    (sum > most)
-                        .then(|| format!("sums of {sum} products; the accumulator holds {most}"))
+                    (sum > most).then(|| format!("sums of {sum} products, expected at most {most}"))
                 })
         }
         _ => None,

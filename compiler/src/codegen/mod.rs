@@ -14,9 +14,9 @@
 //! The parts, from the ground up. Each imports only from those listed before it. A test compares
 //! this list with the imports of every file, and finds import cycles between files.
 //!
-//! - `limits`: what no tiling makes fit an instruction, found before anything is planned;
-//! - `error`: why a graph cannot become a program;
-//! - `objective`: what programs are compared by;
+//! - `limits`: operations that exceed the fields of instructions, found before planning;
+//! - `error`: errors of code generation;
+//! - `objective`: the objective by which programs are compared;
 //! - `group`: operations that are lowered together;
 //! - `residence`: where tensors live;
 //! - `strategy`: the choices for a whole graph: fusion, share of resident tensors, size of tiles;

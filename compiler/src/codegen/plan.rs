@@ -145,7 +145,7 @@ impl<'g> Lowering<'g> {
         if residence.dram_bytes > POOL_START {
             let bytes = residence.dram_bytes;
             let message =
-                format!("the model takes {bytes} bytes of DRAM; {POOL_START} are the most");
+                format!("the model needs {bytes} bytes of DRAM, expected at most {POOL_START}");
             return Err(CodegenError::Unsupported(message.into()));
         }
         let mut planner = Planner::new(graph, machine, &residence, strategy.grain);

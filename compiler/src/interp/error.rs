@@ -17,7 +17,7 @@ pub enum InterpError {
         names: String,
     },
     /// An input has the wrong type.
-    #[error("input {name:?}: found {found}, and the model takes {expected}")]
+    #[error("input {name:?}: found {found}, expected {expected}")]
     Input {
         /// Name of the input.
         name: String,

@@ -3,7 +3,7 @@
 use vitcod_isa::operands::autoencoder_bytes;
 
 use super::layout::{BlockKeys, Csc, Mask, ProductParts};
-use super::{Conversion, Elem, OpKind, TensorType};
+use super::{Conversion, Elem, OPERATIONS, OpKind, TensorType};
 
 /// The most heads that an operation combines: the largest value of an instruction's field.
 const MAX_HEADS: usize = u16::MAX as usize;
@@ -26,11 +26,18 @@ pub struct InferError {
 pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
     let fail = |message: String| InferError { mnemonic: kind.mnemonic(), message };
     if !kind.takes(operands.len()) {
-        return Err(fail(format!("{} operands do not fit", operands.len())));
+        return Err(fail(operand_count(kind, operands.len())));
     }
     result_shape(kind, operands)
         .map(|shape| TensorType::new(result_elem(kind, operands), shape))
         .map_err(fail)
+}
+
+/// The message for an operation with the wrong number of operands.
+pub(super) fn operand_count(kind: &OpKind, found: usize) -> String {
+    let spec = OPERATIONS.iter().find(|spec| spec.mnemonic == kind.mnemonic());
+    let expected = spec.map_or("others", |spec| spec.operands);
+    format!("{found} operands, expected {expected}")
 }
 
 /// The element type of the only result of an imported or canonical operation.
@@ -52,10 +59,10 @@ pub(super) fn result_shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Ve
 
 fn unsupported(operands: &[&TensorType]) -> String {
     let types: Vec<String> = operands.iter().map(|ty| ty.to_string()).collect();
-    format!("operands {} do not fit", types.join(", "))
+    format!("invalid operands {}", types.join(", "))
 }
 
-/// As [`result_shape`]. An empty message stands for "the operands do not fit".
+/// As [`result_shape`]. An empty message stands for [`unsupported`].
 fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
     let x = &operands[0].shape;
     let expect = |holds: bool| if holds { Ok(()) } else { Err(String::new()) };
@@ -73,7 +80,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             let quantises = scale.is_finite() && *scale > 0.0 && (min..=max).contains(&zero_point);
             if !quantises {
                 return Err(format!(
-                    "scale {scale} and zero point {zero_point} among {min} to {max} quantise nothing"
+                    "scale {scale} and zero point {zero_point} among {min} to {max} do not define a quantisation"
                 ));
             }
             Ok(x.clone())
@@ -402,9 +409,9 @@ fn windows(extent: usize, pad: [usize; 2], window: usize, stride: usize) -> Resu
     let padded = extent.checked_add(pad[0]).and_then(|padded| padded.checked_add(pad[1]));
     match padded.and_then(|padded| padded.checked_sub(window)) {
         Some(room) if stride > 0 && window > 0 => Ok(room / stride + 1),
-        _ => Err(format!(
-            "a window of {window}, step {stride}, does not fit {extent} padded by {pad:?}"
-        )),
+        _ => {
+            Err(format!("a window of {window}, step {stride}, exceeds {extent} padded by {pad:?}"))
+        }
     }
 }
 

@@ -213,7 +213,7 @@ impl SavedGraph {
     fn graph(self, image: &Bytes, constants: &Bytes) -> Result<Graph, LoadError> {
         if self.stage.is_float() {
             return Err(LoadError::Malformed(format!(
-                "a graph of the {} stage is no program's",
+                "expected a quantised or split graph, found one of the {} stage",
                 self.stage
             )));
         }
@@ -246,7 +246,7 @@ impl SavedGraph {
                     let range = start.and_then(|start| Some(start..start.checked_add(bytes)?));
                     let Some(range) = range.filter(|range| range.end <= bytes_of.len()) else {
                         return Err(LoadError::Malformed(format!(
-                            "constant {name:?} leaves {what}"
+                            "constant {name:?} exceeds {what}"
                         )));
                     };
                     graph.add_const(name, ty, bytes_of.slice(range));

@@ -127,7 +127,7 @@ impl TensorType {
     pub fn matrix(&self) -> (usize, usize) {
         match self.shape[..] {
             [rows, columns] => (rows, columns),
-            _ => panic!("{self} is no matrix"),
+            _ => panic!("{self} is not a matrix"),
         }
     }
 }

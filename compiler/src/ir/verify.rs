@@ -15,7 +15,7 @@ use super::{Elem, Graph, Op, OpData, OpKind, Stage, TensorType, Value, ValueDef}
 pub struct VerifyError {
     /// Stage of the graph.
     pub stage: Stage,
-    /// What is wrong.
+    /// The violations, in order of the graph.
     pub defects: Problems<Defect>,
 }
 
@@ -71,7 +71,7 @@ impl Graph {
                 && let shape = &self.inputs[i].shape
                 && !fits(shape, &data.ty)
             {
-                report(format!("{} is no tensor {shape:?} of the model", data.ty));
+                report(format!("{} does not match the shape {shape:?} in the model", data.ty));
             }
             if data.ty.step.is_some_and(|step| !(step.is_finite() && step > 0.0)) {
                 report(format!("{} has no usable step", data.ty));
@@ -219,7 +219,7 @@ impl Graph {
             let names = |types: &[&TensorType]| {
                 types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
             };
-            Err(format!("types {} -> {} do not fit", names(&operands), names(&results)))
+            Err(format!("invalid types {} -> {}", names(&operands), names(&results)))
         }
     }
 }

@@ -8,9 +8,9 @@ use crate::ir::{Graph, Op, OpKind, Stage};
 
 /// Masks that do not match a graph: all mismatches, one line each, with the ONNX nodes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the masks do not fit the model:\n{problems}")]
+#[error("the masks do not match the model:\n{problems}")]
 pub struct ApplyError {
-    /// What is wrong.
+    /// The mismatches.
     pub problems: Problems<String>,
 }
 
@@ -85,7 +85,7 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
     if let OpKind::Attention { windows, .. } = data.kind
         && windows > 1
     {
-        return Err(format!("attention within {windows} windows takes no masks"));
+        return Err(format!("masks are not supported for attention in {windows} windows"));
     }
     let rows = |operand: usize| graph.ty(operands[operand]).shape[0];
     let expected = [heads_of(graph, attention).unwrap_or(0), rows(0), rows(1)];
@@ -101,7 +101,7 @@ fn bias(graph: &Graph, attention: Op, masks: &[Mask]) -> Result<Option<Vec<f32>>
     }
     let [heads, queries, keys] = expected;
     let mut bias = match graph.attention_bias(data) {
-        Some(bias) => graph.const_f32(bias).ok_or("what is added to the scores is no constant")?,
+        Some(bias) => graph.const_f32(bias).ok_or("the bias of the scores is not a constant")?,
         None => vec![0.0; heads * queries * keys],
     };
     for (i, row) in bias.chunks_exact_mut(keys).enumerate() {

@@ -32,7 +32,7 @@ pub enum MaskError {
     /// The bytes are not in the `.npy` format.
     #[error("not a .npy file: {0}")]
     Format(#[from] HeaderError),
-    /// Elements that cannot hold a mask.
+    /// The element type cannot hold a mask.
     #[error(
         "elements of type {0:?}: a mask is bool, or 0 and 1 as little-endian integers or floats"
     )]

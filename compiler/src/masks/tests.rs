@@ -178,7 +178,7 @@ fn what_is_no_mask_says_where() {
         "{'a': 1}",
         "{} x",
     ] {
-        assert!(error(header, &[]).contains("the header is no dictionary"), "{header}");
+        assert!(error(header, &[]).contains("the header is not a dictionary"), "{header}");
     }
     let empty_row =
         Masks::from_npy(&npy(&b1("(1, 1, 2, 2)"), &[1, 1, 0, 0]), Some(Polarity::KeptIsTrue));

@@ -121,7 +121,7 @@ pub enum Fault {
     #[error("the file changed while it was read: {0}")]
     Changed(#[source] prost::DecodeError),
     /// The model has no graph.
-    #[error("expected a model with a graph, found none; the file is no ONNX model")]
+    #[error("expected a model with a graph, found none; the file is not an ONNX model")]
     NoGraph,
     /// The version of the file format is unknown.
     #[error("expected an IR version from 3 to {newest}, found {found}")]

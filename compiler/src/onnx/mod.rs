@@ -48,7 +48,7 @@ pub use model::{Attribute, Dim, Graph, Model, Node, ValueInfo};
 pub use tensor::{DataType, Tensor, TensorFault};
 pub use wire::{WireFault, WireType};
 
-/// Reads an ONNX file within the default [`Limits`]; external data is looked for in its folder.
+/// Reads an ONNX file within the default [`Limits`]. External data is read from its folder.
 ///
 /// A file above 1 MiB, the model's or one of external data, stays mapped while the model or a clone
 /// of one of its tensors lives. It must not be written to or shortened during that time.

@@ -16,7 +16,7 @@ enum Definition {
     Node(usize),
 }
 
-/// Reports values defined twice, nowhere, or after their use.
+/// Reports values that are defined twice, not at all, or after a use.
 pub(super) fn check(graph: &Graph, problems: &mut Collector<Problem>) {
     let definitions = definitions(graph, problems);
     for (index, node) in graph.nodes.iter().enumerate() {

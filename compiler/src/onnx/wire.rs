@@ -68,7 +68,7 @@ pub enum WireFault {
     Utf8,
     /// Decoding would take more memory than [`Limits`](super::Limits) allow for this file.
     #[error(
-        "the graph up to here takes more than the {budget} bytes of memory allowed for this file"
+        "decoding the graph up to here takes more than the {budget} bytes of memory allowed for a file of this size"
     )]
     Budget {
         /// The budget in bytes.

@@ -11,7 +11,7 @@ use crate::ir::{Graph, OpData};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassError {
     /// No pass has this name.
-    #[error("there is no pass {name:?}; {}the passes are {known}", help.as_ref().map_or(String::new(), |help| format!("{help} ")))]
+    #[error("unknown pass {name:?}; {}the passes are {known}", help.as_ref().map_or(String::new(), |help| format!("{help} ")))]
     Unknown {
         /// The name asked for.
         name: String,

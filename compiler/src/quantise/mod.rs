@@ -43,7 +43,7 @@ use crate::ir::{Graph, Stage, Value};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the model cannot be quantised:\n{problems}")]
 pub struct QuantiseError {
-    /// What is wrong.
+    /// One line for each part.
     pub problems: Problems<String>,
 }
 

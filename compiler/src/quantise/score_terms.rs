@@ -16,11 +16,13 @@ pub(super) fn terms(
     [heads, queries, keys]: [usize; 3],
 ) -> Result<(Vec<Mask>, Vec<i16>), String> {
     if queries.max(keys) > MAX_TOKENS {
-        return Err(format!("a mask of {queries} queries and {keys} keys; one holds {MAX_TOKENS}"));
+        return Err(format!(
+            "a mask of {queries} queries and {keys} keys, expected at most {MAX_TOKENS}"
+        ));
     }
     if let Some(first) = elements.iter().position(|x| x.is_nan() || *x == f32::INFINITY) {
         let place = [first / (queries * keys), first / keys % queries, first % keys];
-        return Err(format!("what is added to the scores at {place:?} is {}", elements[first]));
+        return Err(format!("the bias of the scores at {place:?} is {}", elements[first]));
     }
     let kept = |head, query, key| !prunes(elements[(head * queries + query) * keys + key]);
     let masks =

@@ -23,7 +23,7 @@
 //! 4. Executed one by one, tasks and bindings satisfy the [program verifier](vitcod_isa::check),
 //!    tokens aside: the machine supports shapes and lines; DRAM accesses are within the DRAM and do
 //!    not write the image; bytes are written before they are read (with buffers that do not
-//!    overlap); sums fit the accumulator; outputs are written.
+//!    overlap), expected at most sums; outputs are written.
 //! 5. Tiled: tasks are in the order of their groups.
 //! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and buffers
 //!    with overlapping live ranges do not share bytes. The live range of a buffer extends from the

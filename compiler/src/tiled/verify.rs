@@ -80,7 +80,7 @@ impl Tiled {
         for (index, task) in self.tasks.tasks.iter().enumerate() {
             if task.group < reached {
                 verifier.task(index, || {
-                    format!("it is of group {}, and stands behind group {reached}", task.group)
+                    format!("it is in group {}, but follows group {reached}", task.group)
                 });
             }
             reached = reached.max(task.group);
@@ -175,7 +175,7 @@ impl Verifier<'_> {
                 self.buffer(buffer, || "has no bytes".to_owned());
             }
             if !touched[buffer] {
-                self.buffer(buffer, || "no task touches it".to_owned());
+                self.buffer(buffer, || "no task accesses it".to_owned());
             }
         }
         if self.defects.is_empty() {
@@ -187,7 +187,7 @@ impl Verifier<'_> {
     fn operands(&mut self, index: usize, task: &Task) -> bool {
         let buffers = &self.tiled.tasks.buffers;
         if let Some(buffer) = task.buffers().find(|buffer| !buffers.is_valid(*buffer)) {
-            self.task(index, || format!("there is no buffer {buffer}"));
+            self.task(index, || format!("buffer {buffer} does not exist"));
             return false;
         }
         let accesses: Vec<_> = task.accesses().collect();
@@ -199,19 +199,16 @@ impl Verifier<'_> {
         let mut op = task.op;
         for ((field, buffer), at) in fields.zip(task.buffers).zip(op.sram_operands()) {
             let message = match (used.contains(field.name), buffer.expand()) {
-                (true, None) => "lies in no buffer",
-                (false, Some(_)) => "is not touched, and lies in a buffer",
-                (false, None) if at.0 != 0 => "is not touched, and has an offset",
+                (true, None) => "is not in a buffer",
+                (false, Some(_)) => "is not accessed, but has a buffer",
+                (false, None) if at.0 != 0 => "is not accessed, but has an offset",
                 _ => continue,
             };
             is_sound = false;
             self.task(index, || format!("{} {message}", field.name));
         }
         if accesses.is_empty() {
-            self.task(index, || {
-                "it touches nothing: what is executed after what is said by the order alone"
-                    .to_owned()
-            });
+            self.task(index, || "it accesses no memory: tasks need no synchronisation".to_owned());
             is_sound = false;
         }
         for (access, buffer) in in_scratchpad {
@@ -227,7 +224,7 @@ impl Verifier<'_> {
                 let align = access.align;
                 self.task(index, || {
                     format!(
-                        "{} starts at {start:#x} of {buffer}, which is no multiple of {align}",
+                        "{} starts at {start:#x} of {buffer}, expected a multiple of {align}",
                         access.operand
                     )
                 });
@@ -248,10 +245,8 @@ impl Verifier<'_> {
             end += bytes.next_multiple_of(BUFFER_ALIGN);
         }
         let Ok(bytes) = u32::try_from(end) else {
-            let message = format!(
-                "its buffers take {end} bytes side by side; at most {} can be followed",
-                u32::MAX
-            );
+            let message =
+                format!("its buffers take {end} bytes side by side, expected at most {}", u32::MAX);
             self.defects.push(|| Defect { place: Place::Program, message });
             return;
         };
@@ -310,7 +305,7 @@ impl Verifier<'_> {
             let Range { start, end } = place(buffer);
             if !start.is_multiple_of(BUFFER_ALIGN) {
                 self.buffer(buffer, || {
-                    format!("starts at {start:#x}, which is no multiple of {BUFFER_ALIGN}")
+                    format!("starts at {start:#x}, expected a multiple of {BUFFER_ALIGN}")
                 });
             }
             if end > capacity {
@@ -340,7 +335,7 @@ impl Verifier<'_> {
                 if let Some(((_, other), _)) = before.or(after) {
                     let other = (self.name)(*other);
                     self.buffer(buffer, || {
-                        format!("overlaps {other}, which lives at the same time (task {index})")
+                        format!("overlaps {other}, which is live at the same time (task {index})")
                     });
                 }
                 live.insert((start, buffer), end);

@@ -125,9 +125,9 @@ pub(super) fn cases() -> Vec<Case> {
         (
             "mask: extents beyond 64 bits",
             bools("(1, 1, 99999999999999999999, 1)", &[]),
-            "the header is no dictionary",
+            "the header is not a dictionary",
         ),
-        ("mask: a negative extent", bools("(1, 1, -1, 1)", &[]), "the header is no dictionary"),
+        ("mask: a negative extent", bools("(1, 1, -1, 1)", &[]), "the header is not a dictionary"),
         (
             "mask: a million heads",
             bools("(1, 1000000, 1, 1)", &[1; 1_000_000]),
@@ -195,7 +195,7 @@ pub(super) fn cases() -> Vec<Case> {
                 "",
                 "{\"const\":{\"name\":\"c\",\"ty\":{\"elem\":\"i8\",\"shape\":[1]},\"offset\":18446744073709551615}}",
             ),
-            "leaves the image",
+            "exceeds the image",
         ),
     ];
     let refused = |name, bytes, message| Case::refused(name, bytes, message);

@@ -79,12 +79,12 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(Case::refused(
         "a number for each of many tokens",
         per_token(),
-        "left of what is allowed for this model",
+        "the remaining budget of this model",
     ));
     cases.push(Case::refused(
         "channels in another order",
         reordered(),
-        "left of what is allowed for this model",
+        "the remaining budget of this model",
     ));
     cases.push(Case::refused("activations doubled", activations(), "tensors of at most"));
     cases

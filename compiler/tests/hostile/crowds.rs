@@ -16,7 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
     let long = |op_type: &'static str| chained(usize::MAX, op_type);
     let short = |op_type: &'static str| chained(30_000, op_type);
     vec![
-        Case::refused("nothing but nodes", nothing(), "allowed for this file"),
+        Case::refused("nothing but nodes", nothing(), "allowed for a file of this size"),
         Case::refused("unsupported nodes", long("Foo"), "unsupported operator"),
         Case::refused("a long chain of functions", long("Relu"), LARGE),
         Case::accepted("a chain of functions", short("Relu")),

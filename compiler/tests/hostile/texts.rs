@@ -101,7 +101,7 @@ pub(super) fn cases() -> Vec<Case> {
         (
             "constants by seed",
             graph_of(|n| format!("v{n} = const \"\" : f32[9000000] = seed 1\n")),
-            "constants of seeds take",
+            "constants from seeds take",
         ),
         (
             "many dimensions",
@@ -134,7 +134,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("quotes", filled("", "\""), "this line is too long"),
         ("lines of one letter", filled("", "a\n"), "no instruction `a`"),
         ("names without values", filled("", "a =\n"), "found `=`"),
-        ("no program", filled("", "\n"), "there is no `.program`"),
+        ("no program", filled("", "\n"), "missing `.program`"),
     ];
     let refused = |name, bytes, message| Case::refused(name, bytes, message);
     let machines = machines.map(|(name, bytes, message)| refused(name, bytes, message).by(machine));

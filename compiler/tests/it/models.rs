@@ -251,7 +251,7 @@ fn masks_of_another_model_are_refused() {
     let error =
         import_file_with_masks(&model, &ImportOptions::default(), &masks).unwrap_err().to_string();
     let lines: Vec<&str> = error.lines().collect();
-    assert_eq!(lines[0], "masks: the masks do not fit the model:");
+    assert_eq!(lines[0], "masks: the masks do not match the model:");
     assert!(lines[1].starts_with("/blocks/blocks.0/attn/"), "{error}");
     assert!(lines[2].ends_with(
         "layer 1: masks of shape [3, 6, 6]: expected [heads, queries, keys] = [3, 17, 17]"

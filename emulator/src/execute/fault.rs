@@ -33,7 +33,7 @@ pub enum Reason {
     #[error("is not aligned to {0} bytes")]
     Misaligned(u64),
     /// The operand writes more bytes than the memory has, so its rows overlap.
-    #[error("writes {written} bytes over each other, into the {bytes} bytes of the {memory}")]
+    #[error("writes {written} bytes with overlapping rows into the {bytes} bytes of the {memory}")]
     Overlap {
         /// Bytes written.
         written: u64,
@@ -43,10 +43,10 @@ pub enum Reason {
         memory: &'static str,
     },
     /// The operand overlaps the program's image.
-    #[error("writes at {0:#x}, where the program's constants are")]
+    #[error("writes to {0:#x} in the constant image")]
     Constant(u64),
     /// An index of a gather, key or query is out of range.
-    #[error("holds {index} at position {position}, where only {limit} can be named")]
+    #[error("has index {index} at position {position}, expected less than {limit}")]
     Index {
         /// Position among the indices, from 0.
         position: usize,
@@ -64,7 +64,7 @@ pub enum Reason {
         query: u16,
     },
     /// The total of a list's entries or of the columns of blocks does not match the instruction.
-    #[error("adds up to {found}, not to the {stated} that are stated")]
+    #[error("adds up to {found}, expected {stated}")]
     Total {
         /// The sum of the counts in the list or block mask.
         found: u64,
@@ -72,7 +72,7 @@ pub enum Reason {
         stated: u64,
     },
     /// The steps of the busiest group of lines do not match the instruction.
-    #[error("is {stated}; the busiest group takes {found}")]
+    #[error("is {stated}, expected {found} (the busiest group)")]
     Steps {
         /// The steps of that group.
         found: u64,

@@ -24,7 +24,7 @@ pub enum MemoryError {
     #[error("the program asks for {0} bytes of DRAM, more than can be emulated here")]
     TooLarge(u64),
     /// The image exceeds the DRAM.
-    #[error("the program's constants, {image} bytes, do not fit its {dram} bytes of DRAM")]
+    #[error("the constant image of {image} bytes exceeds the {dram} bytes of DRAM of the program")]
     Image {
         /// Bytes of the image.
         image: u64,

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// The last element lies outside the memory.
-    #[error("{rows} rows of {cols}, {stride} apart, do not fit {len} elements")]
+    #[error("{rows} rows of {cols}, {stride} apart, exceed {len} elements")]
     OutOfBounds {
         /// Number of rows.
         rows: usize,

@@ -193,7 +193,7 @@ impl Section {
             None => Ok(&mut self.data),
             Some(_) => Err(Diagnostic::at(
                 head.span.clone(),
-                "these bytes are in a file: they take no others",
+                "this section is read from a file, so it takes no other data",
             )),
         }
     }
@@ -283,7 +283,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
         if kind != self.kind {
             let message = format!("expected `{}`", self.kind.directive());
             let help = (self.kind == Kind::Program)
-                .then(|| "`vitcod opt --to program` makes a program of this text".to_owned());
+                .then(|| "`vitcod opt --to program` compiles this text to a program".to_owned());
             return Err(Diagnostic::at(arguments.head.span, message).with_help(help));
         }
         once(self.name.is_some(), &arguments.head)?;

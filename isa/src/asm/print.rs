@@ -244,7 +244,10 @@ impl fmt::Display for Listing<'_> {
         }
         layers.try_for_each(|layer| define(f, layer))?;
         if !buffers.is_empty() {
-            writeln!(f, "\n; what the scratchpad holds, from one instruction to another")?;
+            writeln!(
+                f,
+                "\n; buffers in the scratchpad, from their first to their last instruction"
+            )?;
         }
         for Buffer { address, bytes, first, last } in buffers {
             writeln!(f, ".live {} bytes={bytes} first={first} last={last}", Sram(*address))?;

@@ -110,13 +110,11 @@ impl TaskListing {
         {
             // A directive with a mistake is not missing.
             if is_missing && definitions.problems.is_empty() {
-                definitions
-                    .problems
-                    .push(|| Diagnostic::of_text(format!("there is no `{directive}`")));
+                definitions.problems.push(|| Diagnostic::of_text(format!("missing `{directive}`")));
             }
         }
         if definitions.ir.is_none() && definitions.ir_constants.is_some() {
-            let message = "there are `.ir_constants`, but there is no `.ir`";
+            let message = "`.ir_constants` without `.ir`";
             definitions.problems.push(|| Diagnostic::of_text(message.to_owned()));
         }
         definitions
@@ -200,7 +198,7 @@ fn place(definitions: &mut Definitions<'_, '_>) -> u64 {
             Some((start, after)) => (tensor.binding.address, end) = (start, after),
             None => definitions
                 .problems
-                .push(|| Diagnostic::at(tensor.span.clone(), "there is no place for this tensor")),
+                .push(|| Diagnostic::at(tensor.span.clone(), "this tensor exceeds the DRAM")),
         }
     }
     let symbols: &mut Symbols<'_> = &mut definitions.symbols;

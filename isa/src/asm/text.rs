@@ -64,7 +64,7 @@ fn atom_string(atom: &Atom<'_>) -> Result<String, Diagnostic> {
     match atom.kind {
         AtomKind::Word => Ok(atom.text.to_owned()),
         AtomKind::Quoted => unescape(atom.text).ok_or_else(|| {
-            Diagnostic::at(atom.span.clone(), "an escape that means nothing")
+            Diagnostic::at(atom.span.clone(), "an invalid escape")
                 .with_help(Some(r#"escapes are \n \r \t \0 \" \' \\ and \u{1f600}"#.to_owned()))
         }),
     }

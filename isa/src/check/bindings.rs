@@ -49,7 +49,10 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
         }
         if binding.layout == Layout::Pixels && !matches!(binding.shape[..], [1, _, _, _]) {
             problems.binding(program, binding, || {
-                format!("pixels of shape {:?}, which is no image", binding.shape)
+                format!(
+                    "layout pixels with shape {:?}, expected an image [1, c, h, w]",
+                    binding.shape
+                )
             });
         }
         match end(program, binding) {
@@ -76,7 +79,7 @@ fn end(program: &Program, binding: &Binding) -> Result<u64, String> {
     let image = program.image.len() as u64;
     let bytes = binding.bytes().filter(|bytes| *bytes <= dram);
     let bytes = bytes
-        .ok_or_else(|| format!("shape {:?} does not fit {dram} bytes of DRAM", binding.shape))?;
+        .ok_or_else(|| format!("shape {:?} exceeds the {dram} bytes of DRAM", binding.shape))?;
     let end = binding.address.saturating_add(bytes);
     if bytes == 0 {
         Err(format!("shape {:?} is empty", binding.shape))

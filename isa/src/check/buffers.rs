@@ -109,7 +109,7 @@ pub(super) fn check(program: &Program, problems: &mut Report) -> Touched {
             if let Some((_, (_, other))) = below.filter(|(_, (other, _))| other.end > range.start) {
                 overlap = true;
                 problems.buffer(started, &program.buffers[started], || {
-                    format!("shares bytes with buffer {other}, which lives at the same time")
+                    format!("shares bytes with buffer {other}, which is live at the same time")
                 });
             }
             live.insert(range.start, (range, started));
@@ -124,7 +124,7 @@ pub(super) fn check(program: &Program, problems: &mut Report) -> Touched {
                 Some((_, (range, buffer))) if to <= range.end => buffers.push(*buffer),
                 _ => problems.instruction(index, instr, || {
                     format!(
-                        "{} touches {from:#x}..{to:#x} of the scratchpad, which lie in no buffer that lives here",
+                        "{} accesses {from:#x}..{to:#x} of the scratchpad, which is not in a live buffer",
                         access.operand
                     )
                 }),

@@ -110,7 +110,7 @@ impl<'a> Flow<'a> {
                     Some(before) => terms = terms.saturating_add(before),
                     None => problems.instruction(index, instr, || {
                         format!(
-                            "{} is to be continued, but holds no sums of {}",
+                            "{} is continued, but does not hold sums of {}",
                             access.operand, sums.name
                         )
                     }),
@@ -118,7 +118,7 @@ impl<'a> Flow<'a> {
             }
             if terms > sums.limit {
                 problems.instruction(index, instr, || {
-                    format!("sums of {terms} {}; {} fit the accumulator", sums.name, sums.limit)
+                    format!("sums of {terms} {}, expected at most {}", sums.name, sums.limit)
                 });
                 terms = 0;
             }
@@ -149,10 +149,10 @@ impl<'a> Flow<'a> {
         };
         let Some(index) = other.and_then(|stamp| self.order.index(stamp.unit, stamp.number)) else {
             let during = match (access.space, self.program.buffers.is_empty()) {
-                (Space::Sram, false) => " in the life of their buffer",
+                (Space::Sram, false) => " in the live range of its buffer",
                 _ => "",
             };
-            return format!("{} {does} {place}, which nothing has written{during}", access.operand);
+            return format!("{} {does} {place}, which was never written{during}", access.operand);
         };
         let op = &self.program.code[index].op;
         let region = Region::contiguous(bytes.start, bytes.end - bytes.start);
@@ -179,10 +179,7 @@ impl<'a> Flow<'a> {
             let end = binding.address + binding.bytes().unwrap_or(0);
             if let Some(bytes) = self.dram.unwritten(binding.address..end, &mut visit) {
                 problems.binding(self.program, binding, || {
-                    format!(
-                        "{:#x}..{:#x} of DRAM, which nothing has written",
-                        bytes.start, bytes.end
-                    )
+                    format!("{:#x}..{:#x} of DRAM, which was never written", bytes.start, bytes.end)
                 });
             }
         }

@@ -25,16 +25,14 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
         && matmul.depth() > max_accumulation_depth(8, 8).into()
     {
         report(format!(
-            "sums of {} products; the accumulator holds {}",
+            "sums of {} products, expected at most {}",
             matmul.depth(),
             max_accumulation_depth(8, 8)
         ));
     }
     if let Op::LayerNorm(LayerNorm { out, n, .. }) = instr.op {
         if usize::from(n) > MAX_LAYER_NORM_WIDTH {
-            report(format!(
-                "rows of {n}; the widest that LayerNorm takes has {MAX_LAYER_NORM_WIDTH}"
-            ));
+            report(format!("rows of {n} elements, expected at most {MAX_LAYER_NORM_WIDTH}"));
         }
         if out == Width::I32 {
             report("LayerNorm writes 8 or 16 bits".to_owned());
@@ -90,11 +88,11 @@ fn access_problem(program: &Program, access: &Access) -> Option<String> {
     } else if region.end() > capacity {
         Some(format!("ends at {:#x}; {memory} has {capacity:#x} bytes", region.end()))
     } else if !region.base.is_multiple_of(align) {
-        Some(format!("starts at {:#x}, which is no multiple of {align}", region.base))
+        Some(format!("starts at {:#x}, expected a multiple of {align}", region.base))
     } else if let Some((_, stride)) =
         strides.iter().find(|(count, stride)| *count > 1 && !stride.is_multiple_of(align))
     {
-        Some(format!("has a stride of {stride}, which is no multiple of {align}"))
+        Some(format!("has a stride of {stride}, expected a multiple of {align}"))
     } else if mode.writes() && !region.is_disjoint() {
         Some("has rows that overlap".to_owned())
     } else if mode.writes() && space == Space::Dram && region.base < program.image.len() as u64 {

@@ -228,7 +228,7 @@ fn counts_are_at_least_one() {
     );
     let deep = Matmul { more_runs: 2, k: 43_691, a_stride: 0, b_stride: 0, ..matmul() };
     let deep = Matmul { b: Sram(0), acc: Sram(1 << 18), dst: Sram(1 << 18), ..deep };
-    assert_eq!(error(&of(deep)), "0: sums of 131073 products; the accumulator holds 65535");
+    assert_eq!(error(&of(deep)), "0: sums of 131073 products, expected at most 65535");
     let gather = Gather {
         dst: Sram(0),
         src: Dram(256),
@@ -283,11 +283,11 @@ fn operands_lie_in_memory() {
 fn operands_are_aligned() {
     assert_eq!(
         error(&of(Add { a: Sram(1), ..add() })),
-        "0: a starts at 0x1, which is no multiple of 2"
+        "0: a starts at 0x1, expected a multiple of 2"
     );
     assert_eq!(
         error(&of(Add { b_stride: 33, ..add() })),
-        "0: b has a stride of 33, which is no multiple of 2"
+        "0: b has a stride of 33, expected a multiple of 2"
     );
     assert_eq!(
         error(&of(Matmul {
@@ -297,7 +297,7 @@ fn operands_are_aligned() {
             dst_stride: 5,
             ..matmul()
         })),
-        "0: params starts at 0x406, which is no multiple of 4"
+        "0: params starts at 0x406, expected a multiple of 4"
     );
 }
 
@@ -376,7 +376,7 @@ fn limits_of_the_machine() {
         n: 8193,
         ..LayerNorm::ZERO
     };
-    assert_eq!(error(&of(norm)), "0: rows of 8193; the widest that LayerNorm takes has 8192");
+    assert_eq!(error(&of(norm)), "0: rows of 8193 elements, expected at most 8192");
     assert_eq!(check(&of(LayerNorm { n: 8192, ..norm })), Ok(()));
     let wide = LayerNorm { out: Width::I32, n: 64, ..norm };
     assert_eq!(error(&of(wide)), "0: LayerNorm writes 8 or 16 bits");
@@ -471,7 +471,7 @@ fn lists_number_their_queries() {
     let beyond = SddmmList { lines: LineSet { first: 63, count: 2 }, keys: Sram(1), ..list };
     assert_eq!(
         error(&large(beyond)),
-        "0: lines 63+2 on a machine of 64\n0: keys starts at 0x1, which is no multiple of 2"
+        "0: lines 63+2 on a machine of 64\n0: keys starts at 0x1, expected a multiple of 2"
     );
 }
 
@@ -594,7 +594,7 @@ fn bindings() {
     );
     assert_eq!(
         error_of(&|header| header.inputs[0].shape = vec![1 << 40, 1 << 40]),
-        "binding \"x\": shape [1099511627776, 1099511627776] does not fit 384 bytes of DRAM"
+        "binding \"x\": shape [1099511627776, 1099511627776] exceeds the 384 bytes of DRAM"
     );
     assert_eq!(
         error_of(&|header| header.inputs[0].address = 255),
@@ -606,7 +606,7 @@ fn bindings() {
     );
     assert_eq!(
         error_of(&|header| header.inputs[0].layout = Layout::Pixels),
-        "binding \"x\": pixels of shape [2, 16], which is no image"
+        "binding \"x\": layout pixels with shape [2, 16], expected an image [1, c, h, w]"
     );
     let image = |header: &mut Header| {
         (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels)

@@ -4,7 +4,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum NumericsError {
     /// A scale, ratio or epsilon is negative, infinite or NaN.
-    #[error("{what} must be finite and not negative, and is {value}")]
+    #[error("{what} must be finite and not negative, found {value}")]
     Invalid {
         /// The parameter's name.
         what: &'static str,

@@ -71,7 +71,7 @@ impl<'a> Simulation<'a> {
             };
             let everyone = instr.op.units() == UnitSet::ALL;
             if everyone && !(instr.wait.is_empty() && instr.signal.is_empty()) {
-                return malformed("it takes part in no tokens");
+                return malformed("it must neither wait nor signal");
             }
             if matches!(instr.op, Op::Halt(_)) && index + 1 != code.len() {
                 return malformed("nothing may follow it");

@@ -16,15 +16,19 @@ use std::ops::Range;
 pub use memory::memory;
 pub use timeline::timeline;
 
-/// Validates the range of cycles that a picture shows.
+/// The cycles that a picture shows, clipped to a run of `total` cycles.
 ///
-/// A run of `total` cycles must contain it; the error message states the range.
+/// # Errors
+/// The range is empty; the message states it.
 pub fn window(total: u64, from: Option<u64>, to: Option<u64>) -> Result<Range<u64>, String> {
     let (from, end) = (from.unwrap_or(0), to.unwrap_or(total).min(total));
     if from >= end {
         let asked = |end: Option<u64>| end.map_or_else(String::new, |cycle| cycle.to_string());
         let start = if from == 0 { String::new() } else { from.to_string() };
-        return Err(format!("cycles {start}..{} are none of the run's {total}", asked(to)));
+        return Err(format!(
+            "cycles {start}..{}: expected a range within the {total} cycles of the run",
+            asked(to)
+        ));
     }
     Ok(from..end)
 }

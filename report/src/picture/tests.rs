@@ -74,7 +74,16 @@ fn windows_are_parts_of_the_run() {
     assert_eq!(window(100, None, None), Ok(0..100));
     assert_eq!(window(100, Some(10), Some(1000)), Ok(10..100));
     let error = |from, to| window(100, from, to).unwrap_err();
-    assert_eq!(error(Some(100), None), "cycles 100.. are none of the run's 100");
-    assert_eq!(error(Some(7), Some(7)), "cycles 7..7 are none of the run's 100");
-    assert_eq!(error(None, Some(0)), "cycles ..0 are none of the run's 100");
+    assert_eq!(
+        error(Some(100), None),
+        "cycles 100..: expected a range within the 100 cycles of the run"
+    );
+    assert_eq!(
+        error(Some(7), Some(7)),
+        "cycles 7..7: expected a range within the 100 cycles of the run"
+    );
+    assert_eq!(
+        error(None, Some(0)),
+        "cycles ..0: expected a range within the 100 cycles of the run"
+    );
 }

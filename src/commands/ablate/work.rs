@@ -49,7 +49,7 @@ impl Work {
                 )
             }
             (None, head_dim) => {
-                let head_dim = head_dim.context("--head-dim is needed where there is no model")?;
+                let head_dim = head_dim.context("--head-dim is required without a model")?;
                 ("attention core".to_owned(), Source::Core { unpruned: unpruned(&masks), head_dim })
             }
         };

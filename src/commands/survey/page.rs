@@ -27,7 +27,7 @@ impl Page {
         let start = format!("<!-- generated: {part} -->\n");
         let (before, rest) = text
             .split_once(&start)
-            .with_context(|| format!("there is no line `{}`", start.trim_end()))?;
+            .with_context(|| format!("missing line `{}`", start.trim_end()))?;
         let (content, after) =
             rest.split_once(END).with_context(|| format!("no `{END}` ends part {part:?}"))?;
         ensure!(
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn pages_without_the_part_are_refused() {
         let error = |text: &str, part| Page::of(text, part).unwrap_err().to_string();
-        assert_eq!(error(TEXT, "z"), "there is no line `<!-- generated: z -->`");
+        assert_eq!(error(TEXT, "z"), "missing line `<!-- generated: z -->`");
         assert_eq!(error("<!-- generated: x -->\n", "x"), "no `<!-- end -->` ends part \"x\"");
         let unfinished = TEXT.replacen("<!-- end -->", "", 1);
         assert_eq!(

@@ -148,7 +148,7 @@ fn a_model_that_cannot_be_compared_is_refused() {
     let onnx = model(&format!("{VIT}.onnx"));
     let error = fails(&["ablate", &onnx, "--calibration", &input(), "--masks", "masks.npy"]);
     assert!(
-        error.contains("with the masks of masks.npy") && error.contains("the masks do not fit"),
+        error.contains("with the masks of masks.npy") && error.contains("the masks do not match"),
         "{error}"
     );
     let error = sandbox.fails(&[&CORE[..], &["--report", "masks.npy"]].concat());

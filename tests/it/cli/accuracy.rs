@@ -87,10 +87,10 @@ fn inputs_and_labels_that_do_not_fit_are_refused() {
         (&["--input", &input, "--labels", "two.npy"][..], "found 2 labels for 1 items"),
         (
             &["--input", &input, "--labels", "half.npy"],
-            "half.npy holds other numbers than 0, 1, 2, ...",
+            "half.npy: found 0.5, expected integers from 0",
         ),
         (&["--input", "two.npy"], "samples of input \"x\": found f32[2]"),
-        (&["--input", &format!("y={input}")], "there is no input \"y\""),
+        (&["--input", &format!("y={input}")], "unknown input \"y\""),
         (&["--input", &input, "--report", &input], "input"),
     ] {
         let error = sandbox.fails(&[&["accuracy", &onnx], options].concat());

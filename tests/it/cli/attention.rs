@@ -157,7 +157,7 @@ fn arguments_that_make_no_core_are_refused() {
         // Read the other way round, the first row keeps nothing.
         (
             &["--head-dim", "8", "--polarity", "pruned"],
-            "masks.npy holds no masks: layer 0, head 0: row 0 is pruned entirely",
+            "masks.npy is not a valid mask file: layer 0, head 0: row 0 is pruned entirely",
         ),
         (&["--head-dim", "8", "--machine", "none"], "there is no machine \"none\""),
     ] {

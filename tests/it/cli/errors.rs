@@ -98,7 +98,7 @@ fn inputs_that_are_not_the_models_are_refused() {
     let error = run("x.npy");
     assert!(error.contains("[1, 3, 16, 17]") && error.contains("[1, 3, 16, 16]"), "{error}");
     assert!(run("none.npy").contains("cannot read none.npy"));
-    assert!(run("pixels=x.npy").contains("there is no input \"pixels\""));
+    assert!(run("pixels=x.npy").contains("unknown input \"pixels\""));
     assert!(run(".").contains("not a regular file"));
     let error = sandbox.fails(&[
         "compile",

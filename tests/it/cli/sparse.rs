@@ -219,19 +219,18 @@ fn wrong_masks_are_located_errors() {
     );
 
     // No masks at all.
-    assert!(
-        fails(&with([1, 2, 3, 4], 2), &[])
-            .contains("m.npy holds no masks: the mask is not binary: element [1, 2, 3, 4] is 2")
-    );
+    assert!(fails(&with([1, 2, 3, 4], 2), &[]).contains(
+        "m.npy is not a valid mask file: the mask is not binary: element [1, 2, 3, 4] is 2"
+    ));
     assert!(
         fails(&with([0, 0, 0, 7], 1), &[])
-            .contains("m.npy holds no masks: the mask's polarity cannot be told")
+            .contains("m.npy is not a valid mask file: the mask's polarity cannot be told")
     );
     let mut empty_row = masks.clone();
     empty_row.slice_mut(s![2, 1, 5, ..]).fill(1);
     let error = fails(&empty_row, &["--polarity", "pruned"]);
     assert!(
-        error.contains("m.npy holds no masks: layer 2, head 1: row 5 is pruned entirely"),
+        error.contains("m.npy is not a valid mask file: layer 2, head 1: row 5 is pruned entirely"),
         "{error}"
     );
     let error = fails(&masks, &["--polarity", "kept"]);
@@ -241,7 +240,7 @@ fn wrong_masks_are_located_errors() {
     for parts in 0..16 {
         fs::write(sandbox.path("m.npy"), &bytes[..bytes.len() * parts / 16]).unwrap();
         let error = sandbox.fails(&["compile", &onnx, "-o", "p.vitcod", "--masks", "m.npy"]);
-        assert!(error.contains("m.npy holds no masks"), "{error}");
+        assert!(error.contains("m.npy is not a valid mask file"), "{error}");
     }
     assert!(
         sandbox

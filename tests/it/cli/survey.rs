@@ -100,7 +100,7 @@ fn options_that_do_not_fit_are_refused_before_models_run() {
             &["--dim", "batsh=1"][..],
             "no model has an open dimension \"batsh\"; did you mean `batch`?",
         ),
-        (&["-o", "page.md", "--part", "b"], "page.md: there is no line `<!-- generated: b -->`"),
+        (&["-o", "page.md", "--part", "b"], "page.md: missing line `<!-- generated: b -->`"),
         (&["-o", "lost.md", "--part", "b"], "cannot read lost.md"),
     ] {
         let error = sandbox.fails(&[&["survey", &onnx], options].concat());

@@ -396,9 +396,7 @@ impl Residence {
                         .to_owned()
                 }
                 _ => {
-                    format!(
-                        "spilled: {bytes} bytes for {lives} groups exceed what is left of the budget"
-                    )
+                    format!("spilled: {bytes} bytes for {lives} groups exceed the remaining budget")
                 }
             };
             let chosen = if data.space == MemorySpace::Sram { "scratchpad" } else { "DRAM" };

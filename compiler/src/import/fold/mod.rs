@@ -89,7 +89,7 @@ impl Budget {
             let expected = format!("at most {} operations and operands in all", Budget::ENTRIES);
             Fault::mismatch(
                 expected,
-                format!("an operation on {operands} operands where {} are left", self.entries),
+                format!("an operation on {operands} operands, but only {} remain", self.entries),
             )
         })?;
         Ok(())
@@ -97,7 +97,7 @@ impl Budget {
 }
 
 fn exceeded(asked: String, left: usize) -> Fault {
-    let found = format!("{asked} where {left} are left of what is allowed for this model");
+    let found = format!("{asked}, but only {left} remain in the budget of this model");
     Fault::mismatch("less to compute at compile time", found)
 }
 
@@ -122,9 +122,10 @@ pub(super) fn count(shape: &[usize]) -> Result<usize, Fault> {
 /// Checks the shape of a computed tensor against the limits.
 pub(super) fn check_activation(shape: &[usize]) -> Result<(), Fault> {
     match count(shape)? {
-        0 => {
-            Err(Fault::mismatch("extents of at least 1 in what is computed", format!("{shape:?}")))
-        }
+        0 => Err(Fault::mismatch(
+            "computed tensors with extents of at least 1",
+            format!("{shape:?}"),
+        )),
         elements if elements > MAX_ACTIVATION_BYTES / Elem::F32.bytes() => Err(Fault::mismatch(
             format!("tensors of at most {MAX_ACTIVATION_BYTES} bytes"),
             TensorType::f32(shape).to_string(),

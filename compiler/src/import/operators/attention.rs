@@ -12,7 +12,7 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
     for (operand, what) in OTHERS {
         if call.optional(operand).is_some() {
             return Err(call.mismatch(
-                format!("no {what}: a whole sequence at once"),
+                format!("no {what}, but the whole sequence at once"),
                 format!("an operand {operand}"),
             ));
         }

@@ -134,7 +134,7 @@ pub(super) fn dequantize_linear(call: &mut Call<'_>) -> Translated {
                 format!("{} and {}", shown(&parameters.scales), shown(&parameters.zero_points)),
             )),
             _ => Err(call.mismatch(
-                "a constant of integers, or what a QuantizeLinear gives",
+                "an integer constant, or the result of a QuantizeLinear",
                 call.describe(x),
             )),
         };

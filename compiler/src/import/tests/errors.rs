@@ -58,8 +58,8 @@ fn misfits_are_told_with_their_place_and_only_once() {
         .output("b", &[2, 3])
         .output("h", &[2]);
     insta::assert_snapshot!(builder.refusal(), @r#"
-    node `/MatMul_0` (MatMul): matmul: operands f32[2,3], f32[4,5] do not fit
-    node `/Transpose_2` (Transpose): transpose: operands f32[2,3] do not fit
+    node `/MatMul_0` (MatMul): matmul: invalid operands f32[2,3], f32[4,5]
+    node `/Transpose_2` (Transpose): transpose: invalid operands f32[2,3]
     node `/Concat_3` (Concat): expected an attribute axis, found none
     node `/Softmax_4` (Softmax), attribute `axis`: expected a value of kind INT, found FLOAT
     node `/Neg_6` (Neg): expected values that are computed, found "mask", a secondary result of its operator
@@ -75,7 +75,7 @@ fn opsets_and_inputs() {
     insta::assert_snapshot!(builder.refusal(), @r"
     model: expected an opset of ai.onnx from 11 to 24, found 7
     input `x`: expected elements of a float type, i32, i64 or bool, found u8
-    input `y`: expected extents of at least 1 in what is computed, found [0, 2]
+    input `y`: expected computed tensors with extents of at least 1, found [0, 2]
     ");
 }
 

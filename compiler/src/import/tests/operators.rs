@@ -204,7 +204,7 @@ fn attention_that_is_not_supported() {
     ];
     insta::assert_snapshot!(refusals.map(|model| model.refusal().to_string()).join("\n"), @r"
     node `/Attention_0` (Attention): expected as many heads of queries, of keys and of values, found 4, 2 and 2
-    node `/Attention_0` (Attention): expected no past keys: a whole sequence at once, found an operand 4
+    node `/Attention_0` (Attention): expected no past keys, but the whole sequence at once, found an operand 4
     node `/Attention_0` (Attention), attribute `softcap`: expected 0, found 2
     node `/Attention_0` (Attention), attribute `q_num_heads`: expected a divisor of 6, found 4
     node `/Attention_0` (Attention): expected queries, keys and values of 3 or 4 dimensions, found a computed tensor f32[2,2]

@@ -112,7 +112,7 @@ fn what_is_no_qdq_form_is_told() {
     builder.model.graph.outputs[0].data_type = DataType::U8;
     insta::assert_snapshot!(builder.refusal(), @r"
     node `/DequantizeLinear_1` (DequantizeLinear): expected scale and zero point of the QuantizeLinear before it, 0.5 and 3, found [0.25] and [3]
-    node `/DequantizeLinear_2` (DequantizeLinear): expected a constant of integers, or what a QuantizeLinear gives, found a computed tensor f32[2,3]
+    node `/DequantizeLinear_2` (DequantizeLinear): expected an integer constant, or the result of a QuantizeLinear, found a computed tensor f32[2,3]
     node `/QuantizeLinear_3` (QuantizeLinear): expected positive, finite scales, found 0
     node `/QuantizeLinear_4` (QuantizeLinear): expected one scale for a computed tensor, found [0.5, 1.0, 2.0]
     node `/QuantizeLinear_5` (QuantizeLinear): expected zero points of type i8, u8, i16 or u16, found i32

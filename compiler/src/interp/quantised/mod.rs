@@ -228,19 +228,19 @@ impl<'g> QuantisedInterpreter<'g> {
         let ty = |i: usize| self.graph.ty(data.operands[i]);
         let tensor = |i: usize| {
             self.read(live, data.operands[i])
-                .ok_or_else(|| format!("{} is no tensor of integers", ty(i)))
+                .ok_or_else(|| format!("{} is not a tensor of integers", ty(i)))
         };
         let i8s = |i: usize| match tensor(i)? {
             Tensor::I8(x) => Ok(x.as_slice()),
-            _ => Err(format!("{} where i8 is needed", ty(i))),
+            _ => Err(format!("found {}, expected i8", ty(i))),
         };
         let i16s = |i: usize| match tensor(i)? {
             Tensor::I16(x) => Ok(x.as_slice()),
-            _ => Err(format!("{} where i16 is needed", ty(i))),
+            _ => Err(format!("found {}, expected i16", ty(i))),
         };
         let u32s = |i: usize| match tensor(i)? {
             Tensor::U32(x) => Ok(x.as_slice()),
-            _ => Err(format!("{} where u32 is needed", ty(i))),
+            _ => Err(format!("found {}, expected u32", ty(i))),
         };
         let result = match (&data.kind, &self.params[op]) {
             (OpKind::QLinear {}, Some(Params::Channels(channels))) => {
@@ -264,7 +264,7 @@ impl<'g> QuantisedInterpreter<'g> {
             }
             (OpKind::QEmbed {}, _) => {
                 let Tensor::U16(rows) = tensor(1)? else {
-                    return Err(format!("{} where u16 is needed", ty(1)));
+                    return Err(format!("found {}, expected u16", ty(1)));
                 };
                 Tensor::I16(kernels::embed(i16s(0)?, rows, ty(0).matrix())?)
             }
@@ -292,7 +292,7 @@ impl<'g> QuantisedInterpreter<'g> {
                     Some(Params::Masks(masks)) => Some(Cow::Borrowed(&masks[..])),
                     _ if terms.shared_mask.is_some() => {
                         let Tensor::Byte(kept) = tensor(2)? else {
-                            return Err(format!("{} where a mask is needed", ty(2)));
+                            return Err(format!("found {}, expected a mask", ty(2)));
                         };
                         let mask = Mask::from_bytes(m, n, kept.clone().into())
                             .ok_or("the mask has bits past the last key")?;

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// The bytes have the wrong length.
-    #[error("wrong length of {what}: {found} bytes")]
+    #[error("the length of {found} bytes is not valid for {what}")]
     Length {
         /// The structure that was expected.
         what: &'static str,
@@ -12,7 +12,7 @@ pub enum LayoutError {
         found: usize,
     },
     /// A column names a key that does not exist.
-    #[error("head {head}: a column of key {key}; there are {keys}")]
+    #[error("head {head}: a column of key {key}, expected a key below {keys}")]
     Key {
         /// Index of the head.
         head: usize,

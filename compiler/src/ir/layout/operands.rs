@@ -39,7 +39,7 @@ impl Patterns {
     pub fn read(graph: &Graph, data: &OpData) -> Result<Patterns, String> {
         let bytes = |i: usize| {
             let constant = graph.constant(data.operands[i]).map(|constant| &constant.bytes);
-            constant.ok_or_else(|| format!("operand {} is no constant", data.operands[i]))
+            constant.ok_or_else(|| format!("operand {} is not a constant", data.operands[i]))
         };
         let shape = |i: usize| &graph.ty(data.operands[i]).shape[..];
         let keys = |i: usize, heads: usize, keys: usize| {

@@ -106,11 +106,11 @@ fn what_is_wrong_is_said() {
     };
     assert!(
         load("\"offset\":0,\"own\":true", "\"offset\":1,\"own\":true")
-            .contains("\"own\" leaves the constants of the graph")
+            .contains("\"own\" exceeds the constants of the graph")
     );
-    assert!(load("\"offset\":3", "\"offset\":40").contains("\"w\" leaves the image"));
+    assert!(load("\"offset\":3", "\"offset\":40").contains("\"w\" exceeds the image"));
     assert!(
-        load("\"offset\":3", "\"offset\":18446744073709551615").contains("\"w\" leaves the image")
+        load("\"offset\":3", "\"offset\":18446744073709551615").contains("\"w\" exceeds the image")
     );
     assert!(
         load("\"operands\":[0,0]", "\"operands\":[0,1]")
@@ -119,7 +119,7 @@ fn what_is_wrong_is_said() {
     assert!(load("\"operands\":[0,0]", "\"operands\":[0]").contains("op0 (sddmm): 1 operands"));
     assert!(load("\"operands\":[0,0]", "\"operands\":[]").contains("op0 (sddmm): 0 operands"));
     assert!(load("\"nodes\":[0]", "\"nodes\":[1]").contains("no ONNX node 1"));
-    assert!(load("\"shape\":[2,4]", "\"shape\":[2,5]").contains("do not fit"));
+    assert!(load("\"shape\":[2,4]", "\"shape\":[2,5]").contains("invalid operands"));
     assert!(load("\"shape\":[2,4]", "\"shape\":[2,0]").contains("has no elements or too many"));
     assert!(
         load("\"shape\":[2,4]", "\"shape\":[4294967296,4294967296]")
@@ -129,7 +129,7 @@ fn what_is_wrong_is_said() {
         load("\"shape\":[2,4]", "\"shape\":[65536,65536]")
             .contains("take more than 1073741824 bytes")
     );
-    assert!(load("\"heads\":2", "\"heads\":0").contains("op0 (sddmm): operands"));
+    assert!(load("\"heads\":2", "\"heads\":0").contains("op0 (sddmm): invalid operands"));
     assert!(load("\"step\":0.1", "\"step\":-0.1").contains("no usable step"));
     assert!(load("\"value\":8", "\"value\":9").contains("v9 is used before it is defined"));
     assert!(load("\"shape\":[1,2,3]", "\"shape\":[7]").contains("output \"y\""));

@@ -13,6 +13,7 @@ use vitcod_support::problems::{Collector, Problems};
 use super::ast::{Data, DataKind, File, Line, Literal, LiteralKind, Op, Type};
 use super::data::{digest, push_number, seeded, unhex};
 use super::names::unquoted;
+use crate::ir::infer::operand_count;
 use crate::ir::{
     Attr, AttrSpec, Elem, Graph, Node, OPERATIONS, OpKind, OpSpec, Place, Stage, TensorType, Value,
 };
@@ -68,7 +69,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         }
     }
 
-    /// The graph of a text.
+    /// Lowers the syntax tree.
     pub(super) fn graph(mut self, file: &File<'s>) -> Result<Graph, Problems<Diagnostic>> {
         self.read(file);
         self.diagnostics.finish()?;
@@ -83,11 +84,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
             Some(stage) => self.graph.stage = stage,
             None => {
                 let names = Stage::ALL.map(Stage::name);
-                let message = format!(
-                    "there is no stage `{}`; the stages are {}",
-                    file.stage,
-                    names.join(", ")
-                );
+                let message =
+                    format!("unknown stage `{}`, expected one of {}", file.stage, names.join(", "));
                 self.report_unknown(file.stage, message, names);
                 // If the stage is misspelt, the lines are read as those of the closest stage.
                 let meant = closest(file.stage, names);
@@ -149,7 +147,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
     fn string(&mut self, text: &'s str) -> Lowered<String> {
         match unquoted(text) {
             Ok(string) => Ok(string),
-            Err(escape) => self.give_up(escape, format!("`{escape}` is no escape of a string")),
+            Err(escape) => self.give_up(escape, format!("`{escape}` is not an escape of a string")),
         }
     }
 
@@ -261,7 +259,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         let names = Elem::ALL.map(Elem::name);
         let Some(elem) = Elem::ALL.into_iter().find(|elem| elem.name() == ty.elem) else {
             let message =
-                format!("there is no element type `{}`; there are {}", ty.elem, names.join(", "));
+                format!("unknown element type `{}`, expected one of {}", ty.elem, names.join(", "));
             self.report_unknown(ty.elem, message, names);
             return Err(GivenUp);
         };
@@ -319,7 +317,8 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 let mut bytes = Vec::with_capacity(expected);
                 for number in numbers {
                     if push_number(ty.elem, number, &mut bytes).is_none() {
-                        return self.give_up(number, format!("`{number}` is no {}", ty.elem));
+                        return self
+                            .give_up(number, format!("`{number}` is not a valid {}", ty.elem));
                     }
                 }
                 Bytes::from(bytes)
@@ -341,7 +340,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 if self.seeded > MAX_SEEDED_BYTES {
                     return self.give_up(
                         data.text,
-                        format!("constants of seeds take more than {MAX_SEEDED_BYTES} bytes"),
+                        format!("constants from seeds take more than {MAX_SEEDED_BYTES} bytes"),
                     );
                 }
                 Bytes::from(seeded(ty, seed))
@@ -357,7 +356,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
                     Some(end) if end <= file.len() => file.slice(start..end),
                     _ => {
                         let message = format!(
-                            "{expected} bytes from {start} leave the file, which has {}",
+                            "{expected} bytes at {start} exceed the file of {} bytes",
                             file.len()
                         );
                         return self.give_up(data.text, message);
@@ -378,7 +377,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         if !kind.takes(op.operands.len()) {
             return self.give_up(
                 op.mnemonic,
-                format!("{} does not take {} operands", op.mnemonic, op.operands.len()),
+                format!("{}: {}", op.mnemonic, operand_count(&kind, op.operands.len())),
             );
         }
         if op.results.len() != kind.results() {
@@ -415,7 +414,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
         if !kind.stages().iter().any(|stage| stage.is_float()) || !self.graph.stage.is_float() {
             return self.give_up(
                 op.mnemonic,
-                "types of integers have steps, which nobody can infer: write them after `:`",
+                "the step of an integer type cannot be inferred: write the type after `:`",
             );
         }
         let inferred = {
@@ -447,11 +446,7 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 .iter()
                 .filter(|spec| spec.stages.contains(&stage))
                 .map(|spec| spec.mnemonic);
-            self.report_unknown(
-                op.mnemonic,
-                format!("there is no operation `{}`", op.mnemonic),
-                known,
-            );
+            self.report_unknown(op.mnemonic, format!("unknown operation `{}`", op.mnemonic), known);
             return Err(GivenUp);
         };
         let mut found: BTreeMap<&str, &Literal<'s>> = BTreeMap::new();

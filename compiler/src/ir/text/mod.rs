@@ -93,7 +93,7 @@ struct Recovered<'s> {
     source: &'s str,
     /// A position in each of these lines.
     broken: Vec<usize>,
-    /// What is wrong with them.
+    /// Their diagnostics.
     problems: Collector<Diagnostic>,
 }
 

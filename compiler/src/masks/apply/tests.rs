@@ -136,7 +136,7 @@ fn every_misfit_is_told_once() {
             format!("/blocks.2/attn (op2 attention): layer 2: masks of shape [2, 7, 5]: {expected}"),
             "/blocks.3/attn (op3 attention): layer 3: head 1: row 3 is pruned entirely by its mask and the model's own"
                 .to_owned(),
-            "op4 (attention): layer 4: what is added to the scores is no constant".to_owned(),
+            "op4 (attention): layer 4: the bias of the scores is not a constant".to_owned(),
         ]
     );
 }

@@ -207,7 +207,7 @@ model: expected an opset of the default domain, found none",
     assert_eq!(read(&model).unwrap().opset[""], 17);
     assert_eq!(
         refusal(&ModelProto::default()),
-        "model: expected a model with a graph, found none; the file is no ONNX model"
+        "model: expected a model with a graph, found none; the file is not an ONNX model"
     );
 }
 

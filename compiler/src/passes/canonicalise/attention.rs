@@ -72,7 +72,7 @@ impl Scores {
             return Ok(Scores { shape: shape.to_vec(), ..self.clone() });
         }
         Err(Unsupported::new(
-            format!("attention scores {:?} made {shape:?}", self.shape),
+            format!("attention scores {:?} reshaped to {shape:?}", self.shape),
             "queries and keys in the last two dimensions",
         ))
     }
@@ -175,13 +175,13 @@ impl Canonicaliser<'_> {
         }
         if scores.windows > 1 {
             return Err(Unsupported::new(
-                format!("an input that says which keys of {} windows count", scores.windows),
+                format!("a mask of keys for attention in {} windows", scores.windows),
                 "one window, or a mask that is a constant",
             ));
         }
         let keys = flags.keys(&scores.shape)?;
         if scores.keys.is_some_and(|known| known != keys) {
-            return Err(Unsupported::new("two inputs that say which keys count", "one input"));
+            return Err(Unsupported::new("two masks of keys", "one input"));
         }
         let mut result = Scores { keys: Some(keys), ..scores.clone() };
         result.nodes.extend(&self.builder.nodes);

@@ -213,6 +213,6 @@ fn unmapped(map: &ColumnMap, of: &str) -> Unsupported {
     };
     Unsupported::new(
         format!("{what} of {of}"),
-        format!("{what} of a linear layer, or of what is made of such row by row"),
+        format!("{what} of a linear layer, or of a rowwise function of one"),
     )
 }

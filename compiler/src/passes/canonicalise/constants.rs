@@ -9,8 +9,7 @@ use crate::passes::error::Unsupported;
 /// elements. A shape is only numbers in the file: a small file may state a huge one.
 pub(super) fn check_size(extents: &[usize], left: usize) -> Result<usize, Unsupported> {
     crate::ir::infer::count(extents).filter(|count| *count <= left).ok_or_else(|| {
-        let expected =
-            format!("at most the {left} that are left of what is allowed for this model");
+        let expected = format!("at most {left}, the remaining budget of this model");
         Unsupported::new(format!("a constant of {extents:?} elements"), expected)
     })
 }

@@ -93,7 +93,7 @@ impl<'a> Canonicaliser<'a> {
         if x.dims != y.dims {
             return Err(Unsupported::new(
                 format!(
-                    "tensors of shapes {:?} and {:?} that lie differently",
+                    "tensors of shapes {:?} and {:?} with different layouts",
                     x.shape(),
                     y.shape()
                 ),

@@ -48,8 +48,8 @@ impl Flags {
         let from = self.view.shape();
         let unsupported = || {
             Unsupported::new(
-                format!("integers of an input {from:?} made {shape:?}"),
-                "a shape to which they broadcast",
+                format!("an integer input {from:?} broadcast to {shape:?}"),
+                "a shape to which it broadcasts",
             )
         };
         let missing = shape.len().checked_sub(from.len()).ok_or_else(unsupported)?;
@@ -88,7 +88,7 @@ impl Flags {
                 Ok(view.matrix)
             }
             _ => Err(Unsupported::new(
-                "an input that says more than which keys count",
+                "an input that is not a mask of keys",
                 "one element for each key",
             )),
         }

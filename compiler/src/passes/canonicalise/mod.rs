@@ -60,7 +60,7 @@ impl Meaning {
             Meaning::View(_) => "tokens",
             Meaning::Scores(_) => "attention scores",
             Meaning::Probabilities(_) => "attention probabilities",
-            Meaning::NotNumbers => "a condition that never holds",
+            Meaning::NotNumbers => "a condition that is always false",
             Meaning::Flags(_) => "integers of an input",
             Meaning::Unknown => "an unrecognised value",
         }
@@ -74,9 +74,9 @@ struct Canonicaliser<'a> {
     meanings: SecondaryMap<Value, Option<Meaning>>,
 }
 
-/// The canonical graph of an imported one.
+/// Converts an imported graph to a canonical one.
 pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
-    // Operations that no output needs must not fail.
+    // Unused operations must not cause errors.
     let source = graph.compacted();
     let mut problems = Collector::new();
     let mut walk = Canonicaliser {

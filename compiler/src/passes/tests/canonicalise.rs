@@ -205,7 +205,7 @@ fn large_shapes_do_not_take_memory() {
     let y = b.add(x, column);
     insta::assert_snapshot!(error(&b.finish(&[y])), @r"
     canonicalise: 1 part of the model is not supported
-      node /binary_0 (binary): found a constant of [524288, 524288] elements, expected at most the 5767168 that are left of what is allowed for this model
+      node /binary_0 (binary): found a constant of [524288, 524288] elements, expected at most 5767168, the remaining budget of this model
     ");
 
     // So are many that are each small enough.
@@ -218,7 +218,7 @@ fn large_shapes_do_not_take_memory() {
         y = b.add(y, column);
     }
     let error = error(&b.finish(&[y])).to_string();
-    assert!(error.contains("left of what is allowed for this model"), "{error}");
+    assert!(error.contains("the remaining budget of this model"), "{error}");
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn long_chains_do_not_take_memory() {
         x = b.add(x, one);
     }
     let error = error(&b.finish(&[x])).to_string();
-    assert!(error.contains("left of what is allowed for this model"), "{error}");
+    assert!(error.contains("the remaining budget of this model"), "{error}");
 }
 
 #[test]

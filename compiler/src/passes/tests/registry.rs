@@ -60,11 +60,11 @@ fn wrong_names_and_stages_are_errors() {
     let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
     assert_eq!(
         unknown.to_string(),
-        format!("there is no pass \"speed\"; the passes are {}", names.join(", "))
+        format!("unknown pass \"speed\"; the passes are {}", names.join(", "))
     );
     let near = run_on_graph(&graph, &["gleu"], &Context::default()).unwrap_err().to_string();
     assert!(
-        near.starts_with("there is no pass \"gleu\"; did you mean `gelu`? the passes are"),
+        near.starts_with("unknown pass \"gleu\"; did you mean `gelu`? the passes are"),
         "{near}"
     );
     let stage = run_on_graph(&graph, &["drop-dead-rows"], &Context::default()).unwrap_err();

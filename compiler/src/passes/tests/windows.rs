@@ -213,11 +213,11 @@ fn windows_that_do_not_fit_are_reported() {
     let message = error(&b.finish(&[y])).to_string();
     assert!(message.contains("tokens along rows and channels along columns"), "{message}");
 
-    // Sums of tokens that lie differently for good.
+    // Sums of tokens with different layouts for good.
     let mut b = Builder::new();
     let x = b.input(&[1, 4, 4]);
     let turned = b.transpose(x, &[0, 2, 1]);
     let y = b.binary(BinaryFn::Add, x, turned);
     let message = error(&b.finish(&[y])).to_string();
-    assert!(message.contains("lie differently"), "{message}");
+    assert!(message.contains("with different layouts"), "{message}");
 }

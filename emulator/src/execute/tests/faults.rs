@@ -93,7 +93,7 @@ fn a_gather_beyond_its_table_is_a_fault() {
     assert!(
         fault
             .to_string()
-            .ends_with("operand index holds 3 at position 1, where only 3 can be named"),
+            .ends_with("operand index has index 3 at position 1, expected less than 3"),
         "{fault}"
     );
 }

@@ -66,19 +66,19 @@ fn buffers_that_live_together_share_no_byte() {
     program.buffers[2].address = 112;
     assert_eq!(
         flow_error(&program),
-        "buffer 2 (64 bytes at sram:0x70, instructions 2 to 3): shares bytes with buffer 1, which lives at the same time"
+        "buffer 2 (64 bytes at sram:0x70, instructions 2 to 3): shares bytes with buffer 1, which is live at the same time"
     );
     // One inside another, and the same one twice.
     for inner in [buffer(16, 16, [1, 1]), buffer(0, 64, [0, 2])] {
         let mut program = stated();
         program.buffers.push(inner);
-        assert!(flow_error(&program).contains("which lives at the same time"));
+        assert!(flow_error(&program).contains("which is live at the same time"));
     }
 }
 
 #[test]
 fn what_is_touched_lies_in_a_live_buffer() {
-    let message = "touches 0x40..0x80 of the scratchpad, which lie in no buffer that lives here";
+    let message = "accesses 0x40..0x80 of the scratchpad, which is not in a live buffer";
     // Too short, too late, over too early.
     for other in [buffer(64, 48, [1, 2]), buffer(80, 48, [1, 2])] {
         assert_eq!(with_buffer(1, other), format!("1: dst {message}\n2: b {message}"));
@@ -107,6 +107,6 @@ fn bytes_of_another_life_are_unwritten() {
     stated.buffers = vec![buffer(0, 64, [0, 2]), buffer(128, 64, [1, 2]), buffer(128, 64, [3, 3])];
     assert_eq!(
         flow_error(&stated),
-        "3: src reads 0x80..0xc0 of the scratchpad, which nothing has written in the life of their buffer"
+        "3: src reads 0x80..0xc0 of the scratchpad, which was never written in the live range of its buffer"
     );
 }

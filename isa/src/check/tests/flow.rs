@@ -98,17 +98,17 @@ fn what_is_read_was_written() {
     code[1] = instr(load_of(64, 0, 60), &[], &[Unit::Vector]);
     assert_eq!(
         flow_error(&with(code.clone())),
-        "2: b reads 0x7c..0x80 of the scratchpad, which nothing has written"
+        "2: b reads 0x7c..0x80 of the scratchpad, which was never written"
     );
     // Behind the image and in front of the input there is nothing.
     let mut program = with(sums());
     program.image = Bytes::from_static(&[0; 16]);
-    assert_eq!(flow_error(&program), "1: src reads 0x10..0x40 of DRAM, which nothing has written");
+    assert_eq!(flow_error(&program), "1: src reads 0x10..0x40 of DRAM, which was never written");
     let mut program = with(sums());
     program.code[3] = instr(store_of(128, 320, 63), &[Unit::Vector], &[]);
     assert_eq!(
         flow_error(&program),
-        "binding \"x\": 0x17f..0x180 of DRAM, which nothing has written"
+        "binding \"x\": 0x17f..0x180 of DRAM, which was never written"
     );
 }
 
@@ -138,7 +138,7 @@ fn every_kind_of_race() {
     code.insert(4, instr(load_of(1024, 320, 1), &[], &[]));
     code.swap(0, 4);
     let error = flow_error(&with(code));
-    assert!(error.contains("src reads 0x140..0x141 of DRAM, which nothing has written"), "{error}");
+    assert!(error.contains("src reads 0x140..0x141 of DRAM, which was never written"), "{error}");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn sums_stay_within_their_accumulators() {
     assert_eq!(crate::check::check(&accumulated(1 << 14, 3, fresh((1 << 14) - 1))), Ok(()));
     assert_eq!(
         flow_error(&accumulated(1 << 14, 3, fresh(1 << 14))),
-        "5: sums of 65536 products; 65535 fit the accumulator"
+        "5: sums of 65536 products, expected at most 65535"
     );
     let zeros = Lut {
         src: Sram(0),
@@ -178,7 +178,7 @@ fn sums_stay_within_their_accumulators() {
     program.code[1].signal = units(&[Unit::Vector]);
     program.code[2].signal = units(&[Unit::Denser]);
     program.code[3].wait = units(&[Unit::Vector]);
-    assert_eq!(flow_error(&program), "3: acc is to be continued, but holds no sums of products");
+    assert_eq!(flow_error(&program), "3: acc is continued, but does not hold sums of products");
 }
 
 #[test]

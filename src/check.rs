@@ -28,7 +28,7 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// Compares the outputs of a run with the results of the program's quantised graph on the same
+/// Compares the outputs of a run with the results of the program's saved graph on the same
 /// inputs, integer by integer.
 ///
 /// `inputs` and `outputs` are those of `vitcod_runtime::Session::run`, which has accepted the
@@ -45,14 +45,14 @@ pub(crate) fn compare(
     let ir = program
         .ir
         .as_ref()
-        .context("the program is stripped: it holds no quantised graph to compare with")?;
+        .context("the program is stripped: it holds no saved graph to compare with")?;
     let graph = SavedGraph::load(ir, &program.image)?;
     let interpreter = QuantisedInterpreter::new(&graph)?;
     let inputs = in_order_of(&graph, inputs)?;
     let names = graph.outputs.iter().map(|output| &output.name);
     ensure!(
         names.eq(outputs.iter().map(|output| &output.name)),
-        "the quantised graph has not the program's outputs"
+        "the saved graph has not the program's outputs"
     );
 
     let items = items(program, outputs);
@@ -66,7 +66,7 @@ pub(crate) fn compare(
             let sizes_agree = emulated.len() == expected.len();
             ensure!(
                 sizes_agree,
-                "output {:?} of the quantised graph has not the program's size",
+                "output {:?} of the saved graph has not the program's size",
                 output.name
             );
             compared.tensor(&emulated, &expected, |position| {
@@ -130,7 +130,7 @@ fn in_order_of<'a>(
         let input = inputs.iter().find(|(given, _)| given == name);
         input
             .map(|(_, array)| array)
-            .with_context(|| format!("the quantised graph has an input {name:?}, the program none"))
+            .with_context(|| format!("the saved graph has an input {name:?}, the program none"))
     });
     inputs.collect()
 }
@@ -161,7 +161,7 @@ fn quantised(
             part.slice_axis_inplace(Axis(0), Slice::from(item * rows..(item + 1) * rows));
         }
         Tensor::quantise(&part, graph.ty(*value)).with_context(|| {
-            format!("input {name:?} of the quantised graph has not the program's size")
+            format!("input {name:?} of the saved graph has not the program's size")
         })
     });
     tensors.collect()

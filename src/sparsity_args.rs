@@ -99,7 +99,7 @@ pub(crate) struct Autoencoder {
 }
 
 impl Autoencoder {
-    /// The model's own auto-encoders, in the form with the fewest cycles.
+    /// The model's own auto-encoders, in the form with the fewest weighted cycles.
     pub(crate) const AUTO: Autoencoder = Autoencoder { principal: None, form: Choice::Auto };
 }
 

@@ -26,8 +26,11 @@ const CHANNEL_WEIGHT: u64 = 12;
 const CHANNEL_CYCLES_PER_WAIT: u64 = 4;
 
 /// The reason of a choice by [`Estimate::weighted_cycles`], for reports.
-pub(crate) const FEWEST_WEIGHTED_CYCLES: &str =
-    "the fewest weighted cycles: cycles plus 12 per cycle of the DRAM channel";
+pub(crate) fn fewest_weighted_cycles() -> String {
+    format!(
+        "the fewest weighted cycles: cycles plus {CHANNEL_WEIGHT} per cycle of the DRAM channel"
+    )
+}
 
 /// Time and DRAM traffic of a part of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "E.json")]
     explain_json: Option<PathBuf>,
 
-    /// Omit the quantised IR, which `run --check` needs
+    /// Omit the saved graph, which `run --check` needs
     #[arg(long)]
     strip: bool,
 

@@ -54,7 +54,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
 use crate::ir::{Graph, Stage};
-use crate::split::{self as engines, GlobalTokens, Polarised};
+use crate::split::{self as split_pass, GlobalTokens, Polarised};
 use crate::tiled::{Scheduled, Tiled};
 
 pub use emit::emit;
@@ -129,10 +129,10 @@ pub fn split(
         return Err(CodegenError::Stage(graph.stage));
     }
     lowerable(graph)?;
-    let (mut split, polarised) = engines::run(graph, machine, globals)?;
+    let (mut split, polarised) = split_pass::run(graph, machine, globals)?;
     if globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
         let (_, found) = plan::choose(&split, machine, false)?;
-        let (mut without, layers) = engines::run(graph, machine, GlobalTokens::NONE)?;
+        let (mut without, layers) = split_pass::run(graph, machine, GlobalTokens::NONE)?;
         if let Ok((_, found_without)) = plan::choose(&without, machine, false)
             && found_without.energy_delay < found.energy_delay
         {

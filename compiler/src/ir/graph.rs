@@ -147,7 +147,7 @@ impl Graph {
     }
 
     /// Adds an input whose shape in the model may differ.
-    pub fn add_input_of(
+    pub(crate) fn add_input_of(
         &mut self,
         name: impl Into<String>,
         ty: TensorType,
@@ -242,7 +242,7 @@ impl Graph {
     /// Records that the model itself quantises a float tensor to int8 with this step. Of several
     /// steps the coarsest is kept, whose range covers the others. Invalid steps and constants are
     /// ignored.
-    pub fn note_step(&mut self, value: Value, step: f64) {
+    pub(crate) fn note_step(&mut self, value: Value, step: f64) {
         let data = &mut self.values[value];
         let usable = step.is_finite() && step > 0.0 && data.ty.elem == Elem::F32;
         if usable && !matches!(data.def, ValueDef::Const(_)) {
@@ -276,7 +276,7 @@ impl Graph {
     }
 
     /// The name of the operation's layer in reports: its first ONNX node.
-    pub fn layer_name(&self, op: Op) -> String {
+    pub(crate) fn layer_name(&self, op: Op) -> String {
         self.op(op).nodes.first().map_or_else(|| op.to_string(), |node| self.node(*node).to_owned())
     }
 
@@ -332,13 +332,13 @@ impl Graph {
     }
 
     /// The integer input that prunes keys of attention, if there is one.
-    pub fn attention_keys(&self, attention: &OpData) -> Option<Value> {
+    pub(crate) fn attention_keys(&self, attention: &OpData) -> Option<Value> {
         attention.operands[3..].iter().copied().find(|operand| self.ty(*operand).elem == Elem::I64)
     }
 
     /// If the elements of a value are row numbers of tables, the number of rows of the smallest
     /// table.
-    pub fn table_rows(&self, value: Value) -> Option<usize> {
+    pub(crate) fn table_rows(&self, value: Value) -> Option<usize> {
         let rows = self
             .order
             .iter()
@@ -371,7 +371,7 @@ impl Graph {
     }
 
     /// Number of values, which is one more than the largest index.
-    pub fn value_count(&self) -> usize {
+    pub(crate) fn value_count(&self) -> usize {
         self.values.len()
     }
 

@@ -23,7 +23,7 @@ pub struct InferError {
 /// # Errors
 /// The operands are invalid, or the operation is quantised: the step of its result cannot be
 /// inferred.
-pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
+pub(crate) fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<TensorType, InferError> {
     let fail = |message: String| InferError { mnemonic: kind.mnemonic(), message };
     if !kind.takes(operands.len()) {
         return Err(fail(operand_count(kind, operands.len())));

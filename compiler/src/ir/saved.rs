@@ -48,7 +48,7 @@ pub enum LoadError {
     Verify(#[from] VerifyError),
 }
 
-/// A quantised graph without the bytes of its constants.
+/// A split graph without the bytes of its constants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedGraph {

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use vitcod_support::problems::Collector;
 
-use super::decoder::{Decoder, domain};
 use super::error::{Fault, Place, Problem};
 use super::external::ExternalFiles;
 use super::limits::Limits;
 use super::model::{Graph, Model};
 use super::proto::{GraphProto, ModelProto, OperatorSetIdProto};
-use super::{node, values};
+use super::values::{Decoder, domain};
+use super::{definitions, node};
 
 /// The newest supported version of the file format: that of ONNX 1.23.
 const NEWEST_IR_VERSION: i64 = 14;
@@ -39,7 +39,7 @@ pub(super) fn model(
         .collect();
     let external = ExternalFiles::new(folder);
     let graph = Decoder { limits, external, problems }.graph(graph);
-    values::check(&graph, problems);
+    definitions::check(&graph, problems);
     Some(Model {
         ir_version,
         opset,

@@ -16,7 +16,7 @@
 //! The protobuf types and the scanner's table are generated from `compiler/protogen/onnx.proto`.
 
 mod decode;
-mod decoder;
+mod definitions;
 mod error;
 mod external;
 mod limits;

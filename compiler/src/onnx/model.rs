@@ -198,7 +198,7 @@ impl Node {
     }
 
     /// The place of an attribute in messages.
-    pub fn attribute_place(&self, name: &str) -> Place {
+    pub(crate) fn attribute_place(&self, name: &str) -> Place {
         Place::Attribute {
             node: self.name.clone(),
             op_type: self.op_type.clone(),

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decoder::{Decoder, domain};
 use super::error::Fault;
 use super::model::{Attribute, Node};
 use super::proto::attribute_proto::AttributeType;
 use super::proto::{AttributeProto, NodeProto, StringStringEntryProto};
+use super::values::{Decoder, domain};
 
 /// A unique name for each node; see [`Node::name`].
 pub(super) fn names(nodes: &[NodeProto]) -> Vec<String> {

@@ -1,68 +1,105 @@
-//! Checks that every value is defined once, and before it is used.
+//! Decodes tensors and values from their protobuf form.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use vitcod_support::problems::Collector;
 
 use super::error::{Fault, Place, Problem};
-use super::model::{Graph, ValueInfo};
+use super::external::ExternalFiles;
+use super::limits::Limits;
+use super::model::{Dim, ValueInfo};
+use super::payload;
+use super::proto::tensor_shape_proto::Dimension;
+use super::proto::{TensorProto, ValueInfoProto};
+use super::tensor::{DataType, Tensor, TensorFault};
 
-/// The definition of a value.
-#[derive(Clone, Copy)]
-enum Definition {
-    /// An input or initialiser.
-    Given,
-    /// The node of this index.
-    Node(usize),
+/// A domain, with the two spellings of the default domain unified.
+pub(super) fn domain(found: Option<String>) -> String {
+    found.filter(|domain| domain != "ai.onnx").unwrap_or_default()
 }
 
-/// Reports values that are defined twice, not at all, or after a use.
-pub(super) fn check(graph: &Graph, problems: &mut Collector<Problem>) {
-    let definitions = definitions(graph, problems);
-    for (index, node) in graph.nodes.iter().enumerate() {
-        for name in node.inputs.iter().flatten() {
-            match definitions.get(name.as_str()) {
-                Some(Definition::Given) => {}
-                Some(Definition::Node(by)) if *by < index => {}
-                Some(Definition::Node(by)) => problems.push(|| {
-                    let by = graph.nodes[*by].name.clone();
-                    node.place().has(Fault::Order { name: name.clone(), by })
-                }),
-                None => problems.push(|| node.place().has(Fault::Undefined { name: name.clone() })),
-            }
-        }
-    }
-    let mut outputs = BTreeSet::new();
-    for ValueInfo { name, .. } in &graph.outputs {
-        let place = || Place::Output(name.clone());
-        if !definitions.contains_key(name.as_str()) {
-            problems.push(|| place().has(Fault::Undefined { name: name.clone() }));
-        }
-        if !outputs.insert(name) {
-            problems.push(|| place().has(Fault::Duplicate { name: name.clone() }));
-        }
-    }
+/// The context of decoding a graph.
+pub(super) struct Decoder<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) external: ExternalFiles<'a>,
+    pub(super) problems: &'a mut Collector<Problem>,
 }
 
-fn definitions<'a>(
-    graph: &'a Graph,
-    problems: &mut Collector<Problem>,
-) -> BTreeMap<&'a str, Definition> {
-    let constants = graph.initializers.keys();
-    let mut definitions: BTreeMap<_, _> =
-        constants.map(|name| (name.as_str(), Definition::Given)).collect();
-    for ValueInfo { name, .. } in &graph.inputs {
-        if definitions.insert(name, Definition::Given).is_some() {
-            let place = || Place::Input(name.clone());
-            problems.push(|| place().has(Fault::Duplicate { name: name.clone() }));
-        }
-    }
-    for (index, node) in graph.nodes.iter().enumerate() {
-        for name in node.outputs.iter().flatten() {
-            if definitions.insert(name, Definition::Node(index)).is_some() {
-                problems.push(|| node.place().has(Fault::Duplicate { name: name.clone() }));
+impl Decoder<'_> {
+    pub(super) fn initializers(&mut self, protos: Vec<TensorProto>) -> BTreeMap<String, Tensor> {
+        let mut initializers = BTreeMap::new();
+        for (index, mut proto) in protos.into_iter().enumerate() {
+            let Some(name) = proto.name.take().filter(|name| !name.is_empty()) else {
+                let place = Place::Initializer(format!("#{index}"));
+                self.problems.push(|| place.has(Fault::NoName));
+                continue;
+            };
+            // A tensor that cannot be read still defines its name.
+            let tensor = self.tensor(proto).unwrap_or_else(|fault| {
+                self.problems.push(|| Place::Initializer(name.clone()).has(fault));
+                None
+            });
+            match initializers.entry(name) {
+                Entry::Vacant(new) => {
+                    new.insert(tensor.unwrap_or_else(Tensor::empty));
+                }
+                Entry::Occupied(known) => {
+                    let name = known.key().clone();
+                    let place = Place::Initializer(name.clone());
+                    self.problems.push(|| place.has(Fault::Duplicate { name }));
+                }
             }
         }
+        initializers
     }
-    definitions
+
+    /// The tensor; `None` if the error of its external file was reported before.
+    pub(super) fn tensor(&mut self, proto: TensorProto) -> Result<Option<Tensor>, Fault> {
+        payload::tensor(proto, self.limits.rank, &mut self.external)
+    }
+
+    pub(super) fn value_infos(
+        &mut self,
+        protos: Vec<ValueInfoProto>,
+        place: impl Fn(String) -> Place,
+    ) -> Vec<ValueInfo> {
+        let mut infos = Vec::with_capacity(protos.len());
+        for (index, proto) in protos.into_iter().enumerate() {
+            let Some(name) = proto.name.clone().filter(|name| !name.is_empty()) else {
+                self.problems.push(|| place(format!("#{index}")).has(Fault::NoName));
+                continue;
+            };
+            // A value with an unsupported type still defines its name.
+            let (data_type, shape) = self.tensor_type(proto).unwrap_or_else(|fault| {
+                self.problems.push(|| place(name.clone()).has(fault));
+                (DataType::F32, Vec::new())
+            });
+            infos.push(ValueInfo { name, data_type, shape });
+        }
+        infos
+    }
+
+    fn tensor_type(&self, proto: ValueInfoProto) -> Result<(DataType, Vec<Dim>), Fault> {
+        let nothing = |found| Fault::NoTensorType { found };
+        let tensor = proto.r#type.ok_or(nothing("no type"))?;
+        let tensor = tensor.tensor_type.ok_or(nothing("another kind of type"))?;
+        let data_type = payload::data_type(tensor.elem_type.unwrap_or_default())?;
+        let dims = tensor.shape.ok_or(nothing("no shape"))?.dim;
+        if dims.len() > self.limits.rank {
+            let (limit, found) = (self.limits.rank, dims.len());
+            return Err(TensorFault::Rank { limit, found }.into());
+        }
+        let dim = |(axis, dim): (usize, Dimension)| {
+            Ok(match (dim.dim_value, dim.dim_param) {
+                (Some(found), _) => Dim::Known(
+                    usize::try_from(found).map_err(|_| TensorFault::Dimension { axis, found })?,
+                ),
+                (None, Some(name)) if !name.is_empty() => Dim::Symbol(name),
+                (None, _) => Dim::Unknown,
+            })
+        };
+        let shape: Result<_, TensorFault> = dims.into_iter().enumerate().map(dim).collect();
+        Ok((data_type, shape?))
+    }
 }

@@ -3,8 +3,8 @@
 //! This module is their registry. Each pass is a [`Pass`] in [`PASSES`]: its name, a description,
 //! the level it requires and the level it establishes, the other inputs it needs, and how far it
 //! preserves results. [`run`] runs passes in the order given and verifies the [`Module`] after
-//! each. Levels are the only constraint on the order: a pass that depends on an earlier one
-//! requires the level that it establishes.
+//! each. Levels order passes: a pass that depends on an earlier one requires the level that it
+//! establishes. Within a level, the order of the list does.
 
 // The passes of this module.
 mod absorb_qdq;
@@ -141,7 +141,7 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "auto-encoders",
         doc: "Chooses, layer by layer, where the auto-encoders of queries and keys are \
-              computed in the fewest cycles: separately, or folded into the projections.",
+              computed in the fewest weighted cycles: separately, or folded into the projections.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Machine],

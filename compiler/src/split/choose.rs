@@ -27,7 +27,7 @@ pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens
         Choice { estimate: (heads + costs.layer).estimate(machine), partitions, reason }
     };
     if layer.keeps_everything() {
-        let all: Vec<u16> = (0..layer.tokens()[1]).map(|key| key as u16).collect();
+        let all: Vec<u16> = (0..layer.extents()[1]).map(|key| key as u16).collect();
         let partitions = layer.masks.iter().map(|mask| Partition::new(mask, &all)).collect();
         return choice(partitions, "the mask keeps every entry: attention stays dense".to_owned());
     }

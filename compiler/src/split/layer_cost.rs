@@ -106,7 +106,7 @@ pub(super) struct LayerCost<'m> {
 
 impl LayerCost<'_> {
     pub(super) fn new<'m>(layer: &Layer<'_>, machine: &'m Machine) -> LayerCost<'m> {
-        let [queries, keys] = layer.tokens();
+        let [queries, keys] = layer.extents();
         let [d, dv] =
             [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
         let per_entry = |op: Instruction| cost(&op, machine).cycles as f64 / f64::from(SAMPLE.0);

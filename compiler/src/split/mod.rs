@@ -1,4 +1,4 @@
-//! Split attention: masked attention of a quantised graph as tasks for the two engines.
+//! Split attention: masked attention of a quantised graph as operations for the two engines.
 //!
 //! ```text
 //! sddmm q k mask          ->  block_sddmm    the dense block of every head's global tokens (denser engine)
@@ -8,16 +8,17 @@
 //! spmm                    ->  split_spmm     one product, divided by the row sums of both
 //! ```
 //!
-//! Entries outside of the blocks that the mask prunes are in no task. A head without global tokens
-//! has a block of no columns; where no head has any there are no block operations, and where the
-//! blocks hold all that is kept no CSC operations. The order of keys within a block and within the
-//! pattern is stated by constants: reordering moves no data. A row's maximum and its sum do not
+//! Entries outside of the blocks that the mask prunes are in no operation. A head without global
+//! tokens has a block of no columns; where no head has any there are no block operations, and where
+//! the blocks hold all that is kept no CSC operations. The order of keys within a block and within
+//! the pattern is stated by constants: reordering moves no data. A row's maximum and its sum do not
 //! depend on how the row is divided or ordered, so a split graph computes the bits of the quantised
 //! graph whatever the global tokens are.
 //!
-//! [`run`] is the pass; [`GlobalTokens`] says how it finds global tokens, by a threshold as the
-//! paper does or by [the cost model](vitcod_isa::cost). [`ir::layout`](crate::ir::layout) holds the
-//! layouts of the constants.
+//! [`run`] is the step for given global tokens. The pass `split` runs it, and again without global
+//! tokens if the whole program is better so. [`GlobalTokens`] says how it finds global tokens, by a
+//! threshold as the paper does or by [the cost model](vitcod_isa::cost).
+//! [`ir::layout`](crate::ir::layout) holds the layouts of the constants.
 
 mod choose;
 mod layer_cost;

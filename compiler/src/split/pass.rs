@@ -1,4 +1,4 @@
-//! The pass: masked attention to tasks.
+//! Rewrites masked attention to operations on its dense and its sparse part.
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::Scale;
@@ -26,7 +26,7 @@ pub(super) struct Layer<'g> {
 
 impl Layer<'_> {
     /// Number of queries and of keys.
-    pub(super) fn tokens(&self) -> [usize; 2] {
+    pub(super) fn extents(&self) -> [usize; 2] {
         let [q, k, ..] = self.tensors().map(|value| self.graph.ty(value).shape[0]);
         [q, k]
     }
@@ -234,7 +234,7 @@ impl Pass<'_> {
             self.dense(layer);
             return Ok(());
         }
-        self.tasks(layer, partitions)
+        self.split_attention(layer, partitions)
     }
 
     /// Attention without its mask.
@@ -246,12 +246,16 @@ impl Pass<'_> {
         self.copy(layer.spmm);
     }
 
-    /// Attention as tasks.
-    fn tasks(&mut self, layer: &Layer<'_>, partitions: &[Partition]) -> Result<(), String> {
+    /// Adds the operations of split attention.
+    fn split_attention(
+        &mut self,
+        layer: &Layer<'_>,
+        partitions: &[Partition],
+    ) -> Result<(), String> {
         let [q, k, v, _] = layer.tensors();
         let [q, k, v] = [q, k, v].map(|value| self.rename(value));
         let (heads, scale) = (layer.heads, layer.scale);
-        let [queries, tokens] = layer.tokens();
+        let [queries, tokens] = layer.extents();
         let rows = [heads, queries];
         let maxima = TensorType::new(Elem::I16, rows);
 

@@ -49,7 +49,7 @@ pub use verify::{Defect, Place, VerifyError};
 
 /// Alignment and granularity of buffers in bytes: the alignment of the widest element and of the
 /// ports.
-pub const BUFFER_ALIGN: u64 = 16;
+pub(crate) const BUFFER_ALIGN: u64 = 16;
 
 /// A part of the scratchpad, live from the first to the last task that accesses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

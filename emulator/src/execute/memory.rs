@@ -61,7 +61,7 @@ impl Memory {
     }
 
     /// The scratchpad, for a host that writes to it.
-    pub fn sram_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn sram_mut(&mut self) -> &mut [u8] {
         &mut self.sram
     }
 

@@ -76,7 +76,7 @@ impl Path {
     }
 
     /// Whether this processor supports the path.
-    pub fn is_supported(self) -> bool {
+    pub(crate) fn is_supported(self) -> bool {
         match self {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]

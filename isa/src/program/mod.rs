@@ -224,7 +224,7 @@ impl fmt::Display for Element {
 pub struct Layer {
     /// Name in reports: that of the operation's first ONNX node.
     pub name: String,
-    /// The operation of the quantised IR.
+    /// The operation of the saved graph.
     pub operation: String,
     /// The ONNX nodes that it computes.
     pub nodes: Vec<String>,

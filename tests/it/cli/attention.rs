@@ -159,7 +159,7 @@ fn arguments_that_make_no_core_are_refused() {
             &["--head-dim", "8", "--polarity", "pruned"],
             "masks.npy is not a valid mask file: layer 0, head 0: row 0 is pruned entirely",
         ),
-        (&["--head-dim", "8", "--machine", "none"], "there is no machine \"none\""),
+        (&["--head-dim", "8", "--machine", "none"], "unknown machine \"none\"; expected a preset"),
     ] {
         let error = attention(options);
         assert!(error.contains(expected), "{options:?}: {error}");

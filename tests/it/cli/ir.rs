@@ -251,6 +251,6 @@ fn errors_are_shown_where_they_are() {
     )
     .unwrap();
     for arguments in [&["interp", "x.vir"][..], &["opt", "x.vir", "--to", "quantised"]] {
-        assert!(sandbox.fails(arguments).contains("take 274877906944 bytes together"));
+        assert!(sandbox.fails(arguments).contains("inputs and results take 274877906944 bytes"));
     }
 }

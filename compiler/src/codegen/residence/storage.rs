@@ -22,6 +22,10 @@ use crate::codegen::residence::padded_map::{ConvWindows, PaddedMap};
 use crate::ir::layout::Patterns;
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, TensorType, Value};
 
+/// Resident tensors leave one in this many bytes of their budget to tiles. If that is too little,
+/// lowering or placement fails, and a smaller budget is tried.
+const TILES_SHARE: u64 = 8;
+
 /// Alignment in DRAM of constants, bindings and spilled tensors: a burst of the presets, so that no
 /// two share a burst.
 pub(crate) const DRAM_ALIGN: u64 = 64;
@@ -428,9 +432,7 @@ impl Residence {
             let data = &self.all[storage];
             let bytes = data.bytes();
             let live_range = data.live_range.0..=data.live_range.1;
-            // An eighth is left for tiles. If that is too little, lowering or placement fails, and
-            // a smaller budget is tried.
-            let limit = budget - budget / 8;
+            let limit = budget - budget / TILES_SHARE;
             if !data.spilled
                 && data.live_range.0 < self.resident_bytes.len()
                 && self.resident_bytes[live_range.clone()]

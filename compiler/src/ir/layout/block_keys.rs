@@ -29,7 +29,7 @@ impl BlockKeys {
 
     /// The number of columns that `bytes` bytes hold for `heads` heads; `None` if no layout has
     /// this length.
-    pub fn columns_in(heads: usize, bytes: usize) -> Option<usize> {
+    pub(crate) fn columns_in(heads: usize, bytes: usize) -> Option<usize> {
         if !bytes.is_multiple_of(2) { None } else { (bytes / 2).checked_sub(heads) }
     }
 

@@ -33,7 +33,7 @@ impl Csc {
 
     /// The number of entries that `bytes` bytes hold for `heads` heads of `keys` keys; `None` if no
     /// pattern has this length.
-    pub fn nonzeros_in(heads: usize, keys: usize, bytes: usize) -> Option<usize> {
+    pub(crate) fn nonzeros_in(heads: usize, keys: usize, bytes: usize) -> Option<usize> {
         let starts = heads.checked_mul(keys)?.checked_add(1)?.checked_mul(4)?;
         let queries = bytes.checked_sub(starts)?;
         queries.is_multiple_of(2).then_some(queries / 2)
@@ -41,7 +41,7 @@ impl Csc {
 
     /// The keys of a head that `bytes` bytes hold for `heads` heads and `nonzeros` entries; `None`
     /// if no pattern has this length.
-    pub fn keys_in(heads: usize, nonzeros: usize, bytes: usize) -> Option<usize> {
+    pub(crate) fn keys_in(heads: usize, nonzeros: usize, bytes: usize) -> Option<usize> {
         let starts = bytes.checked_sub(nonzeros.checked_mul(2)?)?;
         let columns = (starts / 4).checked_sub(1)?;
         (starts.is_multiple_of(4) && heads > 0 && columns.is_multiple_of(heads))
@@ -66,16 +66,6 @@ impl Csc {
                 .iter()
                 .map(move |query| (column / self.keys, column % self.keys, usize::from(*query)))
         })
-    }
-
-    /// The queries of a column's entries, ascending.
-    ///
-    /// # Panics
-    /// There is no such column.
-    pub fn column(&self, head: usize, key: usize) -> &[u16] {
-        assert!(key < self.keys, "key {key} of {}", self.keys);
-        let column = head * self.keys + key;
-        &self.queries[self.starts[column] as usize..self.starts[column + 1] as usize]
     }
 
     /// Encodes the layout.

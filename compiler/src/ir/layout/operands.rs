@@ -157,7 +157,7 @@ pub(crate) fn sddmm_masks(graph: &Graph, data: &OpData) -> Result<Option<Vec<Mas
 
 /// The masks of heads encoded as the operand of an `sddmm`. All must have the same numbers of
 /// queries and keys.
-pub fn mask_operand<'m>(masks: impl Iterator<Item = &'m Mask>) -> (TensorType, Vec<u8>) {
+pub(crate) fn mask_operand<'m>(masks: impl Iterator<Item = &'m Mask>) -> (TensorType, Vec<u8>) {
     let (mut shape, mut bytes) = ([0; 3], Vec::new());
     for mask in masks {
         shape = [shape[0] + 1, mask.queries(), Mask::row_bytes(mask.keys())];

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::estimate::{Estimate, FEWEST_WEIGHTED_CYCLES};
+use crate::estimate::{Estimate, fewest_weighted_cycles};
 use vitcod_isa::operands::Channel;
 use vitcod_isa::program::{Alternative, Decision};
 
@@ -154,7 +154,7 @@ impl InterleavedPlan<'_> {
         };
         let unfused = unfused.map(|estimate| named("one layer after the other", estimate));
         let alternatives = [named(&chosen, estimate)].into_iter().chain(unfused).collect();
-        let reason = FEWEST_WEIGHTED_CYCLES;
+        let reason = &fewest_weighted_cycles();
         let tiles = explain::decision(graph, layer, "tiles", chosen, reason, alternatives);
         let buffers = [self.fused_buffers(), self.remaining_buffers()];
         let buffers = buffers.iter().map(|declared| explain::buffers(graph, layer, declared));

@@ -21,7 +21,7 @@ pub(crate) mod templates;
 pub(crate) mod tiling;
 mod weights;
 
-use crate::estimate::FEWEST_WEIGHTED_CYCLES;
+use crate::estimate::fewest_weighted_cycles;
 use vitcod_isa::program::{Alternative, Decision};
 
 use crate::codegen::builder::Builder;
@@ -93,7 +93,7 @@ impl LinearPlan<'_> {
             self.group.linear,
             "tiles",
             self.extents.describe(self.tiling),
-            FEWEST_WEIGHTED_CYCLES,
+            &fewest_weighted_cycles(),
             self.considered.iter().map(alternative).collect(),
         );
         vec![tiles, explain::buffers(graph, self.group.linear, &self.buffers)]

@@ -10,6 +10,7 @@
 //! - *impact*, if requested: of all outputs if only this result has its local error and everything
 //!   else is float. It shows which layer matters for the outputs; it takes about half a float run
 //!   for each operation and item.
+//!
 //! Local errors of all operations take one run: once compared, every result is replaced by the
 //! rounded float one.
 

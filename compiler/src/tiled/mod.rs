@@ -23,7 +23,7 @@
 //! 4. Executed one by one, tasks and bindings satisfy the [program verifier](vitcod_isa::check),
 //!    tokens aside: the machine supports shapes and lines; DRAM accesses are within the DRAM and do
 //!    not write the image; bytes are written before they are read (with buffers that do not
-//!    overlap), expected at most sums; outputs are written.
+//!    overlap); sums fit the accumulator; outputs are written.
 //! 5. Tiled: tasks are in the order of their groups.
 //! 6. Scheduled: buffers lie inside the scratchpad at multiples of [`BUFFER_ALIGN`], and buffers
 //!    with overlapping live ranges do not share bytes. The live range of a buffer extends from the
@@ -49,7 +49,7 @@ pub use verify::{Defect, Place, VerifyError};
 
 /// Alignment and granularity of buffers in bytes: the alignment of the widest element and of the
 /// ports.
-pub(crate) const BUFFER_ALIGN: u64 = 16;
+pub const BUFFER_ALIGN: u64 = 16;
 
 /// A part of the scratchpad, live from the first to the last task that accesses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,7 +20,7 @@ pub struct Memory {
 /// Why memories cannot be allocated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
-    /// The DRAM exceeds [`MAX_DRAM_BYTES`] or the memory of this host.
+    /// The DRAM exceeds 4 GiB, or the memory of this host.
     #[error("the program asks for {0} bytes of DRAM, more than can be emulated here")]
     TooLarge(u64),
     /// The image exceeds the DRAM.

@@ -1,7 +1,7 @@
 //! The semantics of each instruction on the bytes of the memories.
 //!
 //! An instruction reads all its operands at its start, and writes all its results at its start or,
-//! with [`Core::execute_deferred`], later. Every access is checked against the memory before
+//! with `Core::execute_deferred`, later. Every access is checked against the memory before
 //! anything is read or written, so that no program, verified or not, accesses other memory: an
 //! instruction that cannot be executed is a [`Fault`]. Work and memory are bounded by the size of
 //! the memories, because no instruction may write more bytes than a memory has.

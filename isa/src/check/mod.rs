@@ -22,6 +22,7 @@
 //! - *Buffers*, if the program states them ([`Buffer`]): each lies in the scratchpad and is live at
 //!   one instruction at least; buffers that are live at the same instruction are disjoint; every
 //!   access to the scratchpad lies in one buffer that is live at the instruction.
+//!
 //! If all of that holds, the flow of data is checked byte by byte:
 //!
 //! - *Order*: of two accesses to the same byte, one of them a write, one has completed before the

@@ -93,7 +93,7 @@ fn search(planner: &Planner<'_>, extents: &Extents, available: u64) -> Vec<Coste
     }
     let heights =
         (1..=4).map(|parts| m.div_ceil(parts)).chain([8, 4, 2, 1]).filter(|rows| *rows <= most);
-    let split = heights.flat_map(|rows| {
+    let split_k = heights.flat_map(|rows| {
         let depths = DEPTHS.into_iter().filter(|depth| *depth < k);
         let panels = depths.flat_map(|depth| widths.clone().map(move |panel| (depth, panel)));
         panels.filter_map(move |(depth, panel)| {
@@ -102,7 +102,7 @@ fn search(planner: &Planner<'_>, extents: &Extents, available: u64) -> Vec<Coste
             channels.map(|channels| Tiling { rows, channels, depth, panel }).find(fits)
         })
     });
-    found.extend(cheapest(&mut split.into_iter()));
+    found.extend(cheapest(&mut split_k.into_iter()));
     found
 }
 

@@ -15,7 +15,7 @@ use crate::codegen::schedule::list::ordered::Schedule;
 use crate::tiled::{Buffer, Lifetimes};
 
 /// Ready tasks of a unit that are considered for the next start.
-const WINDOW: usize = 24;
+const CONSIDERED: usize = 24;
 
 /// The state of the machine.
 pub(super) struct Simulation<'a> {
@@ -139,7 +139,7 @@ impl<'a> Simulation<'a> {
 
     /// The task that a unit would start next.
     fn next_of(&mut self, unit: Unit, due: usize) -> Option<Next> {
-        let ready = self.lanes[unit.index()].ready.iter().take(WINDOW);
+        let ready = self.lanes[unit.index()].ready.iter().take(CONSIDERED);
         let mut candidates: Vec<_> =
             ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
         candidates.sort_unstable_by_key(|((start, _), rank, _)| (*start, *rank));

@@ -7,11 +7,11 @@ use super::{Core, Fault, Memory};
 
 /// The results of an instruction that has read its operands but not written yet.
 #[derive(Debug)]
-pub struct Results(Vec<(Access, Vec<u8>)>);
+pub(crate) struct Results(Vec<(Access, Vec<u8>)>);
 
 impl Results {
     /// Writes the results to the memory on which the instruction was executed.
-    pub fn write(self, memory: &mut Memory) {
+    pub(crate) fn write(self, memory: &mut Memory) {
         for (access, bytes) in self.0 {
             memory.set_bytes(&access, &bytes);
         }

@@ -10,6 +10,7 @@
 //! [`crate::kernels`].
 
 mod block;
+#[cfg(any(test, feature = "testing"))]
 mod deferred;
 mod fault;
 mod lists;
@@ -20,7 +21,8 @@ mod rows;
 mod tests;
 mod transfers;
 
-pub use deferred::Results;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use deferred::Results;
 pub use fault::{Fault, Reason};
 pub use memory::{Memory, MemoryError};
 

@@ -80,6 +80,9 @@ fn import_by(
     })
 }
 
+/// The pass that quantises a graph.
+const QUANTISE: &str = "quantise";
+
 /// Options of compilation from a canonical graph.
 #[derive(Clone, Copy)]
 pub(crate) struct Options {
@@ -132,7 +135,7 @@ impl Session<'_> {
     /// Compiles a canonical graph.
     pub(crate) fn compile(&self, graph: &Graph) -> anyhow::Result<Compiled> {
         let notes = RefCell::default();
-        let module = self.run(graph, Level::Program, &notes)?;
+        let module = self.run(graph, Level::Program, None, &notes)?;
         let Module::Program(program) = module else { bail!("the result is {}", module.level()) };
         let Notes { losses, is_noise } = notes.into_inner();
         Ok(Compiled { program, losses, noise: is_noise })
@@ -140,9 +143,10 @@ impl Session<'_> {
 
     /// The steps of [`Session::compile`] before code generation.
     pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
-        let module = self.run(graph, Stage::Canonical.into(), &RefCell::default())?;
+        let module =
+            self.run(graph, Stage::Quantised.into(), Some(QUANTISE), &RefCell::default())?;
         let Module::Graph(graph) = module else { bail!("the result is {}", module.level()) };
-        self.progress.step("quantise");
+        self.progress.step(QUANTISE);
         let (quantised, noise) = quantise::calibrated(&graph, self.samples, self.options.quantise)?;
         Ok(Prepared { graph, quantised, noise })
     }
@@ -152,8 +156,14 @@ impl Session<'_> {
         Ok(self.compile(&prepared.quantised.graph)?.program)
     }
 
-    /// Runs the passes from a graph to a level.
-    fn run(&self, graph: &Graph, to: Level, notes: &RefCell<Notes>) -> anyhow::Result<Module> {
+    /// Runs the passes from a graph to a level, up to but without the pass `before`.
+    fn run(
+        &self,
+        graph: &Graph,
+        to: Level,
+        before: Option<&str>,
+        notes: &RefCell<Notes>,
+    ) -> anyhow::Result<Module> {
         let Options { autoencoder: Autoencoder { principal, form }, globals, quantise, explain } =
             self.options;
         ensure!(
@@ -172,7 +182,8 @@ impl Session<'_> {
             notes: Some(notes),
         };
         let mut module = Module::Graph(graph.clone());
-        for name in passes::pipeline(module.level(), to, &context) {
+        let names = passes::pipeline(module.level(), to, &context);
+        for name in names.into_iter().take_while(|name| Some(*name) != before) {
             self.progress.step(name);
             module = passes::find(name)?.run(&module, &context)?;
         }

@@ -12,6 +12,7 @@
 //! - [`masks`]: attention masks, and their partition between the engines;
 //! - [`quantise`]: from float to integers;
 //! - [`autoencoder`]: placement of the auto-encoders of queries and keys;
+//! - `equalise`: factors and offsets of channels moved between parameters;
 //! - [`split`]: masked attention divided between the engines;
 //! - [`tiled`]: programs before emission: tasks on buffers;
 //! - [`codegen`]: from a split graph to tasks, a schedule and a program;
@@ -23,6 +24,7 @@
 pub mod autoencoder;
 pub mod calibration;
 pub mod codegen;
+mod equalise;
 pub mod estimate;
 pub mod frontend;
 pub mod import;

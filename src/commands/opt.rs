@@ -203,7 +203,9 @@ fn samples(
     names: &[&str],
     module: &Module,
 ) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
-    let runs = names.iter().any(|name| ["principal-components", "quantise"].contains(name));
+    const RUN_THE_GRAPH: [&str; 4] =
+        ["principal-components", "centre-channels", "balance-channels", "quantise"];
+    let runs = names.iter().any(|name| RUN_THE_GRAPH.contains(name));
     let Some(graph) = module.graph().filter(|_| runs) else { return Ok(None) };
     ir_files::check_size(graph)?;
     args.calibration.read(graph)

@@ -19,6 +19,7 @@ pub mod machine;
 pub mod net;
 pub mod oracle;
 pub mod program;
+pub mod rescaled;
 pub mod shortened;
 pub mod stated;
 pub mod vit;

@@ -12,8 +12,83 @@ use crate::ir::{Graph, Value};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     ranges: SecondaryMap<Value, Range>,
-    /// Sums over the rows of every matrix, one for each column, and the number of rows.
-    sums: SecondaryMap<Value, (Vec<f64>, usize)>,
+    /// The columns of every matrix.
+    columns: SecondaryMap<Value, Vec<Column>>,
+}
+
+/// Statistics of a column of a matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Column {
+    least: f32,
+    most: f32,
+    sum: f64,
+    squares: f64,
+    count: usize,
+}
+
+impl Column {
+    const EMPTY: Column =
+        Column { least: f32::INFINITY, most: f32::NEG_INFINITY, sum: 0.0, squares: 0.0, count: 0 };
+
+    fn see(&mut self, x: f32) {
+        self.least = self.least.min(x);
+        self.most = self.most.max(x);
+        self.sum += f64::from(x);
+        self.squares += f64::from(x) * f64::from(x);
+        self.count += 1;
+    }
+
+    fn merge(&mut self, other: &Column) {
+        self.least = self.least.min(other.least);
+        self.most = self.most.max(other.most);
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.count += other.count;
+    }
+
+    fn divided(&self, factor: f64) -> Column {
+        let [least, most] = [self.least, self.most].map(|x| (f64::from(x) / factor) as f32);
+        let (sum, squares) = (self.sum / factor, self.squares / (factor * factor));
+        Column { least, most, sum, squares, count: self.count }
+    }
+
+    /// The middle between the smallest and the largest number; not finite if a number is not.
+    pub(crate) fn middle(&self) -> f64 {
+        if self.sum.is_finite() {
+            f64::from(self.least).midpoint(self.most.into())
+        } else {
+            self.sum
+        }
+    }
+
+    /// The magnitude that integers should cover; not finite if a number is not: the largest one,
+    /// and what more samples would add. Of few samples the largest is far below that of many: of 16
+    /// normally distributed ones 1.8 standard deviations, of 800 ones 3.2.
+    pub(crate) fn reach(&self) -> f64 {
+        if !self.sum.is_finite() {
+            return f64::INFINITY;
+        }
+        let count = self.count.max(1) as f64;
+        let variance = (self.mean_square() - self.mean() * self.mean()).max(0.0);
+        // In standard deviations. Nothing is added from 784 samples on.
+        let unseen = (7.0 / count.sqrt() - 0.25).max(0.0);
+        f64::from(self.most.max(-self.least)) + unseen * variance.sqrt()
+    }
+
+    /// The number of rows.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The mean of the squares.
+    pub(crate) fn mean_square(&self) -> f64 {
+        self.squares / self.count.max(1) as f64
+    }
+
+    /// The mean.
+    fn mean(&self) -> f64 {
+        self.sum / self.count.max(1) as f64
+    }
 }
 
 impl Calibration {
@@ -46,12 +121,11 @@ impl Calibration {
     fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>) {
         self.ranges[value] = Range::of(tensor);
         if let Ok(matrix) = tensor.view().into_dimensionality::<Ix2>() {
-            let sums =
-                matrix.rows().into_iter().fold(vec![0.0; matrix.ncols()], |mut sums, row| {
-                    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
-                    sums
-                });
-            self.sums[value] = (sums, matrix.nrows());
+            let columns = &mut self.columns[value];
+            columns.resize(matrix.ncols(), Column::EMPTY);
+            for row in matrix.rows() {
+                columns.iter_mut().zip(row).for_each(|(column, x)| column.see(*x));
+            }
         }
     }
 
@@ -59,11 +133,10 @@ impl Calibration {
         for (value, range) in other.ranges.iter() {
             self.ranges[value] = std::mem::take(&mut self.ranges[value]).merge(range);
         }
-        for (value, (sums, rows)) in other.sums.iter() {
-            let (all, all_rows) = &mut self.sums[value];
-            all.resize(sums.len(), 0.0);
-            all.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
-            *all_rows += rows;
+        for (value, columns) in other.columns.iter() {
+            let all = &mut self.columns[value];
+            all.resize(columns.len(), Column::EMPTY);
+            all.iter_mut().zip(columns).for_each(|(all, column)| all.merge(column));
         }
     }
 
@@ -74,8 +147,20 @@ impl Calibration {
 
     /// The mean of each column of a matrix; `None` for a value that calibration has not observed.
     pub fn means(&self, value: Value) -> Option<Vec<f64>> {
-        let (sums, rows) = &self.sums[value];
-        (*rows > 0).then(|| sums.iter().map(|sum| sum / *rows as f64).collect())
+        self.columns(value).map(|columns| columns.iter().map(Column::mean).collect())
+    }
+
+    /// Divides the columns of a matrix, as if its values had been computed so.
+    pub(crate) fn divide(&mut self, value: Value, factors: &[f64]) {
+        let columns = self.columns[value].iter_mut().zip(factors.iter().cycle());
+        columns.for_each(|(column, factor)| *column = column.divided(*factor));
+    }
+
+    /// The columns of a matrix; `None` for a value that calibration has not observed.
+    pub(crate) fn columns(&self, value: Value) -> Option<&[Column]> {
+        let columns = &self.columns[value];
+        let is_observed = columns.first().is_some_and(|column| column.count > 0);
+        is_observed.then_some(columns)
     }
 }
 

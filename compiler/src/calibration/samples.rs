@@ -4,7 +4,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 use vitcod_support::random::SplitMix64;
 
 use crate::interp::InterpError;
-use crate::ir::{Elem, Graph, GraphInput, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, OpKind, TensorType, Value};
 
 /// The items of samples; an item has one array per input.
 ///
@@ -45,8 +45,26 @@ pub(crate) fn items<'a>(
     Ok((0..items).map(|item| samples.iter().map(|sample| part(sample, item)).collect()).collect())
 }
 
-/// Items of noise that stand in for samples.
-pub const NOISE_ITEMS: usize = 4;
+/// The noise that stands in for samples of a canonical graph: at least 4 items, and up to 128 of a
+/// small model, whose few tokens say little about the ranges of channels.
+pub fn stand_in(graph: &Graph) -> Vec<ArrayD<f32>> {
+    noise(graph, stand_in_items(graph))
+}
+
+/// The number of items of [`stand_in`].
+pub fn stand_in_items(graph: &Graph) -> usize {
+    /// Products of the linear layers in all items, beyond which more items take too long.
+    const MOST_PRODUCTS: usize = 1 << 28;
+    let products = graph.order.iter().map(|op| graph.op(*op)).filter_map(|data| match data.kind {
+        OpKind::Linear {} => {
+            let [rows, weights] = [data.results[0], data.operands[1]].map(|value| graph.ty(value));
+            Some(rows.shape[0].saturating_mul(weights.elements()))
+        }
+        _ => None,
+    });
+    let products = products.fold(1, usize::saturating_add);
+    (MOST_PRODUCTS / products).clamp(4, 128)
+}
 
 /// Noise in place of samples: [`seeded_noise`] with seed 0.
 pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {

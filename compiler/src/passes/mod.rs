@@ -35,7 +35,7 @@ pub use self::pass::{Keeps, Pass, find, run, run_on_graph};
 use self::pass::{Failure, Run};
 use crate::autoencoder::Choice;
 use crate::ir::{Graph, Stage};
-use crate::{autoencoder, codegen, masks, quantise};
+use crate::{autoencoder, codegen, equalise, masks, quantise};
 
 /// Every pass, in the order of the usual pipeline.
 pub const PASSES: &[Pass] = &[
@@ -48,6 +48,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, _| Ok(absorb_qdq::run(graph))),
     },
@@ -59,6 +60,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Bits,
         run: Run::Graph(|graph, _| Ok(cse::run(graph))),
     },
@@ -72,6 +74,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, _| Ok(layer_norm::run(graph))),
     },
@@ -83,6 +86,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Imported),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, _| Ok(gelu::run(graph))),
     },
@@ -100,6 +104,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Imported),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, _| canonicalise::run(graph).map_err(Failure::Unrecognised)),
     },
@@ -111,6 +116,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Masks],
+        prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| match context.masks {
             Some(masks) => masks::apply(graph, masks).map_err(Failure::new),
@@ -124,6 +130,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, _| Ok(drop_dead_rows::run(graph))),
     },
@@ -135,6 +142,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::CompressedHeads],
+        prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(principal_components),
     },
@@ -145,8 +153,37 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[Need::Machine],
+        prepares: None,
         keeps: Keeps::Reals,
         run: Run::Graph(place_autoencoders),
+    },
+    Pass {
+        name: "centre-channels",
+        doc: "Moves the middle of each channel's range to 0, as calibrated on the samples or \
+              noise: of keys, because softmax does not change; of values and of normalised \
+              tokens, into the biases of the linear layers that read them.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[],
+        prepares: Some("quantise"),
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, context| {
+            equalise::centre(graph, context.samples).map_err(Failure::new)
+        }),
+    },
+    Pass {
+        name: "balance-channels",
+        doc: "Moves factors of channels, as calibrated on the samples or noise, so that an \
+              int8 step suits all channels: between queries and keys; from values, normalised \
+              tokens and the inputs of ReLU to the weights of the linear layers that read them.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[],
+        prepares: Some("quantise"),
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, context| {
+            equalise::balance(graph, context.samples).map_err(Failure::new)
+        }),
     },
     Pass {
         name: "quantise",
@@ -156,6 +193,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Quantised),
         needs: &[],
+        prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| {
             let quantised = quantise::calibrated(graph, context.samples, context.quantise);
@@ -173,6 +211,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Quantised),
         establishes: Level::Graph(Stage::Split),
         needs: &[Need::Machine],
+        prepares: None,
         keeps: Keeps::Bits,
         run: Run::Graph(|graph, context| {
             codegen::split(graph, context.machine()?, context.globals).map_err(Failure::new)
@@ -187,6 +226,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Graph(Stage::Split),
         establishes: Level::Tiled,
         needs: &[Need::Machine],
+        prepares: None,
         keeps: Keeps::Bits,
         run: Run::Tile(|graph, context| {
             codegen::tile(graph, context.machine()?, context.explain).map_err(Failure::new)
@@ -200,6 +240,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Tiled,
         establishes: Level::Scheduled,
         needs: &[],
+        prepares: None,
         keeps: Keeps::Bits,
         run: Run::Schedule(|tiled, _| codegen::schedule(tiled).map_err(Failure::new)),
     },
@@ -210,6 +251,7 @@ pub const PASSES: &[Pass] = &[
         requires: Level::Scheduled,
         establishes: Level::Program,
         needs: &[],
+        prepares: None,
         keeps: Keeps::Bits,
         run: Run::Emit(|scheduled, _| codegen::emit(scheduled).map_err(Failure::new)),
     },
@@ -246,7 +288,8 @@ pub const CANONICALISE: &[&str] =
     &["absorb-qdq", "cse", "layer-norm", "gelu", "canonicalise", "drop-dead-rows"];
 
 /// The passes that bring a model from the level `from` to `to`, in order. Passes that do not change
-/// the level are included only if the context provides the inputs that they need.
+/// the level are included only if the context provides the inputs that they need, and those that
+/// prepare another pass only if it is included.
 ///
 /// ```
 /// use vitcod_compiler::ir::Stage;
@@ -265,7 +308,9 @@ pub fn pipeline(
     let wanted = within.filter(|pass| {
         pass.requires != pass.establishes || pass.needs.iter().all(|need| context.has(*need))
     });
-    wanted.map(|pass| pass.name).collect()
+    let wanted: Vec<&Pass> = wanted.collect();
+    let runs = |name| wanted.iter().any(|pass| pass.name == name);
+    wanted.iter().filter(|pass| pass.prepares.is_none_or(runs)).map(|pass| pass.name).collect()
 }
 
 /// A table of the passes in Markdown, for `docs/ir.md`.

@@ -23,6 +23,8 @@ pub struct Pass {
     pub establishes: Level,
     /// The other inputs that it needs.
     pub needs: &'static [Need],
+    /// The pass without which it is of no use. A [pipeline](super::pipeline) runs both or neither.
+    pub prepares: Option<&'static str>,
     /// How far it preserves the results of a graph.
     pub keeps: Keeps,
     /// The function, by what it takes and returns.

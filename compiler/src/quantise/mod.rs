@@ -31,11 +31,14 @@ mod plan;
 mod score_terms;
 mod weights;
 
+pub(crate) use plan::reads_16_bits;
+pub(crate) use weights::grid as weight_grid;
+
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_support::problems::Problems;
 
-use crate::calibration::{Calibration, Clipping, NOISE_ITEMS, noise};
+use crate::calibration::{Calibration, Clipping, stand_in};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Stage, Value};
 
@@ -123,9 +126,9 @@ pub fn calibrated(
     options: Options,
 ) -> Result<(Quantised, bool), CalibratedError> {
     let is_noise = samples.is_none() && needs_samples(graph);
-    let stand_in = if is_noise { noise(graph, NOISE_ITEMS) } else { Vec::new() };
+    let noise = if is_noise { stand_in(graph) } else { Vec::new() };
     let samples: Vec<ArrayViewD<'_, f32>> =
-        samples.unwrap_or(&stand_in).iter().map(|array| array.view()).collect();
+        samples.unwrap_or(&noise).iter().map(|array| array.view()).collect();
     // If the model has all steps, calibration is skipped.
     let calibration = match samples[..] {
         [] => Calibration::default(),

@@ -59,6 +59,11 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     }
 }
 
+/// Whether an operation reads its activations as 16-bit integers.
+pub(crate) fn reads_16_bits(kind: &OpKind) -> bool {
+    operand_elem(kind) == Some(Elem::I16)
+}
+
 /// The operands of an operation that are activations rather than parameters.
 pub(super) fn activations(data: &OpData) -> &[Value] {
     match data.kind {

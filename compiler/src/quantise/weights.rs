@@ -71,7 +71,7 @@ fn weight_step(weights: &[f32], bias: f64, x_step: f64) -> f64 {
 /// The finest step of which all weights are integer multiples of at most 127: the model quantised
 /// them before, and they are represented exactly. `None` if there is no such step, or all weights
 /// are 0.
-fn grid(weights: &[f32]) -> Option<f64> {
+pub(crate) fn grid(weights: &[f32]) -> Option<f64> {
     /// The tolerance, in steps, for the rounding of a few float32 products.
     const TOLERANCE: f64 = 1e-3;
     let magnitudes =

@@ -34,7 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::accepted("many joined again and again", joined_again()),
         Case::refused("many results", many_results(), LARGE),
         Case::accepted("many dimensions", many_dimensions()),
-        Case::refused("many attributes", many_attributes(), "allowed for this file"),
+        Case::refused("many attributes", many_attributes(), "allowed for a file of this size"),
         Case::refused("a long name in each problem", long_problems(), "and 300 more"),
         Case::accepted("many initializers", many_initializers()),
         Case::accepted("many outputs", many_outputs()),

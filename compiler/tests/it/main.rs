@@ -2,4 +2,5 @@
 //! measures the memory of its process.
 
 mod docs;
+mod equalise;
 mod models;

@@ -53,7 +53,6 @@ impl Core {
     ///
     /// # Errors
     /// An operand cannot be read or written. Nothing has been written then.
-    /// then.
     pub fn execute(
         &mut self,
         index: usize,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
-use vitcod_compiler::calibration::{self, NOISE_ITEMS};
+use vitcod_compiler::calibration;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise::accuracy::{self, Accuracy};
 use vitcod_emulator::Emulator;
@@ -79,7 +79,7 @@ pub(super) fn measure(
         Some(samples) => Cow::Borrowed(samples),
         None => Cow::Owned(calibration::seeded_noise(&graph, items, SEED)),
     };
-    let inputs = inputs_of(NOISE_ITEMS);
+    let inputs = inputs_of(calibration::stand_in_items(&graph));
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options::default();
     let Accuracy { outputs, .. } =

@@ -79,7 +79,6 @@ impl Csc {
     /// # Errors
     /// The length does not match the starts and entries, the starts do not ascend from 0 to the
     /// number of entries, or the queries of a column are not ascending and below `queries`.
-    /// number of entries, or the queries of a column do not rise below `queries`.
     pub fn from_bytes(
         heads: usize,
         queries: usize,

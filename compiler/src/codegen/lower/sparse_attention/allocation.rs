@@ -7,13 +7,20 @@ use vitcod_isa::machine::Machine;
 
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
-use crate::codegen::lower::sparse_attention::tiling::AllocatedStripe;
 
 /// The MAC lines of both engines while they compute scores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines {
     pub(crate) denser: LineSet,
     pub(crate) sparser: LineSet,
+}
+
+/// A stripe with the units that compute it.
+pub(crate) struct AllocatedStripe {
+    pub(crate) stripe: Stripe,
+    pub(crate) lines: Lines,
+    /// Queries and entries of the row list for the softmax unit of the sparser engine.
+    pub(crate) sparser_softmax: (usize, usize),
 }
 
 impl SparseAttention {

@@ -28,10 +28,11 @@ use vitcod_isa::operands::{LIST_ROW_BYTES, block_keys_to_bytes};
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{Block, SramOperand, Tile};
 use crate::codegen::limits::count;
+use crate::codegen::lower::sparse_attention::allocation::AllocatedStripe;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Stripe, StripeConstants};
-use crate::codegen::lower::sparse_attention::tiling::{AllocatedStripe, HeadGroup};
+use crate::codegen::lower::sparse_attention::tiling::HeadGroup;
 use crate::ir::Value;
 
 pub(crate) use crate::codegen::lower::sparse_attention::tiling::{SparseAttentionPlan, choose};

@@ -14,7 +14,7 @@ use crate::codegen::group::SparseAttentionGroup;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
-use crate::codegen::lower::sparse_attention::allocation::Lines;
+use crate::codegen::lower::sparse_attention::allocation::AllocatedStripe;
 use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Stripe, StripeConstants};
@@ -36,14 +36,6 @@ pub(crate) struct SparseAttentionPlan {
 pub(crate) struct HeadGroup {
     pub(crate) heads: Range<usize>,
     pub(crate) stripes: Vec<AllocatedStripe>,
-}
-
-/// A stripe with the units that compute it.
-pub(crate) struct AllocatedStripe {
-    pub(crate) stripe: Stripe,
-    pub(crate) lines: Lines,
-    /// Queries and entries of the row list for the softmax unit of the sparser engine.
-    pub(crate) sparser_softmax: (usize, usize),
 }
 
 impl SparseAttentionPlan {

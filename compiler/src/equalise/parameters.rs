@@ -1,0 +1,82 @@
+//! Moves factors and offsets of channels between the parameters of operations.
+
+use super::factors::Factors;
+use crate::ir::{Graph, Op, Value};
+
+/// Subtracts an offset from every channel of the result.
+pub(super) fn shift(graph: &mut Graph, op: Op, offsets: &[f64]) {
+    update(graph, op, 2, |bias| {
+        bias.iter_mut().zip(offsets).for_each(|(bias, offset)| *bias -= offset);
+    });
+}
+
+/// Divides every channel of the result by its factor. If there are fewer factors than channels,
+/// they repeat, head by head.
+pub(super) fn divide(graph: &mut Graph, op: Op, factors: &Factors) {
+    let factors = factors.as_slice();
+    let channels = graph.ty(graph.op(op).results[0]).matrix().1;
+    for parameter in [1, 2] {
+        update(graph, op, parameter, |elements| {
+            let width = (elements.len() / channels.max(1)).max(1);
+            let rows = elements.chunks_mut(width).zip(factors.iter().cycle());
+            rows.for_each(|(row, factor)| row.iter_mut().for_each(|x| *x /= factor));
+        });
+    }
+}
+
+/// Multiplies the weights of every input channel of a linear layer by its factor.
+pub(super) fn multiply(graph: &mut Graph, linear: Op, factors: &Factors) {
+    let factors = factors.as_slice();
+    update(graph, linear, 1, |weights| {
+        let rows = weights.chunks_mut(factors.len().max(1));
+        rows.for_each(|row| row.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor));
+    });
+}
+
+/// Adds the product of the weights and an offset of every input channel to the bias of a linear
+/// layer.
+pub(super) fn add_product(graph: &mut Graph, linear: Op, offsets: &[f64]) {
+    let weights = reals(graph, graph.op(linear).operands[1]);
+    let product = |row: &[f64]| row.iter().zip(offsets).map(|(w, offset)| w * offset).sum::<f64>();
+    update(graph, linear, 2, |bias| {
+        let rows = weights.chunks(offsets.len().max(1));
+        bias.iter_mut().zip(rows).for_each(|(bias, row)| *bias += product(row));
+    });
+}
+
+/// The operation that makes `value` for `readers` alone: `source`, or a copy of it if the value has
+/// other readers.
+pub(super) fn own_copy(graph: &mut Graph, source: Op, value: Value, readers: &[Op]) -> Op {
+    let others = graph.uses()[value].iter().any(|op| !readers.contains(op));
+    let data = graph.op(source).clone();
+    if data.results[0] != value || !others {
+        return source;
+    }
+    let copy =
+        graph.push_typed(data.kind, &data.operands, vec![graph.ty(value).clone()], &data.nodes)[0];
+    let op = graph.order.pop().expect("an operation was appended");
+    let position = graph.order.iter().position(|op| *op == source);
+    graph.order.insert(position.map_or(0, |position| position + 1), op);
+    for reader in readers {
+        let operand = &mut graph.op_mut(*reader).operands[0];
+        if *operand == value {
+            *operand = copy;
+        }
+    }
+    op
+}
+
+/// Replaces a parameter of an operation. The constant may have other readers, so it stays.
+fn update(graph: &mut Graph, op: Op, parameter: usize, change: impl FnOnce(&mut [f64])) {
+    let old = graph.op(op).operands[parameter];
+    let mut elements = reals(graph, old);
+    change(&mut elements);
+    let elements: Vec<f32> = elements.into_iter().map(|x| x as f32).collect();
+    let name = graph.constant(old).map_or_else(String::new, |constant| constant.name.clone());
+    let shape = graph.ty(old).shape.clone();
+    graph.op_mut(op).operands[parameter] = graph.add_f32(name, shape, &elements);
+}
+
+fn reals(graph: &Graph, constant: Value) -> Vec<f64> {
+    graph.const_f32(constant).into_iter().flatten().map(f64::from).collect()
+}

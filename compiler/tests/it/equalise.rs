@@ -1,0 +1,161 @@
+//! Exact rewrites of channels: the float function stays, the integers do not depend on how factors
+//! and offsets were divided between the parameters of a model.
+
+use ndarray::{ArrayD, ArrayViewD};
+use vitcod_compiler::calibration::{seeded_noise, stand_in};
+use vitcod_compiler::interp::FloatInterpreter;
+use vitcod_compiler::ir::{Graph, Stage, text};
+use vitcod_compiler::passes::{Context, run_on_graph};
+use vitcod_compiler::quantise::{self, accuracy};
+use vitcod_testing::rescaled::{Factors, rescaled};
+use vitcod_testing::vit::{SMALL, vit};
+
+const PASSES: [&str; 2] = ["centre-channels", "balance-channels"];
+
+fn equalised(graph: &Graph, samples: &[ArrayD<f32>]) -> Graph {
+    let context = Context { samples: Some(samples), ..Context::default() };
+    run_on_graph(graph, &PASSES, &context).unwrap()
+}
+
+fn views(samples: &[ArrayD<f32>]) -> Vec<ArrayViewD<'_, f32>> {
+    samples.iter().map(|sample| sample.view()).collect()
+}
+
+/// The ratio of signal to quantisation noise in dB, over 32 inputs.
+fn sqnr(graph: &Graph, samples: &[ArrayD<f32>], inputs: &[ArrayD<f32>]) -> f64 {
+    let (quantised, _) =
+        quantise::calibrated(graph, Some(samples), quantise::Options::default()).unwrap();
+    let options = accuracy::Options::default();
+    let measured = accuracy::measure(graph, &quantised, &views(inputs), options).unwrap();
+    measured.outputs[0].noise.sqnr_db()
+}
+
+#[test]
+fn the_float_function_stays() {
+    for seed in 0..4 {
+        let graph = rescaled(&vit(SMALL, seed), Factors::Any, seed);
+        let equalised = equalised(&graph, &stand_in(&graph));
+        assert_eq!(equalised.stage, Stage::Canonical);
+        assert_ne!(equalised.decisions, []);
+        assert_same_function(&graph, &equalised);
+    }
+}
+
+fn assert_same_function(before: &Graph, after: &Graph) {
+    let inputs = seeded_noise(before, 1, 7);
+    let [before, after] = [before, after]
+        .map(|graph| FloatInterpreter::new(graph).unwrap().run(&views(&inputs)).unwrap().remove(0));
+    let largest = before.iter().fold(0f32, |most, x| most.max(x.abs()));
+    let error = before.iter().zip(&after).fold(0f32, |most, (x, y)| most.max((x - y).abs()));
+    assert!(error <= 1e-5 * largest, "{error} of {largest}");
+}
+
+#[test]
+fn rewritten_graphs_are_not_rewritten_again() {
+    let graph = rescaled(&vit(SMALL, 1), Factors::Any, 1);
+    let samples = stand_in(&graph);
+    let once = equalised(&graph, &samples);
+    assert_eq!(equalised(&once, &samples).to_string(), once.to_string());
+}
+
+#[test]
+fn powers_of_two_leave_no_trace() {
+    for seed in 0..4 {
+        let graph = vit(SMALL, seed);
+        let samples = stand_in(&graph);
+        let quantised = |graph: &Graph| {
+            let equalised = equalised(graph, &samples);
+            let quantised =
+                quantise::calibrated(&equalised, Some(&samples), quantise::Options::default());
+            quantised.unwrap().0.graph
+        };
+        let other = rescaled(&graph, Factors::PowersOfTwo, seed);
+        assert_ne!(graph.to_string(), other.to_string());
+        let [left, right] = [&graph, &other].map(quantised);
+        assert_eq!(left.to_string(), right.to_string());
+    }
+}
+
+#[test]
+fn other_factors_and_offsets_cost_at_most_a_decibel() {
+    for seed in 0..6 {
+        let graph = vit(SMALL, seed);
+        let other = rescaled(&graph, Factors::Any, seed);
+        let samples = stand_in(&graph);
+        let inputs = seeded_noise(&graph, 32, 99);
+        let [plain, untouched, equal] = [
+            sqnr(&other, &samples, &inputs),
+            sqnr(&equalised(&graph, &samples), &samples, &inputs),
+            sqnr(&equalised(&other, &samples), &samples, &inputs),
+        ];
+        assert!(equal >= untouched - 1.0, "seed {seed}: {equal} dB, untouched {untouched} dB");
+        assert!(plain < untouched - 6.0, "seed {seed}: {plain} dB without the passes");
+    }
+}
+
+/// A block with LayerNorms behind the residual adds, which read them too, queries and keys with
+/// auto-encoders, and ReLU.
+const POST_NORM: &str = r#"graph "post-norm" canonical {
+    v0 = input "x" : f32[6,8]
+    v1 = const "gamma" : f32[8] = seed 1
+    v2 = const "beta" : f32[8] = seed 2
+    v3 = layer_norm(v0, v1, v2) {eps=0.001} @ n0
+    v4 = const "wq" : f32[8,8] = seed 3
+    v5 = const "bq" : f32[8] = seed 4
+    v6 = linear(v3, v4, v5)
+    v7 = const "wk" : f32[8,8] = seed 5
+    v8 = const "bk" : f32[8] = seed 6
+    v9 = linear(v3, v7, v8)
+    v10 = const "encoder" : f32[1,2] = seed 7
+    v11 = const "none" : f32[1] = [0]
+    v12 = mix_heads(v9, v10, v11) {heads_in=2, heads_out=1}
+    v13 = const "decoder" : f32[2,1] = seed 8
+    v14 = const "nones" : f32[2] = [0, 0]
+    v15 = mix_heads(v12, v13, v14) {heads_in=1, heads_out=2}
+    v16 = const "wv" : f32[8,8] = seed 9
+    v17 = linear(v3, v16, v8)
+    v18 = attention(v6, v15, v17) {heads=2, scale=0.5} @ n1
+    v19 = const "wo" : f32[8,8] = seed 10
+    v20 = linear(v18, v19, v5)
+    v21 = binary(v3, v20) {f=add}
+    v22 = layer_norm(v21, v1, v2) {eps=0.001} @ n2
+    v23 = slice(v22) {axis=0, start=1, len=3, stride=1}
+    v24 = const "w1" : f32[12,8] = seed 11
+    v25 = const "b1" : f32[12] = seed 12
+    v26 = linear(v23, v24, v25)
+    v27 = unary(v26) {f=relu} @ n3
+    v28 = const "w2" : f32[8,12] = seed 13
+    v29 = linear(v27, v28, v5)
+    output "y" [3,8] = v29
+    n0 = node "norm1"
+    n1 = node "attention"
+    n2 = node "norm2"
+    n3 = node "relu"
+}"#;
+
+#[test]
+fn every_site_keeps_the_float_function() {
+    let graph = text::parse(POST_NORM, &mut |name| Err(format!("there is no {name}"))).unwrap();
+    let equalised = equalised(&graph, &stand_in(&graph));
+    assert_same_function(&graph, &equalised);
+    // The residual add reads 16 bits of a LayerNorm, the linear layers 8: each has its own.
+    assert_eq!(graph.operator_counts()["layer_norm"], 2);
+    assert_eq!(equalised.operator_counts()["layer_norm"], 3);
+    let decisions = equalised.decisions.iter();
+    let decisions: Vec<String> =
+        decisions.map(|d| format!("{}: {}: {}", d.layer, d.subject, d.chosen)).collect();
+    assert_eq!(
+        decisions,
+        [
+            "attention: channel offsets of keys: moved",
+            "attention: channel offsets of values: moved",
+            "norm1: channel offsets of normalised tokens: moved",
+            "norm2: channel offsets of normalised tokens: moved",
+            "attention: channel factors of queries and keys: balanced",
+            "attention: channel factors of values: balanced",
+            "relu: channel factors of hidden units: balanced",
+            "norm1: channel factors of normalised tokens: balanced",
+            "norm2: channel factors of normalised tokens: balanced",
+        ]
+    );
+}

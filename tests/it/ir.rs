@@ -1,7 +1,7 @@
 //! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why
 //! not), `print` (text that comes back as it is), `pass` (what passes make of it), `tiled` and
 //! `scheduled` (programs before they are programs: what is accepted or why not). `docs/ir.md` says
-//! how to write one; `cargo bless --test it ir` writes the snapshots.
+//! how to write one; `cargo bless --test it ir::` writes the snapshots.
 
 use std::fs;
 use std::path::Path;

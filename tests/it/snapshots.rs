@@ -36,7 +36,11 @@ fn assert_passes(name: &str, export: &str, masks: Option<&Masks>) {
         let text = module.to_string();
         if text != before {
             let text = match module {
-                Module::Graph(graph) if graph.stage.is_float() => text.clone(),
+                // The numbers of a pass that runs samples depend on the processor in their last
+                // bits.
+                Module::Graph(graph) if graph.stage.is_float() && pass.prepares.is_none() => {
+                    text.clone()
+                }
                 Module::Graph(_) => shortened(&text),
                 _ => shortened_tasks(&text),
             };

@@ -19,10 +19,11 @@
 //!
 //! # Bounds
 //!
-//! The model is untrusted. Before allocation, shapes are checked against overflow and the largest rank,
-//! a computed tensor against [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), the size of
-//! the graph against a limit, and all evaluated constants against budgets of work and memory that
-//! grow with the model's parameters. A file of a megabyte takes less than 200 MB (`tests/hostile`).
+//! The model is untrusted. Before allocation, shapes are checked against overflow and the largest
+//! rank, a computed tensor against [`MAX_ACTIVATION_BYTES`](crate::ir::MAX_ACTIVATION_BYTES), the
+//! size of the graph against a limit, and all evaluated constants against budgets of work and
+//! memory that grow with the model's parameters. A file of a megabyte takes less than 200 MB
+//! (`tests/hostile`).
 
 mod call;
 mod error;

@@ -203,9 +203,12 @@ fn samples(
     names: &[&str],
     module: &Module,
 ) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
-    const RUN_THE_GRAPH: [&str; 4] =
-        ["principal-components", "centre-channels", "balance-channels", "quantise"];
-    let runs = names.iter().any(|name| RUN_THE_GRAPH.contains(name));
+    // Passes that prepare another one prepare `quantise`, by the ranges of the samples.
+    let runs = |name: &str| {
+        ["principal-components", "quantise"].contains(&name)
+            || passes::find(name).is_ok_and(|pass| pass.prepares.is_some())
+    };
+    let runs = names.iter().any(|name| runs(name));
     let Some(graph) = module.graph().filter(|_| runs) else { return Ok(None) };
     ir_files::check_size(graph)?;
     args.calibration.read(graph)

@@ -148,6 +148,17 @@ impl Calibration {
         self.columns(value).map(|columns| columns.iter().map(Column::mean).collect())
     }
 
+    /// The smallest and the largest number of a matrix, and 0; `None` if it was not observed or a
+    /// number is not finite.
+    pub(crate) fn span(&self, value: Value) -> Option<[f64; 2]> {
+        let columns = self.columns(value)?;
+        let span = columns.iter().fold([0f32; 2], |[least, most], column| {
+            [least.min(column.least), most.max(column.most)]
+        });
+        let is_finite = columns.iter().all(|column| column.sum.is_finite());
+        is_finite.then_some(span.map(f64::from))
+    }
+
     /// Divides the columns of a matrix, as if its values had been computed so.
     pub(crate) fn divide(&mut self, value: Value, factors: &[f64]) {
         let columns = self.columns[value].iter_mut().zip(factors.iter().cycle());

@@ -12,8 +12,12 @@
 //! | values | `linear` | `linear` after attention | to the reader's bias: probabilities of a row add up to 1 | to the reader's weights |
 //! | normalised tokens | `layer_norm` | `linear` | to the readers' biases | to the readers' weights |
 //! | hidden units | `linear`, ReLU | `linear` | | to the reader's weights |
+//! | inputs of tables | `linear` | table | to the table (one for all channels) | |
+//! | results of tables | table | `linear` | to the reader's bias (one for all channels) | |
 //!
-//! [`centre`] moves offsets, [`balance`] factors. Parameters are computed in f64 and rounded once.
+//! Tables are the functions of every element, such as GELU and ReLU.
+//!
+//! [`centre`] moves offsets, [`balance`] factors, and [`centre_tables`] the offsets around tables. Parameters are computed in f64 and rounded once.
 //! Each rewrite is recorded as a decision of its layer. A layer that has the decision is not
 //! rewritten again, so the passes can run on their own results.
 //!
@@ -30,18 +34,19 @@ mod sites;
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use crate::calibration::{Calibration, Column, stand_in};
+use crate::calibration::{Calibration, Column, I8_MAX, stand_in};
 use crate::interp::InterpError;
-use crate::ir::{Graph, Op};
+use crate::ir::{Graph, Op, OpKind};
 
 use self::factors::{Channels, Factors};
-use self::sites::{Keys, Site, Sites};
+use self::sites::{Keys, Site, Sites, Table};
 
 /// A rewrite in the decisions of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rewrite {
     Offsets,
     Factors,
+    Tables,
 }
 
 /// Moves the middle of every channel's range to 0. Without samples, noise stands in for them.
@@ -95,6 +100,36 @@ pub(crate) fn balance(
     })
 }
 
+/// Moves the middle of the ranges before and behind functions of every element to 0. Without
+/// samples, noise stands in for them.
+///
+/// # Errors
+/// As for [`centre`].
+pub(crate) fn centre_tables(
+    graph: &Graph,
+    samples: Option<&[ArrayD<f32>]>,
+) -> Result<Graph, InterpError> {
+    rewrite(graph, samples, Rewrite::Tables, |graph, sites, calibration| {
+        for Table { op, source, readers } in &sites.tables {
+            let data = graph.op(*op);
+            let OpKind::Unary { f } = data.kind else { unreachable!("a site is a function") };
+            let (input, result) = (data.operands[0], data.results[0]);
+            let offset = |value| calibration.span(value).map_or(0.0, zero_point);
+            let input_offset = source.map_or(0.0, |_| offset(input));
+            let result_offset = if readers.is_empty() { 0.0 } else { offset(result) };
+            graph.op_mut(*op).kind = OpKind::Table { f, input_offset, result_offset };
+            if let Some(source) = source {
+                let channels = graph.ty(input).matrix().1;
+                parameters::shift(graph, *source, &vec![input_offset; channels]);
+            }
+            for reader in readers {
+                let channels = graph.ty(result).matrix().1;
+                parameters::add_product(graph, *reader, &vec![result_offset; channels]);
+            }
+        }
+    })
+}
+
 /// Rewrites the sites of a graph that have no decision yet, and records the decisions.
 fn rewrite(
     graph: &Graph,
@@ -116,13 +151,27 @@ fn rewrite(
         };
         let rare = |op| match kind {
             Rewrite::Offsets => too_few_rows(graph, &calibration, op),
-            Rewrite::Factors => None,
+            Rewrite::Factors | Rewrite::Tables => None,
         };
         sites.leave_out(unknown, |op| unknown(op).or_else(|| rare(op)));
         run(&mut rewritten, &sites, &mut calibration);
     }
     rewritten.decisions.extend(sites.decisions(graph, kind));
     Ok(rewritten.compacted())
+}
+
+/// The offset near the middle of a range that is a multiple of the step of int8 behind it, so that
+/// 0 stays an integer: most results of GELU and ReLU are near 0, and an error that they share would
+/// add up in the layer behind them.
+///
+/// With `k` steps of offset and `most > -least`, the step is `most / (127 + k)`, and `k` is the
+/// largest integer with which the other end is at most 127 steps away.
+fn zero_point([least, most]: [f64; 2]) -> f64 {
+    if most < -least {
+        return -zero_point([-most, -least]);
+    }
+    let steps = (I8_MAX * (most + least) / (most - least)).floor();
+    if steps > 0.0 { most * steps / (I8_MAX + steps) } else { 0.0 }
 }
 
 /// Divides the channels of an operation's result, and their statistics.

@@ -71,6 +71,15 @@ impl Kind {
     }
 }
 
+/// A function of every element, which is a lookup table of the machine.
+pub(super) struct Table {
+    pub(super) op: Op,
+    /// The linear layer that makes the input, if the table alone reads it.
+    pub(super) source: Option<Op>,
+    /// The linear layers that read the result, if nothing else does.
+    pub(super) readers: Vec<Op>,
+}
+
 /// A tensor that is not rewritten.
 struct Left {
     layer: Op,
@@ -84,17 +93,20 @@ pub(super) struct Sites {
     pub(super) keys: Vec<Keys>,
     pub(super) scores: Vec<Scores>,
     pub(super) linear_after: Vec<Site>,
+    pub(super) tables: Vec<Table>,
     left: Vec<Left>,
 }
 
 const KEYS: &str = "keys";
 const QUERIES_AND_KEYS: &str = "queries and keys";
+const TABLES: &str = "inputs and results";
 
 /// The subject of the decisions of a rewrite.
 fn subject(rewrite: Rewrite, tensor: &str) -> String {
     match rewrite {
         Rewrite::Offsets => format!("channel offsets of {tensor}"),
         Rewrite::Factors => format!("channel factors of {tensor}"),
+        Rewrite::Tables => format!("table offsets of {tensor}"),
     }
 }
 
@@ -104,6 +116,8 @@ pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
     let mut sites = Sites::default();
     for op in &graph.order {
         match graph.op(*op).kind {
+            OpKind::Unary { .. } if rewrite == Rewrite::Tables => finder.table(*op, &mut sites),
+            _ if rewrite == Rewrite::Tables => {}
             OpKind::Attention { .. } => {
                 finder.scores(*op, &mut sites);
                 finder.site(*op, Kind::Values, &mut sites);
@@ -123,7 +137,10 @@ pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
 
 impl Sites {
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.scores.is_empty() && self.linear_after.is_empty()
+        self.keys.is_empty()
+            && self.scores.is_empty()
+            && self.linear_after.is_empty()
+            && self.tables.is_empty()
     }
 
     /// Leaves out the tensors for which there is a reason, by the operations that make them.
@@ -152,7 +169,7 @@ impl Sites {
             layer: graph.layer_name(layer),
             subject: subject(rewrite, tensor),
             chosen: match rewrite {
-                Rewrite::Offsets => "moved".to_owned(),
+                Rewrite::Offsets | Rewrite::Tables => "moved".to_owned(),
                 Rewrite::Factors => "balanced".to_owned(),
             },
             reason: reason.to_owned(),
@@ -171,7 +188,7 @@ impl Sites {
         });
         let linear_after = self.linear_after.iter().map(|site| {
             let reason = match rewrite {
-                Rewrite::Offsets => {
+                Rewrite::Offsets | Rewrite::Tables => {
                     "the biases of the linear layers that read them take the offsets"
                 }
                 Rewrite::Factors => {
@@ -180,6 +197,14 @@ impl Sites {
             };
             rewritten(site.layer, site.kind.name(), reason)
         });
+        let tables = self.tables.iter().map(|table| {
+            let reason = match (table.source, table.readers.is_empty()) {
+                (Some(_), false) => "the biases of the linear layers around the table take them",
+                (Some(_), true) => "the bias before the table takes that of the input",
+                (None, _) => "the biases behind the table take that of the result",
+            };
+            rewritten(table.op, TABLES, reason)
+        });
         let left = self.left.iter().map(|left| Decision {
             layer: graph.layer_name(left.layer),
             subject: subject(rewrite, left.tensor),
@@ -187,7 +212,7 @@ impl Sites {
             reason: left.reason.clone(),
             alternatives: Vec::new(),
         });
-        keys.chain(scores).chain(linear_after).chain(left).collect()
+        keys.chain(scores).chain(linear_after).chain(tables).chain(left).collect()
     }
 }
 
@@ -216,8 +241,8 @@ impl Finder<'_> {
 
     fn scores(&self, layer: Op, sites: &mut Sites) {
         let tensor = match self.rewrite {
-            Rewrite::Offsets => KEYS,
             Rewrite::Factors => QUERIES_AND_KEYS,
+            Rewrite::Offsets | Rewrite::Tables => KEYS,
         };
         if self.is_decided(layer, tensor) {
             return;
@@ -225,7 +250,7 @@ impl Finder<'_> {
         let data = self.graph.op(layer);
         let [queries, keys] = [0, 1].map(|i| self.projection(data.operands[i]));
         let found = match self.rewrite {
-            Rewrite::Offsets => keys
+            Rewrite::Offsets | Rewrite::Tables => keys
                 .map(|keys| sites.keys.push(Keys { layer, source: keys.op }))
                 .map_err(|reason| format!("the keys {reason}")),
             Rewrite::Factors => {
@@ -308,6 +333,25 @@ impl Finder<'_> {
         match parameters.all(|parameter| self.graph.const_f32(*parameter).is_some()) {
             true => Ok(()),
             false => Err("are made with parameters that are not constant"),
+        }
+    }
+
+    fn table(&self, op: Op, sites: &mut Sites) {
+        let data = self.graph.op(op);
+        let (input, result) = (data.operands[0], data.results[0]);
+        let linear = self.graph.producer(input).filter(|(op, data)| {
+            matches!(data.kind, OpKind::Linear {}) && self.parameters(*op).is_ok()
+        });
+        let source = linear.map(|(op, _)| op).filter(|_| self.single_reader(input).is_ok());
+        let Readers { linear, others, own_step, .. } = self.readers(result);
+        let readable = linear.iter().all(|op| self.parameters(*op).is_ok());
+        let readers = if others.is_empty() && !own_step && readable { linear } else { Vec::new() };
+        if source.is_some() || !readers.is_empty() {
+            sites.tables.push(Table { op, source, readers });
+        } else {
+            let reason = "no linear layer alone makes the input, and not only linear layers read \
+                          the result";
+            sites.left.push(Left { layer: op, tensor: TABLES, reason: reason.to_owned() });
         }
     }
 

@@ -67,7 +67,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
     let x = &operands[0].shape;
     let expect = |holds: bool| if holds { Ok(()) } else { Err(String::new()) };
     match kind {
-        OpKind::Unary { .. } | OpKind::Convert { .. } => Ok(x.clone()),
+        OpKind::Unary { .. } | OpKind::Table { .. } | OpKind::Convert { .. } => Ok(x.clone()),
         OpKind::Select {} => {
             expect(operands[0].elem == Elem::I64 && operands[1].elem == operands[2].elem)?;
             broadcast(&broadcast(x, &operands[1].shape)?, &operands[2].shape)

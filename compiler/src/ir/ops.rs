@@ -411,6 +411,18 @@ operations! {
     /// each row of the result `[n, k*c]`: tokens in another order, or merged neighbours.
     "pick_rows" PickRows (Canonical|Quantised|Split) [2] -> 1 {}
 
+    /// Applies a function to every element, between two offsets: `f(x + input_offset) -
+    /// result_offset`. The pass `centre-tables` makes it of `unary`: a lookup table contains both
+    /// offsets.
+    "table" Table (Canonical) [1] -> 1 {
+        /// The function.
+        f: UnaryFn,
+        /// Added to the element.
+        input_offset: f64,
+        /// Subtracted from the result.
+        result_offset: f64,
+    }
+
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
     "linear" Linear (Canonical) [3] -> 1 {}
 

@@ -186,6 +186,21 @@ pub const PASSES: &[Pass] = &[
         }),
     },
     Pass {
+        name: "centre-tables",
+        doc: "Moves the middle of the ranges before and behind functions of every element to \
+              0, as calibrated on the samples or noise: their lookup tables contain the \
+              offsets, and the biases of the linear layers before and behind them make up \
+              for them. GELU and ReLU, whose results have one sign, gain a bit.",
+        requires: Level::Graph(Stage::Canonical),
+        establishes: Level::Graph(Stage::Canonical),
+        needs: &[],
+        prepares: Some("quantise"),
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, context| {
+            equalise::centre_tables(graph, context.samples).map_err(Failure::new)
+        }),
+    },
+    Pass {
         name: "quantise",
         doc: "Converts real numbers to integers, with ranges calibrated on the samples, or \
               on noise if there are none: int8, and int16 for the residual stream. Attention \

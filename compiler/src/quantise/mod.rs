@@ -9,7 +9,7 @@
 //! | `mix_heads` | `encode` to fewer heads, `decode` otherwise | reads 8, writes 8 |
 //! | `embed` | `qembed` | writes 16 |
 //! | `layer_norm` | `qlayer_norm` | reads 16; writes 8, and 16 if something reads them so |
-//! | `unary` | `lut` | reads 8, writes 8 |
+//! | `unary`, `table` | `lut` | reads 8, writes 8 |
 //! | `attention` | `sddmm`, `qsoftmax`, `spmm` | reads 8, writes 8 |
 //! | `binary` add, sub; mul and div by one constant number | `qadd` | reads 16, writes 16 |
 //! | `reduce_mean` | `spmm` with equal probabilities | reads 8, writes 8 |

@@ -110,7 +110,10 @@ impl Pass<'_> {
                 self.mix_heads(x[0], *heads_in, *heads_out, ty, data)
             }
             OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
-            OpKind::Unary { f } => Ok(self.lut(x[0], *f, ty, data)),
+            OpKind::Unary { f } => Ok(self.lut(x[0], *f, [0.0; 2], ty, data)),
+            OpKind::Table { f, input_offset, result_offset } => {
+                Ok(self.lut(x[0], *f, [*input_offset, *result_offset], ty, data))
+            }
             OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
             OpKind::ReduceMean { .. } => Ok(self.mean(x[0], ty, data)),
             OpKind::Attention { .. } => self.attention([x[0], x[1], x[2]], ty, data),
@@ -294,6 +297,13 @@ impl Pass<'_> {
         let bias = self.parameter(b)?;
         let weights = self.parameter(w)?;
         let means = self.means.and_then(|calibration| calibration.means(data.operands[0]));
+        // What a table computes near 0 is its offset away from 0. Most results are there, so the
+        // rounded weights, too, must make up for the offset.
+        let zero = || {
+            let offset = table_offset(self.graph, data.operands[0])?;
+            Some(vec![-offset; self.graph.ty(w).shape[1]])
+        };
+        let means = means.or_else(zero);
         let linear = QuantisedLinear::new(
             &weights,
             &bias,
@@ -358,8 +368,18 @@ impl Pass<'_> {
         Ok(self.push(OpKind::QLayerNorm {}, &[x, params], ty, data))
     }
 
-    fn lut(&mut self, x: Value, f: UnaryFn, ty: TensorType, data: &OpData) -> Value {
-        let table = Lut::from_fn(self.step(x), self.step_of(&ty), real_function(f));
+    fn lut(
+        &mut self,
+        x: Value,
+        f: UnaryFn,
+        [input_offset, result_offset]: [f64; 2],
+        ty: TensorType,
+        data: &OpData,
+    ) -> Value {
+        let function = real_function(f);
+        let table = Lut::from_fn(self.step(x), self.step_of(&ty), |x| {
+            function(x + input_offset) - result_offset
+        });
         let table = self.out.add_const(
             f.name(),
             TensorType::new(Elem::Byte, [256]),
@@ -467,6 +487,18 @@ impl Pass<'_> {
             ));
         }
         Ok(terms)
+    }
+}
+
+/// The offset of the results of the table that makes a tensor, perhaps with selected rows.
+fn table_offset(graph: &Graph, mut value: Value) -> Option<f64> {
+    loop {
+        let (_, data) = graph.producer(value)?;
+        match data.kind {
+            OpKind::Table { result_offset, .. } => return Some(result_offset),
+            OpKind::Slice { axis: 0, .. } | OpKind::PickRows {} => value = data.operands[0],
+            _ => return None,
+        }
     }
 }
 

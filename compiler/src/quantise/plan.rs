@@ -52,6 +52,7 @@ pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
         OpKind::Linear {}
         | OpKind::MixHeads { .. }
         | OpKind::Unary { .. }
+        | OpKind::Table { .. }
         | OpKind::Attention { .. }
         | OpKind::ReduceMean { .. } => Some(Elem::I8),
         OpKind::LayerNorm { .. } | OpKind::Binary { .. } => Some(Elem::I16),
@@ -105,6 +106,7 @@ impl Plan {
                 OpKind::MixHeads { .. }
                 | OpKind::LayerNorm { .. }
                 | OpKind::Unary { .. }
+                | OpKind::Table { .. }
                 | OpKind::Attention { .. }
                 | OpKind::ReduceMean { .. } => {
                     group.writes[0].get_or_insert(*op);

@@ -4,13 +4,13 @@
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::calibration::{seeded_noise, stand_in};
 use vitcod_compiler::interp::FloatInterpreter;
-use vitcod_compiler::ir::{Graph, Stage, text};
+use vitcod_compiler::ir::{Graph, OpKind, Stage, text};
 use vitcod_compiler::passes::{Context, run_on_graph};
 use vitcod_compiler::quantise::{self, accuracy};
 use vitcod_testing::rescaled::{Factors, rescaled};
 use vitcod_testing::vit::{SMALL, vit};
 
-const PASSES: [&str; 2] = ["centre-channels", "balance-channels"];
+const PASSES: [&str; 3] = ["centre-channels", "balance-channels", "centre-tables"];
 
 fn equalised(graph: &Graph, samples: &[ArrayD<f32>]) -> Graph {
     let context = Context { samples: Some(samples), ..Context::default() };
@@ -156,6 +156,42 @@ fn every_site_keeps_the_float_function() {
             "relu: channel factors of hidden units: balanced",
             "norm1: channel factors of normalised tokens: balanced",
             "norm2: channel factors of normalised tokens: balanced",
+            "relu: table offsets of inputs and results: moved",
         ]
     );
+}
+
+/// The step of the result of a table: as fine as if only the numbers from the smallest to the
+/// largest had integers, and 0 is one of them.
+#[test]
+fn results_of_tables_use_both_signs() {
+    const TEXT: &str = r#"graph "mlp" canonical {
+        v0 = input "x" : f32[8,4]
+        v1 = const "w1" : f32[4,4] = seed 1
+        v2 = const "b1" : f32[4] = seed 2
+        v3 = linear(v0, v1, v2)
+        v4 = unary(v3) {f=relu}
+        v5 = const "w2" : f32[4,4] = seed 3
+        v6 = linear(v4, v5, v2)
+        output "y" [8,4] = v6
+    }"#;
+    let graph = text::parse(TEXT, &mut |name| Err(format!("there is no {name}"))).unwrap();
+    let samples = stand_in(&graph);
+    let context = Context { samples: Some(&samples), ..Context::default() };
+    let centred = run_on_graph(&graph, &["centre-tables"], &context).unwrap();
+    assert_same_function(&graph, &centred);
+    let [plain, centred] = [&graph, &centred].map(|graph| {
+        let options = quantise::Options::default();
+        let (quantised, _) = quantise::calibrated(graph, Some(&samples), options).unwrap();
+        let lut = quantised.graph.order.iter().map(|op| quantised.graph.op(*op));
+        let lut = lut.clone().find(|data| matches!(data.kind, OpKind::Lut {})).unwrap();
+        let table = quantised.graph.constant(lut.operands[1]).unwrap().bytes.clone();
+        (quantised.graph.ty(lut.results[0]).step.unwrap(), table)
+    });
+    let ratio = plain.0 / centred.0;
+    assert!((ratio - 2.0).abs() < 0.01, "{ratio}");
+    // The non-positive half of the inputs has one result, at the other end of the integers.
+    let least = centred.1.iter().map(|byte| *byte as i8).min().unwrap();
+    assert_eq!(least, -127);
+    assert_eq!(plain.1.iter().map(|byte| *byte as i8).min().unwrap(), 0);
 }

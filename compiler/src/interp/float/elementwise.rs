@@ -36,6 +36,13 @@ pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
     x
 }
 
+/// A function of every element, between the offset of the input and that of the result.
+pub(super) fn table(f: UnaryFn, [input, result]: [f64; 2], mut x: Shared) -> Shared {
+    let (f, input, result) = (function(f), input as f32, result as f32);
+    x.mapv_inplace(|x| f(x + input) - result);
+    x
+}
+
 /// Quantises to integers from `min` to `max` and dequantises, in the float32 arithmetic of ONNX.
 pub(super) fn fake_quantise(
     mut x: Shared,

@@ -182,6 +182,9 @@ impl<'g> FloatInterpreter<'g> {
         let x = &operands[0];
         let result = match &data.kind {
             OpKind::Unary { f } => elementwise::unary(*f, x.clone()),
+            OpKind::Table { f, input_offset, result_offset } => {
+                elementwise::table(*f, [*input_offset, *result_offset], x.clone())
+            }
             OpKind::Binary { f } => elementwise::binary(*f, x, &operands[1]),
             OpKind::FakeQuantise { scale, zero_point, min, max } => {
                 elementwise::fake_quantise(x.clone(), *scale, *zero_point, [*min, *max])

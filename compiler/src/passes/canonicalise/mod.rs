@@ -226,6 +226,7 @@ impl Canonicaliser<'_> {
             | OpKind::Patches { .. }
             | OpKind::Embed {}
             | OpKind::Linear {}
+            | OpKind::Table { .. }
             | OpKind::MixHeads { .. }
             | OpKind::Attention { .. }
             | OpKind::QEmbed {}

@@ -88,7 +88,14 @@ fn pipelines_leave_out_what_is_not_asked_for() {
     assert_eq!(pipeline(Stage::Imported, Stage::Canonical, &context), CANONICALISE);
     assert_eq!(
         pipeline(Stage::Canonical, Stage::Split, &context),
-        ["drop-dead-rows", "centre-channels", "balance-channels", "quantise", "split"]
+        [
+            "drop-dead-rows",
+            "centre-channels",
+            "balance-channels",
+            "centre-tables",
+            "quantise",
+            "split"
+        ]
     );
     let machine = Machine::preset("vitcod").expect("a preset");
     let context = Context { machine: Some(&machine), ..context };

@@ -70,6 +70,12 @@ impl Generator<'_> {
         let x = self.matrix();
         let (m, k) = self.graph.ty(x).matrix();
         let _ = match self.below(10) {
+            0 if self.one_in(3) => {
+                let f = self.pick(UnaryFn::ALL);
+                let [input_offset, result_offset] =
+                    [(); 2].map(|()| self.random.normal() * f64::from(u8::from(self.one_in(2))));
+                self.push(OpKind::Table { f, input_offset, result_offset }, &[x])
+            }
             0 => self.unary(x),
             1 => {
                 let y = if self.one_in(2) { x } else { self.floats([m, k]) };

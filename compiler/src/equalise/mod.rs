@@ -17,9 +17,10 @@
 //!
 //! Tables are the functions of every element, such as GELU and ReLU.
 //!
-//! [`centre`] moves offsets, [`balance`] factors, and [`centre_tables`] the offsets around tables. Parameters are computed in f64 and rounded once.
-//! Each rewrite is recorded as a decision of its layer. A layer that has the decision is not
-//! rewritten again, so the passes can run on their own results.
+//! [`centre`] moves offsets, [`balance`] factors, and [`centre_tables`] the offsets around tables.
+//! Parameters are computed in f64 and rounded once. Each rewrite is recorded as a decision of its
+//! layer. A layer that has the decision is not rewritten again, so the passes can run on their own
+//! results.
 //!
 //! A tensor is left alone if an operation that is not linear in each channel reads it, or if the
 //! model itself states its step; weights that the model has quantised are not scaled, because they

@@ -89,12 +89,15 @@ impl Net {
         self.push(OpKind::QLayerNorm {}, &[x, params], Elem::I8, &[m, n])
     }
 
-    /// Adds a lookup in a drawn table.
+    /// Adds a lookup in drawn tables: one, or one for each of two groups of channels.
     pub fn lut(&mut self, x: Value) -> Value {
         let shape = self.graph.ty(x).shape.clone();
-        let table = self.bytes(256);
-        let table = self.graph.add_const("", TensorType::new(Elem::Byte, [256]), table);
-        self.push(OpKind::Lut {}, &[x, table], Elem::I8, &shape)
+        let first = self.bytes(1)[0] as usize % shape[1];
+        let channels = if first > 0 { vec![first, shape[1] - first] } else { Vec::new() };
+        let bytes = 256 * channels.len().max(1);
+        let table = self.bytes(bytes);
+        let table = self.graph.add_const("", TensorType::new(Elem::Byte, [bytes]), table);
+        self.push(OpKind::Lut { channels }, &[x, table], Elem::I8, &shape)
     }
 
     /// Adds a slice of rows.

@@ -20,8 +20,8 @@ impl Mix {
         };
         Mix {
             heads_in,
-            weights: reals(graph, data.operands[1]),
-            bias: reals(graph, data.operands[2]),
+            weights: graph.const_f64(data.operands[1]).unwrap_or_default(),
+            bias: graph.const_f64(data.operands[2]).unwrap_or_default(),
         }
     }
 
@@ -50,8 +50,14 @@ pub(super) fn fold(graph: &Graph, folded: &mut Graph, projection: Op, coders: &[
     let [x, w, b] = linear.operands[..] else { unreachable!("a linear layer has three operands") };
     let (channels, depth) = graph.ty(w).matrix();
     let features = channels / mix.heads_in;
-    let weights = combined(&mix.weights, mix.heads_in, &reals(graph, w), features * depth);
-    let mut bias = combined(&mix.weights, mix.heads_in, &reals(graph, b), features);
+    let weights = combined(
+        &mix.weights,
+        mix.heads_in,
+        &graph.const_f64(w).unwrap_or_default(),
+        features * depth,
+    );
+    let mut bias =
+        combined(&mix.weights, mix.heads_in, &graph.const_f64(b).unwrap_or_default(), features);
     bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias += mix.bias[channel / features]);
 
     let name = |value: Value| graph.constant(value).map_or("", |constant| &constant.name);
@@ -79,10 +85,6 @@ fn combined(weights: &[f64], inner: usize, x: &[f64], columns: usize) -> Vec<f64
         }
     }
     y
-}
-
-fn reals(graph: &Graph, constant: Value) -> Vec<f64> {
-    graph.const_f32(constant).into_iter().flatten().map(f64::from).collect()
 }
 
 fn floats(reals: &[f64]) -> Vec<f32> {

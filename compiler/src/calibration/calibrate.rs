@@ -1,12 +1,12 @@
 //! Calibration: the ranges of the values of a model.
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArrayViewD, Ix2};
+use ndarray::{ArrayD, ArrayViewD, Ix2};
 use rayon::prelude::*;
 
-use super::{Range, items};
+use super::{Range, items, stand_in};
 use crate::interp::{FloatInterpreter, InterpError};
-use crate::ir::{Graph, Value};
+use crate::ir::{Graph, OpData, OpKind, Value};
 
 /// Statistics of every input and result of a graph on samples.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,11 +24,24 @@ pub(crate) struct Column {
     sum: f64,
     squares: f64,
     count: usize,
+    /// The standard deviation that the parameters lead to expect, if [few rows](FEW_ROWS) are
+    /// observed; else 0.
+    expected: f64,
 }
 
+/// Fewer rows than these, as those of the class token of some items, do not show the range of a
+/// column.
+const FEW_ROWS: usize = 64;
+
 impl Column {
-    const EMPTY: Column =
-        Column { least: f32::INFINITY, most: f32::NEG_INFINITY, sum: 0.0, squares: 0.0, count: 0 };
+    const EMPTY: Column = Column {
+        least: f32::INFINITY,
+        most: f32::NEG_INFINITY,
+        sum: 0.0,
+        squares: 0.0,
+        count: 0,
+        expected: 0.0,
+    };
 
     fn see(&mut self, x: f32) {
         self.least = self.least.min(x);
@@ -49,7 +62,8 @@ impl Column {
     fn divided(&self, factor: f64) -> Column {
         let [least, most] = [self.least, self.most].map(|x| (f64::from(x) / factor) as f32);
         let (sum, squares) = (self.sum / factor, self.squares / (factor * factor));
-        Column { least, most, sum, squares, count: self.count }
+        let expected = self.expected / factor;
+        Column { least, most, sum, squares, count: self.count, expected }
     }
 
     /// The middle between the smallest and the largest number; not finite if a number is not.
@@ -68,14 +82,27 @@ impl Column {
         if !self.sum.is_finite() {
             return f64::INFINITY;
         }
-        let mean = self.mean();
-        let deviation = (self.mean_square() - mean * mean).max(0.0).sqrt();
-        f64::from(self.most.max(-self.least)).max(mean.abs() + 4.0 * deviation)
+        f64::from(self.most.max(-self.least)).max(self.mean().abs() + 4.0 * self.deviation())
     }
 
-    /// The number of rows.
-    pub(crate) fn count(&self) -> usize {
-        self.count
+    /// The smallest and the largest number; of few rows, also four standard deviations to both
+    /// sides of the mean. Not finite if a number is not.
+    pub(crate) fn span(&self) -> [f64; 2] {
+        let [least, most] = [self.least, self.most].map(f64::from);
+        if !self.sum.is_finite() {
+            return [self.sum; 2];
+        }
+        if self.count >= FEW_ROWS {
+            return [least, most];
+        }
+        let (mean, reach) = (self.mean(), 4.0 * self.deviation());
+        [least.min(mean - reach), most.max(mean + reach)]
+    }
+
+    /// The standard deviation, observed or expected.
+    pub(crate) fn deviation(&self) -> f64 {
+        let mean = self.mean();
+        (self.mean_square() - mean * mean).max(0.0).sqrt().max(self.expected)
     }
 
     /// The mean of the squares.
@@ -84,7 +111,7 @@ impl Column {
     }
 
     /// The mean.
-    fn mean(&self) -> f64 {
+    pub(crate) fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
 }
@@ -113,7 +140,73 @@ impl Calibration {
             let calibrations = calibrations.collect::<Result<Vec<_>, InterpError>>()?;
             calibrations.iter().for_each(|calibration| all.merge(calibration));
         }
+        all.expect(graph);
         Ok(all)
+    }
+
+    /// Widens the ranges of computed tensors of which few rows were observed: to four deviations
+    /// beside the means of their columns, where parameters lead to expect more also to those.
+    fn expect(&mut self, graph: &Graph) {
+        for op in &graph.order {
+            let data = graph.op(*op);
+            let result = data.results[0];
+            if !(1..FEW_ROWS).contains(&self.rows(result)) {
+                continue;
+            }
+            let Some(expected) = self.expected_deviations(graph, data) else { continue };
+            let columns = &mut self.columns[result];
+            columns.iter_mut().zip(expected).for_each(|(column, x)| column.expected = x);
+            let reach = columns.iter().map(Column::reach).fold(0.0, f64::max);
+            let range = std::mem::take(&mut self.ranges[result]);
+            self.ranges[result] = range.merge(&Range::of(&[reach as f32]));
+        }
+    }
+
+    /// The standard deviations that parameters lead to expect of the columns of a result: of a
+    /// LayerNorm, whose rows have a variance of 1 before it scales them, and of a linear layer, if
+    /// the columns of its operand are not correlated. Empty for other functions; `None` for
+    /// operations that only move numbers.
+    fn expected_deviations(&self, graph: &Graph, data: &OpData) -> Option<Vec<f64>> {
+        match data.kind {
+            OpKind::LayerNorm { .. } => {
+                let scale = graph.const_f64(data.operands[1])?;
+                Some(scale.iter().map(|gamma| gamma.abs()).collect())
+            }
+            OpKind::Linear {} => {
+                let weights = graph.const_f64(data.operands[1])?;
+                let operand = self.columns(data.operands[0]).unwrap_or_default();
+                let squares: Vec<f64> = operand.iter().map(Column::mean_square).collect();
+                let deviation = |row: &[f64]| {
+                    let variances = row.iter().zip(&squares).map(|(w, square)| w * w * square);
+                    variances.sum::<f64>().sqrt()
+                };
+                Some(weights.chunks(squares.len().max(1)).map(deviation).collect())
+            }
+            OpKind::Attention { .. }
+            | OpKind::MixHeads { .. }
+            | OpKind::ReduceMean { .. }
+            | OpKind::Unary { .. }
+            | OpKind::Table { .. } => Some(Vec::new()),
+            _ => None,
+        }
+    }
+
+    /// The number of rows of a matrix that were observed.
+    pub(crate) fn rows(&self, value: Value) -> usize {
+        self.columns(value).map_or(0, |columns| columns[0].count)
+    }
+
+    /// [`Calibration::run`] on samples, or on [noise](stand_in) if there are none.
+    ///
+    /// # Errors
+    /// As for [`Calibration::run`].
+    pub fn run_or_noise(
+        graph: &Graph,
+        samples: Option<&[ArrayD<f32>]>,
+    ) -> Result<Calibration, InterpError> {
+        let noise = if samples.is_none() { stand_in(graph) } else { Vec::new() };
+        let samples = samples.unwrap_or(&noise).iter().map(|array| array.view());
+        Calibration::run(graph, &samples.collect::<Vec<_>>())
     }
 
     fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>) {
@@ -138,7 +231,8 @@ impl Calibration {
         }
     }
 
-    /// The range of a value; empty for a constant.
+    /// The range of a value; empty for a constant. If it is computed and few rows were observed, it
+    /// contains what others are expected to reach.
     pub fn range(&self, value: Value) -> &Range {
         &self.ranges[value]
     }
@@ -146,17 +240,6 @@ impl Calibration {
     /// The mean of each column of a matrix; `None` for a value that calibration has not observed.
     pub fn means(&self, value: Value) -> Option<Vec<f64>> {
         self.columns(value).map(|columns| columns.iter().map(Column::mean).collect())
-    }
-
-    /// The smallest and the largest number of a matrix, and 0; `None` if it was not observed or a
-    /// number is not finite.
-    pub(crate) fn span(&self, value: Value) -> Option<[f64; 2]> {
-        let columns = self.columns(value)?;
-        let span = columns.iter().fold([0f32; 2], |[least, most], column| {
-            [least.min(column.least), most.max(column.most)]
-        });
-        let is_finite = columns.iter().all(|column| column.sum.is_finite());
-        is_finite.then_some(span.map(f64::from))
     }
 
     /// Divides the columns of a matrix, as if its values had been computed so.
@@ -175,7 +258,7 @@ impl Calibration {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{ArrayD, IxDyn};
+    use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
     use super::*;
     use crate::ir::{OpKind, Stage, TensorType, UnaryFn};
@@ -191,12 +274,18 @@ mod tests {
     #[test]
     fn ranges_cover_all_items() {
         let (graph, x, y) = graph();
-        let mut samples = ArrayD::from_elem(IxDyn(&[6, 3]), 1.0);
+        let mut samples = ArrayD::from_elem(IxDyn(&[64, 3]), 1.0);
         samples[[3, 1]] = -4.0;
         samples[[5, 2]] = 0.125;
         let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();
         assert_eq!((calibration.range(x).largest(), calibration.range(y).largest()), (4.0, 8.0));
-        assert_eq!(calibration.means(x), Some(vec![1.0, 1.0 / 6.0, 5.125 / 6.0]));
+        assert_eq!(calibration.means(x), Some(vec![1.0, 59.0 / 64.0, 63.125 / 64.0]));
+        // Few rows: the reciprocals may reach further.
+        let few = samples.slice_axis(Axis(0), Slice::from(..4));
+        let calibration = Calibration::run(&graph, &[few]).unwrap();
+        assert_eq!(calibration.range(x).largest(), 4.0);
+        let (mean, deviation) = ((3.0 - 0.25) / 4.0, 1.25 * 3f64.sqrt() / 4.0);
+        assert!((calibration.range(y).largest() - (mean + 4.0 * deviation)).abs() < 1e-6);
         samples[[0, 0]] = 0.0;
         samples[[0, 1]] = f32::NAN;
         let calibration = Calibration::run(&graph, &[samples.view()]).unwrap();

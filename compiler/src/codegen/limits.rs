@@ -112,7 +112,7 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
         (count > MAX_COUNT).then(|| format!("{what} {count}, expected at most {MAX_COUNT}"))
     };
     let parameters = match data.kind {
-        OpKind::QLinear {} | OpKind::QLayerNorm {} | OpKind::Lut {} => &data.operands[1..],
+        OpKind::QLinear {} | OpKind::QLayerNorm {} | OpKind::Lut { .. } => &data.operands[1..],
         OpKind::QEmbed {} => &data.operands[..1],
         _ => &[],
     };

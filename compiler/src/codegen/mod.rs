@@ -8,7 +8,7 @@
 //!   -> plans           per group: tiles, dataflow, declared buffers
 //!   -> tiled           instructions on buffers that have no address yet, in program order
 //!   -> scheduled       the same instructions in the order of each unit, buffers at addresses
-//!   -> Program         conflicting accesses of different units ordered by tokens
+//!   -> Program         conflicting accesses that could overlap, ordered by tokens
 //! ```
 //!
 //! The parts, from the ground up. Each imports only from those listed before it. A test compares

@@ -21,6 +21,10 @@ use crate::ir::{Graph, Op, Value};
 pub(super) struct Factors(Vec<f64>);
 
 impl Factors {
+    pub(super) fn new(factors: Vec<f64>) -> Factors {
+        Factors(factors)
+    }
+
     pub(super) fn as_slice(&self) -> &[f64] {
         &self.0
     }
@@ -62,12 +66,17 @@ pub(super) fn against_weights(
     for reader in &readers {
         weights.iter_mut().zip(&reader.columns).for_each(|(most, w)| *most = most.max(*w));
     }
-    let candidates = POWERS.map(|power| factors(ranges, &weights, power));
+    let candidates = candidates(ranges, &weights);
     let noise = |factors: &Factors| {
         readers.iter().map(|reader| reader.noise(channels, factors.as_slice())).sum::<f64>()
     };
     let best = candidates.into_iter().map(|factors| (noise(&factors), factors));
     best.min_by(|a, b| a.0.total_cmp(&b.0)).expect("there are candidates").1
+}
+
+/// Factors that turn ranges into each power of their product with weights.
+pub(super) fn candidates(ranges: &[f64], weights: &[f64]) -> [Factors; 5] {
+    POWERS.map(|power| factors(ranges, weights, power))
 }
 
 /// Powers of which a correctly rounded square root computes every one in the same way everywhere.

@@ -12,12 +12,12 @@
 //! | values | `linear` | `linear` after attention | to the reader's bias: probabilities of a row add up to 1 | to the reader's weights |
 //! | normalised tokens | `layer_norm` | `linear` | to the readers' biases | to the readers' weights |
 //! | hidden units | `linear`, ReLU | `linear` | | to the reader's weights |
-//! | inputs of tables | `linear` | table | to the table (one for all channels) | |
-//! | results of tables | table | `linear` | to the reader's bias (one for all channels) | |
+//! | inputs of tables | `linear` | table | to the table (one for a group of channels) | to the table |
+//! | results of tables | table | `linear` | to the reader's bias | to the reader's weights |
 //!
 //! Tables are the functions of every element, such as GELU and ReLU.
 //!
-//! [`centre`] moves offsets, [`balance`] factors, and [`centre_tables`] the offsets around tables.
+//! [`centre`] moves offsets, [`balance`] factors, and [`fit_tables`] both around tables.
 //! Parameters are computed in f64 and rounded once. Each rewrite is recorded as a decision of its
 //! layer. A layer that has the decision is not rewritten again, so the passes can run on their own
 //! results.
@@ -29,25 +29,27 @@
 //! Sources: SmoothQuant (arXiv 2211.10438), cross-layer equalisation (arXiv 1906.04721), RepQ-ViT
 //! (arXiv 2212.08254). The choice of the exponent ([`factors`]) is ours.
 
+mod channel_groups;
 mod factors;
 mod parameters;
+mod readers;
 mod sites;
+mod tables;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::ArrayD;
 
-use crate::calibration::{Calibration, Column, I8_MAX, stand_in};
+use crate::calibration::{Calibration, Column};
 use crate::interp::InterpError;
-use crate::ir::{Graph, Op, OpKind};
+use crate::ir::{Graph, Op};
 
 use self::factors::{Channels, Factors};
-use self::sites::{Keys, Site, Sites, Table};
+use self::sites::{Keys, Site, Sites};
 
 /// A rewrite in the decisions of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rewrite {
     Offsets,
     Factors,
-    Tables,
 }
 
 /// Moves the middle of every channel's range to 0. Without samples, noise stands in for them.
@@ -57,11 +59,11 @@ enum Rewrite {
 pub(crate) fn centre(graph: &Graph, samples: Option<&[ArrayD<f32>]>) -> Result<Graph, InterpError> {
     rewrite(graph, samples, Rewrite::Offsets, |graph, sites, calibration| {
         for Keys { source, .. } in &sites.keys {
-            let offsets = of_channels(graph, calibration, *source, Column::middle);
+            let offsets = middles(graph, calibration, *source);
             parameters::shift(graph, *source, &offsets);
         }
         for Site { source, reads, direct, readers, .. } in &sites.linear_after {
-            let offsets = of_channels(graph, calibration, *source, Column::middle);
+            let offsets = middles(graph, calibration, *source);
             let source = parameters::own_copy(graph, *source, *reads, direct);
             parameters::shift(graph, source, &offsets);
             readers.iter().for_each(|reader| parameters::add_product(graph, *reader, &offsets));
@@ -80,17 +82,15 @@ pub(crate) fn balance(
 ) -> Result<Graph, InterpError> {
     rewrite(graph, samples, Rewrite::Factors, |graph, sites, calibration| {
         for scores in &sites.scores {
-            let [queries, keys] = [scores.queries, scores.keys].map(|op| {
-                let ranges = of_channels(graph, calibration, op, Column::reach);
-                scores.shared_across_heads(ranges)
-            });
+            let [queries, keys] = [scores.queries, scores.keys]
+                .map(|op| scores.shared_across_heads(ranges(graph, calibration, op)));
             let factors = factors::between(&queries, &keys);
             divide(graph, calibration, scores.queries, &factors);
             divide(graph, calibration, scores.keys, &factors.inverse());
         }
         for Site { source, reads, direct, readers, .. } in &sites.linear_after {
             let channels = Channels {
-                ranges: of_channels(graph, calibration, *source, Column::reach),
+                ranges: ranges(graph, calibration, *source),
                 squares: factors::mean_squares(calibration, *reads),
             };
             let factors = factors::against_weights(graph, calibration, &channels, readers);
@@ -101,35 +101,30 @@ pub(crate) fn balance(
     })
 }
 
-/// Moves the middle of the ranges before and behind functions of every element to 0. Without
-/// samples, noise stands in for them.
+/// Fits the lookup tables of functions to the ranges of their inputs and results, with several
+/// tables where the ranges of channels differ. Without samples, noise stands in for them.
 ///
 /// # Errors
-/// As for [`centre`].
-pub(crate) fn centre_tables(
+/// The graph cannot be evaluated, or the samples are not items of its inputs.
+pub(crate) fn fit_tables(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
 ) -> Result<Graph, InterpError> {
-    rewrite(graph, samples, Rewrite::Tables, |graph, sites, calibration| {
-        for Table { op, source, readers } in &sites.tables {
-            let data = graph.op(*op);
-            let OpKind::Unary { f } = data.kind else { unreachable!("a site is a function") };
-            let (input, result) = (data.operands[0], data.results[0]);
-            let offset = |value| calibration.span(value).map_or(0.0, zero_point);
-            let input_offset = source.map_or(0.0, |_| offset(input));
-            let result_offset = if readers.is_empty() { 0.0 } else { offset(result) };
-            graph.op_mut(*op).kind = OpKind::Table { f, input_offset, result_offset };
-            if let Some(source) = source {
-                let channels = graph.ty(input).matrix().1;
-                parameters::shift(graph, *source, &vec![input_offset; channels]);
-            }
-            for reader in readers {
-                let channels = graph.ty(result).matrix().1;
-                parameters::add_product(graph, *reader, &vec![result_offset; channels]);
-            }
+    let (tables, left) = tables::find(graph);
+    let mut rewritten = graph.clone();
+    rewritten.decisions.extend(left);
+    if !tables.is_empty() {
+        let calibration = Calibration::run_or_noise(graph, samples)?;
+        for table in tables {
+            let decision = table.fit(&mut rewritten, &calibration);
+            rewritten.decisions.push(decision);
         }
-    })
+    }
+    Ok(rewritten.compacted())
 }
+
+/// Fewer rows than these, as those of one image, do not show the middle of a channel's range.
+const FEWEST_ROWS: usize = 256;
 
 /// Rewrites the sites of a graph that have no decision yet, and records the decisions.
 fn rewrite(
@@ -141,18 +136,15 @@ fn rewrite(
     let mut sites = sites::find(graph, kind);
     let mut rewritten = graph.clone();
     if !sites.is_empty() {
-        let noise = if samples.is_none() { stand_in(graph) } else { Vec::new() };
-        let samples: Vec<ArrayViewD<'_, f32>> =
-            samples.unwrap_or(&noise).iter().map(|array| array.view()).collect();
-        let mut calibration = Calibration::run(graph, &samples)?;
+        let mut calibration = Calibration::run_or_noise(graph, samples)?;
         let unknown = |op| {
-            let columns = of_channels(graph, &calibration, op, Column::reach);
-            let is_known = columns.iter().all(|reach| reach.is_finite());
-            (!is_known).then_some("infinite or undefined numbers occur in calibration")
+            let is_known = ranges(graph, &calibration, op).iter().all(|range| range.is_finite());
+            (!is_known).then(|| "infinite or undefined numbers occur in calibration".to_owned())
         };
-        let rare = |op| match kind {
-            Rewrite::Offsets => too_few_rows(graph, &calibration, op),
-            Rewrite::Factors | Rewrite::Tables => None,
+        let rare = |op| {
+            let is_rare = calibration.rows(graph.op(op).results[0]) < FEWEST_ROWS;
+            (kind == Rewrite::Offsets && is_rare)
+                .then(|| format!("fewer than {FEWEST_ROWS} rows occur in calibration"))
         };
         sites.leave_out(unknown, |op| unknown(op).or_else(|| rare(op)));
         run(&mut rewritten, &sites, &mut calibration);
@@ -161,42 +153,20 @@ fn rewrite(
     Ok(rewritten.compacted())
 }
 
-/// The offset near the middle of a range that is a multiple of the step of int8 behind it, so that
-/// 0 stays an integer: most results of GELU and ReLU are near 0, and an error that they share would
-/// add up in the layer behind them.
-///
-/// With `k` steps of offset and `most > -least`, the step is `most / (127 + k)`, and `k` is the
-/// largest integer with which the other end is at most 127 steps away.
-fn zero_point([least, most]: [f64; 2]) -> f64 {
-    if most < -least {
-        return -zero_point([-most, -least]);
-    }
-    let steps = (I8_MAX * (most + least) / (most - least)).floor();
-    if steps > 0.0 { most * steps / (I8_MAX + steps) } else { 0.0 }
-}
-
 /// Divides the channels of an operation's result, and their statistics.
 fn divide(graph: &mut Graph, calibration: &mut Calibration, op: Op, factors: &Factors) {
     parameters::divide(graph, op, factors);
     calibration.divide(graph.op(op).results[0], factors.as_slice());
 }
 
-/// A property of each channel of an operation's result.
-fn of_channels(
-    graph: &Graph,
-    calibration: &Calibration,
-    op: Op,
-    property: fn(&Column) -> f64,
-) -> Vec<f64> {
+/// The middles of the channels of an operation's result.
+fn middles(graph: &Graph, calibration: &Calibration, op: Op) -> Vec<f64> {
     let columns = calibration.columns(graph.op(op).results[0]).unwrap_or_default();
-    columns.iter().map(property).collect()
+    columns.iter().map(Column::middle).collect()
 }
 
-/// Whether too few rows were observed to move the middle of a channel. Few rows, as those of the
-/// class token of some items, lie closer around their middle than those of other inputs.
-fn too_few_rows(graph: &Graph, calibration: &Calibration, op: Op) -> Option<&'static str> {
-    const FEWEST: usize = 256;
+/// The magnitudes that the channels of an operation's result should cover.
+fn ranges(graph: &Graph, calibration: &Calibration, op: Op) -> Vec<f64> {
     let columns = calibration.columns(graph.op(op).results[0]).unwrap_or_default();
-    let is_rare = columns.first().is_none_or(|column| column.count() < FEWEST);
-    is_rare.then_some("fewer than 256 rows occur in calibration")
+    columns.iter().map(Column::reach).collect()
 }

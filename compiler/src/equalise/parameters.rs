@@ -36,11 +36,33 @@ pub(super) fn multiply(graph: &mut Graph, linear: Op, factors: &Factors) {
 /// Adds the product of the weights and an offset of every input channel to the bias of a linear
 /// layer.
 pub(super) fn add_product(graph: &mut Graph, linear: Op, offsets: &[f64]) {
-    let weights = reals(graph, graph.op(linear).operands[1]);
+    let weights = graph.const_f64(graph.op(linear).operands[1]).unwrap_or_default();
     let product = |row: &[f64]| row.iter().zip(offsets).map(|(w, offset)| w * offset).sum::<f64>();
     update(graph, linear, 2, |bias| {
         let rows = weights.chunks(offsets.len().max(1));
         bias.iter_mut().zip(rows).for_each(|(bias, row)| *bias += product(row));
+    });
+}
+
+/// Puts the results of a linear layer in another order.
+pub(super) fn order_results(graph: &mut Graph, linear: Op, order: &[usize]) {
+    for parameter in [1, 2] {
+        update(graph, linear, parameter, |elements| {
+            let old = elements.to_vec();
+            let width = old.len() / order.len().max(1);
+            let rows = elements.chunks_mut(width.max(1)).zip(order);
+            rows.for_each(|(row, from)| row.copy_from_slice(&old[from * width..][..width]));
+        });
+    }
+}
+
+/// Puts the input channels of a linear layer in another order.
+pub(super) fn order_inputs(graph: &mut Graph, linear: Op, order: &[usize]) {
+    update(graph, linear, 1, |weights| {
+        for row in weights.chunks_mut(order.len().max(1)) {
+            let old = row.to_vec();
+            row.iter_mut().zip(order).for_each(|(weight, from)| *weight = old[*from]);
+        }
     });
 }
 
@@ -69,14 +91,10 @@ pub(super) fn own_copy(graph: &mut Graph, source: Op, value: Value, readers: &[O
 /// Replaces a parameter of an operation. The constant may have other readers, so it stays.
 fn update(graph: &mut Graph, op: Op, parameter: usize, change: impl FnOnce(&mut [f64])) {
     let old = graph.op(op).operands[parameter];
-    let mut elements = reals(graph, old);
+    let mut elements = graph.const_f64(old).unwrap_or_default();
     change(&mut elements);
     let elements: Vec<f32> = elements.into_iter().map(|x| x as f32).collect();
     let name = graph.constant(old).map_or_else(String::new, |constant| constant.name.clone());
     let shape = graph.ty(old).shape.clone();
     graph.op_mut(op).operands[parameter] = graph.add_f32(name, shape, &elements);
-}
-
-fn reals(graph: &Graph, constant: Value) -> Vec<f64> {
-    graph.const_f32(constant).into_iter().flatten().map(f64::from).collect()
 }

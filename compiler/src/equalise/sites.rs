@@ -1,11 +1,11 @@
 //! Finds the tensors of a graph whose channels can be shifted or scaled.
 
-use cranelift_entity::SecondaryMap;
 use vitcod_isa::program::Decision;
 
 use super::Rewrite;
+use super::readers::{OTHER_READERS, OWN_STEP, Readers, Uses};
 use crate::ir::{Graph, Op, OpData, OpKind, UnaryFn, Value};
-use crate::quantise::{reads_16_bits, weight_grid};
+use crate::quantise::reads_16_bits;
 
 /// Keys of an attention.
 pub(super) struct Keys {
@@ -38,22 +38,6 @@ pub(super) struct Site {
     pub(super) readers: Vec<Op>,
 }
 
-/// The readers of a tensor.
-#[derive(Default)]
-struct Readers {
-    /// Linear layers, perhaps of selected rows.
-    linear: Vec<Op>,
-    /// Linear layers and selections of rows that read the tensor itself.
-    direct: Vec<Op>,
-    /// All others; `None` is an output of the graph.
-    others: Vec<Option<Op>>,
-    /// Whether the model states the step of the tensor or of a selection.
-    own_step: bool,
-}
-
-const OTHER_READERS: &str = "have readers that are not linear layers";
-const OWN_STEP: &str = "have a step that the model states";
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Norm,
@@ -71,15 +55,6 @@ impl Kind {
     }
 }
 
-/// A function of every element, which is a lookup table of the machine.
-pub(super) struct Table {
-    pub(super) op: Op,
-    /// The linear layer that makes the input, if the table alone reads it.
-    pub(super) source: Option<Op>,
-    /// The linear layers that read the result, if nothing else does.
-    pub(super) readers: Vec<Op>,
-}
-
 /// A tensor that is not rewritten.
 struct Left {
     layer: Op,
@@ -93,31 +68,26 @@ pub(super) struct Sites {
     pub(super) keys: Vec<Keys>,
     pub(super) scores: Vec<Scores>,
     pub(super) linear_after: Vec<Site>,
-    pub(super) tables: Vec<Table>,
     left: Vec<Left>,
 }
 
 const KEYS: &str = "keys";
 const QUERIES_AND_KEYS: &str = "queries and keys";
-const TABLES: &str = "inputs and results";
 
 /// The subject of the decisions of a rewrite.
 fn subject(rewrite: Rewrite, tensor: &str) -> String {
     match rewrite {
         Rewrite::Offsets => format!("channel offsets of {tensor}"),
         Rewrite::Factors => format!("channel factors of {tensor}"),
-        Rewrite::Tables => format!("table offsets of {tensor}"),
     }
 }
 
 /// Finds the tensors to rewrite.
 pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
-    let finder = Finder { graph, uses: graph.uses(), rewrite };
+    let finder = Finder { graph, uses: Uses::new(graph), rewrite };
     let mut sites = Sites::default();
     for op in &graph.order {
         match graph.op(*op).kind {
-            OpKind::Unary { .. } if rewrite == Rewrite::Tables => finder.table(*op, &mut sites),
-            _ if rewrite == Rewrite::Tables => {}
             OpKind::Attention { .. } => {
                 finder.scores(*op, &mut sites);
                 finder.site(*op, Kind::Values, &mut sites);
@@ -137,22 +107,20 @@ pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
 
 impl Sites {
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-            && self.scores.is_empty()
-            && self.linear_after.is_empty()
-            && self.tables.is_empty()
+        self.keys.is_empty() && self.scores.is_empty() && self.linear_after.is_empty()
     }
 
     /// Leaves out the tensors for which there is a reason, by the operations that make them.
     pub(super) fn leave_out(
         &mut self,
-        scores: impl Fn(Op) -> Option<&'static str>,
-        linear_after: impl Fn(Op) -> Option<&'static str>,
+        scores: impl Fn(Op) -> Option<String>,
+        linear_after: impl Fn(Op) -> Option<String>,
     ) {
         let left = &mut self.left;
-        let mut stays = |layer, tensor, reason: Option<&str>| {
-            left.extend(reason.map(|reason| Left { layer, tensor, reason: reason.to_owned() }));
-            reason.is_none()
+        let mut stays = |layer, tensor, reason: Option<String>| {
+            let stays = reason.is_none();
+            left.extend(reason.map(|reason| Left { layer, tensor, reason }));
+            stays
         };
         self.keys.retain(|site| stays(site.layer, KEYS, scores(site.source)));
         self.scores.retain(|site| {
@@ -169,7 +137,7 @@ impl Sites {
             layer: graph.layer_name(layer),
             subject: subject(rewrite, tensor),
             chosen: match rewrite {
-                Rewrite::Offsets | Rewrite::Tables => "moved".to_owned(),
+                Rewrite::Offsets => "moved".to_owned(),
                 Rewrite::Factors => "balanced".to_owned(),
             },
             reason: reason.to_owned(),
@@ -188,7 +156,7 @@ impl Sites {
         });
         let linear_after = self.linear_after.iter().map(|site| {
             let reason = match rewrite {
-                Rewrite::Offsets | Rewrite::Tables => {
+                Rewrite::Offsets => {
                     "the biases of the linear layers that read them take the offsets"
                 }
                 Rewrite::Factors => {
@@ -197,14 +165,6 @@ impl Sites {
             };
             rewritten(site.layer, site.kind.name(), reason)
         });
-        let tables = self.tables.iter().map(|table| {
-            let reason = match (table.source, table.readers.is_empty()) {
-                (Some(_), false) => "the biases of the linear layers around the table take them",
-                (Some(_), true) => "the bias before the table takes that of the input",
-                (None, _) => "the biases behind the table take that of the result",
-            };
-            rewritten(table.op, TABLES, reason)
-        });
         let left = self.left.iter().map(|left| Decision {
             layer: graph.layer_name(left.layer),
             subject: subject(rewrite, left.tensor),
@@ -212,13 +172,13 @@ impl Sites {
             reason: left.reason.clone(),
             alternatives: Vec::new(),
         });
-        keys.chain(scores).chain(linear_after).chain(tables).chain(left).collect()
+        keys.chain(scores).chain(linear_after).chain(left).collect()
     }
 }
 
 struct Finder<'g> {
     graph: &'g Graph,
-    uses: SecondaryMap<Value, Vec<Op>>,
+    uses: Uses<'g>,
     rewrite: Rewrite,
 }
 
@@ -242,7 +202,7 @@ impl Finder<'_> {
     fn scores(&self, layer: Op, sites: &mut Sites) {
         let tensor = match self.rewrite {
             Rewrite::Factors => QUERIES_AND_KEYS,
-            Rewrite::Offsets | Rewrite::Tables => KEYS,
+            Rewrite::Offsets => KEYS,
         };
         if self.is_decided(layer, tensor) {
             return;
@@ -250,7 +210,7 @@ impl Finder<'_> {
         let data = self.graph.op(layer);
         let [queries, keys] = [0, 1].map(|i| self.projection(data.operands[i]));
         let found = match self.rewrite {
-            Rewrite::Offsets | Rewrite::Tables => keys
+            Rewrite::Offsets => keys
                 .map(|keys| sites.keys.push(Keys { layer, source: keys.op }))
                 .map_err(|reason| format!("the keys {reason}")),
             Rewrite::Factors => {
@@ -289,13 +249,13 @@ impl Finder<'_> {
     fn projection(&self, mut value: Value) -> Result<Projection, &'static str> {
         let (mut mixed, mut biased) = (false, false);
         loop {
-            self.single_reader(value)?;
+            self.uses.single_reader(value)?;
             let Some((op, data)) = self.graph.producer(value) else {
                 return Err("are not the result of a linear layer");
             };
             match data.kind {
                 OpKind::Linear {} => {
-                    self.parameters(op)?;
+                    self.uses.parameters(op)?;
                     return Ok(Projection { op, mixed, biased });
                 }
                 OpKind::MixHeads { .. } => {
@@ -309,84 +269,9 @@ impl Finder<'_> {
         }
     }
 
-    fn single_reader(&self, value: Value) -> Result<(), &'static str> {
-        if self.uses[value].len() != 1 || self.is_output(value) {
-            return Err("have other readers");
-        }
-        self.without_own_step(value)
-    }
-
-    fn is_output(&self, value: Value) -> bool {
-        self.graph.outputs.iter().any(|output| output.value == value)
-    }
-
-    fn without_own_step(&self, value: Value) -> Result<(), &'static str> {
-        match self.graph.ty(value).step {
-            Some(_) => Err(OWN_STEP),
-            None => Ok(()),
-        }
-    }
-
-    /// Checks that weights and bias, or scale and bias, are constants.
-    fn parameters(&self, op: Op) -> Result<(), &'static str> {
-        let mut parameters = self.graph.op(op).operands[1..].iter();
-        match parameters.all(|parameter| self.graph.const_f32(*parameter).is_some()) {
-            true => Ok(()),
-            false => Err("are made with parameters that are not constant"),
-        }
-    }
-
-    fn table(&self, op: Op, sites: &mut Sites) {
-        let data = self.graph.op(op);
-        let (input, result) = (data.operands[0], data.results[0]);
-        let linear = self.graph.producer(input).filter(|(op, data)| {
-            matches!(data.kind, OpKind::Linear {}) && self.parameters(*op).is_ok()
-        });
-        let source = linear.map(|(op, _)| op).filter(|_| self.single_reader(input).is_ok());
-        let Readers { linear, others, own_step, .. } = self.readers(result);
-        let readable = linear.iter().all(|op| self.parameters(*op).is_ok());
-        let readers = if others.is_empty() && !own_step && readable { linear } else { Vec::new() };
-        if source.is_some() || !readers.is_empty() {
-            sites.tables.push(Table { op, source, readers });
-        } else {
-            let reason = "no linear layer alone makes the input, and not only linear layers read \
-                          the result";
-            sites.left.push(Left { layer: op, tensor: TABLES, reason: reason.to_owned() });
-        }
-    }
-
-    fn readers(&self, value: Value) -> Readers {
-        let mut readers = Readers::default();
-        let mut pending = vec![value];
-        while let Some(read) = pending.pop() {
-            readers.own_step |= self.graph.ty(read).step.is_some();
-            readers.others.extend(self.is_output(read).then_some(None));
-            for op in &self.uses[read] {
-                let data = self.graph.op(*op);
-                let selects_rows = match data.kind {
-                    OpKind::Slice { axis: 0, .. } => self.graph.ty(read).rank() == 2,
-                    OpKind::PickRows {} => true,
-                    _ => false,
-                };
-                if matches!(data.kind, OpKind::Linear {}) && data.operands[0] == read {
-                    readers.linear.push(*op);
-                } else if selects_rows {
-                    pending.push(data.results[0]);
-                } else {
-                    readers.others.push(Some(*op));
-                    continue;
-                }
-                if read == value {
-                    readers.direct.push(*op);
-                }
-            }
-        }
-        readers
-    }
-
     fn site(&self, layer: Op, kind: Kind, sites: &mut Sites) {
         let reads = self.graph.op(layer).results[0];
-        let readers = self.readers(reads);
+        let readers = self.uses.readers(reads);
         if readers.linear.is_empty() || self.is_decided(layer, kind.name()) {
             return;
         }
@@ -430,7 +315,7 @@ impl Finder<'_> {
                     return Err(OTHER_READERS);
                 }
                 let made = data.operands[if kind == Kind::Values { 2 } else { 0 }];
-                self.single_reader(made)?;
+                self.uses.single_reader(made)?;
                 let linear = self.graph.producer(made).filter(|(_, data)| {
                     matches!(data.kind, OpKind::Linear {})
                         && self.graph.ty(made).matrix().1 == self.graph.ty(reads).matrix().1
@@ -438,15 +323,10 @@ impl Finder<'_> {
                 linear.ok_or("are not the result of a linear layer")?.0
             }
         };
-        self.parameters(source)?;
+        self.uses.parameters(source)?;
         for reader in linear {
-            self.parameters(*reader)?;
-            let weights = self.graph.const_f32(self.graph.op(*reader).operands[1]);
-            let (_, depth) = self.graph.ty(reads).matrix();
-            let quantised = |weights: Vec<f32>| {
-                weights.chunks(depth.max(1)).all(|row| weight_grid(row).is_some())
-            };
-            if self.rewrite == Rewrite::Factors && weights.is_some_and(quantised) {
+            self.uses.parameters(*reader)?;
+            if self.rewrite == Rewrite::Factors && self.uses.has_quantised(*reader) {
                 return Err("are read by weights that the model has quantised");
             }
         }

@@ -303,6 +303,11 @@ impl Graph {
             .then(|| constant.bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
     }
 
+    /// [`Graph::const_f32`] in double precision.
+    pub(crate) fn const_f64(&self, value: Value) -> Option<Vec<f64>> {
+        Some(self.const_f32(value)?.into_iter().map(f64::from).collect())
+    }
+
     /// The elements of an integer constant; `None` for any other value.
     pub fn const_i64(&self, value: Value) -> Option<Vec<i64>> {
         let constant = self.constant(value)?;

@@ -62,12 +62,22 @@ fn unsupported(operands: &[&TensorType]) -> String {
     format!("invalid operands {}", types.join(", "))
 }
 
+/// Whether groups of channels, none of them empty, make up the columns of a matrix.
+fn divides(channels: &[usize], matrix: &[usize]) -> bool {
+    let sum = channels.iter().try_fold(0usize, |sum, group| sum.checked_add(*group));
+    matrix.len() == 2 && sum == Some(matrix[1]) && !channels.contains(&0)
+}
+
 /// As [`result_shape`]. An empty message stands for [`unsupported`].
 fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> {
     let x = &operands[0].shape;
     let expect = |holds: bool| if holds { Ok(()) } else { Err(String::new()) };
     match kind {
-        OpKind::Unary { .. } | OpKind::Table { .. } | OpKind::Convert { .. } => Ok(x.clone()),
+        OpKind::Unary { .. } | OpKind::Convert { .. } => Ok(x.clone()),
+        OpKind::Table { channels, .. } => {
+            expect(operands[1].shape == [channels.len(), 4] && divides(channels, x))?;
+            Ok(x.clone())
+        }
         OpKind::Select {} => {
             expect(operands[0].elem == Elem::I64 && operands[1].elem == operands[2].elem)?;
             broadcast(&broadcast(x, &operands[1].shape)?, &operands[2].shape)
@@ -241,8 +251,14 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(x.len() == 2 && rows.len() == 2 && rows[0] == 1)?;
             Ok(vec![rows[1], x[1]])
         }
-        OpKind::QLayerNorm {} | OpKind::Lut {} => {
+        OpKind::QLayerNorm {} => {
             expect(x.len() == 2)?;
+            Ok(x.clone())
+        }
+        OpKind::Lut { channels } => {
+            let bytes = channels.len().max(1).checked_mul(256).ok_or_else(String::new)?;
+            let divided = x.len() == 2 && (channels.is_empty() || divides(channels, x));
+            expect(divided && operands[1].shape == [bytes])?;
             Ok(x.clone())
         }
         OpKind::QAdd { .. } => {

@@ -411,16 +411,18 @@ operations! {
     /// each row of the result `[n, k*c]`: tokens in another order, or merged neighbours.
     "pick_rows" PickRows (Canonical|Quantised|Split) [2] -> 1 {}
 
-    /// Applies a function to every element, between two offsets: `f(x + input_offset) -
-    /// result_offset`. The pass `centre-tables` makes it of `unary`: a lookup table contains both
-    /// offsets.
-    "table" Table (Canonical) [1] -> 1 {
+    /// Applies a function to every element of `x[m,n]`, between factors and offsets: `(f(x a + b) -
+    /// d) / c`. The constant `f32[groups,4]` has a row `a, b, c, d` for each group of channels. The
+    /// pass `fit-tables` makes it of `unary`: a lookup table contains them.
+    "table" Table (Canonical) [2] -> 1 {
         /// The function.
         f: UnaryFn,
-        /// Added to the element.
-        input_offset: f64,
-        /// Subtracted from the result.
-        result_offset: f64,
+        /// Channels of each group in turn.
+        channels: Vec<usize>,
+        /// Magnitude of `x` that integers should cover; 0 for the calibrated one.
+        input_limit: f64,
+        /// Magnitude of the result that integers should cover; 0 for the calibrated one.
+        result_limit: f64,
     }
 
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
@@ -465,8 +467,11 @@ operations! {
     /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8 or i16.
     "qlayer_norm" QLayerNorm (Quantised|Split) [2] -> 1 {}
 
-    /// Looks up every element: `x` `i8[m,n]`, constant table `byte[256]`; to i8.
-    "lut" Lut (Quantised|Split) [2] -> 1 {}
+    /// Looks up every element: `x` `i8[m,n]`, constant tables `byte[256*groups]`; to i8.
+    "lut" Lut (Quantised|Split) [2] -> 1 {
+        /// Channels of each table in turn; without any there is one table.
+        channels: Vec<usize> = Vec::new(),
+    }
 
     /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated to i8 or i16; operands
     /// `i16[m,n]`.

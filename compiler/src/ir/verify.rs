@@ -147,11 +147,7 @@ impl Graph {
             OpKind::QLayerNorm {} => {
                 elems == [Elem::I16, Elem::Byte] && matches!(results[0].elem, Elem::I8 | Elem::I16)
             }
-            OpKind::Lut {} => {
-                elems == [Elem::I8, Elem::Byte]
-                    && operands[1].shape == [256]
-                    && results[0].elem == Elem::I8
-            }
+            OpKind::Lut { .. } => elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8,
             OpKind::Encode { .. } | OpKind::Decode { .. } => {
                 elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8
             }

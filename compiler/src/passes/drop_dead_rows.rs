@@ -52,7 +52,8 @@ fn operand_rows(
     rows: &Range<usize>,
 ) -> Option<Vec<Option<Range<usize>>>> {
     match op.kind {
-        OpKind::Unary { .. } | OpKind::Table { .. } => Some(vec![Some(rows.clone())]),
+        OpKind::Unary { .. } => Some(vec![Some(rows.clone())]),
+        OpKind::Table { .. } => Some(vec![Some(rows.clone()), None]),
         OpKind::Binary { .. }
             if graph.ty(op.operands[0]).shape == graph.ty(op.operands[1]).shape =>
         {

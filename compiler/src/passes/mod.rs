@@ -186,18 +186,18 @@ pub const PASSES: &[Pass] = &[
         }),
     },
     Pass {
-        name: "centre-tables",
-        doc: "Moves the middle of the ranges before and behind functions of every element to \
-              0, as calibrated on the samples or noise: their lookup tables contain the \
-              offsets, and the biases of the linear layers before and behind them make up \
-              for them. GELU and ReLU, whose results have one sign, gain a bit.",
+        name: "fit-tables",
+        doc: "Fits the lookup tables of functions such as GELU to the ranges of their inputs \
+              and results, as calibrated on the samples or noise: a table contains offsets \
+              and factors, for which the linear layers before and behind it make up. Where \
+              the ranges of channels differ, they are reordered into groups with a table each.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],
         prepares: Some("quantise"),
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, context| {
-            equalise::centre_tables(graph, context.samples).map_err(Failure::new)
+            equalise::fit_tables(graph, context.samples).map_err(Failure::new)
         }),
     },
     Pass {
@@ -262,7 +262,7 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "emit",
         doc: "Emits the program of a schedule: inserts the fewest synchronisation tokens \
-              that order all conflicting accesses of different units.",
+              that order all conflicting accesses that could overlap.",
         requires: Level::Scheduled,
         establishes: Level::Program,
         needs: &[],

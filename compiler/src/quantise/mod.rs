@@ -31,14 +31,15 @@ mod plan;
 mod score_terms;
 mod weights;
 
-pub(crate) use plan::reads_16_bits;
+pub(crate) use pass::real_function;
+pub(crate) use plan::{reads_16_bits, selects_rows};
 pub(crate) use weights::grid as weight_grid;
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::ArrayD;
 use vitcod_support::problems::Problems;
 
-use crate::calibration::{Calibration, Clipping, stand_in};
+use crate::calibration::{Calibration, Clipping};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Stage, Value};
 
@@ -126,13 +127,11 @@ pub fn calibrated(
     options: Options,
 ) -> Result<(Quantised, bool), CalibratedError> {
     let is_noise = samples.is_none() && needs_samples(graph);
-    let noise = if is_noise { stand_in(graph) } else { Vec::new() };
-    let samples: Vec<ArrayViewD<'_, f32>> =
-        samples.unwrap_or(&noise).iter().map(|array| array.view()).collect();
     // If the model has all steps, calibration is skipped.
-    let calibration = match samples[..] {
-        [] => Calibration::default(),
-        _ => Calibration::run(graph, &samples)?,
+    let calibration = match samples {
+        None if !is_noise => Calibration::default(),
+        Some([]) => Calibration::default(),
+        _ => Calibration::run_or_noise(graph, samples)?,
     };
     Ok((quantise_with(graph, &calibration, options)?, is_noise))
 }

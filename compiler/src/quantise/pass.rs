@@ -110,9 +110,13 @@ impl Pass<'_> {
                 self.mix_heads(x[0], *heads_in, *heads_out, ty, data)
             }
             OpKind::LayerNorm { eps } => self.layer_norm(x[0], *eps, ty, data),
-            OpKind::Unary { f } => Ok(self.lut(x[0], *f, [0.0; 2], ty, data)),
-            OpKind::Table { f, input_offset, result_offset } => {
-                Ok(self.lut(x[0], *f, [*input_offset, *result_offset], ty, data))
+            OpKind::Unary { f } => Ok(self.lut(x[0], *f, (&[], &[[1.0, 0.0, 1.0, 0.0]]), ty, data)),
+            OpKind::Table { f, channels, .. } => {
+                let groups = self.parameter(data.operands[1])?;
+                let groups: Vec<[f64; 4]> =
+                    groups.as_chunks().0.iter().map(|group| group.map(f64::from)).collect();
+                let channels = if groups.len() > 1 { &channels[..] } else { &[] };
+                Ok(self.lut(x[0], *f, (channels, &groups), ty, data))
             }
             OpKind::Binary { f } => self.binary([x[0], x[1]], *f, ty, data),
             OpKind::ReduceMean { .. } => Ok(self.mean(x[0], ty, data)),
@@ -299,11 +303,7 @@ impl Pass<'_> {
         let means = self.means.and_then(|calibration| calibration.means(data.operands[0]));
         // What a table computes near 0 is its offset away from 0. Most results are there, so the
         // rounded weights, too, must make up for the offset.
-        let zero = || {
-            let offset = table_offset(self.graph, data.operands[0])?;
-            Some(vec![-offset; self.graph.ty(w).shape[1]])
-        };
-        let means = means.or_else(zero);
+        let means = means.or_else(|| table_zeros(self.graph, data.operands[0]));
         let linear = QuantisedLinear::new(
             &weights,
             &bias,
@@ -355,7 +355,8 @@ impl Pass<'_> {
         data: &OpData,
     ) -> Result<Value, String> {
         let real = |value| {
-            Ok::<_, String>(self.parameter(value)?.into_iter().map(f64::from).collect::<Vec<f64>>())
+            let elements = self.graph.const_f64(value);
+            elements.ok_or_else(|| format!("expected a float constant, found {value}"))
         };
         let (gamma, beta) = (real(data.operands[1])?, real(data.operands[2])?);
         let params = LayerNormParams::new(&gamma, &beta, eps, self.step(x), self.step_of(&ty));
@@ -372,20 +373,19 @@ impl Pass<'_> {
         &mut self,
         x: Value,
         f: UnaryFn,
-        [input_offset, result_offset]: [f64; 2],
+        (channels, groups): (&[usize], &[[f64; 4]]),
         ty: TensorType,
         data: &OpData,
     ) -> Value {
         let function = real_function(f);
-        let table = Lut::from_fn(self.step(x), self.step_of(&ty), |x| {
-            function(x + input_offset) - result_offset
+        let tables = groups.iter().map(|[factor, offset, result_factor, result_offset]| {
+            let scaled = |x| (function(x * factor + offset) - result_offset) / result_factor;
+            Lut::from_fn(self.step(x), self.step_of(&ty), scaled).to_bytes()
         });
-        let table = self.out.add_const(
-            f.name(),
-            TensorType::new(Elem::Byte, [256]),
-            table.to_bytes().to_vec(),
-        );
-        self.push(OpKind::Lut {}, &[x, table], ty, data)
+        let tables: Vec<u8> = tables.flatten().collect();
+        let table =
+            self.out.add_const(f.name(), TensorType::new(Elem::Byte, [tables.len()]), tables);
+        self.push(OpKind::Lut { channels: channels.to_vec() }, &[x, table], ty, data)
     }
 
     fn binary(
@@ -490,13 +490,21 @@ impl Pass<'_> {
     }
 }
 
-/// The offset of the results of the table that makes a tensor, perhaps with selected rows.
-fn table_offset(graph: &Graph, mut value: Value) -> Option<f64> {
+/// What the table that makes a tensor, perhaps with selected rows, has in place of 0 in each
+/// channel.
+fn table_zeros(graph: &Graph, mut value: Value) -> Option<Vec<f64>> {
     loop {
         let (_, data) = graph.producer(value)?;
-        match data.kind {
-            OpKind::Table { result_offset, .. } => return Some(result_offset),
-            OpKind::Slice { axis: 0, .. } | OpKind::PickRows {} => value = data.operands[0],
+        match &data.kind {
+            OpKind::Table { channels, .. } => {
+                let groups = graph.const_f64(data.operands[1])?;
+                let zeros = groups.as_chunks().0.iter().zip(channels);
+                let zeros = zeros.flat_map(|([_, _, factor, offset], channels)| {
+                    std::iter::repeat_n(-offset / factor, *channels)
+                });
+                return Some(zeros.collect());
+            }
+            kind if plan::selects_rows(kind) => value = data.operands[0],
             _ => return None,
         }
     }
@@ -561,7 +569,7 @@ fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
 }
 
 /// A function in f64, the same on every platform.
-fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
+pub(crate) fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
     match f {
         UnaryFn::Erf => activation::erf,
         UnaryFn::Exp => activation::exp,

@@ -27,6 +27,8 @@ struct Group {
     range: Range,
     /// The coarsest int8 step at which the model itself quantises the tensors.
     own_step: Option<f64>,
+    /// The magnitude that int8 should cover at most, if a table states it.
+    limit: Option<f64>,
     /// An operation that writes only 8 bits, and one that writes only 16.
     writes: [Option<Op>; 2],
     /// Whether an operation reads 8 bits, and 16.
@@ -44,6 +46,11 @@ pub(super) fn moves(kind: &OpKind) -> bool {
             | OpKind::Pixels {}
             | OpKind::Patches { .. }
     )
+}
+
+/// Whether an operation selects rows of a matrix, so that the channels stay.
+pub(crate) fn selects_rows(kind: &OpKind) -> bool {
+    matches!(kind, OpKind::Slice { axis: 0, .. } | OpKind::PickRows {})
 }
 
 /// The element type of an operand, if the machine supports only one.
@@ -71,6 +78,7 @@ pub(super) fn activations(data: &OpData) -> &[Value] {
         OpKind::Linear {}
         | OpKind::MixHeads { .. }
         | OpKind::LayerNorm { .. }
+        | OpKind::Table { .. }
         | OpKind::PickRows {} => &data.operands[..1],
         OpKind::Attention { .. } => &data.operands[..3],
         OpKind::Embed {} => &[],
@@ -122,6 +130,13 @@ impl Plan {
                 }
                 _ => {}
             }
+            if let OpKind::Table { input_limit, result_limit, .. } = data.kind {
+                for (value, limit) in
+                    [(data.operands[0], input_limit), (data.results[0], result_limit)]
+                {
+                    groups[group_of[value]].limit = (limit > 0.0).then_some(limit);
+                }
+            }
             for operand in activations(data) {
                 let read = &mut groups[group_of[*operand]];
                 read.read_as_i8 |= operand_elem(&data.kind) == Some(Elem::I8);
@@ -137,7 +152,7 @@ impl Plan {
         let mut plan =
             Plan { i16_reach, types: SecondaryMap::new(), narrow_steps: SecondaryMap::new() };
         for (value, data) in graph.values() {
-            let Group { range, own_step, writes, read_as_i8, read_as_i16 } =
+            let Group { range, limit, own_step, writes, read_as_i8, read_as_i16 } =
                 &groups[group_of[value]];
             let largest = own_step.map_or(range.largest(), |step| step * I8_MAX);
             if group_of[value] == value {
@@ -166,7 +181,11 @@ impl Plan {
                 [None, None] if *read_as_i8 && !read_as_i16 => Elem::I8,
                 [None, None] => Elem::I16,
             };
-            let narrow = own_step.unwrap_or_else(|| plan.step(Elem::I8, range.limit(clipping)));
+            let calibrated = || {
+                let calibrated = range.limit(clipping);
+                limit.map_or(calibrated, |limit| calibrated.min(limit))
+            };
+            let narrow = own_step.unwrap_or_else(|| plan.step(Elem::I8, calibrated()));
             let step = if elem == Elem::I8 { narrow } else { plan.step(elem, largest) };
             plan.types[value] = Some((elem, step));
             plan.narrow_steps[value] = narrow;

@@ -1,6 +1,6 @@
 //! Small graphs by hand, and random ones against the float interpreter.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, concatenate};
 use proptest::prelude::*;
 use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::Channel;
@@ -59,8 +59,11 @@ fn samples(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
     noise(graph, items)
 }
 
+/// Calibrates on samples so often that their ranges are not widened as those of few rows are.
 fn calibrate(graph: &Graph, samples: &[ArrayD<f32>]) -> Calibration {
     graph.verify().unwrap();
+    let often = |sample: &ArrayD<f32>| concatenate(Axis(0), &vec![sample.view(); 64]).unwrap();
+    let samples: Vec<_> = samples.iter().map(often).collect();
     let samples: Vec<_> = samples.iter().map(|sample| sample.view()).collect();
     Calibration::run(graph, &samples).unwrap()
 }

@@ -10,7 +10,7 @@ use vitcod_compiler::quantise::{self, accuracy};
 use vitcod_testing::rescaled::{Factors, rescaled};
 use vitcod_testing::vit::{SMALL, vit};
 
-const PASSES: [&str; 3] = ["centre-channels", "balance-channels", "centre-tables"];
+const PASSES: [&str; 3] = ["centre-channels", "balance-channels", "fit-tables"];
 
 fn equalised(graph: &Graph, samples: &[ArrayD<f32>]) -> Graph {
     let context = Context { samples: Some(samples), ..Context::default() };
@@ -178,13 +178,13 @@ fn results_of_tables_use_both_signs() {
     let graph = text::parse(TEXT, &mut |name| Err(format!("there is no {name}"))).unwrap();
     let samples = stand_in(&graph);
     let context = Context { samples: Some(&samples), ..Context::default() };
-    let centred = run_on_graph(&graph, &["centre-tables"], &context).unwrap();
+    let centred = run_on_graph(&graph, &["fit-tables"], &context).unwrap();
     assert_same_function(&graph, &centred);
     let [plain, centred] = [&graph, &centred].map(|graph| {
         let options = quantise::Options::default();
         let (quantised, _) = quantise::calibrated(graph, Some(&samples), options).unwrap();
         let lut = quantised.graph.order.iter().map(|op| quantised.graph.op(*op));
-        let lut = lut.clone().find(|data| matches!(data.kind, OpKind::Lut {})).unwrap();
+        let lut = lut.clone().find(|data| matches!(data.kind, OpKind::Lut { .. })).unwrap();
         let table = quantised.graph.constant(lut.operands[1]).unwrap().bytes.clone();
         (quantised.graph.ty(lut.results[0]).step.unwrap(), table)
     });

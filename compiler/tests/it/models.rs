@@ -238,7 +238,7 @@ fn masks_from_a_file_compute_what_baked_ones_do() {
             quantised(&quantise(graph, &calibration).unwrap(), input.view())
         };
         let (from_file, baked) = (calibrated(&graph), calibrated(&graphs(&path(masked, "onnx")).1));
-        assert!(sqnr_db(reference.as_slice().unwrap(), from_file.as_slice().unwrap()) > 30.0);
+        assert!(sqnr_db(reference.as_slice().unwrap(), from_file.as_slice().unwrap()) > 28.0);
         assert!(sqnr_db(baked.as_slice().unwrap(), from_file.as_slice().unwrap()) > 30.0);
     }
 }

@@ -23,7 +23,7 @@ fn every_stage_is_the_same_through_text() {
         assert!(fs::read(sandbox.path("again.vitcod")).unwrap() == compiled, "from {to}");
     }
     let split = fs::read_to_string(sandbox.path("split.vir")).unwrap();
-    let passes = "centre-channels,balance-channels,centre-tables,quantise,split";
+    let passes = "centre-channels,balance-channels,fit-tables,quantise,split";
     sandbox.ok(&["opt", "canonical.vir", "--pass", passes, "-o", "rest.vir"]);
     assert_eq!(
         fs::read_to_string(sandbox.path("rest.vir")).unwrap().replace("rest.vir", "split.vir"),

@@ -1,5 +1,7 @@
 //! Elementwise instructions on tiles.
 
+use std::ops::Range;
+
 use vitcod_isa::instr::Shift;
 use vitcod_isa::instr::table::{Add, Lut};
 
@@ -9,22 +11,44 @@ use crate::codegen::limits::{MAX_COUNT, count};
 use crate::ir::{Op, OpKind};
 
 impl Builder<'_> {
-    /// Looks up the elements of a tile of shape `[m, n]`, in place.
-    pub(crate) fn lookup(&mut self, layer: Op, table: SramOperand, tile: Tile, shape: [usize; 2]) {
-        let [m, n] = self.flat(shape, &[(tile, 1)]);
-        let (src, stride) = (tile.at, tile.stride);
-        self.push(
-            layer,
-            Lut {
-                src: src.into(),
+    /// Looks up the elements of tiles with some columns of a `lut`, each group of channels in its
+    /// table.
+    pub(crate) fn lookup(
+        &mut self,
+        layer: Op,
+        tables: SramOperand,
+        [src, dst]: [Tile; 2],
+        rows: usize,
+        columns: &Range<usize>,
+    ) {
+        let OpKind::Lut { channels } = &self.graph.op(layer).kind else {
+            unreachable!("groups are formed by kind")
+        };
+        let all = [columns.end];
+        let channels = if channels.is_empty() { &all[..] } else { channels };
+        let mut end = 0;
+        for (number, channels) in channels.iter().enumerate() {
+            let group = end.max(columns.start)..(end + channels).min(columns.end);
+            end += channels;
+            if group.is_empty() {
+                continue;
+            }
+            let offset = (group.start - columns.start) as u64;
+            let [src, dst] =
+                [src, dst].map(|tile| Tile { at: self.offset_bytes(tile.at, offset), ..tile });
+            let [m, n] = self.flat([rows, group.len()], &[(src, 1), (dst, 1)]);
+            let table = self.offset_bytes(tables, 256 * number as u64);
+            let lut = Lut {
+                src: src.at.into(),
                 table: table.into(),
-                dst: src.into(),
+                dst: dst.at.into(),
                 m,
                 n,
-                src_stride: stride,
-                dst_stride: stride,
-            },
-        );
+                src_stride: src.stride,
+                dst_stride: dst.stride,
+            };
+            self.push(layer, lut);
+        }
     }
 
     /// The `qadd` of two tiles of shape `[m, n]` into a third one; `narrow` if the sum has 8 bits.

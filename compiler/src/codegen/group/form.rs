@@ -56,7 +56,7 @@ impl Former<'_> {
         let data = self.graph.op(op);
         match &data.kind {
             OpKind::QLinear {} => groups.push(self.linear(op)),
-            OpKind::QLayerNorm {} | OpKind::Lut {} | OpKind::QAdd { .. } => {
+            OpKind::QLayerNorm {} | OpKind::Lut { .. } | OpKind::QAdd { .. } => {
                 groups.push(Group::Elementwise(op))
             }
             OpKind::QEmbed {} => groups.push(Group::Embed(op)),
@@ -165,7 +165,7 @@ impl Former<'_> {
         while let Some(reader) = self.only_reader(group.result) {
             let data = self.graph.op(reader);
             match data.kind {
-                OpKind::Lut {} => group.luts.push(reader),
+                OpKind::Lut { .. } => group.luts.push(reader),
                 OpKind::QAdd { .. } if self.ready(linear, reader, group.result) => {
                     group.add = Some(reader)
                 }
@@ -210,7 +210,7 @@ impl Former<'_> {
     fn lookups(&mut self, mut value: Value) -> (Vec<Op>, Value) {
         let mut luts = Vec::new();
         while let Some(reader) = self.only_reader(value)
-            && let OpKind::Lut {} = self.graph.op(reader).kind
+            && let OpKind::Lut { .. } = self.graph.op(reader).kind
         {
             self.taken[reader] = true;
             luts.push(reader);

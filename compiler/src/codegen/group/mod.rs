@@ -260,6 +260,11 @@ impl Group {
     }
 }
 
+/// The bytes of the tables of lookups.
+pub(crate) fn table_bytes(graph: &Graph, luts: &[Op]) -> usize {
+    luts.iter().map(|lut| graph.ty(graph.op(*lut).operands[1]).bytes()).sum()
+}
+
 impl LinearGroup {
     /// The operations of the group, in order.
     fn ops(&self) -> impl Iterator<Item = Op> {

@@ -1,6 +1,6 @@
 //! Elementwise operations: LayerNorm, and lookups and adds that are not fused with a linear layer.
 
-use vitcod_isa::instr::table::{LayerNorm, Lut};
+use vitcod_isa::instr::table::LayerNorm;
 use vitcod_isa::instr::{Traffic, Width};
 use vitcod_isa::program::Decision;
 
@@ -111,10 +111,8 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &ElementwisePlan) {
                     let norm = LayerNorm { out, src, params, dst, m, n, src_stride, dst_stride };
                     builder.push(op, norm);
                 }
-                OpKind::Lut {} => {
-                    let [m, n] = builder.flat(shape, &[(tiles[0], 1), (tile, 1)]);
-                    let table = params.into();
-                    builder.push(op, Lut { src, table, dst, m, n, src_stride, dst_stride });
+                OpKind::Lut { .. } => {
+                    builder.lookup(op, params, [tiles[0], tile], rows.len(), &columns);
                 }
                 _ => {
                     let is_narrow = graph.ty(result).elem == Elem::I8;

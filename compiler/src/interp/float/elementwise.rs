@@ -1,6 +1,6 @@
 //! Elementwise functions.
 
-use ndarray::{IxDyn, Zip};
+use ndarray::{Axis, IxDyn, Slice, Zip};
 
 use super::Shared;
 use crate::ir::{BinaryFn, Conversion, UnaryFn};
@@ -36,10 +36,16 @@ pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
     x
 }
 
-/// A function of every element, between the offset of the input and that of the result.
-pub(super) fn table(f: UnaryFn, [input, result]: [f64; 2], mut x: Shared) -> Shared {
-    let (f, input, result) = (function(f), input as f32, result as f32);
-    x.mapv_inplace(|x| f(x + input) - result);
+/// A function of every element, between the factors and offsets of each group of channels.
+pub(super) fn table(f: UnaryFn, channels: &[usize], groups: &Shared, mut x: Shared) -> Shared {
+    let f = function(f);
+    let mut start = 0;
+    for (channels, group) in channels.iter().zip(groups.rows()) {
+        let [factor, offset, result_factor, result_offset] = [0, 1, 2, 3].map(|i| group[i]);
+        x.slice_axis_mut(Axis(1), Slice::from(start..start + channels))
+            .mapv_inplace(|x| (f(x * factor + offset) - result_offset) / result_factor);
+        start += channels;
+    }
     x
 }
 

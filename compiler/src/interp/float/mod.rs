@@ -182,8 +182,8 @@ impl<'g> FloatInterpreter<'g> {
         let x = &operands[0];
         let result = match &data.kind {
             OpKind::Unary { f } => elementwise::unary(*f, x.clone()),
-            OpKind::Table { f, input_offset, result_offset } => {
-                elementwise::table(*f, [*input_offset, *result_offset], x.clone())
+            OpKind::Table { f, channels, .. } => {
+                elementwise::table(*f, channels, &operands[1], x.clone())
             }
             OpKind::Binary { f } => elementwise::binary(*f, x, &operands[1]),
             OpKind::FakeQuantise { scale, zero_point, min, max } => {
@@ -272,7 +272,7 @@ impl<'g> FloatInterpreter<'g> {
             | OpKind::Encode { .. }
             | OpKind::Decode { .. }
             | OpKind::QLayerNorm {}
-            | OpKind::Lut {}
+            | OpKind::Lut { .. }
             | OpKind::QAdd { .. }
             | OpKind::Sddmm { .. }
             | OpKind::QSoftmax {}

@@ -90,9 +90,18 @@ pub(super) fn layer_norm<O: Quantised + Default>(
     out
 }
 
-/// Looks up every element.
-pub(super) fn lut(x: &[i8], lut: &Lut) -> Vec<i8> {
-    x.iter().map(|x| lut.apply(*x)).collect()
+/// Looks up every element, in the table of its columns.
+pub(super) fn lut(x: &[i8], luts: &[(usize, Lut)]) -> Vec<i8> {
+    let columns = luts.iter().map(|(columns, _)| columns).sum::<usize>().max(1);
+    let mut out = Vec::with_capacity(x.len());
+    for mut row in x.chunks(columns) {
+        for (columns, lut) in luts {
+            let (part, rest) = row.split_at(*columns);
+            out.extend(part.iter().map(|x| lut.apply(*x)));
+            row = rest;
+        }
+    }
+    out
 }
 
 /// `round_shift(a * a_scale + b * b_scale, shift)`, saturated.

@@ -32,7 +32,8 @@ enum Params {
     Channels(Vec<Channel>),
     Coder(Coder),
     LayerNorm(LayerNormParams),
-    Lut(Box<Lut>),
+    /// The columns and the table of each group of channels.
+    Luts(Vec<(usize, Lut)>),
     /// One mask per head.
     Masks(Vec<Mask>),
     Patterns(Patterns),
@@ -103,12 +104,11 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
                 Some(Params::LayerNorm(params))
             }
-            OpKind::Lut {} => {
-                let bytes = constant()?
-                    .bytes
-                    .first_chunk()
-                    .ok_or_else(|| "the table is too short".to_owned())?;
-                Some(Params::Lut(Box::new(Lut::from_bytes(bytes))))
+            OpKind::Lut { channels } => {
+                let (_, columns) = self.graph.ty(data.results[0]).matrix();
+                let channels = if channels.is_empty() { &[columns][..] } else { channels };
+                let tables = constant()?.bytes.as_chunks().0.iter().map(Lut::from_bytes);
+                Some(Params::Luts(channels.iter().copied().zip(tables).collect()))
             }
             OpKind::Sddmm { .. } => sddmm_masks(self.graph, data)?.map(Params::Masks),
             OpKind::BlockSddmm { .. }
@@ -275,7 +275,9 @@ impl<'g> QuantisedInterpreter<'g> {
                     _ => Tensor::I8(kernels::layer_norm(i16s(0)?, params, m)),
                 }
             }
-            (OpKind::Lut {}, Some(Params::Lut(lut))) => Tensor::I8(kernels::lut(i8s(0)?, lut)),
+            (OpKind::Lut { .. }, Some(Params::Luts(luts))) => {
+                Tensor::I8(kernels::lut(i8s(0)?, luts))
+            }
             (OpKind::QAdd { a_scale, b_scale, shift }, _) => {
                 match self.graph.ty(data.results[0]).elem {
                     Elem::I8 => {

@@ -209,7 +209,12 @@ fn every_operation() -> Graph {
         graph.push_typed(OpKind::QLayerNorm {}, &[twice, params], vec![i8s(&[3, 2])], &[])[0];
     let table = Lut::from_fn(0.5, 0.5, |x| x * x).to_bytes();
     let table = graph.add_const("square", TensorType::new(Elem::Byte, [256]), table.to_vec());
-    let square = graph.push_typed(OpKind::Lut {}, &[norm, table], vec![i8s(&[3, 2])], &[])[0];
+    let square = graph.push_typed(
+        OpKind::Lut { channels: Vec::new() },
+        &[norm, table],
+        vec![i8s(&[3, 2])],
+        &[],
+    )[0];
     let kind = OpKind::Sddmm { heads: 2, scale: scale(0.25 * SCORE_UNITS_PER_NAT), windows: 1 };
     let scores =
         graph.push_typed(kind, &[norm, norm], vec![TensorType::new(Elem::I16, [2, 3, 3])], &[])[0];
@@ -351,4 +356,24 @@ fn float_operations_are_rejected() {
     graph.add_output("y", y, [1]);
     let run = QuantisedInterpreter::new(&graph).unwrap().run(&[Tensor::I8(vec![0])]);
     assert!(run.unwrap_err().to_string().contains("not an operation of the quantised stage"));
+}
+
+#[test]
+fn groups_of_channels_have_tables_of_their_own() {
+    let mut graph = Graph::new("groups", Stage::Quantised);
+    let i8s = |shape: &[usize]| TensorType::quantised(Elem::I8, shape, 0.5);
+    let x = graph.add_input("x", i8s(&[2, 3]));
+    let square = Lut::from_fn(0.5, 0.5, |x| x * x).to_bytes();
+    let negative = Lut::from_fn(0.5, 0.5, |x| -x).to_bytes();
+    let tables = [square, negative].concat();
+    let tables = graph.add_const("tables", TensorType::new(Elem::Byte, [512]), tables);
+    let kind = OpKind::Lut { channels: vec![1, 2] };
+    let y = graph.push_typed(kind, &[x, tables], vec![i8s(&[2, 3])], &[])[0];
+    graph.add_output("y", y, [2, 3]);
+    graph.verify().unwrap();
+    let x = Tensor::I8(vec![3, 3, -4, -5, 7, 9]);
+    let outputs = QuantisedInterpreter::new(&graph).unwrap().run(&[x]).unwrap();
+    let Tensor::I8(y) = &outputs[0] else { panic!("{:?}", outputs[0]) };
+    assert_eq!([&y[1..3], &y[4..]], [[-3, 4], [-7, -9]]);
+    assert_eq!([y[0], y[3]], [square[3] as i8, square[(-5i8) as u8 as usize] as i8]);
 }

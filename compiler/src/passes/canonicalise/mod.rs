@@ -234,7 +234,7 @@ impl Canonicaliser<'_> {
             | OpKind::Encode { .. }
             | OpKind::Decode { .. }
             | OpKind::QLayerNorm {}
-            | OpKind::Lut {}
+            | OpKind::Lut { .. }
             | OpKind::QAdd { .. }
             | OpKind::Sddmm { .. }
             | OpKind::QSoftmax {}

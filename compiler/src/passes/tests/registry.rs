@@ -92,7 +92,7 @@ fn pipelines_leave_out_what_is_not_asked_for() {
             "drop-dead-rows",
             "centre-channels",
             "balance-channels",
-            "centre-tables",
+            "fit-tables",
             "quantise",
             "split"
         ]

@@ -71,10 +71,17 @@ impl Generator<'_> {
         let (m, k) = self.graph.ty(x).matrix();
         let _ = match self.below(10) {
             0 if self.one_in(3) => {
-                let f = self.pick(UnaryFn::ALL);
-                let [input_offset, result_offset] =
-                    [(); 2].map(|()| self.random.normal() * f64::from(u8::from(self.one_in(2))));
-                self.push(OpKind::Table { f, input_offset, result_offset }, &[x])
+                let (f, channels) = (self.pick(UnaryFn::ALL), self.channel_groups(k));
+                let rows = channels.iter().flat_map(|_| {
+                    let [a, b, c, d] = [(); 4].map(|()| self.random.normal() as f32);
+                    [0.5 + a.abs(), b, 0.5 + c.abs(), d]
+                });
+                let rows: Vec<f32> = rows.collect();
+                let groups = self.graph.add_f32("groups", [channels.len(), 4], &rows);
+                let [input_limit, result_limit] =
+                    [(); 2].map(|()| f64::from(u8::from(self.one_in(2))));
+                let kind = OpKind::Table { f, channels, input_limit, result_limit };
+                self.push(kind, &[x, groups])
             }
             0 => self.unary(x),
             1 => {

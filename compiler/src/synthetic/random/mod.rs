@@ -82,6 +82,14 @@ impl<'a> Generator<'a> {
         1 + self.below(5)
     }
 
+    /// Some columns, divided into up to three groups of channels.
+    fn channel_groups(&mut self, columns: usize) -> Vec<usize> {
+        let first = 1 + self.below(columns);
+        let second = if first < columns { 1 + self.below(columns - first) } else { 0 };
+        let groups = [first, second, columns - first - second];
+        groups.into_iter().filter(|group| *group > 0).collect()
+    }
+
     /// True once in `n` times.
     fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0

@@ -71,8 +71,9 @@ impl Generator<'_> {
             5 => {
                 let x = self.integers(Elem::I8);
                 let (m, n) = self.graph.ty(x).matrix();
-                let table = self.bytes(Elem::Byte, [256], None);
-                self.stepped(OpKind::Lut {}, &[x, table], Elem::I8, vec![m, n]);
+                let channels = if self.one_in(2) { self.channel_groups(n) } else { Vec::new() };
+                let table = self.bytes(Elem::Byte, [256 * channels.len().max(1)], None);
+                self.stepped(OpKind::Lut { channels }, &[x, table], Elem::I8, vec![m, n]);
             }
             6 => {
                 let a = self.integers(Elem::I16);

@@ -70,7 +70,8 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AttentionPlan<'_>) {
         .map(|mask| MaskRows::new(builder, group.sddmm, mask, *is_mask_resident));
     let tables = group.luts.iter().map(|lut| {
         let table = builder.graph.op(*lut).operands[1];
-        (*lut, builder.constant(TABLES, *lut, table, 0..256, Traffic::Params))
+        let bytes = 0..builder.graph.ty(table).bytes();
+        (*lut, builder.constant(TABLES, *lut, table, bytes, Traffic::Params))
     });
     let emission = Emission { group, attention, tables: tables.collect() };
     let mut waiting: Option<Stripe> = None;
@@ -196,7 +197,7 @@ impl Emission<'_> {
         };
         builder.push(self.group.spmm, op);
         for (lut, table) in &self.tables {
-            builder.lookup(*lut, *table, target.tile, [m, shape.dv]);
+            builder.lookup(*lut, *table, [target.tile; 2], m, &block.bytes);
         }
         builder.finish_store(self.group.spmm, &target);
     }

@@ -10,7 +10,7 @@ use vitcod_isa::program::{Alternative, Decision};
 
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::error::CodegenError;
-use crate::codegen::group::AttentionGroup;
+use crate::codegen::group::{AttentionGroup, table_bytes};
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::attention::names::{
     KEYS, MAXIMA, PROBABILITIES, PROJECTED_QUERIES, QUERIES, RESULTS, ROW_SUMS, SCORES,
@@ -248,7 +248,7 @@ impl<'a> Context<'a> {
             buffers.add(CHANNELS, projected_channels * Channel::BYTES, 2, Lifetime::Tile);
         }
         buffers.add(SOURCES, self.loaded_sources(), 1, Lifetime::Group);
-        buffers.add(TABLES, 256 * self.group.luts.len(), 1, Lifetime::Group);
+        buffers.add(TABLES, table_bytes(graph, &self.group.luts), 1, Lifetime::Group);
         buffers.align(STRIPE_ALIGNMENT * STRIPES_IN_FLIGHT);
         buffers
     }

@@ -6,7 +6,7 @@ use vitcod_isa::instr::Width;
 use vitcod_isa::operands::Channel;
 
 use crate::codegen::builder::buffers::{Declared, Lifetime, double};
-use crate::codegen::group::LinearGroup;
+use crate::codegen::group::{LinearGroup, table_bytes};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::linear::addend::Addend;
 use crate::codegen::lower::linear::form::Form;
@@ -71,8 +71,8 @@ pub(crate) struct Extents {
     pub(crate) narrow_sum_stored: bool,
     /// Whether the narrowed result is stored to DRAM.
     pub(crate) narrow_stored: bool,
-    /// Number of lookup tables.
-    pub(crate) luts: usize,
+    /// Bytes of the lookup tables.
+    pub(crate) table_bytes: usize,
     /// Passes of the vector unit over each result.
     pub(crate) vector_passes: usize,
 }
@@ -100,7 +100,7 @@ impl Extents {
             narrow_stored: group
                 .narrow
                 .is_some_and(|narrow| !planner.on_chip(graph.op(narrow).results[0])),
-            luts: group.luts.len(),
+            table_bytes: table_bytes(graph, &group.luts),
             vector_passes: group.luts.len()
                 + usize::from(group.add.is_some())
                 + usize::from(group.narrow.is_some()),
@@ -167,7 +167,7 @@ impl Extents {
     /// The buffers of the lookup tables.
     pub(crate) fn tables(&self) -> Declared {
         let mut buffers = Declared::default();
-        buffers.add(TABLES, 256 * self.luts, 1, Lifetime::Group);
+        buffers.add(TABLES, self.table_bytes, 1, Lifetime::Group);
         buffers
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn boundary_rows(
 
 /// Emits the products of all rows of `x` and the channels of `weights` into the tile `dst`,
 /// `height` rows per instruction.
-pub(crate) fn emit(
+pub(crate) fn emit_all_rows(
     builder: &mut Builder<'_>,
     linear: Op,
     weights: &WeightTile,
@@ -75,7 +75,7 @@ pub(crate) fn project(
             ..tile
         };
         let height = first_height.filter(|_| part.start == channels.start).unwrap_or(m);
-        emit(builder, linear, &weights, [x, dst], height);
+        emit_all_rows(builder, linear, &weights, [x, dst], height);
     }
     tile
 }

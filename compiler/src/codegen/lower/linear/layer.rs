@@ -35,10 +35,9 @@ impl<'g> Layer<'g> {
     ) -> Layer<'g> {
         let graph = builder.graph;
         let table = |lut: &Op| {
-            (
-                *lut,
-                builder.constant(TABLES, *lut, graph.op(*lut).operands[1], 0..256, Traffic::Params),
-            )
+            let table = graph.op(*lut).operands[1];
+            let bytes = 0..graph.ty(table).bytes();
+            (*lut, builder.constant(TABLES, *lut, table, bytes, Traffic::Params))
         };
         let tables = group.luts.iter().map(table).collect();
         let padded_map = builder.residence.padded_map(group.result);
@@ -52,7 +51,7 @@ impl<'g> Layer<'g> {
     }
 
     /// Rows in parts that one instruction can write: rows of a padded map are cut at the ends of
-    /// its lines.
+    /// its map rows.
     pub(crate) fn writable(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
         match &self.padded_map {
             None => vec![rows.clone()],
@@ -91,7 +90,7 @@ impl<'g> Layer<'g> {
         };
         let mut last = self.group.linear;
         for (lut, table) in &self.tables {
-            builder.lookup(*lut, *table, target.tile, shape);
+            builder.lookup(*lut, *table, [target.tile; 2], rows.len(), channels);
             last = *lut;
         }
         let mut result = target.tile;

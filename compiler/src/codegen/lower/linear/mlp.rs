@@ -220,7 +220,7 @@ fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
                 ..target.tile
             };
             let height = if channels.start == 0 { plan.boundary_rows } else { m };
-            full_k::emit(builder, first, &tile, [x, dst], height);
+            full_k::emit_all_rows(builder, first, &tile, [x, dst], height);
             // The lookups of a slice overlap with the products of the next one.
             if let Some(before) = slices.last().filter(|_| channels.start == depth.start) {
                 panel.add(builder, &consumer_layer, before);

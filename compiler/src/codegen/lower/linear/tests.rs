@@ -25,7 +25,7 @@ fn extents([m, n, k]: [usize; 3], on_chip: bool) -> Extents {
         addend_loaded: false,
         narrow_sum_stored: false,
         narrow_stored: false,
-        luts: 0,
+        table_bytes: 0,
         vector_passes: 0,
     }
 }

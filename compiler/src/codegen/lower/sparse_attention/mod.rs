@@ -29,7 +29,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{Block, SramOperand, Tile};
 use crate::codegen::limits::count;
 use crate::codegen::lower::sparse_attention::allocation::AllocatedStripe;
-use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
+use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPE_DATA, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Stripe, StripeConstants};
 use crate::codegen::lower::sparse_attention::tiling::HeadGroup;
@@ -104,7 +104,7 @@ impl SparseAttention {
         let columns: Vec<&[u16]> = patterns.iter().map(|head| head.columns.as_slice()).collect();
         let block_keys = match self.block {
             Some(part) if columns.iter().any(|columns| !columns.is_empty()) => builder.pooled(
-                STRIPES,
+                STRIPE_DATA,
                 part.scores,
                 block_keys_to_bytes(&columns).expect("tilings have fewer columns"),
             ),
@@ -127,16 +127,16 @@ impl SparseAttention {
             bytes: stripe.heads.start * self.d..stripe.heads.end * self.d,
         };
         let layer = self.list.or(self.block).map_or(self.product, |part| part.scores);
-        let rows = builder.pooled(STRIPES, layer, constants.bytes);
+        let rows = builder.pooled(STRIPE_DATA, layer, constants.bytes);
         let keys = builder.offset_bytes(rows, constants.keys);
-        let q = builder.read(STRIPES, self.first_scores(), self.q, &block);
+        let q = builder.read(STRIPE_DATA, self.first_scores(), self.q, &block);
         let (queries, entries) = (stripe.queries(), stripe.entries());
         let height = stripe.rows.len();
 
         let [mut block_max, mut block_scores] = [SramOperand::NONE; 2];
         if let Some(part) = self.block.filter(|_| stripe.all_columns() > 0) {
-            block_max = builder.tile(STRIPES, 1, 2 * queries).at;
-            block_scores = builder.tile(STRIPES, 1, 2 * height * stripe.all_columns()).at;
+            block_max = builder.tile(STRIPE_DATA, 1, 2 * queries).at;
+            block_scores = builder.tile(STRIPE_DATA, 1, 2 * height * stripe.all_columns()).at;
             let mut before = 0;
             for (local, columns) in stripe.columns.iter().enumerate() {
                 let pattern = &self.pattern.heads[stripe.heads.start + local];
@@ -169,8 +169,8 @@ impl SparseAttention {
         }
         let [mut max, mut scores] = [SramOperand::NONE; 2];
         if let Some(part) = self.list.filter(|_| entries > 0) {
-            max = builder.tile(STRIPES, 1, 2 * queries).at;
-            scores = builder.tile(STRIPES, 1, 2 * entries).at;
+            max = builder.tile(STRIPE_DATA, 1, 2 * queries).at;
+            scores = builder.tile(STRIPE_DATA, 1, 2 * entries).at;
             let op = SddmmList {
                 rows: rows.into(),
                 keys: keys.into(),
@@ -187,8 +187,8 @@ impl SparseAttention {
 
         let [mut block_p, mut block_sum] = [SramOperand::NONE; 2];
         if let Some(part) = self.block.filter(|_| stripe.all_columns() > 0) {
-            block_p = builder.tile(STRIPES, 1, height * stripe.all_columns()).at;
-            block_sum = builder.tile(STRIPES, 1, 4 * queries).at;
+            block_p = builder.tile(STRIPE_DATA, 1, height * stripe.all_columns()).at;
+            block_sum = builder.tile(STRIPE_DATA, 1, 4 * queries).at;
             let mut before = 0;
             for (local, columns) in stripe.columns.iter().enumerate() {
                 let op = Softmax {
@@ -210,8 +210,8 @@ impl SparseAttention {
         }
         let [mut p, mut sum] = [SramOperand::NONE; 2];
         if let Some(part) = self.list.filter(|_| entries > 0) {
-            p = builder.tile(STRIPES, 1, entries).at;
-            sum = builder.tile(STRIPES, 1, 4 * queries).at;
+            p = builder.tile(STRIPE_DATA, 1, entries).at;
+            sum = builder.tile(STRIPE_DATA, 1, 4 * queries).at;
             let (sparser_queries, sparser_entries) = *sparser_softmax;
             let remaining = (queries - sparser_queries, entries - sparser_entries);
             let parts = [
@@ -247,7 +247,7 @@ impl SparseAttention {
         heads.values = Some(v);
         let columns = stripe.heads.start * self.dv..stripe.heads.end * self.dv;
         let target = builder.begin_store(
-            STRIPES,
+            STRIPE_DATA,
             self.result,
             &Block { rows: stripe.rows.clone(), bytes: columns },
         );

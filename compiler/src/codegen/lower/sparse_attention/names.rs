@@ -8,4 +8,4 @@ pub(crate) const VALUES: &str = "values";
 
 /// Row list, queries, scores, probabilities, maxima, sums and results of a stripe: one name,
 /// because their sizes differ from stripe to stripe.
-pub(crate) const STRIPES: &str = "stripes";
+pub(crate) const STRIPE_DATA: &str = "stripes";

@@ -15,7 +15,7 @@ use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::sparse_attention::allocation::AllocatedStripe;
-use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPES, VALUES};
+use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPE_DATA, VALUES};
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Stripe, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
@@ -198,7 +198,7 @@ impl SparseAttention {
         let mut buffers = Declared::default();
         buffers.add(KEYS, widest * self.keys * k * self.d, kept_heads, Lifetime::Heads);
         buffers.add(VALUES, widest * self.keys * v * self.dv, kept_heads, Lifetime::Heads);
-        buffers.add(STRIPES, in_flight, 1, Lifetime::Stripe);
+        buffers.add(STRIPE_DATA, in_flight, 1, Lifetime::Stripe);
         Some(buffers)
     }
 

@@ -1,0 +1,375 @@
+//! Groups of channels that share a lookup table.
+//!
+//! The input of a table may have an offset and a factor, which the linear layer before it makes up
+//! for, and so may its result, for which the linear layers behind it make up. One table serves all
+//! channels well if their ranges are alike. Where they are not, as where one hidden unit reaches a
+//! hundred times further than the others, a table for each group of channels gives each group the
+//! whole range of int8.
+//!
+//! The noise that a division causes behind the next linear layer is predicted from the statistics
+//! of calibration: a rounding error is uniformly distributed over a step, `step^2 / 12`. Groups are
+//! added as long as each lowers the noise by [`LEAST_GAIN`] (our derivation).
+
+use super::factors::{self, Factors};
+use crate::calibration::I8_MAX;
+
+/// Channels of a group are a multiple of this, but for those of the first one, so that
+/// instructions on a group use the width of a vector unit.
+const MULTIPLE: usize = 16;
+const MOST_GROUPS: usize = 4;
+/// The ratio of noises, a decibel, for which a group is worth its instructions.
+const LEAST_GAIN: f64 = 1.26;
+
+/// A channel before and behind a table.
+#[derive(Clone, Debug)]
+pub(super) struct HiddenChannel {
+    /// The smallest and the largest input.
+    pub(super) input: [f64; 2],
+    /// The mean of the squares of the function's derivative.
+    pub(super) slope: f64,
+    /// The mean of the results, and of their squares.
+    pub(super) mean: f64,
+    pub(super) square: f64,
+    /// Magnitudes of the weights that read the result.
+    pub(super) weights: Vec<f64>,
+}
+
+/// A number of channels with the offsets and factors of their table: `y = (f(x input.factor +
+/// input.offset) - result.offset) / result.factor`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ChannelGroup {
+    pub(super) channels: usize,
+    pub(super) input: Scaling,
+    pub(super) result: Scaling,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scaling {
+    pub(super) offset: f64,
+    pub(super) factor: f64,
+}
+
+/// A division of channels into groups.
+#[derive(Clone, Debug)]
+pub(super) struct Division {
+    /// The channels in the order of the groups.
+    pub(super) order: Vec<usize>,
+    pub(super) groups: Vec<ChannelGroup>,
+    /// The magnitudes that integers of the scaled inputs and results should cover.
+    pub(super) input_limit: f64,
+    pub(super) result_limit: f64,
+    /// The gain over a single group in decibels.
+    pub(super) gain_db: f64,
+}
+
+/// Divides the channels of a table of `f`; into a single group unless `divisible`.
+pub(super) fn divide(f: fn(f64) -> f64, channels: &[HiddenChannel], divisible: bool) -> Division {
+    let mut order: Vec<usize> = (0..channels.len()).collect();
+    if divisible {
+        let reach: Vec<f64> = channels.iter().map(|channel| reach(f, channel.input)).collect();
+        order.sort_by(|a, b| reach[*a].total_cmp(&reach[*b]));
+    }
+    let mut ends = vec![channels.len()];
+    if divisible {
+        let tops = std::iter::successors(Some(MULTIPLE), |top| Some(2 * top));
+        ends.extend(tops.take_while(|top| *top < channels.len()).map(|top| channels.len() - top));
+        ends.reverse();
+    }
+    let mut start = 0;
+    let segments = ends.iter().map(|end| {
+        let segment = order[start..*end].iter().map(|channel| Segment::of(&channels[*channel]));
+        start = *end;
+        segment.reduce(Segment::and).unwrap_or_default()
+    });
+    let segments: Vec<Segment> = segments.collect();
+    // Ends of groups, as numbers of segments.
+    let mut cuts = vec![segments.len()];
+    let first = Fit::new(f, &segments, &cuts);
+    let mut best = first.clone();
+    while cuts.len() < MOST_GROUPS {
+        let more = (1..segments.len()).filter(|cut| !cuts.contains(cut)).map(|cut| {
+            let mut cuts = cuts.clone();
+            cuts.push(cut);
+            cuts.sort_unstable();
+            (Fit::new(f, &segments, &cuts), cuts)
+        });
+        let more = more.min_by(|(a, _), (b, _)| a.noise.total_cmp(&b.noise));
+        match more {
+            Some((fit, more)) if fit.noise * LEAST_GAIN <= best.noise => (best, cuts) = (fit, more),
+            _ => break,
+        }
+    }
+    if cuts.len() == 1 {
+        order.sort_unstable();
+    }
+    let gain_db = if cuts.len() > 1 { 10.0 * (first.noise / best.noise).log10() } else { 0.0 };
+    let Fit { groups, input_limit, result_limit, .. } = best;
+    Division { order, groups, input_limit, result_limit, gain_db }
+}
+
+/// Channels that stay together.
+#[derive(Clone, Debug, Default)]
+struct Segment {
+    channels: usize,
+    input: [f64; 2],
+    /// Sums over the channels.
+    mean: f64,
+    square: f64,
+    /// The sum of the squares of all weights, and with each channel's slope as a factor.
+    weights: f64,
+    slopes: f64,
+    /// The largest weight of each output.
+    largest: Vec<f64>,
+}
+
+impl Segment {
+    fn of(channel: &HiddenChannel) -> Segment {
+        let weights = channel.weights.iter().map(|w| w * w).sum();
+        Segment {
+            channels: 1,
+            input: channel.input,
+            mean: channel.mean,
+            square: channel.square,
+            weights,
+            slopes: weights * channel.slope,
+            largest: channel.weights.clone(),
+        }
+    }
+
+    fn and(mut self, other: Segment) -> Segment {
+        let [least, most] = other.input;
+        self.largest.iter_mut().zip(&other.largest).for_each(|(a, b)| *a = a.max(*b));
+        Segment {
+            channels: self.channels + other.channels,
+            input: [self.input[0].min(least), self.input[1].max(most)],
+            mean: self.mean + other.mean,
+            square: self.square + other.square,
+            weights: self.weights + other.weights,
+            slopes: self.slopes + other.slopes,
+            largest: self.largest,
+        }
+    }
+}
+
+/// The offsets and factors of a division.
+#[derive(Clone)]
+struct Fit {
+    groups: Vec<ChannelGroup>,
+    input_limit: f64,
+    result_limit: f64,
+    noise: f64,
+}
+
+impl Fit {
+    fn new(f: fn(f64) -> f64, segments: &[Segment], cuts: &[usize]) -> Fit {
+        let mut start = 0;
+        let merged = cuts.iter().map(|cut| {
+            let group = segments[start..*cut].iter().cloned().reduce(Segment::and);
+            start = *cut;
+            group.unwrap_or_default()
+        });
+        let merged: Vec<Segment> = merged.collect();
+        let inputs: Vec<Centred> =
+            merged.iter().map(|group| Centred::new(steep(f, group.input))).collect();
+        let results: Vec<Centred> =
+            merged.iter().map(|group| Centred::new(image(f, steep(f, group.input)))).collect();
+        let ranges: Vec<f64> = results.iter().map(|result| result.limit).collect();
+        let largest: Vec<f64> =
+            merged.iter().map(|group| group.largest.iter().copied().fold(0.0, f64::max)).collect();
+        let noise = |factors: &Factors| {
+            let factors = factors.as_slice();
+            let scaled = ranges.iter().zip(factors).map(|(range, factor)| range / factor);
+            let result_limit = scaled.fold(0.0, f64::max);
+            let mut noise = 0.0;
+            let mut signal = 0.0;
+            for (((group, input), result), factor) in
+                merged.iter().zip(&inputs).zip(&results).zip(factors)
+            {
+                noise += group.slopes * variance(input.limit);
+                noise += group.weights * variance(result_limit * factor);
+                let offset = result.offset;
+                let square = group.square - 2.0 * offset * group.mean
+                    + group.channels as f64 * offset * offset;
+                signal += square / (factor * factor);
+            }
+            let outputs = merged.first().map_or(0, |group| group.largest.len());
+            let rows =
+                (0..outputs).map(|row| {
+                    let scaled = merged.iter().zip(factors);
+                    variance(scaled.fold(0.0, |most, (group, factor)| {
+                        f64::max(most, group.largest[row] * factor)
+                    }))
+                });
+            (noise + signal * rows.sum::<f64>(), result_limit)
+        };
+        let candidates = factors::candidates(&ranges, &largest).map(|factors| {
+            let (noise, result_limit) = noise(&factors);
+            (noise, result_limit, factors)
+        });
+        let best = candidates.into_iter().min_by(|(a, ..), (b, ..)| a.total_cmp(b));
+        let (noise, result_limit, factors) = best.expect("there are candidates");
+        // Relative to the first group, which alone then keeps its numbers.
+        let first = factors.as_slice().first().copied().unwrap_or(1.0);
+        let input_limit = inputs.first().map_or(0.0, |input| input.limit);
+        let groups = merged.iter().zip(inputs.iter().zip(&results)).zip(factors.as_slice());
+        let groups = groups.map(|((group, (input, result)), factor)| {
+            let ratio = input.limit / input_limit;
+            ChannelGroup {
+                channels: group.channels,
+                input: Scaling {
+                    offset: input.offset,
+                    factor: if ratio.is_normal() { ratio } else { 1.0 },
+                },
+                result: Scaling { offset: result.offset, factor: factor / first },
+            }
+        });
+        Fit { groups: groups.collect(), input_limit, result_limit: result_limit * first, noise }
+    }
+}
+
+/// The variance of rounding to int8 that cover a magnitude.
+fn variance(limit: f64) -> f64 {
+    (limit / I8_MAX).powi(2) / 12.0
+}
+
+/// An interval around an offset.
+struct Centred {
+    offset: f64,
+    /// The distance of the further end.
+    limit: f64,
+}
+
+impl Centred {
+    fn new([least, most]: [f64; 2]) -> Centred {
+        let offset = zero_point([least, most]);
+        Centred { offset, limit: f64::max(most - offset, offset - least) }
+    }
+}
+
+/// The offset near the middle of a range that is a multiple of the step of int8 behind it, so that
+/// 0 stays an integer: most results of GELU and ReLU are near 0, and an error that they share would
+/// add up in the layer behind them.
+///
+/// With `k` steps of offset and `most > -least`, the step is `most / (127 + k)`, and `k` is the
+/// largest integer with which the other end is at most 127 steps away.
+fn zero_point([least, most]: [f64; 2]) -> f64 {
+    if most < -least {
+        return -zero_point([-most, -least]);
+    }
+    let steps = (I8_MAX * (most + least) / (most - least)).floor();
+    if steps > 0.0 { most * steps / (I8_MAX + steps) } else { 0.0 }
+}
+
+/// Points of an interval, both ends among them.
+fn points([least, most]: [f64; 2], number: usize) -> impl DoubleEndedIterator<Item = f64> + Clone {
+    let step = (most - least) / number as f64;
+    (0..=number).map(move |i| if i == number { most } else { least + i as f64 * step })
+}
+
+/// Intervals in which a function is looked at.
+const RESOLUTION: usize = 512;
+
+/// The smallest and the largest result in an interval, and 0.
+fn image(f: fn(f64) -> f64, interval: [f64; 2]) -> [f64; 2] {
+    let results = points(interval, RESOLUTION).map(f).filter(|y| y.is_finite());
+    results.fold([0.0; 2], |[least, most], y| [least.min(y), most.max(y)])
+}
+
+/// The part of an interval that contains 0 and the inputs at which the result changes: at an input
+/// beyond it, the result is that at its end, within a sixteenth of a step. Saturation there costs
+/// nothing.
+fn steep(f: fn(f64) -> f64, [least, most]: [f64; 2]) -> [f64; 2] {
+    steep_in(f, [least.min(0.0), most.max(0.0)], RESOLUTION)
+}
+
+fn steep_in(f: fn(f64) -> f64, interval: [f64; 2], resolution: usize) -> [f64; 2] {
+    let [least, most] = image(f, interval);
+    let tolerance = (most - least) / I8_MAX / 16.0;
+    // The first point from an end at which the results so far spread by more than the tolerance;
+    // the one before it is the end of the part.
+    let first = |points: &mut dyn Iterator<Item = f64>, end: f64| {
+        let (mut last, mut spread) = (end, [f64::INFINITY, f64::NEG_INFINITY]);
+        for x in points {
+            let y = f(x);
+            spread = [spread[0].min(y), spread[1].max(y)];
+            if !(spread[1] - spread[0] <= tolerance) {
+                return last;
+            }
+            last = x;
+        }
+        end
+    };
+    let [low, high] = [
+        first(&mut points(interval, resolution), interval[0]),
+        first(&mut points(interval, resolution).rev(), interval[1]),
+    ];
+    [low.min(0.0), high.max(0.0)]
+}
+
+/// How far the steep part of a channel's inputs reaches.
+fn reach(f: fn(f64) -> f64, input: [f64; 2]) -> f64 {
+    let [least, most] = steep_in(f, [input[0].min(0.0), input[1].max(0.0)], 64);
+    most - least
+}
+
+#[cfg(test)]
+mod tests {
+    use vitcod_isa::numerics::activation;
+
+    use super::*;
+
+    #[test]
+    fn offsets_keep_0_an_integer_and_both_ends_in_range() {
+        for [least, most] in [[0.0, 4.0], [-0.17, 9.0], [-1.0, 1.5], [-3.0, 0.25], [-7.0, 0.0]] {
+            let offset = zero_point([least, most]);
+            let step = (most - offset).max(offset - least) / I8_MAX;
+            let steps = offset / step;
+            assert!((steps - steps.round()).abs() < 1e-9, "{least} to {most}: {steps} steps");
+            // As fine as a range without an offset could be, but for one step.
+            assert!(step <= (most - least) / (2.0 * I8_MAX - 1.0) + 1e-12, "{least} to {most}");
+        }
+        // Both ends are as far away, or there is no range.
+        assert_eq!([[-2.0, 2.0], [0.0, 0.0]].map(zero_point), [0.0; 2]);
+    }
+
+    #[test]
+    fn flat_ends_are_cut() {
+        assert_eq!(steep(|x| x, [-2.0, 3.0]), [-2.0, 3.0]);
+        let [low, high] = steep(|x| x.max(0.0), [-50.0, 3.0]);
+        assert!((-0.2..=0.0).contains(&low), "{low}");
+        assert_eq!(high, 3.0);
+        let [low, high] = steep(activation::gelu, [-20.0, 4.0]);
+        assert!((-4.0..-2.0).contains(&low), "{low}");
+        assert_eq!(high, 4.0);
+        assert_eq!(steep(|_| 7.0, [-1.0, 1.0]), [-1.0, 1.0]);
+        assert_eq!(steep(|x| x, [0.0, 0.0]), [0.0, 0.0]);
+    }
+
+    fn channel(most: f64) -> HiddenChannel {
+        let (mean, square) = (most / 8.0, most * most / 16.0);
+        let input = [-most / 2.0, most];
+        HiddenChannel { input, slope: 0.5, mean, square, weights: vec![0.1; 4] }
+    }
+
+    #[test]
+    fn channels_that_reach_far_have_a_table_of_their_own() {
+        let mut channels = vec![channel(3.0); 96];
+        let alike = divide(|x| x.max(0.0), &channels, true);
+        assert_eq!((alike.groups.len(), alike.gain_db), (1, 0.0));
+        assert!(alike.order.is_sorted());
+        channels[5] = channel(300.0);
+        let division = divide(|x| x.max(0.0), &channels, true);
+        let widths: Vec<usize> = division.groups.iter().map(|group| group.channels).collect();
+        assert_eq!(widths, [80, 16]);
+        assert_eq!(division.order.last(), Some(&5));
+        assert!(division.gain_db > 3.0, "{}", division.gain_db);
+        // The other channels keep the range that they have alone.
+        assert!((division.input_limit - alike.input_limit).abs() < 1e-12);
+        let [_, far] = &division.groups[..] else { unreachable!() };
+        assert!((far.input.factor - 100.0).abs() < 1.0, "{}", far.input.factor);
+        assert!(far.result.factor > 3.0, "{}", far.result.factor);
+        let together = divide(|x| x.max(0.0), &channels, false);
+        assert_eq!(together.groups.len(), 1);
+        assert!(together.order.is_sorted());
+    }
+}

@@ -1,0 +1,102 @@
+//! Who makes and who reads a tensor.
+
+use cranelift_entity::SecondaryMap;
+
+use crate::ir::{Graph, Op, OpKind, Value};
+use crate::quantise::{selects_rows, weight_grid};
+
+/// The readers of a tensor.
+#[derive(Default)]
+pub(super) struct Readers {
+    /// Linear layers, perhaps of selected rows.
+    pub(super) linear: Vec<Op>,
+    /// Linear layers and selections of rows that read the tensor itself.
+    pub(super) direct: Vec<Op>,
+    /// All others; `None` is an output of the graph.
+    pub(super) others: Vec<Option<Op>>,
+    /// Whether the model states the step of the tensor or of a selection.
+    pub(super) own_step: bool,
+}
+
+pub(super) const OTHER_READERS: &str = "have readers that are not linear layers";
+pub(super) const OWN_STEP: &str = "have a step that the model states";
+
+/// The uses of the values of a graph.
+pub(super) struct Uses<'g> {
+    pub(super) graph: &'g Graph,
+    uses: SecondaryMap<Value, Vec<Op>>,
+}
+
+impl Uses<'_> {
+    pub(super) fn new(graph: &Graph) -> Uses<'_> {
+        Uses { graph, uses: graph.uses() }
+    }
+
+    /// The linear layer that makes a tensor, if its parameters are constants.
+    pub(super) fn linear(&self, value: Value) -> Option<Op> {
+        let (op, data) = self.graph.producer(value)?;
+        (matches!(data.kind, OpKind::Linear {}) && self.parameters(op).is_ok()).then_some(op)
+    }
+
+    /// Checks that one operation reads a tensor, and that the model does not state its step.
+    pub(super) fn single_reader(&self, value: Value) -> Result<(), &'static str> {
+        if self.uses[value].len() != 1 || self.is_output(value) {
+            return Err("have other readers");
+        }
+        self.without_own_step(value)
+    }
+
+    fn is_output(&self, value: Value) -> bool {
+        self.graph.outputs.iter().any(|output| output.value == value)
+    }
+
+    fn without_own_step(&self, value: Value) -> Result<(), &'static str> {
+        match self.graph.ty(value).step {
+            Some(_) => Err(OWN_STEP),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that weights and bias, or scale and bias, are constants.
+    pub(super) fn parameters(&self, op: Op) -> Result<(), &'static str> {
+        let mut parameters = self.graph.op(op).operands[1..].iter();
+        match parameters.all(|parameter| self.graph.const_f32(*parameter).is_some()) {
+            true => Ok(()),
+            false => Err("are made with parameters that are not constant"),
+        }
+    }
+
+    /// Whether the model has quantised the weights of a linear layer.
+    pub(super) fn has_quantised(&self, linear: Op) -> bool {
+        let weights = self.graph.op(linear).operands[1];
+        let (_, depth) = self.graph.ty(weights).matrix();
+        let is_quantised =
+            |weights: Vec<f32>| weights.chunks(depth.max(1)).all(|row| weight_grid(row).is_some());
+        self.graph.const_f32(weights).is_some_and(is_quantised)
+    }
+
+    /// The readers of a tensor.
+    pub(super) fn readers(&self, value: Value) -> Readers {
+        let mut readers = Readers::default();
+        let mut pending = vec![value];
+        while let Some(read) = pending.pop() {
+            readers.own_step |= self.graph.ty(read).step.is_some();
+            readers.others.extend(self.is_output(read).then_some(None));
+            for op in &self.uses[read] {
+                let data = self.graph.op(*op);
+                if matches!(data.kind, OpKind::Linear {}) && data.operands[0] == read {
+                    readers.linear.push(*op);
+                } else if selects_rows(&data.kind) && self.graph.ty(read).rank() == 2 {
+                    pending.push(data.results[0]);
+                } else {
+                    readers.others.push(Some(*op));
+                    continue;
+                }
+                if read == value {
+                    readers.direct.push(*op);
+                }
+            }
+        }
+        readers
+    }
+}

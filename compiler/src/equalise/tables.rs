@@ -1,0 +1,202 @@
+//! Functions of every element, which are lookup tables of the machine: a table contains offsets and
+//! factors of its input and of its result, one for each group of channels.
+
+use vitcod_isa::program::Decision;
+
+use super::channel_groups::{ChannelGroup, Division, HiddenChannel, Scaling, divide};
+use super::factors::Factors;
+use super::parameters;
+use super::readers::{Readers, Uses};
+use crate::calibration::{Calibration, Column};
+use crate::ir::{Graph, Op, OpKind, UnaryFn};
+use crate::quantise::real_function;
+
+/// A function with a linear layer before or behind it.
+pub(super) struct Table {
+    op: Op,
+    f: UnaryFn,
+    /// The linear layer that makes the input, if the table alone reads it.
+    source: Option<Op>,
+    /// The linear layers that read the result, if nothing else does.
+    readers: Vec<Op>,
+    /// Whether the channels can have several tables.
+    divisible: bool,
+}
+
+/// The tables of a graph, and the decisions for the other functions.
+pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
+    let uses = Uses::new(graph);
+    let (mut tables, mut left) = (Vec::new(), Vec::new());
+    for op in &graph.order {
+        let data = graph.op(*op);
+        let OpKind::Unary { f } = data.kind else { continue };
+        let (input, result) = (data.operands[0], data.results[0]);
+        let source = uses.linear(input).filter(|_| uses.single_reader(input).is_ok());
+        let Readers { linear, others, own_step, .. } = uses.readers(result);
+        let constant = linear.iter().all(|op| uses.parameters(*op).is_ok());
+        let readers = if others.is_empty() && !own_step && constant { linear } else { Vec::new() };
+        if source.is_none() && readers.is_empty() {
+            left.push(decision(
+                graph,
+                *op,
+                "as calibrated".to_owned(),
+                "no linear layer makes the input for the table alone, and not only linear layers \
+                 read the result"
+                    .to_owned(),
+            ));
+            continue;
+        }
+        let quantised = source.iter().chain(&readers).any(|linear| uses.has_quantised(*linear));
+        let divisible = source.is_some() && !readers.is_empty() && !quantised;
+        tables.push(Table { op: *op, f, source, readers, divisible });
+    }
+    (tables, left)
+}
+
+fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
+    Decision {
+        layer: graph.layer_name(op),
+        subject: "range of the lookup table".to_owned(),
+        chosen,
+        reason,
+        alternatives: Vec::new(),
+    }
+}
+
+impl Table {
+    /// Moves offsets and factors into the table, and out of the linear layers around it.
+    pub(super) fn fit(&self, graph: &mut Graph, calibration: &Calibration) -> Decision {
+        let Some(channels) = self.channels(graph, calibration) else {
+            let reason = "infinite or undefined numbers occur in calibration";
+            return decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
+        };
+        let division = divide(real_function(self.f), &channels, self.divisible);
+        let decision = self.decision(graph, &division);
+        self.rewrite(graph, division);
+        decision
+    }
+
+    /// The statistics of the channels; `None` if numbers are not finite.
+    fn channels(&self, graph: &Graph, calibration: &Calibration) -> Option<Vec<HiddenChannel>> {
+        let data = graph.op(self.op);
+        let inputs = calibration.columns(data.operands[0])?;
+        let results = calibration.columns(data.results[0])?;
+        let mut weights = vec![Vec::new(); inputs.len()];
+        for reader in &self.readers {
+            let rows = graph.const_f64(graph.op(*reader).operands[1])?;
+            for row in rows.chunks(inputs.len().max(1)) {
+                weights.iter_mut().zip(row).for_each(|(column, w)| column.push(w.abs()));
+            }
+        }
+        let f = real_function(self.f);
+        let channel = |((input, result), weights): ((&Column, &Column), Vec<f64>)| {
+            let channel = HiddenChannel {
+                input: input.span(),
+                slope: mean_square_slope(f, input),
+                mean: result.mean(),
+                square: result.mean_square(),
+                weights,
+            };
+            let [least, most] = channel.input;
+            (least.is_finite() && most.is_finite() && channel.square.is_finite()).then_some(channel)
+        };
+        inputs.iter().zip(results).zip(weights).map(channel).collect()
+    }
+
+    fn decision(&self, graph: &Graph, division: &Division) -> Decision {
+        let widths: Vec<String> =
+            division.groups.iter().map(|group| group.channels.to_string()).collect();
+        let chosen = match widths.len() {
+            1 => "fitted, one table".to_owned(),
+            tables => format!("fitted, {tables} tables for {} channels", widths.join(" + ")),
+        };
+        let mut reason = match (self.source, self.readers.is_empty()) {
+            (Some(_), false) => "the linear layers before and behind the table make up for it",
+            (Some(_), true) => "the linear layer before the table makes up for the input's range",
+            (None, _) => "the linear layers behind the table make up for the result's range",
+        }
+        .to_owned();
+        if division.groups.len() > 1 {
+            reason += &format!(
+                "; several tables lower the predicted noise by {:.1} dB",
+                division.gain_db
+            );
+        }
+        decision(graph, self.op, chosen, reason)
+    }
+
+    fn rewrite(&self, graph: &mut Graph, division: Division) {
+        let Division { order, groups, mut input_limit, mut result_limit, .. } = division;
+        let unscaled = Scaling { offset: 0.0, factor: 1.0 };
+        // The table's parameters are in single precision; what the linear layers make up for is the
+        // same number.
+        let single = |scaling: &Scaling| Scaling {
+            offset: f64::from(scaling.offset as f32),
+            factor: f64::from(scaling.factor as f32),
+        };
+        let groups = groups.iter().map(|group| ChannelGroup {
+            channels: group.channels,
+            input: if self.source.is_some() { single(&group.input) } else { unscaled.clone() },
+            result: if self.readers.is_empty() { unscaled.clone() } else { single(&group.result) },
+        });
+        let groups: Vec<ChannelGroup> = groups.collect();
+        if let Some(source) = self.source {
+            if !order.is_sorted() {
+                parameters::order_results(graph, source, &order);
+            }
+            let [offsets, factors] = of_channels(&groups, |group| &group.input);
+            parameters::shift(graph, source, &offsets);
+            parameters::divide(graph, source, &Factors::new(factors));
+        } else {
+            input_limit = 0.0;
+        }
+        for reader in &self.readers {
+            if !order.is_sorted() {
+                parameters::order_inputs(graph, *reader, &order);
+            }
+            let [offsets, factors] = of_channels(&groups, |group| &group.result);
+            parameters::add_product(graph, *reader, &offsets);
+            parameters::multiply(graph, *reader, &Factors::new(factors));
+        }
+        if self.readers.is_empty() {
+            result_limit = 0.0;
+        }
+        let rows = groups.iter().flat_map(|ChannelGroup { input, result, .. }| {
+            [input.factor, input.offset, result.factor, result.offset].map(|x| x as f32)
+        });
+        let parameters: Vec<f32> = rows.collect();
+        let parameters = graph.add_f32(self.f.name(), [groups.len(), 4], &parameters);
+        let data = graph.op_mut(self.op);
+        data.operands.push(parameters);
+        data.kind = OpKind::Table {
+            f: self.f,
+            channels: groups.iter().map(|group| group.channels).collect(),
+            input_limit,
+            result_limit,
+        };
+    }
+}
+
+/// The offset and the factor of each channel.
+fn of_channels(groups: &[ChannelGroup], scaling: fn(&ChannelGroup) -> &Scaling) -> [Vec<f64>; 2] {
+    [|scaling: &Scaling| scaling.offset, |scaling: &Scaling| scaling.factor].map(|part| {
+        let channels = groups
+            .iter()
+            .flat_map(|group| std::iter::repeat_n(part(scaling(group)), group.channels));
+        channels.collect()
+    })
+}
+
+/// The mean of the squares of a function's derivative at normally distributed numbers.
+fn mean_square_slope(f: fn(f64) -> f64, input: &Column) -> f64 {
+    /// The middles of eight parts of equal probability, in deviations; the other four are their
+    /// negatives.
+    const QUANTILES: [f64; 4] = [0.157, 0.489, 0.887, 1.534];
+    const WIDTH: f64 = 1e-3;
+    let (mean, deviation) = (input.mean(), input.deviation());
+    let slopes = QUANTILES.iter().flat_map(|quantile| [-quantile, *quantile]).map(|quantile| {
+        let x = mean + deviation * quantile;
+        ((f(x + WIDTH) - f(x - WIDTH)) / (2.0 * WIDTH)).powi(2)
+    });
+    slopes.sum::<f64>() / (2 * QUANTILES.len()) as f64
+}

@@ -6,9 +6,15 @@
 //! hundred times further than the others, a table for each group of channels gives each group the
 //! whole range of int8.
 //!
+//! What a factor takes from a range it adds to the weights behind it, and they have 8 bits, too.
+//! The channels that reach furthest can therefore be computed several times: `n` copies, each with
+//! an `n`th of the weights, together give `n` times as many integers to activations and weights
+//! (outlier channel splitting, arXiv 1901.09504).
+//!
 //! The noise that a division causes behind the next linear layer is predicted from the statistics
 //! of calibration: a rounding error is uniformly distributed over a step, `step^2 / 12`. Groups are
-//! added as long as each lowers the noise by [`LEAST_GAIN`] (our derivation).
+//! added as long as each lowers the noise by [`LEAST_GAIN`], copies only where they lower it by
+//! [`LEAST_GAIN_OF_COPIES`] and by [`GAIN_OF_WORK`] (our derivation).
 
 use super::factors::{self, Factors};
 use crate::calibration::I8_MAX;
@@ -17,8 +23,12 @@ use crate::calibration::I8_MAX;
 /// instructions on a group use the width of a vector unit.
 const MULTIPLE: usize = 16;
 const MOST_GROUPS: usize = 4;
-/// The ratio of noises, a decibel, for which a group is worth its instructions.
-const LEAST_GAIN: f64 = 1.26;
+/// The ratio of noises, two decibels, for which a group is worth its instructions.
+const LEAST_GAIN: f64 = 1.58;
+/// The ratio of noises, six decibels, for which copies are worth their work.
+const LEAST_GAIN_OF_COPIES: f64 = 4.0;
+/// The decibels that make up for a per cent more products of the model.
+const GAIN_OF_WORK: f64 = 0.5;
 
 /// A channel before and behind a table.
 #[derive(Clone, Debug)]
@@ -38,7 +48,10 @@ pub(super) struct HiddenChannel {
 /// input.offset) - result.offset) / result.factor`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ChannelGroup {
+    /// Channels, copies included.
     pub(super) channels: usize,
+    /// How often each channel is computed.
+    pub(super) copies: usize,
     pub(super) input: Scaling,
     pub(super) result: Scaling,
 }
@@ -52,7 +65,7 @@ pub(super) struct Scaling {
 /// A division of channels into groups.
 #[derive(Clone, Debug)]
 pub(super) struct Division {
-    /// The channels in the order of the groups.
+    /// The channels in the order of the groups; copies follow each other.
     pub(super) order: Vec<usize>,
     pub(super) groups: Vec<ChannelGroup>,
     /// The magnitudes that integers of the scaled inputs and results should cover.
@@ -62,49 +75,105 @@ pub(super) struct Division {
     pub(super) gain_db: f64,
 }
 
-/// Divides the channels of a table of `f`; into a single group unless `divisible`.
-pub(super) fn divide(f: fn(f64) -> f64, channels: &[HiddenChannel], divisible: bool) -> Division {
-    let mut order: Vec<usize> = (0..channels.len()).collect();
-    if divisible {
-        let reach: Vec<f64> = channels.iter().map(|channel| reach(f, channel.input)).collect();
-        order.sort_by(|a, b| reach[*a].total_cmp(&reach[*b]));
+/// What may be done to the channels of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Freedom {
+    /// They share a table.
+    OneTable,
+    /// They are reordered and copied; a channel more costs this part of the model's products.
+    Groups { channel_work: f64 },
+}
+
+/// Divides the channels of a table of `f`.
+pub(super) fn divide(f: fn(f64) -> f64, channels: &[HiddenChannel], freedom: Freedom) -> Division {
+    let unordered: Vec<usize> = (0..channels.len()).collect();
+    let one = Fit::new(f, &[(Segment::all(channels, &unordered), 1)]);
+    let Freedom::Groups { channel_work } = freedom else { return one.division(unordered, &one) };
+    let mut order = unordered.clone();
+    let reach: Vec<f64> = channels.iter().map(|channel| reach(f, channel.input)).collect();
+    order.sort_by(|a, b| reach[*a].total_cmp(&reach[*b]));
+
+    let (best, cuts) = groups(f, channels, &order, None);
+    let mut chosen = match cuts.len() {
+        0 => one.division(unordered, &one),
+        _ => best.division(order.clone(), &one),
+    };
+    let mut least_cost = f64::INFINITY;
+    for (copied, copies) in copies(channels.len()) {
+        let (fit, _) = groups(f, channels, &order, Some((copied, copies)));
+        let more = (copied * (copies - 1)) as f64 * channel_work;
+        let work_db = GAIN_OF_WORK * 100.0 * more;
+        let cost = 10.0 * fit.noise.log10() + work_db;
+        let is_worth = fit.noise * LEAST_GAIN_OF_COPIES <= best.noise
+            && cost < 10.0 * best.noise.log10()
+            && cost < least_cost;
+        if is_worth {
+            least_cost = cost;
+            let (kept, far) = order.split_at(order.len() - copied);
+            let far = far.iter().flat_map(|channel| std::iter::repeat_n(*channel, copies));
+            chosen = fit.division(kept.iter().copied().chain(far).collect(), &one);
+        }
     }
-    let mut ends = vec![channels.len()];
-    if divisible {
-        let tops = std::iter::successors(Some(MULTIPLE), |top| Some(2 * top));
-        ends.extend(tops.take_while(|top| *top < channels.len()).map(|top| channels.len() - top));
-        ends.reverse();
-    }
+    chosen
+}
+
+/// The numbers of channels that may be copied, and of their copies.
+fn copies(channels: usize) -> impl Iterator<Item = (usize, usize)> {
+    let powers = |most: u32| (0..=most).map(|power| 1 << power);
+    let all = powers(4).flat_map(move |copied: usize| powers(5).map(move |n: usize| (copied, n)));
+    all.filter(move |(copied, copies)| {
+        *copies > 1 && (copied * copies).is_multiple_of(MULTIPLE) && copied * 2 <= channels
+    })
+}
+
+/// Divides channels, in the order of how far they reach, into groups; the last ones may be copied.
+/// Also the channels before the end of each group but the last.
+fn groups(
+    f: fn(f64) -> f64,
+    channels: &[HiddenChannel],
+    order: &[usize],
+    copied: Option<(usize, usize)>,
+) -> (Fit, Vec<usize>) {
+    let (kept, far) = order.split_at(order.len() - copied.map_or(0, |(copied, _)| copied));
+    let last = copied.map(|(_, copies)| (Segment::all(channels, far), copies));
+    let tops = std::iter::successors(Some(MULTIPLE), |top| Some(2 * top));
+    let mut ends: Vec<usize> =
+        tops.take_while(|top| *top < kept.len()).map(|top| kept.len() - top).collect();
+    ends.reverse();
+    ends.push(kept.len());
     let mut start = 0;
     let segments = ends.iter().map(|end| {
-        let segment = order[start..*end].iter().map(|channel| Segment::of(&channels[*channel]));
+        let segment = Segment::all(channels, &kept[start..*end]);
         start = *end;
-        segment.reduce(Segment::and).unwrap_or_default()
+        segment
     });
     let segments: Vec<Segment> = segments.collect();
-    // Ends of groups, as numbers of segments.
-    let mut cuts = vec![segments.len()];
-    let first = Fit::new(f, &segments, &cuts);
-    let mut best = first.clone();
-    while cuts.len() < MOST_GROUPS {
+    // A cut is the number of segments before it.
+    let fit = |cuts: &[usize]| {
+        let mut start = 0;
+        let ends = cuts.iter().copied().chain([segments.len()]);
+        let merged = ends.map(|cut| {
+            let group = segments[start..cut].iter().cloned().reduce(Segment::and);
+            start = cut;
+            (group.unwrap_or_default(), 1)
+        });
+        Fit::new(f, &merged.chain(last.clone()).collect::<Vec<_>>())
+    };
+    let mut cuts = Vec::new();
+    let mut best = fit(&cuts);
+    while best.groups.len() < MOST_GROUPS {
         let more = (1..segments.len()).filter(|cut| !cuts.contains(cut)).map(|cut| {
             let mut cuts = cuts.clone();
             cuts.push(cut);
             cuts.sort_unstable();
-            (Fit::new(f, &segments, &cuts), cuts)
+            (fit(&cuts), cuts)
         });
-        let more = more.min_by(|(a, _), (b, _)| a.noise.total_cmp(&b.noise));
-        match more {
+        match more.min_by(|(a, _), (b, _)| a.noise.total_cmp(&b.noise)) {
             Some((fit, more)) if fit.noise * LEAST_GAIN <= best.noise => (best, cuts) = (fit, more),
             _ => break,
         }
     }
-    if cuts.len() == 1 {
-        order.sort_unstable();
-    }
-    let gain_db = if cuts.len() > 1 { 10.0 * (first.noise / best.noise).log10() } else { 0.0 };
-    let Fit { groups, input_limit, result_limit, .. } = best;
-    Division { order, groups, input_limit, result_limit, gain_db }
+    (best, cuts)
 }
 
 /// Channels that stay together.
@@ -136,6 +205,11 @@ impl Segment {
         }
     }
 
+    fn all(channels: &[HiddenChannel], numbers: &[usize]) -> Segment {
+        let channels = numbers.iter().map(|channel| Segment::of(&channels[*channel]));
+        channels.reduce(Segment::and).unwrap_or_default()
+    }
+
     fn and(mut self, other: Segment) -> Segment {
         let [least, most] = other.input;
         self.largest.iter_mut().zip(&other.largest).for_each(|(a, b)| *a = a.max(*b));
@@ -161,28 +235,25 @@ struct Fit {
 }
 
 impl Fit {
-    fn new(f: fn(f64) -> f64, segments: &[Segment], cuts: &[usize]) -> Fit {
-        let mut start = 0;
-        let merged = cuts.iter().map(|cut| {
-            let group = segments[start..*cut].iter().cloned().reduce(Segment::and);
-            start = *cut;
-            group.unwrap_or_default()
-        });
-        let merged: Vec<Segment> = merged.collect();
+    /// Fits tables to groups of channels with their numbers of copies.
+    fn new(f: fn(f64) -> f64, merged: &[(Segment, usize)]) -> Fit {
         let inputs: Vec<Centred> =
-            merged.iter().map(|group| Centred::new(steep(f, group.input))).collect();
+            merged.iter().map(|(group, _)| Centred::new(steep(f, group.input))).collect();
         let results: Vec<Centred> =
-            merged.iter().map(|group| Centred::new(image(f, steep(f, group.input)))).collect();
+            merged.iter().map(|(group, _)| Centred::new(image(f, steep(f, group.input)))).collect();
         let ranges: Vec<f64> = results.iter().map(|result| result.limit).collect();
-        let largest: Vec<f64> =
-            merged.iter().map(|group| group.largest.iter().copied().fold(0.0, f64::max)).collect();
+        // Each copy has a part of the weights.
+        let largest = |(group, copies): &(Segment, usize)| {
+            group.largest.iter().copied().fold(0.0, f64::max) / *copies as f64
+        };
+        let largest: Vec<f64> = merged.iter().map(largest).collect();
         let noise = |factors: &Factors| {
             let factors = factors.as_slice();
             let scaled = ranges.iter().zip(factors).map(|(range, factor)| range / factor);
             let result_limit = scaled.fold(0.0, f64::max);
             let mut noise = 0.0;
             let mut signal = 0.0;
-            for (((group, input), result), factor) in
+            for ((((group, _), input), result), factor) in
                 merged.iter().zip(&inputs).zip(&results).zip(factors)
             {
                 noise += group.slopes * variance(input.limit);
@@ -192,14 +263,14 @@ impl Fit {
                     + group.channels as f64 * offset * offset;
                 signal += square / (factor * factor);
             }
-            let outputs = merged.first().map_or(0, |group| group.largest.len());
-            let rows =
-                (0..outputs).map(|row| {
-                    let scaled = merged.iter().zip(factors);
-                    variance(scaled.fold(0.0, |most, (group, factor)| {
-                        f64::max(most, group.largest[row] * factor)
-                    }))
-                });
+            let outputs = merged.first().map_or(0, |(group, _)| group.largest.len());
+            let rows = (0..outputs).map(|row| {
+                let weights = merged
+                    .iter()
+                    .zip(factors)
+                    .map(|((group, copies), factor)| group.largest[row] * factor / *copies as f64);
+                variance(weights.fold(0.0, f64::max))
+            });
             (noise + signal * rows.sum::<f64>(), result_limit)
         };
         let candidates = factors::candidates(&ranges, &largest).map(|factors| {
@@ -212,10 +283,11 @@ impl Fit {
         let first = factors.as_slice().first().copied().unwrap_or(1.0);
         let input_limit = inputs.first().map_or(0.0, |input| input.limit);
         let groups = merged.iter().zip(inputs.iter().zip(&results)).zip(factors.as_slice());
-        let groups = groups.map(|((group, (input, result)), factor)| {
+        let groups = groups.map(|(((group, copies), (input, result)), factor)| {
             let ratio = input.limit / input_limit;
             ChannelGroup {
-                channels: group.channels,
+                channels: group.channels * copies,
+                copies: *copies,
                 input: Scaling {
                     offset: input.offset,
                     factor: if ratio.is_normal() { ratio } else { 1.0 },
@@ -224,6 +296,13 @@ impl Fit {
             }
         });
         Fit { groups: groups.collect(), input_limit, result_limit: result_limit * first, noise }
+    }
+
+    /// The division with this fit, beside that with one table.
+    fn division(&self, order: Vec<usize>, one: &Fit) -> Division {
+        let Fit { ref groups, input_limit, result_limit, noise } = *self;
+        let gain_db = if groups.len() > 1 { 10.0 * (one.noise / noise).log10() } else { 0.0 };
+        Division { order, groups: groups.clone(), input_limit, result_limit, gain_db }
     }
 }
 
@@ -353,12 +432,13 @@ mod tests {
 
     #[test]
     fn channels_that_reach_far_have_a_table_of_their_own() {
+        let costly = Freedom::Groups { channel_work: 1.0 };
         let mut channels = vec![channel(3.0); 96];
-        let alike = divide(|x| x.max(0.0), &channels, true);
+        let alike = divide(|x| x.max(0.0), &channels, costly);
         assert_eq!((alike.groups.len(), alike.gain_db), (1, 0.0));
         assert!(alike.order.is_sorted());
         channels[5] = channel(300.0);
-        let division = divide(|x| x.max(0.0), &channels, true);
+        let division = divide(|x| x.max(0.0), &channels, costly);
         let widths: Vec<usize> = division.groups.iter().map(|group| group.channels).collect();
         assert_eq!(widths, [80, 16]);
         assert_eq!(division.order.last(), Some(&5));
@@ -368,8 +448,15 @@ mod tests {
         let [_, far] = &division.groups[..] else { unreachable!() };
         assert!((far.input.factor - 100.0).abs() < 1.0, "{}", far.input.factor);
         assert!(far.result.factor > 3.0, "{}", far.result.factor);
-        let together = divide(|x| x.max(0.0), &channels, false);
+        let together = divide(|x| x.max(0.0), &channels, Freedom::OneTable);
         assert_eq!(together.groups.len(), 1);
         assert!(together.order.is_sorted());
+        // Where a channel is cheap, the one that reaches far is copied.
+        let cheap = Freedom::Groups { channel_work: 1e-4 };
+        let copied = divide(|x| x.max(0.0), &channels, cheap);
+        let last = copied.groups.last().unwrap();
+        assert!(last.copies > 1 && copied.gain_db > division.gain_db + 3.0, "{copied:?}");
+        assert_eq!(copied.order.len(), 95 + last.copies);
+        assert!(copied.order[95..].iter().all(|channel| *channel == 5));
     }
 }

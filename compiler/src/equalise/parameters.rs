@@ -1,6 +1,7 @@
 //! Moves factors and offsets of channels between the parameters of operations.
 
 use super::factors::Factors;
+use crate::calibration::I8_MAX;
 use crate::ir::{Graph, Op, Value};
 
 /// Subtracts an offset from every channel of the result.
@@ -44,24 +45,47 @@ pub(super) fn add_product(graph: &mut Graph, linear: Op, offsets: &[f64]) {
     });
 }
 
-/// Puts the results of a linear layer in another order.
-pub(super) fn order_results(graph: &mut Graph, linear: Op, order: &[usize]) {
+/// Replaces the results of a linear layer by some of them.
+pub(super) fn select_results(graph: &mut Graph, linear: Op, channels: &[usize]) {
     for parameter in [1, 2] {
-        update(graph, linear, parameter, |elements| {
-            let old = elements.to_vec();
-            let width = old.len() / order.len().max(1);
-            let rows = elements.chunks_mut(width.max(1)).zip(order);
-            rows.for_each(|(row, from)| row.copy_from_slice(&old[from * width..][..width]));
+        let mut shape = graph.ty(graph.op(linear).operands[parameter]).shape.clone();
+        let all = std::mem::replace(&mut shape[0], channels.len());
+        replace(graph, linear, parameter, shape, |old| {
+            let width = old.len() / all.max(1);
+            channels.iter().flat_map(|channel| old[channel * width..][..width].to_vec()).collect()
         });
     }
+    let result = graph.op(linear).results[0];
+    let (rows, _) = graph.ty(result).matrix();
+    graph.set_shape(result, [rows, channels.len()]);
 }
 
-/// Puts the input channels of a linear layer in another order.
-pub(super) fn order_inputs(graph: &mut Graph, linear: Op, order: &[usize]) {
+/// Replaces the input channels of a linear layer by some of them, each of which occurs in a number
+/// of copies and has that part of the weights.
+pub(super) fn select_inputs(graph: &mut Graph, linear: Op, channels: &[usize], copies: &[usize]) {
+    let (outputs, all) = graph.ty(graph.op(linear).operands[1]).matrix();
+    replace(graph, linear, 1, vec![outputs, channels.len()], |old| {
+        let row = |row: &[f64]| -> Vec<f64> {
+            let parts = channels.iter().zip(copies);
+            parts.map(|(channel, copies)| row[*channel] / *copies as f64).collect()
+        };
+        old.chunks(all.max(1)).flat_map(row).collect()
+    });
+}
+
+/// Spreads the weights of copies, which follow each other, evenly over a step of int8, so that the
+/// sum of the rounded weights has the resolution of a step divided by the copies: for an integer
+/// `n`, `floor(n x)` is the sum of `floor(x + i / n)` for `i` below `n` (Hermite's identity). The
+/// sum of the weights stays.
+pub(super) fn spread(graph: &mut Graph, linear: Op, copies: &[usize]) {
     update(graph, linear, 1, |weights| {
-        for row in weights.chunks_mut(order.len().max(1)) {
-            let old = row.to_vec();
-            row.iter_mut().zip(order).for_each(|(weight, from)| *weight = old[*from]);
+        for row in weights.chunks_mut(copies.len().max(1)) {
+            let step = row.iter().fold(0f64, |most, w| most.max(w.abs())) / I8_MAX;
+            let mut number = 0;
+            for (weight, copies) in row.iter_mut().zip(copies) {
+                *weight += ((number as f64 + 0.5) / *copies as f64 - 0.5) * step;
+                number = (number + 1) % copies;
+            }
         }
     });
 }
@@ -88,13 +112,26 @@ pub(super) fn own_copy(graph: &mut Graph, source: Op, value: Value, readers: &[O
     op
 }
 
-/// Replaces a parameter of an operation. The constant may have other readers, so it stays.
+/// Changes a parameter of an operation. The constant may have other readers, so it stays.
 fn update(graph: &mut Graph, op: Op, parameter: usize, change: impl FnOnce(&mut [f64])) {
+    let shape = graph.ty(graph.op(op).operands[parameter]).shape.clone();
+    replace(graph, op, parameter, shape, |mut elements| {
+        change(&mut elements);
+        elements
+    });
+}
+
+/// As [`update`], with another shape.
+fn replace(
+    graph: &mut Graph,
+    op: Op,
+    parameter: usize,
+    shape: Vec<usize>,
+    change: impl FnOnce(Vec<f64>) -> Vec<f64>,
+) {
     let old = graph.op(op).operands[parameter];
-    let mut elements = graph.const_f64(old).unwrap_or_default();
-    change(&mut elements);
+    let elements = change(graph.const_f64(old).unwrap_or_default());
     let elements: Vec<f32> = elements.into_iter().map(|x| x as f32).collect();
     let name = graph.constant(old).map_or_else(String::new, |constant| constant.name.clone());
-    let shape = graph.ty(old).shape.clone();
     graph.op_mut(op).operands[parameter] = graph.add_f32(name, shape, &elements);
 }

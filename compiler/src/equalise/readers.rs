@@ -86,7 +86,7 @@ impl Uses<'_> {
                 let data = self.graph.op(*op);
                 if matches!(data.kind, OpKind::Linear {}) && data.operands[0] == read {
                     readers.linear.push(*op);
-                } else if selects_rows(&data.kind) && self.graph.ty(read).rank() == 2 {
+                } else if selects_rows(self.graph, data) {
                     pending.push(data.results[0]);
                 } else {
                     readers.others.push(Some(*op));

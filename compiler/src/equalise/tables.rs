@@ -3,13 +3,13 @@
 
 use vitcod_isa::program::Decision;
 
-use super::channel_groups::{ChannelGroup, Division, HiddenChannel, Scaling, divide};
+use super::channel_groups::{ChannelGroup, Division, Freedom, HiddenChannel, Scaling, divide};
 use super::factors::Factors;
 use super::parameters;
 use super::readers::{Readers, Uses};
 use crate::calibration::{Calibration, Column};
-use crate::ir::{Graph, Op, OpKind, UnaryFn};
-use crate::quantise::real_function;
+use crate::ir::{Graph, Op, OpKind, UnaryFn, Value};
+use crate::quantise::{real_function, selects_rows};
 
 /// A function with a linear layer before or behind it.
 pub(super) struct Table {
@@ -19,13 +19,14 @@ pub(super) struct Table {
     source: Option<Op>,
     /// The linear layers that read the result, if nothing else does.
     readers: Vec<Op>,
-    /// Whether the channels can have several tables.
-    divisible: bool,
+    /// What may be done to the channels.
+    freedom: Freedom,
 }
 
 /// The tables of a graph, and the decisions for the other functions.
 pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
     let uses = Uses::new(graph);
+    let all = graph.order.iter().map(|op| products(graph, *op)).sum::<usize>().max(1) as f64;
     let (mut tables, mut left) = (Vec::new(), Vec::new());
     for op in &graph.order {
         let data = graph.op(*op);
@@ -47,10 +48,39 @@ pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
             continue;
         }
         let quantised = source.iter().chain(&readers).any(|linear| uses.has_quantised(*linear));
-        let divisible = source.is_some() && !readers.is_empty() && !quantised;
-        tables.push(Table { op: *op, f, source, readers, divisible });
+        let freedom = match source {
+            Some(source) if !readers.is_empty() && !quantised => {
+                let linear = [source].into_iter().chain(readers.iter().copied());
+                let products: usize = linear.map(|linear| products(graph, linear)).sum();
+                let channels = graph.ty(result).matrix().1.max(1);
+                Freedom::Groups { channel_work: products as f64 / channels as f64 / all }
+            }
+            _ => Freedom::OneTable,
+        };
+        tables.push(Table { op: *op, f, source, readers, freedom });
     }
     (tables, left)
+}
+
+/// The products of a linear layer or an attention; 0 of other operations.
+fn products(graph: &Graph, op: Op) -> usize {
+    let data = graph.op(op);
+    let (rows, columns) = match data.kind {
+        OpKind::Linear {} => graph.ty(data.results[0]).matrix(),
+        OpKind::Attention { .. } => graph.ty(data.operands[0]).matrix(),
+        _ => return 0,
+    };
+    match data.kind {
+        OpKind::Linear {} => {
+            rows.saturating_mul(columns).saturating_mul(graph.ty(data.operands[1]).matrix().1)
+        }
+        // Each query meets the keys of its window twice: in the scores and in the product.
+        OpKind::Attention { windows, .. } => {
+            let keys = graph.ty(data.operands[1]).shape[0] / windows.max(1);
+            rows.saturating_mul(columns).saturating_mul(2 * keys)
+        }
+        _ => 0,
+    }
 }
 
 fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
@@ -70,7 +100,7 @@ impl Table {
             let reason = "infinite or undefined numbers occur in calibration";
             return decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
         };
-        let division = divide(real_function(self.f), &channels, self.divisible);
+        let division = divide(real_function(self.f), &channels, self.freedom);
         let decision = self.decision(graph, &division);
         self.rewrite(graph, division);
         decision
@@ -104,8 +134,11 @@ impl Table {
     }
 
     fn decision(&self, graph: &Graph, division: &Division) -> Decision {
-        let widths: Vec<String> =
-            division.groups.iter().map(|group| group.channels.to_string()).collect();
+        let width = |group: &ChannelGroup| match group.copies {
+            1 => group.channels.to_string(),
+            copies => format!("{} x {copies}", group.channels / copies),
+        };
+        let widths: Vec<String> = division.groups.iter().map(width).collect();
         let chosen = match widths.len() {
             1 => "fitted, one table".to_owned(),
             tables => format!("fitted, {tables} tables for {} channels", widths.join(" + ")),
@@ -117,10 +150,8 @@ impl Table {
         }
         .to_owned();
         if division.groups.len() > 1 {
-            reason += &format!(
-                "; several tables lower the predicted noise by {:.1} dB",
-                division.gain_db
-            );
+            let gain_db = division.gain_db;
+            reason += &format!("; this lowers the predicted noise by {gain_db:.1} dB");
         }
         decision(graph, self.op, chosen, reason)
     }
@@ -135,15 +166,13 @@ impl Table {
             factor: f64::from(scaling.factor as f32),
         };
         let groups = groups.iter().map(|group| ChannelGroup {
-            channels: group.channels,
             input: if self.source.is_some() { single(&group.input) } else { unscaled.clone() },
             result: if self.readers.is_empty() { unscaled.clone() } else { single(&group.result) },
+            ..group.clone()
         });
         let groups: Vec<ChannelGroup> = groups.collect();
         if let Some(source) = self.source {
-            if !order.is_sorted() {
-                parameters::order_results(graph, source, &order);
-            }
+            parameters::select_results(graph, source, &order);
             let [offsets, factors] = of_channels(&groups, |group| &group.input);
             parameters::shift(graph, source, &offsets);
             parameters::divide(graph, source, &Factors::new(factors));
@@ -151,16 +180,20 @@ impl Table {
             input_limit = 0.0;
         }
         for reader in &self.readers {
-            if !order.is_sorted() {
-                parameters::order_inputs(graph, *reader, &order);
-            }
             let [offsets, factors] = of_channels(&groups, |group| &group.result);
+            let copies: Vec<usize> = groups
+                .iter()
+                .flat_map(|group| std::iter::repeat_n(group.copies, group.channels))
+                .collect();
+            parameters::select_inputs(graph, *reader, &order, &copies);
             parameters::add_product(graph, *reader, &offsets);
             parameters::multiply(graph, *reader, &Factors::new(factors));
+            parameters::spread(graph, *reader, &copies);
         }
         if self.readers.is_empty() {
             result_limit = 0.0;
         }
+        widen(graph, graph.op(self.op).results[0], order.len());
         let rows = groups.iter().flat_map(|ChannelGroup { input, result, .. }| {
             [input.factor, input.offset, result.factor, result.offset].map(|x| x as f32)
         });
@@ -174,6 +207,21 @@ impl Table {
             input_limit,
             result_limit,
         };
+    }
+}
+
+/// Gives a tensor, and what selects rows of it, a number of channels.
+fn widen(graph: &mut Graph, tensor: Value, channels: usize) {
+    let mut widened = vec![tensor];
+    for op in &graph.order {
+        let data = graph.op(*op);
+        if selects_rows(graph, data) && widened.contains(&data.operands[0]) {
+            widened.push(data.results[0]);
+        }
+    }
+    for value in widened {
+        let (rows, _) = graph.ty(value).matrix();
+        graph.set_shape(value, [rows, channels]);
     }
 }
 

@@ -265,6 +265,11 @@ impl Graph {
         &mut self.ops[op]
     }
 
+    /// Replaces the shape of a value. [`Graph::verify`] checks that it fits its operation.
+    pub(crate) fn set_shape(&mut self, value: Value, shape: impl Into<Vec<usize>>) {
+        self.values[value].ty.shape = shape.into();
+    }
+
     /// The name of an operation in messages: its first ONNX node, if it has one, and its index in
     /// the graph.
     pub fn describe(&self, op: Op) -> String {

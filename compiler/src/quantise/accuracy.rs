@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use super::Quantised;
 use crate::calibration::items;
 use crate::interp::{FloatInterpreter, InterpError, Noise, QuantisedInterpreter, Tensor};
-use crate::ir::{Elem, Graph, GraphInput, TensorType, Value, ValueDef};
+use crate::ir::{Elem, Graph, GraphInput, OpKind, TensorType, Value, ValueDef};
 
 /// The error of quantisation.
 #[derive(Clone, Debug)]
@@ -105,10 +105,19 @@ pub fn measure(
     for (value, made) in quantised.integers.iter() {
         made.iter().for_each(|made| canonical[*made] = Some(value));
     }
+    let mut limits = SecondaryMap::new();
+    for data in graph.order.iter().map(|op| graph.op(*op)) {
+        if let OpKind::Table { input_limit, .. } = data.kind
+            && input_limit > 0.0
+        {
+            limits[data.operands[0]] = Some(input_limit as f32);
+        }
+    }
     let runs = Runs {
         graph,
         quantised,
         canonical,
+        limits,
         float: FloatInterpreter::new(graph)?,
         integers: QuantisedInterpreter::new(&quantised.graph)?,
         options,
@@ -154,6 +163,9 @@ struct Runs<'g> {
     quantised: &'g Quantised,
     /// For each value of the quantised graph, the value of the canonical graph that it represents.
     canonical: SecondaryMap<Value, Option<Value>>,
+    /// The magnitudes to which the inputs of tables saturate on purpose, because the function does
+    /// not change beyond them. Saturation there is not noise.
+    limits: SecondaryMap<Value, Option<f32>>,
     float: FloatInterpreter<'g>,
     integers: QuantisedInterpreter<'g>,
     options: Options<'g>,
@@ -175,8 +187,12 @@ impl Runs<'_> {
             });
         let rounded: Vec<Tensor> = rounded.collect();
 
-        let noise = |value, found: &ArrayD<f32>| {
-            Noise::of(reference[value].as_ref().expect("every value was observed"), found)
+        let noise = |value: Value, found: &ArrayD<f32>| {
+            let expected = reference[value].as_ref().expect("every value was observed");
+            match self.limits[value] {
+                Some(limit) => Noise::of(&expected.mapv(|x| x.clamp(-limit, limit)), found),
+                None => Noise::of(expected, found),
+            }
         };
         let mut accumulated: SecondaryMap<Value, Noise> = SecondaryMap::new();
         let found = self.integers.run_replacing(&rounded, &mut |made, tensor| {
@@ -222,7 +238,10 @@ impl Runs<'_> {
                 accumulated: accumulated[value],
                 local: local[value],
                 impact,
-                saturated: x.iter().filter(|x| is_beyond(**x, ty)).count() as u64,
+                saturated: match self.limits[value] {
+                    Some(_) => 0,
+                    None => x.iter().filter(|x| is_beyond(**x, ty)).count() as u64,
+                },
                 elements: x.len() as u64,
             });
         }

@@ -504,7 +504,7 @@ fn table_zeros(graph: &Graph, mut value: Value) -> Option<Vec<f64>> {
                 });
                 return Some(zeros.collect());
             }
-            kind if plan::selects_rows(kind) => value = data.operands[0],
+            _ if plan::selects_rows(graph, data) => value = data.operands[0],
             _ => return None,
         }
     }

@@ -29,6 +29,8 @@ struct Group {
     own_step: Option<f64>,
     /// The magnitude that int8 should cover at most, if a table states it.
     limit: Option<f64>,
+    /// Whether a LayerNorm writes a tensor.
+    is_normalised: bool,
     /// An operation that writes only 8 bits, and one that writes only 16.
     writes: [Option<Op>; 2],
     /// Whether an operation reads 8 bits, and 16.
@@ -49,8 +51,11 @@ pub(super) fn moves(kind: &OpKind) -> bool {
 }
 
 /// Whether an operation selects rows of a matrix, so that the channels stay.
-pub(crate) fn selects_rows(kind: &OpKind) -> bool {
-    matches!(kind, OpKind::Slice { axis: 0, .. } | OpKind::PickRows {})
+pub(crate) fn selects_rows(graph: &Graph, data: &OpData) -> bool {
+    let [from, to] = [data.operands[0], data.results[0]].map(|value| &graph.ty(value).shape);
+    matches!(data.kind, OpKind::Slice { axis: 0, .. } | OpKind::PickRows {})
+        && from.len() == 2
+        && from[1] == to[1]
 }
 
 /// The element type of an operand, if the machine supports only one.
@@ -111,8 +116,9 @@ impl Plan {
             let data = graph.op(*op);
             let group = &mut groups[group_of[data.results[0]]];
             match data.kind {
+                // It writes either, so its readers decide.
+                OpKind::LayerNorm { .. } => group.is_normalised = true,
                 OpKind::MixHeads { .. }
-                | OpKind::LayerNorm { .. }
                 | OpKind::Unary { .. }
                 | OpKind::Table { .. }
                 | OpKind::Attention { .. }
@@ -152,7 +158,7 @@ impl Plan {
         let mut plan =
             Plan { i16_reach, types: SecondaryMap::new(), narrow_steps: SecondaryMap::new() };
         for (value, data) in graph.values() {
-            let Group { range, limit, own_step, writes, read_as_i8, read_as_i16 } =
+            let Group { range, limit, own_step, is_normalised, writes, read_as_i8, read_as_i16 } =
                 &groups[group_of[value]];
             let largest = own_step.map_or(range.largest(), |step| step * I8_MAX);
             if group_of[value] == value {
@@ -177,6 +183,8 @@ impl Plan {
             let elem = match writes {
                 [Some(_), _] => Elem::I8,
                 [None, Some(_)] => Elem::I16,
+                // A second LayerNorm writes the other width.
+                [None, None] if *read_as_i8 && *is_normalised => Elem::I8,
                 // A tensor with both kinds of readers has 16 bits and a narrowed copy.
                 [None, None] if *read_as_i8 && !read_as_i16 => Elem::I8,
                 [None, None] => Elem::I16,

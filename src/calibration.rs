@@ -45,11 +45,15 @@ impl From<bool> for Switch {
 
 /// Warns if the model was calibrated on noise.
 pub(crate) fn warn_of_noise() {
-    // A warning that cannot be displayed is not an error.
-    let _ = writeln!(
-        io::stderr(),
-        "warning: no --calibration: the ranges of activations come from seeded noise, which costs accuracy"
+    warn(
+        "no --calibration: the ranges of activations come from seeded noise, which costs accuracy",
     );
+}
+
+/// Prints a warning.
+pub(crate) fn warn(warning: &str) {
+    // A warning that cannot be displayed is not an error.
+    let _ = writeln!(io::stderr(), "warning: {warning}");
 }
 
 impl CalibrationArgs {

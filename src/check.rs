@@ -160,7 +160,7 @@ fn quantised(
             let rows = array.shape()[0] / items;
             part.slice_axis_inplace(Axis(0), Slice::from(item * rows..(item + 1) * rows));
         }
-        Tensor::quantise(&part, graph.ty(*value)).with_context(|| {
+        Tensor::of_input(graph, *value, &part).with_context(|| {
             format!("input {name:?} of the saved graph has not the program's size")
         })
     });

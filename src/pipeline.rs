@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{bail, ensure};
-use ndarray::ArrayD;
+use anyhow::{Context as _, bail, ensure};
+use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::PcaError;
+use vitcod_compiler::calibration::{self, seeded_noise};
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::{self, ImportOptions};
-use vitcod_compiler::ir::{Graph, Stage};
+use vitcod_compiler::ir::{Graph, SavedGraph, Stage};
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::onnx;
 use vitcod_compiler::passes::{self, Context, Level, Module, Notes};
+use vitcod_compiler::quantise::accuracy::{self, Outputs};
 use vitcod_compiler::quantise::{self, Quantised};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
@@ -111,6 +113,8 @@ pub(crate) struct Compiled {
     pub(crate) losses: Vec<PcaError>,
     /// Whether it was calibrated on noise.
     pub(crate) noise: bool,
+    /// What calibration shows to be beyond the machine's integers: a sentence for each layer.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A canonical graph and its quantised form.
@@ -137,8 +141,24 @@ impl Session<'_> {
         let notes = RefCell::default();
         let module = self.run(graph, Level::Program, None, &notes)?;
         let Module::Program(program) = module else { bail!("the result is {}", module.level()) };
-        let Notes { losses, is_noise } = notes.into_inner();
-        Ok(Compiled { program, losses, noise: is_noise })
+        let Notes { losses, is_noise, warnings } = notes.into_inner();
+        Ok(Compiled { program, losses, noise: is_noise, warnings })
+    }
+
+    /// Compares the integers of a program with the float outputs of its canonical graph, on some
+    /// calibration samples or, without any, on noise that did not calibrate it.
+    pub(crate) fn expected(&self, graph: &Graph, program: &Program) -> anyhow::Result<Outputs> {
+        /// Fewer items than these are measured if a model is large.
+        const MOST_ITEMS: usize = 8;
+        const SEED: u64 = 1;
+        let most = calibration::stand_in_items(graph).min(MOST_ITEMS);
+        let ir = program.ir.as_ref().context("a compiled program has a saved graph")?;
+        let integers = SavedGraph::load(ir, &program.image)?;
+        let noise =
+            if self.samples.is_none() { seeded_noise(graph, most, SEED) } else { Vec::new() };
+        let some = calibration::some_items(graph, self.samples.unwrap_or(&noise), most)?;
+        let views: Vec<ArrayViewD<'_, f32>> = some.iter().map(|array| array.view()).collect();
+        Ok(accuracy::outputs(graph, &integers, &views)?)
     }
 
     /// The steps of [`Session::compile`] before code generation.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use serde::Serialize;
 use vitcod_emulator::Emulator;
 use vitcod_emulator::scratchpad::MemoryPlan;
 use vitcod_report::{picture, trace};
-use vitcod_runtime::{Model, Report};
+use vitcod_runtime::{BeyondRange, Model, Report};
 
 use crate::files::Outputs;
 
@@ -76,13 +77,48 @@ fn cycles(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
     Ok((number(from)?, number(to)?))
 }
 
+/// The JSON report of a run.
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    inputs_beyond_range: Vec<JsonBeyondRange<'a>>,
+}
+
+/// An input with numbers beyond the calibrated range.
+#[derive(Serialize)]
+struct JsonBeyondRange<'a> {
+    input: &'a str,
+    /// The share of the numbers that are beyond it.
+    share: f64,
+    /// The largest magnitude, as a multiple of the range.
+    largest_to_range: f64,
+}
+
+impl<'a> JsonReport<'a> {
+    fn new(report: &'a Report, beyond: &'a [BeyondRange]) -> JsonReport<'a> {
+        let inputs = beyond.iter().map(|BeyondRange { input, total, beyond, largest }| {
+            let share = *beyond as f64 / *total as f64;
+            JsonBeyondRange { input, share, largest_to_range: *largest }
+        });
+        JsonReport { report, inputs_beyond_range: inputs.collect() }
+    }
+}
+
 impl ReportArgs {
     /// Simulates the timing of a program and stages the requested files.
-    pub(crate) fn stage(&self, model: &Model, files: &mut Outputs) -> anyhow::Result<Report> {
+    /// `beyond` are the inputs of the run with numbers beyond the calibrated range.
+    pub(crate) fn stage(
+        &self,
+        model: &Model,
+        beyond: &[BeyondRange],
+        files: &mut Outputs,
+    ) -> anyhow::Result<Report> {
         let emulator = Emulator::new(Arc::clone(model.program()))?;
         let report = emulator.report();
         if let Some(path) = &self.report {
-            files.stage(path, |file| Ok(writeln!(file, "{}", report.to_json())?))?;
+            let json = serde_json::to_string_pretty(&JsonReport::new(&report, beyond))?;
+            files.stage(path, |file| Ok(writeln!(file, "{json}")?))?;
         }
         if let Some(path) = &self.trace {
             files

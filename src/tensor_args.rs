@@ -87,6 +87,7 @@ mod tests {
             layout: Layout::RowMajor,
             element: Element::I8,
             step: 1.0,
+            factors: vec![],
             address: 0,
         };
         names.iter().map(binding).collect()

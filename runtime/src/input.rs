@@ -1,7 +1,9 @@
 //! Binds inputs of a run to the inputs of the model.
 
+use std::fmt;
+
 use ndarray::{ArrayViewD, Axis, Dimension as _, Slice};
-use vitcod_isa::numerics::{quantise_i8, quantise_i16};
+use vitcod_isa::numerics::{divide_channels, quantise_i8, quantise_i16};
 use vitcod_isa::operands::mask_row;
 use vitcod_isa::program::{Binding, Element};
 use vitcod_support::problems::Collector;
@@ -59,6 +61,15 @@ impl<'a> Inputs<'a> {
         Ok(Inputs { tensors, items: first.map_or(1, |(_, items)| items) })
     }
 
+    /// The inputs with numbers beyond the range for which the program was calibrated.
+    pub(crate) fn beyond_range(&self) -> Vec<BeyondRange> {
+        let beyond = self
+            .tensors
+            .iter()
+            .map(|(binding, tensor)| BeyondRange::of(binding, tensor, self.items));
+        beyond.flatten().collect()
+    }
+
     /// The integers of one item, with the address of each tensor.
     pub(crate) fn quantised(&self, item: usize) -> impl Iterator<Item = (u64, Vec<u8>)> {
         self.tensors.iter().map(move |(binding, tensor)| {
@@ -69,6 +80,57 @@ impl<'a> Inputs<'a> {
             }
             (binding.address, quantise(part, binding))
         })
+    }
+}
+
+/// The numbers of an input that are beyond the range for which the program was calibrated. They
+/// saturate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeyondRange {
+    /// Name of the input.
+    pub input: String,
+    /// How many numbers of the input there are, and how many of them are beyond the range.
+    pub total: u64,
+    /// How many of them are beyond the range.
+    pub beyond: u64,
+    /// The largest magnitude, as a multiple of the range.
+    pub largest: f64,
+}
+
+impl BeyondRange {
+    /// The numbers of an input beyond the range of its integers.
+    fn of(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Option<BeyondRange> {
+        let range = match binding.element {
+            Element::I8 => f64::from(i8::MAX),
+            Element::I16 => f64::from(i16::MAX),
+            Element::Row { .. } | Element::Bits { .. } => return None,
+        } * binding.step;
+        let mut values: Vec<f32> = tensor.iter().copied().collect();
+        let each = (values.len() / items.max(1)).max(1);
+        values.chunks_mut(each).for_each(|item| divide_channels(item, &binding.factors));
+        // What rounds to the last integer is within the range.
+        let beyond = |x: &&f32| f64::from(x.abs()) > range + binding.step / 2.0;
+        let count = values.iter().filter(beyond).count() as u64;
+        let largest = values.iter().fold(0f32, |most, x| most.max(x.abs()));
+        (count > 0).then(|| BeyondRange {
+            input: binding.name.clone(),
+            total: values.len() as u64,
+            beyond: count,
+            largest: f64::from(largest) / range,
+        })
+    }
+}
+
+impl fmt::Display for BeyondRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BeyondRange { input, total, beyond, largest } = self;
+        write!(
+            f,
+            "input {input:?}: {:.2} % of the numbers are beyond the calibrated range, up to \
+             {largest:.1} times as large, and saturate; compile with --calibration on samples like \
+             these",
+            100.0 * *beyond as f64 / *total as f64
+        )
     }
 }
 
@@ -87,7 +149,7 @@ fn items(expected: &[u64], found: &[usize]) -> Option<usize> {
     }
 }
 
-/// Checks the numbers of an input that are not quantised: row numbers and masks must be in range.
+/// Checks the numbers of an input: row numbers and masks must be in range, others not NaN.
 fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Option<InputProblem> {
     let name = || binding.name.clone();
     let wrong = |fits: &dyn Fn(f32) -> bool, expected: String| {
@@ -100,7 +162,7 @@ fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Opt
         })
     };
     match binding.element {
-        Element::I8 | Element::I16 => None,
+        Element::I8 | Element::I16 => wrong(&|x| !x.is_nan(), "a number".to_owned()),
         Element::Row { below } => wrong(
             &|x| x.fract() == 0.0 && (0.0..below as f32).contains(&x),
             format!("the number of a row, from 0 to {}", below.saturating_sub(1)),
@@ -117,7 +179,9 @@ fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Opt
 }
 
 fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
-    let values = tensor.iter();
+    let mut values: Vec<f32> = tensor.iter().copied().collect();
+    divide_channels(&mut values, &binding.factors);
+    let values = values.iter();
     let bytes = match binding.element {
         Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),
         Element::I16 => values.flat_map(|x| quantise_i16(*x, binding.step).to_le_bytes()).collect(),

@@ -43,6 +43,7 @@ mod tests;
 
 pub use device::{Device, EmulatorDevice, Execution};
 pub use error::{DeviceError, InputError, InputProblem, LoadError, RunError};
+pub use input::BeyondRange;
 pub use model::Model;
 pub use output::{Integers, Output};
 pub use session::Session;

@@ -8,7 +8,7 @@ use vitcod_isa::program::Program;
 
 use crate::device::Execution;
 use crate::error::RunError;
-use crate::input::Inputs;
+use crate::input::{BeyondRange, Inputs};
 use crate::output::Output;
 
 /// A program on a device.
@@ -16,11 +16,12 @@ use crate::output::Output;
 pub struct Session {
     program: Arc<Program>,
     execution: Box<dyn Execution>,
+    beyond_range: Vec<BeyondRange>,
 }
 
 impl Session {
     pub(crate) fn new(program: Arc<Program>, execution: Box<dyn Execution>) -> Session {
-        Session { program, execution }
+        Session { program, execution, beyond_range: Vec::new() }
     }
 
     /// Runs the program on inputs, by name, and returns the outputs in the order of the model.
@@ -34,6 +35,7 @@ impl Session {
     pub fn run(&mut self, inputs: &[(&str, ArrayViewD<'_, f32>)]) -> Result<Vec<Output>, RunError> {
         let header = &self.program.header;
         let inputs = Inputs::bind(&header.inputs, inputs)?;
+        self.beyond_range = inputs.beyond_range();
         let mut bytes: Vec<Vec<u8>> = vec![Vec::new(); header.outputs.len()];
         for item in 0..inputs.items {
             for (address, values) in inputs.quantised(item) {
@@ -47,6 +49,12 @@ impl Session {
         }
         let outputs = header.outputs.iter().zip(bytes);
         Ok(outputs.map(|(binding, bytes)| Output::new(binding, inputs.items, &bytes)).collect())
+    }
+
+    /// The inputs of the last run with numbers beyond the range for which the program was
+    /// calibrated.
+    pub fn beyond_range(&self) -> &[BeyondRange] {
+        &self.beyond_range
     }
 
     /// The cost of one run of the program, that is of one item of a batch. It does not depend on

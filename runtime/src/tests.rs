@@ -16,6 +16,7 @@ fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64)
         layout: Layout::RowMajor,
         element,
         step,
+        factors: vec![],
         address,
     }
 }

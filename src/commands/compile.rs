@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
+use vitcod_compiler::quantise::accuracy;
 use vitcod_report::table;
 
 use crate::calibration::{self, CalibrationArgs};
@@ -65,7 +66,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let Compiled { mut program, losses, noise } = {
+    let (Compiled { mut program, losses, noise, warnings }, expected) = {
         let progress = Progress::new();
         progress.step("reading the model");
         let graph = match (&masks, &args.masks.masks) {
@@ -88,7 +89,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             options,
             progress: &progress,
         };
-        session.compile(&graph).with_context(|| args.model.display().to_string())?
+        let name = || args.model.display().to_string();
+        let compiled = session.compile(&graph).with_context(name)?;
+        progress.step("measuring the expected accuracy");
+        let expected = session.expected(&graph, &compiled.program).with_context(name)?;
+        (compiled, expected)
     };
     if args.strip {
         program.ir = None;
@@ -111,6 +116,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if noise {
         calibration::warn_of_noise();
     }
+    warnings.iter().for_each(|warning| calibration::warn(warning));
     let (layers, instructions) = (program.header.layers.len(), program.code.len());
     let (name, machine, file) = (&program.header.name, &machine.name, args.output.display());
     writeln!(
@@ -118,6 +124,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         "{name:?} for {machine}: {layers} layers, {instructions} instructions, {} bytes in {file}",
         bytes.len()
     )?;
+    print_expected(&expected, noise, out)?;
     if args.explain {
         writeln!(out, "\n{}", table::alternatives(&program.header.decisions).trim_fmt())?;
     } else if args.explain_json.is_none() && !program.header.decisions.is_empty() {
@@ -125,6 +132,29 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     if !losses.is_empty() {
         print_losses(&losses, out)?;
+    }
+    Ok(())
+}
+
+/// Prints the ratio of signal to quantisation noise that each output is expected to have.
+fn print_expected(
+    expected: &accuracy::Outputs,
+    noise: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let accuracy::Outputs { outputs, items } = expected;
+    let on = match (noise, *items) {
+        (true, 1) => "an item of noise".to_owned(),
+        (true, items) => format!("{items} items of noise"),
+        (false, 1) => "a calibration sample".to_owned(),
+        (false, items) => format!("{items} of the calibration samples"),
+    };
+    for accuracy::Output { name, noise, .. } in outputs {
+        writeln!(
+            out,
+            "expected signal to quantisation noise of output {name:?}: {:.1} dB, measured on {on}",
+            noise.sqnr_db()
+        )?;
     }
     Ok(())
 }

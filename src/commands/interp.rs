@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use vitcod_compiler::calibration;
 use vitcod_compiler::calibration::Numbers;
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
@@ -13,6 +13,7 @@ use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_emulator::{Emulator, Memory, task_listing};
 use vitcod_isa::asm::TaskListing;
+use vitcod_isa::numerics::divide_channels;
 use vitcod_isa::program::{Binding, Element, Program};
 
 use crate::files::Outputs;
@@ -87,6 +88,8 @@ struct Port {
     /// Shape in the model.
     shape: Vec<usize>,
     ty: TensorType,
+    /// Factors of the channels of an image, if it has any.
+    factors: Vec<f32>,
     numbers: Numbers,
 }
 
@@ -108,7 +111,7 @@ impl Ports {
             Module::Tiled(tiled) | Module::Scheduled(Scheduled { tiled, .. }) => &tiled.header,
             Module::Program(program) => &program.header,
         };
-        let port = |Binding { name, shape, element, step, .. }: &Binding| {
+        let port = |Binding { name, shape, element, step, factors, .. }: &Binding| {
             // Bindings that exceed the memory are rejected before execution.
             let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
             let elements = shape.iter().product::<usize>();
@@ -127,7 +130,7 @@ impl Ports {
                     Numbers::Flags,
                 ),
             };
-            Port { name: name.clone(), shape, ty, numbers }
+            Port { name: name.clone(), shape, ty, factors: factors.clone(), numbers }
         };
         Ports {
             inputs: header.inputs.iter().map(port).collect(),
@@ -140,12 +143,14 @@ impl Ports {
             name: name.clone(),
             shape: shape.clone(),
             ty: graph.ty(*value).clone(),
+            factors: graph.image_factors(*value).unwrap_or_default(),
             numbers: Numbers::of(graph, *value),
         };
         let output = |output: &GraphOutput| Port {
             name: output.name.clone(),
             shape: output.shape.clone(),
             ty: graph.ty(output.value).clone(),
+            factors: Vec::new(),
             numbers: Numbers::Real,
         };
         Ports {
@@ -240,13 +245,18 @@ fn on_memory(
     program.header.outputs.iter().map(output).collect()
 }
 
-fn quantised(Port { name, shape, ty, .. }: &Port, input: &ArrayD<f32>) -> anyhow::Result<Tensor> {
+fn quantised(
+    Port { name, shape, ty, factors, .. }: &Port,
+    input: &ArrayD<f32>,
+) -> anyhow::Result<Tensor> {
     ensure!(
         input.shape() == shape,
         "input {name:?} has the shape {:?}, expected {ty}",
         input.shape()
     );
-    Tensor::quantise(&input.view(), ty)
+    let mut values: Vec<f32> = input.iter().copied().collect();
+    divide_channels(&mut values, factors);
+    Tensor::quantise(&ArrayViewD::from_shape(shape.as_slice(), &values)?, ty)
         .with_context(|| format!("input {name:?}: {ty} cannot represent these numbers"))
 }
 

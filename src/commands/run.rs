@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_report::RunText;
-use vitcod_runtime::{EmulatorDevice, Integers, Model, Output};
+use vitcod_runtime::{BeyondRange, EmulatorDevice, Integers, Model, Output};
 
+use crate::calibration;
 use crate::check::{self, Agreement};
 use crate::files::{self, Outputs};
 use crate::npy;
@@ -56,9 +57,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         .with_context(|| format!("{} fails its checks", args.program.display()))?;
     let mut files = Outputs::default();
     files.keep(&args.program);
-    let agreement = if args.timing_only { None } else { execute(args, &model, &mut files)? };
-    let report = args.report.stage(&model, &mut files)?;
+    let (agreement, beyond) =
+        if args.timing_only { (None, Vec::new()) } else { execute(args, &model, &mut files)? };
+    let report = args.report.stage(&model, &beyond, &mut files)?;
     files.commit()?;
+    beyond.iter().for_each(|beyond| calibration::warn(&beyond.to_string()));
     write!(out, "{}", RunText(&report))?;
     if let Some(agreement) = agreement {
         writeln!(out, "check: {agreement}")?;
@@ -67,7 +70,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 /// Runs the inputs, compares the outputs if requested, and stages them.
-fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Option<Agreement>> {
+fn execute(
+    args: &Args,
+    model: &Model,
+    files: &mut Outputs,
+) -> anyhow::Result<(Option<Agreement>, Vec<BeyondRange>)> {
     let inputs = tensor_args::bind("input", &args.input, model.inputs())?;
     let paths = tensor_args::bind("output", &args.output, model.outputs())?;
     inputs.iter().for_each(|(_, path)| files.keep(path));
@@ -79,7 +86,8 @@ fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Op
         .map(|((binding, _), array)| (binding.name.as_str(), array.view()))
         .collect();
 
-    let outputs = model.open(&EmulatorDevice)?.run(&inputs)?;
+    let mut session = model.open(&EmulatorDevice)?;
+    let outputs = session.run(&inputs)?;
     let agreement =
         args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()?;
     for (binding, path) in paths {
@@ -87,7 +95,7 @@ fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Op
         let output = output.context("a run gives all outputs")?;
         files.stage(&path, |file| write_output(output, args.raw, file))?;
     }
-    Ok(agreement)
+    Ok((agreement, session.beyond_range().to_vec()))
 }
 
 fn write_output(output: &Output, raw: bool, file: &mut dyn Write) -> anyhow::Result<()> {

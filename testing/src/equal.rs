@@ -38,7 +38,7 @@ fn run_and_compare(quantised: &Graph, program: &Program, model: &Model) -> Repor
         .inputs
         .iter()
         .zip(&inputs)
-        .map(|(input, x)| Tensor::quantise(&x.view(), quantised.ty(input.value)).unwrap())
+        .map(|(input, x)| Tensor::of_input(quantised, input.value, &x.view()).unwrap())
         .collect();
     let expected = QuantisedInterpreter::new(quantised).unwrap().run(&tensors).unwrap();
     let named: Vec<(&str, _)> = quantised

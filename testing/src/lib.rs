@@ -3,6 +3,7 @@
 //! - Generators: [`vit`] (vision transformers), [`net`] (quantised graphs, operation by operation),
 //!   [`machine`], [`program`] (small programs, valid or not); graphs of every stage are drawn by
 //!   `vitcod_compiler::synthetic::random`;
+//! - [`compiled`]: programs as the command line makes them;
 //! - oracles: [`equal`] (emulator against interpreter, bit for bit), [`oracle`] (races, pair by
 //!   pair);
 //! - texts: [`shortened`] (the same on all processors), [`stated`] (expected errors on the lines of
@@ -12,6 +13,7 @@
 //!
 //! All functions panic where a test should fail.
 
+pub mod compiled;
 pub mod equal;
 pub mod files;
 pub mod fuzz;

@@ -92,7 +92,7 @@ impl Net {
     /// Adds a lookup in drawn tables: one, or one for each of two groups of channels.
     pub fn lut(&mut self, x: Value) -> Value {
         let shape = self.graph.ty(x).shape.clone();
-        let first = self.bytes(1)[0] as usize % shape[1];
+        let first = self.bytes(1)[0] as usize % shape[1].max(1);
         let channels = if first > 0 { vec![first, shape[1] - first] } else { Vec::new() };
         let bytes = 256 * channels.len().max(1);
         let table = self.bytes(bytes);

@@ -257,6 +257,7 @@ fn assemble(code: Vec<Instr>) -> Program {
         layout: Layout::RowMajor,
         element: Element::I8,
         step: 1.0,
+        factors: vec![],
         address,
     };
     let layer = Layer {

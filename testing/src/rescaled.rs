@@ -44,6 +44,24 @@ pub fn rescaled(graph: &Graph, factors: Factors, seed: u64) -> Graph {
     rescaled.graph.compacted()
 }
 
+/// A copy of a canonical graph for an image whose channels are divided by seeded factors, and the
+/// factors. Only patches that linear layers read may read the image.
+pub fn rescaled_image(graph: &Graph, factors: Factors, seed: u64) -> (Graph, Vec<f64>) {
+    let mut rescaled = Rescaled { graph: graph.clone(), random: SplitMix64::new(seed), factors };
+    let mut drawn = Vec::new();
+    for data in graph.order.iter().map(|op| graph.op(*op)) {
+        match data.kind {
+            OpKind::Pixels {} => drawn = rescaled.draw(data.results[0]),
+            OpKind::Patches { .. } => {
+                let inverse: Vec<f64> = drawn.iter().map(|factor| 1.0 / factor).collect();
+                rescaled.readers(data.results[0], &inverse);
+            }
+            _ => {}
+        }
+    }
+    (rescaled.graph.compacted(), drawn)
+}
+
 struct Rescaled {
     graph: Graph,
     random: SplitMix64,

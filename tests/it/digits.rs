@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use vitcod_compiler::frontend::{import_file, import_file_with_masks};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::interp::FloatInterpreter;
-use vitcod_compiler::ir::{Graph, Stage};
+use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
-use vitcod_compiler::passes::{Context, Level, Module, pipeline, run};
 use vitcod_isa::program::Program;
 use vitcod_runtime::{EmulatorDevice, Model, Report, npy};
+use vitcod_testing::compiled::compiled;
 use vitcod_testing::files::file;
 use vitcod_testing::machine::preset;
 
@@ -39,14 +39,7 @@ fn equal(a: &[usize], b: &[usize]) -> usize {
 
 /// The program of a model, calibrated on some samples.
 fn program(graph: &Graph, samples: ArrayD<f32>) -> Program {
-    let (machine, samples) = (preset("vitcod"), [samples]);
-    let context =
-        Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
-    let names = pipeline(Stage::Canonical, Level::Program, &context);
-    match run(graph.clone().into(), &names, &context, |_, _| {}) {
-        Ok(Module::Program(program)) => program,
-        other => panic!("{other:?}"),
-    }
+    compiled(graph, &preset("vitcod"), Some(&[samples]), false).unwrap()
 }
 
 /// The logits of images in integers and in float, and what the images cost.

@@ -6,8 +6,6 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
-use vitcod_compiler::autoencoder::{self, Choice};
-use vitcod_compiler::codegen::{self, Options};
 use vitcod_compiler::frontend::{import_file, import_file_with_masks};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
@@ -15,12 +13,10 @@ use vitcod_compiler::masks::Masks;
 use vitcod_emulator::Emulator;
 use vitcod_isa::machine::PRESETS;
 use vitcod_support::random::SplitMix64;
+use vitcod_testing::compiled::compiled;
 use vitcod_testing::files::{file, files};
 use vitcod_testing::machine::preset;
-use vitcod_testing::vit::{Vit, masked, quantised_by, vit};
-
-/// Items of noise that calibrate, as in `vitcod compile` without `--calibration`.
-const NOISE_ITEMS: usize = 4;
+use vitcod_testing::vit::{Vit, masked, vit};
 
 const HEADER: [&str; 7] =
     ["model", "preset", "cycles", "DRAM bytes", "instructions", "peak SRAM bytes", "strategy"];
@@ -86,10 +82,7 @@ fn drawn(seed: u64) -> (String, Graph) {
 /// Compiles a canonical graph as `vitcod compile` does, and says what the program costs.
 fn row(name: &str, graph: &Graph, preset_name: &str) -> Row {
     let machine = preset(preset_name);
-    let (graph, _) = autoencoder::place(graph, &machine, Choice::Auto).unwrap();
-    let quantised = quantised_by(&graph, NOISE_ITEMS);
-    let options = Options { explain: true, ..Options::default() };
-    let program = codegen::compile(&quantised, &machine, options)
+    let program = compiled(graph, &machine, None, true)
         .unwrap_or_else(|error| panic!("{name} for {preset_name}: {error}"));
     let plan = program.header.decisions.iter().find(|decision| decision.subject == "plan").unwrap();
     let strategy = plan.chosen.clone();

@@ -24,7 +24,7 @@ type Outputs = Vec<Vec<u8>>;
 fn reference(graph: &Graph) -> (Vec<Tensor>, Outputs) {
     let noise = calibration::noise(graph, 1);
     let quantise = |(input, x): (&GraphInput, &ndarray::ArrayD<f32>)| {
-        Tensor::quantise(&x.view(), graph.ty(input.value))
+        Tensor::of_input(graph, input.value, &x.view())
     };
     let inputs: Vec<Tensor> =
         graph.inputs.iter().zip(&noise).map(quantise).collect::<Option<_>>().unwrap();

@@ -1,11 +1,12 @@
 //! Calibration: the ranges of the values of a model.
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArrayD, ArrayViewD, Ix2};
+use ndarray::{ArrayD, ArrayView2, ArrayViewD, Ix2};
 use rayon::prelude::*;
+use vitcod_isa::numerics::SCORE_UNITS_PER_NAT;
 
 use super::{Range, items, stand_in};
-use crate::interp::{FloatInterpreter, InterpError};
+use crate::interp::{FloatInterpreter, InterpError, Observed};
 use crate::ir::{Graph, OpData, OpKind, Value};
 
 /// Statistics of every input and result of a graph on samples.
@@ -14,7 +15,22 @@ pub struct Calibration {
     ranges: SecondaryMap<Value, Range>,
     /// The columns of every matrix.
     columns: SecondaryMap<Value, Vec<Column>>,
+    /// The scores of each attention, by its result.
+    scores: SecondaryMap<Value, Scores>,
 }
+
+/// Statistics of the scores of an attention. Pruned ones do not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Scores {
+    /// The largest magnitude in nats.
+    pub(crate) largest: f32,
+    /// The number of scores, and of those beyond [`MOST_NATS`].
+    pub(crate) total: u64,
+    pub(crate) beyond: u64,
+}
+
+/// The largest score in nats that int16 represents.
+pub(crate) const MOST_NATS: f64 = i16::MAX as f64 / SCORE_UNITS_PER_NAT;
 
 /// Statistics of a column of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,6 +132,22 @@ impl Column {
     }
 }
 
+impl Scores {
+    fn see(&mut self, scores: &ArrayView2<'_, f32>) {
+        for score in scores.iter().filter(|score| score.is_finite()) {
+            self.largest = self.largest.max(score.abs());
+            self.total += 1;
+            self.beyond += u64::from(f64::from(score.abs()) > MOST_NATS);
+        }
+    }
+
+    fn merge(&mut self, other: &Scores) {
+        self.largest = self.largest.max(other.largest);
+        self.total += other.total;
+        self.beyond += other.beyond;
+    }
+}
+
 impl Calibration {
     /// Items that run before their statistics are merged; each takes memory.
     const AT_ONCE: usize = 16;
@@ -132,8 +164,10 @@ impl Calibration {
         for items in items(graph, samples)?.chunks(Calibration::AT_ONCE) {
             let calibrations = items.into_par_iter().map(|inputs| {
                 let mut calibration = Calibration::default();
-                interpreter
-                    .observe(inputs, &mut |value, tensor| calibration.see(value, &tensor))?;
+                interpreter.observe_all(inputs, &mut |value, observed| match observed {
+                    Observed::Tensor(tensor) => calibration.see(value, &tensor),
+                    Observed::Scores(scores) => calibration.scores[value].see(&scores),
+                })?;
                 Ok(calibration)
             });
             // Sums of floats depend on their order: add them in the order of the items.
@@ -191,6 +225,11 @@ impl Calibration {
         }
     }
 
+    /// The scores of an attention, by its result.
+    pub(crate) fn scores(&self, attended: Value) -> Scores {
+        self.scores[attended]
+    }
+
     /// The number of rows of a matrix that were observed.
     pub(crate) fn rows(&self, value: Value) -> usize {
         self.columns(value).map_or(0, |columns| columns[0].count)
@@ -228,6 +267,9 @@ impl Calibration {
             let all = &mut self.columns[value];
             all.resize(columns.len(), Column::EMPTY);
             all.iter_mut().zip(columns).for_each(|(all, column)| all.merge(column));
+        }
+        for (value, scores) in other.scores.iter() {
+            self.scores[value].merge(scores);
         }
     }
 

@@ -8,8 +8,8 @@ mod samples;
 
 pub use attention::average_attention;
 pub use calibrate::Calibration;
-pub(crate) use calibrate::Column;
+pub(crate) use calibrate::{Column, MOST_NATS};
 pub(crate) use range::I8_MAX;
 pub use range::{Clipping, Range};
 pub(crate) use samples::items;
-pub use samples::{Numbers, noise, noise_of, seeded_noise, stand_in, stand_in_items};
+pub use samples::{Numbers, noise, noise_of, seeded_noise, some_items, stand_in, stand_in_items};

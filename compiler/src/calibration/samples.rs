@@ -66,6 +66,27 @@ pub fn stand_in_items(graph: &Graph) -> usize {
     (MOST_PRODUCTS / products).clamp(4, 128)
 }
 
+/// Up to `most` items of samples, spread over them, because they may be sorted.
+///
+/// # Errors
+/// The samples are not items of the graph's inputs, or their numbers differ.
+pub fn some_items(
+    graph: &Graph,
+    samples: &[ArrayD<f32>],
+    most: usize,
+) -> Result<Vec<ArrayD<f32>>, InterpError> {
+    let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
+    let items = items(graph, &views)?.len();
+    let number = items.min(most.max(1));
+    let chosen = |(input, sample): (&GraphInput, &ArrayD<f32>)| {
+        let rows = input.shape.first().copied().unwrap_or(1);
+        let starts = (0..number).map(|i| i * items / number * rows);
+        let rows: Vec<usize> = starts.flat_map(|start| start..start + rows).collect();
+        sample.select(Axis(0), &rows)
+    };
+    Ok(graph.inputs.iter().zip(samples).map(chosen).collect())
+}
+
 /// Noise in place of samples: [`seeded_noise`] with seed 0.
 pub fn noise(graph: &Graph, items: usize) -> Vec<ArrayD<f32>> {
     seeded_noise(graph, items, 0)

@@ -30,6 +30,7 @@ pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attem
         layout: if pixels.contains(&value) { Layout::Pixels } else { Layout::RowMajor },
         element: element(graph, value),
         step: graph.ty(value).step.unwrap_or(1.0),
+        factors: graph.image_factors(value).unwrap_or_default(),
         address,
     };
     let inputs = graph.inputs.iter().zip(&residence.inputs);

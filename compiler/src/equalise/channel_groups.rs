@@ -80,8 +80,9 @@ pub(super) struct Division {
 pub(super) enum Freedom {
     /// They share a table.
     OneTable,
-    /// They are reordered and copied; a channel more costs this part of the model's products.
-    Groups { channel_work: f64 },
+    /// They are reordered and, if a channel more costs a stated part of the model's products,
+    /// copied.
+    Groups { channel_work: Option<f64> },
 }
 
 /// Divides the channels of a table of `f`.
@@ -98,6 +99,7 @@ pub(super) fn divide(f: fn(f64) -> f64, channels: &[HiddenChannel], freedom: Fre
         0 => one.division(unordered, &one),
         _ => best.division(order.clone(), &one),
     };
+    let Some(channel_work) = channel_work else { return chosen };
     let mut least_cost = f64::INFINITY;
     for (copied, copies) in copies(channels.len()) {
         let (fit, _) = groups(f, channels, &order, Some((copied, copies)));
@@ -371,7 +373,8 @@ fn steep_in(f: fn(f64) -> f64, interval: [f64; 2], resolution: usize) -> [f64; 2
         for x in points {
             let y = f(x);
             spread = [spread[0].min(y), spread[1].max(y)];
-            if !(spread[1] - spread[0] <= tolerance) {
+            let width = spread[1] - spread[0];
+            if width.is_nan() || width > tolerance {
                 return last;
             }
             last = x;
@@ -432,7 +435,7 @@ mod tests {
 
     #[test]
     fn channels_that_reach_far_have_a_table_of_their_own() {
-        let costly = Freedom::Groups { channel_work: 1.0 };
+        let costly = Freedom::Groups { channel_work: None };
         let mut channels = vec![channel(3.0); 96];
         let alike = divide(|x| x.max(0.0), &channels, costly);
         assert_eq!((alike.groups.len(), alike.gain_db), (1, 0.0));
@@ -452,7 +455,7 @@ mod tests {
         assert_eq!(together.groups.len(), 1);
         assert!(together.order.is_sorted());
         // Where a channel is cheap, the one that reaches far is copied.
-        let cheap = Freedom::Groups { channel_work: 1e-4 };
+        let cheap = Freedom::Groups { channel_work: Some(1e-4) };
         let copied = divide(|x| x.max(0.0), &channels, cheap);
         let last = copied.groups.last().unwrap();
         assert!(last.copies > 1 && copied.gain_db > division.gain_db + 3.0, "{copied:?}");

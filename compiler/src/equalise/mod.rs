@@ -7,6 +7,7 @@
 //!
 //! | tensor | made by | read by | offset | factor |
 //! |---|---|---|---|---|
+//! | channels of an image | the runtime | patch embedding | | to the patch weights |
 //! | keys | `linear` | scores | vanishes: softmax does not change if a row of scores is shifted | against queries |
 //! | queries | `linear` | scores | | against keys |
 //! | values | `linear` | `linear` after attention | to the reader's bias: probabilities of a row add up to 1 | to the reader's weights |
@@ -36,14 +37,15 @@ mod readers;
 mod sites;
 mod tables;
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD};
 
-use crate::calibration::{Calibration, Column};
+use crate::calibration::{Calibration, Column, seeded_noise, some_items};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Op};
+use crate::quantise::{self, accuracy};
 
 use self::factors::{Channels, Factors};
-use self::sites::{Keys, Site, Sites};
+use self::sites::{Image, Keys, Site, Sites};
 
 /// A rewrite in the decisions of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,16 @@ pub(crate) fn balance(
             divide(graph, calibration, scores.queries, &factors);
             divide(graph, calibration, scores.keys, &factors.inverse());
         }
+        for Image { pixels, readers } in &sites.images {
+            let result = graph.op(*pixels).results[0];
+            let channels = Channels {
+                ranges: ranges(graph, calibration, *pixels),
+                squares: factors::mean_squares(calibration, result),
+            };
+            let factors = factors::against_weights(graph, calibration, &channels, readers);
+            let factors = parameters::divide_image(graph, *pixels, &factors);
+            readers.iter().for_each(|reader| parameters::multiply(graph, *reader, &factors));
+        }
         for Site { source, reads, direct, readers, .. } in &sites.linear_after {
             let channels = Channels {
                 ranges: ranges(graph, calibration, *source),
@@ -102,25 +114,64 @@ pub(crate) fn balance(
 }
 
 /// Fits the lookup tables of functions to the ranges of their inputs and results, with several
-/// tables where the ranges of channels differ. Without samples, noise stands in for them.
+/// tables where the ranges of channels differ. Without samples, noise stands in for them. Channels
+/// are copied only if an output would otherwise have less than [`ENOUGH_DB`].
 ///
 /// # Errors
 /// The graph cannot be evaluated, or the samples are not items of its inputs.
 pub(crate) fn fit_tables(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
+    options: quantise::Options,
 ) -> Result<Graph, InterpError> {
     let (tables, left) = tables::find(graph);
-    let mut rewritten = graph.clone();
-    rewritten.decisions.extend(left);
-    if !tables.is_empty() {
-        let calibration = Calibration::run_or_noise(graph, samples)?;
-        for table in tables {
-            let decision = table.fit(&mut rewritten, &calibration);
-            rewritten.decisions.push(decision);
-        }
+    if tables.is_empty() {
+        let mut same = graph.clone();
+        same.decisions.extend(left);
+        return Ok(same.compacted());
     }
-    Ok(rewritten.compacted())
+    let calibration = Calibration::run_or_noise(graph, samples)?;
+    let fitted = |copies: bool| {
+        let mut rewritten = graph.clone();
+        rewritten.decisions.extend(left.clone());
+        let mut copied = false;
+        for table in &tables {
+            let fit = table.fit(&mut rewritten, &calibration, copies);
+            copied |= fit.copied;
+            rewritten.decisions.push(fit.decision);
+        }
+        (rewritten.compacted(), copied)
+    };
+    let (copied, has_copies) = fitted(true);
+    if !has_copies {
+        return Ok(copied);
+    }
+    let (plain, _) = fitted(false);
+    match worst_output(&plain, samples, options)? {
+        Some(worst) if worst >= ENOUGH_DB => Ok(plain),
+        _ => Ok(copied),
+    }
+}
+
+/// A ratio of signal to quantisation noise for which no more products are worth while.
+const ENOUGH_DB: f64 = 30.0;
+
+/// The smallest ratio of signal to quantisation noise of an output, on a few samples or noise;
+/// `None` if the graph cannot be quantised, which the pass `quantise` reports.
+fn worst_output(
+    graph: &Graph,
+    samples: Option<&[ArrayD<f32>]>,
+    options: quantise::Options,
+) -> Result<Option<f64>, InterpError> {
+    const ITEMS: usize = 4;
+    const SEED: u64 = 1;
+    let Ok((quantised, _)) = quantise::calibrated(graph, samples, options) else { return Ok(None) };
+    let noise = if samples.is_none() { seeded_noise(graph, ITEMS, SEED) } else { Vec::new() };
+    let some = some_items(graph, samples.unwrap_or(&noise), ITEMS)?;
+    let some: Vec<ArrayViewD<'_, f32>> = some.iter().map(|sample| sample.view()).collect();
+    let measured = accuracy::outputs(graph, &quantised.graph, &some)?;
+    let ratios = measured.outputs.iter().map(|output| output.noise.sqnr_db());
+    Ok(ratios.min_by(f64::total_cmp))
 }
 
 /// Fewer rows than these, as those of one image, do not show the middle of a channel's range.

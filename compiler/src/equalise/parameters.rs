@@ -25,6 +25,14 @@ pub(super) fn divide(graph: &mut Graph, op: Op, factors: &Factors) {
     }
 }
 
+/// Makes the runtime divide the channels of an image, and returns the factors in single precision.
+pub(super) fn divide_image(graph: &mut Graph, pixels: Op, factors: &Factors) -> Factors {
+    let factors: Vec<f32> = factors.as_slice().iter().map(|factor| *factor as f32).collect();
+    let operand = graph.add_f32("factors", [factors.len()], &factors);
+    graph.op_mut(pixels).operands.push(operand);
+    Factors::new(factors.into_iter().map(f64::from).collect())
+}
+
 /// Multiplies the weights of every input channel of a linear layer by its factor.
 pub(super) fn multiply(graph: &mut Graph, linear: Op, factors: &Factors) {
     let factors = factors.as_slice();

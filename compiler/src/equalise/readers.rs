@@ -19,6 +19,7 @@ pub(super) struct Readers {
 }
 
 pub(super) const OTHER_READERS: &str = "have readers that are not linear layers";
+pub(super) const QUANTISED_WEIGHTS: &str = "are read by weights that the model has quantised";
 pub(super) const OWN_STEP: &str = "have a step that the model states";
 
 /// The uses of the values of a graph.
@@ -73,6 +74,28 @@ impl Uses<'_> {
         let is_quantised =
             |weights: Vec<f32>| weights.chunks(depth.max(1)).all(|row| weight_grid(row).is_some());
         self.graph.const_f32(weights).is_some_and(is_quantised)
+    }
+
+    /// The linear layers that read the windows of a map, if nothing else reads map or windows.
+    pub(super) fn window_readers(&self, map: Value) -> Result<Vec<Op>, &'static str> {
+        self.without_own_step(map)?;
+        let mut readers = Vec::new();
+        for op in &self.uses[map] {
+            let data = self.graph.op(*op);
+            let OpKind::Patches { .. } = data.kind else { return Err(OTHER_READERS) };
+            let Readers { linear, others, own_step, .. } = self.readers(data.results[0]);
+            if own_step {
+                return Err(OWN_STEP);
+            }
+            if !others.is_empty() || linear.is_empty() {
+                return Err(OTHER_READERS);
+            }
+            readers.extend(linear);
+        }
+        match self.is_output(map) || readers.is_empty() {
+            true => Err(OTHER_READERS),
+            false => Ok(readers),
+        }
     }
 
     /// The readers of a tensor.

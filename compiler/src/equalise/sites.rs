@@ -3,7 +3,7 @@
 use vitcod_isa::program::Decision;
 
 use super::Rewrite;
-use super::readers::{OTHER_READERS, OWN_STEP, Readers, Uses};
+use super::readers::{OTHER_READERS, OWN_STEP, QUANTISED_WEIGHTS, Readers, Uses};
 use crate::ir::{Graph, Op, OpData, OpKind, UnaryFn, Value};
 use crate::quantise::reads_16_bits;
 
@@ -23,6 +23,13 @@ pub(super) struct Scores {
     /// The features of a head, if the heads are mixed before attention: all heads then have the
     /// same factors.
     pub(super) mixed: Option<usize>,
+}
+
+/// An image whose patches only linear layers read.
+pub(super) struct Image {
+    /// The operation that lays it out as pixels.
+    pub(super) pixels: Op,
+    pub(super) readers: Vec<Op>,
 }
 
 /// A tensor that only linear layers read, perhaps after attention or ReLU.
@@ -68,11 +75,13 @@ pub(super) struct Sites {
     pub(super) keys: Vec<Keys>,
     pub(super) scores: Vec<Scores>,
     pub(super) linear_after: Vec<Site>,
+    pub(super) images: Vec<Image>,
     left: Vec<Left>,
 }
 
 const KEYS: &str = "keys";
 const QUERIES_AND_KEYS: &str = "queries and keys";
+const IMAGE: &str = "an image";
 
 /// The subject of the decisions of a rewrite.
 fn subject(rewrite: Rewrite, tensor: &str) -> String {
@@ -96,6 +105,7 @@ pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
             OpKind::Unary { f: UnaryFn::Relu } if rewrite == Rewrite::Factors => {
                 finder.site(*op, Kind::Hidden, &mut sites);
             }
+            OpKind::Pixels {} if rewrite == Rewrite::Factors => finder.image(*op, &mut sites),
             _ => {}
         }
     }
@@ -107,7 +117,10 @@ pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
 
 impl Sites {
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.scores.is_empty() && self.linear_after.is_empty()
+        self.keys.is_empty()
+            && self.scores.is_empty()
+            && self.linear_after.is_empty()
+            && self.images.is_empty()
     }
 
     /// Leaves out the tensors for which there is a reason, by the operations that make them.
@@ -129,6 +142,7 @@ impl Sites {
         });
         self.linear_after
             .retain(|site| stays(site.layer, site.kind.name(), linear_after(site.source)));
+        self.images.retain(|image| stays(image.pixels, IMAGE, scores(image.pixels)));
     }
 
     /// What was decided for each tensor.
@@ -172,7 +186,11 @@ impl Sites {
             reason: left.reason.clone(),
             alternatives: Vec::new(),
         });
-        keys.chain(scores).chain(linear_after).chain(left).collect()
+        let images = self.images.iter().map(|image| {
+            let reason = "the patch weights take the factors, and the runtime divides by them";
+            rewritten(image.pixels, IMAGE, reason)
+        });
+        keys.chain(scores).chain(linear_after).chain(images).chain(left).collect()
     }
 }
 
@@ -269,6 +287,29 @@ impl Finder<'_> {
         }
     }
 
+    fn image(&self, pixels: Op, sites: &mut Sites) {
+        let data = self.graph.op(pixels);
+        let (_, channels) = self.graph.ty(data.results[0]).matrix();
+        if channels < 2 || data.operands.len() > 1 || self.is_decided(pixels, IMAGE) {
+            return;
+        }
+        let found = self.uses.single_reader(data.operands[0]).and_then(|()| {
+            let readers = self.uses.window_readers(data.results[0])?;
+            readers.iter().try_for_each(|reader| self.uses.parameters(*reader))?;
+            match readers.iter().any(|reader| self.uses.has_quantised(*reader)) {
+                true => Err(QUANTISED_WEIGHTS),
+                false => Ok(readers),
+            }
+        });
+        match found {
+            Ok(readers) => sites.images.push(Image { pixels, readers }),
+            Err(reason) => {
+                let reason = format!("its pixels {reason}");
+                sites.left.push(Left { layer: pixels, tensor: IMAGE, reason });
+            }
+        }
+    }
+
     fn site(&self, layer: Op, kind: Kind, sites: &mut Sites) {
         let reads = self.graph.op(layer).results[0];
         let readers = self.uses.readers(reads);
@@ -327,7 +368,7 @@ impl Finder<'_> {
         for reader in linear {
             self.uses.parameters(*reader)?;
             if self.rewrite == Rewrite::Factors && self.uses.has_quantised(*reader) {
-                return Err("are read by weights that the model has quantised");
+                return Err(QUANTISED_WEIGHTS);
             }
         }
         Ok(source)

@@ -23,6 +23,13 @@ pub(super) struct Table {
     freedom: Freedom,
 }
 
+/// What was done to a table.
+pub(super) struct Fitted {
+    pub(super) decision: Decision,
+    /// Whether channels are copied.
+    pub(super) copied: bool,
+}
+
 /// The tables of a graph, and the decisions for the other functions.
 pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
     let uses = Uses::new(graph);
@@ -53,7 +60,7 @@ pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
                 let linear = [source].into_iter().chain(readers.iter().copied());
                 let products: usize = linear.map(|linear| products(graph, linear)).sum();
                 let channels = graph.ty(result).matrix().1.max(1);
-                Freedom::Groups { channel_work: products as f64 / channels as f64 / all }
+                Freedom::Groups { channel_work: Some(products as f64 / channels as f64 / all) }
             }
             _ => Freedom::OneTable,
         };
@@ -94,16 +101,23 @@ fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
 }
 
 impl Table {
-    /// Moves offsets and factors into the table, and out of the linear layers around it.
-    pub(super) fn fit(&self, graph: &mut Graph, calibration: &Calibration) -> Decision {
+    /// Moves offsets and factors into the table, and out of the linear layers around it. Channels
+    /// are only copied if `copies` allows it.
+    pub(super) fn fit(&self, graph: &mut Graph, calibration: &Calibration, copies: bool) -> Fitted {
         let Some(channels) = self.channels(graph, calibration) else {
             let reason = "infinite or undefined numbers occur in calibration";
-            return decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
+            let decision = decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
+            return Fitted { decision, copied: false };
         };
-        let division = divide(real_function(self.f), &channels, self.freedom);
+        let freedom = match self.freedom {
+            Freedom::Groups { .. } if !copies => Freedom::Groups { channel_work: None },
+            freedom => freedom,
+        };
+        let division = divide(real_function(self.f), &channels, freedom);
+        let copied = division.groups.iter().any(|group| group.copies > 1);
         let decision = self.decision(graph, &division);
         self.rewrite(graph, division);
-        decision
+        Fitted { decision, copied }
     }
 
     /// The statistics of the channels; `None` if numbers are not finite.

@@ -15,5 +15,6 @@ mod quantised;
 
 pub use error::InterpError;
 pub use float::FloatInterpreter;
+pub(crate) use float::Observed;
 pub use noise::{Noise, sqnr_db};
 pub use quantised::{QuantisedInterpreter, Tensor};

@@ -313,6 +313,14 @@ impl Graph {
         Some(self.const_f32(value)?.into_iter().map(f64::from).collect())
     }
 
+    /// The factors by which `pixels` divides the channels of an image.
+    pub fn image_factors(&self, image: Value) -> Option<Vec<f32>> {
+        let pixels = self.order.iter().map(|op| self.op(*op)).find(|data| {
+            matches!(data.kind, OpKind::Pixels {}) && data.operands.first() == Some(&image)
+        });
+        self.const_f32(*pixels?.operands.get(1)?)
+    }
+
     /// The elements of an integer constant; `None` for any other value.
     pub fn const_i64(&self, value: Value) -> Option<Vec<i64>> {
         let constant = self.constant(value)?;

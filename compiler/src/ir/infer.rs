@@ -127,6 +127,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         }
         OpKind::Pixels {} => {
             expect(x.len() == 4 && x[0] == 1)?;
+            expect(operands[1..].iter().all(|factors| factors.shape == [x[1]]))?;
             Ok(vec![count(&x[2..]).ok_or_else(String::new)?, x[1]])
         }
         OpKind::Patches { map, kernel, stride, pad } => {

@@ -390,8 +390,10 @@ operations! {
     }
 
     /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. The runtime converts an input
-    /// of the program to this layout.
-    "pixels" Pixels (Canonical|Quantised|Split) [1] -> 1 {}
+    /// of the program to this layout. With constant factors `f32[c]`, each channel is divided by
+    /// its own: by the runtime before it quantises the input, so that the integers of a quantised
+    /// input, whose step is that of the result, are divided already.
+    "pixels" Pixels (Canonical|Quantised|Split) [1..=2] -> 1 {}
 
     /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to `[positions, kh *
     /// kw * c]`, both row-major. A convolution is `patches` and a linear layer; with a kernel of 1

@@ -196,10 +196,12 @@ impl Graph {
             OpKind::PickRows {} => {
                 elems[0] == results[0].elem && operands[0].step == results[0].step
             }
-            OpKind::Pixels {}
-            | OpKind::Patches { .. }
-            | OpKind::Concat { .. }
-            | OpKind::Slice { .. } => {
+            OpKind::Pixels {} => {
+                elems[1..].iter().all(|factors| *factors == Elem::F32)
+                    && elems[0] == results[0].elem
+                    && (elems[0] == Elem::F32 || operands[0].step == results[0].step)
+            }
+            OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {
                 // The step of a float tensor states what the model asked for; it is not an
                 // invariant.
                 let bound = results[0].elem != Elem::F32;

@@ -43,6 +43,8 @@ pub struct Notes {
     pub losses: Vec<PcaError>,
     /// Whether calibration used noise for lack of samples.
     pub is_noise: bool,
+    /// What calibration shows to be beyond the machine's integers: a sentence for each layer.
+    pub warnings: Vec<String>,
 }
 
 impl Default for Context<'_> {

@@ -197,7 +197,7 @@ pub const PASSES: &[Pass] = &[
         prepares: Some("quantise"),
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, context| {
-            equalise::fit_tables(graph, context.samples).map_err(Failure::new)
+            equalise::fit_tables(graph, context.samples, context.quantise).map_err(Failure::new)
         }),
     },
     Pass {
@@ -213,7 +213,10 @@ pub const PASSES: &[Pass] = &[
         run: Run::Graph(|graph, context| {
             let quantised = quantise::calibrated(graph, context.samples, context.quantise);
             let (quantised, is_noise) = quantised.map_err(Failure::new)?;
-            context.note(|notes| notes.is_noise = is_noise);
+            context.note(|notes| {
+                notes.is_noise = is_noise;
+                notes.warnings.extend(quantised.warnings);
+            });
             Ok(quantised.graph)
         }),
     },

@@ -103,7 +103,9 @@ pub fn measure(
 ) -> Result<Accuracy, InterpError> {
     let mut canonical = SecondaryMap::new();
     for (value, made) in quantised.integers.iter() {
-        made.iter().for_each(|made| canonical[*made] = Some(value));
+        // An image with factors differs from its integers; its pixels do not.
+        let is_divided = graph.image_factors(value).is_some();
+        made.iter().for_each(|made| canonical[*made] = Some(value).filter(|_| !is_divided));
     }
     let mut limits = SecondaryMap::new();
     for data in graph.order.iter().map(|op| graph.op(*op)) {
@@ -132,6 +134,67 @@ pub fn measure(
     Ok(measured.into_iter().reduce(Accuracy::and).expect("samples have an item"))
 }
 
+/// The outputs of a run of some items.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// Number of items.
+    pub items: usize,
+    /// Outputs in the order of the graph.
+    pub outputs: Vec<Output>,
+}
+
+/// Runs a canonical graph in float and a graph of a later stage in integers on items of samples,
+/// and compares the outputs. Items run in parallel.
+///
+/// # Errors
+/// The samples are not items of the graph's inputs, or a graph cannot be evaluated.
+pub fn outputs(
+    graph: &Graph,
+    integers: &Graph,
+    samples: &[ArrayViewD<'_, f32>],
+) -> Result<Outputs, InterpError> {
+    let float = FloatInterpreter::new(graph)?;
+    let interpreter = QuantisedInterpreter::new(integers)?;
+    let items = items(graph, samples)?;
+    let measured = items.par_iter().map(|inputs| {
+        let expected = float.run(inputs)?;
+        let found = interpreter.run(&rounded(integers, inputs))?;
+        Ok(compared(integers, &expected, &found, None))
+    });
+    let measured = measured.collect::<Result<Vec<Vec<Output>>, InterpError>>()?;
+    let and = |all: Vec<Output>, item: Vec<Output>| {
+        all.into_iter().zip(item).map(|(all, item)| all.and(item)).collect()
+    };
+    let outputs = measured.into_iter().reduce(and).expect("samples have an item");
+    Ok(Outputs { items: items.len(), outputs })
+}
+
+/// The integers of the inputs of a quantised graph.
+fn rounded(integers: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Vec<Tensor> {
+    let inputs = integers.inputs.iter().zip(inputs).map(|(GraphInput { value, .. }, input)| {
+        Tensor::of_input(integers, *value, input).expect("inputs are activations")
+    });
+    inputs.collect()
+}
+
+/// Compares the outputs of an item.
+fn compared(
+    integers: &Graph,
+    expected: &[ArrayD<f32>],
+    found: &[Tensor],
+    label: Option<usize>,
+) -> Vec<Output> {
+    let outputs = integers.outputs.iter().zip(found).zip(expected);
+    let outputs = outputs.map(|((output, found), expected)| {
+        let step = integers.ty(output.value).step;
+        let found = step
+            .and_then(|step| found.dequantise(step, &output.shape))
+            .expect("outputs are activations");
+        Output::of(&output.name, expected, &found, label)
+    });
+    outputs.collect()
+}
+
 impl Accuracy {
     /// Merges the measurements of two sets of items.
     fn and(mut self, other: Accuracy) -> Accuracy {
@@ -143,16 +206,8 @@ impl Accuracy {
             layer.saturated += other.saturated;
             layer.elements += other.elements;
         }
-        for (output, other) in self.outputs.iter_mut().zip(other.outputs) {
-            output.noise = output.noise.and(other.noise);
-            output.largest_error = output.largest_error.max(other.largest_error);
-            output.predictions =
-                output.predictions.zip(other.predictions).map(|(a, b)| Predictions {
-                    equal: a.equal + b.equal,
-                    float_right: a.float_right + b.float_right,
-                    integers_right: a.integers_right + b.integers_right,
-                });
-        }
+        let outputs = self.outputs.into_iter().zip(other.outputs);
+        self.outputs = outputs.map(|(output, other)| output.and(other)).collect();
         self
     }
 }
@@ -181,11 +236,7 @@ impl Runs<'_> {
         let expected = self
             .float
             .observe(inputs, &mut |value, x| reference[value] = Some(x.to_owned().into_shared()))?;
-        let rounded =
-            integer_graph.inputs.iter().zip(inputs).map(|(GraphInput { value, .. }, input)| {
-                Tensor::quantise(input, integer_graph.ty(*value)).expect("inputs are activations")
-            });
-        let rounded: Vec<Tensor> = rounded.collect();
+        let rounded = rounded(integer_graph, inputs);
 
         let noise = |value: Value, found: &ArrayD<f32>| {
             let expected = reference[value].as_ref().expect("every value was observed");
@@ -218,6 +269,9 @@ impl Runs<'_> {
             let (Some(made), Some(x)) = (self.quantised.integers[value], &reference[value]) else {
                 continue;
             };
+            if self.canonical[made].is_none() {
+                continue;
+            }
             let ty = integer_graph.ty(made);
             let impact = match &alone[value] {
                 Some(alone) => {
@@ -246,16 +300,7 @@ impl Runs<'_> {
             });
         }
         let label = self.options.labels.map(|labels| labels[item]);
-        let outputs = integer_graph.outputs.iter().zip(found).zip(&expected).map(
-            |((output, found), expected)| {
-                let step = integer_graph.ty(output.value).step;
-                let found = step
-                    .and_then(|step| found.dequantise(step, &output.shape))
-                    .expect("outputs are activations");
-                Output::of(&output.name, expected, &found, label)
-            },
-        );
-        let outputs = outputs.collect();
+        let outputs = compared(integer_graph, &expected, &found, label);
         Ok(Accuracy { items: 1, layers, outputs })
     }
 
@@ -281,6 +326,20 @@ impl Runs<'_> {
 }
 
 impl Output {
+    /// Merges the measurements of two sets of items.
+    fn and(self, other: Output) -> Output {
+        Output {
+            noise: self.noise.and(other.noise),
+            largest_error: self.largest_error.max(other.largest_error),
+            predictions: self.predictions.zip(other.predictions).map(|(a, b)| Predictions {
+                equal: a.equal + b.equal,
+                float_right: a.float_right + b.float_right,
+                integers_right: a.integers_right + b.integers_right,
+            }),
+            ..self
+        }
+    }
+
     fn of(name: &str, expected: &ArrayD<f32>, found: &ArrayD<f32>, label: Option<usize>) -> Output {
         let differences = expected.iter().zip(found).map(|(r, x)| f64::from((r - x).abs()));
         let predictions = matches!(*expected.shape(), [classes] | [1, classes] if classes > 1)

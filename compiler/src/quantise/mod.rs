@@ -155,6 +155,8 @@ pub struct Quantised {
     /// For each input and result of the canonical graph on which an output depends, the value of
     /// `graph` that represents it.
     pub integers: SecondaryMap<Value, Option<Value>>,
+    /// What calibration shows to be beyond the machine's integers, by layer: a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Whether some step must be calibrated, because the model does not state it.

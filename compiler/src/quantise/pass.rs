@@ -12,7 +12,7 @@ use super::plan::{self, Plan};
 use super::score_terms;
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Options, Quantised};
-use crate::calibration::{Calibration, Range};
+use crate::calibration::{Calibration, MOST_NATS, Range};
 use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{
     BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value,
@@ -63,7 +63,25 @@ pub(super) fn run(
     for (value, made) in pass.renamed.iter() {
         integers[value] = made.and_then(|made| compacted[made]);
     }
-    Ok(Quantised { graph, integers })
+    let warnings = saturating_scores(pass.graph, calibration);
+    Ok(Quantised { graph, integers, warnings })
+}
+
+/// The layers of which scores saturate in calibration.
+fn saturating_scores(graph: &Graph, calibration: &Calibration) -> Vec<String> {
+    let saturating = graph.order.iter().filter_map(|op| {
+        let scores = calibration.scores(graph.op(*op).results[0]);
+        let share = 100.0 * scores.beyond as f64 / scores.total as f64;
+        (scores.beyond > 0).then(|| {
+            format!(
+                "{}: {share:.3} % of the scores are beyond the {MOST_NATS:.1} nats of int16 (the \
+                 largest is {:.0}): they saturate, so keys that differ there get the same weight",
+                graph.describe(*op),
+                scores.largest,
+            )
+        })
+    });
+    saturating.collect()
 }
 
 /// The state of the pass.

@@ -84,6 +84,7 @@ pub(super) fn activations(data: &OpData) -> &[Value] {
         | OpKind::MixHeads { .. }
         | OpKind::LayerNorm { .. }
         | OpKind::Table { .. }
+        | OpKind::Pixels {}
         | OpKind::PickRows {} => &data.operands[..1],
         OpKind::Attention { .. } => &data.operands[..3],
         OpKind::Embed {} => &[],
@@ -106,6 +107,8 @@ impl Plan {
         for (value, data) in graph.values() {
             let range = match data.def {
                 ValueDef::Const(_) => continue,
+                // What is quantised are its numbers divided by factors, as pixels.
+                ValueDef::Input(_) if graph.image_factors(value).is_some() => continue,
                 ValueDef::Input(_) | ValueDef::Result(..) => calibration.range(value),
             };
             let group = &mut groups[group_of[value]];

@@ -1,7 +1,7 @@
 //! Files of bytes but ONNX: masks, programs, the graphs that they hold.
 
 use bytes::Bytes;
-use vitcod_compiler::ir::SavedGraph;
+use vitcod_compiler::ir::{SAVED_VERSION, SavedGraph};
 use vitcod_compiler::masks::Masks;
 use vitcod_isa::check::check;
 use vitcod_isa::instr::Instr;
@@ -84,7 +84,7 @@ fn with_dram_bytes(digits: &str) -> Vec<u8> {
 
 /// The JSON of a graph, between what comes before and after its body.
 fn json(nodes: &str, inputs: &str, body: &str) -> Vec<u8> {
-    format!("{{\"version\":1,\"name\":\"a\",\"nodes\":[{nodes}],\"inputs\":[{inputs}],\"body\":[{body}],\"outputs\":[]}}")
+    format!("{{\"version\":{SAVED_VERSION},\"name\":\"a\",\"nodes\":[{nodes}],\"inputs\":[{inputs}],\"body\":[{body}],\"outputs\":[]}}")
         .into_bytes()
 }
 

@@ -1,13 +1,13 @@
 //! Exact rewrites of channels: the float function stays, the integers do not depend on how factors
 //! and offsets were divided between the parameters of a model.
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, Axis};
 use vitcod_compiler::calibration::{seeded_noise, stand_in};
 use vitcod_compiler::interp::FloatInterpreter;
 use vitcod_compiler::ir::{Graph, OpKind, Stage, text};
 use vitcod_compiler::passes::{Context, run_on_graph};
 use vitcod_compiler::quantise::{self, accuracy};
-use vitcod_testing::rescaled::{Factors, rescaled};
+use vitcod_testing::rescaled::{Factors, rescaled, rescaled_image};
 use vitcod_testing::vit::{SMALL, vit};
 
 const PASSES: [&str; 3] = ["centre-channels", "balance-channels", "fit-tables"];
@@ -93,6 +93,62 @@ fn other_factors_and_offsets_cost_at_most_a_decibel() {
     }
 }
 
+/// The images of samples with divided channels.
+fn divided(samples: &[ArrayD<f32>], factors: &[f64]) -> Vec<ArrayD<f32>> {
+    let divide = |image: &ArrayD<f32>| {
+        let mut image = image.clone();
+        for (channel, factor) in image.axis_iter_mut(Axis(1)).zip(factors) {
+            { channel }.mapv_inplace(|x| (f64::from(x) / factor) as f32);
+        }
+        image
+    };
+    samples.iter().map(divide).collect()
+}
+
+#[test]
+fn units_of_image_channels_leave_no_trace() {
+    let graph = vit(SMALL, 3);
+    let samples = stand_in(&graph);
+    let (other, factors) = rescaled_image(&graph, Factors::PowersOfTwo, 3);
+    let other_samples = divided(&samples, &factors);
+    let quantised = |graph: &Graph, samples: &[ArrayD<f32>]| {
+        let equalised = equalised(graph, samples);
+        let options = quantise::Options::default();
+        quantise::calibrated(&equalised, Some(samples), options).unwrap().0.graph
+    };
+    let [left, right] =
+        [quantised(&graph, &samples), quantised(&other, &other_samples)].map(|graph| {
+            let image = graph.inputs[0].value;
+            let factors = graph.image_factors(image).unwrap();
+            let text = graph.to_string();
+            // The factors that remain are those of the input.
+            let lines: Vec<&str> =
+                text.lines().filter(|line| !line.contains("const \"factors\"")).collect();
+            (lines.join("\n"), factors)
+        });
+    assert_eq!(left.0, right.0);
+    for ((left, right), factor) in left.1.iter().zip(&right.1).zip(&factors) {
+        assert_eq!(f64::from(*left), f64::from(*right) * factor);
+    }
+}
+
+#[test]
+fn units_of_image_channels_cost_at_most_a_decibel() {
+    for seed in 0..3 {
+        let graph = vit(SMALL, seed);
+        let (samples, inputs) = (stand_in(&graph), seeded_noise(&graph, 32, 99));
+        let (other, factors) = rescaled_image(&graph, Factors::Any, seed);
+        let [other_samples, other_inputs] = [&samples, &inputs].map(|x| divided(x, &factors));
+        let [plain, untouched, equal] = [
+            sqnr(&other, &other_samples, &other_inputs),
+            sqnr(&equalised(&graph, &samples), &samples, &inputs),
+            sqnr(&equalised(&other, &other_samples), &other_samples, &other_inputs),
+        ];
+        assert!(equal >= untouched - 1.0, "seed {seed}: {equal} dB, untouched {untouched} dB");
+        assert!(plain < untouched - 6.0, "seed {seed}: {plain} dB without the passes");
+    }
+}
+
 /// A block with LayerNorms behind the residual adds, which read them too, queries and keys with
 /// auto-encoders, and ReLU.
 const POST_NORM: &str = r#"graph "post-norm" canonical {
@@ -156,7 +212,7 @@ fn every_site_keeps_the_float_function() {
             "relu: channel factors of hidden units: balanced",
             "norm1: channel factors of normalised tokens: balanced",
             "norm2: channel factors of normalised tokens: balanced",
-            "relu: table offsets of inputs and results: moved",
+            "relu: range of the lookup table: fitted, one table",
         ]
     );
 }

@@ -66,7 +66,7 @@ fn all_quantised(graph: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Vec<ArrayD<f3
     let interpreter = QuantisedInterpreter::new(graph).unwrap();
     let inputs = graph.inputs.iter().zip(inputs);
     let inputs: Vec<Tensor> =
-        inputs.map(|(input, x)| Tensor::quantise(x, graph.ty(input.value)).unwrap()).collect();
+        inputs.map(|(input, x)| Tensor::of_input(graph, input.value, x).unwrap()).collect();
     let outputs = graph.outputs.iter().zip(interpreter.run(&inputs).unwrap());
     let real = |(output, tensor): (&GraphOutput, Tensor)| {
         tensor.dequantise(graph.ty(output.value).step.unwrap(), &output.shape).unwrap()

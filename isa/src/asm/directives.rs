@@ -56,12 +56,12 @@ const DIRECTIVES: [Directive; 19] = [
     Directive { name: ".machine", names: None, apply: |this, arguments| this.machine(arguments) },
     Directive {
         name: ".input",
-        names: Some(&["step", "at", "layout", "below", "rows"]),
+        names: Some(&["step", "factors", "at", "layout", "below", "rows"]),
         apply: |this, arguments| this.tensor(arguments, true),
     },
     Directive {
         name: ".output",
-        names: Some(&["step", "at", "layout", "below", "rows"]),
+        names: Some(&["step", "factors", "at", "layout", "below", "rows"]),
         apply: |this, arguments| this.tensor(arguments, false),
     },
     Directive {
@@ -315,6 +315,15 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let step = word(&arguments.required("step")?, "a finite number", |text| {
             text.parse().ok().filter(|step: &f64| step.is_finite())
         })?;
+        let factors = arguments.named("factors").map(|factors| {
+            let factor = |factor: &Atom<'_>| {
+                word(&Value::Atom(factor.clone()), "a finite number", |text| {
+                    text.parse().ok().filter(|factor: &f32| factor.is_finite())
+                })
+            };
+            items(&factors)?.iter().map(factor).collect::<Result<Vec<f32>, _>>()
+        });
+        let factors = factors.transpose()?.unwrap_or_default();
         let mut count = |name| arguments.required(name).and_then(|value| number(&value));
         let element = match element {
             Element::I8 | Element::I16 => element,
@@ -331,8 +340,9 @@ impl<'s, 'f> Definitions<'s, 'f> {
             .named("at")
             .map(|at| word(&at, "an address as dram:0x40", Dram::parse))
             .transpose()?;
+        let address_or_0 = address.unwrap_or_default().0;
         let binding =
-            Binding { name, shape, layout, element, step, address: address.unwrap_or_default().0 };
+            Binding { name, shape, layout, element, step, factors, address: address_or_0 };
         self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
         arguments.end()
     }

@@ -89,12 +89,15 @@ impl Sections {
         writeln!(f, "{} {:?} dram={}", kind.directive(), header.name, header.dram_bytes)?;
         writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
         for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
-            for Binding { name, shape, layout, element, step, address } in bindings {
+            for Binding { name, shape, layout, element, step, factors, address } in bindings {
                 write!(f, ".{kind} {name:?} {element} {shape:?} step={step:?}")?;
                 match element {
                     Element::I8 | Element::I16 => {}
                     Element::Row { below } => write!(f, " below={below}")?,
                     Element::Bits { rows } => write!(f, " rows={rows}")?,
+                }
+                if !factors.is_empty() {
+                    write!(f, " factors={factors:?}")?;
                 }
                 write!(f, " at=dram:{address:#x}")?;
                 if !layout.is_row_major() {

@@ -57,17 +57,27 @@ fn bindings() -> impl Strategy<Value = Vec<Binding>> {
         any::<u32>().prop_map(|rows| Element::Bits { rows }),
     ];
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
+    let factor = any::<f32>().prop_filter("JSON has no others", |factor| factor.is_finite());
+    let factors = prop::collection::vec(factor, 0..3);
     let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
-    let binding =
-        (name(), prop::collection::vec(any::<u64>(), 0..4), 0..2usize, element, step, address)
-            .prop_map(|(name, shape, layout, element, step, address)| Binding {
-                name,
-                shape,
-                layout: Layout::ALL[layout],
-                element,
-                step,
-                address,
-            });
+    let binding = (
+        name(),
+        prop::collection::vec(any::<u64>(), 0..4),
+        0..2usize,
+        element,
+        step,
+        factors,
+        address,
+    )
+        .prop_map(|(name, shape, layout, element, step, factors, address)| Binding {
+            name,
+            shape,
+            layout: Layout::ALL[layout],
+            element,
+            step,
+            factors,
+            address,
+        });
     prop::collection::vec(binding, 0..3)
 }
 

@@ -16,6 +16,10 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
         }
     }
 
+    for output in header.outputs.iter().filter(|output| !output.factors.is_empty()) {
+        problems.binding(program, output, || "an output has no factors of channels".to_owned());
+    }
+
     for output in header.outputs.iter().filter(|output| !output.layout.is_row_major()) {
         problems
             .binding(program, output, || "the layout of an output is that of its shape".to_owned());
@@ -55,6 +59,9 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
                 )
             });
         }
+        if let Some(message) = factors(binding) {
+            problems.binding(program, binding, || message);
+        }
         match end(program, binding) {
             Ok(end) => placed.push((binding, end)),
             Err(message) => problems.binding(program, binding, || message),
@@ -70,6 +77,22 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
         if reached.is_none_or(|(reach, _)| end > reach) {
             reached = Some((end, binding));
         }
+    }
+}
+
+/// Why the factors of a binding are invalid.
+fn factors(Binding { factors, layout, shape, .. }: &Binding) -> Option<String> {
+    if factors.is_empty() {
+        return None;
+    }
+    let channels = shape.get(1).copied().unwrap_or(0);
+    if *layout != Layout::Pixels {
+        Some("factors of channels, expected an image with layout pixels".to_owned())
+    } else if factors.len() as u64 != channels {
+        Some(format!("{} factors for {channels} channels", factors.len()))
+    } else {
+        let wrong = factors.iter().find(|factor| !(factor.is_normal() && **factor > 0.0));
+        wrong.map(|factor| format!("the factor {factor} is not positive and finite"))
     }
 }
 

@@ -99,6 +99,7 @@ fn binding(name: &str, address: u64) -> Binding {
         layout: Layout::RowMajor,
         element: Element::I16,
         step: 0.5,
+        factors: vec![],
         address,
     }
 }

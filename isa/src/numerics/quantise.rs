@@ -9,6 +9,15 @@ pub fn quantise<T: Quantised>(x: f32, step: f64) -> T {
     T::saturate(round_f64(f64::from(x) / step))
 }
 
+/// Divides the channels of an image `[1, channels, height, width]` in row-major order by their
+/// factors, in single precision, before it is quantised.
+pub fn divide_channels(image: &mut [f32], factors: &[f32]) {
+    let plane = (image.len() / factors.len().max(1)).max(1);
+    for (channel, factor) in image.chunks_mut(plane).zip(factors) {
+        channel.iter_mut().for_each(|x| *x /= factor);
+    }
+}
+
 /// [`quantise`] to int8.
 pub fn quantise_i8(x: f32, step: f64) -> i8 {
     quantise(x, step)

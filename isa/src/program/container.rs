@@ -36,7 +36,7 @@ pub const ELF_MACHINE: u16 = 0x5674;
 /// The version of the container and of the encoding of instructions. A reader accepts no other
 /// version. The saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
 /// `vitcod-compiler` detects changes of operations and instructions.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const HEADER: &str = ".vitcod.header";
 const MACHINE: &str = ".vitcod.machine";
@@ -95,7 +95,7 @@ impl Program {
     /// # Errors
     /// The program cannot be represented such that [`Program::from_bytes`] restores it: an
     /// instruction has no encoding, the machine is invalid, the number of layers differs from that
-    /// of instructions, or a step is not finite.
+    /// of instructions, or a step or factor is not finite.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WriteError> {
         self.machine.validate()?;
         if self.layer_of.len() != self.code.len() {
@@ -105,6 +105,11 @@ impl Program {
             });
         }
         // JSON supports only finite numbers.
+        for binding in self.header.inputs.iter().chain(&self.header.outputs) {
+            if let Some(factor) = binding.factors.iter().find(|factor| !factor.is_finite()) {
+                return Err(WriteError::Factor { binding: binding.name.clone(), factor: *factor });
+            }
+        }
         if let Some(binding) =
             self.header.inputs.iter().chain(&self.header.outputs).find(|b| !b.step.is_finite())
         {

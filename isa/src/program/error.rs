@@ -64,6 +64,14 @@ pub enum WriteError {
         /// Number of entries of `layer_of`.
         layers: usize,
     },
+    /// A factor of a channel is not finite, which JSON cannot represent.
+    #[error("binding {binding}: the factor {factor} is not finite")]
+    Factor {
+        /// Name of the tensor.
+        binding: String,
+        /// The factor.
+        factor: f32,
+    },
     /// A step is not finite, which JSON cannot represent.
     #[error("binding {binding}: the step {step} is not finite")]
     Step {

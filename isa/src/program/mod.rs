@@ -110,6 +110,11 @@ pub struct Binding {
     pub element: Element,
     /// Real value of one step; 1 if the integers are not quantised numbers.
     pub step: f64,
+    /// Factors of the channels of an image, by which the runtime divides before it quantises: the
+    /// real value of one step of a channel is `step` times its factor. Omitted in the file if
+    /// empty, when all are 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<f32>,
     /// Address of the first element.
     pub address: u64,
 }

@@ -29,6 +29,7 @@ fn program() -> Program {
         element: Element::I16,
         // No decimal of 15 digits is this number.
         step: 0.1 + 0.2,
+        factors: vec![],
         address,
     };
     Program {

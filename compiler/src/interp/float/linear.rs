@@ -129,7 +129,7 @@ pub(super) fn conv(
     y.into_dyn()
 }
 
-/// `softmax(scale q k^T + bias) v` of every window and head.
+/// `softmax(scale q k^T + bias) v` of every window and head; `observe` sees the scores of each.
 pub(super) fn attention(
     operands: [&Shared; 3],
     bias: Option<&Shared>,
@@ -137,6 +137,7 @@ pub(super) fn attention(
     windows: usize,
     heads: usize,
     scale: f64,
+    observe: &mut dyn FnMut(ArrayView2<'_, f32>),
 ) -> ArrayD<f32> {
     let [q, k, v] = operands.map(matrix);
     let bias = bias.map(|bias| bias.view().into_dimensionality::<Ix3>().expect("verified rank"));
@@ -163,6 +164,7 @@ pub(super) fn attention(
         {
             column.fill(f32::NEG_INFINITY);
         }
+        observe(scores.view());
         scores.rows_mut().into_iter().for_each(rows::softmax);
         let columns = head * values..(head + 1) * values;
         let v = v.slice(s![rows, columns.clone()]);

@@ -10,7 +10,7 @@ mod linear;
 mod rows;
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArcArray, ArrayD, ArrayViewD, Axis, IxDyn, Slice};
+use ndarray::{ArcArray, ArrayD, ArrayView2, ArrayViewD, Axis, IxDyn, Slice};
 
 use super::InterpError;
 use super::live::Live;
@@ -24,6 +24,14 @@ type Shared = ArcArray<f32, IxDyn>;
 #[derive(Clone, Copy, Debug)]
 pub struct FloatInterpreter<'g> {
     graph: &'g Graph,
+}
+
+/// What is shown of an operation.
+pub(crate) enum Observed<'a> {
+    /// Its result.
+    Tensor(ArrayViewD<'a, f32>),
+    /// The scores of a head of attention, scaled and with bias and masks, before softmax.
+    Scores(ArrayView2<'a, f32>),
 }
 
 impl<'g> FloatInterpreter<'g> {
@@ -57,6 +65,22 @@ impl<'g> FloatInterpreter<'g> {
         inputs: &[ArrayViewD<'_, f32>],
         observer: &mut dyn FnMut(Value, ArrayViewD<'_, f32>),
     ) -> Result<Vec<ArrayD<f32>>, InterpError> {
+        let observer = &mut |value, observed: Observed<'_>| match observed {
+            Observed::Tensor(tensor) => observer(value, tensor),
+            Observed::Scores(_) => {}
+        };
+        self.observe_all(inputs, observer)
+    }
+
+    /// [`FloatInterpreter::observe`] that also shows the scores of attention.
+    ///
+    /// # Errors
+    /// As [`FloatInterpreter::run`].
+    pub(crate) fn observe_all(
+        &self,
+        inputs: &[ArrayViewD<'_, f32>],
+        observer: &mut dyn FnMut(Value, Observed<'_>),
+    ) -> Result<Vec<ArrayD<f32>>, InterpError> {
         let graph = self.graph;
         if inputs.len() != graph.inputs.len() {
             return Err(InterpError::input_count(graph, inputs.len()));
@@ -78,14 +102,16 @@ impl<'g> FloatInterpreter<'g> {
             let input = input
                 .into_shape_with_order(IxDyn(&ty.shape))
                 .expect("the verifier compares element counts");
-            observer(*value, input.view());
+            observer(*value, Observed::Tensor(input.view()));
             live.define(*value, input);
         }
         for op in &graph.order {
-            let result = self.evaluate(*op, &live)?;
             let value = graph.op(*op).results[0];
+            let scores =
+                &mut |scores: ArrayView2<'_, f32>| observer(value, Observed::Scores(scores));
+            let result = self.evaluate(*op, &live, scores)?;
             debug_assert_eq!(result.shape(), graph.ty(value).shape, "{op}");
-            observer(value, result.view());
+            observer(value, Observed::Tensor(result.view()));
             live.define(value, result);
             live.release(graph, *op);
         }
@@ -137,7 +163,7 @@ impl<'g> FloatInterpreter<'g> {
         for op in &graph.order {
             let data = graph.op(*op);
             if data.operands.iter().any(|operand| changed[*operand]) {
-                let result = self.evaluate(*op, &live)?;
+                let result = self.evaluate(*op, &live, &mut |_| {})?;
                 live.define(data.results[0], result);
                 changed[data.results[0]] = true;
             }
@@ -159,8 +185,13 @@ impl<'g> FloatInterpreter<'g> {
         })
     }
 
-    /// The result of an operation, in standard layout.
-    fn evaluate(&self, op: Op, live: &Live<Shared>) -> Result<Shared, InterpError> {
+    /// The result of an operation, in standard layout. `scores` sees those of attention.
+    fn evaluate(
+        &self,
+        op: Op,
+        live: &Live<Shared>,
+        scores: &mut dyn FnMut(ArrayView2<'_, f32>),
+    ) -> Result<Shared, InterpError> {
         let data = self.graph.op(op);
         // The indices of a gather are read by the operation itself.
         let indexed =
@@ -235,7 +266,11 @@ impl<'g> FloatInterpreter<'g> {
             }
             OpKind::Pixels {} => {
                 let channels = x.shape()[1];
-                let rows = pixels(x.as_slice().expect("standard layout"), channels);
+                let mut rows = pixels(x.as_slice().expect("standard layout"), channels);
+                if let Some(factors) = operands.get(1) {
+                    let factors = factors.iter().cycle();
+                    rows.iter_mut().zip(factors).for_each(|(x, factor)| *x /= factor);
+                }
                 let shape = IxDyn(&[rows.len().checked_div(channels).unwrap_or(0), channels]);
                 Shared::from_shape_vec(shape, rows).expect("as many elements")
             }
@@ -261,6 +296,7 @@ impl<'g> FloatInterpreter<'g> {
                     *windows,
                     *heads,
                     *scale,
+                    scores,
                 )
                 .into_shared()
             }

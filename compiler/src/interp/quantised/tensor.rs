@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use vitcod_isa::numerics::{dequantise, quantise_i8, quantise_i16};
+use vitcod_isa::numerics::{dequantise, divide_channels, quantise_i8, quantise_i16};
 use vitcod_isa::operands::mask_row;
 
-use crate::ir::{Elem, TensorType};
+use crate::ir::{Elem, Graph, TensorType, Value};
 
 /// The elements of a quantised tensor, row-major. Shape and step are those of the value's
 /// [`TensorType`].
@@ -122,6 +122,18 @@ impl Tensor {
             Elem::I16 => Some(Tensor::I16(x.iter().map(|x| quantise_i16(*x, step)).collect())),
             _ => None,
         }
+    }
+
+    /// [`Tensor::quantise`] for an input of a quantised graph: the channels of an image may have
+    /// factors ([`Graph::image_factors`]).
+    pub fn of_input(graph: &Graph, input: Value, x: &ArrayViewD<'_, f32>) -> Option<Tensor> {
+        let Some(factors) = graph.image_factors(input) else {
+            return Tensor::quantise(x, graph.ty(input));
+        };
+        let mut image: Vec<f32> = x.iter().copied().collect();
+        divide_channels(&mut image, &factors);
+        let image = ArrayViewD::from_shape(x.shape(), &image).ok()?;
+        Tensor::quantise(&image, graph.ty(input))
     }
 
     /// The real numbers that the elements represent, with a given shape. `None` if they do not

@@ -3,9 +3,9 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Dimension as _};
 use vitcod_compiler::calibration::Clipping;
 use vitcod_compiler::ir::{Graph, GraphInput};
 use vitcod_compiler::quantise;
@@ -82,7 +82,16 @@ pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<
         let file = files.iter().find(|(bound, _)| bound.name == input.name);
         let (_, path) =
             file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
-        npy::read(path)
+        let samples = npy::read(path)?;
+        let wrong = samples.indexed_iter().find(|(_, x)| !x.is_finite());
+        if let Some((place, found)) = wrong {
+            bail!(
+                "{}: {found} at {:?}, expected finite numbers to calibrate on",
+                path.display(),
+                place.slice()
+            );
+        }
+        Ok(samples)
     };
     graph.inputs.iter().map(sample).collect()
 }

@@ -8,6 +8,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
 
 use super::*;
+use crate::input::Inputs;
 
 fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64) -> Binding {
     Binding {
@@ -102,9 +103,10 @@ fn session() -> Session {
 
 #[test]
 fn inputs_are_quantised_and_outputs_dequantised() {
-    let a = array![[0.5, 1.0, 1.3], [-100.0, 100.0, f32::NAN]].into_dyn();
+    let a = array![[0.5, 1.0, 1.3], [-100.0, f32::INFINITY, 0.0]].into_dyn();
     let b = array![1.0, -2.0].into_dyn();
-    let outputs = session().run(&[("b", b.view()), ("a", a.view())]).unwrap();
+    let mut session = session();
+    let outputs = session.run(&[("b", b.view()), ("a", a.view())]).unwrap();
     let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
     assert_eq!(names, ["a'", "b'", "first"]);
     assert_eq!(outputs[0].values, Integers::I8(array![[1, 2, 3], [-128, 127, 0]].into_dyn()));
@@ -113,6 +115,45 @@ fn inputs_are_quantised_and_outputs_dequantised() {
     assert_eq!(outputs[1].values, Integers::I16(array![4, -8].into_dyn()));
     assert_eq!(outputs[1].to_f32(), array![2.0, -4.0].into_dyn());
     assert_eq!(outputs[2].to_f32(), Array::from_elem(IxDyn(&[]), 0.5));
+    // 127 steps of 0.5 are the range.
+    let [beyond] = session.beyond_range() else { panic!("{:?}", session.beyond_range()) };
+    assert_eq!((beyond.input.as_str(), beyond.total, beyond.beyond), ("a", 6, 2));
+    assert_eq!(beyond.largest, f64::INFINITY);
+    let a = array![[0.5, 63.6, -63.7], [127.0, 0.0, 0.0]].into_dyn();
+    session.run(&[("b", b.view()), ("a", a.view())]).unwrap();
+    assert_eq!(
+        session.beyond_range()[0].to_string(),
+        "input \"a\": 16.67 % of the numbers are beyond the calibrated range, up to 2.0 times as \
+         large, and saturate; compile with --calibration on samples like these"
+    );
+    session.run(&[("b", b.view()), ("a", array![[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]].into_dyn().view())]).unwrap();
+    assert_eq!(session.beyond_range(), []);
+}
+
+#[test]
+fn nan_is_refused() {
+    let a = array![[0.5, 1.0, 1.3], [0.0, f32::NAN, 0.0]].into_dyn();
+    let b = array![1.0, -2.0].into_dyn();
+    let error = session().run(&[("b", b.view()), ("a", a.view())]).unwrap_err().to_string();
+    assert!(error.contains("input \"a\" holds NaN at [1, 1]: expected a number"), "{error}");
+}
+
+#[test]
+fn channels_of_images_are_divided_by_their_factors() {
+    let factors = vec![0.5, 4.0];
+    let image = Binding {
+        layout: Layout::Pixels,
+        factors,
+        ..binding("image", &[1, 2, 1, 3], Element::I8, 0.25, 0)
+    };
+    let x = array![1.0, 0.5, -0.25, 8.0, -4.0, 1.0].into_shape_with_order([1, 2, 1, 3]).unwrap();
+    let x = x.into_dyn();
+    let inputs = Inputs::bind(std::slice::from_ref(&image), &[("image", x.view())]).unwrap();
+    let (_, bytes) = inputs.quantised(0).next().unwrap();
+    let integers: Vec<i8> = bytes.iter().map(|byte| *byte as i8).collect();
+    // Pixel by pixel: 1 / 0.5 / 0.25 = 8, and 8 / 4 / 0.25 = 8.
+    assert_eq!(integers, [8, 8, 4, -4, -2, 1]);
+    assert_eq!(inputs.beyond_range(), []);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn drawn(seed: u64) -> (String, Graph) {
         hidden: pick(&[500, 768, 1024]),
         depth: pick(&[1, 2]),
         classes: pick(&[10, 100]),
-        all_tokens: false,
+        all_tokens: true,
     };
     let Vit { heads, head_dim, hidden, depth, .. } = shape;
     let tokens = shape.tokens();

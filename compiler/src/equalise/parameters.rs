@@ -117,6 +117,13 @@ pub(super) fn own_copy(graph: &mut Graph, source: Op, value: Value, readers: &[O
             *operand = copy;
         }
     }
+    // The other readers, as the add behind attention, come late: computed only then, the result
+    // does not fill the scratchpad.
+    let reads = |op: &Op| graph.op(*op).operands.contains(&value);
+    if let Some(first) = graph.order.iter().position(reads) {
+        let from = graph.order.iter().position(|op| *op == source).unwrap_or(first);
+        graph.order[from..first].rotate_left(1);
+    }
     op
 }
 

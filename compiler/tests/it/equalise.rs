@@ -145,7 +145,7 @@ fn units_of_image_channels_cost_at_most_a_decibel() {
             sqnr(&equalised(&other, &other_samples), &other_samples, &other_inputs),
         ];
         assert!(equal >= untouched - 1.0, "seed {seed}: {equal} dB, untouched {untouched} dB");
-        assert!(plain < untouched - 6.0, "seed {seed}: {plain} dB without the passes");
+        assert!(plain < untouched - 2.0, "seed {seed}: {plain} dB without the passes");
     }
 }
 

@@ -34,7 +34,7 @@ fn layers_and_outputs_are_compared() {
         assert!(layer["saturated_elements"].as_u64() < layer["elements"].as_u64(), "{layer}");
     }
     // The first layer has no errors but its own; the last one's are the output's.
-    assert_eq!(layers[0]["operation"], "input");
+    assert_eq!(layers[0]["operation"], "pixels");
     assert_eq!(layers[0]["alone_sqnr_db"], layers[0]["accumulated_sqnr_db"]);
     assert_eq!(layers.last().unwrap()["accumulated_sqnr_db"], output["sqnr_db"]);
 }

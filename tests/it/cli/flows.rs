@@ -178,6 +178,45 @@ fn noise_in_place_of_samples_is_warned_of_and_pipes_see_no_progress() {
 }
 
 #[test]
+fn inputs_beyond_the_calibrated_range_are_warned_of_and_nan_is_refused() {
+    let sandbox = Sandbox::new();
+    let onnx = model(&format!("{VIT}.onnx"));
+    let compile = ["compile", &onnx, "-o", "p.vitcod", "--calibration", &input()];
+    let text = sandbox.ok(&compile);
+    let expected = "expected signal to quantisation noise of output \"logits\": ";
+    assert!(text.contains(expected) && text.contains("measured on a calibration sample"), "{text}");
+
+    let run = |input: &str| {
+        let arguments = ["run", "p.vitcod", "--input", input, "--report", "r.json"];
+        sandbox.command(&arguments).output().unwrap()
+    };
+    let beyond = || {
+        let report: Value =
+            serde_json::from_slice(&fs::read(sandbox.path("r.json")).unwrap()).unwrap();
+        report["inputs_beyond_range"].clone()
+    };
+    assert_eq!(stderr(&run(&input())), "");
+    assert_eq!(beyond(), serde_json::json!([]));
+
+    let x: ArrayD<f32> = read_npy(input()).unwrap();
+    write_npy(sandbox.path("wide.npy"), &x.mapv(|x| 10.0 * x)).unwrap();
+    let warning = stderr(&run("wide.npy"));
+    assert!(warning.starts_with("warning: input \"x\": "), "{warning}");
+    assert!(warning.contains("up to 10.0 times as large"), "{warning}");
+    assert!(beyond()[0]["share"].as_f64().unwrap() > 0.1);
+    assert!((beyond()[0]["largest_to_range"].as_f64().unwrap() - 10.0).abs() < 0.1);
+
+    write_npy(sandbox.path("nan.npy"), &x.mapv(|x| if x > 2.0 { f32::NAN } else { x })).unwrap();
+    let error = sandbox.fails(&["run", "p.vitcod", "--input", "nan.npy"]);
+    assert!(
+        error.contains("input \"x\" holds NaN at [0, ") && error.lines().count() < 4,
+        "{error}"
+    );
+    let error = sandbox.fails(&["compile", &onnx, "-o", "q.vitcod", "--calibration", "nan.npy"]);
+    assert!(error.contains("nan.npy: NaN at [0, "), "{error}");
+}
+
+#[test]
 fn a_stripped_program_runs_and_cannot_be_checked() {
     let sandbox = Sandbox::new();
     compile(&sandbox, &["--strip"]);

@@ -126,7 +126,9 @@ fn inputs_are_quantised_and_outputs_dequantised() {
         "input \"a\": 16.67 % of the numbers are beyond the calibrated range, up to 2.0 times as \
          large, and saturate; compile with --calibration on samples like these"
     );
-    session.run(&[("b", b.view()), ("a", array![[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]].into_dyn().view())]).unwrap();
+    session
+        .run(&[("b", b.view()), ("a", array![[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]].into_dyn().view())])
+        .unwrap();
     assert_eq!(session.beyond_range(), []);
 }
 

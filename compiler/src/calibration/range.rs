@@ -83,18 +83,25 @@ fn middle_and_end(bucket: usize) -> [f64; 2] {
 
 impl Range {
     /// The range of some numbers.
-    pub fn of<'a>(numbers: impl IntoIterator<Item = &'a f32>) -> Range {
+    pub fn of<'a>(numbers: impl IntoIterator<Item = &'a f32, IntoIter: Clone>) -> Range {
+        let magnitude = |x: &f32| if x.is_nan() { f32::INFINITY } else { x.abs() };
+        let magnitudes = numbers.into_iter().map(magnitude);
+        // The buckets are counted twice, because there are too many to have a counter for each.
         let mut range = Range::default();
-        let mut counts = vec![0u64; bucket(f32::INFINITY) + 1];
-        for number in numbers {
-            let magnitude = if number.is_nan() { f32::INFINITY } else { number.abs() };
-            range.max_abs = range.max_abs.max(magnitude);
+        let (mut least, mut most) = (f32::INFINITY, 0f32);
+        for x in magnitudes.clone() {
             range.total += 1;
-            counts[bucket(magnitude)] += u64::from(magnitude > 0.0);
+            most = most.max(x);
+            least = if x > 0.0 { least.min(x) } else { least };
         }
-        range.first = counts.iter().position(|count| *count > 0).unwrap_or(0);
-        let end = counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
-        range.counts = counts.drain(range.first.min(end)..end).collect();
+        if most > 0.0 {
+            range.max_abs = most;
+            range.first = bucket(least);
+            range.counts = vec![0; bucket(most) + 1 - range.first];
+            for x in magnitudes.filter(|x| *x > 0.0) {
+                range.counts[bucket(x) - range.first] += 1;
+            }
+        }
         range
     }
 

@@ -6,10 +6,10 @@ use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::Channel;
 use vitcod_support::random::SplitMix64;
 
-use super::{Options, quantise, quantise_reaching};
+use super::{Options, quantise, quantise_reaching, quantise_with};
 use crate::calibration::{Calibration, noise};
 use crate::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sqnr_db};
-use crate::ir::{BinaryFn, Elem, Graph, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::ir::{BinaryFn, Elem, Graph, OpKind, Stage, TensorType, UnaryFn, Value, text};
 
 fn canonical() -> Graph {
     Graph::new("test", Stage::Canonical)
@@ -558,4 +558,29 @@ proptest! {
         // seeds have shown.
         prop_assert!(db > 15.0, "{} dB", db);
     }
+}
+
+#[test]
+fn saturating_scores_are_warned_of() {
+    const TEXT: &str = r#"graph "scores" canonical {
+        v0 = input "x" : f32[2,4]
+        v1 = attention(v0, v0, v0) {heads=1, scale=10.0} @ n0
+        output "y" [2,4] = v1
+        n0 = node "attention"
+    }"#;
+    let graph = text::parse(TEXT, &mut |name| Err(format!("there is no {name}"))).unwrap();
+    let warnings = |x: [f32; 8]| {
+        let calibration = calibrate(&graph, &[array(&[2, 4], &x)]);
+        quantise_with(&graph, &calibration, Options::default()).unwrap().warnings
+    };
+    // Scores of 10 and 90: only the product of the second row with itself is beyond 88.7.
+    let found = warnings([1.0, 0.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0]);
+    assert_eq!(
+        found,
+        [
+            "attention (op0 attention): 25.000 % of the scores are beyond the 88.7 nats of int16 (the \
+             largest is 90): they saturate, so keys that differ there get the same weight"
+        ]
+    );
+    assert!(warnings([1.0, 0.0, 0.0, 0.0, 0.0, 2.9, 0.0, 0.0]).is_empty());
 }

@@ -21,9 +21,19 @@ use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 type Shared = ArcArray<f32, IxDyn>;
 
 /// Runs imported and canonical graphs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FloatInterpreter<'g> {
     graph: &'g Graph,
+    /// The constants that are float or integer, read once for all runs.
+    constants: SecondaryMap<Value, Option<Shared>>,
+}
+
+/// A constant, if it is float or integer.
+fn constant(graph: &Graph, value: Value) -> Option<Shared> {
+    let integers = || Some(graph.const_i64(value)?.into_iter().map(|x| x as f32).collect());
+    let elements = graph.const_f32(value).or_else(integers)?;
+    let shape = IxDyn(&graph.ty(value).shape);
+    Some(Shared::from_shape_vec(shape, elements).expect("verified constant"))
 }
 
 /// What is shown of an operation.
@@ -41,7 +51,13 @@ impl<'g> FloatInterpreter<'g> {
     /// The graph's stage is quantised or split.
     pub fn new(graph: &'g Graph) -> Result<FloatInterpreter<'g>, InterpError> {
         match graph.stage {
-            Stage::Imported | Stage::Canonical => Ok(FloatInterpreter { graph }),
+            Stage::Imported | Stage::Canonical => {
+                let mut constants = SecondaryMap::new();
+                for (value, _) in graph.values() {
+                    constants[value] = constant(graph, value);
+                }
+                Ok(FloatInterpreter { graph, constants })
+            }
             Stage::Quantised | Stage::Split => Err(InterpError::Stage(graph.stage)),
         }
     }
@@ -171,18 +187,10 @@ impl<'g> FloatInterpreter<'g> {
         self.outputs(&live)
     }
 
-    /// A value's tensor in standard layout: a live tensor, or a copy of a constant. `None` if it is
-    /// neither float nor integer.
+    /// A value's tensor in standard layout: a live tensor or a constant. `None` if it is neither
+    /// float nor integer.
     fn read(&self, live: &Live<Shared>, value: Value) -> Option<Shared> {
-        live.get(value).cloned().or_else(|| {
-            let integers =
-                || Some(self.graph.const_i64(value)?.into_iter().map(|x| x as f32).collect());
-            let elements = self.graph.const_f32(value).or_else(integers)?;
-            Some(
-                Shared::from_shape_vec(IxDyn(&self.graph.ty(value).shape), elements)
-                    .expect("verified constant"),
-            )
-        })
+        live.get(value).or(self.constants[value].as_ref()).cloned()
     }
 
     /// The result of an operation, in standard layout. `scores` sees those of attention.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
+use vitcod_compiler::calibration::noise;
 use vitcod_compiler::frontend::{import_file, import_file_with_masks};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
@@ -17,6 +18,9 @@ use vitcod_testing::compiled::compiled;
 use vitcod_testing::files::{file, files};
 use vitcod_testing::machine::preset;
 use vitcod_testing::vit::{Vit, masked, vit};
+
+/// Items of noise that calibrate. `vitcod compile` takes more, for accuracy.
+const NOISE_ITEMS: usize = 1;
 
 const HEADER: [&str; 7] =
     ["model", "preset", "cycles", "DRAM bytes", "instructions", "peak SRAM bytes", "strategy"];
@@ -82,7 +86,8 @@ fn drawn(seed: u64) -> (String, Graph) {
 /// Compiles a canonical graph as `vitcod compile` does, and says what the program costs.
 fn row(name: &str, graph: &Graph, preset_name: &str) -> Row {
     let machine = preset(preset_name);
-    let program = compiled(graph, &machine, None, true)
+    let samples = noise(graph, NOISE_ITEMS);
+    let program = compiled(graph, &machine, Some(&samples), true)
         .unwrap_or_else(|error| panic!("{name} for {preset_name}: {error}"));
     let plan = program.header.decisions.iter().find(|decision| decision.subject == "plan").unwrap();
     let strategy = plan.chosen.clone();

@@ -1,6 +1,5 @@
 //! Options of calibration and quantisation.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -10,7 +9,7 @@ use vitcod_compiler::calibration::Clipping;
 use vitcod_compiler::ir::{Graph, GraphInput};
 use vitcod_compiler::quantise;
 
-use crate::{npy, tensor_args};
+use crate::{npy, tensor_args, warning};
 
 /// Options of quantisation.
 #[derive(clap::Args)]
@@ -45,15 +44,9 @@ impl From<bool> for Switch {
 
 /// Warns if the model was calibrated on noise.
 pub(crate) fn warn_of_noise() {
-    warn(
+    warning::warn(
         "no --calibration: the ranges of activations come from seeded noise, which costs accuracy",
     );
-}
-
-/// Prints a warning.
-pub(crate) fn warn(warning: &str) {
-    // A warning that cannot be displayed is not an error.
-    let _ = writeln!(io::stderr(), "warning: {warning}");
 }
 
 impl CalibrationArgs {

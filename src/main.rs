@@ -13,6 +13,7 @@ mod progress;
 mod reporting;
 mod sparsity_args;
 mod tensor_args;
+mod warning;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -91,7 +91,7 @@ struct JsonBeyondRange<'a> {
     input: &'a str,
     /// The share of the numbers that are beyond it.
     share: f64,
-    /// The largest magnitude, as a multiple of the range.
+    /// The largest magnitude, as a multiple of the range; null if it is infinite.
     largest_to_range: f64,
 }
 

@@ -89,7 +89,7 @@ impl<'a> Inputs<'a> {
 pub struct BeyondRange {
     /// Name of the input.
     pub input: String,
-    /// How many numbers of the input there are, and how many of them are beyond the range.
+    /// How many numbers the input has.
     pub total: u64,
     /// How many of them are beyond the range.
     pub beyond: u64,
@@ -100,23 +100,26 @@ pub struct BeyondRange {
 impl BeyondRange {
     /// The numbers of an input beyond the range of its integers.
     fn of(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Option<BeyondRange> {
-        let range = match binding.element {
-            Element::I8 => f64::from(i8::MAX),
-            Element::I16 => f64::from(i16::MAX),
+        let [least, most] = match binding.element {
+            Element::I8 => [f64::from(i8::MIN), f64::from(i8::MAX)],
+            Element::I16 => [f64::from(i16::MIN), f64::from(i16::MAX)],
             Element::Row { .. } | Element::Bits { .. } => return None,
-        } * binding.step;
+        };
         let mut values: Vec<f32> = tensor.iter().copied().collect();
         let each = (values.len() / items.max(1)).max(1);
         values.chunks_mut(each).for_each(|item| divide_channels(item, &binding.factors));
         // What rounds to the last integer is within the range.
-        let beyond = |x: &&f32| f64::from(x.abs()) > range + binding.step / 2.0;
+        let beyond = |x: &&f32| {
+            let steps = f64::from(**x) / binding.step;
+            steps < least - 0.5 || steps > most + 0.5
+        };
         let count = values.iter().filter(beyond).count() as u64;
         let largest = values.iter().fold(0f32, |most, x| most.max(x.abs()));
         (count > 0).then(|| BeyondRange {
             input: binding.name.clone(),
             total: values.len() as u64,
             beyond: count,
-            largest: f64::from(largest) / range,
+            largest: f64::from(largest) / (most * binding.step),
         })
     }
 }

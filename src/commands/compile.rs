@@ -14,6 +14,7 @@ use crate::machines::MachineArg;
 use crate::pipeline::{self, Compiled, Dims, Options, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
+use crate::warning;
 
 /// Compile an ONNX vision transformer to a program
 ///
@@ -66,7 +67,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let (Compiled { mut program, losses, noise, warnings }, expected) = {
+    let (Compiled { mut program, losses, noise, warnings }, expected, on_noise) = {
         let progress = Progress::new();
         progress.step("reading the model");
         let graph = match (&masks, &args.masks.masks) {
@@ -93,7 +94,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let compiled = session.compile(&graph).with_context(name)?;
         progress.step("measuring the expected accuracy");
         let expected = session.expected(&graph, &compiled.program).with_context(name)?;
-        (compiled, expected)
+        (compiled, expected, samples.is_none())
     };
     if args.strip {
         program.ir = None;
@@ -116,7 +117,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if noise {
         calibration::warn_of_noise();
     }
-    warnings.iter().for_each(|warning| calibration::warn(warning));
+    warnings.iter().for_each(|warning| warning::warn(warning));
     let (layers, instructions) = (program.header.layers.len(), program.code.len());
     let (name, machine, file) = (&program.header.name, &machine.name, args.output.display());
     writeln!(
@@ -124,7 +125,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         "{name:?} for {machine}: {layers} layers, {instructions} instructions, {} bytes in {file}",
         bytes.len()
     )?;
-    print_expected(&expected, noise, out)?;
+    print_expected(&expected, on_noise, out)?;
     if args.explain {
         writeln!(out, "\n{}", table::alternatives(&program.header.decisions).trim_fmt())?;
     } else if args.explain_json.is_none() && !program.header.decisions.is_empty() {
@@ -136,7 +137,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints the ratio of signal to quantisation noise that each output is expected to have.
+/// Prints the ratio of signal to noise, against the float model, that each output is expected to
+/// have.
 fn print_expected(
     expected: &accuracy::Outputs,
     noise: bool,
@@ -152,7 +154,7 @@ fn print_expected(
     for accuracy::Output { name, noise, .. } in outputs {
         writeln!(
             out,
-            "expected signal to quantisation noise of output {name:?}: {:.1} dB, measured on {on}",
+            "expected signal to noise of output {name:?}: {:.1} dB against float, measured on {on}",
             noise.sqnr_db()
         )?;
     }

@@ -8,12 +8,11 @@ use ndarray::{ArrayD, ArrayViewD};
 use vitcod_report::RunText;
 use vitcod_runtime::{BeyondRange, EmulatorDevice, Integers, Model, Output};
 
-use crate::calibration;
 use crate::check::{self, Agreement};
 use crate::files::{self, Outputs};
 use crate::npy;
 use crate::reporting::ReportArgs;
-use crate::tensor_args;
+use crate::{tensor_args, warning};
 
 /// Run a program on the emulated machine
 ///
@@ -61,7 +60,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         if args.timing_only { (None, Vec::new()) } else { execute(args, &model, &mut files)? };
     let report = args.report.stage(&model, &beyond, &mut files)?;
     files.commit()?;
-    beyond.iter().for_each(|beyond| calibration::warn(&beyond.to_string()));
+    beyond.iter().for_each(|beyond| warning::warn(&beyond.to_string()));
     write!(out, "{}", RunText(&report))?;
     if let Some(agreement) = agreement {
         writeln!(out, "check: {agreement}")?;

@@ -7,6 +7,7 @@ use vitcod_isa::numerics::SCORE_UNITS_PER_NAT;
 
 use super::{Range, items, stand_in};
 use crate::interp::{FloatInterpreter, InterpError, Observed};
+use crate::ir::layout::prunes;
 use crate::ir::{Graph, OpData, OpKind, Value};
 
 /// Statistics of every input and result of a graph on samples.
@@ -19,7 +20,8 @@ pub struct Calibration {
     scores: SecondaryMap<Value, Scores>,
 }
 
-/// Statistics of the scores of an attention. Pruned ones do not count.
+/// Statistics of the scores of an attention. Pruned ones do not count, nor do those that are so far
+/// below the maximum of their row that they have no weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Scores {
     /// The largest magnitude in nats.
@@ -134,10 +136,16 @@ impl Column {
 
 impl Scores {
     fn see(&mut self, scores: &ArrayView2<'_, f32>) {
-        for score in scores.iter().filter(|score| score.is_finite()) {
-            self.largest = self.largest.max(score.abs());
-            self.total += 1;
-            self.beyond += u64::from(f64::from(score.abs()) > MOST_NATS);
+        for row in scores.rows() {
+            let kept = || row.iter().filter(|score| score.is_finite() && !prunes(**score));
+            let most = kept().copied().fold(f32::NEG_INFINITY, f32::max);
+            // What is further below the row's maximum has no weight, saturated or not.
+            let weighty = kept().filter(|score| f64::from(most - **score) <= MOST_NATS);
+            for score in weighty {
+                self.largest = self.largest.max(score.abs());
+                self.beyond += u64::from(f64::from(score.abs()) > MOST_NATS);
+            }
+            self.total += kept().count() as u64;
         }
     }
 
@@ -178,8 +186,9 @@ impl Calibration {
         Ok(all)
     }
 
-    /// Widens the ranges of computed tensors of which few rows were observed: to four deviations
-    /// beside the means of their columns, where parameters lead to expect more also to those.
+    /// Widens the ranges of computed 8-bit tensors of which few rows were observed: to four
+    /// deviations beside the means of their columns, which parameters may lead to expect.
+    /// [`Clipping::Max`](super::Clipping::Max) covers them; other methods weigh one number.
     fn expect(&mut self, graph: &Graph) {
         for op in &graph.order {
             let data = graph.op(*op);
@@ -199,7 +208,7 @@ impl Calibration {
     /// The standard deviations that parameters lead to expect of the columns of a result: of a
     /// LayerNorm, whose rows have a variance of 1 before it scales them, and of a linear layer, if
     /// the columns of its operand are not correlated. Empty for other functions; `None` for
-    /// operations that only move numbers.
+    /// operations that move numbers or write 16 bits.
     fn expected_deviations(&self, graph: &Graph, data: &OpData) -> Option<Vec<f64>> {
         match data.kind {
             OpKind::LayerNorm { .. } => {
@@ -273,8 +282,8 @@ impl Calibration {
         }
     }
 
-    /// The range of a value; empty for a constant. If it is computed and few rows were observed, it
-    /// contains what others are expected to reach.
+    /// The range of a value; empty for a constant. If few rows of a computed 8-bit tensor were
+    /// observed, it contains what others are expected to reach.
     pub fn range(&self, value: Value) -> &Range {
         &self.ranges[value]
     }

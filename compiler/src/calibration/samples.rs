@@ -55,14 +55,8 @@ pub fn stand_in(graph: &Graph) -> Vec<ArrayD<f32>> {
 pub fn stand_in_items(graph: &Graph) -> usize {
     /// Products of the linear layers in all items, beyond which more items take too long.
     const MOST_PRODUCTS: usize = 1 << 28;
-    let products = graph.order.iter().map(|op| graph.op(*op)).filter_map(|data| match data.kind {
-        OpKind::Linear {} => {
-            let [rows, weights] = [data.results[0], data.operands[1]].map(|value| graph.ty(value));
-            Some(rows.shape[0].saturating_mul(weights.elements()))
-        }
-        _ => None,
-    });
-    let products = products.fold(1, usize::saturating_add);
+    let linear = graph.order.iter().filter(|op| matches!(graph.op(**op).kind, OpKind::Linear {}));
+    let products = linear.map(|op| graph.products(*op)).fold(1, usize::saturating_add);
     (MOST_PRODUCTS / products).clamp(4, 128)
 }
 

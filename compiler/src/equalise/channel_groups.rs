@@ -8,8 +8,8 @@
 //!
 //! What a factor takes from a range it adds to the weights behind it, and they have 8 bits, too.
 //! The channels that reach furthest can therefore be computed several times: `n` copies, each with
-//! an `n`th of the weights, together give `n` times as many integers to activations and weights
-//! (outlier channel splitting, arXiv 1901.09504).
+//! an `n`th of the weights, reach `n` times further, and the sum of their weights has `n` times as
+//! many integers (outlier channel splitting, arXiv 1901.09504).
 //!
 //! The noise that a division causes behind the next linear layer is predicted from the statistics
 //! of calibration: a rounding error is uniformly distributed over a step, `step^2 / 12`. Groups are
@@ -35,6 +35,8 @@ const GAIN_OF_WORK: f64 = 0.5;
 pub(super) struct HiddenChannel {
     /// The smallest and the largest input.
     pub(super) input: [f64; 2],
+    /// The smallest and the largest result.
+    pub(super) result: [f64; 2],
     /// The mean of the squares of the function's derivative.
     pub(super) slope: f64,
     /// The mean of the results, and of their squares.
@@ -129,7 +131,7 @@ fn copies(channels: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Divides channels, in the order of how far they reach, into groups; the last ones may be copied.
-/// Also the channels before the end of each group but the last.
+/// Also the cuts between them, each as the number of segments before it.
 fn groups(
     f: fn(f64) -> f64,
     channels: &[HiddenChannel],
@@ -183,6 +185,7 @@ fn groups(
 struct Segment {
     channels: usize,
     input: [f64; 2],
+    result: [f64; 2],
     /// Sums over the channels.
     mean: f64,
     square: f64,
@@ -199,6 +202,7 @@ impl Segment {
         Segment {
             channels: 1,
             input: channel.input,
+            result: channel.result,
             mean: channel.mean,
             square: channel.square,
             weights,
@@ -213,11 +217,11 @@ impl Segment {
     }
 
     fn and(mut self, other: Segment) -> Segment {
-        let [least, most] = other.input;
         self.largest.iter_mut().zip(&other.largest).for_each(|(a, b)| *a = a.max(*b));
         Segment {
             channels: self.channels + other.channels,
-            input: [self.input[0].min(least), self.input[1].max(most)],
+            input: union(self.input, other.input),
+            result: union(self.result, other.result),
             mean: self.mean + other.mean,
             square: self.square + other.square,
             weights: self.weights + other.weights,
@@ -241,8 +245,12 @@ impl Fit {
     fn new(f: fn(f64) -> f64, merged: &[(Segment, usize)]) -> Fit {
         let inputs: Vec<Centred> =
             merged.iter().map(|(group, _)| Centred::new(steep(f, group.input))).collect();
-        let results: Vec<Centred> =
-            merged.iter().map(|(group, _)| Centred::new(image(f, steep(f, group.input)))).collect();
+        let result = |(group, _): &(Segment, usize)| {
+            let [least, most] = image(f, steep(f, group.input));
+            let [seen_least, seen_most] = union(group.result, [0.0; 2]);
+            Centred::new([least.max(seen_least), most.min(seen_most)])
+        };
+        let results: Vec<Centred> = merged.iter().map(result).collect();
         let ranges: Vec<f64> = results.iter().map(|result| result.limit).collect();
         // Each copy has a part of the weights.
         let largest = |(group, copies): &(Segment, usize)| {
@@ -292,7 +300,7 @@ impl Fit {
                 copies: *copies,
                 input: Scaling {
                     offset: input.offset,
-                    factor: if ratio.is_normal() { ratio } else { 1.0 },
+                    factor: if ratio.is_normal() { factors::clamped(ratio) } else { 1.0 },
                 },
                 result: Scaling { offset: result.offset, factor: factor / first },
             }
@@ -350,17 +358,21 @@ fn points([least, most]: [f64; 2], number: usize) -> impl DoubleEndedIterator<It
 /// Intervals in which a function is looked at.
 const RESOLUTION: usize = 512;
 
+/// The smallest interval around two.
+fn union([a, b]: [f64; 2], [c, d]: [f64; 2]) -> [f64; 2] {
+    [a.min(c), b.max(d)]
+}
+
 /// The smallest and the largest result in an interval, and 0.
 fn image(f: fn(f64) -> f64, interval: [f64; 2]) -> [f64; 2] {
     let results = points(interval, RESOLUTION).map(f).filter(|y| y.is_finite());
-    results.fold([0.0; 2], |[least, most], y| [least.min(y), most.max(y)])
+    results.fold([0.0; 2], |range, y| union(range, [y; 2]))
 }
 
-/// The part of an interval that contains 0 and the inputs at which the result changes: at an input
-/// beyond it, the result is that at its end, within a sixteenth of a step. Saturation there costs
-/// nothing.
-fn steep(f: fn(f64) -> f64, [least, most]: [f64; 2]) -> [f64; 2] {
-    steep_in(f, [least.min(0.0), most.max(0.0)], RESOLUTION)
+/// The part of an interval that contains the inputs at which the result changes: at an input beyond
+/// it, the result is that at its end, within a sixteenth of a step. Saturation there costs nothing.
+fn steep(f: fn(f64) -> f64, interval: [f64; 2]) -> [f64; 2] {
+    steep_in(f, interval, RESOLUTION)
 }
 
 fn steep_in(f: fn(f64) -> f64, interval: [f64; 2], resolution: usize) -> [f64; 2] {
@@ -381,16 +393,15 @@ fn steep_in(f: fn(f64) -> f64, interval: [f64; 2], resolution: usize) -> [f64; 2
         }
         end
     };
-    let [low, high] = [
+    [
         first(&mut points(interval, resolution), interval[0]),
         first(&mut points(interval, resolution).rev(), interval[1]),
-    ];
-    [low.min(0.0), high.max(0.0)]
+    ]
 }
 
 /// How far the steep part of a channel's inputs reaches.
 fn reach(f: fn(f64) -> f64, input: [f64; 2]) -> f64 {
-    let [least, most] = steep_in(f, [input[0].min(0.0), input[1].max(0.0)], 64);
+    let [least, most] = union(steep_in(f, input, 64), [0.0; 2]);
     most - least
 }
 
@@ -427,10 +438,21 @@ mod tests {
         assert_eq!(steep(|x| x, [0.0, 0.0]), [0.0, 0.0]);
     }
 
+    #[test]
+    fn results_cover_what_was_seen() {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let [input, result] = [[-9.0, -5.0], [0.0001, 0.0067]];
+        let channel = HiddenChannel { input, result, ..channel(1.0) };
+        let division = divide(sigmoid, &vec![channel; 4], Freedom::OneTable);
+        assert!(division.result_limit < 0.0035, "{}", division.result_limit);
+        assert!((division.input_limit - 2.0).abs() < 0.1, "{}", division.input_limit);
+    }
+
     fn channel(most: f64) -> HiddenChannel {
         let (mean, square) = (most / 8.0, most * most / 16.0);
         let input = [-most / 2.0, most];
-        HiddenChannel { input, slope: 0.5, mean, square, weights: vec![0.1; 4] }
+        let result = [0.0, most];
+        HiddenChannel { input, result, slope: 0.5, mean, square, weights: vec![0.1; 4] }
     }
 
     #[test]

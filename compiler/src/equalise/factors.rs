@@ -103,13 +103,20 @@ fn factors(ranges: &[f64], weights: &[f64], power: fn(f64) -> f64) -> Factors {
             least_weight / weight
         };
         // Without any product, or if it leaves the range of f64, the channel stays as it is.
-        if factor.is_normal() { factor } else { 1.0 }
+        if factor.is_normal() { clamped(factor) } else { 1.0 }
     };
     Factors(channels().map(factor).collect())
 }
 
+/// A factor that parameters in single precision can take.
+pub(super) fn clamped(factor: f64) -> f64 {
+    factor.clamp(2f64.powi(-60), 2f64.powi(60))
+}
+
 /// A linear layer that reads the channels.
 struct Reader {
+    /// Columns of the weights: those of the channels, or of several pixels side by side.
+    width: usize,
     /// `[n,k]`
     weights: Vec<f32>,
     /// The largest magnitude of each column of the weights.
@@ -127,7 +134,8 @@ impl Reader {
             columns.iter_mut().zip(row).for_each(|(most, w)| *most = most.max(w.abs().into()));
         }
         let signal = mean_squares(calibration, data.results[0]).iter().sum();
-        Reader { weights, columns, signal }
+        let (_, width) = graph.ty(data.operands[1]).matrix();
+        Reader { width, weights, columns, signal }
     }
 
     /// The predicted noise of the result, relative to its mean square, with activations and weights
@@ -138,11 +146,13 @@ impl Reader {
         let activation = variance(scaled.fold(0.0, f64::max));
         let squares = channels.squares.iter().zip(factors);
         let squares: f64 = squares.map(|(square, factor)| square / (factor * factor)).sum();
-        let rows = self.weights.chunks(factors.len().max(1)).map(|row| {
-            let scaled = row.iter().zip(factors).map(|(w, factor)| f64::from(*w) * factor);
+        let pixels = (self.width / factors.len().max(1)) as f64;
+        let rows = self.weights.chunks(self.width.max(1)).map(|row| {
+            let scaled = row.iter().zip(factors.iter().cycle());
+            let scaled = scaled.map(|(w, factor)| f64::from(*w) * factor);
             let (most, sum) =
                 scaled.fold((0f64, 0.0), |(most, sum), w| (most.max(w.abs()), sum + w * w));
-            sum * activation + squares * variance(most)
+            sum * activation + pixels * squares * variance(most)
         });
         let noise: f64 = rows.sum();
         if self.signal > 0.0 { noise / self.signal } else { 0.0 }

@@ -19,9 +19,9 @@
 //! Tables are the functions of every element, such as GELU and ReLU.
 //!
 //! [`centre`] moves offsets, [`balance`] factors, and [`fit_tables`] both around tables.
-//! Parameters are computed in f64 and rounded once. Each rewrite is recorded as a decision of its
-//! layer. A layer that has the decision is not rewritten again, so the passes can run on their own
-//! results.
+//! Parameters are changed in f64, and each change is rounded to f32. Each rewrite is recorded as a
+//! decision of its layer. A layer that has the decision is not rewritten again, so the passes can
+//! run on their own results.
 //!
 //! A tensor is left alone if an operation that is not linear in each channel reads it, or if the
 //! model itself states its step; weights that the model has quantised are not scaled, because they
@@ -188,7 +188,10 @@ fn rewrite(
     let mut rewritten = graph.clone();
     if !sites.is_empty() {
         let mut calibration = Calibration::run_or_noise(graph, samples)?;
-        let unknown = |op| {
+        let unknown = |op: Op| {
+            if calibration.rows(graph.op(op).results[0]) == 0 {
+                return Some("no rows occur in calibration".to_owned());
+            }
             let is_known = ranges(graph, &calibration, op).iter().all(|range| range.is_finite());
             (!is_known).then(|| "infinite or undefined numbers occur in calibration".to_owned())
         };

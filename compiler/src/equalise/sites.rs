@@ -4,7 +4,7 @@ use vitcod_isa::program::Decision;
 
 use super::Rewrite;
 use super::readers::{OTHER_READERS, OWN_STEP, QUANTISED_WEIGHTS, Readers, Uses};
-use crate::ir::{Graph, Op, OpData, OpKind, UnaryFn, Value};
+use crate::ir::{Graph, Op, OpData, OpKind, UnaryFn, Value, ValueDef};
 use crate::quantise::reads_16_bits;
 
 /// Keys of an attention.
@@ -290,7 +290,9 @@ impl Finder<'_> {
     fn image(&self, pixels: Op, sites: &mut Sites) {
         let data = self.graph.op(pixels);
         let (_, channels) = self.graph.ty(data.results[0]).matrix();
-        if channels < 2 || data.operands.len() > 1 || self.is_decided(pixels, IMAGE) {
+        let is_input = matches!(self.graph.def(data.operands[0]), ValueDef::Input(_));
+        let is_divided = data.operands.len() > 1;
+        if channels < 2 || !is_input || is_divided || self.is_decided(pixels, IMAGE) {
             return;
         }
         let found = self.uses.single_reader(data.operands[0]).and_then(|()| {

@@ -23,6 +23,9 @@ pub(super) struct Table {
     freedom: Freedom,
 }
 
+/// The subject of decisions.
+const SUBJECT: &str = "range of the lookup table";
+
 /// What was done to a table.
 pub(super) struct Fitted {
     pub(super) decision: Decision,
@@ -33,11 +36,18 @@ pub(super) struct Fitted {
 /// The tables of a graph, and the decisions for the other functions.
 pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
     let uses = Uses::new(graph);
-    let all = graph.order.iter().map(|op| products(graph, *op)).sum::<usize>().max(1) as f64;
+    let all = graph.order.iter().map(|op| graph.products(*op));
+    let all = all.fold(1, usize::saturating_add) as f64;
     let (mut tables, mut left) = (Vec::new(), Vec::new());
     for op in &graph.order {
         let data = graph.op(*op);
         let OpKind::Unary { f } = data.kind else { continue };
+        let is_decided = |decision: &Decision| {
+            decision.subject == SUBJECT && decision.layer == graph.layer_name(*op)
+        };
+        if graph.decisions.iter().any(is_decided) {
+            continue;
+        }
         let (input, result) = (data.operands[0], data.results[0]);
         let source = uses.linear(input).filter(|_| uses.single_reader(input).is_ok());
         let Readers { linear, others, own_step, .. } = uses.readers(result);
@@ -58,7 +68,8 @@ pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
         let freedom = match source {
             Some(source) if !readers.is_empty() && !quantised => {
                 let linear = [source].into_iter().chain(readers.iter().copied());
-                let products: usize = linear.map(|linear| products(graph, linear)).sum();
+                let products =
+                    linear.map(|linear| graph.products(linear)).fold(0, usize::saturating_add);
                 let channels = graph.ty(result).matrix().1.max(1);
                 Freedom::Groups { channel_work: Some(products as f64 / channels as f64 / all) }
             }
@@ -69,31 +80,10 @@ pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
     (tables, left)
 }
 
-/// The products of a linear layer or an attention; 0 of other operations.
-fn products(graph: &Graph, op: Op) -> usize {
-    let data = graph.op(op);
-    let (rows, columns) = match data.kind {
-        OpKind::Linear {} => graph.ty(data.results[0]).matrix(),
-        OpKind::Attention { .. } => graph.ty(data.operands[0]).matrix(),
-        _ => return 0,
-    };
-    match data.kind {
-        OpKind::Linear {} => {
-            rows.saturating_mul(columns).saturating_mul(graph.ty(data.operands[1]).matrix().1)
-        }
-        // Each query meets the keys of its window twice: in the scores and in the product.
-        OpKind::Attention { windows, .. } => {
-            let keys = graph.ty(data.operands[1]).shape[0] / windows.max(1);
-            rows.saturating_mul(columns).saturating_mul(2 * keys)
-        }
-        _ => 0,
-    }
-}
-
 fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
     Decision {
         layer: graph.layer_name(op),
-        subject: "range of the lookup table".to_owned(),
+        subject: SUBJECT.to_owned(),
         chosen,
         reason,
         alternatives: Vec::new(),
@@ -105,7 +95,7 @@ impl Table {
     /// are only copied if `copies` allows it.
     pub(super) fn fit(&self, graph: &mut Graph, calibration: &Calibration, copies: bool) -> Fitted {
         let Some(channels) = self.channels(graph, calibration) else {
-            let reason = "infinite or undefined numbers occur in calibration";
+            let reason = "no rows, or infinite or undefined numbers, occur in calibration";
             let decision = decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
             return Fitted { decision, copied: false };
         };
@@ -136,6 +126,7 @@ impl Table {
         let channel = |((input, result), weights): ((&Column, &Column), Vec<f64>)| {
             let channel = HiddenChannel {
                 input: input.span(),
+                result: result.span(),
                 slope: mean_square_slope(f, input),
                 mean: result.mean(),
                 square: result.mean_square(),

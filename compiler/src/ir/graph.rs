@@ -313,6 +313,23 @@ impl Graph {
         Some(self.const_f32(value)?.into_iter().map(f64::from).collect())
     }
 
+    /// The products of a linear layer or an attention of the canonical stage; 0 of other
+    /// operations.
+    pub(crate) fn products(&self, op: Op) -> usize {
+        let data = self.op(op);
+        let (of, each) = match data.kind {
+            OpKind::Linear {} => (data.results[0], self.ty(data.operands[1]).matrix().1),
+            // Each query meets the keys of its window twice: in the scores and in the product.
+            OpKind::Attention { windows, .. } => {
+                let keys = self.ty(data.operands[1]).shape[0] / windows.max(1);
+                (data.operands[0], keys.saturating_mul(2))
+            }
+            _ => return 0,
+        };
+        let (rows, columns) = self.ty(of).matrix();
+        rows.saturating_mul(columns).saturating_mul(each)
+    }
+
     /// The factors by which `pixels` divides the channels of an image.
     pub fn image_factors(&self, image: Value) -> Option<Vec<f32>> {
         let pixels = self.order.iter().map(|op| self.op(*op)).find(|data| {

@@ -3,6 +3,8 @@
 //! It does not check the elements of constants (except their number, and the patterns of split
 //! attention, on which types depend) or compare steps with calibration.
 
+use std::collections::BTreeMap;
+
 use vitcod_support::problems::{Collector, Problems};
 
 use super::infer::{count, result_elem, result_shape};
@@ -113,6 +115,20 @@ impl Graph {
                 }
             }
         }
+        // The runtime divides an image once for all its readers.
+        let mut factors: BTreeMap<Value, Option<Value>> = BTreeMap::new();
+        for op in self.order.iter().filter(|op| self.has_op(**op)) {
+            let data = self.op(*op);
+            let (OpKind::Pixels {}, [image, rest @ ..]) = (&data.kind, &data.operands[..]) else {
+                continue;
+            };
+            let own = rest.first().copied();
+            if *factors.entry(*image).or_insert(own) != own {
+                let message = format!("{image} has other factors elsewhere");
+                let name = format!("{op} ({})", data.kind.mnemonic());
+                report(Place::Op(*op), name, message);
+            }
+        }
         for (i, output) in self.outputs.iter().enumerate() {
             let mut report =
                 |message| report(Place::Output(i), format!("output {:?}", output.name), message);
@@ -132,6 +148,15 @@ impl Graph {
         let inferred = result_shape(kind, &operands)?;
         if inferred != results[0].shape {
             return Err(format!("result {} should have shape {inferred:?}", results[0]));
+        }
+        if let (OpKind::Pixels {}, [image, factors]) = (kind, &data.operands[..]) {
+            let factors = self.const_f32(*factors).unwrap_or_default();
+            if factors.is_empty() || !factors.iter().all(|x| x.is_normal() && *x > 0.0) {
+                return Err("the factors of channels should be constants above 0".to_owned());
+            }
+            if !matches!(self.def(*image), ValueDef::Input(_)) {
+                return Err("only the channels of an input should have factors".to_owned());
+            }
         }
         let elems: Vec<Elem> = operands.iter().map(|ty| ty.elem).collect();
         let fits = match kind {
@@ -197,8 +222,7 @@ impl Graph {
                 elems[0] == results[0].elem && operands[0].step == results[0].step
             }
             OpKind::Pixels {} => {
-                elems[1..].iter().all(|factors| *factors == Elem::F32)
-                    && elems[0] == results[0].elem
+                elems[0] == results[0].elem
                     && (elems[0] == Elem::F32 || operands[0].step == results[0].step)
             }
             OpKind::Patches { .. } | OpKind::Concat { .. } | OpKind::Slice { .. } => {

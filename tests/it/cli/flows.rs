@@ -183,7 +183,7 @@ fn inputs_beyond_the_calibrated_range_are_warned_of_and_nan_is_refused() {
     let onnx = model(&format!("{VIT}.onnx"));
     let compile = ["compile", &onnx, "-o", "p.vitcod", "--calibration", &input()];
     let text = sandbox.ok(&compile);
-    let expected = "expected signal to quantisation noise of output \"logits\": ";
+    let expected = "expected signal to noise of output \"logits\": ";
     assert!(text.contains(expected) && text.contains("measured on a calibration sample"), "{text}");
 
     let run = |input: &str| {

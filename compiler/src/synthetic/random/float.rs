@@ -99,7 +99,8 @@ impl Generator<'_> {
                 let (c, height, width) = (self.extent(), self.extent(), self.extent());
                 let x = if self.one_in(2) {
                     let image = self.input(TensorType::f32([1, c, height, width]));
-                    self.graph.push(OpKind::Pixels {}, &[image], &[]).expect("an image")
+                    let operands = self.image_operands(image, c);
+                    self.graph.push(OpKind::Pixels {}, &operands, &[]).expect("an image")
                 } else {
                     self.floats([height * width, c])
                 };

@@ -90,6 +90,16 @@ impl<'a> Generator<'a> {
         groups.into_iter().filter(|group| *group > 0).collect()
     }
 
+    /// The operands of `pixels`: an image, perhaps with factors of its channels.
+    fn image_operands(&mut self, image: Value, channels: usize) -> Vec<Value> {
+        if self.one_in(2) {
+            return vec![image];
+        }
+        let factors = (0..channels).map(|_| 0.25 + self.random.normal().abs() as f32);
+        let factors: Vec<f32> = factors.collect();
+        vec![image, self.graph.add_f32("factors", [channels], &factors)]
+    }
+
     /// True once in `n` times.
     fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0

@@ -36,7 +36,8 @@ impl Generator<'_> {
                 let x = if self.one_in(2) {
                     let image =
                         self.input(TensorType::quantised(Elem::I8, [1, c, height, width], step));
-                    self.push_typed(OpKind::Pixels {}, &[image], vec![pixels])[0]
+                    let operands = self.image_operands(image, c);
+                    self.push_typed(OpKind::Pixels {}, &operands, vec![pixels])[0]
                 } else {
                     self.value(|ty| *ty == pixels, pixels.clone())
                 };

@@ -29,10 +29,11 @@ pub mod accuracy;
 mod pass;
 mod plan;
 mod score_terms;
+mod tables;
 mod weights;
 
-pub(crate) use pass::real_function;
 pub(crate) use plan::{reads_16_bits, selects_rows};
+pub(crate) use tables::real_function;
 pub(crate) use weights::grid as weight_grid;
 
 use cranelift_entity::SecondaryMap;

@@ -2,16 +2,15 @@
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, activation,
-    max_accumulation_depth, quantise_i8, quantise_i16,
+    LayerNormParams, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, max_accumulation_depth, quantise_i8,
+    quantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 use vitcod_support::problems::{Collector, Problems};
 
 use super::plan::{self, Plan};
-use super::score_terms;
 use super::weights::{QuantisedLinear, multiplier};
-use super::{Options, Quantised};
+use super::{Options, Quantised, score_terms, tables};
 use crate::calibration::{Calibration, MOST_NATS, Range};
 use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{
@@ -321,7 +320,7 @@ impl Pass<'_> {
         let means = self.means.and_then(|calibration| calibration.means(data.operands[0]));
         // What a table computes near 0 is its offset away from 0. Most results are there, so the
         // rounded weights, too, must make up for the offset.
-        let means = means.or_else(|| table_zeros(self.graph, data.operands[0]));
+        let means = means.or_else(|| tables::zeros(self.graph, data.operands[0]));
         let linear = QuantisedLinear::new(
             &weights,
             &bias,
@@ -395,12 +394,7 @@ impl Pass<'_> {
         ty: TensorType,
         data: &OpData,
     ) -> Value {
-        let function = real_function(f);
-        let tables = groups.iter().map(|[factor, offset, result_factor, result_offset]| {
-            let scaled = |x| (function(x * factor + offset) - result_offset) / result_factor;
-            Lut::from_fn(self.step(x), self.step_of(&ty), scaled).to_bytes()
-        });
-        let tables: Vec<u8> = tables.flatten().collect();
+        let tables = tables::tables(f, groups, [self.step(x), self.step_of(&ty)]);
         let table =
             self.out.add_const(f.name(), TensorType::new(Elem::Byte, [tables.len()]), tables);
         self.push(OpKind::Lut { channels: channels.to_vec() }, &[x, table], ty, data)
@@ -508,26 +502,6 @@ impl Pass<'_> {
     }
 }
 
-/// What the table that makes a tensor, perhaps with selected rows, has in place of 0 in each
-/// channel.
-fn table_zeros(graph: &Graph, mut value: Value) -> Option<Vec<f64>> {
-    loop {
-        let (_, data) = graph.producer(value)?;
-        match &data.kind {
-            OpKind::Table { channels, .. } => {
-                let groups = graph.const_f64(data.operands[1])?;
-                let zeros = groups.as_chunks().0.iter().zip(channels);
-                let zeros = zeros.flat_map(|([_, _, factor, offset], channels)| {
-                    std::iter::repeat_n(-offset / factor, *channels)
-                });
-                return Some(zeros.collect());
-            }
-            _ if plan::selects_rows(graph, data) => value = data.operands[0],
-            _ => return None,
-        }
-    }
-}
-
 /// The quantised type of an integer input: row numbers, or a mask of keys with a row for each query
 /// of its largest attention.
 fn integers(graph: &Graph, input: Value) -> Result<TensorType, String> {
@@ -584,22 +558,4 @@ fn add_scales(a: f64, b: f64, out: f64) -> Result<(i32, i32, u8), String> {
         }
     };
     Ok((signed([a0, a1, a2, a3], a), signed([b0, b1, b2, b3], b), shift))
-}
-
-/// A function in f64, the same on every platform.
-pub(crate) fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
-    match f {
-        UnaryFn::Erf => activation::erf,
-        UnaryFn::Exp => activation::exp,
-        UnaryFn::Neg => |x| -x,
-        UnaryFn::Sqrt => f64::sqrt,
-        UnaryFn::Reciprocal => |x| 1.0 / x,
-        UnaryFn::Tanh => activation::tanh,
-        UnaryFn::Sigmoid => activation::sigmoid,
-        UnaryFn::Relu => activation::relu,
-        UnaryFn::HardSwish => activation::hard_swish,
-        UnaryFn::HardSigmoid => |x| (x / 6.0 + 0.5).clamp(0.0, 1.0),
-        UnaryFn::Gelu => activation::gelu,
-        UnaryFn::GeluTanh => activation::gelu_tanh,
-    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::PcaError;
-use vitcod_compiler::calibration::{self, seeded_noise};
+use vitcod_compiler::calibration;
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::{self, ImportOptions};
 use vitcod_compiler::ir::{Graph, SavedGraph, Stage};
@@ -150,13 +150,10 @@ impl Session<'_> {
     pub(crate) fn expected(&self, graph: &Graph, program: &Program) -> anyhow::Result<Outputs> {
         /// Fewer items than these are measured if a model is large.
         const MOST_ITEMS: usize = 8;
-        const SEED: u64 = 1;
         let most = calibration::stand_in_items(graph).min(MOST_ITEMS);
         let ir = program.ir.as_ref().context("a compiled program has a saved graph")?;
         let integers = SavedGraph::load(ir, &program.image)?;
-        let noise =
-            if self.samples.is_none() { seeded_noise(graph, most, SEED) } else { Vec::new() };
-        let some = calibration::some_items(graph, self.samples.unwrap_or(&noise), most)?;
+        let some = calibration::some_items(graph, self.samples, most)?;
         let views: Vec<ArrayViewD<'_, f32>> = some.iter().map(|array| array.view()).collect();
         Ok(accuracy::outputs(graph, &integers, &views)?)
     }

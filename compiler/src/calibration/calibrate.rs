@@ -51,6 +51,9 @@ pub(crate) struct Column {
 /// column.
 const FEW_ROWS: usize = 64;
 
+/// The standard deviations beside the mean that integers should cover.
+const DEVIATIONS: f64 = 4.0;
+
 impl Column {
     const EMPTY: Column = Column {
         least: f32::INFINITY,
@@ -100,7 +103,7 @@ impl Column {
         if !self.sum.is_finite() {
             return f64::INFINITY;
         }
-        f64::from(self.most.max(-self.least)).max(self.mean().abs() + 4.0 * self.deviation())
+        f64::from(self.most.max(-self.least)).max(self.mean().abs() + DEVIATIONS * self.deviation())
     }
 
     /// The smallest and the largest number; of few rows, also four standard deviations to both
@@ -113,7 +116,7 @@ impl Column {
         if self.count >= FEW_ROWS {
             return [least, most];
         }
-        let (mean, reach) = (self.mean(), 4.0 * self.deviation());
+        let (mean, reach) = (self.mean(), DEVIATIONS * self.deviation());
         [least.min(mean - reach), most.max(mean + reach)]
     }
 

@@ -60,15 +60,18 @@ pub fn stand_in_items(graph: &Graph) -> usize {
     (MOST_PRODUCTS / products).clamp(4, 128)
 }
 
-/// Up to `most` items of samples, spread over them, because they may be sorted.
+/// Up to `most` items on which a model is judged: of the samples, spread over them, because they may
+/// be sorted; or, without samples, of noise other than that of [`stand_in`].
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or their numbers differ.
 pub fn some_items(
     graph: &Graph,
-    samples: &[ArrayD<f32>],
+    samples: Option<&[ArrayD<f32>]>,
     most: usize,
 ) -> Result<Vec<ArrayD<f32>>, InterpError> {
+    const SEED: u64 = 1;
+    let Some(samples) = samples else { return Ok(seeded_noise(graph, most, SEED)) };
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
     let items = items(graph, &views)?.len();
     let number = items.min(most.max(1));

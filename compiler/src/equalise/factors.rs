@@ -108,6 +108,11 @@ fn factors(ranges: &[f64], weights: &[f64], power: fn(f64) -> f64) -> Factors {
     Factors(channels().map(factor).collect())
 }
 
+/// The variance of rounding to int8 that cover a magnitude: uniformly distributed over a step.
+pub(super) fn variance(limit: f64) -> f64 {
+    (limit / I8_MAX).powi(2) / 12.0
+}
+
 /// A factor that parameters in single precision can take.
 pub(super) fn clamped(factor: f64) -> f64 {
     factor.clamp(2f64.powi(-60), 2f64.powi(60))
@@ -141,7 +146,6 @@ impl Reader {
     /// The predicted noise of the result, relative to its mean square, with activations and weights
     /// in int8.
     fn noise(&self, channels: &Channels, factors: &[f64]) -> f64 {
-        let variance = |range: f64| (range / I8_MAX).powi(2) / 12.0;
         let scaled = channels.ranges.iter().zip(factors).map(|(range, factor)| range / factor);
         let activation = variance(scaled.fold(0.0, f64::max));
         let squares = channels.squares.iter().zip(factors);

@@ -32,6 +32,7 @@
 
 mod channel_groups;
 mod factors;
+mod interval;
 mod parameters;
 mod readers;
 mod sites;
@@ -39,7 +40,7 @@ mod tables;
 
 use ndarray::{ArrayD, ArrayViewD};
 
-use crate::calibration::{Calibration, Column, seeded_noise, some_items};
+use crate::calibration::{Calibration, Column, some_items};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Op};
 use crate::quantise::{self, accuracy};
@@ -164,10 +165,8 @@ fn worst_output(
     options: quantise::Options,
 ) -> Result<Option<f64>, InterpError> {
     const ITEMS: usize = 4;
-    const SEED: u64 = 1;
     let Ok((quantised, _)) = quantise::calibrated(graph, samples, options) else { return Ok(None) };
-    let noise = if samples.is_none() { seeded_noise(graph, ITEMS, SEED) } else { Vec::new() };
-    let some = some_items(graph, samples.unwrap_or(&noise), ITEMS)?;
+    let some = some_items(graph, samples, ITEMS)?;
     let some: Vec<ArrayViewD<'_, f32>> = some.iter().map(|sample| sample.view()).collect();
     let measured = accuracy::outputs(graph, &quantised.graph, &some)?;
     let ratios = measured.outputs.iter().map(|output| output.noise.sqnr_db());

@@ -174,8 +174,9 @@ pub const PASSES: &[Pass] = &[
     Pass {
         name: "balance-channels",
         doc: "Moves factors of channels, as calibrated on the samples or noise, so that an \
-              int8 step suits all channels: between queries and keys; from values, normalised \
-              tokens and the inputs of ReLU to the weights of the linear layers that read them.",
+              int8 step suits all channels: between queries and keys; from channels of images, \
+              values, normalised tokens and the inputs of ReLU to the weights of the linear \
+              layers that read them.",
         requires: Level::Graph(Stage::Canonical),
         establishes: Level::Graph(Stage::Canonical),
         needs: &[],

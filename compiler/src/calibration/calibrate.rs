@@ -113,11 +113,16 @@ impl Column {
         if !self.sum.is_finite() {
             return [self.sum; 2];
         }
-        if self.count >= FEW_ROWS {
+        if !self.has_few_rows() {
             return [least, most];
         }
         let (mean, reach) = (self.mean(), DEVIATIONS * self.deviation());
         [least.min(mean - reach), most.max(mean + reach)]
+    }
+
+    /// Whether so few rows were observed that they do not show the range.
+    pub(crate) fn has_few_rows(&self) -> bool {
+        self.count < FEW_ROWS
     }
 
     /// The standard deviation, observed or expected.

@@ -126,7 +126,11 @@ impl Table {
         let channel = |((input, result), weights): ((&Column, &Column), Vec<f64>)| {
             let channel = HiddenChannel {
                 input: input.span(),
-                result: result.span(),
+                // Few rows do not bound the results of other inputs.
+                result: match result.has_few_rows() {
+                    true => [f64::NEG_INFINITY, f64::INFINITY],
+                    false => result.span(),
+                },
                 slope: mean_square_slope(f, input),
                 mean: result.mean(),
                 square: result.mean_square(),

@@ -60,8 +60,8 @@ pub fn stand_in_items(graph: &Graph) -> usize {
     (MOST_PRODUCTS / products).clamp(4, 128)
 }
 
-/// Up to `most` items on which a model is judged: of the samples, spread over them, because they may
-/// be sorted; or, without samples, of noise other than that of [`stand_in`].
+/// Up to `most` items on which a model is judged: of the samples, spread over them, because they
+/// may be sorted; or, without samples, of noise other than that of [`stand_in`].
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or their numbers differ.

@@ -18,8 +18,8 @@
 //!   instructions.
 //! - *Bindings*: names of inputs are distinct, and so are names of outputs; shapes are not empty;
 //!   regions lie in DRAM after the image and are disjoint; steps are positive and finite; only
-//!   image inputs `[1, c, h, w]` have the layout of pixels, and only those have factors of channels,
-//!   one positive and finite factor each.
+//!   image inputs `[1, c, h, w]` have the layout of pixels, and only those have factors of
+//!   channels, one positive and finite factor each.
 //! - *Buffers*, if the program states them ([`Buffer`]): each lies in the scratchpad and is live at
 //!   one instruction at least; buffers that are live at the same instruction are disjoint; every
 //!   access to the scratchpad lies in one buffer that is live at the instruction.

@@ -25,6 +25,12 @@ pub(crate) struct CalibrationArgs {
     #[arg(long, value_name = "METHOD", default_value_t = quantise::Options::default().clipping)]
     calibration_method: Clipping,
 
+    /// How much work more accuracy is worth: fastest (none), DB (the least with which all outputs
+    /// are expected to have this ratio of signal to quantisation noise, as long as a per cent gains
+    /// half a decibel), exact (any)
+    #[arg(long, value_name = "fastest|DB|exact", default_value_t = quantise::Options::default().accuracy)]
+    accuracy: quantise::Accuracy,
+
     /// Correct biases for the shift of output means that weight rounding causes on the samples
     #[arg(long, value_enum, value_name = "on|off", default_value_t = Switch::from(quantise::Options::default().bias_correction))]
     bias_correction: Switch,
@@ -64,6 +70,8 @@ impl CalibrationArgs {
         quantise::Options {
             clipping: self.calibration_method,
             bias_correction: self.bias_correction == Switch::On,
+            accuracy: self.accuracy,
+            ..quantise::Options::default()
         }
     }
 }

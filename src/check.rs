@@ -185,7 +185,7 @@ fn of_tensor(tensor: &Tensor) -> Vec<i64> {
         Tensor::I16(values) => values.iter().map(|x| (*x).into()).collect(),
         Tensor::U16(values) => values.iter().map(|x| (*x).into()).collect(),
         Tensor::U32(values) => values.iter().map(|x| (*x).into()).collect(),
-        Tensor::Byte(values) => values.iter().map(|x| (*x).into()).collect(),
+        Tensor::E3m5(values) | Tensor::Byte(values) => values.iter().map(|x| (*x).into()).collect(),
     }
 }
 

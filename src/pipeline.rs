@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::PcaError;
 use vitcod_compiler::calibration;
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::{self, ImportOptions};
-use vitcod_compiler::ir::{Graph, SavedGraph, Stage};
+use vitcod_compiler::ir::{Graph, Stage};
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::onnx;
 use vitcod_compiler::passes::{self, Context, Level, Module, Notes};
@@ -18,7 +18,7 @@ use vitcod_compiler::quantise::accuracy::{self, Outputs};
 use vitcod_compiler::quantise::{self, Quantised};
 use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Program;
+use vitcod_isa::program::{Decision, Program};
 
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
@@ -106,15 +106,11 @@ impl Default for Options {
     }
 }
 
-/// A program, and the errors of the auto-encoders that were added.
+/// A program, and what was found on the way.
 pub(crate) struct Compiled {
     pub(crate) program: Program,
-    /// Reconstruction errors of added auto-encoders.
-    pub(crate) losses: Vec<PcaError>,
-    /// Whether it was calibrated on noise.
-    pub(crate) noise: bool,
-    /// What calibration shows to be beyond the machine's integers: a sentence for each layer.
-    pub(crate) warnings: Vec<String>,
+    /// What it was made of.
+    pub(crate) prepared: Prepared,
 }
 
 /// A canonical graph and its quantised form.
@@ -123,6 +119,54 @@ pub(crate) struct Prepared {
     pub(crate) quantised: Quantised,
     /// Whether noise was used for lack of samples.
     pub(crate) noise: bool,
+    /// Reconstruction errors of added auto-encoders.
+    pub(crate) losses: Vec<PcaError>,
+}
+
+/// What a program is expected to compute.
+pub(crate) struct Expected {
+    pub(crate) outputs: Vec<accuracy::Output>,
+    /// The number of items that were measured.
+    pub(crate) items: usize,
+    pub(crate) judges: Judges,
+    pub(crate) warnings: Vec<Decision>,
+}
+
+/// What the expectation was measured on.
+#[derive(Clone, Copy)]
+pub(crate) enum Judges {
+    /// Samples that were held back from calibration.
+    HeldBack,
+    /// Samples that calibrated, too.
+    Calibrating,
+    /// Noise that did not calibrate.
+    Noise,
+}
+
+/// A ratio as programs store it: to a hundredth of a decibel, and at most 200, which means exact.
+fn stored_db(ratio: f64) -> f64 {
+    (ratio.min(200.0) * 100.0).round() / 100.0
+}
+
+/// Calibration samples.
+#[derive(Default)]
+pub(crate) struct Samples {
+    /// Those that calibrate.
+    pub(crate) calibrating: Option<Vec<ArrayD<f32>>>,
+    /// Those on which accuracy is measured.
+    pub(crate) held_back: Option<Vec<ArrayD<f32>>>,
+}
+
+impl Samples {
+    /// Divides samples, if there are any.
+    pub(crate) fn divide(
+        graph: &Graph,
+        samples: Option<&[ArrayD<f32>]>,
+    ) -> anyhow::Result<Samples> {
+        let Some(samples) = samples else { return Ok(Samples::default()) };
+        let (calibrating, held_back) = calibration::hold_back(graph, samples)?;
+        Ok(Samples { calibrating: Some(calibrating), held_back })
+    }
 }
 
 /// The inputs of the passes from a canonical graph to its program.
@@ -138,39 +182,79 @@ pub(crate) struct Session<'a> {
 impl Session<'_> {
     /// Compiles a canonical graph.
     pub(crate) fn compile(&self, graph: &Graph) -> anyhow::Result<Compiled> {
-        let notes = RefCell::default();
-        let module = self.run(graph, Level::Program, None, &notes)?;
-        let Module::Program(program) = module else { bail!("the result is {}", module.level()) };
-        let Notes { losses, is_noise, warnings } = notes.into_inner();
-        Ok(Compiled { program, losses, noise: is_noise, warnings })
+        let prepared = self.prepare(graph)?;
+        let program = self.generate(&prepared)?;
+        Ok(Compiled { program, prepared })
     }
 
-    /// Compares the integers of a program with the float outputs of its canonical graph, on some
-    /// calibration samples or, without any, on noise that did not calibrate it.
-    pub(crate) fn expected(&self, graph: &Graph, program: &Program) -> anyhow::Result<Outputs> {
+    /// The samples that calibrate and those that are held back.
+    fn divided(&self, graph: &Graph) -> anyhow::Result<Samples> {
+        Samples::divide(graph, self.samples)
+    }
+
+    /// Measures a program on samples that were held back, on some of those that calibrated it if
+    /// there are few, or on noise other than that which did. Stores what its outputs are expected
+    /// to have, and warnings, in the program.
+    pub(crate) fn measure(
+        &self,
+        graph: &Graph,
+        compiled: &mut Compiled,
+    ) -> anyhow::Result<Expected> {
         /// Fewer items than these are measured if a model is large.
         const MOST_ITEMS: usize = 8;
+        /// Items on which all layers are compared.
+        const MOST_OF_LAYERS: usize = 2;
+        let Compiled { program, prepared } = compiled;
         let most = calibration::stand_in_items(graph).min(MOST_ITEMS);
-        let ir = program.ir.as_ref().context("a compiled program has a saved graph")?;
-        let integers = SavedGraph::load(ir, &program.image)?;
-        let some = calibration::some_items(graph, self.samples, most)?;
+        let Samples { calibrating, held_back } = self.divided(graph)?;
+        let judges = match (&held_back, &calibrating) {
+            (Some(_), _) => Judges::HeldBack,
+            (None, Some(_)) => Judges::Calibrating,
+            (None, None) => Judges::Noise,
+        };
+        let samples = held_back.or(calibrating);
+        let some = calibration::some_items(graph, samples.as_deref(), most)?;
         let views: Vec<ArrayViewD<'_, f32>> = some.iter().map(|array| array.view()).collect();
-        Ok(accuracy::outputs(graph, &integers, &views)?)
+        let integers = &prepared.quantised.graph;
+        let Outputs { items, outputs } = accuracy::outputs(graph, integers, &views)?;
+        for (binding, output) in program.header.outputs.iter_mut().zip(&outputs) {
+            binding.expected_sqnr_db = Some(stored_db(output.noise.sqnr_db()));
+        }
+        let few = calibration::some_items(graph, samples.as_deref(), items.min(MOST_OF_LAYERS))?;
+        let views: Vec<ArrayViewD<'_, f32>> = few.iter().map(|array| array.view()).collect();
+        let options = accuracy::Options::default();
+        let layers = accuracy::measure(&prepared.graph, &prepared.quantised, &views, options)?;
+        let warnings = prepared.quantised.warnings.iter().map(|warning| Decision {
+            layer: "the model".to_owned(),
+            subject: "warning".to_owned(),
+            chosen: warning.clone(),
+            reason: "choose another machine".to_owned(),
+            alternatives: Vec::new(),
+        });
+        let warnings: Vec<Decision> = warnings.chain(accuracy::warnings(&layers)).collect();
+        program.header.decisions.extend(warnings.iter().cloned());
+        Ok(Expected { outputs, items, judges, warnings })
     }
 
     /// The steps of [`Session::compile`] before code generation.
     pub(crate) fn prepare(&self, graph: &Graph) -> anyhow::Result<Prepared> {
-        let module =
-            self.run(graph, Stage::Quantised.into(), Some(QUANTISE), &RefCell::default())?;
+        let notes = RefCell::default();
+        let module = self.run(graph, Stage::Quantised.into(), Some(QUANTISE), &notes)?;
         let Module::Graph(graph) = module else { bail!("the result is {}", module.level()) };
         self.progress.step(QUANTISE);
-        let (quantised, noise) = quantise::calibrated(&graph, self.samples, self.options.quantise)?;
-        Ok(Prepared { graph, quantised, noise })
+        let samples = self.divided(&graph)?.calibrating;
+        let options = self.options.quantise.on(self.machine);
+        let (quantised, noise) = quantise::calibrated(&graph, samples.as_deref(), options)?;
+        let Notes { losses, .. } = notes.into_inner();
+        Ok(Prepared { graph, quantised, noise, losses })
     }
 
     /// Code generation: the steps of [`Session::compile`] after [`Session::prepare`].
     pub(crate) fn generate(&self, prepared: &Prepared) -> anyhow::Result<Program> {
-        Ok(self.compile(&prepared.quantised.graph)?.program)
+        let graph = &prepared.quantised.graph;
+        let module = self.run(graph, Level::Program, None, &RefCell::default())?;
+        let Module::Program(program) = module else { bail!("the result is {}", module.level()) };
+        Ok(program)
     }
 
     /// Runs the passes from a graph to a level, up to but without the pass `before`.
@@ -187,10 +271,12 @@ impl Session<'_> {
             principal.is_none() || self.samples.is_some(),
             "pca:E computes auto-encoders from samples: it needs --calibration"
         );
+        let Samples { calibrating, held_back } = self.divided(graph)?;
         let context = Context {
             masks: None,
             machine: Some(self.machine),
-            samples: self.samples,
+            samples: calibrating.as_deref(),
+            held_back: held_back.as_deref(),
             quantise,
             compressed_heads: principal,
             form,

@@ -88,6 +88,7 @@ mod tests {
             element: Element::I8,
             step: 1.0,
             factors: vec![],
+            expected_sqnr_db: None,
             address: 0,
         };
         names.iter().map(binding).collect()

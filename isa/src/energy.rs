@@ -14,6 +14,8 @@ use crate::machine;
 pub struct Events {
     /// Multiplications.
     pub macs: u64,
+    /// Products that are shifted by the exponent of a minifloat.
+    pub shifted: u64,
     /// Bytes read through the ports of the scratchpad.
     pub sram_read_bytes: u64,
     /// Bytes written through them.
@@ -32,6 +34,7 @@ impl Events {
     pub fn count(&mut self, cost: &Cost) {
         for (counter, amount) in [
             (&mut self.macs, cost.macs),
+            (&mut self.shifted, cost.shifted),
             (&mut self.sram_read_bytes, cost.sram.read_bytes()),
             (&mut self.sram_written_bytes, cost.sram.written_bytes()),
             (&mut self.dram_burst_bytes, cost.burst_bytes),
@@ -47,7 +50,7 @@ impl Events {
 pub struct Energy {
     /// The total.
     pub total_pj: f64,
-    /// Multiplications.
+    /// Multiplications, with the shifts of products.
     pub mac_pj: f64,
     /// Reads from the scratchpad.
     pub sram_read_pj: f64,
@@ -66,7 +69,7 @@ impl Energy {
     pub fn of(events: &Events, each: &machine::Energy) -> Energy {
         let mut energy = Energy {
             total_pj: 0.0,
-            mac_pj: events.macs as f64 * each.mac_pj,
+            mac_pj: events.macs as f64 * each.mac_pj + events.shifted as f64 * each.shift_pj,
             sram_read_pj: events.sram_read_bytes as f64 * each.sram_read_pj_per_byte,
             sram_write_pj: events.sram_written_bytes as f64 * each.sram_write_pj_per_byte,
             dram_pj: events.dram_burst_bytes as f64 * each.dram_pj_per_byte,

@@ -1,8 +1,8 @@
 //! The machine configuration: the differences between two ViTCoD machines, as data.
 //!
 //! A configuration limits the values of instruction fields (addresses, line sets) and determines
-//! their cost. It never changes the meaning of an instruction or a result: the same model gives the
-//! same output bits on every machine.
+//! their cost, and states which optional units the machine has. It never changes the meaning of an
+//! instruction: the same model gives the same output bits on all machines with the same units.
 //!
 //! The text form is TOML. Presets are files of this crate: `vitcod` (the paper) and `vitcod-sim`
 //! (the authors' simulator).
@@ -83,6 +83,10 @@ pub struct Softmax {
     pub scores_per_cycle: u32,
     /// Cycles from the last score to the last probability.
     pub fill_cycles: u32,
+    /// Whether probabilities can be minifloats, for whose products the lines have shifters. Absent
+    /// if omitted.
+    #[serde(default)]
+    pub minifloat: bool,
 }
 
 /// The vector unit.
@@ -93,6 +97,9 @@ pub struct Vector {
     pub elements_per_cycle: u32,
     /// Cycles from the last element read to the last written.
     pub fill_cycles: u32,
+    /// Whether it interpolates functions of 16 bits. Absent if omitted.
+    #[serde(default)]
+    pub interpolation: bool,
 }
 
 /// Energy per event, in pJ.
@@ -101,6 +108,9 @@ pub struct Vector {
 pub struct Energy {
     /// A product of two int8 and its addition to an int32.
     pub mac_pj: f64,
+    /// A shift of a product by the exponent of a minifloat; 0 if omitted.
+    #[serde(default)]
+    pub shift_pj: f64,
     /// A byte read from the scratchpad through a port.
     pub sram_read_pj_per_byte: f64,
     /// A byte on the DRAM channel in either direction, counted in whole bursts.

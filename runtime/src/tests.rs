@@ -18,6 +18,7 @@ fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64)
         element,
         step,
         factors: vec![],
+        expected_sqnr_db: None,
         address,
     }
 }

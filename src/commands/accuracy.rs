@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let name = || args.model.display().to_string();
     let session =
         Session { samples: samples.as_deref(), machine: &machine, options, progress: &progress };
-    let Prepared { graph, quantised, noise } = session.prepare(&graph).with_context(name)?;
+    let Prepared { graph, quantised, noise, .. } = session.prepare(&graph).with_context(name)?;
     progress.step("running in float and in integers");
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };

@@ -77,7 +77,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let masks = args.polarity.read(&args.masks)?;
     let &Args { head_dim, compressed_heads, seed, .. } = args;
-    let core = AttentionCore { head_dim, compressed_heads, seed };
+    let core =
+        AttentionCore { head_dim, compressed_heads, minifloat: machine.softmax.minifloat, seed };
     let graph = synthetic::attention_core(&masks, core)
         .with_context(|| args.masks.display().to_string())?;
 

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
 use vitcod_compiler::quantise::accuracy;
+use vitcod_isa::program::Decision;
 use vitcod_report::table;
 
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Compiled, Dims, Options, Session};
+use crate::pipeline::{self, Compiled, Dims, Expected, Judges, Options, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 use crate::warning;
@@ -67,7 +68,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let (Compiled { mut program, losses, noise, warnings }, expected, on_noise) = {
+    let (Compiled { mut program, prepared }, expected) = {
         let progress = Progress::new();
         progress.step("reading the model");
         let graph = match (&masks, &args.masks.masks) {
@@ -91,10 +92,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             progress: &progress,
         };
         let name = || args.model.display().to_string();
-        let compiled = session.compile(&graph).with_context(name)?;
+        let mut compiled = session.compile(&graph).with_context(name)?;
         progress.step("measuring the expected accuracy");
-        let expected = session.expected(&graph, &compiled.program).with_context(name)?;
-        (compiled, expected, samples.is_none())
+        let expected = session.measure(&graph, &mut compiled).with_context(name)?;
+        (compiled, expected)
     };
     if args.strip {
         program.ir = None;
@@ -114,10 +115,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     files.commit()?;
 
-    if noise {
+    if prepared.noise {
         calibration::warn_of_noise();
     }
-    warnings.iter().for_each(|warning| warning::warn(warning));
+    print_warnings(&expected.warnings);
     let (layers, instructions) = (program.header.layers.len(), program.code.len());
     let (name, machine, file) = (&program.header.name, &machine.name, args.output.display());
     writeln!(
@@ -125,31 +126,40 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         "{name:?} for {machine}: {layers} layers, {instructions} instructions, {} bytes in {file}",
         bytes.len()
     )?;
-    print_expected(&expected, on_noise, out)?;
+    print_expected(&expected, out)?;
     if args.explain {
         writeln!(out, "\n{}", table::alternatives(&program.header.decisions).trim_fmt())?;
     } else if args.explain_json.is_none() && !program.header.decisions.is_empty() {
         writeln!(out, "\n{}", table::decisions(&program.header.decisions, false).trim_fmt())?;
     }
-    if !losses.is_empty() {
-        print_losses(&losses, out)?;
+    if !prepared.losses.is_empty() {
+        print_losses(&prepared.losses, out)?;
     }
     Ok(())
 }
 
+/// Prints the first warnings.
+fn print_warnings(warnings: &[Decision]) {
+    const MOST: usize = 4;
+    for Decision { layer, chosen, reason, .. } in warnings.iter().take(MOST) {
+        warning::warn(&format!("{layer}: {chosen}; {reason}"));
+    }
+    if warnings.len() > MOST {
+        warning::warn(&format!("{} more in --explain", warnings.len() - MOST));
+    }
+}
+
 /// Prints the ratio of signal to noise, against the float model, that each output is expected to
 /// have.
-fn print_expected(
-    expected: &accuracy::Outputs,
-    noise: bool,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
-    let accuracy::Outputs { outputs, items } = expected;
-    let on = match (noise, *items) {
-        (true, 1) => "an item of noise".to_owned(),
-        (true, items) => format!("{items} items of noise"),
-        (false, 1) => "a calibration sample".to_owned(),
-        (false, items) => format!("{items} of the calibration samples"),
+fn print_expected(expected: &Expected, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Expected { outputs, items, judges, .. } = expected;
+    let on = match (judges, *items) {
+        (Judges::Noise, 1) => "an item of noise".to_owned(),
+        (Judges::Noise, items) => format!("{items} items of noise"),
+        (Judges::Calibrating, 1) => "a sample that calibrated it".to_owned(),
+        (Judges::Calibrating, items) => format!("{items} of the samples that calibrated it"),
+        (Judges::HeldBack, 1) => "a sample held back from calibration".to_owned(),
+        (Judges::HeldBack, items) => format!("{items} samples held back from calibration"),
     };
     for accuracy::Output { name, noise, .. } in outputs {
         writeln!(

@@ -273,7 +273,7 @@ fn result(output: &Port, tensor: Tensor, raw: bool) -> anyhow::Result<Output> {
         Tensor::U16(x) => {
             Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?)
         }
-        Tensor::Byte(x) => {
+        Tensor::E3m5(x) | Tensor::Byte(x) => {
             Output::U32(ArrayD::from_shape_vec(shape, x.into_iter().map(u32::from).collect())?)
         }
     })

@@ -1,6 +1,7 @@
 //! Programs as the command line makes them.
 
 use ndarray::ArrayD;
+use vitcod_compiler::calibration::hold_back;
 use vitcod_compiler::ir::{Graph, Stage};
 use vitcod_compiler::passes::{Context, Level, Module, PassError, pipeline, run};
 use vitcod_isa::machine::Machine;
@@ -17,7 +18,16 @@ pub fn compiled(
     samples: Option<&[ArrayD<f32>]>,
     explain: bool,
 ) -> Result<Program, PassError> {
-    let context = Context { machine: Some(machine), samples, explain, ..Context::default() };
+    let divided = samples.map(|samples| hold_back(graph, samples).expect("items of the inputs"));
+    let (samples, held_back) = divided.unzip();
+    let held_back = held_back.flatten();
+    let context = Context {
+        machine: Some(machine),
+        samples: samples.as_deref(),
+        held_back: held_back.as_deref(),
+        explain,
+        ..Context::default()
+    };
     let names = pipeline(Stage::Canonical, Level::Program, &context);
     match run(graph.clone().into(), &names, &context, |_, _| {})? {
         Module::Program(program) => Ok(program),

@@ -1,8 +1,8 @@
 //! Quantised graphs, put together operation by operation.
 
 use vitcod_compiler::codegen::{self, CodegenError};
-use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value};
-use vitcod_isa::numerics::{LayerNormParams, Scale};
+use vitcod_compiler::ir::{Elem, Graph, OpKind, Stage, TensorType, Value, table_bytes};
+use vitcod_isa::numerics::{LayerNormParams, MAX_SCORE_SHIFT, Scale};
 use vitcod_isa::operands::Channel;
 use vitcod_support::random::SplitMix64;
 
@@ -94,7 +94,7 @@ impl Net {
         let shape = self.graph.ty(x).shape.clone();
         let first = self.bytes(1)[0] as usize % shape[1].max(1);
         let channels = if first > 0 { vec![first, shape[1] - first] } else { Vec::new() };
-        let bytes = 256 * channels.len().max(1);
+        let bytes = table_bytes(self.graph.ty(x).elem) * channels.len().max(1);
         let table = self.bytes(bytes);
         let table = self.graph.add_const("", TensorType::new(Elem::Byte, [bytes]), table);
         self.push(OpKind::Lut { channels }, &[x, table], Elem::I8, &shape)
@@ -139,9 +139,12 @@ impl Net {
             vec![TensorType::new(Elem::I16, [all, m, n])],
             &[],
         )[0];
-        let types =
-            vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
-        let soft = self.graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
+        // Either format, and any unit of scores.
+        let [elem, shift] = self.bytes(2)[..] else { unreachable!("two bytes") };
+        let elem = if elem % 2 == 0 { Elem::E3m5 } else { Elem::I8 };
+        let types = vec![TensorType::new(elem, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
+        let kind = OpKind::QSoftmax { shift: shift % (MAX_SCORE_SHIFT + 1) };
+        let soft = self.graph.push_typed(kind, &[scores], types, &[]);
         [soft[0], soft[1]]
     }
 

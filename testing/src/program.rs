@@ -3,7 +3,9 @@
 
 use vitcod_isa::check::{check, tokens};
 use vitcod_isa::instr::table::*;
-use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Op, Shift, Sram, Traffic, Unit, Width};
+use vitcod_isa::instr::{
+    Dram, Engine, Instr, LineSet, Op, ScoreShift, Shift, Sram, Traffic, Unit, Width,
+};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::program::{Binding, Element, Header, Layer, Layout, Program};
@@ -158,7 +160,7 @@ fn transfer<const LOAD: bool>(
 }
 
 fn operation(random: &mut SplitMix64) -> Op {
-    let kind = pick(random, 8);
+    let kind = pick(random, 10);
     let mut below = |limit: u64| pick(random, limit);
     let engine = [Engine::Denser, Engine::Sparser][below(2) as usize];
     let lines = LineSet { first: 0, count: 8 };
@@ -235,6 +237,8 @@ fn operation(random: &mut SplitMix64) -> Op {
             engine,
             fresh: true,
             both: false,
+            minifloat: below(2) == 0,
+            shift: ScoreShift(below(9) as u8),
             src: x,
             max: y,
             other_max: Sram(0),
@@ -246,6 +250,29 @@ fn operation(random: &mut SplitMix64) -> Op {
             dst_stride: stride,
         }
         .into(),
+        7 => Spmm {
+            engine,
+            out: Width::I8,
+            minifloat: below(2) == 0,
+            lines,
+            p: x,
+            v: y,
+            sum: w,
+            dst: z,
+            m,
+            n,
+            d: 3,
+            scale: Scale::ONE,
+            p_stride: stride,
+            v_stride: stride,
+            dst_stride: stride,
+            ..Spmm::ZERO
+        }
+        .into(),
+        8 => {
+            let (table, src_stride, dst_stride) = (Sram(0), stride, stride);
+            Interpolate { src: x, table, dst: z, m, n, src_stride, dst_stride }.into()
+        }
         _ => Sync { unit: Unit::ALL[below(Unit::COUNT as u64) as usize] }.into(),
     }
 }
@@ -258,6 +285,7 @@ fn assemble(code: Vec<Instr>) -> Program {
         element: Element::I8,
         step: 1.0,
         factors: vec![],
+        expected_sqnr_db: None,
         address,
     };
     let layer = Layer {

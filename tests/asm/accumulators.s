@@ -15,6 +15,6 @@
     load dst=row src=x bytes=40000 traffic=inputs signal=denser
     matmul engine=denser out=i32 lines=0+4 a=row b=row params=params dst=sum m=1 n=1 k=40000 a_stride=1 b_stride=1 dst_stride=4 wait=load signal=denser
     matmul engine=denser out=i32 accumulate=true lines=0+4 a=row b=row acc=sum dst=sum m=1 n=1 k=25535 a_stride=1 b_stride=1 acc_stride=4 dst_stride=4 wait=denser signal=denser
-    matmul engine=denser out=i8 accumulate=true lines=0+4 a=row b=row params=params acc=sum dst=result m=1 n=1 k=1 a_stride=1 b_stride=1 acc_stride=4 dst_stride=1 wait=denser signal=store  ; error: sums of 65536 products, expected at most 65535
+    matmul engine=denser out=i8 accumulate=true lines=0+4 a=row b=row params=params acc=sum dst=result m=1 n=1 k=1 a_stride=1 b_stride=1 acc_stride=4 dst_stride=1 wait=denser signal=store  ; error: sums of 131072 products, expected at most 131071 (a bias counts as 65536, a product with a minifloat as 32)
     store src=result dst=y bytes=1 traffic=outputs wait=denser
     halt

@@ -383,6 +383,29 @@ fn what_is_read_in_both_widths_is_narrowed_with_its_sum() {
     net.assert_bit_equal();
 }
 
+/// Tables of 16 bits: behind a linear layer, with a lookup of the result, between the layers of an
+/// MLP, of an input, and of what something else reads, too.
+#[test]
+fn functions_of_16_bits_are_bit_equal() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[13, 24]);
+    let stream = net.linear(x, 24, Elem::I16);
+    let first = net.linear(x, 48, Elem::I16);
+    let first = net.lut(first);
+    let first = net.lut(first);
+    let hidden = net.linear(first, 64, Elem::I16);
+    let hidden = net.lut(hidden);
+    let second = net.linear(hidden, 24, Elem::I16);
+    let sum = net.add(stream, second);
+    let looked = net.lut(sum);
+    net.output(looked);
+    net.output(sum);
+    let wide = net.input(Elem::I16, &[5, 17]);
+    let looked = net.lut(wide);
+    net.output(looked);
+    net.assert_bit_equal();
+}
+
 #[test]
 fn images_are_read_as_pixels_or_as_they_are() {
     let mut net = Net::new();

@@ -1,9 +1,12 @@
 //! Calibration: the ranges of the values of a model.
 
 use cranelift_entity::SecondaryMap;
-use ndarray::{ArrayD, ArrayView2, ArrayViewD, Ix2};
+use ndarray::{ArrayD, ArrayView1, ArrayView2, ArrayViewD, Ix2};
 use rayon::prelude::*;
-use vitcod_isa::numerics::SCORE_UNITS_PER_NAT;
+use vitcod_isa::numerics::{
+    MAX_SCORE_SHIFT, PRUNED, ProbabilityFormat, SCORE_UNITS_PER_NAT, activation, row_max,
+    softmax_probs,
+};
 
 use super::{Range, items, stand_in};
 use crate::interp::{FloatInterpreter, InterpError, Observed};
@@ -26,12 +29,19 @@ pub struct Calibration {
 pub(crate) struct Scores {
     /// The largest magnitude in nats.
     pub(crate) largest: f32,
-    /// The number of scores, and of those beyond [`MOST_NATS`].
-    pub(crate) total: u64,
-    pub(crate) beyond: u64,
+    /// Sum of the squared weights of some rows.
+    signal: f64,
+    /// Sums of the squared errors that the weights have in each format of probabilities.
+    noise: [f64; 2],
 }
 
-/// The largest score in nats that int16 represents.
+/// The formats whose errors are compared.
+const FORMATS: [ProbabilityFormat; 2] = [ProbabilityFormat::Int8, ProbabilityFormat::Minifloat];
+
+/// Rows of the scores of a head in whose weights errors are measured.
+const MEASURED_ROWS: usize = 8;
+
+/// The largest score in nats that int16 represents without a shift.
 pub(crate) const MOST_NATS: f64 = i16::MAX as f64 / SCORE_UNITS_PER_NAT;
 
 /// Statistics of a column of a matrix.
@@ -64,12 +74,27 @@ impl Column {
         expected: 0.0,
     };
 
-    fn see(&mut self, x: f32) {
-        self.least = self.least.min(x);
-        self.most = self.most.max(x);
-        self.sum += f64::from(x);
-        self.squares += f64::from(x) * f64::from(x);
-        self.count += 1;
+    /// The statistics of the columns of a matrix. Each statistic has a vector of its own while rows
+    /// are read, so that the processor computes several columns at once.
+    fn of_all(matrix: &ArrayView2<'_, f32>) -> Vec<Column> {
+        let width = matrix.ncols();
+        let (mut least, mut most) = (vec![f32::INFINITY; width], vec![f32::NEG_INFINITY; width]);
+        let (mut sums, mut squares) = (vec![0f64; width], vec![0f64; width]);
+        for row in matrix.rows() {
+            let row = row.as_standard_layout();
+            let Some(row) = row.as_slice() else { continue };
+            least.iter_mut().zip(row).for_each(|(least, x)| *least = least.min(*x));
+            most.iter_mut().zip(row).for_each(|(most, x)| *most = most.max(*x));
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+            let square = |x: f32| f64::from(x) * f64::from(x);
+            squares.iter_mut().zip(row).for_each(|(sum, x)| *sum += square(*x));
+        }
+        let count = matrix.nrows();
+        let column = |i| {
+            let (least, most, sum, squares) = (least[i], most[i], sums[i], squares[i]);
+            Column { least, most, sum, squares, count, expected: 0.0 }
+        };
+        (0..width).map(column).collect()
     }
 
     fn merge(&mut self, other: &Column) {
@@ -149,18 +174,60 @@ impl Scores {
             let most = kept().copied().fold(f32::NEG_INFINITY, f32::max);
             // What is further below the row's maximum has no weight, saturated or not.
             let weighty = kept().filter(|score| f64::from(most - **score) <= MOST_NATS);
-            for score in weighty {
-                self.largest = self.largest.max(score.abs());
-                self.beyond += u64::from(f64::from(score.abs()) > MOST_NATS);
-            }
-            self.total += kept().count() as u64;
+            self.largest = weighty.fold(self.largest, |largest, score| largest.max(score.abs()));
         }
+        let step = scores.nrows().div_ceil(MEASURED_ROWS).max(1);
+        scores.rows().into_iter().step_by(step).for_each(|row| self.measure(row));
+    }
+
+    /// Measures the errors of the weights of a row.
+    fn measure(&mut self, row: ArrayView1<'_, f32>) {
+        let units = |score: f32| (f64::from(score) * SCORE_UNITS_PER_NAT).floor();
+        let most = row.iter().copied().filter(|score| !prunes(*score)).fold(f32::MIN, f32::max);
+        if !units(most).is_finite() || prunes(most) {
+            return;
+        }
+        // The octave of the maximum moves to 0, so that no score saturates that has a weight.
+        let octave = (units(most) / 256.0).floor() * 256.0;
+        let score = |score: &f32| match prunes(*score) {
+            true => PRUNED,
+            false => (units(*score) - octave).max(-32_767.0) as i16,
+        };
+        let scores: Vec<i16> = row.iter().map(score).collect();
+        let max = row_max(&scores);
+        let weight = |score: i16| match score {
+            PRUNED => 0.0,
+            score => activation::exp((f64::from(score) - f64::from(max)) / SCORE_UNITS_PER_NAT),
+        };
+        let weights: Vec<f64> = scores.iter().map(|score| weight(*score)).collect();
+        let total: f64 = weights.iter().sum();
+        self.signal += weights.iter().map(|weight| (weight / total).powi(2)).sum::<f64>();
+        for (format, noise) in FORMATS.iter().zip(&mut self.noise) {
+            let mut bytes = vec![0; scores.len()];
+            let sum = f64::from(softmax_probs(&scores, max, 0, *format, &mut bytes));
+            let numbers = bytes.iter().map(|byte| f64::from(format.decode(*byte)));
+            let errors = numbers.zip(&weights).map(|(p, weight)| p / sum - weight / total);
+            *noise += errors.map(|error| error * error).sum::<f64>();
+        }
+    }
+
+    /// The shift that represents the scores, with a quarter more range; `None` if none does.
+    pub(crate) fn shift(&self) -> Option<u8> {
+        const HEADROOM: f64 = 1.25;
+        let reach = f64::from(self.largest) * HEADROOM;
+        (0..=MAX_SCORE_SHIFT).find(|shift| reach <= MOST_NATS * f64::from(1u32 << shift))
+    }
+
+    /// The ratios of signal to noise of the weights in dB, as int8 and as minifloats; `None` if no
+    /// row was measured.
+    pub(crate) fn sqnr_db(&self) -> Option<[f64; 2]> {
+        (self.signal > 0.0).then(|| self.noise.map(|noise| 10.0 * (self.signal / noise).log10()))
     }
 
     fn merge(&mut self, other: &Scores) {
         self.largest = self.largest.max(other.largest);
-        self.total += other.total;
-        self.beyond += other.beyond;
+        self.signal += other.signal;
+        self.noise.iter_mut().zip(other.noise).for_each(|(noise, other)| *noise += other);
     }
 }
 
@@ -175,14 +242,26 @@ impl Calibration {
     /// The samples are not items of the graph's inputs, their numbers differ, or the graph cannot
     /// be evaluated.
     pub fn run(graph: &Graph, samples: &[ArrayViewD<'_, f32>]) -> Result<Calibration, InterpError> {
+        Calibration::observe(graph, samples, true)
+    }
+
+    /// [`Calibration::run`], of everything or of the columns only.
+    fn observe(
+        graph: &Graph,
+        samples: &[ArrayViewD<'_, f32>],
+        everything: bool,
+    ) -> Result<Calibration, InterpError> {
         let interpreter = FloatInterpreter::new(graph)?;
         let mut all = Calibration::default();
         for items in items(graph, samples)?.chunks(Calibration::AT_ONCE) {
             let calibrations = items.into_par_iter().map(|inputs| {
                 let mut calibration = Calibration::default();
                 interpreter.observe_all(inputs, &mut |value, observed| match observed {
-                    Observed::Tensor(tensor) => calibration.see(value, &tensor),
-                    Observed::Scores(scores) => calibration.scores[value].see(&scores),
+                    Observed::Tensor(tensor) => calibration.see(value, &tensor, everything),
+                    Observed::Scores(scores) if everything => {
+                        calibration.scores[value].see(&scores);
+                    }
+                    Observed::Scores(_) => {}
                 })?;
                 Ok(calibration)
             });
@@ -265,14 +344,28 @@ impl Calibration {
         Calibration::run(graph, &samples.collect::<Vec<_>>())
     }
 
-    fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>) {
-        self.ranges[value] = Range::of(tensor);
+    /// The statistics of columns alone, on samples or on noise.
+    ///
+    /// # Errors
+    /// As for [`Calibration::run`].
+    pub(crate) fn columns_or_noise(
+        graph: &Graph,
+        samples: Option<&[ArrayD<f32>]>,
+    ) -> Result<Calibration, InterpError> {
+        let noise = if samples.is_none() { stand_in(graph) } else { Vec::new() };
+        let samples = samples.unwrap_or(&noise).iter().map(|array| array.view());
+        Calibration::observe(graph, &samples.collect::<Vec<_>>(), false)
+    }
+
+    fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>, everything: bool) {
+        if everything {
+            self.ranges[value] = match tensor.as_slice() {
+                Some(numbers) => Range::of(numbers),
+                None => Range::of(tensor),
+            };
+        }
         if let Ok(matrix) = tensor.view().into_dimensionality::<Ix2>() {
-            let columns = &mut self.columns[value];
-            columns.resize(matrix.ncols(), Column::EMPTY);
-            for row in matrix.rows() {
-                columns.iter_mut().zip(row).for_each(|(column, x)| column.see(*x));
-            }
+            self.columns[value] = Column::of_all(&matrix);
         }
     }
 

@@ -75,13 +75,46 @@ pub fn some_items(
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
     let items = items(graph, &views)?.len();
     let number = items.min(most.max(1));
+    let some: Vec<usize> = (0..number).map(|i| i * items / number).collect();
+    Ok(selected(graph, samples, &some))
+}
+
+/// Divides samples into those that calibrate and those that are held back, on which accuracy is
+/// measured: one item in eight, up to [`MOST_HELD_BACK`], spread over them. The second are `None`
+/// if there are fewer than [`FEWEST_TO_DIVIDE`].
+///
+/// # Errors
+/// The samples are not items of the graph's inputs, or their numbers differ.
+pub fn hold_back(
+    graph: &Graph,
+    samples: &[ArrayD<f32>],
+) -> Result<(Vec<ArrayD<f32>>, Option<Vec<ArrayD<f32>>>), InterpError> {
+    let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
+    let all = items(graph, &views)?.len();
+    if all < FEWEST_TO_DIVIDE {
+        return Ok((samples.to_vec(), None));
+    }
+    let number = (all / 8).min(MOST_HELD_BACK);
+    let held: Vec<usize> = (0..number).map(|i| (2 * i + 1) * all / (2 * number)).collect();
+    let others: Vec<usize> = (0..all).filter(|item| !held.contains(item)).collect();
+    Ok((selected(graph, samples, &others), Some(selected(graph, samples, &held))))
+}
+
+/// The most samples that are held back.
+pub const MOST_HELD_BACK: usize = 8;
+
+/// With fewer samples than these, all calibrate.
+pub const FEWEST_TO_DIVIDE: usize = 16;
+
+/// Some items of samples.
+fn selected(graph: &Graph, samples: &[ArrayD<f32>], items: &[usize]) -> Vec<ArrayD<f32>> {
     let chosen = |(input, sample): (&GraphInput, &ArrayD<f32>)| {
         let rows = input.shape.first().copied().unwrap_or(1);
-        let starts = (0..number).map(|i| i * items / number * rows);
-        let rows: Vec<usize> = starts.flat_map(|start| start..start + rows).collect();
+        let rows: Vec<usize> =
+            items.iter().flat_map(|item| item * rows..(item + 1) * rows).collect();
         sample.select(Axis(0), &rows)
     };
-    Ok(graph.inputs.iter().zip(samples).map(chosen).collect())
+    graph.inputs.iter().zip(samples).map(chosen).collect()
 }
 
 /// Noise in place of samples: [`seeded_noise`] with seed 0.

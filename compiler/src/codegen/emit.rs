@@ -31,6 +31,7 @@ pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attem
         element: element(graph, value),
         step: graph.ty(value).step.unwrap_or(1.0),
         factors: graph.image_factors(value).unwrap_or_default(),
+        expected_sqnr_db: None,
         address,
     };
     let inputs = graph.inputs.iter().zip(&residence.inputs);

@@ -15,7 +15,7 @@ use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulati
 use vitcod_support::problems::{Collector, Problems};
 
 use crate::ir::layout::{ScoreTerms, sddmm_terms};
-use crate::ir::{Elem, Graph, Op, OpData, OpKind, Value};
+use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
 pub(crate) const MAX_COUNT: usize = u16::MAX as usize;
@@ -105,6 +105,13 @@ fn tensor(graph: &Graph, value: Value) -> Option<String> {
     }
 }
 
+/// The problem of the number of keys of a row, whose product must fit the accumulator.
+fn too_many_keys(probabilities: &TensorType, keys: usize) -> Option<String> {
+    let most = probabilities.probabilities()?.max_keys();
+    (keys > most as usize)
+        .then(|| format!("{keys} keys, expected at most {most} of {}", probabilities.elem))
+}
+
 /// The problem of an operation.
 fn operation(graph: &Graph, data: &OpData) -> Option<String> {
     let ty = |operand: usize| graph.ty(data.operands[operand]);
@@ -159,8 +166,10 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
         OpKind::Spmm { windows, .. } => {
             too_many(ty(2).shape[1] / (ty(0).shape[0] / windows), "features of a head:")
                 .or_else(|| too_many(ty(0).shape[2], "keys:"))
+                .or_else(|| too_many_keys(ty(0), ty(0).shape[2]))
         }
-        OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:"),
+        OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:")
+            .or_else(|| too_many_keys(ty(1), ty(0).shape[0])),
         OpKind::PickRows {} => graph.indices(data.operands[1], ty(0).shape[0]).err(),
         OpKind::Patches { map, kernel, .. } => {
             let (sum, most) =

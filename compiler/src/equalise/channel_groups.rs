@@ -17,7 +17,8 @@
 //! [`LEAST_GAIN_OF_COPIES`] and by [`GAIN_OF_WORK`] (our derivation).
 
 use super::factors::{self, Factors, variance};
-use super::interval::{Centred, image, reach, steep, union};
+use super::interval::{Centred, Sampled, image, reach, steep, union};
+use super::plan::GAIN_OF_WORK;
 
 /// Channels of a group are a multiple of this, but for those of the first one, so that
 /// instructions on a group use the width of a vector unit.
@@ -27,8 +28,8 @@ const MOST_GROUPS: usize = 4;
 const LEAST_GAIN: f64 = 1.58;
 /// The ratio of noises, six decibels, for which copies are worth their work.
 const LEAST_GAIN_OF_COPIES: f64 = 4.0;
-/// The decibels that make up for a per cent more products of the model.
-const GAIN_OF_WORK: f64 = 0.5;
+/// What 16 bits leave of the rounding errors of 8.
+const WIDE: f64 = (127.0 / 16_383.0) * (127.0 / 16_383.0);
 
 /// A channel before and behind a table.
 #[derive(Clone, Debug)]
@@ -73,7 +74,9 @@ pub(super) struct Division {
     /// The magnitudes that integers of the scaled inputs and results should cover.
     pub(super) input_limit: f64,
     pub(super) result_limit: f64,
-    /// The gain over a single group in decibels.
+    /// The predicted noise behind the next linear layer, and the gain over a single group in
+    /// decibels.
+    pub(super) noise: f64,
     pub(super) gain_db: f64,
 }
 
@@ -87,13 +90,22 @@ pub(super) enum Freedom {
     Groups { channel_work: Option<f64> },
 }
 
-/// Divides the channels of a table of `f`.
-pub(super) fn divide(f: fn(f64) -> f64, channels: &[HiddenChannel], freedom: Freedom) -> Division {
+/// Divides the channels of a table of `f`, whose input has 16 bits if it is `wide`.
+pub(super) fn divide(
+    f: fn(f64) -> f64,
+    channels: &[HiddenChannel],
+    freedom: Freedom,
+    wide: bool,
+) -> Division {
     let unordered: Vec<usize> = (0..channels.len()).collect();
+    let inputs = channels.iter().map(|channel| channel.input).reduce(union).unwrap_or_default();
+    let sampled = Sampled::new(f, inputs);
+    let f = (&sampled, wide);
     let one = Fit::new(f, &[(Segment::all(channels, &unordered), 1)]);
     let Freedom::Groups { channel_work } = freedom else { return one.division(unordered, &one) };
     let mut order = unordered.clone();
-    let reach: Vec<f64> = channels.iter().map(|channel| reach(f, channel.input)).collect();
+    let reach: Vec<f64> =
+        channels.iter().map(|channel| reach(&|x| sampled.at(x), channel.input)).collect();
     order.sort_by(|a, b| reach[*a].total_cmp(&reach[*b]));
 
     let (best, cuts) = groups(f, channels, &order, None);
@@ -133,7 +145,7 @@ fn copies(channels: usize) -> impl Iterator<Item = (usize, usize)> {
 /// Divides channels, in the order of how far they reach, into groups; the last ones may be copied.
 /// Also the cuts between them, each as the number of segments before it.
 fn groups(
-    f: fn(f64) -> f64,
+    f: (&Sampled, bool),
     channels: &[HiddenChannel],
     order: &[usize],
     copied: Option<(usize, usize)>,
@@ -241,8 +253,10 @@ struct Fit {
 }
 
 impl Fit {
-    /// Fits tables to groups of channels with their numbers of copies.
-    fn new(f: fn(f64) -> f64, merged: &[(Segment, usize)]) -> Fit {
+    /// Fits tables of a function, perhaps of wide inputs, to groups of channels with their numbers
+    /// of copies.
+    fn new((sampled, wide): (&Sampled, bool), merged: &[(Segment, usize)]) -> Fit {
+        let f = &|x| sampled.at(x);
         let inputs: Vec<Centred> =
             merged.iter().map(|(group, _)| Centred::new(steep(f, group.input))).collect();
         let result = |(group, _): &(Segment, usize)| {
@@ -266,7 +280,7 @@ impl Fit {
             for ((((group, _), input), result), factor) in
                 merged.iter().zip(&inputs).zip(&results).zip(factors)
             {
-                noise += group.slopes * variance(input.limit);
+                noise += group.slopes * variance(input.limit) * if wide { WIDE } else { 1.0 };
                 noise += group.weights * variance(result_limit * factor);
                 let offset = result.offset;
                 let square = group.square - 2.0 * offset * group.mean
@@ -312,7 +326,7 @@ impl Fit {
     fn division(&self, order: Vec<usize>, one: &Fit) -> Division {
         let Fit { ref groups, input_limit, result_limit, noise } = *self;
         let gain_db = if groups.len() > 1 { 10.0 * (one.noise / noise).log10() } else { 0.0 };
-        Division { order, groups: groups.clone(), input_limit, result_limit, gain_db }
+        Division { order, groups: groups.clone(), input_limit, result_limit, noise, gain_db }
     }
 }
 
@@ -325,7 +339,7 @@ mod tests {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let [input, result] = [[-9.0, -5.0], [0.0001, 0.0067]];
         let channel = HiddenChannel { input, result, ..channel(1.0) };
-        let division = divide(sigmoid, &vec![channel; 4], Freedom::OneTable);
+        let division = divide(sigmoid, &vec![channel; 4], Freedom::OneTable, false);
         assert!(division.result_limit < 0.0035, "{}", division.result_limit);
         assert!((division.input_limit - 2.0).abs() < 0.1, "{}", division.input_limit);
     }
@@ -341,26 +355,29 @@ mod tests {
     fn channels_that_reach_far_have_a_table_of_their_own() {
         let costly = Freedom::Groups { channel_work: None };
         let mut channels = vec![channel(3.0); 96];
-        let alike = divide(|x| x.max(0.0), &channels, costly);
+        let alike = divide(|x| x.max(0.0), &channels, costly, false);
         assert_eq!((alike.groups.len(), alike.gain_db), (1, 0.0));
         assert!(alike.order.is_sorted());
         channels[5] = channel(300.0);
-        let division = divide(|x| x.max(0.0), &channels, costly);
+        let division = divide(|x| x.max(0.0), &channels, costly, false);
         let widths: Vec<usize> = division.groups.iter().map(|group| group.channels).collect();
         assert_eq!(widths, [80, 16]);
         assert_eq!(division.order.last(), Some(&5));
         assert!(division.gain_db > 3.0, "{}", division.gain_db);
         // The other channels keep the range that they have alone.
-        assert!((division.input_limit - alike.input_limit).abs() < 1e-12);
+        assert!((division.input_limit / alike.input_limit - 1.0).abs() < 0.1);
         let [_, far] = &division.groups[..] else { unreachable!() };
         assert!((far.input.factor - 100.0).abs() < 1.0, "{}", far.input.factor);
         assert!(far.result.factor > 3.0, "{}", far.result.factor);
-        let together = divide(|x| x.max(0.0), &channels, Freedom::OneTable);
+        // A wide input has no noise of its own.
+        let wide = divide(|x| x.max(0.0), &channels, costly, true);
+        assert!(wide.noise < division.noise, "{} {}", wide.noise, division.noise);
+        let together = divide(|x| x.max(0.0), &channels, Freedom::OneTable, false);
         assert_eq!(together.groups.len(), 1);
         assert!(together.order.is_sorted());
         // Where a channel is cheap, the one that reaches far is copied.
         let cheap = Freedom::Groups { channel_work: Some(1e-4) };
-        let copied = divide(|x| x.max(0.0), &channels, cheap);
+        let copied = divide(|x| x.max(0.0), &channels, cheap, false);
         let last = copied.groups.last().unwrap();
         assert!(last.copies > 1 && copied.gain_db > division.gain_db + 3.0, "{copied:?}");
         assert_eq!(copied.order.len(), 95 + last.copies);

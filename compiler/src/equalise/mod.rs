@@ -34,19 +34,24 @@ mod channel_groups;
 mod factors;
 mod interval;
 mod parameters;
+mod plan;
 mod readers;
 mod sites;
 mod tables;
 
 use ndarray::{ArrayD, ArrayViewD};
+use rayon::prelude::*;
 
 use crate::calibration::{Calibration, Column, some_items};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Op};
 use crate::quantise::{self, accuracy};
 
+use self::channel_groups::HiddenChannel;
 use self::factors::{Channels, Factors};
+use self::plan::Plan;
 use self::sites::{Image, Keys, Site, Sites};
+use self::tables::Table;
 
 /// A rewrite in the decisions of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +120,15 @@ pub(crate) fn balance(
 }
 
 /// Fits the lookup tables of functions to the ranges of their inputs and results, with several
-/// tables where the ranges of channels differ. Without samples, noise stands in for them. Channels
-/// are copied only if an output would otherwise have less than [`ENOUGH_DB`].
+/// tables where the ranges of channels differ. Tables of 16 bits and copies of channels, which cost
+/// work, are chosen as the options state, by measurement on `held_back` samples. Without samples,
+/// noise stands in for them.
 ///
 /// # Errors
 /// The graph cannot be evaluated, or the samples are not items of its inputs.
 pub(crate) fn fit_tables(
     graph: &Graph,
-    samples: Option<&[ArrayD<f32>]>,
+    [samples, held_back]: [Option<&[ArrayD<f32>]>; 2],
     options: quantise::Options,
 ) -> Result<Graph, InterpError> {
     let (tables, left) = tables::find(graph);
@@ -131,42 +137,41 @@ pub(crate) fn fit_tables(
         same.decisions.extend(left);
         return Ok(same.compacted());
     }
-    let calibration = Calibration::run_or_noise(graph, samples)?;
-    let fitted = |copies: bool| {
+    let calibration = Calibration::columns_or_noise(graph, samples)?;
+    let tables = tables.into_par_iter().map(|table| {
+        let channels = table.channels(graph, &calibration);
+        (table, channels)
+    });
+    let tables: Vec<(Table, Option<Vec<HiddenChannel>>)> = tables.collect();
+    let fitted = |plan: &Plan| {
         let mut rewritten = graph.clone();
         rewritten.decisions.extend(left.clone());
-        let mut copied = false;
-        for table in &tables {
-            let fit = table.fit(&mut rewritten, &calibration, copies);
-            copied |= fit.copied;
-            rewritten.decisions.push(fit.decision);
+        for ((table, channels), refinement) in tables.iter().zip(&plan.refinements) {
+            let decision = table.fit(&mut rewritten, channels.as_deref(), *refinement);
+            rewritten.decisions.push(decision);
         }
-        (rewritten.compacted(), copied)
+        rewritten.compacted()
     };
-    let (copied, has_copies) = fitted(true);
-    if !has_copies {
-        return Ok(copied);
-    }
-    let (plain, _) = fitted(false);
-    match worst_output(&plain, samples, options)? {
-        Some(worst) if worst >= ENOUGH_DB => Ok(plain),
-        _ => Ok(copied),
-    }
+    let judges = held_back.or(samples);
+    let measure = |plan: &Plan| worst_output(&fitted(plan), samples, judges, options);
+    let wanted = (options.accuracy, options.units);
+    let chosen = plan::choose(graph, &tables, &calibration, wanted, measure)?;
+    let mut rewritten = fitted(&chosen.plan);
+    rewritten.decisions.extend(chosen.decision(options.accuracy));
+    Ok(rewritten)
 }
 
-/// A ratio of signal to quantisation noise for which no more products are worth while.
-const ENOUGH_DB: f64 = 30.0;
-
-/// The smallest ratio of signal to quantisation noise of an output, on a few samples or noise;
-/// `None` if the graph cannot be quantised, which the pass `quantise` reports.
+/// The smallest ratio of signal to quantisation noise of an output in decibels, on a few of the
+/// `judges` or noise; `None` if the graph cannot be quantised, which the pass `quantise` reports.
 fn worst_output(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
+    judges: Option<&[ArrayD<f32>]>,
     options: quantise::Options,
 ) -> Result<Option<f64>, InterpError> {
     const ITEMS: usize = 4;
     let Ok((quantised, _)) = quantise::calibrated(graph, samples, options) else { return Ok(None) };
-    let some = some_items(graph, samples, ITEMS)?;
+    let some = some_items(graph, judges, ITEMS)?;
     let some: Vec<ArrayViewD<'_, f32>> = some.iter().map(|sample| sample.view()).collect();
     let measured = accuracy::outputs(graph, &quantised.graph, &some)?;
     let ratios = measured.outputs.iter().map(|output| output.noise.sqnr_db());
@@ -186,7 +191,7 @@ fn rewrite(
     let mut sites = sites::find(graph, kind);
     let mut rewritten = graph.clone();
     if !sites.is_empty() {
-        let mut calibration = Calibration::run_or_noise(graph, samples)?;
+        let mut calibration = Calibration::columns_or_noise(graph, samples)?;
         let unknown = |op: Op| {
             if calibration.rows(graph.op(op).results[0]) == 0 {
                 return Some("no rows occur in calibration".to_owned());

@@ -2,7 +2,7 @@
 
 use cranelift_entity::SecondaryMap;
 
-use crate::ir::{Graph, Op, OpKind, Value};
+use crate::ir::{BinaryFn, Graph, Op, OpKind, Value};
 use crate::quantise::{selects_rows, weight_grid};
 
 /// The readers of a tensor.
@@ -45,6 +45,14 @@ impl Uses<'_> {
             return Err("have other readers");
         }
         self.without_own_step(value)
+    }
+
+    /// The sum, if adding it to another tensor is the only use of a tensor.
+    pub(super) fn sole_sum(&self, value: Value) -> Option<Value> {
+        let [reader] = self.uses[value][..] else { return None };
+        let data = self.graph.op(reader);
+        (matches!(data.kind, OpKind::Binary { f: BinaryFn::Add }) && !self.is_output(value))
+            .then(|| data.results[0])
     }
 
     fn is_output(&self, value: Value) -> bool {

@@ -5,7 +5,9 @@ use vitcod_isa::program::Decision;
 
 use super::channel_groups::{ChannelGroup, Division, Freedom, HiddenChannel, Scaling, divide};
 use super::factors::Factors;
+use super::interval::{Sampled, union};
 use super::parameters;
+use super::plan::{ELEMENT_WORK, Prediction, Refinement};
 use super::readers::{Readers, Uses};
 use crate::calibration::{Calibration, Column};
 use crate::ir::{Graph, Op, OpKind, UnaryFn, Value};
@@ -25,13 +27,6 @@ pub(super) struct Table {
 
 /// The subject of decisions.
 const SUBJECT: &str = "range of the lookup table";
-
-/// What was done to a table.
-pub(super) struct Fitted {
-    pub(super) decision: Decision,
-    /// Whether channels are copied.
-    pub(super) copied: bool,
-}
 
 /// The tables of a graph, and the decisions for the other functions.
 pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
@@ -91,27 +86,84 @@ fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
 }
 
 impl Table {
-    /// Moves offsets and factors into the table, and out of the linear layers around it. Channels
-    /// are only copied if `copies` allows it.
-    pub(super) fn fit(&self, graph: &mut Graph, calibration: &Calibration, copies: bool) -> Fitted {
-        let Some(channels) = self.channels(graph, calibration) else {
+    /// Moves offsets and factors into the table, and out of the linear layers around it.
+    pub(super) fn fit(
+        &self,
+        graph: &mut Graph,
+        channels: Option<&[HiddenChannel]>,
+        refinement: Refinement,
+    ) -> Decision {
+        let Some(channels) = channels else {
             let reason = "no rows, or infinite or undefined numbers, occur in calibration";
-            let decision = decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
-            return Fitted { decision, copied: false };
+            return decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
         };
+        let division = self.divide(channels, refinement);
+        let decision = self.decision(graph, &division, refinement.wide);
+        self.rewrite(graph, division, refinement.wide);
+        decision
+    }
+
+    fn divide(&self, channels: &[HiddenChannel], refinement: Refinement) -> Division {
         let freedom = match self.freedom {
-            Freedom::Groups { .. } if !copies => Freedom::Groups { channel_work: None },
+            Freedom::Groups { .. } if !refinement.copies => Freedom::Groups { channel_work: None },
             freedom => freedom,
         };
-        let division = divide(real_function(self.f), &channels, freedom);
-        let copied = division.groups.iter().any(|group| group.copies > 1);
-        let decision = self.decision(graph, &division);
-        self.rewrite(graph, division);
-        Fitted { decision, copied }
+        divide(real_function(self.f), channels, freedom, refinement.wide)
+    }
+
+    /// What a refinement is predicted to do; `None` if it is not possible or does nothing.
+    pub(super) fn predict(
+        &self,
+        graph: &Graph,
+        calibration: &Calibration,
+        channels: &[HiddenChannel],
+        refinement: Refinement,
+    ) -> Option<Prediction> {
+        // A linear layer writes 16 bits, if it makes the input for the table alone.
+        if refinement.wide && self.source.is_none() {
+            return None;
+        }
+        let division = self.divide(channels, refinement);
+        let all = graph.order.iter().map(|op| graph.products(*op));
+        let all = all.fold(1, usize::saturating_add) as f64;
+        let (rows, columns) = graph.ty(graph.op(self.op).results[0]).matrix();
+        let copied: usize = division
+            .groups
+            .iter()
+            .map(|group| group.channels - group.channels / group.copies.max(1))
+            .sum();
+        let mut work = match self.freedom {
+            Freedom::Groups { channel_work: Some(work) } => copied as f64 * work,
+            _ => 0.0,
+        };
+        if refinement.copies && copied == 0 {
+            return None;
+        }
+        if refinement.wide {
+            work += ELEMENT_WORK * (rows * (columns + copied)) as f64 / all;
+        }
+        Some(Prediction { noise: division.noise / self.signal(graph, calibration), work })
+    }
+
+    /// The sum of the mean squares of what the readers compute, or of the residual stream to which
+    /// it is added.
+    fn signal(&self, graph: &Graph, calibration: &Calibration) -> f64 {
+        let uses = Uses::new(graph);
+        let squares = self.readers.iter().map(|reader| {
+            let result = graph.op(*reader).results[0];
+            let sum = uses.sole_sum(result).unwrap_or(result);
+            let columns = calibration.columns(sum).unwrap_or_default();
+            columns.iter().map(Column::mean_square).sum::<f64>()
+        });
+        squares.sum::<f64>().max(f64::MIN_POSITIVE)
     }
 
     /// The statistics of the channels; `None` if numbers are not finite.
-    fn channels(&self, graph: &Graph, calibration: &Calibration) -> Option<Vec<HiddenChannel>> {
+    pub(super) fn channels(
+        &self,
+        graph: &Graph,
+        calibration: &Calibration,
+    ) -> Option<Vec<HiddenChannel>> {
         let data = graph.op(self.op);
         let inputs = calibration.columns(data.operands[0])?;
         let results = calibration.columns(data.results[0])?;
@@ -122,7 +174,8 @@ impl Table {
                 weights.iter_mut().zip(row).for_each(|(column, w)| column.push(w.abs()));
             }
         }
-        let f = real_function(self.f);
+        let spans = inputs.iter().map(Column::span).filter(|[a, b]| (b - a).is_finite());
+        let f = Sampled::new(real_function(self.f), spans.reduce(union).unwrap_or_default());
         let channel = |((input, result), weights): ((&Column, &Column), Vec<f64>)| {
             let channel = HiddenChannel {
                 input: input.span(),
@@ -131,7 +184,7 @@ impl Table {
                     true => [f64::NEG_INFINITY, f64::INFINITY],
                     false => result.span(),
                 },
-                slope: mean_square_slope(f, input),
+                slope: mean_square_slope(&f, input),
                 mean: result.mean(),
                 square: result.mean_square(),
                 weights,
@@ -142,16 +195,19 @@ impl Table {
         inputs.iter().zip(results).zip(weights).map(channel).collect()
     }
 
-    fn decision(&self, graph: &Graph, division: &Division) -> Decision {
+    fn decision(&self, graph: &Graph, division: &Division, wide: bool) -> Decision {
         let width = |group: &ChannelGroup| match group.copies {
             1 => group.channels.to_string(),
             copies => format!("{} x {copies}", group.channels / copies),
         };
         let widths: Vec<String> = division.groups.iter().map(width).collect();
-        let chosen = match widths.len() {
+        let mut chosen = match widths.len() {
             1 => "fitted, one table".to_owned(),
             tables => format!("fitted, {tables} tables for {} channels", widths.join(" + ")),
         };
+        if wide {
+            chosen += ", interpolated from 16 bits";
+        }
         let mut reason = match (self.source, self.readers.is_empty()) {
             (Some(_), false) => "the linear layers before and behind the table make up for it",
             (Some(_), true) => "the linear layer before the table makes up for the input's range",
@@ -165,7 +221,7 @@ impl Table {
         decision(graph, self.op, chosen, reason)
     }
 
-    fn rewrite(&self, graph: &mut Graph, division: Division) {
+    fn rewrite(&self, graph: &mut Graph, division: Division, wide: bool) {
         let Division { order, groups, mut input_limit, mut result_limit, .. } = division;
         let unscaled = Scaling { offset: 0.0, factor: 1.0 };
         // The table's parameters are in single precision; what the linear layers make up for is the
@@ -215,6 +271,7 @@ impl Table {
             channels: groups.iter().map(|group| group.channels).collect(),
             input_limit,
             result_limit,
+            wide,
         };
     }
 }
@@ -245,7 +302,7 @@ fn of_channels(groups: &[ChannelGroup], scaling: fn(&ChannelGroup) -> &Scaling) 
 }
 
 /// The mean of the squares of a function's derivative at normally distributed numbers.
-fn mean_square_slope(f: fn(f64) -> f64, input: &Column) -> f64 {
+fn mean_square_slope(f: &Sampled, input: &Column) -> f64 {
     /// The middles of eight parts of equal probability, in deviations; the other four are their
     /// negatives.
     const QUANTILES: [f64; 4] = [0.157, 0.489, 0.887, 1.534];
@@ -253,7 +310,7 @@ fn mean_square_slope(f: fn(f64) -> f64, input: &Column) -> f64 {
     let (mean, deviation) = (input.mean(), input.deviation());
     let slopes = QUANTILES.iter().flat_map(|quantile| [-quantile, *quantile]).map(|quantile| {
         let x = mean + deviation * quantile;
-        ((f(x + WIDTH) - f(x - WIDTH)) / (2.0 * WIDTH)).powi(2)
+        ((f.at(x + WIDTH) - f.at(x - WIDTH)) / (2.0 * WIDTH)).powi(2)
     });
     slopes.sum::<f64>() / (2 * QUANTILES.len()) as f64
 }

@@ -3,7 +3,7 @@
 use vitcod_isa::operands::autoencoder_bytes;
 
 use super::layout::{BlockKeys, Csc, Mask, ProductParts};
-use super::{Conversion, Elem, OPERATIONS, OpKind, TensorType};
+use super::{Conversion, Elem, OPERATIONS, OpKind, TensorType, table_bytes};
 
 /// The most heads that an operation combines: the largest value of an instruction's field.
 const MAX_HEADS: usize = u16::MAX as usize;
@@ -257,7 +257,8 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             Ok(x.clone())
         }
         OpKind::Lut { channels } => {
-            let bytes = channels.len().max(1).checked_mul(256).ok_or_else(String::new)?;
+            let each = table_bytes(operands[0].elem);
+            let bytes = channels.len().max(1).checked_mul(each).ok_or_else(String::new)?;
             let divided = x.len() == 2 && (channels.is_empty() || divides(channels, x));
             expect(divided && operands[1].shape == [bytes])?;
             Ok(x.clone())
@@ -276,7 +277,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(operands[2..].iter().all(fits))?;
             Ok(vec![all, m, n])
         }
-        OpKind::QSoftmax {} => {
+        OpKind::QSoftmax { .. } => {
             expect(x.len() == 3)?;
             Ok(x.clone())
         }
@@ -317,7 +318,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             )?;
             Ok(vec![csc_entries(*heads, k[0], operands[2])?])
         }
-        OpKind::BlockSoftmax {} => {
+        OpKind::BlockSoftmax { .. } => {
             let maxima = &operands[2].shape;
             expect(
                 maxima.len() == 2 && operands.get(3).is_none_or(|other| other.shape == *maxima),
@@ -325,7 +326,7 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(*x == [block_cells(maxima[0], maxima[1], operands[1])?])?;
             Ok(x.clone())
         }
-        OpKind::CscSoftmax {} => {
+        OpKind::CscSoftmax { .. } => {
             let (csc, maxima) = (&operands[1].shape, &operands[2].shape);
             expect(x.len() == 1 && csc.len() == 1 && maxima.len() == 2)?;
             expect(operands.get(3).is_none_or(|other| other.shape == *maxima))?;

@@ -54,5 +54,5 @@ pub use ops::{AttrSpec, BinaryFn, Conversion, OPERATIONS, OpKind, OpSpec, Stage,
 pub use saved::{
     LoadError, MAX_ACTIVATION_BYTES, SAVED_VERSION, SavedEntry, SavedGraph, SavedInput, SavedOutput,
 };
-pub use types::{Elem, TensorType};
+pub use types::{Elem, TensorType, table_bytes};
 pub use verify::{Defect, Place, VerifyError};

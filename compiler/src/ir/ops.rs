@@ -425,6 +425,8 @@ operations! {
         input_limit: f64,
         /// Magnitude of the result that integers should cover; 0 for the calibrated one.
         result_limit: f64,
+        /// Whether the integers of `x` have 16 bits.
+        wide: bool = false,
     }
 
     /// `x w^T + b` for `x[m,k]`, constant `w[n,k]`, constant `b[n]`.
@@ -469,7 +471,8 @@ operations! {
     /// `layer_norm_row` of every row: `x` `i16[m,n]`, constant parameters `byte[..]`; to i8 or i16.
     "qlayer_norm" QLayerNorm (Quantised|Split) [2] -> 1 {}
 
-    /// Looks up every element: `x` `i8[m,n]`, constant tables `byte[256*groups]`; to i8.
+    /// Looks up every element: `x` `i8[m,n]`, constant tables `byte[256*groups]`; to i8. For `x`
+    /// `i16[m,n]`, tables `byte[514*groups]` that are interpolated.
     "lut" Lut (Quantised|Split) [2] -> 1 {
         /// Channels of each table in turn; without any there is one table.
         channels: Vec<usize> = Vec::new(),
@@ -505,29 +508,33 @@ operations! {
         heads_out: usize,
     }
 
-    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]`; to `i16[heads,m,n]` in units of log2 /
-    /// 256. With several attention windows the operands hold the rows of one window after the
-    /// other, and the result is `i16[windows*heads,m,n]`. An optional mask sets the scores of
-    /// pruned entries to `PRUNED`: a constant `byte[windows*heads,m,ceil(n/8)]`, each head as a
-    /// [`Mask`](super::layout::Mask), or, with a single window, an input `byte[m,ceil(n/8)]` for
-    /// all heads. An optional constant bias `i16[windows*heads,m,n]`, or `i16[heads,m,n]` for all
-    /// windows, the last operand, is added to the other scores by `biased_score`.
+    /// Scores of every head: `q` `i8[m,c]`, `k` `i8[n,c]`; to `i16[heads,m,n]` in the units of the
+    /// softmax that reads them. With several attention windows the operands hold the rows of one
+    /// window after the other, and the result is `i16[windows*heads,m,n]`. An optional mask sets
+    /// the scores of pruned entries to `PRUNED`: a constant `byte[windows*heads,m,ceil(n/8)]`, each
+    /// head as a [`Mask`](super::layout::Mask), or, with a single window, an input
+    /// `byte[m,ceil(n/8)]` for all heads. An optional constant bias `i16[windows*heads,m,n]`, or
+    /// `i16[heads,m,n]` for all windows, the last operand, is added to the other scores by
+    /// `biased_score`.
     "sddmm" Sddmm (Quantised|Split) [2..=4] -> 1 {
         /// Number of heads.
         heads: usize,
-        /// Scale from the accumulator to log2 / 256.
+        /// Scale from the accumulator to the unit of scores.
         scale: Scale,
         /// Number of attention windows.
         windows: usize = 1,
     }
 
-    /// Unnormalised probabilities `i8[heads,m,n]` and their row sums `u32[heads,m]`, from scores
-    /// `i16[heads,m,n]`.
-    "qsoftmax" QSoftmax (Quantised|Split) [1] -> 2 {}
+    /// Unnormalised probabilities `i8[heads,m,n]`, or minifloats `e3m5[heads,m,n]`, and their row
+    /// sums `u32[heads,m]`, from scores `i16[heads,m,n]`.
+    "qsoftmax" QSoftmax (Quantised|Split) [1] -> 2 {
+        /// The unit of the scores is log2 / 256 times this power of two, 0 to 8.
+        shift: u8 = 0,
+    }
 
-    /// Probabilities `i8[heads,m,n]` with row sums `u32[heads,m]`, times values `i8[n,c]`; to
-    /// `i8[m,c]`. With several attention windows, the operands hold one window after the other as
-    /// in `sddmm`.
+    /// Probabilities `i8[heads,m,n]` or `e3m5[heads,m,n]` with row sums `u32[heads,m]`, times
+    /// values `i8[n,c]`; to `i8[m,c]`. With several attention windows, the operands hold one window
+    /// after the other as in `sddmm`.
     "spmm" Spmm (Quantised|Split) [3] -> 1 {
         /// Scale of the product before the division by the row sum.
         scale: Scale,
@@ -543,7 +550,7 @@ operations! {
     "block_sddmm" BlockSddmm (Split) [4] -> 2 {
         /// Number of heads.
         heads: usize,
-        /// Scale from the accumulator to log2 / 256.
+        /// Scale from the accumulator to the unit of scores.
         scale: Scale,
     }
 
@@ -553,19 +560,27 @@ operations! {
     "csc_sddmm" CscSddmm (Split) [3] -> 2 {
         /// Number of heads.
         heads: usize,
-        /// Scale from the accumulator to log2 / 256.
+        /// Scale from the accumulator to the unit of scores.
         scale: Scale,
     }
 
-    /// Unnormalised probabilities `i8[cells]` of dense blocks and their row sums `u32[heads,m]`,
-    /// from scores `i16[cells]`, the constant keys of the columns, and row maxima `i16[heads,m]`.
-    /// If maxima of the sparse part are given too, each row uses the larger one.
-    "block_softmax" BlockSoftmax (Split) [3 | 4] -> 2 {}
+    /// Unnormalised probabilities `i8[cells]`, or minifloats `e3m5[cells]`, of dense blocks and
+    /// their row sums `u32[heads,m]`, from scores `i16[cells]`, the constant keys of the columns,
+    /// and row maxima `i16[heads,m]`. If maxima of the sparse part are given too, each row uses the
+    /// larger one.
+    "block_softmax" BlockSoftmax (Split) [3 | 4] -> 2 {
+        /// The unit of the scores is log2 / 256 times this power of two, 0 to 8.
+        shift: u8 = 0,
+    }
 
-    /// Unnormalised probabilities `i8[entries]` of a sparse pattern and their row sums
-    /// `u32[heads,m]`, from scores `i16[entries]`, the constant pattern, and row maxima
-    /// `i16[heads,m]`. If maxima of the dense blocks are given too, each row uses the larger one.
-    "csc_softmax" CscSoftmax (Split) [3 | 4] -> 2 {}
+    /// Unnormalised probabilities `i8[entries]`, or minifloats `e3m5[entries]`, of a sparse pattern
+    /// and their row sums `u32[heads,m]`, from scores `i16[entries]`, the constant pattern, and row
+    /// maxima `i16[heads,m]`. If maxima of the dense blocks are given too, each row uses the larger
+    /// one.
+    "csc_softmax" CscSoftmax (Split) [3 | 4] -> 2 {
+        /// The unit of the scores is log2 / 256 times this power of two, 0 to 8.
+        shift: u8 = 0,
+    }
 
     /// Probabilities times values `v` `i8[n,c]`, divided by the sum of the parts' row sums; to
     /// `i8[m,c]`. The operands after `v` are probabilities, row sums and the constant keys of the

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use vitcod_isa::numerics::{Interpolation, ProbabilityFormat};
 use vitcod_isa::operands::Channel;
 
 /// The element type of a tensor.
@@ -15,6 +16,9 @@ pub enum Elem {
     I64,
     /// 8-bit integer, in units of the type's step.
     I8,
+    /// A probability as a minifloat
+    /// ([`ProbabilityFormat`](vitcod_isa::numerics::ProbabilityFormat)).
+    E3m5,
     /// 16-bit integer, in units of the type's step.
     I16,
     /// Unsigned 16-bit integer: a row number of a table.
@@ -30,10 +34,11 @@ pub enum Elem {
 
 impl Elem {
     /// Every element type.
-    pub const ALL: [Elem; 8] = [
+    pub const ALL: [Elem; 9] = [
         Elem::F32,
         Elem::I64,
         Elem::I8,
+        Elem::E3m5,
         Elem::I16,
         Elem::U16,
         Elem::U32,
@@ -46,7 +51,7 @@ impl Elem {
         match self {
             Elem::F32 | Elem::U32 => 4,
             Elem::I64 => 8,
-            Elem::I8 | Elem::Byte => 1,
+            Elem::I8 | Elem::E3m5 | Elem::Byte => 1,
             Elem::I16 | Elem::U16 => 2,
             Elem::Channel => Channel::BYTES,
         }
@@ -58,12 +63,22 @@ impl Elem {
             Elem::F32 => "f32",
             Elem::I64 => "i64",
             Elem::I8 => "i8",
+            Elem::E3m5 => "e3m5",
             Elem::I16 => "i16",
             Elem::U16 => "u16",
             Elem::U32 => "u32",
             Elem::Byte => "byte",
             Elem::Channel => "channel",
         }
+    }
+}
+
+/// Bytes of a lookup table for elements of a type: a value for each of them, or those between which
+/// a function of 16 bits is interpolated.
+pub const fn table_bytes(elem: Elem) -> usize {
+    match elem {
+        Elem::I16 => Interpolation::BYTES,
+        _ => 256,
     }
 }
 
@@ -118,6 +133,15 @@ impl TensorType {
     /// Bytes of the contiguous tensor.
     pub fn bytes(&self) -> usize {
         self.elements() * self.elem.bytes()
+    }
+
+    /// The format of its elements, if they are probabilities.
+    pub fn probabilities(&self) -> Option<ProbabilityFormat> {
+        match self.elem {
+            Elem::I8 => Some(ProbabilityFormat::Int8),
+            Elem::E3m5 => Some(ProbabilityFormat::Minifloat),
+            _ => None,
+        }
     }
 
     /// Rows and columns of a matrix.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use vitcod_isa::numerics::MAX_SCORE_SHIFT;
 use vitcod_support::problems::{Collector, Problems};
 
 use super::infer::{count, result_elem, result_shape};
@@ -172,7 +173,10 @@ impl Graph {
             OpKind::QLayerNorm {} => {
                 elems == [Elem::I16, Elem::Byte] && matches!(results[0].elem, Elem::I8 | Elem::I16)
             }
-            OpKind::Lut { .. } => elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8,
+            OpKind::Lut { .. } => {
+                matches!(elems[..], [Elem::I8 | Elem::I16, Elem::Byte])
+                    && results[0].elem == Elem::I8
+            }
             OpKind::Encode { .. } | OpKind::Decode { .. } => {
                 elems == [Elem::I8, Elem::Byte] && results[0].elem == Elem::I8
             }
@@ -187,13 +191,16 @@ impl Graph {
                     )
                     && results[0].elem == Elem::I16
             }
-            OpKind::QSoftmax {} => {
+            OpKind::QSoftmax { shift } => {
                 elems == [Elem::I16]
-                    && results[0].elem == Elem::I8
+                    && *shift <= MAX_SCORE_SHIFT
+                    && results[0].probabilities().is_some()
                     && *results[1] == TensorType::new(Elem::U32, &results[0].shape[..2])
             }
             OpKind::Spmm { .. } => {
-                elems == [Elem::I8, Elem::U32, Elem::I8] && results[0].elem == Elem::I8
+                operands[0].probabilities().is_some()
+                    && elems[1..] == [Elem::U32, Elem::I8]
+                    && results[0].elem == Elem::I8
             }
             OpKind::BlockSddmm { heads, .. } | OpKind::CscSddmm { heads, .. } => {
                 elems[..2] == [Elem::I8, Elem::I8]
@@ -201,18 +208,21 @@ impl Graph {
                     && results[0].elem == Elem::I16
                     && *results[1] == TensorType::new(Elem::I16, [*heads, operands[0].shape[0]])
             }
-            OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => {
-                elems[..2] == [Elem::I16, Elem::Byte]
+            OpKind::BlockSoftmax { shift } | OpKind::CscSoftmax { shift } => {
+                *shift <= MAX_SCORE_SHIFT
+                    && elems[..2] == [Elem::I16, Elem::Byte]
                     && elems[2..].iter().all(|maxima| *maxima == Elem::I16)
-                    && results[0].elem == Elem::I8
+                    && results[0].probabilities().is_some()
                     && *results[1] == TensorType::new(Elem::U32, &operands[2].shape[..])
             }
             OpKind::SplitSpmm { block, csc, .. } => {
                 let mut parts = ProductParts::of(*block, *csc).iter();
                 let fits = |i: usize, elem: Elem| elems[i] == elem;
+                // Both parts have one format, that of the operand after the values.
                 elems[0] == Elem::I8
+                    && operands[1].probabilities().is_some()
                     && parts.all(|at| {
-                        fits(at.probs, Elem::I8)
+                        fits(at.probs, elems[1])
                             && fits(at.sums, Elem::U32)
                             && fits(at.pattern, Elem::Byte)
                     })

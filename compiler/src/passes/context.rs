@@ -22,6 +22,8 @@ pub struct Context<'a> {
     /// Calibration samples: for each graph input an array of one or more items along the first
     /// axis.
     pub samples: Option<&'a [ArrayD<f32>]>,
+    /// Samples that do not calibrate, on which accuracy is measured; without any, the others serve.
+    pub held_back: Option<&'a [ArrayD<f32>]>,
     /// How calibration derives steps from the samples.
     pub quantise: quantise::Options,
     /// The number of compressed heads of the auto-encoders to add.
@@ -41,10 +43,6 @@ pub struct Context<'a> {
 pub struct Notes {
     /// Reconstruction errors of the auto-encoders that were added, by layer.
     pub losses: Vec<PcaError>,
-    /// Whether calibration used noise for lack of samples.
-    pub is_noise: bool,
-    /// What calibration shows to be beyond the machine's integers: a sentence for each layer.
-    pub warnings: Vec<String>,
 }
 
 impl Default for Context<'_> {
@@ -53,6 +51,7 @@ impl Default for Context<'_> {
             masks: None,
             machine: None,
             samples: None,
+            held_back: None,
             quantise: quantise::Options::default(),
             compressed_heads: None,
             form: Choice::Auto,
@@ -72,6 +71,11 @@ impl Context<'_> {
             Need::Samples => self.samples.is_some(),
             Need::CompressedHeads => self.compressed_heads.is_some(),
         }
+    }
+
+    /// How graphs are quantised, with the optional units of the machine if it is known.
+    pub(super) fn quantise(&self) -> quantise::Options {
+        self.machine.map_or(self.quantise, |machine| self.quantise.on(machine))
     }
 
     /// The machine, for a pass that needs it.

@@ -198,7 +198,8 @@ pub const PASSES: &[Pass] = &[
         prepares: Some("quantise"),
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, context| {
-            equalise::fit_tables(graph, context.samples, context.quantise).map_err(Failure::new)
+            let samples = [context.samples, context.held_back];
+            equalise::fit_tables(graph, samples, context.quantise()).map_err(Failure::new)
         }),
     },
     Pass {
@@ -212,12 +213,8 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| {
-            let quantised = quantise::calibrated(graph, context.samples, context.quantise);
-            let (quantised, is_noise) = quantised.map_err(Failure::new)?;
-            context.note(|notes| {
-                notes.is_noise = is_noise;
-                notes.warnings.extend(quantised.warnings);
-            });
+            let quantised = quantise::calibrated(graph, context.samples, context.quantise());
+            let (quantised, _) = quantised.map_err(Failure::new)?;
             Ok(quantised.graph)
         }),
     },

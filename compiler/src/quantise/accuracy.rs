@@ -17,6 +17,7 @@
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
 use rayon::prelude::*;
+use vitcod_isa::program::Decision;
 
 use super::Quantised;
 use crate::calibration::items;
@@ -193,6 +194,47 @@ fn compared(
         Output::of(&output.name, expected, &found, label)
     });
     outputs.collect()
+}
+
+/// The layers that are far less exact than the others, and those whose numbers exceed their range:
+/// as decisions, with what to do.
+pub fn warnings(accuracy: &Accuracy) -> Vec<Decision> {
+    /// Decibels below the median of the layers, and in all, at which a layer is far below.
+    const FAR_BELOW_DB: f64 = 15.0;
+    const LOW_DB: f64 = 25.0;
+    /// The share of numbers beyond the range of which calibration has seen too little.
+    const MANY_SATURATED: f64 = 0.01;
+    let mut ratios: Vec<f64> = accuracy.layers.iter().map(|layer| layer.local.sqnr_db()).collect();
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
+    let warning = |layer: &Layer, chosen: String, reason: &str| Decision {
+        layer: format!("{} {}", layer.operation, layer.node).trim_end().to_owned(),
+        subject: "warning".to_owned(),
+        chosen,
+        reason: reason.to_owned(),
+        alternatives: Vec::new(),
+    };
+    let of_layer = |layer: &Layer| {
+        let ratio = layer.local.sqnr_db();
+        let far_below = (ratio < median - FAR_BELOW_DB && ratio < LOW_DB).then(|| {
+            warning(
+                layer,
+                format!("{ratio:.1} dB alone, the median of the layers is {median:.1}"),
+                "`vitcod accuracy --impact` shows what it does to the outputs; a higher \
+                 `--accuracy` or more samples may help",
+            )
+        });
+        let share = layer.saturated as f64 / layer.elements.max(1) as f64;
+        let saturated = (share > MANY_SATURATED).then(|| {
+            warning(
+                layer,
+                format!("{:.2} % of its numbers are beyond the calibrated range", 100.0 * share),
+                "calibrate on more samples, of the kind that the model will see",
+            )
+        });
+        far_below.into_iter().chain(saturated)
+    };
+    accuracy.layers.iter().flat_map(of_layer).collect()
 }
 
 impl Accuracy {

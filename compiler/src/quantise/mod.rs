@@ -36,8 +36,12 @@ pub(crate) use plan::{reads_16_bits, selects_rows};
 pub(crate) use tables::real_function;
 pub(crate) use weights::grid as weight_grid;
 
+use std::fmt;
+use std::str::FromStr;
+
 use cranelift_entity::SecondaryMap;
 use ndarray::ArrayD;
+use vitcod_isa::machine::Machine;
 use vitcod_support::problems::Problems;
 
 use crate::calibration::{Calibration, Clipping};
@@ -60,12 +64,86 @@ pub struct Options {
     /// Whether biases compensate the change of a linear layer's mean result that the rounding of
     /// weights causes, by the calibrated means of its operands.
     pub bias_correction: bool,
+    /// How much work more accuracy is worth.
+    pub accuracy: Accuracy,
+    /// The optional units of the target machine.
+    pub units: Units,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { clipping: Clipping::Max, bias_correction: false }
+        let (clipping, accuracy) = (Clipping::default(), Accuracy::default());
+        Options { clipping, bias_correction: false, accuracy, units: Units::ALL }
     }
+}
+
+impl Options {
+    /// These options for a machine.
+    pub fn on(self, machine: &Machine) -> Options {
+        let units = Units {
+            minifloat: machine.softmax.minifloat,
+            interpolation: machine.vector.interpolation,
+        };
+        Options { units, ..self }
+    }
+}
+
+/// How much work (products, elements) more accuracy is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Accuracy {
+    /// None.
+    Fastest,
+    /// The least with which every output is expected to have this ratio of signal to quantisation
+    /// noise in decibels, as long as a per cent gains at least half a decibel.
+    Decibels(f64),
+    /// Any.
+    Exact,
+}
+
+impl Default for Accuracy {
+    fn default() -> Accuracy {
+        Accuracy::Decibels(30.0)
+    }
+}
+
+impl fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Accuracy::Fastest => f.write_str("fastest"),
+            Accuracy::Decibels(decibels) => write!(f, "{decibels}"),
+            Accuracy::Exact => f.write_str("exact"),
+        }
+    }
+}
+
+impl FromStr for Accuracy {
+    type Err = String;
+
+    /// Parses `fastest`, `exact` or a number of decibels from 0 to 100.
+    fn from_str(text: &str) -> Result<Accuracy, String> {
+        match (text, text.parse::<f64>()) {
+            ("fastest", _) => Ok(Accuracy::Fastest),
+            ("exact", _) => Ok(Accuracy::Exact),
+            (_, Ok(decibels)) if (0.0..=100.0).contains(&decibels) => {
+                Ok(Accuracy::Decibels(decibels))
+            }
+            _ => Err("expected fastest, exact or a number of decibels from 0 to 100".to_owned()),
+        }
+    }
+}
+
+/// Which optional units a machine has: all that integers depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Units {
+    /// Probabilities can be minifloats.
+    pub minifloat: bool,
+    /// Functions can read 16 bits.
+    pub interpolation: bool,
+}
+
+impl Units {
+    /// All of them.
+    pub const ALL: Units = Units { minifloat: true, interpolation: true };
 }
 
 /// [`quantise_with`] the default options.

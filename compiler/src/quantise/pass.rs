@@ -2,10 +2,11 @@
 
 use cranelift_entity::SecondaryMap;
 use vitcod_isa::numerics::{
-    LayerNormParams, RescaleAdd, SCORE_UNITS_PER_NAT, Scale, max_accumulation_depth, quantise_i8,
-    quantise_i16,
+    LayerNormParams, MAX_SCORE_SHIFT, ProbabilityFormat, RescaleAdd, SCORE_UNITS_PER_NAT, Scale,
+    max_accumulation_depth, quantise_i8, quantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
+use vitcod_isa::program::Decision;
 use vitcod_support::problems::{Collector, Problems};
 
 use super::plan::{self, Plan};
@@ -30,7 +31,8 @@ pub(super) fn run(
     let means = options.bias_correction.then_some(calibration);
     let (renamed, widened, narrowed) =
         (SecondaryMap::new(), SecondaryMap::new(), SecondaryMap::new());
-    let mut pass = Pass { graph, means, plan, out, renamed, widened, narrowed };
+    let mut pass =
+        Pass { graph, calibration, options, means, plan, out, renamed, widened, narrowed };
     for GraphInput { name, value, shape } in &graph.inputs {
         let ty = match graph.ty(*value).elem {
             Elem::I64 => integers(graph, *value).unwrap_or_else(|problem| {
@@ -62,30 +64,36 @@ pub(super) fn run(
     for (value, made) in pass.renamed.iter() {
         integers[value] = made.and_then(|made| compacted[made]);
     }
-    let warnings = saturating_scores(pass.graph, calibration);
+    let warnings = match options.units.minifloat {
+        true => Vec::new(),
+        false => lacking_minifloats(pass.graph, calibration).into_iter().collect(),
+    };
     Ok(Quantised { graph, integers, warnings })
 }
 
-/// The layers of which scores saturate in calibration.
-fn saturating_scores(graph: &Graph, calibration: &Calibration) -> Vec<String> {
-    let saturating = graph.order.iter().filter_map(|op| {
-        let scores = calibration.scores(graph.op(*op).results[0]);
-        let share = 100.0 * scores.beyond as f64 / scores.total as f64;
-        (scores.beyond > 0).then(|| {
-            format!(
-                "{}: {share:.3} % of the scores are beyond the {MOST_NATS:.1} nats of int16 (the \
-                 largest is {:.0}): they saturate, so keys that differ there get the same weight",
-                graph.describe(*op),
-                scores.largest,
-            )
-        })
+/// What the lack of minifloats costs on a machine without them.
+fn lacking_minifloats(graph: &Graph, calibration: &Calibration) -> Option<String> {
+    const LEAST_DB: f64 = 3.0;
+    let ratios = graph.order.iter().filter_map(|op| {
+        let ratios = calibration.scores(graph.op(*op).results[0]).sqnr_db()?;
+        (ratios[1] >= ratios[0] + LEAST_DB).then_some((*op, ratios))
     });
-    saturating.collect()
+    let layers: Vec<(Op, [f64; 2])> = ratios.collect();
+    let (worst, [int8, minifloat]) =
+        layers.iter().min_by(|a, b| a.1[0].total_cmp(&b.1[0])).copied()?;
+    Some(format!(
+        "the machine has no minifloats (softmax.minifloat): in {} layers, int8 probabilities are \
+         less exact, at worst {int8:.1} dB in place of {minifloat:.1} in {}",
+        layers.len(),
+        graph.describe(worst)
+    ))
 }
 
 /// The state of the pass.
 struct Pass<'g> {
     graph: &'g Graph,
+    calibration: &'g Calibration,
+    options: Options,
     /// Calibrated means of operands, if biases are corrected.
     means: Option<&'g Calibration>,
     plan: Plan,
@@ -394,7 +402,8 @@ impl Pass<'_> {
         ty: TensorType,
         data: &OpData,
     ) -> Value {
-        let tables = tables::tables(f, groups, [self.step(x), self.step_of(&ty)]);
+        let tables =
+            tables::tables(f, groups, self.out.ty(x).elem, [self.step(x), self.step_of(&ty)]);
         let table =
             self.out.add_const(f.name(), TensorType::new(Elem::Byte, [tables.len()]), tables);
         self.push(OpKind::Lut { channels: channels.to_vec() }, &[x, table], ty, data)
@@ -434,6 +443,7 @@ impl Pass<'_> {
         ty: TensorType,
         data: &OpData,
     ) -> Result<Value, String> {
+        let graph = self.graph;
         let OpKind::Attention { heads, scale, windows } = data.kind else {
             unreachable!("matched by kind")
         };
@@ -441,12 +451,18 @@ impl Pass<'_> {
         let (m, n, all) = (m / windows, n / windows, windows * heads);
         check_depth(c / heads)?;
         check_depth(n)?;
-        let to_score = self.step(q) * self.step(k) * scale * SCORE_UNITS_PER_NAT;
+        let scores = self.calibration.scores(data.results[0]);
+        let shift = scores.shift().ok_or_else(|| {
+            let most = MOST_NATS * f64::from(1u32 << MAX_SCORE_SHIFT);
+            format!("scores reach {:.0} nats, expected at most {most:.0}", scores.largest)
+        })?;
+        let units_per_nat = SCORE_UNITS_PER_NAT / f64::from(1u32 << shift);
+        let to_score = self.step(q) * self.step(k) * scale * units_per_nat;
         let score_scale = Scale::from_f64(to_score).map_err(|error| format!("scores: {error}"))?;
         let kind = OpKind::Sddmm { heads, scale: score_scale, windows };
         let mut operands = vec![q, k];
         if let Some(bias) = self.graph.attention_bias(data) {
-            operands.extend(self.score_terms(bias, all)?);
+            operands.extend(self.score_terms(bias, all, units_per_nat)?);
         }
         if let Some(keys) = self.graph.attention_keys(data) {
             if operands.iter().any(|operand| self.out.ty(*operand).elem == Elem::Byte) {
@@ -457,10 +473,37 @@ impl Pass<'_> {
             // The bias must stay the last operand.
             operands.insert(2, self.keys(keys, m, data)?);
         }
+        let fits = n <= ProbabilityFormat::Minifloat.max_keys() as usize;
+        let ratios = scores.sqnr_db();
+        let minifloat = self.options.units.minifloat
+            && fits
+            && ratios.is_none_or(|[int8, minifloat]| minifloat >= int8);
+        let elem = if minifloat { Elem::E3m5 } else { Elem::I8 };
+        let reason = match ratios {
+            _ if !self.options.units.minifloat => "the machine has no minifloats".to_owned(),
+            _ if !fits => format!("{n} keys; the sum of as many minifloats overflows"),
+            None => "not calibrated".to_owned(),
+            Some([int8, minifloat]) => format!(
+                "their weights have {minifloat:.1} dB as minifloats, {int8:.1} dB as int8, for the \
+                 same work; scores reach {:.1} nats",
+                scores.largest
+            ),
+        };
+        self.out.decisions.push(Decision {
+            layer: data.nodes.first().map_or("", |node| graph.node(*node)).to_owned(),
+            subject: "probabilities".to_owned(),
+            chosen: match (minifloat, shift) {
+                (true, 0) => "minifloats".to_owned(),
+                (false, 0) => "int8".to_owned(),
+                (true, shift) => format!("minifloats, scores in units of 2^{shift} / 256 octaves"),
+                (false, shift) => format!("int8, scores in units of 2^{shift} / 256 octaves"),
+            },
+            reason,
+            alternatives: Vec::new(),
+        });
         let scores = self.push(kind, &operands, TensorType::new(Elem::I16, [all, m, n]), data);
-        let types =
-            vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
-        let soft = self.out.push_typed(OpKind::QSoftmax {}, &[scores], types, &data.nodes);
+        let types = vec![TensorType::new(elem, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
+        let soft = self.out.push_typed(OpKind::QSoftmax { shift }, &[scores], types, &data.nodes);
         let kind = OpKind::Spmm { scale: multiplier(self.step(v) / self.step_of(&ty)), windows };
         Ok(self.push(kind, &[soft[0], soft[1], v], ty, data))
     }
@@ -480,10 +523,16 @@ impl Pass<'_> {
 
     /// The addends of the scores of `heads` heads in all windows: a mask of the pruned entries and
     /// a bias of the kept ones; each is omitted if trivial.
-    fn score_terms(&mut self, value: Value, heads: usize) -> Result<Vec<Value>, String> {
+    fn score_terms(
+        &mut self,
+        value: Value,
+        heads: usize,
+        units_per_nat: f64,
+    ) -> Result<Vec<Value>, String> {
         let elements = self.parameter(value)?;
         let shape = &self.graph.ty(value).shape;
-        let (masks, bias) = score_terms::terms(&elements, [shape[0], shape[1], shape[2]])?;
+        let (masks, bias) =
+            score_terms::terms(&elements, [shape[0], shape[1], shape[2]], units_per_nat)?;
         let mut terms = Vec::new();
         if masks.iter().any(|mask| mask.kept() != mask.entries()) {
             // Windows may share a bias, but each has its own masks.

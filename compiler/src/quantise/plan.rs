@@ -61,6 +61,7 @@ pub(crate) fn selects_rows(graph: &Graph, data: &OpData) -> bool {
 /// The element type of an operand, if the machine supports only one.
 pub(super) fn operand_elem(kind: &OpKind) -> Option<Elem> {
     match kind {
+        OpKind::Table { wide: true, .. } => Some(Elem::I16),
         OpKind::Linear {}
         | OpKind::MixHeads { .. }
         | OpKind::Unary { .. }
@@ -197,7 +198,9 @@ impl Plan {
                 limit.map_or(calibrated, |limit| calibrated.min(limit))
             };
             let narrow = own_step.unwrap_or_else(|| plan.step(Elem::I8, calibrated()));
-            let step = if elem == Elem::I8 { narrow } else { plan.step(elem, largest) };
+            // What a table reads beyond its limit does not change the result.
+            let wide = || plan.step(elem, limit.map_or(largest, |limit| largest.min(limit)));
+            let step = if elem == Elem::I8 { narrow } else { wide() };
             plan.types[value] = Some((elem, step));
             plan.narrow_steps[value] = narrow;
         }

@@ -1,11 +1,11 @@
 //! Addends of scores: masks and biases.
 
-use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, quantise_i16};
+use vitcod_isa::numerics::quantise_i16;
 
 use crate::ir::layout::{MAX_TOKENS, Mask, prunes};
 
 /// Separates a constant `[heads, queries, keys]` that is added to scores into the masks of the
-/// heads and, in the same order, the bias of each entry in units of log2 / 256, 0 for pruned
+/// heads and, in the same order, the bias of each entry in units of scores, 0 for pruned
 /// entries. A bias outside the range of scores saturates.
 ///
 /// # Errors
@@ -14,6 +14,7 @@ use crate::ir::layout::{MAX_TOKENS, Mask, prunes};
 pub(super) fn terms(
     elements: &[f32],
     [heads, queries, keys]: [usize; 3],
+    units_per_nat: f64,
 ) -> Result<(Vec<Mask>, Vec<i16>), String> {
     if queries.max(keys) > MAX_TOKENS {
         return Err(format!(
@@ -33,6 +34,6 @@ pub(super) fn terms(
     {
         return Err(format!("head {head}: row {query} is pruned entirely by its mask"));
     }
-    let bias = |x: &f32| if prunes(*x) { 0 } else { quantise_i16(*x, 1.0 / SCORE_UNITS_PER_NAT) };
+    let bias = |x: &f32| if prunes(*x) { 0 } else { quantise_i16(*x, 1.0 / units_per_nat) };
     Ok((masks, elements.iter().map(bias).collect()))
 }

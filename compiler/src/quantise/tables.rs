@@ -1,17 +1,25 @@
 //! Lookup tables in integers.
 
-use vitcod_isa::numerics::{Lut, activation};
+use vitcod_isa::numerics::{Interpolation, Lut, activation};
 
 use super::plan::selects_rows;
-use crate::ir::{Graph, OpKind, UnaryFn, Value};
+use crate::ir::{Elem, Graph, OpKind, UnaryFn, Value};
 
 /// The bytes of the tables of a function, one for each group of channels with the factor and offset
-/// of its input and of its result, from the step of the input to that of the result.
-pub(super) fn tables(f: UnaryFn, groups: &[[f64; 4]], [x_step, out_step]: [f64; 2]) -> Vec<u8> {
+/// of its input and of its result, from an element type with a step to int8 with another one.
+pub(super) fn tables(
+    f: UnaryFn,
+    groups: &[[f64; 4]],
+    elem: Elem,
+    [x_step, out_step]: [f64; 2],
+) -> Vec<u8> {
     let function = real_function(f);
     let table = |[factor, offset, result_factor, result_offset]: &[f64; 4]| {
         let scaled = |x| (function(x * factor + offset) - result_offset) / result_factor;
-        Lut::from_fn(x_step, out_step, scaled).to_bytes()
+        match elem {
+            Elem::I16 => Interpolation::from_fn(x_step, out_step, scaled).to_bytes(),
+            _ => Lut::from_fn(x_step, out_step, scaled).to_bytes().to_vec(),
+        }
     };
     groups.iter().flat_map(table).collect()
 }

@@ -19,6 +19,8 @@ pub(super) struct Layer<'g> {
     spmm: Op,
     pub(super) heads: usize,
     scale: Scale,
+    /// The shift of the scores.
+    shift: u8,
     product_scale: Scale,
     /// One for each head.
     pub(super) masks: Vec<Mask>,
@@ -135,7 +137,7 @@ fn layer(graph: &Graph, op: Op) -> Result<Option<Layer<'_>>, String> {
     let spmm =
         only_reader(graph, softmax, 0).filter(|spmm| only_reader(graph, softmax, 1) == Some(*spmm));
     let spmm = spmm.ok_or("more than one product reads its masked probabilities")?;
-    let (OpKind::QSoftmax {}, OpKind::Spmm { scale: product_scale, windows: 1 }) =
+    let (OpKind::QSoftmax { shift }, OpKind::Spmm { scale: product_scale, windows: 1 }) =
         (&graph.op(softmax).kind, &graph.op(spmm).kind)
     else {
         return Err("its masked scores do not become softmax and product".to_owned());
@@ -147,6 +149,7 @@ fn layer(graph: &Graph, op: Op) -> Result<Option<Layer<'_>>, String> {
         spmm,
         heads,
         scale,
+        shift: *shift,
         product_scale: *product_scale,
         masks,
     }))
@@ -273,7 +276,7 @@ impl Pass<'_> {
             let kind = OpKind::BlockSddmm { heads, scale };
             let results =
                 self.push(layer.sddmm, kind, &[q, k, keys, mask], vec![scores, maxima.clone()]);
-            parts.push((OpKind::BlockSoftmax {}, keys, results));
+            parts.push((OpKind::BlockSoftmax { shift: layer.shift }, keys, results));
         }
         if partitions.iter().any(|head| head.nonzeros() > 0) {
             let csc = pattern(partitions, tokens)?;
@@ -285,7 +288,7 @@ impl Pass<'_> {
                 &[q, k, csc],
                 vec![scores, maxima],
             );
-            parts.push((OpKind::CscSoftmax {}, csc, results));
+            parts.push((OpKind::CscSoftmax { shift: layer.shift }, csc, results));
         }
 
         let mut product = vec![v];
@@ -294,12 +297,14 @@ impl Pass<'_> {
             let operands: Vec<Value> =
                 [results[0], *pattern, results[1]].into_iter().chain(other).collect();
             let entries = self.out.ty(results[0]).shape.clone();
-            let types = vec![TensorType::new(Elem::I8, entries), TensorType::new(Elem::U32, rows)];
+            let elem = self.graph.ty(self.graph.op(layer.softmax).results[0]).elem;
+            let types = vec![TensorType::new(elem, entries), TensorType::new(Elem::U32, rows)];
             product.extend(self.push(layer.softmax, kind.clone(), &operands, types));
             product.push(*pattern);
         }
-        let has = |wanted: OpKind| parts.iter().any(|(kind, _, _)| *kind == wanted);
-        let (block, csc) = (has(OpKind::BlockSoftmax {}), has(OpKind::CscSoftmax {}));
+        let has = |wanted: fn(&OpKind) -> bool| parts.iter().any(|(kind, _, _)| wanted(kind));
+        let block = has(|kind| matches!(kind, OpKind::BlockSoftmax { .. }));
+        let csc = has(|kind| matches!(kind, OpKind::CscSoftmax { .. }));
         self.replace(
             layer.spmm,
             OpKind::SplitSpmm { heads, scale: layer.product_scale, block, csc },

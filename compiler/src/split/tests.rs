@@ -46,7 +46,7 @@ fn attention_on(masks: &[Mask], d: usize, compressed: usize) -> Graph {
     let scores = graph.push_typed(kind, &[q, k, mask], scores, &nodes[..1])[0];
     let types =
         vec![TensorType::new(Elem::I8, [heads, m, n]), TensorType::new(Elem::U32, [heads, m])];
-    let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &nodes[1..2]);
+    let soft = graph.push_typed(OpKind::QSoftmax { shift: 0 }, &[scores], types, &nodes[1..2]);
     let kind = OpKind::Spmm { scale: Scale::from_f64(1.7).unwrap(), windows: 1 };
     let out = graph.push_typed(kind, &[soft[0], soft[1], v], vec![ty(m, heads)], &nodes[2..])[0];
     graph.add_output("out", out, [m, heads * d]);

@@ -10,7 +10,7 @@
 //! decoders preserve the standard deviation, scores have a standard deviation of 1 before the
 //! softmax, and results, which are averages of values, have the step of the values.
 
-use vitcod_isa::numerics::{SCORE_UNITS_PER_NAT, Scale};
+use vitcod_isa::numerics::{ProbabilityFormat, SCORE_UNITS_PER_NAT, Scale};
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
 use crate::ir::layout::{Mask, mask_operand};
@@ -31,6 +31,8 @@ pub struct AttentionCore {
     pub head_dim: usize,
     /// Heads of compressed queries and keys; `None` without an auto-encoder.
     pub compressed_heads: Option<usize>,
+    /// Whether probabilities are minifloats, where a row has few enough keys for them.
+    pub minifloat: bool,
     /// Seed of the decoders' weights and biases.
     pub seed: u64,
 }
@@ -66,7 +68,7 @@ pub enum WorkloadError {
 /// # Errors
 /// The head dimension is 0 or too large, or there are no compressed heads or more than heads.
 pub fn attention_core(masks: &Masks, core: AttentionCore) -> Result<Graph, WorkloadError> {
-    let AttentionCore { head_dim, compressed_heads, seed } = core;
+    let AttentionCore { head_dim, compressed_heads, seed, .. } = core;
     if !(1..=MAX_HEAD_DIM).contains(&head_dim) {
         return Err(WorkloadError::HeadDim(head_dim));
     }
@@ -80,7 +82,7 @@ pub fn attention_core(masks: &Masks, core: AttentionCore) -> Result<Graph, Workl
         {
             return Err(WorkloadError::CompressedHeads { layer, heads: heads.len(), compressed });
         }
-        builder.layer(layer, heads, head_dim, compressed_heads);
+        builder.layer(layer, heads, core);
     }
     Ok(builder.graph)
 }
@@ -95,8 +97,7 @@ impl Builder {
         &mut self,
         layer: usize,
         masks: &[Mask],
-        head_dim: usize,
-        compressed_heads: Option<usize>,
+        AttentionCore { head_dim, compressed_heads, minifloat, .. }: AttentionCore,
     ) {
         let heads = masks.len();
         let (queries, keys) = (masks[0].queries(), masks[0].keys());
@@ -121,11 +122,14 @@ impl Builder {
         }
         let scores = TensorType::new(Elem::I16, [heads, queries, keys]);
         let scores = self.graph.push_typed(kind, &operands, vec![scores], &nodes);
+        let fits = keys <= ProbabilityFormat::Minifloat.max_keys() as usize;
+        let elem = if minifloat && fits { Elem::E3m5 } else { Elem::I8 };
         let soft = [
-            TensorType::new(Elem::I8, [heads, queries, keys]),
+            TensorType::new(elem, [heads, queries, keys]),
             TensorType::new(Elem::U32, [heads, queries]),
         ];
-        let soft = self.graph.push_typed(OpKind::QSoftmax {}, &scores, soft.to_vec(), &nodes);
+        let soft =
+            self.graph.push_typed(OpKind::QSoftmax { shift: 0 }, &scores, soft.to_vec(), &nodes);
         let (kind, shape) =
             (OpKind::Spmm { scale: Scale::ONE, windows: 1 }, [queries, heads * head_dim]);
         let out =
@@ -189,7 +193,8 @@ mod tests {
     use crate::calibration::seeded_noise;
     use crate::interp::{QuantisedInterpreter, Tensor};
 
-    const TINY: AttentionCore = AttentionCore { head_dim: 16, compressed_heads: None, seed: 1 };
+    const TINY: AttentionCore =
+        AttentionCore { head_dim: 16, compressed_heads: None, minifloat: true, seed: 1 };
 
     /// Two layers of three heads; a third of the entries is kept.
     fn masks(queries: usize, keys: usize) -> Masks {

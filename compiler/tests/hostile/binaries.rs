@@ -184,7 +184,7 @@ pub(super) fn cases() -> Vec<Case> {
             json(
                 "",
                 "",
-                "{\"op\":{\"kind\":{\"q_softmax\":{}},\"operands\":[0],\"results\":[{\"elem\":\"i8\",\"shape\":[1]}],\"nodes\":[]}}",
+                "{\"op\":{\"kind\":{\"q_softmax\":{\"shift\":0}},\"operands\":[0],\"results\":[{\"elem\":\"i8\",\"shape\":[1]}],\"nodes\":[]}}",
             ),
             "v0 is used before it is defined",
         ),

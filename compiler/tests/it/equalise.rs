@@ -4,13 +4,13 @@
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use vitcod_compiler::calibration::{seeded_noise, stand_in};
 use vitcod_compiler::interp::FloatInterpreter;
-use vitcod_compiler::ir::{Graph, OpKind, Stage, text};
+use vitcod_compiler::ir::{Graph, Op, OpKind, Stage, text};
 use vitcod_compiler::passes::{Context, run_on_graph};
-use vitcod_compiler::quantise::{self, accuracy};
+use vitcod_compiler::quantise::{self, Accuracy, Units, accuracy};
 use vitcod_testing::rescaled::{Factors, rescaled, rescaled_image};
-use vitcod_testing::vit::{SMALL, vit};
+use vitcod_testing::vit::{SMALL, Vit, vit};
 
-const PASSES: [&str; 3] = ["centre-channels", "balance-channels", "fit-tables"];
+pub(super) const PASSES: [&str; 3] = ["centre-channels", "balance-channels", "fit-tables"];
 
 fn equalised(graph: &Graph, samples: &[ArrayD<f32>]) -> Graph {
     let context = Context { samples: Some(samples), ..Context::default() };
@@ -22,7 +22,7 @@ fn views(samples: &[ArrayD<f32>]) -> Vec<ArrayViewD<'_, f32>> {
 }
 
 /// The ratio of signal to quantisation noise in dB, over 32 inputs.
-fn sqnr(graph: &Graph, samples: &[ArrayD<f32>], inputs: &[ArrayD<f32>]) -> f64 {
+pub(super) fn sqnr(graph: &Graph, samples: &[ArrayD<f32>], inputs: &[ArrayD<f32>]) -> f64 {
     let (quantised, _) =
         quantise::calibrated(graph, Some(samples), quantise::Options::default()).unwrap();
     let options = accuracy::Options::default();
@@ -94,7 +94,7 @@ fn other_factors_and_offsets_cost_at_most_a_decibel() {
 }
 
 /// The images of samples with divided channels.
-fn divided(samples: &[ArrayD<f32>], factors: &[f64]) -> Vec<ArrayD<f32>> {
+pub(super) fn divided(samples: &[ArrayD<f32>], factors: &[f64]) -> Vec<ArrayD<f32>> {
     let divide = |image: &ArrayD<f32>| {
         let mut image = image.clone();
         for (channel, factor) in image.axis_iter_mut(Axis(1)).zip(factors) {
@@ -197,7 +197,7 @@ fn every_site_keeps_the_float_function() {
     // The residual add reads 16 bits of a LayerNorm, the linear layers 8: each has its own.
     assert_eq!(graph.operator_counts()["layer_norm"], 2);
     assert_eq!(equalised.operator_counts()["layer_norm"], 3);
-    let decisions = equalised.decisions.iter();
+    let decisions = equalised.decisions.iter().filter(|decision| decision.subject != "accuracy");
     let decisions: Vec<String> =
         decisions.map(|d| format!("{}: {}: {}", d.layer, d.subject, d.chosen)).collect();
     assert_eq!(
@@ -215,6 +215,72 @@ fn every_site_keeps_the_float_function() {
             "relu: range of the lookup table: fitted, one table",
         ]
     );
+}
+
+/// A hidden unit that reaches a hundred times further than the others.
+const OUTLIER: &str = r#"graph "mlp" canonical {
+    v0 = input "x" : f32[64,16]
+    v1 = const "w1" : f32[48,16] = seed 1
+    v2 = const "b1" : f32[48] = seed 2
+    v3 = linear(v0, v1, v2)
+    v4 = unary(v3) {f=gelu}
+    v5 = const "w2" : f32[16,48] = seed 3
+    v6 = const "b2" : f32[16] = seed 4
+    v7 = linear(v4, v5, v6)
+    output "y" [64,16] = v7
+}"#;
+
+#[test]
+fn more_accuracy_takes_more_work() {
+    let mut graph = text::parse(OUTLIER, &mut |name| Err(format!("there is no {name}"))).unwrap();
+    let first = graph.order[0];
+    let weights = graph.op(first).operands[1];
+    let mut far = graph.const_f32(weights).unwrap();
+    far[5 * 16..6 * 16].iter_mut().for_each(|w| *w *= 100.0);
+    let far = graph.add_f32("w1", [48, 16], &far);
+    graph.op_mut(first).operands[1] = far;
+    let (samples, inputs) = (seeded_noise(&graph, 8, 1), seeded_noise(&graph, 8, 2));
+    let fitted = |accuracy, units| {
+        let options = quantise::Options { accuracy, units, ..quantise::Options::default() };
+        let context = Context { samples: Some(&samples), quantise: options, ..Context::default() };
+        let fitted = run_on_graph(&graph, &["fit-tables"], &context).unwrap();
+        assert_same_function(&graph, &fitted);
+        let channels = fitted.ty(fitted.op(fitted.order[0]).results[0]).shape[1];
+        let wide = fitted
+            .order
+            .iter()
+            .any(|op| matches!(fitted.op(*op).kind, OpKind::Table { wide: true, .. }));
+        (sqnr(&fitted, &samples, &inputs), channels, wide)
+    };
+    let (fastest, channels, wide) = fitted(Accuracy::Fastest, Units::ALL);
+    assert_eq!((channels, wide), (48, false));
+    assert_eq!(fitted(Accuracy::Decibels(fastest.floor() - 2.0), Units::ALL).1, 48);
+    let (exact, more_channels, _) = fitted(Accuracy::Exact, Units::ALL);
+    assert!(exact > fastest + 3.0, "{exact} {fastest}");
+    assert!(more_channels > 48, "{more_channels}");
+    // Without the unit, copies alone.
+    let (copied, more_channels, wide) =
+        fitted(Accuracy::Exact, Units { interpolation: false, ..Units::ALL });
+    assert!(copied > fastest && more_channels > 48 && !wide, "{fastest} {copied} {more_channels}");
+}
+
+#[test]
+fn tables_of_16_bits_are_chosen_for_accuracy_and_machine() {
+    let graph = vit(Vit { heads: 2, head_dim: 16, hidden: 128, ..SMALL }, 1);
+    let samples = seeded_noise(&graph, 32, 1);
+    let wide = |accuracy, interpolation| {
+        let units = Units { interpolation, ..Units::ALL };
+        let quantise = quantise::Options { accuracy, units, ..quantise::Options::default() };
+        let context = Context { samples: Some(&samples), quantise, ..Context::default() };
+        let fitted = run_on_graph(&graph, &PASSES, &context).unwrap();
+        let is_wide = |op: &&Op| matches!(fitted.op(**op).kind, OpKind::Table { wide: true, .. });
+        fitted.order.iter().filter(is_wide).count()
+    };
+    assert!(wide(Accuracy::Exact, true) > 0);
+    assert_eq!(wide(Accuracy::Exact, false), 0);
+    assert_eq!(wide(Accuracy::Fastest, true), 0);
+    // The model has more than that.
+    assert_eq!(wide(Accuracy::default(), true), 0);
 }
 
 /// The step of the result of a table: as fine as if only the numbers from the smallest to the

@@ -79,6 +79,16 @@ pub enum Reason {
         /// The steps that the instruction states.
         stated: u32,
     },
+    /// A row has more probabilities than an accumulator holds.
+    #[error("has {found} terms for query {query}, expected at most {most}")]
+    Terms {
+        /// The query over all heads.
+        query: usize,
+        /// Entries and columns of the query.
+        found: usize,
+        /// The most that fit.
+        most: u32,
+    },
     /// Parameters do not decode.
     #[error("cannot be read: {0}")]
     Parameters(#[from] NumericsError),

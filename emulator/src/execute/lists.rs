@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use vitcod_isa::instr::Sram;
 use vitcod_isa::instr::table::{SddmmList, SoftmaxList, SpmmList};
-use vitcod_isa::numerics::{PRUNED, Scale, requantise_i8, requantise_score, softmax_probs};
+use vitcod_isa::numerics::{
+    PRUNED, ProbabilityFormat, Scale, requantise_i8, requantise_score, softmax_probs,
+};
 use vitcod_isa::operands::{
     LIST_ROW_BYTES, LineGroups, ListRow, block_keys_bytes, block_keys_from_bytes, list_key_bytes,
     list_keys_from_bytes,
@@ -49,13 +51,15 @@ pub(super) fn softmax(op: &SoftmaxList, sram: &mut [u8]) -> Result<(), OperandFa
         let others = maxima_at(op.other_max);
         maxima.iter_mut().zip(others).for_each(|(max, other)| *max = other.max(*max));
     }
+    let format = ProbabilityFormat::of(op.minifloat);
     let mut probabilities = vec![0; entries];
     let probabilities_of = |(query, own): (usize, Range<usize>)| {
-        softmax_probs(&scores[own.clone()], maxima[query], &mut probabilities[own])
+        let (scores, probabilities) = (&scores[own.clone()], &mut probabilities[own]);
+        softmax_probs(scores, maxima[query], op.shift.0, format, probabilities)
     };
     let sums: Vec<u32> = rows.iter().map(probabilities_of).collect();
     Block::vector(op.sum, count, 4).write(sram, &sums, u32::to_le_bytes);
-    Block::vector(op.dst, entries, 1).write(sram, &probabilities, i8::to_le_bytes);
+    Block::vector(op.dst, entries, 1).write(sram, &probabilities, u8::to_le_bytes);
     Ok(())
 }
 
@@ -85,6 +89,7 @@ pub(super) fn spmm(op: &SpmmList, macs: u32, sram: &mut [u8]) -> Result<(), Oper
         return Err(("steps", Reason::Steps { found: busiest, stated: op.steps.0 }));
     }
 
+    let format = ProbabilityFormat::of(op.minifloat);
     let v = Block::new(op.v, op.n, heads * d, 1, op.v_stride.into());
     let mut results = vec![0i8; queries * d];
     let mut totals = vec![0i32; d];
@@ -92,11 +97,17 @@ pub(super) fn spmm(op: &SpmmList, macs: u32, sram: &mut [u8]) -> Result<(), Oper
         let (h, i) = (query / m, query % m);
         let head = h * d..(h + 1) * d;
         let HeadBlock { keys: block_keys, p: block_p } = &blocks[h];
+        let terms = own.len() + block_keys.len();
+        let most = format.max_keys();
+        if terms > most as usize {
+            return Err(("rows", Reason::Terms { query, found: terms, most }));
+        }
         let listed = keys[own.clone()].iter().zip(&p[own]);
         let dense = block_keys.iter().zip(&block_p[i * block_keys.len()..]);
         totals.fill(0);
         for (key, probability) in listed.chain(dense) {
-            accumulate(&mut totals, *probability, &v.row_bytes(sram, (*key).into())[head.clone()]);
+            let probability = format.decode(*probability).into();
+            accumulate(&mut totals, probability, &v.row_bytes(sram, (*key).into())[head.clone()]);
         }
         let sum = sums[position].wrapping_add(block_sums[query]);
         let scale = op.scale.combine(Scale::reciprocal(sum));
@@ -202,8 +213,7 @@ fn dot(a: &[u8], b: &[u8]) -> i32 {
     products.fold(0, i32::wrapping_add)
 }
 
-fn accumulate(sums: &mut [i32], factor: u8, features: &[u8]) {
-    let factor = i32::from(factor as i8);
+fn accumulate(sums: &mut [i32], factor: i32, features: &[u8]) {
     for (sum, feature) in sums.iter_mut().zip(features) {
         *sum = sum.wrapping_add(factor * i32::from(*feature as i8));
     }

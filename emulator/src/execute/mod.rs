@@ -87,6 +87,7 @@ impl Core {
             Op::LayerNorm(op) => rows::layer_norm(op, &mut memory.sram)?,
             Op::Add(op) => rows::add(op, &mut memory.sram),
             Op::Lut(op) => rows::lut(op, &mut memory.sram),
+            Op::Interpolate(op) => rows::interpolate(op, &mut memory.sram)?,
             Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => {}
         }
         Ok(())

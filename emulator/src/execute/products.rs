@@ -3,7 +3,8 @@
 use vitcod_isa::instr::table::{Decode, Encode, Matmul, Sddmm, Spmm};
 use vitcod_isa::instr::{Sram, Width};
 use vitcod_isa::numerics::{
-    PRUNED, Scale, add_bias, biased_score, requantise_i8, requantise_i16, requantise_score,
+    PRUNED, ProbabilityFormat, Scale, add_bias, biased_score, requantise_i8, requantise_i16,
+    requantise_score,
 };
 use vitcod_isa::operands::{Channel, autoencoder_bytes, autoencoder_channels_at};
 
@@ -160,9 +161,28 @@ impl Core {
         } else {
             Init::Zero
         };
-        let p = Block::new(op.p, m, keys, 1, op.p_stride).int8(sram);
+        let p = Block::new(op.p, m, keys, 1, op.p_stride);
         let v = Block::new(op.v, n, features, 1, op.v_stride).int8(sram);
-        gemm_nn(&mut self.scratch, p, v, &mut accumulators(&mut self.sums, m, features), init);
+        if op.minifloat {
+            // An integer of 12 bits is 64 times one int8 plus another.
+            let format = ProbabilityFormat::of(op.minifloat);
+            let numbers: Vec<i16> =
+                p.rows(sram).flatten().map(|byte| format.decode(*byte)).collect();
+            let mut product = |part: fn(i16) -> i16, sums: &mut Vec<i32>, init| {
+                let part: Vec<u8> = numbers.iter().map(|number| part(*number) as u8).collect();
+                let p = Matrix::from_bytes(&part, m.into(), keys, keys).expect("as many numbers");
+                gemm_nn(&mut self.scratch, p, v, &mut accumulators(sums, m, features), init);
+            };
+            product(|number| number & 63, &mut self.sums, init);
+            let mut high = Vec::new();
+            product(|number| number >> 6, &mut high, Init::Zero);
+            for (sum, high) in self.sums.iter_mut().zip(high) {
+                *sum = sum.wrapping_add(high << 6);
+            }
+        } else {
+            let p = p.int8(sram);
+            gemm_nn(&mut self.scratch, p, v, &mut accumulators(&mut self.sums, m, features), init);
+        }
         let dst = Block::new(op.dst, m, features, out.bytes(), op.dst_stride);
         self.narrow(dst, out, sram, features, |i, _| scales[i]);
     }

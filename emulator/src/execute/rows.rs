@@ -1,9 +1,10 @@
 //! Instructions of the softmax units and of the vector unit.
 
 use vitcod_isa::instr::Width;
-use vitcod_isa::instr::table::{Add, LayerNorm, Lut, Softmax};
+use vitcod_isa::instr::table::{Add, Interpolate, LayerNorm, Lut, Softmax};
 use vitcod_isa::numerics::{
-    self, LayerNormParams, Quantised, layer_norm_row, round_shift, softmax_probs,
+    self, Interpolation, LayerNormParams, ProbabilityFormat, Quantised, layer_norm_row,
+    round_shift, softmax_probs,
 };
 
 use super::OperandFault;
@@ -20,13 +21,15 @@ pub(super) fn softmax(op: &Softmax, sram: &mut [u8]) {
     }
     let sum = Block::vector(op.sum, rows, 4);
     let mut sums = if op.fresh { vec![0; rows] } else { sum.read(sram, u32::from_le_bytes) };
-    let mut probabilities = vec![0i8; scores.len()];
+    let format = ProbabilityFormat::of(op.minifloat);
+    let mut probabilities = vec![0; scores.len()];
     for (i, (sum, max)) in sums.iter_mut().zip(maxima).enumerate() {
         let row = i * columns..(i + 1) * columns;
-        *sum = sum.wrapping_add(softmax_probs(&scores[row.clone()], max, &mut probabilities[row]));
+        let (scores, probabilities) = (&scores[row.clone()], &mut probabilities[row]);
+        *sum = sum.wrapping_add(softmax_probs(scores, max, op.shift.0, format, probabilities));
     }
     sum.write(sram, &sums, u32::to_le_bytes);
-    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &probabilities, i8::to_le_bytes);
+    Block::new(op.dst, m, columns, 1, op.dst_stride).write(sram, &probabilities, u8::to_le_bytes);
 }
 
 pub(super) fn layer_norm(op: &LayerNorm, sram: &mut [u8]) -> Result<(), OperandFault> {
@@ -88,4 +91,16 @@ pub(super) fn lut(op: &Lut, sram: &mut [u8]) {
     let src = Block::new(op.src, m, columns, 1, op.src_stride).read(sram, i8::from_le_bytes);
     Block::new(op.dst, m, columns, 1, op.dst_stride)
         .write(sram, &src, |x| table.apply(x).to_le_bytes());
+}
+
+pub(super) fn interpolate(op: &Interpolate, sram: &mut [u8]) -> Result<(), OperandFault> {
+    let Interpolate { m, n, .. } = *op;
+    let columns = usize::from(n);
+    let table =
+        Interpolation::from_bytes(Block::vector(op.table, Interpolation::BYTES, 1).bytes(sram))
+            .map_err(|error| ("table", error.into()))?;
+    let src = Block::new(op.src, m, columns, 2, op.src_stride).read(sram, i16::from_le_bytes);
+    Block::new(op.dst, m, columns, 1, op.dst_stride)
+        .write(sram, &src, |x| table.apply(x).to_le_bytes());
+    Ok(())
 }

@@ -184,6 +184,7 @@ fn of_attention(op: &Op) -> bool {
         | Op::LayerNorm(_)
         | Op::Add(_)
         | Op::Lut(_)
+        | Op::Interpolate(_)
         | Op::Sync(_)
         | Op::Barrier(_)
         | Op::Halt(_) => false,

@@ -36,6 +36,7 @@ fn engine_of_scores(op: &Op) -> Option<Engine> {
         | Op::LayerNorm(_)
         | Op::Add(_)
         | Op::Lut(_)
+        | Op::Interpolate(_)
         | Op::Encode(_)
         | Op::Decode(_)
         | Op::Sync(_)

@@ -61,7 +61,7 @@ const DIRECTIVES: [Directive; 19] = [
     },
     Directive {
         name: ".output",
-        names: Some(&["step", "factors", "at", "layout", "below", "rows"]),
+        names: Some(&["step", "expected_sqnr_db", "factors", "at", "layout", "below", "rows"]),
         apply: |this, arguments| this.tensor(arguments, false),
     },
     Directive {
@@ -312,9 +312,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
             .iter()
             .map(|dim| number(&Value::Atom(dim.clone())))
             .collect::<Result<_, _>>()?;
-        let step = word(&arguments.required("step")?, "a finite number", |text| {
-            text.parse().ok().filter(|step: &f64| step.is_finite())
-        })?;
+        let finite = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite());
+        let step = word(&arguments.required("step")?, "a finite number", finite)?;
         let factors = arguments.named("factors").map(|factors| {
             let factor = |factor: &Atom<'_>| {
                 word(&Value::Atom(factor.clone()), "a finite number", |text| {
@@ -340,9 +339,21 @@ impl<'s, 'f> Definitions<'s, 'f> {
             .named("at")
             .map(|at| word(&at, "an address as dram:0x40", Dram::parse))
             .transpose()?;
-        let address_or_0 = address.unwrap_or_default().0;
-        let binding =
-            Binding { name, shape, layout, element, step, factors, address: address_or_0 };
+        let expected_sqnr_db = arguments
+            .named("expected_sqnr_db")
+            .map(|expected| word(&expected, "a finite number", finite))
+            .transpose()?;
+        let address = address.map(|address| address.0);
+        let binding = Binding {
+            name,
+            shape,
+            layout,
+            element,
+            step,
+            factors,
+            address: address.unwrap_or_default(),
+            expected_sqnr_db,
+        };
         self.tensors.push(Tensor { is_input, binding, is_placed: address.is_some(), span });
         arguments.end()
     }

@@ -45,8 +45,8 @@ pub(super) fn read(
     let is_there = |key: &str| match key.split_once('.') {
         None => table.contains_key(key),
         Some((section, name)) => match table.get(section) {
-            None => text::is_optional(section),
-            Some(section) => section.get(name).is_some(),
+            None => text::is_optional(section) || text::is_optional(name),
+            Some(section) => section.get(name).is_some() || text::is_optional(name),
         },
     };
     let lacking: Vec<String> =
@@ -102,18 +102,22 @@ fn given_by(value: &Toml) -> Given<'_> {
         Toml::String(text) => Given::Text(text),
         Toml::Integer(value) => Given::Integer(*value),
         Toml::Float(value) => Given::Number(*value),
+        Toml::Boolean(value) => Given::Flag(*value),
         value => Given::Other(value.type_str()),
     }
 }
 
 fn toml_of(value: &Value<'_>) -> Result<Toml, Diagnostic> {
-    let atom = atom(value, "a number or a quoted text")?;
+    let atom = atom(value, "a number, true, false or a quoted text")?;
     if atom.kind == AtomKind::Quoted {
         return Ok(Toml::String(string(value)?));
     }
     let integer = atom.text.parse().ok().map(Toml::Integer);
     let number = integer.or_else(|| atom.text.parse().ok().map(Toml::Float));
-    number.ok_or_else(|| Diagnostic::at(atom.span.clone(), "expected a number or a quoted text"))
+    let plain = number.or_else(|| atom.text.parse().ok().map(Toml::Boolean));
+    plain.ok_or_else(|| {
+        Diagnostic::at(atom.span.clone(), "expected a number, true, false or a quoted text")
+    })
 }
 
 /// Prints the arguments of `.machine`: the preset and its digest, or all values.

@@ -89,7 +89,17 @@ impl Sections {
         writeln!(f, "{} {:?} dram={}", kind.directive(), header.name, header.dram_bytes)?;
         writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
         for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
-            for Binding { name, shape, layout, element, step, factors, address } in bindings {
+            for Binding {
+                name,
+                shape,
+                layout,
+                element,
+                step,
+                factors,
+                address,
+                expected_sqnr_db,
+            } in bindings
+            {
                 write!(f, ".{kind} {name:?} {element} {shape:?} step={step:?}")?;
                 match element {
                     Element::I8 | Element::I16 => {}
@@ -102,6 +112,9 @@ impl Sections {
                 write!(f, " at=dram:{address:#x}")?;
                 if !layout.is_row_major() {
                     write!(f, " layout={}", layout.name())?;
+                }
+                if let Some(expected) = expected_sqnr_db {
+                    write!(f, " expected_sqnr_db={expected:?}")?;
                 }
                 writeln!(f)?;
             }

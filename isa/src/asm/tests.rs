@@ -49,7 +49,8 @@ fn machine() -> impl Strategy<Value = Machine> {
     )
 }
 
-fn bindings() -> impl Strategy<Value = Vec<Binding>> {
+/// Inputs, or outputs, of which the compiler may expect an accuracy.
+fn bindings(are_outputs: bool) -> impl Strategy<Value = Vec<Binding>> {
     let element = prop_oneof![
         Just(Element::I8),
         Just(Element::I16),
@@ -68,15 +69,19 @@ fn bindings() -> impl Strategy<Value = Vec<Binding>> {
         step,
         factors,
         address,
+        prop::option::of(any::<f64>().prop_filter("JSON has no others", |x| x.is_finite())),
     )
-        .prop_map(|(name, shape, layout, element, step, factors, address)| Binding {
-            name,
-            shape,
-            layout: Layout::ALL[layout],
-            element,
-            step,
-            factors,
-            address,
+        .prop_map(move |(name, shape, layout, element, step, factors, address, expected)| {
+            Binding {
+                name,
+                shape,
+                layout: Layout::ALL[layout],
+                element,
+                step,
+                factors,
+                address,
+                expected_sqnr_db: expected.filter(|_| are_outputs),
+            }
         });
     prop::collection::vec(binding, 0..3)
 }
@@ -110,7 +115,7 @@ fn decisions() -> impl Strategy<Value = Vec<Decision>> {
 
 /// Any program that has a file form, most of them without sense.
 fn program() -> impl Strategy<Value = Program> {
-    let header = (name(), any::<u64>(), bindings(), bindings(), layers(), decisions());
+    let header = (name(), any::<u64>(), bindings(false), bindings(true), layers(), decisions());
     let code = prop::collection::vec((instr(), prop_oneof![9 => 0..5u32, 1 => any::<u32>()]), 0..8);
     let bytes = || prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
     let ir = prop::option::of((bytes(), bytes()));

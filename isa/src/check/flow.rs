@@ -118,7 +118,10 @@ impl<'a> Flow<'a> {
             }
             if terms > sums.limit {
                 problems.instruction(index, instr, || {
-                    format!("sums of {terms} {}, expected at most {}", sums.name, sums.limit)
+                    format!(
+                        "sums of {terms} {}, expected at most {} ({})",
+                        sums.name, sums.limit, sums.note
+                    )
                 });
                 terms = 0;
             }

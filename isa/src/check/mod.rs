@@ -36,9 +36,11 @@
 //!   ends.
 //! - *Accumulators*: int32 values that an instruction continues are sums of products, which have,
 //!   over all instructions, at most
-//!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms; likewise the row
-//!   sums of softmax, of which the sum of two must fit 32 bits. The sums of one instruction always
-//!   fit, because lengths, and entries and columns of a row, have 16 bits.
+//!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms beside a bias, or
+//!   [`ProbabilityFormat::max_keys`](crate::numerics::ProbabilityFormat::max_keys) without;
+//!   likewise the row sums of softmax, of which the sum of two must fit 32 bits. The sums of one
+//!   instruction on int8 always fit, because lengths, and entries and columns of a row, have 16
+//!   bits.
 //!
 //! # What is not checked
 //!

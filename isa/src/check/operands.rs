@@ -4,6 +4,7 @@ use super::Report;
 use crate::effects::{Access, Space, accesses, in_place};
 use crate::instr::table::*;
 use crate::instr::{Instr, Op, Width};
+use crate::machine::Machine;
 use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
@@ -39,6 +40,9 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
         }
     }
 
+    if let Some(missing) = missing_unit(&instr.op, &program.machine) {
+        report(format!("the machine has no {missing}"));
+    }
     if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) =
         instr.op
         && u32::from(heads) * u32::from(m) > MAX_LIST_QUERIES
@@ -72,6 +76,23 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
                 report(format!("{} overlaps {}", a.operand, b.operand));
             }
         }
+    }
+}
+
+/// The optional unit that an operation needs and the machine does not have, with its key in the
+/// machine's text.
+fn missing_unit(op: &Op, machine: &Machine) -> Option<&'static str> {
+    match op {
+        Op::Softmax(Softmax { minifloat: true, .. })
+        | Op::SoftmaxList(SoftmaxList { minifloat: true, .. })
+        | Op::Spmm(Spmm { minifloat: true, .. })
+        | Op::SpmmList(SpmmList { minifloat: true, .. }) => {
+            (!machine.softmax.minifloat).then_some("minifloats (softmax.minifloat)")
+        }
+        Op::Interpolate(_) => {
+            (!machine.vector.interpolation).then_some("interpolation (vector.interpolation)")
+        }
+        _ => None,
     }
 }
 

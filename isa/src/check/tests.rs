@@ -100,6 +100,7 @@ fn binding(name: &str, address: u64) -> Binding {
         element: Element::I16,
         step: 0.5,
         factors: vec![],
+        expected_sqnr_db: None,
         address,
     }
 }
@@ -391,6 +392,7 @@ fn spmm_list() -> SpmmList {
         wide: false,
         list: true,
         block: true,
+        minifloat: false,
         lines: LineSet { first: 0, count: 64 },
         rows: at(0),
         keys: at(1),

@@ -83,6 +83,7 @@ impl Data {
             | Op::LayerNorm(_)
             | Op::Add(_)
             | Op::Lut(_)
+            | Op::Interpolate(_)
             | Op::Encode(_)
             | Op::Decode(_)
             | Op::Sync(_)

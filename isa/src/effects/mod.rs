@@ -30,7 +30,7 @@ pub use region::Region;
 
 use crate::instr::table::*;
 use crate::instr::{Dram as DramAddress, Sram as SramAddress, Width};
-use crate::numerics::LayerNormParams;
+use crate::numerics::{Interpolation, LayerNormParams};
 use crate::operands::{
     Channel, LIST_ROW_BYTES, autoencoder_bytes, block_keys_bytes, list_key_bytes,
 };
@@ -400,6 +400,11 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             all.push("table", Mode::Read, Region::contiguous(table.0.into(), 256), 1);
             all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
         }
+        Op::Interpolate(Interpolate { src, table, dst, m, n, src_stride, dst_stride }) => {
+            all.matrix("src", Mode::Read, src, m, n, src_stride, 2);
+            all.bytes("table", Mode::Read, table, Interpolation::BYTES as u64, 2);
+            all.matrix("dst", Mode::Write, dst, m, n, dst_stride, 1);
+        }
         Op::Encode(Encode {
             src,
             params,
@@ -457,6 +462,7 @@ pub fn in_place(op: &Op, a: &Access, b: &Access) -> bool {
         | Op::SoftmaxList(_)
         | Op::SpmmList(_)
         | Op::LayerNorm(_)
+        | Op::Interpolate(_)
         | Op::Encode(_)
         | Op::Decode(_)
         | Op::Sync(_)

@@ -220,6 +220,18 @@ fn add() {
 }
 
 #[test]
+fn interpolate() {
+    assert_eq!(
+        describe(case("interpolate")),
+        [
+            "read src sram:0x10 96 x 65@98 /2",
+            "read table sram:0x20 514 /2",
+            "write dst sram:0x30 48 x 65@50 /1"
+        ]
+    );
+}
+
+#[test]
 fn lut() {
     assert_eq!(
         describe(case("lut")),

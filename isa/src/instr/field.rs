@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::unit::{Unit, UnitSet};
-use crate::numerics::Scale;
+use crate::numerics::{MAX_SCORE_SHIFT, Scale};
 
 /// Bytes of scratchpad that an address field can address.
 pub const MAX_SRAM: u32 = 1 << Sram::WIDTH;
@@ -231,6 +231,31 @@ impl Field for Shift {
 }
 
 impl fmt::Display for Shift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How much coarser the unit of scores is than log2 / 256: by `2^shift`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScoreShift(pub u8);
+
+impl Field for ScoreShift {
+    const WIDTH: u32 = 4;
+    const ZERO: Self = ScoreShift(0);
+    const MEANING: &'static str = "shift of scores, 0 to 8";
+    fn to_bits(self) -> u64 {
+        u64::from(self.0)
+    }
+    fn from_bits(bits: u64) -> Option<Self> {
+        (bits <= MAX_SCORE_SHIFT.into()).then_some(ScoreShift(bits as u8))
+    }
+    fn parse(text: &str) -> Option<Self> {
+        integer(text).map(ScoreShift)
+    }
+}
+
+impl fmt::Display for ScoreShift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -36,7 +36,7 @@ pub(crate) mod tests;
 mod transfers;
 pub mod unit;
 
-pub use field::{Dram, Engine, Entries, Field, LineSet, Shift, Sram, Traffic, Width};
+pub use field::{Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, Traffic, Width};
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};
 

@@ -24,7 +24,7 @@ impl Op {
                     Engine::Sparser => Unit::SparserSoftmax,
                 }
             }
-            Op::LayerNorm(_) | Op::Add(_) | Op::Lut(_) => Unit::Vector,
+            Op::LayerNorm(_) | Op::Add(_) | Op::Lut(_) | Op::Interpolate(_) => Unit::Vector,
             Op::Encode(_) => Unit::Encoder,
             Op::Decode(_) => Unit::Decoder,
             Op::Sync(Sync { unit }) => *unit,
@@ -51,6 +51,7 @@ impl Op {
             | Op::LayerNorm(_)
             | Op::Add(_)
             | Op::Lut(_)
+            | Op::Interpolate(_)
             | Op::Sync(_)
             | Op::Barrier(_)
             | Op::Halt(_) => None,
@@ -73,6 +74,7 @@ impl Op {
             | Op::LayerNorm(_)
             | Op::Add(_)
             | Op::Lut(_)
+            | Op::Interpolate(_)
             | Op::Encode(_)
             | Op::Decode(_)
             | Op::Sync(_)

@@ -37,7 +37,7 @@
 //! position `t` in `rows`.
 
 use super::derive::instructions;
-use super::{Dram, Engine, Entries, LineSet, Shift, Sram, Traffic, Unit, Width};
+use super::{Dram, Engine, Entries, LineSet, ScoreShift, Shift, Sram, Traffic, Unit, Width};
 use crate::numerics::Scale;
 
 instructions! {
@@ -164,14 +164,15 @@ instructions! {
     }
 
     /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j,
-    /// l])` as int16 in units of log2 / 256, for `i < m` queries and `j < n` keys. Computed scores
-    /// never have the smallest int16, which stands for a pruned entry. Row maxima are updated as
-    /// scores are written: `max[i] = max(max[i], dst[i, j])`, beginning with the smallest int16 if
-    /// `fresh` is set. If `indexed` is set, row `index[j]` of `k` is used in place of row `j`, so
-    /// that keys may be anywhere and in any order; an index not below `limit` stops the machine. If
-    /// `biased` is set, the score is `biased_score` with `bias[i, j]` instead of
-    /// `requantise_score`. If `masked` is set, cells whose bit in `mask` is 0 are pruned, whatever
-    /// their bias: `dst[i, j]` is the smallest int16, which raises no maximum.
+    /// l])` as int16 in units that are log2 / 256 or coarser (`softmax`), for `i < m` queries and
+    /// `j < n` keys. Computed scores never have the smallest int16, which stands for a pruned
+    /// entry. Row maxima are updated as scores are written: `max[i] = max(max[i], dst[i, j])`,
+    /// beginning with the smallest int16 if `fresh` is set. If `indexed` is set, row `index[j]` of
+    /// `k` is used in place of row `j`, so that keys may be anywhere and in any order; an index not
+    /// below `limit` stops the machine. If `biased` is set, the score is `biased_score` with
+    /// `bias[i, j]` instead of `requantise_score`. If `masked` is set, cells whose bit in `mask` is
+    /// 0 are pruned, whatever their bias: `dst[i, j]` is the smallest int16, which raises no
+    /// maximum.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
         engine: Engine = 32,
@@ -199,7 +200,7 @@ instructions! {
         n: u16 = 208,
         /// Features.
         d: u16 = 224,
-        /// Scale from the accumulator to log2 / 256.
+        /// Scale from the accumulator to the unit of scores.
         scale: Scale = 256,
         /// Bytes between rows of `q`.
         q_stride: u32 = 320,
@@ -214,15 +215,16 @@ instructions! {
         mask: Sram = 440 or 0,
         /// Rows of `k`; at least 1.
         limit: u16 = 464 or 0,
-        /// Biases of the scores, `m` contiguous rows of `n` int16 in units of log2 / 256.
+        /// Biases of the scores, `m` contiguous rows of `n` int16 in the same units.
         bias: Sram = 480 or 0,
     }
 
-    /// Unnormalised probabilities of `m` rows of `n` scores: `dst[i, j] = exp2_neg(max[i] - src[i,
-    /// j])`, 127 at the row's maximum and 0 for the smallest int16, and their row sums: `sum[i] +=
-    /// dst[i, j]`, beginning with zero if `fresh` is set. The division by the sum is left to
-    /// `spmm`. If `both` is set, the row's maximum is the larger of `max[i]` and `other_max[i]`: a
-    /// row that spans both engines.
+    /// Unnormalised probabilities of `m` rows of `n` scores in units of `2^shift * log2 / 256`:
+    /// `dst[i, j] = encode(src[i, j], max[i], shift)`, 0 for the smallest int16. They are int8, 127
+    /// at the row's maximum, or minifloats if `minifloat` is set. Their row sums, of the integers
+    /// that they represent, are `sum[i] += decode(dst[i, j])`, beginning with zero if `fresh` is
+    /// set. The division by the sum is left to `spmm`. If `both` is set, the row's maximum is the
+    /// larger of `max[i]` and `other_max[i]`: a row that spans both engines.
     0x12 "softmax" Softmax {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
@@ -230,6 +232,10 @@ instructions! {
         fresh: bool = 33,
         /// Whether `other_max` is used.
         both: bool = 34 or 0,
+        /// Whether probabilities are minifloats instead of int8.
+        minifloat: bool = 35 or 0,
+        /// The unit of the scores is this power of two, in log2 / 256.
+        shift: ScoreShift = 36 or 0,
         /// Scores, `m` rows of `n` int16.
         src: Sram = 64,
         /// Row maxima, `m` int16.
@@ -238,7 +244,7 @@ instructions! {
         other_max: Sram = 128 or 0,
         /// Row sums, `m` uint32.
         sum: Sram = 160,
-        /// Probabilities, `m` rows of `n` int8.
+        /// Probabilities, `m` rows of `n` bytes.
         dst: Sram = 192,
         /// Rows.
         m: u16 = 224,
@@ -250,8 +256,8 @@ instructions! {
         dst_stride: u32 = 288,
     }
 
-    /// Product with the values: `dst[i, j] = requantise(init(i, j) + sum over l < n of p[i, l] *
-    /// v[l, j])` for `i < m` queries and `j < d` features, with output-stationary (intra-MAC)
+    /// Product with the values: `dst[i, j] = requantise(init(i, j) + sum over l < n of decode(p[i,
+    /// l]) * v[l, j])` for `i < m` queries and `j < d` features, with output-stationary (intra-MAC)
     /// accumulation. Row `i` is requantised by `scale / sum[i]`, or by `scale / (sum[i] +
     /// other_sum[i])` if `both` is set. `init` is zero or, if `accumulate` is set, the int32 at
     /// `acc`. With `out=i32` the accumulators are written unchanged and no sum is read.
@@ -264,9 +270,11 @@ instructions! {
         accumulate: bool = 35 or 0,
         /// Whether `other_sum` is used.
         both: bool = 36 or 0,
+        /// Whether probabilities are minifloats instead of int8.
+        minifloat: bool = 37 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
-        /// Probabilities, `m` rows of `n` int8.
+        /// Probabilities, `m` rows of `n` bytes.
         p: Sram = 64,
         /// Values, `n` rows of `d` int8.
         v: Sram = 96,
@@ -334,21 +342,26 @@ instructions! {
         k_stride: u16 = 288,
         /// Entries of the list.
         entries: Entries = 304,
-        /// Scale from the accumulator to log2 / 256.
+        /// Scale from the accumulator to the unit of scores.
         scale: Scale = 328,
     }
 
     /// Unnormalised probabilities of the scores of a list, as `softmax` computes them for rows: for
     /// the query `r` at each position `t` of `rows` and each of its entries `e`, `dst[e] =
-    /// exp2_neg(max[r] - src[e])`, and `sum[t]` becomes their sum. If `both` is set, the row's
-    /// maximum is the larger of `max[r]` and `other_max[r]`: a row that spans both engines. `rows`
-    /// may be a part of a list, with the scores of its entries. The machine stops at a query not
-    /// below `queries`, and if the queries do not have `entries` entries in total.
+    /// encode(src[e], max[r], shift)`, and `sum[t]` becomes the sum of the integers they represent.
+    /// If `both` is set, the row's maximum is the larger of `max[r]` and `other_max[r]`: a row that
+    /// spans both engines. `rows` may be a part of a list, with the scores of its entries. The
+    /// machine stops at a query not below `queries`, and if the queries do not have `entries`
+    /// entries in total.
     0x19 "softmax_list" SoftmaxList {
         /// The engine whose softmax unit executes.
         engine: Engine = 32,
         /// Whether `other_max` is used.
         both: bool = 33 or 0,
+        /// Whether probabilities are minifloats instead of int8.
+        minifloat: bool = 34 or 0,
+        /// The unit of the scores is this power of two, in log2 / 256.
+        shift: ScoreShift = 36 or 0,
         /// Queries in the order of the list: `count` pairs of uint16, number and entries.
         rows: Sram = 64,
         /// Scores of the entries, int16.
@@ -359,7 +372,7 @@ instructions! {
         other_max: Sram = 136 or 0,
         /// Row sums by position in `rows`, `count` uint32.
         sum: Sram = 160,
-        /// Probabilities of the entries, int8.
+        /// Probabilities of the entries, a byte each.
         dst: Sram = 184,
         /// Queries in `rows`.
         count: u16 = 208,
@@ -371,18 +384,19 @@ instructions! {
 
     /// Product with the values for rows that a list and a dense block share, over all heads, with
     /// output-stationary (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`,
-    /// is the sum over its entries `e` of `p[e] * v[keys[e], h * d + f]` and over the columns `c`
-    /// of its head's block of `block_p[i, c] * v[key(c), h * d + f]`, for `f < d`; `dst[i, h * d +
-    /// f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`. Without `list` there are
-    /// no entries, and `rows` only orders the queries; without `block` there are no columns. Absent
-    /// parts count as zero. Each head's block has its own columns: `block_keys` holds their number
-    /// for each head, then the key of every column, head after head, all uint16; `block_p` holds
-    /// for each head `m` contiguous rows with one int8 per column. The lines form groups of
-    /// `min(ceil(d / macs), lines)`, where `macs` is the number of MACs of a line; remaining lines
-    /// are idle. A free group takes the next query of `rows` with all its features, one entry or
-    /// column per step and at least one step. `steps` is the number of steps of the busiest group.
-    /// The machine stops where `sddmm_list` does, at other `steps`, at numbers of columns whose
-    /// total is not `columns`, and at the key of a column not below `n`.
+    /// is the sum over its entries `e` of `decode(p[e]) * v[keys[e], h * d + f]` and over the
+    /// columns `c` of its head's block of `decode(block_p[i, c]) * v[key(c), h * d + f]`, for `f <
+    /// d`; `dst[i, h * d + f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`.
+    /// Without `list` there are no entries, and `rows` only orders the queries; without `block`
+    /// there are no columns. Absent parts count as zero. Each head's block has its own columns:
+    /// `block_keys` holds their number for each head, then the key of every column, head after
+    /// head, all uint16; `block_p` holds for each head `m` contiguous rows with one byte per
+    /// column. The lines form groups of `min(ceil(d / macs), lines)`, where `macs` is the number of
+    /// MACs of a line; remaining lines are idle. A free group takes the next query of `rows` with
+    /// all its features, one entry or column per step and at least one step. `steps` is the number
+    /// of steps of the busiest group. The machine stops where `sddmm_list` does, at other `steps`,
+    /// at numbers of columns whose total is not `columns`, at the key of a column not below `n`,
+    /// and at a query with more than 4095 minifloats.
     0x1a "spmm_list" SpmmList {
         /// The engine that executes.
         engine: Engine = 32,
@@ -392,19 +406,21 @@ instructions! {
         list: bool = 34 or 0,
         /// Whether there is a block.
         block: bool = 35 or 0,
+        /// Whether probabilities are minifloats instead of int8.
+        minifloat: bool = 36 or 0,
         /// The lines that execute.
         lines: LineSet = 40,
         /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
         rows: Sram = 64,
         /// Keys of the entries, `entries` uint8 or uint16.
         keys: Sram = 88 or 0,
-        /// Probabilities of the entries, int8.
+        /// Probabilities of the entries, a byte each.
         p: Sram = 112 or 0,
         /// Row sums of the entries by position in `rows`, `heads * m` uint32.
         sum: Sram = 136 or 0,
         /// Columns of each head's block and their keys: `heads`, then `columns` uint16.
         block_keys: Sram = 160 or 0,
-        /// Probabilities of the blocks, `columns * m` int8.
+        /// Probabilities of the blocks, `columns * m` bytes.
         block_p: Sram = 184 or 0,
         /// Row sums of the blocks by query, `heads * m` uint32.
         block_sum: Sram = 208 or 0,
@@ -490,6 +506,26 @@ instructions! {
         /// The elements looked up, int8.
         src: Sram = 64,
         /// 256 int8.
+        table: Sram = 96,
+        /// The results, int8.
+        dst: Sram = 128,
+        /// Rows.
+        m: u16 = 160,
+        /// Columns.
+        n: u16 = 176,
+        /// Bytes between rows of `src`.
+        src_stride: u32 = 192,
+        /// Bytes between rows of `dst`.
+        dst_stride: u32 = 224,
+    }
+
+    /// Interpolates a function at every int16 from its values at the multiples of 256: `dst[i, j] =
+    /// saturate(round_shift(table[s] * (256 - f) + table[s + 1] * f, 16))`, int8, where `s =
+    /// floor(src[i, j] / 256) + 128` and `f` is the remainder. Values have 8 fraction bits.
+    0x23 "interpolate" Interpolate {
+        /// The arguments, int16.
+        src: Sram = 64,
+        /// 257 int16: the values at -32768, -32512, ..., 32768, times 256.
         table: Sram = 96,
         /// The results, int8.
         dst: Sram = 128,

@@ -44,7 +44,7 @@ units! {
     DenserSoftmax = "denser_softmax",
     /// The softmax unit of the sparser engine.
     SparserSoftmax = "sparser_softmax",
-    /// LayerNorm, rescaled add and LUT.
+    /// LayerNorm, rescaled add, LUT and interpolation.
     Vector = "vector",
 }
 

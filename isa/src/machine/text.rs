@@ -23,6 +23,8 @@ enum Kind {
     Rate,
     /// An energy in pJ: a number in [`ENERGIES`].
     Energy,
+    /// Whether the machine has a unit.
+    Flag,
     /// A name for reports.
     Name,
 }
@@ -31,7 +33,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 20] = [
+const FIELDS: [(&str, &str, Kind); 23] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -44,9 +46,12 @@ const FIELDS: [(&str, &str, Kind); 20] = [
     ("dram", "burst_bytes", Kind::PowerOfTwo(4096)),
     ("softmax", "scores_per_cycle", Kind::Integer(1, 4096)),
     ("softmax", "fill_cycles", Kind::Integer(0, 10_000)),
+    ("softmax", "minifloat", Kind::Flag),
     ("vector", "elements_per_cycle", Kind::Integer(1, 4096)),
     ("vector", "fill_cycles", Kind::Integer(0, 10_000)),
+    ("vector", "interpolation", Kind::Flag),
     ("energy", "mac_pj", Kind::Energy),
+    ("energy", "shift_pj", Kind::Energy),
     ("energy", "sram_read_pj_per_byte", Kind::Energy),
     ("energy", "sram_write_pj_per_byte", Kind::Energy),
     ("energy", "dram_pj_per_byte", Kind::Energy),
@@ -59,11 +64,15 @@ const SECTIONS: [&str; 6] = ["lines", "sram", "dram", "softmax", "vector", "ener
 /// Sections that may be omitted as a whole.
 const OPTIONAL: [&str; 1] = ["energy"];
 
+/// Keys that may be omitted: those of units that a machine need not have.
+const OPTIONAL_KEYS: [&str; 3] = ["minifloat", "interpolation", "shift_pj"];
+
 /// A value in a text.
 pub(crate) enum Given<'a> {
     Integer(i64),
     Number(f64),
     Text(&'a str),
+    Flag(bool),
     /// A kind of value that no key accepts.
     Other(&'static str),
 }
@@ -74,6 +83,7 @@ impl fmt::Display for Given<'_> {
             Given::Integer(value) => write!(f, "{value}"),
             Given::Number(value) => write!(f, "{value:?}"),
             Given::Text(value) => write!(f, "{value:?}"),
+            Given::Flag(value) => write!(f, "{value}"),
             Given::Other(kind) => f.write_str(kind),
         }
     }
@@ -86,6 +96,7 @@ impl fmt::Display for Kind {
             Kind::PowerOfTwo(high) => write!(f, "a power of two up to {high}"),
             Kind::Rate => write!(f, "a number from {} to {}", RATES.start(), RATES.end()),
             Kind::Energy => write!(f, "a number from {} to {}", ENERGIES.start(), ENERGIES.end()),
+            Kind::Flag => write!(f, "true or false"),
             Kind::Name => write!(f, "a text of 1 to 64 printable characters"),
         }
     }
@@ -104,11 +115,17 @@ impl Kind {
             (Kind::Rate, Given::Number(value)) => RATES.contains(value),
             (Kind::Energy, Given::Integer(value)) => ENERGIES.contains(&(*value as f64)),
             (Kind::Energy, Given::Number(value)) => ENERGIES.contains(value),
+            (Kind::Flag, Given::Flag(_)) => true,
             (Kind::Name, Given::Text(name)) => {
                 (1..=64).contains(&name.len()) && !name.contains(char::is_control)
             }
             (
-                Kind::Integer(..) | Kind::PowerOfTwo(_) | Kind::Rate | Kind::Energy | Kind::Name,
+                Kind::Integer(..)
+                | Kind::PowerOfTwo(_)
+                | Kind::Rate
+                | Kind::Energy
+                | Kind::Flag
+                | Kind::Name,
                 _,
             ) => false,
         }
@@ -125,9 +142,9 @@ pub(crate) fn keys() -> impl Iterator<Item = String> {
     FIELDS.iter().map(|(section, name, _)| dotted(section, name))
 }
 
-/// Whether a section, with all of its keys, may be omitted.
-pub(crate) fn is_optional(section: &str) -> bool {
-    OPTIONAL.contains(&section)
+/// Whether a section, with all of its keys, or a key may be omitted.
+pub(crate) fn is_optional(name: &str) -> bool {
+    OPTIONAL.contains(&name) || OPTIONAL_KEYS.contains(&name)
 }
 
 /// Why a key cannot have a value, if so; `None` if the key does not exist.
@@ -240,8 +257,7 @@ fn given<'a>(value: &'a DeValue<'_>) -> Given<'a> {
         DeValue::Float(float) => {
             float.as_str().parse().map_or(Given::Other("a float"), Given::Number)
         }
-        DeValue::Boolean(true) => Given::Other("true"),
-        DeValue::Boolean(false) => Given::Other("false"),
+        DeValue::Boolean(flag) => Given::Flag(*flag),
         DeValue::Datetime(_) => Given::Other("a date"),
         DeValue::Array(_) => Given::Other("an array"),
         DeValue::Table(_) => Given::Other("a table"),

@@ -16,6 +16,7 @@
 mod accumulate;
 pub mod activation;
 mod error;
+mod interpolation;
 mod layer_norm;
 mod lut;
 mod quantise;
@@ -27,6 +28,7 @@ mod softmax;
 
 pub use accumulate::{BIAS_LIMIT, add_bias, max_accumulation_depth, quantise_bias};
 pub use error::NumericsError;
+pub use interpolation::Interpolation;
 pub use layer_norm::{LayerNormParams, MAX_LAYER_NORM_WIDTH, layer_norm_row};
 pub use lut::Lut;
 pub use quantise::{dequantise, divide_channels, quantise, quantise_i8, quantise_i16};
@@ -34,4 +36,7 @@ pub use requantise::{biased_score, requantise, requantise_i8, requantise_i16, re
 pub use rescale_add::RescaleAdd;
 pub use rounding::{Quantised, round_shift};
 pub use scale::Scale;
-pub use softmax::{MAX_PROBABILITY, PRUNED, SCORE_UNITS_PER_NAT, exp2_neg, row_max, softmax_probs};
+pub use softmax::{
+    MAX_MINIFLOAT, MAX_PROBABILITY, MAX_SCORE_SHIFT, PRUNED, ProbabilityFormat,
+    SCORE_UNITS_PER_NAT, exp2_neg, row_max, softmax_probs,
+};

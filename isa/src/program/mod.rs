@@ -117,6 +117,10 @@ pub struct Binding {
     pub factors: Vec<f32>,
     /// Address of the first element.
     pub address: u64,
+    /// The ratio of signal to quantisation noise in decibels, against the float model, that the
+    /// compiler measured on an output; omitted in the file if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_sqnr_db: Option<f64>,
 }
 
 impl Binding {

@@ -64,7 +64,7 @@ fn activity(op: &Op) -> Activity {
         Op::Encode(_) | Op::Decode(_) => Coder,
         Op::LayerNorm(_) => Norm,
         Op::Add(_) => Add,
-        Op::Lut(_) => Lut,
+        Op::Lut(_) | Op::Interpolate(_) => Lut,
         Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Order,
     }
 }

@@ -93,7 +93,9 @@ impl Work {
             Source::Core { unpruned, head_dim } => {
                 let masks = if pruned { &self.masks } else { unpruned };
                 let compressed_heads = self.compressed_heads.filter(|_| autoencoder);
-                let core = AttentionCore { head_dim: *head_dim, compressed_heads, seed: 0 };
+                let minifloat = machine.softmax.minifloat;
+                let core =
+                    AttentionCore { head_dim: *head_dim, compressed_heads, minifloat, seed: 0 };
                 let graph =
                     synthetic::attention_core(masks, core).with_context(|| self.file.clone())?;
                 Ok(codegen::compile(

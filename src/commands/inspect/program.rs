@@ -12,13 +12,16 @@ pub(super) fn print(program: &Program, out: &mut dyn Write) -> anyhow::Result<()
     writeln!(out, "machine       {machine}")?;
     writeln!(out, "digest        {}", machine.digest())?;
     for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
-        for Binding { name, shape, layout, element, step, .. } in bindings {
+        for Binding { name, shape, layout, element, step, expected_sqnr_db, .. } in bindings {
             let layout = if layout.is_row_major() {
                 String::new()
             } else {
                 format!(", laid out as {}", layout.name())
             };
-            writeln!(out, "{kind:<13} {name:?} {element}{shape:?}, step {step}{layout}")?;
+            let expected = expected_sqnr_db.map_or(String::new(), |expected| {
+                format!(", expected signal to noise {expected:.1} dB")
+            });
+            writeln!(out, "{kind:<13} {name:?} {element}{shape:?}, step {step}{layout}{expected}")?;
         }
     }
     writeln!(out, "DRAM          {} B", header.dram_bytes)?;

@@ -49,6 +49,7 @@ pub fn check((seed, shape, entries): Input<'_>) {
     let core = AttentionCore {
         head_dim: 1 + below(head_dim, 33),
         compressed_heads,
+        minifloat: density % 2 == 0,
         seed: u64::from(density),
     };
     let graph = attention_core(&masks, core).expect("the shape is one");

@@ -178,13 +178,37 @@ fn noise_in_place_of_samples_is_warned_of_and_pipes_see_no_progress() {
 }
 
 #[test]
+fn a_machine_without_optional_units_is_compiled_for() {
+    let sandbox = Sandbox::new();
+    let onnx = model(&format!("{VIT}.onnx"));
+    let text = fs::read_to_string(file("isa/machines/vitcod.toml")).unwrap();
+    let lacks = |key: &str| !["minifloat", "interpolation", "shift_pj"].contains(&key);
+    let lines = text.lines().filter(|line| lacks(line.split(' ').next().unwrap_or_default()));
+    fs::write(sandbox.path("plain.toml"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let compile = |machine: &str, program: &str, accuracy: &str| {
+        let samples = ["--calibration", &input(), "--accuracy", accuracy];
+        let arguments = ["compile", &onnx, "-o", program, "--machine", machine];
+        sandbox.ok(&[&arguments[..], &samples].concat());
+        sandbox.ok(&["run", program, "--input", &input(), "--check"]);
+        sandbox.ok(&["disasm", program])
+    };
+    let plain = compile("plain.toml", "plain.vitcod", "exact");
+    assert!(!plain.contains("minifloat=true") && !plain.contains("interpolate "));
+    let full = compile("vitcod", "full.vitcod", "exact");
+    assert!(full.contains("minifloat=true"), "{full}");
+}
+
+#[test]
 fn inputs_beyond_the_calibrated_range_are_warned_of_and_nan_is_refused() {
     let sandbox = Sandbox::new();
     let onnx = model(&format!("{VIT}.onnx"));
     let compile = ["compile", &onnx, "-o", "p.vitcod", "--calibration", &input()];
     let text = sandbox.ok(&compile);
     let expected = "expected signal to noise of output \"logits\": ";
-    assert!(text.contains(expected) && text.contains("measured on a calibration sample"), "{text}");
+    assert!(
+        text.contains(expected) && text.contains("measured on a sample that calibrated it"),
+        "{text}"
+    );
 
     let run = |input: &str| {
         let arguments = ["run", "p.vitcod", "--input", input, "--report", "r.json"];

@@ -1,8 +1,17 @@
 use std::fs;
 
 use rayon::prelude::*;
+use vitcod_isa::program::Program;
 
 use super::*;
+
+/// A program without what only `compile` measures.
+fn unmeasured(bytes: &[u8]) -> Program {
+    let mut program = Program::from_bytes(bytes.to_vec().into()).unwrap();
+    program.header.outputs.iter_mut().for_each(|output| output.expected_sqnr_db = None);
+    program.header.decisions.retain(|decision| decision.subject != "warning");
+    program
+}
 
 #[test]
 fn every_stage_is_the_same_through_text() {
@@ -20,7 +29,8 @@ fn every_stage_is_the_same_through_text() {
         assert!(text == again, "{to}");
         // Whichever stage the text is of, the rest of the pipeline gives the same program.
         sandbox.ok(&["opt", &format!("{to}.vir"), "--to", "program", "-o", "again.vitcod"]);
-        assert!(fs::read(sandbox.path("again.vitcod")).unwrap() == compiled, "from {to}");
+        let again = fs::read(sandbox.path("again.vitcod")).unwrap();
+        assert!(unmeasured(&again) == unmeasured(&compiled), "from {to}");
     }
     let split = fs::read_to_string(sandbox.path("split.vir")).unwrap();
     let passes = "centre-channels,balance-channels,fit-tables,quantise,split";
@@ -44,7 +54,7 @@ fn opt_gives_the_program_of_compile() {
         sandbox.ok(&[&["opt", "--to", "program", "-o", "opt.vitcod"], arguments].concat());
         let [compiled, opt] =
             ["compiled.vitcod", "opt.vitcod"].map(|name| fs::read(sandbox.path(name)).unwrap());
-        assert!(compiled == opt, "{arguments:?}");
+        assert!(unmeasured(&compiled) == unmeasured(&opt), "{arguments:?}");
     };
     let models = fs::read_dir(file("tests/models")).unwrap();
     let models = models.map(|entry| entry.unwrap().path().to_str().unwrap().to_owned());

@@ -3,16 +3,16 @@
 use std::ops::Range;
 
 use vitcod_isa::instr::Shift;
-use vitcod_isa::instr::table::{Add, Lut};
+use vitcod_isa::instr::table::{Add, Interpolate, Lut};
 
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{SramOperand, Tile};
 use crate::codegen::limits::{MAX_COUNT, count};
-use crate::ir::{Op, OpKind};
+use crate::ir::{Elem, Op, OpKind, table_bytes};
 
 impl Builder<'_> {
-    /// Looks up the elements of tiles with some columns of a `lut`, each group of channels in its
-    /// table.
+    /// Looks up, or interpolates, the elements of tiles with some columns of a `lut`, each group of
+    /// channels in its table.
     pub(crate) fn lookup(
         &mut self,
         layer: Op,
@@ -24,6 +24,8 @@ impl Builder<'_> {
         let OpKind::Lut { channels } = &self.graph.op(layer).kind else {
             unreachable!("groups are formed by kind")
         };
+        let operand = self.graph.ty(self.graph.op(layer).operands[0]).elem;
+        let width = operand.bytes();
         let all = [columns.end];
         let channels = if channels.is_empty() { &all[..] } else { channels };
         let mut end = 0;
@@ -33,21 +35,21 @@ impl Builder<'_> {
             if group.is_empty() {
                 continue;
             }
-            let offset = (group.start - columns.start) as u64;
-            let [src, dst] =
-                [src, dst].map(|tile| Tile { at: self.offset_bytes(tile.at, offset), ..tile });
-            let [m, n] = self.flat([rows, group.len()], &[(src, 1), (dst, 1)]);
-            let table = self.offset_bytes(tables, 256 * number as u64);
-            let lut = Lut {
-                src: src.at.into(),
-                table: table.into(),
-                dst: dst.at.into(),
-                m,
-                n,
-                src_stride: src.stride,
-                dst_stride: dst.stride,
-            };
-            self.push(layer, lut);
+            let offset = group.start - columns.start;
+            let [src, dst] = [(src, width), (dst, 1)].map(|(tile, bytes)| Tile {
+                at: self.offset_bytes(tile.at, (offset * bytes) as u64),
+                ..tile
+            });
+            let [m, n] = self.flat([rows, group.len()], &[(src, width), (dst, 1)]);
+            let table = self.offset_bytes(tables, (table_bytes(operand) * number) as u64).into();
+            let (src_stride, dst_stride) = (src.stride, dst.stride);
+            let (src, dst) = (src.at.into(), dst.at.into());
+            match operand {
+                Elem::I16 => {
+                    self.push(layer, Interpolate { src, table, dst, m, n, src_stride, dst_stride });
+                }
+                _ => self.push(layer, Lut { src, table, dst, m, n, src_stride, dst_stride }),
+            }
         }
     }
 

@@ -72,7 +72,7 @@ impl Former<'_> {
                     "its scores are read by other operations than one softmax and its product",
                 ),
             },
-            OpKind::QSoftmax {} | OpKind::Spmm { .. } => match self.attentions[op].take() {
+            OpKind::QSoftmax { .. } | OpKind::Spmm { .. } => match self.attentions[op].take() {
                 Some(group) => groups.push(Group::Attention(group)),
                 None if self.is_mean(data) => groups.push(Group::RowMean(op)),
                 None => self.problem(op, "is not fed by the scores of one sddmm alone"),
@@ -80,8 +80,8 @@ impl Former<'_> {
             OpKind::Encode { .. } | OpKind::Decode { .. } => groups.push(Group::Autoencoder(op)),
             OpKind::BlockSddmm { .. }
             | OpKind::CscSddmm { .. }
-            | OpKind::BlockSoftmax {}
-            | OpKind::CscSoftmax {} => {
+            | OpKind::BlockSoftmax { .. }
+            | OpKind::CscSoftmax { .. } => {
                 if !self.is_part(op) {
                     self.problem(op, "is not part of a product of split attention");
                 }
@@ -242,7 +242,7 @@ impl Former<'_> {
         let results = &self.graph.op(op).results;
         results.iter().all(|value| {
             let feeds = |reader: &Op| match self.graph.op(*reader).kind {
-                OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => self.is_part(*reader),
+                OpKind::BlockSoftmax { .. } | OpKind::CscSoftmax { .. } => self.is_part(*reader),
                 OpKind::SplitSpmm { .. } => true,
                 _ => false,
             };
@@ -253,7 +253,7 @@ impl Former<'_> {
     fn attention(&mut self, sddmm: Op) -> Option<AttentionGroup> {
         let softmax = self.only_reader(self.graph.op(sddmm).results[0])?;
         let data = self.graph.op(softmax);
-        if !matches!(data.kind, OpKind::QSoftmax {}) {
+        if !matches!(data.kind, OpKind::QSoftmax { .. }) {
             return None;
         }
         let spmm = self.only_reader(data.results[0])?;

@@ -11,7 +11,7 @@ pub(crate) mod form;
 pub(crate) mod fuse;
 pub(crate) mod views;
 
-use crate::ir::{Graph, Op, Value};
+use crate::ir::{Elem, Graph, Op, Value};
 
 /// Operations that are lowered together.
 #[derive(Clone, Debug, PartialEq)]
@@ -266,6 +266,12 @@ pub(crate) fn table_bytes(graph: &Graph, luts: &[Op]) -> usize {
 }
 
 impl LinearGroup {
+    /// Whether the first lookup is an interpolation of 16 bits.
+    pub(crate) fn is_interpolated(&self, graph: &Graph) -> bool {
+        let first = self.luts.first().map(|lut| graph.op(*lut).operands[0]);
+        first.is_some_and(|operand| graph.ty(operand).elem == Elem::I16)
+    }
+
     /// The operations of the group, in order.
     fn ops(&self) -> impl Iterator<Item = Op> {
         let inner = self.patches.into_iter().chain([self.linear]).chain(self.luts.iter().copied());

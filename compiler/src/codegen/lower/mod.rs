@@ -16,6 +16,7 @@ mod linear;
 mod row_gather;
 mod row_mean;
 mod row_tiles;
+mod softmax_form;
 mod sparse_attention;
 
 use vitcod_isa::program::Decision;

@@ -1,8 +1,9 @@
 //! Elementwise functions.
 
-use ndarray::{Axis, IxDyn, Slice, Zip};
+use ndarray::{IxDyn, Zip};
+use rayon::prelude::*;
 
-use super::Shared;
+use super::{Shared, functions};
 use crate::ir::{BinaryFn, Conversion, UnaryFn};
 
 /// The function on f32.
@@ -12,17 +13,17 @@ fn function(f: UnaryFn) -> fn(f32) -> f32 {
         (x / 6.0 + 0.5).clamp(0.0, 1.0)
     }
     match f {
-        UnaryFn::Erf => libm::erff,
-        UnaryFn::Exp => libm::expf,
+        UnaryFn::Erf => functions::erf,
+        UnaryFn::Exp => functions::exp,
         UnaryFn::Neg => |x| -x,
         UnaryFn::Sqrt => f32::sqrt,
         UnaryFn::Reciprocal => f32::recip,
         UnaryFn::Tanh => libm::tanhf,
-        UnaryFn::Sigmoid => |x| 1.0 / (1.0 + libm::expf(-x)),
+        UnaryFn::Sigmoid => |x| 1.0 / (1.0 + functions::exp(-x)),
         UnaryFn::Relu => |x| x.max(0.0),
         UnaryFn::HardSwish => |x| x * hard_sigmoid(x),
         UnaryFn::HardSigmoid => hard_sigmoid,
-        UnaryFn::Gelu => |x| 0.5 * x * (1.0 + libm::erff(x * FRAC_1_SQRT_2)),
+        UnaryFn::Gelu => gelu,
         UnaryFn::GeluTanh => |x| {
             let inner = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (x + 0.044715 * x * x * x);
             0.5 * x * (1.0 + libm::tanhf(inner))
@@ -30,21 +31,55 @@ fn function(f: UnaryFn) -> fn(f32) -> f32 {
     }
 }
 
+/// Elements that one thread computes at a time.
+const PART: usize = 1 << 15;
+
 /// A function of every element.
 pub(super) fn unary(f: UnaryFn, mut x: Shared) -> Shared {
-    x.mapv_inplace(function(f));
+    let part: fn(&mut [f32]) = match f {
+        // The frequent one, as a loop that is vectorised.
+        UnaryFn::Gelu => |part| part.iter_mut().for_each(|x| *x = gelu(*x)),
+        _ => {
+            x.mapv_inplace(function(f));
+            return x;
+        }
+    };
+    if let Some(elements) = x.as_slice_mut() {
+        elements.par_chunks_mut(PART).for_each(part);
+    }
     x
+}
+
+#[inline]
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + functions::erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// A function of every element, between the factors and offsets of each group of channels.
 pub(super) fn table(f: UnaryFn, channels: &[usize], groups: &Shared, mut x: Shared) -> Shared {
-    let f = function(f);
-    let mut start = 0;
-    for (channels, group) in channels.iter().zip(groups.rows()) {
-        let [factor, offset, result_factor, result_offset] = [0, 1, 2, 3].map(|i| group[i]);
-        x.slice_axis_mut(Axis(1), Slice::from(start..start + channels))
-            .mapv_inplace(|x| (f(x * factor + offset) - result_offset) / result_factor);
-        start += channels;
+    let function = function(f);
+    let groups: Vec<[f32; 4]> =
+        groups.rows().into_iter().map(|group| [0, 1, 2, 3].map(|i| group[i])).collect();
+    let width = channels.iter().sum::<usize>().max(1);
+    let row = |row: &mut [f32]| {
+        let mut rest = row;
+        for (channels, [factor, offset, result_factor, result_offset]) in
+            channels.iter().zip(&groups)
+        {
+            let (part, after) = rest.split_at_mut(*channels);
+            rest = after;
+            let scaled = |y: f32| (y - result_offset) / result_factor;
+            match f {
+                UnaryFn::Gelu => {
+                    part.iter_mut().for_each(|x| *x = scaled(gelu(*x * factor + offset)));
+                }
+                _ => part.iter_mut().for_each(|x| *x = scaled(function(*x * factor + offset))),
+            }
+        }
+    };
+    if let Some(elements) = x.as_slice_mut() {
+        let rows = PART.div_ceil(width) * width;
+        elements.par_chunks_mut(rows).for_each(|rows| rows.chunks_mut(width).for_each(row));
     }
     x
 }
@@ -102,6 +137,10 @@ pub(super) fn binary(f: BinaryFn, a: &Shared, b: &Shared) -> Shared {
 }
 
 fn zip(a: &Shared, b: &Shared, f: impl Fn(f32, f32) -> f32) -> Shared {
+    if let (true, Some(left), Some(right)) = (a.shape() == b.shape(), a.as_slice(), b.as_slice()) {
+        let results = left.iter().zip(right).map(|(a, b)| f(*a, *b)).collect();
+        return Shared::from_shape_vec(IxDyn(a.shape()), results).expect("as many elements");
+    }
     let rank = a.ndim().max(b.ndim());
     let extent = |x: &Shared, axis: usize| {
         let missing = rank - x.ndim();

@@ -1,22 +1,15 @@
 //! Matrix products, convolutions and attention.
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{
     Array2, Array4, ArrayD, ArrayView2, Axis, Dimension as _, Ix1, Ix2, Ix3, Ix4, IxDyn, s,
 };
 
 use super::super::patches::{Windows, pixels};
+use super::products::{product, product_into};
 use super::{Shared, rows};
 
 fn matrix(x: &Shared) -> ArrayView2<'_, f32> {
     x.view().into_dimensionality::<Ix2>().expect("verified rank")
-}
-
-/// A product in row-major order; `dot` may return another layout.
-fn product(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut product = Array2::zeros((a.nrows(), b.ncols()));
-    general_mat_mul(1.0, a, b, 0.0, &mut product);
-    product
 }
 
 /// Product of the last two dimensions; leading ones broadcast.
@@ -55,8 +48,8 @@ pub(super) fn matmul(a: &Shared, b: &Shared) -> ArrayD<f32> {
         }
         let [a, b] =
             [a, b].map(|x| x.into_dimensionality::<Ix2>().expect("leading dimensions are gone"));
-        let mut out = out.into_dimensionality::<Ix2>().expect("leading dimensions are gone");
-        general_mat_mul(1.0, &a, &b, 0.0, &mut out);
+        let out = out.into_dimensionality::<Ix2>().expect("leading dimensions are gone");
+        product_into(&a, &b, out);
     }
     products
 }
@@ -151,7 +144,8 @@ pub(super) fn attention(
         let columns = head * features..(head + 1) * features;
         let (q, k) =
             (q.slice(s![queries.clone(), columns.clone()]), k.slice(s![rows.clone(), columns]));
-        general_mat_mul(scale as f32, &q, &k.t(), 0.0, &mut scores);
+        product_into(&q, &k.t(), scores.view_mut());
+        scores *= scale as f32;
         if let Some(bias) = &bias {
             // All windows may share the bias.
             scores += &bias.index_axis(Axis(0), (window * heads + head) % bias.shape()[0]);
@@ -168,7 +162,7 @@ pub(super) fn attention(
         scores.rows_mut().into_iter().for_each(rows::softmax);
         let columns = head * values..(head + 1) * values;
         let v = v.slice(s![rows, columns.clone()]);
-        general_mat_mul(1.0, &scores, &v, 0.0, &mut out.slice_mut(s![queries, columns]));
+        product_into(&scores.view(), &v, out.slice_mut(s![queries, columns]));
     }
     out.into_dyn()
 }

@@ -1,12 +1,14 @@
 //! The float interpreter.
 //!
 //! Tensors are f32, including those of integers (exact up to 2^24); sums of softmax, LayerNorm and
-//! means are f64. Matrix products are those of ndarray, which use the widest registers of the
-//! processor: their last bits differ between kinds of processors, but not between runs or numbers
-//! of threads. All other functions are those of the portable `libm` crate.
+//! means are f64. Every sum has a fixed order ([`products`]), and functions are computed from
+//! additions and multiplications ([`functions`]) or by the portable `libm` crate: the bits are the
+//! same on every processor, whatever the number of threads.
 
 mod elementwise;
+mod functions;
 mod linear;
+mod products;
 mod rows;
 
 use cranelift_entity::SecondaryMap;
@@ -319,12 +321,12 @@ impl<'g> FloatInterpreter<'g> {
             | OpKind::Lut { .. }
             | OpKind::QAdd { .. }
             | OpKind::Sddmm { .. }
-            | OpKind::QSoftmax {}
+            | OpKind::QSoftmax { .. }
             | OpKind::Spmm { .. }
             | OpKind::BlockSddmm { .. }
             | OpKind::CscSddmm { .. }
-            | OpKind::BlockSoftmax {}
-            | OpKind::CscSoftmax {}
+            | OpKind::BlockSoftmax { .. }
+            | OpKind::CscSoftmax { .. }
             | OpKind::SplitSpmm { .. } => {
                 return Err(InterpError::at(
                     self.graph,

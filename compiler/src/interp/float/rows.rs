@@ -1,33 +1,33 @@
 //! Reductions of rows: means, softmax, LayerNorm.
 
 use ndarray::{ArrayViewMut1, Axis, IxDyn};
+use rayon::prelude::*;
 
-use super::Shared;
+use super::{Shared, functions};
 
 /// The softmax of a row, in place.
 pub(super) fn softmax(mut row: ArrayViewMut1<'_, f32>) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    row.mapv_inplace(|x| {
-        let e = libm::expf(x - max);
-        sum += f64::from(e);
-        e
-    });
+    row.mapv_inplace(|x| functions::exp(x - max));
+    let sum: f64 = row.iter().map(|e| f64::from(*e)).sum();
     let factor = (1.0 / sum) as f32;
     row.mapv_inplace(|e| e * factor);
 }
 
 /// LayerNorm over the last dimension.
 pub(super) fn layer_norm(mut x: Shared, gamma: &Shared, beta: &Shared, eps: f64) -> Shared {
-    let last = Axis(x.ndim() - 1);
-    for mut row in x.lanes_mut(last) {
-        let width = row.len() as f64;
-        let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / width;
-        let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width;
-        let factor = 1.0 / (variance + eps).sqrt();
-        for ((x, gamma), beta) in row.iter_mut().zip(gamma).zip(beta) {
-            *x = ((f64::from(*x) - mean) * factor * f64::from(*gamma) + f64::from(*beta)) as f32;
+    let width = x.shape().last().copied().unwrap_or(1).max(1);
+    let [gamma, beta] = [gamma, beta].map(|x| x.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+    let normalise = |row: &mut [f32]| {
+        let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
+        let squares = row.iter().map(|x| (f64::from(*x) - mean).powi(2));
+        let factor = 1.0 / (squares.sum::<f64>() / width as f64 + eps).sqrt();
+        for ((x, gamma), beta) in row.iter_mut().zip(&gamma).zip(&beta) {
+            *x = ((f64::from(*x) - mean) * factor * gamma + beta) as f32;
         }
+    };
+    if let Some(elements) = x.as_slice_mut() {
+        elements.par_chunks_mut(width).with_min_len(16).for_each(normalise);
     }
     x
 }

@@ -1,14 +1,16 @@
-//! The quantised operations as loops over their definitions.
+//! The quantised operations by their definitions.
 //!
 //! Matrices are row-major slices with their extents. Sums wrap as those of the machine do; programs
 //! that respect `max_accumulation_depth` never wrap.
 
+use ndarray::{Array2, s};
 use vitcod_isa::numerics::{
-    LayerNormParams, Lut, PRUNED, Quantised, Scale, add_bias, biased_score, layer_norm_row,
-    requantise, requantise_i8, round_shift, row_max, softmax_probs,
+    LayerNormParams, PRUNED, ProbabilityFormat, Quantised, Scale, add_bias, biased_score,
+    layer_norm_row, requantise, requantise_i8, round_shift, row_max, softmax_probs,
 };
 use vitcod_isa::operands::Channel;
 
+use super::products;
 use crate::ir::layout::Mask;
 
 pub(super) fn row<T>(x: &[T], width: usize, i: usize) -> &[T] {
@@ -26,14 +28,11 @@ pub(super) fn linear<O: Quantised>(
     channels: &[Channel],
     [m, k]: [usize; 2],
 ) -> Vec<O> {
-    let mut out = Vec::with_capacity(m * channels.len());
-    for i in 0..m {
-        for (j, channel) in channels.iter().enumerate() {
-            let sum = add_bias(dot(row(x, k, i), row(w, k, j)), channel.bias);
-            out.push(O::saturate(requantise(sum, channel.scale)));
-        }
-    }
-    out
+    let sums = products::transposed(x, w, [m, channels.len(), k]);
+    let result = |(sum, channel): (&i32, &Channel)| {
+        O::saturate(requantise(add_bias(*sum, channel.bias), channel.scale))
+    };
+    sums.iter().zip(channels.iter().cycle()).map(result).collect()
 }
 
 /// `requantise(sum over h of w[o,h] x[i, h*d+f] + bias[o])` for `x[m, heads * d]` and
@@ -90,14 +89,18 @@ pub(super) fn layer_norm<O: Quantised + Default>(
     out
 }
 
-/// Looks up every element, in the table of its columns.
-pub(super) fn lut(x: &[i8], luts: &[(usize, Lut)]) -> Vec<i8> {
-    let columns = luts.iter().map(|(columns, _)| columns).sum::<usize>().max(1);
+/// Applies the function of its columns to every element.
+pub(super) fn lut<X: Copy, T>(
+    x: &[X],
+    tables: &[(usize, T)],
+    apply: impl Fn(&T, X) -> i8,
+) -> Vec<i8> {
+    let columns = tables.iter().map(|(columns, _)| columns).sum::<usize>().max(1);
     let mut out = Vec::with_capacity(x.len());
     for mut row in x.chunks(columns) {
-        for (columns, lut) in luts {
+        for (columns, table) in tables {
             let (part, rest) = row.split_at(*columns);
-            out.extend(part.iter().map(|x| lut.apply(*x)));
+            out.extend(part.iter().map(|x| apply(table, *x)));
             row = rest;
         }
     }
@@ -131,13 +134,17 @@ pub(super) fn sddmm(
     let d = c / heads;
     let mut scores = Vec::with_capacity(heads * m * n);
     for head in 0..heads {
+        let of_head = |x: &[i8], rows: usize| -> Vec<i8> {
+            (0..rows).flat_map(|i| row(row(x, c, i), d, head)).copied().collect()
+        };
+        let sums = products::transposed(&of_head(q, m), &of_head(k, n), [m, n, d]);
         for i in 0..m {
             for j in 0..n {
                 if masks.is_some_and(|masks| !masks[head].is_kept(i, j)) {
                     scores.push(PRUNED);
                     continue;
                 }
-                let sum = dot(row(row(q, c, i), d, head), row(row(k, c, j), d, head));
+                let sum = sums[i * n + j];
                 // The bias has the layout of the scores.
                 scores.push(biased_score(sum, scale, bias.map_or(0, |bias| bias[scores.len()])));
             }
@@ -146,13 +153,18 @@ pub(super) fn sddmm(
     scores
 }
 
-/// Unnormalised probabilities of rows of `n` scores, and the rows' sums.
-pub(super) fn softmax(scores: &[i16], rows: usize, n: usize) -> (Vec<i8>, Vec<u32>) {
+/// Unnormalised probabilities of rows of `n` scores in a format, and the rows' sums.
+pub(super) fn softmax(
+    scores: &[i16],
+    [rows, n]: [usize; 2],
+    shift: u8,
+    format: ProbabilityFormat,
+) -> (Vec<u8>, Vec<u32>) {
     let mut probs = vec![0; rows * n];
     let sums = (0..rows)
         .map(|i| {
             let scores = row(scores, n, i);
-            softmax_probs(scores, row_max(scores), &mut probs[i * n..][..n])
+            softmax_probs(scores, row_max(scores), shift, format, &mut probs[i * n..][..n])
         })
         .collect();
     (probs, sums)
@@ -160,7 +172,7 @@ pub(super) fn softmax(scores: &[i16], rows: usize, n: usize) -> (Vec<i8>, Vec<u3
 
 /// Probabilities `p[heads,m,n]`, normalised by their row sums, times values `v[n,c]`; to `[m,c]`.
 pub(super) fn spmm(
-    p: &[i8],
+    p: &[i16],
     sums: &[u32],
     v: &[i8],
     [heads, m, n]: [usize; 3],
@@ -168,22 +180,17 @@ pub(super) fn spmm(
     scale: Scale,
 ) -> Vec<i8> {
     let mut out = vec![0; m * c];
-    let mut accumulators = vec![0i32; c.checked_div(heads).unwrap_or(0)];
-    let d = accumulators.len();
+    let d = c.checked_div(heads).unwrap_or(0);
+    let values = v.iter().map(|v| f64::from(*v)).collect();
+    let values = Array2::from_shape_vec((n, c), values).expect("n rows of c values");
     for head in 0..heads {
+        let values = values.slice(s![.., head * d..(head + 1) * d]);
+        let accumulators = products::plain(&p[head * m * n..][..m * n], values, [m, n]);
         for i in 0..m {
-            let p = row(p, n, head * m + i);
-            accumulators.fill(0);
-            for (j, p) in p.iter().enumerate() {
-                let v = row(row(v, c, j), d, head);
-                for (sum, v) in accumulators.iter_mut().zip(v) {
-                    *sum = sum.wrapping_add(i32::from(*p) * i32::from(*v));
-                }
-            }
             let scale = scale.combine(Scale::reciprocal(sums[head * m + i]));
             let out = &mut out[i * c + head * d..][..d];
             out.iter_mut()
-                .zip(&accumulators)
+                .zip(row(&accumulators, d, i))
                 .for_each(|(out, sum)| *out = requantise_i8(*sum, scale));
         }
     }

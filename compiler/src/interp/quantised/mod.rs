@@ -1,6 +1,7 @@
 //! The quantised interpreter.
 
 mod kernels;
+mod products;
 mod sparse_attention;
 mod tensor;
 
@@ -8,7 +9,7 @@ use std::borrow::Cow;
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, ArrayViewD};
-use vitcod_isa::numerics::{LayerNormParams, Lut};
+use vitcod_isa::numerics::{Interpolation, LayerNormParams, Lut};
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::InterpError;
@@ -34,6 +35,7 @@ enum Params {
     LayerNorm(LayerNormParams),
     /// The columns and the table of each group of channels.
     Luts(Vec<(usize, Lut)>),
+    Interpolations(Vec<(usize, Interpolation)>),
     /// One mask per head.
     Masks(Vec<Mask>),
     Patterns(Patterns),
@@ -107,14 +109,26 @@ impl<'g> QuantisedInterpreter<'g> {
             OpKind::Lut { channels } => {
                 let (_, columns) = self.graph.ty(data.results[0]).matrix();
                 let channels = if channels.is_empty() { &[columns][..] } else { channels };
-                let tables = constant()?.bytes.as_chunks().0.iter().map(Lut::from_bytes);
-                Some(Params::Luts(channels.iter().copied().zip(tables).collect()))
+                let (channels, bytes) = (channels.iter().copied(), &constant()?.bytes);
+                Some(match self.graph.ty(data.operands[0]).elem {
+                    Elem::I16 => {
+                        let tables = bytes.chunks(Interpolation::BYTES);
+                        let tables =
+                            tables.map(Interpolation::from_bytes).collect::<Result<Vec<_>, _>>();
+                        let tables = tables.map_err(|e| e.to_string())?;
+                        Params::Interpolations(channels.zip(tables).collect())
+                    }
+                    _ => {
+                        let tables = bytes.as_chunks().0.iter().map(Lut::from_bytes);
+                        Params::Luts(channels.zip(tables).collect())
+                    }
+                })
             }
             OpKind::Sddmm { .. } => sddmm_masks(self.graph, data)?.map(Params::Masks),
             OpKind::BlockSddmm { .. }
             | OpKind::CscSddmm { .. }
-            | OpKind::BlockSoftmax {}
-            | OpKind::CscSoftmax {}
+            | OpKind::BlockSoftmax { .. }
+            | OpKind::CscSoftmax { .. }
             | OpKind::SplitSpmm { .. } => Some(Params::Patterns(Patterns::read(self.graph, data)?)),
             _ => None,
         })
@@ -242,6 +256,14 @@ impl<'g> QuantisedInterpreter<'g> {
             Tensor::U32(x) => Ok(x.as_slice()),
             _ => Err(format!("found {}, expected u32", ty(i))),
         };
+        let probabilities = |i: usize| {
+            let found = || format!("found {}, expected probabilities", ty(i));
+            tensor(i)?.decoded().ok_or_else(found)
+        };
+        let format = || {
+            let ty = self.graph.ty(data.results[0]);
+            ty.probabilities().ok_or_else(|| format!("{ty} are no probabilities"))
+        };
         let result = match (&data.kind, &self.params[op]) {
             (OpKind::QLinear {}, Some(Params::Channels(channels))) => {
                 let (m, k) = ty(0).matrix();
@@ -275,8 +297,11 @@ impl<'g> QuantisedInterpreter<'g> {
                     _ => Tensor::I8(kernels::layer_norm(i16s(0)?, params, m)),
                 }
             }
-            (OpKind::Lut { .. }, Some(Params::Luts(luts))) => {
-                Tensor::I8(kernels::lut(i8s(0)?, luts))
+            (OpKind::Lut { .. }, Some(Params::Luts(tables))) => {
+                Tensor::I8(kernels::lut(i8s(0)?, tables, Lut::apply))
+            }
+            (OpKind::Lut { .. }, Some(Params::Interpolations(tables))) => {
+                Tensor::I8(kernels::lut(i16s(0)?, tables, Interpolation::apply))
             }
             (OpKind::QAdd { a_scale, b_scale, shift }, _) => {
                 match self.graph.ty(data.results[0]).elem {
@@ -323,15 +348,16 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
                 Tensor::I16(scores)
             }
-            (OpKind::QSoftmax {}, _) => {
+            (OpKind::QSoftmax { shift }, _) => {
                 let shape = &ty(0).shape;
-                let (probs, sums) = kernels::softmax(i16s(0)?, shape[0] * shape[1], shape[2]);
-                return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
+                let (extents, format) = ([shape[0] * shape[1], shape[2]], format()?);
+                let (probs, sums) = kernels::softmax(i16s(0)?, extents, *shift, format);
+                return Ok(vec![Tensor::probabilities(format, probs), Tensor::U32(sums)]);
             }
             (OpKind::Spmm { scale, windows }, _) => {
                 let ([heads, m, n], c) =
                     ([ty(0).shape[0] / windows, ty(0).shape[1], ty(0).shape[2]], ty(2).matrix().1);
-                let (p, sums, v) = (i8s(0)?, u32s(1)?, i8s(2)?);
+                let (p, sums, v) = (probabilities(0)?, u32s(1)?, i8s(2)?);
                 let mut product = Vec::with_capacity(windows * m * c);
                 for window in 0..*windows {
                     let part = |each: usize| window * each..(window + 1) * each;
@@ -356,7 +382,12 @@ impl<'g> QuantisedInterpreter<'g> {
                 };
                 return Ok(vec![Tensor::I16(scores), Tensor::I16(maxima)]);
             }
-            (OpKind::BlockSoftmax {} | OpKind::CscSoftmax {}, Some(Params::Patterns(patterns))) => {
+            (
+                OpKind::BlockSoftmax { shift } | OpKind::CscSoftmax { shift },
+                Some(Params::Patterns(patterns)),
+            ) => {
+                let format = format()?;
+                let form = (*shift, format);
                 let (heads, m) = ty(2).matrix();
                 let rows = sparse_attention::Rows { heads, m };
                 let mut maxima = i16s(2)?.to_vec();
@@ -368,14 +399,14 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
                 let (probs, sums) = match patterns {
                     Patterns { keys: Some(keys), .. } => {
-                        sparse_attention::block_softmax(i16s(0)?, keys, &maxima, rows)
+                        sparse_attention::block_softmax(i16s(0)?, keys, &maxima, rows, form)
                     }
                     Patterns { csc: Some(csc), .. } => {
-                        sparse_attention::csc_softmax(i16s(0)?, csc, &maxima, rows)
+                        sparse_attention::csc_softmax(i16s(0)?, csc, &maxima, rows, form)
                     }
                     _ => return Err("no pattern".to_owned()),
                 };
-                return Ok(vec![Tensor::I8(probs), Tensor::U32(sums)]);
+                return Ok(vec![Tensor::probabilities(format, probs), Tensor::U32(sums)]);
             }
             (OpKind::SplitSpmm { heads, scale, block, csc }, Some(Params::Patterns(patterns))) => {
                 let ((m, c), parts) =
@@ -386,10 +417,10 @@ impl<'g> QuantisedInterpreter<'g> {
                     sparse_attention::Rows { heads: *heads, m },
                 );
                 if let (Some(at), Some(keys)) = (parts.block, &patterns.keys) {
-                    product.block(i8s(at.probs)?, u32s(at.sums)?, keys);
+                    product.block(&probabilities(at.probs)?, u32s(at.sums)?, keys);
                 }
                 if let (Some(at), Some(csc)) = (parts.csc, &patterns.csc) {
-                    product.csc(i8s(at.probs)?, u32s(at.sums)?, csc);
+                    product.csc(&probabilities(at.probs)?, u32s(at.sums)?, csc);
                 }
                 Tensor::I8(product.requantised(*scale))
             }
@@ -397,6 +428,7 @@ impl<'g> QuantisedInterpreter<'g> {
                 let channels = ty(0).shape[1];
                 match tensor(0)? {
                     Tensor::I8(x) => Tensor::I8(pixels(x, channels)),
+                    Tensor::E3m5(x) => Tensor::E3m5(pixels(x, channels)),
                     Tensor::I16(x) => Tensor::I16(pixels(x, channels)),
                     Tensor::U16(x) => Tensor::U16(pixels(x, channels)),
                     Tensor::U32(x) => Tensor::U32(pixels(x, channels)),
@@ -409,6 +441,7 @@ impl<'g> QuantisedInterpreter<'g> {
                 let map = [map[0], map[1], ty(0).shape[1]];
                 match tensor(0)? {
                     Tensor::I8(x) => Tensor::I8(windows.rows(x, map)),
+                    Tensor::E3m5(x) => Tensor::E3m5(windows.rows(x, map)),
                     Tensor::I16(x) => Tensor::I16(windows.rows(x, map)),
                     Tensor::U16(x) => Tensor::U16(windows.rows(x, map)),
                     Tensor::U32(x) => Tensor::U32(windows.rows(x, map)),

@@ -2,7 +2,9 @@
 //! [`kernels`](super::kernels), matrices are row-major slices and sums wrap. A row of a head is
 //! `head * m + query`.
 
-use vitcod_isa::numerics::{PRUNED, Scale, requantise_i8, requantise_score, softmax_probs};
+use vitcod_isa::numerics::{
+    PRUNED, ProbabilityFormat, Scale, requantise_i8, requantise_score, softmax_probs,
+};
 
 use super::kernels::{dot, row};
 use crate::ir::layout::{BlockKeys, BlockMask, Csc};
@@ -74,8 +76,9 @@ pub(super) fn block_softmax(
     keys: &BlockKeys,
     maxima: &[i16],
     rows: Rows,
-) -> (Vec<i8>, Vec<u32>) {
-    softmax(scores, cells(keys, rows.m).map(|(head, query, _)| (head, query)), maxima, rows)
+    form: (u8, ProbabilityFormat),
+) -> (Vec<u8>, Vec<u32>) {
+    softmax(scores, cells(keys, rows.m).map(|(head, query, _)| (head, query)), maxima, rows, form)
 }
 
 /// Unnormalised probabilities of the entries of a pattern, and the sums of their rows.
@@ -84,22 +87,25 @@ pub(super) fn csc_softmax(
     csc: &Csc,
     maxima: &[i16],
     rows: Rows,
-) -> (Vec<i8>, Vec<u32>) {
-    softmax(scores, csc.entries().map(|(head, _, query)| (head, query)), maxima, rows)
+    form: (u8, ProbabilityFormat),
+) -> (Vec<u8>, Vec<u32>) {
+    softmax(scores, csc.entries().map(|(head, _, query)| (head, query)), maxima, rows, form)
 }
 
+/// `form` is the shift of the scores and the format of the probabilities.
 fn softmax(
     scores: &[i16],
     places: impl Iterator<Item = (usize, usize)>,
     maxima: &[i16],
     rows: Rows,
-) -> (Vec<i8>, Vec<u32>) {
+    form: (u8, ProbabilityFormat),
+) -> (Vec<u8>, Vec<u32>) {
     let mut probs = vec![0; scores.len()];
     let mut sums = vec![0u32; rows.heads * rows.m];
     for ((score, prob), (head, query)) in scores.iter().zip(&mut probs).zip(places) {
         let row = head * rows.m + query;
-        let sum =
-            softmax_probs(std::slice::from_ref(score), maxima[row], std::slice::from_mut(prob));
+        let ((shift, format), score) = (form, std::slice::from_ref(score));
+        let sum = softmax_probs(score, maxima[row], shift, format, std::slice::from_mut(prob));
         sums[row] = sums[row].wrapping_add(sum);
     }
     (probs, sums)
@@ -128,7 +134,7 @@ impl<'a> Product<'a> {
     }
 
     /// Adds the blocks.
-    pub(super) fn block(&mut self, probs: &[i8], sums: &[u32], keys: &BlockKeys) {
+    pub(super) fn block(&mut self, probs: &[i16], sums: &[u32], keys: &BlockKeys) {
         let places = cells(keys, self.rows.m);
         self.add(
             probs,
@@ -138,13 +144,13 @@ impl<'a> Product<'a> {
     }
 
     /// Adds the entries of a pattern.
-    pub(super) fn csc(&mut self, probs: &[i8], sums: &[u32], csc: &Csc) {
+    pub(super) fn csc(&mut self, probs: &[i16], sums: &[u32], csc: &Csc) {
         self.add(probs, sums, csc.entries().map(|(head, key, query)| (head, query, key)));
     }
 
     fn add(
         &mut self,
-        probs: &[i8],
+        probs: &[i16],
         sums: &[u32],
         places: impl Iterator<Item = (usize, usize, usize)>,
     ) {

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use vitcod_isa::numerics::{dequantise, divide_channels, quantise_i8, quantise_i16};
+use vitcod_isa::numerics::{
+    ProbabilityFormat, dequantise, divide_channels, quantise_i8, quantise_i16,
+};
 use vitcod_isa::operands::mask_row;
 
 use crate::ir::{Elem, Graph, TensorType, Value};
@@ -14,6 +16,8 @@ use crate::ir::{Elem, Graph, TensorType, Value};
 pub enum Tensor {
     /// 8-bit integers.
     I8(Vec<i8>),
+    /// Probabilities as minifloats.
+    E3m5(Vec<u8>),
     /// 16-bit integers.
     I16(Vec<i16>),
     /// Row numbers of a table.
@@ -29,6 +33,7 @@ impl Tensor {
     pub fn elem(&self) -> Elem {
         match self {
             Tensor::I8(_) => Elem::I8,
+            Tensor::E3m5(_) => Elem::E3m5,
             Tensor::I16(_) => Elem::I16,
             Tensor::U16(_) => Elem::U16,
             Tensor::U32(_) => Elem::U32,
@@ -40,6 +45,7 @@ impl Tensor {
     pub fn len(&self) -> usize {
         match self {
             Tensor::I8(x) => x.len(),
+            Tensor::E3m5(x) => x.len(),
             Tensor::I16(x) => x.len(),
             Tensor::U16(x) => x.len(),
             Tensor::U32(x) => x.len(),
@@ -59,7 +65,7 @@ impl Tensor {
             Tensor::I16(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Tensor::U16(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Tensor::U32(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Tensor::Byte(x) => x.clone(),
+            Tensor::E3m5(x) | Tensor::Byte(x) => x.clone(),
         }
     }
 
@@ -83,6 +89,7 @@ impl Tensor {
                 rest.is_empty()
                     .then(|| Tensor::U32(elements.iter().map(|x| u32::from_le_bytes(*x)).collect()))
             }
+            Elem::E3m5 => Some(Tensor::E3m5(bytes.to_vec())),
             Elem::Byte => Some(Tensor::Byte(bytes.to_vec())),
             Elem::F32 | Elem::I64 | Elem::Channel => None,
         }
@@ -95,7 +102,9 @@ impl Tensor {
             (Tensor::I16(x), Tensor::I16(other)) => x.extend_from_slice(&other[range]),
             (Tensor::U16(x), Tensor::U16(other)) => x.extend_from_slice(&other[range]),
             (Tensor::U32(x), Tensor::U32(other)) => x.extend_from_slice(&other[range]),
-            (Tensor::Byte(x), Tensor::Byte(other)) => x.extend_from_slice(&other[range]),
+            (Tensor::E3m5(x), Tensor::E3m5(other)) | (Tensor::Byte(x), Tensor::Byte(other)) => {
+                x.extend_from_slice(&other[range])
+            }
             _ => return None,
         }
         Some(())
@@ -136,13 +145,34 @@ impl Tensor {
         Tensor::quantise(&image, graph.ty(input))
     }
 
+    /// Probabilities in a format of bytes.
+    pub(super) fn probabilities(format: ProbabilityFormat, bytes: Vec<u8>) -> Tensor {
+        match format {
+            ProbabilityFormat::Int8 => {
+                Tensor::I8(bytes.into_iter().map(|byte| byte as i8).collect())
+            }
+            ProbabilityFormat::Minifloat => Tensor::E3m5(bytes),
+        }
+    }
+
+    /// The integers that probabilities represent, if these are such.
+    pub(super) fn decoded(&self) -> Option<Vec<i16>> {
+        match self {
+            Tensor::I8(x) => Some(x.iter().map(|x| (*x).into()).collect()),
+            Tensor::E3m5(x) => {
+                Some(x.iter().map(|x| ProbabilityFormat::Minifloat.decode(*x)).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// The real numbers that the elements represent, with a given shape. `None` if they do not
     /// represent real numbers or do not match the shape.
     pub fn dequantise(&self, step: f64, shape: &[usize]) -> Option<ArrayD<f32>> {
         let elements = match self {
             Tensor::I8(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
             Tensor::I16(x) => x.iter().map(|x| dequantise(*x, step)).collect(),
-            Tensor::U16(_) | Tensor::U32(_) | Tensor::Byte(_) => return None,
+            Tensor::E3m5(_) | Tensor::U16(_) | Tensor::U32(_) | Tensor::Byte(_) => return None,
         };
         ArrayD::from_shape_vec(IxDyn(shape), elements).ok()
     }

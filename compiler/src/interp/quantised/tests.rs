@@ -1,6 +1,8 @@
 //! Every operation on numbers worked out by hand, and whole graphs with what must be rejected.
 
-use vitcod_isa::numerics::{LayerNormParams, Lut, PRUNED, SCORE_UNITS_PER_NAT, Scale};
+use vitcod_isa::numerics::{
+    LayerNormParams, Lut, PRUNED, ProbabilityFormat, SCORE_UNITS_PER_NAT, Scale,
+};
 use vitcod_isa::operands::Channel;
 
 use super::{QuantisedInterpreter, Tensor, kernels};
@@ -94,7 +96,7 @@ fn masked(mask: Option<Vec<u8>>) -> Graph {
     let scores =
         graph.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [2, 3, 3])], &[])[0];
     let types = vec![TensorType::new(Elem::I8, [2, 3, 3]), TensorType::new(Elem::U32, [2, 3])];
-    let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
+    let soft = graph.push_typed(OpKind::QSoftmax { shift: 0 }, &[scores], types, &[]);
     let kind = OpKind::Spmm { scale: Scale::ONE, windows: 1 };
     let y = graph.push_typed(kind, &[soft[0], soft[1], x], vec![i8s], &[])[0];
     for (name, value) in [("scores", scores), ("probs", soft[0]), ("sums", soft[1]), ("y", y)] {
@@ -157,8 +159,16 @@ fn masks_are_checked() {
 fn softmax_by_hand() {
     // One octave is 256 units: half of 127 rounds up.
     let scores = [0, -256, PRUNED, 512, 0, 0];
-    assert_eq!(kernels::softmax(&scores, 2, 3), (vec![127, 64, 0, 127, 32, 32], vec![191, 191]));
-    assert_eq!(kernels::softmax(&[PRUNED; 2], 1, 2), (vec![0; 2], vec![0]));
+    let int8 = |scores, extents| kernels::softmax(scores, extents, 0, ProbabilityFormat::Int8);
+    assert_eq!(int8(&scores, [2, 3]), (vec![127, 64, 0, 127, 32, 32], vec![191, 191]));
+    assert_eq!(int8(&[PRUNED; 2], [1, 2]), (vec![0; 2], vec![0]));
+    // The octaves above the maxima are 1 and 3; a minifloat of exponent 7 is at least 2048. With a
+    // shift of 1, an octave is 128 units.
+    let float = |shift| kernels::softmax(&scores, [2, 3], shift, ProbabilityFormat::Minifloat);
+    let [half, eighth] = [7 << 5, 5 << 5];
+    assert_eq!(float(0), (vec![half, 6 << 5, 0, half, eighth, eighth], vec![3072, 3072]));
+    let sums = vec![2048 + 512, 2048 + 256];
+    assert_eq!(float(1), (vec![half, eighth, 0, half, 3 << 5, 3 << 5], sums));
 }
 
 #[test]
@@ -219,7 +229,7 @@ fn every_operation() -> Graph {
     let scores =
         graph.push_typed(kind, &[norm, norm], vec![TensorType::new(Elem::I16, [2, 3, 3])], &[])[0];
     let types = vec![TensorType::new(Elem::I8, [2, 3, 3]), TensorType::new(Elem::U32, [2, 3])];
-    let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[]);
+    let soft = graph.push_typed(OpKind::QSoftmax { shift: 0 }, &[scores], types, &[]);
     let kind = OpKind::Spmm { scale: Scale::ONE, windows: 1 };
     let mixed = graph.push_typed(kind, &[soft[0], soft[1], square], vec![i8s(&[3, 2])], &[])[0];
     let kind = OpKind::Slice { axis: 0, start: 0, len: 2, stride: 2 };

@@ -22,7 +22,7 @@ impl Patterns {
         let at: Vec<usize> = match data.kind {
             OpKind::BlockSddmm { .. } => vec![2, 3],
             OpKind::CscSddmm { .. } => vec![2],
-            OpKind::BlockSoftmax {} | OpKind::CscSoftmax {} => vec![1],
+            OpKind::BlockSoftmax { .. } | OpKind::CscSoftmax { .. } => vec![1],
             OpKind::SplitSpmm { block, csc, .. } => {
                 ProductParts::of(block, csc).iter().map(|part| part.pattern).collect()
             }
@@ -61,8 +61,8 @@ impl Patterns {
             }
             // The softmax does not depend on the number of keys; the operations that read keys
             // check them.
-            OpKind::BlockSoftmax {} => patterns.keys = Some(keys(1, shape(2)[0], MAX_TOKENS)?),
-            OpKind::CscSoftmax {} => {
+            OpKind::BlockSoftmax { .. } => patterns.keys = Some(keys(1, shape(2)[0], MAX_TOKENS)?),
+            OpKind::CscSoftmax { .. } => {
                 let [heads, queries] = [shape(2)[0], shape(2)[1]];
                 let keys = Csc::keys_in(heads, shape(0)[0], shape(1)[0])
                     .ok_or("the entries are not those of the pattern")?;

@@ -20,7 +20,7 @@ fn graph() -> Graph {
         &[node],
     )[0];
     let types = vec![TensorType::new(Elem::I8, [2, 2, 2]), TensorType::new(Elem::U32, [2, 2])];
-    let soft = graph.push_typed(OpKind::QSoftmax {}, &[scores], types, &[node]);
+    let soft = graph.push_typed(OpKind::QSoftmax { shift: 0 }, &[scores], types, &[node]);
     let mixed = graph.push_typed(
         OpKind::Spmm { scale, windows: 1 },
         &[soft[0], soft[1], x],
@@ -205,7 +205,7 @@ fn another_version_is_refused() {
     let other = text.replacen(&version, "{\"version\":7,\"more\":true,", 1);
     assert_eq!(
         SavedGraph::load(&of_json(other, &constants), &image).unwrap_err().to_string(),
-        "the graph was saved in version 7 of its form, this version reads 2: compile the model again"
+        "the graph was saved in version 7 of its form, this version reads 3: compile the model again"
     );
     let none = text.replacen(&version, "{", 1);
     let error = SavedGraph::load(&of_json(none, &constants), &image).unwrap_err().to_string();

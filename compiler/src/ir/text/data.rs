@@ -40,7 +40,7 @@ pub(super) fn elements(elem: Elem, bytes: &[u8]) -> String {
         Elem::I16 => list(bytes, |x| Some(i16::from_le_bytes(x).to_string())),
         Elem::U16 => list(bytes, |x| Some(u16::from_le_bytes(x).to_string())),
         Elem::U32 => list(bytes, |x| Some(u32::from_le_bytes(x).to_string())),
-        Elem::Byte | Elem::Channel => None,
+        Elem::E3m5 | Elem::Byte | Elem::Channel => None,
     };
     numbers.unwrap_or_else(|| format!("x\"{}\"", hex(bytes)))
 }
@@ -62,7 +62,7 @@ pub(super) fn push_number(elem: Elem, text: &str, bytes: &mut Vec<u8>) -> Option
         Elem::I16 => bytes.extend(text.parse::<i16>().ok()?.to_le_bytes()),
         Elem::U16 => bytes.extend(text.parse::<u16>().ok()?.to_le_bytes()),
         Elem::U32 => bytes.extend(text.parse::<u32>().ok()?.to_le_bytes()),
-        Elem::Byte => bytes.push(text.parse().ok()?),
+        Elem::E3m5 | Elem::Byte => bytes.push(text.parse().ok()?),
         Elem::Channel => return None,
     }
     Some(())
@@ -80,7 +80,7 @@ pub(super) fn seeded(ty: &TensorType, seed: u64) -> Vec<u8> {
                 let scale = Scale::from_f64(1.0 / 256.0).expect("a scale");
                 bytes.extend(Channel { bias: (random.bits() as i8).into(), scale }.to_bytes());
             }
-            Elem::I64 | Elem::I8 | Elem::I16 | Elem::U16 | Elem::U32 | Elem::Byte => {
+            Elem::I64 | Elem::I8 | Elem::E3m5 | Elem::I16 | Elem::U16 | Elem::U32 | Elem::Byte => {
                 bytes.extend(&random.bits().to_le_bytes()[..ty.elem.bytes()]);
             }
         }

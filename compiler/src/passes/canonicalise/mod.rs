@@ -237,12 +237,12 @@ impl Canonicaliser<'_> {
             | OpKind::Lut { .. }
             | OpKind::QAdd { .. }
             | OpKind::Sddmm { .. }
-            | OpKind::QSoftmax {}
+            | OpKind::QSoftmax { .. }
             | OpKind::Spmm { .. }
             | OpKind::BlockSddmm { .. }
             | OpKind::CscSddmm { .. }
-            | OpKind::BlockSoftmax {}
-            | OpKind::CscSoftmax {}
+            | OpKind::BlockSoftmax { .. }
+            | OpKind::CscSoftmax { .. }
             | OpKind::SplitSpmm { .. } => {
                 Err(Unsupported::new("an operation of a later stage", "an imported operation"))
             }

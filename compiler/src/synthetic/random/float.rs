@@ -80,7 +80,8 @@ impl Generator<'_> {
                 let groups = self.graph.add_f32("groups", [channels.len(), 4], &rows);
                 let [input_limit, result_limit] =
                     [(); 2].map(|()| f64::from(u8::from(self.one_in(2))));
-                let kind = OpKind::Table { f, channels, input_limit, result_limit };
+                let wide = self.one_in(3);
+                let kind = OpKind::Table { f, channels, input_limit, result_limit, wide };
                 self.push(kind, &[x, groups])
             }
             0 => self.unary(x),

@@ -5,7 +5,7 @@ use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::Generator;
 use crate::ir::layout::{Mask, mask_operand};
-use crate::ir::{Elem, OpKind, TensorType, Value};
+use crate::ir::{Elem, OpKind, TensorType, Value, table_bytes};
 
 impl Generator<'_> {
     /// Appends an operation of the quantised stage, or the three of an attention.
@@ -70,10 +70,12 @@ impl Generator<'_> {
                 self.stepped(OpKind::QLayerNorm {}, &[x, params], elem, vec![m, n]);
             }
             5 => {
-                let x = self.integers(Elem::I8);
+                let elem = self.pick(&[Elem::I8, Elem::I16]);
+                let x = self.integers(elem);
                 let (m, n) = self.graph.ty(x).matrix();
                 let channels = if self.one_in(2) { self.channel_groups(n) } else { Vec::new() };
-                let table = self.bytes(Elem::Byte, [256 * channels.len().max(1)], None);
+                let bytes = table_bytes(elem) * channels.len().max(1);
+                let table = self.bytes(Elem::Byte, [bytes], None);
                 self.stepped(OpKind::Lut { channels }, &[x, table], Elem::I8, vec![m, n]);
             }
             6 => {
@@ -195,9 +197,10 @@ impl Generator<'_> {
         let kind = OpKind::Sddmm { heads, scale: self.scale(), windows };
         let scores =
             self.push_typed(kind, &operands, vec![TensorType::new(Elem::I16, [all, m, n])]);
-        let types =
-            vec![TensorType::new(Elem::I8, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
-        let probs = self.push_typed(OpKind::QSoftmax {}, &scores, types);
+        let elem = self.pick(&[Elem::I8, Elem::E3m5]);
+        let types = vec![TensorType::new(elem, [all, m, n]), TensorType::new(Elem::U32, [all, m])];
+        let shift = if self.one_in(3) { self.below(9) as u8 } else { 0 };
+        let probs = self.push_typed(OpKind::QSoftmax { shift }, &scores, types);
         let kind = OpKind::Spmm { scale: self.scale(), windows };
         self.stepped(kind, &[probs[0], probs[1], v], Elem::I8, vec![windows * m, heads]);
     }

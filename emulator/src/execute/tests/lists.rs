@@ -60,6 +60,8 @@ fn softmax_list(bench: &mut Bench) -> SoftmaxList {
     SoftmaxList {
         engine: Engine::Sparser,
         both: true,
+        minifloat: false,
+        shift: ScoreShift(0),
         rows: bench.put(&rows(&[(4, 2), (1, 0), (0, 1)])),
         src: bench.put(&int16s(&[0, 256, 1000])),
         max: bench.put(&int16s(&[1000, 0, 0, 0, 256])),
@@ -89,6 +91,30 @@ fn probabilities_by_hand() {
     });
 }
 
+#[test]
+fn minifloats_and_shifted_scores_by_hand() {
+    let mut bench = Bench::new(2);
+    let minifloat = SoftmaxList { minifloat: true, ..softmax_list(&mut bench) };
+    bench.expect(minifloat, |plain| {
+        // Query 4: the maximum 256 is octave 1, below which 2 lies: 4096 / 4 and 4096 / 2. Query 0:
+        // 1256 is below octave 5; 1000 is 280 units below it, 4096 * 2^(-280/256) = 1919.1, which
+        // is next to 60 * 32.
+        let numbers = [1024, 2048, 1920];
+        let bytes: [u8; 3] = [6 << 5, 7 << 5, (6 << 5) + 28];
+        plain.put(minifloat.dst, 0, bytes);
+        let [first, second, third] = numbers;
+        let sums = uint32s(&[first + second, 0, third]);
+        plain.put::<12>(minifloat.sum, 0, sums.try_into().unwrap());
+    });
+    let mut bench = Bench::new(2);
+    let shifted = SoftmaxList { shift: ScoreShift(1), ..softmax_list(&mut bench) };
+    bench.expect(shifted, |plain| {
+        // One octave of the units is two octaves now.
+        plain.put(shifted.dst, 0, [32, 127, 32]);
+        plain.put::<12>(shifted.sum, 0, uint32s(&[159, 0, 32]).try_into().unwrap());
+    });
+}
+
 /// The list of [`sddmm_list`]; a block of keys 2 and 1 in head 0 and of none in head 1.
 fn spmm_list(bench: &mut Bench) -> SpmmList {
     SpmmList {
@@ -96,6 +122,7 @@ fn spmm_list(bench: &mut Bench) -> SpmmList {
         wide: true,
         list: true,
         block: true,
+        minifloat: false,
         lines: LineSet { first: 0, count: 2 },
         rows: bench.put(&rows(&[(3, 2), (1, 0), (0, 1), (2, 0)])),
         keys: bench.put(&[2, 0, 0, 0, 1, 0]),
@@ -130,6 +157,34 @@ fn products_by_hand() {
         // (3 * 60 + 1 * 20) / 4.
         plain.put(op.dst, 0, [35, 0, 30, 50]);
     });
+    // The numbers are below 32, so they represent themselves, as minifloats too.
+    let mut bench = Bench::new(3);
+    let op = SpmmList { minifloat: true, ..spmm_list(&mut bench) };
+    bench.expect(op, |plain| plain.put(op.dst, 0, [35, 0, 30, 50]));
+    let mut bench = Bench::new(3);
+    let op = SpmmList { minifloat: true, ..spmm_list(&mut bench) };
+    let p = op.p.0 as usize;
+    bench.memory.sram[p..p + 3].copy_from_slice(&[33, 1, 63]);
+    bench.expect(op, |plain| {
+        // 33 and 63 are the numbers with exponent 1. Query 3: (33 * 60 + 1 * 20) / 4 saturates;
+        // query 0: (1 * 50 + 1 * 30 + 63 * 30) / 4, too.
+        plain.put(op.dst, 0, [127, 0, 30, 127]);
+    });
+}
+
+#[test]
+fn a_row_has_no_more_minifloats_than_fit() {
+    let cut = |op: &mut SpmmList, sram: &mut [u8]| {
+        // 4,096 entries of query 3, in scratchpad that all operands share.
+        op.entries = Entries(4096);
+        (op.keys, op.p, op.wide, op.block) = (Sram(2048), Sram(2048), false, false);
+        sram[2048..6144].fill(0);
+        let at = op.rows.0 as usize;
+        sram[at..at + 16].copy_from_slice(&rows(&[(3, 4096), (1, 0), (0, 0), (2, 0)]));
+        (op.steps, op.minifloat) = (Entries(4096), true);
+    };
+    let most = |found| Reason::Terms { query: 3, found, most: 4095 };
+    assert_eq!(fault(spmm_list, cut), ("rows", most(4096)));
 }
 
 /// The fault of an instruction after a change of the scratchpad.
@@ -273,6 +328,8 @@ struct Case {
     lines: LineSet,
     /// Where the softmax of the list is cut.
     cut: prop::sample::Index,
+    minifloat: bool,
+    shift: ScoreShift,
 }
 
 impl Case {
@@ -290,11 +347,28 @@ impl Case {
                     Just((0..queries).collect::<Vec<u16>>()).prop_shuffle(),
                     any::<bool>(),
                     any::<prop::sample::Index>(),
+                    (any::<bool>(), 0..=8u8),
                 )
-                    .prop_map(move |(kept, columns, order, wide, cut)| {
-                        let lines = LineSet { first: 0, count };
-                        Case { heads, m, n, d, kept, columns, order, wide, lines, cut }
-                    })
+                    .prop_map(
+                        move |(kept, columns, order, wide, cut, (minifloat, shift))| {
+                            let lines = LineSet { first: 0, count };
+                            let shift = ScoreShift(shift);
+                            Case {
+                                heads,
+                                m,
+                                n,
+                                d,
+                                kept,
+                                columns,
+                                order,
+                                wide,
+                                lines,
+                                cut,
+                                minifloat,
+                                shift,
+                            }
+                        },
+                    )
             },
         )
     }
@@ -368,6 +442,8 @@ impl Case {
             engine: Engine::Denser,
             fresh: true,
             both: other_max.is_some(),
+            minifloat: self.minifloat,
+            shift: self.shift,
             src: scores.0,
             max,
             other_max: other_max.unwrap_or(Sram(0)),
@@ -395,6 +471,7 @@ impl Case {
                 out: Width::I8,
                 accumulate: false,
                 both: false,
+                minifloat: self.minifloat,
                 lines: LINES,
                 p,
                 v: Sram(run.v.0 + u32::from(head * self.d)),
@@ -489,6 +566,8 @@ impl Case {
             run.execute(SoftmaxList {
                 engine: Engine::Sparser,
                 both: true,
+                minifloat: self.minifloat,
+                shift: self.shift,
                 rows: Sram(rows_at.0 + 4 * at),
                 src: Sram(scores.0 + 2 * from),
                 max,
@@ -509,6 +588,7 @@ impl Case {
             wide,
             list: entries > 0,
             block: columns > 0,
+            minifloat: self.minifloat,
             lines,
             rows: rows_at,
             keys: keys_at,

@@ -6,9 +6,11 @@ mod lists;
 
 use proptest::prelude::*;
 use vitcod_isa::instr::table::*;
-use vitcod_isa::instr::{Dram, Engine, Instr, LineSet, Op, Shift, Sram, Traffic, Width};
+use vitcod_isa::instr::{
+    Dram, Engine, Instr, LineSet, Op, ScoreShift, Shift, Sram, Traffic, Width,
+};
 use vitcod_isa::numerics::{
-    LayerNormParams, Scale, exp2_neg, layer_norm_row, requantise, requantise_i8, requantise_i16,
+    LayerNormParams, Scale, layer_norm_row, requantise, requantise_i8, requantise_i16,
 };
 use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 use vitcod_support::random::SplitMix64;
@@ -154,6 +156,20 @@ fn engine() -> impl Strategy<Value = Engine> {
     prop::sample::select(Engine::ALL)
 }
 
+/// The integer that a minifloat represents, by its definition in real numbers.
+fn number_of(byte: u8) -> u32 {
+    let (exponent, mantissa) = (i32::from(byte / 32), f64::from(byte % 32));
+    let number = if exponent == 0 { mantissa } else { (32.0 + mantissa) * 2f64.powi(exponent - 1) };
+    number as u32
+}
+
+/// The minifloat next to a number, halves up, by search, and what it represents.
+fn minifloat_of(real: f64) -> (u8, u32) {
+    let distance = |byte: &u8| (f64::from(number_of(*byte)) - real).abs();
+    let nearest = (0..=u8::MAX).rev().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.map(|byte| (byte, number_of(byte))).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -225,7 +241,10 @@ proptest! {
     }
 
     #[test]
-    fn softmax(seed: u64, engine in engine(), fresh: bool, both: bool, m in 1u16..9, n in 1u16..40) {
+    fn softmax(
+        seed: u64, engine in engine(), fresh: bool, both: bool, minifloat: bool, shift in 0u8..4,
+        m in 1u16..9, n in 1u16..40,
+    ) {
         let mut bench = Bench::new(seed);
         let (src, src_stride) = bench.rows(m, 2 * u32::from(n));
         // Near enough to each other for probabilities other than 0 and 127.
@@ -238,7 +257,10 @@ proptest! {
         let (max, other_max) = (bench.put(&max), bench.put(&other));
         let (sum, _) = bench.rows(1, 4 * u32::from(m));
         let (dst, dst_stride) = bench.rows(m, n.into());
-        let op = Softmax { engine, fresh, both, src, max, other_max, sum, dst, m, n, src_stride, dst_stride };
+        let shift = ScoreShift(shift);
+        let op = Softmax {
+            engine, fresh, both, minifloat, shift, src, max, other_max, sum, dst, m, n, src_stride, dst_stride,
+        };
         bench.expect(op, |plain| for i in 0..m.into() {
             let mut row_max = plain.i16(max, 0, 0, i);
             if both {
@@ -246,10 +268,17 @@ proptest! {
             }
             let mut total = if fresh { 0 } else { plain.u32(sum, i) };
             for j in 0..n.into() {
-                let distance = i32::from(row_max) - i32::from(plain.i16(src, src_stride, i, j));
-                let probability = exp2_neg(distance.max(0) as u32);
-                total = total.wrapping_add(probability.into());
-                plain.put(dst, i * dst_stride as usize + j, [probability]);
+                let octaves = |score: i32| f64::from(score << shift.0) / 256.0;
+                let (max, score) = (i32::from(row_max), i32::from(plain.i16(src, src_stride, i, j)));
+                let score = octaves(score.min(max));
+                let (byte, number) = if minifloat {
+                    minifloat_of(4096.0 * (score - (octaves(max).floor() + 1.0)).exp2())
+                } else {
+                    let number = (127.0 * (score - octaves(max)).exp2() + 0.5).floor();
+                    (number as u8, number as u32)
+                };
+                total = total.wrapping_add(number);
+                plain.put(dst, i * dst_stride as usize + j, [byte]);
             }
             plain.put(sum, 4 * i, total.to_le_bytes());
         });
@@ -257,7 +286,7 @@ proptest! {
 
     #[test]
     fn spmm(
-        seed: u64, engine in engine(), out in width(), accumulate: bool, both: bool,
+        seed: u64, engine in engine(), out in width(), accumulate: bool, both: bool, minifloat: bool,
         m in 1u16..9, n in 1u16..40, d in 1u16..70,
     ) {
         let mut bench = Bench::new(seed);
@@ -269,12 +298,16 @@ proptest! {
         let (sum, other_sum) = (bench.put(&sums), bench.put(&sums));
         let scale = bench.scale();
         let op = Spmm {
-            engine, out, accumulate, both, lines: LINES, p, v, sum, other_sum, acc, dst, m, n, d, scale,
+            engine, out, accumulate, both, minifloat, lines: LINES, p, v, sum, other_sum, acc, dst, m, n, d, scale,
             p_stride, v_stride, acc_stride, dst_stride,
         };
         bench.expect(op, |plain| for (i, j) in loops(m, d) {
             let init = if accumulate { plain.i32(acc, acc_stride, i, j) } else { 0 };
-            let product = |l| plain.i8(p, p_stride, i, l) * plain.i8(v, v_stride, l, j);
+            let factor = |l| match (minifloat, plain.i8(p, p_stride, i, l)) {
+                (true, byte) => number_of(byte as u8) as i32,
+                (false, number) => number,
+            };
+            let product = |l| factor(l) * plain.i8(v, v_stride, l, j);
             let total = (0..n.into()).map(product).fold(init, i32::wrapping_add);
             let divisor = plain.u32(sum, i) + if both { plain.u32(other_sum, i) } else { 0 };
             plain.result(dst, dst_stride, (i, j), out, total, scale.combine(Scale::reciprocal(divisor)));
@@ -367,6 +400,24 @@ proptest! {
     }
 
     #[test]
+    fn interpolate(seed: u64, m in 1u16..6, n in 1u16..60) {
+        let mut bench = Bench::new(seed);
+        let (src, src_stride) = bench.rows(m, 2 * u32::from(n));
+        let (dst, dst_stride) = bench.rows(m, n.into());
+        let bytes = bench.random(514);
+        let table = bench.put(&bytes);
+        let value = |s: usize| f64::from(i16::from_le_bytes([bytes[2 * s], bytes[2 * s + 1]]));
+        bench.expect(Interpolate { src, table, dst, m, n, src_stride, dst_stride }, |plain| for (i, j) in loops(m, n) {
+            let x = (f64::from(plain.i16(src, src_stride, i, j)) + 32768.0) / 256.0;
+            let (s, part) = (x as usize, x.fract());
+            // Every step is exact in f64.
+            let y = (value(s) * (1.0 - part) + value(s + 1) * part) / 256.0;
+            let rounded = (y + 0.5).floor().clamp(-128.0, 127.0) as i8;
+            plain.put(dst, i * dst_stride as usize + j, [rounded as u8]);
+        });
+    }
+
+    #[test]
     fn transfers(seed: u64, bytes in 1u32..20, inner in 1u16..5, outer in 1u16..5, gaps: [u8; 4]) {
         let gap = |i: usize| u32::from(gaps[i] % 7);
         let (near, far) = (bytes + gap(0), bytes + gap(1));
@@ -415,7 +466,7 @@ proptest! {
 
     /// A row of attention that spans both engines, cut anywhere, gives the bits of the uncut row.
     #[test]
-    fn a_split_row_of_attention_equals_the_whole(seed: u64, m in 1u16..6, n in 2u16..40, d in 1u16..20, cut in 1u16..40) {
+    fn a_split_row_of_attention_equals_the_whole(seed: u64, m in 1u16..6, n in 2u16..40, d in 1u16..20, cut in 1u16..40, minifloat: bool) {
         let cut = cut.min(n - 1);
         let mut bench = Bench::new(seed);
         let (q, q_stride) = bench.rows(m, d.into());
@@ -438,11 +489,11 @@ proptest! {
                 scale: score_scale, q_stride, k_stride, dst_stride, index: Sram(0), mask: Sram(0), limit: 0, bias: Sram(0),
             };
             let softmax = Softmax {
-                engine, fresh: true, both, src: at(scores, 2), max, other_max, sum, dst: at(p, 1), m, n,
+                engine, fresh: true, both, minifloat, shift: ScoreShift(0), src: at(scores, 2), max, other_max, sum, dst: at(p, 1), m, n,
                 src_stride: dst_stride, dst_stride: p_stride,
             };
             let spmm = Spmm {
-                engine, out: Width::I8, accumulate: false, both, lines: LINES, p: at(p, 1), v: at(v, v_stride), sum, other_sum, acc,
+                engine, out: Width::I8, accumulate: false, both, minifloat, lines: LINES, p: at(p, 1), v: at(v, v_stride), sum, other_sum, acc,
                 dst: results[0].0, m, n, d, scale, p_stride, v_stride, acc_stride, dst_stride: results[0].1,
             };
             (Op::from(sddmm), Op::from(softmax), spmm)

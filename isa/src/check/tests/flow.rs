@@ -163,7 +163,7 @@ fn sums_stay_within_their_accumulators() {
     assert_eq!(crate::check::check(&accumulated(1 << 14, 3, fresh((1 << 14) - 1))), Ok(()));
     assert_eq!(
         flow_error(&accumulated(1 << 14, 3, fresh(1 << 14))),
-        "5: sums of 65536 products, expected at most 65535"
+        "5: sums of 131072 products, expected at most 131071 (a bias counts as 65536, a product with a minifloat as 32)"
     );
     let zeros = Lut {
         src: Sram(0),

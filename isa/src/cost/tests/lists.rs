@@ -6,7 +6,7 @@ use super::{lines, vitcod};
 use crate::cost::cost;
 use crate::effects::Data;
 use crate::instr::table::{SddmmList, SoftmaxList, SpmmList};
-use crate::instr::{Engine, Entries, Sram};
+use crate::instr::{Engine, Entries, ScoreShift, Sram};
 use crate::numerics::Scale;
 use crate::operands::LineGroups;
 
@@ -76,6 +76,8 @@ fn a_softmax_of_a_list_does_not_pad_rows() {
     let softmax = SoftmaxList {
         engine: Engine::Sparser,
         both: false,
+        minifloat: false,
+        shift: ScoreShift(0),
         rows: NOWHERE,
         src: NOWHERE,
         max: NOWHERE,

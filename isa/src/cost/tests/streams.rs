@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::vitcod;
 use crate::cost::cost;
-use crate::instr::table::{Add, LayerNorm, Lut, Softmax, SoftmaxList};
-use crate::instr::{Engine, Entries, Op, Shift, Sram, Width};
+use crate::instr::table::{Add, Interpolate, LayerNorm, Lut, Softmax, SoftmaxList};
+use crate::instr::{Engine, Entries, Op, ScoreShift, Shift, Sram, Width};
 
 /// Cycles in which a unit takes rows of elements, some at a time.
 fn step(rows: impl IntoIterator<Item = u32>, per_cycle: u32) -> u64 {
@@ -22,12 +22,14 @@ fn step(rows: impl IntoIterator<Item = u32>, per_cycle: u32) -> u64 {
 
 const HERE: Sram = Sram(0);
 
-fn rowwise(m: u16, n: u16) -> [Op; 4] {
+fn rowwise(m: u16, n: u16) -> [Op; 5] {
     let [narrow, wide] = [n.into(), 2 * u32::from(n)];
     let softmax = Softmax {
         engine: Engine::Sparser,
         fresh: true,
         both: false,
+        minifloat: false,
+        shift: ScoreShift(0),
         src: HERE,
         max: HERE,
         other_max: HERE,
@@ -64,7 +66,9 @@ fn rowwise(m: u16, n: u16) -> [Op; 4] {
         b_stride: wide,
         dst_stride: wide,
     };
-    [softmax.into(), norm.into(), lut.into(), add.into()]
+    let (table, src_stride, dst_stride) = (HERE, wide, narrow);
+    let interpolate = Interpolate { src: HERE, table, dst: HERE, m, n, src_stride, dst_stride };
+    [softmax.into(), norm.into(), lut.into(), add.into(), interpolate.into()]
 }
 
 proptest! {
@@ -84,6 +88,8 @@ proptest! {
         let list = SoftmaxList {
             engine: Engine::Sparser,
             both: false,
+            minifloat: false,
+            shift: ScoreShift(0),
             rows: HERE,
             src: HERE,
             max: HERE,

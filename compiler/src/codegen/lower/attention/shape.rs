@@ -6,6 +6,7 @@ use vitcod_isa::numerics::Scale;
 
 use crate::codegen::builder::tile::Block;
 use crate::codegen::group::AttentionGroup;
+use crate::codegen::lower::softmax_form::SoftmaxForm;
 use crate::ir::layout::{ScoreTerms, sddmm_terms};
 use crate::ir::{Graph, OpKind, Value};
 
@@ -23,7 +24,7 @@ pub(crate) struct Attention {
     pub(crate) shape: Shape,
 }
 
-/// The extents of a head of a window, and the numbers of heads and windows.
+/// The extents of a head of a window, the numbers of heads and windows, and the form of softmax.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) windows: usize,
@@ -37,6 +38,7 @@ pub(crate) struct Shape {
     /// Bytes of mask and bias per query that differ from head to head.
     pub(crate) term_bytes: usize,
     pub(crate) biased: bool,
+    pub(crate) softmax: SoftmaxForm,
 }
 
 impl Attention {
@@ -64,6 +66,7 @@ impl Attention {
             dv: graph.ty(v).shape[1] / heads,
             term_bytes: per_head.map(bytes).sum(),
             biased: terms.bias.is_some(),
+            softmax: SoftmaxForm::of(graph, group.softmax),
         };
         Attention { q, k, v, result: group.result, terms, score_scale, product_scale, shape }
     }

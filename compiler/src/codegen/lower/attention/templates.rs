@@ -6,6 +6,7 @@ use vitcod_isa::numerics::Scale;
 
 use crate::codegen::limits::count;
 use crate::codegen::lower::attention::shape::Shape;
+use crate::codegen::lower::softmax_form::SoftmaxForm;
 
 /// The scores of `m` queries, without mask and bias.
 pub(crate) fn sddmm(lines: LineSet, shape: Shape, m: usize, scale: Scale) -> Sddmm {
@@ -18,11 +19,14 @@ pub(crate) fn sddmm(lines: LineSet, shape: Shape, m: usize, scale: Scale) -> Sdd
 pub(crate) fn softmax(shape: Shape, m: usize, turn: usize) -> Softmax {
     let engine = Engine::ALL[turn % Engine::ALL.len()];
     let [m, n] = [m, shape.keys].map(count);
-    Softmax { engine, fresh: true, m, n, ..Softmax::ZERO }
+    let SoftmaxForm { shift, minifloat } = shape.softmax;
+    Softmax { engine, fresh: true, minifloat, shift, m, n, ..Softmax::ZERO }
 }
 
 /// The product of the probabilities of `m` queries with the values.
 pub(crate) fn spmm(lines: LineSet, shape: Shape, m: usize, scale: Scale) -> Spmm {
     let [m, n, d] = [m, shape.keys, shape.dv].map(count);
-    Spmm { engine: Engine::Denser, out: Width::I8, lines, m, n, d, scale, ..Spmm::ZERO }
+    let SoftmaxForm { minifloat, .. } = shape.softmax;
+    let form = Spmm { engine: Engine::Denser, out: Width::I8, minifloat, ..Spmm::ZERO };
+    Spmm { lines, m, n, d, scale, ..form }
 }

@@ -11,7 +11,7 @@ use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::linear::addend::Addend;
 use crate::codegen::lower::linear::form::Form;
 use crate::codegen::lower::linear::names::{
-    ACCUMULATORS, ACTIVATIONS, ADDEND, CHANNELS, NARROWED, RESULTS, SUMS, TABLES, WEIGHTS,
+    ACCUMULATORS, ACTIVATIONS, ADDEND, CHANNELS, NARROW_RESULTS, NARROWED, RESULTS, TABLES, WEIGHTS,
 };
 use crate::codegen::lower::linear::operand::Operand;
 use crate::codegen::lower::linear::templates::width_of;
@@ -60,15 +60,15 @@ pub(crate) struct Extents {
     /// Width of the results of the matrix product.
     pub(crate) out: Width,
     pub(crate) operand: Form,
-    /// Whether an add follows.
-    pub(crate) added: bool,
+    /// Whether the product itself is not stored: an add or an interpolation follows.
+    pub(crate) product_is_scratch: bool,
     /// Whether the result is stored to DRAM.
     pub(crate) stored: bool,
     /// Whether the other operand of the add is loaded.
     pub(crate) addend_loaded: bool,
-    /// Whether a sum in 8 bits, which needs a tile of its own, is stored to DRAM. A sum in 16 bits
-    /// is written over the product.
-    pub(crate) narrow_sum_stored: bool,
+    /// Whether what an add or an interpolation makes in 8 bits, which needs a tile of its own, is
+    /// stored to DRAM. A sum in 16 bits is written over the product.
+    pub(crate) narrow_stored_apart: bool,
     /// Whether the narrowed result is stored to DRAM.
     pub(crate) narrow_stored: bool,
     /// Bytes of the lookup tables.
@@ -91,10 +91,10 @@ impl Extents {
             k,
             out: width_of(graph, group.linear),
             operand: Operand::of(graph, planner.residence, group).form,
-            added: group.add.is_some(),
+            product_is_scratch: group.add.is_some() || group.is_interpolated(graph),
             stored,
             addend_loaded: other.is_some_and(|other| !planner.on_chip(other.value)),
-            narrow_sum_stored: group.add.is_some()
+            narrow_stored_apart: (group.add.is_some() || group.is_interpolated(graph))
                 && stored
                 && graph.ty(group.result).elem == Elem::I8,
             narrow_stored: group
@@ -157,9 +157,9 @@ impl Extents {
                 buffers.add(name, elements * width, copies, Lifetime::Tile);
             }
         };
-        add(self.added || self.stored, RESULTS, self.out.bytes() as usize);
+        add(self.product_is_scratch || self.stored, RESULTS, self.out.bytes() as usize);
         add(self.addend_loaded, ADDEND, 2);
-        add(self.narrow_sum_stored, SUMS, 1);
+        add(self.narrow_stored_apart, NARROW_RESULTS, 1);
         add(self.narrow_stored, NARROWED, 1);
         buffers
     }

@@ -9,7 +9,7 @@ use crate::codegen::builder::tile::{Block, SramOperand, Target, cut_at};
 use crate::codegen::group::LinearGroup;
 use crate::codegen::lower::linear::addend::Addend;
 use crate::codegen::lower::linear::extents::Extents;
-use crate::codegen::lower::linear::names::{ADDEND, NARROWED, RESULTS, SUMS, TABLES};
+use crate::codegen::lower::linear::names::{ADDEND, NARROW_RESULTS, NARROWED, RESULTS, TABLES};
 use crate::codegen::lower::linear::operand::Operand;
 use crate::codegen::residence::padded_map::PaddedMap;
 use crate::ir::{Elem, Op};
@@ -69,9 +69,9 @@ impl<'g> Layer<'g> {
         let width = self.extents.out.bytes() as usize;
         let block =
             Block { rows: rows.clone(), bytes: channels.start * width..channels.end * width };
-        match self.group.add {
-            None => builder.begin_store(RESULTS, self.group.result, &block),
-            Some(_) => builder.scratch(RESULTS, &block),
+        match self.extents.product_is_scratch {
+            false => builder.begin_store(RESULTS, self.group.result, &block),
+            true => builder.scratch(RESULTS, &block),
         }
     }
 
@@ -89,17 +89,23 @@ impl<'g> Layer<'g> {
             bytes: channels.start * width..channels.end * width,
         };
         let mut last = self.group.linear;
-        for (lut, table) in &self.tables {
-            builder.lookup(*lut, *table, [target.tile; 2], rows.len(), channels);
-            last = *lut;
-        }
+        let interpolated = self.group.is_interpolated(builder.graph);
+        // Results of an interpolation are narrower than what it reads, and are not written over it.
+        let narrow =
+            interpolated.then(|| builder.begin_store(NARROW_RESULTS, self.group.result, &block(1)));
         let mut result = target.tile;
+        for (lut, table) in &self.tables {
+            let to = narrow.as_ref().map_or(result, |narrow| narrow.tile);
+            builder.lookup(*lut, *table, [result, to], rows.len(), channels);
+            (last, result) = (*lut, to);
+        }
+        let target = narrow.as_ref().unwrap_or(target);
         match (&self.addend, self.group.add) {
             (Some(addend), Some(add)) => {
                 let other = builder.read(ADDEND, add, addend.value, &block(2));
                 let narrow = builder.graph.ty(self.group.result).elem == Elem::I8;
                 let sum = match narrow {
-                    true => builder.begin_store(SUMS, self.group.result, &block(1)),
+                    true => builder.begin_store(NARROW_RESULTS, self.group.result, &block(1)),
                     false => builder.begin_store_over(self.group.result, &block(2), result),
                 };
                 let (a, b) = if addend.is_first { (other, result) } else { (result, other) };

@@ -101,7 +101,9 @@ pub(crate) fn choose<'g>(
     let available = planner.available_bytes();
     // When the first layer is complete, the bytes of its operand are free.
     let after = available + planner.last_accessed_bytes(planner.graph.op(first.linear).operands[0]);
-    let interleaving = match planner.on_chip(first.result) {
+    // Slices of the hidden activations have 8 bits from the product on.
+    let whole = planner.on_chip(first.result) || first.is_interpolated(planner.graph);
+    let interleaving = match whole {
         true => None,
         false => interleaving(planner, memo, [&producer, &consumer], [available, after]),
     };

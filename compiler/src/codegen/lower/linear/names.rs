@@ -21,8 +21,8 @@ pub(crate) const RESULTS: &str = "results";
 /// The other operand of the add.
 pub(crate) const ADDEND: &str = "addend";
 
-/// Sums in 8 bits.
-pub(crate) const SUMS: &str = "sums";
+/// What an add or an interpolation makes of products, in 8 bits.
+pub(crate) const NARROW_RESULTS: &str = "narrow results";
 
 /// Results that are narrowed to 8 bits.
 pub(crate) const NARROWED: &str = "narrowed results";

@@ -163,9 +163,9 @@ pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling)
         false => 0,
     };
     let width = out.bytes() as usize;
-    let results = results(extents.stored && !extents.narrow_sum_stored, width)
+    let results = results(extents.stored && !extents.narrow_stored_apart, width)
         + results(extents.addend_loaded, 2)
-        + results(extents.narrow_sum_stored, 1)
+        + results(extents.narrow_stored_apart, 1)
         + results(extents.narrow_stored, 1);
     let bytes = weights + n * Channel::BYTES + operand + results;
     let traffic = transfer(bytes);

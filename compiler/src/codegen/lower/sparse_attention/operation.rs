@@ -6,6 +6,7 @@ use vitcod_isa::numerics::Scale;
 
 use crate::codegen::builder::tile::chunks;
 use crate::codegen::group::{AttentionPart, SparseAttentionGroup};
+use crate::codegen::lower::softmax_form::SoftmaxForm;
 use crate::codegen::lower::sparse_attention::pattern::Pattern;
 use crate::codegen::lower::sparse_attention::stripe::Stripe;
 use crate::ir::{Graph, Op, OpKind, Value};
@@ -27,6 +28,7 @@ pub(crate) struct SparseAttention {
     /// Features of values.
     pub(crate) dv: usize,
     pub(crate) score_scale: Scale,
+    pub(crate) softmax: SoftmaxForm,
     pub(crate) product_scale: Scale,
 }
 
@@ -37,8 +39,8 @@ impl SparseAttention {
             unreachable!("groups are formed by kind")
         };
         let scores = |part: Option<AttentionPart>| part.map(|part| part.scores);
-        let first =
-            graph.op(scores(group.block.or(group.list)).expect("a group has a block or a list"));
+        let part = group.block.or(group.list).expect("a group has a block or a list");
+        let first = graph.op(part.scores);
         let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = first.kind
         else {
             unreachable!("groups are formed by kind")
@@ -59,6 +61,7 @@ impl SparseAttention {
             d: width / heads,
             dv: width_v / heads,
             score_scale: scale,
+            softmax: SoftmaxForm::of(graph, part.softmax),
             product_scale,
         }
     }

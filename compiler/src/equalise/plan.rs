@@ -1,0 +1,188 @@
+//! The choice of what costs work: which tables read 16 bits, and which channels are copied.
+//!
+//! Each of these refinements lowers the predicted noise behind a table by some amount for some
+//! work. They are taken in the order of noise by work. Plans along that order are quantised and
+//! measured on samples, until [`Accuracy`] is satisfied.
+//!
+//! Work is counted in products of linear layers, relative to those of the model; an element that is
+//! interpolated counts as [`ELEMENT_WORK`] of them. It does not depend on the machine, so neither
+//! do the bits (our derivation).
+
+use rayon::prelude::*;
+use vitcod_isa::program::Decision;
+
+use crate::calibration::Calibration;
+use crate::interp::InterpError;
+use crate::ir::Graph;
+use crate::quantise::{Accuracy, Units};
+
+use super::channel_groups::HiddenChannel;
+use super::tables::Table;
+
+/// Products that take as long as an element of the vector unit, on the machine of the paper about
+/// 512 / 16.
+pub(super) const ELEMENT_WORK: f64 = 32.0;
+
+/// The decibels that make up for a per cent more work.
+pub(super) const GAIN_OF_WORK: f64 = 0.5;
+
+/// Plans that are measured at most, besides the one without refinements: each is quantised and runs
+/// on some items.
+const MOST_MEASURED: usize = 6;
+
+/// What a table has besides its fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refinement {
+    /// Its input has 16 bits.
+    pub(super) wide: bool,
+    /// Channels that reach far are copied.
+    pub(super) copies: bool,
+}
+
+impl Refinement {
+    const ALL: [Refinement; 4] = [
+        Refinement { wide: false, copies: false },
+        Refinement { wide: true, copies: false },
+        Refinement { wide: false, copies: true },
+        Refinement { wide: true, copies: true },
+    ];
+}
+
+/// What a refinement of a table is predicted to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Prediction {
+    /// The noise behind the table, relative to the signal there.
+    pub(super) noise: f64,
+    /// More work, relative to the model's.
+    pub(super) work: f64,
+}
+
+/// The refinement of each table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plan {
+    pub(super) refinements: Vec<Refinement>,
+    pub(super) work: f64,
+}
+
+/// A plan, with what the outputs have.
+pub(super) struct Chosen {
+    pub(super) plan: Plan,
+    /// The ratios of signal to noise of the worst output in decibels, without refinements and with
+    /// the plan; `None` if nothing was measured.
+    pub(super) measured: Option<[f64; 2]>,
+}
+
+impl Chosen {
+    /// The decision, if there was one.
+    pub(super) fn decision(&self, accuracy: Accuracy) -> Option<Decision> {
+        let [without, with] = self.measured?;
+        let count = |is: fn(&Refinement) -> bool| {
+            self.plan.refinements.iter().filter(|refinement| is(refinement)).count()
+        };
+        let (wide, copied) = (count(|table| table.wide), count(|table| table.copies));
+        let work = 100.0 * self.plan.work;
+        let chosen = match wide + copied {
+            0 => format!("no table of 16 bits and no copies: {with:.1} dB"),
+            _ => format!(
+                "{wide} tables of 16 bits, copies of channels in {copied} layers: {with:.1} dB for \
+                 {work:.1} % more work"
+            ),
+        };
+        let reason = match accuracy {
+            Accuracy::Decibels(target) if with >= target => {
+                format!("the least work that reaches {target} dB; {without:.1} dB without any")
+            }
+            Accuracy::Decibels(_) => format!(
+                "a per cent more work would gain less than {GAIN_OF_WORK} dB; {without:.1} dB \
+                 without any"
+            ),
+            _ => format!("more would gain nothing; {without:.1} dB without any"),
+        };
+        Some(Decision {
+            layer: "the model".to_owned(),
+            subject: "accuracy".to_owned(),
+            chosen,
+            reason,
+            alternatives: Vec::new(),
+        })
+    }
+}
+
+/// Chooses a plan; `measure` gives the ratio of the worst output in decibels with one, or `None` if
+/// the graph cannot be quantised.
+pub(super) fn choose(
+    graph: &Graph,
+    tables: &[(Table, Option<Vec<HiddenChannel>>)],
+    calibration: &Calibration,
+    (accuracy, units): (Accuracy, Units),
+    measure: impl Fn(&Plan) -> Result<Option<f64>, InterpError>,
+) -> Result<Chosen, InterpError> {
+    let plain = Plan { refinements: vec![Refinement::default(); tables.len()], work: 0.0 };
+    let target = match accuracy {
+        Accuracy::Fastest => return Ok(Chosen { plan: plain, measured: None }),
+        Accuracy::Decibels(target) => Some(target),
+        Accuracy::Exact => None,
+    };
+    let Some(first) = measure(&plain)? else { return Ok(Chosen { plan: plain, measured: None }) };
+    let (mut best, mut reached) = (plain, first);
+    let satisfied = |reached: f64| target.is_some_and(|target| reached >= target);
+    let plans = match satisfied(reached) {
+        true => vec![best.clone()],
+        false => plans(graph, tables, calibration, units),
+    };
+    let steps = plans.len() - 1;
+    let measured = steps.min(MOST_MEASURED);
+    for plan in (1..=measured).map(|i| &plans[i * steps / measured]) {
+        if satisfied(reached) {
+            break;
+        }
+        let Some(ratio) = measure(plan)? else { break };
+        let per_cent = 100.0 * (plan.work - best.work);
+        let least = if target.is_some() { GAIN_OF_WORK * per_cent } else { 0.0 };
+        // Of two plans, the smaller one may be better by chance.
+        if ratio > reached && ratio >= reached + least {
+            (best, reached) = (plan.clone(), ratio);
+        }
+    }
+    Ok(Chosen { plan: best, measured: Some([first, reached]) })
+}
+
+/// The plans from none to all refinements, each with one more than the one before: that which
+/// lowers the predicted noise most for its work.
+fn plans(
+    graph: &Graph,
+    tables: &[(Table, Option<Vec<HiddenChannel>>)],
+    calibration: &Calibration,
+    units: Units,
+) -> Vec<Plan> {
+    let possible = |refinement: &Refinement| units.interpolation || !refinement.wide;
+    let predictions = tables.par_iter().map(|(table, channels)| {
+        let refinements = Refinement::ALL.into_iter().filter(possible);
+        let predicted = refinements.filter_map(|refinement| {
+            let channels = channels.as_deref()?;
+            Some((refinement, table.predict(graph, calibration, channels, refinement)?))
+        });
+        predicted.collect()
+    });
+    let predictions: Vec<Vec<(Refinement, Prediction)>> = predictions.collect();
+    let mut plans =
+        vec![Plan { refinements: vec![Refinement::default(); tables.len()], work: 0.0 }];
+    loop {
+        let last = plans.last().expect("there is a plan without refinements");
+        let steps = predictions.iter().enumerate().flat_map(|(table, predicted)| {
+            let of = |wanted: Refinement| predicted.iter().find(move |(r, _)| *r == wanted);
+            let now = of(last.refinements[table]).map(|(_, now)| *now);
+            predicted.iter().filter_map(move |(refinement, then)| {
+                let now = now?;
+                let (less, more) = (now.noise - then.noise, then.work - now.work);
+                (less > 0.0 && more > 0.0).then_some((less / more, table, *refinement, more))
+            })
+        });
+        let best = steps.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let Some((_, table, refinement, more)) = best else { break plans };
+        let mut next = last.clone();
+        next.refinements[table] = refinement;
+        next.work += more;
+        plans.push(next);
+    }
+}

@@ -202,6 +202,8 @@ impl Session<'_> {
     ) -> anyhow::Result<Expected> {
         /// Fewer items than these are measured if a model is large.
         const MOST_ITEMS: usize = 8;
+        /// If the outputs reach it, no layer is warned of.
+        const ENOUGH_DB: f64 = 30.0;
         /// Items on which all layers are compared.
         const MOST_OF_LAYERS: usize = 2;
         let Compiled { program, prepared } = compiled;
@@ -231,7 +233,8 @@ impl Session<'_> {
             reason: "choose another machine".to_owned(),
             alternatives: Vec::new(),
         });
-        let warnings: Vec<Decision> = warnings.chain(accuracy::warnings(&layers)).collect();
+        let warnings: Vec<Decision> =
+            warnings.chain(accuracy::warnings(&layers, ENOUGH_DB)).collect();
         program.header.decisions.extend(warnings.iter().cloned());
         Ok(Expected { outputs, items, judges, warnings })
     }

@@ -81,12 +81,19 @@ impl Chosen {
         };
         let (wide, copied) = (count(|table| table.wide), count(|table| table.copies));
         let work = 100.0 * self.plan.work;
-        let chosen = match wide + copied {
-            0 => format!("no table of 16 bits and no copies: {with:.1} dB"),
-            _ => format!(
-                "{wide} tables of 16 bits, copies of channels in {copied} layers: {with:.1} dB for \
-                 {work:.1} % more work"
-            ),
+        let of = |count: usize, one: &str, more: &str| match count {
+            0 => None,
+            1 => Some(one.replace('N', "1")),
+            count => Some(more.replace('N', &count.to_string())),
+        };
+        let refinements = [
+            of(wide, "N table of 16 bits", "N tables of 16 bits"),
+            of(copied, "copies of channels in N layer", "copies of channels in N layers"),
+        ];
+        let refinements: Vec<String> = refinements.into_iter().flatten().collect();
+        let chosen = match refinements.is_empty() {
+            true => format!("no table of 16 bits and no copies: {with:.1} dB"),
+            false => format!("{}: {with:.1} dB for {work:.1} % more work", refinements.join(", ")),
         };
         let reason = match accuracy {
             Accuracy::Decibels(target) if with >= target => {

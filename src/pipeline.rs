@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{bail, ensure};
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::PcaError;
-use vitcod_compiler::calibration;
+use vitcod_compiler::calibration::{self, Divided};
 use vitcod_compiler::frontend::{self, FrontendError};
 use vitcod_compiler::import::{self, ImportOptions};
 use vitcod_compiler::ir::{Graph, Stage};
@@ -164,7 +164,7 @@ impl Samples {
         samples: Option<&[ArrayD<f32>]>,
     ) -> anyhow::Result<Samples> {
         let Some(samples) = samples else { return Ok(Samples::default()) };
-        let (calibrating, held_back) = calibration::hold_back(graph, samples)?;
+        let Divided { calibrating, held_back } = calibration::hold_back(graph, samples)?;
         Ok(Samples { calibrating: Some(calibrating), held_back })
     }
 }

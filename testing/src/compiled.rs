@@ -19,8 +19,8 @@ pub fn compiled(
     explain: bool,
 ) -> Result<Program, PassError> {
     let divided = samples.map(|samples| hold_back(graph, samples).expect("items of the inputs"));
-    let (samples, held_back) = divided.unzip();
-    let held_back = held_back.flatten();
+    let (samples, held_back) =
+        divided.map_or((None, None), |divided| (Some(divided.calibrating), divided.held_back));
     let context = Context {
         machine: Some(machine),
         samples: samples.as_deref(),

@@ -79,25 +79,32 @@ pub fn some_items(
     Ok(selected(graph, samples, &some))
 }
 
+/// Divided samples: for each input an array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divided {
+    /// Those that calibrate.
+    pub calibrating: Vec<ArrayD<f32>>,
+    /// Those on which accuracy is measured, if there are enough.
+    pub held_back: Option<Vec<ArrayD<f32>>>,
+}
+
 /// Divides samples into those that calibrate and those that are held back, on which accuracy is
 /// measured: one item in eight, up to [`MOST_HELD_BACK`], spread over them. The second are `None`
 /// if there are fewer than [`FEWEST_TO_DIVIDE`].
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or their numbers differ.
-pub fn hold_back(
-    graph: &Graph,
-    samples: &[ArrayD<f32>],
-) -> Result<(Vec<ArrayD<f32>>, Option<Vec<ArrayD<f32>>>), InterpError> {
+pub fn hold_back(graph: &Graph, samples: &[ArrayD<f32>]) -> Result<Divided, InterpError> {
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
     let all = items(graph, &views)?.len();
     if all < FEWEST_TO_DIVIDE {
-        return Ok((samples.to_vec(), None));
+        return Ok(Divided { calibrating: samples.to_vec(), held_back: None });
     }
     let number = (all / 8).min(MOST_HELD_BACK);
     let held: Vec<usize> = (0..number).map(|i| (2 * i + 1) * all / (2 * number)).collect();
     let others: Vec<usize> = (0..all).filter(|item| !held.contains(item)).collect();
-    Ok((selected(graph, samples, &others), Some(selected(graph, samples, &held))))
+    let [calibrating, held_back] = [&others, &held].map(|items| selected(graph, samples, items));
+    Ok(Divided { calibrating, held_back: Some(held_back) })
 }
 
 /// The most samples that are held back.
@@ -187,6 +194,25 @@ pub fn noise_of(
 mod tests {
     use super::*;
     use crate::ir::Stage;
+
+    #[test]
+    fn one_sample_in_eight_is_held_back() {
+        let mut graph = Graph::new("test", Stage::Canonical);
+        graph.add_input("x", TensorType::f32([2, 1]));
+        let divided = |items: usize| {
+            let numbers = (0..2 * items).map(|i| i as f32).collect();
+            let samples = ArrayD::from_shape_vec(IxDyn(&[2 * items, 1]), numbers).unwrap();
+            let Divided { calibrating, held_back } = hold_back(&graph, &[samples]).unwrap();
+            let numbers = |arrays: &[ArrayD<f32>]| arrays[0].iter().copied().collect::<Vec<_>>();
+            (numbers(&calibrating), held_back.as_deref().map(numbers))
+        };
+        assert_eq!(divided(15).1, None);
+        let (calibrating, held_back) = divided(16);
+        assert_eq!(held_back, Some(vec![8.0, 9.0, 24.0, 25.0]));
+        assert_eq!(calibrating.len(), 28);
+        assert!(!calibrating.contains(&8.0) && calibrating.contains(&10.0));
+        assert_eq!(divided(1000).1.map(|held| held.len()), Some(2 * MOST_HELD_BACK));
+    }
 
     #[test]
     fn noise_is_normal_and_always_the_same() {

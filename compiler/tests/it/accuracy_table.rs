@@ -1,7 +1,6 @@
 //! What the rewrites and the levels of `--accuracy` are worth on models that are hard to quantise,
 //! in decibels: a table that `cargo bless` writes. `docs/quantisation.md` quotes it.
 
-use ndarray::ArrayD;
 use vitcod_compiler::calibration::seeded_noise;
 use vitcod_compiler::ir::{Graph, OpKind};
 use vitcod_compiler::passes::{Context, run_on_graph};
@@ -47,7 +46,7 @@ fn hard_models_reach_what_their_kind_reaches() {
     let (other_image, factors) = rescaled_image(&plain, Factors::Any, 3);
     let same = [samples.clone(), inputs.clone()];
     let other = [divided(&samples, &factors), divided(&inputs, &factors)];
-    let rows: [(&str, Graph, &[Vec<ArrayD<f32>>; 2]); 4] = [
+    let rows = [
         ("drawn ViT", plain.clone(), &same),
         ("channels and keys moved", rescaled(&plain, Factors::Any, 3), &same),
         ("image channels moved", other_image, &other),

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn activations_are_within_the_stated_error_everywhere() {
         // The largest second derivatives, measured on a fine grid and rounded up.
-        let functions: [(&str, fn(f64) -> f64, f64); 4] = [
+        type Function = fn(f64) -> f64;
+        let functions: [(&str, Function, f64); 4] = [
             ("gelu", activation::gelu, 0.80),
             ("gelu_tanh", activation::gelu_tanh, 0.80),
             ("tanh", activation::tanh, 0.77),

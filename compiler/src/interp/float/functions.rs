@@ -10,9 +10,9 @@ pub(super) fn exp(x: f32) -> f32 {
     /// Added and taken away again, it rounds to an integer.
     const ROUND: f32 = 12_582_912.0;
     /// The two parts of ln 2, of which the first has few bits.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const COEFFICIENTS: [f32; 6] =
-        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
     let inside = x.clamp(-87.0, 88.0);
     let n = (inside * std::f32::consts::LOG2_E + ROUND) - ROUND;
     let r = inside - n * LN_2[0] - n * LN_2[1];
@@ -40,7 +40,7 @@ pub(super) fn erf(x: f32) -> f32 {
         -2.101_024e-6,
         -5.692_506_4e-5,
         -7.349_906_3e-4,
-        -2.954_599_8e-3,
+        -2.954_6e-3,
         -1.609_603_3e-2,
     ];
     const BELOW: [f32; 5] =

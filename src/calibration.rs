@@ -26,8 +26,8 @@ pub(crate) struct CalibrationArgs {
     calibration_method: Clipping,
 
     /// How much work more accuracy is worth: fastest (none), DB (the least with which all outputs
-    /// are expected to have this ratio of signal to quantisation noise, as long as a per cent gains
-    /// half a decibel), exact (any)
+    /// are expected to have this ratio of signal to quantisation noise; if none has, as long as a
+    /// per cent gains half a decibel), exact (any)
     #[arg(long, value_name = "fastest|DB|exact", default_value_t = quantise::Options::default().accuracy)]
     accuracy: quantise::Accuracy,
 

@@ -143,30 +143,22 @@ pub(crate) enum Judges {
     Noise,
 }
 
-/// A ratio as programs store it: to a hundredth of a decibel, and at most 200, which means exact.
-fn stored_db(ratio: f64) -> f64 {
-    (ratio.min(200.0) * 100.0).round() / 100.0
+/// A ratio as programs store it: to a hundredth of a decibel, from -200 to 200, which means
+/// exact. `None` if there is none, because numbers are not finite.
+fn stored_db(ratio: f64) -> Option<f64> {
+    let stored = (ratio.clamp(-200.0, 200.0) * 100.0).round() / 100.0;
+    (!ratio.is_nan()).then_some(stored)
 }
 
-/// Calibration samples.
-#[derive(Default)]
-pub(crate) struct Samples {
-    /// Those that calibrate.
-    pub(crate) calibrating: Option<Vec<ArrayD<f32>>>,
-    /// Those on which accuracy is measured.
-    pub(crate) held_back: Option<Vec<ArrayD<f32>>>,
-}
-
-impl Samples {
-    /// Divides samples, if there are any.
-    pub(crate) fn divide(
-        graph: &Graph,
-        samples: Option<&[ArrayD<f32>]>,
-    ) -> anyhow::Result<Samples> {
-        let Some(samples) = samples else { return Ok(Samples::default()) };
-        let Divided { calibrating, held_back } = calibration::hold_back(graph, samples)?;
-        Ok(Samples { calibrating: Some(calibrating), held_back })
-    }
+/// Samples of which some are held back, if there are enough.
+pub(crate) fn divided(
+    graph: &Graph,
+    samples: Option<&[ArrayD<f32>]>,
+) -> anyhow::Result<Option<Divided>> {
+    Ok(match samples {
+        Some(samples) => calibration::hold_back(graph, samples)?,
+        None => None,
+    })
 }
 
 /// The inputs of the passes from a canonical graph to its program.
@@ -187,13 +179,8 @@ impl Session<'_> {
         Ok(Compiled { program, prepared })
     }
 
-    /// The samples that calibrate and those that are held back.
-    fn divided(&self, graph: &Graph) -> anyhow::Result<Samples> {
-        Samples::divide(graph, self.samples)
-    }
-
-    /// Measures a program on samples that were held back, on some of those that calibrated it if
-    /// there are few, or on noise other than that which did. Stores what its outputs are expected
+    /// Measures a program on samples held back, on some of those that calibrated it if there are
+    /// few, or on noise other than that which did. Stores what its outputs are expected
     /// to have, and warnings, in the program.
     pub(crate) fn measure(
         &self,
@@ -208,24 +195,40 @@ impl Session<'_> {
         const MOST_OF_LAYERS: usize = 2;
         let Compiled { program, prepared } = compiled;
         let most = calibration::stand_in_items(graph).min(MOST_ITEMS);
-        let Samples { calibrating, held_back } = self.divided(graph)?;
-        let judges = match (&held_back, &calibrating) {
+        let divided = divided(graph, self.samples)?;
+        let judges = match (&divided, self.samples) {
             (Some(_), _) => Judges::HeldBack,
             (None, Some(_)) => Judges::Calibrating,
             (None, None) => Judges::Noise,
         };
-        let samples = held_back.or(calibrating);
-        let some = calibration::some_items(graph, samples.as_deref(), most)?;
+        // All samples calibrate the program. What those that are held back say of a calibration
+        // without them is what to expect of other inputs.
+        let options = self.options.quantise.on(self.machine);
+        let (without, samples) = match &divided {
+            Some(Divided { calibrating, held_back }) => {
+                let without = quantise::calibrated(&prepared.graph, Some(calibrating), options)?.0;
+                (without, Some(&held_back[..]))
+            }
+            None => (prepared.quantised.clone(), self.samples),
+        };
+        let some = calibration::some_items(graph, samples, most)?;
         let views: Vec<ArrayViewD<'_, f32>> = some.iter().map(|array| array.view()).collect();
-        let integers = &prepared.quantised.graph;
+        let integers = &without.graph;
         let Outputs { items, outputs } = accuracy::outputs(graph, integers, &views)?;
         for (binding, output) in program.header.outputs.iter_mut().zip(&outputs) {
-            binding.expected_sqnr_db = Some(stored_db(output.noise.sqnr_db()));
+            binding.expected_sqnr_db = stored_db(output.noise.sqnr_db());
         }
-        let few = calibration::some_items(graph, samples.as_deref(), items.min(MOST_OF_LAYERS))?;
-        let views: Vec<ArrayViewD<'_, f32>> = few.iter().map(|array| array.view()).collect();
-        let options = accuracy::Options::default();
-        let layers = accuracy::measure(&prepared.graph, &prepared.quantised, &views, options)?;
+        let is_exact = |output: &accuracy::Output| output.noise.sqnr_db() >= ENOUGH_DB;
+        let of_layers = if outputs.iter().all(is_exact) {
+            Vec::new()
+        } else {
+            let most = items.min(MOST_OF_LAYERS);
+            let few = calibration::some_items(graph, samples, most)?;
+            let views: Vec<ArrayViewD<'_, f32>> = few.iter().map(|array| array.view()).collect();
+            let options = accuracy::Options::default();
+            let layers = accuracy::measure(&prepared.graph, &without, &views, options)?;
+            accuracy::warnings(&layers)
+        };
         let warnings = prepared.quantised.warnings.iter().map(|warning| Decision {
             layer: "the model".to_owned(),
             subject: "warning".to_owned(),
@@ -233,8 +236,7 @@ impl Session<'_> {
             reason: "choose another machine".to_owned(),
             alternatives: Vec::new(),
         });
-        let warnings: Vec<Decision> =
-            warnings.chain(accuracy::warnings(&layers, ENOUGH_DB)).collect();
+        let warnings: Vec<Decision> = warnings.chain(of_layers).collect();
         program.header.decisions.extend(warnings.iter().cloned());
         Ok(Expected { outputs, items, judges, warnings })
     }
@@ -245,9 +247,8 @@ impl Session<'_> {
         let module = self.run(graph, Stage::Quantised.into(), Some(QUANTISE), &notes)?;
         let Module::Graph(graph) = module else { bail!("the result is {}", module.level()) };
         self.progress.step(QUANTISE);
-        let samples = self.divided(&graph)?.calibrating;
         let options = self.options.quantise.on(self.machine);
-        let (quantised, noise) = quantise::calibrated(&graph, samples.as_deref(), options)?;
+        let (quantised, noise) = quantise::calibrated(&graph, self.samples, options)?;
         let Notes { losses, .. } = notes.into_inner();
         Ok(Prepared { graph, quantised, noise, losses })
     }
@@ -274,12 +275,12 @@ impl Session<'_> {
             principal.is_none() || self.samples.is_some(),
             "pca:E computes auto-encoders from samples: it needs --calibration"
         );
-        let Samples { calibrating, held_back } = self.divided(graph)?;
+        let divided = divided(graph, self.samples)?;
         let context = Context {
             masks: None,
             machine: Some(self.machine),
-            samples: calibrating.as_deref(),
-            held_back: held_back.as_deref(),
+            samples: self.samples,
+            divided: divided.as_ref(),
             quantise,
             compressed_heads: principal,
             form,

@@ -16,7 +16,7 @@ use crate::machines::MachineArg;
 use crate::pipeline::{self, Dims, Options, Prepared, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, MaskArgs};
-use crate::{npy, tensor_args};
+use crate::{npy, tensor_args, warning};
 
 /// Compare float and quantised execution of an ONNX model, layer by layer
 ///
@@ -110,6 +110,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if noise {
         calibration::warn_of_noise();
     }
+    quantised.warnings.iter().for_each(|warning| warning::warn(warning));
     print(&accuracy, args.top, labels.is_some(), out)
 }
 

@@ -162,11 +162,12 @@ fn print_expected(expected: &Expected, out: &mut dyn Write) -> anyhow::Result<()
         (Judges::HeldBack, items) => format!("{items} samples held back from calibration"),
     };
     for accuracy::Output { name, noise, .. } in outputs {
-        writeln!(
-            out,
-            "expected signal to noise of output {name:?}: {:.1} dB against float, measured on {on}",
-            noise.sqnr_db()
-        )?;
+        let ratio = match noise.sqnr_db() {
+            ratio if ratio.is_nan() => "not known, because float results are not finite".to_owned(),
+            f64::INFINITY => "exact".to_owned(),
+            ratio => format!("{ratio:.1} dB against float"),
+        };
+        writeln!(out, "expected signal to noise of output {name:?}: {ratio}, measured on {on}")?;
     }
     Ok(())
 }

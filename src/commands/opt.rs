@@ -14,7 +14,7 @@ use crate::calibration::CalibrationArgs;
 use crate::files::Outputs;
 use crate::ir_files;
 use crate::machines::MachineArg;
-use crate::pipeline::{Dims, Samples};
+use crate::pipeline::{self, Dims};
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Run compiler passes on IR text or an ONNX model
@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         masks: masks.as_ref(),
         machine: Some(&machine),
         samples: None,
-        held_back: None,
+        divided: None,
         quantise: args.calibration.options(),
         compressed_heads: args.autoencoder.autoencoder.principal,
         form: args.autoencoder.autoencoder.form,
@@ -148,11 +148,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         bail!("--print-after {name}: this pass does not run: {run}");
     }
     let samples = samples(args, &names, &module)?;
-    let Samples { calibrating, held_back } = match &module {
-        Module::Graph(graph) => Samples::divide(graph, samples.as_deref())?,
-        _ => Samples::default(),
+    let divided = match &module {
+        Module::Graph(graph) => pipeline::divided(graph, samples.as_deref())?,
+        _ => None,
     };
-    (context.samples, context.held_back) = (calibrating.as_deref(), held_back.as_deref());
+    (context.samples, context.divided) = (samples.as_deref(), divided.as_ref());
 
     let mut listener =
         Listener { args, printed: String::new(), before: String::new(), broken: None };

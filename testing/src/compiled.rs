@@ -18,13 +18,12 @@ pub fn compiled(
     samples: Option<&[ArrayD<f32>]>,
     explain: bool,
 ) -> Result<Program, PassError> {
-    let divided = samples.map(|samples| hold_back(graph, samples).expect("items of the inputs"));
-    let (samples, held_back) =
-        divided.map_or((None, None), |divided| (Some(divided.calibrating), divided.held_back));
+    let divided =
+        samples.and_then(|samples| hold_back(graph, samples).expect("items of the inputs"));
     let context = Context {
         machine: Some(machine),
-        samples: samples.as_deref(),
-        held_back: held_back.as_deref(),
+        samples,
+        divided: divided.as_ref(),
         explain,
         ..Context::default()
     };

@@ -383,6 +383,20 @@ fn what_is_read_in_both_widths_is_narrowed_with_its_sum() {
     net.assert_bit_equal();
 }
 
+#[test]
+fn means_with_minifloats_are_bit_equal() {
+    let mut net = Net::new();
+    let x = net.input(Elem::I8, &[3, 40]);
+    let weights = TensorType::new(Elem::E3m5, [2, 1, 3]);
+    let weights = net.graph.add_const("weights", weights, vec![0xff, 0x45, 0, 1, 2, 3]);
+    let sums = [4032u32 + 74, 6].map(u32::to_le_bytes).concat();
+    let sums = net.graph.add_const("sums", TensorType::new(Elem::U32, [2, 1]), sums);
+    let kind = OpKind::Spmm { scale: Scale::ONE, windows: 1 };
+    let mean = net.push(kind, &[weights, sums, x], Elem::I8, &[1, 40]);
+    net.output(mean);
+    net.assert_bit_equal();
+}
+
 /// Tables of 16 bits: behind a linear layer, with a lookup of the result, between the layers of an
 /// MLP, of an input, and of what something else reads, too.
 #[test]

@@ -42,7 +42,7 @@ const FORMATS: [ProbabilityFormat; 2] = [ProbabilityFormat::Int8, ProbabilityFor
 const MEASURED_ROWS: usize = 8;
 
 /// The largest score in nats that int16 represents without a shift.
-pub(crate) const MOST_NATS: f64 = i16::MAX as f64 / SCORE_UNITS_PER_NAT;
+const MOST_NATS: f64 = i16::MAX as f64 / SCORE_UNITS_PER_NAT;
 
 /// Statistics of a column of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -213,9 +213,14 @@ impl Scores {
 
     /// The shift that represents the scores, with a quarter more range; `None` if none does.
     pub(crate) fn shift(&self) -> Option<u8> {
+        let largest = f64::from(self.largest);
+        (0..=MAX_SCORE_SHIFT).find(|shift| largest <= Scores::most_nats(*shift))
+    }
+
+    /// The largest score in nats that has a shift: that of int16, less a fifth.
+    pub(crate) fn most_nats(shift: u8) -> f64 {
         const HEADROOM: f64 = 1.25;
-        let reach = f64::from(self.largest) * HEADROOM;
-        (0..=MAX_SCORE_SHIFT).find(|shift| reach <= MOST_NATS * f64::from(1u32 << shift))
+        MOST_NATS * f64::from(1u32 << shift) / HEADROOM
     }
 
     /// The ratios of signal to noise of the weights in dB, as int8 and as minifloats; `None` if no

@@ -8,7 +8,7 @@ mod samples;
 
 pub use attention::average_attention;
 pub use calibrate::Calibration;
-pub(crate) use calibrate::{Column, MOST_NATS};
+pub(crate) use calibrate::{Column, Scores};
 pub(crate) use range::I8_MAX;
 pub use range::{Clipping, Range};
 pub(crate) use samples::items;

@@ -79,38 +79,38 @@ pub fn some_items(
     Ok(selected(graph, samples, &some))
 }
 
-/// Divided samples: for each input an array.
+/// Samples of which some are held back: for each input an array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divided {
-    /// Those that calibrate.
+    /// Those that calibrate what is measured.
     pub calibrating: Vec<ArrayD<f32>>,
-    /// Those on which accuracy is measured, if there are enough.
-    pub held_back: Option<Vec<ArrayD<f32>>>,
+    /// Those on which it is measured.
+    pub held_back: Vec<ArrayD<f32>>,
 }
 
-/// Divides samples into those that calibrate and those that are held back, on which accuracy is
-/// measured: one item in eight, up to [`MOST_HELD_BACK`], spread over them. The second are `None`
-/// if there are fewer than [`FEWEST_TO_DIVIDE`].
+/// Holds samples back, so that accuracy can be measured on others than those that calibrate: one
+/// item in eight, up to [`MOST_HELD_BACK`], spread over them. `None` if there are fewer than
+/// [`FEWEST_TO_DIVIDE`].
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or their numbers differ.
-pub fn hold_back(graph: &Graph, samples: &[ArrayD<f32>]) -> Result<Divided, InterpError> {
+pub fn hold_back(graph: &Graph, samples: &[ArrayD<f32>]) -> Result<Option<Divided>, InterpError> {
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
     let all = items(graph, &views)?.len();
     if all < FEWEST_TO_DIVIDE {
-        return Ok(Divided { calibrating: samples.to_vec(), held_back: None });
+        return Ok(None);
     }
     let number = (all / 8).min(MOST_HELD_BACK);
     let held: Vec<usize> = (0..number).map(|i| (2 * i + 1) * all / (2 * number)).collect();
     let others: Vec<usize> = (0..all).filter(|item| !held.contains(item)).collect();
     let [calibrating, held_back] = [&others, &held].map(|items| selected(graph, samples, items));
-    Ok(Divided { calibrating, held_back: Some(held_back) })
+    Ok(Some(Divided { calibrating, held_back }))
 }
 
 /// The most samples that are held back.
 pub const MOST_HELD_BACK: usize = 8;
 
-/// With fewer samples than these, all calibrate.
+/// With fewer samples than these, none is held back.
 pub const FEWEST_TO_DIVIDE: usize = 16;
 
 /// Some items of samples.
@@ -202,16 +202,16 @@ mod tests {
         let divided = |items: usize| {
             let numbers = (0..2 * items).map(|i| i as f32).collect();
             let samples = ArrayD::from_shape_vec(IxDyn(&[2 * items, 1]), numbers).unwrap();
-            let Divided { calibrating, held_back } = hold_back(&graph, &[samples]).unwrap();
+            let Divided { calibrating, held_back } = hold_back(&graph, &[samples]).unwrap()?;
             let numbers = |arrays: &[ArrayD<f32>]| arrays[0].iter().copied().collect::<Vec<_>>();
-            (numbers(&calibrating), held_back.as_deref().map(numbers))
+            Some((numbers(&calibrating), numbers(&held_back)))
         };
-        assert_eq!(divided(15).1, None);
-        let (calibrating, held_back) = divided(16);
-        assert_eq!(held_back, Some(vec![8.0, 9.0, 24.0, 25.0]));
+        assert_eq!(divided(15), None);
+        let (calibrating, held_back) = divided(16).unwrap();
+        assert_eq!(held_back, [8.0, 9.0, 24.0, 25.0]);
         assert_eq!(calibrating.len(), 28);
         assert!(!calibrating.contains(&8.0) && calibrating.contains(&10.0));
-        assert_eq!(divided(1000).1.map(|held| held.len()), Some(2 * MOST_HELD_BACK));
+        assert_eq!(divided(1000).unwrap().1.len(), 2 * MOST_HELD_BACK);
     }
 
     #[test]

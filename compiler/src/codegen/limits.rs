@@ -14,7 +14,7 @@ use vitcod_isa::instr::{Field as _, Shift};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use vitcod_support::problems::{Collector, Problems};
 
-use crate::ir::layout::{ScoreTerms, sddmm_terms};
+use crate::ir::layout::{ProductParts, ScoreTerms, sddmm_terms};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
@@ -105,6 +105,26 @@ fn tensor(graph: &Graph, value: Value) -> Option<String> {
     }
 }
 
+/// The problem of two parts of split attention that differ in their scores: rows span both.
+fn different_parts(graph: &Graph, product: &OpData) -> Option<String> {
+    let OpKind::SplitSpmm { block, csc, .. } = product.kind else { return None };
+    let forms = ProductParts::of(block, csc).iter().map(|part| {
+        let (_, softmax) = graph.producer(product.operands[part.probs])?;
+        let (_, scores) = graph.producer(softmax.operands[0])?;
+        let (OpKind::BlockSoftmax { shift } | OpKind::CscSoftmax { shift }) = softmax.kind else {
+            return None;
+        };
+        let (OpKind::BlockSddmm { heads, scale } | OpKind::CscSddmm { heads, scale }) = scores.kind
+        else {
+            return None;
+        };
+        Some((shift, heads, scale))
+    });
+    let forms: Vec<_> = forms.collect();
+    (forms.windows(2).any(|pair| pair[0] != pair[1]))
+        .then(|| "its parts differ in the shift, the heads or the scale of their scores".to_owned())
+}
+
 /// The problem of the number of keys of a row, whose product must fit the accumulator.
 fn too_many_keys(probabilities: &TensorType, keys: usize) -> Option<String> {
     let most = probabilities.probabilities()?.max_keys();
@@ -169,7 +189,8 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
                 .or_else(|| too_many_keys(ty(0), ty(0).shape[2]))
         }
         OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:")
-            .or_else(|| too_many_keys(ty(1), ty(0).shape[0])),
+            .or_else(|| too_many_keys(ty(1), ty(0).shape[0]))
+            .or_else(|| different_parts(graph, data)),
         OpKind::PickRows {} => graph.indices(data.operands[1], ty(0).shape[0]).err(),
         OpKind::Patches { map, kernel, .. } => {
             let (sum, most) =

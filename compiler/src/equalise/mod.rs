@@ -42,7 +42,7 @@ mod tables;
 use ndarray::{ArrayD, ArrayViewD};
 use rayon::prelude::*;
 
-use crate::calibration::{Calibration, Column, some_items};
+use crate::calibration::{Calibration, Column, Divided, some_items};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Op};
 use crate::quantise::{self, accuracy};
@@ -121,14 +121,14 @@ pub(crate) fn balance(
 
 /// Fits the lookup tables of functions to the ranges of their inputs and results, with several
 /// tables where the ranges of channels differ. Tables of 16 bits and copies of channels, which cost
-/// work, are chosen as the options state, by measurement on `held_back` samples. Without samples,
-/// noise stands in for them.
+/// work, are chosen as the options state, by measurement on samples that are held back. Without
+/// samples, noise stands in for them.
 ///
 /// # Errors
 /// The graph cannot be evaluated, or the samples are not items of its inputs.
 pub(crate) fn fit_tables(
     graph: &Graph,
-    [samples, held_back]: [Option<&[ArrayD<f32>]>; 2],
+    (samples, divided): (Option<&[ArrayD<f32>]>, Option<&Divided>),
     options: quantise::Options,
 ) -> Result<Graph, InterpError> {
     let (tables, left) = tables::find(graph);
@@ -152,8 +152,9 @@ pub(crate) fn fit_tables(
         }
         rewritten.compacted()
     };
-    let judges = held_back.or(samples);
-    let measure = |plan: &Plan| worst_output(&fitted(plan), samples, judges, options);
+    let calibrating = divided.map_or(samples, |divided| Some(&divided.calibrating));
+    let judges = divided.map_or(samples, |divided| Some(&divided.held_back));
+    let measure = |plan: &Plan| worst_output(&fitted(plan), calibrating, judges, options);
     let wanted = (options.accuracy, options.units);
     let chosen = plan::choose(graph, &tables, &calibration, wanted, measure)?;
     let mut rewritten = fitted(&chosen.plan);

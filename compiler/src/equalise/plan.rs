@@ -67,15 +67,33 @@ pub(super) struct Plan {
 /// A plan, with what the outputs have.
 pub(super) struct Chosen {
     pub(super) plan: Plan,
-    /// The ratios of signal to noise of the worst output in decibels, without refinements and with
-    /// the plan; `None` if nothing was measured.
-    pub(super) measured: Option<[f64; 2]>,
+    /// `None` if nothing was measured.
+    measured: Option<Measured>,
+}
+
+/// The ratios of signal to noise of the worst output in decibels.
+struct Measured {
+    /// Without refinements.
+    first: f64,
+    /// With the plan.
+    ratio: f64,
+    end: End,
+}
+
+/// Why no more work is done.
+enum End {
+    /// The outputs have what was asked for.
+    Reached,
+    /// More gains too little.
+    Gain,
+    /// More gains too little, and the machine has no tables of 16 bits.
+    NoInterpolation,
 }
 
 impl Chosen {
     /// The decision, if there was one.
     pub(super) fn decision(&self, accuracy: Accuracy) -> Option<Decision> {
-        let [without, with] = self.measured?;
+        let Measured { first: without, ratio: with, end } = self.measured.as_ref()?;
         let count = |is: fn(&Refinement) -> bool| {
             self.plan.refinements.iter().filter(|refinement| is(refinement)).count()
         };
@@ -95,16 +113,20 @@ impl Chosen {
             true => format!("no table of 16 bits and no copies: {with:.1} dB"),
             false => format!("{}: {with:.1} dB for {work:.1} % more work", refinements.join(", ")),
         };
-        let reason = match accuracy {
-            Accuracy::Decibels(target) if with >= target => {
-                format!("the least work that reaches {target} dB; {without:.1} dB without any")
+        let more = match accuracy {
+            Accuracy::Decibels(_) => {
+                format!("a per cent more work gains less than {GAIN_OF_WORK} dB")
             }
-            Accuracy::Decibels(_) => format!(
-                "a per cent more work would gain less than {GAIN_OF_WORK} dB; {without:.1} dB \
-                 without any"
-            ),
-            _ => format!("more would gain nothing; {without:.1} dB without any"),
+            _ => "more gains nothing".to_owned(),
         };
+        let reason = match (end, accuracy) {
+            (End::Reached, Accuracy::Decibels(target)) => format!("it reaches {target} dB"),
+            (End::NoInterpolation, _) => {
+                format!("{more}; the machine has no tables of 16 bits (vector.interpolation)")
+            }
+            _ => more,
+        };
+        let reason = format!("{reason}; {without:.1} dB without any");
         Some(Decision {
             layer: "the model".to_owned(),
             subject: "accuracy".to_owned(),
@@ -131,27 +153,44 @@ pub(super) fn choose(
         Accuracy::Exact => None,
     };
     let Some(first) = measure(&plain)? else { return Ok(Chosen { plan: plain, measured: None }) };
-    let (mut best, mut reached) = (plain, first);
-    let satisfied = |reached: f64| target.is_some_and(|target| reached >= target);
-    let plans = match satisfied(reached) {
-        true => vec![best.clone()],
-        false => plans(graph, tables, calibration, units),
+    let enough = |ratio: f64| target.is_some_and(|target| ratio >= target);
+    let chosen = |plan: &Plan, ratio: f64, end: End| {
+        Ok(Chosen { plan: plan.clone(), measured: Some(Measured { first, ratio, end }) })
     };
-    let steps = plans.len() - 1;
-    let measured = steps.min(MOST_MEASURED);
-    for plan in (1..=measured).map(|i| &plans[i * steps / measured]) {
-        if satisfied(reached) {
-            break;
-        }
-        let Some(ratio) = measure(plan)? else { break };
-        let per_cent = 100.0 * (plan.work - best.work);
-        let least = if target.is_some() { GAIN_OF_WORK * per_cent } else { 0.0 };
-        // Of two plans, the smaller one may be better by chance.
-        if ratio > reached && ratio >= reached + least {
-            (best, reached) = (plan.clone(), ratio);
-        }
+    if enough(first) {
+        return chosen(&plain, first, End::Reached);
     }
-    Ok(Chosen { plan: best, measured: Some([first, reached]) })
+    let plans = plans(graph, tables, calibration, units);
+    let steps = plans.len() - 1;
+    // Coarse steps at first; between the last plan that is not enough and the first that is,
+    // halves.
+    let (mut below, mut above) = (0, None);
+    let (mut best, mut reached) = (0, first);
+    let mut stride = steps.div_ceil(MOST_MEASURED).max(1);
+    let mut at = stride.min(steps);
+    while at > below && above.is_none_or(|(above, _)| at < above) {
+        let Some(ratio) = measure(&plans[at])? else { break };
+        if enough(ratio) {
+            above = Some((at, ratio));
+        } else {
+            below = at;
+            let per_cent = 100.0 * (plans[at].work - plans[best].work);
+            let least = if target.is_some() { GAIN_OF_WORK * per_cent } else { 0.0 };
+            // Of two plans, the smaller one may be better by chance.
+            if ratio > reached && ratio >= reached + least {
+                (best, reached) = (at, ratio);
+            }
+        }
+        if let Some((above, _)) = above {
+            stride = (above - below) / 2;
+        }
+        at = (below + stride).min(steps);
+    }
+    match above {
+        Some((at, ratio)) => chosen(&plans[at], ratio, End::Reached),
+        None if !units.interpolation => chosen(&plans[best], reached, End::NoInterpolation),
+        None => chosen(&plans[best], reached, End::Gain),
+    }
 }
 
 /// The plans from none to all refinements, each with one more than the one before: that which

@@ -159,6 +159,13 @@ impl Graph {
                 return Err("only the channels of an input should have factors".to_owned());
             }
         }
+        if let OpKind::QSoftmax { shift }
+        | OpKind::BlockSoftmax { shift }
+        | OpKind::CscSoftmax { shift } = kind
+            && *shift > MAX_SCORE_SHIFT
+        {
+            return Err(format!("a shift of scores of {shift}, expected 0 to {MAX_SCORE_SHIFT}"));
+        }
         let elems: Vec<Elem> = operands.iter().map(|ty| ty.elem).collect();
         let fits = match kind {
             OpKind::QLinear {} => {
@@ -191,9 +198,8 @@ impl Graph {
                     )
                     && results[0].elem == Elem::I16
             }
-            OpKind::QSoftmax { shift } => {
+            OpKind::QSoftmax { .. } => {
                 elems == [Elem::I16]
-                    && *shift <= MAX_SCORE_SHIFT
                     && results[0].probabilities().is_some()
                     && *results[1] == TensorType::new(Elem::U32, &results[0].shape[..2])
             }
@@ -208,9 +214,8 @@ impl Graph {
                     && results[0].elem == Elem::I16
                     && *results[1] == TensorType::new(Elem::I16, [*heads, operands[0].shape[0]])
             }
-            OpKind::BlockSoftmax { shift } | OpKind::CscSoftmax { shift } => {
-                *shift <= MAX_SCORE_SHIFT
-                    && elems[..2] == [Elem::I16, Elem::Byte]
+            OpKind::BlockSoftmax { .. } | OpKind::CscSoftmax { .. } => {
+                elems[..2] == [Elem::I16, Elem::Byte]
                     && elems[2..].iter().all(|maxima| *maxima == Elem::I16)
                     && results[0].probabilities().is_some()
                     && *results[1] == TensorType::new(Elem::U32, &operands[2].shape[..])

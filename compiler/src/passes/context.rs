@@ -8,6 +8,7 @@ use vitcod_isa::machine::Machine;
 
 use super::pass::Failure;
 use crate::autoencoder::{Choice, PcaError};
+use crate::calibration::Divided;
 use crate::masks::Masks;
 use crate::quantise;
 use crate::split::GlobalTokens;
@@ -22,8 +23,9 @@ pub struct Context<'a> {
     /// Calibration samples: for each graph input an array of one or more items along the first
     /// axis.
     pub samples: Option<&'a [ArrayD<f32>]>,
-    /// Samples that do not calibrate, on which accuracy is measured; without any, the others serve.
-    pub held_back: Option<&'a [ArrayD<f32>]>,
+    /// The same samples with some held back, on which plans are measured; if absent, plans are
+    /// measured on samples that calibrate.
+    pub divided: Option<&'a Divided>,
     /// How calibration derives steps from the samples.
     pub quantise: quantise::Options,
     /// The number of compressed heads of the auto-encoders to add.
@@ -51,7 +53,7 @@ impl Default for Context<'_> {
             masks: None,
             machine: None,
             samples: None,
-            held_back: None,
+            divided: None,
             quantise: quantise::Options::default(),
             compressed_heads: None,
             form: Choice::Auto,

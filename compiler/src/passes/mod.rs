@@ -198,7 +198,7 @@ pub const PASSES: &[Pass] = &[
         prepares: Some("quantise"),
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, context| {
-            let samples = [context.samples, context.held_back];
+            let samples = (context.samples, context.divided);
             equalise::fit_tables(graph, samples, context.quantise()).map_err(Failure::new)
         }),
     },

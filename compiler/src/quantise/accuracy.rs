@@ -197,17 +197,14 @@ fn compared(
 }
 
 /// The layers that are far less exact than the others, and those whose numbers exceed their range:
-/// as decisions, with what to do. None if all outputs have `enough` decibels: a tensor that is
-/// nearly constant, as in models with random weights, may be lost without effect.
-pub fn warnings(accuracy: &Accuracy, enough: f64) -> Vec<Decision> {
+/// as decisions, with what to do. They mean little if the outputs are exact all the same: a tensor
+/// that is nearly constant, as in models with random weights, may be lost without effect.
+pub fn warnings(accuracy: &Accuracy) -> Vec<Decision> {
     /// Decibels below the median of the layers, and in all, at which a layer is far below.
     const FAR_BELOW_DB: f64 = 15.0;
     const LOW_DB: f64 = 25.0;
     /// The share of numbers beyond the range of which calibration has seen too little.
     const MANY_SATURATED: f64 = 0.01;
-    if accuracy.outputs.iter().all(|output| output.noise.sqnr_db() >= enough) {
-        return Vec::new();
-    }
     let mut ratios: Vec<f64> = accuracy.layers.iter().map(|layer| layer.local.sqnr_db()).collect();
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();

@@ -206,9 +206,8 @@ pub fn calibrated(
     options: Options,
 ) -> Result<(Quantised, bool), CalibratedError> {
     let is_noise = samples.is_none() && needs_samples(graph);
-    // If the model has all steps, calibration is skipped.
+    // A model that has all steps is calibrated, too: for the range of its scores.
     let calibration = match samples {
-        None if !is_noise => Calibration::default(),
         Some([]) => Calibration::default(),
         _ => Calibration::run_or_noise(graph, samples)?,
     };

@@ -12,7 +12,7 @@ use vitcod_support::problems::{Collector, Problems};
 use super::plan::{self, Plan};
 use super::weights::{QuantisedLinear, multiplier};
 use super::{Options, Quantised, score_terms, tables};
-use crate::calibration::{Calibration, MOST_NATS, Range};
+use crate::calibration::{Calibration, Range, Scores};
 use crate::ir::layout::{Mask, mask_operand};
 use crate::ir::{
     BinaryFn, Elem, Graph, GraphInput, Node, Op, OpData, OpKind, Stage, TensorType, UnaryFn, Value,
@@ -453,7 +453,7 @@ impl Pass<'_> {
         check_depth(n)?;
         let scores = self.calibration.scores(data.results[0]);
         let shift = scores.shift().ok_or_else(|| {
-            let most = MOST_NATS * f64::from(1u32 << MAX_SCORE_SHIFT);
+            let most = Scores::most_nats(MAX_SCORE_SHIFT);
             format!("scores reach {:.0} nats, expected at most {most:.0}", scores.largest)
         })?;
         let units_per_nat = SCORE_UNITS_PER_NAT / f64::from(1u32 << shift);

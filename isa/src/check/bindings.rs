@@ -19,6 +19,14 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     for input in header.inputs.iter().filter(|input| input.expected_sqnr_db.is_some()) {
         problems.binding(program, input, || "an input has no expected accuracy".to_owned());
     }
+    for output in &header.outputs {
+        let Some(expected) = output.expected_sqnr_db else { continue };
+        if !(-200.0..=200.0).contains(&expected) {
+            problems.binding(program, output, || {
+                format!("an expected accuracy of {expected:e} dB, expected -200 to 200")
+            });
+        }
+    }
     for output in header.outputs.iter().filter(|output| !output.factors.is_empty()) {
         problems.binding(program, output, || "an output has no factors of channels".to_owned());
     }

@@ -13,7 +13,7 @@ use crate::codegen::limits::{MAX_COUNT, bytes32, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::fit::halve_until;
-use crate::ir::{Graph, Op, OpKind, Value};
+use crate::ir::{Elem, Graph, Op, OpKind, Value};
 
 const PROBABILITIES: &str = "probabilities";
 const ROW_SUMS: &str = "row sums";
@@ -97,6 +97,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowMeanPlan) {
     builder.declare(&plan.buffers);
     let RowMean { op, probabilities, sums, values, result, scale, heads, queries, keys, d } =
         plan.mean;
+    let minifloat = builder.graph.ty(probabilities).elem == Elem::E3m5;
     for head in 0..heads {
         for rows in chunks(queries, plan.rows) {
             let first = head * queries + rows.start;
@@ -114,6 +115,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &RowMeanPlan) {
                 let spmm = Spmm {
                     engine: Engine::Denser,
                     out: Width::I8,
+                    minifloat,
                     lines: builder.machine.all_lines(),
                     p: probabilities.into(),
                     v: values.at.into(),

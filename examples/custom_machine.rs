@@ -15,15 +15,16 @@ use vitcod_compiler::quantise::quantise;
 use vitcod_isa::machine::Machine;
 use vitcod_runtime::{EmulatorDevice, Model};
 
-/// A machine without energies, as a file could give it.
+/// A machine without energies, as a file could give it. It has the number formats of the others, so
+/// that it can compute the same integers.
 const EDGE: &str = r#"
 name = "edge"
 clock_mhz = 200
 lines = { count = 16, macs = 8, port_bytes = 8, fill_cycles = 12 }
 sram = { bytes = 131072 }
 dram = { bytes_per_cycle = 16.0, latency_cycles = 50, burst_bytes = 64 }
-softmax = { scores_per_cycle = 4, fill_cycles = 8 }
-vector = { elements_per_cycle = 8, fill_cycles = 8 }
+softmax = { scores_per_cycle = 4, fill_cycles = 8, minifloat = true }
+vector = { elements_per_cycle = 8, fill_cycles = 8, interpolation = true }
 "#;
 
 fn main() -> anyhow::Result<()> {

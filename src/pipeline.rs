@@ -128,13 +128,13 @@ pub(crate) struct Expected {
     pub(crate) outputs: Vec<accuracy::Output>,
     /// The number of items that were measured.
     pub(crate) items: usize,
-    pub(crate) judges: Judges,
+    pub(crate) measured_on: MeasuredOn,
     pub(crate) warnings: Vec<Decision>,
 }
 
 /// What the expectation was measured on.
 #[derive(Clone, Copy)]
-pub(crate) enum Judges {
+pub(crate) enum MeasuredOn {
     /// Samples that were held back from calibration.
     HeldBack,
     /// Samples that calibrated, too.
@@ -196,10 +196,10 @@ impl Session<'_> {
         let Compiled { program, prepared } = compiled;
         let most = calibration::stand_in_items(graph).min(MOST_ITEMS);
         let divided = divided(graph, self.samples)?;
-        let judges = match (&divided, self.samples) {
-            (Some(_), _) => Judges::HeldBack,
-            (None, Some(_)) => Judges::Calibrating,
-            (None, None) => Judges::Noise,
+        let measured_on = match (&divided, self.samples) {
+            (Some(_), _) => MeasuredOn::HeldBack,
+            (None, Some(_)) => MeasuredOn::Calibrating,
+            (None, None) => MeasuredOn::Noise,
         };
         // All samples calibrate the program. What those that are held back say of a calibration
         // without them is what to expect of other inputs.
@@ -229,16 +229,10 @@ impl Session<'_> {
             let layers = accuracy::measure(&prepared.graph, &without, &views, options)?;
             accuracy::warnings(&layers)
         };
-        let warnings = prepared.quantised.warnings.iter().map(|warning| Decision {
-            layer: "the model".to_owned(),
-            subject: "warning".to_owned(),
-            chosen: warning.clone(),
-            reason: "choose another machine".to_owned(),
-            alternatives: Vec::new(),
-        });
-        let warnings: Vec<Decision> = warnings.chain(of_layers).collect();
+        let mut warnings = prepared.quantised.warnings.clone();
+        warnings.extend(of_layers);
         program.header.decisions.extend(warnings.iter().cloned());
-        Ok(Expected { outputs, items, judges, warnings })
+        Ok(Expected { outputs, items, measured_on, warnings })
     }
 
     /// The steps of [`Session::compile`] before code generation.

@@ -130,13 +130,8 @@ pub fn two_engines() -> Program {
     let layer = |name: &str| Layer { name: name.to_owned(), ..program.header.layers[0].clone() };
     program.header.layers = vec![layer("first"), layer("second"), layer("second")];
     program.layer_of = vec![0, 0, 1, 2, 2, 0, 1, 1];
-    let decision = |layer: &str, chosen: &str| Decision {
-        layer: layer.to_owned(),
-        subject: "auto-encoder".to_owned(),
-        chosen: chosen.to_owned(),
-        reason: "the least cost".to_owned(),
-        alternatives: Vec::new(),
-    };
+    let decision =
+        |layer: &str, chosen: &str| Decision::new(layer, "auto-encoder", chosen, "the least cost");
     program.header.decisions =
         vec![decision("first", "folded"), decision("second", "apart"), decision("third", "folded")];
     program

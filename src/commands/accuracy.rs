@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if noise {
         calibration::warn_of_noise();
     }
-    quantised.warnings.iter().for_each(|warning| warning::warn(warning));
+    warning::warn_of_decisions(&quantised.warnings);
     print(&accuracy, args.top, labels.is_some(), out)
 }
 

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
 use vitcod_compiler::quantise::accuracy;
-use vitcod_isa::program::Decision;
 use vitcod_report::table;
 
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Compiled, Dims, Expected, Judges, Options, Session};
+use crate::pipeline::{self, Compiled, Dims, Expected, MeasuredOn, Options, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 use crate::warning;
@@ -118,7 +117,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     if prepared.noise {
         calibration::warn_of_noise();
     }
-    print_warnings(&expected.warnings);
+    warning::warn_of_decisions(&expected.warnings);
     let (layers, instructions) = (program.header.layers.len(), program.code.len());
     let (name, machine, file) = (&program.header.name, &machine.name, args.output.display());
     writeln!(
@@ -138,28 +137,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints the first warnings.
-fn print_warnings(warnings: &[Decision]) {
-    const MOST: usize = 4;
-    for Decision { layer, chosen, reason, .. } in warnings.iter().take(MOST) {
-        warning::warn(&format!("{layer}: {chosen}; {reason}"));
-    }
-    if warnings.len() > MOST {
-        warning::warn(&format!("{} more in --explain", warnings.len() - MOST));
-    }
-}
-
 /// Prints the ratio of signal to noise, against the float model, that each output is expected to
 /// have.
 fn print_expected(expected: &Expected, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Expected { outputs, items, judges, .. } = expected;
-    let on = match (judges, *items) {
-        (Judges::Noise, 1) => "an item of noise".to_owned(),
-        (Judges::Noise, items) => format!("{items} items of noise"),
-        (Judges::Calibrating, 1) => "a sample that calibrated it".to_owned(),
-        (Judges::Calibrating, items) => format!("{items} of the samples that calibrated it"),
-        (Judges::HeldBack, 1) => "a sample held back from calibration".to_owned(),
-        (Judges::HeldBack, items) => format!("{items} samples held back from calibration"),
+    let Expected { outputs, items, measured_on, .. } = expected;
+    let on = match (measured_on, *items) {
+        (MeasuredOn::Noise, 1) => "an item of noise".to_owned(),
+        (MeasuredOn::Noise, items) => format!("{items} items of noise"),
+        (MeasuredOn::Calibrating, 1) => "a sample that calibrated it".to_owned(),
+        (MeasuredOn::Calibrating, items) => format!("{items} of the samples that calibrated it"),
+        (MeasuredOn::HeldBack, 1) => "a sample held back from calibration".to_owned(),
+        (MeasuredOn::HeldBack, items) => format!("{items} samples held back from calibration"),
     };
     for accuracy::Output { name, noise, .. } in outputs {
         let ratio = match noise.sqnr_db() {

@@ -74,13 +74,8 @@ impl Decision {
     fn reported(&self) -> program::Decision {
         let costs =
             self.estimates.map(|(form, estimate)| format!("{form} {}", estimate.weighted_cycles()));
-        program::Decision {
-            layer: self.layer.clone(),
-            subject: "auto-encoder".to_owned(),
-            chosen: self.form.to_string(),
-            reason: format!("{}; weighted cycles: {}", self.reason, costs.join(", ")),
-            alternatives: Vec::new(),
-        }
+        let reason = format!("{}; weighted cycles: {}", self.reason, costs.join(", "));
+        program::Decision::new(&*self.layer, "auto-encoder", self.form.to_string(), reason)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Calibration: the ranges of the values of a model.
 
+use std::f64::consts::{LN_2, LOG2_E};
+
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArrayD, ArrayView1, ArrayView2, ArrayViewD, Ix2};
 use rayon::prelude::*;
 use vitcod_isa::numerics::{
-    MAX_SCORE_SHIFT, PRUNED, ProbabilityFormat, SCORE_UNITS_PER_NAT, activation, row_max,
-    softmax_probs,
+    MAX_SCORE_SHIFT, PRUNED, ProbabilityFormat, SCORE_UNITS_PER_NAT, activation, quantise_i16,
+    row_max, softmax_probs,
 };
 
 use super::{Range, items, stand_in};
@@ -182,16 +184,16 @@ impl Scores {
 
     /// Measures the errors of the weights of a row.
     fn measure(&mut self, row: ArrayView1<'_, f32>) {
-        let units = |score: f32| (f64::from(score) * SCORE_UNITS_PER_NAT).floor();
         let most = row.iter().copied().filter(|score| !prunes(*score)).fold(f32::MIN, f32::max);
-        if !units(most).is_finite() || prunes(most) {
+        if !most.is_finite() || prunes(most) {
             return;
         }
         // The octave of the maximum moves to 0, so that no score saturates that has a weight.
-        let octave = (units(most) / 256.0).floor() * 256.0;
+        let octave = (f64::from(most) * LOG2_E).floor() * LN_2;
         let score = |score: &f32| match prunes(*score) {
             true => PRUNED,
-            false => (units(*score) - octave).max(-32_767.0) as i16,
+            false => quantise_i16((f64::from(*score) - octave) as f32, SCORE_UNITS_PER_NAT.recip())
+                .max(PRUNED + 1),
         };
         let scores: Vec<i16> = row.iter().map(score).collect();
         let max = row_max(&scores);
@@ -344,9 +346,7 @@ impl Calibration {
         graph: &Graph,
         samples: Option<&[ArrayD<f32>]>,
     ) -> Result<Calibration, InterpError> {
-        let noise = if samples.is_none() { stand_in(graph) } else { Vec::new() };
-        let samples = samples.unwrap_or(&noise).iter().map(|array| array.view());
-        Calibration::run(graph, &samples.collect::<Vec<_>>())
+        Calibration::observe_or_noise(graph, samples, true)
     }
 
     /// The statistics of columns alone, on samples or on noise.
@@ -357,9 +357,17 @@ impl Calibration {
         graph: &Graph,
         samples: Option<&[ArrayD<f32>]>,
     ) -> Result<Calibration, InterpError> {
+        Calibration::observe_or_noise(graph, samples, false)
+    }
+
+    fn observe_or_noise(
+        graph: &Graph,
+        samples: Option<&[ArrayD<f32>]>,
+        everything: bool,
+    ) -> Result<Calibration, InterpError> {
         let noise = if samples.is_none() { stand_in(graph) } else { Vec::new() };
         let samples = samples.unwrap_or(&noise).iter().map(|array| array.view());
-        Calibration::observe(graph, &samples.collect::<Vec<_>>(), false)
+        Calibration::observe(graph, &samples.collect::<Vec<_>>(), everything)
     }
 
     fn see(&mut self, value: Value, tensor: &ArrayViewD<'_, f32>, everything: bool) {

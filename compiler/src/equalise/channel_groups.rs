@@ -98,25 +98,28 @@ pub(super) fn divide(
     wide: bool,
 ) -> Division {
     let unordered: Vec<usize> = (0..channels.len()).collect();
+    let exact = |merged: &[Merged]| Fit::new(&f, wide, merged);
+    let one = exact(&[(Segment::all(channels, &unordered), 1)]);
+    let Freedom::Groups { channel_work } = freedom else { return one.division(unordered, &one) };
     let inputs = channels.iter().map(|channel| channel.input).reduce(union).unwrap_or_default();
     let sampled = Sampled::new(f, inputs);
-    let f = (&sampled, wide);
-    let one = Fit::new(f, &[(Segment::all(channels, &unordered), 1)]);
-    let Freedom::Groups { channel_work } = freedom else { return one.division(unordered, &one) };
+    let sampled = |x| sampled.at(x);
     let mut order = unordered.clone();
-    let reach: Vec<f64> =
-        channels.iter().map(|channel| reach(&|x| sampled.at(x), channel.input)).collect();
+    let reach: Vec<f64> = channels.iter().map(|channel| reach(&sampled, channel.input)).collect();
     order.sort_by(|a, b| reach[*a].total_cmp(&reach[*b]));
 
-    let (best, cuts) = groups(f, channels, &order, None);
-    let mut chosen = match cuts.len() {
-        0 => one.division(unordered, &one),
-        _ => best.division(order.clone(), &one),
+    // Samples of the function are fast enough to compare many divisions. The chosen one has the
+    // function itself.
+    let fit = |merged: &[Merged]| Fit::new(&sampled, wide, merged);
+    let (best, merged) = groups(&fit, channels, &order, None);
+    let mut chosen = match merged.len() {
+        1 => one.division(unordered, &one),
+        _ => exact(&merged).division(order.clone(), &one),
     };
     let Some(channel_work) = channel_work else { return chosen };
     let mut least_cost = f64::INFINITY;
     for (copied, copies) in copies(channels.len()) {
-        let (fit, _) = groups(f, channels, &order, Some((copied, copies)));
+        let (fit, merged) = groups(&fit, channels, &order, Some((copied, copies)));
         let more = (copied * (copies - 1)) as f64 * channel_work;
         let work_db = GAIN_OF_WORK * 100.0 * more;
         let cost = 10.0 * fit.noise.log10() + work_db;
@@ -127,7 +130,8 @@ pub(super) fn divide(
             least_cost = cost;
             let (kept, far) = order.split_at(order.len() - copied);
             let far = far.iter().flat_map(|channel| std::iter::repeat_n(*channel, copies));
-            chosen = fit.division(kept.iter().copied().chain(far).collect(), &one);
+            let order = kept.iter().copied().chain(far).collect();
+            chosen = exact(&merged).division(order, &one);
         }
     }
     chosen
@@ -142,14 +146,17 @@ fn copies(channels: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
+/// The channels of a group, with their number of copies.
+type Merged = (Segment, usize);
+
 /// Divides channels, in the order of how far they reach, into groups; the last ones may be copied.
-/// Also the cuts between them, each as the number of segments before it.
+/// The fit to the groups, with their channels.
 fn groups(
-    f: (&Sampled, bool),
+    fit: &impl Fn(&[Merged]) -> Fit,
     channels: &[HiddenChannel],
     order: &[usize],
     copied: Option<(usize, usize)>,
-) -> (Fit, Vec<usize>) {
+) -> (Fit, Vec<Merged>) {
     let (kept, far) = order.split_at(order.len() - copied.map_or(0, |(copied, _)| copied));
     let last = copied.map(|(_, copies)| (Segment::all(channels, far), copies));
     let tops = std::iter::successors(Some(MULTIPLE), |top| Some(2 * top));
@@ -165,7 +172,7 @@ fn groups(
     });
     let segments: Vec<Segment> = segments.collect();
     // A cut is the number of segments before it.
-    let fit = |cuts: &[usize]| {
+    let merged = |cuts: &[usize]| {
         let mut start = 0;
         let ends = cuts.iter().copied().chain([segments.len()]);
         let merged = ends.map(|cut| {
@@ -173,23 +180,23 @@ fn groups(
             start = cut;
             (group.unwrap_or_default(), 1)
         });
-        Fit::new(f, &merged.chain(last.clone()).collect::<Vec<_>>())
+        merged.chain(last.clone()).collect::<Vec<Merged>>()
     };
     let mut cuts = Vec::new();
-    let mut best = fit(&cuts);
+    let mut best = fit(&merged(&cuts));
     while best.groups.len() < MOST_GROUPS {
         let more = (1..segments.len()).filter(|cut| !cuts.contains(cut)).map(|cut| {
             let mut cuts = cuts.clone();
             cuts.push(cut);
             cuts.sort_unstable();
-            (fit(&cuts), cuts)
+            (fit(&merged(&cuts)), cuts)
         });
         match more.min_by(|(a, _), (b, _)| a.noise.total_cmp(&b.noise)) {
             Some((fit, more)) if fit.noise * LEAST_GAIN <= best.noise => (best, cuts) = (fit, more),
             _ => break,
         }
     }
-    (best, cuts)
+    (best, merged(&cuts))
 }
 
 /// Channels that stay together.
@@ -253,13 +260,11 @@ struct Fit {
 }
 
 impl Fit {
-    /// Fits tables of a function, perhaps of wide inputs, to groups of channels with their numbers
-    /// of copies.
-    fn new((sampled, wide): (&Sampled, bool), merged: &[(Segment, usize)]) -> Fit {
-        let f = &|x| sampled.at(x);
+    /// Fits tables of a function, perhaps of wide inputs, to groups of channels.
+    fn new(f: &impl Fn(f64) -> f64, wide: bool, merged: &[Merged]) -> Fit {
         let inputs: Vec<Centred> =
             merged.iter().map(|(group, _)| Centred::new(steep(f, group.input))).collect();
-        let result = |(group, _): &(Segment, usize)| {
+        let result = |(group, _): &Merged| {
             let [least, most] = image(f, steep(f, group.input));
             let [seen_least, seen_most] = union(group.result, [0.0; 2]);
             Centred::new([least.max(seen_least), most.min(seen_most)])
@@ -267,7 +272,7 @@ impl Fit {
         let results: Vec<Centred> = merged.iter().map(result).collect();
         let ranges: Vec<f64> = results.iter().map(|result| result.limit).collect();
         // Each copy has a part of the weights.
-        let largest = |(group, copies): &(Segment, usize)| {
+        let largest = |(group, copies): &Merged| {
             group.largest.iter().copied().fold(0.0, f64::max) / *copies as f64
         };
         let largest: Vec<f64> = merged.iter().map(largest).collect();
@@ -365,7 +370,7 @@ mod tests {
         assert_eq!(division.order.last(), Some(&5));
         assert!(division.gain_db > 3.0, "{}", division.gain_db);
         // The other channels keep the range that they have alone.
-        assert!((division.input_limit / alike.input_limit - 1.0).abs() < 0.1);
+        assert!((division.input_limit - alike.input_limit).abs() < 1e-12);
         let [_, far] = &division.groups[..] else { unreachable!() };
         assert!((far.input.factor - 100.0).abs() < 1.0, "{}", far.input.factor);
         assert!(far.result.factor > 3.0, "{}", far.result.factor);

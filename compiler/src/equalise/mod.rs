@@ -153,8 +153,8 @@ pub(crate) fn fit_tables(
         rewritten.compacted()
     };
     let calibrating = divided.map_or(samples, |divided| Some(&divided.calibrating));
-    let judges = divided.map_or(samples, |divided| Some(&divided.held_back));
-    let measure = |plan: &Plan| worst_output(&fitted(plan), calibrating, judges, options);
+    let measured_on = divided.map_or(samples, |divided| Some(&divided.held_back));
+    let measure = |plan: &Plan| worst_output(&fitted(plan), calibrating, measured_on, options);
     let wanted = (options.accuracy, options.units);
     let chosen = plan::choose(graph, &tables, &calibration, wanted, measure)?;
     let mut rewritten = fitted(&chosen.plan);
@@ -163,16 +163,16 @@ pub(crate) fn fit_tables(
 }
 
 /// The smallest ratio of signal to quantisation noise of an output in decibels, on a few of the
-/// `judges` or noise; `None` if the graph cannot be quantised, which the pass `quantise` reports.
+/// `measured_on` or noise; `None` if the graph cannot be quantised, which the pass `quantise` reports.
 fn worst_output(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,
-    judges: Option<&[ArrayD<f32>]>,
+    measured_on: Option<&[ArrayD<f32>]>,
     options: quantise::Options,
 ) -> Result<Option<f64>, InterpError> {
     const ITEMS: usize = 4;
     let Ok((quantised, _)) = quantise::calibrated(graph, samples, options) else { return Ok(None) };
-    let some = some_items(graph, judges, ITEMS)?;
+    let some = some_items(graph, measured_on, ITEMS)?;
     let some: Vec<ArrayViewD<'_, f32>> = some.iter().map(|sample| sample.view()).collect();
     let measured = accuracy::outputs(graph, &quantised.graph, &some)?;
     let ratios = measured.outputs.iter().map(|output| output.noise.sqnr_db());

@@ -127,13 +127,7 @@ impl Chosen {
             _ => more,
         };
         let reason = format!("{reason}; {without:.1} dB without any");
-        Some(Decision {
-            layer: "the model".to_owned(),
-            subject: "accuracy".to_owned(),
-            chosen,
-            reason,
-            alternatives: Vec::new(),
-        })
+        Some(Decision::new("the model", "accuracy", chosen, reason))
     }
 }
 

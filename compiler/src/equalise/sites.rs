@@ -147,15 +147,12 @@ impl Sites {
 
     /// What was decided for each tensor.
     pub(super) fn decisions(&self, graph: &Graph, rewrite: Rewrite) -> Vec<Decision> {
-        let rewritten = |layer: Op, tensor: &str, reason: &str| Decision {
-            layer: graph.layer_name(layer),
-            subject: subject(rewrite, tensor),
-            chosen: match rewrite {
-                Rewrite::Offsets => "moved".to_owned(),
-                Rewrite::Factors => "balanced".to_owned(),
-            },
-            reason: reason.to_owned(),
-            alternatives: Vec::new(),
+        let chosen = match rewrite {
+            Rewrite::Offsets => "moved",
+            Rewrite::Factors => "balanced",
+        };
+        let rewritten = |layer: Op, tensor: &str, reason: &str| {
+            Decision::new(graph.layer_name(layer), subject(rewrite, tensor), chosen, reason)
         };
         let keys = self.keys.iter().map(|site| {
             rewritten(
@@ -179,12 +176,9 @@ impl Sites {
             };
             rewritten(site.layer, site.kind.name(), reason)
         });
-        let left = self.left.iter().map(|left| Decision {
-            layer: graph.layer_name(left.layer),
-            subject: subject(rewrite, left.tensor),
-            chosen: "left as they are".to_owned(),
-            reason: left.reason.clone(),
-            alternatives: Vec::new(),
+        let left = self.left.iter().map(|left| {
+            let (layer, subject) = (graph.layer_name(left.layer), subject(rewrite, left.tensor));
+            Decision::new(layer, subject, "left as they are", &*left.reason)
         });
         let images = self.images.iter().map(|image| {
             let reason = "the patch weights take the factors, and the runtime divides by them";

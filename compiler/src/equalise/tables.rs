@@ -76,13 +76,7 @@ pub(super) fn find(graph: &Graph) -> (Vec<Table>, Vec<Decision>) {
 }
 
 fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
-    Decision {
-        layer: graph.layer_name(op),
-        subject: SUBJECT.to_owned(),
-        chosen,
-        reason,
-        alternatives: Vec::new(),
-    }
+    Decision::new(graph.layer_name(op), SUBJECT, chosen, reason)
 }
 
 impl Table {

@@ -208,12 +208,9 @@ pub fn warnings(accuracy: &Accuracy) -> Vec<Decision> {
     let mut ratios: Vec<f64> = accuracy.layers.iter().map(|layer| layer.local.sqnr_db()).collect();
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
-    let warning = |layer: &Layer, chosen: String, reason: &str| Decision {
-        layer: format!("{} {}", layer.operation, layer.node).trim_end().to_owned(),
-        subject: "warning".to_owned(),
-        chosen,
-        reason: reason.to_owned(),
-        alternatives: Vec::new(),
+    let warning = |layer: &Layer, chosen: String, reason: &str| {
+        let layer = format!("{} {}", layer.operation, layer.node);
+        Decision::new(layer.trim_end(), "warning", chosen, reason)
     };
     let of_layer = |layer: &Layer| {
         let ratio = layer.local.sqnr_db();

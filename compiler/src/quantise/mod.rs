@@ -42,6 +42,7 @@ use std::str::FromStr;
 use cranelift_entity::SecondaryMap;
 use ndarray::ArrayD;
 use vitcod_isa::machine::Machine;
+use vitcod_isa::program::Decision;
 use vitcod_support::problems::Problems;
 
 use crate::calibration::{Calibration, Clipping};
@@ -205,8 +206,12 @@ pub fn calibrated(
     samples: Option<&[ArrayD<f32>]>,
     options: Options,
 ) -> Result<(Quantised, bool), CalibratedError> {
-    let is_noise = samples.is_none() && needs_samples(graph);
-    // A model that has all steps is calibrated, too: for the range of its scores.
+    let needs_samples = needs_samples(graph);
+    let is_noise = samples.is_none() && needs_samples;
+    // A model that has all steps is calibrated, too: for the range of its scores. Its biases are
+    // its own; the means of noise do not correct them.
+    let bias_correction = options.bias_correction && (samples.is_some() || needs_samples);
+    let options = Options { bias_correction, ..options };
     let calibration = match samples {
         Some([]) => Calibration::default(),
         _ => Calibration::run_or_noise(graph, samples)?,
@@ -233,8 +238,8 @@ pub struct Quantised {
     /// For each input and result of the canonical graph on which an output depends, the value of
     /// `graph` that represents it.
     pub integers: SecondaryMap<Value, Option<Value>>,
-    /// What calibration shows to be beyond the machine's integers, by layer: a sentence each.
-    pub warnings: Vec<String>,
+    /// What calibration shows to be beyond the machine's integers.
+    pub warnings: Vec<Decision>,
 }
 
 /// Whether some step must be calibrated, because the model does not state it.

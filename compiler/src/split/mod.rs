@@ -70,13 +70,7 @@ impl Polarised {
     /// As reports say it.
     pub fn decision(&self) -> Decision {
         let globals: Vec<String> = self.heads.iter().map(|head| head.globals.to_string()).collect();
-        Decision {
-            layer: self.layer.clone(),
-            subject: "global tokens".to_owned(),
-            chosen: globals.join(", "),
-            reason: self.reason.clone(),
-            alternatives: Vec::new(),
-        }
+        Decision::new(&*self.layer, "global tokens", globals.join(", "), &*self.reason)
     }
 }
 

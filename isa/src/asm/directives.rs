@@ -387,13 +387,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
 
     fn decision(&mut self, mut arguments: Arguments<'s>) -> Done {
         let mut text = |name| arguments.required(name).and_then(|value| string(&value));
-        let decision = Decision {
-            layer: text("layer")?,
-            subject: text("subject")?,
-            chosen: text("chosen")?,
-            reason: text("reason")?,
-            alternatives: Vec::new(),
-        };
+        let decision =
+            Decision::new(text("layer")?, text("subject")?, text("chosen")?, text("reason")?);
         self.decisions.push(decision);
         arguments.end()
     }

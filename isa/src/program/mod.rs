@@ -262,6 +262,24 @@ pub struct Decision {
     pub alternatives: Vec<Alternative>,
 }
 
+impl Decision {
+    /// A choice without the costs of its alternatives.
+    pub fn new(
+        layer: impl Into<String>,
+        subject: impl Into<String>,
+        chosen: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Decision {
+        Decision {
+            layer: layer.into(),
+            subject: subject.into(),
+            chosen: chosen.into(),
+            reason: reason.into(),
+            alternatives: Vec::new(),
+        }
+    }
+}
+
 /// An alternative of a choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,15 +10,25 @@ use super::*;
 fn layers_and_outputs_are_compared() {
     let sandbox = Sandbox::new();
     let onnx = model(&format!("{VIT}.onnx"));
-    let arguments = ["accuracy", &onnx, "--input", &input(), "--calibration", &input()];
+    // Moved copies of the input: what one rounding does by chance is averaged.
+    const ITEMS: usize = 16;
+    let image: ArrayD<f32> = read_npy(input()).unwrap();
+    let elements = image.iter().cycle();
+    let moved = (0..ITEMS).flat_map(|item| elements.clone().skip(37 * item).take(image.len()));
+    let mut shape = image.shape().to_vec();
+    shape[0] = ITEMS;
+    let images = ArrayD::from_shape_vec(shape, moved.copied().collect()).unwrap();
+    write_npy(sandbox.path("images.npy"), &images).unwrap();
+
+    let arguments = ["accuracy", &onnx, "--input", "images.npy", "--calibration", "images.npy"];
     let text =
         sandbox.ok(&[&arguments[..], &["--top", "3", "--impact", "--report", "r.json"]].concat());
-    assert!(text.contains("largest element in the same place: 1 of 1"), "{text}");
+    assert!(text.contains("largest element in the same place: 16 of 16"), "{text}");
     assert!(text.contains("Worst first, 3 of "), "{text}");
 
     let report: Value = serde_json::from_slice(&fs::read(sandbox.path("r.json")).unwrap()).unwrap();
     let output = &report["outputs"][0];
-    assert_eq!((&report["items"], &output["name"]), (&1.into(), &"logits".into()));
+    assert_eq!((&report["items"], &output["name"]), (&ITEMS.into(), &"logits".into()));
     assert_eq!(
         (&output["equal_predictions"], &output["float_accuracy"]),
         (&1.0.into(), &Value::Null)
@@ -30,7 +40,7 @@ fn layers_and_outputs_are_compared() {
         let [alone, accumulated, impact] =
             ["alone_sqnr_db", "accumulated_sqnr_db", "impact_sqnr_db"].map(|key| db(layer, key));
         // What comes before adds noise, and does not take it away by more than chance.
-        assert!(alone > accumulated - 2.0 && impact > db(output, "sqnr_db") - 2.0, "{layer}");
+        assert!(alone > accumulated - 1.0 && impact > db(output, "sqnr_db"), "{layer}");
         assert!(layer["saturated_elements"].as_u64() < layer["elements"].as_u64(), "{layer}");
     }
     // The first layer has no errors but its own; the last one's are the output's.
@@ -120,24 +130,20 @@ fn quantised_models_bring_their_scales() {
             "--check",
         ]);
         assert!(text.contains("check: all 10 integers"), "{text}");
-        // Samples do not change the steps.
-        sandbox.ok(&[
-            "compile",
-            &onnx,
-            "-o",
-            "q.vitcod",
-            "--calibration",
-            &input(),
-            "--bias-correction",
-            "off",
-        ]);
-        let steps = |program: &str| {
-            let text = sandbox.ok(&["inspect", program]);
-            let tensors = text.lines().filter(|line| line.contains(", step "));
-            // They do change what is expected.
-            let steps = tensors.map(|line| line.split(", expected").next().unwrap().to_owned());
-            steps.collect::<Vec<_>>()
+        // Samples change no step and no weight. Where there is one format of probabilities, they
+        // change nothing that is computed.
+        let machine = fs::read_to_string(file("isa/machines/vitcod.toml")).unwrap();
+        let int8 = machine.replace("minifloat = true", "minifloat = false");
+        fs::write(sandbox.path("int8.toml"), int8).unwrap();
+        let compile = ["compile", &onnx, "--machine", "int8.toml", "-o", "r.vitcod"];
+        let samples = ["--calibration", &input(), "--bias-correction", "off"];
+        let program = |options: &[&str]| {
+            sandbox.ok(&[&compile, options].concat());
+            let mut program = unmeasured(&fs::read(sandbox.path("r.vitcod")).unwrap());
+            program.header.decisions.clear();
+            program
         };
-        assert_eq!(steps("p.vitcod"), steps("q.vitcod"));
+        let (without, with) = (program(&[]), program(&samples));
+        assert!(without == with, "{name}");
     }
 }

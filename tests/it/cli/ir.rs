@@ -1,17 +1,8 @@
 use std::fs;
 
 use rayon::prelude::*;
-use vitcod_isa::program::Program;
 
 use super::*;
-
-/// A program without what only `compile` measures.
-fn unmeasured(bytes: &[u8]) -> Program {
-    let mut program = Program::from_bytes(bytes.to_vec().into()).unwrap();
-    program.header.outputs.iter_mut().for_each(|output| output.expected_sqnr_db = None);
-    program.header.decisions.retain(|decision| decision.subject != "warning");
-    program
-}
 
 #[test]
 fn every_stage_is_the_same_through_text() {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use vitcod_isa::program::Program;
 use vitcod_testing::files;
 
 /// A folder of its own for a test, in which `vitcod` runs.
@@ -98,4 +99,12 @@ fn compile(sandbox: &Sandbox, options: &[&str]) {
 /// The input of [`VIT`].
 fn input() -> String {
     model(&format!("{VIT}.in.npy"))
+}
+
+/// A program without what only `compile` measures.
+fn unmeasured(bytes: &[u8]) -> Program {
+    let mut program = Program::from_bytes(bytes.to_vec().into()).unwrap();
+    program.header.outputs.iter_mut().for_each(|output| output.expected_sqnr_db = None);
+    program.header.decisions.retain(|decision| decision.subject != "warning");
+    program
 }

@@ -404,13 +404,8 @@ impl Residence {
                 }
             };
             let chosen = if data.space == MemorySpace::Sram { "scratchpad" } else { "DRAM" };
-            Some(Decision {
-                layer: graph.layer_name(producer),
-                subject: "residence of the result".to_owned(),
-                chosen: chosen.to_owned(),
-                reason,
-                alternatives: Vec::new(),
-            })
+            let layer = graph.layer_name(producer);
+            Some(Decision::new(layer, "residence of the result", chosen, reason))
         };
         results.filter_map(decision).collect()
     }

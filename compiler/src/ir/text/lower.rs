@@ -179,13 +179,9 @@ impl<'s, 'f> Lowering<'s, 'f> {
         match line {
             Line::Node { .. } => Ok(()),
             Line::Decision { layer, subject, chosen, reason } => {
-                let decision = Decision {
-                    layer: self.string(layer)?,
-                    subject: self.string(subject)?,
-                    chosen: self.string(chosen)?,
-                    reason: self.string(reason)?,
-                    alternatives: Vec::new(),
-                };
+                let [layer, subject] = [self.string(layer)?, self.string(subject)?];
+                let [chosen, reason] = [self.string(chosen)?, self.string(reason)?];
+                let decision = Decision::new(layer, subject, chosen, reason);
                 self.graph.decisions.push(decision);
                 Ok(())
             }

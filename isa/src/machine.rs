@@ -102,18 +102,36 @@ pub struct Vector {
     pub interpolation: bool,
 }
 
+/// What a machine need not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Probabilities as minifloats.
+    Minifloat,
+    /// Interpolation of functions of 16 bits.
+    Interpolation,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unit::Minifloat => "minifloats (softmax.minifloat)",
+            Unit::Interpolation => "interpolation (vector.interpolation)",
+        })
+    }
+}
+
 /// Energy per event, in pJ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Energy {
     /// A product of two int8 and its addition to an int32.
     pub mac_pj: f64,
-    /// A shift of a product by the exponent of a minifloat; 0 if omitted.
+    /// A shift of a product by the exponent of a minifloat; a machine without them may omit it.
     #[serde(default)]
     pub shift_pj: f64,
     /// A byte read from the scratchpad through a port.
     pub sram_read_pj_per_byte: f64,
-    /// A byte on the DRAM channel in either direction, counted in whole bursts.
+    /// A byte written to the scratchpad through a port.
     pub sram_write_pj_per_byte: f64,
     /// A byte that passes the DRAM channel, either way; whole bursts do.
     pub dram_pj_per_byte: f64,
@@ -208,6 +226,14 @@ impl Machine {
     /// Converts cycles to milliseconds.
     pub fn milliseconds(&self, cycles: u64) -> f64 {
         cycles as f64 / (self.clock_mhz * 1000.0)
+    }
+
+    /// Whether the machine has a unit.
+    pub fn has(&self, unit: Unit) -> bool {
+        match unit {
+            Unit::Minifloat => self.softmax.minifloat,
+            Unit::Interpolation => self.vector.interpolation,
+        }
     }
 
     /// Reports every field out of range.

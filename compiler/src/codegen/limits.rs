@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use vitcod_isa::instr::field::MAX_DRAM;
 use vitcod_isa::instr::{Field as _, Shift};
+use vitcod_isa::machine::{Machine, Unit};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use vitcod_support::problems::{Collector, Problems};
 
@@ -39,7 +40,7 @@ pub(crate) fn row_stride(row_bytes: u64) -> u32 {
 }
 
 /// All problems, one line each, with the layer.
-pub(crate) fn check(graph: &Graph) -> Result<(), Problems<String>> {
+pub(crate) fn check(graph: &Graph, machine: &Machine) -> Result<(), Problems<String>> {
     let mut problems = Collector::new();
     if graph.order.is_empty() {
         problems.push(|| format!("the model {:?} has no operation", graph.name));
@@ -70,7 +71,10 @@ pub(crate) fn check(graph: &Graph) -> Result<(), Problems<String>> {
         let touched = data.operands.iter().chain(&data.results);
         let tensor = touched.filter_map(|value| tensor(graph, *value)).next();
         problems.extend(
-            tensor.or_else(|| operation(graph, data)).map(|problem| describe(graph, *op, &problem)),
+            tensor
+                .or_else(|| operation(graph, data))
+                .or_else(|| missing_unit(graph, data, machine))
+                .map(|problem| describe(graph, *op, &problem)),
         );
     }
     problems.finish()
@@ -123,6 +127,18 @@ fn different_parts(graph: &Graph, product: &OpData) -> Option<String> {
     let forms: Vec<_> = forms.collect();
     (forms.windows(2).any(|pair| pair[0] != pair[1]))
         .then(|| "its parts differ in the shift, the heads or the scale of their scores".to_owned())
+}
+
+/// The problem of an operation that needs a unit which the machine does not have.
+fn missing_unit(graph: &Graph, data: &OpData, machine: &Machine) -> Option<String> {
+    let needs = |value: &Value| match graph.ty(*value).elem {
+        Elem::E3m5 => Some(Unit::Minifloat),
+        Elem::I16 if matches!(data.kind, OpKind::Lut { .. }) => Some(Unit::Interpolation),
+        _ => None,
+    };
+    let mut units = data.operands.iter().chain(&data.results).filter_map(needs);
+    let unit = units.find(|unit| !machine.has(*unit))?;
+    Some(format!("the machine has no {unit}"))
 }
 
 /// The problem of the number of keys of a row, whose product must fit the accumulator.

@@ -128,7 +128,7 @@ pub fn split(
     if graph.stage != Stage::Quantised {
         return Err(CodegenError::Stage(graph.stage));
     }
-    lowerable(graph)?;
+    lowerable(graph, machine)?;
     let (mut split, polarised) = split_pass::run(graph, machine, globals)?;
     if globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
         let (_, found) = plan::choose(&split, machine, false)?;
@@ -155,7 +155,7 @@ pub fn split(
 /// The graph is not a valid split graph, holds operations that no instruction computes, or does not
 /// fit the machine.
 pub fn tile(graph: &Graph, machine: &Machine, explain: bool) -> Result<Tiled, CodegenError> {
-    lowerable(graph)?;
+    lowerable(graph, machine)?;
     let (plan, found) = plan::choose(graph, machine, explain)?;
     Ok(emit::tiled(graph, machine, plan, found.attempt))
 }
@@ -169,8 +169,8 @@ pub fn schedule(tiled: &Tiled) -> Result<Scheduled, CodegenError> {
     schedule::schedule(tiled).ok_or_else(|| CodegenError::no_placement(&tiled.machine))
 }
 
-/// Checks that a graph is valid and that instructions compute all of its operations.
-fn lowerable(graph: &Graph) -> Result<(), CodegenError> {
+/// Checks that a graph is valid and that instructions of the machine compute all of its operations.
+fn lowerable(graph: &Graph, machine: &Machine) -> Result<(), CodegenError> {
     graph.verify()?;
-    limits::check(graph).map_err(CodegenError::Unsupported)
+    limits::check(graph, machine).map_err(CodegenError::Unsupported)
 }

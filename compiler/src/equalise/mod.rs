@@ -163,7 +163,8 @@ pub(crate) fn fit_tables(
 }
 
 /// The smallest ratio of signal to quantisation noise of an output in decibels, on a few of the
-/// `measured_on` or noise; `None` if the graph cannot be quantised, which the pass `quantise` reports.
+/// `measured_on` or noise; `None` if the graph cannot be quantised, which the pass `quantise`
+/// reports.
 fn worst_output(
     graph: &Graph,
     samples: Option<&[ArrayD<f32>]>,

@@ -4,7 +4,7 @@ use super::Report;
 use crate::effects::{Access, Space, accesses, in_place};
 use crate::instr::table::*;
 use crate::instr::{Instr, Op, Width};
-use crate::machine::Machine;
+use crate::machine::Unit;
 use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
@@ -40,8 +40,10 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
         }
     }
 
-    if let Some(missing) = missing_unit(&instr.op, &program.machine) {
-        report(format!("the machine has no {missing}"));
+    if let Some(unit) = unit(&instr.op)
+        && !program.machine.has(unit)
+    {
+        report(format!("the machine has no {unit}"));
     }
     if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) =
         instr.op
@@ -79,19 +81,14 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
     }
 }
 
-/// The optional unit that an operation needs and the machine does not have, with its key in the
-/// machine's text.
-fn missing_unit(op: &Op, machine: &Machine) -> Option<&'static str> {
+/// The unit that an operation needs and a machine need not have.
+fn unit(op: &Op) -> Option<Unit> {
     match op {
         Op::Softmax(Softmax { minifloat: true, .. })
         | Op::SoftmaxList(SoftmaxList { minifloat: true, .. })
         | Op::Spmm(Spmm { minifloat: true, .. })
-        | Op::SpmmList(SpmmList { minifloat: true, .. }) => {
-            (!machine.softmax.minifloat).then_some("minifloats (softmax.minifloat)")
-        }
-        Op::Interpolate(_) => {
-            (!machine.vector.interpolation).then_some("interpolation (vector.interpolation)")
-        }
+        | Op::SpmmList(SpmmList { minifloat: true, .. }) => Some(Unit::Minifloat),
+        Op::Interpolate(_) => Some(Unit::Interpolation),
         _ => None,
     }
 }

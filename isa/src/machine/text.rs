@@ -61,12 +61,6 @@ const FIELDS: [(&str, &str, Kind); 23] = [
 
 const SECTIONS: [&str; 6] = ["lines", "sram", "dram", "softmax", "vector", "energy"];
 
-/// Sections that may be omitted as a whole.
-const OPTIONAL: [&str; 1] = ["energy"];
-
-/// Keys that may be omitted: those of units that a machine need not have.
-const OPTIONAL_KEYS: [&str; 3] = ["minifloat", "interpolation", "shift_pj"];
-
 /// A value in a text.
 pub(crate) enum Given<'a> {
     Integer(i64),
@@ -142,9 +136,17 @@ pub(crate) fn keys() -> impl Iterator<Item = String> {
     FIELDS.iter().map(|(section, name, _)| dotted(section, name))
 }
 
-/// Whether a section, with all of its keys, or a key may be omitted.
-pub(crate) fn is_optional(name: &str) -> bool {
-    OPTIONAL.contains(&name) || OPTIONAL_KEYS.contains(&name)
+/// The key that states whether a machine has minifloats, with its section.
+pub(crate) const MINIFLOAT: (&str, &str) = ("softmax", "minifloat");
+
+/// Whether a key may be omitted, or, outside of sections, a section with all of its keys. Units
+/// that a machine need not have are optional, and what a unit costs that it does not have.
+pub(crate) fn is_optional(section: &str, name: &str, has_minifloats: bool) -> bool {
+    match (section, name) {
+        ("", "energy") | MINIFLOAT | ("vector", "interpolation") => true,
+        ("energy", "shift_pj") => !has_minifloats,
+        _ => false,
+    }
 }
 
 /// Why a key cannot have a value, if so; `None` if the key does not exist.
@@ -157,7 +159,12 @@ pub(crate) fn check(section: &str, name: &str, given: &Given<'_>) -> Option<Resu
 /// Parses the TOML description of a machine.
 pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, broken: Vec::new(), problems: Collector::new() };
+    let (section, name) = MINIFLOAT;
+    let minifloat = root.get_ref().get(section).and_then(|table| table.get_ref().get(name));
+    let has_minifloats =
+        minifloat.is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(true)));
+    let mut reader =
+        Reader { text, has_minifloats, broken: Vec::new(), problems: Collector::new() };
     for error in errors.iter().take(KEPT) {
         let message = error.message().trim_end().replace('\n', ", ");
         let problem = Diagnostic { span: error.span(), message, help: None };
@@ -177,6 +184,7 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
 
 struct Reader<'t> {
     text: &'t str,
+    has_minifloats: bool,
     /// Lines with syntax errors.
     broken: Vec<usize>,
     problems: Collector<Diagnostic>,
@@ -223,8 +231,11 @@ impl Reader<'_> {
         }
         // A misspelt key, or one on a line with a syntax error, is not missing.
         if self.broken.is_empty() {
+            let has_minifloats = self.has_minifloats;
             let lacks = |name: &str| {
-                !table.contains_key(name) && !meant.contains(&name) && !is_optional(name)
+                !table.contains_key(name)
+                    && !meant.contains(&name)
+                    && !is_optional(section, name, has_minifloats)
             };
             for name in names.iter().filter(|name| lacks(name)) {
                 let name = if sections.contains(name) {

@@ -5,15 +5,19 @@
 //! the last writer and, per unit, the last reader since. An access that is ordered after those is
 //! ordered after all earlier ones, by induction. So one visit finds a race in every program that
 //! has one, in whichever order it visits.
+//!
+//! The shadow is kept in [`Pieces`](crate::effects::Pieces), of which compiled programs need a few
+//! per instruction. So the [`Limits`] on time and memory refuse only programs that were made to
+//! exceed them.
 
 use std::ops::Range;
 
 use super::Report;
 use super::buffers::Touched;
 use super::order::{Clock, Order};
-use super::shadow::{Budget, Clash, HOST, Held, Shadow, Stamp, Visit};
+use super::shadow::{Clash, HOST, Held, Shadow, Stamp, Visit};
 use super::sums::sums;
-use crate::effects::{Access, Region, Space, accesses};
+use crate::effects::{Access, Limits, Region, Space, accesses};
 use crate::instr::Unit;
 use crate::program::Program;
 
@@ -31,14 +35,24 @@ pub(super) fn check(
     let mut needed = vec![Clock::default(); program.code.len()];
     for &index in &order.sequence {
         needed[index] = flow.instruction(index, problems);
+        if flow.is_exhausted() {
+            problems.instruction(index, &program.code[index], || scattered(program.code.len()));
+            return needed;
+        }
     }
     flow.outputs(problems);
-    if flow.budget.is_spent() {
-        problems.program(|| {
-            "operands are scattered over too many pieces of memory for the flow of data to be followed".to_owned()
-        });
+    if flow.is_exhausted() {
+        problems.program(|| scattered(program.code.len()));
     }
     needed
+}
+
+/// The message for a program that exceeds its limits.
+fn scattered(instructions: usize) -> String {
+    let Limits { steps, pieces } = Limits::of_program(instructions);
+    format!(
+        "the flow of data is followed no further: operands of this program are scattered over more than {pieces} pieces of a memory or take more than {steps} steps"
+    )
 }
 
 struct Flow<'a> {
@@ -47,9 +61,7 @@ struct Flow<'a> {
     touched: &'a Touched,
     place: &'a dyn Fn(Range<u64>) -> String,
     sram: Shadow,
-    /// DRAM after the image, which is never written.
     dram: Shadow,
-    budget: Budget,
 }
 
 impl<'a> Flow<'a> {
@@ -59,21 +71,18 @@ impl<'a> Flow<'a> {
         touched: &'a Touched,
         place: &'a dyn Fn(Range<u64>) -> String,
     ) -> Flow<'a> {
-        let mut flow = Flow {
-            program,
-            order,
-            touched,
-            place,
-            sram: Shadow::new(0..program.machine.sram.bytes.into()),
-            dram: Shadow::new(program.image.len() as u64..program.header.dram_bytes),
-            budget: Budget::of(program.code.len()),
-        };
-        let (dram, mut visit) = (&mut flow.dram, visit(HOST, &[0; Unit::COUNT], &mut flow.budget));
+        let limits = Limits::of_program(program.code.len());
+        let mut dram = Shadow::new(program.image.len() as u64, limits);
+        let mut visit = visit(HOST, &[0; Unit::COUNT]);
         for binding in &program.header.inputs {
             let region = Region::contiguous(binding.address, binding.bytes().unwrap_or(0));
             dram.write(&region, Held::Anything, &mut visit);
         }
-        flow
+        Flow { program, order, touched, place, sram: Shadow::new(0, limits), dram }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.sram.is_exhausted() || self.dram.is_exhausted()
     }
 
     fn instruction(&mut self, index: usize, problems: &mut Report) -> Clock {
@@ -81,7 +90,7 @@ impl<'a> Flow<'a> {
         let Some(unit) = self.order.units[index] else { return Clock::default() };
         let stamp = Stamp { unit, number: self.order.numbers[index] };
         let (sram, dram) = (&mut self.sram, &mut self.dram);
-        let mut visit = visit(stamp, &self.order.known[index], &mut self.budget);
+        let mut visit = visit(stamp, &self.order.known[index]);
         let all = accesses(&instr.op);
         let mut clashes: Vec<(&Access, &str, Clash)> = Vec::new();
 
@@ -106,7 +115,7 @@ impl<'a> Flow<'a> {
         if let Some(sums) = sums(&instr.op) {
             let mut terms = sums.terms;
             if let Some(access) = all.iter().find(|access| Some(access.operand) == sums.continued) {
-                match sram.sums(&access.region, &mut visit, sums.terms_of) {
+                match sram.sums(&access.region, sums.terms_of) {
                     Some(before) => terms = terms.saturating_add(before),
                     None => problems.instruction(index, instr, || {
                         format!(
@@ -178,9 +187,8 @@ impl<'a> Flow<'a> {
     /// Checks that the outputs are written when the program ends.
     fn outputs(&mut self, problems: &mut Report) {
         for binding in &self.program.header.outputs {
-            let mut visit = visit(HOST, &[u32::MAX; Unit::COUNT], &mut self.budget);
             let end = binding.address + binding.bytes().unwrap_or(0);
-            if let Some(bytes) = self.dram.unwritten(binding.address..end, &mut visit) {
+            if let Some(bytes) = self.dram.unwritten(binding.address..end) {
                 problems.binding(self.program, binding, || {
                     format!("{:#x}..{:#x} of DRAM, which was never written", bytes.start, bytes.end)
                 });
@@ -189,6 +197,6 @@ impl<'a> Flow<'a> {
     }
 }
 
-fn visit<'a>(stamp: Stamp, known: &'a Clock, budget: &'a mut Budget) -> Visit<'a> {
-    Visit { stamp, known, needed: Clock::default(), clashes: Vec::new(), budget }
+fn visit(stamp: Stamp, known: &Clock) -> Visit<'_> {
+    Visit { stamp, known, needed: Clock::default(), clashes: Vec::new() }
 }

@@ -55,10 +55,12 @@
 //!
 //! # Cost
 //!
-//! Time is nearly proportional to the number of instructions and of memory pieces that their
-//! operands consist of: 2 microseconds per instruction on compiled models. A program is rejected if
-//! its operands are so scattered that checking would take more than 8192 steps per instruction or
-//! memory for more than 2^20 pieces. Memory is bounded by that limit and the length of the program.
+//! Time and memory are proportional to the number of instructions and of the
+//! [pieces](crate::effects::Pieces) that their operands consist of, times the logarithm of that
+//! number. The rows of an operand are one piece, however many they are, if other operands lie in the
+//! same bytes with the same row length; so compiled programs have a few pieces per instruction.
+//! Only against programs that are made to be followed with difficulty there are
+//! [`Limits`](crate::effects::Limits), which grow with the number of instructions.
 
 mod bindings;
 mod buffers;

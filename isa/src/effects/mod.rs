@@ -21,11 +21,13 @@
 //! completed. Nothing else orders the accesses of two units.
 
 mod data;
+mod pieces;
 mod region;
 #[cfg(test)]
 mod tests;
 
 pub use data::Data;
+pub use pieces::{Limits, Pieces};
 pub use region::Region;
 
 use crate::instr::table::*;

@@ -1,8 +1,8 @@
 //! Synchronisation: inserts tokens that order every pair of conflicting accesses whose instructions
 //! could otherwise overlap in time.
 //!
-//! The memories are divided into segments, at the bounds of every operand. Each segment knows its
-//! last writer and its last reader in each unit since. An instruction waits for those that it
+//! The memories are divided into [`Pieces`], each of which knows its last writer and its last reader
+//! in each unit since. An instruction waits for those that it
 //! conflicts with, unless it is known to start after they have completed. What a unit knows of the
 //! others is a vector clock, advanced by every token. So no token is redundant when it is inserted;
 //! later tokens can make it so, and `emit` removes those. A later wait on a unit is always for a
@@ -12,10 +12,7 @@
 //! after a read or write of the same unit needs no token. A read after a write of the same unit
 //! waits for a token of that unit.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
-use vitcod_isa::effects::{Space, accesses};
+use vitcod_isa::effects::{Limits, Pieces, Space, accesses};
 use vitcod_isa::instr::table::Halt;
 use vitcod_isa::instr::{Instr, Op, Unit};
 
@@ -24,9 +21,9 @@ use crate::tiled::{Addresses, Tasks};
 /// Per unit, how many of its instructions are known to have completed.
 type Clock = [u32; Unit::COUNT];
 
-/// The last accesses of a segment: numbers of instructions within their units, from 1; 0 for none.
+/// The last accesses of a piece: numbers of instructions within their units, from 1; 0 for none.
 #[derive(Clone, Copy, Default)]
-struct Segment {
+struct Last {
     writer: (u8, u32),
     readers: Clock,
 }
@@ -36,8 +33,10 @@ pub(in crate::codegen) fn with_tokens(
     Tasks { tasks, image_bytes, .. }: &Tasks,
     addresses: &Addresses,
 ) -> Vec<Instr> {
-    let mut memory =
-        Memory { sram: Segments::default(), dram: Segments::default(), image_bytes: *image_bytes };
+    // A program that exceeds them is refused by the verifier.
+    let limits = Limits::of_program(tasks.len() + 1);
+    let pieces = || Pieces::new(Last::default(), limits);
+    let mut memory = Memory { sram: pieces(), dram: pieces(), image_bytes: *image_bytes };
     let mut instructions: Vec<Instr> =
         tasks.iter().map(|task| Instr::new(task.at(|buffer| addresses[buffer]))).collect();
     // Per instruction, what is known to have completed when it completes.
@@ -78,13 +77,9 @@ pub(in crate::codegen) fn with_tokens(
     instructions
 }
 
-/// A memory in segments: by start address, the end and the last accesses.
-#[derive(Default)]
-struct Segments(BTreeMap<u64, (u64, Segment)>);
-
 struct Memory {
-    sram: Segments,
-    dram: Segments,
+    sram: Pieces<Last>,
+    dram: Pieces<Last>,
     /// Bytes of the constant image, which nothing writes.
     image_bytes: u64,
 }
@@ -101,13 +96,18 @@ impl Memory {
                 .iter()
                 .filter(|access| if writes { access.mode.writes() } else { access.mode.reads() })
             {
-                let segments = match access.space {
+                let pieces = match access.space {
                     Space::Sram => &mut self.sram,
                     Space::Dram if access.region.base < self.image_bytes => continue,
                     Space::Dram => &mut self.dram,
                 };
-                for (start, bytes) in access.region.runs() {
-                    segments.touch(start..start + bytes, writes, unit, number, &mut needed);
+                if writes {
+                    let written = Last { writer: (unit.index() as u8, number), ..Last::default() };
+                    pieces.replace(&access.region, &written, |last, _| {
+                        last.before_write(unit, &mut needed)
+                    });
+                } else {
+                    pieces.update(&access.region, |last, _| last.read(unit, number, &mut needed));
                 }
             }
         }
@@ -115,83 +115,26 @@ impl Memory {
     }
 }
 
-impl Segments {
-    fn touch(
-        &mut self,
-        range: Range<u64>,
-        writes: bool,
-        unit: Unit,
-        number: u32,
-        needed: &mut Clock,
-    ) {
-        // Fast path: most operands cover an existing segment.
-        if let Some((end, segment)) = self.0.get_mut(&range.start)
-            && *end == range.end
-        {
-            segment.touch(writes, unit, number, needed);
-            return;
-        }
-        self.cut(range.start);
-        self.cut(range.end);
-        if writes {
-            let inside: Vec<u64> = self.0.range(range.clone()).map(|(start, _)| *start).collect();
-            let mut written = Segment::default();
-            for start in inside {
-                if let Some((_, mut segment)) = self.0.remove(&start) {
-                    segment.touch(true, unit, number, needed);
-                }
-            }
-            written.touch(true, unit, number, needed);
-            self.0.insert(range.start, (range.end, written));
-            return;
-        }
-        let mut at = range.start;
-        let mut gaps = Vec::new();
-        for (start, (end, segment)) in self.0.range_mut(range.clone()) {
-            gaps.push(at..*start);
-            at = *end;
-            segment.touch(false, unit, number, needed);
-        }
-        gaps.push(at..range.end);
-        for gap in gaps.into_iter().filter(|gap| !gap.is_empty()) {
-            let mut read = Segment::default();
-            read.touch(false, unit, number, needed);
-            self.0.insert(gap.start, (gap.end, read));
-        }
-    }
-
-    /// Divides the segment that contains `at` at that address.
-    fn cut(&mut self, at: u64) {
-        if let Some((_, (end, segment))) = self.0.range_mut(..at).next_back()
-            && *end > at
-        {
-            let rest = (*end, *segment);
-            *end = at;
-            self.0.insert(at, rest);
-        }
-    }
-}
-
-impl Segment {
-    fn touch(&mut self, writes: bool, unit: Unit, number: u32, needed: &mut Clock) {
-        let mut wait = |unit: usize, number: u32| needed[unit] = needed[unit].max(number);
+impl Last {
+    /// Adds what a write must wait for.
+    fn before_write(&self, unit: Unit, needed: &mut Clock) {
         let (writer, written) = (usize::from(self.writer.0), self.writer.1);
-        let own = writer == unit.index();
-        if writes {
-            if !own {
-                wait(writer, written);
-            }
-            for (reader, read) in self.readers.iter().enumerate() {
-                if reader != unit.index() {
-                    wait(reader, *read);
-                }
-            }
-            *self = Segment { writer: (unit.index() as u8, number), readers: Clock::default() };
-        } else {
-            if !own || written < number {
-                wait(writer, written);
-            }
-            self.readers[unit.index()] = number;
+        if writer != unit.index() {
+            needed[writer] = needed[writer].max(written);
         }
+        for (reader, (read, needed)) in self.readers.iter().zip(needed).enumerate() {
+            if reader != unit.index() {
+                *needed = (*needed).max(*read);
+            }
+        }
+    }
+
+    /// Adds what a read must wait for, and notes the read. An instruction does not wait for itself.
+    fn read(&mut self, unit: Unit, number: u32, needed: &mut Clock) {
+        let (writer, written) = (usize::from(self.writer.0), self.writer.1);
+        if writer != unit.index() || written < number {
+            needed[writer] = needed[writer].max(written);
+        }
+        self.readers[unit.index()] = number;
     }
 }

@@ -4,15 +4,13 @@
 //! addresses yet, so no tasks are ordered because an address is reused:
 //! [`placement`](crate::codegen::schedule::placement) must avoid that.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use cranelift_entity::{EntityRef as _, SecondaryMap};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::unionfind::UnionFind;
 use petgraph::visit::EdgeRef as _;
 use vitcod_isa::cost::{Cost, cost};
-use vitcod_isa::effects::{Access, Region, Space};
+use vitcod_isa::effects::{Access, Limits, Pieces, Space};
 use vitcod_isa::instr::Unit;
 use vitcod_isa::machine::Machine;
 
@@ -75,14 +73,14 @@ impl TaskGraph {
             lives[buffer].bytes = size.next_multiple_of(BUFFER_ALIGN);
         }
         let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
-        let mut history = History::new(tasks.image_bytes);
+        let mut history = History::new(tasks);
         let mut nodes = Vec::with_capacity(tasks.tasks.len());
         for (index, task) in tasks.tasks.iter().enumerate() {
             nodes.push(Node::new(index, task, machine));
             edges.add_node(());
             for (access, buffer) in task.accesses() {
                 history.touch(buffer, &access, index, |before| {
-                    let order = order(&nodes, before, index, &access);
+                    let order = order(&nodes, &before, index, &access);
                     edges.add_edge(NodeIndex::new(before.task), NodeIndex::new(index), order);
                 });
             }
@@ -156,12 +154,11 @@ impl TaskGraph {
     }
 }
 
-/// An access of an earlier task.
-#[derive(Clone, Copy)]
+/// An earlier task that accesses the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Past {
     task: usize,
     writes: bool,
-    region: Region,
 }
 
 /// How a task waits for an earlier one that it conflicts with.
@@ -174,62 +171,66 @@ fn order(nodes: &[Node], before: &Past, task: usize, access: &Access) -> Order {
     }
 }
 
-/// The accesses that later ones may conflict with.
+/// The tasks that later ones may conflict with.
 struct History {
     /// Bytes of the constant image, which nothing writes.
     image_bytes: u64,
-    of_buffer: SecondaryMap<Buffer, Vec<Past>>,
-    /// Per page of DRAM, so that spills of many layers are not rescanned for each access.
-    of_page: BTreeMap<u64, Vec<Past>>,
+    /// Buffers, side by side.
+    sram: Pieces<Accessors>,
+    dram: Pieces<Accessors>,
 }
 
-/// Bytes of a page of DRAM.
-const PAGE: u64 = 1 << 16;
+/// The last task that writes bytes, and those that have read them since.
+#[derive(Clone, Debug, Default)]
+struct Accessors {
+    writer: Option<usize>,
+    readers: Vec<usize>,
+}
 
 impl History {
-    fn new(image_bytes: u64) -> History {
-        History { image_bytes, of_buffer: SecondaryMap::new(), of_page: BTreeMap::new() }
+    fn new(tasks: &Tasks) -> History {
+        // The verifier follows the same accesses, and refuses a program that exceeds the limits.
+        let limits = Limits::of_program(tasks.tasks.len() + 1);
+        let pieces = || Pieces::new(Accessors::default(), limits);
+        History { image_bytes: tasks.image_bytes, sram: pieces(), dram: pieces() }
     }
 
-    /// Records an access of a task and reports those that it conflicts with.
+    /// Records an access of a task and reports those that it conflicts with, unless others that it
+    /// reports come between.
     fn touch(
         &mut self,
         buffer: Option<Buffer>,
         access: &Access,
         task: usize,
-        mut conflict: impl FnMut(&Past),
+        conflict: impl FnMut(Past),
     ) {
-        match (access.space, buffer) {
+        let mut region = access.region;
+        let pieces = match (access.space, buffer) {
             (Space::Sram, Some(buffer)) => {
-                touch(&mut self.of_buffer[buffer], access, task, conflict)
+                // Offsets in a buffer have 32 bits.
+                region.base += (buffer.index() as u64) << 32;
+                &mut self.sram
             }
-            (Space::Dram, _) if access.region.base >= self.image_bytes => {
-                // Accesses that share several pages are reported once.
-                let mut met = BTreeSet::new();
-                for page in access.region.base / PAGE..access.region.end().div_ceil(PAGE) {
-                    touch(self.of_page.entry(page).or_default(), access, task, |before| {
-                        if met.insert((before.task, before.writes)) {
-                            conflict(before);
-                        }
-                    });
+            (Space::Dram, _) if region.base >= self.image_bytes => &mut self.dram,
+            _ => return,
+        };
+        let mut met = Vec::new();
+        if access.mode.writes() {
+            let written = Accessors { writer: Some(task), readers: Vec::new() };
+            pieces.replace(&region, &written, |past, _| {
+                met.extend(past.writer.map(|task| Past { task, writes: true }));
+                met.extend(past.readers.iter().map(|task| Past { task: *task, writes: false }));
+            });
+        } else {
+            pieces.update(&region, |past, _| {
+                met.extend(past.writer.map(|task| Past { task, writes: true }));
+                if past.readers.last() != Some(&task) {
+                    past.readers.push(task);
                 }
-            }
-            _ => {}
+            });
         }
+        met.sort_unstable();
+        met.dedup();
+        met.into_iter().filter(|before| before.task != task).for_each(conflict);
     }
-}
-
-/// Records an access and reports those that it conflicts with.
-fn touch(past: &mut Vec<Past>, access: &Access, task: usize, mut conflict: impl FnMut(&Past)) {
-    let (region, writes) = (access.region, access.mode.writes());
-    for before in past.iter().filter(|before| before.task != task && (writes || before.writes)) {
-        if before.region.overlaps(&region) {
-            conflict(before);
-        }
-    }
-    if writes {
-        // A later access that conflicts with one of these conflicts with this one, too.
-        past.retain(|before| before.region != region);
-    }
-    past.push(Past { task, writes, region });
 }

@@ -90,5 +90,8 @@ fn import_by(
     context: &Context<'_>,
 ) -> Result<Graph, FrontendError> {
     let imported = import::import(&onnx::load(path)?, options)?;
-    Ok(passes::run_on_graph(&imported, names, context)?)
+    let mut canonical = passes::run_on_graph(&imported, names, context)?;
+    drop(imported);
+    canonical.detach();
+    Ok(canonical)
 }

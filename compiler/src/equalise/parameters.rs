@@ -127,7 +127,7 @@ pub(super) fn own_copy(graph: &mut Graph, source: Op, value: Value, readers: &[O
     op
 }
 
-/// Changes a parameter of an operation. The constant may have other readers, so it stays.
+/// Changes a parameter of an operation. If the constant has other readers, they keep it.
 fn update(graph: &mut Graph, op: Op, parameter: usize, change: impl FnOnce(&mut [f64])) {
     let shape = graph.ty(graph.op(op).operands[parameter]).shape.clone();
     replace(graph, op, parameter, shape, |mut elements| {
@@ -147,6 +147,13 @@ fn replace(
     let old = graph.op(op).operands[parameter];
     let elements = change(graph.const_f64(old).unwrap_or_default());
     let elements: Vec<f32> = elements.into_iter().map(|x| x as f32).collect();
+    let readers = graph.order.iter().flat_map(|op| &graph.op(*op).operands);
+    let outputs = graph.outputs.iter().map(|output| &output.value);
+    if readers.chain(outputs).filter(|value| **value == old).count() == 1 {
+        // The weights of a large model exist once, however often they change.
+        graph.set_f32(old, shape, &elements);
+        return;
+    }
     let name = graph.constant(old).map_or_else(String::new, |constant| constant.name.clone());
     graph.op_mut(op).operands[parameter] = graph.add_f32(name, shape, &elements);
 }

@@ -186,8 +186,16 @@ impl Graph {
         shape: impl Into<Vec<usize>>,
         elements: &[f32],
     ) -> Value {
-        let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.add_const(name, TensorType::f32(shape), bytes)
+        self.add_const(name, TensorType::f32(shape), le_bytes(elements))
+    }
+
+    /// Replaces the shape and the elements of a float constant.
+    pub(crate) fn set_f32(&mut self, value: Value, shape: impl Into<Vec<usize>>, elements: &[f32]) {
+        let data = &mut self.values[value];
+        if let ValueDef::Const(constant) = data.def {
+            data.ty = TensorType::f32(shape);
+            self.consts[constant].bytes = le_bytes(elements);
+        }
     }
 
     /// Adds the name of an ONNX node.
@@ -298,6 +306,22 @@ impl Graph {
         match self.def(value) {
             ValueDef::Const(constant) => Some(&self.consts[constant]),
             ValueDef::Input(_) | ValueDef::Result(..) => None,
+        }
+    }
+
+    /// Copies the constants that share memory, as slices of the model's file do, if they are few
+    /// among all: the file then need not stay in memory beside the others.
+    pub(crate) fn detach(&mut self) {
+        let bytes = |are_shared: bool| -> usize {
+            let all = self.consts.values().map(|constant| &constant.bytes);
+            all.filter(|bytes| bytes.is_unique() != are_shared).map(Bytes::len).sum()
+        };
+        if bytes(true) < bytes(false) / 8 {
+            for constant in self.consts.values_mut() {
+                if !constant.bytes.is_unique() {
+                    constant.bytes = Bytes::copy_from_slice(&constant.bytes);
+                }
+            }
         }
     }
 
@@ -520,4 +544,9 @@ impl Graph {
         renamed[value] = Some(new);
         new
     }
+}
+
+fn le_bytes(elements: &[f32]) -> Bytes {
+    // As many as elements: an iterator of single bytes would have to guess, and copy.
+    elements.iter().map(|x| x.to_le_bytes()).collect::<Vec<[u8; 4]>>().into_flattened().into()
 }

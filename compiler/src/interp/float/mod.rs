@@ -26,9 +26,14 @@ type Shared = ArcArray<f32, IxDyn>;
 #[derive(Clone, Debug)]
 pub struct FloatInterpreter<'g> {
     graph: &'g Graph,
-    /// The constants that are float or integer, read once for all runs.
+    /// The small constants that are float or integer, read once for all runs. A large one is read
+    /// for each operation on it, which takes less time than the operation; all of them together
+    /// would take the memory of another copy of the model.
     constants: SecondaryMap<Value, Option<Shared>>,
 }
+
+/// The bytes of a small constant.
+const SMALL: usize = 1 << 16;
 
 /// A constant, if it is float or integer.
 fn constant(graph: &Graph, value: Value) -> Option<Shared> {
@@ -56,7 +61,9 @@ impl<'g> FloatInterpreter<'g> {
             Stage::Imported | Stage::Canonical => {
                 let mut constants = SecondaryMap::new();
                 for (value, _) in graph.values() {
-                    constants[value] = constant(graph, value);
+                    if graph.constant(value).is_some_and(|data| data.bytes.len() <= SMALL) {
+                        constants[value] = constant(graph, value);
+                    }
                 }
                 Ok(FloatInterpreter { graph, constants })
             }
@@ -192,7 +199,8 @@ impl<'g> FloatInterpreter<'g> {
     /// A value's tensor in standard layout: a live tensor or a constant. `None` if it is neither
     /// float nor integer.
     fn read(&self, live: &Live<Shared>, value: Value) -> Option<Shared> {
-        live.get(value).or(self.constants[value].as_ref()).cloned()
+        let kept = live.get(value).or(self.constants[value].as_ref());
+        kept.cloned().or_else(|| constant(self.graph, value))
     }
 
     /// The result of an operation, in standard layout. `scores` sees those of attention.

@@ -78,7 +78,11 @@ fn import_by(
     import_file(path, &options).map_err(|error| match error {
         // The error names the file itself, which may also be one of external data.
         FrontendError::Onnx(error) => error.into(),
-        error => anyhow::Error::new(error).context(path.display().to_string()),
+        error => match error.advice() {
+            Some(advice) => anyhow::anyhow!("{error}\n{advice}"),
+            None => anyhow::Error::new(error),
+        }
+        .context(path.display().to_string()),
     })
 }
 

@@ -88,6 +88,7 @@ mod tests {
             element: Element::I8,
             step: 1.0,
             factors: vec![],
+            offsets: vec![],
             expected_sqnr_db: None,
             address: 0,
         };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::import::{self, ImportError, ImportOptions};
+use crate::import::{self, Fault, ImportError, ImportOptions};
 use crate::ir::{Graph, Stage};
 use crate::masks::Masks;
 use crate::onnx::{self, OnnxError};
@@ -21,6 +21,26 @@ pub enum FrontendError {
     #[error(transparent)]
     Pass(#[from] PassError),
 }
+
+impl FrontendError {
+    /// What the user can do next, in one line; `None` if the message says it.
+    pub fn advice(&self) -> Option<&'static str> {
+        let fault = match self {
+            FrontendError::Pass(PassError::Unrecognised { .. }) => return Some(CUT),
+            FrontendError::Import(error) => &error.problems.kept().first()?.fault,
+            FrontendError::Onnx(_) | FrontendError::Pass(_) => return None,
+        };
+        match fault {
+            Fault::Operator { .. } | Fault::Domain { .. } => Some(CUT),
+            Fault::Opset { .. } => Some("convert the model (onnx.version_converter)"),
+            _ => None,
+        }
+    }
+}
+
+/// The advice for a model of which a part is supported.
+const CUT: &str = "docs/operators.md lists the supported forms; cut the model before what is not \
+                   supported (onnx.utils.extract_model), or rewrite it and export again";
 
 /// The pass that removes rows.
 const DROP_DEAD_ROWS: &str = "drop-dead-rows";

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ndarray::{ArrayViewD, Axis, Dimension as _, Slice};
-use vitcod_isa::numerics::{divide_channels, quantise_i8, quantise_i16};
+use vitcod_isa::numerics::{quantise_i8, quantise_i16};
 use vitcod_isa::operands::mask_row;
 use vitcod_isa::program::{Binding, Element};
 use vitcod_support::problems::Collector;
@@ -107,7 +107,7 @@ impl BeyondRange {
         };
         let mut values: Vec<f32> = tensor.iter().copied().collect();
         let each = (values.len() / items.max(1)).max(1);
-        values.chunks_mut(each).for_each(|item| divide_channels(item, &binding.factors));
+        values.chunks_mut(each).for_each(|item| binding.normalise(item));
         // What rounds to the last integer is within the range.
         let beyond = |x: &&f32| {
             let steps = f64::from(**x) / binding.step;
@@ -183,7 +183,7 @@ fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Opt
 
 fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
     let mut values: Vec<f32> = tensor.iter().copied().collect();
-    divide_channels(&mut values, &binding.factors);
+    binding.normalise(&mut values);
     let values = values.iter();
     let bytes = match binding.element {
         Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),

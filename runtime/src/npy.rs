@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use half::f16;
 use ndarray::{ArrayD, IxDyn, ShapeBuilder as _};
 use vitcod_support::npy::{Header, HeaderError};
 
@@ -97,8 +98,10 @@ fn numbers(header: &Header<'_>, data: &[u8]) -> Result<Vec<f32>, NpyError> {
     let (order, kind) = header.descr.split_at_checked(1).unwrap_or_default();
     let array = Elements { header, data, big_endian: order == ">" };
     match kind {
+        "f2" => array.decode(|x| Ok(f16::from_le_bytes(x).to_f32())),
         "f4" => array.decode(|x| Ok(f32::from_le_bytes(x))),
         "f8" => array.decode(|x| Ok(f64::from_le_bytes(x) as f32)),
+        "b1" => array.decode(|[x]: [u8; 1]| Ok(f32::from(x != 0))),
         "i1" => array.decode(|x| exact(i8::from_le_bytes(x))),
         "i2" => array.decode(|x| exact(i16::from_le_bytes(x))),
         "i4" => array.decode(|x| exact(i32::from_le_bytes(x))),
@@ -176,6 +179,9 @@ mod tests {
         };
         assert_eq!(read("<f4", &[low, high].concat()), [1.5, -2.0]);
         assert_eq!(read(">f8", &[1.5f64, -2.0].map(f64::to_be_bytes).concat()), [1.5, -2.0]);
+        let halves = [1.5, -2.0].map(|x| f16::from_f32(x).to_le_bytes());
+        assert_eq!(read("<f2", &halves.concat()), [1.5, -2.0]);
+        assert_eq!(read("|b1", &[0, 1]), [0.0, 1.0]);
         assert_eq!(read("|i1", &[1, 0xff]), [1.0, -1.0]);
         assert_eq!(read("|u1", &[1, 0xff]), [1.0, 255.0]);
         assert_eq!(

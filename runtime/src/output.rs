@@ -43,6 +43,9 @@ impl Output {
             None => {}
         }
         let shape = IxDyn(&shape);
+        let each = (bytes.len() / items.max(1)).max(1);
+        let bytes: Vec<u8> =
+            bytes.chunks(each).flat_map(|item| binding.restored(item.to_vec())).collect();
         let array = "as many bytes as elements take";
         let values = match binding.element {
             Element::I8 => {

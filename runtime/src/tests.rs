@@ -18,6 +18,7 @@ fn binding(name: &str, shape: &[u64], element: Element, step: f64, address: u64)
         element,
         step,
         factors: vec![],
+        offsets: vec![],
         expected_sqnr_db: None,
         address,
     }
@@ -157,6 +158,30 @@ fn channels_of_images_are_divided_by_their_factors() {
     // Pixel by pixel: 1 / 0.5 / 0.25 = 8, and 8 / 4 / 0.25 = 8.
     assert_eq!(integers, [8, 8, 4, -4, -2, 1]);
     assert_eq!(inputs.beyond_range(), []);
+
+    // Channels last, with offsets: (x - 1) / 0.5 and (x + 1) / 4.
+    let image = Binding {
+        layout: Layout::RowMajor,
+        offsets: vec![1.0, -1.0],
+        shape: vec![1, 1, 3, 2],
+        ..image
+    };
+    let x = array![1.0, 3.0, 1.5, 7.0, 0.5, -1.0].into_shape_with_order([1, 1, 3, 2]).unwrap();
+    let x = x.into_dyn();
+    let inputs = Inputs::bind(std::slice::from_ref(&image), &[("image", x.view())]).unwrap();
+    let (_, bytes) = inputs.quantised(0).next().unwrap();
+    let integers: Vec<i8> = bytes.iter().map(|byte| *byte as i8).collect();
+    assert_eq!(integers, [0, 4, 4, 8, -4, 0]);
+}
+
+#[test]
+fn maps_are_returned_channel_by_channel() {
+    let map =
+        Binding { layout: Layout::Pixels, ..binding("map", &[1, 2, 1, 3], Element::I8, 1.0, 0) };
+    let output = Output::new(&map, 2, &[1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]);
+    let expected = vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0, 11.0, 13.0, 15.0, 12.0, 14.0, 16.0];
+    assert_eq!(output.to_f32(), ArrayD::from_shape_vec(vec![2, 2, 1, 3], expected).unwrap());
+    assert_eq!(map.arranged(map.restored((0..6).collect())), (0..6).collect::<Vec<u8>>());
 }
 
 #[test]

@@ -8,12 +8,11 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use vitcod_compiler::calibration;
 use vitcod_compiler::calibration::Numbers;
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor};
-use vitcod_compiler::ir::{Elem, Graph, GraphInput, GraphOutput, TensorType};
+use vitcod_compiler::ir::{Elem, Graph, GraphInput, GraphOutput, Image, TensorType};
 use vitcod_compiler::passes::Module;
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_emulator::{Emulator, Memory, task_listing};
 use vitcod_isa::asm::TaskListing;
-use vitcod_isa::numerics::divide_channels;
 use vitcod_isa::program::{Binding, Element, Program};
 
 use crate::files::Outputs;
@@ -88,8 +87,8 @@ struct Port {
     /// Shape in the model.
     shape: Vec<usize>,
     ty: TensorType,
-    /// Factors of the channels of an image, if it has any.
-    factors: Vec<f32>,
+    /// How the channels of an image are normalised.
+    image: Image,
     numbers: Numbers,
 }
 
@@ -111,13 +110,15 @@ impl Ports {
             Module::Tiled(tiled) | Module::Scheduled(Scheduled { tiled, .. }) => &tiled.header,
             Module::Program(program) => &program.header,
         };
-        let port = |Binding { name, shape, element, step, factors, .. }: &Binding| {
+        let port = |binding: &Binding| {
+            let Binding { name, shape, element, step, factors, offsets, layout, .. } = binding;
             // Bindings that exceed the memory are rejected before execution.
             let shape: Vec<usize> = shape.iter().map(|extent| *extent as usize).collect();
             let elements = shape.iter().product::<usize>();
             let (ty, numbers) = match *element {
                 Element::I8 => {
-                    (TensorType::quantised(Elem::I8, shape.clone(), *step), Numbers::Real)
+                    let numbers = Numbers::of_image(offsets);
+                    (TensorType::quantised(Elem::I8, shape.clone(), *step), numbers)
                 }
                 Element::I16 => {
                     (TensorType::quantised(Elem::I16, shape.clone(), *step), Numbers::Real)
@@ -130,7 +131,9 @@ impl Ports {
                     Numbers::Flags,
                 ),
             };
-            Port { name: name.clone(), shape, ty, factors: factors.clone(), numbers }
+            let last = layout.is_row_major();
+            let image = Image { last, factors: factors.clone(), offsets: offsets.clone() };
+            Port { name: name.clone(), shape, ty, image, numbers }
         };
         Ports {
             inputs: header.inputs.iter().map(port).collect(),
@@ -143,14 +146,14 @@ impl Ports {
             name: name.clone(),
             shape: shape.clone(),
             ty: graph.ty(*value).clone(),
-            factors: graph.image_factors(*value).unwrap_or_default(),
+            image: graph.image(*value).unwrap_or_default(),
             numbers: Numbers::of(graph, *value),
         };
         let output = |output: &GraphOutput| Port {
             name: output.name.clone(),
             shape: output.shape.clone(),
             ty: graph.ty(output.value).clone(),
-            factors: Vec::new(),
+            image: Image::default(),
             numbers: Numbers::Real,
         };
         Ports {
@@ -240,13 +243,14 @@ fn on_memory(
         let bytes = binding.bytes().context("the verifier has found that it fits")?;
         let elem = if binding.element == Element::I8 { Elem::I8 } else { Elem::I16 };
         let held = &memory.dram()[binding.address as usize..][..bytes as usize];
-        Tensor::from_le_bytes(elem, held).context("integers of 8 or 16 bits")
+        Tensor::from_le_bytes(elem, &binding.restored(held.to_vec()))
+            .context("integers of 8 or 16 bits")
     };
     program.header.outputs.iter().map(output).collect()
 }
 
 fn quantised(
-    Port { name, shape, ty, factors, .. }: &Port,
+    Port { name, shape, ty, image, .. }: &Port,
     input: &ArrayD<f32>,
 ) -> anyhow::Result<Tensor> {
     ensure!(
@@ -255,7 +259,7 @@ fn quantised(
         input.shape()
     );
     let mut values: Vec<f32> = input.iter().copied().collect();
-    divide_channels(&mut values, factors);
+    image.normalise(&mut values);
     Tensor::quantise(&ArrayViewD::from_shape(shape.as_slice(), &values)?, ty)
         .with_context(|| format!("input {name:?}: {ty} cannot represent these numbers"))
 }

@@ -86,7 +86,8 @@ pub fn executed(
     }
     execute(&mut memory);
     let output = |binding: &Binding| {
-        memory.dram()[binding.address as usize..][..binding.bytes().unwrap() as usize].to_vec()
+        let bytes = binding.bytes().unwrap() as usize;
+        binding.restored(memory.dram()[binding.address as usize..][..bytes].to_vec())
     };
     program.header.outputs.iter().map(output).collect()
 }

@@ -285,6 +285,7 @@ fn assemble(code: Vec<Instr>) -> Program {
         element: Element::I8,
         step: 1.0,
         factors: vec![],
+        offsets: vec![],
         expected_sqnr_db: None,
         address,
     };

@@ -51,7 +51,7 @@ pub fn rescaled_image(graph: &Graph, factors: Factors, seed: u64) -> (Graph, Vec
     let mut drawn = Vec::new();
     for data in graph.order.iter().map(|op| graph.op(*op)) {
         match data.kind {
-            OpKind::Pixels {} => drawn = rescaled.draw(data.results[0]),
+            OpKind::Pixels { .. } => drawn = rescaled.draw(data.results[0]),
             OpKind::Patches { .. } => {
                 let inverse: Vec<f64> = drawn.iter().map(|factor| 1.0 / factor).collect();
                 rescaled.readers(data.results[0], &inverse);

@@ -66,7 +66,7 @@ pub fn vit(vit: Vit, seed: u64) -> Graph {
     let x = net.graph.add_input("x", TensorType::f32([1, vit.channels, vit.image, vit.image]));
     let side = vit.image / vit.patch;
     net.layer = "patch_embed".to_owned();
-    let x = net.push(OpKind::Pixels {}, &[x]);
+    let x = net.push(OpKind::Pixels { last: false }, &[x]);
     let patches = OpKind::Patches {
         map: [vit.image; 2],
         kernel: [vit.patch; 2],

@@ -252,7 +252,7 @@ fn a_linear_layer_may_feed_lookups_and_an_add_of_an_input() {
 fn patches_may_overlap_and_feed_several_layers() {
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 2, 7, 9]);
-    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[63, 2]);
+    let pixels = net.push(OpKind::Pixels { last: false }, &[image], Elem::I8, &[63, 2]);
     let kind = OpKind::Patches { map: [7, 9], kernel: [3, 2], stride: [2, 3], pad: [0; 4] };
     let patches = net.push(kind, &[pixels], Elem::I8, &[9, 12]);
     let a = net.linear(patches, 8, Elem::I16);
@@ -266,7 +266,7 @@ fn patches_may_overlap_and_feed_several_layers() {
 fn convolutions_read_maps_on_chip_and_off() {
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 3, 12, 9]);
-    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[108, 3]);
+    let pixels = net.push(OpKind::Pixels { last: false }, &[image], Elem::I8, &[108, 3]);
     let kind = OpKind::Patches { map: [12, 9], kernel: [3, 3], stride: [2, 2], pad: [1; 4] };
     let patches = net.push(kind, &[pixels], Elem::I8, &[30, 27]);
     let first = net.linear(patches, 5, Elem::I8);
@@ -424,7 +424,7 @@ fn functions_of_16_bits_are_bit_equal() {
 fn images_are_read_as_pixels_or_as_they_are() {
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 2, 3, 3]);
-    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[9, 2]);
+    let pixels = net.push(OpKind::Pixels { last: false }, &[image], Elem::I8, &[9, 2]);
     let looked = net.lut(pixels);
     net.output(looked);
     net.output(image);
@@ -541,7 +541,7 @@ fn graphs_that_make_no_program_are_refused() {
 
     let mut net = Net::new();
     let image = net.input(Elem::I8, &[1, 1, 2, 2]);
-    let pixels = net.push(OpKind::Pixels {}, &[image], Elem::I8, &[4, 1]);
+    let pixels = net.push(OpKind::Pixels { last: false }, &[image], Elem::I8, &[4, 1]);
     let kind = OpKind::Patches { map: [2, 2], kernel: [2, 2], stride: [2, 2], pad: [1, 1, 0, 0] };
     let patches = net.push(kind, &[pixels], Elem::I8, &[1, 4]);
     net.output(patches);

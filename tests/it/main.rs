@@ -8,6 +8,7 @@ mod digits;
 mod fuzz;
 mod golden;
 mod graphs;
+mod idioms;
 mod ir;
 mod kernel;
 mod levit;

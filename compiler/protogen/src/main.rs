@@ -32,7 +32,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let files = protox::compile(["onnx.proto"], [here])?;
 
     let proto = prost_build::Config::new()
-        .bytes([".onnx.TensorProto.raw_data"])
+        .bytes([".onnx.TensorProto.raw_data", ".onnx.AttributeProto.g"])
         .generate(vec![(
             prost_build::Module::from_protobuf_package_name("onnx"),
             files.file[0].clone(),

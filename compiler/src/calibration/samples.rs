@@ -137,10 +137,13 @@ pub fn seeded_noise(graph: &Graph, items: usize, seed: u64) -> Vec<ArrayD<f32>> 
 }
 
 /// The kind of numbers that an input holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Numbers {
     /// Real numbers: noise has mean 0 and standard deviation 1.
     Real,
+    /// The numbers of an image whose channels have offsets with this mean: noise has that mean and
+    /// half of it as standard deviation, as photographs have.
+    Around(f32),
     /// Row numbers of a table with this many rows: noise names any of them.
     Rows(usize),
     /// 0 and 1, a mask of keys: noise keeps the first key and three quarters of the others.
@@ -153,8 +156,14 @@ impl Numbers {
         match (graph.ty(input).elem, graph.table_rows(input)) {
             (Elem::I64 | Elem::U16, Some(rows)) => Numbers::Rows(rows),
             (Elem::I64 | Elem::U16 | Elem::Byte, _) => Numbers::Flags,
-            _ => Numbers::Real,
+            _ => Numbers::of_image(&graph.image(input).unwrap_or_default().offsets),
         }
+    }
+
+    /// The kind of an image whose channels have these offsets.
+    pub fn of_image(offsets: &[f32]) -> Numbers {
+        let mean = offsets.iter().sum::<f32>() / offsets.len().max(1) as f32;
+        if mean == 0.0 { Numbers::Real } else { Numbers::Around(mean) }
     }
 }
 
@@ -176,6 +185,7 @@ pub fn noise_of(
                 |count: usize| ((u128::from(random.bits()) * count as u128) >> 64) as usize;
             match numbers {
                 Numbers::Real => random.normal() as f32,
+                Numbers::Around(mean) => mean + 0.5 * mean * random.normal() as f32,
                 Numbers::Rows(rows) => below(rows) as f32,
                 Numbers::Flags
                     if place.next().is_none_or(|place| place % each == 0) || below(4) > 0 =>

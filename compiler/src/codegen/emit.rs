@@ -9,6 +9,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{self, Binding, Element, Header, Layer, Layout, Program};
 
 use crate::codegen::error::CodegenError;
+use crate::codegen::group::planes_removed;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::objective::energy_delay;
 use crate::codegen::plan::Plan;
@@ -16,33 +17,43 @@ use crate::codegen::residence::constant_pool::ConstantPool;
 use crate::codegen::residence::storage::{MemorySpace, Residence};
 use crate::codegen::schedule;
 use crate::ir::layout::{Patterns, ProductParts};
-use crate::ir::{Elem, Graph, Op, OpKind, SavedGraph, Value};
+use crate::ir::{Elem, Graph, Image, Op, OpKind, SavedGraph, Value};
 use crate::tiled::{Addresses, Buffer, Scheduled, Tasks, Tiled};
 
 /// The tiled program of a plan. It carries the graph; constants that tasks load are in the image.
-pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attempt) -> Tiled {
+pub(crate) fn tiled(model: &Graph, machine: &Machine, plan: Plan, attempt: Attempt) -> Tiled {
     let Plan { residence, pool, tasks, layers: order, decisions, .. } = plan;
-    let pixels: BTreeSet<Value> =
-        graph.order.iter().filter_map(|op| pictured(graph, graph.op(*op).results[0])).collect();
+    let graph = &planes_removed(model);
     let bind = |name: &str, shape: &[usize], value: Value, address: u64| Binding {
         name: name.to_owned(),
         shape: shape.iter().map(|extent| *extent as u64).collect(),
-        layout: if pixels.contains(&value) { Layout::Pixels } else { Layout::RowMajor },
+        layout: Layout::RowMajor,
         element: element(graph, value),
         step: graph.ty(value).step.unwrap_or(1.0),
-        factors: graph.image_factors(value).unwrap_or_default(),
+        factors: Vec::new(),
+        offsets: Vec::new(),
         expected_sqnr_db: None,
         address,
     };
-    let inputs = graph.inputs.iter().zip(&residence.inputs);
-    let inputs =
-        inputs.map(|(input, address)| bind(&input.name, &input.shape, input.value, *address));
-    let outputs = graph.outputs.iter().zip(&residence.outputs).map(|(output, place)| {
+    let inputs = graph.inputs.iter().zip(&residence.inputs).map(|(input, address)| {
+        let binding = bind(&input.name, &input.shape, input.value, *address);
+        match graph.image(input.value) {
+            Some(Image { last, factors, offsets }) => {
+                let layout = if last { Layout::RowMajor } else { Layout::Pixels };
+                Binding { layout, factors, offsets, ..binding }
+            }
+            None => binding,
+        }
+    });
+    let outputs = graph.outputs.iter().zip(&model.outputs).zip(&residence.outputs);
+    let outputs = outputs.map(|((output, of_model), place)| {
         let address = match residence.data(*place).space {
             MemorySpace::Dram(address) => address,
             MemorySpace::Sram => unreachable!("outputs live in DRAM"),
         };
-        bind(&output.name, &output.shape, output.value, address)
+        let binding = bind(&output.name, &output.shape, output.value, address);
+        let transposed = output.value != of_model.value;
+        Binding { layout: if transposed { Layout::Pixels } else { Layout::RowMajor }, ..binding }
     });
 
     let address = |value| residence.constants.get(&value).copied();
@@ -57,7 +68,7 @@ pub(crate) fn tiled(graph: &Graph, machine: &Machine, plan: Plan, attempt: Attem
         },
         machine: machine.clone(),
         image: image(graph, &residence, &pool),
-        ir: Some(SavedGraph::save(graph, address)),
+        ir: Some(SavedGraph::save(model, address)),
         tasks,
         attempt: Some(attempt),
     }
@@ -144,7 +155,7 @@ fn layers(graph: &Graph, residence: &Residence, pool: &ConstantPool, order: &[Op
 /// The image of which a value is the pixels.
 fn pictured(graph: &Graph, value: Value) -> Option<Value> {
     let (_, data) = graph.producer(value)?;
-    (data.kind == OpKind::Pixels {}).then(|| data.operands[0])
+    matches!(data.kind, OpKind::Pixels { .. }).then(|| data.operands[0])
 }
 
 /// Multiplications of an operation on the MAC lines, without padding.

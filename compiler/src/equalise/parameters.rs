@@ -27,10 +27,19 @@ pub(super) fn divide(graph: &mut Graph, op: Op, factors: &Factors) {
 
 /// Makes the runtime divide the channels of an image, and returns the factors in single precision.
 pub(super) fn divide_image(graph: &mut Graph, pixels: Op, factors: &Factors) -> Factors {
-    let factors: Vec<f32> = factors.as_slice().iter().map(|factor| *factor as f32).collect();
-    let operand = graph.add_f32("factors", [factors.len()], &factors);
-    graph.op_mut(pixels).operands.push(operand);
-    Factors::new(factors.into_iter().map(f64::from).collect())
+    // A normalised image has factors already.
+    let known = graph.op(pixels).operands.get(1).and_then(|known| graph.const_f32(*known));
+    let known = known.unwrap_or_else(|| vec![1.0; factors.as_slice().len()]);
+    let products = factors.as_slice().iter().zip(&known);
+    let all: Vec<f32> = products.map(|(x, y)| (x * f64::from(*y)) as f32).collect();
+    let operand = graph.add_f32("factors", [all.len()], &all);
+    let operands = &mut graph.op_mut(pixels).operands;
+    match operands.get_mut(1) {
+        Some(known) => *known = operand,
+        None => operands.push(operand),
+    }
+    let given = all.iter().zip(known).map(|(x, y)| f64::from(*x) / f64::from(y));
+    Factors::new(given.collect())
 }
 
 /// Multiplies the weights of every input channel of a linear layer by its factor.

@@ -105,7 +105,7 @@ pub(super) fn find(graph: &Graph, rewrite: Rewrite) -> Sites {
             OpKind::Unary { f: UnaryFn::Relu } if rewrite == Rewrite::Factors => {
                 finder.site(*op, Kind::Hidden, &mut sites);
             }
-            OpKind::Pixels {} if rewrite == Rewrite::Factors => finder.image(*op, &mut sites),
+            OpKind::Pixels { .. } if rewrite == Rewrite::Factors => finder.image(*op, &mut sites),
             _ => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The translation of a node: its operands and attributes, and the operations that replace it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpKind, TensorType, UnaryFn, Value};
@@ -22,6 +23,8 @@ pub(super) struct Call<'a> {
     /// The element types of constants in the model.
     data_types: &'a mut DataTypes,
     operands: Vec<Option<Value>>,
+    /// Results that the translation does not produce.
+    omitted: BTreeSet<usize>,
     /// The node's entity, once an operation has been emitted for it.
     entity: Option<Node>,
 }
@@ -35,7 +38,19 @@ impl<'a> Call<'a> {
         data_types: &'a mut DataTypes,
         operands: Vec<Option<Value>>,
     ) -> Call<'a> {
-        Call { node, opset, graph, budget, data_types, operands, entity: None }
+        let omitted = BTreeSet::new();
+        Call { node, opset, graph, budget, data_types, operands, omitted, entity: None }
+    }
+
+    /// States that some results are not produced, whatever the translation returns for them.
+    pub(super) fn omit(&mut self, results: &[usize]) {
+        self.omitted.extend(results);
+    }
+
+    /// The results, without the omitted ones.
+    pub(super) fn results(&self, results: Vec<Value>) -> Vec<Option<Value>> {
+        let produced = |(i, value)| (!self.omitted.contains(&i)).then_some(value);
+        results.into_iter().enumerate().map(produced).collect()
     }
 
     /// The problem that an operand or attribute is not the expected one.
@@ -94,6 +109,11 @@ impl<'a> Call<'a> {
         self.graph.constant(value).is_some()
     }
 
+    /// The only element of a float constant.
+    pub(super) fn number(&self, value: Value) -> Option<f32> {
+        self.graph.const_scalar(value)
+    }
+
     /// The name of a constant; empty for computed values.
     pub(super) fn name(&self, value: Value) -> &str {
         self.graph.constant(value).map_or("", |constant| &constant.name)
@@ -103,6 +123,11 @@ impl<'a> Call<'a> {
     /// compile time.
     pub(super) fn data_type(&self, value: Value) -> Option<DataType> {
         self.data_types[value]
+    }
+
+    /// The operation that computed a value, and its operands.
+    pub(super) fn producer(&self, value: Value) -> Option<(&OpKind, &[Value])> {
+        self.graph.producer(value).map(|(_, data)| (&data.kind, &data.operands[..]))
     }
 
     /// The operation that computed the elements of a value, skipping operations that only move
@@ -254,6 +279,31 @@ impl<'a> Call<'a> {
         self.emit(OpKind::Binary { f }, &[a, b])
     }
 
+    /// Multiplies a tensor by a number.
+    pub(super) fn scaled(&mut self, x: Value, factor: f32) -> Translated<Value> {
+        if factor == 1.0 {
+            return Ok(x);
+        }
+        let factor = self.float_constant(&[], vec![factor])?;
+        self.binary(BinaryFn::Mul, x, factor)
+    }
+
+    /// Adds a number to a tensor.
+    pub(super) fn plus(&mut self, x: Value, addend: f32) -> Translated<Value> {
+        if addend == 0.0 {
+            return Ok(x);
+        }
+        // x + 3 - 3 is x, for passes that compare values.
+        if let Some((OpKind::Binary { f: BinaryFn::Add }, &[y, known])) = self.producer(x)
+            && self.number(known) == Some(-addend)
+            && self.shape(y) == self.shape(x)
+        {
+            return Ok(y);
+        }
+        let addend = self.float_constant(&[], vec![addend])?;
+        self.binary(BinaryFn::Add, x, addend)
+    }
+
     /// Reshapes a tensor.
     pub(super) fn reshape(&mut self, x: Value, shape: &[usize]) -> Translated<Value> {
         if self.shape(x) == shape {
@@ -336,8 +386,15 @@ impl<'a> Call<'a> {
         self.located(checked)
     }
 
-    /// Charges reading elements to the budget.
-    fn charge(&mut self, elements: usize) -> Translated<()> {
+    /// Charges a constant of this shape to the budget before it is computed.
+    pub(super) fn reserve(&mut self, shape: &[usize]) -> Translated<()> {
+        let reserved =
+            fold::count(shape).and_then(|_| self.budget.charge_constant(&TensorType::f32(shape)));
+        self.located(reserved)
+    }
+
+    /// Charges steps of work to the budget.
+    pub(super) fn charge(&mut self, elements: usize) -> Translated<()> {
         let charged = self.budget.charge(elements);
         self.located(charged)
     }

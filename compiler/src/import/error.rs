@@ -31,13 +31,13 @@ pub struct Problem {
 #[non_exhaustive]
 pub enum Fault {
     /// The operator is not supported, or not in the model's opset.
-    #[error("unsupported operator of {} opset {opset}: {advice}", if .domain.is_empty() { "ai.onnx" } else { .domain })]
+    #[error("unsupported operator of {} opset {opset}{}", if .domain.is_empty() { "ai.onnx" } else { .domain }, told(.advice))]
     Operator {
         /// The operator's domain; empty for ONNX's own.
         domain: String,
         /// The model's opset of that domain.
         opset: i64,
-        /// The reason, and what is supported instead.
+        /// The reason, and what is supported instead; may be empty.
         advice: String,
     },
     /// The model states no opset for the operator's domain.
@@ -47,16 +47,6 @@ pub enum Fault {
         domain: String,
         /// The reason, and what is supported instead.
         advice: String,
-    },
-    /// The node calls a function of the model.
-    #[error(
-        "a call of the model's own function {domain:?}::{name:?}: only operators are supported; inline it first (onnx.inliner)"
-    )]
-    Function {
-        /// The function's domain.
-        domain: String,
-        /// The function's name.
-        name: String,
     },
     /// The model's opset is not supported.
     #[error("expected an opset of ai.onnx from {oldest} to {newest}, found {found}")]
@@ -82,6 +72,11 @@ pub enum Fault {
     /// An attribute has the wrong kind, or a constant cannot be read.
     #[error(transparent)]
     Model(#[from] onnx::Fault),
+}
+
+/// Advice as the end of a message.
+fn told(advice: &str) -> String {
+    if advice.is_empty() { String::new() } else { format!(": {advice}") }
 }
 
 impl Fault {

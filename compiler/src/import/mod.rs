@@ -26,8 +26,10 @@
 //! (`tests/hostile`).
 
 mod call;
+mod control;
 mod error;
 mod fold;
+mod open_image;
 mod operators;
 #[cfg(test)]
 mod tests;
@@ -41,7 +43,7 @@ use crate::onnx::{self, DataType, Dim, Model, Place, TensorFault, ValueInfo};
 use call::Call;
 pub use error::{Fault, ImportError, Problem};
 use fold::Budget;
-pub use operators::{OPERATORS, OPSETS, Operator};
+pub use operators::{CONTRIBUTED, OPERATORS, OPSETS, Operator};
 use vitcod_support::problems::Collector;
 
 /// The most dimensions of a tensor.
@@ -50,7 +52,9 @@ pub(crate) const MAX_RANK: usize = 16;
 /// How to import a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Extents of dynamic dimensions by name, such as `batch`; unnamed ones have extent 1.
+    /// Extents of dynamic dimensions by name, such as `batch`. Others have extent 1, except for
+    /// those of an image that follow from the weights: its channels, and its size if a single one
+    /// fits.
     pub dims: BTreeMap<String, usize>,
 }
 
@@ -60,10 +64,25 @@ pub struct ImportOptions {
 /// All unsupported or invalid parts of the model, and names in `options` that the model does not
 /// have.
 pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportError> {
+    match open_image::infer(model, options) {
+        Some(inferred) => inferred,
+        None => import_with(model, options, &Extents::new()),
+    }
+}
+
+/// Extents of open dimensions, by input and axis, that the weights tell.
+type Extents = BTreeMap<(usize, usize), usize>;
+
+fn import_with(
+    model: &Model,
+    options: &ImportOptions,
+    extents: &Extents,
+) -> Result<Graph, ImportError> {
     let mut importer = Importer {
         model,
         opset: model.opset.get("").copied().unwrap_or(0),
         graph: Graph::new(model.graph.name.clone(), Stage::Imported),
+        scopes: vec![&model.graph],
         values: BTreeMap::new(),
         budget: Budget::of(model),
         data_types: DataTypes::new(),
@@ -71,8 +90,9 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
     };
     importer.check_options(options);
     importer.check_opset();
-    for input in &model.graph.inputs {
-        let value = importer.input(input, options);
+    for (index, input) in model.graph.inputs.iter().enumerate() {
+        let known = |axis: usize| extents.get(&(index, axis)).copied();
+        let value = importer.input(input, options, &known);
         let slot = importer.noted(value);
         importer.values.insert(&input.name, slot);
     }
@@ -102,12 +122,17 @@ enum Slot {
     Omitted,
 }
 
+/// The results of a node; `None` for those that its translation does not produce.
+type Results = Vec<Option<Value>>;
+
 /// The state of the walk over a model.
 struct Importer<'m> {
     model: &'m Model,
     /// The opset of the default domain.
     opset: i64,
     graph: Graph,
+    /// The graph that is walked, last, and those around it.
+    scopes: Vec<&'m onnx::Graph>,
     values: BTreeMap<&'m str, Slot>,
     budget: Budget,
     data_types: DataTypes,
@@ -147,10 +172,18 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn input(&mut self, input: &ValueInfo, options: &ImportOptions) -> Result<Slot, Box<Problem>> {
+    /// An input; `known` gives extents of open dimensions.
+    fn input(
+        &mut self,
+        input: &ValueInfo,
+        options: &ImportOptions,
+        known: &dyn Fn(usize) -> Option<usize>,
+    ) -> Result<Slot, Box<Problem>> {
         let place = || Place::Input(input.name.clone());
         let elem = match input.data_type {
             float if is_float(float) => Elem::F32,
+            // The numbers of an image, as cameras store it.
+            DataType::U8 if input.shape.len() > 2 => Elem::F32,
             DataType::I64 | DataType::I32 | DataType::Bool => Elem::I64,
             other => {
                 return Err(Fault::mismatch(
@@ -160,12 +193,15 @@ impl<'m> Importer<'m> {
                 .at(place()));
             }
         };
-        let extent = |dim: &Dim| match dim {
-            Dim::Known(extent) => *extent,
-            Dim::Symbol(name) => options.dims.get(name).copied().unwrap_or(1),
-            Dim::Unknown => 1,
+        let extent = |(axis, dim): (usize, &Dim)| {
+            let default = known(axis).unwrap_or(1);
+            match dim {
+                Dim::Known(extent) => *extent,
+                Dim::Symbol(name) => options.dims.get(name).copied().unwrap_or(default),
+                Dim::Unknown => default,
+            }
         };
-        let shape: Vec<usize> = input.shape.iter().map(extent).collect();
+        let shape: Vec<usize> = input.shape.iter().enumerate().map(extent).collect();
         fold::check_activation(&shape).map_err(|fault| fault.at(place()))?;
         Ok(Slot::Known(self.graph.add_input(input.name.clone(), TensorType::new(elem, shape))))
     }
@@ -179,7 +215,7 @@ impl<'m> Importer<'m> {
         let missing = if translated.is_some() { Slot::Omitted } else { Slot::Failed };
         let mut results = translated.unwrap_or_default().into_iter();
         for name in &node.outputs {
-            let slot = results.next().map_or(missing, Slot::Known);
+            let slot = results.next().flatten().map_or(missing, Slot::Known);
             if let Some(name) = name {
                 self.values.insert(name, slot);
             }
@@ -187,18 +223,23 @@ impl<'m> Importer<'m> {
     }
 
     /// Translates a node; `None` if an operand has failed.
-    fn translate(&mut self, node: &'m onnx::Node) -> Result<Option<Vec<Value>>, Box<Problem>> {
+    fn translate(&mut self, node: &'m onnx::Node) -> Result<Option<Results>, Box<Problem>> {
+        let all = |results: Vec<Value>| results.into_iter().map(Some).collect();
+        match (&node.domain[..], &node.op_type[..]) {
+            ("", "If") => return Ok(self.branch(node)?.map(all)),
+            ("", "Loop") => return Ok(self.unroll(node)?.map(all)),
+            _ => {}
+        }
         let operator = operators::find(self.model, node).map_err(|fault| fault.at(node.place()))?;
         let Some(operands) = self.operands(node)? else { return Ok(None) };
-        let mut call = Call::new(
-            node,
-            self.opset,
-            &mut self.graph,
-            &mut self.budget,
-            &mut self.data_types,
-            operands,
-        );
-        (operator.translate)(&mut call).map(Some)
+        let mut call = self.call(node, operands);
+        let results = (operator.translate)(&mut call)?;
+        Ok(Some(call.results(results)))
+    }
+
+    fn call<'a>(&'a mut self, node: &'a onnx::Node, operands: Vec<Option<Value>>) -> Call<'a> {
+        let Importer { opset, graph, budget, data_types, .. } = self;
+        Call::new(node, *opset, graph, budget, data_types, operands)
     }
 
     /// The operands of a node; `None` if one has failed.
@@ -242,7 +283,7 @@ impl<'m> Importer<'m> {
 
     fn initializer(&mut self, name: &str) -> Result<Slot, Box<Problem>> {
         let place = || Place::Initializer(name.to_owned());
-        let tensor = self.model.graph.initializers.get(name);
+        let tensor = self.scopes.iter().rev().find_map(|graph| graph.initializers.get(name));
         let tensor = tensor.ok_or_else(|| {
             Fault::Model(onnx::Fault::Undefined { name: name.to_owned() }).at(place())
         })?;

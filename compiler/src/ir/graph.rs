@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cranelift_entity::{EntityRef as _, PrimaryMap, SecondaryMap};
+use vitcod_isa::numerics::normalise_channels;
 use vitcod_isa::program::Decision;
 
 use super::infer::{self, InferError};
@@ -51,6 +52,29 @@ pub struct GraphOutput {
     pub value: Value,
     /// Shape in the model, with as many elements as the value.
     pub shape: Vec<usize>,
+}
+
+/// How the runtime converts an image to pixels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Image {
+    /// Whether the channels are the last dimension.
+    pub last: bool,
+    /// The factors by which it divides the channels; none if all are 1.
+    pub factors: Vec<f32>,
+    /// The offsets that it subtracts before; none if all are 0.
+    pub offsets: Vec<f32>,
+}
+
+impl Image {
+    /// Whether the channels have factors or offsets.
+    pub fn is_normalised(&self) -> bool {
+        !(self.factors.is_empty() && self.offsets.is_empty())
+    }
+
+    /// Normalises the channels of an item.
+    pub fn normalise(&self, image: &mut [f32]) {
+        normalise_channels(image, &self.offsets, &self.factors, self.last);
+    }
 }
 
 /// The type and the definition of a value.
@@ -354,12 +378,17 @@ impl Graph {
         rows.saturating_mul(columns).saturating_mul(each)
     }
 
-    /// The factors by which `pixels` divides the channels of an image.
-    pub fn image_factors(&self, image: Value) -> Option<Vec<f32>> {
-        let pixels = self.order.iter().map(|op| self.op(*op)).find(|data| {
-            matches!(data.kind, OpKind::Pixels {}) && data.operands.first() == Some(&image)
-        });
-        self.const_f32(*pixels?.operands.get(1)?)
+    /// How `pixels` reads an image; `None` if it does not.
+    pub fn image(&self, image: Value) -> Option<Image> {
+        self.order.iter().map(|op| self.op(*op)).find_map(|data| match data.kind {
+            OpKind::Pixels { last } if data.operands.first() == Some(&image) => {
+                let numbers = |i: usize| {
+                    data.operands.get(i).and_then(|x| self.const_f32(*x)).unwrap_or_default()
+                };
+                Some(Image { last, factors: numbers(1), offsets: numbers(2) })
+            }
+            _ => None,
+        })
     }
 
     /// The elements of an integer constant; `None` for any other value.

@@ -125,10 +125,15 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
                 windows(x[3], [pad[1], pad[3]], width, stride[1])?,
             ])
         }
-        OpKind::Pixels {} => {
+        OpKind::Pixels { last } => {
             expect(x.len() == 4 && x[0] == 1)?;
-            expect(operands[1..].iter().all(|factors| factors.shape == [x[1]]))?;
-            Ok(vec![count(&x[2..]).ok_or_else(String::new)?, x[1]])
+            let (channels, map) = if *last { (x[3], &x[1..3]) } else { (x[1], &x[2..]) };
+            expect(operands[1..].iter().all(|numbers| numbers.shape == [channels]))?;
+            Ok(vec![count(map).ok_or_else(String::new)?, channels])
+        }
+        OpKind::Planes { map } => {
+            expect(x.len() == 2 && (1..=2).contains(&map.len()) && count(map) == Some(x[0]))?;
+            Ok([&[1, x[1]], &map[..]].concat())
         }
         OpKind::Patches { map, kernel, stride, pad } => {
             expect(x.len() == 2 && count(map) == Some(x[0]))?;
@@ -187,7 +192,14 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
             expect(result == *shape)?;
             Ok(result)
         }
-        OpKind::ReduceMean { axes, keep } => {
+        OpKind::Pad { axis, before, after } => {
+            expect(*axis < x.len())?;
+            let mut shape = x.clone();
+            let sum = before.checked_add(*after).and_then(|sum| sum.checked_add(x[*axis]));
+            shape[*axis] = sum.ok_or_else(String::new)?;
+            Ok(shape)
+        }
+        OpKind::ReduceMean { axes, keep } | OpKind::ReduceMax { axes, keep } => {
             expect(axes.is_sorted_by(|a, b| a < b) && axes.iter().all(|axis| *axis < x.len()))?;
             let kept = x.iter().enumerate().filter_map(|(i, extent)| match axes.contains(&i) {
                 true => keep.then_some(1),

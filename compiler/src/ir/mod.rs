@@ -49,7 +49,7 @@ mod verify;
 pub use attr::Attr;
 pub use entities::{Const, Node, Op, Value};
 pub(crate) use graph::indices;
-pub use graph::{Constant, Graph, GraphInput, GraphOutput, OpData, ValueData, ValueDef};
+pub use graph::{Constant, Graph, GraphInput, GraphOutput, Image, OpData, ValueData, ValueDef};
 pub use ops::{AttrSpec, BinaryFn, Conversion, OPERATIONS, OpKind, OpSpec, Stage, UnaryFn};
 pub use saved::{
     LoadError, MAX_ACTIVATION_BYTES, SAVED_VERSION, SavedEntry, SavedGraph, SavedInput, SavedOutput,

@@ -111,6 +111,12 @@ functions! {
         Gelu = "gelu",
         /// GELU in its tanh approximation.
         GeluTanh = "gelu_tanh",
+        /// x sigmoid(x).
+        Silu = "silu",
+        /// ln(1 + e^x).
+        Softplus = "softplus",
+        /// x tanh(ln(1 + e^x)).
+        Mish = "mish",
     }
 }
 
@@ -376,6 +382,24 @@ operations! {
         keep: bool,
     }
 
+    /// Maximum over axes.
+    "reduce_max" ReduceMax (Imported) [1] -> 1 {
+        /// The axes, ascending.
+        axes: Vec<usize>,
+        /// Whether they are kept with extent 1.
+        keep: bool,
+    }
+
+    /// Adds zeros along an axis.
+    "pad" Pad (Imported) [1] -> 1 {
+        /// The axis.
+        axis: usize,
+        /// Number of zeros before the elements.
+        before: usize,
+        /// Number of zeros after them.
+        after: usize,
+    }
+
     /// Softmax along an axis.
     "softmax" Softmax (Imported) [1] -> 1 {
         /// The axis.
@@ -389,11 +413,22 @@ operations! {
         eps: f64,
     }
 
-    /// The pixels of an image as rows: `x[1,c,h,w]` to `[h * w, c]`. The runtime converts an input
-    /// of the program to this layout. With constant factors `f32[c]`, each channel is divided by
-    /// its own: by the runtime before it quantises the input, so that the integers of a quantised
-    /// input, whose step is that of the result, are divided already.
-    "pixels" Pixels (Canonical|Quantised|Split) [1..=2] -> 1 {}
+    /// The pixels of an image as rows: `x[1,c,h,w]`, or `x[1,h,w,c]`, to `[h * w, c]`. The runtime
+    /// converts an input of the program to this layout. With constant factors `f32[c]` and offsets
+    /// `f32[c]`, the channels are normalised, `(x - offset) / factor`: by the runtime before it
+    /// quantises the input, so that the integers of a quantised input, whose step is that of the
+    /// result, are normalised already.
+    "pixels" Pixels (Canonical|Quantised|Split) [1..=3] -> 1 {
+        /// Whether the channels are the last dimension of the image.
+        last: bool = false,
+    }
+
+    /// The rows of `x[h * w, c]` as an image: the inverse of `pixels`, to `[1,c,h,w]`, or to
+    /// `[1,c,n]`. Only for outputs: the runtime converts them.
+    "planes" Planes (Canonical|Quantised|Split) [1] -> 1 {
+        /// Height and width, or the length.
+        map: Vec<usize>,
+    }
 
     /// Windows of a map as rows: `x[h*w, c]`, whose rows are the map's pixels, to `[positions, kh *
     /// kw * c]`, both row-major. A convolution is `patches` and a linear layer; with a kernel of 1

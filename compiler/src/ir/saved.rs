@@ -21,7 +21,7 @@ pub const MAX_ACTIVATION_BYTES: usize = 1 << 30;
 
 /// The version of the format: of the JSON, and of the operations and layouts of constants that it
 /// refers to. A reader accepts no other version.
-pub const SAVED_VERSION: u32 = 3;
+pub const SAVED_VERSION: u32 = 4;
 
 /// Alignment of the graph's own constants.
 const OWN_ALIGN: usize = 8;

@@ -117,15 +117,16 @@ impl Graph {
             }
         }
         // The runtime divides an image once for all its readers.
-        let mut factors: BTreeMap<Value, Option<Value>> = BTreeMap::new();
+        let mut normalised: BTreeMap<Value, (bool, &[Value])> = BTreeMap::new();
         for op in self.order.iter().filter(|op| self.has_op(**op)) {
             let data = self.op(*op);
-            let (OpKind::Pixels {}, [image, rest @ ..]) = (&data.kind, &data.operands[..]) else {
+            let (OpKind::Pixels { last }, [image, rest @ ..]) = (&data.kind, &data.operands[..])
+            else {
                 continue;
             };
-            let own = rest.first().copied();
-            if *factors.entry(*image).or_insert(own) != own {
-                let message = format!("{image} has other factors elsewhere");
+            let own = (*last, rest);
+            if *normalised.entry(*image).or_insert(own) != own {
+                let message = format!("{image} has another layout, factors or offsets elsewhere");
                 let name = format!("{op} ({})", data.kind.mnemonic());
                 report(Place::Op(*op), name, message);
             }
@@ -150,13 +151,20 @@ impl Graph {
         if inferred != results[0].shape {
             return Err(format!("result {} should have shape {inferred:?}", results[0]));
         }
-        if let (OpKind::Pixels {}, [image, factors]) = (kind, &data.operands[..]) {
+        if let (OpKind::Pixels { .. }, [image, factors, rest @ ..]) = (kind, &data.operands[..]) {
             let factors = self.const_f32(*factors).unwrap_or_default();
             if factors.is_empty() || !factors.iter().all(|x| x.is_normal() && *x > 0.0) {
                 return Err("the factors of channels should be constants above 0".to_owned());
             }
+            let finite = |offsets: &Value| {
+                self.const_f32(*offsets)
+                    .is_some_and(|numbers| numbers.iter().all(|x| x.is_finite()))
+            };
+            if !rest.iter().all(finite) {
+                return Err("the offsets of channels should be finite constants".to_owned());
+            }
             if !matches!(self.def(*image), ValueDef::Input(_)) {
-                return Err("only the channels of an input should have factors".to_owned());
+                return Err("only the channels of an input should be normalised".to_owned());
             }
         }
         if let OpKind::QSoftmax { shift }
@@ -236,7 +244,7 @@ impl Graph {
             OpKind::PickRows {} => {
                 elems[0] == results[0].elem && operands[0].step == results[0].step
             }
-            OpKind::Pixels {} => {
+            OpKind::Pixels { .. } | OpKind::Planes { .. } => {
                 elems[0] == results[0].elem
                     && (elems[0] == Elem::F32 || operands[0].step == results[0].step)
             }

@@ -161,18 +161,52 @@ pub enum Fault {
         name: String,
     },
     /// A value is not defined.
-    #[error("expected a value that an input, an initializer or an earlier node defines, found {}", Quoted(.name))]
+    #[error("expected a value that an input, an initializer or a node defines, found {}", Quoted(.name))]
     Undefined {
         /// Name of the value or attribute.
         name: String,
     },
-    /// A value is used before the node that defines it.
-    #[error("expected nodes in the order of their values, found {}, which {} defines later", Quoted(.name), Quoted(.by))]
-    Order {
+    /// A value depends on itself.
+    #[error("expected values that do not depend on themselves, found {}, which {} defines", Quoted(.name), Quoted(.by))]
+    Cycle {
         /// Name of the value.
         name: String,
         /// The node that defines it.
         by: String,
+    },
+    /// Graphs inside attributes, or calls of functions, are nested too deeply.
+    #[error("expected graphs and calls of functions at most {limit} deep inside each other")]
+    Nesting {
+        /// The limit.
+        limit: usize,
+    },
+    /// Functions of the model make too many nodes.
+    #[error("expected at most {limit} nodes after functions of the model are inlined")]
+    Nodes {
+        /// The limit.
+        limit: usize,
+    },
+    /// A function of the model has another opset than the model.
+    #[error("expected the model's opset {expected} of domain {}, found {found} in its function {}", Quoted(.domain), Quoted(.function))]
+    FunctionOpset {
+        /// The domain; empty for the default one.
+        domain: String,
+        /// The model's opset.
+        expected: i64,
+        /// The function's opset.
+        found: i64,
+        /// The function's name.
+        function: String,
+    },
+    /// A call of a function of the model has more operands or results than the function.
+    #[error("expected at most {expected} {what}, as the function has, found {found}")]
+    Call {
+        /// Operands or results.
+        what: &'static str,
+        /// The function's number of them.
+        expected: usize,
+        /// The call's.
+        found: usize,
     },
     /// An input or output of the graph is not a tensor, or its element type is missing.
     #[error("expected a tensor with element type and shape, found {found}")]

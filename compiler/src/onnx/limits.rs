@@ -13,11 +13,15 @@ pub struct Limits {
     pub memory_per_byte: u64,
     /// The most dimensions of a tensor.
     pub rank: usize,
+    /// The most graphs inside each other's attributes, and calls of functions inside each other.
+    pub nesting: usize,
+    /// The most nodes after functions of the model are inlined.
+    pub nodes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_base: 64 << 20, memory_per_byte: 4, rank: 64 }
+        Self { memory_base: 64 << 20, memory_per_byte: 4, rank: 64, nesting: 16, nodes: 1 << 18 }
     }
 }
 

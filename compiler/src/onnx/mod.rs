@@ -8,10 +8,11 @@
 //! would not decode or would take more memory than [`Limits`] allow for its size. Constants are not
 //! copied if the file holds them as little-endian bytes: they share the memory of the mapped file.
 //!
-//! Not supported: graphs inside attributes (control flow), functions of the model, sparse tensors,
-//! strings, complex numbers, and element types below 8 bits. A node, input or initialiser that
-//! needs one of them is rejected. Shapes of intermediate values, documentation, training and device
-//! information are ignored.
+//! Functions of the model are inlined, and nodes in any other order are sorted.
+//!
+//! Not supported: sparse tensors, strings, complex numbers, and element types below 8 bits. A node,
+//! input or initialiser that needs one of them is rejected, except for an initialiser that no node
+//! uses. Shapes of intermediate values, documentation, training and device information are ignored.
 //!
 //! The protobuf types and the scanner's table are generated from `compiler/protogen/onnx.proto`.
 
@@ -19,6 +20,7 @@ mod decode;
 mod definitions;
 mod error;
 mod external;
+mod functions;
 mod limits;
 mod mapped;
 mod model;
@@ -81,14 +83,15 @@ pub(crate) fn parse_within(
     base_dir: Option<&Path>,
     limits: &Limits,
 ) -> Result<Model, OnnxError> {
-    scan::scan(&bytes, &schema::MODEL_PROTO, limits.memory(bytes.len())).map_err(|error| {
+    let mut memory = limits.memory(bytes.len());
+    scan::scan(&bytes, &schema::MODEL_PROTO, &mut memory).map_err(|error| {
         let place = Place::Byte { offset: error.offset, path: error.path };
         OnnxError::single(place.has(error.fault.into()))
     })?;
     let proto = proto::ModelProto::decode(bytes)
         .map_err(|error| OnnxError::single(Place::Model.has(Fault::Changed(error))))?;
     let mut problems = Collector::new();
-    let model = decode::model(proto, base_dir, limits, &mut problems);
+    let model = decode::model(proto, base_dir, limits, memory, &mut problems);
     problems.finish().map_err(|problems| OnnxError { file: None, problems })?;
     Ok(model.expect("no problems"))
 }

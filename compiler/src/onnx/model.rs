@@ -17,21 +17,19 @@ pub struct Model {
     pub producer_name: String,
     /// Version of that program; may be empty.
     pub producer_version: String,
-    /// Domain and name of the model's functions. Their bodies are not read.
-    pub functions: BTreeSet<(String, String)>,
-    /// The graph of the model.
+    /// The graph of the model. Functions of the model are inlined.
     pub graph: Graph,
 }
 
 /// A graph in static single assignment form, with its nodes in an order of execution.
 ///
 /// Every value (named by an input, an initialiser or a node's output) is defined once, and before
-/// its uses.
+/// its uses. A graph inside an attribute also uses values of the graphs around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// The graph's name; may be empty.
     pub name: String,
-    /// The operations in the order of the file.
+    /// The operations: in the order of the file if that is an order of execution.
     pub nodes: Vec<Node>,
     /// The inputs of the file without those that have an initialiser.
     pub inputs: Vec<ValueInfo>,
@@ -59,6 +57,17 @@ impl Graph {
             Dim::Known(_) | Dim::Unknown => None,
         });
         names.collect()
+    }
+
+    /// The names that the nodes use, also those in graphs inside attributes, which may define some
+    /// of them.
+    pub(super) fn used(&self) -> BTreeSet<&str> {
+        let mut used: BTreeSet<&str> =
+            self.outputs.iter().map(|output| output.name.as_str()).collect();
+        for node in &self.nodes {
+            used.extend(node.used());
+        }
+        used
     }
 }
 
@@ -122,6 +131,10 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A list of strings.
     Strings(Vec<String>),
+    /// A graph, such as a branch of an If.
+    Graph(Box<Graph>),
+    /// An attribute of the function that holds the node, by its name. Inlined nodes have none.
+    Reference(String),
 }
 
 impl Attribute {
@@ -135,6 +148,8 @@ impl Attribute {
             Self::Floats(_) => "FLOATS",
             Self::Ints(_) => "INTS",
             Self::Strings(_) => "STRINGS",
+            Self::Graph(_) => "GRAPH",
+            Self::Reference(_) => "a reference to an attribute of a function",
         }
     }
 }
@@ -190,6 +205,25 @@ impl Node {
             Attribute::Ints(values) => Some(values.as_slice()),
             _ => None,
         })
+    }
+
+    /// A GRAPH attribute.
+    pub fn graph(&self, name: &str) -> Result<Option<&Graph>, Box<Problem>> {
+        self.attribute(name, "GRAPH", |attribute| match attribute {
+            Attribute::Graph(graph) => Some(&**graph),
+            _ => None,
+        })
+    }
+
+    /// The names that the node uses, also those of its graphs' nodes.
+    pub(super) fn used(&self) -> BTreeSet<&str> {
+        let mut used: BTreeSet<&str> = self.inputs.iter().flatten().map(String::as_str).collect();
+        for attribute in self.attributes.values() {
+            if let Attribute::Graph(graph) = attribute {
+                used.extend(graph.used());
+            }
+        }
+        used
     }
 
     /// The place of the node in messages.

@@ -8,15 +8,16 @@ use super::proto::attribute_proto::AttributeType;
 use super::proto::{AttributeProto, NodeProto, StringStringEntryProto};
 use super::values::{Decoder, domain};
 
-/// A unique name for each node; see [`Node::name`].
-pub(super) fn names(nodes: &[NodeProto]) -> Vec<String> {
+/// A unique name for each node; see [`Node::name`]. Those of a graph inside an attribute begin with
+/// `prefix`, the node that holds it.
+pub(super) fn names(nodes: &[NodeProto], prefix: &str) -> Vec<String> {
     let given: BTreeSet<&str> = nodes.iter().map(NodeProto::name).collect();
     let mut used = BTreeSet::new();
     let mut invented = BTreeSet::new();
     let mut names = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
         if !node.name().is_empty() && used.insert(node.name()) {
-            names.push(node.name().to_owned());
+            names.push(format!("{prefix}{}", node.name()));
             continue;
         }
         let mut name = match node.name() {
@@ -26,7 +27,7 @@ pub(super) fn names(nodes: &[NodeProto]) -> Vec<String> {
         while given.contains(name.as_str()) || !invented.insert(name.clone()) {
             name.push('\'');
         }
-        names.push(name);
+        names.push(format!("{prefix}{name}"));
     }
     names
 }
@@ -67,7 +68,7 @@ impl Decoder<'_> {
             } else if node.attributes.contains_key(&name) {
                 Err(Fault::Duplicate { name: name.clone() })
             } else {
-                self.attribute(proto)
+                self.attribute(proto, &node.name)
             };
             match attribute {
                 Ok(Some(attribute)) => {
@@ -81,8 +82,15 @@ impl Decoder<'_> {
     }
 
     /// The value; `None` if the error of its external file was reported before.
-    fn attribute(&mut self, proto: AttributeProto) -> Result<Option<Attribute>, Fault> {
+    pub(super) fn attribute(
+        &mut self,
+        mut proto: AttributeProto,
+        node: &str,
+    ) -> Result<Option<Attribute>, Fault> {
         let kind = proto.r#type();
+        if let Some(name) = proto.ref_attr_name.take().filter(|name| !name.is_empty()) {
+            return Ok(Some(Attribute::Reference(name)));
+        }
         // Values of another kind are rejected. Missing numbers and strings have their default
         // values, because writers of proto3 omit zeros.
         if let Some(found) = filled(&proto).find(|&found| found != kind) {
@@ -103,8 +111,13 @@ impl Decoder<'_> {
                 let tensor = proto.t.ok_or(Fault::Attribute { expected: "TENSOR", found })?;
                 return Ok(self.tensor(tensor)?.map(Attribute::Tensor));
             }
+            AttributeType::Graph => {
+                let found = "no value";
+                let bytes = proto.g.ok_or(Fault::Attribute { expected: "GRAPH", found })?;
+                Attribute::Graph(Box::new(self.nested(bytes, node)?))
+            }
             _ => {
-                let expected = "FLOAT, INT, STRING, TENSOR, FLOATS, INTS or STRINGS";
+                let expected = "FLOAT, INT, STRING, TENSOR, GRAPH, FLOATS, INTS or STRINGS";
                 return Err(Fault::Attribute { expected, found: kind.as_str_name() });
             }
         }))
@@ -118,6 +131,7 @@ fn filled(proto: &AttributeProto) -> impl Iterator<Item = AttributeType> {
         (AttributeType::Int, proto.i.is_some()),
         (AttributeType::String, proto.s.is_some()),
         (AttributeType::Tensor, proto.t.is_some()),
+        (AttributeType::Graph, proto.g.is_some()),
         (AttributeType::Floats, !proto.floats.is_empty()),
         (AttributeType::Ints, !proto.ints.is_empty()),
         (AttributeType::Strings, !proto.strings.is_empty()),

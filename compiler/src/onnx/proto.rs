@@ -25,13 +25,24 @@ pub struct OperatorSetIdProto {
     #[prost(int64, optional, tag = "2")]
     pub version: ::core::option::Option<i64>,
 }
-/// Only the name: calls of such functions are refused, not inlined.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FunctionProto {
     #[prost(string, optional, tag = "1")]
     pub name: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "4")]
+    pub input: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub output: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "7")]
+    pub node: ::prost::alloc::vec::Vec<NodeProto>,
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: ::prost::alloc::vec::Vec<OperatorSetIdProto>,
     #[prost(string, optional, tag = "10")]
     pub domain: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: ::prost::alloc::vec::Vec<AttributeProto>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GraphProto {
@@ -80,6 +91,9 @@ pub struct AttributeProto {
     pub s: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "5")]
     pub t: ::core::option::Option<TensorProto>,
+    /// A GraphProto.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub g: ::core::option::Option<::prost::bytes::Bytes>,
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: ::prost::alloc::vec::Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
@@ -88,6 +102,8 @@ pub struct AttributeProto {
     pub strings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(enumeration = "attribute_proto::AttributeType", optional, tag = "20")]
     pub r#type: ::core::option::Option<i32>,
+    #[prost(string, optional, tag = "21")]
+    pub ref_attr_name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `AttributeProto`.
 pub mod attribute_proto {

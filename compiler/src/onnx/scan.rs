@@ -5,7 +5,8 @@
 //! generated table of messages, and rejects a message that would not decode or would exceed a
 //! memory budget. Every length is compared with the rest of the enclosing message. Nesting needs no
 //! limit: no message of the table contains itself (the generator checks it), and unknown fields are
-//! skipped by their length.
+//! skipped by their length. A graph inside an attribute is bytes here; it is scanned when the
+//! attribute is decoded.
 
 use super::wire::{Cursor, WireFault, WireType};
 
@@ -86,12 +87,16 @@ pub(super) struct ScanError {
     pub(super) fault: WireFault,
 }
 
-/// Checks that `bytes` decode as `message` within `budget` bytes of heap.
+/// Checks that `bytes` decode as `message` within `budget` bytes of heap, and takes what that needs
+/// from the budget.
 ///
 /// The estimate is an upper bound of prost's memory at any time, without `bytes` fields, which
 /// share the file's memory. It takes time linear in the file, and no heap.
-pub(super) fn scan(bytes: &[u8], message: &Message, budget: u64) -> Result<(), ScanError> {
-    Scan { budget, used: 0 }.message(Cursor::new(bytes), message)
+pub(super) fn scan(bytes: &[u8], message: &Message, budget: &mut u64) -> Result<(), ScanError> {
+    let mut scan = Scan { budget: *budget, used: 0 };
+    scan.message(Cursor::new(bytes), message)?;
+    *budget -= scan.used;
+    Ok(())
 }
 
 /// A `Vec` that doubles its capacity holds up to three times its elements during a move, and starts

@@ -13,16 +13,27 @@ pub(super) static ATTRIBUTE_PROTO: Message = Message::new(
         Field::single(3, "i", Kind::Varint64),
         Field::single(4, "s", Kind::Text),
         Field::single(5, "t", Kind::Message(&TENSOR_PROTO)),
+        Field::single(6, "g", Kind::Bytes),
         Field::repeated(7, "floats", Kind::Fixed32),
         Field::repeated(8, "ints", Kind::Varint64),
         Field::repeated(9, "strings", Kind::Text),
         Field::single(20, "type", Kind::Varint32),
+        Field::single(21, "ref_attr_name", Kind::Text),
     ],
 );
 
 pub(super) static FUNCTION_PROTO: Message = Message::new(
     size_of::<proto::FunctionProto>(),
-    &[Field::single(1, "name", Kind::Text), Field::single(10, "domain", Kind::Text)],
+    &[
+        Field::single(1, "name", Kind::Text),
+        Field::repeated(4, "input", Kind::Text),
+        Field::repeated(5, "output", Kind::Text),
+        Field::repeated(6, "attribute", Kind::Text),
+        Field::repeated(7, "node", Kind::Message(&NODE_PROTO)),
+        Field::repeated(9, "opset_import", Kind::Message(&OPERATOR_SET_ID_PROTO)),
+        Field::single(10, "domain", Kind::Text),
+        Field::repeated(11, "attribute_proto", Kind::Message(&ATTRIBUTE_PROTO)),
+    ],
 );
 
 pub(super) static GRAPH_PROTO: Message = Message::new(

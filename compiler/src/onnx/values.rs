@@ -1,7 +1,7 @@
 //! Decodes tensors and values from their protobuf form.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vitcod_support::problems::Collector;
 
@@ -22,12 +22,22 @@ pub(super) fn domain(found: Option<String>) -> String {
 /// The context of decoding a graph.
 pub(super) struct Decoder<'a> {
     pub(super) limits: &'a Limits,
+    /// The heap that graphs inside attributes may still take.
+    pub(super) memory: u64,
+    /// The number of graphs around the one that is decoded.
+    pub(super) depth: usize,
     pub(super) external: ExternalFiles<'a>,
     pub(super) problems: &'a mut Collector<Problem>,
 }
 
 impl Decoder<'_> {
-    pub(super) fn initializers(&mut self, protos: Vec<TensorProto>) -> BTreeMap<String, Tensor> {
+    /// The initialisers by name. One with elements of an unsupported type, such as the names of
+    /// classes, is left out if it is not among the `used` ones.
+    pub(super) fn initializers(
+        &mut self,
+        protos: Vec<TensorProto>,
+        used: &BTreeSet<&str>,
+    ) -> BTreeMap<String, Tensor> {
         let mut initializers = BTreeMap::new();
         for (index, mut proto) in protos.into_iter().enumerate() {
             let Some(name) = proto.name.take().filter(|name| !name.is_empty()) else {
@@ -37,7 +47,10 @@ impl Decoder<'_> {
             };
             // A tensor that cannot be read still defines its name.
             let tensor = self.tensor(proto).unwrap_or_else(|fault| {
-                self.problems.push(|| Place::Initializer(name.clone()).has(fault));
+                let of_type = matches!(fault, Fault::Tensor(TensorFault::Unsupported { .. }));
+                if !of_type || used.contains(name.as_str()) {
+                    self.problems.push(|| Place::Initializer(name.clone()).has(fault));
+                }
                 None
             });
             match initializers.entry(name) {
@@ -71,8 +84,11 @@ impl Decoder<'_> {
                 continue;
             };
             // A value with an unsupported type still defines its name.
+            // A graph inside an attribute need not state types.
             let (data_type, shape) = self.tensor_type(proto).unwrap_or_else(|fault| {
-                self.problems.push(|| place(name.clone()).has(fault));
+                if self.depth == 0 || !matches!(fault, Fault::NoTensorType { .. }) {
+                    self.problems.push(|| place(name.clone()).has(fault));
+                }
                 (DataType::F32, Vec::new())
             });
             infos.push(ValueInfo { name, data_type, shape });

@@ -66,6 +66,8 @@ fn operand_rows(
         {
             None
         }
+        // Padded windows are read in place by a linear layer, and not row by row.
+        OpKind::Linear {} if reads_padded_windows(graph, op) => None,
         // The rewriter slices the bias of attention, whose rows are its second dimension.
         OpKind::Linear {}
         | OpKind::MixHeads { .. }
@@ -90,6 +92,13 @@ fn operand_rows(
         }
         _ => None,
     }
+}
+
+/// Whether a linear layer reads windows that reach over the edges of a map.
+fn reads_padded_windows(graph: &Graph, linear: &OpData) -> bool {
+    graph.producer(linear.operands[0]).is_some_and(
+        |(_, windows)| matches!(windows.kind, OpKind::Patches { pad, .. } if pad != [0; 4]),
+    )
 }
 
 fn needed(graph: &Graph) -> Rows {

@@ -3,11 +3,13 @@
 use super::pattern::{binary, nodes_between, unary};
 use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
 
-/// `gamma (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps)`.
+/// `gamma (x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) + beta`.
 struct Normalisation {
     x: Value,
     /// A constant factor of the numerator, `x - mean(x)`.
     gamma: Option<Value>,
+    /// A constant addend that the pattern contains.
+    beta: Option<Value>,
     /// The factor by which the LayerNorm's result is multiplied: 1 / sqrt(scale) of the
     /// [`Deviation`].
     factor: f64,
@@ -30,10 +32,15 @@ pub(super) fn run(graph: &Graph) -> Graph {
         else {
             continue;
         };
+        let zeros = || Some(vec![0.0; channels]);
+        let Some(beta) = found.beta.map_or_else(zeros, |beta| per_channel(graph, beta, channels))
+        else {
+            continue;
+        };
         let gamma: Vec<f32> =
             gamma.into_iter().map(|gamma| (f64::from(gamma) * found.factor) as f32).collect();
         let gamma = result.add_f32("", [channels], &gamma);
-        let beta = result.add_f32("", [channels], &vec![0.0; channels]);
+        let beta = result.add_f32("", [channels], &beta);
         let nodes = nodes_between(graph, found.x, op.results[0]);
         let op = result.op_mut(*id);
         op.kind = OpKind::LayerNorm { eps: found.eps };
@@ -56,6 +63,9 @@ fn per_channel(graph: &Graph, constant: Value, channels: usize) -> Option<Vec<f3
 
 /// Matches a normalisation whose result is `root`.
 fn normalisation(graph: &Graph, root: Value) -> Option<Normalisation> {
+    if let (BinaryFn::Add, a, b) = binary(graph, root)? {
+        return expanded(graph, a, b).or_else(|| expanded(graph, b, a));
+    }
     let (numerator, deviation) = match binary(graph, root)? {
         (BinaryFn::Div, numerator, deviation) => (numerator, Deviation::of(graph, deviation)?),
         (BinaryFn::Mul, a, b) => match inverse_square_root(graph, b) {
@@ -77,14 +87,79 @@ fn normalisation(graph: &Graph, root: Value) -> Option<Normalisation> {
     let mut kept = graph.ty(x).shape.clone();
     *kept.last_mut()? = 1;
     let is_mean = graph.ty(mean).shape == kept && mean_over_channels(graph, mean)? == x;
-    let is_deviation =
-        graph.ty(deviation.value).shape == kept && deviation.squares(graph)? == centred;
+    let is_deviation = graph.ty(deviation.value).shape == kept
+        && (deviation.squares(graph) == Some(centred)
+            || is_difference(graph, deviation.mean, x, mean));
     (is_mean && is_deviation).then_some(Normalisation {
         x,
         gamma,
+        beta: None,
         factor: deviation.scale.sqrt().recip(),
         eps: deviation.eps,
     })
+}
+
+/// Matches `x f + (beta - mean(x) f)`, the sum of a product and a difference, with the factor
+/// `f = gamma / sqrt(mean((x - mean(x))^2) + eps)`, as Keras writes it.
+fn expanded(graph: &Graph, product: Value, difference: Value) -> Option<Normalisation> {
+    let (BinaryFn::Mul, a, b) = binary(graph, product)? else { return None };
+    let (beta, negative) = match binary(graph, difference)? {
+        (BinaryFn::Sub, beta, negative) if graph.constant(beta).is_some() => (beta, negative),
+        (BinaryFn::Add, beta, other) if graph.constant(beta).is_some() => {
+            (beta, negated(graph, other)?)
+        }
+        (BinaryFn::Add, other, beta) if graph.constant(beta).is_some() => {
+            (beta, negated(graph, other)?)
+        }
+        _ => return None,
+    };
+    let (BinaryFn::Mul, c, d) = binary(graph, negative)? else { return None };
+    let pairs = [(a, b, c, d), (a, b, d, c), (b, a, c, d), (b, a, d, c)];
+    let (x, factor, mean, _) = pairs.into_iter().find(|(_, f, _, g)| f == g)?;
+    let (root, gamma) = match binary(graph, factor) {
+        Some((BinaryFn::Mul, a, gamma)) if graph.constant(gamma).is_some() => (a, Some(gamma)),
+        Some((BinaryFn::Mul, gamma, b)) if graph.constant(gamma).is_some() => (b, Some(gamma)),
+        Some((BinaryFn::Div, gamma, b)) if graph.constant(gamma).is_some() => {
+            return divided(graph, x, mean, Deviation::of(graph, b)?, Some(gamma), beta);
+        }
+        _ => (factor, None),
+    };
+    let deviation = Deviation::root_of(graph, inverse_square_root(graph, root)?)?;
+    divided(graph, x, mean, deviation, gamma, beta)
+}
+
+/// The normalisation of `x` if the mean and the deviation are its own.
+fn divided(
+    graph: &Graph,
+    x: Value,
+    mean: Value,
+    deviation: Deviation,
+    gamma: Option<Value>,
+    beta: Value,
+) -> Option<Normalisation> {
+    let mut kept = graph.ty(x).shape.clone();
+    *kept.last_mut()? = 1;
+    let is_mean = graph.ty(mean).shape == kept && mean_over_channels(graph, mean)? == x;
+    let of_centred = || match binary(graph, deviation.squares(graph)?)? {
+        (BinaryFn::Sub, y, of_y) => Some(y == x && of_y == mean),
+        _ => None,
+    };
+    let is_deviation = of_centred() == Some(true) || is_difference(graph, deviation.mean, x, mean);
+    (is_mean && is_deviation).then(|| Normalisation {
+        x,
+        gamma,
+        beta: Some(beta),
+        factor: deviation.scale.sqrt().recip(),
+        eps: deviation.eps,
+    })
+}
+
+/// Returns `x` if `value` is `-x`.
+fn negated(graph: &Graph, value: Value) -> Option<Value> {
+    match unary(graph, value)? {
+        (UnaryFn::Neg, x) => Some(x),
+        _ => None,
+    }
 }
 
 /// `sqrt(scale (mean + eps))`, where `mean` is the mean of squares.
@@ -176,6 +251,19 @@ fn mean_over_channels(graph: &Graph, value: Value) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// Whether `variance` is `mean(x^2) - mean^2`, perhaps no less than 0.
+fn is_difference(graph: &Graph, variance: Value, x: Value, mean: Value) -> bool {
+    let inner = match (unary(graph, variance), binary(graph, variance)) {
+        (Some((UnaryFn::Relu, inner)), _) => inner,
+        (_, Some((BinaryFn::Max, a, b))) if graph.const_scalar(b) == Some(0.0) => a,
+        (_, Some((BinaryFn::Max, a, b))) if graph.const_scalar(a) == Some(0.0) => b,
+        _ => variance,
+    };
+    let Some((BinaryFn::Sub, squares, square)) = binary(graph, inner) else { return false };
+    let of_squares = mean_over_channels(graph, squares).and_then(|y| square_of(graph, y));
+    of_squares == Some(x) && square_of(graph, square) == Some(mean)
 }
 
 /// Returns `x` if `value` is `x^2`.

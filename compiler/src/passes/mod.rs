@@ -13,6 +13,9 @@ mod cse;
 mod drop_dead_rows;
 mod gelu;
 mod layer_norm;
+mod softmax;
+mod swish;
+mod unbatch;
 
 // Their support.
 mod context;
@@ -39,6 +42,17 @@ use crate::{autoencoder, codegen, equalise, masks, quantise};
 
 /// Every pass, in the order of the usual pipeline.
 pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "unbatch",
+        doc: "Reduces a model whose inputs and outputs hold the items of a fixed batch to one \
+              item; the runtime runs item by item. Fails if an operation combines items.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        prepares: None,
+        keeps: Keeps::Bits,
+        run: Run::Graph(|graph, _| unbatch::run(graph).map_err(Failure::Unrecognised)),
+    },
     Pass {
         name: "absorb-qdq",
         doc: "Moves the quantisation of a QDQ model out of the graph: each quantised tensor \
@@ -79,6 +93,17 @@ pub const PASSES: &[Pass] = &[
         run: Run::Graph(|graph, _| Ok(layer_norm::run(graph))),
     },
     Pass {
+        name: "softmax",
+        doc: "Fuses the exponential divided by its sum, perhaps of the difference to the \
+              maximum, into one softmax.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        prepares: None,
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, _| Ok(softmax::run(graph))),
+    },
+    Pass {
         name: "gelu",
         doc: "Fuses x (1 + erf(x / sqrt 2)) / 2 and its tanh approximation into one unary \
               operation. Products and sums may be arranged in any order: subexpressions are \
@@ -89,6 +114,17 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Reals,
         run: Run::Graph(|graph, _| Ok(gelu::run(graph))),
+    },
+    Pass {
+        name: "swish",
+        doc: "Fuses x sigmoid(a x) into SiLU between factors, and x tanh(softplus(x)) into \
+              Mish.",
+        requires: Level::Graph(Stage::Imported),
+        establishes: Level::Graph(Stage::Imported),
+        needs: &[],
+        prepares: None,
+        keeps: Keeps::Reals,
+        run: Run::Graph(|graph, _| Ok(swish::run(graph))),
     },
     Pass {
         name: "canonicalise",
@@ -300,8 +336,17 @@ fn place_autoencoders(graph: &Graph, context: &Context<'_>) -> Result<Graph, Fai
 }
 
 /// The passes from an imported to a canonical graph that need no other input, in order.
-pub const CANONICALISE: &[&str] =
-    &["absorb-qdq", "cse", "layer-norm", "gelu", "canonicalise", "drop-dead-rows"];
+pub const CANONICALISE: &[&str] = &[
+    "unbatch",
+    "absorb-qdq",
+    "cse",
+    "layer-norm",
+    "softmax",
+    "gelu",
+    "swish",
+    "canonicalise",
+    "drop-dead-rows",
+];
 
 /// The passes that bring a model from the level `from` to `to`, in order. Passes that do not change
 /// the level are included only if the context provides the inputs that they need, and those that

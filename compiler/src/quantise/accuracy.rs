@@ -104,9 +104,9 @@ pub fn measure(
 ) -> Result<Accuracy, InterpError> {
     let mut canonical = SecondaryMap::new();
     for (value, made) in quantised.integers.iter() {
-        // An image with factors differs from its integers; its pixels do not.
-        let is_divided = graph.image_factors(value).is_some();
-        made.iter().for_each(|made| canonical[*made] = Some(value).filter(|_| !is_divided));
+        // A normalised image differs from its integers; its pixels do not.
+        let is_normalised = graph.image(value).is_some_and(|image| image.is_normalised());
+        made.iter().for_each(|made| canonical[*made] = Some(value).filter(|_| !is_normalised));
     }
     let mut limits = SecondaryMap::new();
     for data in graph.order.iter().map(|op| graph.op(*op)) {

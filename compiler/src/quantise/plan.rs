@@ -45,7 +45,8 @@ pub(super) fn moves(kind: &OpKind) -> bool {
         OpKind::Concat { .. }
             | OpKind::Slice { .. }
             | OpKind::PickRows {}
-            | OpKind::Pixels {}
+            | OpKind::Pixels { .. }
+            | OpKind::Planes { .. }
             | OpKind::Patches { .. }
     )
 }
@@ -85,7 +86,7 @@ pub(super) fn activations(data: &OpData) -> &[Value] {
         | OpKind::MixHeads { .. }
         | OpKind::LayerNorm { .. }
         | OpKind::Table { .. }
-        | OpKind::Pixels {}
+        | OpKind::Pixels { .. }
         | OpKind::PickRows {} => &data.operands[..1],
         OpKind::Attention { .. } => &data.operands[..3],
         OpKind::Embed {} => &[],
@@ -108,8 +109,12 @@ impl Plan {
         for (value, data) in graph.values() {
             let range = match data.def {
                 ValueDef::Const(_) => continue,
-                // What is quantised are its numbers divided by factors, as pixels.
-                ValueDef::Input(_) if graph.image_factors(value).is_some() => continue,
+                // What is quantised are its normalised numbers, as pixels.
+                ValueDef::Input(_)
+                    if graph.image(value).is_some_and(|image| image.is_normalised()) =>
+                {
+                    continue;
+                }
                 ValueDef::Input(_) | ValueDef::Result(..) => calibration.range(value),
             };
             let group = &mut groups[group_of[value]];

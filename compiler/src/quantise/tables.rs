@@ -59,5 +59,8 @@ pub(crate) fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
         UnaryFn::HardSigmoid => |x| (x / 6.0 + 0.5).clamp(0.0, 1.0),
         UnaryFn::Gelu => activation::gelu,
         UnaryFn::GeluTanh => activation::gelu_tanh,
+        UnaryFn::Silu => activation::silu,
+        UnaryFn::Softplus => |x| x.max(0.0) + libm::log1p(activation::exp(-x.abs())),
+        UnaryFn::Mish => activation::mish,
     }
 }

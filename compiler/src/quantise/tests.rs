@@ -432,7 +432,7 @@ fn transformer(
     let mut graph = canonical();
     let width = heads * head_width;
     let x = graph.add_input("image", TensorType::f32([1, 3, image, image]));
-    let pixels = push(&mut graph, OpKind::Pixels {}, &[x]);
+    let pixels = push(&mut graph, OpKind::Pixels { last: false }, &[x]);
     let kind =
         OpKind::Patches { map: [image; 2], kernel: [patch; 2], stride: [patch; 2], pad: [0; 4] };
     let patches = push(&mut graph, kind, &[pixels]);

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use vitcod_compiler::import::{OPERATORS, OPSETS, Operator};
+use vitcod_compiler::import::{CONTRIBUTED, OPERATORS, OPSETS, Operator};
 use vitcod_compiler::ir::{AttrSpec, OPERATIONS, Stage};
 use vitcod_compiler::passes;
 use vitcod_testing::files::file;
@@ -57,6 +57,14 @@ fn operators() -> String {
     text
 }
 
+/// The operators of ONNX Runtime.
+fn contributed() -> String {
+    let rows = CONTRIBUTED
+        .iter()
+        .map(|Operator { name, limits, .. }| format!("| `{name}` | {limits} |\n"));
+    format!("| operator of `com.microsoft` | limits |\n|---|---|\n{}", rows.collect::<String>())
+}
+
 fn forms() -> String {
     let rows = passes::FORMS.iter().map(|(mnemonic, doc)| format!("| `{mnemonic}` | {doc} |\n"));
     format!("| operation | what is recognised |\n|---|---|\n{}", rows.collect::<String>())
@@ -78,5 +86,8 @@ fn assert_generated(page: &str, parts: &[(&str, String)]) {
 #[test]
 fn the_tables_are_those_of_the_compiler() {
     assert_generated("ir.md", &[("operations", operations()), ("passes", passes::table())]);
-    assert_generated("operators.md", &[("operators", operators()), ("forms", forms())]);
+    assert_generated(
+        "operators.md",
+        &[("operators", operators()), ("contributed", contributed()), ("forms", forms())],
+    );
 }

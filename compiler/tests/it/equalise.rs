@@ -119,7 +119,7 @@ fn units_of_image_channels_leave_no_trace() {
     let [left, right] =
         [quantised(&graph, &samples), quantised(&other, &other_samples)].map(|graph| {
             let image = graph.inputs[0].value;
-            let factors = graph.image_factors(image).unwrap();
+            let factors = graph.image(image).unwrap().factors;
             let text = graph.to_string();
             // The factors that remain are those of the input.
             let lines: Vec<&str> =

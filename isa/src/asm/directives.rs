@@ -56,12 +56,21 @@ const DIRECTIVES: [Directive; 19] = [
     Directive { name: ".machine", names: None, apply: |this, arguments| this.machine(arguments) },
     Directive {
         name: ".input",
-        names: Some(&["step", "factors", "at", "layout", "below", "rows"]),
+        names: Some(&["step", "factors", "offsets", "at", "layout", "below", "rows"]),
         apply: |this, arguments| this.tensor(arguments, true),
     },
     Directive {
         name: ".output",
-        names: Some(&["step", "expected_sqnr_db", "factors", "at", "layout", "below", "rows"]),
+        names: Some(&[
+            "step",
+            "expected_sqnr_db",
+            "factors",
+            "offsets",
+            "at",
+            "layout",
+            "below",
+            "rows",
+        ]),
         apply: |this, arguments| this.tensor(arguments, false),
     },
     Directive {
@@ -314,15 +323,18 @@ impl<'s, 'f> Definitions<'s, 'f> {
             .collect::<Result<_, _>>()?;
         let finite = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite());
         let step = word(&arguments.required("step")?, "a finite number", finite)?;
-        let factors = arguments.named("factors").map(|factors| {
-            let factor = |factor: &Atom<'_>| {
-                word(&Value::Atom(factor.clone()), "a finite number", |text| {
-                    text.parse().ok().filter(|factor: &f32| factor.is_finite())
-                })
-            };
-            items(&factors)?.iter().map(factor).collect::<Result<Vec<f32>, _>>()
-        });
-        let factors = factors.transpose()?.unwrap_or_default();
+        let mut of_channels = |name| {
+            let numbers = arguments.named(name).map(|numbers| {
+                let number = |number: &Atom<'_>| {
+                    word(&Value::Atom(number.clone()), "a finite number", |text| {
+                        text.parse().ok().filter(|number: &f32| number.is_finite())
+                    })
+                };
+                items(&numbers)?.iter().map(number).collect::<Result<Vec<f32>, _>>()
+            });
+            numbers.transpose().map(Option::unwrap_or_default)
+        };
+        let (factors, offsets) = (of_channels("factors")?, of_channels("offsets")?);
         let mut count = |name| arguments.required(name).and_then(|value| number(&value));
         let element = match element {
             Element::I8 | Element::I16 => element,
@@ -351,6 +363,7 @@ impl<'s, 'f> Definitions<'s, 'f> {
             element,
             step,
             factors,
+            offsets,
             address: address.unwrap_or_default(),
             expected_sqnr_db,
         };

@@ -96,6 +96,7 @@ impl Sections {
                 element,
                 step,
                 factors,
+                offsets,
                 address,
                 expected_sqnr_db,
             } in bindings
@@ -108,6 +109,9 @@ impl Sections {
                 }
                 if !factors.is_empty() {
                     write!(f, " factors={factors:?}")?;
+                }
+                if !offsets.is_empty() {
+                    write!(f, " offsets={offsets:?}")?;
                 }
                 write!(f, " at=dram:{address:#x}")?;
                 if !layout.is_row_major() {

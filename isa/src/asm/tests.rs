@@ -59,7 +59,7 @@ fn bindings(are_outputs: bool) -> impl Strategy<Value = Vec<Binding>> {
     ];
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
     let factor = any::<f32>().prop_filter("JSON has no others", |factor| factor.is_finite());
-    let factors = prop::collection::vec(factor, 0..3);
+    let numbers = || prop::collection::vec(factor.clone(), 0..3);
     let address = prop_oneof![0..1u64 << 40, Just((1 << 40) - 1)];
     let binding = (
         name(),
@@ -67,22 +67,25 @@ fn bindings(are_outputs: bool) -> impl Strategy<Value = Vec<Binding>> {
         0..2usize,
         element,
         step,
-        factors,
+        (numbers(), numbers()),
         address,
         prop::option::of(any::<f64>().prop_filter("JSON has no others", |x| x.is_finite())),
     )
-        .prop_map(move |(name, shape, layout, element, step, factors, address, expected)| {
-            Binding {
-                name,
-                shape,
-                layout: Layout::ALL[layout],
-                element,
-                step,
-                factors,
-                address,
-                expected_sqnr_db: expected.filter(|_| are_outputs),
-            }
-        });
+        .prop_map(
+            move |(name, shape, layout, element, step, (factors, offsets), address, expected)| {
+                Binding {
+                    name,
+                    shape,
+                    layout: Layout::ALL[layout],
+                    element,
+                    step,
+                    factors,
+                    offsets,
+                    address,
+                    expected_sqnr_db: expected.filter(|_| are_outputs),
+                }
+            },
+        );
     prop::collection::vec(binding, 0..3)
 }
 

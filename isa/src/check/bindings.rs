@@ -27,13 +27,12 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
             });
         }
     }
-    for output in header.outputs.iter().filter(|output| !output.factors.is_empty()) {
-        problems.binding(program, output, || "an output has no factors of channels".to_owned());
-    }
-
-    for output in header.outputs.iter().filter(|output| !output.layout.is_row_major()) {
-        problems
-            .binding(program, output, || "the layout of an output is that of its shape".to_owned());
+    for output in &header.outputs {
+        if !(output.factors.is_empty() && output.offsets.is_empty()) {
+            problems.binding(program, output, || {
+                "an output has no factors and offsets of channels".to_owned()
+            });
+        }
     }
 
     for output in header.outputs.iter().filter(|output| !output.element.is_number()) {
@@ -62,15 +61,15 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
                 format!("the step {} is not positive and finite", binding.step)
             });
         }
-        if binding.layout == Layout::Pixels && !matches!(binding.shape[..], [1, _, _, _]) {
+        if binding.layout == Layout::Pixels && binding.channels().is_none() {
             problems.binding(program, binding, || {
                 format!(
-                    "layout pixels with shape {:?}, expected an image [1, c, h, w]",
+                    "layout pixels with shape {:?}, expected an image [1, c, h, w] or [1, c, n]",
                     binding.shape
                 )
             });
         }
-        if let Some(message) = factors(binding) {
+        if let Some(message) = channels(binding) {
             problems.binding(program, binding, || message);
         }
         match end(program, binding) {
@@ -91,20 +90,28 @@ pub(super) fn check(program: &Program, problems: &mut Report) {
     }
 }
 
-/// Why the factors of a binding are invalid.
-fn factors(Binding { factors, layout, shape, .. }: &Binding) -> Option<String> {
-    if factors.is_empty() {
+/// Why the factors or offsets of a binding are invalid.
+fn channels(binding: &Binding) -> Option<String> {
+    let Binding { factors, offsets, .. } = binding;
+    if factors.is_empty() && offsets.is_empty() {
         return None;
     }
-    let channels = shape.get(1).copied().unwrap_or(0);
-    if *layout != Layout::Pixels {
-        Some("factors of channels, expected an image with layout pixels".to_owned())
-    } else if factors.len() as u64 != channels {
-        Some(format!("{} factors for {channels} channels", factors.len()))
-    } else {
-        let wrong = factors.iter().find(|factor| !(factor.is_normal() && **factor > 0.0));
-        wrong.map(|factor| format!("the factor {factor} is not positive and finite"))
+    let Some(channels) = binding.channels() else {
+        return Some(
+            "factors or offsets of channels, expected an image with layout pixels, or [1, h, w, c]"
+                .to_owned(),
+        );
+    };
+    for (name, numbers) in [("factors", factors), ("offsets", offsets)] {
+        if !numbers.is_empty() && numbers.len() as u64 != channels {
+            return Some(format!("{} {name} for {channels} channels", numbers.len()));
+        }
     }
+    if let Some(factor) = factors.iter().find(|factor| !(factor.is_normal() && **factor > 0.0)) {
+        return Some(format!("the factor {factor} is not positive and finite"));
+    }
+    let offset = offsets.iter().find(|offset| !offset.is_finite());
+    offset.map(|offset| format!("the offset {offset} is not finite"))
 }
 
 /// The address after the last byte, or why the region is invalid.

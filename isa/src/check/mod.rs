@@ -57,8 +57,8 @@
 //!
 //! Time and memory are proportional to the number of instructions and of the
 //! [pieces](crate::effects::Pieces) that their operands consist of, times the logarithm of that
-//! number. The rows of an operand are one piece, however many they are, if other operands lie in the
-//! same bytes with the same row length; so compiled programs have a few pieces per instruction.
+//! number. The rows of an operand are one piece, however many they are, if other operands lie in
+//! the same bytes with the same row length; so compiled programs have a few pieces per instruction.
 //! Only against programs that are made to be followed with difficulty there are
 //! [`Limits`](crate::effects::Limits), which grow with the number of instructions.
 

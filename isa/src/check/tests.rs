@@ -100,6 +100,7 @@ fn binding(name: &str, address: u64) -> Binding {
         element: Element::I16,
         step: 0.5,
         factors: vec![],
+        offsets: vec![],
         expected_sqnr_db: None,
         address,
     }
@@ -609,12 +610,12 @@ fn bindings() {
     );
     assert_eq!(
         error_of(&|header| header.inputs[0].layout = Layout::Pixels),
-        "binding \"x\": layout pixels with shape [2, 16], expected an image [1, c, h, w]"
+        "binding \"x\": layout pixels with shape [2, 16], expected an image [1, c, h, w] or [1, c, n]"
     );
-    let image = |header: &mut Header| {
-        (header.outputs[0].shape, header.outputs[0].layout) = (vec![1, 2, 4, 4], Layout::Pixels)
-    };
-    assert_eq!(error_of(&image), "binding \"x\": the layout of an output is that of its shape");
+    assert!(
+        error_of(&|header| header.outputs[0].offsets = vec![1.0])
+            .starts_with("binding \"x\": an output has no factors and offsets of channels\n")
+    );
     for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(
             error_of(&|header| header.outputs[0].step = step)

@@ -13,8 +13,8 @@
 //!   dissolve the matrix first: each of its rows becomes a block.
 //! - Writing contiguous bytes makes one block of all blocks that they cover.
 //!
-//! So an operand takes a few steps if each buffer or tensor has one row length, as those of compiled
-//! models do, and never more than a step per row and piece.
+//! So an operand takes a few steps if each buffer or tensor has one row length, as those of
+//! compiled models do, and never more than a step per row and piece.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

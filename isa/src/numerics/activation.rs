@@ -84,6 +84,22 @@ pub fn relu(x: f64) -> f64 {
     x.max(0.0)
 }
 
+/// SiLU, or swish: `x sigmoid(x)`.
+pub fn silu(x: f64) -> f64 {
+    if x == f64::NEG_INFINITY { 0.0 } else { x * sigmoid(x) }
+}
+
+/// Mish, `x tanh(ln(1 + e^x))`. With `e = e^x` the hyperbolic tangent is `n / (n + 2)` for
+/// `n = e (e + 2)`; from `x = 40` on it is 1 in f64.
+pub fn mish(x: f64) -> f64 {
+    if x >= 40.0 || x == f64::NEG_INFINITY {
+        return x.max(0.0);
+    }
+    let e = exp(x);
+    let n = e * (e + 2.0);
+    x * n / (n + 2.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +115,8 @@ mod tests {
             "gelu_tanh" => gelu_tanh,
             "hard_swish" => hard_swish,
             "relu" => relu,
+            "silu" => silu,
+            "mish" => mish,
             _ => panic!("no function {name}"),
         }
     }
@@ -122,7 +140,7 @@ mod tests {
             assert!((value - y).abs() <= tolerance, "{}({x}) = {value}, not {y}", fields[1]);
             count += 1;
         }
-        assert_eq!(count, 8 * 31);
+        assert_eq!(count, 10 * 31);
     }
 
     #[test]
@@ -135,7 +153,7 @@ mod tests {
             assert_eq!(hex, fields[4], "{} {in_step} {out_step}", fields[1]);
             count += 1;
         }
-        assert_eq!(count, 6 * 4);
+        assert_eq!(count, 8 * 4);
     }
 
     #[test]
@@ -148,6 +166,8 @@ mod tests {
         assert_eq!(infinite.map(erf), [-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]);
         assert_eq!(gelu(-1000.0), 0.0);
         assert_eq!(gelu(1000.0), 1000.0);
+        assert_eq!([silu, mish].map(|f| f(f64::NEG_INFINITY)), [0.0; 2]);
+        assert_eq!([silu, mish].map(|f| f(1e308)), [1e308; 2]);
         assert!([exp, erf, sigmoid, tanh, gelu].iter().all(|f| f(f64::NAN).is_nan()));
         assert!(exp(-708.0) > 0.0 && exp(709.0).is_finite());
     }

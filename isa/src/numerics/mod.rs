@@ -31,7 +31,7 @@ pub use error::NumericsError;
 pub use interpolation::Interpolation;
 pub use layer_norm::{LayerNormParams, MAX_LAYER_NORM_WIDTH, layer_norm_row};
 pub use lut::Lut;
-pub use quantise::{dequantise, divide_channels, quantise, quantise_i8, quantise_i16};
+pub use quantise::{dequantise, normalise_channels, quantise, quantise_i8, quantise_i16};
 pub use requantise::{biased_score, requantise, requantise_i8, requantise_i16, requantise_score};
 pub use rescale_add::RescaleAdd;
 pub use rounding::{Quantised, round_shift};

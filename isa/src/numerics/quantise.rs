@@ -9,12 +9,26 @@ pub fn quantise<T: Quantised>(x: f32, step: f64) -> T {
     T::saturate(round_f64(f64::from(x) / step))
 }
 
-/// Divides the channels of an image `[1, channels, height, width]` in row-major order by their
-/// factors, in single precision, before it is quantised.
-pub fn divide_channels(image: &mut [f32], factors: &[f32]) {
-    let plane = (image.len() / factors.len().max(1)).max(1);
-    for (channel, factor) in image.chunks_mut(plane).zip(factors) {
-        channel.iter_mut().for_each(|x| *x /= factor);
+/// Normalises the channels of an image in row-major order, `(x - offset) / factor` in single
+/// precision, before it is quantised. Without offsets these are 0, without factors 1. The channels
+/// are its first dimension, or its last one.
+pub fn normalise_channels(
+    image: &mut [f32],
+    offsets: &[f32],
+    factors: &[f32],
+    channels_last: bool,
+) {
+    let channels = offsets.len().max(factors.len());
+    let plane = if channels_last { 1 } else { (image.len() / channels.max(1)).max(1) };
+    if !offsets.is_empty() {
+        for (part, offset) in image.chunks_mut(plane).zip(offsets.iter().cycle()) {
+            part.iter_mut().for_each(|x| *x -= offset);
+        }
+    }
+    if !factors.is_empty() {
+        for (part, factor) in image.chunks_mut(plane).zip(factors.iter().cycle()) {
+            part.iter_mut().for_each(|x| *x /= factor);
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub const ELF_MACHINE: u16 = 0x5674;
 /// The version of the container and of the encoding of instructions. A reader accepts no other
 /// version. The saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
 /// `vitcod-compiler` detects changes of operations and instructions.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 const HEADER: &str = ".vitcod.header";
 const MACHINE: &str = ".vitcod.machine";
@@ -106,7 +106,8 @@ impl Program {
         }
         // JSON supports only finite numbers.
         for binding in self.header.inputs.iter().chain(&self.header.outputs) {
-            if let Some(factor) = binding.factors.iter().find(|factor| !factor.is_finite()) {
+            let mut numbers = binding.factors.iter().chain(&binding.offsets);
+            if let Some(factor) = numbers.find(|number| !number.is_finite()) {
                 return Err(WriteError::Factor { binding: binding.name.clone(), factor: *factor });
             }
         }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instr::Instr;
 use crate::machine::Machine;
+use crate::numerics::normalise_channels;
 
 /// A compiled model.
 ///
@@ -115,6 +116,10 @@ pub struct Binding {
     /// empty, when all are 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub factors: Vec<f32>,
+    /// Offsets of the channels of an image, which the runtime subtracts before it divides by the
+    /// factors. Omitted in the file if empty, when all are 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offsets: Vec<f32>,
     /// Address of the first element.
     pub address: u64,
     /// The ratio of signal to quantisation noise in decibels, against the float model, that the
@@ -138,21 +143,45 @@ impl Binding {
         }
     }
 
+    /// The number of channels of an image, which are its last dimension if its layout is that of
+    /// its shape; `None` for any other tensor.
+    pub fn channels(&self) -> Option<u64> {
+        match (self.layout, &self.shape[..]) {
+            (Layout::Pixels, &[1, channels, _] | &[1, channels, _, _]) => Some(channels),
+            (Layout::RowMajor, &[1, _, _, channels]) => Some(channels),
+            _ => None,
+        }
+    }
+
+    /// Normalises the channels of an item of an image.
+    pub fn normalise(&self, image: &mut [f32]) {
+        let channels_last = self.layout == Layout::RowMajor;
+        normalise_channels(image, &self.offsets, &self.factors, channels_last);
+    }
+
     /// Rearranges elements from the order of the shape to their order in DRAM.
     pub fn arranged(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let channels = self.shape.get(1).copied().unwrap_or(1) as usize;
+        self.transposed(bytes, |channels, pixels| [channels, pixels])
+    }
+
+    /// Rearranges elements from their order in DRAM to the order of the shape.
+    pub fn restored(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.transposed(bytes, |channels, pixels| [pixels, channels])
+    }
+
+    /// Transposes the elements of pixels as a matrix, whose rows and columns are given by the
+    /// numbers of channels and of pixels.
+    fn transposed(&self, bytes: Vec<u8>, extents: fn(usize, usize) -> [usize; 2]) -> Vec<u8> {
+        let channels = self.shape.get(1).copied().unwrap_or(1).max(1) as usize;
         let element = if self.element == Element::I8 { 1 } else { 2 };
         match self.layout {
             Layout::RowMajor => bytes,
             Layout::Pixels => {
-                let plane = (bytes.len() / channels.max(1)).max(1);
-                let pixels = (0..plane).step_by(element);
-                let starts = pixels
-                    .flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel));
-                starts
-                    .flat_map(|start| bytes.get(start..start + element).unwrap_or_default())
-                    .copied()
-                    .collect()
+                let [rows, columns] = extents(channels, bytes.len() / element / channels);
+                let places = (0..columns)
+                    .flat_map(|column| (0..rows).map(move |row| row * columns + column));
+                let at = |place: usize| bytes.get(place * element..(place + 1) * element);
+                places.flat_map(|place| at(place).unwrap_or_default()).copied().collect()
             }
         }
     }
@@ -165,8 +194,8 @@ pub enum Layout {
     /// The order of the shape.
     #[default]
     RowMajor,
-    /// For an image `[1, channels, height, width]`: pixels in row-major order, each with its
-    /// channels side by side.
+    /// For an image `[1, channels, height, width]`, or `[1, channels, length]`: pixels in row-major
+    /// order, each with its channels side by side.
     Pixels,
 }
 

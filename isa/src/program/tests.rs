@@ -30,6 +30,7 @@ fn program() -> Program {
         // No decimal of 15 digits is this number.
         step: 0.1 + 0.2,
         factors: vec![],
+        offsets: vec![],
         expected_sqnr_db: None,
         address,
     };

@@ -106,20 +106,20 @@ impl Former<'_> {
                 }
             }
             OpKind::Slice { axis: 0, stride: 1, .. } => {}
-            OpKind::Pixels {} => {
+            OpKind::Pixels { .. } => {
                 let image = data.operands[0];
                 let output =
                     |value: Value| self.graph.outputs.iter().any(|output| output.value == value);
                 let all = |of: fn(&OpKind) -> bool, value: Value| {
                     self.uses[value].iter().all(|reader| of(&self.graph.op(*reader).kind))
                 };
-                let windows = |kind: &OpKind| matches!(kind, OpKind::Patches { .. });
                 if !self.graph.inputs.iter().any(|input| input.value == image) {
                     self.problem(op, "only images that are inputs are laid out as pixels");
-                } else if output(image) || !all(|kind| *kind == OpKind::Pixels {}, image) {
+                } else if output(image) || !all(|kind| matches!(kind, OpKind::Pixels { .. }), image)
+                {
                     self.problem(op, "its image is also read by other operations");
-                } else if output(data.results[0]) || !all(windows, data.results[0]) {
-                    self.problem(op, "its pixels are read by other operations than patches");
+                } else if output(data.results[0]) {
+                    self.problem(op, "pixels of an input are no output");
                 }
             }
             OpKind::PickRows {} => groups.push(Group::RowGather(op)),

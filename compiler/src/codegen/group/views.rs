@@ -8,7 +8,7 @@ use crate::ir::{Graph, Op, OpKind, Value};
 /// pixels are views of other values.
 fn is_computed(graph: &Graph, value: Value) -> bool {
     graph.producer(value).is_some_and(|(_, data)| {
-        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels {})
+        !matches!(data.kind, OpKind::Slice { .. } | OpKind::Concat { .. } | OpKind::Pixels { .. })
     })
 }
 

@@ -257,7 +257,7 @@ impl Residence {
                 let location = self.location(data.operands[0]);
                 self.locations[result] =
                     Some(Location { row: location.row + start as u64, ..location });
-            } else if let OpKind::Pixels {} = data.kind {
+            } else if let OpKind::Pixels { .. } = data.kind {
                 // The same bytes, laid out as pixels.
                 let location = self.location(data.operands[0]);
                 let ty = graph.ty(result);

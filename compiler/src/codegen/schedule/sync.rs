@@ -1,12 +1,12 @@
 //! Synchronisation: inserts tokens that order every pair of conflicting accesses whose instructions
 //! could otherwise overlap in time.
 //!
-//! The memories are divided into [`Pieces`], each of which knows its last writer and its last reader
-//! in each unit since. An instruction waits for those that it
-//! conflicts with, unless it is known to start after they have completed. What a unit knows of the
-//! others is a vector clock, advanced by every token. So no token is redundant when it is inserted;
-//! later tokens can make it so, and `emit` removes those. A later wait on a unit is always for a
-//! later instruction of that unit, so the i-th wait consumes the i-th token.
+//! The memories are divided into [`Pieces`], each of which knows its last writer and its last
+//! reader in each unit since. An instruction waits for those that it conflicts with, unless it is
+//! known to start after they have completed. What a unit knows of the others is a vector clock,
+//! advanced by every token. So no token is redundant when it is inserted; later tokens can make it
+//! so, and `emit` removes those. A later wait on a unit is always for a later instruction of that
+//! unit, so the i-th wait consumes the i-th token.
 //!
 //! Within a unit, instructions start and complete in order, and read before they write. So a write
 //! after a read or write of the same unit needs no token. A read after a write of the same unit

@@ -24,7 +24,32 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
     let is_flat = call.ty(call.operand(0)?).rank() == 3;
     let q = heads(call, 0, "q_num_heads")?;
     let [k, v] = [heads(call, 1, "kv_num_heads")?, heads(call, 2, "kv_num_heads")?];
-    let (&[batch, count, queries, features], &[_, k_count, keys, _], &[_, v_count, ..]) =
+    let features = call.shape(q)[3];
+    let scale = call.float("scale", (features as f32).sqrt().recip())?;
+    let mut addends = Vec::new();
+    if let Some(mask) = call.optional(3) {
+        addends.push(addend(call, mask)?);
+    }
+    let causal = call.int("is_causal", 0)? != 0;
+    Ok(vec![attend(call, Heads { q, k, v, scale, addends, causal }, is_flat)?])
+}
+
+/// Queries, keys and values `[batch, heads, tokens, features]`, and what happens to their scores.
+pub(super) struct Heads {
+    pub(super) q: Value,
+    pub(super) k: Value,
+    pub(super) v: Value,
+    pub(super) scale: f32,
+    /// Added to the scores.
+    pub(super) addends: Vec<Value>,
+    /// Whether a query attends only to keys that do not come later.
+    pub(super) causal: bool,
+}
+
+/// `softmax(scale q k^T + addends) v`: of rank 4, or, if it is flat, with the heads side by side.
+pub(super) fn attend(call: &mut Call<'_>, heads: Heads, is_flat: bool) -> Translated<Value> {
+    let Heads { q, k, v, scale, addends, causal } = heads;
+    let (&[batch, count, queries, _], &[_, k_count, keys, _], &[_, v_count, ..]) =
         (call.shape(q), call.shape(k), call.shape(v))
     else {
         unreachable!("tensors of heads have 4 dimensions");
@@ -33,17 +58,13 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
         let found = format!("{count}, {k_count} and {v_count}");
         return Err(call.mismatch("as many heads of queries, of keys and of values", found));
     }
-
-    let scale = call.float("scale", (features as f32).sqrt().recip())?;
-    let scale = call.float_constant(&[], vec![scale])?;
     let k = call.emit(OpKind::Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
     let scores = call.emit(OpKind::MatMul {}, &[q, k])?;
-    let mut scores = call.binary(BinaryFn::Mul, scores, scale)?;
-    if let Some(mask) = call.optional(3) {
-        let mask = addend(call, mask)?;
-        scores = added(call, scores, mask)?;
+    let mut scores = call.scaled(scores, scale)?;
+    for addend in addends {
+        scores = added(call, scores, addend)?;
     }
-    if call.int("is_causal", 0)? != 0 {
+    if causal {
         let pruned = |query, key| if key > query { f32::NEG_INFINITY } else { 0.0 };
         let later = (0..queries * keys).map(|entry| pruned(entry / keys, entry % keys));
         let later = call.float_constant(&[queries, keys], later)?;
@@ -52,11 +73,20 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
     let probabilities = call.emit(OpKind::Softmax { axis: 3 }, &[scores])?;
     let result = call.emit(OpKind::MatMul {}, &[probabilities, v])?;
     if !is_flat {
-        return Ok(vec![result]);
+        return Ok(result);
     }
     let result = call.emit(OpKind::Transpose { perm: vec![0, 2, 1, 3] }, &[result])?;
     let channels = call.shape(result)[2..].iter().product();
-    Ok(vec![call.reshape(result, &[batch, queries, channels])?])
+    call.reshape(result, &[batch, queries, channels])
+}
+
+/// Tokens `[batch, n, heads * features]` as `[batch, heads, n, features]`.
+pub(super) fn split_heads(call: &mut Call<'_>, x: Value, count: usize) -> Translated<Value> {
+    let &[batch, tokens, channels] = call.shape(x) else {
+        unreachable!("tokens of heads have 3 dimensions");
+    };
+    let x = call.reshape(x, &[batch, tokens, count, channels / count])?;
+    call.emit(OpKind::Transpose { perm: vec![0, 2, 1, 3] }, &[x])
 }
 
 /// An operand as `[batch, heads, tokens, features]`. One of rank 3 has its heads side by side; an
@@ -65,7 +95,7 @@ fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Val
     let x = call.operand(operand)?;
     match *call.shape(x) {
         [_, _, _, _] => Ok(x),
-        [batch, tokens, channels] => {
+        [_, _, channels] => {
             let count = usize::try_from(call.int(attribute, 0)?).unwrap_or(0);
             if count == 0 || !channels.is_multiple_of(count) {
                 return Err(call.attribute(
@@ -74,8 +104,7 @@ fn heads(call: &mut Call<'_>, operand: usize, attribute: &str) -> Translated<Val
                     count.to_string(),
                 ));
             }
-            let x = call.reshape(x, &[batch, tokens, count, channels / count])?;
-            call.emit(OpKind::Transpose { perm: vec![0, 2, 1, 3] }, &[x])
+            split_heads(call, x, count)
         }
         _ => Err(call.mismatch("queries, keys and values of 3 or 4 dimensions", call.describe(x))),
     }

@@ -1,6 +1,5 @@
 //! Constants, shape arithmetic, and conversions between kinds of numbers.
 
-use super::selection::Places;
 use super::{Call, Translated, shown};
 use crate::ir::{BinaryFn, Conversion, Elem, OpKind, Value};
 use crate::onnx::Attribute;
@@ -46,37 +45,6 @@ pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Translated {
     };
     let element = call.reshape(element, &[])?;
     Ok(vec![call.expand(element, &shape)?])
-}
-
-/// Constants with some elements replaced.
-pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
-    let [x, indices, updates] = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
-    if let Some(reduction) = call.node.string("reduction")?.filter(|reduction| *reduction != "none")
-    {
-        return Err(call.attribute("reduction", "none", format!("{reduction:?}")));
-    }
-    let shape = call.shape(x).to_vec();
-    let Places { outer, rest, places } = Places::of(call, x, indices)?;
-    let expected = [&outer[..], &rest].concat();
-    if call.shape(updates) != expected {
-        return Err(call.mismatch(format!("updates of shape {expected:?}"), call.describe(updates)));
-    }
-    let each: usize = rest.iter().product();
-    let starts = places.into_iter().map(|place| place as usize * each);
-    if call.ty(x).elem == Elem::F32 {
-        let (mut elements, updates) =
-            (call.floats(x, "elements")?, call.floats(updates, "updates")?);
-        for (i, start) in starts.enumerate() {
-            elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
-        }
-        return Ok(vec![call.float_constant(&shape, elements)?]);
-    }
-    let (mut elements, updates) =
-        (call.integers(x, "elements")?, call.integers(updates, "updates")?);
-    for (i, start) in starts.enumerate() {
-        elements[start..start + each].copy_from_slice(&updates[i * each..(i + 1) * each]);
-    }
-    Ok(vec![call.integer_constant(&shape, elements)?])
 }
 
 pub(super) fn shape(call: &mut Call<'_>) -> Translated {
@@ -352,6 +320,9 @@ pub(super) fn choose(
         let chosen = if all(true) { x } else { y };
         return call.expand(chosen, &shape);
     }
+    if !(call.is_constant(x) && call.is_constant(y)) {
+        return call.emit(OpKind::Select {}, &[condition, x, y]);
+    }
     let condition = call.expand(condition, &shape)?;
     let (x, y) = (call.expand(x, &shape)?, call.expand(y, &shape)?);
     let conditions = call.integers(condition, "a condition")?;
@@ -372,43 +343,101 @@ pub(super) fn choose(
     }
 }
 
-pub(super) fn reduce_max(call: &mut Call<'_>) -> Translated {
-    reduce(call, 18, None, i64::max)
-}
-
-pub(super) fn reduce_min(call: &mut Call<'_>) -> Translated {
-    reduce(call, 18, None, i64::min)
-}
-
-pub(super) fn reduce_prod(call: &mut Call<'_>) -> Translated {
-    reduce(call, 18, Some(1), i64::wrapping_mul)
-}
-
-pub(super) fn reduce_sum(call: &mut Call<'_>) -> Translated {
-    reduce(call, 13, Some(0), i64::wrapping_add)
-}
-
-/// Reduces all axes of an integer constant; `empty` is the result for no elements.
-fn reduce(
-    call: &mut Call<'_>,
-    operand_since: i64,
-    empty: Option<i64>,
-    f: fn(i64, i64) -> i64,
-) -> Translated {
+/// The upper or lower triangle of matrices: other elements are 0.
+pub(super) fn trilu(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
-    let rank = call.ty(x).rank();
-    let elements = call.integers(x, "an operand")?;
-    let axes = call.list("axes", 1, operand_since)?.unwrap_or_default();
-    if axes.is_empty() && call.int("noop_with_empty_axes", 0)? != 0 {
-        return Ok(vec![x]);
+    let shape = call.shape(x).to_vec();
+    let &[.., rows, columns] = &shape[..] else {
+        return Err(call.mismatch("matrices", call.describe(x)));
+    };
+    let diagonal = match call.optional(1) {
+        Some(k) => call.integer(k, "a diagonal")?,
+        None => 0,
+    };
+    let upper = call.int("upper", 1)? != 0;
+    let keeps = |i: usize| {
+        let (row, column) = (i / columns % rows, i % columns);
+        let above = (column as i64).saturating_sub(row as i64);
+        if upper { above >= diagonal } else { above <= diagonal }
+    };
+    let result = if call.ty(x).elem == Elem::I64 {
+        let elements = call.integers(x, "an operand")?.into_iter().enumerate();
+        call.integer_constant(&shape, elements.map(|(i, x)| if keeps(i) { x } else { 0 }))
+    } else {
+        let elements = call.floats(x, "an operand")?.into_iter().enumerate();
+        call.float_constant(&shape, elements.map(|(i, x)| if keeps(i) { x } else { 0.0 }))
+    };
+    Ok(vec![result?])
+}
+
+/// A matrix of the operand's shape with ones on a diagonal.
+pub(super) fn eye_like(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let &[rows, columns] = call.shape(x) else {
+        return Err(call.mismatch("a matrix", call.describe(x)));
+    };
+    let diagonal = call.int("k", 0)?;
+    let float = match call.node.int("dtype")? {
+        Some(data_type) => FLOATS.contains(&data_type),
+        None => call.ty(x).elem == Elem::F32,
+    };
+    call.reserve(&[rows, columns])?;
+    let on = |i: usize| ((i % columns) as i64).checked_sub((i / columns) as i64) == Some(diagonal);
+    let elements = 0..rows * columns;
+    let result = if float {
+        call.float_constant(&[rows, columns], elements.map(|i| f32::from(on(i))))
+    } else {
+        call.integer_constant(&[rows, columns], elements.map(|i| on(i).into()))
+    };
+    Ok(vec![result?])
+}
+
+pub(super) fn xor(call: &mut Call<'_>) -> Translated {
+    pairs(call, |a, b| Some(((a != 0) != (b != 0)).into()), None)
+}
+
+/// Sums of all elements up to each one along an axis.
+pub(super) fn cum_sum(call: &mut Call<'_>) -> Translated {
+    let (x, axis) = (call.operand(0)?, call.operand(1)?);
+    let shape = call.shape(x).to_vec();
+    let axis = call.integer(axis, "an axis")?;
+    let axis = call.axis(axis, shape.len())?;
+    if call.int("exclusive", 0)? != 0 || call.int("reverse", 0)? != 0 {
+        return Err(call.mismatch("inclusive sums from the start", "others"));
     }
-    if !axes.is_empty() && call.axes(&axes, rank)?.len() != rank {
-        return Err(
-            call.mismatch("a reduction of all axes", format!("axes {} of {rank}", shown(&axes)))
-        );
+    let inner: usize = shape[axis + 1..].iter().product();
+    let is_first = |i: usize| (i / inner).is_multiple_of(shape[axis]);
+    let result = if call.ty(x).elem == Elem::I64 {
+        let mut sums = call.integers(x, "an operand")?;
+        for i in (0..sums.len()).filter(|i| !is_first(*i)) {
+            sums[i] = sums[i].wrapping_add(sums[i - inner]);
+        }
+        call.integer_constant(&shape, sums)
+    } else {
+        let mut sums = call.floats(x, "an operand")?;
+        for i in (0..sums.len()).filter(|i| !is_first(*i)) {
+            sums[i] += sums[i - inner];
+        }
+        call.float_constant(&shape, sums)
+    };
+    Ok(vec![result?])
+}
+
+/// The places of elements other than 0, `[rank, count]`.
+pub(super) fn non_zero(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let shape = call.shape(x).to_vec();
+    let set: Vec<usize> = if call.ty(x).elem == Elem::I64 {
+        let elements = call.integers(x, "an operand")?.into_iter().enumerate();
+        elements.filter(|(_, x)| *x != 0).map(|(i, _)| i).collect()
+    } else {
+        let elements = call.floats(x, "an operand")?.into_iter().enumerate();
+        elements.filter(|(_, x)| *x != 0.0).map(|(i, _)| i).collect()
+    };
+    let mut places = Vec::with_capacity(shape.len() * set.len());
+    for axis in 0..shape.len() {
+        let inner: usize = shape[axis + 1..].iter().product();
+        places.extend(set.iter().map(|i| (i / inner % shape[axis]) as i64));
     }
-    let result = elements.into_iter().reduce(f).or(empty);
-    let result = result.ok_or_else(|| call.mismatch("elements", "none"))?;
-    let keep = call.int("keepdims", 1)? != 0;
-    Ok(vec![call.integer_constant(&vec![1; if keep { rank } else { 0 }], vec![result])?])
+    Ok(vec![call.integer_constant(&[shape.len(), set.len()], places)?])
 }

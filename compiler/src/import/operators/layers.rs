@@ -39,10 +39,10 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Translated {
     }
     let product = call.emit(OpKind::MatMul {}, &[a, b])?;
     let alpha = call.float("alpha", 1.0)?;
-    let result = scaled(call, product, alpha)?;
+    let result = call.scaled(product, alpha)?;
     let Some(c) = call.optional(2) else { return Ok(vec![result]) };
     let beta = call.float("beta", 1.0)?;
-    let c = scaled(call, c, beta)?;
+    let c = call.scaled(c, beta)?;
     let shape = call.shape(result).to_vec();
     let sum = call.binary(BinaryFn::Add, result, c)?;
     match call.shape(sum) == shape {
@@ -53,24 +53,25 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Translated {
     }
 }
 
-/// Multiplies a tensor by a number.
-fn scaled(call: &mut Call<'_>, x: Value, factor: f32) -> Translated<Value> {
-    if factor == 1.0 {
-        return Ok(x);
-    }
-    let factor = call.float_constant(&[], vec![factor])?;
-    call.binary(BinaryFn::Mul, x, factor)
+pub(super) fn conv(call: &mut Call<'_>) -> Translated {
+    let (x, w, bias) = (call.operand(0)?, call.operand(1)?, call.optional(2));
+    Ok(vec![convolved(call, x, w, bias)?])
 }
 
-pub(super) fn conv(call: &mut Call<'_>) -> Translated {
-    let (x, w) = (call.operand(0)?, call.operand(1)?);
+/// A convolution with the node's attributes.
+pub(super) fn convolved(
+    call: &mut Call<'_>,
+    x: Value,
+    w: Value,
+    bias: Option<Value>,
+) -> Translated<Value> {
     match (call.shape(x), call.shape(w)) {
-        (&[_, _, _, _], &[_, _, kh, kw]) => convolution(call, [x, w], [kh, kw]),
+        (&[_, _, _, _], &[_, _, kh, kw]) => convolution(call, [x, w], bias, [kh, kw]),
         (&[n, channels, length], &[outputs, inputs, taps]) => {
             // A sequence is an image of height 1.
             let image = call.reshape(x, &[n, channels, 1, length])?;
             let kernel = call.reshape(w, &[outputs, inputs, 1, taps])?;
-            let result = convolution(call, [image, kernel], [taps])?;
+            let result = convolution(call, [image, kernel], bias, [taps])?;
             let length = call.shape(result)[3];
             call.reshape(result, &[n, outputs, length])
         }
@@ -79,7 +80,6 @@ pub(super) fn conv(call: &mut Call<'_>) -> Translated {
             call.describe(x),
         )),
     }
-    .map(|result| vec![result])
 }
 
 /// A convolution of an image with a kernel. The node's attributes have `N` dimensions, which are
@@ -87,14 +87,9 @@ pub(super) fn conv(call: &mut Call<'_>) -> Translated {
 fn convolution<const N: usize>(
     call: &mut Call<'_>,
     [x, w]: [Value; 2],
+    bias: Option<Value>,
     weights: [usize; N],
 ) -> Translated<Value> {
-    match call.node.string("auto_pad")? {
-        None | Some("NOTSET" | "VALID") => {}
-        Some(other) => {
-            return Err(call.attribute("auto_pad", "NOTSET or VALID", format!("{other:?}")));
-        }
-    }
     let kernel = extents(call, "kernel_shape", weights)?;
     if kernel != weights {
         return Err(call.attribute(
@@ -106,13 +101,17 @@ fn convolution<const N: usize>(
     let [stride, dilation] =
         [extents(call, "strides", [1; N])?, extents(call, "dilations", [1; N])?];
     let along = |extents: [usize; N]| [if N == 1 { 1 } else { extents[0] }, extents[N - 1]];
+    let (stride, dilation) = (along(stride), along(dilation));
+    let own = pads::<N>(call, [x, w], stride, dilation)?;
+    let (x, mut pad) = absorbed_pads(call, x);
+    pad.iter_mut().zip(own).for_each(|(pad, own)| *pad += own);
     let kind = OpKind::Conv {
-        stride: along(stride),
-        pad: pads::<N>(call)?,
-        dilation: along(dilation),
+        stride,
+        pad,
+        dilation,
         group: call.int("group", 1)?.try_into().unwrap_or(0),
     };
-    let operands: Vec<Value> = [Some(x), Some(w), call.optional(2)].into_iter().flatten().collect();
+    let operands: Vec<Value> = [Some(x), Some(w), bias].into_iter().flatten().collect();
     let result = call.emit(kind, &operands)?;
     // The check is for the product with the patches of the image, which is computed.
     if let (&[n, _, down, across], &[_, channels, kh, kw]) = (call.shape(result), call.shape(w)) {
@@ -121,17 +120,56 @@ fn convolution<const N: usize>(
     Ok(result)
 }
 
-/// Padding at top, left, bottom and right of an image, whose last `N` dimensions are the node's.
-fn pads<const N: usize>(call: &Call<'_>) -> Translated<[usize; 4]> {
-    if N == 1 {
-        let [left, right] = extents(call, "pads", [0; 2])?;
-        return Ok([0, left, 0, right]);
+/// The tensor behind pads of its last two dimensions with zeros, and these pads: top, left, bottom
+/// and right.
+fn absorbed_pads(call: &Call<'_>, mut x: Value) -> (Value, [usize; 4]) {
+    let mut pads = [0; 4];
+    while let Some((OpKind::Pad { axis: axis @ 2..=3, before, after }, [padded])) = call.producer(x)
+    {
+        pads[axis - 2] += before;
+        pads[*axis] += after;
+        x = *padded;
     }
-    extents(call, "pads", [0; 4])
+    (x, pads)
+}
+
+/// Padding at top, left, bottom and right of an image `x`, whose last `N` dimensions are the
+/// node's.
+fn pads<const N: usize>(
+    call: &Call<'_>,
+    [x, w]: [Value; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+) -> Translated<[usize; 4]> {
+    let upper = match call.node.string("auto_pad")? {
+        None | Some("NOTSET") if N == 1 => {
+            let [left, right] = extents(call, "pads", [0; 2])?;
+            return Ok([0, left, 0, right]);
+        }
+        None | Some("NOTSET") => return extents(call, "pads", [0; 4]),
+        Some("VALID") => return Ok([0; 4]),
+        Some("SAME_UPPER") => true,
+        Some("SAME_LOWER") => false,
+        Some(other) => {
+            let expected = "NOTSET, VALID, SAME_UPPER or SAME_LOWER";
+            return Err(call.attribute("auto_pad", expected, format!("{other:?}")));
+        }
+    };
+    // As many windows as steps fit the image.
+    let mut pads = [0; 4];
+    for axis in 0..2 {
+        let (extent, kernel) = (call.shape(x)[2 + axis], call.shape(w)[2 + axis]);
+        let reach = kernel.saturating_sub(1).saturating_mul(dilation[axis]).saturating_add(1);
+        let steps = extent.div_ceil(stride[axis].max(1)).saturating_sub(1);
+        let all = steps.saturating_mul(stride[axis]).saturating_add(reach).saturating_sub(extent);
+        let (less, more) = (all / 2, all - all / 2);
+        (pads[axis], pads[axis + 2]) = if upper { (less, more) } else { (more, less) };
+    }
+    Ok(pads)
 }
 
 /// Pooling with windows of one element selects elements; no other pooling is supported.
-pub(super) fn max_pool(call: &mut Call<'_>) -> Translated {
+pub(super) fn pool(call: &mut Call<'_>) -> Translated {
     let mut x = call.operand(0)?;
     let spatial = call.ty(x).rank().saturating_sub(2);
     let list = |name: &str, count: usize, default: i64| -> Translated<Vec<i64>> {
@@ -232,16 +270,4 @@ pub(super) fn global_average_pool(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let axes = (2..call.ty(x).rank()).collect();
     Ok(vec![call.emit(OpKind::ReduceMean { axes, keep: true }, &[x])?])
-}
-
-pub(super) fn reduce_mean(call: &mut Call<'_>) -> Translated {
-    let x = call.operand(0)?;
-    let rank = call.ty(x).rank();
-    let keep = call.int("keepdims", 1)? != 0;
-    let axes = call.list("axes", 1, 18)?.unwrap_or_default();
-    if axes.is_empty() && call.int("noop_with_empty_axes", 0)? != 0 {
-        return Ok(vec![x]);
-    }
-    let axes = if axes.is_empty() { (0..rank).collect() } else { call.axes(&axes, rank)? };
-    Ok(vec![call.emit(OpKind::ReduceMean { axes, keep }, &[x])?])
 }

@@ -2,10 +2,14 @@
 
 mod attention;
 mod constants;
+mod contributed;
+mod einsum;
 mod elementwise;
 mod layers;
 mod movement;
 mod quantised;
+mod reductions;
+mod resize;
 mod selection;
 
 use std::ops::RangeInclusive;
@@ -15,9 +19,9 @@ use super::error::Fault;
 use crate::onnx::{Model, Node};
 
 /// The supported opsets of ONNX. Later opsets did not change how the operators here treat floats.
-pub const OPSETS: RangeInclusive<i64> = 11..=24;
+pub const OPSETS: RangeInclusive<i64> = 7..=25;
 
-/// A supported operator of ONNX's default domain.
+/// A supported operator.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator {
     /// The operator's name.
@@ -51,132 +55,215 @@ const fn folded(
     Operator { name, since, constant: true, limits, translate }
 }
 
-/// Every supported operator, sorted by name.
+/// Every supported operator of ONNX, sorted by name.
 pub const OPERATORS: &[Operator] = &[
-    folded("Abs", 11, elementwise::abs, ""),
-    computed("Add", 11, elementwise::add, ""),
-    computed("And", 11, constants::and, ""),
+    folded("Abs", 7, elementwise::abs, ""),
+    computed("Add", 7, elementwise::add, ""),
+    computed("And", 7, constants::and, ""),
     computed(
         "Attention",
         23,
         attention::attention,
         "no cache of past keys; as many heads of keys as of queries; no softcap",
     ),
-    computed("BatchNormalization", 11, layers::batch_normalization, "inference"),
-    computed("Cast", 11, constants::cast, ""),
+    computed("AveragePool", 7, layers::pool, "kernel size 1 (a selection); no padding"),
+    computed("BatchNormalization", 7, layers::batch_normalization, "inference"),
+    computed("Cast", 7, constants::cast, ""),
     computed("CastLike", 15, constants::cast_like, "to float types, or between integer types"),
-    folded("Ceil", 11, elementwise::ceil, ""),
-    computed("Concat", 11, selection::concat, ""),
-    folded("Constant", 11, constants::constant, "dense numbers"),
-    folded("ConstantOfShape", 11, constants::constant_of_shape, ""),
-    computed("Conv", 11, layers::conv, "1-D and 2-D; explicit padding, not negative"),
+    folded("Ceil", 7, elementwise::ceil, ""),
+    computed("Clip", 7, elementwise::clip, "constant bounds"),
+    computed("Concat", 7, selection::concat, ""),
+    folded("Constant", 7, constants::constant, "dense numbers"),
+    folded("ConstantOfShape", 9, constants::constant_of_shape, ""),
+    computed("Conv", 7, layers::conv, "1-D and 2-D; no negative padding"),
+    computed(
+        "ConvInteger",
+        10,
+        quantised::conv_integer,
+        "of the result of a DynamicQuantizeLinear",
+    ),
+    folded("Cos", 7, elementwise::cos, ""),
+    folded("CumSum", 11, constants::cum_sum, "inclusive, from the start"),
+    computed("DepthToSpace", 7, movement::depth_to_space, ""),
     computed(
         "DequantizeLinear",
-        11,
+        10,
         quantised::dequantize_linear,
         "of constants and results of QuantizeLinear; no blocks",
     ),
-    computed("Div", 11, elementwise::div, ""),
-    computed("Dropout", 11, movement::dropout, "inference"),
-    folded("Equal", 11, constants::equal, ""),
-    computed("Erf", 11, elementwise::erf, ""),
-    computed("Exp", 11, elementwise::exp, ""),
-    computed("Expand", 11, movement::expand, "constant shape"),
-    computed("Flatten", 11, movement::flatten, ""),
-    folded("Floor", 11, elementwise::floor, ""),
-    computed("Gather", 11, selection::gather, "computed indices only for tables"),
+    computed("Div", 7, elementwise::div, ""),
+    computed("Dropout", 7, movement::dropout, "inference"),
+    computed(
+        "DynamicQuantizeLinear",
+        11,
+        quantised::dynamic_quantize_linear,
+        "stands for the real numbers, which the compiler quantises",
+    ),
+    computed("Einsum", 12, einsum::einsum, "each label once per operand"),
+    folded("Equal", 7, constants::equal, ""),
+    computed("Erf", 9, elementwise::erf, ""),
+    computed("Exp", 7, elementwise::exp, ""),
+    computed("Expand", 8, movement::expand, "constant shape"),
+    folded("EyeLike", 9, constants::eye_like, ""),
+    computed("Flatten", 7, movement::flatten, ""),
+    folded("Floor", 7, elementwise::floor, ""),
+    computed("Gather", 7, selection::gather, "computed indices only for tables"),
+    computed("GatherElements", 11, selection::gather_elements, "constant indices"),
     computed("GatherND", 11, selection::gather_nd, "constant indices; no batch dimensions"),
     computed("Gelu", 20, elementwise::gelu, ""),
-    computed("Gemm", 11, layers::gemm, ""),
-    computed("GlobalAveragePool", 11, layers::global_average_pool, ""),
-    folded("Greater", 11, constants::greater, ""),
+    computed("Gemm", 7, layers::gemm, ""),
+    computed("GlobalAveragePool", 7, layers::global_average_pool, ""),
+    folded("Greater", 7, constants::greater, ""),
     folded("GreaterOrEqual", 12, constants::greater_or_equal, ""),
-    computed("HardSigmoid", 11, elementwise::hard_sigmoid, "alpha 1/6, beta 1/2"),
+    computed("HardSigmoid", 7, elementwise::hard_sigmoid, ""),
     computed("HardSwish", 14, elementwise::hard_swish, ""),
-    computed("Identity", 11, movement::identity, ""),
-    computed("IsNaN", 11, constants::is_nan, ""),
-    computed("LayerNormalization", 17, layers::layer_normalization, "last axis; first result"),
-    folded("Less", 11, constants::less, ""),
-    folded("LessOrEqual", 12, constants::less_or_equal, ""),
-    computed("MatMul", 11, layers::mat_mul, ""),
-    computed("Max", 11, elementwise::max, ""),
+    computed("Identity", 7, movement::identity, ""),
+    computed("IsNaN", 9, constants::is_nan, ""),
     computed(
-        "MaxPool",
-        11,
-        layers::max_pool,
-        "kernel size 1 (a selection); no padding; first result",
+        "LayerNormalization",
+        7,
+        layers::layer_normalization,
+        "last axis; first result. Before opset 17, as ONNX Runtime writes it",
     ),
-    computed("Min", 11, elementwise::min, ""),
-    folded("Mod", 11, constants::modulo, "integers"),
-    computed("Mul", 11, elementwise::mul, ""),
-    computed("Neg", 11, elementwise::neg, ""),
-    computed("Not", 11, constants::not, ""),
-    computed("Or", 11, constants::or, ""),
-    computed("Pad", 11, movement::pad, "widths of 0"),
-    computed("Pow", 11, elementwise::pow, ""),
+    folded("Less", 7, constants::less, ""),
+    folded("LessOrEqual", 12, constants::less_or_equal, ""),
+    folded("Log", 7, elementwise::log, ""),
+    computed("MatMul", 7, layers::mat_mul, ""),
+    computed(
+        "MatMulInteger",
+        10,
+        quantised::mat_mul_integer,
+        "of the result of a DynamicQuantizeLinear",
+    ),
+    computed("Max", 7, elementwise::max, ""),
+    computed("MaxPool", 7, layers::pool, "kernel size 1 (a selection); no padding; first result"),
+    computed("Mean", 7, elementwise::mean, ""),
+    computed("Min", 7, elementwise::min, ""),
+    computed("Mish", 18, elementwise::mish, ""),
+    folded("Mod", 10, constants::modulo, "integers"),
+    computed("Mul", 7, elementwise::mul, ""),
+    computed("Neg", 7, elementwise::neg, ""),
+    folded("NonZero", 9, constants::non_zero, ""),
+    computed("Not", 7, constants::not, ""),
+    computed("Or", 7, constants::or, ""),
+    computed("Pad", 7, movement::pad, "constant widths"),
+    computed("Pow", 7, elementwise::pow, ""),
+    computed(
+        "QLinearConv",
+        10,
+        quantised::qlinear_conv,
+        "one scale of the image and of the result",
+    ),
+    computed("QLinearMatMul", 10, quantised::qlinear_mat_mul, "one scale of the result"),
     computed(
         "QuantizeLinear",
-        11,
+        10,
         quantised::quantize_linear,
         "to 8 or 16 bits; one scale for a computed tensor",
     ),
     folded("Range", 11, constants::range, ""),
-    computed("Reciprocal", 11, elementwise::reciprocal, ""),
-    folded("ReduceMax", 11, constants::reduce_max, "integers"),
-    computed("ReduceMean", 11, layers::reduce_mean, ""),
-    folded("ReduceMin", 11, constants::reduce_min, "integers"),
-    folded("ReduceProd", 11, constants::reduce_prod, "integers"),
-    folded("ReduceSum", 11, constants::reduce_sum, "integers"),
-    computed("Relu", 11, elementwise::relu, ""),
-    computed("Reshape", 11, movement::reshape, "constant shape"),
-    folded("ScatterND", 11, constants::scatter_nd, "no reduction"),
-    folded("Shape", 11, constants::shape, ""),
-    computed("Sigmoid", 11, elementwise::sigmoid, ""),
-    folded("Size", 11, constants::size, ""),
-    computed("Slice", 11, selection::slice, "constant bounds and steps"),
+    computed("Reciprocal", 7, elementwise::reciprocal, ""),
+    folded("ReduceL1", 7, reductions::reduce_l1, ""),
+    computed("ReduceL2", 7, reductions::reduce_l2, ""),
+    computed("ReduceMax", 7, reductions::reduce_max, ""),
+    computed("ReduceMean", 7, reductions::reduce_mean, ""),
+    folded("ReduceMin", 7, reductions::reduce_min, ""),
+    folded("ReduceProd", 7, reductions::reduce_prod, ""),
+    computed("ReduceSum", 7, reductions::reduce_sum, ""),
+    computed("ReduceSumSquare", 7, reductions::reduce_sum_square, ""),
+    computed("Relu", 7, elementwise::relu, ""),
+    computed("Reshape", 7, movement::reshape, "constant shape"),
+    computed("Resize", 10, resize::resize, "of constants, or to the same size"),
+    folded("Round", 11, elementwise::round, ""),
+    computed("ScatterND", 11, selection::scatter_nd, "constant indices; no reduction"),
+    folded("Shape", 7, constants::shape, ""),
+    computed("Sigmoid", 7, elementwise::sigmoid, ""),
+    folded("Sign", 9, elementwise::sign, ""),
+    folded("Sin", 7, elementwise::sin, ""),
+    folded("Size", 7, constants::size, ""),
+    computed("Slice", 7, selection::slice, "constant bounds and steps"),
     computed(
         "Softmax",
-        11,
+        7,
         layers::softmax,
         "below opset 13: last axis, or only extents of 1 after it",
     ),
-    computed("Split", 11, selection::split, "constant sizes"),
-    computed("Sqrt", 11, elementwise::sqrt, ""),
-    computed("Squeeze", 11, movement::squeeze, "constant axes"),
-    computed("Sub", 11, elementwise::sub, ""),
-    computed("Sum", 11, elementwise::sum, ""),
-    computed("Tanh", 11, elementwise::tanh, ""),
-    computed("Tile", 11, movement::tile, "constant repeats"),
-    computed("Transpose", 11, movement::transpose, ""),
-    computed("Unsqueeze", 11, movement::unsqueeze, "constant axes"),
-    computed(
-        "Where",
-        11,
-        constants::where_,
-        "between computed tensors, a constant condition is all true or all false",
-    ),
+    computed("Softplus", 7, elementwise::softplus, ""),
+    computed("SpaceToDepth", 7, movement::space_to_depth, ""),
+    computed("Split", 7, selection::split, "constant sizes"),
+    computed("Sqrt", 7, elementwise::sqrt, ""),
+    computed("Squeeze", 7, movement::squeeze, "constant axes"),
+    computed("Sub", 7, elementwise::sub, ""),
+    computed("Sum", 7, elementwise::sum, ""),
+    computed("Swish", 24, elementwise::swish, ""),
+    computed("Tanh", 7, elementwise::tanh, ""),
+    computed("Tile", 7, movement::tile, "constant repeats"),
+    computed("Transpose", 7, movement::transpose, ""),
+    folded("Trilu", 14, constants::trilu, ""),
+    computed("Unsqueeze", 7, movement::unsqueeze, "constant axes"),
+    computed("Upsample", 7, resize::upsample, "of constants, or to the same size"),
+    computed("Where", 9, constants::where_, ""),
+    folded("Xor", 7, constants::xor, ""),
 ];
 
-/// Advice for an unsupported operator.
+/// Every supported operator of ONNX Runtime (domain `com.microsoft`), sorted by name. Its optimiser
+/// and its quantiser write them.
+pub const CONTRIBUTED: &[Operator] = &[
+    computed("Attention", 1, contributed::attention, "no past keys, no rotary embedding"),
+    computed("BiasGelu", 1, contributed::bias_gelu, ""),
+    computed("DequantizeLinear", 1, quantised::dequantize_linear, "as that of ONNX"),
+    computed("DynamicQuantizeMatMul", 1, quantised::dynamic_quantize_mat_mul, ""),
+    computed(
+        "EmbedLayerNormalization",
+        1,
+        contributed::embed_layer_normalization,
+        "without the number of kept tokens",
+    ),
+    computed("FastGelu", 1, contributed::fast_gelu, ""),
+    computed("FusedMatMul", 1, contributed::fused_mat_mul, "no transposed batch dimensions"),
+    computed("Gelu", 1, contributed::gelu, ""),
+    computed("MatMulIntegerToFloat", 1, quantised::mat_mul_integer_to_float, ""),
+    computed(
+        "MultiHeadAttention",
+        1,
+        contributed::multi_head_attention,
+        "queries, keys and values apart; no past keys",
+    ),
+    computed("QGemm", 1, quantised::qgemm, ""),
+    computed("QLinearAdd", 1, quantised::qlinear_add, ""),
+    computed("QLinearConcat", 1, quantised::qlinear_concat, ""),
+    computed("QLinearMul", 1, quantised::qlinear_mul, ""),
+    computed("QLinearSigmoid", 1, quantised::qlinear_sigmoid, ""),
+    computed("QLinearSoftmax", 1, quantised::qlinear_softmax, ""),
+    computed("QuantizeLinear", 1, quantised::quantize_linear, "as that of ONNX"),
+    computed("QuickGelu", 1, contributed::quick_gelu, ""),
+    computed(
+        "SkipLayerNormalization",
+        1,
+        contributed::skip_layer_normalization,
+        "first and fourth result",
+    ),
+    computed("TransposeMatMul", 1, contributed::fused_mat_mul, "as FusedMatMul"),
+];
+
+/// The domain of [`CONTRIBUTED`].
+const CONTRIBUTED_DOMAIN: &str = "com.microsoft";
+
+/// What to do about an unsupported operator.
 fn advice(node: &Node) -> &'static str {
-    let name = node.op_type.as_str();
-    let quantised = name.starts_with('Q')
-        || ["Quantize", "quantize", "Integer", "NBits"].iter().any(|x| name.contains(x));
-    match name {
-        _ if quantised => {
-            "of quantised models only the QDQ form is supported \
-             (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the \
-             float model, which this compiler quantises"
+    match node.op_type.as_str() {
+        "If" | "Loop" | "Scan" => {
+            "control flow is supported if it is known at compile time; export with fixed shapes"
         }
         _ if !node.domain.is_empty() => {
-            "only operators of ai.onnx are supported; use the model before it was optimised for a \
-             runtime"
+            "only some of com.microsoft and those of ONNX are supported; use the model before it was \
+             optimised for a runtime"
         }
-        "If" | "Loop" | "Scan" => "control flow is not supported; export with fixed shapes",
-        _ => {
-            "supported are the operators of vision transformers that PyTorch exports with opset 11 \
-             to 24"
+        name if name.starts_with("Q") || name.contains("NBits") => {
+            "quantise the model in QDQ form (onnxruntime.quantization.quantize_static with \
+             QuantFormat.QDQ), or use the float model, which this compiler quantises"
         }
+        _ => "",
     }
 }
 
@@ -185,26 +272,26 @@ fn advice(node: &Node) -> &'static str {
 /// # Errors
 /// It is not supported, or not in the model's opset.
 pub(super) fn find(model: &Model, node: &Node) -> Result<&'static Operator, Fault> {
-    let called = (node.domain.clone(), node.op_type.clone());
-    if model.functions.contains(&called) {
-        return Err(Fault::Function { domain: called.0, name: called.1 });
-    }
-    // ONNX Runtime's own QuantizeLinear and DequantizeLinear supported 16 bits before those of
-    // ONNX; otherwise they are the same.
-    let contributed = node.domain == "com.microsoft"
-        && ["DequantizeLinear", "QuantizeLinear"].contains(&&*node.op_type);
-    let domain = if contributed { "" } else { &node.domain };
-    let Some(opset) = model.opset.get(domain).copied() else {
-        return Err(Fault::Domain { domain: node.domain.clone(), advice: advice(node).to_owned() });
+    let table = match &node.domain[..] {
+        "" => OPERATORS,
+        CONTRIBUTED_DOMAIN => CONTRIBUTED,
+        _ => &[],
+    };
+    // A model needs no opset of ONNX Runtime's operators.
+    let opset = match model.opset.get(&node.domain).copied() {
+        Some(opset) => opset,
+        None if node.domain == CONTRIBUTED_DOMAIN => 1,
+        None => {
+            let (domain, advice) = (node.domain.clone(), advice(node).to_owned());
+            return Err(Fault::Domain { domain, advice });
+        }
     };
     let unsupported =
         |advice: String| Fault::Operator { domain: node.domain.clone(), opset, advice };
-    let known = OPERATORS.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name);
-    match known {
-        Ok(found) if domain.is_empty() && opset >= OPERATORS[found].since => Ok(&OPERATORS[found]),
-        Ok(found) if domain.is_empty() => {
-            Err(unsupported(format!("it came with opset {}", OPERATORS[found].since)))
-        }
-        _ => Err(unsupported(advice(node).to_owned())),
+    match table.binary_search_by_key(&node.op_type.as_str(), |operator| operator.name) {
+        // An unsupported opset of the model is a problem of its own.
+        Ok(found) if opset >= table[found].since || !OPSETS.contains(&opset) => Ok(&table[found]),
+        Ok(found) => Err(unsupported(format!("it came with opset {}", table[found].since))),
+        Err(_) => Err(unsupported(advice(node).to_owned())),
     }
 }

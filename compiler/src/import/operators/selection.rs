@@ -55,12 +55,11 @@ pub(super) fn split(call: &mut Call<'_>) -> Translated {
 pub(super) fn slice(call: &mut Call<'_>) -> Translated {
     let mut x = call.operand(0)?;
     let rank = call.ty(x).rank();
-    let starts = call.integers(call.operand(1)?, "starts")?;
-    let ends = call.integers(call.operand(2)?, "ends")?;
-    let axes = match call.optional(3) {
-        Some(axes) => call.integers(axes, "axes")?,
-        None => (0..starts.len() as i64).collect(),
-    };
+    // Bounds are attributes below opset 10.
+    let missing = |call: &Call<'_>, what: &str| call.mismatch(what, "none");
+    let starts = call.list("starts", 1, 10)?.ok_or_else(|| missing(call, "starts"))?;
+    let ends = call.list("ends", 2, 10)?.ok_or_else(|| missing(call, "ends"))?;
+    let axes = call.list("axes", 3, 10)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = match call.optional(4) {
         Some(steps) => call.integers(steps, "steps")?,
         None => vec![1; starts.len()],
@@ -185,4 +184,107 @@ pub(super) fn gather_nd(call: &mut Call<'_>) -> Translated {
     let x = call.reshape(x, &[&[leading][..], &rest].concat())?;
     let indices = call.integer_constant(&outer, places)?;
     Ok(vec![call.emit(OpKind::Gather { axis: 0 }, &[x, indices])?])
+}
+
+/// Elements picked along an axis, each by its own constant index.
+pub(super) fn gather_elements(call: &mut Call<'_>) -> Translated {
+    let (x, indices) = (call.operand(0)?, call.operand(1)?);
+    let (from, shape) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
+    let axis = call.axis(call.int("axis", 0)?, from.len())?;
+    let fits = |i: usize| i == axis || shape[i] <= from[i];
+    if shape.len() != from.len() || !(0..shape.len()).all(fits) {
+        return Err(call.mismatch(format!("indices into {from:?}"), call.describe(indices)));
+    }
+    let picked = call.integers(indices, "indices")?;
+    // The same indices at all places beside the axis pick slices.
+    let inner: usize = shape[axis + 1..].iter().product();
+    let first = |i: usize| picked[i / inner % shape[axis] * inner];
+    if (0..picked.len()).all(|i| picked[i] == first(i)) && !picked.is_empty() {
+        let list = (0..shape[axis]).map(|i| normal(call, picked[i * inner], from[axis]));
+        let list = list.collect::<Translated<Vec<i64>>>()?;
+        let mut x = x;
+        for i in (0..shape.len()).filter(|i| *i != axis) {
+            x = call.slice(x, i, 0, shape[i], 1)?;
+        }
+        let list = call.integer_constant(&[list.len()], list)?;
+        return Ok(vec![call.emit(OpKind::Gather { axis }, &[x, list])?]);
+    }
+    let mut strides = vec![1; from.len()];
+    for i in (1..from.len()).rev() {
+        strides[i - 1] = strides[i] * from[i];
+    }
+    let mut places = Vec::with_capacity(picked.len());
+    for (i, index) in picked.iter().enumerate() {
+        let (mut rest, mut place) = (i, 0);
+        for dim in (0..shape.len()).rev() {
+            let at = if dim == axis {
+                normal(call, *index, from[axis])? as usize
+            } else {
+                rest % shape[dim]
+            };
+            place += at * strides[dim];
+            rest /= shape[dim];
+        }
+        places.push(place as i64);
+    }
+    let flat = call.reshape(x, &[from.iter().product()])?;
+    let places = call.integer_constant(&shape, places)?;
+    Ok(vec![call.emit(OpKind::Gather { axis: 0 }, &[flat, places])?])
+}
+
+/// A tensor with slices at constant places replaced: a concatenation of what is kept and what is
+/// new.
+pub(super) fn scatter_nd(call: &mut Call<'_>) -> Translated {
+    let [x, indices, updates] = [call.operand(0)?, call.operand(1)?, call.operand(2)?];
+    if let Some(reduction) = call.node.string("reduction")?.filter(|reduction| *reduction != "none")
+    {
+        return Err(call.attribute("reduction", "none", format!("{reduction:?}")));
+    }
+    let shape = call.shape(x).to_vec();
+    let Places { outer, mut rest, mut places } = Places::of(call, x, indices)?;
+    let expected = [&outer[..], &rest].concat();
+    if call.shape(updates) != expected {
+        return Err(call.mismatch(format!("updates of shape {expected:?}"), call.describe(updates)));
+    }
+    // Exporters list every element of a slice. Whole runs of the innermost listed dimension are
+    // slices of it.
+    let mut leading = shape[..shape.len() - rest.len()].to_vec();
+    while let Some(extent) = leading.last().copied().filter(|extent| *extent > 0) {
+        let run = |list: &[i64]| {
+            list[0] % extent as i64 == 0 && list.iter().zip(list[0]..).all(|(a, b)| *a == b)
+        };
+        if places.is_empty()
+            || !places.len().is_multiple_of(extent)
+            || !places.chunks(extent).all(run)
+        {
+            break;
+        }
+        places = places.chunks(extent).map(|list| list[0] / extent as i64).collect();
+        rest.insert(0, extent);
+        leading.pop();
+    }
+    let rows: usize = leading.iter().product();
+    let old = call.reshape(x, &[&[rows][..], &rest].concat())?;
+    let new = call.reshape(updates, &[&[places.len()][..], &rest].concat())?;
+    call.charge(rows + places.len())?;
+    // Where each row of the result comes from; the last update counts.
+    let mut sources: Vec<(Value, usize)> = (0..rows).map(|row| (old, row)).collect();
+    for (i, place) in places.iter().enumerate() {
+        sources[*place as usize] = (new, i);
+    }
+    let mut parts = Vec::new();
+    let mut start = 0;
+    while start < rows {
+        let (source, first) = sources[start];
+        let follows = |(i, next): &(usize, &(Value, usize))| **next == (source, first + i);
+        let len = sources[start..].iter().enumerate().take_while(follows).count();
+        parts.push(call.slice(source, 0, first, len, 1)?);
+        start += len;
+    }
+    let result = match parts[..] {
+        [] => old,
+        [part] => part,
+        _ => call.emit(OpKind::Concat { axis: 0 }, &parts)?,
+    };
+    Ok(vec![call.reshape(result, &shape)?])
 }

@@ -5,7 +5,7 @@ mod folding;
 mod operators;
 mod quantised;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -30,16 +30,7 @@ impl Builder {
         };
         let opset = BTreeMap::from([(String::new(), opset)]);
         let (producer_name, producer_version) = ("test".into(), String::new());
-        Builder {
-            model: Model {
-                ir_version: 8,
-                opset,
-                producer_name,
-                producer_version,
-                functions: BTreeSet::new(),
-                graph,
-            },
-        }
+        Builder { model: Model { ir_version: 8, opset, producer_name, producer_version, graph } }
     }
 
     fn input(mut self, name: &str, shape: &[usize]) -> Builder {

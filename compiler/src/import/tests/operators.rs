@@ -1,12 +1,14 @@
 //! What operators become.
 
 use super::{Builder, ints, mnemonics, run};
-use crate::import::{OPERATORS, OPSETS};
+use crate::import::{CONTRIBUTED, OPERATORS, OPSETS};
 use crate::onnx::Attribute;
 
 #[test]
 fn the_table_is_sorted_and_within_the_opsets() {
-    assert!(OPERATORS.is_sorted_by(|a, b| a.name < b.name));
+    for table in [OPERATORS, CONTRIBUTED] {
+        assert!(table.is_sorted_by(|a, b| a.name < b.name));
+    }
     assert!(OPERATORS.iter().all(|operator| OPSETS.contains(&operator.since)));
 }
 

@@ -118,10 +118,10 @@ fn what_is_no_qdq_form_is_told() {
     node `/QuantizeLinear_5` (QuantizeLinear): expected zero points of type i8, u8, i16 or u16, found i32
     node `/DequantizeLinear_6` (DequantizeLinear): expected one scale, or one for each index of the axis, found 3 scales along axis 0 of [2, 3]
     node `/DequantizeLinear_7` (DequantizeLinear), attribute `block_size`: expected 0: one scale for each index of an axis, found another value
-    node `/QLinearMatMul_8` (QLinearMatMul): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
-    node `/MatMulInteger_9` (MatMulInteger): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
-    node `/ConvInteger_10` (ConvInteger): unsupported operator of ai.onnx opset 17: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
-    node `/QLinearAdd_11` (QLinearAdd): unsupported operator of com.microsoft opset 1: of quantised models only the QDQ form is supported (onnxruntime.quantization.quantize_static with QuantFormat.QDQ); use that form, or the float model, which this compiler quantises
+    node `/QLinearMatMul_8` (QLinearMatMul): matmul: invalid operands f32[2,3], f32[2,3]
+    node `/MatMulInteger_9` (MatMulInteger): matmul: invalid operands f32[2,3], f32[2,3]
+    node `/ConvInteger_10` (ConvInteger): expected a sequence and weights of 3 dimensions, or an image and weights of 4, found a computed tensor f32[2,3]
+    node `/QLinearAdd_11` (QLinearAdd): expected scales as floats known at compile time, found a computed tensor f32[2,3]
     output `q`: expected elements of a float type, found u8
     ");
 }

@@ -12,6 +12,9 @@ fn function(f: UnaryFn) -> fn(f32) -> f32 {
     fn hard_sigmoid(x: f32) -> f32 {
         (x / 6.0 + 0.5).clamp(0.0, 1.0)
     }
+    fn softplus(x: f32) -> f32 {
+        x.max(0.0) + libm::log1pf(functions::exp(-x.abs()))
+    }
     match f {
         UnaryFn::Erf => functions::erf,
         UnaryFn::Exp => functions::exp,
@@ -28,6 +31,9 @@ fn function(f: UnaryFn) -> fn(f32) -> f32 {
             let inner = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (x + 0.044715 * x * x * x);
             0.5 * x * (1.0 + libm::tanhf(inner))
         },
+        UnaryFn::Silu => |x| x / (1.0 + functions::exp(-x)),
+        UnaryFn::Softplus => softplus,
+        UnaryFn::Mish => |x| x * libm::tanhf(softplus(x)),
     }
 }
 

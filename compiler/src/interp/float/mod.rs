@@ -14,6 +14,8 @@ mod rows;
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayView2, ArrayViewD, Axis, IxDyn, Slice};
 
+use vitcod_isa::numerics::normalise_channels;
+
 use super::InterpError;
 use super::live::Live;
 use super::patches::{Windows, pixels};
@@ -273,7 +275,19 @@ impl<'g> FloatInterpreter<'g> {
             OpKind::Expand { shape } => {
                 standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared())
             }
+            OpKind::Pad { axis, before, after } => {
+                let zeros = |width: usize| {
+                    let mut shape = x.shape().to_vec();
+                    shape[*axis] = width;
+                    Shared::zeros(IxDyn(&shape))
+                };
+                let (before, after) = (zeros(*before), zeros(*after));
+                let parts = [before.view(), x.view(), after.view()];
+                let joined = ndarray::concatenate(Axis(*axis), &parts).expect("verified shapes");
+                standard(joined.into_shared())
+            }
             OpKind::ReduceMean { axes, keep } => rows::mean(x, axes, *keep),
+            OpKind::ReduceMax { axes, keep } => rows::max(x, axes, *keep),
             OpKind::Softmax { axis } => {
                 let mut x = x.clone();
                 x.lanes_mut(Axis(*axis)).into_iter().for_each(rows::softmax);
@@ -282,15 +296,21 @@ impl<'g> FloatInterpreter<'g> {
             OpKind::LayerNorm { eps } => {
                 rows::layer_norm(x.clone(), &operands[1], &operands[2], *eps)
             }
-            OpKind::Pixels {} => {
-                let channels = x.shape()[1];
-                let mut rows = pixels(x.as_slice().expect("standard layout"), channels);
-                if let Some(factors) = operands.get(1) {
-                    let factors = factors.iter().cycle();
-                    rows.iter_mut().zip(factors).for_each(|(x, factor)| *x /= factor);
-                }
+            OpKind::Pixels { last } => {
+                let channels = x.shape()[if *last { 3 } else { 1 }];
+                let elements = x.as_slice().expect("standard layout");
+                let mut rows = if *last { elements.to_vec() } else { pixels(elements, channels) };
+                let numbers = |i: usize| {
+                    operands.get(i).map_or(&[][..], |x| x.as_slice().expect("standard layout"))
+                };
+                normalise_channels(&mut rows, numbers(2), numbers(1), true);
                 let shape = IxDyn(&[rows.len().checked_div(channels).unwrap_or(0), channels]);
                 Shared::from_shape_vec(shape, rows).expect("as many elements")
+            }
+            OpKind::Planes { .. } => {
+                let planes = pixels(x.as_slice().expect("standard layout"), x.shape()[0]);
+                let shape = IxDyn(&self.graph.ty(data.results[0]).shape);
+                Shared::from_shape_vec(shape, planes).expect("as many elements")
             }
             OpKind::Patches { map, kernel, stride, pad } => {
                 let windows =

@@ -40,15 +40,25 @@ pub(super) fn mean(x: &Shared, axes: &[usize], keep: bool) -> Shared {
     }
     let count: usize = axes.iter().map(|axis| x.shape()[*axis]).product();
     let means = super::standard(sums.mapv(|sum| (sum / count as f64) as f32).into_shared());
-    if keep {
-        return means;
+    reduced(means, axes, keep)
+}
+
+/// The maximum over axes, as [`mean`].
+pub(super) fn max(x: &Shared, axes: &[usize], keep: bool) -> Shared {
+    let mut maxima = x.to_owned();
+    for axis in axes {
+        let along = maxima.fold_axis(Axis(*axis), f32::NEG_INFINITY, |a, b| a.max(*b));
+        maxima = along.insert_axis(Axis(*axis));
     }
-    let shape: Vec<usize> = x
-        .shape()
-        .iter()
-        .enumerate()
-        .filter(|(axis, _)| !axes.contains(axis))
-        .map(|(_, extent)| *extent)
-        .collect();
-    means.into_shape_with_order(IxDyn(&shape)).expect("only extents of 1 went")
+    reduced(super::standard(maxima.into_shared()), axes, keep)
+}
+
+/// A tensor whose reduced axes have extent 1, without them unless they are kept.
+fn reduced(x: Shared, axes: &[usize], keep: bool) -> Shared {
+    if keep {
+        return x;
+    }
+    let extents = x.shape().iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
+    let shape: Vec<usize> = extents.map(|(_, extent)| *extent).collect();
+    x.into_shape_with_order(IxDyn(&shape)).expect("only extents of 1 went")
 }

@@ -206,7 +206,7 @@ fn patches_and_linear_are_a_convolution() {
         OpKind::Conv { stride, pad, dilation: [1, 1], group: 1 },
         &[&x, &w, &b],
     );
-    let pixels = run(Stage::Canonical, OpKind::Pixels {}, &[&x]);
+    let pixels = run(Stage::Canonical, OpKind::Pixels { last: false }, &[&x]);
     let rows =
         run(Stage::Canonical, OpKind::Patches { map: [6, 4], kernel, stride, pad }, &[&pixels]);
     let w = w.permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned();

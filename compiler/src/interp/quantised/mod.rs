@@ -14,7 +14,7 @@ use vitcod_isa::operands::{Channel, autoencoder_channels_at};
 
 use super::InterpError;
 use super::live::Live;
-use super::patches::{Windows, pixels};
+use super::patches::Windows;
 use crate::ir::layout::{Mask, Patterns, ProductParts, sddmm_masks, sddmm_terms};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
 pub use tensor::Tensor;
@@ -424,17 +424,10 @@ impl<'g> QuantisedInterpreter<'g> {
                 }
                 Tensor::I8(product.requantised(*scale))
             }
-            (OpKind::Pixels {}, _) => {
-                let channels = ty(0).shape[1];
-                match tensor(0)? {
-                    Tensor::I8(x) => Tensor::I8(pixels(x, channels)),
-                    Tensor::E3m5(x) => Tensor::E3m5(pixels(x, channels)),
-                    Tensor::I16(x) => Tensor::I16(pixels(x, channels)),
-                    Tensor::U16(x) => Tensor::U16(pixels(x, channels)),
-                    Tensor::U32(x) => Tensor::U32(pixels(x, channels)),
-                    Tensor::Byte(x) => Tensor::Byte(pixels(x, channels)),
-                }
-            }
+            (OpKind::Pixels { last: true }, _) => tensor(0)?.clone(),
+            // Pixels are columns of the planes.
+            (OpKind::Pixels { last: false }, _) => tensor(0)?.columns(ty(0).shape[1]),
+            (OpKind::Planes { .. }, _) => tensor(0)?.columns(ty(0).shape[0]),
             (OpKind::Patches { map, kernel, stride, pad }, _) => {
                 let windows =
                     Windows { kernel: *kernel, stride: *stride, pad: *pad, dilation: [1, 1] };

@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use vitcod_isa::numerics::{
-    ProbabilityFormat, dequantise, divide_channels, quantise_i8, quantise_i16,
-};
+use vitcod_isa::numerics::{ProbabilityFormat, dequantise, quantise_i8, quantise_i16};
 use vitcod_isa::operands::mask_row;
 
-use crate::ir::{Elem, Graph, TensorType, Value};
+use crate::interp::patches::pixels;
+use crate::ir::{Elem, Graph, Image, TensorType, Value};
 
 /// The elements of a quantised tensor, row-major. Shape and step are those of the value's
 /// [`TensorType`].
@@ -134,15 +133,27 @@ impl Tensor {
     }
 
     /// [`Tensor::quantise`] for an input of a quantised graph: the channels of an image may have
-    /// factors ([`Graph::image_factors`]).
+    /// factors and offsets ([`Graph::image`]).
     pub fn of_input(graph: &Graph, input: Value, x: &ArrayViewD<'_, f32>) -> Option<Tensor> {
-        let Some(factors) = graph.image_factors(input) else {
+        let Some(normal) = graph.image(input).filter(Image::is_normalised) else {
             return Tensor::quantise(x, graph.ty(input));
         };
         let mut image: Vec<f32> = x.iter().copied().collect();
-        divide_channels(&mut image, &factors);
+        normal.normalise(&mut image);
         let image = ArrayViewD::from_shape(x.shape(), &image).ok()?;
         Tensor::quantise(&image, graph.ty(input))
+    }
+
+    /// The columns of a matrix with `rows` rows, one after the other.
+    pub(super) fn columns(&self, rows: usize) -> Tensor {
+        match self {
+            Tensor::I8(x) => Tensor::I8(pixels(x, rows)),
+            Tensor::E3m5(x) => Tensor::E3m5(pixels(x, rows)),
+            Tensor::I16(x) => Tensor::I16(pixels(x, rows)),
+            Tensor::U16(x) => Tensor::U16(pixels(x, rows)),
+            Tensor::U32(x) => Tensor::U32(pixels(x, rows)),
+            Tensor::Byte(x) => Tensor::Byte(pixels(x, rows)),
+        }
     }
 
     /// Probabilities in a format of bytes.

@@ -199,7 +199,8 @@ fn every_operation() -> Graph {
     let i8s = |shape: &[usize]| TensorType::quantised(Elem::I8, shape, 0.5);
     let i16s = |shape: &[usize]| TensorType::quantised(Elem::I16, shape, 0.25);
     let image = graph.add_input("image", i8s(&[1, 1, 2, 4]));
-    let pixels = graph.push_typed(OpKind::Pixels {}, &[image], vec![i8s(&[8, 1])], &[])[0];
+    let pixels =
+        graph.push_typed(OpKind::Pixels { last: false }, &[image], vec![i8s(&[8, 1])], &[])[0];
     let kind = OpKind::Patches { map: [2, 4], kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
     let rows = graph.push_typed(kind, &[pixels], vec![i8s(&[2, 4])], &[])[0];
     let w =

@@ -205,7 +205,7 @@ fn another_version_is_refused() {
     let other = text.replacen(&version, "{\"version\":7,\"more\":true,", 1);
     assert_eq!(
         SavedGraph::load(&of_json(other, &constants), &image).unwrap_err().to_string(),
-        "the graph was saved in version 7 of its form, this version reads 3: compile the model again"
+        "the graph was saved in version 7 of its form, this version reads 4: compile the model again"
     );
     let none = text.replacen(&version, "{", 1);
     let error = SavedGraph::load(&of_json(none, &constants), &image).unwrap_err().to_string();

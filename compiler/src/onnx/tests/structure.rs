@@ -135,6 +135,7 @@ fn bad_attributes_are_refused() {
     let model = changed(|graph| {
         graph.node[1].attribute = vec![
             attribute("body", AttributeType::Graph),
+            attribute("bodies", AttributeType::Graphs),
             attribute("value", AttributeType::Tensor),
             AttributeProto { i: Some(1), ..attribute("epsilon", AttributeType::Float) },
             attribute("axis", AttributeType::Int),
@@ -145,7 +146,8 @@ fn bad_attributes_are_refused() {
     assert_eq!(
         refusal(&model),
         "\
-node `add` (Add), attribute `body`: expected a value of kind FLOAT, INT, STRING, TENSOR, FLOATS, INTS or STRINGS, found GRAPH
+node `add` (Add), attribute `body`: expected a value of kind GRAPH, found no value
+node `add` (Add), attribute `bodies`: expected a value of kind FLOAT, INT, STRING, TENSOR, GRAPH, FLOATS, INTS or STRINGS, found GRAPHS
 node `add` (Add), attribute `value`: expected a value of kind TENSOR, found no value
 node `add` (Add), attribute `epsilon`: expected a value of kind FLOAT, found INT
 node `add` (Add), attribute `axis`: `axis` is defined a second time
@@ -154,10 +156,8 @@ node `add` (Add), attribute ``: expected a name, found none",
 }
 
 #[test]
-fn values_must_be_defined_once_and_before_use() {
+fn values_must_be_defined_once() {
     let model = changed(|graph| {
-        graph.node.swap(0, 1);
-        graph.node[1].name = Some("mm".into());
         graph.node.push(node("Relu", "relu", &["nowhere"], &["y"]));
         graph.output.push(value("z", Onnx::Float, vec![]));
         graph.output.push(graph.output[0].clone());
@@ -170,22 +170,206 @@ fn values_must_be_defined_once_and_before_use() {
 initializer `W`: `W` is defined a second time
 input `x`: `x` is defined a second time
 node `relu` (Relu): `y` is defined a second time
-node `add` (Add): expected nodes in the order of their values, found `xw`, which `mm` defines later
-node `relu` (Relu): expected a value that an input, an initializer or an earlier node defines, found `nowhere`
-output `z`: expected a value that an input, an initializer or an earlier node defines, found `z`
+node `relu` (Relu): expected a value that an input, an initializer or a node defines, found `nowhere`
+output `z`: expected a value that an input, an initializer or a node defines, found `z`
 output `y`: `y` is defined a second time",
     );
-    let model = changed(|graph| graph.node[0].input[0] = "xw".into());
-    assert!(refusal(&model).contains("`xw`, which `#0 MatMul` defines later"));
+}
+
+#[test]
+fn nodes_are_sorted() {
+    let model = changed(|graph| {
+        graph.node.push(node("Relu", "relu", &["y"], &["z"]));
+        graph.node.push(node("Neg", "neg", &["x"], &["n"]));
+        graph.node.reverse();
+    });
+    let graph = read(&model).unwrap().graph;
+    let types: Vec<&str> = graph.nodes.iter().map(|node| node.op_type.as_str()).collect();
+    assert_eq!(types, ["Neg", "MatMul", "Add", "Relu"]);
+
+    let cycle = changed(|graph| {
+        graph.node[0].input[0] = "z".into();
+        graph.node.push(node("Relu", "relu", &["y"], &["z"]));
+    });
+    assert_eq!(
+        refusal(&cycle),
+        "node `#0 MatMul` (MatMul): expected values that do not depend on themselves, found `z`, which `relu` defines"
+    );
+    let itself = changed(|graph| graph.node[0].input[0] = "xw".into());
+    assert!(refusal(&itself).contains("found `xw`, which `#0 MatMul` defines"));
+}
+
+/// A graph for an attribute: the sum of two values.
+fn branch(name: &str, inputs: &[&str], output: &str) -> AttributeProto {
+    let graph = GraphProto {
+        node: vec![node("Add", "sum", inputs, &[output])],
+        output: vec![value(output, Onnx::Float, vec![])],
+        ..Default::default()
+    };
+    let g = Some(graph.encode_to_vec().into());
+    AttributeProto { g, ..attribute(name, AttributeType::Graph) }
+}
+
+#[test]
+fn graphs_inside_attributes_use_values_around_them() {
+    let if_ = |inputs: &[&str]| NodeProto {
+        attribute: vec![branch("then_branch", inputs, "then")],
+        ..node("If", "if", &["b"], &["z"])
+    };
+    // The node waits for what its graph uses.
+    let model = changed(|graph| graph.node.insert(0, if_(&["x", "y"])));
+    let graph = read(&model).unwrap().graph;
+    assert_eq!(graph.nodes[2].name, "if");
+    let nested = graph.nodes[2].graph("then_branch").unwrap().unwrap();
+    assert_eq!(nested.nodes[0].name, "if/sum");
+
+    let model = changed(|graph| graph.node.push(if_(&["x", "nowhere"])));
+    assert_eq!(
+        refusal(&model),
+        "node `if/sum` (Add): expected a value that an input, an initializer or a node defines, found `nowhere`"
+    );
+}
+
+#[test]
+fn unused_initializers_may_have_any_type() {
+    let names = TensorProto { raw_data: None, ..raw("names", Onnx::String, &[3], &[]) };
+    let model = changed(|graph| graph.initializer.push(names.clone()));
+    assert!(read(&model).is_ok());
+    let model = changed(|graph| {
+        graph.initializer.push(names);
+        graph.node.push(node("Identity", "", &["names"], &["z"]));
+    });
+    assert!(refusal(&model).starts_with("initializer `names`: expected elements of"));
+}
+
+/// A function `F(a, b; axis = 1) = (Concat(a, b; axis), G(a))`, and `G(a) = Neg(a)`.
+fn functions() -> Vec<FunctionProto> {
+    let reference = AttributeProto {
+        ref_attr_name: Some("axis".into()),
+        ..attribute("axis", AttributeType::Int)
+    };
+    let call = NodeProto { domain: Some("mine".into()), ..node("G", "g", &["a"], &["negative"]) };
+    let f = FunctionProto {
+        name: Some("F".into()),
+        domain: Some("mine".into()),
+        input: vec!["a".into(), "b".into()],
+        output: vec!["joined".into(), "negative".into()],
+        node: vec![
+            NodeProto {
+                attribute: vec![reference],
+                ..node("Concat", "concat", &["a", "b"], &["joined"])
+            },
+            call,
+        ],
+        attribute_proto: vec![AttributeProto {
+            i: Some(1),
+            ..attribute("axis", AttributeType::Int)
+        }],
+        opset_import: vec![opset("", 17)],
+        ..Default::default()
+    };
+    let g = FunctionProto {
+        name: Some("G".into()),
+        domain: Some("mine".into()),
+        input: vec!["a".into()],
+        output: vec!["b".into()],
+        node: vec![
+            node("Neg", "neg", &["a"], &["inner"]),
+            node("Neg", "again", &["inner"], &["b"]),
+        ],
+        opset_import: vec![opset("", 17)],
+        ..Default::default()
+    };
+    vec![f, g]
+}
+
+/// A model with a call of the functions.
+fn calling(attributes: Vec<AttributeProto>, outputs: &[&str]) -> ModelProto {
+    let mut model = changed(|graph| {
+        graph.node.push(NodeProto {
+            domain: Some("mine".into()),
+            attribute: attributes,
+            ..node("F", "call", &["x", "y"], outputs)
+        });
+    });
+    model.functions = functions();
+    model
+}
+
+#[test]
+fn functions_of_the_model_are_inlined() {
+    let told = |model: &ModelProto| -> Vec<String> {
+        let shown = |node: &crate::onnx::Node| {
+            let names = |list: &[Option<String>]| {
+                list.iter().map(|name| name.as_deref().unwrap_or("_")).collect::<Vec<_>>().join(" ")
+            };
+            let axis = node.int("axis").unwrap().map_or(String::new(), |axis| format!(" {axis}"));
+            format!(
+                "{}: {}{axis} ({}) {}",
+                node.name,
+                node.op_type,
+                names(&node.inputs),
+                names(&node.outputs)
+            )
+        };
+        read(model).unwrap().graph.nodes[2..].iter().map(shown).collect()
+    };
+    assert_eq!(
+        told(&calling(vec![], &["p", "q"])),
+        [
+            "call/concat: Concat 1 (x y) p",
+            "call/g/neg: Neg (x) call/g/inner",
+            "call/g/again: Neg (call/g/inner) q",
+        ]
+    );
+    let axis = AttributeProto { i: Some(0), ..attribute("axis", AttributeType::Int) };
+    assert_eq!(told(&calling(vec![axis], &["p"]))[0], "call/concat: Concat 0 (x y) p");
+    assert_eq!(told(&calling(vec![], &["p"]))[2], "call/g/again: Neg (call/g/inner) call/negative");
+}
+
+#[test]
+fn calls_must_fit_the_functions() {
+    let mut model = calling(vec![], &["p", "q", "r"]);
+    assert_eq!(
+        refusal(&model),
+        "node `call` (F): expected at most 2 results, as the function has, found 3"
+    );
+    model.functions[0].opset_import = vec![opset("", 18)];
+    assert!(
+        refusal(&model)
+            .contains("expected the model's opset 17 of domain ``, found 18 in its function `F`")
+    );
+    // A function that calls itself.
+    let mut model = calling(vec![], &["p", "q"]);
+    model.functions[0].node[1].op_type = Some("F".into());
+    assert!(refusal(&model).contains("at most 16 deep inside each other"));
+}
+
+#[test]
+fn functions_may_not_explode() {
+    // Each function calls the next one 100 times.
+    let mut model = calling(vec![], &["p", "q"]);
+    model.functions = (0..8)
+        .map(|i| FunctionProto {
+            name: Some(if i == 0 { "F".into() } else { format!("F{i}") }),
+            domain: Some("mine".into()),
+            input: vec!["a".into(), "b".into()],
+            output: vec!["c".into(), "d".into()],
+            node: (0..100)
+                .map(|_| NodeProto {
+                    domain: Some("mine".into()),
+                    ..node(&format!("F{}", i + 1), "", &["a"], &[])
+                })
+                .collect(),
+            ..Default::default()
+        })
+        .collect();
+    assert!(refusal(&model).contains("expected at most 262144 nodes"));
 }
 
 #[test]
 fn nodes_need_an_operator() {
-    let mut model = changed(|graph| {
-        graph.node.push(node("", "nothing", &[], &[]));
-        graph.node.push(NodeProto { domain: Some("mine".into()), ..node("F", "call", &[], &[]) });
-    });
-    model.functions = vec![FunctionProto { name: Some("F".into()), domain: Some("mine".into()) }];
+    let model = changed(|graph| graph.node.push(node("", "nothing", &[], &[])));
     assert_eq!(refusal(&model), "node `nothing` (): expected an operator, found none");
 }
 

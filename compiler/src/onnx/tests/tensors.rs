@@ -9,7 +9,11 @@ use crate::onnx::{DataType, Tensor, TensorFault, load};
 
 fn constant(tensor: TensorProto) -> Result<Tensor, Fault> {
     let name = tensor.name().to_owned();
-    match read(&changed(|graph| graph.initializer.push(tensor))) {
+    let model = changed(|graph| {
+        graph.node.push(node("Identity", "used", &[&name], &["copy"]));
+        graph.initializer.push(tensor);
+    });
+    match read(&model) {
         Ok(mut model) => Ok(model.graph.initializers.remove(&name).expect("it was put in")),
         Err(error) => Err(only(error).1),
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::column_map::{ColumnMap, per_head};
+use super::column_map::per_head;
 use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::shared_bytes;
@@ -28,8 +28,10 @@ pub(super) struct Builder<'a> {
     adopted: BTreeMap<Value, Value>,
     /// Source constants that the graph already holds transposed.
     transposed: BTreeMap<Value, Value>,
-    /// Diagonal weights: they only scale columns.
-    pub(super) diagonals: BTreeSet<Value>,
+    /// Weights of monomial layers.
+    pub(super) monomials: BTreeSet<Value>,
+    /// Sums of monomial layers that join matrices.
+    pub(super) sums: BTreeSet<Value>,
     /// Existing `pick_rows`, by their operand, the number of rows side by side, and the row
     /// numbers.
     picked: BTreeMap<(Value, usize, Vec<usize>), Value>,
@@ -49,7 +51,8 @@ impl<'a> Builder<'a> {
             graph: source.successor(Stage::Canonical),
             adopted: BTreeMap::new(),
             transposed: BTreeMap::new(),
-            diagonals: BTreeSet::new(),
+            monomials: BTreeSet::new(),
+            sums: BTreeSet::new(),
             picked: BTreeMap::new(),
             budget: BUDGET.saturating_add(parameters.saturating_mul(PER_PARAMETER)),
             nodes: Vec::new(),
@@ -234,13 +237,12 @@ impl<'a> Builder<'a> {
             let extents: Vec<usize> = columns.iter().map(|walk| walk.extent).collect();
             let count = self.check_size(&extents)?;
             self.charge(count)?;
-            matrix =
-                self.map_columns(matrix, &ColumnMap::Select(places(view.column, columns)), "")?;
+            matrix = self.selected(matrix, places(view.column, columns))?;
         }
         if view.factor != 1.0 {
             let width = self.check_size(&[self.extents(matrix).1])?;
             self.charge(width)?;
-            matrix = self.map_columns(matrix, &ColumnMap::Scale(vec![view.factor; width]), "")?;
+            matrix = self.scaled(matrix, vec![view.factor; width], "")?;
         }
         if let Some(step) = view.step {
             self.graph.note_step(matrix, step);
@@ -291,6 +293,7 @@ impl<'a> Builder<'a> {
                 OpKind::Linear {}
                     if side == 1
                         && rows.len() <= self.extents(matrix).0
+                        && !self.is_padded(op.operands[0])
                         && !self.is_read(matrix) =>
                 {
                     let x = self.pick_rows(op.operands[0], rows, 1)?;
@@ -309,6 +312,13 @@ impl<'a> Builder<'a> {
         self.push(OpKind::PickRows {}, &[matrix, rows])
     }
 
+    /// Whether a value is windows that reach over the edges of a map: a linear layer reads them in
+    /// place.
+    fn is_padded(&self, value: Value) -> bool {
+        self.producer(value)
+            .is_some_and(|op| matches!(op.kind, OpKind::Patches { pad, .. } if pad != [0; 4]))
+    }
+
     /// Whether an operation reads a value.
     fn is_read(&self, value: Value) -> bool {
         self.graph.order.iter().any(|op| self.graph.op(*op).operands.contains(&value))
@@ -325,12 +335,7 @@ impl<'a> Builder<'a> {
         let pick = |dims: &[usize]| walks(dims.iter().flat_map(|d| view.dims[*d].iter().copied()));
         let (rows, columns) = (pick(rows), pick(columns));
         let is_row = |walk: &Walk| walk.axis == Axis::Row;
-        let merged = columns.iter().take_while(|walk| is_row(walk)).count();
-        if merged > 0 && rows.iter().all(is_row) && !columns[merged..].iter().any(is_row) {
-            return self.merge_rows(view, &rows, &columns[..merged], &columns[merged..]);
-        }
-        let strays = !rows.iter().all(is_row) || columns.iter().any(is_row);
-        if strays {
+        if !rows.iter().all(is_row) {
             return Err(Unsupported::new(
                 format!(
                     "a matrix with {} along rows and {} along columns",
@@ -340,7 +345,22 @@ impl<'a> Builder<'a> {
                 "tokens along rows and channels along columns",
             ));
         }
-        self.matrix_of(view, &rows, &columns)
+        let (merged, rest): (Vec<Walk>, Vec<Walk>) = columns.iter().copied().partition(is_row);
+        if merged.is_empty() {
+            return self.matrix_of(view, &rows, &columns);
+        }
+        let joined = self.merge_rows(view, &rows, &merged, &rest)?;
+        // Merged rows are outermost; in the tensor they may be anywhere.
+        let width = self.extents(joined).1;
+        let [mut row, mut column] = [width, rest.iter().map(|walk| walk.extent).product()];
+        let order = columns.iter().map(|walk| {
+            let left = if is_row(walk) { &mut row } else { &mut column };
+            *left /= walk.extent;
+            Walk { axis: Axis::Column, extent: walk.extent, stride: *left }
+        });
+        let order: Vec<Walk> = order.collect();
+        self.charge(width)?;
+        self.selected(joined, places(0, &order))
     }
 
     /// The matrix in which each row that `rows` visit is concatenated with the rows that `merged`
@@ -353,6 +373,9 @@ impl<'a> Builder<'a> {
         columns: &[Walk],
     ) -> Result<Value, Unsupported> {
         let matrix = self.whole_columns(view, columns)?;
+        if let Some(kind) = windows(view, rows, merged, self.extents(matrix).0) {
+            return self.push(kind, &[matrix]);
+        }
         let extents: Vec<usize> = rows.iter().chain(merged).map(|walk| walk.extent).collect();
         self.check_size(&extents)?;
         let side = merged.iter().map(|walk| walk.extent).product();
@@ -486,18 +509,6 @@ impl<'a> Builder<'a> {
         self.make(&name, &shape, sum)
     }
 
-    /// `x w^T + b`.
-    pub(super) fn linear(
-        &mut self,
-        x: Value,
-        weight: Value,
-        bias: Value,
-    ) -> Result<Value, Unsupported> {
-        let [x, weight, bias] =
-            self.through_diagonal(x, weight, bias)?.unwrap_or([x, weight, bias]);
-        self.push(OpKind::Linear {}, &[x, weight, bias])
-    }
-
     /// Applies a function to every element.
     pub(super) fn unary(&mut self, f: UnaryFn, x: Value) -> Result<Value, Unsupported> {
         self.push(OpKind::Unary { f }, &[x])
@@ -532,6 +543,21 @@ impl Grid {
         (step > 0 && height > (down.extent - 1) * step)
             .then_some(Grid { map: [height, width], step: [step, across] })
     }
+}
+
+/// The windows that merged rows are, if they tile a map: patches that an exporter cut by reshapes.
+fn windows(view: &View, rows: &[Walk], merged: &[Walk], height: usize) -> Option<OpKind> {
+    let ([down, across], [inner_down, inner_across]) = (rows, merged) else { return None };
+    let kernel = [inner_down.extent, inner_across.extent];
+    let width = across.extent * kernel[1];
+    let tiles = view.row == 0
+        && inner_across.stride == 1
+        && across.stride == kernel[1]
+        && inner_down.stride == width
+        && down.stride == kernel[0] * width
+        && down.extent * kernel[0] * width == height;
+    let map = [down.extent * kernel[0], width];
+    tiles.then_some(OpKind::Patches { map, kernel, stride: kernel, pad: [0; 4] })
 }
 
 /// The error for a weight, bias or scale that is not a constant.

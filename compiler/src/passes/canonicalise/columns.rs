@@ -87,57 +87,6 @@ impl Builder<'_> {
         self.push_for(op.kind.clone(), &operands, &op.nodes)
     }
 
-    /// Scales columns by a linear layer with a diagonal weight, which [`Builder::linear`] folds
-    /// into the next layer.
-    pub(super) fn diagonal(
-        &mut self,
-        value: Value,
-        factors: &[f64],
-        name: &str,
-    ) -> Result<Value, Unsupported> {
-        let width = factors.len();
-        self.check_size(&[width, width])?;
-        let element =
-            |i: usize| if i / width == i % width { factors[i / width] as f32 } else { 0.0 };
-        let weight = self.make(name, &[width, width], data((0..width * width).map(element)))?;
-        self.diagonals.insert(weight);
-        let bias = self.zeros(width)?;
-        self.push(OpKind::Linear {}, &[value, weight, bias])
-    }
-
-    /// Folds a layer made by [`Builder::diagonal`] into the next one, `weight` and `bias`. Returns
-    /// the operand, weight and bias of the combined layer; `None` if `x` is not the result of such
-    /// a layer.
-    pub(super) fn through_diagonal(
-        &mut self,
-        x: Value,
-        weight: Value,
-        bias: Value,
-    ) -> Result<Option<[Value; 3]>, Unsupported> {
-        let Some(op) = self
-            .producer(x)
-            .filter(|op| op.operands.get(1).is_some_and(|w| self.diagonals.contains(w)))
-        else {
-            return Ok(None);
-        };
-        let [source, diagonal, offsets] = op.operands[..] else { return Ok(None) };
-        let constant = |value: Value| self.graph.const_f32(value).ok_or_else(computed_parameter);
-        let (scales, offsets) = (constant(diagonal)?, constant(offsets)?);
-        let (weights, biases) = (constant(weight)?, constant(bias)?);
-        let width = offsets.len();
-        let outputs = weights.chunks(width.max(1));
-        let shifts: Vec<f64> = outputs
-            .map(|row| {
-                row.iter().zip(&offsets).map(|(w, offset)| f64::from(*w) * f64::from(*offset)).sum()
-            })
-            .collect();
-        let weight = self.scale(weight, "", |i| scales[i % width * (width + 1)].into())?;
-        let sums = data(biases.iter().zip(shifts).map(|(b, shift)| (f64::from(*b) + shift) as f32));
-        let (name, shape) = (self.name(bias), self.graph.ty(bias).shape.clone());
-        let bias = self.make(&name, &shape, sums)?;
-        Ok(Some([source, weight, bias]))
-    }
-
     /// Selects rows of a constant; `shape` is the shape of the result.
     fn select(
         &mut self,
@@ -165,7 +114,7 @@ impl Builder<'_> {
     }
 
     /// A constant with its i-th element, in row-major order, multiplied by `factor(i)`.
-    fn scale(
+    pub(super) fn scale(
         &mut self,
         constant: Value,
         name: &str,

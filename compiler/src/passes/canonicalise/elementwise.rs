@@ -1,6 +1,5 @@
 //! Elementwise functions, sums, and factors.
 
-use super::column_map::ColumnMap;
 use super::constants::PerElement;
 use super::view::View;
 use super::{Canonicaliser, Meaning, unexpected};
@@ -29,13 +28,16 @@ impl<'a> Canonicaliser<'a> {
         };
         match (&operands[0], &operands[1]) {
             (Meaning::View(x), Meaning::View(y)) => {
-                self.combine(f, &self.aligned(op, x)?, &self.aligned(op, y)?)
+                let (x, y) = (self.aligned(op, x)?, self.aligned(op, y)?);
+                self.combine(f, &x, &y)
             }
             (Meaning::View(x), Meaning::Constant) => {
-                self.with_constant(f, &self.aligned(op, x)?, b, false)
+                let x = self.aligned(op, x)?;
+                self.with_constant(f, &x, b, false)
             }
             (Meaning::Constant, Meaning::View(x)) => {
-                self.with_constant(f, &self.aligned(op, x)?, a, true)
+                let x = self.aligned(op, x)?;
+                self.with_constant(f, &x, a, true)
             }
             (Meaning::Scores(scores), Meaning::Constant) => {
                 self.scores_with_constant(f, scores, b, false)
@@ -57,16 +59,14 @@ impl<'a> Canonicaliser<'a> {
         }
     }
 
-    /// The operand with the shape of the result, which may have additional dimensions of extent 1
-    /// but not more elements.
-    fn aligned(&self, op: &OpData, x: &View) -> Result<View, Unsupported> {
+    /// The operand with the shape of the result: with additional dimensions of extent 1, or
+    /// repeated.
+    fn aligned(&mut self, op: &OpData, x: &View) -> Result<View, Unsupported> {
         let result = &self.source.ty(op.results[0]).shape;
-        x.reshaped(result).ok_or_else(|| {
-            Unsupported::new(
-                format!("tokens {:?} repeated to {result:?}", x.shape()),
-                "only constants repeated",
-            )
-        })
+        match x.reshaped(result) {
+            Some(aligned) => Ok(aligned),
+            None => self.builder.expanded(x, result),
+        }
     }
 
     /// Sum or difference of two tensors, or a product that is HardSwish.
@@ -112,14 +112,14 @@ impl<'a> Canonicaliser<'a> {
             .builder
             .producer(gate.matrix)
             .filter(|op| op.kind == OpKind::Unary { f: UnaryFn::HardSigmoid });
-        let Some(op) = of.filter(|_| gate.factor == 1.0) else { return Ok(None) };
+        let Some(op) = of else { return Ok(None) };
         let x = self.builder.whole(x)?;
         if op.operands[0] != x.matrix || x.dims != gate.dims {
             return Ok(None);
         }
         let matrix =
             self.builder.replace(&op, OpKind::Unary { f: UnaryFn::HardSwish }, &[x.matrix])?;
-        Ok(Some(View { matrix, ..x }))
+        Ok(Some(View { matrix, factor: gate.factor, ..x }))
     }
 
     /// A function of a tensor and a constant. `swapped`: the constant is the first operand.
@@ -130,7 +130,7 @@ impl<'a> Canonicaliser<'a> {
         constant: Value,
         swapped: bool,
     ) -> Result<Meaning, Unsupported> {
-        let factor = self.source.const_scalar(constant).map(f64::from);
+        let factor = self.number(constant)?;
         let view = match (f, factor, swapped) {
             (BinaryFn::Mul, Some(factor), _) => x.times(factor),
             (BinaryFn::Div, Some(divisor), false) if divisor != 0.0 => x.times(1.0 / divisor),
@@ -176,16 +176,22 @@ impl<'a> Canonicaliser<'a> {
         match self.per_element(&view, constant)? {
             PerElement::Columns(factors) => {
                 let factors: Vec<f64> = factors.into_iter().map(factor).collect();
-                let (matrix, name) = (view.matrix, self.name(constant));
-                let scaled =
-                    self.builder.map_columns(matrix, &ColumnMap::Scale(factors.clone()), name);
-                let matrix = scaled.or_else(|_| self.builder.diagonal(matrix, &factors, name))?;
+                let matrix = self.builder.scaled(view.matrix, factors, self.name(constant))?;
                 Ok(View { matrix, ..view })
             }
             PerElement::Matrix(_) => {
                 Err(Unsupported::new("another factor for each token", "a factor per channel"))
             }
         }
+    }
+
+    /// The number of a constant whose elements are all equal, if they are.
+    fn number(&mut self, constant: Value) -> Result<Option<f64>, Unsupported> {
+        self.builder.check_size(&[self.source.ty(constant).elements()])?;
+        let elements = self.source.const_f32(constant).unwrap_or_default();
+        let first = elements.first().copied();
+        let uniform = elements.iter().all(|x| Some(*x) == first);
+        Ok(first.filter(|_| uniform).map(f64::from))
     }
 
     fn name(&self, constant: Value) -> &'a str {

@@ -7,7 +7,7 @@ use crate::ir::{BinaryFn, Conversion, Elem, OpData, OpKind, Value};
 use crate::passes::error::Unsupported;
 
 /// An addend of scores up to this value prunes, whatever the score: the exponential rounds to 0.
-const NEVER: f32 = -1e4;
+pub(super) const NEVER: f32 = -1e4;
 
 /// A function of an integer input that has one value where the input's element is 0 and another
 /// where it is not.
@@ -133,6 +133,12 @@ impl Canonicaliser<'_> {
                 Ok(Meaning::Flags(
                     flags.repeated(shape)?.map(|flag| if flag != 0.0 { x } else { y }),
                 ))
+            }
+            [Meaning::Constant, Meaning::Scores(scores), Meaning::Constant] => {
+                self.masked_scores(op, scores, true, [op.operands[0], op.operands[2]])
+            }
+            [Meaning::Constant, Meaning::Constant, Meaning::Scores(scores)] => {
+                self.masked_scores(op, scores, false, [op.operands[0], op.operands[1]])
             }
             [condition, x, y] => {
                 let found = format!("{} and {}, by {}", x.name(), y.name(), condition.name());

@@ -9,8 +9,10 @@ pub const FORMS: &[(&str, &str)] = &[
         "binary",
         "The sum or difference of two tensors with the same tokens and channels. Tokens plus \
          or minus a constant, which broadcasts. Tokens times or divided by a constant number, \
-         or one per channel: factors are folded into the linear layers before. Scores times \
-         or divided by a number, or plus a constant for each head, query and key. Sums, \
+         or one per channel: factors are folded into the linear layers before. Images times, \
+         divided by, plus or minus a number, or one per channel: the runtime normalises them. \
+         Scores times or divided by a number, or one per head, or plus a constant for each \
+         head, query and key. Sums, \
          differences and products of an integer input and a number. Scores plus a function of \
          an integer input at each key that is 0 where the input is not 0, and -inf or at most \
          -10,000 where it is: this prunes keys.",
@@ -20,7 +22,12 @@ pub const FORMS: &[(&str, &str)] = &[
         "Of an integer input, to any kind of number. The test for NaN of probabilities, which \
          is always false.",
     ),
-    ("select", "One of two numbers by an integer input. Probabilities with a replacement for NaN."),
+    (
+        "select",
+        "One of two numbers by an integer input. Probabilities with a replacement for NaN. \
+         Scores by a constant condition, with -inf or at most -10,000 elsewhere: this prunes \
+         entries.",
+    ),
     (
         "matmul",
         "Tokens times a constant matrix: a linear layer. Heads times a constant matrix: an \
@@ -36,20 +43,21 @@ pub const FORMS: &[(&str, &str)] = &[
     (
         "layer_norm",
         "Over the channels of tokens. Also as mean, difference, square, mean, root and \
-         quotient, with the unbiased variance or an epsilon that is added to the root.",
+         quotient, with the unbiased variance or an epsilon that is added to the root; also \
+         multiplied out, as Keras writes it.",
     ),
     ("softmax", "Of scores, over the keys."),
     (
         "concat",
-        "Of tokens and constants, along the tokens. Of parts of the same tokens along any of \
-         their dimensions, as in rolling a map.",
+        "Of tokens and constants, along the tokens. Of tokens, along the channels. Of parts of \
+         the same tokens along any of their dimensions, as in rolling a map.",
     ),
     (
         "reshape",
         "Of tokens and integer inputs, if no dimension combines parts of tokens and channels. \
          Of scores, if queries and keys remain the last two dimensions.",
     ),
-    ("expand", "Of constants and integer inputs. Other computed values cannot be repeated."),
+    ("expand", "Of constants and integer inputs. Of tokens and channels, which are repeated."),
     (
         "transpose",
         "Of tokens and integer inputs, in any order. Heads must return to the channels before \
@@ -58,9 +66,15 @@ pub const FORMS: &[(&str, &str)] = &[
     ("slice", "Of tokens or channels at regular distances."),
     (
         "gather",
-        "As slice: constant indices, ascending at regular distances. Rows of a constant table \
-         by an integer input, of at most 65,535 rows.",
+        "Tokens or channels by constant indices in any order. Rows of a constant table by an \
+         integer input, of at most 65,535 rows.",
     ),
+    (
+        "pad",
+        "Of an image before a convolution, which pads itself. Of maps of tokens, along their \
+         dimensions: rows of zeros.",
+    ),
+    ("reduce_max", "Within softmax."),
     ("reduce_mean", "Over all tokens. Within LayerNorm."),
 ];
 

@@ -15,6 +15,21 @@ impl Canonicaliser<'_> {
             (Meaning::View(x), Meaning::Constant) => self.linear(op, x),
             (Meaning::View(a), Meaning::View(b)) => self.scores(op, a, b),
             (Meaning::Probabilities(scores), Meaning::View(v)) => self.attention(op, scores, v),
+            // v^T p^T is the transpose of p v.
+            (Meaning::View(v), Meaning::Transposed(scores)) => {
+                let swapped = |rank: usize| {
+                    let mut perm: Vec<usize> = (0..rank).collect();
+                    perm.swap(rank - 2, rank - 1);
+                    perm
+                };
+                let v = v.transposed(&swapped(v.dims.len()));
+                match self.attention(op, scores, &v)? {
+                    Meaning::View(result) => {
+                        Ok(Meaning::View(result.transposed(&swapped(result.dims.len()))))
+                    }
+                    other => Ok(other),
+                }
+            }
             (a, b) => Err(Unsupported::new(
                 format!("a product of {} and {}", a.name(), b.name()),
                 "tokens and constant weights, queries and keys, or attention probabilities and values",
@@ -110,7 +125,6 @@ impl Canonicaliser<'_> {
         let (map, kernel) = ([*height, *width], [*down, *across]);
         let (outputs, channels) = (*outputs, *channels);
         let pixels = match x {
-            Meaning::Image(image) => self.builder.push(OpKind::Pixels {}, &[*image])?,
             Meaning::View(view) => self.builder.layout(view, &[0, 2, 3], &[1])?,
             _ => return Err(unexpected(x, "an image or a map of features")),
         };
@@ -174,7 +188,7 @@ impl Canonicaliser<'_> {
         let matrix = self.builder.matrix(view, split)?;
         let gamma = self.builder.adopt(op.operands[1], &shape[split..])?;
         let beta = self.builder.adopt(op.operands[2], &shape[split..])?;
-        let matrix = self.builder.push(OpKind::LayerNorm { eps }, &[matrix, gamma, beta])?;
+        let matrix = self.builder.layer_norm(matrix, [gamma, beta], eps)?;
         Ok(Meaning::View(View::row_major(matrix, shape, split)))
     }
 }

@@ -14,8 +14,12 @@ mod constants;
 mod elementwise;
 mod flags;
 mod forms;
+mod image;
+mod joined;
 mod linear;
+mod monomial;
 mod movement;
+mod picked;
 mod view;
 
 use cranelift_entity::SecondaryMap;
@@ -26,24 +30,27 @@ pub use self::forms::FORMS;
 use self::attention::Scores;
 use self::builder::Builder;
 use self::flags::Flags;
+use self::image::{Image, Reading};
 use self::view::View;
 use super::cse;
 use super::error::{Problem, Unsupported};
-use crate::ir::{Elem, Graph, GraphInput, OpData, OpKind, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, Op, OpData, OpKind, TensorType, Value};
 
 /// What a value of the imported graph stands for in the canonical one.
 #[derive(Clone, Debug)]
 enum Meaning {
     /// A constant of the imported graph.
     Constant,
-    /// An image: a graph input of rank 4.
-    Image(Value),
+    /// An image that is an input, normalised.
+    Image(Image),
     /// A view of a matrix.
     View(View),
     /// Attention scores: products of queries and keys, scaled and biased.
     Scores(Scores),
     /// The softmax of scores.
     Probabilities(Scores),
+    /// Probabilities with queries and keys exchanged.
+    Transposed(Scores),
     /// Whether probabilities are NaN. They never are: a row without a kept key is rejected.
     NotNumbers,
     /// A function of an integer input.
@@ -60,6 +67,7 @@ impl Meaning {
             Meaning::View(_) => "tokens",
             Meaning::Scores(_) => "attention scores",
             Meaning::Probabilities(_) => "attention probabilities",
+            Meaning::Transposed(_) => "transposed attention probabilities",
             Meaning::NotNumbers => "a condition that is always false",
             Meaning::Flags(_) => "integers of an input",
             Meaning::Unknown => "an unrecognised value",
@@ -70,18 +78,41 @@ impl Meaning {
 /// The state of the walk.
 struct Canonicaliser<'a> {
     source: &'a Graph,
+    /// How inputs of rank 4 are read.
+    reading: Reading,
     builder: Builder<'a>,
     meanings: SecondaryMap<Value, Option<Meaning>>,
 }
 
-/// Converts an imported graph to a canonical one.
+/// Converts an imported graph to a canonical one. Nothing in a model tells an image from tokens, or
+/// the place of an image's channels: each reading is tried, and if none works, the problems of the
+/// one that comes furthest are reported.
 pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
     // Unused operations must not cause errors.
     let source = graph.compacted();
+    let mut furthest: Option<(usize, Problems<Problem>)> = None;
+    for reading in image::readings(&source) {
+        let (unknown, problems) = match read_as(&source, reading) {
+            Ok(canonical) => return Ok(canonical),
+            Err(failed) => failed,
+        };
+        if furthest.as_ref().is_none_or(|(fewest, _)| unknown < *fewest) {
+            furthest = Some((unknown, problems));
+        }
+    }
+    Err(furthest.expect("there is a reading").1)
+}
+
+/// Converts a graph whose inputs of rank 4 are read in one way.
+///
+/// # Errors
+/// The number of operations without a meaning, and the problems.
+fn read_as(source: &Graph, reading: Reading) -> Result<Graph, (usize, Problems<Problem>)> {
     let mut problems = Collector::new();
     let mut walk = Canonicaliser {
-        source: &source,
-        builder: Builder::new(&source),
+        source,
+        reading,
+        builder: Builder::new(source),
         meanings: SecondaryMap::new(),
     };
     for input in &source.inputs {
@@ -95,7 +126,7 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
         let op = source.op(*id);
         walk.builder.nodes.clone_from(&op.nodes);
         let mut meaning = walk.operation(op).unwrap_or_else(|unsupported| {
-            problems.push(|| Problem::at_op(&source, op, unsupported));
+            problems.push(|| Problem::at_op(source, op, unsupported));
             Meaning::Unknown
         });
         if let (Meaning::View(view), Some(step)) = (&mut meaning, source.ty(op.results[0]).step) {
@@ -115,7 +146,10 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
             }
         }
     }
-    problems.finish()?;
+    let unknown =
+        |op: &&Op| matches!(walk.meanings[source.op(**op).results[0]], Some(Meaning::Unknown));
+    let count = source.order.iter().filter(unknown).count();
+    problems.finish().map_err(|problems| (count, problems))?;
     Ok(cse::run(&walk.builder.graph))
 }
 
@@ -124,13 +158,15 @@ impl Canonicaliser<'_> {
         &mut self,
         GraphInput { name, value, shape }: &GraphInput,
     ) -> Result<Meaning, Unsupported> {
-        let (ty, is_image) = (self.source.ty(*value), self.is_convolved(*value));
+        let (ty, reading) = (self.source.ty(*value), self.reading);
         let mut add = |ty| self.builder.graph.add_input_of(name, ty, shape.clone());
         match (ty.elem, &ty.shape[..]) {
             _ if ty.shape.contains(&0) => {
                 Err(Unsupported::new(ty.to_string(), "extents of at least 1"))
             }
-            (Elem::F32, [1, _, _, _]) if is_image => Ok(Meaning::Image(add(ty.clone()))),
+            (Elem::F32, [1, _, _, _]) if reading != Reading::Tokens => {
+                Ok(Meaning::Image(Image::new(add(ty.clone()), &ty.shape, reading)))
+            }
             (Elem::F32, [1, rows, outer, inner]) => {
                 let matrix = add(TensorType { shape: vec![*rows, outer * inner], ..ty.clone() });
                 Ok(Meaning::View(View::row_major(matrix, &ty.shape, 2)))
@@ -151,23 +187,27 @@ impl Canonicaliser<'_> {
         }
     }
 
-    /// Whether a convolution reads the value.
-    fn is_convolved(&self, value: Value) -> bool {
-        let convolves =
-            |op: &OpData| matches!(op.kind, OpKind::Conv { .. }) && op.operands[0] == value;
-        self.source.order.iter().any(|op| convolves(self.source.op(*op)))
-    }
-
-    /// The matrix of an output; `None` if its problem has been reported.
+    /// The value of an output; `None` if its problem has been reported.
     fn output(&mut self, value: Value) -> Result<Option<Value>, Unsupported> {
         match self.meaning(value) {
             Meaning::Unknown => Ok(None),
             Meaning::View(view) => {
-                let split = view
-                    .dims
-                    .iter()
-                    .take_while(|dim| dim.iter().all(|walk| walk.axis == view::Axis::Row));
-                let split = split.count();
+                let along = |dim: &[view::Walk], axis| dim.iter().all(|walk| walk.axis == axis);
+                if let [first, channels, map @ ..] = &view.dims[..]
+                    && (1..=2).contains(&map.len())
+                    && first.is_empty()
+                    && !channels.is_empty()
+                    && along(channels, view::Axis::Column)
+                    && map.iter().any(|dim| !dim.is_empty())
+                    && map.iter().all(|dim| along(dim, view::Axis::Row))
+                {
+                    let rows: Vec<usize> = (2..view.dims.len()).collect();
+                    let matrix = self.builder.layout(&view, &rows, &[1])?;
+                    let map = view.shape()[2..].to_vec();
+                    return self.builder.push(OpKind::Planes { map }, &[matrix]).map(Some);
+                }
+                let rows = view.dims.iter().take_while(|dim| along(dim, view::Axis::Row));
+                let split = rows.count();
                 self.builder.matrix(&view, split).map(Some)
             }
             other => Err(Unsupported::new(other.name(), "tokens")),
@@ -182,19 +222,44 @@ impl Canonicaliser<'_> {
     }
 
     fn operation(&mut self, op: &OpData) -> Result<Meaning, Unsupported> {
-        let operands: Vec<Meaning> =
+        let mut operands: Vec<Meaning> =
             op.operands.iter().map(|operand| self.meaning(*operand)).collect();
         if operands.iter().any(|meaning| matches!(meaning, Meaning::Unknown)) {
             return Ok(Meaning::Unknown);
         }
         for meaning in &operands {
-            if let Meaning::Scores(scores) | Meaning::Probabilities(scores) = meaning {
+            if let Meaning::Scores(scores)
+            | Meaning::Probabilities(scores)
+            | Meaning::Transposed(scores) = meaning
+            {
                 self.builder.charge(scores.size())?;
             }
         }
         let ty = self.source.ty(op.results[0]);
         if ty.shape.contains(&0) {
             return Err(Unsupported::new(format!("a result {ty}"), "a tensor with elements"));
+        }
+        if let OpKind::Binary { f } = op.kind {
+            let normalised = match &operands[..] {
+                [Meaning::Image(image), Meaning::Constant] => {
+                    self.normalised(f, op, image, op.operands[1], false)?
+                }
+                [Meaning::Constant, Meaning::Image(image)] => {
+                    self.normalised(f, op, image, op.operands[0], true)?
+                }
+                _ => None,
+            };
+            if let Some(image) = normalised {
+                return Ok(image);
+            }
+        }
+        if let (OpKind::Transpose { perm }, [Meaning::Image(image)]) = (&op.kind, &operands[..]) {
+            return Ok(Meaning::Image(image.transposed(perm)));
+        }
+        for operand in &mut operands {
+            if let Meaning::Image(image) = operand {
+                *operand = Meaning::View(self.pixels(image)?);
+            }
         }
         match &op.kind {
             OpKind::Unary { f } => self.unary(*f, &operands[0]),
@@ -216,12 +281,20 @@ impl Canonicaliser<'_> {
             | OpKind::Transpose { .. }
             | OpKind::Slice { .. }
             | OpKind::Gather { .. } => self.movement(op, &operands[0]),
+            OpKind::Pad { axis, before, after } => {
+                self.pad(op, &operands[0], *axis, [*before, *after])
+            }
             OpKind::ReduceMean { axes, .. } => self.mean(op, &operands[0], axes),
+            OpKind::ReduceMax { .. } => Err(Unsupported::new(
+                "a maximum of computed numbers",
+                "one within a softmax of attention scores",
+            )),
             OpKind::FakeQuantise { .. } => Err(Unsupported::new(
                 "quantising and dequantising again",
                 "a step noted on the tensor, as the pass `absorb-qdq` does",
             )),
-            OpKind::Pixels {}
+            OpKind::Pixels { .. }
+            | OpKind::Planes { .. }
             | OpKind::PickRows {}
             | OpKind::Patches { .. }
             | OpKind::Embed {}

@@ -13,7 +13,6 @@ const JOINED: usize = 64;
 
 impl Canonicaliser<'_> {
     pub(super) fn movement(&mut self, op: &OpData, x: &Meaning) -> Result<Meaning, Unsupported> {
-        let from = &self.source.ty(op.operands[0]).shape;
         let to = &self.source.ty(op.results[0]).shape;
         match x {
             Meaning::View(view) => {
@@ -28,14 +27,28 @@ impl Canonicaliser<'_> {
                 let ordered = self.builder.in_order(&whole)?;
                 let moved =
                     if ordered == whole { direct } else { moved(self.source, op, &ordered, to) };
-                moved.map(Meaning::View)
+                match (&op.kind, moved) {
+                    (OpKind::Gather { axis }, Err(_)) => self.gather(op, view, *axis),
+                    (OpKind::Expand { shape }, Err(_)) => {
+                        self.builder.expanded(view, shape).map(Meaning::View)
+                    }
+                    (_, moved) => moved.map(Meaning::View),
+                }
             }
             Meaning::Flags(flags) => match &op.kind {
                 OpKind::Expand { shape } => Ok(Meaning::Flags(flags.repeated(shape)?)),
                 _ => Ok(Meaning::Flags(flags.at(moved(self.source, op, &flags.view, to)?))),
             },
-            Meaning::Image(_) if from == to && keeps_order(op) => Ok(x.clone()),
+            Meaning::Scores(scores) if swaps_last(op) => {
+                Ok(Meaning::Scores(self.builder.transposed_scores(scores)?))
+            }
             Meaning::Scores(scores) if keeps_order(op) => Ok(Meaning::Scores(scores.reshaped(to)?)),
+            Meaning::Probabilities(scores) if swaps_last(op) => {
+                Ok(Meaning::Transposed(scores.clone()))
+            }
+            Meaning::Transposed(scores) if swaps_last(op) => {
+                Ok(Meaning::Probabilities(scores.clone()))
+            }
             Meaning::Probabilities(scores) if keeps_order(op) => {
                 Ok(Meaning::Probabilities(scores.reshaped(to)?))
             }
@@ -54,6 +67,15 @@ impl Canonicaliser<'_> {
             return Ok(x.clone());
         }
         if let Some(view) = self.rejoined(operands, axis)? {
+            return Ok(Meaning::View(view));
+        }
+        let views = operands.iter().map(|operand| match operand {
+            Meaning::View(view) => Some(view),
+            _ => None,
+        });
+        if let Some(views) = views.collect::<Option<Vec<&View>>>()
+            && let Some(view) = self.builder.joined_columns(&views, axis)?
+        {
             return Ok(Meaning::View(view));
         }
         if shape[..axis].iter().any(|extent| *extent != 1) {
@@ -188,7 +210,7 @@ fn cuts(op: &OpData, view: &View) -> bool {
     }
 }
 
-fn is_along(dim: &[Walk], axis: Axis) -> bool {
+pub(super) fn is_along(dim: &[Walk], axis: Axis) -> bool {
     dim.iter().all(|walk| walk.axis == axis)
 }
 
@@ -206,6 +228,18 @@ fn walks_of(rows: &[usize]) -> Option<Vec<Walk>> {
     let mut list = walks_of(&starts)?;
     list.push(inner);
     (places(rows[0], &list) == rows).then_some(list)
+}
+
+/// Whether an operation transposes matrices.
+fn swaps_last(op: &OpData) -> bool {
+    match &op.kind {
+        OpKind::Transpose { perm } => {
+            let Some((last, others)) = perm.split_last() else { return false };
+            let Some((other, leading)) = others.split_last() else { return false };
+            leading.is_sorted() && (*other, *last) == (perm.len() - 1, perm.len() - 2)
+        }
+        _ => false,
+    }
 }
 
 /// Whether the elements keep their row-major order.

@@ -166,10 +166,9 @@ fn convolutions_that_are_no_patches_are_reported() {
     let relu = b.unary(UnaryFn::Relu, image);
     let graph = b.finish(&[grouped, dilated, relu]);
     insta::assert_snapshot!(error(&graph), @r"
-    canonicalise: 3 parts of the model are not supported
+    canonicalise: 2 parts of the model are not supported
       node /conv_0 (conv): found 2 groups, dilation [1, 1], expected 1 group, dilation 1
       node /conv_1 (conv): found 1 groups, dilation [2, 2], expected 1 group, dilation 1
-      node /unary_2 (unary): found an image, expected tokens
     ");
 }
 
@@ -188,11 +187,10 @@ fn inputs_and_outputs_that_do_not_fit_are_reported() {
         graph.add_output(name, value, shape);
     }
     insta::assert_snapshot!(error(&graph), @r#"
-    canonicalise: 4 parts of the model are not supported
+    canonicalise: 3 parts of the model are not supported
       input "batch": found f32[2,5,4], expected an image f32[1,c,h,w], tokens f32[1,n,c] or f32[n,c], or integers i64[1,n] or i64[n]
       output "ids": found integers of an input, expected tokens
       output "constant": found a constant, expected tokens
-      output "turned": found a matrix with one along rows and 4 channels x 5 tokens along columns, expected tokens along rows and channels along columns
     "#);
 }
 
@@ -246,7 +244,7 @@ fn chains_of_sums_and_factors_take_linear_time() {
         let other = b.unary(UnaryFn::Relu, scaled);
         x = b.add(scaled, other);
     }
-    // Factors are not moved through long chains, so this is an error; but it comes at once.
-    let text = error(&b.finish(&[x])).to_string();
-    assert!(text.contains("found a factor of"), "{text}");
+    // Factors are not moved through long chains, where they become layers of their own.
+    let graph = canonical(&b.finish(&[x]));
+    assert!(graph.order.len() < 200 * 5, "{}", graph.order.len());
 }

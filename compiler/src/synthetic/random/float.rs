@@ -35,6 +35,10 @@ impl Generator<'_> {
             6 => self.concat(x, axis),
             7 => self.slice(x, axis),
             8 => self.gather(x, axis),
+            9 if self.one_in(2) => {
+                let (before, after) = (self.below(3), self.below(3));
+                self.push(OpKind::Pad { axis, before, after }, &[x])
+            }
             9 => {
                 let shape = [&[self.extent()], &shape[..]].concat();
                 self.push(OpKind::Expand { shape }, &[x])
@@ -42,7 +46,11 @@ impl Generator<'_> {
             10 => {
                 let axes = (0..shape.len()).filter(|_| self.one_in(2)).collect();
                 let keep = self.one_in(2);
-                self.push(OpKind::ReduceMean { axes, keep }, &[x])
+                let kind = match self.one_in(2) {
+                    true => OpKind::ReduceMean { axes, keep },
+                    false => OpKind::ReduceMax { axes, keep },
+                };
+                self.push(kind, &[x])
             }
             11 => self.push(OpKind::Softmax { axis }, &[x]),
             12 => self.layer_norm(x),
@@ -99,9 +107,10 @@ impl Generator<'_> {
             5 => {
                 let (c, height, width) = (self.extent(), self.extent(), self.extent());
                 let x = if self.one_in(2) {
-                    let image = self.input(TensorType::f32([1, c, height, width]));
+                    let (last, shape) = self.image_shape([c, height, width]);
+                    let image = self.input(TensorType::f32(shape));
                     let operands = self.image_operands(image, c);
-                    self.graph.push(OpKind::Pixels {}, &operands, &[]).expect("an image")
+                    self.graph.push(OpKind::Pixels { last }, &operands, &[]).expect("an image")
                 } else {
                     self.floats([height * width, c])
                 };

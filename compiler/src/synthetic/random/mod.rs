@@ -97,7 +97,20 @@ impl<'a> Generator<'a> {
         }
         let factors = (0..channels).map(|_| 0.25 + self.random.normal().abs() as f32);
         let factors: Vec<f32> = factors.collect();
-        vec![image, self.graph.add_f32("factors", [channels], &factors)]
+        let mut operands = vec![image, self.graph.add_f32("factors", [channels], &factors)];
+        if self.one_in(2) {
+            let offsets: Vec<f32> = (0..channels).map(|_| self.random.normal() as f32).collect();
+            operands.push(self.graph.add_f32("offsets", [channels], &offsets));
+        }
+        operands
+    }
+
+    /// Whether the channels of an image are the last dimension, and its shape.
+    fn image_shape(&mut self, [channels, height, width]: [usize; 3]) -> (bool, [usize; 4]) {
+        match self.one_in(3) {
+            true => (true, [1, height, width, channels]),
+            false => (false, [1, channels, height, width]),
+        }
     }
 
     /// True once in `n` times.
@@ -205,6 +218,18 @@ impl<'a> Generator<'a> {
         for value in [numbers[numbers.len() - 1], more] {
             let (name, shape) = (self.name(), self.graph.ty(value).shape.clone());
             let name = format!("{name}{}", self.graph.outputs.len());
+            if self.graph.stage != Stage::Imported && shape.len() == 2 && self.one_in(4) {
+                let map = if self.one_in(2) { vec![shape[0]] } else { vec![1, shape[0]] };
+                let ty = TensorType {
+                    shape: [&[1, shape[1]], &map[..]].concat(),
+                    ..self.graph.ty(value).clone()
+                };
+                let shape = ty.shape.clone();
+                let planes =
+                    self.graph.push_typed(OpKind::Planes { map }, &[value], vec![ty], &[])[0];
+                self.graph.add_output(name, planes, shape);
+                continue;
+            }
             let shape = if self.one_in(2) { [&[1], &shape[..]].concat() } else { shape };
             self.graph.add_output(name, value, shape);
         }

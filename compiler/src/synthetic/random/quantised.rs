@@ -34,10 +34,16 @@ impl Generator<'_> {
                 let [height, width] = [(); 2].map(|()| self.extent());
                 let pixels = TensorType::quantised(Elem::I8, [height * width, c], step);
                 let x = if self.one_in(2) {
-                    let image =
-                        self.input(TensorType::quantised(Elem::I8, [1, c, height, width], step));
+                    let (last, shape) = self.image_shape([c, height, width]);
+                    let image = self.input(TensorType::quantised(Elem::I8, shape, step));
                     let operands = self.image_operands(image, c);
-                    self.push_typed(OpKind::Pixels {}, &operands, vec![pixels])[0]
+                    let x = self.push_typed(OpKind::Pixels { last }, &operands, vec![pixels])[0];
+                    if self.one_in(3) {
+                        let rows = self.indices(height * width, vec![2, 1]);
+                        let ty = TensorType::quantised(Elem::I8, [2, c], step);
+                        self.result(OpKind::PickRows {}, &[x, rows], ty);
+                    }
+                    x
                 } else {
                     self.value(|ty| *ty == pixels, pixels.clone())
                 };

@@ -6,7 +6,7 @@
 an input of step IN and an output of step OUT: 256 bytes, the non-negative inputs first.
 """
 
-from mpmath import erf, exp, floor, mp, mpf, nstr, pi, sqrt, tanh
+from mpmath import erf, exp, floor, log, mp, mpf, nstr, pi, sqrt, tanh
 
 mp.dps = 40
 
@@ -19,6 +19,8 @@ FUNCTIONS = {
     "gelu_tanh": lambda x: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + mpf("0.044715") * x**3))),
     "hard_swish": lambda x: x * min(max(x + 3, 0), 6) / 6,
     "relu": lambda x: max(x, mpf(0)),
+    "silu": lambda x: x / (1 + exp(-x)),
+    "mish": lambda x: x * tanh(log(1 + exp(x))),
 }
 POINTS = [0, 1e-9, 0.001, 0.1, 0.3, 0.5, 0.9, 1.5, 2.0, 2.9, 3.7, 5.5, 5.99, 6.5, 11.0, 40.0]
 STEPS = [(0.0234375, 0.0234375), (0.0517, 0.0311), (0.00113, 0.000517), (0.317, 0.253)]

@@ -15,8 +15,9 @@ use crate::{npy, tensor_args, warning};
 #[derive(clap::Args)]
 pub(crate) struct CalibrationArgs {
     /// Calibration samples of an input, stacked along the first axis; repeat for each input, omit
-    /// NAME if the model has one. Default: standard normal noise. Tensors that the model quantises
-    /// itself (QDQ form) keep their scales
+    /// NAME if the model has one. Default: normal noise, for an image that the model normalises
+    /// around the mean of the offsets. Tensors that the model quantises itself (QDQ form) keep
+    /// their scales
     #[arg(long, value_name = "[NAME=]X.npy")]
     calibration: Vec<String>,
 

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(value_name = "MODEL.onnx")]
     model: Option<PathBuf>,
 
-    /// Calibration samples, stacked along the first axis [default: standard normal noise]
+    /// Calibration samples, stacked along the first axis [default: normal noise]
     #[arg(long, value_name = "X.npy", conflicts_with = "head_dim")]
     calibration: Option<PathBuf>,
 

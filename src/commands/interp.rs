@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "[NAME=]X.npy")]
     input: Vec<String>,
 
-    /// Seed of the standard normal noise for inputs that are not given
+    /// Seed of the normal noise for inputs that are not given
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 

@@ -9,7 +9,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{self, Binding, Element, Header, Layer, Layout, Program};
 
 use crate::codegen::error::CodegenError;
-use crate::codegen::group::planes_removed;
+use crate::codegen::group::views::planes_removed;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::objective::energy_delay;
 use crate::codegen::plan::Plan;

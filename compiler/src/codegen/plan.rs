@@ -31,7 +31,7 @@ pub(crate) fn choose(
     machine: &Machine,
     explain: bool,
 ) -> Result<(Plan, Found), CodegenError> {
-    let graph = &group::planes_removed(graph);
+    let graph = &group::views::planes_removed(graph);
     let groups = group::form::form(graph).map_err(CodegenError::Unsupported)?;
     let fusions = fusions(groups, graph);
     let mut failure = None;

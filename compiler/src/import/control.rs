@@ -54,7 +54,10 @@ impl<'m> Importer<'m> {
             }
             None => i64::MAX,
         };
-        let mut carried: Vec<Value> = carried.iter().copied().flatten().collect();
+        let carried: Option<Vec<Value>> = carried.iter().copied().collect();
+        let mut carried = carried.ok_or_else(|| {
+            Fault::mismatch("a start of each carried value", "none").at(node.place())
+        })?;
         let mut goes_on = match condition {
             Some(condition) => {
                 integer(&self.graph, *condition).ok_or_else(|| unknown("a condition"))? != 0
@@ -83,6 +86,10 @@ impl<'m> Importer<'m> {
             scanned.resize(scans.len(), Vec::new());
             scanned.iter_mut().zip(scans).for_each(|(list, scan)| list.push(*scan));
             iteration += 1;
+        }
+        if iteration == 0 && node.outputs.len() > carried.len() {
+            let found = "no iteration, and so no slices of the results";
+            return Err(Fault::mismatch("an iteration at least", found).at(node.place()));
         }
         let mut results = carried;
         for parts in scanned {

@@ -7,7 +7,8 @@
 //!
 //! - Floats of every width become f32; arithmetic in half precision is not imitated.
 //! - Integers and booleans of every width are `i64`; true is 1. They are constants, or inputs and
-//!   what depends on these: row numbers of tables, and which keys of attention count.
+//!   what depends on these: row numbers of tables, and which keys of attention count. An input of
+//!   bytes with three dimensions or more is an image, and becomes f32.
 //! - Parameters stored as little-endian f32 are not copied: constants share the memory of the
 //!   model's file.
 //! - Dynamic dimensions are bound by [`ImportOptions::dims`].

@@ -55,6 +55,7 @@ pub(super) fn infer(model: &Model, options: &ImportOptions) -> Option<Result<Gra
         return Some(import_with(model, options, &sized(1)));
     }
     let mut fitting = None;
+    let mut nearest: Option<ImportError> = None;
     // A single patch comes last: it broadcasts, and so fits weights for any number.
     for patches in (2..=MOST_PATCHES).chain([1]) {
         if patches == 1 && fitting.is_some() {
@@ -66,15 +67,24 @@ pub(super) fn infer(model: &Model, options: &ImportOptions) -> Option<Result<Gra
             Err(error) if error.problems.kept().iter().any(is_unsupported) => {
                 return Some(Err(error));
             }
-            Err(_) => continue,
+            Err(error) => {
+                let found = |error: &ImportError| error.problems.found();
+                if nearest.as_ref().is_none_or(|nearest| found(&error) < found(nearest)) {
+                    nearest = Some(error);
+                }
+                continue;
+            }
         };
         if fitting.is_some() {
-            fitting = None;
+            (fitting, nearest) = (None, None);
             break;
         }
         fitting = Some((patches, graph));
     }
-    let Some((patches, mut graph)) = fitting else { return Some(Err(unknown(&images[0]))) };
+    let Some((patches, mut graph)) = fitting else {
+        let reason = nearest.as_ref().and_then(|error| error.problems.kept().first());
+        return Some(Err(unknown(&images[0], reason)));
+    };
     for image in &images {
         for axis in &image.open {
             let extent = sized(patches)[&(image.index, *axis)];
@@ -96,10 +106,11 @@ fn is_unsupported(problem: &Problem) -> bool {
     matches!(problem.fault, Fault::Operator { .. } | Fault::Domain { .. } | Fault::Opset { .. })
 }
 
+/// The name of a dimension, or its axis.
 fn dim_name(image: &OpenImage<'_>, axis: usize) -> String {
     match &image.shape[axis] {
         Dim::Symbol(name) => name.clone(),
-        _ => axis.to_string(),
+        Dim::Known(_) | Dim::Unknown => format!("{axis}, which has no name,"),
     }
 }
 
@@ -138,15 +149,22 @@ fn open_image<'m>(
     })
 }
 
-/// The problem that the size of an image is not known.
-fn unknown(image: &OpenImage<'_>) -> ImportError {
-    let names: Vec<String> = [HEIGHT, WIDTH]
-        .into_iter()
-        .filter(|axis| image.open.contains(axis))
-        .map(|axis| format!("{}=N", dim_name(image, axis)))
-        .collect();
-    let expected = format!("a size of the image (--dim {})", names.join(" --dim "));
-    let found = "open dimensions, and not exactly one size that fits the weights";
+/// The problem that the size of an image is not known; `reason` is the first problem of the import
+/// with the size that has the fewest.
+fn unknown(image: &OpenImage<'_>, reason: Option<&Problem>) -> ImportError {
+    let open = || [HEIGHT, WIDTH].into_iter().filter(|axis| image.open.contains(axis));
+    let named = |axis: usize| match &image.shape[axis] {
+        Dim::Symbol(name) => Some(format!("--dim {name}=N")),
+        Dim::Known(_) | Dim::Unknown => None,
+    };
+    let expected = match open().map(named).collect::<Option<Vec<String>>>() {
+        Some(options) => format!("a size of the image ({})", options.join(" ")),
+        None => "a size of the image in the file (onnx.tools.update_model_dims)".to_owned(),
+    };
+    let found = match reason {
+        Some(reason) => format!("open dimensions, and no size fits: {reason}"),
+        None => "open dimensions, and several sizes that fit the weights".to_owned(),
+    };
     let problem = *Fault::mismatch(expected, found).at(Place::Input(image.name.to_owned()));
     ImportError { problems: problem.into() }
 }

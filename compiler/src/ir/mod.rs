@@ -31,11 +31,14 @@
 //! 5. The patterns of split attention are constants in their layouts ([`layout`]).
 //! 6. An input has as many elements as its shape in the model, or is a mask whose rows have a bit
 //!    for each of them.
-//! 7. A quantised tensor that represents real numbers has a positive, finite step. A float tensor
+//! 7. The channels of an image are normalised in one way, for all that read it; the factors are
+//!    above 0. `planes` are outputs: nothing reads them.
+//! 8. A quantised tensor that represents real numbers has a positive, finite step. A float tensor
 //!    may have one: the step at which the model itself quantises it.
 
 mod attr;
 mod entities;
+mod functions;
 mod graph;
 pub mod infer;
 pub mod layout;
@@ -48,9 +51,10 @@ mod verify;
 
 pub use attr::Attr;
 pub use entities::{Const, Node, Op, Value};
+pub use functions::{BinaryFn, Conversion, UnaryFn};
 pub(crate) use graph::indices;
 pub use graph::{Constant, Graph, GraphInput, GraphOutput, Image, OpData, ValueData, ValueDef};
-pub use ops::{AttrSpec, BinaryFn, Conversion, OPERATIONS, OpKind, OpSpec, Stage, UnaryFn};
+pub use ops::{AttrSpec, OPERATIONS, OpKind, OpSpec, Stage};
 pub use saved::{
     LoadError, MAX_ACTIVATION_BYTES, SAVED_VERSION, SavedEntry, SavedGraph, SavedInput, SavedOutput,
 };

@@ -3,7 +3,7 @@
 //! It does not check the elements of constants (except their number, and the patterns of split
 //! attention, on which types depend) or compare steps with calibration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vitcod_isa::numerics::MAX_SCORE_SHIFT;
 use vitcod_support::problems::{Collector, Problems};
@@ -129,6 +129,18 @@ impl Graph {
                 let message = format!("{image} has another layout, factors or offsets elsewhere");
                 let name = format!("{op} ({})", data.kind.mnemonic());
                 report(Place::Op(*op), name, message);
+            }
+        }
+        // The runtime transposes planes, so that no operation can read them.
+        let mut planes: BTreeSet<Value> = BTreeSet::new();
+        for op in self.order.iter().filter(|op| self.has_op(**op)) {
+            let data = self.op(*op);
+            for operand in data.operands.iter().filter(|operand| planes.contains(*operand)) {
+                let message = format!("{operand} is an image by planes, which only outputs are");
+                report(Place::Op(*op), format!("{op} ({})", data.kind.mnemonic()), message);
+            }
+            if let OpKind::Planes { .. } = data.kind {
+                planes.extend(&data.results);
             }
         }
         for (i, output) in self.outputs.iter().enumerate() {

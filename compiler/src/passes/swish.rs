@@ -6,6 +6,7 @@ use crate::ir::{BinaryFn, Graph, OpKind, UnaryFn, Value};
 /// Replaces `x sigmoid(a x)` by `silu(a x) / a`, and `x tanh(softplus(x))` by `mish`.
 pub(super) fn run(graph: &Graph) -> Graph {
     let uses = graph.uses();
+    let is_output = |value| graph.outputs.iter().any(|output| output.value == value);
     let mut result = graph.clone();
     for id in &graph.order {
         let op = graph.op(*id);
@@ -23,9 +24,10 @@ pub(super) fn run(graph: &Graph) -> Graph {
             continue;
         }
         // The gate becomes the function of the scaled operand, unless something else reads it.
-        let Some((sigmoid, data)) = graph.producer(gate).filter(|_| uses[gate].len() == 1) else {
+        if uses[gate].len() != 1 || is_output(gate) {
             continue;
-        };
+        }
+        let Some((sigmoid, data)) = graph.producer(gate) else { continue };
         let scaled = data.operands[0];
         let inverse = result.add_f32("", [], &[(1.0 / factor) as f32]);
         result.op_mut(sigmoid).kind = OpKind::Unary { f };

@@ -22,15 +22,12 @@ pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
         let value = walk.item.add_input(&input.name, ty);
         walk.values[input.value] = Some(Of { value, axis: Some(0) });
     }
-    let mut problems = Collector::new();
     for op in &graph.order {
         let data = graph.op(*op);
-        if let Err(unsupported) = walk.operation(data) {
-            problems.push(|| Problem::at_op(graph, data, unsupported));
-            break;
-        }
+        // What depends on an operation that combines items is not understood.
+        walk.operation(data)
+            .map_err(|unsupported| Problems::from(Problem::at_op(graph, data, unsupported)))?;
     }
-    problems.finish()?;
     let mut problems = Collector::new();
     for output in &graph.outputs {
         match walk.values[output.value] {
@@ -99,10 +96,10 @@ impl Unbatch<'_> {
         let axis = match &mut kind {
             OpKind::Unary { .. } | OpKind::FakeQuantise { .. } | OpKind::Convert { .. } => axes[0],
             OpKind::Binary { .. } | OpKind::Select {} | OpKind::Concat { .. } => {
-                self.aligned(&shapes, &axes, to.len(), 0)?
+                self.aligned(&shapes, &axes, to.len())?
             }
             OpKind::MatMul {} => {
-                let axis = self.aligned(&shapes, &axes, to.len(), 0)?;
+                let axis = self.aligned(&shapes, &axes, to.len())?;
                 // Rows of the first matrix are independent of each other.
                 let mixes = |axis: usize| axis + 1 == to.len() || axes[1].is_some();
                 if axis.is_some_and(|axis| axis + 2 >= to.len() && mixes(axis)) {
@@ -151,8 +148,8 @@ impl Unbatch<'_> {
             _ => return Err(self.combined(&format!("{} of several items", data.kind.mnemonic()))),
         };
         let mut operands = Vec::with_capacity(data.operands.len());
-        for (i, operand) in data.operands.iter().enumerate() {
-            operands.push(self.operand(*operand, axis, &data.kind, to.len(), i)?);
+        for operand in &data.operands {
+            operands.push(self.operand(*operand, axis, &data.kind, to.len())?);
         }
         let nodes: Vec<Node> = data.nodes.clone();
         let value = self.item.push(kind, &operands, &nodes).map_err(|error| {
@@ -172,10 +169,9 @@ impl Unbatch<'_> {
         shapes: &[&[usize]],
         axes: &[Option<usize>],
         rank: usize,
-        first: usize,
     ) -> Result<Option<usize>, Unsupported> {
         let mut found = None;
-        for (shape, axis) in shapes.iter().zip(axes).skip(first) {
+        for (shape, axis) in shapes.iter().zip(axes) {
             let Some(axis) = axis.map(|axis| axis + rank - shape.len()) else { continue };
             if *found.get_or_insert(axis) != axis {
                 return Err(self.combined("items along different dimensions"));
@@ -214,7 +210,6 @@ impl Unbatch<'_> {
         axis: Option<usize>,
         kind: &OpKind,
         rank: usize,
-        index: usize,
     ) -> Result<Value, Unsupported> {
         if let Some(of) = self.values[value] {
             return Ok(of.value);
@@ -244,8 +239,7 @@ impl Unbatch<'_> {
             let mut items = blocks.chunks(block.max(1));
             let first = items.next().unwrap_or_default();
             if items.any(|item| item != first) {
-                let what = format!("another constant for each item (operand {index})");
-                return Err(self.combined(&what));
+                return Err(self.combined("another constant for each item"));
             }
             one.extend_from_slice(first);
         }

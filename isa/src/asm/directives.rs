@@ -2,14 +2,12 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
-
 use super::arguments::Arguments;
 use super::attempt::{Attempt, Order};
 use super::data::{self, MAX_SEEDED_BYTES};
 use super::kind::Kind;
 use super::machine;
+use super::section::{Files, Section, Target, check_digest};
 use super::symbols::{Symbol, Symbols};
 use super::syntax::{Atom, Line, Value};
 use super::text::{atom, items, number, string, strings, word};
@@ -17,12 +15,9 @@ use crate::effects::Space;
 use crate::instr::field::integer;
 use crate::instr::{Dram, Field as _, Sram};
 use crate::machine::Machine;
-use crate::program::{Alternative, Binding, Buffer, Decision, Element, Layer, Layout, Program};
+use crate::program::{Alternative, Binding, Buffer, Decision, Element, Layer, Layout};
 use vitcod_support::diagnostics::{Diagnostic, did_you_mean};
 use vitcod_support::problems::Collector;
-
-/// Reads a file beside the text, by name.
-pub type Files<'f> = dyn Fn(&str) -> Result<Bytes, String> + 'f;
 
 /// Alignment of buffers and tensors that the assembler places.
 pub(super) const PLACED_AT: u64 = 64;
@@ -171,41 +166,6 @@ pub(super) struct Tensor {
     pub(super) binding: Binding,
     pub(super) is_placed: bool,
     pub(super) span: Range<usize>,
-}
-
-/// Destination of data directives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Image,
-    Ir,
-    IrConstants,
-}
-
-/// Bytes from data directives or from a file.
-#[derive(Default)]
-pub(super) struct Section {
-    data: Vec<u8>,
-    file: Option<Bytes>,
-}
-
-impl Section {
-    pub(super) fn len(&self) -> u64 {
-        self.file.as_ref().map_or(self.data.len(), Bytes::len) as u64
-    }
-
-    pub(super) fn into_bytes(self) -> Bytes {
-        self.file.unwrap_or_else(|| self.data.into())
-    }
-
-    fn data(&mut self, head: &Atom<'_>) -> Result<&mut Vec<u8>, Diagnostic> {
-        match self.file {
-            None => Ok(&mut self.data),
-            Some(_) => Err(Diagnostic::at(
-                head.span.clone(),
-                "this section is read from a file, so it takes no other data",
-            )),
-        }
-    }
 }
 
 impl<'s, 'f> Definitions<'s, 'f> {
@@ -544,50 +504,9 @@ impl<'s, 'f> Definitions<'s, 'f> {
         self.target = target;
         let files = self.files;
         let section = self.target_section();
-        if let Some(file) = arguments.next_if_any() {
-            if !section.data(&arguments.head)?.is_empty() {
-                return Err(Diagnostic::at(
-                    file.span(),
-                    "these bytes are in the text: they take no file",
-                ));
-            }
-            let wrong = |message: String| Diagnostic::at(file.span(), message);
-            let mut bytes =
-                part_of(read(files, &string(&file)?).map_err(wrong)?, target).map_err(wrong)?;
-            let mut count =
-                |name| arguments.named(name).map(|value| number::<usize>(&value)).transpose();
-            let (at, length) = (count("at")?, count("bytes")?);
-            if at.is_some() || length.is_some() {
-                let start = at.unwrap_or(0);
-                let end = length.map_or(Some(bytes.len()), |length| start.checked_add(length));
-                let Some(end) = end.filter(|end| start <= *end && *end <= bytes.len()) else {
-                    return Err(wrong(format!("this has only {} bytes", bytes.len())));
-                };
-                bytes = bytes.slice(start..end);
-            }
-            check_digest(arguments.named("sha256"), &bytes)?;
-            section.file = Some(bytes);
-        } else if let Some(digest) = arguments.named("sha256") {
-            let message = "only the digest of these bytes is there: this text is for reading";
-            return Err(Diagnostic::at(digest.span(), message));
-        }
+        section.read(&mut arguments, target, files)?;
         arguments.end()
     }
-}
-
-/// Checks the digest of bytes, if one is stated.
-fn check_digest(stated: Option<Value<'_>>, bytes: &[u8]) -> Done {
-    let Some(stated) = stated else { return Ok(()) };
-    let found = sha256(bytes);
-    if string(&stated)? == found {
-        return Ok(());
-    }
-    Err(Diagnostic::at(stated.span(), format!("the digest of these bytes is {found}")))
-}
-
-/// SHA-256 in hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn once(done: bool, head: &Atom<'_>) -> Done {
@@ -595,27 +514,5 @@ fn once(done: bool, head: &Atom<'_>) -> Done {
         Err(Diagnostic::at(head.span.clone(), format!("a second `{}`", head.text)))
     } else {
         Ok(())
-    }
-}
-
-/// Reads a file beside the text. A text is untrusted and must not reach other folders.
-fn read(files: &Files<'_>, name: &str) -> Result<Bytes, String> {
-    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\', ':', '\0']) {
-        return Err("expected the name of a file beside the text, without folder".to_owned());
-    }
-    files(name)
-}
-
-/// The section of a program file; the whole of any other file.
-fn part_of(bytes: Bytes, target: Target) -> Result<Bytes, String> {
-    if !bytes.starts_with(b"\x7fELF") {
-        return Ok(bytes);
-    }
-    let program = Program::from_bytes(bytes).map_err(|error| error.to_string())?;
-    let ir = program.ir.ok_or_else(|| "that program has no IR".to_owned());
-    match target {
-        Target::Image => Ok(program.image),
-        Target::Ir => Ok(ir?.graph),
-        Target::IrConstants => Ok(ir?.constants),
     }
 }

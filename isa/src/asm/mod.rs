@@ -22,6 +22,7 @@ mod kind;
 mod lexer;
 mod machine;
 mod print;
+mod section;
 mod symbols;
 mod syntax;
 #[cfg(test)]
@@ -30,9 +31,9 @@ mod text;
 
 pub use attempt::{Attempt, Order};
 pub use data::MAX_SEEDED_BYTES;
-pub use directives::Files;
 pub use kind::{Kind, Operands};
 pub use print::{Listing, Sections, TaskListingText};
+pub use section::Files;
 pub use task_listing::{Places, Short, TaskListing};
 
 use crate::check::{self, Place};

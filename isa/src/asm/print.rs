@@ -5,9 +5,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::attempt::Attempt;
-use super::directives::sha256;
 use super::kind::Kind;
 use super::machine;
+use super::section::sha256;
 use super::task_listing::{Short, TaskListing};
 use crate::check::{self, CheckError};
 use crate::cost::cost;

@@ -14,8 +14,9 @@ use std::fmt;
 use std::ops::Range;
 
 use super::attempt::Attempt;
-use super::directives::{Definitions, Files, Tensor};
+use super::directives::{Definitions, Tensor};
 use super::kind::{Kind, Operands};
+use super::section::Files;
 use super::symbols::{Symbol, Symbols};
 use super::{AssemblyError, code, directives, syntax};
 use crate::effects::Space;

@@ -74,7 +74,7 @@ pub const TARGETS: [Target; 11] = [
     Target {
         name: "onnx",
         check: onnx::check,
-        seeds: || read(&[("tests/models", ".onnx")]),
+        seeds: || read(&[("tests/models", ".onnx"), ("tests/idioms", ".onnx")]),
         rounds: 200,
     },
     Target { name: "program", check: program::check, seeds: programs, rounds: 300 },

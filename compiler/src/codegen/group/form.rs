@@ -119,7 +119,10 @@ impl Former<'_> {
                 {
                     self.problem(op, "its image is also read by other operations");
                 } else if output(data.results[0]) {
-                    self.problem(op, "pixels of an input are no output");
+                    self.problem(
+                        op,
+                        "its pixels are an output as they are, expected an operation on them",
+                    );
                 }
             }
             OpKind::PickRows {} => groups.push(Group::RowGather(op)),

@@ -11,26 +11,7 @@ pub(crate) mod form;
 pub(crate) mod fuse;
 pub(crate) mod views;
 
-use crate::ir::{Elem, Graph, Op, OpKind, Value};
-
-/// A graph whose outputs are the pixels of images instead of the images: the same bytes, which the
-/// runtime transposes.
-pub(crate) fn planes_removed(graph: &Graph) -> Graph {
-    let mut removed = graph.clone();
-    for output in &mut removed.outputs {
-        if let Some((_, data)) = graph.producer(output.value)
-            && let OpKind::Planes { .. } = data.kind
-        {
-            output.value = data.operands[0];
-        }
-    }
-    let uses = graph.uses();
-    removed.order.retain(|op| {
-        let data = graph.op(*op);
-        !matches!(data.kind, OpKind::Planes { .. }) || !uses[data.results[0]].is_empty()
-    });
-    removed
-}
+use crate::ir::{Elem, Graph, Op, Value};
 
 /// Operations that are lowered together.
 #[derive(Clone, Debug, PartialEq)]

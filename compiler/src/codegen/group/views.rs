@@ -39,3 +39,22 @@ pub(crate) fn sliced(graph: &Graph, mut value: Value) -> Value {
     }
     value
 }
+
+/// A graph whose outputs are the pixels of images instead of the images: the same bytes, which the
+/// runtime transposes.
+pub(crate) fn planes_removed(graph: &Graph) -> Graph {
+    let mut removed = graph.clone();
+    for output in &mut removed.outputs {
+        if let Some((_, data)) = graph.producer(output.value)
+            && let OpKind::Planes { .. } = data.kind
+        {
+            output.value = data.operands[0];
+        }
+    }
+    let uses = graph.uses();
+    removed.order.retain(|op| {
+        let data = graph.op(*op);
+        !matches!(data.kind, OpKind::Planes { .. }) || !uses[data.results[0]].is_empty()
+    });
+    removed
+}

@@ -31,7 +31,37 @@ pub(super) fn attention(call: &mut Call<'_>) -> Translated {
         addends.push(addend(call, mask)?);
     }
     let causal = call.int("is_causal", 0)? != 0;
-    Ok(vec![attend(call, Heads { q, k, v, scale, addends, causal }, is_flat)?])
+    // Bounds of the distance to earlier and later keys, as of opset 25.
+    let bound =
+        |name: &str| -> Translated<Option<usize>> { Ok(usize::try_from(call.int(name, -1)?).ok()) };
+    let (earlier, later) = (bound("left_window_size")?, bound("right_window_size")?);
+    let visible = Visible { earlier, later: if causal { Some(0) } else { later } };
+    Ok(vec![attend(call, Heads { q, k, v, scale, addends, visible }, is_flat)?])
+}
+
+/// The keys that a query attends to, by the distance of their places: any if there is no bound.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Visible {
+    earlier: Option<usize>,
+    later: Option<usize>,
+}
+
+impl Visible {
+    /// All keys, or those that do not come later than the query.
+    pub(super) fn of_causal(causal: bool) -> Visible {
+        Visible { earlier: None, later: causal.then_some(0) }
+    }
+
+    fn all(self) -> bool {
+        self.earlier.is_none() && self.later.is_none()
+    }
+
+    fn has(self, query: usize, key: usize) -> bool {
+        let within =
+            |distance: usize, bound: Option<usize>| bound.is_none_or(|most| distance <= most);
+        within(query.saturating_sub(key), self.earlier)
+            && within(key.saturating_sub(query), self.later)
+    }
 }
 
 /// Queries, keys and values `[batch, heads, tokens, features]`, and what happens to their scores.
@@ -42,13 +72,12 @@ pub(super) struct Heads {
     pub(super) scale: f32,
     /// Added to the scores.
     pub(super) addends: Vec<Value>,
-    /// Whether a query attends only to keys that do not come later.
-    pub(super) causal: bool,
+    pub(super) visible: Visible,
 }
 
 /// `softmax(scale q k^T + addends) v`: of rank 4, or, if it is flat, with the heads side by side.
 pub(super) fn attend(call: &mut Call<'_>, heads: Heads, is_flat: bool) -> Translated<Value> {
-    let Heads { q, k, v, scale, addends, causal } = heads;
+    let Heads { q, k, v, scale, addends, visible } = heads;
     let (&[batch, count, queries, _], &[_, k_count, keys, _], &[_, v_count, ..]) =
         (call.shape(q), call.shape(k), call.shape(v))
     else {
@@ -64,11 +93,11 @@ pub(super) fn attend(call: &mut Call<'_>, heads: Heads, is_flat: bool) -> Transl
     for addend in addends {
         scores = added(call, scores, addend)?;
     }
-    if causal {
-        let pruned = |query, key| if key > query { f32::NEG_INFINITY } else { 0.0 };
-        let later = (0..queries * keys).map(|entry| pruned(entry / keys, entry % keys));
-        let later = call.float_constant(&[queries, keys], later)?;
-        scores = added(call, scores, later)?;
+    if !visible.all() {
+        let addend = |query, key| if visible.has(query, key) { 0.0 } else { f32::NEG_INFINITY };
+        let mask = (0..queries * keys).map(|entry| addend(entry / keys, entry % keys));
+        let mask = call.float_constant(&[queries, keys], mask)?;
+        scores = added(call, scores, mask)?;
     }
     let probabilities = call.emit(OpKind::Softmax { axis: 3 }, &[scores])?;
     let result = call.emit(OpKind::MatMul {}, &[probabilities, v])?;

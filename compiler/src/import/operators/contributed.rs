@@ -1,7 +1,8 @@
 //! Operators of ONNX Runtime (`com.microsoft`), which its optimiser writes: translated to the
 //! operators of ONNX that they fuse.
 
-use super::attention::{Heads, attend, split_heads};
+use super::attention::{Heads, Visible, attend, split_heads};
+use super::selection::gathered;
 use super::{Call, Translated};
 use crate::ir::{BinaryFn, Conversion, Elem, OpKind, UnaryFn, Value};
 
@@ -57,14 +58,14 @@ pub(super) fn embed_layer_normalization(call: &mut Call<'_>) -> Translated {
     let ids = call.operand(0)?;
     let tokens = call.shape(ids).last().copied().unwrap_or(1);
     let [words, positions] = [call.operand(2)?, call.operand(3)?];
-    let mut sum = call.emit(OpKind::Gather { axis: 0 }, &[words, ids])?;
+    let mut sum = gathered(call, words, ids, 0)?;
     let positions = match call.optional(8) {
-        Some(ids) => call.emit(OpKind::Gather { axis: 0 }, &[positions, ids])?,
+        Some(ids) => gathered(call, positions, ids, 0)?,
         None => call.slice(positions, 0, 0, tokens, 1)?,
     };
     sum = call.binary(BinaryFn::Add, sum, positions)?;
     if let (Some(ids), Some(segments)) = (call.optional(1), call.optional(4)) {
-        let segments = call.emit(OpKind::Gather { axis: 0 }, &[segments, ids])?;
+        let segments = gathered(call, segments, ids, 0)?;
         sum = call.binary(BinaryFn::Add, sum, segments)?;
     }
     let normal = layer_norm(call, sum, 5, 6)?;
@@ -173,7 +174,8 @@ pub(super) fn multi_head_attention(call: &mut Call<'_>) -> Translated {
         let mut start = 0;
         for part in &mut parts {
             let channels = call.shape(*part).last().copied().unwrap_or(1);
-            if call.ty(*part).rank() != 3 || start + channels > call.shape(bias)[0] {
+            let all = if let [all] = *call.shape(bias) { all } else { 0 };
+            if call.ty(*part).rank() != 3 || start + channels > all {
                 return Err(call.mismatch("a bias of each channel", call.describe(bias)));
             }
             let of_part = call.slice(bias, 0, start, channels, 1)?;
@@ -209,6 +211,7 @@ fn of_heads(
         addends.push(key_mask(call, mask)?);
     }
     addends.extend(call.optional(addend));
-    let heads = Heads { q: heads[0], k: heads[1], v: heads[2], scale, addends, causal };
+    let visible = Visible::of_causal(causal);
+    let heads = Heads { q: heads[0], k: heads[1], v: heads[2], scale, addends, visible };
     Ok(vec![attend(call, heads, true)?])
 }

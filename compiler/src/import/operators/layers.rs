@@ -104,7 +104,7 @@ fn convolution<const N: usize>(
     let (stride, dilation) = (along(stride), along(dilation));
     let own = pads::<N>(call, [x, w], stride, dilation)?;
     let (x, mut pad) = absorbed_pads(call, x);
-    pad.iter_mut().zip(own).for_each(|(pad, own)| *pad += own);
+    pad.iter_mut().zip(own).for_each(|(pad, own)| *pad = pad.saturating_add(own));
     let kind = OpKind::Conv {
         stride,
         pad,

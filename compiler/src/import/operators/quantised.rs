@@ -203,6 +203,24 @@ fn requantised(call: &mut Call<'_>, x: Value, [scale, zero_point]: [usize; 2]) -
     }
 }
 
+/// The real numbers of an integer bias in steps of the product of the scales of the operand, given
+/// their place, and of the weights.
+fn real_bias(
+    call: &mut Call<'_>,
+    bias: Value,
+    scale: usize,
+    of_weights: &[f32],
+) -> Translated<Value> {
+    let steps = call.integers(bias, "a bias")?;
+    let scale = call.operand(scale)?;
+    let Some(scale) = call.number(scale) else {
+        return Err(call.mismatch("one scale of the operand", call.describe(scale)));
+    };
+    let scales = of_weights.iter().cycle().take(steps.len());
+    let reals: Vec<f32> = steps.iter().zip(scales).map(|(b, w)| *b as f32 * (w * scale)).collect();
+    call.float_constant(&[steps.len()], reals)
+}
+
 pub(super) fn qlinear_mat_mul(call: &mut Call<'_>) -> Translated {
     let (a, b) = (dequantised(call, [0, 1, 2])?, dequantised(call, [3, 4, 5])?);
     let product = call.emit(OpKind::MatMul {}, &[a, b])?;
@@ -216,14 +234,8 @@ pub(super) fn qlinear_conv(call: &mut Call<'_>) -> Translated {
     let w = call.operand(3)?;
     let parameters = Parameters::along(call, w, [4, 5], Some(0))?;
     let weights = constant(call, w, &parameters)?;
-    let x_scale = call.floats(call.operand(1)?, "a scale")?[0];
     let bias = match call.optional(8) {
-        Some(bias) => {
-            let steps = call.integers(bias, "a bias")?;
-            let step = |i: usize| parameters.scales[i % parameters.scales.len()] * x_scale;
-            let reals = steps.iter().enumerate().map(|(i, b)| *b as f32 * step(i));
-            Some(call.float_constant(&[steps.len()], reals)?)
-        }
+        Some(bias) => Some(real_bias(call, bias, 1, &parameters.scales)?),
         None => None,
     };
     let result = super::layers::convolved(call, x, weights, bias)?;
@@ -282,12 +294,8 @@ pub(super) fn qgemm(call: &mut Call<'_>) -> Translated {
     let alpha = call.float("alpha", 1.0)?;
     let mut sum = call.scaled(product, alpha)?;
     if let Some(bias) = call.optional(6) {
-        let steps = call.integers(bias, "a bias")?;
-        let [x_scale, w_scale] =
-            [call.floats(call.operand(1)?, "a scale")?, call.floats(call.operand(4)?, "scales")?];
-        let step = |i: usize| w_scale[i % w_scale.len()] * x_scale[0];
-        let reals = steps.iter().enumerate().map(|(i, b)| *b as f32 * step(i));
-        let bias = call.float_constant(&[steps.len()], reals)?;
+        let scales = call.floats(call.operand(4)?, "scales")?;
+        let bias = real_bias(call, bias, 1, &scales)?;
         sum = call.binary(BinaryFn::Add, sum, bias)?;
     }
     if call.optional(7).is_none() {

@@ -72,7 +72,7 @@ impl Axes {
             let so_far: &mut Option<f64> = &mut sums[place];
             *so_far = Some(so_far.map_or(element, |sum| (f.floats)(sum, element)));
         }
-        let sums = sums.into_iter().map(|sum| (f.after)(sum.unwrap_or(empty as f64)) as f32);
+        let sums = sums.into_iter().map(|sum| sum.unwrap_or(empty as f64) as f32);
         call.float_constant(&shape, sums)
     }
 
@@ -94,18 +94,12 @@ struct Fold {
     empty: Option<i64>,
     integers: fn(i64, i64) -> i64,
     floats: fn(f64, f64) -> f64,
-    /// Applied to each float, and to the result.
+    /// Applied to each float.
     before: fn(f64) -> f64,
-    after: fn(f64) -> f64,
 }
 
-const SUM: Fold = Fold {
-    empty: Some(0),
-    integers: i64::wrapping_add,
-    floats: |a, b| a + b,
-    before: |x| x,
-    after: |x| x,
-};
+const SUM: Fold =
+    Fold { empty: Some(0), integers: i64::wrapping_add, floats: |a, b| a + b, before: |x| x };
 
 /// A reduction that only constants have.
 fn folded(call: &mut Call<'_>, f: &Fold) -> Translated {
@@ -205,7 +199,9 @@ pub(super) fn reduce_sum_square(call: &mut Call<'_>) -> Translated {
 }
 
 pub(super) fn reduce_l1(call: &mut Call<'_>) -> Translated {
-    let (before, after) = (f64::abs, |x| x);
-    let integers = |a: i64, b: i64| a.wrapping_abs().wrapping_add(b.wrapping_abs());
-    folded(call, &Fold { integers, before, after, ..SUM })
+    let x = call.operand(0)?;
+    if call.ty(x).elem != Elem::F32 {
+        return Err(call.mismatch("floats", call.describe(x)));
+    }
+    folded(call, &Fold { before: f64::abs, ..SUM })
 }

@@ -36,6 +36,9 @@ pub(super) fn resize(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     let method = Method::of(call)?;
     let shape = call.shape(x).to_vec();
+    if shape.contains(&0) {
+        return Err(call.mismatch("a tensor with elements", call.describe(x)));
+    }
     let axes = match call.node.ints("axes")? {
         Some(axes) => {
             axes.iter().map(|axis| call.axis(*axis, shape.len())).collect::<Translated<_>>()?
@@ -93,7 +96,10 @@ pub(super) fn upsample(call: &mut Call<'_>) -> Translated {
         Some(scales) => call.floats(scales, "scales")?,
         None => call.node.floats("scales")?.unwrap_or_default().to_vec(),
     };
-    if scales.len() != shape.len() || scales.iter().any(|scale| !(1.0..1e6).contains(scale)) {
+    if shape.contains(&0)
+        || scales.len() != shape.len()
+        || scales.iter().any(|scale| !(1.0..1e6).contains(scale))
+    {
         return Err(call.mismatch("a scale of at least 1 for each dimension", shown(&scales)));
     }
     let method = Method { transformation: Transformation::Asymmetric, ..Method::of(call)? };

@@ -113,10 +113,22 @@ fn clamped(bound: i64, extent: usize) -> usize {
 pub(super) fn gather(call: &mut Call<'_>) -> Translated {
     let (x, indices) = (call.operand(0)?, call.operand(1)?);
     let axis = call.axis(call.int("axis", 0)?, call.ty(x).rank())?;
+    Ok(vec![gathered(call, x, indices, axis)?])
+}
+
+/// Slices of a tensor along an axis, by indices that may be computed.
+pub(super) fn gathered(
+    call: &mut Call<'_>,
+    x: Value,
+    indices: Value,
+    axis: usize,
+) -> Translated<Value> {
+    let Some(extent) = call.shape(x).get(axis).copied() else {
+        return Err(call.mismatch("a table of rows", call.describe(x)));
+    };
     if !call.is_constant(indices) && call.ty(indices).elem == Elem::I64 {
-        return Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?]);
+        return call.emit(OpKind::Gather { axis }, &[x, indices]);
     }
-    let extent = call.shape(x)[axis];
     let elements = call.integers(indices, "indices")?;
     let normalised = elements
         .iter()
@@ -125,7 +137,7 @@ pub(super) fn gather(call: &mut Call<'_>) -> Translated {
     let shape = call.shape(indices).to_vec();
     let indices =
         if normalised == elements { indices } else { call.integer_constant(&shape, normalised)? };
-    Ok(vec![call.emit(OpKind::Gather { axis }, &[x, indices])?])
+    call.emit(OpKind::Gather { axis }, &[x, indices])
 }
 
 /// Normalises an index into an extent. Negative indices count from the end.

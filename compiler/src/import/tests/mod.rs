@@ -1,6 +1,7 @@
 //! Models built by hand.
 
 mod errors;
+mod extremes;
 mod folding;
 mod operators;
 mod quantised;

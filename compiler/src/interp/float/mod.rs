@@ -29,8 +29,8 @@ type Shared = ArcArray<f32, IxDyn>;
 pub struct FloatInterpreter<'g> {
     graph: &'g Graph,
     /// The small constants that are float or integer, read once for all runs. A large one is read
-    /// for each operation on it, which takes less time than the operation; all of them together
-    /// would take the memory of another copy of the model.
+    /// for each operation on it: all of them together would take the memory of another copy of the
+    /// model.
     constants: SecondaryMap<Value, Option<Shared>>,
 }
 

@@ -6,7 +6,7 @@ use super::constants::{broadcast, data};
 use super::flags::Flags;
 use super::view::{Axis, View, Walk};
 use super::{Canonicaliser, Meaning, unexpected};
-use crate::ir::{BinaryFn, Node, OpData, OpKind, Value};
+use crate::ir::{BinaryFn, Node, OpData, OpKind, Value, infer};
 use crate::passes::error::Unsupported;
 
 /// `scale q k^T + bias` of each head.
@@ -202,7 +202,7 @@ impl Canonicaliser<'_> {
         [condition, fill]: [Value; 2],
     ) -> Result<Meaning, Unsupported> {
         let shape = &self.source.ty(op.results[0]).shape;
-        if crate::ir::infer::count(shape) != crate::ir::infer::count(&scores.shape) {
+        if infer::count(shape) != infer::count(&scores.shape) {
             return Err(Unsupported::new(
                 format!("attention scores {:?} repeated to {shape:?}", scores.shape),
                 "a condition that broadcasts to the scores",

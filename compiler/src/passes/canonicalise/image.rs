@@ -1,6 +1,7 @@
 //! Images that are inputs: how their channels lie in memory, and their normalisation, which the
 //! runtime performs before it quantises.
 
+use super::constants::data;
 use super::view::View;
 use super::{Canonicaliser, Meaning};
 use crate::ir::{BinaryFn, Elem, Graph, OpData, OpKind, Value};
@@ -64,7 +65,7 @@ impl Image {
     }
 
     /// The image with permuted dimensions.
-    pub(super) fn transposed(&self, perm: &[usize]) -> Image {
+    fn transposed(&self, perm: &[usize]) -> Image {
         Image { perm: perm.iter().map(|d| self.perm[*d]).collect(), ..self.clone() }
     }
 
@@ -92,23 +93,44 @@ impl Image {
 }
 
 impl Canonicaliser<'_> {
-    /// The meaning of a normalisation of an image by a constant, if it is one.
-    pub(super) fn normalised(
+    /// The result of an operation on an image if that is an image, too: with permuted dimensions or
+    /// normalised.
+    pub(super) fn of_image(
+        &mut self,
+        op: &OpData,
+        operands: &[Meaning],
+    ) -> Result<Option<Image>, Unsupported> {
+        match (&op.kind, operands) {
+            (OpKind::Transpose { perm }, [Meaning::Image(image)]) => {
+                Ok(Some(image.transposed(perm)))
+            }
+            (OpKind::Binary { f }, [Meaning::Image(image), Meaning::Constant]) => {
+                self.normalised(*f, op, image, op.operands[1], false)
+            }
+            (OpKind::Binary { f }, [Meaning::Constant, Meaning::Image(image)]) => {
+                self.normalised(*f, op, image, op.operands[0], true)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A function of an image and a constant, if that is a normalisation.
+    fn normalised(
         &mut self,
         f: BinaryFn,
         op: &OpData,
         image: &Image,
         constant: Value,
         swapped: bool,
-    ) -> Result<Option<Meaning>, Unsupported> {
+    ) -> Result<Option<Image>, Unsupported> {
         let ty = self.source.ty(constant);
         let rank = self.source.ty(op.results[0]).rank();
         // The constant has one number, or one for each channel.
         let axis = image.perm.iter().position(|d| *d == image.axis).unwrap_or_default();
         let missing = rank.checked_sub(ty.rank()).filter(|_| rank == image.shape.len());
         let beside = |missing: usize| {
-            let extents = ty.shape.iter().enumerate();
-            extents.into_iter().all(|(d, extent)| d + missing == axis || *extent == 1)
+            let mut extents = ty.shape.iter().enumerate();
+            extents.all(|(d, extent)| d + missing == axis || *extent == 1)
         };
         let fits = missing.is_some_and(beside);
         let elements = self.source.const_f32(constant).filter(|_| fits).unwrap_or_default();
@@ -120,7 +142,7 @@ impl Canonicaliser<'_> {
             _ => return Ok(None),
         };
         self.builder.charge(3 * numbers.len())?;
-        Ok(image.with_constant(f, &numbers, swapped).map(Meaning::Image))
+        Ok(image.with_constant(f, &numbers, swapped))
     }
 
     /// The image as a view of its pixels.
@@ -133,18 +155,10 @@ impl Canonicaliser<'_> {
         let offsets: Vec<f32> = pairs.map(|(offset, factor)| (-offset / factor) as f32).collect();
         let shifted = offsets.iter().any(|offset| *offset != 0.0);
         if shifted || factors.iter().any(|factor| *factor != 1.0) {
-            operands.push(self.builder.make(
-                "factors",
-                &[count],
-                super::constants::data(factors),
-            )?);
+            operands.push(self.builder.make("factors", &[count], data(factors))?);
         }
         if shifted {
-            operands.push(self.builder.make(
-                "offsets",
-                &[count],
-                super::constants::data(offsets),
-            )?);
+            operands.push(self.builder.make("offsets", &[count], data(offsets))?);
         }
         let last = image.axis == 3;
         let matrix = self.builder.push(OpKind::Pixels { last }, &operands)?;

@@ -47,11 +47,8 @@ impl Builder<'_> {
                 .collect()
         };
         let (rows, columns) = (of(Axis::Row), of(Axis::Column));
-        let shape: Vec<usize> = {
-            let mut shape = first.shape();
-            shape[axis] = parts.iter().map(|part| part.shape()[axis]).sum();
-            shape
-        };
+        let mut shape = first.shape();
+        shape[axis] = parts.iter().map(|part| part.shape()[axis]).sum();
         self.check_size(&columns.iter().map(|d| shape[*d]).collect::<Vec<_>>())?;
         let matrix = match self.columns_of_one(parts, &rows, &columns)? {
             Some(joined) => joined,

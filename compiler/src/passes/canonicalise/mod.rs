@@ -239,22 +239,8 @@ impl Canonicaliser<'_> {
         if ty.shape.contains(&0) {
             return Err(Unsupported::new(format!("a result {ty}"), "a tensor with elements"));
         }
-        if let OpKind::Binary { f } = op.kind {
-            let normalised = match &operands[..] {
-                [Meaning::Image(image), Meaning::Constant] => {
-                    self.normalised(f, op, image, op.operands[1], false)?
-                }
-                [Meaning::Constant, Meaning::Image(image)] => {
-                    self.normalised(f, op, image, op.operands[0], true)?
-                }
-                _ => None,
-            };
-            if let Some(image) = normalised {
-                return Ok(image);
-            }
-        }
-        if let (OpKind::Transpose { perm }, [Meaning::Image(image)]) = (&op.kind, &operands[..]) {
-            return Ok(Meaning::Image(image.transposed(perm)));
+        if let Some(image) = self.of_image(op, &operands)? {
+            return Ok(Meaning::Image(image));
         }
         for operand in &mut operands {
             if let Meaning::Image(image) = operand {

@@ -1,13 +1,13 @@
 //! Tensors whose elements along a dimension are picked one by one: in another order, repeated, or
 //! beside zeros.
 
+use super::builder::Builder;
+use super::constants::data;
 use super::movement::is_along;
 use super::view::{Axis, View, Walk, places, walks};
 use super::{Canonicaliser, Meaning, unexpected};
-use crate::ir::{OpData, OpKind};
+use crate::ir::{OpData, OpKind, Value};
 use crate::passes::error::Unsupported;
-
-use super::builder::Builder;
 
 impl Canonicaliser<'_> {
     /// Picks by constant indices in any order.
@@ -115,15 +115,14 @@ impl Builder<'_> {
     /// Rows of a matrix in any order; `None` stands for a row of zeros.
     fn rows_or_zeros(
         &mut self,
-        matrix: crate::ir::Value,
+        matrix: Value,
         rows: &[Option<usize>],
-    ) -> Result<crate::ir::Value, Unsupported> {
+    ) -> Result<Value, Unsupported> {
         let (height, width) = self.extents(matrix);
         let mut source = matrix;
         if rows.iter().any(Option::is_none) {
-            let zeros = self.zeros(width)?;
-            let bytes = self.graph.constant(zeros).map(|zeros| zeros.bytes.clone());
-            let row = self.make("", &[1, width], bytes.unwrap_or_default())?;
+            self.check_size(&[width])?;
+            let row = self.make("", &[1, width], data(std::iter::repeat_n(0.0, width)))?;
             source = self.push(OpKind::Concat { axis: 0 }, &[matrix, row])?;
         }
         let rows = rows.iter().map(|row| row.unwrap_or(height)).collect();

@@ -3,6 +3,7 @@
 
 mod faults;
 mod lists;
+mod split_attention;
 
 use proptest::prelude::*;
 use vitcod_isa::instr::table::*;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use ndarray::{ArrayD, Dimension as _};
-use vitcod_compiler::calibration::Clipping;
-use vitcod_compiler::ir::{Graph, GraphInput};
+use vitcod_compiler::calibration::{Clipping, Inputs};
+use vitcod_compiler::frontend::Imported;
+use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise;
 
 use crate::{npy, tensor_args, warning};
@@ -56,10 +57,44 @@ pub(crate) fn warn_of_noise() {
     );
 }
 
+/// Calibration samples.
+#[derive(Default)]
+pub(crate) struct Samples {
+    /// Samples of the model's inputs.
+    pub(crate) model: Option<Vec<ArrayD<f32>>>,
+    /// Those of the machine's inputs, if the host computes some of them.
+    machine: Option<Vec<ArrayD<f32>>>,
+}
+
+impl Samples {
+    /// Reads the samples of a model's inputs, as `--calibration` names them.
+    pub(crate) fn read(calibration: &[String], imported: &Imported) -> anyhow::Result<Samples> {
+        let model = read(calibration, imported)?;
+        let machine = match &imported.division {
+            Some(division) => Some(division.host.before_machine(&imported.graph, &model)?),
+            None => None,
+        };
+        Ok(Samples { model: Some(model), machine })
+    }
+
+    /// Samples of the machine's inputs, in their order.
+    pub(crate) fn machine(&self) -> Option<&[ArrayD<f32>]> {
+        self.machine.as_deref().or(self.model.as_deref())
+    }
+}
+
 impl CalibrationArgs {
-    /// The samples of a graph's inputs, in their order, if there are any.
-    pub(crate) fn read(&self, graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
+    /// The samples of the inputs of a graph, if there are any.
+    pub(crate) fn of_graph(&self, graph: &Graph) -> anyhow::Result<Option<Vec<ArrayD<f32>>>> {
         (!self.calibration.is_empty()).then(|| read(&self.calibration, graph)).transpose()
+    }
+
+    /// The samples of a model's inputs, if there are any.
+    pub(crate) fn read(&self, imported: &Imported) -> anyhow::Result<Samples> {
+        match &self.calibration[..] {
+            [] => Ok(Samples::default()),
+            calibration => Samples::read(calibration, imported),
+        }
     }
 
     /// The sample files.
@@ -77,13 +112,17 @@ impl CalibrationArgs {
     }
 }
 
-/// Reads the samples of a graph's inputs, in their order, as `--calibration` names them.
-pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let files = tensor_args::bind("input", calibration, &graph.inputs)?;
-    let sample = |input: &GraphInput| {
-        let file = files.iter().find(|(bound, _)| bound.name == input.name);
+/// Reads the samples of a model's inputs, in their order, as `--calibration` names them.
+pub(crate) fn read(
+    calibration: &[String],
+    model: &impl Inputs,
+) -> anyhow::Result<Vec<ArrayD<f32>>> {
+    let names: Vec<&str> = model.inputs().into_iter().map(|(name, _)| name).collect();
+    let files = tensor_args::bind("input", calibration, &names)?;
+    let sample = |name: &&str| {
+        let file = files.iter().find(|(bound, _)| *bound == name);
         let (_, path) =
-            file.with_context(|| format!("no --calibration is given for input {:?}", input.name))?;
+            file.with_context(|| format!("no --calibration is given for input {name:?}"))?;
         let samples = npy::read(path)?;
         let wrong = samples.indexed_iter().find(|(_, x)| !x.is_finite());
         if let Some((place, found)) = wrong {
@@ -95,7 +134,7 @@ pub(crate) fn read(calibration: &[String], graph: &Graph) -> anyhow::Result<Vec<
         }
         Ok(samples)
     };
-    graph.inputs.iter().map(sample).collect()
+    names.iter().map(sample).collect()
 }
 
 /// The files of `--calibration`; both readings of `NAME=FILE`, because the inputs are unknown.

@@ -16,7 +16,7 @@ use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
 use crate::files::{self, Outputs};
-use crate::pipeline::{self, Dims};
+use crate::import::{self, ImportArgs};
 
 /// Extension of IR text.
 const EXTENSION: &str = "vir";
@@ -29,7 +29,7 @@ const PROGRAM: &str = "vitcod";
 
 /// Reads a file: IR text if its name ends in .vir, assembly if it ends in .s, a program, or else an
 /// ONNX model, which is imported. Programs are verified.
-pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
+pub(crate) fn read(path: &Path, import: &ImportArgs) -> anyhow::Result<Module> {
     let extension = path.extension().unwrap_or_default();
     if extension == EXTENSION {
         return read_text(path);
@@ -42,7 +42,7 @@ pub(crate) fn read(path: &Path, dims: &Dims) -> anyhow::Result<Module> {
         check(&program).with_context(|| path.display().to_string())?;
         return Ok(Module::Program(program));
     }
-    Ok(Module::Graph(pipeline::import_as_exported(path, dims)?))
+    Ok(Module::Graph(import::import_as_exported(path, import)?))
 }
 
 /// Reads and verifies assembly.
@@ -117,8 +117,9 @@ pub(crate) fn stage(
         name.with_context(|| format!("{}: expected a file name in UTF-8", path.display()))?;
     let side_name = format!("{name}.bin");
     let sections = if inline { Sections::Inline } else { Sections::Side(side_name.clone()) };
-    let side_of = |image, ir: &Option<SavedIr>| {
-        if inline { Vec::new() } else { Sections::side(image, ir.as_ref()) }
+    let side_of = |image, saved: &[&Option<SavedIr>]| {
+        let saved = saved.iter().copied().flatten();
+        if inline { Vec::new() } else { Sections::side(image, saved) }
     };
     let (text, side) = match module {
         Module::Graph(graph) if inline => (text::print(graph, Constants::Inline), Vec::new()),
@@ -126,9 +127,9 @@ pub(crate) fn stage(
             let mut side = Vec::new();
             (text::print(graph, Constants::File { name: &side_name, bytes: &mut side }), side)
         }
-        Module::Tiled(tiled) => (tiled.text(sections), side_of(&tiled.image, &tiled.ir)),
+        Module::Tiled(tiled) => (tiled.text(sections), side_of(&tiled.image, &[&tiled.ir])),
         Module::Scheduled(scheduled) => {
-            (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir))
+            (scheduled.text(sections), side_of(&scheduled.tiled.image, &[&scheduled.tiled.ir]))
         }
         Module::Program(program)
             if path.extension().is_some_and(|extension| extension == PROGRAM) =>
@@ -138,7 +139,7 @@ pub(crate) fn stage(
         }
         Module::Program(program) => (
             program.listing().with_sections(sections).to_string(),
-            side_of(&program.image, &program.ir),
+            side_of(&program.image, &[&program.ir, &program.host]),
         ),
     };
     files.stage(path, |file| Ok(file.write_all(text.as_bytes())?))?;
@@ -164,7 +165,9 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
     let mut side = Vec::new();
     let constants = Constants::File { name: SIDE, bytes: &mut side };
     let sections = Sections::Side(SIDE.to_owned());
-    let side_of = |image, ir: &Option<SavedIr>| Bytes::from(Sections::side(image, ir.as_ref()));
+    let side_of = |image, saved: &[&Option<SavedIr>]| {
+        Bytes::from(Sections::side(image, saved.iter().copied().flatten()))
+    };
     let (written, again) = match module {
         Module::Graph(graph) => {
             let written = text::print(&graph.compacted(), constants);
@@ -177,20 +180,20 @@ pub(crate) fn round_trip(module: &Module) -> Option<String> {
             (written, again)
         }
         Module::Tiled(tiled) => {
-            let (written, side) = (tiled.text(sections), side_of(&tiled.image, &tiled.ir));
+            let (written, side) = (tiled.text(sections), side_of(&tiled.image, &[&tiled.ir]));
             let again = Tiled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *tiled);
             (written, again)
         }
         Module::Scheduled(scheduled) => {
             let (written, side) =
-                (scheduled.text(sections), side_of(&scheduled.tiled.image, &scheduled.tiled.ir));
+                (scheduled.text(sections), side_of(&scheduled.tiled.image, &[&scheduled.tiled.ir]));
             let again =
                 Scheduled::parse(&written, &|_| Ok(side.clone())).map(|again| again == *scheduled);
             (written, again)
         }
         Module::Program(program) => {
             let written = program.listing().with_sections(sections).to_string();
-            let side = side_of(&program.image, &program.ir);
+            let side = side_of(&program.image, &[&program.ir, &program.host]);
             let again = Assembly::parse(&written, &|_| Ok(side.clone()))
                 .map(|again| again.program == *program);
             (written, again)

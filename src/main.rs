@@ -4,6 +4,8 @@ mod calibration;
 mod check;
 mod commands;
 mod files;
+mod hosted;
+mod import;
 mod ir_files;
 mod machines;
 mod npy;

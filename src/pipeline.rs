@@ -1,18 +1,15 @@
 //! From a model to a program, by the compiler's passes.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::{bail, ensure};
 use ndarray::{ArrayD, ArrayViewD};
 use vitcod_compiler::autoencoder::PcaError;
 use vitcod_compiler::calibration::{self, Divided};
-use vitcod_compiler::frontend::{self, FrontendError};
-use vitcod_compiler::import::{self, ImportOptions};
+use vitcod_compiler::frontend::Imported;
+use vitcod_compiler::host::Tensors;
+use vitcod_compiler::interp::InterpError;
 use vitcod_compiler::ir::{Graph, Stage};
-use vitcod_compiler::masks::Masks;
-use vitcod_compiler::onnx;
 use vitcod_compiler::passes::{self, Context, Level, Module, Notes};
 use vitcod_compiler::quantise::accuracy::{self, Outputs};
 use vitcod_compiler::quantise::{self, Quantised};
@@ -20,71 +17,9 @@ use vitcod_compiler::split::GlobalTokens;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
+use crate::calibration::Samples;
 use crate::progress::Progress;
 use crate::sparsity_args::Autoencoder;
-
-/// Extents of the named dimensions of a model.
-#[derive(clap::Args, Default)]
-pub(crate) struct Dims {
-    /// Extent of a named dynamic dimension of the model
-    #[arg(long = "dim", value_name = "NAME=N", value_parser = dim)]
-    dims: Vec<(String, usize)>,
-}
-
-impl Dims {
-    /// The extents of dimensions that a model leaves open.
-    pub(crate) fn among(&self, open: &BTreeSet<String>) -> Dims {
-        Dims { dims: self.dims.iter().filter(|(name, _)| open.contains(name)).cloned().collect() }
-    }
-
-    /// The names of the dimensions.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.dims.iter().map(|(name, _)| name.as_str())
-    }
-}
-
-fn dim(text: &str) -> Result<(String, usize), String> {
-    let (name, extent) = text.rsplit_once('=').ok_or("expected NAME=N")?;
-    let extent = extent.parse().ok().filter(|extent| *extent > 0);
-    Ok((name.to_owned(), extent.ok_or("expected a number of at least 1 after the =")?))
-}
-
-/// Imports a model and canonicalises it.
-pub(crate) fn import(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
-    import_by(frontend::import_file, path, dims)
-}
-
-/// Imports a model without further passes.
-pub(crate) fn import_as_exported(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
-    import_by(|path, options| Ok(import::import(&onnx::load(path)?, options)?), path, dims)
-}
-
-/// [`import()`] without dropping dead rows.
-pub(crate) fn import_with_all_rows(path: &Path, dims: &Dims) -> anyhow::Result<Graph> {
-    import_by(frontend::import_file_with_all_rows, path, dims)
-}
-
-/// [`import()`] with attention restricted to the entries that masks keep.
-pub(crate) fn import_with_masks(path: &Path, dims: &Dims, masks: &Masks) -> anyhow::Result<Graph> {
-    import_by(|path, options| frontend::import_file_with_masks(path, options, masks), path, dims)
-}
-
-fn import_by(
-    import_file: impl Fn(&Path, &ImportOptions) -> Result<Graph, FrontendError>,
-    path: &Path,
-    dims: &Dims,
-) -> anyhow::Result<Graph> {
-    let options = ImportOptions { dims: dims.dims.iter().cloned().collect() };
-    import_file(path, &options).map_err(|error| match error {
-        // The error names the file itself, which may also be one of external data.
-        FrontendError::Onnx(error) => error.into(),
-        error => match error.advice() {
-            Some(advice) => anyhow::anyhow!("{error}\n{advice}"),
-            None => anyhow::Error::new(error),
-        }
-        .context(path.display().to_string()),
-    })
-}
 
 /// The pass that quantises a graph.
 const QUANTISE: &str = "quantise";
@@ -185,10 +120,11 @@ impl Session<'_> {
 
     /// Measures a program on samples held back, on some of those that calibrated it if there are
     /// few, or on noise other than that which did. Stores what its outputs are expected
-    /// to have, and warnings, in the program.
+    /// to have, the parts of the host, and warnings, in the program.
     pub(crate) fn measure(
         &self,
-        graph: &Graph,
+        imported: &mut Imported,
+        samples: &Samples,
         compiled: &mut Compiled,
     ) -> anyhow::Result<Expected> {
         /// Fewer items than these are measured if a model is large.
@@ -198,27 +134,55 @@ impl Session<'_> {
         /// Items on which all layers are compared.
         const MOST_OF_LAYERS: usize = 2;
         let Compiled { program, prepared } = compiled;
+        let Imported { graph, division } = imported;
+        let host = division.as_ref().map(|division| &division.host);
         let most = calibration::stand_in_items(graph).min(MOST_ITEMS);
-        let divided = divided(graph, self.samples)?;
+        let divided = match (&samples.model, host) {
+            (Some(samples), Some(host)) => calibration::hold_back(host, samples)?,
+            (Some(samples), None) => calibration::hold_back(graph, samples)?,
+            (None, _) => None,
+        };
         let measured_on = match (&divided, self.samples) {
             (Some(_), _) => MeasuredOn::HeldBack,
             (None, Some(_)) => MeasuredOn::Calibrating,
             (None, None) => MeasuredOn::Noise,
+        };
+        let of_machine = |samples: &[ArrayD<f32>]| match host {
+            Some(host) => host.before_machine(graph, samples),
+            None => Ok(samples.to_vec()),
         };
         // All samples calibrate the program. What those that are held back say of a calibration
         // without them is what to expect of other inputs.
         let options = self.options.quantise.on(self.machine);
         let (without, samples) = match &divided {
             Some(Divided { calibrating, held_back }) => {
-                let without = quantise::calibrated(&prepared.graph, Some(calibrating), options)?.0;
+                let calibrating = of_machine(calibrating)?;
+                let without = quantise::calibrated(&prepared.graph, Some(&calibrating), options)?.0;
                 (without, Some(&held_back[..]))
             }
-            None => (prepared.quantised.clone(), self.samples),
+            None => (prepared.quantised.clone(), samples.model.as_deref()),
         };
-        let some = calibration::some_items(graph, samples, most)?;
-        let views: Vec<ArrayViewD<'_, f32>> = some.iter().map(|array| array.view()).collect();
-        let integers = &without.graph;
-        let Outputs { items, outputs } = accuracy::outputs(graph, integers, &views)?;
+        // The tensors before the machine, on which parts after it may depend.
+        let some = |most| match (samples, host) {
+            (Some(samples), Some(host)) => {
+                let some = calibration::spread(host, samples, most)?;
+                let views: Vec<ArrayViewD<'_, f32>> = some.iter().map(|x| x.view()).collect();
+                Ok((host.before_machine(graph, &some)?, host.items(&views)?))
+            }
+            _ => Ok((calibration::some_items(graph, samples, most)?, Vec::new())),
+        };
+        let (inputs, items): (_, Vec<Tensors>) = some(most).map_err(|e: InterpError| e)?;
+        let views: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|array| array.view()).collect();
+        let after = |item: usize, expected: &[ArrayD<f32>], found: &[ArrayD<f32>]| match host {
+            // What the part before computes of noise in place of its inputs is not known.
+            Some(host) if host.needs_only(graph) || !items.is_empty() => {
+                let tensors = items.get(item).cloned().unwrap_or_default();
+                host.compared(graph, &tensors, expected, found)
+            }
+            _ => Ok(Vec::new()),
+        };
+        let Outputs { items, mut outputs } =
+            accuracy::outputs(graph, &without.graph, &views, &after)?;
         for (binding, output) in program.header.outputs.iter_mut().zip(&outputs) {
             binding.expected_sqnr_db = stored_db(output.noise.sqnr_db());
         }
@@ -226,8 +190,7 @@ impl Session<'_> {
         let of_layers = if outputs.iter().all(is_exact) {
             Vec::new()
         } else {
-            let most = items.min(MOST_OF_LAYERS);
-            let few = calibration::some_items(graph, samples, most)?;
+            let few = some(items.min(MOST_OF_LAYERS))?.0;
             let views: Vec<ArrayViewD<'_, f32>> = few.iter().map(|array| array.view()).collect();
             let options = accuracy::Options::default();
             let layers = accuracy::measure(&prepared.graph, &without, &views, options)?;
@@ -236,6 +199,17 @@ impl Session<'_> {
         let mut warnings = prepared.quantised.warnings.clone();
         warnings.extend(of_layers);
         program.header.decisions.extend(warnings.iter().cloned());
+        if let Some(division) = division {
+            outputs.drain(..graph.outputs.len());
+            for output in &outputs {
+                let tensors = &mut division.host.outputs;
+                if let Some(tensor) = tensors.iter_mut().find(|x| x.name == output.name) {
+                    tensor.expected_sqnr_db = stored_db(output.noise.sqnr_db());
+                }
+            }
+            program.header.decisions.extend(division.decisions());
+            program.host = Some(division.host.save());
+        }
         Ok(Expected { outputs, items, measured_on, warnings })
     }
 

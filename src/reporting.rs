@@ -11,6 +11,7 @@ use vitcod_report::{picture, trace};
 use vitcod_runtime::{BeyondRange, Model, Report};
 
 use crate::files::Outputs;
+use crate::hosted::HostWork;
 
 /// Output files of a report.
 #[derive(clap::Args)]
@@ -83,6 +84,8 @@ struct JsonReport<'a> {
     #[serde(flatten)]
     report: &'a Report,
     inputs_beyond_range: Vec<JsonBeyondRange<'a>>,
+    /// What the host did for one item; null if nothing.
+    host: Option<&'a HostWork>,
 }
 
 /// An input with numbers beyond the calibrated range.
@@ -96,12 +99,16 @@ struct JsonBeyondRange<'a> {
 }
 
 impl<'a> JsonReport<'a> {
-    fn new(report: &'a Report, beyond: &'a [BeyondRange]) -> JsonReport<'a> {
+    fn new(
+        report: &'a Report,
+        beyond: &'a [BeyondRange],
+        host: Option<&'a HostWork>,
+    ) -> JsonReport<'a> {
         let inputs = beyond.iter().map(|BeyondRange { input, total, beyond, largest }| {
             let share = *beyond as f64 / *total as f64;
             JsonBeyondRange { input, share, largest_to_range: *largest }
         });
-        JsonReport { report, inputs_beyond_range: inputs.collect() }
+        JsonReport { report, inputs_beyond_range: inputs.collect(), host }
     }
 }
 
@@ -112,12 +119,13 @@ impl ReportArgs {
         &self,
         model: &Model,
         beyond: &[BeyondRange],
+        host: Option<&HostWork>,
         files: &mut Outputs,
     ) -> anyhow::Result<Report> {
         let emulator = Emulator::new(Arc::clone(model.program()))?;
         let report = emulator.report();
         if let Some(path) = &self.report {
-            let json = serde_json::to_string_pretty(&JsonReport::new(&report, beyond))?;
+            let json = serde_json::to_string_pretty(&JsonReport::new(&report, beyond, host))?;
             files.stage(path, |file| Ok(writeln!(file, "{json}")?))?;
         }
         if let Some(path) = &self.trace {

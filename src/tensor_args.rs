@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use vitcod_compiler::ir::GraphInput;
 use vitcod_isa::program::Binding;
 
 /// A tensor that the command line can name.
@@ -18,10 +17,10 @@ impl Named for Binding {
     }
 }
 
-/// An input of a graph.
-impl Named for GraphInput {
+/// The name alone.
+impl Named for &str {
     fn name(&self) -> &str {
-        &self.name
+        self
     }
 }
 

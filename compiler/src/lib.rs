@@ -18,6 +18,7 @@
 //! - [`codegen`]: from a split graph to tasks, a schedule and a program;
 //! - [`passes`]: the registry of passes and the pipelines made of them, and the passes that rewrite
 //!   float graphs;
+//! - [`host`]: the parts of a model that the host computes;
 //! - [`frontend`]: from a file to a canonical graph;
 //! - [`synthetic`]: generated graphs.
 
@@ -27,6 +28,7 @@ pub mod codegen;
 mod equalise;
 pub mod estimate;
 pub mod frontend;
+pub mod host;
 pub mod import;
 pub mod interp;
 pub mod ir;

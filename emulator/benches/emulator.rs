@@ -108,6 +108,7 @@ fn program(tiles: usize) -> Program {
         buffers: Vec::new(),
         image: Bytes::from(channel.repeat(64)),
         ir: None,
+        host: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub fn program(code: impl IntoIterator<Item = Instr>, image: &[u8]) -> Program {
         buffers: Vec::new(),
         image: Bytes::copy_from_slice(image),
         ir: None,
+        host: None,
     }
 }
 

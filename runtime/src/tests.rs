@@ -95,6 +95,7 @@ fn copies() -> Program {
         buffers: Vec::new(),
         image: Bytes::from(vec![0; 64]),
         ir: None,
+        host: None,
     }
 }
 

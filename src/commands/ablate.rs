@@ -14,8 +14,8 @@ use vitcod_emulator::{Emulator, Report};
 use vitcod_isa::machine::Machine;
 
 use crate::files::Outputs;
+use crate::import::ImportArgs;
 use crate::machines::MachineArg;
-use crate::pipeline::Dims;
 use crate::progress::Progress;
 use crate::sparsity_args::PolarityArg;
 use measure::Ablation;
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     report: Option<PathBuf>,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 }
 
 /// A step of the ablation.

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
-use vitcod_compiler::ir::Graph;
+use vitcod_compiler::calibration::Inputs;
+use vitcod_compiler::frontend::{self, Imported};
 use vitcod_compiler::quantise::accuracy::{self, Accuracy, Layer, Output};
 use vitcod_report::table::{self, percent};
 
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
+use crate::import::{self, ImportArgs};
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Dims, Options, Prepared, Session};
+use crate::pipeline::{Options, Prepared, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, MaskArgs};
 use crate::{npy, tensor_args, warning};
@@ -24,7 +26,7 @@ use crate::{npy, tensor_args, warning};
 /// alone (on float operands) and accumulated (with all earlier errors). Sorted worst first: by the
 /// effect on the outputs with --impact, otherwise by SQNR alone. If a layer saturates, its range is
 /// too small; if its SQNR is low without saturation, outliers leave too few steps for the other
-/// values.
+/// values. Of a model of which the host computes parts, the outputs of the machine are compared.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is read from its folder
@@ -65,7 +67,7 @@ pub(crate) struct Args {
     autoencoder: AutoencoderArg,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -79,12 +81,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 
     let progress = Progress::new();
     progress.step("reading the model");
-    let graph = match &masks {
-        Some(masks) => pipeline::import_with_masks(&args.model, &args.dims, masks)?,
-        None => pipeline::import(&args.model, &args.dims)?,
-    };
-    let samples = args.calibration.read(&graph)?;
-    let inputs = inputs(args, &graph, &mut files)?;
+    let options = frontend::Options { masks: masks.as_ref(), ..frontend::Options::default() };
+    let imported = import::import(&args.model, &args.import, options)?;
+    let samples = args.calibration.read(&imported)?;
+    let inputs = inputs(args, &imported, &mut files)?;
     let options = Options {
         autoencoder: args.autoencoder.autoencoder,
         quantise: args.calibration.options(),
@@ -92,8 +92,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     let name = || args.model.display().to_string();
     let session =
-        Session { samples: samples.as_deref(), machine: &machine, options, progress: &progress };
-    let Prepared { graph, quantised, noise, .. } = session.prepare(&graph).with_context(name)?;
+        Session { samples: samples.machine(), machine: &machine, options, progress: &progress };
+    let Prepared { graph, quantised, noise, .. } =
+        session.prepare(&imported.graph).with_context(name)?;
     progress.step("running in float and in integers");
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };
@@ -114,17 +115,25 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     print(&accuracy, args.top, labels.is_some(), out)
 }
 
-/// The samples of every input of the graph.
-fn inputs(args: &Args, graph: &Graph, files: &mut Outputs) -> anyhow::Result<Vec<ArrayD<f32>>> {
-    let bound = tensor_args::bind("input", &args.input, &graph.inputs)?;
+/// The samples of every input of the machine.
+fn inputs(
+    args: &Args,
+    imported: &Imported,
+    files: &mut Outputs,
+) -> anyhow::Result<Vec<ArrayD<f32>>> {
+    let names: Vec<&str> = imported.inputs().into_iter().map(|(name, _)| name).collect();
+    let bound = tensor_args::bind("input", &args.input, &names)?;
     bound.iter().for_each(|(_, path)| files.keep(path));
-    let inputs = graph.inputs.iter().map(|input| {
-        let found = bound.iter().find(|(other, _)| std::ptr::eq(*other, input));
-        let (_, path) =
-            found.with_context(|| format!("no --input is given for {:?}", input.name))?;
+    let samples = names.iter().map(|name| {
+        let found = bound.iter().find(|(other, _)| *other == name);
+        let (_, path) = found.with_context(|| format!("no --input is given for {name:?}"))?;
         npy::read(path)
     });
-    inputs.collect()
+    let samples: Vec<ArrayD<f32>> = samples.collect::<anyhow::Result<_>>()?;
+    Ok(match &imported.division {
+        Some(division) => division.host.before_machine(&imported.graph, &samples)?,
+        None => samples,
+    })
 }
 
 /// The JSON report. A ratio is null if nothing differs, or if a number is NaN.

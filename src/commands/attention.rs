@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let model = Model::new(program).context("the program fails its checks")?;
     progress.step("running the program");
     let agreement = if args.timing_only { None } else { execute(&graph, &model, args)? };
-    let report = args.report.stage(&model, &[], &mut files)?;
+    let report = args.report.stage(&model, &[], None, &mut files)?;
     drop(progress);
 
     files.commit()?;

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
+use vitcod_compiler::frontend;
 use vitcod_compiler::quantise::accuracy;
 use vitcod_report::table;
 
 use crate::calibration::{self, CalibrationArgs};
 use crate::files::Outputs;
+use crate::hosted;
+use crate::import::{self, HostArg, ImportArgs};
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Compiled, Dims, Expected, MeasuredOn, Options, Session};
+use crate::pipeline::{Compiled, Expected, MeasuredOn, Options, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 use crate::warning;
@@ -61,40 +64,43 @@ pub(crate) struct Args {
     strip: bool,
 
     #[command(flatten)]
-    dims: Dims,
+    host: HostArg,
+
+    #[command(flatten)]
+    import: ImportArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let (Compiled { mut program, prepared }, expected) = {
+    let (Compiled { mut program, prepared }, expected, division) = {
         let progress = Progress::new();
         progress.step("reading the model");
-        let graph = match (&masks, &args.masks.masks) {
-            (Some(masks), Some(path)) => {
-                pipeline::import_with_masks(&args.model, &args.dims, masks)
-                    .with_context(|| format!("with the masks of {}", path.display()))?
-            }
-            _ => pipeline::import(&args.model, &args.dims)?,
+        let options = frontend::Options {
+            masks: masks.as_ref(),
+            host: args.host.host(),
+            ..frontend::Options::default()
         };
-        let samples = args.calibration.read(&graph)?;
+        let imported = import::import(&args.model, &args.import, options);
+        let mut imported = match &args.masks.masks {
+            Some(path) => imported.with_context(|| format!("with the masks of {}", path.display())),
+            None => imported,
+        }?;
+        let samples = args.calibration.read(&imported)?;
         let options = Options {
             autoencoder: args.autoencoder.autoencoder,
             globals: args.globals.theta_d,
             quantise: args.calibration.options(),
             explain: args.explain || args.explain_json.is_some(),
         };
-        let session = Session {
-            samples: samples.as_deref(),
-            machine: &machine,
-            options,
-            progress: &progress,
-        };
+        let session =
+            Session { samples: samples.machine(), machine: &machine, options, progress: &progress };
         let name = || args.model.display().to_string();
-        let mut compiled = session.compile(&graph).with_context(name)?;
+        let mut compiled = session.compile(&imported.graph).with_context(name)?;
         progress.step("measuring the expected accuracy");
-        let expected = session.measure(&graph, &mut compiled).with_context(name)?;
-        (compiled, expected)
+        let expected =
+            session.measure(&mut imported, &samples, &mut compiled).with_context(name)?;
+        (compiled, expected, imported.division)
     };
     if args.strip {
         program.ir = None;
@@ -125,6 +131,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         "{name:?} for {machine}: {layers} layers, {instructions} instructions, {} bytes in {file}",
         bytes.len()
     )?;
+    if let Some(division) = &division {
+        writeln!(out, "{}", hosted::summary(division))?;
+    }
     print_expected(&expected, out)?;
     if args.explain {
         writeln!(out, "\n{}", table::alternatives(&program.header.decisions).trim_fmt())?;

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context as _, bail};
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
+use vitcod_compiler::frontend;
 use vitcod_compiler::interp::FloatInterpreter;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
@@ -14,8 +15,9 @@ use vitcod_report::table::{self, grouped, percent};
 use vitcod_runtime::{EmulatorDevice, Model, Report, npy};
 
 use crate::check::{self, Agreement};
+use crate::import::{self, ImportArgs};
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Dims, Options, Session};
+use crate::pipeline::{Options, Session};
 use crate::progress::Progress;
 
 /// Compile and run the example models
@@ -122,14 +124,9 @@ impl Example {
     fn graph(&self) -> anyhow::Result<Graph> {
         let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
         file.as_file().write_all(self.onnx)?;
-        let mut graph = match self.masks {
-            Some(masks) => pipeline::import_with_masks(
-                file.path(),
-                &Dims::default(),
-                &Masks::from_npy(masks, None)?,
-            )?,
-            None => pipeline::import(file.path(), &Dims::default())?,
-        };
+        let masks = self.masks.map(|masks| Masks::from_npy(masks, None)).transpose()?;
+        let options = frontend::Options { masks: masks.as_ref(), ..frontend::Options::default() };
+        let mut graph = import::import(file.path(), &ImportArgs::default(), options)?.graph;
         graph.name = self.name.to_owned();
         Ok(graph)
     }

@@ -15,7 +15,7 @@ use vitcod_report::ScratchpadText;
 use vitcod_runtime::Model;
 
 use crate::files::{self, Outputs};
-use crate::pipeline::Dims;
+use crate::import::ImportArgs;
 use crate::reporting::PictureArgs;
 
 /// Print the contents of an ONNX model or a program
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     file: PathBuf,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 
     /// Print the memory plan of a program instead
     #[arg(long)]
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             "{} is not a program: only programs have a memory plan and a timeline",
             args.file.display()
         );
-        model::print(&args.file, &args.dims, out)
+        model::print(&args.file, &args.import, out)
     }
 }
 

@@ -16,7 +16,7 @@ use vitcod_isa::asm::TaskListing;
 use vitcod_isa::program::{Binding, Element, Program};
 
 use crate::files::Outputs;
-use crate::pipeline::Dims;
+use crate::import::ImportArgs;
 use crate::tensor_args::{self, Named};
 use crate::{ir_files, npy};
 
@@ -54,11 +54,11 @@ pub(crate) struct Args {
     raw: bool,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
-    let module = ir_files::read(&args.file, &args.dims)?;
+    let module = ir_files::read(&args.file, &args.import)?;
     if let Some(graph) = module.graph() {
         ir_files::check_size(graph)?;
     }

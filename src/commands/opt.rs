@@ -12,9 +12,10 @@ use vitcod_isa::machine::Machine;
 
 use crate::calibration::CalibrationArgs;
 use crate::files::Outputs;
+use crate::import::ImportArgs;
 use crate::ir_files;
 use crate::machines::MachineArg;
-use crate::pipeline::{self, Dims};
+use crate::pipeline;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 
 /// Run compiler passes on IR text or an ONNX model
@@ -79,7 +80,7 @@ pub(crate) struct Args {
     autoencoder: AutoencoderArg,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 }
 
 /// Parses a level by name.
@@ -115,7 +116,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let Some(path) = &args.file else { return Ok(()) };
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let module = ir_files::read(path, &args.dims)?;
+    let module = ir_files::read(path, &args.import)?;
     check_machine(&module, &machine, path)?;
     let mut context = Context {
         masks: masks.as_ref(),
@@ -216,7 +217,7 @@ fn samples(
     let runs = names.iter().any(|name| runs(name));
     let Some(graph) = module.graph().filter(|_| runs) else { return Ok(None) };
     ir_files::check_size(graph)?;
-    args.calibration.read(graph)
+    args.calibration.of_graph(graph)
 }
 
 /// Prints and checks the result of each pass.

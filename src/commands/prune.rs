@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use ndarray::ArrayViewD;
 use vitcod_compiler::calibration::average_attention;
+use vitcod_compiler::frontend;
 use vitcod_compiler::masks::{self, Criterion, Masks, Partition, Polarity, Pruned};
 
-use crate::calibration;
+use crate::calibration::{self, Samples};
 use crate::files::Outputs;
-use crate::pipeline::{self, Dims};
+use crate::import::{self, ImportArgs};
 use crate::progress::Progress;
 
 /// Prune the attention of an ONNX vision transformer
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     image: Option<PathBuf>,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 }
 
 #[derive(clap::Args)]
@@ -76,12 +77,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let Pruned { masks, theta } = {
         let progress = Progress::new();
         progress.step("reading the model");
-        let graph = pipeline::import_with_all_rows(&args.model, &args.dims)?;
-        let samples = calibration::read(&args.calibration, &graph)?;
-        let samples: Vec<ArrayViewD<'_, f32>> =
-            samples.iter().map(|sample| sample.view()).collect();
+        let options = frontend::Options { all_rows: true, ..frontend::Options::default() };
+        let imported = import::import(&args.model, &args.import, options)?;
+        let samples = Samples::read(&args.calibration, &imported)?;
+        let samples = samples.machine().unwrap_or_default().iter();
+        let samples: Vec<ArrayViewD<'_, f32>> = samples.map(|sample| sample.view()).collect();
         progress.step("averaging attention maps");
-        let maps = average_attention(&graph, &samples).with_context(|| {
+        let maps = average_attention(&imported.graph, &samples).with_context(|| {
             format!("{model}: cannot compute attention maps of {}", args.calibration.join(", "))
         })?;
         progress.step("pruning");

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use ndarray::{ArrayD, ArrayViewD};
+use anyhow::{Context as _, bail};
+use ndarray::ArrayD;
 use vitcod_report::RunText;
-use vitcod_runtime::{BeyondRange, EmulatorDevice, Integers, Model, Output};
+use vitcod_runtime::{BeyondRange, Integers, Model};
 
 use crate::check::{self, Agreement};
 use crate::files::{self, Outputs};
+use crate::hosted::{self, HostWork, Run};
 use crate::npy;
 use crate::reporting::ReportArgs;
 use crate::{tensor_args, warning};
@@ -56,52 +57,70 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         .with_context(|| format!("{} fails its checks", args.program.display()))?;
     let mut files = Outputs::default();
     files.keep(&args.program);
-    let (agreement, beyond) =
-        if args.timing_only { (None, Vec::new()) } else { execute(args, &model, &mut files)? };
-    let report = args.report.stage(&model, &beyond, &mut files)?;
+    let executed =
+        if args.timing_only { Executed::default() } else { execute(args, &model, &mut files)? };
+    let Executed { agreement, beyond, work } = executed;
+    let report = args.report.stage(&model, &beyond, work.as_ref(), &mut files)?;
     files.commit()?;
     beyond.iter().for_each(|beyond| warning::warn(&beyond.to_string()));
     write!(out, "{}", RunText(&report))?;
+    if let Some(work) = &work {
+        writeln!(out, "{work}")?;
+    }
     if let Some(agreement) = agreement {
-        writeln!(out, "check: {agreement}")?;
+        let of = if work.is_some() { " of the machine" } else { "" };
+        writeln!(out, "check{of}: {agreement}")?;
     }
     Ok(())
 }
 
-/// Runs the inputs, compares the outputs if requested, and stages them.
-fn execute(
-    args: &Args,
-    model: &Model,
-    files: &mut Outputs,
-) -> anyhow::Result<(Option<Agreement>, Vec<BeyondRange>)> {
-    let inputs = tensor_args::bind("input", &args.input, model.inputs())?;
-    let paths = tensor_args::bind("output", &args.output, model.outputs())?;
-    inputs.iter().for_each(|(_, path)| files.keep(path));
-    let arrays: Vec<ArrayD<f32>> =
-        inputs.iter().map(|(_, path)| npy::read(path)).collect::<anyhow::Result<_>>()?;
-    let inputs: Vec<(&str, ArrayViewD<'_, f32>)> = inputs
-        .iter()
-        .zip(&arrays)
-        .map(|((binding, _), array)| (binding.name.as_str(), array.view()))
-        .collect();
-
-    let mut session = model.open(&EmulatorDevice)?;
-    let outputs = session.run(&inputs)?;
-    let agreement =
-        args.check.then(|| check::compare(model.program(), &inputs, &outputs)).transpose()?;
-    for (binding, path) in paths {
-        let output = outputs.iter().find(|output| output.name == binding.name);
-        let output = output.context("a run gives all outputs")?;
-        files.stage(&path, |file| write_output(output, args.raw, file))?;
-    }
-    Ok((agreement, session.beyond_range().to_vec()))
+/// What a run showed besides outputs.
+#[derive(Default)]
+struct Executed {
+    agreement: Option<Agreement>,
+    beyond: Vec<BeyondRange>,
+    work: Option<HostWork>,
 }
 
-fn write_output(output: &Output, raw: bool, file: &mut dyn Write) -> anyhow::Result<()> {
-    let written = match &output.values {
-        Integers::I8(values) if raw => npy::write(values, file),
-        Integers::I16(values) if raw => npy::write(values, file),
-        Integers::I8(_) | Integers::I16(_) => npy::write(&output.to_f32(), file),
+/// Runs the inputs, compares the outputs if requested, and stages them.
+fn execute(args: &Args, model: &Model, files: &mut Outputs) -> anyhow::Result<Executed> {
+    let host = hosted::host(model.program())
+        .with_context(|| format!("{} fails its checks", args.program.display()))?;
+    let (of_inputs, of_outputs) = match &host {
+        Some(host) => (names(&host.inputs, |x| &x.name), names(&host.outputs, |x| &x.name)),
+        None => (names(model.inputs(), |x| &x.name), names(model.outputs(), |x| &x.name)),
+    };
+    let inputs = tensor_args::bind("input", &args.input, &of_inputs)?;
+    let paths = tensor_args::bind("output", &args.output, &of_outputs)?;
+    inputs.iter().for_each(|(_, path)| files.keep(path));
+    let inputs: Vec<(&str, ArrayD<f32>)> = inputs
+        .into_iter()
+        .map(|(name, path)| Ok((*name, npy::read(&path)?)))
+        .collect::<anyhow::Result<_>>()?;
+
+    let run = hosted::run(model, host.as_ref(), inputs)?;
+    let compare = || check::compare(model.program(), &hosted::views(&run.inputs), &run.outputs);
+    let agreement = args.check.then(compare).transpose()?;
+    for (name, path) in paths {
+        files.stage(&path, |file| write_output(&run, name, args.raw, file))?;
+    }
+    Ok(Executed { agreement, beyond: run.beyond_range, work: run.work })
+}
+
+fn names<T>(tensors: &[T], name: impl Fn(&T) -> &String) -> Vec<&str> {
+    tensors.iter().map(|tensor| name(tensor).as_str()).collect()
+}
+
+fn write_output(run: &Run<'_>, name: &str, raw: bool, file: &mut dyn Write) -> anyhow::Result<()> {
+    let output = run.outputs.iter().find(|output| output.name == name);
+    let written = match (run.hosted.get(name), output.map(|output| &output.values)) {
+        (_, Some(Integers::I8(values))) if raw => npy::write(values, file),
+        (_, Some(Integers::I16(values))) if raw => npy::write(values, file),
+        (Some(_), None) if raw => {
+            bail!("--raw: the host computes output {name:?} in float, so it has no integers")
+        }
+        (Some(array), _) => npy::write(array, file),
+        (None, _) => npy::write(&output.context("a run gives all outputs")?.to_f32(), file),
     };
     Ok(written?)
 }

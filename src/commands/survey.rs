@@ -17,8 +17,8 @@ use vitcod_support::diagnostics::did_you_mean;
 use crate::calibration::CalibrationArgs;
 use crate::chain;
 use crate::files::Outputs;
+use crate::import::ImportArgs;
 use crate::machines::MachineArg;
-use crate::pipeline::Dims;
 use crate::progress::Progress;
 use exported::Exported;
 use measure::Measured;
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     calibration: CalibrationArgs,
 
     #[command(flatten)]
-    dims: Dims,
+    import: ImportArgs,
 }
 
 /// The survey in JSON; the names of its fields are stable.
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     // Tensor data remain in the mapped files.
     let exported: Vec<_> =
         args.models.iter().map(|path| onnx::load(path).map(|model| Exported::of(&model))).collect();
-    check_dims(&args.dims, exported.iter().flatten())?;
+    check_dims(&args.import, exported.iter().flatten())?;
     let mut models = Vec::new();
     for (index, (path, exported)) in args.models.iter().zip(exported).enumerate() {
         let name = name(path);
@@ -176,11 +176,11 @@ fn write(
 
 /// Rejects a `--dim` that no model has.
 fn check_dims<'a>(
-    dims: &Dims,
+    import: &ImportArgs,
     models: impl Iterator<Item = &'a Exported> + Clone,
 ) -> anyhow::Result<()> {
     let open = || models.clone().flat_map(|model| &model.open_dimensions).map(String::as_str);
-    match dims.names().find(|name| open().all(|open| open != *name)) {
+    match import.dims().find(|name| open().all(|open| open != *name)) {
         None => Ok(()),
         Some(name) => {
             let help =

@@ -313,5 +313,6 @@ fn assemble(code: Vec<Instr>) -> Program {
         buffers: Vec::new(),
         image: vec![0; IMAGE as usize].into(),
         ir: None,
+        host: None,
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice, concatenate};
 use rayon::prelude::*;
-use vitcod_compiler::frontend::{import_file, import_file_with_masks};
+use vitcod_compiler::frontend::{Options as Frontend, import_file, import_model};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::interp::FloatInterpreter;
 use vitcod_compiler::ir::Graph;
@@ -86,7 +86,12 @@ fn models() -> [Graph; 2] {
     let masks = Masks::read_npy(file("examples/digits/masks90.npy"), None).unwrap();
     let dense = import_file(&file("examples/digits/digits.onnx"), &options).unwrap();
     let sparse = file("examples/digits/digits_sparse90_ae.onnx");
-    [dense, import_file_with_masks(&sparse, &options, &masks).unwrap()]
+    [
+        dense,
+        import_model(&sparse, &options, Frontend { masks: Some(&masks), ..Frontend::default() })
+            .unwrap()
+            .graph,
+    ]
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 use vitcod_compiler::calibration::noise;
-use vitcod_compiler::frontend::{import_file, import_file_with_masks};
+use vitcod_compiler::frontend::{Options as Frontend, import_file, import_model};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::masks::Masks;
@@ -47,7 +47,10 @@ fn digits() -> [(String, Graph); 2] {
     let masks = Masks::read_npy(file("examples/digits/masks90.npy"), None).unwrap();
     let dense = import_file(&file("examples/digits/digits.onnx"), &options).unwrap();
     let sparse = file("examples/digits/digits_sparse90_ae.onnx");
-    let sparse = import_file_with_masks(&sparse, &options, &masks).unwrap();
+    let sparse =
+        import_model(&sparse, &options, Frontend { masks: Some(&masks), ..Frontend::default() })
+            .unwrap()
+            .graph;
     [("digits".to_owned(), dense), ("digits_sparse90_ae".to_owned(), sparse)]
 }
 

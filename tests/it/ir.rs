@@ -1,5 +1,6 @@
 //! Cases of IR text, one file each in `tests/ir`: `parse` and `verify` (what is accepted or why
-//! not), `print` (text that comes back as it is), `pass` (what passes make of it), `tiled` and
+//! not), `print` (text that comes back as it is), `pass` (what passes make of it), `divide` (the
+//! parts of the host and of the machine), `tiled` and
 //! `scheduled` (programs before they are programs: what is accepted or why not). `docs/ir.md` says
 //! how to write one; `cargo bless --test it ir::` writes the snapshots.
 
@@ -7,7 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use ndarray::ArrayViewD;
 use vitcod_compiler::calibration;
+use vitcod_compiler::host::{self, Division, Host, HostNode};
+use vitcod_compiler::interp::FloatInterpreter;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::ir::text::{self, Constants};
 use vitcod_compiler::passes::{self, Context, Level, Module};
@@ -66,6 +70,47 @@ fn assert_parsed_or_refused(kind: &str, path: &Path) {
 #[test]
 fn parse_cases() {
     insta::glob!("../ir/parse", "*.vir", |path| assert_parsed_or_refused("parse", path));
+}
+
+/// The parts of a model that is divided between host and machine. Together they compute the same.
+#[test]
+fn divide_cases() {
+    insta::glob!("../ir/divide", "*.vir", |path| {
+        let graph = parsed(path, &source(path));
+        let Some((machine, division)) = host::divide(&graph) else {
+            return insta::assert_snapshot!("divide", "nothing for the machine");
+        };
+        assert_divided(&graph, &machine, &division);
+        let Division { host, nodes, products } = division;
+        let mut text = format!("{} of {} products\n", products.machine, products.all);
+        for HostNode { node, operation, place, reason } in nodes {
+            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            text += &format!("{place}: {operation} {node}{reason}\n");
+        }
+        for part in [&host.before, &Some(machine), &host.after] {
+            let part = part.as_ref().map(|part| text::print(part, Constants::Digests));
+            text += &format!("\n{}", part.as_deref().unwrap_or("nothing\n"));
+        }
+        insta::assert_snapshot!("divide", text);
+    });
+}
+
+/// Asserts that the parts compute what the whole computes, also after a round trip through bytes.
+fn assert_divided(graph: &Graph, machine: &Graph, division: &Division) {
+    let host = Host::load(&division.host.save()).unwrap();
+    let inputs = calibration::noise(graph, 1);
+    let views: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
+    let expected = FloatInterpreter::new(graph).unwrap().run(&views).unwrap();
+    let mut tensors = host.items(&views).unwrap().remove(0);
+    let of_machine: Vec<_> =
+        machine.inputs.iter().map(|input| tensors[&input.name].view()).collect();
+    let results = FloatInterpreter::new(machine).unwrap().run(&of_machine).unwrap();
+    let names = machine.outputs.iter().map(|output| output.name.clone());
+    tensors.extend(names.zip(results));
+    host.run_after(&mut tensors).unwrap();
+    for (output, expected) in graph.outputs.iter().zip(expected) {
+        assert_eq!(tensors[&output.name], expected, "{}", output.name);
+    }
 }
 
 #[test]

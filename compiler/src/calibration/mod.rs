@@ -13,6 +13,6 @@ pub(crate) use range::I8_MAX;
 pub use range::{Clipping, Range};
 pub(crate) use samples::items;
 pub use samples::{
-    Divided, FEWEST_TO_DIVIDE, MOST_HELD_BACK, Numbers, hold_back, noise, noise_of, seeded_noise,
-    some_items, stand_in, stand_in_items,
+    Divided, FEWEST_TO_DIVIDE, Inputs, MOST_HELD_BACK, Numbers, hold_back, noise, noise_of,
+    seeded_noise, some_items, spread, stand_in, stand_in_items,
 };

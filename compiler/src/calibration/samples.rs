@@ -6,20 +6,41 @@ use vitcod_support::random::SplitMix64;
 use crate::interp::InterpError;
 use crate::ir::{Elem, Graph, GraphInput, OpKind, TensorType, Value};
 
+/// A graph, or a model of which the host computes parts.
+pub trait Inputs {
+    /// The inputs in order: names, and types with shapes in the model.
+    fn inputs(&self) -> Vec<(&str, TensorType)>;
+}
+
+impl Inputs for Graph {
+    fn inputs(&self) -> Vec<(&str, TensorType)> {
+        let inputs = self.inputs.iter().map(|GraphInput { name, value, shape }| {
+            (name.as_str(), TensorType::new(self.ty(*value).elem, &shape[..]))
+        });
+        inputs.collect()
+    }
+}
+
 /// The items of samples; an item has one array per input.
 ///
 /// # Errors
-/// The samples are not items of the graph's inputs, or their numbers differ.
+/// The samples are not items of the model's inputs, or their numbers differ.
 pub(crate) fn items<'a>(
-    graph: &Graph,
+    model: &impl Inputs,
     samples: &'a [ArrayViewD<'_, f32>],
 ) -> Result<Vec<Vec<ArrayViewD<'a, f32>>>, InterpError> {
-    if samples.len() != graph.inputs.len() {
-        return Err(InterpError::input_count(graph, samples.len()));
+    let inputs = model.inputs();
+    if samples.len() != inputs.len() {
+        let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+        return Err(InterpError::InputCount {
+            expected: inputs.len(),
+            found: samples.len(),
+            names: names.join(", "),
+        });
     }
     let mut common = None;
-    for (GraphInput { name, value, shape }, sample) in graph.inputs.iter().zip(samples) {
-        let items = match (&shape[..], sample.shape()) {
+    for ((name, ty), sample) in inputs.into_iter().zip(samples) {
+        let items = match (&ty.shape[..], sample.shape()) {
             ([extent, item @ ..], [found, rest @ ..])
                 if *extent > 0 && item == rest && found.is_multiple_of(*extent) =>
             {
@@ -29,8 +50,8 @@ pub(crate) fn items<'a>(
         };
         if items == 0 || *common.get_or_insert(items) != items {
             return Err(InterpError::Samples {
-                name: name.clone(),
-                expected: TensorType::new(graph.ty(*value).elem, &shape[..]),
+                name: name.to_owned(),
+                expected: ty,
                 found: TensorType::f32(sample.shape()).to_string(),
                 items: common,
             });
@@ -71,12 +92,26 @@ pub fn some_items(
     most: usize,
 ) -> Result<Vec<ArrayD<f32>>, InterpError> {
     const SEED: u64 = 1;
-    let Some(samples) = samples else { return Ok(seeded_noise(graph, most, SEED)) };
+    match samples {
+        Some(samples) => spread(graph, samples, most),
+        None => Ok(seeded_noise(graph, most, SEED)),
+    }
+}
+
+/// Up to `most` items, spread over the samples.
+///
+/// # Errors
+/// The samples are not items of the model's inputs, or their numbers differ.
+pub fn spread(
+    model: &impl Inputs,
+    samples: &[ArrayD<f32>],
+    most: usize,
+) -> Result<Vec<ArrayD<f32>>, InterpError> {
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
-    let items = items(graph, &views)?.len();
+    let items = items(model, &views)?.len();
     let number = items.min(most.max(1));
     let some: Vec<usize> = (0..number).map(|i| i * items / number).collect();
-    Ok(selected(graph, samples, &some))
+    Ok(selected(model, samples, &some))
 }
 
 /// Samples of which some are held back: for each input an array.
@@ -94,16 +129,19 @@ pub struct Divided {
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or their numbers differ.
-pub fn hold_back(graph: &Graph, samples: &[ArrayD<f32>]) -> Result<Option<Divided>, InterpError> {
+pub fn hold_back(
+    model: &impl Inputs,
+    samples: &[ArrayD<f32>],
+) -> Result<Option<Divided>, InterpError> {
     let views: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|sample| sample.view()).collect();
-    let all = items(graph, &views)?.len();
+    let all = items(model, &views)?.len();
     if all < FEWEST_TO_DIVIDE {
         return Ok(None);
     }
     let number = (all / 8).min(MOST_HELD_BACK);
     let held: Vec<usize> = (0..number).map(|i| (2 * i + 1) * all / (2 * number)).collect();
     let others: Vec<usize> = (0..all).filter(|item| !held.contains(item)).collect();
-    let [calibrating, held_back] = [&others, &held].map(|items| selected(graph, samples, items));
+    let [calibrating, held_back] = [&others, &held].map(|items| selected(model, samples, items));
     Ok(Some(Divided { calibrating, held_back }))
 }
 
@@ -114,14 +152,14 @@ pub const MOST_HELD_BACK: usize = 8;
 pub const FEWEST_TO_DIVIDE: usize = 16;
 
 /// Some items of samples.
-fn selected(graph: &Graph, samples: &[ArrayD<f32>], items: &[usize]) -> Vec<ArrayD<f32>> {
-    let chosen = |(input, sample): (&GraphInput, &ArrayD<f32>)| {
-        let rows = input.shape.first().copied().unwrap_or(1);
+fn selected(model: &impl Inputs, samples: &[ArrayD<f32>], items: &[usize]) -> Vec<ArrayD<f32>> {
+    let chosen = |((_, ty), sample): ((&str, TensorType), &ArrayD<f32>)| {
+        let rows = ty.shape.first().copied().unwrap_or(1);
         let rows: Vec<usize> =
             items.iter().flat_map(|item| item * rows..(item + 1) * rows).collect();
         sample.select(Axis(0), &rows)
     };
-    graph.inputs.iter().zip(samples).map(chosen).collect()
+    model.inputs().into_iter().zip(samples).map(chosen).collect()
 }
 
 /// Noise in place of samples: [`seeded_noise`] with seed 0.

@@ -218,6 +218,7 @@ pub fn emit(scheduled: &Scheduled) -> Result<Program, CodegenError> {
         buffers: buffers(tasks, addresses),
         image: image.clone(),
         ir: ir.clone(),
+        host: None,
     };
     let timed = cfg!(debug_assertions).then(|| energy_delay(&program.code, machine));
     // This also verifies the program, so an invalid one is never emitted.

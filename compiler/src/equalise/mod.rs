@@ -175,7 +175,7 @@ fn worst_output(
     let Ok((quantised, _)) = quantise::calibrated(graph, samples, options) else { return Ok(None) };
     let some = some_items(graph, measured_on, ITEMS)?;
     let some: Vec<ArrayViewD<'_, f32>> = some.iter().map(|sample| sample.view()).collect();
-    let measured = accuracy::outputs(graph, &quantised.graph, &some)?;
+    let measured = accuracy::outputs(graph, &quantised.graph, &some, accuracy::NOTHING)?;
     let ratios = measured.outputs.iter().map(|output| output.noise.sqnr_db());
     Ok(ratios.min_by(f64::total_cmp))
 }

@@ -28,6 +28,7 @@
 
 mod call;
 mod control;
+mod cut;
 mod error;
 mod fold;
 mod open_image;
@@ -57,6 +58,19 @@ pub struct ImportOptions {
     /// those of an image that follow from the weights: its channels, and its size if a single one
     /// fits.
     pub dims: BTreeMap<String, usize>,
+    /// Names of tensors to compute instead of the model's outputs; without any, those. Operations
+    /// and inputs that only the others need are left out.
+    pub outputs: Vec<String>,
+    /// Names of tensors that become inputs: what computes them is left out, and so are inputs that
+    /// nothing else needs. Their shapes follow from the model's inputs.
+    pub inputs: Vec<String>,
+}
+
+impl ImportOptions {
+    /// Whether a part of the model is imported.
+    fn cuts(&self) -> bool {
+        !(self.outputs.is_empty() && self.inputs.is_empty())
+    }
 }
 
 /// Imports a model. The graph is compacted ([`Graph::compacted`]).
@@ -74,9 +88,9 @@ pub fn import(model: &Model, options: &ImportOptions) -> Result<Graph, ImportErr
 /// Extents of open dimensions, by input and axis, that the weights tell.
 type Extents = BTreeMap<(usize, usize), usize>;
 
-fn import_with(
-    model: &Model,
-    options: &ImportOptions,
+fn import_with<'m>(
+    model: &'m Model,
+    options: &'m ImportOptions,
     extents: &Extents,
 ) -> Result<Graph, ImportError> {
     let mut importer = Importer {
@@ -97,15 +111,29 @@ fn import_with(
         let slot = importer.noted(value);
         importer.values.insert(&input.name, slot);
     }
-    for node in &model.graph.nodes {
+    let is_needed = if options.outputs.is_empty() {
+        vec![true; model.graph.nodes.len()]
+    } else {
+        cut::needed(&model.graph, &options.outputs)
+    };
+    for (node, _) in model.graph.nodes.iter().zip(is_needed).filter(|(_, is_needed)| *is_needed) {
         importer.node(node);
     }
-    for output in &model.graph.outputs {
-        let added = importer.output(output, options);
-        importer.noted(added);
+    if options.outputs.is_empty() {
+        for output in &model.graph.outputs {
+            let added = importer.output(output, options);
+            importer.noted(added);
+        }
+    } else {
+        importer.cut_outputs(&options.outputs);
     }
+    let graph = if options.cuts() {
+        importer.cut_inputs(&options.inputs)
+    } else {
+        importer.graph.compacted()
+    };
     importer.problems.finish().map_err(|problems| ImportError { problems })?;
-    Ok(importer.graph.compacted())
+    Ok(graph)
 }
 
 /// The element types of constants that come from the model.

@@ -521,24 +521,39 @@ impl Graph {
 
     /// [`Graph::compacted`], with the new value of each old one.
     pub(crate) fn compacted_and_renamed(&self) -> (Graph, SecondaryMap<Value, Option<Value>>) {
+        self.part(&self.inputs, &self.outputs)
+    }
+
+    /// The graph that computes `outputs` from `inputs`, with the new value of each old one. Inputs
+    /// may be results of operations, and are defined before all that depends on them.
+    pub(crate) fn part(
+        &self,
+        inputs: &[GraphInput],
+        outputs: &[GraphOutput],
+    ) -> (Graph, SecondaryMap<Value, Option<Value>>) {
         let mut needed: SecondaryMap<Value, bool> = SecondaryMap::new();
-        self.outputs.iter().for_each(|output| needed[output.value] = true);
+        let mut given: SecondaryMap<Value, bool> = SecondaryMap::new();
+        inputs.iter().for_each(|input| given[input.value] = true);
+        outputs.iter().for_each(|output| needed[output.value] = true);
+        let is_needed = |needed: &SecondaryMap<Value, bool>, data: &OpData| {
+            data.results.iter().any(|result| needed[*result] && !given[*result])
+        };
         for op in self.order.iter().rev() {
             let data = self.op(*op);
-            if data.results.iter().any(|result| needed[*result]) {
+            if is_needed(&needed, data) {
                 data.operands.iter().for_each(|operand| needed[*operand] = true);
             }
         }
 
         let mut graph = self.successor(self.stage);
         let mut renamed: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
-        for GraphInput { name, value, shape } in &self.inputs {
+        for GraphInput { name, value, shape } in inputs {
             renamed[*value] =
                 Some(graph.add_input_of(name, self.ty(*value).clone(), shape.clone()));
         }
         for op in &self.order {
             let data = self.op(*op);
-            if !data.results.iter().any(|result| needed[*result]) {
+            if !is_needed(&needed, data) {
                 continue;
             }
             let operands: Vec<Value> = data
@@ -548,9 +563,11 @@ impl Graph {
                 .collect();
             let types = data.results.iter().map(|result| self.ty(*result).clone()).collect();
             let results = graph.push_typed(data.kind.clone(), &operands, types, &data.nodes);
-            data.results.iter().zip(results).for_each(|(old, new)| renamed[*old] = Some(new));
+            data.results.iter().zip(results).for_each(|(old, new)| {
+                renamed[*old].get_or_insert(new);
+            });
         }
-        for output in &self.outputs {
+        for output in outputs {
             let value = self.rename(&mut graph, &mut renamed, output.value);
             graph.outputs.push(GraphOutput { value, ..output.clone() });
         }

@@ -136,12 +136,22 @@ impl SavedGraph {
     /// constant (a value of `graph`) if they are there; it is called once for each used constant,
     /// in order of use.
     pub fn save(graph: &Graph, address: impl FnMut(Value) -> Option<u64>) -> SavedIr {
-        let (saved, constants) = SavedGraph::new(graph, address);
+        let mut constants = Vec::new();
+        let saved = SavedGraph::new(graph, address, &mut constants);
         SavedIr { graph: saved.to_json().into(), constants: constants.into() }
     }
 
-    /// The saved form of a graph, and its own constants.
-    fn new(graph: &Graph, address: impl FnMut(Value) -> Option<u64>) -> (SavedGraph, Vec<u8>) {
+    /// The saved form of a graph all of whose constants are its own: appended to those given.
+    pub(crate) fn standalone(graph: &Graph, constants: &mut Vec<u8>) -> SavedGraph {
+        SavedGraph::new(graph, |_| None, constants)
+    }
+
+    /// The saved form of a graph; its own constants are appended to those given.
+    fn new(
+        graph: &Graph,
+        address: impl FnMut(Value) -> Option<u64>,
+        own: &mut Vec<u8>,
+    ) -> SavedGraph {
         let inputs = graph.inputs.iter().map(|input| {
             let ty = graph.ty(input.value).clone();
             let shape = (input.shape != ty.shape).then(|| input.shape.clone());
@@ -156,7 +166,7 @@ impl SavedGraph {
             graph,
             address,
             body: Vec::new(),
-            own: Vec::new(),
+            own,
             renamed: SecondaryMap::new(),
             defined: 0,
         };
@@ -175,7 +185,7 @@ impl SavedGraph {
             SavedOutput { name: output.name.clone(), value, shape: output.shape.clone() }
         });
         let outputs = outputs.collect();
-        let saved = SavedGraph {
+        SavedGraph {
             version: SAVED_VERSION,
             name: graph.name.clone(),
             stage: graph.stage,
@@ -183,8 +193,7 @@ impl SavedGraph {
             inputs,
             body: writer.body,
             outputs,
-        };
-        (saved, writer.own)
+        }
     }
 
     /// Encodes the graph as JSON.
@@ -205,15 +214,32 @@ impl SavedGraph {
             version: u32,
         }
         match serde_json::from_slice::<Version>(json)?.version {
-            SAVED_VERSION => serde_json::from_slice::<SavedGraph>(json)?.graph(image, constants),
+            SAVED_VERSION => {
+                let saved = serde_json::from_slice::<SavedGraph>(json)?;
+                let stages = [Stage::Quantised, Stage::Split];
+                saved.graph(&stages, image, constants)
+            }
             found => Err(LoadError::Version { found }),
         }
     }
 
-    fn graph(self, image: &Bytes, constants: &Bytes) -> Result<Graph, LoadError> {
-        if self.stage.is_float() {
+    /// Loads what [`SavedGraph::standalone`] gave for a graph of the imported stage.
+    ///
+    /// # Errors
+    /// As [`SavedGraph::load`].
+    pub(crate) fn load_imported(self, constants: &Bytes) -> Result<Graph, LoadError> {
+        match self.version {
+            SAVED_VERSION => self.graph(&[Stage::Imported], &Bytes::new(), constants),
+            found => Err(LoadError::Version { found }),
+        }
+    }
+
+    fn graph(self, stages: &[Stage], image: &Bytes, constants: &Bytes) -> Result<Graph, LoadError> {
+        if !stages.contains(&self.stage) {
+            let expected: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
             return Err(LoadError::Malformed(format!(
-                "expected a quantised or split graph, found one of the {} stage",
+                "expected a graph of the stage {}, found one of the {} stage",
+                expected.join(" or "),
                 self.stage
             )));
         }
@@ -297,8 +323,8 @@ struct Writer<'g, F> {
     graph: &'g Graph,
     address: F,
     body: Vec<SavedEntry>,
-    /// The graph's own constants.
-    own: Vec<u8>,
+    /// The graph's own constants, behind those of other graphs.
+    own: &'g mut Vec<u8>,
     renamed: SecondaryMap<Value, Option<u32>>,
     defined: u32,
 }

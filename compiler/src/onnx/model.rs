@@ -61,7 +61,7 @@ impl Graph {
 
     /// The names that the nodes use, also those in graphs inside attributes, which may define some
     /// of them.
-    pub(super) fn used(&self) -> BTreeSet<&str> {
+    pub(crate) fn used(&self) -> BTreeSet<&str> {
         let mut used: BTreeSet<&str> =
             self.outputs.iter().map(|output| output.name.as_str()).collect();
         for node in &self.nodes {
@@ -216,7 +216,7 @@ impl Node {
     }
 
     /// The names that the node uses, also those of its graphs' nodes.
-    pub(super) fn used(&self) -> BTreeSet<&str> {
+    pub(crate) fn used(&self) -> BTreeSet<&str> {
         let mut used: BTreeSet<&str> = self.inputs.iter().flatten().map(String::as_str).collect();
         for attribute in self.attributes.values() {
             if let Attribute::Graph(graph) = attribute {

@@ -30,6 +30,7 @@ mod tests;
 use ndarray::ArrayViewD;
 
 pub use self::canonicalise::FORMS;
+pub(crate) use self::canonicalise::{Obstacle, Obstacles, obstacles};
 pub use self::context::{Context, Need, Notes};
 pub use self::error::{PassError, Problem};
 pub use self::module::{Level, Module, ModuleError};

@@ -144,8 +144,16 @@ pub struct Outputs {
     pub outputs: Vec<Output>,
 }
 
+/// What follows from the outputs of an item: compares what the host computes of them. It gets the
+/// number of the item, its outputs in float, and those in integers.
+pub type Then<'a> =
+    dyn Fn(usize, &[ArrayD<f32>], &[ArrayD<f32>]) -> Result<Vec<Output>, InterpError> + Sync + 'a;
+
+/// The host computes nothing.
+pub const NOTHING: &Then<'static> = &|_, _, _| Ok(Vec::new());
+
 /// Runs a canonical graph in float and a graph of a later stage in integers on items of samples,
-/// and compares the outputs. Items run in parallel.
+/// and compares the outputs, and behind them those that `then` returns. Items run in parallel.
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or a graph cannot be evaluated.
@@ -153,14 +161,17 @@ pub fn outputs(
     graph: &Graph,
     integers: &Graph,
     samples: &[ArrayViewD<'_, f32>],
+    then: &Then<'_>,
 ) -> Result<Outputs, InterpError> {
     let float = FloatInterpreter::new(graph)?;
     let interpreter = QuantisedInterpreter::new(integers)?;
     let items = items(graph, samples)?;
-    let measured = items.par_iter().map(|inputs| {
+    let measured = items.par_iter().enumerate().map(|(item, inputs)| {
         let expected = float.run(inputs)?;
-        let found = interpreter.run(&rounded(integers, inputs))?;
-        Ok(compared(integers, &expected, &found, None))
+        let found = dequantised(integers, &interpreter.run(&rounded(integers, inputs))?);
+        let mut outputs = compared(integers, &expected, &found, None);
+        outputs.extend(then(item, &expected, &found)?);
+        Ok(outputs)
     });
     let measured = measured.collect::<Result<Vec<Vec<Output>>, InterpError>>()?;
     let and = |all: Vec<Output>, item: Vec<Output>| {
@@ -178,22 +189,27 @@ fn rounded(integers: &Graph, inputs: &[ArrayViewD<'_, f32>]) -> Vec<Tensor> {
     inputs.collect()
 }
 
+/// The real numbers of the outputs of an item.
+fn dequantised(integers: &Graph, found: &[Tensor]) -> Vec<ArrayD<f32>> {
+    let outputs = integers.outputs.iter().zip(found).map(|(output, found)| {
+        let step = integers.ty(output.value).step;
+        step.and_then(|step| found.dequantise(step, &output.shape))
+            .expect("outputs are activations")
+    });
+    outputs.collect()
+}
+
 /// Compares the outputs of an item.
 fn compared(
     integers: &Graph,
     expected: &[ArrayD<f32>],
-    found: &[Tensor],
+    found: &[ArrayD<f32>],
     label: Option<usize>,
 ) -> Vec<Output> {
     let outputs = integers.outputs.iter().zip(found).zip(expected);
-    let outputs = outputs.map(|((output, found), expected)| {
-        let step = integers.ty(output.value).step;
-        let found = step
-            .and_then(|step| found.dequantise(step, &output.shape))
-            .expect("outputs are activations");
-        Output::of(&output.name, expected, &found, label)
-    });
-    outputs.collect()
+    outputs
+        .map(|((output, found), expected)| Output::of(&output.name, expected, found, label))
+        .collect()
 }
 
 /// The layers that are far less exact than the others, and those whose numbers exceed their range:
@@ -340,6 +356,7 @@ impl Runs<'_> {
             });
         }
         let label = self.options.labels.map(|labels| labels[item]);
+        let found = dequantised(integer_graph, &found);
         let outputs = compared(integer_graph, &expected, &found, label);
         Ok(Accuracy { items: 1, layers, outputs })
     }
@@ -380,7 +397,13 @@ impl Output {
         }
     }
 
-    fn of(name: &str, expected: &ArrayD<f32>, found: &ArrayD<f32>, label: Option<usize>) -> Output {
+    /// Compares an output of an item.
+    pub(crate) fn of(
+        name: &str,
+        expected: &ArrayD<f32>,
+        found: &ArrayD<f32>,
+        label: Option<usize>,
+    ) -> Output {
         let differences = expected.iter().zip(found).map(|(r, x)| f64::from((r - x).abs()));
         let predictions = matches!(*expected.shape(), [classes] | [1, classes] if classes > 1)
             .then(|| {

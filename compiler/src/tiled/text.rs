@@ -99,6 +99,7 @@ fn task_listing(
             buffers: Vec::new(),
             image: image.clone(),
             ir: ir.clone(),
+            host: None,
         },
         // A buffer is smaller than the scratchpad, whose addresses have fewer bits.
         buffers: buffers

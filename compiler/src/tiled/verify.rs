@@ -264,6 +264,7 @@ impl Verifier<'_> {
             buffers: Vec::new(),
             image: image.clone(),
             ir: None,
+            host: None,
         };
         let place = |bytes: Range<u64>| {
             let index = bases.partition_point(|base| *base <= bytes.start).saturating_sub(1);

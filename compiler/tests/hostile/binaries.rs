@@ -57,6 +57,7 @@ fn halts(halts: usize, change: impl FnOnce(&mut Program)) -> Vec<u8> {
         buffers: Vec::new(),
         image: Bytes::from_static(&[0; 64]),
         ir: None,
+        host: None,
     };
     change(&mut program);
     program.to_bytes().unwrap()

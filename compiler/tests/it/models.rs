@@ -8,7 +8,7 @@ use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use rayon::prelude::*;
 use vitcod_compiler::autoencoder::{Choice, Form, pca, place};
 use vitcod_compiler::calibration::Calibration;
-use vitcod_compiler::frontend::{import_file, import_file_with_all_rows, import_file_with_masks};
+use vitcod_compiler::frontend::{Options, import_file, import_model};
 use vitcod_compiler::import::{ImportOptions, import};
 use vitcod_compiler::interp::{FloatInterpreter, Noise, QuantisedInterpreter, Tensor, sqnr_db};
 use vitcod_compiler::ir::{Graph, GraphOutput, OpKind, text};
@@ -218,12 +218,24 @@ fn masks_from_a_file_compute_what_baked_ones_do() {
             };
             (0..3).map(head).collect()
         };
-        let baked = import_file_with_all_rows(&path(masked, "onnx"), &options).unwrap();
+        let baked = import_model(
+            &path(masked, "onnx"),
+            &options,
+            Options { all_rows: true, ..Options::default() },
+        )
+        .unwrap()
+        .graph;
         let masks = Masks::new(biases(&baked).into_iter().map(heads).collect()).unwrap();
         assert!((0.5..0.8).contains(&masks.sparsity()));
         let bytes = masks.to_npy(Polarity::PrunedIsTrue).unwrap();
         let read = Masks::from_npy(&bytes, None).unwrap();
-        let graph = import_file_with_masks(&path(plain, "onnx"), &options, &read).unwrap();
+        let graph = import_model(
+            &path(plain, "onnx"),
+            &options,
+            Options { masks: Some(&read), ..Options::default() },
+        )
+        .unwrap()
+        .graph;
 
         // Of the last layer only the class token's row is computed, which keeps everything.
         let rows: Vec<_> = biases(&graph)
@@ -248,8 +260,13 @@ fn masks_of_another_model_are_refused() {
     let heads = vec![Mask::from_fn(6, 6, |_, _| true); 3];
     let masks = Masks::new(vec![heads.clone(), heads]).unwrap();
     let model = path("vit.legacy.unfused.op17", "onnx");
-    let error =
-        import_file_with_masks(&model, &ImportOptions::default(), &masks).unwrap_err().to_string();
+    let error = import_model(
+        &model,
+        &ImportOptions::default(),
+        Options { masks: Some(&masks), ..Options::default() },
+    )
+    .unwrap_err()
+    .to_string();
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines[0], "masks: the masks do not match the model:");
     assert!(lines[1].starts_with("/blocks/blocks.0/attn/"), "{error}");
@@ -326,7 +343,13 @@ fn auto_encoders_of_the_digits_example() {
     let folder = file("examples/digits");
     let masks = Masks::from_npy(&std::fs::read(folder.join("masks90.npy")).unwrap(), None).unwrap();
     let file = folder.join("digits_sparse90_ae.onnx");
-    let graph = import_file_with_masks(&file, &ImportOptions::default(), &masks).unwrap();
+    let graph = import_model(
+        &file,
+        &ImportOptions::default(),
+        Options { masks: Some(&masks), ..Options::default() },
+    )
+    .unwrap()
+    .graph;
     let counts = graph.operator_counts();
     // Four layers, an encoder and a decoder on Q and on K of each.
     assert_eq!((counts["attention"], counts["mix_heads"]), (4, 16));

@@ -32,7 +32,7 @@ struct Directive {
     apply: for<'s> fn(&mut Definitions<'s, '_>, Arguments<'s>) -> Done,
 }
 
-const DIRECTIVES: [Directive; 19] = [
+const DIRECTIVES: [Directive; 21] = [
     Directive {
         name: Kind::Program.directive(),
         names: Some(&["dram"]),
@@ -116,6 +116,16 @@ const DIRECTIVES: [Directive; 19] = [
         apply: |this, arguments| this.section(arguments, Target::IrConstants),
     },
     Directive {
+        name: ".host",
+        names: Some(&["at", "bytes", "sha256"]),
+        apply: |this, arguments| this.section(arguments, Target::Host),
+    },
+    Directive {
+        name: ".host_constants",
+        names: Some(&["at", "bytes", "sha256"]),
+        apply: |this, arguments| this.section(arguments, Target::HostConstants),
+    },
+    Directive {
         name: ".schedule",
         names: Some(&["ahead"]),
         apply: |this, arguments| this.schedule(arguments),
@@ -148,6 +158,8 @@ pub(super) struct Definitions<'s, 'f> {
     pub(super) image: Section,
     pub(super) ir: Option<Section>,
     pub(super) ir_constants: Option<Section>,
+    pub(super) host: Option<Section>,
+    pub(super) host_constants: Option<Section>,
     /// Destination of data directives.
     target: Target,
     /// The schedule that a tiled program states.
@@ -187,6 +199,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
             image: Section::default(),
             ir: None,
             ir_constants: None,
+            host: None,
+            host_constants: None,
             target: Target::Image,
             attempt: None,
             live: Vec::new(),
@@ -460,6 +474,8 @@ impl<'s, 'f> Definitions<'s, 'f> {
             Target::Image => &mut self.image,
             Target::Ir => self.ir.get_or_insert_default(),
             Target::IrConstants => self.ir_constants.get_or_insert_default(),
+            Target::Host => self.host.get_or_insert_default(),
+            Target::HostConstants => self.host_constants.get_or_insert_default(),
         }
     }
 
@@ -501,6 +517,10 @@ impl<'s, 'f> Definitions<'s, 'f> {
 
     /// Selects the section for the data that follows; with a file, its bytes are the whole section.
     fn section(&mut self, mut arguments: Arguments<'s>, target: Target) -> Done {
+        if matches!(target, Target::Host | Target::HostConstants) && self.kind != Kind::Program {
+            let message = "only a program has parts for the host";
+            return Err(Diagnostic::at(arguments.head.span, message));
+        }
         self.target = target;
         let files = self.files;
         let section = self.target_section();

@@ -40,11 +40,11 @@ pub enum Sections {
 }
 
 impl Sections {
-    /// The contents of the side file: the large ones among image, IR and its constants, one after
-    /// the other.
-    pub fn side(image: &Bytes, ir: Option<&SavedIr>) -> Vec<u8> {
-        let ir = ir.map(|ir| [&ir.graph, &ir.constants]);
-        let sections = [image].into_iter().chain(ir.into_iter().flatten());
+    /// The contents of the side file: the large ones among image, saved graphs and their constants,
+    /// one after the other.
+    pub fn side<'a>(image: &'a Bytes, saved: impl IntoIterator<Item = &'a SavedIr>) -> Vec<u8> {
+        let saved = saved.into_iter().flat_map(|saved| [&saved.graph, &saved.constants]);
+        let sections = [image].into_iter().chain(saved);
         sections
             .filter(|bytes| bytes.len() > SMALL)
             .flat_map(|bytes| bytes.iter().copied())
@@ -85,7 +85,7 @@ impl Sections {
 
     /// Prints all of a text except layers and instructions.
     fn print_head(&self, f: &mut fmt::Formatter<'_>, kind: Kind, program: &Program) -> fmt::Result {
-        let Program { header, machine, image, ir, .. } = program;
+        let Program { header, machine, image, ir, host, .. } = program;
         writeln!(f, "{} {:?} dram={}", kind.directive(), header.name, header.dram_bytes)?;
         writeln!(f, ".machine {}  ; {}", machine::print(machine), Comment(machine))?;
         for (kind, bindings) in [("input", &header.inputs), ("output", &header.outputs)] {
@@ -141,10 +141,12 @@ impl Sections {
         if !image.is_empty() {
             section(".image", image)?;
         }
-        if let Some(SavedIr { graph, constants }) = ir {
-            section(".ir", graph)?;
+        let graphs = [(ir, ".ir", ".ir_constants"), (host, ".host", ".host_constants")];
+        for (saved, of_graph, of_constants) in graphs {
+            let Some(SavedIr { graph, constants }) = saved else { continue };
+            section(of_graph, graph)?;
             if !constants.is_empty() {
-                section(".ir_constants", constants)?;
+                section(of_constants, constants)?;
             }
         }
         Ok(())

@@ -18,6 +18,8 @@ pub(super) enum Target {
     Image,
     Ir,
     IrConstants,
+    Host,
+    HostConstants,
 }
 
 /// Bytes from data directives or from a file.
@@ -114,9 +116,12 @@ fn part_of(bytes: Bytes, target: Target) -> Result<Bytes, String> {
     }
     let program = Program::from_bytes(bytes).map_err(|error| error.to_string())?;
     let ir = program.ir.ok_or_else(|| "that program has no IR".to_owned());
+    let host = program.host.ok_or_else(|| "that program has no part for the host".to_owned());
     match target {
         Target::Image => Ok(program.image),
         Target::Ir => Ok(ir?.graph),
         Target::IrConstants => Ok(ir?.constants),
+        Target::Host => Ok(host?.graph),
+        Target::HostConstants => Ok(host?.constants),
     }
 }

@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::attempt::Attempt;
 use super::directives::{Definitions, Tensor};
 use super::kind::{Kind, Operands};
-use super::section::Files;
+use super::section::{Files, Section};
 use super::symbols::{Symbol, Symbols};
 use super::{AssemblyError, code, directives, syntax};
 use crate::effects::Space;
@@ -114,9 +114,13 @@ impl TaskListing {
                 definitions.problems.push(|| Diagnostic::of_text(format!("missing `{directive}`")));
             }
         }
-        if definitions.ir.is_none() && definitions.ir_constants.is_some() {
-            let message = "`.ir_constants` without `.ir`";
-            definitions.problems.push(|| Diagnostic::of_text(message.to_owned()));
+        for (graph, constants, message) in [
+            (&definitions.ir, &definitions.ir_constants, "`.ir_constants` without `.ir`"),
+            (&definitions.host, &definitions.host_constants, "`.host_constants` without `.host`"),
+        ] {
+            if graph.is_none() && constants.is_some() {
+                definitions.problems.push(|| Diagnostic::of_text(message.to_owned()));
+            }
         }
         definitions
             .problems
@@ -138,15 +142,16 @@ impl TaskListing {
         let attempt = definitions.attempt;
         let machine = machine.expect("without a machine there is a problem");
         let image = definitions.image.into_bytes();
-        let constants = definitions.ir_constants.map(|section| section.into_bytes());
-        let ir = definitions.ir.map(|section| SavedIr {
-            graph: section.into_bytes(),
-            constants: constants.unwrap_or_default(),
-        });
+        let saved = |graph: Option<Section>, constants: Option<Section>| {
+            let graph = graph?.into_bytes();
+            Some(SavedIr { graph, constants: constants.unwrap_or_default().into_bytes() })
+        };
+        let ir = saved(definitions.ir, definitions.ir_constants);
+        let host = saved(definitions.host, definitions.host_constants);
         let (live, lives_at): (Vec<Buffer>, Vec<Range<usize>>) =
             definitions.live.into_iter().unzip();
         places.buffers = lives_at;
-        let program = Program { header, machine, code, layer_of, buffers: live, image, ir };
+        let program = Program { header, machine, code, layer_of, buffers: live, image, ir, host };
         let mut buffers = Vec::new();
         for (bytes, address, span) in definitions.buffers {
             buffers.push((bytes, address));

@@ -121,18 +121,20 @@ fn program() -> impl Strategy<Value = Program> {
     let header = (name(), any::<u64>(), bindings(false), bindings(true), layers(), decisions());
     let code = prop::collection::vec((instr(), prop_oneof![9 => 0..5u32, 1 => any::<u32>()]), 0..8);
     let bytes = || prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from);
-    let ir = prop::option::of((bytes(), bytes()));
+    let saved = || {
+        let graph = prop::option::of((bytes(), bytes()));
+        graph.prop_map(|saved| saved.map(|(graph, constants)| SavedIr { graph, constants }))
+    };
     let buffer = (0..MAX_SRAM, any::<u32>(), any::<u32>(), any::<u32>());
     let buffer =
         buffer.prop_map(|(address, bytes, first, last)| Buffer { address, bytes, first, last });
     let buffers = prop::collection::vec(buffer, 0..3);
-    (header, machine(), code, buffers, bytes(), ir).prop_map(
-        |(header, machine, code, buffers, image, ir)| {
-            let ir = ir.map(|(graph, constants)| SavedIr { graph, constants });
+    (header, machine(), code, buffers, bytes(), saved(), saved()).prop_map(
+        |(header, machine, code, buffers, image, ir, host)| {
             let (name, dram_bytes, inputs, outputs, layers, decisions) = header;
             let (code, layer_of) = code.into_iter().unzip();
             let header = Header { name, dram_bytes, inputs, outputs, layers, decisions };
-            Program { header, machine, code, layer_of, buffers, image, ir }
+            Program { header, machine, code, layer_of, buffers, image, ir, host }
         },
     )
 }

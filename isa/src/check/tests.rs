@@ -134,6 +134,7 @@ fn with(code: Vec<Instr>) -> Program {
         buffers: Vec::new(),
         image: Bytes::from_static(&[0; 256]),
         ir: None,
+        host: None,
     }
 }
 

@@ -10,6 +10,8 @@
 //! | `.vitcod.image` | DRAM constants, aligned to 64 bytes in the file |
 //! | `.vitcod.ir` | the graph of the [`SavedIr`]; absent in a stripped program |
 //! | `.vitcod.ir.constants` | its own constants; absent where there are none |
+//! | `.vitcod.host` | the graphs of the host; absent where it computes nothing |
+//! | `.vitcod.host.constants` | their constants; absent where there are none |
 //!
 //! There are no segments, since only this project loads the file; `readelf -S` lists the sections.
 //! Sections whose names do not start with `.vitcod.` are ignored. Equal programs have equal bytes.
@@ -46,12 +48,15 @@ const BUFFERS: &str = ".vitcod.buffers";
 const IMAGE: &str = ".vitcod.image";
 const IR: &str = ".vitcod.ir";
 const IR_CONSTANTS: &str = ".vitcod.ir.constants";
+const HOST: &str = ".vitcod.host";
+const HOST_CONSTANTS: &str = ".vitcod.host.constants";
 
 /// The sections in the order of the file.
-const SECTIONS: [&str; 8] = [HEADER, MACHINE, TEXT, LAYER, BUFFERS, IMAGE, IR, IR_CONSTANTS];
+const SECTIONS: [&str; 10] =
+    [HEADER, MACHINE, TEXT, LAYER, BUFFERS, IMAGE, IR, IR_CONSTANTS, HOST, HOST_CONSTANTS];
 
 /// Optional sections.
-const OPTIONAL: [&str; 3] = [BUFFERS, IR, IR_CONSTANTS];
+const OPTIONAL: [&str; 5] = [BUFFERS, IR, IR_CONSTANTS, HOST, HOST_CONSTANTS];
 
 /// Bytes of an entry of `.vitcod.buffers`.
 const BUFFER_BYTES: usize = 16;
@@ -143,10 +148,13 @@ impl Program {
             sections.push(Content { name: BUFFERS, data: &buffers, align: 4, entry });
         }
         sections.push(Content { name: IMAGE, data: &self.image, align: 64, entry: 0 });
-        if let Some(SavedIr { graph, constants }) = &self.ir {
-            sections.push(Content { name: IR, data: graph, align: 1, entry: 0 });
+        let graphs = [(&self.ir, IR, IR_CONSTANTS), (&self.host, HOST, HOST_CONSTANTS)];
+        for (saved, name, name_of_constants) in graphs {
+            let Some(SavedIr { graph, constants }) = saved else { continue };
+            sections.push(Content { name, data: graph, align: 1, entry: 0 });
             if !constants.is_empty() {
-                sections.push(Content { name: IR_CONSTANTS, data: constants, align: 64, entry: 0 });
+                let name = name_of_constants;
+                sections.push(Content { name, data: constants, align: 64, entry: 0 });
             }
         }
         write_elf(&sections).map_err(|e| WriteError::Format(e.to_string()))
@@ -243,19 +251,22 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
             problems.push(|| Problem::of_file(format!("section {name} is missing")));
         }
     }
-    let [header, machine, text, layer, buffers, image, ir, constants] =
+    let [header, machine, text, layer, buffers, image, ir, ir_constants, host, host_constants] =
         sections.map(|range| range.map(|range| bytes.slice(range)));
     let preamble = header.and_then(|data| read_preamble(&data, problems));
     let machine = machine.and_then(|data| read_machine(&data, problems));
     let code = text.and_then(|data| read_text(&data, problems));
     let layer_of = layer.and_then(|data| read_layers(&data, problems));
     let buffers = buffers.map_or(Some(Vec::new()), |data| read_buffers(&data, problems));
-    if ir.is_none() && constants.is_some() {
-        let message = format!("section {IR_CONSTANTS} is there without {IR}");
-        problems.push(|| Problem::of_file(message));
-    }
-    let constants = constants.unwrap_or_default();
-    let ir = ir.map(|graph| SavedIr { graph, constants });
+    let mut saved = |graph: Option<Bytes>, constants: Option<Bytes>, names: [&str; 2]| {
+        if graph.is_none() && constants.is_some() {
+            let message = format!("section {} is there without {}", names[1], names[0]);
+            problems.push(|| Problem::of_file(message));
+        }
+        Some(SavedIr { graph: graph?, constants: constants.unwrap_or_default() })
+    };
+    let ir = saved(ir, ir_constants, [IR, IR_CONSTANTS]);
+    let host = saved(host, host_constants, [HOST, HOST_CONSTANTS]);
 
     let (preamble, machine, code, layer_of, buffers, image) =
         (preamble?, machine?, code?, layer_of?, buffers?, image?);
@@ -267,7 +278,7 @@ fn read(bytes: &Bytes, problems: &mut Problems) -> Option<Program> {
         let message = format!("{} entries for {} instructions", layer_of.len(), code.len());
         problems.push(|| Problem::new(LAYER, 0, message));
     }
-    Some(Program { header: preamble.program, machine, code, layer_of, buffers, image, ir })
+    Some(Program { header: preamble.program, machine, code, layer_of, buffers, image, ir, host })
 }
 
 /// The ranges of [`SECTIONS`] in the file.

@@ -38,6 +38,9 @@ pub struct Program {
     pub image: Bytes,
     /// The graph that the program computes; absent in a stripped program.
     pub ir: Option<SavedIr>,
+    /// What the host computes before and after the program, if anything. The compiler owns its
+    /// format.
+    pub host: Option<SavedIr>,
 }
 
 /// A part of the scratchpad with its live range.
@@ -68,10 +71,11 @@ impl Buffer {
     }
 }
 
-/// The graph that a program carries.
+/// Graphs that a program carries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SavedIr {
-    /// The graph as JSON. Its constants are offsets into the program's image or into `constants`.
+    /// The graphs as JSON. Their constants are offsets into the program's image or into
+    /// `constants`.
     pub graph: Bytes,
     /// Constants that no instruction reads and that are therefore not in DRAM.
     pub constants: Bytes,

@@ -71,6 +71,10 @@ fn program() -> Program {
             graph: Bytes::from_static(b"{}"),
             constants: Bytes::from_static(b"only the IR"),
         }),
+        host: Some(SavedIr {
+            graph: Bytes::from_static(b"[]"),
+            constants: Bytes::from_static(b"only the host"),
+        }),
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use ndarray::ArrayD;
 use vitcod_compiler::autoencoder::{Choice, Form};
 use vitcod_compiler::codegen;
+use vitcod_compiler::frontend::{self, HostUse};
 use vitcod_compiler::ir::{Graph, OpKind};
 use vitcod_compiler::masks::{Mask, Masks};
 use vitcod_compiler::synthetic::{self, AttentionCore};
@@ -11,6 +12,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
 use super::{Args, Step};
+use crate::import;
 use crate::npy;
 use crate::pipeline::{self, Session};
 use crate::progress::Progress;
@@ -32,6 +34,11 @@ enum Source {
     Model { dense: Box<Graph>, pruned: Box<Graph>, samples: Option<ArrayD<f32>> },
 }
 
+/// Samples are those of the machine's input, so the host computes nothing.
+fn never(masks: Option<&Masks>) -> frontend::Options<'_> {
+    frontend::Options { masks, host: HostUse::Never, ..frontend::Options::default() }
+}
+
 impl Work {
     /// The workload that the command line describes.
     pub(super) fn of(args: &Args) -> anyhow::Result<Work> {
@@ -40,9 +47,10 @@ impl Work {
         let (name, source) = match (&args.model, args.head_dim) {
             (Some(path), _) => {
                 let samples = args.calibration.as_deref().map(npy::read).transpose()?;
-                let dense = pipeline::import(path, &args.dims)?;
-                let pruned = pipeline::import_with_masks(path, &args.dims, &masks)
-                    .with_context(|| format!("with the masks of {file}"))?;
+                let dense = import::import(path, &args.import, never(None))?.graph;
+                let pruned = import::import(path, &args.import, never(Some(&masks)))
+                    .with_context(|| format!("with the masks of {file}"))?
+                    .graph;
                 (
                     dense.name.clone(),
                     Source::Model { dense: dense.into(), pruned: pruned.into(), samples },

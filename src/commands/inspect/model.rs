@@ -4,18 +4,33 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use vitcod_compiler::frontend;
+use vitcod_compiler::host::HostNode;
 use vitcod_compiler::ir::layout::prunes;
 use vitcod_compiler::ir::{Graph, OpData, OpKind};
 use vitcod_compiler::onnx::{self, Dim, Model, ValueInfo};
 
-use crate::pipeline::{self, Dims};
+use crate::hosted;
+use crate::import::{self, ImportArgs};
 
 /// Prints a model as exported, then after canonicalisation.
-pub(super) fn print(path: &Path, dims: &Dims, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print(path: &Path, import: &ImportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     exported(&onnx::load(path)?, out)?;
     // What follows may fail, and what has been found is worth seeing then.
     out.flush()?;
-    canonical(&pipeline::import(path, dims)?, out)
+    let imported = import::import(path, import, frontend::Options::default())?;
+    canonical(&imported.graph, out)?;
+    if let Some(division) = &imported.division {
+        writeln!(out, "\n{}", hosted::summary(division))?;
+        for HostNode { node, place, reason, .. } in &division.nodes {
+            if let Some(reason) = reason {
+                writeln!(out, "  {place}: {reason}")?;
+            } else {
+                writeln!(out, "  {place}: {node}")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn exported(model: &Model, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
 use vitcod_compiler::calibration;
+use vitcod_compiler::frontend;
 use vitcod_compiler::ir::Graph;
 use vitcod_compiler::quantise::accuracy::{self, Accuracy};
 use vitcod_emulator::Emulator;
@@ -17,7 +18,8 @@ use vitcod_runtime::{EmulatorDevice, Model};
 use super::Args;
 use super::exported::Exported;
 use crate::check::{self, Agreement};
-use crate::pipeline::{self, Options, Session};
+use crate::import;
+use crate::pipeline::{Options, Session};
 use crate::progress::Progress;
 
 /// Seed of the noise for execution without samples; calibration uses other noise.
@@ -61,11 +63,13 @@ pub(super) fn measure(
     progress: &Progress,
 ) -> anyhow::Result<Measured> {
     progress.step("reading the model");
-    let graph = pipeline::import(path, &args.dims.among(&exported.open_dimensions))?;
+    let import = args.import.among(&exported.open_dimensions);
+    let imported = import::import(path, &import, frontend::Options::default())?;
+    let samples = args.calibration.read(&imported)?;
+    let graph = imported.graph;
     let parameters = graph.constant_elements();
-    let samples = args.calibration.read(&graph)?;
     let options = Options { quantise: args.calibration.options(), ..Options::default() };
-    let session = Session { samples: samples.as_deref(), machine, options, progress };
+    let session = Session { samples: samples.machine(), machine, options, progress };
     let prepared = session.prepare(&graph)?;
     let program = session.generate(&prepared)?;
     let compulsory_dram_bytes =
@@ -75,7 +79,7 @@ pub(super) fn measure(
     let report = Emulator::new(Arc::clone(model.program()))?.report();
 
     progress.step("running in float and in integers");
-    let inputs_of = |items| match &samples {
+    let inputs_of = |items| match samples.machine() {
         Some(samples) => Cow::Borrowed(samples),
         None => Cow::Owned(calibration::seeded_noise(&graph, items, SEED)),
     };

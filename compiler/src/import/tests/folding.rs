@@ -33,11 +33,17 @@ fn the_batch_in_a_shape_chain() {
             .output("y", &[-1, 24])
     };
     assert_eq!(chain().import().outputs[0].shape, [1, 24]);
-    let options = ImportOptions { dims: BTreeMap::from([("batch".to_owned(), 3)]) };
+    let options = ImportOptions {
+        dims: BTreeMap::from([("batch".to_owned(), 3)]),
+        ..ImportOptions::default()
+    };
     let graph = import(&chain().model, &options).unwrap();
     assert_eq!(graph.outputs[0].shape, [3, 24]);
     assert_eq!(graph.ty(graph.inputs[0].value).shape, [3, 4, 6]);
-    let unknown = ImportOptions { dims: BTreeMap::from([("bach".to_owned(), 3)]) };
+    let unknown = ImportOptions {
+        dims: BTreeMap::from([("bach".to_owned(), 3)]),
+        ..ImportOptions::default()
+    };
     let error = import(&chain().model, &unknown).unwrap_err();
     assert_eq!(
         error.to_string(),

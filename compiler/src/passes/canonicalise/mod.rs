@@ -84,40 +84,71 @@ struct Canonicaliser<'a> {
     meanings: SecondaryMap<Value, Option<Meaning>>,
 }
 
-/// Converts an imported graph to a canonical one. Nothing in a model tells an image from tokens, or
-/// the place of an image's channels: each reading is tried, and if none works, the problems of the
-/// one that comes furthest are reported.
+/// The place of something without a canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The i-th input.
+    Input(usize),
+    /// An operation. Those that depend on it are not obstacles by themselves.
+    Operation(Op),
+    /// The i-th output, of which only the layout is wrong.
+    Output(usize),
+}
+
+/// Everything in a graph that has no canonical form.
+#[derive(Debug)]
+pub(crate) struct Obstacles {
+    /// The places with their problems: inputs, operations in order, outputs.
+    pub(crate) found: Vec<(Obstacle, Problem)>,
+    /// The number of operations without a form, with those that depend on others.
+    unknown: usize,
+}
+
+/// Converts an imported graph to a canonical one.
 pub(super) fn run(graph: &Graph) -> Result<Graph, Problems<Problem>> {
     // Unused operations must not cause errors.
-    let source = graph.compacted();
-    let mut furthest: Option<(usize, Problems<Problem>)> = None;
-    for reading in image::readings(&source) {
-        let (unknown, problems) = match read_as(&source, reading) {
+    read(&graph.compacted()).map_err(|obstacles| {
+        let mut problems = Collector::new();
+        obstacles.found.into_iter().for_each(|(_, problem)| problems.push(|| problem));
+        problems.finish().expect_err("a graph without canonical form has an obstacle")
+    })
+}
+
+/// What has no canonical form in a compacted graph; `None` if it has one.
+pub(crate) fn obstacles(graph: &Graph) -> Option<Obstacles> {
+    read(graph).err()
+}
+
+/// Converts a graph. Nothing in a model tells an image from tokens, or the place of an image's
+/// channels: each reading is tried, and if none works, the obstacles of the one that comes furthest
+/// are returned.
+fn read(source: &Graph) -> Result<Graph, Obstacles> {
+    let mut furthest: Option<Obstacles> = None;
+    for reading in image::readings(source) {
+        let obstacles = match read_as(source, reading) {
             Ok(canonical) => return Ok(canonical),
-            Err(failed) => failed,
+            Err(obstacles) => obstacles,
         };
-        if furthest.as_ref().is_none_or(|(fewest, _)| unknown < *fewest) {
-            furthest = Some((unknown, problems));
+        if furthest.as_ref().is_none_or(|other| obstacles.unknown < other.unknown) {
+            furthest = Some(obstacles);
         }
     }
-    Err(furthest.expect("there is a reading").1)
+    Err(furthest.expect("there is a reading"))
 }
 
 /// Converts a graph whose inputs of rank 4 are read in one way.
-///
-/// # Errors
-/// The number of operations without a meaning, and the problems.
-fn read_as(source: &Graph, reading: Reading) -> Result<Graph, (usize, Problems<Problem>)> {
-    let mut problems = Collector::new();
+fn read_as(source: &Graph, reading: Reading) -> Result<Graph, Obstacles> {
+    let mut found = Vec::new();
     let mut walk = Canonicaliser {
         source,
         reading,
         builder: Builder::new(source),
         meanings: SecondaryMap::new(),
     };
-    for input in &source.inputs {
+    for (i, input) in source.inputs.iter().enumerate() {
         let meaning = walk.input(input).unwrap_or_else(|unsupported| {
-            problems.push(|| Problem::new(format!("input {:?}", input.name), unsupported));
+            let problem = Problem::new(format!("input {:?}", input.name), unsupported);
+            found.push((Obstacle::Input(i), problem));
             Meaning::Unknown
         });
         walk.meanings[input.value] = Some(meaning);
@@ -126,7 +157,7 @@ fn read_as(source: &Graph, reading: Reading) -> Result<Graph, (usize, Problems<P
         let op = source.op(*id);
         walk.builder.nodes.clone_from(&op.nodes);
         let mut meaning = walk.operation(op).unwrap_or_else(|unsupported| {
-            problems.push(|| Problem::at_op(source, op, unsupported));
+            found.push((Obstacle::Operation(*id), Problem::at_op(source, op, unsupported)));
             Meaning::Unknown
         });
         if let (Meaning::View(view), Some(step)) = (&mut meaning, source.ty(op.results[0]).step) {
@@ -135,22 +166,25 @@ fn read_as(source: &Graph, reading: Reading) -> Result<Graph, (usize, Problems<P
         walk.meanings[op.results[0]] = Some(meaning);
     }
     walk.builder.nodes.clear();
-    for output in &source.outputs {
+    for (i, output) in source.outputs.iter().enumerate() {
         match walk.output(output.value) {
             Ok(Some(value)) => {
                 walk.builder.graph.add_output(&output.name, value, output.shape.clone())
             }
             Ok(None) => {}
             Err(unsupported) => {
-                problems.push(|| Problem::new(format!("output {:?}", output.name), unsupported))
+                let problem = Problem::new(format!("output {:?}", output.name), unsupported);
+                found.push((Obstacle::Output(i), problem));
             }
         }
     }
-    let unknown =
+    if found.is_empty() {
+        return Ok(cse::run(&walk.builder.graph));
+    }
+    let is_unknown =
         |op: &&Op| matches!(walk.meanings[source.op(**op).results[0]], Some(Meaning::Unknown));
-    let count = source.order.iter().filter(unknown).count();
-    problems.finish().map_err(|problems| (count, problems))?;
-    Ok(cse::run(&walk.builder.graph))
+    let unknown = source.order.iter().filter(is_unknown).count();
+    Err(Obstacles { found, unknown })
 }
 
 impl Canonicaliser<'_> {

@@ -1,0 +1,129 @@
+//! Runs of programs, with what the host computes before and after them.
+
+use std::fmt;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use serde::Serialize;
+use vitcod_compiler::host::{self, Division, Host, Tensor, Tensors};
+use vitcod_compiler::ir::Graph;
+use vitcod_isa::program::Program;
+use vitcod_runtime::{BeyondRange, EmulatorDevice, Model, Output};
+
+/// What the host computes of a program's model, if anything.
+pub(crate) fn host(program: &Program) -> anyhow::Result<Option<Host>> {
+    Ok(program.host.as_ref().map(Host::load).transpose()?)
+}
+
+/// One line about the division of a model.
+pub(crate) fn summary(division: &Division) -> String {
+    format!(
+        "the host computes {} in float; {:.2} % of the model's multiplications are on the machine",
+        division.counts(),
+        100.0 * division.products.share()
+    )
+}
+
+/// A run of a model.
+pub(crate) struct Run<'a> {
+    /// The inputs of the machine, by name.
+    pub(crate) inputs: Vec<(&'a str, ArrayD<f32>)>,
+    /// The outputs of the machine.
+    pub(crate) outputs: Vec<Output>,
+    /// The outputs of the model that the host computes or passes on, by name.
+    pub(crate) hosted: Tensors,
+    pub(crate) beyond_range: Vec<BeyondRange>,
+    /// What the host did, if anything.
+    pub(crate) work: Option<HostWork>,
+}
+
+/// What the host did for one item.
+#[derive(Serialize)]
+pub(crate) struct HostWork {
+    operations_before: usize,
+    operations_after: usize,
+    /// Bytes that pass between its parts and the machine, as float32.
+    crossing_bytes: u64,
+    /// The measured time; it depends on the computer.
+    seconds: f64,
+}
+
+/// Runs a model on items of its inputs, by name.
+pub(crate) fn run<'a>(
+    model: &'a Model,
+    host: Option<&Host>,
+    inputs: Vec<(&'a str, ArrayD<f32>)>,
+) -> anyhow::Result<Run<'a>> {
+    let mut session = model.open(&EmulatorDevice)?;
+    let Some(host) = host else {
+        let outputs = session.run(&views(&inputs))?;
+        let beyond_range = session.beyond_range().to_vec();
+        return Ok(Run { inputs, outputs, hosted: Tensors::new(), beyond_range, work: None });
+    };
+    let started = Instant::now();
+    let mut items = items(host, &inputs)?;
+    let mut spent = started.elapsed();
+    let of_machine = model.inputs().iter().map(|binding| {
+        let name = binding.name.as_str();
+        let array = host::stacked(&items, name);
+        Ok((name, array.with_context(|| format!("nothing computes the machine's input {name:?}"))?))
+    });
+    let inputs: Vec<(&str, ArrayD<f32>)> = of_machine.collect::<anyhow::Result<_>>()?;
+    let outputs = session.run(&views(&inputs))?;
+    let started = Instant::now();
+    for (binding, output) in model.outputs().iter().zip(&outputs) {
+        let array = output.to_f32();
+        let shape: Vec<usize> = binding.shape.iter().map(|extent| *extent as usize).collect();
+        let rows = array.shape()[0] / items.len();
+        for (i, tensors) in items.iter_mut().enumerate() {
+            let item = array.slice_axis(Axis(0), Slice::from(i * rows..(i + 1) * rows)).to_owned();
+            tensors.insert(output.name.clone(), item.into_shape_with_order(shape.clone())?);
+        }
+    }
+    items.iter_mut().try_for_each(|tensors| host.run_after(tensors))?;
+    let of_model = host.outputs.iter().map(|Tensor { name, .. }| {
+        let array = host::stacked(&items, name);
+        Ok((name.clone(), array.with_context(|| format!("nothing computes output {name:?}"))?))
+    });
+    let hosted = of_model.collect::<anyhow::Result<Tensors>>()?;
+    spent += started.elapsed();
+    let operations = |part: &Option<Graph>| part.as_ref().map_or(0, |part| part.order.len());
+    let work = HostWork {
+        operations_before: operations(&host.before),
+        operations_after: operations(&host.after),
+        crossing_bytes: host.crossing_bytes(),
+        seconds: spent.as_secs_f64() / items.len() as f64,
+    };
+    let beyond_range = session.beyond_range().to_vec();
+    Ok(Run { inputs, outputs, hosted, beyond_range, work: Some(work) })
+}
+
+/// The tensors before the machine of each item.
+fn items(host: &Host, inputs: &[(&str, ArrayD<f32>)]) -> anyhow::Result<Vec<Tensors>> {
+    let in_order = host.inputs.iter().map(|Tensor { name, .. }| {
+        let given = inputs.iter().find(|(given, _)| given == name);
+        let (_, array) = given.with_context(|| format!("no --input is given for {name:?}"))?;
+        Ok(array.view())
+    });
+    Ok(host.items(&in_order.collect::<anyhow::Result<Vec<_>>>()?)?)
+}
+
+/// Inputs as a session takes them.
+pub(crate) fn views<'a>(
+    inputs: &'a [(&'a str, ArrayD<f32>)],
+) -> Vec<(&'a str, ArrayViewD<'a, f32>)> {
+    inputs.iter().map(|(name, array)| (*name, array.view())).collect()
+}
+
+impl fmt::Display for HostWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostWork { operations_before, operations_after, crossing_bytes, seconds } = self;
+        write!(
+            f,
+            "host: {operations_before} operations before the machine, {operations_after} after; \
+             {crossing_bytes} B cross (float32); {:.3} ms measured",
+            1e3 * seconds
+        )
+    }
+}

@@ -2022,7 +2022,7 @@ def host_standardised(g):
 @case("before the machine: an image resized (linear), then the patch convolution; Softmax after")
 def host_resized_image(g):
     x = g.Resize(g.image(size=12), None, None, [1, 3, 8, 8], mode="linear")
-    g.out("y", g.Softmax(g.linear(g.patches(x)), axis=-1))
+    g.out("y", g.Softmax(g.attention(g.patches(x), n=16), axis=-1))
 
 
 @case("before and after the machine: the largest of the image is taken from it, and added to the output")

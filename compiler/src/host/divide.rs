@@ -69,7 +69,7 @@ impl Division {
         self.nodes.iter().map(|HostNode { node, operation, place, reason }| {
             let reason = match reason {
                 Some(Problem { found, expected, .. }) => {
-                    format!("the machine computes {expected}, not {found}")
+                    format!("found {found}, where the machine needs {expected}")
                 }
                 None if *place == Place::Before => "what follows is on the host".to_owned(),
                 None => "what precedes is on the host".to_owned(),

@@ -23,7 +23,7 @@ pub struct ApplyError {
 ///
 /// Masks cover all queries, so they apply to a graph before the pass `drop-dead-rows`, which also
 /// removes the dead rows of the masks: see
-/// [`import_file_with_masks`](crate::frontend::import_file_with_masks).
+/// [`import_model`](crate::frontend::import_model).
 ///
 /// # Errors
 /// The graph is not canonical; masks and attentions differ in layers, heads, queries or keys; or a

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use cranelift_entity::SecondaryMap;
 
-use crate::ir::{Graph, GraphInput, Node, OpData, OpKind, TensorType, Value};
+use crate::ir::{Graph, Node, OpData, OpKind, TensorType, Value};
 
 /// The live rows of each value, as one range that covers them; `None` if there are none.
 type Rows = SecondaryMap<Value, Option<Range<usize>>>;
@@ -23,9 +23,10 @@ pub(super) fn run(graph: &Graph) -> Graph {
         values: SecondaryMap::new(),
         slices: BTreeMap::new(),
     };
-    for GraphInput { name, value, shape } in &graph.inputs {
-        let input = rewriter.new.add_input_of(name, graph.ty(*value).clone(), shape.clone());
-        rewriter.values[*value] = Some((input, all(graph, *value)));
+    for input in &graph.inputs {
+        let value = input.value;
+        let new = rewriter.new.add_input_like(input, graph.ty(value).clone());
+        rewriter.values[value] = Some((new, all(graph, value)));
     }
     for id in &graph.order {
         let op = graph.op(*id);

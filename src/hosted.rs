@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use serde::Serialize;
 use vitcod_compiler::host::{self, Division, Host, Tensor, Tensors};
-use vitcod_compiler::ir::Graph;
+use vitcod_compiler::ir::{Elem, Graph};
 use vitcod_isa::program::Program;
 use vitcod_runtime::{BeyondRange, EmulatorDevice, Model, Output};
 
@@ -31,11 +31,19 @@ pub(crate) struct Run<'a> {
     pub(crate) inputs: Vec<(&'a str, ArrayD<f32>)>,
     /// The outputs of the machine.
     pub(crate) outputs: Vec<Output>,
-    /// The outputs of the model that the host computes or passes on, by name.
-    pub(crate) hosted: Tensors,
+    /// The outputs of a model of which the host computes parts.
+    pub(crate) hosted: Vec<HostOutput>,
     pub(crate) beyond_range: Vec<BeyondRange>,
     /// What the host did, if anything.
     pub(crate) work: Option<HostWork>,
+}
+
+/// An output of a model of which the host computes parts.
+pub(crate) struct HostOutput {
+    pub(crate) name: String,
+    pub(crate) array: ArrayD<f32>,
+    /// Whether its elements are integers.
+    pub(crate) is_integer: bool,
 }
 
 /// What the host did for one item.
@@ -59,7 +67,7 @@ pub(crate) fn run<'a>(
     let Some(host) = host else {
         let outputs = session.run(&views(&inputs))?;
         let beyond_range = session.beyond_range().to_vec();
-        return Ok(Run { inputs, outputs, hosted: Tensors::new(), beyond_range, work: None });
+        return Ok(Run { inputs, outputs, hosted: Vec::new(), beyond_range, work: None });
     };
     let started = Instant::now();
     let mut items = items(host, &inputs)?;
@@ -82,11 +90,12 @@ pub(crate) fn run<'a>(
         }
     }
     items.iter_mut().try_for_each(|tensors| host.run_after(tensors))?;
-    let of_model = host.outputs.iter().map(|Tensor { name, .. }| {
+    let of_model = host.outputs.iter().map(|Tensor { name, ty, .. }| {
         let array = host::stacked(&items, name);
-        Ok((name.clone(), array.with_context(|| format!("nothing computes output {name:?}"))?))
+        let array = array.with_context(|| format!("nothing computes output {name:?}"))?;
+        Ok(HostOutput { name: name.clone(), array, is_integer: ty.elem == Elem::I64 })
     });
-    let hosted = of_model.collect::<anyhow::Result<Tensors>>()?;
+    let hosted = of_model.collect::<anyhow::Result<Vec<HostOutput>>>()?;
     spent += started.elapsed();
     let operations = |part: &Option<Graph>| part.as_ref().map_or(0, |part| part.order.len());
     let work = HostWork {

@@ -97,15 +97,19 @@ pub(crate) fn import_as_exported(path: &Path, args: &ImportArgs) -> anyhow::Resu
     located(path, load())
 }
 
+/// An error with what the user can do next.
+fn advised(error: FrontendError) -> anyhow::Error {
+    match error.advice() {
+        Some(advice) => anyhow::anyhow!("{error}\n{advice}"),
+        None => error.into(),
+    }
+}
+
 /// Adds the file and advice to an error.
 fn located<T>(path: &Path, result: Result<T, FrontendError>) -> anyhow::Result<T> {
     result.map_err(|error| match error {
         // The error names the file itself, which may also be one of external data.
-        FrontendError::Onnx(error) => error.into(),
-        error => match error.advice() {
-            Some(advice) => anyhow::anyhow!("{error}\n{advice}"),
-            None => anyhow::Error::new(error),
-        }
-        .context(path.display().to_string()),
+        error @ FrontendError::Onnx(_) => advised(error),
+        error => advised(error).context(path.display().to_string()),
     })
 }

@@ -52,31 +52,38 @@ pub enum FrontendError {
     Pass(#[from] PassError),
     /// Parts of the model have no form that the machine supports, and the host may not compute
     /// them.
-    #[error("{error}\n{}", without_host(.division.as_ref()))]
+    #[error("{error}\n{}", without_host(.division.as_deref()))]
     Parts {
         /// The parts.
         error: PassError,
         /// The division that would be possible, if there is one.
-        division: Option<Division>,
+        division: Option<Box<Division>>,
     },
 }
 
 impl FrontendError {
     /// What the user can do next, in one line; `None` if the message says it.
     pub fn advice(&self) -> Option<&'static str> {
-        let fault = match self {
+        let problem = match self {
             FrontendError::Pass(PassError::Unrecognised { .. }) => return Some(CUT),
             FrontendError::Parts { division, .. } => {
-                let is_worthwhile = division.as_ref().is_some_and(is_worthwhile);
+                let is_worthwhile = division.as_deref().is_some_and(is_worthwhile);
                 return Some(if is_worthwhile { LET_HOST } else { CUT });
             }
-            FrontendError::Import(error) => &error.problems.kept().first()?.fault,
-            FrontendError::Onnx(_) | FrontendError::Pass(_) => return None,
+            FrontendError::Import(error) => error.problems.kept().first()?,
+            FrontendError::Onnx(error) => {
+                let is_readable =
+                    |problem: &onnx::Problem| !matches!(problem.fault, onnx::Fault::Io(_));
+                return error.problems.kept().iter().all(is_readable).then_some(INVALID);
+            }
+            FrontendError::Pass(_) => return None,
         };
-        match fault {
-            Fault::Operator { .. } | Fault::Domain { .. } => Some(CUT),
-            Fault::Opset { .. } => Some("convert the model (onnx.version_converter)"),
-            _ => None,
+        match (&problem.fault, &problem.place) {
+            (Fault::Opset { .. }, _) => Some("convert the model (onnx.version_converter)"),
+            // An option, which the message explains.
+            (_, onnx::Place::Model) => None,
+            (_, onnx::Place::Input(_)) => Some(INPUTS),
+            _ => Some(CUT),
         }
     }
 }
@@ -102,6 +109,14 @@ fn is_worthwhile(division: &Division) -> bool {
 /// The advice for a model of which a part is supported.
 const CUT: &str = "docs/operators.md lists the supported forms; cut the model before what is not \
                    supported (--outputs NAME), or rewrite it and export again";
+
+/// The advice for a file that is not ONNX as it should be.
+const INVALID: &str = "export the model again; onnx.checker.check_model tells whether the file is \
+                       valid";
+
+/// The advice for an input that is not supported.
+const INPUTS: &str = "give the extents that it leaves open (--dim NAME=N), or start behind it \
+                      (--inputs NAME)";
 
 /// The advice for a model whose ends the host could compute.
 const LET_HOST: &str = "without --host=never, the host computes them";
@@ -182,7 +197,7 @@ pub fn import_model(
                     Imported { graph, division: Some(division) }
                 }
                 divided => {
-                    let division = divided.map(|(_, division)| division);
+                    let division = divided.map(|(_, division)| division.into());
                     return Err(FrontendError::Parts { error, division });
                 }
             }

@@ -80,7 +80,7 @@ macro_rules! elements {
     )*};
 }
 
-elements!(f32: "<f4", i8: "|i1", i16: "<i2", u32: "<u4");
+elements!(f32: "<f4", i8: "|i1", i16: "<i2", i64: "<i8", u32: "<u4");
 
 /// Writes an array as a `.npy` file.
 ///

@@ -10,7 +10,7 @@ use vitcod_runtime::{BeyondRange, Integers, Model};
 
 use crate::check::{self, Agreement};
 use crate::files::{self, Outputs};
-use crate::hosted::{self, HostWork, Run};
+use crate::hosted::{self, HostOutput, HostWork, Run};
 use crate::npy;
 use crate::reporting::ReportArgs;
 use crate::{tensor_args, warning};
@@ -113,14 +113,18 @@ fn names<T>(tensors: &[T], name: impl Fn(&T) -> &String) -> Vec<&str> {
 
 fn write_output(run: &Run<'_>, name: &str, raw: bool, file: &mut dyn Write) -> anyhow::Result<()> {
     let output = run.outputs.iter().find(|output| output.name == name);
-    let written = match (run.hosted.get(name), output.map(|output| &output.values)) {
-        (_, Some(Integers::I8(values))) if raw => npy::write(values, file),
-        (_, Some(Integers::I16(values))) if raw => npy::write(values, file),
-        (Some(_), None) if raw => {
+    let hosted = run.hosted.iter().find(|output| output.name == name);
+    let written = match (output.map(|output| &output.values), hosted) {
+        (Some(Integers::I8(values)), _) if raw => npy::write(values, file),
+        (Some(Integers::I16(values)), _) if raw => npy::write(values, file),
+        (None, _) if raw => {
             bail!("--raw: the host computes output {name:?} in float, so it has no integers")
         }
-        (Some(array), _) => npy::write(array, file),
-        (None, _) => npy::write(&output.context("a run gives all outputs")?.to_f32(), file),
+        (_, Some(HostOutput { array, is_integer: true, .. })) => {
+            npy::write(&array.mapv(|x| x as i64), file)
+        }
+        (_, Some(HostOutput { array, .. })) => npy::write(array, file),
+        (_, None) => npy::write(&output.context("a run gives all outputs")?.to_f32(), file),
     };
     Ok(written?)
 }

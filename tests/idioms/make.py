@@ -1821,6 +1821,10 @@ def quantised_to_float_ms(g):
             g.Mul(x, 0.5), g.Add(1.0, g.Tanh(g.Mul(0.7978845608, g.Add(x, g.Mul(0.044715, g.Pow(x, 3.0))))))
         ),
     ),
+    act_leaky_relu=("LeakyRelu, alpha 0.1", 17, lambda g, x: g.LeakyRelu(x, alpha=0.1)),
+    act_p_relu=("PRelu, a slope for each channel", 17, lambda g, x: g.PRelu(x, g.uniform(12))),
+    act_elu=("Elu", 17, lambda g, x: g.Elu(x)),
+    act_selu=("Selu", 17, lambda g, x: g.Selu(x)),
     act_gelu_op=("Gelu, one node of opset 20, approximate tanh", 20, lambda g, x: g.Gelu(x, approximate="tanh")),
 )
 def activation(g, opset, act):
@@ -1835,6 +1839,12 @@ def activation(g, opset, act):
 def out_map(g):
     x = g.attention(g.flat(g.conv(g.image())), n=4)
     g.out("map", g.Reshape(g.Transpose(x, perm=[0, 2, 1]), [1, 8, 2, 2]))
+
+
+@case("output as a map from ConvTranspose, kernel 2, stride 2: each pixel becomes a block")
+def out_conv_transpose(g):
+    x = decoded(g)
+    g.out("map", g.ConvTranspose(x, g.weight(8, 3, 2, 2, fan=8), g.normal(3), strides=[2, 2]))
 
 
 @case("output as tokens transposed, [1, c, n]")
@@ -1914,6 +1924,141 @@ def dynamic_size_tokens(g):
     g.out("y", g.linear(g.Add(x, g.normal(1, 5, 8))), [1, "tokens", 8])
 
 
+# What the host computes, before and after the machine.
+
+
+def classes(g, size=10):
+    x = g.attention(g.norm(g.tokens()))
+    return g.linear(g.ReduceMean(x, axes=[1], keepdims=0), 8, size)
+
+
+def decoded(g, size=2, c=8):
+    """A map that a decoder reads."""
+    x = g.attention(g.flat(g.conv(g.image(size=4 * size), o=c), n=size * size, c=c), n=size * size, c=c)
+    return g.Reshape(g.Transpose(x, perm=[0, 2, 1]), [1, c, size, size])
+
+
+@family(
+    "after the machine: ",
+    host_softmax=("Softmax over classes", 17, lambda g, x: g.Softmax(x, axis=-1)),
+    host_log_softmax=("LogSoftmax over classes", 17, lambda g, x: g.LogSoftmax(x, axis=-1)),
+    host_l2_norm=(
+        "embedding divided by its ReduceL2, clipped",
+        17,
+        lambda g, x: g.Div(x, g.Clip(g.ReduceL2(x, axes=[1]), 1e-12)),
+    ),
+    host_lp_normalization=("LpNormalization", 17, lambda g, x: g.LpNormalization(x, axis=1, p=2)),
+    host_l1_norm=("embedding divided by its ReduceL1", 17, lambda g, x: g.Div(x, g.ReduceL1(x, axes=[1]))),
+    host_softsign=("Softsign", 17, lambda g, x: g.Softsign(x)),
+    host_reduce_min=("scores less the smallest, by ReduceMin", 17, lambda g, x: g.Sub(x, g.ReduceMin(x, axes=[1]))),
+    host_log_abs=("Log of 1 + Abs, times Sign", 17, lambda g, x: g.Mul(g.Sign(x), g.Log(g.Add(g.Abs(x), 1.0)))),
+)
+def host_after(g, opset, act):
+    g.opsets[""] = opset
+    g.out("y", act(g, classes(g)))
+
+
+@case("after the machine: ArgMax of classes, an integer output, beside the classes")
+def host_arg_max(g):
+    x = classes(g)
+    g.out("class", g.ArgMax(x, axis=1, keepdims=0), kind=TensorProto.INT64)
+    g.out("logits", x)
+
+
+@case("after the machine: TopK of the softmax over classes: values and indices")
+def host_top_k(g):
+    values, indices = g.TopK(g.Softmax(classes(g), axis=-1), [3], n=2, axis=1)
+    g.out("values", values)
+    g.out("indices", indices, kind=TensorProto.INT64)
+
+
+@case("after the machine: tokens averaged with weights that are an input (mean pooling by an attention mask)")
+def host_mean_pooling(g):
+    x = g.attention(g.norm(g.tokens()))
+    mask = g.input("mask", np.array([[1, 1, 1, 1, 0, 0]], np.float32))
+    g.noise = False
+    mask = g.Unsqueeze(mask, [2])
+    sums = g.ReduceSum(g.Mul(x, mask), [1], keepdims=0)
+    g.out("y", g.Div(sums, g.Clip(g.ReduceSum(mask, [1], keepdims=0), 1e-9)))
+
+
+@family(
+    "after the machine: a map ",
+    host_resize_linear=(
+        "resized (linear, half_pixel)",
+        lambda g, x: g.Resize(x, None, np.float32([1, 1, 4, 4]), mode="linear"),
+    ),
+    host_resize_cubic=("resized (cubic, sizes)", lambda g, x: g.Resize(x, None, None, [1, 8, 7, 5], mode="cubic")),
+    host_resize_nearest=(
+        "resized (nearest, asymmetric, floor)",
+        lambda g, x: g.Resize(
+            x,
+            None,
+            np.float32([1, 1, 2, 2]),
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+    ),
+    host_max_pool=(
+        "under MaxPool, kernel 3, stride 2, pad 1",
+        lambda g, x: g.MaxPool(x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    ),
+    host_average_pool=(
+        "under AveragePool, kernel 3, pad 1, without the pad",
+        lambda g, x: g.AveragePool(x, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1]),
+    ),
+    host_average_pool_pad=(
+        "under AveragePool, kernel 2, with the pad",
+        lambda g, x: g.AveragePool(x, kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1], count_include_pad=1),
+    ),
+    host_conv_transpose=(
+        "through ConvTranspose, kernel 4, stride 2, pad 1",
+        lambda g, x: g.ConvTranspose(x, g.weight(8, 3, 4, 4, fan=32), g.normal(3), strides=[2, 2], pads=[1, 1, 1, 1]),
+    ),
+    host_conv_transpose_groups=(
+        "through ConvTranspose, 2 groups, kernel 3, stride 2, output padding",
+        lambda g, x: g.ConvTranspose(
+            x, g.weight(8, 2, 3, 3, fan=32), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1], group=2
+        ),
+    ),
+    host_instance_norm=(
+        "through InstanceNormalization",
+        lambda g, x: g.InstanceNormalization(x, g.normal(8, mean=1, scale=0.1), g.normal(8)),
+    ),
+)
+def host_map(g, act):
+    g.out("y", act(g, decoded(g)))
+
+
+@case("after the machine: a map through GroupNormalization of opset 21")
+def host_group_norm(g):
+    g.opsets[""] = 21
+    g.out("y", g.GroupNormalization(decoded(g), g.normal(8, mean=1, scale=0.1), g.normal(8), num_groups=2))
+
+
+@case("before the machine: an image less its own mean, divided by its own deviation")
+def host_standardised(g):
+    x = g.image()
+    x = g.Sub(x, g.ReduceMean(x, axes=[1, 2, 3]))
+    x = g.Div(x, g.Sqrt(g.Add(g.ReduceMean(g.Mul(x, x), axes=[1, 2, 3]), 1e-6)))
+    g.out("y", g.linear(g.patches(x)))
+
+
+@case("before the machine: an image resized (linear), then the patch convolution; Softmax after")
+def host_resized_image(g):
+    x = g.Resize(g.image(size=12), None, None, [1, 3, 8, 8], mode="linear")
+    g.out("y", g.Softmax(g.linear(g.patches(x)), axis=-1))
+
+
+@case("before and after the machine: the largest of the image is taken from it, and added to the output")
+def host_crossing(g):
+    x = g.image()
+    largest = g.ReduceMax(x, axes=[1, 2, 3], keepdims=1)
+    y = g.linear(g.patches(g.Sub(x, largest)))
+    g.out("y", g.Add(g.Softmax(y, axis=-1), g.Reshape(largest, [1, 1, 1])))
+
+
 def build(name):
     text, make = CASES[name]
     g = Graph(name)
@@ -1931,7 +2076,8 @@ def build(name):
 
     for output, value in zip(g.outputs, run(g.model())):
         if not output.type.tensor_type.HasField("shape"):
-            output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, value.shape))
+            kind = output.type.tensor_type.elem_type
+            output.CopyFrom(helper.make_tensor_value_info(output.name, kind, value.shape))
     model = g.model()
     if name != "nodes_shuffled":
         onnx.checker.check_model(model, full_check=not any(n.domain for n in g.nodes))
@@ -1941,7 +2087,7 @@ def build(name):
     for key, value in g.feeds.items():
         np.save(HERE / f"{name}.{key}.in.npy", value)
     for output, value in zip(g.outputs, run(model)):
-        assert value.dtype == np.float32 and np.isfinite(value).all(), output.name
+        assert value.dtype in (np.float32, np.int64) and np.isfinite(value).all(), output.name
         np.save(HERE / f"{name}.{output.name}.out.npy", np.ascontiguousarray(value))
     return f"| `{name}` | {text} | {'noise' if g.noise else 'from file'} |"
 

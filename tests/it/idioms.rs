@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD, Axis, concatenate};
+use vitcod_compiler::frontend::{self, Imported, import_model};
+use vitcod_compiler::host::Host;
 use vitcod_compiler::import::{ImportOptions, import};
 use vitcod_compiler::interp::{FloatInterpreter, QuantisedInterpreter, Tensor, sqnr_db};
 use vitcod_compiler::ir::Graph;
@@ -82,56 +84,106 @@ fn ratio(reference: &ArrayD<f32>, result: &ArrayD<f32>) -> f64 {
     sqnr_db(&elements(reference), &elements(result))
 }
 
+/// The tensors of an idiom.
+struct Tensors {
+    inputs: Vec<ArrayD<f32>>,
+    outputs: Vec<ArrayD<f32>>,
+}
+
+fn tensors(name: &str, imported: &Graph) -> Tensors {
+    let folder = file("tests/idioms");
+    let read = |tensor: &str, what: &str| npy(&folder.join(format!("{name}.{tensor}.{what}.npy")));
+    Tensors {
+        inputs: imported.inputs.iter().map(|input| read(&input.name, "in")).collect(),
+        outputs: imported.outputs.iter().map(|output| read(&output.name, "out")).collect(),
+    }
+}
+
+/// How results differ from ONNX Runtime's; `None` if their ratio of signal to noise is large
+/// enough.
+fn too_far(results: &[ArrayD<f32>], outputs: &[ArrayD<f32>], least: f64) -> Option<String> {
+    results.iter().zip(outputs).find_map(|(result, output)| {
+        if result.shape() != output.shape() {
+            return Some(format!("shape {:?}, not {:?}", result.shape(), output.shape()));
+        }
+        let ratio = ratio(output, result);
+        (ratio < least).then(|| format!("{ratio:.1} dB"))
+    })
+}
+
 /// Why a model is not what ONNX Runtime computes; `None` if it is.
 fn difference(name: &str) -> Option<String> {
-    let folder = file("tests/idioms");
-    let model = onnx::load(&folder.join(format!("{name}.onnx"))).map_err(|e| e.to_string());
-    let imported =
-        model.and_then(|m| import(&m, &ImportOptions::default()).map_err(|e| e.to_string()));
-    let imported = match imported {
+    let model = onnx::load(&file("tests/idioms").join(format!("{name}.onnx")));
+    let imported = match import(&model.unwrap(), &ImportOptions::default()) {
         Ok(imported) => imported,
-        Err(error) => return Some(error),
-    };
-    let context = Context::default();
-    let canonical = match passes::run_on_graph(&imported, passes::CANONICALISE, &context) {
-        Ok(canonical) => canonical,
         Err(error) => return Some(error.to_string()),
     };
-    let read = |tensor: &str, what: &str| npy(&folder.join(format!("{name}.{tensor}.{what}.npy")));
-    let inputs: Vec<ArrayD<f32>> =
-        imported.inputs.iter().map(|input| read(&input.name, "in")).collect();
-    let outputs: Vec<ArrayD<f32>> =
-        imported.outputs.iter().map(|output| read(&output.name, "out")).collect();
+    let context = Context::default();
     // Models that state integers are rounded otherwise by ONNX Runtime.
     let integers = ["quantised_", "qlinear_", "dynamic_quant"].iter().any(|x| name.starts_with(x));
     let least = if integers { 20.0 } else { 100.0 };
-    for (stage, results) in
-        [("imported", float(&imported, &inputs)), ("canonical", float(&canonical, &inputs))]
-    {
-        for (result, output) in results.iter().zip(&outputs) {
-            if result.shape() != output.shape() {
-                let shapes = (result.shape(), output.shape());
-                return Some(format!("{stage}: {shapes:?}"));
-            }
-            let ratio = ratio(output, result);
-            if ratio < least {
-                return Some(format!("{stage}: {ratio:.1} dB"));
-            }
-        }
+    let Tensors { inputs, outputs } = tensors(name, &imported);
+    if let Some(difference) = too_far(&float(&imported, &inputs), &outputs, least) {
+        return Some(format!("imported: {difference}"));
     }
-    let (integers, _) = match calibrated(&canonical, Some(&inputs), Options::default()) {
+    let (canonical, host) = if name.starts_with("host_") {
+        match with_host(name) {
+            Ok((canonical, host)) => (canonical, Some(host)),
+            Err(error) => return Some(error),
+        }
+    } else {
+        match passes::run_on_graph(&imported, passes::CANONICALISE, &context) {
+            Ok(canonical) => (canonical, None),
+            Err(error) => return Some(error.to_string()),
+        }
+    };
+    // What the host computes around the machine.
+    let of_machine = match &host {
+        Some(host) => host.before_machine(&canonical, &inputs).unwrap(),
+        None => inputs.clone(),
+    };
+    let whole = |results: Vec<ArrayD<f32>>| match &host {
+        Some(host) => after_machine(host, &canonical, &inputs, results),
+        None => results,
+    };
+    let results = whole(float(&canonical, &of_machine));
+    if let Some(difference) = too_far(&results, &outputs, least) {
+        return Some(format!("canonical: {difference}"));
+    }
+    let (integers, _) = match calibrated(&canonical, Some(&of_machine), Options::default()) {
         Ok(quantised) => quantised,
         Err(error) => return Some(error.to_string()),
     };
     if let Err(error) = assert_bit_equal(&integers.graph, &Machine::preset("vitcod").unwrap()) {
         return Some(error.to_string());
     }
-    let worst = quantised(&integers.graph, &inputs)
-        .iter()
-        .zip(&outputs)
-        .map(|(result, output)| ratio(output, result))
-        .fold(f64::INFINITY, f64::min);
-    (worst < 20.0).then(|| format!("quantised: {worst:.1} dB"))
+    let results = whole(quantised(&integers.graph, &of_machine));
+    too_far(&results, &outputs, 20.0).map(|difference| format!("quantised: {difference}"))
+}
+
+/// The part of the machine, and those of the host.
+fn with_host(name: &str) -> Result<(Graph, Host), String> {
+    let path = file("tests/idioms").join(format!("{name}.onnx"));
+    let options = frontend::Options::default();
+    let Imported { graph, division } =
+        import_model(&path, &ImportOptions::default(), options).map_err(|e| e.to_string())?;
+    let division = division.ok_or("the machine computes all of it")?;
+    Ok((graph, division.host))
+}
+
+/// The outputs of an item of a model, given those of the machine.
+fn after_machine(
+    host: &Host,
+    machine: &Graph,
+    inputs: &[ArrayD<f32>],
+    results: Vec<ArrayD<f32>>,
+) -> Vec<ArrayD<f32>> {
+    let views: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
+    let mut tensors = host.items(&views).unwrap().remove(0);
+    let names = machine.outputs.iter().map(|output| output.name.clone());
+    tensors.extend(names.zip(results));
+    host.run_after(&mut tensors).unwrap();
+    host.outputs.iter().map(|output| tensors[&output.name].clone()).collect()
 }
 
 #[test]

@@ -254,6 +254,9 @@ impl<'g> Walk<'g> {
 
     /// Moves what has no form to the host; `None` if that is impossible.
     fn move_to_host(&mut self, part: &Part, Obstacles { found, .. }: Obstacles) -> Option<()> {
+        if self.prepare_operands(part, &found) {
+            return Some(());
+        }
         let mut is_moved = false;
         for (obstacle, problem) in found {
             let ops: Vec<Op> = match obstacle {
@@ -283,35 +286,82 @@ impl<'g> Walk<'g> {
         is_moved.then_some(())
     }
 
+    /// Gives the host what an operation without a form depends on, if that gives it a form, because
+    /// only its operands had the wrong one, and if that is cheaper than to give the operation away.
+    fn prepare_operands(&mut self, part: &Part, found: &[(Obstacle, Problem)]) -> bool {
+        let operations = found.iter().filter_map(|(obstacle, problem)| match obstacle {
+            Obstacle::Operation(op) => Some((part.origin[*op]?, problem)),
+            Obstacle::Input(_) | Obstacle::Output(_) => None,
+        });
+        for (op, problem) in operations {
+            let [before, after] = [self.before(op), self.after(op)];
+            let own = products(self.graph, op);
+            let operands = self.cost(&before) - own;
+            if before.len() < 2 || own == 0 || operands >= self.cost(&after) {
+                continue;
+            }
+            let places = self.places.clone();
+            let others = before.into_iter().filter(|other| *other != op);
+            others.for_each(|other| self.places[other] = Place::Before);
+            let prepared = self.machine();
+            let obstacles = obstacles(&prepared.graph);
+            let is_left = |(obstacle, _): &(Obstacle, Problem)| match obstacle {
+                Obstacle::Operation(other) => prepared.origin[*other] == Some(op),
+                // The operands have no form by themselves.
+                Obstacle::Input(_) => true,
+                Obstacle::Output(_) => false,
+            };
+            if obstacles.is_none_or(|obstacles| !obstacles.found.iter().any(is_left)) {
+                let operand =
+                    self.graph.op(op).operands.iter().find_map(|x| self.graph.producer(*x));
+                if let Some((operand, _)) = operand {
+                    self.reasons[operand] = Some(problem.clone());
+                }
+                return true;
+            }
+            self.places = places;
+        }
+        false
+    }
+
+    fn cost(&self, ops: &[Op]) -> u128 {
+        ops.iter().map(|op| products(self.graph, *op)).sum()
+    }
+
+    /// The operations of the machine on which one depends, itself included.
+    fn before(&self, op: Op) -> Vec<Op> {
+        self.reached(op, |op| {
+            let operands = &self.graph.op(op).operands;
+            operands.iter().filter_map(|x| Some(self.graph.producer(*x)?.0)).collect()
+        })
+    }
+
+    /// The operations of the machine that depend on one, itself included.
+    fn after(&self, op: Op) -> Vec<Op> {
+        self.reached(op, |op| {
+            self.graph.op(op).results.iter().flat_map(|x| self.uses[*x].clone()).collect()
+        })
+    }
+
     /// Gives an operation to the host with those that it depends on, or that depend on it,
     /// whichever have fewer products.
     fn give_away(&mut self, op: Op) {
-        let on_machine = |ops: BTreeSet<Op>| -> Vec<Op> {
-            ops.into_iter().filter(|op| self.places[*op] == Place::Machine).collect()
-        };
-        let before = on_machine(self.reached(op, |op| {
-            let operands = &self.graph.op(op).operands;
-            operands.iter().filter_map(|x| Some(self.graph.producer(*x)?.0)).collect()
-        }));
-        let after = on_machine(self.reached(op, |op| {
-            self.graph.op(op).results.iter().flat_map(|x| self.uses[*x].clone()).collect()
-        }));
-        let cost = |ops: &[Op]| ops.iter().map(|op| products(self.graph, *op)).sum::<u128>();
-        let (ops, place) = match cost(&before) < cost(&after) {
+        let (before, after) = (self.before(op), self.after(op));
+        let (ops, place) = match self.cost(&before) < self.cost(&after) {
             true => (before, Place::Before),
             false => (after, Place::After),
         };
         ops.into_iter().for_each(|op| self.places[op] = place);
     }
 
-    /// The operations that a walk from one reaches, itself included.
-    fn reached(&self, from: Op, next: impl Fn(Op) -> Vec<Op>) -> BTreeSet<Op> {
+    /// The operations of the machine that a walk from one reaches, itself included.
+    fn reached(&self, from: Op, next: impl Fn(Op) -> Vec<Op>) -> Vec<Op> {
         let mut reached = BTreeSet::from([from]);
         let mut open = vec![from];
         while let Some(op) = open.pop() {
             open.extend(next(op).into_iter().filter(|op| reached.insert(*op)));
         }
-        reached
+        reached.into_iter().filter(|op| self.places[*op] == Place::Machine).collect()
     }
 
     fn finish(mut self, part: Part) -> (Graph, Division) {

@@ -170,8 +170,8 @@ fn run(part: &Graph, tensors: &mut Tensors) -> Result<(), InterpError> {
     Ok(())
 }
 
-/// The tensors of a name, stacked along the first axis as a batch; scalars get an axis. `None` if an
-/// item lacks it.
+/// The tensors of a name, stacked along the first axis as a batch; scalars get an axis. `None` if
+/// an item lacks it.
 pub fn stacked(items: &[Tensors], name: &str) -> Option<ArrayD<f32>> {
     let parts = items.iter().map(|tensors| {
         let tensor = tensors.get(name)?.view();

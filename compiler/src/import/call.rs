@@ -258,6 +258,7 @@ impl<'a> Call<'a> {
             | OpKind::Slice { .. }
             | OpKind::Expand { .. }
             | OpKind::Gather { .. }
+            | OpKind::GatherElements { .. }
             | OpKind::Select {}
             | OpKind::Convert { .. }
             | OpKind::Binary { .. } => return Ok(()),

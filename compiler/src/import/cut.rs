@@ -82,7 +82,7 @@ impl<'m> Importer<'m> {
         let inputs = graph.inputs.iter().map(|input| &input.name);
         let names: Vec<&str> = inputs.chain(results).map(String::as_str).collect();
         if !names.contains(&name) {
-            let help = did_you_mean(name, names.into_iter());
+            let help = did_you_mean(name, names);
             let help = help.map_or_else(String::new, |help| format!("; {help}"));
             let found = format!("{name:?}{help}");
             let expected = format!("names of tensors of the model ({option})");

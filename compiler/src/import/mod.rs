@@ -328,15 +328,16 @@ impl<'m> Importer<'m> {
         options: &ImportOptions,
     ) -> Result<Slot, Box<Problem>> {
         let place = Place::Output(output.name.clone());
-        if !is_float(output.data_type) {
-            return Err(
-                Fault::mismatch("elements of a float type", output.data_type.to_string()).at(place)
-            );
+        let is_integer = matches!(output.data_type, DataType::I64 | DataType::I32 | DataType::Bool);
+        if !is_float(output.data_type) && !is_integer {
+            let expected = "elements of a float type, i32, i64 or bool";
+            return Err(Fault::mismatch(expected, output.data_type.to_string()).at(place));
         }
         let Some(value) = self.value(&output.name, &place)? else { return Ok(Slot::Failed) };
         let ty = self.graph.ty(value).clone();
-        if ty.elem != Elem::F32 {
-            return Err(Fault::mismatch("a float tensor", ty.to_string()).at(place));
+        if ty.elem != if is_integer { Elem::I64 } else { Elem::F32 } {
+            let expected = format!("a tensor of {}", output.data_type);
+            return Err(Fault::mismatch(expected, ty.to_string()).at(place));
         }
         let fits = |(dim, extent): (&Dim, &usize)| match dim {
             Dim::Known(expected) => expected == extent,

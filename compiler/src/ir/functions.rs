@@ -74,6 +74,22 @@ functions! {
         Softplus = "softplus",
         /// x tanh(ln(1 + e^x)).
         Mish = "mish",
+        /// |x|.
+        Abs = "abs",
+        /// Natural logarithm.
+        Log = "log",
+        /// Sine.
+        Sin = "sin",
+        /// Cosine.
+        Cos = "cos",
+        /// The integer below.
+        Floor = "floor",
+        /// The integer above.
+        Ceil = "ceil",
+        /// The nearest integer, halves to even.
+        Round = "round",
+        /// -1, 0 or 1.
+        Sign = "sign",
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn operand_count(kind: &OpKind, found: usize) -> String {
 pub(super) fn result_elem(kind: &OpKind, operands: &[&TensorType]) -> Elem {
     match kind {
         OpKind::Convert { to: Conversion::Float } => Elem::F32,
-        OpKind::Convert { .. } => Elem::I64,
+        OpKind::Convert { .. } | OpKind::TopIndices { .. } => Elem::I64,
         OpKind::Select {} => operands[1].elem,
         _ => operands[0].elem,
     }
@@ -181,6 +181,19 @@ fn shape(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<usize>, String> 
         OpKind::Gather { axis } => {
             expect(*axis < x.len() && operands[1].elem == Elem::I64)?;
             Ok([&x[..*axis], &operands[1].shape, &x[axis + 1..]].concat())
+        }
+        OpKind::GatherElements { axis } => {
+            let indices = &operands[1].shape;
+            let fits = |i: usize| i == *axis || indices[i] <= x[i];
+            expect(*axis < x.len() && operands[1].elem == Elem::I64 && indices.len() == x.len())?;
+            expect((0..x.len()).all(fits))?;
+            Ok(indices.clone())
+        }
+        OpKind::TopIndices { axis, count, .. } => {
+            expect(operands[0].elem == Elem::F32 && *axis < x.len() && *count <= x[*axis])?;
+            let mut shape = x.clone();
+            shape[*axis] = *count;
+            Ok(shape)
         }
         OpKind::PickRows {} => {
             let rows = &operands[1].shape;

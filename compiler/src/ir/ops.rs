@@ -263,6 +263,24 @@ operations! {
         axis: usize,
     }
 
+    /// Selects elements along an axis by indices `i64[...]` of the same rank: element `i` of the
+    /// result is that at index `indices[i]` of the axis, and at the places of `i` elsewhere.
+    "gather_elements" GatherElements (Imported) [2] -> 1 {
+        /// The axis.
+        axis: usize,
+    }
+
+    /// Indices of the largest elements along an axis, or of the smallest, in their order; of equal
+    /// ones the first comes first. To `i64`.
+    "top_indices" TopIndices (Imported) [1] -> 1 {
+        /// The axis.
+        axis: usize,
+        /// How many along the axis.
+        count: usize,
+        /// Whether they are the largest.
+        largest: bool,
+    }
+
     /// Broadcasts to a shape.
     "expand" Expand (Imported) [1] -> 1 {
         /// The new extents.

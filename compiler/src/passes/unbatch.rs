@@ -123,12 +123,21 @@ impl Unbatch<'_> {
             OpKind::Transpose { perm } => {
                 axes[0].and_then(|axis| perm.iter().position(|from| *from == axis))
             }
-            OpKind::Slice { axis, .. } | OpKind::Pad { axis, .. } | OpKind::Softmax { axis }
+            OpKind::Slice { axis, .. }
+            | OpKind::Pad { axis, .. }
+            | OpKind::Softmax { axis }
+            | OpKind::TopIndices { axis, .. }
                 if axes[0] == Some(*axis) =>
             {
                 return Err(within(axis));
             }
-            OpKind::Slice { .. } | OpKind::Pad { .. } | OpKind::Softmax { .. } => axes[0],
+            OpKind::Slice { .. }
+            | OpKind::Pad { .. }
+            | OpKind::Softmax { .. }
+            | OpKind::TopIndices { .. } => axes[0],
+            OpKind::GatherElements { axis } if axes[0] == axes[1] && axes[0] != Some(*axis) => {
+                axes[0]
+            }
             OpKind::LayerNorm { .. } if axes[0].is_none_or(|axis| axis + 1 < to.len()) => axes[0],
             OpKind::ReduceMean { axes: reduced, keep }
             | OpKind::ReduceMax { axes: reduced, keep } => {

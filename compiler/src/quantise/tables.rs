@@ -62,5 +62,13 @@ pub(crate) fn real_function(f: UnaryFn) -> fn(f64) -> f64 {
         UnaryFn::Silu => activation::silu,
         UnaryFn::Softplus => |x| x.max(0.0) + libm::log1p(activation::exp(-x.abs())),
         UnaryFn::Mish => activation::mish,
+        UnaryFn::Abs => f64::abs,
+        UnaryFn::Log => libm::log,
+        UnaryFn::Sin => libm::sin,
+        UnaryFn::Cos => libm::cos,
+        UnaryFn::Floor => f64::floor,
+        UnaryFn::Ceil => f64::ceil,
+        UnaryFn::Round => f64::round_ties_even,
+        UnaryFn::Sign => |x| if x == 0.0 { 0.0 } else { x.signum() },
     }
 }

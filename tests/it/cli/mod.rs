@@ -8,6 +8,7 @@ mod demo;
 mod errors;
 mod explain;
 mod flows;
+mod host;
 mod interrupted;
 mod ir;
 mod plan;

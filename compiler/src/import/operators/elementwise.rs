@@ -194,47 +194,96 @@ fn clipped(call: &mut Call<'_>, x: Value, [low, high]: [f32; 2]) -> Translated<V
 }
 
 pub(super) fn abs(call: &mut Call<'_>) -> Translated {
-    constant(call, i64::wrapping_abs, f32::abs)
+    of_any(call, i64::wrapping_abs, UnaryFn::Abs)
 }
 
 pub(super) fn ceil(call: &mut Call<'_>) -> Translated {
-    constant(call, |x| x, f32::ceil)
+    of_any(call, |x| x, UnaryFn::Ceil)
 }
 
 pub(super) fn floor(call: &mut Call<'_>) -> Translated {
-    constant(call, |x| x, f32::floor)
+    of_any(call, |x| x, UnaryFn::Floor)
 }
 
 pub(super) fn round(call: &mut Call<'_>) -> Translated {
-    constant(call, |x| x, f32::round_ties_even)
+    of_any(call, |x| x, UnaryFn::Round)
 }
 
 pub(super) fn sign(call: &mut Call<'_>) -> Translated {
-    constant(call, i64::signum, |x| if x == 0.0 { 0.0 } else { x.signum() })
+    of_any(call, i64::signum, UnaryFn::Sign)
 }
 
 pub(super) fn sin(call: &mut Call<'_>) -> Translated {
-    constant(call, |x| x, libm::sinf)
+    of_any(call, |x| x, UnaryFn::Sin)
 }
 
 pub(super) fn cos(call: &mut Call<'_>) -> Translated {
-    constant(call, |x| x, libm::cosf)
+    of_any(call, |x| x, UnaryFn::Cos)
 }
 
 pub(super) fn log(call: &mut Call<'_>) -> Translated {
-    constant(call, |x| x, libm::logf)
+    of_any(call, |x| x, UnaryFn::Log)
 }
 
-/// An elementwise function of a constant.
-fn constant(call: &mut Call<'_>, integer: fn(i64) -> i64, float: fn(f32) -> f32) -> Translated {
+/// An elementwise function of floats, or of integers known at compile time.
+fn of_any(call: &mut Call<'_>, integer: fn(i64) -> i64, float: UnaryFn) -> Translated {
     let x: Value = call.operand(0)?;
+    if call.ty(x).elem == Elem::F32 {
+        return Ok(vec![call.unary(float, x)?]);
+    }
     let shape = call.shape(x).to_vec();
-    let result = if call.ty(x).elem == Elem::I64 {
-        let elements = call.integers(x, "an operand")?;
-        call.integer_constant(&shape, elements.into_iter().map(integer))
-    } else {
-        let elements = call.floats(x, "an operand")?;
-        call.float_constant(&shape, elements.into_iter().map(float))
-    };
-    Ok(vec![result?])
+    let elements = call.integers(x, "an operand")?;
+    Ok(vec![call.integer_constant(&shape, elements.into_iter().map(integer))?])
+}
+
+/// `max(x, 0) - slope max(-x, 0)`, for a slope that is a number or one per channel.
+fn with_slope(call: &mut Call<'_>, x: Value, slope: Value) -> Translated<Value> {
+    // As a factor of x and one of max(x, 0), which needs one table.
+    let own = call.binary(BinaryFn::Mul, x, slope)?;
+    let one = call.float_constant(&[], vec![1.0])?;
+    let rest = call.binary(BinaryFn::Sub, one, slope)?;
+    let positive = call.unary(UnaryFn::Relu, x)?;
+    let positive = call.binary(BinaryFn::Mul, positive, rest)?;
+    call.binary(BinaryFn::Add, own, positive)
+}
+
+pub(super) fn leaky_relu(call: &mut Call<'_>) -> Translated {
+    let (x, alpha) = (call.operand(0)?, call.float("alpha", 0.01)?);
+    let alpha = call.float_constant(&[], vec![alpha])?;
+    Ok(vec![with_slope(call, x, alpha)?])
+}
+
+pub(super) fn p_relu(call: &mut Call<'_>) -> Translated {
+    let (x, slope) = (call.operand(0)?, call.operand(1)?);
+    Ok(vec![with_slope(call, x, slope)?])
+}
+
+/// `max(x, 0) + alpha (exp(min(x, 0)) - 1)`.
+fn elu_of(call: &mut Call<'_>, x: Value, alpha: f32) -> Translated<Value> {
+    let positive = call.unary(UnaryFn::Relu, x)?;
+    let below = clipped(call, x, [f32::NEG_INFINITY, 0.0])?;
+    let power = call.unary(UnaryFn::Exp, below)?;
+    let power = call.plus(power, -1.0)?;
+    let power = call.scaled(power, alpha)?;
+    call.binary(BinaryFn::Add, positive, power)
+}
+
+pub(super) fn elu(call: &mut Call<'_>) -> Translated {
+    let (x, alpha) = (call.operand(0)?, call.float("alpha", 1.0)?);
+    Ok(vec![elu_of(call, x, alpha)?])
+}
+
+pub(super) fn selu(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let (alpha, gamma) = (call.float("alpha", 1.673_263_2)?, call.float("gamma", 1.050_701)?);
+    let y = elu_of(call, x, alpha)?;
+    Ok(vec![call.scaled(y, gamma)?])
+}
+
+/// `x / (1 + |x|)`.
+pub(super) fn softsign(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    let magnitude = call.unary(UnaryFn::Abs, x)?;
+    let divisor = call.plus(magnitude, 1.0)?;
+    Ok(vec![call.binary(BinaryFn::Div, x, divisor)?])
 }

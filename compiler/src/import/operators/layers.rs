@@ -168,38 +168,8 @@ fn pads<const N: usize>(
     Ok(pads)
 }
 
-/// Pooling with windows of one element selects elements; no other pooling is supported.
-pub(super) fn pool(call: &mut Call<'_>) -> Translated {
-    let mut x = call.operand(0)?;
-    let spatial = call.ty(x).rank().saturating_sub(2);
-    let list = |name: &str, count: usize, default: i64| -> Translated<Vec<i64>> {
-        let found = call.node.ints(name)?.map_or_else(|| vec![default; count], <[i64]>::to_vec);
-        if found.len() == count {
-            Ok(found)
-        } else {
-            Err(call.attribute(name, format!("{count} integers"), shown(&found)))
-        }
-    };
-    let (kernel, pads) = (list("kernel_shape", spatial, 0)?, list("pads", 2 * spatial, 0)?);
-    let strides = list("strides", spatial, 1)?;
-    if kernel.iter().any(|extent| *extent != 1) {
-        return Err(call.attribute("kernel_shape", "1 along each dimension", shown(&kernel)));
-    }
-    if pads.iter().any(|width| *width != 0) {
-        return Err(call.attribute("pads", "widths of 0", shown(&pads)));
-    }
-    for (axis, stride) in strides.iter().enumerate() {
-        let Some(stride) = usize::try_from(*stride).ok().filter(|stride| *stride > 0) else {
-            return Err(call.attribute("strides", "positive integers", shown(&strides)));
-        };
-        let len = call.shape(x)[2 + axis].div_ceil(stride);
-        x = call.slice(x, 2 + axis, 0, len, stride)?;
-    }
-    Ok(vec![x])
-}
-
 /// An INTS attribute of `N` extents.
-fn extents<const N: usize>(
+pub(super) fn extents<const N: usize>(
     call: &Call<'_>,
     name: &str,
     default: [usize; N],
@@ -210,49 +180,6 @@ fn extents<const N: usize>(
     extents.and_then(|extents| extents.try_into().ok()).ok_or_else(|| {
         call.attribute(name, format!("{N} integers that are not negative"), shown(found))
     })
-}
-
-pub(super) fn layer_normalization(call: &mut Call<'_>) -> Translated {
-    let (x, gamma) = (call.operand(0)?, call.operand(1)?);
-    let rank = call.ty(x).rank();
-    let axis = call.axis(call.int("axis", -1)?, rank)?;
-    if axis + 1 != rank {
-        return Err(call.attribute("axis", format!("the last of {rank}"), axis.to_string()));
-    }
-    let channels = [call.shape(x)[axis]];
-    let eps = f64::from(call.float("epsilon", 1e-5)?);
-    let gamma = call.expand(gamma, &channels)?;
-    let beta = match call.optional(2) {
-        Some(beta) => call.expand(beta, &channels)?,
-        None => call.float_constant(&channels, vec![0.0; channels[0]])?,
-    };
-    Ok(vec![call.emit(OpKind::LayerNorm { eps }, &[x, gamma, beta])?])
-}
-
-pub(super) fn batch_normalization(call: &mut Call<'_>) -> Translated {
-    if call.int("training_mode", 0)? != 0 {
-        return Err(call.attribute("training_mode", "0", "another value"));
-    }
-    let x = call.operand(0)?;
-    let rank = call.ty(x).rank();
-    if rank < 2 {
-        return Err(call.mismatch("a tensor with channels along axis 1", call.describe(x)));
-    }
-    let [gamma, beta, mean, variance] =
-        [call.operand(1)?, call.operand(2)?, call.operand(3)?, call.operand(4)?];
-    // `gamma (x - mean) / sqrt(variance + eps) + beta` as a factor and an offset per channel.
-    let eps = call.float("epsilon", 1e-5)?;
-    let eps = call.float_constant(&[], vec![eps])?;
-    let variance = call.binary(BinaryFn::Add, variance, eps)?;
-    let deviation = call.unary(UnaryFn::Sqrt, variance)?;
-    let factor = call.binary(BinaryFn::Div, gamma, deviation)?;
-    let shift = call.binary(BinaryFn::Mul, mean, factor)?;
-    let offset = call.binary(BinaryFn::Sub, beta, shift)?;
-    let mut shape = vec![1; rank - 1];
-    shape[0] = call.shape(x)[1];
-    let (factor, offset) = (call.reshape(factor, &shape)?, call.reshape(offset, &shape)?);
-    let scaled = call.binary(BinaryFn::Mul, x, factor)?;
-    Ok(vec![call.binary(BinaryFn::Add, scaled, offset)?])
 }
 
 pub(super) fn softmax(call: &mut Call<'_>) -> Translated {
@@ -266,8 +193,7 @@ pub(super) fn softmax(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.emit(OpKind::Softmax { axis }, &[x])?])
 }
 
-pub(super) fn global_average_pool(call: &mut Call<'_>) -> Translated {
-    let x = call.operand(0)?;
-    let axes = (2..call.ty(x).rank()).collect();
-    Ok(vec![call.emit(OpKind::ReduceMean { axes, keep: true }, &[x])?])
+pub(super) fn log_softmax(call: &mut Call<'_>) -> Translated {
+    let probabilities = softmax(call)?[0];
+    Ok(vec![call.unary(UnaryFn::Log, probabilities)?])
 }

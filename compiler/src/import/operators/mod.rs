@@ -5,12 +5,16 @@ mod constants;
 mod contributed;
 mod einsum;
 mod elementwise;
+mod largest;
 mod layers;
 mod movement;
+mod normalisations;
+mod pooling;
 mod quantised;
 mod reductions;
 mod resize;
 mod selection;
+mod transposed;
 
 use std::ops::RangeInclusive;
 
@@ -57,20 +61,22 @@ const fn folded(
 
 /// Every supported operator of ONNX, sorted by name.
 pub const OPERATORS: &[Operator] = &[
-    folded("Abs", 7, elementwise::abs, ""),
+    computed("Abs", 7, elementwise::abs, ""),
     computed("Add", 7, elementwise::add, ""),
     computed("And", 7, constants::and, ""),
+    computed("ArgMax", 7, largest::arg_max, "the first of equal elements"),
+    computed("ArgMin", 7, largest::arg_min, "the first of equal elements"),
     computed(
         "Attention",
         23,
         attention::attention,
         "no cache of past keys; as many heads of keys as of queries; no softcap",
     ),
-    computed("AveragePool", 7, layers::pool, "kernel size 1 (a selection); no padding"),
-    computed("BatchNormalization", 7, layers::batch_normalization, "inference"),
+    computed("AveragePool", 7, pooling::average_pool, "1-D and 2-D; no auto_pad"),
+    computed("BatchNormalization", 7, normalisations::batch_normalization, "inference"),
     computed("Cast", 7, constants::cast, ""),
     computed("CastLike", 15, constants::cast_like, "to float types, or between integer types"),
-    folded("Ceil", 7, elementwise::ceil, ""),
+    computed("Ceil", 7, elementwise::ceil, ""),
     computed("Clip", 7, elementwise::clip, "constant bounds"),
     computed("Concat", 7, selection::concat, ""),
     folded("Constant", 7, constants::constant, "dense numbers"),
@@ -82,7 +88,8 @@ pub const OPERATORS: &[Operator] = &[
         quantised::conv_integer,
         "of the result of a DynamicQuantizeLinear",
     ),
-    folded("Cos", 7, elementwise::cos, ""),
+    computed("ConvTranspose", 7, transposed::conv_transpose, "2-D; no auto_pad, no output_shape"),
+    computed("Cos", 7, elementwise::cos, ""),
     folded("CumSum", 11, constants::cum_sum, "inclusive, from the start"),
     computed("DepthToSpace", 7, movement::depth_to_space, ""),
     computed(
@@ -100,34 +107,40 @@ pub const OPERATORS: &[Operator] = &[
         "stands for the real numbers, which the compiler quantises",
     ),
     computed("Einsum", 12, einsum::einsum, "each label once per operand"),
+    computed("Elu", 7, elementwise::elu, ""),
     folded("Equal", 7, constants::equal, ""),
     computed("Erf", 9, elementwise::erf, ""),
     computed("Exp", 7, elementwise::exp, ""),
     computed("Expand", 8, movement::expand, "constant shape"),
     folded("EyeLike", 9, constants::eye_like, ""),
     computed("Flatten", 7, movement::flatten, ""),
-    folded("Floor", 7, elementwise::floor, ""),
+    computed("Floor", 7, elementwise::floor, ""),
     computed("Gather", 7, selection::gather, "computed indices only for tables"),
-    computed("GatherElements", 11, selection::gather_elements, "constant indices"),
+    computed("GatherElements", 11, selection::gather_elements, ""),
     computed("GatherND", 11, selection::gather_nd, "constant indices; no batch dimensions"),
     computed("Gelu", 20, elementwise::gelu, ""),
     computed("Gemm", 7, layers::gemm, ""),
-    computed("GlobalAveragePool", 7, layers::global_average_pool, ""),
+    computed("GlobalAveragePool", 7, pooling::global_average_pool, ""),
     folded("Greater", 7, constants::greater, ""),
     folded("GreaterOrEqual", 12, constants::greater_or_equal, ""),
+    computed("GroupNormalization", 18, normalisations::group_normalization, ""),
     computed("HardSigmoid", 7, elementwise::hard_sigmoid, ""),
     computed("HardSwish", 14, elementwise::hard_swish, ""),
     computed("Identity", 7, movement::identity, ""),
+    computed("InstanceNormalization", 7, normalisations::instance_normalization, ""),
     computed("IsNaN", 9, constants::is_nan, ""),
     computed(
         "LayerNormalization",
         7,
-        layers::layer_normalization,
+        normalisations::layer_normalization,
         "last axis; first result. Before opset 17, as ONNX Runtime writes it",
     ),
+    computed("LeakyRelu", 7, elementwise::leaky_relu, ""),
     folded("Less", 7, constants::less, ""),
     folded("LessOrEqual", 12, constants::less_or_equal, ""),
-    folded("Log", 7, elementwise::log, ""),
+    computed("Log", 7, elementwise::log, ""),
+    computed("LogSoftmax", 7, layers::log_softmax, "as Softmax"),
+    computed("LpNormalization", 7, normalisations::lp_normalization, ""),
     computed("MatMul", 7, layers::mat_mul, ""),
     computed(
         "MatMulInteger",
@@ -136,7 +149,7 @@ pub const OPERATORS: &[Operator] = &[
         "of the result of a DynamicQuantizeLinear",
     ),
     computed("Max", 7, elementwise::max, ""),
-    computed("MaxPool", 7, layers::pool, "kernel size 1 (a selection); no padding; first result"),
+    computed("MaxPool", 7, pooling::max_pool, "1-D and 2-D; no auto_pad; first result"),
     computed("Mean", 7, elementwise::mean, ""),
     computed("Min", 7, elementwise::min, ""),
     computed("Mish", 18, elementwise::mish, ""),
@@ -146,6 +159,7 @@ pub const OPERATORS: &[Operator] = &[
     folded("NonZero", 9, constants::non_zero, ""),
     computed("Not", 7, constants::not, ""),
     computed("Or", 7, constants::or, ""),
+    computed("PRelu", 7, elementwise::p_relu, ""),
     computed("Pad", 7, movement::pad, "constant widths"),
     computed("Pow", 7, elementwise::pow, ""),
     computed(
@@ -163,23 +177,24 @@ pub const OPERATORS: &[Operator] = &[
     ),
     folded("Range", 11, constants::range, ""),
     computed("Reciprocal", 7, elementwise::reciprocal, ""),
-    folded("ReduceL1", 7, reductions::reduce_l1, ""),
+    computed("ReduceL1", 7, reductions::reduce_l1, ""),
     computed("ReduceL2", 7, reductions::reduce_l2, ""),
     computed("ReduceMax", 7, reductions::reduce_max, ""),
     computed("ReduceMean", 7, reductions::reduce_mean, ""),
-    folded("ReduceMin", 7, reductions::reduce_min, ""),
+    computed("ReduceMin", 7, reductions::reduce_min, ""),
     folded("ReduceProd", 7, reductions::reduce_prod, ""),
     computed("ReduceSum", 7, reductions::reduce_sum, ""),
     computed("ReduceSumSquare", 7, reductions::reduce_sum_square, ""),
     computed("Relu", 7, elementwise::relu, ""),
     computed("Reshape", 7, movement::reshape, "constant shape"),
-    computed("Resize", 10, resize::resize, "of constants, or to the same size"),
-    folded("Round", 11, elementwise::round, ""),
+    computed("Resize", 10, resize::resize, ""),
+    computed("Round", 11, elementwise::round, ""),
     computed("ScatterND", 11, selection::scatter_nd, "constant indices; no reduction"),
+    computed("Selu", 7, elementwise::selu, ""),
     folded("Shape", 7, constants::shape, ""),
     computed("Sigmoid", 7, elementwise::sigmoid, ""),
-    folded("Sign", 9, elementwise::sign, ""),
-    folded("Sin", 7, elementwise::sin, ""),
+    computed("Sign", 9, elementwise::sign, ""),
+    computed("Sin", 7, elementwise::sin, ""),
     folded("Size", 7, constants::size, ""),
     computed("Slice", 7, selection::slice, "constant bounds and steps"),
     computed(
@@ -189,6 +204,7 @@ pub const OPERATORS: &[Operator] = &[
         "below opset 13: last axis, or only extents of 1 after it",
     ),
     computed("Softplus", 7, elementwise::softplus, ""),
+    computed("Softsign", 7, elementwise::softsign, ""),
     computed("SpaceToDepth", 7, movement::space_to_depth, ""),
     computed("Split", 7, selection::split, "constant sizes"),
     computed("Sqrt", 7, elementwise::sqrt, ""),
@@ -198,10 +214,11 @@ pub const OPERATORS: &[Operator] = &[
     computed("Swish", 24, elementwise::swish, ""),
     computed("Tanh", 7, elementwise::tanh, ""),
     computed("Tile", 7, movement::tile, "constant repeats"),
+    computed("TopK", 7, largest::top_k, ""),
     computed("Transpose", 7, movement::transpose, ""),
     folded("Trilu", 14, constants::trilu, ""),
     computed("Unsqueeze", 7, movement::unsqueeze, "constant axes"),
-    computed("Upsample", 7, resize::upsample, "of constants, or to the same size"),
+    computed("Upsample", 7, resize::upsample, ""),
     computed("Where", 9, constants::where_, ""),
     folded("Xor", 7, constants::xor, ""),
 ];

@@ -101,6 +101,18 @@ struct Fold {
 const SUM: Fold =
     Fold { empty: Some(0), integers: i64::wrapping_add, floats: |a, b| a + b, before: |x| x };
 
+/// The minimum: the negative of the maximum of the negatives.
+pub(super) fn reduce_min(call: &mut Call<'_>) -> Translated {
+    let x = call.operand(0)?;
+    if call.is_constant(x) {
+        return folded(call, &Fold { empty: None, integers: i64::min, floats: f64::min, ..SUM });
+    }
+    let Some(Axes { axes, keep, .. }) = Axes::of(call, x, 18)? else { return Ok(vec![x]) };
+    let negative = call.unary(UnaryFn::Neg, x)?;
+    let largest = call.emit(OpKind::ReduceMax { axes, keep }, &[negative])?;
+    Ok(vec![call.unary(UnaryFn::Neg, largest)?])
+}
+
 /// A reduction that only constants have.
 fn folded(call: &mut Call<'_>, f: &Fold) -> Translated {
     let x = call.operand(0)?;
@@ -109,10 +121,6 @@ fn folded(call: &mut Call<'_>, f: &Fold) -> Translated {
     }
     let Some(axes) = Axes::of(call, x, 18)? else { return Ok(vec![x]) };
     Ok(vec![axes.fold(call, x, f)?])
-}
-
-pub(super) fn reduce_min(call: &mut Call<'_>) -> Translated {
-    folded(call, &Fold { empty: None, integers: i64::min, floats: f64::min, ..SUM })
 }
 
 pub(super) fn reduce_prod(call: &mut Call<'_>) -> Translated {
@@ -202,6 +210,9 @@ pub(super) fn reduce_l1(call: &mut Call<'_>) -> Translated {
     let x = call.operand(0)?;
     if call.ty(x).elem != Elem::F32 {
         return Err(call.mismatch("floats", call.describe(x)));
+    }
+    if !call.is_constant(x) {
+        return of_function(call, 18, |call, x| call.unary(UnaryFn::Abs, x), false);
     }
     folded(call, &Fold { before: f64::abs, ..SUM })
 }

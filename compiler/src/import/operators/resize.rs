@@ -1,7 +1,8 @@
-//! Resize and Upsample of constants, such as position embeddings: separable interpolation.
+//! Resize and Upsample: separable interpolation. That of constants, such as position embeddings, is
+//! evaluated; that of a computed map becomes a product with a matrix along each axis.
 
 use super::{Call, Translated, shown};
-use crate::ir::Value;
+use crate::ir::{OpKind, Value};
 
 /// How the elements of an axis are interpolated.
 struct Method {
@@ -124,7 +125,11 @@ fn interpolated(call: &mut Call<'_>, x: Value, method: &Method, targets: &[Targe
         return Ok(vec![x]);
     }
     if !call.is_constant(x) {
-        return Err(call.mismatch("a resize of a constant, or to the same size", call.describe(x)));
+        let mut x = x;
+        for target in targets {
+            x = multiplied(call, x, method, target)?;
+        }
+        return Ok(vec![x]);
     }
     let mut shape = call.shape(x).to_vec();
     let mut elements: Vec<f64> = call.floats(x, "an operand")?.into_iter().map(f64::from).collect();
@@ -151,6 +156,37 @@ fn interpolated(call: &mut Call<'_>, x: Value, method: &Method, targets: &[Targe
             .collect();
     }
     Ok(vec![call.float_constant(&shape, elements.into_iter().map(|x| x as f32))?])
+}
+
+/// The product of a tensor with the matrix of an interpolation along an axis.
+fn multiplied(
+    call: &mut Call<'_>,
+    x: Value,
+    method: &Method,
+    target: &Target,
+) -> Translated<Value> {
+    let Target { axis, to, .. } = *target;
+    let rank = call.ty(x).rank();
+    let from = call.shape(x)[axis];
+    call.reserve(&[to, from])?;
+    let mut matrix = vec![0.0; to * from];
+    for i in 0..to {
+        for (place, weight) in method.weights(i, from, target) {
+            matrix[i * from + place] += weight as f32;
+        }
+    }
+    let matrix = call.float_constant(&[to, from], matrix)?;
+    if axis + 2 == rank {
+        return call.emit(OpKind::MatMul {}, &[matrix, x]);
+    }
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(axis, rank - 1);
+    let swap = OpKind::Transpose { perm };
+    let matrix = call.emit(OpKind::Transpose { perm: vec![1, 0] }, &[matrix])?;
+    let is_last = axis + 1 == rank;
+    let x = if is_last { x } else { call.emit(swap.clone(), &[x])? };
+    let result = call.emit(OpKind::MatMul {}, &[x, matrix])?;
+    if is_last { Ok(result) } else { call.emit(swap, &[result]) }
 }
 
 impl Method {

@@ -198,7 +198,7 @@ pub(super) fn gather_nd(call: &mut Call<'_>) -> Translated {
     Ok(vec![call.emit(OpKind::Gather { axis: 0 }, &[x, indices])?])
 }
 
-/// Elements picked along an axis, each by its own constant index.
+/// Elements picked along an axis, each by its own index.
 pub(super) fn gather_elements(call: &mut Call<'_>) -> Translated {
     let (x, indices) = (call.operand(0)?, call.operand(1)?);
     let (from, shape) = (call.shape(x).to_vec(), call.shape(indices).to_vec());
@@ -206,6 +206,9 @@ pub(super) fn gather_elements(call: &mut Call<'_>) -> Translated {
     let fits = |i: usize| i == axis || shape[i] <= from[i];
     if shape.len() != from.len() || !(0..shape.len()).all(fits) {
         return Err(call.mismatch(format!("indices into {from:?}"), call.describe(indices)));
+    }
+    if !call.is_constant(indices) {
+        return Ok(vec![call.emit(OpKind::GatherElements { axis }, &[x, indices])?]);
     }
     let picked = call.integers(indices, "indices")?;
     // The same indices at all places beside the axis pick slices.

@@ -8,7 +8,7 @@ use vitcod_support::problems::KEPT;
 fn all_unsupported_operators_are_told_at_once() {
     let mut builder = Builder::new(17)
         .input("x", &[1, 2])
-        .node("TopK", "x", "a", &[])
+        .node("Hardmax", "x", "a", &[])
         .node("Tanh", "a", "b", &[])
         .node("QAttention", "b", "c", &[])
         .node("GroupNormalization", "x", "d", &[])
@@ -26,9 +26,9 @@ fn all_unsupported_operators_are_told_at_once() {
     builder.model.graph.nodes[6].domain = "com.other".into();
     builder.model.graph.nodes[7].domain = "mine".into();
     insta::assert_snapshot!(builder.refusal(), @r#"
-    node `/TopK_0` (TopK): unsupported operator of ai.onnx opset 17
+    node `/Hardmax_0` (Hardmax): unsupported operator of ai.onnx opset 17
     node `/QAttention_2` (QAttention): unsupported operator of com.microsoft opset 1: only some of com.microsoft and those of ONNX are supported; use the model before it was optimised for a runtime
-    node `/GroupNormalization_3` (GroupNormalization): unsupported operator of ai.onnx opset 17
+    node `/GroupNormalization_3` (GroupNormalization): unsupported operator of ai.onnx opset 17: it came with opset 18
     node `/Gelu_4` (Gelu): unsupported operator of ai.onnx opset 17: it came with opset 20
     node `/Attention_5` (Attention): unsupported operator of ai.onnx opset 17: it came with opset 23
     node `/FusedMatMul_6` (FusedMatMul): unsupported operator of a domain without opset, "com.other": only some of com.microsoft and those of ONNX are supported; use the model before it was optimised for a runtime
@@ -63,7 +63,7 @@ fn misfits_are_told_with_their_place_and_only_once() {
     node `/Softmax_4` (Softmax), attribute `axis`: expected a value of kind INT, found FLOAT
     node `/Neg_6` (Neg): expected values that are computed, found "mask", a secondary result of its operator
     output `f`: expected the shape that the model declares, [3,3], found f32[2,3]
-    output `h`: expected a float tensor, found i64[2]
+    output `h`: expected a tensor of f32, found i64[2]
     "#);
 }
 
@@ -113,7 +113,7 @@ fn small_files_ask_for_little() {
 #[test]
 fn problems_are_counted_beyond_a_limit() {
     let many = (0..KEPT + 5).fold(Builder::new(17).input("x", &[1]), |builder, i| {
-        builder.node("TopK", "x", &format!("y{i}"), &[])
+        builder.node("Hardmax", "x", &format!("y{i}"), &[])
     });
     let error = many.refusal();
     assert_eq!((error.problems.kept().len(), error.problems.omitted()), (KEPT, 5));

@@ -283,10 +283,15 @@ fn pooling_of_one_element_selects() {
         model.output("y", &[1, 2, -1])
     };
     assert_eq!(run(&pool(1, 3).import()).remove(0), (vec![1, 2, 2], vec![0.0, 3.0, 5.0, 8.0]));
-    let refusals = [pool(2, 1), pool(1, 0)].map(|model| model.refusal().to_string());
+    assert_eq!(
+        run(&pool(2, 2).import()).remove(0),
+        (vec![1, 2, 2], vec![1.0, 3.0, 6.0, 8.0]),
+        "the largest of each window"
+    );
+    let refusals = [pool(6, 1), pool(1, 0)].map(|model| model.refusal().to_string());
     insta::assert_snapshot!(refusals.join("\n"), @r"
-    node `/MaxPool_0` (MaxPool), attribute `kernel_shape`: expected 1 along each dimension, found [2]
-    node `/MaxPool_0` (MaxPool), attribute `strides`: expected positive integers, found [0]
+    node `/MaxPool_0` (MaxPool): expected windows that fit the padded map, with pads up to the kernel's extents, found windows of [1, 6] on [1, 5]
+    node `/MaxPool_0` (MaxPool): expected windows that fit the padded map, with pads up to the kernel's extents, found windows of [1, 1] on [1, 5]
     ");
 }
 

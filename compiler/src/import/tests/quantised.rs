@@ -122,7 +122,7 @@ fn what_is_no_qdq_form_is_told() {
     node `/MatMulInteger_9` (MatMulInteger): matmul: invalid operands f32[2,3], f32[2,3]
     node `/ConvInteger_10` (ConvInteger): expected a sequence and weights of 3 dimensions, or an image and weights of 4, found a computed tensor f32[2,3]
     node `/QLinearAdd_11` (QLinearAdd): expected scales as floats known at compile time, found a computed tensor f32[2,3]
-    output `q`: expected elements of a float type, found u8
+    output `q`: expected elements of a float type, i32, i64 or bool, found u8
     ");
 }
 

@@ -34,6 +34,14 @@ fn function(f: UnaryFn) -> fn(f32) -> f32 {
         UnaryFn::Silu => |x| x / (1.0 + functions::exp(-x)),
         UnaryFn::Softplus => softplus,
         UnaryFn::Mish => |x| x * libm::tanhf(softplus(x)),
+        UnaryFn::Abs => f32::abs,
+        UnaryFn::Log => libm::logf,
+        UnaryFn::Sin => libm::sinf,
+        UnaryFn::Cos => libm::cosf,
+        UnaryFn::Floor => f32::floor,
+        UnaryFn::Ceil => f32::ceil,
+        UnaryFn::Round => f32::round_ties_even,
+        UnaryFn::Sign => |x| if x == 0.0 { 0.0 } else { x.signum() },
     }
 }
 

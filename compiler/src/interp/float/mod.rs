@@ -155,7 +155,7 @@ impl<'g> FloatInterpreter<'g> {
             let not_float = || InterpError::Output { name: output.name.clone(), found: ty.clone() };
             let tensor = self
                 .read(live, output.value)
-                .filter(|_| ty.elem == Elem::F32)
+                .filter(|_| matches!(ty.elem, Elem::F32 | Elem::I64))
                 .ok_or_else(not_float)?
                 .into_owned();
             Ok(tensor
@@ -274,6 +274,13 @@ impl<'g> FloatInterpreter<'g> {
                 standard(x.slice_axis(Axis(*axis), range).to_shared())
             }
             OpKind::Gather { axis } => self.gather(op, x, *axis, live)?,
+            OpKind::GatherElements { axis } => {
+                let places = rows::picked(x, &operands[1], *axis);
+                places.map_err(|problem| InterpError::at(self.graph, op, problem))?
+            }
+            OpKind::TopIndices { axis, count, largest } => {
+                rows::top_indices(x, *axis, *count, *largest)
+            }
             OpKind::PickRows {} => self.gather(op, x, 0, live)?,
             OpKind::Expand { shape } => {
                 standard(x.broadcast(IxDyn(shape)).expect("verified shapes").to_shared())

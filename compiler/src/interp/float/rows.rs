@@ -1,6 +1,6 @@
 //! Reductions of rows: means, softmax, LayerNorm.
 
-use ndarray::{ArrayViewMut1, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayViewMut1, Axis, IxDyn};
 use rayon::prelude::*;
 
 use super::{Shared, functions};
@@ -61,4 +61,37 @@ fn reduced(x: Shared, axes: &[usize], keep: bool) -> Shared {
     let extents = x.shape().iter().enumerate().filter(|(axis, _)| !axes.contains(axis));
     let shape: Vec<usize> = extents.map(|(_, extent)| *extent).collect();
     x.into_shape_with_order(IxDyn(&shape)).expect("only extents of 1 went")
+}
+
+/// The elements of `x` along an axis at indices of the same rank.
+///
+/// # Errors
+/// An index is out of range.
+pub(super) fn picked(x: &Shared, indices: &Shared, axis: usize) -> Result<Shared, String> {
+    let extent = x.shape()[axis];
+    let all = crate::ir::indices(indices.iter().map(|index| *index as i64), extent)?;
+    let mut all = all.into_iter();
+    let picked = ArrayD::from_shape_fn(indices.raw_dim(), |mut place| {
+        // Both walks are in row-major order.
+        place[axis] = all.next().unwrap_or_default();
+        x[place]
+    });
+    Ok(picked.into_shared())
+}
+
+/// The indices of the largest or smallest elements along an axis, in their order.
+pub(super) fn top_indices(x: &Shared, axis: usize, count: usize, largest: bool) -> Shared {
+    let mut shape = x.raw_dim();
+    shape[axis] = count;
+    let mut top = ArrayD::zeros(shape);
+    for (lane, mut found) in x.lanes(Axis(axis)).into_iter().zip(top.lanes_mut(Axis(axis))) {
+        let mut order: Vec<usize> = (0..lane.len()).collect();
+        // The sort is stable, so equal elements keep their order.
+        order.sort_by(|a, b| match largest {
+            true => lane[*b].total_cmp(&lane[*a]),
+            false => lane[*a].total_cmp(&lane[*b]),
+        });
+        found.iter_mut().zip(order).for_each(|(found, index)| *found = index as f32);
+    }
+    top.into_shared()
 }

@@ -284,20 +284,38 @@ fn inputs_must_fit() {
 }
 
 #[test]
-fn integers_are_rejected() {
+fn integers_do_not_mix_with_floats() {
     let mut graph = Graph::new("test", Stage::Imported);
     let x = graph.add_input("x", TensorType::f32([1]));
     let ids = graph.add_input("ids", TensorType::new(Elem::I64, [1]));
     let error = graph.push(OpKind::Binary { f: BinaryFn::Add }, &[x, ids], &[]).unwrap_err();
     assert_eq!(error.to_string(), "binary: invalid operands f32[1], i64[1]");
     graph.add_output("y", ids, [1]);
-    let inputs = [array(&[1], [0.0]), array(&[1], [0.0])];
-    let error = FloatInterpreter::new(&graph)
-        .unwrap()
-        .run(&inputs.each_ref().map(|x| x.view()))
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "output \"y\" is i64[1], expected a type that represents real numbers"
-    );
+    let inputs = [array(&[1], [0.0]), array(&[1], [3.0])];
+    let outputs = FloatInterpreter::new(&graph).unwrap().run(&inputs.each_ref().map(|x| x.view()));
+    assert_eq!(outputs.unwrap(), [array(&[1], [3.0])]);
+}
+
+#[test]
+fn the_largest_and_their_places() {
+    let x = array(&[2, 4], [1.0, 5.0, 5.0, -2.0, 0.5, -1.0, 3.0, 0.25]);
+    let top = |axis, count, largest| {
+        run(Stage::Imported, OpKind::TopIndices { axis, count, largest }, &[&x])
+    };
+    assert_eq!(top(1, 3, true), array(&[2, 3], [1.0, 2.0, 0.0, 2.0, 0.0, 3.0]));
+    assert_eq!(top(1, 1, false), array(&[2, 1], [3.0, 1.0]));
+    assert_eq!(top(0, 1, true), array(&[1, 4], [0.0, 0.0, 0.0, 1.0]));
+
+    let mut graph = Graph::new("test", Stage::Imported);
+    let value = graph.add_input("x", TensorType::f32([2, 4]));
+    let places = graph.add_input("i", TensorType::new(Elem::I64, [2, 2]));
+    let y = graph.push(OpKind::GatherElements { axis: 1 }, &[value, places], &[]).unwrap();
+    graph.add_output("y", y, [2, 2]);
+    let picked = |places: [f32; 4]| {
+        let places = array(&[2, 2], places);
+        FloatInterpreter::new(&graph).unwrap().run(&[x.view(), places.view()])
+    };
+    assert_eq!(picked([3.0, 0.0, -1.0, 2.0]).unwrap(), [array(&[2, 2], [-2.0, 1.0, 0.25, 3.0])]);
+    let error = picked([4.0, 0.0, 0.0, 0.0]).unwrap_err().to_string();
+    assert!(error.contains("gather_elements"), "{error}");
 }

@@ -12,6 +12,10 @@ impl<'a> Canonicaliser<'a> {
         if f == UnaryFn::Neg {
             return Ok(Meaning::View(view.times(-1.0)));
         }
+        if let UnaryFn::Log | UnaryFn::Floor | UnaryFn::Ceil | UnaryFn::Round | UnaryFn::Sign = f {
+            let found = format!("{} of computed numbers", f.name());
+            return Err(Unsupported::new(found, "a function that is finite and continuous"));
+        }
         let view = self.builder.whole(view)?;
         let matrix = self.builder.unary(f, view.matrix)?;
         Ok(Meaning::View(View { matrix, ..view }))

@@ -69,6 +69,8 @@ pub const FORMS: &[(&str, &str)] = &[
         "Tokens or channels by constant indices in any order. Rows of a constant table by an \
          integer input, of at most 65,535 rows.",
     ),
+    ("gather_elements", "None: the host computes it."),
+    ("top_indices", "None: the host computes it."),
     (
         "pad",
         "Of an image before a convolution, which pads itself. Of maps of tokens, along their \

@@ -308,6 +308,10 @@ impl Canonicaliser<'_> {
                 self.pad(op, &operands[0], *axis, [*before, *after])
             }
             OpKind::ReduceMean { axes, .. } => self.mean(op, &operands[0], axes),
+            OpKind::GatherElements { .. } | OpKind::TopIndices { .. } => Err(Unsupported::new(
+                "indices that depend on computed numbers",
+                "indices that are constants or inputs",
+            )),
             OpKind::ReduceMax { .. } => Err(Unsupported::new(
                 "a maximum of computed numbers",
                 "one within a softmax of attention scores",

@@ -9,7 +9,7 @@ impl Generator<'_> {
         let x = self.tensor();
         let shape = self.graph.ty(x).shape.clone();
         let axis = self.below(shape.len().max(1));
-        let _ = match self.below(16) {
+        let _ = match self.below(17) {
             0 => self.unary(x),
             1 => {
                 let y = self.broadcasting(&shape);
@@ -62,6 +62,12 @@ impl Generator<'_> {
                 let y = self.broadcasting(&shape);
                 let condition = self.push(OpKind::Convert { to: Conversion::Truth }, &[x]);
                 condition.and_then(|condition| self.push(OpKind::Select {}, &[condition, x, y]))
+            }
+            15 => {
+                let count = 1 + self.below(shape.get(axis).copied().unwrap_or(1).max(1));
+                let largest = self.one_in(2);
+                let indices = self.push(OpKind::TopIndices { axis, count, largest }, &[x]);
+                indices.and_then(|i| self.push(OpKind::GatherElements { axis }, &[x, i]))
             }
             _ => {
                 // An expression that is deep enough for pattern matching.

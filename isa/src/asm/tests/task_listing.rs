@@ -15,6 +15,7 @@ fn task_listing() -> impl Strategy<Value = TaskListing> {
             let (mut operands, mut groups) = (Vec::new(), Vec::new());
             // The buffers of a task listing are its own.
             program.buffers.clear();
+            program.host = None;
             for instr in &mut program.code {
                 (instr.wait, instr.signal) = Default::default();
                 let mut lies_in = Operands::default();

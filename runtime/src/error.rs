@@ -95,12 +95,14 @@ pub enum InputProblem {
         expected: String,
     },
     /// A mask prunes all keys of an item, so its softmax is undefined.
-    #[error("input {name:?} is 0 everywhere in item {item}: at least one key must count")]
+    #[error("input {name:?} is {pruned} everywhere in item {item}: at least one key must count")]
     NoKey {
         /// Name of the input.
         name: String,
         /// Index of the item.
         item: usize,
+        /// What prunes a key, 0 or 1.
+        pruned: f32,
     },
     /// Inputs have different numbers of items.
     #[error("input {name:?} holds {items} batches, input {first:?} holds {first_items}")]

@@ -170,14 +170,14 @@ fn numbers(binding: &Binding, tensor: &ArrayViewD<'_, f32>, items: usize) -> Opt
             &|x| x.fract() == 0.0 && (0.0..below as f32).contains(&x),
             format!("the number of a row, from 0 to {}", below.saturating_sub(1)),
         ),
-        Element::Bits { .. } => {
-            wrong(&|x| x == 0.0 || x == 1.0, "0 or 1".to_owned()).or_else(|| {
+        Element::Bits { inverted, .. } => wrong(&|x| x == 0.0 || x == 1.0, "0 or 1".to_owned())
+            .or_else(|| {
                 let each = (tensor.len() / items).max(1);
                 let flags: Vec<f32> = tensor.iter().copied().collect();
-                let item = flags.chunks(each).position(|item| item.iter().all(|x| *x == 0.0))?;
-                Some(InputProblem::NoKey { name: name(), item })
-            })
-        }
+                let pruned = f32::from(inverted);
+                let item = flags.chunks(each).position(|item| item.iter().all(|x| *x == pruned))?;
+                Some(InputProblem::NoKey { name: name(), item, pruned })
+            }),
     }
 }
 
@@ -189,7 +189,9 @@ fn quantise(tensor: ArrayViewD<'_, f32>, binding: &Binding) -> Vec<u8> {
         Element::I8 => values.map(|x| quantise_i8(*x, binding.step) as u8).collect(),
         Element::I16 => values.flat_map(|x| quantise_i16(*x, binding.step).to_le_bytes()).collect(),
         Element::Row { .. } => values.flat_map(|x| (*x as u16).to_le_bytes()).collect(),
-        Element::Bits { rows } => mask_row(values.map(|x| *x != 0.0)).repeat(rows as usize),
+        Element::Bits { rows, inverted } => {
+            mask_row(values.map(|x| (*x != 0.0) != inverted)).repeat(rows as usize)
+        }
     };
     binding.arranged(bytes)
 }

@@ -286,10 +286,10 @@ fn what_stops_the_machine_is_an_error() {
 }
 
 /// Row numbers and a mask of keys, whose bytes are the outputs.
-fn integers() -> Session {
+fn integers(inverted: bool) -> Session {
     let Program { header, code, .. } = copies();
     let rows = binding("rows", &[1, 3], Element::Row { below: 300 }, 1.0, 64);
-    let keys = binding("keys", &[1, 9], Element::Bits { rows: 2 }, 1.0, 128);
+    let keys = binding("keys", &[1, 9], Element::Bits { rows: 2, inverted }, 1.0, 128);
     let outputs = vec![
         binding("bytes of rows", &[6], Element::I8, 1.0, 192),
         binding("bytes of keys", &[4], Element::I8, 1.0, 256),
@@ -307,27 +307,37 @@ fn integers() -> Session {
 fn row_numbers_and_masks_are_bound_as_they_are() {
     let rows = array![[1.0, 2.0, 299.0]].into_dyn();
     let keys = array![[1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]].into_dyn();
-    let outputs = integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap();
+    let outputs = integers(false).run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap();
     assert_eq!(outputs[0].values, Integers::I8(array![1, 0, 2, 0, 43, 1].into_dyn()));
     assert_eq!(outputs[1].values, Integers::I8(array![5, 1, 5, 1].into_dyn()));
+    let pruned = keys.mapv(|kept| 1.0 - kept);
+    let of_inverted = integers(true).run(&[("rows", rows.view()), ("keys", pruned.view())]);
+    assert_eq!(of_inverted.unwrap(), outputs);
 }
 
 #[test]
 fn rows_that_are_not_there_and_masks_without_keys_are_refused() {
     let rows = array![[1.0, 2.0, 300.0], [0.5, 0.0, 0.0]].into_dyn();
     let keys = array![[1.0; 9], [0.0; 9]].into_dyn();
-    let error =
-        integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err().to_string();
+    let error = integers(false)
+        .run(&[("rows", rows.view()), ("keys", keys.view())])
+        .unwrap_err()
+        .to_string();
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(
         lines[0],
         "input \"rows\" holds 300 at [0, 2]: expected the number of a row, from 0 to 299"
     );
     assert_eq!(lines[1], "input \"keys\" is 0 everywhere in item 1: at least one key must count");
+    let error = integers(true).run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err();
+    let second = "input \"keys\" is 1 everywhere in item 0: at least one key must count";
+    assert_eq!(error.to_string().lines().nth(1), Some(second));
     let keys = array![[1.0, 0.0, f32::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]].into_dyn();
     let rows = array![[-1.0, 2.0, 3.0]].into_dyn();
-    let error =
-        integers().run(&[("rows", rows.view()), ("keys", keys.view())]).unwrap_err().to_string();
+    let error = integers(false)
+        .run(&[("rows", rows.view()), ("keys", keys.view())])
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("input \"rows\" holds -1 at [0, 0]: "), "{error}");
     assert!(error.contains("\ninput \"keys\" holds NaN at [0, 2]: expected 0 or 1\n"), "{error}");
 }

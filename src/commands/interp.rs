@@ -126,9 +126,9 @@ impl Ports {
                 Element::Row { below } => {
                     (TensorType::new(Elem::U16, [1, elements]), Numbers::Rows(below as usize))
                 }
-                Element::Bits { rows } => (
+                Element::Bits { rows, inverted } => (
                     TensorType::new(Elem::Byte, [rows as usize, elements.div_ceil(8)]),
-                    Numbers::Flags,
+                    Numbers::Flags { inverted },
                 ),
             };
             let last = layout.is_row_major();
@@ -142,7 +142,7 @@ impl Ports {
     }
 
     fn of_graph(graph: &Graph) -> Ports {
-        let input = |GraphInput { name, value, shape }: &GraphInput| Port {
+        let input = |GraphInput { name, value, shape, .. }: &GraphInput| Port {
             name: name.clone(),
             shape: shape.clone(),
             ty: graph.ty(*value).clone(),
@@ -250,7 +250,7 @@ fn on_memory(
 }
 
 fn quantised(
-    Port { name, shape, ty, image, .. }: &Port,
+    Port { name, shape, ty, image, numbers }: &Port,
     input: &ArrayD<f32>,
 ) -> anyhow::Result<Tensor> {
     ensure!(
@@ -260,6 +260,9 @@ fn quantised(
     );
     let mut values: Vec<f32> = input.iter().copied().collect();
     image.normalise(&mut values);
+    if *numbers == (Numbers::Flags { inverted: true }) {
+        values.iter_mut().for_each(|x| *x = GraphInput::invert(*x));
+    }
     Tensor::quantise(&ArrayViewD::from_shape(shape.as_slice(), &values)?, ty)
         .with_context(|| format!("input {name:?}: {ty} cannot represent these numbers"))
 }

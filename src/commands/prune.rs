@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use ndarray::ArrayViewD;
 use vitcod_compiler::calibration::average_attention;
 use vitcod_compiler::frontend;
-use vitcod_compiler::masks::{self, Criterion, Masks, Partition, Polarity, Pruned};
+use vitcod_compiler::masks::{self, ClassTokens, Criterion, Masks, Partition, Polarity, Pruned};
 
 use crate::calibration::{self, Samples};
 use crate::files::Outputs;
@@ -17,9 +17,9 @@ use crate::progress::Progress;
 /// Prune the attention of an ONNX vision transformer
 ///
 /// Runs the model in float on the calibration samples and averages its attention maps. In each row
-/// the largest entries are kept until their sum reaches the share --theta; row and column of the
-/// class token are always kept. Prints per head the kept entries, divided into the dense block of
-/// global tokens (--theta-d) and the non-zeros of the other columns.
+/// the largest entries are kept until their sum reaches the share --theta; rows and columns of class
+/// tokens are always kept. Prints per head the kept entries, divided into the dense block of global
+/// tokens (--theta-d) and the non-zeros of the other columns.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is read from its folder
@@ -43,6 +43,11 @@ pub(crate) struct Args {
     /// [default: a quarter of the tokens, rounded up]
     #[arg(long, value_name = "K")]
     theta_d: Option<usize>,
+
+    /// The first N tokens are class tokens [default: those on which alone an output depends, else
+    /// those that the model puts in front of the others; none in a model of neither kind]
+    #[arg(long, value_name = "N")]
+    class_tokens: Option<usize>,
 
     /// Draw the mask of each head before and after reordering (PNG)
     #[arg(long, value_name = "MAPS.png")]
@@ -74,21 +79,28 @@ impl CriterionArgs {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let model = args.model.display();
-    let Pruned { masks, theta } = {
+    let (Pruned { masks, theta }, class_tokens) = {
         let progress = Progress::new();
         progress.step("reading the model");
         let options = frontend::Options { all_rows: true, ..frontend::Options::default() };
         let imported = import::import(&args.model, &args.import, options)?;
+        let graph = &imported.graph;
+        masks::check(graph).with_context(|| format!("{model} cannot be pruned"))?;
+        let class_tokens = args.class_tokens.map_or_else(
+            || ClassTokens::of(graph),
+            |count| ClassTokens { count, reason: "as given" },
+        );
         let samples = Samples::read(&args.calibration, &imported)?;
         let samples = samples.machine().unwrap_or_default().iter();
         let samples: Vec<ArrayViewD<'_, f32>> = samples.map(|sample| sample.view()).collect();
         progress.step("averaging attention maps");
-        let maps = average_attention(&imported.graph, &samples).with_context(|| {
+        let maps = average_attention(graph, &samples).with_context(|| {
             format!("{model}: cannot compute attention maps of {}", args.calibration.join(", "))
         })?;
         progress.step("pruning");
-        masks::prune(&maps, args.criterion.criterion())
-            .with_context(|| format!("{model} cannot be pruned"))?
+        let pruned = masks::prune(&maps, args.criterion.criterion(), class_tokens.count)
+            .with_context(|| format!("{model} cannot be pruned"))?;
+        (pruned, class_tokens)
     };
     let bytes = masks
         .to_npy(Polarity::PrunedIsTrue)
@@ -117,8 +129,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     } else {
         String::new()
     };
-    writeln!(out, "theta    {theta}")?;
-    writeln!(out, "theta-d  {theta_d}{origin}\n")?;
+    writeln!(out, "theta         {theta}")?;
+    writeln!(out, "theta-d       {theta_d}{origin}")?;
+    let ClassTokens { count, reason } = class_tokens;
+    // Without their rows and columns, a file does not tell its polarity.
+    let hint = if count == 0 { "; compile with --polarity pruned" } else { "" };
+    writeln!(out, "class tokens  {count}: {reason}{hint}\n")?;
     print(&masks, &partitions, out)
 }
 

@@ -548,6 +548,32 @@ def mask(g, masked):
     g.out("y", g.attention(g.tokens(), mask=lambda s: masked(g, s)))
 
 
+PADDING = np.array([[False, False, False, True, False, True]])
+
+
+@family(
+    "keys that a boolean input ",
+    mask_keys_pruned_add=(
+        "prunes where it is true: 0 or -inf by Where, Expand, added (nn.TransformerEncoder)",
+        PADDING,
+        lambda g, s, keys: g.Add(s, g.Expand(g.Where(keys, float("-inf"), 0.0), [1, 2, 6, 6])),
+    ),
+    mask_keys_pruned_fill=(
+        "prunes where it is true: scores replaced by -inf (masked_fill)",
+        PADDING,
+        lambda g, s, keys: g.Where(keys, float("-inf"), s),
+    ),
+    mask_keys_kept_fill=(
+        "keeps where it is true: other scores replaced by -3.4e38",
+        ~PADDING,
+        lambda g, s, keys: g.Where(keys, s, F32_MIN),
+    ),
+)
+def mask_keys(g, flags, masked):
+    keys = g.Unsqueeze(g.input("keys", flags), [1, 2])
+    g.out("y", g.attention(g.tokens(), mask=lambda s: masked(g, s, keys)))
+
+
 # Scores, probabilities and values.
 
 

@@ -14,7 +14,7 @@ pub trait Inputs {
 
 impl Inputs for Graph {
     fn inputs(&self) -> Vec<(&str, TensorType)> {
-        let inputs = self.inputs.iter().map(|GraphInput { name, value, shape }| {
+        let inputs = self.inputs.iter().map(|GraphInput { name, value, shape, .. }| {
             (name.as_str(), TensorType::new(self.ty(*value).elem, &shape[..]))
         });
         inputs.collect()
@@ -185,7 +185,10 @@ pub enum Numbers {
     /// Row numbers of a table with this many rows: noise names any of them.
     Rows(usize),
     /// 0 and 1, a mask of keys: noise keeps the first key and three quarters of the others.
-    Flags,
+    Flags {
+        /// Whether 1 prunes a key.
+        inverted: bool,
+    },
 }
 
 impl Numbers {
@@ -193,7 +196,9 @@ impl Numbers {
     pub fn of(graph: &Graph, input: Value) -> Numbers {
         match (graph.ty(input).elem, graph.table_rows(input)) {
             (Elem::I64 | Elem::U16, Some(rows)) => Numbers::Rows(rows),
-            (Elem::I64 | Elem::U16 | Elem::Byte, _) => Numbers::Flags,
+            (Elem::I64 | Elem::U16 | Elem::Byte, _) => {
+                Numbers::Flags { inverted: graph.is_inverted(input) }
+            }
             _ => Numbers::of_image(&graph.image(input).unwrap_or_default().offsets),
         }
     }
@@ -225,12 +230,10 @@ pub fn noise_of(
                 Numbers::Real => random.normal() as f32,
                 Numbers::Around(mean) => mean + 0.5 * mean * random.normal() as f32,
                 Numbers::Rows(rows) => below(rows) as f32,
-                Numbers::Flags
-                    if place.next().is_none_or(|place| place % each == 0) || below(4) > 0 =>
-                {
-                    1.0
+                Numbers::Flags { inverted } => {
+                    let keeps = place.next().is_none_or(|place| place % each == 0) || below(4) > 0;
+                    f32::from(keeps != inverted)
                 }
-                Numbers::Flags => 0.0,
             }
         };
         ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut number)
@@ -276,6 +279,10 @@ mod tests {
                 && (moment(2) - 1.0).abs() < 0.01
                 && (moment(4) - 2.9).abs() < 0.1
         );
+        let [kept, pruned] = [false, true]
+            .map(|inverted| noise_of([(vec![1, 50], Numbers::Flags { inverted })], 2, 0));
+        assert_eq!(kept[0], pruned[0].mapv(|x| 1.0 - x));
+        assert_eq!((kept[0][[0, 0]], kept[0][[1, 0]]), (1.0, 1.0));
         // The published first output of SplitMix64 from seed 0 is e220a8397b1dcdaf.
         let first: u64 = [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]
             .into_iter()

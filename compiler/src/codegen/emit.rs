@@ -83,7 +83,9 @@ fn element(graph: &Graph, value: Value) -> Element {
             // Row numbers that nothing reads are unrestricted.
             Element::Row { below: graph.table_rows(value).unwrap_or(MAX_COUNT + 1) as u32 }
         }
-        Elem::Byte => Element::Bits { rows: ty.shape[0] as u32 },
+        Elem::Byte => {
+            Element::Bits { rows: ty.shape[0] as u32, inverted: graph.is_inverted(value) }
+        }
         _ => Element::I8,
     }
 }

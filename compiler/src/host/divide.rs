@@ -176,7 +176,7 @@ impl<'g> Walk<'g> {
 
     fn input(&self, value: Value) -> GraphInput {
         let shape = self.graph.ty(value).shape.clone();
-        GraphInput { name: self.names[&value].clone(), value, shape }
+        GraphInput { name: self.names[&value].clone(), value, shape, inverted: false }
     }
 
     fn output(&self, value: Value) -> GraphOutput {

@@ -52,7 +52,7 @@ impl<'m> Importer<'m> {
             });
             if let Slot::Known(value) = self.noted(value) {
                 let shape = self.graph.ty(value).shape.clone();
-                inputs.push(GraphInput { name: name.clone(), value, shape });
+                inputs.push(GraphInput { name: name.clone(), value, shape, inverted: false });
             }
         }
         let given: BTreeSet<Value> = inputs.iter().map(|input| input.value).collect();

@@ -41,6 +41,16 @@ pub struct GraphInput {
     /// Shape in the model. It has as many elements as the value or, for a mask, as many as there
     /// are mask bits.
     pub shape: Vec<usize>,
+    /// Whether the model's input is 1 for the keys that a mask prunes: the value is 1 where the
+    /// input is 0, and 0 elsewhere.
+    pub inverted: bool,
+}
+
+impl GraphInput {
+    /// The element of the value of an inverted input, where the model's input is `x`.
+    pub fn invert(x: f32) -> f32 {
+        f32::from(x == 0.0)
+    }
 }
 
 /// An output of the model.
@@ -178,8 +188,28 @@ impl Graph {
         shape: impl Into<Vec<usize>>,
     ) -> Value {
         let value = self.values.push(ValueData { ty, def: ValueDef::Input(self.inputs.len()) });
-        self.inputs.push(GraphInput { name: name.into(), value, shape: shape.into() });
+        let (name, shape) = (name.into(), shape.into());
+        self.inputs.push(GraphInput { name, value, shape, inverted: false });
         value
+    }
+
+    /// Adds an input that stands for one of another graph, with a type of its own.
+    pub(crate) fn add_input_like(&mut self, input: &GraphInput, ty: TensorType) -> Value {
+        let value = self.add_input_of(&input.name, ty, input.shape.clone());
+        self.set_inverted(value, input.inverted);
+        value
+    }
+
+    /// States whether an input is inverted ([`GraphInput::inverted`]).
+    pub(crate) fn set_inverted(&mut self, input: Value, inverted: bool) {
+        if let ValueDef::Input(i) = self.def(input) {
+            self.inputs[i].inverted = inverted;
+        }
+    }
+
+    /// Whether a value is an inverted input ([`GraphInput::inverted`]).
+    pub(crate) fn is_inverted(&self, value: Value) -> bool {
+        matches!(self.def(value), ValueDef::Input(i) if self.inputs[i].inverted)
     }
 
     /// Adds an output.
@@ -547,9 +577,9 @@ impl Graph {
 
         let mut graph = self.successor(self.stage);
         let mut renamed: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
-        for GraphInput { name, value, shape } in inputs {
-            renamed[*value] =
-                Some(graph.add_input_of(name, self.ty(*value).clone(), shape.clone()));
+        for input in inputs {
+            let ty = self.ty(input.value).clone();
+            renamed[input.value] = Some(graph.add_input_like(input, ty));
         }
         for op in &self.order {
             let data = self.op(*op);

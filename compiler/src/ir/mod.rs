@@ -30,7 +30,7 @@
 //! 4. The length of a constant's bytes matches its type.
 //! 5. The patterns of split attention are constants in their layouts ([`layout`]).
 //! 6. An input has as many elements as its shape in the model, or is a mask whose rows have a bit
-//!    for each of them.
+//!    for each of them. Only masks are inverted.
 //! 7. The channels of an image are normalised in one way, for all that read it; the factors are
 //!    above 0. `planes` are outputs: nothing reads them.
 //! 8. A quantised tensor that represents real numbers has a positive, finite step. A float tensor

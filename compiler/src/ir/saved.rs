@@ -88,6 +88,10 @@ pub struct SavedInput {
     /// Shape in the model, if it differs from that of the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<usize>>,
+    /// Whether it is inverted ([`GraphInput::inverted`](super::GraphInput::inverted)); omitted if
+    /// not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inverted: bool,
 }
 
 /// An entity that defines values.
@@ -155,7 +159,7 @@ impl SavedGraph {
         let inputs = graph.inputs.iter().map(|input| {
             let ty = graph.ty(input.value).clone();
             let shape = (input.shape != ty.shape).then(|| input.shape.clone());
-            SavedInput { name: input.name.clone(), ty, shape }
+            SavedInput { name: input.name.clone(), ty, shape, inverted: input.inverted }
         });
         // As in the text form, unused nodes are omitted.
         let used: BTreeSet<Node> =
@@ -257,7 +261,8 @@ impl SavedGraph {
         for input in self.inputs {
             take(&input.ty)?;
             let shape = input.shape.unwrap_or_else(|| input.ty.shape.clone());
-            graph.add_input_of(input.name, input.ty, shape);
+            let value = graph.add_input_of(input.name, input.ty, shape);
+            graph.set_inverted(value, input.inverted);
         }
         for entry in self.body {
             match entry {

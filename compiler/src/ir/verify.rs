@@ -76,6 +76,14 @@ impl Graph {
             {
                 report(format!("{} does not match the shape {shape:?} in the model", data.ty));
             }
+            let mask = match self.stage {
+                Stage::Imported => None,
+                Stage::Canonical => Some(Elem::I64),
+                Stage::Quantised | Stage::Split => Some(Elem::Byte),
+            };
+            if self.is_inverted(value) && mask != Some(data.ty.elem) {
+                report(format!("{} is inverted, expected a mask of keys", data.ty));
+            }
             if data.ty.step.is_some_and(|step| !(step.is_finite() && step > 0.0)) {
                 report(format!("{} has no usable step", data.ty));
             }
@@ -162,6 +170,11 @@ impl Graph {
         let inferred = result_shape(kind, &operands)?;
         if inferred != results[0].shape {
             return Err(format!("result {} should have shape {inferred:?}", results[0]));
+        }
+        if let (OpKind::Embed {}, [_, rows]) = (kind, &data.operands[..])
+            && self.is_inverted(*rows)
+        {
+            return Err(format!("the row numbers {rows} are inverted, expected a mask of keys"));
         }
         if let (OpKind::Pixels { .. }, [image, factors, rest @ ..]) = (kind, &data.operands[..]) {
             let factors = self.const_f32(*factors).unwrap_or_default();

@@ -137,7 +137,7 @@ pub enum PruneError {
     Sparsity(f64),
     /// The entries that are always kept do not allow this sparsity.
     #[error(
-        "sparsity {asked} cannot be reached: the class token and the largest entry of every row stay, which leaves {reachable:.4}"
+        "sparsity {asked} cannot be reached: the class tokens and the largest entry of every row stay, which leaves {reachable:.4}"
     )]
     Unreachable {
         /// The sparsity asked for.

@@ -30,9 +30,9 @@ pub struct Pruned {
 ///
 /// The entries of a row are taken in descending order, equal ones in the order of their keys, until
 /// their sum reaches theta times the row's sum; the entry that reaches it is kept. (The authors'
-/// code keeps one more.) Row 0 and column 0, those of the class token, are always kept. Sums are
-/// f64 in that order and relative to the row's own sum, so that rounding in the averages does not
-/// affect theta = 1, which keeps everything except entries that add nothing to the sum.
+/// code keeps one more.) Rows and columns of the class tokens, the first ones, are always kept.
+/// Sums are f64 in that order and relative to the row's own sum, so that rounding in the averages
+/// does not affect theta = 1, which keeps everything except entries that add nothing to the sum.
 ///
 /// With [`Criterion::Sparsity`] one theta is chosen for the whole model. An entry is kept exactly
 /// if the share before it is below theta, so the candidates are those shares and the choice is a
@@ -42,7 +42,12 @@ pub struct Pruned {
 /// # Errors
 /// There are no maps, they are not probabilities, or the criterion is out of range or cannot be
 /// reached.
-pub fn prune(maps: &[Array3<f64>], criterion: Criterion) -> Result<Pruned, PruneError> {
+pub fn prune(
+    maps: &[Array3<f64>],
+    criterion: Criterion,
+    class_tokens: usize,
+) -> Result<Pruned, PruneError> {
+    let is_class_token = |query: usize, key: usize| query < class_tokens || key < class_tokens;
     if maps.is_empty() {
         return Err(PruneError::NoAttention);
     }
@@ -58,7 +63,7 @@ pub fn prune(maps: &[Array3<f64>], criterion: Criterion) -> Result<Pruned, Prune
         .collect::<Result<Vec<_>, _>>()?;
     let theta = match criterion {
         Criterion::Theta(theta) => theta,
-        Criterion::Sparsity(sparsity) => theta_for(&shares, sparsity)?,
+        Criterion::Sparsity(sparsity) => theta_for(&shares, sparsity, &is_class_token)?,
     };
     let head = |shares: &Array3<f64>, head| {
         let (_, queries, keys) = shares.dim();
@@ -68,12 +73,9 @@ pub fn prune(maps: &[Array3<f64>], criterion: Criterion) -> Result<Pruned, Prune
     };
     let layers =
         shares.iter().map(|layer| (0..layer.dim().0).map(|i| head(layer, i)).collect()).collect();
-    let masks = Masks::new(layers).expect("column 0 is kept, and there are no empty layers");
+    let masks =
+        Masks::new(layers).expect("the largest entry of a row is kept, and no layer is empty");
     Ok(Pruned { masks, theta })
-}
-
-fn is_class_token(query: usize, key: usize) -> bool {
-    query == 0 || key == 0
 }
 
 /// For every entry of a layer, the share of its row's sum that precedes it in descending order.
@@ -117,7 +119,11 @@ fn falling(row: &ArrayView1<'_, f64>) -> Vec<usize> {
 }
 
 /// The largest theta, at most 1, that prunes at least this share of all entries.
-fn theta_for(shares: &[Array3<f64>], sparsity: f64) -> Result<f64, PruneError> {
+fn theta_for(
+    shares: &[Array3<f64>],
+    sparsity: f64,
+    is_kept: &dyn Fn(usize, usize) -> bool,
+) -> Result<f64, PruneError> {
     if !(0.0..1.0).contains(&sparsity) {
         return Err(PruneError::Sparsity(sparsity));
     }
@@ -129,7 +135,7 @@ fn theta_for(shares: &[Array3<f64>], sparsity: f64) -> Result<f64, PruneError> {
     let mut prunable: Vec<f64> = shares
         .iter()
         .flat_map(|layer| layer.indexed_iter())
-        .filter(|((_, query, key), _)| !is_class_token(*query, *key))
+        .filter(|((_, query, key), _)| !is_kept(*query, *key))
         .map(|(_, share)| *share)
         .collect();
     let kept = prunable.len().checked_sub(to_prune);

@@ -202,7 +202,7 @@ fn rows_are_kept_until_their_mass_is_reached() {
     )
     .unwrap();
     let kept = |theta| {
-        prune(std::slice::from_ref(&map), Criterion::Theta(theta)).unwrap().masks.layers()[0][0]
+        prune(std::slice::from_ref(&map), Criterion::Theta(theta), 1).unwrap().masks.layers()[0][0]
             .clone()
     };
     assert_eq!(kept(0.5), drawn(&["xxxx", "x.x.", "xx.x"]));
@@ -213,10 +213,30 @@ fn rows_are_kept_until_their_mass_is_reached() {
 }
 
 #[test]
+fn rows_and_columns_of_class_tokens_are_kept() {
+    let map = Array3::from_shape_fn(
+        (1, 4, 4),
+        |(_, query, key)| {
+            if key == (query + 1) % 4 { 0.7 } else { 0.1 }
+        },
+    );
+    let kept = |class_tokens| {
+        let pruned = prune(std::slice::from_ref(&map), Criterion::Theta(0.5), class_tokens);
+        pruned.unwrap().masks.layers()[0][0].clone()
+    };
+    assert_eq!(kept(0), drawn(&[".x..", "..x.", "...x", "x..."]));
+    assert_eq!(kept(1), drawn(&["xxxx", "x.x.", "x..x", "x..."]));
+    assert_eq!(kept(2), drawn(&["xxxx", "xxxx", "xx.x", "xx.."]));
+    // All that is not the largest entry of its row can be pruned.
+    let pruned = prune(std::slice::from_ref(&map), Criterion::Sparsity(0.75), 0).unwrap();
+    assert_eq!(pruned.masks.kept(), 4);
+}
+
+#[test]
 fn maps_and_criteria_are_checked() {
     let map =
         |elements: [f64; 4]| vec![Array3::from_shape_vec((1, 2, 2), elements.to_vec()).unwrap()];
-    let error = |elements, criterion| message(prune(&map(elements), criterion).unwrap_err());
+    let error = |elements, criterion| message(prune(&map(elements), criterion, 1).unwrap_err());
     assert_eq!(
         error([0.5, 0.5, f64::NAN, 0.5], Criterion::Theta(0.5)),
         "attention map element [0, 0, 1, 0] is NaN, expected a probability from 0 to 1"
@@ -230,12 +250,12 @@ fn maps_and_criteria_are_checked() {
         assert!(error([0.5; 4], Criterion::Sparsity(sparsity)).starts_with("sparsity"));
     }
     // Three of four entries are the class token's; the fourth is second in its row.
-    assert!(prune(&map([0.5; 4]), Criterion::Sparsity(0.25)).is_ok());
+    assert!(prune(&map([0.5; 4]), Criterion::Sparsity(0.25), 1).is_ok());
     assert!(error([0.5; 4], Criterion::Sparsity(0.5)).ends_with("which leaves 0.2500"));
-    assert_eq!(prune(&[], Criterion::Theta(0.5)), Err(PruneError::NoAttention));
+    assert_eq!(prune(&[], Criterion::Theta(0.5), 1), Err(PruneError::NoAttention));
     let none = [Array3::zeros((1, 0, 2))];
     assert_eq!(
-        prune(&none, Criterion::Theta(0.5)),
+        prune(&none, Criterion::Theta(0.5), 1),
         Err(PruneError::Shape { layer: 0, found: [1, 0, 2] })
     );
 }
@@ -286,7 +306,7 @@ fn averaged_maps_are_those_of_the_interpreter() {
             maps,
             "on one thread"
         );
-        prune(&maps, Criterion::Sparsity(0.5)).unwrap();
+        prune(&maps, Criterion::Sparsity(0.5), 1).unwrap();
     }
 }
 
@@ -419,7 +439,7 @@ proptest! {
         }).collect();
         maps.iter_mut().for_each(|map| map.rows_mut().into_iter().for_each(|mut row| { let sum = row.sum(); row /= sum; }));
 
-        let pruned = prune(&maps, Criterion::Theta(theta)).unwrap();
+        let pruned = prune(&maps, Criterion::Theta(theta), 1).unwrap();
         for (map, masks) in maps.iter().zip(pruned.masks.layers()) {
             for (head, mask) in masks.iter().enumerate() {
                 for query in 1..12 {
@@ -432,12 +452,12 @@ proptest! {
             }
         }
 
-        let pruned = prune(&maps, Criterion::Sparsity(sparsity)).unwrap();
+        let pruned = prune(&maps, Criterion::Sparsity(sparsity), 1).unwrap();
         prop_assert!(pruned.masks.sparsity() >= sparsity);
-        prop_assert_eq!(&prune(&maps, Criterion::Theta(pruned.theta)).unwrap(), &pruned);
+        prop_assert_eq!(&prune(&maps, Criterion::Theta(pruned.theta), 1).unwrap(), &pruned);
         // The next larger theta keeps more entries than that sparsity leaves.
         if pruned.theta < 1.0 {
-            let more = prune(&maps, Criterion::Theta(pruned.theta.next_up())).unwrap().masks;
+            let more = prune(&maps, Criterion::Theta(pruned.theta.next_up()), 1).unwrap().masks;
             prop_assert!(more.sparsity() < sparsity);
         }
     }

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use cranelift_entity::SecondaryMap;
 
-use crate::ir::{Graph, GraphInput, Node, OpData, OpKind, TensorType, Value};
+use crate::ir::{Graph, Node, OpData, OpKind, TensorType, Value};
 
 /// The live rows of each value, as one range that covers them; `None` if there are none.
-type Rows = SecondaryMap<Value, Option<Range<usize>>>;
+pub(crate) type Rows = SecondaryMap<Value, Option<Range<usize>>>;
 
 /// Moves selections of rows towards the inputs, as far as that saves work.
 pub(super) fn run(graph: &Graph) -> Graph {
@@ -16,16 +16,17 @@ pub(super) fn run(graph: &Graph) -> Graph {
         // A graph with an empty tensor has no rows worth dropping.
         return graph.compacted();
     }
-    let rows = needed(graph);
+    let rows = rows_needed(graph, graph.outputs.iter().map(|output| output.value));
     let mut rewriter = Rewriter {
         old: graph,
         new: graph.successor(graph.stage),
         values: SecondaryMap::new(),
         slices: BTreeMap::new(),
     };
-    for GraphInput { name, value, shape } in &graph.inputs {
-        let input = rewriter.new.add_input_of(name, graph.ty(*value).clone(), shape.clone());
-        rewriter.values[*value] = Some((input, all(graph, *value)));
+    for input in &graph.inputs {
+        let value = input.value;
+        let new = rewriter.new.add_input_like(input, graph.ty(value).clone());
+        rewriter.values[value] = Some((new, all(graph, value)));
     }
     for id in &graph.order {
         let op = graph.op(*id);
@@ -101,7 +102,8 @@ fn reads_padded_windows(graph: &Graph, linear: &OpData) -> bool {
     )
 }
 
-fn needed(graph: &Graph) -> Rows {
+/// The rows of each value on which these values depend.
+pub(crate) fn rows_needed(graph: &Graph, roots: impl IntoIterator<Item = Value>) -> Rows {
     let mut needed: Rows = SecondaryMap::new();
     let need = |needed: &mut Rows, value: Value, rows: Range<usize>| {
         needed[value] = Some(match &needed[value] {
@@ -109,8 +111,8 @@ fn needed(graph: &Graph) -> Rows {
             None => rows,
         });
     };
-    for output in &graph.outputs {
-        need(&mut needed, output.value, all(graph, output.value));
+    for root in roots {
+        need(&mut needed, root, all(graph, root));
     }
     for id in graph.order.iter().rev() {
         let op = graph.op(*id);

@@ -36,6 +36,7 @@ pub use self::error::{PassError, Problem};
 pub use self::module::{Level, Module, ModuleError};
 pub use self::pass::{Keeps, Pass, find, run, run_on_graph};
 
+pub(crate) use self::drop_dead_rows::rows_needed;
 use self::pass::{Failure, Run};
 use crate::autoencoder::Choice;
 use crate::ir::{Graph, Stage};

@@ -33,15 +33,19 @@ pub(super) fn run(
         (SecondaryMap::new(), SecondaryMap::new(), SecondaryMap::new());
     let mut pass =
         Pass { graph, calibration, options, means, plan, out, renamed, widened, narrowed };
-    for GraphInput { name, value, shape } in &graph.inputs {
-        let ty = match graph.ty(*value).elem {
-            Elem::I64 => integers(graph, *value).unwrap_or_else(|problem| {
-                problems.push(|| format!("input {name:?}: {problem}"));
-                TensorType::new(Elem::U16, [1, graph.ty(*value).elements()])
+    for input in &graph.inputs {
+        let value = input.value;
+        let ty = match graph.ty(value).elem {
+            Elem::I64 => integers(graph, value).unwrap_or_else(|problem| {
+                problems.push(|| format!("input {:?}: {problem}", input.name));
+                TensorType::new(Elem::U16, [1, graph.ty(value).elements()])
             }),
-            _ => pass.plan.ty(graph, *value),
+            _ => pass.plan.ty(graph, value),
         };
-        pass.renamed[*value] = Some(pass.out.add_input_of(name, ty, shape.clone()));
+        // An input that nothing reads is no mask.
+        let inverted = input.inverted && ty.elem == Elem::Byte;
+        let new = pass.out.add_input_like(&GraphInput { inverted, ..input.clone() }, ty);
+        pass.renamed[value] = Some(new);
     }
     for op in &graph.order {
         let result = graph.op(*op).results[0];

@@ -7,7 +7,7 @@ use vitcod_support::problems::Collector;
 use super::{HeadSplit, Polarised, SplitError};
 use crate::estimate::Estimate;
 use crate::ir::layout::{BlockKeys, BlockMask, Csc, Mask, sddmm_masks, sddmm_terms};
-use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
+use crate::ir::{Elem, Graph, Op, OpKind, Stage, TensorType, Value};
 use crate::masks::Partition;
 
 /// Masked attention: `sddmm`, `qsoftmax` and `spmm`, of which each alone reads what the one before
@@ -71,9 +71,9 @@ pub(super) fn run(
     }
     let layers = layers(graph)?;
     let mut pass = Pass { graph, out: graph.successor(Stage::Split), renamed: SecondaryMap::new() };
-    for GraphInput { name, value, shape } in &graph.inputs {
-        pass.renamed[*value] =
-            Some(pass.out.add_input_of(name, graph.ty(*value).clone(), shape.clone()));
+    for input in &graph.inputs {
+        let ty = graph.ty(input.value).clone();
+        pass.renamed[input.value] = Some(pass.out.add_input_like(input, ty));
     }
     let mut report = Vec::new();
     for op in &graph.order {

@@ -2,6 +2,7 @@
 //! measures the memory of its process.
 
 mod accuracy_table;
+mod class_tokens;
 mod docs;
 mod equalise;
 mod models;

@@ -51,7 +51,7 @@ const DIRECTIVES: [Directive; 21] = [
     Directive { name: ".machine", names: None, apply: |this, arguments| this.machine(arguments) },
     Directive {
         name: ".input",
-        names: Some(&["step", "factors", "offsets", "at", "layout", "below", "rows"]),
+        names: Some(&["step", "factors", "offsets", "at", "layout", "below", "rows", "inverted"]),
         apply: |this, arguments| this.tensor(arguments, true),
     },
     Directive {
@@ -65,6 +65,7 @@ const DIRECTIVES: [Directive; 21] = [
             "layout",
             "below",
             "rows",
+            "inverted",
         ]),
         apply: |this, arguments| this.tensor(arguments, false),
     },
@@ -284,8 +285,12 @@ impl<'s, 'f> Definitions<'s, 'f> {
     fn tensor(&mut self, mut arguments: Arguments<'s>, is_input: bool) -> Done {
         let span = arguments.head.span.clone();
         let name = string(&arguments.next("a name")?)?;
-        let kinds =
-            [Element::I8, Element::I16, Element::Row { below: 0 }, Element::Bits { rows: 0 }];
+        let kinds = [
+            Element::I8,
+            Element::I16,
+            Element::Row { below: 0 },
+            Element::Bits { rows: 0, inverted: false },
+        ];
         let element =
             word(&arguments.next("an element type")?, "`i8`, `i16`, `row` or `bits`", |text| {
                 kinds.into_iter().find(|element| element.to_string() == text)
@@ -313,7 +318,13 @@ impl<'s, 'f> Definitions<'s, 'f> {
         let element = match element {
             Element::I8 | Element::I16 => element,
             Element::Row { .. } => Element::Row { below: count("below")? },
-            Element::Bits { .. } => Element::Bits { rows: count("rows")? },
+            Element::Bits { .. } => {
+                let rows = count("rows")?;
+                let inverted = arguments
+                    .named("inverted")
+                    .map(|inverted| word(&inverted, "`true` or `false`", |text| text.parse().ok()));
+                Element::Bits { rows, inverted: inverted.transpose()?.unwrap_or_default() }
+            }
         };
         let layout = arguments.named("layout").map(|layout| {
             word(&layout, "`row_major` or `pixels`", |text| {

@@ -105,7 +105,12 @@ impl Sections {
                 match element {
                     Element::I8 | Element::I16 => {}
                     Element::Row { below } => write!(f, " below={below}")?,
-                    Element::Bits { rows } => write!(f, " rows={rows}")?,
+                    Element::Bits { rows, inverted } => {
+                        write!(f, " rows={rows}")?;
+                        if *inverted {
+                            write!(f, " inverted=true")?;
+                        }
+                    }
                 }
                 if !factors.is_empty() {
                     write!(f, " factors={factors:?}")?;

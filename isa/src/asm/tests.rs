@@ -55,7 +55,7 @@ fn bindings(are_outputs: bool) -> impl Strategy<Value = Vec<Binding>> {
         Just(Element::I8),
         Just(Element::I16),
         any::<u32>().prop_map(|below| Element::Row { below }),
-        any::<u32>().prop_map(|rows| Element::Bits { rows }),
+        any::<(u32, bool)>().prop_map(|(rows, inverted)| Element::Bits { rows, inverted }),
     ];
     let step = any::<f64>().prop_filter("JSON has no others", |step| step.is_finite());
     let factor = any::<f32>().prop_filter("JSON has no others", |factor| factor.is_finite());

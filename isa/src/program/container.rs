@@ -38,7 +38,7 @@ pub const ELF_MACHINE: u16 = 0x5674;
 /// The version of the container and of the encoding of instructions. A reader accepts no other
 /// version. The saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
 /// `vitcod-compiler` detects changes of operations and instructions.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 const HEADER: &str = ".vitcod.header";
 const MACHINE: &str = ".vitcod.machine";

@@ -143,7 +143,7 @@ impl Binding {
         match self.element {
             Element::I8 => self.elements(),
             Element::I16 | Element::Row { .. } => self.elements()?.checked_mul(2),
-            Element::Bits { rows } => self.elements()?.div_ceil(8).checked_mul(rows.into()),
+            Element::Bits { rows, .. } => self.elements()?.div_ceil(8).checked_mul(rows.into()),
         }
     }
 
@@ -239,6 +239,9 @@ pub enum Element {
     Bits {
         /// How often the row is repeated.
         rows: u32,
+        /// Whether the tensor holds 1 for the keys that do not count, so that the runtime inverts
+        /// it.
+        inverted: bool,
     },
 }
 

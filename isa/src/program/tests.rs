@@ -181,11 +181,11 @@ fn a_wrong_digest_version_or_machine_number_is_an_error() {
     assert!(error(wrong).starts_with(".vitcod.header+0x0: the digest is not that of the machine"));
 
     let mut wrong = bytes.clone();
-    wrong[place(&bytes, b"{\"format\":6") + 10] = b'1';
+    wrong[place(&bytes, b"{\"format\":7") + 10] = b'1';
     let message = "this program was made by another version of vitcod: compile the model again";
     assert_eq!(
         error(wrong),
-        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 6)")
+        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 7)")
     );
 
     let mut wrong = bytes.clone();

@@ -35,13 +35,14 @@ fn masks_have_the_sparsity_asked_for() {
     assert!(masks.layers().iter().flatten().all(|mask| (mask.queries(), mask.keys()) == (65, 65)));
     assert!(fs::read(sandbox.path("maps.png")).unwrap().starts_with(b"\x89PNG"));
 
-    assert!(text.contains("theta-d  17, a quarter of 65 tokens"), "{text}");
+    assert!(text.contains("theta-d       17, a quarter of 65 tokens"), "{text}");
     let heads: usize = masks.layers().iter().map(Vec::len).sum();
     let lines: Vec<Vec<&str>> =
         text.lines().map(|line| line.split_whitespace().collect()).collect();
-    // theta, theta-d, an empty line, the columns' names; the total at the end.
-    assert_eq!(lines.len(), 4 + heads + 1);
-    assert_eq!(lines[4 + heads][..2], ["total", &masks.kept().to_string()]);
+    // theta, theta-d, class tokens, an empty line, the columns' names; the total at the end.
+    assert_eq!(lines.len(), 5 + heads + 1);
+    assert_eq!(lines[2][..3], ["class", "tokens", "1:"]);
+    assert_eq!(lines[5 + heads][..2], ["total", &masks.kept().to_string()]);
 
     // The theta that was found gives the same masks.
     let again = prune(&["--theta", lines[0][1], "--theta-d", "65"]);
@@ -80,42 +81,46 @@ fn a_model_that_cannot_be_pruned_is_refused() {
     assert!(error.contains("tanh.onnx") && error.contains("the model has no attention"), "{error}");
 }
 
+/// Without class tokens nothing but the largest entries is kept for certain.
 #[test]
-fn samples_are_given_for_every_input() {
+fn class_tokens_may_be_given() {
     let sandbox = Sandbox::new();
-    let name = "bert.dynamo.unfused.op20";
-    let samples = ["input_ids", "attention_mask", "token_type_ids"]
-        .map(|input| format!("--calibration={input}={}", model(&format!("{name}.{input}.in.npy"))));
-    let onnx = model(&format!("{name}.onnx"));
-    let arguments = ["prune", &onnx, "--theta", "0.9", "-o", "masks.npy", &samples[0], &samples[1]];
-    let error = sandbox.fails(&arguments);
-    assert!(error.contains("no --calibration is given for input \"token_type_ids\""), "{error}");
-    sandbox.ok(&[&arguments[..], &[&samples[2]]].concat());
-    let masks = Masks::read_npy(sandbox.path("masks.npy"), None).unwrap();
-    assert_eq!(masks.layers().len(), 2);
-    assert!(masks.layers().iter().all(|heads| heads.len() == 3 && heads[0].queries() == 12));
+    let onnx = digits(&sandbox);
+    let prune = |options: &[&str]| {
+        let arguments = ["prune", &onnx, "--calibration", "x.npy", "-o", "masks.npy"];
+        sandbox.ok(&[&arguments[..], &["--theta", "0.1", "--class-tokens"], options].concat())
+    };
+    let read = |polarity| Masks::read_npy(sandbox.path("masks.npy"), polarity);
+    let text = prune(&["2"]);
+    assert!(text.contains("class tokens  2: as given\n"), "{text}");
+    let masks = read(None).unwrap();
+    let heads = || masks.layers().iter().flatten();
+    assert!(heads().all(|mask| (0..65).all(|token| mask.is_kept(1, token))));
+    assert!(heads().all(|mask| (0..65).all(|token| mask.is_kept(token, 1))));
+    let text = prune(&["0"]);
+    let line = "class tokens  0: as given; compile with --polarity pruned\n";
+    assert!(text.contains(line), "{text}");
+    assert!(read(None).is_err(), "the file does not tell its polarity");
+    let options = ["--masks", "masks.npy", "--polarity", "pruned", "-o", "p.vitcod"];
+    sandbox.ok(&[&["compile", &onnx, "--calibration", "x.npy"], &options[..]].concat());
 }
 
+/// What `compile --masks` could not use is refused before samples are read.
 #[test]
-fn attention_within_windows_is_not_pruned() {
+fn attention_that_masks_cannot_restrict_is_refused() {
     let sandbox = Sandbox::new();
-    let name = "swin.dynamo.unfused.op20";
-    let (onnx, samples) = (model(&format!("{name}.onnx")), model(&format!("{name}.in.npy")));
-    let error = sandbox.fails(&[
-        "prune",
-        &onnx,
-        "--calibration",
-        &samples,
-        "--theta",
-        "0.9",
-        "-o",
-        "masks.npy",
-    ]);
-    assert!(
-        error.contains("node_matmul (")
-            && error.contains("only attention over all tokens has maps"),
-        "{error}"
-    );
+    let arguments = ["--calibration", "none.npy", "--theta", "0.9", "-o", "masks.npy"];
+    let expected = [
+        ("swin.dynamo.unfused.op20", "attention): attention in 4 windows, expected attention"),
+        ("levit.dynamo.unfused.op20", "[heads, queries, keys] = [4, 2, 6], expected [2, 6, 6]"),
+        ("bert.dynamo.unfused.op20", "input \"attention_mask\" prunes keys, expected scores"),
+    ];
+    for (name, problem) in expected {
+        let onnx = model(&format!("{name}.onnx"));
+        let error = sandbox.fails(&[&["prune", &onnx], &arguments[..]].concat());
+        assert!(error.contains(problem), "{error}");
+        assert!(error.contains("compile the model without --masks"), "{error}");
+    }
 }
 
 #[test]

@@ -113,7 +113,8 @@ impl<'g> FloatInterpreter<'g> {
             return Err(InterpError::input_count(graph, inputs.len()));
         }
         let mut live = Live::new(graph);
-        for (GraphInput { name, value, shape }, input) in graph.inputs.iter().zip(inputs) {
+        for (GraphInput { name, value, shape, inverted }, input) in graph.inputs.iter().zip(inputs)
+        {
             let ty = graph.ty(*value);
             if !matches!(ty.elem, Elem::F32 | Elem::I64) || shape != input.shape() {
                 let (name, found) = (name.clone(), format!("f32{:?}", input.shape()));
@@ -129,6 +130,8 @@ impl<'g> FloatInterpreter<'g> {
             let input = input
                 .into_shape_with_order(IxDyn(&ty.shape))
                 .expect("the verifier compares element counts");
+            let input =
+                if *inverted { input.mapv(GraphInput::invert).into_shared() } else { input };
             observer(*value, Observed::Tensor(input.view()));
             live.define(*value, input);
         }

@@ -213,15 +213,17 @@ impl<'g> QuantisedInterpreter<'g> {
         if inputs.len() != graph.inputs.len() {
             return Err(InterpError::input_count(graph, inputs.len()));
         }
-        let quantised =
-            graph.inputs.iter().zip(inputs).map(|(GraphInput { name, value, shape }, input)| {
+        let quantised = graph.inputs.iter().zip(inputs).map(
+            |(GraphInput { name, value, shape, .. }, input)| {
                 let ty = graph.ty(*value);
-                Tensor::quantise(input, ty).filter(|_| input.shape() == shape).ok_or_else(|| {
+                let tensor = Tensor::of_input(graph, *value, input);
+                tensor.filter(|_| input.shape() == shape).ok_or_else(|| {
                     let found = TensorType::f32(input.shape()).to_string();
                     let expected = TensorType { shape: shape.clone(), ..ty.clone() };
                     InterpError::Input { name: name.clone(), expected, found }
                 })
-            });
+            },
+        );
         let outputs = self.run(&quantised.collect::<Result<Vec<_>, _>>()?)?;
         let outputs = graph.outputs.iter().zip(outputs).map(|(output, tensor)| {
             let ty = graph.ty(output.value);

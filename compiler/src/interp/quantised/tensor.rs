@@ -7,7 +7,7 @@ use vitcod_isa::numerics::{ProbabilityFormat, dequantise, quantise_i8, quantise_
 use vitcod_isa::operands::mask_row;
 
 use crate::interp::patches::pixels;
-use crate::ir::{Elem, Graph, Image, TensorType, Value};
+use crate::ir::{Elem, Graph, GraphInput, Image, TensorType, Value};
 
 /// The elements of a quantised tensor, row-major. Shape and step are those of the value's
 /// [`TensorType`].
@@ -132,9 +132,12 @@ impl Tensor {
         }
     }
 
-    /// [`Tensor::quantise`] for an input of a quantised graph: the channels of an image may have
-    /// factors and offsets ([`Graph::image`]).
+    /// [`Tensor::quantise`] for an input of a quantised graph: a mask may be inverted, and the
+    /// channels of an image may have factors and offsets ([`Graph::image`]).
     pub fn of_input(graph: &Graph, input: Value, x: &ArrayViewD<'_, f32>) -> Option<Tensor> {
+        if graph.is_inverted(input) {
+            return Tensor::quantise(&x.mapv(GraphInput::invert).view(), graph.ty(input));
+        }
         let Some(normal) = graph.image(input).filter(Image::is_normalised) else {
             return Tensor::quantise(x, graph.ty(input));
         };

@@ -14,6 +14,7 @@ pub(super) enum Line<'s> {
         results: Vec<&'s str>,
         name: &'s str,
         shape: Option<Vec<&'s str>>,
+        inverted: bool,
         ty: Type<'s>,
     },
     Const {

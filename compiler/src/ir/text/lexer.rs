@@ -35,6 +35,8 @@ pub(super) enum Token<'s> {
     Graph,
     #[token("input")]
     Input,
+    #[token("inverted")]
+    Inverted,
     #[token("const")]
     Const,
     #[token("output")]
@@ -68,8 +70,8 @@ pub(super) enum Token<'s> {
 }
 
 /// The reserved words.
-pub(super) const KEYWORDS: [&str; 9] =
-    ["graph", "input", "const", "output", "node", "decision", "file", "seed", "digest"];
+pub(super) const KEYWORDS: [&str; 10] =
+    ["graph", "input", "inverted", "const", "output", "node", "decision", "file", "seed", "digest"];
 
 /// The tokens of a text with their positions, as the parser takes them.
 pub(super) struct Tokens<'s>(Lexer<'s, Token<'s>>);

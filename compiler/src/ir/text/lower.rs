@@ -185,8 +185,11 @@ impl<'s, 'f> Lowering<'s, 'f> {
                 self.graph.decisions.push(decision);
                 Ok(())
             }
-            Line::Input { results, name, shape, ty } => {
+            Line::Input { results, name, shape, inverted, ty } => {
                 let made = self.input(name, shape.as_deref(), ty);
+                if let Ok(value) = made {
+                    self.graph.set_inverted(value, *inverted);
+                }
                 self.define_one(results, made)
             }
             Line::Const { results, name, ty, data } => {

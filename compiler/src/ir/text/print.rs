@@ -61,11 +61,12 @@ impl<W: Write> Printer<'_, W> {
         for Decision { layer, subject, chosen, reason, .. } in &graph.decisions {
             writeln!(self.out, "    decision {layer:?} {subject:?} {chosen:?} {reason:?}")?;
         }
-        for GraphInput { name, value, shape } in &graph.inputs {
+        for GraphInput { name, value, shape, inverted } in &graph.inputs {
             let ty = graph.ty(*value);
             let shape =
                 if *shape == ty.shape { String::new() } else { format!(" [{}]", joined(shape)) };
-            writeln!(self.out, "    {value} = input {name:?}{shape} : {ty}")?;
+            let inverted = if *inverted { " inverted" } else { "" };
+            writeln!(self.out, "    {value} = input {name:?}{shape}{inverted} : {ty}")?;
         }
         let used: BTreeSet<Node> =
             graph.order.iter().flat_map(|op| &graph.op(*op).nodes).copied().collect();

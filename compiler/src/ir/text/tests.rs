@@ -63,7 +63,7 @@ fn normal(graph: &Graph) -> Graph {
             }
             (None, None) => {
                 let input = graph.inputs.iter().find(|input| input.value == value).unwrap();
-                normal.add_input_of(&input.name, data.ty.clone(), input.shape.clone());
+                normal.add_input_like(input, data.ty.clone());
             }
             (None, Some((_, op))) if op.results[0] == value => {
                 let types = op.results.iter().map(|result| graph.ty(*result).clone()).collect();

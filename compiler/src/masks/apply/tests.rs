@@ -183,7 +183,7 @@ fn models_with_baked_masks_can_be_pruned_again() {
     let samples = crate::calibration::noise(&baked, 3);
     let maps = average_attention(&baked, &[samples[0].view()]).unwrap();
     for criterion in [Criterion::Theta(1.0), Criterion::Theta(0.5), Criterion::Sparsity(0.3)] {
-        let pruned = prune(&maps, criterion).unwrap().masks;
+        let pruned = prune(&maps, criterion, 1).unwrap().masks;
         let twice = apply(&baked, &pruned).unwrap();
         let y = FloatInterpreter::new(&twice)
             .unwrap()

@@ -255,7 +255,8 @@ impl Canonicaliser<'_> {
                 "one window, or a mask that is a constant",
             ));
         }
-        let keys = flags.keys(&scores.shape)?;
+        let (keys, read) = flags.keys(&scores.shape)?;
+        self.read(keys, read)?;
         if scores.keys.is_some_and(|known| known != keys) {
             return Err(Unsupported::new("two masks of keys", "one input"));
         }

@@ -67,30 +67,59 @@ impl Flags {
         Ok(self.at(View { dims, ..self.view.clone() }))
     }
 
-    /// Returns the input if adding these values to scores of shape `scores` (queries and keys last)
-    /// prunes exactly the keys at which the input is 0.
-    pub(super) fn keys(&self, scores: &[usize]) -> Result<Value, Unsupported> {
-        if self.set != 0.0 || !(prunes(self.clear) || self.clear <= NEVER) {
-            return Err(Unsupported::new(
-                format!(
-                    "{} added to scores where an input is not 0, and {} where it is",
-                    self.set, self.clear
-                ),
-                "0 where it is not 0, and -inf where it is",
-            ));
-        }
+    /// Returns the input and how it is read if adding these values to scores of shape `scores`
+    /// (queries and keys last) prunes exactly the keys at which the input is 0, or all others.
+    pub(super) fn keys(&self, scores: &[usize]) -> Result<(Value, Read), Unsupported> {
+        let read = match [self.set, self.clear] {
+            [0.0, clear] if never(clear) => Read::Kept,
+            [set, 0.0] if never(set) => Read::Pruned,
+            [set, clear] => {
+                return Err(Unsupported::new(
+                    format!(
+                        "{set} added to scores where an input is not 0, and {clear} where it is"
+                    ),
+                    "0 and -inf, or -inf and 0",
+                ));
+            }
+        };
         let view = self.repeated(scores)?.view;
         let moves = |dim: &[Walk]| dim.iter().any(|walk| walk.stride != 0);
         match view.dims.split_last() {
             Some((keys, others))
                 if !others.iter().any(|dim| moves(dim)) && is_whole(keys) && view.column == 0 =>
             {
-                Ok(view.matrix)
+                Ok((view.matrix, read))
             }
             _ => Err(Unsupported::new(
                 "an input that is not a mask of keys",
                 "one element for each key",
             )),
+        }
+    }
+}
+
+/// Whether an addend of scores prunes.
+fn never(addend: f32) -> bool {
+    prunes(addend) || addend <= NEVER
+}
+
+/// What an integer input states. An input states one thing only, because the runtime binds it once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Read {
+    /// The rows of a table.
+    Rows,
+    /// The keys that count: those at which it is not 0.
+    Kept,
+    /// The keys that do not count: those at which it is not 0.
+    Pruned,
+}
+
+impl Read {
+    const fn name(self) -> &'static str {
+        match self {
+            Read::Rows => "row numbers",
+            Read::Kept => "the keys that count",
+            Read::Pruned => "the keys that do not count",
         }
     }
 }
@@ -133,6 +162,17 @@ impl Canonicaliser<'_> {
                 Ok(Meaning::Flags(
                     flags.repeated(shape)?.map(|flag| if flag != 0.0 { x } else { y }),
                 ))
+            }
+            // What an input prunes is added as well as put in place of the scores.
+            [Meaning::Flags(flags), Meaning::Scores(scores), Meaning::Constant] => {
+                let pruned = self.uniform(op.operands[2])?;
+                let addends = flags.map(|flag| if flag != 0.0 { 0.0 } else { pruned });
+                self.scores_of_keys(BinaryFn::Add, scores, &addends)
+            }
+            [Meaning::Flags(flags), Meaning::Constant, Meaning::Scores(scores)] => {
+                let pruned = self.uniform(op.operands[1])?;
+                let addends = flags.map(|flag| if flag != 0.0 { pruned } else { 0.0 });
+                self.scores_of_keys(BinaryFn::Add, scores, &addends)
             }
             [Meaning::Constant, Meaning::Scores(scores), Meaning::Constant] => {
                 self.masked_scores(op, scores, true, [op.operands[0], op.operands[2]])
@@ -178,6 +218,19 @@ impl Canonicaliser<'_> {
         Ok(Meaning::Flags(
             flags.map(|x| if swapped { function(number, x) } else { function(x, number) }),
         ))
+    }
+
+    /// Notes how an integer input is read.
+    pub(super) fn read(&mut self, input: Value, read: Read) -> Result<(), Unsupported> {
+        let known = *self.reads[input].get_or_insert(read);
+        if known != read {
+            return Err(Unsupported::new(
+                format!("an input that states {} and {}", known.name(), read.name()),
+                "one of them; give the model an input for each",
+            ));
+        }
+        self.builder.graph.set_inverted(input, read == Read::Pruned);
+        Ok(())
     }
 
     /// The value of a constant whose elements are all equal.
@@ -231,6 +284,7 @@ impl Canonicaliser<'_> {
                 "rows by an input as it is",
             ));
         }
+        self.read(flags.view.matrix, Read::Rows)?;
         let table = self.builder.adopt(table, &[rows, columns])?;
         let matrix = self.builder.push(OpKind::Embed {}, &[table, flags.view.matrix])?;
         let shape = &self.source.ty(op.results[0]).shape;

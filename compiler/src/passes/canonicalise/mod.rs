@@ -29,7 +29,7 @@ pub use self::forms::FORMS;
 
 use self::attention::Scores;
 use self::builder::Builder;
-use self::flags::Flags;
+use self::flags::{Flags, Read};
 use self::image::{Image, Reading};
 use self::view::View;
 use super::cse;
@@ -82,6 +82,8 @@ struct Canonicaliser<'a> {
     reading: Reading,
     builder: Builder<'a>,
     meanings: SecondaryMap<Value, Option<Meaning>>,
+    /// How integer inputs of the new graph are read.
+    reads: SecondaryMap<Value, Option<Read>>,
 }
 
 /// The place of something without a canonical form.
@@ -144,6 +146,7 @@ fn read_as(source: &Graph, reading: Reading) -> Result<Graph, Obstacles> {
         reading,
         builder: Builder::new(source),
         meanings: SecondaryMap::new(),
+        reads: SecondaryMap::new(),
     };
     for (i, input) in source.inputs.iter().enumerate() {
         let meaning = walk.input(input).unwrap_or_else(|unsupported| {
@@ -190,7 +193,7 @@ fn read_as(source: &Graph, reading: Reading) -> Result<Graph, Obstacles> {
 impl Canonicaliser<'_> {
     fn input(
         &mut self,
-        GraphInput { name, value, shape }: &GraphInput,
+        GraphInput { name, value, shape, .. }: &GraphInput,
     ) -> Result<Meaning, Unsupported> {
         let (ty, reading) = (self.source.ty(*value), self.reading);
         let mut add = |ty| self.builder.graph.add_input_of(name, ty, shape.clone());

@@ -260,7 +260,10 @@ impl Generator<'_> {
             operands.push(self.floats([each * heads, m, n]));
         }
         if windows == 1 && self.one_in(4) {
-            operands.push(self.input(TensorType::new(Elem::I64, [n])));
+            let mask = self.input(TensorType::new(Elem::I64, [n]));
+            let inverted = self.one_in(2);
+            self.graph.set_inverted(mask, inverted);
+            operands.push(mask);
         }
         let scale = self.real();
         self.push(OpKind::Attention { heads, scale, windows }, &operands)

@@ -185,7 +185,10 @@ impl Generator<'_> {
         let mut operands = vec![q, k];
         if windows == 1 && self.one_in(4) {
             let ty = TensorType::new(Elem::Byte, [m, Mask::row_bytes(n)]);
-            operands.push(self.input_of(ty, vec![1, n]));
+            let mask = self.input_of(ty, vec![1, n]);
+            let inverted = self.one_in(2);
+            self.graph.set_inverted(mask, inverted);
+            operands.push(mask);
         } else if !self.one_in(3) {
             let density = self.below(101);
             let masks = (0..all).map(|_| {

@@ -16,7 +16,6 @@ use crate::interp::InterpError;
 use crate::ir::Graph;
 use crate::quantise::{Accuracy, Units};
 
-use super::channel_groups::HiddenChannel;
 use super::tables::Table;
 
 /// Products that take as long as an element of the vector unit, on the machine of the paper about
@@ -135,7 +134,7 @@ impl Chosen {
 /// the graph cannot be quantised.
 pub(super) fn choose(
     graph: &Graph,
-    tables: &[(Table, Option<Vec<HiddenChannel>>)],
+    tables: &[Table],
     calibration: &Calibration,
     (accuracy, units): (Accuracy, Units),
     measure: impl Fn(&Plan) -> Result<Option<f64>, InterpError>,
@@ -189,14 +188,10 @@ pub(super) fn choose(
 
 /// The plans from none to all refinements, each with one more than the one before: that which
 /// lowers the predicted noise most for its work.
-fn plans(
-    graph: &Graph,
-    tables: &[(Table, Option<Vec<HiddenChannel>>)],
-    calibration: &Calibration,
-    units: Units,
-) -> Vec<Plan> {
+fn plans(graph: &Graph, tables: &[Table], calibration: &Calibration, units: Units) -> Vec<Plan> {
     let possible = |refinement: &Refinement| units.interpolation || !refinement.wide;
-    let predictions = tables.par_iter().map(|(table, channels)| {
+    let predictions = tables.par_iter().map(|table| {
+        let channels = table.channels(graph, calibration);
         let refinements = Refinement::ALL.into_iter().filter(possible);
         let predicted = refinements.filter_map(|refinement| {
             let channels = channels.as_deref()?;

@@ -26,8 +26,13 @@ pub(super) const ELEMENT_WORK: f64 = 32.0;
 pub(super) const GAIN_OF_WORK: f64 = 0.5;
 
 /// Plans that are measured at most, besides the one without refinements: each is quantised and runs
-/// on some items.
-const MOST_MEASURED: usize = 6;
+/// on some items. Runs of a large model take long.
+fn most_measured(graph: &Graph) -> usize {
+    /// Products of an item, about those of ViT-Base on 400 tokens.
+    const LARGE: usize = 1 << 35;
+    let products = graph.order.iter().map(|op| graph.products(*op));
+    if products.fold(0, usize::saturating_add) < LARGE { 6 } else { 3 }
+}
 
 /// What a table has besides its fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,7 +164,7 @@ pub(super) fn choose(
     // halves.
     let (mut below, mut above) = (0, None);
     let (mut best, mut reached) = (0, first);
-    let mut stride = steps.div_ceil(MOST_MEASURED).max(1);
+    let mut stride = steps.div_ceil(most_measured(graph)).max(1);
     let mut at = stride.min(steps);
     while at > below && above.is_none_or(|(above, _)| at < above) {
         let Some(ratio) = measure(&plans[at])? else { break };

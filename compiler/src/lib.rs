@@ -3,6 +3,7 @@
 //! The layers, from the ground up. Each imports only from those listed before it; a test compares
 //! this list with the imports of every file.
 //!
+//! - `mapped`: files in memory;
 //! - [`ir`]: the intermediate representation, with the layouts of its structured constants;
 //! - [`estimate`]: the estimated cost of a part of a program;
 //! - [`onnx`]: reading ONNX files;
@@ -34,6 +35,7 @@ pub mod interp;
 pub mod ir;
 #[cfg(test)]
 mod layers;
+mod mapped;
 pub mod masks;
 pub mod onnx;
 pub mod passes;

@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let session =
         Session { samples: samples.machine(), machine: &machine, options, progress: &progress };
     let Prepared { graph, quantised, noise, .. } =
-        session.prepare(&imported.graph).with_context(name)?;
+        session.prepare(imported.graph).with_context(name)?;
     progress.step("running in float and in integers");
     let inputs: Vec<ArrayViewD<'_, f32>> = inputs.iter().map(|input| input.view()).collect();
     let options = accuracy::Options { impact: args.impact, labels: labels.as_deref() };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
-use vitcod_compiler::frontend;
+use vitcod_compiler::frontend::{self, Imported};
 use vitcod_compiler::quantise::accuracy;
 use vitcod_report::table;
 
@@ -14,7 +14,7 @@ use crate::files::Outputs;
 use crate::hosted;
 use crate::import::{self, HostArg, ImportArgs};
 use crate::machines::MachineArg;
-use crate::pipeline::{Compiled, Expected, MeasuredOn, Options, Session};
+use crate::pipeline::{Expected, MeasuredOn, Options, Prepared, Session};
 use crate::progress::Progress;
 use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 use crate::warning;
@@ -73,7 +73,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let machine = args.machine.load()?;
     let masks = args.masks.read()?;
-    let (Compiled { mut program, prepared }, expected, division) = {
+    let (mut program, expected, noise, losses, division) = {
         let progress = Progress::new();
         progress.step("reading the model");
         let options = frontend::Options {
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
             ..frontend::Options::default()
         };
         let imported = import::import(&args.model, &args.import, options);
-        let mut imported = match &args.masks.masks {
+        let imported = match &args.masks.masks {
             Some(path) => imported.with_context(|| format!("with the masks of {}", path.display())),
             None => imported,
         }?;
@@ -96,11 +96,19 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let session =
             Session { samples: samples.machine(), machine: &machine, options, progress: &progress };
         let name = || args.model.display().to_string();
-        let mut compiled = session.compile(&imported.graph).with_context(name)?;
-        progress.step("measuring the expected accuracy");
-        let expected =
-            session.measure(&mut imported, &samples, &mut compiled).with_context(name)?;
-        (compiled, expected, imported.division)
+        // Of a large model, float and integers together take most memory. So accuracy is measured
+        // before code is generated, and each graph is dropped where the next one suffices.
+        let Imported { graph, mut division } = imported;
+        let host = division.as_ref().map(|division| &division.host);
+        let reference = session.reference(&graph, host, &samples).with_context(name)?;
+        let prepared = session.prepare(graph).with_context(name)?;
+        let mut expected =
+            session.measure(&reference, host, &samples, &prepared).with_context(name)?;
+        let Prepared { graph, quantised, noise, losses } = prepared;
+        drop(graph);
+        let mut program = session.generate(quantised.graph).with_context(name)?;
+        expected.note(&mut program, division.as_mut());
+        (program, expected, noise, losses, division)
     };
     if args.strip {
         program.ir = None;
@@ -120,7 +128,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     files.commit()?;
 
-    if prepared.noise {
+    if noise {
         calibration::warn_of_noise();
     }
     warning::warn_of_decisions(&expected.warnings);
@@ -140,8 +148,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     } else if args.explain_json.is_none() && !program.header.decisions.is_empty() {
         writeln!(out, "\n{}", table::decisions(&program.header.decisions, false).trim_fmt())?;
     }
-    if !prepared.losses.is_empty() {
-        print_losses(&prepared.losses, out)?;
+    if !losses.is_empty() {
+        print_losses(&losses, out)?;
     }
     Ok(())
 }

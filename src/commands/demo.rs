@@ -99,7 +99,7 @@ impl Example {
         let graph = self.graph()?;
         let samples = Some(std::slice::from_ref(&data.samples));
         let session = Session { samples, machine, options: Options::default(), progress };
-        let model = Model::new(session.compile(&graph)?.program)?;
+        let model = Model::new(session.compile(graph.clone())?)?;
 
         progress.step("running the model in float");
         let float = float_predictions(&graph, &data.images)?;

@@ -427,7 +427,8 @@ The `qdq` files are quantised by ONNX Runtime from the same weights, on 8 images
 rounding, and `NAME.real.npy` with the rounded weights, but real activations. It is no bit-exact reference: one rounding that
 falls the other way changes what follows.
 Notes of the exporter (`doc_string`, `metadata_props`) are stripped except in `default`.
-What becomes of each is in [docs/models.md](../../docs/models.md). `full_size.py` exports models in their published sizes; they are not kept here.
+What becomes of each is in [docs/models.md](../../docs/models.md). `full_size.py` exports models in their published sizes; they are not kept here. `plain_vit.py` writes plain
+vision transformers up to ViT-H without PyTorch: `python3 plain_vit.py FOLDER NAME ...`, with the names of its table `SIZES`.
 
 | NAME | nodes | what it shows |
 |---|---|---|

@@ -39,19 +39,19 @@ mod readers;
 mod sites;
 mod tables;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::ArrayD;
 use rayon::prelude::*;
 
 use crate::calibration::{Calibration, Column, Divided, some_items};
 use crate::interp::InterpError;
 use crate::ir::{Graph, Op};
-use crate::quantise::{self, accuracy};
+use crate::quantise;
+use crate::quantise::accuracy::{self, Reference};
 
-use self::channel_groups::HiddenChannel;
+use self::channel_groups::Division;
 use self::factors::{Channels, Factors};
 use self::plan::Plan;
 use self::sites::{Image, Keys, Site, Sites};
-use self::tables::Table;
 
 /// A rewrite in the decisions of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ enum Rewrite {
 ///
 /// # Errors
 /// The samples are not items of the graph's inputs, or the graph cannot be evaluated.
-pub(crate) fn centre(graph: &Graph, samples: Option<&[ArrayD<f32>]>) -> Result<Graph, InterpError> {
+pub(crate) fn centre(graph: Graph, samples: Option<&[ArrayD<f32>]>) -> Result<Graph, InterpError> {
     rewrite(graph, samples, Rewrite::Offsets, |graph, sites, calibration| {
         for Keys { source, .. } in &sites.keys {
             let offsets = middles(graph, calibration, *source);
@@ -84,10 +84,7 @@ pub(crate) fn centre(graph: &Graph, samples: Option<&[ArrayD<f32>]>) -> Result<G
 ///
 /// # Errors
 /// As for [`centre`].
-pub(crate) fn balance(
-    graph: &Graph,
-    samples: Option<&[ArrayD<f32>]>,
-) -> Result<Graph, InterpError> {
+pub(crate) fn balance(graph: Graph, samples: Option<&[ArrayD<f32>]>) -> Result<Graph, InterpError> {
     rewrite(graph, samples, Rewrite::Factors, |graph, sites, calibration| {
         for scores in &sites.scores {
             let [queries, keys] = [scores.queries, scores.keys]
@@ -127,56 +124,64 @@ pub(crate) fn balance(
 /// # Errors
 /// The graph cannot be evaluated, or the samples are not items of its inputs.
 pub(crate) fn fit_tables(
-    graph: &Graph,
+    mut graph: Graph,
     (samples, divided): (Option<&[ArrayD<f32>]>, Option<&Divided>),
     options: quantise::Options,
 ) -> Result<Graph, InterpError> {
-    let (tables, left) = tables::find(graph);
+    /// Items on which a plan is measured.
+    const ITEMS: usize = 4;
+    let (tables, left) = tables::find(&graph);
+    graph.decisions.extend(left);
     if tables.is_empty() {
-        let mut same = graph.clone();
-        same.decisions.extend(left);
-        return Ok(same.compacted());
+        return Ok(graph.compacted());
     }
-    let calibration = Calibration::columns_or_noise(graph, samples)?;
-    let tables = tables.into_par_iter().map(|table| {
-        let channels = table.channels(graph, &calibration);
-        (table, channels)
-    });
-    let tables: Vec<(Table, Option<Vec<HiddenChannel>>)> = tables.collect();
-    let fitted = |plan: &Plan| {
-        let mut rewritten = graph.clone();
-        rewritten.decisions.extend(left.clone());
-        for ((table, channels), refinement) in tables.iter().zip(&plan.refinements) {
-            let decision = table.fit(&mut rewritten, channels.as_deref(), *refinement);
-            rewritten.decisions.push(decision);
+    let calibration = Calibration::columns_or_noise(&graph, samples)?;
+    let fitted = |mut graph: Graph, plan: &Plan| {
+        let divisions = tables.par_iter().zip(&plan.refinements).map(|(table, refinement)| {
+            let channels = table.channels(&graph, &calibration)?;
+            Some(table.divide(&channels, *refinement))
+        });
+        let divisions: Vec<Option<Division>> = divisions.collect();
+        for ((table, division), refinement) in tables.iter().zip(divisions).zip(&plan.refinements) {
+            let decision = table.fit(&mut graph, division, *refinement);
+            graph.decisions.push(decision);
         }
-        rewritten.compacted()
+        graph.compacted()
     };
     let calibrating = divided.map_or(samples, |divided| Some(&divided.calibrating));
     let measured_on = divided.map_or(samples, |divided| Some(&divided.held_back));
-    let measure = |plan: &Plan| worst_output(&fitted(plan), calibrating, measured_on, options);
+    // Every plan computes the same real numbers.
+    let reference = match options.accuracy {
+        quantise::Accuracy::Fastest => None,
+        _ => Some(Reference::new(&graph, some_items(&graph, measured_on, ITEMS)?)?),
+    };
+    let measure = |plan: &Plan| match &reference {
+        Some(reference) => {
+            worst_output(fitted(graph.clone(), plan), calibrating, reference, options)
+        }
+        None => Ok(None),
+    };
     let wanted = (options.accuracy, options.units);
-    let chosen = plan::choose(graph, &tables, &calibration, wanted, measure)?;
-    let mut rewritten = fitted(&chosen.plan);
+    let chosen = plan::choose(&graph, &tables, &calibration, wanted, measure)?;
+    let mut rewritten = fitted(graph, &chosen.plan);
     rewritten.decisions.extend(chosen.decision(options.accuracy));
     Ok(rewritten)
 }
 
-/// The smallest ratio of signal to quantisation noise of an output in decibels, on a few of the
-/// `measured_on` or noise; `None` if the graph cannot be quantised, which the pass `quantise`
-/// reports.
+/// The smallest ratio of signal to quantisation noise of an output in decibels; `None` if the graph
+/// cannot be quantised, which the pass `quantise` reports.
 fn worst_output(
-    graph: &Graph,
+    graph: Graph,
     samples: Option<&[ArrayD<f32>]>,
-    measured_on: Option<&[ArrayD<f32>]>,
+    reference: &Reference,
     options: quantise::Options,
 ) -> Result<Option<f64>, InterpError> {
-    const ITEMS: usize = 4;
-    let Ok((quantised, _)) = quantise::calibrated(graph, samples, options) else { return Ok(None) };
-    let some = some_items(graph, measured_on, ITEMS)?;
-    let some: Vec<ArrayViewD<'_, f32>> = some.iter().map(|sample| sample.view()).collect();
-    let measured = accuracy::outputs(graph, &quantised.graph, &some, accuracy::NOTHING)?;
-    let ratios = measured.outputs.iter().map(|output| output.noise.sqnr_db());
+    let Ok((quantised, _)) = quantise::calibrated(&graph, samples, options) else {
+        return Ok(None);
+    };
+    drop(graph);
+    let outputs = reference.compare(&quantised.graph, accuracy::NOTHING)?;
+    let ratios = outputs.iter().map(|output| output.noise.sqnr_db());
     Ok(ratios.min_by(f64::total_cmp))
 }
 
@@ -185,20 +190,19 @@ const FEWEST_ROWS: usize = 256;
 
 /// Rewrites the sites of a graph that have no decision yet, and records the decisions.
 fn rewrite(
-    graph: &Graph,
+    mut graph: Graph,
     samples: Option<&[ArrayD<f32>]>,
     kind: Rewrite,
     run: impl FnOnce(&mut Graph, &Sites, &mut Calibration),
 ) -> Result<Graph, InterpError> {
-    let mut sites = sites::find(graph, kind);
-    let mut rewritten = graph.clone();
+    let mut sites = sites::find(&graph, kind);
     if !sites.is_empty() {
-        let mut calibration = Calibration::columns_or_noise(graph, samples)?;
+        let mut calibration = Calibration::columns_or_noise(&graph, samples)?;
         let unknown = |op: Op| {
             if calibration.rows(graph.op(op).results[0]) == 0 {
                 return Some("no rows occur in calibration".to_owned());
             }
-            let is_known = ranges(graph, &calibration, op).iter().all(|range| range.is_finite());
+            let is_known = ranges(&graph, &calibration, op).iter().all(|range| range.is_finite());
             (!is_known).then(|| "infinite or undefined numbers occur in calibration".to_owned())
         };
         let rare = |op| {
@@ -207,10 +211,11 @@ fn rewrite(
                 .then(|| format!("fewer than {FEWEST_ROWS} rows occur in calibration"))
         };
         sites.leave_out(unknown, |op| unknown(op).or_else(|| rare(op)));
-        run(&mut rewritten, &sites, &mut calibration);
+        run(&mut graph, &sites, &mut calibration);
     }
-    rewritten.decisions.extend(sites.decisions(graph, kind));
-    Ok(rewritten.compacted())
+    let decisions = sites.decisions(&graph, kind);
+    graph.decisions.extend(decisions);
+    Ok(graph.compacted())
 }
 
 /// Divides the channels of an operation's result, and their statistics.

@@ -16,7 +16,6 @@ use crate::interp::InterpError;
 use crate::ir::Graph;
 use crate::quantise::{Accuracy, Units};
 
-use super::channel_groups::HiddenChannel;
 use super::tables::Table;
 
 /// Products that take as long as an element of the vector unit, on the machine of the paper about
@@ -27,8 +26,13 @@ pub(super) const ELEMENT_WORK: f64 = 32.0;
 pub(super) const GAIN_OF_WORK: f64 = 0.5;
 
 /// Plans that are measured at most, besides the one without refinements: each is quantised and runs
-/// on some items.
-const MOST_MEASURED: usize = 6;
+/// on some items. Runs of a large model take long.
+fn most_measured(graph: &Graph) -> usize {
+    /// Products of an item, about those of ViT-Base on 400 tokens.
+    const LARGE: usize = 1 << 35;
+    let products = graph.order.iter().map(|op| graph.products(*op));
+    if products.fold(0, usize::saturating_add) < LARGE { 6 } else { 3 }
+}
 
 /// What a table has besides its fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,7 +139,7 @@ impl Chosen {
 /// the graph cannot be quantised.
 pub(super) fn choose(
     graph: &Graph,
-    tables: &[(Table, Option<Vec<HiddenChannel>>)],
+    tables: &[Table],
     calibration: &Calibration,
     (accuracy, units): (Accuracy, Units),
     measure: impl Fn(&Plan) -> Result<Option<f64>, InterpError>,
@@ -160,7 +164,7 @@ pub(super) fn choose(
     // halves.
     let (mut below, mut above) = (0, None);
     let (mut best, mut reached) = (0, first);
-    let mut stride = steps.div_ceil(MOST_MEASURED).max(1);
+    let mut stride = steps.div_ceil(most_measured(graph)).max(1);
     let mut at = stride.min(steps);
     while at > below && above.is_none_or(|(above, _)| at < above) {
         let Some(ratio) = measure(&plans[at])? else { break };
@@ -189,14 +193,10 @@ pub(super) fn choose(
 
 /// The plans from none to all refinements, each with one more than the one before: that which
 /// lowers the predicted noise most for its work.
-fn plans(
-    graph: &Graph,
-    tables: &[(Table, Option<Vec<HiddenChannel>>)],
-    calibration: &Calibration,
-    units: Units,
-) -> Vec<Plan> {
+fn plans(graph: &Graph, tables: &[Table], calibration: &Calibration, units: Units) -> Vec<Plan> {
     let possible = |refinement: &Refinement| units.interpolation || !refinement.wide;
-    let predictions = tables.par_iter().map(|(table, channels)| {
+    let predictions = tables.par_iter().map(|table| {
+        let channels = table.channels(graph, calibration);
         let refinements = Refinement::ALL.into_iter().filter(possible);
         let predicted = refinements.filter_map(|refinement| {
             let channels = channels.as_deref()?;

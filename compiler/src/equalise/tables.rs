@@ -80,24 +80,25 @@ fn decision(graph: &Graph, op: Op, chosen: String, reason: String) -> Decision {
 }
 
 impl Table {
-    /// Moves offsets and factors into the table, and out of the linear layers around it.
+    /// Moves offsets and factors into the table, and out of the linear layers around it; there is
+    /// no division if the [channels](Table::channels) are unknown.
     pub(super) fn fit(
         &self,
         graph: &mut Graph,
-        channels: Option<&[HiddenChannel]>,
+        division: Option<Division>,
         refinement: Refinement,
     ) -> Decision {
-        let Some(channels) = channels else {
+        let Some(division) = division else {
             let reason = "no rows, or infinite or undefined numbers, occur in calibration";
             return decision(graph, self.op, "as calibrated".to_owned(), reason.to_owned());
         };
-        let division = self.divide(channels, refinement);
         let decision = self.decision(graph, &division, refinement.wide);
         self.rewrite(graph, division, refinement.wide);
         decision
     }
 
-    fn divide(&self, channels: &[HiddenChannel], refinement: Refinement) -> Division {
+    /// Divides the channels.
+    pub(super) fn divide(&self, channels: &[HiddenChannel], refinement: Refinement) -> Division {
         let freedom = match self.freedom {
             Freedom::Groups { .. } if !refinement.copies => Freedom::Groups { channel_work: None },
             freedom => freedom,

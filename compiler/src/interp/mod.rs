@@ -17,4 +17,5 @@ pub use error::InterpError;
 pub use float::FloatInterpreter;
 pub(crate) use float::Observed;
 pub use noise::{Noise, sqnr_db};
+pub(crate) use quantised::Run as QuantisedRun;
 pub use quantised::{QuantisedInterpreter, Tensor};

@@ -9,6 +9,7 @@ use vitcod_isa::program::Decision;
 
 use super::infer::{self, InferError};
 use super::{Const, Elem, Node, Op, OpKind, Stage, TensorType, Value};
+use crate::mapped;
 
 /// A graph of operations on tensors. [`crate::ir`] states its invariants.
 #[derive(Clone, Debug)]
@@ -248,7 +249,8 @@ impl Graph {
         let data = &mut self.values[value];
         if let ValueDef::Const(constant) = data.def {
             data.ty = TensorType::f32(shape);
-            self.consts[constant].bytes = le_bytes(elements);
+            let old = std::mem::replace(&mut self.consts[constant].bytes, le_bytes(elements));
+            mapped::release(&old);
         }
     }
 

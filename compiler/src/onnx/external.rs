@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use vitcod_support::sibling_files::{self, PathError};
 
-use super::mapped;
 use super::proto::StringStringEntryProto;
 use super::quoted::Quoted;
+use crate::mapped;
 
 /// Why external data is not available.
 #[derive(Debug, thiserror::Error)]

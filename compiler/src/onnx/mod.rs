@@ -22,7 +22,6 @@ mod error;
 mod external;
 mod functions;
 mod limits;
-mod mapped;
 mod model;
 mod node;
 mod payload;
@@ -42,6 +41,8 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message as _;
 use vitcod_support::problems::Collector;
+
+use crate::mapped;
 
 pub use error::{Fault, OnnxError, Place, Problem};
 pub use external::ExternalFault;

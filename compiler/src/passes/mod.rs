@@ -53,7 +53,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Bits,
-        run: Run::Graph(|graph, _| unbatch::run(graph).map_err(Failure::Unrecognised)),
+        run: Run::Graph(|graph, _| unbatch::run(&graph).map_err(Failure::Unrecognised)),
     },
     Pass {
         name: "absorb-qdq",
@@ -66,7 +66,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Approximately,
-        run: Run::Graph(|graph, _| Ok(absorb_qdq::run(graph))),
+        run: Run::Graph(|graph, _| Ok(absorb_qdq::run(&graph))),
     },
     Pass {
         name: "cse",
@@ -78,7 +78,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Bits,
-        run: Run::Graph(|graph, _| Ok(cse::run(graph))),
+        run: Run::Graph(|graph, _| Ok(cse::run(&graph))),
     },
     Pass {
         name: "layer-norm",
@@ -92,7 +92,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| Ok(layer_norm::run(graph))),
+        run: Run::Graph(|graph, _| Ok(layer_norm::run(&graph))),
     },
     Pass {
         name: "softmax",
@@ -103,7 +103,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| Ok(softmax::run(graph))),
+        run: Run::Graph(|graph, _| Ok(softmax::run(&graph))),
     },
     Pass {
         name: "gelu",
@@ -115,7 +115,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| Ok(gelu::run(graph))),
+        run: Run::Graph(|graph, _| Ok(gelu::run(&graph))),
     },
     Pass {
         name: "swish",
@@ -126,7 +126,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| Ok(swish::run(graph))),
+        run: Run::Graph(|graph, _| Ok(swish::run(&graph))),
     },
     Pass {
         name: "canonicalise",
@@ -144,7 +144,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| canonicalise::run(graph).map_err(Failure::Unrecognised)),
+        run: Run::Graph(|graph, _| canonicalise::run(&graph).map_err(Failure::Unrecognised)),
     },
     Pass {
         name: "masks",
@@ -157,7 +157,7 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| match context.masks {
-            Some(masks) => masks::apply(graph, masks).map_err(Failure::new),
+            Some(masks) => masks::apply(&graph, masks).map_err(Failure::new),
             None => Err(Failure::Needs(Need::Masks)),
         }),
     },
@@ -170,7 +170,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Reals,
-        run: Run::Graph(|graph, _| Ok(drop_dead_rows::run(graph))),
+        run: Run::Graph(|graph, _| Ok(drop_dead_rows::run(&graph))),
     },
     Pass {
         name: "principal-components",
@@ -251,7 +251,7 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Approximately,
         run: Run::Graph(|graph, context| {
-            let quantised = quantise::calibrated(graph, context.samples, context.quantise());
+            let quantised = quantise::calibrated(&graph, context.samples, context.quantise());
             let (quantised, _) = quantised.map_err(Failure::new)?;
             Ok(quantised.graph)
         }),
@@ -268,7 +268,7 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Bits,
         run: Run::Graph(|graph, context| {
-            codegen::split(graph, context.machine()?, context.globals).map_err(Failure::new)
+            codegen::split(&graph, context.machine()?, context.globals).map_err(Failure::new)
         }),
     },
     Pass {
@@ -283,7 +283,7 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Bits,
         run: Run::Tile(|graph, context| {
-            codegen::tile(graph, context.machine()?, context.explain).map_err(Failure::new)
+            codegen::tile(&graph, context.machine()?, context.explain).map_err(Failure::new)
         }),
     },
     Pass {
@@ -296,7 +296,7 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Bits,
-        run: Run::Schedule(|tiled, _| codegen::schedule(tiled).map_err(Failure::new)),
+        run: Run::Schedule(|tiled, _| codegen::schedule(&tiled).map_err(Failure::new)),
     },
     Pass {
         name: "emit",
@@ -307,16 +307,16 @@ pub const PASSES: &[Pass] = &[
         needs: &[],
         prepares: None,
         keeps: Keeps::Bits,
-        run: Run::Emit(|scheduled, _| codegen::emit(scheduled).map_err(Failure::new)),
+        run: Run::Emit(|scheduled, _| codegen::emit(&scheduled).map_err(Failure::new)),
     },
 ];
 
 /// The pass `principal-components`.
-fn principal_components(graph: &Graph, context: &Context<'_>) -> Result<Graph, Failure> {
+fn principal_components(graph: Graph, context: &Context<'_>) -> Result<Graph, Failure> {
     let heads = context.compressed_heads.ok_or(Failure::Needs(Need::CompressedHeads))?;
     let samples = context.samples.ok_or(Failure::Needs(Need::Samples))?;
     let samples: Vec<ArrayViewD<'_, f32>> = samples.iter().map(|array| array.view()).collect();
-    let (graph, losses) = autoencoder::pca(graph, &samples, heads).map_err(Failure::new)?;
+    let (graph, losses) = autoencoder::pca(&graph, &samples, heads).map_err(Failure::new)?;
     if losses.is_empty() {
         let message = "there is no attention without auto-encoders to make some for";
         return Err(Failure::Refused(message.to_owned()));
@@ -326,9 +326,9 @@ fn principal_components(graph: &Graph, context: &Context<'_>) -> Result<Graph, F
 }
 
 /// The pass `auto-encoders`.
-fn place_autoencoders(graph: &Graph, context: &Context<'_>) -> Result<Graph, Failure> {
+fn place_autoencoders(graph: Graph, context: &Context<'_>) -> Result<Graph, Failure> {
     let (placed, decisions) =
-        autoencoder::place(graph, context.machine()?, context.form).map_err(Failure::new)?;
+        autoencoder::place(&graph, context.machine()?, context.form).map_err(Failure::new)?;
     match (context.form, decisions.is_empty()) {
         (Choice::Always(form), true) => Err(Failure::Refused(format!(
             "there is no auto-encoder of Q and K that could be computed in the form {form}; pca:E makes some"

@@ -40,7 +40,7 @@ pub(super) enum Run {
     Emit(Step<Scheduled, Program>),
 }
 
-pub(super) type Step<From, To> = fn(&From, &Context<'_>) -> Result<To, Failure>;
+pub(super) type Step<From, To> = fn(From, &Context<'_>) -> Result<To, Failure>;
 
 /// How far a pass preserves the results of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Pass {
     /// The module is at another level; the context lacks an input; the module holds forms that the
     /// pass does not support (all of them are listed); or the result is invalid, which is a defect
     /// of the pass.
-    pub fn run(&self, module: &Module, context: &Context<'_>) -> Result<Module, PassError> {
+    pub fn run(&self, module: Module, context: &Context<'_>) -> Result<Module, PassError> {
         let found = module.level();
         let other = PassError::Level { pass: self.name, requires: self.requires, found };
         if found != self.requires {
@@ -169,7 +169,7 @@ pub fn run(
     let passes = names.iter().map(|name| find(name)).collect::<Result<Vec<_>, _>>()?;
     let mut current = module;
     for pass in passes {
-        current = pass.run(&current, context)?;
+        current = pass.run(current, context)?;
         after(pass, &current);
     }
     Ok(current)

@@ -12,7 +12,8 @@
 //!   for each operation and item.
 //!
 //! Local errors of all operations take one run: once compared, every result is replaced by the
-//! rounded float one.
+//! rounded float one. Both integer runs follow the float run operation by operation, so that its
+//! tensors need not be kept.
 
 use cranelift_entity::SecondaryMap;
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
@@ -21,7 +22,9 @@ use vitcod_isa::program::Decision;
 
 use super::Quantised;
 use crate::calibration::items;
-use crate::interp::{FloatInterpreter, InterpError, Noise, QuantisedInterpreter, Tensor};
+use crate::interp::{
+    FloatInterpreter, InterpError, Noise, QuantisedInterpreter, QuantisedRun, Tensor,
+};
 use crate::ir::{Elem, Graph, GraphInput, OpKind, TensorType, Value, ValueDef};
 
 /// The error of quantisation.
@@ -135,13 +138,12 @@ pub fn measure(
     Ok(measured.into_iter().reduce(Accuracy::and).expect("samples have an item"))
 }
 
-/// The outputs of a run of some items.
+/// Samples, and what a canonical graph computes of them in float. Items run in parallel.
 #[derive(Clone, Debug)]
-pub struct Outputs {
-    /// Number of items.
-    pub items: usize,
-    /// Outputs in the order of the graph.
-    pub outputs: Vec<Output>,
+pub struct Reference {
+    samples: Vec<ArrayD<f32>>,
+    /// The outputs of each item.
+    outputs: Vec<Vec<ArrayD<f32>>>,
 }
 
 /// What follows from the outputs of an item: compares what the host computes of them. It gets the
@@ -152,33 +154,51 @@ pub type Then<'a> =
 /// The host computes nothing.
 pub const NOTHING: &Then<'static> = &|_, _, _| Ok(Vec::new());
 
-/// Runs a canonical graph in float and a graph of a later stage in integers on items of samples,
-/// and compares the outputs, and behind them those that `then` returns. Items run in parallel.
-///
-/// # Errors
-/// The samples are not items of the graph's inputs, or a graph cannot be evaluated.
-pub fn outputs(
-    graph: &Graph,
-    integers: &Graph,
-    samples: &[ArrayViewD<'_, f32>],
-    then: &Then<'_>,
-) -> Result<Outputs, InterpError> {
-    let float = FloatInterpreter::new(graph)?;
-    let interpreter = QuantisedInterpreter::new(integers)?;
-    let items = items(graph, samples)?;
-    let measured = items.par_iter().enumerate().map(|(item, inputs)| {
-        let expected = float.run(inputs)?;
-        let found = dequantised(integers, &interpreter.run(&rounded(integers, inputs))?);
-        let mut outputs = compared(integers, &expected, &found, None);
-        outputs.extend(then(item, &expected, &found)?);
-        Ok(outputs)
-    });
-    let measured = measured.collect::<Result<Vec<Vec<Output>>, InterpError>>()?;
-    let and = |all: Vec<Output>, item: Vec<Output>| {
-        all.into_iter().zip(item).map(|(all, item)| all.and(item)).collect()
-    };
-    let outputs = measured.into_iter().reduce(and).expect("samples have an item");
-    Ok(Outputs { items: items.len(), outputs })
+impl Reference {
+    /// Runs the graph on samples.
+    ///
+    /// # Errors
+    /// The samples are not items of the graph's inputs, or the graph cannot be evaluated.
+    pub fn new(graph: &Graph, samples: Vec<ArrayD<f32>>) -> Result<Reference, InterpError> {
+        let float = FloatInterpreter::new(graph)?;
+        let views = views(&samples);
+        let items = items(graph, &views)?;
+        let outputs = items.par_iter().map(|inputs| float.run(inputs));
+        let outputs = outputs.collect::<Result<_, InterpError>>()?;
+        Ok(Reference { samples, outputs })
+    }
+
+    /// The number of items.
+    pub fn items(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Runs a graph of a later stage in integers, and compares the outputs, and behind them those
+    /// that `then` returns.
+    ///
+    /// # Errors
+    /// The samples are not items of the graph's inputs, or the graph cannot be evaluated.
+    pub fn compare(&self, integers: &Graph, then: &Then<'_>) -> Result<Vec<Output>, InterpError> {
+        let interpreter = QuantisedInterpreter::new(integers)?;
+        let views = views(&self.samples);
+        let items = items(integers, &views)?;
+        let measured = items.par_iter().zip(&self.outputs).enumerate();
+        let measured = measured.map(|(item, (inputs, expected))| {
+            let found = dequantised(integers, &interpreter.run(&rounded(integers, inputs))?);
+            let mut outputs = compared(integers, expected, &found, None);
+            outputs.extend(then(item, expected, &found)?);
+            Ok(outputs)
+        });
+        let measured = measured.collect::<Result<Vec<Vec<Output>>, InterpError>>()?;
+        let and = |all: Vec<Output>, item: Vec<Output>| {
+            all.into_iter().zip(item).map(|(all, item)| all.and(item)).collect()
+        };
+        Ok(measured.into_iter().reduce(and).expect("samples have an item"))
+    }
+}
+
+fn views(samples: &[ArrayD<f32>]) -> Vec<ArrayViewD<'_, f32>> {
+    samples.iter().map(|sample| sample.view()).collect()
 }
 
 /// The integers of the inputs of a quantised graph.
@@ -288,77 +308,75 @@ type Reals = SecondaryMap<Value, Option<ArcArray<f32, IxDyn>>>;
 impl Runs<'_> {
     fn item(&self, item: usize, inputs: &[ArrayViewD<'_, f32>]) -> Result<Accuracy, InterpError> {
         let integer_graph = &self.quantised.graph;
-        let mut reference: Reals = SecondaryMap::new();
-        let expected = self
-            .float
-            .observe(inputs, &mut |value, x| reference[value] = Some(x.to_owned().into_shared()))?;
         let rounded = rounded(integer_graph, inputs);
-
-        let noise = |value: Value, found: &ArrayD<f32>| {
-            let expected = reference[value].as_ref().expect("every value was observed");
-            match self.limits[value] {
-                Some(limit) => Noise::of(&expected.mapv(|x| x.clamp(-limit, limit)), found),
-                None => Noise::of(expected, found),
-            }
+        let mut followers = Followers {
+            runs: self,
+            own: self.integers.start(&rounded)?,
+            restored: self.integers.start(&rounded)?,
+            exact: SecondaryMap::new(),
+            accumulated: SecondaryMap::new(),
+            local: SecondaryMap::new(),
+            alone: SecondaryMap::new(),
         };
-        let mut accumulated: SecondaryMap<Value, Noise> = SecondaryMap::new();
-        let found = self.integers.run_replacing(&rounded, &mut |made, tensor| {
-            if let Some((value, found)) = self.reals(made, &tensor) {
-                accumulated[value] = noise(value, &found);
+        let mut layers: Vec<(Value, Layer)> = Vec::new();
+        let mut known: Reals = SecondaryMap::new();
+        let mut followed = Ok(());
+        let expected = self.float.observe(inputs, &mut |value, x| {
+            let x = x.to_owned().into_shared();
+            if self.options.impact {
+                known[value] = Some(x.clone());
             }
-            tensor
-        })?;
-        let mut local: SecondaryMap<Value, Noise> = SecondaryMap::new();
-        let mut alone: Reals = SecondaryMap::new();
-        self.integers.run_replacing(&rounded, &mut |made, tensor| {
-            let Some((value, found)) = self.reals(made, &tensor) else { return tensor };
-            local[value] = noise(value, &found);
-            alone[value] = Some(found.into_shared()).filter(|_| self.options.impact);
-            let exact = reference[value]
-                .as_ref()
-                .and_then(|x| Tensor::quantise(&x.view(), integer_graph.ty(made)));
-            exact.expect("a tensor of real numbers")
-        })?;
-
-        let mut layers = Vec::new();
-        for value in self.float.order() {
-            let (Some(made), Some(x)) = (self.quantised.integers[value], &reference[value]) else {
-                continue;
-            };
-            if self.canonical[made].is_none() {
-                continue;
+            let made = self.quantised.integers[value];
+            let Some(made) = made.filter(|made| self.canonical[*made].is_some()) else { return };
+            layers.push((value, self.layer(value, integer_graph.ty(made), &x)));
+            if followed.is_ok() {
+                followed = followers.follow(value, x);
             }
-            let ty = integer_graph.ty(made);
-            let impact = match &alone[value] {
-                Some(alone) => {
-                    let changed = self.float.rerun(&reference, value, alone)?;
-                    let noises = expected
-                        .iter()
-                        .zip(&changed)
-                        .map(|(expected, changed)| Noise::of(expected, changed));
-                    noises.reduce(Noise::and)
-                }
-                None => None,
-            };
-            let (node, operation) = self.name(value);
-            layers.push(Layer {
-                node,
-                operation,
-                ty: ty.clone(),
-                accumulated: accumulated[value],
-                local: local[value],
-                impact,
-                saturated: match self.limits[value] {
-                    Some(_) => 0,
-                    None => x.iter().filter(|x| is_beyond(**x, ty)).count() as u64,
-                },
-                elements: x.len() as u64,
-            });
+        })?;
+        followed?;
+        let found = followers.own.outputs()?;
+        let Followers { accumulated, local, alone, .. } = followers;
+        for (value, layer) in &mut layers {
+            layer.accumulated = accumulated[*value];
+            layer.local = local[*value];
+            if let Some(alone) = &alone[*value] {
+                let changed = self.float.rerun(&known, *value, alone)?;
+                let noises =
+                    expected.iter().zip(&changed).map(|(x, changed)| Noise::of(x, changed));
+                layer.impact = noises.reduce(Noise::and);
+            }
         }
+        let layers = layers.into_iter().map(|(_, layer)| layer).collect();
         let label = self.options.labels.map(|labels| labels[item]);
         let found = dequantised(integer_graph, &found);
         let outputs = compared(integer_graph, &expected, &found, label);
         Ok(Accuracy { items: 1, layers, outputs })
+    }
+
+    /// The layer of a value that is `x` in float, before its noise is known.
+    fn layer(&self, value: Value, ty: &TensorType, x: &ArcArray<f32, IxDyn>) -> Layer {
+        let (node, operation) = self.name(value);
+        Layer {
+            node,
+            operation,
+            ty: ty.clone(),
+            accumulated: Noise::default(),
+            local: Noise::default(),
+            impact: None,
+            saturated: match self.limits[value] {
+                Some(_) => 0,
+                None => x.iter().filter(|x| is_beyond(**x, ty)).count() as u64,
+            },
+            elements: x.len() as u64,
+        }
+    }
+
+    /// The noise of a value that is `expected` in float.
+    fn noise(&self, value: Value, expected: &ArcArray<f32, IxDyn>, found: &ArrayD<f32>) -> Noise {
+        match self.limits[value] {
+            Some(limit) => Noise::of(&expected.mapv(|x| x.clamp(-limit, limit)), found),
+            None => Noise::of(expected, found),
+        }
     }
 
     /// The value of the canonical graph that an integer tensor represents, and its real numbers.
@@ -378,6 +396,53 @@ impl Runs<'_> {
             }
             ValueDef::Input(i) => (self.graph.inputs[i].name.clone(), "input"),
             ValueDef::Const(_) => (String::new(), "constant"),
+        }
+    }
+}
+
+/// Two integer runs, operation by operation behind the float run.
+struct Followers<'r> {
+    runs: &'r Runs<'r>,
+    /// The run on its own results.
+    own: QuantisedRun<'r>,
+    /// The run whose results are replaced by those of the float run, rounded.
+    restored: QuantisedRun<'r>,
+    /// What the float run has computed and the integer runs have not.
+    exact: Reals,
+    accumulated: SecondaryMap<Value, Noise>,
+    local: SecondaryMap<Value, Noise>,
+    /// The results of the restored run, if impacts are measured.
+    alone: Reals,
+}
+
+impl Followers<'_> {
+    /// Continues after the float run has computed `value`, up to the next result that it has yet to
+    /// compute.
+    fn follow(&mut self, value: Value, x: ArcArray<f32, IxDyn>) -> Result<(), InterpError> {
+        let Followers { runs, own, restored, exact, accumulated, local, alone } = self;
+        exact[value] = Some(x);
+        loop {
+            let upcoming = own.upcoming().to_vec();
+            let values = upcoming.iter().filter_map(|made| runs.canonical[*made]);
+            if upcoming.is_empty() || values.clone().any(|value| exact[value].is_none()) {
+                return Ok(());
+            }
+            own.step(&mut |made, tensor| {
+                if let Some((value, found)) = runs.reals(made, &tensor) {
+                    let expected = exact[value].as_ref().expect("the float run is ahead");
+                    accumulated[value] = runs.noise(value, expected, &found);
+                }
+                tensor
+            })?;
+            restored.step(&mut |made, tensor| {
+                let Some((value, found)) = runs.reals(made, &tensor) else { return tensor };
+                let expected = exact[value].as_ref().expect("the float run is ahead");
+                local[value] = runs.noise(value, expected, &found);
+                alone[value] = Some(found.into_shared()).filter(|_| runs.options.impact);
+                let ty = runs.quantised.graph.ty(made);
+                Tensor::quantise(&expected.view(), ty).expect("a tensor of real numbers")
+            })?;
+            values.for_each(|value| exact[value] = None);
         }
     }
 }

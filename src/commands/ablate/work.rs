@@ -126,7 +126,7 @@ impl Work {
                     pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
                 let samples = samples.as_ref().map(std::slice::from_ref);
                 let session = Session { samples, machine, options, progress };
-                Ok(session.compile(graph)?.program)
+                session.compile(Graph::clone(graph))
             }
         }
     }

@@ -70,8 +70,8 @@ pub(super) fn measure(
     let parameters = graph.constant_elements();
     let options = Options { quantise: args.calibration.options(), ..Options::default() };
     let session = Session { samples: samples.machine(), machine, options, progress };
-    let prepared = session.prepare(&graph)?;
-    let program = session.generate(&prepared)?;
+    let prepared = session.prepare(graph.clone())?;
+    let program = session.generate(prepared.quantised.graph.clone())?;
     let compulsory_dram_bytes =
         program.header.layers.iter().map(|layer| layer.compulsory_bytes).sum();
     let model = Model::new(program).context("the program fails its checks")?;

@@ -165,12 +165,6 @@ impl<'g> FloatInterpreter<'g> {
         outputs.collect()
     }
 
-    /// The inputs and results of operations in execution order.
-    pub(crate) fn order(&self) -> impl Iterator<Item = Value> + use<'g> {
-        let inputs = self.graph.inputs.iter().map(|input| input.value);
-        inputs.chain(self.graph.order.iter().map(|op| self.graph.op(*op).results[0]))
-    }
-
     /// The outputs of a run in which `value` is replaced by `tensor`. `known` holds all inputs and
     /// results of the original run, for the values that do not depend on `value`.
     ///

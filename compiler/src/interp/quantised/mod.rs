@@ -2,6 +2,7 @@
 
 mod kernels;
 mod products;
+mod run;
 mod sparse_attention;
 mod tensor;
 
@@ -17,14 +18,22 @@ use super::live::Live;
 use super::patches::Windows;
 use crate::ir::layout::{Mask, Patterns, ProductParts, sddmm_masks, sddmm_terms};
 use crate::ir::{Elem, Graph, GraphInput, Op, OpKind, Stage, TensorType, Value};
+pub(crate) use run::Run;
 pub use tensor::Tensor;
 
 /// Runs quantised and split graphs: the reference for the machine.
 #[derive(Clone, Debug)]
 pub struct QuantisedInterpreter<'g> {
     graph: &'g Graph,
+    /// The constants that are tensors, but for those of bytes, which are decoded for each operation
+    /// on them: all weights together would take the memory of another copy of the model.
     constants: SecondaryMap<Value, Option<Tensor>>,
     params: SecondaryMap<Op, Option<Params>>,
+}
+
+/// A constant, if it is a tensor.
+fn constant(graph: &Graph, value: Value) -> Option<Tensor> {
+    Tensor::from_le_bytes(graph.ty(value).elem, &graph.constant(value)?.bytes)
 }
 
 /// The structured parameters of an operation.
@@ -65,8 +74,8 @@ impl<'g> QuantisedInterpreter<'g> {
             params: SecondaryMap::new(),
         };
         for (value, data) in graph.values() {
-            if let Some(constant) = graph.constant(value) {
-                interpreter.constants[value] = Tensor::from_le_bytes(data.ty.elem, &constant.bytes);
+            if data.ty.elem != Elem::I8 {
+                interpreter.constants[value] = constant(graph, value);
             }
         }
         for op in &graph.order {
@@ -168,39 +177,19 @@ impl<'g> QuantisedInterpreter<'g> {
         inputs: &[Tensor],
         replace: &mut dyn FnMut(Value, Tensor) -> Tensor,
     ) -> Result<Vec<Tensor>, InterpError> {
-        let graph = self.graph;
-        if inputs.len() != graph.inputs.len() {
-            return Err(InterpError::input_count(graph, inputs.len()));
+        let mut run = self.start(inputs)?;
+        while !run.upcoming().is_empty() {
+            run.step(replace)?;
         }
-        let mut live = Live::new(graph);
-        for (GraphInput { name, value, .. }, input) in graph.inputs.iter().zip(inputs) {
-            let expected = graph.ty(*value);
-            if expected.elem != input.elem() || expected.elements() != input.len() {
-                let found = format!("{}[{}]", input.elem(), input.len());
-                return Err(InterpError::Input {
-                    name: name.clone(),
-                    expected: expected.clone(),
-                    found,
-                });
-            }
-            live.define(*value, replace(*value, input.clone()));
-        }
-        for op in &graph.order {
-            let results = self
-                .evaluate(*op, &live)
-                .map_err(|message| InterpError::at(graph, *op, message))?;
-            for (value, result) in graph.op(*op).results.iter().zip(results) {
-                debug_assert_eq!(result.len(), graph.ty(*value).elements(), "{op}");
-                live.define(*value, replace(*value, result));
-            }
-            live.release(graph, *op);
-        }
-        let outputs = graph.outputs.iter().map(|output| {
-            let tensor = self.read(&live, output.value).cloned();
-            let found = graph.ty(output.value).clone();
-            tensor.ok_or_else(|| InterpError::Output { name: output.name.clone(), found })
-        });
-        outputs.collect()
+        run.outputs()
+    }
+
+    /// A run before its first step.
+    ///
+    /// # Errors
+    /// The inputs do not match the graph.
+    pub(crate) fn start<'r>(&'r self, inputs: &'r [Tensor]) -> Result<Run<'r>, InterpError> {
+        Run::new(self, inputs)
     }
 
     /// Quantises the inputs, evaluates the graph, and returns the outputs as real numbers in their
@@ -234,16 +223,17 @@ impl<'g> QuantisedInterpreter<'g> {
         outputs.collect()
     }
 
-    /// The tensor of a value; `None` if it is a parameter rather than an integer tensor.
-    fn read<'a>(&'a self, live: &'a Live<Tensor>, value: Value) -> Option<&'a Tensor> {
-        live.get(value).or(self.constants[value].as_ref())
-    }
-
     fn evaluate(&self, op: Op, live: &Live<Tensor>) -> Result<Vec<Tensor>, String> {
         let data = self.graph.op(op);
         let ty = |i: usize| self.graph.ty(data.operands[i]);
+        let weights = data.operands.iter().map(|value| match self.graph.ty(*value).elem {
+            Elem::I8 => constant(self.graph, *value),
+            _ => None,
+        });
+        let weights: Vec<Option<Tensor>> = weights.collect();
         let tensor = |i: usize| {
-            self.read(live, data.operands[i])
+            let kept = live.get(data.operands[i]).or(self.constants[data.operands[i]].as_ref());
+            kept.or(weights[i].as_ref())
                 .ok_or_else(|| format!("{} is not a tensor of integers", ty(i)))
         };
         let i8s = |i: usize| match tensor(i)? {

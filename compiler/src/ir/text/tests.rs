@@ -108,7 +108,7 @@ fn run_everything(graph: &Graph) {
     let context =
         Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
     for pass in PASSES.iter().filter(|pass| pass.requires == graph.stage.into()) {
-        let _ = pass.run(&graph.clone().into(), &context);
+        let _ = pass.run(graph.clone().into(), &context);
     }
     if graph.stage.is_float() {
         let inputs: Vec<_> = samples.iter().map(|sample| sample.view()).collect();

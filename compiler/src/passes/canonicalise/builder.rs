@@ -9,6 +9,7 @@ use super::constants::{self, PerElement, data, floats, transpose};
 use super::view::{Axis, View, Walk, places, walks};
 use crate::ir::shared_bytes;
 use crate::ir::{BinaryFn, Elem, Graph, Node, OpData, OpKind, Stage, TensorType, UnaryFn, Value};
+use crate::mapped;
 use crate::passes::error::Unsupported;
 
 /// The most elements that are allocated in total, for constants and lists of nodes, independently
@@ -123,8 +124,9 @@ impl<'a> Builder<'a> {
             return Ok(*known);
         }
         let (name, bytes) = self.float_constant(value)?;
-        let bytes = transpose(&bytes, rows, columns);
-        let adopted = self.graph.add_const(name, TensorType::f32([columns, rows]), bytes);
+        let transposed = transpose(&bytes, rows, columns);
+        mapped::release(&bytes);
+        let adopted = self.graph.add_const(name, TensorType::f32([columns, rows]), transposed);
         self.transposed.insert(value, adopted);
         Ok(adopted)
     }

@@ -114,7 +114,7 @@ fn what_is_missing_is_what_is_declared() {
             assert!(pass.needs.is_empty(), "{}", pass.name);
             continue;
         };
-        match pass.run(&Graph::new("empty", stage).into(), &Context::default()) {
+        match pass.run(Graph::new("empty", stage).into(), &Context::default()) {
             Err(PassError::Needs { need, .. }) => assert_eq!(pass.needs, [need]),
             _ => assert!(pass.needs.is_empty(), "{}", pass.name),
         }

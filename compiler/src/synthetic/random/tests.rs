@@ -57,7 +57,7 @@ fn they_run_and_no_pass_panics() {
             let context =
                 Context { machine: Some(&machine), samples: Some(&samples), ..Context::default() };
             for pass in passes::PASSES.iter().filter(|pass| pass.requires == stage.into()) {
-                let _ = pass.run(&graph.clone().into(), &context);
+                let _ = pass.run(graph.clone().into(), &context);
             }
         }
     }

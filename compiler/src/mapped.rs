@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -21,7 +22,7 @@ const READ_UP_TO: u64 = 1 << 20;
 /// # Errors
 /// The operating system's error, or [`io::ErrorKind::InvalidInput`] if the path is not a regular
 /// file.
-pub(super) fn open(path: &Path) -> io::Result<Bytes> {
+pub(crate) fn open(path: &Path) -> io::Result<Bytes> {
     // Check before opening: opening a pipe blocks until its other end is opened.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
@@ -45,6 +46,40 @@ pub(super) fn open(path: &Path) -> io::Result<Bytes> {
 )]
 fn map(file: &File) -> io::Result<Bytes> {
     // SAFETY: the mapping is read-only; `open` documents that the file must not change under it.
-    let mapping = unsafe { Mmap::map(file) }?;
-    Ok(Bytes::from_owner(mapping))
+    let mapping = Arc::new(unsafe { Mmap::map(file) }?);
+    let mut mappings = MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    mappings.retain(|known| known.strong_count() > 0);
+    mappings.push(Arc::downgrade(&mapping));
+    Ok(Bytes::from_owner(Owner(mapping)))
+}
+
+/// The mappings in use, among which [`release`] finds that of a slice.
+static MAPPINGS: Mutex<Vec<Weak<Mmap>>> = Mutex::new(Vec::new());
+
+struct Owner(Arc<Mmap>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Lets the pages of bytes go that will hardly be read again, if they are those of a mapped file.
+/// Pages count as memory of the process from the first access on; the next one reads them again.
+#[cfg_attr(unix, allow(unsafe_code, reason = "a file and a copy of it exceed the memory goal"))]
+pub(crate) fn release(bytes: &[u8]) {
+    let mappings = MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = bytes.as_ptr().addr();
+    for mapping in mappings.iter().filter_map(Weak::upgrade) {
+        let offset = start.wrapping_sub(mapping.as_ptr().addr());
+        if offset.checked_add(bytes.len()).is_some_and(|end| end <= mapping.len()) {
+            #[cfg(unix)]
+            // SAFETY: the mapping is read-only and that of a file, so its pages hold nothing that
+            // is not in the file. If the system refuses, the pages stay.
+            let _ = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                mapping.unchecked_advise_range(advice, offset, bytes.len())
+            };
+        }
+    }
 }

@@ -19,12 +19,14 @@
 //! - [`codegen`]: from a split graph to tasks, a schedule and a program;
 //! - [`passes`]: the registry of passes and the pipelines made of them, and the passes that rewrite
 //!   float graphs;
+//! - [`class_tokens`]: the class tokens of a model;
 //! - [`host`]: the parts of a model that the host computes;
 //! - [`frontend`]: from a file to a canonical graph;
 //! - [`synthetic`]: generated graphs.
 
 pub mod autoencoder;
 pub mod calibration;
+pub mod class_tokens;
 pub mod codegen;
 mod equalise;
 pub mod estimate;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use ndarray::ArrayViewD;
 use vitcod_compiler::calibration::average_attention;
+use vitcod_compiler::class_tokens::ClassTokens;
 use vitcod_compiler::frontend;
-use vitcod_compiler::masks::{self, ClassTokens, Criterion, Masks, Partition, Polarity, Pruned};
+use vitcod_compiler::masks::{self, Criterion, Masks, Partition, Polarity, Pruned};
 
 use crate::calibration::{self, Samples};
 use crate::files::Outputs;
@@ -17,9 +18,9 @@ use crate::progress::Progress;
 /// Prune the attention of an ONNX vision transformer
 ///
 /// Runs the model in float on the calibration samples and averages its attention maps. In each row
-/// the largest entries are kept until their sum reaches the share --theta; rows and columns of class
-/// tokens are always kept. Prints per head the kept entries, divided into the dense block of global
-/// tokens (--theta-d) and the non-zeros of the other columns.
+/// the largest entries are kept until their sum reaches the share --theta; rows and columns of
+/// class tokens are always kept. Prints per head the kept entries, divided into the dense block of
+/// global tokens (--theta-d) and the non-zeros of the other columns.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model; external data is read from its folder

@@ -114,7 +114,8 @@ fn import_with<'m>(
     let is_needed = if options.outputs.is_empty() {
         vec![true; model.graph.nodes.len()]
     } else {
-        cut::needed(&model.graph, &options.outputs)
+        let names = [&options.outputs[..], &options.inputs].concat();
+        cut::needed(&model.graph, &names)
     };
     for (node, _) in model.graph.nodes.iter().zip(is_needed).filter(|(_, is_needed)| *is_needed) {
         importer.node(node);

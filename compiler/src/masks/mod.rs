@@ -8,9 +8,9 @@
 //! - [`polarise`] divides one head into a denser block of global tokens and a sparser rest;
 //! - [`picture`] draws masks and partitions.
 //!
-//! Rows are queries and columns are keys, as in `softmax(q k^T)`. The first tokens may be
-//! class tokens ([`ClassTokens`]). Pruning always keeps their rows and columns, from which the
-//! polarity of a mask file can be inferred.
+//! Rows are queries and columns are keys, as in `softmax(q k^T)`. The first tokens may be class
+//! tokens ([`ClassTokens`](crate::class_tokens::ClassTokens)). Pruning always keeps their rows and
+//! columns, from which the polarity of a mask file can be inferred.
 //!
 //! Source of the algorithms: ViTCoD (You et al., HPCA 2023, arXiv 2210.09573), Algorithm 1, and the
 //! authors' code where the paper is silent. The authors publish a mask of DeiT-Tiny with 197
@@ -25,7 +25,6 @@
 
 mod apply;
 mod check;
-mod class_tokens;
 mod error;
 mod model;
 mod npy;
@@ -36,7 +35,6 @@ mod prune;
 pub use crate::ir::layout::{MAX_TOKENS, Mask};
 pub use apply::{ApplyError, apply};
 pub use check::{Unprunable, check};
-pub use class_tokens::ClassTokens;
 pub use error::{Entry, MaskError, PictureError, PruneError};
 pub use model::{MAX_HEADS, Masks};
 pub use npy::Polarity;

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use vitcod_compiler::class_tokens::ClassTokens;
 use vitcod_compiler::frontend::{Options, import_model};
 use vitcod_compiler::import::ImportOptions;
 use vitcod_compiler::ir::OpKind;
-use vitcod_compiler::masks::{ClassTokens, check};
+use vitcod_compiler::masks::check;
 use vitcod_testing::files::file;
 
 /// Per architecture, the class tokens of all its exports, and whether its attention can be pruned.

@@ -2,6 +2,7 @@
 
 use super::sound::{assert_round_trips, assert_runs_the_same_in_any_order};
 use bytes::Bytes;
+use vitcod_compiler::host::Host;
 use vitcod_isa::check;
 use vitcod_isa::program::Program;
 
@@ -11,6 +12,9 @@ pub fn check(bytes: &[u8]) {
         Err(error) => drop(error.to_string()),
         Ok(program) => {
             assert_round_trips(&program);
+            if let Some(saved) = &program.host {
+                Host::load(saved).map_or_else(|error| drop(error.to_string()), drop);
+            }
             match check::check(&program) {
                 Err(error) => drop(error.to_string()),
                 Ok(()) => assert_runs_the_same_in_any_order(program, bytes.len() as u64),

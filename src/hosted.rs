@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use ndarray::{ArrayD, ArrayViewD};
 use serde::Serialize;
 use vitcod_compiler::host::{self, Division, Host, Tensor, Tensors};
 use vitcod_compiler::ir::{Elem, Graph};
@@ -83,10 +83,12 @@ pub(crate) fn run<'a>(
     for (binding, output) in model.outputs().iter().zip(&outputs) {
         let array = output.to_f32();
         let shape: Vec<usize> = binding.shape.iter().map(|extent| *extent as usize).collect();
-        let rows = array.shape()[0] / items.len();
+        // An output of one item may have no axis to divide.
+        let each = array.len() / items.len();
+        let elements: Vec<f32> = array.into_iter().collect();
         for (i, tensors) in items.iter_mut().enumerate() {
-            let item = array.slice_axis(Axis(0), Slice::from(i * rows..(i + 1) * rows)).to_owned();
-            tensors.insert(output.name.clone(), item.into_shape_with_order(shape.clone())?);
+            let item = elements[i * each..(i + 1) * each].to_vec();
+            tensors.insert(output.name.clone(), ArrayD::from_shape_vec(shape.clone(), item)?);
         }
     }
     items.iter_mut().try_for_each(|tensors| host.run_after(tensors))?;

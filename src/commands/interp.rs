@@ -30,7 +30,8 @@ const PRINTED: usize = 8;
 ///
 /// Imported and canonical graphs run in the float interpreter, quantised and split graphs in the
 /// integer interpreter. Tiled and scheduled programs execute one instruction after the other, final
-/// programs in the emulator. Prints the first elements of each output.
+/// programs in the emulator. Prints the first elements of each output. Of a program with parts for
+/// the host, only that of the machine runs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// IR text (*.vir), assembly (*.s), a program, or an ONNX model, which runs as exported

@@ -22,7 +22,8 @@ use crate::sparsity_args::{AutoencoderArg, GlobalTokensArg, MaskArgs};
 ///
 /// Without passes the IR is printed unchanged. The verifier runs after every pass. Printed IR shows
 /// long constants as digests. The output of -o can be parsed again; its long constants are in a
-/// second file with the suffix .bin. A program is printed as assembly.
+/// second file with the suffix .bin. A program is printed as assembly. Passes divide nothing
+/// between host and machine: cut a model with --outputs and --inputs.
 #[derive(clap::Args)]
 #[command(after_long_help = pass_list())]
 pub(crate) struct Args {

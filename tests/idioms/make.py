@@ -1965,6 +1965,12 @@ def host_arg_max(g):
     g.out("logits", x)
 
 
+@case("after the machine: Log of 1 + Abs of a single number, a tensor without dimensions")
+def host_scalar(g):
+    x = g.Reshape(classes(g, size=1), np.array([], np.int64))
+    g.out("y", g.Log(g.Add(g.Abs(x), 1.0)))
+
+
 @case("after the machine: TopK of the softmax over classes: values and indices")
 def host_top_k(g):
     values, indices = g.TopK(g.Softmax(classes(g), axis=-1), [3], n=2, axis=1)
@@ -2088,7 +2094,7 @@ def build(name):
         np.save(HERE / f"{name}.{key}.in.npy", value)
     for output, value in zip(g.outputs, run(model)):
         assert value.dtype in (np.float32, np.int64) and np.isfinite(value).all(), output.name
-        np.save(HERE / f"{name}.{output.name}.out.npy", np.ascontiguousarray(value))
+        np.save(HERE / f"{name}.{output.name}.out.npy", np.asarray(value, order="C"))
     return f"| `{name}` | {text} | {'noise' if g.noise else 'from file'} |"
 
 

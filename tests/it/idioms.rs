@@ -71,6 +71,10 @@ fn by_item(
             run(&parts.iter().map(|part| part.view()).collect::<Vec<_>>())
         })
         .collect();
+    // Scalars cannot be joined.
+    if let [item] = &items[..] {
+        return item.clone();
+    }
     (0..graph.outputs.len())
         .map(|output| {
             let parts: Vec<_> = items.iter().map(|item| item[output].view()).collect();

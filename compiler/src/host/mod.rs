@@ -170,9 +170,12 @@ fn run(part: &Graph, tensors: &mut Tensors) -> Result<(), InterpError> {
     Ok(())
 }
 
-/// The tensors of a name, stacked along the first axis as a batch; scalars get an axis. `None` if
-/// an item lacks it.
+/// The tensors of a name, stacked along the first axis as a batch, in which scalars get an axis.
+/// `None` if an item lacks it.
 pub fn stacked(items: &[Tensors], name: &str) -> Option<ArrayD<f32>> {
+    if let [item] = items {
+        return item.get(name).cloned();
+    }
     let parts = items.iter().map(|tensors| {
         let tensor = tensors.get(name)?.view();
         Some(if tensor.ndim() == 0 { tensor.insert_axis(Axis(0)) } else { tensor })

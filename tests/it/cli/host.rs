@@ -66,6 +66,19 @@ fn the_ends_run_on_the_host() {
 }
 
 #[test]
+fn a_number_without_dimensions_passes_to_the_host() {
+    let sandbox = Sandbox::new();
+    compiled(&sandbox, "host_scalar", "x");
+    let x: ArrayD<f32> = read_npy(idiom("host_scalar.x.in.npy")).unwrap();
+    write_npy(sandbox.path("two.npy"), &concatenate![Axis(0), x, x]).unwrap();
+    for (input, shape) in [(idiom("host_scalar.x.in.npy"), vec![]), ("two.npy".into(), vec![2])] {
+        sandbox.ok(&["run", "p.vitcod", "--input", &input, "--output", "y.npy", "--check"]);
+        let y: ArrayD<f32> = read_npy(sandbox.path("y.npy")).unwrap();
+        assert_eq!(y.shape(), shape);
+    }
+}
+
+#[test]
 fn parts_before_the_machine_prepare_samples() {
     let sandbox = Sandbox::new();
     let summary = compiled(&sandbox, "host_crossing", "image");

@@ -4,8 +4,8 @@
 //! their cost, and states which optional units the machine has. It never changes the meaning of an
 //! instruction: the same model gives the same output bits on all machines with the same units.
 //!
-//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper) and `vitcod-sim`
-//! (the authors' simulator).
+//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal` (the
+//! paper with a memory that never makes anything wait) and `vitcod-sim` (the authors' simulator).
 
 pub(crate) mod text;
 
@@ -148,8 +148,9 @@ pub type MachineError = Problems<String>;
 pub const MILLIBYTES_PER_BYTE: u64 = 1000;
 
 /// Names and texts of the presets.
-pub const PRESETS: [(&str, &str); 2] = [
+pub const PRESETS: [(&str, &str); 3] = [
     ("vitcod", include_str!("../machines/vitcod.toml")),
+    ("vitcod-ideal", include_str!("../machines/vitcod-ideal.toml")),
     ("vitcod-sim", include_str!("../machines/vitcod-sim.toml")),
 ];
 

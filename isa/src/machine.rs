@@ -136,7 +136,8 @@ pub struct Banks {
 /// The slots of the units. The banks turn: in cycle `t`, the slot access of bank `b` belongs to slot
 /// `(b + t) % period`, where the period is the number of all slots. In as many consecutive accesses
 /// as the period, each slot meets each bank once. So a unit with `s` slots accesses up to `s` words
-/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do.
+/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do. A
+/// unit that reads and writes through the same slots does so in turn, revolution by revolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slots {
@@ -148,16 +149,18 @@ pub struct Slots {
     pub sparser_read: u32,
     /// Writes of the sparser engine.
     pub sparser_write: u32,
-    /// Reads and writes of the encoder.
+    /// Reads and writes of the encoder, in turn.
     pub encoder: u32,
-    /// Reads and writes of the decoder.
+    /// Reads and writes of the decoder, in turn.
     pub decoder: u32,
-    /// Reads and writes of each of the two softmax units.
+    /// Reads and writes of each of the two softmax units, in turn.
     pub softmax: u32,
-    /// Reads and writes of the vector unit.
+    /// Reads and writes of the vector unit, in turn.
     pub vector: u32,
-    /// Writes of the load unit, and its reads of indices.
-    pub load: u32,
+    /// Reads of the load unit: the indices of `gather`.
+    pub load_read: u32,
+    /// Writes of the load unit.
+    pub load_write: u32,
     /// Reads of the store unit.
     pub store: u32,
 }
@@ -230,11 +233,12 @@ impl Slots {
             decoder,
             softmax,
             vector,
-            load,
+            load_read,
+            load_write,
             store,
         } = *self;
         let engines = denser_read + denser_write + sparser_read + sparser_write;
-        engines + encoder + decoder + 2 * softmax + vector + load + store
+        engines + encoder + decoder + 2 * softmax + vector + load_read + load_write + store
     }
 }
 

@@ -33,7 +33,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 46] = [
+const FIELDS: [(&str, &str, Kind); 47] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -62,7 +62,8 @@ const FIELDS: [(&str, &str, Kind); 46] = [
     ("slots", "decoder", SLOTS),
     ("slots", "softmax", SLOTS),
     ("slots", "vector", SLOTS),
-    ("slots", "load", SLOTS),
+    ("slots", "load_read", SLOTS),
+    ("slots", "load_write", SLOTS),
     ("slots", "store", SLOTS),
     ("datapath", "operand_bytes", Kind::Integer(2, 4096)),
     ("datapath", "accumulators", Kind::Integer(2, 4096)),

@@ -319,6 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_may_have_its_dram_in_detail() {
+        let detailed = Machine::from_toml(include_str!("../machines/vitcod-ddr4.toml")).unwrap();
+        assert_eq!(detailed.dram.ddr4, Some(Ddr4::ddr4_2400()));
+        assert_eq!(Machine::from_toml(&detailed.to_toml()).unwrap(), detailed);
+        let paper = Machine::preset("vitcod").unwrap();
+        assert_ne!(detailed.digest(), paper.digest());
+        // An open bank takes as long as the simple channel: 17 + 17 + 4 clocks, and one in which
+        // the burst is accepted.
+        let memory = 39_u32 * 5;
+        assert_eq!((detailed.dram.latency_cycles + memory.div_ceil(12)) - 1, 50);
+        let plain = Machine { name: paper.name.clone(), dram: paper.dram.clone(), ..detailed };
+        assert_eq!(plain, paper);
+    }
+
+    #[test]
     fn a_machine_may_say_nothing_of_energy() {
         let silent = Machine { energy: None, ..Machine::preset("vitcod").unwrap() };
         assert!(!silent.to_toml().contains("energy"));

@@ -1,5 +1,6 @@
 //! Machines.
 
+use vitcod_isa::dram::Ddr4;
 use vitcod_isa::machine::Machine;
 use vitcod_support::random::SplitMix64;
 
@@ -30,5 +31,9 @@ pub fn random(random: &mut SplitMix64) -> Machine {
     machine.dram.burst_bytes = pick(&[1, 32, 64, 256]);
     machine.softmax.scores_per_cycle = pick(&[1, 8, 64]);
     machine.vector.elements_per_cycle = pick(&[1, 16, 100]);
+    if pick(&[0, 0, 0, 1]) == 1 {
+        (machine.dram.bytes_per_cycle, machine.dram.burst_bytes) = (153.6, 64);
+        machine.dram.ddr4 = Some(Ddr4 { queue: pick(&[1, 4, 16]), ..Ddr4::ddr4_2400() });
+    }
     machine
 }

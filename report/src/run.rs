@@ -260,12 +260,12 @@ fn per_layer(report: &Report) -> Table {
     table
 }
 
-/// What the bursts of each layer met in the banks of the DRAM; no rows if it has none.
+/// What the bursts of each layer with any met in the banks of the DRAM; no rows if it has no banks.
 fn dram_rows(report: &Report) -> Table {
     let mut table =
         plain(&["layer", "bursts", "row hits", "", "bank closed", "other row open", "refreshes"]);
     for LayerReport { name, dram_rows, .. } in &report.layers {
-        let Some(rows) = dram_rows else { continue };
+        let Some(rows) = dram_rows.filter(|rows| rows.bursts() > 0) else { continue };
         table.add_row([
             name.clone(),
             grouped(rows.bursts()),

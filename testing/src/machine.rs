@@ -1,5 +1,6 @@
 //! Machines.
 
+use vitcod_isa::dram::Ddr4;
 use vitcod_isa::machine::{Banks, Datapath, Machine, Slots};
 use vitcod_support::random::SplitMix64;
 
@@ -33,6 +34,11 @@ pub fn random(random: &mut SplitMix64) -> Machine {
     (machine.banks, machine.slots, machine.datapath) = (None, None, None);
     if pick(&[0, 1]) == 1 {
         organise(&mut machine, random);
+    }
+    let mut pick = |choices: &[u32]| choices[random.bits() as usize % choices.len()];
+    if pick(&[0, 0, 0, 1]) == 1 {
+        (machine.dram.bytes_per_cycle, machine.dram.burst_bytes) = (153.6, 64);
+        machine.dram.ddr4 = Some(Ddr4 { queue: pick(&[1, 4, 16]), ..Ddr4::ddr4_2400() });
     }
     machine
 }

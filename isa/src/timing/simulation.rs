@@ -9,23 +9,24 @@
 use std::collections::VecDeque;
 
 use crate::cost::{Cost, cost};
+use crate::dram::RowCounts;
+use crate::dram::bursts::Request;
 use crate::instr::{Accumulation, Instr, LineSet, Op, Unit, UnitSet};
 use crate::machine::Machine;
 
-use super::time::{Bandwidth, Time};
-use super::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait};
+use super::channel::Channel;
+use super::time::Time;
+use super::{Blocked, BurstIssue, Reason, Span, Timing, TimingError, UnitCycles, Wait};
 
 pub(super) struct Simulation<'a> {
     code: &'a [Instr],
-    bandwidth: Bandwidth,
     lanes: [Lane; Unit::COUNT],
     /// Arrival times of pending tokens, by sender and receiver.
     tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
     /// Cycles from a completion to the arrival of its tokens.
     token_cycles: u64,
     modes: Modes,
-    /// When the channel is free.
-    channel: Time,
+    channel: Channel<'a>,
     /// The latest start so far.
     now: Time,
     timing: Timing,
@@ -66,7 +67,11 @@ enum Head {
 }
 
 impl<'a> Simulation<'a> {
-    pub(super) fn new(code: &'a [Instr], machine: &Machine) -> Result<Self, TimingError> {
+    pub(super) fn new(
+        code: &'a [Instr],
+        machine: &Machine,
+        trace: Option<&'a mut dyn FnMut(BurstIssue)>,
+    ) -> Result<Self, TimingError> {
         let mut lanes: [Lane; Unit::COUNT] = Default::default();
         for (index, instr) in code.iter().enumerate() {
             let malformed = |reason| {
@@ -88,17 +93,20 @@ impl<'a> Simulation<'a> {
         }
         Ok(Simulation {
             code,
-            bandwidth: Bandwidth::new(machine.dram_millibytes_per_cycle()),
             token_cycles: machine.datapath.as_ref().map_or(0, |data| data.token_cycles.into()),
             modes: Modes::new(machine),
             lanes,
             tokens: Default::default(),
-            channel: Time::default(),
+            channel: Channel::new(machine, trace),
             now: Time::default(),
             timing: Timing {
                 spans: vec![Span::default(); code.len()],
                 costs: code.iter().map(|instr| cost(&instr.op, machine)).collect(),
                 order: Vec::with_capacity(code.len()),
+                rows: match machine.dram.ddr4 {
+                    Some(_) => vec![RowCounts::default(); code.len()],
+                    None => Vec::new(),
+                },
                 waits: Vec::new(),
                 units: [UnitCycles::default(); Unit::COUNT],
                 total: 0,
@@ -170,7 +178,7 @@ impl<'a> Simulation<'a> {
             };
             let resource = self.resource(index);
             let start = match resource {
-                Resource::Channel => at.max(self.channel),
+                Resource::Channel => at.max(self.channel.free()),
                 Resource::Lines(lines) => {
                     let free = self.lines_free(unit, lines);
                     at.max(free).max(self.modes.ready(lines, self.code[index].op.accumulation()))
@@ -236,19 +244,28 @@ impl<'a> Simulation<'a> {
             self.timing.add_wait(Wait { index, unit, reason, cycles: start.ceil() - ready });
         }
 
-        let free = match resource {
+        let (free, moved) = match resource {
             Resource::Channel => {
+                let op = &self.code[index].op;
+                let served = self.channel.serve(start, index, burst_bytes, || Request::of(op));
+                if let Some(rows) = self.timing.rows.get_mut(index) {
+                    *rows = served.rows;
+                }
                 // Nothing is buffered between the channel and the scratchpad: the slower one counts.
-                self.channel = self.bandwidth.end(start, burst_bytes).max(start.later(cycles));
-                self.channel.max(start.later(1))
+                self.channel.hold(start.later(cycles));
+                let free = served.free.max(start.later(cycles.max(1)));
+                (free, served.moved.max(free))
             }
-            _ => start.later(cycles.max(1)),
+            _ => {
+                let free = start.later(cycles.max(1));
+                (free, free)
+            }
         };
         let end = free.ceil();
         if let Resource::Lines(lines) = resource {
             self.modes.hold(lines, self.code[index].op.accumulation(), end);
         }
-        let completion = end.saturating_add(latency).max(lane.completed);
+        let completion = moved.ceil().saturating_add(latency).max(lane.completed);
         self.timing.units[unit.index()].busy += end - start.ceil();
         (lane.free, lane.completed, lane.lines) = (free, completion, lines);
         lane.started += 1;

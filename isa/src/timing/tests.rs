@@ -5,6 +5,7 @@
 //! later; a product completes 12 cycles after its last operand; `halt` takes a cycle.
 
 mod channel;
+mod ddr4;
 
 use std::collections::VecDeque;
 

@@ -17,6 +17,7 @@
 //! - `barrier` and `halt` start when everything before them has completed, and occupy every unit
 //!   for a cycle.
 
+mod channel;
 mod simulation;
 #[cfg(test)]
 mod tests;

@@ -12,17 +12,16 @@ use crate::cost::{Cost, cost};
 use crate::instr::{Instr, LineSet, Op, Unit, UnitSet};
 use crate::machine::Machine;
 
-use super::time::{Bandwidth, Time};
+use super::channel::Channel;
+use super::time::Time;
 use super::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait};
 
 pub(super) struct Simulation<'a> {
     code: &'a [Instr],
-    bandwidth: Bandwidth,
     lanes: [Lane; Unit::COUNT],
     /// Arrival times of pending tokens, by sender and receiver.
     tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
-    /// When the channel is free.
-    channel: Time,
+    channel: Channel,
     /// The latest start so far.
     now: Time,
     timing: Timing,
@@ -85,10 +84,9 @@ impl<'a> Simulation<'a> {
         }
         Ok(Simulation {
             code,
-            bandwidth: Bandwidth::new(machine.dram_millibytes_per_cycle()),
             lanes,
             tokens: Default::default(),
-            channel: Time::default(),
+            channel: Channel::new(machine),
             now: Time::default(),
             timing: Timing {
                 spans: vec![Span::default(); code.len()],
@@ -165,7 +163,7 @@ impl<'a> Simulation<'a> {
             };
             let resource = self.resource(index);
             let start = match resource {
-                Resource::Channel => at.max(self.channel),
+                Resource::Channel => at.max(self.channel.free()),
                 Resource::Lines(lines) => at.max(self.lines_free(unit, lines)),
                 Resource::None => at,
             };
@@ -229,10 +227,7 @@ impl<'a> Simulation<'a> {
         }
 
         let free = match resource {
-            Resource::Channel => {
-                self.channel = self.bandwidth.end(start, burst_bytes);
-                self.channel.max(start.later(1))
-            }
+            Resource::Channel => self.channel.serve(start, burst_bytes).free.max(start.later(1)),
             _ => start.later(cycles.max(1)),
         };
         let end = free.ceil();

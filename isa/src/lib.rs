@@ -7,6 +7,7 @@
 //! - [`operands`]: layouts of structured operands;
 //! - [`effects`]: the memory accesses of an instruction;
 //! - [`cost`]: the cost of an instruction;
+//! - [`dram`]: DDR4 in detail;
 //! - [`energy`]: the energy of a run;
 //! - [`timing`]: the start and end of each instruction of a program;
 //! - [`program`]: a program with its data, bindings and machine, and its file format;
@@ -17,6 +18,7 @@
 pub mod asm;
 pub mod check;
 pub mod cost;
+pub mod dram;
 pub mod effects;
 pub mod energy;
 pub mod instr;

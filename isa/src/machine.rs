@@ -14,6 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::dram::Ddr4;
 use crate::instr::LineSet;
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
@@ -74,7 +75,7 @@ pub struct Sram {
     pub bytes: u32,
 }
 
-/// One DRAM channel, shared by loads and stores.
+/// The DRAM, shared by loads and stores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dram {
@@ -84,6 +85,11 @@ pub struct Dram {
     pub latency_cycles: u32,
     /// Burst size in bytes, a power of two; every transfer pays whole aligned bursts.
     pub burst_bytes: u32,
+    /// The memory in detail, whose peak bandwidth and bursts are the figures above; then the
+    /// latency is what remains beside that of the memory. If absent, the channel has constant
+    /// bandwidth and latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddr4: Option<Ddr4>,
 }
 
 /// The softmax unit of an engine.
@@ -368,6 +374,29 @@ impl Machine {
     pub fn organisation(&self) -> Option<Organisation<'_>> {
         let (banks, slots) = (self.banks.as_ref()?, self.slots.as_ref()?);
         Some(Organisation { banks, slots, datapath: self.datapath.as_ref()? })
+    }
+
+    /// What is wrong between keys that are right by themselves: the key, and the message.
+    pub(crate) fn contradiction(&self) -> Option<(&'static str, String)> {
+        let Dram { bytes_per_cycle, burst_bytes, ddr4, .. } = &self.dram;
+        let ddr4 = ddr4.as_ref()?;
+        // Bounds and the compiler's estimates use these figures, so they must hold.
+        let peak = ddr4.peak_bytes_per_second() as f64 / (self.clock_mhz * 1e6);
+        let millibytes = (peak * MILLIBYTES_PER_BYTE as f64).round();
+        if self.dram_millibytes_per_cycle() as f64 != millibytes {
+            let peak = millibytes / MILLIBYTES_PER_BYTE as f64;
+            let message = format!(
+                "dram.bytes_per_cycle = {bytes_per_cycle:?}: the peak of [dram.ddr4] is {peak:?}"
+            );
+            return Some(("dram.bytes_per_cycle", message));
+        }
+        if *burst_bytes != ddr4.burst_bytes() {
+            let burst = ddr4.burst_bytes();
+            let message =
+                format!("dram.burst_bytes = {burst_bytes}: bursts of [dram.ddr4] are {burst}");
+            return Some(("dram.burst_bytes", message));
+        }
+        ddr4.contradiction()
     }
 
     /// Reports every field out of range.

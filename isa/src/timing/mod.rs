@@ -14,6 +14,9 @@
 //!   bandwidth: a transfer begins when the previous one ends, also within a cycle; only what other
 //!   units observe is rounded up to whole cycles. The load or store unit is occupied while its
 //!   transfer holds the channel, and for at least a cycle.
+//! - Where the machine has [DDR4 in detail](crate::dram), its interface takes the place of the
+//!   channel: a transfer holds it until its last burst is accepted, and completes
+//!   [`Cost::latency`] cycles after its last data have moved.
 //! - `barrier` and `halt` start when everything before them has completed, and occupy every unit
 //!   for a cycle.
 
@@ -26,6 +29,7 @@ mod time;
 use std::fmt;
 
 use crate::cost::Cost;
+use crate::dram::RowCounts;
 use crate::instr::{Instr, Unit};
 use crate::machine::Machine;
 
@@ -91,6 +95,8 @@ pub struct Timing {
     spans: Vec<Span>,
     costs: Vec<Cost>,
     order: Vec<usize>,
+    /// Empty without DDR4 in detail.
+    rows: Vec<RowCounts>,
     waits: Vec<Wait>,
     units: [UnitCycles; Unit::COUNT],
     total: u64,
@@ -110,6 +116,12 @@ impl Timing {
     /// The instructions in the order in which they started.
     pub fn order(&self) -> &[usize] {
         &self.order
+    }
+
+    /// What the bursts of an instruction met in the banks of the DRAM; nothing if the machine's DRAM
+    /// is a channel of constant bandwidth.
+    pub fn rows(&self, index: usize) -> Option<&RowCounts> {
+        self.rows.get(index)
     }
 
     /// The waits of instructions, in the order of their starts: at most two for each instruction,
@@ -192,14 +204,44 @@ impl fmt::Display for Blocked {
     }
 }
 
+/// A burst that the DRAM accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BurstIssue {
+    /// Index of the instruction.
+    pub index: usize,
+    /// When, in clocks of the memory.
+    pub clock: u64,
+    /// Address of its first byte.
+    pub address: u64,
+    /// Whether it is written.
+    pub write: bool,
+}
+
 /// Simulates a program on a machine.
 ///
-/// Takes time and memory proportional to the number of instructions. Operands matter only for their
-/// cost. The cost of operands outside the memories may overflow, so untrusted programs must be
+/// Takes time and memory proportional to the number of instructions, and with
+/// [DDR4 in detail](crate::dram) time proportional to the number of bursts, too, of which a
+/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The cost of operands outside the memories may overflow, so untrusted programs must be
 /// verified first.
 ///
 /// # Errors
 /// The units wait for each other, or the program does not end with its only `halt`.
 pub fn simulate(code: &[Instr], machine: &Machine) -> Result<Timing, TimingError> {
-    simulation::Simulation::new(code, machine)?.run()
+    simulation::Simulation::new(code, machine, None)?.run()
+}
+
+/// Simulates a program and calls `trace` with each burst on the DRAM, in the order in which the
+/// DRAM accepts them. A machine without DDR4 in detail counts clocks of DDR4-2400.
+///
+/// The rows of a gather are known only at run time; bursts of rows at equal distances in its table
+/// take their place.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn trace_bursts(
+    code: &[Instr],
+    machine: &Machine,
+    trace: &mut dyn FnMut(BurstIssue),
+) -> Result<Timing, TimingError> {
+    simulation::Simulation::new(code, machine, Some(trace))?.run()
 }

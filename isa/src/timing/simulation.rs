@@ -9,19 +9,21 @@
 use std::collections::VecDeque;
 
 use crate::cost::{Cost, cost};
+use crate::dram::RowCounts;
+use crate::dram::bursts::Request;
 use crate::instr::{Instr, LineSet, Op, Unit, UnitSet};
 use crate::machine::Machine;
 
 use super::channel::Channel;
 use super::time::Time;
-use super::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait};
+use super::{Blocked, BurstIssue, Reason, Span, Timing, TimingError, UnitCycles, Wait};
 
 pub(super) struct Simulation<'a> {
     code: &'a [Instr],
     lanes: [Lane; Unit::COUNT],
     /// Arrival times of pending tokens, by sender and receiver.
     tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
-    channel: Channel,
+    channel: Channel<'a>,
     /// The latest start so far.
     now: Time,
     timing: Timing,
@@ -62,7 +64,11 @@ enum Head {
 }
 
 impl<'a> Simulation<'a> {
-    pub(super) fn new(code: &'a [Instr], machine: &Machine) -> Result<Self, TimingError> {
+    pub(super) fn new(
+        code: &'a [Instr],
+        machine: &Machine,
+        trace: Option<&'a mut dyn FnMut(BurstIssue)>,
+    ) -> Result<Self, TimingError> {
         let mut lanes: [Lane; Unit::COUNT] = Default::default();
         for (index, instr) in code.iter().enumerate() {
             let malformed = |reason| {
@@ -86,12 +92,16 @@ impl<'a> Simulation<'a> {
             code,
             lanes,
             tokens: Default::default(),
-            channel: Channel::new(machine),
+            channel: Channel::new(machine, trace),
             now: Time::default(),
             timing: Timing {
                 spans: vec![Span::default(); code.len()],
                 costs: code.iter().map(|instr| cost(&instr.op, machine)).collect(),
                 order: Vec::with_capacity(code.len()),
+                rows: match machine.dram.ddr4 {
+                    Some(_) => vec![RowCounts::default(); code.len()],
+                    None => Vec::new(),
+                },
                 waits: Vec::new(),
                 units: [UnitCycles::default(); Unit::COUNT],
                 total: 0,
@@ -226,12 +236,23 @@ impl<'a> Simulation<'a> {
             self.timing.add_wait(Wait { index, unit, reason, cycles: start.ceil() - ready });
         }
 
-        let free = match resource {
-            Resource::Channel => self.channel.serve(start, burst_bytes).free.max(start.later(1)),
-            _ => start.later(cycles.max(1)),
+        let (free, moved) = match resource {
+            Resource::Channel => {
+                let op = &self.code[index].op;
+                let served = self.channel.serve(start, index, burst_bytes, || Request::of(op));
+                if let Some(rows) = self.timing.rows.get_mut(index) {
+                    *rows = served.rows;
+                }
+                let free = served.free.max(start.later(1));
+                (free, served.moved.max(free))
+            }
+            _ => {
+                let free = start.later(cycles.max(1));
+                (free, free)
+            }
         };
         let end = free.ceil();
-        let completion = end.saturating_add(latency).max(lane.completed);
+        let completion = moved.ceil().saturating_add(latency).max(lane.completed);
         self.timing.units[unit.index()].busy += end - start.ceil();
         (lane.free, lane.completed, lane.lines) = (free, completion, lines);
         lane.started += 1;

@@ -36,7 +36,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 71] = [
+const FIELDS: [(&str, &str, Kind); 73] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -101,6 +101,8 @@ const FIELDS: [(&str, &str, Kind); 71] = [
     ("datapath", "roots", Kind::Integer(1, 4096)),
     ("datapath", "root_cycles", Kind::Integer(1, 10_000)),
     ("datapath", "token_cycles", Kind::Integer(0, 10_000)),
+    ("fetch", "buffer_bytes", Kind::Integer(1, 1 << 20)),
+    ("fetch", "queue_depth", Kind::Integer(1, 4096)),
     ("energy", "mac_pj", Kind::Energy),
     ("energy", "shift_pj", Kind::Energy),
     ("energy", "sram_read_pj_per_byte", Kind::Energy),
@@ -111,7 +113,7 @@ const FIELDS: [(&str, &str, Kind); 71] = [
 ];
 
 /// Every section with the one that contains it.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("", "lines"),
     ("", "sram"),
     ("", "dram"),
@@ -121,6 +123,7 @@ const SECTIONS: [(&str, &str); 10] = [
     ("", "banks"),
     ("", "slots"),
     ("", "datapath"),
+    ("", "fetch"),
     ("", "energy"),
 ];
 
@@ -233,7 +236,7 @@ impl Stated {
     /// not have are optional, and what a unit costs that it does not have, and details.
     pub(crate) fn is_optional(self, section: &str, name: &str) -> bool {
         match (section, name) {
-            ("", "energy")
+            ("", "energy" | "fetch")
             | ("dram", "ddr4")
             | ("softmax", "minifloat")
             | ("vector", "interpolation") => true,

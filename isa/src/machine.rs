@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::dram::Ddr4;
-use crate::instr::LineSet;
+use crate::instr::{LineSet, MAX_WORD_BYTES};
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
@@ -48,6 +48,9 @@ pub struct Machine {
     /// Registers and shared function units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datapath: Option<Datapath>,
+    /// How instructions come to the units; absent if they are there without being fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetch>,
     /// Energies of events; absent if unknown, and then reports state no energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
@@ -193,6 +196,16 @@ pub struct Datapath {
     pub root_cycles: u32,
     /// Cycles from the completion of an instruction to the arrival of its tokens.
     pub token_cycles: u32,
+}
+
+/// Instruction fetch, as [`timing`](crate::timing) describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// Bytes of the buffer between DRAM and dispatch: at least one word and one burst.
+    pub buffer_bytes: u32,
+    /// Instructions that the queue of each unit holds.
+    pub queue_depth: u32,
 }
 
 /// How a machine that is not ideal is organised.
@@ -413,6 +426,15 @@ impl Machine {
     /// What is wrong between keys that are right by themselves: the key, and the message.
     pub(crate) fn contradiction(&self) -> Option<(&'static str, String)> {
         let Dram { bytes_per_cycle, burst_bytes, ddr4, .. } = &self.dram;
+        if let Some(Fetch { buffer_bytes, .. }) = self.fetch {
+            // A word need not begin where a burst does.
+            let least = MAX_WORD_BYTES as u32 + burst_bytes;
+            if buffer_bytes < least {
+                let message =
+                    format!("fetch.buffer_bytes = {buffer_bytes}: a word and a burst take {least}");
+                return Some(("fetch.buffer_bytes", message));
+            }
+        }
         let ddr4 = ddr4.as_ref()?;
         // Bounds and the compiler's estimates use these figures, so they must hold.
         let peak = ddr4.peak_bytes_per_second() as f64 / (self.clock_mhz * 1e6);

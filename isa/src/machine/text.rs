@@ -36,7 +36,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 72] = [
+const FIELDS: [(&str, &str, Kind); 74] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -102,6 +102,8 @@ const FIELDS: [(&str, &str, Kind); 72] = [
     ("datapath", "roots", Kind::Integer(1, 4096)),
     ("datapath", "root_cycles", Kind::Integer(1, 10_000)),
     ("datapath", "token_cycles", Kind::Integer(0, 10_000)),
+    ("fetch", "buffer_bytes", Kind::Integer(1, 1 << 20)),
+    ("fetch", "queue_depth", Kind::Integer(1, 4096)),
     ("energy", "mac_pj", Kind::Energy),
     ("energy", "shift_pj", Kind::Energy),
     ("energy", "sram_read_pj_per_byte", Kind::Energy),
@@ -112,7 +114,7 @@ const FIELDS: [(&str, &str, Kind); 72] = [
 ];
 
 /// Every section with the one that contains it.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("", "lines"),
     ("", "sram"),
     ("", "dram"),
@@ -122,6 +124,7 @@ const SECTIONS: [(&str, &str); 10] = [
     ("", "banks"),
     ("", "slots"),
     ("", "datapath"),
+    ("", "fetch"),
     ("", "energy"),
 ];
 
@@ -230,11 +233,11 @@ impl Stated {
         }
     }
 
-    /// Whether a key may be omitted, or, outside of sections, a section with all of its keys. Units
-    /// that a machine need not have are optional, and what a unit costs that it does not have.
+    /// Whether a key may be omitted, or a section with all of its keys. Units that a machine need
+    /// not have are optional, and what a unit costs that it does not have, and details.
     pub(crate) fn is_optional(self, section: &str, name: &str) -> bool {
         match (section, name) {
-            ("", "energy")
+            ("", "energy" | "fetch")
             | ("dram", "ddr4")
             | ("softmax", "minifloat")
             | ("vector", "interpolation") => true,

@@ -23,8 +23,25 @@
 //!   [`Cost::latency`] cycles after its last data have moved.
 //! - `barrier` and `halt` start when everything before them has completed, and occupy every unit
 //!   for a cycle.
+//!
+//! Where the machine states how instructions are [fetched](crate::machine::Fetch):
+//!
+//! - The words lie in DRAM behind the data, from a burst's address on. They are fetched in order, a
+//!   burst at a time, over the channel, which serves bursts of instructions and transfers by the
+//!   time of their requests; of two that ask at the same time, the burst is first. The next one is
+//!   requested when the channel is free of the last one, which is at least a cycle after its start,
+//!   and the buffer has room for it. A burst arrives when a transfer would complete.
+//! - Instructions are *dispatched* in program order, at most one per cycle, each to the queue of its
+//!   unit (`barrier` and `halt` to all queues): when all bytes of its word have arrived and the
+//!   queue holds fewer instructions than its depth. From the next cycle on, the instruction can
+//!   start, and the bytes of its word are room in the buffer. It leaves the queue when it starts,
+//!   and its place can be taken from the next cycle on.
+//!
+//! Programs in which each signal precedes its wait, as the [verifier](crate::check) demands, end
+//! with buffers and queues of every size.
 
 mod channel;
+mod fetch;
 mod simulation;
 #[cfg(test)]
 mod tests;
@@ -36,6 +53,8 @@ use crate::cost::Cost;
 use crate::dram::RowCounts;
 use crate::instr::{Instr, Unit};
 use crate::machine::Machine;
+
+pub use fetch::Fetched;
 
 /// When an instruction executed, in cycles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +75,8 @@ pub struct UnitCycles {
     pub busy: u64,
     /// Cycles spent waiting for tokens, by the unit whose token came last.
     pub token: [u64; Unit::COUNT],
+    /// Cycles spent waiting for an instruction, where tokens came earlier.
+    pub fetch: u64,
     /// Cycles spent waiting for MAC lines.
     pub lines: u64,
     /// Cycles spent waiting for the DRAM channel.
@@ -71,6 +92,9 @@ pub struct UnitCycles {
 pub enum Reason {
     /// A token was missing; if several were, this unit's arrived last.
     Token(Unit),
+    /// It had not been dispatched, because its word had not arrived or an earlier instruction did not
+    /// fit the queue of its unit.
+    Fetch,
     /// MAC lines were occupied.
     Lines,
     /// The DRAM channel was occupied.
@@ -101,6 +125,7 @@ pub struct Timing {
     order: Vec<usize>,
     /// Empty without DDR4 in detail.
     rows: Vec<RowCounts>,
+    fetched: Option<Fetched>,
     waits: Vec<Wait>,
     units: [UnitCycles; Unit::COUNT],
     total: u64,
@@ -128,8 +153,13 @@ impl Timing {
         self.rows.get(index)
     }
 
+    /// The instructions that were fetched; nothing if the machine has them without fetching them.
+    pub fn fetched(&self) -> Option<&Fetched> {
+        self.fetched.as_ref()
+    }
+
     /// The waits of instructions, in the order of their starts: at most two for each instruction,
-    /// and one per unit at a barrier. Together with the cycles after a unit's last instruction they
+    /// and two per unit at a barrier. Together with the cycles after a unit's last instruction they
     /// are all of its idle time.
     pub fn waits(&self) -> &[Wait] {
         &self.waits
@@ -150,6 +180,7 @@ impl Timing {
         let unit = &mut self.units[wait.unit.index()];
         let total = match wait.reason {
             Reason::Token(sender) => &mut unit.token[sender.index()],
+            Reason::Fetch => &mut unit.fetch,
             Reason::Lines => &mut unit.lines,
             Reason::Channel => &mut unit.channel,
             Reason::Barrier => &mut unit.barrier,
@@ -191,6 +222,8 @@ pub struct Blocked {
     pub index: usize,
     /// Mnemonic of that instruction.
     pub mnemonic: &'static str,
+    /// Whether it has been dispatched to the unit.
+    pub dispatched: bool,
     /// The units whose tokens are missing; empty if it waits for other units at a barrier.
     pub missing: Vec<Unit>,
 }
@@ -199,6 +232,7 @@ impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: instruction {}, `{}`, waits for ", self.unit, self.index, self.mnemonic)?;
         match self.missing.as_slice() {
+            _ if !self.dispatched => f.write_str("its dispatch"),
             [] => f.write_str("the other units"),
             missing => {
                 let names: Vec<&str> = missing.iter().map(|unit| unit.name()).collect();

@@ -36,6 +36,17 @@ pub struct Machine {
     pub softmax: Softmax,
     /// The vector unit.
     pub vector: Vector,
+    /// Banks of the scratchpad. A machine without them is *ideal*: a flat scratchpad serves every
+    /// port in every cycle. Banks, slots and datapath are stated together or not at all, see
+    /// [`Machine::organisation`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub banks: Option<Banks>,
+    /// How units share the banks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<Slots>,
+    /// Registers and shared function units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datapath: Option<Datapath>,
     /// Energies of events; absent if unknown, and then reports state no energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
@@ -100,6 +111,122 @@ pub struct Vector {
     /// Whether it interpolates functions of 16 bits. Absent if omitted.
     #[serde(default)]
     pub interpolation: bool,
+}
+
+/// The banks of the scratchpad. Word `w`, the bytes from `w * word_bytes` on, lies in bank
+/// `w % count`.
+///
+/// Accesses to a bank are divided in time, so that no unit ever waits for another one. Of two
+/// consecutive accesses of a bank, one belongs to the row ports and one to the slots: both happen in
+/// one cycle if a bank makes two accesses per cycle, else in two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Banks {
+    /// Number of banks.
+    pub count: u32,
+    /// Bytes of a word, a power of two.
+    pub word_bytes: u32,
+    /// Accesses that a bank makes in a cycle: 1 or 2.
+    pub accesses_per_cycle: u32,
+    /// Irregular row ports: words that instructions on lists read per access of the banks, each
+    /// from any bank, at most one from each.
+    pub row_ports: u32,
+}
+
+/// The slots of the units. The banks turn: in cycle `t`, the slot access of bank `b` belongs to slot
+/// `(b + t) % period`, where the period is the number of all slots. In as many consecutive accesses
+/// as the period, each slot meets each bank once. So a unit with `s` slots accesses up to `s` words
+/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slots {
+    /// Reads of the denser engine.
+    pub denser_read: u32,
+    /// Writes of the denser engine.
+    pub denser_write: u32,
+    /// Reads of the sparser engine other than those of its row ports.
+    pub sparser_read: u32,
+    /// Writes of the sparser engine.
+    pub sparser_write: u32,
+    /// Reads and writes of the encoder.
+    pub encoder: u32,
+    /// Reads and writes of the decoder.
+    pub decoder: u32,
+    /// Reads and writes of each of the two softmax units.
+    pub softmax: u32,
+    /// Reads and writes of the vector unit.
+    pub vector: u32,
+    /// Writes of the load unit, and its reads of indices.
+    pub load: u32,
+    /// Reads of the store unit.
+    pub store: u32,
+}
+
+/// Registers of the MAC lines, and function units that are fewer than what uses them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Datapath {
+    /// Registers of a line for operands, in bytes: a held and a streamed row part.
+    pub operand_bytes: u32,
+    /// Int32 accumulators of a line: one half accumulates while the other is emptied.
+    pub accumulators: u32,
+    /// Requantisers of a line: results per cycle that become int8 or int16.
+    pub requantisers: u32,
+    /// Cycles in which lines change between accumulation along sums and along outputs.
+    pub mode_switch_cycles: u32,
+    /// Units that compute reciprocals of row sums.
+    pub dividers: u32,
+    /// Cycles of a reciprocal.
+    pub divider_cycles: u32,
+    /// Units that compute the roots of LayerNorm.
+    pub roots: u32,
+    /// Cycles of a root.
+    pub root_cycles: u32,
+    /// Cycles from the completion of an instruction to the arrival of its tokens.
+    pub token_cycles: u32,
+}
+
+/// How a machine that is not ideal is organised.
+#[derive(Clone, Copy, Debug)]
+pub struct Organisation<'m> {
+    /// The banks of the scratchpad.
+    pub banks: &'m Banks,
+    /// How units share them.
+    pub slots: &'m Slots,
+    /// Registers and shared function units.
+    pub datapath: &'m Datapath,
+}
+
+impl Slots {
+    /// Slots of the banks: the accesses of a revolution.
+    pub fn period(&self) -> u32 {
+        let Slots {
+            denser_read,
+            denser_write,
+            sparser_read,
+            sparser_write,
+            encoder,
+            decoder,
+            softmax,
+            vector,
+            load,
+            store,
+        } = *self;
+        let engines = denser_read + denser_write + sparser_read + sparser_write;
+        engines + encoder + decoder + 2 * softmax + vector + load + store
+    }
+}
+
+impl Organisation<'_> {
+    /// Cycles in which the row ports, and the slots, have each one access of every bank.
+    pub fn access_cycles(&self) -> u64 {
+        u64::from(2 / self.banks.accesses_per_cycle.clamp(1, 2))
+    }
+
+    /// Cycles in which each slot meets each bank once.
+    pub fn revolution_cycles(&self) -> u64 {
+        self.access_cycles() * u64::from(self.slots.period())
+    }
 }
 
 /// What a machine need not have.
@@ -235,6 +362,12 @@ impl Machine {
             Unit::Minifloat => self.softmax.minifloat,
             Unit::Interpolation => self.vector.interpolation,
         }
+    }
+
+    /// Banks, slots and datapath; `None` if the machine is ideal.
+    pub fn organisation(&self) -> Option<Organisation<'_>> {
+        let (banks, slots) = (self.banks.as_ref()?, self.slots.as_ref()?);
+        Some(Organisation { banks, slots, datapath: self.datapath.as_ref()? })
     }
 
     /// Reports every field out of range.

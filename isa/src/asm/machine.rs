@@ -42,15 +42,16 @@ pub(super) fn read(
         mistakes.for_each(|problem| problems.push(|| problem));
         return Err(first);
     }
-    let (section, name) = text::MINIFLOAT;
-    let minifloat = table.get(section).and_then(|section| section.get(name));
-    let has_minifloats = minifloat.and_then(Toml::as_bool).unwrap_or_default();
-    let is_optional = |section: &str, name: &str| text::is_optional(section, name, has_minifloats);
+    let is_true = |section: &str, name: &str| {
+        let flag = table.get(section).and_then(|section| section.get(name));
+        flag.and_then(Toml::as_bool).unwrap_or_default()
+    };
+    let stated = text::Stated::new(is_true, |section| table.contains_key(section));
     let is_there = |key: &str| match key.split_once('.') {
         None => table.contains_key(key),
         Some((name, key)) => match table.get(name) {
-            None => is_optional("", name) || is_optional(name, key),
-            Some(section) => section.get(key).is_some() || is_optional(name, key),
+            None => stated.is_optional("", name) || stated.is_optional(name, key),
+            Some(section) => section.get(key).is_some() || stated.is_optional(name, key),
         },
     };
     let lacking: Vec<String> =

@@ -33,7 +33,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 23] = [
+const FIELDS: [(&str, &str, Kind); 46] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -50,6 +50,29 @@ const FIELDS: [(&str, &str, Kind); 23] = [
     ("vector", "elements_per_cycle", Kind::Integer(1, 4096)),
     ("vector", "fill_cycles", Kind::Integer(0, 10_000)),
     ("vector", "interpolation", Kind::Flag),
+    ("banks", "count", Kind::Integer(1, 64)),
+    ("banks", "word_bytes", Kind::PowerOfTwo(256)),
+    ("banks", "accesses_per_cycle", Kind::Integer(1, 2)),
+    ("banks", "row_ports", Kind::Integer(1, 16)),
+    ("slots", "denser_read", SLOTS),
+    ("slots", "denser_write", SLOTS),
+    ("slots", "sparser_read", SLOTS),
+    ("slots", "sparser_write", SLOTS),
+    ("slots", "encoder", SLOTS),
+    ("slots", "decoder", SLOTS),
+    ("slots", "softmax", SLOTS),
+    ("slots", "vector", SLOTS),
+    ("slots", "load", SLOTS),
+    ("slots", "store", SLOTS),
+    ("datapath", "operand_bytes", Kind::Integer(2, 4096)),
+    ("datapath", "accumulators", Kind::Integer(2, 4096)),
+    ("datapath", "requantisers", Kind::Integer(1, 256)),
+    ("datapath", "mode_switch_cycles", Kind::Integer(0, 10_000)),
+    ("datapath", "dividers", Kind::Integer(1, 4096)),
+    ("datapath", "divider_cycles", Kind::Integer(1, 10_000)),
+    ("datapath", "roots", Kind::Integer(1, 4096)),
+    ("datapath", "root_cycles", Kind::Integer(1, 10_000)),
+    ("datapath", "token_cycles", Kind::Integer(0, 10_000)),
     ("energy", "mac_pj", Kind::Energy),
     ("energy", "shift_pj", Kind::Energy),
     ("energy", "sram_read_pj_per_byte", Kind::Energy),
@@ -59,7 +82,14 @@ const FIELDS: [(&str, &str, Kind); 23] = [
     ("energy", "static_pj_per_cycle", Kind::Energy),
 ];
 
-const SECTIONS: [&str; 6] = ["lines", "sram", "dram", "softmax", "vector", "energy"];
+const SECTIONS: [&str; 9] =
+    ["lines", "sram", "dram", "softmax", "vector", "banks", "slots", "datapath", "energy"];
+
+/// Sections of which a machine has all or none.
+const ORGANISATION: [&str; 3] = ["banks", "slots", "datapath"];
+
+/// Slots of a unit: any unit may need the banks.
+const SLOTS: Kind = Kind::Integer(1, 64);
 
 /// A value in a text.
 pub(crate) enum Given<'a> {
@@ -136,16 +166,36 @@ pub(crate) fn keys() -> impl Iterator<Item = String> {
     FIELDS.iter().map(|(section, name, _)| dotted(section, name))
 }
 
-/// The key that states whether a machine has minifloats, with its section.
-pub(crate) const MINIFLOAT: (&str, &str) = ("softmax", "minifloat");
+/// What a text states, as far as it makes other keys necessary.
+#[derive(Clone, Copy)]
+pub(crate) struct Stated {
+    /// Whether there are minifloats.
+    minifloats: bool,
+    /// Whether there is one of the sections [`ORGANISATION`].
+    organised: bool,
+}
 
-/// Whether a key may be omitted, or, outside of sections, a section with all of its keys. Units
-/// that a machine need not have are optional, and what a unit costs that it does not have.
-pub(crate) fn is_optional(section: &str, name: &str, has_minifloats: bool) -> bool {
-    match (section, name) {
-        ("", "energy") | MINIFLOAT | ("vector", "interpolation") => true,
-        ("energy", "shift_pj") => !has_minifloats,
-        _ => false,
+impl Stated {
+    /// `is_true` tells whether a flag of a section is set, `is_there` whether a section exists.
+    pub(crate) fn new(
+        is_true: impl Fn(&str, &str) -> bool,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Stated {
+        Stated {
+            minifloats: is_true("softmax", "minifloat"),
+            organised: ORGANISATION.into_iter().any(is_there),
+        }
+    }
+
+    /// Whether a key may be omitted, or, outside of sections, a section with all of its keys. Units
+    /// that a machine need not have are optional, and what a unit costs that it does not have.
+    pub(crate) fn is_optional(self, section: &str, name: &str) -> bool {
+        match (section, name) {
+            ("", "energy") | ("softmax", "minifloat") | ("vector", "interpolation") => true,
+            ("energy", "shift_pj") => !self.minifloats,
+            ("", section) if ORGANISATION.contains(&section) => !self.organised,
+            _ => false,
+        }
     }
 }
 
@@ -159,12 +209,12 @@ pub(crate) fn check(section: &str, name: &str, given: &Given<'_>) -> Option<Resu
 /// Parses the TOML description of a machine.
 pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let (section, name) = MINIFLOAT;
-    let minifloat = root.get_ref().get(section).and_then(|table| table.get_ref().get(name));
-    let has_minifloats =
-        minifloat.is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(true)));
-    let mut reader =
-        Reader { text, has_minifloats, broken: Vec::new(), problems: Collector::new() };
+    let is_true = |section: &str, name: &str| {
+        let value = root.get_ref().get(section).and_then(|table| table.get_ref().get(name));
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(true)))
+    };
+    let stated = Stated::new(is_true, |section| root.get_ref().contains_key(section));
+    let mut reader = Reader { text, stated, broken: Vec::new(), problems: Collector::new() };
     for error in errors.iter().take(KEPT) {
         let message = error.message().trim_end().replace('\n', ", ");
         let problem = Diagnostic { span: error.span(), message, help: None };
@@ -184,7 +234,7 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
 
 struct Reader<'t> {
     text: &'t str,
-    has_minifloats: bool,
+    stated: Stated,
     /// Lines with syntax errors.
     broken: Vec<usize>,
     problems: Collector<Diagnostic>,
@@ -231,11 +281,11 @@ impl Reader<'_> {
         }
         // A misspelt key, or one on a line with a syntax error, is not missing.
         if self.broken.is_empty() {
-            let has_minifloats = self.has_minifloats;
+            let stated = self.stated;
             let lacks = |name: &str| {
                 !table.contains_key(name)
                     && !meant.contains(&name)
-                    && !is_optional(section, name, has_minifloats)
+                    && !stated.is_optional(section, name)
             };
             for name in names.iter().filter(|name| lacks(name)) {
                 let name = if sections.contains(name) {

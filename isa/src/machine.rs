@@ -7,6 +7,7 @@
 //! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal` (the
 //! paper with a memory that never makes anything wait) and `vitcod-sim` (the authors' simulator).
 
+mod area;
 pub(crate) mod text;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::instr::LineSet;
+pub use area::Area;
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
@@ -50,6 +52,9 @@ pub struct Machine {
     /// Energies of events; absent if unknown, and then reports state no energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
+    /// Areas of parts; those of 28 nm if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<Area>,
 }
 
 /// MAC lines: they compute all products, including those of encode and decode.

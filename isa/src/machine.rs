@@ -276,12 +276,16 @@ pub struct Energy {
 /// A configuration that cannot be used: all its problems at once.
 pub type MachineError = Problems<String>;
 
+/// The most banks of a scratchpad.
+pub const MAX_BANKS: u32 = 64;
+
 /// [`Machine::dram_millibytes_per_cycle`] counts thousandths of a byte.
 pub const MILLIBYTES_PER_BYTE: u64 = 1000;
 
 /// Names and texts of the presets.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("vitcod", include_str!("../machines/vitcod.toml")),
+    ("vitcod-wide", include_str!("../machines/vitcod-wide.toml")),
     ("vitcod-ideal", include_str!("../machines/vitcod-ideal.toml")),
     ("vitcod-sim", include_str!("../machines/vitcod-sim.toml")),
 ];

@@ -37,6 +37,7 @@ mod transfers;
 pub mod unit;
 
 pub use field::{Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, Traffic, Width};
+pub use resources::Accumulation;
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};
 

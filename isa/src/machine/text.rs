@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Machine;
+use super::{MAX_BANKS, Machine};
 use crate::instr::field;
 use vitcod_support::diagnostics::{Diagnostic, closest};
 use vitcod_support::problems::{Collector, KEPT, Problems};
@@ -53,7 +53,7 @@ const FIELDS: [(&str, &str, Kind); 65] = [
     ("vector", "elements_per_cycle", Kind::Integer(1, 4096)),
     ("vector", "fill_cycles", Kind::Integer(0, 10_000)),
     ("vector", "interpolation", Kind::Flag),
-    ("banks", "count", Kind::Integer(1, 64)),
+    ("banks", "count", Kind::Integer(1, MAX_BANKS)),
     ("banks", "word_bytes", Kind::PowerOfTwo(256)),
     ("banks", "accesses_per_cycle", Kind::Integer(1, 2)),
     ("banks", "row_ports", Kind::Integer(1, 16)),

@@ -12,8 +12,9 @@ use crate::machine::{self, Banks, Datapath, Machine, Organisation};
 /// Words of a row buffer: a port fills one half while lines read the other one.
 const ROW_BUFFER_WORDS: u32 = 16;
 
-/// Words that a unit buffers for each of its slots: one half is filled, the other one in use.
-const STREAM_BUFFER_WORDS: u32 = 16;
+/// What a unit buffers for each of its slots: a word of each bank, which arrive in any order within
+/// a revolution, while it uses those of the revolution before.
+const REVOLUTIONS_BUFFERED: u32 = 2;
 
 /// Units with a sequencer of their own: the two engines, encoder, decoder, two softmax units, the
 /// vector unit, load, store, and instruction fetch.
@@ -120,13 +121,13 @@ impl Parts<'_> {
             f64::from(count) * bank,
             format!("{count} x ({kb} KB x {cells} mm2 + {bits} bits x {column} um2)"),
         );
-        let buffers = f64::from(slots * STREAM_BUFFER_WORDS * word_bytes) / 1024.0;
+        let (words, buffer) = (slots * REVOLUTIONS_BUFFERED * count, each.buffer_mm2_per_kb);
         self.memory(
             "stream buffers",
-            buffers * each.buffer_mm2_per_kb,
+            f64::from(words * word_bytes) / 1024.0 * buffer,
             format!(
-                "{slots} slots x {STREAM_BUFFER_WORDS} words x {word_bytes} B x {} mm2/KB",
-                each.buffer_mm2_per_kb
+                "{slots} slots x {REVOLUTIONS_BUFFERED} x {count} words x {word_bytes} B x \
+                 {buffer} mm2/KB"
             ),
         );
         self.memory("fetch", each.fetch_mm2, "buffer of instructions, queues of the units".into());
@@ -149,13 +150,13 @@ impl Parts<'_> {
             f64::from(row_ports * (count - 1)) * f64::from(bits),
             format!("{row_ports} ports x ({count} - 1) banks x {bits} bits"),
         );
-        let (flip_flop, mux2) = (each.flip_flop_um2, each.mux2_um2);
+        let (latch, mux2) = (each.latch_um2, each.mux2_um2);
         let stored = f64::from(row_ports * ROW_BUFFER_WORDS * bits);
         self.logic(
             "row buffers",
-            stored * (flip_flop + mux2 / 2.0),
+            stored * (latch + mux2 / 2.0),
             format!(
-                "{row_ports} ports x {ROW_BUFFER_WORDS} words x {bits} bits x ({flip_flop} + \
+                "{row_ports} ports x {ROW_BUFFER_WORDS} words x {bits} bits x ({latch} + \
                  {mux2} / 2) um2"
             ),
         );
@@ -206,7 +207,7 @@ impl Parts<'_> {
     /// The MAC lines.
     fn lines(&mut self, machine: &Machine, datapath: &Datapath) {
         let each = self.each;
-        let (flip_flop, mux2) = (each.flip_flop_um2, each.mux2_um2);
+        let (flip_flop, latch, mux2) = (each.flip_flop_um2, each.latch_um2, each.mux2_um2);
         let lines = machine.lines.count;
         let macs = f64::from(lines) * f64::from(machine.lines.macs);
         self.logic("MACs", macs * each.mac_um2, format!("{macs} x {} um2", each.mac_um2));
@@ -220,8 +221,8 @@ impl Parts<'_> {
         let selected = f64::from(lines) * f64::from(inputs * 8 * machine.lines.port_bytes);
         self.logic(
             "operand registers",
-            bits * flip_flop + selected * mux2,
-            format!("{bits} bits x {flip_flop} um2 + {selected} x {mux2} um2"),
+            bits * latch + selected * mux2,
+            format!("{bits} bits x {latch} um2 + {selected} x {mux2} um2"),
         );
         let sums = f64::from(lines) * f64::from(datapath.accumulators);
         self.logic(

@@ -92,6 +92,14 @@ def run(cacti, defaults, size, word, ports, family):
     return {name: float(row[key]) * scale for name, (key, scale) in COLUMNS.items()}
 
 
+def wire(cacti):
+    """Energy in pJ that charges a wire of 1 mm with repeaters, by the run before."""
+    command = ["./cacti", "-infile", "input.cfg"]
+    text = subprocess.run(command, cwd=cacti, capture_output=True, text=True).stdout
+    relaxed = text[text.index("30% Overhead") :]
+    return 1000 * float(re.search(r"PowerD - (\S+)", relaxed)[1])
+
+
 def main():
     target = pathlib.Path(__file__).with_name("cacti.csv")
     with tempfile.TemporaryDirectory() as folder:
@@ -111,6 +119,8 @@ def main():
                         else ["none"] * len(COLUMNS)
                     )
                     print(f"{family},{count},{size},{word},{ports}," + ",".join(values), file=out)
+                charge = wire(cacti)
+                print(f"# {family}: {charge:.4f} pJ charge 1 mm of wire with repeaters", file=out)
     print(f"wrote {target}")
 
 

@@ -14,12 +14,14 @@ pub struct Area {
     pub two_port_sram_mm2_per_kb: f64,
     /// What a memory with two ports needs per bit of a word.
     pub two_port_sram_column_um2: f64,
-    /// Small buffers, per KB.
+    /// Buffers of some KB, per KB.
     pub buffer_mm2_per_kb: f64,
     /// Buffer of fetched instructions, and the queues of the units.
     pub fetch_mm2: f64,
     /// A flip-flop.
     pub flip_flop_um2: f64,
+    /// A latch.
+    pub latch_um2: f64,
     /// A multiplexer of one bit with two inputs.
     pub mux2_um2: f64,
     /// A multiplier of int8 with its adder and pipeline registers.

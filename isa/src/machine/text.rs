@@ -36,7 +36,7 @@ const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 const AREAS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 65] = [
+const FIELDS: [(&str, &str, Kind); 66] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -90,6 +90,7 @@ const FIELDS: [(&str, &str, Kind); 65] = [
     ("area", "buffer_mm2_per_kb", Kind::Area),
     ("area", "fetch_mm2", Kind::Area),
     ("area", "flip_flop_um2", Kind::Area),
+    ("area", "latch_um2", Kind::Area),
     ("area", "mux2_um2", Kind::Area),
     ("area", "mac_um2", Kind::Area),
     ("area", "shifter_um2", Kind::Area),

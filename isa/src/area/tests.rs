@@ -54,7 +54,7 @@ fn components() -> String {
     let areas = SHOWN.map(|name| Area::of(&preset(name)));
     let mut rows: Vec<&Component> = Vec::new();
     for area in &areas {
-        let mut at = 0;
+        let mut at = rows.len().min(1);
         for component in &area.components {
             let found = rows.iter().position(|row| row.name == component.name);
             at = found.unwrap_or_else(|| {

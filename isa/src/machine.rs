@@ -202,6 +202,27 @@ pub struct Organisation<'m> {
     pub datapath: &'m Datapath,
 }
 
+/// How rows of tiles are spread over the banks of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spread {
+    /// Banks and bytes of a word; `None` for a flat scratchpad.
+    banks: Option<(u32, u32)>,
+}
+
+impl Spread {
+    /// Bytes between the rows of a tile that many lines read at once, one row each: rows of
+    /// `bytes` bytes begin in all banks, or in every second, instead of always in the same few.
+    /// At most an eighth of the bytes is added.
+    pub fn stride(self, bytes: u64) -> u64 {
+        let Some((banks, word)) = self.banks else { return bytes };
+        let (banks, word) = (u64::from(banks), u64::from(word));
+        let words = bytes / word;
+        // The banks in which rows begin are those at multiples of the largest common factor.
+        let apart = 1 << words.trailing_zeros().min(banks.trailing_zeros());
+        if bytes.is_multiple_of(word) && words >= 8 && apart > 2 { bytes + word } else { bytes }
+    }
+}
+
 impl Slots {
     /// Slots of the banks: the accesses of a revolution.
     pub fn period(&self) -> u32 {
@@ -371,6 +392,11 @@ impl Machine {
             Unit::Minifloat => self.softmax.minifloat,
             Unit::Interpolation => self.vector.interpolation,
         }
+    }
+
+    /// How rows of tiles are spread over the banks.
+    pub fn spread(&self) -> Spread {
+        Spread { banks: self.banks.as_ref().map(|banks| (banks.count, banks.word_bytes)) }
     }
 
     /// Banks, slots and datapath; `None` if the machine is ideal.

@@ -7,6 +7,7 @@
 //! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal` (the
 //! paper with a memory that never makes anything wait) and `vitcod-sim` (the authors' simulator).
 
+mod area;
 pub(crate) mod text;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::dram::Ddr4;
 use crate::instr::{LineSet, MAX_WORD_BYTES};
+pub use area::Area;
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
@@ -54,6 +56,9 @@ pub struct Machine {
     /// Energies of events; absent if unknown, and then reports state no energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
+    /// Areas of parts; those of 28 nm if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<Area>,
 }
 
 /// MAC lines: they compute all products, including those of encode and decode.

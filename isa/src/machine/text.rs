@@ -24,6 +24,8 @@ enum Kind {
     Rate,
     /// An energy in pJ: a number in [`ENERGIES`].
     Energy,
+    /// An area in mm2 or um2, or a share: a number in [`AREAS`].
+    Area,
     /// Whether the machine has a unit.
     Flag,
     /// A name for reports.
@@ -34,9 +36,10 @@ enum Kind {
 
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
+const AREAS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 74] = [
+const FIELDS: [(&str, &str, Kind); 94] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -111,10 +114,30 @@ const FIELDS: [(&str, &str, Kind); 74] = [
     ("energy", "dram_pj_per_byte", Kind::Energy),
     ("energy", "element_pj", Kind::Energy),
     ("energy", "static_pj_per_cycle", Kind::Energy),
+    ("area", "sram_mm2_per_kb", Kind::Area),
+    ("area", "sram_column_um2", Kind::Area),
+    ("area", "two_port_sram_mm2_per_kb", Kind::Area),
+    ("area", "two_port_sram_column_um2", Kind::Area),
+    ("area", "buffer_mm2_per_kb", Kind::Area),
+    ("area", "fetch_mm2", Kind::Area),
+    ("area", "flip_flop_um2", Kind::Area),
+    ("area", "latch_um2", Kind::Area),
+    ("area", "mux2_um2", Kind::Area),
+    ("area", "mac_um2", Kind::Area),
+    ("area", "shifter_um2", Kind::Area),
+    ("area", "requantiser_um2", Kind::Area),
+    ("area", "divider_um2", Kind::Area),
+    ("area", "root_um2", Kind::Area),
+    ("area", "softmax_um2", Kind::Area),
+    ("area", "vector_um2", Kind::Area),
+    ("area", "line_control_um2", Kind::Area),
+    ("area", "sequencer_um2", Kind::Area),
+    ("area", "control_share", Kind::Area),
+    ("area", "density", Kind::Rate),
 ];
 
 /// Every section with the one that contains it.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("", "lines"),
     ("", "sram"),
     ("", "dram"),
@@ -126,6 +149,7 @@ const SECTIONS: [(&str, &str); 11] = [
     ("", "datapath"),
     ("", "fetch"),
     ("", "energy"),
+    ("", "area"),
 ];
 
 /// Sections of which a machine has all or none.
@@ -163,6 +187,7 @@ impl fmt::Display for Kind {
             Kind::PowerOfTwo(high) => write!(f, "a power of two up to {high}"),
             Kind::Rate => write!(f, "a number from {} to {}", RATES.start(), RATES.end()),
             Kind::Energy => write!(f, "a number from {} to {}", ENERGIES.start(), ENERGIES.end()),
+            Kind::Area => write!(f, "a number from {} to {}", AREAS.start(), AREAS.end()),
             Kind::Flag => write!(f, "true or false"),
             Kind::Name => write!(f, "a text of 1 to 64 printable characters"),
             Kind::Mapping => f.write_str(mapping::EXPECTED),
@@ -183,6 +208,8 @@ impl Kind {
             (Kind::Rate, Given::Number(value)) => RATES.contains(value),
             (Kind::Energy, Given::Integer(value)) => ENERGIES.contains(&(*value as f64)),
             (Kind::Energy, Given::Number(value)) => ENERGIES.contains(value),
+            (Kind::Area, Given::Integer(value)) => AREAS.contains(&(*value as f64)),
+            (Kind::Area, Given::Number(value)) => AREAS.contains(value),
             (Kind::Flag, Given::Flag(_)) => true,
             (Kind::Name, Given::Text(name)) => {
                 (1..=64).contains(&name.len()) && !name.contains(char::is_control)
@@ -193,6 +220,7 @@ impl Kind {
                 | Kind::PowerOfTwo(_)
                 | Kind::Rate
                 | Kind::Energy
+                | Kind::Area
                 | Kind::Flag
                 | Kind::Name
                 | Kind::Mapping,
@@ -237,7 +265,7 @@ impl Stated {
     /// not have are optional, and what a unit costs that it does not have, and details.
     pub(crate) fn is_optional(self, section: &str, name: &str) -> bool {
         match (section, name) {
-            ("", "energy" | "fetch")
+            ("", "energy" | "area" | "fetch")
             | ("dram", "ddr4")
             | ("softmax", "minifloat")
             | ("vector", "interpolation") => true,

@@ -47,7 +47,7 @@ pub(super) struct Fetch {
     /// Instructions whose words fill at most as many bytes as the next burst needs; their dispatch
     /// makes room for it.
     room: usize,
-    pub(super) fetched: Fetched,
+    fetched: Fetched,
 }
 
 impl Fetch {
@@ -118,6 +118,13 @@ impl Fetch {
         self.arrivals.push(arrival.max(last));
         self.free = free;
         self.fetched.rows.add(&rows);
+    }
+
+    /// Per instruction, the bytes of its word; and the sums.
+    pub(super) fn finish(self) -> (Vec<u64>, Option<Fetched>) {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let words = self.ends.iter().zip(starts).map(|(end, start)| end - start).collect();
+        (words, Some(self.fetched))
     }
 
     /// When an instruction was dispatched, if it was.

@@ -145,7 +145,8 @@ pub struct Banks {
 /// The slots of the units. The banks turn: in cycle `t`, the slot access of bank `b` belongs to slot
 /// `(b + t) % period`, where the period is the number of all slots. In as many consecutive accesses
 /// as the period, each slot meets each bank once. So a unit with `s` slots accesses up to `s` words
-/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do.
+/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do. A
+/// unit that reads and writes through the same slots does so in turn, revolution by revolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slots {
@@ -157,16 +158,18 @@ pub struct Slots {
     pub sparser_read: u32,
     /// Writes of the sparser engine.
     pub sparser_write: u32,
-    /// Reads and writes of the encoder.
+    /// Reads and writes of the encoder, in turn.
     pub encoder: u32,
-    /// Reads and writes of the decoder.
+    /// Reads and writes of the decoder, in turn.
     pub decoder: u32,
-    /// Reads and writes of each of the two softmax units.
+    /// Reads and writes of each of the two softmax units, in turn.
     pub softmax: u32,
-    /// Reads and writes of the vector unit.
+    /// Reads and writes of the vector unit, in turn.
     pub vector: u32,
-    /// Writes of the load unit, and its reads of indices.
-    pub load: u32,
+    /// Reads of the load unit: the indices of `gather`.
+    pub load_read: u32,
+    /// Writes of the load unit.
+    pub load_write: u32,
     /// Reads of the store unit.
     pub store: u32,
 }
@@ -216,6 +219,27 @@ pub struct Organisation<'m> {
     pub datapath: &'m Datapath,
 }
 
+/// How rows of tiles are spread over the banks of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spread {
+    /// Banks and bytes of a word; `None` for a flat scratchpad.
+    banks: Option<(u32, u32)>,
+}
+
+impl Spread {
+    /// Bytes between the rows of a tile that many lines read at once, one row each: rows of
+    /// `bytes` bytes begin in all banks, or in every second, instead of always in the same few.
+    /// At most an eighth of the bytes is added.
+    pub fn stride(self, bytes: u64) -> u64 {
+        let Some((banks, word)) = self.banks else { return bytes };
+        let (banks, word) = (u64::from(banks), u64::from(word));
+        let words = bytes / word;
+        // The banks in which rows begin are those at multiples of the largest common factor.
+        let apart = 1 << words.trailing_zeros().min(banks.trailing_zeros());
+        if bytes.is_multiple_of(word) && words >= 8 && apart > 2 { bytes + word } else { bytes }
+    }
+}
+
 impl Slots {
     /// Slots of the banks: the accesses of a revolution.
     pub fn period(&self) -> u32 {
@@ -228,11 +252,12 @@ impl Slots {
             decoder,
             softmax,
             vector,
-            load,
+            load_read,
+            load_write,
             store,
         } = *self;
         let engines = denser_read + denser_write + sparser_read + sparser_write;
-        engines + encoder + decoder + 2 * softmax + vector + load + store
+        engines + encoder + decoder + 2 * softmax + vector + load_read + load_write + store
     }
 }
 
@@ -290,12 +315,16 @@ pub struct Energy {
 /// A configuration that cannot be used: all its problems at once.
 pub type MachineError = Problems<String>;
 
+/// The most banks of a scratchpad.
+pub const MAX_BANKS: u32 = 64;
+
 /// [`Machine::dram_millibytes_per_cycle`] counts thousandths of a byte.
 pub const MILLIBYTES_PER_BYTE: u64 = 1000;
 
 /// Names and texts of the presets.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("vitcod", include_str!("../machines/vitcod.toml")),
+    ("vitcod-wide", include_str!("../machines/vitcod-wide.toml")),
     ("vitcod-ideal", include_str!("../machines/vitcod-ideal.toml")),
     ("vitcod-sim", include_str!("../machines/vitcod-sim.toml")),
 ];
@@ -381,6 +410,11 @@ impl Machine {
             Unit::Minifloat => self.softmax.minifloat,
             Unit::Interpolation => self.vector.interpolation,
         }
+    }
+
+    /// How rows of tiles are spread over the banks.
+    pub fn spread(&self) -> Spread {
+        Spread { banks: self.banks.as_ref().map(|banks| (banks.count, banks.word_bytes)) }
     }
 
     /// Banks, slots and datapath; `None` if the machine is ideal.
@@ -471,6 +505,21 @@ mod tests {
         let simulator = Machine::preset("vitcod-sim").unwrap();
         assert_eq!(simulator.macs_per_cycle(), 4096);
         assert_ne!(paper.digest(), simulator.digest());
+    }
+
+    #[test]
+    fn a_machine_may_have_its_dram_in_detail() {
+        let detailed = Machine::from_toml(include_str!("../machines/vitcod-ddr4.toml")).unwrap();
+        assert_eq!(detailed.dram.ddr4, Some(Ddr4::ddr4_2400()));
+        assert_eq!(Machine::from_toml(&detailed.to_toml()).unwrap(), detailed);
+        let paper = Machine::preset("vitcod").unwrap();
+        assert_ne!(detailed.digest(), paper.digest());
+        // An open bank takes as long as the simple channel: 17 + 17 + 4 clocks, and one in which
+        // the burst is accepted.
+        let memory = 39_u32 * 5;
+        assert_eq!((detailed.dram.latency_cycles + memory.div_ceil(12)) - 1, 50);
+        let plain = Machine { name: paper.name.clone(), dram: paper.dram.clone(), ..detailed };
+        assert_eq!(plain, paper);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use crate::machine::Machine;
 use crate::program::{Decision, Header, Layer, Program};
 use bytes::Bytes;
 
-/// The machine of the paper, on which instructions need not be fetched.
+/// The machine of the paper with an ideal memory.
 pub fn vitcod() -> Machine {
-    Machine { fetch: None, ..Machine::preset("vitcod").expect("it is a preset") }
+    Machine::preset("vitcod-ideal").expect("it is a preset")
 }
 
 /// A program of one layer on `vitcod`, with 64 KiB of DRAM. `halt` is appended.

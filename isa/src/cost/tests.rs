@@ -9,7 +9,7 @@ use super::*;
 use crate::instr::{Dram, Engine, Sram, Traffic, Width};
 
 fn vitcod() -> Machine {
-    Machine::preset("vitcod").unwrap()
+    Machine::preset("vitcod-ideal").unwrap()
 }
 
 fn matmul(m: u16, n: u16, k: u16) -> Op {

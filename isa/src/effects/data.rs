@@ -53,7 +53,11 @@ impl Data {
 
     /// The kind of an operand's data.
     pub fn of(op: &Op, access: &Access) -> Data {
-        let operand = access.operand;
+        Data::of_operand(op, access.operand)
+    }
+
+    /// The kind of the data in the operand of this name.
+    pub(crate) fn of_operand(op: &Op, operand: &str) -> Data {
         // These names have the same meaning in every instruction.
         match operand {
             "index" | "mask" | "rows" | "keys" | "block_keys" => return Data::Indices,

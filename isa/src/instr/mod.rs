@@ -57,6 +57,7 @@ pub mod unit;
 mod word;
 
 pub use field::{Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, Traffic, Width};
+pub use resources::Accumulation;
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};
 pub use word::{DecodeError, EncodeError, Forms, MAX_WORD_BYTES, WORD_ALIGN, Word, word_bytes};

@@ -4,6 +4,15 @@
 use super::table::*;
 use super::{Engine, LineSet, Traffic, Unit, UnitSet};
 
+/// How MAC lines accumulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accumulation {
+    /// Each MAC adds to its neighbour's sum: a line computes one result at a time.
+    AlongSum,
+    /// Each MAC adds to its own sum: a line computes as many results as it has MACs.
+    AlongOutputs,
+}
+
 impl Op {
     /// The units that execute it: one, or all of them for `barrier` and `halt`.
     pub fn units(&self) -> UnitSet {
@@ -43,6 +52,28 @@ impl Op {
             | Op::SpmmList(SpmmList { lines, .. })
             | Op::Encode(Encode { lines, .. })
             | Op::Decode(Decode { lines, .. }) => Some(lines),
+            Op::Load(_)
+            | Op::Store(_)
+            | Op::Gather(_)
+            | Op::Softmax(_)
+            | Op::SoftmaxList(_)
+            | Op::LayerNorm(_)
+            | Op::Add(_)
+            | Op::Lut(_)
+            | Op::Interpolate(_)
+            | Op::Sync(_)
+            | Op::Barrier(_)
+            | Op::Halt(_) => None,
+        }
+    }
+
+    /// How its MAC lines accumulate, if it executes on lines.
+    pub fn accumulation(&self) -> Option<Accumulation> {
+        match self {
+            Op::Matmul(_) | Op::Sddmm(_) | Op::SddmmList(_) => Some(Accumulation::AlongSum),
+            Op::Spmm(_) | Op::SpmmList(_) | Op::Encode(_) | Op::Decode(_) => {
+                Some(Accumulation::AlongOutputs)
+            }
             Op::Load(_)
             | Op::Store(_)
             | Op::Gather(_)

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Machine;
+use super::{MAX_BANKS, Machine};
 use crate::dram::mapping::{self, Mapping};
 use crate::instr::field;
 use vitcod_support::diagnostics::{Diagnostic, closest};
@@ -36,7 +36,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 73] = [
+const FIELDS: [(&str, &str, Kind); 74] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -78,7 +78,7 @@ const FIELDS: [(&str, &str, Kind); 73] = [
     ("vector", "elements_per_cycle", Kind::Integer(1, 4096)),
     ("vector", "fill_cycles", Kind::Integer(0, 10_000)),
     ("vector", "interpolation", Kind::Flag),
-    ("banks", "count", Kind::Integer(1, 64)),
+    ("banks", "count", Kind::Integer(1, MAX_BANKS)),
     ("banks", "word_bytes", Kind::PowerOfTwo(256)),
     ("banks", "accesses_per_cycle", Kind::Integer(1, 2)),
     ("banks", "row_ports", Kind::Integer(1, 16)),
@@ -90,7 +90,8 @@ const FIELDS: [(&str, &str, Kind); 73] = [
     ("slots", "decoder", SLOTS),
     ("slots", "softmax", SLOTS),
     ("slots", "vector", SLOTS),
-    ("slots", "load", SLOTS),
+    ("slots", "load_read", SLOTS),
+    ("slots", "load_write", SLOTS),
     ("slots", "store", SLOTS),
     ("datapath", "operand_bytes", Kind::Integer(2, 4096)),
     ("datapath", "accumulators", Kind::Integer(2, 4096)),

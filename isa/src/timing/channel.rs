@@ -59,6 +59,11 @@ impl<'a> Channel<'a> {
         self.free
     }
 
+    /// Keeps the channel for the transfer that it served last, at least until then.
+    pub(super) fn hold(&mut self, until: Time) {
+        self.free = self.free.max(until);
+    }
+
     /// Serves a transfer of instruction `index` that begins at `start`, which is not before the
     /// channel is free, and takes `burst_bytes` in whole bursts. What it asks for is computed only
     /// if that matters.

@@ -171,5 +171,5 @@ fn behind_data(code: &[Instr], burst_bytes: u64) -> u64 {
     let accesses = code.iter().flat_map(|instr| accesses(&instr.op));
     let dram = accesses.filter(|access| access.space == Space::Dram);
     let end = dram.map(|access| access.region.end()).max().unwrap_or_default();
-    end.div_ceil(burst_bytes) * burst_bytes
+    end.div_ceil(burst_bytes).saturating_mul(burst_bytes)
 }

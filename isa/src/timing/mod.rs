@@ -9,11 +9,15 @@
 //!   later and then signals. A unit completes in order: an instruction with a shorter latency than
 //!   its predecessor waits for it, so the i-th token of a pair is that of its i-th signal.
 //! - MAC lines are an interlock: an instruction acquires all of its lines at its start. If two
-//!   could start in the same cycle, the unit with the lower number does.
+//!   could start in the same cycle, the unit with the lower number does. Lines whose last
+//!   instruction accumulated the other way, along sums or along outputs, are emptied first: they
+//!   are ready `mode_switch_cycles` after its end. That counts as waiting for lines.
+//! - A token arrives `token_cycles` after the completion of its sender.
 //! - The DRAM channel serves one transfer at a time, in the order of their requests, at its exact
 //!   bandwidth: a transfer begins when the previous one ends, also within a cycle; only what other
 //!   units observe is rounded up to whole cycles. The load or store unit is occupied while its
-//!   transfer holds the channel, and for at least a cycle.
+//!   transfer holds the channel, and for at least a cycle. A transfer holds the channel for as long
+//!   as its accesses to the banks take, if that is longer.
 //! - Where the machine has [DDR4 in detail](crate::dram), its interface takes the place of the
 //!   channel: a transfer holds it until its last burst is accepted, and completes
 //!   [`Cost::latency`] cycles after its last data have moved.

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::cost::{Cost, cost};
 use crate::dram::RowCounts;
 use crate::dram::bursts::Request;
-use crate::instr::{Instr, LineSet, Op, Unit, UnitSet};
+use crate::instr::{Accumulation, Instr, LineSet, Op, Unit, UnitSet};
 use crate::machine::Machine;
 
 use super::channel::Channel;
@@ -27,6 +27,9 @@ pub(super) struct Simulation<'a> {
     lanes: [Lane; Unit::COUNT],
     /// Arrival times of pending tokens, by sender and receiver.
     tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
+    /// Cycles from a completion to the arrival of its tokens.
+    token_cycles: u64,
+    modes: Modes,
     channel: Channel<'a>,
     /// Cycles from the end of a burst of instructions to its arrival.
     dram_latency: u64,
@@ -112,6 +115,8 @@ impl<'a> Simulation<'a> {
         let with_addresses = trace.is_some() || machine.dram.ddr4.is_some();
         Ok(Simulation {
             code,
+            token_cycles: machine.datapath.as_ref().map_or(0, |data| data.token_cycles.into()),
+            modes: Modes::new(machine),
             lanes,
             tokens: Default::default(),
             channel: Channel::new(machine, trace),
@@ -256,7 +261,10 @@ impl<'a> Simulation<'a> {
             let resource = self.resource(index);
             let start = match resource {
                 Resource::Channel => at.max(self.channel.free()),
-                Resource::Lines(lines) => at.max(self.lines_free(unit, lines)),
+                Resource::Lines(lines) => {
+                    let free = self.lines_free(unit, lines);
+                    at.max(free).max(self.modes.ready(lines, self.code[index].op.accumulation()))
+                }
                 Resource::None => at,
             };
             // A unit forgets the lines of its last instruction when it starts the next one, which
@@ -334,7 +342,9 @@ impl<'a> Simulation<'a> {
                 if let Some(rows) = self.timing.rows.get_mut(index) {
                     *rows = served.rows;
                 }
-                let free = served.free.max(start.later(1));
+                // Nothing is buffered between the channel and the scratchpad: the slower one counts.
+                self.channel.hold(start.later(cycles));
+                let free = served.free.max(start.later(cycles.max(1)));
                 (free, served.moved.max(free))
             }
             _ => {
@@ -343,6 +353,9 @@ impl<'a> Simulation<'a> {
             }
         };
         let end = free.ceil();
+        if let Resource::Lines(lines) = resource {
+            self.modes.hold(lines, self.code[index].op.accumulation(), end);
+        }
         let completion = moved.ceil().saturating_add(latency).max(lane.completed);
         self.timing.units[unit.index()].busy += end - start.ceil();
         (lane.free, lane.completed, lane.lines) = (free, completion, lines);
@@ -352,7 +365,8 @@ impl<'a> Simulation<'a> {
 
         self.look_at_head(unit);
         for receiver in self.code[index].signal.iter() {
-            self.tokens[unit.index()][receiver.index()].push_back(completion);
+            let arrival = completion.saturating_add(self.token_cycles);
+            self.tokens[unit.index()][receiver.index()].push_back(arrival);
             if matches!(self.lanes[receiver.index()].head, Head::Tokens) {
                 self.look_at_head(receiver);
             }
@@ -395,6 +409,45 @@ impl<'a> Simulation<'a> {
             })
         });
         TimingError::Deadlock(blocked.collect())
+    }
+}
+
+/// How each MAC line accumulates, and until when.
+struct Modes {
+    switch_cycles: u64,
+    lines: Vec<(Option<Accumulation>, u64)>,
+}
+
+impl Modes {
+    fn new(machine: &Machine) -> Modes {
+        let switch_cycles =
+            machine.datapath.as_ref().map_or(0, |data| data.mode_switch_cycles.into());
+        Modes { switch_cycles, lines: vec![(None, 0); machine.lines.count as usize] }
+    }
+
+    /// The lines of a set; an unverified set may name lines that do not exist.
+    fn range(&self, lines: LineSet) -> std::ops::Range<usize> {
+        let end = (lines.end() as usize).min(self.lines.len());
+        usize::from(lines.first).min(end)..end
+    }
+
+    /// When lines may accumulate in a mode: those in the other mode are emptied first.
+    fn ready(&self, lines: LineSet, mode: Option<Accumulation>) -> Time {
+        if self.switch_cycles == 0 {
+            return Time::default();
+        }
+        let other = self.lines[self.range(lines)]
+            .iter()
+            .filter(|(last, _)| last.is_some() && *last != mode);
+        let until = other.map(|(_, until)| *until).max();
+        Time::at(until.map_or(0, |until| until.saturating_add(self.switch_cycles)))
+    }
+
+    fn hold(&mut self, lines: LineSet, mode: Option<Accumulation>, until: u64) {
+        if self.switch_cycles > 0 {
+            let range = self.range(lines);
+            self.lines[range].fill((mode, until));
+        }
     }
 }
 

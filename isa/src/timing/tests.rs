@@ -5,6 +5,7 @@
 //! later; a product completes 12 cycles after its last operand; `halt` takes a cycle.
 
 mod channel;
+mod ddr4;
 mod fetch;
 
 use std::collections::VecDeque;

@@ -177,14 +177,17 @@ impl Builder<'_> {
         rows: &Range<usize>,
     ) -> Tile {
         let (_, row_bytes) = self.graph.ty(value).matrix();
-        let at = self.constant(
-            name,
-            layer,
-            value,
-            rows.start * row_bytes..rows.end * row_bytes,
-            Traffic::Weights,
-        );
-        Tile { at, stride: row_stride(row_bytes as u64) }
+        let stride = self.machine.spread().stride(row_bytes as u64) as usize;
+        if stride == row_bytes {
+            let bytes = rows.start * row_bytes..rows.end * row_bytes;
+            let at = self.constant(name, layer, value, bytes, Traffic::Weights);
+            return Tile { at, stride: row_stride(row_bytes as u64) };
+        }
+        let tile = self.tile(name, rows.len(), stride);
+        let block = Block { rows: rows.clone(), bytes: 0..row_bytes };
+        let base = self.residence.constants[&value];
+        self.load_rows(layer, base, row_bytes as u64, &block, tile, Traffic::Weights);
+        tile
     }
 
     /// Loads a block of a weight matrix into the next buffer of a ring.
@@ -196,7 +199,11 @@ impl Builder<'_> {
         block: &Block,
     ) -> Tile {
         let (_, row_bytes) = self.graph.ty(value).matrix();
-        let tile = self.ring_tile(ring, block.height(), block.bytes.len());
+        // The last slice of a depth may be spread though the others are not.
+        let spread = self.machine.spread().stride(block.bytes.len() as u64) as usize;
+        let fits = block.height() * spread <= ring.bytes;
+        let tile =
+            self.ring_tile(ring, block.height(), if fits { spread } else { block.bytes.len() });
         let base = self.residence.constants[&value];
         self.load_rows(layer, base, row_bytes as u64, block, tile, Traffic::Weights);
         tile

@@ -244,7 +244,8 @@ impl<'a> Context<'a> {
             of_head(PROJECTED_QUERIES, shape.queries * shape.d);
         }
         if self.depth > 0 {
-            buffers.add(WEIGHTS, projected_channels * self.depth, 2, Lifetime::Tile);
+            let depth = self.planner.machine.spread().stride(self.depth as u64) as usize;
+            buffers.add(WEIGHTS, projected_channels * depth, 2, Lifetime::Tile);
             buffers.add(CHANNELS, projected_channels * Channel::BYTES, 2, Lifetime::Tile);
         }
         buffers.add(SOURCES, self.loaded_sources(), 1, Lifetime::Group);
@@ -262,7 +263,7 @@ impl<'a> Context<'a> {
             let m = graph.ty(projection.x).matrix().0;
             let of = |channels: usize| {
                 let width = width_of(graph, projection.linear);
-                let op = matmul(self.planner.machine.all_lines(), width, [m, channels, self.depth]);
+                let op = matmul(self.planner.machine, width, [m, channels, self.depth]);
                 cost(&op.into(), machine).cycles
             };
             let channels = graph.ty(projection.result).matrix().1 / shape.heads;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use vitcod_isa::instr::Width;
+use vitcod_isa::machine::Spread;
 use vitcod_isa::operands::Channel;
 
 use crate::codegen::builder::buffers::{Declared, Lifetime, double};
@@ -57,6 +58,8 @@ pub(crate) struct Extents {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
+    /// How rows of weights are spread over the banks.
+    pub(crate) spread: Spread,
     /// Width of the results of the matrix product.
     pub(crate) out: Width,
     pub(crate) operand: Form,
@@ -89,6 +92,7 @@ impl Extents {
             m,
             n,
             k,
+            spread: planner.machine.spread(),
             out: width_of(graph, group.linear),
             operand: Operand::of(graph, planner.residence, group).form,
             product_is_scratch: group.add.is_some() || group.is_interpolated(graph),
@@ -107,6 +111,11 @@ impl Extents {
         }
     }
 
+    /// Bytes of a tile of weights.
+    pub(crate) fn weight_bytes(&self, channels: usize, depth: usize) -> usize {
+        channels * self.spread.stride(depth as u64) as usize
+    }
+
     /// The buffers of a tiling. A buffer that several tiles use has two copies.
     pub(crate) fn buffers(&self, tiling: Tiling) -> Declared {
         let Tiling { rows, channels, depth, panel } = tiling;
@@ -115,7 +124,7 @@ impl Extents {
         let split_k = depth < self.k;
         let mut buffers = Declared::default();
         let weights = double(channels < self.n || split_k);
-        buffers.add(WEIGHTS, channels * depth, weights, Lifetime::Tile);
+        buffers.add(WEIGHTS, self.weight_bytes(channels, depth), weights, Lifetime::Tile);
         buffers.align(WEIGHTS_ALIGNMENT * weights);
         buffers = buffers.with(&self.tables());
         if split_k {

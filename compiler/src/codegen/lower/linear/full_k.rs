@@ -27,7 +27,7 @@ pub(crate) fn boundary_rows(
     [rows, channels, k]: [usize; 3],
 ) -> usize {
     let stripe = rows.div_ceil(STRIPES);
-    let op = matmul(machine.all_lines(), out, [stripe, channels, k]);
+    let op = matmul(machine, out, [stripe, channels, k]);
     let worth = cost(&op.into(), machine).cycles > 8 * drain_cycles(machine);
     if worth { stripe } else { rows }
 }
@@ -47,7 +47,7 @@ pub(crate) fn emit_all_rows(
     );
     for rows in chunks(m, height) {
         let [x, dst] = [x, dst].map(|tile| builder.offset_rows(tile, rows.start));
-        let op = matmul(builder.machine.all_lines(), out, [rows.len(), weights.channels.len(), k]);
+        let op = matmul(builder.machine, out, [rows.len(), weights.channels.len(), k]);
         builder.push(
             linear,
             weights.with(x, Matmul { dst: dst.at.into(), dst_stride: dst.stride, ..op }),
@@ -144,11 +144,7 @@ impl Layer<'_> {
                 dst_stride: target.tile.stride,
                 more_runs: count(runs - 1),
                 run_stride: run.run_stride,
-                ..matmul(
-                    builder.machine.all_lines(),
-                    out,
-                    [run.rows.len(), weights.channels.len(), run_length],
-                )
+                ..matmul(builder.machine, out, [run.rows.len(), weights.channels.len(), run_length])
             };
             builder
                 .push(self.group.linear, weights.with(Tile { at: run.at, stride: run.stride }, op));

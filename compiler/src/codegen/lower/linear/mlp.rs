@@ -190,7 +190,7 @@ fn fused_buffers([producer, consumer]: [&Extents; 2], tiles: Tiling, panel: Tili
     buffers.add(ACCUMULATORS, panel * 4 * rows, 1, Lifetime::Stripe);
     buffers.add(CHANNELS, panel * Channel::BYTES, 1, Lifetime::Stripe);
     buffers.add(HIDDEN, rows * depth, RESIDENT_SLICES, Lifetime::Stripe);
-    buffers.add(WEIGHTS, channels * depth, 2, Lifetime::Tile);
+    buffers.add(WEIGHTS, consumer.weight_bytes(channels, depth), 2, Lifetime::Tile);
     buffers.with(&consumer.tables())
 }
 
@@ -204,8 +204,8 @@ fn emit_interleaved(builder: &mut Builder<'_>, plan: &InterleavedPlan<'_>) {
     let consumer_layer = Layer::new(builder, &group.second, *consumer);
     let x =
         producer_layer.operand.block(builder, &Block { rows: rows.clone(), bytes: 0..producer.k });
-    let mut panel_buffers = PanelBuffers::new(chosen.consumer);
-    let mut weights = BufferRing::new(WEIGHTS, 2, width * producer.k);
+    let mut panel_buffers = PanelBuffers::new(consumer, chosen.consumer);
+    let mut weights = BufferRing::new(WEIGHTS, 2, producer.weight_bytes(width, producer.k));
     let mut hidden = BufferRing::new(HIDDEN, RESIDENT_SLICES, m * chosen.consumer.depth);
     let first_panel = 0..chosen.consumer.panel;
     let mut panel =

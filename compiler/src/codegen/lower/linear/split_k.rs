@@ -52,12 +52,13 @@ pub(crate) struct KSlice {
 }
 
 impl PanelBuffers {
-    /// Buffers for the panels of a tiling, the widest panel first.
-    pub(crate) fn new(Tiling { channels, depth, .. }: Tiling) -> PanelBuffers {
+    /// Buffers for the panels of a layer's tiling, the widest panel first.
+    pub(crate) fn new(extents: &Extents, tiling: Tiling) -> PanelBuffers {
+        let Tiling { channels, depth, .. } = tiling;
         PanelBuffers {
             sums: Vec::new(),
             step: channels,
-            weights: BufferRing::new(WEIGHTS, 2, channels * depth),
+            weights: BufferRing::new(WEIGHTS, 2, extents.weight_bytes(channels, depth)),
         }
     }
 }
@@ -91,7 +92,7 @@ impl AccumulatorPanel<'_> {
             for (rows, operand) in &slice.stripes {
                 let sums = builder.offset_rows(part.sums, rows.start - self.rows.start);
                 let shape = [rows.len(), part.channels.len(), slice.depth.len()];
-                let op = matmul(builder.machine.all_lines(), Width::I32, shape);
+                let op = matmul(builder.machine, Width::I32, shape);
                 let op = Matmul { dst: sums.at.into(), dst_stride: sums.stride, ..op };
                 builder.push(
                     layer.group.linear,
@@ -113,7 +114,7 @@ impl AccumulatorPanel<'_> {
                     let sums = builder.offset_rows(part.sums, rows.start - self.rows.start);
                     let target = layer.target(builder, &rows, &part.channels);
                     let shape = [rows.len(), part.channels.len(), slice.depth.len()];
-                    let op = matmul(builder.machine.all_lines(), layer.extents.out, shape);
+                    let op = matmul(builder.machine, layer.extents.out, shape);
                     let op =
                         Matmul { dst: target.tile.at.into(), dst_stride: target.tile.stride, ..op };
                     builder.push(
@@ -181,7 +182,7 @@ impl Layer<'_> {
         mut depths: Vec<Range<usize>>,
         mut resident: Vec<KSlice>,
     ) {
-        let mut buffers = PanelBuffers::new(tiling);
+        let mut buffers = PanelBuffers::new(&self.extents, tiling);
         let [count, height] = slice_buffers(rows.len());
         let mut operands = BufferRing::new(ACTIVATIONS, count, height * tiling.depth);
         for panel in chunks_of(channels, tiling.panel) {

@@ -9,7 +9,7 @@ use vitcod_isa::instr::table::Matmul;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::operands::Channel;
 
-use crate::codegen::limits::{MAX_COUNT, count};
+use crate::codegen::limits::{MAX_COUNT, count, row_stride};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::linear::extents::{Extents, Tiling};
 use crate::codegen::lower::linear::templates::matmul;
@@ -117,19 +117,21 @@ pub(crate) fn padded(machine: &Machine, bytes: usize) -> usize {
 pub(crate) fn estimate(planner: &Planner<'_>, extents: &Extents, tiling: Tiling) -> Estimate {
     let &Extents { m, n, k, out, operand: form, .. } = extents;
     let machine = planner.machine;
-    let lines = planner.machine.all_lines();
     let transfer = |bytes: usize| machine.transfer_cycles(bytes as u64);
     let cycles = |op: Matmul| cost(&op.into(), machine).cycles;
     let [runs, run] = form.runs();
     let sums = |rows: usize, channels: usize| {
         let slices = k.div_ceil(tiling.depth);
         let slice = |out, accumulate, depth| {
-            cycles(Matmul { accumulate, ..matmul(lines, out, [rows, channels, depth]) })
+            cycles(Matmul { accumulate, ..matmul(machine, out, [rows, channels, depth]) })
         };
         match slices {
             1 => cycles(Matmul {
                 more_runs: count(runs - 1),
-                ..matmul(lines, out, [rows, channels, run])
+                run_stride: row_stride(run as u64),
+                a_stride: row_stride(k as u64),
+                b_stride: row_stride(machine.spread().stride(k as u64)),
+                ..matmul(machine, out, [rows, channels, run])
             }),
             _ => {
                 let between = (slices - 2) as u64 * slice(Width::I32, true, tiling.depth);

@@ -1,0 +1,454 @@
+//! Instructions on a machine with banks. The largest of several limits is the cost; each has a
+//! source of its own, and none depends on data or on other instructions.
+//!
+//! - *MACs*: as on an ideal machine, except that lines that accumulate along sums hold a part of a
+//!   row of the right operand while rows of the left one stream past (paper: K-stationary). So the
+//!   lines of a *pass* belong to different rows of the right operand; where fewer rows are left
+//!   than lines, groups of lines take different rows of the left operand.
+//! - *Words*: every operand is a stream of words through the slots of its unit, see `streams`. A
+//!   part of a row that is held is read once for half of the line's accumulators, which are the
+//!   results that it contributes to at a time, or once per pass if it is the whole row. The other
+//!   half of the accumulators is emptied meanwhile. Lines that need the same word share it.
+//! - *Requantisers, dividers, roots*: results, rows of probabilities and rows of LayerNorm, divided
+//!   by the units for them.
+//!
+//! The first words arrive, and the last results leave, within a revolution of the banks each, which
+//! is part of the latency.
+
+use super::streams::{Geometry, Rows, Stream};
+use super::{Cost, SramTraffic, Summand as _, burst_traffic};
+use crate::effects::{Data, Mode, Region, Space, accesses};
+use crate::instr::LineSet;
+use crate::instr::table::*;
+use crate::instr::{Engine, Entries, Width};
+use crate::machine::{Machine, Organisation};
+
+/// Rows of LayerNorm that are normalised together, channel by channel, so that its parameters are
+/// read once for all of them (ours).
+const NORMALISED_ROWS: u64 = 8;
+
+/// The cost of an operation on a machine with banks.
+pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -> Cost {
+    let mut costing = Costing {
+        op,
+        machine,
+        organisation,
+        geometry: Geometry::new(organisation),
+        read: Stream::default(),
+        written: Stream::default(),
+        sram: SramTraffic::default(),
+    };
+    match *op {
+        Op::Load(_) | Op::Store(_) | Op::Gather(_) => costing.transfer(),
+        Op::Matmul(product) => costing.matmul(&product),
+        Op::Sddmm(scores) => costing.sddmm(&scores),
+        Op::Spmm(product) => costing.spmm(&product),
+        Op::SddmmList(SddmmList { m, d, heads, entries, .. }) => {
+            costing.list(u64::from(heads) * u64::from(m) + u64::from(entries.0), d)
+        }
+        Op::SpmmList(SpmmList { d, entries, .. }) => costing.list(entries.0.into(), d),
+        Op::SoftmaxList(SoftmaxList { count, entries, .. }) => costing.list_softmax(count, entries),
+        Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. }) => {
+            costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.encoder)
+        }
+        Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
+            costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.decoder)
+        }
+        Op::Softmax(Softmax { m, n, .. }) => costing.softmax(m, n),
+        Op::LayerNorm(norm) => costing.layer_norm(&norm),
+        Op::Add(Add { m, n, .. }) => costing.elementwise(m, n, 0),
+        Op::Lut(Lut { m, n, .. }) | Op::Interpolate(Interpolate { m, n, .. }) => {
+            let table = costing.operand("table");
+            costing.elementwise(m, n, 2 * costing.revolutions(table, organisation.slots.vector))
+        }
+        Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
+    }
+}
+
+struct Costing<'a> {
+    op: &'a Op,
+    machine: &'a Machine,
+    organisation: Organisation<'a>,
+    geometry: Geometry,
+    read: Stream,
+    written: Stream,
+    sram: SramTraffic,
+}
+
+/// How lines that accumulate along sums divide `m x n` results.
+struct Passes {
+    /// Columns, the rows of the right operand, of a whole pass.
+    columns: u64,
+    /// Passes in which every line has a column.
+    whole: u64,
+    /// Columns of the last pass, which has fewer columns than lines.
+    rest: u64,
+    /// Rows of the left operand that each group of lines takes in the last pass.
+    rows_each: u64,
+}
+
+impl Passes {
+    fn new(m: u64, n: u64, lines: u64) -> Passes {
+        let rest = n % lines;
+        let rows_each = if rest == 0 { 0 } else { m.div_ceil(lines / rest) };
+        Passes { columns: lines, whole: n / lines, rest, rows_each }
+    }
+
+    /// Results of the busiest line.
+    fn rounds(&self, m: u64) -> u64 {
+        self.whole * m + self.rows_each
+    }
+
+    fn count(&self) -> u64 {
+        self.whole + u64::from(self.rest > 0)
+    }
+}
+
+/// The operands of sums.
+struct Sums {
+    left: Rows,
+    right: Rows,
+    /// Rows of the results; their bytes follow from the columns.
+    results: Rows,
+    /// Bytes of a result.
+    width: u64,
+}
+
+impl Costing<'_> {
+    // ---- streams ----
+
+    /// Counts words that are read.
+    fn reads(&mut self, operand: &str, stream: Stream) {
+        let data = Data::of_operand(self.op, operand) as usize;
+        self.sram.read[data] += stream.words.saturating_mul(self.geometry.word);
+        self.read = self.read.and(stream);
+    }
+
+    /// Counts words that are written.
+    fn writes(&mut self, operand: &str, stream: Stream) {
+        let data = Data::of_operand(self.op, operand) as usize;
+        self.sram.written[data] += stream.words.saturating_mul(self.geometry.word);
+        self.written = self.written.and(stream);
+    }
+
+    /// Counts all operands in the scratchpad but these, each once and row by row.
+    fn others(&mut self, counted: &[&str]) {
+        for access in accesses(self.op).iter().filter(|access| access.space == Space::Sram) {
+            if counted.contains(&access.operand) {
+                continue;
+            }
+            let stream = self.region(access.region);
+            match access.mode {
+                Mode::Read => self.reads(access.operand, stream),
+                Mode::Write => self.writes(access.operand, stream),
+                Mode::Update => {
+                    self.reads(access.operand, stream);
+                    self.writes(access.operand, stream);
+                }
+            }
+        }
+    }
+
+    /// The stream of an operand that is visited row by row.
+    fn operand(&self, name: &str) -> Stream {
+        let accesses = accesses(self.op);
+        let access = accesses.iter().find(|access| access.operand == name);
+        access.map_or(Stream::default(), |access| self.region(access.region))
+    }
+
+    fn region(&self, region: Region) -> Stream {
+        let rows = Rows::new(region.base, region.inner, region.bytes, region.inner_stride);
+        self.geometry
+            .sum(region.outer, region.outer_stride, |offset| self.geometry.stream(rows.at(offset)))
+    }
+
+    // ---- limits ----
+
+    /// Cycles of the revolutions in which so many slots deliver a stream.
+    fn revolutions(&self, stream: Stream, slots: u32) -> u64 {
+        let revolutions = stream.layers.div_ceil(u64::from(slots.max(1)));
+        revolutions.saturating_mul(self.organisation.revolution_cycles())
+    }
+
+    /// Cycles of the revolutions in which so many slots deliver what is read and take what is
+    /// written, in turn.
+    fn in_turn(&self, slots: u32) -> u64 {
+        2 * self.revolutions(self.read, slots).max(self.revolutions(self.written, slots))
+    }
+
+    /// The latency of a unit with this many stages: operands arrive and results leave within a
+    /// revolution. It is the same for all instructions of a unit, so that writes of one do not meet
+    /// those of the next.
+    fn latency(&self, fill: u32) -> u64 {
+        u64::from(fill) + 2 * self.organisation.revolution_cycles()
+    }
+
+    /// Cycles in which the requantisers of some lines process results.
+    fn requantise(&self, results: u64, lines: LineSet) -> u64 {
+        let each = u64::from(self.organisation.datapath.requantisers);
+        results.div_ceil((each * u64::from(lines.count)).max(1))
+    }
+
+    /// Cycles in which units that take `cycles` each process some rows.
+    fn shared(&self, rows: u64, units: u32, cycles: u32) -> u64 {
+        rows.div_ceil(units.max(1).into()) * u64::from(cycles)
+    }
+
+    /// The cost of an instruction on the lines of an engine.
+    fn on_engine(&self, engine: Engine, lines: LineSet, cycles: u64, macs: u64) -> Cost {
+        let slots = self.organisation.slots;
+        let (read, write) = match engine {
+            Engine::Denser => (slots.denser_read, slots.denser_write),
+            Engine::Sparser => (slots.sparser_read, slots.sparser_write),
+        };
+        let words = self.revolutions(self.read, read).max(self.revolutions(self.written, write));
+        self.on_lines(lines, cycles.max(words), macs)
+    }
+
+    fn on_lines(&self, lines: LineSet, cycles: u64, macs: u64) -> Cost {
+        Cost {
+            cycles: cycles.max(1),
+            latency: self.latency(self.machine.lines.fill_cycles),
+            lines: Some(lines),
+            macs,
+            sram: self.sram,
+            ..Cost::default()
+        }
+    }
+
+    // ---- MAC lines ----
+
+    /// The stream of rows of which lines take a part after the other: as many bytes of all rows as
+    /// lines can hold, or more where rows are so few that a window has room.
+    fn parts(&self, rows: Rows) -> Stream {
+        let held = u64::from(self.organisation.datapath.operand_bytes / 2).max(1);
+        let part = held * (self.geometry.banks / rows.count.max(1)).max(1);
+        if rows.depth() <= part {
+            return self.geometry.stream(rows);
+        }
+        let of = |offset: u64, bytes: u64| {
+            self.geometry.stream(Rows { runs: 1, bytes, ..rows.at(offset) })
+        };
+        self.geometry.sum(rows.runs, rows.run_stride, |run| {
+            let whole = self.geometry.sum(rows.bytes / part, part, |at| of(run + at, part));
+            let rest = rows.bytes % part;
+            whole.and(of(run + rows.bytes - rest, rest))
+        })
+    }
+
+    /// Counts the words of the operands and results of sums; returns the cycles of the lines.
+    fn sums(&mut self, sums: &Sums, lines: LineSet, names: [&str; 2], scattered: bool) -> u64 {
+        let Sums { left, right, results, width } = *sums;
+        let (m, n) = (left.count, right.count);
+        let datapath = self.organisation.datapath;
+        let passes = Passes::new(m, n, lines.count.into());
+        let block = u64::from(datapath.accumulators / 2).max(1);
+        let held_once = right.bytes <= u64::from(datapath.operand_bytes / 2);
+        let blocks = |rows: u64| if held_once { 1 } else { rows.div_ceil(block) };
+
+        // The right operand: the columns of each pass, for each block of rows.
+        let columns = |count: u64, offset: u64| {
+            let stream = self.parts(Rows { count, ..right.at(offset) });
+            // Only data say which rows an index names: at worst, all are in one bank.
+            let layers = if scattered { stream.words.max(count) } else { stream.layers };
+            Stream { layers, ..stream }
+        };
+        let pass_bytes = passes.columns.saturating_mul(right.stride);
+        let held = self
+            .geometry
+            .sum(passes.whole, pass_bytes, |offset| columns(passes.columns, offset))
+            .times(blocks(m))
+            .and(
+                columns(passes.rest, passes.whole.saturating_mul(pass_bytes))
+                    .times(blocks(passes.rows_each)),
+            );
+
+        // The left operand: all rows in each pass, block by block.
+        let rows = |count: u64, offset: u64| self.parts(Rows { count, ..left.at(offset) });
+        let block_bytes = block.saturating_mul(left.stride);
+        let full = m / block;
+        let streamed = self
+            .geometry
+            .sum(full, block_bytes, |offset| rows(block, offset))
+            .and(rows(m % block, full.saturating_mul(block_bytes)));
+        let streamed = if held_once { self.geometry.stream(left) } else { streamed };
+
+        // The results: those of a pass row by row.
+        let pass_width = passes.columns * width;
+        let of = |count: u64, offset: u64| {
+            self.geometry.stream(Rows { bytes: count * width, ..results.at(offset) })
+        };
+        let results = self
+            .geometry
+            .sum(passes.whole, pass_width, |offset| of(passes.columns, offset))
+            .and(of(passes.rest, passes.whole * pass_width));
+
+        self.reads(names[0], streamed.times(passes.count()));
+        self.reads(names[1], held);
+        self.writes("dst", results);
+        let sum = left.runs * super::sum_cycles(self.machine, left.bytes);
+        passes.rounds(m) * sum
+    }
+
+    fn matmul(&mut self, op: &Matmul) -> Cost {
+        let (m, n) = (u64::from(op.m), u64::from(op.n));
+        let sums = Sums {
+            left: Rows {
+                runs: op.runs().into(),
+                run_stride: op.run_stride.into(),
+                ..Rows::new(op.a.0.into(), m, op.k.into(), op.a_stride.into())
+            },
+            right: Rows::new(op.b.0.into(), n, op.depth(), op.b_stride.into()),
+            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
+            width: op.out.bytes().into(),
+        };
+        let cycles = self.sums(&sums, op.lines, ["a", "b"], false);
+        self.others(&["a", "b", "dst"]);
+        let results = if op.out == Width::I32 { 0 } else { m * n };
+        let cycles = cycles.max(self.requantise(results, op.lines));
+        self.on_engine(op.engine, op.lines, cycles, m * n * op.depth())
+    }
+
+    fn sddmm(&mut self, op: &Sddmm) -> Cost {
+        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
+        let sums = Sums {
+            left: Rows::new(op.q.0.into(), m, d, op.q_stride.into()),
+            right: Rows::new(op.k.0.into(), n, d, op.k_stride.into()),
+            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
+            width: 2,
+        };
+        let cycles = self.sums(&sums, op.lines, ["q", "k"], op.indexed);
+        self.others(&["q", "k", "dst"]);
+        let cycles = cycles.max(self.requantise(m * n, op.lines));
+        self.on_engine(op.engine, op.lines, cycles, m * n * d)
+    }
+
+    fn spmm(&mut self, op: &Spmm) -> Cost {
+        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
+        let rounds = self.output_rounds(m, op.d, op.lines);
+        // A value serves all rows that have an accumulator.
+        let contexts =
+            u64::from(self.organisation.datapath.accumulators) / u64::from(self.machine.lines.macs);
+        let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
+        self.reads("v", values);
+        self.others(&["v"]);
+        let mut cycles = rounds * n;
+        if op.out != Width::I32 {
+            let datapath = self.organisation.datapath;
+            cycles = cycles.max(self.requantise(m * d, op.lines)).max(self.shared(
+                m,
+                datapath.dividers,
+                datapath.divider_cycles,
+            ));
+        }
+        self.on_engine(op.engine, op.lines, cycles, m * n * d).shifted(op.minifloat)
+    }
+
+    /// Rounds in which lines that accumulate along outputs compute `rows` rows of `d` features.
+    fn output_rounds(&self, rows: u64, d: u16, lines: LineSet) -> u64 {
+        let parts = u64::from(d).div_ceil(self.machine.lines.macs.into());
+        (rows * parts).div_ceil(lines.count.into())
+    }
+
+    fn autoencoder(
+        &mut self,
+        lines: LineSet,
+        (m, d, heads_in, heads_out): (u16, u16, u16, u16),
+        slots: u32,
+    ) -> Cost {
+        self.others(&[]);
+        let rows = u64::from(m) * u64::from(heads_out);
+        let cycles = self.output_rounds(rows, d, lines) * u64::from(heads_in);
+        let words = self.in_turn(slots);
+        let results = rows * u64::from(d);
+        let cycles = cycles.max(words).max(self.requantise(results, lines));
+        self.on_lines(lines, cycles, results * u64::from(heads_in))
+    }
+
+    /// An instruction on a list, which reads so many rows of `d` features by the row ports. It does
+    /// not state where they lie: at worst, each is read alone and all are in one bank.
+    fn list(&self, rows: u64, d: u16) -> Cost {
+        let mut cost = super::flat::cost(self.op, self.machine);
+        let (d, word) = (u64::from(d), self.geometry.word);
+        let words = if word.is_multiple_of(d) { 1 } else { (d + 2 * (word - 1)) / word };
+        cost.cycles = cost.cycles.max(rows * words * self.organisation.access_cycles());
+        cost.latency = self.latency(self.machine.lines.fill_cycles);
+        cost
+    }
+
+    /// The softmax of a list, row by row; at worst, the last word of each row is one entry.
+    fn list_softmax(&self, rows: u16, entries: Entries) -> Cost {
+        let mut cost = super::flat::cost(self.op, self.machine);
+        let per_cycle = u64::from(self.machine.softmax.scores_per_cycle);
+        let padded = u64::from(entries.0) + (per_cycle - 1) * u64::from(rows);
+        cost.cycles = (padded / per_cycle).max(1);
+        cost.latency = self.latency(self.machine.softmax.fill_cycles);
+        cost
+    }
+
+    // ---- other units ----
+
+    fn softmax(&mut self, m: u16, n: u16) -> Cost {
+        self.others(&[]);
+        let softmax = &self.machine.softmax;
+        let cycles = u64::from(m) * u64::from(n).div_ceil(softmax.scores_per_cycle.into());
+        let elements = u64::from(m) * u64::from(n);
+        self.elements(cycles, elements, softmax.fill_cycles, self.organisation.slots.softmax)
+    }
+
+    fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
+        // Statistics and normalisation read a row each; statistics and root of the first row are
+        // exposed.
+        let source = self.operand("src");
+        self.reads("src", source.times(2));
+        let params = self.operand("params");
+        self.reads("params", params.times(u64::from(op.m).div_ceil(NORMALISED_ROWS)));
+        self.others(&["src", "params"]);
+        let datapath = self.organisation.datapath;
+        let vector = &self.machine.vector;
+        let row = u64::from(op.n).div_ceil(vector.elements_per_cycle.into());
+        let roots = self.shared(op.m.into(), datapath.roots, datapath.root_cycles);
+        let cycles = (u64::from(op.m) * row).max(roots);
+        let elements = u64::from(op.m) * u64::from(op.n);
+        let slots = self.organisation.slots.vector;
+        let mut cost = self.elements(cycles, elements, vector.fill_cycles, slots);
+        cost.cycles += row + u64::from(datapath.root_cycles);
+        cost
+    }
+
+    /// Elements of the vector unit, after `before` cycles in which it loads a table.
+    fn elementwise(&mut self, m: u16, n: u16, before: u64) -> Cost {
+        self.others(&[]);
+        let vector = &self.machine.vector;
+        let cycles = u64::from(m) * u64::from(n).div_ceil(vector.elements_per_cycle.into());
+        let elements = u64::from(m) * u64::from(n);
+        let slots = self.organisation.slots.vector;
+        let mut cost = self.elements(cycles, elements, vector.fill_cycles, slots);
+        cost.cycles += before;
+        cost
+    }
+
+    fn elements(&self, cycles: u64, elements: u64, fill: u32, slots: u32) -> Cost {
+        let words = self.in_turn(slots);
+        Cost {
+            cycles: cycles.max(words).max(1),
+            latency: self.latency(fill),
+            elements,
+            sram: self.sram,
+            ..Cost::default()
+        }
+    }
+
+    /// A transfer: the banks limit it beside the channel.
+    fn transfer(&mut self) -> Cost {
+        self.others(&[]);
+        let slots = self.organisation.slots;
+        let read = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load_read };
+        let mut cost = burst_traffic(self.op, self.machine);
+        cost.cycles =
+            self.revolutions(self.read, read).max(self.revolutions(self.written, slots.load_write));
+        cost.latency += self.organisation.revolution_cycles();
+        cost.sram = self.sram;
+        cost
+    }
+}

@@ -1,0 +1,244 @@
+//! Streams of words between the banks and a unit's slots.
+//!
+//! A stream visits the rows of an operand in order, in *windows*: as many consecutive rows as have
+//! no more words than there are banks, or a single row if it has more. The words of a window may
+//! arrive in any order, each distinct word once. A *layer* is a set of words in different banks; a
+//! slot delivers a layer per revolution of the banks. A window takes as many layers as it has words
+//! in one bank (ours; that so many suffice is immediate, because banks are independent).
+//!
+//! Words of consecutive rows are in different banks if the rows are contiguous, or if the stride in
+//! words has no common factor with the number of banks. The compiler chooses strides so.
+
+use crate::machine::{MAX_BANKS, Organisation};
+
+use super::{Summand, periodic};
+
+/// The words of a stream, and the layers in which the banks deliver them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stream {
+    pub(super) words: u64,
+    pub(super) layers: u64,
+}
+
+impl Stream {
+    pub(super) fn and(self, other: Stream) -> Stream {
+        Stream {
+            words: self.words.saturating_add(other.words),
+            layers: self.layers.saturating_add(other.layers),
+        }
+    }
+}
+
+impl Summand for Stream {
+    fn plus(self, other: Stream) -> Stream {
+        self.and(other)
+    }
+
+    fn times(self, count: u64) -> Stream {
+        Stream {
+            words: self.words.saturating_mul(count),
+            layers: self.layers.saturating_mul(count),
+        }
+    }
+}
+
+/// Rows of an operand in the order in which a stream visits them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    pub(super) base: u64,
+    pub(super) count: u64,
+    pub(super) stride: u64,
+    /// Runs of a row, and the bytes between them.
+    pub(super) runs: u64,
+    pub(super) run_stride: u64,
+    /// Bytes of a run.
+    pub(super) bytes: u64,
+}
+
+impl Rows {
+    /// Rows of a matrix.
+    pub(super) fn new(base: u64, count: u64, bytes: u64, stride: u64) -> Rows {
+        Rows { base, count, stride, runs: 1, run_stride: 0, bytes }
+    }
+
+    /// The rows `offset` bytes further on.
+    pub(super) fn at(self, offset: u64) -> Rows {
+        Rows { base: self.base.saturating_add(offset), ..self }
+    }
+
+    /// Bytes of a row.
+    pub(super) fn depth(self) -> u64 {
+        self.runs.saturating_mul(self.bytes)
+    }
+}
+
+/// The banks, as streams see them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    pub(super) banks: u64,
+    pub(super) word: u64,
+}
+
+impl Geometry {
+    pub(super) fn new(organisation: Organisation<'_>) -> Geometry {
+        Geometry {
+            banks: organisation.banks.count.into(),
+            word: organisation.banks.word_bytes.into(),
+        }
+    }
+
+    /// The stream of some rows.
+    pub(super) fn stream(self, rows: Rows) -> Stream {
+        let Rows { count, stride, runs, bytes, .. } = rows;
+        let base = rows.base % self.word;
+        if count == 0 || runs == 0 || bytes == 0 {
+            return Stream::default();
+        }
+        if runs == 1 && (count == 1 || stride == bytes) {
+            return self.contiguous(base, bytes.saturating_mul(count));
+        }
+        let words = runs.saturating_mul(self.words_of_run(base, rows));
+        if words > self.banks {
+            // A row is several windows; its runs are.
+            return self.sum(count, stride, |row| {
+                self.sum(runs, rows.run_stride, |run| self.contiguous_run(base + row + run, bytes))
+            });
+        }
+        let window = self.banks / words;
+        let of = |count: u64, offset: u64| {
+            self.window(Rows { base: (base + offset) % self.word, count, ..rows })
+        };
+        // Banks that turn by some words change no load: only the position within a word matters.
+        let full = count / window;
+        let windows = self.sum(full, window.saturating_mul(stride), |offset| of(window, offset));
+        let offset = (full * window % self.word) * (stride % self.word);
+        windows.and(of(count % window, offset))
+    }
+
+    /// The sum of streams `stride` bytes apart.
+    pub(super) fn sum(self, count: u64, stride: u64, of: impl Fn(u64) -> Stream) -> Stream {
+        periodic(count, stride, self.word, of)
+    }
+
+    /// The most words of a run.
+    fn words_of_run(self, base: u64, rows: Rows) -> u64 {
+        let strides = [base, rows.stride, rows.run_stride];
+        if strides.iter().all(|stride| stride.is_multiple_of(self.word)) {
+            rows.bytes.div_ceil(self.word)
+        } else {
+            (rows.bytes + 2 * (self.word - 1)) / self.word
+        }
+    }
+
+    fn contiguous_run(self, base: u64, bytes: u64) -> Stream {
+        self.contiguous(base % self.word, bytes)
+    }
+
+    fn contiguous(self, base: u64, bytes: u64) -> Stream {
+        let words = (base + bytes).div_ceil(self.word);
+        Stream { words, layers: words.div_ceil(self.banks) }
+    }
+
+    /// Rows that are one window: its distinct words, and the most of them in a bank.
+    fn window(self, rows: Rows) -> Stream {
+        let mut words: Vec<u64> = Vec::with_capacity(self.banks as usize);
+        for row in 0..rows.count {
+            for run in 0..rows.runs {
+                let at = rows.base + row * rows.stride + run * rows.run_stride;
+                words.extend(at / self.word..(at + rows.bytes).div_ceil(self.word));
+            }
+        }
+        words.sort_unstable();
+        words.dedup();
+        let mut load = [0u64; MAX_BANKS as usize];
+        words.iter().for_each(|word| load[(word % self.banks) as usize] += 1);
+        Stream { words: words.len() as u64, layers: load.into_iter().max().unwrap_or(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The layers of a stream, word by word.
+    fn plain(geometry: Geometry, rows: Rows) -> Stream {
+        let Rows { base, count, stride, runs, run_stride, bytes } = rows;
+        let words_of = |at: u64| at / geometry.word..(at + bytes).div_ceil(geometry.word);
+        let aligned = [base, stride, run_stride].iter().all(|at| at % geometry.word == 0);
+        let most = runs
+            * if aligned {
+                bytes.div_ceil(geometry.word)
+            } else {
+                (bytes + 2 * (geometry.word - 1)) / geometry.word
+            };
+        let mut windows: Vec<BTreeSet<u64>> = Vec::new();
+        if runs == 1 && (count == 1 || stride == bytes) {
+            let all: Vec<u64> =
+                (base / geometry.word..(base + bytes * count).div_ceil(geometry.word)).collect();
+            windows.extend(
+                all.chunks(geometry.banks as usize).map(|words| words.iter().copied().collect()),
+            );
+        } else if most > geometry.banks {
+            for run in (0..count)
+                .flat_map(|row| (0..runs).map(move |run| base + row * stride + run * run_stride))
+            {
+                let words: Vec<u64> = words_of(run).collect();
+                windows.extend(
+                    words
+                        .chunks(geometry.banks as usize)
+                        .map(|words| words.iter().copied().collect()),
+                );
+            }
+        } else {
+            let rows: Vec<u64> = (0..count).collect();
+            for rows in rows.chunks((geometry.banks / most.max(1)).max(1) as usize) {
+                let runs = rows.iter().flat_map(|row| {
+                    (0..runs).map(move |run| base + row * stride + run * run_stride)
+                });
+                windows.push(runs.flat_map(words_of).collect());
+            }
+        }
+        let layers = |set: &BTreeSet<u64>| {
+            let mut load: BTreeMap<u64, u64> = BTreeMap::new();
+            set.iter().for_each(|word| *load.entry(word % geometry.banks).or_default() += 1);
+            Stream { words: set.len() as u64, layers: load.into_values().max().unwrap_or_default() }
+        };
+        windows.iter().map(layers).fold(Stream::default(), Stream::and)
+    }
+
+    #[test]
+    fn strides_without_a_common_factor_spread_over_all_banks() {
+        let geometry = Geometry { banks: 32, word: 64 };
+        let rows = |stride| geometry.stream(Rows::new(0, 64, 64, stride));
+        assert_eq!(rows(64), Stream { words: 64, layers: 2 });
+        assert_eq!(rows(192), Stream { words: 64, layers: 2 });
+        // 12 words: only every fourth bank.
+        assert_eq!(rows(768), Stream { words: 64, layers: 8 });
+        assert_eq!(rows(2048), Stream { words: 64, layers: 64 });
+        assert_eq!(rows(0), Stream { words: 2, layers: 2 });
+        // Rows that do not begin with a word take part of two; neighbours share one.
+        assert_eq!(geometry.stream(Rows::new(16, 3, 50, 60)), Stream { words: 4, layers: 1 });
+        // Windows of 3 lines of a map, of which neighbours share pixels.
+        let windows = Rows { base: 0, count: 4, stride: 6, runs: 3, run_stride: 678, bytes: 9 };
+        assert_eq!(geometry.stream(windows), Stream { words: 4, layers: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn closed_forms_count_every_word(
+            banks in 1u64..20, word in prop_oneof![Just(1u64), Just(4), Just(16), Just(64)],
+            base in 0u64..200, count in 0u64..40, bytes in 0u64..300, apart in 0u64..200, aligned: bool,
+            runs in 1u64..4, run_stride in 0u64..500,
+        ) {
+            let geometry = Geometry { banks, word };
+            let align = |stride: u64| if aligned { stride.next_multiple_of(word) } else { stride };
+            let (base, stride, run_stride) = (align(base), align(bytes + apart), align(run_stride));
+            let rows = Rows { base, count, stride, runs, run_stride, bytes };
+            prop_assert_eq!(geometry.stream(rows), plain(geometry, rows));
+        }
+    }
+}

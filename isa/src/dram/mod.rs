@@ -7,7 +7,7 @@
 //! # What is modelled
 //!
 //! - *Interface*: transfers pass it one after the other, burst by burst, in the order of their
-//!   addresses ([`bursts`]). In the time of a burst on a bus it accepts one burst per channel, and
+//!   addresses. In the time of a burst on a bus it accepts one burst per channel, and
 //!   none while the queue of the burst's channel is full. A transfer leaves it a clock after its
 //!   last burst, and then the unit is free; the transfer's data have moved when those of its last
 //!   burst have, and [`Dram::latency_cycles`](crate::machine::Dram::latency_cycles) later it

@@ -149,8 +149,8 @@ impl Timing {
         &self.order
     }
 
-    /// What the bursts of an instruction met in the banks of the DRAM; nothing if the machine's DRAM
-    /// is a channel of constant bandwidth.
+    /// What the bursts of an instruction met in the banks of the DRAM; nothing if the DRAM is a
+    /// channel of constant bandwidth.
     pub fn rows(&self, index: usize) -> Option<&RowCounts> {
         self.rows.get(index)
     }
@@ -266,8 +266,9 @@ pub struct BurstIssue {
 ///
 /// Takes time and memory proportional to the number of instructions, and with
 /// [DDR4 in detail](crate::dram) time proportional to the number of bursts, too, of which a
-/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The cost of operands outside the memories may overflow, so untrusted programs must be
-/// verified first.
+/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The
+/// cost of operands outside the memories may overflow, so untrusted programs must be verified
+/// first.
 ///
 /// # Errors
 /// The units wait for each other, or the program does not end with its only `halt`.

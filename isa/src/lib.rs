@@ -7,6 +7,7 @@
 //! - [`operands`]: layouts of structured operands;
 //! - [`effects`]: the memory accesses of an instruction;
 //! - [`cost`]: the cost of an instruction;
+//! - [`dram`]: DDR4 in detail;
 //! - [`energy`]: the energy of a run;
 //! - [`area`]: the area of a machine;
 //! - [`timing`]: the start and end of each instruction of a program;
@@ -19,6 +20,7 @@ pub mod area;
 pub mod asm;
 pub mod check;
 pub mod cost;
+pub mod dram;
 pub mod effects;
 pub mod energy;
 pub mod instr;

@@ -5,7 +5,8 @@ use std::fmt::{self, Write as _};
 
 use comfy_table::Table;
 use vitcod_emulator::report::{
-    Bound, EngineReport, LayerReport, Report, Resource, UnitReport, Waits, merged,
+    Bound, DramRows, EngineReport, FetchReport, Instructions, LayerReport, Report, Resource,
+    UnitReport, Waits, merged,
 };
 use vitcod_isa::energy::Energy;
 use vitcod_isa::instr::Unit;
@@ -19,7 +20,7 @@ impl fmt::Display for RunText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RunText(report) = self;
         RunOverview(report).fmt(f)?;
-        write_tables(&[bounds(report), per_layer(report)], f)
+        write_tables(&[bounds(report), per_layer(report), dram_rows(report)], f)
     }
 }
 
@@ -104,6 +105,20 @@ fn summary(report: &Report) -> Table {
     let kinds: Vec<String> =
         dram.by_kind.iter().map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes))).collect();
     row("DRAM by kind", kinds.join(", "));
+    if let Some(rows) = &dram.rows {
+        let DramRows { hits, misses, conflicts, refreshes } = *rows;
+        row(
+            "DRAM rows",
+            format!(
+                "{} bursts: {} hit an open row, {} a closed bank, {} another row; {} refreshes",
+                grouped(rows.bursts()),
+                percent(hits as f64 / rows.bursts().max(1) as f64),
+                percent(misses as f64 / rows.bursts().max(1) as f64),
+                percent(conflicts as f64 / rows.bursts().max(1) as f64),
+                grouped(refreshes)
+            ),
+        );
+    }
     row(
         "scratchpad",
         format!(
@@ -127,13 +142,27 @@ fn summary(report: &Report) -> Table {
             ),
         );
     }
-    row("instructions", grouped(report.instructions.total));
+    row("instructions", instructions(&report.instructions));
     table
 }
 
+fn instructions(Instructions { total, fetch, .. }: &Instructions) -> String {
+    let Some(FetchReport { bytes, burst_bytes, word_cycles, queue_cycles, .. }) = fetch else {
+        return grouped(*total);
+    };
+    format!(
+        "{}, {} B ({} in whole bursts); the next waited {} cycles for its word, {} for its queue",
+        grouped(*total),
+        grouped(*bytes),
+        grouped(*burst_bytes),
+        grouped(*word_cycles),
+        grouped(*queue_cycles)
+    )
+}
+
 fn units(report: &Report) -> Table {
-    let mut table =
-        plain(&["unit", "busy", "", "waits for tokens", "lines", "channel", "barrier", "drained"]);
+    let waits = ["waits for tokens", "fetch", "lines", "channel", "barrier", "drained"];
+    let mut table = plain(&[&["unit", "busy", ""][..], &waits].concat());
     for unit in Unit::ALL {
         let Some(UnitReport { busy, stalls }) = report.cycles.by_unit.get(unit.name()) else {
             continue;
@@ -149,6 +178,7 @@ fn units(report: &Report) -> Table {
             grouped(*busy),
             percent(*busy as f64 / report.cycles.total.max(1) as f64),
             waits,
+            grouped(stalls.waits.fetch),
             grouped(stalls.waits.lines),
             grouped(stalls.waits.channel),
             grouped(stalls.waits.barrier),
@@ -246,6 +276,25 @@ fn per_layer(report: &Report) -> Table {
     table
 }
 
+/// What the bursts of each layer with any met in the banks of the DRAM; no rows if it has no banks.
+fn dram_rows(report: &Report) -> Table {
+    let mut table =
+        plain(&["layer", "bursts", "row hits", "", "bank closed", "other row open", "refreshes"]);
+    for LayerReport { name, dram_rows, .. } in &report.layers {
+        let Some(rows) = dram_rows.filter(|rows| rows.bursts() > 0) else { continue };
+        table.add_row([
+            name.clone(),
+            grouped(rows.bursts()),
+            grouped(rows.hits),
+            percent(rows.hits as f64 / rows.bursts().max(1) as f64),
+            grouped(rows.misses),
+            grouped(rows.conflicts),
+            grouped(rows.refreshes),
+        ]);
+    }
+    table
+}
+
 /// The energy by kind of event.
 fn energy_text(energy: &Energy) -> String {
     let Energy { total_pj, mac_pj, sram_read_pj, sram_write_pj, dram_pj, element_pj, static_pj } =
@@ -274,8 +323,9 @@ fn three_digits(number: f64) -> String {
 
 /// The sum of all waits and their main reason.
 fn idle(waits: &Waits) -> String {
-    let Waits { token, lines, channel, barrier } = waits;
-    let others = [("lines", *lines), ("channel", *channel), ("barrier", *barrier)];
+    let Waits { token, fetch, lines, channel, barrier } = waits;
+    let others =
+        [("fetch", *fetch), ("lines", *lines), ("channel", *channel), ("barrier", *barrier)];
     let reasons = || token.iter().map(|(unit, cycles)| (unit.as_str(), *cycles)).chain(others);
     let total = grouped(reasons().map(|(_, cycles)| cycles).fold(0, u64::saturating_add));
     match reasons().max_by_key(|(_, cycles)| *cycles) {

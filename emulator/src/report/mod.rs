@@ -16,6 +16,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vitcod_isa::dram::RowCounts;
 use vitcod_isa::energy::Energy;
 use vitcod_isa::program::Decision;
 
@@ -101,6 +102,9 @@ pub struct Stalls {
 pub struct Waits {
     /// Waiting for tokens, by the unit whose token came last; other units are omitted.
     pub token: BTreeMap<String, u64>,
+    /// Waiting for an instruction that had not been dispatched, where tokens came earlier.
+    #[serde(default)]
+    pub fetch: u64,
     /// Waiting for MAC lines.
     pub lines: u64,
     /// Waiting for the DRAM channel.
@@ -154,6 +158,24 @@ pub struct Instructions {
     pub total: u64,
     /// By mnemonic; unused mnemonics are omitted.
     pub by_mnemonic: BTreeMap<String, u64>,
+    /// How they were fetched; absent if the machine has them without fetching them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<FetchReport>,
+}
+
+/// Instruction fetch of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchReport {
+    /// Bytes of their words.
+    pub bytes: u64,
+    /// Bytes on the DRAM channel, in whole bursts.
+    pub burst_bytes: u64,
+    /// Bursts.
+    pub bursts: u64,
+    /// Cycles in which the next word had not arrived.
+    pub word_cycles: u64,
+    /// Cycles in which the next word had arrived, and the queue of its unit was full.
+    pub queue_cycles: u64,
 }
 
 /// Multiplications of a run.
@@ -247,7 +269,8 @@ pub struct RunEnergy {
     pub average_chip_power_mw: f64,
 }
 
-/// Traffic on the DRAM channel.
+/// Traffic on the DRAM channel. Bytes that are read and written are those of tensors; the words of
+/// instructions are a kind of their own, beside them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DramTraffic {
     /// Bytes that instructions read.
@@ -258,8 +281,24 @@ pub struct DramTraffic {
     pub burst_read_bytes: u64,
     /// Bytes on the channel to write them, in whole bursts.
     pub burst_write_bytes: u64,
-    /// Bytes read and written by kind of data; unused kinds are omitted.
+    /// Bytes read and written by kind of data, with `instructions`; unused kinds are omitted.
     pub by_kind: BTreeMap<String, u64>,
+    /// What the bursts met in the banks; omitted if the machine's DRAM has no banks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<DramRows>,
+}
+
+/// Bursts by the state of their banks. A layer's are those of its instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DramRows {
+    /// Bursts whose row was open.
+    pub hits: u64,
+    /// Bursts whose bank was closed.
+    pub misses: u64,
+    /// Bursts whose bank had another row open.
+    pub conflicts: u64,
+    /// Refreshes since the last burst of their channels.
+    pub refreshes: u64,
 }
 
 /// Use of the scratchpad.
@@ -308,6 +347,9 @@ pub struct LayerReport {
     pub dram_write_bytes: u64,
     /// Bytes that it moved from and to DRAM by kind of data; unused kinds are omitted.
     pub dram_by_kind: BTreeMap<String, u64>,
+    /// What its bursts met in the banks of the DRAM; omitted if the machine's DRAM has no banks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dram_rows: Option<DramRows>,
     /// Bytes that it read from and wrote to the scratchpad by kind of data; unused kinds are
     /// omitted.
     pub sram_by_kind: BTreeMap<String, u64>,
@@ -317,6 +359,21 @@ pub struct LayerReport {
     pub engines: BTreeMap<String, EngineReport>,
     /// Queries read by both engines.
     pub queries: Queries,
+}
+
+impl DramRows {
+    /// All bursts.
+    pub fn bursts(&self) -> u64 {
+        self.hits.saturating_add(self.misses).saturating_add(self.conflicts)
+    }
+
+    fn add(&mut self, rows: &RowCounts) {
+        let RowCounts { hits, misses, conflicts, refreshes } = *rows;
+        counter::add(&mut self.hits, hits);
+        counter::add(&mut self.misses, misses);
+        counter::add(&mut self.conflicts, conflicts);
+        counter::add(&mut self.refreshes, refreshes);
+    }
 }
 
 impl Report {

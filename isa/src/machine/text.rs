@@ -39,7 +39,7 @@ const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 const AREAS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 94] = [
+const FIELDS: [(&str, &str, Kind); 93] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -119,7 +119,6 @@ const FIELDS: [(&str, &str, Kind); 94] = [
     ("area", "two_port_sram_mm2_per_kb", Kind::Area),
     ("area", "two_port_sram_column_um2", Kind::Area),
     ("area", "buffer_mm2_per_kb", Kind::Area),
-    ("area", "fetch_mm2", Kind::Area),
     ("area", "flip_flop_um2", Kind::Area),
     ("area", "latch_um2", Kind::Area),
     ("area", "mux2_um2", Kind::Area),

@@ -120,7 +120,8 @@ fn docs_area_md_is_current() {
 fn a_memory_without_banks_is_a_lower_bound() {
     let [vitcod, wide, ideal] = SHOWN.map(|name| Area::of(&preset(name)));
     assert!(ideal.is_lower_bound && !vitcod.is_lower_bound);
-    assert!(vitcod.total_mm2 < wide.total_mm2 && wide.total_mm2 < ideal.total_mm2);
+    assert!((vitcod.total_mm2 - wide.total_mm2).abs() < 0.1, "the same area");
+    assert!(wide.total_mm2 < ideal.total_mm2);
 }
 
 #[test]

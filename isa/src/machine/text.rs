@@ -39,7 +39,7 @@ const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 const AREAS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 93] = [
+const FIELDS: &[(&str, &str, Kind)] = &[
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),

@@ -11,7 +11,7 @@ use petgraph::unionfind::UnionFind;
 use petgraph::visit::EdgeRef as _;
 use vitcod_isa::cost::{Cost, cost};
 use vitcod_isa::effects::{Access, Limits, Pieces, Space};
-use vitcod_isa::instr::Unit;
+use vitcod_isa::instr::{Accumulation, Unit};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::schedule::list::memory::Wanted;
@@ -33,6 +33,8 @@ pub(super) enum Order {
 pub(super) struct Node {
     pub(super) unit: Unit,
     pub(super) cost: Cost,
+    /// How its lines accumulate.
+    pub(super) accumulation: Option<Accumulation>,
     /// The buffers that it accesses, each once.
     pub(super) buffers: Vec<Buffer>,
     /// Its index in the order in which tasks are preferred.
@@ -46,7 +48,8 @@ impl Node {
         buffers.sort_by_key(|buffer| buffer.index());
         buffers.dedup();
         let unit = task.op.units().iter().next().expect("a task has a unit");
-        Node { unit, cost: cost(&task.op, machine), buffers, rank: index }
+        let accumulation = task.op.accumulation();
+        Node { unit, cost: cost(&task.op, machine), accumulation, buffers, rank: index }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use cranelift_entity::SecondaryMap;
-use vitcod_isa::instr::{LineSet, Unit};
+use vitcod_isa::instr::{Accumulation, LineSet, Unit};
 use vitcod_isa::machine::{MILLIBYTES_PER_BYTE, Machine};
 
 use crate::codegen::schedule::list::graph::{Node, Order, TaskGraph};
@@ -29,8 +29,12 @@ pub(super) struct Simulation<'a> {
     profile: Vec<u64>,
     lanes: [Lane; Unit::COUNT],
     channel: u64,
-    /// Lines that have been taken, and until when.
-    lines_held: Vec<(LineSet, u64)>,
+    /// Lines that have been taken, how they accumulate, and until when.
+    lines_held: Vec<(LineSet, Option<Accumulation>, u64)>,
+    /// Parts in which lines change between ways of accumulation.
+    switch: u64,
+    /// Parts from a completion to the arrival of its tokens.
+    token: u64,
     /// Per task, how many predecessors have not started.
     missing: Vec<usize>,
     /// Per task, when the predecessors are done.
@@ -85,6 +89,12 @@ impl<'a> Simulation<'a> {
         capacity: u64,
     ) -> Simulation<'a> {
         let count = graph.nodes.len();
+        let datapath = machine.datapath.as_ref();
+        let [switch, token] = [
+            datapath.map_or(0, |data| data.mode_switch_cycles),
+            datapath.map_or(0, |data| data.token_cycles),
+        ]
+        .map(|cycles| u64::from(cycles) * machine.dram_millibytes_per_cycle());
         let mut simulation = Simulation {
             graph,
             parts: machine.dram_millibytes_per_cycle(),
@@ -94,6 +104,8 @@ impl<'a> Simulation<'a> {
             lanes: Default::default(),
             channel: 0,
             lines_held: Vec::new(),
+            switch,
+            token,
             missing: (0..count).map(|task| graph.before(task).count()).collect(),
             ready_at: vec![0; count],
             buffers: SecondaryMap::new(),
@@ -198,18 +210,22 @@ impl<'a> Simulation<'a> {
         match (node.cost.lines, node.unit) {
             (None, Unit::Load | Unit::Store) => (at.max(self.channel), at),
             (lines, _) => {
-                let start = lines.map_or(at, |lines| at.max(self.lines_free(lines)));
+                let start =
+                    lines.map_or(at, |lines| at.max(self.lines_free(lines, node.accumulation)));
                 (start, start)
             }
         }
     }
 
-    /// When no unit holds any of the lines.
-    fn lines_free(&self, lines: LineSet) -> u64 {
-        let overlapping = self.lines_held.iter().filter(|(held, _)| {
+    /// When no unit holds any of the lines, and all are ready to accumulate in a way.
+    fn lines_free(&self, lines: LineSet, way: Option<Accumulation>) -> u64 {
+        let overlapping = self.lines_held.iter().filter(|(held, ..)| {
             u32::from(held.first) < lines.end() && u32::from(lines.first) < held.end()
         });
-        overlapping.map(|(_, until)| *until).max().unwrap_or(0)
+        let free = |(_, last, until): &(LineSet, Option<Accumulation>, u64)| {
+            until + if *last == way { 0 } else { self.switch }
+        };
+        overlapping.map(free).max().unwrap_or(0)
     }
 
     fn start(&mut self, Next { key: (start, ..), task, wanted, .. }: Next, due: usize) {
@@ -225,14 +241,14 @@ impl<'a> Simulation<'a> {
         let lane = &mut self.lanes[node.unit.index()];
         let busy = match node.unit {
             Unit::Load | Unit::Store => {
-                (node.cost.burst_bytes * MILLIBYTES_PER_BYTE).max(self.parts)
+                let moved = node.cost.burst_bytes * MILLIBYTES_PER_BYTE;
+                let held = moved.max(node.cost.cycles.saturating_mul(self.parts));
+                self.channel = start.saturating_add(held);
+                held.max(self.parts)
             }
             _ => node.cost.cycles.max(1).saturating_mul(self.parts),
         };
         let free = start.saturating_add(busy);
-        if matches!(node.unit, Unit::Load | Unit::Store) {
-            self.channel = start.saturating_add(node.cost.burst_bytes * MILLIBYTES_PER_BYTE);
-        }
         // Tokens are sent at whole cycles.
         let end =
             free.div_ceil(self.parts).saturating_add(node.cost.latency).saturating_mul(self.parts);
@@ -242,8 +258,8 @@ impl<'a> Simulation<'a> {
         self.waiting.remove(&(node.rank, task));
 
         if let Some(lines) = node.cost.lines {
-            self.lines_held.retain(|(held, _)| *held != lines);
-            self.lines_held.push((lines, free));
+            self.lines_held.retain(|(held, ..)| *held != lines);
+            self.lines_held.push((lines, node.accumulation, free));
         }
 
         self.started.push((start, task));
@@ -256,7 +272,10 @@ impl<'a> Simulation<'a> {
             }
         }
         for (next, order) in graph.after(task) {
-            let at = if order == Order::Completion { completion } else { start };
+            let at = match order {
+                Order::Completion => completion.saturating_add(self.token),
+                Order::Start => start,
+            };
             self.ready_at[next] = self.ready_at[next].max(at);
             self.missing[next] -= 1;
             if self.missing[next] == 0 {

@@ -100,7 +100,7 @@ fn layer(sizes: Sizes, coded: bool, seed: u64) -> Graph {
 }
 
 fn vitcod() -> Machine {
-    Machine::preset("vitcod").unwrap()
+    Machine::preset("vitcod-ideal").unwrap()
 }
 
 fn placed(graph: &Graph, choice: Choice) -> (Graph, Vec<Decision>) {

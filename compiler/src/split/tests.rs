@@ -59,7 +59,7 @@ fn drawn(rows: &[&str]) -> Mask {
 }
 
 fn machine() -> Machine {
-    Machine::preset("vitcod").unwrap()
+    Machine::preset("vitcod-ideal").unwrap()
 }
 
 /// The outputs of a graph, a fixed function of the seed.

@@ -11,8 +11,7 @@
 //!   [in-place updates](crate::effects::in_place); no written operand lies in the image.
 //! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are at most
 //!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH) wide; sums of `matmul` have no
-//!   more products than the accumulator holds; lists have no more queries than they can number;
-//!   `spmm_list` has a list or a block, entries only with a list, and columns only with a block.
+//!   more products than the accumulator holds; lists have no more heads than they can number.
 //! - *Tokens*: for each ordered pair of units there are as many signals as waits; `barrier` and
 //!   `halt` have none; every instruction can start. A cycle of waits is reported with its
 //!   instructions.
@@ -39,13 +38,12 @@
 //!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms beside a bias, or
 //!   [`ProbabilityFormat::max_keys`](crate::numerics::ProbabilityFormat::max_keys) without;
 //!   likewise the row sums of softmax, of which the sum of two must fit 32 bits. The sums of one
-//!   instruction on int8 always fit, because lengths, and entries and columns of a row, have 16
-//!   bits.
+//!   instruction on int8 always fit, because lengths and entries of a row have 16 bits.
 //!
 //! # What is not checked
 //!
-//! - *Values*: indices of a gather and of keys, lists and their `steps` (the instruction table
-//!   states when they stop the machine), and parameters (an invalid scale stops the machine; a bias
+//! - *Values*: indices of a gather and of keys, and lists with the cycles that they state (the
+//!   instruction table states when they stop the machine), and parameters (an invalid scale stops the machine; a bias
 //!   beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may overflow a sum, with the same result on
 //!   every machine). An operand that values select from, such as the table of a gather, counts as
 //!   read completely.

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::instr::arbitrary;
 use crate::instr::table::*;
-use crate::instr::{Dram, Engine, Entries, LineSet, Shift, Sram, Traffic, Unit, UnitSet, Width};
+use crate::instr::{
+    Cycles, Dram, Engine, Entries, LineSet, Shift, Sram, SramBytes, Traffic, Unit, UnitSet, Width,
+};
 use crate::machine::Machine;
 use crate::numerics::Scale;
 use crate::program::{Binding, Element, Header, Layer, Layout};
@@ -387,70 +389,65 @@ fn limits_of_the_machine() {
     assert_eq!(error(&of(wide)), "0: LayerNorm writes 8 or 16 bits");
 }
 
-/// Three entries and two columns; every operand somewhere else.
+/// A list of a query with three entries; every operand somewhere else.
 fn spmm_list() -> SpmmList {
     let at = |operand: u32| Sram(operand << 12);
     SpmmList {
         engine: Engine::Sparser,
         wide: false,
-        list: true,
-        block: true,
+        accumulate: false,
         minifloat: false,
         lines: LineSet { first: 0, count: 64 },
         rows: at(0),
-        keys: at(1),
+        tokens: at(1),
         p: at(2),
         sum: at(3),
-        block_keys: at(4),
-        block_p: at(5),
-        block_sum: at(6),
-        v: at(7),
-        dst: at(8),
+        block_sum: at(4),
+        acc: at(5),
+        v: at(6),
+        dst: at(7),
         m: 4,
         n: 5,
         d: 8,
         heads: 2,
-        columns: 2,
         v_stride: 16,
         dst_stride: 16,
+        acc_stride: 64,
+        queries: 1,
+        token_bytes: SramBytes(100),
         entries: Entries(3),
-        steps: Entries(3),
+        cycles: Cycles(5),
         scale: Scale::ONE,
     }
 }
 
 #[test]
-fn a_product_has_a_list_or_a_block() {
+fn a_product_continues_sums_of_products() {
     assert_eq!(check(&of(spmm_list())), Ok(()));
-    let listed = SpmmList { block: false, columns: 0, ..spmm_list() };
-    assert_eq!(check(&of(listed)), Ok(()));
-    let dense = SpmmList { list: false, entries: Entries(0), ..spmm_list() };
-    assert_eq!(check(&of(dense)), Ok(()));
-    assert_eq!(error(&of(SpmmList { columns: 2, ..listed })), "0: 2 columns without a block");
+    assert_eq!(error(&of(SpmmList { p: Sram(7 << 12), ..spmm_list() })), "0: p overlaps dst");
     assert_eq!(
-        error(&of(SpmmList { entries: Entries(3), ..dense })),
-        "0: 3 entries without a list"
+        error(&of(SpmmList { token_bytes: SramBytes(0), ..spmm_list() })),
+        "0: tokens is empty: a count is 0"
+    );
+    let continued = SpmmList { accumulate: true, ..spmm_list() };
+    assert_eq!(
+        error(&of(continued)),
+        "0: acc is continued, but does not hold sums of products"
     );
     assert_eq!(
-        error(&of(SpmmList { list: false, entries: Entries(0), ..listed })),
-        "0: neither list nor block"
+        error(&of(SpmmList { acc_stride: 62, ..continued })),
+        "0: acc has a stride of 62, expected a multiple of 4"
     );
-    assert_eq!(
-        error(&of(SpmmList { columns: 0, ..spmm_list() })),
-        "0: block_p is empty: a count is 0",
-        "a block has columns, though not every head does"
-    );
-    assert_eq!(error(&of(SpmmList { p: Sram(8 << 12), ..spmm_list() })), "0: p overlaps dst");
 }
 
 #[test]
-fn lists_number_their_queries() {
+fn lists_number_their_heads() {
     let list = SddmmList {
         engine: Engine::Sparser,
         wide: true,
         lines: LineSet { first: 63, count: 1 },
         rows: Sram(0),
-        keys: Sram(1 << 20),
+        tokens: Sram(1 << 20),
         q: Sram(2 << 20),
         k: Sram(3 << 20),
         max: Sram(4 << 20),
@@ -458,10 +455,13 @@ fn lists_number_their_queries() {
         m: 1 << 12,
         n: 5,
         d: 1,
-        heads: 1 << 4,
-        q_stride: 16,
-        k_stride: 16,
+        heads: 256,
+        q_stride: 256,
+        k_stride: 256,
+        queries: 3,
+        token_bytes: SramBytes(100),
         entries: Entries(7),
+        cycles: Cycles(8),
         scale: Scale::ONE,
     };
     let large = |list: SddmmList| {
@@ -471,13 +471,13 @@ fn lists_number_their_queries() {
     };
     assert_eq!(check(&large(list)), Ok(()));
     assert_eq!(
-        error(&large(SddmmList { heads: 17, q_stride: 17, ..list })),
-        "0: 17 heads of 4096 queries; a list numbers at most 65536"
+        error(&large(SddmmList { heads: 257, m: 1, q_stride: 257, k_stride: 257, ..list })),
+        "0: a list of 257 heads, expected at most 256"
     );
-    let beyond = SddmmList { lines: LineSet { first: 63, count: 2 }, keys: Sram(1), ..list };
+    let beyond = SddmmList { lines: LineSet { first: 63, count: 2 }, rows: Sram(1), ..list };
     assert_eq!(
         error(&large(beyond)),
-        "0: lines 63+2 on a machine of 64\n0: keys starts at 0x1, expected a multiple of 2"
+        "0: lines 63+2 on a machine of 64\n0: rows starts at 0x1, expected a multiple of 2"
     );
 }
 

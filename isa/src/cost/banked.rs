@@ -43,7 +43,8 @@ pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -
         Op::Matmul(product) => costing.matmul(&product),
         Op::Sddmm(scores) => costing.sddmm(&scores),
         Op::Spmm(product) => costing.spmm(&product),
-        Op::SddmmList(_) | Op::SpmmList(_) | Op::SoftmaxList(_) => super::flat::cost(op, machine),
+        // See `lists`.
+        Op::SddmmList(_) | Op::SpmmList(_) | Op::SoftmaxList(_) => Cost::default(),
         Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. }) => {
             costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.encoder)
         }

@@ -36,7 +36,9 @@ pub(crate) mod tests;
 mod transfers;
 pub mod unit;
 
-pub use field::{Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, Traffic, Width};
+pub use field::{
+    Cycles, Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic, Width,
+};
 pub use resources::Accumulation;
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};

@@ -33,7 +33,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 46] = [
+const FIELDS: [(&str, &str, Kind); 47] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -67,6 +67,7 @@ const FIELDS: [(&str, &str, Kind); 46] = [
     ("datapath", "operand_bytes", Kind::Integer(2, 4096)),
     ("datapath", "accumulators", Kind::Integer(2, 4096)),
     ("datapath", "requantisers", Kind::Integer(1, 256)),
+    ("datapath", "queued_rows", Kind::Integer(1, 64)),
     ("datapath", "mode_switch_cycles", Kind::Integer(0, 10_000)),
     ("datapath", "dividers", Kind::Integer(1, 4096)),
     ("datapath", "divider_cycles", Kind::Integer(1, 10_000)),

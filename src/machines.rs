@@ -21,24 +21,28 @@ impl MachineArg {
     /// The default machine.
     pub(crate) const DEFAULT: &str = "vitcod";
 
-    /// Loads a preset by name, or a TOML file.
+    /// Loads the machine.
     pub(crate) fn load(&self) -> anyhow::Result<Machine> {
-        let name = &self.machine;
-        if let Some(machine) = Machine::preset(name) {
-            return Ok(machine);
-        }
-        let path = Path::new(name);
-        if path.extension().is_none_or(|extension| extension != "toml") {
-            let presets = PRESETS.map(|(preset, _)| preset).join(", ");
-            let help = did_you_mean(name, PRESETS.map(|(preset, _)| preset));
-            let help = help.map_or(String::new(), |help| format!("{help} "));
-            bail!(
-                "unknown machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml"
-            );
-        }
-        let text = files::read_settings(path)?;
-        Machine::from_toml(&text).map_err(|problems| {
-            anyhow!("{name} is not a valid machine description\n\n{}", problems.render(name, &text))
-        })
+        load(&self.machine)
     }
+}
+
+/// Loads a preset by name, or a TOML file.
+pub(crate) fn load(name: &str) -> anyhow::Result<Machine> {
+    if let Some(machine) = Machine::preset(name) {
+        return Ok(machine);
+    }
+    let path = Path::new(name);
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        let presets = PRESETS.map(|(preset, _)| preset).join(", ");
+        let help = did_you_mean(name, PRESETS.map(|(preset, _)| preset));
+        let help = help.map_or(String::new(), |help| format!("{help} "));
+        bail!(
+            "unknown machine {name:?}; {help}expected a preset ({presets}) or a file that ends in .toml"
+        );
+    }
+    let text = files::read_settings(path)?;
+    Machine::from_toml(&text).map_err(|problems| {
+        anyhow!("{name} is not a valid machine description\n\n{}", problems.render(name, &text))
+    })
 }

@@ -7,6 +7,9 @@
 use vitcod_compiler::masks::Masks;
 use vitcod_compiler::synthetic::AttentionCore;
 
+/// Area of the chip of the paper in mm2, in 28 nm.
+pub(crate) const AREA_MM2: f64 = 3.0;
+
 /// The result of a version of the authors' simulator on the attention core.
 pub(crate) struct Simulation {
     /// The version.

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 use vitcod_emulator::Emulator;
 use vitcod_emulator::scratchpad::MemoryPlan;
-use vitcod_report::{picture, trace};
+use vitcod_report::{dram_trace, picture, trace};
 use vitcod_runtime::{BeyondRange, Model, Report};
 
 use crate::files::Outputs;
@@ -24,8 +24,42 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "T.json")]
     trace: Option<PathBuf>,
 
+    /// Write the bursts on the DRAM for a simulator of DRAM, one a line, in the order in which the
+    /// DRAM accepts them; --dram-trace-file names the file. Times are clocks of the memory
+    /// (DDR4-2400 if the machine does not state it); the rows of a gather are stand-ins
+    #[arg(long, value_name = "FORMAT", value_enum, requires = "dram_trace_file")]
+    dram_trace: Option<DramTrace>,
+
+    /// The file of --dram-trace
+    #[arg(long, value_name = "D.txt", requires = "dram_trace")]
+    dram_trace_file: Option<PathBuf>,
+
     #[command(flatten)]
     pictures: PictureArgs,
+}
+
+/// A form of the trace of the DRAM.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum DramTrace {
+    /// Ramulator 2, LoadStoreTrace: LD or ST and address
+    Ramulator2,
+    /// Ramulator 2, ReadWriteTrace: R or W and channel, rank, group, bank, row, burst of the row
+    Ramulator2Places,
+    /// DRAMsim3: address, READ or WRITE, clock
+    Dramsim3,
+    /// DRAMSys (.stl): clock, read or write, address
+    Dramsys,
+}
+
+impl From<DramTrace> for dram_trace::Format {
+    fn from(format: DramTrace) -> dram_trace::Format {
+        match format {
+            DramTrace::Ramulator2 => dram_trace::Format::Ramulator2,
+            DramTrace::Ramulator2Places => dram_trace::Format::Ramulator2Places,
+            DramTrace::Dramsim3 => dram_trace::Format::Dramsim3,
+            DramTrace::Dramsys => dram_trace::Format::Dramsys,
+        }
+    }
 }
 
 /// Pictures of a run.
@@ -131,6 +165,10 @@ impl ReportArgs {
         if let Some(path) = &self.trace {
             files
                 .stage(path, |file| Ok(trace::write(model.program(), emulator.timing(), file)?))?;
+        }
+        if let (Some(format), Some(path)) = (self.dram_trace, &self.dram_trace_file) {
+            files
+                .stage(path, |file| Ok(dram_trace::write(model.program(), format.into(), file)?))?;
         }
         self.pictures.stage(&emulator, files)?;
         Ok(report)

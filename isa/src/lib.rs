@@ -8,16 +8,20 @@
 //! - [`lists`]: lists of sparse patterns, and their cycles;
 //! - [`effects`]: the memory accesses of an instruction;
 //! - [`cost`]: the cost of an instruction;
+//! - [`dram`]: DDR4 in detail;
 //! - [`energy`]: the energy of a run;
+//! - [`area`]: the area of a machine;
 //! - [`timing`]: the start and end of each instruction of a program;
 //! - [`program`]: a program with its data, bindings and machine, and its file format;
 //! - [`check`]: the verifier of programs;
 //! - [`asm`]: assembly, the text form of programs;
 //! - `testing`, behind the feature of that name: small programs for tests.
 
+pub mod area;
 pub mod asm;
 pub mod check;
 pub mod cost;
+pub mod dram;
 pub mod effects;
 pub mod energy;
 pub mod instr;

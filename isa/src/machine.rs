@@ -7,6 +7,7 @@
 //! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal` (the
 //! paper with a memory that never makes anything wait) and `vitcod-sim` (the authors' simulator).
 
+mod area;
 pub(crate) mod text;
 
 use std::fmt;
@@ -14,7 +15,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::instr::LineSet;
+use crate::dram::Ddr4;
+use crate::instr::{LineSet, MAX_WORD_BYTES};
+pub use area::Area;
 use vitcod_support::diagnostics::Diagnostic;
 use vitcod_support::problems::Problems;
 
@@ -47,9 +50,15 @@ pub struct Machine {
     /// Registers and shared function units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datapath: Option<Datapath>,
+    /// How instructions come to the units; absent if they are there without being fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Fetch>,
     /// Energies of events; absent if unknown, and then reports state no energy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
+    /// Areas of parts; those of 28 nm if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<Area>,
 }
 
 /// MAC lines: they compute all products, including those of encode and decode.
@@ -74,7 +83,7 @@ pub struct Sram {
     pub bytes: u32,
 }
 
-/// One DRAM channel, shared by loads and stores.
+/// The DRAM, shared by loads and stores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dram {
@@ -84,6 +93,11 @@ pub struct Dram {
     pub latency_cycles: u32,
     /// Burst size in bytes, a power of two; every transfer pays whole aligned bursts.
     pub burst_bytes: u32,
+    /// The memory in detail, whose peak bandwidth and bursts are the figures above; then the
+    /// latency is what remains beside that of the memory. If absent, the channel has constant
+    /// bandwidth and latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddr4: Option<Ddr4>,
 }
 
 /// The softmax unit of an engine.
@@ -136,7 +150,8 @@ pub struct Banks {
 /// The slots of the units. The banks turn: in cycle `t`, the slot access of bank `b` belongs to slot
 /// `(b + t) % period`, where the period is the number of all slots. In as many consecutive accesses
 /// as the period, each slot meets each bank once. So a unit with `s` slots accesses up to `s` words
-/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do.
+/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do. A
+/// unit that reads and writes through the same slots does so in turn, revolution by revolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slots {
@@ -148,16 +163,18 @@ pub struct Slots {
     pub sparser_read: u32,
     /// Writes of the sparser engine.
     pub sparser_write: u32,
-    /// Reads and writes of the encoder.
+    /// Reads and writes of the encoder, in turn.
     pub encoder: u32,
-    /// Reads and writes of the decoder.
+    /// Reads and writes of the decoder, in turn.
     pub decoder: u32,
-    /// Reads and writes of each of the two softmax units.
+    /// Reads and writes of each of the two softmax units, in turn.
     pub softmax: u32,
-    /// Reads and writes of the vector unit.
+    /// Reads and writes of the vector unit, in turn.
     pub vector: u32,
-    /// Writes of the load unit, and its reads of indices.
-    pub load: u32,
+    /// Reads of the load unit: the indices of `gather`.
+    pub load_read: u32,
+    /// Writes of the load unit.
+    pub load_write: u32,
     /// Reads of the store unit.
     pub store: u32,
 }
@@ -186,6 +203,16 @@ pub struct Datapath {
     pub root_cycles: u32,
     /// Cycles from the completion of an instruction to the arrival of its tokens.
     pub token_cycles: u32,
+}
+
+/// Instruction fetch, as [`timing`](crate::timing) describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// Bytes of the buffer between DRAM and dispatch: at least one word and one burst.
+    pub buffer_bytes: u32,
+    /// Instructions that the queue of each unit holds.
+    pub queue_depth: u32,
 }
 
 /// How a machine that is not ideal is organised.
@@ -232,11 +259,12 @@ impl Slots {
             decoder,
             softmax,
             vector,
-            load,
+            load_read,
+            load_write,
             store,
         } = *self;
         let engines = denser_read + denser_write + sparser_read + sparser_write;
-        engines + encoder + decoder + 2 * softmax + vector + load + store
+        engines + encoder + decoder + 2 * softmax + vector + load_read + load_write + store
     }
 }
 
@@ -402,6 +430,38 @@ impl Machine {
         Some(Organisation { banks, slots, datapath: self.datapath.as_ref()? })
     }
 
+    /// What is wrong between keys that are right by themselves: the key, and the message.
+    pub(crate) fn contradiction(&self) -> Option<(&'static str, String)> {
+        let Dram { bytes_per_cycle, burst_bytes, ddr4, .. } = &self.dram;
+        if let Some(Fetch { buffer_bytes, .. }) = self.fetch {
+            // A word need not begin where a burst does.
+            let least = MAX_WORD_BYTES as u32 + burst_bytes;
+            if buffer_bytes < least {
+                let message =
+                    format!("fetch.buffer_bytes = {buffer_bytes}: a word and a burst take {least}");
+                return Some(("fetch.buffer_bytes", message));
+            }
+        }
+        let ddr4 = ddr4.as_ref()?;
+        // Bounds and the compiler's estimates use these figures, so they must hold.
+        let peak = ddr4.peak_bytes_per_second() as f64 / (self.clock_mhz * 1e6);
+        let millibytes = (peak * MILLIBYTES_PER_BYTE as f64).round();
+        if self.dram_millibytes_per_cycle() as f64 != millibytes {
+            let peak = millibytes / MILLIBYTES_PER_BYTE as f64;
+            let message = format!(
+                "dram.bytes_per_cycle = {bytes_per_cycle:?}: the peak of [dram.ddr4] is {peak:?}"
+            );
+            return Some(("dram.bytes_per_cycle", message));
+        }
+        if *burst_bytes != ddr4.burst_bytes() {
+            let burst = ddr4.burst_bytes();
+            let message =
+                format!("dram.burst_bytes = {burst_bytes}: bursts of [dram.ddr4] are {burst}");
+            return Some(("dram.burst_bytes", message));
+        }
+        ddr4.contradiction()
+    }
+
     /// Reports every field out of range.
     pub(crate) fn validate(&self) -> Result<(), MachineError> {
         let read = text::read(&self.to_toml());
@@ -452,6 +512,21 @@ mod tests {
         let simulator = Machine::preset("vitcod-sim").unwrap();
         assert_eq!(simulator.macs_per_cycle(), 4096);
         assert_ne!(paper.digest(), simulator.digest());
+    }
+
+    #[test]
+    fn a_machine_may_have_its_dram_in_detail() {
+        let detailed = Machine::from_toml(include_str!("../machines/vitcod-ddr4.toml")).unwrap();
+        assert_eq!(detailed.dram.ddr4, Some(Ddr4::ddr4_2400()));
+        assert_eq!(Machine::from_toml(&detailed.to_toml()).unwrap(), detailed);
+        let paper = Machine::preset("vitcod").unwrap();
+        assert_ne!(detailed.digest(), paper.digest());
+        // An open bank takes as long as the simple channel: 17 + 17 + 4 clocks, and one in which
+        // the burst is accepted.
+        let memory = 39_u32 * 5;
+        assert_eq!((detailed.dram.latency_cycles + memory.div_ceil(12)) - 1, 50);
+        let plain = Machine { name: paper.name.clone(), dram: paper.dram.clone(), ..detailed };
+        assert_eq!(plain, paper);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! - [`RunText`], [`RunOverview`]: the report of a run as tables;
 //! - [`ScratchpadText`]: the contents of the scratchpad over time, as tables;
 //! - [`table`]: the tables, also of the compiler's decisions;
+//! - [`dram_trace`]: the bursts on the DRAM for simulators of DRAM;
 //! - [`picture`]: the schedule and the scratchpad as pictures;
 //! - [`trace`]: the schedule for Perfetto.
 
+pub mod dram_trace;
 pub mod picture;
 mod run;
 mod scratchpad;

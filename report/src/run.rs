@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use comfy_table::Table;
 use vitcod_emulator::report::{
-    Bound, EngineReport, LayerReport, Report, Resource, UnitReport, Waits, merged,
+    Bound, DramRows, EngineReport, LayerReport, Report, Resource, UnitReport, Waits, merged,
 };
 use vitcod_isa::energy::Energy;
 use vitcod_isa::instr::Unit;
@@ -19,7 +19,7 @@ impl fmt::Display for RunText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RunText(report) = self;
         RunOverview(report).fmt(f)?;
-        write_tables(&[bounds(report), per_layer(report)], f)
+        write_tables(&[bounds(report), per_layer(report), dram_rows(report)], f)
     }
 }
 
@@ -104,6 +104,20 @@ fn summary(report: &Report) -> Table {
     let kinds: Vec<String> =
         dram.by_kind.iter().map(|(kind, bytes)| format!("{kind} {} B", grouped(*bytes))).collect();
     row("DRAM by kind", kinds.join(", "));
+    if let Some(rows) = &dram.rows {
+        let DramRows { hits, misses, conflicts, refreshes } = *rows;
+        row(
+            "DRAM rows",
+            format!(
+                "{} bursts: {} hit an open row, {} a closed bank, {} another row; {} refreshes",
+                grouped(rows.bursts()),
+                percent(hits as f64 / rows.bursts().max(1) as f64),
+                percent(misses as f64 / rows.bursts().max(1) as f64),
+                percent(conflicts as f64 / rows.bursts().max(1) as f64),
+                grouped(refreshes)
+            ),
+        );
+    }
     row(
         "scratchpad",
         format!(
@@ -243,6 +257,25 @@ fn per_layer(report: &Report) -> Table {
         ]);
     }
     left(&mut table, 1);
+    table
+}
+
+/// What the bursts of each layer with any met in the banks of the DRAM; no rows if it has no banks.
+fn dram_rows(report: &Report) -> Table {
+    let mut table =
+        plain(&["layer", "bursts", "row hits", "", "bank closed", "other row open", "refreshes"]);
+    for LayerReport { name, dram_rows, .. } in &report.layers {
+        let Some(rows) = dram_rows.filter(|rows| rows.bursts() > 0) else { continue };
+        table.add_row([
+            name.clone(),
+            grouped(rows.bursts()),
+            grouped(rows.hits),
+            percent(rows.hits as f64 / rows.bursts().max(1) as f64),
+            grouped(rows.misses),
+            grouped(rows.conflicts),
+            grouped(rows.refreshes),
+        ]);
+    }
     table
 }
 

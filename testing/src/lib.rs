@@ -5,7 +5,7 @@
 //!   `vitcod_compiler::synthetic::random`;
 //! - [`compiled`]: programs as the command line makes them;
 //! - oracles: [`equal`] (emulator against interpreter, bit for bit), [`oracle`] (races, pair by
-//!   pair);
+//!   pair), [`banks`] (accesses of banks, one by one);
 //! - texts: [`shortened`] (the same on all processors), [`stated`] (expected errors on the lines of
 //!   a case);
 //! - [`fuzz`]: the fuzz targets as functions, with their seeds;
@@ -13,6 +13,7 @@
 //!
 //! All functions panic where a test should fail.
 
+pub mod banks;
 pub mod compiled;
 pub mod equal;
 pub mod files;

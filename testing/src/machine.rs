@@ -1,6 +1,7 @@
 //! Machines.
 
-use vitcod_isa::machine::Machine;
+use vitcod_isa::dram::Ddr4;
+use vitcod_isa::machine::{Banks, Datapath, Machine, Slots};
 use vitcod_support::random::SplitMix64;
 
 /// A preset by name.
@@ -30,5 +31,50 @@ pub fn random(random: &mut SplitMix64) -> Machine {
     machine.dram.burst_bytes = pick(&[1, 32, 64, 256]);
     machine.softmax.scores_per_cycle = pick(&[1, 8, 64]);
     machine.vector.elements_per_cycle = pick(&[1, 16, 100]);
+    (machine.banks, machine.slots, machine.datapath) = (None, None, None);
+    if pick(&[0, 1]) == 1 {
+        organise(&mut machine, random);
+    }
+    let mut pick = |choices: &[u32]| choices[random.bits() as usize % choices.len()];
+    if pick(&[0, 0, 0, 1]) == 1 {
+        (machine.dram.bytes_per_cycle, machine.dram.burst_bytes) = (153.6, 64);
+        machine.dram.ddr4 = Some(Ddr4 { queue: pick(&[1, 4, 16]), ..Ddr4::ddr4_2400() });
+    }
     machine
+}
+
+/// Gives a machine random banks, slots and datapath.
+pub fn organise(machine: &mut Machine, random: &mut SplitMix64) {
+    let mut pick = |choices: &[u32]| choices[random.bits() as usize % choices.len()];
+    machine.banks = Some(Banks {
+        count: pick(&[1, 2, 7, 8, 16, 32, 64]),
+        word_bytes: pick(&[8, 16, 64, 256]),
+        accesses_per_cycle: pick(&[1, 2]),
+        row_ports: pick(&[1, 2, 4, 8, 16]),
+    });
+    let mut slots = || pick(&[1, 2, 5]);
+    machine.slots = Some(Slots {
+        denser_read: slots(),
+        denser_write: slots(),
+        sparser_read: slots(),
+        sparser_write: slots(),
+        encoder: slots(),
+        decoder: slots(),
+        softmax: slots(),
+        vector: slots(),
+        load_read: slots(),
+        load_write: slots(),
+        store: slots(),
+    });
+    machine.datapath = Some(Datapath {
+        operand_bytes: pick(&[16, 64, 128]),
+        accumulators: pick(&[2, 16, 32]),
+        requantisers: pick(&[1, 4]),
+        mode_switch_cycles: pick(&[0, 12]),
+        dividers: pick(&[1, 24]),
+        divider_cycles: pick(&[1, 32]),
+        roots: pick(&[1, 8]),
+        root_cycles: pick(&[1, 95]),
+        token_cycles: pick(&[0, 2]),
+    });
 }

@@ -2,6 +2,6 @@
 .program "deadlock"
 .machine vitcod
 .layer "a"
-    sync unit=load wait=vector signal=vector  ; error: deadlock: 0 waits for 1 of vector; 1 waits for 0 of load
+    sync unit=load wait=vector signal=vector  ; error: waits for a token of instruction 1, which comes later: a signal precedes its wait
     sync unit=vector wait=load signal=load
     halt

@@ -2,6 +2,7 @@
 //! what each module shows.
 
 mod asm;
+mod banks;
 mod bit_equal;
 mod cli;
 mod digits;

@@ -15,8 +15,8 @@ use super::occupancy::Occupancy;
 use super::shares::shares;
 use super::work::Work;
 use super::{
-    Cycles, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report, RunBound,
-    RunEnergy, SramUse, Stalls, UnitReport, Waits,
+    Cycles, DramRows, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report,
+    RunBound, RunEnergy, SramUse, Stalls, UnitReport, Waits,
 };
 use vitcod_isa::timing::{Timing, UnitCycles};
 
@@ -57,6 +57,7 @@ impl Report {
                 burst_read_bytes: 0,
                 burst_write_bytes: 0,
                 by_kind: BTreeMap::new(),
+                rows: None,
             },
             sram: SramUse {
                 touched_bytes: 0,
@@ -77,8 +78,11 @@ impl Report {
             (layer.engines, layer.queries) = (engines, queries);
         }
         let mut occupancy = Occupancy::new(machine.sram.bytes);
-        for (instr, cost) in program.code.iter().zip(timing.costs()) {
+        for (index, (instr, cost)) in program.code.iter().zip(timing.costs()).enumerate() {
             report.count(&instr.op, cost, &mut occupancy);
+            if let Some(rows) = timing.rows(index) {
+                report.dram.rows.get_or_insert_default().add(rows);
+            }
         }
         report.sram.touched_bytes = occupancy.bytes();
         let attention = report.layers.iter().filter(|layer| layer.attention);
@@ -211,6 +215,7 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
             dram_read_bytes: 0,
             dram_write_bytes: 0,
             dram_by_kind: BTreeMap::new(),
+            dram_rows: machine.dram.ddr4.as_ref().map(|_| DramRows::default()),
             sram_by_kind: BTreeMap::new(),
             busy: BTreeMap::new(),
             engines: BTreeMap::new(),
@@ -226,6 +231,9 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
+        if let (Some(sum), Some(rows)) = (&mut layer.dram_rows, timing.rows(index)) {
+            sum.add(rows);
+        }
         if let Some(traffic) = instr.op.traffic() {
             let stored = is_of_store(&instr.op);
             add(

@@ -16,6 +16,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use vitcod_isa::dram::RowCounts;
 use vitcod_isa::energy::Energy;
 use vitcod_isa::program::Decision;
 
@@ -260,6 +261,22 @@ pub struct DramTraffic {
     pub burst_write_bytes: u64,
     /// Bytes read and written by kind of data; unused kinds are omitted.
     pub by_kind: BTreeMap<String, u64>,
+    /// What the bursts met in the banks; omitted if the machine's DRAM has no banks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<DramRows>,
+}
+
+/// Bursts by the state of their banks. A layer's are those of its instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DramRows {
+    /// Bursts whose row was open.
+    pub hits: u64,
+    /// Bursts whose bank was closed.
+    pub misses: u64,
+    /// Bursts whose bank had another row open.
+    pub conflicts: u64,
+    /// Refreshes since the last burst of their channels.
+    pub refreshes: u64,
 }
 
 /// Use of the scratchpad.
@@ -308,6 +325,9 @@ pub struct LayerReport {
     pub dram_write_bytes: u64,
     /// Bytes that it moved from and to DRAM by kind of data; unused kinds are omitted.
     pub dram_by_kind: BTreeMap<String, u64>,
+    /// What its bursts met in the banks of the DRAM; omitted if the machine's DRAM has no banks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dram_rows: Option<DramRows>,
     /// Bytes that it read from and wrote to the scratchpad by kind of data; unused kinds are
     /// omitted.
     pub sram_by_kind: BTreeMap<String, u64>,
@@ -317,6 +337,21 @@ pub struct LayerReport {
     pub engines: BTreeMap<String, EngineReport>,
     /// Queries read by both engines.
     pub queries: Queries,
+}
+
+impl DramRows {
+    /// All bursts.
+    pub fn bursts(&self) -> u64 {
+        self.hits.saturating_add(self.misses).saturating_add(self.conflicts)
+    }
+
+    fn add(&mut self, rows: &RowCounts) {
+        let RowCounts { hits, misses, conflicts, refreshes } = *rows;
+        counter::add(&mut self.hits, hits);
+        counter::add(&mut self.misses, misses);
+        counter::add(&mut self.conflicts, conflicts);
+        counter::add(&mut self.refreshes, refreshes);
+    }
 }
 
 impl Report {

@@ -5,21 +5,20 @@ use super::symbols::{Resolved, Symbols};
 use super::syntax::{Argument, AtomKind, Line, Value};
 use crate::effects::accesses;
 use crate::instr::field::{Field, bits_of};
-use crate::instr::{
-    FieldSpec, Instr, SIGNAL_BIT, Spec, TABLE, UnitSet, WAIT_BIT, WORD_BYTES, Word,
-};
+use crate::instr::table::MAX_OPERANDS;
+use crate::instr::{FieldSpec, Forms, Instr, Op, Spec, TABLE, UnitSet};
 use vitcod_support::diagnostics::{Diagnostic, closest, did_you_mean, question};
 use vitcod_support::problems::Collector;
 
 /// The fields of every instruction in addition to those of its row.
-static TOKENS: [FieldSpec; 2] = [token_field("wait", WAIT_BIT), token_field("signal", SIGNAL_BIT)];
+static TOKENS: [FieldSpec; 2] = [token_field("wait"), token_field("signal")];
 
-const fn token_field(name: &'static str, bit: u32) -> FieldSpec {
+const fn token_field(name: &'static str) -> FieldSpec {
     FieldSpec {
         name,
         doc: &[],
-        bit,
         width: UnitSet::WIDTH,
+        forms: Forms::of(UnitSet::WIDTH, None, None),
         meaning: UnitSet::MEANING,
         text: UnitSet::TEXT,
         legal: |bits| UnitSet::from_bits(bits as u16).is_some(),
@@ -106,13 +105,20 @@ pub(crate) fn instruction(
         return None;
     }
 
-    let mut word = Word([0; WORD_BYTES]);
-    word.set(0, spec.opcode.into());
-    for (field, bits) in fields().zip(bits) {
-        word.set(field.bit, bits.or(field.default).unwrap_or_default());
-    }
-    // Every field is legal, so the word is an instruction.
-    let instr = Instr::decode(&word).ok()?;
+    let bits: Vec<u64> = fields()
+        .zip(bits)
+        .map(|(field, bits)| bits.or(field.default).unwrap_or_default())
+        .collect();
+    let (bits, tokens) = bits.split_at(spec.fields.len());
+    let mut operands_bits = [0; MAX_OPERANDS];
+    operands_bits[..bits.len()].copy_from_slice(bits);
+    let units = |token: usize| tokens.get(token).map_or(Some(0), |bits| u16::try_from(*bits).ok());
+    // Every field is legal, so this is an instruction.
+    let instr = Instr {
+        wait: UnitSet::from_bits(units(0)?)?,
+        signal: UnitSet::from_bits(units(1)?)?,
+        op: Op::of_operands(spec.opcode, &operands_bits).ok()?,
+    };
     let touched = accesses(&instr.op);
     for (field, _) in fields().zip(given).filter(|(_, given)| !given) {
         if touched.iter().any(|access| access.operand == field.name) {

@@ -42,16 +42,19 @@ pub(super) fn read(
         mistakes.for_each(|problem| problems.push(|| problem));
         return Err(first);
     }
-    let is_true = |section: &str, name: &str| {
-        let flag = table.get(section).and_then(|section| section.get(name));
+    let is_true = |units: &str, name: &str| {
+        let flag = section(&table, units).and_then(|section| section.get(name));
         flag.and_then(Toml::as_bool).unwrap_or_default()
     };
     let stated = text::Stated::new(is_true, |section| table.contains_key(section));
-    let is_there = |key: &str| match key.split_once('.') {
+    let is_there = |key: &str| match key.rsplit_once('.') {
         None => table.contains_key(key),
-        Some((name, key)) => match table.get(name) {
-            None => stated.is_optional("", name) || stated.is_optional(name, key),
-            Some(section) => section.get(key).is_some() || stated.is_optional(name, key),
+        Some((name, key)) => match section(&table, name) {
+            None => {
+                let (outer, inner) = name.rsplit_once('.').unwrap_or(("", name));
+                stated.is_optional(outer, inner) || stated.is_optional(name, key)
+            }
+            Some(section) => section.contains_key(key) || stated.is_optional(name, key),
         },
     };
     let lacking: Vec<String> =
@@ -62,9 +65,12 @@ pub(super) fn read(
         return Err(Diagnostic::at(head, format!("`.machine` lacks {}", lacking.join(", ")))
             .with_help(help));
     }
-    let machine: Machine = Toml::Table(table)
-        .try_into()
-        .map_err(|error: toml::de::Error| Diagnostic::at(head, error.message().trim_end()))?;
+    let machine: Machine = Toml::Table(table).try_into().map_err(|error: toml::de::Error| {
+        Diagnostic::at(head.clone(), error.message().trim_end())
+    })?;
+    if let Some((_, message)) = machine.contradiction() {
+        return Err(Diagnostic::at(head, message));
+    }
     if let Some(digest) = digest {
         let found = machine.digest();
         if string(&digest)? != found {
@@ -77,7 +83,7 @@ pub(super) fn read(
 /// Sets a value of the TOML form, if the key accepts it.
 fn set(table: &mut Table, key: &Atom<'_>, value: &Value<'_>) -> Result<(), Diagnostic> {
     let given = toml_of(value)?;
-    let (section, name) = key.text.split_once('.').unwrap_or(("", key.text));
+    let (section, name) = key.text.rsplit_once('.').unwrap_or(("", key.text));
     match text::check(section, name, &given_by(&given)) {
         Some(Ok(())) => {}
         Some(Err(message)) => return Err(Diagnostic::at(value.span(), message)),
@@ -91,15 +97,21 @@ fn set(table: &mut Table, key: &Atom<'_>, value: &Value<'_>) -> Result<(), Diagn
             .with_help(help));
         }
     }
-    let table = if section.is_empty() {
-        Some(table)
-    } else {
-        table.entry(section).or_insert_with(|| Table::new().into()).as_table_mut()
-    };
+    let mut table = Some(table);
+    for name in section.split('.').filter(|name| !name.is_empty()) {
+        table = table.and_then(|table| {
+            table.entry(name).or_insert_with(|| Table::new().into()).as_table_mut()
+        });
+    }
     if let Some(table) = table {
         table.insert(name.to_owned(), given);
     }
     Ok(())
+}
+
+/// The section with a dotted name.
+fn section<'t>(table: &'t Table, name: &str) -> Option<&'t Table> {
+    name.split('.').try_fold(table, |table, name| table.get(name)?.as_table())
 }
 
 fn given_by(value: &Toml) -> Given<'_> {
@@ -132,19 +144,18 @@ pub(super) fn print(machine: &Machine) -> String {
     }
     let table: Table = machine.to_toml().parse().unwrap_or_default();
     let mut arguments = Vec::new();
-    for (key, value) in &table {
+    print_values("", &table, &mut arguments);
+    arguments.join(" ")
+}
+
+fn print_values(section: &str, table: &Table, arguments: &mut Vec<String>) {
+    for (key, value) in table {
+        let key = format!("{section}{key}");
         match value {
-            Toml::Table(section) => {
-                arguments.extend(
-                    section
-                        .iter()
-                        .map(|(field, value)| format!("{key}.{field}={}", printed(value))),
-                );
-            }
+            Toml::Table(inner) => print_values(&format!("{key}."), inner, arguments),
             value => arguments.push(format!("{key}={}", printed(value))),
         }
     }
-    arguments.join(" ")
 }
 
 fn printed(value: &Toml) -> String {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::dram::Ddr4;
 use crate::instr::arbitrary::instr;
 use crate::instr::field::MAX_SRAM;
 use crate::machine::{Machine, PRESETS};
@@ -37,10 +38,13 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn machine() -> impl Strategy<Value = Machine> {
-    (0..PRESETS.len(), any::<bool>(), 1..=256u32, 0.001..1e6f64, "[ -~]{1,64}").prop_map(
+    (0..PRESETS.len(), 0..3, 1..=256u32, 0.001..1e6f64, "[ -~]{1,64}").prop_map(
         |(preset, differs, lines, bandwidth, name)| {
             let mut machine = Machine::preset(PRESETS[preset].0).unwrap();
-            if differs {
+            if differs == 2 {
+                machine = Machine { name, ..Machine::preset("vitcod").unwrap() };
+                machine.dram.ddr4 = Some(Ddr4 { queue: lines, ..Ddr4::ddr4_2400() });
+            } else if differs == 1 {
                 (machine.lines.count, machine.dram.bytes_per_cycle, machine.name) =
                     (lines, bandwidth, name);
             }

@@ -33,7 +33,7 @@ pub(super) fn check(
 ) -> Vec<Clock> {
     let mut flow = Flow::new(program, order, touched, place);
     let mut needed = vec![Clock::default(); program.code.len()];
-    for &index in &order.sequence {
+    for index in 0..program.code.len() {
         needed[index] = flow.instruction(index, problems);
         if flow.is_exhausted() {
             problems.instruction(index, &program.code[index], || scattered(program.code.len()));

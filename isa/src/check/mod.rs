@@ -12,9 +12,9 @@
 //! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are at most
 //!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH) wide; sums of `matmul` have no
 //!   more products than the accumulator holds; lists have no more heads than they can number.
-//! - *Tokens*: for each ordered pair of units there are as many signals as waits; `barrier` and
-//!   `halt` have none; every instruction can start. A cycle of waits is reported with its
-//!   instructions.
+//! - *Tokens*: for each ordered pair of units there are as many signals as waits, and each signal
+//!   precedes, in the program, the wait that takes it; `barrier` and `halt` have none. So every
+//!   instruction can start, however few instructions the machine fetches ahead.
 //! - *Bindings*: names of inputs are distinct, and so are names of outputs; shapes are not empty;
 //!   regions lie in DRAM after the image and are disjoint; steps are positive and finite; only
 //!   image inputs `[1, c, h, w]` have the layout of pixels, and only those have factors of
@@ -227,15 +227,15 @@ fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
 }
 
 /// Checks everything except the flow of data, which is defined only if the rest is valid. Returns
-/// the order of the instructions, if each of them can start.
+/// the order of the instructions, if the tokens define one.
 fn form(program: &Program, problems: &mut Report) -> Option<Order> {
     structure(program, problems);
     for (index, instr) in program.code.iter().enumerate() {
         operands::check(program, index, instr, problems);
     }
-    tokens::check(&program.code, problems);
+    let sound = tokens::check(&program.code, problems);
     bindings::check(program, problems);
-    Order::new(&program.code, problems)
+    sound.then(|| Order::new(&program.code))
 }
 
 fn structure(program: &Program, problems: &mut Report) {

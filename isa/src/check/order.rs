@@ -1,9 +1,7 @@
-//! Happens-before: a possible order of execution of a program, and what each instruction knows to
-//! have completed.
+//! Happens-before: what each instruction knows to have completed.
 
 use std::ops::Range;
 
-use super::Report;
 use super::tokens::{Token, only, tokens};
 use crate::instr::{Instr, Unit};
 
@@ -18,9 +16,6 @@ pub(super) fn covers(known: &Clock, needed: &Clock) -> bool {
 /// A program as the partial order of its units and tokens.
 #[derive(Default)]
 pub(super) struct Order {
-    /// All instructions in topological order: each follows the senders of its tokens and its
-    /// predecessor in the unit.
-    pub(super) sequence: Vec<usize>,
     /// Per instruction, its unit; `None` for instructions of all units.
     pub(super) units: Vec<Option<Unit>>,
     /// Per instruction, its number in its unit, from 1; 0 for instructions of all units.
@@ -38,37 +33,42 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The order of a program; `None` if some instruction never starts, which is reported.
-    pub(super) fn new(code: &[Instr], problems: &mut Report) -> Option<Order> {
+    /// The order of a program whose tokens are sound: every wait takes the token of an earlier
+    /// instruction, so that program order is one of the possible orders of execution.
+    pub(super) fn new(code: &[Instr]) -> Order {
         let tokens = tokens(code);
         let mut taken = vec![0..0; code.len()];
         for (at, token) in tokens.iter().enumerate() {
             let range = &mut taken[token.receiver];
             *range = if range.end == 0 { at..at + 1 } else { range.start..at + 1 };
         }
-        let units: Vec<Option<Unit>> = code.iter().map(|instr| only(instr.op.units())).collect();
-        let mut queues: [Vec<usize>; Unit::COUNT] = Default::default();
-        for (index, instr) in code.iter().enumerate() {
-            instr.op.units().iter().for_each(|unit| queues[unit.index()].push(index));
-        }
         let mut order = Order {
-            sequence: Vec::with_capacity(code.len()),
+            units: code.iter().map(|instr| only(instr.op.units())).collect(),
             numbers: vec![0; code.len()],
             known: vec![Clock::default(); code.len()],
-            previous: vec![None; code.len()],
             queues: Default::default(),
-            units,
+            previous: vec![None; code.len()],
             tokens,
             taken,
         };
-        let ends = order.run(code, &queues, problems);
-        order.queues = queues;
-        ends.then_some(order)
+        let mut started = Clock::default();
+        for (index, instr) in code.iter().enumerate() {
+            let unit = order.units[index].map(Unit::index);
+            if let Some(unit) = unit {
+                started[unit] += 1;
+                order.numbers[index] = started[unit];
+                order.previous[index] = order.queues[unit].last().copied();
+            }
+            // An instruction of all units starts when everything before it has completed.
+            order.known[index] = if unit.is_some() { order.knowledge(index) } else { started };
+            instr.op.units().iter().for_each(|unit| order.queues[unit.index()].push(index));
+        }
+        order
     }
 
     /// The order of sequential execution.
     pub(super) fn sequential(code: &[Instr]) -> Order {
-        let mut order = Order { sequence: (0..code.len()).collect(), ..Order::default() };
+        let mut order = Order::default();
         let mut completed = Clock::default();
         for (index, instr) in code.iter().enumerate() {
             let unit = only(instr.op.units());
@@ -81,53 +81,6 @@ impl Order {
             }));
         }
         order
-    }
-
-    /// Runs the units without timing until no instruction can start. The set of instructions that
-    /// start does not depend on the order.
-    fn run(
-        &mut self,
-        code: &[Instr],
-        queues: &[Vec<usize>; Unit::COUNT],
-        problems: &mut Report,
-    ) -> bool {
-        let mut started = vec![false; code.len()];
-        let mut next = [0; Unit::COUNT];
-        let mut completed = Clock::default();
-        loop {
-            let before = self.sequence.len();
-            for unit in Unit::ALL.map(Unit::index) {
-                while let Some(&index) = queues[unit].get(next[unit])
-                    && self.units[index].is_some()
-                    && self.taken[index].len() == code[index].wait.iter().count()
-                    && self.taken(index).iter().all(|token| started[token.sender])
-                {
-                    completed[unit] += 1;
-                    self.numbers[index] = completed[unit];
-                    self.previous[index] = next[unit].checked_sub(1).map(|at| queues[unit][at]);
-                    self.known[index] = self.knowledge(index);
-                    started[index] = true;
-                    self.sequence.push(index);
-                    next[unit] += 1;
-                }
-            }
-            // If all units are at the same instruction, it is one of all units.
-            let heads: [Option<usize>; Unit::COUNT] =
-                std::array::from_fn(|unit| queues[unit].get(next[unit]).copied());
-            if let Some(index) = heads[0]
-                && heads.iter().all(|head| *head == Some(index))
-            {
-                self.known[index] = completed;
-                self.sequence.push(index);
-                next.iter_mut().for_each(|next| *next += 1);
-            }
-            if self.sequence.len() == before {
-                if self.sequence.len() < code.len() {
-                    self.report_stuck(code, &heads, &started, problems);
-                }
-                return self.sequence.len() == code.len();
-            }
-        }
     }
 
     /// The instruction of a unit with this number, if there is one.
@@ -181,84 +134,5 @@ impl Order {
             }
         }
         known
-    }
-
-    /// Reports why no unit can continue: waits without signals, and cycles of waits. Units that
-    /// only wait for those are not named.
-    fn report_stuck(
-        &self,
-        code: &[Instr],
-        heads: &[Option<usize>; Unit::COUNT],
-        started: &[bool],
-        problems: &mut Report,
-    ) {
-        let mut links: [Option<Link>; Unit::COUNT] = Default::default();
-        for unit in Unit::ALL {
-            let Some(index) = heads[unit.index()] else { continue };
-            links[unit.index()] = if self.units[index].is_none() {
-                let late = Unit::ALL.into_iter().find(|other| heads[other.index()] != Some(index));
-                late.map(|late| Link { unit: late, through: heads[late.index()] })
-            } else {
-                let answered = |sender: &Unit| {
-                    self.taken(index).iter().any(|token| self.units[token.sender] == Some(*sender))
-                };
-                if let Some(silent) = code[index].wait.iter().find(|sender| !answered(sender)) {
-                    problems.instruction(index, &code[index], || {
-                        format!("never starts: no token comes from {silent}")
-                    });
-                    None
-                } else {
-                    let token = self.taken(index).iter().find(|token| !started[token.sender]);
-                    token.and_then(|token| {
-                        Some(Link { unit: self.units[token.sender]?, through: Some(token.sender) })
-                    })
-                }
-            };
-        }
-        let mut seen = [false; Unit::COUNT];
-        for first in Unit::ALL.map(Unit::index) {
-            let mut path = Vec::new();
-            let mut unit = first;
-            while !seen[unit] {
-                seen[unit] = true;
-                path.push(unit);
-                let Some(link) = &links[unit] else { break };
-                unit = link.unit.index();
-            }
-            let Some(start) = path.iter().position(|on_path| *on_path == unit) else { continue };
-            if links[unit].is_none() {
-                continue;
-            }
-            let circle = &mut path[start..];
-            let first = (0..circle.len()).min_by_key(|at| heads[circle[*at]]).unwrap_or(0);
-            circle.rotate_left(first);
-            let waits: Vec<String> = circle
-                .iter()
-                .filter_map(|unit| links[*unit].as_ref()?.describe(heads[*unit]?, heads))
-                .collect();
-            if let Some(index) = heads[circle[0]] {
-                problems
-                    .instruction(index, &code[index], || format!("deadlock: {}", waits.join("; ")));
-            }
-        }
-    }
-}
-
-/// The reason why a unit does not continue.
-struct Link {
-    unit: Unit,
-    /// The next instruction of that unit.
-    through: Option<usize>,
-}
-
-impl Link {
-    /// The message; `waiting` is the instruction that does not start.
-    fn describe(&self, waiting: usize, heads: &[Option<usize>; Unit::COUNT]) -> Option<String> {
-        let (unit, through, head) = (self.unit, self.through?, heads[self.unit.index()]?);
-        Some(if through == head {
-            format!("{waiting} waits for {through} of {unit}")
-        } else {
-            format!("{waiting} waits for {through} of {unit}, which comes after {head}")
-        })
     }
 }

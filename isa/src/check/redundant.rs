@@ -29,22 +29,12 @@ struct Redundancy {
     /// Per instruction, what must have completed before it starts.
     needed: Vec<Clock>,
     successors: Vec<Vec<usize>>,
-    /// Per instruction, its position in the sequence.
-    place: Vec<usize>,
     removed: BTreeSet<Token>,
 }
 
 impl Redundancy {
     fn new(order: Order, needed: Vec<Clock>) -> Redundancy {
-        let mut place = vec![0; needed.len()];
-        order.sequence.iter().enumerate().for_each(|(at, index)| place[*index] = at);
-        Redundancy {
-            successors: order.successors(),
-            order,
-            needed,
-            place,
-            removed: BTreeSet::new(),
-        }
+        Redundancy { successors: order.successors(), order, needed, removed: BTreeSet::new() }
     }
 
     fn find(mut self) -> Vec<Token> {
@@ -61,9 +51,8 @@ impl Redundancy {
     /// changed.
     fn suffices_from(&mut self, first: usize) -> bool {
         let mut changed: Vec<(usize, Clock)> = Vec::new();
-        let mut waiting = BinaryHeap::from([Reverse(self.place[first])]);
-        while let Some(Reverse(place)) = waiting.pop() {
-            let index = self.order.sequence[place];
+        let mut waiting = BinaryHeap::from([Reverse(first)]);
+        while let Some(Reverse(index)) = waiting.pop() {
             let known = self.order.knowledge_without(index, |token| self.removed.contains(&token));
             if known == self.order.known[index] {
                 continue;
@@ -76,7 +65,7 @@ impl Redundancy {
                     .for_each(|(index, known)| self.order.known[index] = known);
                 return false;
             }
-            waiting.extend(self.successors[index].iter().map(|next| Reverse(self.place[*next])));
+            waiting.extend(self.successors[index].iter().copied().map(Reverse));
         }
         true
     }

@@ -412,7 +412,7 @@ fn spmm_list() -> SpmmList {
         heads: 2,
         v_stride: 16,
         dst_stride: 16,
-        acc_stride: 64,
+        acc_stride: SramBytes(64),
         queries: 1,
         token_bytes: SramBytes(100),
         entries: Entries(3),
@@ -422,22 +422,15 @@ fn spmm_list() -> SpmmList {
 }
 
 #[test]
-fn a_product_continues_sums_of_products() {
+fn operands_of_a_product_with_a_list() {
     assert_eq!(check(&of(spmm_list())), Ok(()));
     assert_eq!(error(&of(SpmmList { p: Sram(7 << 12), ..spmm_list() })), "0: p overlaps dst");
     assert_eq!(
         error(&of(SpmmList { token_bytes: SramBytes(0), ..spmm_list() })),
         "0: tokens is empty: a count is 0"
     );
-    let continued = SpmmList { accumulate: true, ..spmm_list() };
-    assert_eq!(
-        error(&of(continued)),
-        "0: acc is continued, but does not hold sums of products"
-    );
-    assert_eq!(
-        error(&of(SpmmList { acc_stride: 62, ..continued })),
-        "0: acc has a stride of 62, expected a multiple of 4"
-    );
+    let continued = SpmmList { accumulate: true, acc_stride: SramBytes(62), ..spmm_list() };
+    assert_eq!(error(&of(continued)), "0: acc has a stride of 62, expected a multiple of 4");
 }
 
 #[test]
@@ -452,7 +445,7 @@ fn lists_number_their_heads() {
         k: Sram(3 << 20),
         max: Sram(4 << 20),
         dst: Sram(5 << 20),
-        m: 1 << 12,
+        m: 1 << 10,
         n: 5,
         d: 1,
         heads: 256,
@@ -525,11 +518,7 @@ fn tokens_balance() {
 
     let mut program = pipeline();
     program.code[0].signal = UnitSet::EMPTY;
-    assert_eq!(
-        error(&program),
-        "1: load sends 0 tokens to vector, which waits for 1\n\
-         1: never starts: no token comes from load"
-    );
+    assert_eq!(error(&program), "1: load sends 0 tokens to vector, which waits for 1");
 
     let mut program = pipeline();
     program.code[3].wait = units(&[Unit::Load]);
@@ -543,7 +532,9 @@ fn waits_in_a_circle_never_end() {
         instr(store(), &[Unit::Load], &[Unit::Load]),
         instr(Halt {}, &[], &[]),
     ]);
-    assert_eq!(error(&program), "0: deadlock: 0 waits for 1 of store; 1 waits for 0 of load");
+    let message =
+        "0: waits for a token of instruction 1, which comes later: a signal precedes its wait";
+    assert_eq!(error(&program), message);
 }
 
 #[test]
@@ -556,7 +547,7 @@ fn a_token_does_not_pass_a_barrier_backwards() {
     ]);
     assert_eq!(
         error(&program),
-        "0: deadlock: 0 waits for 2 of load, which comes after 1; 1 waits for 0 of store"
+        "0: waits for a token of instruction 2, which comes later: a signal precedes its wait"
     );
 }
 
@@ -564,9 +555,9 @@ fn a_token_does_not_pass_a_barrier_backwards() {
 fn tokens_may_be_sent_long_before_they_are_taken_and_to_oneself() {
     let sync = |unit, wait: &[Unit], signal: &[Unit]| instr(Sync { unit }, wait, signal);
     let program = with(vec![
-        sync(Unit::Store, &[Unit::Load], &[]),
         sync(Unit::Load, &[], &[Unit::Load, Unit::Store]),
         sync(Unit::Load, &[Unit::Load], &[Unit::Store]),
+        sync(Unit::Store, &[Unit::Load], &[]),
         instr(Barrier {}, &[], &[]),
         sync(Unit::Store, &[Unit::Load], &[]),
         instr(Halt {}, &[], &[]),
@@ -574,7 +565,34 @@ fn tokens_may_be_sent_long_before_they_are_taken_and_to_oneself() {
     assert_eq!(check(&program), Ok(()));
 
     let own = with(vec![sync(Unit::Load, &[Unit::Load], &[Unit::Load]), instr(Halt {}, &[], &[])]);
-    assert_eq!(error(&own), "0: deadlock: 0 waits for 0 of load");
+    assert_eq!(error(&own), "0: waits for a token of itself: a signal precedes its wait");
+}
+
+/// Without a limit to the queues of the units, these programs would end.
+#[test]
+fn a_signal_precedes_its_wait_in_the_program() {
+    let program = with(vec![
+        instr(store(), &[Unit::Load], &[]),
+        instr(load(), &[], &[Unit::Store]),
+        instr(Halt {}, &[], &[]),
+    ]);
+    assert_eq!(
+        error(&program),
+        "0: waits for a token of instruction 1, which comes later: a signal precedes its wait"
+    );
+    // The token of instruction 0 is that of instruction 1; the second one is taken too early.
+    let sync = |unit, wait: &[Unit], signal: &[Unit]| instr(Sync { unit }, wait, signal);
+    let program = with(vec![
+        sync(Unit::Load, &[], &[Unit::Store]),
+        sync(Unit::Store, &[Unit::Load], &[]),
+        sync(Unit::Store, &[Unit::Load], &[]),
+        sync(Unit::Load, &[], &[Unit::Store]),
+        instr(Halt {}, &[], &[]),
+    ]);
+    assert_eq!(
+        error(&program),
+        "2: waits for a token of instruction 3, which comes later: a signal precedes its wait"
+    );
 }
 
 #[test]

@@ -41,8 +41,10 @@ pub fn tokens(code: &[Instr]) -> Vec<Token> {
     tokens
 }
 
-/// Checks that there are as many signals as waits, and none where they are illegal.
-pub(super) fn check(code: &[Instr], problems: &mut Report) {
+/// Checks that there are as many signals as waits, each signal before its wait, and none where they
+/// are illegal. Returns whether that holds.
+pub(super) fn check(code: &[Instr], problems: &mut Report) -> bool {
+    let mut sound = true;
     // Per pair, the number and the last instruction.
     let mut sent = [[(0u32, 0); Unit::COUNT]; Unit::COUNT];
     let mut taken = sent;
@@ -50,6 +52,7 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
     for (index, instr) in code.iter().enumerate() {
         let Some(unit) = only(instr.op.units()) else {
             if !(instr.wait.is_empty() && instr.signal.is_empty()) {
+                sound = false;
                 problems.instruction(index, instr, || {
                     "an instruction of all units has no tokens".to_owned()
                 });
@@ -64,6 +67,7 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
             let (signals, waits) =
                 (sent[from.index()][to.index()], taken[from.index()][to.index()]);
             if signals.0 != waits.0 {
+                sound = false;
                 // Which one is superfluous is undecidable; report the last one.
                 let index = if signals.0 > waits.0 { signals.1 } else { waits.1 };
                 let tokens = if signals.0 == 1 { "token" } else { "tokens" };
@@ -76,6 +80,23 @@ pub(super) fn check(code: &[Instr], problems: &mut Report) {
             }
         }
     }
+    for Token { receiver, sender } in tokens(code) {
+        // Where a signal or wait is missing, others may only seem to be in the wrong order.
+        let pair = [sender, receiver].map(|index| only(code[index].op.units()));
+        let [Some(from), Some(to)] = pair.map(|unit| unit.map(Unit::index)) else { continue };
+        if sender >= receiver && sent[from][to].0 == taken[from][to].0 {
+            sound = false;
+            problems.instruction(receiver, &code[receiver], || {
+                let whose = if sender == receiver {
+                    "itself".to_owned()
+                } else {
+                    format!("instruction {sender}, which comes later")
+                };
+                format!("waits for a token of {whose}: a signal precedes its wait")
+            });
+        }
+    }
+    sound
 }
 
 /// The unit of a set with one element.

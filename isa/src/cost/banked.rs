@@ -56,7 +56,7 @@ pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -
         Op::Add(Add { m, n, .. }) => costing.elementwise(m, n, 0),
         Op::Lut(Lut { m, n, .. }) | Op::Interpolate(Interpolate { m, n, .. }) => {
             let table = costing.operand("table");
-            costing.elementwise(m, n, costing.revolutions(table, organisation.slots.vector))
+            costing.elementwise(m, n, 2 * costing.revolutions(table, organisation.slots.vector))
         }
         Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
     }
@@ -167,8 +167,15 @@ impl Costing<'_> {
         revolutions.saturating_mul(self.organisation.revolution_cycles())
     }
 
+    /// Cycles of the revolutions in which so many slots deliver what is read and take what is
+    /// written, in turn.
+    fn in_turn(&self, slots: u32) -> u64 {
+        2 * self.revolutions(self.read, slots).max(self.revolutions(self.written, slots))
+    }
+
     /// The latency of a unit with this many stages: operands arrive and results leave within a
-    /// revolution.
+    /// revolution. It is the same for all instructions of a unit, so that writes of one do not meet
+    /// those of the next.
     fn latency(&self, fill: u32) -> u64 {
         u64::from(fill) + 2 * self.organisation.revolution_cycles()
     }
@@ -349,7 +356,7 @@ impl Costing<'_> {
         self.others(&[]);
         let rows = u64::from(m) * u64::from(heads_out);
         let cycles = self.output_rounds(rows, d, lines) * u64::from(heads_in);
-        let words = self.revolutions(self.read.and(self.written), slots);
+        let words = self.in_turn(slots);
         let results = rows * u64::from(d);
         let cycles = cycles.max(words).max(self.requantise(results, lines));
         self.on_lines(lines, cycles, results * u64::from(heads_in))
@@ -366,7 +373,8 @@ impl Costing<'_> {
     }
 
     fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
-        // Statistics and normalisation read a row each; the first row's statistics are exposed.
+        // Statistics and normalisation read a row each; statistics and root of the first row are
+        // exposed.
         let source = self.operand("src");
         self.reads("src", source.times(2));
         let params = self.operand("params");
@@ -375,14 +383,13 @@ impl Costing<'_> {
         let datapath = self.organisation.datapath;
         let vector = &self.machine.vector;
         let row = u64::from(op.n).div_ceil(vector.elements_per_cycle.into());
-        let cycles = ((u64::from(op.m) + 1) * row).max(self.shared(
-            op.m.into(),
-            datapath.roots,
-            datapath.root_cycles,
-        ));
+        let roots = self.shared(op.m.into(), datapath.roots, datapath.root_cycles);
+        let cycles = (u64::from(op.m) * row).max(roots);
         let elements = u64::from(op.m) * u64::from(op.n);
-        let fill = vector.fill_cycles.saturating_add(datapath.root_cycles);
-        self.elements(cycles, elements, fill, self.organisation.slots.vector)
+        let slots = self.organisation.slots.vector;
+        let mut cost = self.elements(cycles, elements, vector.fill_cycles, slots);
+        cost.cycles += row + u64::from(datapath.root_cycles);
+        cost
     }
 
     /// Elements of the vector unit, after `before` cycles in which it loads a table.
@@ -398,7 +405,7 @@ impl Costing<'_> {
     }
 
     fn elements(&self, cycles: u64, elements: u64, fill: u32, slots: u32) -> Cost {
-        let words = self.revolutions(self.read.and(self.written), slots);
+        let words = self.in_turn(slots);
         Cost {
             cycles: cycles.max(words).max(1),
             latency: self.latency(fill),
@@ -412,9 +419,10 @@ impl Costing<'_> {
     fn transfer(&mut self) -> Cost {
         self.others(&[]);
         let slots = self.organisation.slots;
-        let slots = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load };
+        let read = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load_read };
         let mut cost = burst_traffic(self.op, self.machine);
-        cost.cycles = self.revolutions(self.read.and(self.written), slots);
+        cost.cycles =
+            self.revolutions(self.read, read).max(self.revolutions(self.written, slots.load_write));
         cost.latency += self.organisation.revolution_cycles();
         cost.sram = self.sram;
         cost

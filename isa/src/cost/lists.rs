@@ -23,9 +23,7 @@ use super::{Cost, SramTraffic};
 use crate::effects::Data;
 use crate::instr::Engine;
 use crate::instr::table::*;
-use crate::lists::{
-    LIST_ROW_BYTES, LineGroups, ListRow, SEGMENT_BYTES, Shape, row_token_bytes,
-};
+use crate::lists::{LIST_ROW_BYTES, LineGroups, ListRow, SEGMENT_BYTES, Shape, row_token_bytes};
 use crate::machine::{Machine, Organisation};
 
 /// The cost of an instruction on a list; `None` if it is another one.
@@ -148,14 +146,16 @@ pub(crate) fn list_limits(op: &Op, rows: &[ListRow], machine: &Machine) -> u64 {
                 .and(words.entries(list.p.0, 1, true))
                 .and(words.positions(list.sum.0, 4));
             if list.accumulate {
-                read = read
-                    .and(words.numbered(list.block_sum.0, list.m, 4))
-                    .and(words.matrix(list.acc.0, list.acc_stride, 4 * d));
+                read = read.and(words.numbered(list.block_sum.0, list.m, 4)).and(words.matrix(
+                    list.acc.0,
+                    list.acc_stride.0,
+                    4 * d,
+                ));
             }
             let written = words.matrix(list.dst.0, list.dst_stride.into(), d);
             let datapath = organisation.datapath;
-            let reciprocals =
-                queries.div_ceil(datapath.dividers.max(1).into()) * u64::from(datapath.divider_cycles);
+            let reciprocals = queries.div_ceil(datapath.dividers.max(1).into())
+                * u64::from(datapath.divider_cycles);
             limits(list.engine, list.lines.count, [read, written], queries.saturating_mul(d))
                 .max(reciprocals)
         }
@@ -170,18 +170,20 @@ pub(crate) fn softmax_limits(op: &SoftmaxList, rows: &[ListRow], machine: &Machi
         return u64::from(op.entries.0).div_ceil(per_cycle);
     };
     let words = Words { geometry: Geometry::new(organisation), rows };
-    let mut all = words
+    let mut read = words
         .list(op.rows.0, None)
         .and(words.entries(op.src.0, 2, false))
-        .and(words.entries(op.dst.0, 1, false))
-        .and(words.numbered(op.max.0, op.m, 2))
-        .and(words.positions(op.sum.0, 4));
+        .and(words.numbered(op.max.0, op.m, 2));
     if op.both {
-        all = all.and(words.numbered(op.other_max.0, op.m, 2));
+        read = read.and(words.numbered(op.other_max.0, op.m, 2));
     }
+    let written = words.entries(op.dst.0, 1, false).and(words.positions(op.sum.0, 4));
     let of_row = |row: &ListRow| u64::from(row.entries).div_ceil(per_cycle).max(1);
     let cycles = rows.iter().map(of_row).sum::<u64>();
-    cycles.max(revolutions(organisation, all, organisation.slots.softmax))
+    let slots = organisation.slots.softmax;
+    let in_turn =
+        revolutions(organisation, read, slots).max(revolutions(organisation, written, slots));
+    cycles.max(2 * in_turn)
 }
 
 /// Cycles of the revolutions in which so many slots deliver a stream.
@@ -201,9 +203,8 @@ impl Words<'_> {
     fn list(&self, rows: u32, tokens: Option<(u32, u32)>) -> Stream {
         let queries = self.rows.len() as u64;
         let rows = self.geometry.contiguous(rows.into(), queries * LIST_ROW_BYTES);
-        tokens.map_or(rows, |(at, bytes)| {
-            rows.and(self.geometry.contiguous(at.into(), bytes.into()))
-        })
+        tokens
+            .map_or(rows, |(at, bytes)| rows.and(self.geometry.contiguous(at.into(), bytes.into())))
     }
 
     /// A vector by entry; `apart` if rows that begin within a word take it a second time.

@@ -36,6 +36,7 @@ mod flat;
 pub(crate) mod lists;
 mod streams;
 
+use crate::dram::bursts::of_row;
 use crate::effects::{Data, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
@@ -150,13 +151,8 @@ fn burst_traffic(op: &Op, machine: &Machine) -> Cost {
     for access in accesses(op).iter().filter(|access| access.space == Space::Dram) {
         if let Op::Gather(gather) = op {
             // The rows of a gather are unknown; each may straddle one burst more than it fills.
-            let row = u64::from(gather.bytes);
-            let aligned = gather.src.0.is_multiple_of(burst)
-                && u64::from(gather.src_stride).is_multiple_of(burst);
-            let bursts =
-                if aligned { row.div_ceil(burst) } else { (row + burst - 1).div_ceil(burst) };
-            cost.dram_bytes = row * u64::from(gather.rows);
-            cost.burst_bytes = bursts * burst * u64::from(gather.rows);
+            cost.dram_bytes = u64::from(gather.bytes) * u64::from(gather.rows);
+            cost.burst_bytes = of_row(gather, burst) * burst * u64::from(gather.rows);
         } else {
             cost.dram_bytes = access.region.total();
             cost.burst_bytes = bursts(access.region, burst) * burst;
@@ -167,7 +163,7 @@ fn burst_traffic(op: &Op, machine: &Machine) -> Cost {
 
 /// Number of aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`]
 /// share bursts.
-fn bursts(region: Region, burst: u64) -> u64 {
+pub(crate) fn bursts(region: Region, burst: u64) -> u64 {
     // The position of a run within its burst repeats after at most `burst` runs.
     let of_run = |base: u64| (base % burst + region.bytes).div_ceil(burst);
     let of_inner = |base: u64| {

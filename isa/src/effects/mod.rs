@@ -276,8 +276,7 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             entries,
             ..
         }) => {
-            let (entries, maxima) =
-                (u64::from(entries.0), u64::from(heads) * u64::from(m) * 2);
+            let (entries, maxima) = (u64::from(entries.0), u64::from(heads) * u64::from(m) * 2);
             all.list(rows, queries, None);
             all.bytes("src", Mode::Read, src, entries * 2, 2);
             all.bytes("max", Mode::Read, max, maxima, 2);
@@ -316,7 +315,7 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             if accumulate {
                 let sums = u64::from(heads) * u64::from(m) * 4;
                 all.bytes("block_sum", Mode::Read, block_sum, sums, 4);
-                all.rows("acc", Mode::Read, acc, m, 4 * width, acc_stride, 4);
+                all.rows("acc", Mode::Read, acc, m, 4 * width, acc_stride.0, 4);
             }
             all.rows("v", Mode::Read, v, n, width, v_stride.into(), 1);
             all.rows("dst", Mode::Write, dst, m, width, dst_stride.into(), 1);

@@ -6,7 +6,7 @@ use crate::instr::tests::golden;
 
 /// The operation of the case with that mnemonic.
 fn case(mnemonic: &str) -> Op {
-    let mut cases = golden().into_iter().map(|(_, word)| Instr::decode(&word).unwrap().op);
+    let mut cases = golden().into_iter().map(|(_, word)| Instr::decode(&word).unwrap().0.op);
     cases.find(|op| op.spec().mnemonic == mnemonic).unwrap()
 }
 
@@ -267,7 +267,7 @@ fn synchronisation_touches_nothing() {
 #[test]
 fn accesses_are_named_after_operands() {
     for (_, word) in golden() {
-        let op = Instr::decode(&word).unwrap().op;
+        let op = Instr::decode(&word).unwrap().0.op;
         for access in accesses(&op) {
             assert!(op.spec().fields.iter().any(|field| field.name == access.operand), "{op}");
         }

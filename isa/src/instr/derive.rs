@@ -1,19 +1,20 @@
 //! Code derived from the rows of the [table](super::table).
 
-use super::{OPERAND_BIT, Spec, WORD_BITS};
+use super::{MAX_WORD_BYTES, Spec};
 
 macro_rules! instructions {
     ($(
         $(#[doc = $doc:literal])+
         $opcode:literal $mnemonic:literal $name:ident {
-            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ty = $bit:literal $(or $default:literal)? ),* $(,)?
+            $( $(#[doc = $field_doc:literal])+ $field:ident : $ty:ident $(or $default:literal)? ),* $(,)?
         }
     )*) => {
         use std::fmt;
 
-        use $crate::instr::derive::{assert_sound, most, optional};
+        use $crate::instr::derive::{assert_sound, most, one, optional};
         use $crate::instr::field::bits_of;
-        use $crate::instr::{DecodeError, EncodeError, Field, FieldSpec, Spec, Word};
+        use $crate::instr::word::{Operands, operand, value};
+        use $crate::instr::{DecodeError, EncodeError, Field, FieldSpec, Forms, Spec};
 
         $(
             $(#[doc = $doc])+
@@ -44,6 +45,9 @@ macro_rules! instructions {
         /// The most scratchpad addresses of an instruction.
         pub const MAX_SRAM_OPERANDS: usize = most(&[$( 0 $( + <$ty as Field>::IS_SRAM as usize )* ),*]);
 
+        /// The most operands of an instruction.
+        pub(crate) const MAX_OPERANDS: usize = most(&[$( 0 $( + one(stringify!($field)) )* ),*]);
+
         const ROWS: &[Spec] = &[$(
             Spec {
                 opcode: $opcode,
@@ -52,8 +56,12 @@ macro_rules! instructions {
                 fields: &[$( FieldSpec {
                     name: stringify!($field),
                     doc: &[$($field_doc),+],
-                    bit: $bit,
                     width: <$ty as Field>::WIDTH,
+                    forms: Forms::of(
+                        <$ty as Field>::WIDTH,
+                        <$ty as Field>::SHORT,
+                        optional(&[$($default)?]),
+                    ),
                     meaning: <$ty as Field>::MEANING,
                     text: <$ty as Field>::TEXT,
                     legal: |bits| <$ty as Field>::from_bits(bits).is_some(),
@@ -84,17 +92,23 @@ macro_rules! instructions {
                 } )* }
             }
 
-            pub(super) fn put_operands(&self, word: &mut Word) -> Result<(), EncodeError> {
+            /// The bits of its operands.
+            pub(super) fn operands(&self) -> Result<Operands, EncodeError> {
+                let mut bits = Operands::default();
                 match self { $( Op::$name(_operands) => {
-                    $( word.put($mnemonic, stringify!($field), $bit, _operands.$field)?; )*
+                    let operands = [$( operand($mnemonic, stringify!($field), _operands.$field)? ),*];
+                    bits[..operands.len()].copy_from_slice(&operands);
                 } )* }
-                Ok(())
+                Ok(bits)
             }
 
-            pub(super) fn take_operands(opcode: u8, _word: &Word) -> Result<Op, DecodeError> {
+            /// The operation with these operands.
+            pub(crate) fn of_operands(opcode: u8, operands: &Operands) -> Result<Op, DecodeError> {
+                let mut _operands = operands.iter().copied();
+                let mut _next = || _operands.next().unwrap_or_default();
                 match opcode {
                     $( $opcode => Ok(Op::$name($name {
-                        $( $field: _word.take($mnemonic, stringify!($field), $bit)? ),*
+                        $( $field: value($mnemonic, stringify!($field), _next())? ),*
                     })), )*
                     _ => Err(DecodeError::Opcode(opcode)),
                 }
@@ -152,6 +166,11 @@ pub(super) const fn optional(default: &[u64]) -> Option<u64> {
     }
 }
 
+/// Counts a field.
+pub(super) const fn one(_: &str) -> usize {
+    1
+}
+
 pub(super) const fn most(counts: &[usize]) -> usize {
     let (mut most, mut i) = (0, 0);
     while i < counts.len() {
@@ -189,23 +208,17 @@ pub(super) const fn assert_sound(rows: &[Spec]) {
             assert!(!same(rows[j].mnemonic, row.mnemonic), "a mnemonic is used twice");
             j += 1;
         }
+        assert!(row.max_word_bytes() <= MAX_WORD_BYTES, "a word is too long");
         let mut f = 0;
         while f < row.fields.len() {
             let field = &row.fields[f];
-            assert!(field.bit >= OPERAND_BIT, "a field runs into the header");
-            assert!(field.bit + field.width <= WORD_BITS, "a field leaves the word");
             if let Some(bits) = field.default {
                 assert!(bits >> field.width == 0, "a default does not fit its field");
             }
-            let mut g = 0;
-            while g < f {
-                let other = &row.fields[g];
-                assert!(
-                    other.bit + other.width <= field.bit || field.bit + field.width <= other.bit,
-                    "two fields overlap"
-                );
-                g += 1;
-            }
+            assert!(
+                field.forms.are_sound(field.width),
+                "a field with several forms is whole bytes"
+            );
             f += 1;
         }
         i += 1;

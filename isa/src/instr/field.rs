@@ -24,6 +24,8 @@ pub const MAX_LINES: u32 = 256;
 pub trait Field: Copy + fmt::Display {
     /// Width in bits, at most 64.
     const WIDTH: u32;
+    /// Width in bits of its short form, if it has one: whole bytes, as `WIDTH` then is.
+    const SHORT: Option<u32> = None;
     /// Description of the type in the reference, with units and legal values.
     const MEANING: &'static str;
     /// The expected syntax in messages; the [`NAMES`](Field::NAMES) follow.
@@ -98,6 +100,7 @@ pub struct Dram(pub u64);
 
 impl Field for Dram {
     const WIDTH: u32 = 40;
+    const SHORT: Option<u32> = Some(24);
     const ZERO: Self = Dram(0);
     const MEANING: &'static str = "DRAM byte address";
     const TEXT: &'static str = "a place in DRAM, as `dram:0x40` or `tensor+16`";
@@ -120,6 +123,7 @@ impl fmt::Display for Dram {
 
 impl Field for u16 {
     const WIDTH: u32 = 16;
+    const SHORT: Option<u32> = Some(8);
     const ZERO: Self = 0;
     const MEANING: &'static str = "count";
     fn to_bits(self) -> u64 {
@@ -135,6 +139,7 @@ impl Field for u16 {
 
 impl Field for u32 {
     const WIDTH: u32 = 32;
+    const SHORT: Option<u32> = Some(16);
     const ZERO: Self = 0;
     const MEANING: &'static str = "number of bytes";
     fn to_bits(self) -> u64 {
@@ -188,13 +193,14 @@ impl Field for i32 {
 
 /// Defines a number of something.
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident, $width:literal, $meaning:literal;)+) => { $(
+    ($($(#[$doc:meta])* $name:ident, $width:literal, $short:expr, $meaning:literal;)+) => { $(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name(pub u32);
 
         impl Field for $name {
             const WIDTH: u32 = $width;
+            const SHORT: Option<u32> = $short;
             const ZERO: Self = $name(0);
             const MEANING: &'static str = $meaning;
             fn to_bits(self) -> u64 {
@@ -218,11 +224,11 @@ macro_rules! counts {
 
 counts! {
     /// A number of entries of a sparse pattern.
-    Entries, 24, "number of entries";
+    Entries, 24, None, "number of entries";
     /// A number of cycles that an instruction states.
-    Cycles, 32, "number of cycles";
+    Cycles, 32, Some(16), "number of cycles";
     /// A number of bytes of the scratchpad.
-    SramBytes, 24, "number of scratchpad bytes";
+    SramBytes, 24, None, "number of scratchpad bytes";
 }
 
 /// Right shift of a rescaled add.

@@ -4,10 +4,29 @@
 //!
 //! # Encoding
 //!
-//! An instruction is a word of 64 bytes, little-endian. The opcode is in bits 0..8, the units it
-//! waits for in bits 8..20, the units it signals in bits 20..32, one bit per unit; operands follow
-//! at the positions that the instruction's table states. Bits that no field covers are zero, so
-//! each instruction has exactly one encoding.
+//! An instruction is a word of 4 to 64 bytes, a multiple of 4, little-endian: bit 0 is the lowest
+//! bit of the first byte. Its parts follow each other without gaps:
+//!
+//! | part | bits |
+//! |---|---|
+//! | opcode | 8 |
+//! | units it waits for, one bit per unit | 12 |
+//! | units it signals, one bit per unit | 12 |
+//! | code of the form, for each operand with several forms, in the order of the instruction's table | 1, or 2 for three forms |
+//! | operands with one form, in the order of the table | their widths |
+//! | padding to whole bytes | 0 to 7 |
+//! | operands with several forms, in the order of the table | the widths of their forms |
+//! | padding to a multiple of 4 bytes | |
+//!
+//! A large operand has a short form, which holds its low bits if the others are zero. An operand
+//! that assembly may leave out has a form of no bits, which stands for its default, unless it is
+//! narrow. The tables of instructions list the bits of each form, the shortest first, whose code is
+//! 0. An operand has the shortest form that holds its value, and padding is zero, so each
+//! instruction has exactly one encoding; other words are refused.
+//!
+//! A word can be decoded without knowing any other. Its opcode determines where its forms are, and
+//! where the operands with one form are; its forms determine where the others are, each at a whole
+//! byte, and how long the word is.
 //!
 //! # Synchronisation
 //!
@@ -35,30 +54,18 @@ pub mod table;
 pub(crate) mod tests;
 mod transfers;
 pub mod unit;
+mod word;
 
 pub use field::{
-    Cycles, Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic, Width,
+    Cycles, Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic,
+    Width,
 };
 pub use resources::Accumulation;
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};
+pub use word::{DecodeError, EncodeError, Forms, MAX_WORD_BYTES, WORD_ALIGN, Word, word_bytes};
 
 use std::fmt;
-
-/// Bytes of an instruction word.
-pub const WORD_BYTES: usize = 64;
-
-/// Bits of an instruction word.
-pub const WORD_BITS: u32 = WORD_BYTES as u32 * 8;
-
-/// First bit of the operands; below are opcode, wait set and signal set.
-pub const OPERAND_BIT: u32 = 32;
-
-/// First bit of the wait set.
-pub(crate) const WAIT_BIT: u32 = 8;
-
-/// First bit of the signal set.
-pub(crate) const SIGNAL_BIT: u32 = 20;
 
 /// An instruction: an operation, with the units to wait for and to signal.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,10 +98,10 @@ pub struct FieldSpec {
     pub name: &'static str,
     /// Description in Markdown, for the reference.
     pub doc: &'static [&'static str],
-    /// Lowest bit in the word.
-    pub bit: u32,
     /// Width in bits.
     pub width: u32,
+    /// The forms in which words store it.
+    pub forms: Forms,
     /// Description of the type's legal values.
     pub meaning: &'static str,
     /// The expected syntax in messages; the names follow.
@@ -111,149 +118,10 @@ pub struct FieldSpec {
     pub is_sram: bool,
 }
 
-/// A value that its field cannot hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{mnemonic}: {field} = {value} does not fit {width} bits")]
-pub struct EncodeError {
-    /// The instruction.
-    pub mnemonic: &'static str,
-    /// The operand.
-    pub field: &'static str,
-    /// The operand's text.
-    pub value: String,
-    /// The width of the field.
-    pub width: u32,
-}
-
-/// A word that is not an instruction.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// No instruction has this opcode.
-    #[error("opcode {0:#04x} is not in the instruction table")]
-    Opcode(u8),
-    /// A field has an illegal pattern.
-    #[error("{mnemonic}: field {field} holds {bits:#x}; expected {meaning}")]
-    Field {
-        /// The instruction.
-        mnemonic: &'static str,
-        /// The field.
-        field: &'static str,
-        /// The bits found.
-        bits: u64,
-        /// The legal values.
-        meaning: &'static str,
-    },
-    /// A reserved bit is set.
-    #[error("{mnemonic}: reserved bit {bit} is set")]
-    Reserved {
-        /// The instruction.
-        mnemonic: &'static str,
-        /// The first such bit.
-        bit: u32,
-    },
-}
-
-/// A word of the instruction stream.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Word(pub [u8; WORD_BYTES]);
-
-impl Word {
-    /// The `width` bits from bit `bit`.
-    fn get(&self, bit: u32, width: u32) -> u64 {
-        let mut bits = 0u128;
-        let first = bit / 8;
-        for byte in (first..(bit + width).div_ceil(8)).rev() {
-            bits = bits << 8 | u128::from(self.0[byte as usize]);
-        }
-        ((bits >> (bit % 8)) & ((1u128 << width) - 1)) as u64
-    }
-
-    /// Sets bits of a field that is still zero.
-    pub(crate) fn set(&mut self, bit: u32, bits: u64) {
-        let first = (bit / 8) as usize;
-        let shifted = u128::from(bits) << (bit % 8);
-        for (byte, part) in self.0[first..].iter_mut().zip(shifted.to_le_bytes()) {
-            *byte |= part;
-        }
-    }
-
-    fn put<F: Field>(
-        &mut self,
-        mnemonic: &'static str,
-        field: &'static str,
-        bit: u32,
-        value: F,
-    ) -> Result<(), EncodeError> {
-        let bits = value.to_bits();
-        // The encoder must not produce a pattern that the decoder rejects.
-        if (F::WIDTH < 64 && bits >> F::WIDTH != 0) || F::from_bits(bits).is_none() {
-            return Err(EncodeError { mnemonic, field, value: value.to_string(), width: F::WIDTH });
-        }
-        self.set(bit, bits);
-        Ok(())
-    }
-
-    fn take<F: Field>(
-        &self,
-        mnemonic: &'static str,
-        field: &'static str,
-        bit: u32,
-    ) -> Result<F, DecodeError> {
-        let bits = self.get(bit, F::WIDTH);
-        F::from_bits(bits).ok_or(DecodeError::Field { mnemonic, field, bits, meaning: F::MEANING })
-    }
-}
-
-impl fmt::Debug for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chunks(4).rev().try_for_each(|part| {
-            write!(f, "{:08x} ", u32::from_le_bytes(part.try_into().unwrap_or_default()))
-        })
-    }
-}
-
 impl Instr {
     /// An instruction that neither waits nor signals.
     pub fn new(op: impl Into<Op>) -> Instr {
         Instr { wait: UnitSet::EMPTY, signal: UnitSet::EMPTY, op: op.into() }
-    }
-
-    /// The word of the instruction.
-    ///
-    /// # Errors
-    /// A value does not fit its field.
-    pub fn encode(&self) -> Result<Word, EncodeError> {
-        let mut word = Word([0; WORD_BYTES]);
-        let spec = self.op.spec();
-        word.set(0, u64::from(spec.opcode));
-        word.put(spec.mnemonic, "wait", WAIT_BIT, self.wait)?;
-        word.put(spec.mnemonic, "signal", SIGNAL_BIT, self.signal)?;
-        self.op.put_operands(&mut word)?;
-        Ok(word)
-    }
-
-    /// Decodes a word.
-    ///
-    /// # Errors
-    /// The opcode is unknown, a field is illegal, or a reserved bit is set.
-    pub fn decode(word: &Word) -> Result<Instr, DecodeError> {
-        let opcode = word.0[0];
-        let spec =
-            TABLE.iter().find(|spec| spec.opcode == opcode).ok_or(DecodeError::Opcode(opcode))?;
-        let instr = Instr {
-            wait: word.take(spec.mnemonic, "wait", WAIT_BIT)?,
-            signal: word.take(spec.mnemonic, "signal", SIGNAL_BIT)?,
-            op: Op::take_operands(opcode, word)?,
-        };
-        let again = instr.encode().map_err(|_| DecodeError::Opcode(opcode))?;
-        let stray = word.0.iter().zip(again.0).position(|(a, b)| *a != b);
-        match stray {
-            None => Ok(instr),
-            Some(byte) => Err(DecodeError::Reserved {
-                mnemonic: spec.mnemonic,
-                bit: byte as u32 * 8 + (word.0[byte] ^ again.0[byte]).trailing_zeros(),
-            }),
-        }
     }
 }
 

@@ -63,7 +63,8 @@
 
 use super::derive::instructions;
 use super::{
-    Cycles, Dram, Engine, Entries, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic, Unit, Width,
+    Cycles, Dram, Engine, Entries, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic, Unit,
+    Width,
 };
 use crate::numerics::Scale;
 
@@ -73,49 +74,49 @@ instructions! {
     /// `dst + i * dst_outer_stride + j * dst_inner_stride`.
     0x01 "load" Load {
         /// First byte written.
-        dst: Sram = 32,
+        dst: Sram,
         /// First byte read.
-        src: Dram = 64,
+        src: Dram,
         /// Bytes of one run.
-        bytes: u32 = 128,
+        bytes: u32,
         /// Runs of the inner loop.
-        inner: u16 = 160 or 1,
+        inner: u16 or 1,
         /// Runs of the outer loop.
-        outer: u16 = 176 or 1,
+        outer: u16 or 1,
         /// Bytes between runs of the inner loop in DRAM.
-        src_inner_stride: u32 = 192 or 0,
+        src_inner_stride: u32 or 0,
         /// Bytes between runs of the outer loop in DRAM.
-        src_outer_stride: u32 = 224 or 0,
+        src_outer_stride: u32 or 0,
         /// Bytes between runs of the inner loop in the scratchpad.
-        dst_inner_stride: u32 = 256 or 0,
+        dst_inner_stride: u32 or 0,
         /// Bytes between runs of the outer loop in the scratchpad.
-        dst_outer_stride: u32 = 288 or 0,
+        dst_outer_stride: u32 or 0,
         /// Kind of data.
-        traffic: Traffic = 320,
+        traffic: Traffic,
     }
 
     /// Copies from the scratchpad into DRAM; the loops are those of `load`.
     0x02 "store" Store {
         /// First byte read.
-        src: Sram = 32,
+        src: Sram,
         /// First byte written.
-        dst: Dram = 64,
+        dst: Dram,
         /// Bytes of one run.
-        bytes: u32 = 128,
+        bytes: u32,
         /// Runs of the inner loop.
-        inner: u16 = 160 or 1,
+        inner: u16 or 1,
         /// Runs of the outer loop.
-        outer: u16 = 176 or 1,
+        outer: u16 or 1,
         /// Bytes between runs of the inner loop in the scratchpad.
-        src_inner_stride: u32 = 192 or 0,
+        src_inner_stride: u32 or 0,
         /// Bytes between runs of the outer loop in the scratchpad.
-        src_outer_stride: u32 = 224 or 0,
+        src_outer_stride: u32 or 0,
         /// Bytes between runs of the inner loop in DRAM.
-        dst_inner_stride: u32 = 256 or 0,
+        dst_inner_stride: u32 or 0,
         /// Bytes between runs of the outer loop in DRAM.
-        dst_outer_stride: u32 = 288 or 0,
+        dst_outer_stride: u32 or 0,
         /// Kind of data.
-        traffic: Traffic = 320,
+        traffic: Traffic,
     }
 
     /// Gathers rows from DRAM: for `i < rows`, `bytes` bytes from `src + index[i] * src_stride` to
@@ -123,23 +124,23 @@ instructions! {
     /// machine.
     0x03 "gather" Gather {
         /// First byte written.
-        dst: Sram = 32,
+        dst: Sram,
         /// Row 0 of the table.
-        src: Dram = 64,
+        src: Dram,
         /// Bytes of one row.
-        bytes: u32 = 128,
+        bytes: u32,
         /// Rows gathered.
-        rows: u16 = 160,
+        rows: u16,
         /// Rows of the table; at least 1.
-        limit: u16 = 176,
+        limit: u16,
         /// Bytes between rows of the table.
-        src_stride: u32 = 192,
+        src_stride: u32,
         /// Bytes between rows in the scratchpad.
-        dst_stride: u32 = 224,
+        dst_stride: u32,
         /// The indices: `rows` unsigned 16-bit integers.
-        index: Sram = 256,
+        index: Sram,
         /// Kind of data.
-        traffic: Traffic = 288,
+        traffic: Traffic,
     }
 
     /// Dense matrix product `dst[i, j] = requantise(init(i, j) + sum over l < runs * k of a[i, l] *
@@ -153,41 +154,41 @@ instructions! {
     /// the bias is used.
     0x10 "matmul" Matmul {
         /// The engine that executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Width of the results.
-        out: Width = 33,
+        out: Width,
         /// Whether to continue from the int32 at `acc` instead of the bias.
-        accumulate: bool = 35 or 0,
+        accumulate: bool or 0,
         /// The lines that execute.
-        lines: LineSet = 40,
+        lines: LineSet,
         /// The left operand, `m` rows of `runs` runs of `k` int8.
-        a: Sram = 64,
+        a: Sram,
         /// The right operand, `n` rows of `runs * k` int8.
-        b: Sram = 96,
+        b: Sram,
         /// `n` channel parameters; read unless int32 accumulators are continued as such.
-        params: Sram = 128 or 0,
+        params: Sram or 0,
         /// Int32 accumulators to continue, `m` rows of `n`; read only if `accumulate` is set.
-        acc: Sram = 160 or 0,
+        acc: Sram or 0,
         /// The results, `m` rows of `n`.
-        dst: Sram = 192,
+        dst: Sram,
         /// Rows of `a`.
-        m: u16 = 224,
+        m: u16,
         /// Rows of `b`.
-        n: u16 = 240,
+        n: u16,
         /// Length of the runs that are summed over.
-        k: u16 = 256,
+        k: u16,
         /// Bytes between rows of `a`.
-        a_stride: u32 = 288,
+        a_stride: u32,
         /// Bytes between rows of `b`.
-        b_stride: u32 = 320,
+        b_stride: u32,
         /// Bytes between rows of `acc`.
-        acc_stride: u32 = 352 or 0,
+        acc_stride: u32 or 0,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 384,
+        dst_stride: u32,
         /// Runs of a row of `a` after the first.
-        more_runs: u16 = 416 or 0,
+        more_runs: u16 or 0,
         /// Bytes between runs of a row of `a`.
-        run_stride: u32 = 432 or 0,
+        run_stride: u32 or 0,
     }
 
     /// Attention scores of one head: `dst[i, j] = requantise_score(sum over l < d of q[i, l] * k[j,
@@ -202,48 +203,48 @@ instructions! {
     /// maximum.
     0x11 "sddmm" Sddmm {
         /// The engine that executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Whether `max` starts anew.
-        fresh: bool = 33,
+        fresh: bool,
         /// Whether `index` names the keys.
-        indexed: bool = 34 or 0,
+        indexed: bool or 0,
         /// Whether `mask` prunes cells.
-        masked: bool = 35 or 0,
+        masked: bool or 0,
         /// Whether `bias` is added.
-        biased: bool = 36 or 0,
+        biased: bool or 0,
         /// The lines that execute.
-        lines: LineSet = 40,
+        lines: LineSet,
         /// Queries, `m` rows of `d` int8.
-        q: Sram = 64,
+        q: Sram,
         /// Keys, `n` rows of `d` int8; `limit` rows if `indexed` is set.
-        k: Sram = 96,
+        k: Sram,
         /// Row maxima, `m` int16.
-        max: Sram = 128,
+        max: Sram,
         /// Scores, `m` rows of `n` int16.
-        dst: Sram = 160,
+        dst: Sram,
         /// Queries.
-        m: u16 = 192,
+        m: u16,
         /// Keys.
-        n: u16 = 208,
+        n: u16,
         /// Features.
-        d: u16 = 224,
+        d: u16,
         /// Scale from the accumulator to the unit of scores.
-        scale: Scale = 256,
+        scale: Scale,
         /// Bytes between rows of `q`.
-        q_stride: u32 = 320,
+        q_stride: u32,
         /// Bytes between rows of `k`.
-        k_stride: u32 = 352,
+        k_stride: u32,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 384,
+        dst_stride: u32,
         /// The rows of `k` that are the block's keys: `n` unsigned 16-bit integers.
-        index: Sram = 416 or 0,
+        index: Sram or 0,
         /// Which cells are kept: `m` rows of `n` bits, low bits first, each row padded to whole
         /// bytes; rows are contiguous.
-        mask: Sram = 440 or 0,
+        mask: Sram or 0,
         /// Rows of `k`; at least 1.
-        limit: u16 = 464 or 0,
+        limit: u16 or 0,
         /// Biases of the scores, `m` contiguous rows of `n` int16 in the same units.
-        bias: Sram = 480 or 0,
+        bias: Sram or 0,
     }
 
     /// Unnormalised probabilities of `m` rows of `n` scores in units of `2^shift * log2 / 256`:
@@ -254,33 +255,33 @@ instructions! {
     /// larger of `max[i]` and `other_max[i]`: a row that spans both engines.
     0x12 "softmax" Softmax {
         /// The engine whose softmax unit executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Whether `sum` starts anew.
-        fresh: bool = 33,
+        fresh: bool,
         /// Whether `other_max` is used.
-        both: bool = 34 or 0,
+        both: bool or 0,
         /// Whether probabilities are minifloats instead of int8.
-        minifloat: bool = 35 or 0,
+        minifloat: bool or 0,
         /// The unit of the scores is this power of two, in log2 / 256.
-        shift: ScoreShift = 36 or 0,
+        shift: ScoreShift or 0,
         /// Scores, `m` rows of `n` int16.
-        src: Sram = 64,
+        src: Sram,
         /// Row maxima, `m` int16.
-        max: Sram = 96,
+        max: Sram,
         /// Row maxima of the other engine, `m` int16.
-        other_max: Sram = 128 or 0,
+        other_max: Sram or 0,
         /// Row sums, `m` uint32.
-        sum: Sram = 160,
+        sum: Sram,
         /// Probabilities, `m` rows of `n` bytes.
-        dst: Sram = 192,
+        dst: Sram,
         /// Rows.
-        m: u16 = 224,
+        m: u16,
         /// Scores of a row.
-        n: u16 = 240,
+        n: u16,
         /// Bytes between rows of `src`.
-        src_stride: u32 = 256,
+        src_stride: u32,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 288,
+        dst_stride: u32,
     }
 
     /// Product with the values: `dst[i, j] = requantise(init(i, j) + sum over l < n of decode(p[i,
@@ -290,45 +291,45 @@ instructions! {
     /// `acc`. With `out=i32` the accumulators are written unchanged and no sum is read.
     0x13 "spmm" Spmm {
         /// The engine that executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Width of the results.
-        out: Width = 33,
+        out: Width,
         /// Whether to continue from the int32 at `acc`.
-        accumulate: bool = 35 or 0,
+        accumulate: bool or 0,
         /// Whether `other_sum` is used.
-        both: bool = 36 or 0,
+        both: bool or 0,
         /// Whether probabilities are minifloats instead of int8.
-        minifloat: bool = 37 or 0,
+        minifloat: bool or 0,
         /// The lines that execute.
-        lines: LineSet = 40,
+        lines: LineSet,
         /// Probabilities, `m` rows of `n` bytes.
-        p: Sram = 64,
+        p: Sram,
         /// Values, `n` rows of `d` int8.
-        v: Sram = 96,
+        v: Sram,
         /// Row sums, `m` uint32.
-        sum: Sram = 128 or 0,
+        sum: Sram or 0,
         /// Row sums of the other engine, `m` uint32.
-        other_sum: Sram = 160 or 0,
+        other_sum: Sram or 0,
         /// Int32 accumulators to continue, `m` rows of `d`; read only if `accumulate` is set.
-        acc: Sram = 192 or 0,
+        acc: Sram or 0,
         /// The results, `m` rows of `d`.
-        dst: Sram = 224,
+        dst: Sram,
         /// Queries.
-        m: u16 = 256,
+        m: u16,
         /// Keys.
-        n: u16 = 272,
+        n: u16,
         /// Features.
-        d: u16 = 288,
+        d: u16,
         /// Scale of the product, before the division by the row sum.
-        scale: Scale = 320,
+        scale: Scale,
         /// Bytes between rows of `p`.
-        p_stride: u32 = 384,
+        p_stride: u32,
         /// Bytes between rows of `v`.
-        v_stride: u32 = 416,
+        v_stride: u32,
         /// Bytes between rows of `acc`.
-        acc_stride: u32 = 448 or 0,
+        acc_stride: u32 or 0,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 480,
+        dst_stride: u32,
     }
 
     /// Attention scores of the entries of a list: for each entry `e` of query `i` of head `h`, with
@@ -337,45 +338,45 @@ instructions! {
     /// maxima of queries that are not in the list are not written.
     0x18 "sddmm_list" SddmmList {
         /// The engine that executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Whether a key takes two bytes instead of one.
-        wide: bool = 33 or 0,
+        wide: bool or 0,
         /// The lines that execute.
-        lines: LineSet = 40,
+        lines: LineSet,
         /// Queries of the list, 6 bytes each.
-        rows: Sram = 64,
+        rows: Sram,
         /// Segments of tokens, `token_bytes` bytes.
-        tokens: Sram = 88,
+        tokens: Sram,
         /// Queries, `m` rows of `heads * d` int8.
-        q: Sram = 112,
+        q: Sram,
         /// Keys, `n` rows of `heads * d` int8.
-        k: Sram = 136,
+        k: Sram,
         /// Row maxima by query, `heads * m` int16.
-        max: Sram = 160,
+        max: Sram,
         /// Scores of the entries, int16.
-        dst: Sram = 184,
+        dst: Sram,
         /// Queries of a head.
-        m: u16 = 208,
+        m: u16,
         /// Keys of a head.
-        n: u16 = 224,
+        n: u16,
         /// Features of a head.
-        d: u16 = 240,
+        d: u16,
         /// Heads, at most 256.
-        heads: u16 = 256,
+        heads: u16,
         /// Bytes between rows of `q`.
-        q_stride: u16 = 272,
+        q_stride: u16,
         /// Bytes between rows of `k`.
-        k_stride: u16 = 288,
+        k_stride: u16,
         /// Queries of the list.
-        queries: u16 = 304,
+        queries: u16,
         /// Bytes of `tokens`.
-        token_bytes: SramBytes = 320,
+        token_bytes: SramBytes,
         /// Entries of the list.
-        entries: Entries = 344,
+        entries: Entries,
         /// Cycles that it takes.
-        cycles: Cycles = 368,
+        cycles: Cycles,
         /// Scale from the accumulator to the unit of scores.
-        scale: Scale = 400,
+        scale: Scale,
     }
 
     /// Unnormalised probabilities of the scores of a list, as `softmax` computes them for rows: for
@@ -385,35 +386,35 @@ instructions! {
     /// spans both engines. `rows` may be a part of a list, with the scores of its entries.
     0x19 "softmax_list" SoftmaxList {
         /// The engine whose softmax unit executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Whether `other_max` is used.
-        both: bool = 33 or 0,
+        both: bool or 0,
         /// Whether probabilities are minifloats instead of int8.
-        minifloat: bool = 34 or 0,
+        minifloat: bool or 0,
         /// The unit of the scores is this power of two, in log2 / 256.
-        shift: ScoreShift = 36 or 0,
+        shift: ScoreShift or 0,
         /// Queries of the list, 6 bytes each.
-        rows: Sram = 64,
+        rows: Sram,
         /// Scores of the entries, int16.
-        src: Sram = 88,
+        src: Sram,
         /// Row maxima by query, `heads * m` int16.
-        max: Sram = 112,
+        max: Sram,
         /// Row maxima by query of the other engine, `heads * m` int16.
-        other_max: Sram = 136 or 0,
+        other_max: Sram or 0,
         /// Row sums by position in `rows`, `queries` uint32.
-        sum: Sram = 160,
+        sum: Sram,
         /// Probabilities of the entries, a byte each.
-        dst: Sram = 184,
+        dst: Sram,
         /// Queries of a head.
-        m: u16 = 208,
+        m: u16,
         /// Heads, at most 256.
-        heads: u16 = 224,
+        heads: u16,
         /// Queries of the list.
-        queries: u16 = 240,
+        queries: u16,
         /// Entries of these queries.
-        entries: Entries = 256,
+        entries: Entries,
         /// Cycles that it takes.
-        cycles: Cycles = 280,
+        cycles: Cycles,
     }
 
     /// Product with the values of the entries of a list, over all heads, with output-stationary
@@ -426,125 +427,125 @@ instructions! {
     /// machine stops also at a query with more than 4095 minifloats.
     0x1a "spmm_list" SpmmList {
         /// The engine that executes.
-        engine: Engine = 32,
+        engine: Engine,
         /// Whether a key takes two bytes instead of one.
-        wide: bool = 33 or 0,
+        wide: bool or 0,
         /// Whether to continue from the int32 at `acc`.
-        accumulate: bool = 34 or 0,
+        accumulate: bool or 0,
         /// Whether probabilities are minifloats instead of int8.
-        minifloat: bool = 35 or 0,
+        minifloat: bool or 0,
         /// The lines that execute.
-        lines: LineSet = 36,
+        lines: LineSet,
         /// Queries of the list, 6 bytes each.
-        rows: Sram = 56,
+        rows: Sram,
         /// Segments of tokens, `token_bytes` bytes.
-        tokens: Sram = 80,
+        tokens: Sram,
         /// Probabilities of the entries, a byte each.
-        p: Sram = 104,
+        p: Sram,
         /// Row sums of the entries by position in `rows`, `queries` uint32.
-        sum: Sram = 128,
+        sum: Sram,
         /// Row sums of the blocks by query, `heads * m` uint32; read only if `accumulate` is set.
-        block_sum: Sram = 152 or 0,
+        block_sum: Sram or 0,
         /// Int32 accumulators to continue, `m` rows of `heads * d`; read only if `accumulate` is
         /// set.
-        acc: Sram = 176 or 0,
+        acc: Sram or 0,
         /// Values, `n` rows of `heads * d` int8.
-        v: Sram = 200,
+        v: Sram,
         /// The results, `m` rows of `heads * d` int8.
-        dst: Sram = 224,
+        dst: Sram,
         /// Queries of a head.
-        m: u16 = 248,
+        m: u16,
         /// Keys of a head.
-        n: u16 = 264,
+        n: u16,
         /// Features of a head.
-        d: u16 = 280,
+        d: u16,
         /// Heads, at most 256.
-        heads: u16 = 296,
+        heads: u16,
         /// Bytes between rows of `v`.
-        v_stride: u16 = 312,
+        v_stride: u16,
         /// Bytes between rows of `dst`.
-        dst_stride: u16 = 328,
+        dst_stride: u16,
         /// Bytes between rows of `acc`.
-        acc_stride: u32 = 344 or 0,
+        acc_stride: SramBytes or 0,
         /// Queries of the list.
-        queries: u16 = 376,
+        queries: u16,
         /// Bytes of `tokens`.
-        token_bytes: SramBytes = 392,
+        token_bytes: SramBytes,
         /// Entries of the list.
-        entries: Entries = 416,
+        entries: Entries,
         /// Cycles that it takes.
-        cycles: Cycles = 440,
+        cycles: Cycles,
         /// Scale of the product, before the division by the row sum.
-        scale: Scale = 472,
+        scale: Scale,
     }
 
     /// LayerNorm of `m` rows of `n` int16, to int8 or int16, by the function `layer_norm_row`.
     /// `params` is its 16-byte header and 8 bytes per channel.
     0x20 "layernorm" LayerNorm {
         /// Width of the results: not `i32`.
-        out: Width = 32 or 0,
+        out: Width or 0,
         /// The rows, int16.
-        src: Sram = 64,
+        src: Sram,
         /// Header and channels of the parameters.
-        params: Sram = 96,
+        params: Sram,
         /// The results.
-        dst: Sram = 128,
+        dst: Sram,
         /// Rows.
-        m: u16 = 160,
+        m: u16,
         /// Channels.
-        n: u16 = 176,
+        n: u16,
         /// Bytes between rows of `src`.
-        src_stride: u32 = 192,
+        src_stride: u32,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 224,
+        dst_stride: u32,
     }
 
     /// Rescaled add of two int16 matrices: `dst[i, j] = saturate(round_shift(a[i, j] * a_scale +
     /// b[i, j] * b_scale, shift))`, int16, or int8 if `narrow` is set.
     0x21 "add" Add {
         /// Whether the sum is int8.
-        narrow: bool = 32 or 0,
+        narrow: bool or 0,
         /// The left operand, int16.
-        a: Sram = 64,
+        a: Sram,
         /// The right operand, int16.
-        b: Sram = 96,
+        b: Sram,
         /// The sum, int16 or int8.
-        dst: Sram = 128,
+        dst: Sram,
         /// Rows.
-        m: u16 = 160,
+        m: u16,
         /// Columns.
-        n: u16 = 176,
+        n: u16,
         /// Multiplier of `a`.
-        a_scale: i32 = 192,
+        a_scale: i32,
         /// Multiplier of `b`.
-        b_scale: i32 = 224,
+        b_scale: i32,
         /// Right shift of the sum.
-        shift: Shift = 256,
+        shift: Shift,
         /// Bytes between rows of `a`.
-        a_stride: u32 = 288,
+        a_stride: u32,
         /// Bytes between rows of `b`.
-        b_stride: u32 = 320,
+        b_stride: u32,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 352,
+        dst_stride: u32,
     }
 
     /// Looks up every int8: `dst[i, j] = table[src[i, j]]`, where the index is an unsigned byte
     /// (`-1` is entry 255).
     0x22 "lut" Lut {
         /// The elements looked up, int8.
-        src: Sram = 64,
+        src: Sram,
         /// 256 int8.
-        table: Sram = 96,
+        table: Sram,
         /// The results, int8.
-        dst: Sram = 128,
+        dst: Sram,
         /// Rows.
-        m: u16 = 160,
+        m: u16,
         /// Columns.
-        n: u16 = 176,
+        n: u16,
         /// Bytes between rows of `src`.
-        src_stride: u32 = 192,
+        src_stride: u32,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 224,
+        dst_stride: u32,
     }
 
     /// Interpolates a function at every int16 from its values at the multiples of 256: `dst[i, j] =
@@ -552,19 +553,19 @@ instructions! {
     /// floor(src[i, j] / 256) + 128` and `f` is the remainder. Values have 8 fraction bits.
     0x23 "interpolate" Interpolate {
         /// The arguments, int16.
-        src: Sram = 64,
+        src: Sram,
         /// 257 int16: the values at -32768, -32512, ..., 32768, times 256.
-        table: Sram = 96,
+        table: Sram,
         /// The results, int8.
-        dst: Sram = 128,
+        dst: Sram,
         /// Rows.
-        m: u16 = 160,
+        m: u16,
         /// Columns.
-        n: u16 = 176,
+        n: u16,
         /// Bytes between rows of `src`.
-        src_stride: u32 = 192,
+        src_stride: u32,
         /// Bytes between rows of `dst`.
-        dst_stride: u32 = 224,
+        dst_stride: u32,
     }
 
     /// The auto-encoder's encoder: compresses `heads_in` heads of `d` features to `heads_out`,
@@ -574,56 +575,56 @@ instructions! {
     /// in `matmul`.
     0x30 "encode" Encode {
         /// The lines that execute.
-        lines: LineSet = 40,
+        lines: LineSet,
         /// Tokens, int8.
-        src: Sram = 64,
+        src: Sram,
         /// Weights and channel parameters.
-        params: Sram = 96,
+        params: Sram,
         /// The results, int8.
-        dst: Sram = 128,
+        dst: Sram,
         /// Tokens.
-        m: u16 = 160,
+        m: u16,
         /// Features of a head.
-        d: u16 = 176,
+        d: u16,
         /// Heads read.
-        heads_in: u16 = 192,
+        heads_in: u16,
         /// Heads written.
-        heads_out: u16 = 208,
+        heads_out: u16,
         /// Bytes between tokens of `src`.
-        src_stride: u32 = 224,
+        src_stride: u32,
         /// Bytes between tokens of `dst`.
-        dst_stride: u32 = 256,
+        dst_stride: u32,
     }
 
     /// The auto-encoder's decoder: the function of `encode`, on the decoder lines, from compressed
     /// heads to all heads.
     0x31 "decode" Decode {
         /// The lines that execute.
-        lines: LineSet = 40,
+        lines: LineSet,
         /// Tokens, int8.
-        src: Sram = 64,
+        src: Sram,
         /// Weights and channel parameters.
-        params: Sram = 96,
+        params: Sram,
         /// The results, int8.
-        dst: Sram = 128,
+        dst: Sram,
         /// Tokens.
-        m: u16 = 160,
+        m: u16,
         /// Features of a head.
-        d: u16 = 176,
+        d: u16,
         /// Heads read.
-        heads_in: u16 = 192,
+        heads_in: u16,
         /// Heads written.
-        heads_out: u16 = 208,
+        heads_out: u16,
         /// Bytes between tokens of `src`.
-        src_stride: u32 = 224,
+        src_stride: u32,
         /// Bytes between tokens of `dst`.
-        dst_stride: u32 = 256,
+        dst_stride: u32,
     }
 
     /// Only waits and signals, on `unit`.
     0x40 "sync" Sync {
         /// The unit that executes it.
-        unit: Unit = 32,
+        unit: Unit,
     }
 
     /// Every unit waits until all units have completed the instructions before it. Has no tokens.

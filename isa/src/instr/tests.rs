@@ -5,78 +5,163 @@ use proptest::prelude::*;
 use super::*;
 
 /// The cases of `golden.txt`: assembly and word.
-pub(crate) fn golden() -> Vec<(String, Word)> {
-    let mut cases: Vec<(String, Word)> = Vec::new();
+pub(crate) fn golden() -> Vec<(String, Vec<u8>)> {
+    let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut at = 0;
     for line in include_str!("golden.txt").lines() {
         let line = line.split('#').next().unwrap_or_default().trim_end();
+        if line.is_empty() {
+            continue;
+        }
         let Some(row) = line.strip_prefix("  ") else {
-            if !line.is_empty() {
-                cases.push((line.to_owned(), Word([0; WORD_BYTES])));
-            }
+            cases.push((line.to_owned(), Vec::new()));
+            at = 0;
             continue;
         };
-        let (bit, value) = row.split_once(':').unwrap();
-        let at = bit.trim().parse::<usize>().unwrap() / 8;
-        let value = u32::from_str_radix(value.trim(), 16).unwrap();
-        cases.last_mut().unwrap().1.0[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        let (_, word) = cases.last_mut().unwrap();
+        if let Some(bytes) = row.strip_prefix("= ") {
+            assert_eq!(format!("{} bytes", word.len()), bytes, "{}", cases.last().unwrap().0);
+            continue;
+        }
+        let (width, value) = row.trim().split_once(' ').unwrap();
+        let (width, value) =
+            (width.parse::<usize>().unwrap(), u64::from_str_radix(value, 16).unwrap());
+        for bit in 0..width {
+            word.resize((at / 8 + 1).max(word.len()), 0);
+            word[at / 8] |= ((value >> bit & 1) as u8) << (at % 8);
+            at += 1;
+        }
     }
     cases
 }
 
+/// The only instruction of the bytes.
+fn decode(bytes: &[u8]) -> Result<Instr, DecodeError> {
+    let (instr, behind) = Instr::decode(bytes)?;
+    assert_eq!(behind, [0; 0], "{instr}");
+    Ok(instr)
+}
+
 #[test]
-fn words_are_those_worked_out_by_hand() {
+fn words_are_those_worked_out_independently() {
     for (text, word) in golden() {
-        let instr = Instr::decode(&word).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let instr = decode(&word).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert_eq!(instr.to_string(), text);
-        assert_eq!(instr.encode().unwrap(), word, "{text}");
+        assert_eq!(*instr.encode().unwrap(), word, "{text}");
     }
 }
 
 #[test]
-fn every_instruction_has_a_word_worked_out_by_hand() {
+fn every_instruction_has_a_word_worked_out_independently() {
     let cases = golden();
     for spec in TABLE {
-        assert!(cases.iter().any(|(_, word)| word.0[0] == spec.opcode), "{}", spec.mnemonic);
+        assert!(cases.iter().any(|(_, word)| word[0] == spec.opcode), "{}", spec.mnemonic);
     }
 }
 
 #[test]
-fn every_reserved_bit_is_rejected() {
+fn words_are_decoded_one_by_one_without_their_neighbours() {
+    let words: Vec<Vec<u8>> = golden().into_iter().map(|(_, word)| word).collect();
+    let (code, mut rest) = (words.concat(), 0);
+    for word in &words {
+        let (instr, behind) = Instr::decode(&code[rest..]).unwrap();
+        assert_eq!(Ok(instr), decode(word));
+        rest = code.len() - behind.len();
+    }
+    assert_eq!(rest, code.len());
+}
+
+#[test]
+fn a_word_that_ends_early_is_no_instruction() {
     for (text, word) in golden() {
-        let spec = TABLE.iter().find(|spec| spec.opcode == word.0[0]).unwrap();
-        let used = |bit: u32| {
-            bit < OPERAND_BIT
-                || spec
-                    .fields
-                    .iter()
-                    .any(|field| (field.bit..field.bit + field.width).contains(&bit))
-        };
-        for bit in (0..WORD_BITS).filter(|bit| !used(*bit)) {
-            let mut word = word;
-            word.set(bit, 1);
+        for bytes in 0..word.len() {
             assert_eq!(
-                Instr::decode(&word),
-                Err(DecodeError::Reserved { mnemonic: spec.mnemonic, bit }),
+                Instr::decode(&word[..bytes]),
+                Err(DecodeError::Truncated { bytes }),
                 "{text}"
             );
         }
-        // Units that do not exist.
-        for bit in (17..20).chain(29..32) {
-            let mut word = word;
-            word.set(bit, 1);
-            assert!(matches!(Instr::decode(&word), Err(DecodeError::Field { .. })), "{text}");
+    }
+}
+
+/// A word of which one bit is changed.
+fn flipped(word: &[u8], bit: usize) -> Vec<u8> {
+    let mut word = word.to_vec();
+    word[bit / 8] ^= 1 << (bit % 8);
+    word
+}
+
+#[test]
+fn padding_and_units_that_do_not_exist_are_rejected() {
+    for (text, word) in golden() {
+        let padding = word.len() * 8 - 8..word.len() * 8;
+        // The last byte of these words is padding.
+        if text.starts_with("load") || text.starts_with("gather") {
+            for bit in padding {
+                let error = decode(&flipped(&word, bit));
+                let found =
+                    matches!(error, Err(DecodeError::Padding { bit: b, .. }) if b as usize == bit);
+                assert!(found, "{text}: {error:?}");
+            }
         }
+        for bit in (17..20).chain(29..32) {
+            let error = decode(&flipped(&word, bit));
+            assert!(matches!(error, Err(DecodeError::Field { .. })), "{text}");
+        }
+    }
+    // Between the operands with one form and the others, and behind a word of 4 bytes and 4 bits.
+    let padding = |mnemonic, bit| Err(DecodeError::Padding { mnemonic, bit });
+    let word = |mnemonic: &str| {
+        golden().into_iter().find(|(text, _)| text.starts_with(mnemonic)).unwrap().1
+    };
+    assert_eq!(decode(&flipped(&word("load"), 32 + 14 + 27)), padding("load", 73));
+    for bit in 36..64 {
+        assert_eq!(decode(&flipped(&word("sync"), bit)), padding("sync", bit as u32));
     }
 }
 
 #[test]
 fn unknown_opcodes_are_rejected() {
     for opcode in 0..=u8::MAX {
-        let mut word = Word([0; WORD_BYTES]);
-        word.0[0] = opcode;
+        let mut word = [0; MAX_WORD_BYTES];
+        word[0] = opcode;
         let known = TABLE.iter().any(|spec| spec.opcode == opcode);
         assert_eq!(Instr::decode(&word) == Err(DecodeError::Opcode(opcode)), !known);
     }
+}
+
+/// A `load` of 64 bytes: its forms begin at bit 32 with one bit for `src`, one for `bytes` and two
+/// for each of the others; `dst` and `traffic` follow.
+fn load_word(forms: u64, operands: &[u8]) -> Vec<u8> {
+    let mut word = vec![1, 0, 0, 0];
+    word.extend(&(forms | 3 << (14 + 24)).to_le_bytes()[..6]);
+    word.extend(operands);
+    word.resize(word.len().next_multiple_of(WORD_ALIGN), 0);
+    word
+}
+
+#[test]
+fn an_operand_has_the_shortest_form_that_holds_it() {
+    let long = |field, bits| Err(DecodeError::Long { mnemonic: "load", field, bits });
+    let text = |word: Vec<u8>| decode(&word).map(|instr| instr.to_string());
+    let short = "load dst=sram:0x0 src=dram:0x10 bytes=64 inner=1 outer=1 src_inner_stride=0 \
+                 src_outer_stride=0 dst_inner_stride=0 dst_outer_stride=0 traffic=inputs";
+    assert_eq!(text(load_word(0, &[0x10, 0, 0, 64, 0])), Ok(short.to_owned()));
+    // The address in 40 bits, bytes in 32.
+    assert_eq!(text(load_word(1, &[0x10, 0, 0, 0, 0, 64, 0])), long("src", 0x10));
+    assert!(text(load_word(1, &[0x10, 0, 0, 1, 0, 64, 0])).is_ok());
+    assert_eq!(text(load_word(2, &[0x10, 0, 0, 64, 0, 0, 0])), long("bytes", 64));
+    assert!(text(load_word(2, &[0x10, 0, 0, 64, 0, 1, 0])).is_ok());
+    // The default of `inner` in 8 bits; 255 in 16.
+    assert_eq!(text(load_word(1 << 2, &[0x10, 0, 0, 64, 0, 1])), long("inner", 1));
+    assert!(text(load_word(1 << 2, &[0x10, 0, 0, 64, 0, 0])).is_ok());
+    assert_eq!(text(load_word(2 << 2, &[0x10, 0, 0, 64, 0, 255, 0])), long("inner", 255));
+    assert_eq!(text(load_word(2 << 2, &[0x10, 0, 0, 64, 0, 1, 0])), long("inner", 1));
+    assert!(text(load_word(2 << 2, &[0x10, 0, 0, 64, 0, 0, 1])).is_ok());
+    assert_eq!(
+        text(load_word(3 << 2, &[0x10, 0, 0, 64, 0, 0, 1])),
+        Err(DecodeError::Form { mnemonic: "load", field: "inner", code: 3 })
+    );
 }
 
 #[test]
@@ -116,12 +201,12 @@ fn a_value_that_does_not_fit_is_not_encoded() {
 
 #[test]
 fn multipliers_may_be_negative() {
-    let add = golden().into_iter().find_map(|(_, word)| match Instr::decode(&word).unwrap().op {
+    let add = golden().into_iter().find_map(|(_, word)| match decode(&word).unwrap().op {
         Op::Add(add) => Some(add),
         _ => None,
     });
     let instr = Instr::new(table::Add { a_scale: i32::MIN, b_scale: -1, ..add.unwrap() });
-    assert_eq!(Instr::decode(&instr.encode().unwrap()).unwrap(), instr);
+    assert_eq!(decode(&instr.encode().unwrap()), Ok(instr));
     assert!(instr.to_string().contains("a_scale=-2147483648 b_scale=-1"));
 }
 
@@ -130,20 +215,26 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, max_local_rejects: 1 << 20, ..ProptestConfig::default() })]
 
     #[test]
-    fn legal_words_are_instructions_with_that_one_word(word in arbitrary::word()) {
-        let instr = Instr::decode(&word).unwrap();
-        prop_assert_eq!(instr.encode().unwrap(), word);
-        prop_assert_eq!(instr.op.spec().opcode, word.0[0]);
-        prop_assert_eq!(Instr::decode(&instr.encode().unwrap()).unwrap(), instr);
+    fn an_instruction_is_decoded_from_its_word(
+        instr in arbitrary::instr(),
+        behind in prop::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let word = instr.encode().unwrap();
+        prop_assert_eq!(word[0], instr.op.spec().opcode);
+        prop_assert_eq!(word.len() % WORD_ALIGN, 0);
+        prop_assert!(word.len() <= instr.op.spec().max_word_bytes());
+        let bytes = [&*word, &*behind].concat();
+        prop_assert_eq!(word_bytes(&bytes), Ok(word.len()));
+        prop_assert_eq!(Instr::decode(&bytes), Ok((instr, &*behind)));
     }
 
     #[test]
     fn the_text_of_a_field_has_its_bits(instr in arbitrary::instr()) {
-        let (text, word, spec) = (instr.to_string(), instr.encode().unwrap(), instr.op.spec());
-        for (operand, field) in text.split(' ').skip(1).zip(spec.fields) {
+        let (text, spec, bits) = (instr.to_string(), instr.op.spec(), instr.op.operands().unwrap());
+        for ((operand, field), bits) in text.split(' ').skip(1).zip(spec.fields).zip(bits) {
             let (name, value) = operand.split_once('=').unwrap();
             prop_assert_eq!(name, field.name);
-            prop_assert_eq!((field.parse)(value), Some(word.get(field.bit, field.width)), "{}", operand);
+            prop_assert_eq!((field.parse)(value), Some(bits), "{}", operand);
         }
     }
 
@@ -154,25 +245,27 @@ proptest! {
 
     #[test]
     fn other_words_are_errors_or_their_own_encoding(
-        word in arbitrary::word(),
-        flips in prop::collection::vec(0..WORD_BITS, 1..4),
+        instr in arbitrary::instr(),
+        flips in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
     ) {
-        let mut word = word;
-        for bit in flips {
-            word.0[bit as usize / 8] ^= 1 << (bit % 8);
+        let word = instr.encode().unwrap();
+        let mut bytes = word.to_vec();
+        for flip in flips {
+            bytes = flipped(&bytes, flip.index(word.len() * 8));
         }
-        if let Ok(instr) = Instr::decode(&word) {
-            prop_assert_eq!(instr.encode().unwrap(), word);
+        if let Ok((instr, behind)) = Instr::decode(&bytes) {
+            prop_assert_eq!(&*instr.encode().unwrap(), &bytes[..bytes.len() - behind.len()]);
         }
     }
 
     #[test]
-    fn noise_is_an_error_or_its_own_encoding(spec in arbitrary::spec(), rest in any::<[u8; 32]>()) {
-        let mut word = Word([0; WORD_BYTES]);
-        word.0[..32].copy_from_slice(&rest);
-        word.0[0] = spec.opcode;
-        if let Ok(instr) = Instr::decode(&word) {
-            prop_assert_eq!(instr.encode().unwrap(), word);
+    fn noise_is_an_error_or_its_own_encoding(
+        spec in arbitrary::spec(),
+        mut bytes in prop::collection::vec(any::<u8>(), 1..80),
+    ) {
+        bytes[0] = spec.opcode;
+        if let Ok((instr, behind)) = Instr::decode(&bytes) {
+            prop_assert_eq!(&*instr.encode().unwrap(), &bytes[..bytes.len() - behind.len()]);
         }
     }
 }
@@ -209,8 +302,9 @@ fn values_of_fields() {
 #[test]
 fn the_table_is_decoded_by_opcode() {
     for spec in TABLE {
-        proptest!(ProptestConfig::with_cases(64), |(word in arbitrary::word_of(spec))| {
-            prop_assert_eq!(Instr::decode(&word).unwrap().op.spec().mnemonic, spec.mnemonic);
+        proptest!(ProptestConfig::with_cases(64), |(instr in arbitrary::instr_of(spec))| {
+            let word = instr.encode().unwrap();
+            prop_assert_eq!(decode(&word).unwrap().op.spec().mnemonic, spec.mnemonic);
         });
     }
 }

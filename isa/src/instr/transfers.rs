@@ -36,7 +36,7 @@ mod tests {
             regions.sort_by_key(|region| region.base);
             assert_eq!(regions, [Region::contiguous(64, 100), Region::contiguous(4096, 100)]);
             let instr = Instr::new(op);
-            assert_eq!(Instr::decode(&instr.encode().unwrap()), Ok(instr));
+            assert_eq!(Instr::decode(&instr.encode().unwrap()), Ok((instr, &[][..])));
         }
     }
 }

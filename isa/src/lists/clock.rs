@@ -92,7 +92,8 @@ impl Array {
             access_cycles: organisation.access_cycles(),
             queue: organisation.datapath.queued_rows.max(1),
         };
-        let requantised = u64::from(groups.lines_each) * u64::from(organisation.datapath.requantisers);
+        let requantised =
+            u64::from(groups.lines_each) * u64::from(organisation.datapath.requantisers);
         Array { groups, reads: Some(reads), drain: u64::from(d).div_ceil(requantised.max(1)) }
     }
 }

@@ -26,9 +26,7 @@ impl ListRow {
     }
 
     /// Decodes a row.
-    pub const fn from_bytes(
-        [a, b, c, d, head, context]: [u8; LIST_ROW_BYTES as usize],
-    ) -> ListRow {
+    pub const fn from_bytes([a, b, c, d, head, context]: [u8; LIST_ROW_BYTES as usize]) -> ListRow {
         let [query, entries] = [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])];
         ListRow { query, entries, head, context }
     }
@@ -172,8 +170,7 @@ fn segment(bytes: &mut &[u8], wide: bool, groups: &LineGroups) -> Option<Segment
     for _ in 0..count {
         tokens.push(match *take(bytes, 1)?.first()? {
             0 => {
-                let key =
-                    if wide { uint16(bytes)? } else { u16::from(*take(bytes, 1)?.first()?) };
+                let key = if wide { uint16(bytes)? } else { u16::from(*take(bytes, 1)?.first()?) };
                 Token::Row { key, uses: ContextSet::from_bytes(take(bytes, groups.set_bytes())?) }
             }
             queries => Token::Held(queries),

@@ -181,11 +181,7 @@ fn saturated(cycles: u64) -> u32 {
 ///
 /// # Errors
 /// A query is not one of a head, there is no such head, or the entries do not add up.
-pub fn check_rows(
-    rows: &[ListRow],
-    (m, heads): (u16, u16),
-    entries: u32,
-) -> Result<(), ListError> {
+pub fn check_rows(rows: &[ListRow], (m, heads): (u16, u16), entries: u32) -> Result<(), ListError> {
     for (position, ListRow { query, head, .. }) in rows.iter().copied().enumerate() {
         if query >= m {
             return Err(ListError::Query { position, query, limit: m });

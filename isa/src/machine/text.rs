@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::{MAX_BANKS, Machine};
+use crate::dram::mapping::{self, Mapping};
 use crate::instr::field;
 use vitcod_support::diagnostics::{Diagnostic, closest};
 use vitcod_support::problems::{Collector, KEPT, Problems};
@@ -23,17 +24,22 @@ enum Kind {
     Rate,
     /// An energy in pJ: a number in [`ENERGIES`].
     Energy,
+    /// An area in mm2 or um2, or a share: a number in [`AREAS`].
+    Area,
     /// Whether the machine has a unit.
     Flag,
     /// A name for reports.
     Name,
+    /// An order of the fields of an address.
+    Mapping,
 }
 
 const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
+const AREAS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 47] = [
+const FIELDS: [(&str, &str, Kind); 95] = [
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -44,6 +50,31 @@ const FIELDS: [(&str, &str, Kind); 47] = [
     ("dram", "bytes_per_cycle", Kind::Rate),
     ("dram", "latency_cycles", Kind::Integer(0, 1_000_000)),
     ("dram", "burst_bytes", Kind::PowerOfTwo(4096)),
+    ("dram.ddr4", "clock_mhz", Kind::Integer(1, 100_000)),
+    ("dram.ddr4", "channels", Kind::PowerOfTwo(16)),
+    ("dram.ddr4", "bus_bits", Kind::PowerOfTwo(4096)),
+    ("dram.ddr4", "groups", Kind::PowerOfTwo(16)),
+    ("dram.ddr4", "banks", Kind::PowerOfTwo(64)),
+    ("dram.ddr4", "rows", Kind::PowerOfTwo(1 << 20)),
+    ("dram.ddr4", "row_bytes", Kind::PowerOfTwo(1 << 16)),
+    ("dram.ddr4", "mapping", Kind::Mapping),
+    ("dram.ddr4", "queue", Kind::Integer(1, 256)),
+    ("dram.ddr4", "t_rcd", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_rp", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_ras", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_cl", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_cwl", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_ccd_s", Kind::Integer(4, 10_000)),
+    ("dram.ddr4", "t_ccd_l", Kind::Integer(4, 10_000)),
+    ("dram.ddr4", "t_rrd_s", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_rrd_l", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_faw", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_wtr_s", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_wtr_l", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_wr", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_rtp", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_rfc", Kind::Integer(1, 10_000)),
+    ("dram.ddr4", "t_refi", Kind::Integer(1, 1_000_000)),
     ("softmax", "scores_per_cycle", Kind::Integer(1, 4096)),
     ("softmax", "fill_cycles", Kind::Integer(0, 10_000)),
     ("softmax", "minifloat", Kind::Flag),
@@ -62,7 +93,8 @@ const FIELDS: [(&str, &str, Kind); 47] = [
     ("slots", "decoder", SLOTS),
     ("slots", "softmax", SLOTS),
     ("slots", "vector", SLOTS),
-    ("slots", "load", SLOTS),
+    ("slots", "load_read", SLOTS),
+    ("slots", "load_write", SLOTS),
     ("slots", "store", SLOTS),
     ("datapath", "operand_bytes", Kind::Integer(2, 4096)),
     ("datapath", "accumulators", Kind::Integer(2, 4096)),
@@ -74,6 +106,8 @@ const FIELDS: [(&str, &str, Kind); 47] = [
     ("datapath", "roots", Kind::Integer(1, 4096)),
     ("datapath", "root_cycles", Kind::Integer(1, 10_000)),
     ("datapath", "token_cycles", Kind::Integer(0, 10_000)),
+    ("fetch", "buffer_bytes", Kind::Integer(1, 1 << 20)),
+    ("fetch", "queue_depth", Kind::Integer(1, 4096)),
     ("energy", "mac_pj", Kind::Energy),
     ("energy", "shift_pj", Kind::Energy),
     ("energy", "sram_read_pj_per_byte", Kind::Energy),
@@ -81,10 +115,43 @@ const FIELDS: [(&str, &str, Kind); 47] = [
     ("energy", "dram_pj_per_byte", Kind::Energy),
     ("energy", "element_pj", Kind::Energy),
     ("energy", "static_pj_per_cycle", Kind::Energy),
+    ("area", "sram_mm2_per_kb", Kind::Area),
+    ("area", "sram_column_um2", Kind::Area),
+    ("area", "two_port_sram_mm2_per_kb", Kind::Area),
+    ("area", "two_port_sram_column_um2", Kind::Area),
+    ("area", "buffer_mm2_per_kb", Kind::Area),
+    ("area", "fetch_mm2", Kind::Area),
+    ("area", "flip_flop_um2", Kind::Area),
+    ("area", "latch_um2", Kind::Area),
+    ("area", "mux2_um2", Kind::Area),
+    ("area", "mac_um2", Kind::Area),
+    ("area", "shifter_um2", Kind::Area),
+    ("area", "requantiser_um2", Kind::Area),
+    ("area", "divider_um2", Kind::Area),
+    ("area", "root_um2", Kind::Area),
+    ("area", "softmax_um2", Kind::Area),
+    ("area", "vector_um2", Kind::Area),
+    ("area", "line_control_um2", Kind::Area),
+    ("area", "sequencer_um2", Kind::Area),
+    ("area", "control_share", Kind::Area),
+    ("area", "density", Kind::Rate),
 ];
 
-const SECTIONS: [&str; 9] =
-    ["lines", "sram", "dram", "softmax", "vector", "banks", "slots", "datapath", "energy"];
+/// Every section with the one that contains it.
+const SECTIONS: [(&str, &str); 12] = [
+    ("", "lines"),
+    ("", "sram"),
+    ("", "dram"),
+    ("dram", "ddr4"),
+    ("", "softmax"),
+    ("", "vector"),
+    ("", "banks"),
+    ("", "slots"),
+    ("", "datapath"),
+    ("", "fetch"),
+    ("", "energy"),
+    ("", "area"),
+];
 
 /// Sections of which a machine has all or none.
 const ORGANISATION: [&str; 3] = ["banks", "slots", "datapath"];
@@ -121,8 +188,10 @@ impl fmt::Display for Kind {
             Kind::PowerOfTwo(high) => write!(f, "a power of two up to {high}"),
             Kind::Rate => write!(f, "a number from {} to {}", RATES.start(), RATES.end()),
             Kind::Energy => write!(f, "a number from {} to {}", ENERGIES.start(), ENERGIES.end()),
+            Kind::Area => write!(f, "a number from {} to {}", AREAS.start(), AREAS.end()),
             Kind::Flag => write!(f, "true or false"),
             Kind::Name => write!(f, "a text of 1 to 64 printable characters"),
+            Kind::Mapping => f.write_str(mapping::EXPECTED),
         }
     }
 }
@@ -140,17 +209,22 @@ impl Kind {
             (Kind::Rate, Given::Number(value)) => RATES.contains(value),
             (Kind::Energy, Given::Integer(value)) => ENERGIES.contains(&(*value as f64)),
             (Kind::Energy, Given::Number(value)) => ENERGIES.contains(value),
+            (Kind::Area, Given::Integer(value)) => AREAS.contains(&(*value as f64)),
+            (Kind::Area, Given::Number(value)) => AREAS.contains(value),
             (Kind::Flag, Given::Flag(_)) => true,
             (Kind::Name, Given::Text(name)) => {
                 (1..=64).contains(&name.len()) && !name.contains(char::is_control)
             }
+            (Kind::Mapping, Given::Text(text)) => text.parse::<Mapping>().is_ok(),
             (
                 Kind::Integer(..)
                 | Kind::PowerOfTwo(_)
                 | Kind::Rate
                 | Kind::Energy
+                | Kind::Area
                 | Kind::Flag
-                | Kind::Name,
+                | Kind::Name
+                | Kind::Mapping,
                 _,
             ) => false,
         }
@@ -188,11 +262,14 @@ impl Stated {
         }
     }
 
-    /// Whether a key may be omitted, or, outside of sections, a section with all of its keys. Units
-    /// that a machine need not have are optional, and what a unit costs that it does not have.
+    /// Whether a key may be omitted, or a section with all of its keys. Units that a machine need
+    /// not have are optional, and what a unit costs that it does not have, and details.
     pub(crate) fn is_optional(self, section: &str, name: &str) -> bool {
         match (section, name) {
-            ("", "energy") | ("softmax", "minifloat") | ("vector", "interpolation") => true,
+            ("", "energy" | "area" | "fetch")
+            | ("dram", "ddr4")
+            | ("softmax", "minifloat")
+            | ("vector", "interpolation") => true,
             ("energy", "shift_pj") => !self.minifloats,
             ("", section) if ORGANISATION.contains(&section) => !self.organised,
             _ => false,
@@ -227,10 +304,27 @@ pub(super) fn read(text: &str) -> Result<Machine, Problems<Diagnostic>> {
     let mut problems = reader.problems;
     problems.sort_by_key(|problem: &Diagnostic| problem.span.as_ref().map(|span| span.start));
     problems.finish()?;
-    toml::from_str(text).map_err(|error| {
+    let machine: Machine = toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
-        Diagnostic { span: error.span(), message, help: None }.into()
-    })
+        Problems::from(Diagnostic { span: error.span(), message, help: None })
+    })?;
+    match machine.contradiction() {
+        None => Ok(machine),
+        Some((key, message)) => {
+            Err(Diagnostic { span: position(root.get_ref(), key), message, help: None }.into())
+        }
+    }
+}
+
+/// Where the value of a dotted key is.
+fn position(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+    match key.split_once('.') {
+        None => table.get(key).map(|value| value.span()),
+        Some((section, key)) => match table.get(section)?.get_ref() {
+            DeValue::Table(inner) => position(inner, key),
+            _ => None,
+        },
+    }
 }
 
 struct Reader<'t> {
@@ -244,7 +338,8 @@ struct Reader<'t> {
 impl Reader<'_> {
     /// Checks the keys of a section, whose name is at `place`.
     fn table(&mut self, section: &str, place: Option<Range<usize>>, table: &DeTable<'_>) {
-        let sections: &[&str] = if section.is_empty() { &SECTIONS } else { &[] };
+        let sections: Vec<&str> =
+            SECTIONS.iter().filter(|(outer, _)| *outer == section).map(|(_, name)| *name).collect();
         let fields = FIELDS.iter().filter(|field| field.0 == section).map(|field| field.1);
         let names: Vec<&str> = fields.chain(sections.iter().copied()).collect();
         let mut meant = Vec::new();
@@ -256,12 +351,12 @@ impl Reader<'_> {
             let name = key.get_ref().as_ref();
             let problem = if sections.contains(&name) {
                 if let DeValue::Table(inner) = value.get_ref() {
-                    self.table(name, Some(key.span()), inner);
+                    self.table(&dotted(section, name), Some(key.span()), inner);
                     continue;
                 }
                 Some(Diagnostic::at(
                     value.span(),
-                    format!("`{name}` is a section: write `[{name}]`"),
+                    format!("`{name}` is a section: write `[{}]`", dotted(section, name)),
                 ))
             } else {
                 match check(section, name, &given(value.get_ref())) {
@@ -290,7 +385,7 @@ impl Reader<'_> {
             };
             for name in names.iter().filter(|name| lacks(name)) {
                 let name = if sections.contains(name) {
-                    format!("[{name}]")
+                    format!("[{}]", dotted(section, name))
                 } else {
                     dotted(section, name)
                 };

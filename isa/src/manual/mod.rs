@@ -109,10 +109,11 @@ fn instruction(spec: &'static Spec) -> String {
     writeln!(text, "; executed by {units}.").expect("a string grows");
     if !fields.is_empty() {
         text += "\n| operand | bits | type | meaning |\n|---|---|---|---|\n";
-        for FieldSpec { name, doc, bit, width, meaning, default, .. } in *fields {
-            let end = bit + width;
+        for FieldSpec { name, doc, forms, meaning, default, .. } in *fields {
+            let widths: Vec<_> = forms.widths().iter().map(u32::to_string).collect();
+            let widths = widths.join(", ");
             let default = default.map(|bits| format!(" {bits} if left out.")).unwrap_or_default();
-            writeln!(text, "| `{name}` | {bit}..{end} | {meaning} | {}{default} |", joined(doc))
+            writeln!(text, "| `{name}` | {widths} | {meaning} | {}{default} |", joined(doc))
                 .expect("a string grows");
         }
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::effects::{Access, accesses};
-use crate::instr::{FieldSpec, Instr, Op, Spec, UnitSet, WORD_BYTES, Word};
+use crate::instr::table::MAX_OPERANDS;
+use crate::instr::{FieldSpec, Op, Spec, UnitSet};
 
 /// Fields up to this width are flags, whose settings are enumerated.
 const FLAG_WIDTH: u32 = 4;
@@ -108,23 +109,22 @@ fn flags(spec: &'static Spec) -> impl Iterator<Item = &'static FieldSpec> {
 
 /// The operation under every setting of its flags; all other operands are as small as possible.
 fn samples(spec: &'static Spec) -> Vec<Op> {
-    let mut word = Word([0; WORD_BYTES]);
-    word.set(0, spec.opcode.into());
-    let mut words = vec![word];
-    for field in spec.fields {
+    let mut samples = vec![[0; MAX_OPERANDS]];
+    for (index, field) in spec.fields.iter().enumerate() {
         let legal = (0..=u64::MAX >> (64 - field.width)).filter(|bits| (field.legal)(*bits));
         let choices: Vec<u64> =
             if field.width <= FLAG_WIDTH { legal.collect() } else { legal.take(1).collect() };
-        words = words
+        samples = samples
             .iter()
-            .flat_map(|word| {
+            .flat_map(|operands| {
                 choices.iter().map(|bits| {
-                    let mut word = *word;
-                    word.set(field.bit, *bits);
-                    word
+                    let mut operands = *operands;
+                    operands[index] = *bits;
+                    operands
                 })
             })
             .collect();
     }
-    words.iter().map(|word| Instr::decode(word).expect("every field is legal").op).collect()
+    let op = |operands| Op::of_operands(spec.opcode, operands).expect("every field is legal");
+    samples.iter().map(op).collect()
 }

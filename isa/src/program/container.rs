@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `.vitcod.header` | JSON: format version, digest of the machine, the program's [`Header`] |
 //! | `.vitcod.machine` | the machine, canonical TOML |
-//! | `.vitcod.text` | instruction words of 64 bytes |
+//! | `.vitcod.text` | instruction words, one after the other |
 //! | `.vitcod.layer` | per instruction its layer, u32 |
 //! | `.vitcod.buffers` | per [`Buffer`] its address, bytes, first and last instruction, u32 each; absent where there are none |
 //! | `.vitcod.image` | DRAM constants, aligned to 64 bytes in the file |
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, ProgramError, WriteError};
 use super::{Buffer, Header, Program, SavedIr};
-use crate::instr::{Instr, WORD_BYTES, Word};
+use crate::instr::{Instr, WORD_ALIGN, word_bytes};
 use crate::machine::Machine;
 use vitcod_support::problems::Collector;
 
@@ -38,7 +38,7 @@ pub const ELF_MACHINE: u16 = 0x5674;
 /// The version of the container and of the encoding of instructions. A reader accepts no other
 /// version. The saved IR has a version of its own. The test `what_is_saved_belongs_to_a_format` of
 /// `vitcod-compiler` detects changes of operations and instructions.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 const HEADER: &str = ".vitcod.header";
 const MACHINE: &str = ".vitcod.machine";
@@ -129,17 +129,16 @@ impl Program {
         let header =
             serde_json::to_vec(&preamble).map_err(|e| WriteError::Format(e.to_string()))?;
         let machine = self.machine.to_toml();
-        let mut text = Vec::with_capacity(self.code.len() * WORD_BYTES);
+        let mut text = Vec::new();
         for (index, instr) in self.code.iter().enumerate() {
-            text.extend(
-                instr.encode().map_err(|error| WriteError::Instruction { index, error })?.0,
-            );
+            let word = instr.encode().map_err(|error| WriteError::Instruction { index, error })?;
+            text.extend_from_slice(&word);
         }
         let layer: Vec<u8> = self.layer_of.iter().flat_map(|layer| layer.to_le_bytes()).collect();
         let mut sections = vec![
             Content { name: HEADER, data: &header, align: 1, entry: 0 },
             Content { name: MACHINE, data: machine.as_bytes(), align: 1, entry: 0 },
-            Content { name: TEXT, data: &text, align: WORD_BYTES as u64, entry: WORD_BYTES as u64 },
+            Content { name: TEXT, data: &text, align: WORD_ALIGN as u64, entry: 0 },
             Content { name: LAYER, data: &layer, align: 4, entry: 4 },
         ];
         let buffers: Vec<u8> = self.buffers.iter().flat_map(buffer_to_bytes).collect();
@@ -374,21 +373,29 @@ fn read_machine(data: &[u8], problems: &mut Problems) -> Option<Machine> {
     None
 }
 
+/// Reads on behind a word that is no instruction, if its length is known.
 fn read_text(data: &[u8], problems: &mut Problems) -> Option<Vec<Instr>> {
-    let words = whole::<WORD_BYTES>(TEXT, data, problems)?;
-    let mut code = Vec::with_capacity(words.len());
-    for (index, word) in words.iter().enumerate() {
-        match Instr::decode(&Word(*word)) {
-            Ok(instr) => code.push(instr),
-            Err(error) => problems.push(|| Problem {
-                section: TEXT,
-                offset: (index * WORD_BYTES) as u64,
-                instruction: Some(index),
-                message: error.to_string(),
-            }),
+    let (mut code, mut rest, mut index, mut sound) = (Vec::new(), data, 0, true);
+    while !rest.is_empty() {
+        match Instr::decode(rest) {
+            Ok((instr, behind)) => {
+                code.push(instr);
+                rest = behind;
+            }
+            Err(error) => {
+                sound = false;
+                problems.push(|| Problem {
+                    section: TEXT,
+                    offset: (data.len() - rest.len()) as u64,
+                    instruction: Some(index),
+                    message: error.to_string(),
+                });
+                rest = word_bytes(rest).map_or(&[], |bytes| &rest[bytes..]);
+            }
         }
+        index += 1;
     }
-    (code.len() == words.len()).then_some(code)
+    sound.then_some(code)
 }
 
 fn read_layers(data: &[u8], problems: &mut Problems) -> Option<Vec<u32>> {

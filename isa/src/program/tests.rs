@@ -155,20 +155,31 @@ fn a_file_truncated_at_any_length_is_an_error() {
 #[test]
 fn problems_are_located_and_reported_together() {
     let mut bytes = written();
-    let text = place(&bytes, &program().code[0].encode().unwrap().0);
-    bytes[text] = 0xff;
-    bytes[text + 64 + 40] = 1;
+    let text = place(&bytes, &program().code[0].encode().unwrap());
+    // Padding of the first word, and units that do not exist in the second.
+    let first = program().code[0].encode().unwrap().len();
+    bytes[text + first - 1] = 1;
+    bytes[text + first + 2] = 0x0f;
     let digest = place(&bytes, program().machine.digest().as_bytes());
     bytes[digest - 1] = b'x';
     let error = error(bytes);
     let lines: Vec<&str> = error.lines().collect();
     assert!(lines[0].starts_with(".vitcod.header+0x1d: "), "{error}");
+    assert_eq!(lines[1], ".vitcod.text+0x0: instruction 0: add: bit 248 of the padding is set");
+    let units = "field wait holds 0xf00; expected set of units";
+    assert_eq!(lines[2], format!(".vitcod.text+0x20: instruction 1: halt: {units}"));
+    assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn nothing_is_read_behind_a_word_without_a_length() {
+    let mut bytes = written();
+    let text = place(&bytes, &program().code[0].encode().unwrap());
+    bytes[text] = 0xff;
     assert_eq!(
-        lines[1],
+        error(bytes),
         ".vitcod.text+0x0: instruction 0: opcode 0xff is not in the instruction table"
     );
-    assert_eq!(lines[2], ".vitcod.text+0x40: instruction 1: halt: reserved bit 320 is set");
-    assert_eq!(lines.len(), 3);
 }
 
 #[test]
@@ -181,11 +192,11 @@ fn a_wrong_digest_version_or_machine_number_is_an_error() {
     assert!(error(wrong).starts_with(".vitcod.header+0x0: the digest is not that of the machine"));
 
     let mut wrong = bytes.clone();
-    wrong[place(&bytes, b"{\"format\":7") + 10] = b'1';
+    wrong[place(&bytes, b"{\"format\":8") + 10] = b'1';
     let message = "this program was made by another version of vitcod: compile the model again";
     assert_eq!(
         error(wrong),
-        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 7)")
+        format!(".vitcod.header+0x0: {message} (its format is 1, this version reads 8)")
     );
 
     let mut wrong = bytes.clone();

@@ -18,9 +18,30 @@
 //!   units observe is rounded up to whole cycles. The load or store unit is occupied while its
 //!   transfer holds the channel, and for at least a cycle. A transfer holds the channel for as long
 //!   as its accesses to the banks take, if that is longer.
+//! - Where the machine has [DDR4 in detail](crate::dram), its interface takes the place of the
+//!   channel: a transfer holds it until its last burst is accepted, and completes
+//!   [`Cost::latency`] cycles after its last data have moved.
 //! - `barrier` and `halt` start when everything before them has completed, and occupy every unit
 //!   for a cycle.
+//!
+//! Where the machine states how instructions are [fetched](crate::machine::Fetch):
+//!
+//! - The words lie in DRAM behind the data, from a burst's address on. They are fetched in order, a
+//!   burst at a time, over the channel, which serves bursts of instructions and transfers by the
+//!   time of their requests; of two that ask at the same time, the burst is first. The next one is
+//!   requested when the channel is free of the last one, which is at least a cycle after its start,
+//!   and the buffer has room for it. A burst arrives when a transfer would complete.
+//! - Instructions are *dispatched* in program order, at most one per cycle, each to the queue of its
+//!   unit (`barrier` and `halt` to all queues): when all bytes of its word have arrived and the
+//!   queue holds fewer instructions than its depth. From the next cycle on, the instruction can
+//!   start, and the bytes of its word are room in the buffer. It leaves the queue when it starts,
+//!   and its place can be taken from the next cycle on.
+//!
+//! Programs in which each signal precedes its wait, as the [verifier](crate::check) demands, end
+//! with buffers and queues of every size.
 
+mod channel;
+mod fetch;
 mod simulation;
 #[cfg(test)]
 mod tests;
@@ -29,8 +50,11 @@ mod time;
 use std::fmt;
 
 use crate::cost::Cost;
+use crate::dram::RowCounts;
 use crate::instr::{Instr, Unit};
 use crate::machine::Machine;
+
+pub use fetch::Fetched;
 
 /// When an instruction executed, in cycles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +75,8 @@ pub struct UnitCycles {
     pub busy: u64,
     /// Cycles spent waiting for tokens, by the unit whose token came last.
     pub token: [u64; Unit::COUNT],
+    /// Cycles spent waiting for an instruction, where tokens came earlier.
+    pub fetch: u64,
     /// Cycles spent waiting for MAC lines.
     pub lines: u64,
     /// Cycles spent waiting for the DRAM channel.
@@ -66,6 +92,9 @@ pub struct UnitCycles {
 pub enum Reason {
     /// A token was missing; if several were, this unit's arrived last.
     Token(Unit),
+    /// It had not been dispatched, because its word had not arrived or an earlier instruction did not
+    /// fit the queue of its unit.
+    Fetch,
     /// MAC lines were occupied.
     Lines,
     /// The DRAM channel was occupied.
@@ -94,6 +123,9 @@ pub struct Timing {
     spans: Vec<Span>,
     costs: Vec<Cost>,
     order: Vec<usize>,
+    /// Empty without DDR4 in detail.
+    rows: Vec<RowCounts>,
+    fetched: Option<Fetched>,
     waits: Vec<Wait>,
     units: [UnitCycles; Unit::COUNT],
     total: u64,
@@ -115,8 +147,19 @@ impl Timing {
         &self.order
     }
 
+    /// What the bursts of an instruction met in the banks of the DRAM; nothing if the machine's DRAM
+    /// is a channel of constant bandwidth.
+    pub fn rows(&self, index: usize) -> Option<&RowCounts> {
+        self.rows.get(index)
+    }
+
+    /// The instructions that were fetched; nothing if the machine has them without fetching them.
+    pub fn fetched(&self) -> Option<&Fetched> {
+        self.fetched.as_ref()
+    }
+
     /// The waits of instructions, in the order of their starts: at most two for each instruction,
-    /// and one per unit at a barrier. Together with the cycles after a unit's last instruction they
+    /// and two per unit at a barrier. Together with the cycles after a unit's last instruction they
     /// are all of its idle time.
     pub fn waits(&self) -> &[Wait] {
         &self.waits
@@ -137,6 +180,7 @@ impl Timing {
         let unit = &mut self.units[wait.unit.index()];
         let total = match wait.reason {
             Reason::Token(sender) => &mut unit.token[sender.index()],
+            Reason::Fetch => &mut unit.fetch,
             Reason::Lines => &mut unit.lines,
             Reason::Channel => &mut unit.channel,
             Reason::Barrier => &mut unit.barrier,
@@ -178,6 +222,8 @@ pub struct Blocked {
     pub index: usize,
     /// Mnemonic of that instruction.
     pub mnemonic: &'static str,
+    /// Whether it has been dispatched to the unit.
+    pub dispatched: bool,
     /// The units whose tokens are missing; empty if it waits for other units at a barrier.
     pub missing: Vec<Unit>,
 }
@@ -186,6 +232,7 @@ impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: instruction {}, `{}`, waits for ", self.unit, self.index, self.mnemonic)?;
         match self.missing.as_slice() {
+            _ if !self.dispatched => f.write_str("its dispatch"),
             [] => f.write_str("the other units"),
             missing => {
                 let names: Vec<&str> = missing.iter().map(|unit| unit.name()).collect();
@@ -195,14 +242,44 @@ impl fmt::Display for Blocked {
     }
 }
 
+/// A burst that the DRAM accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BurstIssue {
+    /// Index of the instruction.
+    pub index: usize,
+    /// When, in clocks of the memory.
+    pub clock: u64,
+    /// Address of its first byte.
+    pub address: u64,
+    /// Whether it is written.
+    pub write: bool,
+}
+
 /// Simulates a program on a machine.
 ///
-/// Takes time and memory proportional to the number of instructions. Operands matter only for their
-/// cost. The cost of operands outside the memories may overflow, so untrusted programs must be
+/// Takes time and memory proportional to the number of instructions, and with
+/// [DDR4 in detail](crate::dram) time proportional to the number of bursts, too, of which a
+/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The cost of operands outside the memories may overflow, so untrusted programs must be
 /// verified first.
 ///
 /// # Errors
 /// The units wait for each other, or the program does not end with its only `halt`.
 pub fn simulate(code: &[Instr], machine: &Machine) -> Result<Timing, TimingError> {
-    simulation::Simulation::new(code, machine)?.run()
+    simulation::Simulation::new(code, machine, None)?.run()
+}
+
+/// Simulates a program and calls `trace` with each burst on the DRAM, in the order in which the
+/// DRAM accepts them. A machine without DDR4 in detail counts clocks of DDR4-2400.
+///
+/// The rows of a gather are known only at run time; bursts of rows at equal distances in its table
+/// take their place.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn trace_bursts(
+    code: &[Instr],
+    machine: &Machine,
+    trace: &mut dyn FnMut(BurstIssue),
+) -> Result<Timing, TimingError> {
+    simulation::Simulation::new(code, machine, Some(trace))?.run()
 }

@@ -2,30 +2,39 @@
 //!
 //! No event queue is needed. The completion of an instruction is known when it starts, so a token
 //! gets its arrival time when its sender starts, and every unit knows the earliest start of its
-//! next instruction as soon as all senders have started. Each step starts the instruction that can
-//! start first. All its effects are later than its start, because every instruction takes at least
-//! a cycle; hence starts are generated in order of time.
+//! next instruction as soon as all senders have started. Likewise, an instruction is dispatched as
+//! soon as it is known when: once its word has been requested and an earlier instruction of its
+//! unit has started. Each step starts what can start first: an instruction, or a burst of
+//! instructions. All its effects are later than its start, because instructions and bursts take at
+//! least a cycle, and an instruction starts after the cycle of its dispatch; hence starts are
+//! generated in order of time.
 
 use std::collections::VecDeque;
 
 use crate::cost::{Cost, cost};
+use crate::dram::RowCounts;
+use crate::dram::bursts::Request;
 use crate::instr::{Accumulation, Instr, LineSet, Op, Unit, UnitSet};
 use crate::machine::Machine;
 
-use super::time::{Bandwidth, Time};
-use super::{Blocked, Reason, Span, Timing, TimingError, UnitCycles, Wait};
+use super::channel::Channel;
+use super::fetch::Fetch;
+use super::time::Time;
+use super::{Blocked, BurstIssue, Reason, Span, Timing, TimingError, UnitCycles, Wait};
 
 pub(super) struct Simulation<'a> {
     code: &'a [Instr],
-    bandwidth: Bandwidth,
     lanes: [Lane; Unit::COUNT],
     /// Arrival times of pending tokens, by sender and receiver.
     tokens: [[VecDeque<u64>; Unit::COUNT]; Unit::COUNT],
     /// Cycles from a completion to the arrival of its tokens.
     token_cycles: u64,
     modes: Modes,
-    /// When the channel is free.
-    channel: Time,
+    channel: Channel<'a>,
+    /// Cycles from the end of a burst of instructions to its arrival.
+    dram_latency: u64,
+    /// Nothing if instructions are there without being fetched.
+    fetch: Option<Fetch>,
     /// The latest start so far.
     now: Time,
     timing: Timing,
@@ -53,6 +62,8 @@ enum Head {
     /// There is no next instruction.
     #[default]
     Drained,
+    /// It has not been dispatched.
+    Fetch,
     /// The sender of a token has not started.
     Tokens,
     /// All units must reach a barrier or the end.
@@ -60,13 +71,28 @@ enum Head {
     /// Unit and tokens are available from `at` on; only a resource may be missing.
     Ready {
         at: Time,
-        /// When the last token arrived, and its sender.
-        token: Option<(u64, Unit)>,
+        /// What came last of tokens and dispatch, and when.
+        last: Option<(u64, Reason)>,
     },
 }
 
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// The channel begins to serve a burst of instructions.
+    Burst,
+    /// A unit starts its next instruction.
+    Start(Unit),
+    /// All units pass a barrier or halt.
+    Barrier,
+}
+
 impl<'a> Simulation<'a> {
-    pub(super) fn new(code: &'a [Instr], machine: &Machine) -> Result<Self, TimingError> {
+    pub(super) fn new(
+        code: &'a [Instr],
+        machine: &Machine,
+        trace: Option<&'a mut dyn FnMut(BurstIssue)>,
+    ) -> Result<Self, TimingError> {
         let mut lanes: [Lane; Unit::COUNT] = Default::default();
         for (index, instr) in code.iter().enumerate() {
             let malformed = |reason| {
@@ -86,19 +112,26 @@ impl<'a> Simulation<'a> {
         if !matches!(code.last(), Some(Instr { op: Op::Halt(_), .. })) {
             return Err(TimingError::NoHalt);
         }
+        let with_addresses = trace.is_some() || machine.dram.ddr4.is_some();
         Ok(Simulation {
             code,
-            bandwidth: Bandwidth::new(machine.dram_millibytes_per_cycle()),
             token_cycles: machine.datapath.as_ref().map_or(0, |data| data.token_cycles.into()),
             modes: Modes::new(machine),
             lanes,
             tokens: Default::default(),
-            channel: Time::default(),
+            channel: Channel::new(machine, trace),
+            dram_latency: machine.dram.latency_cycles.into(),
+            fetch: Fetch::new(code, machine, with_addresses),
             now: Time::default(),
             timing: Timing {
                 spans: vec![Span::default(); code.len()],
                 costs: code.iter().map(|instr| cost(&instr.op, machine)).collect(),
                 order: Vec::with_capacity(code.len()),
+                rows: match machine.dram.ddr4 {
+                    Some(_) => vec![RowCounts::default(); code.len()],
+                    None => Vec::new(),
+                },
+                fetched: None,
                 waits: Vec::new(),
                 units: [UnitCycles::default(); Unit::COUNT],
                 total: 0,
@@ -109,14 +142,16 @@ impl<'a> Simulation<'a> {
     pub(super) fn run(mut self) -> Result<Timing, TimingError> {
         Unit::ALL.into_iter().for_each(|unit| self.look_at_head(unit));
         loop {
-            if let Some((unit, start)) = self.first_to_start() {
-                self.start(unit, start);
-            } else if self.lanes.iter().all(|lane| matches!(lane.head, Head::Barrier)) {
-                self.pass_barrier();
-            } else if self.lanes.iter().all(|lane| matches!(lane.head, Head::Drained)) {
-                return Ok(self.timing);
-            } else {
-                return Err(self.deadlock());
+            self.dispatch();
+            match self.first() {
+                Some((Event::Burst, start)) => self.fetch_burst(start),
+                Some((Event::Start(unit), start)) => self.start(unit, start),
+                Some((Event::Barrier, start)) => self.pass_barrier(start.ceil()),
+                None if self.lanes.iter().all(|lane| matches!(lane.head, Head::Drained)) => {
+                    self.timing.fetched = self.fetch.map(|fetch| fetch.fetched);
+                    return Ok(self.timing);
+                }
+                None => return Err(self.deadlock()),
             }
         }
     }
@@ -127,16 +162,65 @@ impl<'a> Simulation<'a> {
         lane.queue.get(lane.started).copied()
     }
 
+    /// The first cycle in which the next instruction of a unit is in its queue; nothing if
+    /// instructions are not fetched.
+    fn queued(&self, unit: Unit) -> Option<u64> {
+        let dispatched = self.fetch.as_ref()?.dispatched(self.head(unit)?)?;
+        Some(dispatched.saturating_add(1))
+    }
+
+    fn is_dispatched(&self, unit: Unit) -> bool {
+        self.fetch.is_none() || self.queued(unit).is_some()
+    }
+
+    /// Dispatches the instructions of which it is known when.
+    fn dispatch(&mut self) {
+        while let Some(fetch) = &mut self.fetch
+            && let Some(instr) = self.code.get(fetch.next())
+        {
+            let (index, units) = (fetch.next(), instr.op.units());
+            let start = |unit: Unit, number: usize| {
+                let lane = &self.lanes[unit.index()];
+                (number < lane.started).then(|| self.timing.spans[lane.queue[number]].start)
+            };
+            if fetch.dispatch(units.iter(), start).is_none() {
+                return;
+            }
+            for unit in
+                units.iter().filter(|unit| self.head(*unit) == Some(index)).collect::<Vec<_>>()
+            {
+                self.look_at_head(unit);
+            }
+        }
+    }
+
+    fn fetch_burst(&mut self, start: Time) {
+        self.now = start;
+        let Some(fetch) = &mut self.fetch else { return };
+        let (request, index, bytes) = fetch.burst();
+        let served = self.channel.serve(start, index, bytes, || Some(request));
+        let free = served.free.max(start.later(1));
+        let arrival = served.moved.max(free).ceil().saturating_add(self.dram_latency);
+        fetch.served(arrival, free, served.rows);
+    }
+
     /// Updates the state of a unit's next instruction, and takes its tokens if all have been sent.
     fn look_at_head(&mut self, unit: Unit) {
         let head = match self.head(unit).map(|index| &self.code[index]) {
             None => Head::Drained,
+            Some(_) if !self.is_dispatched(unit) => Head::Fetch,
             Some(Instr { op, .. }) if op.units() == UnitSet::ALL => Head::Barrier,
             Some(Instr { wait, .. }) => match self.take_tokens(unit, *wait) {
                 None => Head::Tokens,
                 Some(token) => {
-                    let arrival = Time::at(token.map_or(0, |(arrival, _)| arrival));
-                    Head::Ready { at: self.lanes[unit.index()].free.max(arrival), token }
+                    let token = token.map(|(arrival, sender)| (arrival, Reason::Token(sender)));
+                    let queued = self.queued(unit).map(|cycle| (cycle, Reason::Fetch));
+                    let last = match (token, queued) {
+                        (Some(token), Some(queued)) if token.0 >= queued.0 => Some(token),
+                        (token, queued) => queued.or(token),
+                    };
+                    let from = Time::at(last.map_or(0, |(cycle, _)| cycle));
+                    Head::Ready { at: self.lanes[unit.index()].free.max(from), last }
                 }
             },
         };
@@ -159,9 +243,12 @@ impl<'a> Simulation<'a> {
         Some(last)
     }
 
-    /// The unit whose next instruction can start first, and its start.
-    fn first_to_start(&self) -> Option<(Unit, Time)> {
-        let mut first = None;
+    /// What happens next, and when.
+    fn first(&mut self) -> Option<(Event, Time)> {
+        let burst = self.fetch.as_mut().and_then(Fetch::request);
+        let burst = burst.map(|at| (at.max(self.channel.free()).max(self.now), at, Event::Burst));
+        let barrier = self.barrier().map(|start| (start, start, Event::Barrier));
+        let mut first = [burst, barrier].into_iter().flatten().min();
         for unit in Unit::ALL {
             let (Head::Ready { at, .. }, Some(index)) =
                 (self.lanes[unit.index()].head, self.head(unit))
@@ -170,7 +257,7 @@ impl<'a> Simulation<'a> {
             };
             let resource = self.resource(index);
             let start = match resource {
-                Resource::Channel => at.max(self.channel),
+                Resource::Channel => at.max(self.channel.free()),
                 Resource::Lines(lines) => {
                     let free = self.lines_free(unit, lines);
                     at.max(free).max(self.modes.ready(lines, self.code[index].op.accumulation()))
@@ -182,12 +269,24 @@ impl<'a> Simulation<'a> {
             let start = start.max(self.now);
             // The channel serves requests by time; elsewhere units have priority by number.
             let request = if resource == Resource::Channel { at } else { start };
-            let key = (start, request, unit);
+            let key = (start, request, Event::Start(unit));
             if first.is_none_or(|best| key < best) {
                 first = Some(key);
             }
         }
-        first.map(|(start, _, unit)| (unit, start))
+        first.map(|(start, _, event)| (event, start))
+    }
+
+    /// When all units have completed what precedes the barrier that they have reached.
+    fn reached(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0)
+    }
+
+    /// When the units pass the barrier or halt that all have reached.
+    fn barrier(&self) -> Option<Time> {
+        let reached = self.lanes.iter().all(|lane| matches!(lane.head, Head::Barrier));
+        let queued = self.queued(Unit::ALL[0]).unwrap_or_default();
+        reached.then(|| Time::at(self.reached().max(queued)))
     }
 
     fn resource(&self, index: usize) -> Resource {
@@ -217,14 +316,13 @@ impl<'a> Simulation<'a> {
         let Cost { cycles, latency, lines, burst_bytes, .. } = self.timing.costs[index];
         let lane = &mut self.lanes[unit.index()];
 
-        // Since it was free, the unit waited for a token first, then for its resource.
+        // Since it was free, the unit waited for its token or its word first, then for its resource.
         let idle_from = lane.free.ceil();
         let mut ready = idle_from;
-        if let Head::Ready { token: Some((arrival, sender)), .. } = lane.head
+        if let Head::Ready { last: Some((arrival, reason)), .. } = lane.head
             && arrival > ready
         {
-            let (reason, cycles) = (Reason::Token(sender), arrival - ready);
-            self.timing.add_wait(Wait { index, unit, reason, cycles });
+            self.timing.add_wait(Wait { index, unit, reason, cycles: arrival - ready });
             ready = arrival;
         }
         let reason = match resource {
@@ -236,19 +334,28 @@ impl<'a> Simulation<'a> {
             self.timing.add_wait(Wait { index, unit, reason, cycles: start.ceil() - ready });
         }
 
-        let free = match resource {
+        let (free, moved) = match resource {
             Resource::Channel => {
+                let op = &self.code[index].op;
+                let served = self.channel.serve(start, index, burst_bytes, || Request::of(op));
+                if let Some(rows) = self.timing.rows.get_mut(index) {
+                    *rows = served.rows;
+                }
                 // Nothing is buffered between the channel and the scratchpad: the slower one counts.
-                self.channel = self.bandwidth.end(start, burst_bytes).max(start.later(cycles));
-                self.channel.max(start.later(1))
+                self.channel.hold(start.later(cycles));
+                let free = served.free.max(start.later(cycles.max(1)));
+                (free, served.moved.max(free))
             }
-            _ => start.later(cycles.max(1)),
+            _ => {
+                let free = start.later(cycles.max(1));
+                (free, free)
+            }
         };
         let end = free.ceil();
         if let Resource::Lines(lines) = resource {
             self.modes.hold(lines, self.code[index].op.accumulation(), end);
         }
-        let completion = end.saturating_add(latency).max(lane.completed);
+        let completion = moved.ceil().saturating_add(latency).max(lane.completed);
         self.timing.units[unit.index()].busy += end - start.ceil();
         (lane.free, lane.completed, lane.lines) = (free, completion, lines);
         lane.started += 1;
@@ -266,18 +373,21 @@ impl<'a> Simulation<'a> {
     }
 
     /// Executes the barrier or halt that every unit has reached.
-    fn pass_barrier(&mut self) {
+    fn pass_barrier(&mut self, start: u64) {
+        self.now = Time::at(start);
         let Some(index) = self.head(Unit::ALL[0]) else { return };
         let halt = matches!(self.code[index].op, Op::Halt(_));
-        let start =
-            self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0);
+        // Only its word may have been missing when all units had reached it.
+        let fetch = start - self.reached();
         let end = start.saturating_add(self.timing.costs[index].cycles);
         for (unit, lane) in Unit::ALL.into_iter().zip(&mut self.lanes) {
             let cycles = end - lane.free.ceil();
             if halt {
                 self.timing.units[unit.index()].drained += cycles;
             } else {
-                self.timing.add_wait(Wait { index, unit, reason: Reason::Barrier, cycles });
+                let barrier = Wait { index, unit, reason: Reason::Barrier, cycles: cycles - fetch };
+                self.timing.add_wait(barrier);
+                self.timing.add_wait(Wait { reason: Reason::Fetch, cycles: fetch, ..barrier });
             }
             (lane.free, lane.completed, lane.lines) = (Time::at(end), end, None);
             lane.started += 1;
@@ -297,6 +407,7 @@ impl<'a> Simulation<'a> {
                 unit,
                 index,
                 mnemonic: op.spec().mnemonic,
+                dispatched: self.is_dispatched(unit),
                 missing: wait.iter().filter(missing).collect(),
             })
         });

@@ -5,13 +5,15 @@
 //! later; a product completes 12 cycles after its last operand; `halt` takes a cycle.
 
 mod channel;
+mod ddr4;
+mod fetch;
 
 use std::collections::VecDeque;
 
 use crate::cost::{Cost, cost};
 use crate::instr::table::{Barrier, Halt, Sync};
 use crate::instr::{Engine, Instr, Op, Unit, UnitSet};
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use proptest::prelude::*;
 
 use super::*;
@@ -195,8 +197,9 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
     let costs: Vec<Cost> = code.iter().map(|instr| cost(&instr.op, machine)).collect();
     let mut spans: Vec<Option<Span>> = vec![None; code.len()];
     let mut queues: [VecDeque<usize>; Unit::COUNT] = Default::default();
-    for (index, instr) in code.iter().enumerate() {
-        instr.op.units().iter().for_each(|unit| queues[unit.index()].push_back(index));
+    let mut fetch = SteppedFetch::new(code, machine);
+    if machine.fetch.is_none() {
+        fetch.put(code, 0..code.len(), &mut queues);
     }
     let mut running: [Option<usize>; Unit::COUNT] = [None; Unit::COUNT];
     let mut requested: [Option<u64>; Unit::COUNT] = [None; Unit::COUNT];
@@ -206,9 +209,11 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
         for running in &mut running {
             *running = running.filter(|index| spans[*index].unwrap().end > cycle);
         }
-        if queues.iter().all(VecDeque::is_empty) {
+        if spans[code.len() - 1].is_some() {
             return spans.into_iter().flatten().collect();
         }
+        // What happens in a cycle is seen in the next one.
+        let dispatched = fetch.dispatch(code, cycle, &queues);
         let arrived = |unit: Unit, index: usize, tokens: &[(Unit, Unit, u64)]| {
             let from = |sender| tokens.iter().any(|t| t.0 == sender && t.1 == unit && t.2 <= cycle);
             code[index].wait.iter().all(from)
@@ -221,12 +226,17 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
                 requested[u].get_or_insert(cycle);
             }
         }
-        let transfer =
-            |unit: usize| queues[unit].front().is_some_and(|i| !matches!(code[*i].op, Op::Sync(_)));
+        let transfer = |unit: usize| {
+            queues[unit].front().is_some_and(|index| code[*index].op.traffic().is_some())
+        };
         let mut order = Unit::ALL;
         if requested[1] < requested[0] && requested[1].is_some() && transfer(0) && transfer(1) {
             order.swap(0, 1);
         }
+        let moves = |u: usize| requested[u].filter(|_| transfer(u));
+        let first = [moves(0), moves(1)].into_iter().flatten().min();
+        let occupied = running.iter().flatten().any(|index| costs[*index].burst_bytes > 0);
+        let bursts = fetch.burst(cycle, occupied, first);
         for unit in order {
             let u = unit.index();
             let (None, Some(&index)) = (running[u], queues[u].front()) else { continue };
@@ -253,7 +263,7 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
                         .any(|line| (b.first.into()..b.end()).contains(&line)),
                     _ => cost.burst_bytes > 0 && costs[*other].burst_bytes > 0,
                 });
-            if taken {
+            if taken || (bursts && cost.burst_bytes > 0) {
                 continue;
             }
             for sender in code[index].wait.iter() {
@@ -270,8 +280,89 @@ fn stepped(code: &[Instr], machine: &Machine) -> Vec<Span> {
             requested[u] = None;
             queues[u].pop_front();
         }
+        fetch.put(code, dispatched, &mut queues);
     }
     unreachable!("the program ends")
+}
+
+/// Fetch and dispatch in [`stepped`].
+struct SteppedFetch {
+    /// Bytes of the buffer and depth of the queues.
+    sizes: Option<(usize, usize)>,
+    latency: u64,
+    words: Vec<usize>,
+    /// When the next burst was requested.
+    requested: Option<u64>,
+    /// When the bursts arrive, of 64 bytes each.
+    arrivals: Vec<u64>,
+    /// Bytes of dispatched words.
+    freed: usize,
+    next: usize,
+}
+
+impl SteppedFetch {
+    fn new(code: &[Instr], machine: &Machine) -> SteppedFetch {
+        SteppedFetch {
+            sizes: machine
+                .fetch
+                .as_ref()
+                .map(|f| (f.buffer_bytes as usize, f.queue_depth as usize)),
+            latency: machine.dram.latency_cycles.into(),
+            words: code.iter().map(|instr| instr.encode().unwrap().len()).collect(),
+            requested: None,
+            arrivals: Vec::new(),
+            freed: 0,
+            next: 0,
+        }
+    }
+
+    /// The instructions that are dispatched in this cycle.
+    fn dispatch(
+        &self,
+        code: &[Instr],
+        cycle: u64,
+        queues: &[VecDeque<usize>; Unit::COUNT],
+    ) -> std::ops::Range<usize> {
+        let Some((_, depth)) = self.sizes else {
+            return self.next..self.next;
+        };
+        let there = 64 * self.arrivals.iter().filter(|arrival| **arrival <= cycle).count();
+        let dispatches = self.next < code.len()
+            && self.freed + self.words[self.next] <= there
+            && code[self.next].op.units().iter().all(|unit| queues[unit.index()].len() < depth);
+        self.next..self.next + usize::from(dispatches)
+    }
+
+    /// Whether a burst takes the channel in this cycle; `other` is the earliest request of a
+    /// transfer.
+    fn burst(&mut self, cycle: u64, occupied: bool, other: Option<u64>) -> bool {
+        let Some((bytes, _)) = self.sizes else { return false };
+        let asked = 64 * self.arrivals.len();
+        let all = asked >= self.words.iter().sum();
+        if !all && asked + 64 - self.freed <= bytes {
+            self.requested.get_or_insert(cycle);
+        }
+        let is_first = |own: u64| other.is_none_or(|other| own <= other);
+        let served = !occupied && self.requested.is_some_and(is_first);
+        if served {
+            self.requested = None;
+            self.arrivals.push(cycle + 1 + self.latency);
+        }
+        served
+    }
+
+    fn put(
+        &mut self,
+        code: &[Instr],
+        dispatched: std::ops::Range<usize>,
+        queues: &mut [VecDeque<usize>; Unit::COUNT],
+    ) {
+        for index in dispatched {
+            self.freed += self.words[index];
+            self.next = index + 1;
+            code[index].op.units().iter().for_each(|unit| queues[unit.index()].push_back(index));
+        }
+    }
 }
 
 fn operation() -> impl Strategy<Value = Op> {
@@ -285,6 +376,13 @@ fn operation() -> impl Strategy<Value = Op> {
         2 => (0..Unit::COUNT).prop_map(|unit| Sync { unit: Unit::ALL[unit] }.into()),
         1 => Just(Barrier {}.into()),
     ]
+}
+
+/// Buffers from the smallest and queues of every depth; a third of the machines do not fetch.
+fn fetches() -> impl Strategy<Value = Option<machine::Fetch>> {
+    let fetch = (128u32..600, 1u32..6)
+        .prop_map(|(buffer_bytes, queue_depth)| Some(machine::Fetch { buffer_bytes, queue_depth }));
+    prop_oneof![1 => Just(None), 2 => fetch]
 }
 
 /// Programs without a deadlock: every token is waited for after the instruction that sends it.
@@ -326,8 +424,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn agrees_with_a_simulator_that_steps_through_the_cycles(code in programs(), latency in 0u32..30) {
-        let mut machine = vitcod();
+    fn agrees_with_a_simulator_that_steps_through_the_cycles(
+        code in programs(),
+        latency in 0u32..30,
+        fetch in fetches(),
+    ) {
+        let mut machine = Machine { fetch, ..vitcod() };
         machine.dram.bytes_per_cycle = 64.0;
         machine.dram.latency_cycles = latency;
         let timing = simulate(&code, &machine).unwrap();
@@ -335,11 +437,12 @@ proptest! {
     }
 
     #[test]
-    fn every_cycle_of_a_unit_is_accounted_for(code in programs()) {
-        let timing = simulate(&code, &vitcod()).unwrap();
+    fn every_cycle_of_a_unit_is_accounted_for(code in programs(), fetch in fetches()) {
+        let timing = simulate(&code, &Machine { fetch, ..vitcod() }).unwrap();
         for unit in Unit::ALL {
-            let UnitCycles { busy, token, lines, channel, barrier, drained } = *timing.unit(unit);
-            let sum = busy + token.iter().sum::<u64>() + lines + channel + barrier + drained;
+            let UnitCycles { busy, token, fetch, lines, channel, barrier, drained } =
+                *timing.unit(unit);
+            let sum = busy + fetch + token.iter().sum::<u64>() + lines + channel + barrier + drained;
             prop_assert_eq!(sum, timing.total(), "{}", unit);
         }
         let mut waits = [UnitCycles::default(); Unit::COUNT];
@@ -348,6 +451,7 @@ proptest! {
             let sums = &mut waits[unit.index()];
             match reason {
                 Reason::Token(sender) => sums.token[sender.index()] += cycles,
+                Reason::Fetch => sums.fetch += cycles,
                 Reason::Lines => sums.lines += cycles,
                 Reason::Channel => sums.channel += cycles,
                 Reason::Barrier => sums.barrier += cycles,

@@ -9,6 +9,7 @@ mod errors;
 mod explain;
 mod flows;
 mod host;
+mod inspect;
 mod interrupted;
 mod ir;
 mod plan;

@@ -224,10 +224,8 @@ fn what_is_saved_belongs_to_a_format() {
         text += &format!("{}{}\n", op.mnemonic, attrs.collect::<String>());
     }
     for spec in vitcod_isa::instr::TABLE {
-        let fields = spec
-            .fields
-            .iter()
-            .map(|field| format!(" {}:{}+{}", field.name, field.bit, field.width));
+        // The layout of a word follows from the order of its fields and their forms.
+        let fields = spec.fields.iter().map(|field| format!(" {}:{:?}", field.name, field.forms));
         text += &format!("{:#04x} {}{}\n", spec.opcode, spec.mnemonic, fields.collect::<String>());
     }
     insta::assert_snapshot!(text);

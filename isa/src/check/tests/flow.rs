@@ -129,9 +129,9 @@ fn every_kind_of_race() {
     code.insert(5, instr(load_of(188, 256, 8), &[], &[]));
     assert_eq!(
         flow_error(&with(code)),
-        "2: a reads 0x3c..0x40 of the scratchpad, which dst of instruction 4 (load) writes; no token orders them\n\
-         2: b reads 0x40..0x44 of the scratchpad, which dst of instruction 4 (load) writes; no token orders them\n\
-         2: dst writes 0xbc..0xc0 of the scratchpad, which dst of instruction 5 (load) writes; no token orders them"
+        "4: dst writes 0x3c..0x40 of the scratchpad, which a of instruction 2 (add) reads; no token orders them\n\
+         5: dst writes 0xbc..0xc0 of the scratchpad, which dst of instruction 2 (add) writes; no token orders them\n\
+         5: dst writes 0xbc..0xc0 of the scratchpad, which src of instruction 3 (store) reads; no token orders them"
     );
     // In DRAM.
     let mut code = sums();

@@ -18,6 +18,7 @@ fn extents([m, n, k]: [usize; 3], on_chip: bool) -> Extents {
         m,
         n,
         k,
+        spread: Machine::preset("vitcod").unwrap().spread(),
         out: Width::I8,
         operand: Form { columns: k, windows: None, on_chip },
         product_is_scratch: false,

@@ -1,0 +1,5 @@
+; DRAM in detail may be left out as a whole, but not in part.
+.program "machine"
+.machine "vitcod" dram.ddr4.clock_mhz=1200 dram.ddr4.channels=4 dram.ddr4.bus_bits=64 dram.ddr4.groups=4 dram.ddr4.banks=4 dram.ddr4.rows=65536 dram.ddr4.row_bytes=8192 dram.ddr4.mapping="row:bank:column:group:channel" dram.ddr4.t_rcd=17 dram.ddr4.t_rp=17 dram.ddr4.t_ras=39 dram.ddr4.t_cl=17 dram.ddr4.t_cwl=12 dram.ddr4.t_ccd_s=4 dram.ddr4.t_ccd_l=6 dram.ddr4.t_rrd_s=4 dram.ddr4.t_rrd_l=6 dram.ddr4.t_faw=26 dram.ddr4.t_wtr_s=3 dram.ddr4.t_wtr_l=9 dram.ddr4.t_wr=18 dram.ddr4.t_rtp=9 dram.ddr4.t_rfc=420  ; error: `.machine` lacks `dram.ddr4.queue=`, `dram.ddr4.t_refi=`
+.layer "a"
+    halt

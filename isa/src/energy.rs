@@ -94,8 +94,8 @@ mod tests {
     use crate::instr::{Engine, LineSet, Op, Shift, Width};
     use crate::machine::Machine;
 
-    fn energy(op: &Op) -> (Energy, u64) {
-        let machine = Machine::preset("vitcod").unwrap();
+    fn energy(op: &Op, preset: &str) -> (Energy, u64) {
+        let machine = Machine::preset(preset).unwrap();
         let cost = cost(op, &machine);
         let mut events = Events { cycles: cost.cycles, ..Events::default() };
         events.count(&cost);
@@ -121,17 +121,19 @@ mod tests {
     /// The calibration: with every MAC at work, 323.9 mW at 500 MHz.
     #[test]
     fn a_machine_at_full_load_takes_the_power_of_the_paper() {
-        let (energy, cycles) = energy(&projection());
-        let per_cycle = energy.total_pj / cycles as f64;
-        assert!(
-            (per_cycle / (323.9e-3 / 500e6 * 1e12) - 1.0).abs() < 0.01,
-            "{per_cycle} pJ per cycle"
-        );
+        for preset in ["vitcod", "vitcod-ideal"] {
+            let (energy, cycles) = energy(&projection(), preset);
+            let per_cycle = energy.total_pj / cycles as f64;
+            assert!(
+                (per_cycle / (323.9e-3 / 500e6 * 1e12) - 1.0).abs() < 0.01,
+                "{preset}: {per_cycle} pJ per cycle"
+            );
+        }
     }
 
     #[test]
     fn energy_is_the_sum_of_its_events() {
-        let (product, cycles) = energy(&projection());
+        let (product, cycles) = energy(&projection(), "vitcod-ideal");
         assert_eq!(product.mac_pj, (192u64.pow(3)) as f64 * 0.152);
         // Each line reads 8 bytes of its weights per cycle, all of them 8 bytes of one activation;
         // 192 channels have 12 bytes.
@@ -148,6 +150,21 @@ mod tests {
             shift: Shift(0),
             ..Add::ZERO
         };
-        assert_eq!(energy(&add.into()).0.element_pj, 60.0 * 1.62);
+        assert_eq!(energy(&add.into(), "vitcod-ideal").0.element_pj, 60.0 * 1.62);
+    }
+
+    #[test]
+    fn banks_are_charged_by_the_word() {
+        let machine = Machine::preset("vitcod").unwrap();
+        let each = machine.energy.as_ref().unwrap();
+        let (product, cycles) = energy(&projection(), "vitcod");
+        assert_eq!(product.mac_pj, (192u64.pow(3)) as f64 * 0.488);
+        let words = |energy_pj: f64, pj_per_byte: f64| energy_pj / (64.0 * pj_per_byte);
+        // A held word of weights serves 16 rows, 128 cycles of a line: half a word per cycle of all
+        // lines. A word of activations serves all lines for 8 cycles. Results leave as bytes.
+        let read = words(product.sram_read_pj, each.sram_read_pj_per_byte) / cycles as f64;
+        assert!((0.5 + 0.125..0.66).contains(&read), "{read} words per cycle");
+        let written = words(product.sram_write_pj, each.sram_write_pj_per_byte).round();
+        assert_eq!(written, (192 * 192 / 64) as f64);
     }
 }

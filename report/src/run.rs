@@ -5,7 +5,8 @@ use std::fmt::{self, Write as _};
 
 use comfy_table::Table;
 use vitcod_emulator::report::{
-    Bound, DramRows, EngineReport, LayerReport, Report, Resource, UnitReport, Waits, merged,
+    Bound, DramRows, EngineReport, FetchReport, Instructions, LayerReport, Report, Resource,
+    UnitReport, Waits, merged,
 };
 use vitcod_isa::energy::Energy;
 use vitcod_isa::instr::Unit;
@@ -141,13 +142,27 @@ fn summary(report: &Report) -> Table {
             ),
         );
     }
-    row("instructions", grouped(report.instructions.total));
+    row("instructions", instructions(&report.instructions));
     table
 }
 
+fn instructions(Instructions { total, fetch, .. }: &Instructions) -> String {
+    let Some(FetchReport { bytes, burst_bytes, word_cycles, queue_cycles, .. }) = fetch else {
+        return grouped(*total);
+    };
+    format!(
+        "{}, {} B ({} in whole bursts); the next waited {} cycles for its word, {} for its queue",
+        grouped(*total),
+        grouped(*bytes),
+        grouped(*burst_bytes),
+        grouped(*word_cycles),
+        grouped(*queue_cycles)
+    )
+}
+
 fn units(report: &Report) -> Table {
-    let mut table =
-        plain(&["unit", "busy", "", "waits for tokens", "lines", "channel", "barrier", "drained"]);
+    let waits = ["waits for tokens", "fetch", "lines", "channel", "barrier", "drained"];
+    let mut table = plain(&[&["unit", "busy", ""][..], &waits].concat());
     for unit in Unit::ALL {
         let Some(UnitReport { busy, stalls }) = report.cycles.by_unit.get(unit.name()) else {
             continue;
@@ -163,6 +178,7 @@ fn units(report: &Report) -> Table {
             grouped(*busy),
             percent(*busy as f64 / report.cycles.total.max(1) as f64),
             waits,
+            grouped(stalls.waits.fetch),
             grouped(stalls.waits.lines),
             grouped(stalls.waits.channel),
             grouped(stalls.waits.barrier),
@@ -307,8 +323,9 @@ fn three_digits(number: f64) -> String {
 
 /// The sum of all waits and their main reason.
 fn idle(waits: &Waits) -> String {
-    let Waits { token, lines, channel, barrier } = waits;
-    let others = [("lines", *lines), ("channel", *channel), ("barrier", *barrier)];
+    let Waits { token, fetch, lines, channel, barrier } = waits;
+    let others =
+        [("fetch", *fetch), ("lines", *lines), ("channel", *channel), ("barrier", *barrier)];
     let reasons = || token.iter().map(|(unit, cycles)| (unit.as_str(), *cycles)).chain(others);
     let total = grouped(reasons().map(|(_, cycles)| cycles).fold(0, u64::saturating_add));
     match reasons().max_by_key(|(_, cycles)| *cycles) {

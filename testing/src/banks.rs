@@ -398,7 +398,10 @@ impl Banks<'_> {
             }
             Op::Spmm(op) => {
                 let rounds = self.output_rounds(op.m.into(), op.d, op.lines.count);
-                let mut cycles = rounds * u64::from(op.n);
+                let parts = u64::from(op.m) * u64::from(op.d).div_ceil(lines.macs.into());
+                // As many lines as fit work on the same results, each with a share of the keys.
+                let shares = (1..).take_while(|n| n * parts <= op.lines.count.into()).count();
+                let mut cycles = rounds * u64::from(op.n).div_ceil(shares.max(1) as u64);
                 if op.out != Width::I32 {
                     let rows = u64::from(op.m);
                     cycles = cycles.max(requantise(rows * u64::from(op.d), op.lines.count)).max(

@@ -14,6 +14,7 @@ pub(crate) fn energy_delay(code: &[Instr], machine: &Machine) -> u128 {
     let cycles = timing.total();
     let mut events = Events { cycles, ..Events::default() };
     code.iter().for_each(|instr| events.count(&cost(&instr.op, machine)));
+    events.dram_burst_bytes += timing.fetched().map_or(0, |fetched| fetched.burst_bytes);
     let paper = || {
         Machine::preset("vitcod")
             .and_then(|machine| machine.energy)

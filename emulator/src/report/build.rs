@@ -15,10 +15,13 @@ use super::occupancy::Occupancy;
 use super::shares::shares;
 use super::work::Work;
 use super::{
-    Cycles, DramRows, DramTraffic, Instructions, LayerReport, MachineReport, Macs, Queries, Report,
-    RunBound, RunEnergy, SramUse, Stalls, UnitReport, Waits,
+    Cycles, DramRows, DramTraffic, FetchReport, Instructions, LayerReport, MachineReport, Macs,
+    Queries, Report, RunBound, RunEnergy, SramUse, Stalls, UnitReport, Waits,
 };
-use vitcod_isa::timing::{Timing, UnitCycles};
+use vitcod_isa::timing::{Fetched, Timing, UnitCycles};
+
+/// The kind of DRAM traffic that fetches instructions.
+const INSTRUCTIONS: &str = "instructions";
 
 impl Report {
     /// The report of a run of `program` with `timing`.
@@ -47,6 +50,7 @@ impl Report {
             instructions: Instructions {
                 total: program.code.len() as u64,
                 by_mnemonic: BTreeMap::new(),
+                fetch: timing.fetched().map(FetchReport::from),
             },
             macs: macs(&work, timing.total(), machine, &engines),
             bound: run_bound(&work, timing.total(), machine),
@@ -82,6 +86,12 @@ impl Report {
             report.count(&instr.op, cost, &mut occupancy);
             if let Some(rows) = timing.rows(index) {
                 report.dram.rows.get_or_insert_default().add(rows);
+            }
+        }
+        if let Some(fetched) = timing.fetched() {
+            add_kind(&mut report.dram.by_kind, INSTRUCTIONS, fetched.bytes);
+            if let Some(rows) = &mut report.dram.rows {
+                rows.add(&fetched.rows);
             }
         }
         report.sram.touched_bytes = occupancy.bytes();
@@ -155,13 +165,20 @@ fn add_sram(by_kind: &mut BTreeMap<String, u64>, cost: &Cost) {
 
 impl From<&UnitCycles> for UnitReport {
     fn from(cycles: &UnitCycles) -> UnitReport {
-        let UnitCycles { busy, token, lines, channel, barrier, drained } = *cycles;
+        let UnitCycles { busy, token, fetch, lines, channel, barrier, drained } = *cycles;
         let token = Unit::ALL.into_iter().zip(token).filter(|(_, cycles)| *cycles > 0);
         let token = token.map(|(unit, cycles)| (unit.to_string(), cycles)).collect();
         UnitReport {
             busy,
-            stalls: Stalls { waits: Waits { token, lines, channel, barrier }, drained },
+            stalls: Stalls { waits: Waits { token, fetch, lines, channel, barrier }, drained },
         }
+    }
+}
+
+impl From<&Fetched> for FetchReport {
+    fn from(fetched: &Fetched) -> FetchReport {
+        let Fetched { bytes, burst_bytes, bursts, word_cycles, queue_cycles, rows: _ } = *fetched;
+        FetchReport { bytes, burst_bytes, bursts, word_cycles, queue_cycles }
     }
 }
 
@@ -225,9 +242,14 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
     for (index, instr) in program.code.iter().enumerate() {
         let (span, cost) = (timing.spans()[index], &timing.costs()[index]);
         total.count(&instr.op, cost);
+        let word = timing.word_bytes(index);
         let number = program.layer_of.get(index).map_or(usize::MAX, |layer| *layer as usize);
         let Some(layer) = layers.get_mut(number) else { continue };
         work[number].count(&instr.op, cost);
+        if word > 0 {
+            add(&mut work[number].events.dram_burst_bytes, word);
+            add_kind(&mut layer.dram_by_kind, INSTRUCTIONS, word);
+        }
         layer.attention |= of_attention(&instr.op);
         add(&mut layer.macs, cost.macs);
         add_sram(&mut layer.sram_by_kind, cost);
@@ -247,6 +269,14 @@ fn layers(program: &Program, timing: &Timing) -> (Vec<LayerReport>, Work) {
                 *layer.busy.entry(unit.to_string()).or_default() += span.end - span.start;
             }
         }
+    }
+    if let Some(Fetched { bytes, burst_bytes, .. }) = timing.fetched() {
+        add(&mut total.events.dram_burst_bytes, *burst_bytes);
+        // What the last burst brings behind `halt` is of its layer.
+        let last = program.layer_of.last().and_then(|layer| work.get_mut(*layer as usize));
+        last.into_iter().for_each(|work| {
+            add(&mut work.events.dram_burst_bytes, burst_bytes - bytes);
+        });
     }
     for (layer, cycles) in shares(program, timing) {
         layers[layer].cycles += cycles.end - cycles.start;

@@ -116,10 +116,11 @@ impl EngineReport {
 
 impl Waits {
     fn merge(&mut self, other: &Waits) {
-        let Waits { token, lines, channel, barrier } = other;
+        let Waits { token, fetch, lines, channel, barrier } = other;
         for (sender, cycles) in token {
             add(self.token.entry(sender.clone()).or_default(), *cycles);
         }
+        add(&mut self.fetch, *fetch);
         add(&mut self.lines, *lines);
         add(&mut self.channel, *channel);
         add(&mut self.barrier, *barrier);
@@ -128,6 +129,7 @@ impl Waits {
     fn count(&mut self, reason: Reason, cycles: u64) {
         let counter = match reason {
             Reason::Token(sender) => self.token.entry(sender.to_string()).or_default(),
+            Reason::Fetch => &mut self.fetch,
             Reason::Lines => &mut self.lines,
             Reason::Channel => &mut self.channel,
             Reason::Barrier => &mut self.barrier,

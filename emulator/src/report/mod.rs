@@ -102,6 +102,9 @@ pub struct Stalls {
 pub struct Waits {
     /// Waiting for tokens, by the unit whose token came last; other units are omitted.
     pub token: BTreeMap<String, u64>,
+    /// Waiting for an instruction that had not been dispatched, where tokens came earlier.
+    #[serde(default)]
+    pub fetch: u64,
     /// Waiting for MAC lines.
     pub lines: u64,
     /// Waiting for the DRAM channel.
@@ -155,6 +158,24 @@ pub struct Instructions {
     pub total: u64,
     /// By mnemonic; unused mnemonics are omitted.
     pub by_mnemonic: BTreeMap<String, u64>,
+    /// How they were fetched; absent if the machine has them without fetching them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<FetchReport>,
+}
+
+/// Instruction fetch of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchReport {
+    /// Bytes of their words.
+    pub bytes: u64,
+    /// Bytes on the DRAM channel, in whole bursts.
+    pub burst_bytes: u64,
+    /// Bursts.
+    pub bursts: u64,
+    /// Cycles in which the next word had not arrived.
+    pub word_cycles: u64,
+    /// Cycles in which the next word had arrived, and the queue of its unit was full.
+    pub queue_cycles: u64,
 }
 
 /// Multiplications of a run.
@@ -248,7 +269,8 @@ pub struct RunEnergy {
     pub average_chip_power_mw: f64,
 }
 
-/// Traffic on the DRAM channel.
+/// Traffic on the DRAM channel. Bytes that are read and written are those of tensors; the words of
+/// instructions are a kind of their own, beside them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DramTraffic {
     /// Bytes that instructions read.
@@ -259,7 +281,7 @@ pub struct DramTraffic {
     pub burst_read_bytes: u64,
     /// Bytes on the channel to write them, in whole bursts.
     pub burst_write_bytes: u64,
-    /// Bytes read and written by kind of data; unused kinds are omitted.
+    /// Bytes read and written by kind of data, with `instructions`; unused kinds are omitted.
     pub by_kind: BTreeMap<String, u64>,
     /// What the bursts met in the banks; omitted if the machine's DRAM has no banks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

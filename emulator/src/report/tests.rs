@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vitcod_isa::instr::{Engine, Instr, Op, Sram, table};
+use vitcod_isa::machine::Fetch;
 use vitcod_isa::program::Program;
 
 use super::*;
@@ -130,6 +131,33 @@ fn a_machine_that_says_nothing_of_energy_has_none() {
 }
 
 #[test]
+fn words_of_instructions_are_traffic_of_their_own() {
+    let mut program = two_layers();
+    program.machine.fetch = Some(Fetch { buffer_bytes: 1024, queue_depth: 8 });
+    let words: Vec<u64> =
+        program.code.iter().map(|instr| instr.encode().unwrap().len() as u64).collect();
+    let free = report(two_layers());
+    let fetched = report(program);
+    let fetch = fetched.instructions.fetch.unwrap();
+    assert_eq!((fetch.bytes, fetch.bursts), (words.iter().sum(), 2));
+    assert_eq!((fetch.burst_bytes, fetch.word_cycles, fetch.queue_cycles), (128, 51, 0));
+    // The first burst arrives in cycle 51, so everything is 52 cycles later.
+    assert_eq!(fetched.cycles.total, free.cycles.total + 52);
+    assert_eq!(fetched.cycles.by_unit["load"].stalls.waits.fetch, 52);
+    // Bytes of tensors are what they were.
+    assert_eq!(fetched.dram.by_kind["instructions"], fetch.bytes);
+    let tensors = |report: &Report| (report.dram.read_bytes, report.dram.burst_read_bytes);
+    assert_eq!(tensors(&fetched), tensors(&free));
+    let of_layers = fetched.layers.iter().map(|layer| layer.dram_by_kind["instructions"]);
+    assert_eq!(of_layers.sum::<u64>(), fetch.bytes);
+    let more =
+        fetched.energy.as_ref().unwrap().of.dram_pj - free.energy.as_ref().unwrap().of.dram_pj;
+    assert_eq!(more, 128.0 * 108.0);
+    let of_layers = fetched.layers.iter().map(|layer| layer.energy.unwrap().total_pj).sum::<f64>();
+    assert!((fetched.energy.unwrap().of.total_pj - of_layers).abs() < 1e-3);
+}
+
+#[test]
 fn an_empty_program_has_no_ratio() {
     let report = report(program([], &[]));
     assert_eq!((report.cycles.total, report.bound.ratio, report.macs.utilisation), (1, None, 0.0));
@@ -216,6 +244,7 @@ fn engines_of_layers() {
     let report = report(two_engines());
     let waits = |token: &[(&str, u64)], lines, barrier| Waits {
         token: token.iter().map(|(unit, cycles)| ((*unit).to_owned(), *cycles)).collect(),
+        fetch: 0,
         lines,
         channel: 0,
         barrier,

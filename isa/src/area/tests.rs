@@ -26,7 +26,8 @@ fn components_are_what_their_parts_take() {
         assert!((found / expected - 1.0).abs() < 1e-9, "{name}: {found}, not {expected}");
     };
     near("banks", 32.0 * (11_900.0 + 512.0 * 20.5));
-    near("stream buffers", 22.0 * 2.0 * 32.0 / 16.0 * 3_700.0);
+    let slots = f64::from(preset("vitcod").slots.unwrap().period());
+    near("stream buffers", slots * 2.0 * 32.0 / 16.0 * 3_700.0);
     near("slot rotators", 2.0 * 5.0 * 32.0 * 512.0 * 0.72 / 0.75);
     near("row crossbar", 2.0 * 31.0 * 512.0 * 0.72 / 0.75);
     near("row selection", 64.0 * 15.0 * 64.0 * 0.72 / 0.75);

@@ -329,7 +329,10 @@ impl Costing<'_> {
         let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
         self.reads("v", values);
         self.others(&["v"]);
-        let mut cycles = rounds * n;
+        // Where lines are left, they divide the keys; an adder tree adds their sums up.
+        let parts = d.div_ceil(self.machine.lines.macs.into());
+        let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
+        let mut cycles = rounds * n.div_ceil(shares);
         if op.out != Width::I32 {
             let datapath = self.organisation.datapath;
             cycles = cycles.max(self.requantise(m * d, op.lines)).max(self.shared(

@@ -47,7 +47,7 @@ pub(super) struct Fetch {
     /// Instructions whose words fill at most as many bytes as the next burst needs; their dispatch
     /// makes room for it.
     room: usize,
-    pub(super) fetched: Fetched,
+    fetched: Fetched,
 }
 
 impl Fetch {
@@ -120,6 +120,13 @@ impl Fetch {
         self.fetched.rows.add(&rows);
     }
 
+    /// Per instruction, the bytes of its word; and the sums.
+    pub(super) fn finish(self) -> (Vec<u64>, Option<Fetched>) {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let words = self.ends.iter().zip(starts).map(|(end, start)| end - start).collect();
+        (words, Some(self.fetched))
+    }
+
     /// When an instruction was dispatched, if it was.
     pub(super) fn dispatched(&self, index: usize) -> Option<u64> {
         self.dispatched.get(index).copied()
@@ -164,5 +171,5 @@ fn behind_data(code: &[Instr], burst_bytes: u64) -> u64 {
     let accesses = code.iter().flat_map(|instr| accesses(&instr.op));
     let dram = accesses.filter(|access| access.space == Space::Dram);
     let end = dram.map(|access| access.region.end()).max().unwrap_or_default();
-    end.div_ceil(burst_bytes) * burst_bytes
+    end.div_ceil(burst_bytes).saturating_mul(burst_bytes)
 }

@@ -99,7 +99,7 @@ pub enum Reason {
     Lines,
     /// The DRAM channel was occupied.
     Channel,
-    /// Other units had not reached the barrier.
+    /// Other units had not reached the barrier, or it had not been dispatched.
     Barrier,
 }
 
@@ -125,6 +125,8 @@ pub struct Timing {
     order: Vec<usize>,
     /// Empty without DDR4 in detail.
     rows: Vec<RowCounts>,
+    /// Empty if instructions are not fetched.
+    words: Vec<u64>,
     fetched: Option<Fetched>,
     waits: Vec<Wait>,
     units: [UnitCycles; Unit::COUNT],
@@ -158,8 +160,13 @@ impl Timing {
         self.fetched.as_ref()
     }
 
+    /// The bytes that were fetched for an instruction.
+    pub fn word_bytes(&self, index: usize) -> u64 {
+        self.words.get(index).copied().unwrap_or_default()
+    }
+
     /// The waits of instructions, in the order of their starts: at most two for each instruction,
-    /// and two per unit at a barrier. Together with the cycles after a unit's last instruction they
+    /// and one per unit at a barrier. Together with the cycles after a unit's last instruction they
     /// are all of its idle time.
     pub fn waits(&self) -> &[Wait] {
         &self.waits

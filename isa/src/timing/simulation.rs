@@ -131,6 +131,7 @@ impl<'a> Simulation<'a> {
                     Some(_) => vec![RowCounts::default(); code.len()],
                     None => Vec::new(),
                 },
+                words: Vec::new(),
                 fetched: None,
                 waits: Vec::new(),
                 units: [UnitCycles::default(); Unit::COUNT],
@@ -148,7 +149,9 @@ impl<'a> Simulation<'a> {
                 Some((Event::Start(unit), start)) => self.start(unit, start),
                 Some((Event::Barrier, start)) => self.pass_barrier(start.ceil()),
                 None if self.lanes.iter().all(|lane| matches!(lane.head, Head::Drained)) => {
-                    self.timing.fetched = self.fetch.map(|fetch| fetch.fetched);
+                    if let Some(fetch) = self.fetch {
+                        (self.timing.words, self.timing.fetched) = fetch.finish();
+                    }
                     return Ok(self.timing);
                 }
                 None => return Err(self.deadlock()),
@@ -277,16 +280,14 @@ impl<'a> Simulation<'a> {
         first.map(|(start, _, event)| (event, start))
     }
 
-    /// When all units have completed what precedes the barrier that they have reached.
-    fn reached(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max().unwrap_or(0)
-    }
-
     /// When the units pass the barrier or halt that all have reached.
     fn barrier(&self) -> Option<Time> {
-        let reached = self.lanes.iter().all(|lane| matches!(lane.head, Head::Barrier));
+        if !self.lanes.iter().all(|lane| matches!(lane.head, Head::Barrier)) {
+            return None;
+        }
+        let completed = self.lanes.iter().map(|lane| lane.completed.max(lane.free.ceil())).max();
         let queued = self.queued(Unit::ALL[0]).unwrap_or_default();
-        reached.then(|| Time::at(self.reached().max(queued)))
+        Some(Time::at(completed.unwrap_or_default().max(queued)))
     }
 
     fn resource(&self, index: usize) -> Resource {
@@ -377,17 +378,13 @@ impl<'a> Simulation<'a> {
         self.now = Time::at(start);
         let Some(index) = self.head(Unit::ALL[0]) else { return };
         let halt = matches!(self.code[index].op, Op::Halt(_));
-        // Only its word may have been missing when all units had reached it.
-        let fetch = start - self.reached();
         let end = start.saturating_add(self.timing.costs[index].cycles);
         for (unit, lane) in Unit::ALL.into_iter().zip(&mut self.lanes) {
             let cycles = end - lane.free.ceil();
             if halt {
                 self.timing.units[unit.index()].drained += cycles;
             } else {
-                let barrier = Wait { index, unit, reason: Reason::Barrier, cycles: cycles - fetch };
-                self.timing.add_wait(barrier);
-                self.timing.add_wait(Wait { reason: Reason::Fetch, cycles: fetch, ..barrier });
+                self.timing.add_wait(Wait { index, unit, reason: Reason::Barrier, cycles });
             }
             (lane.free, lane.completed, lane.lines) = (Time::at(end), end, None);
             lane.started += 1;

@@ -27,6 +27,7 @@ enum Activity {
     Lut,
     Order,
     WaitToken,
+    WaitFetch,
     WaitLines,
     WaitChannel,
     WaitBarrier,
@@ -35,7 +36,7 @@ enum Activity {
 use Activity::*;
 
 /// Every activity with its name and colour, in stacking order.
-const ACTIVITIES: [(Activity, &str, Colour); 15] = [
+const ACTIVITIES: [(Activity, &str, Colour); 16] = [
     (Load, "load, gather", [0x44, 0x77, 0xaa]),
     (Store, "store", [0x66, 0xcc, 0xee]),
     (Product, "matmul", [0x22, 0x88, 0x33]),
@@ -48,6 +49,7 @@ const ACTIVITIES: [(Activity, &str, Colour); 15] = [
     (Lut, "lut", [0x55, 0xaa, 0x99]),
     (Order, "sync", [0x55, 0x55, 0x55]),
     (WaitToken, "waits for a token", [0xe4, 0xe4, 0xe8]),
+    (WaitFetch, "waits for an instruction", [0xe8, 0xe0, 0xc8]),
     (WaitLines, "waits for MAC lines", [0xf8, 0xd0, 0xd4]),
     (WaitChannel, "waits for the channel", [0xcc, 0xdc, 0xf4]),
     (WaitBarrier, "waits at a barrier", [0xd0, 0xd0, 0xd6]),
@@ -149,6 +151,7 @@ impl Spent {
         for wait in timing.waits().iter().rev().filter(|wait| wait.unit == unit) {
             let activity = match wait.reason {
                 Reason::Token(_) => WaitToken,
+                Reason::Fetch => WaitFetch,
                 Reason::Lines => WaitLines,
                 Reason::Channel => WaitChannel,
                 Reason::Barrier => WaitBarrier,

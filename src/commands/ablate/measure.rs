@@ -120,7 +120,9 @@ impl StepReport {
         dense: Option<&StepReport>,
         previous: Option<&StepReport>,
     ) -> StepReport {
-        let Report { cycles, macs, dram, bound, .. } = report;
+        let Report { cycles, macs, dram, bound, instructions, .. } = report;
+        let fetched = instructions.fetch.map_or(0, |fetch| fetch.burst_bytes);
+        let bursts = dram.burst_read_bytes + dram.burst_write_bytes + fetched;
         let factor = |other: Option<&StepReport>| {
             other.map_or(1.0, |other| ratio(other.cycles, cycles.total))
         };
@@ -132,8 +134,7 @@ impl StepReport {
             factor_to_previous: factor(previous),
             mac_utilisation: macs.utilisation,
             dram_bytes: dram.read_bytes + dram.write_bytes,
-            dram_busy_share: (dram.burst_read_bytes + dram.burst_write_bytes) as f64
-                / machine.dram_capacity(cycles.total),
+            dram_busy_share: bursts as f64 / machine.dram_capacity(cycles.total),
             bound_cycles: bound.of.compute_cycles.max(bound.of.dram_cycles),
             bound_ratio: bound.ratio,
         }

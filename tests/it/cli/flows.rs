@@ -81,7 +81,7 @@ fn the_report_adds_up() {
         let stalls = &unit["stalls"];
         let tokens: u64 =
             stalls["token"].as_object().unwrap().values().map(|x| x.as_u64().unwrap()).sum();
-        let others: u64 = ["lines", "channel", "barrier", "drained"]
+        let others: u64 = ["fetch", "lines", "channel", "barrier", "drained"]
             .iter()
             .map(|key| stalls[key].as_u64().unwrap())
             .sum();
@@ -98,7 +98,8 @@ fn the_report_adds_up() {
     assert!(number(".bound.ratio") >= 1.0);
     assert_eq!(number(".dram.read_bytes"), of_layers("dram_read_bytes"));
     assert_eq!(number(".dram.write_bytes"), of_layers("dram_write_bytes"));
-    assert_eq!(number(".dram.read_bytes") + number(".dram.write_bytes"), sum(".dram.by_kind"));
+    let tensors = number(".dram.read_bytes") + number(".dram.write_bytes");
+    assert_eq!(tensors + number(".instructions.fetch.bytes"), sum(".dram.by_kind"));
     assert!(number(".sram.peak_bytes") <= 320.0 * 1024.0);
 
     let trace: Value = serde_json::from_slice(&fs::read(sandbox.path("t.json")).unwrap()).unwrap();

@@ -14,6 +14,8 @@
 mod allocation;
 mod names;
 mod operation;
+#[allow(dead_code, unused_imports, reason = "instructions of packed lists follow")]
+mod packing;
 mod pattern;
 mod stripe;
 mod templates;

@@ -14,8 +14,8 @@ pub(in crate::codegen::schedule) struct Schedule {
     /// Live ranges by indices in the new order. Tasks that start while a buffer is still in use
     /// count.
     pub(super) lives: Lifetimes,
-    /// The cycle in which each task starts, in the new order; `None` if the machine may start some
-    /// in other cycles.
+    /// The cycle in which each task starts, in the new order, if instructions are there without
+    /// being fetched; `None` if the machine may start some in other cycles.
     pub(super) starts: Option<Vec<u64>>,
 }
 
@@ -38,8 +38,8 @@ impl Schedule {
     }
 }
 
-/// The cycle in which each task starts on the machine, if no two buffers share bytes; `None` where
-/// no scratchpad holds them side by side.
+/// The cycle in which each task starts on the machine as the scheduler knows it, without instruction
+/// fetch, if no two buffers share bytes; `None` where no scratchpad holds them side by side.
 pub(super) fn timed_starts(tasks: &Tasks, machine: &Machine) -> Option<Vec<u64>> {
     let mut addresses = Addresses::new();
     let mut end = 0u32;
@@ -47,6 +47,7 @@ pub(super) fn timed_starts(tasks: &Tasks, machine: &Machine) -> Option<Vec<u64>>
         addresses[buffer] = end;
         end = end.checked_add(bytes.next_multiple_of(BUFFER_ALIGN).try_into().ok()?)?;
     }
-    let timing = simulate(&with_tokens(tasks, &addresses), machine).ok()?;
+    let machine = Machine { fetch: None, ..machine.clone() };
+    let timing = simulate(&with_tokens(tasks, &addresses), &machine).ok()?;
     Some(timing.spans().iter().take(tasks.tasks.len()).map(|span| span.start).collect())
 }

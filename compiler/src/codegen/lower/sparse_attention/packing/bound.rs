@@ -1,0 +1,116 @@
+//! Cycles that no program can go below, whatever it puts into blocks and however it packs the rest.
+//!
+//! Let a column, a key of a head, have `c` entries.
+//!
+//! - *Work.* A group computes one entry or one cell of a block in a cycle. In the list the column
+//!   takes `c` of these cycles, in a block one for each query of the head.
+//! - *Reads of keys.* Each time the row of the key passes by it serves at most one query for each
+//!   context, so a list reads it at least `ceil(c / seats)` times. (If its word has columns of
+//!   other heads too, the word is read at least once for every `seats` entries of all of them; each
+//!   column stands for its part, `c / seats`.)
+//! - *Reads of queries*, for scores. The word of every query with an entry in the list is read for
+//!   some batch. Divide this read equally among the entries that need the word: with `r` of them
+//!   each has `1 / r`. If some of the entries are in blocks the others' parts are at most the read.
+//!
+//! A block reads its rows by regular access, over none of these ports.
+//!
+//! Both are sums over columns, and the cycles are at least `work / groups` and at least
+//! `reads / ports`, in whatever order or overlap things happen. A program chooses for every column
+//! list or block. Let it choose fractions: then the smallest maximum is found by moving columns
+//! into blocks, those first that save the most reads for a cycle of work, until both limits meet. A
+//! choice of fractions is at least as good as the best choice of whole columns, so its maximum is a
+//! bound.
+//!
+//! What it leaves out: that queries which share one key differ in others (on the authors' mask with
+//! 16 seats it counts 8,791 reads of keys in 12 layers; the best known division has 12,301), whole
+//! rounds of blocks, dependences between scores and products, and everything outside of the array.
+
+use std::collections::BTreeMap;
+
+use super::{Array, Phase, Query};
+
+/// What has to be computed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Demand {
+    /// Entries and cells that the array computes in any case.
+    work: usize,
+    columns: Vec<Column>,
+}
+
+/// A key of a head in one phase.
+#[derive(Clone, Copy, Debug, Default)]
+struct Column {
+    entries: usize,
+    /// Further work if it is in a block.
+    further: usize,
+    /// Reads if it is in the list.
+    reads: f64,
+}
+
+impl Demand {
+    /// Adds work without irregular reads: entries of features of a head, one cycle of a group each.
+    pub(crate) fn add_work(&mut self, entries: usize) {
+        self.work += entries;
+    }
+
+    /// Adds a phase of the entries of a list, any of whose columns may be computed as a block of
+    /// `cells` cells.
+    pub(crate) fn add_list(
+        &mut self,
+        queries: &[Query],
+        cells: usize,
+        phase: Phase,
+        array: &Array,
+    ) {
+        let mut sharing = BTreeMap::<usize, usize>::new();
+        for query in queries {
+            *sharing.entry(query.word).or_default() += query.keys.len();
+        }
+        // By word and head.
+        let mut columns = BTreeMap::<(usize, usize), Column>::new();
+        for query in queries {
+            for key in &query.keys {
+                let column = columns.entry((*key, query.head)).or_default();
+                column.entries += 1;
+                if phase == Phase::Scores {
+                    column.reads += 1.0 / sharing[&query.word] as f64;
+                }
+            }
+        }
+        let mut heads = BTreeMap::<usize, usize>::new();
+        columns.keys().for_each(|(word, _)| *heads.entry(*word).or_default() += 1);
+        for ((word, _), mut column) in columns {
+            column.reads += match heads[&word] {
+                1 => column.entries.div_ceil(array.seats()) as f64,
+                _ => column.entries as f64 / array.seats() as f64,
+            };
+            column.further = cells.saturating_sub(column.entries);
+            self.work += column.entries;
+            self.columns.push(column);
+        }
+    }
+}
+
+/// The lower bound of the cycles.
+pub(crate) fn bound(demand: &Demand, array: &Array) -> usize {
+    let mut columns = demand.columns.clone();
+    // Further work for a read that is saved, in rising order.
+    let price = |column: &Column| column.further as f64 / column.reads;
+    columns.sort_by(|a, b| price(a).total_cmp(&price(b)));
+    let (groups, ports) = (array.groups as f64, array.ports as f64);
+    let mut work = demand.work as f64;
+    let mut reads: f64 = columns.iter().map(|column| column.reads).sum();
+    for column in columns {
+        let gap = reads / ports - work / groups;
+        if gap <= 0.0 {
+            break;
+        }
+        // The share of the column at which both limits meet.
+        let closes = column.reads / ports + column.further as f64 / groups;
+        let share = (gap / closes).min(1.0);
+        reads -= share * column.reads;
+        work += share * column.further as f64;
+    }
+    // Sums of shares are not exact: a bound must not exceed the truth by their rounding.
+    ((work / groups).max(reads / ports) - 1e-6).ceil() as usize
+}

@@ -396,3 +396,39 @@ fn keys_too_wide_to_be_copied_together_are_scored_one_by_one() {
     let (plain, indexed) = (scores(dst), scores(other_dst));
     assert_eq!(indexed, [2, 0, 1, 5, 3, 4].map(|cell: usize| plain[cell]));
 }
+
+proptest! {
+    #[test]
+    fn noise_is_executed_or_a_fault(
+        seed: u64, noise in prop::collection::vec(0u8..6, 200),
+        (m, n, d, heads) in (0u16..5, 0u16..7, 0u16..20, 0u16..4), lines in 1u16..=64,
+        (queries, token_bytes, entries) in (0u16..6, 0u32..60, 0u32..20), flags in any::<[bool; 3]>(), placed: bool,
+    ) {
+        let mut bench = Bench::new(seed);
+        let mut at = || Sram(4 * (bench.next() % 64) as u32);
+        let [wide, accumulate, minifloat] = flags;
+        let lines = LineSet { first: 0, count: lines };
+        let (token_bytes, entries) = (SramBytes(token_bytes), Entries(entries));
+        let (rows, tokens, engine) = (at(), at(), Engine::Sparser);
+        let ops: [Op; 3] = [
+            SddmmList {
+                engine, wide, lines, rows, tokens, q: at(), k: at(), max: at(), dst: at(), m, n, d, heads, queries, token_bytes,
+                entries, ..SddmmList::ZERO
+            }.into(),
+            SoftmaxList {
+                engine, both: wide, minifloat, rows, src: at(), max: at(), other_max: at(), sum: at(), dst: at(), m, heads, queries,
+                entries, ..SoftmaxList::ZERO
+            }.into(),
+            SpmmList {
+                engine, wide, accumulate, minifloat, lines, rows, tokens, p: at(), sum: at(), block_sum: at(), acc: at(), v: at(),
+                dst: at(), m, n, d, heads, queries, token_bytes, entries, ..SpmmList::ZERO
+            }.into(),
+        ];
+        let mut core = Core::new(&machine());
+        core.set_placed(placed);
+        for op in ops {
+            bench.memory.sram[..noise.len()].copy_from_slice(&noise);
+            let _ = core.execute(0, &Instr::new(op), &mut bench.memory);
+        }
+    }
+}

@@ -186,9 +186,7 @@ mod tests {
     /// The layers of a stream, word by word.
     fn plain(geometry: Geometry, rows: Rows) -> Stream {
         let Rows { base, count, stride, runs, run_stride, bytes } = rows;
-        let words_of = |at: u64| {
-            at / geometry.word..if bytes == 0 { 0 } else { (at + bytes).div_ceil(geometry.word) }
-        };
+        let words_of = |at: u64| at / geometry.word..(at + bytes).div_ceil(geometry.word);
         let aligned = [base, stride, run_stride].iter().all(|at| at % geometry.word == 0);
         let most = runs
             * if aligned {

@@ -6,7 +6,7 @@
 //! - *row*: each group that uses it has fewer than `queue` rows when its first word is read. A row
 //!   leaves the queue at the end of the last cycle in which the group works on it;
 //! - *held query of batch b*, in scores: the groups that take it have finished their rows of batch
-//!   `b - 2`, whose queries were in the same registers;
+//!   `b - 2` and those before, whose queries were in the same registers;
 //! - its words are read in rising order, each in the first cycle in which fewer than `ports` words
 //!   have been read, none of them from its bank. If banks make one access per cycle, ports read in
 //!   every other cycle, and a word arrives two cycles later instead of one.
@@ -267,7 +267,7 @@ impl Group {
             return self.drained[parity];
         }
         let known = self.end.max(self.seated[parity]);
-        known.max(self.drained[1 - parity]) + drain * queries
+        self.drained.into_iter().fold(known, u64::max) + drain * queries
     }
 
     /// A row that issues in a cycle.

@@ -87,7 +87,7 @@ struct Passes {
 impl Passes {
     fn new(m: u64, n: u64, lines: u64) -> Passes {
         let rest = n % lines;
-        let rows_each = if rest == 0 { 0 } else { m.div_ceil(lines / rest) };
+        let rows_each = lines.checked_div(rest).map_or(0, |groups| m.div_ceil(groups));
         Passes { columns: lines, whole: n / lines, rest, rows_each }
     }
 

@@ -527,11 +527,15 @@ fn lists_that_are_constants_hold_together_and_state_their_cycles() {
     let segment = "4: tokens states 7 cycles of scores for segment 1, expected 1";
     assert_eq!(listed(slow, cycles, ""), Err(segment.to_owned()));
     // A byte that comes from the input may say anything.
-    let later = "load dst=steps+14 src=x bytes=1 traffic=inputs\n sync unit=load signal=sparser\n sync unit=sparser wait=load";
-    assert_eq!(listed(wrong, cycles, later), Ok(()));
-    let later = "load dst=steps+14 src=tokens+14 bytes=1 traffic=indices\n sync unit=load signal=sparser\n sync unit=sparser wait=load";
-    assert_eq!(listed(good, cycles, later), Ok(()));
-    assert_eq!(listed(wrong, cycles, later), Err(key.replace("4:", "7:")));
+    let later = |load: &str| {
+        let waits = "sync unit=load signal=sparser\nsync unit=sparser wait=load";
+        format!("load dst=steps+14 bytes=1 {load}\n{waits}")
+    };
+    let input = later("src=x traffic=inputs");
+    assert_eq!(listed(wrong, cycles, &input), Ok(()));
+    let constant = later("src=tokens+14 traffic=indices");
+    assert_eq!(listed(good, cycles, &constant), Ok(()));
+    assert_eq!(listed(wrong, cycles, &constant), Err(key.replace("4:", "7:")));
 }
 
 #[test]

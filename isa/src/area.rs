@@ -7,6 +7,7 @@
 
 use serde::Serialize;
 
+use crate::instr::MAX_WORD_BYTES;
 use crate::machine::{self, Banks, Datapath, Machine, Organisation};
 
 /// Words of a row buffer: a port fills one half while lines read the other one.
@@ -55,6 +56,7 @@ impl Area {
             Some(organisation) => parts.banked(machine, organisation),
             None => parts.flat(machine),
         }
+        parts.fetch(machine);
         parts.lines(machine, organisation.map_or(&unbounded(machine), |found| found.datapath));
         parts.units(machine);
         let components = parts.components;
@@ -131,7 +133,6 @@ impl Parts<'_> {
                  {buffer} mm2/KB"
             ),
         );
-        self.memory("fetch", each.fetch_mm2, "buffer of instructions, queues of the units".into());
 
         let lanes = count.max(slots);
         let stages = log2(lanes);
@@ -183,7 +184,6 @@ impl Parts<'_> {
             f64::from(banks) * bank,
             format!("{banks} x ({kb} KB x {cells} mm2 + {bits} bits x {column} um2)"),
         );
-        self.memory("fetch", each.fetch_mm2, "buffer of instructions, queues of the units".into());
         // Two softmax units read int16 and write bytes; the vector unit reads two and writes one.
         let bytes = 6 * machine.softmax.scores_per_cycle + 3 * machine.vector.elements_per_cycle;
         let bytes = f64::from(bytes) + machine.dram.bytes_per_cycle;
@@ -202,6 +202,25 @@ impl Parts<'_> {
             "write crossbar",
             2.0 * banks * (writes - 1.0) * (bits + request),
             format!("2 x {banks} x ({writes} - 1) x {} bits", bits + request),
+        );
+    }
+
+    /// The buffer of fetched instructions and the queues of the units. A machine that does not
+    /// state them has none: instructions arrive at once.
+    fn fetch(&mut self, machine: &Machine) {
+        let Some(fetch) = &machine.fetch else {
+            return;
+        };
+        let (depth, buffer) = (fetch.queue_depth, self.each.buffer_mm2_per_kb);
+        let queues = f64::from(UNITS - 1) * f64::from(depth) * MAX_WORD_BYTES as f64;
+        self.memory(
+            "fetch",
+            (f64::from(fetch.buffer_bytes) + queues) / 1024.0 * buffer,
+            format!(
+                "({} B + {} queues x {depth} x {MAX_WORD_BYTES} B) x {buffer} mm2/KB",
+                fetch.buffer_bytes,
+                UNITS - 1
+            ),
         );
     }
 

@@ -169,8 +169,10 @@ pub struct Slots {
     pub decoder: u32,
     /// Reads and writes of each of the two softmax units, in turn.
     pub softmax: u32,
-    /// Reads and writes of the vector unit, in turn.
-    pub vector: u32,
+    /// Reads of the vector unit.
+    pub vector_read: u32,
+    /// Writes of the vector unit.
+    pub vector_write: u32,
     /// Reads of the load unit: the indices of `gather`.
     pub load_read: u32,
     /// Writes of the load unit.
@@ -236,14 +238,21 @@ pub struct Spread {
 impl Spread {
     /// Bytes between the rows of a tile that many lines read at once, one row each: rows of
     /// `bytes` bytes begin in all banks, or in every second, instead of always in the same few.
-    /// At most an eighth of the bytes is added.
+    /// At most a quarter of the bytes is added.
     pub fn stride(self, bytes: u64) -> u64 {
         let Some((banks, word)) = self.banks else { return bytes };
         let (banks, word) = (u64::from(banks), u64::from(word));
         let words = bytes / word;
         // The banks in which rows begin are those at multiples of the largest common factor.
         let apart = 1 << words.trailing_zeros().min(banks.trailing_zeros());
-        if bytes.is_multiple_of(word) && words >= 8 && apart > 2 { bytes + word } else { bytes }
+        if bytes.is_multiple_of(word) && words >= 4 && apart > 2 { bytes + word } else { bytes }
+    }
+}
+
+impl Spread {
+    /// Bytes between rows that begin with a word.
+    pub fn aligned(self, bytes: u64) -> u64 {
+        self.banks.map_or(bytes, |(_, word)| bytes.next_multiple_of(word.into()))
     }
 }
 
@@ -258,13 +267,15 @@ impl Slots {
             encoder,
             decoder,
             softmax,
-            vector,
+            vector_read,
+            vector_write,
             load_read,
             load_write,
             store,
         } = *self;
         let engines = denser_read + denser_write + sparser_read + sparser_write;
-        engines + encoder + decoder + 2 * softmax + vector + load_read + load_write + store
+        let others = encoder + decoder + 2 * softmax + vector_read + vector_write;
+        engines + others + load_read + load_write + store
     }
 }
 

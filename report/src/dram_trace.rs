@@ -1,5 +1,5 @@
-//! The bursts of a run on the DRAM as a trace for simulators of DRAM, one burst a line, in the order
-//! in which the DRAM accepts them.
+//! The bursts of a run on the DRAM as a trace for simulators of DRAM, one burst a line, in the
+//! order in which the DRAM accepts them.
 //!
 //! Times are clocks of the memory; those of DDR4-2400 if the machine does not have its DRAM in
 //! detail. [`trace_bursts`] says what takes the place of the rows of a gather.

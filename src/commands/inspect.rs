@@ -42,7 +42,7 @@ pub(crate) struct Args {
     machine: Option<String>,
 
     /// Write the machine and its area as JSON
-    #[arg(long, value_name = "M.json", requires = "machine")]
+    #[arg(long, value_name = "M.json", requires = "machine", conflicts_with = "file")]
     machine_json: Option<PathBuf>,
 
     #[command(flatten)]

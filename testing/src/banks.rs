@@ -17,6 +17,9 @@ use vitcod_isa::timing::{Timing, simulate};
 /// A row of an operand: runs of bytes.
 type Row = Vec<(u64, u64)>;
 
+/// The row of an operand with a number.
+type RowAt<'a> = &'a dyn Fn(u64) -> Row;
+
 /// Words that may arrive in any order.
 type Window = BTreeSet<u64>;
 
@@ -70,14 +73,10 @@ impl Banks<'_> {
         // Transfers read and write at the pace of the channel, which is no faster.
         needed = needed.max(self.step(&writes, write, at + delay));
         needed = needed.max(self.compute(op));
-        // What nothing hides: the table of a lookup; statistics and root of the first row.
-        match op {
-            Op::Lut(_) | Op::Interpolate(_) => needed += self.table(op, read),
-            Op::LayerNorm(op) => {
-                needed += u64::from(op.n).div_ceil(self.machine.vector.elements_per_cycle.into());
-                needed += u64::from(self.organisation.datapath.root_cycles);
-            }
-            _ => {}
+        // Nothing hides the statistics and the root of the first row.
+        if let Op::LayerNorm(op) = op {
+            needed += u64::from(op.n).div_ceil(self.machine.vector.elements_per_cycle.into());
+            needed += u64::from(self.organisation.datapath.root_cycles);
         }
         assert_eq!(cost.cycles, needed, "instruction {index}: {op}\n{:?}", self.machine);
         assert!(
@@ -98,7 +97,8 @@ impl Banks<'_> {
             slots.decoder,
             slots.softmax,
             slots.softmax,
-            slots.vector,
+            slots.vector_read,
+            slots.vector_write,
             slots.load_read,
             slots.load_write,
             slots.store,
@@ -117,9 +117,9 @@ impl Banks<'_> {
             Unit::Decoder => in_turn(5),
             Unit::DenserSoftmax => in_turn(6),
             Unit::SparserSoftmax => in_turn(7),
-            Unit::Vector => in_turn(8),
-            Unit::Load => [share(9, None), share(10, None)],
-            Unit::Store => [share(11, None), share(11, None)],
+            Unit::Vector => [share(8, None), share(9, None)],
+            Unit::Load => [share(10, None), share(11, None)],
+            Unit::Store => [share(12, None), share(12, None)],
         }
     }
 
@@ -162,24 +162,6 @@ impl Banks<'_> {
             revolutions += 1;
         }
         revolutions * revolution * pace
-    }
-
-    /// The cycles before the first element in which a table is loaded.
-    fn table(&self, op: &Op, read: Share) -> u64 {
-        let accesses = accesses(op);
-        let table = accesses.iter().find(|access| access.operand == "table").expect("it has one");
-        let layers = self.layers(&self.rows(&table.region));
-        let period = u64::from(self.organisation.slots.period());
-        let pace = if self.organisation.banks.accesses_per_cycle == 2 { 1 } else { 2 };
-        2 * layers.div_ceil(read.count) * period * pace
-    }
-
-    fn layers(&self, windows: &[Window]) -> u64 {
-        let banks = u64::from(self.organisation.banks.count);
-        let most = |window: &Window| {
-            (0..banks).map(|bank| window.iter().filter(|word| **word % banks == bank).count()).max()
-        };
-        windows.iter().map(|window| most(window).unwrap_or(0) as u64).sum()
     }
 
     // ---- what an instruction accesses ----
@@ -256,7 +238,7 @@ impl Banks<'_> {
         [reads, writes]: &mut [Vec<Window>; 2],
         [m, n]: [u64; 2],
         lines: u64,
-        (left, right, scattered): (&dyn Fn(u64) -> Row, &dyn Fn(u64) -> Row, bool),
+        (left, right, scattered): (RowAt<'_>, RowAt<'_>, bool),
         ((dst, dst_stride), width): ((u64, u64), u64),
     ) {
         let datapath = self.organisation.datapath;

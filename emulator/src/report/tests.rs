@@ -150,11 +150,10 @@ fn words_of_instructions_are_traffic_of_their_own() {
     assert_eq!(tensors(&fetched), tensors(&free));
     let of_layers = fetched.layers.iter().map(|layer| layer.dram_by_kind["instructions"]);
     assert_eq!(of_layers.sum::<u64>(), fetch.bytes);
-    let more =
-        fetched.energy.as_ref().unwrap().of.dram_pj - free.energy.as_ref().unwrap().of.dram_pj;
-    assert_eq!(more, 128.0 * 108.0);
+    let (energy, without) = (fetched.energy.unwrap().of, free.energy.unwrap().of);
+    assert_eq!(energy.dram_pj - without.dram_pj, 128.0 * 108.0);
     let of_layers = fetched.layers.iter().map(|layer| layer.energy.unwrap().total_pj).sum::<f64>();
-    assert!((fetched.energy.unwrap().of.total_pj - of_layers).abs() < 1e-3);
+    assert!((energy.total_pj - of_layers).abs() < 1e-3);
 }
 
 #[test]

@@ -474,6 +474,70 @@ fn lists_number_their_heads() {
     );
 }
 
+/// A list of a query with two keys, as constants; `LATER` are the changes of a later load.
+fn listed(tokens: &str, cycles: u32, later: &str) -> Result<(), String> {
+    let text = format!(
+        r#"
+        .program "list"
+        .machine vitcod
+        .input x i8 [1, 32] step=1
+        .output y i8 [1, 4] step=1
+        .const list
+            .u16 1 2
+            .u8 0 0
+        .const tokens
+            .u16 1 0 0
+            .u8 1
+            .u8 {tokens}
+        .buffer rows 6
+        .buffer steps 64
+        .buffer q 16
+        .buffer k 16
+        .buffer max 4
+        .buffer cells 4
+        .layer "scores"
+            load dst=rows src=list bytes=6 traffic=indices
+            load dst=q src=x bytes=16 traffic=inputs
+            load dst=k src=x+16 bytes=16 traffic=inputs
+            load dst=steps src=tokens bytes=19 traffic=indices signal=sparser
+            {later}
+            sddmm_list engine=sparser lines=0+2 rows=rows tokens=steps q=q k=k max=max dst=cells m=2 n=2 d=8 heads=1 q_stride=8 k_stride=8 queries=1 token_bytes=19 entries=2 cycles={cycles} scale=1 wait=load signal=store
+            store src=cells dst=y bytes=4 traffic=outputs wait=sparser
+            halt
+        "#
+    );
+    let parsed = crate::asm::Assembly::parse(&text, &|_| Err(String::new()));
+    let program = parsed.map_err(|error| error.render("list", &text))?.program;
+    super::check(&program).map_err(|error| message(&program, error))
+}
+
+#[test]
+fn lists_that_are_constants_hold_together_and_state_their_cycles() {
+    // Query and key 0 are read in cycle 0; key 1, which shares its word with key 0, in cycle 1. Two
+    // revolutions, of rows and of tokens, take longer.
+    let revolution = Machine::preset("vitcod").unwrap().organisation().unwrap().revolution_cycles();
+    let cycles = 2 * revolution as u32;
+    let good = "2 0 1 0 1 0  0 0 1  0 1 1";
+    assert_eq!(listed(good, cycles, ""), Ok(()));
+    assert_eq!(listed(good, 3, ""), Err(format!("4: cycles is 3, expected {cycles}")));
+    let wrong = "2 0 1 0 1 0  0 0 1  0 2 1";
+    let key = "4: tokens has key 2 in token 1 of segment 1, expected less than 2";
+    assert_eq!(listed(wrong, cycles, ""), Err(key.to_owned()));
+    let slow = "2 0 7 0 1 0  0 0 1  0 1 1";
+    let segment = "4: tokens states 7 cycles of scores for segment 1, expected 1";
+    assert_eq!(listed(slow, cycles, ""), Err(segment.to_owned()));
+    // A byte that comes from the input may say anything.
+    let later = |load: &str| {
+        let waits = "sync unit=load signal=sparser\nsync unit=sparser wait=load";
+        format!("load dst=steps+14 bytes=1 {load}\n{waits}")
+    };
+    let input = later("src=x traffic=inputs");
+    assert_eq!(listed(wrong, cycles, &input), Ok(()));
+    let constant = later("src=tokens+14 traffic=indices");
+    assert_eq!(listed(good, cycles, &constant), Ok(()));
+    assert_eq!(listed(wrong, cycles, &constant), Err(key.replace("4:", "7:")));
+}
+
 #[test]
 fn scores_with_an_index_have_a_table() {
     let sddmm = Sddmm {

@@ -53,11 +53,9 @@ pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -
         }
         Op::Softmax(Softmax { m, n, .. }) => costing.softmax(m, n),
         Op::LayerNorm(norm) => costing.layer_norm(&norm),
-        Op::Add(Add { m, n, .. }) => costing.elementwise(m, n, 0),
-        Op::Lut(Lut { m, n, .. }) | Op::Interpolate(Interpolate { m, n, .. }) => {
-            let table = costing.operand("table");
-            costing.elementwise(m, n, 2 * costing.revolutions(table, organisation.slots.vector))
-        }
+        Op::Add(Add { m, n, .. })
+        | Op::Lut(Lut { m, n, .. })
+        | Op::Interpolate(Interpolate { m, n, .. }) => costing.elementwise(m, n),
         Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
     }
 }
@@ -87,7 +85,7 @@ struct Passes {
 impl Passes {
     fn new(m: u64, n: u64, lines: u64) -> Passes {
         let rest = n % lines;
-        let rows_each = if rest == 0 { 0 } else { m.div_ceil(lines / rest) };
+        let rows_each = lines.checked_div(rest).map_or(0, |groups| m.div_ceil(groups));
         Passes { columns: lines, whole: n / lines, rest, rows_each }
     }
 
@@ -372,7 +370,8 @@ impl Costing<'_> {
         let softmax = &self.machine.softmax;
         let cycles = u64::from(m) * u64::from(n).div_ceil(softmax.scores_per_cycle.into());
         let elements = u64::from(m) * u64::from(n);
-        self.elements(cycles, elements, softmax.fill_cycles, self.organisation.slots.softmax)
+        let words = self.in_turn(self.organisation.slots.softmax);
+        self.elements(cycles.max(words), elements, softmax.fill_cycles)
     }
 
     fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
@@ -389,28 +388,30 @@ impl Costing<'_> {
         let roots = self.shared(op.m.into(), datapath.roots, datapath.root_cycles);
         let cycles = (u64::from(op.m) * row).max(roots);
         let elements = u64::from(op.m) * u64::from(op.n);
-        let slots = self.organisation.slots.vector;
-        let mut cost = self.elements(cycles, elements, vector.fill_cycles, slots);
+        let mut cost = self.on_vector_unit(cycles, elements);
         cost.cycles += row + u64::from(datapath.root_cycles);
         cost
     }
 
-    /// Elements of the vector unit, after `before` cycles in which it loads a table.
-    fn elementwise(&mut self, m: u16, n: u16, before: u64) -> Cost {
+    /// Elements of the vector unit. It holds two tables: one is loaded while the other is in use.
+    fn elementwise(&mut self, m: u16, n: u16) -> Cost {
         self.others(&[]);
         let vector = &self.machine.vector;
         let cycles = u64::from(m) * u64::from(n).div_ceil(vector.elements_per_cycle.into());
-        let elements = u64::from(m) * u64::from(n);
-        let slots = self.organisation.slots.vector;
-        let mut cost = self.elements(cycles, elements, vector.fill_cycles, slots);
-        cost.cycles += before;
-        cost
+        self.on_vector_unit(cycles, u64::from(m) * u64::from(n))
     }
 
-    fn elements(&self, cycles: u64, elements: u64, fill: u32, slots: u32) -> Cost {
-        let words = self.in_turn(slots);
+    fn on_vector_unit(&self, cycles: u64, elements: u64) -> Cost {
+        let slots = self.organisation.slots;
+        let words = self
+            .revolutions(self.read, slots.vector_read)
+            .max(self.revolutions(self.written, slots.vector_write));
+        self.elements(cycles.max(words), elements, self.machine.vector.fill_cycles)
+    }
+
+    fn elements(&self, cycles: u64, elements: u64, fill: u32) -> Cost {
         Cost {
-            cycles: cycles.max(words).max(1),
+            cycles: cycles.max(1),
             latency: self.latency(fill),
             elements,
             sram: self.sram,

@@ -7,7 +7,7 @@
 //! # What is modelled
 //!
 //! - *Interface*: transfers pass it one after the other, burst by burst, in the order of their
-//!   addresses ([`bursts`]). In the time of a burst on a bus it accepts one burst per channel, and
+//!   addresses. In the time of a burst on a bus it accepts one burst per channel, and
 //!   none while the queue of the burst's channel is full. A transfer leaves it a clock after its
 //!   last burst, and then the unit is free; the transfer's data have moved when those of its last
 //!   burst have, and [`Dram::latency_cycles`](crate::machine::Dram::latency_cycles) later it
@@ -113,7 +113,7 @@ pub struct Ddr4 {
 pub const BURST_CLOCKS: u64 = 4;
 
 impl Ddr4 {
-    /// Four channels of DDR4-2400 with chips of 8 Gb, 8 bits wide: the DRAM of the paper, 76.8 GB/s.
+    /// Four channels of DDR4-2400 with chips of 8 Gb, 8 bits wide: 76.8 GB/s, as in the paper.
     ///
     /// Times of the speed bin 17-17-17 at 0.833 ns, from JESD79-4: tRCD = tRP = 14.16 ns,
     /// tRAS = 32 ns, tRRD_S 3.3 ns (at least 4 clocks), tRRD_L 4.9 ns, tFAW 21 ns, tWTR_S 2.5 ns,

@@ -13,9 +13,9 @@
 //!
 //! A group begins a row at the earliest when its last word has arrived, and when the row before it
 //! has left; each context that uses it takes `entry_cycles`. In products, accumulators are doubled:
-//! the first row of batch `b` waits until the sums of batch `b - 2` are drained, one query after the
-//! other. The sums of a batch are drained after those of the batch before, once its rows have left
-//! and its queries are known.
+//! the first row of batch `b` waits until the sums of batch `b - 2` are drained. The sums of a
+//! batch are drained after those of the batches before, one query after the other, once its rows
+//! have left and its queries are known.
 //!
 //! On an ideal machine nothing limits the words that are read or the sums that are drained: each
 //! group works on its rows one after the other.

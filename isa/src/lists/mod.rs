@@ -1,5 +1,5 @@
-//! Lists of sparse patterns: operands of `sddmm_list`, `softmax_list` and `spmm_list`, and what they
-//! take in time. The instruction [table](crate::instr::table) describes them.
+//! Lists of sparse patterns: operands of `sddmm_list`, `softmax_list` and `spmm_list`, and the
+//! cycles that they take. The instruction [table](crate::instr::table) describes them.
 //!
 //! - [`List`]: the operands `rows` and `tokens`, decoded;
 //! - [`LineGroups`]: how lines are grouped, and how many queries a group works on;

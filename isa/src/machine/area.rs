@@ -16,8 +16,6 @@ pub struct Area {
     pub two_port_sram_column_um2: f64,
     /// Buffers of some KB, per KB.
     pub buffer_mm2_per_kb: f64,
-    /// Buffer of fetched instructions, and the queues of the units.
-    pub fetch_mm2: f64,
     /// A flip-flop.
     pub flip_flop_um2: f64,
     /// A latch.

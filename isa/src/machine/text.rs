@@ -39,7 +39,7 @@ const ENERGIES: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 const AREAS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// Every key with its section; the section of the first keys is empty.
-const FIELDS: [(&str, &str, Kind); 95] = [
+const FIELDS: &[(&str, &str, Kind)] = &[
     ("", "name", Kind::Name),
     ("", "clock_mhz", Kind::Rate),
     ("lines", "count", Kind::Integer(1, field::MAX_LINES)),
@@ -92,7 +92,8 @@ const FIELDS: [(&str, &str, Kind); 95] = [
     ("slots", "encoder", SLOTS),
     ("slots", "decoder", SLOTS),
     ("slots", "softmax", SLOTS),
-    ("slots", "vector", SLOTS),
+    ("slots", "vector_read", SLOTS),
+    ("slots", "vector_write", SLOTS),
     ("slots", "load_read", SLOTS),
     ("slots", "load_write", SLOTS),
     ("slots", "store", SLOTS),
@@ -120,7 +121,6 @@ const FIELDS: [(&str, &str, Kind); 95] = [
     ("area", "two_port_sram_mm2_per_kb", Kind::Area),
     ("area", "two_port_sram_column_um2", Kind::Area),
     ("area", "buffer_mm2_per_kb", Kind::Area),
-    ("area", "fetch_mm2", Kind::Area),
     ("area", "flip_flop_um2", Kind::Area),
     ("area", "latch_um2", Kind::Area),
     ("area", "mux2_um2", Kind::Area),

@@ -44,8 +44,7 @@ pub(super) struct Fetch {
     dispatched: Vec<u64>,
     /// Per unit, the number of instructions that have been dispatched to it.
     sent: [usize; Unit::COUNT],
-    /// Instructions whose words fill at most as many bytes as the next burst needs; their dispatch
-    /// makes room for it.
+    /// The instruction whose dispatch makes room for the next burst, or one before it.
     room: usize,
     fetched: Fetched,
 }
@@ -102,8 +101,8 @@ impl Fetch {
         Some(self.free.max(Time::at(dispatched.saturating_add(1))))
     }
 
-    /// What the next burst asks of the DRAM, and the first instruction that begins in it or that it
-    /// continues.
+    /// What the next burst asks of the DRAM, the first instruction that it has bytes of, and its
+    /// bytes.
     pub(super) fn burst(&self) -> (Request, usize, u64) {
         let at = self.arrivals.len() as u64 * self.burst_bytes;
         let index = self.ends.partition_point(|end| *end <= at);

@@ -31,8 +31,8 @@
 //!   time of their requests; of two that ask at the same time, the burst is first. The next one is
 //!   requested when the channel is free of the last one, which is at least a cycle after its start,
 //!   and the buffer has room for it. A burst arrives when a transfer would complete.
-//! - Instructions are *dispatched* in program order, at most one per cycle, each to the queue of its
-//!   unit (`barrier` and `halt` to all queues): when all bytes of its word have arrived and the
+//! - Instructions are *dispatched* in program order, at most one per cycle, each to the queue of
+//!   its unit (`barrier` and `halt` to all queues): when all bytes of its word have arrived and the
 //!   queue holds fewer instructions than its depth. From the next cycle on, the instruction can
 //!   start, and the bytes of its word are room in the buffer. It leaves the queue when it starts,
 //!   and its place can be taken from the next cycle on.
@@ -92,7 +92,7 @@ pub struct UnitCycles {
 pub enum Reason {
     /// A token was missing; if several were, this unit's arrived last.
     Token(Unit),
-    /// It had not been dispatched, because its word had not arrived or an earlier instruction did not
+    /// It had not been dispatched: its word had not arrived, or an instruction up to it did not
     /// fit the queue of its unit.
     Fetch,
     /// MAC lines were occupied.
@@ -149,8 +149,8 @@ impl Timing {
         &self.order
     }
 
-    /// What the bursts of an instruction met in the banks of the DRAM; nothing if the machine's DRAM
-    /// is a channel of constant bandwidth.
+    /// What the bursts of an instruction met in the banks of the DRAM; nothing if the DRAM is a
+    /// channel of constant bandwidth.
     pub fn rows(&self, index: usize) -> Option<&RowCounts> {
         self.rows.get(index)
     }
@@ -252,7 +252,7 @@ impl fmt::Display for Blocked {
 /// A burst that the DRAM accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BurstIssue {
-    /// Index of the instruction.
+    /// Index of the instruction; for a burst of instructions, of the first that it has bytes of.
     pub index: usize,
     /// When, in clocks of the memory.
     pub clock: u64,
@@ -266,8 +266,9 @@ pub struct BurstIssue {
 ///
 /// Takes time and memory proportional to the number of instructions, and with
 /// [DDR4 in detail](crate::dram) time proportional to the number of bursts, too, of which a
-/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The cost of operands outside the memories may overflow, so untrusted programs must be
-/// verified first.
+/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The
+/// cost of operands outside the memories may overflow, so untrusted programs must be verified
+/// first.
 ///
 /// # Errors
 /// The units wait for each other, or the program does not end with its only `halt`.

@@ -317,7 +317,7 @@ impl<'a> Simulation<'a> {
         let Cost { cycles, latency, lines, burst_bytes, .. } = self.timing.costs[index];
         let lane = &mut self.lanes[unit.index()];
 
-        // Since it was free, the unit waited for its token or its word first, then for its resource.
+        // Since it was free, the unit waited for its token or its word, then for its resource.
         let idle_from = lane.free.ceil();
         let mut ready = idle_from;
         if let Head::Ready { last: Some((arrival, reason)), .. } = lane.head

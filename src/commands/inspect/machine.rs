@@ -38,6 +38,7 @@ pub(super) fn print(name: &str, json: Option<&Path>, out: &mut dyn Write) -> any
     rows.add_row([
         "all".to_owned(),
         format!("{:.3}", area.total_mm2),
+        table::percent(1.0),
         format!("{:.2} x the paper's {AREA_MM2} mm2", area.total_mm2 / AREA_MM2),
     ]);
     table::left(&mut rows, 3);

@@ -70,8 +70,7 @@ fn cycles(segments: &[Vec<Passing>], array: &Array, phase: Phase) -> (u64, Vec<u
     for cycle in 0.. {
         if cycle % access == 0 {
             let mut banks = Vec::new();
-            loop {
-                let Some((segment, token)) = machine.left.front().copied() else { break };
+            while let Some((segment, token)) = machine.left.front().copied() {
                 let needs = token.kind == Kind::Row || phase == Phase::Scores;
                 // A token without words passes with the one before it.
                 let at = if needs { cycle } else { reading };

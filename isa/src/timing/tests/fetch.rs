@@ -40,16 +40,16 @@ fn a_full_queue_holds_up_all_units() {
         [Instr::new(load(0, 0, 1536)), Instr::new(load(0, 0, 1536)), Instr::new(load(0, 0, 1536))];
     let code = ended(&[&code[..], &[Instr::new(work(Engine::Denser, 0, 64, 5))]].concat());
     let timing = simulate(&code, &fetching(1024, 1)).unwrap();
-    // The loads start in cycles 52, 62 and 72; a place is free a cycle later. They are dispatched in
-    // cycles 51, 53 and 63, the product in 64, and `halt` when no queue holds an instruction, in 73.
+    // The loads start in cycles 52, 62 and 72; a place is free a cycle later. They are dispatched
+    // in cycles 51, 53 and 63, the product in 64, and `halt` when all queues are empty, in 73.
     let starts: Vec<u64> = timing.spans().iter().map(|span| span.start).collect();
     assert_eq!(starts, [52, 62, 72, 65, 132]);
     let fetched = timing.fetched().unwrap();
     assert_eq!((fetched.word_cycles, fetched.queue_cycles), (51, 1 + 9 + 8));
     assert_eq!(timing.unit(Unit::Denser).fetch, 65);
 
-    // With queues of two, the product does not wait for the loads: it is dispatched in cycle 54. Only
-    // `halt` waits, for a place behind the last load.
+    // With queues of two, the product does not wait for the loads: it is dispatched in cycle 54.
+    // Only `halt` waits, for a place behind the last load.
     let timing = simulate(&code, &fetching(1024, 2)).unwrap();
     assert_eq!(timing.spans()[3].start, 55);
     assert_eq!(timing.fetched().unwrap().queue_cycles, 8);

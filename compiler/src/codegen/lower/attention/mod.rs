@@ -30,7 +30,7 @@ use crate::codegen::lower::attention::names::{
 };
 use crate::codegen::lower::attention::operands::{MaskRows, Operands};
 use crate::codegen::lower::attention::shape::Attention;
-use crate::codegen::lower::attention::templates::{sddmm, softmax, spmm};
+use crate::codegen::lower::attention::templates::{score_stride, sddmm, softmax, spmm};
 use crate::ir::{Op, Value};
 
 pub(crate) use crate::codegen::lower::attention::stripes::{AttentionPlan, choose};
@@ -131,7 +131,7 @@ impl Emission<'_> {
         let mask = mask.or(shared_mask);
         let bias =
             terms.bias.map(|bias| self.term(builder, bias, (head_index, &rows), Traffic::Params));
-        let scores = builder.tile(SCORES, m, 2 * n);
+        let scores = builder.tile(SCORES, m, score_stride(builder.machine, shape));
         let probabilities = builder.tile(PROBABILITIES, m, n);
         let max = builder.tile(MAXIMA, 1, 2 * m).at;
         let sums = builder.tile(ROW_SUMS, 1, 4 * m).at;

@@ -20,7 +20,7 @@ use crate::codegen::lower::attention::operands::{
     Projection, is_resident_mask, projections, sources,
 };
 use crate::codegen::lower::attention::shape::{Attention, Shape};
-use crate::codegen::lower::attention::templates::{sddmm, spmm};
+use crate::codegen::lower::attention::templates::{score_stride, sddmm, spmm};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::linear::full_k;
@@ -215,7 +215,7 @@ impl<'a> Context<'a> {
         let mut of_stripe = |name: &'static str, bytes: usize, copies: usize| {
             buffers.add(name, bytes, copies, Lifetime::Stripe);
         };
-        of_stripe(SCORES, 2 * height * shape.keys, STRIPES_IN_FLIGHT);
+        of_stripe(SCORES, height * score_stride(self.planner.machine, shape), STRIPES_IN_FLIGHT);
         of_stripe(PROBABILITIES, height * shape.keys, STRIPES_IN_FLIGHT);
         of_stripe(MAXIMA, 2 * height, STRIPES_IN_FLIGHT);
         of_stripe(ROW_SUMS, 4 * height, STRIPES_IN_FLIGHT);

@@ -2,11 +2,24 @@
 
 use vitcod_isa::instr::table::{Sddmm, Softmax, Spmm};
 use vitcod_isa::instr::{Engine, LineSet, Width};
+use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 
 use crate::codegen::limits::count;
 use crate::codegen::lower::attention::shape::Shape;
 use crate::codegen::lower::softmax_form::SoftmaxForm;
+
+/// Bytes between the rows of a tile of scores. Where features are few, scores are written nearly as
+/// fast as banks take them, so rows begin with a word of a bank.
+pub(crate) fn score_stride(machine: &Machine, shape: &Shape) -> usize {
+    /// The widest head for which that is worth the bytes.
+    const FEW_FEATURES: usize = 32;
+    let bytes = 2 * shape.keys;
+    match shape.d <= FEW_FEATURES {
+        true => machine.spread().aligned(bytes as u64) as usize,
+        false => bytes,
+    }
+}
 
 /// The scores of `m` queries, without mask and bias.
 pub(crate) fn sddmm(lines: LineSet, shape: Shape, m: usize, scale: Scale) -> Sddmm {

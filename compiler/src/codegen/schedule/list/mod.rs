@@ -6,10 +6,11 @@
 //! takes a later one. So loads run ahead as far as memory allows, and independent tasks fill the
 //! gaps. The order in which tasks start becomes the program order.
 //!
-//! Tasks start in the cycles that [`vitcod_isa::timing`] gives them, on two conditions: no task was
-//! put off because its buffers found no bytes, which the machine knows nothing of; and no two
-//! buffers share bytes, so that no token orders accesses which do not conflict here. Debug builds
-//! assert it.
+//! Tasks start in the cycles that [`vitcod_isa::timing`] gives them, on three conditions: no task
+//! was put off because its buffers found no bytes, which the machine knows nothing of; no two
+//! buffers share bytes, so that no token orders accesses which do not conflict here; and the DRAM
+//! has a constant bandwidth, which is assumed here of [DDR4 in detail](vitcod_isa::dram), too.
+//! Debug builds assert it.
 //!
 //! A buffer is allocated when the first task that accesses it starts, and freed when the last one
 //! is done. A task may allocate early only if the tasks before it, executed one by one, would still

@@ -42,6 +42,8 @@ pub(super) struct Simulation<'a> {
     started: Vec<(u64, usize)>,
     /// Whether a task was put off because its buffers found no bytes.
     put_off: bool,
+    /// Whether the DRAM has the constant bandwidth that is assumed here.
+    dram_is_simple: bool,
 }
 
 /// A task that could start.
@@ -98,6 +100,7 @@ impl<'a> Simulation<'a> {
             waiting: graph.nodes.iter().enumerate().map(|(task, node)| (node.rank, task)).collect(),
             started: Vec::with_capacity(count),
             put_off: false,
+            dram_is_simple: machine.dram.ddr4.is_none(),
         };
         for (task, node) in graph.nodes.iter().enumerate() {
             node.buffers.iter().for_each(|buffer| simulation.buffers[*buffer].left += 1);
@@ -132,7 +135,7 @@ impl<'a> Simulation<'a> {
             let before = |time: u64| order.partition_point(|(start, _)| *start < time);
             lives[buffer] = used.start.map(|start| (before(start), before(used.end) - 1));
         }
-        let starts = (!self.put_off)
+        let starts = (!self.put_off && self.dram_is_simple)
             .then(|| order.iter().map(|(start, _)| start.div_ceil(self.parts)).collect());
         Schedule { order: order.into_iter().map(|(_, task)| task).collect(), lives, starts }
     }

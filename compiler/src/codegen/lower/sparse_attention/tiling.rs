@@ -84,10 +84,7 @@ impl Chooser<'_, '_> {
         let available = self.planner.available_bytes();
         let mut best: Option<(u64, SparseTiling, Declared)> = None;
         let mut smallest = u64::MAX;
-        let full_rows = match self.machine().organisation() {
-            Some(_) => attention.pattern.full_rows(attention.queries, attention.keys),
-            None => 0,
-        };
+        let full_rows = attention.pattern.full_rows(attention.queries, attention.keys);
         let full_rows = if full_rows > 0 { vec![0, full_rows] } else { vec![0] };
         for parts in 1..=attention.heads() {
             let size = attention.heads().div_ceil(parts);
@@ -381,7 +378,9 @@ impl Chooser<'_, '_> {
                 loaded += StripeConstants::bytes(counts, self.form(), &line_groups) as u64;
                 let [denser, denser_product] =
                     self.attention.block_cycles(&stripe, heads, tiling.lines.denser, &places, machine);
-                let [sparser, product] = counts.list.cycles;
+                let limits = self.attention.list_limits(&counts.list, machine);
+                let [sparser, product] =
+                    [0, 1].map(|phase: usize| counts.list.cycles[phase].max(limits[phase]));
                 let softmax = self.softmax_cycles(&stripe, heads);
                 if tiling.lines.are_divided() {
                     apart += denser + denser_product;
@@ -414,6 +413,27 @@ impl SparseAttention {
     /// Bytes between rows of the sums of blocks.
     pub(super) fn sum_stride(&self, heads: usize, machine: &Machine) -> usize {
         machine.spread().stride((4 * heads * self.dv) as u64) as usize
+    }
+
+    /// The estimate of the cycles of scores and products of a list by the words that pass the slots
+    /// of the sparser engine, and by its dividers: for each query a word of scores, probabilities
+    /// and results, and words of maxima and sums for as many queries as there are banks.
+    fn list_limits(&self, list: &Size, machine: &Machine) -> [u64; 2] {
+        let Some(organisation) = machine.organisation() else { return [0; 2] };
+        let (slots, datapath) = (organisation.slots, organisation.datapath);
+        let (banks, word) = (organisation.banks.count as usize, organisation.banks.word_bytes as usize);
+        let revolutions = |words: usize, slots: u32| {
+            let layers = words.div_ceil(banks.max(1)) as u64;
+            layers.div_ceil(u64::from(slots.max(1))) * organisation.revolution_cycles()
+        };
+        let Size { queries, entries, .. } = *list;
+        let words = |bytes: usize| bytes.div_ceil(word.max(1));
+        let scores = revolutions(2 * queries + words(2 * entries), slots.sparser_write);
+        let read = revolutions(2 * queries + words(entries), slots.sparser_read);
+        let written = revolutions(queries * words(self.dv), slots.sparser_write);
+        let divided = queries.div_ceil(datapath.dividers.max(1) as usize) as u64
+            * u64::from(datapath.divider_cycles);
+        [scores, read.max(written).max(divided)]
     }
 
     /// Cycles of the denser engine for the scores and the product of a stripe.

@@ -87,6 +87,8 @@ type Batch = Vec<Vec<usize>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Clusters {
     array: Array,
+    /// Tells which heads share words; addresses do not matter.
+    layout: RowLayout,
     queries: Vec<Query>,
     clusters: Vec<Cluster>,
 }
@@ -105,6 +107,27 @@ struct Cluster {
 }
 
 impl Cluster {
+    /// The size of a list of some clusters.
+    fn sum(clusters: &[Cluster], array: &Array) -> Size {
+        let cycles = |phase| {
+            clusters.iter().map(|cluster| cluster.cycles(phase, array)).sum::<f64>().ceil() as u64
+        };
+        let mut size = Size {
+            batches: clusters.len(),
+            cycles: [Phase::Scores, Phase::Products].map(cycles),
+            ..Size::default()
+        };
+        for cluster in clusters {
+            size.queries += cluster.queries.len();
+            size.entries += cluster.entries;
+            size.rows += cluster.rows;
+            size.held += cluster.held;
+            let most = cluster.rows + array.groups.seats() as usize;
+            size.most_tokens = size.most_tokens.max(most);
+        }
+        size
+    }
+
     /// The estimate of its cycles in a phase: the largest of entries by groups, of reads by ports
     /// and, as other groups run ahead by their queues only, of its longest query.
     fn cycles(&self, phase: Phase, array: &Array) -> f64 {
@@ -134,20 +157,6 @@ pub(crate) struct Size {
     pub(crate) cycles: [u64; 2],
 }
 
-impl Size {
-    fn plus(self, other: Size) -> Size {
-        Size {
-            queries: self.queries + other.queries,
-            entries: self.entries + other.entries,
-            batches: self.batches + other.batches,
-            rows: self.rows + other.rows,
-            held: self.held + other.held,
-            most_tokens: self.most_tokens.max(other.most_tokens),
-            cycles: [0, 1].map(|phase| self.cycles[phase] + other.cycles[phase]),
-        }
-    }
-}
-
 impl Clusters {
     /// Divides queries into batches. Queries without keys have no place in a list.
     pub(crate) fn new(queries: Vec<Query>, layout: &RowLayout, array: Array) -> Clusters {
@@ -164,7 +173,7 @@ impl Clusters {
             queries: cluster,
         });
         let clusters = clusters.collect();
-        Clusters { array, queries, clusters }
+        Clusters { array, layout: *layout, queries, clusters }
     }
 
     /// Whether there are no queries.
@@ -197,32 +206,49 @@ impl Clusters {
     /// The sizes of the parts of a list; cycles on an array with other groups, if one is given.
     pub(crate) fn sizes(&self, parts: usize, on: Option<&Array>) -> Vec<Size> {
         let array = on.unwrap_or(&self.array);
-        let most_held = array.groups.seats() as usize;
-        let size = |clusters: &[Cluster]| {
-            let cycles = |phase| {
-                clusters.iter().map(|cluster| cluster.cycles(phase, array)).sum::<f64>().ceil() as u64
-            };
-            let one = |cluster: &Cluster| Size {
-                queries: cluster.queries.len(),
-                entries: cluster.entries,
-                batches: 1,
-                rows: cluster.rows,
-                held: cluster.held,
-                most_tokens: cluster.rows + most_held,
-                cycles: [0; 2],
-            };
-            let sum = clusters.iter().map(one).fold(Size::default(), Size::plus);
-            Size { cycles: [Phase::Scores, Phase::Products].map(cycles), ..sum }
+        let size = |clusters: &[Cluster]| match array.reads {
+            None => self.size_by_groups(clusters, array),
+            Some(_) => Cluster::sum(clusters, array),
         };
         self.parts(parts).into_iter().map(size).collect()
+    }
+
+    /// The size of a list of which only equal work of the groups counts.
+    fn size_by_groups(&self, clusters: &[Cluster], array: &Array) -> Size {
+        let batches = self.batches(clusters, array);
+        let mut work = vec![0; array.groups.groups as usize];
+        let mut size = Size { batches: batches.len(), ..Size::default() };
+        for batch in &batches {
+            for (queries, work) in batch.iter().zip(&mut work) {
+                *work += queries.iter().map(|query| self.queries[*query].keys.len()).sum::<usize>();
+            }
+            let queries: Vec<usize> = batch.concat();
+            let rows = seats::distinct(&self.queries, &queries, &self.layout);
+            let held = seats::distinct_own(&self.queries, &queries, &self.layout);
+            size.queries += queries.len();
+            size.rows += rows;
+            size.held += held;
+            size.most_tokens = size.most_tokens.max(rows + array.groups.seats() as usize);
+        }
+        let busiest = work.iter().max().copied().unwrap_or(0) as u64;
+        let cycles = busiest * array.groups.entry_cycles;
+        Size { entries: work.iter().sum(), cycles: [cycles; 2], ..size }
+    }
+
+    /// The batches of some clusters.
+    fn batches(&self, clusters: &[Cluster], array: &Array) -> Vec<Batch> {
+        let clusters: Vec<&[usize]> =
+            clusters.iter().map(|cluster| cluster.queries.as_slice()).collect();
+        match array.reads {
+            None => seats::by_groups(&self.queries, &clusters.concat(), array),
+            Some(_) => seats::seat(&self.queries, &clusters, array),
+        }
     }
 
     /// Packs the parts of a list. No cycles are stated yet.
     pub(crate) fn pack(&self, parts: usize, layout: &RowLayout) -> Vec<List> {
         let pack = |clusters: &[Cluster]| {
-            let clusters: Vec<&[usize]> =
-                clusters.iter().map(|cluster| cluster.queries.as_slice()).collect();
-            let batches = seats::seat(&self.queries, &clusters, &self.array);
+            let batches = self.batches(clusters, &self.array);
             order::order(&self.queries, &batches, layout, &self.array)
         };
         self.parts(parts).into_iter().map(pack).collect()

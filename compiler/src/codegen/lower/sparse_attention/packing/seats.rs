@@ -79,3 +79,25 @@ pub(super) fn seat(queries: &[Query], clusters: &[&[usize]], array: &Array) -> V
     }
     batches
 }
+
+/// Batches of queries that are in descending order of entries, each in the group with the least
+/// work, whatever batch that makes it part of.
+pub(super) fn by_groups(queries: &[Query], order: &[usize], array: &Array) -> Vec<Batch> {
+    let (all, contexts) = (array.groups.groups as usize, array.groups.contexts as usize);
+    let mut groups: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new()); all];
+    for query in order {
+        // A query without entries takes a context too.
+        let least = groups.iter_mut().min_by_key(|(work, queries)| (*work, queries.len()));
+        let (work, taken) = least.expect("there is a group");
+        *work += queries[*query].keys.len();
+        taken.push(*query);
+    }
+    let most = groups.iter().map(|(_, queries)| queries.len()).max().unwrap_or(0);
+    let batch = |number: usize| {
+        let of_group = |(_, queries): &(usize, Vec<usize>)| {
+            queries.iter().copied().skip(number * contexts).take(contexts).collect()
+        };
+        groups.iter().map(of_group).collect()
+    };
+    (0..most.div_ceil(contexts)).map(batch).collect()
+}

@@ -4,7 +4,8 @@
 //! buffers have addresses, the scratchpad is that of the machine. If they have none, each has its
 //! own bytes: an instruction finds its buffers in a scratchpad that holds nothing else, at
 //! addresses that differ between instructions. Bytes that no earlier instruction wrote to a buffer
-//! are read as zeros.
+//! are read as zeros. Where buffers have no addresses, the cycles that instructions on lists state are
+//! not checked, because they depend on the banks of rows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -58,6 +59,7 @@ pub fn run(tasks: &TaskListing, memory: &mut Memory) -> Result<(), Fault> {
             let held = contents.entry(*number).or_insert_with(|| vec![0; range.len()]);
             memory.sram_mut()[range.clone()].copy_from_slice(held);
         }
+        core.set_placed(!placed.keys().any(|number| is_tiled(*number)));
         let mut op = instr.op;
         for (at, number) in op.sram_operands().into_iter().zip(tasks.operands[index]) {
             if let Some(number) = number {

@@ -75,6 +75,7 @@ fn unbounded(machine: &Machine) -> Datapath {
         operand_bytes: 4 * lines.port_bytes,
         accumulators: 2 * lines.macs,
         requantisers: lines.macs,
+        queued_rows: 1,
         mode_switch_cycles: 0,
         dividers: 24,
         divider_cycles: 1,

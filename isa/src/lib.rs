@@ -5,6 +5,7 @@
 //! - [`instr`]: the instruction table and the code derived from it;
 //! - [`numerics`]: every arithmetic function of the machine;
 //! - [`operands`]: layouts of structured operands;
+//! - [`lists`]: lists of sparse patterns, and their cycles;
 //! - [`effects`]: the memory accesses of an instruction;
 //! - [`cost`]: the cost of an instruction;
 //! - [`dram`]: DDR4 in detail;
@@ -24,6 +25,7 @@ pub mod dram;
 pub mod effects;
 pub mod energy;
 pub mod instr;
+pub mod lists;
 pub mod machine;
 #[cfg(test)]
 mod manual;

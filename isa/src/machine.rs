@@ -191,6 +191,8 @@ pub struct Datapath {
     pub accumulators: u32,
     /// Requantisers of a line: results per cycle that become int8 or int16.
     pub requantisers: u32,
+    /// Rows of a list that wait in front of a group of lines, with the one that it works on.
+    pub queued_rows: u32,
     /// Cycles in which lines change between accumulation along sums and along outputs.
     pub mode_switch_cycles: u32,
     /// Units that compute reciprocals of row sums.

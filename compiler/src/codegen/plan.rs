@@ -11,14 +11,16 @@ use crate::codegen::builder::{Builder, Lowered};
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
-use crate::codegen::lower::{GroupPlan, Memo};
+use crate::codegen::lower::{GroupPlan, Lists, Memo};
 use crate::codegen::residence::constant_pool::{self, ConstantPool, POOL_START};
 use crate::codegen::residence::storage::Residence;
 use crate::codegen::schedule::{self, Candidate, Found};
-use crate::codegen::strategy::{Fusion, RESIDENT_PERCENT, Strategy, TileGrain, drain_cycles};
+use crate::codegen::strategy::{
+    Fusion, RESIDENT_PERCENT, SPARE_GROUPS, Strategy, TileGrain, drain_cycles,
+};
 use crate::codegen::{group, lower};
 use crate::estimate::Estimate;
-use crate::ir::{Graph, Op};
+use crate::ir::{Graph, Op, OpKind};
 use crate::tiled::Tasks;
 
 /// Lowers a graph by every strategy and returns the plan with the best schedule.
@@ -34,6 +36,7 @@ pub(crate) fn choose(
     let graph = &group::views::planes_removed(graph);
     let groups = group::form::form(graph).map_err(CodegenError::Unsupported)?;
     let fusions = fusions(groups, graph);
+    let mut lists = Lists::default();
     let mut failure = None;
     let mut plans = Vec::new();
     for (fusion, groups) in &fusions {
@@ -42,7 +45,7 @@ pub(crate) fn choose(
             .iter()
             .flat_map(|percent| TileGrain::ALL.map(|grain| (*percent, grain)));
         for (resident_percent, grain) in strategies {
-            let strategy = Strategy { fusion: *fusion, resident_percent, grain };
+            let strategy = Strategy { fusion: *fusion, resident_percent, grain, spare_groups: 0 };
             let residence = strategy.residence(graph, machine, groups);
             // A smaller share may select the same resident tensors. The layers of an MLP are
             // interleaved only if the tensor between them is spilled.
@@ -51,12 +54,16 @@ pub(crate) fn choose(
             if is_known || fusion.mlps && !may_interleave(groups, &residence) {
                 continue;
             }
-            match Lowering::new(graph, machine, groups, strategy, residence) {
-                Ok(lowering) => plans.push(lowering),
-                Err(error @ CodegenError::Unsupported(_)) => return Err(error),
-                // The last plan without fusion leaves the whole scratchpad to tiles.
-                Err(error) if *fusion == Fusion::default() => failure = Some(error),
-                Err(_) => {}
+            for spare_groups in spare_groups(graph, machine) {
+                let strategy = Strategy { spare_groups: *spare_groups, ..strategy };
+                let residence = strategy.residence(graph, machine, groups);
+                match Lowering::new(graph, machine, groups, strategy, residence, &mut lists) {
+                    Ok(lowering) => plans.push(lowering),
+                    Err(error @ CodegenError::Unsupported(_)) => return Err(error),
+                    // The last plan without fusion leaves the whole scratchpad to tiles.
+                    Err(error) if *fusion == Fusion::default() => failure = Some(error),
+                    Err(_) => {}
+                }
             }
         }
     }
@@ -76,6 +83,13 @@ pub(crate) fn choose(
     let decisions = if explain { decisions(graph, &plans, &found) } else { Vec::new() };
     let Lowering { residence, pool, tasks, layers, .. } = plans.swap_remove(found.candidate);
     Ok((Plan { residence, pool, tasks, layers, decisions }, found))
+}
+
+/// The numbers of groups of lines that lists may leave to other units, see [`Strategy`].
+fn spare_groups(graph: &Graph, machine: &Machine) -> &'static [u16] {
+    let is_list = |op: &Op| matches!(graph.op(*op).kind, OpKind::CscSddmm { .. });
+    let limited = machine.organisation().is_some() && graph.order.iter().any(is_list);
+    if limited { &SPARE_GROUPS } else { &SPARE_GROUPS[..1] }
 }
 
 /// Whether a group is an MLP whose layers may be interleaved: the tensor between them is spilled.
@@ -142,6 +156,7 @@ impl<'g> Lowering<'g> {
         groups: &'g [Group],
         strategy: Strategy,
         mut residence: Residence,
+        lists: &mut Lists,
     ) -> Result<Lowering<'g>, CodegenError> {
         if residence.dram_bytes > POOL_START {
             let bytes = residence.dram_bytes;
@@ -149,11 +164,11 @@ impl<'g> Lowering<'g> {
                 format!("the model needs {bytes} bytes of DRAM, expected at most {POOL_START}");
             return Err(CodegenError::Unsupported(message.into()));
         }
-        let mut planner = Planner::new(graph, machine, &residence, strategy.grain);
+        let mut planner = Planner::new(graph, machine, &residence, strategy.grain, strategy.spare_groups);
         let mut memo = Memo::default();
         let choose = |(index, group): (usize, &'g Group)| {
             planner.enter(index);
-            lower::choose(&planner, &mut memo, group)
+            lower::choose(&planner, &mut memo, lists, group)
         };
         let group_plans: Vec<GroupPlan<'g>> =
             groups.iter().enumerate().map(choose).collect::<Result<_, _>>()?;

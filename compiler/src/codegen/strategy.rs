@@ -11,6 +11,9 @@ use crate::ir::Graph;
 /// Percentages of the scratchpad for resident tensors. The graph is lowered with each.
 pub(crate) const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
+/// Groups of lines that lists leave to other units. The graph is lowered with each.
+pub(crate) const SPARE_GROUPS: [u16; 3] = [0, 1, 2];
+
 /// Stripes of rows in which a layer starts and ends, so that readers of its first rows need not
 /// wait for the last ones.
 pub(crate) const STRIPES: usize = 4;
@@ -34,6 +37,9 @@ pub(crate) struct Strategy {
     /// Percentage of the scratchpad for resident tensors.
     pub(crate) resident_percent: u64,
     pub(crate) grain: TileGrain,
+    /// Groups of lines that lists leave to other units, on machines on which lists wait for rows:
+    /// they decode, or compute what is dense, at the same time.
+    pub(crate) spare_groups: u16,
 }
 
 impl Strategy {
@@ -57,9 +63,14 @@ impl fmt::Display for Strategy {
         let projections =
             if self.fusion.projections { ", projections fused into attention" } else { "" };
         let mlps = if self.fusion.mlps { ", layers of MLPs interleaved" } else { "" };
+        let spare = match self.spare_groups {
+            0 => "",
+            1 => ", lists leave a group of lines",
+            _ => ", lists leave two groups of lines",
+        };
         write!(
             f,
-            "{grain} tiles, {} % of the scratchpad for resident tensors{projections}{mlps}",
+            "{grain} tiles, {} % of the scratchpad for resident tensors{projections}{mlps}{spare}",
             self.resident_percent
         )
     }

@@ -23,7 +23,7 @@ const WEIGHT_STEPS: u32 = 8;
 pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens) -> Choice {
     let costs = LayerCost::new(layer, machine);
     let choice = |partitions: Vec<Partition>, reason: String| {
-        let heads: UnitCosts = partitions.iter().map(|head| costs.head(&Work::of(head))).sum();
+        let heads: UnitCosts = partitions.iter().map(|head| costs.head(&Work::of(head, &costs))).sum();
         Choice { estimate: (heads + costs.layer).estimate(machine), partitions, reason }
     };
     if layer.keeps_everything() {
@@ -97,12 +97,24 @@ impl Candidates {
         keys.sort_by_key(|key| Reverse(counts[usize::from(*key)]));
         let count = |place: usize| keys.get(place).map_or(0, |key| counts[usize::from(*key)]);
 
-        let mut work = Work { columns: 0, cells: 0, cells_kept: 0, nonzeros: mask.kept() };
+        let mut work = Work {
+            columns: 0,
+            cells: 0,
+            cells_kept: 0,
+            nonzeros: mask.kept(),
+            runs: 0,
+            reads: keys.iter().map(|key| costs.reads(counts[usize::from(*key)])).sum(),
+        };
+        let mut taken = vec![false; mask.keys() + 2];
         let mut cuts = Vec::new();
         for globals in 0..=keys.len() {
             if globals == 0 || count(globals - 1) != count(globals) {
                 cuts.push(Cut { globals, costs: costs.head(&work) });
             }
+            let Some(key) = keys.get(globals).map(|key| usize::from(*key) + 1) else { break };
+            taken[key] = true;
+            work.runs = work.runs + 1 - usize::from(taken[key - 1]) - usize::from(taken[key + 1]);
+            work.reads -= costs.reads(count(globals));
             work.columns += 1;
             work.cells += mask.queries();
             work.cells_kept += count(globals);

@@ -51,6 +51,20 @@ pub use verify::{Defect, Place, VerifyError};
 /// ports.
 pub const BUFFER_ALIGN: u64 = 16;
 
+/// Alignment of the operands of lists: a word of the banks.
+pub(crate) fn word_align(machine: &Machine) -> u64 {
+    let word = machine.organisation().map_or(1, |of| u64::from(of.banks.word_bytes));
+    least_common_multiple(BUFFER_ALIGN, word)
+}
+
+fn least_common_multiple(a: u64, b: u64) -> u64 {
+    let (mut x, mut y) = (a, b.max(1));
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b.max(1)
+}
+
 /// A part of the scratchpad, live from the first to the last task that accesses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Buffer(u32);
@@ -136,6 +150,43 @@ pub struct Tasks {
     pub buffers: PrimaryMap<Buffer, u64>,
     /// Bytes at the start of DRAM that no task writes: the constant image.
     pub image_bytes: u64,
+}
+
+/// The alignment of each buffer: [`BUFFER_ALIGN`] unless lists access it.
+pub type Alignments = SecondaryMap<Buffer, u64>;
+
+impl Tasks {
+    /// The alignments of buffers with which lists take the cycles that they state, wherever buffers
+    /// are. On a machine with banks, operands of lists are at whole words, so that the words that
+    /// they take do not depend on their addresses. If queries and keys of scores are in different
+    /// buffers, both begin in bank 0, because words of both are read at the same time.
+    pub fn alignments(&self, machine: &Machine) -> Alignments {
+        let mut alignments = Alignments::with_default(BUFFER_ALIGN);
+        let Some(organisation) = machine.organisation() else { return alignments };
+        let word = word_align(machine);
+        let all_banks = u64::from(organisation.banks.count) * word;
+        for task in &self.tasks {
+            if !matches!(task.op, Op::SddmmList(_) | Op::SoftmaxList(_) | Op::SpmmList(_)) {
+                continue;
+            }
+            for buffer in task.buffers() {
+                alignments[buffer] = alignments[buffer].max(word);
+            }
+            if let Op::SddmmList(_) = task.op {
+                let fields = task.op.spec().fields.iter().filter(|field| field.is_sram);
+                let of = |name: &str| {
+                    let mut fields = fields.clone().zip(task.buffers);
+                    fields.find(|(field, _)| field.name == name)?.1.expand()
+                };
+                if let (Some(q), Some(k)) = (of("q"), of("k"))
+                    && q != k
+                {
+                    (alignments[q], alignments[k]) = (all_banks, all_banks);
+                }
+            }
+        }
+        alignments
+    }
 }
 
 /// First and last task of each buffer; `None` for buffers that no task accesses.

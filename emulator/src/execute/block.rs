@@ -43,6 +43,11 @@ impl Block {
         &sram[self.row(i)]
     }
 
+    /// The bytes of row `i`, to write them.
+    pub(super) fn row_bytes_mut(self, sram: &mut [u8], i: usize) -> &mut [u8] {
+        &mut sram[self.row(i)]
+    }
+
     /// The bytes of each row.
     pub(super) fn rows(self, sram: &[u8]) -> impl Iterator<Item = &[u8]> {
         (0..self.rows).map(move |i| &sram[self.row(i)])

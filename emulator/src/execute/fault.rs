@@ -1,5 +1,6 @@
 //! Faults of execution.
 
+use vitcod_isa::lists::ListError;
 use vitcod_isa::numerics::NumericsError;
 
 /// An instruction that cannot be executed.
@@ -45,7 +46,7 @@ pub enum Reason {
     /// The operand overlaps the program's image.
     #[error("writes to {0:#x} in the constant image")]
     Constant(u64),
-    /// An index of a gather, key or query is out of range.
+    /// An index of a gather or of a key is out of range.
     #[error("has index {index} at position {position}, expected less than {limit}")]
     Index {
         /// Position among the indices, from 0.
@@ -55,40 +56,9 @@ pub enum Reason {
         /// Number of rows of the table.
         limit: usize,
     },
-    /// A list names a query twice, and so omits another.
-    #[error("names query {query} a second time at position {position}")]
-    Repeated {
-        /// Position in the list, from 0.
-        position: usize,
-        /// The query that the row list repeats.
-        query: u16,
-    },
-    /// The total of a list's entries or of the columns of blocks does not match the instruction.
-    #[error("adds up to {found}, expected {stated}")]
-    Total {
-        /// The sum of the counts in the list or block mask.
-        found: u64,
-        /// The total that the instruction states.
-        stated: u64,
-    },
-    /// The steps of the busiest group of lines do not match the instruction.
-    #[error("is {stated}, expected {found} (the busiest group)")]
-    Steps {
-        /// The steps of that group.
-        found: u64,
-        /// The steps that the instruction states.
-        stated: u32,
-    },
-    /// A row has more probabilities than an accumulator holds.
-    #[error("has {found} terms for query {query}, expected at most {most}")]
-    Terms {
-        /// The query over all heads.
-        query: usize,
-        /// Entries and columns of the query.
-        found: usize,
-        /// The most that fit.
-        most: u32,
-    },
+    /// A list does not hold together, or takes other cycles than are stated.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// Parameters do not decode.
     #[error("cannot be read: {0}")]
     Parameters(#[from] NumericsError),

@@ -36,8 +36,9 @@ use crate::kernels::Scratch;
 /// Executes instructions; holds the buffers of matrix products.
 #[derive(Debug)]
 pub struct Core {
-    /// MACs of a line.
-    macs: u32,
+    machine: Machine,
+    /// Whether instructions on lists state the right cycles.
+    timed: bool,
     scratch: Scratch,
     /// Accumulators of the instruction being executed.
     sums: Vec<i32>,
@@ -46,7 +47,18 @@ pub struct Core {
 impl Core {
     /// A core of a machine, with the fastest kernels of this processor.
     pub fn new(machine: &Machine) -> Core {
-        Core { macs: machine.lines.macs, scratch: Scratch::default(), sums: Vec::new() }
+        Core {
+            machine: machine.clone(),
+            timed: true,
+            scratch: Scratch::default(),
+            sums: Vec::new(),
+        }
+    }
+
+    /// States whether operands are at their addresses, on which the cycles of lists depend. If not,
+    /// cycles that instructions state are not checked.
+    pub(crate) fn set_placed(&mut self, placed: bool) {
+        self.timed = placed;
     }
 
     /// Executes the `index`-th instruction of a program.
@@ -80,9 +92,9 @@ impl Core {
             Op::Spmm(op) => self.spmm(op, &mut memory.sram),
             Op::Encode(op) => products::encode(op, &mut memory.sram)?,
             Op::Decode(op) => products::decode(op, &mut memory.sram)?,
-            Op::SddmmList(op) => lists::sddmm(op, &mut memory.sram)?,
-            Op::SoftmaxList(op) => lists::softmax(op, &mut memory.sram)?,
-            Op::SpmmList(op) => lists::spmm(op, self.macs, &mut memory.sram)?,
+            Op::SddmmList(op) => self.lists().sddmm(op, &mut memory.sram)?,
+            Op::SoftmaxList(op) => self.lists().softmax(op, &mut memory.sram)?,
+            Op::SpmmList(op) => self.lists().spmm(op, &mut memory.sram)?,
             Op::Softmax(op) => rows::softmax(op, &mut memory.sram),
             Op::LayerNorm(op) => rows::layer_norm(op, &mut memory.sram)?,
             Op::Add(op) => rows::add(op, &mut memory.sram),
@@ -91,5 +103,9 @@ impl Core {
             Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => {}
         }
         Ok(())
+    }
+
+    fn lists(&self) -> lists::Lists<'_> {
+        lists::Lists { machine: &self.machine, timed: self.timed }
     }
 }

@@ -14,24 +14,25 @@ use std::ops::Range;
 
 use super::Report;
 use super::buffers::Touched;
+use super::lists;
 use super::order::{Clock, Order};
 use super::shadow::{Clash, HOST, Held, Shadow, Stamp, Visit};
 use super::sums::sums;
 use crate::effects::{Access, Limits, Region, Space, accesses};
-use crate::instr::Unit;
+use crate::instr::{Op, Unit};
 use crate::program::Program;
 
 /// Checks the flow of a program whose operands are inside the memories. Returns per instruction
 /// what must have completed before it starts, because of conflicts. `place` names bytes of the
-/// scratchpad in messages.
+/// scratchpad in messages; `placed` states whether operands are at their addresses in the machine.
 pub(super) fn check(
     program: &Program,
     order: &Order,
     touched: &Touched,
-    place: &dyn Fn(Range<u64>) -> String,
+    (place, placed): (&dyn Fn(Range<u64>) -> String, bool),
     problems: &mut Report,
 ) -> Vec<Clock> {
-    let mut flow = Flow::new(program, order, touched, place);
+    let mut flow = Flow::new(program, order, touched, (place, placed));
     let mut needed = vec![Clock::default(); program.code.len()];
     for index in 0..program.code.len() {
         needed[index] = flow.instruction(index, problems);
@@ -60,6 +61,9 @@ struct Flow<'a> {
     order: &'a Order,
     touched: &'a Touched,
     place: &'a dyn Fn(Range<u64>) -> String,
+    placed: bool,
+    /// What is left to check lists.
+    lists: u64,
     sram: Shadow,
     dram: Shadow,
 }
@@ -69,7 +73,7 @@ impl<'a> Flow<'a> {
         program: &'a Program,
         order: &'a Order,
         touched: &'a Touched,
-        place: &'a dyn Fn(Range<u64>) -> String,
+        (place, placed): (&'a dyn Fn(Range<u64>) -> String, bool),
     ) -> Flow<'a> {
         let limits = Limits::of_program(program.code.len());
         let mut dram = Shadow::new(program.image.len() as u64, limits);
@@ -78,7 +82,8 @@ impl<'a> Flow<'a> {
             let region = Region::contiguous(binding.address, binding.bytes().unwrap_or(0));
             dram.write(&region, Held::Anything, &mut visit);
         }
-        Flow { program, order, touched, place, sram: Shadow::new(0, limits), dram }
+        let lists = lists::BUDGET;
+        Flow { program, order, touched, place, placed, lists, sram: Shadow::new(0, limits), dram }
     }
 
     fn is_exhausted(&self) -> bool {
@@ -111,7 +116,20 @@ impl<'a> Flow<'a> {
             }
             clashes.extend(visit.clashes.drain(..).map(|clash| (access, "reads", clash)));
         }
-        let mut kept = None;
+        let image = &self.program.image;
+        let known = |access: &Access| {
+            let pieces = sram.constants(&access.region)?;
+            let of = |piece: Range<u64>| image.get(piece.start as usize..piece.end as usize);
+            pieces.into_iter().map(of).collect::<Option<Vec<_>>>().map(|pieces| pieces.concat())
+        };
+        if let Some(left) = self.lists.checked_sub(lists::work(&instr.op)) {
+            self.lists = left;
+            let machine = &self.program.machine;
+            if let Err(error) = lists::check(&instr.op, &all, machine, self.placed, known) {
+                problems.instruction(index, instr, || format!("{} {error}", error.operand()));
+            }
+        }
+        let mut kept = constants(&instr.op, &all, image.len() as u64);
         if let Some(sums) = sums(&instr.op) {
             let mut terms = sums.terms;
             if let Some(access) = all.iter().find(|access| Some(access.operand) == sums.continued) {
@@ -195,6 +213,16 @@ impl<'a> Flow<'a> {
             }
         }
     }
+}
+
+/// What a load of contiguous constants writes.
+fn constants(op: &Op, accesses: &[Access], image: u64) -> Option<(&'static str, Held)> {
+    let Op::Load(_) = op else { return None };
+    let of = |space: Space| accesses.iter().find(|access| access.space == space);
+    let (dst, src) = (of(Space::Sram)?.region, of(Space::Dram)?.region);
+    let is_run = |region: &Region| region.inner * region.outer == 1;
+    let copied = is_run(&dst) && is_run(&src) && src.end() <= image;
+    copied.then(|| ("dst", Held::Constants(src.base.wrapping_sub(dst.base))))
 }
 
 fn visit(stamp: Stamp, known: &Clock) -> Visit<'_> {

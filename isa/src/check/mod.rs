@@ -11,8 +11,7 @@
 //!   [in-place updates](crate::effects::in_place); no written operand lies in the image.
 //! - *Limits*: MAC lines exist on the machine; rows of LayerNorm are at most
 //!   [`MAX_LAYER_NORM_WIDTH`](crate::numerics::MAX_LAYER_NORM_WIDTH) wide; sums of `matmul` have no
-//!   more products than the accumulator holds; lists have no more queries than they can number;
-//!   `spmm_list` has a list or a block, entries only with a list, and columns only with a block.
+//!   more products than the accumulator holds; lists have no more heads than they can number.
 //! - *Tokens*: for each ordered pair of units there are as many signals as waits, and each signal
 //!   precedes, in the program, the wait that takes it; `barrier` and `halt` have none. So every
 //!   instruction can start, however few instructions the machine fetches ahead.
@@ -39,16 +38,17 @@
 //!   [`max_accumulation_depth`](crate::numerics::max_accumulation_depth) terms beside a bias, or
 //!   [`ProbabilityFormat::max_keys`](crate::numerics::ProbabilityFormat::max_keys) without;
 //!   likewise the row sums of softmax, of which the sum of two must fit 32 bits. The sums of one
-//!   instruction on int8 always fit, because lengths, and entries and columns of a row, have 16
-//!   bits.
+//!   instruction on int8 always fit, because lengths and entries of a row have 16 bits.
+//! - *Lists*: those that a load copied from the image as one run hold together, and instructions
+//!   and segments state the cycles that they take.
 //!
 //! # What is not checked
 //!
-//! - *Values*: indices of a gather and of keys, lists and their `steps` (the instruction table
-//!   states when they stop the machine), and parameters (an invalid scale stops the machine; a bias
-//!   beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may overflow a sum, with the same result on
-//!   every machine). An operand that values select from, such as the table of a gather, counts as
-//!   read completely.
+//! - *Values*: indices of a gather and of keys, and lists that come from elsewhere or that are many
+//!   (the instruction table states when they stop the machine), and parameters (an invalid scale
+//!   stops the machine; a bias beyond [`BIAS_LIMIT`](crate::numerics::BIAS_LIMIT) may overflow a
+//!   sum, with the same result on every machine). An operand that values select from, such as the
+//!   table of a gather, counts as read completely.
 //! - *Sums from elsewhere*: row sums that `spmm` divides by are not traced back to the `softmax`
 //!   that computed them.
 //! - *Meaning*: that the program computes the model.
@@ -59,12 +59,14 @@
 //! [pieces](crate::effects::Pieces) that their operands consist of, times the logarithm of that
 //! number. The rows of an operand are one piece, however many they are, if other operands lie in
 //! the same bytes with the same row length; so compiled programs have a few pieces per instruction.
+//! Lists add time proportional to their bytes and queries, up to 64 Mi of them in a program.
 //! Only against programs that are made to be followed with difficulty there are
 //! [`Limits`](crate::effects::Limits), which grow with the number of instructions.
 
 mod bindings;
 mod buffers;
 mod flow;
+mod lists;
 mod operands;
 mod order;
 mod redundant;
@@ -201,7 +203,7 @@ pub fn check_sequence(
     bindings::check(program, &mut problems);
     if problems.0.is_empty() {
         let order = Order::sequential(&program.code);
-        flow::check(program, &order, &Touched::default(), place, &mut problems);
+        flow::check(program, &order, &Touched::default(), (place, false), &mut problems);
     }
     problems.0.finish()
 }
@@ -220,7 +222,7 @@ fn verify(program: &Program) -> Result<(Order, Vec<Clock>), CheckError> {
     let proof = match order {
         Some(order) if problems.0.is_empty() => {
             touched.count(program, &order);
-            let needed = flow::check(program, &order, &touched, &scratchpad, &mut problems);
+            let needed = flow::check(program, &order, &touched, (&scratchpad, true), &mut problems);
             (order, needed)
         }
         _ => Default::default(),

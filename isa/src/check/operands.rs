@@ -4,15 +4,13 @@ use super::Report;
 use crate::effects::{Access, Space, accesses, in_place};
 use crate::instr::table::*;
 use crate::instr::{Instr, Op, Width};
+use crate::lists::MAX_HEADS;
 use crate::machine::Unit;
 use crate::numerics::{MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
-use crate::operands::MAX_LIST_QUERIES;
 use crate::program::Program;
 
-// Lengths of sums have 16 bits, except those of `matmul`. A row of `spmm_list` has up to that many
-// entries and columns each, but no bias.
+// Lengths of sums have 16 bits, except those of `matmul`.
 const _: () = assert!(max_accumulation_depth(8, 8) >= u16::MAX as u32);
-const _: () = assert!((2 * u16::MAX as i64) << 14 <= i32::MAX as i64);
 
 pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &mut Report) {
     let mut report = |message: String| problems.instruction(index, instr, || message);
@@ -45,22 +43,12 @@ pub(super) fn check(program: &Program, index: usize, instr: &Instr, problems: &m
     {
         report(format!("the machine has no {unit}"));
     }
-    if let Op::SddmmList(SddmmList { heads, m, .. }) | Op::SpmmList(SpmmList { heads, m, .. }) =
-        instr.op
-        && u32::from(heads) * u32::from(m) > MAX_LIST_QUERIES
+    if let Op::SddmmList(SddmmList { heads, .. })
+    | Op::SoftmaxList(SoftmaxList { heads, .. })
+    | Op::SpmmList(SpmmList { heads, .. }) = instr.op
+        && heads > MAX_HEADS
     {
-        report(format!("{heads} heads of {m} queries; a list numbers at most {MAX_LIST_QUERIES}"));
-    }
-    if let Op::SpmmList(SpmmList { list, block, entries, columns, .. }) = instr.op {
-        if !list && !block {
-            report("neither list nor block".to_owned());
-        }
-        if !list && entries.0 > 0 {
-            report(format!("{} entries without a list", entries.0));
-        }
-        if !block && columns > 0 {
-            report(format!("{columns} columns without a block"));
-        }
+        report(format!("a list of {heads} heads, expected at most {MAX_HEADS}"));
     }
 
     let accesses = accesses(&instr.op);

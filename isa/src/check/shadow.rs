@@ -17,11 +17,13 @@ pub(super) struct Stamp {
 /// The initial writes of the host.
 pub(super) const HOST: Stamp = Stamp { unit: Unit::Load, number: 0 };
 
-/// The sums that bytes hold.
+/// What bytes hold, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     /// Not a sum that may be continued.
     Anything,
+    /// Constants: the address of the image, less that of the byte, modulo 2^64.
+    Constants(u64),
     /// An int32 sum of at most this many products.
     Products(u32),
     /// A uint32 sum of at most this many probabilities.
@@ -150,6 +152,26 @@ impl Shadow {
             most = most.zip(terms(state.held)).map(|(most, terms)| most.max(terms));
         });
         most
+    }
+
+    /// The addresses of the image from which a contiguous region was copied, if it was copied
+    /// unchanged: the pieces, in order.
+    pub(super) fn constants(&mut self, region: &Region) -> Option<Vec<Range<u64>>> {
+        let mut pieces: Vec<(u64, Range<u64>)> = Vec::new();
+        let mut known = true;
+        self.pieces.update(region, |state, bytes| {
+            if let Held::Constants(apart) = state.held {
+                let image = |at: u64| at.wrapping_add(apart);
+                pieces.push((bytes.start, image(bytes.start)..image(bytes.end)));
+            } else {
+                known = false;
+            }
+        });
+        pieces.sort_by_key(|(at, _)| *at);
+        let total: u64 = pieces.iter().map(|(_, image)| image.end - image.start).sum();
+        // Of rows of a matrix only the first ones are passed.
+        (known && total == region.total())
+            .then(|| pieces.into_iter().map(|(_, image)| image).collect())
     }
 
     /// The first unwritten bytes of a range.

@@ -66,6 +66,11 @@ pub(super) fn sums(op: &Op) -> Option<Sums> {
         Op::Spmm(Spmm { out, accumulate, n, minifloat, .. }) => {
             Some(products(accumulate, out, u32::from(n) * weight(minifloat)))
         }
+        // A query has no more entries than there are keys.
+        Op::SpmmList(SpmmList { accumulate, n, entries, minifloat, .. }) => {
+            let terms = entries.0.min(n.into()) * weight(minifloat);
+            Some(Sums { kept: None, ..products(accumulate, Width::I8, terms) })
+        }
         Op::Softmax(Softmax { fresh, n, minifloat, .. }) => {
             Some(probabilities(!fresh, u32::from(n) * weight(minifloat)))
         }
@@ -78,7 +83,6 @@ pub(super) fn sums(op: &Op) -> Option<Sums> {
         | Op::Gather(_)
         | Op::Sddmm(_)
         | Op::SddmmList(_)
-        | Op::SpmmList(_)
         | Op::LayerNorm(_)
         | Op::Add(_)
         | Op::Lut(_)

@@ -20,7 +20,7 @@ use super::{Cost, SramTraffic, Summand as _, burst_traffic};
 use crate::effects::{Data, Mode, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
-use crate::instr::{Engine, Entries, Width};
+use crate::instr::{Engine, Width};
 use crate::machine::{Machine, Organisation};
 
 /// Rows of LayerNorm that are normalised together, channel by channel, so that its parameters are
@@ -43,11 +43,8 @@ pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -
         Op::Matmul(product) => costing.matmul(&product),
         Op::Sddmm(scores) => costing.sddmm(&scores),
         Op::Spmm(product) => costing.spmm(&product),
-        Op::SddmmList(SddmmList { m, d, heads, entries, .. }) => {
-            costing.list(u64::from(heads) * u64::from(m) + u64::from(entries.0), d)
-        }
-        Op::SpmmList(SpmmList { d, entries, .. }) => costing.list(entries.0.into(), d),
-        Op::SoftmaxList(SoftmaxList { count, entries, .. }) => costing.list_softmax(count, entries),
+        // See `lists`.
+        Op::SddmmList(_) | Op::SpmmList(_) | Op::SoftmaxList(_) => Cost::default(),
         Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. }) => {
             costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.encoder)
         }
@@ -364,27 +361,6 @@ impl Costing<'_> {
         let results = rows * u64::from(d);
         let cycles = cycles.max(words).max(self.requantise(results, lines));
         self.on_lines(lines, cycles, results * u64::from(heads_in))
-    }
-
-    /// An instruction on a list, which reads so many rows of `d` features by the row ports. It does
-    /// not state where they lie: at worst, each is read alone and all are in one bank.
-    fn list(&self, rows: u64, d: u16) -> Cost {
-        let mut cost = super::flat::cost(self.op, self.machine);
-        let (d, word) = (u64::from(d), self.geometry.word);
-        let words = if word.is_multiple_of(d) { 1 } else { (d + 2 * (word - 1)) / word };
-        cost.cycles = cost.cycles.max(rows * words * self.organisation.access_cycles());
-        cost.latency = self.latency(self.machine.lines.fill_cycles);
-        cost
-    }
-
-    /// The softmax of a list, row by row; at worst, the last word of each row is one entry.
-    fn list_softmax(&self, rows: u16, entries: Entries) -> Cost {
-        let mut cost = super::flat::cost(self.op, self.machine);
-        let per_cycle = u64::from(self.machine.softmax.scores_per_cycle);
-        let padded = u64::from(entries.0) + (per_cycle - 1) * u64::from(rows);
-        cost.cycles = (padded / per_cycle).max(1);
-        cost.latency = self.latency(self.machine.softmax.fill_cycles);
-        cost
     }
 
     // ---- other units ----

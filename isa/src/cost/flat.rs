@@ -1,11 +1,10 @@
 //! Instructions on an ideal machine: a flat scratchpad serves every port of every line in every
 //! cycle, and there are as many requantisers, dividers and roots as results need.
 
-use super::{Cost, burst_traffic, rowwise, streamed, sum_cycles};
+use super::{Cost, burst_traffic, rowwise, sum_cycles};
 use crate::instr::LineSet;
 use crate::instr::table::*;
 use crate::machine::Machine;
-use crate::operands::LineGroups;
 
 /// The cost of an operation on an ideal machine.
 pub(super) fn cost(op: &Op, machine: &Machine) -> Cost {
@@ -38,12 +37,8 @@ pub(super) fn cost(op: &Op, machine: &Machine) -> Cost {
             accumulate,
         )
         .shifted(minifloat),
-        Op::SddmmList(op) => list_scores(&op, machine),
-        Op::SpmmList(op) => list_product(&op, machine).shifted(op.minifloat),
-        Op::SoftmaxList(SoftmaxList { entries, .. }) => {
-            let softmax = &machine.softmax;
-            streamed(op, entries.0.into(), softmax.scores_per_cycle, softmax.fill_cycles)
-        }
+        // See `lists`.
+        Op::SddmmList(_) | Op::SoftmaxList(_) | Op::SpmmList(_) => Cost::default(),
         Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. })
         | Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
             let rows = u64::from(m) * u64::from(heads_out);
@@ -92,52 +87,6 @@ fn along_sum(
     // Each line streams its own row of the right operand; the lines of a round share the row of the
     // left one.
     .with_sram(op, &[(Some(left), rounds * k), (Some(right), m * n * k)])
-}
-
-/// Inter-MAC accumulation of the entries of a list, dealt to the lines in turn.
-fn list_scores(op: &SddmmList, machine: &Machine) -> Cost {
-    let (entries, d) = (u64::from(op.entries.0), u64::from(op.d));
-    let rounds = entries.div_ceil(u64::from(op.lines.count));
-    let write = 2u64.div_ceil(machine.lines.port_bytes.into());
-    // The entries of a query are consecutive, so the lines of a round share the query, except in
-    // rounds in which the query changes.
-    let queries = (u64::from(op.heads) * u64::from(op.m) + rounds).min(entries);
-    Cost {
-        cycles: (rounds * sum_cycles(machine, d).max(write)).max(1),
-        latency: machine.lines.fill_cycles.into(),
-        lines: Some(op.lines),
-        macs: entries * d,
-        ..Cost::default()
-    }
-    .with_sram(&(*op).into(), &[(Some("q"), queries * d), (Some("k"), entries * d)])
-}
-
-/// Intra-MAC accumulation of the rows of a list and of dense blocks. The instruction states the
-/// steps of its busiest group of lines.
-fn list_product(op: &SpmmList, machine: &Machine) -> Cost {
-    let LineGroups { lines_each, .. } = LineGroups::new(op.d, op.lines.count, machine.lines.macs);
-    let (d, macs) = (u64::from(op.d), u64::from(machine.lines.macs));
-    let passes = d.div_ceil(macs).div_ceil(lines_each.into());
-    // Writing a result takes no longer than the one step that each query takes at least.
-    let step = macs.min(d).div_ceil(machine.lines.port_bytes.into());
-    let listed = if op.list { u64::from(op.entries.0) } else { 0 };
-    let dense = if op.block { u64::from(op.columns) * u64::from(op.m) } else { 0 };
-    Cost {
-        cycles: (u64::from(op.steps.0) * passes * step).max(1),
-        latency: machine.lines.fill_cycles.into(),
-        lines: Some(op.lines),
-        macs: (listed + dense) * d,
-        ..Cost::default()
-    }
-    // The lines of a group share the probability.
-    .with_sram(
-        &(*op).into(),
-        &[
-            (Some("p"), listed * passes),
-            (Some("block_p"), dense * passes),
-            (Some("v"), (listed + dense) * d),
-        ],
-    )
 }
 
 /// Intra-MAC accumulation: `rows x d` results, each the sum of `terms` products of a factor and

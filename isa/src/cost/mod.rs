@@ -12,9 +12,10 @@
 //! - *MAC lines, along the outputs* (`spmm`, `encode`, `decode`; paper: output-stationary with
 //!   intra-MAC accumulation): a line computes `macs` consecutive features of one token at a time,
 //!   one term of the sum per cycle.
-//! - *Lists* (ours): `sddmm_list` deals its entries to the lines in turn. `spmm_list` assigns whole
-//!   queries to groups of lines and states the steps of its busiest group, which the compiler
-//!   knows. The softmax of a list processes entries independently of rows.
+//! - *Lists* (ours): instructions on lists state their cycles, which follow from the list, the
+//!   addresses of its operands and the machine. A group of lines computes an entry at a time. On an
+//!   ideal machine it never waits for a row; with banks, rows come in order through the irregular
+//!   row ports, each for all groups that use it.
 //! - *Minifloats* (ours): a shifter behind each multiplier, no slower than an int8.
 //! - *Ports* (ours): the operands of a cycle pass ports of `port_bytes`; a narrower port stretches
 //!   the cycle. A result passes the write port while the next one is computed, so it adds time only
@@ -32,6 +33,7 @@
 
 mod banked;
 mod flat;
+pub(crate) mod lists;
 mod streams;
 
 use crate::dram::bursts::of_row;
@@ -95,6 +97,9 @@ impl SramTraffic {
 
 /// The cost of an operation on a machine. The program must pass [`check`](crate::check::check).
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
+    if let Some(cost) = lists::cost(op, machine) {
+        return cost;
+    }
     match machine.organisation() {
         Some(organisation) => banked::cost(op, machine, organisation),
         None => flat::cost(op, machine),
@@ -137,12 +142,6 @@ fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
     let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
     let elements = u64::from(m) * u64::from(n);
     Cost { cycles, latency: fill.into(), elements, ..Cost::default() }.with_sram(op, &[])
-}
-
-/// Softmax of a list: `per_cycle` entries at a time, independently of rows.
-fn streamed(op: &Op, entries: u64, per_cycle: u32, fill: u32) -> Cost {
-    let cycles = entries.div_ceil(per_cycle.into()).max(1);
-    Cost { cycles, latency: fill.into(), elements: entries, ..Cost::default() }.with_sram(op, &[])
 }
 
 /// What a transfer moves over the DRAM channel.

@@ -131,23 +131,42 @@ impl Geometry {
     }
 
     fn contiguous_run(self, base: u64, bytes: u64) -> Stream {
-        self.contiguous(base % self.word, bytes)
+        self.contiguous(base, bytes)
     }
 
-    fn contiguous(self, base: u64, bytes: u64) -> Stream {
-        let words = (base + bytes).div_ceil(self.word);
+    /// The stream of contiguous bytes.
+    pub(super) fn contiguous(self, base: u64, bytes: u64) -> Stream {
+        if bytes == 0 {
+            return Stream::default();
+        }
+        let words = (base % self.word + bytes).div_ceil(self.word);
         Stream { words, layers: words.div_ceil(self.banks) }
     }
 
-    /// Rows that are one window: its distinct words, and the most of them in a bank.
-    fn window(self, rows: Rows) -> Stream {
-        let mut words: Vec<u64> = Vec::with_capacity(self.banks as usize);
-        for row in 0..rows.count {
-            for run in 0..rows.runs {
-                let at = rows.base + row * rows.stride + run * rows.run_stride;
-                words.extend(at / self.word..(at + rows.bytes).div_ceil(self.word));
-            }
+    /// The stream of some bytes anywhere, `(address, bytes)`, in windows of as many as there are
+    /// banks.
+    pub(super) fn windows(self, bytes: impl Iterator<Item = (u64, u64)>) -> Stream {
+        let mut bytes = bytes.peekable();
+        let mut sum = Stream::default();
+        while bytes.peek().is_some() {
+            sum = sum.and(self.distinct(bytes.by_ref().take(self.banks as usize)));
         }
+        sum
+    }
+
+    /// Rows that are one window.
+    fn window(self, rows: Rows) -> Stream {
+        let runs = |row: u64| {
+            let at = rows.base + row * rows.stride;
+            (0..rows.runs).map(move |run| (at + run * rows.run_stride, rows.bytes))
+        };
+        self.distinct((0..rows.count).flat_map(runs))
+    }
+
+    /// The distinct words of a window, and the most of them in a bank.
+    fn distinct(self, bytes: impl Iterator<Item = (u64, u64)>) -> Stream {
+        let words = bytes.flat_map(|(at, bytes)| at / self.word..(at + bytes).div_ceil(self.word));
+        let mut words: Vec<u64> = words.collect();
         words.sort_unstable();
         words.dedup();
         let mut load = [0u64; MAX_BANKS as usize];

@@ -60,10 +60,9 @@ impl Data {
     pub(crate) fn of_operand(op: &Op, operand: &str) -> Data {
         // These names have the same meaning in every instruction.
         match operand {
-            "index" | "mask" | "rows" | "keys" | "block_keys" => return Data::Indices,
+            "index" | "mask" | "rows" | "tokens" => return Data::Indices,
             "params" | "table" | "bias" => return Data::Params,
             "max" | "other_max" | "sum" | "other_sum" | "block_sum" => return Data::Statistics,
-            "block_p" => return Data::Probabilities,
             _ => {}
         }
         let or_activations = |operands: &[&str], data: Data| match operands.contains(&operand) {

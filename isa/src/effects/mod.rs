@@ -8,7 +8,8 @@
 //! An operand is read or written as a whole. An operand that a flag switches off is not accessed,
 //! and its fields are ignored. Operands are not empty, lie inside their memory, and have addresses
 //! and strides that are multiples of their alignment. Rows that are written do not overlap; rows
-//! that are read may, and a stride of 0 repeats one row.
+//! that are read may, and a stride of 0 repeats one row. Instructions on lists count all queries of
+//! all heads as written, although they write only those of the list: the others keep their values.
 //!
 //! An operand that is written overlaps no other operand of its instruction, with one exception: a
 //! result that is computed element by element may overwrite its source, at the same address and
@@ -31,11 +32,10 @@ pub use pieces::{Limits, Pieces};
 pub use region::Region;
 
 use crate::instr::table::*;
-use crate::instr::{Dram as DramAddress, Sram as SramAddress, Width};
+use crate::instr::{Dram as DramAddress, Sram as SramAddress, SramBytes, Width};
+use crate::lists::LIST_ROW_BYTES;
 use crate::numerics::{Interpolation, LayerNormParams};
-use crate::operands::{
-    Channel, LIST_ROW_BYTES, autoencoder_bytes, block_keys_bytes, list_key_bytes,
-};
+use crate::operands::{Channel, autoencoder_bytes};
 
 /// A memory of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -238,9 +238,8 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             }
         }
         Op::SddmmList(SddmmList {
-            wide,
             rows,
-            keys,
+            tokens,
             q,
             k,
             max,
@@ -251,17 +250,17 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             heads,
             q_stride,
             k_stride,
+            queries,
+            token_bytes,
             entries,
             ..
         }) => {
-            let (queries, entries) = (u64::from(heads) * u64::from(m), u64::from(entries.0));
             let width = u64::from(heads) * u64::from(d);
-            all.bytes("rows", Mode::Read, rows, queries * LIST_ROW_BYTES, 2);
-            all.keys(keys, wide, entries);
+            all.list(rows, queries, Some((tokens, token_bytes)));
             all.rows("q", Mode::Read, q, m, width, q_stride.into(), 1);
             all.rows("k", Mode::Read, k, n, width, k_stride.into(), 1);
-            all.bytes("max", Mode::Write, max, queries * 2, 2);
-            all.bytes("dst", Mode::Write, dst, entries * 2, 2);
+            all.bytes("max", Mode::Write, max, u64::from(heads) * u64::from(m) * 2, 2);
+            all.bytes("dst", Mode::Write, dst, u64::from(entries.0) * 2, 2);
         }
         Op::SoftmaxList(SoftmaxList {
             both,
@@ -271,63 +270,52 @@ pub fn accesses(op: &Op) -> Vec<Access> {
             other_max,
             sum,
             dst,
-            count,
+            m,
+            heads,
             queries,
             entries,
             ..
         }) => {
-            let entries = u64::from(entries.0);
-            all.bytes("rows", Mode::Read, rows, u64::from(count) * LIST_ROW_BYTES, 2);
+            let (entries, maxima) = (u64::from(entries.0), u64::from(heads) * u64::from(m) * 2);
+            all.list(rows, queries, None);
             all.bytes("src", Mode::Read, src, entries * 2, 2);
-            all.vector("max", Mode::Read, max, queries, 2);
+            all.bytes("max", Mode::Read, max, maxima, 2);
             if both {
-                all.vector("other_max", Mode::Read, other_max, queries, 2);
+                all.bytes("other_max", Mode::Read, other_max, maxima, 2);
             }
-            all.vector("sum", Mode::Write, sum, count, 4);
+            all.vector("sum", Mode::Write, sum, queries, 4);
             all.bytes("dst", Mode::Write, dst, entries, 1);
         }
         Op::SpmmList(SpmmList {
-            wide,
-            list,
-            block,
+            accumulate,
             rows,
-            keys,
+            tokens,
             p,
             sum,
-            block_keys,
-            block_p,
             block_sum,
+            acc,
             v,
             dst,
             m,
             n,
             d,
             heads,
-            columns,
             v_stride,
             dst_stride,
+            acc_stride,
+            queries,
+            token_bytes,
             entries,
             ..
         }) => {
-            let (queries, entries) = (u64::from(heads) * u64::from(m), u64::from(entries.0));
             let width = u64::from(heads) * u64::from(d);
-            all.bytes("rows", Mode::Read, rows, queries * LIST_ROW_BYTES, 2);
-            if list {
-                all.keys(keys, wide, entries);
-                all.bytes("p", Mode::Read, p, entries, 1);
-                all.bytes("sum", Mode::Read, sum, queries * 4, 4);
-            }
-            if block {
-                let columns = u64::from(columns);
-                all.bytes(
-                    "block_keys",
-                    Mode::Read,
-                    block_keys,
-                    block_keys_bytes(heads.into(), columns),
-                    2,
-                );
-                all.bytes("block_p", Mode::Read, block_p, columns * u64::from(m), 1);
-                all.bytes("block_sum", Mode::Read, block_sum, queries * 4, 4);
+            all.list(rows, queries, Some((tokens, token_bytes)));
+            all.bytes("p", Mode::Read, p, entries.0.into(), 1);
+            all.vector("sum", Mode::Read, sum, queries, 4);
+            if accumulate {
+                let sums = u64::from(heads) * u64::from(m) * 4;
+                all.bytes("block_sum", Mode::Read, block_sum, sums, 4);
+                all.rows("acc", Mode::Read, acc, m, 4 * width, acc_stride.0, 4);
             }
             all.rows("v", Mode::Read, v, n, width, v_stride.into(), 1);
             all.rows("dst", Mode::Write, dst, m, width, dst_stride.into(), 1);
@@ -563,10 +551,12 @@ impl Accesses {
         self.push(operand, mode, Region::contiguous(at.0.into(), bytes), align);
     }
 
-    /// Adds the access to the keys of a list's entries.
-    fn keys(&mut self, at: SramAddress, wide: bool, entries: u64) {
-        let each = list_key_bytes(wide);
-        self.bytes("keys", Mode::Read, at, entries * each, each);
+    /// Adds the accesses to a list.
+    fn list(&mut self, rows: SramAddress, queries: u16, tokens: Option<(SramAddress, SramBytes)>) {
+        self.bytes("rows", Mode::Read, rows, u64::from(queries) * LIST_ROW_BYTES, 2);
+        if let Some((at, bytes)) = tokens {
+            self.bytes("tokens", Mode::Read, at, bytes.0.into(), 1);
+        }
     }
 
     fn vector(

@@ -121,20 +121,18 @@ fn sddmm() {
 
 #[test]
 fn sddmm_list() {
-    // 3 * 197 queries.
+    // 500 of 3 * 197 queries.
     let Op::SddmmList(list) = case("sddmm_list") else { unreachable!() };
-    let (rows, keys) = ("read rows sram:0x111214 2364 /2", "read keys sram:0x212224 149130 /2");
+    let (rows, tokens) = ("read rows sram:0x111214 3000 /2", "read tokens sram:0x212223 65539 /1");
     let (q, k) = ("read q sram:0x313233 37824 /1", "read k sram:0x414243 192 x 200@194 /1");
     let (max, dst) = ("write max sram:0x515254 1182 /2", "write dst sram:0x616264 149130 /2");
-    assert_eq!(describe(list), [rows, keys, q, k, max, dst]);
-    let narrow = "read keys sram:0x212224 74565 /1";
-    assert_eq!(describe(SddmmList { wide: false, ..list }), [rows, narrow, q, k, max, dst]);
+    assert_eq!(describe(list), [rows, tokens, q, k, max, dst]);
 }
 
 #[test]
 fn softmax_list() {
     let Op::SoftmaxList(softmax) = case("softmax_list") else { unreachable!() };
-    let (rows, src) = ("read rows sram:0x10 400 /2", "read src sram:0x20 132102 /2");
+    let (rows, src) = ("read rows sram:0x10 600 /2", "read src sram:0x20 132102 /2");
     let (max, other) = ("read max sram:0x30 1182 /2", "read other_max sram:0x40 1182 /2");
     let (sum, dst) = ("write sum sram:0x50 400 /4", "write dst sram:0x60 66051 /1");
     assert_eq!(describe(softmax), [rows, src, max, other, sum, dst]);
@@ -144,24 +142,19 @@ fn softmax_list() {
 #[test]
 fn spmm_list() {
     let Op::SpmmList(spmm) = case("spmm_list") else { unreachable!() };
-    let rows = "read rows sram:0x111214 2364 /2";
     let list = [
-        "read keys sram:0x212223 74565 /1",
+        "read rows sram:0x111214 3000 /2",
+        "read tokens sram:0x212223 65539 /1",
         "read p sram:0x313233 74565 /1",
-        "read sum sram:0x414244 2364 /4",
+        "read sum sram:0x414244 2000 /4",
     ];
-    // 3 heads, 261 columns, 197 queries a head.
-    let block = [
-        "read block_keys sram:0x515254 528 /2",
-        "read block_p sram:0x616263 51417 /1",
-        "read block_sum sram:0x717274 2364 /4",
-    ];
+    // 3 heads of 197 queries and 64 features.
+    let block = ["read block_sum sram:0x515254 2364 /4", "read acc sram:0x616264 768 x 197@776 /4"];
     let (v, dst) =
-        ("read v sram:0x818283 192 x 200@194 /1", "write dst sram:0x919293 192 x 197@515 /1");
-    let with = |parts: &[&'static str]| [&[rows], parts, &[v, dst]].concat();
-    assert_eq!(describe(spmm), with(&[list, block].concat()));
-    assert_eq!(describe(SpmmList { list: false, ..spmm }), with(&block));
-    assert_eq!(describe(SpmmList { block: false, ..spmm }), with(&list));
+        ("read v sram:0x717273 192 x 200@194 /1", "write dst sram:0x818283 192 x 197@515 /1");
+    assert_eq!(describe(spmm), [&list[..], &block, &[v, dst]].concat());
+    let alone = SpmmList { accumulate: false, ..spmm };
+    assert_eq!(describe(alone), [&list[..], &[v, dst]].concat());
 }
 
 #[test]

@@ -191,29 +191,44 @@ impl Field for i32 {
     }
 }
 
-/// A number of entries of a sparse pattern.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entries(pub u32);
+/// Defines a number of something.
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident, $width:literal, $short:expr, $meaning:literal;)+) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(pub u32);
 
-impl Field for Entries {
-    const WIDTH: u32 = 24;
-    const ZERO: Self = Entries(0);
-    const MEANING: &'static str = "number of entries";
-    fn to_bits(self) -> u64 {
-        u64::from(self.0)
-    }
-    fn from_bits(bits: u64) -> Option<Self> {
-        Some(Entries(bits as u32))
-    }
-    fn parse(text: &str) -> Option<Self> {
-        integer(text).map(Entries)
-    }
+        impl Field for $name {
+            const WIDTH: u32 = $width;
+            const SHORT: Option<u32> = $short;
+            const ZERO: Self = $name(0);
+            const MEANING: &'static str = $meaning;
+            fn to_bits(self) -> u64 {
+                u64::from(self.0)
+            }
+            fn from_bits(bits: u64) -> Option<Self> {
+                Some($name(bits as u32))
+            }
+            fn parse(text: &str) -> Option<Self> {
+                integer(text).map($name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+ };
 }
 
-impl fmt::Display for Entries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+counts! {
+    /// A number of entries of a sparse pattern.
+    Entries, 24, None, "number of entries";
+    /// A number of cycles that an instruction states.
+    Cycles, 32, Some(16), "number of cycles";
+    /// A number of bytes of the scratchpad.
+    SramBytes, 24, None, "number of scratchpad bytes";
 }
 
 /// Right shift of a rescaled add.

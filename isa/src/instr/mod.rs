@@ -56,7 +56,10 @@ mod transfers;
 pub mod unit;
 mod word;
 
-pub use field::{Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, Traffic, Width};
+pub use field::{
+    Cycles, Dram, Engine, Entries, Field, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic,
+    Width,
+};
 pub use resources::Accumulation;
 pub use table::{Op, TABLE};
 pub use unit::{Unit, UnitSet};

@@ -18,26 +18,54 @@
 //!
 //! # Lists
 //!
-//! A list is a sparse pattern of attention in the order in which an engine processes it: all
-//! entries of one query, then all of the next, over all heads. The compiler chooses the order of
-//! queries; it determines how evenly MAC lines are loaded and does not affect results. Nothing
-//! points into a list: both of its operands are read from front to back.
+//! A list is a sparse pattern of attention as a program for groups of lines, which the compiler
+//! makes from a fixed mask. Queries are worked on in *batches*, and the row of each key that at
+//! least one query of a batch needs passes by once, together with the set of the queries that use
+//! it. Which queries are in a batch, and the order of rows, determine the cycles and do not affect
+//! results. Nothing points into a list: both of its operands are read from front to back. The form
+//! of lists and all that is said of groups is ours.
 //!
-//! - `rows` has 4 bytes for each query, two uint16: its number, `r = h * m + i` for query `i` of
-//!   head `h`, and how many entries it has, 0 included.
-//! - `keys` has the key of each entry, a uint8 or, where `wide` is set, a uint16.
+//! *Groups.* The lines of an instruction form groups of `min(ceil(d / macs), lines)`, where `macs`
+//! is the number of MACs of a line. A group has `contexts` of them, each of which holds a query:
+//! half of a line's accumulators divided by `macs`, at least 1 and at most 8, or 2 if the machine
+//! states no accumulators. There are at most 256 contexts in all; remaining lines are idle. A group
+//! computes one entry in a cycle, or in as many as its lines need passes over the features, and
+//! their ports for a pass. Context `c` of group `g` has the number `g * contexts + c`.
 //!
-//! With `m = 2` queries in each of 2 heads, `rows` = (3, 2) (0, 1) (1, 1) (2, 0) and `keys` = 4 6 0
-//! 5 say: query 1 of head 1 attends keys 4 and 6, query 0 of head 0 key 0, query 1 of head 0 key 5,
-//! and query 0 of head 1 none.
+//! - `rows` has 6 bytes for each query of the list: query `i` (uint16), the number of its entries
+//!   (uint16), head `h` (uint8), and its context (uint8). No query of a head is named twice.
+//! - `tokens` is a sequence of *segments*. Segment `s` begins with three uint16: the number of its
+//!   tokens, and how many cycles later its last token issues than the last token of the segment
+//!   before (of the first one, in which cycle), in scores and in products; 65535 stands for more,
+//!   too. A token begins with a byte:
+//!   - 0, a *row*: a key (uint8 or, where `wide` is set, uint16) and a bit for each context, low
+//!     bits first, padded to whole bytes, which says that its query attends the key. Rows of segment
+//!     `s` belong to the queries of batch `s - 1`.
+//!   - `n > 0`, *held*: the next `n` queries of `rows`, all of which are the same query `i`, take
+//!     their contexts in batch `s`. The last segment has none.
 //!
-//! Three indices address the data of a list. Scores and probabilities are vectors by entry, `e`, in
-//! the order of `keys`. Row maxima, and all data of dense blocks, are indexed by the query's number
-//! `r`, so that both engines find the parts of a row. Row sums of a list are indexed by the query's
-//! position `t` in `rows`.
+//! The entries of a query are the rows that name its context, in order. So on a machine of 2 groups
+//! of 1 context, the tokens (1, 1) | (0 4 0b11) (0 6 0b01) (0 0 0b10) of two segments, with `rows`
+//! = (7, 2, 1, 0) (3, 2, 1, 1), say: query 7 of head 1 attends keys 4 and 6, query 3 keys 4 and 0.
+//!
+//! Three indices address the data of a list. Scores and probabilities are vectors by entry, `e`:
+//! the entries of one query, then all of the next, in the order of `rows`. Row maxima and sums of
+//! dense blocks are indexed by the query's number `r = h * m + i`, so that both engines find the
+//! parts of a row. Row sums of a list are indexed by the query's position `t` in `rows`.
+//!
+//! Instructions state their cycles, which follow from the list, the addresses of its operands and
+//! the machine (`lists`). The machine stops if cycles differ from those that an instruction or, for
+//! its phase, a segment states, and if a list does not hold together: a query not below `m`, a head
+//! not below `heads`, a context or key that does not exist; a query named twice; entries that are
+//! not `entries` in total; queries of a token that differ, or that are not all seated; a context
+//! that is seated twice in a batch, or used without a query; a row that no context uses; uses that
+//! are not as many as the query's entries; more entries than keys; bytes that end within a segment.
 
 use super::derive::instructions;
-use super::{Dram, Engine, Entries, LineSet, ScoreShift, Shift, Sram, Traffic, Unit, Width};
+use super::{
+    Cycles, Dram, Engine, Entries, LineSet, ScoreShift, Shift, Sram, SramBytes, Traffic, Unit,
+    Width,
+};
 use crate::numerics::Scale;
 
 instructions! {
@@ -305,21 +333,20 @@ instructions! {
     }
 
     /// Attention scores of the entries of a list: for each entry `e` of query `i` of head `h`, with
-    /// `j = keys[e]`, `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d +
-    /// l])`. `max[r]` becomes the largest score of query `r`, or the smallest int16 if it has no
-    /// entry. The machine stops if the list does not name every query once, if its queries do not
-    /// have `entries` entries in total, and at a key not below `n`.
+    /// key `j`, `dst[e] = requantise_score(sum over l < d of q[i, h * d + l] * k[j, h * d + l])`.
+    /// `max[r]` becomes the largest score of query `r`, or the smallest int16 if it has no entry;
+    /// maxima of queries that are not in the list are not written.
     0x18 "sddmm_list" SddmmList {
         /// The engine that executes.
         engine: Engine,
         /// Whether a key takes two bytes instead of one.
         wide: bool or 0,
-        /// The lines that execute; entries are dealt to them in turn.
+        /// The lines that execute.
         lines: LineSet,
-        /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
+        /// Queries of the list, 6 bytes each.
         rows: Sram,
-        /// Keys of the entries, `entries` uint8 or uint16.
-        keys: Sram,
+        /// Segments of tokens, `token_bytes` bytes.
+        tokens: Sram,
         /// Queries, `m` rows of `heads * d` int8.
         q: Sram,
         /// Keys, `n` rows of `heads * d` int8.
@@ -334,14 +361,20 @@ instructions! {
         n: u16,
         /// Features of a head.
         d: u16,
-        /// Heads.
+        /// Heads, at most 256.
         heads: u16,
         /// Bytes between rows of `q`.
         q_stride: u16,
         /// Bytes between rows of `k`.
         k_stride: u16,
+        /// Queries of the list.
+        queries: u16,
+        /// Bytes of `tokens`.
+        token_bytes: SramBytes,
         /// Entries of the list.
         entries: Entries,
+        /// Cycles that it takes.
+        cycles: Cycles,
         /// Scale from the accumulator to the unit of scores.
         scale: Scale,
     }
@@ -350,9 +383,7 @@ instructions! {
     /// the query `r` at each position `t` of `rows` and each of its entries `e`, `dst[e] =
     /// encode(src[e], max[r], shift)`, and `sum[t]` becomes the sum of the integers they represent.
     /// If `both` is set, the row's maximum is the larger of `max[r]` and `other_max[r]`: a row that
-    /// spans both engines. `rows` may be a part of a list, with the scores of its entries. The
-    /// machine stops at a query not below `queries`, and if the queries do not have `entries`
-    /// entries in total.
+    /// spans both engines. `rows` may be a part of a list, with the scores of its entries.
     0x19 "softmax_list" SoftmaxList {
         /// The engine whose softmax unit executes.
         engine: Engine,
@@ -362,68 +393,62 @@ instructions! {
         minifloat: bool or 0,
         /// The unit of the scores is this power of two, in log2 / 256.
         shift: ScoreShift or 0,
-        /// Queries in the order of the list: `count` pairs of uint16, number and entries.
+        /// Queries of the list, 6 bytes each.
         rows: Sram,
         /// Scores of the entries, int16.
         src: Sram,
-        /// Row maxima by query, `queries` int16.
+        /// Row maxima by query, `heads * m` int16.
         max: Sram,
-        /// Row maxima by query of the other engine, `queries` int16.
+        /// Row maxima by query of the other engine, `heads * m` int16.
         other_max: Sram or 0,
-        /// Row sums by position in `rows`, `count` uint32.
+        /// Row sums by position in `rows`, `queries` uint32.
         sum: Sram,
         /// Probabilities of the entries, a byte each.
         dst: Sram,
-        /// Queries in `rows`.
-        count: u16,
-        /// Number of queries that may be named.
+        /// Queries of a head.
+        m: u16,
+        /// Heads, at most 256.
+        heads: u16,
+        /// Queries of the list.
         queries: u16,
         /// Entries of these queries.
         entries: Entries,
+        /// Cycles that it takes.
+        cycles: Cycles,
     }
 
-    /// Product with the values for rows that a list and a dense block share, over all heads, with
-    /// output-stationary (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`,
-    /// is the sum over its entries `e` of `decode(p[e]) * v[keys[e], h * d + f]` and over the
-    /// columns `c` of its head's block of `decode(block_p[i, c]) * v[key(c), h * d + f]`, for `f <
-    /// d`; `dst[i, h * d + f]` is that sum, requantised by `scale / (sum[t] + block_sum[r])`.
-    /// Without `list` there are no entries, and `rows` only orders the queries; without `block`
-    /// there are no columns. Absent parts count as zero. Each head's block has its own columns:
-    /// `block_keys` holds their number for each head, then the key of every column, head after
-    /// head, all uint16; `block_p` holds for each head `m` contiguous rows with one byte per
-    /// column. The lines form groups of `min(ceil(d / macs), lines)`, where `macs` is the number of
-    /// MACs of a line; remaining lines are idle. A free group takes the next query of `rows` with
-    /// all its features, one entry or column per step and at least one step. `steps` is the number
-    /// of steps of the busiest group. The machine stops where `sddmm_list` does, at other `steps`,
-    /// at numbers of columns whose total is not `columns`, at the key of a column not below `n`,
-    /// and at a query with more than 4095 minifloats.
+    /// Product with the values of the entries of a list, over all heads, with output-stationary
+    /// (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`, is `init(i, h * d +
+    /// f)` and the sum over its entries `e`, with key `j`, of `decode(p[e]) * v[j, h * d + f]` for
+    /// `f < d`; `dst[i, h * d + f]` is that sum, requantised by `scale / sum[t]`. `init` is zero or,
+    /// if `accumulate` is set, the int32 at `acc`, to which `spmm` has added the products of a dense
+    /// block; then the row is requantised by `scale / (sum[t] + block_sum[r])`. Results of queries
+    /// that are not in the list are not written, although all of `dst` counts as written. The
+    /// machine stops also at a query with more than 4095 minifloats.
     0x1a "spmm_list" SpmmList {
         /// The engine that executes.
         engine: Engine,
         /// Whether a key takes two bytes instead of one.
         wide: bool or 0,
-        /// Whether there is a list.
-        list: bool or 0,
-        /// Whether there is a block.
-        block: bool or 0,
+        /// Whether to continue from the int32 at `acc`.
+        accumulate: bool or 0,
         /// Whether probabilities are minifloats instead of int8.
         minifloat: bool or 0,
         /// The lines that execute.
         lines: LineSet,
-        /// Queries in the order of the list: `heads * m` pairs of uint16, number and entries.
+        /// Queries of the list, 6 bytes each.
         rows: Sram,
-        /// Keys of the entries, `entries` uint8 or uint16.
-        keys: Sram or 0,
+        /// Segments of tokens, `token_bytes` bytes.
+        tokens: Sram,
         /// Probabilities of the entries, a byte each.
-        p: Sram or 0,
-        /// Row sums of the entries by position in `rows`, `heads * m` uint32.
-        sum: Sram or 0,
-        /// Columns of each head's block and their keys: `heads`, then `columns` uint16.
-        block_keys: Sram or 0,
-        /// Probabilities of the blocks, `columns * m` bytes.
-        block_p: Sram or 0,
-        /// Row sums of the blocks by query, `heads * m` uint32.
+        p: Sram,
+        /// Row sums of the entries by position in `rows`, `queries` uint32.
+        sum: Sram,
+        /// Row sums of the blocks by query, `heads * m` uint32; read only if `accumulate` is set.
         block_sum: Sram or 0,
+        /// Int32 accumulators to continue, `m` rows of `heads * d`; read only if `accumulate` is
+        /// set.
+        acc: Sram or 0,
         /// Values, `n` rows of `heads * d` int8.
         v: Sram,
         /// The results, `m` rows of `heads * d` int8.
@@ -434,18 +459,22 @@ instructions! {
         n: u16,
         /// Features of a head.
         d: u16,
-        /// Heads.
+        /// Heads, at most 256.
         heads: u16,
-        /// Columns of all heads' blocks.
-        columns: u16 or 0,
         /// Bytes between rows of `v`.
         v_stride: u16,
         /// Bytes between rows of `dst`.
         dst_stride: u16,
+        /// Bytes between rows of `acc`.
+        acc_stride: SramBytes or 0,
+        /// Queries of the list.
+        queries: u16,
+        /// Bytes of `tokens`.
+        token_bytes: SramBytes,
         /// Entries of the list.
-        entries: Entries or 0,
-        /// Steps of the busiest group.
-        steps: Entries,
+        entries: Entries,
+        /// Cycles that it takes.
+        cycles: Cycles,
         /// Scale of the product, before the division by the row sum.
         scale: Scale,
     }

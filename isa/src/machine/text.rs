@@ -100,6 +100,7 @@ const FIELDS: &[(&str, &str, Kind)] = &[
     ("datapath", "operand_bytes", Kind::Integer(2, 4096)),
     ("datapath", "accumulators", Kind::Integer(2, 4096)),
     ("datapath", "requantisers", Kind::Integer(1, 256)),
+    ("datapath", "queued_rows", Kind::Integer(1, 64)),
     ("datapath", "mode_switch_cycles", Kind::Integer(0, 10_000)),
     ("datapath", "dividers", Kind::Integer(1, 4096)),
     ("datapath", "divider_cycles", Kind::Integer(1, 10_000)),

@@ -1,12 +1,9 @@
-//! Layouts of structured operands in memory: channel parameters, auto-encoder parameters, lists of
-//! sparse patterns.
+//! Layouts of structured operands in memory: channel parameters, auto-encoder parameters, keys
+//! of dense blocks. Lists of sparse patterns are in [`crate::lists`].
 
-mod lists;
+mod blocks;
 
-pub use lists::{
-    LIST_ROW_BYTES, LineGroups, ListRow, MAX_LIST_QUERIES, block_keys_bytes, block_keys_from_bytes,
-    block_keys_to_bytes, list_key_bytes, list_keys_from_bytes, list_keys_to_bytes,
-};
+pub use blocks::{block_keys_bytes, block_keys_from_bytes, block_keys_to_bytes};
 
 use crate::numerics::{NumericsError, Scale};
 

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
-use vitcod_isa::instr::{Dram, Op as Instruction};
+use vitcod_isa::instr::table::SoftmaxList;
+use vitcod_isa::instr::{Cycles, Dram, Op as Instruction};
+use vitcod_isa::lists::{List, ListRow, softmax_cycles, state_cycles};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::builder::buffer_ring::BufferRing;
@@ -118,6 +120,38 @@ impl<'a> Builder<'a> {
         let task = Task { op, buffers, layer: 0, group: self.group as u32 };
         self.tasks.tasks.push(task.without_unused());
         self.layers.push(layer);
+    }
+
+    /// An instruction with offsets in buffers in place of handles.
+    fn at_offsets(&self, mut op: Instruction) -> Instruction {
+        for at in op.sram_operands() {
+            at.0 = self.operands[at.0 as usize].map_or(0, |(_, offset)| offset);
+        }
+        op
+    }
+
+    /// Appends `sddmm_list` or `spmm_list`, with the cycles of its list. These follow from offsets
+    /// alone: see [`Tasks::alignments`].
+    pub(crate) fn push_list(&mut self, layer: Op, op: impl Into<Instruction>, list: &List) {
+        let mut op = op.into();
+        let mut stated = list.clone();
+        let mut at_offsets = self.at_offsets(op);
+        state_cycles(&mut at_offsets, &mut stated, self.machine).expect("lists hold together");
+        debug_assert!(stated == *list, "the segments of a list state other cycles");
+        match (&mut op, at_offsets) {
+            (Instruction::SddmmList(op), Instruction::SddmmList(timed)) => op.cycles = timed.cycles,
+            (Instruction::SpmmList(op), Instruction::SpmmList(timed)) => op.cycles = timed.cycles,
+            _ => {}
+        }
+        self.push(layer, op);
+    }
+
+    /// Appends `softmax_list` of these rows, with its cycles.
+    pub(crate) fn push_softmax(&mut self, layer: Op, mut op: SoftmaxList, rows: &[ListRow]) {
+        if let Instruction::SoftmaxList(at_offsets) = self.at_offsets(op.into()) {
+            op.cycles = Cycles(softmax_cycles(&at_offsets, rows, self.machine));
+        }
+        self.push(layer, op);
     }
 
     /// A new buffer under a name that the plan declares.

@@ -41,7 +41,9 @@ impl Builder<'_> {
         })
     }
 
-    fn read_into(
+    /// A block of a value for reading: the resident bytes, or a load into the tile that `buffer`
+    /// makes.
+    pub(crate) fn read_into(
         &mut self,
         layer: Op,
         value: Value,

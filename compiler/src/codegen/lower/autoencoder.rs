@@ -2,7 +2,7 @@
 //! the computation of others.
 
 use vitcod_isa::instr::table::{Decode, Encode};
-use vitcod_isa::instr::{Op as Instruction, Traffic};
+use vitcod_isa::instr::{LineSet, Op as Instruction, Traffic};
 use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
@@ -13,6 +13,7 @@ use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::fit::halve_until;
+use crate::codegen::lower::sparse_attention::spare_lines;
 use crate::codegen::strategy::STRIPES;
 use crate::ir::{Graph, Op, OpKind};
 
@@ -24,6 +25,7 @@ const RESULTS: &str = "results";
 pub(crate) struct AutoencoderPlan {
     op: Op,
     rows: usize,
+    lines: LineSet,
     buffers: Declared,
 }
 
@@ -51,7 +53,17 @@ pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<AutoencoderPlan, C
     if buffers.bytes() > available {
         return Err(planner.too_small(op, buffers.bytes(), available));
     }
-    Ok(AutoencoderPlan { op, rows, buffers })
+    let all = planner.machine.all_lines();
+    // Lists of heads of this width leave these lines to the decoder.
+    let d = match data.kind {
+        OpKind::Decode { heads_in, .. } => count(width_in / heads_in),
+        _ => count(width_in),
+    };
+    let lines = match data.kind {
+        OpKind::Decode { .. } => spare_lines(d, planner.spare_groups, planner.machine),
+        _ => None,
+    };
+    Ok(AutoencoderPlan { op, rows, lines: lines.unwrap_or(all), buffers })
 }
 
 /// Emits `encode` or `decode`.
@@ -69,7 +81,7 @@ pub(crate) fn emit(builder: &mut Builder<'_>, plan: &AutoencoderPlan) {
         let target = builder.begin_store(RESULTS, result, &block(width_out));
         let (src, params, dst) = (x.at.into(), params.into(), target.tile.at.into());
         let (src_stride, dst_stride) = (x.stride, target.tile.stride);
-        let (lines, m) = (builder.machine.all_lines(), count(rows.len()));
+        let (lines, m) = (plan.lines, count(rows.len()));
         let instruction: Instruction = match data.kind {
             OpKind::Encode { heads_in, heads_out } => {
                 let d = count(width_in / heads_in);

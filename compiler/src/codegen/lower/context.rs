@@ -14,7 +14,19 @@ pub(crate) struct Planner<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) residence: &'a Residence,
     grain: TileGrain,
+    /// Groups of lines that lists leave to other units, see
+    /// [`Strategy`](crate::codegen::strategy::Strategy).
+    pub(crate) spare_groups: u16,
     group: usize,
+}
+
+/// Where a row of a resident tensor lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResidentRow {
+    /// Bytes from the start of the buffer.
+    pub(crate) offset: u64,
+    /// Bytes between rows.
+    pub(crate) stride: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -23,8 +35,9 @@ impl<'a> Planner<'a> {
         machine: &'a Machine,
         residence: &'a Residence,
         grain: TileGrain,
+        spare_groups: u16,
     ) -> Planner<'a> {
-        Planner { graph, machine, residence, grain, group: 0 }
+        Planner { graph, machine, residence, grain, spare_groups, group: 0 }
     }
 
     /// Proceeds to a group.
@@ -61,6 +74,14 @@ impl<'a> Planner<'a> {
     /// Whether a value is resident.
     pub(crate) fn on_chip(&self, value: Value) -> bool {
         self.residence.on_chip(value)
+    }
+
+    /// The first row of a value in its buffer, if it is resident.
+    pub(crate) fn resident_row(&self, value: Value) -> Option<ResidentRow> {
+        let location = self.residence.location(value);
+        let data = self.residence.data(location);
+        (data.space == MemorySpace::Sram)
+            .then(|| ResidentRow { offset: data.offset(location.row), stride: data.row_bytes })
     }
 
     /// The drain that estimates count: cycles from the end of an instruction on the MAC lines to

@@ -30,6 +30,9 @@ use crate::ir::Graph;
 /// Choices that later groups of the same shape reuse.
 pub(crate) use crate::codegen::lower::linear::mlp::Memo;
 
+/// Lists that lowerings of the same graph share.
+pub(crate) use crate::codegen::lower::sparse_attention::Memo as Lists;
+
 /// How a group is lowered.
 pub(crate) enum GroupPlan<'g> {
     Linear(linear::LinearPlan<'g>),
@@ -51,6 +54,7 @@ pub(crate) enum GroupPlan<'g> {
 pub(crate) fn choose<'g>(
     planner: &Planner<'_>,
     memo: &mut Memo,
+    lists: &mut Lists,
     group: &'g Group,
 ) -> Result<GroupPlan<'g>, CodegenError> {
     Ok(match group {
@@ -62,7 +66,7 @@ pub(crate) fn choose<'g>(
         Group::Attention(group) => GroupPlan::Attention(attention::choose(planner, group)?),
         Group::RowMean(op) => GroupPlan::RowMean(row_mean::choose(planner, *op)?),
         Group::SparseAttention(group) => {
-            GroupPlan::SparseAttention(sparse_attention::choose(planner, group)?)
+            GroupPlan::SparseAttention(sparse_attention::choose(planner, lists, group)?)
         }
         Group::Autoencoder(op) => GroupPlan::Autoencoder(autoencoder::choose(planner, *op)?),
         Group::Elementwise(op) => GroupPlan::Elementwise(elementwise::choose(planner, *op)?),

@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 use cranelift_entity::EntityRef as _;
 
 use crate::codegen::schedule::live_bytes::live_bytes;
-use crate::tiled::{Addresses, BUFFER_ALIGN, Buffer, Lifetimes, Tasks};
+use crate::tiled::{Addresses, Alignments, BUFFER_ALIGN, Buffer, Lifetimes, Tasks};
 
 /// Tasks per time slice of the table of placed buffers.
 const SLICE: usize = 64;
@@ -33,7 +33,12 @@ type Turn = (Reverse<(u32, (u64, u64))>, usize, usize);
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
 ///
 /// Three orders are tried: by size, by length of the live range, and by their product.
-pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Addresses> {
+pub(super) fn run(
+    tasks: &Tasks,
+    lives: &Lifetimes,
+    alignments: &Alignments,
+    capacity: u64,
+) -> Option<Addresses> {
     let buffers: Vec<Interval> = tasks
         .buffers
         .iter()
@@ -52,12 +57,13 @@ pub(super) fn run(tasks: &Tasks, lives: &Lifetimes, capacity: u64) -> Option<Add
     ];
     orders
         .into_iter()
-        .find_map(|order| Placement::new(&buffers, order, tasks.tasks.len(), capacity).run())
+        .find_map(|order| Placement::new(&buffers, alignments, order, tasks.tasks.len(), capacity).run())
 }
 
 /// An incomplete placement.
 struct Placement<'a> {
     buffers: &'a [Interval],
+    alignments: &'a Alignments,
     order: Order,
     capacity: u64,
     addresses: Vec<Option<u64>>,
@@ -70,9 +76,16 @@ struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    fn new(buffers: &'a [Interval], order: Order, tasks: usize, capacity: u64) -> Placement<'a> {
+    fn new(
+        buffers: &'a [Interval],
+        alignments: &'a Alignments,
+        order: Order,
+        tasks: usize,
+        capacity: u64,
+    ) -> Placement<'a> {
         let mut placement = Placement {
             buffers,
+            alignments,
             order,
             capacity,
             addresses: vec![None; buffers.len()],
@@ -133,13 +146,13 @@ impl<'a> Placement<'a> {
         };
         let mut taken: Vec<(u64, u64)> = self.neighbours(index).filter_map(taken).collect();
         taken.sort_unstable();
-        let (_, bytes, _) = self.buffers[index];
+        let (buffer, bytes, _) = self.buffers[index];
         let mut address = 0;
         for (start, end) in taken {
             if address + bytes <= start {
                 break;
             }
-            address = address.max(end);
+            address = address.max(end.next_multiple_of(self.alignments[buffer]));
         }
         (address + bytes <= self.capacity).then_some(address)
     }
@@ -188,7 +201,7 @@ mod tests {
         }
         // Only the number of tasks matters.
         tasks.tasks = vec![idle(); 450];
-        let addresses = run(&tasks, &lives, capacity)?;
+        let addresses = run(&tasks, &lives, &Alignments::with_default(BUFFER_ALIGN), capacity)?;
         let placed = |(buffer, bytes): (Buffer, &u64)| {
             let (first, last) = lives[buffer].unwrap();
             (u64::from(addresses[buffer]), *bytes, first, last)

@@ -92,7 +92,7 @@ fn order_and_place(
             (tasks, lives)
         }
     };
-    let addresses = placement::run(&tasks, &lives, capacity)?;
+    let addresses = placement::run(&tasks, &lives, &tasks.alignments(machine), capacity)?;
     Some((tasks, addresses))
 }
 

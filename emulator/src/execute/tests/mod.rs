@@ -80,12 +80,17 @@ impl Bench {
     }
 
     /// Executes an instruction and compares all memory with what the plain reading gives.
-    fn expect(mut self, op: impl Into<Op>, plain: impl FnOnce(&mut Plain)) {
+    fn expect(self, op: impl Into<Op>, plain: impl FnOnce(&mut Plain)) {
+        self.expect_on(&testing::vitcod(), op, plain);
+    }
+
+    /// [`Bench::expect`] on a machine.
+    fn expect_on(mut self, machine: &Machine, op: impl Into<Op>, plain: impl FnOnce(&mut Plain)) {
         let mut expected = Plain { old: self.memory.sram.clone(), new: self.memory.sram.clone() };
         let dram = self.memory.dram.clone();
         plain(&mut expected);
         let instr = Instr::new(op);
-        Core::new(&testing::vitcod()).execute(0, &instr, &mut self.memory).unwrap();
+        Core::new(machine).execute(0, &instr, &mut self.memory).unwrap();
         assert!(self.memory.sram == expected.new, "{instr}");
         assert!(self.memory.dram == dram, "{instr}");
     }

@@ -1,9 +1,14 @@
 //! Attention in blocks and lists against dense instructions with pruned cells.
 
-use vitcod_isa::instr::Entries;
-use vitcod_isa::operands::{LineGroups, block_keys_to_bytes, list_keys_to_bytes};
+use std::collections::BTreeMap;
 
-use super::lists::{int16s, rows, uint32s};
+use vitcod_isa::instr::{Cycles, Entries, SramBytes};
+use vitcod_isa::lists::{
+    ContextSet, LIST_ROW_BYTES, LineGroups, List, ListRow, Segment, Token, softmax_cycles,
+};
+use vitcod_isa::machine::Machine;
+
+use super::lists::{int16s, put_list, uint32s};
 use super::*;
 
 /// Attention of a few heads, and which of its cells are kept.
@@ -23,6 +28,9 @@ struct Case {
     lines: LineSet,
     /// Where the softmax of the list is cut.
     cut: prop::sample::Index,
+    /// Which queries are in a batch, and the order of its tokens.
+    packing: u64,
+    machine: Machine,
     minifloat: bool,
     shift: ScoreShift,
 }
@@ -41,13 +49,13 @@ impl Case {
                     ),
                     Just((0..queries).collect::<Vec<u16>>()).prop_shuffle(),
                     any::<bool>(),
-                    any::<prop::sample::Index>(),
+                    (any::<prop::sample::Index>(), any::<u64>(), machines()),
                     (any::<bool>(), 0..=8u8),
                 )
                     .prop_map(
-                        move |(kept, columns, order, wide, cut, (minifloat, shift))| {
+                        move |(kept, columns, order, wide, (cut, packing, machine), numbers)| {
                             let lines = LineSet { first: 0, count };
-                            let shift = ScoreShift(shift);
+                            let (minifloat, shift) = (numbers.0, ScoreShift(numbers.1));
                             Case {
                                 heads,
                                 m,
@@ -59,6 +67,8 @@ impl Case {
                                 wide,
                                 lines,
                                 cut,
+                                packing,
+                                machine,
                                 minifloat,
                                 shift,
                             }
@@ -187,30 +197,71 @@ impl Case {
         run.bytes(dst, u32::from(self.m) * width)
     }
 
+    /// The list of all entries outside of blocks, in random batches.
+    fn list(&self) -> List {
+        let mut random = SplitMix64::new(self.packing);
+        let seats = LineGroups::new(self.d, self.lines.count, &self.machine).seats() as usize;
+        let mut below = |limit: usize| (random.bits() % limit as u64) as usize;
+        let mut list = List { segments: vec![Segment::default()], ..List::default() };
+        let mut order = &self.order[..];
+        while !order.is_empty() {
+            let (batch, rest) = order.split_at(1 + below(order.len().min(seats)));
+            order = rest;
+            let mut free: Vec<u8> = (0..seats).map(|context| context as u8).collect();
+            let mut held: Vec<Token> = Vec::new();
+            let mut rows = BTreeMap::<u16, ContextSet>::new();
+            for number in batch {
+                let (head, query) = ((number / self.m) as u8, number % self.m);
+                let (keys, context) = (self.listed(*number), free.swap_remove(below(free.len())));
+                let entries = keys.len() as u16;
+                for key in keys {
+                    rows.entry(key).or_default().insert(context);
+                }
+                // Neighbours of the same number share a token, or not.
+                match held.last_mut() {
+                    Some(Token::Held(queries))
+                        if list.rows.last().is_some_and(|last| last.query == query)
+                            && below(2) == 0 =>
+                    {
+                        *queries += 1;
+                    }
+                    _ => held.push(Token::Held(1)),
+                }
+                list.rows.push(ListRow { query, entries, head, context });
+            }
+            // Rows in any order, and held queries in theirs between the rows of the batch before.
+            let before = list.segments.last_mut().unwrap();
+            let mut place = 0;
+            for token in held {
+                place += below(before.tokens.len() + 1 - place);
+                before.tokens.insert(place, token);
+                place += 1;
+            }
+            let mut tokens: Vec<Token> =
+                rows.into_iter().map(|(key, uses)| Token::Row { key, uses }).collect();
+            for last in (1..tokens.len()).rev() {
+                tokens.swap(last, below(last + 1));
+            }
+            list.segments.push(Segment { cycles: [0; 2], tokens });
+        }
+        list
+    }
+
     /// The result of blocks and a list.
     fn split(&self, run: &mut Run) -> Vec<u8> {
         let Case { heads, m, n, d, wide, lines, .. } = *self;
         let width = u32::from(heads * d);
         let queries = heads * m;
-        let listed: Vec<Vec<u16>> = self.order.iter().map(|query| self.listed(*query)).collect();
-        let (names, keys): (Vec<(u16, u16)>, Vec<u16>) = (
-            self.order
-                .iter()
-                .zip(&listed)
-                .map(|(query, keys)| (*query, keys.len() as u16))
-                .collect(),
-            listed.concat(),
-        );
-        let entries = keys.len() as u32;
+        let list = self.list();
+        let rows = list.rows.clone();
+        let entries: u32 = rows.iter().map(|row| u32::from(row.entries)).sum();
         let columns: u16 = self.columns.iter().map(|columns| columns.len() as u16).sum();
 
         let bench = &mut run.bench;
         // Heads without a block have neither maxima nor sums.
         let block_max = bench.put(&int16s(&vec![i16::MIN; queries.into()]));
         let block_sum = bench.put(&uint32s(&vec![0; queries.into()]));
-        let (rows_at, keys_at) =
-            (bench.put(&rows(&names)), bench.put(&list_keys_to_bytes(&keys, wide).unwrap()));
-        let block_keys = bench.put(&block_keys_to_bytes(&self.columns).unwrap());
+        let acc = bench.put(&uint32s(&vec![0; usize::from(m) * width as usize]));
         let [max, sum, scores, p, block_p, dst] = [
             2 * u32::from(queries),
             4 * u32::from(queries),
@@ -221,12 +272,10 @@ impl Case {
         ]
         .map(|bytes| bench.rows(1, bytes).0);
 
-        run.execute(SddmmList {
+        let listed = SddmmList {
             engine: Engine::Sparser,
             wide,
             lines,
-            rows: rows_at,
-            keys: keys_at,
             q: run.q,
             k: run.k,
             max,
@@ -237,76 +286,116 @@ impl Case {
             heads,
             q_stride: width as u16,
             k_stride: width as u16,
-            entries: Entries(entries),
             scale: run.score_scale,
-        });
+            ..SddmmList::ZERO
+        };
+        let listed = put_list(bench, listed, list.clone(), &self.machine);
+        let Op::SddmmList(SddmmList { rows: rows_at, .. }) = listed else { unreachable!() };
+        run.execute(listed);
         let mut block_end = block_p;
         for (head, keys) in (0..heads).zip(&self.columns).filter(|(_, keys)| !keys.is_empty()) {
             let of_head = |at: Sram, element: u32| Sram(at.0 + u32::from(head * m) * element);
-            let (softmax, _) = self.dense(
-                run,
-                head,
-                keys,
-                of_head(block_max, 2),
-                of_head(block_sum, 4),
-                Some(of_head(max, 2)),
-            );
+            let sum = of_head(block_sum, 4);
+            let (softmax, _) =
+                self.dense(run, head, keys, of_head(block_max, 2), sum, Some(of_head(max, 2)));
             let Op::Softmax(softmax) = softmax else { unreachable!() };
             run.execute(Softmax { dst: block_end, ..softmax });
+            // The values of the block's keys side by side.
+            let from = u32::from(head * d);
+            let value = |key: &u16| {
+                let at = (run.v.0 + u32::from(*key) * width + from) as usize;
+                run.bench.memory.sram[at..at + usize::from(d)].to_vec()
+            };
+            let values: Vec<u8> = keys.iter().flat_map(value).collect();
+            let v = run.bench.put(&values);
+            run.execute(Spmm {
+                engine: Engine::Denser,
+                out: Width::I32,
+                accumulate: false,
+                both: false,
+                minifloat: self.minifloat,
+                lines: LINES,
+                p: block_end,
+                v,
+                sum: Sram(0),
+                other_sum: Sram(0),
+                acc: Sram(0),
+                dst: Sram(acc.0 + 4 * from),
+                m,
+                n: keys.len() as u16,
+                d,
+                scale: run.scale,
+                p_stride: keys.len() as u32,
+                v_stride: d.into(),
+                acc_stride: 0,
+                dst_stride: 4 * width,
+            });
             block_end.0 += u32::from(m) * keys.len() as u32;
         }
-        let (first, second) = names.split_at(self.cut.index(names.len() + 1));
-        let before: u32 = first.iter().map(|(_, entries)| u32::from(*entries)).sum();
+        let (first, second) = rows.split_at(self.cut.index(rows.len() + 1));
+        let before: u32 = first.iter().map(|row| u32::from(row.entries)).sum();
         for (part, at, from) in [(first, 0, 0), (second, first.len() as u32, before)] {
-            run.execute(SoftmaxList {
+            let softmax = SoftmaxList {
                 engine: Engine::Sparser,
                 both: true,
                 minifloat: self.minifloat,
                 shift: self.shift,
-                rows: Sram(rows_at.0 + 4 * at),
+                rows: Sram(rows_at.0 + LIST_ROW_BYTES as u32 * at),
                 src: Sram(scores.0 + 2 * from),
                 max,
                 other_max: block_max,
                 sum: Sram(sum.0 + 4 * at),
                 dst: Sram(p.0 + from),
-                count: part.len() as u16,
-                queries,
-                entries: Entries(part.iter().map(|(_, entries)| u32::from(*entries)).sum()),
-            });
+                m,
+                heads,
+                queries: part.len() as u16,
+                entries: Entries(part.iter().map(|row| u32::from(row.entries)).sum()),
+                cycles: Cycles(0),
+            };
+            let cycles = Cycles(softmax_cycles(&softmax, part, &self.machine));
+            run.execute(SoftmaxList { cycles, ..softmax });
         }
-        let steps = names.iter().map(|(query, entries)| {
-            u32::from(*entries) + self.columns[usize::from(query / m)].len() as u32
-        });
-        let groups = LineGroups::new(d, lines.count, testing::vitcod().lines.macs);
-        run.execute(SpmmList {
+        let product = SpmmList {
             engine: Engine::Sparser,
             wide,
-            list: entries > 0,
-            block: columns > 0,
+            accumulate: columns > 0,
             minifloat: self.minifloat,
             lines,
-            rows: rows_at,
-            keys: keys_at,
             p,
             sum,
-            block_keys,
-            block_p,
             block_sum,
+            acc,
             v: run.v,
             dst,
             m,
             n,
             d,
             heads,
-            columns,
             v_stride: width as u16,
             dst_stride: width as u16,
-            entries: Entries(entries),
-            steps: Entries(groups.busiest(steps) as u32),
+            acc_stride: SramBytes(4 * width),
             scale: run.scale,
-        });
+            ..SpmmList::ZERO
+        };
+        let product = put_list(&mut run.bench, product, list, &self.machine);
+        run.execute(product);
         run.bytes(dst, u32::from(m) * width)
     }
+}
+
+/// Machines that differ in how they read rows.
+fn machines() -> impl Strategy<Value = Machine> {
+    let banked = (1u32..=64, 1u32..=16, 1u32..=2, 0u32..=6, 1u32..=6, 2u32..=140);
+    let banked = banked.prop_map(|(count, ports, accesses, word, queue, accumulators)| {
+        let mut machine = Machine::preset("vitcod").unwrap();
+        let banks = machine.banks.as_mut().unwrap();
+        (banks.count, banks.row_ports) = (count, ports);
+        (banks.accesses_per_cycle, banks.word_bytes) = (accesses, 1 << word);
+        let datapath = machine.datapath.as_mut().unwrap();
+        (datapath.queued_rows, datapath.accumulators) = (queue, accumulators);
+        machine
+    });
+    prop_oneof![Just(testing::vitcod()), banked]
 }
 
 /// A machine with queries, keys and values of all heads.
@@ -327,7 +416,7 @@ impl Run {
         let [q, k, v] =
             [case.m, case.n, case.n].map(|rows| bench.rows(1, u32::from(rows) * width).0);
         let [score_scale, scale] = [0.05, 0.9].map(|scale| Scale::from_f64(scale).unwrap());
-        Run { bench, core: Core::new(&testing::vitcod()), q, k, v, score_scale, scale }
+        Run { bench, core: Core::new(&case.machine), q, k, v, score_scale, scale }
     }
 
     fn execute(&mut self, op: impl Into<Op>) {

@@ -1,224 +1,207 @@
-//! The instructions on lists, against lines that are stepped cycle by cycle.
-
-use proptest::prelude::*;
+//! The instructions on lists: what the words, requantisers and dividers take, worked out by hand.
 
 use super::{lines, vitcod};
 use crate::cost::cost;
+use crate::cost::lists::{list_limits, softmax_limits};
 use crate::effects::Data;
 use crate::instr::table::{SddmmList, SoftmaxList, SpmmList};
-use crate::instr::{Engine, Entries, ScoreShift, Sram};
+use crate::instr::{Cycles, Engine, Entries, Op, Sram, SramBytes};
+use crate::lists::ListRow;
+use crate::machine::Machine;
 use crate::numerics::Scale;
-use crate::operands::LineGroups;
 
-const NOWHERE: Sram = Sram(0);
-
-fn scores(entries: u32, d: u16, count: u16) -> SddmmList {
+fn scores() -> SddmmList {
     SddmmList {
         engine: Engine::Sparser,
-        lines: lines(count),
-        rows: NOWHERE,
-        keys: NOWHERE,
-        q: NOWHERE,
-        k: NOWHERE,
-        max: NOWHERE,
-        dst: NOWHERE,
+        lines: lines(64),
         m: 10,
         n: 10,
-        d,
+        d: 64,
         heads: 3,
-        entries: Entries(entries),
+        q_stride: 192,
+        k_stride: 192,
+        queries: 20,
+        // A header and 30 tokens of 4 bytes, and a few bytes that are none.
+        token_bytes: SramBytes(6 + 30 * 4 + 3),
+        entries: Entries(130),
+        cycles: Cycles(77),
         scale: Scale::ONE,
         ..SddmmList::ZERO
     }
 }
 
-fn product(steps: u32, d: u16, count: u16) -> SpmmList {
+fn product() -> SpmmList {
     SpmmList {
         engine: Engine::Sparser,
-        list: true,
-        block: true,
-        lines: lines(count),
-        rows: NOWHERE,
-        keys: NOWHERE,
-        p: NOWHERE,
-        sum: NOWHERE,
-        block_keys: NOWHERE,
-        block_p: NOWHERE,
-        block_sum: NOWHERE,
-        v: NOWHERE,
-        dst: NOWHERE,
+        accumulate: true,
+        lines: lines(64),
         m: 10,
         n: 10,
-        d,
+        d: 64,
         heads: 3,
-        columns: 6,
-        entries: Entries(100),
-        steps: Entries(steps),
+        v_stride: 192,
+        dst_stride: 192,
+        acc_stride: SramBytes(768),
+        queries: 20,
+        token_bytes: SramBytes(6 + 30 * 4 + 3),
+        entries: Entries(130),
+        cycles: Cycles(78),
         scale: Scale::ONE,
         ..SpmmList::ZERO
     }
 }
 
 #[test]
-fn scores_of_a_list_worked_out_by_hand() {
-    // 130 entries on 64 lines are 3 rounds of 8 steps; 30 queries change in at most as many rounds.
-    let cost = cost(&scores(130, 64, 64).into(), &vitcod());
-    assert_eq!((cost.cycles, cost.latency, cost.macs), (24, 12, 130 * 64));
-    let read = |data: Data| cost.sram.read[data as usize];
-    assert_eq!(read(Data::Activations), (30 + 3) * 64 + 130 * 64);
-    assert_eq!(read(Data::Indices), 30 * 4 + 130);
-    assert_eq!(cost.sram.written[Data::Scores as usize], 130 * 2);
-    assert_eq!(cost.sram.written[Data::Statistics as usize], 30 * 2);
+fn instructions_state_their_cycles() {
+    let machine = vitcod();
+    let scores_cost = cost(&scores().into(), &machine);
+    assert_eq!((scores_cost.cycles, scores_cost.latency), (77, 12));
+    assert_eq!(scores_cost.macs, 130 * 64);
+    let read = |data: Data| scores_cost.sram.read[data as usize];
+    // Every query and every row once; the default of 2 contexts in 8 groups makes tokens of 4 bytes.
+    assert_eq!(read(Data::Activations), (20 + 30) * 64);
+    assert_eq!(read(Data::Indices), 20 * 6 + 129);
+    assert_eq!(scores_cost.sram.written[Data::Scores as usize], 130 * 2);
+    assert_eq!(scores_cost.sram.written[Data::Statistics as usize], 20 * 2);
+    // No more rows than entries.
+    let few = SddmmList { entries: Entries(7), ..scores() };
+    assert_eq!(cost(&few.into(), &machine).sram.read[Data::Activations as usize], (20 + 7) * 64);
+
+    let product_cost = cost(&product().into(), &machine);
+    assert_eq!((product_cost.cycles, product_cost.latency), (78, 12));
+    let read = |data: Data| product_cost.sram.read[data as usize];
+    assert_eq!(read(Data::Activations), 30 * 64 + 20 * 256);
+    assert_eq!((read(Data::Probabilities), read(Data::Statistics)), (130, 2 * 20 * 4));
+    assert_eq!(product_cost.sram.written_bytes(), 20 * 64);
+    let alone = SpmmList { accumulate: false, minifloat: true, ..product() };
+    let alone = cost(&alone.into(), &machine);
+    assert_eq!(alone.sram.read[Data::Activations as usize], 30 * 64);
+    assert_eq!(alone.shifted, 130 * 64);
+}
+
+/// Machine `vitcod` with 4 banks, 2 slots for writes of the sparser engine, and no other slots.
+fn banked() -> Machine {
+    let mut machine = Machine::preset("vitcod").unwrap();
+    let (banks, slots) = (machine.banks.as_mut().unwrap(), machine.slots.as_mut().unwrap());
+    banks.count = 4;
+    slots.sparser_write = 2;
+    machine
+}
+
+/// Queries of a head with this many entries each.
+fn rows(rows: &[(u8, u16, u16)]) -> Vec<ListRow> {
+    rows.iter()
+        .map(|(head, query, entries)| ListRow {
+            query: *query,
+            entries: *entries,
+            head: *head,
+            context: 0,
+        })
+        .collect()
 }
 
 #[test]
-fn a_softmax_of_a_list_does_not_pad_rows() {
-    let softmax = SoftmaxList {
-        engine: Engine::Sparser,
-        both: false,
-        minifloat: false,
-        shift: ScoreShift(0),
-        rows: NOWHERE,
-        src: NOWHERE,
-        max: NOWHERE,
-        other_max: NOWHERE,
-        sum: NOWHERE,
-        dst: NOWHERE,
-        count: 30,
-        queries: 40,
-        entries: Entries(101),
+fn words_of_scores() {
+    let machine = banked();
+    let revolution = machine.organisation().unwrap().revolution_cycles();
+    let op = SddmmList {
+        rows: Sram(0),
+        tokens: Sram(4096),
+        max: Sram(8192),
+        dst: Sram(16384),
+        token_bytes: SramBytes(640),
+        lines: lines(64),
+        ..scores()
     };
-    let cost = cost(&softmax.into(), &vitcod());
-    assert_eq!((cost.cycles, cost.latency, cost.macs), (13, 8, 0));
-    assert_eq!((cost.sram.read_bytes(), cost.sram.written_bytes()), (30 * 4 + 202 + 80, 101 + 120));
+    // A word of rows, 10 of tokens in 3 layers: 4 revolutions of a slot. Written are 3 words of
+    // maxima at most, two of them in one bank, and scores: 192 and 64 bytes and 40, of which none
+    // begins within a word: 5 words, 2 layers. 4 layers are 2 revolutions of two slots.
+    let list = rows(&[(0, 0, 96), (0, 1, 32), (2, 9, 20)]);
+    let limit = |op: SddmmList, rows: &[ListRow]| list_limits(&op.into(), rows, &machine);
+    assert_eq!(limit(op, &list), 4 * revolution);
+    let few = SddmmList { token_bytes: SramBytes(10), ..op };
+    assert_eq!(limit(few, &list), 2 * revolution);
+    // 5 * 4 rows of 14 scores begin within words except the first: 9 and 19 words, 7 layers, and 5
+    // layers of maxima; 12 layers are 6 revolutions.
+    let ragged: Vec<(u8, u16, u16)> = (0..20).map(|i| (0, i, 14)).collect();
+    assert_eq!(limit(SddmmList { m: 20, ..few }, &rows(&ragged)), 6 * revolution);
+    // 20,000 scores are 625 words in 157 layers; 64 lines requantise 256 in a cycle, and one 4.
+    let many = rows(&[(0, 0, 20_000)]);
+    let many_op = SddmmList { entries: Entries(20_000), ..few };
+    assert_eq!(limit(many_op, &many), 79 * revolution);
+    assert_eq!(limit(SddmmList { lines: lines(1), ..many_op }, &many), 5000);
+    assert_eq!(list_limits(&many_op.into(), &many, &vitcod()), 0, "an ideal machine");
 }
 
 #[test]
-fn a_product_with_a_list_worked_out_by_hand() {
-    // 100 entries, 6 columns of 10 queries each.
-    let whole = cost(&product(20, 64, 64).into(), &vitcod());
-    assert_eq!((whole.cycles, whole.latency, whole.macs), (20, 12, 160 * 64));
-    let read = |data: Data| whole.sram.read[data as usize];
-    assert_eq!(read(Data::Probabilities), 160);
-    assert_eq!(read(Data::Activations), 160 * 64);
-    assert_eq!(read(Data::Indices), 30 * 4 + 100 + (3 + 6) * 2);
-    assert_eq!(read(Data::Statistics), 2 * 30 * 4);
-    // 4 lines are one group that needs two passes for 8 parts of 8 features.
-    assert_eq!(cost(&product(20, 64, 4).into(), &vitcod()).cycles, 40);
-    let dense = SpmmList { list: false, entries: Entries(0), ..product(20, 64, 64) };
-    assert_eq!(cost(&dense.into(), &vitcod()).macs, 60 * 64);
+fn words_of_products() {
+    let machine = banked();
+    let revolution = machine.organisation().unwrap().revolution_cycles();
+    let op = SpmmList {
+        rows: Sram(0),
+        tokens: Sram(4096),
+        p: Sram(8192),
+        sum: Sram(16384),
+        block_sum: Sram(20480),
+        acc: Sram(32768),
+        dst: Sram(65536),
+        token_bytes: SramBytes(64),
+        ..product()
+    };
+    let limit = |op: SpmmList, rows: &[ListRow]| list_limits(&Op::from(op), rows, &machine);
+    // A layer each of rows, tokens, probabilities and sums.
+    let list = rows(&[(0, 0, 30), (1, 1, 30), (2, 2, 4)]);
+    let alone = SpmmList { accumulate: false, ..op };
+    assert_eq!(limit(alone, &list), 4 * revolution);
+    // Numbers 0, 11 and 22 are in two words, of different banks. Accumulators are 3 * 4 words from
+    // 0, 16 and 32 on: 3 layers.
+    assert_eq!(limit(op, &list), (4 + 1 + 3) * revolution);
+    // 200 queries on 24 dividers take 9 * 32 cycles, and 12,800 results 50; sums are 50 windows.
+    let many: Vec<(u8, u16, u16)> = (0..200).map(|i| (0, i, 0)).collect();
+    let many = rows(&many);
+    let mut fast = machine.clone();
+    fast.slots.as_mut().unwrap().sparser_read = 64;
+    fast.slots.as_mut().unwrap().sparser_write = 64;
+    let large = SpmmList { m: 200, ..alone };
+    let revolution = fast.organisation().unwrap().revolution_cycles();
+    // Rows 5, tokens 1, no probabilities, 50 of sums: 56 layers. Results, 3 words apart: 50 layers.
+    assert_eq!(list_limits(&large.into(), &many, &fast), (9 * 32).max(revolution));
+    fast.datapath.as_mut().unwrap().dividers = 200;
+    assert_eq!(list_limits(&large.into(), &many, &fast), revolution.max(50));
 }
 
-/// Lines that are dealt the entries in turn, each `d` products along `macs` MACs, operands through
-/// a port of `port` bytes; a result waits in a register for its own port. Returns the cycle after
-/// the last operand.
-fn step_dealt(entries: u32, d: u16, count: u16, macs: u32, port: u32) -> u64 {
-    struct Line {
-        entries: u32,
-        /// Products left of the entry under way, and bytes left of their step.
-        products: u32,
-        bytes: u32,
-        writing: u32,
-    }
-    let mut all: Vec<Line> =
-        (0..count).map(|_| Line { entries: 0, products: 0, bytes: 0, writing: 0 }).collect();
-    for entry in 0..entries {
-        all[entry as usize % usize::from(count)].entries += 1;
-    }
-    let (mut cycle, mut last) = (0, 0);
-    while all.iter().any(|line| line.entries > 0) {
-        for line in all.iter_mut().filter(|line| line.entries > 0) {
-            if line.products == 0 {
-                line.products = d.into();
-            }
-            if line.bytes == 0 {
-                line.bytes = line.products.min(macs);
-            }
-            line.writing = line.writing.saturating_sub(port);
-            let passed = line.bytes.min(port);
-            line.bytes -= passed;
-            line.products -= passed;
-            last = cycle + 1;
-            if line.products == 0 {
-                line.entries -= 1;
-                assert_eq!(
-                    line.writing, 0,
-                    "a result of two bytes is written while the next is made"
-                );
-                line.writing = 2;
-            }
-        }
-        cycle += 1;
-    }
-    last
-}
-
-/// Groups of lines that take queries in order, each when it is free; every step brings `macs`
-/// features of each line through its port, and is taken for each pass over the features. Returns
-/// the cycle after the last step.
-fn step_groups(queries: &[u32], d: u16, count: u16, macs: u32, port: u32) -> u64 {
-    let parts = u32::from(d).div_ceil(macs);
-    let each = parts.min(count.into());
-    let mut groups = vec![0u32; usize::from(count) / each as usize];
-    let mut waiting = queries.iter();
-    let mut cycle = 0;
-    loop {
-        for left in groups.iter_mut().filter(|left| **left == 0) {
-            if let Some(query) = waiting.next() {
-                // Lines of a pass that have no part wait for those that have.
-                let cycles_of_a_step = macs.min(d.into()).div_ceil(port);
-                *left = (*query).max(1) * parts.div_ceil(each) * cycles_of_a_step;
-            }
-        }
-        if groups.iter().all(|left| *left == 0) {
-            return cycle;
-        }
-        groups.iter_mut().for_each(|left| *left = left.saturating_sub(1));
-        cycle += 1;
-    }
-}
-
-proptest! {
-    #[test]
-    fn scores_equal_lines_stepped_cycle_by_cycle(
-        entries in 1u32..200, d in 1u16..40, count in 1u16..=64, macs in 1u32..12, port in 2u32..12,
-    ) {
-        let mut machine = vitcod();
-        (machine.lines.macs, machine.lines.port_bytes) = (macs, port);
-        prop_assert_eq!(
-            cost(&scores(entries, d, count).into(), &machine).cycles,
-            step_dealt(entries, d, count, macs, port)
-        );
-    }
-
-    #[test]
-    fn products_equal_groups_stepped_cycle_by_cycle(
-        queries in prop::collection::vec(0u32..20, 1..60), d in 1u16..80, count in 1u16..=64, macs in 1u32..12, port in 1u32..12,
-    ) {
-        let mut machine = vitcod();
-        (machine.lines.macs, machine.lines.port_bytes) = (macs, port);
-        let steps = LineGroups::new(d, count, macs).busiest(queries.iter().copied());
-        prop_assert_eq!(
-            cost(&product(steps as u32, d, count).into(), &machine).cycles,
-            step_groups(&queries, d, count, macs, port)
-        );
-    }
-
-    /// What the closed form takes for the bytes of queries is at least what the lines of each round
-    /// need.
-    #[test]
-    fn queries_are_shared_within_a_round(rows in prop::collection::vec(0u32..40, 30), count in 1u16..=64) {
-        let entries: u32 = rows.iter().sum();
-        prop_assume!(entries > 0);
-        let of_entry: Vec<usize> =
-            rows.iter().enumerate().flat_map(|(query, own)| (0..*own).map(move |_| query)).collect();
-        let needed: usize = of_entry
-            .chunks(count.into())
-            .map(|round| round.chunk_by(|a, b| a == b).count())
-            .sum();
-        let d = 8;
-        let cost = cost(&scores(entries, d, count).into(), &vitcod());
-        let queries = cost.sram.read[Data::Activations as usize] / u64::from(d) - u64::from(entries);
-        prop_assert!(needed as u64 <= queries && queries <= u64::from(entries).min(needed as u64 + 30));
-    }
+#[test]
+fn softmax_of_a_list() {
+    let op = SoftmaxList {
+        engine: Engine::Sparser,
+        both: true,
+        rows: Sram(0),
+        src: Sram(4096),
+        max: Sram(8192),
+        other_max: Sram(12288),
+        sum: Sram(16384),
+        dst: Sram(20480),
+        m: 10,
+        heads: 3,
+        queries: 3,
+        entries: Entries(101),
+        cycles: Cycles(99),
+        ..SoftmaxList::ZERO
+    };
+    let list = rows(&[(0, 0, 100), (1, 1, 0), (2, 2, 1)]);
+    // An ideal machine does not pad rows.
+    let ideal = cost(&op.into(), &vitcod());
+    assert_eq!((ideal.cycles, ideal.latency, ideal.elements), (99, 8, 101));
+    assert_eq!(ideal.sram.read_bytes(), 3 * 6 + 202 + 2 * 3 * 2);
+    assert_eq!(ideal.sram.written_bytes(), 3 * 4 + 101);
+    assert_eq!(softmax_limits(&op, &list, &vitcod()), 13);
+    let machine = banked();
+    // Read is a layer of rows, of scores and of maxima twice; revolutions with writes alternate.
+    let revolution = machine.organisation().unwrap().revolution_cycles();
+    assert_eq!(softmax_limits(&op, &list, &machine), 2 * 4 * revolution);
+    let mut fast = machine;
+    fast.slots.as_mut().unwrap().softmax = 64;
+    fast.softmax.scores_per_cycle = 1;
+    let revolution = fast.organisation().unwrap().revolution_cycles();
+    assert_eq!(softmax_limits(&op, &list, &fast), (2 * revolution).max(100 + 1 + 1));
 }

@@ -1,91 +1,92 @@
-//! Line allocation: divides the MAC lines and the softmax units between the engines in proportion
-//! to their work, which the fixed mask determines at compile time.
+//! Line allocation: divides the MAC lines and the softmax units between the engines, by the work
+//! that the fixed mask determines at compile time.
+//!
+//! Lists take whole groups of lines, the first ones. A list is packed for a number of groups, and
+//! scores and product use the same tokens: both take as many groups. The denser engine takes the
+//! lines that are left or, if none are, all lines in turn with the sparser one.
 
-use vitcod_isa::cost::cost;
-use vitcod_isa::instr::{LineSet, Op as Instruction};
+use vitcod_isa::instr::LineSet;
+use vitcod_isa::lists::{Array, LineGroups, ListRow, softmax_cycles};
 use vitcod_isa::machine::Machine;
 
+use crate::codegen::limits::count;
 use crate::codegen::lower::sparse_attention::operation::SparseAttention;
-use crate::codegen::lower::sparse_attention::stripe::Stripe;
 
-/// The MAC lines of both engines while they compute scores.
-#[derive(Clone, Copy, Debug)]
+/// The MAC lines of both engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lines {
     pub(crate) denser: LineSet,
-    pub(crate) sparser: LineSet,
+    pub(crate) scores: LineSet,
+    pub(crate) products: LineSet,
+    /// Groups of lines of a list.
+    pub(crate) groups: u32,
 }
 
-/// A stripe with the units that compute it.
-pub(crate) struct AllocatedStripe {
-    pub(crate) stripe: Stripe,
-    pub(crate) lines: Lines,
-    /// Queries and entries of the row list for the softmax unit of the sparser engine.
-    pub(crate) sparser_softmax: (usize, usize),
+impl Lines {
+    /// Whether both engines work at the same time.
+    pub(crate) fn are_divided(&self) -> bool {
+        u32::from(self.denser.first) >= self.scores.end().max(self.products.end())
+    }
+}
+
+/// Lines of which lists leave some groups to other units.
+pub(crate) fn spare_lines(d: u16, spare_groups: u16, machine: &Machine) -> Option<LineSet> {
+    let all = machine.all_lines();
+    let groups = LineGroups::new(d, all.count, machine);
+    let left = groups.groups.checked_sub(spare_groups.into()).filter(|left| *left > 0)?;
+    let first = count((left * groups.lines_each) as usize);
+    (spare_groups > 0).then(|| LineSet { first, count: all.count - first })
 }
 
 impl SparseAttention {
-    /// Cycles of both engines for the scores of a stripe.
-    pub(crate) fn score_cycles(
-        &self,
-        stripe: &Stripe,
-        lines: Lines,
-        machine: &Machine,
-    ) -> [u64; 2] {
-        let denser = stripe.columns.iter().filter(|columns| **columns > 0);
-        let denser = denser
-            .map(|columns| self.block_scores(stripe.rows.len(), *columns, lines.denser).into());
-        let denser = denser.map(|op: Instruction| cost(&op, machine).cycles).sum();
-        let sparser = match stripe.entries() {
-            0 => 0,
-            _ => cost(&self.list_scores(stripe, lines.sparser).into(), machine).cycles,
-        };
-        [denser, sparser]
+    /// The most groups that lists can have in both phases.
+    pub(crate) fn most_groups(&self, machine: &Machine) -> u32 {
+        let all = machine.all_lines().count;
+        let groups = |d: usize| LineGroups::new(count(d), all, machine).groups;
+        groups(self.d).min(groups(self.dv))
     }
 
-    /// The line allocation with which the scores of a stripe take the fewest cycles.
-    pub(crate) fn divide(&self, stripe: &Stripe, machine: &Machine) -> Lines {
+    /// The lines with so many groups for lists.
+    pub(crate) fn lines(&self, groups: u32, machine: &Machine) -> Lines {
         let all = machine.all_lines();
-        let of = |denser: u16| match denser {
-            _ if all.count == 1 => Lines { denser: all, sparser: all },
-            0 => Lines { denser: LineSet { first: 0, count: 1 }, sparser: all },
-            denser if denser == all.count => {
-                Lines { denser: all, sparser: LineSet { first: 0, count: 1 } }
-            }
-            denser => Lines {
-                denser: LineSet { first: 0, count: denser },
-                sparser: LineSet { first: denser, count: all.count - denser },
-            },
+        let of = |d: usize| {
+            let each = LineGroups::new(count(d), all.count, machine).lines_each;
+            LineSet { first: 0, count: count((groups * each) as usize) }
         };
-        if stripe.entries() == 0 || all.count == 1 {
-            return of(all.count);
-        }
-        if stripe.all_columns() == 0 {
-            return of(0);
-        }
-        // With more lines for the denser engine it takes less time and the sparser one takes more:
-        // the optimum is where they meet.
-        let [mut low, mut high] = [1, all.count - 1];
+        let [scores, products] = [of(self.d), of(self.dv)];
+        let first = scores.count.max(products.count);
+        let left = LineSet { first, count: all.count - first };
+        let shared = groups == self.most_groups(machine) || left.count == 0;
+        Lines { denser: if shared { all } else { left }, scores, products, groups }
+    }
+
+    /// The part of the machine that computes the scores of a list.
+    pub(crate) fn array(&self, lines: &Lines, machine: &Machine) -> Array {
+        Array::new(count(self.d), lines.scores.count, machine)
+    }
+
+    /// How many queries at the start of a list, and entries, the softmax unit of the sparser engine
+    /// takes, so that both units finish together: `blocks` cycles of the other one are taken. At
+    /// least one.
+    pub(crate) fn sparser_share(
+        &self,
+        rows: &[ListRow],
+        (m, heads): (usize, usize),
+        blocks: u64,
+        machine: &Machine,
+    ) -> (usize, usize) {
+        let cycles = |rows: &[ListRow]| {
+            let entries = rows.iter().map(|row| usize::from(row.entries)).sum();
+            let op = self.list_softmax((m, heads), (rows.len(), entries));
+            u64::from(softmax_cycles(&op, rows, machine))
+        };
+        // More queries take longer.
+        let [mut low, mut high] = [1, rows.len()];
         while low < high {
             let middle = low.midpoint(high);
-            let [denser, sparser] = self.score_cycles(stripe, of(middle), machine);
-            if denser <= sparser { high = middle } else { low = middle + 1 }
+            let [sparser, denser] = [cycles(&rows[..middle]), blocks + cycles(&rows[middle..])];
+            if sparser >= denser { high = middle } else { low = middle + 1 }
         }
-        let cycles = |denser: u16| self.score_cycles(stripe, of(denser), machine).into_iter().max();
-        if low > 1 && cycles(low - 1) < cycles(low) { of(low - 1) } else { of(low) }
-    }
-
-    /// Allocates lines and softmax units to a stripe.
-    pub(crate) fn allocate(&self, stripe: Stripe, machine: &Machine) -> AllocatedStripe {
-        let sparser_softmax = stripe.prefix(self.sparser_share(&stripe, machine));
-        AllocatedStripe { lines: self.divide(&stripe, machine), sparser_softmax, stripe }
-    }
-
-    /// Entries of a stripe's row list for the softmax unit of the sparser engine, so that both
-    /// units finish together; at least one.
-    fn sparser_share(&self, stripe: &Stripe, machine: &Machine) -> usize {
-        let per_cycle = u64::from(machine.softmax.scores_per_cycle);
-        let blocks = self.block_softmax_cycles(stripe, machine) * per_cycle;
-        let entries = stripe.entries() as u64;
-        ((entries + blocks).div_ceil(2)).min(entries).max(1) as usize
+        (low, rows[..low].iter().map(|row| usize::from(row.entries)).sum())
     }
 }

@@ -15,6 +15,15 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
+    /// The number of first queries that keep nearly all of so many keys in all heads, so that dense
+    /// rows have little waste.
+    pub(crate) fn full_rows(&self, queries: usize, keys: usize) -> usize {
+        let is_full = |query: &usize| {
+            self.heads.iter().all(|head| 4 * head.kept(*query).count() >= 3 * keys)
+        };
+        (0..queries).take_while(is_full).count()
+    }
+
     /// The pattern of the scores of blocks and of the other entries.
     pub(crate) fn of(
         heads: usize,
@@ -81,6 +90,41 @@ impl HeadPattern {
     /// The number of entries of some queries outside of the block.
     pub(crate) fn entries_of(&self, rows: Range<usize>) -> usize {
         self.starts[rows.end] - self.starts[rows.start]
+    }
+
+    /// All keys of a query, those of the block first.
+    pub(crate) fn kept(&self, query: usize) -> impl Iterator<Item = u16> {
+        let width = Mask::row_bytes(self.columns.len());
+        let mask = self.mask.as_ref().map(|mask| &mask[query * width..][..width]);
+        let is_kept = move |column: &usize| mask.is_none_or(|row| row[column / 8] >> (column % 8) & 1 == 1);
+        let block = (0..self.columns.len()).filter(is_kept).map(|column| self.columns[column]);
+        block.chain(self.entries(query).iter().copied())
+    }
+
+    /// Which of all keys some queries keep, as `sddmm` masks cells; `None` if they keep all.
+    pub(crate) fn mask_of_all(&self, rows: Range<usize>, keys: usize) -> Option<Vec<u8>> {
+        let width = Mask::row_bytes(keys);
+        let mut bytes = vec![0; rows.len() * width];
+        let mut kept = 0;
+        for (row, query) in rows.clone().enumerate() {
+            for key in self.kept(query).map(usize::from) {
+                bytes[row * width + key / 8] |= 1 << (key % 8);
+                kept += 1;
+            }
+        }
+        (kept < rows.len() * keys).then_some(bytes)
+    }
+
+    /// The block's columns in runs of consecutive keys: the first column and the number of them.
+    pub(crate) fn runs(&self) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (column, key) in self.columns.iter().enumerate() {
+            match runs.last_mut() {
+                Some(run) if u32::from(self.columns[run.end - 1]) + 1 == u32::from(*key) => run.end += 1,
+                _ => runs.push(column..column + 1),
+            }
+        }
+        runs
     }
 
     /// The kept cells of some queries, if the block has pruned cells.

@@ -1,131 +1,133 @@
-//! Chooses the tiling of sparse attention: head groups and stripes of queries.
+//! Chooses the tiling of sparse attention: head groups, stripes, full rows and lines.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::{Engine, Op as Instruction};
+use vitcod_isa::instr::Op as Instruction;
+use vitcod_isa::lists::{Array, MAX_HEADS};
 use vitcod_isa::machine::Machine;
-use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::buffers::{Declared, Lifetime};
-use crate::codegen::builder::tile::chunks;
+use crate::codegen::builder::tile::chunks_of;
 use crate::codegen::error::CodegenError;
-use crate::codegen::group::SparseAttentionGroup;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::context::Planner;
-use crate::codegen::lower::explain;
-use crate::codegen::lower::sparse_attention::allocation::AllocatedStripe;
-use crate::codegen::lower::sparse_attention::names::{KEYS, STRIPE_DATA, VALUES};
-use crate::codegen::lower::sparse_attention::operation::SparseAttention;
-use crate::codegen::lower::sparse_attention::stripe::{Counts, Stripe, StripeConstants};
+use crate::codegen::lower::sparse_attention::allocation::Lines;
+use crate::codegen::lower::sparse_attention::memo::{Memo, Part};
+use crate::codegen::lower::sparse_attention::names::{KEYS, RESULTS, STRIPE_DATA, VALUES};
+use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention, list_align};
+use crate::codegen::lower::sparse_attention::packing::{Clusters, Size};
+use crate::codegen::lower::sparse_attention::stripe::{Counts, Form, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::estimate::Estimate;
-use crate::ir::Graph;
 
-/// How sparse attention is lowered.
-pub(crate) struct SparseAttentionPlan {
-    pub(crate) attention: SparseAttention,
-    /// In order of execution.
-    pub(crate) head_groups: Vec<HeadGroup>,
+/// Head groups, stripes and lines.
+#[derive(Clone, Debug)]
+pub(crate) struct SparseTiling {
+    /// Heads that share instructions.
+    pub(crate) heads: Vec<Range<usize>>,
+    /// First queries whose rows are computed in full, as the first stripe.
+    pub(crate) full_rows: usize,
+    pub(crate) division: Division,
+    pub(crate) lines: Lines,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
-    pub(crate) buffers: Declared,
 }
 
-/// Heads that share instructions, and their queries in stripes.
-pub(crate) struct HeadGroup {
-    pub(crate) heads: Range<usize>,
-    pub(crate) stripes: Vec<AllocatedStripe>,
-}
-
-impl SparseAttentionPlan {
-    /// The choices of the plan.
-    pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
-        vec![explain::buffers(graph, self.attention.product, &self.buffers)]
-    }
-}
-
-/// Chooses the tiling with the fewest weighted cycles among those that fit, and allocates lines and
-/// softmax units to its stripes.
-///
-/// # Errors
-/// Not even the smallest tiles fit, or rows on chip are farther apart than strides allow.
-pub(crate) fn choose(
-    planner: &Planner<'_>,
-    group: &SparseAttentionGroup,
-) -> Result<SparseAttentionPlan, CodegenError> {
-    let attention = SparseAttention::of(planner.graph, group);
-    let (SparseTiling { heads, height, heads_overlap }, buffers) = attention.tile(planner)?;
-    let head_group = |heads: Range<usize>| {
-        let stripes = attention.stripes(&heads, height).into_iter();
-        let stripes = stripes.map(|stripe| attention.allocate(stripe, planner.machine)).collect();
-        HeadGroup { heads, stripes }
-    };
-    let head_groups = heads.into_iter().map(head_group).collect();
-    Ok(SparseAttentionPlan { attention, head_groups, heads_overlap, buffers })
-}
-
-/// Head groups and stripes.
-#[derive(Clone, Debug)]
-struct SparseTiling {
-    /// Heads that share instructions.
-    heads: Vec<Range<usize>>,
-    /// Queries per stripe.
-    height: usize,
-    /// See [`SparseAttentionPlan::heads_overlap`].
-    heads_overlap: bool,
+/// How the queries of a head group become stripes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Division {
+    /// So many lists of whole batches, of any queries. There are no blocks.
+    Batches(usize),
+    /// Ranges of so many queries.
+    Rows(usize),
 }
 
 /// The most head groups, and stripes, that are considered if fewer fit.
 const FREE_PARTS: usize = 8;
 
-/// Bytes that the alignment of a buffer may cost.
-const ALIGN: usize = 16;
+/// Buffers of a stripe at most.
+const STRIPE_BUFFERS: usize = 9;
 
 /// Whether each tensor is in DRAM, as a factor: q, k, v and the result.
 type Moved = [usize; 4];
 
-impl SparseAttention {
+/// A stripe before its list is packed.
+pub(crate) struct PlannedStripe {
+    pub(crate) rows: Range<usize>,
+    pub(crate) full: bool,
+    pub(crate) counts: Counts,
+}
+
+/// The choice of the tiling.
+pub(super) struct Chooser<'c, 'p> {
+    pub(super) attention: &'c SparseAttention,
+    pub(super) planner: &'c Planner<'p>,
+    pub(super) memo: &'c mut Memo,
+}
+
+impl Chooser<'_, '_> {
+    fn machine(&self) -> &Machine {
+        self.planner.machine
+    }
+
+    fn moved(&self) -> Moved {
+        let SparseAttention { q, k, v, result, .. } = *self.attention;
+        [q, k, v, result].map(|value| usize::from(!self.planner.on_chip(value)))
+    }
+
     /// The tiling with the fewest weighted cycles among those that fit, with its buffers.
-    fn tile(&self, planner: &Planner<'_>) -> Result<(SparseTiling, Declared), CodegenError> {
-        let moved =
-            [self.q, self.k, self.v, self.result].map(|value| usize::from(!planner.on_chip(value)));
-        self.check_strides(planner, moved)?;
-        let available = planner.available_bytes();
+    pub(super) fn tile(&mut self) -> Result<(SparseTiling, Declared), CodegenError> {
+        let attention = self.attention;
+        self.check_strides()?;
+        let available = self.planner.available_bytes();
         let mut best: Option<(u64, SparseTiling, Declared)> = None;
         let mut smallest = u64::MAX;
-        for parts in 1..=self.heads() {
-            let size = self.heads().div_ceil(parts);
-            if parts != self.heads().div_ceil(size) {
+        let full_rows = attention.pattern.full_rows(attention.queries, attention.keys);
+        let full_rows = if full_rows > 0 { vec![0, full_rows] } else { vec![0] };
+        for parts in 1..=attention.heads() {
+            let size = attention.heads().div_ceil(parts);
+            if parts != attention.heads().div_ceil(size) {
                 continue;
             }
             let heads = self.head_groups(size);
-            for stripes in 1..=self.queries {
-                let height = self.queries.div_ceil(stripes);
-                // Lower stripes are considered only if no higher ones fit, and of several heights
-                // with the same number of stripes only the smallest.
-                if (stripes > FREE_PARTS && best.is_some())
-                    || height != self.queries.div_ceil(self.queries.div_ceil(height))
-                {
+            for by_rows in [false, true] {
+                // Batches need fewer rows than ranges of queries, but all queries in the scratchpad.
+                if (by_rows && best.is_some()) || (!by_rows && attention.has_blocks()) {
                     continue;
                 }
-                // Head groups overlap if two fit: that costs no cycles.
-                for heads_overlap in
-                    if heads.len() > 1 { [true, false].as_slice() } else { &[true] }
-                {
-                    let tiling = SparseTiling {
-                        heads: heads.clone(),
-                        height,
-                        heads_overlap: *heads_overlap,
-                    };
-                    let Some(buffers) = self.buffers(&tiling, moved) else { continue };
-                    smallest = smallest.min(buffers.bytes());
-                    if buffers.bytes() <= available {
-                        let cost = self.estimate(&tiling, planner.machine).weighted_cycles();
-                        if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
-                            best = Some((cost, tiling, buffers));
+                for stripes in 1..=attention.queries {
+                    let division = if by_rows {
+                        let height = attention.queries.div_ceil(stripes);
+                        // Of several heights with the same number of stripes only the smallest.
+                        if height != attention.queries.div_ceil(attention.queries.div_ceil(height)) {
+                            continue;
                         }
+                        Division::Rows(height)
+                    } else {
+                        Division::Batches(stripes)
+                    };
+                    // More stripes are considered only if no fewer fit.
+                    if stripes > FREE_PARTS && (best.is_some() || !by_rows) {
                         break;
+                    }
+                    for full_rows in &full_rows {
+                        let tiling = self.tiling(&heads, *full_rows, division);
+                        // Head groups overlap if two fit: that costs no cycles.
+                        let overlaps = if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
+                        for heads_overlap in overlaps {
+                            let tiling = SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
+                            let Some(buffers) = self.buffers(&tiling) else { continue };
+                            smallest = smallest.min(buffers.bytes());
+                            if buffers.bytes() <= available {
+                                let cost = self.estimate(&tiling).weighted_cycles();
+                                if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                                    best = Some((cost, tiling, buffers));
+                                }
+                                break;
+                            }
+                        }
                     }
                 }
             }
@@ -134,21 +136,23 @@ impl SparseAttention {
             }
         }
         best.map(|(_, tiling, buffers)| (tiling, buffers))
-            .ok_or_else(|| planner.too_small(self.product, smallest, available))
+            .ok_or_else(|| self.planner.too_small(attention.product, smallest, available))
     }
 
     /// Resident rows are as far apart as all heads are wide, whatever the tiling. Instructions on
-    /// row lists have 16-bit strides.
-    fn check_strides(&self, planner: &Planner<'_>, moved: Moved) -> Result<(), CodegenError> {
-        let widths = [self.d, self.d, self.dv, self.dv].map(|d| self.heads() * d);
+    /// lists have 16-bit strides.
+    fn check_strides(&self) -> Result<(), CodegenError> {
+        let attention = self.attention;
+        let widths =
+            [attention.d, attention.d, attention.dv, attention.dv].map(|d| attention.heads() * d);
         let mut wide = widths
             .into_iter()
-            .zip(moved)
+            .zip(self.moved())
             .filter(|(width, moved)| *moved == 0 && *width > MAX_COUNT);
         wide.next().map_or(Ok(()), |(width, _)| {
             let problem =
                 format!("resident rows of {width} bytes; strides are at most {MAX_COUNT}");
-            let at = planner.graph.describe(self.product);
+            let at = self.planner.graph.describe(attention.product);
             Err(CodegenError::Unsupported(format!("{at}: {problem}").into()))
         })
     }
@@ -156,9 +160,11 @@ impl SparseAttention {
     /// Consecutive heads in groups of at most `size`. Either all heads of a group have a block or
     /// none has, because instructions of the group read the block results of all its heads.
     fn head_groups(&self, size: usize) -> Vec<Range<usize>> {
-        let has_block = |head: &usize| !self.pattern.heads[*head].columns.is_empty();
+        let pattern = &self.attention.pattern;
+        let has_block = |head: &usize| !pattern.heads[*head].columns.is_empty();
+        let size = size.min(MAX_HEADS.into());
         let mut groups: Vec<Range<usize>> = Vec::new();
-        for head in 0..self.heads() {
+        for head in 0..self.attention.heads() {
             match groups.last_mut() {
                 Some(last) if last.len() < size && has_block(&last.start) == has_block(&head) => {
                     last.end = head + 1
@@ -169,94 +175,317 @@ impl SparseAttention {
         groups
     }
 
+    /// A tiling with the best division of lines: so many groups for lists that both engines finish
+    /// together, if both have work and lists leave no lines anyway.
+    fn tiling(&mut self, heads: &[Range<usize>], full_rows: usize, division: Division) -> SparseTiling {
+        let attention = self.attention;
+        let most = attention.most_groups(self.machine());
+        let spare = u32::from(self.planner.spare_groups);
+        let of = |groups: u32, machine: &Machine| SparseTiling {
+            heads: heads.to_vec(),
+            full_rows,
+            division,
+            lines: attention.lines(groups, machine),
+            heads_overlap: true,
+        };
+        if spare > 0 || !attention.has_blocks() {
+            let groups = most.saturating_sub(spare).max(1);
+            return of(groups, self.machine());
+        }
+        let cycles = |chooser: &mut Self, groups: u32| {
+            let tiling = of(groups, chooser.machine());
+            chooser.estimate_on(&tiling, most).cycles
+        };
+        let best = (1..=most).min_by_key(|groups| (cycles(self, *groups), most - groups));
+        of(best.unwrap_or(most), self.machine())
+    }
+
+    /// The clusters of some queries.
+    pub(super) fn clusters(
+        &mut self,
+        heads: &Range<usize>,
+        rows: &Range<usize>,
+        groups: u32,
+    ) -> Option<(Part, Rc<Clusters>)> {
+        let attention = self.attention;
+        let lines = attention.lines(groups, self.planner.machine);
+        let part = Part::new(attention.product, heads, rows, groups);
+        let places = attention.places(self.planner, heads);
+        let layout = attention.layout(&places, 0, self.planner.machine);
+        let array = attention.array(&lines, self.planner.machine);
+        let queries = || attention.list_queries(heads, rows);
+        let clusters = self.memo.clusters(&part, &layout, array, queries);
+        (!clusters.is_empty()).then_some((part, clusters))
+    }
+
+    /// The stripes of a head group. Lists are clustered for `groups` groups.
+    fn stripes(&mut self, tiling: &SparseTiling, heads: &Range<usize>, groups: u32) -> Vec<PlannedStripe> {
+        let attention = self.attention;
+        let patterns = &attention.pattern.heads[heads.clone()];
+        let mut stripes = Vec::new();
+        if tiling.full_rows > 0 {
+            let rows = 0..tiling.full_rows;
+            let masks = patterns.iter().filter_map(|head| head.mask_of_all(rows.clone(), attention.keys));
+            let counts = Counts {
+                heads: heads.len(),
+                queries: heads.len() * rows.len(),
+                list: Size::default(),
+                columns: heads.len() * attention.keys,
+                cells: heads.len() * attention.keys * rows.len(),
+                mask_bytes: masks.map(|mask| mask.len()).sum(),
+            };
+            stripes.push(PlannedStripe { rows, full: true, counts });
+        }
+        let rest = tiling.full_rows..attention.queries;
+        let on = (groups != tiling.lines.groups)
+            .then(|| attention.array(&tiling.lines, self.planner.machine));
+        match tiling.division {
+            Division::Batches(lists) => {
+                let of_batches = |list: Size| PlannedStripe {
+                    rows: rest.clone(),
+                    full: false,
+                    counts: Counts {
+                        heads: heads.len(),
+                        queries: heads.len() * rest.len(),
+                        list,
+                        columns: 0,
+                        cells: 0,
+                        mask_bytes: 0,
+                    },
+                };
+                if let Some((_, clusters)) = self.clusters(heads, &rest, groups) {
+                    stripes.extend(clusters.sizes(lists, on.as_ref()).into_iter().map(of_batches));
+                }
+            }
+            Division::Rows(height) => {
+                let columns = patterns.iter().map(|head| head.columns.len()).sum::<usize>();
+                for rows in chunks_of(&rest, height) {
+                    let list = self.clusters(heads, &rows, groups);
+                    let list = list.and_then(|(_, clusters)| clusters.sizes(1, on.as_ref()).pop());
+                    let masks = patterns.iter().filter_map(|head| head.mask_rows(rows.clone()));
+                    let counts = Counts {
+                        heads: heads.len(),
+                        queries: heads.len() * rows.len(),
+                        list: list.unwrap_or_default(),
+                        columns,
+                        cells: columns * rows.len(),
+                        mask_bytes: masks.map(<[u8]>::len).sum(),
+                    };
+                    stripes.push(PlannedStripe { rows, full: false, counts });
+                }
+            }
+        }
+        stripes
+    }
+
+    /// How constants of stripes are laid out.
+    pub(super) fn form(&self) -> Form {
+        Form {
+            wide: self.attention.wide(),
+            align: list_align(self.machine()) as usize,
+            keys: self.attention.keys,
+        }
+    }
+
+    fn array(&self, tiling: &SparseTiling) -> Array {
+        self.attention.array(&tiling.lines, self.machine())
+    }
+
     /// The buffers of a tiling; `None` if it exceeds the fields of instructions.
-    fn buffers(&self, tiling: &SparseTiling, moved: Moved) -> Option<Declared> {
-        let [_, k, v, _] = moved;
+    fn buffers(&mut self, tiling: &SparseTiling) -> Option<Declared> {
+        let attention = self.attention;
+        let [.., result] = self.moved();
         let kept_heads = if tiling.heads_overlap && tiling.heads.len() > 1 { 2 } else { 1 };
         let widest = tiling.heads.iter().map(|heads| heads.len()).max()?;
         // The heads of a group are side by side in a row.
-        if widest > 1 && widest * self.d.max(self.dv) > MAX_COUNT {
+        if widest > 1 && widest * attention.d.max(attention.dv) > MAX_COUNT {
             return None;
         }
+        let groups = self.array(tiling).groups;
         let mut tiles: Vec<usize> = Vec::new();
+        let (mut keys, mut values) = (0, 0);
         for heads in &tiling.heads {
-            for rows in chunks(self.queries, tiling.height) {
-                let counts = Counts::new(&self.pattern, heads.clone(), rows);
-                // A query takes one step of the product per entry and cell, and one for its result.
-                let steps = counts.entries + counts.cells + counts.queries;
-                if counts.columns > MAX_COUNT || counts.queries > MAX_COUNT || steps > MAX_ENTRIES {
+            let places = attention.places(self.planner, heads);
+            let strides = [places.q.stride, places.k.stride, places.v.stride, places.result_stride];
+            if attention.queries.max(attention.keys) > 1
+                && strides.into_iter().any(|stride| stride > MAX_COUNT as u64)
+            {
+                return None;
+            }
+            keys = keys.max(places.keys_bytes as usize);
+            values = values.max(places.values_bytes as usize);
+            for PlannedStripe { counts, full, .. } in self.stripes(tiling, heads, tiling.lines.groups) {
+                if counts.columns > MAX_COUNT
+                    || counts.queries > MAX_COUNT
+                    || counts.list.entries > MAX_ENTRIES
+                    || counts.list.most_tokens > MAX_COUNT
+                {
                     return None;
                 }
-                tiles.push(
-                    StripeConstants::bytes(&counts, self.wide()) + self.tile_bytes(&counts, moved),
-                );
+                let stored = match tiling.division {
+                    Division::Batches(_) => 0,
+                    Division::Rows(_) => result,
+                };
+                let constants = StripeConstants::bytes(&counts, self.form(), &groups);
+                tiles.push(constants + self.tile_bytes(&counts, stored, full, &places));
             }
         }
         // Three stripes are in flight: one each in the scores, the softmax and the product.
         tiles.sort_unstable();
         let in_flight: usize = tiles.iter().rev().take(3).sum();
         let mut buffers = Declared::default();
-        buffers.add(KEYS, widest * self.keys * k * self.d, kept_heads, Lifetime::Heads);
-        buffers.add(VALUES, widest * self.keys * v * self.dv, kept_heads, Lifetime::Heads);
+        buffers.add(KEYS, keys, kept_heads, Lifetime::Heads);
+        buffers.add(VALUES, values, kept_heads, Lifetime::Heads);
+        if let Division::Batches(_) = tiling.division {
+            let bytes = attention.queries * widest * attention.dv * result;
+            buffers.add(RESULTS, bytes, 1, Lifetime::Heads);
+        }
         buffers.add(STRIPE_DATA, in_flight, 1, Lifetime::Stripe);
         Some(buffers)
     }
 
+    /// Bytes of a stripe's tiles other than its constants, alignment included.
+    fn tile_bytes(&self, counts: &Counts, result: usize, full: bool, places: &Places) -> usize {
+        let &Counts { heads, queries, list, columns, cells, .. } = counts;
+        // Scores have two bytes, probabilities one; for each engine, maxima have two and sums four.
+        let vectors = 3 * (list.entries + cells) + 12 * queries;
+        let results = queries / heads.max(1) * places.result_stride as usize * result;
+        let sums = if columns > 0 && !full {
+            queries / heads.max(1) * self.attention.sum_stride(heads, self.machine())
+        } else {
+            0
+        };
+        let align = list_align(self.machine()) as usize;
+        vectors + results + sums + STRIPE_BUFFERS * align + 2 * (heads + columns)
+    }
+
     /// The estimate of a tiling.
-    fn estimate(&self, tiling: &SparseTiling, machine: &Machine) -> Estimate {
+    fn estimate(&mut self, tiling: &SparseTiling) -> Estimate {
+        self.estimate_on(tiling, tiling.lines.groups)
+    }
+
+    /// The estimate of a tiling, from lists clustered for `groups` groups.
+    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> Estimate {
+        let machine = self.planner.machine;
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
-        let mut loaded = 0;
+        let line_groups = self.array(tiling).groups;
+        let (mut loaded, mut apart) = (0, 0);
         for heads in &tiling.heads {
-            for stripe in self.stripes(heads, tiling.height) {
-                let counts = Counts::new(&self.pattern, heads.clone(), stripe.rows.clone());
-                loaded += StripeConstants::bytes(&counts, self.wide()) as u64;
-                let [denser, sparser] =
-                    self.score_cycles(&stripe, self.divide(&stripe, machine), machine);
-                let product = cost(&self.product(&stripe, machine).into(), machine).cycles;
-                pipeline.stripe(
-                    denser.max(sparser),
-                    self.softmax_cycles(&stripe, machine),
-                    product,
-                );
+            let places = self.attention.places(self.planner, heads);
+            for stripe in self.stripes(tiling, heads, groups) {
+                let PlannedStripe { counts, .. } = &stripe;
+                loaded += StripeConstants::bytes(counts, self.form(), &line_groups) as u64;
+                let [denser, denser_product] =
+                    self.attention.block_cycles(&stripe, heads, tiling.lines.denser, &places, machine);
+                let limits = self.attention.list_limits(&counts.list, machine);
+                let [sparser, product] =
+                    [0, 1].map(|phase: usize| counts.list.cycles[phase].max(limits[phase]));
+                let softmax = self.softmax_cycles(&stripe, heads);
+                if tiling.lines.are_divided() {
+                    apart += denser + denser_product;
+                    if counts.list.entries > 0 {
+                        pipeline.stripe(sparser, softmax, product);
+                    }
+                } else {
+                    pipeline.stripe(denser + sparser, softmax, denser_product + product);
+                }
             }
         }
-        Estimate::with_waits(machine, pipeline.finish(), loaded)
+        Estimate::with_waits(machine, pipeline.finish().max(apart), loaded)
     }
 
-    /// Bytes of a stripe's tiles other than its constants, alignment included.
-    fn tile_bytes(&self, counts: &Counts, [q, _, _, result]: Moved) -> usize {
-        let &Counts { heads, queries, entries, columns, cells, .. } = counts;
-        // Scores have two bytes, probabilities one; for each engine, maxima have two and sums four.
-        let bytes =
-            3 * (entries + cells) + 12 * queries + queries * (q * self.d + result * self.dv);
-        bytes + 12 * ALIGN + 2 * (heads + columns)
-    }
-
-    /// Cycles of a stripe's softmax, with the row list divided between the softmax units.
-    fn softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
-        let block = self.block_softmax_cycles(stripe, machine);
-        let list = match stripe.entries() {
-            0 => 0,
-            entries => {
-                let all =
-                    self.list_softmax(stripe, Engine::Sparser, (stripe.queries(), entries), false);
-                cost(&all.into(), machine).cycles
-            }
-        };
-        let shared = (block + list).div_ceil(2);
+    /// Cycles of a stripe's softmax, with the list divided between the softmax units.
+    fn softmax_cycles(&self, stripe: &PlannedStripe, heads: &Range<usize>) -> u64 {
+        let machine = self.machine();
+        let block = self.attention.block_softmax_cycles(stripe, heads, machine);
+        let Size { entries, queries, .. } = stripe.counts.list;
+        let per_cycle = machine.softmax.scores_per_cycle.max(1) as usize;
+        // With banks, rows take whole words.
+        let rows = if machine.organisation().is_some() { queries / 2 } else { 0 };
+        let list = entries.div_ceil(per_cycle) + rows;
+        let shared = (block + list as u64).div_ceil(2);
         block.max(shared) + u64::from(machine.softmax.fill_cycles)
     }
+}
 
-    /// Cycles of the denser engine's softmax unit for a stripe's blocks.
-    pub(crate) fn block_softmax_cycles(&self, stripe: &Stripe, machine: &Machine) -> u64 {
-        let blocks = stripe.columns.iter().filter(|columns| **columns > 0);
-        blocks
-            .map(|columns| {
-                cost(&Instruction::from(self.block_softmax(stripe.rows.len(), *columns)), machine)
-                    .cycles
-            })
-            .sum()
+impl SparseAttention {
+    /// Bytes between rows of the sums of blocks.
+    pub(super) fn sum_stride(&self, heads: usize, machine: &Machine) -> usize {
+        machine.spread().stride((4 * heads * self.dv) as u64) as usize
+    }
+
+    /// The estimate of the cycles of scores and products of a list by the words that pass the slots
+    /// of the sparser engine, and by its dividers: for each query a word of scores, probabilities
+    /// and results, and words of maxima and sums for as many queries as there are banks.
+    fn list_limits(&self, list: &Size, machine: &Machine) -> [u64; 2] {
+        let Some(organisation) = machine.organisation() else { return [0; 2] };
+        let (slots, datapath) = (organisation.slots, organisation.datapath);
+        let (banks, word) = (organisation.banks.count as usize, organisation.banks.word_bytes as usize);
+        let revolutions = |words: usize, slots: u32| {
+            let layers = words.div_ceil(banks.max(1)) as u64;
+            layers.div_ceil(u64::from(slots.max(1))) * organisation.revolution_cycles()
+        };
+        let Size { queries, entries, .. } = *list;
+        let words = |bytes: usize| bytes.div_ceil(word.max(1));
+        let scores = revolutions(2 * queries + words(2 * entries), slots.sparser_write);
+        let read = revolutions(2 * queries + words(entries), slots.sparser_read);
+        let written = revolutions(queries * words(self.dv), slots.sparser_write);
+        let divided = queries.div_ceil(datapath.dividers.max(1) as usize) as u64
+            * u64::from(datapath.divider_cycles);
+        [scores, read.max(written).max(divided)]
+    }
+
+    /// Cycles of the denser engine for the scores and the product of a stripe.
+    fn block_cycles(
+        &self,
+        stripe: &PlannedStripe,
+        heads: &Range<usize>,
+        lines: vitcod_isa::instr::LineSet,
+        places: &Places,
+        machine: &Machine,
+    ) -> [u64; 2] {
+        let cycles = |op: Instruction| cost(&op, machine).cycles;
+        let (m, listed) = (stripe.rows.len(), stripe.counts.list.queries > 0);
+        let (mut scores, mut product) = (0, 0);
+        for head in heads.clone() {
+            let columns = self.columns(head, stripe.full);
+            if columns == 0 {
+                continue;
+            }
+            scores += cycles(self.block_scores(m, columns, lines, places).into());
+            let runs = if stripe.full { vec![0..columns] } else { self.pattern.heads[head].runs() };
+            for run in runs {
+                let mut op = self.block_product(m, run.len(), lines, places);
+                if listed {
+                    op.out = vitcod_isa::instr::Width::I32;
+                    op.dst_stride = self.sum_stride(heads.len(), machine) as u32;
+                    op.accumulate = run.start > 0;
+                    op.acc_stride = op.dst_stride;
+                }
+                product += cycles(op.into());
+            }
+        }
+        [scores, product]
+    }
+
+    /// Columns of a head that the denser engine computes.
+    fn columns(&self, head: usize, full: bool) -> usize {
+        if full { self.keys } else { self.pattern.heads[head].columns.len() }
+    }
+
+    /// Cycles of the denser engine's softmax unit for a stripe.
+    pub(super) fn block_softmax_cycles(
+        &self,
+        stripe: &PlannedStripe,
+        heads: &Range<usize>,
+        machine: &Machine,
+    ) -> u64 {
+        let columns = heads.clone().map(|head| self.columns(head, stripe.full));
+        let of = |columns| {
+            cost(&Instruction::from(self.block_softmax(stripe.rows.len(), columns)), machine).cycles
+        };
+        columns.filter(|columns| *columns > 0).map(of).sum()
     }
 }
 

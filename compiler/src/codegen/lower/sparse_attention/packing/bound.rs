@@ -27,7 +27,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Array, Phase, Query};
+use super::{Array, Phase, Query, RowLayout, rows_per_cycle};
 
 /// What has to be computed.
 #[derive(Clone, Debug, Default)]
@@ -60,20 +60,23 @@ impl Demand {
         queries: &[Query],
         cells: usize,
         phase: Phase,
+        layout: &RowLayout,
         array: &Array,
     ) {
+        let own = |query: &Query| layout.word(query.head, query.query);
         let mut sharing = BTreeMap::<usize, usize>::new();
         for query in queries {
-            *sharing.entry(query.word).or_default() += query.keys.len();
+            *sharing.entry(own(query)).or_default() += query.keys.len();
         }
         // By word and head.
-        let mut columns = BTreeMap::<(usize, usize), Column>::new();
+        let mut columns = BTreeMap::<(usize, u8), Column>::new();
         for query in queries {
             for key in &query.keys {
-                let column = columns.entry((*key, query.head)).or_default();
+                let key = layout.word(query.head, *key);
+                let column = columns.entry((key, query.head)).or_default();
                 column.entries += 1;
                 if phase == Phase::Scores {
-                    column.reads += 1.0 / sharing[&query.word] as f64;
+                    column.reads += 1.0 / sharing[&own(query)] as f64;
                 }
             }
         }
@@ -81,8 +84,8 @@ impl Demand {
         columns.keys().for_each(|(word, _)| *heads.entry(*word).or_default() += 1);
         for ((word, _), mut column) in columns {
             column.reads += match heads[&word] {
-                1 => column.entries.div_ceil(array.seats()) as f64,
-                _ => column.entries as f64 / array.seats() as f64,
+                1 => column.entries.div_ceil((array.groups.seats() as usize)) as f64,
+                _ => column.entries as f64 / (array.groups.seats() as usize) as f64,
             };
             column.further = cells.saturating_sub(column.entries);
             self.work += column.entries;
@@ -97,7 +100,7 @@ pub(crate) fn bound(demand: &Demand, array: &Array) -> usize {
     // Further work for a read that is saved, in rising order.
     let price = |column: &Column| column.further as f64 / column.reads;
     columns.sort_by(|a, b| price(a).total_cmp(&price(b)));
-    let (groups, ports) = (array.groups as f64, array.ports as f64);
+    let (groups, ports) = (f64::from(array.groups.groups), rows_per_cycle(array).unwrap_or(f64::INFINITY));
     let mut work = demand.work as f64;
     let mut reads: f64 = columns.iter().map(|column| column.reads).sum();
     for column in columns {

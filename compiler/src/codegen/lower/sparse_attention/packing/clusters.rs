@@ -8,19 +8,21 @@
 //! annealing, with some twenty times the work, found 12,301.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use super::Query;
+use super::{Query, RowLayout};
 
 /// Rounds of exchanges. More than these change the sum by less than 0.5 %.
 const ROUNDS: usize = 3;
 
 /// Clusters of at most `size` queries, as positions of `queries`. Every query is in one of them.
-pub(super) fn clusters(queries: &[Query], size: usize) -> Vec<Vec<usize>> {
-    let pools = queries.iter().map(|query| query.pool + 1).max().unwrap_or(0);
-    let words = words(queries);
+pub(super) fn clusters(queries: &[Query], layout: &RowLayout, size: usize) -> Vec<Vec<usize>> {
+    let pool = |query: &Query| usize::from(query.head) / layout.heads_per_word();
+    let pools = queries.iter().map(|query| pool(query) + 1).max().unwrap_or(0);
+    let words = words(queries, layout);
     let mut clusters = Vec::new();
-    for pool in 0..pools {
-        let members = (0..queries.len()).filter(|query| queries[*query].pool == pool).collect();
+    for number in 0..pools {
+        let members = (0..queries.len()).filter(|query| pool(&queries[*query]) == number).collect();
         let mut division = Division::new(&words, grow(&words, members, size));
         division.exchange();
         clusters.extend(division.clusters);
@@ -30,14 +32,24 @@ pub(super) fn clusters(queries: &[Query], size: usize) -> Vec<Vec<usize>> {
 
 /// The words of each query: of its keys and, after all of those, its own. A word of its own that no
 /// other query shares is read in any case, and is left out.
-fn words(queries: &[Query]) -> Vec<Vec<usize>> {
-    let keys = queries.iter().flat_map(|query| &query.keys).max().map_or(0, |word| word + 1);
-    let own = queries.iter().map(|query| query.word + 1).max().unwrap_or(0);
-    let mut sharing = vec![0; own];
-    queries.iter().for_each(|query| sharing[query.word] += 1);
+fn words(queries: &[Query], layout: &RowLayout) -> Vec<Vec<usize>> {
+    let own = |query: &Query| layout.word(query.head, query.query);
+    let keys = |query: &Query| -> Vec<usize> {
+        query.keys.iter().map(|key| layout.word(query.head, *key)).collect()
+    };
+    // Numbers without gaps: those of keys, then those of queries that several share.
+    let mut known: Vec<usize> = queries.iter().flat_map(keys).collect();
+    known.sort_unstable();
+    known.dedup();
+    let mut sharing = BTreeMap::<usize, usize>::new();
+    queries.iter().for_each(|query| *sharing.entry(own(query)).or_default() += 1);
+    sharing.retain(|_, queries| *queries > 1);
+    let shared: BTreeMap<usize, usize> =
+        sharing.into_keys().zip(known.len()..).collect();
+    let number = |word: usize| known.binary_search(&word).expect("it is known");
     let words = |query: &Query| {
-        let own = (sharing[query.word] > 1).then_some(keys + query.word);
-        query.keys.iter().copied().chain(own).collect()
+        let own = shared.get(&own(query)).copied();
+        keys(query).into_iter().map(number).chain(own).collect()
     };
     queries.iter().map(words).collect()
 }

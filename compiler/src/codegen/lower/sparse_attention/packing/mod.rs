@@ -1,169 +1,264 @@
-//! Packing of row lists: which queries are worked on together, and in which order the rows of their
+//! Packing of lists: which queries are worked on together, and in which order the rows of their
 //! keys pass by.
 //!
 //! All formulas are ours. The machine is one that could be built: irregular rows come over few
-//! ports, and what a compiler knows about a fixed mask decides how many rows have to come.
+//! ports, and what a compiler knows about a fixed mask decides how many rows have to come. What
+//! batches, tokens, groups and contexts are, the [instruction table](vitcod_isa::instr::table)
+//! says; when tokens issue, the [clock](Clock).
 //!
-//! # The machine
+//! [`Clusters`] divides the queries into batches with few different keys ([`clusters`]).
+//! [`Clusters::pack`] seats them so that groups have equal work ([`seats`]), and then chooses the
+//! order of the tokens with the clock at hand ([`order`]), such that no group runs dry and no bank
+//! is asked twice in a cycle. [`bound`] states what no packing can beat.
 //!
-//! The scratchpad is divided into *banks* of 64-byte words; word `w` lies in bank `w mod banks`. In
-//! each cycle the irregular *ports* read at most one word each, all of different banks. The lines
-//! form *groups*; a group computes one entry in each cycle, a score (the lines' partial sums are
-//! added) or the product of a probability and a row of values. Every line sees its own slice of a
-//! word only.
+//! Scores, softmax and product use the same tokens: the entries of a query are stored in the order
+//! of its rows. The order is chosen for scores, in which held tokens read rows too.
 //!
-//! A *batch* seats up to `contexts` queries in each group. The row of each key that at least one of
-//! them needs passes by **once**, together with the set of the contexts that use it: the machine
-//! compares no keys and dispatches nothing. The program of a list is a sequence of [`Token`]s:
-//!
-//! - [`Kind::Row`] reads the row of a key and appends it to the *queue* of each group that uses it.
-//!   A group works on the rows of its queue in order, one entry in a cycle. Groups do not wait for
-//!   each other; a group that is ahead begins the next batch.
-//! - [`Kind::Held`] reads the row of a query, which contexts hold for the batch (several contexts
-//!   if a word has the features of several heads). Contexts have two registers: the queries of the
-//!   next batch may come while this batch is worked on. In the product the token names the query
-//!   whose sum a context accumulates, and reads nothing.
-//!
-//! Tokens issue in order. [`Clock`] states in which cycle, without looking at data. Scores, softmax
-//! and product use the same tokens: the entries of a query are stored in the order of its rows.
-//!
-//! # The packing
-//!
-//! [`pack_stripes`] first divides the queries into batches with few different keys ([`clusters`]), seats
-//! them so that groups have equal work ([`seats`]), and then chooses the order of the tokens with
-//! the clock at hand ([`order`]), such that no group runs dry and no bank is asked twice in a
-//! cycle. [`bound`] states what no packing can beat.
+//! Where rows cost nothing (an ideal machine), only equal work of the groups counts: the longest
+//! queries come first, each to the group with the least work (longest processing time first,
+//! Graham, 1969).
 
 mod bound;
-mod clock;
 mod clusters;
 mod order;
 mod seats;
 #[cfg(test)]
 mod tests;
 
+use vitcod_isa::lists::{Array, Clock, Kind, List, Phase};
+
+#[allow(unused_imports, reason = "tests and reports")]
 pub(crate) use bound::{Demand, bound};
-pub(crate) use clock::{Clock, Phase, cycles};
 
-/// The part of the machine that works on a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Array {
-    /// Groups of lines. A group has a line for every 8 features of a head.
-    pub(crate) groups: usize,
-    /// Queries that a group works on at the same time, at most 8.
-    pub(crate) contexts: usize,
-    /// Rows that wait in front of a group, with the one that it works on.
-    pub(crate) queue: usize,
-    /// Words that can be read in a cycle.
-    pub(crate) ports: usize,
-    /// Banks of the scratchpad, each of which reads at most one word in a cycle.
-    pub(crate) banks: usize,
+/// Irregular rows that a machine reads in a cycle; `None` if reads are free.
+fn rows_per_cycle(array: &Array) -> Option<f64> {
+    array.reads.map(|reads| f64::from(reads.ports) / reads.access_cycles.max(1) as f64)
 }
 
-impl Array {
-    /// Queries of a batch.
-    pub(crate) fn seats(&self) -> usize {
-        self.groups * self.contexts
-    }
-}
-
-/// Where the rows of a matrix lie: heads side by side, and one row after the other.
-///
-/// Its first word is in bank 0. Heads must not straddle words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the rows of queries and keys lie: heads side by side, and one row after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RowLayout {
-    /// Words from a row to the next one.
-    pub(crate) stride: usize,
-    /// Heads in a word.
-    pub(crate) heads_per_word: usize,
+    /// Features of a head.
+    pub(crate) d: u64,
+    /// Address of the first row of queries, and bytes between rows.
+    pub(crate) queries: (u64, u64),
+    /// The same of keys.
+    pub(crate) keys: (u64, u64),
+    /// Bytes of a word.
+    pub(crate) word_bytes: u64,
 }
 
 impl RowLayout {
-    /// The word with the features of a head in a row, counted from the start of the matrix.
-    pub(crate) fn word(self, head: usize, row: usize) -> usize {
-        row * self.stride + head / self.heads_per_word
+    /// Heads whose features share a word: all rows of a pool come with the same reads.
+    fn heads_per_word(&self) -> usize {
+        (self.word_bytes / self.d.max(1)).max(1) as usize
     }
 
-    /// A query of a list. `keys` are different.
-    pub(crate) fn query(self, head: usize, query: usize, keys: &[u16]) -> Query {
-        let keys = keys.iter().map(|key| self.word(head, usize::from(*key))).collect();
-        Query { head, pool: head / self.heads_per_word, word: self.word(head, query), keys }
+    /// The words of some heads of a row, all different, rising.
+    fn words(&self, kind: Kind, row: u16, heads: &[u8], words: &mut Vec<u64>) {
+        let (base, stride) = match kind {
+            Kind::Held => self.queries,
+            Kind::Row => self.keys,
+        };
+        let at = base + u64::from(row) * stride;
+        for head in heads {
+            let start = at + u64::from(*head) * self.d;
+            let from = words.last().map_or(0, |last| last + 1);
+            words.extend((start / self.word_bytes).max(from)..(start + self.d).div_ceil(self.word_bytes));
+        }
     }
 }
 
 /// A query of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Query {
-    pub(crate) head: usize,
-    /// Queries of different pools have no keys in common.
-    pub(crate) pool: usize,
-    /// The word of its own row, counted from the first word of the queries.
-    pub(crate) word: usize,
-    /// The words of its keys' rows, all different, counted from the first word of the keys (for the
-    /// product: of the values).
-    pub(crate) keys: Vec<usize>,
+    pub(crate) head: u8,
+    /// Number of the query in its head.
+    pub(crate) query: u16,
+    /// Its keys, all different.
+    pub(crate) keys: Vec<u16>,
 }
 
-/// Queries that are worked on together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Batch {
-    /// For every group its queries, as positions of the list. The first one is in context 0.
-    pub(crate) groups: Vec<Vec<usize>>,
+/// Queries that are worked on together: for every group its queries, as positions of the list. The
+/// first one is in context 0.
+type Batch = Vec<Vec<usize>>;
+
+/// The queries of a list in clusters that fit a batch, in the order of execution.
+#[derive(Clone, Debug)]
+pub(crate) struct Clusters {
+    array: Array,
+    /// Tells which heads share words; addresses do not matter.
+    layout: RowLayout,
+    queries: Vec<Query>,
+    clusters: Vec<Cluster>,
 }
 
-/// An element of the program of a list: a word and the contexts that take it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) kind: Kind,
-    pub(crate) batch: usize,
-    /// The word, counted from the first word of the queries, or of the keys or values.
-    pub(crate) word: usize,
-    /// Bit `c` of `uses[g]` says that context `c` of group `g` takes it.
-    pub(crate) uses: Vec<u8>,
+/// Queries of a batch, as positions of the list.
+#[derive(Clone, Debug)]
+struct Cluster {
+    queries: Vec<usize>,
+    entries: usize,
+    /// Rows of keys that pass by.
+    rows: usize,
+    /// Tokens that take queries, in products and scores.
+    held: usize,
+    /// Entries of its longest query.
+    longest: usize,
 }
 
-/// What contexts do with a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The row of a query, which contexts hold during the batch.
-    Held,
-    /// The row of a key, with which contexts compute an entry.
-    Row,
-}
-
-/// A packed list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Packing {
-    pub(crate) batches: Vec<Batch>,
-    pub(crate) tokens: Vec<Token>,
-}
-
-/// Packs a list. Queries without keys have no place in it.
-pub(crate) fn pack(queries: &[Query], array: &Array) -> Packing {
-    pack_stripes(queries, array, 1).pop().unwrap_or_default()
-}
-
-/// Packs a list as at most so many lists of about equal work, which are executed one after the
-/// other: each consists of whole batches, whatever queries these have.
-pub(crate) fn pack_stripes(queries: &[Query], array: &Array, stripes: usize) -> Vec<Packing> {
-    assert!((1..=8).contains(&array.contexts), "a byte names the contexts of a group");
-    let clusters = clusters::clusters(queries, array.seats());
-    let clusters = seats::alternate(queries, clusters, array);
-    let work = |cluster: &Vec<usize>| cluster.iter().map(|q| queries[*q].keys.len()).sum::<usize>();
-    let all: usize = clusters.iter().map(work).sum();
-    let mut before = 0;
-    let mut of_stripe = vec![Vec::new(); stripes];
-    for cluster in clusters {
-        // The stripe in which the middle of its work is.
-        let middle = before + work(&cluster) / 2;
-        before += work(&cluster);
-        of_stripe[middle * stripes / all].push(cluster);
+impl Cluster {
+    /// The size of a list of some clusters.
+    fn sum(clusters: &[Cluster], array: &Array) -> Size {
+        let cycles = |phase| {
+            clusters.iter().map(|cluster| cluster.cycles(phase, array)).sum::<f64>().ceil() as u64
+        };
+        let mut size = Size {
+            batches: clusters.len(),
+            cycles: [Phase::Scores, Phase::Products].map(cycles),
+            ..Size::default()
+        };
+        for cluster in clusters {
+            size.queries += cluster.queries.len();
+            size.entries += cluster.entries;
+            size.rows += cluster.rows;
+            size.held += cluster.held;
+            let most = cluster.rows + array.groups.seats() as usize;
+            size.most_tokens = size.most_tokens.max(most);
+        }
+        size
     }
-    of_stripe.retain(|clusters| !clusters.is_empty());
-    let pack = |clusters: Vec<Vec<usize>>| {
-        let batches = seats::seat(queries, &clusters, array);
-        let tokens = order::order(queries, &batches, array);
-        Packing { batches, tokens }
-    };
-    of_stripe.into_iter().map(pack).collect()
+
+    /// The estimate of its cycles in a phase: the largest of entries by groups, of reads by ports
+    /// and, as other groups run ahead by their queues only, of its longest query.
+    fn cycles(&self, phase: Phase, array: &Array) -> f64 {
+        let each = array.groups.entry_cycles as f64;
+        let work = self.entries as f64 * each / f64::from(array.groups.groups);
+        let Some((reads, rate)) = array.reads.zip(rows_per_cycle(array)) else { return work };
+        let rows = match phase {
+            Phase::Scores => self.rows + self.held,
+            Phase::Products => self.rows,
+        };
+        let longest = self.longest.saturating_sub(2 * reads.queue as usize) as f64 * each;
+        work.max(rows as f64 / rate).max(longest)
+    }
+}
+
+/// What a list takes, before it is ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) queries: usize,
+    pub(crate) entries: usize,
+    pub(crate) batches: usize,
+    pub(crate) rows: usize,
+    pub(crate) held: usize,
+    /// Tokens that a segment has at most.
+    pub(crate) most_tokens: usize,
+    /// The estimate of the cycles of scores and products, by which tilings are compared.
+    pub(crate) cycles: [u64; 2],
+}
+
+impl Clusters {
+    /// Divides queries into batches. Queries without keys have no place in a list.
+    pub(crate) fn new(queries: Vec<Query>, layout: &RowLayout, array: Array) -> Clusters {
+        let size = array.groups.seats() as usize;
+        let clusters = match array.reads {
+            None => seats::longest_first(&queries, size),
+            Some(_) => seats::alternate(&queries, clusters::clusters(&queries, layout, size), layout, &array),
+        };
+        let clusters = clusters.into_iter().map(|cluster| Cluster {
+            entries: cluster.iter().map(|query| queries[*query].keys.len()).sum(),
+            longest: cluster.iter().map(|query| queries[*query].keys.len()).max().unwrap_or(0),
+            rows: seats::distinct(&queries, &cluster, layout),
+            held: seats::distinct_own(&queries, &cluster, layout),
+            queries: cluster,
+        });
+        let clusters = clusters.collect();
+        Clusters { array, layout: *layout, queries, clusters }
+    }
+
+    /// Whether there are no queries.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queries.is_empty()
+    }
+
+    /// Clusters of at most so many parts of about equal work, executed one after the other, each
+    /// with whole batches.
+    fn parts(&self, parts: usize) -> Vec<&[Cluster]> {
+        let all: usize = self.clusters.iter().map(|cluster| cluster.entries).sum();
+        let mut before = 0;
+        // The part in which the middle of its work is.
+        let part = self.clusters.iter().map(|cluster| {
+            let middle = before + cluster.entries / 2;
+            before += cluster.entries;
+            middle * parts / all.max(1)
+        });
+        let part: Vec<usize> = part.collect();
+        let ends = |number: usize| part.partition_point(|part| *part <= number);
+        let mut start = 0;
+        let ranges = (0..parts).map(|number| {
+            let range = start..ends(number);
+            start = range.end;
+            &self.clusters[range]
+        });
+        ranges.filter(|clusters| !clusters.is_empty()).collect()
+    }
+
+    /// The sizes of the parts of a list; cycles on an array with other groups, if one is given.
+    pub(crate) fn sizes(&self, parts: usize, on: Option<&Array>) -> Vec<Size> {
+        let array = on.unwrap_or(&self.array);
+        let size = |clusters: &[Cluster]| match array.reads {
+            None => self.size_by_groups(clusters, array),
+            Some(_) => Cluster::sum(clusters, array),
+        };
+        self.parts(parts).into_iter().map(size).collect()
+    }
+
+    /// The size of a list of which only equal work of the groups counts.
+    fn size_by_groups(&self, clusters: &[Cluster], array: &Array) -> Size {
+        let batches = self.batches(clusters, array);
+        let mut work = vec![0; array.groups.groups as usize];
+        let mut size = Size { batches: batches.len(), ..Size::default() };
+        for batch in &batches {
+            for (queries, work) in batch.iter().zip(&mut work) {
+                *work += queries.iter().map(|query| self.queries[*query].keys.len()).sum::<usize>();
+            }
+            let queries: Vec<usize> = batch.concat();
+            let rows = seats::distinct(&self.queries, &queries, &self.layout);
+            let held = seats::distinct_own(&self.queries, &queries, &self.layout);
+            size.queries += queries.len();
+            size.rows += rows;
+            size.held += held;
+            size.most_tokens = size.most_tokens.max(rows + array.groups.seats() as usize);
+        }
+        let busiest = work.iter().max().copied().unwrap_or(0) as u64;
+        let cycles = busiest * array.groups.entry_cycles;
+        Size { entries: work.iter().sum(), cycles: [cycles; 2], ..size }
+    }
+
+    /// The batches of some clusters.
+    fn batches(&self, clusters: &[Cluster], array: &Array) -> Vec<Batch> {
+        let clusters: Vec<&[usize]> =
+            clusters.iter().map(|cluster| cluster.queries.as_slice()).collect();
+        match array.reads {
+            None => seats::by_groups(&self.queries, &clusters.concat(), array),
+            Some(_) => seats::seat(&self.queries, &clusters, array),
+        }
+    }
+
+    /// Packs the parts of a list. No cycles are stated yet.
+    pub(crate) fn pack(&self, parts: usize, layout: &RowLayout) -> Vec<List> {
+        let pack = |clusters: &[Cluster]| {
+            let batches = self.batches(clusters, &self.array);
+            order::order(&self.queries, &batches, layout, &self.array)
+        };
+        self.parts(parts).into_iter().map(pack).collect()
+    }
+}
+
+impl RowLayout {
+    /// The number of the words of a row and a head. Rows of the same pool are as far apart as there
+    /// are pools.
+    fn word(&self, head: u8, row: u16) -> usize {
+        usize::from(row) * 256 + usize::from(head) / self.heads_per_word()
+    }
 }

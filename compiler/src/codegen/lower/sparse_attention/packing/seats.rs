@@ -3,14 +3,33 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use super::{Array, Batch, Query};
+use super::{Array, Batch, Query, RowLayout, rows_per_cycle};
 
-/// Different keys of a cluster.
-pub(super) fn distinct(queries: &[Query], cluster: &[usize]) -> usize {
-    let mut keys: Vec<usize> = cluster.iter().flat_map(|q| &queries[*q].keys).copied().collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.len()
+/// Different words of the keys of a cluster.
+pub(super) fn distinct(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
+    let words = cluster.iter().flat_map(|query| {
+        let Query { head, keys, .. } = &queries[*query];
+        keys.iter().map(|key| layout.word(*head, *key))
+    });
+    count(words.collect())
+}
+
+/// Different words of the queries of a cluster.
+pub(super) fn distinct_own(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
+    count(cluster.iter().map(|query| layout.word(queries[*query].head, queries[*query].query)).collect())
+}
+
+fn count(mut words: Vec<usize>) -> usize {
+    words.sort_unstable();
+    words.dedup();
+    words.len()
+}
+
+/// Clusters of the longest queries, then of shorter ones.
+pub(super) fn longest_first(queries: &[Query], size: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..queries.len()).collect();
+    order.sort_by_key(|query| Reverse(queries[*query].keys.len()));
+    order.chunks(size).map(<[usize]>::to_vec).collect()
 }
 
 /// Orders clusters such that one that leaves reads over is followed by one that needs more than
@@ -18,12 +37,15 @@ pub(super) fn distinct(queries: &[Query], cluster: &[usize]) -> usize {
 pub(super) fn alternate(
     queries: &[Query],
     clusters: Vec<Vec<usize>>,
+    layout: &RowLayout,
     array: &Array,
 ) -> Vec<Vec<usize>> {
+    let Some(rate) = rows_per_cycle(array) else { return clusters };
     let spare = |cluster: &[usize]| {
         let entries: usize = cluster.iter().map(|query| queries[*query].keys.len()).sum();
-        let reads = distinct(queries, cluster) + cluster.len();
-        (entries * array.ports / array.groups) as i64 - reads as i64
+        let reads = distinct(queries, cluster, layout) + cluster.len();
+        let cycles = entries as u64 * array.groups.entry_cycles;
+        (cycles as f64 * rate / f64::from(array.groups.groups)) as i64 - reads as i64
     };
     let mut clusters: Vec<(i64, Vec<usize>)> =
         clusters.into_iter().map(|cluster| (spare(&cluster), cluster)).collect();
@@ -39,20 +61,43 @@ pub(super) fn alternate(
 
 /// Seats the queries of each cluster, the longest first, each in the group that has had the least
 /// work so far.
-pub(super) fn seat(queries: &[Query], clusters: &[Vec<usize>], array: &Array) -> Vec<Batch> {
-    let mut work = vec![0; array.groups];
+pub(super) fn seat(queries: &[Query], clusters: &[&[usize]], array: &Array) -> Vec<Batch> {
+    let (all, contexts) = (array.groups.groups as usize, array.groups.contexts as usize);
+    let mut work = vec![0; all];
     let mut batches = Vec::with_capacity(clusters.len());
     for cluster in clusters {
-        let mut cluster = cluster.clone();
+        let mut cluster = cluster.to_vec();
         cluster.sort_by_key(|query| (Reverse(queries[*query].keys.len()), *query));
-        let mut groups = vec![Vec::new(); array.groups];
+        let mut groups = vec![Vec::new(); all];
         for query in cluster {
-            let free = (0..array.groups).filter(|group| groups[*group].len() < array.contexts);
+            let free = (0..all).filter(|group| groups[*group].len() < contexts);
             let group = free.min_by_key(|group| work[*group]).expect("the cluster fits");
             groups[group].push(query);
             work[group] += queries[query].keys.len();
         }
-        batches.push(Batch { groups });
+        batches.push(groups);
     }
     batches
+}
+
+/// Batches of queries that are in descending order of entries, each in the group with the least
+/// work, whatever batch that makes it part of.
+pub(super) fn by_groups(queries: &[Query], order: &[usize], array: &Array) -> Vec<Batch> {
+    let (all, contexts) = (array.groups.groups as usize, array.groups.contexts as usize);
+    let mut groups: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new()); all];
+    for query in order {
+        // A query without entries takes a context too.
+        let least = groups.iter_mut().min_by_key(|(work, queries)| (*work, queries.len()));
+        let (work, taken) = least.expect("there is a group");
+        *work += queries[*query].keys.len();
+        taken.push(*query);
+    }
+    let most = groups.iter().map(|(_, queries)| queries.len()).max().unwrap_or(0);
+    let batch = |number: usize| {
+        let of_group = |(_, queries): &(usize, Vec<usize>)| {
+            queries.iter().copied().skip(number * contexts).take(contexts).collect()
+        };
+        groups.iter().map(of_group).collect()
+    };
+    (0..most.div_ceil(contexts)).map(batch).collect()
 }

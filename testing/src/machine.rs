@@ -70,6 +70,7 @@ pub fn organise(machine: &mut Machine, random: &mut SplitMix64) {
     machine.datapath = Some(Datapath {
         operand_bytes: pick(&[16, 64, 128]),
         accumulators: pick(&[2, 16, 32]),
+        queued_rows: pick(&[1, 4]),
         requantisers: pick(&[1, 4]),
         mode_switch_cycles: pick(&[0, 12]),
         dividers: pick(&[1, 24]),

@@ -51,7 +51,8 @@ pub use verify::{Defect, Place, VerifyError};
 /// ports.
 pub const BUFFER_ALIGN: u64 = 16;
 
-/// Alignment of the operands of lists: a word of the banks.
+/// Alignment of buffers on a machine: [`BUFFER_ALIGN`], and a word of its banks, so that the words
+/// that an operand takes do not depend on where its buffer is.
 pub(crate) fn word_align(machine: &Machine) -> u64 {
     let word = machine.organisation().map_or(1, |of| u64::from(of.banks.word_bytes));
     least_common_multiple(BUFFER_ALIGN, word)
@@ -152,26 +153,19 @@ pub struct Tasks {
     pub image_bytes: u64,
 }
 
-/// The alignment of each buffer: [`BUFFER_ALIGN`] unless lists access it.
+/// The alignment of each buffer: [`word_align`] unless lists need more.
 pub type Alignments = SecondaryMap<Buffer, u64>;
 
 impl Tasks {
-    /// The alignments of buffers with which lists take the cycles that they state, wherever buffers
-    /// are. On a machine with banks, operands of lists are at whole words, so that the words that
-    /// they take do not depend on their addresses. If queries and keys of scores are in different
+    /// The alignments of buffers with which instructions take the same cycles wherever buffers are:
+    /// whole words. If queries and keys of scores are in different
     /// buffers, both begin in bank 0, because words of both are read at the same time.
     pub fn alignments(&self, machine: &Machine) -> Alignments {
-        let mut alignments = Alignments::with_default(BUFFER_ALIGN);
-        let Some(organisation) = machine.organisation() else { return alignments };
         let word = word_align(machine);
+        let mut alignments = Alignments::with_default(word);
+        let Some(organisation) = machine.organisation() else { return alignments };
         let all_banks = u64::from(organisation.banks.count) * word;
         for task in &self.tasks {
-            if !matches!(task.op, Op::SddmmList(_) | Op::SoftmaxList(_) | Op::SpmmList(_)) {
-                continue;
-            }
-            for buffer in task.buffers() {
-                alignments[buffer] = alignments[buffer].max(word);
-            }
             if let Op::SddmmList(_) = task.op {
                 let fields = task.op.spec().fields.iter().filter(|field| field.is_sram);
                 let of = |name: &str| {

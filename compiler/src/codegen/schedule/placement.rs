@@ -14,7 +14,9 @@ use std::ops::RangeInclusive;
 use cranelift_entity::EntityRef as _;
 
 use crate::codegen::schedule::live_bytes::live_bytes;
-use crate::tiled::{Addresses, Alignments, BUFFER_ALIGN, Buffer, Lifetimes, Tasks};
+#[cfg(test)]
+use crate::tiled::BUFFER_ALIGN;
+use crate::tiled::{Addresses, Alignments, Buffer, Lifetimes, Tasks};
 
 /// Tasks per time slice of the table of placed buffers.
 const SLICE: usize = 64;
@@ -32,18 +34,20 @@ type Turn = (Reverse<(u32, (u64, u64))>, usize, usize);
 
 /// Addresses, or `None` where the heuristic finds none within `capacity` bytes.
 ///
+/// Buffers begin at their alignments, and take multiples of `align` bytes.
+///
 /// Three orders are tried: by size, by length of the live range, and by their product.
 pub(super) fn run(
     tasks: &Tasks,
     lives: &Lifetimes,
-    alignments: &Alignments,
+    (alignments, align): (&Alignments, u64),
     capacity: u64,
 ) -> Option<Addresses> {
     let buffers: Vec<Interval> = tasks
         .buffers
         .iter()
         .filter_map(|(buffer, bytes)| {
-            Some((buffer, bytes.next_multiple_of(BUFFER_ALIGN), lives[buffer]?))
+            Some((buffer, bytes.next_multiple_of(align), lives[buffer]?))
         })
         .collect();
     let sizes = buffers.iter().map(|(_, bytes, life)| (*bytes, *life));
@@ -201,7 +205,12 @@ mod tests {
         }
         // Only the number of tasks matters.
         tasks.tasks = vec![idle(); 450];
-        let addresses = run(&tasks, &lives, &Alignments::with_default(BUFFER_ALIGN), capacity)?;
+        let addresses = run(
+            &tasks,
+            &lives,
+            (&Alignments::with_default(BUFFER_ALIGN), BUFFER_ALIGN),
+            capacity,
+        )?;
         let placed = |(buffer, bytes): (Buffer, &u64)| {
             let (first, last) = lives[buffer].unwrap();
             (u64::from(addresses[buffer]), *bytes, first, last)

@@ -16,7 +16,7 @@ use vitcod_isa::machine::Machine;
 use crate::codegen::objective::energy_delay;
 use crate::codegen::schedule::list::{self, TaskGraph};
 use crate::codegen::schedule::{placement, prefetch, sync};
-use crate::tiled::{Addresses, Scheduled, Tasks, Tiled};
+use crate::tiled::{Addresses, Scheduled, Tasks, Tiled, word_align};
 
 /// Look-ahead budgets as percentages of the scratchpad, and by how many per cent each is expected
 /// to slow a program down.
@@ -92,7 +92,12 @@ fn order_and_place(
             (tasks, lives)
         }
     };
-    let addresses = placement::run(&tasks, &lives, &tasks.alignments(machine), capacity)?;
+    let addresses = placement::run(
+        &tasks,
+        &lives,
+        (&tasks.alignments(machine), word_align(machine)),
+        capacity,
+    )?;
     Some((tasks, addresses))
 }
 

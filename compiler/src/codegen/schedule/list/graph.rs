@@ -16,7 +16,7 @@ use vitcod_isa::machine::Machine;
 
 use crate::codegen::schedule::list::memory::Wanted;
 use crate::codegen::schedule::live_bytes::live_bytes;
-use crate::tiled::{BUFFER_ALIGN, Buffer, Task, Tasks};
+use crate::tiled::{Buffer, Task, Tasks, word_align};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl TaskGraph {
     pub(in crate::codegen::schedule) fn new(tasks: &Tasks, machine: &Machine) -> TaskGraph {
         let mut lives: SecondaryMap<Buffer, Life> = SecondaryMap::new();
         for (buffer, size) in tasks.buffers.iter() {
-            lives[buffer].bytes = size.next_multiple_of(BUFFER_ALIGN);
+            lives[buffer].bytes = size.next_multiple_of(word_align(machine));
         }
         let mut edges = DiGraph::with_capacity(tasks.tasks.len(), 4 * tasks.tasks.len());
         let mut history = History::new(tasks);

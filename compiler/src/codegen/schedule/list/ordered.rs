@@ -4,7 +4,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::timing::simulate;
 
 use crate::codegen::schedule::sync::with_tokens;
-use crate::tiled::{Addresses, BUFFER_ALIGN, Lifetimes, Tasks};
+use crate::tiled::{Addresses, Lifetimes, Tasks};
 
 /// An order of tasks with the live ranges of their buffers.
 #[derive(Clone, Debug)]
@@ -43,9 +43,11 @@ impl Schedule {
 pub(super) fn timed_starts(tasks: &Tasks, machine: &Machine) -> Option<Vec<u64>> {
     let mut addresses = Addresses::new();
     let mut end = 0u32;
+    let alignments = tasks.alignments(machine);
     for (buffer, bytes) in tasks.buffers.iter() {
-        addresses[buffer] = end;
-        end = end.checked_add(bytes.next_multiple_of(BUFFER_ALIGN).try_into().ok()?)?;
+        let start = u64::from(end).next_multiple_of(alignments[buffer]);
+        addresses[buffer] = u32::try_from(start).ok()?;
+        end = u32::try_from(start.checked_add(*bytes)?).ok()?;
     }
     let machine = Machine { fetch: None, ..machine.clone() };
     let timing = simulate(&with_tokens(tasks, &addresses), &machine).ok()?;

@@ -18,6 +18,8 @@
 //! queries come first, each to the group with the least work (longest processing time first,
 //! Graham, 1969).
 
+/// Only tests need it so far: the command that prints it follows.
+#[cfg(test)]
 mod bound;
 mod clusters;
 mod order;
@@ -26,9 +28,6 @@ mod seats;
 mod tests;
 
 use vitcod_isa::lists::{Array, Clock, Kind, List, Phase};
-
-#[allow(unused_imports, reason = "tests and reports")]
-pub(crate) use bound::{Demand, bound};
 
 /// Irregular rows that a machine reads in a cycle; `None` if reads are free.
 fn rows_per_cycle(array: &Array) -> Option<f64> {

@@ -164,7 +164,8 @@ impl<'g> Lowering<'g> {
                 format!("the model needs {bytes} bytes of DRAM, expected at most {POOL_START}");
             return Err(CodegenError::Unsupported(message.into()));
         }
-        let mut planner = Planner::new(graph, machine, &residence, strategy.grain, strategy.spare_groups);
+        let mut planner =
+            Planner::new(graph, machine, &residence, strategy.grain, strategy.spare_groups);
         let mut memo = Memo::default();
         let choose = |(index, group): (usize, &'g Group)| {
             planner.enter(index);

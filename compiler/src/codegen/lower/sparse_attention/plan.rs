@@ -126,10 +126,12 @@ impl Chooser<'_, '_> {
         let (attention, machine) = (self.attention, self.planner.machine);
         let lines = &tiling.lines;
         let blocks = match &stripe.work {
-            Work::Split { columns, .. } => columns.iter().filter(|columns| **columns > 0).map(|columns| {
-                let op = attention.block_softmax(stripe.rows.len(), *columns);
-                vitcod_isa::cost::cost(&op.into(), machine).cycles
-            }),
+            Work::Split { columns, .. } => {
+                columns.iter().filter(|columns| **columns > 0).map(|columns| {
+                    let op = attention.block_softmax(stripe.rows.len(), *columns);
+                    vitcod_isa::cost::cost(&op.into(), machine).cycles
+                })
+            }
             Work::Full => unreachable!("full rows have no list"),
         };
         let shape = (stripe.rows.len(), stripe.heads.len());

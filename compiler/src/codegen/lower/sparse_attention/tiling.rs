@@ -101,7 +101,8 @@ impl Chooser<'_, '_> {
                     let division = if by_rows {
                         let height = attention.queries.div_ceil(stripes);
                         // Of several heights with the same number of stripes only the smallest.
-                        if height != attention.queries.div_ceil(attention.queries.div_ceil(height)) {
+                        if height != attention.queries.div_ceil(attention.queries.div_ceil(height))
+                        {
                             continue;
                         }
                         Division::Rows(height)
@@ -115,9 +116,11 @@ impl Chooser<'_, '_> {
                     for full_rows in &full_rows {
                         let tiling = self.tiling(&heads, *full_rows, division);
                         // Head groups overlap if two fit: that costs no cycles.
-                        let overlaps = if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
+                        let overlaps =
+                            if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
                         for heads_overlap in overlaps {
-                            let tiling = SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
+                            let tiling =
+                                SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
                             let Some(buffers) = self.buffers(&tiling) else { continue };
                             smallest = smallest.min(buffers.bytes());
                             if buffers.bytes() <= available {
@@ -177,7 +180,12 @@ impl Chooser<'_, '_> {
 
     /// A tiling with the best division of lines: so many groups for lists that both engines finish
     /// together, if both have work and lists leave no lines anyway.
-    fn tiling(&mut self, heads: &[Range<usize>], full_rows: usize, division: Division) -> SparseTiling {
+    fn tiling(
+        &mut self,
+        heads: &[Range<usize>],
+        full_rows: usize,
+        division: Division,
+    ) -> SparseTiling {
         let attention = self.attention;
         let most = attention.most_groups(self.machine());
         let spare = u32::from(self.planner.spare_groups);
@@ -219,13 +227,19 @@ impl Chooser<'_, '_> {
     }
 
     /// The stripes of a head group. Lists are clustered for `groups` groups.
-    fn stripes(&mut self, tiling: &SparseTiling, heads: &Range<usize>, groups: u32) -> Vec<PlannedStripe> {
+    fn stripes(
+        &mut self,
+        tiling: &SparseTiling,
+        heads: &Range<usize>,
+        groups: u32,
+    ) -> Vec<PlannedStripe> {
         let attention = self.attention;
         let patterns = &attention.pattern.heads[heads.clone()];
         let mut stripes = Vec::new();
         if tiling.full_rows > 0 {
             let rows = 0..tiling.full_rows;
-            let masks = patterns.iter().filter_map(|head| head.mask_of_all(rows.clone(), attention.keys));
+            let masks =
+                patterns.iter().filter_map(|head| head.mask_of_all(rows.clone(), attention.keys));
             let counts = Counts {
                 heads: heads.len(),
                 queries: heads.len() * rows.len(),
@@ -314,7 +328,9 @@ impl Chooser<'_, '_> {
             }
             keys = keys.max(places.keys_bytes as usize);
             values = values.max(places.values_bytes as usize);
-            for PlannedStripe { counts, full, .. } in self.stripes(tiling, heads, tiling.lines.groups) {
+            for PlannedStripe { counts, full, .. } in
+                self.stripes(tiling, heads, tiling.lines.groups)
+            {
                 if counts.columns > MAX_COUNT
                     || counts.queries > MAX_COUNT
                     || counts.list.entries > MAX_ENTRIES
@@ -376,8 +392,13 @@ impl Chooser<'_, '_> {
             for stripe in self.stripes(tiling, heads, groups) {
                 let PlannedStripe { counts, .. } = &stripe;
                 loaded += StripeConstants::bytes(counts, self.form(), &line_groups) as u64;
-                let [denser, denser_product] =
-                    self.attention.block_cycles(&stripe, heads, tiling.lines.denser, &places, machine);
+                let [denser, denser_product] = self.attention.block_cycles(
+                    &stripe,
+                    heads,
+                    tiling.lines.denser,
+                    &places,
+                    machine,
+                );
                 let limits = self.attention.list_limits(&counts.list, machine);
                 let [sparser, product] =
                     [0, 1].map(|phase: usize| counts.list.cycles[phase].max(limits[phase]));
@@ -421,7 +442,8 @@ impl SparseAttention {
     fn list_limits(&self, list: &Size, machine: &Machine) -> [u64; 2] {
         let Some(organisation) = machine.organisation() else { return [0; 2] };
         let (slots, datapath) = (organisation.slots, organisation.datapath);
-        let (banks, word) = (organisation.banks.count as usize, organisation.banks.word_bytes as usize);
+        let (banks, word) =
+            (organisation.banks.count as usize, organisation.banks.word_bytes as usize);
         let revolutions = |words: usize, slots: u32| {
             let layers = words.div_ceil(banks.max(1)) as u64;
             layers.div_ceil(u64::from(slots.max(1))) * organisation.revolution_cycles()

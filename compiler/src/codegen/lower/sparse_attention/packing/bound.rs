@@ -100,7 +100,8 @@ pub(crate) fn bound(demand: &Demand, array: &Array) -> usize {
     // Further work for a read that is saved, in rising order.
     let price = |column: &Column| column.further as f64 / column.reads;
     columns.sort_by(|a, b| price(a).total_cmp(&price(b)));
-    let (groups, ports) = (f64::from(array.groups.groups), rows_per_cycle(array).unwrap_or(f64::INFINITY));
+    let (groups, ports) =
+        (f64::from(array.groups.groups), rows_per_cycle(array).unwrap_or(f64::INFINITY));
     let mut work = demand.work as f64;
     let mut reads: f64 = columns.iter().map(|column| column.reads).sum();
     for column in columns {

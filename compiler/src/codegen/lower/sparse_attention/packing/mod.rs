@@ -63,7 +63,9 @@ impl RowLayout {
         for head in heads {
             let start = at + u64::from(*head) * self.d;
             let from = words.last().map_or(0, |last| last + 1);
-            words.extend((start / self.word_bytes).max(from)..(start + self.d).div_ceil(self.word_bytes));
+            words.extend(
+                (start / self.word_bytes).max(from)..(start + self.d).div_ceil(self.word_bytes),
+            );
         }
     }
 }
@@ -162,7 +164,12 @@ impl Clusters {
         let size = array.groups.seats() as usize;
         let clusters = match array.reads {
             None => seats::longest_first(&queries, size),
-            Some(_) => seats::alternate(&queries, clusters::clusters(&queries, layout, size), layout, &array),
+            Some(_) => seats::alternate(
+                &queries,
+                clusters::clusters(&queries, layout, size),
+                layout,
+                &array,
+            ),
         };
         let clusters = clusters.into_iter().map(|cluster| Cluster {
             entries: cluster.iter().map(|query| queries[*query].keys.len()).sum(),

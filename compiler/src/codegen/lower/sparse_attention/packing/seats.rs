@@ -16,7 +16,12 @@ pub(super) fn distinct(queries: &[Query], cluster: &[usize], layout: &RowLayout)
 
 /// Different words of the queries of a cluster.
 pub(super) fn distinct_own(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
-    count(cluster.iter().map(|query| layout.word(queries[*query].head, queries[*query].query)).collect())
+    count(
+        cluster
+            .iter()
+            .map(|query| layout.word(queries[*query].head, queries[*query].query))
+            .collect(),
+    )
 }
 
 fn count(mut words: Vec<usize>) -> usize {

@@ -2,16 +2,16 @@
 //! closed form of the instruction and the machine; none depends on data or on other instructions.
 //! All are ours, except where the paper is named.
 //!
-//! - *MACs*: as on an ideal machine, except for `matmul` and `sddmm`. There, a line holds a part of a
-//!   row of the right operand while rows of the left one stream past (paper: K-stationary). The `n`
-//!   rows of the right operand are taken in *passes* of as many rows as there are lines `L`. In the
-//!   last pass, `r = n mod L` rows are left, and `floor(L / r)` groups of lines divide the `m` rows
-//!   of the left operand: `m floor(n / L) + ceil(m / floor(L / r))` sums for the busiest line. In
-//!   `spmm`, lines that `m` rows leave idle divide the keys.
+//! - *MACs*: as on an ideal machine, except for `matmul` and `sddmm`. There, a line holds a part of
+//!   a row of the right operand while rows of the left one stream past (paper: K-stationary). The
+//!   `n` rows of the right operand are taken in *passes* of as many rows as there are lines `L`. In
+//!   the last pass, `r = n mod L` rows are left, and `floor(L / r)` groups of lines divide the `m`
+//!   rows of the left operand: `m floor(n / L) + ceil(m / floor(L / r))` sums for the busiest line.
+//!   In `spmm`, lines that `m` rows leave idle divide the keys.
 //! - *Words*: every operand is a stream of words through the slots of its unit, see below. A unit
 //!   with `s` slots takes a layer of a stream per slot and revolution, so `ceil(layers / s)`
-//!   revolutions for what it reads, and likewise for what it writes; twice the larger number where a
-//!   unit reads and writes in turn. The right operand of a product is read once for each block of
+//!   revolutions for what it reads, and likewise for what it writes; twice the larger number where
+//!   a unit reads and writes in turn. The right operand of a product is read once for each block of
 //!   rows of the left one: as many rows as half of a line's accumulators, while the other half is
 //!   emptied; or once per pass if lines hold whole rows. The left operand is read once per pass. In
 //!   `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its

@@ -93,7 +93,8 @@ impl Chooser<'_, '_> {
             }
             let heads = self.head_groups(size);
             for by_rows in [false, true] {
-                // Batches need fewer rows than ranges of queries, but all queries in the scratchpad.
+                // Batches need fewer rows than ranges of queries, but all queries in the
+                // scratchpad.
                 if (by_rows && best.is_some()) || (!by_rows && attention.has_blocks()) {
                     continue;
                 }

@@ -164,14 +164,16 @@ impl<'g> Lowering<'g> {
                 format!("the model needs {bytes} bytes of DRAM, expected at most {POOL_START}");
             return Err(CodegenError::Unsupported(message.into()));
         }
-        let mut planner = Planner::new(graph, machine, &residence, strategy.grain, strategy.spare_groups);
+        let mut planner =
+            Planner::new(graph, machine, &residence, strategy.grain, strategy.spare_groups);
         let mut memo = Memo::default();
         let choose = |(index, group): (usize, &'g Group)| {
             planner.enter(index);
             lower::choose(&planner, &mut memo, lists, group)
         };
-        let group_plans: Vec<GroupPlan<'g>> =
+        let mut group_plans: Vec<GroupPlan<'g>> =
             groups.iter().enumerate().map(choose).collect::<Result<_, _>>()?;
+        lower::share_lines(&mut group_plans);
         let mut builder = Builder::new(graph, machine, &residence);
         for (index, plan) in group_plans.iter().enumerate() {
             builder.enter(index);

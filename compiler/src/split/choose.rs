@@ -23,7 +23,8 @@ const WEIGHT_STEPS: u32 = 8;
 pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens) -> Choice {
     let costs = LayerCost::new(layer, machine);
     let choice = |partitions: Vec<Partition>, reason: String| {
-        let heads: UnitCosts = partitions.iter().map(|head| costs.head(&Work::of(head, &costs))).sum();
+        let heads: UnitCosts =
+            partitions.iter().map(|head| costs.head(&Work::of(head, &costs))).sum();
         Choice { estimate: (heads + costs.layer).estimate(machine), partitions, reason }
     };
     if layer.keeps_everything() {

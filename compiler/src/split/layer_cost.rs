@@ -124,11 +124,9 @@ impl LayerCost<'_> {
             [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
         let lines = machine.all_lines().count;
         let [scores, products] = [d, dv].map(|d| Array::new(d, lines, machine));
-        let each =
-            |array: Array| array.groups.entry_cycles as f64 / f64::from(array.groups.groups);
-        let read = scores.reads.map_or(0.0, |reads| {
-            reads.access_cycles as f64 / f64::from(reads.ports)
-        });
+        let each = |array: Array| array.groups.entry_cycles as f64 / f64::from(array.groups.groups);
+        let read =
+            scores.reads.map_or(0.0, |reads| reads.access_cycles as f64 / f64::from(reads.ports));
         let rows = (layer.heads * queries) as u64;
         // With banks, softmax takes whole words of each row.
         let words = if scores.reads.is_some() { 0.5 } else { 0.0 };
@@ -176,8 +174,13 @@ impl LayerCost<'_> {
         let runs = work.runs.max(1);
         let block_product = runs as f64
             * cycles(
-                spmm(self.machine.all_lines(), self.queries, field(work.columns.div_ceil(runs)), self.dv)
-                    .into(),
+                spmm(
+                    self.machine.all_lines(),
+                    self.queries,
+                    field(work.columns.div_ceil(runs)),
+                    self.dv,
+                )
+                .into(),
             );
         // A block without holes needs no mask.
         let mask = if work.cells_kept < work.cells {
@@ -242,7 +245,8 @@ fn field(count: usize) -> u16 {
 
 fn sddmm(lines: LineSet, m: u16, n: u16, d: u16) -> Sddmm {
     let flags = Sddmm { fresh: true, indexed: true, masked: true, ..Sddmm::ZERO };
-    let strides = Sddmm { q_stride: d.into(), k_stride: d.into(), dst_stride: 2 * u32::from(n), ..flags };
+    let strides =
+        Sddmm { q_stride: d.into(), k_stride: d.into(), dst_stride: 2 * u32::from(n), ..flags };
     Sddmm { lines, m, n, d, scale: Scale::ONE, limit: 1, ..strides }
 }
 
@@ -253,7 +257,14 @@ fn softmax(m: u16, n: u16) -> Softmax {
 
 fn decode(lines: LineSet, m: usize, d: usize, [heads_in, heads_out]: [usize; 2]) -> Decode {
     let heads = Decode { heads_in: field(heads_in), heads_out: field(heads_out), ..Decode::ZERO };
-    Decode { lines, m: field(m), d: field(d), src_stride: field(d * heads_in).into(), dst_stride: field(d * heads_out).into(), ..heads }
+    Decode {
+        lines,
+        m: field(m),
+        d: field(d),
+        src_stride: field(d * heads_in).into(),
+        dst_stride: field(d * heads_out).into(),
+        ..heads
+    }
 }
 
 /// The product of some keys, continued.

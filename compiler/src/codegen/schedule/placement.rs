@@ -46,9 +46,7 @@ pub(super) fn run(
     let buffers: Vec<Interval> = tasks
         .buffers
         .iter()
-        .filter_map(|(buffer, bytes)| {
-            Some((buffer, bytes.next_multiple_of(align), lives[buffer]?))
-        })
+        .filter_map(|(buffer, bytes)| Some((buffer, bytes.next_multiple_of(align), lives[buffer]?)))
         .collect();
     let sizes = buffers.iter().map(|(_, bytes, life)| (*bytes, *life));
     if live_bytes(tasks.tasks.len(), sizes).any(|live| live > capacity) {
@@ -59,9 +57,9 @@ pub(super) fn run(
         |bytes, life| (life, bytes),
         |bytes, life| (bytes * life, bytes),
     ];
-    orders
-        .into_iter()
-        .find_map(|order| Placement::new(&buffers, alignments, order, tasks.tasks.len(), capacity).run())
+    orders.into_iter().find_map(|order| {
+        Placement::new(&buffers, alignments, order, tasks.tasks.len(), capacity).run()
+    })
 }
 
 /// An incomplete placement.
@@ -205,12 +203,8 @@ mod tests {
         }
         // Only the number of tasks matters.
         tasks.tasks = vec![idle(); 450];
-        let addresses = run(
-            &tasks,
-            &lives,
-            (&Alignments::with_default(BUFFER_ALIGN), BUFFER_ALIGN),
-            capacity,
-        )?;
+        let addresses =
+            run(&tasks, &lives, (&Alignments::with_default(BUFFER_ALIGN), BUFFER_ALIGN), capacity)?;
         let placed = |(buffer, bytes): (Buffer, &u64)| {
             let (first, last) = lives[buffer].unwrap();
             (u64::from(addresses[buffer]), *bytes, first, last)

@@ -84,7 +84,11 @@ impl SparseAttentionPlan {
         let patterns = &attention.pattern.heads[group.heads.clone()];
         let columns: Vec<&[u16]> = patterns.iter().map(|head| head.columns.as_slice()).collect();
         let block_keys = match attention.block {
-            Some(part) if patterns.iter().any(|head| head.first_consecutive().is_none() && !head.columns.is_empty()) => {
+            Some(part)
+                if patterns
+                    .iter()
+                    .any(|head| head.first_consecutive().is_none() && !head.columns.is_empty()) =>
+            {
                 builder.pooled(
                     STRIPE_DATA,
                     part.scores,
@@ -99,9 +103,8 @@ impl SparseAttentionPlan {
         let mut read = |value: Value, rows: usize, offset: u64, stride: u64| {
             let block = SparseAttentionPlan::all(rows, group, attention.d);
             builder.read_into(self.scores(), value, &block, |builder| {
-                let all = *tile.get_or_insert_with(|| {
-                    builder.tile(KEYS, 1, places.keys_bytes as usize)
-                });
+                let all =
+                    *tile.get_or_insert_with(|| builder.tile(KEYS, 1, places.keys_bytes as usize));
                 let at = builder.offset_bytes(all.at, offset);
                 Tile { at, stride: bytes32(stride as usize) }
             })
@@ -238,7 +241,8 @@ impl SparseAttentionPlan {
             if columns == 0 {
                 continue;
             }
-            let other = list.map(|list| builder.offset_bytes(list.max, (2 * local * height) as u64));
+            let other =
+                list.map(|list| builder.offset_bytes(list.max, (2 * local * height) as u64));
             let op = Softmax {
                 both: list.is_some(),
                 src: builder.offset_bytes(scores, (2 * before * height) as u64).into(),
@@ -274,10 +278,8 @@ impl SparseAttentionPlan {
         let shape = (stripe.rows.len(), stripe.heads.len());
         let (first, entry) = list.sparser_softmax;
         let rest = (queries - first, list.entries - entry);
-        let parts = [
-            (Engine::Sparser, (0, 0), (first, entry)),
-            (Engine::Denser, (first, entry), rest),
-        ];
+        let parts =
+            [(Engine::Sparser, (0, 0), (first, entry)), (Engine::Denser, (first, entry), rest)];
         for (engine, (first, entry), share) in
             parts.into_iter().filter(|(_, _, (queries, entries))| *queries > 0 && *entries > 0)
         {
@@ -313,7 +315,9 @@ impl SparseAttentionPlan {
         let mut own = None;
         let target = if self.shared_results {
             let all = SparseAttentionPlan::all(attention.queries, group, attention.dv);
-            heads.results.get_or_insert_with(|| builder.begin_store(RESULTS, attention.result, &all))
+            heads
+                .results
+                .get_or_insert_with(|| builder.begin_store(RESULTS, attention.result, &all))
         } else {
             let all = SparseAttentionPlan::all(attention.queries, group, attention.dv);
             let block = Block { rows: stripe.rows.clone(), ..all };
@@ -398,12 +402,17 @@ impl SparseAttentionPlan {
                 let row = builder.offset_rows(v, key.into());
                 let acc = sums.map(|sums| builder.offset_bytes(sums.at, (4 * local * dv) as u64));
                 let acc_stride = sums.map_or(0, |sums| sums.stride);
-                let template = attention.block_product(height, run.len(), self.lines.denser, &group.places);
+                let template =
+                    attention.block_product(height, run.len(), self.lines.denser, &group.places);
                 let mut op = Spmm {
                     accumulate: number > 0,
-                    p: builder.offset_bytes(pending.block_p, (before * height + run.start) as u64).into(),
+                    p: builder
+                        .offset_bytes(pending.block_p, (before * height + run.start) as u64)
+                        .into(),
                     v: builder.offset_bytes(row.at, (local * dv) as u64).into(),
-                    sum: builder.offset_bytes(pending.block_sum, (4 * local * height) as u64).into(),
+                    sum: builder
+                        .offset_bytes(pending.block_sum, (4 * local * height) as u64)
+                        .into(),
                     p_stride: bytes32(columns),
                     acc: acc.map_or(Sram(0), Sram::from),
                     acc_stride,

@@ -6,11 +6,11 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 
 use crate::codegen::group::{AttentionPart, SparseAttentionGroup};
-use crate::codegen::lower::softmax_form::SoftmaxForm;
-use crate::codegen::lower::sparse_attention::pattern::Pattern;
 use crate::codegen::limits::count;
 use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::softmax_form::SoftmaxForm;
 use crate::codegen::lower::sparse_attention::packing::{Query, RowLayout};
+use crate::codegen::lower::sparse_attention::pattern::Pattern;
 use crate::ir::{Graph, Op, OpKind, Value};
 
 /// Sparse attention.
@@ -111,7 +111,11 @@ impl SparseAttention {
             for (query, row) in rows.clone().enumerate() {
                 let keys = pattern.entries(row);
                 if !keys.is_empty() || !pattern.columns.is_empty() {
-                    queries.push(Query { head: head as u8, query: count(query), keys: keys.to_vec() });
+                    queries.push(Query {
+                        head: head as u8,
+                        query: count(query),
+                        keys: keys.to_vec(),
+                    });
                 }
             }
         }

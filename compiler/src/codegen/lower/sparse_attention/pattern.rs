@@ -18,9 +18,8 @@ impl Pattern {
     /// The number of first queries that keep nearly all of so many keys in all heads, so that dense
     /// rows have little waste.
     pub(crate) fn full_rows(&self, queries: usize, keys: usize) -> usize {
-        let is_full = |query: &usize| {
-            self.heads.iter().all(|head| 4 * head.kept(*query).count() >= 3 * keys)
-        };
+        let is_full =
+            |query: &usize| self.heads.iter().all(|head| 4 * head.kept(*query).count() >= 3 * keys);
         (0..queries).take_while(is_full).count()
     }
 
@@ -96,7 +95,8 @@ impl HeadPattern {
     pub(crate) fn kept(&self, query: usize) -> impl Iterator<Item = u16> {
         let width = Mask::row_bytes(self.columns.len());
         let mask = self.mask.as_ref().map(|mask| &mask[query * width..][..width]);
-        let is_kept = move |column: &usize| mask.is_none_or(|row| row[column / 8] >> (column % 8) & 1 == 1);
+        let is_kept =
+            move |column: &usize| mask.is_none_or(|row| row[column / 8] >> (column % 8) & 1 == 1);
         let block = (0..self.columns.len()).filter(is_kept).map(|column| self.columns[column]);
         block.chain(self.entries(query).iter().copied())
     }
@@ -120,7 +120,9 @@ impl HeadPattern {
         let mut runs: Vec<Range<usize>> = Vec::new();
         for (column, key) in self.columns.iter().enumerate() {
             match runs.last_mut() {
-                Some(run) if u32::from(self.columns[run.end - 1]) + 1 == u32::from(*key) => run.end += 1,
+                Some(run) if u32::from(self.columns[run.end - 1]) + 1 == u32::from(*key) => {
+                    run.end += 1
+                }
                 _ => runs.push(column..column + 1),
             }
         }

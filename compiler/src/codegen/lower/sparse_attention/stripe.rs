@@ -106,7 +106,12 @@ pub(crate) struct Form {
 
 impl StripeConstants {
     /// The constants of a stripe.
-    pub(crate) fn new(stripe: &Stripe, pattern: &Pattern, form: Form, groups: &LineGroups) -> StripeConstants {
+    pub(crate) fn new(
+        stripe: &Stripe,
+        pattern: &Pattern,
+        form: Form,
+        groups: &LineGroups,
+    ) -> StripeConstants {
         let mut bytes = Vec::new();
         let mut tokens = (0, 0);
         if let Some(PackedList { list, .. }) = stripe.list() {

@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::Op as Instruction;
+use vitcod_isa::instr::table::Decode;
+use vitcod_isa::instr::{LineSet, Op as Instruction, Width};
 use vitcod_isa::lists::{Array, MAX_HEADS};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::chunks_of;
 use crate::codegen::error::CodegenError;
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::sparse_attention::allocation::Lines;
 use crate::codegen::lower::sparse_attention::memo::{Memo, Part};
@@ -21,6 +22,7 @@ use crate::codegen::lower::sparse_attention::packing::{Clusters, Size};
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Form, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::estimate::Estimate;
+use crate::ir::{Graph, Op, OpKind};
 
 /// Head groups, stripes and lines.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct SparseTiling {
     pub(crate) full_rows: usize,
     pub(crate) division: Division,
     pub(crate) lines: Lines,
+    /// Whether queries and keys are decoded on the lines that lists leave.
+    pub(crate) decodes_apart: bool,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
 }
@@ -101,7 +105,8 @@ impl Chooser<'_, '_> {
                     let division = if by_rows {
                         let height = attention.queries.div_ceil(stripes);
                         // Of several heights with the same number of stripes only the smallest.
-                        if height != attention.queries.div_ceil(attention.queries.div_ceil(height)) {
+                        if height != attention.queries.div_ceil(attention.queries.div_ceil(height))
+                        {
                             continue;
                         }
                         Division::Rows(height)
@@ -112,16 +117,25 @@ impl Chooser<'_, '_> {
                     if stripes > FREE_PARTS && (best.is_some() || !by_rows) {
                         break;
                     }
-                    for full_rows in &full_rows {
-                        let tiling = self.tiling(&heads, *full_rows, division);
+                    let spares = [0, self.planner.spare_groups];
+                    let spares = if spares[1] > 0 { &spares[..] } else { &spares[..1] };
+                    let options = full_rows
+                        .iter()
+                        .flat_map(|rows| spares.iter().map(move |spare| (rows, spare)));
+                    for (full_rows, spare) in options {
+                        let tiling = self.tiling(&heads, *full_rows, division, *spare);
                         // Head groups overlap if two fit: that costs no cycles.
-                        let overlaps = if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
+                        let overlaps =
+                            if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
                         for heads_overlap in overlaps {
-                            let tiling = SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
+                            let mut tiling =
+                                SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
                             let Some(buffers) = self.buffers(&tiling) else { continue };
                             smallest = smallest.min(buffers.bytes());
                             if buffers.bytes() <= available {
-                                let cost = self.estimate(&tiling).weighted_cycles();
+                                let (cost, apart) = self.estimate(&tiling);
+                                tiling.decodes_apart = apart;
+                                let cost = cost.weighted_cycles();
                                 if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                                     best = Some((cost, tiling, buffers));
                                 }
@@ -177,15 +191,22 @@ impl Chooser<'_, '_> {
 
     /// A tiling with the best division of lines: so many groups for lists that both engines finish
     /// together, if both have work and lists leave no lines anyway.
-    fn tiling(&mut self, heads: &[Range<usize>], full_rows: usize, division: Division) -> SparseTiling {
+    fn tiling(
+        &mut self,
+        heads: &[Range<usize>],
+        full_rows: usize,
+        division: Division,
+        spare: u16,
+    ) -> SparseTiling {
         let attention = self.attention;
         let most = attention.most_groups(self.machine());
-        let spare = u32::from(self.planner.spare_groups);
+        let spare = u32::from(spare);
         let of = |groups: u32, machine: &Machine| SparseTiling {
             heads: heads.to_vec(),
             full_rows,
             division,
             lines: attention.lines(groups, machine),
+            decodes_apart: false,
             heads_overlap: true,
         };
         if spare > 0 || !attention.has_blocks() {
@@ -194,7 +215,7 @@ impl Chooser<'_, '_> {
         }
         let cycles = |chooser: &mut Self, groups: u32| {
             let tiling = of(groups, chooser.machine());
-            chooser.estimate_on(&tiling, most).cycles
+            chooser.estimate_on(&tiling, most).0.cycles
         };
         let best = (1..=most).min_by_key(|groups| (cycles(self, *groups), most - groups));
         of(best.unwrap_or(most), self.machine())
@@ -219,13 +240,19 @@ impl Chooser<'_, '_> {
     }
 
     /// The stripes of a head group. Lists are clustered for `groups` groups.
-    fn stripes(&mut self, tiling: &SparseTiling, heads: &Range<usize>, groups: u32) -> Vec<PlannedStripe> {
+    fn stripes(
+        &mut self,
+        tiling: &SparseTiling,
+        heads: &Range<usize>,
+        groups: u32,
+    ) -> Vec<PlannedStripe> {
         let attention = self.attention;
         let patterns = &attention.pattern.heads[heads.clone()];
         let mut stripes = Vec::new();
         if tiling.full_rows > 0 {
             let rows = 0..tiling.full_rows;
-            let masks = patterns.iter().filter_map(|head| head.mask_of_all(rows.clone(), attention.keys));
+            let masks =
+                patterns.iter().filter_map(|head| head.mask_of_all(rows.clone(), attention.keys));
             let counts = Counts {
                 heads: heads.len(),
                 queries: heads.len() * rows.len(),
@@ -314,7 +341,9 @@ impl Chooser<'_, '_> {
             }
             keys = keys.max(places.keys_bytes as usize);
             values = values.max(places.values_bytes as usize);
-            for PlannedStripe { counts, full, .. } in self.stripes(tiling, heads, tiling.lines.groups) {
+            for PlannedStripe { counts, full, .. } in
+                self.stripes(tiling, heads, tiling.lines.groups)
+            {
                 if counts.columns > MAX_COUNT
                     || counts.queries > MAX_COUNT
                     || counts.list.entries > MAX_ENTRIES
@@ -359,13 +388,13 @@ impl Chooser<'_, '_> {
         vectors + results + sums + STRIPE_BUFFERS * align + 2 * (heads + columns)
     }
 
-    /// The estimate of a tiling.
-    fn estimate(&mut self, tiling: &SparseTiling) -> Estimate {
+    /// The estimate of a tiling, and whether it decodes on the lines that lists leave.
+    fn estimate(&mut self, tiling: &SparseTiling) -> (Estimate, bool) {
         self.estimate_on(tiling, tiling.lines.groups)
     }
 
     /// The estimate of a tiling, from lists clustered for `groups` groups.
-    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> Estimate {
+    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> (Estimate, bool) {
         let machine = self.planner.machine;
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
@@ -376,8 +405,13 @@ impl Chooser<'_, '_> {
             for stripe in self.stripes(tiling, heads, groups) {
                 let PlannedStripe { counts, .. } = &stripe;
                 loaded += StripeConstants::bytes(counts, self.form(), &line_groups) as u64;
-                let [denser, denser_product] =
-                    self.attention.block_cycles(&stripe, heads, tiling.lines.denser, &places, machine);
+                let [denser, denser_product] = self.attention.block_cycles(
+                    &stripe,
+                    heads,
+                    tiling.lines.denser,
+                    &places,
+                    machine,
+                );
                 let limits = self.attention.list_limits(&counts.list, machine);
                 let [sparser, product] =
                     [0, 1].map(|phase: usize| counts.list.cycles[phase].max(limits[phase]));
@@ -392,7 +426,15 @@ impl Chooser<'_, '_> {
                 }
             }
         }
-        Estimate::with_waits(machine, pipeline.finish().max(apart), loaded)
+        let lists = pipeline.finish();
+        let decode = |lines| self.attention.decoding(self.planner.graph, lines, machine);
+        let [together, decoded_apart] = [
+            lists.max(apart) + decode(machine.all_lines()),
+            lists.max(apart + decode(tiling.lines.denser)),
+        ];
+        let decodes_apart = tiling.lines.are_divided() && decoded_apart < together;
+        let cycles = if decodes_apart { decoded_apart } else { together };
+        (Estimate::with_waits(machine, cycles, loaded), decodes_apart)
     }
 
     /// Cycles of a stripe's softmax, with the list divided between the softmax units.
@@ -421,7 +463,8 @@ impl SparseAttention {
     fn list_limits(&self, list: &Size, machine: &Machine) -> [u64; 2] {
         let Some(organisation) = machine.organisation() else { return [0; 2] };
         let (slots, datapath) = (organisation.slots, organisation.datapath);
-        let (banks, word) = (organisation.banks.count as usize, organisation.banks.word_bytes as usize);
+        let (banks, word) =
+            (organisation.banks.count as usize, organisation.banks.word_bytes as usize);
         let revolutions = |words: usize, slots: u32| {
             let layers = words.div_ceil(banks.max(1)) as u64;
             layers.div_ceil(u64::from(slots.max(1))) * organisation.revolution_cycles()
@@ -441,7 +484,7 @@ impl SparseAttention {
         &self,
         stripe: &PlannedStripe,
         heads: &Range<usize>,
-        lines: vitcod_isa::instr::LineSet,
+        lines: LineSet,
         places: &Places,
         machine: &Machine,
     ) -> [u64; 2] {
@@ -458,7 +501,7 @@ impl SparseAttention {
             for run in runs {
                 let mut op = self.block_product(m, run.len(), lines, places);
                 if listed {
-                    op.out = vitcod_isa::instr::Width::I32;
+                    op.out = Width::I32;
                     op.dst_stride = self.sum_stride(heads.len(), machine) as u32;
                     op.accumulate = run.start > 0;
                     op.acc_stride = op.dst_stride;
@@ -467,6 +510,38 @@ impl SparseAttention {
             }
         }
         [scores, product]
+    }
+
+    /// Cycles in which so many lines decode queries and keys.
+    fn decoding(&self, graph: &Graph, lines: LineSet, machine: &Machine) -> u64 {
+        let cycles = |op: Op| {
+            let OpKind::Decode { heads_in, heads_out } = graph.op(op).kind else { return 0 };
+            let (m, width) = graph.ty(graph.op(op).results[0]).matrix();
+            let d = width / heads_out;
+            let op = Decode {
+                lines,
+                m: count(m.min(MAX_COUNT)),
+                d: count(d),
+                heads_in: count(heads_in),
+                heads_out: count(heads_out),
+                src_stride: (d * heads_in) as u32,
+                dst_stride: width as u32,
+                ..Decode::ZERO
+            };
+            cost(&op.into(), machine).cycles
+        };
+        self.decoders(graph).into_iter().map(cycles).sum()
+    }
+
+    /// The operations that decode queries and keys.
+    pub(super) fn decoders(&self, graph: &Graph) -> Vec<Op> {
+        let producers = [self.q, self.k].into_iter().filter_map(|value| graph.producer(value));
+        let mut decoders: Vec<Op> = producers
+            .filter(|(_, data)| matches!(data.kind, OpKind::Decode { .. }))
+            .map(|(op, _)| op)
+            .collect();
+        decoders.dedup();
+        decoders
     }
 
     /// Columns of a head that the denser engine computes.

@@ -84,7 +84,7 @@ impl Demand {
         columns.keys().for_each(|(word, _)| *heads.entry(*word).or_default() += 1);
         for ((word, _), mut column) in columns {
             column.reads += match heads[&word] {
-                1 => column.entries.div_ceil((array.groups.seats() as usize)) as f64,
+                1 => column.entries.div_ceil(array.groups.seats() as usize) as f64,
                 _ => column.entries as f64 / (array.groups.seats() as usize) as f64,
             };
             column.further = cells.saturating_sub(column.entries);
@@ -100,7 +100,8 @@ pub(crate) fn bound(demand: &Demand, array: &Array) -> usize {
     // Further work for a read that is saved, in rising order.
     let price = |column: &Column| column.further as f64 / column.reads;
     columns.sort_by(|a, b| price(a).total_cmp(&price(b)));
-    let (groups, ports) = (f64::from(array.groups.groups), rows_per_cycle(array).unwrap_or(f64::INFINITY));
+    let (groups, ports) =
+        (f64::from(array.groups.groups), rows_per_cycle(array).unwrap_or(f64::INFINITY));
     let mut work = demand.work as f64;
     let mut reads: f64 = columns.iter().map(|column| column.reads).sum();
     for column in columns {

@@ -44,8 +44,7 @@ fn words(queries: &[Query], layout: &RowLayout) -> Vec<Vec<usize>> {
     let mut sharing = BTreeMap::<usize, usize>::new();
     queries.iter().for_each(|query| *sharing.entry(own(query)).or_default() += 1);
     sharing.retain(|_, queries| *queries > 1);
-    let shared: BTreeMap<usize, usize> =
-        sharing.into_keys().zip(known.len()..).collect();
+    let shared: BTreeMap<usize, usize> = sharing.into_keys().zip(known.len()..).collect();
     let number = |word: usize| known.binary_search(&word).expect("it is known");
     let words = |query: &Query| {
         let own = shared.get(&own(query)).copied();

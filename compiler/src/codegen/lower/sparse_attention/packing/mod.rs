@@ -18,6 +18,7 @@
 //! queries come first, each to the group with the least work (longest processing time first,
 //! Graham, 1969).
 
+#[allow(dead_code, reason = "the report of bounds follows")]
 mod bound;
 mod clusters;
 mod order;
@@ -27,8 +28,8 @@ mod tests;
 
 use vitcod_isa::lists::{Array, Clock, Kind, List, Phase};
 
-#[allow(unused_imports, reason = "tests and reports")]
-pub(crate) use bound::{Demand, bound};
+#[cfg(test)]
+use bound::{Demand, bound};
 
 /// Irregular rows that a machine reads in a cycle; `None` if reads are free.
 fn rows_per_cycle(array: &Array) -> Option<f64> {
@@ -64,7 +65,9 @@ impl RowLayout {
         for head in heads {
             let start = at + u64::from(*head) * self.d;
             let from = words.last().map_or(0, |last| last + 1);
-            words.extend((start / self.word_bytes).max(from)..(start + self.d).div_ceil(self.word_bytes));
+            words.extend(
+                (start / self.word_bytes).max(from)..(start + self.d).div_ceil(self.word_bytes),
+            );
         }
     }
 }
@@ -163,7 +166,12 @@ impl Clusters {
         let size = array.groups.seats() as usize;
         let clusters = match array.reads {
             None => seats::longest_first(&queries, size),
-            Some(_) => seats::alternate(&queries, clusters::clusters(&queries, layout, size), layout, &array),
+            Some(_) => seats::alternate(
+                &queries,
+                clusters::clusters(&queries, layout, size),
+                layout,
+                &array,
+            ),
         };
         let clusters = clusters.into_iter().map(|cluster| Cluster {
             entries: cluster.iter().map(|query| queries[*query].keys.len()).sum(),

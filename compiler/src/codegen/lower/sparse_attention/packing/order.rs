@@ -59,9 +59,9 @@ impl Pending {
                 // There are at most 256 contexts.
                 let context = (group * contexts + context) as u8;
                 let word = layout.word(*head, *query);
-                let known = held.iter().position(|(other, token)| {
-                    *other == word && token.rows.len() < MAX_HELD
-                });
+                let known = held
+                    .iter()
+                    .position(|(other, token)| *other == word && token.rows.len() < MAX_HELD);
                 let known = known.unwrap_or_else(|| {
                     held.push((word, new(Kind::Held, *query)));
                     held.len() - 1

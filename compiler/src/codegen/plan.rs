@@ -171,8 +171,9 @@ impl<'g> Lowering<'g> {
             planner.enter(index);
             lower::choose(&planner, &mut memo, lists, group)
         };
-        let group_plans: Vec<GroupPlan<'g>> =
+        let mut group_plans: Vec<GroupPlan<'g>> =
             groups.iter().enumerate().map(choose).collect::<Result<_, _>>()?;
+        lower::share_lines(&mut group_plans);
         let mut builder = Builder::new(graph, machine, &residence);
         for (index, plan) in group_plans.iter().enumerate() {
             builder.enter(index);

@@ -11,7 +11,7 @@ use crate::ir::Graph;
 /// Percentages of the scratchpad for resident tensors. The graph is lowered with each.
 pub(crate) const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
-/// Groups of lines that lists leave to other units. The graph is lowered with each.
+/// Groups of lines that lists may leave to other units. The graph is lowered with each.
 pub(crate) const SPARE_GROUPS: [u16; 3] = [0, 1, 2];
 
 /// Stripes of rows in which a layer starts and ends, so that readers of its first rows need not
@@ -37,8 +37,8 @@ pub(crate) struct Strategy {
     /// Percentage of the scratchpad for resident tensors.
     pub(crate) resident_percent: u64,
     pub(crate) grain: TileGrain,
-    /// Groups of lines that lists leave to other units, on machines on which lists wait for rows:
-    /// they decode, or compute what is dense, at the same time.
+    /// Groups of lines that lists leave to other units where that takes fewer cycles, on machines
+    /// with banks: these decode, or compute what is dense, at the same time.
     pub(crate) spare_groups: u16,
 }
 
@@ -65,8 +65,8 @@ impl fmt::Display for Strategy {
         let mlps = if self.fusion.mlps { ", layers of MLPs interleaved" } else { "" };
         let spare = match self.spare_groups {
             0 => "",
-            1 => ", lists leave a group of lines",
-            _ => ", lists leave two groups of lines",
+            1 => ", lists may leave a group of lines",
+            _ => ", lists may leave two groups of lines",
         };
         write!(
             f,

@@ -13,7 +13,6 @@ use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::fit::halve_until;
-use crate::codegen::lower::sparse_attention::spare_lines;
 use crate::codegen::strategy::STRIPES;
 use crate::ir::{Graph, Op, OpKind};
 
@@ -23,9 +22,10 @@ const RESULTS: &str = "results";
 
 /// How `encode` or `decode` is lowered.
 pub(crate) struct AutoencoderPlan {
-    op: Op,
+    pub(crate) op: Op,
     rows: usize,
-    lines: LineSet,
+    /// All lines, unless lists leave some.
+    pub(crate) lines: LineSet,
     buffers: Declared,
 }
 
@@ -53,17 +53,8 @@ pub(crate) fn choose(planner: &Planner<'_>, op: Op) -> Result<AutoencoderPlan, C
     if buffers.bytes() > available {
         return Err(planner.too_small(op, buffers.bytes(), available));
     }
-    let all = planner.machine.all_lines();
-    // Lists of heads of this width leave these lines to the decoder.
-    let d = match data.kind {
-        OpKind::Decode { heads_in, .. } => count(width_in / heads_in),
-        _ => count(width_in),
-    };
-    let lines = match data.kind {
-        OpKind::Decode { .. } => spare_lines(d, planner.spare_groups, planner.machine),
-        _ => None,
-    };
-    Ok(AutoencoderPlan { op, rows, lines: lines.unwrap_or(all), buffers })
+    let lines = planner.machine.all_lines();
+    Ok(AutoencoderPlan { op, rows, lines, buffers })
 }
 
 /// Emits `encode` or `decode`.

@@ -19,13 +19,16 @@ mod row_tiles;
 mod softmax_form;
 mod sparse_attention;
 
+use std::collections::BTreeMap;
+
+use vitcod_isa::instr::LineSet;
 use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
-use crate::ir::Graph;
+use crate::ir::{Graph, Op};
 
 /// Choices that later groups of the same shape reuse.
 pub(crate) use crate::codegen::lower::linear::mlp::Memo;
@@ -74,6 +77,25 @@ pub(crate) fn choose<'g>(
         Group::RowGather(op) => GroupPlan::RowGather(row_gather::choose(planner, *op)?),
         Group::Copy(group) => GroupPlan::Copy(copy::choose(planner, group)?),
     })
+}
+
+/// Lets auto-encoders decode on the lines that the lists of their readers leave.
+pub(crate) fn share_lines(plans: &mut [GroupPlan<'_>]) {
+    let shared: BTreeMap<Op, LineSet> = plans
+        .iter()
+        .filter_map(|plan| match plan {
+            GroupPlan::SparseAttention(plan) => plan.decoders.as_ref(),
+            _ => None,
+        })
+        .flat_map(|(ops, lines)| ops.iter().map(|op| (*op, *lines)))
+        .collect();
+    for plan in plans {
+        if let GroupPlan::Autoencoder(plan) = plan
+            && let Some(lines) = shared.get(&plan.op)
+        {
+            plan.lines = *lines;
+        }
+    }
 }
 
 /// Emits the instructions of a group in program order.

@@ -27,7 +27,7 @@ fn chosen(fused: bool, scratchpads: &[u32]) -> String {
     let mut text = String::new();
     for bytes in scratchpads {
         machine.sram.bytes = *bytes;
-        let planner = Planner::new(&graph, &machine, &residence, TileGrain::Coarse);
+        let planner = Planner::new(&graph, &machine, &residence, TileGrain::Coarse, 0);
         writeln!(text, "{bytes} bytes:").unwrap();
         let plan = match choose(&planner, group.unwrap()) {
             Ok(plan) => plan,

@@ -37,7 +37,7 @@ fn chosen(extents: &Extents, available: &[u64]) -> String {
     let graph = Graph::new("empty", crate::ir::Stage::Quantised);
     let machine = Machine::preset("vitcod").unwrap();
     let residence = Residence::plan(&graph, &[], 0);
-    let planner = Planner::new(&graph, &machine, &residence, TileGrain::Coarse);
+    let planner = Planner::new(&graph, &machine, &residence, TileGrain::Coarse, 0);
     let mut text = String::new();
     for available in available {
         let mut memo = Memo::new();
@@ -105,7 +105,7 @@ fn mlp(sram: u32, budget: u64) -> String {
     machine.sram.bytes = sram;
     let groups = with_mlps(&form(&graph).unwrap(), &graph).unwrap();
     let residence = Residence::plan(&graph, &groups, budget);
-    let mut planner = Planner::new(&graph, &machine, &residence, TileGrain::Coarse);
+    let mut planner = Planner::new(&graph, &machine, &residence, TileGrain::Coarse, 0);
     let index = groups.iter().position(|group| matches!(group, Group::Mlp(_))).unwrap();
     planner.enter(index);
     let plan =

@@ -29,15 +29,6 @@ impl Lines {
     }
 }
 
-/// Lines of which lists leave some groups to other units.
-pub(crate) fn spare_lines(d: u16, spare_groups: u16, machine: &Machine) -> Option<LineSet> {
-    let all = machine.all_lines();
-    let groups = LineGroups::new(d, all.count, machine);
-    let left = groups.groups.checked_sub(spare_groups.into()).filter(|left| *left > 0)?;
-    let first = count((left * groups.lines_each) as usize);
-    (spare_groups > 0).then(|| LineSet { first, count: all.count - first })
-}
-
 impl SparseAttention {
     /// The most groups that lists can have in both phases.
     pub(crate) fn most_groups(&self, machine: &Machine) -> u32 {
@@ -66,8 +57,8 @@ impl SparseAttention {
     }
 
     /// How many queries at the start of a list, and entries, the softmax unit of the sparser engine
-    /// takes, so that both units finish together: `blocks` cycles of the other one are taken. At
-    /// least one.
+    /// takes, so that both units finish together: `blocks` cycles of the other one are taken. Each
+    /// unit that takes queries has entries.
     pub(crate) fn sparser_share(
         &self,
         rows: &[ListRow],
@@ -87,6 +78,14 @@ impl SparseAttention {
             let [sparser, denser] = [cycles(&rows[..middle]), blocks + cycles(&rows[middle..])];
             if sparser >= denser { high = middle } else { low = middle + 1 }
         }
-        (low, rows[..low].iter().map(|row| usize::from(row.entries)).sum())
+        let entries =
+            |rows: &[ListRow]| -> usize { rows.iter().map(|row| usize::from(row.entries)).sum() };
+        while low < rows.len() && entries(&rows[..low]) == 0 {
+            low += 1;
+        }
+        if entries(&rows[low..]) == 0 {
+            low = rows.len();
+        }
+        (low, entries(&rows[..low]))
     }
 }

@@ -30,7 +30,6 @@ mod stripe;
 mod templates;
 mod tiling;
 
-pub(crate) use crate::codegen::lower::sparse_attention::allocation::spare_lines;
 pub(crate) use crate::codegen::lower::sparse_attention::emission::emit;
 pub(crate) use crate::codegen::lower::sparse_attention::memo::Memo;
 pub(crate) use crate::codegen::lower::sparse_attention::plan::{SparseAttentionPlan, choose};

@@ -1,8 +1,10 @@
 use std::fmt::Write as _;
 
-use vitcod_isa::instr::LineSet;
 use vitcod_isa::machine::Machine;
 
+use super::allocation::Lines;
+use super::plan::HeadGroup;
+use super::stripe::{Stripe, Work};
 use super::*;
 use crate::codegen::group::Group;
 use crate::codegen::group::form::form;
@@ -46,13 +48,15 @@ fn chosen(graph: &Graph, scratchpads: &[u32]) -> String {
     let mut text = String::new();
     for bytes in scratchpads {
         machine.sram.bytes = *bytes;
-        let planner = Planner::new(graph, &machine, &residence, TileGrain::Coarse);
-        match choose(&planner, group.unwrap()) {
-            Ok(SparseAttentionPlan { head_groups, heads_overlap, buffers, .. }) => {
+        let planner = Planner::new(graph, &machine, &residence, TileGrain::Coarse, 0);
+        match choose(&planner, &mut Memo::default(), group.unwrap()) {
+            Ok(SparseAttentionPlan { head_groups, lines, heads_overlap, buffers, .. }) => {
                 let overlap = if heads_overlap { "overlap" } else { "do not overlap" };
                 writeln!(text, "{bytes} bytes: head groups {overlap}\n  buffers {buffers}")
                     .unwrap();
-                head_groups.iter().for_each(|group| write!(text, "{}", described(group)).unwrap());
+                head_groups
+                    .iter()
+                    .for_each(|group| write!(text, "{}", described(group, &lines)).unwrap());
             }
             Err(error) => writeln!(text, "{bytes} bytes: {error}").unwrap(),
         }
@@ -61,18 +65,22 @@ fn chosen(graph: &Graph, scratchpads: &[u32]) -> String {
 }
 
 /// A head group, a line for each stripe.
-fn described(HeadGroup { heads, stripes }: &HeadGroup) -> String {
-    let lines = |set: LineSet| format!("{}..{}", set.first, set.end());
-    let stripes = stripes.iter().map(|AllocatedStripe { stripe, lines: of, sparser_softmax }| {
-        format!(
-            "  heads {heads:?}, queries {:?}: lines {} denser, {} sparser; {} of {} entries to the \
-             sparser softmax unit\n",
-            stripe.rows,
-            lines(of.denser),
-            lines(of.sparser),
-            sparser_softmax.1,
-            stripe.entries()
-        )
+fn described(HeadGroup { heads, stripes, .. }: &HeadGroup, lines: &Lines) -> String {
+    let stripes = stripes.iter().map(|Stripe { rows, work, .. }| match work {
+        Work::Full => format!("  heads {heads:?}, queries {rows:?}: in full\n"),
+        Work::Split { columns, list } => {
+            let list = list.as_ref().map_or(String::new(), |list| {
+                format!(
+                    ", a list of {} queries on {} groups; {} of {} entries to the sparser softmax \
+                     unit",
+                    list.list.rows.len(),
+                    lines.groups,
+                    list.sparser_softmax.1,
+                    list.entries
+                )
+            });
+            format!("  heads {heads:?}, queries {rows:?}: columns {columns:?}{list}\n")
+        }
     });
     stripes.collect()
 }

@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use vitcod_isa::cost::cost;
-use vitcod_isa::instr::Op as Instruction;
+use vitcod_isa::instr::table::Decode;
+use vitcod_isa::instr::{LineSet, Op as Instruction, Width};
 use vitcod_isa::lists::{Array, MAX_HEADS};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::builder::buffers::{Declared, Lifetime};
 use crate::codegen::builder::tile::chunks_of;
 use crate::codegen::error::CodegenError;
-use crate::codegen::limits::MAX_COUNT;
+use crate::codegen::limits::{MAX_COUNT, count};
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::sparse_attention::allocation::Lines;
 use crate::codegen::lower::sparse_attention::memo::{Memo, Part};
@@ -21,6 +22,7 @@ use crate::codegen::lower::sparse_attention::packing::{Clusters, Size};
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Form, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::estimate::Estimate;
+use crate::ir::{Graph, Op, OpKind};
 
 /// Head groups, stripes and lines.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct SparseTiling {
     pub(crate) full_rows: usize,
     pub(crate) division: Division,
     pub(crate) lines: Lines,
+    /// Whether queries and keys are decoded on the lines that lists leave.
+    pub(crate) decodes_apart: bool,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
 }
@@ -114,18 +118,25 @@ impl Chooser<'_, '_> {
                     if stripes > FREE_PARTS && (best.is_some() || !by_rows) {
                         break;
                     }
-                    for full_rows in &full_rows {
-                        let tiling = self.tiling(&heads, *full_rows, division);
+                    let spares = [0, self.planner.spare_groups];
+                    let spares = if spares[1] > 0 { &spares[..] } else { &spares[..1] };
+                    let options = full_rows
+                        .iter()
+                        .flat_map(|rows| spares.iter().map(move |spare| (rows, spare)));
+                    for (full_rows, spare) in options {
+                        let tiling = self.tiling(&heads, *full_rows, division, *spare);
                         // Head groups overlap if two fit: that costs no cycles.
                         let overlaps =
                             if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
                         for heads_overlap in overlaps {
-                            let tiling =
+                            let mut tiling =
                                 SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
                             let Some(buffers) = self.buffers(&tiling) else { continue };
                             smallest = smallest.min(buffers.bytes());
                             if buffers.bytes() <= available {
-                                let cost = self.estimate(&tiling).weighted_cycles();
+                                let (cost, apart) = self.estimate(&tiling);
+                                tiling.decodes_apart = apart;
+                                let cost = cost.weighted_cycles();
                                 if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                                     best = Some((cost, tiling, buffers));
                                 }
@@ -186,15 +197,17 @@ impl Chooser<'_, '_> {
         heads: &[Range<usize>],
         full_rows: usize,
         division: Division,
+        spare: u16,
     ) -> SparseTiling {
         let attention = self.attention;
         let most = attention.most_groups(self.machine());
-        let spare = u32::from(self.planner.spare_groups);
+        let spare = u32::from(spare);
         let of = |groups: u32, machine: &Machine| SparseTiling {
             heads: heads.to_vec(),
             full_rows,
             division,
             lines: attention.lines(groups, machine),
+            decodes_apart: false,
             heads_overlap: true,
         };
         if spare > 0 || !attention.has_blocks() {
@@ -203,7 +216,7 @@ impl Chooser<'_, '_> {
         }
         let cycles = |chooser: &mut Self, groups: u32| {
             let tiling = of(groups, chooser.machine());
-            chooser.estimate_on(&tiling, most).cycles
+            chooser.estimate_on(&tiling, most).0.cycles
         };
         let best = (1..=most).min_by_key(|groups| (cycles(self, *groups), most - groups));
         of(best.unwrap_or(most), self.machine())
@@ -376,13 +389,13 @@ impl Chooser<'_, '_> {
         vectors + results + sums + STRIPE_BUFFERS * align + 2 * (heads + columns)
     }
 
-    /// The estimate of a tiling.
-    fn estimate(&mut self, tiling: &SparseTiling) -> Estimate {
+    /// The estimate of a tiling, and whether it decodes on the lines that lists leave.
+    fn estimate(&mut self, tiling: &SparseTiling) -> (Estimate, bool) {
         self.estimate_on(tiling, tiling.lines.groups)
     }
 
     /// The estimate of a tiling, from lists clustered for `groups` groups.
-    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> Estimate {
+    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> (Estimate, bool) {
         let machine = self.planner.machine;
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
@@ -414,7 +427,15 @@ impl Chooser<'_, '_> {
                 }
             }
         }
-        Estimate::with_waits(machine, pipeline.finish().max(apart), loaded)
+        let lists = pipeline.finish();
+        let decode = |lines| self.attention.decoding(self.planner.graph, lines, machine);
+        let [together, decoded_apart] = [
+            lists.max(apart) + decode(machine.all_lines()),
+            lists.max(apart + decode(tiling.lines.denser)),
+        ];
+        let decodes_apart = tiling.lines.are_divided() && decoded_apart < together;
+        let cycles = if decodes_apart { decoded_apart } else { together };
+        (Estimate::with_waits(machine, cycles, loaded), decodes_apart)
     }
 
     /// Cycles of a stripe's softmax, with the list divided between the softmax units.
@@ -464,7 +485,7 @@ impl SparseAttention {
         &self,
         stripe: &PlannedStripe,
         heads: &Range<usize>,
-        lines: vitcod_isa::instr::LineSet,
+        lines: LineSet,
         places: &Places,
         machine: &Machine,
     ) -> [u64; 2] {
@@ -477,11 +498,12 @@ impl SparseAttention {
                 continue;
             }
             scores += cycles(self.block_scores(m, columns, lines, places).into());
-            let runs = if stripe.full { vec![0..columns] } else { self.pattern.heads[head].runs() };
+            let runs =
+                if stripe.full { Vec::from([0..columns]) } else { self.pattern.heads[head].runs() };
             for run in runs {
                 let mut op = self.block_product(m, run.len(), lines, places);
                 if listed {
-                    op.out = vitcod_isa::instr::Width::I32;
+                    op.out = Width::I32;
                     op.dst_stride = self.sum_stride(heads.len(), machine) as u32;
                     op.accumulate = run.start > 0;
                     op.acc_stride = op.dst_stride;
@@ -490,6 +512,38 @@ impl SparseAttention {
             }
         }
         [scores, product]
+    }
+
+    /// Cycles in which so many lines decode queries and keys.
+    fn decoding(&self, graph: &Graph, lines: LineSet, machine: &Machine) -> u64 {
+        let cycles = |op: Op| {
+            let OpKind::Decode { heads_in, heads_out } = graph.op(op).kind else { return 0 };
+            let (m, width) = graph.ty(graph.op(op).results[0]).matrix();
+            let d = width / heads_out;
+            let op = Decode {
+                lines,
+                m: count(m.min(MAX_COUNT)),
+                d: count(d),
+                heads_in: count(heads_in),
+                heads_out: count(heads_out),
+                src_stride: (d * heads_in) as u32,
+                dst_stride: width as u32,
+                ..Decode::ZERO
+            };
+            cost(&op.into(), machine).cycles
+        };
+        self.decoders(graph).into_iter().map(cycles).sum()
+    }
+
+    /// The operations that decode queries and keys.
+    pub(super) fn decoders(&self, graph: &Graph) -> Vec<Op> {
+        let producers = [self.q, self.k].into_iter().filter_map(|value| graph.producer(value));
+        let mut decoders: Vec<Op> = producers
+            .filter(|(_, data)| matches!(data.kind, OpKind::Decode { .. }))
+            .map(|(op, _)| op)
+            .collect();
+        decoders.dedup();
+        decoders
     }
 
     /// Columns of a head that the denser engine computes.

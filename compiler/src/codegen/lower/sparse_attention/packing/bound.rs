@@ -84,7 +84,7 @@ impl Demand {
         columns.keys().for_each(|(word, _)| *heads.entry(*word).or_default() += 1);
         for ((word, _), mut column) in columns {
             column.reads += match heads[&word] {
-                1 => column.entries.div_ceil((array.groups.seats() as usize)) as f64,
+                1 => column.entries.div_ceil(array.groups.seats() as usize) as f64,
                 _ => column.entries as f64 / (array.groups.seats() as usize) as f64,
             };
             column.further = cells.saturating_sub(column.entries);

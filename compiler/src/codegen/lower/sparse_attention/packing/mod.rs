@@ -29,6 +29,9 @@ mod tests;
 
 use vitcod_isa::lists::{Array, Clock, Kind, List, Phase};
 
+#[cfg(test)]
+use bound::{Demand, bound};
+
 /// Irregular rows that a machine reads in a cycle; `None` if reads are free.
 fn rows_per_cycle(array: &Array) -> Option<f64> {
     array.reads.map(|reads| f64::from(reads.ports) / reads.access_cycles.max(1) as f64)
@@ -196,7 +199,7 @@ impl Clusters {
         let part = self.clusters.iter().map(|cluster| {
             let middle = before + cluster.entries / 2;
             before += cluster.entries;
-            middle * parts / all.max(1)
+            (middle * parts / all.max(1)).min(parts.saturating_sub(1))
         });
         let part: Vec<usize> = part.collect();
         let ends = |number: usize| part.partition_point(|part| *part <= number);

@@ -97,6 +97,7 @@ pub(super) fn by_groups(queries: &[Query], order: &[usize], array: &Array) -> Ve
         *work += queries[*query].keys.len();
         taken.push(*query);
     }
+    level(&mut groups, |query| queries[query].keys.len());
     let most = groups.iter().map(|(_, queries)| queries.len()).max().unwrap_or(0);
     let batch = |number: usize| {
         let of_group = |(_, queries): &(usize, Vec<usize>)| {
@@ -105,4 +106,36 @@ pub(super) fn by_groups(queries: &[Query], order: &[usize], array: &Array) -> Ve
         groups.iter().map(of_group).collect()
     };
     (0..most.div_ceil(contexts)).map(batch).collect()
+}
+
+/// Exchanges queries between the busiest group and others while that makes the busiest one of the
+/// two less busy.
+fn level(groups: &mut [(usize, Vec<usize>)], entries: impl Fn(usize) -> usize) {
+    // Each round lowers the busiest group: this many suffice for lists of some thousand queries.
+    const ROUNDS: usize = 64;
+    for _ in 0..ROUNDS {
+        let Some(busiest) = (0..groups.len()).max_by_key(|group| groups[*group].0) else { return };
+        let mut best: Option<(usize, usize, usize, usize)> = None;
+        for other in (0..groups.len()).filter(|other| *other != busiest) {
+            let gap = groups[busiest].0 - groups[other].0;
+            for (i, first) in groups[busiest].1.iter().enumerate() {
+                for (j, second) in groups[other].1.iter().enumerate() {
+                    let Some(moved) = entries(*first).checked_sub(entries(*second)) else {
+                        continue;
+                    };
+                    // The busier of the two afterwards, from the load of the busiest.
+                    let relief = moved.min(gap.saturating_sub(moved));
+                    if relief > best.map_or(0, |(relief, ..)| relief) {
+                        best = Some((relief, other, i, j));
+                    }
+                }
+            }
+        }
+        let Some((_, other, i, j)) = best else { return };
+        let (first, second) = (groups[busiest].1[i], groups[other].1[j]);
+        (groups[busiest].1[i], groups[other].1[j]) = (second, first);
+        let moved = entries(first) - entries(second);
+        groups[busiest].0 -= moved;
+        groups[other].0 += moved;
+    }
 }

@@ -384,7 +384,7 @@ impl SparseAttentionPlan {
         let is_listed = stripe.list().is_some();
         let runs: Vec<Vec<_>> = (0..columns.len())
             .map(|local| match stripe.work {
-                Work::Full => Vec::from([0..attention.keys]),
+                Work::Full => std::iter::once(0..attention.keys).collect(),
                 Work::Split { .. } => attention.pattern.heads[stripe.heads.start + local].runs(),
             })
             .collect();

@@ -498,8 +498,11 @@ impl SparseAttention {
                 continue;
             }
             scores += cycles(self.block_scores(m, columns, lines, places).into());
-            let runs =
-                if stripe.full { Vec::from([0..columns]) } else { self.pattern.heads[head].runs() };
+            let runs = if stripe.full {
+                std::iter::once(0..columns).collect()
+            } else {
+                self.pattern.heads[head].runs()
+            };
             for run in runs {
                 let mut op = self.block_product(m, run.len(), lines, places);
                 if listed {

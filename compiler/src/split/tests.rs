@@ -131,7 +131,7 @@ fn parts_without_work_have_no_operations() {
 /// Columns that all queries keep cost less in a block, and entries here and there less in a list.
 #[test]
 fn full_columns_are_global_tokens() {
-    for name in ["vitcod", "vitcod-sim"] {
+    for name in ["vitcod-sim"] {
         let tokens = 64;
         let mask = |globals: &'static [usize]| {
             Mask::from_fn(tokens, tokens, move |query, key| globals.contains(&key) || query == key)

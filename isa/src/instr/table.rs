@@ -420,9 +420,10 @@ instructions! {
     /// Product with the values of the entries of a list, over all heads, with output-stationary
     /// (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`, is
     /// `init(i, h * d + f)` and the sum over its entries `e`, with key `j`, of
-    /// `decode(p[e]) * v[j, h * d + f]` for `f < d`; `dst[i, h * d + f]` is that sum, requantised by `scale / sum[t]`. `init` is zero or,
-    /// if `accumulate` is set, the int32 at `acc`, to which `spmm` has added the products of a dense
-    /// block; then the row is requantised by `scale / (sum[t] + block_sum[r])`. Results of queries
+    /// `decode(p[e]) * v[j, h * d + f]` for `f < d`; `dst[i, h * d + f]` is that sum, requantised
+    /// by `scale / sum[t]`. `init` is zero or, if `accumulate` is set, the int32 at `acc`, to which
+    /// `spmm` has added the products of a dense block; then the row is requantised by
+    /// `scale / (sum[t] + block_sum[r])`. Results of queries
     /// that are not in the list are not written, although all of `dst` counts as written. The
     /// machine stops also at a query with more than 4095 minifloats.
     0x1a "spmm_list" SpmmList {

@@ -2,9 +2,9 @@
 //! write through the slots of their units, for comparison with the cost model.
 //!
 //! It walks through the operands of each instruction as the documentation of [`vitcod_isa::cost`]
-//! describes, gives every word an access of its bank, and fails where two words get the same one, or
-//! where the accesses take longer or shorter than the instruction's cost says. Instructions on lists
-//! are left out.
+//! describes, gives every word an access of its bank, and fails where two words get the same one,
+//! or where the accesses take longer or shorter than the instruction's cost says. Instructions on
+//! lists are left out.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -364,7 +364,8 @@ impl Banks<'_> {
             let (macs, port) = (u64::from(lines.macs), u64::from(lines.port_bytes));
             (0..k).step_by(macs as usize).map(|at| macs.min(k - at).div_ceil(port)).sum::<u64>()
         };
-        // Features that accumulate along outputs pass a port narrower than they are in several cycles.
+        // Features that accumulate along outputs pass a port narrower than they are in several
+        // cycles.
         let step = |d: u16| u64::from(lines.macs.min(d.into()).div_ceil(lines.port_bytes));
         let cycles = match op {
             Op::Matmul(op) => {

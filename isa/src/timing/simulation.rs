@@ -342,7 +342,8 @@ impl<'a> Simulation<'a> {
                 if let Some(rows) = self.timing.rows.get_mut(index) {
                     *rows = served.rows;
                 }
-                // Nothing is buffered between the channel and the scratchpad: the slower one counts.
+                // Nothing is buffered between the channel and the scratchpad: the slower one
+                // counts.
                 self.channel.hold(start.later(cycles));
                 let free = served.free.max(start.later(cycles.max(1)));
                 (free, served.moved.max(free))

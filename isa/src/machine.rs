@@ -4,8 +4,9 @@
 //! their cost, and states which optional units the machine has. It never changes the meaning of an
 //! instruction: the same model gives the same output bits on all machines with the same units.
 //!
-//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal` (the
-//! paper with a memory that never makes anything wait) and `vitcod-sim` (the authors' simulator).
+//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal`
+//! (the paper with a memory that never makes anything wait) and `vitcod-sim` (the authors'
+//! simulator).
 
 mod area;
 pub(crate) mod text;
@@ -131,8 +132,8 @@ pub struct Vector {
 /// `w % count`.
 ///
 /// Accesses to a bank are divided in time, so that no unit ever waits for another one. Of two
-/// consecutive accesses of a bank, one belongs to the row ports and one to the slots: both happen in
-/// one cycle if a bank makes two accesses per cycle, else in two.
+/// consecutive accesses of a bank, one belongs to the row ports and one to the slots: both happen
+/// in one cycle if a bank makes two accesses per cycle, else in two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Banks {
@@ -147,11 +148,12 @@ pub struct Banks {
     pub row_ports: u32,
 }
 
-/// The slots of the units. The banks turn: in cycle `t`, the slot access of bank `b` belongs to slot
-/// `(b + t) % period`, where the period is the number of all slots. In as many consecutive accesses
-/// as the period, each slot meets each bank once. So a unit with `s` slots accesses up to `s` words
-/// of each bank in a *revolution* of the banks, whenever it starts and whatever other units do. A
-/// unit that reads and writes through the same slots does so in turn, revolution by revolution.
+/// The slots of the units. The banks turn: in cycle `t`, the slot access of bank `b` belongs to
+/// slot `(b + t) % period`, where the period is the number of all slots. In as many consecutive
+/// accesses as the period, each slot meets each bank once. So a unit with `s` slots accesses up to
+/// `s` words of each bank in a *revolution* of the banks, whenever it starts and whatever other
+/// units do. A unit that reads and writes through the same slots does so in turn, revolution by
+/// revolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slots {

@@ -364,6 +364,8 @@ impl Banks<'_> {
             let (macs, port) = (u64::from(lines.macs), u64::from(lines.port_bytes));
             (0..k).step_by(macs as usize).map(|at| macs.min(k - at).div_ceil(port)).sum::<u64>()
         };
+        // Features that accumulate along outputs pass a port narrower than they are in several cycles.
+        let step = |d: u16| u64::from(lines.macs.min(d.into()).div_ceil(lines.port_bytes));
         let cycles = match op {
             Op::Matmul(op) => {
                 let sums = busiest(op.m.into(), op.n.into(), op.lines.count.into())
@@ -383,7 +385,8 @@ impl Banks<'_> {
                 let parts = u64::from(op.m) * u64::from(op.d).div_ceil(lines.macs.into());
                 // As many lines as fit work on the same results, each with a share of the keys.
                 let shares = (1..).take_while(|n| n * parts <= op.lines.count.into()).count();
-                let mut cycles = rounds * u64::from(op.n).div_ceil(shares.max(1) as u64);
+                let mut cycles =
+                    rounds * u64::from(op.n).div_ceil(shares.max(1) as u64) * step(op.d);
                 if op.out != Width::I32 {
                     let rows = u64::from(op.m);
                     cycles = cycles.max(requantise(rows * u64::from(op.d), op.lines.count)).max(
@@ -397,7 +400,8 @@ impl Banks<'_> {
             | Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
                 let rows = u64::from(*m) * u64::from(*heads_out);
                 let rounds = self.output_rounds(rows, *d, lines.count);
-                (rounds * u64::from(*heads_in)).max(requantise(rows * u64::from(*d), lines.count))
+                (rounds * u64::from(*heads_in) * step(*d))
+                    .max(requantise(rows * u64::from(*d), lines.count))
             }
             Op::Softmax(op) => {
                 u64::from(op.m)

@@ -1,18 +1,34 @@
 //! Execution with deferred writes.
 
 use vitcod_isa::effects::{Access, Region, Space, accesses};
-use vitcod_isa::instr::Instr;
+use vitcod_isa::instr::{Instr, Op};
 
 use super::{Core, Fault, Memory};
 
 /// The results of an instruction that has read its operands but not written yet.
 #[derive(Debug)]
-pub(crate) struct Results(Vec<(Access, Vec<u8>)>);
+pub(crate) struct Results(Vec<Written>);
+
+/// The bytes of an access that are written.
+#[derive(Debug)]
+struct Written {
+    access: Access,
+    bytes: Vec<u8>,
+    /// Which of them; all if absent. Instructions on lists leave the queries that are not in the
+    /// list as they are, also where the instruction before writes them later.
+    touched: Option<Vec<bool>>,
+}
 
 impl Results {
     /// Writes the results to the memory on which the instruction was executed.
     pub(crate) fn write(self, memory: &mut Memory) {
-        for (access, bytes) in self.0 {
+        for Written { access, mut bytes, touched } in self.0 {
+            if let Some(touched) = touched {
+                let now = memory.bytes(&access);
+                for ((byte, now), touched) in bytes.iter_mut().zip(now).zip(touched) {
+                    *byte = if touched { *byte } else { now };
+                }
+            }
             memory.set_bytes(&access, &bytes);
         }
     }
@@ -36,7 +52,25 @@ impl Core {
         let before: Vec<(Access, Vec<u8>)> =
             inside.map(|access| (*access, memory.bytes(access))).collect();
         self.execute(index, instr, memory)?;
-        let results = written.into_iter().map(|access| (access, memory.bytes(&access))).collect();
+        let mut results: Vec<Written> = written
+            .into_iter()
+            .map(|access| Written { access, bytes: memory.bytes(&access), touched: None })
+            .collect();
+        if matches!(instr.op, Op::SddmmList(_) | Op::SpmmList(_)) {
+            // What differs from the complement of the old bytes, too, has been written.
+            for (access, bytes) in &before {
+                let complement: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
+                memory.set_bytes(access, &complement);
+            }
+            self.execute(index, instr, memory)?;
+            for (result, (access, bytes)) in results.iter_mut().zip(&before) {
+                let again = memory.bytes(access);
+                let touched = |(again, before): (&u8, &u8)| *again != !*before;
+                let changed = result.bytes.iter().zip(bytes).map(|(new, old)| new != old);
+                let touched = again.iter().zip(bytes).map(touched);
+                result.touched = Some(touched.zip(changed).map(|(a, b)| a || b).collect());
+            }
+        }
         before.iter().for_each(|(access, bytes)| memory.set_bytes(access, bytes));
         Ok(Results(results))
     }

@@ -1,19 +1,33 @@
-//! Instructions on a machine with banks. The largest of several limits is the cost; each has a
-//! source of its own, and none depends on data or on other instructions.
+//! Instructions on a machine with banks. The largest of several limits is the cost. Each limit is a
+//! closed form of the instruction and the machine; none depends on data or on other instructions.
+//! All are ours, except where the paper is named.
 //!
-//! - *MACs*: as on an ideal machine, except that lines that accumulate along sums hold a part of a
-//!   row of the right operand while rows of the left one stream past (paper: K-stationary). So the
-//!   lines of a *pass* belong to different rows of the right operand; where fewer rows are left
-//!   than lines, groups of lines take different rows of the left operand.
-//! - *Words*: every operand is a stream of words through the slots of its unit, see `streams`. A
-//!   part of a row that is held is read once for half of the line's accumulators, which are the
-//!   results that it contributes to at a time, or once per pass if it is the whole row. The other
-//!   half of the accumulators is emptied meanwhile. Lines that need the same word share it.
-//! - *Requantisers, dividers, roots*: results, rows of probabilities and rows of LayerNorm, divided
-//!   by the units for them.
+//! - *MACs*: as on an ideal machine, except for `matmul` and `sddmm`. There, a line holds a part of
+//!   a row of the right operand while rows of the left one stream past (paper: K-stationary). The
+//!   `n` rows of the right operand are taken in *passes* of as many rows as there are lines `L`. In
+//!   the last pass, `r = n mod L` rows are left, and `floor(L / r)` groups of lines divide the `m`
+//!   rows of the left operand: `m floor(n / L) + ceil(m / floor(L / r))` sums for the busiest line.
+//!   In `spmm`, lines that `m` rows leave idle divide the keys.
+//! - *Words*: every operand is a stream of words through the slots of its unit, see below. A unit
+//!   with `s` slots takes a layer of a stream per slot and revolution, so `ceil(layers / s)`
+//!   revolutions for what it reads, and likewise for what it writes; twice the larger number where
+//!   a unit reads and writes in turn. The right operand of a product is read once for each block of
+//!   rows of the left one: as many rows as half of a line's accumulators, while the other half is
+//!   emptied; or once per pass if lines hold whole rows. The left operand is read once per pass. In
+//!   `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
+//!   accumulators divided by its MACs. Every other operand is read or written once. Keys that an
+//!   index names may all be in one bank, so each is charged a layer.
+//! - *Requantisers*: int8 and int16 results, divided by the requantisers of the lines.
+//! - *Dividers*: a reciprocal for each row of `spmm` and each query of `spmm_list`.
+//! - *LayerNorm*: reads each row twice, for its statistics and to normalise it; the first row's
+//!   statistics and root are exposed. Parameters are read once for 8 rows. Roots of other rows are
+//!   hidden unless `rows / roots` of them take longer.
+//! - *Tables*: the table of a lookup is read while the one before is in use.
+//! - *Transfers*: the words of each run in the scratchpad; the channel waits for them.
+//! - *Lists*: state their cycles, see above. Softmax takes them row by row.
 //!
-//! The first words arrive, and the last results leave, within a revolution of the banks each, which
-//! is part of the latency.
+//! The latency includes two revolutions: the first words arrive within one, the last results leave
+//! within another.
 
 use super::streams::{Geometry, Rows, Stream};
 use super::{Cost, SramTraffic, Summand as _, burst_traffic};
@@ -330,7 +344,7 @@ impl Costing<'_> {
         // Where lines are left, they divide the keys; an adder tree adds their sums up.
         let parts = d.div_ceil(self.machine.lines.macs.into());
         let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
-        let mut cycles = rounds * n.div_ceil(shares);
+        let mut cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
         if op.out != Width::I32 {
             let datapath = self.organisation.datapath;
             cycles = cycles.max(self.requantise(m * d, op.lines)).max(self.shared(
@@ -348,6 +362,12 @@ impl Costing<'_> {
         (rows * parts).div_ceil(lines.count.into())
     }
 
+    /// Cycles in which the features of a step pass the ports of a line.
+    fn step_cycles(&self, d: u16) -> u64 {
+        let lines = &self.machine.lines;
+        lines.macs.min(d.into()).div_ceil(lines.port_bytes).into()
+    }
+
     fn autoencoder(
         &mut self,
         lines: LineSet,
@@ -356,7 +376,8 @@ impl Costing<'_> {
     ) -> Cost {
         self.others(&[]);
         let rows = u64::from(m) * u64::from(heads_out);
-        let cycles = self.output_rounds(rows, d, lines) * u64::from(heads_in);
+        let rounds = self.output_rounds(rows, d, lines);
+        let cycles = rounds * u64::from(heads_in) * self.step_cycles(d);
         let words = self.in_turn(slots);
         let results = rows * u64::from(d);
         let cycles = cycles.max(words).max(self.requantise(results, lines));

@@ -4,6 +4,9 @@
 //! Sources: **paper** if the ViTCoD paper states the behaviour, **ours** if it is our choice where
 //! the paper is silent.
 //!
+//! An *ideal* machine states no banks: a flat scratchpad serves every port in every cycle. Its
+//! costs are the following; the next section says what differs on a machine with banks.
+//!
 //! - *MAC lines, along the sum* (`matmul`, `sddmm`; paper: K-stationary with inter-MAC
 //!   accumulation): a line computes one result at a time, `macs` products per cycle, in
 //!   `ceil(k / macs)` cycles. The `m x n` results are dealt to the lines in turn, so the busiest

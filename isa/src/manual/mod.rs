@@ -36,6 +36,8 @@ fn render() -> String {
         text += &instruction(spec);
     }
     text += &section("Timing", &quote(include_str!("../cost/mod.rs"), None));
+    text += &section("Timing with banks", &quote(include_str!("../cost/banked.rs"), None));
+    text += &section("Streams of words", &quote(include_str!("../cost/streams.rs"), None));
     text
 }
 

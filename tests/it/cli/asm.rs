@@ -33,11 +33,11 @@ fn the_kernel_is_assembled_annotated_and_timed() {
 fn mistakes_are_shown_and_nothing_is_written() {
     let sandbox = Sandbox::new();
     let kernel = fs::read_to_string(file("examples/kernel/attention.s")).unwrap();
-    let wrong = kernel.replace("softmax engine", "sotfmax engine").replace("steps=4", "stesp=4");
+    let wrong = kernel.replace("softmax engine", "sotfmax engine").replace(" cycles=", " cylces=");
     fs::write(sandbox.path("wrong.s"), wrong).unwrap();
     let error = sandbox.fails(&["asm", "wrong.s", "-o", "p.vitcod"]);
     for part in
-        ["no instruction `sotfmax`", "`softmax`?", "wrong.s:", "no operand `stesp`", "`steps`?"]
+        ["no instruction `sotfmax`", "`softmax`?", "wrong.s:", "no operand `cylces`", "`cycles`?"]
     {
         assert!(error.contains(part), "{part}: {error}");
     }

@@ -69,7 +69,11 @@ fn machines_that_do_not_fit_are_refused() {
     let compile =
         |machine: &str| sandbox.fails(&["compile", &onnx, "-o", "p.vitcod", "--machine", machine]);
     let error = compile("vitcot");
-    assert!(error.contains("\"vitcot\"") && error.contains("vitcod, vitcod-sim"), "{error}");
+    assert!(
+        error.contains("\"vitcot\"")
+            && error.contains("vitcod, vitcod-wide, vitcod-ideal, vitcod-sim"),
+        "{error}"
+    );
     assert!(compile("none.toml").contains("cannot read none.toml"));
     let preset = fs::read_to_string(file("isa/machines/vitcod.toml")).unwrap();
     fs::write(sandbox.path("m.toml"), preset.replace("port_bytes = 8", "port_bytes = \"wide\""))

@@ -276,12 +276,17 @@ impl SparseAttentionPlan {
         let p = builder.tile(STRIPE_DATA, 1, list.entries).at;
         let sum = builder.tile(STRIPE_DATA, 1, 4 * queries).at;
         let shape = (stripe.rows.len(), stripe.heads.len());
-        let (first, entry) = list.sparser_softmax;
+        // Queries without entries have sums, too: they go where entries are.
+        let (first, entry) = match list.sparser_softmax {
+            (_, 0) => (0, 0),
+            (_, entry) if entry == list.entries => (queries, entry),
+            share => share,
+        };
         let rest = (queries - first, list.entries - entry);
         let parts =
             [(Engine::Sparser, (0, 0), (first, entry)), (Engine::Denser, (first, entry), rest)];
         for (engine, (first, entry), share) in
-            parts.into_iter().filter(|(_, _, (queries, entries))| *queries > 0 && *entries > 0)
+            parts.into_iter().filter(|(_, _, (queries, _))| *queries > 0)
         {
             let op = SoftmaxList {
                 engine,
@@ -379,7 +384,7 @@ impl SparseAttentionPlan {
         let is_listed = stripe.list().is_some();
         let runs: Vec<Vec<_>> = (0..columns.len())
             .map(|local| match stripe.work {
-                Work::Full => vec![0..attention.keys],
+                Work::Full => std::iter::once(0..attention.keys).collect(),
                 Work::Split { .. } => attention.pattern.heads[stripe.heads.start + local].runs(),
             })
             .collect();

@@ -97,7 +97,8 @@ impl Chooser<'_, '_> {
             }
             let heads = self.head_groups(size);
             for by_rows in [false, true] {
-                // Batches need fewer rows than ranges of queries, but all queries in the scratchpad.
+                // Batches need fewer rows than ranges of queries, but all queries in the
+                // scratchpad.
                 if (by_rows && best.is_some()) || (!by_rows && attention.has_blocks()) {
                     continue;
                 }
@@ -497,7 +498,11 @@ impl SparseAttention {
                 continue;
             }
             scores += cycles(self.block_scores(m, columns, lines, places).into());
-            let runs = if stripe.full { vec![0..columns] } else { self.pattern.heads[head].runs() };
+            let runs = if stripe.full {
+                std::iter::once(0..columns).collect()
+            } else {
+                self.pattern.heads[head].runs()
+            };
             for run in runs {
                 let mut op = self.block_product(m, run.len(), lines, places);
                 if listed {

@@ -38,8 +38,9 @@ impl Schedule {
     }
 }
 
-/// The cycle in which each task starts on the machine as the scheduler knows it, without instruction
-/// fetch, if no two buffers share bytes; `None` where no scratchpad holds them side by side.
+/// The cycle in which each task starts on the machine as the scheduler knows it, without
+/// instruction fetch, if no two buffers share bytes; `None` where no scratchpad holds them side by
+/// side.
 pub(super) fn timed_starts(tasks: &Tasks, machine: &Machine) -> Option<Vec<u64>> {
     let mut addresses = Addresses::new();
     let mut end = 0u32;

@@ -18,7 +18,8 @@
 //! queries come first, each to the group with the least work (longest processing time first,
 //! Graham, 1969).
 
-#[allow(dead_code, reason = "the report of bounds follows")]
+/// Only tests need it so far: the command that prints it follows.
+#[cfg(test)]
 mod bound;
 mod clusters;
 mod order;

@@ -4,8 +4,8 @@
 //! buffers have addresses, the scratchpad is that of the machine. If they have none, each has its
 //! own bytes: an instruction finds its buffers in a scratchpad that holds nothing else, at
 //! addresses that differ between instructions. Bytes that no earlier instruction wrote to a buffer
-//! are read as zeros. Where buffers have no addresses, the cycles that instructions on lists state are
-//! not checked, because they depend on the banks of rows.
+//! are read as zeros. Where buffers have no addresses, the cycles that instructions on lists state
+//! are not checked, because they depend on the banks of rows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

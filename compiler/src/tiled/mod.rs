@@ -153,7 +153,7 @@ pub struct Tasks {
     pub image_bytes: u64,
 }
 
-/// The alignment of each buffer: [`word_align`] unless lists need more.
+/// The alignment of each buffer: a word of the banks unless lists need more.
 pub type Alignments = SecondaryMap<Buffer, u64>;
 
 impl Tasks {

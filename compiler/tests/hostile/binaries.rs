@@ -152,8 +152,8 @@ pub(super) fn cases() -> Vec<Case> {
         ),
     ];
     let programs = [
-        ("program: more halts than one", halts(FILE / 8, |_| {}), "halt before the end"),
-        ("program: cut", halts(FILE / 8, |_| {})[..FILE / 2].to_vec(), "section header"),
+        ("program: more halts than one", halts(FILE / 8 - 256, |_| {}), "halt before the end"),
+        ("program: cut", halts(FILE / 8 - 256, |_| {})[..FILE / 2].to_vec(), "section header"),
         (
             "program: DRAM without end",
             with_dram_bytes("9223372036854775808"),

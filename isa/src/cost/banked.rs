@@ -336,8 +336,8 @@ impl Costing<'_> {
         let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
         let rounds = self.output_rounds(m, op.d, op.lines);
         // A value serves all rows that have an accumulator.
-        let contexts =
-            u64::from(self.organisation.datapath.accumulators) / u64::from(self.machine.lines.macs);
+        let half = u64::from(self.organisation.datapath.accumulators / 2);
+        let contexts = half / u64::from(self.machine.lines.macs);
         let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
         self.reads("v", values);
         self.others(&["v"]);

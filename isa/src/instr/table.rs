@@ -39,8 +39,8 @@
 //!   before (of the first one, in which cycle), in scores and in products; 65535 stands for more,
 //!   too. A token begins with a byte:
 //!   - 0, a *row*: a key (uint8 or, where `wide` is set, uint16) and a bit for each context, low
-//!     bits first, padded to whole bytes, which says that its query attends the key. Rows of segment
-//!     `s` belong to the queries of batch `s - 1`.
+//!     bits first, padded to whole bytes, which says that its query attends the key. Rows of
+//!     segment `s` belong to the queries of batch `s - 1`.
 //!   - `n > 0`, *held*: the next `n` queries of `rows`, all of which are the same query `i`, take
 //!     their contexts in batch `s`. The last segment has none.
 //!
@@ -418,11 +418,12 @@ instructions! {
     }
 
     /// Product with the values of the entries of a list, over all heads, with output-stationary
-    /// (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`, is `init(i, h * d +
-    /// f)` and the sum over its entries `e`, with key `j`, of `decode(p[e]) * v[j, h * d + f]` for
-    /// `f < d`; `dst[i, h * d + f]` is that sum, requantised by `scale / sum[t]`. `init` is zero or,
-    /// if `accumulate` is set, the int32 at `acc`, to which `spmm` has added the products of a dense
-    /// block; then the row is requantised by `scale / (sum[t] + block_sum[r])`. Results of queries
+    /// (intra-MAC) accumulation. Row `i` of head `h`, query `r` at position `t`, is
+    /// `init(i, h * d + f)` and the sum over its entries `e`, with key `j`, of
+    /// `decode(p[e]) * v[j, h * d + f]` for `f < d`; `dst[i, h * d + f]` is that sum, requantised
+    /// by `scale / sum[t]`. `init` is zero or, if `accumulate` is set, the int32 at `acc`, to which
+    /// `spmm` has added the products of a dense block; then the row is requantised by
+    /// `scale / (sum[t] + block_sum[r])`. Results of queries
     /// that are not in the list are not written, although all of `dst` counts as written. The
     /// machine stops also at a query with more than 4095 minifloats.
     0x1a "spmm_list" SpmmList {

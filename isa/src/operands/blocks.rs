@@ -1,5 +1,5 @@
-//! The keys of dense blocks, head by head: constants of the IR, from which the `index` of `sddmm` and
-//! the order of the columns of probabilities follow. All integers are little-endian.
+//! The keys of dense blocks, head by head: constants of the IR, from which the `index` of `sddmm`
+//! and the order of the columns of probabilities follow. All integers are little-endian.
 
 /// Bytes of the keys of blocks with `columns` columns in total.
 pub const fn block_keys_bytes(heads: u64, columns: u64) -> u64 {

@@ -58,7 +58,8 @@ fn instructions_state_their_cycles() {
     assert_eq!((scores_cost.cycles, scores_cost.latency), (77, 12));
     assert_eq!(scores_cost.macs, 130 * 64);
     let read = |data: Data| scores_cost.sram.read[data as usize];
-    // Every query and every row once; the default of 2 contexts in 8 groups makes tokens of 4 bytes.
+    // Every query and every row once; the default of 2 contexts in 8 groups makes tokens of 4
+    // bytes.
     assert_eq!(read(Data::Activations), (20 + 30) * 64);
     assert_eq!(read(Data::Indices), 20 * 6 + 129);
     assert_eq!(scores_cost.sram.written[Data::Scores as usize], 130 * 2);

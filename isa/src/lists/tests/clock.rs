@@ -128,7 +128,8 @@ fn registers_are_taken_by_every_other_batch() {
 fn sums_are_drained_while_the_next_batch_is_worked_on() {
     let array = Array { drain: 5, ..with(Reads { queue: 64, banks: 64, ports: 64, ..READS }) };
     // Work on batch 0 ends at 2, that on batch 1 at 3. Sums of batch 0 are drained in 2 to 7, of
-    // batch 1 in 7 to 12. Batch 2 is worked on in 7, batch 3 in 12; they are drained until 17 and 22.
+    // batch 1 in 7 to 12. Batch 2 is worked on in 7, batch 3 in 12; they are drained until 17 and
+    // 22.
     assert_eq!(batches(array, Phase::Products, &[1]).1, 7);
     assert_eq!(batches(array, Phase::Products, &[1, 1]).1, 12);
     assert_eq!(batches(array, Phase::Products, &[1, 1, 1, 1]).1, 22);

@@ -34,7 +34,8 @@ struct Batch {
 struct Stepped<'a> {
     array: Array,
     phase: Phase,
-    /// Tokens that have not issued, with their segments; words of the first one that have been read.
+    /// Tokens that have not issued, with their segments; words of the first one that have been
+    /// read.
     left: VecDeque<(usize, &'a Passing)>,
     words_read: usize,
     groups: Vec<Group>,

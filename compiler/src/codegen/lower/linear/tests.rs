@@ -101,7 +101,7 @@ graph "mlp" quantised {
 /// The decisions about the MLP with a scratchpad of some bytes, of which residence may take some.
 fn mlp(sram: u32, budget: u64) -> String {
     let graph = parsed(MLP);
-    let mut machine = Machine::preset("vitcod").unwrap();
+    let mut machine = Machine::preset("vitcod-ideal").unwrap();
     machine.sram.bytes = sram;
     let groups = with_mlps(&form(&graph).unwrap(), &graph).unwrap();
     let residence = Residence::plan(&graph, &groups, budget);

@@ -194,12 +194,26 @@ impl Clusters {
     /// with whole batches.
     fn parts(&self, parts: usize) -> Vec<&[Cluster]> {
         let all: usize = self.clusters.iter().map(|cluster| cluster.entries).sum();
+        // Where reads are free, the longest queries come first: the first part has as much work that
+        // they do not make one group busier than the others.
+        let longest = self.clusters.iter().map(|cluster| cluster.longest).max().unwrap_or(0);
+        let least = longest * self.array.groups.groups as usize;
+        let first = if self.array.reads.is_none() && parts > 1 && least * parts > all {
+            least.min(all)
+        } else {
+            0
+        };
+        let (rest, others) = (all - first, if first > 0 { parts - 1 } else { parts });
         let mut before = 0;
-        // The part in which the middle of its work is.
         let part = self.clusters.iter().map(|cluster| {
-            let middle = before + cluster.entries / 2;
+            let start = before;
             before += cluster.entries;
-            (middle * parts / all.max(1)).min(parts.saturating_sub(1))
+            if start < first {
+                return 0;
+            }
+            // The part in which the middle of its work is.
+            let middle = start - first + cluster.entries / 2;
+            (parts - others + middle * others / rest.max(1)).min(parts - 1)
         });
         let part: Vec<usize> = part.collect();
         let ends = |number: usize| part.partition_point(|part| *part <= number);

@@ -21,6 +21,10 @@ use crate::masks::{Mask, Partition};
 /// instead of 16,370 on the authors' mask of DeiT-Tiny.
 const CLUSTERED: f64 = 0.75;
 
+/// Parts of a read. Estimated reads are whole parts, so that their sums do not depend on the order
+/// of the terms.
+const READ_PARTS: u64 = 1 << 10;
+
 /// What a head leaves to the engines.
 pub(super) struct Work {
     pub(super) columns: usize,
@@ -29,8 +33,8 @@ pub(super) struct Work {
     pub(super) nonzeros: usize,
     /// Runs of consecutive keys of the columns.
     pub(super) runs: usize,
-    /// Rows of keys that the list reads, see [`LayerCost::reads`].
-    pub(super) reads: f64,
+    /// Parts of the reads of rows of keys for the list, see [`LayerCost::reads`].
+    pub(super) reads: u64,
 }
 
 impl Work {
@@ -151,13 +155,15 @@ impl LayerCost<'_> {
         }
     }
 
-    /// Estimates how often a list reads the row of a key that so many queries need: once for each
-    /// batch with one of them, which are fewer than those of queries at random.
-    pub(super) fn reads(&self, count: usize) -> f64 {
+    /// Estimates how often a list reads the row of a key that so many queries need, in
+    /// [`READ_PARTS`]: once for each batch with one of them, which are fewer than those of queries
+    /// at random.
+    pub(super) fn reads(&self, count: usize) -> u64 {
         let (count, queries) = (count as f64, f64::from(self.queries).max(1.0));
         let batches = queries / self.seats;
         let random = batches * (1.0 - (1.0 - count / queries).powf(self.seats));
-        (CLUSTERED * random).max(count / self.seats).min(count)
+        let reads = (CLUSTERED * random).max(count / self.seats).min(count);
+        (reads * READ_PARTS as f64).round() as u64
     }
 
     /// What a head takes.
@@ -188,12 +194,13 @@ impl LayerCost<'_> {
         } else {
             0
         };
-        let tokens = work.reads.ceil() as u64 * self.row_token;
+        let tokens = work.reads.div_ceil(READ_PARTS) * self.row_token;
+        let reads = work.reads as f64 / READ_PARTS as f64;
         let per_cycle = f64::from(self.machine.softmax.scores_per_cycle.max(1));
         UnitCosts {
             lines: block_scores + block_product + nonzeros * self.entry,
             // Scores and products read them.
-            ports: 2.0 * work.reads * self.read,
+            ports: 2.0 * reads * self.read,
             // Two units share the work.
             softmax: (block_softmax + nonzeros / per_cycle) / Engine::ALL.len() as f64,
             dram_bytes: block_keys_bytes(0, work.columns as u64) + mask as u64 + tokens,

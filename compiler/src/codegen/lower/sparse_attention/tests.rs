@@ -36,8 +36,8 @@ graph "attention" split {
 }
 "#;
 
-/// The tilings of the only sparse attention of a graph, in DRAM, each with the largest scratchpad of
-/// at most 4096 bytes for which it is chosen, down to the smallest one.
+/// The tilings of the only sparse attention of a graph, in DRAM, each with the largest scratchpad
+/// of at most 4096 bytes for which it is chosen, down to the smallest one.
 fn chosen(graph: &Graph) -> String {
     let mut machine = Machine::preset("vitcod-ideal").unwrap();
     let groups = form(graph).unwrap();

@@ -194,8 +194,8 @@ impl Clusters {
     /// with whole batches.
     fn parts(&self, parts: usize) -> Vec<&[Cluster]> {
         let all: usize = self.clusters.iter().map(|cluster| cluster.entries).sum();
-        // Where reads are free, the longest queries come first: the first part has as much work that
-        // they do not make one group busier than the others.
+        // Where reads are free, the longest queries come first: the first part has as much work
+        // that they do not make one group busier than the others.
         let longest = self.clusters.iter().map(|cluster| cluster.longest).max().unwrap_or(0);
         let least = longest * self.array.groups.groups as usize;
         let first = if self.array.reads.is_none() && parts > 1 && least * parts > all {

@@ -245,6 +245,16 @@ impl Banks<'_> {
         let held = u64::from(datapath.operand_bytes / 2).max(1);
         let block = u64::from(datapath.accumulators / 2).max(1);
         let is_held_once = right(0)[0].1 <= held;
+        // A single row stays while all columns stream past.
+        let row: Row = left(0);
+        let stays = m == 1 && is_held_once && row.iter().map(|run| run.1).sum::<u64>() <= held;
+        if stays {
+            let columns: Vec<Row> = (0..n).map(right).collect();
+            reads.extend(self.held(&columns, scattered));
+            reads.extend(self.windows(&[row]));
+            writes.extend(self.windows(&[vec![(dst, n * width)]]));
+            return;
+        }
         for first in (0..n).step_by(lines as usize) {
             let columns: Vec<u64> = (first..n.min(first + lines)).collect();
             // Rows of the busiest group of lines.
@@ -252,20 +262,13 @@ impl Banks<'_> {
             let rows_each = m.div_ceil(groups);
             let rows: Vec<Row> = columns.iter().map(|column| right(*column)).collect();
             for _ in 0..if is_held_once { 1 } else { rows_each.div_ceil(block) } {
-                let mut windows = self.parts(&rows, held);
-                if scattered {
-                    // Each row of an index is alone, whatever the others are.
-                    let words: usize = windows.iter().map(BTreeSet::len).sum();
-                    let alone = words.max(columns.len());
-                    windows = (0..alone).map(|_| Window::from([0])).collect();
-                }
-                reads.extend(windows);
+                reads.extend(self.held(&rows, scattered));
             }
             let rows: Vec<Row> = (0..m).map(left).collect();
             if is_held_once {
                 reads.extend(self.windows(&rows));
             } else {
-                rows.chunks(block as usize).for_each(|rows| reads.extend(self.parts(rows, held)));
+                rows.chunks(block as usize).for_each(|rows| reads.extend(self.parts(rows)));
             }
             let results: Vec<Row> = (0..m)
                 .map(|i| vec![(dst + i * dst_stride + first * width, columns.len() as u64 * width)])
@@ -274,9 +277,21 @@ impl Banks<'_> {
         }
     }
 
+    /// Rows that lines hold; `scattered` ones are those of an index.
+    fn held(&self, rows: &[Row], scattered: bool) -> Vec<Window> {
+        let windows = self.parts(rows);
+        if !scattered {
+            return windows;
+        }
+        // Each row of an index is alone, whatever the others are.
+        let words: usize = windows.iter().map(BTreeSet::len).sum();
+        (0..words.max(rows.len())).map(|_| Window::from([0])).collect()
+    }
+
     /// Rows in the parts that lines hold.
-    fn parts(&self, rows: &[Row], held: u64) -> Vec<Window> {
+    fn parts(&self, rows: &[Row]) -> Vec<Window> {
         let banks = u64::from(self.organisation.banks.count);
+        let held = u64::from(self.organisation.datapath.operand_bytes / 2).max(1);
         let part = held * (banks / rows.len() as u64).max(1);
         if rows[0].iter().map(|(_, bytes)| bytes).sum::<u64>() <= part {
             return self.windows(rows);

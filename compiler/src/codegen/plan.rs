@@ -173,7 +173,7 @@ impl<'g> Lowering<'g> {
         };
         let mut group_plans: Vec<GroupPlan<'g>> =
             groups.iter().enumerate().map(choose).collect::<Result<_, _>>()?;
-        lower::share_lines(&mut group_plans);
+        lower::share_lines(&mut group_plans, graph);
         let mut builder = Builder::new(graph, machine, &residence);
         for (index, plan) in group_plans.iter().enumerate() {
             builder.enter(index);

@@ -11,8 +11,8 @@ use crate::ir::Graph;
 /// Percentages of the scratchpad for resident tensors. The graph is lowered with each.
 pub(crate) const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
-/// Groups of lines that lists may leave to other units. The graph is lowered with each.
-pub(crate) const SPARE_GROUPS: [u16; 3] = [0, 1, 2];
+/// The most groups of lines that lists may leave to other units. The graph is lowered with each.
+pub(crate) const SPARE_GROUPS: [u16; 4] = [0, 1, 2, 4];
 
 /// Stripes of rows in which a layer starts and ends, so that readers of its first rows need not
 /// wait for the last ones.
@@ -37,8 +37,8 @@ pub(crate) struct Strategy {
     /// Percentage of the scratchpad for resident tensors.
     pub(crate) resident_percent: u64,
     pub(crate) grain: TileGrain,
-    /// Groups of lines that lists leave to other units where that takes fewer cycles, on machines
-    /// with banks: these decode, or compute what is dense, at the same time.
+    /// The most groups of lines that lists leave to other units where that takes fewer cycles, on
+    /// machines with banks: these decode, or compute what is dense, at the same time.
     pub(crate) spare_groups: u16,
 }
 
@@ -66,7 +66,8 @@ impl fmt::Display for Strategy {
         let spare = match self.spare_groups {
             0 => "",
             1 => ", lists may leave a group of lines",
-            _ => ", lists may leave two groups of lines",
+            2 => ", lists may leave two groups of lines",
+            _ => ", lists may leave four groups of lines",
         };
         write!(
             f,

@@ -13,8 +13,9 @@
 //!   revolutions for what it reads, and likewise for what it writes; twice the larger number where
 //!   a unit reads and writes in turn. The right operand of a product is read once for each block of
 //!   rows of the left one: as many rows as half of a line's accumulators, while the other half is
-//!   emptied; or once per pass if lines hold whole rows. The left operand is read once per pass. In
-//!   `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
+//!   emptied; or once per pass if lines hold whole rows. The left operand is read once per pass; a
+//!   single row that fits half of a line's registers stays there, and all rows of the right operand
+//!   stream past it. In `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
 //!   accumulators divided by its MACs. Every other operand is read or written once. Keys that an
 //!   index names may all be in one bank, so each is charged a layer.
 //! - *Requantisers*: int8 and int16 results, divided by the requantisers of the lines.
@@ -252,7 +253,8 @@ impl Costing<'_> {
         let datapath = self.organisation.datapath;
         let passes = Passes::new(m, n, lines.count.into());
         let block = u64::from(datapath.accumulators / 2).max(1);
-        let held_once = right.bytes <= u64::from(datapath.operand_bytes / 2);
+        let half = u64::from(datapath.operand_bytes / 2);
+        let held_once = right.bytes <= half;
         let blocks = |rows: u64| if held_once { 1 } else { rows.div_ceil(block) };
 
         // The right operand: the columns of each pass, for each block of rows.
@@ -263,14 +265,18 @@ impl Costing<'_> {
             Stream { layers, ..stream }
         };
         let pass_bytes = passes.columns.saturating_mul(right.stride);
-        let held = self
-            .geometry
-            .sum(passes.whole, pass_bytes, |offset| columns(passes.columns, offset))
-            .times(blocks(m))
-            .and(
-                columns(passes.rest, passes.whole.saturating_mul(pass_bytes))
-                    .times(blocks(passes.rows_each)),
-            );
+        let stays = m == 1 && held_once && left.depth() <= half;
+        let held = if stays {
+            columns(n, 0)
+        } else {
+            self.geometry
+                .sum(passes.whole, pass_bytes, |offset| columns(passes.columns, offset))
+                .times(blocks(m))
+                .and(
+                    columns(passes.rest, passes.whole.saturating_mul(pass_bytes))
+                        .times(blocks(passes.rows_each)),
+                )
+        };
 
         // The left operand: all rows in each pass, block by block.
         let rows = |count: u64, offset: u64| self.parts(Rows { count, ..left.at(offset) });
@@ -287,12 +293,15 @@ impl Costing<'_> {
         let of = |count: u64, offset: u64| {
             self.geometry.stream(Rows { bytes: count * width, ..results.at(offset) })
         };
-        let results = self
-            .geometry
-            .sum(passes.whole, pass_width, |offset| of(passes.columns, offset))
-            .and(of(passes.rest, passes.whole * pass_width));
+        let results = if stays {
+            of(n, 0)
+        } else {
+            self.geometry
+                .sum(passes.whole, pass_width, |offset| of(passes.columns, offset))
+                .and(of(passes.rest, passes.whole * pass_width))
+        };
 
-        self.reads(names[0], streamed.times(passes.count()));
+        self.reads(names[0], streamed.times(if stays { 1 } else { passes.count() }));
         self.reads(names[1], held);
         self.writes("dst", results);
         let sum = left.runs * super::sum_cycles(self.machine, left.bytes);

@@ -7,11 +7,11 @@
 //! - *Groups and row ports*: the end of the clock.
 //! - *Softmax*: on an ideal machine whole words of scores, independently of rows. With banks, each
 //!   row takes whole words, at least one.
-//! - *Words* through the slots of the unit. Rows and tokens are contiguous, and so are the scores
-//!   and probabilities of an engine, except that a row that begins within a word takes this word a
-//!   second time, because the row before it is that of another context. Maxima, sums, accumulators
-//!   and results are visited in windows of as many queries of the list as there are banks, each
-//!   distinct word of a window once, as `streams` describes.
+//! - *Words* through the slots of the unit. Rows, tokens and sums are contiguous, and so are the
+//!   scores and probabilities of an engine, except that a row that begins within a word takes this
+//!   word a second time, because the row before it is that of another context. Maxima, accumulators
+//!   and results are visited in windows of as many queries of the list as have no more words than
+//!   there are banks, each distinct word of a window once, as `streams` describes.
 //! - *Requantisers*: scores, or the results of all queries.
 //! - *Dividers*: a reciprocal for each query of a product.
 //!
@@ -222,8 +222,7 @@ impl Words<'_> {
 
     /// A vector by position.
     fn positions(&self, base: u32, element: u64) -> Stream {
-        let positions = 0..self.rows.len() as u64;
-        self.geometry.windows(positions.map(|t| (u64::from(base) + t * element, element)))
+        self.geometry.contiguous(base.into(), self.rows.len() as u64 * element)
     }
 
     /// A vector by query number, for `m` queries of a head.

@@ -9,6 +9,9 @@
 //! Words of consecutive rows are in different banks if the rows are contiguous, or if the stride in
 //! words has no common factor with the number of banks. The compiler chooses strides so.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use crate::machine::{MAX_BANKS, Organisation};
 
 use super::{Summand, periodic};
@@ -143,15 +146,21 @@ impl Geometry {
         Stream { words, layers: words.div_ceil(self.banks) }
     }
 
-    /// The stream of some bytes anywhere, `(address, bytes)`, in windows of as many as there are
-    /// banks.
+    /// The stream of some bytes anywhere, `(address, bytes)`, in windows of as many of them as have
+    /// no more words than there are banks.
     pub(super) fn windows(self, bytes: impl Iterator<Item = (u64, u64)>) -> Stream {
-        let mut bytes = bytes.peekable();
         let mut sum = Stream::default();
-        while bytes.peek().is_some() {
-            sum = sum.and(self.distinct(bytes.by_ref().take(self.banks as usize)));
+        let mut window = BTreeSet::new();
+        for (at, bytes) in bytes {
+            let words = self.words(at, bytes);
+            let new = words.clone().filter(|word| !window.contains(word)).count();
+            if window.len() + new > self.banks as usize {
+                sum = sum.and(self.layers(window.iter().copied()));
+                window.clear();
+            }
+            window.extend(words);
         }
-        sum
+        sum.and(self.layers(window.into_iter()))
     }
 
     /// Rows that are one window.
@@ -165,13 +174,23 @@ impl Geometry {
 
     /// The distinct words of a window, and the most of them in a bank.
     fn distinct(self, bytes: impl Iterator<Item = (u64, u64)>) -> Stream {
-        let words = bytes.flat_map(|(at, bytes)| at / self.word..(at + bytes).div_ceil(self.word));
-        let mut words: Vec<u64> = words.collect();
+        let mut words: Vec<u64> = bytes.flat_map(|(at, bytes)| self.words(at, bytes)).collect();
         words.sort_unstable();
         words.dedup();
+        self.layers(words.into_iter())
+    }
+
+    /// The words of some bytes.
+    fn words(self, at: u64, bytes: u64) -> Range<u64> {
+        at / self.word..(at + bytes).div_ceil(self.word)
+    }
+
+    /// The stream of distinct words that may arrive in any order.
+    fn layers(self, words: impl ExactSizeIterator<Item = u64>) -> Stream {
+        let count = words.len() as u64;
         let mut load = [0u64; MAX_BANKS as usize];
-        words.iter().for_each(|word| load[(word % self.banks) as usize] += 1);
-        Stream { words: words.len() as u64, layers: load.into_iter().max().unwrap_or(0) }
+        words.for_each(|word| load[(word % self.banks) as usize] += 1);
+        Stream { words: count, layers: load.into_iter().max().unwrap_or(0) }
     }
 }
 

@@ -19,16 +19,17 @@ mod row_tiles;
 mod softmax_form;
 mod sparse_attention;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use vitcod_isa::instr::LineSet;
 use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
-use crate::ir::{Graph, Op};
+use crate::codegen::lower::sparse_attention::SparseAttentionPlan;
+use crate::ir::Graph;
 
 /// Choices that later groups of the same shape reuse.
 pub(crate) use crate::codegen::lower::linear::mlp::Memo;
@@ -79,16 +80,28 @@ pub(crate) fn choose<'g>(
     })
 }
 
-/// Lets auto-encoders decode on the lines that the lists of their readers leave.
-pub(crate) fn share_lines(plans: &mut [GroupPlan<'_>]) {
-    let shared: BTreeMap<Op, LineSet> = plans
+/// Lets auto-encoders that decode inputs of the graph, which nothing delays, do so on the lines that
+/// the lists of the attention before leave. Attention on such inputs is independent: the scheduler
+/// starts the longest first.
+pub(crate) fn share_lines(plans: &mut [GroupPlan<'_>], graph: &Graph) {
+    let mut attention: Vec<&SparseAttentionPlan> = plans
         .iter()
         .filter_map(|plan| match plan {
-            GroupPlan::SparseAttention(plan) => plan.decoders.as_ref(),
+            GroupPlan::SparseAttention(plan) => Some(plan),
             _ => None,
         })
-        .flat_map(|(ops, lines)| ops.iter().map(|op| (*op, *lines)))
+        .filter(|plan| plan.attention.decodes_inputs(graph))
         .collect();
+    attention.sort_by_key(|plan| Reverse(plan.entries()));
+    let mut shared = BTreeMap::new();
+    for pair in attention.windows(2) {
+        let [before, plan] = pair else { continue };
+        if before.lines.are_divided() {
+            shared.extend(
+                plan.attention.decoders(graph).into_iter().map(|op| (op, before.lines.denser)),
+            );
+        }
+    }
     for plan in plans {
         if let GroupPlan::Autoencoder(plan) = plan
             && let Some(lines) = shared.get(&plan.op)

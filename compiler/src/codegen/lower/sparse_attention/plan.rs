@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use vitcod_isa::instr::{LineSet, Op as Instruction, Sram, SramBytes};
+use vitcod_isa::instr::{Op as Instruction, Sram, SramBytes};
 use vitcod_isa::lists::{List, state_cycles};
 use vitcod_isa::program::Decision;
 
@@ -17,7 +17,7 @@ use crate::codegen::lower::sparse_attention::memo::Memo;
 use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention};
 use crate::codegen::lower::sparse_attention::stripe::{Form, PackedList, Stripe, Work};
 use crate::codegen::lower::sparse_attention::tiling::{Chooser, Division, SparseTiling};
-use crate::ir::{Graph, Op};
+use crate::ir::Graph;
 
 /// How sparse attention is lowered.
 pub(crate) struct SparseAttentionPlan {
@@ -28,8 +28,6 @@ pub(crate) struct SparseAttentionPlan {
     pub(crate) form: Form,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
-    /// What decodes queries and keys on the lines that lists leave, and these lines.
-    pub(crate) decoders: Option<(Vec<Op>, LineSet)>,
     /// Whether all stripes of a head group write one tile of results.
     pub(crate) shared_results: bool,
     pub(crate) buffers: Declared,
@@ -43,6 +41,12 @@ pub(crate) struct HeadGroup {
 }
 
 impl SparseAttentionPlan {
+    /// Entries of all lists.
+    pub(crate) fn entries(&self) -> usize {
+        let stripes = self.head_groups.iter().flat_map(|group| &group.stripes);
+        stripes.filter_map(|stripe| Some(stripe.list()?.entries)).sum()
+    }
+
     /// The choices of the plan.
     pub(crate) fn decisions(&self, graph: &Graph) -> Vec<Decision> {
         vec![explain::buffers(graph, self.attention.product, &self.buffers)]
@@ -65,15 +69,13 @@ pub(crate) fn choose(
         tiling.heads.iter().map(|heads| chooser.pack(&tiling, heads)).collect::<Vec<_>>();
     let form = chooser.form();
     let shared_results = matches!(tiling.division, Division::Batches(_));
-    let SparseTiling { lines, heads_overlap, decodes_apart, .. } = tiling;
-    let decoders = decodes_apart.then(|| (attention.decoders(planner.graph), lines.denser));
+    let SparseTiling { lines, heads_overlap, .. } = tiling;
     Ok(SparseAttentionPlan {
         attention,
         head_groups,
         lines,
         form,
         heads_overlap,
-        decoders,
         shared_results,
         buffers,
     })

@@ -22,7 +22,7 @@ use crate::codegen::lower::sparse_attention::packing::{Clusters, Size};
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Form, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
 use crate::estimate::Estimate;
-use crate::ir::{Graph, Op, OpKind};
+use crate::ir::{Graph, Op, OpKind, ValueDef};
 
 /// Head groups, stripes and lines.
 #[derive(Clone, Debug)]
@@ -33,8 +33,6 @@ pub(crate) struct SparseTiling {
     pub(crate) full_rows: usize,
     pub(crate) division: Division,
     pub(crate) lines: Lines,
-    /// Whether queries and keys are decoded on the lines that lists leave.
-    pub(crate) decodes_apart: bool,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
 }
@@ -118,25 +116,22 @@ impl Chooser<'_, '_> {
                     if stripes > FREE_PARTS && (best.is_some() || !by_rows) {
                         break;
                     }
-                    let spares = [0, self.planner.spare_groups];
-                    let spares = if spares[1] > 0 { &spares[..] } else { &spares[..1] };
+                    let spares = 0..=self.planner.spare_groups;
                     let options = full_rows
                         .iter()
-                        .flat_map(|rows| spares.iter().map(move |spare| (rows, spare)));
+                        .flat_map(|rows| spares.clone().map(move |spare| (rows, spare)));
                     for (full_rows, spare) in options {
-                        let tiling = self.tiling(&heads, *full_rows, division, *spare);
+                        let tiling = self.tiling(&heads, *full_rows, division, spare);
                         // Head groups overlap if two fit: that costs no cycles.
                         let overlaps =
                             if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
                         for heads_overlap in overlaps {
-                            let mut tiling =
+                            let tiling =
                                 SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
                             let Some(buffers) = self.buffers(&tiling) else { continue };
                             smallest = smallest.min(buffers.bytes());
                             if buffers.bytes() <= available {
-                                let (cost, apart) = self.estimate(&tiling);
-                                tiling.decodes_apart = apart;
-                                let cost = cost.weighted_cycles();
+                                let cost = self.estimate(&tiling).weighted_cycles();
                                 if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                                     best = Some((cost, tiling, buffers));
                                 }
@@ -207,7 +202,6 @@ impl Chooser<'_, '_> {
             full_rows,
             division,
             lines: attention.lines(groups, machine),
-            decodes_apart: false,
             heads_overlap: true,
         };
         if spare > 0 || !attention.has_blocks() {
@@ -216,7 +210,7 @@ impl Chooser<'_, '_> {
         }
         let cycles = |chooser: &mut Self, groups: u32| {
             let tiling = of(groups, chooser.machine());
-            chooser.estimate_on(&tiling, most).0.cycles
+            chooser.estimate_on(&tiling, most).cycles
         };
         let best = (1..=most).min_by_key(|groups| (cycles(self, *groups), most - groups));
         of(best.unwrap_or(most), self.machine())
@@ -389,13 +383,13 @@ impl Chooser<'_, '_> {
         vectors + results + sums + STRIPE_BUFFERS * align + 2 * (heads + columns)
     }
 
-    /// The estimate of a tiling, and whether it decodes on the lines that lists leave.
-    fn estimate(&mut self, tiling: &SparseTiling) -> (Estimate, bool) {
+    /// The estimate of a tiling.
+    fn estimate(&mut self, tiling: &SparseTiling) -> Estimate {
         self.estimate_on(tiling, tiling.lines.groups)
     }
 
     /// The estimate of a tiling, from lists clustered for `groups` groups.
-    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> (Estimate, bool) {
+    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> Estimate {
         let machine = self.planner.machine;
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
@@ -428,14 +422,15 @@ impl Chooser<'_, '_> {
             }
         }
         let lists = pipeline.finish();
-        let decode = |lines| self.attention.decoding(self.planner.graph, lines, machine);
-        let [together, decoded_apart] = [
-            lists.max(apart) + decode(machine.all_lines()),
-            lists.max(apart + decode(tiling.lines.denser)),
-        ];
-        let decodes_apart = tiling.lines.are_divided() && decoded_apart < together;
-        let cycles = if decodes_apart { decoded_apart } else { together };
-        (Estimate::with_waits(machine, cycles, loaded), decodes_apart)
+        let graph = self.planner.graph;
+        let decode = |lines| self.attention.decoding(graph, lines, machine);
+        // See `share_lines`: the other attention is about as long.
+        let cycles = if tiling.lines.are_divided() && self.attention.decodes_inputs(graph) {
+            lists.max(apart + decode(tiling.lines.denser))
+        } else {
+            lists.max(apart) + decode(machine.all_lines())
+        };
+        Estimate::with_waits(machine, cycles, loaded)
     }
 
     /// Cycles of a stripe's softmax, with the list divided between the softmax units.
@@ -539,7 +534,7 @@ impl SparseAttention {
     }
 
     /// The operations that decode queries and keys.
-    pub(super) fn decoders(&self, graph: &Graph) -> Vec<Op> {
+    pub(crate) fn decoders(&self, graph: &Graph) -> Vec<Op> {
         let producers = [self.q, self.k].into_iter().filter_map(|value| graph.producer(value));
         let mut decoders: Vec<Op> = producers
             .filter(|(_, data)| matches!(data.kind, OpKind::Decode { .. }))
@@ -547,6 +542,12 @@ impl SparseAttention {
             .collect();
         decoders.dedup();
         decoders
+    }
+
+    /// Whether queries and keys are decoded from inputs of the graph, which nothing delays.
+    pub(crate) fn decodes_inputs(&self, graph: &Graph) -> bool {
+        let is_input = |op: &Op| matches!(graph.def(graph.op(*op).operands[0]), ValueDef::Input(_));
+        self.decoders(graph).iter().all(is_input)
     }
 
     /// Columns of a head that the denser engine computes.

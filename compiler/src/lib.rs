@@ -22,9 +22,11 @@
 //! - [`class_tokens`]: the class tokens of a model;
 //! - [`host`]: the parts of a model that the host computes;
 //! - [`frontend`]: from a file to a canonical graph;
-//! - [`synthetic`]: generated graphs.
+//! - [`synthetic`]: generated graphs;
+//! - [`bound`]: what no program for some masks can beat.
 
 pub mod autoencoder;
+pub mod bound;
 pub mod calibration;
 pub mod class_tokens;
 pub mod codegen;

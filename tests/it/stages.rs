@@ -6,7 +6,7 @@ use vitcod_compiler::calibration;
 use vitcod_compiler::codegen::{self, CodegenError};
 use vitcod_compiler::interp::{QuantisedInterpreter, Tensor};
 use vitcod_compiler::ir::{Graph, GraphInput, Stage};
-use vitcod_compiler::split::{self, GlobalTokens};
+use vitcod_compiler::split::{self, GlobalTokens, Packing};
 use vitcod_compiler::synthetic::random;
 use vitcod_compiler::tiled::{Scheduled, Tiled};
 use vitcod_emulator::{Emulator, task_listing};
@@ -61,10 +61,10 @@ fn assert_stages(
 ) -> Result<(), CodegenError> {
     let (inputs, expected) = reference(graph);
     let split = match graph.stage {
-        Stage::Quantised => split::run(graph, machine, globals).unwrap().0,
+        Stage::Quantised => split::run(graph, machine, globals, Packing::default()).unwrap().0,
         _ => graph.clone(),
     };
-    let tiled = codegen::tile(&split, machine, false)?;
+    let tiled = codegen::tile(&split, machine, codegen::Options::default())?;
     tiled.verify().unwrap_or_else(|error| panic!("{error}\n{tiled}"));
     assert_round_trip(
         &tiled,

@@ -54,8 +54,11 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
 use crate::ir::{Graph, Stage};
-use crate::split::{self as split_pass, GlobalTokens, Polarised};
+use crate::split::{self as split_pass, GlobalTokens, Packing, Polarised};
 use crate::tiled::{Scheduled, Tiled};
+
+/// Packing of lists, for bounds.
+pub(crate) use lower::packing;
 
 pub use emit::emit;
 pub use error::CodegenError;
@@ -65,6 +68,8 @@ pub use error::CodegenError;
 pub struct Options {
     /// How global tokens are chosen.
     pub globals: GlobalTokens,
+    /// How lists are packed.
+    pub packing: Packing,
     /// Whether the program records the alternatives of each decision.
     pub explain: bool,
 }
@@ -108,8 +113,8 @@ pub fn compile(
     machine: &Machine,
     options: Options,
 ) -> Result<Program, CodegenError> {
-    let split = split(graph, machine, options.globals)?;
-    let tiled = tile(&split, machine, options.explain)?;
+    let split = split(graph, machine, options)?;
+    let tiled = tile(&split, machine, options)?;
     emit(&schedule(&tiled)?)
 }
 
@@ -120,20 +125,18 @@ pub fn compile(
 /// # Errors
 /// The graph is not a valid quantised graph or holds operations that no instruction computes; or,
 /// if programs are compared, it does not fit the machine.
-pub fn split(
-    graph: &Graph,
-    machine: &Machine,
-    globals: GlobalTokens,
-) -> Result<Graph, CodegenError> {
+pub fn split(graph: &Graph, machine: &Machine, options: Options) -> Result<Graph, CodegenError> {
+    let Options { globals, packing, .. } = options;
+    let options = Options { explain: false, ..options };
     if graph.stage != Stage::Quantised {
         return Err(CodegenError::Stage(graph.stage));
     }
     lowerable(graph, machine)?;
-    let (mut split, polarised) = split_pass::run(graph, machine, globals)?;
+    let (mut split, polarised) = split_pass::run(graph, machine, globals, packing)?;
     if globals == GlobalTokens::Auto && polarised.iter().any(Polarised::has_globals) {
-        let (_, found) = plan::choose(&split, machine, false)?;
-        let (mut without, layers) = split_pass::run(graph, machine, GlobalTokens::NONE)?;
-        if let Ok((_, found_without)) = plan::choose(&without, machine, false)
+        let (_, found) = plan::choose(&split, machine, options)?;
+        let (mut without, layers) = split_pass::run(graph, machine, GlobalTokens::NONE, packing)?;
+        if let Ok((_, found_without)) = plan::choose(&without, machine, options)
             && found_without.energy_delay < found.energy_delay
         {
             let reason = "a program without global tokens has a lower product of energy and time than one with those that the cost model finds";
@@ -154,9 +157,9 @@ pub fn split(
 /// # Errors
 /// The graph is not a valid split graph, holds operations that no instruction computes, or does not
 /// fit the machine.
-pub fn tile(graph: &Graph, machine: &Machine, explain: bool) -> Result<Tiled, CodegenError> {
+pub fn tile(graph: &Graph, machine: &Machine, options: Options) -> Result<Tiled, CodegenError> {
     lowerable(graph, machine)?;
-    let (plan, found) = plan::choose(graph, machine, explain)?;
+    let (plan, found) = plan::choose(graph, machine, options)?;
     Ok(emit::tiled(graph, machine, plan, found.attempt))
 }
 

@@ -7,6 +7,7 @@ use vitcod_isa::cost::cost;
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Alternative, Decision};
 
+use crate::codegen::Options;
 use crate::codegen::builder::{Builder, Lowered};
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
@@ -31,12 +32,12 @@ use crate::tiled::Tasks;
 pub(crate) fn choose(
     graph: &Graph,
     machine: &Machine,
-    explain: bool,
+    options: Options,
 ) -> Result<(Plan, Found), CodegenError> {
     let graph = &group::views::planes_removed(graph);
     let groups = group::form::form(graph).map_err(CodegenError::Unsupported)?;
     let fusions = fusions(groups, graph);
-    let mut lists = Lists::default();
+    let mut lists = Lists::new(options.packing);
     let mut failure = None;
     let mut plans = Vec::new();
     for (fusion, groups) in &fusions {
@@ -80,7 +81,7 @@ pub(crate) fn choose(
         .collect();
     let found =
         schedule::run(&candidates, machine).ok_or_else(|| CodegenError::no_placement(machine))?;
-    let decisions = if explain { decisions(graph, &plans, &found) } else { Vec::new() };
+    let decisions = if options.explain { decisions(graph, &plans, &found) } else { Vec::new() };
     let Lowering { residence, pool, tasks, layers, .. } = plans.swap_remove(found.candidate);
     Ok((Plan { residence, pool, tasks, layers, decisions }, found))
 }

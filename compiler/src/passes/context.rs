@@ -9,6 +9,7 @@ use vitcod_isa::machine::Machine;
 use super::pass::Failure;
 use crate::autoencoder::{Choice, PcaError};
 use crate::calibration::Divided;
+use crate::codegen;
 use crate::masks::Masks;
 use crate::quantise;
 use crate::split::GlobalTokens;
@@ -83,6 +84,12 @@ impl Context<'_> {
     /// The machine, for a pass that needs it.
     pub(super) fn machine(&self) -> Result<&Machine, Failure> {
         self.machine.ok_or(Failure::Needs(Need::Machine))
+    }
+
+    /// The options of code generation.
+    pub(super) fn codegen(&self) -> codegen::Options {
+        let Context { globals, explain, .. } = *self;
+        codegen::Options { globals, explain, ..codegen::Options::default() }
     }
 
     /// Records a note, if notes are collected.

@@ -268,7 +268,7 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Bits,
         run: Run::Graph(|graph, context| {
-            codegen::split(&graph, context.machine()?, context.globals).map_err(Failure::new)
+            codegen::split(&graph, context.machine()?, context.codegen()).map_err(Failure::new)
         }),
     },
     Pass {
@@ -283,7 +283,7 @@ pub const PASSES: &[Pass] = &[
         prepares: None,
         keeps: Keeps::Bits,
         run: Run::Tile(|graph, context| {
-            codegen::tile(&graph, context.machine()?, context.explain).map_err(Failure::new)
+            codegen::tile(&graph, context.machine()?, context.codegen()).map_err(Failure::new)
         }),
     },
     Pass {

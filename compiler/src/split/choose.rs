@@ -10,9 +10,9 @@ use std::cmp::Reverse;
 
 use vitcod_isa::machine::Machine;
 
-use super::GlobalTokens;
 use super::layer_cost::{LayerCost, UnitCosts, Work};
 use super::pass::{Choice, Layer};
+use super::{GlobalTokens, Packing};
 use crate::estimate::Estimate;
 use crate::masks::{Mask, Partition, polarise};
 
@@ -20,8 +20,13 @@ use crate::masks::{Mask, Partition, polarise};
 const WEIGHT_STEPS: u32 = 8;
 
 /// The global tokens of a layer.
-pub(super) fn choose(layer: &Layer<'_>, machine: &Machine, globals: GlobalTokens) -> Choice {
-    let costs = LayerCost::new(layer, machine);
+pub(super) fn choose(
+    layer: &Layer<'_>,
+    machine: &Machine,
+    globals: GlobalTokens,
+    packing: Packing,
+) -> Choice {
+    let costs = LayerCost::new(layer, machine, packing);
     let choice = |partitions: Vec<Partition>, reason: String| {
         let heads: UnitCosts =
             partitions.iter().map(|head| costs.head(&Work::of(head, &costs))).sum();

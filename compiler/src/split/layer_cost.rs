@@ -12,6 +12,7 @@ use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::Scale;
 use vitcod_isa::operands::block_keys_bytes;
 
+use super::Packing;
 use super::pass::Layer;
 use crate::estimate::Estimate;
 use crate::ir::{Graph, OpData, OpKind, Value, ValueDef};
@@ -104,6 +105,7 @@ impl Sum for UnitCosts {
 /// What the parts of a layer cost on a machine, by its cost model.
 pub(super) struct LayerCost<'m> {
     machine: &'m Machine,
+    packing: Packing,
     queries: u16,
     /// Features of a head of queries and keys.
     d: u16,
@@ -122,7 +124,11 @@ pub(super) struct LayerCost<'m> {
 }
 
 impl LayerCost<'_> {
-    pub(super) fn new<'m>(layer: &Layer<'_>, machine: &'m Machine) -> LayerCost<'m> {
+    pub(super) fn new<'m>(
+        layer: &Layer<'_>,
+        machine: &'m Machine,
+        packing: Packing,
+    ) -> LayerCost<'m> {
         let [queries, keys] = layer.extents();
         let [d, dv] =
             [1, 2].map(|i| field(layer.graph.ty(layer.tensors()[i]).shape[1] / layer.heads));
@@ -136,6 +142,7 @@ impl LayerCost<'_> {
         let words = if scores.reads.is_some() { 0.5 } else { 0.0 };
         LayerCost {
             machine,
+            packing,
             queries: field(queries),
             d,
             dv,
@@ -159,10 +166,14 @@ impl LayerCost<'_> {
     /// [`READ_PARTS`]: once for each batch with one of them, which are fewer than those of queries
     /// at random.
     pub(super) fn reads(&self, count: usize) -> u64 {
+        if !self.packing.shared {
+            return count as u64 * READ_PARTS;
+        }
         let (count, queries) = (count as f64, f64::from(self.queries).max(1.0));
         let batches = queries / self.seats;
         let random = batches * (1.0 - (1.0 - count / queries).powf(self.seats));
-        let reads = (CLUSTERED * random).max(count / self.seats).min(count);
+        let clustered = if self.packing.ordered { CLUSTERED } else { 1.0 };
+        let reads = (clustered * random).max(count / self.seats).min(count);
         (reads * READ_PARTS as f64).round() as u64
     }
 

@@ -22,6 +22,7 @@
 
 mod choose;
 mod layer_cost;
+mod packing;
 mod pass;
 
 use vitcod_isa::machine::Machine;
@@ -30,6 +31,8 @@ use vitcod_support::problems::Problems;
 
 use crate::estimate::Estimate;
 use crate::ir::{Graph, Stage};
+
+pub use packing::Packing;
 
 /// How global tokens are found, head by head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,8 +115,9 @@ pub fn run(
     graph: &Graph,
     machine: &Machine,
     globals: GlobalTokens,
+    packing: Packing,
 ) -> Result<(Graph, Vec<Polarised>), SplitError> {
-    pass::run(graph, &mut |layer| choose::choose(layer, machine, globals))
+    pass::run(graph, &mut |layer| choose::choose(layer, machine, globals, packing))
 }
 
 #[cfg(test)]

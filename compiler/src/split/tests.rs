@@ -9,7 +9,7 @@ use vitcod_isa::operands::autoencoder_bytes;
 use vitcod_support::random::SplitMix64;
 
 use super::pass::{self, Choice};
-use super::{GlobalTokens, HeadSplit, SplitError, run};
+use super::{GlobalTokens, HeadSplit, Packing, SplitError, run};
 use crate::estimate::Estimate;
 use crate::interp::{QuantisedInterpreter, Tensor};
 use crate::ir::layout::{Patterns, mask_operand};
@@ -96,7 +96,8 @@ fn operations(graph: &Graph) -> Vec<&'static str> {
 #[test]
 fn before_and_after() {
     let graph = attention(&[drawn(&["xxxx", "x.x.", "x..x"]), drawn(&["x.x.", ".xx.", "..xx"])], 2);
-    let (split, report) = run(&graph, &machine(), GlobalTokens::Above(2)).unwrap();
+    let (split, report) =
+        run(&graph, &machine(), GlobalTokens::Above(2), Packing::default()).unwrap();
     split.verify().unwrap();
     insta::assert_snapshot!(format!("{graph}\n{split}"));
     assert_eq!(report.len(), 1);
@@ -115,14 +116,17 @@ fn before_and_after() {
 fn parts_without_work_have_no_operations() {
     let masks = [drawn(&["xx.", "xx.", "x.."]), drawn(&["x..", "x..", "x.."])];
     let graph = attention(&masks, 1);
-    let of =
-        |theta_d| operations(&run(&graph, &machine(), GlobalTokens::Above(theta_d)).unwrap().0);
+    let of = |theta_d| {
+        operations(
+            &run(&graph, &machine(), GlobalTokens::Above(theta_d), Packing::default()).unwrap().0,
+        )
+    };
     assert_eq!(of(0), ["block_sddmm", "block_softmax", "split_spmm"]);
     assert_eq!(of(2), ["block_sddmm", "csc_sddmm", "block_softmax", "csc_softmax", "split_spmm"]);
     assert_eq!(of(3), ["csc_sddmm", "csc_softmax", "split_spmm"]);
 
     let all = attention(&[drawn(&["xx", "xx"])], 1);
-    let (split, report) = run(&all, &machine(), GlobalTokens::Auto).unwrap();
+    let (split, report) = run(&all, &machine(), GlobalTokens::Auto, Packing::default()).unwrap();
     assert_eq!(operations(&split), ["sddmm", "qsoftmax", "spmm"]);
     assert_eq!(split.op(split.order[0]).operands.len(), 2);
     assert_eq!(report[0].reason, "the mask keeps every entry: attention stays dense");
@@ -140,12 +144,13 @@ fn full_columns_are_global_tokens() {
         let expected: [&[usize]; 3] = [&[0, 7, 8, 9, 10, 33, 50, 63], &[0], &[3, 5, 9, 12]];
         let graph = attention(&expected.map(mask), 64);
         let machine = Machine::preset(name).unwrap();
-        let (split, above) = run(&graph, &machine, GlobalTokens::Above(32)).unwrap();
+        let (split, above) =
+            run(&graph, &machine, GlobalTokens::Above(32), Packing::default()).unwrap();
         let keys = Patterns::read(&split, split.op(split.order[0])).unwrap().keys.unwrap();
         let found: Vec<Vec<usize>> =
             keys.iter().map(|keys| keys.iter().map(|key| usize::from(*key)).collect()).collect();
         assert_eq!(found, expected, "{name}");
-        let (_, chosen) = run(&graph, &machine, GlobalTokens::Auto).unwrap();
+        let (_, chosen) = run(&graph, &machine, GlobalTokens::Auto, Packing::default()).unwrap();
         let cost = |report: &[super::Polarised]| report[0].estimate.weighted_cycles();
         assert!(cost(&chosen) <= cost(&above), "{name}: {}", chosen[0].reason);
     }
@@ -160,7 +165,9 @@ fn decoding_counts() {
     // On a single line, the lines are the busiest unit.
     let mut machine = machine();
     machine.lines.count = 1;
-    let estimate = |graph| run(graph, &machine, GlobalTokens::Above(0)).unwrap().1[0].estimate;
+    let estimate = |graph| {
+        run(graph, &machine, GlobalTokens::Above(0), Packing::default()).unwrap().1[0].estimate
+    };
     let (with, without) = (estimate(&compressed), estimate(&plain));
     // 20 tokens of 2 heads, 8 features in a line at a time: 40 rounds of 1 term.
     assert_eq!(with.cycles, without.cycles + 40);
@@ -172,11 +179,11 @@ fn what_cannot_be_split_is_located() {
     let rejected = |change: &dyn Fn(&mut Graph)| {
         let mut graph = attention(&[drawn(&["xx", "x."])], 1);
         change(&mut graph);
-        run(&graph, &machine(), GlobalTokens::Auto).unwrap_err().to_string()
+        run(&graph, &machine(), GlobalTokens::Auto, Packing::default()).unwrap_err().to_string()
     };
     let last = |graph: &Graph, place: usize| graph.op(graph.order[place]).results[0];
     let pruned = attention(&[drawn(&["xx", "xx"]), drawn(&["xx", ".."])], 1);
-    let error = run(&pruned, &machine(), GlobalTokens::Auto).unwrap_err();
+    let error = run(&pruned, &machine(), GlobalTokens::Auto, Packing::default()).unwrap_err();
     assert!(matches!(error, SplitError::Unsupported(_)));
     insta::assert_snapshot!(error, @r"
     attention cannot be split:
@@ -209,6 +216,7 @@ fn the_verifier_reads_patterns() {
         &attention(&[drawn(&["xxx", "x.x", "x.."]), drawn(&["xxx", "x..", "x.."])], 1),
         &machine(),
         GlobalTokens::Above(2),
+        Packing::default(),
     )
     .unwrap();
     split.verify().unwrap();
@@ -280,7 +288,7 @@ proptest! {
     #[test]
     fn any_threshold_same_bits(masks in any_masks(), theta_d in 0..20usize, d in 1..4usize, seed: u64) {
         let graph = attention(&masks, d);
-        let (split, report) = run(&graph, &machine(), GlobalTokens::Above(theta_d)).unwrap();
+        let (split, report) = run(&graph, &machine(), GlobalTokens::Above(theta_d), Packing::default()).unwrap();
         split.verify().unwrap();
         prop_assert_eq!(outputs(&split, seed), outputs(&graph, seed));
         for (head, mask) in report[0].heads.iter().zip(&masks) {
@@ -291,12 +299,12 @@ proptest! {
     #[test]
     fn any_machine_same_bits(masks in any_masks(), machine in any_machine(), d in 1..4usize, seed: u64) {
         let graph = attention(&masks, d);
-        let (split, report) = run(&graph, &machine, GlobalTokens::Auto).unwrap();
+        let (split, report) = run(&graph, &machine, GlobalTokens::Auto, Packing::default()).unwrap();
         split.verify().unwrap();
         prop_assert_eq!(outputs(&split, seed), outputs(&graph, seed));
-        prop_assert_eq!(&run(&graph, &machine, GlobalTokens::Auto).unwrap().1, &report, "the same every time");
+        prop_assert_eq!(&run(&graph, &machine, GlobalTokens::Auto, Packing::default()).unwrap().1, &report, "the same every time");
         for theta_d in [0, masks[0].queries()] {
-            let (_, other) = run(&graph, &machine, GlobalTokens::Above(theta_d)).unwrap();
+            let (_, other) = run(&graph, &machine, GlobalTokens::Above(theta_d), Packing::default()).unwrap();
             let [auto, fixed] = [&report, &other].map(|layers| layers[0].estimate.weighted_cycles());
             prop_assert!(auto <= fixed, "no fewer than all or none");
         }

@@ -34,6 +34,9 @@ use crate::ir::Graph;
 /// Choices that later groups of the same shape reuse.
 pub(crate) use crate::codegen::lower::linear::mlp::Memo;
 
+/// Packing of lists.
+pub(crate) use crate::codegen::lower::sparse_attention::packing;
+
 /// Lists that lowerings of the same graph share.
 pub(crate) use crate::codegen::lower::sparse_attention::Memo as Lists;
 

@@ -11,7 +11,7 @@ mod tests;
 use vitcod_isa::machine::Machine;
 
 use crate::ir::{Elem, Graph, Node, OpKind, Stage, TensorType, Value};
-use crate::split::{self, GlobalTokens};
+use crate::split::{self, GlobalTokens, Packing};
 use vitcod_support::random::SplitMix64;
 
 /// The most steps of generation; some append several operations.
@@ -64,7 +64,9 @@ impl<'a> Generator<'a> {
         }
         let machine = Machine::preset("vitcod").expect("a preset");
         let globals = GlobalTokens::Above(self.random.bits() as usize % 4);
-        split::run(&graph, &machine, globals).expect("masks keep an entry of each row").0
+        split::run(&graph, &machine, globals, Packing::default())
+            .expect("masks keep an entry of each row")
+            .0
     }
 
     /// A number below `n`.

@@ -9,6 +9,7 @@ use vitcod_isa::lists::{Array, List};
 
 use crate::codegen::lower::sparse_attention::packing::{Clusters, Query, RowLayout};
 use crate::ir::Op;
+use crate::split::Packing;
 
 /// Some queries of some heads of a product, on so many groups of lines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +23,16 @@ pub(super) struct Part {
 /// The clusters and lists of a graph on a machine.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
+    packing: Packing,
     clusters: BTreeMap<Part, Rc<Clusters>>,
     lists: BTreeMap<(Part, usize, RowLayout), Rc<Vec<List>>>,
 }
 
 impl Memo {
+    pub(crate) fn new(packing: Packing) -> Memo {
+        Memo { packing, ..Memo::default() }
+    }
+
     /// The clusters of a part.
     pub(super) fn clusters(
         &mut self,
@@ -35,8 +41,9 @@ impl Memo {
         array: Array,
         queries: impl FnOnce() -> Vec<Query>,
     ) -> Rc<Clusters> {
+        let packing = self.packing;
         let known = self.clusters.entry(part.clone());
-        known.or_insert_with(|| Rc::new(Clusters::new(queries(), layout, array))).clone()
+        known.or_insert_with(|| Rc::new(Clusters::new(queries(), layout, array, packing))).clone()
     }
 
     /// The clusters of a part, packed as so many lists.

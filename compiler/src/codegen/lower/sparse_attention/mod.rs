@@ -23,7 +23,7 @@ mod emission;
 mod memo;
 mod names;
 mod operation;
-mod packing;
+pub(crate) mod packing;
 mod pattern;
 mod plan;
 mod stripe;

@@ -13,7 +13,7 @@ use crate::codegen::lower::context::Planner;
 use crate::codegen::residence::storage::Residence;
 use crate::codegen::strategy::TileGrain;
 use crate::ir::Graph;
-use crate::split::{self, GlobalTokens};
+use crate::split::{self, GlobalTokens, Packing};
 
 /// Two heads of 3 queries, 4 keys and 2 features: a block of one key each, and 8 other entries.
 const SPLIT: &str = r#"
@@ -105,6 +105,7 @@ fn stripes_are_lower_where_memory_is_short() {
     let masked =
         BLOCK.replace("    v10 = sddmm(v5, v7)", &format!("{mask}    v10 = sddmm(v5, v7, v27)"));
     let machine = Machine::preset("vitcod").unwrap();
-    let (graph, _) = split::run(&parsed(&masked), &machine, GlobalTokens::Above(4)).unwrap();
+    let (graph, _) =
+        split::run(&parsed(&masked), &machine, GlobalTokens::Above(4), Packing::default()).unwrap();
     insta::assert_snapshot!(chosen(&graph));
 }

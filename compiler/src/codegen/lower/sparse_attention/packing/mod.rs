@@ -9,7 +9,7 @@
 //! [`Clusters`] divides the queries into batches with few different keys ([`clusters`]).
 //! [`Clusters::pack`] seats them so that groups have equal work ([`seats`]), and then chooses the
 //! order of the tokens with the clock at hand ([`order`]), such that no group runs dry and no bank
-//! is asked twice in a cycle. [`bound`] states what no packing can beat.
+//! is asked twice in a cycle. The [bound](crate::bound) is what no packing can beat.
 //!
 //! Scores, softmax and product use the same tokens: the entries of a query are stored in the order
 //! of its rows. The order is chosen for scores, in which held tokens read rows too.
@@ -18,9 +18,6 @@
 //! queries come first, each to the group with the least work (longest processing time first,
 //! Graham, 1969).
 
-/// Only tests need it so far: the command that prints it follows.
-#[cfg(test)]
-mod bound;
 mod clusters;
 mod order;
 mod seats;
@@ -29,11 +26,10 @@ mod tests;
 
 use vitcod_isa::lists::{Array, Clock, Kind, List, Phase};
 
-#[cfg(test)]
-use bound::{Demand, bound};
+use crate::split::Packing;
 
 /// Irregular rows that a machine reads in a cycle; `None` if reads are free.
-fn rows_per_cycle(array: &Array) -> Option<f64> {
+pub(crate) fn rows_per_cycle(array: &Array) -> Option<f64> {
     array.reads.map(|reads| f64::from(reads.ports) / reads.access_cycles.max(1) as f64)
 }
 
@@ -91,6 +87,7 @@ type Batch = Vec<Vec<usize>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Clusters {
     array: Array,
+    packing: Packing,
     /// Tells which heads share words; addresses do not matter.
     layout: RowLayout,
     queries: Vec<Query>,
@@ -162,10 +159,16 @@ pub(crate) struct Size {
 }
 
 impl Clusters {
-    /// Divides queries into batches. Queries without keys have no place in a list.
-    pub(crate) fn new(queries: Vec<Query>, layout: &RowLayout, array: Array) -> Clusters {
+    /// Divides queries into batches.
+    pub(crate) fn new(
+        queries: Vec<Query>,
+        layout: &RowLayout,
+        array: Array,
+        packing: Packing,
+    ) -> Clusters {
         let size = array.groups.seats() as usize;
         let clusters = match array.reads {
+            _ if !packing.ordered => seats::in_order(&queries, size),
             None => seats::longest_first(&queries, size),
             Some(_) => seats::alternate(
                 &queries,
@@ -177,12 +180,12 @@ impl Clusters {
         let clusters = clusters.into_iter().map(|cluster| Cluster {
             entries: cluster.iter().map(|query| queries[*query].keys.len()).sum(),
             longest: cluster.iter().map(|query| queries[*query].keys.len()).max().unwrap_or(0),
-            rows: seats::distinct(&queries, &cluster, layout),
-            held: seats::distinct_own(&queries, &cluster, layout),
+            rows: seats::rows(&queries, &cluster, layout, packing),
+            held: seats::held(&queries, &cluster, layout, packing),
             queries: cluster,
         });
         let clusters = clusters.collect();
-        Clusters { array, layout: *layout, queries, clusters }
+        Clusters { array, packing, layout: *layout, queries, clusters }
     }
 
     /// Whether there are no queries.
@@ -198,11 +201,9 @@ impl Clusters {
         // that they do not make one group busier than the others.
         let longest = self.clusters.iter().map(|cluster| cluster.longest).max().unwrap_or(0);
         let least = longest * self.array.groups.groups as usize;
-        let first = if self.array.reads.is_none() && parts > 1 && least * parts > all {
-            least.min(all)
-        } else {
-            0
-        };
+        let longest_first = self.array.reads.is_none() && self.packing.ordered;
+        let first =
+            if longest_first && parts > 1 && least * parts > all { least.min(all) } else { 0 };
         let (rest, others) = (all - first, if first > 0 { parts - 1 } else { parts });
         let mut before = 0;
         let part = self.clusters.iter().map(|cluster| {
@@ -246,8 +247,8 @@ impl Clusters {
                 *work += queries.iter().map(|query| self.queries[*query].keys.len()).sum::<usize>();
             }
             let queries: Vec<usize> = batch.concat();
-            let rows = seats::distinct(&self.queries, &queries, &self.layout);
-            let held = seats::distinct_own(&self.queries, &queries, &self.layout);
+            let rows = seats::rows(&self.queries, &queries, &self.layout, self.packing);
+            let held = seats::held(&self.queries, &queries, &self.layout, self.packing);
             size.queries += queries.len();
             size.rows += rows;
             size.held += held;
@@ -263,6 +264,7 @@ impl Clusters {
         let clusters: Vec<&[usize]> =
             clusters.iter().map(|cluster| cluster.queries.as_slice()).collect();
         match array.reads {
+            _ if !self.packing.ordered => seats::in_turn(&clusters, array),
             None => seats::by_groups(&self.queries, &clusters.concat(), array),
             Some(_) => seats::seat(&self.queries, &clusters, array),
         }
@@ -272,7 +274,7 @@ impl Clusters {
     pub(crate) fn pack(&self, parts: usize, layout: &RowLayout) -> Vec<List> {
         let pack = |clusters: &[Cluster]| {
             let batches = self.batches(clusters, &self.array);
-            order::order(&self.queries, &batches, layout, &self.array)
+            order::order(&self.queries, &batches, layout, (&self.array, self.packing))
         };
         self.parts(parts).into_iter().map(pack).collect()
     }
@@ -281,7 +283,7 @@ impl Clusters {
 impl RowLayout {
     /// The number of the words of a row and a head. Rows of the same pool are as far apart as there
     /// are pools.
-    fn word(&self, head: u8, row: u16) -> usize {
+    pub(crate) fn word(&self, head: u8, row: u16) -> usize {
         usize::from(row) * 256 + usize::from(head) / self.heads_per_word()
     }
 }

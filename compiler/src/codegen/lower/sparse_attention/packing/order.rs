@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use vitcod_isa::lists::{ContextSet, ListRow, Segment, Token};
 
-use super::{Array, Batch, Clock, Kind, List, Phase, Query, RowLayout};
+use super::{Array, Batch, Clock, Kind, List, Packing, Phase, Query, RowLayout};
 
 /// The most queries of a held token.
 const MAX_HELD: usize = u8::MAX as usize;
@@ -38,7 +38,12 @@ struct Pending {
 }
 
 impl Pending {
-    fn new(batch: &Batch, queries: &[Query], layout: &RowLayout, array: &Array) -> Pending {
+    fn new(
+        batch: &Batch,
+        queries: &[Query],
+        layout: &RowLayout,
+        (array, packing): (&Array, Packing),
+    ) -> Pending {
         let contexts = array.groups.contexts as usize;
         let new = |kind, row| Waiting {
             kind,
@@ -51,7 +56,7 @@ impl Pending {
         };
         // Held rows in the order of the contexts that they come to, others in rising order.
         let mut held: Vec<(usize, Waiting)> = Vec::new();
-        let mut rows = BTreeMap::<usize, Waiting>::new();
+        let mut rows = BTreeMap::<(usize, u8), Waiting>::new();
         for context in 0..contexts {
             for (group, of_group) in batch.iter().enumerate() {
                 let Some(query) = of_group.get(context) else { continue };
@@ -61,7 +66,8 @@ impl Pending {
                 let word = layout.word(*head, *query);
                 let known = held
                     .iter()
-                    .position(|(other, token)| *other == word && token.rows.len() < MAX_HELD);
+                    .position(|(other, token)| *other == word && token.rows.len() < MAX_HELD)
+                    .filter(|_| packing.shared);
                 let known = known.unwrap_or_else(|| {
                     held.push((word, new(Kind::Held, *query)));
                     held.len() - 1
@@ -70,7 +76,8 @@ impl Pending {
                 held[known].1.rows.push(ListRow { query, entries, head, context });
                 held[known].1.take(head, context);
                 for key in keys {
-                    let token = rows.entry(layout.word(head, *key));
+                    let of = if packing.shared { 0 } else { context };
+                    let token = rows.entry((layout.word(head, *key), of));
                     token.or_insert_with(|| new(Kind::Row, *key)).take(head, context);
                 }
             }
@@ -129,15 +136,23 @@ pub(super) fn order(
     queries: &[Query],
     batches: &[Batch],
     layout: &RowLayout,
-    array: &Array,
+    (array, packing): (&Array, Packing),
 ) -> List {
     let mut out = Ordered { list: List::default(), clock: Clock::new(*array, Phase::Scores) };
     let mut batches = batches.iter();
-    let mut pending = || batches.next().map(|batch| Pending::new(batch, queries, layout, array));
+    let mut pending =
+        || batches.next().map(|batch| Pending::new(batch, queries, layout, (array, packing)));
     let mut next = pending();
     out.list.segments.push(Segment::default());
     while let Some(mut this) = next {
         next = pending();
+        if !packing.ordered {
+            this.held.drain(..).for_each(|token| out.issue(token));
+            out.clock.end_segment();
+            out.list.segments.push(Segment::default());
+            this.rows.drain(..).for_each(|token| out.issue(token));
+            continue;
+        }
         while let Some((_, place)) = this.next_held(&out.clock) {
             out.issue(this.held.remove(place));
         }

@@ -3,10 +3,33 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use super::{Array, Batch, Query, RowLayout, rows_per_cycle};
+use super::{Array, Batch, Packing, Query, RowLayout, rows_per_cycle};
+
+/// Rows of keys that pass by for a cluster.
+pub(super) fn rows(
+    queries: &[Query],
+    cluster: &[usize],
+    layout: &RowLayout,
+    packing: Packing,
+) -> usize {
+    match packing.shared {
+        true => distinct(queries, cluster, layout),
+        false => cluster.iter().map(|query| queries[*query].keys.len()).sum(),
+    }
+}
+
+/// Tokens that take the queries of a cluster.
+pub(super) fn held(
+    queries: &[Query],
+    cluster: &[usize],
+    layout: &RowLayout,
+    packing: Packing,
+) -> usize {
+    if packing.shared { distinct_own(queries, cluster, layout) } else { cluster.len() }
+}
 
 /// Different words of the keys of a cluster.
-pub(super) fn distinct(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
+fn distinct(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
     let words = cluster.iter().flat_map(|query| {
         let Query { head, keys, .. } = &queries[*query];
         keys.iter().map(|key| layout.word(*head, *key))
@@ -15,7 +38,7 @@ pub(super) fn distinct(queries: &[Query], cluster: &[usize], layout: &RowLayout)
 }
 
 /// Different words of the queries of a cluster.
-pub(super) fn distinct_own(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
+fn distinct_own(queries: &[Query], cluster: &[usize], layout: &RowLayout) -> usize {
     count(
         cluster
             .iter()
@@ -28,6 +51,22 @@ fn count(mut words: Vec<usize>) -> usize {
     words.sort_unstable();
     words.dedup();
     words.len()
+}
+
+/// Clusters of queries in order.
+pub(super) fn in_order(queries: &[Query], size: usize) -> Vec<Vec<usize>> {
+    let order: Vec<usize> = (0..queries.len()).collect();
+    order.chunks(size).map(<[usize]>::to_vec).collect()
+}
+
+/// Seats the queries of each cluster in turn in all groups.
+pub(super) fn in_turn(clusters: &[&[usize]], array: &Array) -> Vec<Batch> {
+    let all = array.groups.groups as usize;
+    let seat = |cluster: &&[usize]| {
+        let group = |group| cluster.iter().copied().skip(group).step_by(all).collect();
+        (0..all).map(group).collect()
+    };
+    clusters.iter().map(seat).collect()
 }
 
 /// Clusters of the longest queries, then of shorter ones.

@@ -1,4 +1,4 @@
-//! Every entry is computed exactly once; batches share rows; the bound.
+//! Every entry is computed exactly once; batches share rows.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl Case {
     }
 
     fn clusters(&self) -> Clusters {
-        Clusters::new(self.queries.clone(), &self.layout, self.array())
+        Clusters::new(self.queries.clone(), &self.layout, self.array(), Packing::default())
     }
 
     /// The instruction of a phase on a list.
@@ -180,26 +180,6 @@ fn an_empty_list_has_no_parts() {
     assert!(case.clusters().is_empty());
 }
 
-#[test]
-fn no_packing_is_below_the_bound() {
-    for case in cases(80) {
-        let (array, cells) = (case.array(), 40);
-        let lists = case.clusters().pack(1, &case.layout);
-        let Some(list) = lists.first() else { continue };
-        let mut both = Demand::default();
-        let mut sum = 0;
-        for phase in Phase::ALL {
-            let mut demand = Demand::default();
-            demand.add_list(&case.queries, cells, phase, &case.layout, &array);
-            both.add_list(&case.queries, cells, phase, &case.layout, &array);
-            let cycles = case.cycles(list, phase);
-            assert!(bound(&demand, &array) <= cycles, "{array:?} {phase:?}");
-            sum += cycles;
-        }
-        assert!(bound(&both, &array) <= sum);
-    }
-}
-
 /// An array of so many groups of one line, one feature a line.
 fn array(groups: u32, contexts: u32, ports: u32) -> Array {
     Array {
@@ -220,7 +200,8 @@ fn neighbours_share_a_batch() {
     let queries: Vec<Query> =
         numbers.map(|i| Query { head: 0, query: i as u16, keys: band(i) }).collect();
     let layout = layout(1, 8, 8, 64);
-    let lists = Clusters::new(queries, &layout, array(4, 2, 2)).pack(1, &layout);
+    let lists =
+        Clusters::new(queries, &layout, array(4, 2, 2), Packing::default()).pack(1, &layout);
     // 8 batches of 8 neighbours need 12 words each, at the ends 10.
     assert_eq!(lists[0].segments.len(), 9);
     let rows = row_tokens(&lists[0]);
@@ -237,36 +218,6 @@ fn groups_finish_together_where_reads_are_free() {
     let entries: usize = queries.iter().map(|query| query.keys.len()).sum();
     let layout = layout(1, 8, 8, 60);
     let ideal = Array { reads: None, ..array(4, 2, 1) };
-    let sizes = Clusters::new(queries, &layout, ideal).sizes(1, None);
+    let sizes = Clusters::new(queries, &layout, ideal, Packing::default()).sizes(1, None);
     assert_eq!(sizes[0].cycles, [entries.div_ceil(4) as u64; 2]);
-}
-
-/// A column that everyone needs goes to a block where reads are the limit.
-#[test]
-fn the_bound_chooses_the_split() {
-    // Key 0 is needed by all 16 queries, and each query needs a key of its own.
-    let queries: Vec<Query> =
-        (0..16u16).map(|query| Query { head: 0, query, keys: vec![0, query + 1] }).collect();
-    let layout = layout(1, 8, 8, 17);
-    let (one, two) = (array(1, 1, 1), array(2, 1, 1));
-    let bound_of = |phases: &[Phase], array: &Array| {
-        let mut demand = Demand::default();
-        phases.iter().for_each(|phase| demand.add_list(&queries, 16, *phase, &layout, array));
-        bound(&demand, array)
-    };
-    // 32 entries and 32 reads, of which the block saves 16.
-    assert_eq!(bound_of(&[Phase::Products], &one), 32);
-    // With two groups 16 cycles of work, and 8 + 16 reads; 16 without those of key 0, for which
-    // there is no further work.
-    assert_eq!(bound_of(&[Phase::Products], &two), 16);
-    // Scores read 16 queries too: in the list 40 reads. Without key 0 there are 32 - 8 left, half
-    // of each query's read being on the account of key 0; those of own keys cost 15 cells each.
-    // Work 16 + 7.5 x = 24 - 1.5 x: x = 8 / 9 of a column.
-    assert_eq!(bound_of(&[Phase::Scores], &two), 23);
-    // Work that is there in any case.
-    let mut demand = Demand::default();
-    demand.add_work(100);
-    demand.add_list(&queries, 16, Phase::Products, &layout, &two);
-    assert_eq!(bound(&demand, &two), 66);
-    assert_eq!(bound(&Demand::default(), &two), 0);
 }

@@ -1,8 +1,9 @@
-//! Cycles that no program can go below, whatever it puts into blocks and however it packs the rest.
+//! Cycles of lines and row ports that no program can go below, whatever it puts into blocks and
+//! however it packs the rest.
 //!
 //! Let a column, a key of a head, have `c` entries.
 //!
-//! - *Work.* A group computes one entry or one cell of a block in a cycle. In the list the column
+//! - *Work.* A group of lines computes one entry or one cell of a block in a cycle. In the list the column
 //!   takes `c` of these cycles, in a block one for each query of the head.
 //! - *Reads of keys.* Each time the row of the key passes by it serves at most one query for each
 //!   context, so a list reads it at least `ceil(c / seats)` times. (If its word has columns of
@@ -27,11 +28,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Array, Phase, Query, RowLayout, rows_per_cycle};
+use vitcod_isa::lists::{Array, Phase};
+
+use crate::codegen::packing::{Query, RowLayout, rows_per_cycle};
 
 /// What has to be computed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Demand {
+pub(super) struct Demand {
     /// Entries and cells that the array computes in any case.
     work: usize,
     columns: Vec<Column>,
@@ -49,13 +52,13 @@ struct Column {
 
 impl Demand {
     /// Adds work without irregular reads: entries of features of a head, one cycle of a group each.
-    pub(crate) fn add_work(&mut self, entries: usize) {
+    pub(super) fn add_work(&mut self, entries: usize) {
         self.work += entries;
     }
 
     /// Adds a phase of the entries of a list, any of whose columns may be computed as a block of
     /// `cells` cells.
-    pub(crate) fn add_list(
+    pub(super) fn add_list(
         &mut self,
         queries: &[Query],
         cells: usize,
@@ -94,27 +97,55 @@ impl Demand {
     }
 }
 
-/// The lower bound of the cycles.
-pub(crate) fn bound(demand: &Demand, array: &Array) -> usize {
-    let mut columns = demand.columns.clone();
-    // Further work for a read that is saved, in rising order.
-    let price = |column: &Column| column.further as f64 / column.reads;
-    columns.sort_by(|a, b| price(a).total_cmp(&price(b)));
-    let (groups, ports) =
-        (f64::from(array.groups.groups), rows_per_cycle(array).unwrap_or(f64::INFINITY));
-    let mut work = demand.work as f64;
-    let mut reads: f64 = columns.iter().map(|column| column.reads).sum();
-    for column in columns {
-        let gap = reads / ports - work / groups;
-        if gap <= 0.0 {
-            break;
-        }
-        // The share of the column at which both limits meet.
-        let closes = column.reads / ports + column.further as f64 / groups;
-        let share = (gap / closes).min(1.0);
-        reads -= share * column.reads;
-        work += share * column.further as f64;
+/// What lines and row ports do in a cycle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rates {
+    /// Entries of all lines: also of those that no group of a list has.
+    pub(super) entries: f64,
+    /// Irregular rows.
+    pub(super) reads: f64,
+}
+
+impl Rates {
+    /// The rates of an array of so many lines.
+    pub(super) fn new(array: &Array, lines: u16) -> Rates {
+        let each = f64::from(array.groups.lines_each) * array.groups.entry_cycles as f64;
+        let reads = rows_per_cycle(array).unwrap_or(f64::INFINITY);
+        Rates { entries: f64::from(lines) / each, reads }
     }
-    // Sums of shares are not exact: a bound must not exceed the truth by their rounding.
-    ((work / groups).max(reads / ports) - 1e-6).ceil() as usize
+}
+
+impl Demand {
+    /// Cycles of the lines if nothing is in blocks.
+    pub(super) fn line_cycles(&self, rates: Rates) -> f64 {
+        self.work as f64 / rates.entries
+    }
+
+    /// Cycles of the row ports if nothing is in blocks.
+    pub(super) fn port_cycles(&self, rates: Rates) -> f64 {
+        self.columns.iter().map(|column| column.reads).sum::<f64>() / rates.reads
+    }
+
+    /// The lower bound of the cycles.
+    pub(super) fn bound(&self, rates: Rates) -> u64 {
+        let mut columns = self.columns.clone();
+        // Further work for a read that is saved, in rising order.
+        let price = |column: &Column| column.further as f64 / column.reads;
+        columns.sort_by(|a, b| price(a).total_cmp(&price(b)));
+        let (mut work, mut reads) = (self.line_cycles(rates), self.port_cycles(rates));
+        for column in columns {
+            let gap = reads - work;
+            if gap <= 0.0 {
+                break;
+            }
+            let (saved, further) =
+                (column.reads / rates.reads, column.further as f64 / rates.entries);
+            // The share of the column at which both limits meet.
+            let share = (gap / (saved + further)).min(1.0);
+            reads -= share * saved;
+            work += share * further;
+        }
+        // Sums of shares are not exact: a bound must not exceed the truth by their rounding.
+        (work.max(reads) - 1e-6).ceil() as u64
+    }
 }

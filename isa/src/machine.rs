@@ -187,7 +187,8 @@ pub struct Slots {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Datapath {
-    /// Registers of a line for operands, in bytes: a held and a streamed row part.
+    /// Registers of a line for operands, in bytes: a held and a streamed row part, each of whole
+    /// words.
     pub operand_bytes: u32,
     /// Int32 accumulators of a line: one half accumulates while the other is emptied.
     pub accumulators: u32,

@@ -242,7 +242,9 @@ impl Banks<'_> {
         ((dst, dst_stride), width): ((u64, u64), u64),
     ) {
         let datapath = self.organisation.datapath;
-        let held = u64::from(datapath.operand_bytes / 2).max(1);
+        let word = u64::from(self.organisation.banks.word_bytes);
+        // A line holds whole words, at least one.
+        let held = u64::from(datapath.operand_bytes / 2).div_ceil(word).max(1) * word;
         let block = u64::from(datapath.accumulators / 2).max(1);
         let is_held_once = right(0)[0].1 <= held;
         for first in (0..n).step_by(lines as usize) {

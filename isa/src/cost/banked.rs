@@ -13,7 +13,8 @@
 //!   revolutions for what it reads, and likewise for what it writes; twice the larger number where
 //!   a unit reads and writes in turn. The right operand of a product is read once for each block of
 //!   rows of the left one: as many rows as half of a line's accumulators, while the other half is
-//!   emptied; or once per pass if lines hold whole rows. The left operand is read once per pass. In
+//!   emptied; or once per pass if lines hold whole rows. What a line holds, half of its registers
+//!   for operands, is rounded up to whole words. The left operand is read once per pass. In
 //!   `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
 //!   accumulators divided by its MACs. Every other operand is read or written once. Keys that an
 //!   index names may all be in one bank, so each is charged a layer.
@@ -227,11 +228,17 @@ impl Costing<'_> {
 
     // ---- MAC lines ----
 
+    /// Bytes of a row that a line holds: whole words, so that all parts of a row begin alike within
+    /// their words and are one term of a sum.
+    fn held(&self) -> u64 {
+        let held = u64::from(self.organisation.datapath.operand_bytes / 2);
+        held.max(1).next_multiple_of(self.geometry.word)
+    }
+
     /// The stream of rows of which lines take a part after the other: as many bytes of all rows as
     /// lines can hold, or more where rows are so few that a window has room.
     fn parts(&self, rows: Rows) -> Stream {
-        let held = u64::from(self.organisation.datapath.operand_bytes / 2).max(1);
-        let part = held * (self.geometry.banks / rows.count.max(1)).max(1);
+        let part = self.held() * (self.geometry.banks / rows.count.max(1)).max(1);
         if rows.depth() <= part {
             return self.geometry.stream(rows);
         }
@@ -252,7 +259,7 @@ impl Costing<'_> {
         let datapath = self.organisation.datapath;
         let passes = Passes::new(m, n, lines.count.into());
         let block = u64::from(datapath.accumulators / 2).max(1);
-        let held_once = right.bytes <= u64::from(datapath.operand_bytes / 2);
+        let held_once = right.bytes <= self.held();
         let blocks = |rows: u64| if held_once { 1 } else { rows.div_ceil(block) };
 
         // The right operand: the columns of each pass, for each block of rows.

@@ -1,5 +1,6 @@
 //! Costs worked out by hand, and against models that go cycle by cycle and burst by burst.
 
+mod banks;
 mod bursts;
 mod lines;
 mod lists;

@@ -254,14 +254,11 @@ impl Banks<'_> {
             let rows_each = m.div_ceil(groups);
             let rows: Vec<Row> = columns.iter().map(|column| right(*column)).collect();
             for _ in 0..if is_held_once { 1 } else { rows_each.div_ceil(block) } {
-                let mut windows = self.parts(&rows, held);
-                if scattered {
-                    // Each row of an index is alone, whatever the others are.
-                    let words: usize = windows.iter().map(BTreeSet::len).sum();
-                    let alone = words.max(columns.len());
-                    windows = (0..alone).map(|_| Window::from([0])).collect();
-                }
-                reads.extend(windows);
+                reads.extend(if scattered {
+                    self.anywhere(right, columns.len() as u64, held)
+                } else {
+                    self.parts(&rows, held)
+                });
             }
             let rows: Vec<Row> = (0..m).map(left).collect();
             if is_held_once {
@@ -274,6 +271,27 @@ impl Banks<'_> {
                 .collect();
             writes.extend(self.windows(&results));
         }
+    }
+
+    /// As many rows as that in the parts that lines hold, each row alone and any of all rows: the
+    /// one whose part has the most words.
+    fn anywhere(&self, row: RowAt<'_>, count: u64, held: u64) -> Vec<Window> {
+        let banks = u64::from(self.organisation.banks.count);
+        let part = (held * (banks / count).max(1)) as usize;
+        let (_, bytes) = row(0)[0];
+        let mut windows = Vec::new();
+        for offset in (0..bytes).step_by(part) {
+            // Beginnings repeat after as many rows as a word has bytes.
+            let part_of = |number: u64| {
+                let (at, _) = row(number)[0];
+                self.windows(&[vec![(at + offset, (part as u64).min(bytes - offset))]])
+            };
+            let of_each = (0..u64::from(self.organisation.banks.word_bytes)).map(part_of);
+            let words = |part: &Vec<Window>| part.iter().map(BTreeSet::len).sum::<usize>();
+            let most = of_each.max_by_key(words).unwrap_or_default();
+            (0..count).for_each(|_| windows.extend(most.iter().cloned()));
+        }
+        windows
     }
 
     /// Rows in the parts that lines hold.

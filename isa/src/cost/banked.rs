@@ -17,7 +17,8 @@
 //!   for operands, is rounded up to whole words. The left operand is read once per pass. In
 //!   `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
 //!   accumulators divided by its MACs. Every other operand is read or written once. Keys that an
-//!   index names may all be in one bank, so each is charged a layer.
+//!   index names may all be in one bank, so each is a window by itself, of as many words as a key
+//!   of these bytes can take part of.
 //! - *Requantisers*: int8 and int16 results, divided by the requantisers of the lines.
 //! - *Dividers*: a reciprocal for each row of `spmm` and each query of `spmm_list`.
 //! - *LayerNorm*: reads each row twice, for its statistics and to normalise it; the first row's
@@ -238,13 +239,16 @@ impl Costing<'_> {
     /// The stream of rows of which lines take a part after the other: as many bytes of all rows as
     /// lines can hold, or more where rows are so few that a window has room.
     fn parts(&self, rows: Rows) -> Stream {
+        self.parts_as(rows, |part| self.geometry.stream(part))
+    }
+
+    /// The same of rows that are visited in this way.
+    fn parts_as(&self, rows: Rows, stream: impl Fn(Rows) -> Stream) -> Stream {
         let part = self.held() * (self.geometry.banks / rows.count.max(1)).max(1);
         if rows.depth() <= part {
-            return self.geometry.stream(rows);
+            return stream(rows);
         }
-        let of = |offset: u64, bytes: u64| {
-            self.geometry.stream(Rows { runs: 1, bytes, ..rows.at(offset) })
-        };
+        let of = |offset: u64, bytes: u64| stream(Rows { runs: 1, bytes, ..rows.at(offset) });
         self.geometry.sum(rows.runs, rows.run_stride, |run| {
             let whole = self.geometry.sum(rows.bytes / part, part, |at| of(run + at, part));
             let rest = rows.bytes % part;
@@ -264,10 +268,12 @@ impl Costing<'_> {
 
         // The right operand: the columns of each pass, for each block of rows.
         let columns = |count: u64, offset: u64| {
-            let stream = self.parts(Rows { count, ..right.at(offset) });
-            // Only data say which rows an index names: at worst, all are in one bank.
-            let layers = if scattered { stream.words.max(count) } else { stream.layers };
-            Stream { layers, ..stream }
+            let rows = Rows { count, ..right.at(offset) };
+            if scattered {
+                self.parts_as(rows, |part| self.geometry.anywhere(part))
+            } else {
+                self.parts(rows)
+            }
         };
         let pass_bytes = passes.columns.saturating_mul(right.stride);
         let held = self

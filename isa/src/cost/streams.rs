@@ -115,6 +115,19 @@ impl Geometry {
         windows.and(of(count % window, offset))
     }
 
+    /// As many rows of one run as that, but any rows at multiples of the stride, in any order: each
+    /// is a window by itself, and begins where it takes the most words.
+    pub(super) fn anywhere(self, rows: Rows) -> Stream {
+        if rows.bytes == 0 {
+            return Stream::default();
+        }
+        // Rows begin at all multiples of this within a word, beside the offset of the first.
+        let apart = 1 << rows.stride.trailing_zeros().min(self.word.trailing_zeros());
+        let start = self.word - apart + rows.base % apart;
+        let words = (start + rows.bytes).div_ceil(self.word);
+        Stream { words, layers: words.div_ceil(self.banks) }.times(rows.count)
+    }
+
     /// The sum of streams `stride` bytes apart.
     pub(super) fn sum(self, count: u64, stride: u64, of: impl Fn(u64) -> Stream) -> Stream {
         periodic(count, stride, self.word, of)
@@ -247,6 +260,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn rows_anywhere_take_as_many_words_as_any(
+            banks in 1u64..20, word in prop_oneof![Just(1u64), Just(4), Just(16), Just(64)],
+            base in 0u64..200, bytes in 1u64..300, stride in 0u64..300, count in 0u64..5,
+        ) {
+            let geometry = Geometry { banks, word };
+            let of = |base: u64| geometry.contiguous(base, bytes);
+            // Beginnings repeat after as many rows as a word has bytes.
+            let all: Vec<Stream> = (0..word).map(|row| of(base + row * stride)).collect();
+            let words = all.iter().map(|row| row.words).max().unwrap();
+            let layers = all.iter().map(|row| row.layers).max().unwrap();
+            let found = geometry.anywhere(Rows::new(base, count, bytes, stride));
+            prop_assert_eq!(found, Stream { words, layers }.times(count));
+        }
+
         #[test]
         fn closed_forms_count_every_word(
             banks in 1u64..20, word in prop_oneof![Just(1u64), Just(4), Just(16), Just(64)],

@@ -193,37 +193,24 @@ impl Channel {
         Access { column, data }
     }
 
-    /// Executes every refresh that is due by a clock.
+    /// Executes every refresh that is due by a clock: each closes all rows, and takes tRFC.
     fn refresh_until(&mut self, clock: u64, counts: &mut RowCounts) {
-        while self.refresh_due <= clock {
-            let ready = self.refresh();
-            counts.refreshes += 1;
-            // All banks are closed now. Refreshes that follow each other at their distance need not
-            // be executed one by one, but for the last.
-            if ready <= self.refresh_due && self.refresh_due <= clock {
-                let skipped = (clock - self.refresh_due) / self.distances.refi;
-                self.refresh_due += skipped * self.distances.refi;
-                counts.refreshes = counts.refreshes.saturating_add(skipped);
-            }
-        }
-    }
-
-    /// Closes all rows and refreshes; returns the first clock of an activation.
-    fn refresh(&mut self) -> u64 {
         let d = self.distances;
-        let mut start = self.refresh_due;
-        for bank in &self.banks {
-            start = start.max(match bank.row {
-                Some(_) => self.refresh_due.max(bank.precharge_from) + d.rp,
-                None => bank.activate_from,
-            });
-        }
-        let ready = start + d.rfc;
+        let more = (clock - self.refresh_due) / d.refi;
+        let first = self.banks.iter().map(|bank| match bank.row {
+            Some(_) => self.refresh_due.max(bank.precharge_from) + d.rp,
+            None => bank.activate_from,
+        });
+        let first = first.fold(self.refresh_due, u64::max);
+        let last = self.refresh_due + more * d.refi;
+        // The others find all rows closed. They are due at a distance that is larger than tRFC, so
+        // all follow the first at once until one is in time; then the last is in time, too.
+        let ready = (first + more * d.rfc).max(last) + d.rfc;
         for bank in &mut self.banks {
             (bank.row, bank.activate_from) = (None, ready);
         }
-        self.refresh_due += d.refi;
-        ready
+        self.refresh_due = last + d.refi;
+        counts.refreshes = counts.refreshes.saturating_add(more + 1);
     }
 
     /// The first clock in which any command may be issued to any bank, and all data have moved.

@@ -29,6 +29,8 @@
 //!   one after the other from one bank, of which each burst that can be in another row of the bank
 //!   than its predecessor is in one; then all banks count as open at an unknown row, and the next
 //!   transfer waits until these slots have passed.
+//! - *Long transfers*: 262,144 bursts of a transfer are followed. Each of the others takes as long
+//!   as a burst can take, with refreshes, and no other channel has a burst meanwhile.
 //!
 //! # What is not modelled
 //!

@@ -29,7 +29,7 @@
 //! - *Lists*: state their cycles, see above. Softmax takes them row by row.
 //!
 //! The latency includes two revolutions: the first words arrive within one, the last results leave
-//! within another.
+//! within another. That of transfers includes one: what they read from the scratchpad, or write.
 
 use super::streams::{Geometry, Rows, Stream};
 use super::{Cost, SramTraffic, Summand as _, burst_traffic};

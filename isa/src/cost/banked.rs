@@ -24,7 +24,8 @@
 //! - *LayerNorm*: reads each row twice, for its statistics and to normalise it; the first row's
 //!   statistics and root are exposed. Parameters are read once for 8 rows. Roots of other rows are
 //!   hidden unless `rows / roots` of them take longer.
-//! - *Tables*: the table of a lookup is read while the one before is in use.
+//! - *Tables*: the vector unit holds two. The table of a lookup or interpolation is read while the
+//!   one before is in use.
 //! - *Transfers*: the words of each run in the scratchpad; the channel waits for them.
 //! - *Lists*: state their cycles, see above. Softmax takes them row by row.
 //!

@@ -1,10 +1,12 @@
 //! Streams of words between the banks and a unit's slots.
 //!
 //! A stream visits the rows of an operand in order, in *windows*: as many consecutive rows as have
-//! no more words than there are banks, or a single row if it has more. The words of a window may
-//! arrive in any order, each distinct word once. A *layer* is a set of words in different banks; a
-//! slot delivers a layer per revolution of the banks. A window takes as many layers as it has words
-//! in one bank (ours; that so many suffice is immediate, because banks are independent).
+//! no more words than there are banks, where each counts as many as any of them can have. If a row
+//! alone has more, its runs are visited in windows of as many words as there are banks; so are
+//! contiguous rows, as one run. The words of a window may arrive in any order, each distinct word
+//! once. A *layer* is a set of words in different banks; a slot delivers a layer per revolution of
+//! the banks. A window takes as many layers as it has words in one bank (ours; that so many suffice
+//! is immediate, because banks are independent).
 //!
 //! Words of consecutive rows are in different banks if the rows are contiguous, or if the stride in
 //! words has no common factor with the number of banks. The compiler chooses strides so.

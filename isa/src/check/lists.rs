@@ -3,8 +3,8 @@
 use crate::effects::Access;
 use crate::instr::Op;
 use crate::lists::{
-    LIST_ROW_BYTES, List, ListError, ListRow, MAX_HEADS, Run, Shape, check_rows,
-    check_softmax_cycles, list_rows,
+    LIST_ROW_BYTES, List, ListError, ListRow, MAX_HEADS, Shape, check_rows, check_softmax_cycles,
+    list_rows,
 };
 use crate::machine::Machine;
 
@@ -56,15 +56,8 @@ pub(super) fn check(
             check_softmax_cycles(softmax, &rows, machine)?;
         }
     }
-    if let Some(shape) = Shape::of(op)
-        && let (Some(rows), Some(tokens)) = (of("rows"), of("tokens"))
-    {
-        let list = List::from_bytes(&rows, &tokens, shape.wide, &shape.groups(machine))?;
-        if placed {
-            Run::new(op, &list, machine)?.check(op, &list)?;
-        } else {
-            Run::keys(op, &list, machine)?;
-        }
+    if let (Some(rows), Some(tokens)) = (of("rows"), of("tokens")) {
+        List::checked(op, [&rows, &tokens], placed, machine)?;
     }
     Ok(())
 }

@@ -33,51 +33,20 @@
 //! within another. That of transfers includes one: what they read from the scratchpad, or write.
 
 use super::streams::{Geometry, Rows, Stream};
-use super::{Cost, SramTraffic, Summand as _, burst_traffic};
+use super::{Coder, Cost, Model, SramTraffic, burst_traffic};
 use crate::effects::{Data, Mode, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
-use crate::instr::{Engine, Width};
+use crate::instr::{Engine, Unit, Width};
 use crate::machine::{Machine, Organisation};
+use crate::periodic::Summand as _;
 
 /// Rows of LayerNorm that are normalised together, channel by channel, so that its parameters are
 /// read once for all of them (ours).
 const NORMALISED_ROWS: u64 = 8;
 
-/// The cost of an operation on a machine with banks.
-pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -> Cost {
-    let mut costing = Costing {
-        op,
-        machine,
-        organisation,
-        geometry: Geometry::new(organisation),
-        read: Stream::default(),
-        written: Stream::default(),
-        sram: SramTraffic::default(),
-    };
-    match *op {
-        Op::Load(_) | Op::Store(_) | Op::Gather(_) => costing.transfer(),
-        Op::Matmul(product) => costing.matmul(&product),
-        Op::Sddmm(scores) => costing.sddmm(&scores),
-        Op::Spmm(product) => costing.spmm(&product),
-        // See `lists`.
-        Op::SddmmList(_) | Op::SpmmList(_) | Op::SoftmaxList(_) => Cost::default(),
-        Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. }) => {
-            costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.encoder)
-        }
-        Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
-            costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.decoder)
-        }
-        Op::Softmax(Softmax { m, n, .. }) => costing.softmax(m, n),
-        Op::LayerNorm(norm) => costing.layer_norm(&norm),
-        Op::Add(Add { m, n, .. })
-        | Op::Lut(Lut { m, n, .. })
-        | Op::Interpolate(Interpolate { m, n, .. }) => costing.elementwise(m, n),
-        Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
-    }
-}
-
-struct Costing<'a> {
+/// Counts what an instruction takes on a machine with banks.
+pub(super) struct Banked<'a> {
     op: &'a Op,
     machine: &'a Machine,
     organisation: Organisation<'a>,
@@ -126,7 +95,146 @@ struct Sums {
     width: u64,
 }
 
-impl Costing<'_> {
+impl Model for Banked<'_> {
+    /// A transfer: the banks limit it beside the channel.
+    fn transfer(&mut self) -> Cost {
+        self.others(&[]);
+        let slots = self.organisation.slots;
+        let read = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load_read };
+        let mut cost = burst_traffic(self.op, self.machine);
+        cost.cycles = self
+            .organisation
+            .revolutions(self.read, read)
+            .max(self.organisation.revolutions(self.written, slots.load_write));
+        cost.latency += self.organisation.revolution_cycles();
+        cost.sram = self.sram;
+        cost
+    }
+
+    fn matmul(&mut self, op: &Matmul) -> Cost {
+        let (m, n) = (u64::from(op.m), u64::from(op.n));
+        let sums = Sums {
+            left: Rows {
+                runs: op.runs().into(),
+                run_stride: op.run_stride.into(),
+                ..Rows::new(op.a.0.into(), m, op.k.into(), op.a_stride.into())
+            },
+            right: Rows::new(op.b.0.into(), n, op.depth(), op.b_stride.into()),
+            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
+            width: op.out.bytes().into(),
+        };
+        let cycles = self.sums(&sums, op.lines, ["a", "b"], false);
+        self.others(&["a", "b", "dst"]);
+        let results = if op.out == Width::I32 { 0 } else { m * n };
+        let cycles = cycles.max(self.organisation.requantise(results, op.lines.count));
+        self.on_engine(op.engine, op.lines, cycles, m * n * op.depth())
+    }
+
+    fn sddmm(&mut self, op: &Sddmm) -> Cost {
+        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
+        let sums = Sums {
+            left: Rows::new(op.q.0.into(), m, d, op.q_stride.into()),
+            right: Rows::new(op.k.0.into(), n, d, op.k_stride.into()),
+            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
+            width: 2,
+        };
+        let cycles = self.sums(&sums, op.lines, ["q", "k"], op.indexed);
+        self.others(&["q", "k", "dst"]);
+        let cycles = cycles.max(self.organisation.requantise(m * n, op.lines.count));
+        self.on_engine(op.engine, op.lines, cycles, m * n * d)
+    }
+
+    fn spmm(&mut self, op: &Spmm) -> Cost {
+        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
+        let rounds = self.output_rounds(m, op.d, op.lines);
+        // A value serves all rows that have an accumulator.
+        let half = u64::from(self.organisation.datapath.accumulators / 2);
+        let contexts = half / u64::from(self.machine.lines.macs);
+        let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
+        self.reads("v", values);
+        self.others(&["v"]);
+        // Where lines are left, they divide the keys; an adder tree adds their sums up.
+        let parts = d.div_ceil(self.machine.lines.macs.into());
+        let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
+        let mut cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
+        if op.out != Width::I32 {
+            let organisation = self.organisation;
+            let results = organisation.requantise(m * d, op.lines.count);
+            cycles = cycles.max(results).max(organisation.reciprocals(m));
+        }
+        self.on_engine(op.engine, op.lines, cycles, m * n * d).shifted(op.minifloat)
+    }
+
+    fn autoencoder(&mut self, unit: Unit, lines: LineSet, shape: Coder) -> Cost {
+        self.others(&[]);
+        let Coder { m, d, heads_in, heads_out } = shape;
+        let slots = match unit {
+            Unit::Encoder => self.organisation.slots.encoder,
+            _ => self.organisation.slots.decoder,
+        };
+        let rows = u64::from(m) * u64::from(heads_out);
+        let rounds = self.output_rounds(rows, d, lines);
+        let cycles = rounds * u64::from(heads_in) * self.step_cycles(d);
+        let words = self.organisation.in_turn(slots, [self.read, self.written]);
+        let results = rows * u64::from(d);
+        let cycles = cycles.max(words).max(self.organisation.requantise(results, lines.count));
+        self.on_lines(lines, cycles, results * u64::from(heads_in))
+    }
+
+    fn softmax(&mut self, m: u16, n: u16) -> Cost {
+        self.others(&[]);
+        let softmax = &self.machine.softmax;
+        let cycles = u64::from(m) * u64::from(n).div_ceil(softmax.scores_per_cycle.into());
+        let elements = u64::from(m) * u64::from(n);
+        let words =
+            self.organisation.in_turn(self.organisation.slots.softmax, [self.read, self.written]);
+        self.elements(cycles.max(words), elements, softmax.fill_cycles)
+    }
+
+    fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
+        // Statistics and normalisation read a row each; statistics and root of the first row are
+        // exposed.
+        let source = self.operand("src");
+        self.reads("src", source.times(2));
+        let params = self.operand("params");
+        self.reads("params", params.times(u64::from(op.m).div_ceil(NORMALISED_ROWS)));
+        self.others(&["src", "params"]);
+        let vector = &self.machine.vector;
+        let row = u64::from(op.n).div_ceil(vector.elements_per_cycle.into());
+        let roots = self.organisation.roots(op.m.into());
+        let cycles = (u64::from(op.m) * row).max(roots);
+        let elements = u64::from(op.m) * u64::from(op.n);
+        let mut cost = self.on_vector_unit(cycles, elements);
+        cost.cycles += row + u64::from(self.organisation.datapath.root_cycles);
+        cost
+    }
+
+    /// Elements of the vector unit. It holds two tables: one is loaded while the other is in use.
+    fn elementwise(&mut self, m: u16, n: u16) -> Cost {
+        self.others(&[]);
+        let vector = &self.machine.vector;
+        let cycles = u64::from(m) * u64::from(n).div_ceil(vector.elements_per_cycle.into());
+        self.on_vector_unit(cycles, u64::from(m) * u64::from(n))
+    }
+}
+
+impl<'a> Banked<'a> {
+    pub(super) fn new(
+        op: &'a Op,
+        machine: &'a Machine,
+        organisation: Organisation<'a>,
+    ) -> Banked<'a> {
+        Banked {
+            op,
+            machine,
+            organisation,
+            geometry: Geometry::new(organisation),
+            read: Stream::default(),
+            written: Stream::default(),
+            sram: SramTraffic::default(),
+        }
+    }
+
     // ---- streams ----
 
     /// Counts words that are read.
@@ -176,51 +284,16 @@ impl Costing<'_> {
 
     // ---- limits ----
 
-    /// Cycles of the revolutions in which so many slots deliver a stream.
-    fn revolutions(&self, stream: Stream, slots: u32) -> u64 {
-        let revolutions = stream.layers.div_ceil(u64::from(slots.max(1)));
-        revolutions.saturating_mul(self.organisation.revolution_cycles())
-    }
-
-    /// Cycles of the revolutions in which so many slots deliver what is read and take what is
-    /// written, in turn.
-    fn in_turn(&self, slots: u32) -> u64 {
-        2 * self.revolutions(self.read, slots).max(self.revolutions(self.written, slots))
-    }
-
-    /// The latency of a unit with this many stages: operands arrive and results leave within a
-    /// revolution. It is the same for all instructions of a unit, so that writes of one do not meet
-    /// those of the next.
-    fn latency(&self, fill: u32) -> u64 {
-        u64::from(fill) + 2 * self.organisation.revolution_cycles()
-    }
-
-    /// Cycles in which the requantisers of some lines process results.
-    fn requantise(&self, results: u64, lines: LineSet) -> u64 {
-        let each = u64::from(self.organisation.datapath.requantisers);
-        results.div_ceil((each * u64::from(lines.count)).max(1))
-    }
-
-    /// Cycles in which units that take `cycles` each process some rows.
-    fn shared(&self, rows: u64, units: u32, cycles: u32) -> u64 {
-        rows.div_ceil(units.max(1).into()) * u64::from(cycles)
-    }
-
     /// The cost of an instruction on the lines of an engine.
     fn on_engine(&self, engine: Engine, lines: LineSet, cycles: u64, macs: u64) -> Cost {
-        let slots = self.organisation.slots;
-        let (read, write) = match engine {
-            Engine::Denser => (slots.denser_read, slots.denser_write),
-            Engine::Sparser => (slots.sparser_read, slots.sparser_write),
-        };
-        let words = self.revolutions(self.read, read).max(self.revolutions(self.written, write));
+        let words = self.organisation.of_engine(engine, [self.read, self.written]);
         self.on_lines(lines, cycles.max(words), macs)
     }
 
     fn on_lines(&self, lines: LineSet, cycles: u64, macs: u64) -> Cost {
         Cost {
             cycles: cycles.max(1),
-            latency: self.latency(self.machine.lines.fill_cycles),
+            latency: self.organisation.latency(self.machine.lines.fill_cycles),
             lines: Some(lines),
             macs,
             sram: self.sram,
@@ -313,63 +386,6 @@ impl Costing<'_> {
         passes.rounds(m) * sum
     }
 
-    fn matmul(&mut self, op: &Matmul) -> Cost {
-        let (m, n) = (u64::from(op.m), u64::from(op.n));
-        let sums = Sums {
-            left: Rows {
-                runs: op.runs().into(),
-                run_stride: op.run_stride.into(),
-                ..Rows::new(op.a.0.into(), m, op.k.into(), op.a_stride.into())
-            },
-            right: Rows::new(op.b.0.into(), n, op.depth(), op.b_stride.into()),
-            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
-            width: op.out.bytes().into(),
-        };
-        let cycles = self.sums(&sums, op.lines, ["a", "b"], false);
-        self.others(&["a", "b", "dst"]);
-        let results = if op.out == Width::I32 { 0 } else { m * n };
-        let cycles = cycles.max(self.requantise(results, op.lines));
-        self.on_engine(op.engine, op.lines, cycles, m * n * op.depth())
-    }
-
-    fn sddmm(&mut self, op: &Sddmm) -> Cost {
-        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
-        let sums = Sums {
-            left: Rows::new(op.q.0.into(), m, d, op.q_stride.into()),
-            right: Rows::new(op.k.0.into(), n, d, op.k_stride.into()),
-            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
-            width: 2,
-        };
-        let cycles = self.sums(&sums, op.lines, ["q", "k"], op.indexed);
-        self.others(&["q", "k", "dst"]);
-        let cycles = cycles.max(self.requantise(m * n, op.lines));
-        self.on_engine(op.engine, op.lines, cycles, m * n * d)
-    }
-
-    fn spmm(&mut self, op: &Spmm) -> Cost {
-        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
-        let rounds = self.output_rounds(m, op.d, op.lines);
-        // A value serves all rows that have an accumulator.
-        let half = u64::from(self.organisation.datapath.accumulators / 2);
-        let contexts = half / u64::from(self.machine.lines.macs);
-        let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
-        self.reads("v", values);
-        self.others(&["v"]);
-        // Where lines are left, they divide the keys; an adder tree adds their sums up.
-        let parts = d.div_ceil(self.machine.lines.macs.into());
-        let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
-        let mut cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
-        if op.out != Width::I32 {
-            let datapath = self.organisation.datapath;
-            cycles = cycles.max(self.requantise(m * d, op.lines)).max(self.shared(
-                m,
-                datapath.dividers,
-                datapath.divider_cycles,
-            ));
-        }
-        self.on_engine(op.engine, op.lines, cycles, m * n * d).shifted(op.minifloat)
-    }
-
     /// Rounds in which lines that accumulate along outputs compute `rows` rows of `d` features.
     fn output_rounds(&self, rows: u64, d: u16, lines: LineSet) -> u64 {
         let parts = u64::from(d).div_ceil(self.machine.lines.macs.into());
@@ -382,88 +398,24 @@ impl Costing<'_> {
         lines.macs.min(d.into()).div_ceil(lines.port_bytes).into()
     }
 
-    fn autoencoder(
-        &mut self,
-        lines: LineSet,
-        (m, d, heads_in, heads_out): (u16, u16, u16, u16),
-        slots: u32,
-    ) -> Cost {
-        self.others(&[]);
-        let rows = u64::from(m) * u64::from(heads_out);
-        let rounds = self.output_rounds(rows, d, lines);
-        let cycles = rounds * u64::from(heads_in) * self.step_cycles(d);
-        let words = self.in_turn(slots);
-        let results = rows * u64::from(d);
-        let cycles = cycles.max(words).max(self.requantise(results, lines));
-        self.on_lines(lines, cycles, results * u64::from(heads_in))
-    }
-
     // ---- other units ----
-
-    fn softmax(&mut self, m: u16, n: u16) -> Cost {
-        self.others(&[]);
-        let softmax = &self.machine.softmax;
-        let cycles = u64::from(m) * u64::from(n).div_ceil(softmax.scores_per_cycle.into());
-        let elements = u64::from(m) * u64::from(n);
-        let words = self.in_turn(self.organisation.slots.softmax);
-        self.elements(cycles.max(words), elements, softmax.fill_cycles)
-    }
-
-    fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
-        // Statistics and normalisation read a row each; statistics and root of the first row are
-        // exposed.
-        let source = self.operand("src");
-        self.reads("src", source.times(2));
-        let params = self.operand("params");
-        self.reads("params", params.times(u64::from(op.m).div_ceil(NORMALISED_ROWS)));
-        self.others(&["src", "params"]);
-        let datapath = self.organisation.datapath;
-        let vector = &self.machine.vector;
-        let row = u64::from(op.n).div_ceil(vector.elements_per_cycle.into());
-        let roots = self.shared(op.m.into(), datapath.roots, datapath.root_cycles);
-        let cycles = (u64::from(op.m) * row).max(roots);
-        let elements = u64::from(op.m) * u64::from(op.n);
-        let mut cost = self.on_vector_unit(cycles, elements);
-        cost.cycles += row + u64::from(datapath.root_cycles);
-        cost
-    }
-
-    /// Elements of the vector unit. It holds two tables: one is loaded while the other is in use.
-    fn elementwise(&mut self, m: u16, n: u16) -> Cost {
-        self.others(&[]);
-        let vector = &self.machine.vector;
-        let cycles = u64::from(m) * u64::from(n).div_ceil(vector.elements_per_cycle.into());
-        self.on_vector_unit(cycles, u64::from(m) * u64::from(n))
-    }
 
     fn on_vector_unit(&self, cycles: u64, elements: u64) -> Cost {
         let slots = self.organisation.slots;
         let words = self
+            .organisation
             .revolutions(self.read, slots.vector_read)
-            .max(self.revolutions(self.written, slots.vector_write));
+            .max(self.organisation.revolutions(self.written, slots.vector_write));
         self.elements(cycles.max(words), elements, self.machine.vector.fill_cycles)
     }
 
     fn elements(&self, cycles: u64, elements: u64, fill: u32) -> Cost {
         Cost {
             cycles: cycles.max(1),
-            latency: self.latency(fill),
+            latency: self.organisation.latency(fill),
             elements,
             sram: self.sram,
             ..Cost::default()
         }
-    }
-
-    /// A transfer: the banks limit it beside the channel.
-    fn transfer(&mut self) -> Cost {
-        self.others(&[]);
-        let slots = self.organisation.slots;
-        let read = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load_read };
-        let mut cost = burst_traffic(self.op, self.machine);
-        cost.cycles =
-            self.revolutions(self.read, read).max(self.revolutions(self.written, slots.load_write));
-        cost.latency += self.organisation.revolution_cycles();
-        cost.sram = self.sram;
-        cost
     }
 }

@@ -13,7 +13,7 @@
 
 use crate::machine::{MAX_BANKS, Organisation};
 
-use super::{Summand, periodic};
+use crate::periodic::{Summand, periodic};
 
 /// The words of a stream, and the layers in which the banks deliver them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod lists;
 mod streams;
 
 use super::*;
+use crate::effects::Region;
 use crate::instr::{Dram, Engine, Sram, Traffic, Width};
 
 fn vitcod() -> Machine {

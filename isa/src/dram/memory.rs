@@ -1,9 +1,8 @@
 //! The interface of the memory and the queues of its channels.
 
-use crate::cost;
 use crate::instr::table::Gather;
 
-use super::bursts::{Request, What, in_place_of_gather, of_region, of_row};
+use super::bursts::{Request, What, bursts, in_place_of_gather, of_region, of_row};
 use super::channel::{Access, Channel, Direction, Target};
 use super::{BURST_CLOCKS, Ddr4, RowCounts};
 
@@ -80,7 +79,7 @@ impl Memory {
                     issued(clock, address);
                 }
                 if addresses.next().is_some() {
-                    let all = cost::bursts(region, self.ddr4.burst_bytes().into());
+                    let all = bursts(region, self.ddr4.burst_bytes().into());
                     self.slots(all - FOLLOWED, &mut served);
                 }
             }

@@ -8,7 +8,7 @@ mod stepped;
 
 use proptest::prelude::*;
 
-use super::bursts::{Request, What, of_region, of_row};
+use super::bursts::{Request, What, bursts, of_region, of_row};
 use super::channel::{Access, Channel, Direction, Target};
 use super::memory::{FOLLOWED, Memory};
 use super::{Ddr4, RowCounts};
@@ -248,7 +248,7 @@ proptest! {
         let region = Region { base, bytes, inner, inner_stride, outer, outer_stride }.merged();
         let burst = 1 << power;
         let all: Vec<u64> = of_region(region, burst).collect();
-        prop_assert_eq!(all.len() as u64, crate::cost::bursts(region, burst));
+        prop_assert_eq!(all.len() as u64, bursts(region, burst));
         for (at, bytes) in region.runs() {
             for byte in at..at + bytes {
                 prop_assert!(all.contains(&(byte / burst * burst)));
@@ -264,6 +264,6 @@ proptest! {
         let gather = Gather { src: Dram(src), src_stride: stride, bytes, ..Gather::ZERO };
         let at = src + index * u64::from(stride);
         let region = Region::contiguous(at, bytes.into());
-        prop_assert!(crate::cost::bursts(region, 64) <= of_row(&gather, 64));
+        prop_assert!(bursts(region, 64) <= of_row(&gather, 64));
     }
 }

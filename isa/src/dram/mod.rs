@@ -8,8 +8,8 @@
 //!
 //! - *Interface*: transfers pass it one after the other, run by run and burst by burst. In the time
 //!   of a burst on a bus it accepts as many bursts as there are channels, and none while the queue
-//!   of the burst's channel is full. A transfer leaves it a clock after its last burst, and then the
-//!   unit is free; the transfer's data have moved when those of all its bursts have, and it
+//!   of the burst's channel is full. A transfer leaves it a clock after its last burst, and then
+//!   the unit is free; the transfer's data have moved when those of all its bursts have, and it
 //!   completes [`Cost::latency`](crate::cost::Cost::latency) later.
 //! - *Queues*: a channel reads and writes in the order of its queue (first come, first served). An
 //!   entry gives up its place with its read or write. Its row is prepared while entries before it

@@ -1,15 +1,15 @@
 //! The instruction table: the only definition of the instructions.
 //!
 //! The operand structs, the encoder, the decoder, the disassembler, the reference (`docs/isa.md`)
-//! and the generators of random instructions in tests are derived from it. Opcodes or mnemonics used
-//! twice and words that are too long do not compile. Resources, memory accesses and
-//! costs of an instruction are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
+//! and the generators of random instructions in tests are derived from it. Opcodes or mnemonics
+//! used twice and words that are too long do not compile. Resources, memory accesses and costs of
+//! an instruction are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
 //! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
 //!
-//! A field is `name: Type`; with `or bits` assembly may omit it, and these are its bits then. That is
-//! for loops and strides of transfers, and for operands that a flag switches off; an address that is
-//! omitted must not be accessed. Where fields lie in a word follows from their order and types, see
-//! [`instr`](crate::instr).
+//! A field is `name: Type`; with `or bits` assembly may omit it, and these are its bits then. That
+//! is for loops and strides of transfers, and for operands that a flag switches off; an address
+//! that is omitted must not be accessed. Where fields lie in a word follows from their order and
+//! types, see [`instr`](crate::instr).
 //!
 //! # Notation
 //!

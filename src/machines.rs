@@ -11,8 +11,8 @@ use crate::files;
 /// The option that names a machine.
 #[derive(clap::Args)]
 pub(crate) struct MachineArg {
-    /// The machine to compile for: a preset (vitcod, vitcod-sim) or a TOML file (its name ends in
-    /// .toml)
+    /// The machine to compile for: a preset (vitcod, vitcod-wide, vitcod-ideal, vitcod-sim) or a
+    /// TOML file (its name ends in .toml)
     #[arg(long, value_name = "NAME|FILE.toml", default_value = MachineArg::DEFAULT)]
     machine: String,
 }

@@ -79,7 +79,7 @@ fn unbounded(machine: &Machine) -> Datapath {
         mode_switch_cycles: 0,
         dividers: 24,
         divider_cycles: 1,
-        roots: 8,
+        roots: 16,
         root_cycles: 1,
         token_cycles: 0,
     }

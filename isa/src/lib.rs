@@ -31,6 +31,7 @@ pub mod machine;
 mod manual;
 pub mod numerics;
 pub mod operands;
+mod periodic;
 pub mod program;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -4,9 +4,9 @@
 //! their cost, and states which optional units the machine has. It never changes the meaning of an
 //! instruction: the same model gives the same output bits on all machines with the same units.
 //!
-//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-ideal`
-//! (the paper with a memory that never makes anything wait) and `vitcod-sim` (the authors'
-//! simulator).
+//! The text form is TOML. Presets are files of this crate: `vitcod` (the paper), `vitcod-wide` (the
+//! same area with more row ports), `vitcod-ideal` (a memory that never makes anything wait) and
+//! `vitcod-sim` (the authors' simulator).
 
 mod area;
 pub(crate) mod text;
@@ -187,7 +187,8 @@ pub struct Slots {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Datapath {
-    /// Registers of a line for operands, in bytes: a held and a streamed row part.
+    /// Registers of a line for operands, in bytes: a held and a streamed row part, each of whole
+    /// words.
     pub operand_bytes: u32,
     /// Int32 accumulators of a line: one half accumulates while the other is emptied.
     pub accumulators: u32,

@@ -242,15 +242,23 @@ impl Banks<'_> {
         ((dst, dst_stride), width): ((u64, u64), u64),
     ) {
         let datapath = self.organisation.datapath;
-        let held = u64::from(datapath.operand_bytes / 2).max(1);
+        let word = u64::from(self.organisation.banks.word_bytes);
+        // A line holds whole words, at least one.
+        let held = u64::from(datapath.operand_bytes / 2).div_ceil(word).max(1) * word;
         let block = u64::from(datapath.accumulators / 2).max(1);
         let is_held_once = right(0)[0].1 <= held;
+        let held_of = |rows: &[Row]| {
+            if scattered {
+                self.anywhere(right, rows.len() as u64, held)
+            } else {
+                self.parts(rows, held)
+            }
+        };
         // A single row stays while all columns stream past.
         let row: Row = left(0);
         let stays = m == 1 && is_held_once && row.iter().map(|run| run.1).sum::<u64>() <= held;
         if stays {
-            let columns: Vec<Row> = (0..n).map(right).collect();
-            reads.extend(self.held(&columns, scattered));
+            reads.extend(held_of(&(0..n).map(right).collect::<Vec<Row>>()));
             reads.extend(self.windows(&[row]));
             writes.extend(self.windows(&[vec![(dst, n * width)]]));
             return;
@@ -262,13 +270,13 @@ impl Banks<'_> {
             let rows_each = m.div_ceil(groups);
             let rows: Vec<Row> = columns.iter().map(|column| right(*column)).collect();
             for _ in 0..if is_held_once { 1 } else { rows_each.div_ceil(block) } {
-                reads.extend(self.held(&rows, scattered));
+                reads.extend(held_of(&rows));
             }
             let rows: Vec<Row> = (0..m).map(left).collect();
             if is_held_once {
                 reads.extend(self.windows(&rows));
             } else {
-                rows.chunks(block as usize).for_each(|rows| reads.extend(self.parts(rows)));
+                rows.chunks(block as usize).for_each(|rows| reads.extend(self.parts(rows, held)));
             }
             let results: Vec<Row> = (0..m)
                 .map(|i| vec![(dst + i * dst_stride + first * width, columns.len() as u64 * width)])
@@ -277,21 +285,30 @@ impl Banks<'_> {
         }
     }
 
-    /// Rows that lines hold; `scattered` ones are those of an index.
-    fn held(&self, rows: &[Row], scattered: bool) -> Vec<Window> {
-        let windows = self.parts(rows);
-        if !scattered {
-            return windows;
+    /// As many rows as that in the parts that lines hold, each row alone and any of all rows: the
+    /// one whose part has the most words.
+    fn anywhere(&self, row: RowAt<'_>, count: u64, held: u64) -> Vec<Window> {
+        let banks = u64::from(self.organisation.banks.count);
+        let part = (held * (banks / count).max(1)) as usize;
+        let (_, bytes) = row(0)[0];
+        let mut windows = Vec::new();
+        for offset in (0..bytes).step_by(part) {
+            // Beginnings repeat after as many rows as a word has bytes.
+            let part_of = |number: u64| {
+                let (at, _) = row(number)[0];
+                self.windows(&[vec![(at + offset, (part as u64).min(bytes - offset))]])
+            };
+            let of_each = (0..u64::from(self.organisation.banks.word_bytes)).map(part_of);
+            let words = |part: &Vec<Window>| part.iter().map(BTreeSet::len).sum::<usize>();
+            let most = of_each.max_by_key(words).unwrap_or_default();
+            (0..count).for_each(|_| windows.extend(most.iter().cloned()));
         }
-        // Each row of an index is alone, whatever the others are.
-        let words: usize = windows.iter().map(BTreeSet::len).sum();
-        (0..words.max(rows.len())).map(|_| Window::from([0])).collect()
+        windows
     }
 
     /// Rows in the parts that lines hold.
-    fn parts(&self, rows: &[Row]) -> Vec<Window> {
+    fn parts(&self, rows: &[Row], held: u64) -> Vec<Window> {
         let banks = u64::from(self.organisation.banks.count);
-        let held = u64::from(self.organisation.datapath.operand_bytes / 2).max(1);
         let part = held * (banks / rows.len() as u64).max(1);
         if rows[0].iter().map(|(_, bytes)| bytes).sum::<u64>() <= part {
             return self.windows(rows);

@@ -68,7 +68,7 @@ pub fn organise(machine: &mut Machine, random: &mut SplitMix64) {
         store: slots(),
     });
     machine.datapath = Some(Datapath {
-        operand_bytes: pick(&[16, 64, 128]),
+        operand_bytes: pick(&[16, 50, 64, 128]),
         accumulators: pick(&[2, 16, 32]),
         queued_rows: pick(&[1, 4]),
         requantisers: pick(&[1, 4]),

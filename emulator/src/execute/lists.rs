@@ -5,7 +5,7 @@ use std::ops::Range;
 use vitcod_isa::instr::table::{SddmmList, SoftmaxList, SpmmList};
 use vitcod_isa::instr::{Op, Sram};
 use vitcod_isa::lists::{
-    LIST_ROW_BYTES, List, ListError, ListRow, Run, Shape, check_rows, check_softmax_cycles,
+    LIST_ROW_BYTES, List, ListError, ListRow, Shape, check_rows, check_softmax_cycles,
 };
 use vitcod_isa::machine::Machine;
 use vitcod_isa::numerics::{
@@ -18,8 +18,9 @@ use super::fault::{OperandFault, Reason};
 /// How lists are executed.
 pub(super) struct Lists<'a> {
     pub(super) machine: &'a Machine,
-    /// Whether the cycles that instructions and lists state are checked, which depend on addresses.
-    pub(super) timed: bool,
+    /// Whether operands are at their addresses: then the cycles that instructions and lists state
+    /// are checked, too.
+    pub(super) placed: bool,
 }
 
 impl Lists<'_> {
@@ -55,7 +56,7 @@ impl Lists<'_> {
         let [queries, entries] = [op.queries.into(), op.entries.0 as usize];
         let rows = rows(op.rows, queries, sram);
         check_rows(&rows, (op.m, op.heads), op.entries.0).map_err(fault)?;
-        if self.timed {
+        if self.placed {
             check_softmax_cycles(op, &rows, self.machine).map_err(fault)?;
         }
         let scores = Block::vector(op.src, entries, 2).read(sram, i16::from_le_bytes);
@@ -123,15 +124,8 @@ impl Lists<'_> {
         let Some(shape) = Shape::of(op) else { return Ok((Vec::new(), Vec::new())) };
         let rows = Block::vector(rows_at, shape.queries.into(), LIST_ROW_BYTES as u32).bytes(sram);
         let tokens = Block::vector(tokens_at, shape.token_bytes as usize, 1).bytes(sram);
-        let groups = shape.groups(self.machine);
-        let list = List::from_bytes(rows, tokens, shape.wide, &groups).map_err(fault)?;
-        let keys = if self.timed {
-            let run = Run::new(op, &list, self.machine).map_err(fault)?;
-            run.check(op, &list).map_err(fault)?;
-            run.keys
-        } else {
-            Run::keys(op, &list, self.machine).map_err(fault)?
-        };
+        let (list, keys) =
+            List::checked(op, [rows, tokens], self.placed, self.machine).map_err(fault)?;
         Ok((list.rows, keys))
     }
 }

@@ -38,7 +38,7 @@ use crate::kernels::Scratch;
 pub struct Core {
     machine: Machine,
     /// Whether instructions on lists state the right cycles.
-    timed: bool,
+    placed: bool,
     scratch: Scratch,
     /// Accumulators of the instruction being executed.
     sums: Vec<i32>,
@@ -49,7 +49,7 @@ impl Core {
     pub fn new(machine: &Machine) -> Core {
         Core {
             machine: machine.clone(),
-            timed: true,
+            placed: true,
             scratch: Scratch::default(),
             sums: Vec::new(),
         }
@@ -58,7 +58,7 @@ impl Core {
     /// States whether operands are at their addresses, on which the cycles of lists depend. If not,
     /// cycles that instructions state are not checked.
     pub(crate) fn set_placed(&mut self, placed: bool) {
-        self.timed = placed;
+        self.placed = placed;
     }
 
     /// Executes the `index`-th instruction of a program.
@@ -106,6 +106,6 @@ impl Core {
     }
 
     fn lists(&self) -> lists::Lists<'_> {
-        lists::Lists { machine: &self.machine, timed: self.timed }
+        lists::Lists { machine: &self.machine, placed: self.placed }
     }
 }

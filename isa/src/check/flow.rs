@@ -62,7 +62,7 @@ struct Flow<'a> {
     touched: &'a Touched,
     place: &'a dyn Fn(Range<u64>) -> String,
     placed: bool,
-    /// What is left to check lists.
+    /// What is left of [`lists::BUDGET`].
     lists: u64,
     sram: Shadow,
     dram: Shadow,
@@ -122,9 +122,9 @@ impl<'a> Flow<'a> {
             let of = |piece: Range<u64>| image.get(piece.start as usize..piece.end as usize);
             pieces.into_iter().map(of).collect::<Option<Vec<_>>>().map(|pieces| pieces.concat())
         };
-        if let Some(left) = self.lists.checked_sub(lists::work(&instr.op)) {
+        let machine = &self.program.machine;
+        if let Some(left) = self.lists.checked_sub(lists::work(&instr.op, machine)) {
             self.lists = left;
-            let machine = &self.program.machine;
             if let Err(error) = lists::check(&instr.op, &all, machine, self.placed, known) {
                 problems.instruction(index, instr, || format!("{} {error}", error.operand()));
             }

@@ -59,7 +59,8 @@
 //! [pieces](crate::effects::Pieces) that their operands consist of, times the logarithm of that
 //! number. The rows of an operand are one piece, however many they are, if other operands lie in
 //! the same bytes with the same row length; so compiled programs have a few pieces per instruction.
-//! Lists add time proportional to their bytes and queries, up to 64 Mi of them in a program.
+//! Lists add time proportional to their bytes and to the words of the rows that their queries and
+//! entries name, up to 64 Mi of them in a program.
 //! Only against programs that are made to be followed with difficulty there are
 //! [`Limits`](crate::effects::Limits), which grow with the number of instructions.
 

@@ -13,69 +13,41 @@
 //!   revolutions for what it reads, and likewise for what it writes; twice the larger number where
 //!   a unit reads and writes in turn. The right operand of a product is read once for each block of
 //!   rows of the left one: as many rows as half of a line's accumulators, while the other half is
-//!   emptied; or once per pass if lines hold whole rows. The left operand is read once per pass; a
-//!   single row that fits half of a line's registers stays there, and all rows of the right operand
-//!   stream past it. In `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
+//!   emptied; or once per pass if lines hold whole rows. What a line holds, half of its registers
+//!   for operands, is rounded up to whole words. The left operand is read once per pass; a single
+//!   row that a line can hold stays there, and all rows of the right operand stream past it. In
+//!   `spmm`, a value serves as many rows of probabilities as a line has contexts, half of its
 //!   accumulators divided by its MACs. Every other operand is read or written once. Keys that an
-//!   index names may all be in one bank, so each is charged a layer.
+//!   index names may all be in one bank, so each is a window by itself, of as many words as a key
+//!   of these bytes can take part of.
 //! - *Requantisers*: int8 and int16 results, divided by the requantisers of the lines.
 //! - *Dividers*: a reciprocal for each row of `spmm` and each query of `spmm_list`.
 //! - *LayerNorm*: reads each row twice, for its statistics and to normalise it; the first row's
 //!   statistics and root are exposed. Parameters are read once for 8 rows. Roots of other rows are
 //!   hidden unless `rows / roots` of them take longer.
-//! - *Tables*: the table of a lookup is read while the one before is in use.
+//! - *Tables*: the vector unit holds two. The table of a lookup or interpolation is read while the
+//!   one before is in use.
 //! - *Transfers*: the words of each run in the scratchpad; the channel waits for them.
 //! - *Lists*: state their cycles, see above. Softmax takes them row by row.
 //!
 //! The latency includes two revolutions: the first words arrive within one, the last results leave
-//! within another.
+//! within another. That of transfers includes one: what they read from the scratchpad, or write.
 
 use super::streams::{Geometry, Rows, Stream};
-use super::{Cost, SramTraffic, Summand as _, burst_traffic};
+use super::{Coder, Cost, Model, SramTraffic, burst_traffic};
 use crate::effects::{Data, Mode, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
-use crate::instr::{Engine, Width};
+use crate::instr::{Engine, Unit, Width};
 use crate::machine::{Machine, Organisation};
+use crate::periodic::Summand as _;
 
 /// Rows of LayerNorm that are normalised together, channel by channel, so that its parameters are
 /// read once for all of them (ours).
 const NORMALISED_ROWS: u64 = 8;
 
-/// The cost of an operation on a machine with banks.
-pub(super) fn cost(op: &Op, machine: &Machine, organisation: Organisation<'_>) -> Cost {
-    let mut costing = Costing {
-        op,
-        machine,
-        organisation,
-        geometry: Geometry::new(organisation),
-        read: Stream::default(),
-        written: Stream::default(),
-        sram: SramTraffic::default(),
-    };
-    match *op {
-        Op::Load(_) | Op::Store(_) | Op::Gather(_) => costing.transfer(),
-        Op::Matmul(product) => costing.matmul(&product),
-        Op::Sddmm(scores) => costing.sddmm(&scores),
-        Op::Spmm(product) => costing.spmm(&product),
-        // See `lists`.
-        Op::SddmmList(_) | Op::SpmmList(_) | Op::SoftmaxList(_) => Cost::default(),
-        Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. }) => {
-            costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.encoder)
-        }
-        Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
-            costing.autoencoder(lines, (m, d, heads_in, heads_out), organisation.slots.decoder)
-        }
-        Op::Softmax(Softmax { m, n, .. }) => costing.softmax(m, n),
-        Op::LayerNorm(norm) => costing.layer_norm(&norm),
-        Op::Add(Add { m, n, .. })
-        | Op::Lut(Lut { m, n, .. })
-        | Op::Interpolate(Interpolate { m, n, .. }) => costing.elementwise(m, n),
-        Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
-    }
-}
-
-struct Costing<'a> {
+/// Counts what an instruction takes on a machine with banks.
+pub(super) struct Banked<'a> {
     op: &'a Op,
     machine: &'a Machine,
     organisation: Organisation<'a>,
@@ -124,7 +96,146 @@ struct Sums {
     width: u64,
 }
 
-impl Costing<'_> {
+impl Model for Banked<'_> {
+    /// A transfer: the banks limit it beside the channel.
+    fn transfer(&mut self) -> Cost {
+        self.others(&[]);
+        let slots = self.organisation.slots;
+        let read = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load_read };
+        let mut cost = burst_traffic(self.op, self.machine);
+        cost.cycles = self
+            .organisation
+            .revolutions(self.read, read)
+            .max(self.organisation.revolutions(self.written, slots.load_write));
+        cost.latency += self.organisation.revolution_cycles();
+        cost.sram = self.sram;
+        cost
+    }
+
+    fn matmul(&mut self, op: &Matmul) -> Cost {
+        let (m, n) = (u64::from(op.m), u64::from(op.n));
+        let sums = Sums {
+            left: Rows {
+                runs: op.runs().into(),
+                run_stride: op.run_stride.into(),
+                ..Rows::new(op.a.0.into(), m, op.k.into(), op.a_stride.into())
+            },
+            right: Rows::new(op.b.0.into(), n, op.depth(), op.b_stride.into()),
+            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
+            width: op.out.bytes().into(),
+        };
+        let cycles = self.sums(&sums, op.lines, ["a", "b"], false);
+        self.others(&["a", "b", "dst"]);
+        let results = if op.out == Width::I32 { 0 } else { m * n };
+        let cycles = cycles.max(self.organisation.requantise(results, op.lines.count));
+        self.on_engine(op.engine, op.lines, cycles, m * n * op.depth())
+    }
+
+    fn sddmm(&mut self, op: &Sddmm) -> Cost {
+        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
+        let sums = Sums {
+            left: Rows::new(op.q.0.into(), m, d, op.q_stride.into()),
+            right: Rows::new(op.k.0.into(), n, d, op.k_stride.into()),
+            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
+            width: 2,
+        };
+        let cycles = self.sums(&sums, op.lines, ["q", "k"], op.indexed);
+        self.others(&["q", "k", "dst"]);
+        let cycles = cycles.max(self.organisation.requantise(m * n, op.lines.count));
+        self.on_engine(op.engine, op.lines, cycles, m * n * d)
+    }
+
+    fn spmm(&mut self, op: &Spmm) -> Cost {
+        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
+        let rounds = self.output_rounds(m, op.d, op.lines);
+        // A value serves all rows that have an accumulator.
+        let half = u64::from(self.organisation.datapath.accumulators / 2);
+        let contexts = half / u64::from(self.machine.lines.macs);
+        let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
+        self.reads("v", values);
+        self.others(&["v"]);
+        // Where lines are left, they divide the keys; an adder tree adds their sums up.
+        let parts = d.div_ceil(self.machine.lines.macs.into());
+        let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
+        let mut cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
+        if op.out != Width::I32 {
+            let organisation = self.organisation;
+            let results = organisation.requantise(m * d, op.lines.count);
+            cycles = cycles.max(results).max(organisation.reciprocals(m));
+        }
+        self.on_engine(op.engine, op.lines, cycles, m * n * d).shifted(op.minifloat)
+    }
+
+    fn autoencoder(&mut self, unit: Unit, lines: LineSet, shape: Coder) -> Cost {
+        self.others(&[]);
+        let Coder { m, d, heads_in, heads_out } = shape;
+        let slots = match unit {
+            Unit::Encoder => self.organisation.slots.encoder,
+            _ => self.organisation.slots.decoder,
+        };
+        let rows = u64::from(m) * u64::from(heads_out);
+        let rounds = self.output_rounds(rows, d, lines);
+        let cycles = rounds * u64::from(heads_in) * self.step_cycles(d);
+        let words = self.organisation.in_turn(slots, [self.read, self.written]);
+        let results = rows * u64::from(d);
+        let cycles = cycles.max(words).max(self.organisation.requantise(results, lines.count));
+        self.on_lines(lines, cycles, results * u64::from(heads_in))
+    }
+
+    fn softmax(&mut self, m: u16, n: u16) -> Cost {
+        self.others(&[]);
+        let softmax = &self.machine.softmax;
+        let cycles = u64::from(m) * u64::from(n).div_ceil(softmax.scores_per_cycle.into());
+        let elements = u64::from(m) * u64::from(n);
+        let words =
+            self.organisation.in_turn(self.organisation.slots.softmax, [self.read, self.written]);
+        self.elements(cycles.max(words), elements, softmax.fill_cycles)
+    }
+
+    fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
+        // Statistics and normalisation read a row each; statistics and root of the first row are
+        // exposed.
+        let source = self.operand("src");
+        self.reads("src", source.times(2));
+        let params = self.operand("params");
+        self.reads("params", params.times(u64::from(op.m).div_ceil(NORMALISED_ROWS)));
+        self.others(&["src", "params"]);
+        let vector = &self.machine.vector;
+        let row = u64::from(op.n).div_ceil(vector.elements_per_cycle.into());
+        let roots = self.organisation.roots(op.m.into());
+        let cycles = (u64::from(op.m) * row).max(roots);
+        let elements = u64::from(op.m) * u64::from(op.n);
+        let mut cost = self.on_vector_unit(cycles, elements);
+        cost.cycles += row + u64::from(self.organisation.datapath.root_cycles);
+        cost
+    }
+
+    /// Elements of the vector unit. It holds two tables: one is loaded while the other is in use.
+    fn elementwise(&mut self, m: u16, n: u16) -> Cost {
+        self.others(&[]);
+        let vector = &self.machine.vector;
+        let cycles = u64::from(m) * u64::from(n).div_ceil(vector.elements_per_cycle.into());
+        self.on_vector_unit(cycles, u64::from(m) * u64::from(n))
+    }
+}
+
+impl<'a> Banked<'a> {
+    pub(super) fn new(
+        op: &'a Op,
+        machine: &'a Machine,
+        organisation: Organisation<'a>,
+    ) -> Banked<'a> {
+        Banked {
+            op,
+            machine,
+            organisation,
+            geometry: Geometry::new(organisation),
+            read: Stream::default(),
+            written: Stream::default(),
+            sram: SramTraffic::default(),
+        }
+    }
+
     // ---- streams ----
 
     /// Counts words that are read.
@@ -174,51 +285,16 @@ impl Costing<'_> {
 
     // ---- limits ----
 
-    /// Cycles of the revolutions in which so many slots deliver a stream.
-    fn revolutions(&self, stream: Stream, slots: u32) -> u64 {
-        let revolutions = stream.layers.div_ceil(u64::from(slots.max(1)));
-        revolutions.saturating_mul(self.organisation.revolution_cycles())
-    }
-
-    /// Cycles of the revolutions in which so many slots deliver what is read and take what is
-    /// written, in turn.
-    fn in_turn(&self, slots: u32) -> u64 {
-        2 * self.revolutions(self.read, slots).max(self.revolutions(self.written, slots))
-    }
-
-    /// The latency of a unit with this many stages: operands arrive and results leave within a
-    /// revolution. It is the same for all instructions of a unit, so that writes of one do not meet
-    /// those of the next.
-    fn latency(&self, fill: u32) -> u64 {
-        u64::from(fill) + 2 * self.organisation.revolution_cycles()
-    }
-
-    /// Cycles in which the requantisers of some lines process results.
-    fn requantise(&self, results: u64, lines: LineSet) -> u64 {
-        let each = u64::from(self.organisation.datapath.requantisers);
-        results.div_ceil((each * u64::from(lines.count)).max(1))
-    }
-
-    /// Cycles in which units that take `cycles` each process some rows.
-    fn shared(&self, rows: u64, units: u32, cycles: u32) -> u64 {
-        rows.div_ceil(units.max(1).into()) * u64::from(cycles)
-    }
-
     /// The cost of an instruction on the lines of an engine.
     fn on_engine(&self, engine: Engine, lines: LineSet, cycles: u64, macs: u64) -> Cost {
-        let slots = self.organisation.slots;
-        let (read, write) = match engine {
-            Engine::Denser => (slots.denser_read, slots.denser_write),
-            Engine::Sparser => (slots.sparser_read, slots.sparser_write),
-        };
-        let words = self.revolutions(self.read, read).max(self.revolutions(self.written, write));
+        let words = self.organisation.of_engine(engine, [self.read, self.written]);
         self.on_lines(lines, cycles.max(words), macs)
     }
 
     fn on_lines(&self, lines: LineSet, cycles: u64, macs: u64) -> Cost {
         Cost {
             cycles: cycles.max(1),
-            latency: self.latency(self.machine.lines.fill_cycles),
+            latency: self.organisation.latency(self.machine.lines.fill_cycles),
             lines: Some(lines),
             macs,
             sram: self.sram,
@@ -228,17 +304,26 @@ impl Costing<'_> {
 
     // ---- MAC lines ----
 
+    /// Bytes of a row that a line holds: whole words, so that all parts of a row begin alike within
+    /// their words and are one term of a sum.
+    fn held(&self) -> u64 {
+        let held = u64::from(self.organisation.datapath.operand_bytes / 2);
+        held.max(1).next_multiple_of(self.geometry.word)
+    }
+
     /// The stream of rows of which lines take a part after the other: as many bytes of all rows as
     /// lines can hold, or more where rows are so few that a window has room.
     fn parts(&self, rows: Rows) -> Stream {
-        let held = u64::from(self.organisation.datapath.operand_bytes / 2).max(1);
-        let part = held * (self.geometry.banks / rows.count.max(1)).max(1);
+        self.parts_as(rows, |part| self.geometry.stream(part))
+    }
+
+    /// The same of rows that are visited in this way.
+    fn parts_as(&self, rows: Rows, stream: impl Fn(Rows) -> Stream) -> Stream {
+        let part = self.held() * (self.geometry.banks / rows.count.max(1)).max(1);
         if rows.depth() <= part {
-            return self.geometry.stream(rows);
+            return stream(rows);
         }
-        let of = |offset: u64, bytes: u64| {
-            self.geometry.stream(Rows { runs: 1, bytes, ..rows.at(offset) })
-        };
+        let of = |offset: u64, bytes: u64| stream(Rows { runs: 1, bytes, ..rows.at(offset) });
         self.geometry.sum(rows.runs, rows.run_stride, |run| {
             let whole = self.geometry.sum(rows.bytes / part, part, |at| of(run + at, part));
             let rest = rows.bytes % part;
@@ -253,19 +338,20 @@ impl Costing<'_> {
         let datapath = self.organisation.datapath;
         let passes = Passes::new(m, n, lines.count.into());
         let block = u64::from(datapath.accumulators / 2).max(1);
-        let half = u64::from(datapath.operand_bytes / 2);
-        let held_once = right.bytes <= half;
+        let held_once = right.bytes <= self.held();
         let blocks = |rows: u64| if held_once { 1 } else { rows.div_ceil(block) };
 
         // The right operand: the columns of each pass, for each block of rows.
         let columns = |count: u64, offset: u64| {
-            let stream = self.parts(Rows { count, ..right.at(offset) });
-            // Only data say which rows an index names: at worst, all are in one bank.
-            let layers = if scattered { stream.words.max(count) } else { stream.layers };
-            Stream { layers, ..stream }
+            let rows = Rows { count, ..right.at(offset) };
+            if scattered {
+                self.parts_as(rows, |part| self.geometry.anywhere(part))
+            } else {
+                self.parts(rows)
+            }
         };
         let pass_bytes = passes.columns.saturating_mul(right.stride);
-        let stays = m == 1 && held_once && left.depth() <= half;
+        let stays = m == 1 && held_once && left.depth() <= self.held();
         let held = if stays {
             columns(n, 0)
         } else {
@@ -308,63 +394,6 @@ impl Costing<'_> {
         passes.rounds(m) * sum
     }
 
-    fn matmul(&mut self, op: &Matmul) -> Cost {
-        let (m, n) = (u64::from(op.m), u64::from(op.n));
-        let sums = Sums {
-            left: Rows {
-                runs: op.runs().into(),
-                run_stride: op.run_stride.into(),
-                ..Rows::new(op.a.0.into(), m, op.k.into(), op.a_stride.into())
-            },
-            right: Rows::new(op.b.0.into(), n, op.depth(), op.b_stride.into()),
-            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
-            width: op.out.bytes().into(),
-        };
-        let cycles = self.sums(&sums, op.lines, ["a", "b"], false);
-        self.others(&["a", "b", "dst"]);
-        let results = if op.out == Width::I32 { 0 } else { m * n };
-        let cycles = cycles.max(self.requantise(results, op.lines));
-        self.on_engine(op.engine, op.lines, cycles, m * n * op.depth())
-    }
-
-    fn sddmm(&mut self, op: &Sddmm) -> Cost {
-        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
-        let sums = Sums {
-            left: Rows::new(op.q.0.into(), m, d, op.q_stride.into()),
-            right: Rows::new(op.k.0.into(), n, d, op.k_stride.into()),
-            results: Rows::new(op.dst.0.into(), m, 0, op.dst_stride.into()),
-            width: 2,
-        };
-        let cycles = self.sums(&sums, op.lines, ["q", "k"], op.indexed);
-        self.others(&["q", "k", "dst"]);
-        let cycles = cycles.max(self.requantise(m * n, op.lines));
-        self.on_engine(op.engine, op.lines, cycles, m * n * d)
-    }
-
-    fn spmm(&mut self, op: &Spmm) -> Cost {
-        let (m, n, d) = (u64::from(op.m), u64::from(op.n), u64::from(op.d));
-        let rounds = self.output_rounds(m, op.d, op.lines);
-        // A value serves all rows that have an accumulator.
-        let half = u64::from(self.organisation.datapath.accumulators / 2);
-        let contexts = half / u64::from(self.machine.lines.macs);
-        let values = self.operand("v").times(rounds.div_ceil(contexts.max(1)));
-        self.reads("v", values);
-        self.others(&["v"]);
-        // Where lines are left, they divide the keys; an adder tree adds their sums up.
-        let parts = d.div_ceil(self.machine.lines.macs.into());
-        let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
-        let mut cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
-        if op.out != Width::I32 {
-            let datapath = self.organisation.datapath;
-            cycles = cycles.max(self.requantise(m * d, op.lines)).max(self.shared(
-                m,
-                datapath.dividers,
-                datapath.divider_cycles,
-            ));
-        }
-        self.on_engine(op.engine, op.lines, cycles, m * n * d).shifted(op.minifloat)
-    }
-
     /// Rounds in which lines that accumulate along outputs compute `rows` rows of `d` features.
     fn output_rounds(&self, rows: u64, d: u16, lines: LineSet) -> u64 {
         let parts = u64::from(d).div_ceil(self.machine.lines.macs.into());
@@ -377,88 +406,24 @@ impl Costing<'_> {
         lines.macs.min(d.into()).div_ceil(lines.port_bytes).into()
     }
 
-    fn autoencoder(
-        &mut self,
-        lines: LineSet,
-        (m, d, heads_in, heads_out): (u16, u16, u16, u16),
-        slots: u32,
-    ) -> Cost {
-        self.others(&[]);
-        let rows = u64::from(m) * u64::from(heads_out);
-        let rounds = self.output_rounds(rows, d, lines);
-        let cycles = rounds * u64::from(heads_in) * self.step_cycles(d);
-        let words = self.in_turn(slots);
-        let results = rows * u64::from(d);
-        let cycles = cycles.max(words).max(self.requantise(results, lines));
-        self.on_lines(lines, cycles, results * u64::from(heads_in))
-    }
-
     // ---- other units ----
-
-    fn softmax(&mut self, m: u16, n: u16) -> Cost {
-        self.others(&[]);
-        let softmax = &self.machine.softmax;
-        let cycles = u64::from(m) * u64::from(n).div_ceil(softmax.scores_per_cycle.into());
-        let elements = u64::from(m) * u64::from(n);
-        let words = self.in_turn(self.organisation.slots.softmax);
-        self.elements(cycles.max(words), elements, softmax.fill_cycles)
-    }
-
-    fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
-        // Statistics and normalisation read a row each; statistics and root of the first row are
-        // exposed.
-        let source = self.operand("src");
-        self.reads("src", source.times(2));
-        let params = self.operand("params");
-        self.reads("params", params.times(u64::from(op.m).div_ceil(NORMALISED_ROWS)));
-        self.others(&["src", "params"]);
-        let datapath = self.organisation.datapath;
-        let vector = &self.machine.vector;
-        let row = u64::from(op.n).div_ceil(vector.elements_per_cycle.into());
-        let roots = self.shared(op.m.into(), datapath.roots, datapath.root_cycles);
-        let cycles = (u64::from(op.m) * row).max(roots);
-        let elements = u64::from(op.m) * u64::from(op.n);
-        let mut cost = self.on_vector_unit(cycles, elements);
-        cost.cycles += row + u64::from(datapath.root_cycles);
-        cost
-    }
-
-    /// Elements of the vector unit. It holds two tables: one is loaded while the other is in use.
-    fn elementwise(&mut self, m: u16, n: u16) -> Cost {
-        self.others(&[]);
-        let vector = &self.machine.vector;
-        let cycles = u64::from(m) * u64::from(n).div_ceil(vector.elements_per_cycle.into());
-        self.on_vector_unit(cycles, u64::from(m) * u64::from(n))
-    }
 
     fn on_vector_unit(&self, cycles: u64, elements: u64) -> Cost {
         let slots = self.organisation.slots;
         let words = self
+            .organisation
             .revolutions(self.read, slots.vector_read)
-            .max(self.revolutions(self.written, slots.vector_write));
+            .max(self.organisation.revolutions(self.written, slots.vector_write));
         self.elements(cycles.max(words), elements, self.machine.vector.fill_cycles)
     }
 
     fn elements(&self, cycles: u64, elements: u64, fill: u32) -> Cost {
         Cost {
             cycles: cycles.max(1),
-            latency: self.latency(fill),
+            latency: self.organisation.latency(fill),
             elements,
             sram: self.sram,
             ..Cost::default()
         }
-    }
-
-    /// A transfer: the banks limit it beside the channel.
-    fn transfer(&mut self) -> Cost {
-        self.others(&[]);
-        let slots = self.organisation.slots;
-        let read = if matches!(self.op, Op::Store(_)) { slots.store } else { slots.load_read };
-        let mut cost = burst_traffic(self.op, self.machine);
-        cost.cycles =
-            self.revolutions(self.read, read).max(self.revolutions(self.written, slots.load_write));
-        cost.latency += self.organisation.revolution_cycles();
-        cost.sram = self.sram;
-        cost
     }
 }

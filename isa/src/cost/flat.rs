@@ -1,62 +1,99 @@
 //! Instructions on an ideal machine: a flat scratchpad serves every port of every line in every
 //! cycle, and there are as many requantisers, dividers and roots as results need.
 
-use super::{Cost, burst_traffic, rowwise, sum_cycles};
-use crate::instr::LineSet;
+use super::{Coder, Cost, Model, burst_traffic, sum_cycles};
+use crate::effects::{Data, Space, accesses};
 use crate::instr::table::*;
+use crate::instr::{LineSet, Unit};
 use crate::machine::Machine;
 
-/// The cost of an operation on an ideal machine.
-pub(super) fn cost(op: &Op, machine: &Machine) -> Cost {
-    match *op {
-        Op::Load(_) | Op::Store(_) | Op::Gather(_) => burst_traffic(op, machine).with_sram(op, &[]),
-        Op::Matmul(matmul @ Matmul { lines, m, n, k, out, accumulate, .. }) => along_sum(
-            op,
-            machine,
-            lines,
-            (m, n, matmul.runs(), k),
-            ["a", "b"],
-            out.bytes(),
-            accumulate,
-        ),
-        Op::Sddmm(Sddmm { lines, m, n, d, biased, .. }) => {
-            let mut scores = along_sum(op, machine, lines, (m, n, 1, d), ["q", "k"], 2, false);
-            if biased {
-                let each = (u64::from(m) * u64::from(n)).div_ceil(lines.count.into());
-                scores.cycles += (2 * each).div_ceil(machine.lines.port_bytes.into());
-            }
-            scores
-        }
-        Op::Spmm(Spmm { lines, m, n, d, out, accumulate, minifloat, .. }) => along_outputs(
-            op,
-            machine,
-            lines,
-            (m.into(), d, n),
-            [Some("p"), Some("v")],
-            out.bytes(),
-            accumulate,
-        )
-        .shifted(minifloat),
-        // See `lists`.
-        Op::SddmmList(_) | Op::SoftmaxList(_) | Op::SpmmList(_) => Cost::default(),
-        Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. })
-        | Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
-            let rows = u64::from(m) * u64::from(heads_out);
-            along_outputs(op, machine, lines, (rows, d, heads_in), [None, Some("src")], 1, false)
-        }
-        Op::Softmax(Softmax { m, n, .. }) => {
-            let softmax = &machine.softmax;
-            rowwise(op, m, n, softmax.scores_per_cycle, softmax.fill_cycles)
-        }
-        Op::LayerNorm(LayerNorm { m, n, .. })
-        | Op::Add(Add { m, n, .. })
-        | Op::Lut(Lut { m, n, .. })
-        | Op::Interpolate(Interpolate { m, n, .. }) => {
-            let vector = &machine.vector;
-            rowwise(op, m, n, vector.elements_per_cycle, vector.fill_cycles)
-        }
-        Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
+/// An instruction on an ideal machine.
+pub(super) struct Flat<'a> {
+    pub(super) op: &'a Op,
+    pub(super) machine: &'a Machine,
+}
+
+impl Model for Flat<'_> {
+    fn transfer(&mut self) -> Cost {
+        burst_traffic(self.op, self.machine).with_sram(self.op, &[])
     }
+
+    fn matmul(&mut self, op: &Matmul) -> Cost {
+        let shape = (op.m, op.n, op.runs(), op.k);
+        along_sum(self.op, self.machine, op.lines, shape, ["a", "b"], op.out.bytes(), op.accumulate)
+    }
+
+    fn sddmm(&mut self, op: &Sddmm) -> Cost {
+        let shape = (op.m, op.n, 1, op.d);
+        let mut scores = along_sum(self.op, self.machine, op.lines, shape, ["q", "k"], 2, false);
+        if op.biased {
+            let each = (u64::from(op.m) * u64::from(op.n)).div_ceil(op.lines.count.into());
+            scores.cycles += (2 * each).div_ceil(self.machine.lines.port_bytes.into());
+        }
+        scores
+    }
+
+    fn spmm(&mut self, op: &Spmm) -> Cost {
+        let shape = (op.m.into(), op.d, op.n);
+        let operands = [Some("p"), Some("v")];
+        along_outputs(
+            self.op,
+            self.machine,
+            op.lines,
+            shape,
+            operands,
+            op.out.bytes(),
+            op.accumulate,
+        )
+        .shifted(op.minifloat)
+    }
+
+    fn autoencoder(&mut self, _: Unit, lines: LineSet, shape: Coder) -> Cost {
+        let rows = u64::from(shape.m) * u64::from(shape.heads_out);
+        let shape = (rows, shape.d, shape.heads_in);
+        along_outputs(self.op, self.machine, lines, shape, [None, Some("src")], 1, false)
+    }
+
+    fn softmax(&mut self, m: u16, n: u16) -> Cost {
+        let softmax = &self.machine.softmax;
+        rowwise(self.op, m, n, softmax.scores_per_cycle, softmax.fill_cycles)
+    }
+
+    fn layer_norm(&mut self, op: &LayerNorm) -> Cost {
+        self.elementwise(op.m, op.n)
+    }
+
+    fn elementwise(&mut self, m: u16, n: u16) -> Cost {
+        let vector = &self.machine.vector;
+        rowwise(self.op, m, n, vector.elements_per_cycle, vector.fill_cycles)
+    }
+}
+
+impl Cost {
+    /// Adds the scratchpad traffic: the given bytes for operands that stream through the lines, and
+    /// each other operand once.
+    fn with_sram(mut self, op: &Op, streamed: &[(Option<&str>, u64)]) -> Cost {
+        for access in accesses(op).iter().filter(|access| access.space == Space::Sram) {
+            let data = Data::of(op, access) as usize;
+            match streamed.iter().find(|(operand, _)| *operand == Some(access.operand)) {
+                Some((_, bytes)) => self.sram.read[data] += bytes,
+                None => {
+                    self.sram.read[data] +=
+                        if access.mode.reads() { access.region.total() } else { 0 };
+                    self.sram.written[data] +=
+                        if access.mode.writes() { access.region.total() } else { 0 };
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Softmax and vector unit: `m` rows of `n` elements, `per_cycle` at a time.
+fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
+    let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
+    let elements = u64::from(m) * u64::from(n);
+    Cost { cycles, latency: fill.into(), elements, ..Cost::default() }.with_sram(op, &[])
 }
 
 /// Inter-MAC accumulation: `m x n` results, each the sum of `runs` runs of `k` products of the

@@ -1,6 +1,6 @@
 //! Instructions on lists. They state their cycles, so that their cost is a function of the
 //! instruction and the machine; what the cycles are, of a list at its addresses, is computed here
-//! and by the [clock](crate::lists::Clock). All formulas are ours.
+//! and by the clock of lists. All formulas are ours.
 //!
 //! The cycles are the largest of these; the last three hold on machines with banks only.
 //!
@@ -24,37 +24,34 @@ use crate::effects::Data;
 use crate::instr::Engine;
 use crate::instr::table::*;
 use crate::lists::{LIST_ROW_BYTES, LineGroups, ListRow, SEGMENT_BYTES, Shape, row_token_bytes};
-use crate::machine::{Machine, Organisation};
+use crate::machine::Machine;
 
-/// The cost of an instruction on a list; `None` if it is another one.
-pub(super) fn cost(op: &Op, machine: &Machine) -> Option<Cost> {
+/// The cost of an instruction on a list.
+pub(super) fn cost(op: &Op, machine: &Machine) -> Cost {
     let latency = |fill: u32| {
-        let revolution = machine.organisation().map_or(0, |of| of.revolution_cycles());
-        u64::from(fill) + 2 * revolution
+        machine.organisation().map_or(fill.into(), |organisation| organisation.latency(fill))
     };
-    let on_lines = |lines, cycles: u32, entries: u32, d: u16| Cost {
-        cycles: cycles.max(1).into(),
-        latency: latency(machine.lines.fill_cycles),
-        lines: Some(lines),
-        macs: u64::from(entries) * u64::from(d),
-        ..Cost::default()
-    };
-    let cost = match *op {
-        Op::SddmmList(SddmmList { lines, cycles, entries, d, .. }) => {
-            on_lines(lines, cycles.0, entries.0, d)
-        }
-        Op::SpmmList(SpmmList { lines, cycles, entries, d, minifloat, .. }) => {
-            on_lines(lines, cycles.0, entries.0, d).shifted(minifloat)
-        }
-        Op::SoftmaxList(SoftmaxList { cycles, entries, .. }) => Cost {
+    let sram = traffic(op, machine);
+    if let Op::SoftmaxList(SoftmaxList { cycles, entries, .. }) = *op {
+        return Cost {
             cycles: cycles.0.max(1).into(),
             latency: latency(machine.softmax.fill_cycles),
             elements: entries.0.into(),
+            sram,
             ..Cost::default()
-        },
-        _ => return None,
-    };
-    Some(Cost { sram: traffic(op, machine), ..cost })
+        };
+    }
+    Shape::of(op).map_or(Cost::default(), |shape| {
+        let cost = Cost {
+            cycles: shape.cycles.max(1).into(),
+            latency: latency(machine.lines.fill_cycles),
+            lines: op.lines(),
+            macs: u64::from(shape.entries) * u64::from(shape.d),
+            sram,
+            ..Cost::default()
+        };
+        cost.shifted(matches!(op, Op::SpmmList(SpmmList { minifloat: true, .. })))
+    })
 }
 
 /// The row tokens that a list has at most.
@@ -120,16 +117,8 @@ pub(crate) fn list_limits(op: &Op, rows: &[ListRow], machine: &Machine) -> u64 {
     let Some(organisation) = machine.organisation() else { return 0 };
     let words = Words { geometry: Geometry::new(organisation), rows };
     let queries = rows.len() as u64;
-    let limits = |engine: Engine, lines: u16, [read, written]: [Stream; 2], results: u64| {
-        let slots = organisation.slots;
-        let (reads, writes) = match engine {
-            Engine::Denser => (slots.denser_read, slots.denser_write),
-            Engine::Sparser => (slots.sparser_read, slots.sparser_write),
-        };
-        let requantisers = u64::from(organisation.datapath.requantisers) * u64::from(lines);
-        revolutions(organisation, read, reads)
-            .max(revolutions(organisation, written, writes))
-            .max(results.div_ceil(requantisers.max(1)))
+    let limits = |engine: Engine, lines: u16, streams: [Stream; 2], results: u64| {
+        organisation.of_engine(engine, streams).max(organisation.requantise(results, lines))
     };
     match *op {
         Op::SddmmList(list) => {
@@ -153,11 +142,8 @@ pub(crate) fn list_limits(op: &Op, rows: &[ListRow], machine: &Machine) -> u64 {
                 ));
             }
             let written = words.matrix(list.dst.0, list.dst_stride.into(), d);
-            let datapath = organisation.datapath;
-            let reciprocals = queries.div_ceil(datapath.dividers.max(1).into())
-                * u64::from(datapath.divider_cycles);
             limits(list.engine, list.lines.count, [read, written], queries.saturating_mul(d))
-                .max(reciprocals)
+                .max(organisation.reciprocals(queries))
         }
         _ => 0,
     }
@@ -180,16 +166,7 @@ pub(crate) fn softmax_limits(op: &SoftmaxList, rows: &[ListRow], machine: &Machi
     let written = words.entries(op.dst.0, 1, false).and(words.positions(op.sum.0, 4));
     let of_row = |row: &ListRow| u64::from(row.entries).div_ceil(per_cycle).max(1);
     let cycles = rows.iter().map(of_row).sum::<u64>();
-    let slots = organisation.slots.softmax;
-    let in_turn =
-        revolutions(organisation, read, slots).max(revolutions(organisation, written, slots));
-    cycles.max(2 * in_turn)
-}
-
-/// Cycles of the revolutions in which so many slots deliver a stream.
-fn revolutions(organisation: Organisation<'_>, stream: Stream, slots: u32) -> u64 {
-    let revolutions = stream.layers.div_ceil(u64::from(slots.max(1)));
-    revolutions.saturating_mul(organisation.revolution_cycles())
+    cycles.max(organisation.in_turn(organisation.slots.softmax, [read, written]))
 }
 
 /// The words of the operands of a list other than those that the row ports read.

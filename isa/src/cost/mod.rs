@@ -36,14 +36,17 @@
 
 mod banked;
 mod flat;
+mod limits;
 pub(crate) mod lists;
 mod streams;
 
-use crate::dram::bursts::of_row;
-use crate::effects::{Data, Region, Space, accesses};
-use crate::instr::LineSet;
+use crate::dram::bursts::{bursts, of_row};
+use crate::effects::{Data, Space, accesses};
 use crate::instr::table::*;
+use crate::instr::{LineSet, Unit};
 use crate::machine::Machine;
+use banked::Banked;
+use flat::Flat;
 
 /// The cost of an instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,12 +103,53 @@ impl SramTraffic {
 
 /// The cost of an operation on a machine. The program must pass [`check`](crate::check::check).
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
-    if let Some(cost) = lists::cost(op, machine) {
-        return cost;
-    }
     match machine.organisation() {
-        Some(organisation) => banked::cost(op, machine, organisation),
-        None => flat::cost(op, machine),
+        Some(organisation) => of_model(op, machine, &mut Banked::new(op, machine, organisation)),
+        None => of_model(op, machine, &mut Flat { op, machine }),
+    }
+}
+
+/// How the costs of a machine follow from its scratchpad.
+trait Model {
+    fn transfer(&mut self) -> Cost;
+    fn matmul(&mut self, op: &Matmul) -> Cost;
+    fn sddmm(&mut self, op: &Sddmm) -> Cost;
+    fn spmm(&mut self, op: &Spmm) -> Cost;
+    /// Encoder or decoder.
+    fn autoencoder(&mut self, unit: Unit, lines: LineSet, shape: Coder) -> Cost;
+    fn softmax(&mut self, m: u16, n: u16) -> Cost;
+    fn layer_norm(&mut self, op: &LayerNorm) -> Cost;
+    /// Each element by itself, on the vector unit.
+    fn elementwise(&mut self, m: u16, n: u16) -> Cost;
+}
+
+/// What an encoder or decoder computes.
+struct Coder {
+    m: u16,
+    d: u16,
+    heads_in: u16,
+    heads_out: u16,
+}
+
+fn of_model(op: &Op, machine: &Machine, model: &mut impl Model) -> Cost {
+    match *op {
+        Op::Load(_) | Op::Store(_) | Op::Gather(_) => model.transfer(),
+        Op::Matmul(product) => model.matmul(&product),
+        Op::Sddmm(scores) => model.sddmm(&scores),
+        Op::Spmm(product) => model.spmm(&product),
+        Op::SddmmList(_) | Op::SpmmList(_) | Op::SoftmaxList(_) => lists::cost(op, machine),
+        Op::Encode(Encode { lines, m, d, heads_in, heads_out, .. }) => {
+            model.autoencoder(Unit::Encoder, lines, Coder { m, d, heads_in, heads_out })
+        }
+        Op::Decode(Decode { lines, m, d, heads_in, heads_out, .. }) => {
+            model.autoencoder(Unit::Decoder, lines, Coder { m, d, heads_in, heads_out })
+        }
+        Op::Softmax(Softmax { m, n, .. }) => model.softmax(m, n),
+        Op::LayerNorm(norm) => model.layer_norm(&norm),
+        Op::Add(Add { m, n, .. })
+        | Op::Lut(Lut { m, n, .. })
+        | Op::Interpolate(Interpolate { m, n, .. }) => model.elementwise(m, n),
+        Op::Sync(_) | Op::Barrier(_) | Op::Halt(_) => Cost { cycles: 1, ..Cost::default() },
     }
 }
 
@@ -114,37 +158,12 @@ impl Cost {
     fn shifted(self, minifloat: bool) -> Cost {
         Cost { shifted: if minifloat { self.macs } else { 0 }, ..self }
     }
-
-    /// Adds the scratchpad traffic: the given bytes for operands that stream through the lines, and
-    /// each other operand once.
-    fn with_sram(mut self, op: &Op, streamed: &[(Option<&str>, u64)]) -> Cost {
-        for access in accesses(op).iter().filter(|access| access.space == Space::Sram) {
-            let data = Data::of(op, access) as usize;
-            match streamed.iter().find(|(operand, _)| *operand == Some(access.operand)) {
-                Some((_, bytes)) => self.sram.read[data] += bytes,
-                None => {
-                    self.sram.read[data] +=
-                        if access.mode.reads() { access.region.total() } else { 0 };
-                    self.sram.written[data] +=
-                        if access.mode.writes() { access.region.total() } else { 0 };
-                }
-            }
-        }
-        self
-    }
 }
 
 /// Cycles of one sum of `k` products along the MACs of a line.
 fn sum_cycles(machine: &Machine, k: u64) -> u64 {
     let (macs, port) = (u64::from(machine.lines.macs), u64::from(machine.lines.port_bytes));
     (k / macs) * macs.div_ceil(port) + (k % macs).div_ceil(port)
-}
-
-/// Softmax and vector unit: `m` rows of `n` elements, `per_cycle` at a time.
-fn rowwise(op: &Op, m: u16, n: u16, per_cycle: u32, fill: u32) -> Cost {
-    let cycles = (u64::from(m) * u64::from(n).div_ceil(per_cycle.into())).max(1);
-    let elements = u64::from(m) * u64::from(n);
-    Cost { cycles, latency: fill.into(), elements, ..Cost::default() }.with_sram(op, &[])
 }
 
 /// What a transfer moves over the DRAM channel.
@@ -162,50 +181,6 @@ fn burst_traffic(op: &Op, machine: &Machine) -> Cost {
         }
     }
     cost
-}
-
-/// Number of aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`]
-/// share bursts.
-pub(crate) fn bursts(region: Region, burst: u64) -> u64 {
-    // The position of a run within its burst repeats after at most `burst` runs.
-    let of_run = |base: u64| (base % burst + region.bytes).div_ceil(burst);
-    let of_inner = |base: u64| {
-        periodic(region.inner, region.inner_stride, burst, |offset| of_run(base + offset))
-    };
-    if region.bytes == 0 {
-        return 0;
-    }
-    periodic(region.outer, region.outer_stride, burst, |offset| {
-        of_inner(region.base % burst + offset)
-    })
-}
-
-/// The sum of `of(i * stride)` over `i < count`, where `of` has period `period` (a power of two).
-fn periodic<T: Summand>(count: u64, stride: u64, period: u64, of: impl Fn(u64) -> T) -> T {
-    let stride = stride % period;
-    let distinct = if stride == 0 { 1 } else { period >> stride.trailing_zeros() };
-    let sum = |terms: u64| (0..terms).fold(T::default(), |sum, i| sum.plus(of(i * stride)));
-    if count <= distinct {
-        sum(count)
-    } else {
-        sum(distinct).times(count / distinct).plus(sum(count % distinct))
-    }
-}
-
-/// What [`periodic`] adds up.
-trait Summand: Copy + Default {
-    fn plus(self, other: Self) -> Self;
-    fn times(self, count: u64) -> Self;
-}
-
-impl Summand for u64 {
-    fn plus(self, other: u64) -> u64 {
-        self + other
-    }
-
-    fn times(self, count: u64) -> u64 {
-        self * count
-    }
 }
 
 #[cfg(test)]

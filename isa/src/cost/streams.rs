@@ -1,10 +1,12 @@
 //! Streams of words between the banks and a unit's slots.
 //!
 //! A stream visits the rows of an operand in order, in *windows*: as many consecutive rows as have
-//! no more words than there are banks, or a single row if it has more. The words of a window may
-//! arrive in any order, each distinct word once. A *layer* is a set of words in different banks; a
-//! slot delivers a layer per revolution of the banks. A window takes as many layers as it has words
-//! in one bank (ours; that so many suffice is immediate, because banks are independent).
+//! no more words than there are banks, where each counts as many as any of them can have. If a row
+//! alone has more, its runs are visited in windows of as many words as there are banks; so are
+//! contiguous rows, as one run. The words of a window may arrive in any order, each distinct word
+//! once. A *layer* is a set of words in different banks; a slot delivers a layer per revolution of
+//! the banks. A window takes as many layers as it has words in one bank (ours; that so many suffice
+//! is immediate, because banks are independent).
 //!
 //! Words of consecutive rows are in different banks if the rows are contiguous, or if the stride in
 //! words has no common factor with the number of banks. The compiler chooses strides so.
@@ -14,7 +16,7 @@ use std::ops::Range;
 
 use crate::machine::{MAX_BANKS, Organisation};
 
-use super::{Summand, periodic};
+use crate::periodic::{Summand, periodic};
 
 /// The words of a stream, and the layers in which the banks deliver them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +118,19 @@ impl Geometry {
         let windows = self.sum(full, window.saturating_mul(stride), |offset| of(window, offset));
         let offset = (full * window % self.word) * (stride % self.word);
         windows.and(of(count % window, offset))
+    }
+
+    /// As many rows of one run as that, but any rows at multiples of the stride, in any order: each
+    /// is a window by itself, and begins where it takes the most words.
+    pub(super) fn anywhere(self, rows: Rows) -> Stream {
+        if rows.bytes == 0 {
+            return Stream::default();
+        }
+        // Rows begin at all multiples of this within a word, beside the offset of the first.
+        let apart = 1 << rows.stride.trailing_zeros().min(self.word.trailing_zeros());
+        let start = self.word - apart + rows.base % apart;
+        let words = (start + rows.bytes).div_ceil(self.word);
+        Stream { words, layers: words.div_ceil(self.banks) }.times(rows.count)
     }
 
     /// The sum of streams `stride` bytes apart.
@@ -266,6 +281,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn rows_anywhere_take_as_many_words_as_any(
+            banks in 1u64..20, word in prop_oneof![Just(1u64), Just(4), Just(16), Just(64)],
+            base in 0u64..200, bytes in 1u64..300, stride in 0u64..300, count in 0u64..5,
+        ) {
+            let geometry = Geometry { banks, word };
+            let of = |base: u64| geometry.contiguous(base, bytes);
+            // Beginnings repeat after as many rows as a word has bytes.
+            let all: Vec<Stream> = (0..word).map(|row| of(base + row * stride)).collect();
+            let words = all.iter().map(|row| row.words).max().unwrap();
+            let layers = all.iter().map(|row| row.layers).max().unwrap();
+            let found = geometry.anywhere(Rows::new(base, count, bytes, stride));
+            prop_assert_eq!(found, Stream { words, layers }.times(count));
+        }
+
         #[test]
         fn closed_forms_count_every_word(
             banks in 1u64..20, word in prop_oneof![Just(1u64), Just(4), Just(16), Just(64)],

@@ -1,11 +1,13 @@
 //! Costs worked out by hand, and against models that go cycle by cycle and burst by burst.
 
+mod banks;
 mod bursts;
 mod lines;
 mod lists;
 mod streams;
 
 use super::*;
+use crate::effects::Region;
 use crate::instr::{Dram, Engine, Sram, Traffic, Width};
 
 fn vitcod() -> Machine {

@@ -3,6 +3,7 @@
 use crate::effects::{Region, Space, accesses};
 use crate::instr::Op;
 use crate::instr::table::Gather;
+use crate::periodic::periodic;
 
 use super::channel::Direction;
 
@@ -46,6 +47,22 @@ pub(crate) fn of_region(region: Region, burst: u64) -> impl Iterator<Item = u64>
     let runs = (region.bytes > 0).then(|| region.runs());
     runs.into_iter().flatten().flat_map(move |(at, bytes)| {
         (at / burst..=(at + (bytes - 1)) / burst).map(move |number| number * burst)
+    })
+}
+
+/// Number of aligned bursts that the runs of a region touch. Runs joined by [`Region::merged`]
+/// share bursts.
+pub(crate) fn bursts(region: Region, burst: u64) -> u64 {
+    // The position of a run within its burst repeats after at most `burst` runs.
+    let of_run = |base: u64| (base % burst + region.bytes).div_ceil(burst);
+    let of_inner = |base: u64| {
+        periodic(region.inner, region.inner_stride, burst, |offset| of_run(base + offset))
+    };
+    if region.bytes == 0 {
+        return 0;
+    }
+    periodic(region.outer, region.outer_stride, burst, |offset| {
+        of_inner(region.base % burst + offset)
     })
 }
 

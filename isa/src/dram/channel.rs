@@ -5,14 +5,15 @@ use super::{BURST_CLOCKS, Ddr4, RowCounts};
 /// The row of a bank after a gather: no burst asks for it.
 const UNKNOWN: u64 = u64::MAX;
 
-/// Which way a burst goes.
+/// Which way a burst goes: the index of what differs by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Read,
     Write,
 }
 
-/// The distances between commands, and what follows from them.
+/// The distances between commands, and what follows from them. Pairs are by [`Direction`], or
+/// between bank groups and within one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Distances {
     rcd: u64,
@@ -21,18 +22,14 @@ pub(super) struct Distances {
     ccd: [u64; 2],
     rrd: [u64; 2],
     faw: u64,
-    rtp: u64,
     rfc: u64,
     refi: u64,
     /// From a read to its last data, and from a write.
-    read: u64,
-    write: u64,
-    /// From a read to a write.
-    turn: u64,
-    /// From a write to a read.
-    back: [u64; 2],
-    /// From a write to the precharge of its bank.
-    recovery: u64,
+    data: [u64; 2],
+    /// From a read to a write, and from a write to a read.
+    turn: [[u64; 2]; 2],
+    /// From a read to the precharge of its bank, and from a write.
+    close: [u64; 2],
 }
 
 /// Index of a distance between bank groups, and within one.
@@ -50,15 +47,15 @@ impl Distances {
             ccd: [ddr4.t_ccd_s, ddr4.t_ccd_l].map(clocks),
             rrd: [ddr4.t_rrd_s, ddr4.t_rrd_l].map(clocks),
             faw: ddr4.t_faw.into(),
-            rtp: ddr4.t_rtp.into(),
             rfc: ddr4.t_rfc.into(),
             refi: ddr4.t_refi.into(),
-            read,
-            write,
-            // The write's data follow the read's, and a preamble and a postamble of a clock.
-            turn: (read + 2).saturating_sub(ddr4.t_cwl.into()),
-            back: [ddr4.t_wtr_s, ddr4.t_wtr_l].map(|wtr| write + clocks(wtr)),
-            recovery: write + clocks(ddr4.t_wr),
+            data: [read, write],
+            turn: [
+                // The write's data follow the read's, and a preamble and a postamble of a clock.
+                [(read + 2).saturating_sub(ddr4.t_cwl.into()); 2],
+                [ddr4.t_wtr_s, ddr4.t_wtr_l].map(|wtr| write + clocks(wtr)),
+            ],
+            close: [ddr4.t_rtp.into(), write + clocks(ddr4.t_wr)],
         }
     }
 }
@@ -75,14 +72,14 @@ struct Bank {
 /// The first clocks of commands to a bank group, or to any.
 #[derive(Clone, Copy, Default)]
 struct Earliest {
-    read: u64,
-    write: u64,
+    /// Of a read, and of a write.
+    column: [u64; 2],
     activate: u64,
 }
 
 impl Earliest {
     fn last(&self) -> u64 {
-        self.read.max(self.write).max(self.activate)
+        self.column.into_iter().fold(self.activate, u64::max)
     }
 }
 
@@ -168,62 +165,37 @@ impl Channel {
             bank.column_from = activate + d.rcd;
             bank.precharge_from = activate + d.ras;
         }
+        let (this, other) = (direction as usize, 1 - direction as usize);
         let earliest = from.max(bank.column_from);
-        let (column, data) = match direction {
-            Direction::Read => {
-                let column = earliest.max(self.any.read).max(group.read);
-                self.any.read = column + d.ccd[SHORT];
-                self.any.write = column + d.ccd[SHORT].max(d.turn);
-                group.read = column + d.ccd[LONG];
-                group.write = column + d.ccd[LONG].max(d.turn);
-                bank.precharge_from = bank.precharge_from.max(column + d.rtp);
-                (column, column + d.read)
-            }
-            Direction::Write => {
-                let column = earliest.max(self.any.write).max(group.write);
-                self.any.write = column + d.ccd[SHORT];
-                self.any.read = column + d.ccd[SHORT].max(d.back[SHORT]);
-                group.write = column + d.ccd[LONG];
-                group.read = column + d.ccd[LONG].max(d.back[LONG]);
-                bank.precharge_from = bank.precharge_from.max(column + d.recovery);
-                (column, column + d.write)
-            }
-        };
+        let column = earliest.max(self.any.column[this]).max(group.column[this]);
+        for (earliest, near) in [(&mut self.any, SHORT), (group, LONG)] {
+            earliest.column[this] = column + d.ccd[near];
+            earliest.column[other] = column + d.ccd[near].max(d.turn[this][near]);
+        }
+        bank.precharge_from = bank.precharge_from.max(column + d.close[this]);
+        let data = column + d.data[this];
         self.data = self.data.max(data);
         Access { column, data }
     }
 
-    /// Executes every refresh that is due by a clock.
+    /// Executes every refresh that is due by a clock: each closes all rows, and takes tRFC.
     fn refresh_until(&mut self, clock: u64, counts: &mut RowCounts) {
-        while self.refresh_due <= clock {
-            let ready = self.refresh();
-            counts.refreshes += 1;
-            // All banks are closed now. Refreshes that follow each other at their distance need not
-            // be executed one by one, but for the last.
-            if ready <= self.refresh_due && self.refresh_due <= clock {
-                let skipped = (clock - self.refresh_due) / self.distances.refi;
-                self.refresh_due += skipped * self.distances.refi;
-                counts.refreshes = counts.refreshes.saturating_add(skipped);
-            }
-        }
-    }
-
-    /// Closes all rows and refreshes; returns the first clock of an activation.
-    fn refresh(&mut self) -> u64 {
         let d = self.distances;
-        let mut start = self.refresh_due;
-        for bank in &self.banks {
-            start = start.max(match bank.row {
-                Some(_) => self.refresh_due.max(bank.precharge_from) + d.rp,
-                None => bank.activate_from,
-            });
-        }
-        let ready = start + d.rfc;
+        let more = (clock - self.refresh_due) / d.refi;
+        let first = self.banks.iter().map(|bank| match bank.row {
+            Some(_) => self.refresh_due.max(bank.precharge_from) + d.rp,
+            None => bank.activate_from,
+        });
+        let first = first.fold(self.refresh_due, u64::max);
+        let last = self.refresh_due + more * d.refi;
+        // The others find all rows closed. They are due at a distance that is larger than tRFC, so
+        // all follow the first at once until one is in time; then the last is in time, too.
+        let ready = (first + more * d.rfc).max(last) + d.rfc;
         for bank in &mut self.banks {
             (bank.row, bank.activate_from) = (None, ready);
         }
-        self.refresh_due += d.refi;
-        ready
+        self.refresh_due = last + d.refi;
+        counts.refreshes = counts.refreshes.saturating_add(more + 1);
     }
 
     /// The first clock in which any command may be issued to any bank, and all data have moved.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Ddr4;
 
 /// The fields of an address from the most significant to the least, each once, with colons between
-/// them: `row:bank:column:group:channel`. Below them are the bits within a burst. As everything but
-/// the rows is a power of two, a field is a range of bits.
+/// them: `row:bank:column:group:channel`. Below them are the bits within a burst. As all counts are
+/// powers of two, a field is a range of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mapping([Field; 5]);

@@ -1,15 +1,15 @@
 //! The interface of the memory and the queues of its channels.
 
-use crate::cost;
 use crate::instr::table::Gather;
 
-use super::bursts::{Request, What, in_place_of_gather, of_region, of_row};
+use super::bursts::{Request, What, bursts, in_place_of_gather, of_region, of_row};
 use super::channel::{Access, Channel, Direction, Target};
 use super::{BURST_CLOCKS, Ddr4, RowCounts};
 
-/// The most bursts of a transfer that are followed one by one; a scratchpad has no more. Only a
-/// store that repeats its source has more, and its other bursts get slots as those of a gather do.
-const FOLLOWED: u64 = 1 << 18;
+/// The most bursts of a transfer that are followed one by one, so that none takes long to follow;
+/// the others get slots for the worst case. A transfer has more if bursts are small, or if it
+/// repeats its source.
+pub(super) const FOLLOWED: u64 = 1 << 18;
 
 /// Later than any program ends; no acceptance is later, so that sums cannot overflow.
 const HORIZON: u64 = 1 << 61;
@@ -79,7 +79,7 @@ impl Memory {
                     issued(clock, address);
                 }
                 if addresses.next().is_some() {
-                    let all = cost::bursts(region, self.ddr4.burst_bytes().into());
+                    let all = bursts(region, self.ddr4.burst_bytes().into());
                     self.slots(all - FOLLOWED, &mut served);
                 }
             }
@@ -116,31 +116,39 @@ impl Memory {
     fn gather(&mut self, gather: Gather, issued: &mut dyn FnMut(u64, u64), served: &mut Served) {
         self.settle();
         let burst = u64::from(self.ddr4.burst_bytes());
-        let bursts = of_row(&gather, burst).min(FOLLOWED);
+        let bursts = of_row(&gather, burst);
         // Adjacent bursts are in at most two rows of a bank if the rows of all banks begin and end
         // together; otherwise each can be in a row of its own.
         let others = if self.ddr4.mapping.rows_are_outermost() { 2 } else { bursts };
         let mut addresses = in_place_of_gather(gather, burst);
-        for _ in 0..gather.rows {
-            for number in 0..bursts {
-                // Which bank it is does not matter: all are equal.
-                let row = if number < others { None } else { Some(u64::MAX) };
-                let target = Target { group: 0, bank: 0, row };
-                let clock = self.burst(0, target, Direction::Read, served);
-                if let Some(address) = addresses.next() {
-                    issued(clock, address);
-                }
+        let all = bursts.saturating_mul(gather.rows.into());
+        for number in (0..gather.rows).flat_map(|_| 0..bursts).take(FOLLOWED as usize) {
+            // Which bank it is does not matter: all are equal.
+            let row = if number < others { None } else { Some(u64::MAX) };
+            let target = Target { group: 0, bank: 0, row };
+            let clock = self.burst(0, target, Direction::Read, served);
+            if let Some(address) = addresses.next() {
+                issued(clock, address);
             }
+        }
+        if all > FOLLOWED {
+            self.slots(all - FOLLOWED, served);
         }
         self.settle();
         served.free = served.free.max(self.from);
     }
 
-    /// Serves bursts beyond those that are followed: each takes as long as a burst can take.
+    /// Serves bursts beyond those that are followed: each takes as long as a burst can take that is
+    /// alone in the memory, or as the distance to the next one, whichever it is.
     fn slots(&mut self, bursts: u64, served: &mut Served) {
-        let Ddr4 { t_rcd, t_rp, t_ras, t_cwl, t_cl, t_wr, t_rtp, .. } = self.ddr4;
-        let open = (t_rcd + t_cwl.max(t_cl) + t_wr.max(t_rtp)).max(t_ras);
-        let slot = u64::from(t_rp + open) + BURST_CLOCKS;
+        let Ddr4 { t_rcd, t_rp, t_ras, t_cwl, t_cl, t_wr, t_rtp, t_wtr_l, .. } = self.ddr4;
+        let Ddr4 { t_rrd_s, t_rrd_l, t_ccd_s, t_ccd_l, t_faw, .. } = self.ddr4;
+        let moved = t_rcd + t_cwl.max(t_cl) + BURST_CLOCKS as u32;
+        let alone = t_rp + (moved + t_wr.max(t_rtp).max(t_wtr_l)).max(t_ras);
+        let distances = [t_rrd_s, t_rrd_l, t_ccd_s, t_ccd_l, t_faw];
+        let slot = distances.into_iter().fold(alone, u32::max);
+        // Refreshes take less than half of the time, see `Ddr4::contradiction`.
+        let slot = 2 * u64::from(slot);
         self.settle();
         self.from = self.from.saturating_add(bursts.saturating_mul(slot)).min(HORIZON);
         served.rows.conflicts = served.rows.conflicts.saturating_add(bursts);

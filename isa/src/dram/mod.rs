@@ -6,12 +6,11 @@
 //!
 //! # What is modelled
 //!
-//! - *Interface*: transfers pass it one after the other, burst by burst, in the order of their
-//!   addresses. In the time of a burst on a bus it accepts one burst per channel, and
-//!   none while the queue of the burst's channel is full. A transfer leaves it a clock after its
-//!   last burst, and then the unit is free; the transfer's data have moved when those of its last
-//!   burst have, and [`Dram::latency_cycles`](crate::machine::Dram::latency_cycles) later it
-//!   completes.
+//! - *Interface*: transfers pass it one after the other, run by run and burst by burst. In the time
+//!   of a burst on a bus it accepts as many bursts as there are channels, and none while the queue
+//!   of the burst's channel is full. A transfer leaves it a clock after its last burst, and then
+//!   the unit is free; the transfer's data have moved when those of all its bursts have, and it
+//!   completes [`Cost::latency`](crate::cost::Cost::latency) later.
 //! - *Queues*: a channel reads and writes in the order of its queue (first come, first served). An
 //!   entry gives up its place with its read or write. Its row is prepared while entries before it
 //!   are served: from the clock after its acceptance on, its bank is precharged if it holds another
@@ -29,6 +28,8 @@
 //!   one after the other from one bank, of which each burst that can be in another row of the bank
 //!   than its predecessor is in one; then all banks count as open at an unknown row, and the next
 //!   transfer waits until these slots have passed.
+//! - *Long transfers*: 262,144 bursts of a transfer are followed. Each of the others takes as long
+//!   as a burst can take, with refreshes, and no other channel has a burst meanwhile.
 //!
 //! # What is not modelled
 //!

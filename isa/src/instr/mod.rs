@@ -49,6 +49,7 @@ pub(crate) mod arbitrary;
 mod derive;
 pub mod field;
 mod resources;
+mod shapes;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;

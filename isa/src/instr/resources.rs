@@ -44,36 +44,24 @@ impl Op {
 
     /// The MAC lines on which it executes, if any.
     pub fn lines(&self) -> Option<LineSet> {
-        match *self {
-            Op::Matmul(Matmul { lines, .. })
-            | Op::Sddmm(Sddmm { lines, .. })
-            | Op::Spmm(Spmm { lines, .. })
-            | Op::SddmmList(SddmmList { lines, .. })
-            | Op::SpmmList(SpmmList { lines, .. })
-            | Op::Encode(Encode { lines, .. })
-            | Op::Decode(Decode { lines, .. }) => Some(lines),
-            Op::Load(_)
-            | Op::Store(_)
-            | Op::Gather(_)
-            | Op::Softmax(_)
-            | Op::SoftmaxList(_)
-            | Op::LayerNorm(_)
-            | Op::Add(_)
-            | Op::Lut(_)
-            | Op::Interpolate(_)
-            | Op::Sync(_)
-            | Op::Barrier(_)
-            | Op::Halt(_) => None,
-        }
+        self.on_lines().map(|(lines, _)| lines)
     }
 
     /// How its MAC lines accumulate, if it executes on lines.
     pub fn accumulation(&self) -> Option<Accumulation> {
-        match self {
-            Op::Matmul(_) | Op::Sddmm(_) | Op::SddmmList(_) => Some(Accumulation::AlongSum),
-            Op::Spmm(_) | Op::SpmmList(_) | Op::Encode(_) | Op::Decode(_) => {
-                Some(Accumulation::AlongOutputs)
-            }
+        self.on_lines().map(|(_, accumulation)| accumulation)
+    }
+
+    /// Its MAC lines and how they accumulate.
+    fn on_lines(&self) -> Option<(LineSet, Accumulation)> {
+        match *self {
+            Op::Matmul(Matmul { lines, .. })
+            | Op::Sddmm(Sddmm { lines, .. })
+            | Op::SddmmList(SddmmList { lines, .. }) => Some((lines, Accumulation::AlongSum)),
+            Op::Spmm(Spmm { lines, .. })
+            | Op::SpmmList(SpmmList { lines, .. })
+            | Op::Encode(Encode { lines, .. })
+            | Op::Decode(Decode { lines, .. }) => Some((lines, Accumulation::AlongOutputs)),
             Op::Load(_)
             | Op::Store(_)
             | Op::Gather(_)

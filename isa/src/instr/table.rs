@@ -1,65 +1,21 @@
 //! The instruction table: the only definition of the instructions.
 //!
 //! The operand structs, the encoder, the decoder, the disassembler, the reference (`docs/isa.md`)
-//! and the generators of random instructions in tests are derived from it. Overlapping fields,
-//! fields outside the word and opcodes used twice do not compile. Resources, memory accesses and
-//! costs of an instruction are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
+//! and the generators of random instructions in tests are derived from it. Opcodes or mnemonics
+//! used twice and words that are too long do not compile. Resources, memory accesses and costs of
+//! an instruction are exhaustive matches elsewhere ([`Op::units`], [`crate::effects`],
 //! [`crate::cost`]), so that the Rust compiler names every place that a new instruction needs.
 //!
-//! A field is `name: Type = lowest bit`; with `or bits` assembly may omit it. That is for loops and
-//! strides of transfers, and for operands that a flag switches off; an address that is omitted must
-//! not be accessed.
+//! A field is `name: Type`; with `or bits` assembly may omit it, and these are its bits then. That
+//! is for loops and strides of transfers, and for operands that a flag switches off; an address
+//! that is omitted must not be accessed. Where fields lie in a word follows from their order and
+//! types, see [`instr`](crate::instr).
 //!
 //! # Notation
 //!
 //! `x[i, j]` is element `j` of row `i` of the operand at address `x`, whose rows are `x_stride`
 //! bytes apart and whose elements are contiguous. Integers are little-endian. `requantise` and the
 //! other functions are those of [`crate::numerics`].
-//!
-//! # Lists
-//!
-//! A list is a sparse pattern of attention as a program for groups of lines, which the compiler
-//! makes from a fixed mask. Queries are worked on in *batches*, and the row of each key that at
-//! least one query of a batch needs passes by once, together with the set of the queries that use
-//! it. Which queries are in a batch, and the order of rows, determine the cycles and do not affect
-//! results. Nothing points into a list: both of its operands are read from front to back. The form
-//! of lists and all that is said of groups is ours.
-//!
-//! *Groups.* The lines of an instruction form groups of `min(ceil(d / macs), lines)`, where `macs`
-//! is the number of MACs of a line. A group has `contexts` of them, each of which holds a query:
-//! half of a line's accumulators divided by `macs`, at least 1 and at most 8, or 2 if the machine
-//! states no accumulators. There are at most 256 contexts in all; remaining lines are idle. A group
-//! computes one entry in a cycle, or in as many as its lines need passes over the features, and
-//! their ports for a pass. Context `c` of group `g` has the number `g * contexts + c`.
-//!
-//! - `rows` has 6 bytes for each query of the list: query `i` (uint16), the number of its entries
-//!   (uint16), head `h` (uint8), and its context (uint8). No query of a head is named twice.
-//! - `tokens` is a sequence of *segments*. Segment `s` begins with three uint16: the number of its
-//!   tokens, and how many cycles later its last token issues than the last token of the segment
-//!   before (of the first one, in which cycle), in scores and in products; 65535 stands for more,
-//!   too. A token begins with a byte:
-//!   - 0, a *row*: a key (uint8 or, where `wide` is set, uint16) and a bit for each context, low
-//!     bits first, padded to whole bytes, which says that its query attends the key. Rows of
-//!     segment `s` belong to the queries of batch `s - 1`.
-//!   - `n > 0`, *held*: the next `n` queries of `rows`, all of which are the same query `i`, take
-//!     their contexts in batch `s`. The last segment has none.
-//!
-//! The entries of a query are the rows that name its context, in order. So on a machine of 2 groups
-//! of 1 context, the tokens (1, 1) | (0 4 0b11) (0 6 0b01) (0 0 0b10) of two segments, with `rows`
-//! = (7, 2, 1, 0) (3, 2, 1, 1), say: query 7 of head 1 attends keys 4 and 6, query 3 keys 4 and 0.
-//!
-//! Three indices address the data of a list. Scores and probabilities are vectors by entry, `e`:
-//! the entries of one query, then all of the next, in the order of `rows`. Row maxima and sums of
-//! dense blocks are indexed by the query's number `r = h * m + i`, so that both engines find the
-//! parts of a row. Row sums of a list are indexed by the query's position `t` in `rows`.
-//!
-//! Instructions state their cycles, which follow from the list, the addresses of its operands and
-//! the machine (`lists`). The machine stops if cycles differ from those that an instruction or, for
-//! its phase, a segment states, and if a list does not hold together: a query not below `m`, a head
-//! not below `heads`, a context or key that does not exist; a query named twice; entries that are
-//! not `entries` in total; queries of a token that differ, or that are not all seated; a context
-//! that is seated twice in a batch, or used without a query; a row that no context uses; uses that
-//! are not as many as the query's entries; more entries than keys; bytes that end within a segment.
 
 use super::derive::instructions;
 use super::{
@@ -634,16 +590,4 @@ instructions! {
     /// The end of the program, its last instruction; the machine stops when all units have
     /// completed.
     0x42 "halt" Halt {}
-}
-
-impl Matmul {
-    /// Runs of a row of `a`.
-    pub fn runs(&self) -> u32 {
-        1 + u32::from(self.more_runs)
-    }
-
-    /// Number of products of a sum.
-    pub fn depth(&self) -> u64 {
-        u64::from(self.runs()) * u64::from(self.k)
-    }
 }

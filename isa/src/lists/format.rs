@@ -110,7 +110,8 @@ impl List {
         let rows: Vec<ListRow> = list_rows(rows).collect();
         let mut bytes = tokens;
         let mut segments: Vec<Segment> = Vec::new();
-        // Tokens are larger than their bytes; of those of a byte there are not many.
+        // Decoded tokens are larger than their bytes, and those of a byte by far: no more are
+        // kept of them than there are queries, and a segment.
         let mut standing = rows.len();
         while !bytes.is_empty() {
             let number = segments.len();

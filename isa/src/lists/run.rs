@@ -29,6 +29,8 @@ pub struct Shape {
     pub token_bytes: u32,
     /// Entries of the list.
     pub entries: u32,
+    /// Cycles that the instruction states.
+    pub cycles: u32,
     /// Whether a key takes two bytes instead of one.
     pub wide: bool,
     /// The most entries of a query.
@@ -52,6 +54,7 @@ impl From<&SddmmList> for Shape {
             queries: op.queries,
             token_bytes: op.token_bytes.0,
             entries: op.entries.0,
+            cycles: op.cycles.0,
             wide: op.wide,
             most_entries: op.n.into(),
             lines: op.lines.count,
@@ -72,6 +75,7 @@ impl From<&SpmmList> for Shape {
             queries: op.queries,
             token_bytes: op.token_bytes.0,
             entries: op.entries.0,
+            cycles: op.cycles.0,
             wide: op.wide,
             most_entries: ProbabilityFormat::of(op.minifloat).max_keys().min(op.n.into()),
             lines: op.lines.count,
@@ -94,6 +98,31 @@ impl Shape {
     /// How its lines are grouped.
     pub fn groups(&self, machine: &Machine) -> LineGroups {
         LineGroups::new(self.d, self.lines, machine)
+    }
+}
+
+impl List {
+    /// Decodes the list of an instruction, checks it, and returns it with the key of each entry.
+    /// Cycles are those of operands at their addresses; they are checked if `placed`.
+    ///
+    /// # Errors
+    /// The list does not hold together, or cycles are others than stated.
+    pub fn checked(
+        op: &Op,
+        [rows, tokens]: [&[u8]; 2],
+        placed: bool,
+        machine: &Machine,
+    ) -> Result<(List, Vec<u16>), ListError> {
+        let Some(shape) = Shape::of(op) else { return Ok(Default::default()) };
+        let list = List::from_bytes(rows, tokens, shape.wide, &shape.groups(machine))?;
+        let keys = if placed {
+            let run = Run::new(op, &list, machine)?;
+            run.check(op, &list)?;
+            run.keys
+        } else {
+            Run::keys(op, &list, machine)?
+        };
+        Ok((list, keys))
     }
 }
 
@@ -137,11 +166,7 @@ impl Run {
     /// # Errors
     /// The first other number.
     pub fn check(&self, op: &Op, list: &List) -> Result<(), ListError> {
-        let (phase, cycles) = match op {
-            Op::SddmmList(op) => (Phase::Scores, op.cycles.0),
-            Op::SpmmList(op) => (Phase::Products, op.cycles.0),
-            _ => return Ok(()),
-        };
+        let Some(Shape { phase, cycles, .. }) = Shape::of(op) else { return Ok(()) };
         for (segment, (found, of)) in self.segments.iter().zip(&list.segments).enumerate() {
             let (found, stated) = (*found, of.stated(phase));
             if found != stated {
@@ -389,17 +414,12 @@ impl Timing {
 /// The list does not hold together.
 pub fn state_cycles(op: &mut Op, list: &mut List, machine: &Machine) -> Result<(), ListError> {
     let run = Run::new(op, list, machine)?;
-    let phase = match op {
-        Op::SddmmList(op) => {
-            op.cycles.0 = run.cycles;
-            Phase::Scores
-        }
-        Op::SpmmList(op) => {
-            op.cycles.0 = run.cycles;
-            Phase::Products
-        }
-        _ => return Ok(()),
-    };
+    let Some(Shape { phase, .. }) = Shape::of(op) else { return Ok(()) };
+    match op {
+        Op::SddmmList(op) => op.cycles.0 = run.cycles,
+        Op::SpmmList(op) => op.cycles.0 = run.cycles,
+        _ => (),
+    }
     for (segment, cycles) in list.segments.iter_mut().zip(run.segments) {
         segment.cycles[phase as usize] = cycles;
     }

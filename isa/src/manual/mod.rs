@@ -30,7 +30,7 @@ fn render() -> String {
         &quote(include_str!("../effects/mod.rs"), Some("Operands in memory")),
     );
     text += &section("Notation", &quote(include_str!("../instr/table.rs"), Some("Notation")));
-    text += &section("Lists", &quote(include_str!("../instr/table.rs"), Some("Lists")));
+    text += &section("Lists", &quote(include_str!("../lists/mod.rs"), Some("Lists")));
     text += "\n## Instructions\n";
     for spec in TABLE {
         text += &instruction(spec);
@@ -38,6 +38,8 @@ fn render() -> String {
     text += &section("Timing", &quote(include_str!("../cost/mod.rs"), None));
     text += &section("Timing with banks", &quote(include_str!("../cost/banked.rs"), None));
     text += &section("Streams of words", &quote(include_str!("../cost/streams.rs"), None));
+    text += &section("Cycles of lists", &quote(include_str!("../cost/lists.rs"), None));
+    text += &section("Clock of lists", &quote(include_str!("../lists/clock.rs"), None));
     text
 }
 

@@ -30,7 +30,8 @@
 //!   burst at a time, over the channel, which serves bursts of instructions and transfers by the
 //!   time of their requests; of two that ask at the same time, the burst is first. The next one is
 //!   requested when the channel is free of the last one, which is at least a cycle after its start,
-//!   and the buffer has room for it. A burst arrives when a transfer would complete.
+//!   and the buffer has room for it. A burst arrives `dram.latency_cycles` after the first cycle in
+//!   which its data have moved and the channel is free of it.
 //! - Instructions are *dispatched* in program order, at most one per cycle, each to the queue of
 //!   its unit (`barrier` and `halt` to all queues): when all bytes of its word have arrived and the
 //!   queue holds fewer instructions than its depth. From the next cycle on, the instruction can
@@ -265,10 +266,9 @@ pub struct BurstIssue {
 /// Simulates a program on a machine.
 ///
 /// Takes time and memory proportional to the number of instructions, and with
-/// [DDR4 in detail](crate::dram) time proportional to the number of bursts, too, of which a
-/// transfer has no more than a scratchpad. Operands matter only for their cost and addresses. The
-/// cost of operands outside the memories may overflow, so untrusted programs must be verified
-/// first.
+/// [DDR4 in detail](crate::dram) time proportional to the number of bursts, too, of which at most
+/// 262,144 of a transfer are followed. Operands matter only for their cost and addresses. The cost
+/// of operands outside the memories may overflow, so untrusted programs must be verified first.
 ///
 /// # Errors
 /// The units wait for each other, or the program does not end with its only `halt`.
@@ -280,7 +280,8 @@ pub fn simulate(code: &[Instr], machine: &Machine) -> Result<Timing, TimingError
 /// DRAM accepts them. A machine without DDR4 in detail counts clocks of DDR4-2400.
 ///
 /// The rows of a gather are known only at run time; bursts of rows at equal distances in its table
-/// take their place.
+/// take their place. With DDR4 in detail, bursts of a transfer that are not followed one by one are
+/// missing.
 ///
 /// # Errors
 /// As [`simulate`].

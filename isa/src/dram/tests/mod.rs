@@ -8,9 +8,9 @@ mod stepped;
 
 use proptest::prelude::*;
 
-use super::bursts::{Request, What, of_region, of_row};
+use super::bursts::{Request, What, bursts, of_region, of_row};
 use super::channel::{Access, Channel, Direction, Target};
-use super::memory::Memory;
+use super::memory::{FOLLOWED, Memory};
 use super::{Ddr4, RowCounts};
 use crate::effects::Region;
 use crate::instr::table::Gather;
@@ -116,6 +116,24 @@ fn a_refresh_closes_the_rows() {
     assert_eq!(columns(&bursts), (vec![18, 9_360_000 + 501 + 17], counts(0, 2, 0, 1000)));
 }
 
+#[test]
+fn refreshes_that_are_late_follow_each_other() {
+    // Rows of one bank, 56 clocks apart: the last is activated in 1 + 999 * 56 = 55,945.
+    let bursts: Vec<_> = (0..1000).map(|row| (0, 0, 0, row, Read)).collect();
+    let after = |clock: u64| {
+        let (columns, counts) = columns(&[&bursts[..], &[(clock, 0, 0, 0, Read)]].concat());
+        assert_eq!(columns[999], 55_945 + 17);
+        (columns[1000], counts.refreshes)
+    };
+    // Closed in 55,945 + 39, it is ready for the first refresh 17 later.
+    let ready = 55_945 + 39 + 17;
+    assert_eq!(after(9360), (ready + 420 + 17, 1));
+    assert_eq!(after(5 * 9360), (ready + 5 * 420 + 17, 5));
+    // The sixth begins in 58,101, the seventh when it is due, after all others.
+    assert_eq!(after(6 * 9360), (ready + 6 * 420 + 17, 6));
+    assert_eq!(after(7 * 9360), (7 * 9360 + 420 + 17, 7));
+}
+
 fn read(base: u64, bytes: u64) -> Request {
     Request { direction: Read, what: What::Region(Region::contiguous(base, bytes)) }
 }
@@ -185,6 +203,32 @@ fn a_transfer_without_end_takes_no_time_to_follow() {
 }
 
 #[test]
+fn bursts_that_are_not_followed_get_slots() {
+    let slow = Ddr4 { t_faw: 1000, ..Ddr4::ddr4_2400() };
+    let gather = |bursts: u64| {
+        let bytes = 64 * bursts as u32;
+        let gather = Gather { bytes, rows: 3, limit: 1, src_stride: bytes, ..Gather::ZERO };
+        let request = Request { direction: Read, what: What::Rows(gather) };
+        let mut issued = 0;
+        let served = Memory::new(&slow).serve(0, &request, &mut |_, _| issued += 1);
+        assert_eq!(served.rows.bursts(), 3 * bursts);
+        assert_eq!(issued, (3 * bursts).min(FOLLOWED));
+        served
+    };
+    // 262,143 bursts are followed, and of 262,146 all but two.
+    let (most, more) = (gather(FOLLOWED / 3), gather(FOLLOWED / 3 + 1));
+    assert!((4000..5000).contains(&(more.free - most.free)));
+    // A store of as many bursts and one more.
+    let store = |bursts: u64| {
+        let what = What::Region(Region::contiguous(0, 64 * bursts));
+        Memory::new(&slow).serve(0, &Request { direction: Write, what }, &mut |_, _| ())
+    };
+    let (most, more) = (store(FOLLOWED), store(FOLLOWED + 1));
+    assert_eq!(more.rows.bursts(), most.rows.bursts() + 1);
+    assert!(more.free >= most.data + 2000);
+}
+
+#[test]
 fn a_stream_reaches_most_of_the_peak() {
     let mut memory = Memory::new(&Ddr4::ddr4_2400());
     let served = memory.serve(0, &read(0, 8 << 20), &mut |_, _| {});
@@ -204,7 +248,7 @@ proptest! {
         let region = Region { base, bytes, inner, inner_stride, outer, outer_stride }.merged();
         let burst = 1 << power;
         let all: Vec<u64> = of_region(region, burst).collect();
-        prop_assert_eq!(all.len() as u64, crate::cost::bursts(region, burst));
+        prop_assert_eq!(all.len() as u64, bursts(region, burst));
         for (at, bytes) in region.runs() {
             for byte in at..at + bytes {
                 prop_assert!(all.contains(&(byte / burst * burst)));
@@ -220,6 +264,6 @@ proptest! {
         let gather = Gather { src: Dram(src), src_stride: stride, bytes, ..Gather::ZERO };
         let at = src + index * u64::from(stride);
         let region = Region::contiguous(at, bytes.into());
-        prop_assert!(crate::cost::bursts(region, 64) <= of_row(&gather, 64));
+        prop_assert!(bursts(region, 64) <= of_row(&gather, 64));
     }
 }

@@ -141,11 +141,6 @@ impl Case {
     fn expected(&self) -> BTreeMap<(u8, u16), Vec<u16>> {
         self.queries.iter().map(|of| ((of.head, of.query), of.keys.clone())).collect()
     }
-
-    fn cycles(&self, list: &List, phase: Phase) -> usize {
-        let op = self.op(list, phase);
-        Run::new(&op, list, &self.machine).unwrap().cycles as usize
-    }
 }
 
 fn row_tokens(list: &List) -> usize {

@@ -13,7 +13,7 @@ use vitcod_compiler::ir::{Graph, Stage};
 use vitcod_compiler::passes::{self, Context, Level, Module, Notes};
 use vitcod_compiler::quantise::accuracy;
 use vitcod_compiler::quantise::{self, Quantised};
-use vitcod_compiler::split::GlobalTokens;
+use vitcod_compiler::split::{GlobalTokens, Packing};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::{Decision, Program};
 
@@ -29,6 +29,7 @@ const QUANTISE: &str = "quantise";
 pub(crate) struct Options {
     pub(crate) autoencoder: Autoencoder,
     pub(crate) globals: GlobalTokens,
+    pub(crate) packing: Packing,
     pub(crate) quantise: quantise::Options,
     /// Whether the program records the alternatives that were costed.
     pub(crate) explain: bool,
@@ -39,6 +40,7 @@ impl Default for Options {
         Options {
             autoencoder: Autoencoder::AUTO,
             globals: GlobalTokens::Auto,
+            packing: Packing::default(),
             quantise: quantise::Options::default(),
             explain: false,
         }
@@ -269,8 +271,8 @@ impl Session<'_> {
         before: Option<&str>,
         notes: &RefCell<Notes>,
     ) -> anyhow::Result<Module> {
-        let Options { autoencoder: Autoencoder { principal, form }, globals, quantise, explain } =
-            self.options;
+        let Options { autoencoder, globals, packing, quantise, explain } = self.options;
+        let Autoencoder { principal, form } = autoencoder;
         ensure!(
             principal.is_none() || self.samples.is_some(),
             "pca:E computes auto-encoders from samples: it needs --calibration"
@@ -285,6 +287,7 @@ impl Session<'_> {
             compressed_heads: principal,
             form,
             globals,
+            packing,
             explain,
             notes: Some(notes),
         };

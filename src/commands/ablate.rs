@@ -1,6 +1,8 @@
 //! `vitcod ablate`: the cost of each step of the method.
 
 mod measure;
+mod organisations;
+mod parts;
 mod table;
 mod work;
 
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rayon::prelude::*;
-use vitcod_compiler::split::GlobalTokens;
+use vitcod_compiler::split::{GlobalTokens, Packing};
 use vitcod_emulator::{Emulator, Report};
 use vitcod_isa::machine::Machine;
 
@@ -57,6 +59,20 @@ pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArg,
 
+    /// Also add each part of the method to none of the others, and to all others: pruning,
+    /// polarising, ordered lists, shared rows, the auto-encoder
+    #[arg(long)]
+    parts: bool,
+
+    /// Also state what polarising and packing are worth on machines with so many irregular row
+    /// ports, all else equal; with --banks for every combination
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    row_ports: Vec<u32>,
+
+    /// The same for so many banks, which share the bytes of the scratchpad
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    banks: Vec<u32>,
+
     /// Write the table as JSON
     #[arg(long, value_name = "R.json")]
     report: Option<PathBuf>,
@@ -65,33 +81,42 @@ pub(crate) struct Args {
     import: ImportArgs,
 }
 
+/// What a program uses of the method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Configuration {
+    pruned: bool,
+    globals: GlobalTokens,
+    packing: Packing,
+    autoencoder: bool,
+}
+
 /// A step of the ablation.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     name: &'static str,
-    pruned: bool,
-    globals: GlobalTokens,
-    autoencoder: bool,
+    configuration: Configuration,
+}
+
+impl Step {
+    const fn new(
+        name: &'static str,
+        pruned: bool,
+        globals: GlobalTokens,
+        autoencoder: bool,
+    ) -> Step {
+        let packing = Packing { ordered: true, shared: true };
+        Step { name, configuration: Configuration { pruned, globals, packing, autoencoder } }
+    }
 }
 
 const STEPS: [Step; 5] = [
-    Step { name: "dense", pruned: false, globals: GlobalTokens::Auto, autoencoder: false },
+    Step::new("dense", false, GlobalTokens::Auto, false),
     // Every key is a global token.
-    Step { name: "reordered", pruned: false, globals: GlobalTokens::Above(0), autoencoder: false },
+    Step::new("reordered", false, GlobalTokens::Above(0), false),
     // No key is a global token: all kept entries belong to the sparser engine.
-    Step { name: "pruned", pruned: true, globals: GlobalTokens::NONE, autoencoder: false },
-    Step {
-        name: "pruned, reordered",
-        pruned: true,
-        globals: GlobalTokens::Auto,
-        autoencoder: false,
-    },
-    Step {
-        name: "pruned, reordered, auto-encoder",
-        pruned: true,
-        globals: GlobalTokens::Auto,
-        autoencoder: true,
-    },
+    Step::new("pruned", true, GlobalTokens::NONE, false),
+    Step::new("pruned, reordered", true, GlobalTokens::Auto, false),
+    Step::new("pruned, reordered, auto-encoder", true, GlobalTokens::Auto, true),
 ];
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -99,13 +124,21 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let work = Work::of(args)?;
     let steps = &STEPS[..if work.has_autoencoder() { STEPS.len() } else { STEPS.len() - 1 }];
     let progress = Progress::new();
+    let compiled: Vec<(Configuration, &Machine)> =
+        steps.iter().map(|step| (step.configuration, &machine)).collect();
     progress.step("compiling every step");
-    // Collect all before returning the first error: it must not depend on the order of threads.
-    let reports: Vec<_> =
-        steps.par_iter().map(|step| report(&work, step, &machine, &progress)).collect();
-    let reports = reports.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let reports = reports(&work, &compiled, &progress)?;
+    let named = steps.iter().map(|step| step.name).zip(reports).collect::<Vec<_>>();
+    let mut ablation = Ablation::new(work.name(), &machine, work.masks(), &named);
+    if args.parts {
+        progress.step("compiling with and without each part");
+        ablation.parts = parts::measure(&work, &machine, &progress)?;
+    }
+    if !args.row_ports.is_empty() || !args.banks.is_empty() {
+        progress.step("compiling for machines with other banks");
+        ablation.organisations = organisations::measure(&work, &machine, args, &progress)?;
+    }
     drop(progress);
-    let ablation = Ablation::new(work.name(), &machine, work.masks(), &reports);
 
     let mut files = Outputs::default();
     let inputs = [Some(&args.masks), args.model.as_ref(), args.calibration.as_ref()];
@@ -119,14 +152,19 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     table::print(&ablation, out)
 }
 
-/// The report of a step.
-fn report(
+/// The reports of configurations on machines.
+fn reports(
     work: &Work,
-    step: &Step,
-    machine: &Machine,
+    configurations: &[(Configuration, &Machine)],
     progress: &Progress,
-) -> anyhow::Result<(&'static str, Report)> {
-    let program =
-        work.compile(step, machine, progress).with_context(|| format!("step {:?}", step.name))?;
-    Ok((step.name, Emulator::new(program.into())?.report()))
+) -> anyhow::Result<Vec<Report>> {
+    let report = |(configuration, machine): &(Configuration, &Machine)| {
+        let program = work
+            .compile(configuration, machine, progress)
+            .with_context(|| format!("{configuration:?} on {}", machine.name))?;
+        Ok(Emulator::new(program.into())?.report())
+    };
+    // Collect all before returning the first error: it must not depend on the order of threads.
+    let reports: Vec<anyhow::Result<Report>> = configurations.par_iter().map(report).collect();
+    reports.into_iter().collect()
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use vitcod_compiler::autoencoder::{PcaError, Reconstruction};
 use vitcod_compiler::frontend::{self, Imported};
 use vitcod_compiler::quantise::accuracy;
+use vitcod_compiler::split::Packing;
 use vitcod_report::table;
 
 use crate::calibration::{self, CalibrationArgs};
@@ -90,6 +91,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         let options = Options {
             autoencoder: args.autoencoder.autoencoder,
             globals: args.globals.theta_d,
+            packing: Packing::default(),
             quantise: args.calibration.options(),
             explain: args.explain || args.explain_json.is_some(),
         };

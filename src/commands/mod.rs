@@ -4,6 +4,7 @@ mod ablate;
 mod accuracy;
 mod asm;
 mod attention;
+mod bound;
 mod compile;
 mod demo;
 mod disasm;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Prune(prune::Args),
     Attention(attention::Args),
     Ablate(ablate::Args),
+    Bound(bound::Args),
     Demo(demo::Args),
 }
 
@@ -52,6 +54,7 @@ impl Command {
             Command::Prune(args) => prune::run(&args, out),
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),
+            Command::Bound(args) => bound::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
         }
     }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ndarray::ArrayD;
 use vitcod_compiler::passes::{self, Context, Level, Module, Need, PASSES, Pass, PassError};
+use vitcod_compiler::split::Packing;
 use vitcod_compiler::tiled::Scheduled;
 use vitcod_isa::machine::Machine;
 
@@ -128,6 +129,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         compressed_heads: args.autoencoder.autoencoder.principal,
         form: args.autoencoder.autoencoder.form,
         globals: args.globals.theta_d,
+        packing: Packing::default(),
         explain: false,
         notes: None,
     };

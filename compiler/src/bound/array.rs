@@ -13,7 +13,8 @@
 //!   some batch. Divide this read equally among the entries that need the word: with `r` of them
 //!   each has `1 / r`. If some of the entries are in blocks the others' parts are at most the read.
 //!
-//! A block reads its rows by regular access, over none of these ports.
+//! A row of more features than a word has takes several words, and as many reads. A block reads its
+//! rows by regular access, over none of these ports.
 //!
 //! Both are sums over columns, and the cycles are at least `work / groups` and at least
 //! `reads / ports`, in whatever order or overlap things happen. A program chooses for every column
@@ -66,6 +67,7 @@ impl Demand {
         layout: &RowLayout,
         array: &Array,
     ) {
+        let words = layout.words_per_row();
         let own = |query: &Query| layout.word(query.head, query.query);
         let mut sharing = BTreeMap::<usize, usize>::new();
         for query in queries {
@@ -79,17 +81,18 @@ impl Demand {
                 let column = columns.entry((key, query.head)).or_default();
                 column.entries += 1;
                 if phase == Phase::Scores {
-                    column.reads += 1.0 / sharing[&own(query)] as f64;
+                    column.reads += words / sharing[&own(query)] as f64;
                 }
             }
         }
         let mut heads = BTreeMap::<usize, usize>::new();
         columns.keys().for_each(|(word, _)| *heads.entry(*word).or_default() += 1);
         for ((word, _), mut column) in columns {
-            column.reads += match heads[&word] {
-                1 => column.entries.div_ceil(array.groups.seats() as usize) as f64,
-                _ => column.entries as f64 / (array.groups.seats() as usize) as f64,
-            };
+            column.reads += words
+                * match heads[&word] {
+                    1 => column.entries.div_ceil(array.groups.seats() as usize) as f64,
+                    _ => column.entries as f64 / (array.groups.seats() as usize) as f64,
+                };
             column.further = cells.saturating_sub(column.entries);
             self.work += column.entries;
             self.columns.push(column);

@@ -23,14 +23,14 @@ mod lists;
 mod tests;
 
 use serde::Serialize;
-use vitcod_isa::lists::{Array, Phase};
+use vitcod_isa::lists::{Array, MAX_HEADS, Phase};
 use vitcod_isa::machine::Machine;
 
 use crate::bound::array::{Demand, Rates};
 use crate::codegen::packing::{Query, RowLayout};
 use crate::masks::{Mask, Masks};
 use crate::split::Packing;
-use crate::synthetic::AttentionCore;
+use crate::synthetic::{self, AttentionCore, WorkloadError};
 
 pub use lists::ListCycles;
 
@@ -109,8 +109,50 @@ pub struct CoreBound {
     pub layer_by_layer_cycles: u64,
 }
 
+/// Why there is no bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BoundError {
+    /// There is no such attention core.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// A layer exceeds the fields of an instruction on a list.
+    #[error(
+        "layer {layer}: {heads} heads of {head_dim} features and {tokens} tokens; a list has at \
+         most {MAX_HEADS} heads, {MAX_TOKENS} tokens and rows of {MAX_TOKENS} bytes"
+    )]
+    Size {
+        /// The first such layer.
+        layer: usize,
+        /// Number of its heads.
+        heads: usize,
+        /// Features of a head.
+        head_dim: usize,
+        /// Queries or keys, whichever are more.
+        tokens: usize,
+    },
+}
+
+/// The most tokens of a list.
+const MAX_TOKENS: usize = u16::MAX as usize;
+
 /// The bound of the attention core of some masks.
-pub fn core_bound(masks: &Masks, core: AttentionCore, machine: &Machine) -> CoreBound {
+///
+/// # Errors
+/// There is no such core, or a layer is larger than a list can be.
+pub fn core_bound(
+    masks: &Masks,
+    core: AttentionCore,
+    machine: &Machine,
+) -> Result<CoreBound, BoundError> {
+    synthetic::check(masks, core)?;
+    let head_dim = core.head_dim;
+    for (layer, masks) in masks.layers().iter().enumerate() {
+        let (heads, [queries, keys]) = (masks.len(), extents(masks));
+        let tokens = queries.max(keys);
+        if heads > MAX_HEADS.into() || tokens > MAX_TOKENS || heads * head_dim > MAX_TOKENS {
+            return Err(BoundError::Size { layer, heads, head_dim, tokens });
+        }
+    }
     let array = Array::new(core.head_dim as u16, machine.all_lines().count, machine);
     let rates = Rates::new(&array, machine.all_lines().count);
     let mut all = Demand::default();
@@ -146,7 +188,7 @@ pub fn core_bound(masks: &Masks, core: AttentionCore, machine: &Machine) -> Core
     };
     let (limited_by, bound_cycles) = limits.bound();
     let layer_by_layer_cycles = layers.iter().map(|layer| layer.bound_cycles).sum();
-    CoreBound { layers, limits, bound_cycles, limited_by, layer_by_layer_cycles }
+    Ok(CoreBound { layers, limits, bound_cycles, limited_by, layer_by_layer_cycles })
 }
 
 /// The attention of a layer.

@@ -98,7 +98,8 @@ fn each_limit_by_hand() {
     let mask = Mask::from_fn(4, 4, |query, key| query == 0 || query == key);
     let masks = Masks::new(vec![vec![mask]]).unwrap();
     let core = AttentionCore { head_dim: 64, compressed_heads: Some(1), minifloat: true, seed: 0 };
-    let CoreBound { layers, limits, bound_cycles, .. } = core_bound(&masks, core, &machine);
+    let CoreBound { layers, limits, bound_cycles, .. } =
+        core_bound(&masks, core, &machine).unwrap();
     // 7 entries in two phases and 8 decoded rows of 64 x 1 products, on 8 groups of 8 lines.
     assert_eq!(limits.line_cycles, (2.0 * 7.0 + 8.0) / 8.0);
     // Lists of three queries: each reads itself for its score, and its key twice.

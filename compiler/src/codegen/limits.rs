@@ -15,7 +15,7 @@ use vitcod_isa::machine::{Machine, Unit};
 use vitcod_isa::numerics::{LayerNormParams, MAX_LAYER_NORM_WIDTH, max_accumulation_depth};
 use vitcod_support::problems::{Collector, Problems};
 
-use crate::ir::layout::{ProductParts, ScoreTerms, sddmm_terms};
+use crate::ir::layout::{Csc, Patterns, ProductParts, ScoreTerms, sddmm_terms};
 use crate::ir::{Elem, Graph, Op, OpData, OpKind, TensorType, Value};
 
 /// Largest count that an instruction names: rows, columns and lengths of sums.
@@ -129,6 +129,23 @@ fn different_parts(graph: &Graph, product: &OpData) -> Option<String> {
         .then(|| "its parts differ in the shift, the heads or the scale of their scores".to_owned())
 }
 
+/// The problem of a query that keeps no key in a head without a block: it is in no list, and nothing
+/// computes its result.
+fn query_without_keys(graph: &Graph, product: &OpData) -> Option<String> {
+    let OpKind::SplitSpmm { heads, .. } = product.kind else { return None };
+    let queries = graph.ty(product.results[0]).shape[0];
+    let Patterns { keys, csc, .. } = Patterns::read(graph, product).ok()?;
+    let mut kept = vec![false; heads * queries];
+    for (head, of_head) in kept.chunks_mut(queries).enumerate() {
+        of_head.fill(keys.as_ref().is_some_and(|keys| !keys.head(head).is_empty()));
+    }
+    csc.iter()
+        .flat_map(Csc::entries)
+        .for_each(|(head, _, query)| kept[head * queries + query] = true);
+    let place = kept.iter().position(|kept| !kept)?;
+    Some(format!("head {}: query {} keeps no key", place / queries, place % queries))
+}
+
 /// The problem of an operation that needs a unit which the machine does not have.
 fn missing_unit(graph: &Graph, data: &OpData, machine: &Machine) -> Option<String> {
     let needs = |value: &Value| match graph.ty(*value).elem {
@@ -206,7 +223,8 @@ fn operation(graph: &Graph, data: &OpData) -> Option<String> {
         }
         OpKind::SplitSpmm { heads, .. } => too_many(ty(0).shape[1] / heads, "features of a head:")
             .or_else(|| too_many_keys(ty(1), ty(0).shape[0]))
-            .or_else(|| different_parts(graph, data)),
+            .or_else(|| different_parts(graph, data))
+            .or_else(|| query_without_keys(graph, data)),
         OpKind::PickRows {} => graph.indices(data.operands[1], ty(0).shape[0]).err(),
         OpKind::Patches { map, kernel, .. } => {
             let (sum, most) =

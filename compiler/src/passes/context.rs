@@ -12,7 +12,7 @@ use crate::calibration::Divided;
 use crate::codegen;
 use crate::masks::Masks;
 use crate::quantise;
-use crate::split::GlobalTokens;
+use crate::split::{GlobalTokens, Packing};
 
 /// Inputs of passes other than the graph. A pass that lacks one it needs returns an error.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub struct Context<'a> {
     pub form: Choice,
     /// How global tokens are chosen.
     pub globals: GlobalTokens,
+    /// How lists are packed.
+    pub packing: Packing,
     /// Whether the program records the decisions of the compiler for each layer.
     pub explain: bool,
     /// Where passes record observations that are neither results nor errors.
@@ -59,6 +61,7 @@ impl Default for Context<'_> {
             compressed_heads: None,
             form: Choice::Auto,
             globals: GlobalTokens::Auto,
+            packing: Packing::default(),
             explain: false,
             notes: None,
         }
@@ -88,8 +91,8 @@ impl Context<'_> {
 
     /// The options of code generation.
     pub(super) fn codegen(&self) -> codegen::Options {
-        let Context { globals, explain, .. } = *self;
-        codegen::Options { globals, explain, ..codegen::Options::default() }
+        let Context { globals, packing, explain, .. } = *self;
+        codegen::Options { globals, packing, explain }
     }
 
     /// Records a note, if notes are collected.

@@ -135,8 +135,10 @@ impl LayerCost<'_> {
         let lines = machine.all_lines().count;
         let [scores, products] = [d, dv].map(|d| Array::new(d, lines, machine));
         let each = |array: Array| array.groups.entry_cycles as f64 / f64::from(array.groups.groups);
-        let read =
-            scores.reads.map_or(0.0, |reads| reads.access_cycles as f64 / f64::from(reads.ports));
+        let read = scores.reads.map_or(0.0, |reads| {
+            let words = u32::from(d).div_ceil(reads.word_bytes).max(1);
+            f64::from(words) * reads.access_cycles as f64 / f64::from(reads.ports)
+        });
         let rows = (layer.heads * queries) as u64;
         // With banks, softmax takes whole words of each row.
         let words = if scores.reads.is_some() { 0.5 } else { 0.0 };

@@ -68,23 +68,34 @@ pub enum WorkloadError {
 /// # Errors
 /// The head dimension is 0 or too large, or there are no compressed heads or more than heads.
 pub fn attention_core(masks: &Masks, core: AttentionCore) -> Result<Graph, WorkloadError> {
-    let AttentionCore { head_dim, compressed_heads, seed, .. } = core;
+    check(masks, core)?;
+    let mut builder = Builder {
+        graph: Graph::new("attention core", Stage::Quantised),
+        random: SplitMix64::new(core.seed),
+    };
+    for (layer, heads) in masks.layers().iter().enumerate() {
+        builder.layer(layer, heads, core);
+    }
+    Ok(builder.graph)
+}
+
+/// Checks that there is such an attention core.
+///
+/// # Errors
+/// As [`attention_core`].
+pub fn check(masks: &Masks, core: AttentionCore) -> Result<(), WorkloadError> {
+    let AttentionCore { head_dim, compressed_heads, .. } = core;
     if !(1..=MAX_HEAD_DIM).contains(&head_dim) {
         return Err(WorkloadError::HeadDim(head_dim));
     }
-    let mut builder = Builder {
-        graph: Graph::new("attention core", Stage::Quantised),
-        random: SplitMix64::new(seed),
-    };
     for (layer, heads) in masks.layers().iter().enumerate() {
         if let Some(compressed) =
             compressed_heads.filter(|compressed| !(1..=heads.len()).contains(compressed))
         {
             return Err(WorkloadError::CompressedHeads { layer, heads: heads.len(), compressed });
         }
-        builder.layer(layer, heads, core);
     }
-    Ok(builder.graph)
+    Ok(())
 }
 
 struct Builder {

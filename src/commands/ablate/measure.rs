@@ -5,6 +5,8 @@ use vitcod_compiler::masks::Masks;
 use vitcod_emulator::Report;
 use vitcod_isa::machine::Machine;
 
+use super::organisations::OrganisationReport;
+use super::parts::PartReport;
 use crate::paper_results;
 
 /// The table in JSON; the names of its fields are stable.
@@ -18,6 +20,10 @@ pub(super) struct Ablation {
     pub(super) steps: Vec<StepReport>,
     /// Gains of the steps.
     pub(super) comparisons: Vec<Comparison>,
+    /// Gains of the parts of the method; empty unless requested.
+    pub(super) parts: Vec<PartReport>,
+    /// Gains on other machines; empty unless requested.
+    pub(super) organisations: Vec<OrganisationReport>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -108,6 +114,8 @@ impl Ablation {
             },
             comparisons: comparisons(&steps),
             steps,
+            parts: Vec::new(),
+            organisations: Vec::new(),
         }
     }
 }
@@ -170,6 +178,6 @@ fn comparisons(steps: &[StepReport]) -> Vec<Comparison> {
     comparisons
 }
 
-fn ratio(a: u64, b: u64) -> f64 {
+pub(super) fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b.max(1) as f64
 }

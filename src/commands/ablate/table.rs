@@ -6,10 +6,11 @@ use vitcod_report::table::{grouped, percent, plain};
 
 use super::STEPS;
 use super::measure::{Ablation, Unit};
+use super::{organisations, parts};
 
 /// Prints an ablation.
 pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Ablation { model, machine, masks, steps, comparisons } = ablation;
+    let Ablation { model, machine, masks, steps, comparisons, parts, organisations } = ablation;
     writeln!(out, " {model:?} on {}: {} MACs", machine.name, grouped(machine.macs))?;
     let (kept, entries) = (grouped(masks.kept_entries as u64), grouped(masks.entries as u64));
     writeln!(
@@ -74,5 +75,9 @@ pub(super) fn print(ablation: &Ablation, out: &mut dyn Write) -> anyhow::Result<
         out,
         " share in which data move; of our whole run, the share in which the DRAM channel is busy, computing meanwhile."
     )?;
-    Ok(())
+    if !(parts.is_empty() && organisations.is_empty()) {
+        writeln!(out)?;
+    }
+    parts::print(parts, out)?;
+    organisations::print(organisations, out)
 }

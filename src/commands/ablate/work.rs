@@ -11,7 +11,7 @@ use vitcod_compiler::synthetic::{self, AttentionCore};
 use vitcod_isa::machine::Machine;
 use vitcod_isa::program::Program;
 
-use super::{Args, Step};
+use super::{Args, Configuration};
 use crate::import;
 use crate::npy;
 use crate::pipeline::{self, Session};
@@ -89,14 +89,14 @@ impl Work {
         }
     }
 
-    /// The program of a step.
+    /// The program of a configuration.
     pub(super) fn compile(
         &self,
-        step: &Step,
+        configuration: &Configuration,
         machine: &Machine,
         progress: &Progress,
     ) -> anyhow::Result<Program> {
-        let &Step { pruned, globals, autoencoder, .. } = step;
+        let &Configuration { pruned, globals, packing, autoencoder } = configuration;
         match &self.source {
             Source::Core { unpruned, head_dim } => {
                 let masks = if pruned { &self.masks } else { unpruned };
@@ -109,7 +109,7 @@ impl Work {
                 Ok(codegen::compile(
                     &graph,
                     machine,
-                    codegen::Options { globals, ..codegen::Options::default() },
+                    codegen::Options { globals, packing, ..codegen::Options::default() },
                 )?)
             }
             Source::Model { dense, pruned: masked, samples } => {
@@ -122,8 +122,12 @@ impl Work {
                     false => Autoencoder::AUTO,
                 };
                 let graph = if pruned { masked } else { dense };
-                let options =
-                    pipeline::Options { autoencoder, globals, ..pipeline::Options::default() };
+                let options = pipeline::Options {
+                    autoencoder,
+                    globals,
+                    packing,
+                    ..pipeline::Options::default()
+                };
                 let samples = samples.as_ref().map(std::slice::from_ref);
                 let session = Session { samples, machine, options, progress };
                 session.compile(Graph::clone(graph))

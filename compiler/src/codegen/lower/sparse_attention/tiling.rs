@@ -85,7 +85,7 @@ impl Chooser<'_, '_> {
         self.check_strides()?;
         let available = self.planner.available_bytes();
         let mut best: Option<(u64, SparseTiling, Declared)> = None;
-        let mut smallest = u64::MAX;
+        let mut smallest: Option<u64> = None;
         let full_rows = attention.pattern.full_rows(attention.queries, attention.keys);
         let full_rows = if full_rows > 0 { vec![0, full_rows] } else { vec![0] };
         for parts in 1..=attention.heads() {
@@ -129,7 +129,8 @@ impl Chooser<'_, '_> {
                             let tiling =
                                 SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
                             let Some(buffers) = self.buffers(&tiling) else { continue };
-                            smallest = smallest.min(buffers.bytes());
+                            let bytes = buffers.bytes();
+                            smallest = Some(smallest.map_or(bytes, |least| least.min(bytes)));
                             if buffers.bytes() <= available {
                                 let cost = self.estimate(&tiling).weighted_cycles();
                                 if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
@@ -145,8 +146,14 @@ impl Chooser<'_, '_> {
                 break;
             }
         }
-        best.map(|(_, tiling, buffers)| (tiling, buffers))
-            .ok_or_else(|| self.planner.too_small(attention.product, smallest, available))
+        best.map(|(_, tiling, buffers)| (tiling, buffers)).ok_or_else(|| match smallest {
+            Some(smallest) => self.planner.too_small(attention.product, smallest, available),
+            None => {
+                let at = self.planner.graph.describe(attention.product);
+                let problem = "a head takes more tokens or wider rows than instructions name";
+                CodegenError::Unsupported(format!("{at}: {problem}").into())
+            }
+        })
     }
 
     /// Resident rows are as far apart as all heads are wide, whatever the tiling. Instructions on

@@ -15,6 +15,10 @@ use super::{Query, RowLayout};
 /// Rounds of exchanges. More than these change the sum by less than 0.5 %.
 const ROUNDS: usize = 3;
 
+/// So many queries are compared with each other, so that the work of long lists grows with their
+/// length and not with its square.
+const MAX_COMPARED: usize = 1024;
+
 /// Clusters of at most `size` queries, as positions of `queries`. Every query is in one of them.
 pub(super) fn clusters(queries: &[Query], layout: &RowLayout, size: usize) -> Vec<Vec<usize>> {
     let pool = |query: &Query| usize::from(query.head) / layout.heads_per_word();
@@ -22,10 +26,13 @@ pub(super) fn clusters(queries: &[Query], layout: &RowLayout, size: usize) -> Ve
     let words = words(queries, layout);
     let mut clusters = Vec::new();
     for number in 0..pools {
-        let members = (0..queries.len()).filter(|query| pool(&queries[*query]) == number).collect();
-        let mut division = Division::new(&words, grow(&words, members, size));
-        division.exchange();
-        clusters.extend(division.clusters);
+        let members: Vec<usize> =
+            (0..queries.len()).filter(|query| pool(&queries[*query]) == number).collect();
+        for members in members.chunks(MAX_COMPARED.next_multiple_of(size)) {
+            let mut division = Division::new(&words, grow(&words, members.to_vec(), size));
+            division.exchange();
+            clusters.extend(division.clusters);
+        }
     }
     join(clusters, size)
 }

@@ -52,6 +52,11 @@ impl RowLayout {
         (self.word_bytes / self.d.max(1)).max(1) as usize
     }
 
+    /// The fewest words of a row of a head; those of a row that begins within a word may be one more.
+    pub(crate) fn words_per_row(&self) -> f64 {
+        self.d.div_ceil(self.word_bytes).max(1) as f64
+    }
+
     /// The words of some heads of a row, all different, rising.
     fn words(&self, kind: Kind, row: u16, heads: &[u8], words: &mut Vec<u64>) {
         let (base, stride) = match kind {
@@ -109,9 +114,10 @@ struct Cluster {
 
 impl Cluster {
     /// The size of a list of some clusters.
-    fn sum(clusters: &[Cluster], array: &Array) -> Size {
+    fn sum(clusters: &[Cluster], array: &Array, layout: &RowLayout) -> Size {
         let cycles = |phase| {
-            clusters.iter().map(|cluster| cluster.cycles(phase, array)).sum::<f64>().ceil() as u64
+            let cycles = clusters.iter().map(|cluster| cluster.cycles(phase, array, layout));
+            cycles.sum::<f64>().ceil() as u64
         };
         let mut size = Size {
             batches: clusters.len(),
@@ -131,7 +137,7 @@ impl Cluster {
 
     /// The estimate of its cycles in a phase: the largest of entries by groups, of reads by ports
     /// and, as other groups run ahead by their queues only, of its longest query.
-    fn cycles(&self, phase: Phase, array: &Array) -> f64 {
+    fn cycles(&self, phase: Phase, array: &Array, layout: &RowLayout) -> f64 {
         let each = array.groups.entry_cycles as f64;
         let work = self.entries as f64 * each / f64::from(array.groups.groups);
         let Some((reads, rate)) = array.reads.zip(rows_per_cycle(array)) else { return work };
@@ -140,7 +146,7 @@ impl Cluster {
             Phase::Products => self.rows,
         };
         let longest = self.longest.saturating_sub(2 * reads.queue as usize) as f64 * each;
-        work.max(rows as f64 / rate).max(longest)
+        work.max(rows as f64 * layout.words_per_row() / rate).max(longest)
     }
 }
 
@@ -232,7 +238,7 @@ impl Clusters {
         let array = on.unwrap_or(&self.array);
         let size = |clusters: &[Cluster]| match array.reads {
             None => self.size_by_groups(clusters, array),
-            Some(_) => Cluster::sum(clusters, array),
+            Some(_) => Cluster::sum(clusters, array, &self.layout),
         };
         self.parts(parts).into_iter().map(size).collect()
     }

@@ -13,6 +13,10 @@ use super::{Array, Batch, Clock, Kind, List, Packing, Phase, Query, RowLayout};
 /// The most queries of a held token.
 const MAX_HELD: usize = u8::MAX as usize;
 
+/// So many rows are compared at a time, so that the work grows with their number and not with its
+/// square.
+const MAX_COMPARED: usize = 256;
+
 /// A token that has not issued yet.
 struct Waiting {
     kind: Kind,
@@ -188,5 +192,10 @@ fn next_row(rows: &[Waiting], clock: &Clock, array: &Array) -> Option<(u64, usiz
         let fed: u64 = token.of_group.iter().map(|(group, uses)| uses * worth[*group]).sum();
         (token.ready(clock), std::cmp::Reverse(fed), place)
     };
-    rows.iter().enumerate().map(key).min().map(|(cycle, _, place)| (cycle, place))
+    rows.iter()
+        .take(MAX_COMPARED)
+        .enumerate()
+        .map(key)
+        .min()
+        .map(|(cycle, _, place)| (cycle, place))
 }

@@ -3,8 +3,8 @@
 //!
 //! Let a column, a key of a head, have `c` entries.
 //!
-//! - *Work.* A group of lines computes one entry or one cell of a block in a cycle. In the list the column
-//!   takes `c` of these cycles, in a block one for each query of the head.
+//! - *Work.* A group of lines computes one entry or one cell of a block in a cycle. In the list the
+//!   column takes `c` of these cycles, in a block one for each query of the head.
 //! - *Reads of keys.* Each time the row of the key passes by it serves at most one query for each
 //!   context, so a list reads it at least `ceil(c / seats)` times. (If its word has columns of
 //!   other heads too, the word is read at least once for every `seats` entries of all of them; each

@@ -1,8 +1,8 @@
 //! What no program can beat: the bound of a machine for the attention of some masks, and what lists
 //! take beside it.
 //!
-//! The bound is the largest of these limits; each counts what has to be done, and divides it by what
-//! the machine does in a cycle. All are ours.
+//! The bound is the largest of these limits; each counts what has to be done, and divides it by
+//! what the machine does in a cycle. All are ours.
 //!
 //! - *Lines and row ports*, with the best division of keys between blocks and lists: see [`array`].
 //!   Queries that keep at least three quarters of the keys may be computed in full, where they need
@@ -39,7 +39,8 @@ pub use lists::ListCycles;
 pub struct Limits {
     /// MAC lines, if nothing is in blocks.
     pub line_cycles: f64,
-    /// Row ports, if nothing is in blocks; a word that several queries of a batch need is read once.
+    /// Row ports, if nothing is in blocks; a word that several queries of a batch need is read
+    /// once.
     pub row_port_cycles: f64,
     /// The larger of both with the best division between blocks and lists.
     pub array_cycles: u64,

@@ -22,14 +22,14 @@ mod sparse_attention;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use vitcod_isa::instr::LineSet;
 use vitcod_isa::program::Decision;
 
 use crate::codegen::builder::Builder;
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
-use crate::codegen::lower::sparse_attention::SparseAttentionPlan;
-use crate::ir::Graph;
+use crate::ir::{Graph, Op};
 
 /// Choices that later groups of the same shape reuse.
 pub(crate) use crate::codegen::lower::linear::mlp::Memo;
@@ -83,28 +83,27 @@ pub(crate) fn choose<'g>(
     })
 }
 
-/// Lets auto-encoders that decode inputs of the graph, which nothing delays, do so on the lines that
-/// the lists of the attention before leave. Attention on such inputs is independent: the scheduler
-/// starts the longest first.
+/// Lets auto-encoders decode on the lines that lists leave. Nothing delays what decodes inputs of
+/// the graph: it does so while the lists of the attention before are at work. Such attention is
+/// independent, and the scheduler starts the longest first.
 pub(crate) fn share_lines(plans: &mut [GroupPlan<'_>], graph: &Graph) {
-    let mut attention: Vec<&SparseAttentionPlan> = plans
-        .iter()
-        .filter_map(|plan| match plan {
-            GroupPlan::SparseAttention(plan) => Some(plan),
-            _ => None,
+    let attention = plans.iter().filter_map(|plan| match plan {
+        GroupPlan::SparseAttention(plan) => Some(plan),
+        _ => None,
+    });
+    let (mut of_inputs, others): (Vec<_>, Vec<_>) =
+        attention.partition(|plan| plan.attention.decodes_inputs(graph));
+    of_inputs.sort_by_key(|plan| Reverse(plan.entries()));
+    let pairs = of_inputs.windows(2).map(|pair| (pair[0], pair[1]));
+    let pairs = pairs.filter(|(before, _)| before.lines.are_divided());
+    let own = others.iter().filter(|plan| plan.decodes_apart).map(|plan| (*plan, *plan));
+    let shared: BTreeMap<Op, LineSet> = pairs
+        .chain(own)
+        .flat_map(|(of, plan)| {
+            let decoders = plan.attention.decoders(graph);
+            decoders.into_iter().map(|op| (op, of.lines.denser))
         })
-        .filter(|plan| plan.attention.decodes_inputs(graph))
         .collect();
-    attention.sort_by_key(|plan| Reverse(plan.entries()));
-    let mut shared = BTreeMap::new();
-    for pair in attention.windows(2) {
-        let [before, plan] = pair else { continue };
-        if before.lines.are_divided() {
-            shared.extend(
-                plan.attention.decoders(graph).into_iter().map(|op| (op, before.lines.denser)),
-            );
-        }
-    }
     for plan in plans {
         if let GroupPlan::Autoencoder(plan) = plan
             && let Some(lines) = shared.get(&plan.op)

@@ -28,6 +28,8 @@ pub(crate) struct SparseAttentionPlan {
     pub(crate) form: Form,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
+    /// Whether queries and keys are decoded on the lines that lists leave.
+    pub(crate) decodes_apart: bool,
     /// Whether all stripes of a head group write one tile of results.
     pub(crate) shared_results: bool,
     pub(crate) buffers: Declared,
@@ -69,13 +71,14 @@ pub(crate) fn choose(
         tiling.heads.iter().map(|heads| chooser.pack(&tiling, heads)).collect::<Vec<_>>();
     let form = chooser.form();
     let shared_results = matches!(tiling.division, Division::Batches(_));
-    let SparseTiling { lines, heads_overlap, .. } = tiling;
+    let SparseTiling { lines, heads_overlap, decodes_apart, .. } = tiling;
     Ok(SparseAttentionPlan {
         attention,
         head_groups,
         lines,
         form,
         heads_overlap,
+        decodes_apart,
         shared_results,
         buffers,
     })

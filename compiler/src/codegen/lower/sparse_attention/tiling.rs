@@ -33,6 +33,8 @@ pub(crate) struct SparseTiling {
     pub(crate) full_rows: usize,
     pub(crate) division: Division,
     pub(crate) lines: Lines,
+    /// Whether queries and keys are decoded on the lines that lists leave.
+    pub(crate) decodes_apart: bool,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
 }
@@ -126,13 +128,15 @@ impl Chooser<'_, '_> {
                         let overlaps =
                             if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
                         for heads_overlap in overlaps {
-                            let tiling =
+                            let mut tiling =
                                 SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
                             let Some(buffers) = self.buffers(&tiling) else { continue };
                             let bytes = buffers.bytes();
                             smallest = Some(smallest.map_or(bytes, |least| least.min(bytes)));
                             if buffers.bytes() <= available {
-                                let cost = self.estimate(&tiling).weighted_cycles();
+                                let (cost, apart) = self.estimate(&tiling);
+                                tiling.decodes_apart = apart;
+                                let cost = cost.weighted_cycles();
                                 if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                                     best = Some((cost, tiling, buffers));
                                 }
@@ -209,6 +213,7 @@ impl Chooser<'_, '_> {
             full_rows,
             division,
             lines: attention.lines(groups, machine),
+            decodes_apart: false,
             heads_overlap: true,
         };
         if spare > 0 || !attention.has_blocks() {
@@ -217,7 +222,7 @@ impl Chooser<'_, '_> {
         }
         let cycles = |chooser: &mut Self, groups: u32| {
             let tiling = of(groups, chooser.machine());
-            chooser.estimate_on(&tiling, most).cycles
+            chooser.estimate_on(&tiling, most).0.cycles
         };
         let best = (1..=most).min_by_key(|groups| (cycles(self, *groups), most - groups));
         of(best.unwrap_or(most), self.machine())
@@ -390,13 +395,13 @@ impl Chooser<'_, '_> {
         vectors + results + sums + STRIPE_BUFFERS * align + 2 * (heads + columns)
     }
 
-    /// The estimate of a tiling.
-    fn estimate(&mut self, tiling: &SparseTiling) -> Estimate {
+    /// The estimate of a tiling, and whether it decodes on the lines that lists leave.
+    fn estimate(&mut self, tiling: &SparseTiling) -> (Estimate, bool) {
         self.estimate_on(tiling, tiling.lines.groups)
     }
 
     /// The estimate of a tiling, from lists clustered for `groups` groups.
-    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> Estimate {
+    fn estimate_on(&mut self, tiling: &SparseTiling, groups: u32) -> (Estimate, bool) {
         let machine = self.planner.machine;
         let mut pipeline =
             Pipeline { fill: machine.lines.fill_cycles.into(), ..Pipeline::default() };
@@ -431,13 +436,14 @@ impl Chooser<'_, '_> {
         let lists = pipeline.finish();
         let graph = self.planner.graph;
         let decode = |lines| self.attention.decoding(graph, lines, machine);
-        // See `share_lines`: the other attention is about as long.
-        let cycles = if tiling.lines.are_divided() && self.attention.decodes_inputs(graph) {
-            lists.max(apart + decode(tiling.lines.denser))
-        } else {
-            lists.max(apart) + decode(machine.all_lines())
-        };
-        Estimate::with_waits(machine, cycles, loaded)
+        let decoded_apart = lists.max(apart + decode(tiling.lines.denser));
+        let together = lists.max(apart) + decode(machine.all_lines());
+        // See `share_lines`: for inputs of the graph, the attention before is about as long.
+        let divided = tiling.lines.are_divided();
+        let decodes_apart =
+            divided && (self.attention.decodes_inputs(graph) || decoded_apart < together);
+        let cycles = if decodes_apart { decoded_apart } else { together };
+        (Estimate::with_waits(machine, cycles, loaded), decodes_apart)
     }
 
     /// Cycles of a stripe's softmax, with the list divided between the softmax units.

@@ -280,6 +280,25 @@ mod tests {
         assert_eq!(geometry.stream(windows), Stream { words: 4, layers: 1 });
     }
 
+    #[test]
+    fn windows_of_bytes_anywhere_have_no_more_words_than_there_are_banks() {
+        let geometry = Geometry { banks: 4, word: 64 };
+        let of = |bytes: &[(u64, u64)]| geometry.windows(bytes.iter().copied());
+        // All in one word, whatever the order.
+        assert_eq!(of(&[(0, 2), (62, 2), (8, 2), (0, 2)]), Stream { words: 1, layers: 1 });
+        // Four words in different banks, then a fifth: two windows.
+        let apart: Vec<(u64, u64)> = (0..5).map(|word| (word * 64, 4)).collect();
+        assert_eq!(of(&apart), Stream { words: 5, layers: 2 });
+        // Four words of one bank.
+        let same: Vec<(u64, u64)> = (0..4).map(|word| (word * 256, 4)).collect();
+        assert_eq!(of(&same), Stream { words: 4, layers: 4 });
+        // The second one does not fit with the first; what has more words than there are banks is
+        // a window by itself.
+        assert_eq!(of(&[(0, 192), (192, 128)]), Stream { words: 5, layers: 2 });
+        assert_eq!(of(&[(0, 384)]), Stream { words: 6, layers: 2 });
+        assert_eq!(of(&[]), Stream::default());
+    }
+
     proptest! {
         #[test]
         fn rows_anywhere_take_as_many_words_as_any(

@@ -83,11 +83,58 @@ fn without_an_auto_encoder_its_step_is_left_out() {
 fn keys_of_the_json_are_stable() {
     let sandbox = Sandbox::new();
     write_masks(&sandbox, [21, 21], typical);
-    let (_, report) = report(&sandbox, &[&CORE[..], &["--compressed-heads", "2"]].concat());
+    let options = ["--compressed-heads", "2", "--parts", "--row-ports", "2"];
+    let (_, report) = report(&sandbox, &[&CORE[..], &options].concat());
     let mut keys = Vec::new();
     collect("", &report, &mut keys);
     keys.dedup();
     insta::assert_snapshot!(keys.join("\n"));
+}
+
+#[test]
+fn parts_are_added_to_none_and_to_all_others() {
+    let sandbox = Sandbox::new();
+    write_masks(&sandbox, [70, 70], typical);
+    let options = ["--compressed-heads", "2", "--parts", "--row-ports", "1,2", "--banks", "8,32"];
+    let (text, report) = report(&sandbox, &[&CORE[..], &options].concat());
+    let parts = report["parts"].as_array().unwrap();
+    let names: Vec<&str> = parts.iter().map(|part| part["part"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["pruning", "polarising", "ordered lists", "shared rows", "auto-encoder"],
+        "{text}"
+    );
+    let cycles = |part: usize, gain: &str, key: &str| parts[part][gain][key].as_u64().unwrap();
+    // Without any part, attention is dense; with all, it is the last step.
+    for part in 0..parts.len() {
+        assert_eq!(cycles(part, "alone", "without_cycles"), steps(&report)[0].1);
+        assert_eq!(cycles(part, "on_top", "with_cycles"), steps(&report)[4].1);
+        let factor = parts[part]["on_top"]["factor"].as_f64().unwrap();
+        let [without, with] =
+            ["without_cycles", "with_cycles"].map(|key| cycles(part, "on_top", key) as f64);
+        assert_eq!(factor, without / with);
+    }
+    // A dense program has no lists.
+    assert_eq!(cycles(2, "alone", "with_cycles"), steps(&report)[0].1);
+    let machines = report["organisations"].as_array().unwrap();
+    let machines: Vec<[u64; 2]> = machines
+        .iter()
+        .map(|machine| ["row_ports", "banks"].map(|key| machine[key].as_u64().unwrap()))
+        .collect();
+    assert_eq!(machines, [[1, 8], [2, 8], [1, 32], [2, 32]], "{text}");
+    // Two ports and 32 banks are those of `vitcod`.
+    assert_eq!(report["organisations"][3]["both_cycles"], report["steps"][4]["cycles"]);
+}
+
+#[test]
+fn machines_without_banks_have_no_row_ports() {
+    let sandbox = Sandbox::new();
+    write_masks(&sandbox, [21, 21], typical);
+    let flat = ["--machine", "vitcod-ideal", "--row-ports", "2"];
+    let error = sandbox.fails(&[&CORE[..], &flat].concat());
+    assert!(error.contains("vitcod-ideal has none"), "{error}");
+    let error = sandbox.fails(&[&CORE[..], &["--row-ports", "0"]].concat());
+    assert!(error.contains("row_ports"), "{error}");
 }
 
 /// Paths of the keys of a value; of a list those of its first element.
@@ -96,7 +143,10 @@ fn collect(path: &str, value: &Value, keys: &mut Vec<String>) {
         Value::Object(fields) => {
             fields.iter().for_each(|(key, value)| collect(&format!("{path}.{key}"), value, keys))
         }
-        Value::Array(elements) => collect(&format!("{path}[]"), &elements[0], keys),
+        Value::Array(elements) => {
+            let first = elements.first().into_iter();
+            first.for_each(|element| collect(&format!("{path}[]"), element, keys));
+        }
         _ => keys.push(path.to_owned()),
     }
 }

@@ -4,6 +4,7 @@ mod ablate;
 mod accuracy;
 mod asm;
 mod attention;
+mod bound;
 mod demo;
 mod errors;
 mod explain;

@@ -64,6 +64,14 @@ const PAGE: &[(&str, &[Run])] = &[
             lines: usize::MAX,
         }],
     ),
+    (
+        "bound",
+        &[Run {
+            line: "vitcod bound --masks masks90.npy --head-dim 16",
+            skip: 0,
+            lines: usize::MAX,
+        }],
+    ),
     ("opt", &[Run { line: "vitcod opt digits.onnx --to canonical", skip: 0, lines: 8 }]),
     ("interp", &[]),
     ("accuracy", &[]),

@@ -114,18 +114,18 @@ fn words_of_scores() {
         lines: lines(64),
         ..scores()
     };
-    // A word of rows, 10 of tokens in 3 layers: 4 revolutions of a slot. Written are 3 words of
-    // maxima at most, two of them in one bank, and scores: 192 and 64 bytes and 40, of which none
-    // begins within a word: 5 words, 2 layers. 4 layers are 2 revolutions of two slots.
+    // A word of rows, 10 of tokens in 3 layers: 4 revolutions of a slot. Written are a word of
+    // maxima, and scores: 192 and 64 bytes and 40, of which none begins within a word: 5 words, 2
+    // layers. 3 layers are 2 revolutions of two slots.
     let list = rows(&[(0, 0, 96), (0, 1, 32), (2, 9, 20)]);
     let limit = |op: SddmmList, rows: &[ListRow]| list_limits(&op.into(), rows, &machine);
     assert_eq!(limit(op, &list), 4 * revolution);
     let few = SddmmList { token_bytes: SramBytes(10), ..op };
     assert_eq!(limit(few, &list), 2 * revolution);
-    // 5 * 4 rows of 14 scores begin within words except the first: 9 and 19 words, 7 layers, and 5
-    // layers of maxima; 12 layers are 6 revolutions.
+    // 20 rows of 14 scores begin within words except the first: 9 and 19 words, 7 layers, and a word
+    // of maxima, a window for all queries; 8 layers are 4 revolutions.
     let ragged: Vec<(u8, u16, u16)> = (0..20).map(|i| (0, i, 14)).collect();
-    assert_eq!(limit(SddmmList { m: 20, ..few }, &rows(&ragged)), 6 * revolution);
+    assert_eq!(limit(SddmmList { m: 20, ..few }, &rows(&ragged)), 4 * revolution);
     // 20,000 scores are 625 words in 157 layers; 64 lines requantise 256 in a cycle, and one 4.
     let many = rows(&[(0, 0, 20_000)]);
     let many_op = SddmmList { entries: Entries(20_000), ..few };
@@ -157,7 +157,7 @@ fn words_of_products() {
     // Numbers 0, 11 and 22 are in two words, of different banks. Accumulators are 3 * 4 words from
     // 0, 16 and 32 on: 3 layers.
     assert_eq!(limit(op, &list), (4 + 1 + 3) * revolution);
-    // 200 queries on 24 dividers take 9 * 32 cycles, and 12,800 results 50; sums are 50 windows.
+    // 200 queries on 32 dividers take 7 * 32 cycles, and 12,800 results 50.
     let many: Vec<(u8, u16, u16)> = (0..200).map(|i| (0, i, 0)).collect();
     let many = rows(&many);
     let mut fast = machine.clone();
@@ -165,8 +165,9 @@ fn words_of_products() {
     fast.slots.as_mut().unwrap().sparser_write = 64;
     let large = SpmmList { m: 200, ..alone };
     let revolution = fast.organisation().unwrap().revolution_cycles();
-    // Rows 5, tokens 1, no probabilities, 50 of sums: 56 layers. Results, 3 words apart: 50 layers.
-    assert_eq!(list_limits(&large.into(), &many, &fast), (9 * 32).max(revolution));
+    // Rows 5, tokens 1, no probabilities, sums 4: 10 layers. Results, 3 words apart, in windows of 4
+    // words: 50 layers.
+    assert_eq!(list_limits(&large.into(), &many, &fast), (7 * 32).max(revolution));
     fast.datapath.as_mut().unwrap().dividers = 200;
     assert_eq!(list_limits(&large.into(), &many, &fast), revolution.max(50));
 }

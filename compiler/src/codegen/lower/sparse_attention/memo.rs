@@ -1,5 +1,5 @@
-//! The clusters and lists found so far: each layer is packed once for all strategies that lay out
-//! its operands alike.
+//! The clusters, lists and costs of blocks found so far: each layer is packed once for all strategies
+//! that lay out its operands alike.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,12 +20,28 @@ pub(super) struct Part {
     pub(super) groups: u32,
 }
 
+/// What the cycles of the denser engine for a stripe depend on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Block {
+    pub(super) product: Op,
+    pub(super) heads: (usize, usize),
+    pub(super) queries: usize,
+    pub(super) full: bool,
+    /// Whether a list continues the sums.
+    pub(super) listed: bool,
+    pub(super) lines: u16,
+    /// Of queries, keys and values.
+    pub(super) strides: [u64; 3],
+    pub(super) result_stride: u64,
+}
+
 /// The clusters and lists of a graph on a machine.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     packing: Packing,
     clusters: BTreeMap<Part, Rc<Clusters>>,
     lists: BTreeMap<(Part, usize, RowLayout), Rc<Vec<List>>>,
+    blocks: BTreeMap<Block, [u64; 2]>,
 }
 
 impl Memo {
@@ -56,6 +72,13 @@ impl Memo {
     ) -> Rc<Vec<List>> {
         let known = self.lists.entry((part.clone(), lists, *layout));
         known.or_insert_with(|| Rc::new(clusters.pack(lists, layout))).clone()
+    }
+}
+
+impl Memo {
+    /// The cycles of scores and product of a stripe on the denser engine.
+    pub(super) fn block(&mut self, block: &Block, cycles: impl FnOnce() -> [u64; 2]) -> [u64; 2] {
+        *self.blocks.entry(block.clone()).or_insert_with(cycles)
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod allocation;
 mod emission;
+mod estimate;
 mod memo;
 mod names;
 mod operation;

@@ -321,9 +321,18 @@ pub struct Energy {
     /// A shift of a product by the exponent of a minifloat; a machine without them may omit it.
     #[serde(default)]
     pub shift_pj: f64,
-    /// A byte read from the scratchpad through a port.
+    /// A sum becomes int8 or int16; a machine without banks may omit it, as the next two.
+    #[serde(default)]
+    pub requantise_pj: f64,
+    /// The reciprocal of a row sum.
+    #[serde(default)]
+    pub reciprocal_pj: f64,
+    /// The root of a row of LayerNorm.
+    #[serde(default)]
+    pub root_pj: f64,
+    /// A byte read from the scratchpad: through a port, or of a whole word of banks.
     pub sram_read_pj_per_byte: f64,
-    /// A byte written to the scratchpad through a port.
+    /// A byte written to the scratchpad, likewise.
     pub sram_write_pj_per_byte: f64,
     /// A byte that passes the DRAM channel, either way; whole bursts do.
     pub dram_pj_per_byte: f64,

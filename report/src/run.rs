@@ -297,11 +297,12 @@ fn dram_rows(report: &Report) -> Table {
 
 /// The energy by kind of event.
 fn energy_text(energy: &Energy) -> String {
-    let Energy { total_pj, mac_pj, sram_read_pj, sram_write_pj, dram_pj, element_pj, static_pj } =
-        *energy;
+    let Energy { total_pj, mac_pj, result_pj, dram_pj, element_pj, static_pj, .. } = *energy;
+    let scratchpad_pj = energy.sram_read_pj + energy.sram_write_pj;
     let parts = [
         ("MACs", mac_pj),
-        ("scratchpad", sram_read_pj + sram_write_pj),
+        ("requantisation and division", result_pj),
+        ("scratchpad", scratchpad_pj),
         ("softmax and vector", element_pj),
         ("static", static_pj),
         ("DRAM", dram_pj),

@@ -190,6 +190,7 @@ fn names_in_json_are_stable() {
         "/bound/binding",
         "/energy/total_pj",
         "/energy/mac_pj",
+        "/energy/result_pj",
         "/energy/sram_read_pj",
         "/energy/sram_write_pj",
         "/energy/dram_pj",

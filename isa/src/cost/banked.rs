@@ -38,7 +38,7 @@ use super::{Coder, Cost, Model, SramTraffic, burst_traffic};
 use crate::effects::{Data, Mode, Region, Space, accesses};
 use crate::instr::LineSet;
 use crate::instr::table::*;
-use crate::instr::{Engine, Unit, Width};
+use crate::instr::{Engine, Unit};
 use crate::machine::{Machine, Organisation};
 use crate::periodic::Summand as _;
 
@@ -126,8 +126,7 @@ impl Model for Banked<'_> {
         };
         let cycles = self.sums(&sums, op.lines, ["a", "b"], false);
         self.others(&["a", "b", "dst"]);
-        let results = if op.out == Width::I32 { 0 } else { m * n };
-        let cycles = cycles.max(self.organisation.requantise(results, op.lines.count));
+        let cycles = cycles.max(self.organisation.results(self.op, op.lines.count));
         self.on_engine(op.engine, op.lines, cycles, m * n * op.depth())
     }
 
@@ -141,7 +140,7 @@ impl Model for Banked<'_> {
         };
         let cycles = self.sums(&sums, op.lines, ["q", "k"], op.indexed);
         self.others(&["q", "k", "dst"]);
-        let cycles = cycles.max(self.organisation.requantise(m * n, op.lines.count));
+        let cycles = cycles.max(self.organisation.results(self.op, op.lines.count));
         self.on_engine(op.engine, op.lines, cycles, m * n * d)
     }
 
@@ -157,12 +156,8 @@ impl Model for Banked<'_> {
         // Where lines are left, they divide the keys; an adder tree adds their sums up.
         let parts = d.div_ceil(self.machine.lines.macs.into());
         let shares = (u64::from(op.lines.count) / (m * parts)).max(1);
-        let mut cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
-        if op.out != Width::I32 {
-            let organisation = self.organisation;
-            let results = organisation.requantise(m * d, op.lines.count);
-            cycles = cycles.max(results).max(organisation.reciprocals(m));
-        }
+        let cycles = rounds * n.div_ceil(shares) * self.step_cycles(op.d);
+        let cycles = cycles.max(self.organisation.results(self.op, op.lines.count));
         self.on_engine(op.engine, op.lines, cycles, m * n * d).shifted(op.minifloat)
     }
 
@@ -178,7 +173,7 @@ impl Model for Banked<'_> {
         let cycles = rounds * u64::from(heads_in) * self.step_cycles(d);
         let words = self.organisation.in_turn(slots, [self.read, self.written]);
         let results = rows * u64::from(d);
-        let cycles = cycles.max(words).max(self.organisation.requantise(results, lines.count));
+        let cycles = cycles.max(words).max(self.organisation.results(self.op, lines.count));
         self.on_lines(lines, cycles, results * u64::from(heads_in))
     }
 

@@ -1,7 +1,8 @@
 //! What limits the instructions of a machine with banks, whatever they compute.
 
+use super::results::Results;
 use super::streams::Stream;
-use crate::instr::Engine;
+use crate::instr::{Engine, Op};
 use crate::machine::Organisation;
 
 impl Organisation<'_> {
@@ -33,15 +34,13 @@ impl Organisation<'_> {
         u64::from(fill) + 2 * self.revolution_cycles()
     }
 
-    /// Cycles in which the requantisers of some lines process results.
-    pub(super) fn requantise(&self, results: u64, lines: u16) -> u64 {
-        let each = u64::from(self.datapath.requantisers);
-        results.div_ceil((each * u64::from(lines)).max(1))
-    }
-
-    /// Cycles in which the dividers compute the reciprocals of row sums.
-    pub(super) fn reciprocals(&self, rows: u64) -> u64 {
-        shared(rows, self.datapath.dividers, self.datapath.divider_cycles)
+    /// Cycles in which the requantisers of some lines process the results of an instruction, and
+    /// the dividers compute its reciprocals.
+    pub(super) fn results(&self, op: &Op, lines: u16) -> u64 {
+        let Results { requantised, reciprocals, .. } = Results::of(op);
+        let each = u64::from(self.datapath.requantisers) * u64::from(lines);
+        let divided = shared(reciprocals, self.datapath.dividers, self.datapath.divider_cycles);
+        requantised.div_ceil(each.max(1)).max(divided)
     }
 
     /// Cycles in which the roots of LayerNorm are computed.

@@ -116,17 +116,15 @@ fn traffic(op: &Op, machine: &Machine) -> SramTraffic {
 pub(crate) fn list_limits(op: &Op, rows: &[ListRow], machine: &Machine) -> u64 {
     let Some(organisation) = machine.organisation() else { return 0 };
     let words = Words { geometry: Geometry::new(organisation), rows };
-    let queries = rows.len() as u64;
-    let limits = |engine: Engine, lines: u16, streams: [Stream; 2], results: u64| {
-        organisation.of_engine(engine, streams).max(organisation.requantise(results, lines))
+    let limits = |engine: Engine, lines: u16, streams: [Stream; 2]| {
+        organisation.of_engine(engine, streams).max(organisation.results(op, lines))
     };
     match *op {
         Op::SddmmList(list) => {
             let read = words.list(list.rows.0, Some((list.tokens.0, list.token_bytes.0)));
             let max = words.numbered(list.max.0, list.m, 2);
             let written = max.and(words.entries(list.dst.0, 2, true));
-            let entries = list.entries.0.into();
-            limits(list.engine, list.lines.count, [read, written], entries)
+            limits(list.engine, list.lines.count, [read, written])
         }
         Op::SpmmList(list) => {
             let d = u64::from(list.d);
@@ -142,8 +140,7 @@ pub(crate) fn list_limits(op: &Op, rows: &[ListRow], machine: &Machine) -> u64 {
                 ));
             }
             let written = words.matrix(list.dst.0, list.dst_stride.into(), d);
-            limits(list.engine, list.lines.count, [read, written], queries.saturating_mul(d))
-                .max(organisation.reciprocals(queries))
+            limits(list.engine, list.lines.count, [read, written])
         }
         _ => 0,
     }

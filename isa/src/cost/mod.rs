@@ -38,6 +38,7 @@ mod banked;
 mod flat;
 mod limits;
 pub(crate) mod lists;
+mod results;
 mod streams;
 
 use crate::dram::bursts::{bursts, of_row};
@@ -47,6 +48,7 @@ use crate::instr::{LineSet, Unit};
 use crate::machine::Machine;
 use banked::Banked;
 use flat::Flat;
+use results::Results;
 
 /// The cost of an instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,12 @@ pub struct Cost {
     pub macs: u64,
     /// Products among them that are shifted, because one factor is a minifloat.
     pub shifted: u64,
+    /// Sums that become int8 or int16.
+    pub requantised: u64,
+    /// Reciprocals of row sums.
+    pub reciprocals: u64,
+    /// Roots of LayerNorm.
+    pub roots: u64,
     /// Scores or elements that a softmax unit or the vector unit processes, without padding.
     pub elements: u64,
     /// Bytes on the DRAM channel, in whole bursts.
@@ -103,10 +111,12 @@ impl SramTraffic {
 
 /// The cost of an operation on a machine. The program must pass [`check`](crate::check::check).
 pub fn cost(op: &Op, machine: &Machine) -> Cost {
-    match machine.organisation() {
+    let cost = match machine.organisation() {
         Some(organisation) => of_model(op, machine, &mut Banked::new(op, machine, organisation)),
         None => of_model(op, machine, &mut Flat { op, machine }),
-    }
+    };
+    let Results { requantised, reciprocals, roots } = Results::of(op);
+    Cost { requantised, reciprocals, roots, ..cost }
 }
 
 /// How the costs of a machine follow from its scratchpad.

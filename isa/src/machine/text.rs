@@ -111,6 +111,9 @@ const FIELDS: &[(&str, &str, Kind)] = &[
     ("fetch", "queue_depth", Kind::Integer(1, 4096)),
     ("energy", "mac_pj", Kind::Energy),
     ("energy", "shift_pj", Kind::Energy),
+    ("energy", "requantise_pj", Kind::Energy),
+    ("energy", "reciprocal_pj", Kind::Energy),
+    ("energy", "root_pj", Kind::Energy),
     ("energy", "sram_read_pj_per_byte", Kind::Energy),
     ("energy", "sram_write_pj_per_byte", Kind::Energy),
     ("energy", "dram_pj_per_byte", Kind::Energy),
@@ -271,6 +274,7 @@ impl Stated {
             | ("softmax", "minifloat")
             | ("vector", "interpolation") => true,
             ("energy", "shift_pj") => !self.minifloats,
+            ("energy", "requantise_pj" | "reciprocal_pj" | "root_pj") => !self.organised,
             ("", section) if ORGANISATION.contains(&section) => !self.organised,
             _ => false,
         }

@@ -163,7 +163,7 @@ fn words_of_products() {
     let mut fast = machine.clone();
     fast.slots.as_mut().unwrap().sparser_read = 64;
     fast.slots.as_mut().unwrap().sparser_write = 64;
-    let large = SpmmList { m: 200, ..alone };
+    let large = SpmmList { m: 200, queries: 200, ..alone };
     let revolution = fast.organisation().unwrap().revolution_cycles();
     // Rows 5, tokens 1, no probabilities, sums 4: 10 layers. Results, 3 words apart, in windows of 4
     // words: 50 layers.

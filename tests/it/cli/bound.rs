@@ -39,5 +39,6 @@ fn what_is_no_core_is_refused() {
     assert!(error.contains("head dimension"), "{error}");
     let wide = sandbox.fails(&["bound", "--masks", "masks.npy", "--head-dim", "30000"]);
     assert!(wide.contains("rows of 65535 bytes"), "{wide}");
-    assert_eq!(status(&["bound", "--masks", "masks.npy"]), Some(2));
+    let usage = sandbox.command(&["bound", "--masks", "masks.npy"]).output().unwrap();
+    assert_eq!(usage.status.code(), Some(2));
 }

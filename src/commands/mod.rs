@@ -13,6 +13,7 @@ mod interp;
 mod opt;
 mod prune;
 mod run;
+mod sensitivity;
 mod survey;
 
 use std::io::Write;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Attention(attention::Args),
     Ablate(ablate::Args),
     Bound(bound::Args),
+    Sensitivity(sensitivity::Args),
     Demo(demo::Args),
 }
 
@@ -55,6 +57,7 @@ impl Command {
             Command::Attention(args) => attention::run(&args, out),
             Command::Ablate(args) => ablate::run(&args, out),
             Command::Bound(args) => bound::run(&args, out),
+            Command::Sensitivity(args) => sensitivity::run(&args, out),
             Command::Demo(args) => demo::run(&args, out),
         }
     }

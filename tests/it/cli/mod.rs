@@ -16,6 +16,7 @@ mod ir;
 mod plan;
 mod prune;
 mod reference;
+mod sensitivity;
 mod sparse;
 mod survey;
 

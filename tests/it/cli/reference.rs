@@ -72,6 +72,15 @@ const PAGE: &[(&str, &[Run])] = &[
             lines: usize::MAX,
         }],
     ),
+    (
+        "sensitivity",
+        &[Run {
+            line: "vitcod sensitivity --masks masks90.npy --head-dim 16 \
+                   --set dram.bytes_per_cycle=0.5x,2x --set banks.row_ports=1,4",
+            skip: 0,
+            lines: usize::MAX,
+        }],
+    ),
     ("opt", &[Run { line: "vitcod opt digits.onnx --to canonical", skip: 0, lines: 8 }]),
     ("interp", &[]),
     ("accuracy", &[]),

@@ -124,8 +124,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let work = Work::of(args)?;
     let steps = &STEPS[..if work.has_autoencoder() { STEPS.len() } else { STEPS.len() - 1 }];
     let progress = Progress::new();
-    let compiled: Vec<(Configuration, &Machine)> =
-        steps.iter().map(|step| (step.configuration, &machine)).collect();
+    let compiled: Vec<Compiled<'_>> = steps
+        .iter()
+        .map(|step| Compiled {
+            name: format!("step {:?}", step.name),
+            configuration: step.configuration,
+            machine: &machine,
+        })
+        .collect();
     progress.step("compiling every step");
     let reports = reports(&work, &compiled, &progress)?;
     let named = steps.iter().map(|step| step.name).zip(reports).collect::<Vec<_>>();
@@ -152,19 +158,26 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     table::print(&ablation, out)
 }
 
-/// The reports of configurations on machines.
+/// A program that is compiled.
+struct Compiled<'m> {
+    /// Its name in messages.
+    name: String,
+    configuration: Configuration,
+    machine: &'m Machine,
+}
+
+/// The reports of programs.
 fn reports(
     work: &Work,
-    configurations: &[(Configuration, &Machine)],
+    programs: &[Compiled<'_>],
     progress: &Progress,
 ) -> anyhow::Result<Vec<Report>> {
-    let report = |(configuration, machine): &(Configuration, &Machine)| {
-        let program = work
-            .compile(configuration, machine, progress)
-            .with_context(|| format!("{configuration:?} on {}", machine.name))?;
+    let report = |Compiled { name, configuration, machine }: &Compiled<'_>| {
+        let program =
+            work.compile(configuration, machine, progress).with_context(|| name.clone())?;
         Ok(Emulator::new(program.into())?.report())
     };
     // Collect all before returning the first error: it must not depend on the order of threads.
-    let reports: Vec<anyhow::Result<Report>> = configurations.par_iter().map(report).collect();
+    let reports: Vec<anyhow::Result<Report>> = programs.par_iter().map(report).collect();
     reports.into_iter().collect()
 }

@@ -129,8 +129,8 @@ fn different_parts(graph: &Graph, product: &OpData) -> Option<String> {
         .then(|| "its parts differ in the shift, the heads or the scale of their scores".to_owned())
 }
 
-/// The problem of a query that keeps no key in a head without a block: it is in no list, and nothing
-/// computes its result.
+/// The problem of a query that keeps no key in a head without a block: it is in no list, and
+/// nothing computes its result.
 fn query_without_keys(graph: &Graph, product: &OpData) -> Option<String> {
     let OpKind::SplitSpmm { heads, .. } = product.kind else { return None };
     let queries = graph.ty(product.results[0]).shape[0];

@@ -47,8 +47,8 @@ impl Limits {
     /// and far more than compiled programs need.
     pub fn of_program(instructions: usize) -> Limits {
         Limits {
-            steps: (1 << 24) + ((instructions as u64) << 13),
-            pieces: (1 << 19) + (instructions << 4),
+            steps: (1 << 26) + ((instructions as u64) << 13),
+            pieces: (1 << 20) + (instructions << 4),
         }
     }
 }

@@ -10,7 +10,7 @@ use vitcod_report::table::{grouped, plain};
 
 use super::measure::ratio;
 use super::work::Work;
-use super::{Args, Configuration, reports};
+use super::{Args, Compiled, Configuration, reports};
 use crate::progress::Progress;
 
 /// The gains on a machine: cycles of the attention layers, pruned.
@@ -66,9 +66,16 @@ pub(super) fn measure(
         packing,
         autoencoder: work.has_autoencoder(),
     });
-    let needed: Vec<(Configuration, &Machine)> = machines
+    let needed: Vec<Compiled<'_>> = machines
         .iter()
-        .flat_map(|machine| configurations.map(|configuration| (configuration, machine)))
+        .flat_map(|machine| {
+            let name = machine.name.clone();
+            configurations.map(|configuration| Compiled {
+                name: name.clone(),
+                configuration,
+                machine,
+            })
+        })
         .collect();
     let reports = reports(work, &needed, progress)?;
     let report = |(machine, reports): (&Machine, &[vitcod_emulator::Report])| {

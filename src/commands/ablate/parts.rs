@@ -9,7 +9,7 @@ use vitcod_report::table::{grouped, plain};
 
 use super::measure::ratio;
 use super::work::Work;
-use super::{Configuration, reports};
+use super::{Compiled, Configuration, reports};
 use crate::progress::Progress;
 
 /// A part of the method.
@@ -89,25 +89,29 @@ pub(super) fn measure(
     progress: &Progress,
 ) -> anyhow::Result<Vec<PartReport>> {
     let parts = &Part::ALL[..if work.has_autoencoder() { 5 } else { 4 }];
-    let mut needed: Vec<Configuration> = Vec::new();
-    let mut number = |configuration: Configuration| {
-        needed.iter().position(|known| *known == configuration).unwrap_or_else(|| {
-            needed.push(configuration);
+    let mut needed: Vec<Compiled<'_>> = Vec::new();
+    let mut number = |parts: &[Part]| {
+        let configuration = configuration(parts);
+        let known = needed.iter().position(|known| known.configuration == configuration);
+        known.unwrap_or_else(|| {
+            let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
+            let name = match names.is_empty() {
+                true => "without any part".to_owned(),
+                false => format!("with {}", names.join(", ")),
+            };
+            needed.push(Compiled { name, configuration, machine });
             needed.len() - 1
         })
     };
-    let (none, all) = (number(configuration(&[])), number(configuration(parts)));
+    let (none, all) = (number(&[]), number(parts));
     let places: Vec<[usize; 4]> = parts
         .iter()
         .map(|part| {
             let others: Vec<Part> = parts.iter().copied().filter(|other| other != part).collect();
-            let (alone, without) =
-                (number(configuration(&[*part])), number(configuration(&others)));
+            let (alone, without) = (number(&[*part]), number(&others));
             [none, alone, without, all]
         })
         .collect();
-    let needed: Vec<(Configuration, &Machine)> =
-        needed.into_iter().map(|configuration| (configuration, machine)).collect();
     let reports = reports(work, &needed, progress)?;
     let cycles = |place: usize| reports[place].cycles.attention;
     let report = |(part, places): (&Part, [usize; 4])| {

@@ -252,6 +252,6 @@ fn rows_with_one_stride_are_followed_however_many_they_are() {
 fn rows_with_ever_other_strides_are_refused_in_bounded_time() {
     assert_eq!(
         flow_error(&scattered([2, 3])),
-        "1: the flow of data is followed no further: operands of this program are scattered over more than 525904 pieces of a memory or take more than 17604608 steps"
+        "1: the flow of data is followed no further: operands of this program are scattered over more than 1050192 pieces of a memory or take more than 67936256 steps"
     );
 }

@@ -122,8 +122,8 @@ fn words_of_scores() {
     assert_eq!(limit(op, &list), 4 * revolution);
     let few = SddmmList { token_bytes: SramBytes(10), ..op };
     assert_eq!(limit(few, &list), 2 * revolution);
-    // 20 rows of 14 scores begin within words except the first: 9 and 19 words, 7 layers, and a word
-    // of maxima, a window for all queries; 8 layers are 4 revolutions.
+    // 20 rows of 14 scores begin within words except the first: 9 and 19 words, 7 layers, and a
+    // word of maxima, a window for all queries; 8 layers are 4 revolutions.
     let ragged: Vec<(u8, u16, u16)> = (0..20).map(|i| (0, i, 14)).collect();
     assert_eq!(limit(SddmmList { m: 20, ..few }, &rows(&ragged)), 4 * revolution);
     // 20,000 scores are 625 words in 157 layers; 64 lines requantise 256 in a cycle, and one 4.
@@ -165,8 +165,8 @@ fn words_of_products() {
     fast.slots.as_mut().unwrap().sparser_write = 64;
     let large = SpmmList { m: 200, queries: 200, ..alone };
     let revolution = fast.organisation().unwrap().revolution_cycles();
-    // Rows 5, tokens 1, no probabilities, sums 4: 10 layers. Results, 3 words apart, in windows of 4
-    // words: 50 layers.
+    // Rows 5, tokens 1, no probabilities, sums 4: 10 layers. Results, 3 words apart, in windows of
+    // 4 words: 50 layers.
     assert_eq!(list_limits(&large.into(), &many, &fast), (7 * 32).max(revolution));
     fast.datapath.as_mut().unwrap().dividers = 200;
     assert_eq!(list_limits(&large.into(), &many, &fast), revolution.max(50));

@@ -1,5 +1,5 @@
-//! The clusters, lists and costs of blocks found so far: each layer is packed once for all strategies
-//! that lay out its operands alike.
+//! The clusters, lists and costs of blocks found so far: each layer is packed once for all
+//! strategies that lay out its operands alike.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -52,7 +52,8 @@ impl RowLayout {
         (self.word_bytes / self.d.max(1)).max(1) as usize
     }
 
-    /// The fewest words of a row of a head; those of a row that begins within a word may be one more.
+    /// The fewest words of a row of a head; those of a row that begins within a word may be one
+    /// more.
     pub(crate) fn words_per_row(&self) -> f64 {
         self.d.div_ceil(self.word_bytes).max(1) as f64
     }

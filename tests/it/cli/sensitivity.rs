@@ -12,12 +12,12 @@ fn changed_machines_are_compared_with_the_machine_itself() {
     let sandbox = Sandbox::new();
     write_masks(&sandbox, [21, 21], typical);
     let options =
-        ["--set", "dram.bytes_per_cycle=0.5x,16", "--set", "sram.bytes=64", "--report", "r.json"];
+        ["--set", "dram.bytes_per_cycle=0.5x,1", "--set", "sram.bytes=2048", "--report", "r.json"];
     let text = sandbox.ok(&[&CORE[..], &options].concat());
     let report: Value = serde_json::from_slice(&fs::read(sandbox.path("r.json")).unwrap()).unwrap();
     let rows = report["machines"].as_array().unwrap();
     let values: Vec<Option<f64>> = rows.iter().map(|row| row["value"].as_f64()).collect();
-    assert_eq!(values, [None, Some(76.8), Some(16.0), Some(64.0)], "{text}");
+    assert_eq!(values, [None, Some(76.8), Some(1.0), Some(2048.0)], "{text}");
     let cycles: Vec<Option<u64>> = rows.iter().map(|row| row["cost"]["cycles"].as_u64()).collect();
     assert!(cycles[0] < cycles[2], "{text}");
     // The machine itself is what `vitcod attention` compiles for.
@@ -26,15 +26,15 @@ fn changed_machines_are_compared_with_the_machine_itself() {
     let attention: Value =
         serde_json::from_slice(&fs::read(sandbox.path("a.json")).unwrap()).unwrap();
     assert_eq!(rows[0]["cost"]["cycles"], attention["cycles"]["total"]);
-    // Nothing fits 64 bytes: the other rows stand, and the reason is printed.
+    // Nothing fits 2 KB: the other rows stand, and the reason is printed.
     assert!(rows[3]["error"].as_str().unwrap().contains("bytes"), "{text}");
-    assert!(text.contains("There is no program for:\n sram.bytes=64: "), "{text}");
+    assert!(text.contains("There is no program for:\n sram.bytes=2048: "), "{text}");
 }
 
 #[test]
 fn without_settings_what_the_paper_leaves_open_is_changed() {
     let sandbox = Sandbox::new();
-    write_masks(&sandbox, [5, 5], |_, query, key| query >= key);
+    write_masks(&sandbox, [21, 21], typical);
     let keys = |machine: &str| -> Vec<String> {
         let options = ["--machine", machine, "--report", "r.json"];
         sandbox.ok(&[&CORE[..], &options].concat());
@@ -52,9 +52,9 @@ fn without_settings_what_the_paper_leaves_open_is_changed() {
 #[test]
 fn wrong_settings_are_refused() {
     let sandbox = Sandbox::new();
-    write_masks(&sandbox, [5, 5], |_, query, key| query >= key);
+    write_masks(&sandbox, [21, 21], typical);
     let error = |set: &str| sandbox.fails(&[&CORE[..], &["--set", set]].concat());
-    let unknown = error("dram.latency=0");
+    let unknown = error("dram.latency_cycle=0");
     assert!(unknown.contains("dram.latency_cycles"), "{unknown}");
     let refused = error("banks.row_ports=0");
     assert!(refused.contains("banks.row_ports=0") && refused.contains("expected"), "{refused}");

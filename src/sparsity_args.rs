@@ -83,8 +83,8 @@ fn global_tokens(text: &str) -> Result<GlobalTokens, String> {
 pub(crate) struct AutoencoderArg {
     /// How auto-encoders of Q and K are computed: apart (encode and decode instructions),
     /// fold-encoder (encoder folded into the projection), fold-both (both folded), or auto (fewest
-    /// cycles, per layer). `pca:E[:FORM]` first adds PCA auto-encoders with E compressed heads to a
-    /// model without any; needs --calibration
+    /// weighted cycles, per layer). `pca:E[:FORM]` first adds PCA auto-encoders with E compressed
+    /// heads to a model without any; needs --calibration
     #[arg(long, value_name = "FORM|pca:E[:FORM]", default_value = "auto", value_parser = autoencoder)]
     pub(crate) autoencoder: Autoencoder,
 }

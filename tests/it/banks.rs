@@ -1,5 +1,5 @@
-//! Banks serve every word of whole programs, access by access, in the cycles that the cost model
-//! says.
+//! Banks serve every word of whole programs, but of instructions on lists, access by access, in the
+//! cycles that the cost model says.
 
 use vitcod_compiler::codegen::{self, Options};
 use vitcod_compiler::ir::Graph;

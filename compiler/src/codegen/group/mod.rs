@@ -76,13 +76,13 @@ pub(crate) struct AttentionGroup {
     pub(crate) result: Value,
 }
 
-/// Sparse attention: a part for the dense blocks and a part for the row lists, at least one of
+/// Sparse attention: a part for the dense blocks and a part for the lists, at least one of
 /// them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SparseAttentionGroup {
     /// The dense blocks, for the denser engine.
     pub(crate) block: Option<AttentionPart>,
-    /// The row lists of the other kept entries, for the sparser engine.
+    /// The lists of the other kept entries, for the sparser engine.
     pub(crate) list: Option<AttentionPart>,
     /// The product of both parts.
     pub(crate) product: Op,

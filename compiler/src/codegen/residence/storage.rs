@@ -178,7 +178,7 @@ impl Residence {
     }
 
     fn constants(&mut self, graph: &Graph) {
-        // Patterns of attention are loaded as row lists from the constant pool; indices become
+        // Patterns of attention are loaded as lists from the constant pool; indices become
         // addresses.
         let indices = graph
             .order

@@ -4,9 +4,10 @@
 //! The bound is the largest of these limits; each counts what has to be done, and divides it by
 //! what the machine does in a cycle. All are ours.
 //!
-//! - *Lines and row ports*, with the best division of keys between blocks and lists: see [`array`].
-//!   Queries that keep at least three quarters of the keys may be computed in full, where they need
-//!   no row ports; their entries are counted, and none of their reads.
+//! - *Lines and row ports*, with the best division of keys between blocks and lists, as
+//!   `bound::array` derives it. Queries that keep at least three quarters of the keys may be
+//!   computed in full, where they need no row ports; their entries are counted, and none of their
+//!   reads.
 //! - *Requantisers*: a score for each entry, the results, and what is decoded.
 //! - *Dividers*: a reciprocal for each query of each head.
 //! - *Softmax*: the entries, in whole words of each query on a machine with banks, on the units of

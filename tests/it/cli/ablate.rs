@@ -104,18 +104,18 @@ fn parts_are_added_to_none_and_to_all_others() {
         ["pruning", "polarising", "ordered lists", "shared rows", "auto-encoder"],
         "{text}"
     );
-    let cycles = |part: usize, gain: &str, key: &str| parts[part][gain][key].as_u64().unwrap();
+    let cycles = |part: &Value, gain: &str, key: &str| part[gain][key].as_u64().unwrap();
     // Without any part, attention is dense; with all, it is the last step.
-    for part in 0..parts.len() {
+    for part in parts {
         assert_eq!(cycles(part, "alone", "without_cycles"), steps(&report)[0].1);
         assert_eq!(cycles(part, "on_top", "with_cycles"), steps(&report)[4].1);
-        let factor = parts[part]["on_top"]["factor"].as_f64().unwrap();
+        let factor = part["on_top"]["factor"].as_f64().unwrap();
         let [without, with] =
             ["without_cycles", "with_cycles"].map(|key| cycles(part, "on_top", key) as f64);
         assert_eq!(factor, without / with);
     }
     // A dense program has no lists.
-    assert_eq!(cycles(2, "alone", "with_cycles"), steps(&report)[0].1);
+    assert_eq!(cycles(&parts[2], "alone", "with_cycles"), steps(&report)[0].1);
     let machines = report["organisations"].as_array().unwrap();
     let machines: Vec<[u64; 2]> = machines
         .iter()

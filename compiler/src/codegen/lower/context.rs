@@ -71,6 +71,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether a value is resident and no later group accesses its bytes; no other value is
+    /// `beside` it in the same storage.
+    pub(crate) fn dies_here(&self, value: Value, beside: Value) -> bool {
+        let storage = |value| self.residence.location(value).storage;
+        self.last_accessed_bytes(value) > 0 && storage(value) != storage(beside)
+    }
+
     /// Whether a value is resident.
     pub(crate) fn on_chip(&self, value: Value) -> bool {
         self.residence.on_chip(value)

@@ -1,5 +1,7 @@
 //! Emission of sparse attention.
 
+use std::collections::VecDeque;
+
 use vitcod_isa::instr::table::{Sddmm, SddmmList, Softmax, SoftmaxList, Spmm, SpmmList};
 use vitcod_isa::instr::{Engine, Sram, Width};
 use vitcod_isa::lists::LIST_ROW_BYTES;
@@ -11,6 +13,7 @@ use crate::codegen::limits::bytes32;
 use crate::codegen::lower::sparse_attention::names::{KEYS, RESULTS, STRIPE_DATA, VALUES};
 use crate::codegen::lower::sparse_attention::plan::{HeadGroup, SparseAttentionPlan};
 use crate::codegen::lower::sparse_attention::stripe::{Stripe, StripeConstants, Work};
+use crate::codegen::lower::sparse_attention::tiling::Results;
 use crate::ir::{Op, Value};
 
 /// A head group while it is emitted.
@@ -49,23 +52,25 @@ struct Scores {
 /// Emits sparse attention.
 pub(crate) fn emit(builder: &mut Builder<'_>, plan: &SparseAttentionPlan) {
     builder.declare(&plan.buffers);
-    let mut waiting: Option<Pending<'_>> = None;
+    let mut waiting: VecDeque<Pending<'_>> = VecDeque::new();
     let mut loaded: Vec<Heads<'_>> = Vec::new();
     for (index, group) in plan.head_groups.iter().enumerate() {
-        if let Some(last) = waiting.take_if(|_| !plan.heads_overlap) {
-            plan.multiply(builder, &mut loaded[last.heads], &last);
+        if !plan.heads_overlap {
+            plan.multiply_until(builder, &mut loaded, &mut waiting, 0);
         }
         loaded.push(plan.load(builder, group));
-        for stripe in &group.stripes {
-            let pending = plan.score(builder, index, &loaded[index], stripe);
-            if let Some(previous) = waiting.replace(pending) {
-                plan.multiply(builder, &mut loaded[previous.heads], &previous);
-            }
+        for (number, stripe) in group.stripes.iter().enumerate() {
+            waiting.push_back(plan.score(builder, index, &loaded[index], stripe));
+            // Products that overwrite queries wait for all scores of the head group.
+            let last = number + 1 == group.stripes.len();
+            let left = match plan.results {
+                Results::OverQueries if !last => number + 1,
+                _ => 1,
+            };
+            plan.multiply_until(builder, &mut loaded, &mut waiting, left);
         }
     }
-    if let Some(last) = waiting {
-        plan.multiply(builder, &mut loaded[last.heads], &last);
-    }
+    plan.multiply_until(builder, &mut loaded, &mut waiting, 0);
 }
 
 impl SparseAttentionPlan {
@@ -304,6 +309,21 @@ impl SparseAttentionPlan {
         (p, sum)
     }
 
+    /// Emits products until only so many stripes wait for theirs.
+    fn multiply_until(
+        &self,
+        builder: &mut Builder<'_>,
+        loaded: &mut [Heads<'_>],
+        waiting: &mut VecDeque<Pending<'_>>,
+        left: usize,
+    ) {
+        while waiting.len() > left
+            && let Some(next) = waiting.pop_front()
+        {
+            self.multiply(builder, &mut loaded[next.heads], &next);
+        }
+    }
+
     /// The product of a stripe. Loads V on first use, after Q and K of the next stripe, so that its
     /// scores are not delayed.
     fn multiply(&self, builder: &mut Builder<'_>, heads: &mut Heads<'_>, pending: &Pending<'_>) {
@@ -318,18 +338,24 @@ impl SparseAttentionPlan {
             })
         });
         let mut own = None;
-        let target = if self.shared_results {
-            let all = SparseAttentionPlan::all(attention.queries, group, attention.dv);
-            heads
-                .results
-                .get_or_insert_with(|| builder.begin_store(RESULTS, attention.result, &all))
-        } else {
-            let all = SparseAttentionPlan::all(attention.queries, group, attention.dv);
-            let block = Block { rows: stripe.rows.clone(), ..all };
-            own.insert(builder.begin_store(STRIPE_DATA, attention.result, &block))
+        let all = SparseAttentionPlan::all(attention.queries, group, attention.dv);
+        let (target, first) = match self.results {
+            Results::Stripes => {
+                let block = Block { rows: stripe.rows.clone(), ..all };
+                (&*own.insert(builder.begin_store(STRIPE_DATA, attention.result, &block)), 0)
+            }
+            Results::Shared | Results::OverQueries => {
+                let queries = heads.queries;
+                let target = heads.results.get_or_insert_with(|| match self.results {
+                    Results::OverQueries => {
+                        builder.begin_store_over(attention.result, &all, queries)
+                    }
+                    _ => builder.begin_store(RESULTS, attention.result, &all),
+                });
+                (&*target, stripe.rows.start)
+            }
         };
         let tile = target.tile;
-        let first = if self.shared_results { stripe.rows.start } else { 0 };
         let dst = builder.offset_rows(tile, first);
         let sums = self.block_product(builder, group, pending, (v, dst));
         if let Some(list) = stripe.list() {

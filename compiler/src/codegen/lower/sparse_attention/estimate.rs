@@ -34,7 +34,7 @@ impl Chooser<'_, '_> {
         let line_groups = self.array(tiling).groups;
         let (mut loaded, mut apart) = (0, 0);
         for heads in &tiling.heads {
-            let places = self.attention.places(self.planner, heads);
+            let places = self.places(tiling, heads);
             for stripe in self.stripes(tiling, heads, groups) {
                 let PlannedStripe { counts, .. } = &stripe;
                 loaded += StripeConstants::bytes(counts, self.form(), &line_groups) as u64;

@@ -16,7 +16,7 @@ use crate::codegen::lower::sparse_attention::allocation::Lines;
 use crate::codegen::lower::sparse_attention::memo::Memo;
 use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention};
 use crate::codegen::lower::sparse_attention::stripe::{Form, PackedList, Stripe, Work};
-use crate::codegen::lower::sparse_attention::tiling::{Chooser, Division, SparseTiling};
+use crate::codegen::lower::sparse_attention::tiling::{Chooser, Division, Results, SparseTiling};
 use crate::ir::Graph;
 
 /// How sparse attention is lowered.
@@ -30,8 +30,7 @@ pub(crate) struct SparseAttentionPlan {
     pub(crate) heads_overlap: bool,
     /// Whether queries and keys are decoded on the lines that lists leave.
     pub(crate) decodes_apart: bool,
-    /// Whether all stripes of a head group write one tile of results.
-    pub(crate) shared_results: bool,
+    pub(crate) results: Results,
     pub(crate) buffers: Declared,
 }
 
@@ -70,8 +69,7 @@ pub(crate) fn choose(
     let head_groups =
         tiling.heads.iter().map(|heads| chooser.pack(&tiling, heads)).collect::<Vec<_>>();
     let form = chooser.form();
-    let shared_results = matches!(tiling.division, Division::Batches(_));
-    let SparseTiling { lines, heads_overlap, decodes_apart, .. } = tiling;
+    let SparseTiling { lines, heads_overlap, decodes_apart, results, .. } = tiling;
     Ok(SparseAttentionPlan {
         attention,
         head_groups,
@@ -79,7 +77,7 @@ pub(crate) fn choose(
         form,
         heads_overlap,
         decodes_apart,
-        shared_results,
+        results,
         buffers,
     })
 }
@@ -88,7 +86,7 @@ impl Chooser<'_, '_> {
     /// The stripes of a head group, packed.
     fn pack(&mut self, tiling: &SparseTiling, heads: &Range<usize>) -> HeadGroup {
         let attention = self.attention;
-        let places = attention.places(self.planner, heads);
+        let places = self.places(tiling, heads);
         let mut stripes = Vec::new();
         if tiling.full_rows > 0 {
             let rows = 0..tiling.full_rows;

@@ -53,11 +53,15 @@ fn chosen(graph: &Graph) -> String {
         machine.sram.bytes = bytes;
         let planner = Planner::new(graph, &machine, &residence, TileGrain::Coarse, 0);
         match choose(&planner, &mut memo, group.unwrap()) {
-            Ok(SparseAttentionPlan { head_groups, lines, heads_overlap, buffers, .. }) => {
+            Ok(SparseAttentionPlan {
+                head_groups, lines, heads_overlap, results, buffers, ..
+            }) => {
                 let overlap = if heads_overlap { "overlap" } else { "do not overlap" };
                 let groups: String =
                     head_groups.iter().map(|group| described(group, &lines)).collect();
-                let found = format!("head groups {overlap}\n  buffers {buffers}\n{groups}");
+                let found = format!(
+                    "head groups {overlap}, results {results:?}\n  buffers {buffers}\n{groups}"
+                );
                 if found != last {
                     write!(text, "{bytes} bytes: {found}").unwrap();
                     last = found;

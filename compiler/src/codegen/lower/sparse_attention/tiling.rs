@@ -32,6 +32,18 @@ pub(crate) struct SparseTiling {
     pub(crate) decodes_apart: bool,
     /// Whether the first scores of a head group precede the last product of the group before.
     pub(crate) heads_overlap: bool,
+    pub(crate) results: Results,
+}
+
+/// Where the results of a head group are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Results {
+    /// Each stripe has a tile, or all rows are resident.
+    Stripes,
+    /// All stripes share a tile, because their queries are any.
+    Shared,
+    /// Over the queries, which nothing else reads: the scores of all stripes precede the products.
+    OverQueries,
 }
 
 /// How the queries of a head group become stripes.
@@ -123,9 +135,16 @@ impl Chooser<'_, '_> {
                         let overlaps =
                             if heads.len() > 1 { [true, false].as_slice() } else { &[true] };
                         for heads_overlap in overlaps {
-                            let mut tiling =
-                                SparseTiling { heads_overlap: *heads_overlap, ..tiling.clone() };
-                            let Some(buffers) = self.buffers(&tiling) else { continue };
+                            let tilings = self.results(division).iter().map(|results| {
+                                let heads_overlap = *heads_overlap;
+                                SparseTiling { heads_overlap, results: *results, ..tiling.clone() }
+                            });
+                            let tilings = tilings.filter_map(|tiling| {
+                                let buffers = self.buffers(&tiling)?;
+                                Some((tiling, buffers))
+                            });
+                            let least = tilings.min_by_key(|(_, buffers)| buffers.bytes());
+                            let Some((mut tiling, buffers)) = least else { continue };
                             let bytes = buffers.bytes();
                             smallest = Some(smallest.map_or(bytes, |least| least.min(bytes)));
                             if buffers.bytes() <= available {
@@ -153,6 +172,21 @@ impl Chooser<'_, '_> {
                 CodegenError::Unsupported(format!("{at}: {problem}").into())
             }
         })
+    }
+
+    /// Where results may be written.
+    fn results(&self, division: Division) -> &'static [Results] {
+        let attention = self.attention;
+        let [q, .., result] = self.moved();
+        let same_row = attention.d == attention.dv && result == 1;
+        let queries_die = q == 1 || self.planner.dies_here(attention.q, attention.v);
+        match division {
+            Division::Rows(_) => &[Results::Stripes],
+            Division::Batches(_) if same_row && queries_die => {
+                &[Results::OverQueries, Results::Shared]
+            }
+            Division::Batches(_) => &[Results::Shared],
+        }
     }
 
     /// Resident rows are as far apart as all heads are wide, whatever the tiling. Instructions on
@@ -203,6 +237,7 @@ impl Chooser<'_, '_> {
         let attention = self.attention;
         let most = attention.most_groups(self.machine());
         let spare = u32::from(spare);
+        let results = self.results(division)[0];
         let of = |groups: u32, machine: &Machine| SparseTiling {
             heads: heads.to_vec(),
             full_rows,
@@ -210,6 +245,7 @@ impl Chooser<'_, '_> {
             lines: attention.lines(groups, machine),
             decodes_apart: false,
             heads_overlap: true,
+            results,
         };
         if spare > 0 || !attention.has_blocks() {
             let groups = most.saturating_sub(spare).max(1);
@@ -307,6 +343,16 @@ impl Chooser<'_, '_> {
         stripes
     }
 
+    /// Where the rows of a head group lie.
+    pub(super) fn places(&self, tiling: &SparseTiling, heads: &Range<usize>) -> Places {
+        let places = self.attention.places(self.planner, heads);
+        let result_stride = match tiling.results {
+            Results::OverQueries => places.q.stride,
+            _ => places.result_stride,
+        };
+        Places { result_stride, ..places }
+    }
+
     /// How constants of stripes are laid out.
     pub(super) fn form(&self) -> Form {
         Form {
@@ -332,9 +378,9 @@ impl Chooser<'_, '_> {
         }
         let groups = self.array(tiling).groups;
         let mut tiles: Vec<usize> = Vec::new();
-        let (mut keys, mut values) = (0, 0);
+        let (mut keys, mut values, mut most_stripes) = (0, 0, 0);
         for heads in &tiling.heads {
-            let places = attention.places(self.planner, heads);
+            let places = self.places(tiling, heads);
             let strides = [places.q.stride, places.k.stride, places.v.stride, places.result_stride];
             if attention.queries.max(attention.keys) > 1
                 && strides.into_iter().any(|stride| stride > MAX_COUNT as u64)
@@ -343,9 +389,9 @@ impl Chooser<'_, '_> {
             }
             keys = keys.max(places.keys_bytes as usize);
             values = values.max(places.values_bytes as usize);
-            for PlannedStripe { counts, full, .. } in
-                self.stripes(tiling, heads, tiling.lines.groups)
-            {
+            let stripes = self.stripes(tiling, heads, tiling.lines.groups);
+            most_stripes = most_stripes.max(stripes.len());
+            for PlannedStripe { counts, full, .. } in stripes {
                 if counts.columns > MAX_COUNT
                     || counts.queries > MAX_COUNT
                     || counts.list.entries > MAX_ENTRIES
@@ -361,13 +407,18 @@ impl Chooser<'_, '_> {
                 tiles.push(constants + self.tile_bytes(&counts, stored, full, &places));
             }
         }
-        // Three stripes are in flight: one each in the scores, the softmax and the product.
+        // One stripe each is in the scores, the softmax and the product. If no product precedes
+        // scores of its head group, all its stripes are in flight, and one of the group before.
+        let in_flight = match tiling.results {
+            Results::OverQueries => (most_stripes + 1).max(3),
+            _ => 3,
+        };
         tiles.sort_unstable();
-        let in_flight: usize = tiles.iter().rev().take(3).sum();
+        let in_flight: usize = tiles.iter().rev().take(in_flight).sum();
         let mut buffers = Declared::default();
         buffers.add(KEYS, keys, kept_heads, Lifetime::Heads);
         buffers.add(VALUES, values, kept_heads, Lifetime::Heads);
-        if let Division::Batches(_) = tiling.division {
+        if tiling.results == Results::Shared {
             let bytes = attention.queries * widest * attention.dv * result;
             buffers.add(RESULTS, bytes, 1, Lifetime::Heads);
         }

@@ -39,6 +39,8 @@ pub(super) struct Node {
     pub(super) buffers: Vec<Buffer>,
     /// Its index in the order in which tasks are preferred.
     pub(super) rank: usize,
+    /// The number of its part of the program: the parts are independent, and in the order of ranks.
+    pub(super) part: usize,
 }
 
 impl Node {
@@ -49,7 +51,7 @@ impl Node {
         buffers.dedup();
         let unit = task.op.units().iter().next().expect("a task has a unit");
         let accumulation = task.op.accumulation();
-        Node { unit, cost: cost(&task.op, machine), accumulation, buffers, rank: index }
+        Node { unit, cost: cost(&task.op, machine), accumulation, buffers, rank: index, part: 0 }
     }
 }
 
@@ -147,8 +149,10 @@ impl TaskGraph {
             let part = parts.find(*task);
             (std::cmp::Reverse(longest[part]), first[part], *task)
         });
-        for (rank, task) in order.into_iter().enumerate() {
-            self.nodes[task].rank = rank;
+        let mut part = 0;
+        for (rank, task) in order.iter().copied().enumerate() {
+            part += usize::from(rank > 0 && parts.find(order[rank - 1]) != parts.find(task));
+            (self.nodes[task].rank, self.nodes[task].part) = (rank, part);
             for buffer in &self.nodes[task].buffers {
                 let ranks = &mut self.buffers[*buffer].ranks;
                 *ranks = Some(ranks.map_or((rank, rank), |(first, _)| (first, rank)));

@@ -6,8 +6,11 @@
 //! takes a later one. So loads run ahead as far as memory allows, and independent tasks fill the
 //! gaps. The order in which tasks start becomes the program order.
 //!
+//! Of the independent parts of a program, one runs ahead of the oldest that has not ended.
+//!
 //! Tasks start in the cycles that [`vitcod_isa::timing`] gives them, on three conditions: no task
-//! was put off because its buffers found no bytes, which the machine knows nothing of; no two
+//! was put off because its buffers found no bytes or its part runs ahead, which the machine knows
+//! nothing of; no two
 //! buffers share bytes, so that no token orders accesses which do not conflict here; and the DRAM
 //! has a constant bandwidth, which is assumed here of [DDR4 in detail](vitcod_isa::dram), too.
 //! Debug builds assert it.

@@ -17,6 +17,10 @@ use crate::tiled::{Buffer, Lifetimes};
 /// Ready tasks of a unit that are considered for the next start.
 const CONSIDERED: usize = 24;
 
+/// Independent parts of the program that run ahead of the oldest one which has not ended. More of
+/// them take bytes early that tasks before them need.
+pub(super) const PARTS_AHEAD: usize = 1;
+
 /// The state of the machine.
 pub(super) struct Simulation<'a> {
     graph: &'a TaskGraph,
@@ -44,7 +48,7 @@ pub(super) struct Simulation<'a> {
     waiting: BTreeSet<(usize, usize)>,
     /// Start times and tasks.
     started: Vec<(u64, usize)>,
-    /// Whether a task was put off because its buffers found no bytes.
+    /// Whether a task was put off because its buffers found no bytes or its part runs ahead.
     put_off: bool,
     /// Whether the DRAM has the constant bandwidth that is assumed here.
     dram_is_simple: bool,
@@ -126,10 +130,10 @@ impl<'a> Simulation<'a> {
     /// The schedule; `None` if the tasks do not fit even one by one.
     pub(super) fn run(mut self) -> Option<Schedule> {
         while let Some((_, oldest)) = self.waiting.first().copied() {
-            let due = self.graph.nodes[oldest].rank;
+            let Node { rank: due, part, .. } = self.graph.nodes[oldest];
             let next = Unit::ALL
                 .into_iter()
-                .filter_map(|unit| self.next_of(unit, due))
+                .filter_map(|unit| self.next_of(unit, due, part + PARTS_AHEAD))
                 .min_by_key(|next| next.key)?;
             self.start(next, due);
         }
@@ -153,10 +157,13 @@ impl<'a> Simulation<'a> {
     }
 
     /// The task that a unit would start next.
-    fn next_of(&mut self, unit: Unit, due: usize) -> Option<Next> {
+    fn next_of(&mut self, unit: Unit, due: usize, last_part: usize) -> Option<Next> {
         let ready = self.lanes[unit.index()].ready.iter().take(CONSIDERED);
+        let is_near = |task: usize| self.graph.nodes[task].part <= last_part;
+        let (near, far): (Vec<_>, Vec<_>) = ready.copied().partition(|(_, task)| is_near(*task));
+        self.put_off |= !far.is_empty();
         let mut candidates: Vec<_> =
-            ready.map(|(rank, task)| (self.start_of(*task), *rank, *task)).collect();
+            near.into_iter().map(|(rank, task)| (self.start_of(task), rank, task)).collect();
         candidates.sort_unstable_by_key(|((start, _), rank, _)| (*start, *rank));
         let mut best: Option<Next> = None;
         for ((start, request), rank, task) in candidates {

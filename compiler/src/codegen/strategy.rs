@@ -12,7 +12,7 @@ use crate::ir::Graph;
 pub(crate) const RESIDENT_PERCENT: [u64; 7] = [100, 85, 70, 55, 40, 20, 0];
 
 /// The most groups of lines that lists may leave to other units. The graph is lowered with each.
-pub(crate) const SPARE_GROUPS: [u16; 5] = [0, 1, 2, 3, 4];
+pub(crate) const SPARE_GROUPS: [u16; 4] = [0, 1, 3, 4];
 
 /// Stripes of rows in which a layer starts and ends, so that readers of its first rows need not
 /// wait for the last ones.
@@ -66,7 +66,6 @@ impl fmt::Display for Strategy {
         let spare = match self.spare_groups {
             0 => "",
             1 => ", lists may leave a group of lines",
-            2 => ", lists may leave two groups of lines",
             3 => ", lists may leave three groups of lines",
             _ => ", lists may leave four groups of lines",
         };

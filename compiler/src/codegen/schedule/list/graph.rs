@@ -100,6 +100,11 @@ impl TaskGraph {
         Wanted { buffer, bytes: self.buffers[buffer].bytes }
     }
 
+    /// Bytes of all buffers.
+    pub(super) fn bytes(&self) -> u64 {
+        self.buffers.values().fold(0, |sum, life| sum.saturating_add(life.bytes))
+    }
+
     /// The rank of the first task that accesses a buffer.
     pub(super) fn first_rank(&self, buffer: Buffer) -> usize {
         self.buffers[buffer].ranks.map_or(0, |(first, _)| first)

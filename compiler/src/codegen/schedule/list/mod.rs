@@ -6,7 +6,8 @@
 //! takes a later one. So loads run ahead as far as memory allows, and independent tasks fill the
 //! gaps. The order in which tasks start becomes the program order.
 //!
-//! Of the independent parts of a program, one runs ahead of the oldest that has not ended.
+//! Of the independent parts of a program, one runs ahead of the oldest that has not ended, if not
+//! all buffers fit at once.
 //!
 //! Tasks start in the cycles that [`vitcod_isa::timing`] gives them, on three conditions: no task
 //! was put off because its buffers found no bytes or its part runs ahead, which the machine knows

@@ -17,9 +17,9 @@ use crate::tiled::{Buffer, Lifetimes};
 /// Ready tasks of a unit that are considered for the next start.
 const CONSIDERED: usize = 24;
 
-/// Independent parts of the program that run ahead of the oldest one which has not ended. More of
-/// them take bytes early that tasks before them need.
-pub(super) const PARTS_AHEAD: usize = 1;
+/// Independent parts of the program that run ahead of the oldest one which has not ended, if not
+/// all buffers fit at once. More of them take bytes early that tasks before them need.
+const PARTS_AHEAD: usize = 1;
 
 /// The state of the machine.
 pub(super) struct Simulation<'a> {
@@ -28,6 +28,8 @@ pub(super) struct Simulation<'a> {
     parts: u64,
     /// The look-ahead budget.
     ahead: u64,
+    /// Independent parts that run ahead.
+    parts_ahead: usize,
     memory: Memory,
     /// Bytes that live while each rank executes, if tasks execute one by one by rank from now on.
     profile: Vec<u64>,
@@ -103,6 +105,7 @@ impl<'a> Simulation<'a> {
             graph,
             parts: machine.dram_millibytes_per_cycle(),
             ahead,
+            parts_ahead: if graph.bytes() > capacity { PARTS_AHEAD } else { count },
             memory: Memory::new(capacity),
             profile: graph.profile(),
             lanes: Default::default(),
@@ -133,7 +136,7 @@ impl<'a> Simulation<'a> {
             let Node { rank: due, part, .. } = self.graph.nodes[oldest];
             let next = Unit::ALL
                 .into_iter()
-                .filter_map(|unit| self.next_of(unit, due, part + PARTS_AHEAD))
+                .filter_map(|unit| self.next_of(unit, due, part + self.parts_ahead))
                 .min_by_key(|next| next.key)?;
             self.start(next, due);
         }

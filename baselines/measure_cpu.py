@@ -45,7 +45,8 @@ def attention_onnx(groups: list[dict], threads: int):
     nodes, inputs, outputs, feeds = [], [], [], {}
     random = np.random.default_rng(0)
     scales = {}
-    for index, (heads, queries, keys, features, value_features) in enumerate(measurement.layers_of(groups)):
+    for index, layer in enumerate(measurement.layers_of(groups)):
+        heads, queries, keys, features, value_features = layer
         extents = {
             f"q{index}": (1, heads, queries, features),
             f"kt{index}": (1, heads, features, keys),
@@ -63,7 +64,9 @@ def attention_onnx(groups: list[dict], threads: int):
         ]
         shape = (1, heads, queries, value_features)
         outputs.append(helper.make_tensor_value_info(f"o{index}", TensorProto.FLOAT, shape))
-    constants = [helper.make_tensor(name, TensorProto.FLOAT, [], [scale]) for name, scale in scales.items()]
+    constants = [
+        helper.make_tensor(name, TensorProto.FLOAT, [], [scale]) for name, scale in scales.items()
+    ]
     graph = helper.make_graph(nodes, "core attention", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     run = session(model.SerializeToString(), threads)
@@ -96,7 +99,7 @@ def whole_model(path: str, threads: int):
     feeds = {}
     for tensor in run.get_inputs():
         if tensor.type != "tensor(float)":
-            raise SystemExit(f"{path}: input {tensor.name} is {tensor.type}: expected tensor(float)")
+            raise SystemExit(f"{path}: {tensor.name} is {tensor.type}: expected tensor(float)")
         shape = [extent if isinstance(extent, int) else 1 for extent in tensor.shape]
         feeds[tensor.name] = random.standard_normal(shape, dtype=np.float32)
     return lambda: run.run(None, feeds)

@@ -24,7 +24,10 @@ def attention(groups: list[dict], batch: int, precision: str, device: torch.devi
 
     torch.manual_seed(0)
     # Layers of one shape share operands: those of a large batch would fill the memory.
-    operands = {(h, n, m, d, v): (noise(h, n, d), noise(h, d, m), noise(h, m, v)) for h, n, m, d, v in set(layers)}
+    operands = {
+        (h, n, m, d, v): (noise(h, n, d), noise(h, d, m), noise(h, m, v))
+        for h, n, m, d, v in dict.fromkeys(layers)
+    }
 
     @torch.inference_mode()
     def run():

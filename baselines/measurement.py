@@ -32,10 +32,11 @@ def parser(description: str, output: str) -> argparse.ArgumentParser:
     known = shapes()
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--models", nargs="+", default=list(known), choices=known, metavar="MODEL",
-                        help=f"models whose core attention is measured (default: {' '.join(known)})")
-    result.add_argument("--runs", type=int, default=50, help="runs of each model (default: %(default)s)")
-    result.add_argument("--warm-up", type=int, default=10, help="runs before (default: %(default)s)")
-    result.add_argument("--processor", help="the processor's name (default: what the system says)")
+                        help="models whose core attention is measured (default: all)")
+    result.add_argument("--runs", type=int, default=50, help="default: %(default)s")
+    result.add_argument("--warm-up", type=int, default=10,
+                        help="runs before those that count (default: %(default)s)")
+    result.add_argument("--processor", help="its name (default: what the system says)")
     result.add_argument("--output", type=pathlib.Path, default=pathlib.Path(output),
                         help="the result file (default: %(default)s)")
     return result
@@ -68,8 +69,8 @@ def timed(run, runs: int, warm_up: int, batch: int = 1) -> dict:
 
 def result(model: str, part: str, groups: list[dict], times: dict) -> dict:
     """A result in the form of the file."""
-    print(f"{model}, {part}: {times['milliseconds']:.3f} ms "
-          f"({times['fastest_milliseconds']:.3f} to {times['slowest_milliseconds']:.3f})", flush=True)
+    low, high = times["fastest_milliseconds"], times["slowest_milliseconds"]
+    print(f"{model}, {part}: {times['milliseconds']:.3f} ms ({low:.3f} to {high:.3f})", flush=True)
     return {"model": model, "part": part, "layers": groups, **times}
 
 

@@ -143,7 +143,8 @@ mod tests {
             length in 0..50_u32,
         ) {
             let is_kept = |query: u32, key: u32| {
-                seed.rotate_left(query * 11 + key * 7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63 == 1
+                let mixed = seed.rotate_left(query * 11 + key * 7);
+                mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63 == 1
             };
             let entries = KeptEntries::from_fn(queries, keys, is_kept).unwrap();
             let range = start..start + length;

@@ -10,8 +10,8 @@
 //!
 //! ```text
 //! subrows of a tile = sum over its queries of ceil(kept entries / P)
-//! passes            = sum over tiles of ceil(subrows / R)
-//! compute           = passes (d + e), or passes (d + W + e + W) if the skew is exposed
+//! rounds            = sum over tiles of ceil(subrows / R)
+//! compute           = rounds (d + e), or rounds (d + W + e + W) if the skew is exposed
 //! prediction        = ceil(n m d / predictor MACs)
 //! memory            = ceil((n d + m d + m e + n e) bytes / bytes per cycle)
 //! overlapped        = max(compute, prediction, memory)
@@ -21,9 +21,9 @@
 //! of each head; heads run one after the other.
 //!
 //! Sources: structure, 64 keys per tile and 16 PEs per row from the paper and the repository
-//! (`hatsu3/Sanger`); the skew of `W` cycles per product from its `bench_sanger_v2.py`; predictor at
-//! 1/16 of the cost of a 16-bit multiplication from the paper. That subrows of all queries of a
-//! tile fill passes without gaps, and the memory traffic, are ours.
+//! (`hatsu3/Sanger`); the skew of `W` cycles per product from its `bench_sanger_v2.py`; a predictor
+//! at 1/16 of the cost of a 16-bit multiplication from the paper. That subrows of all queries of a
+//! tile fill rounds without gaps, and the memory traffic, are ours.
 
 use std::ops::Range;
 
@@ -62,7 +62,7 @@ pub(crate) struct Sanger {
     pub(crate) pes_per_row: u32,
     /// Column ports: keys of a tile.
     pub(crate) tile_keys: u32,
-    /// Whether operands enter skewed behind those of the pass before.
+    /// Whether operands enter skewed behind those of the round before.
     pub(crate) skew_hidden: bool,
     /// Products of 4 bits per cycle in the predictor.
     pub(crate) predictor_macs: u32,
@@ -87,15 +87,15 @@ impl Sanger {
             // The heads of a dense layer are equal, and so are the rows of a tile.
             None => {
                 let shape = layer.shape();
-                let passes = self.passes(shape.keys, |tile| {
+                let rounds = self.rounds(shape.keys, |tile| {
                     let subrows = (tile.end - tile.start).div_ceil(self.pes_per_row);
                     u64::from(shape.queries) * u64::from(subrows)
                 });
-                sum.add(self.head(shape, passes), shape.heads.into());
+                sum.add(self.head(shape, rounds), shape.heads.into());
             }
             Some(heads) => {
                 for head in heads {
-                    sum.add(self.head(layer.shape(), self.masked_passes(head)), 1);
+                    sum.add(self.head(layer.shape(), self.masked_rounds(head)), 1);
                 }
             }
         }
@@ -111,11 +111,11 @@ impl Sanger {
     }
 
     /// Cycles of a head.
-    fn head(&self, shape: LayerShape, passes: Passes) -> Head {
+    fn head(&self, shape: LayerShape, rounds: Rounds) -> Head {
         let [queries, keys, key_features, value_features] =
             [shape.queries, shape.keys, shape.key_features, shape.value_features].map(u64::from);
         let skew = if self.skew_hidden { 0 } else { 2 * u64::from(self.tile_keys) };
-        let compute = passes.passes * (key_features + value_features + skew);
+        let compute = rounds.rounds * (key_features + value_features + skew);
         let prediction = (queries * keys * key_features).div_ceil(self.predictor_macs.into());
         let bytes = bytes(shape.head_elements(), self.element_bits);
         let memory = transfer_cycles(bytes, self.bytes_per_cycle);
@@ -124,20 +124,20 @@ impl Sanger {
         Head { prediction, compute, memory, overlapped, serial }
     }
 
-    fn masked_passes(&self, head: &KeptEntries) -> Passes {
-        self.passes(head.keys(), |tile| {
+    fn masked_rounds(&self, head: &KeptEntries) -> Rounds {
+        self.rounds(head.keys(), |tile| {
             let subrows = |query| head.count_in(query, tile.clone()).div_ceil(self.pes_per_row);
             (0..head.queries()).map(|query| u64::from(subrows(query))).sum()
         })
     }
 
-    /// Subrows and passes of a head, of whose tiles the subrows are known.
-    fn passes(&self, keys: u32, subrows: impl Fn(Range<u32>) -> u64) -> Passes {
-        let mut sum = Passes::default();
+    /// Subrows and rounds of a head, of whose tiles the subrows are known.
+    fn rounds(&self, keys: u32, subrows: impl Fn(Range<u32>) -> u64) -> Rounds {
+        let mut sum = Rounds::default();
         for start in (0..keys).step_by(self.tile_keys as usize) {
             let subrows = subrows(start..keys.min(start + self.tile_keys));
             sum.subrows += subrows;
-            sum.passes += subrows.div_ceil(self.rows.into());
+            sum.rounds += subrows.div_ceil(self.rows.into());
         }
         sum
     }
@@ -165,9 +165,9 @@ impl Head {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Passes {
+struct Rounds {
     subrows: u64,
-    passes: u64,
+    rounds: u64,
 }
 
 #[cfg(test)]
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn subrows_are_counted_by_hand() {
         // Tiles of 4 keys, subrows of 2 entries, 2 rows. The first tile has rows of 3, 0 and 1
-        // entries: 2 + 0 + 1 subrows, 2 passes. The second has rows of 1, 0 and 2: 2 subrows, 1
-        // pass.
+        // entries: 2 + 0 + 1 subrows, 2 rounds. The second has rows of 1, 0 and 2: 2 subrows, 1
+        // round.
         let rows = [0b01_0111, 0b00_0000, 0b11_1000];
         let kept = KeptEntries::from_fn(3, 6, |q, k| rows[q as usize] >> k & 1 == 1).unwrap();
         let layer = Layer::masked(10, 20, vec![kept]).unwrap();
@@ -210,15 +210,15 @@ mod tests {
             element_bits: 16,
             bytes_per_cycle: 4.0,
         };
-        let passes = sanger.masked_passes(&layer.kept().unwrap()[0]);
-        assert_eq!(passes, Passes { subrows: 5, passes: 3 });
+        let rounds = sanger.masked_rounds(&layer.kept().unwrap()[0]);
+        assert_eq!(rounds, Rounds { subrows: 5, rounds: 3 });
         // Compute 3 x 30, prediction ceil(180 / 7), memory (3 + 6) x 30 x 2 / 4.
         let found = sanger.layer(&layer);
         assert_eq!(found.phases.iter().map(|p| p.cycles).collect::<Vec<_>>(), [26, 90, 135]);
         assert_eq!(found.total.overlapped_cycles, Some(135));
         assert_eq!(found.total.serial_cycles, Some(135));
         let skewed = Sanger { skew_hidden: false, ..sanger };
-        // Each of two products takes 4 cycles more in a pass.
+        // Each of two products takes 4 cycles more in a round.
         assert_eq!(skewed.layer(&layer).phases[1].cycles, 3 * (30 + 8));
     }
 
@@ -243,8 +243,8 @@ mod tests {
     fn the_authors_mask() {
         let Some(workload) = authors_mask::workload() else { return };
         let heads = workload.layers().iter().flat_map(|layer| layer.kept().unwrap());
-        let passes = heads.map(|head| sanger(32, 16, true).masked_passes(head));
-        let sum = passes.fold((0, 0), |sum, p| (sum.0 + p.passes, sum.1 + p.subrows));
+        let rounds = heads.map(|head| sanger(32, 16, true).masked_rounds(head));
+        let sum = rounds.fold((0, 0), |sum, p| (sum.0 + p.rounds, sum.1 + p.subrows));
         assert_eq!(sum, (648, 17_826));
         let both =
             |rows, pes| [true, false].map(|hidden| totals(&sanger(rows, pes, hidden), &workload));

@@ -89,7 +89,8 @@ fn mistakes_are_located() {
     ];
     let expected = [
         "form 2: expected 1 a.json:2:11",
-        "unknown variant `guessed`, expected one of `measured`, `modelled`, `published` a.json:3:20",
+        "unknown variant `guessed`, expected one of `measured`, `modelled`, `published` \
+         a.json:3:20",
         "0: expected at least 1 a.json:8:12",
         "-3.0 milliseconds: expected a number above 0, at most 86400000 a.json:25:24",
         "number out of range a.json:25:27",

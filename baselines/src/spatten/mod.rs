@@ -202,9 +202,10 @@ mod tests {
     #[test]
     fn the_authors_mask() {
         let Some(workload) = authors_mask::workload() else { return };
-        assert_eq!(cycles(&SCALED, &workload), 88_488);
+        // The root of 0.05325 is 0.2308: 45 tokens, where 0.231 above makes 46.
+        assert_eq!(cycles(&SCALED, &workload), 88_392);
         let both = SpAtten { prunes_queries: true, ..SCALED };
-        assert_eq!(cycles(&both, &workload), 23_256);
+        assert_eq!(cycles(&both, &workload), 22_728);
     }
 
     #[test]

@@ -55,9 +55,18 @@ pub(crate) fn choose(
             if is_known || fusion.mlps && !may_interleave(groups, &residence) {
                 continue;
             }
+            let mut tilings = Vec::new();
             for spare_groups in spare_groups(graph, machine) {
                 let strategy = Strategy { spare_groups: *spare_groups, ..strategy };
                 let residence = strategy.residence(graph, machine, groups);
+                let mut planner =
+                    Planner::new(graph, machine, &residence, grain, strategy.spare_groups);
+                // More groups that may be left are not always left.
+                let tiling = lower::sparse_tilings(&mut planner, &mut lists, groups).ok();
+                if tiling.is_some() && tilings.contains(&tiling) {
+                    continue;
+                }
+                tilings.push(tiling);
                 match Lowering::new(graph, machine, groups, strategy, residence, &mut lists) {
                     Ok(lowering) => plans.push(lowering),
                     Err(error @ CodegenError::Unsupported(_)) => return Err(error),

@@ -180,11 +180,37 @@ impl Geometry {
 
     /// Rows that are one window.
     fn window(self, rows: Rows) -> Stream {
+        if rows.runs == 1 {
+            return self.rising(rows);
+        }
         let runs = |row: u64| {
             let at = rows.base + row * rows.stride;
             (0..rows.runs).map(move |run| (at + run * rows.run_stride, rows.bytes))
         };
         self.distinct((0..rows.count).flat_map(runs))
+    }
+
+    /// Rows of one run that are one window. Their words come in rising order, so that a word is
+    /// distinct unless the row before has it.
+    fn rising(self, rows: Rows) -> Stream {
+        let Rows { base, count, stride, bytes, .. } = rows;
+        let whole_words = stride > 0 && stride.is_multiple_of(self.word);
+        if whole_words && base % self.word + bytes <= self.word {
+            // One word each, in as many banks as the stride reaches.
+            let reached = self.banks / greatest_divisor(stride / self.word, self.banks);
+            return Stream { words: count, layers: count.div_ceil(reached) };
+        }
+        let mut load = [0u64; MAX_BANKS as usize];
+        let (mut distinct, mut next) = (0, 0);
+        for row in 0..count {
+            let words = self.words(base + row * stride, bytes);
+            for word in words.start.max(next)..words.end {
+                load[(word % self.banks) as usize] += 1;
+                distinct += 1;
+            }
+            next = words.end.max(next);
+        }
+        Stream { words: distinct, layers: load.into_iter().max().unwrap_or(0) }
     }
 
     /// The distinct words of a window, and the most of them in a bank.
@@ -207,6 +233,14 @@ impl Geometry {
         words.for_each(|word| load[(word % self.banks) as usize] += 1);
         Stream { words: count, layers: load.into_iter().max().unwrap_or(0) }
     }
+}
+
+/// The greatest common divisor.
+fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::codegen::builder::Builder;
 use crate::codegen::error::CodegenError;
 use crate::codegen::group::Group;
 use crate::codegen::lower::context::Planner;
+use crate::codegen::lower::sparse_attention::SparseTiling;
 use crate::ir::{Graph, Op};
 
 /// Choices that later groups of the same shape reuse.
@@ -81,6 +82,25 @@ pub(crate) fn choose<'g>(
         Group::RowGather(op) => GroupPlan::RowGather(row_gather::choose(planner, *op)?),
         Group::Copy(group) => GroupPlan::Copy(copy::choose(planner, group)?),
     })
+}
+
+/// The tilings of sparse attention.
+///
+/// # Errors
+/// Not even the smallest tiles of a group fit.
+pub(crate) fn sparse_tilings(
+    planner: &mut Planner<'_>,
+    lists: &mut Lists,
+    groups: &[Group],
+) -> Result<Vec<SparseTiling>, CodegenError> {
+    let mut tilings = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        if let Group::SparseAttention(group) = group {
+            planner.enter(index);
+            tilings.push(sparse_attention::tiling(planner, lists, group)?);
+        }
+    }
+    Ok(tilings)
 }
 
 /// Lets auto-encoders decode on the lines that lists leave. Nothing delays what decodes inputs of

@@ -10,10 +10,10 @@ use vitcod_isa::operands::block_keys_to_bytes;
 use crate::codegen::builder::Builder;
 use crate::codegen::builder::tile::{Block, SramOperand, Target, Tile};
 use crate::codegen::limits::bytes32;
+use crate::codegen::lower::sparse_attention::division::{HeadGroup, Results};
 use crate::codegen::lower::sparse_attention::names::{KEYS, RESULTS, STRIPE_DATA, VALUES};
-use crate::codegen::lower::sparse_attention::plan::{HeadGroup, SparseAttentionPlan};
+use crate::codegen::lower::sparse_attention::plan::SparseAttentionPlan;
 use crate::codegen::lower::sparse_attention::stripe::{Stripe, StripeConstants, Work};
-use crate::codegen::lower::sparse_attention::tiling::Results;
 use crate::ir::{Op, Value};
 
 /// A head group while it is emitted.

@@ -8,11 +8,12 @@ use vitcod_isa::instr::{LineSet, Op as Instruction, Width};
 use vitcod_isa::machine::Machine;
 
 use crate::codegen::limits::{MAX_COUNT, count};
+use crate::codegen::lower::sparse_attention::division::SparseTiling;
 use crate::codegen::lower::sparse_attention::memo::Block;
 use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention};
 use crate::codegen::lower::sparse_attention::packing::Size;
 use crate::codegen::lower::sparse_attention::stripe::StripeConstants;
-use crate::codegen::lower::sparse_attention::tiling::{Chooser, PlannedStripe, SparseTiling};
+use crate::codegen::lower::sparse_attention::tiling::{Chooser, PlannedStripe};
 use crate::estimate::Estimate;
 use crate::ir::{Graph, Op, OpKind, ValueDef};
 
@@ -46,7 +47,7 @@ impl Chooser<'_, '_> {
                     listed: counts.list.queries > 0,
                     lines: tiling.lines.denser.count,
                     strides: [places.q.stride, places.k.stride, places.v.stride],
-                    result_stride: places.result_stride,
+                    result_stride: places.result.stride,
                 };
                 let attention = self.attention;
                 let [denser, denser_product] = self.memo.block(&block, || {

@@ -1,5 +1,5 @@
-//! The clusters, lists and costs of blocks found so far: each layer is packed once for all
-//! strategies that lay out its operands alike.
+//! What has been found so far: each layer is tiled and packed once for all strategies that leave it
+//! as many bytes and lay out its operands alike.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,8 +7,12 @@ use std::rc::Rc;
 
 use vitcod_isa::lists::{Array, List};
 
+use crate::codegen::builder::buffers::Declared;
+use crate::codegen::group::SparseAttentionGroup;
+use crate::codegen::lower::sparse_attention::division::{Division, HeadGroup, SparseTiling};
+use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention};
 use crate::codegen::lower::sparse_attention::packing::{Clusters, Query, RowLayout};
-use crate::ir::Op;
+use crate::ir::{Graph, Op};
 use crate::split::Packing;
 
 /// Some queries of some heads of a product, on so many groups of lines.
@@ -35,10 +39,37 @@ pub(super) struct Block {
     pub(super) result_stride: u64,
 }
 
-/// The clusters and lists of a graph on a machine.
-#[derive(Debug, Default)]
+/// What a tiling depends on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TilingOf {
+    pub(super) product: Op,
+    /// Bytes that tiles may take.
+    pub(super) available: u64,
+    pub(super) spare_groups: u16,
+    /// Offset and stride of resident q, k, v and result.
+    pub(super) resident: [Option<(u64, u64)>; 4],
+    /// Whether results may overwrite queries.
+    pub(super) queries_die: bool,
+}
+
+/// What the packed stripes of a head group depend on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PackedOf {
+    pub(super) product: Op,
+    pub(super) heads: (usize, usize),
+    pub(super) full_rows: usize,
+    pub(super) division: Division,
+    pub(super) groups: u32,
+    pub(super) places: Places,
+}
+
+/// The attention, tilings, clusters and lists of a graph on a machine.
+#[derive(Default)]
 pub(crate) struct Memo {
     packing: Packing,
+    attention: BTreeMap<Op, Rc<SparseAttention>>,
+    tilings: BTreeMap<TilingOf, (SparseTiling, Declared)>,
+    packed: BTreeMap<PackedOf, Rc<HeadGroup>>,
     clusters: BTreeMap<Part, Rc<Clusters>>,
     lists: BTreeMap<(Part, usize, RowLayout), Rc<Vec<List>>>,
     blocks: BTreeMap<Block, [u64; 2]>,
@@ -47,6 +78,34 @@ pub(crate) struct Memo {
 impl Memo {
     pub(crate) fn new(packing: Packing) -> Memo {
         Memo { packing, ..Memo::default() }
+    }
+
+    /// The attention of a group.
+    pub(super) fn attention(
+        &mut self,
+        graph: &Graph,
+        group: &SparseAttentionGroup,
+    ) -> Rc<SparseAttention> {
+        let known = self.attention.entry(group.product);
+        known.or_insert_with(|| Rc::new(SparseAttention::of(graph, group))).clone()
+    }
+
+    /// A tiling that is known.
+    pub(super) fn tiling(&self, of: &TilingOf) -> Option<(SparseTiling, Declared)> {
+        self.tilings.get(of).cloned()
+    }
+
+    pub(super) fn keep_tiling(&mut self, of: TilingOf, tiling: (SparseTiling, Declared)) {
+        self.tilings.insert(of, tiling);
+    }
+
+    /// Packed stripes that are known.
+    pub(super) fn packed(&self, of: &PackedOf) -> Option<Rc<HeadGroup>> {
+        self.packed.get(of).cloned()
+    }
+
+    pub(super) fn keep_packed(&mut self, of: PackedOf, group: Rc<HeadGroup>) {
+        self.packed.insert(of, group);
     }
 
     /// The clusters of a part.

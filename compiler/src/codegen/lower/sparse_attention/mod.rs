@@ -19,6 +19,7 @@
 //! softmax units of both engines, so that both finish together with the softmax of the blocks.
 
 mod allocation;
+mod division;
 mod emission;
 mod estimate;
 mod memo;
@@ -31,9 +32,12 @@ mod stripe;
 mod templates;
 mod tiling;
 
+pub(crate) use crate::codegen::lower::sparse_attention::division::SparseTiling;
 pub(crate) use crate::codegen::lower::sparse_attention::emission::emit;
 pub(crate) use crate::codegen::lower::sparse_attention::memo::Memo;
-pub(crate) use crate::codegen::lower::sparse_attention::plan::{SparseAttentionPlan, choose};
+pub(crate) use crate::codegen::lower::sparse_attention::plan::{
+    SparseAttentionPlan, choose, tiling,
+};
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub(crate) struct SparseAttention {
 }
 
 /// Where the rows of some heads lie in a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The first byte.
     pub(crate) offset: u64,
@@ -44,12 +44,13 @@ pub(crate) struct Place {
 }
 
 /// Where the rows of a head group lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Places {
     pub(crate) q: Place,
     pub(crate) k: Place,
     pub(crate) v: Place,
-    pub(crate) result_stride: u64,
+    /// In a tile of all queries.
+    pub(crate) result: Place,
     /// Bytes of the tile of keys and queries; 0 if both are resident.
     pub(crate) keys_bytes: u64,
     /// Bytes of the tile of values; 0 if they are resident.
@@ -152,8 +153,8 @@ impl SparseAttention {
         let values_bytes = if v.is_some() { 0 } else { self.keys as u64 * spread(self.dv) };
         let v = v.unwrap_or(Place { offset: 0, stride: spread(self.dv) });
         let result = resident(self.result, self.dv);
-        let result_stride = result.map_or((heads.len() * self.dv) as u64, |place| place.stride);
-        Places { q, k, v, result_stride, keys_bytes, values_bytes }
+        let tile = Place { offset: 0, stride: (heads.len() * self.dv) as u64 };
+        Places { q, k, v, result: result.unwrap_or(tile), keys_bytes, values_bytes }
     }
 
     /// Where lists find rows: queries from the first one that they address.

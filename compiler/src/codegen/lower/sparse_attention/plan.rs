@@ -1,8 +1,9 @@
 //! The plan of sparse attention: its tiling, with packed lists.
 
 use std::ops::Range;
+use std::rc::Rc;
 
-use vitcod_isa::instr::{Op as Instruction, Sram, SramBytes};
+use vitcod_isa::instr::{Cycles, Op as Instruction, Sram, SramBytes};
 use vitcod_isa::lists::{List, state_cycles};
 use vitcod_isa::program::Decision;
 
@@ -13,17 +14,20 @@ use crate::codegen::limits::bytes32;
 use crate::codegen::lower::context::Planner;
 use crate::codegen::lower::explain;
 use crate::codegen::lower::sparse_attention::allocation::Lines;
-use crate::codegen::lower::sparse_attention::memo::Memo;
+use crate::codegen::lower::sparse_attention::division::{
+    Division, HeadGroup, Results, SparseTiling,
+};
+use crate::codegen::lower::sparse_attention::memo::{Memo, PackedOf};
 use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention};
 use crate::codegen::lower::sparse_attention::stripe::{Form, PackedList, Stripe, Work};
-use crate::codegen::lower::sparse_attention::tiling::{Chooser, Division, Results, SparseTiling};
+use crate::codegen::lower::sparse_attention::tiling::Chooser;
 use crate::ir::Graph;
 
 /// How sparse attention is lowered.
 pub(crate) struct SparseAttentionPlan {
-    pub(crate) attention: SparseAttention,
+    pub(crate) attention: Rc<SparseAttention>,
     /// In order of execution.
-    pub(crate) head_groups: Vec<HeadGroup>,
+    pub(crate) head_groups: Vec<Rc<HeadGroup>>,
     pub(crate) lines: Lines,
     pub(crate) form: Form,
     /// Whether the first scores of a head group precede the last product of the group before.
@@ -32,13 +36,6 @@ pub(crate) struct SparseAttentionPlan {
     pub(crate) decodes_apart: bool,
     pub(crate) results: Results,
     pub(crate) buffers: Declared,
-}
-
-/// Heads that share instructions, and their stripes.
-pub(crate) struct HeadGroup {
-    pub(crate) heads: Range<usize>,
-    pub(crate) places: Places,
-    pub(crate) stripes: Vec<Stripe>,
 }
 
 impl SparseAttentionPlan {
@@ -63,11 +60,11 @@ pub(crate) fn choose(
     memo: &mut Memo,
     group: &SparseAttentionGroup,
 ) -> Result<SparseAttentionPlan, CodegenError> {
-    let attention = SparseAttention::of(planner.graph, group);
+    let attention = memo.attention(planner.graph, group);
     let mut chooser = Chooser { attention: &attention, planner, memo };
-    let (tiling, buffers) = chooser.tile()?;
+    let (tiling, buffers) = chooser.known_tile()?;
     let head_groups =
-        tiling.heads.iter().map(|heads| chooser.pack(&tiling, heads)).collect::<Vec<_>>();
+        tiling.heads.iter().map(|heads| chooser.packed(&tiling, heads)).collect::<Vec<_>>();
     let form = chooser.form();
     let SparseTiling { lines, heads_overlap, decodes_apart, results, .. } = tiling;
     Ok(SparseAttentionPlan {
@@ -82,11 +79,53 @@ pub(crate) fn choose(
     })
 }
 
+/// The tiling that [`choose`] packs.
+///
+/// # Errors
+/// Those of [`choose`].
+pub(crate) fn tiling(
+    planner: &Planner<'_>,
+    memo: &mut Memo,
+    group: &SparseAttentionGroup,
+) -> Result<SparseTiling, CodegenError> {
+    let attention = memo.attention(planner.graph, group);
+    let (tiling, _) = Chooser { attention: &attention, planner, memo }.known_tile()?;
+    Ok(tiling)
+}
+
 impl Chooser<'_, '_> {
+    /// The tiling with its buffers, from the memo if it is known.
+    fn known_tile(&mut self) -> Result<(SparseTiling, Declared), CodegenError> {
+        let of = self.tiling_of();
+        if let Some(known) = self.memo.tiling(&of) {
+            return Ok(known);
+        }
+        let found = self.tile()?;
+        self.memo.keep_tiling(of, found.clone());
+        Ok(found)
+    }
+
     /// The stripes of a head group, packed.
-    fn pack(&mut self, tiling: &SparseTiling, heads: &Range<usize>) -> HeadGroup {
-        let attention = self.attention;
+    fn packed(&mut self, tiling: &SparseTiling, heads: &Range<usize>) -> Rc<HeadGroup> {
         let places = self.places(tiling, heads);
+        let of = PackedOf {
+            product: self.attention.product,
+            heads: (heads.start, heads.end),
+            full_rows: tiling.full_rows,
+            division: tiling.division,
+            groups: tiling.lines.groups,
+            places,
+        };
+        if let Some(known) = self.memo.packed(&of) {
+            return known;
+        }
+        let group = Rc::new(self.pack(tiling, heads, places));
+        self.memo.keep_packed(of, group.clone());
+        group
+    }
+
+    fn pack(&mut self, tiling: &SparseTiling, heads: &Range<usize>, places: Places) -> HeadGroup {
+        let attention = self.attention;
         let mut stripes = Vec::new();
         if tiling.full_rows > 0 {
             let rows = 0..tiling.full_rows;
@@ -146,6 +185,7 @@ impl Chooser<'_, '_> {
             entries: list.rows.iter().map(|row| usize::from(row.entries)).sum(),
             sparser_softmax: attention.sparser_share(&list.rows, shape, blocks.sum(), machine),
             list: list.clone(),
+            cycles: [Cycles(1); 2],
         };
         let groups = attention.array(lines, machine).groups;
         let tokens = list.tokens_to_bytes(attention.wide(), &groups);
@@ -156,9 +196,23 @@ impl Chooser<'_, '_> {
         scores.k = Sram(bytes32(places.k.offset as usize));
         let mut product = attention.list_product(stripe, &packed, lines.products, places, bytes);
         product.v = Sram(bytes32(places.v.offset as usize));
+        let own_tile =
+            tiling.results == Results::Stripes && !self.planner.on_chip(attention.result);
+        let skipped = if own_tile { 0 } else { first * places.result.stride };
+        product.dst = Sram(bytes32((places.result.offset + skipped) as usize));
+        product.accumulate = stripe.columns(attention.keys).iter().any(|columns| *columns > 0);
+        if product.accumulate {
+            let stride = attention.sum_stride(stripe.heads.len(), machine);
+            product.acc_stride = SramBytes(bytes32(stride));
+        }
         debug_assert_eq!(scores.token_bytes, SramBytes(bytes32(bytes)));
-        for mut op in [Instruction::from(scores), product.into()] {
-            state_cycles(&mut op, &mut packed.list, machine).expect("lists hold together");
+        let [mut scores, mut product] = [Instruction::from(scores), product.into()];
+        for op in [&mut scores, &mut product] {
+            state_cycles(op, &mut packed.list, machine).expect("lists hold together");
+        }
+        if let (Instruction::SddmmList(scores), Instruction::SpmmList(product)) = (scores, product)
+        {
+            packed.cycles = [scores.cycles, product.cycles];
         }
         packed
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use vitcod_isa::instr::Cycles;
 use vitcod_isa::lists::{LIST_ROW_BYTES, LineGroups, List, SEGMENT_BYTES, row_token_bytes};
 
 use crate::codegen::lower::sparse_attention::packing::Size;
@@ -36,6 +37,8 @@ pub(crate) struct PackedList {
     pub(crate) entries: usize,
     /// The first queries, whose softmax the unit of the sparser engine computes, and their entries.
     pub(crate) sparser_softmax: (usize, usize),
+    /// Of scores and product.
+    pub(crate) cycles: [Cycles; 2],
 }
 
 impl Stripe {

@@ -63,7 +63,7 @@ impl SparseAttention {
             queries: count(list.list.rows.len()),
             token_bytes: SramBytes(bytes32(token_bytes)),
             entries: entries32(list.entries),
-            cycles: Cycles(1),
+            cycles: list.cycles[0],
             scale: self.score_scale,
             ..SddmmList::ZERO
         }
@@ -122,7 +122,7 @@ impl SparseAttention {
             scale: self.product_scale,
             p_stride: bytes32(keys),
             v_stride: bytes32(places.v.stride as usize),
-            dst_stride: bytes32(places.result_stride as usize),
+            dst_stride: bytes32(places.result.stride as usize),
             ..Spmm::ZERO
         }
     }
@@ -146,11 +146,11 @@ impl SparseAttention {
             d: count(self.dv),
             heads: count(stripe.heads.len()),
             v_stride: count(places.v.stride as usize),
-            dst_stride: count(places.result_stride as usize),
+            dst_stride: count(places.result.stride as usize),
             queries: count(list.list.rows.len()),
             token_bytes: SramBytes(bytes32(token_bytes)),
             entries: entries32(list.entries),
-            cycles: Cycles(1),
+            cycles: list.cycles[1],
             scale: self.product_scale,
             ..SpmmList::ZERO
         }

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use vitcod_isa::machine::Machine;
 
 use super::allocation::Lines;
-use super::plan::HeadGroup;
+use super::division::HeadGroup;
 use super::stripe::{Stripe, Work};
 use super::*;
 use crate::codegen::group::Group;

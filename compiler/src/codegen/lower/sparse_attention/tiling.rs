@@ -11,49 +11,13 @@ use crate::codegen::builder::tile::chunks_of;
 use crate::codegen::error::CodegenError;
 use crate::codegen::limits::MAX_COUNT;
 use crate::codegen::lower::context::Planner;
-use crate::codegen::lower::sparse_attention::allocation::Lines;
-use crate::codegen::lower::sparse_attention::memo::{Memo, Part};
+use crate::codegen::lower::sparse_attention::division::{Division, Results, SparseTiling};
+use crate::codegen::lower::sparse_attention::memo::{Memo, Part, TilingOf};
 use crate::codegen::lower::sparse_attention::names::{KEYS, RESULTS, STRIPE_DATA, VALUES};
 use crate::codegen::lower::sparse_attention::operation::{Places, SparseAttention, list_align};
 use crate::codegen::lower::sparse_attention::packing::{Clusters, Size};
 use crate::codegen::lower::sparse_attention::stripe::{Counts, Form, StripeConstants};
 use crate::codegen::lower::sparse_attention::templates::MAX_ENTRIES;
-
-/// Head groups, stripes and lines.
-#[derive(Clone, Debug)]
-pub(crate) struct SparseTiling {
-    /// Heads that share instructions.
-    pub(crate) heads: Vec<Range<usize>>,
-    /// First queries whose rows are computed in full, as the first stripe.
-    pub(crate) full_rows: usize,
-    pub(crate) division: Division,
-    pub(crate) lines: Lines,
-    /// Whether queries and keys are decoded on the lines that lists leave.
-    pub(crate) decodes_apart: bool,
-    /// Whether the first scores of a head group precede the last product of the group before.
-    pub(crate) heads_overlap: bool,
-    pub(crate) results: Results,
-}
-
-/// Where the results of a head group are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Results {
-    /// Each stripe has a tile, or all rows are resident.
-    Stripes,
-    /// All stripes share a tile, because their queries are any.
-    Shared,
-    /// Over the queries, which nothing else reads: the scores of all stripes precede the products.
-    OverQueries,
-}
-
-/// How the queries of a head group become stripes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Division {
-    /// So many lists of whole batches, of any queries. There are no blocks.
-    Batches(usize),
-    /// Ranges of so many queries.
-    Rows(usize),
-}
 
 /// The most head groups, and stripes, that are considered if fewer fit.
 const FREE_PARTS: usize = 8;
@@ -86,6 +50,20 @@ impl Chooser<'_, '_> {
     fn moved(&self) -> Moved {
         let SparseAttention { q, k, v, result, .. } = *self.attention;
         [q, k, v, result].map(|value| usize::from(!self.planner.on_chip(value)))
+    }
+
+    /// What the tiling depends on.
+    pub(super) fn tiling_of(&self) -> TilingOf {
+        let SparseAttention { q, k, v, result, .. } = *self.attention;
+        let planner = self.planner;
+        let place = |value| planner.resident_row(value).map(|row| (row.offset, row.stride));
+        TilingOf {
+            product: self.attention.product,
+            available: planner.available_bytes(),
+            spare_groups: planner.spare_groups,
+            resident: [q, k, v, result].map(place),
+            queries_die: planner.dies_here(q, v),
+        }
     }
 
     /// The tiling with the fewest weighted cycles among those that fit, with its buffers.
@@ -346,11 +324,10 @@ impl Chooser<'_, '_> {
     /// Where the rows of a head group lie.
     pub(super) fn places(&self, tiling: &SparseTiling, heads: &Range<usize>) -> Places {
         let places = self.attention.places(self.planner, heads);
-        let result_stride = match tiling.results {
-            Results::OverQueries => places.q.stride,
-            _ => places.result_stride,
-        };
-        Places { result_stride, ..places }
+        match tiling.results {
+            Results::OverQueries => Places { result: places.q, ..places },
+            _ => places,
+        }
     }
 
     /// How constants of stripes are laid out.
@@ -381,7 +358,7 @@ impl Chooser<'_, '_> {
         let (mut keys, mut values, mut most_stripes) = (0, 0, 0);
         for heads in &tiling.heads {
             let places = self.places(tiling, heads);
-            let strides = [places.q.stride, places.k.stride, places.v.stride, places.result_stride];
+            let strides = [places.q.stride, places.k.stride, places.v.stride, places.result.stride];
             if attention.queries.max(attention.keys) > 1
                 && strides.into_iter().any(|stride| stride > MAX_COUNT as u64)
             {
@@ -431,7 +408,7 @@ impl Chooser<'_, '_> {
         let &Counts { heads, queries, list, columns, cells, .. } = counts;
         // Scores have two bytes, probabilities one; for each engine, maxima have two and sums four.
         let vectors = 3 * (list.entries + cells) + 12 * queries;
-        let results = queries / heads.max(1) * places.result_stride as usize * result;
+        let results = queries / heads.max(1) * places.result.stride as usize * result;
         let sums = if columns > 0 && !full {
             queries / heads.max(1) * self.attention.sum_stride(heads, self.machine())
         } else {

@@ -61,6 +61,8 @@ pub(super) struct PackedOf {
     pub(super) division: Division,
     pub(super) groups: u32,
     pub(super) places: Places,
+    /// Whether each stripe has a tile of results.
+    pub(super) own_results: bool,
 }
 
 /// The attention, tilings, clusters and lists of a graph on a machine.

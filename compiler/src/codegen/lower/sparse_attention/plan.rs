@@ -105,6 +105,11 @@ impl Chooser<'_, '_> {
         Ok(found)
     }
 
+    /// Whether each stripe has a tile of results.
+    fn own_results(&self, tiling: &SparseTiling) -> bool {
+        tiling.results == Results::Stripes && !self.planner.on_chip(self.attention.result)
+    }
+
     /// The stripes of a head group, packed.
     fn packed(&mut self, tiling: &SparseTiling, heads: &Range<usize>) -> Rc<HeadGroup> {
         let places = self.places(tiling, heads);
@@ -115,6 +120,7 @@ impl Chooser<'_, '_> {
             division: tiling.division,
             groups: tiling.lines.groups,
             places,
+            own_results: self.own_results(tiling),
         };
         if let Some(known) = self.memo.packed(&of) {
             return known;
@@ -196,9 +202,7 @@ impl Chooser<'_, '_> {
         scores.k = Sram(bytes32(places.k.offset as usize));
         let mut product = attention.list_product(stripe, &packed, lines.products, places, bytes);
         product.v = Sram(bytes32(places.v.offset as usize));
-        let own_tile =
-            tiling.results == Results::Stripes && !self.planner.on_chip(attention.result);
-        let skipped = if own_tile { 0 } else { first * places.result.stride };
+        let skipped = if self.own_results(tiling) { 0 } else { first * places.result.stride };
         product.dst = Sram(bytes32((places.result.offset + skipped) as usize));
         product.accumulate = stripe.columns(attention.keys).iter().any(|columns| *columns > 0);
         if product.accumulate {

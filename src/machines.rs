@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use vitcod_isa::machine::{Machine, PRESETS};
 use vitcod_support::diagnostics::did_you_mean;
 
-use crate::files;
+use crate::files::{self, Outputs};
 
 /// The option that names a machine.
 #[derive(clap::Args)]
@@ -24,6 +24,13 @@ impl MachineArg {
     /// Loads the machine.
     pub(crate) fn load(&self) -> anyhow::Result<Machine> {
         load(&self.machine)
+    }
+
+    /// Protects the file of the machine from replacement.
+    pub(crate) fn keep(&self, files: &mut Outputs) {
+        if Machine::preset(&self.machine).is_none() {
+            files.keep(Path::new(&self.machine));
+        }
     }
 }
 

@@ -147,6 +147,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     drop(progress);
 
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     let inputs = [Some(&args.masks), args.model.as_ref(), args.calibration.as_ref()];
     inputs.into_iter().flatten().for_each(|input| files.keep(input));
     if let Some(path) = &args.report {

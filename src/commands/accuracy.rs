@@ -75,6 +75,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let labels = args.labels.as_deref().map(npy::read_indices).transpose()?;
     let masks = args.masks.read()?;
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     let read = [Some(&args.model), args.labels.as_ref(), args.masks.masks.as_ref()];
     read.into_iter().flatten().for_each(|path| files.keep(path));
     args.calibration.files().for_each(|path| files.keep(&path));

@@ -88,6 +88,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let program = codegen::compile(&graph, &machine, options)
         .with_context(|| args.masks.display().to_string())?;
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     files.keep(&args.masks);
     if let Some(path) = &args.output {
         let bytes = program.to_bytes()?;

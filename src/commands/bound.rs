@@ -66,6 +66,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let bound =
         core_bound(&masks, core, &machine).with_context(|| args.masks.display().to_string())?;
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     files.keep(&args.masks);
     if let Some(path) = &args.report {
         let report =

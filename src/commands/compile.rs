@@ -117,6 +117,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let bytes = program.to_bytes()?;
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     [Some(&args.model), args.masks.masks.as_ref()]
         .into_iter()
         .flatten()

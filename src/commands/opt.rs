@@ -177,6 +177,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     if let Some(output) = &args.output {
         let mut files = Outputs::default();
+        args.machine.keep(&mut files);
         files.keep(path);
         ir_files::stage(&module, output, args.inline, &mut files)?;
         files.commit()?;

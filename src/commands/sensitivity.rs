@@ -206,6 +206,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         machines: [first].into_iter().chain(rows).collect(),
     };
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     [args.model.as_ref(), args.masks.masks.as_ref()]
         .into_iter()
         .flatten()

@@ -107,6 +107,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let page = args.part.as_deref().zip(args.output.as_deref());
     let page = page.map(|(part, path)| Page::read(path, part)).transpose()?;
     let mut files = Outputs::default();
+    args.machine.keep(&mut files);
     args.models.iter().for_each(|path| files.keep(path));
     args.calibration.files().for_each(|path| files.keep(&path));
 

@@ -184,4 +184,9 @@ fn arguments_that_make_no_core_are_refused() {
         "./masks.npy",
     ]);
     assert!(error.contains("./masks.npy is an input"), "{error}");
+    let toml = fs::read(file("isa/machines/vitcod.toml")).unwrap();
+    fs::write(sandbox.path("m.toml"), &toml).unwrap();
+    let error = attention(&["--head-dim", "8", "--machine", "m.toml", "--report", "m.toml"]);
+    assert!(error.contains("m.toml is an input"), "{error}");
+    assert!(fs::read(sandbox.path("m.toml")).unwrap() == toml);
 }

@@ -186,7 +186,8 @@ fn arguments_that_make_no_core_are_refused() {
     assert!(error.contains("./masks.npy is an input"), "{error}");
     let toml = fs::read(file("isa/machines/vitcod.toml")).unwrap();
     fs::write(sandbox.path("m.toml"), &toml).unwrap();
-    let error = attention(&["--head-dim", "8", "--machine", "m.toml", "--report", "m.toml"]);
+    let files = ["--masks", "masks.npy", "--machine", "m.toml", "--report", "m.toml"];
+    let error = sandbox.fails(&[&["attention", "--head-dim", "8"][..], &files].concat());
     assert!(error.contains("m.toml is an input"), "{error}");
     assert!(fs::read(sandbox.path("m.toml")).unwrap() == toml);
 }
